@@ -1,0 +1,28 @@
+package app
+
+import "time"
+
+// Time is hm time: milliseconds since the Unix epoch as the log tells it, which is the newest recorded time plus
+// the monotonic time since it was recorded. It never goes back, whatever a wall clock does. Deadlines are kept
+// in it. 0 means "never".
+type Time int64
+
+// TimeOf gives the hm time that a wall-clock reading stands for. Only the first entry of a log is stamped so.
+func TimeOf(t time.Time) Time { return Time(t.UnixMilli()) }
+
+// Add returns t moved by d, in whole milliseconds.
+func (t Time) Add(d time.Duration) Time { return t + Time(d/time.Millisecond) }
+
+// Sub returns how much later t is than u.
+func (t Time) Sub(u Time) time.Duration { return time.Duration(t-u) * time.Millisecond }
+
+// Std gives t as a standard UTC time, for people and for JSON.
+func (t Time) Std() time.Time { return time.UnixMilli(int64(t)).UTC() }
+
+// String gives t as RFC 3339 with milliseconds, or "never".
+func (t Time) String() string {
+	if t == 0 {
+		return "never"
+	}
+	return t.Std().Format("2006-01-02T15:04:05.000Z07:00")
+}
