@@ -1,0 +1,124 @@
+// Package actual is the model of what does run: heartbeats, instances, exits, and liveness as a function of
+// now. It is pure; actual/feed takes messages off the wire.
+package actual
+
+import (
+	"fmt"
+
+	"hm/internal/app"
+)
+
+// Limits on what one DEA may say. A message beyond them is refused whole.
+const (
+	MaxIndex     = 1<<16 - 1 // largest instance index
+	MaxInstances = 20_000    // instances in one heartbeat
+	MaxDEALen    = 256       // bytes in a DEA's id
+)
+
+// State is an instance's state as its DEA reports it (N03).
+type State uint8
+
+// The instance states. Their numbers are recorded and never change.
+const (
+	Starting   State = 1
+	Running    State = 2
+	Crashed    State = 3
+	Evacuating State = 4
+)
+
+// ParseState reads the DEA's word.
+func ParseState[T string | []byte](s T) (State, error) {
+	switch string(s) {
+	case "STARTING":
+		return Starting, nil
+	case "RUNNING":
+		return Running, nil
+	case "CRASHED":
+		return Crashed, nil
+	case "EVACUATING":
+		return Evacuating, nil
+	}
+	return 0, fmt.Errorf("state %.40q is none of STARTING, RUNNING, CRASHED, EVACUATING", s)
+}
+
+// String gives the DEA's word.
+func (s State) String() string {
+	switch s {
+	case Starting:
+		return "STARTING"
+	case Running:
+		return "RUNNING"
+	case Crashed:
+		return "CRASHED"
+	case Evacuating:
+		return "EVACUATING"
+	}
+	return fmt.Sprintf("UNKNOWN(%d)", uint8(s))
+}
+
+// Live reports whether an instance in this state serves or is about to: STARTING or RUNNING.
+func (s State) Live() bool { return s == Starting || s == Running }
+
+// Instance is one instance as a heartbeat lists it (N02).
+type Instance struct {
+	App   app.Key
+	GUID  app.GUID
+	Index uint32 // 0 to MaxIndex
+	State State
+	Since int64 // state_timestamp in milliseconds since the epoch, by the DEA's clock; shown, never decided on
+}
+
+// Heartbeat is one DEA's full list of its instances (N03).
+type Heartbeat struct {
+	DEA       string     // the DEA's id, 1 to MaxDEALen printable ASCII bytes; new at each start of the DEA (N33)
+	Instances []Instance // in the DEA's order; no guid twice
+	Rejected  int        // entries left out because a required field was missing or wrong (W14)
+}
+
+// ExitReason says why an instance went away (N11).
+type ExitReason uint8
+
+// The exit reasons. Their numbers are recorded and never change.
+const (
+	ExitCrashed    ExitReason = 1
+	ExitShutdown   ExitReason = 2 // DEA_SHUTDOWN
+	ExitEvacuation ExitReason = 3 // DEA_EVACUATION
+	ExitStopped    ExitReason = 4
+	ExitOther      ExitReason = 5 // any word that hm does not know (R36)
+)
+
+// String gives the DEA's word.
+func (r ExitReason) String() string {
+	switch r {
+	case ExitCrashed:
+		return "CRASHED"
+	case ExitShutdown:
+		return "DEA_SHUTDOWN"
+	case ExitEvacuation:
+		return "DEA_EVACUATION"
+	case ExitStopped:
+		return "STOPPED"
+	}
+	return "OTHER"
+}
+
+// Exit is a droplet.exited message (N10).
+type Exit struct {
+	App      app.Key
+	Instance app.GUID
+	Index    uint32
+	Reason   ExitReason
+}
+
+// ValidDEA reports whether s may be a DEA's id: 1 to MaxDEALen printable ASCII bytes.
+func ValidDEA[T string | []byte](s T) bool {
+	if len(s) == 0 || len(s) > MaxDEALen {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}

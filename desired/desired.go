@@ -1,0 +1,124 @@
+// Package desired is the model of what should run: the Cloud Controller's apps, one complete read of them, and
+// what a read changes against what is recorded. It is pure: desired/bulk and desired/sqldb do the reading.
+package desired
+
+import (
+	"fmt"
+	"slices"
+
+	"hm/internal/app"
+)
+
+// MaxInstances bounds App.Instances. A Cloud Controller that asks for more is taken to be broken.
+const MaxInstances = 1 << 16
+
+// RunState is an app's wanted state as the Cloud Controller writes it.
+type RunState uint8
+
+// The run states. Their numbers are recorded and never change.
+const (
+	Stopped RunState = 1
+	Started RunState = 2
+)
+
+// PackageState is how far staging got.
+type PackageState uint8
+
+// The package states. Their numbers are recorded and never change.
+const (
+	Pending PackageState = 1
+	Staged  PackageState = 2
+	Failed  PackageState = 3
+)
+
+// ParseRunState reads the Cloud Controller's word.
+func ParseRunState(s string) (RunState, error) {
+	switch s {
+	case "STARTED":
+		return Started, nil
+	case "STOPPED":
+		return Stopped, nil
+	}
+	return 0, fmt.Errorf("state %.40q is neither STARTED nor STOPPED", s)
+}
+
+// String gives the Cloud Controller's word.
+func (s RunState) String() string { return word(int(s), "", "STOPPED", "STARTED") }
+
+// ParsePackageState reads the Cloud Controller's word.
+func ParsePackageState(s string) (PackageState, error) {
+	switch s {
+	case "PENDING":
+		return Pending, nil
+	case "STAGED":
+		return Staged, nil
+	case "FAILED":
+		return Failed, nil
+	}
+	return 0, fmt.Errorf("package_state %.40q is none of PENDING, STAGED, FAILED", s)
+}
+
+// String gives the Cloud Controller's word.
+func (s PackageState) String() string { return word(int(s), "", "PENDING", "STAGED", "FAILED") }
+
+func word(i int, words ...string) string {
+	if i < len(words) {
+		return words[i]
+	}
+	return fmt.Sprintf("UNKNOWN(%d)", i)
+}
+
+// App is one row of the Cloud Controller's answer (N43, D03).
+type App struct {
+	Key       app.Key
+	Instances uint32 // 0 to MaxInstances
+	State     RunState
+	Package   PackageState
+}
+
+// Wanted reports whether instances of the app should exist at all: STARTED, and STAGED or PENDING (D11).
+func (a App) Wanted() bool {
+	return a.State == Started && (a.Package == Staged || a.Package == Pending)
+}
+
+// Startable reports whether the app's instances may be started: wanted, and staged (R01, R13).
+func (a App) Startable() bool { return a.State == Started && a.Package == Staged }
+
+// Read is one complete read of the desired state. A value of it exists only if every page was read.
+type Read struct {
+	Source string // what was read, for people: "bulk http://…" without credentials
+	Apps   []App  // sorted by Key, one entry a droplet
+}
+
+// NewRead sorts apps and checks that they are one consistent picture. An app that two pages repeat unchanged is
+// folded; one whose rows disagree means that the table changed between the pages, and the whole read is refused
+// (W06). NewRead takes ownership of apps.
+func NewRead(source string, apps []App) (Read, error) {
+	slices.SortFunc(apps, func(a, b App) int { return a.Key.Compare(b.Key) })
+	apps = slices.Compact(apps)
+	for i := 1; i < len(apps); i++ {
+		if apps[i-1].Key.Droplet == apps[i].Key.Droplet {
+			return Read{}, fmt.Errorf("app %s was returned twice with different content: the desired state changed while it was read", apps[i].Key.Droplet)
+		}
+	}
+	return Read{Source: source, Apps: apps}, nil
+}
+
+// Wanted counts the apps of the read for which Wanted holds, and their instances.
+func (r Read) Wanted() (apps, instances int) {
+	for _, a := range r.Apps {
+		if a.Wanted() {
+			apps, instances = apps+1, instances+int(a.Instances)
+		}
+	}
+	return apps, instances
+}
+
+// Changes are what one read asks to be recorded: rows that are new or differ, and keys that are gone.
+type Changes struct {
+	Upserts []App     // sorted by Key
+	Removes []app.Key // sorted
+}
+
+// Empty reports whether there is nothing to record.
+func (c Changes) Empty() bool { return len(c.Upserts) == 0 && len(c.Removes) == 0 }

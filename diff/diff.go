@@ -1,0 +1,165 @@
+// Package diff decides. From what is recorded of one app it finds what is as desired, what should be started or
+// stopped, and what that waits for. It is pure and total: the same Input, time and Policy always give the same
+// findings in the same order, in the daemon, in hm explain, in a replay and in a test. The rules (R01...) are
+// those of docs/rules.md.
+package diff
+
+import (
+	"time"
+
+	"hm/actual"
+	"hm/desired"
+	"hm/internal/app"
+)
+
+// Policy holds the times and limits that findings depend on, already turned from heartbeats into durations.
+type Policy struct {
+	HeartbeatPeriod      time.Duration
+	Grace                time.Duration // how long an index may be missing before its start is due; how long a sent command stays outstanding
+	CrashesBeforeBackoff int           // crash restarts without a delay
+	BackoffStart         time.Duration // first back-off delay; doubles with each further crash
+	BackoffMax           time.Duration // longest back-off delay
+	DuplicateGrace       int           // graces that a duplicate is left alone for
+}
+
+// CrashMemory is how long a crash series is remembered after its last restart (R08).
+func (p Policy) CrashMemory() time.Duration { return 2 * p.BackoffMax }
+
+// HealthyRun is how much running time takes one crash off a series (W20).
+func (p Policy) HealthyRun() time.Duration { return 2 * p.BackoffStart }
+
+// Input is everything that is known of one app (one droplet in one version).
+type Input struct {
+	Key            app.Key
+	Desired        *desired.App     // as last recorded; nil if the last complete read did not have this version
+	DesiredVersion app.GUID         // the version in which the droplet is desired, zero if in none
+	Instances      []actual.Located // sorted by index, then guid; no guid twice
+	Crashes        []actual.Crash   // sorted by index
+	Outstanding    []Outstanding    // commands on this app that are not resolved, in any order
+	GrewAt         app.Time         // when an instance was last added to what is recorded of this app
+	Read           Reads            // what is known of the reads of the desired state
+	Held           []string         // why nothing may be sent now: the gate's reasons; empty if it is open
+}
+
+// Reads says how recent the desired state is.
+type Reads struct {
+	Began   app.Time // when the newest complete read was begun; 0 if none is known
+	Failing bool     // the newest attempt failed
+}
+
+// Action is what a finding asks for.
+type Action uint8
+
+// The actions. Their numbers are recorded and never change.
+const (
+	None  Action = 0
+	Start Action = 1
+	Stop  Action = 2
+)
+
+// String gives the word used in JSON: none, start or stop.
+func (a Action) String() string { return [...]string{"none", "start", "stop"}[min(a, 2)] }
+
+// Reason is why a command is sent. The words are HM9000's.
+type Reason uint8
+
+// The reasons. Their numbers are recorded and never change.
+const (
+	ReasonMissing            Reason = 1
+	ReasonCrashed            Reason = 2
+	ReasonEvacuating         Reason = 3
+	ReasonExtra              Reason = 4
+	ReasonDuplicate          Reason = 5
+	ReasonEvacuationComplete Reason = 6
+)
+
+var reasonWords = [...]string{"", "MISSING", "CRASHED", "EVACUATING", "EXTRA", "DUPLICATE", "EVACUATION_COMPLETE"}
+
+// String gives the reason's word in JSON.
+func (r Reason) String() string {
+	if int(r) < len(reasonWords) {
+		return reasonWords[r]
+	}
+	return "UNKNOWN"
+}
+
+// Kind is the sort of drift that a finding is about.
+type Kind uint8
+
+// The kinds of drift, and KindNone for what is as desired.
+const (
+	KindNone Kind = iota
+	KindMissing
+	KindCrashed
+	KindEvacuating
+	KindExtra
+	KindDuplicate
+	KindUndesired
+)
+
+var kindWords = [...]string{"", "missing", "crashed", "evacuating", "extra", "duplicate", "undesired"}
+
+// String gives the kind's word in JSON.
+func (k Kind) String() string { return kindWords[min(int(k), len(kindWords)-1)] }
+
+// Kinds lists every kind of drift, in the order in which people see them.
+func Kinds() []Kind {
+	return []Kind{KindMissing, KindCrashed, KindEvacuating, KindExtra, KindDuplicate, KindUndesired}
+}
+
+// Bucket says what becomes of a finding. Every recorded instance, and every desired index without a live
+// instance, is in exactly one.
+type Bucket uint8
+
+// The buckets.
+const (
+	Keep    Bucket = iota // as desired, or nothing is to be done about it
+	ToStart               // a start is due
+	ToStop                // a stop is due
+	Wait                  // something is to be done, later
+	Hold                  // something is due, but the gate is closed
+)
+
+// String names the bucket: keep, start, stop, wait or hold.
+func (b Bucket) String() string {
+	return [...]string{"keep", "start", "stop", "wait", "hold"}[min(b, 4)]
+}
+
+// Finding is what one app's instance or index comes to.
+type Finding struct {
+	Bucket   Bucket
+	Kind     Kind
+	Rule     string // id of the rule that made it: R01...
+	Action   Action
+	Reason   Reason // of the command that Action asks for
+	Index    uint32
+	Instance app.GUID // the instance it is about; zero when it is about an index without a live instance
+	DEA      string   // where Instance is
+	State    actual.State
+	Due      app.Time // when the action is or becomes due; 0 with Action None
+	Priority float64  // of a start: the share of desired indices without a live instance; 2 for an evacuation
+	Command  ID       // the outstanding command for this target, zero if there is none
+	Expired  bool     // Command was sent, and its time to take effect is over: it is to be replaced
+	Why      Why      // what it waits for, or why nothing is done
+	// CrashCount and Crashed are what the crash record becomes when a start with ReasonCrashed is scheduled.
+	CrashCount uint32
+	Crashed    app.GUID
+}
+
+// ID identifies a command. It is derived from what the command is about (commands.NewID).
+type ID [16]byte
+
+// IsZero reports whether id names no command.
+func (id ID) IsZero() bool { return id == ID{} }
+
+// Outstanding is the part of a command that decisions depend on. commands.Outstanding makes it.
+type Outstanding struct {
+	ID       ID
+	Action   Action
+	Index    uint32
+	Instance app.GUID // of a stop
+	Reason   Reason
+	DueAt    app.Time
+	SentAt   app.Time // when it was claimed for sending; 0 while it is pending
+	Crashed  app.GUID // of a crash restart: the crashed instance it was scheduled for
+}

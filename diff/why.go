@@ -1,0 +1,42 @@
+package diff
+
+// Why is what a finding waits for, or why nothing is done about it.
+type Why uint8
+
+// The explanations.
+const (
+	WhyNothing         Why = iota
+	WhyGrace               // the grace has not passed yet
+	WhyBackoff             // the index crashed too often of late
+	WhySent                // a command was sent and has time to take effect
+	WhyStaging             // the app is not staged: nothing can be started
+	WhyCanary              // nothing of the app is live: only index 0 is tried
+	WhyStartsFirst         // the app's starts go before its stops
+	WhyOtherStop           // another copy at the index is being stopped
+	WhyStartOut            // a start at the index is outstanding
+	WhyNewerRead           // the instance appeared after the newest read of the desired state was begun
+	WhyReplacement         // the replacement is starting
+	WhyDuplicateGrace      // duplicates are left alone for a while: one may be on its way out
+	WhyCrashedInstance     // a crashed instance needs no stop
+	WhyGate                // due, but the gate is closed
+)
+
+var whyText = [...]string{
+	WhyNothing:         "",
+	WhyGrace:           "missing for less than the grace period",
+	WhyBackoff:         "crashed repeatedly: restart is delayed",
+	WhySent:            "the command was sent: waiting for its effect",
+	WhyStaging:         "the app is not staged, so nothing can be started",
+	WhyCanary:          "no instance of the app is live: only index 0 is tried until one is",
+	WhyStartsFirst:     "the app's starts go before its stops",
+	WhyOtherStop:       "another copy at this index is being stopped",
+	WhyStartOut:        "a start at this index is outstanding",
+	WhyNewerRead:       "appeared after the newest complete read of the desired state was begun",
+	WhyReplacement:     "the replacement is starting",
+	WhyDuplicateGrace:  "several copies: left alone until the duplicate grace has passed",
+	WhyCrashedInstance: "crashed: there is nothing to stop",
+	WhyGate:            "due, but the gate is closed",
+}
+
+// String explains, in words for people.
+func (w Why) String() string { return whyText[min(int(w), len(whyText)-1)] }
