@@ -4,6 +4,7 @@ package desired
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 
 	"hm/internal/app"
@@ -88,6 +89,9 @@ func (a App) Startable() bool { return a.State == Started && a.Package == Staged
 type Read struct {
 	Source string // what was read, for people: "bulk http://…" without credentials
 	Apps   []App  // sorted by Key, one entry a droplet
+	// Unreadable are the droplets whose row could not be understood, sorted. What is recorded of them stays as it
+	// is: an app that cannot be read is neither new nor gone (W49).
+	Unreadable []app.GUID
 }
 
 // NewRead sorts apps and checks that they are one consistent picture. An app that two pages repeat unchanged is
@@ -112,6 +116,26 @@ func (r Read) Wanted() (apps, instances int) {
 		}
 	}
 	return apps, instances
+}
+
+// Changes says what r changes. lookup finds a recorded row; recorded yields all of them, in any order.
+func (r Read) Changes(lookup func(app.Key) (App, bool), recorded iter.Seq[App]) Changes {
+	var c Changes
+	for _, a := range r.Apps {
+		if old, ok := lookup(a.Key); !ok || old != a {
+			c.Upserts = append(c.Upserts, a)
+		}
+	}
+	for a := range recorded {
+		if _, unreadable := slices.BinarySearchFunc(r.Unreadable, a.Key.Droplet, app.GUID.Compare); unreadable {
+			continue
+		}
+		if _, found := slices.BinarySearchFunc(r.Apps, a.Key, func(a App, k app.Key) int { return a.Key.Compare(k) }); !found {
+			c.Removes = append(c.Removes, a.Key)
+		}
+	}
+	slices.SortFunc(c.Removes, app.Key.Compare)
+	return c
 }
 
 // Changes are what one read asks to be recorded: rows that are new or differ, and keys that are gone.
