@@ -13,7 +13,6 @@ const (
 	WhyCanary              // nothing of the app is live: only index 0 is tried
 	WhyStartsFirst         // the app's starts go before its stops
 	WhyOtherStop           // another copy at the index is being stopped
-	WhyStartOut            // a start at the index is outstanding
 	WhyNewerRead           // the instance appeared after the newest read of the desired state was begun
 	WhyReplacement         // the replacement is starting
 	WhyDuplicateGrace      // duplicates are left alone for a while: one may be on its way out
@@ -30,7 +29,6 @@ var whyText = [...]string{
 	WhyCanary:          "no instance of the app is live: only index 0 is tried until one is",
 	WhyStartsFirst:     "the app's starts go before its stops",
 	WhyOtherStop:       "another copy at this index is being stopped",
-	WhyStartOut:        "a start at this index is outstanding",
 	WhyNewerRead:       "appeared after the newest complete read of the desired state was begun",
 	WhyReplacement:     "the replacement is starting",
 	WhyDuplicateGrace:  "several copies: left alone until the duplicate grace has passed",

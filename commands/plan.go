@@ -1,0 +1,133 @@
+package commands
+
+import (
+	"hm/actual"
+	"hm/diff"
+	"hm/internal/app"
+)
+
+// Op is one step of a plan: a command to schedule, or an outstanding one to end.
+type Op struct {
+	Schedule Command // with its ID; zero if this ends a command
+	End      ID
+	Outcome  State  // Confirmed, Expired or Dropped
+	Detail   string // why it ends, for people
+}
+
+// Plan is what is to be done about one app.
+type Plan struct {
+	Ops   []Op
+	Ready []ID     // outstanding commands that may be claimed now
+	Next  app.Time // when the app is to be looked at again; 0 if only after a change
+	// WantsRead: a decision would be better for a newer read of the desired state, which is worth an early one.
+	WantsRead bool
+}
+
+// Make plans one app: findings against the commands that are outstanding. A target that has an outstanding
+// command gets no second one (R12, R31); a pending command whose finding is gone is dropped (R02, R03, R55); a
+// sent one ends when its effect was heard or its time is over (R52).
+func Make(in *diff.Input, findings []diff.Finding, now app.Time, p diff.Policy) Plan {
+	var plan Plan
+	for i := range in.Outstanding {
+		o := &in.Outstanding[i]
+		f := finding(findings, o.ID)
+		switch {
+		case f == nil:
+			plan.endUnfound(in, o, now, p)
+		case f.Expired:
+			plan.Ops = append(plan.Ops, Op{End: o.ID, Outcome: Expired, Detail: "no effect was heard within the grace"})
+		case f.Bucket == diff.ToStart || f.Bucket == diff.ToStop:
+			plan.Ready = append(plan.Ready, o.ID)
+		}
+	}
+	for i := range findings {
+		f := &findings[i]
+		if f.Action == diff.None {
+			continue
+		}
+		if f.Due > now {
+			plan.wake(f.Due)
+		}
+		plan.WantsRead = plan.WantsRead || f.Why == diff.WhyNewerRead
+		if (f.Command.IsZero() || f.Expired) && schedulable(f) {
+			plan.Ops = append(plan.Ops, Op{Schedule: scheduled(in.Key, f, now)})
+			plan.WantsRead = true
+		}
+	}
+	return plan
+}
+
+// endUnfound ends a command for whose target nothing is to be done any more.
+func (plan *Plan) endUnfound(in *diff.Input, o *diff.Outstanding, now app.Time, p diff.Policy) {
+	expiry := o.SentAt.Add(p.Grace)
+	switch effect, heard := effectOf(in, o); {
+	case o.SentAt == 0:
+		plan.Ops = append(plan.Ops, Op{End: o.ID, Outcome: Dropped, Detail: effect})
+	case heard:
+		plan.Ops = append(plan.Ops, Op{End: o.ID, Outcome: Confirmed, Detail: effect})
+	case now >= expiry:
+		plan.Ops = append(plan.Ops, Op{End: o.ID, Outcome: Expired, Detail: effect})
+	default:
+		plan.wake(expiry)
+	}
+}
+
+// effectOf says what became of a command's target, and whether the command's effect was heard.
+func effectOf(in *diff.Input, o *diff.Outstanding) (effect string, heard bool) {
+	for i := range in.Instances {
+		inst := &in.Instances[i]
+		switch {
+		case o.Action == diff.Start && inst.Index == o.Index && inst.State.Live():
+			return "an instance is live at the index", true
+		case o.Action == diff.Stop && inst.GUID == o.Instance && inst.State != actual.Crashed:
+			return "the instance is desired, or the last one at its index", false
+		}
+	}
+	if o.Action == diff.Stop {
+		return "the instance is gone", true
+	}
+	if in.Desired == nil || !in.Desired.Wanted() || o.Index >= in.Desired.Instances {
+		return "the index is no longer desired", false
+	}
+	return "the index can no longer be started", false
+}
+
+// schedulable reports whether a finding is to become a command now. What is blocked by something other than time
+// is not scheduled before the block is gone.
+func schedulable(f *diff.Finding) bool {
+	switch f.Why {
+	case diff.WhyNewerRead, diff.WhyOtherStop, diff.WhySent:
+		return false
+	}
+	return f.Bucket != diff.Hold
+}
+
+func scheduled(key app.Key, f *diff.Finding, now app.Time) Command {
+	c := Command{
+		Action: f.Action, App: key, Index: f.Index, Reason: f.Reason, Priority: f.Priority, State: Pending,
+		CreatedAt: now, DueAt: f.Due,
+	}
+	if f.Action == diff.Stop {
+		c.Instance = f.Instance
+	}
+	if f.Reason == diff.ReasonCrashed {
+		c.CrashCount, c.Crashed = f.CrashCount, f.Crashed
+	}
+	c.ID = NewID(c)
+	return c
+}
+
+func (plan *Plan) wake(at app.Time) {
+	if plan.Next == 0 || at < plan.Next {
+		plan.Next = at
+	}
+}
+
+func finding(findings []diff.Finding, id ID) *diff.Finding {
+	for i := range findings {
+		if findings[i].Command == id {
+			return &findings[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,379 @@
+package diff
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"hm/actual"
+	"hm/desired"
+	"hm/internal/app"
+)
+
+// App appends to dst what one app comes to at now: exactly one finding for each recorded instance and one for
+// each desired index without a live instance, sorted by index and instance.
+func App(dst []Finding, in *Input, now app.Time, p Policy) []Finding {
+	e := evaluation{in: in, now: now, p: p, findings: dst}
+	if in.Desired == nil || !in.Desired.Wanted() {
+		e.undesired()
+	} else {
+		e.wanted()
+	}
+	found := e.findings[len(dst):]
+	slices.SortFunc(found, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.Index, b.Index), a.Instance.Compare(b.Instance))
+	})
+	return e.findings
+}
+
+// evaluation is one call of App under way.
+type evaluation struct {
+	in       *Input
+	now      app.Time
+	p        Policy
+	findings []Finding
+
+	desired     uint32 // indices 0 to desired-1 are wanted
+	staged      bool
+	anyLive     bool    // some instance of the app is live, at whatever index (R06)
+	missing     float64 // share of desired indices without a live instance
+	startsAhead bool    // a missing or crashed start has not been sent yet (R19)
+}
+
+// undesired finds for an app that should not run at all: stopped, failed to stage, deleted, or another version.
+func (e *evaluation) undesired() {
+	rule := "R16"
+	switch d := e.in.Desired; {
+	case d == nil && !e.in.DesiredVersion.IsZero():
+		rule = "R17"
+	case d == nil:
+	case d.State != desired.Started:
+		rule = "R15"
+	default:
+		rule = "R14"
+	}
+	for i := range e.in.Instances {
+		inst := &e.in.Instances[i]
+		switch inst.State {
+		case actual.Crashed:
+			e.keep(inst, "R11", WhyCrashedInstance)
+		case actual.Evacuating:
+			e.stopExtra(inst, KindUndesired, "R24", 0)
+		default:
+			e.stopExtra(inst, KindUndesired, rule, 0)
+		}
+	}
+}
+
+// wanted finds for an app that should run. Starts are found first: stops yield to them (R19).
+func (e *evaluation) wanted() {
+	e.desired, e.staged = e.in.Desired.Instances, e.in.Desired.Startable()
+	served := uint32(0)
+	for g := range e.groups() {
+		if g.live() > 0 {
+			e.anyLive = true
+			if g.index < e.desired {
+				served++
+			}
+		}
+	}
+	if e.desired > 0 {
+		e.missing = float64(e.desired-served) / float64(e.desired)
+	}
+	next := uint32(0)
+	for g := range e.groups() {
+		for ; next < min(g.index, e.desired); next++ {
+			e.unserved(group{index: next})
+		}
+		if g.index < e.desired {
+			next = g.index + 1
+			if g.live() == 0 {
+				e.unserved(g)
+			}
+		}
+	}
+	for ; next < e.desired; next++ {
+		e.unserved(group{index: next})
+	}
+	for g := range e.groups() {
+		if g.index >= e.desired {
+			e.outOfRange(g)
+		} else {
+			e.inRange(g)
+		}
+	}
+}
+
+// unserved finds for a desired index without a live instance.
+func (e *evaluation) unserved(g group) {
+	switch {
+	case g.evacuating > 0 && !e.staged:
+		e.start(Finding{Kind: KindEvacuating, Rule: "R25", Reason: ReasonEvacuating, Index: g.index, Priority: 2}, 0, WhyNothing)
+	case g.evacuating > 0:
+		rule := "R29"
+		if e.remembered(g.index).Count > 0 {
+			rule = "R28"
+		}
+		e.start(Finding{Kind: KindEvacuating, Rule: rule, Reason: ReasonEvacuating, Index: g.index, Priority: 2}, 0, WhyNothing)
+	default:
+		f, delay, crashed := e.crash(g)
+		kind, reason := KindMissing, ReasonMissing
+		if crashed {
+			kind, reason = KindCrashed, ReasonCrashed
+		}
+		f.Kind, f.Reason, f.Index, f.Priority = kind, reason, g.index, e.missing
+		switch {
+		case !e.staged:
+			e.add(Finding{Bucket: Wait, Kind: kind, Rule: "R13", Index: g.index, Why: WhyStaging})
+		case crashed && g.index != 0 && !e.anyLive:
+			e.add(Finding{Bucket: Wait, Kind: kind, Rule: "R06", Index: g.index, Why: WhyCanary})
+		case crashed:
+			e.start(f, delay, WhyBackoff)
+		default:
+			f.Rule = "R01"
+			if e.in.GrewAt == 0 {
+				f.Rule = "R04"
+			}
+			e.start(f, e.p.Grace, WhyGrace)
+		}
+	}
+}
+
+// inRange finds for the instances at a desired index.
+func (e *evaluation) inRange(g group) {
+	if g.live() > 1 {
+		e.duplicates(g)
+	}
+	for i := range g.instances {
+		inst := &g.instances[i]
+		switch {
+		case inst.State == actual.Crashed && g.live() > 0:
+			e.keep(inst, "R10", WhyCrashedInstance)
+		case inst.State == actual.Crashed:
+			e.keep(inst, "R05", WhyCrashedInstance)
+		case inst.State == actual.Evacuating:
+			e.evacuating(inst, g)
+		case g.live() == 1:
+			e.keep(inst, "", WhyNothing)
+		}
+	}
+}
+
+// evacuating finds for one evacuating instance at a desired index (R25 to R29).
+func (e *evaluation) evacuating(inst *actual.Located, g group) {
+	complete := Finding{Kind: KindEvacuating, Reason: ReasonEvacuationComplete}
+	switch {
+	case !e.staged:
+		complete.Rule = "R25"
+	case g.running > 0:
+		complete.Rule = "R26"
+	case g.live() > 0:
+		e.add(about(inst, Finding{Bucket: Wait, Kind: KindEvacuating, Rule: "R27", Why: WhyReplacement}))
+		return
+	case e.remembered(g.index).Count > 0:
+		complete.Rule = "R28"
+	default:
+		e.keep(inst, "R29", WhyReplacement)
+		return
+	}
+	e.stop(inst, complete, 0, WhyNothing, WhyNothing)
+}
+
+// outOfRange finds for the instances at an index that is not desired (R18, R21, R24).
+func (e *evaluation) outOfRange(g group) {
+	rule := "R18"
+	if g.live() > 1 {
+		rule = "R21"
+	}
+	for i := range g.instances {
+		inst := &g.instances[i]
+		switch {
+		case inst.State == actual.Crashed:
+			e.keep(inst, "R11", WhyCrashedInstance)
+		case inst.State == actual.Evacuating:
+			e.stopExtra(inst, KindExtra, "R24", 0)
+		case e.startsAhead:
+			e.stopExtra(inst, KindExtra, "R19", e.p.Grace)
+		default:
+			e.stopExtra(inst, KindExtra, rule, 0)
+		}
+	}
+}
+
+// duplicates finds for several live instances at one desired index (R20). The copy that serves best stays: a
+// RUNNING one before a STARTING one, then the one that has been so for longest. At most one copy is on its way
+// out at any moment, so that they can never all be (W02, I3).
+func (e *evaluation) duplicates(g group) {
+	var staying []*actual.Located
+	leaving := false
+	for i := range g.instances {
+		inst := &g.instances[i]
+		if !inst.State.Live() {
+			continue
+		}
+		if o := e.outstanding(Stop, g.index, inst.GUID); o != nil && o.SentAt != 0 && e.now < e.expiry(o) {
+			leaving = true
+			e.stop(inst, Finding{Kind: KindDuplicate, Rule: "R20", Reason: o.Reason}, 0, WhyNothing, WhyNothing)
+			continue
+		}
+		staying = append(staying, inst)
+	}
+	slices.SortFunc(staying, func(a, b *actual.Located) int {
+		return cmp.Or(cmp.Compare(b.State, a.State), cmp.Compare(a.Since, b.Since), a.GUID.Compare(b.GUID))
+	})
+	for i, inst := range staying {
+		if i == 0 {
+			e.keep(inst, "R20", WhyNothing)
+			continue
+		}
+		block := WhyNothing
+		if leaving {
+			block = WhyOtherStop
+		}
+		delay := time.Duration(e.p.DuplicateGrace+i-1) * e.p.Grace
+		e.stop(inst, Finding{Kind: KindDuplicate, Rule: "R20", Reason: ReasonDuplicate}, delay, WhyDuplicateGrace, block)
+	}
+}
+
+// stopExtra stops an instance that the desired state does not ask for. The verdict needs a read of the desired
+// state that was begun after the instance appeared: a Cloud Controller starts instances before hm has read that
+// they are wanted. It waits for such a read at most one grace, unless reads are known to fail.
+func (e *evaluation) stopExtra(inst *actual.Located, kind Kind, rule string, delay time.Duration) {
+	block := WhyNothing
+	if e.in.GrewAt >= e.in.Read.Began && (e.in.Read.Failing || e.now < e.in.GrewAt.Add(e.p.Grace)) {
+		block = WhyNewerRead
+	}
+	e.stop(inst, Finding{Kind: kind, Rule: rule, Reason: ReasonExtra}, delay, WhyStartsFirst, block)
+}
+
+// start finds that an index is to be started, delay from now unless a command for it is outstanding.
+func (e *evaluation) start(f Finding, delay time.Duration, why Why) {
+	f.Action = Start
+	o := e.outstanding(Start, f.Index, app.GUID{})
+	if o != nil && o.SentAt == 0 && o.Reason != f.Reason && f.Reason != ReasonEvacuating {
+		f.Rule, f.Reason = "R12", o.Reason // what is scheduled stays as it is
+	}
+	if o != nil && o.SentAt != 0 && f.Crashed != o.Crashed {
+		e.resolve(&f, o, delay, why) // a further crash: its back-off counts
+	} else {
+		e.resolve(&f, o, min(delay, e.sinceSent(o, delay)), why)
+	}
+	if f.Reason != ReasonEvacuating && f.Why != WhySent {
+		e.startsAhead = true
+	}
+	e.add(f)
+}
+
+// sinceSent is the delay that is left for a start that follows an expired one: the time that passed while that
+// one was outstanding counts.
+func (e *evaluation) sinceSent(o *Outstanding, delay time.Duration) time.Duration {
+	if o == nil || o.SentAt == 0 {
+		return delay
+	}
+	return max(0, delay-e.now.Sub(o.SentAt))
+}
+
+// stop finds that an instance is to be stopped, delay from now unless a command for it is outstanding. block, if
+// any, keeps a stop that is due from being sent.
+func (e *evaluation) stop(inst *actual.Located, f Finding, delay time.Duration, why, block Why) {
+	f = about(inst, f)
+	f.Action = Stop
+	e.resolve(&f, e.outstanding(Stop, inst.Index, inst.GUID), delay, why)
+	if block != WhyNothing && f.Why != WhySent {
+		f.Bucket, f.Why = Wait, block
+		if block == WhyNewerRead && !e.in.Read.Failing {
+			f.Due = max(f.Due, e.in.GrewAt.Add(e.p.Grace))
+		}
+	}
+	e.add(f)
+}
+
+// resolve settles when f is due and what it waits for, given the outstanding command for its target.
+func (e *evaluation) resolve(f *Finding, o *Outstanding, delay time.Duration, why Why) {
+	f.Due, f.Why = e.now.Add(delay), why
+	switch {
+	case o == nil:
+	case o.SentAt == 0:
+		f.Command, f.Due = o.ID, o.DueAt
+	case e.now < e.expiry(o):
+		f.Command, f.Due, f.Bucket, f.Why = o.ID, e.expiry(o), Wait, WhySent
+		return
+	default:
+		f.Command, f.Expired = o.ID, true
+	}
+	f.Bucket = Wait
+	if f.Due <= e.now {
+		f.Why = WhyNothing
+		f.Bucket = ToStart
+		if f.Action == Stop {
+			f.Bucket = ToStop
+		}
+	}
+}
+
+// expiry is when a sent command that had no effect ceases to be outstanding (keep_alive in part 3 of the rules).
+func (e *evaluation) expiry(o *Outstanding) app.Time { return o.SentAt.Add(e.p.Grace) }
+
+func (e *evaluation) outstanding(a Action, index uint32, instance app.GUID) *Outstanding {
+	for i := range e.in.Outstanding {
+		o := &e.in.Outstanding[i]
+		if o.Action == a && o.Instance == instance && (a == Stop || o.Index == index) {
+			return o
+		}
+	}
+	return nil
+}
+
+func (e *evaluation) keep(inst *actual.Located, rule string, why Why) {
+	e.add(about(inst, Finding{Rule: rule, Why: why}))
+}
+
+func (e *evaluation) add(f Finding) {
+	if (f.Bucket == ToStart || f.Bucket == ToStop) && len(e.in.Held) > 0 {
+		f.Bucket, f.Why = Hold, WhyGate
+	}
+	e.findings = append(e.findings, f)
+}
+
+func about(inst *actual.Located, f Finding) Finding {
+	f.Index, f.Instance, f.DEA, f.State = inst.Index, inst.GUID, inst.DEA, inst.State
+	return f
+}
+
+// group is the instances at one index.
+type group struct {
+	index                                  uint32
+	instances                              []actual.Located
+	starting, running, crashed, evacuating int
+}
+
+func (g group) live() int { return g.starting + g.running }
+
+// groups yields the indices that have instances, in order.
+func (e *evaluation) groups() func(yield func(group) bool) {
+	return func(yield func(group) bool) {
+		for rest := e.in.Instances; len(rest) > 0; {
+			n := 1
+			for n < len(rest) && rest[n].Index == rest[0].Index {
+				n++
+			}
+			g := group{index: rest[0].Index, instances: rest[:n]}
+			for i := range g.instances {
+				switch g.instances[i].State {
+				case actual.Starting:
+					g.starting++
+				case actual.Running:
+					g.running++
+				case actual.Crashed:
+					g.crashed++
+				case actual.Evacuating:
+					g.evacuating++
+				}
+			}
+			if !yield(g) {
+				return
+			}
+			rest = rest[n:]
+		}
+	}
+}
