@@ -1,0 +1,83 @@
+package actual
+
+import (
+	"slices"
+	"time"
+
+	"hm/internal/app"
+)
+
+// Liveness is one node's own knowledge of who spoke when. Every node hears every heartbeat, so every node keeps
+// one, leader or not; it is never replicated. While the link is down nothing expires, and when it returns every
+// time to live starts anew in full (I4). It is not safe for concurrent use.
+type Liveness struct {
+	TTL       time.Duration // silence after which a DEA is lost (policy.heartbeat_ttl)
+	Freshness time.Duration // how long the link must have been up without a gap (policy.freshness)
+
+	up      bool
+	upSince app.Time // start of the present spell without a gap; while down, of the outage
+	newest  app.Time // when anything was heard last; 0 if nothing was since the spell began
+	heard   map[string]app.Time
+}
+
+// NewLiveness returns the knowledge of a node that has heard nothing and whose link is down since now.
+func NewLiveness(ttl, freshness time.Duration, now app.Time) *Liveness {
+	return &Liveness{TTL: ttl, Freshness: freshness, upSince: now, heard: map[string]app.Time{}}
+}
+
+// Link notes that the link is up or down since now. A gap in what was heard, such as messages dropped by a slow
+// consumer, counts as a new spell: note it as Link(true) again.
+func (l *Liveness) Link(up bool, now app.Time) {
+	l.up, l.upSince, l.newest = up, now, 0
+}
+
+// Heard notes that a DEA spoke at now.
+func (l *Liveness) Heard(dea string, now app.Time) {
+	l.heard[dea], l.newest = now, now
+}
+
+// Forget drops what is known of a DEA that is no longer recorded.
+func (l *Liveness) Forget(dea string) { delete(l.heard, dea) }
+
+// LastHeard is when a DEA spoke last, 0 if this node has never heard it.
+func (l *Liveness) LastHeard(dea string) app.Time { return l.heard[dea] }
+
+// Deadline is when a recorded DEA is lost unless it speaks before, and whether its time is running at all.
+func (l *Liveness) Deadline(dea string) (app.Time, bool) {
+	return max(l.heard[dea], l.upSince).Add(l.TTL), l.up
+}
+
+// Silent reports whether a recorded DEA has been silent for its whole time to live at now (R40).
+func (l *Liveness) Silent(dea string, now app.Time) bool {
+	deadline, running := l.Deadline(dea)
+	return running && now >= deadline
+}
+
+// Fresh reports whether what this node has heard may be acted on: the link has been up without a gap for the
+// freshness window, and somebody spoke within one time to live, since silence is not absence (R43, R44).
+func (l *Liveness) Fresh(now app.Time) bool {
+	return l.up && now.Sub(l.upSince) >= l.Freshness && l.newest != 0 && now.Sub(l.newest) < l.TTL
+}
+
+// FreshAt is the earliest time at which Fresh can become true if heartbeats keep coming, 0 while the link is down.
+func (l *Liveness) FreshAt() app.Time {
+	if !l.up {
+		return 0
+	}
+	return l.upSince.Add(l.Freshness)
+}
+
+// Up reports whether the link is up, and since when it has been so without a gap, or since when it is down.
+func (l *Liveness) Up() (up bool, since app.Time) { return l.up, l.upSince }
+
+// SilentOf gives those of the recorded DEAs that are silent at now, sorted.
+func (l *Liveness) SilentOf(recorded func(yield func(string) bool), now app.Time) []string {
+	var silent []string
+	for dea := range recorded {
+		if l.Silent(dea, now) {
+			silent = append(silent, dea)
+		}
+	}
+	slices.Sort(silent)
+	return silent
+}

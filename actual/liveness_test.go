@@ -1,0 +1,52 @@
+package actual
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"hm/internal/app"
+)
+
+const beat = app.Time(10_000)
+
+func TestLiveness(t *testing.T) {
+	start := app.Time(1_000_000)
+	l := NewLiveness(30*time.Second, 30*time.Second, start)
+	steps := []struct {
+		name  string
+		at    app.Time // in heartbeats since start
+		do    func(now app.Time)
+		fresh bool
+		lost  []string
+	}{
+		{"down from the start: nothing is fresh, nothing expires", 10, nil, false, nil},
+		{"up, and a speaks: R43 not fresh yet", 10, func(now app.Time) { l.Link(true, now); l.Heard("a", now) }, false, nil},
+		{"two beats on", 12, func(now app.Time) { l.Heard("a", now) }, false, nil},
+		{"the window has passed: fresh, and b, which never spoke, is lost (R40)", 13, func(now app.Time) { l.Heard("a", now) }, true, []string{"b"}},
+		{"nobody speaks for a time to live: R44 not fresh", 16, nil, false, []string{"a", "b"}},
+		{"somebody speaks", 16, func(now app.Time) { l.Heard("a", now) }, true, []string{"b"}},
+		{"I4 the link goes: all clocks stop", 17, func(now app.Time) { l.Link(false, now) }, false, nil},
+		{"I4 a long outage", 10_000, nil, false, nil},
+		{"I4 the link is back: every time to live starts anew in full", 10_001, func(now app.Time) { l.Link(true, now); l.Heard("b", now) }, false, nil},
+		{"I4 just before it ends", 10_003, func(now app.Time) { l.Heard("b", now) }, false, nil},
+		{"a is lost after a full time to live, not before", 10_004, nil, true, []string{"a"}},
+		{"a gap in what was heard starts a new spell", 10_005, func(now app.Time) { l.Link(true, now) }, false, nil},
+		{"fresh again a window later", 10_008, func(now app.Time) { l.Heard("a", now); l.Heard("b", now) }, true, nil},
+	}
+	for _, s := range steps {
+		now := start + s.at*beat
+		if s.do != nil {
+			s.do(now)
+		}
+		if got := l.Fresh(now); got != s.fresh {
+			t.Errorf("%s: fresh is %v, want %v", s.name, got, s.fresh)
+		}
+		if got := l.SilentOf(slices.Values([]string{"b", "a"}), now); !slices.Equal(got, s.lost) {
+			t.Errorf("%s: silent are %v, want %v", s.name, got, s.lost)
+		}
+	}
+	if l.Fresh(start + 10_008*beat - 1) {
+		t.Error("fresh a millisecond before the window has passed")
+	}
+}
