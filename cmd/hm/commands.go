@@ -1,0 +1,9 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// commandConstructors lists every sub-command of hm, one line each. The order is that of the help.
+var commandConstructors = []func(*cli) *cobra.Command{
+	newConfigCommand,
+	newVersionCommand,
+}
