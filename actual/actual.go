@@ -75,6 +75,10 @@ type Heartbeat struct {
 	Rejected  int        // entries left out because a required field was missing or wrong (W14)
 }
 
+// Digest identifies a heartbeat's payload. Equal digests mean equal bytes; the key is the process's own secret, so
+// nobody outside can make two payloads of one digest.
+type Digest [16]byte
+
 // ExitReason says why an instance went away (N11).
 type ExitReason uint8
 
