@@ -1,0 +1,104 @@
+package reconcile
+
+import (
+	"slices"
+
+	"hm/actual"
+	"hm/desired"
+	"hm/diff"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// Knowledge is the part of a decision's input that is not recorded: what the deciding node itself knows.
+type Knowledge struct {
+	Reads diff.Reads
+	Held  []string // the gate's reasons
+}
+
+// Gather collects everything that is known of one app. It reuses in's slices.
+func Gather(in *diff.Input, view *raftfsm.State, k app.Key, know Knowledge) {
+	*in = diff.Input{
+		Key: k, Read: know.Reads, Held: know.Held,
+		Instances: view.Instances(in.Instances[:0], k), Outstanding: in.Outstanding[:0], Crashes: view.Crashes(k),
+	}
+	if a, ok := view.App(k); ok {
+		in.GrewAt = a.GrewAt
+		if a.HasDesired {
+			in.Desired = &a.Desired
+		}
+	}
+	if in.Desired == nil {
+		in.DesiredVersion = view.DesiredVersion(k.Droplet)
+	}
+	for _, c := range view.Commands(k) {
+		in.Outstanding = append(in.Outstanding, c.Outstanding())
+	}
+}
+
+// Pass finds the apps of a whole fleet that are worth a look. It keeps its buffers between passes and is not
+// safe for concurrent use.
+type Pass struct {
+	tallies []diff.Tally
+	desired []bool
+}
+
+// Unsettled gives the keys of all apps that diff.App may find something about or that have outstanding commands,
+// sorted. It reads every instance once (I9: the anti-entropy pass).
+func (p *Pass) Unsettled(view *raftfsm.State) []app.Key {
+	n := view.Handles()
+	p.tallies = slices.Grow(p.tallies[:0], n)[:n]
+	p.desired = slices.Grow(p.desired[:0], n)[:n]
+	clear(p.tallies)
+	clear(p.desired)
+	view.EachInstance(func(h raftfsm.Handle, index uint32, s actual.State) { p.tallies[h].Add(index, s) })
+	var keys []app.Key
+	add := func(h raftfsm.Handle) {
+		if k, ok := view.KeyOf(h); ok {
+			keys = append(keys, k)
+		}
+	}
+	view.EachDesired(func(h raftfsm.Handle, d desired.App) bool {
+		p.desired[h] = true
+		if !p.tallies[h].Settled(d) {
+			add(h)
+		}
+		return true
+	})
+	for h := range p.tallies {
+		if !p.desired[h] && !p.tallies[h].SettledUndesired() {
+			add(raftfsm.Handle(h))
+		}
+	}
+	for c := range view.AllCommands() {
+		keys = append(keys, c.App)
+	}
+	slices.SortFunc(keys, app.Key.Compare)
+	return slices.Compact(keys)
+}
+
+// AppDrift is one app's findings other than Keep.
+type AppDrift struct {
+	Key      app.Key
+	Findings []diff.Finding
+}
+
+// Drift finds all drift of the recorded state, sorted by app: the same functions that the leader decides with.
+// visit returns false to stop early.
+func (p *Pass) Drift(view *raftfsm.State, know Knowledge, now app.Time, policy diff.Policy, visit func(AppDrift) bool) {
+	var in diff.Input
+	var findings []diff.Finding
+	for _, k := range p.Unsettled(view) {
+		Gather(&in, view, k, know)
+		findings = diff.App(findings[:0], &in, now, policy)
+		drift := AppDrift{Key: k}
+		for _, f := range findings {
+			if f.Kind != diff.KindNone {
+				drift.Findings = append(drift.Findings, f)
+			}
+		}
+		if len(drift.Findings) > 0 && !visit(drift) {
+			return
+		}
+	}
+}

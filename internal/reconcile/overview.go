@@ -1,0 +1,29 @@
+package reconcile
+
+import (
+	"hm/diff"
+	"hm/internal/app"
+)
+
+// Overview is what one node knows beyond the recorded state, at one moment. Its slices must not be changed.
+type Overview struct {
+	At   app.Time // when it was taken, in hm time
+	Lead Lead
+
+	GateOpen    bool
+	GateReasons []string // empty if the gate is open
+	GateSince   app.Time // since when it has been open, or closed
+
+	LinkUp    bool
+	LinkSince app.Time // of the present spell without a gap, or of the outage
+
+	ActualFresh  bool
+	DesiredFresh bool
+	Reads        diff.Reads // of the desired state, as this node knows from its own reads or from its peers
+	ReadError    string     // of the newest attempt, if it failed
+	Queue        int        // apps that wait to be evaluated
+	Backlog      int        // DEAs whose newest heartbeat is not recorded yet
+}
+
+// Knowledge gives the part of the overview that decisions depend on.
+func (o Overview) Knowledge() Knowledge { return Knowledge{Reads: o.Reads, Held: o.GateReasons} }

@@ -1,0 +1,50 @@
+// Package reconcile is the leader's loop: it takes in what is heard and read, records the changes, finds the
+// drift, and has commands claimed and published while the gate is open. Core is a step function without
+// goroutines or a clock of its own, so that a replay runs the very same code; Loop drives it in the daemon.
+package reconcile
+
+import (
+	"context"
+	"errors"
+
+	"hm/commands"
+	"hm/desired"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// Log is where changes are recorded: the Raft log in the daemon, a plain state machine in a replay.
+type Log interface {
+	// Propose records the given records in this order and returns when all are applied, with one result for each
+	// entry they took. An error means that some or all may still be applied.
+	Propose(ctx context.Context, records ...raftfsm.Record) ([]raftfsm.Result, error)
+	// View is the newest applied state, frozen.
+	View() *raftfsm.State
+	// Leading reports whether this node is still the leader of term, as far as it can tell without asking.
+	Leading(term uint64) bool
+	// Now is hm time.
+	Now() app.Time
+}
+
+// Publisher sends commands to the Cloud Controller.
+type Publisher interface {
+	// Publish sends each command at most once and returns one error for each: nil if it was handed over,
+	// ErrNotSent if it surely was not, anything else if that is unknown.
+	Publish(ctx context.Context, cmds []commands.Command) []error
+}
+
+// ErrNotSent says that a command was surely not published, so that it may be claimed anew.
+var ErrNotSent = errors.New("the command was not sent")
+
+// Source reads the desired state.
+type Source interface {
+	// Read makes one complete read, or fails.
+	Read(ctx context.Context) (desired.Read, error)
+}
+
+// Lead is what a node knows of the leadership.
+type Lead struct {
+	Leader bool   // this node leads, and has applied everything that earlier leaders committed
+	Term   uint64 // of the leadership
+	Known  bool   // some node is known to lead
+}
