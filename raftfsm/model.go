@@ -1,0 +1,850 @@
+package raftfsm
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/zeebo/xxh3"
+
+	"hm/actual"
+	"hm/commands"
+	"hm/desired"
+	"hm/internal/app"
+)
+
+type State struct {
+	index, term uint64
+	now         app.Time
+	rev, born   uint64
+	apps        map[app.Key]*modelApp
+	deas        map[string]*modelDEA
+	cmds        map[commands.ID]commands.Command
+	crashes     map[CrashRef]actual.Crash
+	holds       map[string]Hold
+	staged      []DesiredChanges
+	meta        DesiredMeta
+	sent        [3]uint64
+	frozen      bool
+
+	touched map[app.Key]bool
+	order   []app.Key
+}
+
+type modelApp struct {
+	row    desired.App
+	has    bool
+	rev    uint64
+	grewAt app.Time
+}
+
+type modelDEA struct {
+	DEA
+	born uint64
+	inst map[app.GUID]actual.Instance
+}
+
+func NewState() *State {
+	return &State{apps: map[app.Key]*modelApp{}, deas: map[string]*modelDEA{}, cmds: map[commands.ID]commands.Command{},
+		crashes: map[CrashRef]actual.Crash{}, holds: map[string]Hold{}}
+}
+
+func (s *State) Freeze() *State {
+	c := *s
+	c.frozen = true
+	c.apps = map[app.Key]*modelApp{}
+	for k, a := range s.apps {
+		v := *a
+		c.apps[k] = &v
+	}
+	c.deas = map[string]*modelDEA{}
+	for k, d := range s.deas {
+		v := *d
+		v.inst = maps.Clone(d.inst)
+		c.deas[k] = &v
+	}
+	c.cmds, c.crashes, c.holds = maps.Clone(s.cmds), maps.Clone(s.crashes), maps.Clone(s.holds)
+	c.staged = slices.Clone(s.staged)
+	return &c
+}
+
+func (s *State) touch(k app.Key) {
+	if !s.touched[k] {
+		s.touched[k] = true
+		s.order = append(s.order, k)
+	}
+}
+
+func (s *State) app(k app.Key) *modelApp {
+	a := s.apps[k]
+	if a == nil {
+		a = &modelApp{}
+		s.apps[k] = a
+	}
+	return a
+}
+
+func (s *State) Apply(index, term uint64, e Entry) Result {
+	if s.frozen {
+		panic("raftfsm: Apply on a frozen state")
+	}
+	s.index, s.term = index, term
+	if e.At < 0 || e.At > maxTime {
+		return Result{Err: ErrTime}
+	}
+	s.now = max(s.now, e.At)
+	s.rev = max(s.rev+1, index)
+	s.touched, s.order = map[app.Key]bool{}, nil
+	var res Result
+	for i, r := range e.Records {
+		refuse := func(id commands.ID, err error) { res.Refused = append(res.Refused, Refusal{i, id, err}) }
+		var err error
+		switch r := r.(type) {
+		case DesiredChanges:
+			err = s.applyDesiredChanges(r)
+		case DesiredCommit:
+			err = s.applyDesiredCommit(r)
+		case DEAChanges:
+			err = s.applyDEAChanges(r)
+		case DEAsGone:
+			for _, id := range r.DEAs {
+				if d := s.deas[id]; d != nil && d.GoneAt == 0 {
+					s.clearDEA(d)
+					d.GoneAt, d.ChangedAt, d.Rev = s.now, s.now, s.rev
+				}
+			}
+		case DEAsForgotten:
+			for _, id := range r.DEAs {
+				if d := s.deas[id]; d != nil && d.GoneAt != 0 {
+					delete(s.deas, id)
+				} else if d != nil {
+					refuse(commands.ID{}, fmt.Errorf("forgetting DEA %s: %w", id, ErrNotGone))
+				}
+			}
+		case InstanceExited:
+			err = s.applyExit(r.Exit)
+		case CommandsScheduled:
+			for _, c := range r.Commands {
+				if err := s.schedule(c); err != nil {
+					refuse(c.ID, err)
+				}
+			}
+		case CommandsClaimed:
+			for _, c := range r.Claims {
+				if err := s.claim(c); err != nil {
+					refuse(c.ID, err)
+				}
+			}
+		case CommandsResolved:
+			for _, o := range r.Outcomes {
+				if err := s.resolve(o, &res); err != nil {
+					refuse(o.ID, err)
+				}
+			}
+		case HoldSet:
+			err = s.setHold(r.Hold)
+		case HoldReleased:
+			if _, ok := s.holds[r.Name]; !ok {
+				err = ErrNoHold
+			}
+			delete(s.holds, r.Name)
+		case CrashesForgotten:
+			for _, c := range r.Crashes {
+				if _, ok := s.crashes[c]; ok {
+					delete(s.crashes, c)
+					s.touch(c.App)
+				}
+			}
+		}
+		if err != nil {
+			refuse(commands.ID{}, err)
+		}
+	}
+	for _, k := range s.order {
+		a := s.apps[k]
+		if a == nil || a.has || s.countOf(k) > 0 {
+			continue
+		}
+		for c := range s.crashes {
+			if c.App == k {
+				delete(s.crashes, c)
+			}
+		}
+		if len(s.Commands(k)) == 0 {
+			delete(s.apps, k)
+		}
+	}
+	res.Touched = s.order
+	return res
+}
+
+func validKey(k app.Key) bool { return !k.Droplet.IsZero() && !k.Version.IsZero() }
+
+func (s *State) applyDesiredChanges(r DesiredChanges) error {
+	if r.Generation <= s.meta.Generation || len(s.staged) > 0 && r.Generation < s.staged[0].Generation {
+		return ErrGeneration
+	}
+	for _, a := range r.Upserts {
+		if !validKey(a.Key) || a.Instances > desired.MaxInstances || a.State < 1 || a.State > 2 || a.Package < 1 || a.Package > 3 {
+			return ErrInvalid
+		}
+	}
+	for _, k := range r.Removes {
+		if !validKey(k) {
+			return ErrInvalid
+		}
+	}
+	if len(s.staged) > 0 && r.Generation > s.staged[0].Generation {
+		s.staged = nil
+	}
+	s.staged = append(s.staged, r)
+	return nil
+}
+
+func (s *State) applyDesiredCommit(r DesiredCommit) error {
+	if r.Generation <= s.meta.Generation {
+		return ErrGeneration
+	}
+	n := 0
+	if len(s.staged) > 0 {
+		if s.staged[0].Generation > r.Generation {
+			return ErrGeneration
+		}
+		if s.staged[0].Generation == r.Generation {
+			n = len(s.staged)
+		}
+	}
+	if n != r.Parts {
+		return fmt.Errorf("%d of %d parts: %w", n, r.Parts, ErrIncomplete)
+	}
+	for _, p := range s.staged[:n] {
+		for _, k := range p.Removes {
+			s.setRow(k, desired.App{}, false)
+		}
+		for _, a := range p.Upserts {
+			for _, k := range s.Versions(a.Key.Droplet) {
+				if k != a.Key {
+					s.setRow(k, desired.App{}, false)
+				}
+			}
+			s.setRow(a.Key, a, true)
+		}
+	}
+	s.staged = nil
+	s.meta.Generation, s.meta.CommittedAt, s.meta.Source, s.meta.Complete = r.Generation, s.now, clip(r.Source, 1024), true
+	return nil
+}
+
+func (s *State) setRow(k app.Key, row desired.App, has bool) {
+	a := s.apps[k]
+	if a == nil {
+		if !has {
+			return
+		}
+		a = s.app(k)
+	}
+	if a.has == has && a.row == row {
+		return
+	}
+	a.row, a.has, a.rev = row, has, s.rev
+	if !has {
+		a.rev = 0
+	}
+	s.touch(k)
+}
+
+func (s *State) applyDEAChanges(r DEAChanges) error {
+	if !actual.ValidDEA(r.DEA) {
+		return ErrInvalid
+	}
+	for _, i := range r.Upserts {
+		if !validKey(i.App) || i.GUID.IsZero() || i.Index > actual.MaxIndex || i.State < 1 || i.State > 4 {
+			return ErrInvalid
+		}
+	}
+	d := s.deas[r.DEA]
+	after := map[app.GUID]actual.Instance{}
+	if d != nil && d.GoneAt == 0 {
+		after = maps.Clone(d.inst)
+	}
+	for _, g := range r.Removes {
+		delete(after, g)
+	}
+	for _, i := range r.Upserts {
+		i.Since = min(max(i.Since, 0), MaxSince)
+		after[i.GUID] = i
+	}
+	if len(after) > actual.MaxInstances {
+		return ErrInvalid
+	}
+	if d == nil || d.GoneAt != 0 {
+		s.born++
+		d = &modelDEA{DEA: DEA{ID: r.DEA, FirstSeen: s.now, ChangedAt: s.now, Rev: s.rev}, born: s.born, inst: map[app.GUID]actual.Instance{}}
+		s.deas[r.DEA] = d
+	}
+	if maps.Equal(d.inst, after) {
+		return nil
+	}
+	d.Rev, d.ChangedAt = s.rev, s.now
+	before := d.inst
+	grew := map[app.Key]bool{}
+	for g, i := range after {
+		found := false
+		for _, o := range s.deas {
+			if x, ok := o.inst[g]; ok && x.App == i.App {
+				found = true
+			}
+		}
+		if !found {
+			grew[i.App] = true
+		}
+	}
+	d.inst = after
+	var changed []CrashRef
+	for g, i := range before {
+		if after[g] != i {
+			changed = append(changed, CrashRef{i.App, i.Index})
+		}
+	}
+	for g, i := range after {
+		if before[g] != i {
+			s.app(i.App)
+			changed = append(changed, CrashRef{i.App, i.Index})
+		}
+	}
+	for k := range grew {
+		s.app(k).grewAt = s.now
+	}
+	s.changed(changed)
+	return nil
+}
+
+func (s *State) changed(refs []CrashRef) {
+	slices.SortFunc(refs, func(a, b CrashRef) int { return cmp.Or(a.App.Compare(b.App), cmp.Compare(a.Index, b.Index)) })
+	for _, c := range refs {
+		s.touch(c.App)
+		s.refresh(c)
+	}
+}
+
+func (s *State) refresh(ref CrashRef) {
+	c, ok := s.crashes[ref]
+	if !ok {
+		return
+	}
+	running := false
+	for _, i := range s.Instances(nil, ref.App) {
+		running = running || i.Index == ref.Index && i.State == actual.Running
+	}
+	switch {
+	case running && c.RunningSince == 0:
+		c.RunningSince = s.now
+	case !running && c.RunningSince != 0:
+		c.Ran += s.now.Sub(c.RunningSince)
+		c.RunningSince = 0
+	}
+	s.crashes[ref] = c
+}
+
+func (s *State) clearDEA(d *modelDEA) {
+	var changed []CrashRef
+	for _, i := range d.inst {
+		changed = append(changed, CrashRef{i.App, i.Index})
+	}
+	d.inst = map[app.GUID]actual.Instance{}
+	d.Len = 0
+	s.changed(changed)
+}
+
+func (s *State) applyExit(x actual.Exit) error {
+	if !validKey(x.App) || x.Instance.IsZero() || x.Index > actual.MaxIndex || x.Reason < 1 || x.Reason > 5 {
+		return ErrInvalid
+	}
+	recorded := false
+	for _, id := range slices.Sorted(maps.Keys(s.deas)) {
+		d := s.deas[id]
+		i, ok := d.inst[x.Instance]
+		if !ok || i.App != x.App {
+			continue
+		}
+		recorded = true
+		was := i.State
+		switch {
+		case x.Reason == actual.ExitCrashed:
+			i.State = actual.Crashed
+		case (x.Reason == actual.ExitShutdown || x.Reason == actual.ExitEvacuation) && i.State.Live():
+			i.State = actual.Evacuating
+		}
+		if i.State != was {
+			d.inst[x.Instance] = i
+			d.Rev, d.ChangedAt = s.rev, s.now
+			s.changed([]CrashRef{{i.App, i.Index}})
+		}
+	}
+	a := s.apps[x.App]
+	if recorded || x.Reason != actual.ExitCrashed || a == nil || !a.has && s.countOf(x.App) == 0 {
+		return nil
+	}
+	for _, i := range s.Instances(nil, x.App) {
+		if i.Index == x.Index && i.State.Live() {
+			return nil
+		}
+	}
+	ref := CrashRef{x.App, x.Index}
+	c, ok := s.crashes[ref]
+	if ok && (c.Instance == x.Instance || c.Exited == x.Instance) {
+		return nil
+	}
+	c.Index, c.Exited = x.Index, x.Instance
+	s.crashes[ref] = c
+	s.touch(x.App)
+	s.refresh(ref)
+	return nil
+}
+
+func (s *State) schedule(c commands.Command) error {
+	if c.ID.IsZero() || !validKey(c.App) || c.Index > actual.MaxIndex || c.Action < 1 || c.Action > 2 || c.Reason < 1 || c.Reason > 6 ||
+		(c.Action == 2) == c.Instance.IsZero() || math.IsNaN(c.Priority) || math.IsInf(c.Priority, 0) {
+		return ErrInvalid
+	}
+	if _, ok := s.cmds[c.ID]; ok {
+		return ErrOutstanding
+	}
+	for _, o := range s.Commands(c.App) {
+		if o.Action == c.Action && (c.Action == 1 && o.Index == c.Index || c.Action == 2 && o.Instance == c.Instance) {
+			return ErrOutstanding
+		}
+	}
+	c.State, c.CreatedAt, c.ClaimedAt, c.SentAt, c.Term = commands.Pending, s.now, 0, 0, 0
+	s.app(c.App)
+	s.cmds[c.ID] = c
+	s.touch(c.App)
+	if c.Action == 1 && c.Reason == 2 {
+		ref := CrashRef{c.App, c.Index}
+		r, ok := s.crashes[ref]
+		if !ok || r.Count == 0 {
+			r.First = s.now
+		}
+		r.Index, r.Count, r.Instance, r.Last, r.Ran = c.Index, c.CrashCount, c.Crashed, s.now, 0
+		if r.Exited == c.Crashed {
+			r.Exited = app.GUID{}
+		}
+		s.crashes[ref] = r
+		s.refresh(ref)
+	}
+	return nil
+}
+
+func (s *State) claim(c Claim) error {
+	o, ok := s.cmds[c.ID]
+	switch {
+	case !ok:
+		return ErrNotOutstanding
+	case o.State != commands.Pending:
+		return ErrNotPending
+	case c.Term != s.term:
+		return ErrTerm
+	case c.Basis != s.Basis(o.App, o.Index):
+		return ErrBasis
+	}
+	o.State, o.ClaimedAt, o.Term = commands.Claimed, s.now, c.Term
+	s.cmds[c.ID] = o
+	s.touch(o.App)
+	return nil
+}
+
+func (s *State) resolve(o Outcome, res *Result) error {
+	c, ok := s.cmds[o.ID]
+	if !ok {
+		return nil
+	}
+	switch o.State {
+	case commands.Sent:
+		if c.State == commands.Pending {
+			return ErrNotClaimed
+		}
+		if c.State == commands.Sent {
+			return nil
+		}
+		c.State, c.SentAt = commands.Sent, s.now
+		s.cmds[o.ID] = c
+		s.sent[c.Action]++
+	case commands.Confirmed, commands.Expired, commands.Dropped, commands.Abandoned:
+		delete(s.cmds, o.ID)
+		c.State = o.State
+		res.Ended = append(res.Ended, EndedCommand{c, o.Detail, s.now})
+	default:
+		return ErrInvalid
+	}
+	s.touch(c.App)
+	return nil
+}
+
+func (s *State) setHold(h Hold) error {
+	if !validHold(h.Name) {
+		return ErrInvalid
+	}
+	if h.SetAt == 0 {
+		h.SetAt = s.now
+	}
+	h.Reason, h.By = clip(h.Reason, 1024), clip(h.By, 1024)
+	s.holds[h.Name] = h
+	return nil
+}
+
+func validHold(n string) bool {
+	return n != "" && len(n) <= 64 && !strings.ContainsFunc(n, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+func clip(s string, n int) string { return s[:min(len(s), n)] }
+
+func (s *State) Index() uint64  { return s.index }
+func (s *State) Term() uint64   { return s.term }
+func (s *State) Time() app.Time { return s.now }
+
+func (s *State) Basis(k app.Key, index uint32) Basis {
+	var b Basis
+	if a := s.apps[k]; a != nil {
+		b.Desired = a.rev
+	}
+	for _, d := range s.deas {
+		for _, i := range d.inst {
+			if i.App == k && i.Index == index {
+				b.Index += xxh3.Hash(append(append(i.GUID.AppendWire(nil), byte(i.State)), d.ID...))
+			}
+		}
+	}
+	for _, c := range s.cmds {
+		if c.App == k && c.Index == index && c.State != commands.Pending {
+			b.Index += xxh3.Hash(c.ID[:])
+		}
+	}
+	return b
+}
+
+func (s *State) countOf(k app.Key) (n int) {
+	for _, d := range s.deas {
+		for _, i := range d.inst {
+			if i.App == k {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func (s *State) App(k app.Key) (App, bool) {
+	a := s.apps[k]
+	if a == nil {
+		return App{}, false
+	}
+	return App{Key: k, Desired: a.row, HasDesired: a.has, Rev: a.rev, GrewAt: a.grewAt, Instances: s.countOf(k)}, true
+}
+
+func (s *State) keys() []app.Key { return slices.SortedFunc(maps.Keys(s.apps), app.Key.Compare) }
+
+func (s *State) Versions(droplet app.GUID) []app.Key {
+	var out []app.Key
+	for _, k := range s.keys() {
+		if k.Droplet == droplet {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+func (s *State) DesiredVersion(droplet app.GUID) app.GUID {
+	for _, k := range s.Versions(droplet) {
+		if s.apps[k].has {
+			return k.Version
+		}
+	}
+	return app.GUID{}
+}
+
+func (s *State) Apps() iter.Seq[App] {
+	return func(yield func(App) bool) {
+		for _, k := range s.keys() {
+			if a, _ := s.App(k); !yield(a) {
+				return
+			}
+		}
+	}
+}
+
+func (s *State) DesiredApps() iter.Seq[desired.App] {
+	return func(yield func(desired.App) bool) {
+		for _, k := range s.keys() {
+			if a := s.apps[k]; a.has && !yield(a.row) {
+				return
+			}
+		}
+	}
+}
+
+func (s *State) Instances(dst []actual.Located, k app.Key) []actual.Located {
+	best := map[app.GUID]*modelDEA{}
+	for _, d := range s.deas {
+		for g, i := range d.inst {
+			if i.App == k && (best[g] == nil || best[g].born < d.born) {
+				best[g] = d
+			}
+		}
+	}
+	n := len(dst)
+	for g, d := range best {
+		dst = append(dst, actual.Located{Instance: d.inst[g], DEA: d.ID})
+	}
+	slices.SortFunc(dst[n:], func(a, b actual.Located) int { return cmp.Or(cmp.Compare(a.Index, b.Index), a.GUID.Compare(b.GUID)) })
+	return dst
+}
+
+func (s *State) DEA(id string) (DEA, bool) {
+	d := s.deas[id]
+	if d == nil {
+		return DEA{}, false
+	}
+	v := d.DEA
+	v.Len = len(d.inst)
+	return v, true
+}
+
+func (s *State) DEAs() iter.Seq[DEA] {
+	return func(yield func(DEA) bool) {
+		for _, id := range slices.Sorted(maps.Keys(s.deas)) {
+			if d, _ := s.DEA(id); !yield(d) {
+				return
+			}
+		}
+	}
+}
+
+func (s *State) DEAInstances(dst []actual.Instance, id string) []actual.Instance {
+	if d := s.deas[id]; d != nil {
+		for _, i := range d.inst {
+			dst = append(dst, i)
+		}
+	}
+	return dst
+}
+
+func (s *State) Crashes(k app.Key) []actual.Crash {
+	var out []actual.Crash
+	for a, c := range s.AllCrashes() {
+		if a == k {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func (s *State) AllCrashes() iter.Seq2[app.Key, actual.Crash] {
+	refs := slices.SortedFunc(maps.Keys(s.crashes), func(a, b CrashRef) int {
+		return cmp.Or(a.App.Compare(b.App), cmp.Compare(a.Index, b.Index))
+	})
+	return func(yield func(app.Key, actual.Crash) bool) {
+		for _, r := range refs {
+			if !yield(r.App, s.crashes[r]) {
+				return
+			}
+		}
+	}
+}
+
+func (s *State) Commands(k app.Key) []commands.Command {
+	var out []commands.Command
+	for c := range s.AllCommands() {
+		if c.App == k {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func (s *State) AllCommands() iter.Seq[commands.Command] {
+	return slices.Values(slices.SortedFunc(maps.Values(s.cmds), commands.Command.Compare))
+}
+
+func (s *State) Command(id commands.ID) (commands.Command, bool) { c, ok := s.cmds[id]; return c, ok }
+
+func (s *State) Holds() []Hold {
+	return slices.SortedFunc(maps.Values(s.holds), func(a, b Hold) int { return strings.Compare(a.Name, b.Name) })
+}
+
+func (s *State) DesiredMeta() DesiredMeta {
+	m := s.meta
+	for _, a := range s.apps {
+		if a.has && a.row.Wanted() {
+			m.Apps++
+			m.Instances += int(a.row.Instances)
+		}
+	}
+	return m
+}
+
+func (s *State) Counts() Counts {
+	m := s.DesiredMeta()
+	c := Counts{Apps: m.Apps, DesiredInstances: m.Instances, SentStarts: s.sent[1], SentStops: s.sent[2]}
+	for _, d := range s.deas {
+		if d.GoneAt == 0 {
+			c.DEAs++
+		} else {
+			c.GoneDEAs++
+		}
+		for _, i := range d.inst {
+			c.Instances++
+			switch i.State {
+			case actual.Starting:
+				c.Starting++
+			case actual.Running:
+				c.Running++
+			case actual.Crashed:
+				c.Crashed++
+			case actual.Evacuating:
+				c.Evacuating++
+			}
+		}
+	}
+	for _, x := range s.cmds {
+		if x.State == commands.Pending {
+			if x.Action == 1 {
+				c.PendingStarts++
+			} else {
+				c.PendingStops++
+			}
+		}
+	}
+	return c
+}
+
+func (s *State) Handles() int { return len(s.apps) }
+
+func (s *State) EachInstance(fn func(h Handle, index uint32, st actual.State)) {
+	at := map[app.Key]Handle{}
+	for i, k := range s.keys() {
+		at[k] = Handle(i)
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.deas)) {
+		for _, i := range s.deas[id].inst {
+			fn(at[i.App], i.Index, i.State)
+		}
+	}
+}
+
+func (s *State) EachDesired(fn func(h Handle, d desired.App) bool) {
+	for i, k := range s.keys() {
+		if a := s.apps[k]; a.has && !fn(Handle(i), a.row) {
+			return
+		}
+	}
+}
+
+func (s *State) KeyOf(h Handle) (app.Key, bool) {
+	keys := s.keys()
+	if int(h) >= len(keys) {
+		return app.Key{}, false
+	}
+	return keys[h], true
+}
+
+// ---- stand-ins until the real ones land
+
+type Hash [16]byte
+
+func (h Hash) String() string { return fmt.Sprintf("%x", h[:]) }
+
+func (s *State) Hash() Hash { return Hash{} }
+
+func (s *State) WriteSnapshot(io.Writer) error { return errors.New("not yet") }
+
+func RestoreState(io.Reader) (*State, error) { return nil, errors.New("not yet") }
+
+type SnapshotHeader struct {
+	Format      int
+	Index, Term uint64
+	Time        app.Time
+	Hash        Hash
+}
+
+type SnapshotRecord struct {
+	Kind    uint32
+	Version uint32
+	Body    []byte
+}
+
+func ReadSnapshot(io.Reader, func(SnapshotRecord) error) (SnapshotHeader, error) {
+	return SnapshotHeader{}, errors.New("not yet")
+}
+
+const maxTime = app.Time(253402300799999)
+
+type Entry struct {
+	At      app.Time
+	Records []Record
+}
+
+const MaxEntry = 512 << 10
+
+type wire struct {
+	At   app.Time
+	Recs []struct {
+		Kind Kind
+		Body json.RawMessage
+	}
+}
+
+func EncodeEntry(e Entry) ([]byte, error) {
+	w := wire{At: e.At}
+	for _, r := range e.Records {
+		b, err := json.Marshal(r)
+		if err != nil {
+			return nil, err
+		}
+		w.Recs = append(w.Recs, struct {
+			Kind Kind
+			Body json.RawMessage
+		}{r.Kind(), b})
+	}
+	return json.Marshal(w)
+}
+
+func dec[R Record](b []byte) (Record, error) { var r R; err := json.Unmarshal(b, &r); return r, err }
+
+var kinds = [MaxKind + 1]struct {
+	name string
+	dec  func([]byte) (Record, error)
+}{
+	KindDesiredChanges: {"DesiredChanges", dec[DesiredChanges]}, KindDesiredCommit: {"DesiredCommit", dec[DesiredCommit]},
+	KindDEAChanges: {"DEAChanges", dec[DEAChanges]}, KindDEAsGone: {"DEAsGone", dec[DEAsGone]}, KindDEAsForgotten: {"DEAsForgotten", dec[DEAsForgotten]},
+	KindInstanceExited: {"InstanceExited", dec[InstanceExited]}, KindCommandsScheduled: {"CommandsScheduled", dec[CommandsScheduled]},
+	KindCommandsClaimed: {"CommandsClaimed", dec[CommandsClaimed]}, KindCommandsResolved: {"CommandsResolved", dec[CommandsResolved]},
+	KindHoldSet: {"HoldSet", dec[HoldSet]}, KindHoldReleased: {"HoldReleased", dec[HoldReleased]}, KindCrashesForgotten: {"CrashesForgotten", dec[CrashesForgotten]},
+}
+
+func DecodeEntry(b []byte) (Entry, error) {
+	var w wire
+	if err := json.Unmarshal(b, &w); err != nil {
+		return Entry{}, err
+	}
+	e := Entry{At: w.At}
+	for _, x := range w.Recs {
+		if x.Kind == 0 || x.Kind > MaxKind {
+			return e, fmt.Errorf("unknown kind %d", x.Kind)
+		}
+		r, err := kinds[x.Kind].dec(x.Body)
+		if err != nil {
+			return e, err
+		}
+		e.Records = append(e.Records, r)
+	}
+	return e, nil
+}
+
+func Split(r Record, maxBytes int) []Record { return []Record{r} }
