@@ -1,0 +1,219 @@
+// Package config is hm's configuration: its keys, their defaults, and what they mean together. It reads no file
+// and no environment; cmd/hm does. The table in keys.go is the one source of every key's name, environment
+// variable, limits and documentation.
+package config
+
+import (
+	"time"
+
+	"hm/diff"
+)
+
+// Config is the whole configuration of a node. Default gives one that is valid. The comments name the keys.
+type Config struct {
+	Node       Node       // node.*
+	Raft       Raft       // raft.*
+	API        API        // api.*
+	NATS       NATS       // nats.*
+	Desired    Desired    // desired.*
+	Policy     Policy     // policy.*
+	Guard      Guard      // guard.*
+	Commands   Commands   // commands.*
+	Heartbeats Heartbeats // heartbeats.*
+	Log        Log        // log.*
+}
+
+// Node says who this node is.
+type Node struct {
+	ID      string
+	DataDir string
+}
+
+// Raft is how the nodes of a cluster agree.
+type Raft struct {
+	Listen            string // host:port
+	Advertise         string // host:port, or empty: Listen
+	Peers             []string
+	TLS               MutualTLS
+	HeartbeatTimeout  time.Duration
+	ElectionTimeout   time.Duration
+	LeaseTimeout      time.Duration
+	SnapshotInterval  time.Duration
+	SnapshotThreshold int // entries
+}
+
+// MutualTLS names the files of a connection on which both ends show a certificate. All three are set, or none.
+type MutualTLS struct{ Cert, Key, CA string }
+
+// ServerTLS names the files of a TLS server. ClientCA, if set, makes it ask for client certificates.
+type ServerTLS struct{ Cert, Key, ClientCA string }
+
+// ClientTLS names the files of a TLS client. CA alone is allowed; Cert and Key go together.
+type ClientTLS struct{ CA, Cert, Key string }
+
+// API is the HTTP API, which also serves the dashboard and the metrics.
+type API struct {
+	Listen    string // host:port
+	Advertise string // host:port, or empty
+	Username  string
+	Password  string
+	TLS       ServerTLS
+}
+
+// NATS is the message bus on which the DEAs and the Cloud Controller are.
+type NATS struct {
+	Servers      []string
+	Username     string
+	Password     string
+	Token        string
+	Creds        string // file
+	TLS          ClientTLS
+	PingInterval time.Duration
+}
+
+// Desired is where the desired state comes from.
+type Desired struct {
+	Source       string // bulk or sql
+	PollInterval int    // heartbeats
+	TTL          int    // heartbeats
+	Partition    string
+	Bulk         Bulk
+	SQL          SQL
+}
+
+// Bulk is the Cloud Controller's bulk API.
+type Bulk struct {
+	URL       string
+	Username  string
+	Password  string
+	BatchSize int           // apps in a page
+	Timeout   time.Duration // of one page
+}
+
+// SQL is the Cloud Controller's database.
+type SQL struct {
+	Driver    string // postgres, mysql or sqlite
+	DSN       string
+	Schema    string // v2, v3 or auto
+	BatchSize int    // rows
+}
+
+// Policy says when drift is acted on. All of it scales with HeartbeatPeriod.
+type Policy struct {
+	HeartbeatPeriod      time.Duration
+	HeartbeatTTL         int // heartbeats
+	Freshness            int // heartbeats
+	Grace                int // heartbeats
+	StartLimit           int // commands in a heartbeat period; 0: no limit
+	StopLimit            int // commands in a heartbeat period; 0: no limit
+	CrashesBeforeBackoff int // crashes
+	BackoffStart         int // heartbeats
+	BackoffMax           int // heartbeats
+	DuplicateGrace       int // times Grace
+}
+
+// Guard says when to hold instead of acting.
+type Guard struct {
+	DesiredShrink float64 // share, 0 to 1; 0: off
+	MinApps       int
+	ConfirmReads  int
+	MassLoss      float64 // share, 0 to 1; 0: off
+	MinDEAs       int
+	MassLossHold  int // heartbeats
+}
+
+// Commands is how start and stop commands are sent.
+type Commands struct {
+	Mode           string // enforce or shadow
+	Protocol       string // hm9000, health or http
+	CCURL          string
+	ClaimLease     time.Duration
+	JournalEntries int
+}
+
+// Heartbeats is the optional HTTPS endpoint for heartbeats.
+type Heartbeats struct {
+	Listen string // host:port, or empty: off
+	TLS    ServerTLS
+}
+
+// Log is what the node writes to standard error.
+type Log struct {
+	Level  string // debug, info, warn or error
+	Format string // text or json
+}
+
+// The values of desired.source, commands.mode and commands.protocol.
+const (
+	SourceBulk     = "bulk"
+	SourceSQL      = "sql"
+	ModeEnforce    = "enforce"
+	ModeShadow     = "shadow"
+	ProtocolHM9000 = "hm9000"
+	ProtocolHealth = "health"
+	ProtocolHTTP   = "http"
+)
+
+// Default gives the configuration in which every key has its default value: a single node on loopback.
+func Default() Config {
+	return Config{
+		Node: Node{ID: "hm-0", DataDir: "/var/vcap/store/hm"},
+		Raft: Raft{
+			Listen:           "127.0.0.1:7140",
+			HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond, LeaseTimeout: 250 * time.Millisecond,
+			SnapshotInterval: 2 * time.Minute, SnapshotThreshold: 8192,
+		},
+		API:  API{Listen: "127.0.0.1:5155"},
+		NATS: NATS{Servers: []string{"nats://127.0.0.1:4222"}, PingInterval: 2 * time.Second},
+		Desired: Desired{
+			Source: SourceBulk, PollInterval: 6, TTL: 12, Partition: "default",
+			Bulk: Bulk{URL: "http://127.0.0.1:8181", BatchSize: 500, Timeout: 10 * time.Second},
+			SQL:  SQL{Driver: "postgres", Schema: "auto", BatchSize: 5000},
+		},
+		Policy: Policy{
+			HeartbeatPeriod: 10 * time.Second, HeartbeatTTL: 3, Freshness: 3, Grace: 3,
+			StartLimit: 60, StopLimit: 0,
+			CrashesBeforeBackoff: 3, BackoffStart: 3, BackoffMax: 96,
+			DuplicateGrace: 4,
+		},
+		Guard: Guard{
+			DesiredShrink: 0.5, MinApps: 20, ConfirmReads: 10,
+			MassLoss: 0.5, MinDEAs: 4, MassLossHold: 30,
+		},
+		Commands: Commands{Mode: ModeEnforce, Protocol: ProtocolHM9000, ClaimLease: 2 * time.Second, JournalEntries: 100_000},
+		Log:      Log{Level: "info", Format: "text"},
+	}
+}
+
+// heartbeats turns a count of heartbeats into a duration.
+func (c Config) heartbeats(n int) time.Duration { return time.Duration(n) * c.Policy.HeartbeatPeriod }
+
+// HeartbeatTTL is how long a DEA may be silent until it counts as gone.
+func (c Config) HeartbeatTTL() time.Duration { return c.heartbeats(c.Policy.HeartbeatTTL) }
+
+// Freshness is how long the NATS link must have been up without a gap before absence is believed.
+func (c Config) Freshness() time.Duration { return c.heartbeats(c.Policy.Freshness) }
+
+// Grace is how long an index may be missing until its start is due, and how long a sent command may take.
+func (c Config) Grace() time.Duration { return c.heartbeats(c.Policy.Grace) }
+
+// PollInterval is the time from the beginning of one read of the desired state to that of the next.
+func (c Config) PollInterval() time.Duration { return c.heartbeats(c.Desired.PollInterval) }
+
+// DesiredTTL is how long the desired state counts as fresh after a complete read.
+func (c Config) DesiredTTL() time.Duration { return c.heartbeats(c.Desired.TTL) }
+
+// MassLossHold is how long hold:mass-loss lasts at most.
+func (c Config) MassLossHold() time.Duration { return c.heartbeats(c.Guard.MassLossHold) }
+
+// DiffPolicy gives the part of the policy that decisions depend on, as durations.
+func (c Config) DiffPolicy() diff.Policy {
+	return diff.Policy{
+		HeartbeatPeriod:      c.Policy.HeartbeatPeriod,
+		Grace:                c.Grace(),
+		CrashesBeforeBackoff: c.Policy.CrashesBeforeBackoff,
+		BackoffStart:         c.heartbeats(c.Policy.BackoffStart),
+		BackoffMax:           c.heartbeats(c.Policy.BackoffMax),
+		DuplicateGrace:       c.Policy.DuplicateGrace,
+	}
+}

@@ -1,0 +1,188 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// limit is what one key's value must be like, whatever the others are. want completes "want ...", and stands in
+// the documentation.
+type limit struct {
+	want string
+	ok   func(v any) bool
+}
+
+// Bounds that keep every product of a count and the heartbeat period far from overflowing a duration.
+const (
+	maxBeats  = 10_000
+	maxPeriod = 10 * time.Minute
+)
+
+func wholeFrom(lo, hi int) limit {
+	return limit{fmt.Sprintf("a whole number from %d to %d", lo, hi), func(v any) bool {
+		n := v.(int)
+		return lo <= n && n <= hi
+	}}
+}
+
+func lasting(lo, hi time.Duration) limit {
+	return limit{fmt.Sprintf("a duration from %s to %s", formatDuration(lo), formatDuration(hi)), func(v any) bool {
+		d := v.(time.Duration)
+		return lo <= d && d <= hi
+	}}
+}
+
+func oneOf(words ...string) limit {
+	return limit{"one of " + strings.Join(words, ", "), func(v any) bool { return slices.Contains(words, v.(string)) }}
+}
+
+func share() limit {
+	return limit{"a number from 0 to 1", func(v any) bool {
+		f := v.(float64)
+		return !math.IsNaN(f) && 0 <= f && f <= 1
+	}}
+}
+
+// either accepts the empty text as well.
+func either(l limit) limit {
+	return limit{l.want + ", or nothing", func(v any) bool { return v.(string) == "" || l.ok(v) }}
+}
+
+// maxText bounds every text: longer ones are mistakes, such as a certificate where its file name belongs.
+const maxText = 4096
+
+func text(want string) limit {
+	return limit{want, func(v any) bool { return printable(v.(string)) }}
+}
+
+func printable(s string) bool {
+	if len(s) > maxText {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
+}
+
+func nonEmpty(want string) limit {
+	return limit{want, func(v any) bool { s := v.(string); return strings.TrimSpace(s) != "" && printable(s) }}
+}
+
+// name accepts what may be part of a NATS subject, a peer list and a file name.
+func name(most int) limit {
+	return limit{fmt.Sprintf("1 to %d letters, digits, '-', '_' and '.'", most), func(v any) bool { return validName(v.(string), most) }}
+}
+
+func validName(s string, most int) bool {
+	if len(s) == 0 || len(s) > most {
+		return false
+	}
+	for _, c := range []byte(s) {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {
+			return false
+		}
+	}
+	return s != "." && s != ".."
+}
+
+// listenAddress accepts host:port where the host may be missing, which stands for all addresses.
+func listenAddress() limit {
+	return limit{"host:port, such as 127.0.0.1:7140", func(v any) bool { _, _, ok := splitAddress(v.(string)); return ok }}
+}
+
+// reachableAddress accepts a host:port that others can connect to.
+func reachableAddress() limit {
+	return limit{"host:port that other nodes can connect to", func(v any) bool { return reachable(v.(string)) }}
+}
+
+func reachable(address string) bool {
+	host, port, ok := splitAddress(address)
+	return ok && port != 0 && !wildcard(host)
+}
+
+func splitAddress(address string) (host string, port int, ok bool) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, false
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("/@?#", r) }) {
+		return "", 0, false
+	}
+	return host, int(n), true
+}
+
+// wildcard reports whether a listener on host accepts connections to every address of the machine.
+func wildcard(host string) bool {
+	if host == "" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsUnspecified()
+}
+
+// loopback reports whether only this machine can reach a listener on address. A name other than localhost
+// counts as reachable from elsewhere, since what it resolves to is not known here.
+func loopback(address string) bool {
+	host, _, ok := splitAddress(address)
+	if !ok {
+		return false
+	}
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+func httpURL() limit {
+	return limit{"an http:// or https:// URL with a host, and without user, query or fragment", func(v any) bool {
+		u, err := url.Parse(v.(string))
+		return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" &&
+			u.User == nil && u.RawQuery == "" && u.Fragment == "" && printable(v.(string))
+	}}
+}
+
+// maxServers bounds the list of NATS servers.
+const maxServers = 64
+
+func natsServers() limit {
+	return limit{"one or more NATS addresses, such as nats://10.0.0.1:4222 or tls://nats.internal:4222", func(v any) bool {
+		list := v.([]string)
+		return len(list) > 0 && len(list) <= maxServers && !slices.ContainsFunc(list, func(s string) bool { return !natsServer(s) })
+	}}
+}
+
+func natsServer(s string) bool {
+	if !strings.Contains(s, "://") {
+		s = "nats://" + s
+	}
+	u, err := url.Parse(s)
+	return err == nil && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) && u.Hostname() != "" &&
+		u.RawQuery == "" && u.Fragment == "" && printable(s) && !strings.ContainsAny(s, " ,")
+}
+
+func peers() limit {
+	return limit{`a list of id=host:port, one for each of the 1, 3 or 5 nodes, such as "hm-0=10.0.0.1:7140"`, func(v any) bool {
+		for _, s := range v.([]string) {
+			if _, err := parsePeer(s); err != nil {
+				return false
+			}
+		}
+		return true
+	}}
+}
+
+// partition accepts one token of a NATS subject.
+func partition() limit {
+	return limit{"1 to 64 letters, digits, '-' and '_'", func(v any) bool {
+		s := v.(string)
+		return validName(s, 64) && !strings.Contains(s, ".")
+	}}
+}

@@ -1,0 +1,192 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Validate checks every value and every combination. The error is nil or of type Problems, which holds all that
+// is wrong, in the order of the keys.
+func (c Config) Validate() error {
+	v := validation{config: &c, bad: map[string]bool{}}
+	for _, k := range keys {
+		v.value(k)
+	}
+	v.node()
+	v.listeners()
+	v.certificates()
+	v.credentials()
+	v.timing()
+	v.problems.Sort()
+	return v.problems.err()
+}
+
+// validation gathers problems. A combination is judged only if each key in it is right by itself, so that one
+// mistake is told once.
+type validation struct {
+	config   *Config
+	problems Problems
+	bad      map[string]bool // keys with a problem
+}
+
+func (v *validation) value(k Key) {
+	value := k.Get(v.config)
+	switch {
+	case k.NotYet && !k.IsDefault(v.config):
+		v.add(k.Name, "nothing else than the default: this is not supported yet")
+	case !k.limit.ok(value):
+		v.add(k.Name, "%s", k.limit.want)
+	case len(k.Later) > 0 && slices.Contains(k.Later, value.(string)):
+		v.add(k.Name, "the default, %s: %s is not supported yet", k.DefaultText(), value)
+	}
+}
+
+// add records a problem with the value of a key.
+func (v *validation) add(key, format string, args ...any) {
+	k, ok := KeyNamed(key)
+	if !ok {
+		panic("config: no key " + key)
+	}
+	text := k.Text(v.config)
+	if text == "" {
+		text = "nothing"
+	}
+	v.bad[key] = true
+	v.problems = append(v.problems, Problem{Key: key, Value: text, Want: fmt.Sprintf(format, args...)})
+}
+
+// good reports whether none of the keys has a problem yet.
+func (v *validation) good(names ...string) bool {
+	for _, n := range names {
+		if v.bad[n] {
+			return false
+		}
+	}
+	return true
+}
+
+func (v *validation) node() {
+	c := v.config
+	if !v.good("raft.peers", "node.id", "raft.listen", "raft.advertise") {
+		return
+	}
+	peers, err := c.Raft.PeerList()
+	if err != nil {
+		v.add("raft.peers", "%s", err)
+		return
+	}
+	if len(peers) == 0 {
+		if host, _, _ := splitAddress(c.Raft.Listen); wildcard(host) && c.Raft.Advertise == "" {
+			v.add("raft.listen", "an address of this machine, or raft.advertise set to one: peers cannot connect to a wildcard")
+		}
+		return
+	}
+	own := ""
+	for _, p := range peers {
+		if p.ID == c.Node.ID {
+			own = p.Address
+		}
+	}
+	host, port, _ := splitAddress(c.Raft.Listen)
+	switch {
+	case own == "":
+		v.add("raft.peers", "a list with node.id (%s) in it: peers are all nodes of the cluster, this one included", c.Node.ID)
+	case port == 0:
+		v.add("raft.listen", "a fixed port: the peers look for this node at %s", own)
+	case wildcard(host) && c.Raft.Advertise == "":
+		v.add("raft.listen", "an address of this machine, or raft.advertise set to %s: peers cannot connect to a wildcard", own)
+	case c.Raft.Advertise != "" && c.Raft.Advertise != own:
+		v.add("raft.advertise", "%s, which is the address of %s in raft.peers", own, c.Node.ID)
+	case c.Raft.Advertise == "" && c.Raft.Listen != own:
+		v.add("raft.listen", "%s, which is the address of %s in raft.peers, or raft.advertise set to it", own, c.Node.ID)
+	}
+}
+
+func (v *validation) listeners() {
+	c := v.config
+	if v.good("api.listen") && !loopback(c.API.Listen) && (c.API.Username == "" || c.API.Password == "") && c.API.TLS.ClientCA == "" {
+		v.add("api.listen", "a loopback address, or authentication (api.username and api.password, or api.tls.client_ca): anyone who can reach the API can pause hm")
+	}
+	if _, _, ok := splitAddress(c.Heartbeats.Listen); ok && !loopback(c.Heartbeats.Listen) && (c.Heartbeats.TLS.Cert == "" || c.Heartbeats.TLS.Key == "") {
+		v.add("heartbeats.listen", "a loopback address, or heartbeats.tls.cert and heartbeats.tls.key: plain HTTP would let anyone invent heartbeats")
+	}
+}
+
+func (v *validation) certificates() {
+	c := v.config
+	together := func(why string, names ...string) {
+		var set, unset []string
+		for _, n := range names {
+			if k, _ := KeyNamed(n); *k.field(c).(*string) != "" {
+				set = append(set, n)
+			} else {
+				unset = append(unset, n)
+			}
+		}
+		if len(set) > 0 && len(unset) > 0 && v.good(names...) {
+			v.add(unset[0], "a file, since %s is set: %s", set[0], why)
+		}
+	}
+	together("peers show each other certificates, so all three are needed", "raft.tls.cert", "raft.tls.key", "raft.tls.ca")
+	together("a certificate needs its key", "api.tls.cert", "api.tls.key")
+	together("a certificate needs its key", "nats.tls.cert", "nats.tls.key")
+	together("a certificate needs its key", "heartbeats.tls.cert", "heartbeats.tls.key")
+	if c.API.TLS.ClientCA != "" && c.API.TLS.Cert == "" && v.good("api.tls.cert", "api.tls.key") {
+		v.add("api.tls.cert", "a file, since api.tls.client_ca is set: client certificates need HTTPS")
+	}
+	if c.Heartbeats.TLS.ClientCA != "" && c.Heartbeats.TLS.Cert == "" && v.good("heartbeats.tls.cert", "heartbeats.tls.key") {
+		v.add("heartbeats.tls.cert", "a file, since heartbeats.tls.client_ca is set: client certificates need HTTPS")
+	}
+}
+
+func (v *validation) credentials() {
+	c := v.config
+	pair := func(prefix, username, password string) {
+		switch {
+		case !v.good(prefix+".username", prefix+".password"):
+		case username != "" && password == "":
+			v.add(prefix+".password", "a password, since %s.username is set", prefix)
+		case username == "" && password != "":
+			v.add(prefix+".username", "a user name, since %s.password is set", prefix)
+		}
+	}
+	pair("api", c.API.Username, c.API.Password)
+	pair("nats", c.NATS.Username, c.NATS.Password)
+	pair("desired.bulk", c.Desired.Bulk.Username, c.Desired.Bulk.Password)
+	for name, user := range map[string]string{"api.username": c.API.Username, "desired.bulk.username": c.Desired.Bulk.Username} {
+		if v.good(name) && strings.Contains(user, ":") {
+			v.add(name, "a user name without ':', which HTTP basic authentication cannot carry")
+		}
+	}
+	var ways []string
+	for _, w := range []struct{ name, value string }{{"nats.username", c.NATS.Username}, {"nats.token", c.NATS.Token}, {"nats.creds", c.NATS.Creds}} {
+		if w.value != "" {
+			ways = append(ways, w.name)
+		}
+	}
+	if len(ways) > 1 {
+		v.add(ways[1], "nothing, since %s is set: use one way to authenticate", ways[0])
+	}
+	for _, s := range c.NATS.Servers {
+		if len(ways) > 0 && v.good("nats.servers") && userInURL(s) {
+			v.add("nats.servers", "addresses without a user, since %s is set: use one way to authenticate", ways[0])
+		}
+	}
+}
+
+func (v *validation) timing() {
+	c := v.config
+	if v.good("raft.heartbeat_timeout", "raft.election_timeout") && c.Raft.ElectionTimeout < c.Raft.HeartbeatTimeout {
+		v.add("raft.election_timeout", "at least raft.heartbeat_timeout (%s)", formatDuration(c.Raft.HeartbeatTimeout))
+	}
+	if v.good("raft.heartbeat_timeout", "raft.lease_timeout") && c.Raft.LeaseTimeout > c.Raft.HeartbeatTimeout {
+		v.add("raft.lease_timeout", "at most raft.heartbeat_timeout (%s): a leader must notice that it is cut off before another is elected", formatDuration(c.Raft.HeartbeatTimeout))
+	}
+	if v.good("desired.ttl", "desired.poll_interval") && c.Desired.TTL <= c.Desired.PollInterval {
+		v.add("desired.ttl", "more than desired.poll_interval (%d): the desired state would be stale before it is read again", c.Desired.PollInterval)
+	}
+	if v.good("policy.backoff_start", "policy.backoff_max") && c.Policy.BackoffMax < c.Policy.BackoffStart {
+		v.add("policy.backoff_max", "at least policy.backoff_start (%d)", c.Policy.BackoffStart)
+	}
+}
