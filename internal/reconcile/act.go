@@ -1,0 +1,233 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"hm/commands"
+	"hm/diff"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// act evaluates what is queued and sends what is due. It is called behind an open gate only. more reports that
+// there is work left for the next step at once.
+func (c *Core) act(ctx context.Context, now app.Time) (more bool, err error) {
+	for range 4 { // what a plan records is evaluated again, so that what it made due is found; more waits for the next step
+		keys, left := c.queue.take(now, appsPerEvaluation)
+		if len(keys) == 0 {
+			break
+		}
+		if err := c.plan(ctx, now, keys); err != nil {
+			c.queue.add(keys...)
+			return false, err
+		}
+		more = left || c.queue.len() > 0
+	}
+	claimed, err := c.claim(ctx, now)
+	return more || claimed, err
+}
+
+// plan evaluates apps, and records what is scheduled for them and what ends.
+func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
+	view := c.log.View()
+	know := Knowledge{Reads: c.reads.known()}
+	var scheduled raftfsm.CommandsScheduled
+	var ended raftfsm.CommandsResolved
+	for _, k := range keys {
+		p := c.evaluate(view, k, know, now)
+		c.queue.wake(k, p.Next)
+		if p.WantsRead {
+			c.reads.wanted = true
+			c.queue.block(k)
+		}
+		for _, id := range p.Ready {
+			c.ready[id] = struct{}{}
+		}
+		for _, op := range p.Ops {
+			if op.Schedule.ID.IsZero() {
+				ended.Outcomes = append(ended.Outcomes, raftfsm.Outcome{ID: op.End, State: op.Outcome, Detail: op.Detail})
+			} else {
+				scheduled.Commands = append(scheduled.Commands, op.Schedule)
+			}
+		}
+	}
+	// A target's old command ends before its new one is scheduled.
+	var records []raftfsm.Record
+	if len(ended.Outcomes) > 0 {
+		records = append(records, ended)
+	}
+	if len(scheduled.Commands) > 0 {
+		records = append(records, scheduled)
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	if err := c.propose(ctx, records...); err != nil {
+		return fmt.Errorf("recording a plan of %d commands, %d ended: %w", len(scheduled.Commands), len(ended.Outcomes), err)
+	}
+	return nil
+}
+
+// evaluate finds and plans one app.
+func (c *Core) evaluate(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) commands.Plan {
+	Gather(&c.in, view, k, know)
+	c.findings = diff.App(c.findings[:0], &c.in, now, c.opts.Policy)
+	return commands.Make(&c.in, c.findings, now, c.opts.Policy)
+}
+
+// claim claims and publishes what is due, within the throttle. Every command is verified against the state of
+// this moment. At one index at most one command is claimed at a time: the claim of the next one needs a state
+// that shows this one.
+func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) {
+	if len(c.ready) == 0 || now < c.claimAt[0] && now < c.claimAt[1] {
+		return false, nil
+	}
+	view := c.log.View()
+	due := c.dueCommands(view)
+	type place struct {
+		k     app.Key
+		index uint32
+	}
+	taken := map[place]bool{}
+	know := Knowledge{Reads: c.reads.known()}
+	var claims raftfsm.CommandsClaimed
+	var claimed []commands.Command
+	for _, cmd := range due {
+		if len(claims.Claims) == claimsPerEntry {
+			again = true
+			break
+		}
+		at := place{cmd.App, cmd.Index}
+		if taken[at] {
+			again = true
+			continue
+		}
+		if now < c.claimAt[cmd.Action-diff.Start] {
+			continue
+		}
+		if !c.verified(view, cmd, know, now) {
+			delete(c.ready, cmd.ID)
+			c.queue.add(cmd.App) // it is dropped, or waits for something: its plan says
+			continue
+		}
+		if !c.throttle.Allow(cmd.Action, now) {
+			c.claimAt[cmd.Action-diff.Start] = c.throttle.Next(cmd.Action, now)
+			continue
+		}
+		taken[at] = true
+		claims.Claims = append(claims.Claims, raftfsm.Claim{ID: cmd.ID, Term: c.term, Basis: view.Basis(cmd.App, cmd.Index)})
+		claimed = append(claimed, cmd)
+	}
+	if len(claimed) == 0 {
+		return c.queue.len() > 0, nil
+	}
+	return again, c.publish(ctx, claims, claimed)
+}
+
+// dueCommands gives the commands that were found due and are still pending, in the order in which to claim them.
+func (c *Core) dueCommands(view *raftfsm.State) []commands.Command {
+	var due []commands.Command
+	for id := range c.ready {
+		if cmd, ok := view.Command(id); ok && cmd.State == commands.Pending {
+			due = append(due, cmd)
+		} else {
+			delete(c.ready, id)
+		}
+	}
+	commands.Sort(due, c.opts.Policy.HeartbeatPeriod)
+	return due
+}
+
+// verified reports whether a due command still holds (R53, R54).
+func (c *Core) verified(view *raftfsm.State, cmd commands.Command, know Knowledge, now app.Time) bool {
+	p := c.evaluate(view, cmd.App, know, now)
+	for _, id := range p.Ready {
+		if id == cmd.ID {
+			return true
+		}
+	}
+	return false
+}
+
+// publish has claims committed and sends what was granted, once (I2). Whatever happens, a granted claim is never
+// published again: it ends as sent, or as abandoned if it surely was not.
+func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds []commands.Command) error {
+	asked := c.log.Now()
+	results, err := c.log.Propose(ctx, claims)
+	if err != nil {
+		return fmt.Errorf("claiming %d commands: %w", len(cmds), err)
+	}
+	refused := map[commands.ID]bool{}
+	for _, r := range results {
+		c.queue.add(r.Touched...)
+		for _, f := range r.Refused {
+			refused[f.ID] = true
+		}
+	}
+	var granted []commands.Command
+	for _, cmd := range cmds {
+		delete(c.ready, cmd.ID)
+		if refused[cmd.ID] {
+			c.queue.add(cmd.App) // something changed since: decide again
+			continue
+		}
+		granted = append(granted, cmd)
+	}
+	var outcomes raftfsm.CommandsResolved
+	for i, err := range c.send(ctx, asked, granted) {
+		o := raftfsm.Outcome{ID: granted[i].ID, State: commands.Sent}
+		switch {
+		case errors.Is(err, errShadow):
+			o.State, o.Detail = commands.Dropped, "shadow: decided, not published"
+		case errors.Is(err, ErrNotSent):
+			o.State, o.Detail = commands.Abandoned, err.Error()
+		case err != nil:
+			o.Detail = "it may not have been sent: " + err.Error()
+		}
+		outcomes.Outcomes = append(outcomes.Outcomes, o)
+	}
+	if len(outcomes.Outcomes) == 0 {
+		return nil
+	}
+	if err := c.propose(ctx, outcomes); err != nil {
+		return fmt.Errorf("recording that %d commands were sent: %w", len(outcomes.Outcomes), err)
+	}
+	return nil
+}
+
+var errShadow = errors.New("commands.mode is shadow")
+
+// send publishes granted claims, unless this leader has stalled since it asked for them.
+func (c *Core) send(ctx context.Context, asked app.Time, granted []commands.Command) []error {
+	all := func(err error) []error {
+		errs := make([]error, len(granted))
+		for i := range errs {
+			errs[i] = err
+		}
+		return errs
+	}
+	switch stalled := c.log.Now().Sub(asked); {
+	case len(granted) == 0:
+		return nil
+	case c.opts.Shadow:
+		return all(errShadow)
+	case stalled >= c.claimLease():
+		c.logger.Warn("claims abandoned: this leader stalled", "commands", len(granted), "stalled", stalled, "commands.claim_lease", c.claimLease())
+		return all(fmt.Errorf("%w: the leader stalled for %v after it asked for the claim", ErrNotSent, stalled))
+	case !c.log.Leading(c.term):
+		return all(fmt.Errorf("%w: the leadership was lost", ErrNotSent))
+	}
+	if _, up, _ := c.intake.Fresh(c.log.Now()); !up {
+		return all(fmt.Errorf("%w: the nats link is down", ErrNotSent))
+	}
+	return c.pub.Publish(ctx, granted)
+}
+
+// claimLease is commands.claim_lease, but well below the time after which a successor takes a claim for lost and
+// sends anew.
+func (c *Core) claimLease() time.Duration {
+	return min(c.opts.ClaimLease, c.opts.Policy.Grace/2)
+}

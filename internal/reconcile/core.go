@@ -1,0 +1,364 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"hm/actual"
+	"hm/commands"
+	"hm/desired"
+	"hm/diff"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// Options are what a Core decides by.
+type Options struct {
+	Policy       diff.Policy
+	Guard        Guard
+	StartLimit   int // commands per heartbeat period, 0: no limit (policy.start_limit)
+	StopLimit    int // (policy.stop_limit)
+	DesiredTTL   time.Duration
+	PollInterval time.Duration // between complete reads of the desired state
+	ClaimLease   time.Duration // how long after it asked for a claim a leader may still publish
+	Shadow       bool          // decide, and publish nothing
+	Logger       *slog.Logger
+}
+
+// Core is one node's reconcile step: everything between what is heard and what is sent. It has no goroutine, no
+// clock and no I/O but its ports, and must be called by one goroutine at a time.
+type Core struct {
+	opts   Options
+	log    Log
+	pub    Publisher
+	intake *Intake
+	logger *slog.Logger
+
+	term      uint64 // of the leadership that the fields below belong to; 0 while this node does not lead
+	throttle  commands.Throttle
+	queue     queue
+	ready     map[commands.ID]struct{} // pending commands that were found due and not claimed yet
+	claimAt   [2]app.Time              // when the throttle allows starts and stops again
+	nextSweep app.Time
+	nextFull  app.Time
+
+	reads     reads
+	gate      []string
+	gateSince app.Time
+	gateKnown bool
+
+	pass     Pass
+	in       diff.Input
+	findings []diff.Finding
+}
+
+// How much one step takes on at once, so that no step takes long.
+const (
+	deasPerProposal   = 2_000
+	maxRounds         = 50
+	appsPerEvaluation = 5_000
+	claimsPerEntry    = 500
+)
+
+// fullPassPeriods is how many heartbeat periods lie between two passes over the whole fleet that nothing but time
+// asks for.
+const fullPassPeriods = 60
+
+// NewCore returns a core that knows nothing yet.
+func NewCore(opts Options, log Log, pub Publisher, intake *Intake) *Core {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Core{opts: opts, log: log, pub: pub, intake: intake, logger: opts.Logger, ready: map[commands.ID]struct{}{}}
+}
+
+// Step does what is to be done at now, and says when to call again at the latest, and whether a read of the
+// desired state should be begun. An error means that a proposal failed; the next step takes it up again.
+func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time, read bool, err error) {
+	if !lead.Leader {
+		c.term = 0
+		c.intake.TakeExits() // the leader hears them too
+		c.intake.Settle(c.log.View())
+		c.setGate(now, lead, true)
+		if c.due(&c.nextSweep, now, c.opts.Policy.HeartbeatPeriod) {
+			c.intake.Forget(c.log.View(), now)
+		}
+		return now.Add(c.opts.Policy.HeartbeatPeriod / 2), false, nil
+	}
+	if lead.Term != c.term {
+		c.lead(lead.Term, now)
+	}
+	recorded, err := c.record(ctx)
+	if err != nil {
+		return now.Add(c.opts.Policy.HeartbeatPeriod / 10), false, err
+	}
+	if c.due(&c.nextSweep, now, c.opts.Policy.HeartbeatPeriod/5) {
+		if err := c.sweep(ctx, now); err != nil {
+			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), false, err
+		}
+	}
+	wasOpen := c.gateKnown && evaluates(c.gate)
+	c.setGate(now, lead, recorded)
+	more := false
+	if evaluates(c.gate) {
+		if !wasOpen || c.queue.full || c.due(&c.nextFull, now, fullPassPeriods*c.opts.Policy.HeartbeatPeriod) {
+			c.nextFull = now.Add(fullPassPeriods * c.opts.Policy.HeartbeatPeriod)
+			c.queue.replace(c.pass.Unsettled(c.log.View()))
+		}
+		if more, err = c.act(ctx, now); err != nil {
+			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), false, err
+		}
+	}
+	return c.nextStep(now, more || !recorded), c.reads.due(now, c.opts, c.intake.TakeUpdated()), nil
+}
+
+// lead begins a leadership: nothing of an earlier one is trusted.
+func (c *Core) lead(term uint64, now app.Time) {
+	c.term = term
+	c.throttle = commands.Throttle{StartLimit: c.opts.StartLimit, StopLimit: c.opts.StopLimit, Period: c.opts.Policy.HeartbeatPeriod}
+	var claimed []commands.Command
+	for cmd := range c.log.View().AllCommands() {
+		if cmd.ClaimedAt != 0 && now.Sub(cmd.ClaimedAt) < c.opts.Policy.HeartbeatPeriod {
+			claimed = append(claimed, cmd)
+		}
+	}
+	slices.SortFunc(claimed, func(a, b commands.Command) int { return int(a.ClaimedAt - b.ClaimedAt) })
+	for _, cmd := range claimed {
+		c.throttle.Seed(cmd.Action, cmd.ClaimedAt)
+	}
+	c.queue = queue{}
+	clear(c.ready)
+	c.claimAt = [2]app.Time{}
+	c.nextSweep, c.nextFull = now, now
+	c.gateKnown = false
+	c.reads.lead()
+}
+
+// record brings the log up to what was heard before this step, and reports whether all of that is recorded.
+func (c *Core) record(ctx context.Context) (all bool, err error) {
+	for full, rounds := true, 0; full; rounds++ {
+		if rounds == maxRounds {
+			return false, nil
+		}
+		records := c.intake.Changes(c.log.View(), deasPerProposal)
+		if len(records) == 0 {
+			break
+		}
+		if err := c.propose(ctx, records...); err != nil {
+			return false, fmt.Errorf("recording what %d DEAs said: %w", len(records), err)
+		}
+		c.intake.Settle(c.log.View())
+		full = len(records) == deasPerProposal // else: what is left came in meanwhile, and is for the next step
+	}
+	view := c.log.View()
+	var records []raftfsm.Record
+	for _, e := range c.intake.TakeExits() {
+		if news(view, e) {
+			records = append(records, raftfsm.InstanceExited{Exit: e})
+		}
+	}
+	if len(records) > 0 {
+		if err := c.propose(ctx, records...); err != nil {
+			return false, fmt.Errorf("recording %d exits: %w", len(records), err)
+		}
+	}
+	return true, nil
+}
+
+// news reports whether an exit would change what is recorded (R33 to R36).
+func news(view *raftfsm.State, e actual.Exit) bool {
+	if e.Reason == actual.ExitStopped || e.Reason == actual.ExitOther {
+		return false // the next heartbeat will say
+	}
+	a, known := view.App(e.App)
+	if !known {
+		return false
+	}
+	for _, inst := range view.Instances(nil, e.App) {
+		if inst.GUID == e.Instance {
+			return inst.State.Live() || inst.State == actual.Evacuating && e.Reason == actual.ExitCrashed
+		}
+		if inst.Index == e.Index && inst.State.Live() && e.Reason == actual.ExitCrashed {
+			known = false // an old crash, told again: something runs at the index (W44)
+		}
+	}
+	return known && e.Reason == actual.ExitCrashed && a.HasDesired
+}
+
+// sweep does what only time asks for: DEAs that fell silent, holds that are over, records that nobody needs.
+func (c *Core) sweep(ctx context.Context, now app.Time) error {
+	view := c.log.View()
+	c.intake.Forget(view, now)
+	var records []raftfsm.Record
+	silent, present := c.intake.Silent(view, now)
+	window := now.Add(-c.intake.live.TTL)
+	if len(silent) > 0 {
+		_, lost := lostSince(view, window)
+		records = append(records, raftfsm.DEAsGone{DEAs: silent})
+		if why := c.opts.Guard.Loses(present-len(silent), lost+len(silent)); why != "" && !held(view, HoldMassLoss) {
+			c.logger.Warn("holding all commands: many DEAs fell silent at once", "why", why, "until", now.Add(c.opts.Guard.MassLossHold))
+			records = append(records, raftfsm.HoldSet{Hold: raftfsm.Hold{
+				Name: HoldMassLoss, Reason: why, By: "hm", SetAt: now, Until: now.Add(c.opts.Guard.MassLossHold),
+			}})
+		}
+		c.logger.Info("DEAs fell silent", "deas", len(silent), "first", silent[0])
+	}
+	for _, h := range view.Holds() {
+		if h.Until != 0 && now >= h.Until {
+			c.logger.Info("hold is over", "hold", h.Name)
+			records = append(records, raftfsm.HoldReleased{Name: h.Name})
+		} else if h.Name == HoldMassLoss && len(silent) == 0 {
+			if present, lost := lostSince(view, h.SetAt.Add(-c.intake.live.TTL)); c.opts.Guard.Loses(present, lost) == "" {
+				c.logger.Info("hold is over: the DEAs are back", "hold", h.Name, "present", present, "lost", lost)
+				records = append(records, raftfsm.HoldReleased{Name: h.Name})
+			}
+		}
+	}
+	records = append(records, c.forgettable(view, now)...)
+	if len(records) == 0 {
+		return nil
+	}
+	if err := c.propose(ctx, records...); err != nil {
+		return fmt.Errorf("recording silent DEAs and ended holds: %w", err)
+	}
+	return nil
+}
+
+// forgettable gives the records that drop DEAs long gone, and crash series that are over (R08).
+func (c *Core) forgettable(view *raftfsm.State, now app.Time) []raftfsm.Record {
+	var records []raftfsm.Record
+	var deas []string
+	keep := max(2*c.opts.Guard.MassLossHold, fullPassPeriods*c.opts.Policy.HeartbeatPeriod)
+	if view.Counts().GoneDEAs > 0 {
+		for d := range view.DEAs() {
+			if d.GoneAt != 0 && now.Sub(d.GoneAt) >= keep {
+				deas = append(deas, d.ID)
+			}
+		}
+	}
+	if len(deas) > 0 {
+		records = append(records, raftfsm.DEAsForgotten{DEAs: deas})
+	}
+	var crashes []raftfsm.CrashRef
+	for k, crash := range view.AllCrashes() {
+		if now.Sub(max(crash.Last, crash.First)) >= c.opts.Policy.CrashMemory() && crash.Last != 0 {
+			crashes = append(crashes, raftfsm.CrashRef{App: k, Index: crash.Index})
+		}
+	}
+	if len(crashes) > 0 {
+		records = append(records, raftfsm.CrashesForgotten{Crashes: crashes})
+	}
+	return records
+}
+
+// propose records, and queues the apps that it touched for evaluation.
+func (c *Core) propose(ctx context.Context, records ...raftfsm.Record) error {
+	results, err := c.log.Propose(ctx, records...)
+	for _, r := range results {
+		c.queue.add(r.Touched...)
+		for _, refused := range r.Refused {
+			c.logger.Debug("the record refused a change", "error", refused.Err)
+		}
+	}
+	return err
+}
+
+// setGate computes the gate and remembers since when it has been as it is.
+func (c *Core) setGate(now app.Time, lead Lead, recorded bool) {
+	fresh, up, _ := c.intake.Fresh(now)
+	reasons := Gate(GateInput{
+		Lead: lead, NATSUp: up, ActualFresh: fresh && recorded, DesiredFresh: c.reads.fresh(now, c.opts),
+		Holds: c.log.View().Holds(), Shadow: c.opts.Shadow,
+	}, now)
+	if !c.gateKnown || !slices.Equal(reasons, c.gate) {
+		if !c.gateKnown || (len(reasons) == 0) != (len(c.gate) == 0) {
+			c.gateSince = now
+		}
+		c.logger.Info("gate", "open", len(reasons) == 0, "reasons", reasons)
+	}
+	c.gate, c.gateKnown = reasons, true
+}
+
+// due reports whether a periodic duty is to be done at now, and sets its next time.
+func (c *Core) due(next *app.Time, now app.Time, period time.Duration) bool {
+	if now < *next {
+		return false
+	}
+	*next = now.Add(period)
+	return true
+}
+
+func (c *Core) nextStep(now app.Time, more bool) app.Time {
+	if more {
+		return now
+	}
+	next := c.nextSweep
+	if at := c.intake.FreshAt(); at > now {
+		next = min(next, at)
+	}
+	if at, ok := c.queue.next(); ok && evaluates(c.gate) {
+		next = min(next, at)
+	}
+	for _, at := range c.claimAt {
+		if at > now && len(c.ready) > 0 {
+			next = min(next, at)
+		}
+	}
+	return min(next, c.reads.nextPoll(now, c.opts))
+}
+
+func held(view *raftfsm.State, name string) bool {
+	return slices.ContainsFunc(view.Holds(), func(h raftfsm.Hold) bool { return h.Name == name })
+}
+
+// Overview tells what this core knows, as of its last step.
+func (c *Core) Overview(now app.Time, lead Lead) Overview {
+	fresh, up, since := c.intake.Fresh(now)
+	return Overview{
+		At: now, Lead: lead,
+		GateOpen: c.gateKnown && len(c.gate) == 0, GateReasons: slices.Clone(c.gate), GateSince: c.gateSince,
+		LinkUp: up, LinkSince: since, ActualFresh: fresh, DesiredFresh: c.reads.fresh(now, c.opts),
+		Reads: c.reads.known(), ReadError: c.reads.lastError, Queue: c.queue.len(), Backlog: c.intake.Backlog(),
+	}
+}
+
+// DesiredRead takes the outcome of one attempt to read the desired state: changes holds what it differs in from
+// what is recorded. began is when the attempt was begun. Only a leader records it.
+func (c *Core) DesiredRead(ctx context.Context, now, began app.Time, read desired.Read, readErr error) error {
+	if readErr != nil {
+		c.reads.failed(readErr)
+		return nil
+	}
+	view := c.log.View()
+	changes := read.Changes(desiredLookup(view), view.DesiredApps())
+	records := c.reads.judge(view, c.opts.Guard, read, now)
+	meta := view.DesiredMeta()
+	generation := meta.Generation
+	if !changes.Empty() || !meta.Complete {
+		generation++
+		parts := raftfsm.Split(raftfsm.DesiredChanges{Generation: generation, Upserts: changes.Upserts, Removes: changes.Removes}, raftfsm.MaxEntry/2)
+		commit := raftfsm.DesiredCommit{Generation: generation, Parts: len(parts), Source: read.Source}
+		records = append(append(parts, records...), commit)
+	}
+	if len(records) > 0 {
+		if err := c.propose(ctx, records...); err != nil {
+			return fmt.Errorf("recording a read of the desired state: %w", err)
+		}
+		if got := c.log.View().DesiredMeta().Generation; got != generation {
+			return fmt.Errorf("recording a read of the desired state: generation %d was not committed, %d is recorded", generation, got)
+		}
+	}
+	c.reads.succeeded(began)
+	c.queue.add(c.queue.takeBlocked()...)
+	return nil
+}
+
+func desiredLookup(view *raftfsm.State) func(app.Key) (desired.App, bool) {
+	return func(k app.Key) (desired.App, bool) {
+		a, ok := view.App(k)
+		return a.Desired, ok && a.HasDesired
+	}
+}

@@ -1,0 +1,74 @@
+package reconcile
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"hm/desired"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// Guard holds the limits beyond which hm holds instead of acting. 0 turns a guard off.
+type Guard struct {
+	DesiredShrink float64 // share of the wanted droplets that one read may drop
+	MinApps       int     // below so many wanted droplets only an empty read holds
+	ConfirmReads  int     // further reads that agree, after which the hold ends by itself
+	MassLoss      float64 // share of the DEAs that may fall silent within one time to live
+	MinDEAs       int     // below so many DEAs there is no mass loss
+	MassLossHold  time.Duration
+}
+
+// Shrinks says why a complete read must not be acted on before somebody, or further reads, confirm it (W04, W36);
+// empty if it may be. wantedBefore yields the recorded apps that are wanted.
+func (g Guard) Shrinks(recorded func(yield func(desired.App) bool), read desired.Read) string {
+	if g.DesiredShrink <= 0 {
+		return ""
+	}
+	before, kept := 0, 0
+	for a := range recorded {
+		if !a.Wanted() {
+			continue
+		}
+		before++
+		d := a.Key.Droplet
+		n, found := slices.BinarySearchFunc(read.Apps, d, func(a desired.App, d app.GUID) int { return a.Key.Droplet.Compare(d) })
+		_, unreadable := slices.BinarySearchFunc(read.Unreadable, d, app.GUID.Compare)
+		if unreadable || found && read.Apps[n].Wanted() {
+			kept++
+		}
+	}
+	dropped := before - kept
+	after, _ := read.Wanted()
+	switch {
+	case before > 0 && after == 0 && kept == 0:
+		return fmt.Sprintf("a read turned %d desired apps into none", before)
+	case before >= g.MinApps && float64(dropped) > g.DesiredShrink*float64(before):
+		return fmt.Sprintf("a read dropped %d of %d desired apps", dropped, before)
+	}
+	return ""
+}
+
+// Loses says why a loss of DEAs must not be acted on at once (W03, W38); empty if it may be. present counts the
+// DEAs that still speak, lost those that fell silent within one time to live.
+func (g Guard) Loses(present, lost int) string {
+	total := present + lost
+	if g.MassLoss <= 0 || total < g.MinDEAs || float64(lost) <= g.MassLoss*float64(total) {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d DEAs fell silent within one time to live", lost, total)
+}
+
+// lostSince counts the DEAs that are present, and those that are gone since a time and have not come back.
+func lostSince(view *raftfsm.State, since app.Time) (present, lost int) {
+	for d := range view.DEAs() {
+		switch {
+		case d.GoneAt == 0:
+			present++
+		case d.GoneAt >= since:
+			lost++
+		}
+	}
+	return present, lost
+}

@@ -1,0 +1,272 @@
+package reconcile
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"hm/actual"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// Intake takes what is heard until it is recorded. Every node has one: a follower's knows who is alive and what
+// the leader has still to record, so that it can take over at once. It is safe for concurrent use; the feed's
+// callbacks are quick and never block on the log.
+type Intake struct {
+	wake func() // called after something was heard that is not recorded
+
+	mu       sync.Mutex
+	log      Log
+	live     *actual.Liveness
+	deas     map[string]*heardDEA
+	byDigest map[actual.Digest]*heardDEA
+	dirty    map[string]*heardDEA // heard something that the record does not show yet
+	exits    []actual.Exit
+	lost     uint64 // exits not taken because the buffer was full
+	updated  bool   // the Cloud Controller said that an app changed
+}
+
+// maxExits bounds the exits that wait to be recorded. What is lost shows in the next heartbeat.
+const maxExits = 10_000
+
+// heardDEA is one DEA's newest heartbeat.
+type heardDEA struct {
+	id     string
+	digest actual.Digest
+	rev    uint64            // revision of the DEA's record that the heartbeat with digest agrees with
+	newest *actual.Heartbeat // not recorded yet; nil if the record agrees
+}
+
+// NewIntake returns an intake that has heard nothing. wake must not block.
+func NewIntake(log Log, live *actual.Liveness, wake func()) *Intake {
+	return &Intake{
+		log: log, live: live, wake: wake,
+		deas: map[string]*heardDEA{}, byDigest: map[actual.Digest]*heardDEA{}, dirty: map[string]*heardDEA{},
+	}
+}
+
+// Unchanged reports whether a payload with this digest says what is recorded already; if so the DEA counts as
+// heard and the payload need not be decoded.
+func (i *Intake) Unchanged(d actual.Digest) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	h := i.byDigest[d]
+	if h == nil {
+		return false
+	}
+	if h.newest == nil { // else: heard before, and still to be recorded
+		if rec, ok := i.log.View().DEA(h.id); !ok || rec.GoneAt != 0 || rec.Rev != h.rev {
+			return false
+		}
+	}
+	i.live.Heard(h.id, i.log.Now())
+	return true
+}
+
+// Heartbeat takes a decoded heartbeat.
+func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
+	i.mu.Lock()
+	view := i.log.View()
+	i.live.Heard(hb.DEA, i.log.Now())
+	h := i.deas[hb.DEA]
+	if h == nil {
+		h = &heardDEA{id: hb.DEA}
+		i.deas[hb.DEA] = h
+	} else {
+		delete(i.byDigest, h.digest)
+	}
+	h.digest, h.newest = d, &hb
+	i.byDigest[d] = h
+	i.dirty[h.id] = h
+	changed := !i.settle(view, h)
+	i.mu.Unlock()
+	if changed {
+		i.wake()
+	}
+}
+
+// Exit takes a droplet.exited.
+func (i *Intake) Exit(e actual.Exit) {
+	i.mu.Lock()
+	if len(i.exits) < maxExits {
+		i.exits = append(i.exits, e)
+	} else {
+		i.lost++
+	}
+	i.mu.Unlock()
+	i.wake()
+}
+
+// Updated takes a droplet.updated: the desired state has changed, and an early read is worth while (R39).
+func (i *Intake) Updated(app.GUID) {
+	i.mu.Lock()
+	i.updated = true
+	i.mu.Unlock()
+	i.wake()
+}
+
+// settle drops h's newest heartbeat if the record agrees with it, and reports whether it does.
+func (i *Intake) settle(view *raftfsm.State, h *heardDEA) bool {
+	if h.newest == nil {
+		return true
+	}
+	rec, ok := view.DEA(h.id)
+	if !ok || rec.GoneAt != 0 {
+		return false
+	}
+	if changes := heartbeatChanges(view, h.newest); len(changes.Upserts) > 0 || len(changes.Removes) > 0 {
+		return false
+	}
+	h.newest, h.rev = nil, rec.Rev
+	delete(i.dirty, h.id)
+	return true
+}
+
+// Settle drops what the record has come to agree with: on the leader after proposals, on a follower because the
+// leader recorded it. It returns how many DEAs are left.
+func (i *Intake) Settle(view *raftfsm.State) int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, h := range i.dirty {
+		i.settle(view, h)
+	}
+	return len(i.dirty)
+}
+
+// Changes gives the records that bring what is recorded up to what was heard, for at most max DEAs, and how many
+// of those there are. Records are in the order of the DEAs' ids.
+func (i *Intake) Changes(view *raftfsm.State, max int) []raftfsm.Record {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	ids := slices.Sorted(maps.Keys(i.dirty))
+	var records []raftfsm.Record
+	for _, id := range ids {
+		if len(records) == max {
+			break
+		}
+		if h := i.dirty[id]; !i.settle(view, h) {
+			records = append(records, heartbeatChanges(view, h.newest))
+		}
+	}
+	return records
+}
+
+// TakeExits gives the exits that were heard since the last call, in their order.
+func (i *Intake) TakeExits() []actual.Exit {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	exits := i.exits
+	i.exits = nil
+	return exits
+}
+
+// TakeUpdated reports whether the Cloud Controller has announced a change since the last call.
+func (i *Intake) TakeUpdated() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	updated := i.updated
+	i.updated = false
+	return updated
+}
+
+// Backlog is how many DEAs' newest heartbeats are not recorded yet.
+func (i *Intake) Backlog() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.dirty)
+}
+
+// Link notes that the NATS link came up, went down, or had a gap (up again).
+func (i *Intake) Link(up bool) {
+	i.mu.Lock()
+	i.live.Link(up, i.log.Now())
+	i.mu.Unlock()
+	i.wake()
+}
+
+// Fresh reports whether what was heard may be acted on, and the link's present spell.
+func (i *Intake) Fresh(now app.Time) (fresh, up bool, since app.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	up, since = i.live.Up()
+	return i.live.Fresh(now), up, since
+}
+
+// FreshAt is when the freshness window of the present spell ends, 0 while the link is down.
+func (i *Intake) FreshAt() app.Time {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.live.FreshAt()
+}
+
+// LastHeard is when this node heard a DEA last, 0 if never.
+func (i *Intake) LastHeard(dea string) app.Time {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.live.LastHeard(dea)
+}
+
+// Silent gives the recorded DEAs that have been silent for their whole time to live, sorted, and how many are
+// recorded as present. Nothing is silent while what is heard is not fresh: silence of everyone is no absence.
+func (i *Intake) Silent(view *raftfsm.State, now app.Time) (silent []string, present int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.live.Fresh(now) {
+		return nil, view.Counts().DEAs
+	}
+	silent = i.live.SilentOf(func(yield func(string) bool) {
+		for d := range view.DEAs() {
+			if d.GoneAt != 0 {
+				continue
+			}
+			present++
+			if !yield(d.ID) {
+				return
+			}
+		}
+	}, now)
+	return silent, present
+}
+
+// Forget drops what is known of DEAs that are silent and not recorded as present any more. What they say next is
+// news.
+func (i *Intake) Forget(view *raftfsm.State, now app.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for id, h := range i.deas {
+		if !i.live.Silent(id, now) {
+			continue
+		}
+		if rec, ok := view.DEA(id); ok && rec.GoneAt == 0 {
+			continue
+		}
+		delete(i.deas, id)
+		delete(i.byDigest, h.digest)
+		delete(i.dirty, id)
+		i.live.Forget(id)
+	}
+}
+
+// heartbeatChanges compares a heartbeat, which is a full list (N03), with what is recorded of its DEA.
+func heartbeatChanges(view *raftfsm.State, hb *actual.Heartbeat) raftfsm.DEAChanges {
+	changes := raftfsm.DEAChanges{DEA: hb.DEA}
+	recorded := view.DEAInstances(nil, hb.DEA)
+	known := make(map[app.GUID]int, len(recorded))
+	for n := range recorded {
+		known[recorded[n].GUID] = n
+	}
+	for _, inst := range hb.Instances {
+		n, ok := known[inst.GUID]
+		if !ok || recorded[n] != inst {
+			changes.Upserts = append(changes.Upserts, inst)
+		}
+		delete(known, inst.GUID)
+	}
+	for _, inst := range recorded {
+		if _, gone := known[inst.GUID]; gone {
+			changes.Removes = append(changes.Removes, inst.GUID)
+		}
+	}
+	return changes
+}

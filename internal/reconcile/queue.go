@@ -1,0 +1,131 @@
+package reconcile
+
+import (
+	"container/heap"
+	"maps"
+	"slices"
+
+	"hm/internal/app"
+)
+
+// queue holds the apps that are to be evaluated: at once because something changed, or at a time because
+// something becomes due. While the gate is closed it only grows; the pass that opens the gate replaces it.
+type queue struct {
+	sorted  []app.Key            // from a pass over the whole fleet, still to be evaluated
+	now     map[app.Key]struct{} // changed
+	full    bool                 // more changed than is kept track of: a pass over the whole fleet is needed
+	at      map[app.Key]app.Time // when each waiting app is to be evaluated
+	order   wakeHeap
+	blocked map[app.Key]struct{} // wait for a newer read of the desired state
+}
+
+// maxQueued bounds the changed apps that are kept track of one by one; beyond it a pass over the whole fleet is
+// cheaper.
+const maxQueued = 50_000
+
+// add asks for an evaluation as soon as possible.
+func (q *queue) add(keys ...app.Key) {
+	if q.now == nil && len(keys) > 0 {
+		q.now = make(map[app.Key]struct{}, min(len(keys), maxQueued))
+	}
+	for _, k := range keys {
+		if len(q.now) >= maxQueued {
+			q.full = true
+			return
+		}
+		q.now[k] = struct{}{}
+	}
+}
+
+// replace forgets what was queued for now in favour of keys, which a pass over the whole fleet found, sorted.
+func (q *queue) replace(keys []app.Key) {
+	q.sorted, q.now, q.full = keys, nil, false
+}
+
+// wake asks for an evaluation at a time; the newest call for an app counts. 0 takes its wake-up back.
+func (q *queue) wake(k app.Key, at app.Time) {
+	if at == 0 {
+		delete(q.at, k)
+		return
+	}
+	if q.at == nil {
+		q.at = map[app.Key]app.Time{}
+	}
+	if old, ok := q.at[k]; ok && old == at {
+		return
+	}
+	q.at[k] = at
+	heap.Push(&q.order, wakeUp{at, k})
+}
+
+// block asks for an evaluation after the next complete read.
+func (q *queue) block(k app.Key) {
+	if q.blocked == nil {
+		q.blocked = map[app.Key]struct{}{}
+	}
+	q.blocked[k] = struct{}{}
+}
+
+// takeBlocked gives the apps that waited for a complete read.
+func (q *queue) takeBlocked() []app.Key {
+	keys := slices.SortedFunc(maps.Keys(q.blocked), app.Key.Compare)
+	q.blocked = nil
+	return keys
+}
+
+// take gives at most max apps that are to be evaluated at now, sorted, and whether more are left.
+func (q *queue) take(now app.Time, max int) (keys []app.Key, more bool) {
+	for len(q.order) > 0 && q.order[0].at <= now {
+		w := heap.Pop(&q.order).(wakeUp)
+		if q.at[w.key] == w.at {
+			delete(q.at, w.key)
+			q.add(w.key)
+		}
+	}
+	if n := min(max, len(q.sorted)); n > 0 {
+		keys, q.sorted = q.sorted[:n:n], q.sorted[n:]
+		return keys, len(q.sorted) > 0 || len(q.now) > 0
+	}
+	keys = slices.SortedFunc(maps.Keys(q.now), app.Key.Compare)
+	if len(keys) <= max {
+		q.now = nil
+		return keys, false
+	}
+	keys = keys[:max]
+	for _, k := range keys {
+		delete(q.now, k)
+	}
+	return keys, true
+}
+
+// next is when the next wake-up is due.
+func (q *queue) next() (app.Time, bool) {
+	for len(q.order) > 0 {
+		if w := q.order[0]; q.at[w.key] == w.at {
+			return w.at, true
+		}
+		heap.Pop(&q.order) // taken back, or moved
+	}
+	return 0, false
+}
+
+// len counts the apps that are to be evaluated as soon as possible.
+func (q *queue) len() int { return len(q.sorted) + len(q.now) }
+
+type wakeUp struct {
+	at  app.Time
+	key app.Key
+}
+
+type wakeHeap []wakeUp
+
+func (h wakeHeap) Len() int           { return len(h) }
+func (h wakeHeap) Less(i, j int) bool { return h[i].at < h[j].at }
+func (h wakeHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *wakeHeap) Push(x any)        { *h = append(*h, x.(wakeUp)) }
+func (h *wakeHeap) Pop() any {
+	old := *h
+	w := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return w
+}

@@ -1,0 +1,101 @@
+package reconcile
+
+import (
+	"fmt"
+	"time"
+
+	"hm/desired"
+	"hm/diff"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// reads is what a node knows of the reads of the desired state.
+type reads struct {
+	began     app.Time // when the newest complete read known was begun
+	failing   bool     // the newest attempt of this leadership failed
+	lastError string
+
+	attempted app.Time // when an attempt was begun last in this leadership
+	wanted    bool     // a decision would be better for a newer read
+	confirmed int      // reads that agreed with the one that is held
+	shrunk    int      // wanted apps before the held read; 0 if unknown
+	released  uint64   // generation whose emptiness somebody has accepted
+	holding   bool     // hold:desired-shrink was seen set
+}
+
+// Learn takes what a peer told: when the newest complete read that it knows of was begun. A successor of a leader
+// need not start from ignorance (I1).
+func (c *Core) Learn(began app.Time) { c.reads.began = max(c.reads.began, began) }
+
+func (r *reads) lead() {
+	*r = reads{began: r.began, wanted: true}
+}
+
+func (r *reads) known() diff.Reads { return diff.Reads{Began: r.began, Failing: r.failing} }
+
+func (r *reads) fresh(now app.Time, o Options) bool {
+	return r.began != 0 && now.Sub(r.began) < o.DesiredTTL
+}
+
+// early is how far apart two attempts are at least: reads that decisions ask for come soon, but do not burden the
+// Cloud Controller with every change.
+func early(o Options) time.Duration { return min(o.PollInterval/3, o.Policy.HeartbeatPeriod) }
+
+// due reports whether an attempt should be begun at now, and if so notes that it is. updated: the Cloud Controller
+// announced a change.
+func (r *reads) due(now app.Time, o Options, updated bool) bool {
+	r.wanted = r.wanted || updated
+	if now < r.nextPoll(now, o) {
+		return false
+	}
+	r.attempted, r.wanted = now, false
+	return true
+}
+
+// nextPoll is when the next attempt is due.
+func (r *reads) nextPoll(now app.Time, o Options) app.Time {
+	switch {
+	case r.attempted == 0:
+		return now
+	case r.wanted || r.failing:
+		return r.attempted.Add(early(o))
+	}
+	return r.attempted.Add(o.PollInterval)
+}
+
+func (r *reads) failed(err error) { r.failing, r.lastError = true, err.Error() }
+
+func (r *reads) succeeded(began app.Time) {
+	r.began, r.failing, r.lastError = max(r.began, began), false, ""
+}
+
+// judge gives the holds that a complete read sets or ends. It is called before the read's changes are recorded.
+func (r *reads) judge(view *raftfsm.State, g Guard, read desired.Read, now app.Time) []raftfsm.Record {
+	meta, apps := view.DesiredMeta(), 0
+	apps, _ = read.Wanted()
+	set := held(view, HoldDesiredShrink)
+	if r.holding && !set { // somebody released it
+		r.released = meta.Generation
+	}
+	r.holding = set
+	why := g.Shrinks(view.DesiredApps(), read)
+	if counts := view.Counts(); why == "" && g.DesiredShrink > 0 && apps == 0 && counts.Starting+counts.Running > 0 && !(meta.Complete && r.released == meta.Generation) && !set {
+		why = fmt.Sprintf("nothing is desired, yet %d instances run", counts.Starting+counts.Running)
+	}
+	switch {
+	case why != "":
+		r.confirmed, r.shrunk, r.holding = 0, max(r.shrunk, meta.Apps), true
+		return []raftfsm.Record{raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldDesiredShrink, Reason: why, By: "hm", SetAt: now}}}
+	case !set:
+		return nil
+	case r.shrunk > 0 && float64(r.shrunk-apps) <= g.DesiredShrink*float64(r.shrunk):
+		r.shrunk, r.holding = 0, false // the apps are back
+		return []raftfsm.Record{raftfsm.HoldReleased{Name: HoldDesiredShrink}}
+	}
+	if r.confirmed++; g.ConfirmReads > 0 && r.confirmed >= g.ConfirmReads {
+		r.confirmed, r.shrunk, r.holding, r.released = 0, 0, false, meta.Generation
+		return []raftfsm.Record{raftfsm.HoldReleased{Name: HoldDesiredShrink}}
+	}
+	return nil
+}
