@@ -9,6 +9,11 @@ func Unknown(name string) Problem {
 		p.Want = "this is a section: its keys are " + strings.Join(keysIn(name), ", ")
 		return p
 	}
+	lower := strings.ToLower(name)
+	if _, known := KeyNamed(lower); lower != name && (known || IsSection(lower)) {
+		p.Want += ": keys are in lower case"
+		return p
+	}
 	if near, ok := nearest(name, keyNames()); ok {
 		p.Want += "; did you mean " + near + "?"
 	}

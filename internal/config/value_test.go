@@ -135,6 +135,8 @@ func TestUnknown(t *testing.T) {
 		{"nats", "its keys are nats.servers"},
 		{"nats.tls", "its keys are nats.tls.ca"},
 		{"node.id.a", "did you mean node.id?"},
+		{"Nats", "keys are in lower case"},
+		{"nats.Servers", "keys are in lower case"},
 		{"zzz", "there is no such key"},
 		{strings.Repeat("x", 10_000), "there is no such key"},
 	} {

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/viper"
+
+	"hm/internal/config"
+)
+
+// configFlags are --config and --set, for the commands that need the daemon's configuration.
+type configFlags struct {
+	file string
+	sets []string
+}
+
+func (f *configFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.file, "config", "", "configuration file (.yaml, .yml, .json or .toml)")
+	cmd.Flags().StringArrayVar(&f.sets, "set", nil, "set one key: nats.servers=nats://10.0.0.1:4222 (repeatable; wins over environment and file)")
+}
+
+// loaded is a configuration and where its values came from.
+type loaded struct {
+	config.Config
+	origins map[string]string // by key: "--set", "environment HM_...", "file ..."; none for a default
+}
+
+// load gathers the configuration: --set over the environment over the file over the defaults. The error tells
+// everything that is wrong at once.
+func (f *configFlags) load() (loaded, error) {
+	l, problems, err := f.gather()
+	if err != nil {
+		return loaded{}, err
+	}
+	var invalid config.Problems
+	if errors.As(l.Validate(), &invalid) {
+		for _, p := range invalid {
+			// What could not be read is known to be wrong; its default says nothing.
+			if !slices.ContainsFunc(problems, func(q config.Problem) bool { return q.Key == p.Key }) {
+				problems = append(problems, p)
+			}
+		}
+	}
+	if len(problems) == 0 {
+		return l, nil
+	}
+	problems.Sort()
+	for i, p := range problems {
+		if origin := l.origins[p.Key]; origin != "" {
+			problems[i].Want += " (from " + origin + ")"
+		}
+	}
+	return loaded{}, withHint(problems, "hm config print without --config shows every key with its default; docs/configuration.md explains them")
+}
+
+// gather reads every source. Viper merges them and knows which one wins. Names and types are judged by the table
+// of keys, since viper takes unknown keys and makes a zero of a mistyped value.
+func (f *configFlags) gather() (loaded, config.Problems, error) {
+	l := loaded{Config: config.Default(), origins: map[string]string{}}
+	v := viper.New()
+	problems, err := f.mergeFile(v)
+	if err != nil {
+		return l, nil, err
+	}
+	env := environment()
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if p, unknown := config.UnknownEnv(name); unknown {
+			problems = append(problems, p)
+		}
+	}
+	set := map[string]bool{}
+	for _, s := range f.sets {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok {
+			return l, nil, withHint(fmt.Errorf("--set %.60q is not key=value", s), "write --set log.level=debug")
+		}
+		if _, known := config.KeyNamed(name); !known {
+			// viper must not see it: a value for a section would hide all that the file says in it.
+			p := config.Unknown(name)
+			p.Want += " (from --set)"
+			problems = append(problems, p)
+			continue
+		}
+		v.Set(name, value)
+		set[name] = true
+	}
+	for _, key := range config.Keys() {
+		// Viper finds the variables of nested keys only if each is bound by name.
+		if err := v.BindEnv(key.Name, key.Env()); err != nil {
+			return l, nil, fmt.Errorf("bind %s: %w", key.Env(), err)
+		}
+		var p *config.Problem
+		switch {
+		case set[key.Name]:
+			l.origins[key.Name] = "--set"
+			p = key.SetText(&l.Config, v.GetString(key.Name))
+		case env[key.Env()] != "":
+			l.origins[key.Name] = "environment " + key.Env()
+			p = key.SetText(&l.Config, v.GetString(key.Name))
+		case v.InConfig(key.Name):
+			l.origins[key.Name] = "file " + f.file
+			p = key.Set(&l.Config, v.Get(key.Name))
+		}
+		if p != nil {
+			problems = append(problems, *p)
+		}
+	}
+	return l, problems, nil
+}
+
+// environment gives the variables that begin with HM_ and are not empty. Viper, too, takes an empty one as unset.
+func environment() map[string]string {
+	env := map[string]string{}
+	for _, e := range os.Environ() {
+		if name, value, ok := strings.Cut(e, "="); ok && value != "" && strings.HasPrefix(name, "HM_") {
+			env[name] = value
+		}
+	}
+	return env
+}
+
+// mergeFile gives v what the file says. The problems are the names in it that are no keys, and keys without a
+// value or with two.
+func (f *configFlags) mergeFile(v *viper.Viper) (config.Problems, error) {
+	if f.file == "" {
+		return nil, nil
+	}
+	values, err := decodeFile(f.file)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	flat := map[string]any{}
+	problems := flatten(flat, "", values)
+	for i := range problems {
+		problems[i].Want += " (from file " + f.file + ")"
+	}
+	nested := map[string]any{}
+	for name, value := range flat {
+		insert(nested, name, value)
+	}
+	if err := v.MergeConfigMap(nested); err != nil {
+		return nil, fmt.Errorf("read the configuration: %s: %w", f.file, err)
+	}
+	return problems, nil
+}
+
+// flatten puts the values of known keys into flat, and tells of everything else. A key may be written nested or
+// with its dots.
+func flatten(flat map[string]any, prefix string, values map[string]any) config.Problems {
+	var problems config.Problems
+	for _, part := range slices.Sorted(maps.Keys(values)) {
+		name, value := prefix+part, values[part]
+		_, known := config.KeyNamed(name)
+		section := config.IsSection(name)
+		below, isMap := value.(map[string]any)
+		_, twice := flat[name]
+		switch {
+		case twice:
+			problems = append(problems, config.Problem{Key: name, Want: "it is given twice: nested and with dots"})
+		case known && value == nil:
+			problems = append(problems, config.Problem{Key: name, Want: "it has no value: give it one, or leave the key out"})
+		case known:
+			flat[name] = value
+		case section && value == nil: // all that was in it is commented out
+		case section && isMap:
+			problems = append(problems, flatten(flat, name+".", below)...)
+		default:
+			problems = append(problems, config.Unknown(name))
+		}
+	}
+	return problems
+}
+
+// insert puts value where the dots of name lead to.
+func insert(nested map[string]any, name string, value any) {
+	for {
+		first, rest, more := strings.Cut(name, ".")
+		if !more {
+			nested[first] = value
+			return
+		}
+		below, ok := nested[first].(map[string]any)
+		if !ok {
+			below = map[string]any{}
+			nested[first] = below
+		}
+		nested, name = below, rest
+	}
+}

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets the test binary be the hm command, so that the scripts run the real program in a process of its
+// own, with exit codes and streams.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"hm": main})
+}
+
+// TestScripts runs every script in testdata/script. With HM_TEST_UPDATE set, cmp rewrites what differs.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		UpdateScripts:       os.Getenv("HM_TEST_UPDATE") != "",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
