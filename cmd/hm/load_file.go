@@ -80,6 +80,9 @@ func decodeTOML(data []byte) (map[string]any, error) {
 func decodeJSON(data []byte) (map[string]any, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	value, err := jsonValue(dec)
+	if errors.Is(err, io.EOF) {
+		err = errors.New("the JSON ends early")
+	}
 	if err == nil {
 		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
 			err = errors.New("something follows the JSON object")
@@ -99,9 +102,6 @@ func decodeJSON(data []byte) (map[string]any, error) {
 // jsonValue reads one value token by token, since json.Unmarshal takes the last of two equal keys in silence.
 func jsonValue(dec *json.Decoder) (any, error) {
 	token, err := dec.Token()
-	if errors.Is(err, io.EOF) {
-		return nil, io.ErrUnexpectedEOF
-	}
 	delim, open := token.(json.Delim)
 	if err != nil || !open {
 		return token, err
