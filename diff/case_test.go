@@ -1,0 +1,302 @@
+package diff_test
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hm/actual"
+	"hm/commands"
+	"hm/desired"
+	"hm/diff"
+	"hm/internal/app"
+)
+
+// The cases under testdata are written in a small language, one fact a line, times relative to the moment of the
+// decision (-10s is ten seconds ago):
+//
+//	desired 3 STAGED            three instances wanted; STAGED, PENDING or FAILED; then STOPPED if not STARTED
+//	desired none                the last complete read did not have the app
+//	desired elsewhere           the droplet is desired in another version
+//	0 RUNNING a since=-1h       instance a at index 0; since is what its DEA says, -1h unless told
+//	crash 1 x4 last=-10s of=b   crash record of index 1; also exited=G, running=-60s (RunningSince), ran=60s
+//	start 1 MISSING due=+10s    a pending start; sent=-10s instead of due makes it a sent one; of=b: for crash b
+//	stop c 1 DUPLICATE sent=-5s a stop of instance c
+//	grew -20s                   when an instance was last added; "grew never"; -1h unless told
+//	read -5s                    when the newest complete read was begun; "read none"; -20s unless told
+//	read failing                and the newest attempt failed
+//	held nats-down              the gate is closed
+//
+// What follows is what is found, and after it the plan.
+
+const t0 = app.Time(1_700_000_000_000)
+
+// policy is the default policy at a heartbeat period of ten seconds.
+var policy = diff.Policy{
+	HeartbeatPeriod: 10 * time.Second, Grace: 30 * time.Second, CrashesBeforeBackoff: 3,
+	BackoffStart: 30 * time.Second, BackoffMax: 960 * time.Second, DuplicateGrace: 4,
+}
+
+var key = app.Key{Droplet: app.MustGUID("droplet"), Version: app.MustGUID("v1")}
+
+// parseInput reads the facts of a case.
+func parseInput(text string) (*diff.Input, error) {
+	in := &diff.Input{Key: key, GrewAt: t0.Add(-time.Hour), Read: diff.Reads{Began: t0.Add(-20 * time.Second)}}
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		if err := parseFact(in, words); err != nil {
+			return nil, fmt.Errorf("%q: %w", strings.TrimSpace(line), err)
+		}
+	}
+	slices.SortFunc(in.Instances, func(a, b actual.Located) int {
+		return cmp.Or(cmp.Compare(a.Index, b.Index), a.GUID.Compare(b.GUID))
+	})
+	return in, nil
+}
+
+func parseFact(in *diff.Input, words []string) error {
+	switch words[0] {
+	case "desired":
+		return parseDesired(in, words[1:])
+	case "grew":
+		return parseAt(&in.GrewAt, words[1], "never")
+	case "read":
+		if words[1] == "failing" {
+			in.Read.Failing = true
+			return nil
+		}
+		return parseAt(&in.Read.Began, words[1], "none")
+	case "held":
+		in.Held = append(in.Held, words[1:]...)
+		return nil
+	case "crash":
+		return parseCrash(in, words[1:])
+	case "start", "stop":
+		return parseOutstanding(in, words)
+	}
+	index, err := strconv.ParseUint(words[0], 10, 16)
+	if err != nil {
+		return fmt.Errorf("unknown fact %q", words[0])
+	}
+	return parseInstance(in, uint32(index), words[1:])
+}
+
+func parseAt(at *app.Time, s, zero string) error {
+	if s == zero {
+		*at = 0
+		return nil
+	}
+	d, err := time.ParseDuration(s)
+	*at = t0.Add(d)
+	return err
+}
+
+func parseDesired(in *diff.Input, words []string) error {
+	switch words[0] {
+	case "none":
+		return nil
+	case "elsewhere":
+		in.DesiredVersion = app.MustGUID("v2")
+		return nil
+	}
+	n, err := strconv.ParseUint(words[0], 10, 32)
+	if err != nil {
+		return err
+	}
+	in.Desired, in.DesiredVersion = &desired.App{Key: key, Instances: uint32(n), State: desired.Started}, key.Version
+	if in.Desired.Package, err = desired.ParsePackageState(words[1]); err != nil {
+		return err
+	}
+	if len(words) > 2 {
+		in.Desired.State, err = desired.ParseRunState(words[2])
+	}
+	return err
+}
+
+func parseInstance(in *diff.Input, index uint32, words []string) error {
+	state, err := actual.ParseState(words[0])
+	inst := actual.Located{Instance: actual.Instance{App: key, Index: index, State: state, Since: int64(t0.Add(-time.Hour))}, DEA: "dea-1"}
+	if err == nil {
+		inst.GUID, err = app.ParseGUID(words[1])
+	}
+	for _, w := range words[2:] {
+		if err == nil {
+			var since app.Time
+			err = parseAt(&since, strings.TrimPrefix(w, "since="), "")
+			inst.Since = int64(since)
+		}
+	}
+	in.Instances = append(in.Instances, inst)
+	return err
+}
+
+func parseCrash(in *diff.Input, words []string) error {
+	index, err := strconv.ParseUint(words[0], 10, 16)
+	c := actual.Crash{Index: uint32(index)}
+	for _, w := range words[1:] {
+		if err != nil {
+			break
+		}
+		k, v, _ := strings.Cut(w, "=")
+		switch k {
+		case "last":
+			err = parseAt(&c.Last, v, "")
+			c.First = c.Last
+		case "of":
+			c.Instance, err = app.ParseGUID(v)
+		case "exited":
+			c.Exited, err = app.ParseGUID(v)
+		case "running":
+			err = parseAt(&c.RunningSince, v, "")
+		case "ran":
+			c.Ran, err = time.ParseDuration(v)
+		default:
+			_, err = fmt.Sscanf(w, "x%d", &c.Count)
+		}
+	}
+	in.Crashes = append(in.Crashes, c)
+	return err
+}
+
+var reasons = map[string]diff.Reason{
+	"MISSING": diff.ReasonMissing, "CRASHED": diff.ReasonCrashed, "EVACUATING": diff.ReasonEvacuating,
+	"EXTRA": diff.ReasonExtra, "DUPLICATE": diff.ReasonDuplicate, "EVACUATION_COMPLETE": diff.ReasonEvacuationComplete,
+}
+
+func parseOutstanding(in *diff.Input, words []string) error {
+	c := commands.Command{Action: diff.Start, App: key, State: commands.Pending, CreatedAt: t0.Add(-time.Minute)}
+	var err error
+	words = words[1:]
+	if _, digits := strconv.Atoi(words[0]); digits != nil {
+		c.Action = diff.Stop
+		c.Instance, err = app.ParseGUID(words[0])
+		words = words[1:]
+	}
+	index, bad := strconv.ParseUint(words[0], 10, 16)
+	c.Index, c.Reason = uint32(index), reasons[words[1]]
+	err = cmp.Or(err, bad)
+	for _, w := range words[2:] {
+		if err != nil {
+			break
+		}
+		k, v, _ := strings.Cut(w, "=")
+		switch k {
+		case "due":
+			err = parseAt(&c.DueAt, v, "")
+		case "sent":
+			c.State = commands.Sent
+			err = parseAt(&c.ClaimedAt, v, "")
+			c.DueAt, c.SentAt = c.ClaimedAt, c.ClaimedAt
+		case "of":
+			c.Crashed, err = app.ParseGUID(v)
+		default:
+			err = fmt.Errorf("unknown word %q", w)
+		}
+	}
+	if err == nil && c.Reason == 0 {
+		err = fmt.Errorf("unknown reason %q", words[1])
+	}
+	c.ID = commands.NewID(c)
+	in.Outstanding = append(in.Outstanding, c.Outstanding())
+	return err
+}
+
+// target names what a command or finding is about: "start 1" or "stop c".
+func target(a diff.Action, index uint32, instance app.GUID) string {
+	if a == diff.Stop {
+		return "stop " + instance.String()
+	}
+	return fmt.Sprintf("start %d", index)
+}
+
+func relative(at app.Time) string {
+	if at == 0 {
+		return "never"
+	}
+	d := at.Sub(t0)
+	if d < 0 {
+		return d.String()
+	}
+	return "+" + d.String()
+}
+
+// decide gives the findings and the plan of an input as text.
+func decide(in *diff.Input) string {
+	findings := diff.App(nil, in, t0, policy)
+	return formatFindings(in, findings) + "\n" + formatPlan(in, commands.Make(in, findings, t0, policy))
+}
+
+func formatFindings(in *diff.Input, findings []diff.Finding) string {
+	var b strings.Builder
+	for i := range findings {
+		f := &findings[i]
+		words := []string{fmt.Sprintf("%d/%s", f.Index, cmp.Or(f.Instance.String(), "-")), f.Bucket.String()}
+		for _, w := range []string{f.Kind.String(), f.Rule} {
+			words = append(words, cmp.Or(w, "-"))
+		}
+		if f.Action != diff.None {
+			words = append(words, f.Action.String(), f.Reason.String(), "due="+relative(f.Due))
+		}
+		if f.Priority != 0 {
+			words = append(words, fmt.Sprintf("prio=%.2f", f.Priority))
+		}
+		if f.CrashCount != 0 {
+			words = append(words, fmt.Sprintf("crash=%d of=%s", f.CrashCount, cmp.Or(f.Crashed.String(), "-")))
+		}
+		if !f.Command.IsZero() {
+			words = append(words, "by:"+nameOf(in, f.Command))
+		}
+		if f.Expired {
+			words = append(words, "expired")
+		}
+		if f.Why != diff.WhyNothing {
+			words = append(words, "("+f.Why.String()+")")
+		}
+		b.WriteString(strings.Join(words, " ") + "\n")
+	}
+	return cmp.Or(b.String(), "nothing\n")
+}
+
+func nameOf(in *diff.Input, id diff.ID) string {
+	for _, o := range in.Outstanding {
+		if o.ID == id {
+			return strings.ReplaceAll(target(o.Action, o.Index, o.Instance), " ", "-")
+		}
+	}
+	return "UNKNOWN"
+}
+
+func formatPlan(in *diff.Input, plan commands.Plan) string {
+	var b strings.Builder
+	for _, op := range plan.Ops {
+		c := op.Schedule
+		if c.ID.IsZero() {
+			fmt.Fprintf(&b, "end %s %s (%s)\n", nameOf(in, op.End), op.Outcome, op.Detail)
+			continue
+		}
+		fmt.Fprintf(&b, "schedule %s %s due=%s", target(c.Action, c.Index, c.Instance), c.Reason, relative(c.DueAt))
+		if c.CrashCount != 0 {
+			fmt.Fprintf(&b, " crash=%d of=%s", c.CrashCount, cmp.Or(c.Crashed.String(), "-"))
+		}
+		if c.IsDuplicate() {
+			b.WriteString(" is_duplicate")
+		}
+		b.WriteByte('\n')
+	}
+	for _, id := range plan.Ready {
+		fmt.Fprintf(&b, "claim %s\n", nameOf(in, id))
+	}
+	if plan.Next != 0 {
+		fmt.Fprintf(&b, "look again %s\n", relative(plan.Next))
+	}
+	if plan.WantsRead {
+		b.WriteString("wants a newer read\n")
+	}
+	return cmp.Or(b.String(), "nothing to do\n")
+}
