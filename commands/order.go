@@ -53,11 +53,11 @@ func (t *Throttle) Allow(a Action, now app.Time) bool {
 
 // Next is when a command of this action, refused at now, may be claimed.
 func (t *Throttle) Next(a Action, now app.Time) app.Time {
-	times, _ := t.window(a, now)
-	if len(*times) == 0 {
+	times, limit := t.window(a, now)
+	if limit <= 0 || len(*times) < limit {
 		return now
 	}
-	return (*times)[0].Add(t.Period)
+	return (*times)[len(*times)-limit].Add(t.Period) // more than the limit may have been seeded, if it was lowered
 }
 
 // Seed counts a command that another leader claimed at at. Calls must come in the order of time.

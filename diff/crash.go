@@ -16,8 +16,11 @@ func (p Policy) Backoff(crashesBefore uint32) time.Duration {
 		return 0
 	}
 	d := p.BackoffStart
+	if d <= 0 {
+		return 0
+	}
 	for range int64(crashesBefore) - int64(p.CrashesBeforeBackoff) {
-		if d >= p.BackoffMax/2 {
+		if d > p.BackoffMax/2 {
 			return p.BackoffMax
 		}
 		d *= 2
