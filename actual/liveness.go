@@ -11,6 +11,7 @@ import (
 // one, leader or not; it is never replicated. While the link is down nothing expires, and when it returns every
 // time to live starts anew in full (I4). It is not safe for concurrent use.
 type Liveness struct {
+	Period    time.Duration // between two heartbeats of one DEA (policy.heartbeat_period)
 	TTL       time.Duration // silence after which a DEA is lost (policy.heartbeat_ttl)
 	Freshness time.Duration // how long the link must have been up without a gap (policy.freshness)
 
@@ -21,8 +22,8 @@ type Liveness struct {
 }
 
 // NewLiveness returns the knowledge of a node that has heard nothing and whose link is down since now.
-func NewLiveness(ttl, freshness time.Duration, now app.Time) *Liveness {
-	return &Liveness{TTL: ttl, Freshness: freshness, upSince: now, heard: map[string]app.Time{}}
+func NewLiveness(period, ttl, freshness time.Duration, now app.Time) *Liveness {
+	return &Liveness{Period: period, TTL: ttl, Freshness: freshness, upSince: now, heard: map[string]app.Time{}}
 }
 
 // Link notes that the link is up or down since now. A gap in what was heard, such as messages dropped by a slow
@@ -70,8 +71,13 @@ func (l *Liveness) FreshAt() app.Time {
 // Up reports whether the link is up, and since when it has been so without a gap, or since when it is down.
 func (l *Liveness) Up() (up bool, since app.Time) { return l.up, l.upSince }
 
-// SilentOf gives those of the recorded DEAs that are silent at now, sorted.
+// SilentOf gives those of the recorded DEAs that are silent at now, sorted: none while nobody at all has spoken for
+// one and a half periods. DEAs that all stop at once would else be lost one by one, each while the next still
+// counts as heard.
 func (l *Liveness) SilentOf(recorded func(yield func(string) bool), now app.Time) []string {
+	if l.newest == 0 || now.Sub(l.newest) > l.Period+l.Period/2 {
+		return nil
+	}
 	var silent []string
 	for dea := range recorded {
 		if l.Silent(dea, now) {

@@ -221,6 +221,12 @@ func (e *evaluation) duplicates(g group) {
 	slices.SortFunc(staying, func(a, b *actual.Located) int {
 		return cmp.Or(cmp.Compare(b.State, a.State), cmp.Compare(a.Since, b.Since), a.GUID.Compare(b.GUID))
 	})
+	ahead := 0 // copies whose stop is scheduled already: the others follow them
+	for _, inst := range staying[min(1, len(staying)):] {
+		if e.outstanding(Stop, g.index, inst.GUID) != nil {
+			ahead++
+		}
+	}
 	for i, inst := range staying {
 		if i == 0 {
 			e.keep(inst, "R20", WhyNothing)
@@ -230,7 +236,10 @@ func (e *evaluation) duplicates(g group) {
 		if leaving {
 			block = WhyOtherStop
 		}
-		delay := time.Duration(e.p.DuplicateGrace+i-1) * e.p.Grace
+		delay := time.Duration(e.p.DuplicateGrace+ahead) * e.p.Grace
+		if e.outstanding(Stop, g.index, inst.GUID) == nil {
+			ahead++
+		}
 		e.stop(inst, Finding{Kind: KindDuplicate, Rule: "R20", Reason: ReasonDuplicate}, delay, WhyDuplicateGrace, block)
 	}
 }

@@ -31,11 +31,12 @@ type Options struct {
 // Core is one node's reconcile step: everything between what is heard and what is sent. It has no goroutine, no
 // clock and no I/O but its ports, and must be called by one goroutine at a time.
 type Core struct {
-	opts   Options
-	log    Log
-	pub    Publisher
-	intake *Intake
-	logger *slog.Logger
+	opts    Options
+	log     Log
+	pub     Publisher
+	intake  *Intake
+	journal *Journal
+	logger  *slog.Logger
 
 	term      uint64 // of the leadership that the fields below belong to; 0 while this node does not lead
 	throttle  commands.Throttle
@@ -46,6 +47,7 @@ type Core struct {
 	nextFull  app.Time
 
 	reads     reads
+	lossOver  app.Time // since when a mass loss has been healed, while its hold is set
 	gate      []string
 	gateSince app.Time
 	gateKnown bool
@@ -61,6 +63,7 @@ const (
 	maxRounds         = 50
 	appsPerEvaluation = 5_000
 	claimsPerEntry    = 500
+	maxSeeds          = 10_000 // newest commands that a new leader's throttle counts
 )
 
 // fullPassPeriods is how many heartbeat periods lie between two passes over the whole fleet that nothing but time
@@ -68,11 +71,11 @@ const (
 const fullPassPeriods = 60
 
 // NewCore returns a core that knows nothing yet.
-func NewCore(opts Options, log Log, pub Publisher, intake *Intake) *Core {
+func NewCore(opts Options, log Log, pub Publisher, intake *Intake, journal *Journal) *Core {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Core{opts: opts, log: log, pub: pub, intake: intake, logger: opts.Logger, ready: map[commands.ID]struct{}{}}
+	return &Core{opts: opts, log: log, pub: pub, intake: intake, journal: journal, logger: opts.Logger, ready: map[commands.ID]struct{}{}}
 }
 
 // Step does what is to be done at now, and says when to call again at the latest, and whether a read of the
@@ -120,10 +123,16 @@ func (c *Core) lead(term uint64, now app.Time) {
 	c.term = term
 	c.throttle = commands.Throttle{StartLimit: c.opts.StartLimit, StopLimit: c.opts.StopLimit, Period: c.opts.Policy.HeartbeatPeriod}
 	var claimed []commands.Command
-	for cmd := range c.log.View().AllCommands() {
+	recent := func(cmd commands.Command) {
 		if cmd.ClaimedAt != 0 && now.Sub(cmd.ClaimedAt) < c.opts.Policy.HeartbeatPeriod {
 			claimed = append(claimed, cmd)
 		}
+	}
+	for cmd := range c.log.View().AllCommands() {
+		recent(cmd)
+	}
+	for _, e := range c.journal.Newest(maxSeeds) {
+		recent(e.Command)
 	}
 	slices.SortFunc(claimed, func(a, b commands.Command) int { return int(a.ClaimedAt - b.ClaimedAt) })
 	for _, cmd := range claimed {
@@ -133,7 +142,7 @@ func (c *Core) lead(term uint64, now app.Time) {
 	clear(c.ready)
 	c.claimAt = [2]app.Time{}
 	c.nextSweep, c.nextFull = now, now
-	c.gateKnown = false
+	c.gateKnown, c.lossOver = false, 0
 	c.reads.lead()
 }
 
@@ -211,7 +220,13 @@ func (c *Core) sweep(ctx context.Context, now app.Time) error {
 			c.logger.Info("hold is over", "hold", h.Name)
 			records = append(records, raftfsm.HoldReleased{Name: h.Name})
 		} else if h.Name == HoldMassLoss && len(silent) == 0 {
-			if present, lost := lostSince(view, h.SetAt.Add(-c.intake.live.TTL)); c.opts.Guard.Loses(present, lost) == "" {
+			// DEAs return one by one: the hold stays for a time to live after enough of them have.
+			if present, lost := lostSince(view, h.SetAt.Add(-c.intake.live.TTL)); c.opts.Guard.Loses(present, lost) != "" {
+				c.lossOver = 0
+			} else if c.lossOver == 0 {
+				c.lossOver = now
+			} else if now.Sub(c.lossOver) >= c.intake.live.TTL {
+				c.lossOver = 0
 				c.logger.Info("hold is over: the DEAs are back", "hold", h.Name, "present", present, "lost", lost)
 				records = append(records, raftfsm.HoldReleased{Name: h.Name})
 			}

@@ -41,7 +41,7 @@ type Loop struct {
 
 // NewLoop returns a loop that Run starts. journal takes what Journal gives out.
 func NewLoop(opts LoopOptions, journal *Journal) *Loop {
-	l := &Loop{opts: opts, core: NewCore(opts.Options, opts.Log, opts.Publisher, opts.Intake), wake: make(chan struct{}, 1), journal: journal}
+	l := &Loop{opts: opts, core: NewCore(opts.Options, opts.Log, opts.Publisher, opts.Intake, journal), wake: make(chan struct{}, 1), journal: journal}
 	l.logger = l.core.logger
 	l.publishOverview()
 	return l
