@@ -1,0 +1,138 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"hm/desired"
+)
+
+// ExitStyle says which exits the DEAs announce, which depends on their age (N11).
+type ExitStyle int
+
+// The exit styles.
+const (
+	ExitsCrashes     ExitStyle = iota // only CRASHED: DEAs after June 2016
+	ExitsEvacuations                  // CRASHED and DEA_EVACUATION: December 2013 to June 2016
+	ExitsAll                          // also STOPPED and DEA_SHUTDOWN: before December 2013
+)
+
+// Options describe the simulated Cloud Foundry. Zero values take the default that the field names; Apps and DEAs
+// have none, so a zero means that there are none at first.
+type Options struct {
+	NATS []string // server URLs, with credentials if needed; default nats://127.0.0.1:4222
+
+	Apps            int    // apps at the start, all STARTED and STAGED
+	InstancesPerApp int    // mean wanted instances an app, default 2: each app draws 1 to 2n-1
+	DEAs            int    // DEAs at the start
+	Seed            uint64 // same seed, same guids and same layout
+	ColdStart       bool   // nothing runs at the start
+
+	HeartbeatPeriod   time.Duration // default 10 s
+	StartDelay        time.Duration // STARTING to RUNNING, default a tenth of the period
+	StartJitter       time.Duration // at most this much is added to StartDelay; default half of it, negative for none
+	StagingDelay      time.Duration // how long a restage takes, default one period
+	RestartDelay      time.Duration // how long a restarting DEA is away, default a tenth of the period
+	EvacuationBailOut time.Duration // an evacuating DEA leaves after this at the latest; default 11.5 periods (N31)
+	AdvertiseTTL      time.Duration // how long the CC still places on a DEA that fell silent; default one period (N28)
+	CrashLifetime     time.Duration // how long a DEA lists a crash; default 360 periods (N34)
+	Exits             ExitStyle
+	Connections       int  // NATS connections that the DEAs share, default 4
+	ConnectionPerDEA  bool // one NATS connection for each DEA instead
+
+	Partition                  string // default "default"
+	CCListen, ControlListen    string // TCP addresses, default 127.0.0.1:0; ControlListen must be loopback
+	BulkUser, BulkPassword     string // defaults "bulk_api" and "bulk-password"
+	CommandUser, CommandSecret string // basic auth of commands over HTTP (N23), defaults as the bulk ones
+	BulkAllRows                bool   // the bulk API gives every row, as before July 2015, not only STARTED ones that did not fail
+	Passive                    bool   // the CC starts and stops nothing by itself: all work is left to the health manager
+	History                    int    // commands kept for Commands, default 100,000
+
+	Logger *slog.Logger // default: discard
+}
+
+// Bounds on what one simulation may hold, against a mistyped figure.
+const (
+	maxDEAs      = 100_000
+	maxApps      = 5_000_000
+	maxInstances = desired.MaxInstances
+)
+
+func (o Options) withDefaults() Options {
+	setStrings := func(dst *string, v string) {
+		if *dst == "" {
+			*dst = v
+		}
+	}
+	setDuration := func(dst *time.Duration, v time.Duration) {
+		if *dst == 0 {
+			*dst = v
+		}
+	}
+	if len(o.NATS) == 0 {
+		o.NATS = []string{"nats://127.0.0.1:4222"}
+	}
+	if o.InstancesPerApp == 0 {
+		o.InstancesPerApp = 2
+	}
+	if o.Connections == 0 {
+		o.Connections = 4
+	}
+	if o.History == 0 {
+		o.History = 100_000
+	}
+	setDuration(&o.HeartbeatPeriod, 10*time.Second)
+	setDuration(&o.StartDelay, o.HeartbeatPeriod/10)
+	setDuration(&o.StartJitter, o.StartDelay/2)
+	o.StartJitter = max(o.StartJitter, 0)
+	setDuration(&o.StagingDelay, o.HeartbeatPeriod)
+	setDuration(&o.RestartDelay, o.HeartbeatPeriod/10)
+	setDuration(&o.EvacuationBailOut, o.HeartbeatPeriod*23/2)
+	setDuration(&o.AdvertiseTTL, o.HeartbeatPeriod)
+	setDuration(&o.CrashLifetime, 360*o.HeartbeatPeriod)
+	setStrings(&o.Partition, "default")
+	setStrings(&o.CCListen, "127.0.0.1:0")
+	setStrings(&o.ControlListen, "127.0.0.1:0")
+	setStrings(&o.BulkUser, "bulk_api")
+	setStrings(&o.BulkPassword, "bulk-password")
+	setStrings(&o.CommandUser, o.BulkUser)
+	setStrings(&o.CommandSecret, o.BulkPassword)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// validate names every option that cannot be, at once.
+func (o Options) validate() error {
+	var errs []error
+	between := func(name string, v, low, high int) {
+		if v < low || v > high {
+			errs = append(errs, fmt.Errorf("%s is %d, it must be %d to %d", name, v, low, high))
+		}
+	}
+	between("apps", o.Apps, 0, maxApps)
+	between("instances per app", o.InstancesPerApp, 1, maxInstances/2)
+	between("DEAs", o.DEAs, 0, maxDEAs)
+	between("connections", o.Connections, 1, 1024)
+	between("history", o.History, 1, 10_000_000)
+	between("exit style", int(o.Exits), int(ExitsCrashes), int(ExitsAll))
+	if o.HeartbeatPeriod < time.Millisecond {
+		errs = append(errs, fmt.Errorf("heartbeat period is %s, it must be at least 1ms", o.HeartbeatPeriod))
+	}
+	for name, d := range map[string]time.Duration{"start delay": o.StartDelay, "staging delay": o.StagingDelay, "restart delay": o.RestartDelay,
+		"evacuation bail-out": o.EvacuationBailOut, "advertise TTL": o.AdvertiseTTL, "crash lifetime": o.CrashLifetime} {
+		if d < 0 {
+			errs = append(errs, fmt.Errorf("%s is %s, it must not be negative", name, d))
+		}
+	}
+	if host, _, err := net.SplitHostPort(o.ControlListen); err != nil {
+		errs = append(errs, fmt.Errorf("control address %q: %w", o.ControlListen, err))
+	} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		errs = append(errs, fmt.Errorf("control address %q is not loopback: it asks for no password, so it must be on 127.0.0.1 or ::1", o.ControlListen))
+	}
+	return errors.Join(errs...)
+}
