@@ -2,6 +2,7 @@ package diff
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -60,14 +61,7 @@ func (e *evaluation) remembered(index uint32) actual.Crash {
 // has shown (R34), and a crash series that is still remembered when the DEA has forgotten the crash (W19).
 func (e *evaluation) crash(g group) (f Finding, delay time.Duration, crashed bool) {
 	c := e.remembered(g.index)
-	recorded := app.GUID{}
-	since := int64(0)
-	for i := range g.instances {
-		inst := &g.instances[i]
-		if inst.State == actual.Crashed && inst.GUID != c.Instance && (recorded.IsZero() || inst.Since > since) {
-			recorded, since = inst.GUID, inst.Since
-		}
-	}
+	recorded := e.uncounted(g, c)
 	switch {
 	case !recorded.IsZero():
 		f = Finding{Rule: "R05", CrashCount: c.Count + 1, Crashed: recorded}
@@ -88,4 +82,30 @@ func (e *evaluation) crash(g group) (f Finding, delay time.Duration, crashed boo
 		f.Rule = "R07"
 	}
 	return f, delay, true
+}
+
+// uncounted gives the newest crashed instance of an index that its crash record does not know, zero if there is
+// none. Every DEA that an index has crashed on lists its last crash there for up to an hour. So while the restart
+// for the crash that was counted last is outstanding or has had no effect, one that crashed before that is old:
+// a lost restart is not a further crash.
+func (e *evaluation) uncounted(g group, c actual.Crash) app.GUID {
+	var newest *actual.Located
+	after := int64(math.MinInt64)
+	if o := e.outstanding(Start, g.index, app.GUID{}); o != nil && !o.Crashed.IsZero() && o.Crashed == c.Instance {
+		for i := range g.instances {
+			if g.instances[i].GUID == c.Instance {
+				after = g.instances[i].Since
+			}
+		}
+	}
+	for i := range g.instances {
+		inst := &g.instances[i]
+		if inst.State == actual.Crashed && inst.GUID != c.Instance && inst.Since >= after && (newest == nil || inst.Since > newest.Since) {
+			newest = inst
+		}
+	}
+	if newest == nil {
+		return app.GUID{}
+	}
+	return newest.GUID
 }
