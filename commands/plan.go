@@ -96,7 +96,7 @@ func effectOf(in *diff.Input, o *diff.Outstanding) (effect string, heard bool) {
 // is not scheduled before the block is gone.
 func schedulable(f *diff.Finding) bool {
 	switch f.Why {
-	case diff.WhyNewerRead, diff.WhyOtherStop, diff.WhySent:
+	case diff.WhyNewerRead, diff.WhyOtherStop, diff.WhyCanary, diff.WhySent:
 		return false
 	}
 	return f.Bucket != diff.Hold

@@ -126,7 +126,7 @@ func (e *evaluation) unserved(g group) {
 		case !e.staged:
 			e.add(Finding{Bucket: Wait, Kind: kind, Rule: "R13", Index: g.index, Why: WhyStaging})
 		case crashed && g.index != 0 && !e.anyLive:
-			e.add(Finding{Bucket: Wait, Kind: kind, Rule: "R06", Index: g.index, Why: WhyCanary})
+			e.canary(g.index, kind)
 		case crashed:
 			e.start(f, delay, WhyBackoff)
 		default:
@@ -137,6 +137,20 @@ func (e *evaluation) unserved(g group) {
 			e.start(f, e.p.Grace, WhyGrace)
 		}
 	}
+}
+
+// canary finds that a crashed index waits until something of the app is live (R06). A restart that is pending
+// keeps its place, and with it the time of its back-off that has passed.
+func (e *evaluation) canary(index uint32, kind Kind) {
+	f := Finding{Kind: kind, Rule: "R06", Index: index}
+	if o := e.outstanding(Start, index, app.GUID{}); o != nil {
+		f.Action, f.Reason, f.Priority = Start, o.Reason, e.missing
+		e.resolve(&f, o, 0, WhyCanary)
+	}
+	if f.Why != WhySent {
+		f.Bucket, f.Why = Wait, WhyCanary
+	}
+	e.add(f)
 }
 
 // inRange finds for the instances at a desired index.
