@@ -1,0 +1,142 @@
+package bus
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+)
+
+// address is one server: as it is dialled, with user and password if the URL had any, and as it may be shown.
+type address struct{ url, shown, password string }
+
+// parseServers reads the addresses. Its errors give a server's place in the list and nothing of its text: what
+// is not a URL may well be a password in the wrong place.
+func parseServers(list []string) ([]address, error) {
+	if len(list) == 0 {
+		return nil, errors.New("nats.servers is empty: give at least one, like nats://10.0.0.1:4222")
+	}
+	servers := make([]address, 0, len(list))
+	for i, text := range list {
+		s, err := parseServer(text)
+		if err != nil {
+			return nil, fmt.Errorf("nats.servers: number %d %w", i+1, err)
+		}
+		servers = append(servers, s)
+	}
+	return servers, nil
+}
+
+func parseServer(text string) (address, error) {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return address{}, errors.New("is empty")
+	}
+	if !strings.Contains(text, "://") {
+		text = "nats://" + text
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return address{}, errors.New("is not a URL like nats://host:4222; a special character in a user or password must be percent-encoded")
+	}
+	if u.Scheme != "nats" && u.Scheme != "tls" {
+		return address{}, errors.New("must begin with nats:// or tls://")
+	}
+	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return address{}, errors.New("has something behind host and port; a special character in a user or password must be percent-encoded")
+	}
+	if u.Hostname() == "" || strings.Contains(u.Host, ",") {
+		return address{}, errors.New("must name one host, like nats://host:4222")
+	}
+	port := u.Port()
+	if port == "" {
+		port = "4222"
+	}
+	u.Host, u.Path = net.JoinHostPort(u.Hostname(), port), ""
+	s := address{url: u.String(), shown: u.Host}
+	if u.User != nil {
+		s.password, _ = u.User.Password()
+		if s.password == "" {
+			s.password = u.User.Username() // nats://TOKEN@host
+		}
+	}
+	return s, nil
+}
+
+// authOptions checks the credentials and certificates once, so that a wrong path stops the start, and leaves the
+// reading to each attempt, so that renewed files are taken up.
+func authOptions(o Options) ([]nats.Option, error) {
+	var opts []nats.Option
+	ways := 0
+	if o.Username != "" || o.Password != "" {
+		if o.Username == "" {
+			return nil, errors.New("nats.password is set and nats.username is not: set both")
+		}
+		ways++
+		opts = append(opts, nats.UserInfo(o.Username, o.Password))
+	}
+	if o.Token != "" {
+		ways++
+		opts = append(opts, nats.Token(o.Token))
+	}
+	if o.Creds != "" {
+		ways++
+		if _, err := os.Stat(o.Creds); err != nil {
+			return nil, fmt.Errorf("nats.creds: %w", err)
+		}
+		opts = append(opts, nats.UserCredentials(o.Creds))
+	}
+	if ways > 1 {
+		return nil, errors.New("nats: username, token and creds exclude each other: set one of them")
+	}
+	more, err := tlsOptions(o.TLS)
+	return append(opts, more...), err
+}
+
+func tlsOptions(t TLS) ([]nats.Option, error) {
+	var opts []nats.Option
+	if (t.Cert == "") != (t.Key == "") {
+		return nil, errors.New("nats.tls: cert and key belong together: set both or none")
+	}
+	if t.CA != "" {
+		pem, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, fmt.Errorf("nats.tls.ca: %w", err)
+		}
+		if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("nats.tls.ca: no certificate in %s: it must hold PEM certificates", t.CA)
+		}
+		opts = append(opts, nats.RootCAs(t.CA))
+	}
+	if t.Cert != "" {
+		if _, err := tls.LoadX509KeyPair(t.Cert, t.Key); err != nil {
+			return nil, fmt.Errorf("nats.tls.cert and key: %w", err)
+		}
+		opts = append(opts, nats.ClientCert(t.Cert, t.Key))
+	}
+	return opts, nil
+}
+
+// redact gives an error's text without any of the link's secrets, should a library ever quote one.
+func (l *Link) redact(err error) string {
+	if err == nil {
+		return "none given"
+	}
+	text := err.Error()
+	secrets := []string{l.opts.Password, l.opts.Token}
+	for _, s := range l.servers {
+		secrets = append(secrets, s.password)
+	}
+	for _, s := range secrets {
+		if s != "" {
+			text = strings.ReplaceAll(text, s, "xxxxx")
+		}
+	}
+	return strings.ReplaceAll(text, "\n", ": ")
+}

@@ -1,0 +1,250 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+var (
+	// ErrDown means that the message surely was not sent, and will not be: the link is down, or the context
+	// ended before the message's turn came.
+	ErrDown = errors.New("nats link is down: the message was not sent")
+	// ErrUnknown means that the message may or may not have reached the server: the link broke, or the context
+	// ended, after it was handed over and before the server confirmed it.
+	ErrUnknown = errors.New("nats did not confirm the message: it may have been sent")
+	// ErrRefused means that the server, or the client library on its behalf, does not take the message: no
+	// permission for the subject, too large, a bad subject. Such errors are ErrDown as well: it was not sent.
+	ErrRefused = errors.New("nats refuses the message")
+	// ErrNoResponders means that nobody listens on a request's subject.
+	ErrNoResponders = errors.New("nobody answers on this nats subject")
+)
+
+// publishTimeout ends a publish or request whose context has no end of its own.
+const publishTimeout = 30 * time.Second
+
+type refused struct{ cause error }
+
+func (r refused) Error() string        { return "nats refuses the message: " + r.cause.Error() }
+func (r refused) Unwrap() error        { return r.cause }
+func (r refused) Is(target error) bool { return target == ErrRefused || target == ErrDown }
+
+// Out is one message to publish.
+type Out struct {
+	Subject string
+	Data    []byte // must not be changed after it was handed over, not even when the publish has returned
+}
+
+// job is a batch on its way through the publisher. It is bound to the spell in which it was asked for.
+type job struct {
+	ctx  context.Context
+	sp   *spell
+	outs []Out
+	done chan []error // capacity 1
+}
+
+// Publish sends one message and waits until the server has confirmed it. The errors are ErrDown, ErrUnknown and
+// ErrRefused; nothing is kept for later. It returns when ctx ends, at the latest.
+func (l *Link) Publish(ctx context.Context, subject string, data []byte) error {
+	return l.PublishBatch(ctx, []Out{{Subject: subject, Data: data}})[0]
+}
+
+// PublishBatch is Publish for several messages with one confirmation for all; it returns one error for each.
+func (l *Link) PublishBatch(ctx context.Context, outs []Out) []error {
+	errs := make([]error, len(outs))
+	sp := l.current()
+	if sp == nil {
+		return fill(errs, ErrDown)
+	}
+	if len(outs) == 0 {
+		return errs
+	}
+	// The library's publish may block on a connection that no longer drains, whatever ctx says. So it is done by
+	// a goroutine of the link's, one batch at a time, and waited for here.
+	j := &job{ctx: ctx, sp: sp, outs: outs, done: make(chan []error, 1)}
+	select {
+	case <-ctx.Done():
+		return fill(errs, notSent(ctx))
+	case <-l.stop.Done():
+		return fill(errs, ErrDown)
+	default:
+	}
+	select {
+	case l.jobs <- j:
+	case <-ctx.Done():
+		return fill(errs, notSent(ctx))
+	case <-l.stop.Done():
+		return fill(errs, ErrDown)
+	}
+	select {
+	case got := <-j.done:
+		return got
+	case <-ctx.Done():
+	}
+	select {
+	case got := <-j.done:
+		return got
+	default:
+		return fill(errs, fmt.Errorf("%w: %w", ErrUnknown, ctx.Err()))
+	}
+}
+
+// publisher sends the batches, until the link stops.
+func (l *Link) publisher() {
+	for {
+		select {
+		case j := <-l.jobs:
+			j.done <- l.send(j)
+		case <-l.stop.Done():
+			return
+		}
+	}
+}
+
+func (l *Link) send(j *job) []error {
+	errs := make([]error, len(j.outs))
+	before := j.sp.nc.LastError()
+	accepted := 0
+	for i, o := range j.outs {
+		// Its gate was judged in an epoch of this spell; a later spell is another matter.
+		if l.current() != j.sp {
+			errs[i] = ErrDown
+			continue
+		}
+		if j.ctx.Err() != nil {
+			errs[i] = notSent(j.ctx)
+			continue
+		}
+		if err := validSubject(o.Subject); err != nil {
+			errs[i] = refused{err}
+			continue
+		}
+		switch err := j.sp.nc.Publish(o.Subject, o.Data); {
+		case err == nil:
+			accepted++
+		case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
+			errs[i] = ErrDown
+		case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject):
+			errs[i] = refused{err}
+		default: // part of it may be on the wire
+			errs[i] = fmt.Errorf("%w: %w", ErrUnknown, err)
+		}
+	}
+	if accepted == 0 {
+		return errs
+	}
+	err := l.confirm(j)
+	violation := j.sp.nc.LastError()
+	if violation == before || !errors.Is(violation, nats.ErrPermissionViolation) {
+		violation = nil
+	}
+	for i := range errs {
+		switch {
+		case errs[i] != nil:
+		case violation != nil && strings.Contains(violation.Error(), `"`+j.outs[i].Subject+`"`):
+			errs[i] = refused{violation}
+		case err != nil:
+			errs[i] = fmt.Errorf("%w: %w", ErrUnknown, err)
+		}
+	}
+	return errs
+}
+
+// confirm waits for the server's answer to a ping behind everything that was sent.
+func (l *Link) confirm(j *job) error {
+	ctx, cancel := l.bounded(j.ctx)
+	defer cancel()
+	return j.sp.nc.FlushWithContext(ctx)
+}
+
+// bounded gives a context that also ends with the link, and at some time in any case.
+func (l *Link) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	unhook := context.AfterFunc(l.stop, cancel)
+	return ctx, func() { unhook(); cancel() }
+}
+
+// current returns the spell while the link is up.
+func (l *Link) current() *spell {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.up
+}
+
+// Answer sends the answer to a request that m is. It does not wait for a confirmation: whoever asked will ask
+// again. A message that expects no answer is passed over in silence.
+func (l *Link) Answer(m Msg, data []byte) error {
+	if m.Reply == "" {
+		return nil
+	}
+	sp := l.live.Load()
+	if sp == nil {
+		return ErrDown
+	}
+	if err := sp.nc.Publish(m.Reply, data); err != nil {
+		return fmt.Errorf("answer a request on %s: %w", m.Subject, err)
+	}
+	return nil
+}
+
+// Request publishes a question and returns the first answer. The errors are ErrDown, ErrRefused, ErrNoResponders,
+// and ErrUnknown when no answer came before ctx ended or the link broke.
+func (l *Link) Request(ctx context.Context, subject string, data []byte) ([]byte, error) {
+	if err := validSubject(subject); err != nil {
+		return nil, refused{err}
+	}
+	if ctx.Err() != nil {
+		return nil, notSent(ctx)
+	}
+	l.mu.Lock()
+	sp := l.up
+	if sp == nil || l.closed {
+		l.mu.Unlock()
+		return nil, ErrDown
+	}
+	type answer struct {
+		data []byte
+		err  error
+	}
+	done := make(chan answer, 1)
+	l.calls.Go(func() { // it may block like a publish, and ends with ctx or with the connection
+		ctx, cancel := l.bounded(ctx)
+		defer cancel()
+		m, err := sp.nc.RequestWithContext(ctx, subject, data)
+		if err != nil {
+			done <- answer{err: requestError(subject, err)}
+			return
+		}
+		done <- answer{data: m.Data}
+	})
+	l.mu.Unlock()
+	select {
+	case a := <-done:
+		return a.data, a.err
+	case <-ctx.Done():
+		return nil, requestError(subject, ctx.Err())
+	}
+}
+
+func requestError(subject string, err error) error {
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return fmt.Errorf("request on %s: %w", subject, ErrNoResponders)
+	case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject):
+		return refused{err}
+	}
+	return fmt.Errorf("request on %s: %w: %w", subject, ErrUnknown, err)
+}
+
+func notSent(ctx context.Context) error { return fmt.Errorf("%w: %w", ErrDown, ctx.Err()) }
+
+func fill(errs []error, err error) []error {
+	for i := range errs {
+		errs[i] = err
+	}
+	return errs
+}
