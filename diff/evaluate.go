@@ -273,27 +273,36 @@ func (e *evaluation) stopExtra(inst *actual.Located, kind Kind, rule string, del
 func (e *evaluation) start(f Finding, delay time.Duration, why Why) {
 	f.Action = Start
 	o := e.outstanding(Start, f.Index, app.GUID{})
-	if o != nil && o.SentAt == 0 && o.Reason != f.Reason && f.Reason != ReasonEvacuating {
-		f.Rule, f.Reason = "R12", o.Reason // what is scheduled stays as it is
+	evacuation := f.Reason == ReasonEvacuating
+	if o != nil && o.SentAt == 0 && o.Reason != f.Reason { // what is scheduled stays as it is (R12)
+		if !evacuation {
+			f.Rule, why = "R12", whyPending(o.Reason)
+		}
+		f.Reason, f.CrashCount, f.Crashed = o.Reason, 0, app.GUID{}
 	}
-	if o != nil && o.SentAt != 0 && f.Crashed != o.Crashed {
-		e.resolve(&f, o, delay, why) // a further crash: its back-off counts
-	} else {
-		e.resolve(&f, o, min(delay, e.sinceSent(o, delay)), why)
+	if o != nil && o.SentAt != 0 && f.Crashed == o.Crashed { // not a further crash: the time since it was sent counts
+		delay = max(0, delay-e.now.Sub(o.SentAt))
 	}
-	if f.Reason != ReasonEvacuating && f.Why != WhySent {
+	e.resolve(&f, o, delay, why)
+	switch {
+	case f.Why == WhySent:
+	case evacuation: // whatever its time, a pending start is what the evacuation needs now
+		f.Bucket, f.Due, f.Why = ToStart, min(f.Due, e.now), WhyNothing
+	default:
 		e.startsAhead = true
 	}
 	e.add(f)
 }
 
-// sinceSent is the delay that is left for a start that follows an expired one: the time that passed while that
-// one was outstanding counts.
-func (e *evaluation) sinceSent(o *Outstanding, delay time.Duration) time.Duration {
-	if o == nil || o.SentAt == 0 {
-		return delay
+// whyPending says what a start that was scheduled for a reason waits for.
+func whyPending(r Reason) Why {
+	switch r {
+	case ReasonMissing:
+		return WhyGrace
+	case ReasonCrashed:
+		return WhyBackoff
 	}
-	return max(0, delay-e.now.Sub(o.SentAt))
+	return WhyNothing
 }
 
 // stop finds that an instance is to be stopped, delay from now unless a command for it is outstanding. block, if
