@@ -33,7 +33,7 @@ func Make(in *diff.Input, findings []diff.Finding, now app.Time, p diff.Policy) 
 		f := finding(findings, o.ID)
 		switch {
 		case f == nil:
-			plan.endUnfound(in, o, now, p)
+			plan.endUnfound(in, findings, o, now, p)
 		case f.Expired:
 			plan.Ops = append(plan.Ops, Op{End: o.ID, Outcome: Expired, Detail: "no effect was heard within the grace"})
 		case f.Bucket == diff.ToStart || f.Bucket == diff.ToStop:
@@ -58,9 +58,9 @@ func Make(in *diff.Input, findings []diff.Finding, now app.Time, p diff.Policy) 
 }
 
 // endUnfound ends a command for whose target nothing is to be done any more.
-func (plan *Plan) endUnfound(in *diff.Input, o *diff.Outstanding, now app.Time, p diff.Policy) {
+func (plan *Plan) endUnfound(in *diff.Input, findings []diff.Finding, o *diff.Outstanding, now app.Time, p diff.Policy) {
 	expiry := o.SentAt.Add(p.Grace)
-	switch effect, heard := effectOf(in, o); {
+	switch effect, heard := effectOf(in, findings, o); {
 	case o.SentAt == 0:
 		plan.Ops = append(plan.Ops, Op{End: o.ID, Outcome: Dropped, Detail: effect})
 	case heard:
@@ -73,13 +73,18 @@ func (plan *Plan) endUnfound(in *diff.Input, o *diff.Outstanding, now app.Time, 
 }
 
 // effectOf says what became of a command's target, and whether the command's effect was heard.
-func effectOf(in *diff.Input, o *diff.Outstanding) (effect string, heard bool) {
+func effectOf(in *diff.Input, findings []diff.Finding, o *diff.Outstanding) (effect string, heard bool) {
 	for i := range in.Instances {
 		inst := &in.Instances[i]
 		switch {
 		case o.Action == diff.Start && inst.Index == o.Index && inst.State.Live():
 			return "an instance is live at the index", true
 		case o.Action == diff.Stop && inst.GUID == o.Instance && inst.State != actual.Crashed:
+			for j := range findings {
+				if findings[j].Action == diff.Stop && findings[j].Instance == o.Instance {
+					return "the instance is to be stopped for another reason now", false
+				}
+			}
 			return "the instance is desired, or the last one at its index", false
 		}
 	}

@@ -235,9 +235,13 @@ func (e *evaluation) duplicates(g group) {
 	slices.SortFunc(staying, func(a, b *actual.Located) int {
 		return cmp.Or(cmp.Compare(b.State, a.State), cmp.Compare(a.Since, b.Since), a.GUID.Compare(b.GUID))
 	})
+	scheduled := func(inst *actual.Located) bool {
+		o := e.outstanding(Stop, g.index, inst.GUID)
+		return o != nil && o.SentAt == 0 && o.Reason == ReasonDuplicate
+	}
 	ahead := 0 // copies whose stop is scheduled already: the others follow them
 	for _, inst := range staying[min(1, len(staying)):] {
-		if e.outstanding(Stop, g.index, inst.GUID) != nil {
+		if scheduled(inst) {
 			ahead++
 		}
 	}
@@ -251,7 +255,7 @@ func (e *evaluation) duplicates(g group) {
 			block = WhyOtherStop
 		}
 		delay := time.Duration(e.p.DuplicateGrace+ahead) * e.p.Grace
-		if e.outstanding(Stop, g.index, inst.GUID) == nil {
+		if !scheduled(inst) {
 			ahead++
 		}
 		e.stop(inst, Finding{Kind: KindDuplicate, Rule: "R20", Reason: ReasonDuplicate}, delay, WhyDuplicateGrace, block)
@@ -310,7 +314,11 @@ func whyPending(r Reason) Why {
 func (e *evaluation) stop(inst *actual.Located, f Finding, delay time.Duration, why, block Why) {
 	f = about(inst, f)
 	f.Action = Stop
-	e.resolve(&f, e.outstanding(Stop, inst.Index, inst.GUID), delay, why)
+	o := e.outstanding(Stop, inst.Index, inst.GUID)
+	if o != nil && o.SentAt == 0 && o.Reason != f.Reason {
+		o = nil // its time and its is_duplicate belong to another reason: it is dropped, and made anew
+	}
+	e.resolve(&f, o, delay, why)
 	if block != WhyNothing && f.Why != WhySent {
 		f.Bucket, f.Why = Wait, block
 		if block == WhyNewerRead && !e.in.Read.Failing {
