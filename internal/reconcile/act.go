@@ -184,6 +184,8 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 			o.State, o.Detail = commands.Dropped, "shadow: decided, not published"
 		case errors.Is(err, ErrNotSent):
 			o.State, o.Detail = commands.Abandoned, err.Error()
+			retry := asked.Add(c.opts.Policy.HeartbeatPeriod / 10) // not over and over in one step
+			c.claimAt = [2]app.Time{max(c.claimAt[0], retry), max(c.claimAt[1], retry)}
 		case err != nil:
 			o.Detail = "it may not have been sent: " + err.Error()
 		}

@@ -57,7 +57,8 @@ type world struct {
 	readErr error
 	reads2  int // complete reads made
 	sent    []sentCommand
-	deaf    bool // starts and stops are published, but nobody obeys
+	ended   [][16]byte // confirmed commands
+	deaf    bool       // starts and stops are published, but nobody obeys
 	pubErr  error
 	onStart func(*actual.Instance) // changes an instance that a start makes
 	minted  int
@@ -131,6 +132,11 @@ func (w *world) Propose(_ context.Context, records ...raftfsm.Record) ([]raftfsm
 	}
 	r := w.state.Apply(w.index, w.term, entry)
 	w.journal.Add(r.Ended)
+	for _, e := range r.Ended {
+		if e.State == commands.Confirmed {
+			w.ended = append(w.ended, e.ID)
+		}
+	}
 	w.view = nil
 	return []raftfsm.Result{r}, r.Err
 }
@@ -283,7 +289,7 @@ func (w *world) finishRead() {
 		w.reads2++
 		read, err = desired.NewRead("test", slices.Clone(w.apps))
 	}
-	if err := w.core.DesiredRead(context.Background(), w.now, r.began, read, err); err != nil {
+	if err := w.core.DesiredRead(context.Background(), w.now, r.began, read, err); err != nil && w.fail == nil {
 		w.t.Fatalf("recording a read: %v", err)
 	}
 	w.wake = true
