@@ -214,9 +214,9 @@ func (e *evaluation) outOfRange(g group) {
 	}
 }
 
-// duplicates finds for several live instances at one desired index (R20). The copy that serves best stays: a
-// RUNNING one before a STARTING one, then the one that has been so for longest. At most one copy is on its way
-// out at any moment, so that they can never all be (W02, I3).
+// duplicates finds for several live instances at one desired index (R20). The copy that serves best stays: one
+// that was never told to stop, a RUNNING one before a STARTING one, then the one that has been so for longest. At
+// most one copy is on its way out at any moment, so that they can never all be (W02, I3).
 func (e *evaluation) duplicates(g group) {
 	var staying []*actual.Located
 	leaving := false
@@ -232,8 +232,14 @@ func (e *evaluation) duplicates(g group) {
 		}
 		staying = append(staying, inst)
 	}
+	asked := func(inst *actual.Located) int { // 1 if it was told to stop, with no effect so far
+		if o := e.outstanding(Stop, g.index, inst.GUID); o != nil && o.SentAt != 0 {
+			return 1
+		}
+		return 0
+	}
 	slices.SortFunc(staying, func(a, b *actual.Located) int {
-		return cmp.Or(cmp.Compare(b.State, a.State), cmp.Compare(a.Since, b.Since), a.GUID.Compare(b.GUID))
+		return cmp.Or(asked(a)-asked(b), cmp.Compare(b.State, a.State), cmp.Compare(a.Since, b.Since), a.GUID.Compare(b.GUID))
 	})
 	scheduled := func(inst *actual.Located) bool {
 		o := e.outstanding(Stop, g.index, inst.GUID)
@@ -259,6 +265,9 @@ func (e *evaluation) duplicates(g group) {
 			ahead++
 		}
 		e.stop(inst, Finding{Kind: KindDuplicate, Rule: "R20", Reason: ReasonDuplicate}, delay, WhyDuplicateGrace, block)
+		if due := e.findings[len(e.findings)-1].Bucket; due == ToStop || due == Hold {
+			leaving = true
+		}
 	}
 }
 
