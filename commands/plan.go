@@ -1,6 +1,9 @@
 package commands
 
 import (
+	"cmp"
+	"slices"
+
 	"hm/actual"
 	"hm/diff"
 	"hm/internal/app"
@@ -28,17 +31,9 @@ type Plan struct {
 // sent one ends when its effect was heard or its time is over (R52).
 func Make(in *diff.Input, findings []diff.Finding, now app.Time, p diff.Policy) Plan {
 	var plan Plan
-	for i := range in.Outstanding {
-		o := &in.Outstanding[i]
-		f := finding(findings, o.ID)
-		switch {
-		case f == nil:
-			plan.endUnfound(in, findings, o, now, p)
-		case f.Expired:
-			plan.Ops = append(plan.Ops, Op{End: o.ID, Outcome: Expired, Detail: "no effect was heard within the grace"})
-		case f.Bucket == diff.ToStart || f.Bucket == diff.ToStop:
-			plan.Ready = append(plan.Ready, o.ID)
-		}
+	found := commandsOf(in, findings)
+	for _, o := range unfound(in, found) {
+		plan.endUnfound(in, findings, o, now, p)
 	}
 	for i := range findings {
 		f := &findings[i]
@@ -49,12 +44,50 @@ func Make(in *diff.Input, findings []diff.Finding, now app.Time, p diff.Policy) 
 			plan.wake(f.Due)
 		}
 		plan.WantsRead = plan.WantsRead || f.Why == diff.WhyNewerRead
+		switch {
+		case f.Expired:
+			plan.Ops = append(plan.Ops, Op{End: f.Command, Outcome: Expired, Detail: "no effect was heard within the grace"})
+		case f.Command.IsZero():
+		case f.Bucket == diff.ToStart || f.Bucket == diff.ToStop:
+			plan.Ready = append(plan.Ready, f.Command)
+		}
 		if (f.Command.IsZero() || f.Expired) && schedulable(f) {
 			plan.Ops = append(plan.Ops, Op{Schedule: scheduled(in.Key, f, now)})
 			plan.WantsRead = true
 		}
 	}
 	return plan
+}
+
+// few is how many commands of one app are searched one by one; for more a table is made.
+const few = 32
+
+// commandsOf gives a test for the commands that findings name.
+func commandsOf(in *diff.Input, findings []diff.Finding) func(ID) bool {
+	if len(in.Outstanding) <= few {
+		return func(id ID) bool {
+			return slices.ContainsFunc(findings, func(f diff.Finding) bool { return f.Command == id })
+		}
+	}
+	named := make(map[ID]bool, len(findings))
+	for i := range findings {
+		named[findings[i].Command] = true
+	}
+	return func(id ID) bool { return named[id] }
+}
+
+// unfound gives the commands that no finding names, by index, action and instance.
+func unfound(in *diff.Input, found func(ID) bool) []*diff.Outstanding {
+	var left []*diff.Outstanding
+	for i := range in.Outstanding {
+		if o := &in.Outstanding[i]; !found(o.ID) {
+			left = append(left, o)
+		}
+	}
+	slices.SortFunc(left, func(a, b *diff.Outstanding) int {
+		return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.Action, b.Action), a.Instance.Compare(b.Instance))
+	})
+	return left
 }
 
 // endUnfound ends a command for whose target nothing is to be done any more.
@@ -74,27 +107,37 @@ func (plan *Plan) endUnfound(in *diff.Input, findings []diff.Finding, o *diff.Ou
 
 // effectOf says what became of a command's target, and whether the command's effect was heard.
 func effectOf(in *diff.Input, findings []diff.Finding, o *diff.Outstanding) (effect string, heard bool) {
-	for i := range in.Instances {
-		inst := &in.Instances[i]
+	at := instancesAt(in, o.Index)
+	if o.Action == diff.Start {
 		switch {
-		case o.Action == diff.Start && inst.Index == o.Index && inst.State.Live():
+		case slices.ContainsFunc(at, func(l actual.Located) bool { return l.State.Live() }):
 			return "an instance is live at the index", true
-		case o.Action == diff.Stop && inst.GUID == o.Instance && inst.State != actual.Crashed:
-			for j := range findings {
-				if findings[j].Action == diff.Stop && findings[j].Instance == o.Instance {
-					return "the instance is to be stopped for another reason now", false
-				}
-			}
-			return "the instance is desired, or the last one at its index", false
+		case in.Desired == nil || !in.Desired.Wanted() || o.Index >= in.Desired.Instances:
+			return "the index is no longer desired", false
 		}
+		return "the index can no longer be started", false
 	}
-	if o.Action == diff.Stop {
+	i := slices.IndexFunc(at, func(l actual.Located) bool { return l.GUID == o.Instance })
+	if i < 0 || at[i].State == actual.Crashed {
 		return "the instance is gone", true
 	}
-	if in.Desired == nil || !in.Desired.Wanted() || o.Index >= in.Desired.Instances {
-		return "the index is no longer desired", false
+	j, _ := slices.BinarySearchFunc(findings, o.Index, func(f diff.Finding, index uint32) int { return cmp.Compare(f.Index, index) })
+	for ; j < len(findings) && findings[j].Index == o.Index; j++ {
+		if findings[j].Action == diff.Stop && findings[j].Instance == o.Instance {
+			return "the instance is to be stopped for another reason now", false
+		}
 	}
-	return "the index can no longer be started", false
+	return "the instance is desired, or the last one at its index", false
+}
+
+// instancesAt gives the instances at one index.
+func instancesAt(in *diff.Input, index uint32) []actual.Located {
+	from, _ := slices.BinarySearchFunc(in.Instances, index, func(l actual.Located, index uint32) int { return cmp.Compare(l.Index, index) })
+	to := from
+	for to < len(in.Instances) && in.Instances[to].Index == index {
+		to++
+	}
+	return in.Instances[from:to]
 }
 
 // schedulable reports whether a finding is to become a command now. What is blocked by something other than time
@@ -126,13 +169,4 @@ func (plan *Plan) wake(at app.Time) {
 	if plan.Next == 0 || at < plan.Next {
 		plan.Next = at
 	}
-}
-
-func finding(findings []diff.Finding, id ID) *diff.Finding {
-	for i := range findings {
-		if findings[i].Command == id {
-			return &findings[i]
-		}
-	}
-	return nil
 }

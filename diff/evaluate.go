@@ -38,6 +38,8 @@ type evaluation struct {
 	anyLive     bool    // some instance of the app is live, at whatever index (R06)
 	missing     float64 // share of desired indices without a live instance
 	startsAhead bool    // a missing or crashed start has not been sent yet (R19)
+
+	table map[target]*Outstanding // of an app with many outstanding commands
 }
 
 // undesired finds for an app that should not run at all: stopped, failed to stage, deleted, or another version.
@@ -363,14 +365,42 @@ func (e *evaluation) resolve(f *Finding, o *Outstanding, delay time.Duration, wh
 // expiry is when a sent command that had no effect ceases to be outstanding (keep_alive in part 3 of the rules).
 func (e *evaluation) expiry(o *Outstanding) app.Time { return o.SentAt.Add(e.p.Grace) }
 
+// target is what a command is about: an index to start, or an instance to stop.
+type target struct {
+	action   Action
+	index    uint32 // of a start
+	instance app.GUID
+}
+
+func targetOf(a Action, index uint32, instance app.GUID) target {
+	if a == Stop {
+		index = 0
+	}
+	return target{a, index, instance}
+}
+
+// fewOutstanding is how many commands are searched one by one; an app with more gets a table.
+const fewOutstanding = 32
+
+// outstanding finds the command for a target, nil if there is none.
 func (e *evaluation) outstanding(a Action, index uint32, instance app.GUID) *Outstanding {
-	for i := range e.in.Outstanding {
-		o := &e.in.Outstanding[i]
-		if o.Action == a && o.Instance == instance && (a == Stop || o.Index == index) {
-			return o
+	want := targetOf(a, index, instance)
+	if len(e.in.Outstanding) <= fewOutstanding {
+		for i := range e.in.Outstanding {
+			if o := &e.in.Outstanding[i]; targetOf(o.Action, o.Index, o.Instance) == want {
+				return o
+			}
+		}
+		return nil
+	}
+	if e.table == nil {
+		e.table = make(map[target]*Outstanding, len(e.in.Outstanding))
+		for i := range e.in.Outstanding {
+			o := &e.in.Outstanding[i]
+			e.table[targetOf(o.Action, o.Index, o.Instance)] = o // raftfsm records at most one a target
 		}
 	}
-	return nil
+	return e.table[want]
 }
 
 func (e *evaluation) keep(inst *actual.Located, rule string, why Why) {
