@@ -33,8 +33,8 @@ const (
 )
 
 // ParseRunState reads the Cloud Controller's word.
-func ParseRunState(s string) (RunState, error) {
-	switch s {
+func ParseRunState[T string | []byte](s T) (RunState, error) {
+	switch string(s) {
 	case "STARTED":
 		return Started, nil
 	case "STOPPED":
@@ -47,8 +47,8 @@ func ParseRunState(s string) (RunState, error) {
 func (s RunState) String() string { return word(int(s), "", "STOPPED", "STARTED") }
 
 // ParsePackageState reads the Cloud Controller's word.
-func ParsePackageState(s string) (PackageState, error) {
-	switch s {
+func ParsePackageState[T string | []byte](s T) (PackageState, error) {
+	switch string(s) {
 	case "PENDING":
 		return Pending, nil
 	case "STAGED":
@@ -106,6 +106,21 @@ func NewRead(source string, apps []App) (Read, error) {
 		}
 	}
 	return Read{Source: source, Apps: apps}, nil
+}
+
+// WithUnreadable gives r with the droplets whose row could not be understood, in any order. A droplet that r has a
+// readable row of as well was returned twice with different content, and the whole read is refused (W06).
+// WithUnreadable takes ownership of droplets.
+func (r Read) WithUnreadable(droplets []app.GUID) (Read, error) {
+	slices.SortFunc(droplets, app.GUID.Compare)
+	droplets = slices.Compact(droplets)
+	for _, d := range droplets {
+		if _, found := slices.BinarySearchFunc(r.Apps, d, func(a App, d app.GUID) int { return a.Key.Droplet.Compare(d) }); found {
+			return Read{}, fmt.Errorf("app %s was returned twice, once readable and once not: the desired state changed while it was read", d)
+		}
+	}
+	r.Unreadable = droplets
+	return r, nil
 }
 
 // Wanted counts the apps of the read for which Wanted holds, and their instances.

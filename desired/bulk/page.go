@@ -1,0 +1,244 @@
+package bulk
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"hm/desired"
+	"hm/internal/app"
+)
+
+// page is what one answer of the bulk API says besides its rows (D03).
+type page struct {
+	rows  int
+	token []byte // JSON, as the server wrote it; nil if it is null or missing. Valid until the next page
+}
+
+// row is one entry of results. Either app is set, or err says why the entry cannot be understood; then droplets are
+// the apps that it may have been about.
+type row struct {
+	app      desired.App
+	err      error
+	droplets []app.GUID
+}
+
+// readPage takes one answer off s: {"results": {guid: entry, ...}, "bulk_token": ...}. It calls emit for each
+// row; the error of emit ends it. Without results, twice with them, or with anything behind, the answer is
+// refused: an error must not look like an empty set of apps.
+func readPage(s *scanner, emit func(row) error) (page, error) {
+	var p page
+	var seenResults, seenToken bool
+	c, err := s.peek()
+	if err != nil {
+		return page{}, err
+	}
+	if c == '<' {
+		return page{}, errHTML
+	}
+	err = s.object(func(key []byte) error {
+		switch string(key) {
+		case "results":
+			if seenResults {
+				return s.fail("results for the second time")
+			}
+			seenResults = true
+			c, err := s.peek()
+			if err != nil {
+				return err
+			}
+			if c != '{' {
+				return s.fail("results that are no object, but begin with %q,", c)
+			}
+			return s.object(func(key []byte) error {
+				r, err := readRow(s, key)
+				if err != nil {
+					return err
+				}
+				p.rows++
+				return emit(r)
+			})
+		case "bulk_token":
+			if seenToken {
+				return s.fail("bulk_token for the second time")
+			}
+			seenToken = true
+			token, err := s.raw()
+			if err == nil && string(token) != "null" {
+				p.token = token
+			}
+			return err
+		}
+		return s.skip(1)
+	})
+	if err == nil {
+		err = s.atEnd()
+	}
+	if err == nil && !seenResults {
+		err = errNoResults
+	}
+	if err != nil {
+		return page{}, err
+	}
+	return p, nil
+}
+
+var (
+	errHTML      = errors.New("the answer is HTML, not JSON")
+	errNoResults = errors.New("the answer is JSON, but has no results")
+	errNoGUID    = errors.New("a row has no valid guid, neither as its key nor as its id")
+)
+
+// fields of a row, to notice one that is missing or there twice.
+const (
+	fieldID = 1 << iota
+	fieldVersion
+	fieldInstances
+	fieldState
+	fieldPackage
+
+	required = fieldVersion | fieldInstances | fieldState | fieldPackage
+)
+
+// readRow takes one entry. The error is about the JSON, or about a row that cannot even be told which app it is
+// about; a row that is only not understood is returned with its own error (W49, W07).
+func readRow(s *scanner, key []byte) (row, error) {
+	keyGUID, keyErr := app.ParseGUIDBytes(key)
+	var r row
+	var id app.GUID
+	var seen int
+	bad := func(err error) {
+		if err != nil && r.err == nil {
+			r.err = err
+		}
+	}
+	c, err := s.peek()
+	if err != nil {
+		return row{}, err
+	}
+	if c != '{' {
+		bad(fmt.Errorf("the row is no object, but begins with %q", c))
+		if err := s.skip(1); err != nil {
+			return row{}, err
+		}
+	} else if err := s.object(func(key []byte) error {
+		field := 0
+		switch string(key) {
+		case "id":
+			field = fieldID
+		case "version":
+			field = fieldVersion
+		case "instances":
+			field = fieldInstances
+		case "state":
+			field = fieldState
+		case "package_state":
+			field = fieldPackage
+		default:
+			return s.skip(2)
+		}
+		if seen&field != 0 {
+			bad(fmt.Errorf("%s is there twice", fieldName(field)))
+		}
+		seen |= field
+		return readField(s, field, &r.app, &id, bad)
+	}); err != nil {
+		return row{}, err
+	}
+	if r.err == nil && seen&required != required {
+		r.err = missing(required &^ seen)
+	}
+	r.app.Key.Droplet = id
+	if seen&fieldID == 0 {
+		r.app.Key.Droplet = keyGUID
+		if keyErr != nil {
+			bad(fmt.Errorf("id is missing, and the key is %w", keyErr))
+		}
+	}
+	if r.err == nil {
+		return r, nil
+	}
+	for _, g := range []app.GUID{id, keyGUID} {
+		if !g.IsZero() {
+			r.droplets = append(r.droplets, g)
+		}
+	}
+	if len(r.droplets) == 0 {
+		return row{}, fmt.Errorf("%w (%w)", errNoGUID, r.err)
+	}
+	return r, nil
+}
+
+// readField takes the value of a known field.
+func readField(s *scanner, field int, a *desired.App, id *app.GUID, bad func(error)) error {
+	c, err := s.peek()
+	if err != nil {
+		return err
+	}
+	if field == fieldInstances {
+		if c != '-' && (c < '0' || c > '9') {
+			bad(fmt.Errorf("instances is no number, but begins with %q", c))
+			return s.skip(2)
+		}
+		text, err := s.number()
+		if err != nil {
+			return err
+		}
+		n, err := strconv.ParseUint(string(text), 10, 32)
+		if err != nil || n > desired.MaxInstances {
+			bad(fmt.Errorf("instances is %.40s, not a whole number from 0 to %d", text, desired.MaxInstances))
+		}
+		a.Instances = uint32(n)
+		return nil
+	}
+	if c != '"' {
+		bad(fmt.Errorf("%s is no text, but begins with %q", fieldName(field), c))
+		return s.skip(2)
+	}
+	text, err := s.string(maxString)
+	if err != nil {
+		return err
+	}
+	switch field {
+	case fieldID:
+		*id, err = app.ParseGUIDBytes(text)
+	case fieldVersion:
+		a.Key.Version, err = app.ParseGUIDBytes(text)
+	case fieldState:
+		a.State, err = desired.ParseRunState(text)
+		bad(err) // names the field itself
+		return nil
+	case fieldPackage:
+		a.Package, err = desired.ParsePackageState(text)
+		bad(err)
+		return nil
+	}
+	if err != nil {
+		bad(fmt.Errorf("%s: %w", fieldName(field), err))
+	}
+	return nil
+}
+
+func fieldName(field int) string {
+	switch field {
+	case fieldID:
+		return "id"
+	case fieldVersion:
+		return "version"
+	case fieldInstances:
+		return "instances"
+	case fieldState:
+		return "state"
+	}
+	return "package_state"
+}
+
+// missing names the first of the fields that are not there.
+func missing(fields int) error {
+	for field := fieldVersion; field <= fieldPackage; field <<= 1 {
+		if fields&field != 0 {
+			return fmt.Errorf("%s is missing", fieldName(field))
+		}
+	}
+	return nil
+}
