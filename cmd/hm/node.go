@@ -1,0 +1,291 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"hm/actual"
+	"hm/actual/feed"
+	"hm/commands"
+	"hm/commands/natspub"
+	"hm/desired/bulk"
+	"hm/internal/api"
+	"hm/internal/app"
+	"hm/internal/bus"
+	"hm/internal/cluster"
+	"hm/internal/config"
+	"hm/internal/reconcile"
+	"hm/raftfsm"
+)
+
+// node is one hm daemon, wired together: hm server runs one, hm dev three.
+type node struct {
+	cluster *cluster.Node
+	link    *bus.Link
+	feed    *feed.Feed
+	source  *bulk.Source
+	intake  *reconcile.Intake
+	loop    *reconcile.Loop
+	api     *api.Server
+
+	address string // under which peers reach the API
+	cancel  context.CancelFunc
+	owned   sync.WaitGroup // goroutines that close waits for
+	once    sync.Once
+	failed  error // of close
+}
+
+// openNode starts a daemon. It returns once its parts run; NATS, the Cloud Controller and the other nodes may be
+// away. The caller must close it.
+func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
+	logger = logger.With("node", cfg.Node.ID)
+	n := &node{}
+	ctx, cancel := context.WithCancel(context.Background())
+	n.cancel = cancel
+	defer func() {
+		if err != nil {
+			_ = n.close() // the first error tells more
+		}
+	}()
+	journal := reconcile.NewJournal(cfg.Commands.JournalEntries)
+	var totals api.CommandTotals
+	peers, err := parsePeers(cfg.Raft.Peers)
+	if err != nil {
+		return nil, err
+	}
+	n.cluster, err = cluster.Open(cluster.Options{
+		ID: cfg.Node.ID, DataDir: cfg.Node.DataDir, Listen: cfg.Raft.Listen, Advertise: cfg.Raft.Advertise, Peers: peers,
+		TLS:              cluster.TLS(cfg.Raft.TLS),
+		HeartbeatTimeout: cfg.Raft.HeartbeatTimeout, ElectionTimeout: cfg.Raft.ElectionTimeout, LeaseTimeout: cfg.Raft.LeaseTimeout,
+		SnapshotInterval: cfg.Raft.SnapshotInterval, SnapshotThreshold: uint64(cfg.Raft.SnapshotThreshold),
+		OnApply: func(a raftfsm.Applied) {
+			journal.Add(a.Result.Ended)
+			totals.Add(a.Result.Ended)
+		},
+		Logger: logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("joining the cluster: %w", err)
+	}
+	n.link, err = bus.Open(bus.Options{
+		Servers: cfg.NATS.Servers, Username: cfg.NATS.Username, Password: cfg.NATS.Password, Token: cfg.NATS.Token, Creds: cfg.NATS.Creds,
+		TLS: bus.TLS(cfg.NATS.TLS), PingInterval: cfg.NATS.PingInterval, Name: "hm " + cfg.Node.ID, Logger: logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the NATS link: %w", err)
+	}
+	n.source, err = bulk.New(bulk.Options{
+		URL: cfg.Desired.Bulk.URL, Username: cfg.Desired.Bulk.Username, Password: cfg.Desired.Bulk.Password,
+		BatchSize: cfg.Desired.Bulk.BatchSize, Timeout: cfg.Desired.Bulk.Timeout,
+		Credentials: bulkCredentials(n.link, cfg.Desired.Partition), Logger: logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("preparing to read the desired state: %w", err)
+	}
+	log := recordLog{n.cluster}
+	liveness := actual.NewLiveness(cfg.Policy.HeartbeatPeriod, cfg.HeartbeatTTL(), cfg.Freshness(), n.cluster.Now())
+	wake := make(chan struct{}, 1) // the loop is made of the intake, which wakes the loop
+	n.intake = reconcile.NewIntake(log, liveness, func() { poke(wake) })
+	n.loop = reconcile.NewLoop(reconcile.LoopOptions{
+		Options: loopOptions(cfg, logger), Log: log, Leader: log, Publisher: publisher{natspub.New(n.link, cfg.Commands.Protocol)},
+		Source: n.source, Intake: n.intake, ReadTimeout: readTimeout(cfg), PeerReads: n.peerReads, Told: n.told,
+	}, journal)
+	n.feed, err = feed.Open(n.link, n.intake, logger)
+	if err != nil {
+		return nil, fmt.Errorf("listening to the DEAs: %w", err)
+	}
+	n.api, err = api.Open(api.Options{
+		ID: cfg.Node.ID, Version: readBuildInfo().Version, Listen: cfg.API.Listen, Username: cfg.API.Username, Password: cfg.API.Password, TLS: api.TLS(cfg.API.TLS),
+		Node: n.cluster, Loop: n.loop, Link: n.link, Feed: n.feedStats, Ended: &totals, Policy: cfg.DiffPolicy(), Logger: logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("serving the API: %w", err)
+	}
+	if n.address = cfg.API.Advertise; n.address == "" {
+		n.address = n.api.Addr()
+	}
+	n.own(func() { n.loop.Run(ctx) })
+	n.own(func() { n.watch(ctx, wake) })
+	logger.Info("hm is up", "version", readBuildInfo().Version, "api", n.api.Addr(), "raft", cfg.Raft.Listen, "data_dir", cfg.Node.DataDir)
+	return n, nil
+}
+
+// close ends everything, the newest part first, and waits for it.
+func (n *node) close() error {
+	n.once.Do(func() {
+		n.cancel()
+		var errs []error
+		if n.api != nil {
+			errs = append(errs, n.api.Close())
+		}
+		if n.feed != nil {
+			n.feed.Close()
+		}
+		n.owned.Wait()
+		if n.link != nil {
+			errs = append(errs, n.link.Close())
+		}
+		if n.source != nil {
+			n.source.Close()
+		}
+		if n.cluster != nil {
+			errs = append(errs, n.cluster.Close())
+		}
+		n.failed = errors.Join(errs...)
+	})
+	return n.failed
+}
+
+func (n *node) own(f func()) {
+	n.owned.Add(1)
+	go func() {
+		defer n.owned.Done()
+		f()
+	}()
+}
+
+// tellEvery is how often a node's word to its peers is brought up to date when nothing else asks for it.
+const tellEvery = 250 * time.Millisecond
+
+// watch carries what the parts notice to those that need it: link changes to the intake, leadership changes to the
+// loop, and this node's state to its peers.
+func (n *node) watch(ctx context.Context, wake <-chan struct{}) {
+	ticker := time.NewTicker(tellEvery)
+	defer ticker.Stop()
+	epoch := uint64(0)
+	for {
+		if s := n.link.State(); s.Epoch != epoch {
+			epoch = s.Epoch
+			n.intake.Link(s.Up)
+		}
+		n.tell()
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.link.Changed():
+		case <-n.cluster.LeadershipChanged():
+			n.loop.Wake()
+		case <-wake:
+			n.loop.Wake()
+		case <-ticker.C:
+		}
+	}
+}
+
+func (n *node) tell() {
+	reads := n.loop.Overview().Reads
+	n.cluster.SetInfo(cluster.PeerInfo{
+		API: n.address, NATSUp: n.link.State().Up, AppliedIndex: n.cluster.View().Index(), Kinds: uint32(raftfsm.MaxKind),
+		DesiredReadBegan: reads.Began, Version: readBuildInfo().Version,
+	})
+}
+
+// told is called after a complete read: the peers learn of it at once.
+func (n *node) told(app.Time, int) { n.tell() }
+
+// peerReads is when the newest complete read that any node has told of was begun.
+func (n *node) peerReads() (began app.Time) {
+	for _, m := range n.cluster.Members() {
+		if m.HasInfo {
+			began = max(began, m.Info.DesiredReadBegan)
+		}
+	}
+	return began
+}
+
+func (n *node) feedStats() api.FeedStats {
+	s := n.feed.Stats()
+	return api.FeedStats{
+		Heartbeats: s.Heartbeats.Received, Unchanged: s.Heartbeats.Unchanged, HeartbeatsRejected: s.Heartbeats.Malformed,
+		InstancesRejected: s.RejectedEntries, Exits: s.Exits.Received, ExitsRejected: s.Exits.Malformed, Updates: s.Updates.Received,
+	}
+}
+
+// recordLog is the replicated log as the reconcile loop sees it.
+type recordLog struct{ *cluster.Node }
+
+func (l recordLog) Leading(term uint64) bool {
+	lead := l.Leadership()
+	return lead.Leader && lead.Term == term
+}
+
+func (l recordLog) Lead() reconcile.Lead {
+	lead := l.Leadership()
+	return reconcile.Lead{Leader: lead.Leader, Term: lead.Term, Known: lead.LeaderID != ""}
+}
+
+// publisher tells the loop what it needs to know of a failed publish.
+type publisher struct{ nats *natspub.Publisher }
+
+func (p publisher) Publish(ctx context.Context, cmds []commands.Command) []error {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	errs := p.nats.Publish(ctx, cmds)
+	for i, err := range errs {
+		if errors.Is(err, bus.ErrDown) {
+			errs[i] = fmt.Errorf("%w: %w", reconcile.ErrNotSent, err)
+		}
+	}
+	return errs
+}
+
+// publishTimeout bounds the hand-over of a batch of commands to NATS.
+const publishTimeout = 2 * time.Second
+
+// bulkCredentials asks the Cloud Controller for the credentials of its bulk API (N45).
+func bulkCredentials(link *bus.Link, partition string) func(context.Context) (string, string, error) {
+	return func(ctx context.Context) (user, password string, err error) {
+		subject := "cloudcontroller.bulk.credentials." + partition
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		reply, err := link.Request(ctx, subject, nil)
+		if err != nil {
+			return "", "", fmt.Errorf("asking for the bulk API's credentials on %s (set desired.bulk.username and desired.bulk.password to do without): %w", subject, err)
+		}
+		return bulk.ParseCredentials(reply)
+	}
+}
+
+func loopOptions(cfg config.Config, logger *slog.Logger) reconcile.Options {
+	return reconcile.Options{
+		Policy: cfg.DiffPolicy(),
+		Guard: reconcile.Guard{
+			DesiredShrink: cfg.Guard.DesiredShrink, MinApps: cfg.Guard.MinApps, ConfirmReads: cfg.Guard.ConfirmReads,
+			MassLoss: cfg.Guard.MassLoss, MinDEAs: cfg.Guard.MinDEAs, MassLossHold: cfg.MassLossHold(),
+		},
+		StartLimit: cfg.Policy.StartLimit, StopLimit: cfg.Policy.StopLimit,
+		DesiredTTL: cfg.DesiredTTL(), PollInterval: cfg.PollInterval(), ClaimLease: cfg.Commands.ClaimLease,
+		Shadow: cfg.Commands.Mode == config.ModeShadow, Logger: logger,
+	}
+}
+
+// readTimeout bounds a complete read of the desired state: it must end before the read before it grows stale, and a
+// page always gets its own time.
+func readTimeout(cfg config.Config) time.Duration {
+	return max(cfg.DesiredTTL()-cfg.PollInterval(), cfg.Desired.Bulk.Timeout)
+}
+
+func parsePeers(list []string) ([]cluster.Peer, error) {
+	var peers []cluster.Peer
+	for _, p := range list {
+		id, address, ok := strings.Cut(p, "=")
+		if !ok {
+			return nil, fmt.Errorf("raft.peers: %.80q is not id=host:port", p)
+		}
+		peers = append(peers, cluster.Peer{ID: id, Address: address})
+	}
+	return peers, nil
+}
+
+// poke leaves word in a channel that holds one.
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

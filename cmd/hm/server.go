@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"hm/internal/config"
+)
+
+func newServerCommand(c *cli) *cobra.Command {
+	var flags configFlags
+	cmd := &cobra.Command{
+		Use:   "server --config FILE",
+		Short: "Run a node of the health manager",
+		Long: `Run a node of the health manager until SIGINT or SIGTERM.
+
+The node joins the cluster that raft.peers names (or is a cluster of its own), listens to the DEAs over NATS, and,
+while it leads, reads the desired state and sends commands. NATS, the Cloud Controller and the other nodes may come
+later. Everything it does is logged to standard error.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			loaded, err := flags.load()
+			if err != nil {
+				return err
+			}
+			logger := newLogger(c.err, loaded.Log)
+			n, err := openNode(loaded.Config, logger)
+			if err != nil {
+				return err
+			}
+			<-cmd.Context().Done() // main ends it on SIGINT and SIGTERM
+			logger.Info("hm is going down")
+			if err := n.close(); err != nil {
+				return fmt.Errorf("going down: %w", err)
+			}
+			return nil
+		},
+	}
+	flags.register(cmd)
+	return cmd
+}
+
+// newLogger makes the daemon's log as log.level and log.format say.
+func newLogger(w io.Writer, cfg config.Log) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
+		level = slog.LevelInfo // the configuration was checked
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if cfg.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
