@@ -1,0 +1,31 @@
+# What a person does with hm. Everything needs Go alone, unless it says otherwise.
+GO ?= go
+
+.PHONY: build test race lint fuzz bench dev generate
+
+build: ## bin/hm
+	$(GO) build -o bin/hm ./cmd/hm
+
+test: ## all tests
+	$(GO) test ./...
+
+race: ## all tests with the race detector (needs a C compiler)
+	$(GO) test -race ./...
+
+lint: ## format, vet, staticcheck, tidy modules
+	@test -z "$$(gofmt -l .)" || { echo "not gofmt'd:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	@.ci/fuzz $(or $(FUZZTIME),10s)
+
+bench: ## every benchmark, with ratios
+	$(GO) test -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1s) ./...
+
+dev: ## NATS, a simulated Cloud Foundry, three nodes and the live view
+	$(GO) run ./cmd/hm dev
+
+generate: ## generated code and documents (needs protoc, Debian package protobuf-compiler)
+	$(GO) generate ./...
