@@ -1,0 +1,121 @@
+package cluster
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"hm/internal/app"
+)
+
+func TestClock(t *testing.T) {
+	const first = app.Time(1_000_000_000_000)
+	ms := time.Millisecond
+	// after: time that passes before the step. at: entry applied then, if not 0, stamped in term. want: the reading.
+	type step struct {
+		after time.Duration
+		at    app.Time
+		term  uint64
+		want  app.Time
+	}
+	for _, tt := range []struct {
+		name    string
+		ownTerm uint64
+		steps   []step
+	}{
+		{"time passes after an entry", 0, []step{{0, first, 1, first}, {40 * ms, 0, 0, first + 40}, {time.Hour, 0, 0, first + 3_600_040}}},
+		{"an entry that is ahead counts at once", 0, []step{{0, first, 1, first}, {10 * ms, first + 500, 1, first + 500}, {10 * ms, 0, 0, first + 510}}},
+		{"a log replayed at start ends at its newest entry", 0, []step{{0, first, 1, first}, {0, first + 1000, 1, first + 1000}, {0, first + 9000, 2, first + 9000}, {5 * ms, 0, 0, first + 9005}}},
+		{"an entry that is behind never turns the clock back", 0, []step{{0, first, 1, first}, {100 * ms, first + 20, 1, first + 100}, {1 * ms, 0, 0, first + 101}}},
+		{"a clock that is fast gives way, standing still", 0, []step{
+			{0, first, 1, first}, {2048 * time.Second, first + 2_000_000, 1, first + 2_048_000},
+			{1 * time.Second, 0, 0, first + 2_048_000}, {1 * time.Second, 0, 0, first + 2_048_000}, {1 * time.Second, 0, 0, first + 2_049_000}}},
+		{"what this node stamped itself says nothing", 3, []step{
+			{0, first, 1, first}, {2048 * time.Second, first + 2_000_000, 3, first + 2_048_000}, {1 * time.Second, 0, 0, first + 2_049_000}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newClock()
+				c.ownTerm.Store(tt.ownTerm)
+				if got := c.now(); got != app.TimeOf(time.Now()) {
+					t.Errorf("before the first entry it shows %s, want the wall clock's %s", got, app.TimeOf(time.Now()))
+				}
+				for i, s := range tt.steps {
+					time.Sleep(s.after)
+					if s.at != 0 {
+						c.applied(s.at, s.term)
+					}
+					if got := c.now(); got != s.want {
+						t.Errorf("step %d: it shows first+%d ms, want first+%d ms", i, got-first, s.want-first)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A leader that stamps each entry from its clock and applies it a little later must not slow its own clock down.
+func TestClockKeepsPaceUnderLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		leader, follower := newClock(), newClock()
+		leader.ownTerm.Store(1)
+		begin := leader.now()
+		leader.applied(begin, 1)
+		follower.applied(begin, 1)
+		for range 10_000 {
+			at := leader.now()
+			time.Sleep(700 * time.Microsecond)
+			leader.applied(at, 1)
+			time.Sleep(300 * time.Microsecond)
+			follower.applied(at, 1)
+		}
+		if passed := leader.now().Sub(begin); passed != 10*time.Second {
+			t.Errorf("the leader's clock went by %s in 10s", passed)
+		}
+		if behind := leader.now().Sub(follower.now()); behind < 0 || behind > 12*time.Millisecond {
+			t.Errorf("the follower's clock is %s behind the leader's", behind)
+		}
+	})
+}
+
+func TestClockNeverGoesBackForReaders(t *testing.T) {
+	c := newClock()
+	at := c.now()
+	c.applied(at, 1)
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	for range 4 {
+		wg.Go(func() {
+			last := c.now()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				now := c.now()
+				if now < last {
+					t.Errorf("the clock went back from %d to %d", last, now)
+					return
+				}
+				last = now
+			}
+		})
+	}
+	for i := range 20_000 {
+		c.applied(at+app.Time(i/100)-app.Time(i%7), uint64(i%2))
+	}
+	close(stop)
+	wg.Wait()
+}
+
+func BenchmarkNow(b *testing.B) {
+	c := newClock()
+	c.applied(c.now(), 1)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			c.now()
+		}
+	})
+}

@@ -1,0 +1,398 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+func TestSingleNode(t *testing.T) {
+	c := startCluster(t, 1, nil)
+	n := c.leader()
+	before := n.Now()
+	res, err := n.Propose(bounded(t), dea(1), raftfsm.HoldReleased{Name: "none"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(res) != 1 || len(res[0].Refused) != 1 || res[0].Refused[0].Record != 1 || len(res[0].Touched) != 2 {
+		t.Errorf("the result is %+v, want one that touches two apps and refuses record 1", res)
+	}
+	if now := n.View().Time(); now < before || n.Now() < now {
+		t.Errorf("the entry is stamped %s, between Now() = %s before it and %s after", now, before, n.Now())
+	}
+	if err := n.VerifyLease(bounded(t)); err != nil {
+		t.Errorf("a single node's lease is not confirmed: %v", err)
+	}
+	hash := n.View().Hash()
+	c.close(0)
+	if _, err := n.Propose(bounded(t), dea(2)); !errors.Is(err, ErrNotLeader) && !errors.Is(err, ErrClosed) {
+		t.Errorf("a closed node answers %v to a proposal", err)
+	}
+	if err := n.Close(); err != nil {
+		t.Errorf("the second Close: %v", err)
+	}
+	c.start(0)
+	if n = c.leader(); n.View().Hash() != hash {
+		t.Errorf("after the restart the hash is %s, it was %s", n.View().Hash(), hash)
+	}
+}
+
+func TestThreeNodesAgree(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	for i := range 50 {
+		c.propose(dea(i))
+	}
+	s := c.converged()
+	if s.Counts().DEAs != 50 {
+		t.Errorf("%d DEAs are recorded, want 50", s.Counts().DEAs)
+	}
+	leader := c.leader()
+	for _, n := range c.running() {
+		if n == leader {
+			continue
+		}
+		if _, err := n.Propose(bounded(t), dea(0)); !errors.Is(err, ErrNotLeader) || !strings.Contains(err.Error(), leader.opts.ID) {
+			t.Errorf("a follower answers %v, want ErrNotLeader that names %s", err, leader.opts.ID)
+		}
+		if err := n.VerifyLease(bounded(t)); !errors.Is(err, ErrNotLeader) {
+			t.Errorf("a follower verifies its lease: %v", err)
+		}
+		if l := n.Leadership(); l.Leader || l.LeaderID != leader.opts.ID || l.Term != leader.Leadership().Term {
+			t.Errorf("%s sees the leadership %+v, the leader %+v", n.opts.ID, l, leader.Leadership())
+		}
+	}
+}
+
+// acknowledged keeps proposing numbered DEAs through whatever happens and remembers which proposals returned well.
+type acknowledged struct {
+	next  atomic.Int64
+	mu    sync.Mutex
+	known []int
+	wg    sync.WaitGroup
+	stop  context.CancelFunc
+}
+
+func keepProposing(c *testCluster, nodes []*Node, callers int) *acknowledged {
+	ctx, cancel := context.WithCancel(context.Background())
+	a := &acknowledged{stop: cancel}
+	for range callers {
+		a.wg.Go(func() {
+			for ctx.Err() == nil {
+				for _, n := range nodes {
+					i := int(a.next.Add(1))
+					if _, err := n.Propose(ctx, dea(i)); err == nil {
+						a.mu.Lock()
+						a.known = append(a.known, i)
+						a.mu.Unlock()
+					} else {
+						time.Sleep(100 * time.Microsecond)
+					}
+				}
+			}
+		})
+	}
+	c.t.Cleanup(func() { a.stop(); a.wg.Wait() })
+	return a
+}
+
+func (a *acknowledged) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.known)
+}
+
+func (a *acknowledged) check(t *testing.T, s *raftfsm.State) {
+	t.Helper()
+	for _, i := range a.known {
+		if _, ok := s.DEA(deaID(i)); !ok {
+			t.Fatalf("%s was acknowledged and is lost", deaID(i))
+		}
+	}
+}
+
+func TestLeaderKilled(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	first := c.leader()
+	a := keepProposing(c, c.running(), 4)
+	eventually(t, "some proposals are acknowledged", func() bool { return a.count() > 50 })
+	term := first.Leadership().Term
+	killed := c.index(first)
+	c.kill(killed)
+	second := c.leader()
+	if l := second.Leadership(); l.Term <= term || second == first {
+		t.Errorf("after the leader of term %d was killed, %s leads in term %d", term, second.opts.ID, l.Term)
+	}
+	n := a.count()
+	eventually(t, "proposals are acknowledged again", func() bool { return a.count() > n+50 })
+	a.stop()
+	a.wg.Wait()
+	c.start(killed)
+	c.propose(dea(0))
+	a.check(t, c.converged())
+}
+
+func TestRestartOfAll(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	for i := range 20 {
+		c.propose(dea(i))
+	}
+	before := c.converged()
+	for i := range c.nodes {
+		c.close(i)
+	}
+	for i := range c.nodes {
+		c.start(i)
+	}
+	c.leader()
+	after := c.converged()
+	if after.Hash() != before.Hash() || after.Index() != before.Index() {
+		t.Errorf("after the restart the state is %s at %d, it was %s at %d", after.Hash(), after.Index(), before.Hash(), before.Index())
+	}
+	for _, n := range c.running() {
+		if now := n.Now(); now < before.Time() {
+			t.Errorf("%s shows %s, which is before the newest entry, %s", n.opts.ID, now, before.Time())
+		}
+	}
+	c.propose(dea(99))
+	if s := c.converged(); s.Time() < before.Time() {
+		t.Errorf("an entry is stamped %s, after one stamped %s", s.Time(), before.Time())
+	}
+}
+
+func TestLeaderOfAMinorityStepsDown(t *testing.T) {
+	var proxies []*proxy
+	c := newCluster(t, 3, nil)
+	var peers []Peer
+	for _, o := range c.opts {
+		p := newProxy(t, o.Listen)
+		proxies = append(proxies, p)
+		peers = append(peers, Peer{o.ID, p.address()})
+	}
+	for i := range c.opts {
+		c.opts[i].Peers, c.opts[i].Advertise = peers, peers[i].Address
+		c.start(i)
+	}
+	old := c.leader()
+	at := c.index(old)
+	a := keepProposing(c, c.running(), 2)
+	eventually(t, "some proposals are acknowledged", func() bool { return a.count() > 20 })
+	// The leader reaches nobody any more, though the others still reach it.
+	for i, p := range proxies {
+		if i != at {
+			p.setCut(true)
+		}
+	}
+	ctx := bounded(t)
+	var lost error
+	for lost == nil {
+		_, lost = old.Propose(ctx, dea(1_000_000))
+	}
+	if !errors.Is(lost, ErrLeadershipLost) && !errors.Is(lost, ErrNotLeader) {
+		t.Errorf("a leader that was cut off answers %v", lost)
+	}
+	eventually(t, "the leader that was cut off steps down", func() bool { return !old.Leadership().Leader })
+	if err := old.VerifyLease(ctx); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("the lease of a leader that was cut off: %v", err)
+	}
+	// Now it is heard, but hears nobody.
+	for i, p := range proxies {
+		p.setCut(i == at)
+	}
+	eventually(t, "the others elect a leader", func() bool {
+		for i, n := range c.nodes {
+			if i != at && n.Leadership().Leader {
+				return true
+			}
+		}
+		return false
+	})
+	proxies[at].setCut(false)
+	n := a.count()
+	eventually(t, "proposals are acknowledged again", func() bool { return a.count() > n+20 })
+	a.stop()
+	a.wg.Wait()
+	c.propose(dea(0))
+	a.check(t, c.converged())
+}
+
+func TestVerifyLeaseWithoutAMajority(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	leader := c.leader()
+	if err := leader.VerifyLease(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	for i, n := range c.nodes {
+		if n != leader {
+			c.kill(i)
+		}
+	}
+	if err := leader.VerifyLease(bounded(t)); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("without its followers the leader verifies its lease: %v", err)
+	}
+}
+
+func TestTransfer(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	a := keepProposing(c, c.running(), 3)
+	for range 3 {
+		old := c.leader()
+		term := old.Leadership().Term
+		if err := old.Transfer(bounded(t)); err != nil {
+			t.Fatal(err)
+		}
+		if l := old.Leadership(); l.Leader && l.Term == term {
+			t.Errorf("after the transfer %s still leads: %+v", old.opts.ID, l)
+		}
+		n := a.count()
+		eventually(t, "proposals are acknowledged by the next leader", func() bool { return a.count() > n })
+	}
+	a.stop()
+	a.wg.Wait()
+	c.propose(dea(0))
+	a.check(t, c.converged())
+}
+
+func TestCloseHandsOver(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	old := c.leader()
+	c.propose(dea(1))
+	c.converged()
+	changed := c.nodes[(c.index(old)+1)%3].LeadershipChanged()
+	select {
+	case <-changed:
+	default:
+	}
+	term := old.Leadership().Term
+	c.close(c.index(old))
+	if l := c.leader().Leadership(); l.Term != term+1 {
+		t.Errorf("the next leader is of term %d, want %d: it was handed over, without an election that fails", l.Term, term+1)
+	}
+	select {
+	case <-changed:
+	case <-bounded(t).Done():
+		t.Error("nobody was told that the leadership changed")
+	}
+}
+
+func TestSnapshotAndLateJoiner(t *testing.T) {
+	restored := make([]atomic.Int64, 3)
+	c := newCluster(t, 3, func(i int, o *Options) {
+		o.SnapshotInterval, o.SnapshotThreshold, o.trailingLogs = 20*time.Millisecond, 32, 8
+		o.OnApply = func(a raftfsm.Applied) {
+			if a.Restored {
+				restored[i].Add(1)
+			}
+		}
+	})
+	c.start(0)
+	c.start(1)
+	for i := range 100 {
+		c.propose(dea(i))
+	}
+	eventually(t, "the log was compacted", func() bool {
+		first, err := c.leader().stores.bolt.FirstIndex()
+		return err == nil && first > 1
+	})
+	c.start(2)
+	c.propose(dea(1000))
+	s := c.converged()
+	if restored[2].Load() == 0 {
+		t.Error("the late joiner caught up without a snapshot")
+	}
+	for i := range c.nodes {
+		c.close(i)
+	}
+	for i := range c.nodes {
+		restored[i].Store(0)
+		c.start(i)
+		if restored[i].Load() == 0 {
+			t.Errorf("node %d was restarted without a snapshot", i)
+		}
+		if now := c.nodes[i].Now(); now < c.nodes[i].View().Time() || now.Sub(s.Time()) > time.Hour {
+			t.Errorf("node %d shows %s after the restore of a snapshot", i, now)
+		}
+	}
+	c.leader()
+	if after := c.converged(); after.Hash() != s.Hash() {
+		t.Errorf("after the restart the hash is %s, it was %s", after.Hash(), s.Hash())
+	}
+}
+
+func TestStoreInUse(t *testing.T) {
+	c := startCluster(t, 1, nil)
+	o := c.opts[0]
+	o.Listen = "127.0.0.1:1" // never listened on
+	l := newCluster(t, 1, nil)
+	o.listener = l.opts[0].listener
+	n, err := Open(o)
+	if err == nil {
+		_ = n.Close()
+		t.Fatal("a store in use was opened")
+	}
+	if !strings.Contains(err.Error(), "in use") || !strings.Contains(err.Error(), o.DataDir) {
+		t.Errorf("the error is %q, want one that names %s and says that it is in use", err, o.DataDir)
+	}
+}
+
+func TestForeignDirectory(t *testing.T) {
+	c := startCluster(t, 1, nil)
+	c.leader()
+	c.close(0)
+	c.opts[0].ID = "hm-9"
+	l := newCluster(t, 1, nil)
+	c.opts[0].listener = l.opts[0].listener
+	n, err := Open(c.opts[0])
+	c.opts[0].listener = nil
+	if err == nil {
+		_ = n.Close()
+		t.Fatal("a node opened the directory of another")
+	}
+	if !strings.Contains(err.Error(), "node.id hm-9") || !strings.Contains(err.Error(), "hm-0") {
+		t.Errorf("the error is %q, want one that names both nodes", err)
+	}
+}
+
+func TestGoroutinesEnd(t *testing.T) {
+	before := runtime.NumGoroutine()
+	c := startCluster(t, 3, nil)
+	a := keepProposing(c, c.running(), 2)
+	eventually(t, "some proposals are acknowledged", func() bool { return a.count() > 10 })
+	for i := range c.nodes {
+		c.close(i)
+	}
+	a.stop()
+	a.wg.Wait()
+	eventually(t, "every goroutine has ended", func() bool {
+		if runtime.NumGoroutine() <= before {
+			return true
+		}
+		return false
+	})
+}
+
+func TestNowAgreesAcrossNodes(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	c.propose(dea(1))
+	s := c.converged()
+	var last [3]app.Time
+	eventually(t, "time passes everywhere", func() bool {
+		done := true
+		for i, n := range c.nodes {
+			now := n.Now()
+			if now < last[i] {
+				t.Fatalf("%s went back from %s to %s", n.opts.ID, last[i], now)
+			}
+			last[i] = now
+			done = done && now.Sub(s.Time()) > 50*time.Millisecond
+		}
+		return done
+	})
+}

@@ -1,0 +1,280 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+const (
+	tellEvery   = 250 * time.Millisecond
+	tellGap     = 20 * time.Millisecond // between two messages, however often there is news
+	staleAfter  = time.Second           // a member that was not heard for so long is unreachable
+	ackTimeout  = time.Second           // for a peer to acknowledge a message, and to be dialled
+	idleTimeout = 5 * time.Second       // for a peer to send its next message
+	maxBackoff  = time.Second
+)
+
+// gossip tells every member how this node is and keeps what they tell: one outgoing connection to each.
+type gossip struct {
+	node *Node
+
+	mu    sync.Mutex
+	info  *PeerInfo
+	heard map[string]heard
+	tells map[string]*teller // by id
+
+	pokes  chan struct{} // there is news to tell
+	judge  chan struct{} // there is news about peers, and this node is joining
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// heard is the newest message of a peer.
+type heard struct {
+	message message
+	at      time.Time // with a monotonic reading
+}
+
+// teller is the goroutine that tells one peer.
+type teller struct {
+	peer   Peer
+	pokes  chan struct{}
+	cancel context.CancelFunc
+}
+
+func newGossip(n *Node) *gossip {
+	g := &gossip{node: n, heard: map[string]heard{}, tells: map[string]*teller{}, pokes: make(chan struct{}, 1), judge: make(chan struct{}, 1)}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	return g
+}
+
+// SetInfo replaces what this node tells its peers, and tells them soon.
+func (n *Node) SetInfo(info PeerInfo) {
+	g := n.gossip
+	g.mu.Lock()
+	changed := g.info == nil || *g.info != info
+	g.info = &info
+	g.mu.Unlock()
+	if changed {
+		g.poke()
+	}
+}
+
+func (g *gossip) poke() { poke(g.pokes) }
+
+// poke leaves word in a channel that holds one.
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// run keeps one teller for each other member, whoever is one at the time.
+func (g *gossip) run() {
+	ticker := time.NewTicker(tellEvery)
+	defer ticker.Stop()
+	for {
+		g.follow()
+		g.node.judgeJoining()
+		select {
+		case <-g.ctx.Done():
+			g.wg.Wait()
+			return
+		case <-ticker.C:
+		case <-g.judge:
+		case <-g.pokes:
+			g.mu.Lock()
+			for _, t := range g.tells {
+				poke(t.pokes)
+			}
+			g.mu.Unlock()
+		}
+	}
+}
+
+// follow starts and ends tellers, so that they are those of the present members.
+func (g *gossip) follow() {
+	members, err := g.node.configuration()
+	if err != nil {
+		return
+	}
+	book := addressBook(g.node.opts.Peers)
+	present := make(map[string]Peer, len(members))
+	for _, m := range members {
+		if string(m.ID) != g.node.opts.ID {
+			present[string(m.ID)] = Peer{string(m.ID), book.of(m)}
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for id, t := range g.tells {
+		if present[id] != t.peer {
+			t.cancel()
+			delete(g.tells, id)
+		}
+	}
+	for id := range g.heard {
+		if _, ok := present[id]; !ok {
+			delete(g.heard, id)
+		}
+	}
+	for id, peer := range present {
+		if g.tells[id] == nil {
+			t := &teller{peer: peer, pokes: make(chan struct{}, 1)}
+			var ctx context.Context
+			ctx, t.cancel = context.WithCancel(g.ctx)
+			g.tells[id] = t
+			g.wg.Go(func() { g.tell(ctx, t) })
+		}
+	}
+}
+
+// tell keeps a connection to one peer and sends this node's message over it.
+func (g *gossip) tell(ctx context.Context, t *teller) {
+	backoff := tellEvery
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := g.tellOver(ctx, t)
+		if ctx.Err() != nil {
+			return
+		}
+		g.node.log.log(slog.LevelInfo, t.peer.ID, "cannot tell a peer how this node is", "peer", t.peer.ID, "address", t.peer.Address, "error", err)
+		if time.Since(began) > 2*ackTimeout {
+			backoff = tellEvery // it had worked
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(backoff/2 + rand.N(backoff/2)):
+		}
+		backoff = min(2*backoff, maxBackoff)
+	}
+}
+
+func (g *gossip) tellOver(ctx context.Context, t *teller) error {
+	conn, err := g.node.stream.dial(t.peer.Address, ackTimeout, streamPeers)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer func() {
+		stop()
+		_ = conn.Close()
+	}()
+	ticker := time.NewTicker(tellEvery)
+	defer ticker.Stop()
+	var ack [1]byte
+	for {
+		if err := conn.SetDeadline(time.Now().Add(ackTimeout)); err != nil {
+			return err
+		}
+		if err := writeMessage(conn, g.message()); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(conn, ack[:]); err != nil {
+			return fmt.Errorf("no acknowledgement: %w", err)
+		}
+		if ack[0] != ackByte {
+			return fmt.Errorf("acknowledgement %#02x: %s is no cluster port of hm", ack[0], t.peer.Address)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(tellGap):
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		case <-t.pokes:
+		}
+	}
+}
+
+func (g *gossip) message() message {
+	n := g.node
+	m := message{From: n.opts.ID, State: stateWord(n.raft.State()), Term: n.raft.CurrentTerm(), Blank: n.logIsBlank()}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.info != nil {
+		info := *g.info
+		m.Info = &info
+	}
+	return m
+}
+
+// receive takes in the messages that come over one connection. The stream closes the connection when it returns.
+func (g *gossip) receive(conn net.Conn) {
+	n := g.node
+	r := bufio.NewReader(conn)
+	for {
+		if err := conn.SetDeadline(time.Now().Add(idleTimeout)); err != nil {
+			return
+		}
+		m, err := readMessage(r)
+		if err == nil {
+			err = g.take(m, time.Now())
+		}
+		if err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && g.ctx.Err() == nil {
+				n.stats.badMessages.Add(1)
+				n.log.log(slog.LevelWarn, "message", "closed a peer's connection", "remote", conn.RemoteAddr().String(), "error", err)
+			}
+			return
+		}
+		if _, err := conn.Write([]byte{ackByte}); err != nil {
+			return
+		}
+	}
+}
+
+func (g *gossip) take(m message, now time.Time) error {
+	if !g.node.isMember(m.From) || m.From == g.node.opts.ID {
+		return fmt.Errorf("a message from %s, which is no other member of this cluster", m.From)
+	}
+	g.node.stats.messages.Add(1)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.heard[m.From] = heard{m, now}
+	if g.node.join.active.Load() {
+		poke(g.judge) // it may be the message that was waited for
+	}
+	return nil
+}
+
+func (g *gossip) heardFrom(id string) (heard, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	h, ok := g.heard[id]
+	return h, ok
+}
+
+func (g *gossip) close() { g.cancel() }
+
+const (
+	stateLeader      = "leader"
+	stateFollower    = "follower"
+	stateCandidate   = "candidate"
+	stateUnreachable = "unreachable"
+)
+
+func stateWord(s raft.RaftState) string {
+	switch s {
+	case raft.Leader:
+		return stateLeader
+	case raft.Candidate:
+		return stateCandidate
+	}
+	return stateFollower
+}

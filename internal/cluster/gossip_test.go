@@ -1,0 +1,55 @@
+package cluster
+
+import (
+	"testing"
+)
+
+func member(n *Node, id string) Member {
+	for _, m := range n.Members() {
+		if m.ID == id {
+			return m
+		}
+	}
+	return Member{}
+}
+
+func TestPeersTellOfThemselves(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	leader := c.leader()
+	a, b := c.nodes[0], c.nodes[1]
+	eventually(t, "every node hears every other", func() bool {
+		for _, n := range c.nodes {
+			for _, m := range n.Members() {
+				want := stateFollower
+				if m.ID == leader.opts.ID {
+					want = stateLeader
+				}
+				if !m.Healthy || !m.Voter || m.State != want || m.LastContact.IsZero() {
+					return false
+				}
+			}
+		}
+		return true
+	})
+	if m := member(a, "hm-1"); m.HasInfo {
+		t.Errorf("a node that told nothing has the info %+v", m.Info)
+	}
+	info := PeerInfo{API: "10.0.0.2:5155", NATSUp: true, AppliedIndex: 42, Kinds: 12, DesiredReadBegan: 99, DesiredReadApps: 7, Version: "v1"}
+	b.SetInfo(info)
+	eventually(t, "the info arrives", func() bool { m := member(a, "hm-1"); return m.HasInfo && m.Info == info })
+	if m := member(b, "hm-1"); !m.HasInfo || m.Info != info || !m.Healthy || m.InfoAge != 0 {
+		t.Errorf("a node sees itself as %+v", m)
+	}
+	info.NATSUp = false
+	b.SetInfo(info)
+	eventually(t, "a change arrives", func() bool { return member(a, "hm-1").Info == info })
+
+	c.kill(1)
+	eventually(t, "a node that is gone is no longer healthy", func() bool { return !member(a, "hm-1").Healthy })
+	m := member(a, "hm-1")
+	if m.State != stateUnreachable || !m.HasInfo || m.InfoAge < staleAfter || m.Info != info {
+		t.Errorf("a node that is gone is seen as %+v", m)
+	}
+	c.start(1)
+	eventually(t, "it is heard again", func() bool { m := member(a, "hm-1"); return m.Healthy && !m.HasInfo })
+}

@@ -1,0 +1,164 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// maxQuestions bounds the questions to raft that wait for an answer at a time. Raft itself takes 64 and then blocks.
+const maxQuestions = 32
+
+// Leadership is who leads, as this node knows it.
+type Leadership struct {
+	Leader   bool      // this node leads, and has applied everything that was committed before its term
+	Term     uint64    // raft's term; at an election it rises
+	LeaderID string    // the leader's id; empty while none is known
+	Since    time.Time // when the other fields came to be what they are, with a monotonic reading
+}
+
+// Leadership tells who leads. Leader turns false no later than LeaseTimeout, and the 10 ms that raft's timer is
+// coarse by, after a majority was last heard; but a process that was stalled may see true until raft's own goroutine
+// has looked at its watch: see VerifyLease. Leader turns true only after a barrier of the term has been applied here.
+func (n *Node) Leadership() Leadership {
+	l := *n.lead.Load()
+	if l.Leader && (n.raft.State() != raft.Leader || n.raft.CurrentTerm() != l.Term) {
+		l.Leader, l.LeaderID = false, "" // raft knows, and watch is about to
+	}
+	return l
+}
+
+// LeadershipChanged gets a value after Leadership changed. It holds one: changes in quick succession come as one.
+func (n *Node) LeadershipChanged() <-chan struct{} { return n.leadChanged }
+
+// watch keeps n.lead. Raft's notices tell when to look; the ticker catches what gets lost between them.
+func (n *Node) watch(observations <-chan raft.Observation) {
+	ticker := time.NewTicker(max(n.opts.HeartbeatTimeout/4, 10*time.Millisecond))
+	defer ticker.Stop()
+	barrier := make(chan uint64, 1)
+	asked := false // a barrier is under way
+	for {
+		if term := n.raft.CurrentTerm(); n.raft.State() == raft.Leader && n.confirmed.Load() != term && !asked {
+			select {
+			case n.asking <- struct{}{}:
+				asked = true
+				go func() {
+					barrier <- n.barrier(term)
+					<-n.asking
+				}()
+			default: // at the next tick
+			}
+		}
+		n.publishLeadership()
+		select {
+		case <-n.halted:
+			n.publishLeadership()
+			return
+		case term := <-barrier:
+			asked = false
+			if term != 0 {
+				n.clock.ownTerm.Store(term)
+				n.confirmed.Store(term)
+			}
+		case <-n.raft.LeaderCh():
+		case <-observations:
+		case <-ticker.C:
+		}
+	}
+}
+
+// barrier returns term once everything before it is applied here and this node still leads in it, else 0.
+func (n *Node) barrier(term uint64) uint64 {
+	err := n.raft.Barrier(0).Error()
+	if err != nil || n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term {
+		// A barrier that went through in a later term than the one asked about shows as a changed term.
+		return 0
+	}
+	return term
+}
+
+func (n *Node) publishLeadership() {
+	_, id := n.raft.LeaderWithID()
+	l := Leadership{Term: n.raft.CurrentTerm(), LeaderID: string(id), Since: time.Now()}
+	leads := n.raft.State() == raft.Leader
+	l.Leader = leads && n.confirmed.Load() == l.Term
+	if !leads && l.LeaderID == n.opts.ID {
+		l.LeaderID = ""
+	}
+	old := n.lead.Load()
+	if old.Leader == l.Leader && old.Term == l.Term && old.LeaderID == l.LeaderID {
+		return
+	}
+	n.lead.Store(&l)
+	poke(n.leadChanged)
+	n.gossip.poke()
+}
+
+// VerifyLease returns nil if, after the call was made, a majority confirmed that this node leads, and it still does
+// in the same term. Whoever acts on the outside asks before (I1). It costs one exchange with the followers, less than
+// a millisecond on a quiet network; with a majority out of reach it fails when the lease ends.
+func (n *Node) VerifyLease(ctx context.Context) error {
+	before := n.Leadership()
+	if !before.Leader {
+		return n.notLeader()
+	}
+	if err := n.ask(ctx, func() raft.Future { return n.raft.VerifyLeader() }); err != nil {
+		if errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipLost) {
+			return ErrNotLeader
+		}
+		return fmt.Errorf("asking the peers whether this node leads: %w", err)
+	}
+	if after := n.Leadership(); !after.Leader || after.Term != before.Term {
+		return ErrNotLeader
+	}
+	return nil
+}
+
+// Transfer hands leadership to the follower that is furthest along. It returns when this node leads no more.
+func (n *Node) Transfer(ctx context.Context) error {
+	if n.raft.State() != raft.Leader {
+		return n.notLeader()
+	}
+	select {
+	case <-n.closing:
+		return ErrClosed
+	default:
+	}
+	return n.transfer(ctx)
+}
+
+func (n *Node) transfer(ctx context.Context) error {
+	n.transfers.Add(1)
+	if err := n.ask(ctx, func() raft.Future { return n.raft.LeadershipTransfer() }); err != nil {
+		return fmt.Errorf("transferring leadership: %w", err)
+	}
+	return nil
+}
+
+// ask puts a question to raft and waits for the answer, or for ctx. Raft's futures know no context, so the waiting
+// is done by a goroutine, for which settle waits by its place in n.asking.
+func (n *Node) ask(ctx context.Context, question func() raft.Future) error {
+	select {
+	case n.asking <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-n.halted:
+		return ErrClosed
+	}
+	answer := make(chan error, 1)
+	go func() {
+		answer <- question().Error()
+		<-n.asking
+	}()
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-n.halted:
+		return ErrClosed
+	}
+}

@@ -1,0 +1,143 @@
+package cluster
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Member is one member of the cluster as this node sees it.
+type Member struct {
+	ID      string
+	Address string
+	Voter   bool
+	State   string // leader, follower, candidate; unreachable if not heard within a second
+	Healthy bool   // heard within a second, or this node itself
+	// LastContact is when the member was last heard, with a monotonic reading; zero if never since this node began.
+	LastContact time.Time
+	Info        PeerInfo      // its own word, newest
+	HasInfo     bool          // Info was ever told
+	InfoAge     time.Duration // since it was told
+}
+
+// Members lists the members that the log records, sorted by id, with what is known of each.
+func (n *Node) Members() []Member {
+	servers, err := n.configuration()
+	if err != nil {
+		return nil
+	}
+	now := time.Now()
+	_, leader := n.raft.LeaderWithID()
+	book := addressBook(n.opts.Peers)
+	members := make([]Member, 0, len(servers))
+	for _, s := range servers {
+		m := Member{ID: string(s.ID), Address: book.of(s), Voter: s.Suffrage == raft.Voter, State: stateUnreachable}
+		if m.ID == n.opts.ID {
+			n.describeSelf(&m, now)
+		} else {
+			n.describePeer(&m, now, s.ID == leader)
+		}
+		members = append(members, m)
+	}
+	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
+	return members
+}
+
+func (n *Node) describeSelf(m *Member, now time.Time) {
+	m.State, m.Healthy, m.LastContact = stateWord(n.raft.State()), true, now
+	n.gossip.mu.Lock()
+	defer n.gossip.mu.Unlock()
+	if n.gossip.info != nil {
+		m.Info, m.HasInfo = *n.gossip.info, true
+	}
+}
+
+func (n *Node) describePeer(m *Member, now time.Time, leads bool) {
+	h, ok := n.gossip.heardFrom(m.ID)
+	if ok {
+		m.LastContact = h.at
+		if h.message.Info != nil {
+			m.Info, m.HasInfo, m.InfoAge = *h.message.Info, true, now.Sub(h.at)
+		}
+	}
+	if contact := n.raft.LastContact(); leads && contact.After(m.LastContact) {
+		m.LastContact = contact
+	}
+	if m.LastContact.IsZero() || now.Sub(m.LastContact) > staleAfter {
+		return
+	}
+	m.Healthy = true
+	switch {
+	case leads:
+		m.State = stateLeader
+	case ok && h.message.State == stateLeader && h.message.Term < n.raft.CurrentTerm():
+		m.State = stateFollower // what it said is of a past term
+	case ok:
+		m.State = h.message.State
+	}
+}
+
+func (n *Node) configuration() ([]raft.Server, error) {
+	f := n.raft.GetConfiguration()
+	if err := f.Error(); err != nil {
+		return nil, fmt.Errorf("reading the members: %w", err)
+	}
+	return f.Configuration().Servers, nil
+}
+
+func (n *Node) voters() []raft.Server {
+	servers, err := n.configuration()
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(servers), func(s raft.Server) bool { return s.Suffrage != raft.Voter })
+}
+
+func (n *Node) isMember(id string) bool {
+	servers, _ := n.configuration()
+	return slices.ContainsFunc(servers, func(s raft.Server) bool { return string(s.ID) == id })
+}
+
+func memberIDs(servers []raft.Server) []string {
+	ids := make([]string, 0, len(servers))
+	for _, s := range servers {
+		ids = append(ids, string(s.ID))
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// addressBook gives the configured address of a member precedence over the recorded one, so that a member may move
+// by a change of raft.peers.
+type addressBook []Peer
+
+// ServerAddr finds a member's address for raft.
+func (b addressBook) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	for _, p := range b {
+		if p.ID == string(id) {
+			return raft.ServerAddress(p.Address), nil
+		}
+	}
+	return "", fmt.Errorf("raft.peers does not name %s", id)
+}
+
+func (b addressBook) of(s raft.Server) string {
+	if address, err := b.ServerAddr(s.ID); err == nil {
+		return string(address)
+	}
+	return string(s.Address)
+}
+
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}

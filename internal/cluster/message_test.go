@@ -1,0 +1,72 @@
+package cluster
+
+import (
+	"bytes"
+	"encoding/binary"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func frame(body string) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
+}
+
+func TestMessageSurvivesTheWire(t *testing.T) {
+	m := message{From: "hm-1", State: stateLeader, Term: 7, Blank: true, Info: &PeerInfo{API: "10.0.0.1:5155", NATSUp: true, AppliedIndex: 1 << 60, Kinds: 12, DesiredReadBegan: 5, DesiredReadApps: 400_000, Version: "1.2"}}
+	var b bytes.Buffer
+	if err := writeMessage(&b, m); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readMessage(&b)
+	if err != nil || !reflect.DeepEqual(got, m) {
+		t.Errorf("read %+v, %v", got, err)
+	}
+	m.Info.Version = strings.Repeat("x", maxFrame)
+	if err := writeMessage(&b, m); err == nil {
+		t.Error("a message beyond the limit is written")
+	}
+}
+
+func TestMessageRefused(t *testing.T) {
+	for _, tt := range []struct{ name, frame, want string }{
+		{"100 MB", "\x06\x40\x00\x00", "104857600 bytes"},
+		{"empty", "\x00\x00\x00\x00", "0 bytes"},
+		{"cut off", "\x00\x00\x00\x10{", "ends early"},
+		{"no JSON", string(frame("garbage")), "a peer's message"},
+		{"an array", string(frame("[]")), "a peer's message"},
+		{"no sender", string(frame(`{"state":"leader"}`)), "from"},
+		{"no state", string(frame(`{"from":"a"}`)), "state"},
+		{"a long text", string(frame(`{"from":"a","state":"leader","info":{"version":"` + strings.Repeat("x", 2000) + `"}}`)), "longer"},
+		{"a negative number", string(frame(`{"from":"a","state":"leader","info":{"desired_read_apps":-1}}`)), "range"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := readMessage(strings.NewReader(tt.frame)); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("the error is %v, want one that says %q", err, tt.want)
+			}
+		})
+	}
+	if _, err := readMessage(bytes.NewReader(frame(`{"from":"a","state":"leader","new":{"x":1}}`))); err != nil {
+		t.Errorf("a field that a newer peer sends is refused: %v", err)
+	}
+}
+
+func FuzzReadMessage(f *testing.F) {
+	f.Add(frame(`{"from":"a","state":"leader","term":1,"info":{"api":"x","nats_up":true}}`))
+	f.Add(frame(`{}`))
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := readMessage(bytes.NewReader(b))
+		if err != nil {
+			return
+		}
+		var out bytes.Buffer
+		if err := writeMessage(&out, m); err != nil {
+			t.Fatalf("%+v was read and cannot be written: %v", m, err)
+		}
+		again, err := readMessage(&out)
+		if err != nil || !reflect.DeepEqual(m, again) {
+			t.Fatalf("%+v reads as %+v: %v", m, again, err)
+		}
+	})
+}

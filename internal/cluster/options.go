@@ -1,0 +1,204 @@
+package cluster
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hm/raftfsm"
+)
+
+// Defaults of Options, and the names of the configuration keys that its errors use.
+const (
+	DefaultHeartbeatTimeout  = 500 * time.Millisecond
+	DefaultElectionTimeout   = 500 * time.Millisecond
+	DefaultLeaseTimeout      = 250 * time.Millisecond
+	DefaultSnapshotInterval  = 2 * time.Minute
+	DefaultSnapshotThreshold = 8192
+
+	minTimeout = 10 * time.Millisecond
+	maxTimeout = time.Minute
+	maxIDLen   = 255
+	maxPeers   = 31
+)
+
+// Peer is one member as the configuration names it ("id=address" in raft.peers).
+type Peer struct{ ID, Address string }
+
+// TLS names PEM files. All three or none: the certificate serves both directions, and every peer must show one that
+// the CA signed.
+type TLS struct{ Cert, Key, CA string }
+
+// Enabled reports whether any of the files is named.
+func (t TLS) Enabled() bool { return t != TLS{} }
+
+// Options say who a node is and with whom it forms a cluster. The zero value of a duration or of SnapshotThreshold
+// means its default.
+type Options struct {
+	ID        string // node.id, 1 to 255 printable ASCII characters without spaces
+	DataDir   string // node.data_dir; the node keeps what is its own in DataDir/raft
+	Listen    string // raft.listen, host:port
+	Advertise string // raft.advertise: the address under which peers reach Listen; empty means Listen itself
+	Peers     []Peer // raft.peers: every member, this node too, the same on every node; empty means a single node
+	TLS       TLS    // raft.tls
+
+	HeartbeatTimeout  time.Duration // raft.heartbeat_timeout: how long a follower waits for a leader
+	ElectionTimeout   time.Duration // raft.election_timeout: how long a candidate waits; at least HeartbeatTimeout
+	LeaseTimeout      time.Duration // raft.lease_timeout: how long a leader leads unheard; at most HeartbeatTimeout
+	SnapshotInterval  time.Duration // raft.snapshot_interval: how often to look whether a snapshot is due
+	SnapshotThreshold uint64        // raft.snapshot_threshold: entries since the last snapshot that make one due; as many stay in the log behind it
+
+	// OnApply is called after each entry and each restored snapshot, in order, on the goroutine that applies: it
+	// holds up the log for as long as it runs. It is called before Open returns, too. It may be nil.
+	OnApply func(raftfsm.Applied)
+	Logger  *slog.Logger // nil discards
+
+	listener     net.Listener // tests listen first, so that every port is known before the first node opens
+	trailingLogs uint64       // tests keep less of the log than a snapshot's worth
+}
+
+// complete fills in the defaults and reports everything that is wrong, each by its configuration key.
+func (o Options) complete() (Options, error) {
+	o.HeartbeatTimeout = cmp.Or(o.HeartbeatTimeout, DefaultHeartbeatTimeout)
+	o.ElectionTimeout = cmp.Or(o.ElectionTimeout, DefaultElectionTimeout)
+	o.LeaseTimeout = cmp.Or(o.LeaseTimeout, DefaultLeaseTimeout)
+	o.SnapshotInterval = cmp.Or(o.SnapshotInterval, DefaultSnapshotInterval)
+	o.SnapshotThreshold = cmp.Or(o.SnapshotThreshold, DefaultSnapshotThreshold)
+	o.trailingLogs = cmp.Or(o.trailingLogs, o.SnapshotThreshold)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	if err := checkID(o.ID); err != nil {
+		wrong("node.id %q %w", o.ID, err)
+	}
+	if o.DataDir == "" {
+		wrong("node.data_dir is empty: name the directory that is to hold the node's state")
+	}
+	for _, d := range []struct {
+		key string
+		val time.Duration
+	}{
+		{"raft.heartbeat_timeout", o.HeartbeatTimeout}, {"raft.election_timeout", o.ElectionTimeout},
+		{"raft.lease_timeout", o.LeaseTimeout}, {"raft.snapshot_interval", o.SnapshotInterval},
+	} {
+		if d.val < minTimeout || (d.val > maxTimeout && d.key != "raft.snapshot_interval") {
+			wrong("%s is %s: it must lie between %s and %s", d.key, d.val, minTimeout, maxTimeout)
+		}
+	}
+	if o.ElectionTimeout < o.HeartbeatTimeout {
+		wrong("raft.election_timeout is %s: it must be at least raft.heartbeat_timeout (%s)", o.ElectionTimeout, o.HeartbeatTimeout)
+	}
+	if o.LeaseTimeout > o.HeartbeatTimeout {
+		wrong("raft.lease_timeout is %s: it must be at most raft.heartbeat_timeout (%s), or two nodes could lead at once", o.LeaseTimeout, o.HeartbeatTimeout)
+	}
+	if t := o.TLS; t.Enabled() && (t.Cert == "" || t.Key == "" || t.CA == "") {
+		wrong("raft.tls needs cert, key and ca, all three: every peer shows a certificate to every other")
+	}
+
+	host, err := checkAddress(o.Listen)
+	if err != nil {
+		wrong("raft.listen %q %w", o.Listen, err)
+	} else if o.Advertise == "" && isWildcard(host) {
+		wrong("raft.listen is %s, which is no address that a peer could reach: set raft.advertise", o.Listen)
+	}
+	if o.Advertise == "" {
+		o.Advertise = o.Listen
+	} else if host, err := checkAddress(o.Advertise); err != nil {
+		wrong("raft.advertise %q %w", o.Advertise, err)
+	} else if isWildcard(host) {
+		wrong("raft.advertise is %s, which is no address that a peer could reach", o.Advertise)
+	}
+	errs = append(errs, o.checkPeers()...)
+	if len(errs) > 0 {
+		return o, errors.Join(errs...)
+	}
+
+	if len(o.Peers) == 0 {
+		o.Peers = []Peer{{o.ID, o.Advertise}}
+	}
+	// The same order on every node, so that every node writes the same first entry.
+	o.Peers = slices.Clone(o.Peers)
+	slices.SortFunc(o.Peers, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
+	return o, nil
+}
+
+func (o Options) checkPeers() (errs []error) {
+	if len(o.Peers) == 0 {
+		return nil
+	}
+	if len(o.Peers) > maxPeers {
+		return []error{fmt.Errorf("raft.peers names %d members, at most %d are allowed", len(o.Peers), maxPeers)}
+	}
+	own := -1
+	ids, addresses := map[string]bool{}, map[string]string{}
+	for i, p := range o.Peers {
+		entry := p.ID + "=" + p.Address
+		if err := checkID(p.ID); err != nil {
+			errs = append(errs, fmt.Errorf("raft.peers: the id of %q %w", entry, err))
+		}
+		if host, err := checkAddress(p.Address); err != nil {
+			errs = append(errs, fmt.Errorf("raft.peers: the address of %q %w", entry, err))
+		} else if isWildcard(host) {
+			errs = append(errs, fmt.Errorf("raft.peers: the address of %q is none that a peer could reach", entry))
+		}
+		if ids[p.ID] {
+			errs = append(errs, fmt.Errorf("raft.peers names %s twice", p.ID))
+		}
+		if other, ok := addresses[p.Address]; ok && other != p.ID {
+			errs = append(errs, fmt.Errorf("raft.peers gives %s and %s the same address %s", other, p.ID, p.Address))
+		}
+		ids[p.ID], addresses[p.Address] = true, p.ID
+		if p.ID == o.ID {
+			own = i
+		}
+	}
+	switch {
+	case own < 0:
+		errs = append(errs, fmt.Errorf("raft.peers does not name this node: node.id is %q, and the list must be the same on every node, each included", o.ID))
+	case o.Peers[own].Address != o.Advertise:
+		errs = append(errs, fmt.Errorf("raft.peers says that %s is reached at %s, but raft.advertise (or raft.listen, where that is empty) says %s: make them agree",
+			o.ID, o.Peers[own].Address, o.Advertise))
+	}
+	return errs
+}
+
+func checkID(id string) error {
+	if id == "" {
+		return errors.New("is empty")
+	}
+	if len(id) > maxIDLen {
+		return fmt.Errorf("is %d bytes long, at most %d are allowed", len(id), maxIDLen)
+	}
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] > '~' || id[i] == '=' || id[i] == ',' {
+			return fmt.Errorf("holds the byte %#02x: printable ASCII without spaces, '=' and ',' is allowed", id[i])
+		}
+	}
+	return nil
+}
+
+func checkAddress(address string) (host string, err error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", errors.New("is not of the form host:port")
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return "", fmt.Errorf("has the port %q: a number from 1 to 65535 is needed", port)
+	}
+	return host, nil
+}
+
+func isWildcard(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.IsUnspecified()
+}

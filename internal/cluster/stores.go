@@ -1,0 +1,82 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/raft"
+	boltstore "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	retainSnapshots = 2
+	lockTimeout     = time.Second // for the store's file lock; a store in use is told of instead of waited for
+	cachedEntries   = 2 * maxInFlight
+)
+
+// stores are the files under data_dir/raft: raft.db with the log, the term and the vote, and snapshots/.
+type stores struct {
+	dir       string
+	bolt      *boltstore.BoltStore
+	cache     *raft.LogCache // the newest entries, which every follower is about to ask for
+	snapshots *raft.FileSnapshotStore
+	blank     bool // there was nothing in them
+}
+
+func openStores(o Options, log *sampledLog) (_ *stores, err error) {
+	s := &stores{dir: filepath.Join(o.DataDir, "raft")}
+	if err := os.MkdirAll(s.dir, 0o750); err != nil {
+		return nil, fmt.Errorf("node.data_dir: %w", err)
+	}
+	s.bolt, err = boltstore.New(boltstore.Options{
+		Path:                    filepath.Join(s.dir, "raft.db"),
+		BoltOptions:             &bbolt.Options{Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},
+		MsgpackUseNewTimeFormat: true,
+	})
+	switch {
+	case errors.Is(err, bbolterrors.ErrTimeout):
+		return nil, fmt.Errorf("node.data_dir: the raft store in %s is in use: another hm runs on it", s.dir)
+	case err != nil:
+		return nil, fmt.Errorf("node.data_dir: opening the raft store in %s: %w", s.dir, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.bolt.Close())
+		}
+	}()
+	if s.snapshots, err = raft.NewFileSnapshotStoreWithLogger(s.dir, retainSnapshots, log.forRaft()); err != nil {
+		return nil, fmt.Errorf("node.data_dir: opening the snapshots in %s: %w", s.dir, err)
+	}
+	if s.cache, err = raft.NewLogCache(cachedEntries, s.bolt); err != nil {
+		return nil, err
+	}
+	has, err := raft.HasExistingState(s.bolt, s.bolt, s.snapshots)
+	if err != nil {
+		return nil, fmt.Errorf("reading the raft store in %s: %w", s.dir, err)
+	}
+	s.blank = !has
+	return s, nil
+}
+
+// bootstrap writes the first entry, which names the members, into blank stores. Every node writes the same one, so
+// it does not matter who is first.
+func (s *stores) bootstrap(conf *raft.Config, trans raft.Transport, peers []Peer) error {
+	if !s.blank {
+		return nil
+	}
+	var c raft.Configuration
+	for _, p := range peers {
+		c.Servers = append(c.Servers, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(p.ID), Address: raft.ServerAddress(p.Address)})
+	}
+	if err := raft.BootstrapCluster(conf, s.bolt, s.bolt, s.snapshots, trans, c); err != nil {
+		return fmt.Errorf("writing the first entry into %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+func (s *stores) close() error { return s.bolt.Close() }

@@ -1,0 +1,289 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// The first byte of a connection says what it carries. With TLS it is the first byte inside.
+const (
+	streamRaft  byte = 1
+	streamPeers byte = 2
+)
+
+const (
+	helloTimeout = 5 * time.Second // a stranger has this long to shake hands and to say what the connection carries
+	maxStrangers = 128             // connections that have not said it yet
+	maxStreams   = 512             // connections of all kinds; a member needs fewer than ten
+)
+
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
+
+// stream owns the cluster's TCP port and every connection through it, in both directions. It is raft's StreamLayer;
+// connections of peers go to onPeer instead.
+type stream struct {
+	listener  net.Listener
+	advertise advertised
+	tls       *tls.Config // nil: plain TCP
+	log       *sampledLog
+	onPeer    func(net.Conn) // runs on the connection's own goroutine; the connection is closed when it returns
+
+	ctx    context.Context // ended by close
+	cancel context.CancelFunc
+	raft   chan net.Conn
+	wg     sync.WaitGroup // the accept loop, one goroutine for each stranger or peer, and raft's handlers
+
+	mu        sync.Mutex
+	conns     map[*streamConn]struct{}
+	strangers atomic.Int32
+	refused   atomic.Uint64 // connections closed for what they sent, or did not send, or for being too many
+}
+
+// advertised is the net.Addr that raft tells its peers.
+type advertised string
+
+// Network is "tcp".
+func (advertised) Network() string { return "tcp" }
+
+// String is host:port as configured.
+func (a advertised) String() string { return string(a) }
+
+// listen opens the port. serve must follow.
+func listen(o Options, log *sampledLog) (*stream, error) {
+	config, err := o.TLS.load()
+	if err != nil {
+		return nil, err
+	}
+	l := o.listener
+	if l == nil {
+		if l, err = net.Listen("tcp", o.Listen); err != nil {
+			return nil, fmt.Errorf("raft.listen: %w", err)
+		}
+	}
+	s := &stream{
+		listener: l, advertise: advertised(o.Advertise), tls: config, log: log,
+		raft: make(chan net.Conn), conns: map[*streamConn]struct{}{},
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// serve starts to accept connections.
+func (s *stream) serve(onPeer func(net.Conn)) {
+	s.onPeer = onPeer
+	s.wg.Go(s.acceptLoop)
+}
+
+func (s *stream) acceptLoop() {
+	for {
+		conn, err := s.listener.Accept()
+		if err != nil {
+			if s.ctx.Err() != nil {
+				return
+			}
+			s.log.log(slog.LevelError, "accept", "cannot accept a connection on the cluster port", "error", err)
+			select { // out of file descriptors, most likely
+			case <-s.ctx.Done():
+				return
+			case <-time.After(50 * time.Millisecond):
+				continue
+			}
+		}
+		if s.strangers.Add(1) > maxStrangers {
+			s.strangers.Add(-1)
+			s.refuse(conn, errors.New("too many connections that have not yet said what they carry"))
+			_ = conn.Close()
+			continue
+		}
+		c, err := s.track(conn)
+		if err != nil {
+			s.strangers.Add(-1)
+			s.refuse(conn, err)
+			_ = conn.Close()
+			continue
+		}
+		s.wg.Go(func() { s.greet(c) })
+	}
+}
+
+// greet finds out what a new connection carries and hands it on.
+func (s *stream) greet(c *streamConn) {
+	kind, err := s.hello(c)
+	s.strangers.Add(-1)
+	switch {
+	case err != nil:
+	case kind == streamRaft:
+		s.wg.Add(1) // until raft's handler closes it
+		c.held.Store(true)
+		select {
+		case s.raft <- c:
+			return
+		case <-s.ctx.Done():
+		}
+	case kind == streamPeers:
+		s.onPeer(c)
+	default:
+		err = fmt.Errorf("the first byte is %#02x: neither raft nor a peer's message", kind)
+	}
+	if err != nil && s.ctx.Err() == nil {
+		s.refuse(c, err)
+	}
+	_ = c.Close()
+}
+
+func (s *stream) hello(c *streamConn) (kind byte, err error) {
+	if err := c.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
+		return 0, err
+	}
+	if s.tls != nil {
+		secure := tls.Server(c.Conn, s.tls)
+		if err := secure.HandshakeContext(s.ctx); err != nil {
+			return 0, err
+		}
+		c.secure(secure)
+	}
+	var first [1]byte
+	if _, err := c.Read(first[:]); err != nil {
+		return 0, err
+	}
+	return first[0], c.SetDeadline(time.Time{})
+}
+
+func (s *stream) refuse(c net.Conn, err error) {
+	s.refused.Add(1)
+	s.log.log(slog.LevelWarn, "refused", "refused a connection on the cluster port", "remote", c.RemoteAddr().String(), "error", err)
+}
+
+// Accept gives raft its next connection.
+func (s *stream) Accept() (net.Conn, error) {
+	select {
+	case c := <-s.raft:
+		return c, nil
+	case <-s.ctx.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+// Dial opens a connection for raft.
+func (s *stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	return s.dial(string(address), timeout, streamRaft)
+}
+
+func (s *stream) dial(address string, timeout time.Duration, kind byte) (_ net.Conn, err error) {
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
+	defer cancel()
+	d := net.Dialer{KeepAliveConfig: keepAlive}
+	conn, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.track(conn)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = c.Close()
+		}
+	}()
+	if s.tls != nil {
+		config := s.tls.Clone()
+		if config.ServerName, _, err = net.SplitHostPort(address); err != nil {
+			return nil, err
+		}
+		secure := tls.Client(conn, config)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+		c.secure(secure)
+	}
+	if err := c.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return nil, err
+	}
+	if _, err := c.Write([]byte{kind}); err != nil {
+		return nil, err
+	}
+	return c, c.SetDeadline(time.Time{})
+}
+
+// Addr is the address that peers are told.
+func (s *stream) Addr() net.Addr { return s.advertise }
+
+// Close ends the port and every connection, and so whatever waits on one. It does not wait; wait does.
+func (s *stream) Close() error {
+	s.cancel()
+	err := s.listener.Close()
+	s.mu.Lock()
+	conns := make([]*streamConn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	s.mu.Unlock()
+	for _, c := range conns {
+		c.cut()
+	}
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (s *stream) wait() { s.wg.Wait() }
+
+// track takes a connection into the stream's books, so that Close finds it.
+func (s *stream) track(conn net.Conn) (*streamConn, error) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetKeepAliveConfig(keepAlive) // a half-open connection then ends by itself
+	}
+	c := &streamConn{Conn: conn, raw: conn, stream: s}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return nil, net.ErrClosed
+	}
+	if len(s.conns) >= maxStreams {
+		return nil, fmt.Errorf("%d connections are open, which is the most allowed", maxStreams)
+	}
+	s.conns[c] = struct{}{}
+	return c, nil
+}
+
+// streamConn is a connection in the stream's books.
+type streamConn struct {
+	net.Conn
+	raw    net.Conn
+	stream *stream
+	held   atomic.Bool // raft's handler runs on it and is waited for
+	once   sync.Once
+}
+
+// secure puts TLS over the connection. Only the goroutine that opened it, before it hands it on, may call it.
+func (c *streamConn) secure(over *tls.Conn) { c.Conn = over }
+
+// cut ends the connection under whoever uses it, who still has to Close it.
+func (c *streamConn) cut() { _ = c.raw.Close() }
+
+// Close ends the connection and strikes it from the books.
+func (c *streamConn) Close() (err error) {
+	c.once.Do(func() {
+		s := c.stream
+		s.mu.Lock()
+		delete(s.conns, c)
+		s.mu.Unlock()
+		err = c.raw.Close()
+		if c.held.Load() {
+			s.wg.Done()
+		}
+	})
+	return err
+}
