@@ -119,8 +119,10 @@ func (f *fleet) kill(d *dea) error {
 	if d.status == gone {
 		return stands(d, "killed")
 	}
+	ran := d.seat.instances
 	f.leave(d)
-	d.seat.expires = time.Now().Add(f.opts.AdvertiseTTL)
+	d.seat.expires, d.seat.held = time.Now().Add(f.opts.AdvertiseTTL), ran
+	f.pool.moved(&d.seat)
 	return nil
 }
 

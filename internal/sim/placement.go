@@ -17,11 +17,12 @@ type seat struct {
 	order     int       // breaks ties: the older DEA first
 	instances int       // live ones, by the DEA's count
 	placed    int       // placed by the Cloud Controller since the DEA's last beat
+	held      int       // of a DEA that died: the live ones of its last advertisement
 	expires   time.Time // when a silent DEA drops out; zero while it speaks
 	at        int       // position in the heap, -1 when not in the pool
 }
 
-func (s *seat) load() int { return s.instances + s.placed }
+func (s *seat) load() int { return s.instances + s.placed + s.held }
 
 // pick chooses the DEA with the fewest instances and counts the new one against it. It returns nil if no DEA takes
 // new instances.
@@ -41,10 +42,12 @@ func (p *pool) pick(now time.Time) *dea {
 
 // add lets the DEA take new instances.
 func (p *pool) add(s *seat) {
-	s.expires = time.Time{}
+	s.expires, s.placed, s.held = time.Time{}, 0, 0
 	if s.at < 0 {
 		heap.Push(&p.seats, s)
+		return
 	}
+	heap.Fix(&p.seats, s.at)
 }
 
 // remove takes the DEA out; unknown to the pool is fine.

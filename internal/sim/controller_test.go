@@ -1,0 +1,531 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"hm/desired"
+	"hm/internal/app"
+)
+
+// TestRespondent puts every check through NATS and reads the recorded decision.
+func TestRespondent(t *testing.T) {
+	noLeaks(t)
+	n := startNATS(t)
+	s := startSim(t, n, Options{DEAs: 2, Seed: 20, Passive: true})
+	two := 2
+	mk := func(name string, spec AppSpec) Row {
+		spec.GUID, spec.Version, spec.Instances = app.MustGUID(name), app.MustGUID("v1"), &two
+		r, err := s.CreateApp(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	mk("good", AppSpec{})
+	mk("diego", AppSpec{Diego: true})
+	mk("unstaged", AppSpec{Staging: true})
+	mk("stopped", AppSpec{Stopped: true})
+	mk("failed", AppSpec{})
+	if _, err := s.StageApp(app.MustGUID("failed"), true); err != nil {
+		t.Fatal(err)
+	}
+	mk("restaging", AppSpec{})
+	restaged, err := s.RestageApp(app.MustGUID("restaging"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, tc := range []struct {
+		action, app, version string
+		index                int
+		duplicate            bool
+		accepted             bool
+		check                string
+	}{
+		{ActionStart, "good", "v1", 0, false, true, CheckNone},
+		{ActionStart, "absent", "v1", 0, false, false, CheckUnknownApp},
+		{ActionStart, "diego", "v1", 0, false, false, CheckDiego},
+		{ActionStart, "good", "v0", 0, false, false, CheckVersion},
+		{ActionStart, "good", "v1", 2, false, false, CheckIndex},
+		{ActionStart, "unstaged", "v1", 0, false, false, CheckNoDroplet},
+		{ActionStart, "failed", "v1", 0, false, false, CheckNotStaged},
+		{ActionStart, "stopped", "v1", 0, false, false, CheckNotStarted},
+		{ActionStop, "good", "v1", 0, false, false, CheckNone},
+		{ActionStop, "absent", "v1", 0, false, true, CheckUnknownApp},
+		{ActionStop, "diego", "v1", 0, false, true, CheckDiego},
+		{ActionStop, "failed", "v1", 0, false, true, CheckStageFailed},
+		{ActionStop, "good", "v1", 0, true, true, CheckDuplicate},
+		{ActionStop, "good", "v0", 0, false, true, CheckVersion},
+		{ActionStop, "good", "v1", 2, false, true, CheckIndex},
+		{ActionStop, "stopped", "v1", 0, false, true, CheckStopped},
+	} {
+		id := "message-" + strconv.Itoa(i)
+		if tc.action == ActionStart {
+			send(t, n, subjectHMStart, startBody{id, app.MustGUID(tc.app), app.MustGUID(tc.version), tc.index})
+		} else {
+			send(t, n, subjectHMStop, stopBody{id, app.MustGUID(tc.app), app.MustGUID(tc.version), app.MustGUID("guid"), tc.index, tc.duplicate})
+		}
+		var got []Command
+		poll(t, "the decision on "+id, func() bool { got = s.Commands(uint64(i), 10); return len(got) == 1 })
+		c := got[0]
+		if c.MessageID != id || c.Action != tc.action || c.Accepted != tc.accepted || c.Check != tc.check || c.App.String() != tc.app || c.Index != tc.index {
+			t.Errorf("%s %s %s %d: %+v", tc.action, tc.app, tc.version, tc.index, c)
+		}
+		if (c.DEA != "") != (tc.action == ActionStart && tc.accepted) {
+			t.Errorf("%+v was placed", c)
+		}
+	}
+	st := s.State().Commands
+	if st.StartsAccepted != 1 || st.StartsRefused != 7 || st.StopsAccepted != 7 || st.StopsRefused != 1 || st.Harmful != 0 {
+		t.Errorf("counts %+v", st)
+	}
+	_ = restaged
+	// What cannot be read is counted and decided on by nobody (N25).
+	bad := []string{`{`, `[]`, `{"droplet":"good","version":"v1"}`, `{"droplet":"good","instance_index":0}`, `{"droplet":"good","version":"v1","instance_index":"0"}`,
+		`{"droplet":"good","version":"v1","instance_index":-1}`, `{"droplet":"","version":"v1"}`}
+	for _, body := range bad {
+		send(t, n, subjectHMStart, body)
+	}
+	send(t, n, subjectHMStop, `{"droplet":"good","version":"v1","instance_index":0,"is_duplicate":true}`)
+	await(t, s, "the malformed ones", func(st State) bool { return st.Commands.Malformed == uint64(len(bad)+1) })
+	if got := s.Commands(0, 100); len(got) != 16 {
+		t.Errorf("%d commands recorded", len(got))
+	}
+}
+
+func TestRespondentFaults(t *testing.T) {
+	n := startNATS(t)
+	s := startSim(t, n, Options{Apps: 1, InstancesPerApp: 1, DEAs: 1, Seed: 21, ColdStart: true, Passive: true})
+	a := s.Apps(0, 1)[0]
+	start := startBody{"m1", a.GUID, a.Version, 0}
+	set := func(f Faults) {
+		t.Helper()
+		if err := s.SetFaults(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(Faults{RespondentDeaf: true})
+	send(t, n, subjectHMStart, start)
+	if st := await(t, s, "deafness", func(st State) bool { return st.Commands.Unheard == 1 }); st.Commands.StartsAccepted != 0 {
+		t.Errorf("deaf: %+v", st.Commands)
+	}
+	set(Faults{LoseStarts: 1})
+	send(t, n, subjectHMStart, start)
+	if st := await(t, s, "a lost start", func(st State) bool { return st.Commands.Lost == 1 }); st.Commands.StartsAccepted != 1 || st.Starting+st.Running != 0 {
+		t.Errorf("lost: %+v", st)
+	}
+	set(Faults{RespondentDelay: Duration(time.Millisecond)})
+	start.MessageID = "m2"
+	send(t, n, subjectHMStart, start)
+	await(t, s, "a slow start", converged)
+	for _, f := range []Faults{{Bulk: "meteor"}, {LoseStarts: 1.1}, {StartFailure: -0.1}, {BulkDelay: -1}} {
+		if s.SetFaults(f) == nil {
+			t.Errorf("taken: %+v", f)
+		}
+	}
+	if s.Faults() != (Faults{RespondentDelay: Duration(time.Millisecond)}) {
+		t.Errorf("a refused fault has changed something: %+v", s.Faults())
+	}
+}
+
+// getBulk asks for one page.
+func getBulk(ctx context.Context, s *Sim, user, password, query string) (int, string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.CCURL()+"/bulk/apps?"+query, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	if user != "" {
+		req.SetBasicAuth(user, password)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(body), err
+}
+
+type page struct {
+	Results map[string]struct {
+		ID        string  `json:"id"`
+		Instances *int    `json:"instances"`
+		State     string  `json:"state"`
+		Memory    int     `json:"memory"`
+		Package   string  `json:"package_state"`
+		Version   string  `json:"version"`
+		Updated   *string `json:"updated_at"`
+	} `json:"results"`
+	Token json.RawMessage `json:"bulk_token"`
+}
+
+func TestBulkPages(t *testing.T) {
+	n := startNATS(t)
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	s := startSim(t, n, Options{Apps: 25, DEAs: 1, Seed: 22, BulkUser: "u", BulkPassword: "p", Passive: true})
+	apps := s.Apps(0, 100)
+	mustChange := func(_ Row, err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustChange(s.StopApp(apps[3].GUID))
+	mustChange(s.StageApp(apps[4].GUID, true))
+	mustChange(s.CreateApp(AppSpec{Diego: true}))
+	seen := map[string]int{}
+	token, sizes := "{}", []int{}
+	for {
+		code, body, err := getBulk(t.Context(), s, "u", "p", url.Values{"batch_size": {"10"}, "bulk_token": {token}}.Encode())
+		if err != nil || code != 200 {
+			t.Fatalf("%d %s %v", code, body, err)
+		}
+		var p page
+		if err := json.Unmarshal([]byte(body), &p); err != nil {
+			t.Fatal(err)
+		}
+		sizes = append(sizes, len(p.Results))
+		for guid, r := range p.Results {
+			seen[guid]++
+			if r.ID != guid || r.Instances == nil || r.State != "STARTED" || r.Package != "STAGED" || len(r.Version) != 36 || r.Memory == 0 || r.Updated == nil {
+				t.Fatalf("%s: %+v", guid, r)
+			}
+		}
+		if len(p.Results) == 0 {
+			if string(p.Token) != `{"id":null}` {
+				t.Errorf("last token %s", p.Token)
+			}
+			break
+		}
+		token = string(p.Token)
+	}
+	if !slices.Equal(sizes, []int{10, 10, 3, 0}) || len(seen) != 23 || seen[apps[3].GUID.String()]+seen[apps[4].GUID.String()] > 0 {
+		t.Errorf("pages of %v, %d apps", sizes, len(seen))
+	}
+	for _, tc := range []struct {
+		user, password, query string
+		code                  int
+		has                   string
+	}{
+		{"", "", "batch_size=1&bulk_token={}", 401, "10002"},
+		{"u", "x", "batch_size=1&bulk_token={}", 401, "10002"},
+		{"u", "p", "bulk_token={}", 400, "batch_size"},
+		{"u", "p", "batch_size=0&bulk_token={}", 400, "batch_size"},
+		{"u", "p", "batch_size=1", 400, "bulk_token"},
+		{"u", "p", "batch_size=1&bulk_token=null", 400, "bulk_token"},
+		{"u", "p", `batch_size=1&bulk_token={"id":-1}`, 400, "bulk_token"},
+		{"u", "p", `batch_size=1&bulk_token={"id":null}`, 200, apps[0].GUID.String()},
+		{"u", "p", `batch_size=1&bulk_token={"id":1}`, 200, apps[1].GUID.String()},
+	} {
+		if code, body, err := getBulk(t.Context(), s, tc.user, tc.password, tc.query); err != nil || code != tc.code || !strings.Contains(body, tc.has) {
+			t.Errorf("%+v: %d %s %v", tc, code, body, err)
+		}
+	}
+	all := startSim(t, n, Options{Apps: 1, Seed: 22, BulkAllRows: true, Passive: true})
+	a := all.Apps(0, 1)[0]
+	mustChange(all.StopApp(a.GUID))
+	if _, body, err := getBulk(t.Context(), all, "bulk_api", "bulk-password", "batch_size=5&bulk_token={}"); err != nil || !strings.Contains(body, `"state":"STOPPED"`) {
+		t.Errorf("all rows: %s %v", body, err)
+	}
+}
+
+func TestBulkFaults(t *testing.T) {
+	n := startNATS(t)
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	s := startSim(t, n, Options{Apps: 5, Seed: 23, BulkUser: "u", BulkPassword: "p"})
+	const first, second = "batch_size=2&bulk_token={}", `batch_size=2&bulk_token={"id":2}`
+	for _, tc := range []struct {
+		fault BulkFault
+		query string
+		code  int
+		right func(body string) bool
+	}{
+		{BulkUnauthorized, first, 401, json1},
+		{BulkError, first, 500, json1},
+		{BulkTruncated, first, 200, func(b string) bool { return strings.HasPrefix(b, `{"results"`) && !json.Valid([]byte(b)) }},
+		{BulkHTML, first, 200, func(b string) bool { return strings.HasPrefix(b, "<html>") }},
+		{BulkSecondPage, first, 200, json1},
+		{BulkSecondPage, second, 500, json1},
+		{BulkEmpty, first, 200, func(b string) bool { return b == `{"results":{},"bulk_token":{"id":null}}` }},
+		{BulkHealthy, second, 200, json1},
+	} {
+		if err := s.SetFaults(Faults{Bulk: tc.fault}); err != nil {
+			t.Fatal(err)
+		}
+		if code, body, err := getBulk(t.Context(), s, "u", "p", tc.query); err != nil || code != tc.code || !tc.right(body) {
+			t.Errorf("%q: %d %s %v", tc.fault, code, body, err)
+		}
+	}
+	if err := s.SetFaults(Faults{Bulk: BulkTimeout}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if code, _, err := getBulk(ctx, s, "u", "p", first); err == nil {
+		t.Errorf("an answer %d where none was to come", code)
+	}
+	// Close must not wait for a client that waits.
+	hung := make(chan error, 1)
+	go func() { _, _, err := getBulk(context.Background(), s, "u", "p", first); hung <- err }()
+	s.Close()
+	<-hung
+}
+
+func json1(body string) bool { return json.Valid([]byte(body)) }
+
+func TestCommandsOverHTTP(t *testing.T) {
+	n := startNATS(t)
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	s := startSim(t, n, Options{Apps: 1, InstancesPerApp: 1, DEAs: 1, Seed: 24, ColdStart: true, Passive: true})
+	a := s.Apps(0, 1)[0]
+	post := func(path, password, body string) (int, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.CCURL()+"/internal/dea/hm9000/"+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.SetBasicAuth("bulk_api", password)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		answer, _ := io.ReadAll(res.Body)
+		return res.StatusCode, strings.TrimSpace(string(answer))
+	}
+	good := string(mustJSON(startBody{"m", a.GUID, a.Version, 0}))
+	for _, tc := range []struct {
+		path, password, body string
+		code                 int
+	}{
+		{"start/" + a.GUID.String(), "wrong", good, 401},
+		{"start/unknown", "bulk-password", `no JSON`, 404},
+		{"stop/unknown", "bulk-password", good, 404},
+		{"start/" + a.GUID.String(), "bulk-password", `no JSON`, 400},
+		{"start/" + a.GUID.String(), "bulk-password", `{}`, 200},
+		{"stop/" + a.GUID.String(), "bulk-password", `{"droplet":"x","version":"y","instance_index":0,"instance_guid":"z","is_duplicate":false}`, 200},
+		{"start/" + a.GUID.String(), "bulk-password", good, 200},
+	} {
+		if code, body := post(tc.path, tc.password, tc.body); code != tc.code || tc.code == 200 && body != "{}" {
+			t.Errorf("%+v: %d %s", tc, code, body)
+		}
+	}
+	st := await(t, s, "the start", converged)
+	if st.Commands.Malformed != 1 || st.Commands.StartsAccepted != 1 || s.Commands(0, 9)[1].Via != "http" {
+		t.Errorf("%+v", st.Commands)
+	}
+}
+
+func TestCredentialsOverNATS(t *testing.T) {
+	n := startNATS(t)
+	startSim(t, n, Options{Seed: 25, Partition: "zone-1", BulkUser: "u", BulkPassword: "p"})
+	nc, err := nats.Connect(n.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	var got *nats.Msg
+	poll(t, "an answer", func() bool {
+		got, err = nc.Request("cloudcontroller.bulk.credentials.zone-1", nil, time.Second)
+		return err == nil
+	})
+	if string(got.Data) != `{"user":"u","password":"p"}` {
+		t.Errorf("credentials %s", got.Data)
+	}
+}
+
+// TestUserChanges: the Cloud Controller carries out what users ask for by itself, and says droplet.updated.
+func TestUserChanges(t *testing.T) {
+	n := startNATS(t)
+	updates := listen(t, n, subjectUpdated)
+	s := startSim(t, n, Options{Apps: 3, InstancesPerApp: 3, DEAs: 4, Seed: 26, HeartbeatPeriod: 20 * time.Millisecond})
+	a := s.Apps(0, 1)[0]
+	version := func() string { v, _ := s.App(a.GUID); return v.Version.String() }
+	do := func(what string, wantRunning int, sameVersion bool, act func() error) {
+		t.Helper()
+		before := version()
+		updates.forget()
+		if err := act(); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		await(t, s, what, func(st State) bool { return st.Converged && live(s.Instances(a.GUID)) == wantRunning })
+		if same := version() == before; same != sameVersion {
+			t.Errorf("%s: same version %v", what, same)
+		}
+		updates.until("droplet.updated after "+what, func(m []*nats.Msg) bool {
+			return len(m) > 0 && string(m[0].Data) == `{"droplet":"`+a.GUID.String()+`"}`
+		})
+	}
+	row := func(_ Row, err error) error { return err }
+	do("scale up", 7, true, func() error { return row(s.ScaleApp(a.GUID, 7)) })
+	do("scale down", 2, true, func() error { return row(s.ScaleApp(a.GUID, 2)) })
+	do("stop", 0, true, func() error { return row(s.StopApp(a.GUID)) })
+	do("start", 2, false, func() error { return row(s.StartApp(a.GUID)) })
+	do("start again", 2, true, func() error { return row(s.StartApp(a.GUID)) })
+	do("restart", 2, false, func() error { return row(s.RestartApp(a.GUID)) })
+	if _, err := s.RestageApp(a.GUID, false); err != nil {
+		t.Fatal(err)
+	}
+	if v, _ := s.App(a.GUID); v.PackageState != desired.Pending.String() {
+		t.Errorf("restaging: %+v", v)
+	}
+	await(t, s, "the end of staging", func(st State) bool { return st.Converged && live(s.Instances(a.GUID)) == 2 })
+	if _, err := s.RestageApp(a.GUID, true); err != nil {
+		t.Fatal(err)
+	}
+	poll(t, "failed staging", func() bool { v, _ := s.App(a.GUID); return v.PackageState == desired.Failed.String() })
+	do("stage", 2, true, func() error { return row(s.StageApp(a.GUID, false)) })
+	if err := s.DeleteApp(a.GUID); err != nil {
+		t.Fatal(err)
+	}
+	await(t, s, "delete", func(st State) bool { return st.Converged && st.Apps == 2 && len(s.Instances(a.GUID)) == 0 })
+	if _, err := s.ScaleApp(a.GUID, 1); err == nil {
+		t.Error("a deleted app was scaled")
+	}
+	if _, err := s.ScaleApp(s.Apps(0, 1)[0].GUID, 1<<20); err == nil {
+		t.Error("a million instances were taken")
+	}
+	if st := s.State(); st.Commands.StartsAccepted != 0 {
+		t.Errorf("its own work counts as commands: %+v", st.Commands)
+	}
+}
+
+func TestPassiveLeavesTheWorkUndone(t *testing.T) {
+	n := startNATS(t)
+	s := startSim(t, n, Options{Apps: 2, DEAs: 2, Seed: 27, Passive: true})
+	apps := s.Apps(0, 2)
+	was := s.State().Running
+	if err := s.DeleteApp(apps[0].GUID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ScaleApp(apps[1].GUID, apps[1].Instances+3); err != nil {
+		t.Fatal(err)
+	}
+	st := s.State()
+	if st.Undesired != apps[0].Instances || st.Missing != 3 || st.Running != was || st.Converged {
+		t.Errorf("%+v", st)
+	}
+	if s.controller.published.Load() != 2 { // the two droplet.updated
+		t.Errorf("%d messages published", s.controller.published.Load())
+	}
+}
+
+// TestOutage: while NATS is away the DEAs run on and the API serves, user changes do not reach the DEAs, and
+// heartbeats and commands go on once it is back (SEED).
+func TestOutage(t *testing.T) {
+	noLeaks(t)
+	n := startNATS(t)
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	s := startSim(t, n, Options{Apps: 5, DEAs: 3, Seed: 28, HeartbeatPeriod: 20 * time.Millisecond})
+	a := s.Apps(0, 1)[0]
+	e := listen(t, n, subjectHeartbeat)
+	e.heartbeats(3)
+	before := s.State()
+	n.Stop()
+	await(t, s, "the outage", func(st State) bool { return st.Connected == 0 && st.Lost > before.Lost })
+	if _, err := s.ScaleApp(a.GUID, a.Instances+2); err != nil {
+		t.Fatal(err)
+	}
+	st := s.State()
+	if st.Running != before.Running || st.Missing != 2 {
+		t.Errorf("during the outage: %+v", st)
+	}
+	if code, body, err := getBulk(t.Context(), s, "bulk_api", "bulk-password", "batch_size=100&bulk_token={}"); err != nil || code != 200 ||
+		!bytes.Contains([]byte(body), []byte(`"instances":`+strconv.Itoa(a.Instances+2))) {
+		t.Errorf("API during the outage: %d %s %v", code, body, err)
+	}
+	if err := n.Start(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, s, "every connection back", func(st State) bool { return st.Connected == st.Connections })
+	e.forget()
+	e.heartbeats(3)
+	for i := range 2 {
+		send(t, n, subjectHMStart, startBody{"late-" + strconv.Itoa(i), a.GUID, a.Version, a.Instances + i})
+	}
+	await(t, s, "the lost scale made good", converged)
+}
+
+func TestStartsWithoutNATS(t *testing.T) {
+	noLeaks(t)
+	n := startNATS(t)
+	n.Stop()
+	s := startSim(t, n, Options{Apps: 5, DEAs: 3, Seed: 29, HeartbeatPeriod: 20 * time.Millisecond})
+	if st := s.State(); !st.Converged || st.Connected != 0 {
+		t.Errorf("without NATS: %+v", st)
+	}
+	if err := n.Start(); err != nil {
+		t.Fatal(err)
+	}
+	listen(t, n, subjectHeartbeat).heartbeats(3)
+	row, err := s.CreateApp(AppSpec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	poll(t, "an app started, after a second try if the CC was not back yet", func() bool {
+		if len(s.Instances(row.GUID)) == 0 && s.State().Connected == s.State().Connections {
+			_, _ = s.RestartApp(row.GUID)
+		}
+		return s.State().Converged
+	})
+}
+
+func TestNATSPortTaken(t *testing.T) {
+	n := startNATS(t)
+	u, err := url.Parse(n.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, _ := strconv.Atoi(u.Port())
+	if _, err := StartNATS(NATSOptions{Port: port}); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("a taken port: %v", err)
+	}
+	n.Stop()
+	n.Stop()
+	if err := n.Start(); err != nil {
+		t.Error(err)
+	}
+	if n.URL() != "nats://"+u.Host {
+		t.Errorf("was %s, is %s", u.Host, n.URL())
+	}
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	for _, tc := range []struct {
+		o   Options
+		has string
+	}{
+		{Options{DEAs: -1}, "DEAs"},
+		{Options{Apps: -1}, "apps"},
+		{Options{InstancesPerApp: -1}, "instances per app"},
+		{Options{HeartbeatPeriod: time.Microsecond}, "heartbeat period"},
+		{Options{StartDelay: -1}, "start delay"},
+		{Options{ControlListen: "0.0.0.0:0"}, "loopback"},
+		{Options{ControlListen: "nonsense"}, "control address"},
+		{Options{CCListen: "256.0.0.1:0"}, "Cloud Controller"},
+	} {
+		if _, err := Start(t.Context(), tc.o); err == nil || !strings.Contains(err.Error(), tc.has) {
+			t.Errorf("%+v: %v", tc.o, err)
+		}
+	}
+}
+
+func live(ins []InstanceView) int {
+	n := 0
+	for _, in := range ins {
+		if in.State != "CRASHED" {
+			n++
+		}
+	}
+	return n
+}

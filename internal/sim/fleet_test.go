@@ -1,0 +1,544 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"hm/internal/app"
+)
+
+func TestFleetRunsEverythingAtTheStart(t *testing.T) {
+	noLeaks(t)
+	n := startNATS(t)
+	e := listen(t, n, subjectHeartbeat)
+	s := startSim(t, n, Options{Apps: 40, DEAs: 5, Seed: 1})
+	st := s.State()
+	if !st.Converged || st.Apps != 40 || st.Running != st.Desired || st.Desired == 0 || st.DEAs != 5 {
+		t.Fatalf("at the start: %+v", st)
+	}
+	seen := 0
+	for id, hb := range e.heartbeats(5) {
+		if !strings.HasPrefix(id, "0-") || len(id) != 34 {
+			t.Errorf("DEA id %q", id)
+		}
+		for _, in := range hb.Droplets {
+			seen++
+			if in.Partition != "default" || len(in.Droplet) != 36 || len(in.Version) != 36 || len(in.Instance) != 32 || in.Index == nil || in.State != "RUNNING" || in.Since == nil || *in.Since < 1e9 {
+				t.Fatalf("entry %+v", in)
+			}
+		}
+	}
+	if seen != st.Running {
+		t.Errorf("heartbeats list %d instances, %d run", seen, st.Running)
+	}
+}
+
+func TestHeartbeatIsByteIdenticalWhileNothingChanges(t *testing.T) {
+	n := startNATS(t)
+	e := listen(t, n, subjectHeartbeat)
+	s := startSim(t, n, Options{Apps: 30, DEAs: 3, Seed: 2, HeartbeatPeriod: 20 * time.Millisecond})
+	payloads := map[string][][]byte{}
+	e.until("five rounds", func(msgs []*nats.Msg) bool {
+		clear(payloads)
+		for _, m := range msgs {
+			id := decodeHeartbeat(t, m.Data).DEA
+			payloads[id] = append(payloads[id], m.Data)
+		}
+		least := 1 << 30
+		for _, p := range payloads {
+			least = min(least, len(p))
+		}
+		return len(payloads) == 3 && least >= 5
+	})
+	for id, all := range payloads {
+		for _, p := range all {
+			if !bytes.Equal(p, all[0]) {
+				t.Fatalf("DEA %s said\n%s\nand then\n%s", id, all[0], p)
+			}
+		}
+	}
+	droplets := bytes.Index(payloads[s.DEAs(0, 1)[0].ID][0], []byte(`{"droplets":[{"cc_partition":"default","droplet":"`))
+	if droplets != 0 {
+		t.Errorf("key order: %.120s", payloads[s.DEAs(0, 1)[0].ID][0])
+	}
+}
+
+func TestSameSeedSameLayout(t *testing.T) {
+	n := startNATS(t)
+	layout := func(seed uint64) string {
+		s := startSim(t, n, Options{Apps: 20, DEAs: 4, Seed: seed})
+		defer s.Close()
+		apps := s.Apps(0, 100)
+		for i := range apps {
+			apps[i].UpdatedAt = time.Time{}
+			for j := range apps[i].Running {
+				apps[i].Running[j].Since = time.Time{}
+			}
+		}
+		return string(mustJSON(apps))
+	}
+	a, b, c := layout(7), layout(7), layout(8)
+	if a != b {
+		t.Errorf("one seed, two layouts:\n%s\n%s", a, b)
+	}
+	if a == c {
+		t.Error("two seeds, one layout")
+	}
+}
+
+func TestStartAndStopOverNATS(t *testing.T) {
+	noLeaks(t)
+	n := startNATS(t)
+	s := startSim(t, n, Options{Apps: 3, DEAs: 3, Seed: 3, ColdStart: true, Passive: true, HeartbeatPeriod: 20 * time.Millisecond})
+	if st := s.State(); st.Running != 0 || st.Missing != st.Desired || st.Converged {
+		t.Fatalf("cold: %+v", st)
+	}
+	id := 0
+	for _, a := range s.Apps(0, 10) {
+		for i := range a.Instances {
+			id++
+			send(t, n, subjectHMStart, startBody{MessageID: string(rune('a' + id)), Droplet: a.GUID, Version: a.Version, Index: i})
+		}
+	}
+	st := await(t, s, "all started", converged)
+	if st.Commands.StartsAccepted != uint64(st.Desired) || st.Commands.Repeated != 0 || st.Commands.Needless != 0 {
+		t.Errorf("commands: %+v", st.Commands)
+	}
+	for _, d := range s.DEAs(0, 10) { // placed on the DEA with the fewest
+		if d.Live > st.Desired/3+1 {
+			t.Errorf("DEA %s has %d of %d", d.ID, d.Live, st.Desired)
+		}
+	}
+	// One start too many makes a duplicate, which a stop with is_duplicate takes away.
+	a := s.Apps(0, 1)[0]
+	send(t, n, subjectHMStart, startBody{MessageID: "again", Droplet: a.GUID, Version: a.Version, Index: 0})
+	st = await(t, s, "a duplicate", func(st State) bool { return st.Duplicate == 1 && st.Starting == 0 })
+	if st.Converged || st.Commands.Needless != 1 {
+		t.Errorf("with a duplicate: %+v", st)
+	}
+	a, err := s.App(a.GUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(t, n, subjectHMStop, stopBody{MessageID: "stop", Droplet: a.GUID, Version: a.Version, Instance: a.Running[0].GUID, Duplicate: true})
+	st = await(t, s, "no duplicate", converged)
+	if st.Commands.StopsAccepted != 1 || st.Commands.Harmful != 0 {
+		t.Errorf("commands: %+v", st.Commands)
+	}
+	// The same stop for the other one is honoured too, and does harm.
+	a, _ = s.App(a.GUID)
+	send(t, n, subjectHMStop, stopBody{MessageID: "harm", Droplet: a.GUID, Version: a.Version, Instance: a.Running[0].GUID, Duplicate: true})
+	st = await(t, s, "one missing", func(st State) bool { return st.Missing == 1 })
+	if st.Commands.Harmful != 1 {
+		t.Errorf("commands: %+v", st.Commands)
+	}
+	last := s.Commands(0, 1000)
+	if got := last[len(last)-1]; got.MessageID != "harm" || got.Check != CheckDuplicate || !got.Accepted || !got.Harmful || got.Instance != a.Running[0].GUID {
+		t.Errorf("newest command: %+v", got)
+	}
+}
+
+func TestCrashIsAnnouncedAndListed(t *testing.T) {
+	n := startNATS(t)
+	beats, exits := listen(t, n, subjectHeartbeat), listen(t, n, subjectExited)
+	s := startSim(t, n, Options{Apps: 1, InstancesPerApp: 1, DEAs: 1, Seed: 4, Passive: true})
+	a := s.Apps(0, 1)[0]
+	was := a.Running[0]
+	if err := s.CrashInstance(a.GUID, 0); err != nil {
+		t.Fatal(err)
+	}
+	msgs := exits.until("an exit", func(m []*nats.Msg) bool { return len(m) == 1 })
+	var got map[string]any
+	if err := json.Unmarshal(msgs[0].Data, &got); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]any{"cc_partition": "default", "droplet": a.GUID.String(), "version": a.Version.String(), "instance": was.GUID.String(),
+		"index": 0.0, "reason": "CRASHED", "exit_status": 255.0, "exit_description": "app instance exited"} {
+		if got[key] != want {
+			t.Errorf("exit: %s is %v, want %v", key, got[key], want)
+		}
+	}
+	if stamp, ok := got["crash_timestamp"].(float64); !ok || stamp != float64(int64(stamp)) {
+		t.Errorf("crash_timestamp %v", got["crash_timestamp"])
+	}
+	beats.until("CRASHED in a heartbeat", func(m []*nats.Msg) bool {
+		hb := decodeHeartbeat(t, m[len(m)-1].Data)
+		return len(hb.Droplets) == 1 && hb.Droplets[0].State == "CRASHED" && hb.Droplets[0].Instance == was.GUID.String()
+	})
+	if err := s.CrashInstance(a.GUID, 0); err == nil {
+		t.Error("a crashed instance crashed again")
+	}
+	st := s.State()
+	if st.Crashed != 1 || st.Missing != 1 || st.Running != 0 {
+		t.Errorf("state: %+v", st)
+	}
+}
+
+func TestOnlyTheNewestCrashOfAnAppIsListed(t *testing.T) {
+	n := startNATS(t)
+	s := startSim(t, n, Options{Apps: 0, DEAs: 1, Seed: 5, HeartbeatPeriod: 20 * time.Millisecond})
+	two := 3
+	row, err := s.CreateApp(AppSpec{Instances: &two})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, s, "running", converged)
+	for i := range 3 {
+		if err := s.CrashInstance(row.GUID, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, s, "the older crashes reaped", func(st State) bool { return st.Crashed == 1 })
+	if left := s.Instances(row.GUID); len(left) != 1 || left[0].Index != 2 {
+		t.Errorf("left: %+v", left)
+	}
+}
+
+func TestCrashLoop(t *testing.T) {
+	n := startNATS(t)
+	exits := listen(t, n, subjectExited)
+	s := startSim(t, n, Options{Apps: 1, InstancesPerApp: 1, DEAs: 2, Seed: 6, StartDelay: time.Millisecond})
+	a := s.Apps(0, 1)[0]
+	if err := s.CrashLoop(a.GUID, time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	for crashes := 1; crashes <= 3; crashes++ {
+		exits.until("a crash", func(m []*nats.Msg) bool { return len(m) == crashes })
+		if crashes == 3 {
+			if err := s.EndCrashLoop(a.GUID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		send(t, n, subjectHMStart, startBody{MessageID: string(rune('a' + crashes)), Droplet: a.GUID, Version: a.Version, Index: 0})
+	}
+	await(t, s, "an instance that lives on", converged)
+	if got := len(exits.heard()); got != 3 {
+		t.Errorf("%d crashes", got)
+	}
+}
+
+func TestStartFailure(t *testing.T) {
+	n := startNATS(t)
+	exits := listen(t, n, subjectExited)
+	s := startSim(t, n, Options{DEAs: 1, Seed: 7})
+	if err := s.SetFaults(Faults{StartFailure: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CreateApp(AppSpec{}); err != nil {
+		t.Fatal(err)
+	}
+	exits.until("a crash at the start", func(m []*nats.Msg) bool { return len(m) == 1 && bytes.Contains(m[0].Data, []byte("failed to start")) })
+	if st := s.State(); st.Crashed != 1 {
+		t.Errorf("state: %+v", st)
+	}
+}
+
+func TestRunningIsHeartbeatAtOnce(t *testing.T) {
+	n := startNATS(t)
+	beats := listen(t, n, subjectHeartbeat)
+	s := startSim(t, n, Options{DEAs: 1, Seed: 8, HeartbeatPeriod: time.Hour, StartDelay: time.Millisecond})
+	row, err := s.CreateApp(AppSpec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	beats.until("a beat long before the period is over", func(m []*nats.Msg) bool {
+		for _, msg := range m {
+			for _, in := range decodeHeartbeat(t, msg.Data).Droplets {
+				if in.State == "RUNNING" && in.Droplet == row.GUID.String() {
+					return true
+				}
+			}
+		}
+		return false
+	})
+}
+
+func TestStopFilter(t *testing.T) {
+	n := startNATS(t)
+	for _, tc := range []struct {
+		name string
+		body func(a AppView) string
+		left int
+	}{
+		{"whole app", func(a AppView) string { return `{"droplet":"` + a.GUID.String() + `"}` }, 0},
+		{"an empty list filters nothing", func(a AppView) string { return `{"droplet":"` + a.GUID.String() + `","instances":[]}` }, 0},
+		{"by guid", func(a AppView) string {
+			return `{"droplet":"` + a.GUID.String() + `","instances":["` + a.Running[0].GUID.String() + `"]}`
+		}, 3},
+		{"by the older name", func(a AppView) string {
+			return `{"droplet":"` + a.GUID.String() + `","instance_ids":["` + a.Running[1].GUID.String() + `"]}`
+		}, 3},
+		{"by index", func(a AppView) string { return `{"droplet":"` + a.GUID.String() + `","indices":[1,3]}` }, 2},
+		{"by state", func(a AppView) string { return `{"droplet":"` + a.GUID.String() + `","states":["RUNNING"]}` }, 0},
+		{"another state", func(a AppView) string { return `{"droplet":"` + a.GUID.String() + `","states":["STARTING"]}` }, 4},
+		{"another version", func(a AppView) string { return `{"droplet":"` + a.GUID.String() + `","version":"other"}` }, 4},
+		{"unreadable", func(AppView) string { return `{"droplet":` }, 4},
+		{"no droplet", func(AppView) string { return `{}` }, 4},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := startSim(t, n, Options{DEAs: 2, Seed: 9})
+			four := 4
+			row, err := s.CreateApp(AppSpec{Instances: &four})
+			if err != nil {
+				t.Fatal(err)
+			}
+			await(t, s, "running", converged)
+			a, _ := s.App(row.GUID)
+			send(t, n, subjectDEAStop, tc.body(a))
+			// A later app that has started proves that the stop has been carried out: one connection keeps the order.
+			probe, err := s.CreateApp(AppSpec{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			poll(t, "the stop and the probe", func() bool { return len(s.Instances(probe.GUID)) == 1 && len(s.Instances(row.GUID)) <= tc.left })
+			if got := len(s.Instances(row.GUID)); got != tc.left {
+				t.Errorf("%d left, want %d", got, tc.left)
+			}
+		})
+	}
+}
+
+func TestKilledDEA(t *testing.T) {
+	n := startNATS(t)
+	s := startSim(t, n, Options{Apps: 10, DEAs: 3, Seed: 10, Passive: true, HeartbeatPeriod: 20 * time.Millisecond})
+	victim := s.DEAs(1, 1)[0]
+	if err := s.KillDEA(victim.ID); err != nil {
+		t.Fatal(err)
+	}
+	st := s.State()
+	if st.Missing != victim.Live || st.DEAsGone != 1 || st.DEAs != 2 || st.Converged {
+		t.Fatalf("after the kill: %+v, it had %d", st, victim.Live)
+	}
+	e := listen(t, n, subjectHeartbeat)
+	var counts map[string]int
+	e.until("many beats", func(m []*nats.Msg) bool { counts = beatsByDEA(t, m); return len(m) > 20 })
+	if len(counts) != 2 || counts[victim.ID] > 0 {
+		t.Errorf("beats after the kill: %v", counts)
+	}
+	if err := s.KillDEA(victim.ID); err == nil {
+		t.Error("a dead DEA was killed again")
+	}
+	if err := s.RestartDEA(victim.ID); err != nil {
+		t.Fatal(err)
+	}
+	poll(t, "its return", func() bool { return s.DEAs(1, 1)[0].Status == "serving" })
+	if back := s.DEAs(1, 1)[0]; back.ID == victim.ID || back.Live != 0 {
+		t.Errorf("back: %+v", back)
+	}
+}
+
+func TestPausedDEAKeepsItsInstances(t *testing.T) {
+	n := startNATS(t)
+	s := startSim(t, n, Options{Apps: 10, DEAs: 3, Seed: 11, Passive: true, HeartbeatPeriod: 20 * time.Millisecond})
+	victim := s.DEAs(0, 1)[0]
+	if err := s.PauseDEA(victim.ID); err != nil {
+		t.Fatal(err)
+	}
+	st := s.State()
+	if st.CutOff != victim.Live || st.Missing != victim.Live || st.DEAsPaused != 1 {
+		t.Fatalf("paused: %+v", st)
+	}
+	e := listen(t, n, subjectHeartbeat)
+	e.until("many beats", func(m []*nats.Msg) bool { return len(m) > 20 })
+	if counts := beatsByDEA(t, e.heard()); counts[victim.ID] > 1 { // one may have been under way
+		t.Errorf("beats of a paused DEA: %v", counts)
+	}
+	// It hears nothing either.
+	for _, a := range s.Apps(0, 10) {
+		send(t, n, subjectDEAStop, `{"droplet":"`+a.GUID.String()+`"}`)
+	}
+	await(t, s, "all others stopped", func(st State) bool { return st.Running == 0 })
+	if err := s.ResumeDEA(victim.ID); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.State(); st.Running != victim.Live || st.CutOff != 0 {
+		t.Errorf("resumed: %+v", st)
+	}
+	e.forget()
+	e.until("its beat", func(m []*nats.Msg) bool { return beatsByDEA(t, m)[victim.ID] > 0 })
+}
+
+func TestRestartedDEAKeepsItsGuids(t *testing.T) {
+	n := startNATS(t)
+	e, exits := listen(t, n, subjectHeartbeat), listen(t, n, subjectExited)
+	s := startSim(t, n, Options{Apps: 6, DEAs: 2, Seed: 12, Passive: true})
+	crashed := s.Apps(0, 1)[0]
+	if err := s.CrashInstance(crashed.GUID, 0); err != nil {
+		t.Fatal(err)
+	}
+	exits.until("the crash", func(m []*nats.Msg) bool { return len(m) == 1 })
+	on := crashed.Running[0].DEA
+	before, err := s.DEA(on)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guids := guidsOf(e.heartbeats(2)[on])
+	if err := s.RestartDEA(on); err != nil {
+		t.Fatal(err)
+	}
+	poll(t, "its return", func() bool { return s.DEAs(before.Number, 1)[0].Status == "serving" })
+	now := s.DEAs(before.Number, 1)[0]
+	if now.ID == on || now.Live != before.Live {
+		t.Fatalf("before %+v, now %+v", before, now)
+	}
+	beats := e.until("a beat under the new id", func(m []*nats.Msg) bool { return beatsByDEA(t, m)[now.ID] > 0 })
+	for _, m := range beats {
+		if hb := decodeHeartbeat(t, m.Data); hb.DEA == now.ID {
+			if got := guidsOf(hb); strings.Join(got, " ") != strings.Join(guids, " ") {
+				t.Errorf("guids before %v, now %v", guids, got)
+			}
+		}
+	}
+	exits.until("the old crash announced again", func(m []*nats.Msg) bool { return len(m) == 2 })
+}
+
+func TestEvacuation(t *testing.T) {
+	n := startNATS(t)
+	e, exits, shutdowns := listen(t, n, subjectHeartbeat), listen(t, n, subjectExited), listen(t, n, subjectDEAShutdown)
+	s := startSim(t, n, Options{Apps: 6, DEAs: 3, Seed: 13, Passive: true, Exits: ExitsEvacuations, HeartbeatPeriod: 100 * time.Millisecond, EvacuationBailOut: time.Hour})
+	victim := s.DEAs(0, 1)[0]
+	if err := s.EvacuateDEA(victim.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.EvacuateDEA(victim.ID); err == nil {
+		t.Error("it was evacuated twice")
+	}
+	if st := s.State(); st.Evacuating != victim.Live || st.Missing != 0 || st.Converged || st.DEAsEvacuating != 1 {
+		t.Fatalf("evacuating: %+v", st)
+	}
+	shutdowns.until("dea.shutdown", func(m []*nats.Msg) bool { return len(m) == 1 && bytes.Contains(m[0].Data, []byte(victim.ID)) })
+	exits.until("an exit for each", func(m []*nats.Msg) bool {
+		return len(m) == victim.Live && bytes.Contains(m[0].Data, []byte("DEA_EVACUATION")) && !bytes.Contains(m[0].Data, []byte("crash_timestamp"))
+	})
+	e.until("EVACUATING in a heartbeat", func(m []*nats.Msg) bool {
+		for _, msg := range m {
+			if hb := decodeHeartbeat(t, msg.Data); hb.DEA == victim.ID && len(hb.Droplets) > 0 && hb.Droplets[0].State == "EVACUATING" {
+				return true
+			}
+		}
+		return false
+	})
+	// Replacements go elsewhere; once the old ones are stopped the DEA leaves.
+	var olds []InstanceView
+	for _, a := range s.Apps(0, 10) {
+		for _, in := range a.Running {
+			if in.State == "EVACUATING" {
+				olds = append(olds, in)
+				send(t, n, subjectHMStart, startBody{MessageID: in.GUID.String(), Droplet: a.GUID, Version: a.Version, Index: int(in.Index)})
+			}
+		}
+	}
+	await(t, s, "replacements", func(st State) bool { return st.Running == st.Desired })
+	for _, c := range Starts(s.Commands(0, 100)) {
+		if c.DEA == victim.ID {
+			t.Errorf("placed on the evacuating DEA: %+v", c)
+		}
+	}
+	for _, in := range olds {
+		send(t, n, subjectHMStop, stopBody{MessageID: "s" + in.GUID.String(), Droplet: in.App, Version: in.Version, Instance: in.GUID, Index: int(in.Index), Duplicate: true})
+	}
+	await(t, s, "the DEA gone and all settled", func(st State) bool { return st.Converged && st.DEAsGone == 1 })
+}
+
+func TestEvacuationBailsOut(t *testing.T) {
+	n := startNATS(t)
+	s := startSim(t, n, Options{Apps: 4, DEAs: 2, Seed: 14, Passive: true, HeartbeatPeriod: 20 * time.Millisecond, EvacuationBailOut: 60 * time.Millisecond})
+	victim := s.DEAs(1, 1)[0]
+	if err := s.EvacuateDEA(victim.ID); err != nil {
+		t.Fatal(err)
+	}
+	await(t, s, "the bail-out", func(st State) bool { return st.DEAsGone == 1 && st.Missing == victim.Live && st.Evacuating == 0 })
+}
+
+func TestShutdown(t *testing.T) {
+	n := startNATS(t)
+	e, exits := listen(t, n, subjectHeartbeat), listen(t, n, subjectExited)
+	s := startSim(t, n, Options{Apps: 4, DEAs: 2, Seed: 15, Passive: true, Exits: ExitsAll})
+	victim := s.DEAs(1, 1)[0]
+	if err := s.ShutDownDEA(victim.ID); err != nil {
+		t.Fatal(err)
+	}
+	e.until("an empty list", func(m []*nats.Msg) bool {
+		for _, msg := range m {
+			if bytes.Equal(msg.Data, []byte(`{"droplets":[],"dea":"`+victim.ID+`"}`)) {
+				return true
+			}
+		}
+		return false
+	})
+	exits.until("an exit for each", func(m []*nats.Msg) bool {
+		return len(m) == victim.Live && bytes.Contains(m[0].Data, []byte("DEA_SHUTDOWN"))
+	})
+	await(t, s, "it gone", func(st State) bool { return st.DEAsGone == 1 && st.Missing == victim.Live })
+}
+
+func TestRandomAndAddedDEAs(t *testing.T) {
+	n := startNATS(t)
+	for _, each := range []bool{false, true} {
+		s := startSim(t, n, Options{Apps: 20, DEAs: 6, Seed: 16, ConnectionPerDEA: each})
+		killed, err := s.ActOnRandomDEAs(4, DEAKill)
+		if err != nil || len(killed) != 4 {
+			t.Fatalf("killed %v: %v", killed, err)
+		}
+		added, err := s.AddDEAs(3)
+		if err != nil || len(added) != 3 {
+			t.Fatalf("added %v: %v", added, err)
+		}
+		st := s.State()
+		if st.DEAs != 5 || st.DEAsGone != 4 || st.Connected != st.Connections {
+			t.Errorf("state: %+v", st)
+		}
+		six := 6
+		row, err := s.CreateApp(AppSpec{Instances: &six})
+		if err != nil {
+			t.Fatal(err)
+		}
+		poll(t, "the app on the new DEAs", func() bool { a, _ := s.App(row.GUID); return a.Settled })
+		for _, in := range s.Instances(row.GUID) {
+			if in.DEA != added[0] && in.DEA != added[1] && in.DEA != added[2] {
+				t.Errorf("placed on %s, the emptiest are %v", in.DEA, added)
+			}
+		}
+		if _, err := s.ActOnRandomDEAs(1, "explode"); err == nil {
+			t.Error("an unknown action was taken")
+		}
+		s.Close()
+	}
+}
+
+func beatsByDEA(t testing.TB, msgs []*nats.Msg) map[string]int {
+	counts := map[string]int{}
+	for _, m := range msgs {
+		counts[decodeHeartbeat(t, m.Data).DEA]++
+	}
+	return counts
+}
+
+func guidsOf(hb heartbeat) []string {
+	var guids []string
+	for _, in := range hb.Droplets {
+		guids = append(guids, in.Instance)
+	}
+	return guids
+}
+
+func TestHeartbeatEncoding(t *testing.T) {
+	p := &presence{droplet: app.MustGUID("11111111-2222-3333-4444-555555555555")}
+	odd := &presence{droplet: app.MustGUID(`a"b\c`)}
+	d := &dea{id: "0-abc"}
+	got := appendHeartbeat(nil, `"zone 1"`, d.id, []*instance{
+		{guid: app.MustGUID("0123456789abcdef0123456789abcdef"), app: p, version: app.MustGUID("v1"), index: 3, state: 2, since: 1389380134483760, dea: d},
+		{guid: app.MustGUID("x"), app: odd, version: app.MustGUID("v2"), index: 0, state: 4, since: 1389380134000000, dea: d},
+	})
+	want := `{"droplets":[` +
+		`{"cc_partition":"zone 1","droplet":"11111111-2222-3333-4444-555555555555","version":"v1","instance":"0123456789abcdef0123456789abcdef","index":3,"state":"RUNNING","state_timestamp":1389380134.48376},` +
+		`{"cc_partition":"zone 1","droplet":"a\"b\\c","version":"v2","instance":"x","index":0,"state":"EVACUATING","state_timestamp":1389380134.0}],"dea":"0-abc"}`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}

@@ -1,0 +1,218 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"hm/internal/app"
+)
+
+// patience bounds every wait of the tests; nothing waits for it unless it fails.
+const patience = 30 * time.Second
+
+// startNATS runs an embedded server for the test.
+func startNATS(t testing.TB) *NATS {
+	t.Helper()
+	n, err := StartNATS(NATSOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.Stop)
+	return n
+}
+
+// startSim runs a simulation at a quick period.
+func startSim(t testing.TB, n *NATS, o Options) *Sim {
+	t.Helper()
+	o.NATS = []string{n.URL()}
+	if o.HeartbeatPeriod == 0 {
+		o.HeartbeatPeriod = 50 * time.Millisecond
+	}
+	s, err := Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// heartbeat is N02 as a reader sees it.
+type heartbeat struct {
+	Droplets []heartbeatEntry `json:"droplets"`
+	DEA      string           `json:"dea"`
+}
+
+type heartbeatEntry struct {
+	Partition string   `json:"cc_partition"`
+	Droplet   string   `json:"droplet"`
+	Version   string   `json:"version"`
+	Instance  string   `json:"instance"`
+	Index     *int     `json:"index"`
+	State     string   `json:"state"`
+	Since     *float64 `json:"state_timestamp"`
+}
+
+// ear hears everything on a subject.
+type ear struct {
+	t    testing.TB
+	nc   *nats.Conn
+	mu   sync.Mutex
+	msgs []*nats.Msg
+}
+
+func listen(t testing.TB, n *NATS, subject string) *ear {
+	t.Helper()
+	nc, err := nats.Connect(n.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	e := &ear{t: t, nc: nc}
+	if _, err := nc.Subscribe(subject, func(m *nats.Msg) {
+		e.mu.Lock()
+		e.msgs = append(e.msgs, m)
+		e.mu.Unlock()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func (e *ear) heard() []*nats.Msg {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.msgs)
+}
+
+func (e *ear) forget() {
+	e.mu.Lock()
+	e.msgs = nil
+	e.mu.Unlock()
+}
+
+// until waits until done holds of what was heard.
+func (e *ear) until(what string, done func([]*nats.Msg) bool) []*nats.Msg {
+	e.t.Helper()
+	var last []*nats.Msg
+	poll(e.t, what, func() bool {
+		last = e.heard()
+		return done(last)
+	})
+	return last
+}
+
+// heartbeats waits until every DEA in the list has beaten, and gives its newest beat and raw payload.
+func (e *ear) heartbeats(deas int) map[string]heartbeat {
+	e.t.Helper()
+	beats := map[string]heartbeat{}
+	e.until(fmt.Sprintf("a heartbeat of %d DEAs", deas), func(msgs []*nats.Msg) bool {
+		clear(beats)
+		for _, m := range msgs {
+			hb := decodeHeartbeat(e.t, m.Data)
+			beats[hb.DEA] = hb
+		}
+		return len(beats) >= deas
+	})
+	return beats
+}
+
+func decodeHeartbeat(t testing.TB, data []byte) heartbeat {
+	t.Helper()
+	var hb heartbeat
+	dec := json.NewDecoder(strings.NewReader(string(data)))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&hb); err != nil {
+		t.Fatalf("heartbeat %s: %v", data, err)
+	}
+	return hb
+}
+
+func poll(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	for !done() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited %s for %s", patience, what)
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+func await(t testing.TB, s *Sim, what string, reached func(State) bool) State {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	st, err := s.Await(ctx, reached)
+	if err != nil {
+		t.Fatalf("%s: %v; last state %+v", what, err, st)
+	}
+	return st
+}
+
+func converged(st State) bool { return st.Converged }
+
+// send publishes a command as a health manager does.
+func send(t testing.TB, n *NATS, subject string, body any) {
+	t.Helper()
+	nc, err := nats.Connect(n.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	data, ok := body.(string)
+	if !ok {
+		data = string(mustJSON(body))
+	}
+	if err := nc.Publish(subject, []byte(data)); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+type startBody struct {
+	MessageID string   `json:"message_id"`
+	Droplet   app.GUID `json:"droplet"`
+	Version   app.GUID `json:"version"`
+	Index     int      `json:"instance_index"`
+}
+
+type stopBody struct {
+	MessageID string   `json:"message_id"`
+	Droplet   app.GUID `json:"droplet"`
+	Version   app.GUID `json:"version"`
+	Instance  app.GUID `json:"instance_guid"`
+	Index     int      `json:"instance_index"`
+	Duplicate bool     `json:"is_duplicate"`
+}
+
+// noLeaks fails the test if goroutines of this package, of NATS clients or of HTTP outlive it.
+func noLeaks(t *testing.T) {
+	t.Helper()
+	before := runtime.NumGoroutine()
+	t.Cleanup(func() {
+		deadline := time.Now().Add(patience)
+		for runtime.NumGoroutine() > before {
+			if time.Now().After(deadline) {
+				stacks := make([]byte, 1<<20)
+				t.Errorf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	})
+}
