@@ -1,0 +1,212 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"hm/actual"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// bulkPath is the endpoint that a Cloud Controller asks over HTTP (N40).
+const bulkPath = "/bulk_app_state"
+
+// maxAsked is how many apps one request may ask for. A Cloud Controller asks for 50 at a time (N39).
+const maxAsked = 20_000
+
+// appAsked is what a Cloud Controller asks for: one app in one version.
+type appAsked struct {
+	Droplet string `json:"droplet"`
+	Version string `json:"version"`
+}
+
+func (a appAsked) key() (app.Key, bool) {
+	d, err := app.ParseGUID(a.Droplet)
+	if err != nil {
+		return app.Key{}, false
+	}
+	v, err := app.ParseGUID(a.Version)
+	return app.Key{Droplet: d, Version: v}, err == nil
+}
+
+var emptyObject = []byte("{}")
+
+// AppState answers an app.state request (N38): the app object, or {} if what is recorded is not fresh, if the
+// request cannot be read, or if no instance of the app is recorded.
+func AppState(view *raftfsm.State, fresh bool, wall Wall, request []byte) []byte {
+	var asked appAsked
+	if !fresh || json.Unmarshal(request, &asked) != nil {
+		return emptyObject
+	}
+	key, ok := asked.key()
+	if !ok {
+		return emptyObject
+	}
+	object, found := appendApp(nil, view, wall, key, nil)
+	if !found {
+		return emptyObject
+	}
+	return object
+}
+
+// AppStateBulk answers an app.state.bulk request (N39), and POST /bulk_app_state (N40): an object from app guid to
+// app object, without the apps that are not found; {} if what is recorded is not fresh or the request cannot be
+// read. Of two versions of one app that are asked for and found, the later one in the request is given.
+func AppStateBulk(view *raftfsm.State, fresh bool, wall Wall, request []byte) []byte {
+	var out bytes.Buffer
+	writeBulk(&out, view, fresh, wall, request)
+	return out.Bytes()
+}
+
+// bulkWriter is where a bulk answer goes, app by app. What a write fails with shows in the end.
+type bulkWriter interface {
+	Write(p []byte) (int, error)
+}
+
+func writeBulk(w bulkWriter, view *raftfsm.State, fresh bool, wall Wall, request []byte) {
+	keys := bulkKeys(view, fresh, request)
+	var object []byte
+	var instances []actual.Located
+	object = append(object, '{')
+	for i, k := range keys {
+		if i > 0 {
+			object = append(object, ',')
+		}
+		object = appendString(object, k.Droplet)
+		object = append(object, ':')
+		object, _ = appendApp(object, view, wall, k, &instances)
+		if len(object) > 64<<10 {
+			if _, err := w.Write(object); err != nil {
+				return
+			}
+			object = object[:0]
+		}
+	}
+	_, _ = w.Write(append(object, '}')) // a client that is gone needs no answer
+}
+
+// bulkKeys gives the apps to answer with, sorted: one version for each droplet, and only those with instances.
+func bulkKeys(view *raftfsm.State, fresh bool, request []byte) []app.Key {
+	var asked []appAsked
+	if !fresh || json.Unmarshal(request, &asked) != nil || len(asked) > maxAsked {
+		return nil
+	}
+	found := make(map[app.GUID]app.Key, len(asked))
+	for _, a := range asked {
+		key, ok := a.key()
+		if !ok {
+			continue
+		}
+		if rec, ok := view.App(key); ok && rec.Instances > 0 {
+			found[key.Droplet] = key
+		}
+	}
+	keys := make([]app.Key, 0, len(found))
+	for _, k := range found {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, app.Key.Compare)
+	return keys
+}
+
+// appendApp appends the app object (N41). found is false, and nothing is appended, if no instance is recorded.
+func appendApp(dst []byte, view *raftfsm.State, wall Wall, k app.Key, scratch *[]actual.Located) (_ []byte, found bool) {
+	if scratch == nil {
+		scratch = new([]actual.Located)
+	}
+	*scratch = view.Instances((*scratch)[:0], k)
+	if len(*scratch) == 0 {
+		return dst, false
+	}
+	identity := func(dst []byte) []byte {
+		dst = append(dst, `{"droplet":`...)
+		dst = appendString(dst, k.Droplet)
+		dst = append(dst, `,"version":`...)
+		return appendString(dst, k.Version)
+	}
+	dst = identity(dst)
+	dst = append(dst, `,"instance_heartbeats":[`...)
+	for i := range *scratch {
+		inst := &(*scratch)[i]
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = identity(dst)
+		dst = append(dst, `,"instance":`...)
+		dst = appendString(dst, inst.GUID)
+		dst = append(dst, `,"index":`...)
+		dst = strconv.AppendUint(dst, uint64(inst.Index), 10)
+		dst = append(dst, `,"state":"`...)
+		dst = append(dst, inst.State.String()...)
+		dst = append(dst, `","state_timestamp":`...)
+		dst = appendSeconds(dst, inst.Since)
+		dst = append(dst, `,"dea_guid":`...)
+		dst = appendText(dst, inst.DEA)
+		dst = append(dst, '}')
+	}
+	dst = append(dst, `],"crash_counts":[`...)
+	first := true
+	for _, c := range view.Crashes(k) {
+		if c.Count == 0 {
+			continue
+		}
+		if !first {
+			dst = append(dst, ',')
+		}
+		first = false
+		dst = identity(dst)
+		dst = append(dst, `,"instance_index":`...)
+		dst = strconv.AppendUint(dst, uint64(c.Index), 10)
+		dst = append(dst, `,"crash_count":`...)
+		dst = strconv.AppendUint(dst, uint64(c.Count), 10)
+		dst = append(dst, `,"created_at":`...)
+		dst = strconv.AppendInt(dst, wall.Time(c.First).Unix(), 10)
+		dst = append(dst, '}')
+	}
+	return append(dst, `]}`...), true
+}
+
+// appendSeconds appends milliseconds since the epoch as seconds, with a fraction only if there is one.
+func appendSeconds(dst []byte, ms int64) []byte {
+	dst = strconv.AppendInt(dst, ms/1000, 10)
+	if f := ms % 1000; f > 0 {
+		dst = append(dst, '.', byte('0'+f/100), byte('0'+f/10%10), byte('0'+f%10))
+		dst = bytes.TrimRight(dst, "0")
+	}
+	return dst
+}
+
+// appendString appends a guid as a JSON string.
+func appendString(dst []byte, g app.GUID) []byte {
+	if _, form := g.Binary(); form == 0 {
+		return appendText(dst, g.String())
+	}
+	dst = append(dst, '"')
+	dst = g.AppendTo(dst)
+	return append(dst, '"')
+}
+
+func appendText(dst []byte, s string) []byte {
+	quoted, err := json.Marshal(s)
+	if err != nil { // a string always encodes
+		return append(dst, `""`...)
+	}
+	return append(dst, quoted...)
+}
+
+// bulkAppState answers POST /bulk_app_state: always 200 (N40).
+func (s *Server) bulkAppState(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Content-Type", "application/json")
+	var request bytes.Buffer
+	if _, err := request.ReadFrom(r.Body); err != nil {
+		_, _ = w.Write(emptyObject) // a client that is gone needs no answer
+		return nil
+	}
+	n := s.look()
+	writeBulk(w, n.view, n.over.ActualFresh, n.wall, request.Bytes())
+	return nil
+}

@@ -1,0 +1,317 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ClientOptions say which node to ask and how.
+type ClientOptions struct {
+	Addr               string // base URL: http://host:port or https://host:port
+	Username, Password string // empty: none
+	CA                 string // PEM file of authorities to trust instead of the system's
+	Cert, Key          string // PEM files of the client's own certificate, both or none
+	Timeout            time.Duration
+}
+
+// Client asks one node's API. It is safe for concurrent use.
+type Client struct {
+	base           *url.URL
+	user, password string
+	http           *http.Client
+}
+
+// Limits of the client.
+const (
+	defaultTimeout = 30 * time.Second
+	maxAnswer      = 64 << 20 // of one answer, which is at most a page
+)
+
+// NewClient checks the options. It asks nothing yet.
+func NewClient(o ClientOptions) (*Client, error) {
+	base, err := url.Parse(o.Addr)
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return nil, fmt.Errorf("the API address %q is not a URL like http://127.0.0.1:5155", o.Addr)
+	}
+	if base.User != nil {
+		return nil, errors.New("the API address must not hold a user name or password: they would show in messages")
+	}
+	if strings.Trim(base.Path, "/") != "" || base.RawQuery != "" {
+		return nil, fmt.Errorf("the API address %q must end behind the port", o.Addr)
+	}
+	base.Path = ""
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.CA != "" {
+		pem, err := os.ReadFile(o.CA)
+		if err != nil {
+			return nil, fmt.Errorf("reading the certificate authorities: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("no certificate in %s: it must hold PEM certificates", o.CA)
+		}
+		transport.TLSClientConfig.RootCAs = pool
+	}
+	if (o.Cert == "") != (o.Key == "") {
+		return nil, errors.New("a client certificate needs its key: give both or none")
+	}
+	if o.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(o.Cert, o.Key)
+		if err != nil {
+			return nil, fmt.Errorf("reading the client certificate: %w", err)
+		}
+		transport.TLSClientConfig.Certificates = []tls.Certificate{pair}
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
+	return &Client{base: base, user: o.Username, password: o.Password, http: &http.Client{Transport: transport, Timeout: o.Timeout}}, nil
+}
+
+// Close ends idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Unreachable is the error of a node that could not be asked.
+type Unreachable struct {
+	Addr string
+	Err  error
+}
+
+// Error tells the address and the cause.
+func (u *Unreachable) Error() string {
+	cause := u.Err
+	var asked *url.Error
+	if errors.As(cause, &asked) {
+		cause = asked.Err
+	}
+	return fmt.Sprintf("no answer from %s: %v", u.Addr, cause)
+}
+
+// Unwrap gives the cause.
+func (u *Unreachable) Unwrap() error { return u.Err }
+
+// answer is one answer that was not a problem.
+type answer struct {
+	header http.Header
+	body   []byte
+}
+
+// do asks. A problem document becomes the error *Problem, a node that cannot be asked an *Unreachable.
+func (c *Client) do(ctx context.Context, method, path string, query url.Values, body any) (answer, error) {
+	u := *c.base
+	u.RawPath, u.RawQuery = path, query.Encode()
+	var err error
+	if u.Path, err = url.PathUnescape(path); err != nil {
+		return answer{}, fmt.Errorf("asking for %q: %w", path, err)
+	}
+	var content io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return answer{}, fmt.Errorf("encoding the request: %w", err)
+		}
+		content = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), content)
+	if err != nil {
+		return answer{}, fmt.Errorf("asking %s: %w", c.base, err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.user != "" || c.password != "" {
+		req.SetBasicAuth(c.user, c.password)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return answer{}, &Unreachable{Addr: c.base.String(), Err: err}
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return answer{}, &Unreachable{Addr: c.base.String(), Err: err}
+	}
+	if len(raw) > maxAnswer {
+		return answer{}, fmt.Errorf("the answer of %s is larger than %d bytes", c.base, maxAnswer)
+	}
+	if resp.StatusCode >= 300 {
+		return answer{}, problemOf(resp, raw)
+	}
+	return answer{header: resp.Header, body: raw}, nil
+}
+
+func problemOf(resp *http.Response, raw []byte) error {
+	p := &Problem{}
+	if strings.HasPrefix(resp.Header.Get("Content-Type"), problemType) && json.Unmarshal(raw, p) == nil && p.Status != 0 {
+		return p
+	}
+	return &Problem{
+		Status: resp.StatusCode, Title: http.StatusText(resp.StatusCode),
+		Detail: fmt.Sprintf("the answer is %s, which hm would not give in this form", resp.Status), Hint: "is this the address of an hm node?",
+	}
+}
+
+// get asks for an object. raw is the answer as it came.
+func get[T any](ctx context.Context, c *Client, path string, query url.Values) (v T, raw []byte, err error) {
+	a, err := c.do(ctx, http.MethodGet, path, query, nil)
+	if err != nil {
+		return v, nil, err
+	}
+	if err := json.Unmarshal(a.body, &v); err != nil {
+		return v, nil, fmt.Errorf("the answer of %s to %s cannot be read: %w", c.base, path, err)
+	}
+	return v, a.body, nil
+}
+
+// Listing is a list, or as much of one as was asked for.
+type Listing[T any] struct {
+	Items []T
+	Basis Basis
+	Gate  []string // of drift: the reasons why nothing is acted on; empty if the gate is open
+	Total int      // items in the whole list; -1 if that is not known
+	More  bool     // there are more than Items
+}
+
+// list asks for at most limit items (0: all), page by page.
+func list[T any](ctx context.Context, c *Client, path string, query url.Values, limit int) (Listing[T], error) {
+	out := Listing[T]{Items: []T{}, Total: -1}
+	if query == nil {
+		query = url.Values{}
+	}
+	for first := true; ; first = false {
+		size := maxPage
+		if limit > 0 {
+			size = min(size, limit-len(out.Items))
+		}
+		query.Set("limit", strconv.Itoa(size))
+		a, err := c.do(ctx, http.MethodGet, path, query, nil)
+		if err != nil {
+			return out, err
+		}
+		var items []T
+		if err := json.Unmarshal(a.body, &items); err != nil {
+			return out, fmt.Errorf("the answer of %s to %s cannot be read: %w", c.base, path, err)
+		}
+		out.Items = append(out.Items, items...)
+		if first {
+			out.Basis = basisOf(a.header)
+			if n, err := strconv.Atoi(a.header.Get(headerTotal)); err == nil {
+				out.Total = n
+			}
+			if gate := a.header.Get(headerGate); gate != "" && gate != "open" {
+				out.Gate = strings.Split(gate, ",")
+			}
+		}
+		cursor := a.header.Get(headerCursor)
+		if cursor == "" || cursor == query.Get("cursor") {
+			return out, nil
+		}
+		if limit > 0 && len(out.Items) >= limit {
+			out.More = true
+			return out, nil
+		}
+		query.Set("cursor", cursor)
+	}
+}
+
+// Status asks for the status. raw is the answer as it came.
+func (c *Client) Status(ctx context.Context) (s Status, raw []byte, err error) {
+	return get[Status](ctx, c, "/v1/status", nil)
+}
+
+// Drift lists drift, most urgent first: of one app if app is not empty, of one kind if kind is not; at most limit
+// items, or all with 0.
+func (c *Client) Drift(ctx context.Context, app, kind string, limit int) (Listing[DriftItem], error) {
+	return list[DriftItem](ctx, c, "/v1/drift", nonEmpty("app", app, "kind", kind), limit)
+}
+
+// Apps lists apps by guid and version.
+func (c *Client) Apps(ctx context.Context, limit int) (Listing[AppItem], error) {
+	return list[AppItem](ctx, c, "/v1/apps", nil, limit)
+}
+
+// App asks for all that is recorded of an app; index is empty or one index.
+func (c *Client) App(ctx context.Context, guid, index string) (a App, raw []byte, err error) {
+	return get[App](ctx, c, "/v1/apps/"+url.PathEscape(guid), nonEmpty("index", index))
+}
+
+// Explain asks why what is done about an app is done, or is not; index is empty or one index.
+func (c *Client) Explain(ctx context.Context, guid, index string) (e Explanation, raw []byte, err error) {
+	return get[Explanation](ctx, c, "/v1/apps/"+url.PathEscape(guid)+"/explain", nonEmpty("index", index))
+}
+
+// DEAs lists DEAs by id.
+func (c *Client) DEAs(ctx context.Context, limit int) (Listing[DEA], error) {
+	return list[DEA](ctx, c, "/v1/deas", nil, limit)
+}
+
+// DEA asks for one DEA with its instances.
+func (c *Client) DEA(ctx context.Context, id string) (d DEA, raw []byte, err error) {
+	return get[DEA](ctx, c, "/v1/deas/"+url.PathEscape(id), nil)
+}
+
+// Commands lists outstanding commands, of one app if app is not empty.
+func (c *Client) Commands(ctx context.Context, app string, limit int) (Listing[Command], error) {
+	return list[Command](ctx, c, "/v1/commands", nonEmpty("app", app), limit)
+}
+
+// History lists the newest commands that ended, the newest first. At most 10,000 are given.
+func (c *Client) History(ctx context.Context, app string, newest int) (Listing[Command], error) {
+	query := nonEmpty("app", app)
+	query.Set("outstanding", "false")
+	query.Set("history", strconv.Itoa(min(newest, maxPage)))
+	return list[Command](ctx, c, "/v1/commands", query, 0)
+}
+
+// Cancel drops a command that is not claimed yet.
+func (c *Client) Cancel(ctx context.Context, id string) (cmd Command, raw []byte, err error) {
+	a, err := c.do(ctx, http.MethodDelete, "/v1/commands/"+url.PathEscape(id), nil, nil)
+	if err != nil {
+		return cmd, nil, err
+	}
+	if err := json.Unmarshal(a.body, &cmd); err != nil {
+		return cmd, nil, fmt.Errorf("the answer of %s cannot be read: %w", c.base, err)
+	}
+	return cmd, a.body, nil
+}
+
+// SetHold sets a hold, or replaces the one of that name.
+func (c *Client) SetHold(ctx context.Context, r HoldRequest) (h Hold, raw []byte, err error) {
+	a, err := c.do(ctx, http.MethodPost, "/v1/holds", nil, r)
+	if err != nil {
+		return h, nil, err
+	}
+	if err := json.Unmarshal(a.body, &h); err != nil {
+		return h, nil, fmt.Errorf("the answer of %s cannot be read: %w", c.base, err)
+	}
+	return h, a.body, nil
+}
+
+// ReleaseHold releases a hold. The error is a *Problem with status 404 if none of that name is set.
+func (c *Client) ReleaseHold(ctx context.Context, name string) error {
+	_, err := c.do(ctx, http.MethodDelete, "/v1/holds/"+url.PathEscape(name), nil, nil)
+	return err
+}
+
+func nonEmpty(pairs ...string) url.Values {
+	q := url.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			q.Set(pairs[i], pairs[i+1])
+		}
+	}
+	return q
+}

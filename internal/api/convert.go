@@ -1,0 +1,140 @@
+package api
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"hm/actual"
+	"hm/commands"
+	"hm/desired"
+	"hm/diff"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+func commandID(id commands.ID) string {
+	if id.IsZero() {
+		return ""
+	}
+	return commands.IDString(id)
+}
+
+func (n now) command(c commands.Command) Command {
+	return Command{
+		ID: commandID(c.ID), Action: c.Action.String(), App: c.App.Droplet.String(), Version: c.App.Version.String(),
+		Index: c.Index, Instance: c.Instance.String(), Reason: c.Reason.String(), Priority: c.Priority,
+		CreatedAt: n.wall.Time(c.CreatedAt), DueAt: n.wall.Time(c.DueAt), State: c.State.String(), SentAt: n.wall.Time(c.SentAt),
+	}
+}
+
+func (n now) ended(e raftfsm.EndedCommand) Command {
+	c := n.command(e.Command)
+	c.EndedAt, c.Detail = n.wall.Time(e.At), e.Detail
+	return c
+}
+
+func (n now) commands(list []commands.Command) []Command {
+	out := make([]Command, 0, len(list))
+	for _, c := range list {
+		out = append(out, n.command(c))
+	}
+	return out
+}
+
+func desiredOf(d *desired.App) *Desired {
+	if d == nil {
+		return nil
+	}
+	return &Desired{State: d.State.String(), PackageState: d.Package.String(), Instances: d.Instances}
+}
+
+func countInstances(list []actual.Located) (c InstanceCounts) {
+	for i := range list {
+		switch list[i].State {
+		case actual.Starting:
+			c.Starting++
+		case actual.Running:
+			c.Running++
+		case actual.Crashed:
+			c.Crashed++
+		case actual.Evacuating:
+			c.Evacuating++
+		}
+	}
+	return c
+}
+
+// instance leaves out the app.
+func (s *Server) instance(n now, i *actual.Located) Instance {
+	out := Instance{Index: i.Index, Instance: i.GUID.String(), State: i.State.String(), DEA: i.DEA, LastHeard: n.wall.Time(s.opts.Loop.LastHeard(i.DEA))}
+	if i.Since != 0 {
+		out.Since = Timestamp{time.UnixMilli(i.Since).UTC()}
+	}
+	return out
+}
+
+func (s *Server) crashRecord(n now, c actual.Crash) CrashRecord {
+	p := s.opts.Policy
+	ran := c.Ran
+	if c.RunningSince != 0 {
+		ran += n.hm.Sub(c.RunningSince)
+	}
+	r := CrashRecord{
+		Index: c.Index, Count: c.Count, Effective: p.Crashes(c, n.hm), First: n.wall.Time(c.First), Last: n.wall.Time(c.Last),
+		Instance: c.Instance.String(), Exited: c.Exited.String(), RunningMS: ran.Milliseconds(),
+	}
+	r.BackoffMS = p.Backoff(r.Effective).Milliseconds()
+	if c.Last != 0 {
+		r.Forgotten = n.wall.Time(c.Last.Add(p.CrashMemory()))
+	}
+	return r
+}
+
+func hold(wall Wall, h raftfsm.Hold) Hold {
+	return Hold{Name: h.Name, Reason: h.Reason, By: h.By, SetAt: wall.Time(h.SetAt), Until: wall.Time(h.Until)}
+}
+
+func holds(wall Wall, list []raftfsm.Hold) []Hold {
+	out := make([]Hold, 0, len(list))
+	for _, h := range list {
+		out = append(out, hold(wall, h))
+	}
+	return out
+}
+
+func (n now) gate() Gate {
+	reasons := n.over.GateReasons
+	if reasons == nil {
+		reasons = []string{}
+	}
+	return Gate{Open: n.over.GateOpen, Reasons: reasons, Since: n.wall.Time(n.over.GateSince)}
+}
+
+// driftItem gives a finding that is drift.
+func driftItem(w Wall, f *diff.Finding, in *diff.Input, at app.Time) DriftItem {
+	item := DriftItem{
+		App: in.Key.Droplet.String(), Version: in.Key.Version.String(), Index: f.Index, Instance: f.Instance.String(),
+		Kind: f.Kind.String(), Rule: f.Rule, Action: f.Action.String(), HeldBy: heldBy(f, in), Detail: detail(f, in, at),
+		Bucket: f.Bucket.String(), DEA: f.DEA, Command: commandID(f.Command),
+	}
+	if f.Action != diff.None {
+		item.Due, item.Reason = w.Time(f.Due), f.Reason.String()
+	}
+	return item
+}
+
+// heldBy are the gate's reasons, for what they hold: what is due, and what waits while the gate is closed.
+func heldBy(f *diff.Finding, in *diff.Input) []string {
+	if f.Action == diff.None || len(in.Held) == 0 {
+		return []string{}
+	}
+	return in.Held
+}
+
+// sortInstances orders instances of several apps by app, index and instance.
+func sortInstances(list []actual.Instance) {
+	slices.SortFunc(list, func(a, b actual.Instance) int {
+		return cmp.Or(a.App.Compare(b.App), cmp.Compare(a.Index, b.Index), a.GUID.Compare(b.GUID))
+	})
+}

@@ -1,0 +1,114 @@
+package api
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"hm/diff"
+	"hm/internal/app"
+)
+
+// detail says in a line for people what a finding rests on, what it waits for, and when it is acted on. The words
+// come from the finding; nothing is judged anew.
+func detail(f *diff.Finding, in *diff.Input, at app.Time) string {
+	parts := []string{evidence(f, in)}
+	if f.Why != diff.WhyNothing && f.Why != diff.WhyGate {
+		parts = append(parts, f.Why.String())
+	}
+	if t := timing(f, in, at); t != "" {
+		parts = append(parts, t)
+	}
+	out := parts[:0]
+	for _, p := range parts {
+		if p != "" {
+			out = append(out, p)
+		}
+	}
+	return strings.Join(out, "; ")
+}
+
+func evidence(f *diff.Finding, in *diff.Input) string {
+	switch f.Kind {
+	case diff.KindMissing:
+		if in.GrewAt == 0 {
+			return "no instance of the app was ever heard"
+		}
+		return "no instance is live at the index"
+	case diff.KindCrashed:
+		switch f.CrashCount {
+		case 0:
+			return "crashed"
+		case 1:
+			return "crashed once"
+		}
+		return fmt.Sprintf("crashed %d times", f.CrashCount)
+	case diff.KindEvacuating:
+		if f.Instance.IsZero() {
+			return "the instance at the index is evacuating"
+		}
+		return "evacuating"
+	case diff.KindExtra:
+		if in.Desired != nil {
+			return fmt.Sprintf("only %d instances are desired", in.Desired.Instances)
+		}
+	case diff.KindDuplicate:
+		n := 0
+		for i := range in.Instances {
+			if in.Instances[i].Index == f.Index && in.Instances[i].State.Live() {
+				n++
+			}
+		}
+		return fmt.Sprintf("%d instances are live at the index", n)
+	case diff.KindUndesired:
+		switch {
+		case in.Desired == nil && !in.DesiredVersion.IsZero():
+			return "version " + in.DesiredVersion.String() + " is desired"
+		case in.Desired == nil:
+			return "the app is not in the desired state"
+		}
+		return fmt.Sprintf("the app is %s, its package %s", in.Desired.State, in.Desired.Package)
+	}
+	return ""
+}
+
+// timing says when the action comes.
+func timing(f *diff.Finding, in *diff.Input, at app.Time) string {
+	left := f.Due.Sub(at)
+	again := ""
+	if f.Kind == diff.KindCrashed && f.CrashCount > 1 {
+		again = "next "
+	}
+	switch {
+	case f.Action == diff.None:
+		return ""
+	case f.Why == diff.WhySent:
+		return fmt.Sprintf("%s was sent, given up in %s", f.Action, Span(left))
+	case f.Bucket == diff.Hold:
+		return fmt.Sprintf("%s is due, held by %s", f.Action, strings.Join(in.Held, ", "))
+	case f.Bucket != diff.Wait:
+		return fmt.Sprintf("%s is due now", f.Action)
+	case left > 0:
+		return fmt.Sprintf("%s%s in %s", again, f.Action, Span(left))
+	}
+	return fmt.Sprintf("%s as soon as that is over", f.Action)
+}
+
+// Span gives a duration for people: two digits below ten seconds, then whole seconds, minutes, hours or days.
+func Span(d time.Duration) string {
+	sign := ""
+	if d < 0 {
+		sign, d = "-", -d
+	}
+	switch {
+	case d < 10*time.Second:
+		return fmt.Sprintf("%s%.1fs", sign, d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%s%ds", sign, int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%s%dm%02ds", sign, int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%s%dh%02dm", sign, int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%s%dd%02dh", sign, int(d.Hours())/24, int(d.Hours())%24)
+}

@@ -1,0 +1,58 @@
+package api
+
+// Explanation is the answer to GET /v1/apps/{guid}/explain: for every index what is desired, what is recorded, what
+// follows from it and by which rule.
+type Explanation struct {
+	App      string             `json:"app"`
+	Versions []ExplainedVersion `json:"versions"`
+	Gate     Gate               `json:"gate"`
+	Reads    Reads              `json:"reads"`
+	Basis    Basis              `json:"basis"`
+}
+
+// Reads says how recent the desired state is.
+type Reads struct {
+	Began   Timestamp `json:"began"`   // when the newest complete read was begun
+	Failing bool      `json:"failing"` // the newest attempt failed
+	Error   string    `json:"error,omitempty"`
+}
+
+// ExplainedVersion is one version of the app.
+type ExplainedVersion struct {
+	Version        string           `json:"version"`
+	Desired        *Desired         `json:"desired"`
+	DesiredVersion string           `json:"desired_version,omitempty"` // the version that is desired, if it is another one
+	GrewAt         Timestamp        `json:"grew_at"`                   // when an instance was last added to the record
+	Verdict        string           `json:"verdict"`                   // in one line, for people
+	Indices        []ExplainedIndex `json:"indices"`
+	Truncated      bool             `json:"truncated,omitempty"` // more indices than are listed
+}
+
+// ExplainedIndex is one index of an app. Every recorded instance at the index, and the index itself if it is
+// desired and without a live instance, has exactly one finding.
+type ExplainedIndex struct {
+	Index     uint32       `json:"index"`
+	Instances []Instance   `json:"instances"`
+	Crash     *CrashRecord `json:"crash,omitempty"`
+	Commands  []Command    `json:"commands"` // outstanding
+	Findings  []Finding    `json:"findings"`
+}
+
+// Finding is what one instance, or one index without a live instance, comes to.
+type Finding struct {
+	Bucket   string    `json:"bucket"` // keep, start, stop, wait, hold
+	Kind     string    `json:"kind"`   // empty with keep
+	Rule     string    `json:"rule"`   // empty for an instance that is simply as desired
+	RuleText string    `json:"rule_text,omitempty"`
+	Action   string    `json:"action"`
+	Reason   string    `json:"reason,omitempty"`
+	Instance string    `json:"instance"`
+	DEA      string    `json:"dea,omitempty"`
+	Due      Timestamp `json:"due"`
+	DueInMS  int64     `json:"due_in_ms,omitempty"`
+	WaitsFor string    `json:"waits_for,omitempty"`
+	Command  string    `json:"command,omitempty"`
+	Priority float64   `json:"priority,omitempty"`
+	HeldBy   []string  `json:"held_by"`
+	Detail   string    `json:"detail"`
+}

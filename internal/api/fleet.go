@@ -1,0 +1,265 @@
+package api
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	"hm/actual"
+	"hm/desired"
+	"hm/diff"
+	"hm/internal/app"
+	"hm/internal/reconcile"
+	"hm/raftfsm"
+)
+
+// How long a pass over the fleet serves.
+const (
+	passCost    = 20               // a pass is used for at least this many times as long as it took: 5 % of one core
+	passMaxAge  = 10 * time.Second // and no longer than this: findings change with time, too
+	passMaxKeep = 30 * time.Second // not even if it was expensive
+	listKeep    = time.Minute      // how long a pass that somebody pages through is kept after the last page
+	maxLists    = 3                // passes kept for that
+)
+
+// fleet finds the drift of the whole fleet, rarely enough that scrapes and dashboards cost little, and keeps the
+// passes that lists page through.
+type fleet struct {
+	policy diff.Policy
+
+	mu      sync.Mutex // held during a pass: a second question waits for the answer to the first
+	scan    reconcile.Pass
+	current *pass
+	lists   []*pass // most recently used first
+}
+
+// pass is what a look at the whole fleet (or at some apps) found, compactly: 24 bytes a finding. The findings
+// themselves are evaluated again for the page on which they stand.
+type pass struct {
+	view   *raftfsm.State
+	at     app.Time
+	know   reconcile.Knowledge
+	policy diff.Policy
+	keys   []app.Key // sorted
+	refs   []ref     // most urgent first
+	kinds  [diff.KindUndesired + 1]int
+	due    int // findings that are acted on now
+	gauges gauges
+
+	built time.Time
+	took  time.Duration
+	used  time.Time
+}
+
+// ref addresses a finding: the nth of the findings of an app. Refs sort by urgency.
+type ref struct {
+	due  app.Time // 0: now; dueNever: no action
+	key  uint32   // position in pass.keys
+	nth  uint32
+	kind diff.Kind
+}
+
+const dueNever = app.Time(math.MaxInt64)
+
+func (a ref) compare(b ref) int {
+	return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.kind, b.kind), cmp.Compare(a.key, b.key), cmp.Compare(a.nth, b.nth))
+}
+
+// urgency is when a finding is acted on, for sorting.
+func urgency(f *diff.Finding) app.Time {
+	switch {
+	case f.Action == diff.None:
+		return dueNever
+	case f.Bucket != diff.Wait:
+		return 0
+	}
+	return f.Due
+}
+
+// gauges are what HM9000's metrics tell of the fleet (M01 to M10).
+type gauges struct {
+	appsAllReporting, appsMissing, undesiredRunning, missingIndices, crashedIndices int
+	desiredApps, desiredInstances, pendingStaging                                   int
+}
+
+// now gives a pass that is recent.
+func (f *fleet) now(n now) *pass {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.nowLocked(n)
+}
+
+func (f *fleet) nowLocked(n now) *pass {
+	f.expire()
+	know := n.knowledge()
+	if p := f.current; p != nil {
+		age := time.Since(p.built)
+		same := p.view.Index() == n.view.Index() && slices.Equal(p.know.Held, know.Held) && p.know.Reads == know.Reads
+		if age < min(passCost*p.took, passMaxKeep) || same && age < passMaxAge {
+			return p
+		}
+	}
+	f.current = f.look(n.view, know, n.hm, nil)
+	return f.current
+}
+
+// list gives the pass behind a listing: at is 0 for a new one, or the hm time of the pass whose pages were given
+// out so far. If that pass is gone, the fleet of now is looked at as of then, which gives nearly the same order.
+func (f *fleet) list(n now, at app.Time) *pass {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if at == 0 {
+		return f.keep(f.nowLocked(n))
+	}
+	f.expire()
+	for _, p := range append(slices.Clone(f.lists), f.current) {
+		if p != nil && p.at == at {
+			return f.keep(p)
+		}
+	}
+	return f.keep(f.look(n.view, n.knowledge(), at, nil))
+}
+
+// apps looks at some apps only.
+func (f *fleet) apps(n now, at app.Time, keys []app.Key) *pass {
+	if at == 0 {
+		at = n.hm
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.look(n.view, n.knowledge(), at, keys)
+}
+
+func (f *fleet) keep(p *pass) *pass {
+	p.used = time.Now()
+	f.lists = slices.DeleteFunc(f.lists, func(o *pass) bool { return o == p })
+	f.lists = slices.Insert(f.lists, 0, p)
+	f.lists = f.lists[:min(len(f.lists), maxLists)]
+	return p
+}
+
+func (f *fleet) expire() {
+	f.lists = slices.DeleteFunc(f.lists, func(p *pass) bool { return time.Since(p.used) > listKeep })
+}
+
+// look makes a pass. It finds what the leader finds: the same keys, the same Gather, the same diff.
+func (f *fleet) look(view *raftfsm.State, know reconcile.Knowledge, at app.Time, keys []app.Key) *pass {
+	began := time.Now()
+	p := &pass{view: view, at: at, know: know, policy: f.policy, keys: keys, built: began}
+	whole := keys == nil
+	if whole {
+		p.keys = f.scan.Unsettled(view)
+	}
+	var in diff.Input
+	var findings []diff.Finding
+	for i, k := range p.keys {
+		reconcile.Gather(&in, view, k, know)
+		findings = diff.App(findings[:0], &in, at, f.policy)
+		for nth := range findings {
+			fd := &findings[nth]
+			if fd.Kind == diff.KindNone {
+				continue
+			}
+			p.kinds[fd.Kind]++
+			if fd.Bucket == diff.ToStart || fd.Bucket == diff.ToStop {
+				p.due++
+			}
+			p.refs = append(p.refs, ref{due: urgency(fd), key: uint32(i), nth: uint32(nth), kind: fd.Kind})
+		}
+		p.gauges.add(&in)
+	}
+	slices.SortFunc(p.refs, ref.compare)
+	if whole {
+		p.gauges.complete(view)
+	}
+	p.took = time.Since(began)
+	return p
+}
+
+// add counts an app that may not be as desired.
+func (g *gauges) add(in *diff.Input) {
+	wanted := in.Desired != nil && in.Desired.Wanted()
+	staged := wanted && in.Desired.Startable()
+	seen, anyLive := 0, false
+	for i := 0; i < len(in.Instances); {
+		index, crashed, live := in.Instances[i].Index, false, false
+		for ; i < len(in.Instances) && in.Instances[i].Index == index; i++ {
+			live = live || in.Instances[i].State.Live()
+			crashed = crashed || in.Instances[i].State == actual.Crashed
+		}
+		anyLive = anyLive || live
+		if crashed && !live {
+			g.crashedIndices++
+		}
+		if staged && index < in.Desired.Instances {
+			seen++
+		}
+	}
+	if !wanted && anyLive {
+		g.undesiredRunning++
+	}
+	if staged && seen < int(in.Desired.Instances) {
+		g.appsMissing++
+		g.missingIndices += int(in.Desired.Instances) - seen
+	}
+}
+
+// complete counts what the desired state says, settled apps included.
+func (g *gauges) complete(view *raftfsm.State) {
+	view.EachDesired(func(_ raftfsm.Handle, d desired.App) bool {
+		switch {
+		case d.Startable():
+			g.desiredApps++
+			g.desiredInstances += int(d.Instances)
+		case d.Wanted():
+			g.pendingStaging++
+		}
+		return true
+	})
+	g.appsAllReporting = g.desiredApps - g.appsMissing
+}
+
+// counts gives the status's numbers.
+func (p *pass) counts() DriftCounts {
+	return DriftCounts{
+		Missing: p.kinds[diff.KindMissing], Crashed: p.kinds[diff.KindCrashed], Evacuating: p.kinds[diff.KindEvacuating],
+		Extra: p.kinds[diff.KindExtra], Duplicate: p.kinds[diff.KindDuplicate], Undesired: p.kinds[diff.KindUndesired], Due: p.due,
+	}
+}
+
+// next is the first ref that may follow a.
+func (a ref) next() ref { a.nth++; return a }
+
+// from is the position of the first ref that is not before at.
+func (p *pass) from(at ref) int {
+	return sort.Search(len(p.refs), func(i int) bool { return p.refs[i].compare(at) >= 0 })
+}
+
+// place is the position that a key has, or would have, among the pass's keys, and whether it is there.
+func (p *pass) place(k app.Key) (uint32, bool) {
+	i, found := slices.BinarySearchFunc(p.keys, k, app.Key.Compare)
+	return uint32(i), found
+}
+
+// reader evaluates the findings of single refs, keeping the last app's.
+type reader struct {
+	p        *pass
+	in       diff.Input
+	findings []diff.Finding
+	key      int
+}
+
+func (p *pass) reader() *reader { return &reader{p: p, key: -1} }
+
+// finding gives what a ref stands for. in is valid until the next call.
+func (r *reader) finding(at ref) (f *diff.Finding, in *diff.Input) {
+	if r.key != int(at.key) {
+		r.key = int(at.key)
+		reconcile.Gather(&r.in, r.p.view, r.p.keys[at.key], r.p.know)
+		r.findings = diff.App(r.findings[:0], &r.in, r.p.at, r.p.policy)
+	}
+	return &r.findings[at.nth], &r.in
+}

@@ -1,0 +1,233 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"hm/actual"
+	"hm/diff"
+	"hm/internal/app"
+	"hm/internal/reconcile"
+	"hm/raftfsm"
+)
+
+// maxDetail is how many instances, or indices, of one app version are listed in detail.
+const maxDetail = 20_000
+
+// maxCandidates is how many ids an ambiguous prefix lists.
+const maxCandidates = 10
+
+// keyList keeps the sorted keys of all apps for pages and for prefixes.
+type keyList struct {
+	mu    sync.Mutex
+	keys  []app.Key
+	index uint64
+	built time.Time
+	took  time.Duration
+}
+
+// of gives the keys of view, or of one that is a little older. They must not be changed.
+func (l *keyList) of(view *raftfsm.State) []app.Key {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.keys != nil && (l.index == view.Index() || time.Since(l.built) < min(passCost*l.took, passMaxKeep)) {
+		return l.keys
+	}
+	began := time.Now()
+	keys := []app.Key{}
+	for a := range view.Apps() {
+		keys = append(keys, a.Key)
+	}
+	slices.SortFunc(keys, app.Key.Compare)
+	l.keys, l.index, l.built, l.took = keys, view.Index(), began, time.Since(began)
+	return keys
+}
+
+// findApp gives every recorded version of an app, named by its guid or by the beginning of it.
+func (s *Server) findApp(n now, text string) ([]app.Key, error) {
+	guid, err := app.ParseGUID(text)
+	if err != nil {
+		return nil, badRequest("%.80q names no app: %v", text, err)
+	}
+	if keys := n.view.Versions(guid); len(keys) > 0 {
+		return keys, nil
+	}
+	keys := s.keys.of(n.view)
+	var candidates []app.GUID
+	for i := sort.Search(len(keys), func(i int) bool { return keys[i].Droplet.String() >= text }); i < len(keys) && len(candidates) <= maxCandidates; i++ {
+		d := keys[i].Droplet
+		if !strings.HasPrefix(d.String(), text) {
+			break
+		}
+		if len(candidates) == 0 || candidates[len(candidates)-1] != d {
+			candidates = append(candidates, d)
+		}
+	}
+	if len(candidates) == 1 {
+		if keys := n.view.Versions(candidates[0]); len(keys) > 0 {
+			return keys, nil
+		}
+		candidates = nil
+	}
+	if len(candidates) == 0 {
+		return nil, problem(http.StatusNotFound, "not-found", "no app "+strconv.Quote(cut(text))+" is recorded: nothing desires it, nothing runs, and it is not the beginning of a guid", "")
+	}
+	words := make([]string, len(candidates))
+	for i, c := range candidates {
+		words[i] = c.String()
+	}
+	return nil, ambiguous("app", text, words)
+}
+
+func ambiguous(what, text string, candidates []string) *Problem {
+	p := problem(http.StatusConflict, "ambiguous", "more than one "+what+" begins with "+strconv.Quote(cut(text)), "give more of the id")
+	p.Candidates = candidates
+	if len(candidates) > maxCandidates {
+		p.Candidates = append(slices.Clone(candidates[:maxCandidates]), "...")
+	}
+	return p
+}
+
+// apps answers GET /v1/apps?limit=&cursor=, sorted by app and version.
+func (s *Server) apps(w http.ResponseWriter, r *http.Request) error {
+	if err := refuseUnknown(r, "limit", "cursor"); err != nil {
+		return err
+	}
+	var last app.Key
+	limit, resumed, err := pageOf(r, &last)
+	if err != nil {
+		return err
+	}
+	n := s.look()
+	keys := s.keys.of(n.view)
+	total := len(keys)
+	if resumed {
+		i, found := slices.BinarySearchFunc(keys, last, app.Key.Compare)
+		if found {
+			i++
+		}
+		keys = keys[i:]
+	}
+	more := len(keys) > limit
+	keys = keys[:min(limit, len(keys))]
+	items := make([]AppItem, 0, len(keys))
+	var in diff.Input
+	var findings []diff.Finding
+	know := n.knowledge()
+	for _, k := range keys {
+		if _, ok := n.view.App(k); !ok {
+			continue // it left the record since the keys were listed
+		}
+		reconcile.Gather(&in, n.view, k, know)
+		findings = diff.App(findings[:0], &in, n.hm, s.opts.Policy)
+		items = append(items, AppItem{
+			App: k.Droplet.String(), Version: k.Version.String(), Desired: desiredOf(in.Desired),
+			Instances: countInstances(in.Instances), Drift: countDrift(findings),
+		})
+	}
+	if more {
+		if err := setNext(w, r, keys[len(keys)-1]); err != nil {
+			return err
+		}
+	}
+	w.Header().Set(headerTotal, strconv.Itoa(total))
+	return writeJSON(w, http.StatusOK, n.basis(n.view), items)
+}
+
+func countDrift(findings []diff.Finding) int {
+	n := 0
+	for i := range findings {
+		if findings[i].Kind != diff.KindNone {
+			n++
+		}
+	}
+	return n
+}
+
+// app answers GET /v1/apps/{guid}?index=.
+func (s *Server) app(w http.ResponseWriter, r *http.Request) error {
+	if err := refuseUnknown(r, "index"); err != nil {
+		return err
+	}
+	only, err := parseIndex(r)
+	if err != nil {
+		return err
+	}
+	n := s.look()
+	keys, err := s.findApp(n, r.PathValue("guid"))
+	if err != nil {
+		return err
+	}
+	answer := App{App: keys[0].Droplet.String(), Basis: n.basis(n.view)}
+	for _, k := range keys {
+		answer.Versions = append(answer.Versions, s.appVersion(n, k, only))
+	}
+	return writeJSON(w, http.StatusOK, answer.Basis, answer)
+}
+
+func (s *Server) appVersion(n now, k app.Key, only indexFilter) AppVersion {
+	var in diff.Input
+	reconcile.Gather(&in, n.view, k, n.knowledge())
+	v := AppVersion{
+		Version: k.Version.String(), Desired: desiredOf(in.Desired), Counts: countInstances(in.Instances),
+		Instances: []Instance{}, Crashes: []CrashRecord{}, Commands: []Command{}, Drift: []DriftItem{},
+	}
+	for i := range in.Instances {
+		if !only.has(in.Instances[i].Index) {
+			continue
+		}
+		if len(v.Instances) == maxDetail {
+			v.Truncated = true
+			break
+		}
+		v.Instances = append(v.Instances, s.instance(n, &in.Instances[i]))
+	}
+	for _, c := range in.Crashes {
+		if only.has(c.Index) {
+			v.Crashes = append(v.Crashes, s.crashRecord(n, c))
+		}
+	}
+	for _, c := range n.view.Commands(k) {
+		if only.has(c.Index) {
+			v.Commands = append(v.Commands, n.command(c))
+		}
+	}
+	findings := diff.App(nil, &in, n.hm, s.opts.Policy)
+	for i := range findings {
+		f := &findings[i]
+		if f.Kind == diff.KindNone || !only.has(f.Index) {
+			continue
+		}
+		if len(v.Drift) == maxDetail {
+			v.Truncated = true
+			break
+		}
+		v.Drift = append(v.Drift, driftItem(n.wall, f, &in, n.hm))
+	}
+	return v
+}
+
+// indexFilter is one index, or all.
+type indexFilter struct {
+	set   bool
+	index uint32
+}
+
+func (f indexFilter) has(index uint32) bool { return !f.set || f.index == index }
+
+func parseIndex(r *http.Request) (indexFilter, error) {
+	text := r.URL.Query().Get("index")
+	if text == "" {
+		return indexFilter{}, nil
+	}
+	i, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || i > actual.MaxIndex {
+		return indexFilter{}, badRequest("index %.20q must be a number from 0 to %d", text, actual.MaxIndex)
+	}
+	return indexFilter{set: true, index: uint32(i)}, nil
+}

@@ -1,0 +1,128 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"hm/commands"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// commandCursor is the command that a page ended with.
+type commandCursor struct {
+	App      app.GUID        `json:"a"`
+	Version  app.GUID        `json:"v"`
+	Index    uint32          `json:"i"`
+	Action   commands.Action `json:"c"`
+	Instance app.GUID        `json:"g"`
+}
+
+// commands answers GET /v1/commands?app=&history=&outstanding=&limit=&cursor=: the outstanding commands in the order
+// of the record (by app and index), and behind the last of them, with history=N, the newest N that ended, the newest
+// first. outstanding=false leaves the former out. What ended is remembered by each node for itself since it began.
+func (s *Server) commands(w http.ResponseWriter, r *http.Request) error {
+	if err := refuseUnknown(r, "app", "history", "outstanding", "limit", "cursor"); err != nil {
+		return err
+	}
+	q := r.URL.Query()
+	var cursor commandCursor
+	limit, resumed, err := pageOf(r, &cursor)
+	if err != nil {
+		return err
+	}
+	history := 0
+	if text := q.Get("history"); text != "" {
+		if history, err = strconv.Atoi(text); err != nil || history < 0 || history > maxPage {
+			return badRequest("history %.20q must be a number from 0 to %d", text, maxPage)
+		}
+	}
+	outstanding := true
+	if text := q.Get("outstanding"); text != "" {
+		if outstanding, err = strconv.ParseBool(text); err != nil {
+			return badRequest("outstanding %.20q must be true or false", text)
+		}
+	}
+	n := s.look()
+	of := func(app.GUID) bool { return true }
+	if text := q.Get("app"); text != "" {
+		keys, err := s.findApp(n, text)
+		if err != nil {
+			return err
+		}
+		of = func(droplet app.GUID) bool { return droplet == keys[0].Droplet }
+	}
+	items := []Command{}
+	more := false
+	if outstanding {
+		last := commands.Command{App: app.Key{Droplet: cursor.App, Version: cursor.Version}, Index: cursor.Index, Action: cursor.Action, Instance: cursor.Instance}
+		var shown commands.Command
+		for c := range n.view.AllCommands() {
+			if !of(c.App.Droplet) || resumed && c.Compare(last) <= 0 {
+				continue
+			}
+			if more = len(items) == limit; more {
+				err := setNext(w, r, commandCursor{App: shown.App.Droplet, Version: shown.App.Version, Index: shown.Index, Action: shown.Action, Instance: shown.Instance})
+				if err != nil {
+					return err
+				}
+				break
+			}
+			items, shown = append(items, n.command(c)), c
+		}
+	}
+	if history > 0 && !more {
+		items = append(items, s.history(n, history, of)...)
+	}
+	return writeJSON(w, http.StatusOK, n.basis(n.view), items)
+}
+
+func (s *Server) history(n now, limit int, of func(app.GUID) bool) []Command {
+	var items []Command
+	for _, e := range s.opts.Loop.Journal().Newest(maxJournal) {
+		if len(items) == limit {
+			break
+		}
+		if of(e.App.Droplet) {
+			items = append(items, n.ended(e))
+		}
+	}
+	return items
+}
+
+// maxJournal bounds how far back an app's ended commands are looked for.
+const maxJournal = 100_000
+
+// cancelCommand answers DELETE /v1/commands/{id}: a command that is not claimed yet is dropped. As long as the drift
+// remains it will be scheduled anew, with its full grace; a hold is what keeps hm from acting.
+func (s *Server) cancelCommand(w http.ResponseWriter, r *http.Request) error {
+	id, err := commands.ParseID(r.PathValue("id"))
+	if err != nil {
+		return badRequest("%v", err)
+	}
+	c, ok := s.opts.Node.View().Command(id)
+	if !ok {
+		return problem(http.StatusNotFound, "not-found", "no command "+commands.IDString(id)+" is outstanding", "see hm commands list and hm commands history")
+	}
+	if c.State != commands.Pending {
+		return problem(http.StatusConflict, "too-late", fmt.Sprintf("command %s is %s already", commands.IDString(id), c.State), "")
+	}
+	results, err := s.opts.Node.Propose(r.Context(), raftfsm.CommandsResolved{Outcomes: []raftfsm.Outcome{{
+		ID: id, State: commands.Dropped, Detail: "cancelled by " + s.asker(r, ""),
+	}}})
+	if err != nil {
+		return fmt.Errorf("cancelling command %s: %w", commands.IDString(id), err)
+	}
+	s.opts.Loop.Wake()
+	n := s.look()
+	answer := n.command(c)
+	for _, res := range results {
+		for _, e := range res.Ended {
+			if e.ID == id {
+				answer = n.ended(e)
+			}
+		}
+	}
+	return writeJSON(w, http.StatusOK, n.basis(n.view), answer)
+}

@@ -1,0 +1,142 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"hm/actual"
+	"hm/commands"
+	"hm/diff"
+	"hm/internal/app"
+	"hm/internal/reconcile"
+)
+
+// maxExplained is how many indices of one version are explained in one answer.
+const maxExplained = 2000
+
+// explain answers GET /v1/apps/{guid}/explain?index=.
+func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
+	if err := refuseUnknown(r, "index"); err != nil {
+		return err
+	}
+	only, err := parseIndex(r)
+	if err != nil {
+		return err
+	}
+	n := s.look()
+	keys, err := s.findApp(n, r.PathValue("guid"))
+	if err != nil {
+		return err
+	}
+	e := Explanation{
+		App: keys[0].Droplet.String(), Gate: n.gate(), Basis: n.basis(n.view),
+		Reads: Reads{Began: n.wall.Time(n.over.Reads.Began), Failing: n.over.Reads.Failing, Error: n.over.ReadError},
+	}
+	for _, k := range keys {
+		e.Versions = append(e.Versions, s.explainVersion(n, k, only))
+	}
+	return writeJSON(w, http.StatusOK, e.Basis, e)
+}
+
+func (s *Server) explainVersion(n now, k app.Key, only indexFilter) ExplainedVersion {
+	var in diff.Input
+	reconcile.Gather(&in, n.view, k, n.knowledge())
+	findings := diff.App(nil, &in, n.hm, s.opts.Policy)
+	if only.set {
+		findings = slices.DeleteFunc(findings, func(f diff.Finding) bool { return f.Index != only.index })
+	}
+	v := ExplainedVersion{
+		Version: k.Version.String(), Desired: desiredOf(in.Desired), GrewAt: n.wall.Time(in.GrewAt),
+		Verdict: verdict(findings), Indices: []ExplainedIndex{},
+	}
+	if !in.DesiredVersion.IsZero() {
+		v.DesiredVersion = in.DesiredVersion.String()
+	}
+	outstanding := n.view.Commands(k)
+	at := func(index uint32) *ExplainedIndex {
+		if last := len(v.Indices) - 1; last >= 0 && v.Indices[last].Index == index {
+			return &v.Indices[last]
+		}
+		v.Indices = append(v.Indices, s.explainIndex(n, &in, outstanding, index))
+		return &v.Indices[len(v.Indices)-1]
+	}
+	for i := range findings { // sorted by index
+		if f := &findings[i]; len(v.Indices) < maxExplained || v.Indices[maxExplained-1].Index == f.Index {
+			x := at(f.Index)
+			x.Findings = append(x.Findings, finding(n, f, &in))
+		} else {
+			v.Truncated = true
+			break
+		}
+	}
+	return v
+}
+
+func (s *Server) explainIndex(n now, in *diff.Input, outstanding []commands.Command, index uint32) ExplainedIndex {
+	x := ExplainedIndex{Index: index, Instances: []Instance{}, Commands: []Command{}}
+	first, _ := slices.BinarySearchFunc(in.Instances, index, func(i actual.Located, at uint32) int { return int(i.Index) - int(at) })
+	for i := first; i < len(in.Instances) && in.Instances[i].Index == index; i++ {
+		x.Instances = append(x.Instances, s.instance(n, &in.Instances[i]))
+	}
+	for _, c := range in.Crashes {
+		if c.Index == index {
+			record := s.crashRecord(n, c)
+			x.Crash = &record
+		}
+	}
+	for _, c := range outstanding {
+		if c.Index == index {
+			x.Commands = append(x.Commands, n.command(c))
+		}
+	}
+	return x
+}
+
+func finding(n now, f *diff.Finding, in *diff.Input) Finding {
+	out := Finding{
+		Bucket: f.Bucket.String(), Kind: f.Kind.String(), Rule: f.Rule, RuleText: ruleTexts[f.Rule], Action: f.Action.String(),
+		Instance: f.Instance.String(), DEA: f.DEA, WaitsFor: f.Why.String(), Command: commandID(f.Command), Priority: f.Priority,
+		HeldBy: heldBy(f, in),
+	}
+	if f.Action != diff.None {
+		out.Due, out.DueInMS, out.Reason = n.wall.Time(f.Due), f.Due.Sub(n.hm).Milliseconds(), f.Reason.String()
+	}
+	switch {
+	case f.Kind != diff.KindNone:
+		out.Detail = detail(f, in, n.hm)
+	case f.Why != diff.WhyNothing:
+		out.Detail = f.Why.String()
+	case f.Rule != "":
+		out.Detail = "stays"
+	default:
+		out.Detail = "as desired"
+	}
+	return out
+}
+
+// verdict sums findings up.
+func verdict(findings []diff.Finding) string {
+	var buckets [diff.Hold + 1]int
+	drift := 0
+	for i := range findings {
+		if f := &findings[i]; f.Kind != diff.KindNone {
+			drift++
+			buckets[f.Bucket]++
+		}
+	}
+	if drift == 0 {
+		return "as desired"
+	}
+	var parts []string
+	for _, b := range []struct {
+		bucket diff.Bucket
+		word   string
+	}{{diff.ToStart, "to start now"}, {diff.ToStop, "to stop now"}, {diff.Hold, "held by the gate"}, {diff.Wait, "waiting"}, {diff.Keep, "left alone"}} {
+		if buckets[b.bucket] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", buckets[b.bucket], b.word))
+		}
+	}
+	return fmt.Sprintf("%d off: %s", drift, strings.Join(parts, ", "))
+}

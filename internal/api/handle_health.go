@@ -1,0 +1,63 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+)
+
+// readyLag is how many entries a node may be behind its leader and yet be called caught up: an election and each
+// change of the membership take an index that never reaches the recorded state.
+const readyLag = 64
+
+// Readiness is the answer to GET /readyz: status 200 if Ready, else 503.
+type Readiness struct {
+	Ready   bool     `json:"ready"`
+	Reasons []string `json:"reasons"` // why not; never null
+	Basis   Basis    `json:"basis"`
+}
+
+// healthz answers GET /healthz: the process serves requests.
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write([]byte("ok\n")) // a probe that is gone needs no answer
+	return nil
+}
+
+// readyz answers GET /readyz: a leader is known, and this node has caught up with it.
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
+	n := s.look()
+	answer := Readiness{Reasons: []string{}, Basis: n.basis(n.view)}
+	switch {
+	case n.lead.Leader:
+	case n.lead.LeaderID == "":
+		answer.Reasons = append(answer.Reasons, "no leader is known")
+	case n.lead.LeaderID == s.opts.ID:
+		answer.Reasons = append(answer.Reasons, "this node was elected leader and is catching up")
+	default:
+		if lag, known := s.lag(n); !known {
+			answer.Reasons = append(answer.Reasons, "the leader has not been heard yet")
+		} else if lag > readyLag {
+			answer.Reasons = append(answer.Reasons, fmt.Sprintf("%d entries behind the leader", lag))
+		}
+	}
+	answer.Ready = len(answer.Reasons) == 0
+	status := http.StatusOK
+	if !answer.Ready {
+		status = http.StatusServiceUnavailable
+	}
+	return writeJSON(w, status, answer.Basis, answer)
+}
+
+// lag is how many entries this node is behind what the leader last told of.
+func (s *Server) lag(n now) (entries uint64, known bool) {
+	for _, m := range s.opts.Node.Members() {
+		if m.ID != n.lead.LeaderID || !m.HasInfo {
+			continue
+		}
+		if own := n.view.Index(); m.Info.AppliedIndex > own {
+			return m.Info.AppliedIndex - own, true
+		}
+		return 0, true
+	}
+	return 0, false
+}

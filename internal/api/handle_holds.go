@@ -1,0 +1,151 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"mime"
+	"net"
+	"net/http"
+	"time"
+
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// Bounds on a hold.
+const (
+	maxHoldMinutes = 366 * 24 * 60
+	maxText        = 500 // bytes of a reason or a name
+)
+
+// holds answers GET /v1/holds.
+func (s *Server) holds(w http.ResponseWriter, r *http.Request) error {
+	if err := refuseUnknown(r); err != nil {
+		return err
+	}
+	n := s.look()
+	return writeJSON(w, http.StatusOK, n.basis(n.view), holds(n.wall, n.view.Holds()))
+}
+
+// setHold answers POST /v1/holds on the leader. A hold of that name that stands already is replaced.
+func (s *Server) setHold(w http.ResponseWriter, r *http.Request) error {
+	var req HoldRequest
+	if err := readJSON(r, &req); err != nil {
+		return err
+	}
+	n := s.look()
+	until, err := req.until(n)
+	if err != nil {
+		return err
+	}
+	if len(req.Reason) > maxText || len(req.By) > maxText {
+		return badRequest("reason and by may have at most %d bytes", maxText)
+	}
+	h := raftfsm.Hold{Name: req.Name, Reason: req.Reason, By: s.asker(r, req.By), SetAt: n.hm, Until: until}
+	results, err := s.opts.Node.Propose(r.Context(), raftfsm.HoldSet{Hold: h})
+	if err != nil {
+		return fmt.Errorf("setting hold %.64q: %w", req.Name, err)
+	}
+	for _, res := range results {
+		for _, refused := range res.Refused {
+			return problem(http.StatusBadRequest, "bad-request", fmt.Sprintf("hold %.64q was refused: %v", req.Name, refused.Err), "a name has 1 to 64 printable ASCII characters without spaces")
+		}
+	}
+	s.settle(r.Context())
+	n = s.look()
+	return writeJSON(w, http.StatusCreated, n.basis(n.view), hold(n.wall, h))
+}
+
+// until is when the hold ends, in hm time; 0 if it does not.
+func (req HoldRequest) until(n now) (app.Time, error) {
+	switch {
+	case req.Minutes != 0 && req.Until != nil:
+		return 0, badRequest("minutes and until exclude each other")
+	case req.Until != nil:
+		at := n.wall.HM(req.Until.Time)
+		if at <= n.hm || at.Sub(n.hm) > maxHoldMinutes*time.Minute {
+			return 0, badRequest("until %s is not within a year from now (%s by this node's clock)", req.Until, n.at)
+		}
+		return at, nil
+	case math.IsNaN(req.Minutes) || req.Minutes < 0 || req.Minutes > maxHoldMinutes:
+		return 0, badRequest("minutes must lie between 0 and %d", maxHoldMinutes)
+	case req.Minutes > 0:
+		return n.hm.Add(time.Duration(req.Minutes * float64(time.Minute))), nil
+	}
+	return 0, nil
+}
+
+// releaseHold answers DELETE /v1/holds/{name} on the leader.
+func (s *Server) releaseHold(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("name")
+	results, err := s.opts.Node.Propose(r.Context(), raftfsm.HoldReleased{Name: name})
+	if err != nil {
+		return fmt.Errorf("releasing hold %.64q: %w", name, err)
+	}
+	for _, res := range results {
+		for _, refused := range res.Refused {
+			if errors.Is(refused.Err, raftfsm.ErrNoHold) {
+				return problem(http.StatusNotFound, "no-hold", fmt.Sprintf("no hold %.64q is set", name), "hm status lists the holds")
+			}
+			return badRequest("hold %.64q was not released: %v", name, refused.Err)
+		}
+	}
+	s.settle(r.Context())
+	n := s.look()
+	n.basis(n.view).setHeaders(w.Header())
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// settleTimeout bounds how long a write waits for the loop to have seen it.
+const settleTimeout = 500 * time.Millisecond
+
+// settle wakes the loop and waits until it has taken a step since, so that whoever set a hold and then asks for the
+// status sees a closed gate.
+func (s *Server) settle(ctx context.Context) {
+	asked := s.opts.Node.Now()
+	s.opts.Loop.Wake()
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for s.opts.Loop.Overview().At <= asked {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// asker is who is behind a write: the user that authenticated, and who the client says it is.
+func (s *Server) asker(r *http.Request, by string) string {
+	user, _, _ := r.BasicAuth()
+	if user == "" && by == "" {
+		by, _, _ = net.SplitHostPort(r.RemoteAddr)
+	}
+	if user != "" && by != "" && by != user {
+		return user + " (" + by + ")"
+	}
+	if user != "" {
+		return user
+	}
+	return by
+}
+
+// readJSON reads a request's body strictly.
+func readJSON(r *http.Request, v any) error {
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return problem(http.StatusUnsupportedMediaType, "media-type", "the body must be application/json", "set the Content-Type")
+	}
+	if err := decodeStrict(r.Body, v); err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return err
+		}
+		return badRequest("the body cannot be read: %v", err)
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package api
+
+// DriftItem is one finding in GET /v1/drift.
+type DriftItem struct {
+	App      string    `json:"app"`
+	Version  string    `json:"version"`
+	Index    uint32    `json:"index"`
+	Instance string    `json:"instance"` // empty for an index without a live instance
+	Kind     string    `json:"kind"`     // missing, crashed, evacuating, extra, duplicate, undesired
+	Rule     string    `json:"rule"`
+	Action   string    `json:"action"`  // start, stop or none
+	Due      Timestamp `json:"due"`     // null with action none
+	HeldBy   []string  `json:"held_by"` // the gate's reasons, if it is closed; never null
+	Detail   string    `json:"detail"`  // what it waits for and why, for people
+
+	Bucket  string `json:"bucket"`            // start, stop, wait, hold
+	Reason  string `json:"reason,omitempty"`  // of the command: MISSING, CRASHED, ...
+	DEA     string `json:"dea,omitempty"`     // where Instance is
+	Command string `json:"command,omitempty"` // id of the outstanding command
+}
+
+// Command is one start or stop command in GET /v1/commands.
+type Command struct {
+	ID        string    `json:"id"`
+	Action    string    `json:"action"` // start or stop
+	App       string    `json:"app"`
+	Version   string    `json:"version"`
+	Index     uint32    `json:"index"`
+	Instance  string    `json:"instance"` // of a stop
+	Reason    string    `json:"reason"`
+	Priority  float64   `json:"priority"`
+	CreatedAt Timestamp `json:"created_at"`
+	DueAt     Timestamp `json:"due_at"`
+	State     string    `json:"state"` // pending, claimed, sent, confirmed, expired, dropped, abandoned
+	SentAt    Timestamp `json:"sent_at"`
+	EndedAt   Timestamp `json:"ended_at"`
+	Detail    string    `json:"detail"` // why it ended
+}
+
+// AppItem sums up one app (one droplet in one version) in GET /v1/apps.
+type AppItem struct {
+	App       string         `json:"app"`
+	Version   string         `json:"version"`
+	Desired   *Desired       `json:"desired"` // null if it is not in the desired state
+	Instances InstanceCounts `json:"instances"`
+	Drift     int            `json:"drift"` // findings
+}
+
+// Desired is what the Cloud Controller wants of an app.
+type Desired struct {
+	State        string `json:"state"`         // STARTED or STOPPED
+	PackageState string `json:"package_state"` // PENDING, STAGED or FAILED
+	Instances    uint32 `json:"instances"`
+}
+
+// InstanceCounts counts recorded instances by state.
+type InstanceCounts struct {
+	Starting   int `json:"starting"`
+	Running    int `json:"running"`
+	Crashed    int `json:"crashed"`
+	Evacuating int `json:"evacuating"`
+}
+
+// Instance is one recorded instance.
+type Instance struct {
+	App      string    `json:"app,omitempty"` // left out where the context says it
+	Version  string    `json:"version,omitempty"`
+	Index    uint32    `json:"index"`
+	Instance string    `json:"instance"`
+	State    string    `json:"state"` // STARTING, RUNNING, CRASHED or EVACUATING
+	Since    Timestamp `json:"since"` // by the DEA's own clock
+	DEA      string    `json:"dea,omitempty"`
+	// LastHeard is when the answering node heard the DEA last.
+	LastHeard Timestamp `json:"last_heard"`
+}
+
+// CrashRecord is what is remembered of an index's crashes.
+type CrashRecord struct {
+	Index     uint32    `json:"index"`
+	Count     uint32    `json:"count"`     // restarts in this series
+	Effective uint32    `json:"effective"` // what the series is worth now: forgotten after a time, less after a healthy run
+	First     Timestamp `json:"first"`
+	Last      Timestamp `json:"last"`
+	Instance  string    `json:"instance"`             // the crashed instance that was counted last
+	Exited    string    `json:"exited,omitempty"`     // crashed before any heartbeat showed it, not counted yet
+	BackoffMS int64     `json:"backoff_ms"`           // delay of a restart after a further crash
+	Forgotten Timestamp `json:"forgotten_at"`         // when the series is forgotten if nothing crashes
+	RunningMS int64     `json:"running_ms,omitempty"` // healthy running time since the last restart
+}
+
+// App is the answer to GET /v1/apps/{guid}.
+type App struct {
+	App      string       `json:"app"`
+	Versions []AppVersion `json:"versions"` // sorted by version
+	Basis    Basis        `json:"basis"`
+}
+
+// AppVersion is all that is recorded of one version of an app. At most maxDetail instances and as many indices of
+// findings are listed; Truncated says that there are more. The parameter index narrows the answer.
+type AppVersion struct {
+	Version   string         `json:"version"`
+	Desired   *Desired       `json:"desired"`
+	Counts    InstanceCounts `json:"counts"`
+	Instances []Instance     `json:"instances"` // sorted by index
+	Crashes   []CrashRecord  `json:"crashes"`
+	Commands  []Command      `json:"commands"` // outstanding
+	Drift     []DriftItem    `json:"drift"`
+	Truncated bool           `json:"truncated,omitempty"`
+}
+
+// DEA sums up one DEA in GET /v1/deas; GET /v1/deas/{id} adds its instances and a basis.
+type DEA struct {
+	DEA       string     `json:"dea"`
+	Count     int        `json:"count"` // of instances
+	FirstSeen Timestamp  `json:"first_seen"`
+	ChangedAt Timestamp  `json:"changed_at"`          // when what is recorded of it changed last
+	LastHeard Timestamp  `json:"last_heard"`          // by the answering node; null if never
+	GoneAt    Timestamp  `json:"gone_at"`             // null unless it fell silent
+	Instances []Instance `json:"instances,omitempty"` // sorted by app, version and index
+	Basis     *Basis     `json:"basis,omitempty"`
+}

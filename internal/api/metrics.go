@@ -1,0 +1,248 @@
+package api
+
+import (
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"hm/commands"
+	"hm/diff"
+	"hm/internal/reconcile"
+	"hm/raftfsm"
+)
+
+// CommandTotals counts commands that came to an end, by what they were and how they ended. Give it what the record
+// gives the journal. It is safe for concurrent use; the zero value is ready.
+type CommandTotals struct {
+	mu     sync.Mutex
+	totals map[endKind]uint64
+}
+
+type endKind struct {
+	action  commands.Action
+	reason  commands.Reason
+	outcome commands.State
+}
+
+// Add counts ended commands.
+func (t *CommandTotals) Add(ended []raftfsm.EndedCommand) {
+	if len(ended) == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.totals == nil {
+		t.totals = map[endKind]uint64{}
+	}
+	for _, e := range ended {
+		t.totals[endKind{e.Action, e.Reason, e.State}]++
+	}
+}
+
+func (t *CommandTotals) each(fn func(endKind, uint64)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for k, n := range t.totals {
+		fn(k, n)
+	}
+}
+
+// gateReasons are always exported, so that an alert can tell "not closed for this" from "never heard of".
+var gateReasons = []string{
+	reconcile.ReasonNotLeader, reconcile.ReasonNoLeader, reconcile.ReasonNATSDown, reconcile.ReasonActualStale, reconcile.ReasonDesiredStale,
+	"hold:" + reconcile.HoldDesiredShrink, "hold:" + reconcile.HoldMassLoss, reconcile.ReasonPaused, reconcile.ReasonShadow,
+}
+
+// newMetrics makes the node's own registry: nothing is registered globally.
+func (s *Server) newMetrics() (*prometheus.Registry, *prometheus.CounterVec) {
+	reg := prometheus.NewRegistry()
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "hm_api_requests_total", Help: "API requests by route and status.",
+	}, []string{"route", "code"})
+	reg.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		requests, &collector{s},
+	)
+	return reg, requests
+}
+
+// metric is one metric of the collector: a description and what type it has.
+type metric struct {
+	*prometheus.Desc
+	kind prometheus.ValueType
+}
+
+func gauge(name, help string, labels ...string) metric {
+	return metric{prometheus.NewDesc("hm_"+name, help, labels, nil), prometheus.GaugeValue}
+}
+
+func counter(name, help string, labels ...string) metric {
+	return metric{prometheus.NewDesc("hm_"+name, help, labels, nil), prometheus.CounterValue}
+}
+
+// The metrics. The first ten carry HM9000's names (M01 to M10). HM9000 gave -1 for all of them when it did not know
+// (M11); here they always tell what is recorded, and hm_actual_fresh and hm_desired_fresh whether to believe it.
+var (
+	mAppsAllReporting = gauge("number_of_apps_with_all_instances_reporting", "Desired, staged apps of which every desired index has an instance in any state.")
+	mAppsMissing      = gauge("number_of_apps_with_missing_instances", "Desired, staged apps of which some desired index has no instance at all.")
+	mUndesiredRunning = gauge("number_of_undesired_running_apps", "App versions that are not desired and have a live instance.")
+	mRunning          = gauge("number_of_running_instances", "Live instances (STARTING or RUNNING), desired or not.")
+	mMissingIndices   = gauge("number_of_missing_indices", "Indices of desired, staged apps without any instance.")
+	mCrashedInstances = gauge("number_of_crashed_instances", "CRASHED instances, desired or not.")
+	mCrashedIndices   = gauge("number_of_crashed_indices", "Indices with a CRASHED and no live instance.")
+	mDesiredApps      = gauge("number_of_desired_apps", "Desired, staged apps.")
+	mDesiredInstances = gauge("number_of_desired_instances", "Instances of the desired, staged apps.")
+	mPendingStaging   = gauge("number_of_desired_apps_pending_staging", "Desired apps that are being staged.")
+
+	mActualFresh  = gauge("actual_fresh", "1 if what this node heard from the DEAs is fresh.")
+	mDesiredFresh = gauge("desired_fresh", "1 if the desired state was read completely not long ago.")
+	mReadAge      = gauge("desired_read_age_seconds", "Time since the newest complete read of the desired state began; missing if none is known.")
+	mInstances    = gauge("instances", "Recorded instances by state.", "state")
+	mDEAs         = gauge("deas", "Recorded DEAs that are not gone.")
+	mGoneDEAs     = gauge("gone_deas", "Recorded DEAs that fell silent.")
+	mDrift        = gauge("drift", "Findings by kind of drift.", "kind")
+	mDriftDue     = gauge("drift_due", "Findings that are acted on now.")
+	mPassSeconds  = gauge("fleet_pass_seconds", "What the newest look at the whole fleet for this page took.")
+
+	mGateOpen   = gauge("gate_open", "1 if this node may send commands.")
+	mGateClosed = gauge("gate_closed", "1 for each reason that closes the gate of this node.", "reason")
+	mQueue      = gauge("queue_apps", "Apps that wait to be evaluated.")
+	mBacklog    = gauge("backlog_deas", "DEAs whose newest heartbeat is not recorded yet.")
+
+	mPending = gauge("commands_pending", "Commands that are scheduled and not claimed yet.", "action")
+	mSent    = counter("commands_sent_total", "Commands ever sent. It is part of the replicated record: the same on every node, and kept over restarts.", "action")
+	mEnded   = counter("commands_ended_total", "Commands that this node has seen come to an end since it began.", "action", "reason", "outcome")
+
+	mLeader      = gauge("raft_leader", "1 if this node leads.")
+	mLeaderKnown = gauge("raft_leader_known", "1 if a leader is known.")
+	mTerm        = gauge("raft_term", "Raft term.")
+	mIndex       = gauge("raft_applied_index", "Raft index of the newest entry in the recorded state.")
+	mMembers     = gauge("raft_members", "Members of the cluster by state.", "state")
+
+	mNATSUp      = gauge("nats_connected", "1 if this node's link to NATS is up.")
+	mNATSOutages = counter("nats_outages_total", "Times that the link went down.")
+	mNATSGaps    = counter("nats_gaps_total", "Times that messages were lost while the link was up.")
+	mNATSDropped = counter("nats_dropped_messages_total", "Messages lost while the link was up.")
+
+	mHeartbeats         = counter("heartbeats_received_total", "Heartbeat messages taken in (HM9000's ReceivedHeartbeats, as a running total).")
+	mHeartbeatsSame     = counter("heartbeats_unchanged_total", "Heartbeat messages that said what was recorded already.")
+	mHeartbeatsRejected = counter("heartbeats_rejected_total", "Heartbeat messages that could not be understood.")
+	mInstancesRejected  = counter("heartbeat_instances_rejected_total", "Instances left out of heartbeats because a field was missing or wrong.")
+	mExits              = counter("exits_received_total", "droplet.exited messages taken in.")
+	mExitsRejected      = counter("exits_rejected_total", "droplet.exited messages that could not be understood.")
+	mUpdates            = counter("updates_received_total", "droplet.updated messages taken in.")
+
+	mBuild = gauge("build_info", "1, labelled with this program's version.", "version", "goversion")
+)
+
+// collector computes all metrics of hm for one scrape.
+type collector struct{ s *Server }
+
+// Describe sends nothing: the collector is unchecked, since reasons of holds are not known beforehand.
+func (c *collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends the metrics of this moment. Those that need a look at the whole fleet come from a pass that is as
+// old as fleet allows.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	s := c.s
+	n := s.look()
+	send := func(m metric, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(m.Desc, m.kind, v, labels...)
+	}
+	count := n.view.Counts()
+	c.fleet(send, s.fleet.now(n), count)
+
+	send(mActualFresh, bit(n.over.ActualFresh))
+	send(mDesiredFresh, bit(n.over.DesiredFresh))
+	if n.over.Reads.Began != 0 {
+		send(mReadAge, max(0, n.hm.Sub(n.over.Reads.Began).Seconds()))
+	}
+	send(mDEAs, float64(count.DEAs))
+	send(mGoneDEAs, float64(count.GoneDEAs))
+	c.gate(send, n)
+	send(mQueue, float64(n.over.Queue))
+	send(mBacklog, float64(n.over.Backlog))
+
+	send(mPending, float64(count.PendingStarts), "start")
+	send(mPending, float64(count.PendingStops), "stop")
+	send(mSent, float64(count.SentStarts), "start")
+	send(mSent, float64(count.SentStops), "stop")
+	s.opts.Ended.each(func(k endKind, total uint64) {
+		send(mEnded, float64(total), k.action.String(), k.reason.String(), k.outcome.String())
+	})
+
+	send(mLeader, bit(n.lead.Leader))
+	send(mLeaderKnown, bit(n.lead.LeaderID != ""))
+	send(mTerm, float64(n.lead.Term))
+	send(mIndex, float64(n.view.Index()))
+	members := map[string]int{"leader": 0, "follower": 0, "candidate": 0, "unreachable": 0}
+	for _, m := range s.opts.Node.Members() {
+		members[m.State]++
+	}
+	for state, total := range members {
+		send(mMembers, float64(total), state)
+	}
+	c.heard(send)
+	send(mBuild, 1, s.opts.Version, runtime.Version())
+}
+
+func (c *collector) fleet(send func(metric, float64, ...string), p *pass, count raftfsm.Counts) {
+	send(mAppsAllReporting, float64(p.gauges.appsAllReporting))
+	send(mAppsMissing, float64(p.gauges.appsMissing))
+	send(mUndesiredRunning, float64(p.gauges.undesiredRunning))
+	send(mRunning, float64(count.Starting+count.Running))
+	send(mMissingIndices, float64(p.gauges.missingIndices))
+	send(mCrashedInstances, float64(count.Crashed))
+	send(mCrashedIndices, float64(p.gauges.crashedIndices))
+	send(mDesiredApps, float64(p.gauges.desiredApps))
+	send(mDesiredInstances, float64(p.gauges.desiredInstances))
+	send(mPendingStaging, float64(p.gauges.pendingStaging))
+	for _, k := range diff.Kinds() {
+		send(mDrift, float64(p.kinds[k]), k.String())
+	}
+	send(mDriftDue, float64(p.due))
+	send(mPassSeconds, p.took.Seconds())
+	send(mInstances, float64(count.Starting), "starting")
+	send(mInstances, float64(count.Running), "running")
+	send(mInstances, float64(count.Crashed), "crashed")
+	send(mInstances, float64(count.Evacuating), "evacuating")
+}
+
+func (c *collector) gate(send func(metric, float64, ...string), n now) {
+	send(mGateOpen, bit(n.over.GateOpen))
+	for _, r := range gateReasons {
+		send(mGateClosed, bit(slices.Contains(n.over.GateReasons, r)), r)
+	}
+	for _, r := range n.over.GateReasons {
+		if strings.HasPrefix(r, "hold:") && !slices.Contains(gateReasons, r) {
+			send(mGateClosed, 1, r)
+		}
+	}
+}
+
+func (c *collector) heard(send func(metric, float64, ...string)) {
+	link, feed := c.s.opts.Link.State(), c.s.opts.Feed()
+	send(mNATSUp, bit(link.Up))
+	send(mNATSOutages, float64(link.Outages))
+	send(mNATSGaps, float64(link.Gaps))
+	send(mNATSDropped, float64(link.Dropped))
+	send(mHeartbeats, float64(feed.Heartbeats))
+	send(mHeartbeatsSame, float64(feed.Unchanged))
+	send(mHeartbeatsRejected, float64(feed.HeartbeatsRejected))
+	send(mInstancesRejected, float64(feed.InstancesRejected))
+	send(mExits, float64(feed.Exits))
+	send(mExitsRejected, float64(feed.ExitsRejected))
+	send(mUpdates, float64(feed.Updates))
+}
+
+func bit(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+

@@ -1,0 +1,126 @@
+package api
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"hm/diff"
+)
+
+// Limits of the server.
+const (
+	maxHeaderBytes    = 16 << 10
+	maxBody           = 64 << 10 // of a write
+	maxBulkBody       = 4 << 20  // of POST /bulk_app_state
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 60 * time.Second
+	idleTimeout       = 2 * time.Minute
+	proposeTimeout    = 10 * time.Second
+	closeTimeout      = 5 * time.Second
+	defaultMaxConns   = 1024
+)
+
+// TLS names PEM files. Cert and Key together turn TLS on; ClientCA makes every client show a certificate that one
+// of its authorities signed. It is also whom this node trusts, besides the system's authorities, when it forwards a
+// write to the leader, and Cert is what it shows then.
+type TLS struct{ Cert, Key, ClientCA string }
+
+// Options are what a server is made of.
+type Options struct {
+	ID       string // this node's id
+	Version  string // of this program, shown in the status
+	Listen   string // host:port
+	Username string // empty: no authentication
+	Password string
+	TLS      TLS
+	MaxConns int // connections at a time; default 1024. Further ones wait to be accepted
+
+	Node   Node
+	Loop   Loop
+	Link   Link
+	Feed   func() FeedStats // nil: nothing is heard
+	Ended  *CommandTotals   // nil: not counted
+	Policy diff.Policy
+	Logger *slog.Logger     // nil discards
+	Clock  func() time.Time // the wall clock; nil: time.Now
+}
+
+func (o Options) complete() (Options, error) {
+	switch {
+	case o.Node == nil || o.Loop == nil || o.Link == nil:
+		return o, errors.New("api: node, loop and link must be given")
+	case o.ID == "":
+		return o, errors.New("api: the node id is empty")
+	case o.Username == "" && o.Password != "":
+		return o, errors.New("api.password is set and api.username is not: set both or none")
+	case (o.TLS.Cert == "") != (o.TLS.Key == ""):
+		return o, errors.New("api.tls: cert and key belong together: set both or none")
+	case o.TLS.ClientCA != "" && o.TLS.Cert == "":
+		return o, errors.New("api.tls.client_ca asks clients for certificates, which needs api.tls.cert and api.tls.key")
+	}
+	if host, _, err := net.SplitHostPort(o.Listen); err != nil {
+		return o, fmt.Errorf("api.listen %q is not of the form host:port: %w", o.Listen, err)
+	} else if o.Username == "" && o.TLS.ClientCA == "" && !loopback(host) {
+		return o, fmt.Errorf("api.listen %s is open beyond loopback: set api.username and api.password, or api.tls.client_ca", o.Listen)
+	}
+	if o.MaxConns <= 0 {
+		o.MaxConns = defaultMaxConns
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Feed == nil {
+		o.Feed = func() FeedStats { return FeedStats{} }
+	}
+	if o.Ended == nil {
+		o.Ended = new(CommandTotals)
+	}
+	return o, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// load gives the configuration of the listening side, nil without TLS; client that of forwarded writes.
+func (t TLS) load() (server, client *tls.Config, err error) {
+	if t.Cert == "" {
+		return nil, &tls.Config{MinVersion: tls.VersionTLS12}, nil
+	}
+	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("api.tls.cert and api.tls.key: %w", err)
+	}
+	server = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	client = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	if t.ClientCA == "" {
+		return server, client, nil
+	}
+	pem, err := os.ReadFile(t.ClientCA)
+	if err != nil {
+		return nil, nil, fmt.Errorf("api.tls.client_ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, nil, fmt.Errorf("api.tls.client_ca: no certificate in %s: it must hold PEM certificates", t.ClientCA)
+	}
+	server.ClientCAs, server.ClientAuth = pool, tls.RequireAndVerifyClientCert
+	trusted, err := x509.SystemCertPool()
+	if err != nil {
+		trusted = x509.NewCertPool()
+	}
+	trusted.AppendCertsFromPEM(pem)
+	client.RootCAs = trusted
+	return server, client, nil
+}

@@ -1,0 +1,106 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"hm/internal/app"
+	"hm/internal/bus"
+	"hm/internal/cluster"
+	"hm/internal/reconcile"
+	"hm/raftfsm"
+)
+
+// Node is the cluster node that the API speaks for: *cluster.Node.
+type Node interface {
+	View() *raftfsm.State
+	Now() app.Time
+	Leadership() cluster.Leadership
+	Members() []cluster.Member
+	Propose(ctx context.Context, records ...raftfsm.Record) ([]raftfsm.Result, error)
+}
+
+// Loop is what the node knows beyond the recorded state: *reconcile.Loop.
+type Loop interface {
+	Overview() reconcile.Overview
+	LastHeard(dea string) app.Time
+	Journal() *reconcile.Journal
+	Wake()
+}
+
+// Link is the node's link to NATS: *bus.Link.
+type Link interface{ State() bus.State }
+
+// FeedStats are running totals of what was heard from the DEAs, for /metrics.
+type FeedStats struct {
+	Heartbeats         uint64 // messages taken in
+	Unchanged          uint64 // of these, those that said what was already recorded, recognised without decoding
+	HeartbeatsRejected uint64 // messages that could not be understood
+	InstancesRejected  uint64 // entries left out of messages that could
+	Exits              uint64 // droplet.exited messages taken in
+	ExitsRejected      uint64
+	Updates            uint64 // droplet.updated messages taken in
+}
+
+// now is what most answers begin with: one consistent set of the node's knowledge.
+type now struct {
+	view  *raftfsm.State
+	over  reconcile.Overview
+	lead  cluster.Leadership
+	hm    app.Time
+	wall  Wall
+	at    Timestamp
+	age   time.Duration
+	local string
+}
+
+// look takes in the node's knowledge. It is cheap: the view is frozen in microseconds.
+func (s *Server) look() now {
+	wall := s.opts.Clock()
+	n := now{
+		view: s.opts.Node.View(), over: s.opts.Loop.Overview(), lead: s.opts.Node.Leadership(),
+		hm: s.opts.Node.Now(), at: stamp(wall), local: s.opts.ID,
+	}
+	n.wall = s.wall.at(wall, n.hm)
+	if !n.lead.Leader {
+		n.age = s.sinceLeader(n.lead)
+	}
+	return n
+}
+
+// sinceLeader is for how long this node, a follower, has not heard from the leader.
+func (s *Server) sinceLeader(lead cluster.Leadership) time.Duration {
+	for _, m := range s.opts.Node.Members() {
+		if m.ID == lead.LeaderID && m.ID != s.opts.ID && !m.LastContact.IsZero() {
+			return time.Since(m.LastContact)
+		}
+	}
+	if lead.LeaderID == "" {
+		return time.Since(lead.Since)
+	}
+	return 0
+}
+
+// basis says what an answer from view rests on.
+func (n now) basis(view *raftfsm.State) Basis {
+	return Basis{Index: view.Index(), AgeMS: n.age.Milliseconds(), Leader: n.lead.LeaderID, Node: n.local, At: n.at}
+}
+
+// held are the reasons for which a due command is not sent. That another node leads is none of them: that node
+// acts. It is this node's own view of the rest.
+func (n now) held() []string {
+	var held []string
+	for _, r := range n.over.GateReasons {
+		if r != reconcile.ReasonNotLeader {
+			held = append(held, r)
+		}
+	}
+	return held
+}
+
+// knowledge is the part of decisions' input that is not recorded.
+func (n now) knowledge() reconcile.Knowledge {
+	know := n.over.Knowledge()
+	know.Held = n.held()
+	return know
+}

@@ -1,0 +1,73 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"hm/internal/cluster"
+)
+
+// Problem is a problem document (RFC 9457), and the error that the client makes of one.
+type Problem struct {
+	Type       string   `json:"type"` // urn:hm:problem:SLUG
+	Title      string   `json:"title"`
+	Status     int      `json:"status"`
+	Detail     string   `json:"detail,omitempty"`
+	Hint       string   `json:"hint,omitempty"`       // what to do about it
+	Candidates []string `json:"candidates,omitempty"` // of an ambiguous id
+}
+
+// problemType is the media type of problem documents.
+const problemType = "application/problem+json"
+
+// Error gives the detail, or else the title.
+func (p *Problem) Error() string {
+	if p.Detail != "" {
+		return p.Detail
+	}
+	return p.Title
+}
+
+func problem(status int, slug, detail, hint string) *Problem {
+	return &Problem{Type: "urn:hm:problem:" + slug, Title: http.StatusText(status), Status: status, Detail: detail, Hint: hint}
+}
+
+func badRequest(format string, args ...any) *Problem {
+	return problem(http.StatusBadRequest, "bad-request", fmt.Sprintf(format, args...), "")
+}
+
+func notFound(format string, args ...any) *Problem {
+	return problem(http.StatusNotFound, "not-found", fmt.Sprintf(format, args...), "")
+}
+
+// asProblem turns any error into what the client is told.
+func asProblem(err error) *Problem {
+	var p *Problem
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &tooLarge):
+		return problem(http.StatusRequestEntityTooLarge, "too-large", fmt.Sprintf("the body is larger than the %d bytes that are allowed", tooLarge.Limit), "")
+	case errors.Is(err, cluster.ErrNotLeader), errors.Is(err, cluster.ErrClosed):
+		return problem(http.StatusServiceUnavailable, "not-leader", "this node does not lead, and the write was not made", "try again")
+	case errors.Is(err, cluster.ErrLeadershipLost), errors.Is(err, cluster.ErrTimeout):
+		return problem(http.StatusGatewayTimeout, "outcome-unknown", "the write may or may not have been made: "+err.Error(), "look at hm status, then try again")
+	}
+	return problem(http.StatusInternalServerError, "internal", err.Error(), "")
+}
+
+func writeProblem(w http.ResponseWriter, p *Problem) {
+	body, err := json.Marshal(p)
+	if err != nil { // it holds only strings and a number
+		http.Error(w, p.Title, p.Status)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", problemType)
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(append(body, '\n')) // a client that is gone needs no answer
+}

@@ -1,0 +1,159 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// endpoint answers a request or returns the error that becomes a problem document.
+type endpoint func(w http.ResponseWriter, r *http.Request) error
+
+// routes lists every endpoint.
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, e endpoint) { mux.Handle(pattern, s.wrap(pattern, e)) }
+	handle("GET /v1/status", s.status)
+	handle("GET /v1/drift", s.drift)
+	handle("GET /v1/apps", s.apps)
+	handle("GET /v1/apps/{guid}", s.app)
+	handle("GET /v1/apps/{guid}/explain", s.explain)
+	handle("GET /v1/deas", s.deas)
+	handle("GET /v1/deas/{id}", s.dea)
+	handle("GET /v1/commands", s.commands)
+	handle("DELETE /v1/commands/{id}", s.write(s.cancelCommand))
+	handle("GET /v1/holds", s.holds)
+	handle("POST /v1/holds", s.write(s.setHold))
+	handle("DELETE /v1/holds/{name}", s.write(s.releaseHold))
+	handle("POST /bulk_app_state", s.bulkAppState)
+	handle("GET /healthz", s.healthz)
+	handle("GET /readyz", s.readyz)
+	metrics := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, ErrorHandling: promhttp.ContinueOnError})
+	handle("GET /metrics", func(w http.ResponseWriter, r *http.Request) error { metrics.ServeHTTP(w, r); return nil })
+	handle("/", func(_ http.ResponseWriter, r *http.Request) error { return noRoute(mux, r) })
+
+	protection := http.NewCrossOriginProtection()
+	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeProblem(w, problem(http.StatusForbidden, "cross-origin", "a page of another site asked for a change", ""))
+	}))
+	return protection.Handler(s.auth.guard(mux))
+}
+
+// noRoute tells a path that does not exist from one that does, with another method.
+func noRoute(mux *http.ServeMux, r *http.Request) error {
+	var allowed []string
+	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		probe := &http.Request{Method: m, URL: r.URL, Host: r.Host}
+		if _, pattern := mux.Handler(probe); pattern != "/" && pattern != "" {
+			allowed = append(allowed, m)
+		}
+	}
+	if len(allowed) > 0 {
+		return problem(http.StatusMethodNotAllowed, "method", fmt.Sprintf("%s is not allowed here, only %v", r.Method, allowed), "")
+	}
+	return notFound("there is nothing at %.200s", r.URL.Path)
+}
+
+// wrap turns an endpoint into a handler that is counted and whose errors and panics become problem documents.
+func (s *Server) wrap(pattern string, e endpoint) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := &recorder{ResponseWriter: w}
+		defer func() {
+			if p := recover(); p != nil {
+				if p == http.ErrAbortHandler {
+					panic(p)
+				}
+				s.opts.Logger.Error("an API request panicked", "route", pattern, "panic", p, "stack", string(debug.Stack()))
+				rec.fail(problem(http.StatusInternalServerError, "internal", "this is a bug in hm: the node's log tells more", ""))
+			}
+			s.requests.WithLabelValues(pattern, strconv.Itoa(rec.status)).Inc()
+		}()
+		limit := int64(maxBody)
+		if r.URL.Path == bulkPath {
+			limit = maxBulkBody
+		}
+		r.Body = http.MaxBytesReader(rec, r.Body, limit)
+		if err := e(rec, r); err != nil {
+			p := asProblem(err)
+			if p.Status >= 500 {
+				s.opts.Logger.Debug("an API request failed", "route", pattern, "error", err)
+			}
+			rec.fail(p)
+		} else if rec.status == 0 {
+			rec.WriteHeader(http.StatusOK)
+		}
+	})
+}
+
+// recorder remembers the status of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// fail answers with a problem, unless the answer has begun: then the connection is cut, so that half an answer is
+// never taken for a whole one.
+func (r *recorder) fail(p *Problem) {
+	if r.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	writeProblem(r, p)
+}
+
+// writeJSON answers with v, built as a whole before the first byte is sent.
+func writeJSON(w http.ResponseWriter, status int, b Basis, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encoding the answer: %w", err)
+	}
+	h := w.Header()
+	b.setHeaders(h)
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, err = w.Write(append(body, '\n'))
+	if err != nil {
+		return errGone
+	}
+	return nil
+}
+
+// errGone says that the client went away. Nobody reads the problem that it becomes.
+var errGone = errors.New("the client is gone")
+
+// refuseUnknown fails for query parameters that an endpoint does not know: a misspelt filter must not be taken for
+// no filter.
+func refuseUnknown(r *http.Request, known ...string) error {
+next:
+	for name := range r.URL.Query() {
+		for _, k := range known {
+			if k == name {
+				continue next
+			}
+		}
+		return problem(http.StatusBadRequest, "bad-request", fmt.Sprintf("unknown parameter %.60q", name), fmt.Sprintf("known are %v", known))
+	}
+	return nil
+}

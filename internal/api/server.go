@@ -1,0 +1,96 @@
+package api
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Server is one node's API. All its methods are safe for concurrent use.
+type Server struct {
+	opts     Options
+	wall     wallClock
+	fleet    fleet
+	keys     keyList
+	forward  *forwarder
+	auth     credentials
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	handler  http.Handler
+
+	listener net.Listener
+	http     *http.Server
+	served   sync.WaitGroup
+	closing  sync.Once
+	closed   error
+}
+
+// Open listens and serves until Close.
+func Open(o Options) (*Server, error) {
+	s, secure, err := newServer(o)
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", s.opts.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listening on api.listen %s: %w", s.opts.Listen, err)
+	}
+	s.listener = newLimitedListener(l, s.opts.MaxConns)
+	if secure != nil {
+		s.listener = tls.NewListener(s.listener, secure)
+	}
+	s.http = &http.Server{
+		Handler: s.handler, MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		ErrorLog: slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelDebug),
+	}
+	s.served.Go(func() {
+		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			s.opts.Logger.Error("the API stopped serving", "error", err)
+		}
+	})
+	return s, nil
+}
+
+// newServer makes a server that does not listen.
+func newServer(o Options) (*Server, *tls.Config, error) {
+	o, err := o.complete()
+	if err != nil {
+		return nil, nil, err
+	}
+	server, client, err := o.TLS.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &Server{opts: o, auth: newCredentials(o.Username, o.Password)}
+	s.fleet.policy = o.Policy
+	s.forward = newForwarder(o, client)
+	s.registry, s.requests = s.newMetrics()
+	s.handler = s.routes()
+	return s, server, nil
+}
+
+// Addr is the address that the server listens on: the port is the real one if Listen asked for any.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Close stops listening, lets the requests under way finish for up to five seconds, cuts off the rest, and returns
+// when every goroutine of the server has ended.
+func (s *Server) Close() error {
+	s.closing.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		if err := s.http.Shutdown(ctx); err != nil {
+			s.closed = errors.Join(fmt.Errorf("closing the API: %w", err), s.http.Close())
+		}
+		s.served.Wait()
+		s.forward.close()
+	})
+	return s.closed
+}
