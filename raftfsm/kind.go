@@ -32,9 +32,72 @@ const MaxKind = KindCrashesForgotten
 // Record is one fact in an entry. The record types of this package are its only implementations.
 type Record interface{ Kind() Kind }
 
+// Unknown stands for a record of a kind that this program does not know and that is marked as ignorable. Applying
+// it changes nothing.
+type Unknown struct{ Number Kind }
+
+// Kind is the number that the record came with.
+func (u Unknown) Kind() Kind { return u.Number }
+
+// kind is all there is to know of one kind of record. Each file kind_*.go holds those of one subject.
+type kind struct {
+	number    Kind
+	name      string
+	ignorable bool // nodes that do not know the kind may skip it
+	encode    func(Record) ([]byte, error)
+	decode    func([]byte) (Record, error)
+	apply     func(*application, Record) error // an error refuses the record, which then has changed nothing
+}
+
+// kinds lists every kind at its number. A kind that is retired keeps its row.
+var kinds = [MaxKind + 1]kind{
+	KindDesiredChanges:    define(KindDesiredChanges, "desired changes", encodeDesiredChanges, decodeDesiredChanges, applyDesiredChanges),
+	KindDesiredCommit:     define(KindDesiredCommit, "desired commit", encodeDesiredCommit, decodeDesiredCommit, applyDesiredCommit),
+	KindDEAChanges:        define(KindDEAChanges, "DEA changes", encodeDEAChanges, decodeDEAChanges, applyDEAChanges),
+	KindDEAsGone:          define(KindDEAsGone, "DEAs gone", encodeDEAsGone, decodeDEAsGone, applyDEAsGone),
+	KindDEAsForgotten:     define(KindDEAsForgotten, "DEAs forgotten", encodeDEAsForgotten, decodeDEAsForgotten, applyDEAsForgotten),
+	KindInstanceExited:    define(KindInstanceExited, "instance exited", encodeInstanceExited, decodeInstanceExited, applyInstanceExited),
+	KindCommandsScheduled: define(KindCommandsScheduled, "commands scheduled", encodeCommandsScheduled, decodeCommandsScheduled, applyCommandsScheduled),
+	KindCommandsClaimed:   define(KindCommandsClaimed, "commands claimed", encodeCommandsClaimed, decodeCommandsClaimed, applyCommandsClaimed),
+	KindCommandsResolved:  define(KindCommandsResolved, "commands resolved", encodeCommandsResolved, decodeCommandsResolved, applyCommandsResolved),
+	KindHoldSet:           define(KindHoldSet, "hold set", encodeHoldSet, decodeHoldSet, applyHoldSet),
+	KindHoldReleased:      define(KindHoldReleased, "hold released", encodeHoldReleased, decodeHoldReleased, applyHoldReleased),
+	KindCrashesForgotten:  define(KindCrashesForgotten, "crashes forgotten", encodeCrashesForgotten, decodeCrashesForgotten, applyCrashesForgotten),
+}
+
+// define ties the functions of one record type together.
+func define[R Record](number Kind, name string, encode func(R) ([]byte, error), decode func([]byte) (R, error),
+	apply func(*application, R) error) kind {
+	return kind{
+		number: number,
+		name:   name,
+		encode: func(r Record) ([]byte, error) {
+			v, ok := r.(R)
+			if !ok {
+				return nil, fmt.Errorf("%w: a record of kind %d is a %T", ErrInvalid, number, r)
+			}
+			return encode(v)
+		},
+		decode: func(b []byte) (Record, error) {
+			v, err := decode(b)
+			if err != nil {
+				return nil, err
+			}
+			return v, nil
+		},
+		apply: func(a *application, r Record) error {
+			v, ok := r.(R)
+			if !ok {
+				return fmt.Errorf("%w: a record of kind %d is a %T", ErrInvalid, number, r)
+			}
+			return apply(a, v)
+		},
+	}
+}
+
 // String names the kind.
 func (k Kind) String() string {
-	if int(k) < len(kinds) && kinds[k].name != "" {
+	if k > 0 && k <= MaxKind {
 		return kinds[k].name
 	}
 	return fmt.Sprintf("kind %d", uint32(k))

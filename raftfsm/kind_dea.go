@@ -1,8 +1,15 @@
 package raftfsm
 
 import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/zeebo/xxh3"
+
 	"hm/actual"
 	"hm/internal/app"
+	"hm/raftfsm/internal/wire"
 )
 
 // MaxSince is the largest actual.Instance.Since that is recorded. What lies outside 0 to MaxSince is recorded as
@@ -10,7 +17,8 @@ import (
 const MaxSince = 1<<48 - 1
 
 // DEAChanges is how one DEA's heartbeat differs from what is recorded of the DEA. An unknown DEA, or one that was
-// gone, is recorded anew. Upserts replace by instance guid; of two with one guid the later counts.
+// gone, is recorded anew. Upserts replace by instance guid; of two with one guid the later counts. The record is
+// refused whole if anything in it is not well formed, or if the DEA would hold more than actual.MaxInstances.
 type DEAChanges struct {
 	DEA     string
 	Upserts []actual.Instance
@@ -20,14 +28,569 @@ type DEAChanges struct {
 // Kind is KindDEAChanges.
 func (DEAChanges) Kind() Kind { return KindDEAChanges }
 
-// DEAsGone says that DEAs fell silent: their instances are removed, the DEAs stay known with GoneAt.
+// DEAsGone says that DEAs fell silent: their instances are removed, the DEAs stay known with GoneAt. One that is
+// unknown, or gone already, is ignored.
 type DEAsGone struct{ DEAs []string }
 
 // Kind is KindDEAsGone.
 func (DEAsGone) Kind() Kind { return KindDEAsGone }
 
-// DEAsForgotten drops gone DEAs from the record. One that is not gone is refused.
+// DEAsForgotten drops gone DEAs from the record. The record is refused for one that is not gone; one that is
+// unknown is ignored.
 type DEAsForgotten struct{ DEAs []string }
 
 // Kind is KindDEAsForgotten.
 func (DEAsForgotten) Kind() Kind { return KindDEAsForgotten }
+
+func applyDEAChanges(a *application, r DEAChanges) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	old := a.deaByID(r.DEA)
+	base := old
+	if base == nil {
+		base = &deaRec{}
+	}
+	n := a.plan(base, r)
+	if n > actual.MaxInstances {
+		return fmt.Errorf("%w: DEA %s would hold %d instances, at most %d are allowed", ErrInvalid, r.DEA, n, actual.MaxInstances)
+	}
+	if old != nil && old.GoneAt == 0 && len(a.scratch.add) == 0 && n == len(old.inst) {
+		return nil
+	}
+	a.enter(r)
+	a.swap(old, base, a.nextDEA(old, r.DEA), n)
+	return nil
+}
+
+func (r DEAChanges) check() error {
+	if !actual.ValidDEA(r.DEA) {
+		return fmt.Errorf("%w: %.40q cannot be a DEA's id", ErrInvalid, r.DEA)
+	}
+	for i := range r.Upserts {
+		u := &r.Upserts[i]
+		switch {
+		case !validKey(u.App) || u.GUID.IsZero():
+			return fmt.Errorf("%w: instance %d of DEA %s has no droplet, version or guid", ErrInvalid, i, r.DEA)
+		case u.Index > actual.MaxIndex:
+			return fmt.Errorf("%w: instance %s has index %d, the largest allowed is %d", ErrInvalid, u.GUID, u.Index, actual.MaxIndex)
+		case u.State < actual.Starting || u.State > actual.Evacuating:
+			return fmt.Errorf("%w: instance %s has state %d", ErrInvalid, u.GUID, u.State)
+		}
+	}
+	return nil
+}
+
+// plan leaves in scratch.drop and scratch.add what r comes to for the DEA's record base, and gives how many
+// instances the DEA would hold. It changes nothing.
+func (s *State) plan(base *deaRec, r DEAChanges) int {
+	t := s.scratch
+	t.drop = append(t.drop[:0], make([]bool, len(base.inst))...)
+	t.add = t.add[:0]
+	n := len(base.inst)
+	drop := func(i int) {
+		if !t.drop[i] {
+			t.drop[i] = true
+			n--
+		}
+	}
+	find := t.finder(base, len(r.Removes)+len(r.Upserts))
+	for _, g := range r.Removes {
+		if i := find(g); i >= 0 {
+			drop(i)
+		}
+	}
+	superseded := t.repeats(r.Upserts)
+	for u := range r.Upserts {
+		up := &r.Upserts[u]
+		if superseded(u) {
+			continue
+		}
+		h, known := s.lookup.find(&s.apps, up.App)
+		c := newcomer{packed: pack(*up, h), text: up.GUID, from: int32(u), interned: known}
+		if i := find(up.GUID); i >= 0 {
+			o := &base.inst[i]
+			if known && o.app == h && o.index == c.index && o.state == c.state && o.since == c.since {
+				if t.drop[i] { // removed and put back
+					t.drop[i] = false
+					n++
+				}
+				continue
+			}
+			drop(i)
+			c.recorded = known && o.app == h
+		}
+		t.add = append(t.add, c)
+		n++
+	}
+	return n
+}
+
+// linear is up to how many comparisons a search of guids one by one is as good as a table.
+const linear = 2048
+
+// finder gives a function that finds a guid among d's instances; -1 if it is not there.
+func (t *scratch) finder(d *deaRec, searches int) func(app.GUID) int {
+	if searches*len(d.inst) <= linear {
+		return func(g app.GUID) int { return d.locate(g, 0, len(d.inst)) }
+	}
+	if t.byGUID == nil {
+		t.byGUID = make(map[app.GUID]int32)
+	}
+	clear(t.byGUID)
+	for i := range d.inst {
+		t.byGUID[d.guid(i)] = int32(i)
+	}
+	return func(g app.GUID) int {
+		if i, ok := t.byGUID[g]; ok {
+			return int(i)
+		}
+		return -1
+	}
+}
+
+// repeats gives a function that tells whether the guid of an upsert comes again further on.
+func (t *scratch) repeats(ups []actual.Instance) func(i int) bool {
+	if len(ups)*len(ups) <= linear {
+		return func(i int) bool {
+			for j := i + 1; j < len(ups); j++ {
+				if ups[j].GUID == ups[i].GUID {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	if t.last == nil {
+		t.last = make(map[app.GUID]int32)
+	}
+	clear(t.last)
+	for i := range ups {
+		t.last[ups[i].GUID] = int32(i)
+	}
+	return func(i int) bool { return t.last[ups[i].GUID] != int32(i) }
+}
+
+// enter gives the newcomers of scratch.add handles, and notes the apps that grow.
+func (s *State) enter(r DEAChanges) {
+	for i := range s.scratch.add {
+		c := &s.scratch.add[i]
+		if !c.interned {
+			c.app = s.intern(r.Upserts[c.from].App)
+		}
+		if !c.recorded && !s.recorded(c.app, c.text) {
+			s.touch(c.app)
+			s.apps.mut(uint32(c.app)).grewAt = s.now
+		}
+	}
+}
+
+// recorded reports whether any DEA holds an instance of the app with this guid.
+func (s *State) recorded(h Handle, g app.GUID) bool {
+	for _, num := range s.apps.get(uint32(h)).deas {
+		d := *s.deas.get(num)
+		lo, hi := d.of(h)
+		if d.locate(g, lo, hi) >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// nextDEA gives the header of a DEA's next record; old is its present one, nil if it has none.
+func (s *State) nextDEA(old *deaRec, id string) *deaRec {
+	if old != nil && old.GoneAt == 0 {
+		return &deaRec{DEA: DEA{ID: old.ID, Rev: s.rev, FirstSeen: old.FirstSeen, ChangedAt: s.now}, num: old.num, born: old.born, seed: old.seed}
+	}
+	s.births++
+	s.counts.DEAs++
+	d := &deaRec{DEA: DEA{ID: id, Rev: s.rev, FirstSeen: s.now, ChangedAt: s.now}, born: s.births, seed: xxh3.HashString(id)}
+	if old != nil {
+		s.counts.GoneDEAs--
+		d.ID, d.num = old.ID, old.num
+		return d
+	}
+	d.num = s.newDEA()
+	s.names.Set(deaName{id: id, num: d.num})
+	return d
+}
+
+func (s *State) newDEA() uint32 {
+	t := s.scratch
+	if n := len(t.freeDEAs); n > 0 {
+		num := t.freeDEAs[n-1]
+		t.freeDEAs = t.freeDEAs[:n-1]
+		return num
+	}
+	return s.deas.push(nil)
+}
+
+// swap puts next in the place of a DEA's record: base without what scratch.drop marks, with scratch.add, n
+// instances in all. old is the record whose header is replaced, nil if there was none; base is old, or empty.
+func (s *State) swap(old, base, next *deaRec, n int) {
+	t := s.scratch
+	t.places = t.places[:0]
+	for i, gone := range t.drop {
+		if gone {
+			p := &base.inst[i]
+			s.sum.sub(t.enc.instance(base.seed, p, base.guid(i), s.apps.get(uint32(p.app)).key))
+			s.countInstance(p.state, -1)
+			t.places = append(t.places, p.place())
+		}
+	}
+	for i := range t.add {
+		c := &t.add[i]
+		s.sum.add(t.enc.instance(next.seed, &c.packed, c.text, s.apps.get(uint32(c.app)).key))
+		s.countInstance(c.state, 1)
+		t.places = append(t.places, c.place())
+	}
+	if len(t.add) > 1 {
+		slices.SortFunc(t.add, func(a, b newcomer) int { return comparePlace(a.packed, b.packed) })
+	}
+	next.inst, next.side = base.merge(t.drop, t.add, n)
+	next.Len = len(next.inst)
+	if old != nil {
+		s.sum.sub(t.enc.dea(old))
+	}
+	s.sum.add(t.enc.dea(next))
+	*s.deas.mut(next.num) = next
+	s.follow(base, next)
+}
+
+func (s *State) countInstance(st actual.State, by int) {
+	s.counts.Instances += by
+	switch st {
+	case actual.Starting:
+		s.counts.Starting += by
+	case actual.Running:
+		s.counts.Running += by
+	case actual.Crashed:
+		s.counts.Crashed += by
+	case actual.Evacuating:
+		s.counts.Evacuating += by
+	}
+}
+
+// follow brings the apps at scratch.places in line with a DEA's record that changed from base to next.
+func (s *State) follow(base, next *deaRec) {
+	places := s.scratch.places
+	slices.Sort(places)
+	places = slices.Compact(places)
+	for i := 0; i < len(places); {
+		h := Handle(places[i] >> 32)
+		s.touch(h)
+		oldLo, oldHi := base.of(h)
+		lo, hi := next.of(h)
+		rec := s.apps.mut(uint32(h))
+		rec.instances += uint32((hi - lo) - (oldHi - oldLo))
+		switch {
+		case oldLo == oldHi && lo < hi:
+			rec.deas = append(rec.deas, next.num)
+		case oldLo < oldHi && lo == hi:
+			rec.deas = without(rec.deas, next.num)
+		}
+		crashes := rec.crashes > 0
+		for ; i < len(places) && Handle(places[i]>>32) == h; i++ {
+			if crashes {
+				s.watch(h, uint32(places[i]))
+			}
+		}
+	}
+}
+
+// without copies, because frozen states share the list.
+func without(list []uint32, v uint32) []uint32 {
+	if len(list) <= 1 {
+		return nil
+	}
+	out := make([]uint32, 0, len(list)-1)
+	for _, x := range list {
+		if x != v {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+func applyDEAsGone(a *application, r DEAsGone) error {
+	for _, id := range r.DEAs {
+		if d := a.deaByID(id); d != nil && d.GoneAt == 0 {
+			a.dropInstances(d)
+		}
+	}
+	return nil
+}
+
+func (s *State) dropInstances(d *deaRec) {
+	t := s.scratch
+	t.add, t.drop = t.add[:0], t.drop[:0]
+	for range d.inst {
+		t.drop = append(t.drop, true)
+	}
+	next := &deaRec{DEA: DEA{ID: d.ID, Rev: s.rev, FirstSeen: d.FirstSeen, ChangedAt: s.now, GoneAt: s.now}, num: d.num, born: d.born, seed: d.seed}
+	s.counts.DEAs--
+	s.counts.GoneDEAs++
+	s.swap(d, d, next, 0)
+}
+
+func applyDEAsForgotten(a *application, r DEAsForgotten) error {
+	for _, id := range r.DEAs {
+		if d := a.deaByID(id); d != nil && d.GoneAt == 0 {
+			return fmt.Errorf("forgetting DEA %s: %w", id, ErrNotGone)
+		}
+	}
+	for _, id := range r.DEAs {
+		if d := a.deaByID(id); d != nil {
+			a.sum.sub(a.scratch.enc.dea(d))
+			a.names.Delete(deaName{id: id})
+			*a.deas.mut(d.num) = nil
+			a.scratch.freeDEAs = append(a.scratch.freeDEAs, d.num)
+			a.counts.GoneDEAs--
+		}
+	}
+	return nil
+}
+
+// deaByID gives a DEA's record, nil if it is not known.
+func (s *State) deaByID(id string) *deaRec {
+	n, ok := s.names.Get(deaName{id: id})
+	if !ok {
+		return nil
+	}
+	return *s.deas.get(n.num)
+}
+
+func encodeDEAChanges(r DEAChanges) ([]byte, error) {
+	m := wire.DEAChanges{
+		Dea:     []byte(r.DEA),
+		App:     make([]uint32, len(r.Upserts)),
+		Guids:   make([]byte, 0, len(r.Upserts)*guidWire),
+		Index:   make([]uint32, len(r.Upserts)),
+		States:  make([]byte, len(r.Upserts)),
+		Since:   make([]int64, len(r.Upserts)),
+		Removes: appendGUIDs(nil, r.Removes),
+	}
+	seen := make(map[app.Key]uint32)
+	var before int64
+	for i := range r.Upserts {
+		u := &r.Upserts[i]
+		n, ok := seen[u.App]
+		if !ok {
+			n = uint32(len(seen))
+			seen[u.App] = n
+			m.Keys = appendKey(m.Keys, u.App)
+		}
+		m.App[i], m.Index[i], m.States[i] = n, u.Index, byte(u.State)
+		m.Guids = u.GUID.AppendWire(m.Guids)
+		m.Since[i] = u.Since - before
+		before = u.Since
+	}
+	return marshal(&m)
+}
+
+func decodeDEAChanges(b []byte) (DEAChanges, error) {
+	var m wire.DEAChanges
+	if err := unmarshal(b, &m); err != nil {
+		return DEAChanges{}, err
+	}
+	r := DEAChanges{DEA: string(m.Dea)}
+	n := len(m.App)
+	if len(m.Index) != n || len(m.States) != n || len(m.Since) != n {
+		return r, fmt.Errorf("columns of %d, %d, %d and %d rows: they must have the same number", n, len(m.Index), len(m.States), len(m.Since))
+	}
+	var keys []app.Key
+	for c := (column{b: m.Keys}); ; {
+		if !c.more() {
+			if err := c.end("keys"); err != nil {
+				return r, err
+			}
+			break
+		}
+		keys = append(keys, c.key())
+	}
+	if n > 0 {
+		r.Upserts = make([]actual.Instance, n)
+	}
+	guids := column{b: m.Guids}
+	var since int64
+	for i := range r.Upserts {
+		if int(m.App[i]) >= len(keys) {
+			return r, fmt.Errorf("instance %d belongs to app %d, but only %d are named", i, m.App[i], len(keys))
+		}
+		since += m.Since[i]
+		r.Upserts[i] = actual.Instance{App: keys[m.App[i]], GUID: guids.guid(), Index: m.Index[i], State: actual.State(m.States[i]), Since: since}
+	}
+	removes := column{b: m.Removes}
+	for removes.more() {
+		r.Removes = append(r.Removes, removes.guid())
+	}
+	return r, firstError(guids.end("guids"), removes.end("removes"))
+}
+
+func encodeDEAs(ids []string) ([]byte, error) {
+	m := wire.DEAs{Ids: make([][]byte, len(ids))}
+	for i, id := range ids {
+		m.Ids[i] = []byte(id)
+	}
+	return marshal(&m)
+}
+
+func decodeDEAs(b []byte) ([]string, error) {
+	var m wire.DEAs
+	if err := unmarshal(b, &m); err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, id := range m.Ids {
+		ids = append(ids, string(id))
+	}
+	return ids, nil
+}
+
+func encodeDEAsGone(r DEAsGone) ([]byte, error) { return encodeDEAs(r.DEAs) }
+
+func decodeDEAsGone(b []byte) (DEAsGone, error) {
+	ids, err := decodeDEAs(b)
+	return DEAsGone{DEAs: ids}, err
+}
+
+func encodeDEAsForgotten(r DEAsForgotten) ([]byte, error) { return encodeDEAs(r.DEAs) }
+
+func decodeDEAsForgotten(b []byte) (DEAsForgotten, error) {
+	ids, err := decodeDEAs(b)
+	return DEAsForgotten{DEAs: ids}, err
+}
+
+func persistDEAs(s *State, w *snapshotWriter) error {
+	var m wire.SnapshotDEA
+	var order []placed
+	var err error
+	s.names.Scan(func(n deaName) bool {
+		d := *s.deas.get(n.num)
+		order = order[:0]
+		for i := range d.inst {
+			p := &d.inst[i]
+			order = append(order, placed{uint64(w.position[p.app])<<32 | uint64(p.index), i})
+		}
+		slices.SortFunc(order, func(a, b placed) int {
+			if a.place != b.place {
+				return cmp.Compare(a.place, b.place)
+			}
+			return d.guid(a.i).Compare(d.guid(b.i))
+		})
+		m.Id, m.Rev, m.Born = append(m.Id[:0], d.ID...), d.Rev, d.born
+		m.FirstSeen, m.ChangedAt, m.GoneAt = int64(d.FirstSeen), int64(d.ChangedAt), int64(d.GoneAt)
+		m.App, m.Index, m.States, m.Guids, m.Since = m.App[:0], m.Index[:0], m.States[:0], m.Guids[:0], m.Since[:0]
+		var lastApp uint32
+		var lastSince int64
+		for _, o := range order {
+			p := &d.inst[o.i]
+			at, since := uint32(o.place>>32), p.sinceMs()
+			m.App = append(m.App, at-lastApp)
+			m.Index = append(m.Index, p.index)
+			m.States = append(m.States, byte(p.state))
+			m.Guids = d.guid(o.i).AppendWire(m.Guids)
+			m.Since = append(m.Since, since-lastSince)
+			lastApp, lastSince = at, since
+		}
+		err = w.record(SectionDEA, &m)
+		return err == nil
+	})
+	return err
+}
+
+// placed is an instance with the app's position in the snapshot and its index in one number.
+type placed struct {
+	place uint64
+	i     int
+}
+
+func restoreDEA(r *restorer, body []byte) error {
+	var m wire.SnapshotDEA
+	if err := unmarshal(body, &m); err != nil {
+		return err
+	}
+	s, n := r.s, len(m.App)
+	id := string(m.Id)
+	last, any := s.names.Max()
+	switch {
+	case !actual.ValidDEA(id):
+		return fmt.Errorf("%.40q cannot be a DEA's id", id)
+	case any && last.id >= id:
+		return fmt.Errorf("DEA %s is out of order", id)
+	case len(m.Index) != n || len(m.States) != n || len(m.Since) != n:
+		return fmt.Errorf("DEA %s: columns of %d, %d, %d and %d rows: they must have the same number", id, n, len(m.Index), len(m.States), len(m.Since))
+	case n > actual.MaxInstances || n > 0 && m.GoneAt != 0:
+		return fmt.Errorf("DEA %s cannot have %d instances", id, n)
+	case m.Born == 0 || m.Born > s.births || r.born[m.Born]:
+		return fmt.Errorf("DEA %s cannot be the %d-th of %d that were recorded", id, m.Born, s.births)
+	}
+	r.born[m.Born] = true
+	d := &deaRec{DEA: DEA{ID: id, Rev: m.Rev, FirstSeen: app.Time(m.FirstSeen), ChangedAt: app.Time(m.ChangedAt), GoneAt: app.Time(m.GoneAt), Len: n},
+		born: m.Born, seed: xxh3.HashString(id)}
+	if err := r.fill(d, &m); err != nil {
+		return fmt.Errorf("DEA %s: %w", id, err)
+	}
+	d.num = s.deas.push(d)
+	s.names.Set(deaName{id: id, num: d.num})
+	s.sum.add(s.scratch.enc.dea(d))
+	if d.GoneAt != 0 {
+		s.counts.GoneDEAs++
+	} else {
+		s.counts.DEAs++
+	}
+	for i := 0; i < n; {
+		h := d.inst[i].app
+		lo := i
+		for i < n && d.inst[i].app == h {
+			i++
+		}
+		a := s.apps.mut(uint32(h))
+		a.instances += uint32(i - lo)
+		a.deas = append(a.deas, d.num)
+	}
+	return nil
+}
+
+// fill restores d's instances, which come sorted by app, index and guid. No guid may come twice.
+func (r *restorer) fill(d *deaRec, m *wire.SnapshotDEA) error {
+	s, t := r.s, r.s.scratch
+	if len(m.App) > 0 {
+		d.inst = make([]packed, 0, len(m.App))
+	}
+	guids := column{b: m.Guids}
+	var at uint32
+	var since int64
+	var before app.GUID
+	clear(r.guids)
+	for i := range m.App {
+		at += m.App[i]
+		since += m.Since[i]
+		g := guids.guid()
+		st := actual.State(m.States[i])
+		switch {
+		case guids.err != nil:
+			return guids.end("guids")
+		case int(at) >= s.apps.len():
+			return fmt.Errorf("instance %s belongs to app %d of %d", g, at, s.apps.len())
+		case g.IsZero() || m.Index[i] > actual.MaxIndex || st < actual.Starting || st > actual.Evacuating || since < 0 || since > MaxSince:
+			return fmt.Errorf("instance %q at index %d in state %d since %d cannot be", g, m.Index[i], st, since)
+		}
+		k := s.apps.get(at).key
+		p := pack(actual.Instance{GUID: g, Index: m.Index[i], State: st, Since: since}, Handle(at))
+		if i > 0 {
+			if n := comparePlace(d.inst[i-1], p); n > 0 || n == 0 && before.Compare(g) >= 0 {
+				return fmt.Errorf("instance %s is out of order", g)
+			}
+		}
+		if _, twice := r.guids[g]; twice {
+			return fmt.Errorf("instance %s comes twice", g)
+		}
+		r.guids[g] = struct{}{}
+		before = g
+		s.sum.add(t.enc.instance(d.seed, &p, g, k))
+		s.countInstance(st, 1)
+		d.inst, d.side = store(d.inst, d.side, p, g)
+	}
+	return guids.end("guids")
+}

@@ -1,13 +1,16 @@
 package raftfsm
 
 import (
+	"fmt"
+
 	"hm/desired"
 	"hm/internal/app"
+	"hm/raftfsm/internal/wire"
 )
 
 // DesiredChanges is one part of what a complete read of the desired state changes. It is only staged: it shows in
 // no answer and counts for nothing until its commit (I6). A part of a newer generation discards what is staged of
-// older ones; a part of an older generation than the staged or the committed one is refused.
+// older ones; a part of an older generation than the staged one, or not newer than the committed one, is refused.
 type DesiredChanges struct {
 	Generation uint64 // from 1
 	Upserts    []desired.App
@@ -18,13 +21,289 @@ type DesiredChanges struct {
 func (DesiredChanges) Kind() Kind { return KindDesiredChanges }
 
 // DesiredCommit makes the staged parts of one generation count, all at once. It is refused unless exactly Parts
-// parts of the generation are staged. A droplet is desired in one version: a row of another version takes its
-// place.
+// parts of the generation are staged. A droplet is desired in one version: its new row takes the place of the row
+// of another version.
 type DesiredCommit struct {
 	Generation uint64
 	Parts      int
-	Source     string // what was read, for people
+	Source     string // what was read, for people; cut to 1 KiB
 }
 
 // Kind is KindDesiredCommit.
 func (DesiredCommit) Kind() Kind { return KindDesiredCommit }
+
+const maxText = 1 << 10 // bytes of a text that is only for people
+
+func applyDesiredChanges(a *application, r DesiredChanges) error {
+	if r.Generation <= a.meta.Generation || len(a.staged) > 0 && r.Generation < a.staged[0].Generation {
+		return fmt.Errorf("part of generation %d: %w", r.Generation, ErrGeneration)
+	}
+	if err := r.check(); err != nil {
+		return err
+	}
+	if len(a.staged) > 0 && r.Generation > a.staged[0].Generation {
+		a.unstage()
+	}
+	a.sum.add(a.scratch.enc.staged(len(a.staged), &r))
+	a.staged = append(a.staged, r)
+	return nil
+}
+
+func (r DesiredChanges) check() error {
+	for i := range r.Upserts {
+		d := &r.Upserts[i]
+		switch {
+		case !validKey(d.Key):
+			return fmt.Errorf("%w: desired row %d has no droplet or no version", ErrInvalid, i)
+		case d.Instances > desired.MaxInstances:
+			return fmt.Errorf("%w: app %s wants %d instances, at most %d are allowed", ErrInvalid, d.Key, d.Instances, desired.MaxInstances)
+		case d.State != desired.Started && d.State != desired.Stopped:
+			return fmt.Errorf("%w: app %s has run state %d", ErrInvalid, d.Key, d.State)
+		case d.Package < desired.Pending || d.Package > desired.Failed:
+			return fmt.Errorf("%w: app %s has package state %d", ErrInvalid, d.Key, d.Package)
+		}
+	}
+	for i, k := range r.Removes {
+		if !validKey(k) {
+			return fmt.Errorf("%w: removed desired row %d has no droplet or no version", ErrInvalid, i)
+		}
+	}
+	return nil
+}
+
+func (s *State) unstage() {
+	for i := range s.staged {
+		s.sum.sub(s.scratch.enc.staged(i, &s.staged[i]))
+	}
+	s.staged = nil
+}
+
+func applyDesiredCommit(a *application, r DesiredCommit) error {
+	staged := 0
+	if r.Generation <= a.meta.Generation || len(a.staged) > 0 && r.Generation < a.staged[0].Generation {
+		return fmt.Errorf("commit of generation %d: %w", r.Generation, ErrGeneration)
+	}
+	if len(a.staged) > 0 && r.Generation == a.staged[0].Generation {
+		staged = len(a.staged)
+	}
+	if staged != r.Parts {
+		return fmt.Errorf("commit of generation %d: %d of %d parts: %w", r.Generation, staged, r.Parts, ErrIncomplete)
+	}
+	for _, part := range a.staged[:staged] {
+		for _, k := range part.Removes {
+			if h, ok := a.lookup.find(&a.apps, k); ok {
+				a.undesire(h)
+			}
+		}
+		for i := range part.Upserts {
+			a.desire(&part.Upserts[i])
+		}
+	}
+	a.unstage()
+	a.meta = DesiredMeta{Generation: r.Generation, CommittedAt: a.now, Source: clip(r.Source, maxText), Complete: true}
+	return nil
+}
+
+// desire records a desired row, in place of the droplet's row in any other version.
+func (s *State) desire(d *desired.App) {
+	t := s.scratch
+	t.versions = t.versions[:0]
+	s.lookup.each(&s.apps, d.Key.Droplet, func(h Handle) bool {
+		t.versions = append(t.versions, h)
+		return true
+	})
+	h, found := Handle(0), false
+	for _, v := range t.versions {
+		if s.apps.get(uint32(v)).key == d.Key {
+			h, found = v, true
+		} else {
+			s.undesire(v)
+		}
+	}
+	if !found {
+		h = s.newApp(d.Key)
+		s.mark(h)
+	} else if s.apps.get(uint32(h)).row() == *d {
+		return
+	}
+	s.touch(h)
+	rec := s.apps.mut(uint32(h))
+	s.countDesired(rec.row(), -1)
+	rec.has, rec.desired, rec.run, rec.pkg, rec.rev = true, d.Instances, d.State, d.Package, s.rev
+	s.countDesired(*d, 1)
+}
+
+// undesire drops the desired row of an app, if it has one.
+func (s *State) undesire(h Handle) {
+	if !s.apps.get(uint32(h)).has {
+		return
+	}
+	s.touch(h)
+	rec := s.apps.mut(uint32(h))
+	s.countDesired(rec.row(), -1)
+	rec.has, rec.desired, rec.run, rec.pkg, rec.rev = false, 0, 0, 0, 0
+}
+
+func (s *State) countDesired(d desired.App, by int) {
+	if d.Wanted() {
+		s.counts.Apps += by
+		s.counts.DesiredInstances += by * int(d.Instances)
+	}
+}
+
+func encodeDesiredChanges(r DesiredChanges) ([]byte, error) { return marshal(wireDesiredChanges(&r)) }
+
+func wireDesiredChanges(r *DesiredChanges) *wire.DesiredChanges {
+	m := wire.DesiredChanges{
+		Generation: r.Generation,
+		Keys:       make([]byte, 0, len(r.Upserts)*keyWire),
+		Instances:  make([]uint32, len(r.Upserts)),
+		States:     make([]byte, 0, len(r.Upserts)*2),
+		Removes:    appendKeys(nil, r.Removes),
+	}
+	for i := range r.Upserts {
+		d := &r.Upserts[i]
+		m.Keys = appendKey(m.Keys, d.Key)
+		m.Instances[i] = d.Instances
+		m.States = append(m.States, byte(d.State), byte(d.Package))
+	}
+	return &m
+}
+
+func decodeDesiredChanges(b []byte) (DesiredChanges, error) {
+	var m wire.DesiredChanges
+	if err := unmarshal(b, &m); err != nil {
+		return DesiredChanges{}, err
+	}
+	r := DesiredChanges{Generation: m.Generation}
+	if len(m.States) != 2*len(m.Instances) {
+		return r, fmt.Errorf("%d desired rows have %d bytes of states", len(m.Instances), len(m.States))
+	}
+	keys := column{b: m.Keys}
+	if len(m.Instances) > 0 {
+		r.Upserts = make([]desired.App, len(m.Instances))
+	}
+	for i := range r.Upserts {
+		r.Upserts[i] = desired.App{Key: keys.key(), Instances: m.Instances[i],
+			State: desired.RunState(m.States[2*i]), Package: desired.PackageState(m.States[2*i+1])}
+	}
+	removes := column{b: m.Removes}
+	for removes.more() {
+		r.Removes = append(r.Removes, removes.key())
+	}
+	return r, firstError(keys.end("keys"), removes.end("removes"))
+}
+
+func encodeDesiredCommit(r DesiredCommit) ([]byte, error) {
+	return marshal(&wire.DesiredCommit{Generation: r.Generation, Parts: int64(r.Parts), Source: []byte(r.Source)})
+}
+
+func decodeDesiredCommit(b []byte) (DesiredCommit, error) {
+	var m wire.DesiredCommit
+	err := unmarshal(b, &m)
+	return DesiredCommit{Generation: m.Generation, Parts: int(m.Parts), Source: string(m.Source)}, err
+}
+
+func persistApps(s *State, w *snapshotWriter) error {
+	order := s.sortedApps()
+	w.position = make([]uint32, s.apps.len())
+	var m wire.SnapshotApps
+	for from := 0; from < len(order); from += snapshotChunk {
+		chunk := order[from:min(from+snapshotChunk, len(order))]
+		m.Keys, m.Rows, m.Instances, m.Rev, m.GrewAt = m.Keys[:0], m.Rows[:0], m.Instances[:0], m.Rev[:0], m.GrewAt[:0]
+		var before app.Time
+		for i, h := range chunk {
+			a := s.apps.get(uint32(h))
+			w.position[h] = uint32(from + i)
+			has := byte(0)
+			if a.has {
+				has = 1
+			}
+			m.Keys = appendKey(m.Keys, a.key)
+			m.Rows = append(m.Rows, has, byte(a.run), byte(a.pkg))
+			m.Instances = append(m.Instances, a.desired)
+			m.Rev = append(m.Rev, a.rev)
+			m.GrewAt = append(m.GrewAt, int64(a.grewAt-before))
+			before = a.grewAt
+		}
+		if err := w.record(SectionApps, &m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func restoreApps(r *restorer, body []byte) error {
+	var m wire.SnapshotApps
+	if err := unmarshal(body, &m); err != nil {
+		return err
+	}
+	n := len(m.Instances)
+	if len(m.Rows) != 3*n || len(m.Rev) != n || len(m.GrewAt) != n {
+		return fmt.Errorf("columns of %d, %d/3, %d and %d rows: they must have the same number", n, len(m.Rows), len(m.Rev), len(m.GrewAt))
+	}
+	keys := column{b: m.Keys}
+	var grewAt app.Time
+	for i := range n {
+		grewAt += app.Time(m.GrewAt[i])
+		rec := appRec{key: keys.key(), rev: m.Rev[i], grewAt: grewAt, desired: m.Instances[i], has: m.Rows[3*i] == 1,
+			run: desired.RunState(m.Rows[3*i+1]), pkg: desired.PackageState(m.Rows[3*i+2]), used: true}
+		if keys.err != nil {
+			break
+		}
+		if err := r.addApp(rec); err != nil {
+			return err
+		}
+	}
+	return keys.end("keys")
+}
+
+func (r *restorer) addApp(rec appRec) error {
+	s := r.s
+	if n := s.apps.len(); n > 0 && s.apps.get(uint32(n-1)).key.Compare(rec.key) >= 0 {
+		return fmt.Errorf("app %s is out of order", rec.key)
+	}
+	if !validKey(rec.key) {
+		return fmt.Errorf("an app without droplet or version")
+	}
+	if rec.has {
+		if err := (DesiredChanges{Upserts: []desired.App{rec.row()}}).check(); err != nil {
+			return err
+		}
+		if last := s.DesiredVersion(rec.key.Droplet); !last.IsZero() {
+			return fmt.Errorf("droplet %s is desired in two versions", rec.key.Droplet)
+		}
+	} else if rec.desired != 0 || rec.run != 0 || rec.pkg != 0 || rec.rev != 0 {
+		return fmt.Errorf("app %s is not desired, but has a desired row", rec.key)
+	}
+	h := Handle(s.apps.push(rec))
+	s.lookup.add(&s.apps, h)
+	s.countDesired(rec.row(), 1)
+	s.sum.add(s.scratch.enc.app(&rec))
+	return nil
+}
+
+func persistStaged(s *State, w *snapshotWriter) error {
+	for i := range s.staged {
+		if err := w.record(SectionStaged, wireDesiredChanges(&s.staged[i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func restoreStaged(r *restorer, body []byte) error {
+	d, err := decodeDesiredChanges(body)
+	if err != nil {
+		return err
+	}
+	if len(r.s.staged) > 0 && d.Generation != r.s.staged[0].Generation || d.Generation <= r.s.meta.Generation {
+		return fmt.Errorf("a part of generation %d, which cannot be staged", d.Generation)
+	}
+	if err := d.check(); err != nil {
+		return err
+	}
+	r.s.sum.add(r.s.scratch.enc.staged(len(r.s.staged), &d))
+	r.s.staged = append(r.s.staged, d)
+	return nil
+}

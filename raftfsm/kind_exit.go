@@ -1,11 +1,119 @@
 package raftfsm
 
-import "hm/actual"
+import (
+	"fmt"
+
+	"hm/actual"
+	"hm/internal/app"
+	"hm/raftfsm/internal/wire"
+)
 
 // InstanceExited is a droplet.exited message. A recorded instance becomes CRASHED or, when its DEA shuts down or
-// evacuates, EVACUATING. A crash of an instance that was never recorded, at an index without a live instance, is
-// noted as Exited in the index's crash record (R34).
+// evacuates while it is live, EVACUATING; the next heartbeats say what becomes of it. A crash of an instance that
+// is not recorded, at an index without a live instance, is noted as Exited in the index's crash record (R34), unless
+// it is the one that was counted last. Of an app that is neither desired nor has instances nothing is noted.
 type InstanceExited struct{ Exit actual.Exit }
 
 // Kind is KindInstanceExited.
 func (InstanceExited) Kind() Kind { return KindInstanceExited }
+
+func applyInstanceExited(a *application, r InstanceExited) error {
+	x := r.Exit
+	if !validKey(x.App) || x.Instance.IsZero() || x.Index > actual.MaxIndex || x.Reason < actual.ExitCrashed || x.Reason > actual.ExitOther {
+		return fmt.Errorf("%w: exit of instance %s of app %s, index %d, reason %d", ErrInvalid, x.Instance, x.App, x.Index, x.Reason)
+	}
+	h, ok := a.lookup.find(&a.apps, x.App)
+	if !ok {
+		return nil
+	}
+	recorded := false
+	// A restarted DEA keeps its instances' guids: for a while two DEAs hold one, and both records are of it (W10).
+	for _, num := range a.apps.get(uint32(h)).deas {
+		d := *a.deas.get(num)
+		lo, hi := d.of(h)
+		i := d.locate(x.Instance, lo, hi)
+		if i < 0 {
+			continue
+		}
+		recorded = true
+		if st := after(d.inst[i].state, x.Reason); st != d.inst[i].state {
+			a.setState(d, i, st)
+		}
+	}
+	rec := a.apps.get(uint32(h))
+	if recorded || x.Reason != actual.ExitCrashed || !rec.has && rec.instances == 0 || a.anyAt(h, x.Index, actual.State.Live) {
+		return nil
+	}
+	c, _ := a.crash(x.App, x.Index)
+	if c.Instance == x.Instance || c.Exited == x.Instance {
+		return nil
+	}
+	c.Exited = x.Instance
+	a.setCrash(h, c)
+	return nil
+}
+
+// after gives the state of an instance in state st once its exit was heard.
+func after(st actual.State, r actual.ExitReason) actual.State {
+	switch {
+	case r == actual.ExitCrashed:
+		return actual.Crashed
+	case (r == actual.ExitShutdown || r == actual.ExitEvacuation) && st.Live():
+		return actual.Evacuating
+	}
+	return st
+}
+
+// setState records a new state of a DEA's instance i.
+func (s *State) setState(d *deaRec, i int, st actual.State) {
+	t := s.scratch
+	t.drop = append(t.drop[:0], make([]bool, len(d.inst))...)
+	t.drop[i] = true
+	c := newcomer{packed: d.inst[i], text: d.guid(i), interned: true, recorded: true}
+	c.state = st
+	t.add = append(t.add[:0], c)
+	s.swap(d, d, s.nextDEA(d, d.ID), len(d.inst))
+}
+
+// anyAt reports whether an instance of app h at index, as Instances tells them, is in a state for which is holds.
+func (s *State) anyAt(h Handle, index uint32, is func(actual.State) bool) bool {
+	for _, num := range s.apps.get(uint32(h)).deas {
+		d := *s.deas.get(num)
+		lo, hi := d.at(h, index)
+		for i := lo; i < hi; i++ {
+			if is(d.inst[i].state) && !s.superseded(h, d, d.guid(i)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// superseded reports whether a DEA that was recorded later than d holds the same instance of app h (W10).
+func (s *State) superseded(h Handle, d *deaRec, g app.GUID) bool {
+	for _, num := range s.apps.get(uint32(h)).deas {
+		if o := *s.deas.get(num); o.born > d.born {
+			lo, hi := o.of(h)
+			if o.locate(g, lo, hi) >= 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func encodeInstanceExited(r InstanceExited) ([]byte, error) {
+	x := r.Exit
+	return marshal(&wire.Exit{App: appendKey(nil, x.App), Instance: x.Instance.AppendWire(nil), Index: x.Index, Reason: uint32(x.Reason)})
+}
+
+func decodeInstanceExited(b []byte) (InstanceExited, error) {
+	var m wire.Exit
+	if err := unmarshal(b, &m); err != nil {
+		return InstanceExited{}, err
+	}
+	k, err1 := oneKey(m.App, "app")
+	g, err2 := oneGUID(m.Instance, "instance")
+	reason, err3 := small[actual.ExitReason](m.Reason, "reason")
+	return InstanceExited{Exit: actual.Exit{App: k, Instance: g, Index: m.Index, Reason: reason}}, firstError(err1, err2, err3)
+}

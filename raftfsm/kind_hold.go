@@ -1,15 +1,29 @@
 package raftfsm
 
-import "hm/internal/app"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"hm/internal/app"
+	"hm/raftfsm/internal/wire"
+)
 
 // Hold is a reason to send nothing.
 type Hold struct {
-	Name   string // 1 to 64 printable ASCII bytes without spaces
-	Reason string
-	By     string
+	Name   string   // 1 to MaxHoldName printable ASCII bytes without spaces
+	Reason string   // cut to 1 KiB
+	By     string   // cut to 1 KiB
 	SetAt  app.Time // 0 in a HoldSet: the entry's time
 	Until  app.Time // 0 until it is released
 }
+
+// Limits on holds.
+const (
+	MaxHolds    = 256 // at one time; a further one is refused
+	MaxHoldName = 64  // bytes
+)
 
 // HoldSet sets a hold, or replaces the one of that name.
 type HoldSet struct{ Hold Hold }
@@ -22,3 +36,104 @@ type HoldReleased struct{ Name string }
 
 // Kind is KindHoldReleased.
 func (HoldReleased) Kind() Kind { return KindHoldReleased }
+
+func applyHoldSet(a *application, r HoldSet) error {
+	h := r.Hold
+	if err := checkHold(h); err != nil {
+		return err
+	}
+	i, found := a.holdAt(h.Name)
+	if !found && len(a.holds) >= MaxHolds {
+		return fmt.Errorf("%w: %d holds are set, release one first", ErrInvalid, MaxHolds)
+	}
+	h.Reason, h.By = clip(h.Reason, maxText), clip(h.By, maxText)
+	if h.SetAt == 0 {
+		h.SetAt = a.now
+	}
+	if found {
+		a.sum.sub(a.scratch.enc.hold(&a.holds[i]))
+		a.holds = slices.Clone(a.holds)
+		a.holds[i] = h
+	} else {
+		a.holds = slices.Insert(slices.Clone(a.holds), i, h)
+	}
+	a.sum.add(a.scratch.enc.hold(&h))
+	return nil
+}
+
+func checkHold(h Hold) error {
+	if h.Name == "" || len(h.Name) > MaxHoldName || strings.ContainsFunc(h.Name, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return fmt.Errorf("%w: %.70q cannot be a hold's name: 1 to %d printable ASCII characters without spaces are", ErrInvalid, h.Name, MaxHoldName)
+	}
+	return nil
+}
+
+func applyHoldReleased(a *application, r HoldReleased) error {
+	i, found := a.holdAt(r.Name)
+	if !found {
+		return fmt.Errorf("releasing %.70q: %w", r.Name, ErrNoHold)
+	}
+	a.sum.sub(a.scratch.enc.hold(&a.holds[i]))
+	a.holds = slices.Delete(slices.Clone(a.holds), i, i+1)
+	return nil
+}
+
+func (s *State) holdAt(name string) (int, bool) {
+	return slices.BinarySearchFunc(s.holds, name, func(h Hold, name string) int { return cmp.Compare(h.Name, name) })
+}
+
+func encodeHold(h Hold) *wire.Hold {
+	return &wire.Hold{Name: []byte(h.Name), Reason: []byte(h.Reason), By: []byte(h.By), SetAt: int64(h.SetAt), Until: int64(h.Until)}
+}
+
+func decodeHold(m *wire.Hold) Hold {
+	return Hold{Name: string(m.Name), Reason: string(m.Reason), By: string(m.By), SetAt: app.Time(m.SetAt), Until: app.Time(m.Until)}
+}
+
+func encodeHoldSet(r HoldSet) ([]byte, error) { return marshal(encodeHold(r.Hold)) }
+
+func decodeHoldSet(b []byte) (HoldSet, error) {
+	var m wire.Hold
+	err := unmarshal(b, &m)
+	return HoldSet{Hold: decodeHold(&m)}, err
+}
+
+func encodeHoldReleased(r HoldReleased) ([]byte, error) {
+	return marshal(&wire.HoldReleased{Name: []byte(r.Name)})
+}
+
+func decodeHoldReleased(b []byte) (HoldReleased, error) {
+	var m wire.HoldReleased
+	err := unmarshal(b, &m)
+	return HoldReleased{Name: string(m.Name)}, err
+}
+
+func persistHolds(s *State, w *snapshotWriter) error {
+	if len(s.holds) == 0 {
+		return nil
+	}
+	var m wire.SnapshotHolds
+	for _, h := range s.holds {
+		m.Holds = append(m.Holds, encodeHold(h))
+	}
+	return w.record(SectionHolds, &m)
+}
+
+func restoreHolds(r *restorer, body []byte) error {
+	var m wire.SnapshotHolds
+	if err := unmarshal(body, &m); err != nil {
+		return err
+	}
+	for _, w := range m.Holds {
+		h := decodeHold(w)
+		if err := firstError(known(w), checkHold(h)); err != nil {
+			return err
+		}
+		if n := len(r.s.holds); n >= MaxHolds || n > 0 && r.s.holds[n-1].Name >= h.Name {
+			return fmt.Errorf("hold %s is out of order, or one too many", h.Name)
+		}
+		r.s.holds = append(r.s.holds, h)
+		r.s.sum.add(r.s.scratch.enc.hold(&h))
+	}
+	return nil
+}

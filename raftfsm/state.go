@@ -1,56 +1,117 @@
 package raftfsm
 
 import (
+	"cmp"
+
+	"github.com/tidwall/btree"
+
+	"hm/actual"
+	"hm/commands"
 	"hm/desired"
 	"hm/internal/app"
 )
 
-// Basis is what a decision about one index of an app rested on. Two equal ones mean that nothing relevant changed
-// between.
-type Basis struct {
-	Desired uint64 // revision of the desired row in this version: the Raft index of its last change; 0 if there is none
-	Index   uint64 // fingerprint of the instances (guid, state, DEA) and the claimed or sent commands at the index
+// State is the recorded state: what is desired, what runs, what was asked for and what is held. Only Apply changes
+// it. A State is for one goroutine; what Freeze gives may be read by any number.
+type State struct {
+	index, term uint64
+	now         app.Time
+	rev         uint64 // of the newest entry: its index, or more if a snapshot of another log was ahead of this one
+	births      uint64
+	meta        DesiredMeta // Apps and Instances are in counts
+	counts      Counts
+	sum         sum
+	frozen      bool
+
+	apps    pages[appRec]
+	lookup  dropletIndex
+	deas    pages[*deaRec] // by slot; nil when a slot is free
+	names   *btree.BTreeG[deaName]
+	cmds    *btree.BTreeG[*commands.Command] // the commands never change in place
+	byID    *btree.BTreeG[commandID]
+	crashes *btree.BTreeG[*crashRec] // nor do the crash records
+	holds   []Hold                   // sorted; replaced, never changed in place
+	staged  []DesiredChanges         // only ever appended to, or dropped
+	scratch *scratch                 // nil in a frozen state
 }
 
-// App is what is recorded of one app, instances aside.
-type App struct {
-	Key        app.Key
-	Desired    desired.App // zero unless HasDesired
-	HasDesired bool
-	Rev        uint64   // Basis.Desired
-	GrewAt     app.Time // when an instance was last added, 0 if never
-	Instances  int      // records of instances; a guid that is recorded on two DEAs counts twice (W10)
+// appRec is what is recorded of one app.
+type appRec struct {
+	key       app.Key
+	rev       uint64
+	grewAt    app.Time
+	deas      []uint32 // slots of the DEAs that hold instances, in any order; never shortened in place
+	desired   uint32   // instances wanted by the desired row
+	instances uint32   // instance records
+	crashes   uint32   // crash records
+	run       desired.RunState
+	pkg       desired.PackageState
+	has       bool // there is a desired row
+	used      bool // the record is in use
 }
 
-// DEA is what is recorded of one DEA, instances aside.
-type DEA struct {
-	ID        string
-	Rev       uint64 // Raft index of its last change
-	FirstSeen app.Time
-	ChangedAt app.Time
-	GoneAt    app.Time // when it was recorded as gone, 0 while it is not
-	Len       int      // instances
+func (a *appRec) row() desired.App {
+	if !a.has {
+		return desired.App{}
+	}
+	return desired.App{Key: a.key, Instances: a.desired, State: a.run, Package: a.pkg}
 }
 
-// DesiredMeta is what is recorded of the newest committed read of the desired state that changed something.
-type DesiredMeta struct {
-	Generation  uint64
-	CommittedAt app.Time
-	Source      string
-	Complete    bool // any read was ever committed
-	Apps        int  // wanted ones
-	Instances   int  // of the wanted apps
+type deaName struct {
+	id  string
+	num uint32
 }
 
-// Counts sums up the state. It is kept as entries are applied.
-type Counts struct {
-	DEAs, GoneDEAs                                    int // DEAs: those that are not gone
-	Apps, DesiredInstances                            int // wanted ones
-	Instances, Starting, Running, Crashed, Evacuating int
-	PendingStarts, PendingStops                       int    // in state Pending
-	SentStarts, SentStops                             uint64 // ever marked Sent
+type commandID struct {
+	id commands.ID
+	c  *commands.Command
 }
 
-// Handle addresses an app's record within one State and the views frozen from it. It means nothing to another
-// State, and it may come to name another app once its own has left the record.
-type Handle uint32
+type crashRec struct {
+	key app.Key
+	actual.Crash
+}
+
+func compareCrash(a, b *crashRec) int {
+	return cmp.Or(a.key.Compare(b.key), cmp.Compare(a.Index, b.Index))
+}
+
+// tree makes a tree whose frozen copies may be read while it is changed: without locks, since only Apply writes,
+// and writing copies every node that a frozen copy can see.
+func tree[T any](less func(a, b T) bool) *btree.BTreeG[T] {
+	return btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
+}
+
+// NewState gives the empty state that every log starts from.
+func NewState() *State {
+	return &State{
+		names:   tree(func(a, b deaName) bool { return a.id < b.id }),
+		cmds:    tree(func(a, b *commands.Command) bool { return a.Compare(*b) < 0 }),
+		byID:    tree(func(a, b commandID) bool { return string(a.id[:]) < string(b.id[:]) }),
+		crashes: tree(func(a, b *crashRec) bool { return compareCrash(a, b) < 0 }),
+		scratch: &scratch{},
+	}
+}
+
+// Freeze gives a view of the state as it is now, which no later Apply changes. It takes microseconds, whatever the
+// size of the state; what is changed afterwards is copied first, in small pieces. Any goroutines may read the view.
+func (s *State) Freeze() *State {
+	if s.frozen {
+		return s
+	}
+	c := *s
+	c.frozen = true
+	c.scratch = nil
+	c.apps, c.lookup, c.deas = s.apps.freeze(), s.lookup.freeze(), s.deas.freeze()
+	c.names, c.cmds, c.byID, c.crashes = s.names.Copy(), s.cmds.Copy(), s.byID.Copy(), s.crashes.Copy()
+	return &c
+}
+
+// Index is the Raft index of the newest applied entry.
+func (s *State) Index() uint64 { return s.index }
+
+// Term is the Raft term of the newest applied entry.
+func (s *State) Term() uint64 { return s.term }
+
+// Time is the hm time of the newest applied entry.
+func (s *State) Time() app.Time { return s.now }

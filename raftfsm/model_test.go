@@ -2,10 +2,7 @@ package raftfsm
 
 import (
 	"cmp"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"maps"
 	"math"
@@ -20,7 +17,9 @@ import (
 	"hm/internal/app"
 )
 
-type State struct {
+// model is a State without any cleverness: maps, full scans, the rules written down once more. What Apply and the
+// readers of a State say must be what it says.
+type model struct {
 	index, term uint64
 	now         app.Time
 	rev, born   uint64
@@ -32,7 +31,6 @@ type State struct {
 	staged      []DesiredChanges
 	meta        DesiredMeta
 	sent        [3]uint64
-	frozen      bool
 
 	touched map[app.Key]bool
 	order   []app.Key
@@ -51,38 +49,19 @@ type modelDEA struct {
 	inst map[app.GUID]actual.Instance
 }
 
-func NewState() *State {
-	return &State{apps: map[app.Key]*modelApp{}, deas: map[string]*modelDEA{}, cmds: map[commands.ID]commands.Command{},
+func newModel() *model {
+	return &model{apps: map[app.Key]*modelApp{}, deas: map[string]*modelDEA{}, cmds: map[commands.ID]commands.Command{},
 		crashes: map[CrashRef]actual.Crash{}, holds: map[string]Hold{}}
 }
 
-func (s *State) Freeze() *State {
-	c := *s
-	c.frozen = true
-	c.apps = map[app.Key]*modelApp{}
-	for k, a := range s.apps {
-		v := *a
-		c.apps[k] = &v
-	}
-	c.deas = map[string]*modelDEA{}
-	for k, d := range s.deas {
-		v := *d
-		v.inst = maps.Clone(d.inst)
-		c.deas[k] = &v
-	}
-	c.cmds, c.crashes, c.holds = maps.Clone(s.cmds), maps.Clone(s.crashes), maps.Clone(s.holds)
-	c.staged = slices.Clone(s.staged)
-	return &c
-}
-
-func (s *State) touch(k app.Key) {
+func (s *model) touch(k app.Key) {
 	if !s.touched[k] {
 		s.touched[k] = true
 		s.order = append(s.order, k)
 	}
 }
 
-func (s *State) app(k app.Key) *modelApp {
+func (s *model) app(k app.Key) *modelApp {
 	a := s.apps[k]
 	if a == nil {
 		a = &modelApp{}
@@ -91,12 +70,9 @@ func (s *State) app(k app.Key) *modelApp {
 	return a
 }
 
-func (s *State) Apply(index, term uint64, e Entry) Result {
-	if s.frozen {
-		panic("raftfsm: Apply on a frozen state")
-	}
+func (s *model) Apply(index, term uint64, e Entry) Result {
 	s.index, s.term = index, term
-	if e.At < 0 || e.At > maxTime {
+	if e.At < 0 || e.At > MaxTime {
 		return Result{Err: ErrTime}
 	}
 	s.now = max(s.now, e.At)
@@ -122,10 +98,13 @@ func (s *State) Apply(index, term uint64, e Entry) Result {
 			}
 		case DEAsForgotten:
 			for _, id := range r.DEAs {
-				if d := s.deas[id]; d != nil && d.GoneAt != 0 {
+				if d := s.deas[id]; d != nil && d.GoneAt == 0 {
+					err = ErrNotGone
+				}
+			}
+			for _, id := range r.DEAs {
+				if err == nil {
 					delete(s.deas, id)
-				} else if d != nil {
-					refuse(commands.ID{}, fmt.Errorf("forgetting DEA %s: %w", id, ErrNotGone))
 				}
 			}
 		case InstanceExited:
@@ -185,9 +164,7 @@ func (s *State) Apply(index, term uint64, e Entry) Result {
 	return res
 }
 
-func validKey(k app.Key) bool { return !k.Droplet.IsZero() && !k.Version.IsZero() }
-
-func (s *State) applyDesiredChanges(r DesiredChanges) error {
+func (s *model) applyDesiredChanges(r DesiredChanges) error {
 	if r.Generation <= s.meta.Generation || len(s.staged) > 0 && r.Generation < s.staged[0].Generation {
 		return ErrGeneration
 	}
@@ -208,7 +185,7 @@ func (s *State) applyDesiredChanges(r DesiredChanges) error {
 	return nil
 }
 
-func (s *State) applyDesiredCommit(r DesiredCommit) error {
+func (s *model) applyDesiredCommit(r DesiredCommit) error {
 	if r.Generation <= s.meta.Generation {
 		return ErrGeneration
 	}
@@ -242,7 +219,7 @@ func (s *State) applyDesiredCommit(r DesiredCommit) error {
 	return nil
 }
 
-func (s *State) setRow(k app.Key, row desired.App, has bool) {
+func (s *model) setRow(k app.Key, row desired.App, has bool) {
 	a := s.apps[k]
 	if a == nil {
 		if !has {
@@ -260,7 +237,7 @@ func (s *State) setRow(k app.Key, row desired.App, has bool) {
 	s.touch(k)
 }
 
-func (s *State) applyDEAChanges(r DEAChanges) error {
+func (s *model) applyDEAChanges(r DEAChanges) error {
 	if !actual.ValidDEA(r.DEA) {
 		return ErrInvalid
 	}
@@ -326,7 +303,7 @@ func (s *State) applyDEAChanges(r DEAChanges) error {
 	return nil
 }
 
-func (s *State) changed(refs []CrashRef) {
+func (s *model) changed(refs []CrashRef) {
 	slices.SortFunc(refs, func(a, b CrashRef) int { return cmp.Or(a.App.Compare(b.App), cmp.Compare(a.Index, b.Index)) })
 	for _, c := range refs {
 		s.touch(c.App)
@@ -334,7 +311,7 @@ func (s *State) changed(refs []CrashRef) {
 	}
 }
 
-func (s *State) refresh(ref CrashRef) {
+func (s *model) refresh(ref CrashRef) {
 	c, ok := s.crashes[ref]
 	if !ok {
 		return
@@ -353,7 +330,7 @@ func (s *State) refresh(ref CrashRef) {
 	s.crashes[ref] = c
 }
 
-func (s *State) clearDEA(d *modelDEA) {
+func (s *model) clearDEA(d *modelDEA) {
 	var changed []CrashRef
 	for _, i := range d.inst {
 		changed = append(changed, CrashRef{i.App, i.Index})
@@ -363,7 +340,7 @@ func (s *State) clearDEA(d *modelDEA) {
 	s.changed(changed)
 }
 
-func (s *State) applyExit(x actual.Exit) error {
+func (s *model) applyExit(x actual.Exit) error {
 	if !validKey(x.App) || x.Instance.IsZero() || x.Index > actual.MaxIndex || x.Reason < 1 || x.Reason > 5 {
 		return ErrInvalid
 	}
@@ -409,7 +386,7 @@ func (s *State) applyExit(x actual.Exit) error {
 	return nil
 }
 
-func (s *State) schedule(c commands.Command) error {
+func (s *model) schedule(c commands.Command) error {
 	if c.ID.IsZero() || !validKey(c.App) || c.Index > actual.MaxIndex || c.Action < 1 || c.Action > 2 || c.Reason < 1 || c.Reason > 6 ||
 		(c.Action == 2) == c.Instance.IsZero() || math.IsNaN(c.Priority) || math.IsInf(c.Priority, 0) {
 		return ErrInvalid
@@ -442,7 +419,7 @@ func (s *State) schedule(c commands.Command) error {
 	return nil
 }
 
-func (s *State) claim(c Claim) error {
+func (s *model) claim(c Claim) error {
 	o, ok := s.cmds[c.ID]
 	switch {
 	case !ok:
@@ -460,7 +437,7 @@ func (s *State) claim(c Claim) error {
 	return nil
 }
 
-func (s *State) resolve(o Outcome, res *Result) error {
+func (s *model) resolve(o Outcome, res *Result) error {
 	c, ok := s.cmds[o.ID]
 	if !ok {
 		return nil
@@ -487,8 +464,8 @@ func (s *State) resolve(o Outcome, res *Result) error {
 	return nil
 }
 
-func (s *State) setHold(h Hold) error {
-	if !validHold(h.Name) {
+func (s *model) setHold(h Hold) error {
+	if _, ok := s.holds[h.Name]; checkHold(h) != nil || !ok && len(s.holds) >= MaxHolds {
 		return ErrInvalid
 	}
 	if h.SetAt == 0 {
@@ -499,17 +476,11 @@ func (s *State) setHold(h Hold) error {
 	return nil
 }
 
-func validHold(n string) bool {
-	return n != "" && len(n) <= 64 && !strings.ContainsFunc(n, func(r rune) bool { return r <= ' ' || r > '~' })
-}
+func (s *model) Index() uint64  { return s.index }
+func (s *model) Term() uint64   { return s.term }
+func (s *model) Time() app.Time { return s.now }
 
-func clip(s string, n int) string { return s[:min(len(s), n)] }
-
-func (s *State) Index() uint64  { return s.index }
-func (s *State) Term() uint64   { return s.term }
-func (s *State) Time() app.Time { return s.now }
-
-func (s *State) Basis(k app.Key, index uint32) Basis {
+func (s *model) Basis(k app.Key, index uint32) Basis {
 	var b Basis
 	if a := s.apps[k]; a != nil {
 		b.Desired = a.rev
@@ -517,7 +488,7 @@ func (s *State) Basis(k app.Key, index uint32) Basis {
 	for _, d := range s.deas {
 		for _, i := range d.inst {
 			if i.App == k && i.Index == index {
-				b.Index += xxh3.Hash(append(append(i.GUID.AppendWire(nil), byte(i.State)), d.ID...))
+				b.Index += xxh3.HashSeed(append(i.GUID.AppendWire(nil), byte(i.State)), xxh3.HashString(d.ID))
 			}
 		}
 	}
@@ -529,7 +500,7 @@ func (s *State) Basis(k app.Key, index uint32) Basis {
 	return b
 }
 
-func (s *State) countOf(k app.Key) (n int) {
+func (s *model) countOf(k app.Key) (n int) {
 	for _, d := range s.deas {
 		for _, i := range d.inst {
 			if i.App == k {
@@ -540,7 +511,7 @@ func (s *State) countOf(k app.Key) (n int) {
 	return n
 }
 
-func (s *State) App(k app.Key) (App, bool) {
+func (s *model) App(k app.Key) (App, bool) {
 	a := s.apps[k]
 	if a == nil {
 		return App{}, false
@@ -548,9 +519,9 @@ func (s *State) App(k app.Key) (App, bool) {
 	return App{Key: k, Desired: a.row, HasDesired: a.has, Rev: a.rev, GrewAt: a.grewAt, Instances: s.countOf(k)}, true
 }
 
-func (s *State) keys() []app.Key { return slices.SortedFunc(maps.Keys(s.apps), app.Key.Compare) }
+func (s *model) keys() []app.Key { return slices.SortedFunc(maps.Keys(s.apps), app.Key.Compare) }
 
-func (s *State) Versions(droplet app.GUID) []app.Key {
+func (s *model) Versions(droplet app.GUID) []app.Key {
 	var out []app.Key
 	for _, k := range s.keys() {
 		if k.Droplet == droplet {
@@ -560,7 +531,7 @@ func (s *State) Versions(droplet app.GUID) []app.Key {
 	return out
 }
 
-func (s *State) DesiredVersion(droplet app.GUID) app.GUID {
+func (s *model) DesiredVersion(droplet app.GUID) app.GUID {
 	for _, k := range s.Versions(droplet) {
 		if s.apps[k].has {
 			return k.Version
@@ -569,7 +540,7 @@ func (s *State) DesiredVersion(droplet app.GUID) app.GUID {
 	return app.GUID{}
 }
 
-func (s *State) Apps() iter.Seq[App] {
+func (s *model) Apps() iter.Seq[App] {
 	return func(yield func(App) bool) {
 		for _, k := range s.keys() {
 			if a, _ := s.App(k); !yield(a) {
@@ -579,7 +550,7 @@ func (s *State) Apps() iter.Seq[App] {
 	}
 }
 
-func (s *State) DesiredApps() iter.Seq[desired.App] {
+func (s *model) DesiredApps() iter.Seq[desired.App] {
 	return func(yield func(desired.App) bool) {
 		for _, k := range s.keys() {
 			if a := s.apps[k]; a.has && !yield(a.row) {
@@ -589,7 +560,7 @@ func (s *State) DesiredApps() iter.Seq[desired.App] {
 	}
 }
 
-func (s *State) Instances(dst []actual.Located, k app.Key) []actual.Located {
+func (s *model) Instances(dst []actual.Located, k app.Key) []actual.Located {
 	best := map[app.GUID]*modelDEA{}
 	for _, d := range s.deas {
 		for g, i := range d.inst {
@@ -606,7 +577,7 @@ func (s *State) Instances(dst []actual.Located, k app.Key) []actual.Located {
 	return dst
 }
 
-func (s *State) DEA(id string) (DEA, bool) {
+func (s *model) DEA(id string) (DEA, bool) {
 	d := s.deas[id]
 	if d == nil {
 		return DEA{}, false
@@ -616,7 +587,7 @@ func (s *State) DEA(id string) (DEA, bool) {
 	return v, true
 }
 
-func (s *State) DEAs() iter.Seq[DEA] {
+func (s *model) DEAs() iter.Seq[DEA] {
 	return func(yield func(DEA) bool) {
 		for _, id := range slices.Sorted(maps.Keys(s.deas)) {
 			if d, _ := s.DEA(id); !yield(d) {
@@ -626,7 +597,7 @@ func (s *State) DEAs() iter.Seq[DEA] {
 	}
 }
 
-func (s *State) DEAInstances(dst []actual.Instance, id string) []actual.Instance {
+func (s *model) DEAInstances(dst []actual.Instance, id string) []actual.Instance {
 	if d := s.deas[id]; d != nil {
 		for _, i := range d.inst {
 			dst = append(dst, i)
@@ -635,7 +606,7 @@ func (s *State) DEAInstances(dst []actual.Instance, id string) []actual.Instance
 	return dst
 }
 
-func (s *State) Crashes(k app.Key) []actual.Crash {
+func (s *model) Crashes(k app.Key) []actual.Crash {
 	var out []actual.Crash
 	for a, c := range s.AllCrashes() {
 		if a == k {
@@ -645,7 +616,7 @@ func (s *State) Crashes(k app.Key) []actual.Crash {
 	return out
 }
 
-func (s *State) AllCrashes() iter.Seq2[app.Key, actual.Crash] {
+func (s *model) AllCrashes() iter.Seq2[app.Key, actual.Crash] {
 	refs := slices.SortedFunc(maps.Keys(s.crashes), func(a, b CrashRef) int {
 		return cmp.Or(a.App.Compare(b.App), cmp.Compare(a.Index, b.Index))
 	})
@@ -658,7 +629,7 @@ func (s *State) AllCrashes() iter.Seq2[app.Key, actual.Crash] {
 	}
 }
 
-func (s *State) Commands(k app.Key) []commands.Command {
+func (s *model) Commands(k app.Key) []commands.Command {
 	var out []commands.Command
 	for c := range s.AllCommands() {
 		if c.App == k {
@@ -668,17 +639,17 @@ func (s *State) Commands(k app.Key) []commands.Command {
 	return out
 }
 
-func (s *State) AllCommands() iter.Seq[commands.Command] {
+func (s *model) AllCommands() iter.Seq[commands.Command] {
 	return slices.Values(slices.SortedFunc(maps.Values(s.cmds), commands.Command.Compare))
 }
 
-func (s *State) Command(id commands.ID) (commands.Command, bool) { c, ok := s.cmds[id]; return c, ok }
+func (s *model) Command(id commands.ID) (commands.Command, bool) { c, ok := s.cmds[id]; return c, ok }
 
-func (s *State) Holds() []Hold {
+func (s *model) Holds() []Hold {
 	return slices.SortedFunc(maps.Values(s.holds), func(a, b Hold) int { return strings.Compare(a.Name, b.Name) })
 }
 
-func (s *State) DesiredMeta() DesiredMeta {
+func (s *model) DesiredMeta() DesiredMeta {
 	m := s.meta
 	for _, a := range s.apps {
 		if a.has && a.row.Wanted() {
@@ -689,7 +660,7 @@ func (s *State) DesiredMeta() DesiredMeta {
 	return m
 }
 
-func (s *State) Counts() Counts {
+func (s *model) Counts() Counts {
 	m := s.DesiredMeta()
 	c := Counts{Apps: m.Apps, DesiredInstances: m.Instances, SentStarts: s.sent[1], SentStops: s.sent[2]}
 	for _, d := range s.deas {
@@ -723,128 +694,3 @@ func (s *State) Counts() Counts {
 	}
 	return c
 }
-
-func (s *State) Handles() int { return len(s.apps) }
-
-func (s *State) EachInstance(fn func(h Handle, index uint32, st actual.State)) {
-	at := map[app.Key]Handle{}
-	for i, k := range s.keys() {
-		at[k] = Handle(i)
-	}
-	for _, id := range slices.Sorted(maps.Keys(s.deas)) {
-		for _, i := range s.deas[id].inst {
-			fn(at[i.App], i.Index, i.State)
-		}
-	}
-}
-
-func (s *State) EachDesired(fn func(h Handle, d desired.App) bool) {
-	for i, k := range s.keys() {
-		if a := s.apps[k]; a.has && !fn(Handle(i), a.row) {
-			return
-		}
-	}
-}
-
-func (s *State) KeyOf(h Handle) (app.Key, bool) {
-	keys := s.keys()
-	if int(h) >= len(keys) {
-		return app.Key{}, false
-	}
-	return keys[h], true
-}
-
-// ---- stand-ins until the real ones land
-
-type Hash [16]byte
-
-func (h Hash) String() string { return fmt.Sprintf("%x", h[:]) }
-
-func (s *State) Hash() Hash { return Hash{} }
-
-func (s *State) WriteSnapshot(io.Writer) error { return errors.New("not yet") }
-
-func RestoreState(io.Reader) (*State, error) { return nil, errors.New("not yet") }
-
-type SnapshotHeader struct {
-	Format      int
-	Index, Term uint64
-	Time        app.Time
-	Hash        Hash
-}
-
-type SnapshotRecord struct {
-	Kind    uint32
-	Version uint32
-	Body    []byte
-}
-
-func ReadSnapshot(io.Reader, func(SnapshotRecord) error) (SnapshotHeader, error) {
-	return SnapshotHeader{}, errors.New("not yet")
-}
-
-const maxTime = app.Time(253402300799999)
-
-type Entry struct {
-	At      app.Time
-	Records []Record
-}
-
-const MaxEntry = 512 << 10
-
-type wire struct {
-	At   app.Time
-	Recs []struct {
-		Kind Kind
-		Body json.RawMessage
-	}
-}
-
-func EncodeEntry(e Entry) ([]byte, error) {
-	w := wire{At: e.At}
-	for _, r := range e.Records {
-		b, err := json.Marshal(r)
-		if err != nil {
-			return nil, err
-		}
-		w.Recs = append(w.Recs, struct {
-			Kind Kind
-			Body json.RawMessage
-		}{r.Kind(), b})
-	}
-	return json.Marshal(w)
-}
-
-func dec[R Record](b []byte) (Record, error) { var r R; err := json.Unmarshal(b, &r); return r, err }
-
-var kinds = [MaxKind + 1]struct {
-	name string
-	dec  func([]byte) (Record, error)
-}{
-	KindDesiredChanges: {"DesiredChanges", dec[DesiredChanges]}, KindDesiredCommit: {"DesiredCommit", dec[DesiredCommit]},
-	KindDEAChanges: {"DEAChanges", dec[DEAChanges]}, KindDEAsGone: {"DEAsGone", dec[DEAsGone]}, KindDEAsForgotten: {"DEAsForgotten", dec[DEAsForgotten]},
-	KindInstanceExited: {"InstanceExited", dec[InstanceExited]}, KindCommandsScheduled: {"CommandsScheduled", dec[CommandsScheduled]},
-	KindCommandsClaimed: {"CommandsClaimed", dec[CommandsClaimed]}, KindCommandsResolved: {"CommandsResolved", dec[CommandsResolved]},
-	KindHoldSet: {"HoldSet", dec[HoldSet]}, KindHoldReleased: {"HoldReleased", dec[HoldReleased]}, KindCrashesForgotten: {"CrashesForgotten", dec[CrashesForgotten]},
-}
-
-func DecodeEntry(b []byte) (Entry, error) {
-	var w wire
-	if err := json.Unmarshal(b, &w); err != nil {
-		return Entry{}, err
-	}
-	e := Entry{At: w.At}
-	for _, x := range w.Recs {
-		if x.Kind == 0 || x.Kind > MaxKind {
-			return e, fmt.Errorf("unknown kind %d", x.Kind)
-		}
-		r, err := kinds[x.Kind].dec(x.Body)
-		if err != nil {
-			return e, err
-		}
-		e.Records = append(e.Records, r)
-	}
-	return e, nil
-}
-
-func Split(r Record, maxBytes int) []Record { return []Record{r} }

@@ -1,0 +1,164 @@
+package raftfsm
+
+import (
+	"fmt"
+
+	"hm/commands"
+	"hm/internal/app"
+)
+
+// MaxTime is the latest that hm time may be: the end of the year 9999. A later entry is refused whole, since time,
+// once there, would never move again.
+const MaxTime = app.Time(253402300799999)
+
+// Apply records what an entry says. It depends on nothing but the state and its arguments, so that every replica
+// comes to the same state and the same Result. The state takes over the records of e: nobody may change them
+// afterwards. An entry that is stamped earlier than Time is applied as if it were stamped Time.
+//
+// What no longer holds, or is not well formed, is refused in the Result; one record, or one command of it, is
+// recorded whole or not at all. Apply panics only on a frozen state.
+func (s *State) Apply(index, term uint64, e Entry) Result {
+	if s.frozen {
+		panic("raftfsm: Apply on a frozen state: it is a view, apply to the state that it was frozen from")
+	}
+	s.index, s.term = index, term
+	if e.At < 0 || e.At > MaxTime {
+		return Result{Err: fmt.Errorf("%w: %d ms", ErrTime, int64(e.At))}
+	}
+	s.now = max(s.now, e.At)
+	s.rev = max(s.rev+1, index)
+	var res Result
+	a := application{State: s, res: &res}
+	for i, r := range e.Records {
+		a.record = i
+		if err := a.apply(r); err != nil {
+			a.refuse(commands.ID{}, err)
+		}
+	}
+	a.settle()
+	return res
+}
+
+// application is one entry being applied.
+type application struct {
+	*State
+	res    *Result
+	record int // position of the record being applied
+}
+
+func (a *application) apply(r Record) error {
+	if r == nil {
+		return fmt.Errorf("%w: there is no record", ErrInvalid)
+	}
+	if _, ok := r.(Unknown); ok {
+		return nil
+	}
+	k := r.Kind()
+	if k == 0 || k > MaxKind {
+		return fmt.Errorf("%w: %s is not known", ErrInvalid, k)
+	}
+	return kinds[k].apply(a, r)
+}
+
+func (a *application) refuse(id commands.ID, err error) {
+	a.res.Refused = append(a.res.Refused, Refusal{Record: a.record, ID: id, Err: err})
+}
+
+// settle ends an entry: apps that nothing refers to any more leave the record, and the hash takes in the others.
+func (a *application) settle() {
+	t := a.scratch
+	if len(t.touched) == 0 {
+		return
+	}
+	a.res.Touched = make([]app.Key, len(t.touched))
+	for i, h := range t.touched {
+		rec := a.apps.get(uint32(h))
+		k := rec.key
+		a.res.Touched[i] = k
+		if !rec.has && rec.instances == 0 {
+			if rec.crashes > 0 {
+				a.dropCrashes(h)
+			}
+			if !a.hasCommands(k) {
+				a.release(h)
+				continue
+			}
+			rec = a.apps.get(uint32(h))
+		}
+		a.sum.add(t.enc.app(rec))
+	}
+	for _, h := range t.touched {
+		t.seen[h/64] &^= 1 << (h % 64)
+	}
+	t.touched = t.touched[:0]
+}
+
+// scratch is what Apply works with, kept so that it need not be allocated anew. None of it is part of the state.
+type scratch struct {
+	enc      encoding
+	touched  []Handle // apps that this entry changed; their hash is out of the sum until settle
+	seen     []uint64 // the same as a bit set
+	freeApps []Handle
+	freeDEAs []uint32
+	byGUID   map[app.GUID]int32
+	last     map[app.GUID]int32
+	drop     []bool
+	add      []newcomer
+	places   []uint64
+	versions []Handle
+}
+
+// touch must be called before a record of app h is changed.
+func (s *State) touch(h Handle) {
+	if s.mark(h) {
+		s.sum.sub(s.scratch.enc.app(s.apps.get(uint32(h))))
+	}
+}
+
+func (s *State) mark(h Handle) bool {
+	t := s.scratch
+	for int(h/64) >= len(t.seen) {
+		t.seen = append(t.seen, 0)
+	}
+	if t.seen[h/64]&(1<<(h%64)) != 0 {
+		return false
+	}
+	t.seen[h/64] |= 1 << (h % 64)
+	t.touched = append(t.touched, h)
+	return true
+}
+
+// intern finds the record of an app, or makes it; a new one counts as touched.
+func (s *State) intern(k app.Key) Handle {
+	if h, ok := s.lookup.find(&s.apps, k); ok {
+		return h
+	}
+	h := s.newApp(k)
+	s.mark(h)
+	return h
+}
+
+func (s *State) newApp(k app.Key) Handle {
+	t := s.scratch
+	var h Handle
+	if n := len(t.freeApps); n > 0 {
+		h = t.freeApps[n-1]
+		t.freeApps = t.freeApps[:n-1]
+		*s.apps.mut(uint32(h)) = appRec{key: k, used: true}
+	} else {
+		h = Handle(s.apps.push(appRec{key: k, used: true}))
+	}
+	s.lookup.add(&s.apps, h)
+	return h
+}
+
+func (s *State) release(h Handle) {
+	s.lookup.remove(&s.apps, h)
+	*s.apps.mut(uint32(h)) = appRec{}
+	s.scratch.freeApps = append(s.scratch.freeApps, h)
+}
+
+func validKey(k app.Key) bool { return !k.Droplet.IsZero() && !k.Version.IsZero() }
+
+// clip cuts text that is only for people to at most n bytes.
+func clip(s string, n int) string { return s[:min(len(s), n)] }

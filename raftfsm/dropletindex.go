@@ -1,0 +1,135 @@
+package raftfsm
+
+import (
+	"github.com/zeebo/xxh3"
+
+	"hm/internal/app"
+)
+
+const indexShards = 256
+
+// dropletIndex finds the handles of a droplet's versions: open addressing over handles alone, since the keys are in
+// the app records. Its shards are copied on write after a freeze.
+type dropletIndex struct {
+	shards [indexShards]*indexShard
+	epoch  uint64
+}
+
+type indexShard struct {
+	epoch uint64
+	used  int
+	slots []Handle // handle+1; 0 is free; the length is a power of two
+}
+
+// hashGUID is fixed, so that replicas lay out their tables alike; nothing that leaves the State depends on it.
+func hashGUID(g app.GUID) uint64 {
+	b, form := g.Binary()
+	if form == 0 {
+		return xxh3.HashString(g.String())
+	}
+	return xxh3.Hash(b[:])
+}
+
+// each calls fn with the handles of droplet until fn returns false.
+func (x *dropletIndex) each(apps *pages[appRec], droplet app.GUID, fn func(Handle) bool) {
+	hash := hashGUID(droplet)
+	sh := x.shards[hash>>56]
+	if sh == nil {
+		return
+	}
+	mask := uint64(len(sh.slots) - 1)
+	for i := hash & mask; sh.slots[i] != 0; i = (i + 1) & mask {
+		h := sh.slots[i] - 1
+		if apps.get(uint32(h)).key.Droplet == droplet && !fn(h) {
+			return
+		}
+	}
+}
+
+// find gives the handle of a key.
+func (x *dropletIndex) find(apps *pages[appRec], k app.Key) (Handle, bool) {
+	hash := hashGUID(k.Droplet)
+	sh := x.shards[hash>>56]
+	if sh == nil {
+		return 0, false
+	}
+	mask := uint64(len(sh.slots) - 1)
+	for i := hash & mask; sh.slots[i] != 0; i = (i + 1) & mask {
+		if h := sh.slots[i] - 1; apps.get(uint32(h)).key == k {
+			return h, true
+		}
+	}
+	return 0, false
+}
+
+// add enters h, whose key must be in apps already.
+func (x *dropletIndex) add(apps *pages[appRec], h Handle) {
+	hash := hashGUID(apps.get(uint32(h)).key.Droplet)
+	sh := x.shard(hash)
+	if (sh.used+1)*4 > len(sh.slots)*3 {
+		old := sh.slots
+		sh.slots = make([]Handle, max(8, 2*len(old)))
+		for _, v := range old {
+			if v != 0 {
+				sh.put(hashGUID(apps.get(uint32(v-1)).key.Droplet), v)
+			}
+		}
+	}
+	sh.put(hash, h+1)
+	sh.used++
+}
+
+// remove takes h out; its key must still be in apps.
+func (x *dropletIndex) remove(apps *pages[appRec], h Handle) {
+	hash := hashGUID(apps.get(uint32(h)).key.Droplet)
+	sh := x.shard(hash)
+	if len(sh.slots) == 0 {
+		return
+	}
+	mask := uint64(len(sh.slots) - 1)
+	i := hash & mask
+	for sh.slots[i] != h+1 {
+		if sh.slots[i] == 0 {
+			return
+		}
+		i = (i + 1) & mask
+	}
+	sh.used--
+	// Close the gap: what follows moves up unless that would put it before its own home.
+	for j := (i + 1) & mask; sh.slots[j] != 0; j = (j + 1) & mask {
+		home := hashGUID(apps.get(uint32(sh.slots[j]-1)).key.Droplet) & mask
+		if (j-home)&mask >= (j-i)&mask {
+			sh.slots[i] = sh.slots[j]
+			i = j
+		}
+	}
+	sh.slots[i] = 0
+}
+
+// shard gives the shard of a hash for writing.
+func (x *dropletIndex) shard(hash uint64) *indexShard {
+	p := &x.shards[hash>>56]
+	switch sh := *p; {
+	case sh == nil:
+		*p = &indexShard{epoch: x.epoch, slots: make([]Handle, 8)}
+	case sh.epoch != x.epoch:
+		*p = &indexShard{epoch: x.epoch, used: sh.used, slots: append([]Handle(nil), sh.slots...)}
+	}
+	return *p
+}
+
+func (sh *indexShard) put(hash uint64, v Handle) {
+	mask := uint64(len(sh.slots) - 1)
+	i := hash & mask
+	for sh.slots[i] != 0 {
+		i = (i + 1) & mask
+	}
+	sh.slots[i] = v
+}
+
+// freeze gives a copy that no later change to x alters.
+func (x *dropletIndex) freeze() dropletIndex {
+	c := *x
+	x.epoch++
+	return c
+}

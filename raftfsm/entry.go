@@ -1,0 +1,85 @@
+package raftfsm
+
+import (
+	"fmt"
+
+	"hm/internal/app"
+	"hm/raftfsm/internal/wire"
+)
+
+// Entry is one entry of the Raft log.
+type Entry struct {
+	At      app.Time // stamped by the leader, never earlier than the entry before
+	Records []Record
+}
+
+// MaxEntry is how many bytes an encoded entry may have. Split cuts records to fit.
+const MaxEntry = 512 << 10
+
+// maxDecode is how many bytes DecodeEntry accepts: more than MaxEntry, so that a version that raises MaxEntry can
+// be rolled out.
+const maxDecode = 8 * MaxEntry
+
+// EncodeEntry gives the bytes of an entry for the log. It fails if they are more than MaxEntry, or if a record is
+// not of this package.
+func EncodeEntry(e Entry) ([]byte, error) {
+	m := wire.Entry{At: int64(e.At), Records: make([]*wire.Rec, len(e.Records))}
+	for i, r := range e.Records {
+		if r == nil || r.Kind() == 0 || r.Kind() > MaxKind {
+			return nil, fmt.Errorf("encoding record %d: %w: %T is not a record that this version knows", i, ErrInvalid, r)
+		}
+		k := &kinds[r.Kind()]
+		body, err := k.encode(r)
+		if err != nil {
+			return nil, fmt.Errorf("encoding record %d (%s): %w", i, k.name, err)
+		}
+		m.Records[i] = &wire.Rec{Kind: uint32(k.number), Ignorable: k.ignorable, Body: body}
+	}
+	b, err := marshal(&m)
+	if err != nil {
+		return nil, fmt.Errorf("encoding an entry: %w", err)
+	}
+	if len(b) > MaxEntry {
+		return nil, fmt.Errorf("encoding an entry: %w: it has %d bytes, at most %d are allowed; split its records over several entries", ErrInvalid, len(b), MaxEntry)
+	}
+	return b, nil
+}
+
+// DecodeEntry reads an entry that EncodeEntry wrote. It fails on anything that this version does not understand,
+// because a node that left something out would diverge from the others; only a record that is marked as ignorable
+// becomes an Unknown instead.
+func DecodeEntry(b []byte) (Entry, error) {
+	if len(b) > maxDecode {
+		return Entry{}, fmt.Errorf("decoding an entry: %d bytes, at most %d are allowed", len(b), maxDecode)
+	}
+	var m wire.Entry
+	if err := unmarshal(b, &m); err != nil {
+		return Entry{}, fmt.Errorf("decoding an entry: %w", err)
+	}
+	e := Entry{At: app.Time(m.At)}
+	if len(m.Records) > 0 {
+		e.Records = make([]Record, len(m.Records))
+	}
+	for i, w := range m.Records {
+		r, err := decodeRecord(w)
+		if err != nil {
+			return Entry{}, fmt.Errorf("decoding record %d (%s) of an entry: %w", i, Kind(w.Kind), err)
+		}
+		e.Records[i] = r
+	}
+	return e, nil
+}
+
+func decodeRecord(w *wire.Rec) (Record, error) {
+	k := Kind(w.Kind)
+	switch {
+	case k > 0 && k <= MaxKind:
+		if err := known(w); err != nil {
+			return nil, err
+		}
+		return kinds[k].decode(w.Body)
+	case w.Ignorable && k != 0:
+		return Unknown{Number: k}, nil
+	}
+	return nil, fmt.Errorf("the kind is not known, and not marked as ignorable: a newer hm wrote it")
+}

@@ -1,0 +1,240 @@
+package raftfsm
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/zeebo/xxh3"
+
+	"hm/internal/app"
+	"hm/raftfsm/internal/wire"
+)
+
+// ErrSnapshot is wrapped by every error about what a snapshot says, as opposed to one of reading it.
+var ErrSnapshot = errors.New("not a good snapshot")
+
+// SnapshotRecord is one record of a snapshot.
+type SnapshotRecord struct {
+	Section Section
+	Version uint32
+	Body    []byte // protobuf; good only until the call that got it returns
+}
+
+// ReadSnapshot reads a snapshot from beginning to end, checks its frame, count and checksum, and calls fn, which
+// may be nil, with each record. It is the only reader of snapshots: restoring and inspecting both use it. What fn
+// gets is only known to be undamaged once ReadSnapshot has returned without an error. Whatever r says, ReadSnapshot
+// keeps at most a few MiB.
+func ReadSnapshot(r io.Reader, fn func(SnapshotRecord) error) (SnapshotHeader, error) {
+	head, start, err := readHeader(r)
+	if err != nil {
+		return SnapshotHeader{}, err
+	}
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20))
+	if err != nil {
+		return head, fmt.Errorf("reading the snapshot: %w", err)
+	}
+	defer z.Close()
+	sr := &snapshotReader{in: bufio.NewReaderSize(z, 256<<10), check: xxh3.New()}
+	_, _ = sr.check.Write(start) // a hash takes everything
+	for {
+		rec, end, err := sr.next()
+		if err != nil {
+			return head, fmt.Errorf("reading record %d of the snapshot: %w", sr.count, endsEarly(err))
+		}
+		if end {
+			return head, nil
+		}
+		if fn != nil {
+			if err := fn(rec); err != nil {
+				return head, fmt.Errorf("record %d of the snapshot (%s): %w", sr.count-1, rec.Section, err)
+			}
+		}
+	}
+}
+
+// readHeader also gives the bytes that it has read, which the checksum covers.
+func readHeader(r io.Reader) (SnapshotHeader, []byte, error) {
+	start := make([]byte, len(snapshotMagic)+8)
+	if _, err := io.ReadFull(r, start); err != nil {
+		return SnapshotHeader{}, nil, fmt.Errorf("reading the snapshot's header: %w", endsEarly(err))
+	}
+	if string(start[:len(snapshotMagic)]) != snapshotMagic {
+		return SnapshotHeader{}, nil, fmt.Errorf("%w: it does not begin as a snapshot of hm does, or a transfer changed its line ends", ErrSnapshot)
+	}
+	format := binary.LittleEndian.Uint32(start[len(snapshotMagic):])
+	if format != snapshotFormat {
+		return SnapshotHeader{}, nil, fmt.Errorf("%w: it has format %d, this version of hm reads %d: use the version that wrote it, or a newer one", ErrSnapshot, format, snapshotFormat)
+	}
+	size := binary.LittleEndian.Uint32(start[len(snapshotMagic)+4:])
+	if size > maxHeader {
+		return SnapshotHeader{}, nil, fmt.Errorf("%w: a header of %d bytes, at most %d are allowed", ErrSnapshot, size, maxHeader)
+	}
+	body := make([]byte, size)
+	if _, err := io.ReadFull(r, body); err != nil {
+		return SnapshotHeader{}, nil, fmt.Errorf("reading the snapshot's header: %w", endsEarly(err))
+	}
+	var m wire.SnapshotHeader
+	if err := unmarshal(body, &m); err != nil {
+		return SnapshotHeader{}, nil, fmt.Errorf("%w: its header: %w", ErrSnapshot, err)
+	}
+	head := SnapshotHeader{Format: int(format), Index: m.Index, Term: m.Term, Time: app.Time(m.Time)}
+	if len(m.Hash) != len(head.Hash) || head.Time < 0 || head.Time > MaxTime {
+		return SnapshotHeader{}, nil, fmt.Errorf("%w: its header has a hash of %d bytes and the time %d", ErrSnapshot, len(m.Hash), m.Time)
+	}
+	head.Hash = Hash(m.Hash)
+	return head, append(start, body...), nil
+}
+
+func endsEarly(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: it ends early", ErrSnapshot)
+	}
+	return err
+}
+
+type snapshotReader struct {
+	in    *bufio.Reader
+	check *xxh3.Hasher
+	count uint64
+	frame []byte
+	body  []byte
+}
+
+// next reads a record, or the footer, after which nothing may follow.
+func (r *snapshotReader) next() (rec SnapshotRecord, end bool, err error) {
+	r.frame = r.frame[:0]
+	sec, err := r.number("section")
+	if err != nil {
+		return rec, false, err
+	}
+	if Section(sec) == sectionEnd {
+		return rec, true, r.footer()
+	}
+	version, err := r.number("version")
+	if err != nil {
+		return rec, false, err
+	}
+	size, err := r.number("size")
+	if err != nil {
+		return rec, false, err
+	}
+	if size > maxRecord {
+		return rec, false, fmt.Errorf("%w: a record of %d bytes, at most %d are allowed", ErrSnapshot, size, maxRecord)
+	}
+	if err := r.read(int(size)); err != nil {
+		return rec, false, err
+	}
+	_, _ = r.check.Write(r.frame)
+	_, _ = r.check.Write(r.body)
+	r.count++
+	return SnapshotRecord{Section: Section(sec), Version: uint32(version), Body: r.body}, false, nil
+}
+
+// number reads one number of a record's frame.
+func (r *snapshotReader) number(name string) (uint64, error) {
+	v, err := binary.ReadUvarint(r.in)
+	switch {
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return 0, err
+	case err != nil:
+		return 0, fmt.Errorf("%w: the %s of a record: %w", ErrSnapshot, name, err)
+	case v > 1<<32-1:
+		return 0, fmt.Errorf("%w: the %s of a record is %d", ErrSnapshot, name, v)
+	}
+	r.frame = binary.AppendUvarint(r.frame, v)
+	return v, nil
+}
+
+// read fills body, in steps, so that a length that lies costs no more than what is really there.
+func (r *snapshotReader) read(size int) error {
+	const step = 256 << 10
+	r.body = r.body[:0]
+	for len(r.body) < size {
+		at := len(r.body)
+		n := min(step, size-at)
+		if cap(r.body) < at+n {
+			grown := make([]byte, at, min(size, max(at+n, 2*cap(r.body))))
+			copy(grown, r.body)
+			r.body = grown
+		}
+		r.body = r.body[:at+n]
+		if _, err := io.ReadFull(r.in, r.body[at:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *snapshotReader) footer() error {
+	var b [24]byte
+	if _, err := io.ReadFull(r.in, b[:]); err != nil {
+		return err
+	}
+	if n := binary.LittleEndian.Uint64(b[:8]); n != r.count {
+		return fmt.Errorf("%w: it should have %d records, but has %d", ErrSnapshot, n, r.count)
+	}
+	_, _ = r.check.Write(r.frame)
+	_, _ = r.check.Write(b[:8])
+	if r.check.Sum128().Bytes() != [16]byte(b[8:]) {
+		return fmt.Errorf("%w: its checksum is wrong: it was damaged", ErrSnapshot)
+	}
+	switch _, err := r.in.ReadByte(); {
+	case err == nil:
+		return fmt.Errorf("%w: something follows its end", ErrSnapshot)
+	case !errors.Is(err, io.EOF):
+		return fmt.Errorf("%w: something follows its end: %w", ErrSnapshot, err)
+	}
+	return nil
+}
+
+// RestoreState builds a State from a snapshot. It accepts nothing that WriteSnapshot would not have written, and
+// checks that the result has the hash that the header tells. After an error nothing is left behind.
+func RestoreState(r io.Reader) (*State, error) {
+	rs := &restorer{s: NewState(), born: make(map[uint64]bool), guids: make(map[app.GUID]struct{})}
+	head, err := ReadSnapshot(r, rs.record)
+	if err != nil {
+		return nil, err
+	}
+	s := rs.s
+	s.index, s.term, s.now = head.Index, head.Term, head.Time
+	if !rs.meta {
+		return nil, fmt.Errorf("%w: it has no %s record", ErrSnapshot, SectionMeta)
+	}
+	if h := s.Hash(); h != head.Hash {
+		return nil, fmt.Errorf("%w: the state in it has the hash %s, its header tells %s", ErrSnapshot, h, head.Hash)
+	}
+	return s, nil
+}
+
+// restorer is a State under construction.
+type restorer struct {
+	s     *State
+	last  Section
+	meta  bool
+	born  map[uint64]bool
+	guids map[app.GUID]struct{} // of the DEA at hand
+}
+
+func (r *restorer) record(rec SnapshotRecord) error {
+	if rec.Section < r.last {
+		return fmt.Errorf("%w: out of order", ErrSnapshot)
+	}
+	r.last = rec.Section
+	for _, sec := range sections {
+		if sec.number != rec.Section {
+			continue
+		}
+		if rec.Version != recordVersion {
+			return fmt.Errorf("%w: it has version %d, this version of hm reads %d", ErrSnapshot, rec.Version, recordVersion)
+		}
+		if err := sec.restore(r, rec.Body); err != nil {
+			return fmt.Errorf("%w: %w", ErrSnapshot, err)
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: this version of hm does not know the section: use the version that wrote it, or a newer one", ErrSnapshot)
+}
