@@ -28,7 +28,7 @@ type Plan struct {
 
 // Make plans one app: findings against the commands that are outstanding. A target that has an outstanding
 // command gets no second one (R12, R31); a pending command whose finding is gone is dropped (R02, R03, R55); a
-// sent one ends when its effect was heard or its time is over (R52).
+// sent one ends when its effect was heard or its time is over (R52). Behind a closed gate commands only end.
 func Make(in *diff.Input, findings []diff.Finding, now app.Time, p diff.Policy) Plan {
 	var plan Plan
 	found := commandsOf(in, findings)
@@ -51,7 +51,7 @@ func Make(in *diff.Input, findings []diff.Finding, now app.Time, p diff.Policy) 
 		case f.Bucket == diff.ToStart || f.Bucket == diff.ToStop:
 			plan.Ready = append(plan.Ready, f.Command)
 		}
-		if (f.Command.IsZero() || f.Expired) && schedulable(f) {
+		if (f.Command.IsZero() || f.Expired) && len(in.Held) == 0 && schedulable(f) {
 			plan.Ops = append(plan.Ops, Op{Schedule: scheduled(in.Key, f, now)})
 			plan.WantsRead = true
 		}
@@ -147,7 +147,7 @@ func schedulable(f *diff.Finding) bool {
 	case diff.WhyNewerRead, diff.WhyOtherStop, diff.WhyCanary, diff.WhySent:
 		return false
 	}
-	return f.Bucket != diff.Hold
+	return true
 }
 
 func scheduled(key app.Key, f *diff.Finding, now app.Time) Command {
