@@ -1,0 +1,441 @@
+package commands_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"hm/actual"
+	"hm/desired"
+	"hm/diff"
+	"hm/internal/app"
+)
+
+// The courses of events that single decisions do not show. Each names the rules that it plays out.
+
+func TestR01MissingIsStartedAfterTheGraceAndAgain(t *testing.T) {
+	w := newWorld(t, 2)
+	w.add(0, actual.Running)
+	obey := w.onStart
+	w.onStart = nil // R52: the Cloud Controller does not hear the first three
+	w.after(100*time.Second, func() { w.onStart = obey })
+	w.run(10 * time.Minute)
+	w.wantLog("+30s start 1 MISSING", "+1m0s start 1 MISSING", "+1m30s start 1 MISSING", "+2m0s start 1 MISSING")
+	if want := []string{"expired", "expired", "expired", "confirmed"}; !slices.EqualFunc(w.ended, want, strings.HasSuffix) {
+		t.Errorf("the commands ended as %v, want %v", w.ended, want)
+	}
+}
+
+func TestR02BackBeforeTheStartIsDue(t *testing.T) {
+	w := newWorld(t, 1)
+	w.after(29*time.Second, func() { w.add(0, actual.Starting) })
+	w.run(5 * time.Minute)
+	w.wantLog()
+	if want := []string{"start 0 MISSING dropped"}; !slices.Equal(w.ended, want) {
+		t.Errorf("ended: %v, want %v", w.ended, want)
+	}
+}
+
+// crashLoop lets an instance at index 1 crash ever again, two seconds after it started, and gives the delays from
+// each crash to the start that follows.
+func crashLoop(t *testing.T, crashes int, crash func(w *world, g app.GUID)) (delays []time.Duration, w *world) {
+	t.Helper()
+	w = newWorld(t, 2)
+	w.add(0, actual.Running)
+	var crashedAt app.Time
+	live := func() {
+		g := w.add(1, actual.Running)
+		w.after(2*time.Second, func() {
+			crashedAt = w.now
+			crash(w, g)
+		})
+	}
+	w.onStart = func(index uint32) {
+		if index != 1 {
+			t.Fatalf("index %d is started", index)
+		}
+		delays = append(delays, w.now.Sub(crashedAt))
+		if len(delays) < crashes {
+			w.after(time.Second, live)
+		} else {
+			w.after(time.Second, func() { w.add(1, actual.Starting) })
+		}
+	}
+	live()
+	w.run(2 * time.Hour)
+	return delays, w
+}
+
+var series = []time.Duration{0, 0, 0, 30 * time.Second, 60 * time.Second, 120 * time.Second, 240 * time.Second, 480 * time.Second, 960 * time.Second, 960 * time.Second}
+
+func TestR07DelaysOfACrashLoop(t *testing.T) {
+	for name, crash := range map[string]func(w *world, g app.GUID){
+		"the heartbeat shows the crash": func(w *world, g app.GUID) { w.become(g, actual.Crashed) },
+		"R34 the exit tells of it, the heartbeat follows": func(w *world, g app.GUID) {
+			w.exited(g, 1)
+			w.after(7*time.Second, func() { w.become(g, actual.Crashed) })
+		},
+		"W19 its DEA forgets it at once": func(w *world, g app.GUID) {
+			w.become(g, actual.Crashed)
+			w.after(time.Millisecond, func() { w.remove(g) })
+		},
+		"W44 its DEA restarts a minute later and tells of it again": func(w *world, g app.GUID) {
+			w.become(g, actual.Crashed)
+			w.after(time.Minute, func() { w.exited(g, 1) })
+		},
+		"R37 it is told of when it is no longer recorded": func(w *world, g app.GUID) {
+			w.remove(g)
+			w.exited(g, 1)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			delays, w := crashLoop(t, len(series), crash)
+			if !slices.Equal(delays, series) {
+				t.Errorf("delays %v, want %v", delays, series)
+			}
+			for _, e := range w.ended {
+				if e != "start 1 CRASHED confirmed" {
+					t.Errorf("%s", e)
+				}
+			}
+		})
+	}
+}
+
+func TestR08SeriesIsForgotten(t *testing.T) {
+	for _, c := range []struct {
+		quiet time.Duration
+		want  time.Duration
+	}{{1910 * time.Second, 120 * time.Second}, {1930 * time.Second, 0}} {
+		delays, w := crashLoop(t, 5, func(w *world, g app.GUID) { w.become(g, actual.Crashed) })
+		if !slices.Equal(delays, series[:5]) {
+			t.Fatalf("delays %v, want %v", delays, series[:5])
+		}
+		// The last one stays STARTING, so that no running time shortens the series (W20).
+		last := w.in.Instances[slices.IndexFunc(w.in.Instances, func(l actual.Located) bool { return l.Index == 1 && l.State == actual.Starting })].GUID
+		w.crash(1).Last = w.now.Add(-c.quiet)
+		w.become(last, actual.Crashed)
+		from := w.now
+		w.log = nil
+		w.run(c.want + time.Second)
+		w.wantLog(fmt.Sprintf("+%v start 1 CRASHED", from.Add(c.want).Sub(t0)))
+	}
+}
+
+func TestR09OneGraceBetweenRestartsThatNobodySawLive(t *testing.T) {
+	w := newWorld(t, 2)
+	w.add(0, actual.Running)
+	first := w.add(1, actual.Running)
+	w.after(time.Second, func() { w.become(first, actual.Crashed) })
+	starts := 0
+	w.onStart = func(index uint32) {
+		if starts++; starts < 4 {
+			w.after(2*time.Second, func() { w.add(index, actual.Crashed) }) // crashed before a heartbeat showed it live
+		} else {
+			w.after(2*time.Second, func() { w.add(index, actual.Running) })
+		}
+	}
+	w.run(10 * time.Minute)
+	// One grace after each, and from the fourth crash on the back-off of thirty seconds on top.
+	w.wantLog("+1s start 1 CRASHED", "+31s start 1 CRASHED", "+1m1s start 1 CRASHED", "+2m1s start 1 CRASHED")
+}
+
+func TestR12CrashWhileAStartIsPending(t *testing.T) {
+	w := newWorld(t, 2)
+	w.add(0, actual.Running)
+	w.after(20*time.Second, func() { w.add(1, actual.Crashed) })
+	w.run(time.Minute)
+	w.wantLog("+30s start 1 MISSING")
+	if len(w.in.Crashes) != 0 {
+		t.Errorf("a crash was counted: %+v", w.in.Crashes)
+	}
+}
+
+func TestR06OthersKeepTheirBackOffWhileTheCanaryComesAndGoes(t *testing.T) {
+	w := newWorld(t, 2)
+	w.add(1, actual.Crashed)
+	*w.crash(1) = actual.Crash{Index: 1, Count: 6, Instance: app.MustGUID("z"), Last: t0.Add(-time.Minute)}
+	var flap func(index uint32)
+	flap = func(index uint32) {
+		w.after(time.Second, func() {
+			g := w.add(index, actual.Starting)
+			if index == 0 {
+				w.after(20*time.Second, func() { w.become(g, actual.Crashed) })
+			}
+		})
+	}
+	w.onStart = flap
+	flap(0)
+	w.run(10 * time.Minute)
+	var restarts []string
+	for _, l := range w.log {
+		if strings.HasSuffix(l, "start 1 CRASHED") {
+			restarts = append(restarts, l)
+		}
+	}
+	if len(restarts) != 1 || w.crash(1).Count != 7 {
+		t.Errorf("index 1 was restarted %v with count %d; want once, counted once:\n%s", restarts, w.crash(1).Count, strings.Join(w.log, "\n"))
+	}
+}
+
+func TestW19BackOffSurvivesWhenTheCrashWasNeverHeardOf(t *testing.T) {
+	w := newWorld(t, 2)
+	w.add(0, actual.Running)
+	*w.crash(1) = actual.Crash{Index: 1, Count: 5, Instance: app.MustGUID("z"), Last: t0}
+	w.run(time.Hour)
+	w.wantLog("+2m0s start 1 CRASHED")
+	if r := w.crash(1); r.Count != 5 {
+		t.Errorf("a crash was counted that nobody told of: %+v", r)
+	}
+}
+
+func TestW20AHealthyRunShortensTheSeries(t *testing.T) {
+	for _, c := range []struct{ ran, want time.Duration }{
+		{59 * time.Second, 120 * time.Second}, {60 * time.Second, 60 * time.Second}, {119 * time.Second, 60 * time.Second},
+		{120 * time.Second, 30 * time.Second}, {180 * time.Second, 0}, {time.Hour, 0},
+	} {
+		w := newWorld(t, 2)
+		w.add(0, actual.Running)
+		*w.crash(1) = actual.Crash{Index: 1, Count: 5, Instance: app.MustGUID("z"), Last: t0}
+		g := w.add(1, actual.Running)
+		w.run(c.ran)
+		w.become(g, actual.Crashed)
+		w.log = nil
+		w.run(c.want)
+		w.wantLog(fmt.Sprintf("+%v start 1 CRASHED", c.ran+c.want))
+	}
+}
+
+func TestR34ExitIsActedOnAtOnceAndOnce(t *testing.T) {
+	for name, recorded := range map[string]bool{"recorded": true, "not recorded any more": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 2)
+			w.add(0, actual.Running)
+			g := w.add(1, actual.Running)
+			w.after(3*time.Second, func() {
+				if !recorded {
+					w.remove(g)
+				}
+				w.exited(g, 1)
+			})
+			w.after(9*time.Second, func() { // the heartbeat follows
+				if w.find(g) < 0 {
+					w.addAs(g, 1, actual.Crashed)
+				}
+				w.become(g, actual.Crashed)
+			})
+			w.run(20 * time.Minute)
+			w.wantLog("+3s start 1 CRASHED")
+			if r := w.crash(1); r.Count != 1 || r.Instance != g || !r.Exited.IsZero() {
+				t.Errorf("the crash record is %+v", r)
+			}
+		})
+	}
+}
+
+func TestW44OldExitsOfARestartedDEA(t *testing.T) {
+	w := newWorld(t, 1)
+	old := w.add(0, actual.Running)
+	w.after(time.Second, func() { w.exited(old, 0) })
+	for _, at := range []time.Duration{time.Minute, 2 * time.Minute, 3 * time.Minute} {
+		w.after(at, func() { w.exited(old, 0); w.exited(app.MustGUID("older"), 0) })
+	}
+	w.run(10 * time.Minute)
+	w.wantLog("+1s start 0 CRASHED")
+	if r := w.crash(0); r.Count != 1 {
+		t.Errorf("an old crash was counted: %+v", r)
+	}
+}
+
+func TestR29EvacuationFromEndToEnd(t *testing.T) {
+	w := newWorld(t, 3)
+	for i := range uint32(3) {
+		w.add(i, actual.Running)
+	}
+	lowest := 3
+	serving := func() {
+		at := map[uint32]bool{}
+		for _, l := range w.in.Instances {
+			at[l.Index] = at[l.Index] || l.State == actual.Running || l.State == actual.Evacuating
+		}
+		n := 0
+		for _, s := range at {
+			if s {
+				n++
+			}
+		}
+		lowest = min(lowest, n)
+	}
+	w.after(10*time.Second, func() {
+		for _, l := range slices.Clone(w.in.Instances) {
+			w.become(l.GUID, actual.Evacuating)
+		}
+	})
+	for i := range 20 { // R31: the DEA beats every five seconds
+		w.after(time.Duration(10+5*i)*time.Second, serving)
+	}
+	w.onStart = func(index uint32) {
+		w.after(time.Second, func() {
+			g := w.add(index, actual.Starting) // R27
+			w.after(6*time.Second, func() { w.become(g, actual.Running); serving() })
+		})
+	}
+	w.onStop = func(g app.GUID) { w.after(time.Second, func() { w.remove(g); serving() }) }
+	w.run(10 * time.Minute)
+	w.wantLog(
+		"+10s start 0 EVACUATING", "+10s start 1 EVACUATING", "+10s start 2 EVACUATING",
+		"+17s stop i0.1 EVACUATION_COMPLETE", "+17s stop i1.2 EVACUATION_COMPLETE", "+17s stop i2.3 EVACUATION_COMPLETE") // R26
+	if lowest < 3 {
+		t.Errorf("only %d of 3 indices were served at one moment", lowest)
+	}
+}
+
+func TestW18EvacuationOfWhatIsNotDesired(t *testing.T) {
+	w := newWorld(t, 1)
+	w.in.Desired = nil
+	g := w.add(0, actual.Running)
+	w.run(time.Minute)
+	w.log = nil
+	w.addAs(g, 0, actual.Evacuating)
+	w.run(2 * time.Minute)
+	for _, l := range w.log {
+		if strings.Contains(l, "start") {
+			t.Errorf("%s", l)
+		}
+	}
+}
+
+func TestW02DuplicatesGoOneAtATime(t *testing.T) {
+	for name, late := range map[string]bool{"in time": false, "all stops are due at once, after a long hold": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 1)
+			for range 4 {
+				w.add(0, actual.Running)
+			}
+			w.onStop = func(g app.GUID) { w.after(5*time.Second, func() { w.remove(g) }) }
+			if late {
+				w.apply(w.plan().Ops)
+				w.now = w.now.Add(time.Hour)
+				w.in.Read.Began = w.now
+				w.run(time.Hour)
+				w.wantLog("+1h0m0s stop i0.2 DUPLICATE", "+1h0m5s stop i0.3 DUPLICATE", "+1h0m10s stop i0.4 DUPLICATE")
+			} else {
+				w.run(time.Hour)
+				w.wantLog("+2m0s stop i0.2 DUPLICATE", "+2m30s stop i0.3 DUPLICATE", "+3m0s stop i0.4 DUPLICATE") // R20
+			}
+			if len(w.in.Instances) != 1 || w.in.Instances[0].GUID.String() != "i0.1" {
+				t.Errorf("left: %+v, want the oldest one", w.in.Instances)
+			}
+		})
+	}
+}
+
+func TestW02ALostStopIsRepeatedToTheSameCopy(t *testing.T) {
+	w := newWorld(t, 1)
+	w.add(0, actual.Running)
+	w.add(0, actual.Starting)
+	obey := w.onStop
+	stops := 0
+	w.onStop = func(g app.GUID) {
+		if stops++; stops == 1 { // slow: it arrives after everybody has given up on it, and the copy is RUNNING now
+			w.become(g, actual.Running)
+			w.after(40*time.Second, func() { obey(g) })
+			return
+		}
+		obey(g)
+	}
+	w.run(time.Hour)
+	w.wantLog("+2m0s stop i0.2 DUPLICATE")
+	if len(w.in.Instances) != 1 {
+		t.Errorf("left: %+v, want one", w.in.Instances)
+	}
+}
+
+func TestR19W33StartsGoBeforeStops(t *testing.T) {
+	w := newWorld(t, 2)
+	w.add(0, actual.Running)
+	w.add(5, actual.Running)
+	w.in.GrewAt = t0.Add(-time.Hour)
+	w.run(10 * time.Minute)
+	w.wantLog("+30s start 1 MISSING", "+30s stop i5.2 EXTRA")
+}
+
+func TestR51ThrottleAndOrder(t *testing.T) {
+	w := newWorld(t, 150)
+	w.add(149, actual.Running)
+	g := w.add(148, actual.Running)
+	w.after(30*time.Second, func() { w.become(g, actual.Evacuating) }) // comes last, goes first
+	w.run(10 * time.Minute)
+	if len(w.log) != 150 { // 149 starts and the stop of the evacuated one
+		t.Fatalf("%d commands were sent, want 150", len(w.log))
+	}
+	if want := "+30s start 148 EVACUATING"; w.log[0] != want {
+		t.Errorf("first: %s, want %s", w.log[0], want)
+	}
+	sent := map[string]int{}
+	for _, l := range w.log {
+		if strings.Contains(l, "start") {
+			sent[strings.Fields(l)[0]]++
+		}
+	}
+	if sent["+30s"] != 60 || sent["+40s"] != 60 || sent["+50s"] != 29 {
+		t.Errorf("starts a moment: %v, want 60, 60 and 29, a period apart", sent)
+	}
+	last := -1
+	for _, l := range w.log {
+		var index int
+		if n, _ := fmt.Sscanf(l[strings.Index(l, " ")+1:], "start %d", &index); n == 1 && strings.HasSuffix(l, "MISSING") {
+			if index < last {
+				t.Errorf("%s after index %d", l, last)
+			}
+			last = index
+		}
+	}
+}
+
+func TestW32StopsHaveALimitAndAnOrder(t *testing.T) {
+	w := newWorld(t, 0)
+	w.throttle.StopLimit = 10
+	for i := range uint32(25) {
+		w.add(i, actual.Running)
+	}
+	w.in.GrewAt = t0.Add(-time.Hour)
+	w.run(5 * time.Minute)
+	for i, l := range w.log {
+		if want := fmt.Sprintf("+%v stop i%d.%d EXTRA", time.Duration(i/10)*hb, i, i+1); l != want {
+			t.Errorf("stop %d: %s, want %s", i, l, want)
+		}
+	}
+	if len(w.log) != 25 {
+		t.Errorf("%d stops, want 25", len(w.log))
+	}
+}
+
+func TestANewerReadDecidesOnNewInstances(t *testing.T) {
+	w := newWorld(t, 1)
+	w.add(0, actual.Running)
+	w.after(70*time.Second, func() { w.add(1, actual.Running) }) // the Cloud Controller scaled up, hm has not read it yet
+	w.after(85*time.Second, func() {
+		w.in.Desired = &desired.App{Key: key, Instances: 2, State: desired.Started, Package: desired.Staged}
+		w.in.Read.Began = w.now
+	})
+	w.run(10 * time.Minute)
+	w.wantLog()
+}
+
+func TestNothingIsPlannedWhileTheGateIsClosedAndDue(t *testing.T) {
+	w := newWorld(t, 2)
+	w.in.Held = []string{"nats-down"}
+	w.add(0, actual.Running)
+	w.add(0, actual.Running)
+	w.add(3, actual.Running)
+	w.run(time.Hour)
+	w.wantLog()
+	for _, f := range w.findings() {
+		if f.Bucket == diff.ToStart || f.Bucket == diff.ToStop {
+			t.Errorf("%+v", f)
+		}
+	}
+}
