@@ -1,0 +1,181 @@
+package feed
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"hm/actual"
+	"hm/internal/app"
+)
+
+// seeds are the starting points of every fuzz target here.
+func seeds(f *testing.F) {
+	f.Helper()
+	golden, err := os.ReadFile(filepath.Join("testdata", "heartbeat-100.json"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, s := range []string{
+		string(golden), string(dea(7, 2)), string(beat()), string(beat(entry(nil))), string(beat(entry(nil), entry(nil), `{}`)),
+		`{}`, `{"dea":"a","droplets":[{}]}`, `{"dea":"a","droplets":[1,"x",null,[],{"droplet":null}]}`, " {\"droplets\" : [ ] , \"dea\":\"x\"}\n",
+		`{"a":{"b":[1,{"c":"\"]}"}]},"dea":"d\u0065a","droplets":[{"index":1e2,"state":"RUNN\u0049NG","droplet":"a","version":"b","instance":"c"}]}`,
+		`{"dea":"a","dea":"b","droplets":[],"droplets":[{"index":3.0,"index":"x"}]}`, "{\"dea\":\"a\",\"x\":\"\xff\",\"droplets\":[]}",
+		`{"dea":"a","droplets":[{"droplet":"a","version":"b","instance":"c","index":0,"state":"CRASHED","state_timestamp":-1.5e300}]}`,
+		`{"droplet":"` + d1 + `","version":"` + v1 + `","instance":"` + i1 + `","index":3,"reason":"CRASHED","exit_status":-1,"exit_description":"out of memory","crash_timestamp":1404260398}`,
+		`{"droplet":"a","version":"b","instance":"c","index":0,"reason":"dea_evacuation"}`, `{"droplet":"` + d1 + `"}`, `{"droplet":null}`, `[[[[`, `"\ud800"`,
+	} {
+		f.Add([]byte(s))
+	}
+}
+
+// reference decodes a heartbeat with encoding/json alone, following the words of DecodeHeartbeat's doc comment.
+// It knows no limits on size and depth.
+func reference(data []byte) (hb actual.Heartbeat, ok bool) {
+	var message map[string]json.RawMessage
+	var list []json.RawMessage
+	if json.Unmarshal(data, &message) != nil || json.Unmarshal(message["dea"], &hb.DEA) != nil || !actual.ValidDEA(hb.DEA) {
+		return hb, false
+	}
+	if json.Unmarshal(message["droplets"], &list) != nil || list == nil || len(list) > actual.MaxInstances {
+		return hb, false
+	}
+	at := map[app.GUID]int{}
+	for _, raw := range list {
+		in, ok := referenceEntry(raw)
+		if !ok {
+			hb.Rejected++
+			continue
+		}
+		if i, twice := at[in.GUID]; twice {
+			hb.Rejected++
+			hb.Instances[i] = in
+			continue
+		}
+		at[in.GUID] = len(hb.Instances)
+		hb.Instances = append(hb.Instances, in)
+	}
+	return hb, true
+}
+
+func referenceEntry(raw json.RawMessage) (in actual.Instance, ok bool) {
+	var m map[string]json.RawMessage
+	if json.Unmarshal(raw, &m) != nil {
+		return in, false
+	}
+	guid := func(name string) app.GUID {
+		var s *string
+		if json.Unmarshal(m[name], &s) != nil || s == nil {
+			return app.GUID{}
+		}
+		g, _ := app.ParseGUID(*s)
+		return g
+	}
+	in.App.Droplet, in.App.Version, in.GUID = guid("droplet"), guid("version"), guid("instance")
+	if in.App.Droplet.IsZero() || in.App.Version.IsZero() || in.GUID.IsZero() {
+		return in, false
+	}
+	var index *float64
+	if json.Unmarshal(m["index"], &index) != nil || index == nil || *index != float64(uint16(*index)) {
+		return in, false
+	}
+	in.Index = uint32(*index)
+	var state *string
+	if json.Unmarshal(m["state"], &state) != nil || state == nil {
+		return in, false
+	}
+	var err error
+	if in.State, err = actual.ParseState(*state); err != nil {
+		return in, false
+	}
+	if ts, given := m["state_timestamp"]; given && string(ts) != "null" {
+		if ts[0] != '-' && (ts[0] < '0' || ts[0] > '9') {
+			return in, false
+		}
+		in.Since = parseMillis(ts) // has a table test of its own
+	}
+	return in, true
+}
+
+// FuzzHeartbeat holds the quick way, the complete way and the reference together.
+func FuzzHeartbeat(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		quick, taken := scanHeartbeat(data)
+		full, fullErr := readHeartbeat(data)
+		if taken && (fullErr != nil || !same(quick, full)) {
+			t.Fatalf("the quick way gives %+v, the complete way %+v, %v", quick, full, fullErr)
+		}
+		hb, err := DecodeHeartbeat(data)
+		if want, ok := reference(data); check(data) == nil && (ok != (err == nil) || ok && !same(hb, want)) {
+			t.Fatalf("decoded as %+v, %v; the reference says %+v, %v", hb, err, want, ok)
+		}
+		if err != nil {
+			return
+		}
+		seen := map[app.GUID]bool{}
+		for _, in := range hb.Instances {
+			if in.App.Droplet.IsZero() || in.App.Version.IsZero() || in.GUID.IsZero() || seen[in.GUID] ||
+				in.Index > actual.MaxIndex || in.State < actual.Starting || in.State > actual.Evacuating || in.Since < 0 || in.Since > maxMillis {
+				t.Fatalf("instance %+v", in)
+			}
+			seen[in.GUID] = true
+		}
+		if !actual.ValidDEA(hb.DEA) || len(hb.Instances)+hb.Rejected > actual.MaxInstances {
+			t.Fatalf("heartbeat of %q with %d instances, %d rejected", hb.DEA, len(hb.Instances), hb.Rejected)
+		}
+	})
+}
+
+func same(a, b actual.Heartbeat) bool {
+	return a.DEA == b.DEA && a.Rejected == b.Rejected && len(a.Instances) == len(b.Instances) &&
+		(len(a.Instances) == 0 || reflect.DeepEqual(a.Instances, b.Instances))
+}
+
+func FuzzExit(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e, err := DecodeExit(data)
+		if err != nil {
+			if e != (actual.Exit{}) {
+				t.Fatalf("with %v comes %+v", err, e)
+			}
+			return
+		}
+		if e.App.Droplet.IsZero() || e.App.Version.IsZero() || e.Instance.IsZero() || e.Index > actual.MaxIndex || e.Reason < actual.ExitCrashed || e.Reason > actual.ExitOther {
+			t.Fatalf("exit %+v", e)
+		}
+	})
+}
+
+func FuzzUpdated(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if g, err := DecodeUpdated(data); (err == nil) == g.IsZero() {
+			t.Fatalf("%v with %v", g, err)
+		}
+	})
+}
+
+// FuzzGUID holds the guids read eight digits at a time against those read one by one.
+func FuzzGUID(f *testing.F) {
+	for _, s := range []string{d1, i1, "00000000-0000-0000-0000-000000000000", "3F2A1B4C-0D9E-4F00-8ABC-0123456789AB", "3f2a1b4c-0d9e-4f00-8abc-0123456789ag", "/0:`fg@G", "a"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		s := scanner{data: append(append([]byte(`"`), text...), `"     `...)}
+		var g app.GUID
+		ok := s.guid(&g)
+		want, err := app.ParseGUIDBytes(text)
+		for _, c := range text {
+			if c == '"' || c == '\\' {
+				return // the string ends earlier
+			}
+		}
+		if ok != (err == nil) || ok && (g != want || s.i != len(text)+2) {
+			t.Fatalf("%q read as %v, %v; want %v, %v", text, g, ok, want, err)
+		}
+	})
+}

@@ -1,0 +1,113 @@
+package feed
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"math/rand/v2"
+	"sync"
+
+	"hm/actual"
+	"hm/internal/app"
+)
+
+// Limits of what is decoded. A message beyond them is refused whole.
+const (
+	MaxHeartbeat = 8 << 20  // bytes of a heartbeat
+	MaxEvent     = 64 << 10 // bytes of a droplet.exited or droplet.updated
+	MaxDepth     = 32       // objects and arrays within one another, the message itself included
+)
+
+var (
+	// ErrTooLarge is wrapped by the refusal of a message that exceeds a limit.
+	ErrTooLarge = errors.New("message exceeds a limit")
+	// ErrMalformed is wrapped by the refusal of a message that is not what its subject demands.
+	ErrMalformed = errors.New("message is malformed")
+)
+
+// DecodeHeartbeat reads a dea.heartbeat or the body of a POST /dea/heartbeat (N02). It keeps no reference to data.
+//
+// The message is refused whole when it is not JSON, exceeds a limit (MaxHeartbeat, MaxDepth,
+// actual.MaxInstances), has no array `droplets`, or no `dea` that actual.ValidDEA accepts (W13): who speaks and
+// that the list is all of it must be certain. Everything else costs at most the entry that it is in (W14, W53):
+// an entry counts when droplet, version and instance are guids, index is an integer from 0 to actual.MaxIndex
+// (3, 3.0 and 3e0 are the same number), state is one of the four words, and state_timestamp is a number or
+// absent. Other entries are left out and counted in Rejected. null means absent. Names are case-sensitive; of a
+// name given twice the last counts; unknown ones are passed over, whatever is in them. When one instance guid
+// comes twice the last entry counts, in the place of the first, and the other is counted in Rejected. A
+// state_timestamp outside the years 1970 to 9999 is moved to the nearer end: it is only ever shown.
+func DecodeHeartbeat(data []byte) (actual.Heartbeat, error) {
+	if len(data) > MaxHeartbeat {
+		return actual.Heartbeat{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooLarge, len(data), MaxHeartbeat)
+	}
+	hb, ok := scanHeartbeat(data)
+	if !ok {
+		var err error
+		if hb, err = readHeartbeat(data); err != nil {
+			return actual.Heartbeat{}, err
+		}
+	}
+	var twice int
+	hb.Instances, twice = uniqueInstances(hb.Instances)
+	hb.Rejected += twice
+	return hb, nil
+}
+
+// roomFor makes the slice for a heartbeat's instances, with one allocation for what data can hold.
+func roomFor(data []byte) []actual.Instance {
+	n := bytes.Count(data, []byte(`"instance"`))
+	return make([]actual.Instance, 0, min(n, actual.MaxInstances))
+}
+
+// The keys of the guid table's hash. They are random, so that nobody can send guids that all fall into one place.
+var (
+	tableKeys = [2]uint64{rand.Uint64() | 1, rand.Uint64() | 1}
+	tableSeed = maphash.MakeSeed()
+	tables    = sync.Pool{New: func() any { return new([]uint16) }}
+)
+
+// uniqueInstances leaves one instance for each guid and says how many it took out. It works in place.
+func uniqueInstances(list []actual.Instance) ([]actual.Instance, int) {
+	if len(list) < 2 {
+		return list, 0
+	}
+	bits := uint(2)
+	for 1<<bits < 2*len(list) {
+		bits++
+	}
+	pooled := tables.Get().(*[]uint16)
+	defer tables.Put(pooled)
+	if cap(*pooled) < 1<<bits {
+		*pooled = make([]uint16, 1<<bits)
+	}
+	table := (*pooled)[:1<<bits] // positions in out, plus one; at most MaxInstances, which 16 bits hold
+	clear(table)
+
+	out, mask := list[:0], uint64(1<<bits-1)
+	for i := range list {
+		at := tableHash(&list[i].GUID) >> (64 - bits)
+		for table[at] != 0 && out[table[at]-1].GUID != list[i].GUID {
+			at = (at + 1) & mask
+		}
+		if table[at] != 0 {
+			out[table[at]-1] = list[i]
+			continue
+		}
+		if len(out) < i {
+			out = append(out, list[i])
+		} else {
+			out = list[:i+1]
+		}
+		table[at] = uint16(len(out))
+	}
+	return out, len(list) - len(out)
+}
+
+func tableHash(g *app.GUID) uint64 {
+	b, form := g.Binary()
+	if form == 0 {
+		return maphash.Comparable(tableSeed, *g)
+	}
+	return leUint64(b[:8])*tableKeys[0] + leUint64(b[8:])*tableKeys[1]
+}

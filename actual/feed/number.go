@@ -1,0 +1,94 @@
+package feed
+
+import (
+	"math"
+	"strconv"
+
+	"hm/actual"
+)
+
+// maxMillis is the last millisecond of the year 9999.
+const maxMillis = 253_402_300_799_999
+
+// numberLen gives the length of the JSON number that d begins with, 0 if there is none.
+func numberLen(d []byte) int {
+	i := 0
+	if i < len(d) && d[i] == '-' {
+		i++
+	}
+	switch n := digits(d[i:]); {
+	case n == 0, n > 1 && d[i] == '0':
+		return 0
+	default:
+		i += n
+	}
+	if i < len(d) && d[i] == '.' {
+		n := digits(d[i+1:])
+		if n == 0 {
+			return 0
+		}
+		i += 1 + n
+	}
+	if i < len(d) && d[i]|0x20 == 'e' {
+		i++
+		if i < len(d) && (d[i] == '+' || d[i] == '-') {
+			i++
+		}
+		n := digits(d[i:])
+		if n == 0 {
+			return 0
+		}
+		i += n
+	}
+	return i
+}
+
+// digits counts the decimal digits that d begins with.
+func digits(d []byte) int {
+	for i, c := range d {
+		if c-'0' > 9 {
+			return i
+		}
+	}
+	return len(d)
+}
+
+// parseIndex reads an instance index from a JSON number.
+func parseIndex(n []byte) (uint32, bool) {
+	if len(n) <= 5 && digits(n) == len(n) {
+		v := decimal(n)
+		return uint32(v), v <= actual.MaxIndex
+	}
+	v, err := strconv.ParseFloat(string(n), 64)
+	if err != nil || v != math.Trunc(v) || v < 0 || v > actual.MaxIndex {
+		return 0, false
+	}
+	return uint32(v), true
+}
+
+// parseMillis turns a JSON number of seconds into whole milliseconds, rounded down, within 0 and maxMillis.
+func parseMillis(n []byte) int64 {
+	whole := digits(n)
+	if whole > 0 && whole <= 11 {
+		if whole == len(n) {
+			return min(decimal(n)*1000, maxMillis)
+		}
+		if frac := n[whole+1:]; n[whole] == '.' && digits(frac) == len(frac) {
+			ms := decimal(frac[:min(len(frac), 3)])
+			for i := len(frac); i < 3; i++ {
+				ms *= 10
+			}
+			return min(decimal(n[:whole])*1000+ms, maxMillis)
+		}
+	}
+	v, _ := strconv.ParseFloat(string(n), 64) // too large for a float64 gives an infinity, which the bounds catch
+	return int64(max(0, min(v*1000, maxMillis)))
+}
+
+// decimal reads digits, few enough not to overflow.
+func decimal(d []byte) (v int64) {
+	for _, c := range d {
+		v = v*10 + int64(c-'0')
+	}
+	return v
+}

@@ -1,0 +1,252 @@
+package feed
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"hm/actual"
+	"hm/internal/app"
+)
+
+// The complete way through a message: it accepts all of JSON, within the limits, and says what is wrong.
+
+// readHeartbeat decodes any heartbeat. data is at most MaxHeartbeat long.
+func readHeartbeat(data []byte) (actual.Heartbeat, error) {
+	var hb actual.Heartbeat
+	if err := check(data); err != nil {
+		return hb, err
+	}
+	var dea, droplets value
+	if err := members(data, func(name []byte, v value) {
+		switch string(name) {
+		case "dea":
+			dea = v
+		case "droplets":
+			droplets = v
+		}
+	}); err != nil {
+		return hb, err
+	}
+	id, ok := dea.text()
+	switch {
+	case dea.absent():
+		return hb, fmt.Errorf("%w: it has no dea", ErrMalformed)
+	case !ok || !actual.ValidDEA(id):
+		return hb, fmt.Errorf("%w: dea is %.80s, not a string of 1 to %d printable ASCII bytes", ErrMalformed, dea, actual.MaxDEALen)
+	case droplets.absent():
+		return hb, fmt.Errorf("%w: it has no droplets", ErrMalformed)
+	case droplets[0] != '[':
+		return hb, fmt.Errorf("%w: droplets is %.80s, not an array", ErrMalformed, droplets)
+	}
+	hb.DEA = string(id)
+	hb.Instances = roomFor(data)
+	n := 0
+	elements(droplets, func(v value) bool {
+		if n++; n > actual.MaxInstances {
+			return false
+		}
+		var in actual.Instance
+		if readEntry(v, &in) {
+			hb.Instances = append(hb.Instances, in)
+		} else {
+			hb.Rejected++
+		}
+		return true
+	})
+	if n > actual.MaxInstances {
+		return actual.Heartbeat{}, fmt.Errorf("%w: more than %d droplets", ErrTooLarge, actual.MaxInstances)
+	}
+	return hb, nil
+}
+
+// readEntry reports whether everything that is required of an entry is there and right.
+func readEntry(v value, in *actual.Instance) bool {
+	if v[0] != '{' {
+		return false
+	}
+	have, badSince := field(0), false
+	_ = members(v, func(name []byte, v value) {
+		f, ok := fieldOf(name), false
+		switch f {
+		case fieldDroplet:
+			ok = v.guid(&in.App.Droplet)
+		case fieldVersion:
+			ok = v.guid(&in.App.Version)
+		case fieldInstance:
+			ok = v.guid(&in.GUID)
+		case fieldIndex:
+			ok = v.index(&in.Index)
+		case fieldState:
+			var t []byte
+			if t, ok = v.text(); ok {
+				var err error
+				in.State, err = actual.ParseState(t)
+				ok = err == nil
+			}
+		case fieldSince:
+			in.Since = 0
+			if v.isNumber() {
+				in.Since = parseMillis(v)
+			}
+			badSince = !v.isNumber() && !v.absent()
+		}
+		have &^= f // of a name given twice the last counts, be it the worse
+		if ok {
+			have |= f
+		}
+	})
+	return have == required && !badSince
+}
+
+// check refuses what is nested too deep or is not JSON. After it, data can be walked without a look for errors.
+func check(data []byte) error {
+	depth, text := 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			text = !text
+		case text:
+		case c == '{' || c == '[':
+			if depth++; depth > MaxDepth {
+				return fmt.Errorf("%w: nested deeper than %d", ErrTooLarge, MaxDepth)
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	if !json.Valid(data) {
+		var v struct{}
+		return fmt.Errorf("%w: not JSON: %w", ErrMalformed, json.Unmarshal(data, &v))
+	}
+	return nil
+}
+
+// value is the text of one JSON value within a checked message, without spaces around it; nil if there is none.
+type value []byte
+
+// absent: null means the same as nothing.
+func (v value) absent() bool { return v == nil || v[0] == 'n' }
+
+func (v value) isNumber() bool { return v[0] == '-' || v[0]-'0' <= 9 }
+
+// text gives what a string says; false if the value is no string.
+func (v value) text() ([]byte, bool) {
+	if len(v) == 0 || v[0] != '"' {
+		return nil, false
+	}
+	if bytes.IndexByte(v, '\\') < 0 {
+		return v[1 : len(v)-1], true
+	}
+	var s string
+	if err := json.Unmarshal(v, &s); err != nil {
+		return nil, false
+	}
+	return []byte(s), true
+}
+
+func (v value) guid(g *app.GUID) bool {
+	t, ok := v.text()
+	if !ok {
+		return false
+	}
+	var err error
+	*g, err = app.ParseGUIDBytes(t)
+	return err == nil
+}
+
+func (v value) index(i *uint32) (ok bool) {
+	if len(v) == 0 || !v.isNumber() {
+		return false
+	}
+	*i, ok = parseIndex(v)
+	return ok
+}
+
+// members calls fn with the name (escapes resolved) and value of each member of an object.
+func members(object []byte, fn func(name []byte, v value)) error {
+	i := spaceLen(object)
+	if object[i] != '{' {
+		return fmt.Errorf("%w: it is not an object", ErrMalformed)
+	}
+	for i++; ; i++ {
+		i += spaceLen(object[i:])
+		if object[i] == '}' {
+			return nil // of an empty one
+		}
+		n := valueLen(object[i:])
+		name, _ := value(object[i : i+n]).text()
+		i += n
+		i += spaceLen(object[i:]) + 1 // the colon
+		i += spaceLen(object[i:])
+		n = valueLen(object[i:])
+		fn(name, value(object[i:i+n]))
+		i += n
+		i += spaceLen(object[i:])
+		if object[i] == '}' {
+			return nil
+		}
+	}
+}
+
+// elements calls fn with each element of an array, until fn returns false.
+func elements(array value, fn func(v value) bool) {
+	for i := 1; ; i++ {
+		i += spaceLen(array[i:])
+		if array[i] == ']' {
+			return // of an empty one
+		}
+		n := valueLen(array[i:])
+		if !fn(array[i : i+n]) {
+			return
+		}
+		i += n
+		i += spaceLen(array[i:])
+		if array[i] == ']' {
+			return
+		}
+	}
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
+
+func spaceLen(d []byte) int {
+	for i, c := range d {
+		if !isSpace(c) {
+			return i
+		}
+	}
+	return len(d)
+}
+
+// valueLen gives the length of the value that d begins with.
+func valueLen(d []byte) int {
+	depth := 0
+	for i := 0; i < len(d); i++ {
+		switch c := d[i]; c {
+		case '"':
+			for i++; d[i] != '"'; i++ {
+				if d[i] == '\\' {
+					i++
+				}
+			}
+			if depth == 0 {
+				return i + 1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']', ',', ':', ' ', '\n', '\t', '\r':
+			if depth == 0 {
+				return i // behind a number or a word
+			}
+			if c == '}' || c == ']' {
+				if depth--; depth == 0 {
+					return i + 1
+				}
+			}
+		}
+	}
+	return len(d)
+}

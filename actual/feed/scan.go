@@ -1,0 +1,342 @@
+package feed
+
+import (
+	"encoding/binary"
+
+	"hm/actual"
+	"hm/internal/app"
+)
+
+// The quick way through a heartbeat: one pass over the bytes for a message that is as DEAs write them, fields in
+// any order, quickest in the DEA's own. It knows no errors: at anything unusual (an escape, a nested value, an
+// entry that is not in order) it declines, and readHeartbeat starts over and finds out what is the matter. So
+// whatever it accepts must come out as readHeartbeat would have it; a fuzz test holds the two together.
+
+// scanHeartbeat returns false when it declines.
+func scanHeartbeat(data []byte) (hb actual.Heartbeat, ok bool) {
+	s := scanner{data: data}
+	if !s.mark('{') {
+		return hb, false
+	}
+	listed := false
+	for {
+		name, ok := s.name()
+		if !ok {
+			return hb, false
+		}
+		switch {
+		case string(name) == "droplets" && !listed:
+			listed = true
+			if hb.Instances, ok = s.instances(); !ok {
+				return hb, false
+			}
+		case string(name) == "dea" && hb.DEA == "":
+			id, ok := s.text()
+			if !ok || !actual.ValidDEA(id) {
+				return hb, false
+			}
+			hb.DEA = string(id)
+		case string(name) == "droplets" || string(name) == "dea":
+			return hb, false
+		default:
+			if !s.skip() {
+				return hb, false
+			}
+		}
+		if s.mark(',') {
+			continue
+		}
+		if !s.mark('}') {
+			return hb, false
+		}
+		s.space()
+		return hb, s.i == len(data) && listed && hb.DEA != ""
+	}
+}
+
+type scanner struct {
+	data []byte
+	i    int
+}
+
+// field is a bit for each field of an entry.
+type field uint8
+
+const (
+	fieldDroplet field = 1 << iota
+	fieldVersion
+	fieldInstance
+	fieldIndex
+	fieldState
+	fieldSince
+	fieldOther field = 0
+
+	required = fieldDroplet | fieldVersion | fieldInstance | fieldIndex | fieldState
+)
+
+// inOrder is how a DEA writes the names of an entry.
+var inOrder = [...]struct {
+	text string
+	f    field
+}{
+	{`"cc_partition":`, fieldOther}, {`"droplet":`, fieldDroplet}, {`"version":`, fieldVersion}, {`"instance":`, fieldInstance},
+	{`"index":`, fieldIndex}, {`"state":`, fieldState}, {`"state_timestamp":`, fieldSince},
+}
+
+func fieldOf(name []byte) field {
+	switch string(name) {
+	case "droplet":
+		return fieldDroplet
+	case "version":
+		return fieldVersion
+	case "instance":
+		return fieldInstance
+	case "index":
+		return fieldIndex
+	case "state":
+		return fieldState
+	case "state_timestamp":
+		return fieldSince
+	}
+	return fieldOther
+}
+
+// instances reads the array of entries.
+func (s *scanner) instances() ([]actual.Instance, bool) {
+	if !s.mark('[') {
+		return nil, false
+	}
+	if s.mark(']') {
+		return []actual.Instance{}, true
+	}
+	list := roomFor(s.data)
+	for {
+		if len(list) == actual.MaxInstances {
+			return nil, false
+		}
+		list = append(list, actual.Instance{})
+		if !s.entry(&list[len(list)-1]) {
+			return nil, false
+		}
+		if s.mark(',') {
+			continue
+		}
+		return list, s.mark(']')
+	}
+}
+
+// entry reads one entry in which everything is in order.
+func (s *scanner) entry(in *actual.Instance) bool {
+	if !s.mark('{') {
+		return false
+	}
+	var have field
+	for next := 0; ; next++ {
+		var f field
+		if next < len(inOrder) && s.literally(inOrder[next].text) {
+			f = inOrder[next].f
+		} else {
+			name, ok := s.name()
+			if !ok {
+				return false
+			}
+			f = fieldOf(name)
+		}
+		ok := false
+		switch f {
+		case fieldDroplet:
+			ok = s.guid(&in.App.Droplet)
+		case fieldVersion:
+			ok = s.guid(&in.App.Version)
+		case fieldInstance:
+			ok = s.guid(&in.GUID)
+		case fieldIndex:
+			var n []byte
+			if n, ok = s.number(); ok {
+				in.Index, ok = parseIndex(n)
+			}
+		case fieldState:
+			ok = s.state(&in.State)
+		case fieldSince:
+			var n []byte
+			if n, ok = s.number(); ok {
+				in.Since = parseMillis(n)
+			}
+		default:
+			ok = s.skip()
+		}
+		if !ok {
+			return false
+		}
+		have |= f
+		if s.mark(',') {
+			continue
+		}
+		return s.mark('}') && have&required == required
+	}
+}
+
+func (s *scanner) space() {
+	for s.i < len(s.data) && isSpace(s.data[s.i]) {
+		s.i++
+	}
+}
+
+// mark takes c, and spaces before it, or nothing but the spaces.
+func (s *scanner) mark(c byte) bool {
+	if s.i < len(s.data) && s.data[s.i] == c {
+		s.i++
+		return true
+	}
+	s.space()
+	if s.i < len(s.data) && s.data[s.i] == c {
+		s.i++
+		return true
+	}
+	return false
+}
+
+// literally takes text if exactly that comes next.
+func (s *scanner) literally(text string) bool {
+	if end := s.i + len(text); end <= len(s.data) && string(s.data[s.i:end]) == text {
+		s.i = end
+		return true
+	}
+	return false
+}
+
+// name takes a member's name and the colon.
+func (s *scanner) name() ([]byte, bool) {
+	n, ok := s.text()
+	return n, ok && s.mark(':')
+}
+
+// text takes a string without escapes and returns what is between the quotes.
+func (s *scanner) text() ([]byte, bool) {
+	if !s.mark('"') {
+		return nil, false
+	}
+	for from := s.i; s.i < len(s.data); s.i++ {
+		switch c := s.data[s.i]; {
+		case c == '"':
+			s.i++
+			return s.data[from : s.i-1], true
+		case c < ' ' || c == '\\':
+			return nil, false
+		}
+	}
+	return nil, false
+}
+
+// guid takes a guid, the two forms that Cloud Foundry writes without looking at each byte by itself.
+func (s *scanner) guid(g *app.GUID) bool {
+	s.space()
+	d := s.data[s.i:]
+	if len(d) >= 38 && d[0] == '"' {
+		var b [16]byte
+		switch {
+		case d[37] == '"' && uuidBytes(&b, (*[36]byte)(d[1:37])) && b != [16]byte{}:
+			*g = app.FromBinary(b, 'u')
+			s.i += 38
+			return true
+		case d[33] == '"' && hexBytes(&b, (*[32]byte)(d[1:33])):
+			*g = app.FromBinary(b, 'h')
+			s.i += 34
+			return true
+		}
+	}
+	t, ok := s.text()
+	if !ok {
+		return false
+	}
+	var err error
+	*g, err = app.ParseGUIDBytes(t)
+	return err == nil
+}
+
+func (s *scanner) state(st *actual.State) bool {
+	if s.literally(`"RUNNING"`) {
+		*st = actual.Running
+		return true
+	}
+	t, ok := s.text()
+	if !ok {
+		return false
+	}
+	var err error
+	*st, err = actual.ParseState(t)
+	return err == nil
+}
+
+func (s *scanner) number() ([]byte, bool) {
+	s.space()
+	n := numberLen(s.data[s.i:])
+	s.i += n
+	return s.data[s.i-n : s.i], n > 0
+}
+
+// skip takes a value that is neither object nor array.
+func (s *scanner) skip() bool {
+	s.space()
+	if s.i == len(s.data) {
+		return false
+	}
+	switch s.data[s.i] {
+	case '"':
+		_, ok := s.text()
+		return ok
+	case 't':
+		return s.literally("true")
+	case 'f':
+		return s.literally("false")
+	case 'n':
+		return s.literally("null")
+	}
+	_, ok := s.number()
+	return ok
+}
+
+const ones = 0x0101010101010101
+
+// nibbles turns eight lower-case hex digits into four bytes, all digits at once. Each byte of x is one digit,
+// the first in the lowest byte; so is the result.
+func nibbles(x uint64) (uint32, bool) {
+	from0, past9 := x+(0x80-'0')*ones, x+(0x80-'9'-1)*ones // the high bit of each byte says "at least that"
+	fromA, pastF := x+(0x80-'a')*ones, x+(0x80-'f'-1)*ones
+	valid := (from0&^past9 | fromA&^pastF) &^ x & (0x80 * ones) // a byte beyond ASCII has its own high bit
+	n := x&(0x0f*ones) + fromA>>7&ones*9
+	n = (n<<4 | n>>8) & 0x00ff00ff00ff00ff
+	n = (n | n>>8) & 0x0000ffff0000ffff
+	return uint32(n | n>>16), valid == 0x80*ones
+}
+
+func hexBytes(b *[16]byte, s *[32]byte) bool {
+	p, ok1 := nibbles(leUint64(s[0:8]))
+	q, ok2 := nibbles(leUint64(s[8:16]))
+	r, ok3 := nibbles(leUint64(s[16:24]))
+	t, ok4 := nibbles(leUint64(s[24:32]))
+	put(b, p, q, r, t)
+	return ok1 && ok2 && ok3 && ok4
+}
+
+func uuidBytes(b *[16]byte, s *[36]byte) bool {
+	if s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+		return false
+	}
+	p, ok1 := nibbles(leUint64(s[0:8]))
+	q, ok2 := nibbles(uint64(leUint32(s[9:13])) | uint64(leUint32(s[14:18]))<<32)
+	r, ok3 := nibbles(uint64(leUint32(s[19:23])) | uint64(leUint32(s[24:28]))<<32)
+	t, ok4 := nibbles(leUint64(s[28:36]))
+	put(b, p, q, r, t)
+	return ok1 && ok2 && ok3 && ok4
+}
+
+func put(b *[16]byte, p, q, r, t uint32) {
+	binary.LittleEndian.PutUint32(b[0:4], p)
+	binary.LittleEndian.PutUint32(b[4:8], q)
+	binary.LittleEndian.PutUint32(b[8:12], r)
+	binary.LittleEndian.PutUint32(b[12:16], t)
+}
+
+func leUint64(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
+func leUint32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }

@@ -1,0 +1,59 @@
+// Package natspub publishes start and stop commands to the Cloud Controller over NATS.
+package natspub
+
+import (
+	"context"
+	"fmt"
+
+	"hm/commands"
+	"hm/diff"
+	"hm/internal/bus"
+)
+
+// ProtocolHM9000 publishes hm9000.start and hm9000.stop (N21, N22).
+const ProtocolHM9000 = "hm9000"
+
+// Publisher publishes commands on a link. It keeps nothing: a command is published within the call or not at all.
+type Publisher struct{ link *bus.Link }
+
+// New makes a Publisher that speaks the given protocol. It fails for a protocol that it does not speak.
+func New(link *bus.Link, protocol string) (*Publisher, error) {
+	if protocol != ProtocolHM9000 {
+		return nil, fmt.Errorf("commands.protocol %q cannot be published over nats: use %s", protocol, ProtocolHM9000)
+	}
+	return &Publisher{link: link}, nil
+}
+
+// Publish sends commands and waits until the server has confirmed them. It returns one error for each: nil for a
+// command that was sent, one that is bus.ErrDown for a command that surely was not and will not be, and one that
+// is bus.ErrUnknown for one that may have been. It returns when ctx ends, at the latest.
+func (p *Publisher) Publish(ctx context.Context, cmds []commands.Command) []error {
+	errs := make([]error, len(cmds))
+	outs, at := make([]bus.Out, 0, len(cmds)), make([]int, 0, len(cmds))
+	for i, c := range cmds {
+		out, err := message(c)
+		if err != nil {
+			errs[i] = err
+			continue
+		}
+		outs, at = append(outs, out), append(at, i)
+	}
+	for k, err := range p.link.PublishBatch(ctx, outs) {
+		if err != nil {
+			c := cmds[at[k]]
+			errs[at[k]] = fmt.Errorf("publish %s %s: %w", c.Action, commands.IDString(c.ID), err)
+		}
+	}
+	return errs
+}
+
+func message(c commands.Command) (bus.Out, error) {
+	switch {
+	case c.Action == diff.Start:
+		return bus.Out{Subject: SubjectStart, Data: EncodeStart(c)}, nil
+	case c.Action == diff.Stop && !c.Instance.IsZero():
+		return bus.Out{Subject: SubjectStop, Data: EncodeStop(c)}, nil
+	}
+	// A stop without a guid would be read as a stop of every instance of the app (N20, N29).
+	return bus.Out{}, fmt.Errorf("publish %s %s: it is neither a start nor a stop of an instance: %w", c.Action, commands.IDString(c.ID), bus.ErrDown)
+}
