@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hm/actual"
+	"hm/commands"
 	"hm/desired"
 	"hm/diff"
 	"hm/internal/app"
@@ -334,23 +335,26 @@ func TestW02DuplicatesGoOneAtATime(t *testing.T) {
 
 func TestW02ALostStopIsRepeatedToTheSameCopy(t *testing.T) {
 	w := newWorld(t, 1)
+	first := w.add(0, actual.Running)
 	w.add(0, actual.Running)
-	w.add(0, actual.Starting)
-	obey := w.onStop
-	stops := 0
-	w.onStop = func(g app.GUID) {
-		if stops++; stops == 1 { // slow: it arrives after everybody has given up on it, and the copy is RUNNING now
-			w.become(g, actual.Running)
-			w.after(40*time.Second, func() { obey(g) })
-			return
-		}
-		obey(g)
+	// It was told to stop when its index was not desired. That had no effect within the grace; it may have one yet.
+	lost := commands.Command{
+		Action: diff.Stop, App: key, Instance: first, Reason: diff.ReasonExtra, State: commands.Sent,
+		DueAt: t0.Add(-31 * time.Second), ClaimedAt: t0.Add(-31 * time.Second),
 	}
+	lost.ID = commands.NewID(lost)
+	w.commands = append(w.commands, lost)
 	w.run(time.Hour)
-	w.wantLog("+2m0s stop i0.2 DUPLICATE")
-	if len(w.in.Instances) != 1 {
-		t.Errorf("left: %+v, want one", w.in.Instances)
-	}
+	w.wantLog("+2m0s stop i0.1 DUPLICATE")
+}
+
+func TestR20TheRunningCopyStaysThoughTheOtherWasThereFirst(t *testing.T) {
+	w := newWorld(t, 1)
+	w.add(0, actual.Starting) // and so for ever
+	late := w.add(0, actual.Starting)
+	w.after(time.Minute, func() { w.boot(late) })
+	w.run(time.Hour)
+	w.wantLog("+3m0s stop i0.1 DUPLICATE")
 }
 
 func TestR19W33StartsGoBeforeStops(t *testing.T) {

@@ -216,9 +216,9 @@ func (e *evaluation) outOfRange(g group) {
 	}
 }
 
-// duplicates finds for several live instances at one desired index (R20). The copy that serves best stays: one
-// that was never told to stop, a RUNNING one before a STARTING one, then the one that has been so for longest. At
-// most one copy is on its way out at any moment, so that they can never all be (W02, I3).
+// duplicates finds for several live instances at one desired index (R20). The copy that serves best stays: a
+// RUNNING one before a STARTING one, then one that was not told to stop, then the one that has been so for
+// longest. At most one copy is on its way out at any moment, so that they can never all be (W02, I3).
 func (e *evaluation) duplicates(g group) {
 	var staying []*actual.Located
 	leaving := false
@@ -234,14 +234,14 @@ func (e *evaluation) duplicates(g group) {
 		}
 		staying = append(staying, inst)
 	}
-	asked := func(inst *actual.Located) int { // 1 if it was told to stop, with no effect so far
-		if o := e.outstanding(Stop, g.index, inst.GUID); o != nil && o.SentAt != 0 {
+	asked := func(inst *actual.Located) int { // 1 if it was told to stop with no effect so far, or is about to be
+		if e.outstanding(Stop, g.index, inst.GUID) != nil {
 			return 1
 		}
 		return 0
 	}
 	slices.SortFunc(staying, func(a, b *actual.Located) int {
-		return cmp.Or(asked(a)-asked(b), cmp.Compare(b.State, a.State), cmp.Compare(a.Since, b.Since), a.GUID.Compare(b.GUID))
+		return cmp.Or(cmp.Compare(b.State, a.State), asked(a)-asked(b), cmp.Compare(a.Since, b.Since), a.GUID.Compare(b.GUID))
 	})
 	scheduled := func(inst *actual.Located) bool {
 		o := e.outstanding(Stop, g.index, inst.GUID)
