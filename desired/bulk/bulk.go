@@ -76,7 +76,7 @@ type limits struct {
 func New(o Options) (*Source, error) {
 	u, err := url.Parse(o.URL)
 	if err != nil {
-		return nil, fmt.Errorf("bulk API: %.100q is not a URL", o.URL) // err may quote a password
+		return nil, errors.New("bulk API: the URL cannot be parsed") // to quote it might show a password
 	}
 	if (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("bulk API: %.100q must be an http:// or https:// URL with a host, without user, query and fragment", u.Redacted())

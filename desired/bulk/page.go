@@ -3,6 +3,7 @@ package bulk
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"hm/desired"
@@ -159,7 +160,7 @@ func readRow(s *scanner, key []byte) (row, error) {
 		return r, nil
 	}
 	for _, g := range []app.GUID{id, keyGUID} {
-		if !g.IsZero() {
+		if !g.IsZero() && !slices.Contains(r.droplets, g) {
 			r.droplets = append(r.droplets, g)
 		}
 	}

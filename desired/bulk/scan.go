@@ -1,7 +1,6 @@
 package bulk
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"unicode/utf8"
@@ -75,11 +74,11 @@ func (s *scanner) fill() error {
 			return nil
 		}
 	}
-	switch {
-	case s.err == nil:
+	switch s.err {
+	case nil:
 		s.err = io.ErrNoProgress
-	case errors.Is(s.err, io.EOF):
-		s.err = io.ErrUnexpectedEOF
+	case io.EOF:
+		return io.ErrUnexpectedEOF
 	}
 	return s.err
 }
@@ -130,7 +129,7 @@ func (s *scanner) atEnd() error {
 	switch {
 	case err == nil:
 		return s.fail("%q follows the end of the JSON", c)
-	case errors.Is(err, io.ErrUnexpectedEOF) && s.pos == s.end:
+	case s.err == io.EOF: // and not an io.ErrUnexpectedEOF of the reader: a body shorter than announced
 		return nil
 	}
 	return err
