@@ -6,10 +6,12 @@ import (
 
 	"github.com/minio/highwayhash"
 	"github.com/zeebo/xxh3"
+
+	"hm/actual"
 )
 
 // Digest stands for a payload: two payloads with one digest are taken for the same.
-type Digest [16]byte
+type Digest = actual.Digest
 
 // Digester makes digests. Digests of different Digesters cannot be compared.
 type Digester struct {

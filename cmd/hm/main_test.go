@@ -10,6 +10,7 @@ import (
 // TestMain lets the test binary be the hm command, so that the scripts run the real program in a process of its
 // own, with exit codes and streams.
 func TestMain(m *testing.M) {
+	actAs()
 	testscript.Main(m, map[string]func(){"hm": main})
 }
 

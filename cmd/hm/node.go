@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -54,9 +53,13 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	}()
 	journal := reconcile.NewJournal(cfg.Commands.JournalEntries)
 	var totals api.CommandTotals
-	peers, err := parsePeers(cfg.Raft.Peers)
+	list, err := cfg.Raft.PeerList()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("raft.peers: want %w", err)
+	}
+	peers := make([]cluster.Peer, len(list))
+	for i, p := range list {
+		peers[i] = cluster.Peer(p)
 	}
 	n.cluster, err = cluster.Open(cluster.Options{
 		ID: cfg.Node.ID, DataDir: cfg.Node.DataDir, Listen: cfg.Raft.Listen, Advertise: cfg.Raft.Advertise, Peers: peers,
@@ -87,12 +90,16 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing to read the desired state: %w", err)
 	}
+	nats, err := natspub.New(n.link, cfg.Commands.Protocol)
+	if err != nil {
+		return nil, fmt.Errorf("commands.protocol: %w", err)
+	}
 	log := recordLog{n.cluster}
 	liveness := actual.NewLiveness(cfg.Policy.HeartbeatPeriod, cfg.HeartbeatTTL(), cfg.Freshness(), n.cluster.Now())
 	wake := make(chan struct{}, 1) // the loop is made of the intake, which wakes the loop
 	n.intake = reconcile.NewIntake(log, liveness, func() { poke(wake) })
 	n.loop = reconcile.NewLoop(reconcile.LoopOptions{
-		Options: loopOptions(cfg, logger), Log: log, Leader: log, Publisher: publisher{natspub.New(n.link, cfg.Commands.Protocol)},
+		Options: loopOptions(cfg, logger), Log: log, Leader: log, Publisher: publisher{nats},
 		Source: n.source, Intake: n.intake, ReadTimeout: readTimeout(cfg), PeerReads: n.peerReads, Told: n.told,
 	}, journal)
 	n.feed, err = feed.Open(n.link, n.intake, logger)
@@ -201,8 +208,8 @@ func (n *node) peerReads() (began app.Time) {
 func (n *node) feedStats() api.FeedStats {
 	s := n.feed.Stats()
 	return api.FeedStats{
-		Heartbeats: s.Heartbeats.Received, Unchanged: s.Heartbeats.Unchanged, HeartbeatsRejected: s.Heartbeats.Malformed,
-		InstancesRejected: s.RejectedEntries, Exits: s.Exits.Received, ExitsRejected: s.Exits.Malformed, Updates: s.Updates.Received,
+		Heartbeats: s.Heartbeats.Received, Unchanged: s.Heartbeats.Unchanged, HeartbeatsRejected: s.Heartbeats.Malformed + s.Heartbeats.TooLarge,
+		InstancesRejected: s.Heartbeats.Rejected, Exits: s.Exits.Received, ExitsRejected: s.Exits.Malformed + s.Exits.TooLarge, Updates: s.Updates.Received,
 	}
 }
 
@@ -268,18 +275,6 @@ func loopOptions(cfg config.Config, logger *slog.Logger) reconcile.Options {
 // page always gets its own time.
 func readTimeout(cfg config.Config) time.Duration {
 	return max(cfg.DesiredTTL()-cfg.PollInterval(), cfg.Desired.Bulk.Timeout)
-}
-
-func parsePeers(list []string) ([]cluster.Peer, error) {
-	var peers []cluster.Peer
-	for _, p := range list {
-		id, address, ok := strings.Cut(p, "=")
-		if !ok {
-			return nil, fmt.Errorf("raft.peers: %.80q is not id=host:port", p)
-		}
-		peers = append(peers, cluster.Peer{ID: id, Address: address})
-	}
-	return peers, nil
 }
 
 // poke leaves word in a channel that holds one.
