@@ -13,7 +13,9 @@ import (
 // come from the finding; nothing is judged anew.
 func detail(f *diff.Finding, in *diff.Input, at app.Time) string {
 	parts := []string{evidence(f, in)}
-	if f.Why != diff.WhyNothing && f.Why != diff.WhyGate {
+	switch f.Why {
+	case diff.WhyNothing, diff.WhyGate, diff.WhySent, diff.WhyBackoff: // the timing tells
+	default:
 		parts = append(parts, f.Why.String())
 	}
 	if t := timing(f, in, at); t != "" {
@@ -25,7 +27,7 @@ func detail(f *diff.Finding, in *diff.Input, at app.Time) string {
 			out = append(out, p)
 		}
 	}
-	return strings.Join(out, "; ")
+	return strings.Join(out, ", ")
 }
 
 func evidence(f *diff.Finding, in *diff.Input) string {
@@ -50,7 +52,7 @@ func evidence(f *diff.Finding, in *diff.Input) string {
 		return "evacuating"
 	case diff.KindExtra:
 		if in.Desired != nil {
-			return fmt.Sprintf("only %d instances are desired", in.Desired.Instances)
+			return fmt.Sprintf("beyond the desired number of instances, %d", in.Desired.Instances)
 		}
 	case diff.KindDuplicate:
 		n := 0

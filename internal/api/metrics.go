@@ -245,4 +245,3 @@ func bit(b bool) float64 {
 	}
 	return 0
 }
-
