@@ -15,8 +15,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	boltstore "github.com/hashicorp/raft-boltdb/v2"
-
-	"hm/raftfsm"
 )
 
 // rate runs do from callers goroutines, n times in all, and gives calls a second.
@@ -46,7 +44,7 @@ func rate(b *testing.B, n, callers int, do func(i int) error) float64 {
 // nodes over TCP with the same stores, and a state machine that does nothing behind raft.Apply.
 func BenchmarkPropose(b *testing.B) {
 	record := bigDEA("dea-of-the-benchmark", 3)
-	size, err := encodedSize([]raftfsm.Record{record})
+	size, err := encodedSize(record)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -81,6 +81,7 @@ func (c *clock) applied(at app.Time, term uint64) {
 	case word >= base:
 		e.base.Store(word)
 	case term != c.ownTerm.Load():
+		c.now() // whatever could have been read until now is not to be undercut
 		e.base.Store(max(word, base-int64(since>>slewShift)))
 	}
 }

@@ -168,59 +168,53 @@ func TestRestartOfAll(t *testing.T) {
 }
 
 func TestLeaderOfAMinorityStepsDown(t *testing.T) {
-	var proxies []*proxy
-	c := newCluster(t, 3, nil)
-	var peers []Peer
-	for _, o := range c.opts {
-		p := newProxy(t, o.Listen)
-		proxies = append(proxies, p)
-		peers = append(peers, Peer{o.ID, p.address()})
-	}
-	for i := range c.opts {
-		c.opts[i].Peers, c.opts[i].Advertise = peers, peers[i].Address
-		c.start(i)
-	}
-	old := c.leader()
-	at := c.index(old)
-	a := keepProposing(c, c.running(), 2)
-	eventually(t, "some proposals are acknowledged", func() bool { return a.count() > 20 })
-	// The leader reaches nobody any more, though the others still reach it.
-	for i, p := range proxies {
-		if i != at {
-			p.setCut(true)
-		}
-	}
-	ctx := bounded(t)
-	var lost error
-	for lost == nil {
-		_, lost = old.Propose(ctx, dea(1_000_000))
-	}
-	if !errors.Is(lost, ErrLeadershipLost) && !errors.Is(lost, ErrNotLeader) {
-		t.Errorf("a leader that was cut off answers %v", lost)
-	}
-	eventually(t, "the leader that was cut off steps down", func() bool { return !old.Leadership().Leader })
-	if err := old.VerifyLease(ctx); !errors.Is(err, ErrNotLeader) {
-		t.Errorf("the lease of a leader that was cut off: %v", err)
-	}
-	// Now it is heard, but hears nobody.
-	for i, p := range proxies {
-		p.setCut(i == at)
-	}
-	eventually(t, "the others elect a leader", func() bool {
-		for i, n := range c.nodes {
-			if i != at && n.Leadership().Leader {
-				return true
+	for name, cut := range map[string]linkState{"refused": linkRefuses, "black hole": linkHole} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, 3, nil)
+			links := c.linked()
+			for i := range c.opts {
+				c.start(i)
 			}
-		}
-		return false
-	})
-	proxies[at].setCut(false)
-	n := a.count()
-	eventually(t, "proposals are acknowledged again", func() bool { return a.count() > n+20 })
-	a.stop()
-	a.wg.Wait()
-	c.propose(dea(0))
-	a.check(t, c.converged())
+			old := c.leader()
+			at := c.index(old)
+			a := keepProposing(c, c.running(), 2)
+			eventually(t, "some proposals are acknowledged", func() bool { return a.count() > 20 })
+			isolate(links, at, cut)
+			began := time.Now()
+			ctx := bounded(t)
+			var lost error
+			for lost == nil {
+				_, lost = old.Propose(ctx, dea(1_000_000))
+			}
+			if !errors.Is(lost, ErrLeadershipLost) && !errors.Is(lost, ErrNotLeader) {
+				t.Errorf("a leader that was cut off answers %v", lost)
+			}
+			eventually(t, "the leader that was cut off steps down", func() bool { return !old.Leadership().Leader })
+			stepped := time.Since(began)
+			if err := old.VerifyLease(ctx); !errors.Is(err, ErrNotLeader) {
+				t.Errorf("the lease of a leader that was cut off: %v", err)
+			}
+			eventually(t, "the others elect a leader", func() bool {
+				for i, n := range c.nodes {
+					if i != at && n.Leadership().Leader {
+						return true
+					}
+				}
+				return false
+			})
+			elected := time.Since(began)
+			n := a.count()
+			eventually(t, "proposals are acknowledged again", func() bool { return a.count() > n+20 })
+			isolate(links, at, linkOpen)
+			healed := time.Now()
+			eventually(t, "the old leader follows", func() bool { return old.Leadership().LeaderID != "" })
+			a.stop()
+			a.wg.Wait()
+			c.propose(dea(0))
+			a.check(t, c.converged())
+			t.Logf("stepped down after %s, the others led after %s; followed %s after the link was whole again", stepped, elected, time.Since(healed))
+		})
+	}
 }
 
 func TestVerifyLeaseWithoutAMajority(t *testing.T) {

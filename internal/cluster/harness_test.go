@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -217,15 +216,50 @@ func instance(i int) actual.Instance {
 	return actual.Instance{App: app.Key{Droplet: guid(1), Version: guid(2)}, GUID: guid(3), Index: uint32(i % 8), State: actual.Running, Since: int64(i)}
 }
 
+// linked gives every node its own way to every other, through a proxy that can be cut: links[i][j] leads from i to j.
+func (c *testCluster) linked() (links [][]*proxy) {
+	links = make([][]*proxy, len(c.opts))
+	for i := range c.opts {
+		links[i] = make([]*proxy, len(c.opts))
+		peers := append([]Peer{}, c.opts[i].Peers...)
+		for j := range peers {
+			if j != i {
+				links[i][j] = newProxy(c.t, c.opts[j].Listen)
+				peers[j].Address = links[i][j].listener.Addr().String()
+			}
+		}
+		c.opts[i].Peers = peers
+	}
+	return links
+}
+
+// isolate sets every link from and to node i.
+func isolate(links [][]*proxy, i int, to linkState) {
+	for j := range links {
+		if j != i {
+			links[i][j].set(to)
+			links[j][i].set(to)
+		}
+	}
+}
+
+type linkState int
+
+const (
+	linkOpen    linkState = iota
+	linkRefuses           // connections are closed
+	linkHole              // connections stay, and nothing comes through
+)
+
 // proxy is a TCP proxy that can be cut.
 type proxy struct {
-	t        testing.TB
 	listener net.Listener
 	target   string
 	wg       sync.WaitGroup
 
 	mu    sync.Mutex
-	cut   bool
+	cond  *sync.Cond // state changed
+	state linkState
 	conns map[net.Conn]struct{}
 }
 
@@ -235,38 +269,58 @@ func newProxy(t testing.TB, target string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{t: t, listener: l, target: target, conns: map[net.Conn]struct{}{}}
+	p := &proxy{listener: l, target: target, conns: map[net.Conn]struct{}{}}
+	p.cond = sync.NewCond(&p.mu)
 	p.wg.Go(p.run)
 	t.Cleanup(func() {
 		_ = l.Close()
-		p.setCut(true)
+		p.set(linkRefuses)
 		p.wg.Wait()
 	})
 	return p
 }
 
-func (p *proxy) address() string { return p.listener.Addr().String() }
-
-func (p *proxy) setCut(cut bool) {
+func (p *proxy) set(state linkState) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cut = cut
-	if cut {
+	p.state = state
+	p.cond.Broadcast()
+	if state == linkRefuses {
 		for c := range p.conns {
 			_ = c.Close()
 		}
 	}
 }
 
+// pass waits while the link is a hole, and reports whether the connection may go on.
+func (p *proxy) pass() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	held := p.state == linkHole
+	for p.state == linkHole {
+		p.cond.Wait()
+	}
+	return !held && p.state == linkOpen
+}
+
 func (p *proxy) admit(c net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cut {
+	if p.state == linkRefuses {
 		_ = c.Close()
 		return false
 	}
 	p.conns[c] = struct{}{}
 	return true
+}
+
+func (p *proxy) end(conns ...net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close()
+		delete(p.conns, c)
+	}
 }
 
 func (p *proxy) run() {
@@ -279,17 +333,31 @@ func (p *proxy) run() {
 			continue
 		}
 		p.wg.Go(func() {
-			defer in.Close()
-			out, err := net.Dial("tcp", p.target)
-			if err != nil || !p.admit(out) {
+			if !p.pass() {
+				p.end(in)
 				return
 			}
-			defer out.Close()
-			p.wg.Go(func() {
-				_, _ = io.Copy(in, out)
-				_ = in.Close()
-			})
-			_, _ = io.Copy(out, in)
+			out, err := net.Dial("tcp", p.target)
+			if err != nil || !p.admit(out) {
+				p.end(in)
+				return
+			}
+			p.wg.Go(func() { p.copy(in, out) })
+			p.copy(out, in)
 		})
+	}
+}
+
+func (p *proxy) copy(to, from net.Conn) {
+	defer p.end(to, from)
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buf)
+		if err != nil || !p.pass() {
+			return
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
 	}
 }

@@ -21,7 +21,6 @@ var (
 	ErrNotLeader      = errors.New("this node is not the leader")
 	ErrLeadershipLost = errors.New("leadership was lost before the outcome was known")
 	ErrTimeout        = errors.New("gave up before the outcome was known")
-	ErrTooLarge       = errors.New("a record is too large for one entry and cannot be split")
 	ErrClosed         = errors.New("the node is closed")
 )
 
@@ -61,8 +60,9 @@ const (
 
 // Propose writes records to the log and returns when all of them are applied on this node, which must be the leader.
 // Records that fit into one entry (raftfsm.MaxEntry encoded) are applied together, in one entry, in the order given;
-// others become several entries in that order, of which a failure leaves a beginning applied. A DesiredChanges that is
-// too large is cut with raftfsm.Split: whoever counts its parts for a DesiredCommit does that before.
+// others become several entries in that order, of which a failure leaves a beginning applied. A record too large for
+// one entry is cut with raftfsm.Split: whoever counts the parts of a DesiredChanges for its commit does that before.
+// A record that cannot be encoded, or cut, is refused with raftfsm.ErrInvalid.
 //
 // There is one result for each entry that carried records of the call, in order; mostly one. Refusal.Record is the
 // position among recs. Concurrent calls share entries: then Touched lists the apps that the whole entry touched, a
@@ -126,55 +126,48 @@ func (n *Node) notLeader() error {
 	return ErrNotLeader
 }
 
-// cut packs records into chunks of at most limit bytes, in order.
+// cut packs records into chunks of at most limit bytes, in order. What fits is never split: the parts of a
+// DesiredChanges count.
 func cut(recs []raftfsm.Record, limit int) ([]chunk, error) {
-	size, err := encodedSize(recs)
-	if err != nil {
-		return nil, err
-	}
-	if size <= limit {
+	if size, err := encodedSize(recs...); err == nil && size <= limit {
 		return []chunk{{records: recs, size: size}}, nil
 	}
 	var chunks []chunk
 	var open chunk
+	add := func(r raftfsm.Record, origin, size int) {
+		if open.size+size > limit {
+			chunks = append(chunks, open)
+			open = chunk{}
+		}
+		open.records = append(open.records, r)
+		open.origin = append(open.origin, origin)
+		open.size += size
+	}
 	for i, r := range recs {
-		parts := []raftfsm.Record{r}
-		size, err := encodedSize(parts)
-		if err != nil {
-			return nil, err
+		size, err := encodedSize(r)
+		if err == nil && size <= limit {
+			add(r, i, size)
+			continue
 		}
-		if size > limit {
-			parts = raftfsm.Split(r, limit)
-		}
+		parts := raftfsm.Split(r, limit)
 		for _, part := range parts {
-			if len(parts) > 1 {
-				if size, err = encodedSize([]raftfsm.Record{part}); err != nil {
-					return nil, err
-				}
+			size, err := encodedSize(part)
+			if err != nil {
+				return nil, fmt.Errorf("record %d: %w", i, err)
 			}
 			if size > limit {
-				return nil, fmt.Errorf("%w: record %d (%v) takes %d bytes, %d are allowed", ErrTooLarge, i, r.Kind(), size, limit)
+				return nil, fmt.Errorf("record %d: %w: it takes %d bytes in an entry, %d are allowed", i, raftfsm.ErrInvalid, size, limit)
 			}
-			if open.size+size > limit {
-				chunks = append(chunks, open)
-				open = chunk{}
-			}
-			open.records = append(open.records, part)
-			open.origin = append(open.origin, i)
-			open.size += size
+			add(part, i, size)
 		}
 	}
 	return append(chunks, open), nil
 }
 
 // encodedSize is what records take as an entry of their own. Entries that are joined take no more than the sum.
-func encodedSize(recs []raftfsm.Record) (int, error) {
-	// The largest time: the true one is stamped later and must not make the entry longer.
+func encodedSize(recs ...raftfsm.Record) (int, error) {
 	b, err := raftfsm.EncodeEntry(raftfsm.Entry{At: raftfsm.MaxTime, Records: recs})
-	if err != nil {
-		return 0, fmt.Errorf("encoding the records: %w", err)
-	}
-	return len(b), nil
+	return len(b), err
 }
 
 // share is the part of one entry that belongs to one proposal.
@@ -276,16 +269,13 @@ func (n *Node) submit(f *flight, e raftfsm.Entry) {
 		}
 	}
 	data, err := raftfsm.EncodeEntry(e)
-	switch {
-	case err != nil:
-		f.err = fmt.Errorf("encoding an entry: %w", err)
-	case len(data) > raftfsm.MaxEntry:
-		f.err = fmt.Errorf("%w: an entry of %d records came out at %d bytes", ErrTooLarge, len(e.Records), len(data))
-	default:
-		n.stats.entries.Add(1)
-		n.stats.bytes.Add(uint64(len(data)))
-		f.future = n.raft.Apply(data, 0)
+	if err != nil {
+		f.err = err
+		return
 	}
+	n.stats.entries.Add(1)
+	n.stats.bytes.Add(uint64(len(data)))
+	f.future = n.raft.Apply(data, 0)
 }
 
 // land hands out the outcomes, in the order of the entries.

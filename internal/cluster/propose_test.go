@@ -30,7 +30,7 @@ func bigDEA(name string, n int) raftfsm.DEAChanges {
 }
 
 func TestCut(t *testing.T) {
-	small, err := encodedSize([]raftfsm.Record{dea(1)})
+	small, err := encodedSize(dea(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestCut(t *testing.T) {
 		{"what fits stays together", []raftfsm.Record{dea(1), dea(2), dea(3)}, 3 * small, [][]int{nil}, nil},
 		{"order is kept", []raftfsm.Record{dea(1), dea(2), dea(3)}, 2*small + 10, [][]int{{0, 1}, {2}}, nil},
 		{"a large record is split", []raftfsm.Record{dea(1), bigDesired(2), dea(2)}, small, [][]int{{0}, {1}, {2}}, nil},
-		{"what cannot be split is refused", []raftfsm.Record{raftfsm.HoldSet{Hold: raftfsm.Hold{Name: "h", Reason: string(make([]byte, 900))}}}, 500, nil, ErrTooLarge},
+		{"what cannot be split is refused", []raftfsm.Record{raftfsm.HoldSet{Hold: raftfsm.Hold{Name: "h", Reason: string(make([]byte, 900))}}}, 500, nil, raftfsm.ErrInvalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			chunks, err := cut(tt.recs, tt.limit)
@@ -110,13 +110,14 @@ func queued(recs ...raftfsm.Record) *proposal {
 }
 
 func TestPack(t *testing.T) {
-	a, b, gone, large := queued(dea(1)), queued(dea(2), dea(3)), queued(dea(4)), queued(bigDEA("x", 15_000), dea(5))
+	a, b, gone, large := queued(dea(1)), queued(dea(2), dea(3)), queued(dea(4)), queued(bigDEA("x", 5_000), bigDEA("y", 5_000), dea(5))
 	if len(large.chunks) < 2 {
 		t.Fatalf("the large proposal has %d chunks, the test needs several", len(large.chunks))
 	}
 	last := queued(dea(6))
 	gone.state.Store(proposalDropped)
-	rest, shares, recs := pack([]*proposal{a, b, gone, large, last}, raftfsm.MaxEntry)
+	limit := large.chunks[0].size
+	rest, shares, recs := pack([]*proposal{a, b, gone, large, last}, limit)
 	if len(shares) != 2 || shares[0].p != a || shares[1].p != b || shares[1].from != 1 || len(recs) != 3 {
 		t.Errorf("packed %d shares with %d records, want those of the two that fit", len(shares), len(recs))
 	}
