@@ -1,0 +1,223 @@
+package desired
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"hm/internal/app"
+)
+
+func row(droplet, version string, instances uint32) App {
+	return App{Key: app.Key{Droplet: app.MustGUID(droplet), Version: app.MustGUID(version)}, Instances: instances, State: Started, Package: Staged}
+}
+
+func guids(texts ...string) []app.GUID {
+	list := make([]app.GUID, len(texts))
+	for i, t := range texts {
+		list[i] = app.MustGUID(t)
+	}
+	return list
+}
+
+func TestNewRead(t *testing.T) {
+	a, b := row("a", "1", 1), row("b", "1", 1)
+	pending := a
+	pending.Package = Pending
+	for _, c := range []struct {
+		name string
+		in   []App
+		want []App // nil: refused
+	}{
+		{"nothing", nil, []App{}},
+		{"sorted", []App{b, a}, []App{a, b}},
+		{"repeated unchanged", []App{b, a, b}, []App{a, b}},
+		{"another count", []App{a, b, row("a", "1", 2)}, nil},
+		{"another version", []App{a, row("a", "2", 1)}, nil},
+		{"another version far away", []App{row("a", "9", 1), b, a}, nil},
+		{"another package state", []App{a, pending}, nil},
+	} {
+		read, err := NewRead("test", slices.Clone(c.in))
+		if c.want == nil {
+			if err == nil || !strings.Contains(err.Error(), "app a was returned twice") || read.Apps != nil || read.Source != "" {
+				t.Errorf("%s: %+v, %v; want it refused", c.name, read, err)
+			}
+			continue
+		}
+		if err != nil || !slices.Equal(read.Apps, c.want) || read.Source != "test" {
+			t.Errorf("%s: %+v, %v; want %v", c.name, read, err, c.want)
+		}
+	}
+}
+
+func TestWithUnreadable(t *testing.T) {
+	read, err := NewRead("test", []App{row("a", "1", 1), row("c", "1", 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := read.WithUnreadable(guids("d", "b", "d"))
+	if err != nil || !slices.Equal(got.Unreadable, guids("b", "d")) || len(got.Apps) != 2 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := read.WithUnreadable(guids("b", "c")); err == nil || !strings.Contains(err.Error(), "app c was returned twice") || got.Apps != nil {
+		t.Errorf("%+v, %v; want it refused", got, err)
+	}
+}
+
+func TestChanges(t *testing.T) {
+	recorded := []App{row("a", "1", 1), row("b", "1", 1), row("c", "1", 1), row("d", "1", 1), row("d", "0", 1)}
+	byKey := map[app.Key]App{}
+	for _, a := range recorded {
+		byKey[a.Key] = a
+	}
+	lookup := func(k app.Key) (App, bool) { a, ok := byKey[k]; return a, ok }
+	stopped := row("a", "1", 1)
+	stopped.State = Stopped
+	for _, c := range []struct {
+		name       string
+		apps       []App
+		unreadable []app.GUID
+		upserts    []App
+		removes    string
+	}{
+		{"the same", recorded[:4], nil, nil, "d,0"},
+		{"nothing left", nil, nil, nil, "a,1 b,1 c,1 d,0 d,1"},
+		{"nothing left that can be read", nil, guids("b", "d"), nil, "a,1 c,1"},
+		{"one field differs", append([]App{stopped}, recorded[1:4]...), nil, []App{stopped}, "d,0"},
+		{"a new version", append([]App{row("a", "2", 1)}, recorded[1:4]...), nil, []App{row("a", "2", 1)}, "a,1 d,0"},
+		{"a new app", append(slices.Clone(recorded[:4]), row("e", "1", 0)), nil, []App{row("e", "1", 0)}, "d,0"},
+		{"an unreadable app that is not recorded", recorded[:4], guids("x"), nil, "d,0"},
+	} {
+		read, err := NewRead("test", slices.Clone(c.apps))
+		if err == nil {
+			read, err = read.WithUnreadable(c.unreadable)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := read.Changes(lookup, slices.Values(recorded))
+		removes := strings.Trim(fmt.Sprint(got.Removes), "[]")
+		if !slices.Equal(got.Upserts, c.upserts) || removes != c.removes {
+			t.Errorf("%s: upserts %v removes %s, want %v and %s", c.name, got.Upserts, removes, c.upserts, c.removes)
+		}
+		if got.Empty() != (len(c.upserts) == 0 && c.removes == "") {
+			t.Errorf("%s: Empty is %v", c.name, got.Empty())
+		}
+	}
+}
+
+// Applied to what is recorded, the changes of a read give the read's rows, and leave the unreadable ones as they
+// were; a second read of the same changes nothing. The order of rows and of the record does not matter.
+func TestChangesLeadToTheRead(t *testing.T) {
+	anyApp := rapid.Custom(func(t *rapid.T) App {
+		return App{
+			Key:       app.Key{Droplet: app.MustGUID(rapid.StringMatching(`d[0-9]`).Draw(t, "droplet")), Version: app.MustGUID(rapid.StringMatching(`v[0-2]`).Draw(t, "version"))},
+			Instances: rapid.Uint32Range(0, 2).Draw(t, "instances"),
+			State:     rapid.SampledFrom([]RunState{Stopped, Started}).Draw(t, "state"),
+			Package:   rapid.SampledFrom([]PackageState{Pending, Staged, Failed}).Draw(t, "package"),
+		}
+	})
+	droplet := func(a App) app.GUID { return a.Key.Droplet }
+	rapid.Check(t, func(t *rapid.T) {
+		record := map[app.Key]App{}
+		for _, a := range rapid.SliceOf(anyApp).Draw(t, "recorded") {
+			record[a.Key] = a
+		}
+		apps := rapid.SliceOfDistinct(anyApp, droplet).Draw(t, "apps")
+		var unreadable []app.GUID
+		for _, g := range guids("d0", "d1", "d2", "d3") {
+			if !slices.ContainsFunc(apps, func(a App) bool { return a.Key.Droplet == g }) && rapid.Bool().Draw(t, "unreadable") {
+				unreadable = append(unreadable, g)
+			}
+		}
+		read, err := NewRead("test", rapid.Permutation(apps).Draw(t, "order"))
+		if err == nil {
+			read, err = read.WithUnreadable(rapid.Permutation(unreadable).Draw(t, "order of the unreadable"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[app.Key]App{}
+		for k, a := range record {
+			if slices.Contains(unreadable, k.Droplet) {
+				want[k] = a
+			}
+		}
+		for _, a := range apps {
+			want[a.Key] = a
+		}
+		lookup := func(k app.Key) (App, bool) { a, ok := record[k]; return a, ok }
+		changes := read.Changes(lookup, maps.Values(record))
+		if !slices.IsSortedFunc(changes.Upserts, func(a, b App) int { return a.Key.Compare(b.Key) }) || !slices.IsSortedFunc(changes.Removes, app.Key.Compare) {
+			t.Fatalf("changes are not sorted: %v", changes)
+		}
+		for _, a := range changes.Upserts {
+			record[a.Key] = a
+		}
+		for _, k := range changes.Removes {
+			if _, ok := record[k]; !ok {
+				t.Fatalf("removes %s, which is not recorded", k)
+			}
+			delete(record, k)
+		}
+		if !maps.Equal(record, want) {
+			t.Fatalf("leads to %v, want %v", record, want)
+		}
+		if again := read.Changes(lookup, maps.Values(record)); !again.Empty() {
+			t.Fatalf("the same read changes again: %v", again)
+		}
+	})
+}
+
+func TestWanted(t *testing.T) {
+	var apps []App
+	for i, c := range []struct {
+		state             RunState
+		pkg               PackageState
+		wanted, startable bool
+	}{
+		{Started, Staged, true, true},
+		{Started, Pending, true, false},
+		{Started, Failed, false, false},
+		{Stopped, Staged, false, false},
+		{Stopped, Pending, false, false},
+		{Stopped, Failed, false, false},
+	} {
+		a := row(fmt.Sprint(i), "1", 3)
+		a.State, a.Package = c.state, c.pkg
+		if a.Wanted() != c.wanted || a.Startable() != c.startable {
+			t.Errorf("%s %s: wanted %v startable %v", c.state, c.pkg, a.Wanted(), a.Startable())
+		}
+		apps = append(apps, a)
+	}
+	if n, instances := (Read{Apps: apps}).Wanted(); n != 2 || instances != 6 {
+		t.Errorf("%d apps with %d instances are wanted, want 2 with 6", n, instances)
+	}
+}
+
+func TestWordsAreReadBack(t *testing.T) {
+	for _, s := range []RunState{Stopped, Started} {
+		if got, err := ParseRunState(s.String()); got != s || err != nil {
+			t.Errorf("%s is read as %s, %v", s, got, err)
+		}
+	}
+	for _, s := range []PackageState{Pending, Staged, Failed} {
+		if got, err := ParsePackageState([]byte(s.String())); got != s || err != nil {
+			t.Errorf("%s is read as %s, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"", "started", "STARTED ", "UNKNOWN(3)", strings.Repeat("x", 1000)} {
+		_, err := ParseRunState(s)
+		_, err2 := ParsePackageState(s)
+		if err == nil || err2 == nil || len(err.Error()) > 200 {
+			t.Errorf("%.20q: %v, %v", s, err, err2)
+		}
+	}
+	if RunState(9).String() != "UNKNOWN(9)" {
+		t.Error(RunState(9).String())
+	}
+}
