@@ -25,7 +25,7 @@ func (s *State) Apply(index, term uint64, e Entry) Result {
 	if e.At < 0 || e.At > MaxTime {
 		return Result{Err: fmt.Errorf("%w: %d ms", ErrTime, int64(e.At))}
 	}
-	s.now = max(s.now, e.At)
+	s.now = max(s.now, e.At, 1) // 0 means never wherever a time is recorded
 	s.rev = max(s.rev+1, index)
 	var res Result
 	a := application{State: s, res: &res}

@@ -49,24 +49,30 @@ func applyDesiredChanges(a *application, r DesiredChanges) error {
 	return nil
 }
 
-func (r DesiredChanges) check() error {
+func (r *DesiredChanges) check() error {
 	for i := range r.Upserts {
-		d := &r.Upserts[i]
-		switch {
-		case !validKey(d.Key):
-			return fmt.Errorf("%w: desired row %d has no droplet or no version", ErrInvalid, i)
-		case d.Instances > desired.MaxInstances:
-			return fmt.Errorf("%w: app %s wants %d instances, at most %d are allowed", ErrInvalid, d.Key, d.Instances, desired.MaxInstances)
-		case d.State != desired.Started && d.State != desired.Stopped:
-			return fmt.Errorf("%w: app %s has run state %d", ErrInvalid, d.Key, d.State)
-		case d.Package < desired.Pending || d.Package > desired.Failed:
-			return fmt.Errorf("%w: app %s has package state %d", ErrInvalid, d.Key, d.Package)
+		if err := checkRow(&r.Upserts[i]); err != nil {
+			return fmt.Errorf("desired row %d: %w", i, err)
 		}
 	}
 	for i, k := range r.Removes {
 		if !validKey(k) {
 			return fmt.Errorf("%w: removed desired row %d has no droplet or no version", ErrInvalid, i)
 		}
+	}
+	return nil
+}
+
+func checkRow(d *desired.App) error {
+	switch {
+	case !validKey(d.Key):
+		return fmt.Errorf("%w: it has no droplet or no version", ErrInvalid)
+	case d.Instances > desired.MaxInstances:
+		return fmt.Errorf("%w: app %s wants %d instances, at most %d are allowed", ErrInvalid, d.Key, d.Instances, desired.MaxInstances)
+	case d.State != desired.Started && d.State != desired.Stopped:
+		return fmt.Errorf("%w: app %s has run state %d", ErrInvalid, d.Key, d.State)
+	case d.Package < desired.Pending || d.Package > desired.Failed:
+		return fmt.Errorf("%w: app %s has package state %d", ErrInvalid, d.Key, d.Package)
 	}
 	return nil
 }
@@ -267,12 +273,14 @@ func (r *restorer) addApp(rec appRec) error {
 		return fmt.Errorf("an app without droplet or version")
 	}
 	if rec.has {
-		if err := (DesiredChanges{Upserts: []desired.App{rec.row()}}).check(); err != nil {
+		row := rec.row()
+		if err := checkRow(&row); err != nil {
 			return err
 		}
-		if last := s.DesiredVersion(rec.key.Droplet); !last.IsZero() {
+		if rec.key.Droplet == r.desired { // the versions of a droplet follow each other
 			return fmt.Errorf("droplet %s is desired in two versions", rec.key.Droplet)
 		}
+		r.desired = rec.key.Droplet
 	} else if rec.desired != 0 || rec.run != 0 || rec.pkg != 0 || rec.rev != 0 {
 		return fmt.Errorf("app %s is not desired, but has a desired row", rec.key)
 	}

@@ -75,7 +75,7 @@ func (s *model) Apply(index, term uint64, e Entry) Result {
 	if e.At < 0 || e.At > MaxTime {
 		return Result{Err: ErrTime}
 	}
-	s.now = max(s.now, e.At)
+	s.now = max(s.now, e.At, 1)
 	s.rev = max(s.rev+1, index)
 	s.touched, s.order = map[app.Key]bool{}, nil
 	var res Result

@@ -69,6 +69,7 @@ const (
 
 	maxHeader     = 4 << 10
 	maxRecord     = 4 << 20 // bytes of one record
+	maxSnapshot   = 4 << 30 // bytes of all records, not compressed; 1,000,000 instances take 45 MiB
 	snapshotChunk = 1024    // rows in a record that holds many
 )
 

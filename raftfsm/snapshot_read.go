@@ -100,6 +100,7 @@ type snapshotReader struct {
 	in    *bufio.Reader
 	check *xxh3.Hasher
 	count uint64
+	bytes uint64
 	frame []byte
 	body  []byte
 }
@@ -124,6 +125,9 @@ func (r *snapshotReader) next() (rec SnapshotRecord, end bool, err error) {
 	}
 	if size > maxRecord {
 		return rec, false, fmt.Errorf("%w: a record of %d bytes, at most %d are allowed", ErrSnapshot, size, maxRecord)
+	}
+	if r.bytes += size; r.bytes > maxSnapshot {
+		return rec, false, fmt.Errorf("%w: its records have more than %d bytes", ErrSnapshot, uint64(maxSnapshot))
 	}
 	if err := r.read(int(size)); err != nil {
 		return rec, false, err
@@ -212,11 +216,12 @@ func RestoreState(r io.Reader) (*State, error) {
 
 // restorer is a State under construction.
 type restorer struct {
-	s     *State
-	last  Section
-	meta  bool
-	born  map[uint64]bool
-	guids map[app.GUID]struct{} // of the DEA at hand
+	s       *State
+	last    Section
+	meta    bool
+	desired app.GUID // the droplet that the newest desired row is of
+	born    map[uint64]bool
+	guids   map[app.GUID]struct{} // of the DEA at hand
 }
 
 func (r *restorer) record(rec SnapshotRecord) error {

@@ -324,4 +324,3 @@ func snapshotOf(t testing.TB, s *State) []byte {
 	}
 	return b.Bytes()
 }
-

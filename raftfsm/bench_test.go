@@ -1,0 +1,234 @@
+package raftfsm
+
+import (
+	"bytes"
+	"io"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"hm/actual"
+)
+
+// timed is for references that are measured once beside a benchmark: the mean of n calls.
+func timed(n int, fn func()) time.Duration {
+	start := time.Now()
+	for range n {
+		fn()
+	}
+	return time.Since(start) / time.Duration(n)
+}
+
+// One changed instance of a DEA with 100, against recording the whole list anew, both encoded, decoded, applied.
+func BenchmarkApplyDEADelta(b *testing.B) {
+	s := newFleet(4000, 100).state()
+	full := DEAChanges{DEA: "0"}
+	for d := range s.DEAs() {
+		full.DEA = d.ID
+		break
+	}
+	full.Upserts = s.DEAInstances(nil, full.DEA)
+	index := s.Index()
+	apply := func(r Record) int {
+		data, err := EncodeEntry(Entry{At: s.Time() + 1, Records: []Record{r}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		e, err := DecodeEntry(data)
+		if err != nil {
+			b.Fatal(err)
+		}
+		index++
+		s.Apply(index, 1, e)
+		return len(data)
+	}
+	flip := func(i *actual.Instance) {
+		if i.Since++; i.State == actual.Running {
+			i.State = actual.Starting
+		} else {
+			i.State = actual.Running
+		}
+	}
+	var fullBytes int
+	whole := timed(200, func() {
+		for i := range full.Upserts {
+			flip(&full.Upserts[i])
+		}
+		fullBytes = apply(full)
+	})
+	var deltaBytes int
+	b.ReportAllocs()
+	for b.Loop() {
+		u := full.Upserts[:1]
+		flip(&u[0])
+		deltaBytes = apply(DEAChanges{DEA: full.DEA, Upserts: u})
+	}
+	b.ReportMetric(float64(whole.Nanoseconds())/(float64(b.Elapsed().Nanoseconds())/float64(b.N)), "x-vs-full-list")
+	b.ReportMetric(float64(whole.Nanoseconds())/float64(len(full.Upserts)), "ns/instance-full-list")
+	b.ReportMetric(float64(fullBytes)/float64(len(full.Upserts)), "B/instance-full-list")
+	b.ReportMetric(float64(deltaBytes), "B/delta-entry")
+}
+
+// A whole fleet recorded from nothing: entries decoded and applied on one core.
+func BenchmarkApplyColdStart(b *testing.B) {
+	f := million()
+	for b.Loop() {
+		f.state()
+	}
+	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/1M-instances")
+}
+
+// Heap of a live state, everything it stands on included.
+func BenchmarkHeap(b *testing.B) {
+	f := newFleet(400_000, 10_000)
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		s := f.state()
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		gc := timed(3, runtime.GC)
+		n := s.Counts().Instances
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(n), "heap-B/instance")
+		b.ReportMetric(float64(n), "instances")
+		b.ReportMetric(float64(gc.Microseconds())/1000, "ms/full-GC")
+		runtime.KeepAlive(s)
+	}
+	runtime.KeepAlive(f)
+}
+
+type countingWriter struct{ n int64 }
+
+func (c *countingWriter) Write(b []byte) (int, error) { c.n += int64(len(b)); return len(b), nil }
+
+func BenchmarkSnapshotWrite(b *testing.B) {
+	s := millionState().Freeze()
+	var out countingWriter
+	for b.Loop() {
+		out.n = 0
+		if err := s.WriteSnapshot(&out); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/snapshot")
+	b.ReportMetric(float64(out.n)/(1<<20), "MiB")
+}
+
+func BenchmarkSnapshotRestore(b *testing.B) {
+	data := snapshotOf(b, millionState())
+	read := timed(1, func() {
+		if _, err := ReadSnapshot(bytes.NewReader(data), nil); err != nil {
+			b.Fatal(err)
+		}
+	})
+	for b.Loop() {
+		if _, err := RestoreState(bytes.NewReader(data)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/restore")
+	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N)/read.Seconds(), "x-vs-read-and-check")
+}
+
+// The longest Apply, and Freeze, while snapshots of the whole fleet are written, one after the other.
+func BenchmarkApplyDuringSnapshot(b *testing.B) {
+	s := million().state()
+	beats := million().beats
+	index := s.Index()
+	for b.Loop() {
+		start := time.Now()
+		view := s.Freeze()
+		freeze := time.Since(start)
+		var done atomic.Bool
+		finished := make(chan error, 1)
+		go func() {
+			err := view.WriteSnapshot(io.Discard)
+			done.Store(true)
+			finished <- err
+		}()
+		var longest time.Duration
+		applies := 0
+		for !done.Load() {
+			beat := beats[applies%len(beats)]
+			u := beat.Upserts[0]
+			u.State, u.Since = actual.Starting, int64(applies)
+			index++
+			start := time.Now()
+			s.Apply(index, 1, Entry{At: s.Time() + 1, Records: []Record{DEAChanges{DEA: beat.DEA, Upserts: []actual.Instance{u}}}})
+			longest = max(longest, time.Since(start))
+			applies++
+			time.Sleep(50 * time.Microsecond) // about as often as a busy log delivers
+		}
+		if err := <-finished; err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(longest.Microseconds())/1000, "ms/longest-apply")
+		b.ReportMetric(float64(freeze.Nanoseconds())/1000, "us/freeze")
+		b.ReportMetric(float64(applies), "applies")
+	}
+}
+
+func BenchmarkFreezeAndApply(b *testing.B) {
+	s := millionState()
+	beats := million().beats
+	index := s.Index()
+	n := 0
+	for b.Loop() {
+		s.Freeze()
+		beat := beats[n%len(beats)]
+		n++
+		u := beat.Upserts[0]
+		u.Since = int64(n)
+		index++
+		s.Apply(index, 1, Entry{At: s.Time() + 1, Records: []Record{DEAChanges{DEA: beat.DEA, Upserts: []actual.Instance{u}}}})
+	}
+}
+
+func BenchmarkEachInstance(b *testing.B) {
+	s := millionState().Freeze()
+	flat := make([]uint64, s.Counts().Instances) // reference: a loop over as many numbers
+	var sink uint64
+	reference := timed(5, func() {
+		for _, v := range flat {
+			sink += v
+		}
+	})
+	var n [5]int
+	for b.Loop() {
+		s.EachInstance(func(_ Handle, _ uint32, st actual.State) { n[st&3]++ })
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/1000, "ms/1M-instances")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(reference.Nanoseconds()), "x-vs-flat-slice")
+}
+
+func BenchmarkInstancesOfOneApp(b *testing.B) {
+	s := millionState().Freeze()
+	rows := million().rows
+	var dst []actual.Located
+	n := 0
+	for b.Loop() {
+		dst = s.Instances(dst[:0], rows[n*7919%len(rows)].Key)
+		n++
+	}
+}
+
+// What the hash costs: of one instance taken out and put back, against the Apply that does so.
+func BenchmarkHash(b *testing.B) {
+	s := millionState()
+	d := *s.deas.get(0)
+	k := s.apps.get(uint32(d.inst[0].app)).key
+	var e encoding
+	var t sum
+	ask := timed(1000, func() { s.Hash() })
+	for b.Loop() {
+		h := e.instance(d.seed, &d.inst[0], d.guid(0), k)
+		t.sub(h)
+		h = e.instance(d.seed, &d.inst[0], d.guid(0), k)
+		t.add(h)
+	}
+	b.ReportMetric(float64(ask.Nanoseconds()), "ns/Hash()")
+}
