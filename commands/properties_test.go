@@ -133,9 +133,12 @@ func TestPlansOfAnyState(t *testing.T) {
 		if other := commands.Make(again, diff.App(nil, again, w.now, policy), w.now, policy); fmt.Sprint(other) != fmt.Sprint(plan) {
 			t.Fatalf("the plan depends on the order of the commands:\n%v\n%v", plan, other)
 		}
-		w.apply(plan.Ops) // fails on two commands for one target
-		if next := w.plan(); len(next.Ops) != 0 {
-			t.Fatalf("a plan that is recorded is followed by another at once: %+v", next.Ops)
+		for range 3 { // the leader evaluates four times in a step
+			w.apply(plan.Ops) // fails on two commands for one target
+			plan = w.plan()
+		}
+		if len(plan.Ops) != 0 {
+			t.Fatalf("plans that are recorded are followed by others at once: %+v", plan.Ops)
 		}
 	})
 }
