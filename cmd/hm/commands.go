@@ -5,6 +5,7 @@ import "github.com/spf13/cobra"
 // commandConstructors lists every sub-command of hm, one line each. The order is that of the help.
 var commandConstructors = []func(*cli) *cobra.Command{
 	newServerCommand,
+	newSimCommand,
 	newConfigCommand,
 	newVersionCommand,
 }

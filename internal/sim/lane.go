@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -152,6 +153,8 @@ func (l *lane) nextBeat(d *dea, now time.Time) time.Time {
 // encode gives the DEA's heartbeat: the bytes of the last one unless something has changed since.
 func (l *lane) encode(d *dea) []byte {
 	if d.stale {
+		const entry = 272 // bytes, about, so that the buffer is right at the first time
+		d.payload = slices.Grow(d.payload[:0], entry*len(d.instances)+64)
 		d.payload = appendHeartbeat(d.payload[:0], l.partition, d.id, d.instances)
 		d.stale = false
 	}

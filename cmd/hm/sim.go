@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hm/internal/sim"
+)
+
+// simTotalsEvery is how often hm sim looks whether the totals have changed.
+const simTotalsEvery = 2 * time.Second
+
+func newSimCommand(c *cli) *cobra.Command {
+	o := sim.Options{}
+	var exits string
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:   "sim",
+		Short: "Run a simulated Cloud Foundry against a given NATS",
+		Long: `Run a simulated Cloud Foundry against a given NATS: a Cloud Controller with its bulk API, and DEAs that heartbeat,
+start, stop, crash and evacuate instances. It runs until it is interrupted. NATS need not be there: it is tried for ever.
+
+The control API lets things happen, and says what is:
+  curl 127.0.0.1:8182/state                                     totals, and whether desired and actual agree
+  curl 127.0.0.1:8182/apps?limit=10                             also /deas and /commands?since=SEQ
+  curl -X POST 127.0.0.1:8182/deas/random/kill?count=3          also pause, resume, restart, evacuate, shutdown; or /deas/ID/kill
+  curl -X POST 127.0.0.1:8182/deas -d '{"count":3}'             add DEAs
+  curl -X POST 127.0.0.1:8182/apps -d '{"instances":3}'         create an app; DELETE /apps/GUID deletes it
+  curl -X POST 127.0.0.1:8182/apps/GUID/scale -d '{"instances":5}'
+                                                                also stop, start, restart, restage, stage, crash {"index":0},
+                                                                crash-loop {"after":"2s"}, end-crash-loop
+  curl -X PUT 127.0.0.1:8182/faults -d '{"bulk":"html"}'        bulk: 401, 500, timeout, truncated, html, second-page, empty;
+                                                                bulk_delay, respondent_deaf, respondent_delay, lose_starts,
+                                                                start_failure; {} heals everything`,
+		Example: `  hm sim --nats nats://127.0.0.1:4222 --apps 1000 --deas 20
+  hm sim --apps 100 --deas 5 --heartbeat 1s --cold --cc-passive -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			styles := map[string]sim.ExitStyle{"crashes": sim.ExitsCrashes, "evacuations": sim.ExitsEvacuations, "all": sim.ExitsAll}
+			style, ok := styles[exits]
+			if !ok {
+				return withHint(fmt.Errorf("exits %q are not known", exits), "use --exits crashes, evacuations or all")
+			}
+			o.Exits = style
+			level := slog.LevelWarn
+			if verbose {
+				level = slog.LevelDebug
+			}
+			o.Logger = slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: level}))
+			return runSim(cmd.Context(), c, o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&o.NATS, "nats", []string{"nats://127.0.0.1:4222"}, "URLs of the NATS servers")
+	f.IntVar(&o.Apps, "apps", 100, "apps at the start")
+	f.IntVar(&o.DEAs, "deas", 10, "DEAs at the start")
+	f.IntVar(&o.InstancesPerApp, "instances-per-app", 2, "mean number of wanted instances of an app: each draws 1 to 2n-1")
+	f.DurationVar(&o.HeartbeatPeriod, "heartbeat", 10*time.Second, "heartbeat period of the DEAs")
+	f.DurationVar(&o.StartDelay, "start-delay", 0, "from STARTING to RUNNING; 0 for a tenth of the heartbeat period")
+	f.DurationVar(&o.StartJitter, "start-jitter", 0, "at most this much more; 0 for half the start delay, negative for none")
+	f.DurationVar(&o.StagingDelay, "staging-delay", 0, "how long a restage takes; 0 for one heartbeat period")
+	f.DurationVar(&o.EvacuationBailOut, "evacuation-bail-out", 0, "an evacuating DEA leaves after this at the latest; 0 for 11.5 heartbeat periods")
+	f.StringVar(&o.CCListen, "cc-listen", "127.0.0.1:8181", "address of the Cloud Controller's bulk API")
+	f.StringVar(&o.ControlListen, "control-listen", "127.0.0.1:8182", "address of the control API, loopback only")
+	f.StringVar(&o.Partition, "partition", "default", "Cloud Controller partition")
+	f.StringVar(&o.BulkUser, "bulk-user", "bulk_api", "user of the bulk API")
+	f.StringVar(&o.BulkPassword, "bulk-password", "bulk-password", "password of the bulk API")
+	f.BoolVar(&o.BulkAllRows, "bulk-all-rows", false, "the bulk API gives stopped and failed apps too, as Cloud Controllers before July 2015")
+	f.Uint64Var(&o.Seed, "seed", 1, "same seed, same guids and layout")
+	f.BoolVar(&o.ColdStart, "cold", false, "nothing runs at the start")
+	f.BoolVar(&o.Passive, "cc-passive", false, "the Cloud Controller starts and stops nothing by itself: all work is left to hm")
+	f.StringVar(&exits, "exits", "crashes", "exits that the DEAs announce: crashes, evacuations (and crashes) or all")
+	f.IntVar(&o.Connections, "connections", 4, "NATS connections that the DEAs share")
+	f.BoolVar(&o.ConnectionPerDEA, "connection-per-dea", false, "one NATS connection for each DEA")
+	f.BoolVarP(&verbose, "verbose", "v", false, "log every loss of NATS")
+	return cmd
+}
+
+// runSim runs a simulation until ctx ends.
+func runSim(ctx context.Context, c *cli, o sim.Options) error {
+	s, err := sim.Start(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	where := struct {
+		CC      string `json:"cc"`
+		Control string `json:"control"`
+	}{s.CCURL(), s.ControlURL()}
+	if c.json() {
+		err = json.NewEncoder(c.out).Encode(where)
+	} else {
+		_, err = fmt.Fprintf(c.out, "Cloud Controller  %s  (user %s)\ncontrol           %s\n", where.CC, o.BulkUser, where.Control)
+	}
+	var last simTotals
+	tick := time.NewTicker(simTotalsEvery)
+	defer tick.Stop()
+	for err == nil {
+		st := s.State()
+		if now := totalsOf(st); now != last {
+			last = now
+			err = printTotals(c.out, c.json(), st)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+	return err
+}
+
+// simTotals is what makes a new line of totals worth printing: everything but time and what always grows.
+type simTotals struct {
+	converged                                    bool
+	connected, deas, paused, apps                int
+	desired, running, starting, crashed, missing int
+	duplicate, undesired, evacuating, cutOff     int
+	accepted, refused                            uint64
+}
+
+func totalsOf(st sim.State) simTotals {
+	return simTotals{st.Converged, st.Connected, st.DEAs, st.DEAsPaused, st.Apps, st.Desired, st.Running, st.Starting, st.Crashed, st.Missing,
+		st.Duplicate, st.Undesired, st.Evacuating, st.CutOff, st.Commands.StartsAccepted + st.Commands.StopsAccepted,
+		st.Commands.StartsRefused + st.Commands.StopsRefused}
+}
+
+func printTotals(w io.Writer, asJSON bool, st sim.State) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(st)
+	}
+	word := "drifting "
+	if st.Converged {
+		word = "converged"
+	}
+	_, err := fmt.Fprintf(w, "%s  %s  apps %d  desired %d  running %d", st.At.Format(time.TimeOnly), word, st.Apps, st.Desired, st.Running)
+	for _, part := range []struct {
+		name string
+		n    int
+	}{{"starting", st.Starting}, {"missing", st.Missing}, {"crashed", st.Crashed}, {"evacuating", st.Evacuating}, {"duplicate", st.Duplicate},
+		{"undesired", st.Undesired}, {"cut off", st.CutOff}, {"DEAs paused", st.DEAsPaused}, {"DEAs gone", st.DEAsGone}} {
+		if part.n > 0 && err == nil {
+			_, err = fmt.Fprintf(w, "  %s %d", part.name, part.n)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	n := st.Commands
+	_, err = fmt.Fprintf(w, "  starts %d/%d  stops %d/%d", n.StartsAccepted, n.StartsAccepted+n.StartsRefused, n.StopsAccepted, n.StopsAccepted+n.StopsRefused)
+	if err == nil && st.Connected < st.Connections {
+		_, err = fmt.Fprintf(w, "  NATS %d of %d connections", st.Connected, st.Connections)
+	}
+	if err == nil {
+		_, err = fmt.Fprintln(w)
+	}
+	return err
+}
