@@ -1,0 +1,357 @@
+package diff_test
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"hm/actual"
+	"hm/desired"
+	"hm/diff"
+	"hm/internal/app"
+)
+
+// drawInput makes any input: desired or not, in any package state, instances in every state with duplicates at up
+// to eight indices, crash records, outstanding commands in every state, behind an open or a closed gate.
+func drawInput(t *rapid.T) (*diff.Input, app.Time) {
+	ago := func(what string, most int) app.Time {
+		return t0.Add(-time.Duration(rapid.IntRange(0, most).Draw(t, what)) * time.Second)
+	}
+	in := &diff.Input{Key: key, GrewAt: ago("grew", 120), Read: diff.Reads{Began: ago("read", 120), Failing: rapid.Bool().Draw(t, "failing")}}
+	if rapid.IntRange(0, 3).Draw(t, "is desired") > 0 {
+		in.DesiredVersion = key.Version
+		in.Desired = &desired.App{
+			Key: key, Instances: rapid.Uint32Range(0, 8).Draw(t, "desired"),
+			State:   rapid.SampledFrom([]desired.RunState{desired.Started, desired.Started, desired.Started, desired.Stopped}).Draw(t, "run state"),
+			Package: rapid.SampledFrom([]desired.PackageState{desired.Staged, desired.Staged, desired.Pending, desired.Failed}).Draw(t, "package"),
+		}
+	} else if rapid.Bool().Draw(t, "elsewhere") {
+		in.DesiredVersion = app.MustGUID("v2")
+	}
+	for n := range rapid.IntRange(0, 16).Draw(t, "instances") {
+		in.Instances = append(in.Instances, actual.Located{DEA: "dea-1", Instance: actual.Instance{
+			App: key, GUID: guid(n), Index: rapid.Uint32Range(0, 9).Draw(t, "index"),
+			State: actual.State(rapid.IntRange(1, 4).Draw(t, "state")), Since: int64(ago("since", 30)),
+		}})
+	}
+	slices.SortFunc(in.Instances, func(a, b actual.Located) int { return cmp.Or(cmp.Compare(a.Index, b.Index), a.GUID.Compare(b.GUID)) })
+	for index := range uint32(9) {
+		if rapid.Bool().Draw(t, "crash record") {
+			in.Crashes = append(in.Crashes, actual.Crash{
+				Index: index, Count: rapid.Uint32Range(0, 12).Draw(t, "count"), Last: ago("last", 2500),
+				Instance: anyGUID(t, "counted"), Exited: anyGUID(t, "exited"), Ran: time.Duration(rapid.IntRange(0, 200).Draw(t, "ran")) * time.Second,
+			})
+		}
+	}
+	drawOutstanding(t, in, rapid.IntRange(0, 16).Draw(t, "outstanding"))
+	if rapid.IntRange(0, 3).Draw(t, "held") == 0 {
+		in.Held = []string{"nats-down"}
+	}
+	return in, t0.Add(time.Duration(rapid.IntRange(0, 4000).Draw(t, "now")) * time.Second)
+}
+
+func guid(n int) app.GUID { return app.MustGUID(fmt.Sprintf("g%02d", n)) }
+
+// anyGUID is that of an instance, of one that is gone, or none.
+func anyGUID(t *rapid.T, what string) app.GUID {
+	if n := rapid.IntRange(-1, 17).Draw(t, what); n >= 0 {
+		return guid(n)
+	}
+	return app.GUID{}
+}
+
+// drawOutstanding adds n commands, no two for one target.
+func drawOutstanding(t *rapid.T, in *diff.Input, n int) {
+	for range n {
+		o := diff.Outstanding{
+			ID: diff.ID{byte(len(in.Outstanding) + 1)}, Action: diff.Start, Index: rapid.Uint32Range(0, 9).Draw(t, "at"),
+			Reason: diff.Reason(rapid.IntRange(1, 3).Draw(t, "reason")),
+			DueAt:  t0.Add(time.Duration(rapid.IntRange(-100, 3000).Draw(t, "due")) * time.Second),
+		}
+		if rapid.Bool().Draw(t, "sent") {
+			o.SentAt = t0.Add(time.Duration(rapid.IntRange(-60, 3000).Draw(t, "sent at")) * time.Second)
+		}
+		if o.Reason == diff.ReasonCrashed {
+			o.Crashed = anyGUID(t, "crashed")
+		}
+		if rapid.Bool().Draw(t, "stop") {
+			o.Action, o.Crashed, o.Reason, o.Instance = diff.Stop, app.GUID{}, diff.Reason(rapid.IntRange(4, 6).Draw(t, "stop reason")), guid(rapid.IntRange(0, 17).Draw(t, "instance"))
+			if i := slices.IndexFunc(in.Instances, func(l actual.Located) bool { return l.GUID == o.Instance }); i >= 0 {
+				o.Index = in.Instances[i].Index
+			}
+		}
+		if o.Reason == diff.ReasonEvacuating || o.Reason == diff.ReasonEvacuationComplete {
+			o.DueAt = min(o.DueAt, t0) // these are never scheduled for later
+		}
+		if !slices.ContainsFunc(in.Outstanding, func(p diff.Outstanding) bool { return sameTarget(o, p) }) {
+			in.Outstanding = append(in.Outstanding, o)
+		}
+	}
+}
+
+func sameTarget(a, b diff.Outstanding) bool {
+	return a.Action == b.Action && a.Instance == b.Instance && (a.Action == diff.Stop || a.Index == b.Index)
+}
+
+// unservedIndices are the desired indices without a live instance.
+func unservedIndices(in *diff.Input) map[uint32]bool {
+	missing := map[uint32]bool{}
+	if in.Desired == nil || !in.Desired.Wanted() {
+		return missing
+	}
+	for i := range in.Desired.Instances {
+		missing[i] = !slices.ContainsFunc(in.Instances, func(l actual.Located) bool { return l.Index == i && l.State.Live() })
+	}
+	return missing
+}
+
+// TestFindingsAreAPartition holds that each instance, and each desired index without a live one, has exactly one
+// finding, in order, and that no other index has any.
+func TestFindingsAreAPartition(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in, now := drawInput(t)
+		findings := diff.App(nil, in, now, policy)
+		instances, indices := map[app.GUID]int{}, map[uint32]int{}
+		for i, f := range findings {
+			if f.Instance.IsZero() {
+				indices[f.Index]++
+			} else {
+				instances[f.Instance]++
+			}
+			if i > 0 && cmp.Or(cmp.Compare(findings[i-1].Index, f.Index), findings[i-1].Instance.Compare(f.Instance)) >= 0 {
+				t.Fatalf("not in order: %+v before %+v", findings[i-1], f)
+			}
+		}
+		for _, l := range in.Instances {
+			if instances[l.GUID] != 1 {
+				t.Fatalf("%s has %d findings", l.GUID, instances[l.GUID])
+			}
+			delete(instances, l.GUID)
+		}
+		unserved := unservedIndices(in)
+		for index, missing := range unserved {
+			if want := map[bool]int{true: 1}[missing]; indices[index] != want {
+				t.Fatalf("index %d has %d findings, want %d", index, indices[index], want)
+			}
+			delete(indices, index)
+		}
+		if len(instances)+len(indices) != 0 {
+			t.Fatalf("findings about nothing: %v %v", instances, indices)
+		}
+	})
+}
+
+// TestFindingsMakeSense holds what each single finding promises, and that the gate holds everything back.
+func TestFindingsMakeSense(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in, now := drawInput(t)
+		unserved := unservedIndices(in)
+		for _, f := range diff.App(nil, in, now, policy) {
+			due := f.Bucket == diff.ToStart || f.Bucket == diff.ToStop || f.Bucket == diff.Hold
+			switch {
+			case f.Action == diff.Start && !unserved[f.Index]:
+				t.Fatalf("a start where nothing is missing: %+v", f)
+			case f.Bucket == diff.ToStart && f.Action != diff.Start, f.Bucket == diff.ToStop && f.Action != diff.Stop:
+				t.Fatalf("bucket and action disagree: %+v", f)
+			case due && (f.Due > now || f.Action == diff.None), f.Action != diff.None && f.Due == 0:
+				t.Fatalf("not due: %+v", f)
+			case f.Bucket == diff.Wait && f.Why == diff.WhyNothing:
+				t.Fatalf("waits for nothing: %+v", f)
+			case f.Bucket == diff.Keep && (f.Action != diff.None || !f.Command.IsZero() || f.Kind != diff.KindNone):
+				t.Fatalf("kept, and yet: %+v", f)
+			case f.Bucket != diff.Keep && (f.Rule == "" || f.Kind == diff.KindNone):
+				t.Fatalf("drift without a rule or a kind: %+v", f)
+			case (f.Action == diff.Stop) != (f.Reason >= diff.ReasonExtra), f.Action == diff.Stop && f.State == actual.Crashed:
+				t.Fatalf("no reason to stop: %+v", f)
+			case len(in.Held) > 0 && (f.Bucket == diff.ToStart || f.Bucket == diff.ToStop), len(in.Held) == 0 && f.Bucket == diff.Hold:
+				t.Fatalf("held by %v: %+v", in.Held, f)
+			case (f.CrashCount != 0) != (f.Reason == diff.ReasonCrashed) && f.Command.IsZero():
+				t.Fatalf("crash counted: %+v", f)
+			}
+			if f.Command.IsZero() {
+				continue
+			}
+			i := slices.IndexFunc(in.Outstanding, func(o diff.Outstanding) bool { return o.ID == f.Command })
+			if i < 0 || !sameTarget(in.Outstanding[i], diff.Outstanding{Action: f.Action, Index: f.Index, Instance: f.Instance}) {
+				t.Fatalf("%+v names a command for something else", f)
+			}
+			if o := in.Outstanding[i]; o.SentAt != 0 && now < o.SentAt.Add(policy.Grace) && (due || f.Why != diff.WhySent) {
+				t.Fatalf("not left its time: %+v by %+v", f, o)
+			}
+		}
+	})
+}
+
+// TestNoStopTakesTheLastInstance holds I3 and W02: what is due to be stopped, together with what was told to
+// stop, leaves a live instance at every desired index that had one.
+func TestNoStopTakesTheLastInstance(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in, now := drawInput(t)
+		in.Held = nil
+		if in.Desired == nil || !in.Desired.Wanted() {
+			return
+		}
+		live, going, due := map[uint32]int{}, map[uint32]int{}, map[uint32]int{}
+		for _, f := range diff.App(nil, in, now, policy) {
+			if f.Instance.IsZero() || !f.State.Live() || f.Index >= in.Desired.Instances {
+				continue
+			}
+			live[f.Index]++
+			told := slices.ContainsFunc(in.Outstanding, func(o diff.Outstanding) bool {
+				return o.Instance == f.Instance && o.SentAt != 0 && now < o.SentAt.Add(policy.Grace)
+			})
+			if told {
+				going[f.Index]++
+			}
+			if f.Bucket == diff.ToStop {
+				due[f.Index]++
+			}
+		}
+		for index, n := range due {
+			if live[index]-going[index]-n < 1 {
+				t.Fatalf("index %d: %d live, %d told to stop, %d due to be stopped", index, live[index], going[index], n)
+			}
+			if n+going[index] > 1 {
+				t.Fatalf("index %d: %d told to stop and %d due at the same time", index, going[index], n)
+			}
+		}
+	})
+}
+
+// TestAppIsAFunction holds that App gives the same bytes again, whatever the order of the commands and however
+// many others there are, appends, and leaves its input alone.
+func TestAppIsAFunction(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in, now := drawInput(t)
+		before := *in
+		before.Outstanding, before.Instances, before.Crashes = slices.Clone(in.Outstanding), slices.Clone(in.Instances), slices.Clone(in.Crashes)
+		first := diff.App(nil, in, now, policy)
+		if !reflect.DeepEqual(*in, before) {
+			t.Fatal("the input was changed")
+		}
+		other := *in
+		other.Outstanding = rapid.Permutation(in.Outstanding).Draw(t, "order")
+		for n := range rapid.SampledFrom([]int{0, 40}).Draw(t, "unrelated") {
+			other.Outstanding = append(other.Outstanding, diff.Outstanding{ID: diff.ID{1, byte(n)}, Action: diff.Stop, Instance: guid(100 + n), SentAt: t0})
+		}
+		mark := diff.Finding{Rule: "before"}
+		second := diff.App([]diff.Finding{mark}, &other, now, policy)
+		if second[0] != mark || !slices.Equal(first, second[1:]) {
+			t.Fatalf("%+v\n%+v", first, second)
+		}
+	})
+}
+
+// TestTallyAgreesWithApp holds that an app is settled only if App finds nothing about it.
+func TestTallyAgreesWithApp(t *testing.T) {
+	settled := 0
+	rapid.Check(t, func(t *rapid.T) {
+		in, now := drawInput(t)
+		if rapid.Bool().Draw(t, "as desired") && in.Desired != nil { // random inputs seldom are
+			in.Instances = slices.DeleteFunc(in.Instances, func(l actual.Located) bool { return l.Index >= in.Desired.Instances })
+			in.Instances = slices.CompactFunc(in.Instances, func(a, b actual.Located) bool { return a.Index == b.Index })
+			for i := range in.Instances {
+				in.Instances[i].State = actual.State(1 + i%2)
+			}
+			in.Desired.Instances = uint32(len(in.Instances))
+		}
+		var tally diff.Tally
+		for _, l := range in.Instances {
+			tally.Add(l.Index, l.State)
+		}
+		if in.Desired == nil && !tally.SettledUndesired() || in.Desired != nil && !tally.Settled(*in.Desired) {
+			return
+		}
+		if settled++; len(in.Instances) == 0 {
+			settled--
+		}
+		for _, f := range diff.App(nil, in, now, policy) {
+			if f.Bucket != diff.Keep || f.Instance.IsZero() {
+				t.Fatalf("settled, and yet: %+v", f)
+			}
+		}
+	})
+	if settled == 0 {
+		t.Error("no app with instances was settled: the test shows nothing")
+	}
+}
+
+func TestTallyAtItsLimits(t *testing.T) {
+	for _, n := range []uint32{0, 1, 63, 64, 65} {
+		var tally, short, double diff.Tally
+		for i := range n {
+			tally.Add(i, actual.Running)
+			double.Add(i, actual.Running)
+			if i > 0 {
+				short.Add(i, actual.Running)
+				short.Add(1, actual.Running)
+			}
+		}
+		double.Add(0, actual.Starting)
+		d := desired.App{Instances: n, State: desired.Started, Package: desired.Staged}
+		if got, want := tally.Settled(d), n <= 64; got != want {
+			t.Errorf("%d instances: settled is %v, want %v", n, got, want)
+		}
+		if double.Settled(d) || n > 0 && short.Settled(d) {
+			t.Errorf("%d instances: one too many or one missing is taken for settled", n)
+		}
+	}
+}
+
+// TestBackoff holds that delays only grow, up to the longest and not beyond, for any policy and any count (R07).
+func TestBackoff(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := diff.Policy{
+			CrashesBeforeBackoff: rapid.IntRange(-3, 20).Draw(t, "before"),
+			BackoffStart:         time.Duration(rapid.Int64Range(0, 1<<40).Draw(t, "start")),
+			BackoffMax:           time.Duration(rapid.Int64Range(0, 1<<61).Draw(t, "max")),
+		}
+		n := rapid.Uint32().Draw(t, "crashes")
+		d := p.Backoff(n)
+		if d < 0 || d > p.BackoffMax || int64(n) < int64(p.CrashesBeforeBackoff) && d != 0 {
+			t.Fatalf("after %d crashes: %v with %+v", n, d, p)
+		}
+		if n > 0 {
+			if b := p.Backoff(n - 1); b > d || b > 0 && d != min(2*b, p.BackoffMax) {
+				t.Fatalf("after %d crashes %v, after %d %v with %+v", n-1, b, n, d, p)
+			}
+		}
+		if p.BackoffStart > 0 && p.Backoff(1<<32-1) != p.BackoffMax {
+			t.Fatalf("after ever so many crashes: %v with %+v", p.Backoff(1<<32-1), p)
+		}
+	})
+}
+
+// TestCrashesOnlyFade holds that a crash record is worth what it says at most, and less as time goes by.
+func TestCrashesOnlyFade(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := actual.Crash{Count: rapid.Uint32().Draw(t, "count"), Last: t0, Ran: time.Duration(rapid.Int64Range(0, 1<<45).Draw(t, "ran"))}
+		if rapid.Bool().Draw(t, "running") {
+			c.RunningSince = t0
+		}
+		a := rapid.IntRange(0, 3000).Draw(t, "a")
+		b := a + rapid.IntRange(0, 3000).Draw(t, "b")
+		x, y := policy.Crashes(c, t0.Add(time.Duration(a)*time.Second)), policy.Crashes(c, t0.Add(time.Duration(b)*time.Second))
+		if x > c.Count || y > x || b >= 1920 && y != 0 {
+			t.Fatalf("%+v is worth %d after %d s and %d after %d s", c, x, a, y, b)
+		}
+	})
+}
+
+func TestWordsOfUnknownNumbers(t *testing.T) {
+	for _, s := range []string{diff.Action(200).String(), diff.Reason(200).String(), diff.Kind(200).String(), diff.Bucket(200).String(), diff.Why(200).String()} {
+		if s == "" {
+			t.Error("an unknown number has no word")
+		}
+	}
+	for _, k := range diff.Kinds() {
+		if k.String() == "" || k == diff.KindNone {
+			t.Errorf("kind %d has no word", k)
+		}
+	}
+}
