@@ -5,7 +5,20 @@ import "github.com/spf13/cobra"
 // commandConstructors lists every sub-command of hm, one line each. The order is that of the help.
 var commandConstructors = []func(*cli) *cobra.Command{
 	newServerCommand,
+	newStatusCommand,
+	newDriftCommand,
+	newExplainCommand,
+	newAppsCommand,
+	newAppCommand,
+	newDEAsCommand,
+	newDEACommand,
+	newCommandsCommand,
+	newHoldCommand,
+	newReleaseCommand,
+	newPauseCommand,
+	newResumeCommand,
 	newSimCommand,
+	newDevCommand,
 	newConfigCommand,
 	newVersionCommand,
 }

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"hm/internal/api"
+	"hm/internal/app"
+	"hm/internal/liveview"
+	"hm/internal/sim"
+)
+
+// devActor does what the keys ask for. It is not safe for concurrent use.
+type devActor struct {
+	world *devWorld
+	dice  *rand.Rand
+
+	killed   []string // DEAs, by the id that they had
+	natsDown bool
+	paused   bool
+	bulkDown bool
+	looping  app.GUID // the app that crashes again and again; zero if none does
+}
+
+// deed does one thing and says what was done to what. With an error the text says what was tried.
+type deed func(context.Context) (string, error)
+
+func newDevActor(w *devWorld) devActor {
+	return devActor{world: w, dice: rand.New(rand.NewPCG(w.opts.seed, 0))}
+}
+
+// deedOf gives what an action is made of.
+func (a *devActor) deedOf(action liveview.Action) deed {
+	switch action {
+	case liveview.KillDEA:
+		return a.killDEA
+	case liveview.KillSeveral:
+		return a.killSeveral
+	case liveview.ReviveDEAs:
+		return a.reviveDEAs
+	case liveview.EvacuateDEA:
+		return a.evacuateDEA
+	case liveview.CrashOne:
+		return a.crashOne
+	case liveview.CrashLoop:
+		return a.crashLoop
+	case liveview.ScaleUp:
+		return a.scaleUp
+	case liveview.ScaleDown:
+		return a.scaleDown
+	case liveview.UpdateApp:
+		return a.updateApp
+	case liveview.DeleteApp:
+		return a.deleteApp
+	case liveview.AddApp:
+		return a.addApp
+	case liveview.ToggleNATS:
+		return a.toggleNATS
+	case liveview.ToggleLeader:
+		return a.toggleLeader
+	case liveview.TogglePause:
+		return a.togglePause
+	case liveview.ToggleBulk:
+		return a.toggleBulk
+	}
+	return nil
+}
+
+func (a *devActor) do(ctx context.Context, action liveview.Action) (string, error) {
+	d := a.deedOf(action)
+	if d == nil {
+		return string(action), errors.New("nothing does this")
+	}
+	return d(ctx)
+}
+
+// devBack is for how long a closed leader stays away, and devRetry how long after a failure it is tried again.
+const (
+	devBack  = 10 * time.Second
+	devRetry = time.Second
+)
+
+// done is something that was done, or could not be.
+type done struct {
+	text string
+	err  error
+}
+
+// due does what has come to its time: closed nodes are opened again.
+func (a *devActor) due(now time.Time) []done {
+	var did []done
+	for _, n := range a.world.nodes {
+		if open, _, backAt := n.state(); !open && !now.Before(backAt) {
+			did = append(did, a.reopen(n))
+		}
+	}
+	return did
+}
+
+func (a *devActor) reopen(n *devNode) done {
+	if err := n.open(); err != nil {
+		n.delay(time.Now().Add(devRetry))
+		return done{"opening node " + n.id() + " again", err}
+	}
+	return done{"opened node " + n.id() + " again on the same data", nil}
+}
+
+// faults lists what is broken on purpose at present.
+func (a *devActor) faults() []string {
+	var faults []string
+	add := func(is bool, text string) {
+		if is {
+			faults = append(faults, text)
+		}
+	}
+	add(a.natsDown, "NATS is stopped (n)")
+	add(a.bulkDown, "the bulk API is broken (b)")
+	add(a.paused, "paused (p)")
+	if !a.looping.IsZero() {
+		add(true, "app "+shortGUID(a.looping)+" crash-loops (C)")
+	}
+	add(len(a.killed) > 0, plural(len(a.killed), "DEA")+" killed (r)")
+	return faults
+}
+
+func (a *devActor) toggleNATS(context.Context) (string, error) {
+	if a.natsDown {
+		if err := a.world.nats.Start(); err != nil {
+			return "starting NATS", err
+		}
+		a.natsDown = false
+		return "started NATS again", nil
+	}
+	a.world.nats.Stop()
+	a.natsDown = true
+	return "stopped NATS: nothing expires and nothing is sent until it is back", nil
+}
+
+func (a *devActor) toggleLeader(context.Context) (string, error) {
+	for _, n := range a.world.nodes {
+		if open, _, _ := n.state(); !open {
+			did := a.reopen(n)
+			return did.text, did.err
+		}
+	}
+	for _, n := range a.world.nodes {
+		if _, leads, _ := n.state(); leads {
+			err := n.closeUntil(time.Now().Add(devBack))
+			return fmt.Sprintf("closed node %s, which led; it comes back in %s", n.id(), devBack), err
+		}
+	}
+	return "closing the leader", errors.New("no node leads at present")
+}
+
+func (a *devActor) togglePause(ctx context.Context) (string, error) {
+	client := a.anyClient()
+	if client == nil {
+		return "pausing", errors.New("no node is open")
+	}
+	if a.paused {
+		var problem *api.Problem
+		if err := client.ReleaseHold(ctx, devPaused); err != nil && !(errors.As(err, &problem) && problem.Status == 404) {
+			return "resuming", err
+		}
+		a.paused = false
+		return "resumed: commands are sent again", nil
+	}
+	if _, _, err := client.SetHold(ctx, api.HoldRequest{Name: devPaused, Reason: "paused from hm dev", By: "hm dev"}); err != nil {
+		return "pausing", err
+	}
+	a.paused = true
+	return "paused: no command is sent", nil
+}
+
+// devPaused is the hold that hm pause sets.
+const devPaused = "paused"
+
+func (a *devActor) anyClient() *api.Client {
+	for _, n := range a.world.nodes {
+		if open, _, _ := n.state(); open {
+			return n.client
+		}
+	}
+	return nil
+}
+
+func (a *devActor) toggleBulk(context.Context) (string, error) {
+	f := a.world.sim.Faults()
+	what := "mended the Cloud Controller's bulk API"
+	f.Bulk = sim.BulkHealthy
+	if !a.bulkDown {
+		what = "broke the Cloud Controller's bulk API: it answers 500"
+		f.Bulk = sim.BulkError
+	}
+	if err := a.world.sim.SetFaults(f); err != nil {
+		return "changing the bulk API", err
+	}
+	a.bulkDown = !a.bulkDown
+	return what, nil
+}

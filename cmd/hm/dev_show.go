@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+
+	"hm/internal/liveview"
+)
+
+// devLine is a line of hm dev -o json. Type says which of the others is there.
+type devLine struct {
+	Type   string           `json:"type"` // listen, totals, event or end
+	At     time.Time        `json:"at"`
+	Places []liveview.Place `json:"places,omitempty"`
+	Totals *liveview.Totals `json:"totals,omitempty"`
+	Text   string           `json:"text,omitempty"`
+	Failed bool             `json:"failed,omitempty"`
+}
+
+// showPlain prints where everything listens, then totals and events as they change, until ctx ends.
+func showPlain(ctx context.Context, c *cli, s *devStage) error {
+	show := printDevLine
+	if c.json() {
+		show = func(w io.Writer, l devLine) error { return json.NewEncoder(w).Encode(l) }
+	}
+	if err := show(c.out, devLine{Type: "listen", At: time.Now(), Places: s.world.places()}); err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	var last liveview.Totals
+	told := time.Time{} // when the newest event that was printed was noted
+	for first := true; ; first = false {
+		f := s.frame()
+		for _, e := range newEvents(f.Events, told) {
+			told = e.At
+			if err := show(c.out, devLine{Type: "event", At: e.At, Text: e.Text, Failed: e.Failed}); err != nil {
+				return fmt.Errorf("printing: %w", err)
+			}
+		}
+		if now := liveview.TotalsOf(f); first || !now.Equal(last) {
+			last = now
+			if err := show(c.out, devLine{Type: "totals", At: f.Now, Totals: &now}); err != nil {
+				return fmt.Errorf("printing: %w", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.changed:
+		}
+	}
+}
+
+// newEvents gives the events after told, the oldest first.
+func newEvents(newestFirst []liveview.Event, told time.Time) []liveview.Event {
+	var out []liveview.Event
+	for i := len(newestFirst) - 1; i >= 0; i-- {
+		if newestFirst[i].At.After(told) {
+			out = append(out, newestFirst[i])
+		}
+	}
+	return out
+}
+
+func printDevLine(w io.Writer, l devLine) error {
+	at := l.At.Format("15:04:05.000")
+	var err error
+	switch l.Type {
+	case "listen":
+		for _, p := range l.Places {
+			_, err = fmt.Fprintf(w, "%-5s %s\n", p.Name, p.Address)
+		}
+	case "totals":
+		_, err = fmt.Fprintf(w, "%s %s\n", at, l.Totals)
+	default:
+		_, err = fmt.Fprintf(w, "%s %s\n", at, l.Text)
+	}
+	return err
+}
+
+// showLive draws the live view until ctx ends or a key quits.
+func showLive(ctx context.Context, c *cli, s *devStage) error {
+	m := &devModel{stage: s}
+	if c.color() {
+		m.look = liveview.Colored()
+	}
+	p := tea.NewProgram(m, tea.WithOutput(c.out), tea.WithoutSignalHandler())
+	// The program is asked to quit, rather than ended by its context, so that it restores the terminal in order.
+	var feeding context.Context
+	feeding, cancel := context.WithCancel(ctx)
+	fed := make(chan struct{})
+	go func() {
+		defer close(fed)
+		for {
+			select {
+			case <-feeding.Done():
+				p.Quit()
+				return
+			case <-s.changed:
+				p.Send(devRefresh{})
+			}
+		}
+	}()
+	_, err := p.Run()
+	cancel()
+	<-fed
+	if err != nil {
+		return withHint(fmt.Errorf("live view: %w", err), "use --plain")
+	}
+	_, err = fmt.Fprintf(c.out, "hm dev ran for %s: %s\n", time.Since(s.started).Round(time.Second), liveview.TotalsOf(s.frame()))
+	if err == nil && !s.world.dir.temporary {
+		_, err = fmt.Fprintf(c.out, "kept in %s\n", s.world.dir.path)
+	}
+	return err
+}
+
+// devModel is the live view as the terminal library sees it. It starts no commands, so that nothing outlives it.
+type devModel struct {
+	stage         *devStage
+	look          liveview.Look
+	width, height int
+}
+
+// devRefresh says that there is something new to be drawn.
+type devRefresh struct{}
+
+func (m *devModel) Init() tea.Cmd { return nil }
+
+func (m *devModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		m.width, m.height = msg.Width, msg.Height
+	case tea.KeyPressMsg:
+		switch action, ok := liveview.ActionOf(msg.String()); {
+		case !ok:
+		case action == liveview.Quit:
+			return m, tea.Quit
+		default:
+			m.stage.ask(action)
+		}
+	}
+	return m, nil
+}
+
+func (m *devModel) View() tea.View {
+	v := tea.NewView("")
+	v.AltScreen = true
+	if m.width > 0 {
+		v.SetContent(liveview.Render(m.stage.frame(), m.width, m.height, m.look))
+	}
+	return v
+}

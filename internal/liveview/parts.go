@@ -1,0 +1,266 @@
+package liveview
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"hm/internal/api"
+)
+
+func (p painter) title() []string {
+	return []string{p.look.Title.Render("hm dev") + "  " + p.Title + "  " + p.look.Faint.Render("up "+age(p.Up))}
+}
+
+// gate tells whether commands may be sent, what is broken on purpose, and whether the simulated world has come to rest.
+func (p painter) gate() []string {
+	line := p.label("gate")
+	switch s := p.Status; {
+	case s == nil:
+		line += p.look.Bad.Render("unknown") + "  no node answers"
+	case s.Gate.Open:
+		line += p.look.Good.Render("open") + p.since(s.Gate.Since)
+	default:
+		line += p.look.Bad.Render("closed") + "  " + strings.Join(s.Gate.Reasons, ", ") + p.since(s.Gate.Since)
+	}
+	lines := []string{line}
+	if len(p.Faults) > 0 {
+		lines = append(lines, p.label("faults")+p.look.Bad.Render(strings.Join(p.Faults, ", ")))
+	}
+	return lines
+}
+
+func (p painter) since(t api.Timestamp) string {
+	if t.IsZero() {
+		return ""
+	}
+	return p.look.Faint.Render("  for " + age(p.Now.Sub(t.Time)))
+}
+
+func (p painter) nodes() []string {
+	lines := make([]string, 0, len(p.Nodes))
+	for i, n := range p.Nodes {
+		head := indent
+		if i == 0 {
+			head = p.label("nodes")
+		}
+		lines = append(lines, head+fmt.Sprintf("%-6s", n.ID)+p.node(n))
+	}
+	return lines
+}
+
+func (p painter) node(n Node) string {
+	if n.Down {
+		text := p.look.Bad.Render("down")
+		if n.BackIn > 0 {
+			text += p.look.Faint.Render("  back in " + age(n.BackIn))
+		}
+		return text
+	}
+	seen := p.seen(n.ID)
+	if seen == nil {
+		return p.look.Faint.Render("unknown")
+	}
+	state := fmt.Sprintf("%-12s", seen.State)
+	if seen.State == "leader" {
+		state = p.look.Good.Render(state)
+	}
+	health := p.look.Good.Render("healthy  ")
+	if !seen.Healthy {
+		health = p.look.Bad.Render("unhealthy")
+	}
+	index, nats := "-", "-"
+	if seen.AppliedIndex != nil {
+		index = fmt.Sprint(*seen.AppliedIndex)
+	}
+	if seen.NATS != nil {
+		nats = p.upDown(*seen.NATS)
+	}
+	return fmt.Sprintf("%s %s  index %-7s NATS %s", state, health, index, nats)
+}
+
+// seen is how the cluster sees a node.
+func (p painter) seen(id string) *api.ClusterNode {
+	if p.Status == nil {
+		return nil
+	}
+	for i, n := range p.Status.Cluster.Nodes {
+		if n.ID == id {
+			return &p.Status.Cluster.Nodes[i]
+		}
+	}
+	return nil
+}
+
+func (p painter) upDown(up bool) string {
+	if up {
+		return "up"
+	}
+	return p.look.Bad.Render("down")
+}
+
+// counts sets what should run against what does, by hm's record and by the simulation's own knowledge.
+func (p painter) counts() []string {
+	var lines []string
+	if s := p.Status; s != nil {
+		d, a := s.Desired, s.Actual
+		lines = append(lines,
+			p.label("desired")+fmt.Sprintf("%d instances of %d apps  ", d.Instances, d.Apps)+p.fresh(d.Fresh)+p.readAge(d),
+			p.label("actual")+fmt.Sprintf("%d running, %d starting, %d crashed, %d evacuating on %d DEAs", a.Running, a.Starting, a.Crashed, a.Evacuating, a.DEAs)+
+				gone(a.GoneDEAs)+"  "+p.fresh(a.Fresh))
+	}
+	t := p.Truth
+	verdict := p.look.Good.Render("converged")
+	if !t.Converged {
+		verdict = p.look.Bad.Render("not converged")
+	}
+	truth := p.label("truth") + fmt.Sprintf("%d of %d indices right, %d undesired, %d DEAs speak  ", t.Settled, t.Desired, t.Undesired, t.DEAs) + verdict
+	if t.Harmful > 0 || t.Needless > 0 {
+		truth += fmt.Sprintf("  %d needless starts, %d harmful stops", t.Needless, t.Harmful)
+	}
+	return append(lines, truth)
+}
+
+func gone(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d gone)", n)
+}
+
+func (p painter) fresh(fresh bool) string {
+	if fresh {
+		return p.look.Good.Render("fresh")
+	}
+	return p.look.Bad.Render("stale")
+}
+
+func (p painter) readAge(d api.DesiredStatus) string {
+	if d.Error != "" {
+		return "  " + p.look.Bad.Render(d.Error)
+	}
+	if d.SyncedAt.IsZero() {
+		return ""
+	}
+	return p.look.Faint.Render("  read " + age(p.Now.Sub(d.SyncedAt.Time)) + " ago")
+}
+
+// driftCell is how wide one kind of drift is drawn: name, count and sparkline.
+const (
+	driftCell  = 30
+	driftSpark = 12
+)
+
+func (p painter) drift() []string {
+	if p.Status == nil {
+		return nil
+	}
+	perLine := max(1, (p.width-len(indent))/driftCell)
+	var lines []string
+	for i, k := range driftKinds {
+		n := k.count(p.Status.Drift)
+		count := fmt.Sprintf("%5d", n)
+		if n > 0 {
+			count = p.look.Bad.Render(count)
+		}
+		cell := fmt.Sprintf("%-10s%s %-*s  ", k.name, count, driftSpark, p.Drift.spark(k.count, driftSpark))
+		switch {
+		case i == 0:
+			lines = append(lines, p.label("drift")+cell)
+		case i%perLine == 0:
+			lines = append(lines, indent+cell)
+		default:
+			lines[len(lines)-1] += cell
+		}
+	}
+	return lines
+}
+
+// commands lists the commands; at most n lines are of use.
+func (p painter) commands(n int) []string {
+	if p.Status == nil {
+		return nil
+	}
+	c := p.Status.Commands
+	lines := []string{p.label("commands") + fmt.Sprintf("starts %d pending %d sent, stops %d pending %d sent",
+		c.PendingStarts, c.SentStarts, c.PendingStops, c.SentStops)}
+	for _, c := range p.Commands[:min(len(p.Commands), n)] {
+		at := lastChange(c)
+		line := indent + p.clock(at) + fmt.Sprintf("  %-5s %s  %-10s ", c.Action, short(c.App)+fmt.Sprintf("/%-3d", c.Index), c.Reason) + p.state(c)
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// state tells where a command stands, and why it ended as it did.
+func (p painter) state(c api.Command) string {
+	switch c.State {
+	case "pending":
+		if wait := c.DueAt.Sub(p.Now); wait > 0 {
+			return "pending" + p.look.Faint.Render(", due in "+age(wait))
+		}
+		return "pending"
+	case "confirmed":
+		return p.look.Good.Render(c.State)
+	case "expired", "dropped", "abandoned":
+		return p.look.Faint.Render(strings.TrimRight(c.State+"  "+c.Detail, " "))
+	}
+	return c.State
+}
+
+// events lists what was done here; at most n lines are of use.
+func (p painter) events(n int) []string {
+	lines := []string{p.label("done")}
+	for i, e := range p.Events[:min(len(p.Events), n)] {
+		text := e.Text
+		if e.Failed {
+			text = p.look.Bad.Render(text)
+		}
+		line := p.clock(e.At) + "  " + text
+		if i == 0 {
+			lines[0] += line
+		} else {
+			lines = append(lines, indent+line)
+		}
+	}
+	if len(p.Events) == 0 {
+		lines[0] += p.look.Faint.Render("nothing yet: press a key")
+	}
+	return lines
+}
+
+func (p painter) places() []string {
+	words := make([]string, 0, len(p.Places))
+	for _, at := range p.Places {
+		words = append(words, p.look.Faint.Render(at.Name)+" "+at.Address)
+	}
+	return p.flow(words)
+}
+
+func (p painter) keys() []string {
+	var words []string
+	for _, k := range Keys {
+		if k.Help != "" {
+			words = append(words, p.look.Label.Render(k.Name)+" "+k.Help)
+		}
+	}
+	return p.flow(words)
+}
+
+func (p painter) clock(t time.Time) string {
+	return p.look.Faint.Render(t.In(p.Now.Location()).Format("15:04:05"))
+}
+
+// short is enough of a guid to tell it from others.
+func short(guid string) string { return fmt.Sprintf("%-8.8s", guid) }
+
+// age gives a duration in whole seconds, as it is spoken of: never negative, 5s, 1m05s, 2h03m.
+func age(d time.Duration) string {
+	switch d = max(d, 0).Truncate(time.Second); {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", d/time.Minute, d%time.Minute/time.Second)
+	}
+	return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
+}
