@@ -90,7 +90,7 @@ var elsewhere = map[string]string{
 	"R33": "raftfsm turns the exits DEA_SHUTDOWN and DEA_EVACUATION into EVACUATING; the start itself is R29",
 	"R35": "raftfsm ignores STOPPED exits",
 	"R36": "raftfsm ignores exits for reasons that hm does not know",
-	"R38": "hm has no restart timers: a pending command carries its due time, and is verified when it is due (R54)",
+	"R38": "internal/reconcile wakes when a pending command is due, and verifies it again (R54)",
 	"R39": "internal/reconcile asks for an early read on droplet.updated",
 	"R40": "actual.Liveness says which DEAs are silent; then R01",
 	"R41": "raftfsm takes the instance off its DEA; then R01",
