@@ -52,7 +52,7 @@ func evidence(f *diff.Finding, in *diff.Input) string {
 		return "evacuating"
 	case diff.KindExtra:
 		if in.Desired != nil {
-			return fmt.Sprintf("beyond the desired number of instances, %d", in.Desired.Instances)
+			return fmt.Sprintf("index %d is out of range (%d desired)", f.Index, in.Desired.Instances)
 		}
 	case diff.KindDuplicate:
 		n := 0
@@ -85,7 +85,7 @@ func timing(f *diff.Finding, in *diff.Input, at app.Time) string {
 	case f.Action == diff.None:
 		return ""
 	case f.Why == diff.WhySent:
-		return fmt.Sprintf("%s was sent, given up in %s", f.Action, Span(left))
+		return fmt.Sprintf("%s was sent and has %s to take effect", f.Action, Span(left))
 	case f.Bucket == diff.Hold:
 		return fmt.Sprintf("%s is due, held by %s", f.Action, strings.Join(in.Held, ", "))
 	case f.Bucket != diff.Wait:

@@ -98,3 +98,13 @@ func command(c commands.Command, at app.Time) commands.Command {
 	c.ID = commands.NewID(c)
 	return c
 }
+
+// Calm returns a world in which everything is as desired.
+func Calm() *World {
+	w := New()
+	w.Desire(Start, staged(Steady, 2))
+	w.Must(Start.Add(time.Second), raftfsm.DEAChanges{DEA: "1-dea-one", Upserts: []actual.Instance{
+		Instance(Steady, 1, 0, actual.Running), Instance(Steady, 2, 1, actual.Running),
+	}})
+	return w
+}

@@ -1,0 +1,76 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"hm/internal/api"
+	"hm/internal/api/apitest"
+)
+
+// openTerminal gives the two ends of a pseudo-terminal.
+func openTerminal(t *testing.T) (screen, program *os.File) {
+	t.Helper()
+	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("no pseudo-terminal: %v", err)
+	}
+	n, err := unix.IoctlGetInt(int(screen.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(screen.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		t.Skipf("no pseudo-terminal: %v", err)
+	}
+	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("no pseudo-terminal: %v", err)
+	}
+	return screen, program
+}
+
+func TestColourIsForTerminals(t *testing.T) {
+	s, err := api.Open(apitest.Fleet().Options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, c := range []struct {
+		name, noColor, term string
+		colour              bool
+	}{
+		{"a terminal", "", "xterm", true},
+		{"NO_COLOR", "1", "xterm", false},
+		{"a dumb terminal", "", "dumb", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("NO_COLOR", c.noColor)
+			t.Setenv("TERM", c.term)
+			screen, program := openTerminal(t)
+			defer screen.Close()
+			seen := make(chan string)
+			go func() {
+				raw, _ := io.ReadAll(screen) // ends with EIO when the program's end is closed
+				seen <- string(raw)
+			}()
+			code := newCLI(strings.NewReader(""), program, io.Discard).run(t.Context(), []string{"drift", "--addr", "http://" + s.Addr()})
+			if err := program.Close(); err != nil {
+				t.Fatal(err)
+			}
+			got := <-seen
+			if code != 0 || !strings.Contains(got, "evacuating") {
+				t.Fatalf("exit code %d:\n%s", code, got)
+			}
+			if strings.Contains(got, "\x1b[31mevacuating\x1b[0m  start") != c.colour || strings.Contains(got, "\x1b") != c.colour {
+				t.Errorf("want colour %v:\n%q", c.colour, got)
+			}
+		})
+	}
+}

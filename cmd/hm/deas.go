@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"hm/internal/api"
+)
+
+func newDEAsCommand(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "deas",
+		Short: "List the DEAs",
+		Args:  cobra.NoArgs,
+	}
+	r := c.remote(cmd)
+	limit := c.limitFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		n, err := limit()
+		if err != nil {
+			return err
+		}
+		return r.ask(func(client *api.Client) error {
+			l, err := client.DEAs(cmd.Context(), n)
+			if err != nil {
+				return err
+			}
+			if c.json() {
+				return printList(c, l.Items)
+			}
+			var rows [][]string
+			for _, d := range l.Items {
+				rows = append(rows, c.deaRow(l.Basis, d))
+			}
+			if err := printTable(c.out, deaHeader, rows); err != nil {
+				return err
+			}
+			if err := printMore(c, l); err != nil {
+				return err
+			}
+			return c.printBasis(l.Basis)
+		})
+	}
+	return cmd
+}
+
+var deaHeader = []string{"dea", "instances", "heard", "changed", "known for", "gone"}
+
+func (c *cli) deaRow(b api.Basis, d api.DEA) []string {
+	gone := ""
+	if !d.GoneAt.IsZero() {
+		gone = c.paint(red, ago(b, d.GoneAt))
+	}
+	return []string{d.DEA, strconv.Itoa(d.Count), ago(b, d.LastHeard), ago(b, d.ChangedAt), span(b, d.FirstSeen), gone}
+}
+
+func newDEACommand(c *cli) *cobra.Command {
+	var wide bool
+	cmd := &cobra.Command{
+		Use:   "dea ID",
+		Short: "Show a DEA and its instances",
+		Long:  "Show a DEA and its instances. The beginning of an id is enough if it is the only one.",
+		Args:  cobra.ExactArgs(1),
+	}
+	r := c.remote(cmd)
+	cmd.Flags().BoolVar(&wide, "wide", false, "show every id in full")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return r.ask(func(client *api.Client) error {
+			d, raw, err := client.DEA(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if c.json() {
+				return c.printRaw(raw)
+			}
+			b := *d.Basis
+			if err := printTable(c.out, deaHeader, [][]string{c.deaRow(b, d)}); err != nil {
+				return err
+			}
+			var rows [][]string
+			for _, i := range d.Instances {
+				rows = append(rows, []string{i.App, ids(wide)(i.Version), strconv.FormatUint(uint64(i.Index), 10), ids(wide)(i.Instance), c.state(i.State), ago(b, i.Since)})
+			}
+			if _, err := fmt.Fprintln(c.out); err != nil {
+				return err
+			}
+			if err := printTable(c.out, []string{"app", "version", "index", "instance", "state", "since"}, rows); err != nil {
+				return err
+			}
+			return c.printBasis(b)
+		})
+	}
+	return cmd
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"hm/internal/api"
+)
+
+// tableLimit is how many rows a table shows unless --limit says otherwise. JSON is always whole.
+const tableLimit = 200
+
+// limitFlag adds --limit. limit gives how many items to ask for; 0 is all.
+func (c *cli) limitFlag(cmd *cobra.Command) (limit func() (int, error)) {
+	n := cmd.Flags().Int("limit", tableLimit, "show at most this many; 0 is all. JSON is whole unless a limit is given")
+	return func() (int, error) {
+		if *n < 0 {
+			return 0, fmt.Errorf("--limit %d must not be negative", *n)
+		}
+		if c.json() && !cmd.Flags().Changed("limit") {
+			return 0, nil
+		}
+		return *n, nil
+	}
+}
+
+// printMore says that a table was cut.
+func printMore[T any](c *cli, l api.Listing[T]) error {
+	if !l.More {
+		return nil
+	}
+	of := "more"
+	if l.Total >= 0 {
+		of = strconv.Itoa(l.Total)
+	}
+	_, err := fmt.Fprintf(c.out, "showing %d of %s; --limit 0 shows all\n", len(l.Items), of)
+	return err
+}
+
+func newDriftCommand(c *cli) *cobra.Command {
+	var app, kind string
+	var wantCode, wide bool
+	cmd := &cobra.Command{
+		Use:   "drift",
+		Short: "List where desired and actual state differ, most urgent first",
+		Long: `List where desired and actual state differ, most urgent first: what is acted on now, then by when it is due.
+
+Exit codes: 0 it ran; 1 any error. With --exit-code: 2 if any of the drift listed is acted on now; 3 if all of it is
+held or waiting, or the gate is closed; 0 if there is none.`,
+		Example: "  hm drift --kind missing\n  hm drift --app 3f2a1b4c -o json | jq -r '.[].detail'\n  hm drift --exit-code > /dev/null || echo something is off",
+		Args:    cobra.NoArgs,
+	}
+	r := c.remote(cmd)
+	limit := c.limitFlag(cmd)
+	cmd.Flags().StringVar(&app, "app", "", "only this app: a guid, or the beginning of one")
+	cmd.Flags().StringVar(&kind, "kind", "", "only this kind: missing, crashed, evacuating, extra, duplicate or undesired")
+	cmd.Flags().BoolVar(&wantCode, "exit-code", false, exitCodeUsage)
+	cmd.Flags().BoolVar(&wide, "wide", false, "show every id in full")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		n, err := limit()
+		if err != nil {
+			return err
+		}
+		return r.ask(func(client *api.Client) error {
+			l, err := client.Drift(cmd.Context(), app, kind, n)
+			if err != nil {
+				return err
+			}
+			if c.json() {
+				err = printList(c, l.Items)
+			} else {
+				err = c.printDrift(l, wide)
+			}
+			if err != nil || !wantCode {
+				return err
+			}
+			due := slices.ContainsFunc(l.Items, func(d api.DriftItem) bool { return d.Bucket == "start" || d.Bucket == "stop" })
+			return codeOf(due, len(l.Items) > 0 || len(l.Gate) > 0)
+		})
+	}
+	return cmd
+}
+
+func (c *cli) printDrift(l api.Listing[api.DriftItem], wide bool) error {
+	if len(l.Items) == 0 {
+		if _, err := fmt.Fprintln(c.out, "no drift"); err != nil {
+			return err
+		}
+	}
+	if err := printTable(c.out, driftHeader, c.driftRows(l.Basis, l.Items, wide)); err != nil {
+		return err
+	}
+	if err := printMore(c, l); err != nil {
+		return err
+	}
+	if len(l.Gate) > 0 {
+		if _, err := fmt.Fprintf(c.out, "gate: %s: %s\n", c.paint(yellow, "closed"), strings.Join(l.Gate, ", ")); err != nil {
+			return err
+		}
+	}
+	return c.printBasis(l.Basis)
+}
+
+var driftHeader = []string{"kind", "action", "due", "app", "version", "index", "instance", "rule", "detail"}
+
+func (c *cli) driftRows(b api.Basis, items []api.DriftItem, wide bool) [][]string {
+	id := ids(wide)
+	var rows [][]string
+	for _, d := range items {
+		due := when(b, d.Due)
+		col := colour("")
+		switch {
+		case d.Bucket == "start" || d.Bucket == "stop":
+			due, col = "now", red
+		case d.Bucket == "hold":
+			due, col = "held", yellow
+		case d.Action == "none":
+			due = ""
+		}
+		kind := d.Kind
+		if col != "" {
+			kind = c.paint(col, kind)
+		}
+		rows = append(rows, []string{
+			kind, d.Action, due, d.App, id(d.Version), strconv.FormatUint(uint64(d.Index), 10), id(d.Instance), d.Rule, d.Detail,
+		})
+	}
+	return rows
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"hm/internal/api"
+)
+
+func newExplainCommand(c *cli) *cobra.Command {
+	var all, wide bool
+	cmd := &cobra.Command{
+		Use:   "explain APP[/INDEX]",
+		Short: "Say what is done about an app and why, or why nothing is",
+		Long: `Say what is done about an app and why, or why nothing is: for each index what is desired, which instances are
+recorded, which rule decides, what a command waits for and until when, and what the gate has to do with it. Indices
+that are as desired are left out unless --all or an index is given. The beginning of a guid is enough.`,
+		Example: "  hm explain 3f2a1b4c\n  hm explain 3f2a1b4c/2",
+		Args:    cobra.ExactArgs(1),
+	}
+	r := c.remote(cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "show the indices that are as desired, too")
+	cmd.Flags().BoolVar(&wide, "wide", false, "show every id in full")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return r.ask(func(client *api.Client) error {
+			guid, index := target(args[0])
+			e, raw, err := client.Explain(cmd.Context(), guid, index)
+			if err != nil {
+				return err
+			}
+			if c.json() {
+				return c.printRaw(raw)
+			}
+			return c.printExplanation(e, index, all, wide)
+		})
+	}
+	return cmd
+}
+
+func (c *cli) printExplanation(e api.Explanation, index string, all, wide bool) error {
+	var out strings.Builder
+	p := func(format string, args ...any) { fmt.Fprintf(&out, format+"\n", args...) }
+	p("app       %s", e.App)
+	for _, v := range e.Versions {
+		p("version   %s", v.Version)
+		p("desired   %s", describeDesired(v.Desired, v.DesiredVersion))
+		verdict := c.paint(green, v.Verdict)
+		if v.Verdict != "as desired" {
+			verdict = c.paint(yellow, v.Verdict)
+		}
+		p("verdict   %s", verdict)
+		left := 0
+		for _, x := range v.Indices {
+			if index == "" && !all && settled(x) {
+				left++
+				continue
+			}
+			c.explainIndex(p, e.Basis, x, wide)
+		}
+		if index != "" && len(v.Indices) == 0 {
+			p("index %s   not desired, and nothing is recorded at it", index)
+		}
+		if left > 0 {
+			p("%s as desired (--all shows them)", countIndices(left))
+		}
+		if v.Truncated {
+			p("there are more indices: hm explain APP/INDEX explains one")
+		}
+		p("")
+	}
+	if e.Gate.Open {
+		p("gate      %s for %s", c.paint(green, "open"), span(e.Basis, e.Gate.Since))
+	} else {
+		p("gate      %s for %s: %s", c.paint(yellow, "closed"), span(e.Basis, e.Gate.Since), strings.Join(e.Gate.Reasons, ", "))
+	}
+	failing := ""
+	if e.Reads.Failing {
+		failing = c.paint(yellow, "; the newest read failed: ") + e.Reads.Error
+	}
+	p("desired state read %s%s", ago(e.Basis, e.Reads.Began), failing)
+	if _, err := fmt.Fprint(c.out, out.String()); err != nil {
+		return err
+	}
+	return c.printBasis(e.Basis)
+}
+
+func countIndices(n int) string {
+	if n == 1 {
+		return "1 index is"
+	}
+	return fmt.Sprintf("%d indices are", n)
+}
+
+// settled reports whether there is nothing to say about an index.
+func settled(x api.ExplainedIndex) bool {
+	for _, f := range x.Findings {
+		if f.Bucket != "keep" || f.Rule != "" {
+			return false
+		}
+	}
+	return x.Crash == nil && len(x.Commands) == 0
+}
+
+func (c *cli) explainIndex(p func(string, ...any), b api.Basis, x api.ExplainedIndex, wide bool) {
+	id := ids(wide)
+	p("")
+	p("index %d", x.Index)
+	for _, i := range x.Instances {
+		p("  instance  %s %s on %s, heard %s", id(i.Instance), c.state(i.State), i.DEA, ago(b, i.LastHeard))
+	}
+	if x.Crash != nil {
+		p("  crashes   %s", describeCrash(b, *x.Crash))
+	}
+	for _, k := range x.Commands {
+		at := "due " + when(b, k.DueAt)
+		if !k.SentAt.IsZero() {
+			at = "sent " + when(b, k.SentAt)
+		}
+		p("  command   %s %s, %s, %s", k.Action, k.Reason, k.State, at)
+	}
+	for _, f := range x.Findings {
+		subject := "index"
+		if f.Instance != "" {
+			subject = id(f.Instance)
+		}
+		col := map[string]colour{"keep": green, "start": red, "stop": red, "wait": yellow, "hold": yellow}[f.Bucket]
+		p("  %s %s: %s", c.paint(col, fmt.Sprintf("%-9s", f.Bucket)), subject, f.Detail)
+		if f.Rule != "" {
+			p("            rule %s: %s", f.Rule, f.RuleText)
+		}
+		if len(f.HeldBy) > 0 && f.Bucket == "wait" {
+			p("            when due it will be held, if these last: %s", strings.Join(f.HeldBy, ", "))
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hm/internal/api"
+)
+
+// pausedHold is the hold that hm pause sets and hm resume releases.
+const pausedHold = "paused"
+
+func newHoldCommand(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "hold NAME",
+		Short: "Keep hm from sending commands, under a name of your own",
+		Long: `Keep hm from sending commands until the hold is released or over. Everything else goes on: hm records and shows the
+drift. A hold of the same name is replaced. Several holds may stand at a time; each must go before hm acts again.`,
+		Example: "  hm hold network-work --for 2h --reason 'switches are being replaced'",
+		Args:    cobra.ExactArgs(1),
+	}
+	set := c.setHold(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return set(cmd, args[0]) }
+	return cmd
+}
+
+func newPauseCommand(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "pause",
+		Short:   "Keep hm from sending commands, until hm resume",
+		Example: "  hm pause --for 30m --reason 'upgrading the DEAs'",
+		Args:    cobra.NoArgs,
+	}
+	set := c.setHold(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return set(cmd, pausedHold) }
+	return cmd
+}
+
+// setHold gives cmd the flags of a hold, and what sets one.
+func (c *cli) setHold(cmd *cobra.Command) func(cmd *cobra.Command, name string) error {
+	var reason, by, until string
+	var length time.Duration
+	r := c.remote(cmd)
+	f := cmd.Flags()
+	f.StringVar(&reason, "reason", "", "why, for whoever sees it")
+	f.StringVar(&by, "by", "", "who sets it; $USER at this host if empty")
+	f.DurationVar(&length, "for", 0, "for how long, like 30m or 2h; without it until it is released")
+	f.StringVar(&until, "until", "", "until when, like 2026-01-31T12:00:00Z")
+	return func(cmd *cobra.Command, name string) error {
+		req := api.HoldRequest{Name: name, Reason: reason, By: cmp.Or(by, whoAmI()), Minutes: length.Minutes()}
+		if length < 0 || length == 0 && cmd.Flags().Changed("for") {
+			return fmt.Errorf("--for %s must be longer than nothing", length)
+		}
+		if until != "" {
+			at, err := time.Parse(time.RFC3339, until)
+			if err != nil {
+				return withHint(fmt.Errorf("--until %q is not a time", until), "write it like 2026-01-31T12:00:00Z")
+			}
+			req.Until = &api.Timestamp{Time: at}
+		}
+		return r.ask(func(client *api.Client) error {
+			h, raw, err := client.SetHold(cmd.Context(), req)
+			if err != nil {
+				return err
+			}
+			if c.json() {
+				return c.printRaw(raw)
+			}
+			_, err = fmt.Fprintf(c.out, "hm sends no commands: %s\n", describeHold(api.Basis{At: h.SetAt}, h))
+			return err
+		})
+	}
+}
+
+func whoAmI() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	if user := os.Getenv("USER"); user != "" {
+		return user + "@" + host
+	}
+	return host
+}
+
+// describeHold says what a hold is, in a line.
+func describeHold(b api.Basis, h api.Hold) string {
+	text := h.Name
+	if h.Until.IsZero() {
+		text += " until released"
+	} else {
+		text += " until " + h.Until.Format(time.RFC3339) + " (" + when(b, h.Until) + ")"
+	}
+	if h.By != "" {
+		text += ", set by " + h.By
+	}
+	if h.Reason != "" {
+		text += ": " + h.Reason
+	}
+	return text
+}
+
+// released is what hm release and hm resume print as JSON.
+type released struct {
+	Name     string `json:"name"`
+	Released bool   `json:"released"` // false: it was not set
+}
+
+func newReleaseCommand(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "release NAME",
+		Short: "Release a hold: one of your own, or one that hm set itself",
+		Long: `Release a hold: one of your own, or one that hm set itself (desired-shrink, mass-loss). hm status lists them. Look at
+hm drift first: it shows what hm will do.`,
+		Args: cobra.ExactArgs(1),
+	}
+	r := c.remote(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return r.ask(func(client *api.Client) error {
+			if err := client.ReleaseHold(cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			return c.printReleased(released{args[0], true}, "hold "+args[0]+" is released")
+		})
+	}
+	return cmd
+}
+
+func newResumeCommand(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "resume",
+		Short: "End what hm pause began",
+		Args:  cobra.NoArgs,
+	}
+	r := c.remote(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return r.ask(func(client *api.Client) error {
+			err := client.ReleaseHold(cmd.Context(), pausedHold)
+			var p *api.Problem
+			if errors.As(err, &p) && p.Status == http.StatusNotFound {
+				return c.printReleased(released{pausedHold, false}, "hm was not paused")
+			}
+			if err != nil {
+				return err
+			}
+			return c.printReleased(released{pausedHold, true}, "hm is no longer paused")
+		})
+	}
+	return cmd
+}
+
+func (c *cli) printReleased(r released, text string) error {
+	if c.json() {
+		return c.printJSON(r)
+	}
+	_, err := fmt.Fprintln(c.out, text)
+	return err
+}

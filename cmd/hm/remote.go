@@ -1,0 +1,82 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hm/internal/api"
+)
+
+// remote is what every command that asks a node shares: how to get in.
+type remote struct {
+	c                  *cli
+	username, password string
+	ca, cert, key      string
+	timeout            time.Duration
+}
+
+// remote gives cmd the flags that say how to reach a node. What a flag leaves empty comes from the environment, and
+// is read when the command runs, so that no help text shows a password.
+func (c *cli) remote(cmd *cobra.Command) *remote {
+	r := &remote{c: c}
+	f := cmd.Flags()
+	f.StringVar(&r.username, "username", "", "user of the API; also HM_USERNAME")
+	f.StringVar(&r.password, "password", "", "password of the API; better HM_PASSWORD, which no process list shows")
+	f.StringVar(&r.ca, "ca", "", "PEM file of the authorities to trust, instead of the system's; also HM_CA")
+	f.StringVar(&r.cert, "cert", "", "PEM file of a client certificate; also HM_CERT")
+	f.StringVar(&r.key, "key", "", "PEM file of its key; also HM_KEY")
+	f.DurationVar(&r.timeout, "timeout", 30*time.Second, "how long to wait for one answer")
+	return r
+}
+
+func (r *remote) client() (*api.Client, error) {
+	client, err := api.NewClient(api.ClientOptions{
+		Addr: r.c.addr, Username: cmp.Or(r.username, os.Getenv("HM_USERNAME")), Password: cmp.Or(r.password, os.Getenv("HM_PASSWORD")),
+		CA: cmp.Or(r.ca, os.Getenv("HM_CA")), Cert: cmp.Or(r.cert, os.Getenv("HM_CERT")), Key: cmp.Or(r.key, os.Getenv("HM_KEY")),
+		Timeout: r.timeout,
+	})
+	if err != nil {
+		return nil, withHint(err, "--addr and HM_ADDR name a node; see --help for the credentials")
+	}
+	return client, nil
+}
+
+// ask runs fn with a client, and says what can be done about its error.
+func (r *remote) ask(fn func(*api.Client) error) error {
+	client, err := r.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return explained(fn(client))
+}
+
+// explained adds to an error of the API what it knows beyond its text.
+func explained(err error) error {
+	var p *api.Problem
+	var gone *api.Unreachable
+	switch {
+	case errors.As(err, &p):
+		if len(p.Candidates) > 0 {
+			err = fmt.Errorf("%w:\n  %s", err, strings.Join(p.Candidates, "\n  "))
+		}
+		if p.Hint != "" {
+			return withHint(err, p.Hint)
+		}
+	case errors.As(err, &gone):
+		return withHint(err, "is hm running there? --addr or HM_ADDR names any of the nodes")
+	}
+	return err
+}
+
+// target splits APP/INDEX.
+func target(arg string) (guid, index string) {
+	guid, index, _ = strings.Cut(arg, "/")
+	return guid, index
+}

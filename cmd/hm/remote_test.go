@@ -1,0 +1,92 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"hm/internal/api"
+	"hm/internal/api/apitest"
+)
+
+// TestRemoteScripts runs the commands that ask a node, against servers of this process. Each script has its own:
+// HM_ADDR leads with an open gate, HELD has a closed one, EMPTY has nothing recorded, CALM has no drift, FOLLOWER
+// forwards to HM_ADDR, LOCKED asks for the user amy and the password secret, GONE is not there.
+func TestRemoteScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/remote",
+		UpdateScripts:       os.Getenv("HM_TEST_UPDATE") != "",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			open := func(name string, o api.Options) error {
+				s, err := api.Open(o)
+				if err != nil {
+					return err
+				}
+				env.Defer(func() { _ = s.Close() }) // a test of its own closes servers
+				env.Setenv(name, "http://"+s.Addr())
+				return nil
+			}
+			leader := apitest.Fleet()
+			held := apitest.Fleet()
+			held.CloseGate("nats-down", "actual-stale")
+			locked := apitest.Fleet().Options()
+			locked.Username, locked.Password = "amy", "secret"
+			for name, o := range map[string]api.Options{
+				"HM_ADDR": leader.Options(), "HELD": held.Options(), "EMPTY": apitest.New().Options(), "CALM": apitest.Calm().Options(), "LOCKED": locked,
+			} {
+				if err := open(name, o); err != nil {
+					return err
+				}
+			}
+			follower := apitest.Fleet()
+			follower.Follow("hm-2", "hm-1", env.Getenv("HM_ADDR")[len("http://"):])
+			if err := open("FOLLOWER", follower.Options()); err != nil {
+				return err
+			}
+			env.Setenv("GONE", "http://127.0.0.1:1")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"json":      checkJSON,
+			"exec-code": execCode,
+		},
+	})
+}
+
+// checkJSON is the script command "json stdout": it must be one JSON value and nothing else.
+func checkJSON(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: json FILE")
+	}
+	var v any
+	if err := json.Unmarshal([]byte(ts.ReadFile(args[0])), &v); err != nil {
+		ts.Fatalf("%s is not JSON: %v", args[0], err)
+	}
+}
+
+// execCode is the script command "exec-code N program args...": exec that asks for an exit code.
+func execCode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exec-code N program [args...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("running %v: %v", args[1:], err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}

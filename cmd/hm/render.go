@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"hm/internal/api"
+)
+
+// printRaw prints an answer's JSON as it came.
+func (c *cli) printRaw(raw []byte) error {
+	_, err := fmt.Fprintf(c.out, "%s\n", strings.TrimRight(string(raw), "\n"))
+	return err
+}
+
+// printJSON prints v as one line of JSON.
+func (c *cli) printJSON(v any) error { return json.NewEncoder(c.out).Encode(v) }
+
+// printList prints a JSON array, one item a line. All items are at hand before the first byte is printed.
+func printList[T any](c *cli, items []T) error {
+	w := bufio.NewWriter(c.out)
+	sep := "["
+	for _, item := range items {
+		raw, err := json.Marshal(item)
+		if err != nil {
+			return fmt.Errorf("encoding the list: %w", err)
+		}
+		fmt.Fprintf(w, "%s\n%s", sep, raw) // errors stay with w until Flush
+		sep = ","
+	}
+	if len(items) == 0 {
+		fmt.Fprint(w, "[]\n")
+	} else {
+		fmt.Fprint(w, "\n]\n")
+	}
+	return w.Flush()
+}
+
+// tableStyle has no lines: columns are told apart by two spaces.
+var tableStyle = table.Style{
+	Name: "hm", Box: table.BoxStyle{PaddingRight: "  "}, Format: table.FormatOptionsDefault, Options: table.OptionsNoBordersAndSeparators,
+}
+
+// printTable prints rows under a header. Columns in which every row is empty are left out.
+func printTable(w io.Writer, header []string, rows [][]string) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	empty := make([]bool, len(header))
+	for i := range header {
+		empty[i] = !slices.ContainsFunc(rows, func(r []string) bool { return r[i] != "" })
+	}
+	row := func(cells []string) table.Row {
+		var out table.Row
+		for i, cell := range cells {
+			if !empty[i] {
+				out = append(out, cell)
+			}
+		}
+		return out
+	}
+	t := table.NewWriter()
+	t.SetStyle(tableStyle)
+	t.SuppressTrailingSpaces()
+	t.AppendHeader(row(header))
+	for _, r := range rows {
+		t.AppendRow(row(r))
+	}
+	_, err := fmt.Fprintln(w, t.Render())
+	return err
+}
+
+// printBasis prints what an answer rests on.
+func (c *cli) printBasis(b api.Basis) error {
+	leader := "leader " + b.Leader
+	if b.Leader == "" {
+		leader = "no leader"
+	}
+	if b.Node != b.Leader {
+		leader += ", told by " + b.Node
+	}
+	_, err := fmt.Fprintf(c.out, "basis: index %d, age %.1fs, %s\n", b.Index, float64(b.AgeMS)/1000, leader)
+	return err
+}
+
+// The colours. What they say is always said in words, too.
+type colour string
+
+const (
+	red    colour = "31"
+	yellow colour = "33"
+	green  colour = "32"
+	faint  colour = "2"
+)
+
+// paint colours text if out may be coloured.
+func (c *cli) paint(col colour, text string) string {
+	if text == "" || !c.color() {
+		return text
+	}
+	return "\x1b[" + string(col) + "m" + text + "\x1b[0m"
+}
+
+// short cuts the guids that Cloud Foundry writes to the eight characters that people tell them apart by. Commands
+// take such beginnings, too.
+func short(id string) string {
+	if len(id) == 36 || len(id) == 32 {
+		return id[:8]
+	}
+	return id
+}
+
+// ids shortens unless wide.
+func ids(wide bool) func(string) string {
+	if wide {
+		return func(id string) string { return id }
+	}
+	return short
+}
+
+// ago gives the time from t to the answer, for people.
+func ago(b api.Basis, t api.Timestamp) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return span(b, t) + " ago"
+}
+
+// span gives the time from t to the answer.
+func span(b api.Basis, t api.Timestamp) string { return api.Span(max(0, b.At.Sub(t.Time))) }
+
+// when gives the time from the answer to t: "now", "in 58s", "12s ago"; empty for never.
+func when(b api.Basis, t api.Timestamp) string {
+	if t.IsZero() {
+		return ""
+	}
+	left := t.Sub(b.At.Time)
+	switch {
+	case left > 0:
+		return "in " + api.Span(left)
+	case left == 0:
+		return "now"
+	}
+	return api.Span(-left) + " ago"
+}
+
+// count gives "1 app" or "2 apps".
+func count[N int | uint64 | uint32](n N, singular string) string {
+	if n == 1 {
+		return "1 " + singular
+	}
+	return fmt.Sprintf("%d %ss", n, singular)
+}
+
+func msSpan(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }

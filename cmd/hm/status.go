@@ -1,0 +1,186 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"hm/internal/api"
+)
+
+// The exit codes that --exit-code asks for.
+const (
+	exitDrift exitCode = 2 // drift that will be acted on
+	exitHeld  exitCode = 3 // drift that is only held or waiting, or a gate that is closed
+)
+
+const exitCodeUsage = "exit with 2 if there is drift that is acted on now, with 3 if it is only held or waiting or the gate is closed"
+
+func newStatusCommand(c *cli) *cobra.Command {
+	var wantCode bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show the cluster, the gate, how fresh everything is, and how much drift there is",
+		Args:  cobra.NoArgs,
+	}
+	r := c.remote(cmd)
+	cmd.Flags().BoolVar(&wantCode, "exit-code", false, exitCodeUsage)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return r.ask(func(client *api.Client) error {
+			s, raw, err := client.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if c.json() {
+				err = c.printRaw(raw)
+			} else {
+				err = c.printStatus(s)
+			}
+			if err != nil || !wantCode {
+				return err
+			}
+			return codeOf(s.Drift.Due > 0, s.Drift.Total() > 0 || closes(s.Gate.Reasons))
+		})
+	}
+	return cmd
+}
+
+// codeOf is the error for --exit-code, nil for 0.
+func codeOf(due, other bool) error {
+	switch {
+	case due:
+		return exitDrift
+	case other:
+		return exitHeld
+	}
+	return nil
+}
+
+// closes reports whether a gate's reasons keep the cluster from acting. That the node asked does not lead, alone,
+// does not: the leader acts.
+func closes(reasons []string) bool {
+	return len(reasons) > 1 || len(reasons) == 1 && reasons[0] != "not-leader"
+}
+
+func (c *cli) printStatus(s api.Status) error {
+	b := s.Basis
+	var out strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&out, "%-10s"+format+"\n", append([]any{name}, args...)...)
+	}
+
+	leader := "leader " + s.Cluster.Leader
+	if s.Cluster.Leader == "" {
+		leader = c.paint(red, "no leader")
+	}
+	line("node", "%s, %s, term %d", s.Node, leader, s.Cluster.Term)
+	line("quorum", "%s", c.quorum(s.Cluster))
+	if s.Gate.Open {
+		line("gate", "%s for %s", c.paint(green, "open"), span(b, s.Gate.Since))
+	} else {
+		line("gate", "%s for %s: %s", c.paint(yellow, "closed"), span(b, s.Gate.Since), strings.Join(s.Gate.Reasons, ", "))
+	}
+	for _, h := range s.Holds {
+		line("hold", "%s", describeHold(b, h))
+	}
+	state := c.paint(red, "down")
+	if s.NATS.Connected {
+		state = c.paint(green, "connected") + " to " + s.NATS.Server
+	}
+	line("nats", "%s for %s, %s, %s", state, span(b, s.NATS.Since), count(s.NATS.Outages, "outage"), count(s.NATS.Gaps, "gap"))
+	line("desired", "%s, %s, %s, read %s%s", c.fresh(s.Desired.Fresh), count(s.Desired.Apps, "app"), count(s.Desired.Instances, "instance"),
+		ago(b, s.Desired.SyncedAt), from(s.Desired.Source))
+	if s.Desired.Error != "" {
+		line("", "%s %s", c.paint(yellow, "newest read failed:"), s.Desired.Error)
+	}
+	gone := ""
+	if s.Actual.GoneDEAs > 0 {
+		gone = fmt.Sprintf(" (%d gone)", s.Actual.GoneDEAs)
+	}
+	line("actual", "%s, %s%s, %s: %d running, %d starting, %d crashed, %d evacuating", c.fresh(s.Actual.Fresh), count(s.Actual.DEAs, "DEA"), gone,
+		count(s.Actual.Instances, "instance"), s.Actual.Running, s.Actual.Starting, s.Actual.Crashed, s.Actual.Evacuating)
+	line("drift", "%s", c.describeDrift(s.Drift))
+	line("commands", "%s and %s pending, %s and %s sent so far", count(s.Commands.PendingStarts, "start"), count(s.Commands.PendingStops, "stop"),
+		count(s.Commands.SentStarts, "start"), count(s.Commands.SentStops, "stop"))
+	line("queue", "%s", count(s.Queue.Apps, "app"))
+	if _, err := fmt.Fprintln(c.out, out.String()); err != nil {
+		return err
+	}
+	if err := c.printNodes(s.Cluster.Nodes); err != nil {
+		return err
+	}
+	return c.printBasis(b)
+}
+
+func from(source string) string {
+	if source == "" {
+		return ""
+	}
+	return " from " + source
+}
+
+func (c *cli) fresh(fresh bool) string {
+	if fresh {
+		return c.paint(green, "fresh")
+	}
+	return c.paint(yellow, "stale")
+}
+
+// quorum says how many more voters may fail, and what to do if too many have.
+func (c *cli) quorum(cl api.Cluster) string {
+	voters, healthy := 0, 0
+	for _, n := range cl.Nodes {
+		if n.Voter {
+			voters++
+			if n.Healthy {
+				healthy++
+			}
+		}
+	}
+	need := voters/2 + 1
+	said := fmt.Sprintf("%d of %s healthy", healthy, count(voters, "voter"))
+	if healthy < need {
+		return c.paint(red, said+fmt.Sprintf(", %d are needed: nothing is decided until more of them are back", need))
+	}
+	return fmt.Sprintf("%s, %d more may fail", said, healthy-need)
+}
+
+func (c *cli) describeDrift(d api.DriftCounts) string {
+	if d.Total() == 0 {
+		return c.paint(green, "none")
+	}
+	var parts []string
+	for _, k := range []struct {
+		n    int
+		word string
+	}{{d.Missing, "missing"}, {d.Crashed, "crashed"}, {d.Evacuating, "evacuating"}, {d.Extra, "extra"}, {d.Duplicate, "duplicate"}, {d.Undesired, "undesired"}} {
+		if k.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", k.n, k.word))
+		}
+	}
+	return c.paint(yellow, fmt.Sprintf("%d", d.Total())) + ": " + strings.Join(parts, ", ") + fmt.Sprintf("; %d acted on now", d.Due)
+}
+
+func (c *cli) printNodes(nodes []api.ClusterNode) error {
+	var rows [][]string
+	for _, n := range nodes {
+		voter, nats, applied := "voter", "", ""
+		if !n.Voter {
+			voter = "non-voter"
+		}
+		if n.NATS != nil {
+			nats = map[bool]string{true: "up", false: c.paint(red, "down")}[*n.NATS]
+		}
+		if n.AppliedIndex != nil {
+			applied = strconv.FormatUint(*n.AppliedIndex, 10)
+		}
+		state := n.State
+		if !n.Healthy {
+			state = c.paint(red, state)
+		}
+		rows = append(rows, []string{n.ID, n.Address, state, voter, nats, applied, n.Version})
+	}
+	return printTable(c.out, []string{"node", "address", "state", "vote", "nats", "applied", "version"}, rows)
+}
