@@ -56,8 +56,8 @@ func DecodeHeartbeat(data []byte) (actual.Heartbeat, error) {
 
 // roomFor makes the slice for a heartbeat's instances, with one allocation for what data can hold.
 func roomFor(data []byte) []actual.Instance {
-	n := bytes.Count(data, []byte(`"instance"`))
-	return make([]actual.Instance, 0, min(n, actual.MaxInstances))
+	n := bytes.Count(data, []byte{'{'}) // one of them is the message's own
+	return make([]actual.Instance, 0, min(max(n-1, 0), actual.MaxInstances))
 }
 
 // The keys of the guid table's hash. They are random, so that nobody can send guids that all fall into one place.

@@ -1,0 +1,112 @@
+//go:build unix
+
+package feed
+
+import (
+	"encoding/json"
+	"syscall"
+	"testing"
+	"time"
+
+	"hm/actual"
+)
+
+// fleet is enough different heartbeats that they do not all stay in the processor's cache.
+func fleet(deas int) [][]byte {
+	all := make([][]byte, deas)
+	for i := range all {
+		all[i] = dea(uint64(i), 100)
+	}
+	return all
+}
+
+// plain is how one would decode a heartbeat with the standard library, with none of the checks.
+type plain struct {
+	DEA      string `json:"dea"`
+	Droplets []struct {
+		Droplet  string  `json:"droplet"`
+		Version  string  `json:"version"`
+		Instance string  `json:"instance"`
+		Index    int     `json:"index"`
+		State    string  `json:"state"`
+		Since    float64 `json:"state_timestamp"`
+	} `json:"droplets"`
+}
+
+// cpu is the processor time that this process has used: unlike the wall clock it does not count what other
+// processes take away on a busy machine.
+func cpu(b *testing.B) time.Duration {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// BenchmarkHeartbeat gives instances a second of processor time, and how many times encoding/json that is.
+func BenchmarkHeartbeat(b *testing.B) {
+	all := fleet(500)
+	spaced := make([][]byte, len(all))
+	for i, data := range all {
+		var v any
+		if err := json.Unmarshal(data, &v); err != nil {
+			b.Fatal(err)
+		}
+		spaced[i], _ = json.MarshalIndent(v, "", " ") // names in another order, and spaces
+	}
+	began := cpu(b)
+	for _, data := range all {
+		var p plain
+		if err := json.Unmarshal(data, &p); err != nil {
+			b.Fatal(err)
+		}
+	}
+	reference := float64((cpu(b) - began).Nanoseconds()) / float64(len(all))
+	decode := func(data []byte) {
+		if hb, err := DecodeHeartbeat(data); err != nil || len(hb.Instances) != 100 {
+			b.Fatal(err)
+		}
+	}
+	keyed, fast := NewDigester(), NewFastDigester()
+	known := map[Digest]bool{}
+	for _, data := range all {
+		known[keyed.Sum(data)], known[fast.Sum(data)] = true, true
+	}
+	for _, c := range []struct {
+		name string
+		data [][]byte
+		fn   func([]byte)
+	}{
+		{"decode", all, decode},
+		{"decode-any-order", spaced, decode},
+		{"decode-complete", all, func(data []byte) {
+			var hb actual.Heartbeat
+			hb, err := readHeartbeat(data)
+			if err != nil || len(hb.Instances) != 100 {
+				b.Fatal(err)
+			}
+		}},
+		{"unchanged", all, func(data []byte) {
+			if !known[keyed.Sum(data)] {
+				b.Fatal("changed")
+			}
+		}},
+		{"unchanged-fast", all, func(data []byte) {
+			if !known[fast.Sum(data)] {
+				b.Fatal("changed")
+			}
+		}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			i, began := 0, cpu(b)
+			for b.Loop() {
+				c.fn(c.data[i%len(c.data)])
+				i++
+			}
+			ns := float64((cpu(b) - began).Nanoseconds()) / float64(b.N)
+			b.ReportMetric(100*1e3/ns, "Minst/s")
+			b.ReportMetric(reference/ns, "x-json")
+		})
+	}
+}
