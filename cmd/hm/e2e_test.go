@@ -159,7 +159,16 @@ func newFoundry(t *testing.T, period time.Duration, simArgs []string, sets ...st
 		}
 		f.nodes = append(f.nodes, startProcess(t, fmt.Sprintf("hm-%d", i), "hm", args...))
 	}
-	return f
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		var s sim.State
+		err := getJSON("http://"+f.control+"/state", &s)
+		if err == nil {
+			return f
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the simulation does not come up: %v", err)
+		}
+	}
 }
 
 func getJSON(url string, v any) error {

@@ -105,6 +105,12 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 	}
 	wasOpen := c.gateKnown && evaluates(c.gate)
 	c.setGate(now, lead, recorded)
+	if !wasOpen && evaluates(c.gate) {
+		if err := c.doubt(ctx, now); err != nil {
+			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), false, err
+		}
+		c.setGate(now, lead, recorded)
+	}
 	more := false
 	if evaluates(c.gate) {
 		if !wasOpen || c.queue.full || c.due(&c.nextFull, now, fullPassPeriods*c.opts.Policy.HeartbeatPeriod) {
@@ -116,6 +122,25 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 		}
 	}
 	return c.nextStep(now, more || !recorded), c.reads.due(now, c.opts, c.intake.TakeUpdated()), nil
+}
+
+// doubt looks, before the gate opens, whether what is desired can be right at all.
+func (c *Core) doubt(ctx context.Context, now app.Time) error {
+	view := c.log.View()
+	if c.reads.notice(view) || c.reads.accepted {
+		return nil
+	}
+	why := c.opts.Guard.Doubts(view)
+	if why == "" {
+		return nil
+	}
+	c.logger.Warn("holding all commands: the desired state is doubtful", "why", why)
+	c.reads.holding, c.reads.shrunk = true, 0
+	hold := raftfsm.Hold{Name: HoldDesiredShrink, Reason: why, By: "hm", SetAt: now}
+	if err := c.propose(ctx, raftfsm.HoldSet{Hold: hold}); err != nil {
+		return fmt.Errorf("holding all commands: %w", err)
+	}
+	return nil
 }
 
 // lead begins a leadership: nothing of an earlier one is trusted.

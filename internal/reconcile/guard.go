@@ -50,6 +50,31 @@ func (g Guard) Shrinks(recorded func(yield func(desired.App) bool), read desired
 	return ""
 }
 
+// Doubts says why a cluster that has never stopped anything must not begin to: most of what runs is not desired, as
+// it is when hm is pointed at a wrong or an empty database (W04); empty if it may.
+func (g Guard) Doubts(view *raftfsm.State) string {
+	counts := view.Counts()
+	live := counts.Starting + counts.Running
+	if g.DesiredShrink <= 0 || counts.SentStops > 0 || live == 0 {
+		return ""
+	}
+	undesired := 0
+	for a := range view.Apps() {
+		if a.HasDesired && a.Desired.Wanted() {
+			continue
+		}
+		for _, inst := range view.Instances(nil, a.Key) {
+			if inst.State.Live() {
+				undesired++
+			}
+		}
+	}
+	if undesired == live || live >= g.MinApps && float64(undesired) > g.DesiredShrink*float64(live) {
+		return fmt.Sprintf("%d of %d running instances are not desired, and nothing was ever stopped: is it the right Cloud Controller?", undesired, live)
+	}
+	return ""
+}
+
 // Loses says why a loss of DEAs must not be acted on at once (W03, W38); empty if it may be. present counts the
 // DEAs that still speak, lost those that fell silent within one time to live.
 func (g Guard) Loses(present, lost int) string {

@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"fmt"
 	"time"
 
 	"hm/desired"
@@ -20,8 +19,8 @@ type reads struct {
 	wanted    bool     // a decision would be better for a newer read
 	confirmed int      // reads that agreed with the one that is held
 	shrunk    int      // wanted apps before the held read; 0 if unknown
-	released  uint64   // generation whose emptiness somebody has accepted
 	holding   bool     // hold:desired-shrink was seen set
+	accepted  bool     // it was released: what is desired is right, however little it is
 }
 
 // Learn takes what a peer told: when the newest complete read that it knows of was begun. A successor of a leader
@@ -74,15 +73,8 @@ func (r *reads) succeeded(began app.Time) {
 func (r *reads) judge(view *raftfsm.State, g Guard, read desired.Read, now app.Time) []raftfsm.Record {
 	meta, apps := view.DesiredMeta(), 0
 	apps, _ = read.Wanted()
-	set := held(view, HoldDesiredShrink)
-	if r.holding && !set { // somebody released it
-		r.released = meta.Generation
-	}
-	r.holding = set
+	set := r.notice(view)
 	why := g.Shrinks(view.DesiredApps(), read)
-	if counts := view.Counts(); why == "" && g.DesiredShrink > 0 && apps == 0 && counts.Starting+counts.Running > 0 && !(meta.Complete && r.released == meta.Generation) && !set {
-		why = fmt.Sprintf("nothing is desired, yet %d instances run", counts.Starting+counts.Running)
-	}
 	switch {
 	case why != "":
 		r.confirmed, r.shrunk, r.holding = 0, max(r.shrunk, meta.Apps), true
@@ -94,8 +86,17 @@ func (r *reads) judge(view *raftfsm.State, g Guard, read desired.Read, now app.T
 		return []raftfsm.Record{raftfsm.HoldReleased{Name: HoldDesiredShrink}}
 	}
 	if r.confirmed++; g.ConfirmReads > 0 && r.confirmed >= g.ConfirmReads {
-		r.confirmed, r.shrunk, r.holding, r.released = 0, 0, false, meta.Generation
+		r.confirmed, r.shrunk, r.holding, r.accepted = 0, 0, false, true
 		return []raftfsm.Record{raftfsm.HoldReleased{Name: HoldDesiredShrink}}
 	}
 	return nil
+}
+
+// notice follows the hold on the desired state, which a person may release at any time, and reports whether it is
+// set.
+func (r *reads) notice(view *raftfsm.State) bool {
+	set := held(view, HoldDesiredShrink)
+	r.accepted = r.accepted || r.holding && !set
+	r.holding = set
+	return set
 }

@@ -286,6 +286,21 @@ func TestW04NothingDesiredAtFirstHolds(t *testing.T) {
 	w.wantGate("an empty first read while instances run", "hold:desired-shrink")
 }
 
+func TestW04WrongDatabaseAtFirstHolds(t *testing.T) {
+	w := newWorld(t, testOptions())
+	w.addDEAs(4)
+	w.desire(20, 4, true)
+	mine := w.apps
+	w.apps = mine[:5]
+	w.run(20 * hb)
+	w.wantGate("a first read that wants a quarter of what runs", "hold:desired-shrink")
+	if _, err := w.Propose(t.Context(), raftfsm.HoldReleased{Name: HoldDesiredShrink}); err != nil {
+		t.Fatal(err)
+	}
+	w.run(5 * hb)
+	w.wantSent("a person releases the hold", 0, 60)
+}
+
 func TestAppChanges(t *testing.T) {
 	for _, c := range []struct {
 		name          string
