@@ -10,6 +10,7 @@ import (
 	"hm/internal/api"
 	"hm/internal/app"
 	"hm/internal/liveview"
+	"hm/internal/reconcile"
 	"hm/internal/sim"
 )
 
@@ -18,10 +19,7 @@ type devActor struct {
 	world *devWorld
 	dice  *rand.Rand
 
-	killed   []string // DEAs, by the id that they had
 	natsDown bool
-	paused   bool
-	bulkDown bool
 	looping  app.GUID // the app that crashes again and again; zero if none does
 }
 
@@ -117,12 +115,13 @@ func (a *devActor) faults() []string {
 		}
 	}
 	add(a.natsDown, "NATS is stopped (n)")
-	add(a.bulkDown, "the bulk API is broken (b)")
-	add(a.paused, "paused (p)")
+	add(a.world.sim.Faults().Bulk != sim.BulkHealthy, "the bulk API is broken (b)")
 	if !a.looping.IsZero() {
 		add(true, "app "+shortGUID(a.looping)+" crash-loops (C)")
 	}
-	add(len(a.killed) > 0, plural(len(a.killed), "DEA")+" killed (r)")
+	if n := a.world.sim.State().DEAsGone; n > 0 {
+		add(true, plural(n, "DEA")+" gone (r)")
+	}
 	return faults
 }
 
@@ -139,6 +138,7 @@ func (a *devActor) toggleNATS(context.Context) (string, error) {
 	return "stopped NATS: nothing expires and nothing is sent until it is back", nil
 }
 
+// toggleLeader closes the leader. One that is closed already is opened instead.
 func (a *devActor) toggleLeader(context.Context) (string, error) {
 	for _, n := range a.world.nodes {
 		if open, _, _ := n.state(); !open {
@@ -146,37 +146,37 @@ func (a *devActor) toggleLeader(context.Context) (string, error) {
 			return did.text, did.err
 		}
 	}
-	for _, n := range a.world.nodes {
-		if _, leads, _ := n.state(); leads {
-			err := n.closeUntil(time.Now().Add(devBack))
-			return fmt.Sprintf("closed node %s, which led; it comes back in %s", n.id(), devBack), err
+	for i, n := range a.world.nodes {
+		if _, leads, _ := n.state(); !leads {
+			continue
 		}
+		text := fmt.Sprintf("closed node %s, which led; it comes back in %s", n.id(), devBack)
+		if others := len(a.world.nodes) - 1; i == 0 && others > 0 {
+			text += ", until then ask " + a.world.nodes[1].url()
+		}
+		return text, n.closeUntil(time.Now().Add(devBack))
 	}
 	return "closing the leader", errors.New("no node leads at present")
 }
 
+// togglePause does what hm pause and hm resume do.
 func (a *devActor) togglePause(ctx context.Context) (string, error) {
 	client := a.anyClient()
 	if client == nil {
 		return "pausing", errors.New("no node is open")
 	}
-	if a.paused {
-		var problem *api.Problem
-		if err := client.ReleaseHold(ctx, devPaused); err != nil && !(errors.As(err, &problem) && problem.Status == 404) {
-			return "resuming", err
-		}
-		a.paused = false
-		return "resumed: commands are sent again", nil
-	}
-	if _, _, err := client.SetHold(ctx, api.HoldRequest{Name: devPaused, Reason: "paused from hm dev", By: "hm dev"}); err != nil {
+	status, _, err := client.Status(ctx)
+	if err != nil {
 		return "pausing", err
 	}
-	a.paused = true
-	return "paused: no command is sent", nil
+	for _, h := range status.Holds {
+		if h.Name == reconcile.HoldPaused {
+			return "resumed: commands are sent again", client.ReleaseHold(ctx, h.Name)
+		}
+	}
+	_, _, err = client.SetHold(ctx, api.HoldRequest{Name: reconcile.HoldPaused, Reason: "paused from hm dev", By: "hm dev"})
+	return "paused: no command is sent until p is pressed again", err
 }
-
-// devPaused is the hold that hm pause sets.
-const devPaused = "paused"
 
 func (a *devActor) anyClient() *api.Client {
 	for _, n := range a.world.nodes {
@@ -189,15 +189,10 @@ func (a *devActor) anyClient() *api.Client {
 
 func (a *devActor) toggleBulk(context.Context) (string, error) {
 	f := a.world.sim.Faults()
-	what := "mended the Cloud Controller's bulk API"
-	f.Bulk = sim.BulkHealthy
-	if !a.bulkDown {
-		what = "broke the Cloud Controller's bulk API: it answers 500"
-		f.Bulk = sim.BulkError
+	if f.Bulk != sim.BulkHealthy {
+		f.Bulk = sim.BulkHealthy
+		return "mended the Cloud Controller's bulk API", a.world.sim.SetFaults(f)
 	}
-	if err := a.world.sim.SetFaults(f); err != nil {
-		return "changing the bulk API", err
-	}
-	a.bulkDown = !a.bulkDown
-	return what, nil
+	f.Bulk = sim.BulkError
+	return "broke the Cloud Controller's bulk API: it answers 500", a.world.sim.SetFaults(f)
 }

@@ -27,7 +27,7 @@ func draw[T any](a *devActor, of []T) (T, bool) {
 }
 
 var (
-	errNoDEA = errors.New("no DEA is serving; r brings the killed ones back")
+	errNoDEA = errors.New("no DEA is serving; r brings back those that are gone")
 	errNoApp = errors.New("no app fits; a adds one")
 )
 
@@ -36,15 +36,7 @@ func (a *devActor) killDEA(context.Context) (string, error) {
 	if !ok {
 		return "killing a DEA", errNoDEA
 	}
-	return fmt.Sprintf("killed DEA %s with %s on it", d.ID, plural(d.Live, "instance")), a.kill(d)
-}
-
-func (a *devActor) kill(d sim.DEAView) error {
-	if err := a.world.sim.KillDEA(d.ID); err != nil {
-		return err
-	}
-	a.killed = append(a.killed, d.ID)
-	return nil
+	return fmt.Sprintf("killed DEA %s with %s on it", d.ID, plural(d.Live, "instance")), a.world.sim.KillDEA(d.ID)
 }
 
 // killSeveral kills a quarter of the DEAs: enough to be seen, and not enough, by itself, for hold:mass-loss.
@@ -57,7 +49,7 @@ func (a *devActor) killSeveral(context.Context) (string, error) {
 	instances := 0
 	deas = deas[:max(1, len(deas)/4)]
 	for _, d := range deas {
-		if err := a.kill(d); err != nil {
+		if err := a.world.sim.KillDEA(d.ID); err != nil {
 			return "killing DEA " + d.ID, err
 		}
 		instances += d.Live
@@ -65,19 +57,22 @@ func (a *devActor) killSeveral(context.Context) (string, error) {
 	return fmt.Sprintf("killed %s with %s on them", plural(len(deas), "DEA"), plural(instances, "instance")), nil
 }
 
+// reviveDEAs brings back those that were killed, and those that left after an evacuation.
 func (a *devActor) reviveDEAs(context.Context) (string, error) {
-	if len(a.killed) == 0 {
-		return "bringing DEAs back", errors.New("none was killed")
-	}
-	n := len(a.killed)
-	for len(a.killed) > 0 {
-		id := a.killed[0]
-		if err := a.world.sim.RestartDEA(id); err != nil {
-			return "bringing DEA " + id + " back", err
+	n := 0
+	for _, d := range a.world.sim.DEAs(0, 1<<30) {
+		if d.Status != "gone" {
+			continue
 		}
-		a.killed = a.killed[1:]
+		if err := a.world.sim.RestartDEA(d.ID); err != nil {
+			return "bringing DEA " + d.ID + " back", err
+		}
+		n++
 	}
-	return fmt.Sprintf("brought %s back, empty and under new ids", plural(n, "DEA")), nil
+	if n == 0 {
+		return "bringing DEAs back", errors.New("none is gone")
+	}
+	return fmt.Sprintf("brought %s back, empty and with a new id each", plural(n, "DEA")), nil
 }
 
 func (a *devActor) evacuateDEA(context.Context) (string, error) {

@@ -27,7 +27,6 @@ type devStage struct {
 	trail    liveview.Trail
 	events   []liveview.Event // the newest first
 	faults   []string
-	dropped  int // keys that came too fast
 
 	cancel context.CancelFunc
 	owned  sync.WaitGroup

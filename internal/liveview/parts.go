@@ -105,9 +105,9 @@ func (p painter) counts() []string {
 	if s := p.Status; s != nil {
 		d, a := s.Desired, s.Actual
 		lines = append(lines,
-			p.label("desired")+fmt.Sprintf("%d instances of %d apps  ", d.Instances, d.Apps)+p.fresh(d.Fresh)+p.readAge(d),
-			p.label("actual")+fmt.Sprintf("%d running, %d starting, %d crashed, %d evacuating on %d DEAs", a.Running, a.Starting, a.Crashed, a.Evacuating, a.DEAs)+
-				gone(a.GoneDEAs)+"  "+p.fresh(a.Fresh))
+			p.label("desired")+p.fresh(d.Fresh)+fmt.Sprintf("  %d instances of %d apps", d.Instances, d.Apps)+p.lastRead(d),
+			p.label("actual")+p.fresh(a.Fresh)+fmt.Sprintf("  %d running, %d starting, %d crashed, %d evacuating on %d DEAs",
+				a.Running, a.Starting, a.Crashed, a.Evacuating, a.DEAs)+gone(a.GoneDEAs))
 	}
 	t := p.Truth
 	verdict := p.look.Good.Render("converged")
@@ -135,14 +135,15 @@ func (p painter) fresh(fresh bool) string {
 	return p.look.Bad.Render("stale")
 }
 
-func (p painter) readAge(d api.DesiredStatus) string {
+func (p painter) lastRead(d api.DesiredStatus) string {
+	text := ""
+	if !d.SyncedAt.IsZero() {
+		text = p.look.Faint.Render("  read " + age(p.Now.Sub(d.SyncedAt.Time)) + " ago")
+	}
 	if d.Error != "" {
-		return "  " + p.look.Bad.Render(d.Error)
+		text += "  " + p.look.Bad.Render("since then: "+d.Error)
 	}
-	if d.SyncedAt.IsZero() {
-		return ""
-	}
-	return p.look.Faint.Render("  read " + age(p.Now.Sub(d.SyncedAt.Time)) + " ago")
+	return text
 }
 
 // driftCell is how wide one kind of drift is drawn: name, count and sparkline.
@@ -155,7 +156,12 @@ func (p painter) drift() []string {
 	if p.Status == nil {
 		return nil
 	}
-	perLine := max(1, (p.width-len(indent))/driftCell)
+	perLine := 1
+	for _, n := range []int{2, 3, 6} { // full lines look best
+		if len(indent)+n*driftCell-len("  ") <= p.width {
+			perLine = n
+		}
+	}
 	var lines []string
 	for i, k := range driftKinds {
 		n := k.count(p.Status.Drift)
@@ -184,9 +190,12 @@ func (p painter) commands(n int) []string {
 	c := p.Status.Commands
 	lines := []string{p.label("commands") + fmt.Sprintf("starts %d pending %d sent, stops %d pending %d sent",
 		c.PendingStarts, c.SentStarts, c.PendingStops, c.SentStops)}
+	if n := p.Status.Queue.Apps; n > 0 {
+		lines[0] += fmt.Sprintf(", %d apps in the queue", n)
+	}
 	for _, c := range p.Commands[:min(len(p.Commands), n)] {
 		at := lastChange(c)
-		line := indent + p.clock(at) + fmt.Sprintf("  %-5s %s  %-10s ", c.Action, short(c.App)+fmt.Sprintf("/%-3d", c.Index), c.Reason) + p.state(c)
+		line := indent + p.clock(at) + fmt.Sprintf("  %-5s %s  %-19s ", c.Action, short(c.App)+fmt.Sprintf("/%-3d", c.Index), c.Reason) + p.state(c)
 		lines = append(lines, line)
 	}
 	return lines

@@ -34,7 +34,7 @@ func Render(f Frame, width, height int, look Look) string {
 		lines = append(lines, parts[i].lines[:n]...)
 	}
 	for i, l := range lines {
-		lines[i] = ansi.Truncate(l, width, "…")
+		lines[i] = ansi.Truncate(strings.TrimRight(l, " "), width, "…")
 	}
 	return strings.Join(lines, "\n")
 }

@@ -1,0 +1,155 @@
+package liveview
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+	"pgregory.net/rapid"
+
+	"hm/internal/api"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+
+func ago(d time.Duration) api.Timestamp { return api.Timestamp{Time: noon.Add(-d)} }
+
+func some[T any](v T) *T { return &v }
+
+// busy is a frame with something in every part.
+func busy() Frame {
+	f := Frame{
+		Title: "3 nodes, heartbeat 1s, seed 1", Now: noon, Up: 75 * time.Second,
+		Places: []Place{{"hm-0", "http://127.0.0.1:5155"}, {"hm-1", "http://127.0.0.1:40001"}, {"hm-2", "http://127.0.0.1:40002"},
+			{"nats", "nats://127.0.0.1:40003"}, {"cc", "http://127.0.0.1:40004"}, {"log", "/tmp/hm-dev-1/dev.log"}},
+		Nodes: []Node{{ID: "hm-0"}, {ID: "hm-1", Down: true, BackIn: 7 * time.Second}, {ID: "hm-2"}},
+		Status: &api.Status{
+			Cluster: api.Cluster{Leader: "hm-0", Term: 3, Nodes: []api.ClusterNode{
+				{ID: "hm-0", State: "leader", Voter: true, Healthy: true, NATS: some(true), AppliedIndex: some(uint64(1234))},
+				{ID: "hm-1", State: "unreachable", Voter: true},
+				{ID: "hm-2", State: "follower", Voter: true, NATS: some(false), AppliedIndex: some(uint64(1230))},
+			}},
+			Gate:     api.Gate{Open: true, Reasons: []string{}, Since: ago(42 * time.Second)},
+			Desired:  api.DesiredStatus{Fresh: true, Apps: 50, Instances: 98, SyncedAt: ago(2 * time.Second)},
+			Actual:   api.ActualStatus{Fresh: true, DEAs: 19, GoneDEAs: 1, Instances: 97, Running: 92, Starting: 4, Crashed: 1},
+			Drift:    api.DriftCounts{Missing: 5, Crashed: 1, Due: 3},
+			Commands: api.CommandsStatus{PendingStarts: 3, SentStarts: 12, SentStops: 2},
+		},
+		Truth:  Truth{Apps: 50, DEAs: 19, Desired: 98, Settled: 92},
+		Faults: []string{"app 11111111 crash-loops (C)", "1 DEA gone (r)"},
+		Commands: []api.Command{
+			{ID: "1", Action: "start", App: "11111111-1111-4111-8111-111111111111", Index: 3, Reason: "CRASHED", State: "pending", CreatedAt: ago(time.Second), DueAt: ago(-2 * time.Second)},
+			{ID: "2", Action: "start", App: "22222222-2222-4222-8222-222222222222", Index: 0, Reason: "MISSING", State: "sent", CreatedAt: ago(5 * time.Second), SentAt: ago(2 * time.Second)},
+			{ID: "3", Action: "stop", App: "33333333-3333-4333-8333-333333333333", Index: 12, Reason: "EVACUATION_COMPLETE", State: "confirmed", CreatedAt: ago(9 * time.Second), EndedAt: ago(3 * time.Second)},
+			{ID: "4", Action: "start", App: "44444444-4444-4444-8444-444444444444", Index: 1, Reason: "MISSING", State: "dropped", Detail: "the index is running again", CreatedAt: ago(9 * time.Second), EndedAt: ago(4 * time.Second)},
+		},
+		Events: []Event{
+			{At: noon.Add(-4 * time.Second), Text: "closed node hm-1, which led; it comes back in 10s"},
+			{At: noon.Add(-6 * time.Second), Text: "bringing DEAs back: none is gone", Failed: true},
+			{At: noon.Add(-8 * time.Second), Text: "killed DEA 0-27ce with 5 instances on it"},
+		},
+	}
+	for _, missing := range []int{0, 0, 1, 8, 40, 20, 5} {
+		f.Drift = f.Drift.Add(api.DriftCounts{Missing: missing, Crashed: min(missing, 1)})
+	}
+	return f
+}
+
+// shut is a frame of a cluster without NATS and without a good read of the desired state.
+func shut() Frame {
+	f := busy()
+	f.Status.Gate = api.Gate{Reasons: []string{"nats-down", "actual-stale", "hold:mass-loss"}, Since: ago(3700 * time.Second)}
+	f.Status.Desired.Fresh, f.Status.Desired.Error = false, "the bulk API answered 500"
+	f.Status.Actual.Fresh = false
+	f.Status.Queue.Apps = 7
+	f.Truth.Converged, f.Truth.Needless = true, 1
+	return f
+}
+
+func TestFramesAreGolden(t *testing.T) {
+	for name, tc := range map[string]struct {
+		frame         Frame
+		width, height int
+		look          Look
+	}{
+		"wide":    {busy(), 150, 40, Look{}},
+		"usual":   {busy(), 80, 24, Look{}},
+		"small":   {busy(), 60, 14, Look{}},
+		"tiny":    {busy(), 1, 1, Look{}},
+		"shut":    {shut(), 100, 30, Look{}},
+		"start":   {Frame{Title: "1 node", Now: noon, Nodes: []Node{{ID: "hm-0"}}, Places: busy().Places[:1]}, 80, 24, Look{}},
+		"colored": {busy(), 100, 30, Colored()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := Render(tc.frame, tc.width, tc.height, tc.look) + "\n"
+			path := filepath.Join("testdata", name+".golden")
+			if *update {
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("%s differs (-update rewrites it), got:\n%s", path, got)
+			}
+		})
+	}
+}
+
+// What does not fit is left out, whatever there is to show: a line too long or too many would scroll the terminal.
+func TestFramesFit(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := rapid.SampledFrom([]Frame{busy(), shut(), {}}).Draw(t, "frame")
+		for range rapid.IntRange(0, 60).Draw(t, "commands") {
+			f.Commands = append(f.Commands, api.Command{ID: "x", State: rapid.StringMatching(`[a-zé漢]{0,9}`).Draw(t, "state")})
+		}
+		for range rapid.IntRange(0, 60).Draw(t, "events") {
+			f.Events = append(f.Events, Event{At: noon, Text: rapid.StringMatching(`[a-z 漢]{0,200}`).Draw(t, "text")})
+		}
+		width, height := rapid.IntRange(-1, 300).Draw(t, "width"), rapid.IntRange(-1, 80).Draw(t, "height")
+		look := rapid.SampledFrom([]Look{{}, Colored()}).Draw(t, "look")
+		lines := strings.Split(Render(f, width, height, look), "\n")
+		if n := max(height, minHeight); len(lines) > n {
+			t.Fatalf("%d lines for a height of %d", len(lines), height)
+		}
+		for _, l := range lines {
+			if w := ansi.StringWidth(l); w > max(width, minWidth) {
+				t.Fatalf("%d columns for a width of %d: %q", w, width, l)
+			}
+		}
+	})
+}
+
+// A terminal that is high enough shows every part and fills what is left with the lists.
+func TestListsShareWhatIsLeft(t *testing.T) {
+	head := func(n int) []string { return make([]string, n) }
+	for name, tc := range map[string]struct {
+		parts  []part
+		height int
+		want   []int
+	}{
+		"room for all":          {[]part{{lines: head(3)}, {lines: head(5), rank: 1, list: true}}, 20, []int{3, 5}},
+		"lists grow in turn":    {[]part{{lines: head(9), list: true}, {lines: head(9), rank: 1, list: true}}, 11, []int{6, 5}},
+		"a short list is whole": {[]part{{lines: head(2), list: true}, {lines: head(9), rank: 1, list: true}}, 11, []int{2, 9}},
+		"no half parts":         {[]part{{lines: head(4), rank: 1}, {lines: head(3)}}, 6, []int{0, 3}},
+		"nothing to show":       {[]part{{}, {rank: 1, list: true}}, 6, []int{0, 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := share(tc.parts, tc.height)
+			for i := range got {
+				if got[i] != tc.want[i] {
+					t.Fatalf("got %v, want %v", got, tc.want)
+				}
+			}
+		})
+	}
+}
