@@ -2,15 +2,24 @@ package raftfsm
 
 import "slices"
 
-const pageLen = 64
+const (
+	pageLen  = 32  // elements in a page
+	chunkLen = 128 // pages in a chunk
+)
 
 // pages is a growing array that can be frozen in constant time: afterwards the first change to a page copies that
-// page, and the frozen copy keeps the old one. The zero value is empty.
+// page, its chunk and the list of chunks, a few KiB in all, and the frozen copy keeps the old ones. The zero value
+// is empty.
 type pages[T any] struct {
-	list   []*page[T]
+	chunks []*chunk[T]
 	n      int
-	epoch  uint64 // pages of an older epoch are shared with a frozen copy
-	shared bool   // list itself is shared with one
+	epoch  uint64 // pages and chunks of an older epoch are shared with a frozen copy
+	shared bool   // chunks itself is shared with one
+}
+
+type chunk[T any] struct {
+	epoch uint64
+	pages [chunkLen]*page[T]
 }
 
 type page[T any] struct {
@@ -21,28 +30,46 @@ type page[T any] struct {
 func (p *pages[T]) len() int { return p.n }
 
 // get gives element i for reading. The pointer is good until the next mut.
-func (p *pages[T]) get(i uint32) *T { return &p.list[i/pageLen].at[i%pageLen] }
+func (p *pages[T]) get(i uint32) *T {
+	return &p.chunks[i/(pageLen*chunkLen)].pages[i/pageLen%chunkLen].at[i%pageLen]
+}
 
 // mut gives element i for writing.
 func (p *pages[T]) mut(i uint32) *T {
-	pg := p.list[i/pageLen]
+	ch := p.chunk(i / (pageLen * chunkLen))
+	pg := ch.pages[i/pageLen%chunkLen]
 	if pg.epoch != p.epoch {
 		c := *pg
 		c.epoch = p.epoch
-		if p.shared {
-			p.list, p.shared = slices.Clone(p.list), false
-		}
 		pg = &c
-		p.list[i/pageLen] = pg
+		ch.pages[i/pageLen%chunkLen] = pg
 	}
 	return &pg.at[i%pageLen]
+}
+
+// chunk gives chunk i for writing.
+func (p *pages[T]) chunk(i uint32) *chunk[T] {
+	ch := p.chunks[i]
+	if ch.epoch != p.epoch {
+		if p.shared {
+			p.chunks, p.shared = slices.Clone(p.chunks), false
+		}
+		c := *ch
+		c.epoch = p.epoch
+		ch = &c
+		p.chunks[i] = ch
+	}
+	return ch
 }
 
 // push adds an element and returns its place.
 func (p *pages[T]) push(v T) uint32 {
 	i := uint32(p.n)
-	if p.n%pageLen == 0 {
-		p.list = append(p.list, &page[T]{epoch: p.epoch}) // beyond the length that a frozen copy sees
+	if i%(pageLen*chunkLen) == 0 {
+		p.chunks = append(p.chunks, &chunk[T]{epoch: p.epoch}) // beyond the length that a frozen copy sees
+	}
+	if i%pageLen == 0 {
+		p.chunk(i / (pageLen * chunkLen)).pages[i/pageLen%chunkLen] = &page[T]{epoch: p.epoch}
 	}
 	p.n++
 	*p.mut(i) = v

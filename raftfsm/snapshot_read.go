@@ -190,7 +190,7 @@ func (r *snapshotReader) footer() error {
 	case err == nil:
 		return fmt.Errorf("%w: something follows its end", ErrSnapshot)
 	case !errors.Is(err, io.EOF):
-		return fmt.Errorf("%w: something follows its end: %w", ErrSnapshot, err)
+		return fmt.Errorf("%w: something follows its end: %v", ErrSnapshot, err)
 	}
 	return nil
 }
@@ -198,7 +198,7 @@ func (r *snapshotReader) footer() error {
 // RestoreState builds a State from a snapshot. It accepts nothing that WriteSnapshot would not have written, and
 // checks that the result has the hash that the header tells. After an error nothing is left behind.
 func RestoreState(r io.Reader) (*State, error) {
-	rs := &restorer{s: NewState(), born: make(map[uint64]bool), guids: make(map[app.GUID]struct{})}
+	rs := newRestorer()
 	head, err := ReadSnapshot(r, rs.record)
 	if err != nil {
 		return nil, err
@@ -222,6 +222,10 @@ type restorer struct {
 	desired app.GUID // the droplet that the newest desired row is of
 	born    map[uint64]bool
 	guids   map[app.GUID]struct{} // of the DEA at hand
+}
+
+func newRestorer() *restorer {
+	return &restorer{s: NewState(), born: make(map[uint64]bool), guids: make(map[app.GUID]struct{})}
 }
 
 func (r *restorer) record(rec SnapshotRecord) error {
