@@ -26,7 +26,7 @@ import (
 // These tests run the real thing: a nats-server process, hm server processes, an hm sim process, over loopback.
 
 // e2ePeriod is the heartbeat period of the end-to-end tests: every time of the policy scales with it.
-const e2ePeriod = 200 * time.Millisecond
+const e2ePeriod = 500 * time.Millisecond
 
 // asVariable names the program that the test binary is to be, in place of the tests.
 const asVariable = "HM_TEST_BINARY_AS"
