@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -97,6 +99,12 @@ type issuer struct {
 	asked    int
 }
 
+func (i *issuer) set(password string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.password = password
+}
+
 func (i *issuer) credentials(context.Context) (string, string, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -117,33 +125,59 @@ func TestCredentialsAreAskedForOnceAndAgainAfter401(t *testing.T) {
 	}
 
 	// They change between two reads, and in the midst of one.
-	cc.password, from.password = "two", "two"
+	cc.change(func(c *controller) { c.password = "two" })
+	from.set("two")
 	mustRead(t, s)
 	page := 0
-	cc.instead = func(_ http.ResponseWriter, r *http.Request, _ int) bool {
-		if page++; page == 2 {
-			cc.password, from.password = "three", "three"
+	cc.change(func(c *controller) {
+		c.instead = func(http.ResponseWriter, *http.Request, int) bool {
+			if page++; page == 2 {
+				cc.change(func(c *controller) { c.password = "three" })
+				from.set("three")
+			}
+			return false
 		}
-		return false
-	}
+	})
 	if read := mustRead(t, s); !slices.Equal(read.Apps, want) || from.asked != 3 {
 		t.Errorf("%d apps after asking %d times, want %d after 3", len(read.Apps), from.asked, len(want))
 	}
 
 	// The issuer's are wrong: one try with fresh ones, and none is kept.
-	cc.instead, cc.password = nil, "four"
+	cc.change(func(c *controller) { c.instead, c.password = nil, "four" })
 	before := cc.requests.Load()
 	_, err := s.Read(t.Context())
 	if kindOf(err) != Unauthorized || from.asked != 4 || cc.requests.Load()-before != 2 {
 		t.Errorf("%v after asking %d times and %d requests, want unauthorized after 4 and 2", err, from.asked, cc.requests.Load()-before)
 	}
-	from.password = "four"
+	from.set("four")
 	mustRead(t, s)
 
 	// There are none to be had.
-	cc.password, from.err = "five", errors.New("no answer within 5s")
+	cc.change(func(c *controller) { c.password = "five" })
+	from.err = errors.New("no answer within 5s")
 	if _, err = s.Read(t.Context()); kindOf(err) != Credentials || !strings.Contains(err.Error(), "no answer within 5s") || !strings.Contains(err.Error(), "desired.partition") {
 		t.Errorf("%v, want a failure to get credentials", err)
+	}
+}
+
+// One read asks for fresh credentials once. A server that refuses those as well, a page later, ends it.
+func TestCredentialsAreRenewedOnceARead(t *testing.T) {
+	_, rows := fleet(3)
+	refuse := []bool{false, true, false, true, false}
+	cc := &controller{instead: func(w http.ResponseWriter, _ *http.Request, request int) bool {
+		if refuse[request-1] {
+			w.WriteHeader(http.StatusUnauthorized)
+		} else if request < len(refuse) {
+			fmt.Fprintf(w, `{"results":{%s},"bulk_token":{"id":%d}}`, rows[request/2], request)
+		} else {
+			io.WriteString(w, `{"results":{}}`)
+		}
+		return true
+	}}
+	from := &issuer{password: "one"}
+	s := cc.serve(t, Options{Credentials: from.credentials})
+	if _, err := s.Read(t.Context()); kindOf(err) != Unauthorized || from.asked != 2 || cc.requests.Load() != 4 {
+		t.Errorf("%v after asking %d times and %d requests, want unauthorized after 2 and 4", err, from.asked, cc.requests.Load())
 	}
 }
 

@@ -149,7 +149,7 @@ func TestFailures(t *testing.T) {
 			cc := &controller{rows: rows, instead: c.instead}
 			timeout := 10 * time.Second
 			if c.kind == Timeout {
-				timeout = 150 * time.Millisecond
+				timeout = 500 * time.Millisecond
 			}
 			s := cc.serve(t, Options{BatchSize: 10, Timeout: timeout, Username: "bulk", Password: "hunter2"})
 			read, err := s.Read(t.Context())
@@ -167,8 +167,8 @@ func TestFailures(t *testing.T) {
 			if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "\n") || len(err.Error()) > 700 {
 				t.Errorf("unfit to print: %q", err)
 			}
-			cc.instead = nil
-			s.options.Timeout = 10 * time.Second
+			cc.change(func(c *controller) { c.instead = nil })
+			s.options.Timeout, s.client = 10*time.Second, newClient(10*time.Second)
 			if read := mustRead(t, s); !slices.Equal(read.Apps, apps) {
 				t.Errorf("the read after the failure has %d apps, want %d", len(read.Apps), len(apps))
 			}
@@ -258,7 +258,7 @@ func TestSilentListener(t *testing.T) {
 	}
 	defer l.Close()
 	for scheme, phase := range map[string]string{"http": "waiting for the answer", "https": "agreeing on TLS"} {
-		s := source(t, Options{URL: scheme + "://" + l.Addr().String(), Timeout: 100 * time.Millisecond})
+		s := source(t, Options{URL: scheme + "://" + l.Addr().String(), Timeout: 500 * time.Millisecond})
 		if _, err := s.Read(t.Context()); kindOf(err) != Timeout || !strings.Contains(err.Error(), phase) {
 			t.Errorf("%s: %v, want a timeout while %s", scheme, err, phase)
 		}

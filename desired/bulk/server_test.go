@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -28,14 +29,27 @@ type controller struct {
 	// instead may answer the request for a page (1 is the first) in place of the controller.
 	instead func(w http.ResponseWriter, r *http.Request, page int) bool
 
+	mu       sync.Mutex // held while a test changes a controller that serves, and while a request looks at it
 	requests atomic.Int64
+}
+
+// change alters a controller that serves already.
+func (c *controller) change(how func(c *controller)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	how(c)
 }
 
 func (c *controller) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	page := int(c.requests.Add(1))
-	if c.instead != nil && c.instead(w, r, page) {
+	c.mu.Lock()
+	instead := c.instead
+	c.mu.Unlock()
+	if instead != nil && instead(w, r, page) {
 		return
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	user, password, _ := r.BasicAuth()
 	if c.user != "" && (user != c.user || password != c.password) {
 		w.WriteHeader(http.StatusUnauthorized)
