@@ -87,3 +87,6 @@ func (c *wallClock) at(wall time.Time, now app.Time) Wall {
 	c.offset.Store(int64(offset))
 	return Wall{offset}
 }
+
+// WallOf is the Wall of a wall clock that is ahead of hm time by lead.
+func WallOf(lead time.Duration) Wall { return Wall{lead} }

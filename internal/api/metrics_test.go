@@ -1,0 +1,109 @@
+package api_test
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"hm/commands"
+	"hm/diff"
+	"hm/internal/api"
+	"hm/internal/api/apitest"
+	"hm/raftfsm"
+)
+
+// TestMetrics compares every series of hm's own with a golden file, names, labels and values; of the runtime's only
+// that they are there.
+func TestMetrics(t *testing.T) {
+	w := apitest.Fleet()
+	w.CloseGate("not-leader", "hold:switches")
+	o := w.Options()
+	o.Ended = &api.CommandTotals{}
+	o.Ended.Add([]raftfsm.EndedCommand{
+		{Command: commands.Command{Action: diff.Start, Reason: diff.ReasonMissing, State: commands.Confirmed}},
+		{Command: commands.Command{Action: diff.Start, Reason: diff.ReasonMissing, State: commands.Confirmed}},
+		{Command: commands.Command{Action: diff.Stop, Reason: diff.ReasonExtra, State: commands.Expired}},
+	})
+	_, raw := ask(t, "GET", serve(t, o)+"/metrics", "")
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for name, f := range families {
+		if !strings.HasPrefix(name, "hm_") || name == "hm_fleet_pass_seconds" || name == "hm_build_info" || name == "hm_api_requests_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+			}
+			value := m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			lines = append(lines, fmt.Sprintf("%s{%s} %v %s", name, strings.Join(labels, ","), value, strings.ToLower(f.GetType().String())))
+		}
+	}
+	slices.Sort(lines)
+	golden(t, "metrics.txt", []byte(strings.Join(lines, "\n")+"\n"))
+	for _, name := range []string{"go_goroutines", "process_cpu_seconds_total", "hm_fleet_pass_seconds", "hm_build_info"} {
+		if families[name] == nil {
+			t.Errorf("%s is missing", name)
+		}
+	}
+}
+
+// TestHM9000sNumbers checks M01 to M10 by hand.
+func TestHM9000sNumbers(t *testing.T) {
+	w := apitest.Fleet()
+	base := serve(t, w.Options())
+	read := func() map[string]string {
+		_, raw := ask(t, "GET", base+"/metrics", "")
+		got := map[string]string{}
+		for line := range strings.Lines(string(raw)) {
+			if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && strings.HasPrefix(name, "hm_number_of_") {
+				got[name] = value
+			}
+		}
+		return got
+	}
+	want := map[string]string{ // Steady 2/2, Gappy 2/3, Crashy 2/2, Extra 1/1, Double 1/1, Leaving 1/1, Moved's version 2 0/1
+		"hm_number_of_apps_with_all_instances_reporting": "5",
+		"hm_number_of_apps_with_missing_instances":       "2",
+		"hm_number_of_undesired_running_apps":            "2", // Gone, Moved's version 1
+		"hm_number_of_running_instances":                 "11",
+		"hm_number_of_missing_indices":                   "2",
+		"hm_number_of_crashed_instances":                 "1",
+		"hm_number_of_crashed_indices":                   "1",
+		"hm_number_of_desired_apps":                      "7",
+		"hm_number_of_desired_instances":                 "11",
+		"hm_number_of_desired_apps_pending_staging":      "1", // Staging
+	}
+	for name, value := range want {
+		if got := read()[name]; got != value {
+			t.Errorf("%s is %s, want %s", name, got, value)
+		}
+	}
+	if got := read(); len(got) != len(want) {
+		t.Errorf("%d metrics begin with hm_number_of_, want %d", len(got), len(want))
+	}
+}
+
+func BenchmarkScrape(b *testing.B) {
+	s, err := api.Open(missing(100_000).Options())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	for b.Loop() {
+		resp, err := httpGet("http://" + s.Addr() + "/metrics")
+		if err != nil || resp != 200 {
+			b.Fatal(resp, err)
+		}
+	}
+}
