@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -159,5 +160,38 @@ func TestControlRefuses(t *testing.T) {
 	_ = res.Body.Close()
 	if res.StatusCode != http.StatusForbidden || s.State().DEAs != 1 {
 		t.Errorf("a cross-site request: %d", res.StatusCode)
+	}
+}
+
+// TestCloseWaits: nothing of the simulation's own runs on once Close has returned, in the midst of work.
+func TestCloseWaits(t *testing.T) {
+	n := startNATS(t)
+	s := startSim(t, n, Options{Apps: 50, DEAs: 50, Seed: 32, HeartbeatPeriod: time.Millisecond, ConnectionPerDEA: true})
+	if _, err := s.ActOnRandomDEAs(10, DEARestart); err != nil {
+		t.Fatal(err)
+	}
+	// An event that is under way when Close is called has ended when Close returns.
+	entered, ended := make(chan struct{}), false
+	s.timeline.after(0, func() {
+		close(entered)
+		time.Sleep(50 * time.Millisecond)
+		ended = true
+	})
+	<-entered
+	s.Close()
+	if !ended {
+		t.Error("Close did not wait for the timeline")
+	}
+	stacks := make([]byte, 4<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	for _, own := range []string{"sim.(*lane)", "sim.(*timeline)", "sim.(*controller)", "sim.serve"} {
+		if strings.Contains(string(stacks), own) {
+			t.Errorf("%s still runs:\n%s", own, stacks)
+			break
+		}
+	}
+	s.Close()
+	if _, err := s.AddDEAs(1); err == nil {
+		t.Error("a closed simulation took a DEA")
 	}
 }

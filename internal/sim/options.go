@@ -123,10 +123,13 @@ func (o Options) validate() error {
 	if o.HeartbeatPeriod < time.Millisecond {
 		errs = append(errs, fmt.Errorf("heartbeat period is %s, it must be at least 1ms", o.HeartbeatPeriod))
 	}
-	for name, d := range map[string]time.Duration{"start delay": o.StartDelay, "staging delay": o.StagingDelay, "restart delay": o.RestartDelay,
-		"evacuation bail-out": o.EvacuationBailOut, "advertise TTL": o.AdvertiseTTL, "crash lifetime": o.CrashLifetime} {
-		if d < 0 {
-			errs = append(errs, fmt.Errorf("%s is %s, it must not be negative", name, d))
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{{"start delay", o.StartDelay}, {"staging delay", o.StagingDelay}, {"restart delay", o.RestartDelay}, {"evacuation bail-out", o.EvacuationBailOut},
+		{"advertise TTL", o.AdvertiseTTL}, {"crash lifetime", o.CrashLifetime}} {
+		if d.value < 0 {
+			errs = append(errs, fmt.Errorf("%s is %s, it must not be negative", d.name, d.value))
 		}
 	}
 	if host, _, err := net.SplitHostPort(o.ControlListen); err != nil {

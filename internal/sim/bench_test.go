@@ -1,0 +1,105 @@
+package sim
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"hm/actual"
+	"hm/internal/app"
+)
+
+// cpu is the processor time that this process has used.
+func cpu(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkHeartbeats runs a fleet for a few seconds and gives the processor time per heartbeat, the share of a
+// core that the fleet takes, and the ratio to a loop that publishes messages of the same size at the same rate
+// over one connection. The embedded NATS server's share is in both.
+func BenchmarkHeartbeats(b *testing.B) {
+	for _, bc := range []struct {
+		name   string
+		deas   int
+		period time.Duration
+	}{
+		{"100 DEAs of 100 at 100ms", 100, 100 * time.Millisecond},
+		{"10000 DEAs of 100 at 10s", 10_000, 10 * time.Second},
+	} {
+		b.Run(bc.name, func(b *testing.B) {
+			n := startNATS(b)
+			s := startSim(b, n, Options{Apps: bc.deas * 40, InstancesPerApp: 3, DEAs: bc.deas, Seed: 1, HeartbeatPeriod: bc.period})
+			s.State()
+			if bc.period > time.Second { // let every DEA encode its first heartbeat
+				poll(b, "a first round", func() bool { return s.State().Heartbeats >= uint64(bc.deas) })
+			}
+			const span = 3 * time.Second
+			var perBeat, core, reference float64
+			for b.Loop() {
+				beats, used := s.State().Heartbeats, cpu(b)
+				time.Sleep(span)
+				used, beats = cpu(b)-used, s.State().Heartbeats-beats
+				perBeat = float64(used) / float64(beats)
+				core = float64(used) / float64(span)
+			}
+			size := len(s.fleet.deas[0].payload)
+			s.Close()
+			reference = bare(b, n, size, time.Duration(float64(bc.period)/float64(bc.deas)), span)
+			b.ReportMetric(perBeat/1e3, "µs-cpu/beat")
+			b.ReportMetric(core, "cores")
+			b.ReportMetric(float64(size), "B/beat")
+			b.ReportMetric(perBeat/reference, "x-bare-publisher")
+		})
+	}
+}
+
+// bare publishes messages of a size at a steady pace and gives the processor time for each, in nanoseconds.
+func bare(b *testing.B, n *NATS, size int, every, span time.Duration) float64 {
+	nc, err := nats.Connect(n.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer nc.Close()
+	data := make([]byte, size)
+	used, sent := cpu(b), 0
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for end := time.Now().Add(span); time.Now().Before(end); sent++ {
+		<-tick.C
+		if err := nc.Publish(subjectHeartbeat, data); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return float64(cpu(b)-used) / float64(sent)
+}
+
+// BenchmarkEncode encodes the heartbeat of 100 instances anew, and, as the reference, takes the kept bytes.
+func BenchmarkEncode(b *testing.B) {
+	f := newFleet(Options{}.withDefaults(), newTimeline())
+	l := newLane(f, 1)
+	d := f.addDEA(l, time.Now())
+	for i := range 100 {
+		f.admit(d, app.Key{Droplet: f.mint.uuid(), Version: f.mint.uuid()}, uint32(i%4), actual.Running)
+	}
+	l.encode(d)
+	start := time.Now()
+	const kept = 100_000
+	for range kept {
+		l.encode(d)
+	}
+	reference := float64(time.Since(start)) / kept
+	start = time.Now()
+	n := 0
+	for b.Loop() {
+		d.stale = true
+		l.encode(d)
+		n++
+	}
+	b.ReportMetric(float64(time.Since(start))/float64(n)/reference, "x-kept")
+}

@@ -1,0 +1,192 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"hm/actual"
+	"hm/actual/feed"
+	"hm/commands"
+	"hm/commands/natspub"
+	"hm/desired/bulk"
+	"hm/diff"
+	"hm/internal/app"
+)
+
+// TestFeedReadsTheFleet: what the health manager's own decoder makes of the heartbeats and exits is the fleet.
+func TestFeedReadsTheFleet(t *testing.T) {
+	n := startNATS(t)
+	beats, exits, updates := listen(t, n, subjectHeartbeat), listen(t, n, subjectExited), listen(t, n, subjectUpdated)
+	s := startSim(t, n, Options{Apps: 20, DEAs: 4, Seed: 40, Passive: true})
+	dea := s.DEAs(2, 1)[0].ID
+	if err := s.EvacuateDEA(dea); err != nil {
+		t.Fatal(err)
+	}
+	a := s.Apps(0, 1)[0]
+	if err := s.CrashInstance(a.GUID, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.StopApp(a.GUID); err != nil {
+		t.Fatal(err)
+	}
+	got := map[app.GUID]actual.Located{}
+	want := s.State()
+	states := map[actual.State]int{}
+	beats.until("heartbeats that tell all", func(msgs []*nats.Msg) bool {
+		clear(got)
+		byDEA := map[string]actual.Heartbeat{}
+		for _, m := range msgs {
+			hb, err := feed.DecodeHeartbeat(m.Data)
+			if err != nil || hb.Rejected > 0 {
+				t.Fatalf("%s: %d rejected: %v", m.Data, hb.Rejected, err)
+			}
+			byDEA[hb.DEA] = hb
+		}
+		clear(states)
+		for _, hb := range byDEA {
+			for _, in := range hb.Instances {
+				states[in.State]++
+				got[in.GUID] = actual.Located{Instance: in, DEA: hb.DEA}
+			}
+		}
+		return states[actual.Running] == want.Running && states[actual.Evacuating] == want.Evacuating && states[actual.Crashed] == 1
+	})
+	seen := 0
+	for _, a := range s.Apps(0, 100) {
+		for _, in := range a.Running {
+			seen++
+			g := got[in.GUID]
+			if g.App != (app.Key{Droplet: in.App, Version: in.Version}) || g.Index != in.Index || g.DEA != in.DEA || g.State.String() != in.State ||
+				g.Since != in.Since.UnixMilli() {
+				t.Errorf("heard %+v, is %+v", g, in)
+			}
+		}
+	}
+	if seen != len(got) || seen == 0 {
+		t.Errorf("%d instances heard, %d are", len(got), seen)
+	}
+	exit := exits.until("the exit", func(m []*nats.Msg) bool { return len(m) == 1 })
+	if e, err := feed.DecodeExit(exit[0].Data); err != nil || e.App.Droplet != a.GUID || e.Reason != actual.ExitCrashed || e.Instance != a.Running[0].GUID {
+		t.Errorf("exit %+v: %v", e, err)
+	}
+	updated := updates.until("the update", func(m []*nats.Msg) bool { return len(m) == 1 })
+	if g, err := feed.DecodeUpdated(updated[0].Data); err != nil || g != a.GUID {
+		t.Errorf("update %s: %v", g, err)
+	}
+}
+
+// TestBulkReadsTheApps: the health manager's own reader gets every app, page by page, with the credentials that
+// the Cloud Controller tells it over NATS, and refuses the read under every fault.
+func TestBulkReadsTheApps(t *testing.T) {
+	n := startNATS(t)
+	s := startSim(t, n, Options{Apps: 57, DEAs: 1, Seed: 41, Passive: true})
+	nc, err := nats.Connect(n.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	src, err := bulk.New(bulk.Options{URL: s.CCURL(), BatchSize: 10, Timeout: 200 * time.Millisecond, Credentials: func(ctx context.Context) (string, string, error) {
+		m, err := nc.RequestWithContext(ctx, subjectCredentialsFor+"default", nil)
+		if err != nil {
+			return "", "", err
+		}
+		return bulk.ParseCredentials(m.Data)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	apps := s.Apps(0, 100)
+	if _, err := s.StopApp(apps[0].GUID); err != nil {
+		t.Fatal(err)
+	}
+	read, err := src.Read(t.Context())
+	if err != nil || len(read.Unreadable) > 0 || len(read.Apps) != 56 {
+		t.Fatalf("%d apps, %d unreadable: %v", len(read.Apps), len(read.Unreadable), err)
+	}
+	want := map[app.Key]int{}
+	for _, a := range apps[1:] {
+		want[app.Key{Droplet: a.GUID, Version: a.Version}] = a.Instances
+	}
+	for _, a := range read.Apps {
+		if want[a.Key] != int(a.Instances) || !a.Startable() {
+			t.Errorf("%+v, want %d instances", a, want[a.Key])
+		}
+	}
+	for _, fault := range []BulkFault{BulkUnauthorized, BulkError, BulkTimeout, BulkTruncated, BulkHTML, BulkSecondPage} {
+		if err := s.SetFaults(Faults{Bulk: fault}); err != nil {
+			t.Fatal(err)
+		}
+		if read, err := src.Read(t.Context()); err == nil {
+			t.Errorf("fault %q: a read of %d apps", fault, len(read.Apps))
+		} else if errors.Is(err, context.Canceled) {
+			t.Errorf("fault %q: %v", fault, err)
+		}
+	}
+	// An empty answer is a complete read (D05, W04): the guard must catch it, the reader cannot.
+	if err := s.SetFaults(Faults{Bulk: BulkEmpty}); err != nil {
+		t.Fatal(err)
+	}
+	if read, err := src.Read(t.Context()); err != nil || len(read.Apps) != 0 {
+		t.Errorf("empty: %d apps, %v", len(read.Apps), err)
+	}
+	if err := s.SetFaults(Faults{}); err != nil {
+		t.Fatal(err)
+	}
+	if read, err := src.Read(t.Context()); err != nil || len(read.Apps) != 56 {
+		t.Errorf("healed: %d apps, %v", len(read.Apps), err)
+	}
+}
+
+// FuzzHear: nothing on a DEA's or the Cloud Controller's subjects makes the simulation fail.
+func FuzzHear(f *testing.F) {
+	for _, seed := range []string{`{"droplet":"a","version":"b","index":0}`, `{"droplet":"a","instances":["x"],"instance_ids":[],"indices":[1],"states":["RUNNING"]}`,
+		`{"message_id":"m","droplet":"a","version":"b","instance_index":0,"instance_guid":"g","is_duplicate":false}`, `[]`, `{"index":4294967296}`, `null`} {
+		f.Add([]byte(seed))
+	}
+	s := &Sim{opts: Options{DEAs: 1}.withDefaults()}
+	s.timeline = newTimeline()
+	s.fleet = newFleet(s.opts, s.timeline)
+	l := newLane(s.fleet, 1)
+	d := s.fleet.addDEA(l, time.Now())
+	c := newController(s.opts, s.fleet, s.timeline)
+	c.nc = &nats.Conn{} // never connected, so nothing is published
+	if _, err := c.apps.insert(goodRow()); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l.hear(subjectDEAStart(d.id), data)
+		l.hear(subjectDEAStop, data)
+		c.take(ActionStart, subjectHMStart, data)
+		c.take(ActionStop, subjectHMStop, data)
+		s.fleet.mu.Lock()
+		payload := l.encode(d)
+		s.fleet.mu.Unlock()
+		if !json.Valid(payload) {
+			t.Fatalf("after %q the DEA says %q", data, payload)
+		}
+		parseToken(string(data))
+	})
+}
+
+// TestHeedsTheHealthManagersOwnEncoding: what hm publishes is what the Cloud Controller reads.
+func TestHeedsTheHealthManagersOwnEncoding(t *testing.T) {
+	n := startNATS(t)
+	s := startSim(t, n, Options{Apps: 1, InstancesPerApp: 1, DEAs: 1, Seed: 42, ColdStart: true, Passive: true})
+	a := s.Apps(0, 1)[0]
+	key := app.Key{Droplet: a.GUID, Version: a.Version}
+	send(t, n, natspub.SubjectStart, string(natspub.EncodeStart(commands.Command{ID: commands.ID{1}, Action: diff.Start, App: key})))
+	await(t, s, "the start", converged)
+	in := s.Instances(a.GUID)[0]
+	send(t, n, natspub.SubjectStop, string(natspub.EncodeStop(commands.Command{ID: commands.ID{2}, Action: diff.Stop, App: key, Instance: in.GUID, Reason: diff.ReasonDuplicate})))
+	st := await(t, s, "the stop", func(st State) bool { return st.Missing == 1 })
+	got := s.Commands(0, 9)
+	if st.Commands.Malformed != 0 || len(got) != 2 || got[0].MessageID != commands.IDString(commands.ID{1}) || got[1].Instance != in.GUID || !got[1].Duplicate {
+		t.Errorf("%+v\n%+v", st.Commands, got)
+	}
+}
