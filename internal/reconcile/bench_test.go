@@ -1,0 +1,163 @@
+package reconcile
+
+import (
+	"encoding/binary"
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"hm/actual"
+	"hm/commands"
+	"hm/desired"
+	"hm/diff"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+const (
+	benchApps      = 400_000
+	benchInstances = 1_000_000
+	benchDEAs      = 10_000
+)
+
+// bigFleet records 1,000,000 instances of 400,000 apps on 10,000 DEAs, all as desired. It is built once.
+var bigFleet = sync.OnceValue(func() *raftfsm.State {
+	s := raftfsm.NewState()
+	guid := func(kind byte, n int) app.GUID {
+		var b [16]byte
+		b[0] = kind
+		binary.BigEndian.PutUint64(b[4:], uint64(n)*0x9e3779b97f4a7c15)
+		return app.FromBinary(b, 'u')
+	}
+	index := uint64(0)
+	apply := func(r ...raftfsm.Record) {
+		index++
+		if res := s.Apply(index, 1, raftfsm.Entry{At: app.Time(1_700_000_000_000 + index), Records: r}); res.Err != nil || len(res.Refused) > 0 {
+			panic(fmt.Sprint(res.Err, res.Refused))
+		}
+	}
+	var apps []desired.App
+	lists := make([][]actual.Instance, benchDEAs)
+	placed := 0
+	for n := range benchApps {
+		k := app.Key{Droplet: guid(1, n), Version: guid(2, n)}
+		count := 2 + n%2 // 2.5 on average
+		apps = append(apps, desired.App{Key: k, Instances: uint32(count), State: desired.Started, Package: desired.Staged})
+		for i := range count {
+			dea := (n*7919 + i*104729) % benchDEAs
+			lists[dea] = append(lists[dea], actual.Instance{App: k, GUID: guid(3, placed), Index: uint32(i), State: actual.Running, Since: 1_700_000_000_000})
+			placed++
+		}
+	}
+	if placed != benchInstances {
+		panic(placed)
+	}
+	parts := raftfsm.Split(raftfsm.DesiredChanges{Generation: 1, Upserts: apps}, raftfsm.MaxEntry)
+	for _, p := range parts {
+		apply(p)
+	}
+	apply(raftfsm.DesiredCommit{Generation: 1, Parts: len(parts)})
+	for d, list := range lists {
+		apply(raftfsm.DEAChanges{DEA: fmt.Sprintf("0-%032x", d), Upserts: list})
+	}
+	return s.Freeze()
+})
+
+// BenchmarkFullDiff is the anti-entropy pass over 1,000,000 instances: budget 60 ms on one core. The reference
+// evaluates every app, one by one.
+func BenchmarkFullDiff(b *testing.B) {
+	view := bigFleet()
+	runtime.GC()
+	b.ReportAllocs()
+	var p Pass
+	p.Unsettled(view)
+	var took time.Duration
+	rounds := 0
+	for b.Loop() {
+		start := time.Now()
+		if keys := p.Unsettled(view); len(keys) != 0 {
+			b.Fatalf("%d apps of a fleet as desired are unsettled", len(keys))
+		}
+		took += time.Since(start)
+		rounds++
+	}
+	start := time.Now()
+	var in diff.Input
+	var findings []diff.Finding
+	for a := range view.Apps() {
+		Gather(&in, view, a.Key, Knowledge{})
+		findings = diff.App(findings[:0], &in, view.Time(), testPolicy)
+	}
+	reference := time.Since(start)
+	per := took / time.Duration(rounds)
+	b.ReportMetric(float64(per.Microseconds())/1000, "ms/pass")
+	b.ReportMetric(float64(reference)/float64(per), "times-faster-than-each-app")
+}
+
+// BenchmarkOneApp is what one changed app costs, in a fleet of 1,000,000 instances and in one of ten: budget 5 us,
+// whatever the size of the fleet.
+func BenchmarkOneApp(b *testing.B) {
+	view := bigFleet()
+	var keys []app.Key
+	for a := range view.Apps() {
+		if keys = append(keys, a.Key); len(keys) == 20_000 {
+			break
+		}
+	}
+	small := raftfsm.NewState()
+	small.Apply(1, 1, raftfsm.Entry{At: 1, Records: []raftfsm.Record{
+		raftfsm.DesiredChanges{Generation: 1, Upserts: []desired.App{{Key: keys[0], Instances: 3, State: desired.Started, Package: desired.Staged}}},
+		raftfsm.DesiredCommit{Generation: 1, Parts: 1},
+		raftfsm.DEAChanges{DEA: "d", Upserts: []actual.Instance{{App: keys[0], GUID: app.MustGUID("a"), State: actual.Running}, {App: keys[0], GUID: app.MustGUID("b"), Index: 1, State: actual.Running}}},
+	}})
+	var in diff.Input
+	var findings []diff.Finding
+	one := func(view *raftfsm.State, k app.Key) {
+		Gather(&in, view, k, Knowledge{})
+		findings = diff.App(findings[:0], &in, view.Time(), testPolicy)
+		commands.Make(&in, findings, view.Time(), testPolicy)
+	}
+	measure := func(n int, f func(i int)) time.Duration {
+		start := time.Now()
+		for i := range n {
+			f(i)
+		}
+		return time.Since(start) / time.Duration(n)
+	}
+	var big time.Duration
+	rounds := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		big += measure(1000, func(i int) { one(view, keys[(rounds*1000+i*13)%len(keys)]) })
+		rounds++
+	}
+	frozen := small.Freeze()
+	little := measure(20_000, func(int) { one(frozen, keys[0]) })
+	per := big / time.Duration(rounds)
+	b.ReportMetric(float64(per.Nanoseconds()), "ns/app")
+	b.ReportMetric(float64(per)/float64(little), "of-a-tiny-fleet")
+}
+
+// BenchmarkChangedHeartbeat is a heartbeat of 100 instances, one of which changed, from hearing it to the change to
+// be recorded.
+func BenchmarkChangedHeartbeat(b *testing.B) {
+	view := bigFleet()
+	id := fmt.Sprintf("0-%032x", 5)
+	list := view.DEAInstances(nil, id)
+	changed := append([]actual.Instance(nil), list...)
+	changed[len(changed)/2].State = actual.Crashed
+	b.ReportAllocs()
+	var took time.Duration
+	rounds := 0
+	for b.Loop() {
+		start := time.Now()
+		if c := heartbeatChanges(view, &actual.Heartbeat{DEA: id, Instances: changed}); len(c.Upserts) != 1 || len(c.Removes) != 0 {
+			b.Fatalf("%+v", c)
+		}
+		took += time.Since(start)
+		rounds++
+	}
+	b.ReportMetric(float64(rounds*len(list))/took.Seconds()/1e6, "M-instances/s")
+}
