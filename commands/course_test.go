@@ -158,8 +158,7 @@ func TestR06OthersKeepTheirBackOffWhileTheCanaryComesAndGoes(t *testing.T) {
 	w := newWorld(t, 2)
 	w.add(1, actual.Crashed)
 	*w.crash(1) = actual.Crash{Index: 1, Count: 6, Instance: app.MustGUID("z"), Last: t0.Add(-time.Minute)}
-	var flap func(index uint32)
-	flap = func(index uint32) {
+	flap := func(index uint32) {
 		w.after(time.Second, func() {
 			g := w.add(index, actual.Starting)
 			if index == 0 {

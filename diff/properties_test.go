@@ -196,6 +196,17 @@ func TestNoStopTakesTheLastInstance(t *testing.T) {
 		if in.Desired == nil || !in.Desired.Wanted() {
 			return
 		}
+		for i, l := range in.Instances { // many that are told to stop, or are about to be
+			o := diff.Outstanding{ID: diff.ID{2, byte(i)}, Action: diff.Stop, Index: l.Index, Instance: l.GUID, Reason: diff.ReasonDuplicate, DueAt: t0}
+			taken := slices.ContainsFunc(in.Outstanding, func(p diff.Outstanding) bool { return sameTarget(o, p) })
+			switch how := rapid.IntRange(0, 3).Draw(t, "told"); {
+			case how == 0 || taken:
+				continue
+			case how == 1:
+				o.SentAt = now.Add(-time.Duration(rapid.IntRange(0, 40).Draw(t, "told ago")) * time.Second)
+			}
+			in.Outstanding = append(in.Outstanding, o)
+		}
 		live, going, due := map[uint32]int{}, map[uint32]int{}, map[uint32]int{}
 		for _, f := range diff.App(nil, in, now, policy) {
 			if f.Instance.IsZero() || !f.State.Live() || f.Index >= in.Desired.Instances {
