@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"os"
 	"testing"
 
@@ -59,8 +60,12 @@ func TestBlankNodeMakesNoLeader(t *testing.T) {
 	})
 	eventually(t, "the follower has asked for votes", func() bool { return follower.raft.State() == raft.Candidate })
 	for range 10 {
-		if err := blank.trans.RequestVote("hm-0", raft.ServerAddress(c.opts[behind].Listen), &raft.RequestVoteRequest{}, &raft.RequestVoteResponse{}); err == nil {
-			t.Fatal("the blank node asks for votes")
+		id, address := raft.ServerID(follower.opts.ID), raft.ServerAddress(follower.opts.Listen)
+		if err := blank.trans.RequestVote(id, address, &raft.RequestVoteRequest{}, &raft.RequestVoteResponse{}); !errors.Is(err, errJoining) {
+			t.Fatalf("the blank node asks for votes: %v", err)
+		}
+		if err := blank.trans.RequestPreVote(id, address, &raft.RequestPreVoteRequest{}, &raft.RequestPreVoteResponse{}); !errors.Is(err, errJoining) {
+			t.Fatalf("the blank node asks for votes: %v", err)
 		}
 		var resp raft.RequestPreVoteResponse
 		err := follower.trans.RequestPreVote(raft.ServerID(blank.opts.ID), raft.ServerAddress(blank.opts.Listen),

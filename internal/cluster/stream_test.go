@@ -85,9 +85,14 @@ func TestStrangersAreLimited(t *testing.T) {
 		}
 		defer conn.Close()
 	}
-	eventually(t, "the connections beyond the limit are refused", func() bool { return n.Stats().Refused >= 20 })
+	eventually(t, "every connection was looked at", func() bool {
+		return n.Stats().Refused+uint64(n.stream.strangers.Load()) >= maxStrangers+20
+	})
 	if got := n.stream.strangers.Load(); got > maxStrangers {
 		t.Errorf("%d strangers are let in, at most %d are allowed", got, maxStrangers)
+	}
+	if _, err := n.Propose(bounded(t), dea(1)); err != nil {
+		t.Error(err)
 	}
 }
 
