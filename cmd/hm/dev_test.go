@@ -28,7 +28,9 @@ const devTestDeadline = 60 * time.Second
 
 func testDevOptions() devOptions {
 	return devOptions{deas: 20, apps: 50, instancesPerApp: 2, nodes: 3, heartbeat: devTestPeriod, seed: 1, api: "127.0.0.1:0",
-		plain: true, given: map[string]bool{}, sets: []string{"log.level=warn"}}
+		plain: true, given: map[string]bool{},
+		// A loaded machine must not change the leader by itself in the middle of a test.
+		sets: []string{"log.level=warn", "raft.heartbeat_timeout=2s", "raft.election_timeout=2s", "raft.lease_timeout=1s"}}
 }
 
 // devRun is hm dev running in this process, with its parts within reach.
