@@ -135,6 +135,9 @@ func TestHeartbeatIsRefusedWhole(t *testing.T) {
 		{"something behind it", `{"droplets":[],"dea":"dea-1"} x`, ErrMalformed},
 		{"two messages", `{"droplets":[],"dea":"dea-1"}{"droplets":[],"dea":"dea-1"}`, ErrMalformed},
 		{"bare control character", "{\"droplets\":[],\"dea\":\"dea\n1\"}", ErrMalformed},
+		{"control character in an ignored field", "{\"x\":\"a\tb\",\"droplets\":[],\"dea\":\"dea-1\"}", ErrMalformed},
+		{"control character in an entry", string(beat(entry(map[string]string{`"x"`: "\"\x01\""}))), ErrMalformed},
+		{"control character in a name", "{\"x\n\":1,\"droplets\":[],\"dea\":\"dea-1\"}", ErrMalformed},
 		{"bad escape in an ignored field", `{"x":"\q","droplets":[],"dea":"dea-1"}`, ErrMalformed},
 		{"bad number in an ignored field", `{"x":01,"droplets":[],"dea":"dea-1"}`, ErrMalformed},
 		{"trailing comma", `{"droplets":[],"dea":"dea-1",}`, ErrMalformed},
@@ -293,6 +296,27 @@ func TestInstanceListedTwice(t *testing.T) {
 	for _, in := range hb.Instances {
 		if in.Index != 2 {
 			t.Fatalf("of %s, entry %d counts and not the last", in.GUID, in.Index)
+		}
+	}
+}
+
+// Guids read eight digits at a time are those read one by one, whatever byte is wherever.
+func TestGUIDWithEveryByte(t *testing.T) {
+	for _, good := range []string{d1, i1, i2, v1, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "99999999999999999999999999999999"} {
+		for at := range good {
+			for c := range 256 {
+				text := []byte(good)
+				text[at] = byte(c)
+				if c == '"' || c == '\\' {
+					continue
+				}
+				s := scanner{data: append(append([]byte{'"'}, text...), `"    `...)}
+				var g app.GUID
+				ok := s.guid(&g)
+				if want, err := app.ParseGUIDBytes(text); ok != (err == nil) || ok && g != want {
+					t.Fatalf("%q is read as %v, %v, want %v, %v", text, g, ok, want, err)
+				}
+			}
 		}
 	}
 }

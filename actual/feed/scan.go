@@ -303,7 +303,8 @@ const ones = 0x0101010101010101
 func nibbles(x uint64) (uint32, bool) {
 	from0, past9 := x+(0x80-'0')*ones, x+(0x80-'9'-1)*ones // the high bit of each byte says "at least that"
 	fromA, pastF := x+(0x80-'a')*ones, x+(0x80-'f'-1)*ones
-	valid := (from0&^past9 | fromA&^pastF) &^ x & (0x80 * ones) // a byte beyond ASCII has its own high bit
+	// A byte beyond ASCII fits neither pair, and what it carries into its neighbour does not matter any more.
+	valid := (from0&^past9 | fromA&^pastF) & (0x80 * ones)
 	n := x&(0x0f*ones) + fromA>>7&ones*9
 	n = (n<<4 | n>>8) & 0x00ff00ff00ff00ff
 	n = (n | n>>8) & 0x0000ffff0000ffff

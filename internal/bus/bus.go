@@ -74,10 +74,11 @@ type Link struct {
 	subMu sync.Mutex // held while subscriptions are made; guards subs
 	subs  []*subscription
 
-	mu     sync.Mutex
-	state  State
-	up     *spell // nil while the link is down
-	closed bool
+	mu       sync.Mutex
+	state    State
+	up       *spell // nil while the link is down
+	unlogged int    // drops that are counted and not yet logged
+	closed   bool
 }
 
 // spell is one connection, from its greeting to its end.

@@ -39,7 +39,8 @@ type Out struct {
 	Data    []byte // must not be changed after it was handed over, not even when the publish has returned
 }
 
-// job is a batch on its way through the publisher. It is bound to the spell in which it was asked for.
+// job is a batch on its way through the publisher. It is bound to the connection of the spell in which it was asked
+// for: if that is gone when its turn comes, the batch is not sent, though the link may be up again.
 type job struct {
 	ctx  context.Context
 	sp   *spell
@@ -110,11 +111,6 @@ func (l *Link) send(j *job) []error {
 	before := j.sp.nc.LastError()
 	accepted := 0
 	for i, o := range j.outs {
-		// Its gate was judged in an epoch of this spell; a later spell is another matter.
-		if l.current() != j.sp {
-			errs[i] = ErrDown
-			continue
-		}
 		if j.ctx.Err() != nil {
 			errs[i] = notSent(j.ctx)
 			continue

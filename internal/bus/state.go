@@ -73,10 +73,13 @@ func (l *Link) setClosed() {
 	}
 }
 
-// countDrops turns messages that were dropped since the last look into a gap.
+// countDrops turns messages that were dropped since the last look into a gap, and logs what was found since it
+// was last called, by State too, which leaves the logging to it.
 func (l *Link) countDrops() {
 	l.mu.Lock()
-	n := l.countDropsLocked()
+	l.countDropsLocked()
+	n := l.unlogged
+	l.unlogged = 0
 	l.mu.Unlock()
 	if n > 0 {
 		l.log.Warn("gap", "messages were dropped because a subscriber was too slow: what was heard has a gap, and the freshness window starts anew",
@@ -87,9 +90,9 @@ func (l *Link) countDrops() {
 // countDropsLocked is the one place that decides on gaps. The library's slow-consumer callback comes only once
 // for a row of drops, so the counters themselves are compared, from three sides: that callback, the owner's
 // ticker, and every reading of the state.
-func (l *Link) countDropsLocked() int {
+func (l *Link) countDropsLocked() {
 	if l.up == nil {
-		return 0 // while it is down or being set up, what was missed is an outage's
+		return // while it is down or being set up, what was missed is an outage's
 	}
 	n := 0
 	for _, t := range l.up.taps {
@@ -103,7 +106,7 @@ func (l *Link) countDropsLocked() int {
 	if n > 0 {
 		l.state.Gaps++
 		l.state.Dropped += uint64(n)
+		l.unlogged += n
 		l.beginEpoch()
 	}
-	return n
 }
