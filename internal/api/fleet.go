@@ -99,6 +99,7 @@ func (f *fleet) nowLocked(n now) *pass {
 		age := time.Since(p.built)
 		same := p.view.Index() == n.view.Index() && slices.Equal(p.know.Held, know.Held) && p.know.Reads == know.Reads
 		if age < min(passCost*p.took, passMaxKeep) || same && age < passMaxAge {
+			p.used = time.Now()
 			return p
 		}
 	}
@@ -141,6 +142,16 @@ func (f *fleet) keep(p *pass) *pass {
 	return p
 }
 
+// forget drops passes that nobody has used for a while, and with them the views that they hold.
+func (f *fleet) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.expire()
+	if f.current != nil && time.Since(f.current.used) > listKeep {
+		f.current = nil
+	}
+}
+
 func (f *fleet) expire() {
 	f.lists = slices.DeleteFunc(f.lists, func(p *pass) bool { return time.Since(p.used) > listKeep })
 }
@@ -148,7 +159,7 @@ func (f *fleet) expire() {
 // look makes a pass. It finds what the leader finds: the same keys, the same Gather, the same diff.
 func (f *fleet) look(view *raftfsm.State, know reconcile.Knowledge, at app.Time, keys []app.Key) *pass {
 	began := time.Now()
-	p := &pass{view: view, at: at, know: know, policy: f.policy, keys: keys, built: began}
+	p := &pass{view: view, at: at, know: know, policy: f.policy, keys: keys, built: began, used: began}
 	whole := keys == nil
 	if whole {
 		p.keys = f.scan.Unsettled(view)

@@ -29,12 +29,23 @@ type keyList struct {
 	index uint64
 	built time.Time
 	took  time.Duration
+	used  time.Time
+}
+
+// forget drops the keys if nobody has asked for them for a while.
+func (l *keyList) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.used) > listKeep {
+		l.keys = nil
+	}
 }
 
 // of gives the keys of view, or of one that is a little older. They must not be changed.
 func (l *keyList) of(view *raftfsm.State) []app.Key {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.used = time.Now()
 	if l.keys != nil && (l.index == view.Index() || time.Since(l.built) < min(passCost*l.took, passMaxKeep)) {
 		return l.keys
 	}

@@ -93,17 +93,3 @@ func TestHM9000sNumbers(t *testing.T) {
 		t.Errorf("%d metrics begin with hm_number_of_, want %d", len(got), len(want))
 	}
 }
-
-func BenchmarkScrape(b *testing.B) {
-	s, err := api.Open(missing(100_000).Options())
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
-	for b.Loop() {
-		resp, err := httpGet("http://" + s.Addr() + "/metrics")
-		if err != nil || resp != 200 {
-			b.Fatal(resp, err)
-		}
-	}
-}

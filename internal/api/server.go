@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -28,6 +29,7 @@ type Server struct {
 	listener net.Listener
 	http     *http.Server
 	served   sync.WaitGroup
+	done     chan struct{} // closed by Close
 	closing  sync.Once
 	closed   error
 }
@@ -56,6 +58,7 @@ func Open(o Options) (*Server, error) {
 			s.opts.Logger.Error("the API stopped serving", "error", err)
 		}
 	})
+	s.served.Go(s.forget)
 	return s, nil
 }
 
@@ -69,12 +72,27 @@ func newServer(o Options) (*Server, *tls.Config, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &Server{opts: o, auth: newCredentials(o.Username, o.Password)}
+	s := &Server{opts: o, auth: newCredentials(o.Username, o.Password), done: make(chan struct{})}
 	s.fleet.policy = o.Policy
 	s.forward = newForwarder(o, client)
 	s.registry, s.requests = s.newMetrics()
 	s.handler = s.routes()
 	return s, server, nil
+}
+
+// forget drops what is kept for pages that nobody asks for any more: it is big for a big fleet.
+func (s *Server) forget() {
+	tick := time.NewTicker(listKeep / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-tick.C:
+			s.fleet.forget()
+			s.keys.forget()
+		}
+	}
 }
 
 // Addr is the address that the server listens on: the port is the real one if Listen asked for any.
@@ -89,6 +107,7 @@ func (s *Server) Close() error {
 		if err := s.http.Shutdown(ctx); err != nil {
 			s.closed = errors.Join(fmt.Errorf("closing the API: %w", err), s.http.Close())
 		}
+		close(s.done)
 		s.served.Wait()
 		s.forward.close()
 	})

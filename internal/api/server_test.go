@@ -300,13 +300,3 @@ func TestFollowersTellTheirAge(t *testing.T) {
 		t.Errorf("leader %q", got)
 	}
 }
-
-func httpGet(url string) (int, error) {
-	resp, err := http.Get(url)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, resp.Body)
-	return resp.StatusCode, err
-}

@@ -1,0 +1,99 @@
+package api_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"hm/actual"
+	"hm/desired"
+	"hm/internal/api"
+	"hm/internal/api/apitest"
+	"hm/internal/app"
+	"hm/internal/reconcile"
+	"hm/raftfsm"
+)
+
+// bigFleet returns a world of 400,000 apps with 1,000,000 instances on 10,000 DEAs, of which lost are gone.
+func bigFleet(lost int) *apitest.World {
+	const apps, deas, per = 400_000, 10_000, 100
+	w := apitest.New()
+	keys := make([]app.Key, apps)
+	rows := make([]desired.App, apps)
+	for i := range rows {
+		keys[i] = apitest.Key(i+1, 1)
+		rows[i] = desired.App{Key: keys[i], Instances: 2 + uint32(i%2), State: desired.Started, Package: desired.Staged}
+	}
+	w.Desire(apitest.Start, rows...)
+	var gone []string
+	next, index := 0, uint32(0)
+	for d := range deas {
+		changes := raftfsm.DEAChanges{DEA: fmt.Sprintf("dea-%05d", d)}
+		for i := range per {
+			changes.Upserts = append(changes.Upserts, apitest.Instance(keys[next], d*per+i+1, index, actual.Running))
+			if index++; index == rows[next].Instances {
+				next, index = next+1, 0
+			}
+		}
+		w.Must(apitest.Start.Add(time.Second), changes)
+		if d < lost {
+			gone = append(gone, changes.DEA)
+		}
+	}
+	if len(gone) > 0 {
+		w.Must(apitest.Start.Add(2*time.Second), raftfsm.DEAsGone{DEAs: gone})
+	}
+	return w
+}
+
+// BenchmarkBigFleet asks a node of 1,000,000 instances, calm and with half of its DEAs lost. The reference is one
+// bare pass over the fleet, which reconcile makes, too.
+func BenchmarkBigFleet(b *testing.B) {
+	for name, lost := range map[string]int{"calm": 0, "half lost": 5000} {
+		b.Run(name, func(b *testing.B) {
+			w := bigFleet(lost)
+			s, err := api.Open(w.Options())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			get := func(b *testing.B, path string) http.Header {
+				resp, err := http.Get("http://" + s.Addr() + path)
+				if err != nil || resp.StatusCode != 200 {
+					b.Fatal(err)
+				}
+				_, err = io.Copy(io.Discard, resp.Body)
+				if err = errors.Join(err, resp.Body.Close()); err != nil {
+					b.Fatal(err)
+				}
+				return resp.Header
+			}
+			var pass reconcile.Pass
+			bare := func() time.Duration {
+				began := time.Now()
+				pass.Drift(w.View(), reconcile.Knowledge{}, w.Now(), apitest.Policy(), func(reconcile.AppDrift) bool { return true })
+				return time.Since(began)
+			}
+			bare()
+			reference := bare()
+			began := time.Now()
+			get(b, "/metrics")
+			b.Logf("bare pass %v, first scrape %v", reference, time.Since(began))
+			cursor := get(b, "/v1/drift").Get("X-Hm-Next-Cursor")
+			for _, path := range []string{"/metrics", "/v1/status", "/v1/drift", "/v1/drift?cursor=" + cursor, "/v1/apps"} {
+				if cursor == "" && path == "/v1/drift?cursor=" {
+					continue
+				}
+				b.Run(path[:min(len(path), 17)], func(b *testing.B) {
+					for b.Loop() {
+						get(b, path)
+					}
+					b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(reference), "x-bare-pass")
+				})
+			}
+		})
+	}
+}
