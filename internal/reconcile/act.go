@@ -176,12 +176,15 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 		}
 		granted = append(granted, cmd)
 	}
+	if c.opts.Shadow {
+		// Left claimed: each ends when its effect is heard, because somebody else commands, or when it expires.
+		c.logger.Info("shadow: decided, not published", "commands", len(granted))
+		return nil
+	}
 	var outcomes raftfsm.CommandsResolved
 	for i, err := range c.send(ctx, asked, granted) {
 		o := raftfsm.Outcome{ID: granted[i].ID, State: commands.Sent}
 		switch {
-		case errors.Is(err, errShadow):
-			o.State, o.Detail = commands.Dropped, "shadow: decided, not published"
 		case errors.Is(err, ErrNotSent):
 			o.State, o.Detail = commands.Abandoned, err.Error()
 			retry := asked.Add(c.opts.Policy.HeartbeatPeriod / 10) // not over and over in one step
@@ -200,8 +203,6 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 	return nil
 }
 
-var errShadow = errors.New("commands.mode is shadow")
-
 // send publishes granted claims, unless this leader has stalled since it asked for them.
 func (c *Core) send(ctx context.Context, asked app.Time, granted []commands.Command) []error {
 	all := func(err error) []error {
@@ -214,8 +215,6 @@ func (c *Core) send(ctx context.Context, asked app.Time, granted []commands.Comm
 	switch stalled := c.log.Now().Sub(asked); {
 	case len(granted) == 0:
 		return nil
-	case c.opts.Shadow:
-		return all(errShadow)
 	case stalled >= c.claimLease():
 		c.logger.Warn("claims abandoned: this leader stalled", "commands", len(granted), "stalled", stalled, "commands.claim_lease", c.claimLease())
 		return all(fmt.Errorf("%w: the leader stalled for %v after it asked for the claim", ErrNotSent, stalled))

@@ -448,6 +448,15 @@ func TestShadowDecidesAndSendsNothing(t *testing.T) {
 	w.run(10 * hb)
 	w.wantGate("shadow", ReasonShadow)
 	w.wantSent("shadow", 0, 0)
+	// What is due at once must not be decided over and over.
+	w.apps[0].State = desired.Stopped
+	w.run(10 * hb)
+	index := w.index
+	w.run(30 * hb)
+	w.wantSent("shadow", 0, 0)
+	if wrote := w.index - index; wrote > 150 {
+		t.Errorf("%d entries in 30 heartbeats: shadow mode spins", wrote)
+	}
 }
 
 func TestPausedHoldsAndResumes(t *testing.T) {
