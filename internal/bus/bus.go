@@ -188,6 +188,7 @@ func (l *Link) Close() error {
 	l.subMu.Lock()
 	for _, s := range l.subs {
 		s.turn.Lock() // waits for the handler that still runs
+		s.ended = true
 		s.turn.Unlock()
 	}
 	l.subMu.Unlock()

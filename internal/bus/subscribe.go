@@ -39,6 +39,7 @@ type subscription struct {
 	limits         Limits
 	fn             func(Msg)
 	turn           sync.Mutex // held while fn runs: a new connection's messages wait for the old one's handler
+	ended          bool       // guarded by turn
 }
 
 // Subscribe has fn called for each message on subject, one at a time and in the order of their arrival, for the
@@ -117,7 +118,7 @@ func (l *Link) subscribe(sp *spell, s *subscription) error {
 func (l *Link) deliver(sp *spell, s *subscription, m *nats.Msg) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
-	if l.live.Load() != sp {
+	if s.ended || l.live.Load() != sp {
 		return // of a connection that is gone: an older message must not follow a newer one's
 	}
 	s.fn(Msg{Subject: m.Subject, Reply: m.Reply, Data: m.Data})
