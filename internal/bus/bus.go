@@ -25,7 +25,7 @@ const (
 	connectTimeout = 2 * time.Second // for the dial to one address, and for the greeting that follows
 	maxWait        = 2 * time.Second // longest pause between two rounds of the servers
 	minWait        = 50 * time.Millisecond
-	maxPingsOut    = 2 // unanswered pings after which the next one declares the link down
+	maxPingsOut    = 1 // unanswered pings after which the next one declares the link down: two at most go unanswered
 	drainTimeout   = 5 * time.Second
 	logEvery       = 10 * time.Second
 )
@@ -40,7 +40,7 @@ type Options struct {
 	Username, Password, Token, Creds string
 	TLS                              TLS
 	// PingInterval is how often the server is asked for a sign of life. A link that has gone silent is declared
-	// down after maxPingsOut+1 = 3 of them at the latest. Default 2 s.
+	// down after maxPingsOut+1 = 2 of them at the latest. Default 2 s.
 	PingInterval time.Duration
 	Name         string // what the server shows for this client
 	Logger       *slog.Logger

@@ -116,6 +116,9 @@ func Open(o Options) (_ *Node, err error) {
 // long after the link healed.
 func transportTimeout(o Options) time.Duration { return max(2*time.Second, 4*o.ElectionTimeout) }
 
+// maxAppend is how many entries go to a follower in one message: times MaxEntry, at most 16 MiB.
+const maxAppend = 32
+
 func (n *Node) start() error {
 	o := n.opts
 	conf := raft.DefaultConfig()
@@ -126,7 +129,7 @@ func (n *Node) start() error {
 	conf.SnapshotInterval = o.SnapshotInterval
 	conf.SnapshotThreshold = o.SnapshotThreshold
 	conf.TrailingLogs = o.trailingLogs
-	conf.MaxAppendEntries = 2 * maxInFlight // times MaxEntry: at most 16 MiB in one message
+	conf.MaxAppendEntries = maxAppend
 	conf.NoLegacyTelemetry = true
 	conf.ShutdownOnRemove = false // a removed node stays up as a follower of nobody, and says so
 	conf.Logger = n.log.forRaft()

@@ -26,7 +26,7 @@ var (
 
 const (
 	maxQueued   = 1024 // proposals waiting to be packed; further callers wait to be let in
-	maxInFlight = 16   // entries on their way through the log; at raftfsm.MaxEntry each this is 8 MiB
+	maxInFlight = 2    // entries on their way through the log: while one is committed the next is written; more make many small ones of few large ones
 	maxSharing  = 4096 // records in an entry that several callers share
 )
 
