@@ -30,12 +30,8 @@ func newCLI(in io.Reader, out, err io.Writer) *cli {
 	return &cli{in: in, out: out, err: err}
 }
 
-// newRoot makes the hm command on the process's own streams, for whoever needs the command tree itself.
-func newRoot() *cobra.Command {
-	return newCLI(os.Stdin, os.Stdout, os.Stderr).root()
-}
-
-func (c *cli) root() *cobra.Command {
+// newRoot makes the hm command with all its sub-commands.
+func newRoot(c *cli) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "hm",
 		Short: "Health manager for Cloud Foundry's DEAs, replicated over Raft",
@@ -109,24 +105,15 @@ func (c *cli) color() bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && c.terminal()
 }
 
-// terminal reports whether out is a terminal, and width how many columns it has (80 if that is not known).
+// terminal reports whether out is a terminal.
 func (c *cli) terminal() bool {
 	f, ok := c.out.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-func (c *cli) width() int {
-	if f, ok := c.out.(*os.File); ok {
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
-			return w
-		}
-	}
-	return 80
-}
-
 // run parses args, runs the command they name, reports its error, and returns the exit code.
 func (c *cli) run(ctx context.Context, args []string) int {
-	root := c.root()
+	root := newRoot(c)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
