@@ -75,10 +75,12 @@ func (a *devActor) do(ctx context.Context, action liveview.Action) (string, erro
 	return d(ctx)
 }
 
-// devBack is for how long a closed leader stays away, and devRetry how long after a failure it is tried again.
+// A closed leader stays away for devAway heartbeats, but not longer than devMaxAway. When it cannot be opened then, it
+// is tried again after devRetry.
 const (
-	devBack  = 10 * time.Second
-	devRetry = time.Second
+	devAway    = 20
+	devMaxAway = 10 * time.Second
+	devRetry   = time.Second
 )
 
 // done is something that was done, or could not be.
@@ -150,11 +152,12 @@ func (a *devActor) toggleLeader(context.Context) (string, error) {
 		if _, leads, _ := n.state(); !leads {
 			continue
 		}
-		text := fmt.Sprintf("closed node %s, which led; it comes back in %s", n.id(), devBack)
+		away := min(devAway*a.world.opts.heartbeat, devMaxAway)
+		text := fmt.Sprintf("closed node %s, which led; it comes back in %s", n.id(), away)
 		if others := len(a.world.nodes) - 1; i == 0 && others > 0 {
 			text += ", until then ask " + a.world.nodes[1].url()
 		}
-		return text, n.closeUntil(time.Now().Add(devBack))
+		return text, n.closeFor(away)
 	}
 	return "closing the leader", errors.New("no node leads at present")
 }

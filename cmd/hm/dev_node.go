@@ -58,17 +58,11 @@ func (n *devNode) open() error {
 	return nil
 }
 
-// closeUntil closes the node; it is due to be opened again at the given time.
-func (n *devNode) closeUntil(back time.Time) error {
-	n.mu.Lock()
-	open := n.node
-	n.node, n.backAt = nil, back
-	n.mu.Unlock()
-	if open == nil {
-		return nil
-	}
-	n.client.Close()
-	return open.close()
+// closeFor closes the node; once that is done it is due to be opened again after the given time.
+func (n *devNode) closeFor(away time.Duration) error {
+	err := n.close()
+	n.delay(time.Now().Add(away))
+	return err
 }
 
 // delay moves the time at which a closed node is to be opened again.
@@ -88,11 +82,11 @@ func (n *devNode) state() (open, leads bool, backAt time.Time) {
 	return true, n.node.cluster.Leadership().Leader, time.Time{}
 }
 
-// close ends the node for good and waits for it.
+// close ends the node and waits for it.
 func (n *devNode) close() error {
 	n.mu.Lock()
 	open := n.node
-	n.node = nil
+	n.node, n.backAt = nil, time.Now().Add(devMaxAway)
 	n.mu.Unlock()
 	if n.client != nil {
 		n.client.Close()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -88,7 +89,11 @@ func showLive(ctx context.Context, c *cli, s *devStage) error {
 	if c.color() {
 		m.look = liveview.Colored()
 	}
-	p := tea.NewProgram(m, tea.WithOutput(c.out), tea.WithoutSignalHandler())
+	opts := []tea.ProgramOption{tea.WithOutput(c.out), tea.WithoutSignalHandler()}
+	if c.in != os.Stdin { // which the library would replace by the terminal if it is none
+		opts = append(opts, tea.WithInput(c.in))
+	}
+	p := tea.NewProgram(m, opts...)
 	// The program is asked to quit, rather than ended by its context, so that it restores the terminal in order.
 	var feeding context.Context
 	feeding, cancel := context.WithCancel(ctx)
