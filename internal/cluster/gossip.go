@@ -31,6 +31,7 @@ type gossip struct {
 	mu    sync.Mutex
 	info  *PeerInfo
 	heard map[string]heard
+	shuns map[string]bool    // peers that say that this node is no member of their cluster
 	tells map[string]*teller // by id
 
 	pokes  chan struct{} // there is news to tell
@@ -54,7 +55,7 @@ type teller struct {
 }
 
 func newGossip(n *Node) *gossip {
-	g := &gossip{node: n, heard: map[string]heard{}, tells: map[string]*teller{}, pokes: make(chan struct{}, 1), judge: make(chan struct{}, 1)}
+	g := &gossip{node: n, heard: map[string]heard{}, shuns: map[string]bool{}, tells: map[string]*teller{}, pokes: make(chan struct{}, 1), judge: make(chan struct{}, 1)}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g
 }
@@ -185,6 +186,12 @@ func (g *gossip) tellOver(ctx context.Context, t *teller) error {
 		if _, err := io.ReadFull(conn, ack[:]); err != nil {
 			return fmt.Errorf("no acknowledgement: %w", err)
 		}
+		g.mu.Lock()
+		g.shuns[t.peer.ID] = ack[0] == nakByte
+		g.mu.Unlock()
+		if ack[0] == nakByte {
+			return fmt.Errorf("%s says that this node is no member of its cluster", t.peer.ID)
+		}
 		if ack[0] != ackByte {
 			return fmt.Errorf("acknowledgement %#02x: %s is no cluster port of hm", ack[0], t.peer.Address)
 		}
@@ -224,7 +231,9 @@ func (g *gossip) receive(conn net.Conn) {
 		}
 		m, err := readMessage(r)
 		if err == nil {
-			err = g.take(m, time.Now())
+			if err = g.take(m, time.Now()); err != nil {
+				_, _ = conn.Write([]byte{nakByte}) // the connection ends either way
+			}
 		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && g.ctx.Err() == nil {
@@ -258,6 +267,17 @@ func (g *gossip) heardFrom(id string) (heard, bool) {
 	defer g.mu.Unlock()
 	h, ok := g.heard[id]
 	return h, ok
+}
+
+func (g *gossip) isShunned() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, shuns := range g.shuns {
+		if shuns {
+			return true
+		}
+	}
+	return false
 }
 
 func (g *gossip) close() { g.cancel() }

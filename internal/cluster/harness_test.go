@@ -361,3 +361,15 @@ func (p *proxy) copy(to, from net.Conn) {
 		}
 	}
 }
+
+// hearEachOther reports whether each of the nodes has heard each other.
+func (c *testCluster) hearEachOther(nodes ...int) bool {
+	for _, i := range nodes {
+		for _, j := range nodes {
+			if _, ok := c.nodes[i].gossip.heardFrom(c.opts[j].ID); i != j && !ok {
+				return false
+			}
+		}
+	}
+	return true
+}

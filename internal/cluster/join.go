@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -18,18 +19,22 @@ import (
 //
 // The node may take part again once it holds an entry of the present term that is known to be committed, for then it
 // holds everything committed before. In a new cluster there is no such entry and nobody to lose one: there it is
-// enough that a majority of the members say that their logs are blank, and none says otherwise. As long as at most a
-// minority lose their disks, a majority of blank logs means that nothing was ever recorded.
+// enough that a majority of the members say that their logs are blank, and none says otherwise, or that it belongs to
+// another cluster. As long as at most a minority lose their disks, a majority of blank logs means that nothing was
+// ever recorded. Unless all have spoken, those who have not get hearingTime to do so.
 type joining struct {
 	active atomic.Bool
 	marker string // file that outlasts a crash in the middle
+	since  time.Time
 }
+
+const hearingTime = time.Second
 
 var errJoining = errors.New("this node is joining with an empty store and takes no part in elections yet")
 
 // joining finds out whether the node is joining, and leaves a mark in the directory if so.
 func (s *stores) joining(o Options) (*joining, error) {
-	j := &joining{marker: filepath.Join(s.dir, "joining")}
+	j := &joining{marker: filepath.Join(s.dir, "joining"), since: time.Now()}
 	if len(o.Peers) == 1 {
 		return j, nil
 	}
@@ -96,7 +101,7 @@ func (n *Node) judgeJoining() {
 func (n *Node) logIsBlank() bool { return n.raft.LastIndex() <= 1 }
 
 func (n *Node) clusterIsNew() bool {
-	if !n.logIsBlank() {
+	if !n.logIsBlank() || n.gossip.isShunned() {
 		return false
 	}
 	voters := n.voters()
@@ -115,7 +120,7 @@ func (n *Node) clusterIsNew() bool {
 			blank++
 		}
 	}
-	return blank > len(voters)/2
+	return blank == len(voters) || blank > len(voters)/2 && time.Since(n.join.since) > hearingTime
 }
 
 // caughtUp reports whether the newest entry known to be committed is of the present term and is here.

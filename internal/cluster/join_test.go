@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -93,6 +94,31 @@ func TestBlankNodeMakesNoLeader(t *testing.T) {
 		}
 	}
 	eventually(t, "the blank node has caught up and takes part", func() bool { return !blank.join.active.Load() })
+}
+
+// A single node is configured to be one of three, without having been told. The two others must not found a cluster
+// of their own, of which the leader would overwrite what the first recorded.
+func TestNoSecondClusterBesideTheFirst(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	peers := c.opts[0].Peers
+	c.opts[0].Peers = nil
+	c.start(0)
+	c.propose(dea(1))
+	first := c.leader()
+	c.opts[0].Peers = peers
+	c.start(1)
+	c.start(2)
+	for _, n := range c.nodes[1:] {
+		eventually(t, "the first node says that they are no members", n.gossip.isShunned)
+		eventually(t, "they hear each other", func() bool { return c.hearEachOther(1, 2) })
+		eventually(t, "the hearing is over", func() bool { return time.Since(n.join.since) > hearingTime+2*tellEvery })
+		if !n.join.active.Load() {
+			t.Errorf("%s founds a cluster of its own", n.opts.ID)
+		}
+	}
+	if !first.Leadership().Leader {
+		t.Error("the first node no longer leads")
+	}
 }
 
 func TestJoiningEndsAfterASnapshot(t *testing.T) {

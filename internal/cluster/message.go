@@ -23,7 +23,7 @@ type PeerInfo struct {
 }
 
 // message is one frame on a connection between peers: four bytes of length, big-endian, and JSON. The receiver
-// answers each with ackByte, so that the sender notices a dead link at once and not when TCP does.
+// answers each with ackByte, so that the sender notices a dead link at once and not when TCP does, or with nakByte.
 type message struct {
 	From  string    `json:"from"`
 	State string    `json:"state"` // leader, follower or candidate
@@ -35,7 +35,8 @@ type message struct {
 const (
 	maxFrame = 64 << 10
 	maxText  = 1 << 10
-	ackByte  = 6
+	ackByte  = 6  // ASCII ACK
+	nakByte  = 21 // ASCII NAK: the sender is no member as the receiver knows them
 )
 
 func writeMessage(w io.Writer, m message) error {

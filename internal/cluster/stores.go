@@ -16,7 +16,7 @@ import (
 const (
 	retainSnapshots = 2
 	lockTimeout     = time.Second // for the store's file lock; a store in use is told of instead of waited for
-	cachedEntries   = maxAppend // times MaxEntry they keep at most 16 MiB in memory
+	cachedEntries   = maxAppend   // times MaxEntry they keep at most 16 MiB in memory
 )
 
 // stores are the files under data_dir/raft: raft.db with the log, the term and the vote, and snapshots/.
