@@ -1,0 +1,241 @@
+package raftfsm
+
+import (
+	"slices"
+
+	"github.com/zeebo/xxh3"
+
+	"hm/actual"
+	"hm/internal/app"
+)
+
+// plan leaves in scratch.drop and scratch.add what r comes to for the DEA's record base, and gives how many
+// instances the DEA would hold. It changes nothing.
+func (s *State) plan(base *deaRec, r DEAChanges) int {
+	t := s.scratch
+	t.drop = append(t.drop[:0], make([]bool, len(base.inst))...)
+	t.add = t.add[:0]
+	n := len(base.inst)
+	drop := func(i int) {
+		if !t.drop[i] {
+			t.drop[i] = true
+			n--
+		}
+	}
+	find := t.finder(base, len(r.Removes)+len(r.Upserts))
+	for _, g := range r.Removes {
+		if i := find(g); i >= 0 {
+			drop(i)
+		}
+	}
+	superseded := t.repeats(r.Upserts)
+	for u := range r.Upserts {
+		up := &r.Upserts[u]
+		if superseded(u) {
+			continue
+		}
+		h, known := s.lookup.find(&s.apps, up.App)
+		c := newcomer{packed: pack(*up, h), text: up.GUID, from: int32(u), interned: known}
+		if i := find(up.GUID); i >= 0 {
+			o := &base.inst[i]
+			if known && o.app == h && o.index == c.index && o.state == c.state && o.since == c.since {
+				if t.drop[i] { // removed and put back
+					t.drop[i] = false
+					n++
+				}
+				continue
+			}
+			drop(i)
+			c.recorded = known && o.app == h
+		}
+		t.add = append(t.add, c)
+		n++
+	}
+	return n
+}
+
+// linear is up to how many comparisons a search of guids one by one is as good as a table.
+const linear = 2048
+
+// finder gives a function that finds a guid among d's instances; -1 if it is not there.
+func (t *scratch) finder(d *deaRec, searches int) func(app.GUID) int {
+	if searches*len(d.inst) <= linear {
+		return func(g app.GUID) int { return d.locate(g, 0, len(d.inst)) }
+	}
+	if t.byGUID == nil {
+		t.byGUID = make(map[app.GUID]int32)
+	}
+	clear(t.byGUID)
+	for i := range d.inst {
+		t.byGUID[d.guid(i)] = int32(i)
+	}
+	return func(g app.GUID) int {
+		if i, ok := t.byGUID[g]; ok {
+			return int(i)
+		}
+		return -1
+	}
+}
+
+// repeats gives a function that tells whether the guid of an upsert comes again further on.
+func (t *scratch) repeats(ups []actual.Instance) func(i int) bool {
+	if len(ups)*len(ups) <= linear {
+		return func(i int) bool {
+			for j := i + 1; j < len(ups); j++ {
+				if ups[j].GUID == ups[i].GUID {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	if t.last == nil {
+		t.last = make(map[app.GUID]int32)
+	}
+	clear(t.last)
+	for i := range ups {
+		t.last[ups[i].GUID] = int32(i)
+	}
+	return func(i int) bool { return t.last[ups[i].GUID] != int32(i) }
+}
+
+// enter gives the newcomers of scratch.add handles, and notes the apps that grow.
+func (s *State) enter(r DEAChanges) {
+	for i := range s.scratch.add {
+		c := &s.scratch.add[i]
+		if !c.interned {
+			c.app = s.intern(r.Upserts[c.from].App)
+		}
+		if !c.recorded && !s.recorded(c.app, c.text) {
+			s.touch(c.app)
+			s.apps.mut(uint32(c.app)).grewAt = s.now
+		}
+	}
+}
+
+// recorded reports whether any DEA holds an instance of the app with this guid.
+func (s *State) recorded(h Handle, g app.GUID) bool {
+	for _, num := range s.apps.get(uint32(h)).deas {
+		d := *s.deas.get(num)
+		lo, hi := d.of(h)
+		if d.locate(g, lo, hi) >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// nextDEA gives the header of a DEA's next record; old is its present one, nil if it has none.
+func (s *State) nextDEA(old *deaRec, id string) *deaRec {
+	if old != nil && old.GoneAt == 0 {
+		return &deaRec{DEA: DEA{ID: old.ID, Rev: s.rev, FirstSeen: old.FirstSeen, ChangedAt: s.now}, num: old.num, born: old.born, seed: old.seed}
+	}
+	s.births++
+	s.counts.DEAs++
+	d := &deaRec{DEA: DEA{ID: id, Rev: s.rev, FirstSeen: s.now, ChangedAt: s.now}, born: s.births, seed: xxh3.HashString(id)}
+	if old != nil {
+		s.counts.GoneDEAs--
+		d.ID, d.num = old.ID, old.num
+		return d
+	}
+	d.num = s.newDEA()
+	s.names.Set(deaName{id: id, num: d.num})
+	return d
+}
+
+func (s *State) newDEA() uint32 {
+	t := s.scratch
+	if n := len(t.freeDEAs); n > 0 {
+		num := t.freeDEAs[n-1]
+		t.freeDEAs = t.freeDEAs[:n-1]
+		return num
+	}
+	return s.deas.push(nil)
+}
+
+// swap puts next in the place of a DEA's record: base without what scratch.drop marks, with scratch.add, n
+// instances in all. old is the record whose header is replaced, nil if there was none; base is old, or empty.
+func (s *State) swap(old, base, next *deaRec, n int) {
+	t := s.scratch
+	t.places = t.places[:0]
+	for i, gone := range t.drop {
+		if gone {
+			p := &base.inst[i]
+			s.sum.sub(t.enc.instance(base.seed, p, base.guid(i), s.apps.get(uint32(p.app)).key))
+			s.countInstance(p.state, -1)
+			t.places = append(t.places, p.place())
+		}
+	}
+	for i := range t.add {
+		c := &t.add[i]
+		s.sum.add(t.enc.instance(next.seed, &c.packed, c.text, s.apps.get(uint32(c.app)).key))
+		s.countInstance(c.state, 1)
+		t.places = append(t.places, c.place())
+	}
+	if len(t.add) > 1 {
+		slices.SortFunc(t.add, func(a, b newcomer) int { return comparePlace(a.packed, b.packed) })
+	}
+	next.inst, next.side = base.merge(t.drop, t.add, n)
+	next.Len = len(next.inst)
+	if old != nil {
+		s.sum.sub(t.enc.dea(old))
+	}
+	s.sum.add(t.enc.dea(next))
+	*s.deas.mut(next.num) = next
+	s.follow(base, next)
+}
+
+func (s *State) countInstance(st actual.State, by int) {
+	s.counts.Instances += by
+	switch st {
+	case actual.Starting:
+		s.counts.Starting += by
+	case actual.Running:
+		s.counts.Running += by
+	case actual.Crashed:
+		s.counts.Crashed += by
+	case actual.Evacuating:
+		s.counts.Evacuating += by
+	}
+}
+
+// follow brings the apps at scratch.places in line with a DEA's record that changed from base to next.
+func (s *State) follow(base, next *deaRec) {
+	places := s.scratch.places
+	slices.Sort(places)
+	places = slices.Compact(places)
+	for i := 0; i < len(places); {
+		h := Handle(places[i] >> 32)
+		s.touch(h)
+		oldLo, oldHi := base.of(h)
+		lo, hi := next.of(h)
+		rec := s.apps.mut(uint32(h))
+		rec.instances += uint32((hi - lo) - (oldHi - oldLo))
+		switch {
+		case oldLo == oldHi && lo < hi:
+			rec.deas = append(rec.deas, next.num)
+		case oldLo < oldHi && lo == hi:
+			rec.deas = without(rec.deas, next.num)
+		}
+		crashes := rec.crashes > 0
+		for ; i < len(places) && Handle(places[i]>>32) == h; i++ {
+			if crashes {
+				s.watch(h, uint32(places[i]))
+			}
+		}
+	}
+}
+
+// without copies, because frozen states share the list.
+func without(list []uint32, v uint32) []uint32 {
+	if len(list) <= 1 {
+		return nil
+	}
+	out := make([]uint32, 0, len(list)-1)
+	for _, x := range list {
+		if x != v {
+			out = append(out, x)
+		}
+	}
+	return out
+}
