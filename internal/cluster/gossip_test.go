@@ -15,9 +15,9 @@ func member(n *Node, id string) Member {
 
 func TestPeersTellOfThemselves(t *testing.T) {
 	c := startCluster(t, 3, nil)
-	leader := c.leader()
 	a, b := c.nodes[0], c.nodes[1]
 	eventually(t, "every node hears every other", func() bool {
+		leader := c.leader()
 		for _, n := range c.nodes {
 			for _, m := range n.Members() {
 				want := stateFollower

@@ -165,17 +165,20 @@ func (c *testCluster) leader() (leader *Node) {
 	return leader
 }
 
-// propose has some leader apply records, through elections; only for records that may be applied twice.
-func (c *testCluster) propose(recs ...raftfsm.Record) {
+// propose has some leader apply records, through elections, and gives the results and that leader. The machine may
+// stall at any moment and cost the leader its lease: the records must be such that they may be applied twice.
+func (c *testCluster) propose(recs ...raftfsm.Record) ([]raftfsm.Result, *Node) {
 	c.t.Helper()
 	ctx := bounded(c.t)
 	for {
-		_, err := c.leader().Propose(ctx, recs...)
+		n := c.leader()
+		res, err := n.Propose(ctx, recs...)
 		if err == nil {
-			return
+			return res, n
 		}
 		if !errors.Is(err, ErrNotLeader) && !errors.Is(err, ErrLeadershipLost) {
-			c.t.Fatal(err)
+			c.t.Error(err)
+			return nil, n
 		}
 	}
 }
