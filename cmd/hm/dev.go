@@ -7,8 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,6 +88,9 @@ func runDev(ctx context.Context, c *cli, o devOptions) (err error) {
 	if err := o.check(); err != nil {
 		return err
 	}
+	// A terminal that is closed must not leave the temporary directory behind.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
+	defer stop()
 	dir, err := openDevDir(o.dataDir)
 	if err != nil {
 		return err

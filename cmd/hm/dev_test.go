@@ -42,6 +42,8 @@ type devRun struct {
 
 func startDev(t *testing.T, o devOptions) *devRun {
 	t.Helper()
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
 	dir, err := openDevDir(o.dataDir)
 	if err != nil {
 		t.Fatal(err)
@@ -66,6 +68,9 @@ func startDev(t *testing.T, o devOptions) *devRun {
 		}
 		if err := dir.close(); err != nil {
 			t.Error(err)
+		}
+		if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+			t.Errorf("left behind: %v, %v", left, err)
 		}
 	})
 	t.Cleanup(func() {
