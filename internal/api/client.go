@@ -216,8 +216,11 @@ func list[T any](ctx context.Context, c *Client, path string, query url.Values, 
 			}
 		}
 		cursor := a.header.Get(headerCursor)
-		if cursor == "" || cursor == query.Get("cursor") {
+		if cursor == "" {
 			return out, nil
+		}
+		if cursor == query.Get("cursor") || len(items) == 0 {
+			return out, fmt.Errorf("the pages of %s of %s do not end", path, c.base)
 		}
 		if limit > 0 && len(out.Items) >= limit {
 			out.More = true

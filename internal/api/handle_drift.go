@@ -102,7 +102,7 @@ func (p *pass) resume(c driftCursor) int {
 		last.nth = 0
 		return p.from(last)
 	}
-	return p.from(last)
+	return p.from(last.next())
 }
 
 func parseKind(text string) (diff.Kind, error) {

@@ -35,6 +35,9 @@ func missing(n int) *apitest.World {
 func pages[T any](t *testing.T, base, path string, between func()) (items []T, n int) {
 	t.Helper()
 	for next := path; next != ""; n++ {
+		if n > 1000 {
+			t.Fatalf("%s does not end", path)
+		}
 		if n > 0 && between != nil {
 			between()
 		}
@@ -128,7 +131,7 @@ func TestDriftPagesWithoutTheirPass(t *testing.T) {
 			}
 		}
 	}
-	for cursors[len(cursors)-1] != "" {
+	for cursors[len(cursors)-1] != "" && len(cursors) < 10 {
 		take(ask(t, "GET", base+"/v1/drift?limit=15&cursor="+cursors[len(cursors)-1], ""))
 	}
 	if len(got) != 40 || len(cursors) != 3 {
