@@ -144,9 +144,9 @@ func (s *State) newApp(k app.Key) Handle {
 	if n := len(t.freeApps); n > 0 {
 		h = t.freeApps[n-1]
 		t.freeApps = t.freeApps[:n-1]
-		*s.apps.mut(uint32(h)) = appRec{key: k, used: true}
+		*s.apps.mut(uint32(h)) = appRec{key: k}
 	} else {
-		h = Handle(s.apps.push(appRec{key: k, used: true}))
+		h = Handle(s.apps.push(appRec{key: k}))
 	}
 	s.lookup.add(&s.apps, h)
 	return h

@@ -316,7 +316,7 @@ func restoreDEA(r *restorer, body []byte) error {
 		}
 		a := s.apps.mut(uint32(h))
 		a.instances += uint32(i - lo)
-		a.deas = append(a.deas, d.num)
+		a.few = a.held.add(a.few, d.num)
 	}
 	return nil
 }

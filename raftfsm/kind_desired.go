@@ -253,7 +253,7 @@ func restoreApps(r *restorer, body []byte) error {
 	for i := range n {
 		grewAt += app.Time(m.GrewAt[i])
 		rec := appRec{key: keys.key(), rev: m.Rev[i], grewAt: grewAt, desired: m.Instances[i], has: m.Rows[3*i] == 1,
-			run: desired.RunState(m.Rows[3*i+1]), pkg: desired.PackageState(m.Rows[3*i+2]), used: true}
+			run: desired.RunState(m.Rows[3*i+1]), pkg: desired.PackageState(m.Rows[3*i+2])}
 		if keys.err != nil {
 			break
 		}
@@ -266,11 +266,11 @@ func restoreApps(r *restorer, body []byte) error {
 
 func (r *restorer) addApp(rec appRec) error {
 	s := r.s
-	if n := s.apps.len(); n > 0 && s.apps.get(uint32(n-1)).key.Compare(rec.key) >= 0 {
-		return fmt.Errorf("app %s is out of order", rec.key)
-	}
 	if !validKey(rec.key) {
 		return fmt.Errorf("an app without droplet or version")
+	}
+	if n := s.apps.len(); n > 0 && s.apps.get(uint32(n-1)).key.Compare(rec.key) >= 0 {
+		return fmt.Errorf("app %s is out of order", rec.key)
 	}
 	if rec.has {
 		row := rec.row()

@@ -28,7 +28,7 @@ func applyInstanceExited(a *application, r InstanceExited) error {
 	}
 	recorded := false
 	// A restarted DEA keeps its instances' guids: for a while two DEAs hold one, and both records are of it (W10).
-	for _, num := range a.apps.get(uint32(h)).deas {
+	for _, num := range a.apps.get(uint32(h)).deas() {
 		d := *a.deas.get(num)
 		lo, hi := d.of(h)
 		i := d.locate(x.Instance, lo, hi)
@@ -77,7 +77,7 @@ func (s *State) setState(d *deaRec, i int, st actual.State) {
 
 // anyAt reports whether an instance of app h at index, as Instances tells them, is in a state for which is holds.
 func (s *State) anyAt(h Handle, index uint32, is func(actual.State) bool) bool {
-	for _, num := range s.apps.get(uint32(h)).deas {
+	for _, num := range s.apps.get(uint32(h)).deas() {
 		d := *s.deas.get(num)
 		lo, hi := d.at(h, index)
 		for i := lo; i < hi; i++ {
@@ -91,7 +91,7 @@ func (s *State) anyAt(h Handle, index uint32, is func(actual.State) bool) bool {
 
 // superseded reports whether a DEA that was recorded later than d holds the same instance of app h (W10).
 func (s *State) superseded(h Handle, d *deaRec, g app.GUID) bool {
-	for _, num := range s.apps.get(uint32(h)).deas {
+	for _, num := range s.apps.get(uint32(h)).deas() {
 		if o := *s.deas.get(num); o.born > d.born {
 			lo, hi := o.of(h)
 			if o.locate(g, lo, hi) >= 0 {

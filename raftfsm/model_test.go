@@ -7,7 +7,6 @@ import (
 	"math"
 	"slices"
 
-
 	"hm/actual"
 	"hm/commands"
 	"hm/desired"

@@ -35,7 +35,7 @@ func (s *State) Basis(k app.Key, index uint32) Basis {
 	rec := s.apps.get(uint32(h))
 	b.Desired = rec.rev
 	var buf [256]byte
-	for _, num := range rec.deas {
+	for _, num := range rec.deas() {
 		d := *s.deas.get(num)
 		lo, hi := d.at(h, index)
 		for i := lo; i < hi; i++ {
@@ -81,7 +81,7 @@ func (s *State) DesiredVersion(droplet app.GUID) app.GUID {
 func (s *State) Apps() iter.Seq[App] {
 	return func(yield func(App) bool) {
 		for h := range s.apps.len() {
-			if a := s.apps.get(uint32(h)); a.used && !yield(a.answer()) {
+			if a := s.apps.get(uint32(h)); a.used() && !yield(a.answer()) {
 				return
 			}
 		}
@@ -103,7 +103,7 @@ func (s *State) Instances(dst []actual.Located, k app.Key) []actual.Located {
 		return dst
 	}
 	start := len(dst)
-	deas := s.apps.get(uint32(h)).deas
+	deas := s.apps.get(uint32(h)).deas()
 	for _, num := range deas {
 		d := *s.deas.get(num)
 		lo, hi := d.of(h)
@@ -238,7 +238,7 @@ func (s *State) KeyOf(h Handle) (app.Key, bool) {
 		return app.Key{}, false
 	}
 	rec := s.apps.get(uint32(h))
-	return rec.key, rec.used
+	return rec.key, rec.used()
 }
 
 // EachInstance calls fn for every instance record, DEA by DEA. A guid that is recorded on two DEAs comes twice

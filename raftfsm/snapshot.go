@@ -175,7 +175,7 @@ func (s *State) sortedApps() []Handle {
 	var buf [app.MaxGUIDLen]byte
 	for h := range s.apps.len() {
 		a := s.apps.get(uint32(h))
-		if !a.used {
+		if !a.used() {
 			continue
 		}
 		var first [8]byte // keys are ordered by their text: its first bytes mostly settle it

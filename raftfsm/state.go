@@ -40,15 +40,21 @@ type appRec struct {
 	key       app.Key
 	rev       uint64
 	grewAt    app.Time
-	deas      []uint32 // slots of the DEAs that hold instances, in any order; never shortened in place
-	desired   uint32   // instances wanted by the desired row
-	instances uint32   // instance records
-	crashes   uint32   // crash records
+	held      holders
+	desired   uint32 // instances wanted by the desired row
+	instances uint32 // instance records
+	crashes   uint32 // crash records
 	run       desired.RunState
 	pkg       desired.PackageState
-	has       bool // there is a desired row
-	used      bool // the record is in use
+	has       bool  // there is a desired row
+	few       uint8 // for held
 }
+
+// used reports whether the record is in use.
+func (a *appRec) used() bool { return !a.key.Droplet.IsZero() }
+
+// deas gives the slots of the DEAs that hold instances of the app, in any order. It is good until the app changes.
+func (a *appRec) deas() []uint32 { return a.held.list(a.few) }
 
 func (a *appRec) row() desired.App {
 	if !a.has {

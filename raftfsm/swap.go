@@ -115,7 +115,7 @@ func (s *State) enter(r DEAChanges) {
 
 // recorded reports whether any DEA holds an instance of the app with this guid.
 func (s *State) recorded(h Handle, g app.GUID) bool {
-	for _, num := range s.apps.get(uint32(h)).deas {
+	for _, num := range s.apps.get(uint32(h)).deas() {
 		d := *s.deas.get(num)
 		lo, hi := d.of(h)
 		if d.locate(g, lo, hi) >= 0 {
@@ -213,9 +213,9 @@ func (s *State) follow(base, next *deaRec) {
 		rec.instances += uint32((hi - lo) - (oldHi - oldLo))
 		switch {
 		case oldLo == oldHi && lo < hi:
-			rec.deas = append(rec.deas, next.num)
+			rec.few = rec.held.add(rec.few, next.num)
 		case oldLo < oldHi && lo == hi:
-			rec.deas = without(rec.deas, next.num)
+			rec.few = rec.held.remove(rec.few, next.num)
 		}
 		crashes := rec.crashes > 0
 		for ; i < len(places) && Handle(places[i]>>32) == h; i++ {
@@ -224,18 +224,4 @@ func (s *State) follow(base, next *deaRec) {
 			}
 		}
 	}
-}
-
-// without copies, because frozen states share the list.
-func without(list []uint32, v uint32) []uint32 {
-	if len(list) <= 1 {
-		return nil
-	}
-	out := make([]uint32, 0, len(list)-1)
-	for _, x := range list {
-		if x != v {
-			out = append(out, x)
-		}
-	}
-	return out
 }

@@ -287,7 +287,7 @@ func recomputed(s *State) Hash {
 	c := *s
 	c.sum = sum{}
 	for h := range s.apps.len() {
-		if a := s.apps.get(uint32(h)); a.used {
+		if a := s.apps.get(uint32(h)); a.used() {
 			c.sum.add(e.app(a))
 		}
 	}
