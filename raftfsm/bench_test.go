@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"runtime"
 	"sync/atomic"
@@ -286,4 +287,22 @@ func BenchmarkHash(b *testing.B) {
 		t.add(h)
 	}
 	b.ReportMetric(float64(ask.Nanoseconds()), "ns/Hash()")
+}
+
+// One app with an instance on each of 10,000 DEAs: what is said of it must not grow with the square.
+func BenchmarkWideApp(b *testing.B) {
+	const n = 10_000
+	s := NewState()
+	k := testKey(0)
+	record := timed(1, func() {
+		for i := range n {
+			s.Apply(uint64(i+1), 1, Entry{At: 1, Records: []Record{DEAChanges{DEA: fmt.Sprint("dea-", i), Upserts: []actual.Instance{testInstance(k, 3*i, uint32(i), actual.Running)}}}})
+		}
+	})
+	var dst []actual.Located
+	for b.Loop() {
+		dst = s.Instances(dst[:0], k)
+	}
+	b.ReportMetric(float64(record.Nanoseconds())/n, "ns/instance-recorded")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/instance-read")
 }

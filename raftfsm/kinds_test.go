@@ -102,6 +102,34 @@ func TestRestartedDEA(t *testing.T) {
 	}
 }
 
+// The same with as many instances as take the way with a table, and an index that changed on the way.
+func TestRestartedDEAOfManyInstances(t *testing.T) {
+	const n = 200
+	l := newLog(t)
+	k := testKey(0)
+	var old, now []actual.Instance
+	for i := range n {
+		old = append(old, testInstance(k, i, uint32(i), actual.Running))
+		now = append(now, testInstance(k, i, uint32(n-i), actual.Starting))
+	}
+	l.must(DEAChanges{DEA: "before", Upserts: old})
+	l.must(DEAChanges{DEA: "after", Upserts: now[:n/2]})
+	got := l.Instances(nil, k)
+	if len(got) != n {
+		t.Fatalf("%d instances", len(got))
+	}
+	on := map[string]int{}
+	for _, i := range got {
+		on[i.DEA]++
+		if (i.State == actual.Starting) != (i.DEA == "after") {
+			t.Fatalf("instance %+v", i)
+		}
+	}
+	if on["after"] != n/2 {
+		t.Fatalf("instances by DEA: %v", on)
+	}
+}
+
 func TestDEALife(t *testing.T) {
 	l := newLog(t)
 	l.must(DEAChanges{DEA: "dea-0", Upserts: []actual.Instance{testInstance(testKey(0), 1, 0, actual.Running)}})

@@ -108,11 +108,11 @@ func (s *State) Instances(dst []actual.Located, k app.Key) []actual.Located {
 		d := *s.deas.get(num)
 		lo, hi := d.of(h)
 		for i := lo; i < hi; i++ {
-			if len(deas) > 1 && s.superseded(h, d, d.guid(i)) {
-				continue
-			}
 			dst = append(dst, actual.Located{Instance: d.instance(i, k), DEA: d.ID})
 		}
+	}
+	if len(deas) > 1 {
+		dst = dst[:start+s.latest(dst[start:])]
 	}
 	slices.SortFunc(dst[start:], func(a, b actual.Located) int {
 		if a.Index != b.Index {
@@ -121,6 +121,36 @@ func (s *State) Instances(dst []actual.Located, k app.Key) []actual.Located {
 		return a.GUID.Compare(b.GUID)
 	})
 	return dst
+}
+
+// latest moves to the front of list one instance for each guid, that of the DEA that was recorded last, and gives
+// their number.
+func (s *State) latest(list []actual.Located) int {
+	const few = 32 // instances that are compared with each other as fast as looked up
+	var seen map[app.GUID]int
+	if len(list) > few {
+		seen = make(map[app.GUID]int, len(list))
+	}
+	n := 0
+	for _, x := range list {
+		at, twice := seen[x.GUID]
+		if seen == nil {
+			at = slices.IndexFunc(list[:n], func(o actual.Located) bool { return o.GUID == x.GUID })
+			twice = at >= 0
+		}
+		if twice {
+			if s.deaByID(x.DEA).born > s.deaByID(list[at].DEA).born {
+				list[at] = x
+			}
+			continue
+		}
+		if seen != nil {
+			seen[x.GUID] = n
+		}
+		list[n] = x
+		n++
+	}
+	return n
 }
 
 // DEA gives what is recorded of a DEA, gone ones included.
