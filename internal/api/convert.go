@@ -34,14 +34,6 @@ func (n now) ended(e raftfsm.EndedCommand) Command {
 	return c
 }
 
-func (n now) commands(list []commands.Command) []Command {
-	out := make([]Command, 0, len(list))
-	for _, c := range list {
-		out = append(out, n.command(c))
-	}
-	return out
-}
-
 func desiredOf(d *desired.App) *Desired {
 	if d == nil {
 		return nil

@@ -49,8 +49,8 @@ func (s *Server) setHold(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("setting hold %.64q: %w", req.Name, err)
 	}
 	for _, res := range results {
-		for _, refused := range res.Refused {
-			return problem(http.StatusBadRequest, "bad-request", fmt.Sprintf("hold %.64q was refused: %v", req.Name, refused.Err), "a name has 1 to 64 printable ASCII characters without spaces")
+		if len(res.Refused) > 0 {
+			return problem(http.StatusBadRequest, "bad-request", fmt.Sprintf("hold %.64q was refused: %v", req.Name, res.Refused[0].Err), "a name has 1 to 64 printable ASCII characters without spaces")
 		}
 	}
 	s.settle(r.Context())
@@ -85,7 +85,8 @@ func (s *Server) releaseHold(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("releasing hold %.64q: %w", name, err)
 	}
 	for _, res := range results {
-		for _, refused := range res.Refused {
+		if len(res.Refused) > 0 {
+			refused := res.Refused[0]
 			if errors.Is(refused.Err, raftfsm.ErrNoHold) {
 				return problem(http.StatusNotFound, "no-hold", fmt.Sprintf("no hold %.64q is set", name), "hm status lists the holds")
 			}

@@ -27,3 +27,6 @@ var ruleTexts = map[string]string{
 	"R29": "an evacuating instance is replaced at once and stays until then",
 	"R34": "a crash that only droplet.exited told of is acted on at once",
 }
+
+// RuleText says in a line what a rule is about; empty if there is no such rule.
+func RuleText(id string) string { return ruleTexts[id] }

@@ -1,0 +1,110 @@
+package api_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"hm/actual"
+	"hm/internal/api"
+	"hm/internal/api/apitest"
+	"hm/raftfsm"
+)
+
+// TestFollowersTellWhatTheLeaderActsOn: that a node does not lead holds nothing, since another one does.
+func TestFollowersTellWhatTheLeaderActsOn(t *testing.T) {
+	w := apitest.Fleet()
+	w.Follow("hm-2", "hm-1", "x:1")
+	base := serve(t, w.Options())
+	resp, raw := ask(t, "GET", base+"/v1/drift", "")
+	var items []api.DriftItem
+	if err := json.Unmarshal(raw, &items); err != nil {
+		t.Fatal(err)
+	}
+	if d := items[0]; resp.Header.Get("X-Hm-Gate") != "open" || d.Bucket != "start" || len(d.HeldBy) != 0 {
+		t.Errorf("gate %q, %+v", resp.Header.Get("X-Hm-Gate"), d)
+	}
+	w.CloseGate("not-leader", "nats-down")
+	w.Must(w.Now(), raftfsm.HoldSet{Hold: raftfsm.Hold{Name: "x"}}) // another index: another look
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		resp, raw = ask(t, "GET", base+"/v1/drift", "")
+		if err := json.Unmarshal(raw, &items); err != nil {
+			t.Fatal(err)
+		}
+		if d := items[0]; resp.Header.Get("X-Hm-Gate") == "nats-down" && d.Bucket == "hold" && strings.Join(d.HeldBy, ",") == "nats-down" {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("gate %q, %+v", resp.Header.Get("X-Hm-Gate"), d)
+		}
+	}
+	_, raw = ask(t, "GET", base+"/v1/status", "")
+	var s api.Status
+	if err := json.Unmarshal(raw, &s); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Join(s.Gate.Reasons, ",") != "not-leader,nats-down" || s.Gate.Open {
+		t.Errorf("the status tells %+v, want every reason", s.Gate)
+	}
+}
+
+// TestEveryRuleHasItsText looks for the rules in diff's source.
+func TestEveryRuleHasItsText(t *testing.T) {
+	files, err := filepath.Glob("../../diff/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	rules := map[string]bool{}
+	for _, f := range files {
+		if strings.HasSuffix(f, "_test.go") {
+			continue
+		}
+		src, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`"(R\d\d)"`).FindAllStringSubmatch(string(src), -1) {
+			rules[m[1]] = true
+		}
+	}
+	if len(rules) < 20 {
+		t.Fatalf("only %d rules found", len(rules))
+	}
+	for rule := range rules {
+		if api.RuleText(rule) == "" {
+			t.Errorf("rule %s has no text", rule)
+		}
+	}
+}
+
+// TestManyAsk has clients ask for everything while the state changes; the race detector watches.
+func TestManyAsk(t *testing.T) {
+	w := apitest.Fleet()
+	base := serve(t, w.Options())
+	var all sync.WaitGroup
+	for _, path := range []string{"/v1/status", "/v1/drift?limit=2", "/v1/apps", "/v1/apps/a0000003/explain", "/v1/deas/1-dea-one", "/v1/commands?history=3", "/metrics", "/readyz"} {
+		all.Go(func() {
+			for range 20 {
+				resp, err := http.Get(base + path)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_ = resp.Body.Close()
+				if resp.StatusCode != http.StatusOK {
+					t.Errorf("%s: %d", path, resp.StatusCode)
+				}
+			}
+		})
+	}
+	for i := range 100 {
+		w.Must(w.Now().Add(time.Second), raftfsm.DEAChanges{DEA: "1-dea-two", Upserts: []actual.Instance{apitest.Instance(apitest.Gappy, 100+i, 2, actual.Running)}})
+		w.Wake()
+	}
+	all.Wait()
+}
