@@ -117,6 +117,7 @@ func (s *Server) settle(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			s.opts.Loop.Wake() // a step in the very millisecond of the write may have been begun before it
 		}
 	}
 }
