@@ -19,7 +19,7 @@ const (
 	tellEvery   = 250 * time.Millisecond
 	tellGap     = 20 * time.Millisecond // between two messages, however often there is news
 	staleAfter  = time.Second           // a member that was not heard for so long is unreachable
-	ackTimeout  = time.Second           // for a peer to acknowledge a message, and to be dialled
+	replyWithin = time.Second           // for a peer to acknowledge a message, and to be dialled
 	idleTimeout = 5 * time.Second       // for a peer to send its next message
 	maxBackoff  = time.Second
 )
@@ -33,6 +33,7 @@ type gossip struct {
 	heard map[string]heard
 	shuns map[string]bool    // peers that say that this node is no member of their cluster
 	tells map[string]*teller // by id
+	asked map[*question]struct{}
 
 	pokes  chan struct{} // there is news to tell
 	judge  chan struct{} // there is news about peers, and this node is joining
@@ -50,12 +51,13 @@ type heard struct {
 // teller is the goroutine that tells one peer.
 type teller struct {
 	peer   Peer
-	pokes  chan struct{}
+	pokes  chan struct{} // there is news
+	asks   chan struct{} // somebody waits for an answer
 	cancel context.CancelFunc
 }
 
 func newGossip(n *Node) *gossip {
-	g := &gossip{node: n, heard: map[string]heard{}, shuns: map[string]bool{}, tells: map[string]*teller{}, pokes: make(chan struct{}, 1), judge: make(chan struct{}, 1)}
+	g := &gossip{node: n, heard: map[string]heard{}, shuns: map[string]bool{}, tells: map[string]*teller{}, asked: map[*question]struct{}{}, pokes: make(chan struct{}, 1), judge: make(chan struct{}, 1)}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g
 }
@@ -133,7 +135,7 @@ func (g *gossip) follow() {
 	}
 	for id, peer := range present {
 		if g.tells[id] == nil {
-			t := &teller{peer: peer, pokes: make(chan struct{}, 1)}
+			t := &teller{peer: peer, pokes: make(chan struct{}, 1), asks: make(chan struct{}, 1)}
 			var ctx context.Context
 			ctx, t.cancel = context.WithCancel(g.ctx)
 			g.tells[id] = t
@@ -152,19 +154,24 @@ func (g *gossip) tell(ctx context.Context, t *teller) {
 			return
 		}
 		g.node.log.log(slog.LevelInfo, t.peer.ID, "cannot tell a peer how this node is", "peer", t.peer.ID, "address", t.peer.Address, "error", err)
-		if time.Since(began) > 2*ackTimeout {
+		if time.Since(began) > 2*replyWithin {
 			backoff = tellEvery // it had worked
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(backoff/2 + rand.N(backoff/2)):
+		case <-t.asks:
+			select {
+			case <-ctx.Done():
+			case <-time.After(tellGap):
+			}
 		}
 		backoff = min(2*backoff, maxBackoff)
 	}
 }
 
 func (g *gossip) tellOver(ctx context.Context, t *teller) error {
-	conn, err := g.node.stream.dial(t.peer.Address, ackTimeout, streamPeers)
+	conn, err := g.node.stream.dial(t.peer.Address, replyWithin, streamPeers)
 	if err != nil {
 		return err
 	}
@@ -175,38 +182,49 @@ func (g *gossip) tellOver(ctx context.Context, t *teller) error {
 	}()
 	ticker := time.NewTicker(tellEvery)
 	defer ticker.Stop()
-	var ack [1]byte
 	for {
-		if err := conn.SetDeadline(time.Now().Add(ackTimeout)); err != nil {
+		if err := conn.SetDeadline(time.Now().Add(replyWithin)); err != nil {
 			return err
 		}
+		questions := g.openQuestions() // before the message is made: the reply is then newer than each of them
 		if err := writeMessage(conn, g.message()); err != nil {
 			return err
 		}
-		if _, err := io.ReadFull(conn, ack[:]); err != nil {
-			return fmt.Errorf("no acknowledgement: %w", err)
+		r, err := readReply(conn)
+		if err != nil {
+			return err
 		}
-		g.mu.Lock()
-		g.shuns[t.peer.ID] = ack[0] == nakByte
-		g.mu.Unlock()
-		if ack[0] == nakByte {
-			return fmt.Errorf("%s says that this node is no member of its cluster", t.peer.ID)
-		}
-		if ack[0] != ackByte {
-			return fmt.Errorf("acknowledgement %#02x: %s is no cluster port of hm", ack[0], t.peer.Address)
+		if err := g.replied(t.peer.ID, r, questions); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-t.asks:
+			continue
 		case <-time.After(tellGap):
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-t.asks:
 		case <-ticker.C:
 		case <-t.pokes:
 		}
 	}
+}
+
+func (g *gossip) replied(id string, r reply, questions []*question) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shuns[id] = r.stranger
+	if r.stranger {
+		return fmt.Errorf("%s says that this node is no member of its cluster", id)
+	}
+	for _, q := range questions {
+		q.answer(id, r)
+	}
+	return nil
 }
 
 func (g *gossip) message() message {
@@ -232,7 +250,7 @@ func (g *gossip) receive(conn net.Conn) {
 		m, err := readMessage(r)
 		if err == nil {
 			if err = g.take(m, time.Now()); err != nil {
-				_, _ = conn.Write([]byte{nakByte}) // the connection ends either way
+				_ = writeReply(conn, reply{stranger: true}) // the connection ends either way
 			}
 		}
 		if err != nil {
@@ -242,10 +260,20 @@ func (g *gossip) receive(conn net.Conn) {
 			}
 			return
 		}
-		if _, err := conn.Write([]byte{ackByte}); err != nil {
+		if writeReply(conn, g.reply(m)) != nil {
 			return
 		}
 	}
+}
+
+// reply says whether this node follows the sender. The term is read first: a node that goes over to a later term
+// forgets its leader before it takes up the term. A joining node may have followed another and not know it.
+func (g *gossip) reply(m message) reply {
+	n := g.node
+	r := reply{term: n.raft.CurrentTerm()}
+	_, leader := n.raft.LeaderWithID()
+	r.follows = r.term == m.Term && string(leader) == m.From && !n.join.active.Load()
+	return r
 }
 
 func (g *gossip) take(m message, now time.Time) error {

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -95,26 +94,6 @@ func (n *Node) publishLeadership() {
 	n.lead.Store(&l)
 	poke(n.leadChanged)
 	n.gossip.poke()
-}
-
-// VerifyLease returns nil if, after the call was made, a majority confirmed that this node leads, and it still does
-// in the same term. Whoever acts on the outside asks before (I1). It costs one exchange with the followers, less than
-// a millisecond on a quiet network; with a majority out of reach it fails when the lease ends.
-func (n *Node) VerifyLease(ctx context.Context) error {
-	before := n.Leadership()
-	if !before.Leader {
-		return n.notLeader()
-	}
-	if err := n.ask(ctx, func() raft.Future { return n.raft.VerifyLeader() }); err != nil {
-		if errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipLost) {
-			return ErrNotLeader
-		}
-		return fmt.Errorf("asking the peers whether this node leads: %w", err)
-	}
-	if after := n.Leadership(); !after.Leader || after.Term != before.Term {
-		return ErrNotLeader
-	}
-	return nil
 }
 
 // Transfer hands leadership to the follower that is furthest along. It returns when this node leads no more.

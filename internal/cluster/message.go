@@ -23,7 +23,7 @@ type PeerInfo struct {
 }
 
 // message is one frame on a connection between peers: four bytes of length, big-endian, and JSON. The receiver
-// answers each with ackByte, so that the sender notices a dead link at once and not when TCP does, or with nakByte.
+// answers each with a reply.
 type message struct {
 	From  string    `json:"from"`
 	State string    `json:"state"` // leader, follower or candidate
@@ -32,12 +32,45 @@ type message struct {
 	Info  *PeerInfo `json:"info,omitempty"`  // nil until SetInfo was called
 }
 
+// reply is ten bytes: a code, 1 if the receiver follows the sender in its term or else 0, and the receiver's term,
+// big-endian. By it the sender notices a dead link at once and not when TCP does, and a leader whom it leads.
+type reply struct {
+	stranger bool // the sender is no member, as the receiver knows them; nothing else counts then
+	follows  bool
+	term     uint64
+}
+
 const (
 	maxFrame = 64 << 10
 	maxText  = 1 << 10
-	ackByte  = 6  // ASCII ACK
-	nakByte  = 21 // ASCII NAK: the sender is no member as the receiver knows them
+
+	ackByte = 6  // ASCII ACK
+	nakByte = 21 // ASCII NAK: stranger
 )
+
+func writeReply(w io.Writer, r reply) error {
+	b := [10]byte{0: ackByte}
+	if r.stranger {
+		b[0] = nakByte
+	}
+	if r.follows {
+		b[1] = 1
+	}
+	binary.BigEndian.PutUint64(b[2:], r.term)
+	_, err := w.Write(b[:])
+	return err
+}
+
+func readReply(r io.Reader) (reply, error) {
+	var b [10]byte
+	if _, err := io.ReadFull(r, b[:]); err != nil {
+		return reply{}, fmt.Errorf("no reply: %w", err)
+	}
+	if b[0] != ackByte && b[0] != nakByte || b[1] > 1 {
+		return reply{}, fmt.Errorf("the reply begins with %#02x %#02x: this is no cluster port of hm", b[0], b[1])
+	}
+	return reply{b[0] == nakByte, b[1] == 1, binary.BigEndian.Uint64(b[2:])}, nil
+}
 
 func writeMessage(w io.Writer, m message) error {
 	body, err := json.Marshal(m)
