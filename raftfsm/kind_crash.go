@@ -43,12 +43,13 @@ func (s *State) crash(k app.Key, index uint32) (actual.Crash, bool) {
 	return c.Crash, true
 }
 
-// setCrash records c for app h, with RunningSince and Ran brought in line with its instances.
+// setCrash records c for app h, with RunningSince and Ran brought in line with its instances. Once an instance runs,
+// an exit heard before is answered: it must not make a later loss look like a crash.
 func (s *State) setCrash(h Handle, c actual.Crash) {
 	running := s.anyAt(h, c.Index, isRunning)
 	switch {
 	case running && c.RunningSince == 0:
-		c.RunningSince = s.now
+		c.RunningSince, c.Exited = s.now, app.GUID{}
 	case !running && c.RunningSince != 0:
 		c.Ran += s.now.Sub(c.RunningSince)
 		c.RunningSince = 0

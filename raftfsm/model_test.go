@@ -318,7 +318,7 @@ func (s *model) refresh(ref CrashRef) {
 	}
 	switch {
 	case running && c.RunningSince == 0:
-		c.RunningSince = s.now
+		c.RunningSince, c.Exited = s.now, app.GUID{}
 	case !running && c.RunningSince != 0:
 		c.Ran += s.now.Sub(c.RunningSince)
 		c.RunningSince = 0

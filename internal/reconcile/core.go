@@ -284,7 +284,8 @@ func (c *Core) forgettable(view *raftfsm.State, now app.Time) []raftfsm.Record {
 	}
 	var crashes []raftfsm.CrashRef
 	for k, crash := range view.AllCrashes() {
-		if now.Sub(max(crash.Last, crash.First)) >= c.opts.Policy.CrashMemory() && crash.Last != 0 {
+		over := crash.Last != 0 && now.Sub(crash.Last) >= c.opts.Policy.CrashMemory()
+		if answered := crash.Count == 0 && crash.Exited.IsZero(); over || answered {
 			crashes = append(crashes, raftfsm.CrashRef{App: k, Index: crash.Index})
 		}
 	}
@@ -353,6 +354,12 @@ func (c *Core) nextStep(now app.Time, more bool) app.Time {
 func held(view *raftfsm.State, name string) bool {
 	return slices.ContainsFunc(view.Holds(), func(h raftfsm.Hold) bool { return h.Name == name })
 }
+
+// GateReasons are why the gate is closed, as of the last step; none if it is open. They must not be changed.
+func (c *Core) GateReasons() []string { return c.gate }
+
+// Reads is what this core knows of the reads of the desired state.
+func (c *Core) Reads() diff.Reads { return c.reads.known() }
 
 // Overview tells what this core knows, as of its last step.
 func (c *Core) Overview(now app.Time, lead Lead) Overview {
