@@ -31,6 +31,7 @@ type node struct {
 	intake  *reconcile.Intake
 	loop    *reconcile.Loop
 	api     *api.Server
+	queries *api.Queries // app.state and app.state.bulk over NATS
 
 	address string // under which peers reach the API
 	cancel  context.CancelFunc
@@ -113,6 +114,10 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("serving the API: %w", err)
 	}
+	n.queries, err = api.ServeQueries(n.link, n.api)
+	if err != nil {
+		return nil, fmt.Errorf("answering app.state over NATS: %w", err)
+	}
 	if n.address = cfg.API.Advertise; n.address == "" {
 		n.address = n.api.Addr()
 	}
@@ -127,6 +132,9 @@ func (n *node) close() error {
 	n.once.Do(func() {
 		n.cancel()
 		var errs []error
+		if n.queries != nil {
+			n.queries.Close()
+		}
 		if n.api != nil {
 			errs = append(errs, n.api.Close())
 		}
