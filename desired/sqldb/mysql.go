@@ -1,0 +1,220 @@
+package sqldb
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// mysqlDialect is MySQL from 5.6.5 on, and MariaDB from 10.0 on.
+var mysqlDialect = dialect{
+	parse:     parseMySQL,
+	example:   "user:password@tcp(host:3306)/ccdb?tls=true&ssl-ca=/path/ca.pem or mysql://user:password@host:3306/ccdb",
+	classify:  classifyMySQL,
+	split:     strings.Fields,
+	parameter: "?",
+	columns: "SELECT table_name, column_name, CASE WHEN privileges LIKE '%select%' THEN 1 ELSE 0 END" +
+		" FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name IN ({})",
+	server:  "SELECT CONCAT(@@hostname, ':', @@port, ' with server id ', @@server_id), @@global.read_only",
+	text:    "DATE_FORMAT({}, '%Y-%m-%d %H:%i:%s.%f')",
+	isFalse: func(c string) string { return c + " = 0" },
+	isTrue:  func(c string) string { return c + " = 1" },
+	unsafe:  "SELECT table_name, engine FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN ({}) AND engine <> 'InnoDB'",
+	hidden:  func(err error) bool { n := mysqlNumber(err); return n == 1142 || n == 1143 },
+	newest:  newestByID,
+}
+
+// parseMySQL takes the driver's own form of a DSN or a URL, either with several hosts.
+func parseMySQL(dsn string) ([]target, error) {
+	var config *mysql.Config
+	var err error
+	if scheme, rest, ok := strings.Cut(dsn, "://"); ok && (scheme == "mysql" || scheme == "mysql2" || scheme == "mariadb") {
+		config, err = parseMySQLURL(rest)
+	} else {
+		config, err = mysql.ParseDSN(dsn)
+	}
+	if err != nil || config.DBName == "" {
+		return nil, errUnparsable // the driver's errors may quote any part of the DSN
+	}
+	custom, err := mysqlTLS(config)
+	if err != nil {
+		return nil, err
+	}
+	config.AllowAllFiles = false // a hostile server could ask for any
+	config.MultiStatements = false
+	config.InterpolateParams = true
+	config.MaxAllowedPacket = maxMessage
+	config.Logger = log.New(io.Discard, "", 0) // what it would log, hm's errors say
+	var targets []target
+	for addr := range strings.SplitSeq(config.Addr, ",") {
+		c := config.Clone()
+		c.Addr, c.TLS = addr, custom
+		connector, err := mysql.NewConnector(c) // adds port and server name
+		if err != nil {
+			return nil, errUnparsable
+		}
+		targets = append(targets, target{
+			name:    addr + "/" + c.DBName,
+			connect: func(ctx context.Context) (conn, error) { return connectMySQL(ctx, connector) },
+		})
+	}
+	return targets, nil
+}
+
+// parseMySQLURL takes user:password@host:port,host:port/database?parameters, in which the driver's are allowed.
+func parseMySQLURL(rest string) (*mysql.Config, error) {
+	rest, query, _ := strings.Cut(rest, "?")
+	authority, path, ok := strings.Cut(rest, "/")
+	if !ok {
+		return nil, errors.New("no database")
+	}
+	user, hosts := "", authority
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		user, hosts = authority[:i], authority[i+1:]
+	}
+	config, err := mysql.ParseDSN("tcp(" + hosts + ")/" + path + "?" + query)
+	if err != nil {
+		return nil, err
+	}
+	name, password, _ := strings.Cut(user, ":")
+	if config.User, err = url.PathUnescape(name); err != nil {
+		return nil, err
+	}
+	config.Passwd, err = url.PathUnescape(password)
+	return config, err
+}
+
+// mysqlTLS takes ssl-ca, ssl-cert and ssl-key, which are named as the mysql client's options are, off a config. The
+// driver itself knows only the system's authorities. Nil: what the config says by itself.
+func mysqlTLS(config *mysql.Config) (*tls.Config, error) {
+	file := func(key string) string {
+		v := config.Params[key]
+		delete(config.Params, key)
+		return v
+	}
+	ca, cert, key := file("ssl-ca"), file("ssl-cert"), file("ssl-key")
+	if ca == "" && cert == "" && key == "" {
+		return nil, nil
+	}
+	if config.TLSConfig != "" && config.TLSConfig != "true" {
+		return nil, errors.New("with ssl-ca, ssl-cert or ssl-key, tls must be true or left out")
+	}
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return nil, fmt.Errorf("ssl-ca: %w", err)
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ssl-ca: %s has no certificate in it", ca)
+		}
+	}
+	if cert != "" || key != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("ssl-cert and ssl-key: %w", err)
+		}
+		t.Certificates = []tls.Certificate{pair}
+	}
+	return t, nil
+}
+
+type mysqlConn struct {
+	*rowConn
+	limit string // statement that limits the time of the statements after it, in ms
+	unit  time.Duration
+}
+
+func connectMySQL(ctx context.Context, connector driver.Connector) (conn, error) {
+	rows, err := connectRows(ctx, connector)
+	if err != nil {
+		return nil, err
+	}
+	c := &mysqlConn{rowConn: rows, limit: "SET SESSION max_execution_time = %d", unit: time.Millisecond}
+	err = c.query(ctx, "SELECT VERSION()", nil, func(v [][]byte) error {
+		if strings.Contains(strings.ToLower(string(v[0])), "mariadb") {
+			c.limit, c.unit = "SET SESSION max_statement_time = %d", time.Second
+		}
+		return nil
+	})
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// mysqlUnknownVariable is what a server says that is too old to limit a statement's time.
+const mysqlUnknownVariable = 1193
+
+func (c *mysqlConn) begin(ctx context.Context, limit time.Duration) error {
+	ceil := func(unit time.Duration) int64 { return int64((limit + unit - 1) / unit) }
+	if err := c.exec(ctx, fmt.Sprintf(c.limit, ceil(c.unit))); err != nil && mysqlNumber(err) != mysqlUnknownVariable {
+		return err
+	}
+	for _, statement := range []string{
+		fmt.Sprintf("SET SESSION time_zone = '+00:00', SESSION lock_wait_timeout = %d", max(ceil(time.Second)/2, 1)),
+		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", // others take no snapshot
+		"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+	} {
+		if err := c.exec(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func mysqlNumber(err error) uint16 {
+	if e := (*mysql.MySQLError)(nil); errors.As(err, &e) {
+		return e.Number
+	}
+	return 0
+}
+
+func classifyMySQL(ctx context.Context, err error) *Error {
+	var own *Error
+	if errors.As(err, &own) {
+		return own
+	}
+	switch mysqlNumber(err) {
+	case 0:
+		switch {
+		case errors.Is(err, mysql.ErrNoTLS):
+			return &Error{Kind: TLS, Err: err, Hint: hintTLS}
+		case ctx.Err() == nil && (errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrMalformPkt) || errors.Is(err, mysql.ErrPktSync)):
+			return &Error{Kind: Transport, Err: fmt.Errorf("the connection was lost: %w", err), Hint: hintLost}
+		}
+		return classifyCommon(ctx, err)
+	case 3159, 4042: // require_secure_transport
+		return &Error{Kind: TLS, Err: err, Hint: hintTLS}
+	case 1044, 1045, 1130, 1251, 1524, 1698:
+		return &Error{Kind: Unauthorized, Err: err, Hint: hintAuth}
+	case 1142, 1143, 1227:
+		return &Error{Kind: Permission, Err: err, Hint: hintGrant}
+	case 1049, 1054, 1146:
+		return &Error{Kind: Schema, Err: err, Hint: hintSchema}
+	case 1205:
+		return &Error{Kind: Locked, Err: err, Hint: hintLocked}
+	case 1969, 3024:
+		return &Error{Kind: Timeout, Err: err, Hint: hintTimeout}
+	case 1213, 1412:
+		return &Error{Kind: Conflict, Err: err}
+	case 1040, 1203, 1226:
+		return &Error{Kind: Refused, Err: err, Hint: "the server takes no one in now; the next read tries again"}
+	case 1053, 1317, 1927, 4031:
+		return &Error{Kind: Transport, Err: err, Hint: hintLost}
+	}
+	return &Error{Kind: Server, Err: err}
+}

@@ -1,0 +1,80 @@
+package sqldb
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// plan is how one database's tables are read.
+type plan struct {
+	schema string
+	tables []string // that count for the mark
+	mark   string   // statement: highest id, newest updated_at and created_at of each of the tables
+	pages  string   // statement of the rows, up to its conditions on id or guid
+	param  string   // placeholder of the guid
+}
+
+// Values from the tables are cut to a length that is too long to be right, so that a hostile one costs no memory.
+const (
+	cutGUID  = 130 // above app.MaxGUIDLen
+	cutState = 40
+)
+
+// planV2 reads the rows that a v2 Cloud Controller answers with: started, not deleted, not Diego's (D17). Rows that
+// failed to stage are left out later, as in v3.
+func planV2(d *dialect, f found) plan {
+	where := []string{"p.state = 'STARTED'"}
+	if f.has("apps", "diego") {
+		where = append(where, d.isFalse("p.diego"))
+	}
+	if f.has("apps", "deleted_at") {
+		where = append(where, "p.deleted_at IS NULL")
+	} else if f.has("apps", "not_deleted") {
+		where = append(where, d.isTrue("p.not_deleted"))
+	}
+	return newPlanOf(d, schemaV2, v2Tables[:],
+		fmt.Sprintf("SELECT p.id, substr(p.guid, 1, %d), substr(p.version, 1, %d), p.instances, p.state, substr(p.package_state, 1, %d) FROM apps p WHERE %s",
+			cutGUID, cutGUID, cutState, strings.Join(where, " AND ")))
+}
+
+// planV3 reads the rows that the last Cloud Controller with DEAs answers with (D21), with the package state as it
+// computed it from an app's newest droplet and package (D22), under the guid of the process, which is what DEAs and
+// the Cloud Controller's starts and stops know it by (D24, W57).
+func planV3(d *dialect) plan {
+	return newPlanOf(d, schemaV3, v3Tables[:],
+		fmt.Sprintf("SELECT p.id, substr(p.guid, 1, %d), substr(p.version, 1, %d), p.instances, p.state,"+
+			" CASE WHEN d.guid IS NULL THEN CASE WHEN k.state = 'FAILED' THEN 'FAILED' ELSE 'PENDING' END"+
+			" WHEN d.state = 'FAILED' THEN 'FAILED'"+
+			" WHEN a.droplet_guid IS NULL OR a.droplet_guid <> d.guid THEN 'PENDING'"+
+			" WHEN k.guid IS NULL OR d.package_guid = k.guid OR d.created_at > k.created_at THEN 'STAGED'"+
+			" WHEN k.state = 'FAILED' THEN 'FAILED' ELSE 'PENDING' END"+
+			" FROM processes p JOIN apps a ON a.guid = p.app_guid %s %s WHERE p.state = 'STARTED' AND %s",
+			cutGUID, cutGUID, d.newest("droplets", "d"), d.newest("packages", "k"), d.isFalse("p.diego")))
+}
+
+// newestByID joins an app's newest row of a table. It needs nothing that old databases lack.
+func newestByID(table, alias string) string {
+	return fmt.Sprintf("LEFT JOIN %[1]s %[2]s ON %[2]s.id = (SELECT x.id FROM %[1]s x WHERE x.app_guid = a.guid ORDER BY x.created_at DESC, x.id DESC LIMIT 1)", table, alias)
+}
+
+func newPlanOf(d *dialect, schema string, tables []string, pages string) plan {
+	var marks []string
+	for _, t := range tables { // one subquery each, so that every one is answered from an index
+		marks = append(marks, fmt.Sprintf("(SELECT MAX(id) FROM %s)", t),
+			fmt.Sprintf("(SELECT %s FROM %s)", strings.ReplaceAll(d.text, "{}", "MAX(updated_at)"), t),
+			fmt.Sprintf("(SELECT %s FROM %s)", strings.ReplaceAll(d.text, "{}", "MAX(created_at)"), t))
+	}
+	return plan{schema: schema, tables: tables, mark: "SELECT " + strings.Join(marks, ", "), pages: pages, param: d.parameter}
+}
+
+// page is the statement of the rows behind an id.
+func (p plan) page(after int64, limit int) string {
+	return p.pages + " AND p.id > " + strconv.FormatInt(after, 10) + " ORDER BY p.id LIMIT " + strconv.Itoa(limit)
+}
+
+// app is the statement of the rows of one droplet, its parameter.
+func (p plan) app() string { return p.pages + " AND p.id > 0 AND p.guid = " + p.param }
+
+// ids are those of a mark that are of this plan's tables.
+func (p plan) ids(m mark) []int64 { return m.ids[:len(p.tables)] }

@@ -1,0 +1,135 @@
+package sqldb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"hm/desired"
+	"hm/internal/app"
+)
+
+// reading is the state of one read.
+type reading struct {
+	*Source
+	snap       *snapshot
+	apps       []desired.App
+	rows       int // but those that failed to stage
+	pages      int
+	last       int64 // id of the row read last; ids begin at 1 (D04)
+	unreadable []app.GUID
+	firstBad   error
+}
+
+func (s *Source) newReading(snap *snapshot) *reading { return &reading{Source: s, snap: snap} }
+
+var errTooManyApps = errors.New("more apps than hm reads at once")
+
+// all reads every page.
+func (r *reading) all(ctx context.Context) (desired.Read, *Error) {
+	r.mu.Lock()
+	expected := r.stats.LastApps
+	r.mu.Unlock()
+	r.apps = make([]desired.App, 0, expected+expected/16)
+	for {
+		r.pages++
+		n := 0
+		err := r.snap.conn.query(ctx, r.snap.plan.page(r.last, r.options.BatchSize), nil, func(v [][]byte) error { n++; return r.row(v) })
+		if err != nil {
+			e := r.snap.dialect.classify(ctx, err)
+			e.Page = r.pages
+			return desired.Read{}, e
+		}
+		if r.afterPage != nil {
+			r.afterPage(r.pages)
+		}
+		if n == 0 { // the only mark of the end: a short page might be a proxy's doing
+			break
+		}
+	}
+	if len(r.unreadable) > max(unreadableRows, r.rows/unreadableShare) {
+		return desired.Read{}, &Error{Kind: BadRows, Err: fmt.Errorf("%d of %d rows cannot be understood, the first because %w", len(r.unreadable), r.rows, r.firstBad),
+			Hint: "the Cloud Controller's rows have another form than hm knows; nothing is changed until they can be read"}
+	}
+	read, err := desired.NewRead("sql "+r.options.Driver+" "+r.targets[r.current].name, r.apps)
+	if err == nil {
+		read, err = read.WithUnreadable(r.unreadable)
+	}
+	if err != nil {
+		return desired.Read{}, &Error{Kind: BadRows, Err: err, Hint: "guids must be unique in the Cloud Controller's database"}
+	}
+	return read, nil
+}
+
+// app reads the rows of one droplet.
+func (r *reading) app(ctx context.Context, droplet app.GUID) ([]desired.App, *Error) {
+	err := r.snap.conn.query(ctx, r.snap.plan.app(), []string{droplet.String()}, func(v [][]byte) error {
+		if string(v[1]) != droplet.String() {
+			return nil // databases that take no notice of case have answered with another app
+		}
+		return r.row(v)
+	})
+	if err != nil {
+		return nil, r.snap.dialect.classify(ctx, err)
+	}
+	if r.firstBad != nil {
+		return nil, &Error{Kind: BadRows, Err: fmt.Errorf("the row cannot be understood: %w", r.firstBad), Hint: "what is recorded of the app stays"}
+	}
+	return r.apps, nil
+}
+
+// row takes one row: id, guid, version, instances, state, package state.
+func (r *reading) row(v [][]byte) error {
+	id, err := strconv.ParseInt(string(v[0]), 10, 64)
+	if err != nil {
+		return &Error{Kind: BadRows, Err: fmt.Errorf("a row's id is %.40q, not a whole number", v[0]), Hint: "is this the Cloud Controller's table?"}
+	}
+	if id <= r.last {
+		return &Error{Kind: Inconsistent, Err: fmt.Errorf("row %d comes after row %d", id, r.last), Hint: "ids must be unique; is there a proxy between hm and the database?"}
+	}
+	r.last = id
+	if string(v[5]) == "FAILED" { // the Cloud Controller leaves these out as well (D17, D20)
+		return nil
+	}
+	if r.rows++; r.rows > r.maxApps {
+		return &Error{Kind: TooLarge, Err: fmt.Errorf("%w (%d)", errTooManyApps, r.maxApps)}
+	}
+	droplet, err := app.ParseGUIDBytes(v[1])
+	if err != nil {
+		return &Error{Kind: BadRows, Err: fmt.Errorf("the guid of row %d is %w", id, err), Hint: "the row cannot even be told which app it is about; correct or delete it"}
+	}
+	a, err := parseApp(droplet, v)
+	if err == nil {
+		r.apps = append(r.apps, a)
+		return nil
+	}
+	if r.firstBad == nil {
+		r.firstBad = fmt.Errorf("of app %s: %w", droplet, err)
+	}
+	r.unreadable = append(r.unreadable, droplet)
+	return nil
+}
+
+func parseApp(droplet app.GUID, v [][]byte) (desired.App, error) {
+	a := desired.App{Key: app.Key{Droplet: droplet}}
+	for i, name := range [...]string{2: "version", 3: "instances", 4: "state", 5: "package_state"} {
+		if name != "" && v[i] == nil {
+			return a, fmt.Errorf("%s is NULL", name)
+		}
+	}
+	var err error
+	if a.Key.Version, err = app.ParseGUIDBytes(v[2]); err != nil {
+		return a, fmt.Errorf("version: %w", err)
+	}
+	n, err := strconv.ParseUint(string(v[3]), 10, 32)
+	if err != nil || n > desired.MaxInstances {
+		return a, fmt.Errorf("instances is %.40q, not a whole number from 0 to %d", v[3], desired.MaxInstances)
+	}
+	a.Instances = uint32(n)
+	if a.State, err = desired.ParseRunState(v[4]); err != nil {
+		return a, err
+	}
+	a.Package, err = desired.ParsePackageState(v[5])
+	return a, err
+}
