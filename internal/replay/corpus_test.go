@@ -1,0 +1,111 @@
+package replay
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"hm/internal/config"
+)
+
+var (
+	update   = flag.Bool("update", false, "write the golden results anew")
+	generate = flag.Bool("generate", false, "write the recordings that are made here anew")
+)
+
+const corpusDir = "../../testdata/recordings"
+
+func gap(w *Writer, now time.Time) error { return w.Link(now, true, true) }
+
+// corpus gives the recordings, by the names of their golden results.
+func corpus(t testing.TB) map[string]string {
+	files, err := os.ReadDir(corpusDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, f := range files {
+		for _, ending := range []string{".jsonl", ".jsonl.gz", ".jsonl.zst"} {
+			if name, ok := strings.CutSuffix(f.Name(), ending); ok {
+				all[name] = filepath.Join(corpusDir, f.Name())
+			}
+		}
+	}
+	return all
+}
+
+// optionsFor gives the options that a recording's header asks for.
+func optionsFor(t testing.TB, sources ...Source) Options {
+	t.Helper()
+	r, err := NewReader(sources...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	cfg := config.Default()
+	if err := r.Header().Configure(&cfg, nil); err != nil {
+		t.Fatal(err)
+	}
+	return OptionsOf(cfg)
+}
+
+// replayed replays a file by the policy of its header.
+func replay(t testing.TB, sources ...Source) Result {
+	t.Helper()
+	result, err := Run(t.Context(), optionsFor(t, sources...), sources...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+// TestCorpus replays every recording in testdata/recordings and holds the result against its golden one. A case is
+// added by dropping a file there and running with -update.
+func TestCorpus(t *testing.T) {
+	if *generate {
+		for name, s := range scenes(t) {
+			if err := os.WriteFile(filepath.Join(corpusDir, name+".jsonl"), s.record(), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, path := range corpus(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files, err := Files(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := replay(t, files...).JSON()
+			golden := filepath.Join(corpusDir, name+".json")
+			if *update {
+				if err := os.WriteFile(golden, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("the result is\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// TestCorpusIsMadeHere holds the recordings against the scenes that they are made of, so that neither is changed alone.
+func TestCorpusIsMadeHere(t *testing.T) {
+	for name, s := range scenes(t) {
+		file, err := os.ReadFile(filepath.Join(corpusDir, name+".jsonl"))
+		if err != nil {
+			t.Error(err)
+		} else if !bytes.Equal(file, s.record()) {
+			t.Errorf("%s.jsonl is not what its scene makes; run with -generate -update and look at the difference", name)
+		}
+	}
+}

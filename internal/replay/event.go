@@ -1,0 +1,188 @@
+package replay
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"hm/desired"
+	"hm/internal/app"
+	"hm/internal/config"
+)
+
+// Format is the number of the recording format that this version writes and the only one that it reads.
+const Format = 1
+
+// Limits on a recording. What exceeds one is refused with file and line.
+const (
+	MaxLine = 16 << 20           // bytes of a line
+	MaxGap  = 7 * 24 * time.Hour // between two events: the clock runs through it step by step
+	maxApps = 5_000_000          // in one read of the desired state
+)
+
+// Type says what a line tells.
+type Type uint8
+
+// The types of lines behind the header.
+const (
+	TypeNATS    Type = 1 // a message was heard
+	TypeDesired Type = 2 // an attempt to read the desired state ended
+	TypeLink    Type = 3 // NATS was lost, is back, or lost messages
+	TypeLeader  Type = 4 // another node leads
+)
+
+var typeWords = map[string]Type{"nats": TypeNATS, "desired": TypeDesired, "link": TypeLink, "leader": TypeLeader}
+
+// Event is one thing that happened. Which fields count depends on Type.
+type Event struct {
+	At   time.Time
+	Type Type
+
+	Subject string // of TypeNATS
+	Data    []byte // of TypeNATS: the payload as it was heard. A Reader's next call overwrites it
+	// Repeat, in place of Data, is the DEA that said again what it had said last: byte for byte its last dea.heartbeat.
+	Repeat string
+
+	Read      desired.Read // of TypeDesired
+	Began     time.Time    // when the read was begun
+	Failed    string       // the read failed, and why; Read is empty then
+	Unchanged bool         // the read equals the last complete one of the recording; Read is empty then
+	Again     bool         // no read of its own: a later part of a recording repeats the last one of the part before
+
+	Up  bool // of TypeLink
+	Gap bool // of TypeLink: it was up all along, and messages were lost
+
+	line []byte // of a heartbeat that was only looked at from outside: Data is not known to be JSON
+}
+
+// Header is the first line of a recording, and of each further part of one.
+type Header struct {
+	Started time.Time
+	Part    int    // of a recording that was rotated: 1, 2, ...; 0 if it is in one part
+	Note    string // what it shows, for people
+	// Config holds the settings that it was recorded under, by key: a replay's defaults.
+	Config     map[string]string
+	Anonymized bool
+}
+
+// replayed are the sections of the configuration that a recording carries and a replay goes by.
+var replayed = []string{"policy.", "guard.", "desired.poll_interval", "desired.ttl", "commands.mode", "commands.claim_lease"}
+
+// Replayed reports whether a key of the configuration has a bearing on a replay.
+func Replayed(key string) bool {
+	for _, p := range replayed {
+		if len(key) >= len(p) && key[:len(p)] == p {
+			return true
+		}
+	}
+	return false
+}
+
+// ConfigOf gives the settings in cfg that a replay goes by and that are not the defaults.
+func ConfigOf(cfg config.Config) map[string]string {
+	set := map[string]string{}
+	for _, k := range config.Keys() {
+		if Replayed(k.Name) && !k.IsDefault(&cfg) {
+			set[k.Name] = k.Text(&cfg)
+		}
+	}
+	return set
+}
+
+// Configure puts the header's settings into cfg, except those for which keep is true.
+func (h Header) Configure(cfg *config.Config, keep func(key string) bool) error {
+	var problems config.Problems
+	for _, k := range config.Keys() {
+		text, ok := h.Config[k.Name]
+		if !ok || keep != nil && keep(k.Name) {
+			continue
+		}
+		if p := k.SetText(cfg, text); p != nil {
+			p.Want += " (from the recording's header)"
+			problems = append(problems, *p)
+		}
+	}
+	if len(problems) > 0 {
+		return problems
+	}
+	return nil
+}
+
+// line is a line of any type as JSON has it. Members that it does not name are passed over.
+type line struct {
+	T       *time.Time      `json:"t,omitempty"`
+	Type    string          `json:"type"`
+	Format  *int            `json:"format,omitempty"`
+	Started *time.Time      `json:"started,omitempty"`
+	Part    int             `json:"part,omitempty"`
+	Note    string          `json:"note,omitempty"`
+	Config  json.RawMessage `json:"config,omitempty"`
+	Anon    bool            `json:"anonymized,omitempty"`
+
+	Subject string          `json:"subject,omitempty"`
+	Data    json.RawMessage `json:"data,omitempty"`
+	Base64  []byte          `json:"base64,omitempty"`
+	Repeat  string          `json:"repeat,omitempty"`
+
+	Apps       *[]appRow  `json:"apps,omitempty"`
+	More       bool       `json:"more,omitempty"`
+	Unreadable []app.GUID `json:"unreadable,omitempty"`
+	Source     string     `json:"source,omitempty"`
+	Began      *time.Time `json:"began,omitempty"`
+	Error      string     `json:"error,omitempty"`
+	Unchanged  bool       `json:"unchanged,omitempty"`
+	Again      bool       `json:"again,omitempty"`
+
+	Up     *bool `json:"up,omitempty"`
+	Gap    bool  `json:"gap,omitempty"`
+	Change *bool `json:"change,omitempty"`
+}
+
+// appRow is a desired app as a recording has it.
+type appRow struct {
+	ID        app.GUID `json:"id"`
+	Version   app.GUID `json:"version"`
+	Instances *uint32  `json:"instances"`
+	State     string   `json:"state"`
+	Package   string   `json:"package_state"`
+}
+
+func rowOf(a desired.App) appRow {
+	return appRow{a.Key.Droplet, a.Key.Version, &a.Instances, a.State.String(), a.Package.String()}
+}
+
+func (r appRow) app() (desired.App, error) {
+	a := desired.App{Key: app.Key{Droplet: r.ID, Version: r.Version}}
+	if r.ID.IsZero() || r.Version.IsZero() {
+		return a, errors.New("an app has no id or no version")
+	}
+	if r.Instances == nil || *r.Instances > desired.MaxInstances {
+		return a, fmt.Errorf("app %s: instances must be a number from 0 to %d", r.ID, desired.MaxInstances)
+	}
+	a.Instances = *r.Instances
+	var err error
+	if a.State, err = desired.ParseRunState(r.State); err != nil {
+		return a, fmt.Errorf("app %s: %w", r.ID, err)
+	}
+	if a.Package, err = desired.ParsePackageState(r.Package); err != nil {
+		return a, fmt.Errorf("app %s: %w", r.ID, err)
+	}
+	return a, nil
+}
+
+// Error says what is wrong with a recording, and where.
+type Error struct {
+	File string
+	Line int // from 1; 0 if it is not about a line
+	Err  error
+}
+
+func (e *Error) Error() string {
+	if e.Line == 0 {
+		return fmt.Sprintf("%s: %v", e.File, e.Err)
+	}
+	return fmt.Sprintf("%s:%d: %v", e.File, e.Line, e.Err)
+}
+
+func (e *Error) Unwrap() error { return e.Err }

@@ -1,0 +1,125 @@
+package replay
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// lineReader splits a stream, compressed or not, into lines.
+type lineReader struct {
+	in     io.Reader
+	closer func()
+	buf    []byte
+	from   int // of what is not given out yet
+	to     int // end of what was read
+	err    error
+	line   int   // number of the line that next gave last
+	read   int64 // bytes behind the decompression
+}
+
+const readChunk = 1 << 20
+
+// newLineReader looks at the first bytes of in for whether it is compressed.
+func newLineReader(in io.Reader) (*lineReader, error) {
+	r := &lineReader{closer: func() {}, buf: make([]byte, readChunk)}
+	b := bufio.NewReaderSize(in, 64<<10)
+	magic, err := b.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("reading: %w", err)
+	}
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		z, err := gzip.NewReader(b)
+		if err != nil {
+			return nil, fmt.Errorf("it begins as gzip does, but: %w", err)
+		}
+		r.in = z
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		z, err := zstd.NewReader(b, zstd.WithDecoderMaxWindow(64<<20), zstd.WithDecoderConcurrency(2))
+		if err != nil {
+			return nil, fmt.Errorf("it begins as zstd does, but: %w", err)
+		}
+		r.in, r.closer = z, z.Close
+	default:
+		r.in = b
+	}
+	return r, nil
+}
+
+func (r *lineReader) close() { r.closer() }
+
+// next gives the next line without its end. It is good until the next call. io.EOF is the end.
+func (r *lineReader) next() ([]byte, error) {
+	seen := r.from // up to here there is no end of line
+	for {
+		if n := bytes.IndexByte(r.buf[seen:r.to], '\n'); n >= 0 {
+			text := r.buf[r.from : seen+n]
+			r.from = seen + n + 1
+			return r.give(text)
+		}
+		seen = r.to
+		switch {
+		case seen-r.from > MaxLine:
+			r.line++
+			return nil, errLong
+		case r.err != nil:
+			if r.from == r.to || !errors.Is(r.err, io.EOF) {
+				r.line++
+				return nil, r.end()
+			}
+			text := r.buf[r.from:r.to]
+			r.from = r.to
+			return r.give(text)
+		}
+		seen -= r.from
+		r.fill()
+		seen += r.from
+	}
+}
+
+func (r *lineReader) give(text []byte) ([]byte, error) {
+	r.line++
+	if len(text) > MaxLine {
+		return nil, errLong
+	}
+	return text, nil
+}
+
+var errLong = fmt.Errorf("the line is longer than %d MiB", MaxLine>>20)
+
+func (r *lineReader) end() error {
+	switch {
+	case errors.Is(r.err, io.EOF):
+		return io.EOF
+	case errors.Is(r.err, io.ErrUnexpectedEOF):
+		return errors.New("the compressed data ends early: the file is truncated")
+	}
+	return fmt.Errorf("reading: %w", r.err)
+}
+
+// fill reads more, behind what is not given out yet.
+func (r *lineReader) fill() {
+	if r.from > 0 {
+		copy(r.buf, r.buf[r.from:r.to])
+		r.from, r.to = 0, r.to-r.from
+	}
+	if r.to == len(r.buf) {
+		r.buf = append(r.buf, make([]byte, len(r.buf))...)
+	}
+	var n int
+	for range 100 { // a reader that gives nothing and no error for so long is broken
+		n, r.err = r.in.Read(r.buf[r.to:])
+		if n > 0 || r.err != nil {
+			r.to += n
+			r.read += int64(n)
+			return
+		}
+	}
+	r.err = io.ErrNoProgress
+}

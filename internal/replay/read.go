@@ -1,0 +1,387 @@
+package replay
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"hm/desired"
+	"hm/internal/app"
+)
+
+// Source is one file of a recording.
+type Source struct {
+	Name string // for errors
+	Open func() (io.ReadCloser, error)
+	Size int64 // bytes as stored, 0 if unknown; for the progress
+}
+
+// Files gives the sources that play the files at paths one after the other.
+func Files(paths ...string) ([]Source, error) {
+	var all []Source
+	for _, p := range paths {
+		info, err := os.Stat(p)
+		if err != nil {
+			return nil, fmt.Errorf("opening a recording: %w", err)
+		}
+		if info.IsDir() {
+			return nil, fmt.Errorf("opening a recording: %s is a directory; name its files in the order of time", p)
+		}
+		all = append(all, Source{Name: p, Size: info.Size(), Open: func() (io.ReadCloser, error) { return os.Open(p) }})
+	}
+	return all, nil
+}
+
+// Text gives a source that is in memory.
+func Text(name string, data []byte) Source {
+	return Source{Name: name, Size: int64(len(data)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
+}
+
+// Reader reads the events of a recording, which may be in several files. Errors are of type *Error.
+type Reader struct {
+	sources []Source
+	at      int // in sources
+	file    io.ReadCloser
+	counted *countingReader
+	lines   *lineReader
+	header  Header    // of the first file
+	last    time.Time // of the newest event
+	read    bool      // a complete read was given
+	part    []desired.App
+	began   time.Time // of the read that part belongs to
+	done    int64     // stored bytes of the files that are behind
+	year    yearCache
+}
+
+// NewReader opens a recording and reads its header. The caller must close it.
+func NewReader(sources ...Source) (*Reader, error) {
+	if len(sources) == 0 {
+		return nil, errors.New("no recording is named")
+	}
+	r := &Reader{sources: sources}
+	h, err := r.open()
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	r.header, r.last = h, h.Started
+	return r, nil
+}
+
+// Header is the header of the first file.
+func (r *Reader) Header() Header { return r.header }
+
+// Started is when the recording was begun.
+func (r *Reader) Started() time.Time { return r.header.Started }
+
+// Line is the number of the newest line in its file.
+func (r *Reader) Line() int { return r.lines.line }
+
+// Done is how many stored bytes have been read, of all files together.
+func (r *Reader) Done() int64 {
+	if r.counted == nil {
+		return r.done
+	}
+	return r.done + r.counted.n
+}
+
+// Close closes the file that is open.
+func (r *Reader) Close() {
+	if r.lines != nil {
+		r.lines.close()
+		r.lines = nil
+	}
+	if r.file != nil {
+		_ = r.file.Close() // it was only read
+		r.file = nil
+	}
+}
+
+type countingReader struct {
+	in io.Reader
+	n  int64
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.in.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// open opens the present source and reads its header.
+func (r *Reader) open() (Header, error) {
+	s := r.sources[r.at]
+	file, err := s.Open()
+	if err != nil {
+		return Header{}, &Error{File: s.Name, Err: err}
+	}
+	r.file, r.counted = file, &countingReader{in: file}
+	if r.lines, err = newLineReader(r.counted); err != nil {
+		return Header{}, &Error{File: s.Name, Line: 1, Err: err}
+	}
+	text, err := r.lines.next()
+	if errors.Is(err, io.EOF) {
+		err = errors.New("the file is empty; a recording begins with a header")
+	}
+	if err != nil {
+		return Header{}, r.wrong(err)
+	}
+	h, err := parseHeader(text)
+	if err != nil {
+		return Header{}, r.wrong(err)
+	}
+	return h, nil
+}
+
+func (r *Reader) wrong(err error) error {
+	var already *Error
+	if errors.As(err, &already) {
+		return err
+	}
+	return &Error{File: r.sources[r.at].Name, Line: r.lines.line, Err: err}
+}
+
+func parseHeader(text []byte) (Header, error) {
+	var l line
+	if err := unmarshal(text, &l); err != nil {
+		return Header{}, fmt.Errorf("this is no recording: %w", err)
+	}
+	switch {
+	case l.Type != "header":
+		return Header{}, fmt.Errorf("this is no recording: its first line is of type %.40q, not header", l.Type)
+	case l.Format == nil:
+		return Header{}, errors.New("the header has no format")
+	case *l.Format != Format:
+		return Header{}, fmt.Errorf("the recording's format is %d; this version of hm reads format %d", *l.Format, Format)
+	case l.Started == nil:
+		return Header{}, errors.New("the header has no started")
+	}
+	h := Header{Started: l.Started.UTC(), Part: l.Part, Note: l.Note, Anonymized: l.Anon}
+	if err := checkTime(h.Started); err != nil {
+		return Header{}, fmt.Errorf("started: %w", err)
+	}
+	if l.Config != nil {
+		if err := unmarshal(l.Config, &h.Config); err != nil {
+			return Header{}, fmt.Errorf("the header's config must be an object of strings: %w", err)
+		}
+	}
+	return h, nil
+}
+
+var (
+	firstTime = time.Unix(1, 0)
+	lastTime  = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
+func checkTime(t time.Time) error {
+	if t.Before(firstTime) || t.After(lastTime) {
+		return errors.New("the time is not between the years 1970 and 9999")
+	}
+	return nil
+}
+
+func unmarshal(text []byte, v any) error {
+	err := json.Unmarshal(text, v)
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) && bytes.IndexFunc(text[:min(len(text), 512)], func(c rune) bool { return c == 0xfffd || c < ' ' && c != '\t' && c != '\r' }) >= 0 {
+		return errors.New("binary data, not JSON")
+	}
+	return err
+}
+
+// Next reads the next event into e; io.EOF is the end of the last file.
+func (r *Reader) Next(e *Event) error {
+	for {
+		text, err := r.lines.next()
+		if errors.Is(err, io.EOF) {
+			if err := r.nextFile(); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return r.wrong(err)
+		}
+		if len(bytes.TrimSpace(text)) == 0 {
+			continue
+		}
+		complete := r.quick(text, e)
+		if !complete {
+			if complete, err = r.parse(text, e); err != nil {
+				return r.wrong(err)
+			}
+		}
+		if err := r.order(e.At); err != nil {
+			return r.wrong(err)
+		}
+		if complete {
+			return nil
+		}
+	}
+}
+
+// nextFile goes on with the next source, or says io.EOF.
+func (r *Reader) nextFile() error {
+	if r.part != nil {
+		return r.wrong(errors.New("the file ends within a read of the desired state: more is true on its last line"))
+	}
+	r.done += r.counted.n
+	if r.at+1 == len(r.sources) {
+		r.counted = nil
+		return io.EOF
+	}
+	r.Close()
+	r.at++
+	h, err := r.open()
+	if err != nil {
+		return err
+	}
+	if err := r.order(h.Started); err != nil {
+		return r.wrong(fmt.Errorf("the files are not in the order of time: %w", err))
+	}
+	return nil
+}
+
+// order holds the times against each other.
+func (r *Reader) order(t time.Time) error {
+	switch {
+	case t.Before(r.last):
+		return fmt.Errorf("its time %s is before that of the line before, %s", t.Format(time.RFC3339Nano), r.last.Format(time.RFC3339Nano))
+	case t.Sub(r.last) > MaxGap:
+		return fmt.Errorf("its time %s is more than %d days after that of the line before", t.Format(time.RFC3339Nano), MaxGap/(24*time.Hour))
+	}
+	r.last = t
+	return nil
+}
+
+// parse reads a line of any kind. complete is false for a part of a read that more parts follow.
+func (r *Reader) parse(text []byte, e *Event) (complete bool, err error) {
+	var l line
+	if err := unmarshal(text, &l); err != nil {
+		return false, err
+	}
+	kind, known := typeWords[l.Type]
+	switch {
+	case l.Type == "header":
+		return false, errors.New("a second header; give the parts of a recording as files of their own")
+	case l.Type == "":
+		return false, errors.New("it has no type")
+	case !known:
+		return false, fmt.Errorf("type %.40q is none of nats, desired, link, leader", l.Type)
+	case l.T == nil:
+		return false, errors.New("it has no t")
+	}
+	*e = Event{At: l.T.UTC(), Type: kind}
+	if err := checkTime(e.At); err != nil {
+		return false, err
+	}
+	if r.part != nil && kind != TypeDesired {
+		return false, errors.New("it comes between the lines of one read of the desired state")
+	}
+	switch kind {
+	case TypeNATS:
+		return true, l.message(e)
+	case TypeDesired:
+		return r.desired(&l, e)
+	case TypeLink:
+		if l.Up == nil {
+			return false, errors.New("a link line needs up: true or false")
+		}
+		e.Up, e.Gap = *l.Up, l.Gap
+	case TypeLeader:
+		if l.Change == nil || !*l.Change {
+			return false, errors.New("a leader line needs change: true")
+		}
+	}
+	return true, nil
+}
+
+func (l *line) message(e *Event) error {
+	ways := 0
+	for _, has := range []bool{l.Data != nil, l.Base64 != nil, l.Repeat != ""} {
+		if has {
+			ways++
+		}
+	}
+	switch {
+	case l.Subject == "" || len(l.Subject) > 1024:
+		return errors.New("a nats line needs a subject of at most 1024 bytes")
+	case ways != 1:
+		return errors.New("a nats line needs one of data, base64 and repeat")
+	case l.Repeat != "" && l.Subject != "dea.heartbeat":
+		return errors.New("only a dea.heartbeat can be repeated")
+	}
+	e.Subject, e.Repeat = l.Subject, l.Repeat
+	if e.Data = l.Data; l.Base64 != nil {
+		e.Data = l.Base64
+	}
+	return nil
+}
+
+func (r *Reader) desired(l *line, e *Event) (complete bool, err error) {
+	ways := 0
+	for _, has := range []bool{l.Apps != nil, l.Error != "", l.Unchanged} {
+		if has {
+			ways++
+		}
+	}
+	if ways != 1 {
+		return false, errors.New("a desired line needs one of apps, error and unchanged")
+	}
+	e.Failed, e.Unchanged, e.Again = l.Error, l.Unchanged, l.Again && r.at > 0
+	e.Began = e.At
+	if l.Began != nil {
+		e.Began = l.Began.UTC()
+		if e.Began.After(e.At) || checkTime(e.Began) != nil {
+			return false, errors.New("began is after t, or before 1970")
+		}
+	}
+	if l.Apps == nil {
+		if r.part != nil {
+			return false, errors.New("it comes between the lines of one read of the desired state")
+		}
+		if l.Unchanged && !r.read {
+			return false, errors.New("a read cannot be unchanged: no complete one came before it")
+		}
+		return true, nil
+	}
+	if len(r.part)+len(*l.Apps) > maxApps {
+		return false, fmt.Errorf("a read of more than %d apps", maxApps)
+	}
+	for _, row := range *l.Apps {
+		a, err := row.app()
+		if err != nil {
+			return false, err
+		}
+		r.part = append(r.part, a)
+	}
+	if l.More {
+		if r.part == nil {
+			r.part = []desired.App{}
+		}
+		return false, nil
+	}
+	source := l.Source
+	if source == "" {
+		source = "recording"
+	}
+	e.Read, err = desired.NewRead(source, r.part)
+	if err != nil {
+		return false, err
+	}
+	if slices.ContainsFunc(l.Unreadable, app.GUID.IsZero) {
+		return false, errors.New("unreadable holds an empty guid")
+	}
+	if len(l.Unreadable) > 0 {
+		if e.Read, err = e.Read.WithUnreadable(l.Unreadable); err != nil {
+			return false, err
+		}
+	}
+	r.part, r.read = nil, true
+	return true, nil
+}

@@ -1,0 +1,234 @@
+package replay
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"hm/actual"
+	"hm/desired"
+	"hm/internal/app"
+)
+
+// scene writes the recording of a small Cloud Foundry: DEAs that heartbeat every 10 s, a Cloud Controller that is read
+// every 60 s, and what happens to them at given seconds.
+type scene struct {
+	t      testing.TB
+	start  time.Time
+	header Header
+	end    int // second at which it ends
+	every  int // seconds between reads; 0: 60
+
+	deas   []*sceneDEA
+	apps   []desired.App
+	broken error // what reads fail with
+	deeds  []deed
+}
+
+type sceneDEA struct {
+	id    string
+	list  []actual.Instance
+	quiet bool
+}
+
+type deed struct {
+	at float64 // seconds
+	do func(s *scene, w *Writer, now time.Time) error
+}
+
+func newScene(t testing.TB, note string, end int) *scene {
+	return &scene{t: t, start: time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC), header: Header{Note: note, Config: map[string]string{}}, end: end, every: 60}
+}
+
+func sceneGUID(s string) app.GUID { return app.MustGUID(s) }
+
+func sceneKey(name, version string) app.Key {
+	return app.Key{Droplet: sceneGUID(name), Version: sceneGUID(version)}
+}
+
+// dea adds a DEA.
+func (s *scene) dea(ids ...string) *scene {
+	for _, id := range ids {
+		s.deas = append(s.deas, &sceneDEA{id: "dea-" + id})
+	}
+	return s
+}
+
+func (s *scene) find(id string) *sceneDEA {
+	for _, d := range s.deas {
+		if d.id == "dea-"+id {
+			return d
+		}
+	}
+	s.t.Fatalf("no DEA %s", id)
+	return nil
+}
+
+// runs puts instances of name in v1 on the DEAs, one an index, from the first DEA on.
+func (s *scene) runs(name string, n int) *scene {
+	for i := range n {
+		d := s.deas[i%len(s.deas)]
+		d.list = append(d.list, actual.Instance{App: sceneKey(name, "v1"), GUID: sceneGUID(fmt.Sprintf("%s-%d", name, i)), Index: uint32(i), State: actual.Running, Since: s.start.Add(-time.Hour).UnixMilli()})
+	}
+	return s
+}
+
+// fleet has three DEAs and an app "web" of three instances that run.
+func (s *scene) fleet() *scene { return s.dea("a", "b", "c").runs("web", 3).wants("web", 3) }
+
+// wants has the Cloud Controller want n started and staged instances of name in v1, from the beginning.
+func (s *scene) wants(name string, n int) *scene {
+	s.set(name, "v1", n, desired.Started, desired.Staged)
+	return s
+}
+
+func (s *scene) set(name, version string, n int, state desired.RunState, pack desired.PackageState) {
+	s.apps = slices.DeleteFunc(s.apps, func(a desired.App) bool { return a.Key.Droplet == sceneGUID(name) })
+	s.apps = append(s.apps, desired.App{Key: sceneKey(name, version), Instances: uint32(n), State: state, Package: pack})
+}
+
+func (s *scene) at(second float64, do func(s *scene)) *scene {
+	s.deeds = append(s.deeds, deed{second, func(s *scene, _ *Writer, _ time.Time) error { do(s); return nil }})
+	return s
+}
+
+// want changes what is desired at a second.
+func (s *scene) want(second float64, name, version string, n int, state desired.RunState, pack desired.PackageState) *scene {
+	return s.at(second, func(s *scene) { s.set(name, version, n, state, pack) })
+}
+
+// forget takes an app out of the Cloud Controller.
+func (s *scene) forget(second float64, names ...string) *scene {
+	return s.at(second, func(s *scene) {
+		for _, name := range names {
+			s.apps = slices.DeleteFunc(s.apps, func(a desired.App) bool { return a.Key.Droplet == sceneGUID(name) })
+		}
+	})
+}
+
+// put adds an instance to a DEA. Each instance is written "name-index" or "name-index-what".
+func (s *scene) put(second float64, dea, name, version string, index int, guid string, state actual.State) *scene {
+	return s.at(second, func(s *scene) {
+		d := s.find(dea)
+		d.list = append(d.list, actual.Instance{App: sceneKey(name, version), GUID: sceneGUID(guid), Index: uint32(index), State: state, Since: s.start.Add(time.Duration(second) * time.Second).UnixMilli()})
+	})
+}
+
+// turn changes an instance's state.
+func (s *scene) turn(second float64, state actual.State, guids ...string) *scene {
+	return s.at(second, func(s *scene) {
+		for _, d := range s.deas {
+			list := slices.Clone(d.list)
+			for i := range list {
+				if slices.Contains(guids, list[i].GUID.String()) {
+					list[i].State = state
+				}
+			}
+			d.list = list
+		}
+	})
+}
+
+// lose takes instances away.
+func (s *scene) lose(second float64, guids ...string) *scene {
+	return s.at(second, func(s *scene) {
+		for _, d := range s.deas {
+			d.list = slices.DeleteFunc(slices.Clone(d.list), func(i actual.Instance) bool { return slices.Contains(guids, i.GUID.String()) })
+		}
+	})
+}
+
+// quiet has DEAs fall silent, or speak again.
+func (s *scene) quiet(second float64, quiet bool, deas ...string) *scene {
+	return s.at(second, func(s *scene) {
+		for _, id := range deas {
+			s.find(id).quiet = quiet
+		}
+	})
+}
+
+// reads has reads of the desired state fail, or work again.
+func (s *scene) reads(second float64, err string) *scene {
+	return s.at(second, func(s *scene) {
+		if s.broken = nil; err != "" {
+			s.broken = errors.New(err)
+		}
+	})
+}
+
+func (s *scene) write(second float64, do func(w *Writer, now time.Time) error) *scene {
+	s.deeds = append(s.deeds, deed{second, func(_ *scene, w *Writer, now time.Time) error { return do(w, now) }})
+	return s
+}
+
+func (s *scene) link(second float64, up bool) *scene {
+	return s.write(second, func(w *Writer, now time.Time) error { return w.Link(now, up, false) }).at(second, func(s *scene) {
+		for _, d := range s.deas {
+			d.quiet = !up
+		}
+	})
+}
+
+func (s *scene) leader(second float64) *scene {
+	return s.write(second, func(w *Writer, now time.Time) error { return w.Leader(now) })
+}
+
+func (s *scene) exit(second float64, name, version string, index int, guid string, reason actual.ExitReason) *scene {
+	return s.write(second, func(w *Writer, now time.Time) error {
+		return w.Message(now, "droplet.exited", EncodeExit(actual.Exit{App: sceneKey(name, version), Instance: sceneGUID(guid), Index: uint32(index), Reason: reason}))
+	})
+}
+
+func (s *scene) say(second float64, subject, data string) *scene {
+	return s.write(second, func(w *Writer, now time.Time) error { return w.Message(now, subject, []byte(data)) })
+}
+
+// config sets what the header carries.
+func (s *scene) config(key, value string) *scene {
+	s.header.Config[key] = value
+	return s
+}
+
+// record gives the recording. Reads come first at their seconds, then deeds, then heartbeats: the DEAs speak one after
+// the other within each 10 s.
+func (s *scene) record() []byte {
+	var out bytes.Buffer
+	w := WriteTo(&out, WriterOptions{Header: s.header})
+	slices.SortStableFunc(s.deeds, func(a, b deed) int {
+		if a.at < b.at {
+			return -1
+		} else if a.at > b.at {
+			return 1
+		}
+		return 0
+	})
+	check := func(err error) {
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	w.last = s.start
+	for tenth := 0; tenth <= s.end*10; tenth++ {
+		now := s.start.Add(time.Duration(tenth) * 100 * time.Millisecond)
+		for len(s.deeds) > 0 && int(s.deeds[0].at*10) <= tenth {
+			d := s.deeds[0]
+			s.deeds = s.deeds[1:]
+			check(d.do(s, w, now))
+		}
+		if tenth%(s.every*10) == 0 {
+			read, err := desired.NewRead("the Cloud Controller", slices.Clone(s.apps))
+			check(err)
+			check(w.Desired(now, now, read, s.broken))
+		}
+		for i, d := range s.deas {
+			if tenth%100 == (10+100*i/len(s.deas))%100 && !d.quiet {
+				check(w.Message(now, "dea.heartbeat", EncodeHeartbeat(actual.Heartbeat{DEA: d.id, Instances: d.list})))
+			}
+		}
+	}
+	check(w.Close())
+	return out.Bytes()
+}

@@ -1,0 +1,428 @@
+package replay
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"hm/actual"
+	"hm/actual/feed"
+	"hm/desired"
+)
+
+// rowsPerLine keeps the lines of a read of the desired state well below MaxLine.
+const rowsPerLine = 50_000
+
+// WriterOptions say how a recording is written.
+type WriterOptions struct {
+	Header    Header        // Started and Part are set by the Writer
+	MaxBytes  int64         // stored bytes after which another file is begun; 0: no limit
+	MaxAge    time.Duration // by the events' times, after which another file is begun; 0: no limit
+	Anonymize bool          // replace guids and DEA ids, keeping equality; leave out all that hm does not need
+}
+
+// Writer writes a recording. With MaxBytes or MaxAge it is in several files: FILE.jsonl.zst becomes
+// FILE.0001.jsonl.zst and so on, each of which can be replayed by itself. It must be used by one goroutine at a time.
+type Writer struct {
+	opts   WriterOptions
+	create func(part int) (io.WriteCloser, string, error)
+	name   string // of the present file
+	file   io.WriteCloser
+	stored *countingWriter
+	out    io.WriteCloser // compresses, or is stored
+	flush  func() error
+	part   int
+	began  time.Time // of the present file
+	last   time.Time // of the newest line
+	up     *bool     // the link's newest state
+	read   *desired.Read
+	readAt time.Time // when it was begun
+	digest feed.Digester
+	deas   map[string]actual.Digest // what each DEA said last in this file
+	said   map[actual.Digest]string // the same, by digest
+	hide   *mask
+	buf    []byte
+
+	Stats WriterStats
+}
+
+// WriterStats count what was written.
+type WriterStats struct {
+	Lines, Heartbeats, Repeated, Reads, LeftOut int
+	Bytes                                       int64 // stored
+	Files                                       int
+}
+
+// Create begins a recording at path, whose ending says how it is compressed: .jsonl, .jsonl.gz or .jsonl.zst (or just
+// .gz, .zst). It never overwrites a file. Nothing is written before the first event.
+func Create(path string, opts WriterOptions) (*Writer, error) {
+	rotates := opts.MaxBytes > 0 || opts.MaxAge > 0
+	if !rotates {
+		if _, err := os.Lstat(path); err == nil {
+			return nil, fmt.Errorf("%s exists already; a recording never overwrites a file", path)
+		}
+	}
+	return newWriter(opts, func(part int) (io.WriteCloser, string, error) {
+		name := path
+		if rotates {
+			name = partName(path, part)
+		}
+		f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+		if errors.Is(err, os.ErrExist) {
+			err = fmt.Errorf("%s exists already; a recording never overwrites a file", name)
+		}
+		return f, name, err
+	}), nil
+}
+
+// WriteTo begins a recording in one piece, uncompressed, on out.
+func WriteTo(out io.Writer, opts WriterOptions) *Writer {
+	opts.MaxBytes, opts.MaxAge = 0, 0
+	return newWriter(opts, func(int) (io.WriteCloser, string, error) { return keepOpen{out}, "", nil })
+}
+
+func newWriter(opts WriterOptions, create func(int) (io.WriteCloser, string, error)) *Writer {
+	w := &Writer{opts: opts, create: create, digest: feed.NewDigester()}
+	if opts.Anonymize {
+		w.hide = newMask()
+	}
+	return w
+}
+
+type keepOpen struct{ io.Writer }
+
+func (keepOpen) Close() error { return nil }
+
+// partName puts a number before the file's endings.
+func partName(path string, part int) string {
+	dir, base := filepath.Split(path)
+	stem, endings := base, ""
+	for _, ending := range []string{".zst", ".gz", ".jsonl", ".json"} {
+		if s, ok := strings.CutSuffix(stem, ending); ok && s != "" {
+			stem, endings = s, ending+endings
+		}
+	}
+	return fmt.Sprintf("%s%s.%04d%s", dir, stem, part, endings)
+}
+
+type countingWriter struct {
+	out io.Writer
+	n   int64
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	n, err := c.out.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+func (c *countingWriter) Close() error { return nil }
+
+// Message records a message as it was heard.
+func (w *Writer) Message(t time.Time, subject string, data []byte) error {
+	if w.hide != nil {
+		var ok bool
+		if data, ok = w.hide.message(subject, data); !ok {
+			w.Stats.LeftOut++
+			return nil
+		}
+	}
+	t, err := w.ready(t)
+	if err != nil {
+		return err
+	}
+	if subject == feed.SubjectHeartbeat && len(data) <= feed.MaxHeartbeat {
+		w.Stats.Heartbeats++
+		sum := w.digest.Sum(data)
+		if dea, ok := w.said[sum]; ok {
+			w.Stats.Repeated++
+			return w.line(func(b []byte) []byte {
+				return fmt.Appendf(appendTime(b, t), `,"type":"nats","subject":"dea.heartbeat","repeat":%s}`, quoted(dea))
+			})
+		}
+		if hb, err := feed.DecodeHeartbeat(data); err == nil {
+			delete(w.said, w.deas[hb.DEA])
+			w.deas[hb.DEA], w.said[sum] = sum, hb.DEA
+		}
+	}
+	return w.line(func(b []byte) []byte {
+		b = fmt.Appendf(appendTime(b, t), `,"type":"nats","subject":%s,`, quoted(subject))
+		switch {
+		case !json.Valid(data) || len(data) > MaxLine-4096:
+			data = data[:min(len(data), MaxLine/2)] // a message of this size is refused in any case
+			b = append(b, `"base64":"`...)
+			b = base64.StdEncoding.AppendEncode(b, data)
+			return append(b, `"}`...)
+		case bytes.ContainsAny(data, "\n\r"):
+			var line bytes.Buffer
+			_ = json.Compact(&line, data) // it is valid
+			data = line.Bytes()
+		}
+		b = append(append(b, `"data":`...), bytes.TrimSpace(data)...)
+		return append(b, '}')
+	})
+}
+
+// Desired records the outcome of one attempt to read the desired state.
+func (w *Writer) Desired(t, began time.Time, read desired.Read, readErr error) error {
+	t, err := w.ready(t)
+	if err != nil {
+		return err
+	}
+	if began.After(t) {
+		began = t
+	}
+	if readErr != nil {
+		return w.line(func(b []byte) []byte {
+			text := readErr.Error()
+			if w.hide != nil {
+				text = "the read failed"
+			}
+			return fmt.Appendf(appendBegan(b, t, began), `,"error":%s}`, quoted(text))
+		})
+	}
+	w.Stats.Reads++
+	if w.hide != nil {
+		read = w.hide.read(read)
+	}
+	same := w.read != nil && sameRead(*w.read, read)
+	w.read, w.readAt = &read, began
+	if same {
+		return w.line(func(b []byte) []byte {
+			return append(appendBegan(b, t, began), `,"unchanged":true}`...)
+		})
+	}
+	return w.rows(t, false)
+}
+
+func sameRead(a, b desired.Read) bool {
+	if len(a.Apps) != len(b.Apps) || len(a.Unreadable) != len(b.Unreadable) {
+		return false
+	}
+	for i := range a.Apps {
+		if a.Apps[i] != b.Apps[i] {
+			return false
+		}
+	}
+	for i := range a.Unreadable {
+		if a.Unreadable[i] != b.Unreadable[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// rows writes the newest read.
+func (w *Writer) rows(t time.Time, again bool) error {
+	apps := w.read.Apps
+	for {
+		n := min(len(apps), rowsPerLine)
+		rows := make([]appRow, n)
+		for i := range n {
+			rows[i] = rowOf(apps[i])
+		}
+		apps = apps[n:]
+		l := line{T: &t, Type: "desired", Apps: &rows, More: len(apps) > 0, Again: again}
+		if !w.readAt.Equal(t) {
+			l.Began = &w.readAt
+		}
+		if !l.More {
+			l.Unreadable, l.Source = w.read.Unreadable, w.read.Source
+			if w.hide != nil {
+				l.Source = ""
+			}
+		}
+		text, err := json.Marshal(l)
+		if err != nil {
+			return fmt.Errorf("recording a read of the desired state: %w", err)
+		}
+		if err := w.line(func(b []byte) []byte { return append(b, text...) }); err != nil || len(apps) == 0 {
+			return err
+		}
+	}
+}
+
+// Link records that NATS was lost or is back, or, with gap, that messages were lost while it was up.
+func (w *Writer) Link(t time.Time, up, gap bool) error {
+	t, err := w.ready(t)
+	if err != nil {
+		return err
+	}
+	w.up = &up
+	return w.link(t, gap)
+}
+
+func (w *Writer) link(t time.Time, gap bool) error {
+	return w.line(func(b []byte) []byte {
+		b = fmt.Appendf(appendTime(b, t), `,"type":"link","up":%t`, *w.up)
+		if gap {
+			b = append(b, `,"gap":true`...)
+		}
+		return append(b, '}')
+	})
+}
+
+// Leader records that another node leads.
+func (w *Writer) Leader(t time.Time) error {
+	t, err := w.ready(t)
+	if err != nil {
+		return err
+	}
+	return w.line(func(b []byte) []byte { return append(appendTime(b, t), `,"type":"leader","change":true}`...) })
+}
+
+// ready gives t, or the time of the newest line if that is later, after it has made sure that there is a file.
+func (w *Writer) ready(t time.Time) (time.Time, error) {
+	t = t.UTC().Round(0)
+	if t.Before(w.last) {
+		t = w.last
+	}
+	full := w.file != nil && (w.opts.MaxBytes > 0 && w.stored.n >= w.opts.MaxBytes || w.opts.MaxAge > 0 && t.Sub(w.began) >= w.opts.MaxAge)
+	if full {
+		if err := w.end(); err != nil {
+			return t, err
+		}
+	}
+	if w.file == nil {
+		if err := w.begin(t); err != nil {
+			return t, err
+		}
+	}
+	w.last = t
+	return t, nil
+}
+
+// begin opens the next file and writes what it needs to stand by itself.
+func (w *Writer) begin(t time.Time) error {
+	w.part++
+	file, name, err := w.create(w.part)
+	if err != nil {
+		return fmt.Errorf("beginning a recording: %w", err)
+	}
+	w.file, w.name, w.began = file, name, t
+	w.stored = &countingWriter{out: file}
+	w.Stats.Files++
+	switch {
+	case strings.HasSuffix(name, ".zst"):
+		z, err := zstd.NewWriter(w.stored, zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			return fmt.Errorf("beginning a recording: %w", err)
+		}
+		w.out, w.flush = z, z.Flush
+	case strings.HasSuffix(name, ".gz"):
+		z := gzip.NewWriter(w.stored)
+		w.out, w.flush = z, z.Flush
+	default:
+		w.out, w.flush = w.stored, func() error { return nil }
+	}
+	w.deas, w.said = map[string]actual.Digest{}, map[actual.Digest]string{}
+	format, h := Format, w.opts.Header
+	l := line{Type: "header", Format: &format, Started: &t, Note: h.Note, Anon: w.opts.Anonymize}
+	if w.opts.MaxBytes > 0 || w.opts.MaxAge > 0 {
+		l.Part = w.part
+	}
+	if len(h.Config) > 0 {
+		if l.Config, err = json.Marshal(h.Config); err != nil {
+			return fmt.Errorf("beginning a recording: %w", err)
+		}
+	}
+	text, err := json.Marshal(l)
+	if err != nil {
+		return fmt.Errorf("beginning a recording: %w", err)
+	}
+	if err := w.line(func(b []byte) []byte { return append(b, text...) }); err != nil {
+		return err
+	}
+	w.Stats.Lines--
+	if w.part == 1 {
+		return nil
+	}
+	if w.up != nil && !*w.up {
+		if err := w.link(t, false); err != nil {
+			return err
+		}
+	}
+	if w.read == nil {
+		return nil
+	}
+	return w.rows(t, true)
+}
+
+func (w *Writer) line(text func([]byte) []byte) error {
+	w.buf = append(text(w.buf[:0]), '\n')
+	w.Stats.Lines++
+	if _, err := w.out.Write(w.buf); err != nil {
+		return fmt.Errorf("writing the recording %s: %w", w.name, err)
+	}
+	return nil
+}
+
+// Flush hands what is buffered over to the file.
+func (w *Writer) Flush() error {
+	if w.file == nil {
+		return nil
+	}
+	if err := w.flush(); err != nil {
+		return fmt.Errorf("writing the recording %s: %w", w.name, err)
+	}
+	return nil
+}
+
+func (w *Writer) end() error {
+	err := w.out.Close()
+	if e := w.file.Close(); err == nil {
+		err = e
+	}
+	w.Stats.Bytes += w.stored.n
+	w.file = nil
+	if err != nil {
+		return fmt.Errorf("writing the recording %s: %w", w.name, err)
+	}
+	return nil
+}
+
+// Close ends the recording. One without any event is written as a header alone.
+func (w *Writer) Close() error {
+	if w.file == nil && w.part > 0 {
+		return nil
+	}
+	if w.file == nil {
+		if _, err := w.ready(time.Now()); err != nil {
+			return err
+		}
+	}
+	return w.end()
+}
+
+func appendTime(b []byte, t time.Time) []byte {
+	b = append(b, `{"t":"`...)
+	b = t.AppendFormat(b, time.RFC3339Nano)
+	return append(b, '"')
+}
+
+func appendBegan(b []byte, t, began time.Time) []byte {
+	b = append(appendTime(b, t), `,"type":"desired"`...)
+	if began.Equal(t) {
+		return b
+	}
+	return began.UTC().AppendFormat(append(b, `,"began":"`...), time.RFC3339Nano+`"`)
+}
+
+// quoted gives s as a JSON string without the escapes of HTML.
+func quoted(s string) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(s) // a string can always be encoded
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
