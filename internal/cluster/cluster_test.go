@@ -121,10 +121,9 @@ func (a *acknowledged) check(t *testing.T, s *raftfsm.State) {
 
 func TestLeaderKilled(t *testing.T) {
 	c := startCluster(t, 3, nil)
-	first := c.leader()
 	a := keepProposing(c, c.running(), 4)
 	eventually(t, "some proposals are acknowledged", func() bool { return a.count() > 50 })
-	first = c.leader()
+	first := c.leader()
 	last := first.Leadership()
 	killed := c.index(first)
 	c.kill(killed)
