@@ -18,6 +18,7 @@ type Liveness struct {
 	up      bool
 	upSince app.Time // start of the present spell without a gap; while down, of the outage
 	newest  app.Time // when anything was heard last; 0 if nothing was since the spell began
+	back    app.Time // when a DEA that was known before the spell was heard in it for the first time, the last such time
 	heard   map[string]app.Time
 }
 
@@ -29,11 +30,16 @@ func NewLiveness(period, ttl, freshness time.Duration, now app.Time) *Liveness {
 // Link notes that the link is up or down since now. A gap in what was heard, such as messages dropped by a slow
 // consumer, counts as a new spell: note it as Link(true) again.
 func (l *Liveness) Link(up bool, now app.Time) {
-	l.up, l.upSince, l.newest = up, now, 0
+	l.up, l.upSince, l.newest, l.back = up, now, 0, 0
 }
 
-// Heard notes that a DEA spoke at now.
-func (l *Liveness) Heard(dea string, now app.Time) {
+// Heard notes that a DEA spoke at now. recorded says that the DEA is on record, so that the first word of a spell is
+// a return, though this node may never have heard it before.
+func (l *Liveness) Heard(dea string, recorded bool, now app.Time) {
+	before, known := l.heard[dea]
+	if (known || recorded) && before < l.upSince {
+		l.back = now
+	}
 	l.heard[dea], l.newest = now, now
 }
 
@@ -43,9 +49,15 @@ func (l *Liveness) Forget(dea string) { delete(l.heard, dea) }
 // LastHeard is when a DEA spoke last, 0 if this node has never heard it.
 func (l *Liveness) LastHeard(dea string) app.Time { return l.heard[dea] }
 
-// Deadline is when a recorded DEA is lost unless it speaks before, and whether its time is running at all.
+// Deadline is when a recorded DEA is lost unless it speaks before, and whether its time is running at all. After an
+// outage DEAs find their way back to the bus one by one: as long as they do, those that have not been heard since get
+// their whole time to live anew. Only DEAs known before count, each once a spell, so this comes to an end.
 func (l *Liveness) Deadline(dea string) (app.Time, bool) {
-	return max(l.heard[dea], l.upSince).Add(l.TTL), l.up
+	heard := l.heard[dea]
+	if heard < l.upSince {
+		heard = max(l.upSince, l.back)
+	}
+	return heard.Add(l.TTL), l.up
 }
 
 // Silent reports whether a recorded DEA has been silent for its whole time to live at now (R40).

@@ -21,18 +21,18 @@ func TestLiveness(t *testing.T) {
 		lost  []string
 	}{
 		{"down from the start: nothing is fresh, nothing expires", 10, nil, false, nil},
-		{"up, and a speaks: R43 not fresh yet", 10, func(now app.Time) { l.Link(true, now); l.Heard("a", now) }, false, nil},
-		{"two beats on", 12, func(now app.Time) { l.Heard("a", now) }, false, nil},
-		{"the window has passed: fresh, and b, which never spoke, is lost (R40)", 13, func(now app.Time) { l.Heard("a", now) }, true, []string{"b"}},
+		{"up, and a speaks: R43 not fresh yet", 10, func(now app.Time) { l.Link(true, now); l.Heard("a", true, now) }, false, nil},
+		{"two beats on", 12, func(now app.Time) { l.Heard("a", true, now) }, false, nil},
+		{"the window has passed: fresh, and b, which never spoke, is lost (R40)", 13, func(now app.Time) { l.Heard("a", true, now) }, true, []string{"b"}},
 		{"nobody speaks for a time to live: R44 not fresh, and nobody is lost", 16, nil, false, nil},
-		{"somebody speaks", 16, func(now app.Time) { l.Heard("a", now) }, true, []string{"b"}},
+		{"somebody speaks", 16, func(now app.Time) { l.Heard("a", true, now) }, true, []string{"b"}},
 		{"I4 the link goes: all clocks stop", 17, func(now app.Time) { l.Link(false, now) }, false, nil},
 		{"I4 a long outage", 10_000, nil, false, nil},
-		{"I4 the link is back: every time to live starts anew in full", 10_001, func(now app.Time) { l.Link(true, now); l.Heard("b", now) }, false, nil},
-		{"I4 just before it ends", 10_003, func(now app.Time) { l.Heard("b", now) }, false, nil},
-		{"a is lost after a full time to live, not before", 10_004, nil, true, []string{"a"}},
+		{"I4 the link is back: every time to live starts anew in full", 10_001, func(now app.Time) { l.Link(true, now); l.Heard("b", true, now) }, false, nil},
+		{"I4 just before it ends", 10_003, func(now app.Time) { l.Heard("b", true, now) }, false, nil},
+		{"a is lost after a full time to live since b came back, not before", 10_004, nil, true, []string{"a"}},
 		{"a gap in what was heard starts a new spell", 10_005, func(now app.Time) { l.Link(true, now) }, false, nil},
-		{"fresh again a window later", 10_008, func(now app.Time) { l.Heard("a", now); l.Heard("b", now) }, true, nil},
+		{"fresh again a window later", 10_008, func(now app.Time) { l.Heard("a", true, now); l.Heard("b", true, now) }, true, nil},
 	}
 	for _, s := range steps {
 		now := start + s.at*beat
@@ -48,5 +48,23 @@ func TestLiveness(t *testing.T) {
 	}
 	if l.Fresh(start + 10_008*beat - 1) {
 		t.Error("fresh a millisecond before the window has passed")
+	}
+}
+
+func TestReturningDEAsGiveTheOthersTime(t *testing.T) {
+	l := NewLiveness(10*time.Second, 30*time.Second, 30*time.Second, 0)
+	l.Link(true, 1*beat)
+	l.Heard("new", false, 3*beat) // never known: nobody's return
+	l.Heard("a", true, 2*beat)
+	l.Heard("a", true, 3*beat) // not for the first time
+	if at, _ := l.Deadline("b"); at != 5*beat {
+		t.Errorf("b has until %d, want a time to live after a's return: %d", at, 5*beat)
+	}
+	l.Heard("c", true, 4*beat)
+	if at, _ := l.Deadline("b"); at != 7*beat {
+		t.Errorf("b has until %d, want a time to live after c's return: %d", at, 7*beat)
+	}
+	if at, _ := l.Deadline("a"); at != 6*beat {
+		t.Errorf("a has until %d, want a time to live after its newest word: %d", at, 6*beat)
 	}
 }

@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -212,6 +214,9 @@ func TestDevEndsCleanlyAndContinues(t *testing.T) {
 	}
 	o := testDevOptions()
 	o.dataDir = filepath.Join(t.TempDir(), "kept")
+	signals := make(chan os.Signal, 1) // from its first use on, package signal keeps a goroutine for good
+	signal.Notify(signals, syscall.SIGHUP)
+	signal.Stop(signals)
 	before := runtime.NumGoroutine()
 	r := startDev(t, o)
 	f := r.await("gate", gateOpen)

@@ -55,12 +55,11 @@ func (i *Intake) Unchanged(d actual.Digest) bool {
 	if h == nil {
 		return false
 	}
-	if h.newest == nil { // else: heard before, and still to be recorded
-		if rec, ok := i.log.View().DEA(h.id); !ok || rec.GoneAt != 0 || rec.Rev != h.rev {
-			return false
-		}
-	}
-	i.live.Heard(h.id, i.log.Now())
+	rec, recorded := i.log.View().DEA(h.id)
+	if h.newest == nil && (!recorded || rec.GoneAt != 0 || rec.Rev != h.rev) {
+		return false
+	} // else: heard before, and still to be recorded
+	i.live.Heard(h.id, recorded, i.log.Now())
 	return true
 }
 
@@ -68,7 +67,8 @@ func (i *Intake) Unchanged(d actual.Digest) bool {
 func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 	i.mu.Lock()
 	view := i.log.View()
-	i.live.Heard(hb.DEA, i.log.Now())
+	_, recorded := view.DEA(hb.DEA)
+	i.live.Heard(hb.DEA, recorded, i.log.Now())
 	h := i.deas[hb.DEA]
 	if h == nil {
 		h = &heardDEA{id: hb.DEA}

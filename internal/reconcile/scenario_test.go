@@ -121,6 +121,23 @@ func TestI4LossDuringAnOutageIsRepairedAfterIt(t *testing.T) {
 	w.wantSent("a DEA lost during an outage", lost, 0)
 }
 
+func TestI4DEAsThatReturnSlowlyAreNotLost(t *testing.T) {
+	w := steady(t, 10, 25, testOptions())
+	w.setLink(false)
+	for _, d := range w.deas {
+		d.quiet = true
+	}
+	w.run(20 * hb)
+	w.setLink(true)
+	for i := range 10 { // one every two heartbeats: the last returns long after its time to live
+		w.deas[fmt.Sprintf("dea-%03d", i)].quiet = false
+		w.run(2 * hb)
+	}
+	w.run(20 * hb)
+	w.wantSent("DEAs that find their way back one by one", 0, 0)
+	w.wantGate("all are back")
+}
+
 func TestI5RestartAndFailoverCauseNoCommand(t *testing.T) {
 	w := steady(t, 10, 25, testOptions())
 	for range 5 {
