@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -193,10 +194,14 @@ func (n *node) watch(ctx context.Context, wake <-chan struct{}) {
 }
 
 func (n *node) tell() {
-	reads := n.loop.Overview().Reads
+	o := n.loop.Overview()
+	gate := "open"
+	if !o.GateOpen {
+		gate = strings.Join(o.GateReasons, ", ")
+	}
 	n.cluster.SetInfo(cluster.PeerInfo{
 		API: n.address, NATSUp: n.link.State().Up, AppliedIndex: n.cluster.View().Index(), Kinds: uint32(raftfsm.MaxKind),
-		DesiredReadBegan: reads.Began, Version: readBuildInfo().Version,
+		DesiredReadBegan: o.Reads.Began, Gate: gate, Version: readBuildInfo().Version,
 	})
 }
 

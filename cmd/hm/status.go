@@ -77,9 +77,14 @@ func (c *cli) printStatus(s api.Status) error {
 	}
 	line("node", "%s, %s, term %d", s.Node, leader, s.Cluster.Term)
 	line("quorum", "%s", c.quorum(s.Cluster))
-	if s.Gate.Open {
+	switch led := leaderGate(s); {
+	case s.Gate.Open:
 		line("gate", "%s for %s", c.paint(green, "open"), span(b, s.Gate.Since))
-	} else {
+	case led == "open" && !closes(s.Gate.Reasons):
+		line("gate", "%s on the leader; this node does not lead", c.paint(green, "open"))
+	case led != "" && led != "open" && !closes(s.Gate.Reasons):
+		line("gate", "%s on the leader: %s", c.paint(yellow, "closed"), led)
+	default:
 		line("gate", "%s for %s: %s", c.paint(yellow, "closed"), span(b, s.Gate.Since), strings.Join(s.Gate.Reasons, ", "))
 	}
 	for _, h := range s.Holds {
@@ -112,6 +117,17 @@ func (c *cli) printStatus(s api.Status) error {
 		return err
 	}
 	return c.printBasis(b)
+}
+
+// leaderGate is what the leader tells of its gate: open, or why it is closed; empty if that is not known, or if the
+// node asked leads.
+func leaderGate(s api.Status) string {
+	for _, n := range s.Cluster.Nodes {
+		if n.ID == s.Cluster.Leader && n.ID != s.Node {
+			return n.Gate
+		}
+	}
+	return ""
 }
 
 func from(source string) string {

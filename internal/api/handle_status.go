@@ -43,7 +43,7 @@ func (s *Server) cluster(lead cluster.Leadership) Cluster {
 	for _, m := range s.opts.Node.Members() {
 		node := ClusterNode{ID: m.ID, Address: m.Address, State: m.State, Voter: m.Voter, Healthy: m.Healthy}
 		if m.HasInfo {
-			node.NATS, node.AppliedIndex, node.API, node.Version = &m.Info.NATSUp, &m.Info.AppliedIndex, m.Info.API, m.Info.Version
+			node.NATS, node.AppliedIndex, node.API, node.Gate, node.Version = &m.Info.NATSUp, &m.Info.AppliedIndex, m.Info.API, m.Info.Gate, m.Info.Version
 		}
 		if m.ID == s.opts.ID { // what it knows of itself is newer than what it told
 			up, index := s.opts.Link.State().Up, s.opts.Node.View().Index()

@@ -35,6 +35,7 @@ type ClusterNode struct {
 	NATS         *bool   `json:"nats"` // whether its own link to NATS is up
 	AppliedIndex *uint64 `json:"applied_index"`
 	API          string  `json:"api,omitempty"`
+	Gate         string  `json:"gate,omitempty"` // open, or why its gate is closed
 	Version      string  `json:"version,omitempty"`
 }
 

@@ -2,9 +2,11 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -94,6 +96,11 @@ func (s hclogSink) Accept(_ string, level hclog.Level, msg string, args ...any) 
 		to = slog.LevelWarn
 	case hclog.Error:
 		to = slog.LevelError
+	}
+	for _, a := range args {
+		if err, ok := a.(error); ok && errors.Is(err, net.ErrClosed) {
+			to = slog.LevelDebug // this node closed the connection itself
+		}
 	}
 	if !s.log.to.Enabled(context.Background(), to) {
 		return // before anything is formatted
