@@ -26,13 +26,14 @@ var mysqlDialect = dialect{
 	parameter: "?",
 	columns: "SELECT table_name, column_name, CASE WHEN privileges LIKE '%select%' THEN 1 ELSE 0 END" +
 		" FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name IN ({})",
-	server:  "SELECT CONCAT(@@hostname, ':', @@port, ' with server id ', @@server_id), @@global.read_only",
+	server:  "SELECT CONCAT(@@hostname, ':', @@port, '/', DATABASE(), ' with server id ', @@server_id), @@global.read_only",
 	text:    "DATE_FORMAT({}, '%Y-%m-%d %H:%i:%s.%f')",
 	isFalse: func(c string) string { return c + " = 0" },
 	isTrue:  func(c string) string { return c + " = 1" },
 	unsafe:  "SELECT table_name, engine FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN ({}) AND engine <> 'InnoDB'",
 	hidden:  func(err error) bool { n := mysqlNumber(err); return n == 1142 || n == 1143 },
-	newest:  newestByID,
+	among:   amongEach,
+	list:    listEach,
 }
 
 // parseMySQL takes the driver's own form of a DSN or a URL, either with several hosts.
