@@ -12,7 +12,6 @@ import (
 	"hm/actual"
 	"hm/commands"
 	"hm/desired"
-	"hm/diff"
 	"hm/internal/app"
 	"hm/internal/config"
 	"hm/internal/reconcile"
@@ -342,6 +341,7 @@ func (p *player) settled() {
 			p.result.Gate = p.result.Gate[:n-1] // the instant is not over: an event came at its time after a step
 		}
 		p.result.Gate = append(p.result.Gate, g)
+		p.missing.began = p.missing.began || g.Open
 		p.tell(Moment{Kind: MomentGate, Text: gateText(g)})
 	}
 	if len(p.touched) > 0 {
@@ -387,14 +387,8 @@ func (p *player) finish(ctx context.Context) (Result, error) {
 		return true
 	})
 	p.result.StateHash = p.state.Hash().String()
-	p.result.Totals = Totals{MissingSeconds: p.missing.total.Seconds(), WorstBurst: worstBurst(p.result.Commands, p.opts.Reconcile.Policy.HeartbeatPeriod)}
-	for _, c := range p.result.Commands {
-		if c.Action == diff.Start.String() {
-			p.result.Totals.Starts++
-		} else {
-			p.result.Totals.Stops++
-		}
-	}
+	p.result.Totals = TotalsOf(p.result.Commands, p.opts.Reconcile.Policy.HeartbeatPeriod)
+	p.result.Totals.MissingSeconds = p.missing.total.Seconds()
 	return p.result, nil
 }
 
