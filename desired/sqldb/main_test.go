@@ -59,6 +59,9 @@ func openDatabase(t testing.TB, driver, schema string) *database {
 		d.dsn = d.server.DSN("hm_reader", readerPassword, d.name)
 		d.exec = func(statements ...string) { t.Helper(); d.server.Exec(t, d.name, statements...) }
 	}
+	if driver == "sqlite" {
+		d.exec("PRAGMA user_version = 1") // makes the file
+	}
 	if schema != "" {
 		statements, err := ccschema.Statements(driver, schema)
 		if err != nil {
