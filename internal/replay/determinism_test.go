@@ -117,3 +117,30 @@ func order(lines []string) []string {
 
 // key is the time without its fraction: enough for what roundTimes and the scenes make.
 func key(line string) string { return line[:len(`{"t":"2026-01-15T12:00:19`)] }
+
+// TestFrozenViewsMakeNoDifference plays every recording with views that a proposal does not change, as the daemon has
+// them.
+func TestFrozenViewsMakeNoDifference(t *testing.T) {
+	for name, path := range corpus(t) {
+		files, err := Files(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, react := range []*React{nil, {}} {
+			opts := optionsFor(t, files...)
+			opts.React = react
+			live, err := Run(t.Context(), opts, files...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			opts.freeze = true
+			frozen, err := Run(t.Context(), opts, files...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(live.JSON(), frozen.JSON()) {
+				t.Errorf("%s: with frozen views the result is\n%s\nwithout\n%s", name, frozen.JSON(), live.JSON())
+			}
+		}
+	}
+}
