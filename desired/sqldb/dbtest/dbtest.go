@@ -4,6 +4,7 @@
 package dbtest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -63,8 +64,14 @@ type kind struct {
 	find                    func() string // path of program, or empty
 	prepare                 func(s *Server, program string) error
 	command                 func(s *Server, program string) *exec.Cmd
-	exec                    func(s *Server, database string, statements []string) error
+	connect                 func(ctx context.Context, s *Server, database string) (session, error) // as administrator
 	dsn                     func(s *Server, user, password, database string) string
+}
+
+// session is a connection. row may be nil.
+type session interface {
+	run(ctx context.Context, statement string, row func(values []string)) error
+	close()
 }
 
 var kinds = map[string]*kind{"postgres": &postgres, "mysql": &mariadb}
@@ -187,7 +194,7 @@ func (s *Server) Start() error {
 	}
 	deadline := time.Now().Add(startTime)
 	for {
-		err := s.kind.exec(s, "", []string{"SELECT 1"})
+		err := s.exec("", "SELECT 1")
 		if err == nil {
 			return nil
 		}
@@ -342,9 +349,60 @@ func (s *Server) DSN(user, password, database string) string {
 // Exec runs statements as the server's administrator; database may be empty.
 func (s *Server) Exec(t TB, database string, statements ...string) {
 	t.Helper()
-	if err := s.kind.exec(s, database, statements); err != nil {
+	if err := s.exec(database, statements...); err != nil {
 		t.Fatalf("%s: %v", s.Driver, err)
 	}
+}
+
+func (s *Server) exec(database string, statements ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), statementTime)
+	defer cancel()
+	c, err := s.kind.connect(ctx, s, database)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	for _, statement := range statements {
+		if err := c.run(ctx, statement, nil); err != nil {
+			return fmt.Errorf("%.200s: %w", statement, err)
+		}
+	}
+	return nil
+}
+
+// statementTime is what statements may take together.
+const statementTime = 3 * time.Minute
+
+// Connect opens a connection as the server's administrator that lasts until the test ends, and gives what runs
+// statements on it.
+func (s *Server) Connect(t TB, database string) func(statement string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), statementTime)
+	c, err := s.kind.connect(ctx, s, database)
+	if err != nil {
+		cancel()
+		t.Fatalf("%s: %v", s.Driver, err)
+	}
+	t.Cleanup(func() { c.close(); cancel() })
+	return func(statement string) {
+		t.Helper()
+		if err := c.run(ctx, statement, nil); err != nil {
+			t.Fatalf("%s: %.200s: %v", s.Driver, statement, err)
+		}
+	}
+}
+
+// Query gives the values of the last row of a statement, which it runs as the server's administrator.
+func (s *Server) Query(database, statement string) (values []string, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), statementTime)
+	defer cancel()
+	c, err := s.kind.connect(ctx, s, database)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	err = c.run(ctx, statement, func(row []string) { values = row })
+	return values, err
 }
 
 var databases struct {
@@ -361,7 +419,7 @@ func (s *Server) CreateDatabase(t TB) string {
 	databases.Unlock()
 	s.Exec(t, "", "CREATE DATABASE "+name)
 	t.Cleanup(func() {
-		if err := s.kind.exec(s, "", []string{"DROP DATABASE " + name}); err != nil {
+		if err := s.exec("", "DROP DATABASE "+name); err != nil {
 			t.Logf("drop %s: %v", name, err)
 		}
 	})

@@ -3,6 +3,7 @@ package dbtest
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -37,7 +38,7 @@ var mariadb = kind{
 	},
 	command: func(s *Server, program string) *exec.Cmd {
 		args := []string{"--no-defaults", "--datadir=" + filepath.Join(s.dir, "data"), "--socket=" + s.socket(), "--pid-file=" + filepath.Join(s.dir, "pid"),
-			"--port=" + s.port(), "--bind-address=127.0.0.1", "--skip-name-resolve", "--character-set-server=utf8mb4", "--innodb-flush-log-at-trx-commit=0",
+			"--port=" + s.port(), "--bind-address=127.0.0.1", "--skip-name-resolve", "--character-set-server=utf8mb4", "--innodb-flush-log-at-trx-commit=2",
 			"--innodb-buffer-pool-size=64M", "--innodb-log-file-size=64M", "--performance-schema=OFF"}
 		if s.options.TLSCert != "" {
 			args = append(args, "--ssl-cert="+filepath.Join(s.dir, filepath.Base(s.options.TLSCert)), "--ssl-key="+filepath.Join(s.dir, filepath.Base(s.options.TLSKey)))
@@ -47,25 +48,20 @@ var mariadb = kind{
 		}
 		return exec.Command(program, args...)
 	},
-	exec: func(s *Server, database string, statements []string) error {
+	connect: func(ctx context.Context, s *Server, database string) (session, error) {
 		config := mysql.NewConfig()
 		config.User, config.Net, config.Addr, config.DBName = "root", "unix", s.socket(), database
 		config.Logger = log.New(io.Discard, "", 0)
 		connector, err := mysql.NewConnector(config)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		db := sql.OpenDB(connector)
-		defer func() { _ = db.Close() }()
-		db.SetMaxOpenConns(1)
-		ctx, cancel := context.WithTimeout(context.Background(), 2*startTime)
-		defer cancel()
-		for _, statement := range statements {
-			if _, err := db.ExecContext(ctx, statement); err != nil {
-				return fmt.Errorf("%.200s: %w", statement, err)
-			}
+		db.SetMaxOpenConns(1) // so that locks and settings stay
+		if err := db.PingContext(ctx); err != nil {
+			return nil, errors.Join(err, db.Close())
 		}
-		return nil
+		return mariadbSession{db}, nil
 	},
 	dsn: func(s *Server, user, password, database string) string {
 		return fmt.Sprintf("%s:%s@tcp(%s)/%s", user, password, s.Addr, database)
@@ -73,3 +69,32 @@ var mariadb = kind{
 }
 
 func (s *Server) socket() string { return filepath.Join(s.dir, "socket") }
+
+type mariadbSession struct{ db *sql.DB }
+
+func (s mariadbSession) run(ctx context.Context, statement string, row func([]string)) error {
+	rows, err := s.db.QueryContext(ctx, statement)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	columns, err := rows.Columns()
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+		texts, into := make([]string, len(columns)), make([]any, len(columns))
+		for i := range texts {
+			into[i] = &texts[i]
+		}
+		if row != nil {
+			if err := rows.Scan(into...); err != nil {
+				return err
+			}
+			row(texts)
+		}
+	}
+	return rows.Err()
+}
+
+func (s mariadbSession) close() { _ = s.db.Close() }

@@ -30,23 +30,15 @@ var postgres = kind{
 		}
 		return exec.Command(program, args...)
 	},
-	exec: func(s *Server, database string, statements []string) error {
+	connect: func(ctx context.Context, s *Server, database string) (session, error) {
 		if database == "" {
 			database = "postgres"
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), startTime)
-		defer cancel()
 		c, err := pgconn.Connect(ctx, fmt.Sprintf("host=%s port=%s user=postgres dbname=%s sslmode=disable", s.dir, s.port(), database))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		defer func() { _ = c.Close(ctx) }()
-		for _, statement := range statements {
-			if _, err := c.Exec(ctx, statement).ReadAll(); err != nil {
-				return fmt.Errorf("%.200s: %w", statement, err)
-			}
-		}
-		return nil
+		return postgresSession{c}, nil
 	},
 	dsn: func(s *Server, user, password, database string) string {
 		return fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable", user, password, s.Addr, database)
@@ -84,3 +76,23 @@ func (s *Server) keepTLS() error {
 	}
 	return nil
 }
+
+type postgresSession struct{ c *pgconn.PgConn }
+
+func (s postgresSession) run(ctx context.Context, statement string, row func([]string)) error {
+	results, err := s.c.Exec(ctx, statement).ReadAll()
+	for _, result := range results {
+		for _, values := range result.Rows {
+			texts := make([]string, len(values))
+			for i, v := range values {
+				texts[i] = string(v)
+			}
+			if row != nil {
+				row(texts)
+			}
+		}
+	}
+	return err
+}
+
+func (s postgresSession) close() { _ = s.c.Close(context.Background()) }
