@@ -123,6 +123,22 @@ func (r Read) WithUnreadable(droplets []app.GUID) (Read, error) {
 	return r, nil
 }
 
+// Keeping gives r without what it says of some droplets, sorted: what is recorded of them is newer, and stays.
+func (r Read) Keeping(droplets []app.GUID) Read {
+	if len(droplets) == 0 {
+		return r
+	}
+	kept := slices.Clone(r.Apps)
+	r.Apps = slices.DeleteFunc(kept, func(a App) bool {
+		_, found := slices.BinarySearchFunc(droplets, a.Key.Droplet, app.GUID.Compare)
+		return found
+	})
+	r.Unreadable = slices.Concat(r.Unreadable, droplets)
+	slices.SortFunc(r.Unreadable, app.GUID.Compare)
+	r.Unreadable = slices.Compact(r.Unreadable)
+	return r
+}
+
 // Wanted counts the apps of the read for which Wanted holds, and their instances.
 func (r Read) Wanted() (apps, instances int) {
 	for _, a := range r.Apps {

@@ -25,6 +25,7 @@ type Options struct {
 	PollInterval time.Duration // between complete reads of the desired state
 	ClaimLease   time.Duration // how long after it asked for a claim a leader may still publish
 	Shadow       bool          // decide, and publish nothing
+	ReadsApps    bool          // the source can read single apps, which AppReads then asks for
 	Logger       *slog.Logger
 }
 
@@ -84,6 +85,7 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 	if !lead.Leader {
 		c.term = 0
 		c.intake.TakeExits() // the leader hears them too
+		c.intake.TakeUpdated()
 		c.intake.Settle(c.log.View())
 		c.setGate(now, lead, true)
 		if c.due(&c.nextSweep, now, c.opts.Policy.HeartbeatPeriod) {
@@ -121,7 +123,8 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), false, err
 		}
 	}
-	return c.nextStep(now, more || !recorded), c.reads.due(now, c.opts, c.intake.TakeUpdated()), nil
+	c.announced(c.intake.TakeUpdated())
+	return c.nextStep(now, more || !recorded), c.reads.due(now, c.opts), nil
 }
 
 // doubt looks, before the gate opens, whether what is desired can be right at all.
@@ -379,6 +382,10 @@ func (c *Core) DesiredRead(ctx context.Context, now, began app.Time, read desire
 		c.reads.failed(readErr)
 		return nil
 	}
+	if began < c.reads.began {
+		return nil // another leader has recorded a newer one meanwhile
+	}
+	read = read.Keeping(c.reads.newerApps(began))
 	view := c.log.View()
 	meta := view.DesiredMeta()
 	var changes desired.Changes

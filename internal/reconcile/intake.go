@@ -23,9 +23,9 @@ type Intake struct {
 	byDigest map[actual.Digest]*heardDEA
 	dirty    map[string]*heardDEA // heard something that the record does not show yet
 	exits    []actual.Exit
-	lost     uint64 // exits not taken because the buffer was full
-	updated  bool   // the Cloud Controller said that an app changed
-	keeps    bool   // heartbeats are kept after they are recorded
+	lost     uint64                // exits not taken because the buffer was full
+	updated  map[app.GUID]struct{} // apps that the Cloud Controller said have changed
+	keeps    bool                  // heartbeats are kept after they are recorded
 }
 
 // maxExits bounds the exits that wait to be recorded. What is lost shows in the next heartbeat.
@@ -49,7 +49,7 @@ type heardDEA struct {
 func NewIntake(log Log, live *actual.Liveness, wake func()) *Intake {
 	return &Intake{
 		log: log, live: live, wake: wake,
-		deas: map[string]*heardDEA{}, byDigest: map[actual.Digest]*heardDEA{}, dirty: map[string]*heardDEA{},
+		deas: map[string]*heardDEA{}, byDigest: map[actual.Digest]*heardDEA{}, dirty: map[string]*heardDEA{}, updated: map[app.GUID]struct{}{},
 	}
 }
 
@@ -110,10 +110,15 @@ func (i *Intake) Exit(e actual.Exit) {
 	i.wake()
 }
 
-// Updated takes a droplet.updated: the desired state has changed, and an early read is worth while (R39).
-func (i *Intake) Updated(app.GUID) {
+// maxUpdated bounds the apps of which a change was announced and that are not read yet. Beyond it all are read.
+const maxUpdated = 100
+
+// Updated takes a droplet.updated: the desired state of an app has changed, and an early read is worth while (R39).
+func (i *Intake) Updated(droplet app.GUID) {
 	i.mu.Lock()
-	i.updated = true
+	if len(i.updated) <= maxUpdated {
+		i.updated[droplet] = struct{}{}
+	}
 	i.mu.Unlock()
 	i.wake()
 }
@@ -197,12 +202,13 @@ func (i *Intake) TakeExits() []actual.Exit {
 	return exits
 }
 
-// TakeUpdated reports whether the Cloud Controller has announced a change since the last call.
-func (i *Intake) TakeUpdated() bool {
+// TakeUpdated gives the apps of which the Cloud Controller has announced a change since the last call, sorted. More
+// than maxUpdated of them mean that there may be others.
+func (i *Intake) TakeUpdated() []app.GUID {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	updated := i.updated
-	i.updated = false
+	updated := slices.SortedFunc(maps.Keys(i.updated), app.GUID.Compare)
+	clear(i.updated)
 	return updated
 }
 

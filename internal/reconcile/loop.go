@@ -15,6 +15,11 @@ type Leader interface {
 	Lead() Lead
 }
 
+// AppReader is a Source that can read the desired state of a single app: its rows, none if it is not there.
+type AppReader interface {
+	ReadApp(ctx context.Context, droplet app.GUID) ([]desired.App, error)
+}
+
 // LoopOptions are what a Loop is made of.
 type LoopOptions struct {
 	Options
@@ -41,6 +46,7 @@ type Loop struct {
 
 // NewLoop returns a loop that Run starts. journal takes what Journal gives out.
 func NewLoop(opts LoopOptions, journal *Journal) *Loop {
+	_, opts.ReadsApps = opts.Source.(AppReader)
 	l := &Loop{opts: opts, core: NewCore(opts.Options, opts.Log, opts.Publisher, opts.Intake, journal), wake: make(chan struct{}, 1), journal: journal}
 	l.logger = l.core.logger
 	l.publishOverview()
@@ -74,11 +80,14 @@ type outcome struct {
 
 // Run steps until ctx is done, and returns after its reader has ended.
 func (l *Loop) Run(ctx context.Context) {
-	outcomes := make(chan outcome, 1)
-	reading := false
-	defer func() {
+	outcomes, appOutcomes := make(chan outcome, 1), make(chan []appOutcome, 1)
+	reading, readingApps := false, false
+	defer func() { // ctx is done, which ends the reads
 		if reading {
-			<-outcomes // ctx is done, which ends the read
+			<-outcomes
+		}
+		if readingApps {
+			<-appOutcomes
 		}
 	}()
 	timer := time.NewTimer(0)
@@ -92,6 +101,9 @@ func (l *Loop) Run(ctx context.Context) {
 		case o := <-outcomes:
 			reading = false
 			l.take(ctx, o)
+		case read := <-appOutcomes:
+			readingApps = false
+			l.takeApps(ctx, read)
 		}
 		next, read, err := l.step(ctx)
 		if err != nil && ctx.Err() == nil {
@@ -100,6 +112,12 @@ func (l *Loop) Run(ctx context.Context) {
 		if read && !reading {
 			reading = true
 			go func() { outcomes <- l.read(ctx) }()
+		}
+		if !readingApps {
+			if ask := l.core.AppReads(); len(ask) > 0 {
+				readingApps = true
+				go func() { appOutcomes <- l.readApps(ctx, ask) }()
+			}
 		}
 		timer.Reset(max(next.Sub(l.opts.Log.Now()), time.Millisecond))
 	}
@@ -142,5 +160,43 @@ func (l *Loop) take(ctx context.Context, o outcome) {
 	}
 	if o.err == nil && l.opts.Told != nil {
 		l.opts.Told(o.began, len(o.read.Apps))
+	}
+}
+
+// appOutcome is how the read of a single app ended.
+type appOutcome struct {
+	droplet app.GUID
+	began   app.Time
+	rows    []desired.App
+	err     error
+}
+
+// readApps reads apps one by one.
+func (l *Loop) readApps(ctx context.Context, droplets []app.GUID) []appOutcome {
+	ctx, cancel := context.WithTimeout(ctx, l.opts.ReadTimeout)
+	defer cancel()
+	source := l.opts.Source.(AppReader) // Options.ReadsApps says so
+	read := make([]appOutcome, 0, len(droplets))
+	for _, d := range droplets {
+		o := appOutcome{droplet: d, began: l.opts.Log.Now()}
+		o.rows, o.err = source.ReadApp(ctx, d)
+		read = append(read, o)
+	}
+	return read
+}
+
+// takeApps records reads of single apps, if this node still leads.
+func (l *Loop) takeApps(ctx context.Context, read []appOutcome) {
+	for _, o := range read {
+		if !l.opts.Leader.Lead().Leader || ctx.Err() != nil {
+			return
+		}
+		if o.err != nil {
+			l.logger.Warn("reading one app's desired state failed; everything is read soon", "app", o.droplet, "error", o.err)
+		}
+		if err := l.core.AppRead(ctx, o.began, o.droplet, o.rows, o.err); err != nil {
+			l.logger.Warn("a read of one app's desired state could not be recorded", "error", err)
+			return
+		}
 	}
 }

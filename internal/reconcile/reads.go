@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"maps"
 	"time"
 
 	"hm/desired"
@@ -22,6 +23,9 @@ type reads struct {
 	holding   bool     // hold:desired-shrink was seen set
 	accepted  bool     // it was released: what is desired is right, however little it is
 
+	apps map[app.GUID]app.Time // when the newest read of a single app was begun, if after the newest complete one
+	ask  []app.GUID            // single apps that are to be read
+
 	of         desired.Read // the newest complete read of this leadership
 	generation uint64       // that it was recorded as
 }
@@ -34,6 +38,11 @@ func (r *reads) lead() {
 	*r = reads{began: r.began, wanted: true}
 }
 
+// knownOf is what is known of the reads of one app's desired state.
+func (r *reads) knownOf(droplet app.GUID) diff.Reads {
+	return diff.Reads{Began: max(r.began, r.apps[droplet]), Failing: r.failing}
+}
+
 func (r *reads) known() diff.Reads { return diff.Reads{Began: r.began, Failing: r.failing} }
 
 func (r *reads) fresh(now app.Time, o Options) bool {
@@ -44,10 +53,8 @@ func (r *reads) fresh(now app.Time, o Options) bool {
 // Cloud Controller with every change.
 func early(o Options) time.Duration { return min(o.PollInterval/3, o.Policy.HeartbeatPeriod) }
 
-// due reports whether an attempt should be begun at now, and if so notes that it is. updated: the Cloud Controller
-// announced a change.
-func (r *reads) due(now app.Time, o Options, updated bool) bool {
-	r.wanted = r.wanted || updated
+// due reports whether an attempt should be begun at now, and if so notes that it is.
+func (r *reads) due(now app.Time, o Options) bool {
 	if now < r.nextPoll(now, o) {
 		return false
 	}
@@ -70,6 +77,7 @@ func (r *reads) failed(err error) { r.failing, r.lastError = true, err.Error() }
 
 func (r *reads) succeeded(began app.Time) {
 	r.began, r.failing, r.lastError = max(r.began, began), false, ""
+	maps.DeleteFunc(r.apps, func(_ app.GUID, at app.Time) bool { return at <= r.began })
 }
 
 // again reports whether a read is the very value that was recorded last, as it is in a replay of a recording which says
