@@ -17,6 +17,7 @@ var commandConstructors = []func(*cli) *cobra.Command{
 	newReleaseCommand,
 	newPauseCommand,
 	newResumeCommand,
+	newReplayCommand,
 	newSimCommand,
 	newDevCommand,
 	newConfigCommand,

@@ -76,7 +76,7 @@ func (e *Error) elsewhere() bool {
 const (
 	hintTimeout = "is the database overloaded, or out of reach?"
 	hintLocked  = "somebody else has locked the table, as a migration does; the next read tries again"
-	hintAuth    = "check user and password of desired.sql.dsn, and that the server lets the role in from here; docs/ccdb.md has the SQL that creates it"
+	hintAuth    = "check user and password of desired.sql.dsn, and that the server lets the role in from here, with TLS or without; docs/ccdb.md has the SQL that creates it"
 	hintGrant   = "grant the role SELECT on the tables that docs/ccdb.md lists"
 	hintTLS     = "check the TLS settings of desired.sql.dsn, and that its authority is the one that signed the server's certificate; docs/ccdb.md has examples"
 	hintSchema  = "does the DSN name the Cloud Controller's database?"

@@ -70,6 +70,6 @@ func (s *Source) accept(t target, snap *snapshot) {
 	}
 	s.mu.Unlock()
 	if moved {
-		s.log.Info("desired state is read from another server", "from", t.name, "server", snap.server, "replica", snap.replica, "schema", snap.plan.schema)
+		s.log.Info("reading the desired state from a server", "from", t.name, "server", snap.server, "replica", snap.replica, "schema", snap.plan.schema)
 	}
 }

@@ -26,77 +26,94 @@ var mysqlDialect = dialect{
 	parameter: "?",
 	columns: "SELECT table_name, column_name, CASE WHEN privileges LIKE '%select%' THEN 1 ELSE 0 END" +
 		" FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name IN ({})",
-	server:  "SELECT CONCAT(@@hostname, ':', @@port, ' with server id ', @@server_id), @@global.read_only",
+	server:  "SELECT CONCAT(@@hostname, ':', @@port, '/', DATABASE(), ' with server id ', @@server_id), @@global.read_only",
 	text:    "DATE_FORMAT({}, '%Y-%m-%d %H:%i:%s.%f')",
 	isFalse: func(c string) string { return c + " = 0" },
 	isTrue:  func(c string) string { return c + " = 1" },
 	unsafe:  "SELECT table_name, engine FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN ({}) AND engine <> 'InnoDB'",
 	hidden:  func(err error) bool { n := mysqlNumber(err); return n == 1142 || n == 1143 },
-	newest:  newestByID,
+	among:   amongEach,
+	list:    listEach,
 }
 
 // parseMySQL takes the driver's own form of a DSN or a URL, either with several hosts.
 func parseMySQL(dsn string) ([]target, error) {
-	var config *mysql.Config
-	var err error
-	if scheme, rest, ok := strings.Cut(dsn, "://"); ok && (scheme == "mysql" || scheme == "mysql2" || scheme == "mariadb") {
-		config, err = parseMySQLURL(rest)
-	} else {
-		config, err = mysql.ParseDSN(dsn)
-	}
-	if err != nil || config.DBName == "" {
-		return nil, errUnparsable // the driver's errors may quote any part of the DSN
-	}
-	custom, err := mysqlTLS(config)
+	list, user, err := expandMySQL(dsn)
 	if err != nil {
-		return nil, err
+		return nil, errUnparsable
 	}
-	config.AllowAllFiles = false // a hostile server could ask for any
-	config.MultiStatements = false
-	config.InterpolateParams = true
-	config.MaxAllowedPacket = maxMessage
-	config.Logger = log.New(io.Discard, "", 0) // what it would log, hm's errors say
 	var targets []target
-	for addr := range strings.SplitSeq(config.Addr, ",") {
-		c := config.Clone()
-		c.Addr, c.TLS = addr, custom
-		connector, err := mysql.NewConnector(c) // adds port and server name
+	for _, dsn := range list {
+		config, err := mysql.ParseDSN(dsn)
+		if err != nil || config.DBName == "" {
+			return nil, errUnparsable // the driver's errors may quote any part of the DSN
+		}
+		if user != nil {
+			config.User = user.Username()
+			config.Passwd, _ = user.Password()
+		}
+		if config.TLS, err = mysqlTLS(config); err != nil {
+			return nil, err
+		}
+		config.AllowAllFiles = false // a hostile server could ask for any
+		config.MultiStatements = false
+		config.InterpolateParams = true
+		config.MaxAllowedPacket = maxMessage
+		config.Logger = log.New(io.Discard, "", 0) // what it would log, hm's errors say
+		connector, err := mysql.NewConnector(config)
 		if err != nil {
 			return nil, errUnparsable
 		}
 		targets = append(targets, target{
-			name:    addr + "/" + c.DBName,
+			name:    config.Addr + "/" + config.DBName,
 			connect: func(ctx context.Context) (conn, error) { return connectMySQL(ctx, connector) },
 		})
 	}
 	return targets, nil
 }
 
-// parseMySQLURL takes user:password@host:port,host:port/database?parameters, in which the driver's are allowed.
-func parseMySQLURL(rest string) (*mysql.Config, error) {
-	rest, query, _ := strings.Cut(rest, "?")
-	authority, path, ok := strings.Cut(rest, "/")
-	if !ok {
-		return nil, errors.New("no database")
+// expandMySQL gives a DSN in the driver's form for each host. Of a URL, user and password are given apart, since the
+// driver's form has no way to write some characters.
+func expandMySQL(dsn string) (list []string, user *url.Userinfo, err error) {
+	before, hosts, after := "tcp(", "", ""
+	if scheme, rest, ok := strings.Cut(dsn, "://"); ok && (scheme == "mysql" || scheme == "mysql2" || scheme == "mariadb") {
+		authority, path, _ := strings.Cut(rest, "/")
+		at := strings.LastIndexByte(authority, '@')
+		if user, err = userOf(authority[:max(at, 0)]); err != nil {
+			return nil, nil, err
+		}
+		hosts, after = authority[at+1:], ")/"+path
+	} else {
+		to := strings.LastIndex(dsn, ")/")
+		from := strings.LastIndexByte(dsn[:max(to, 0)], '(')
+		if to < 0 || from < 0 {
+			return []string{dsn}, nil, nil // without an address; the driver has its defaults
+		}
+		before, hosts, after = dsn[:from+1], dsn[from+1:to], dsn[to:]
 	}
-	user, hosts := "", authority
-	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
-		user, hosts = authority[:i], authority[i+1:]
+	// The driver takes the last slash for the one before the database.
+	after, query, _ := strings.Cut(after, "?")
+	after += "?" + strings.ReplaceAll(query, "/", "%2F")
+	for host := range strings.SplitSeq(hosts, ",") {
+		list = append(list, before+host+after)
 	}
-	config, err := mysql.ParseDSN("tcp(" + hosts + ")/" + path + "?" + query)
+	return list, user, nil
+}
+
+func userOf(text string) (*url.Userinfo, error) {
+	name, password, _ := strings.Cut(text, ":")
+	name, err := url.PathUnescape(name)
 	if err != nil {
 		return nil, err
 	}
-	name, password, _ := strings.Cut(user, ":")
-	if config.User, err = url.PathUnescape(name); err != nil {
+	if password, err = url.PathUnescape(password); err != nil {
 		return nil, err
 	}
-	config.Passwd, err = url.PathUnescape(password)
-	return config, err
+	return url.UserPassword(name, password), nil
 }
 
 // mysqlTLS takes ssl-ca, ssl-cert and ssl-key, which are named as the mysql client's options are, off a config. The
-// driver itself knows only the system's authorities. Nil: what the config says by itself.
+// driver itself knows only the system's authorities.
 func mysqlTLS(config *mysql.Config) (*tls.Config, error) {
 	file := func(key string) string {
 		v := config.Params[key]
@@ -105,7 +122,7 @@ func mysqlTLS(config *mysql.Config) (*tls.Config, error) {
 	}
 	ca, cert, key := file("ssl-ca"), file("ssl-cert"), file("ssl-key")
 	if ca == "" && cert == "" && key == "" {
-		return nil, nil
+		return config.TLS, nil
 	}
 	if config.TLSConfig != "" && config.TLSConfig != "true" {
 		return nil, errors.New("with ssl-ca, ssl-cert or ssl-key, tls must be true or left out")

@@ -9,16 +9,18 @@ import (
 // plan is how one database's tables are read.
 type plan struct {
 	schema string
-	tables []string // that count for the mark
-	mark   string   // statement: highest id, newest updated_at and created_at of each of the tables
-	pages  string   // statement of the rows, up to its conditions on id or guid
-	param  string   // placeholder of the guid
+	tables []string  // that count for the mark
+	mark   string    // statement: highest id, newest updated_at and created_at of each of the tables
+	pages  string    // statement of the rows, up to its conditions on id or guid
+	param  string    // placeholder of the guid
+	bits   [2]string // v3: statements of droplets and packages, up to the apps that they are of
 }
 
 // Values from the tables are cut to a length that is too long to be right, so that a hostile one costs no memory.
 const (
 	cutGUID  = 130 // above app.MaxGUIDLen
 	cutState = 40
+	cutText  = 255 // what the Cloud Controller's columns hold
 )
 
 // planV2 reads the rows that a v2 Cloud Controller answers with: started, not deleted, not Diego's (D17). Rows that
@@ -38,24 +40,22 @@ func planV2(d *dialect, f found) plan {
 			cutGUID, cutGUID, cutState, strings.Join(where, " AND ")))
 }
 
-// planV3 reads the rows that the last Cloud Controller with DEAs answers with (D21), with the package state as it
-// computed it from an app's newest droplet and package (D22), under the guid of the process, which is what DEAs and
-// the Cloud Controller's starts and stops know it by (D24, W57).
+// planV3 reads the rows that the last Cloud Controller with DEAs answers with (D21), under the guid of the process,
+// which is what DEAs and the Cloud Controller's starts and stops know it by (D24, W57). The package state is found
+// afterwards, see settle.
 func planV3(d *dialect) plan {
-	return newPlanOf(d, schemaV3, v3Tables[:],
-		fmt.Sprintf("SELECT p.id, substr(p.guid, 1, %d), substr(p.version, 1, %d), p.instances, p.state,"+
-			" CASE WHEN d.guid IS NULL THEN CASE WHEN k.state = 'FAILED' THEN 'FAILED' ELSE 'PENDING' END"+
-			" WHEN d.state = 'FAILED' THEN 'FAILED'"+
-			" WHEN a.droplet_guid IS NULL OR a.droplet_guid <> d.guid THEN 'PENDING'"+
-			" WHEN k.guid IS NULL OR d.package_guid = k.guid OR d.created_at > k.created_at THEN 'STAGED'"+
-			" WHEN k.state = 'FAILED' THEN 'FAILED' ELSE 'PENDING' END"+
-			" FROM processes p JOIN apps a ON a.guid = p.app_guid %s %s WHERE p.state = 'STARTED' AND %s",
-			cutGUID, cutGUID, d.newest("droplets", "d"), d.newest("packages", "k"), d.isFalse("p.diego")))
-}
-
-// newestByID joins an app's newest row of a table. It needs nothing that old databases lack.
-func newestByID(table, alias string) string {
-	return fmt.Sprintf("LEFT JOIN %[1]s %[2]s ON %[2]s.id = (SELECT x.id FROM %[1]s x WHERE x.app_guid = a.guid ORDER BY x.created_at DESC, x.id DESC LIMIT 1)", table, alias)
+	p := newPlanOf(d, schemaV3, v3Tables[:],
+		fmt.Sprintf("SELECT p.id, substr(p.guid, 1, %d), substr(p.version, 1, %d), p.instances, p.state, substr(p.app_guid, 1, %d), substr(a.droplet_guid, 1, %d)"+
+			" FROM processes p JOIN apps a ON a.guid = p.app_guid WHERE p.state = 'STARTED' AND %s", cutGUID, cutGUID, cutText, cutText, d.isFalse("p.diego")))
+	for i, table := range [...]struct{ name, from string }{{"droplets", "package_guid"}, {"packages", "NULL"}} {
+		from := table.from
+		if from != "NULL" {
+			from = fmt.Sprintf("substr(%s, 1, %d)", from, cutText)
+		}
+		p.bits[i] = fmt.Sprintf("SELECT app_guid, id, substr(guid, 1, %d), substr(state, 1, %d), %s, %s FROM %s WHERE app_guid ",
+			cutText, cutState, strings.ReplaceAll(d.text, "{}", "created_at"), from, table.name)
+	}
+	return p
 }
 
 func newPlanOf(d *dialect, schema string, tables []string, pages string) plan {

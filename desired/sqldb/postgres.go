@@ -30,16 +30,28 @@ var postgres = dialect{
 	columns: "SELECT c.relname, a.attname, CASE WHEN has_column_privilege(c.oid, a.attnum, 'SELECT') THEN 1 ELSE 0 END" +
 		" FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped" +
 		" WHERE c.relname IN ({}) AND pg_table_is_visible(c.oid) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')",
-	server: "SELECT COALESCE(host(inet_server_addr()), 'socket') || ':' || COALESCE(inet_server_port()::text, '') ||" +
+	server: "SELECT COALESCE(host(inet_server_addr()), 'socket') || ':' || COALESCE(inet_server_port()::text, '') || '/' || current_database() ||" +
 		" ' up since ' || to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')," +
 		" CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END",
 	text:    "to_char({}, 'YYYY-MM-DD HH24:MI:SS.US')",
 	isFalse: func(c string) string { return c + " = false" },
 	isTrue:  func(c string) string { return c + " = true" },
-	newest: func(table, alias string) string {
-		return fmt.Sprintf("LEFT JOIN LATERAL (SELECT x.* FROM %[1]s x WHERE x.app_guid = a.guid ORDER BY x.created_at DESC, x.id DESC LIMIT 1) %[2]s ON true", table, alias)
-	},
+	among:   func(int) string { return "= ANY ($1)" },
+	list:    func(texts []string) []string { return []string{arrayOf(texts)} },
 }
+
+// arrayOf writes texts as PostgreSQL's array.
+func arrayOf(texts []string) string {
+	var b strings.Builder
+	for i, t := range texts {
+		b.WriteString(map[bool]string{true: `{"`, false: `,"`}[i == 0])
+		_, _ = arrayEscapes.WriteString(&b, t)
+		b.WriteByte('"')
+	}
+	return b.String() + "}"
+}
+
+var arrayEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 // maxMessage bounds what the server can make hm hold in memory at once.
 const maxMessage = 16 << 20

@@ -17,7 +17,8 @@ type reading struct {
 	apps       []desired.App
 	rows       int // but those that failed to stage
 	pages      int
-	last       int64 // id of the row read last; ids begin at 1 (D04)
+	page       []candidate // of the page under way; v3 only
+	last       int64       // id of the row read last; ids begin at 1 (D04)
 	unreadable []app.GUID
 	firstBad   error
 }
@@ -36,6 +37,9 @@ func (r *reading) all(ctx context.Context) (desired.Read, *Error) {
 		r.pages++
 		n := 0
 		err := r.snap.conn.query(ctx, r.snap.plan.page(r.last, r.options.BatchSize), nil, func(v [][]byte) error { n++; return r.row(v) })
+		if err == nil {
+			err = r.settle(ctx)
+		}
 		if err != nil {
 			e := r.snap.dialect.classify(ctx, err)
 			e.Page = r.pages
@@ -70,6 +74,9 @@ func (r *reading) app(ctx context.Context, droplet app.GUID) ([]desired.App, *Er
 		}
 		return r.row(v)
 	})
+	if err == nil {
+		err = r.settle(ctx)
+	}
 	if err != nil {
 		return nil, r.snap.dialect.classify(ctx, err)
 	}
@@ -79,7 +86,17 @@ func (r *reading) app(ctx context.Context, droplet app.GUID) ([]desired.App, *Er
 	return r.apps, nil
 }
 
-// row takes one row: id, guid, version, instances, state, package state.
+// candidate is a row before its package state is known.
+type candidate struct {
+	id                   int64
+	app                  desired.App
+	nameless, unreadable error  // why it cannot be told which app it is about, or what it says of it
+	owner                string // guid of its v3 app
+	current              string // guid of the v3 app's droplet; empty: none
+}
+
+// row takes one row: id, guid, version, instances, state, and in v2 the package state, in v3 the guids of the app and
+// of its droplet.
 func (r *reading) row(v [][]byte) error {
 	id, err := strconv.ParseInt(string(v[0]), 10, 64)
 	if err != nil {
@@ -89,47 +106,62 @@ func (r *reading) row(v [][]byte) error {
 		return &Error{Kind: Inconsistent, Err: fmt.Errorf("row %d comes after row %d", id, r.last), Hint: "ids must be unique; is there a proxy between hm and the database?"}
 	}
 	r.last = id
-	if string(v[5]) == "FAILED" { // the Cloud Controller leaves these out as well (D17, D20)
+	c := candidate{id: id}
+	if c.app.Key.Droplet, c.nameless = app.ParseGUIDBytes(v[1]); c.nameless == nil {
+		c.unreadable = parseApp(&c.app, v)
+	}
+	if r.snap.plan.schema == schemaV3 {
+		c.owner, c.current = string(v[5]), string(v[6])
+		r.page = append(r.page, c)
+		return nil
+	}
+	return r.take(c, v[5])
+}
+
+// take adds a row to the result.
+func (r *reading) take(c candidate, packageState []byte) error {
+	if string(packageState) == "FAILED" { // the Cloud Controller leaves these out as well (D17, D20)
 		return nil
 	}
 	if r.rows++; r.rows > r.maxApps {
 		return &Error{Kind: TooLarge, Err: fmt.Errorf("%w (%d)", errTooManyApps, r.maxApps)}
 	}
-	droplet, err := app.ParseGUIDBytes(v[1])
-	if err != nil {
-		return &Error{Kind: BadRows, Err: fmt.Errorf("the guid of row %d is %w", id, err), Hint: "the row cannot even be told which app it is about; correct or delete it"}
+	if c.nameless != nil {
+		return &Error{Kind: BadRows, Err: fmt.Errorf("the guid of row %d is %w", c.id, c.nameless), Hint: "the row cannot even be told which app it is about; correct or delete it"}
 	}
-	a, err := parseApp(droplet, v)
-	if err == nil {
-		r.apps = append(r.apps, a)
+	if c.unreadable == nil {
+		if packageState == nil {
+			c.unreadable = errors.New("package_state is NULL")
+		} else {
+			c.app.Package, c.unreadable = desired.ParsePackageState(packageState)
+		}
+	}
+	if c.unreadable == nil {
+		r.apps = append(r.apps, c.app)
 		return nil
 	}
 	if r.firstBad == nil {
-		r.firstBad = fmt.Errorf("of app %s: %w", droplet, err)
+		r.firstBad = fmt.Errorf("of app %s: %w", c.app.Key.Droplet, c.unreadable)
 	}
-	r.unreadable = append(r.unreadable, droplet)
+	r.unreadable = append(r.unreadable, c.app.Key.Droplet)
 	return nil
 }
 
-func parseApp(droplet app.GUID, v [][]byte) (desired.App, error) {
-	a := desired.App{Key: app.Key{Droplet: droplet}}
-	for i, name := range [...]string{2: "version", 3: "instances", 4: "state", 5: "package_state"} {
+// parseApp takes version, instances and state of a row.
+func parseApp(a *desired.App, v [][]byte) (err error) {
+	for i, name := range [...]string{2: "version", 3: "instances", 4: "state"} {
 		if name != "" && v[i] == nil {
-			return a, fmt.Errorf("%s is NULL", name)
+			return fmt.Errorf("%s is NULL", name)
 		}
 	}
-	var err error
 	if a.Key.Version, err = app.ParseGUIDBytes(v[2]); err != nil {
-		return a, fmt.Errorf("version: %w", err)
+		return fmt.Errorf("version: %w", err)
 	}
 	n, err := strconv.ParseUint(string(v[3]), 10, 32)
 	if err != nil || n > desired.MaxInstances {
-		return a, fmt.Errorf("instances is %.40q, not a whole number from 0 to %d", v[3], desired.MaxInstances)
+		return fmt.Errorf("instances is %.40q, not a whole number from 0 to %d", v[3], desired.MaxInstances)
 	}
 	a.Instances = uint32(n)
-	if a.State, err = desired.ParseRunState(v[4]); err != nil {
-		return a, err
-	}
-	a.Package, err = desired.ParsePackageState(v[5])
-	return a, err
+	a.State, err = desired.ParseRunState(v[4])
+	return err
 }

@@ -23,7 +23,8 @@ var sqliteDialect = dialect{
 	// What writes the file decides how a boolean is put there: older versions of Sequel wrote letters.
 	isFalse: func(c string) string { return c + " IN (0, 'f', 'false')" },
 	isTrue:  func(c string) string { return c + " IN (1, 't', 'true')" },
-	newest:  newestByID,
+	among:   amongEach,
+	list:    listEach,
 }
 
 // parseSQLite takes a path, or a file: URI without the parameters that would make a read unsafe.

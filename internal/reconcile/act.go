@@ -1,9 +1,11 @@
 package reconcile
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"hm/commands"
@@ -92,6 +94,7 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 		index uint32
 	}
 	taken := map[place]bool{}
+	holds := map[app.Key][]commands.ID{} // what an app's plan has ready in view: made once, however much is due
 	know := Knowledge{Reads: c.reads.known()}
 	var claims raftfsm.CommandsClaimed
 	var claimed []commands.Command
@@ -108,7 +111,12 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 		if now < c.claimAt[cmd.Action-diff.Start] {
 			continue
 		}
-		if !c.verified(view, cmd, know, now) {
+		ready, planned := holds[cmd.App]
+		if !planned {
+			ready = c.verified(view, cmd.App, know, now)
+			holds[cmd.App] = ready
+		}
+		if _, still := slices.BinarySearchFunc(ready, cmd.ID, compareIDs); !still {
 			delete(c.ready, cmd.ID)
 			c.queue.add(cmd.App) // it is dropped, or waits for something: its plan says
 			continue
@@ -141,16 +149,14 @@ func (c *Core) dueCommands(view *raftfsm.State) []commands.Command {
 	return due
 }
 
-// verified reports whether a due command still holds (R53, R54).
-func (c *Core) verified(view *raftfsm.State, cmd commands.Command, know Knowledge, now app.Time) bool {
-	p := c.evaluate(view, cmd.App, know, now)
-	for _, id := range p.Ready {
-		if id == cmd.ID {
-			return true
-		}
-	}
-	return false
+// verified gives those of an app's due commands that still hold, sorted (R53, R54).
+func (c *Core) verified(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) []commands.ID {
+	ready := slices.Clone(c.evaluate(view, k, know, now).Ready)
+	slices.SortFunc(ready, compareIDs)
+	return ready
 }
+
+func compareIDs(a, b commands.ID) int { return bytes.Compare(a[:], b[:]) }
 
 // publish has claims committed and sends what was granted, once (I2). Whatever happens, a granted claim is never
 // published again: it ends as sent, or as abandoned if it surely was not.

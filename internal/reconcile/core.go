@@ -380,9 +380,14 @@ func (c *Core) DesiredRead(ctx context.Context, now, began app.Time, read desire
 		return nil
 	}
 	view := c.log.View()
-	changes := read.Changes(desiredLookup(view), view.DesiredApps())
-	records := c.reads.judge(view, c.opts.Guard, read, now)
 	meta := view.DesiredMeta()
+	var changes desired.Changes
+	why := ""
+	if !c.reads.again(read, meta) {
+		changes = read.Changes(desiredLookup(view), view.DesiredApps())
+		why = c.opts.Guard.Shrinks(view.DesiredApps(), read)
+	}
+	records := c.reads.judge(view, c.opts.Guard, read, why, now)
 	generation := meta.Generation
 	if !changes.Empty() || !meta.Complete {
 		generation++
@@ -399,6 +404,7 @@ func (c *Core) DesiredRead(ctx context.Context, now, began app.Time, read desire
 		}
 	}
 	c.reads.succeeded(began)
+	c.reads.of, c.reads.generation = read, generation
 	c.queue.add(c.queue.takeBlocked()...)
 	return nil
 }

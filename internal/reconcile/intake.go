@@ -25,6 +25,7 @@ type Intake struct {
 	exits    []actual.Exit
 	lost     uint64 // exits not taken because the buffer was full
 	updated  bool   // the Cloud Controller said that an app changed
+	keeps    bool   // heartbeats are kept after they are recorded
 }
 
 // maxExits bounds the exits that wait to be recorded. What is lost shows in the next heartbeat.
@@ -36,6 +37,12 @@ type heardDEA struct {
 	digest actual.Digest
 	rev    uint64            // revision of the DEA's record that the heartbeat with digest agrees with
 	newest *actual.Heartbeat // not recorded yet; nil if the record agrees
+	kept   []actual.Instance // of an intake that keeps: what the record at rev has, in the DEA's order
+
+	changes   raftfsm.DEAChanges // from the record at changesOf to newest
+	changesOf uint64
+	compared  bool // changes and changesOf are of newest
+	proposed  bool // changes were given out
 }
 
 // NewIntake returns an intake that has heard nothing. wake must not block.
@@ -45,6 +52,11 @@ func NewIntake(log Log, live *actual.Liveness, wake func()) *Intake {
 		deas: map[string]*heardDEA{}, byDigest: map[actual.Digest]*heardDEA{}, dirty: map[string]*heardDEA{},
 	}
 }
+
+// Keep makes the intake keep what each DEA said last, so that it finds changes without a look at the record, and has it
+// take what it gave out for recorded. That is for a replay, which has the memory for it in use already and in which
+// nobody else records anything.
+func (i *Intake) Keep() { i.keeps = true }
 
 // Unchanged reports whether a payload with this digest says what is recorded already; if so the DEA counts as
 // heard and the payload need not be decoded.
@@ -76,7 +88,7 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 	} else {
 		delete(i.byDigest, h.digest)
 	}
-	h.digest, h.newest = d, &hb
+	h.digest, h.newest, h.compared, h.proposed = d, &hb, false, false
 	i.byDigest[d] = h
 	i.dirty[h.id] = h
 	changed := !i.settle(view, h)
@@ -115,12 +127,31 @@ func (i *Intake) settle(view *raftfsm.State, h *heardDEA) bool {
 	if !ok || rec.GoneAt != 0 {
 		return false
 	}
-	if changes := heartbeatChanges(view, h.newest); len(changes.Upserts) > 0 || len(changes.Removes) > 0 {
-		return false
+	if !i.keeps || !h.proposed || rec.Rev == h.changesOf {
+		if changes := i.changes(view, h, rec.Rev); len(changes.Upserts) > 0 || len(changes.Removes) > 0 {
+			return false
+		}
 	}
-	h.newest, h.rev = nil, rec.Rev
+	if i.keeps {
+		h.kept = h.newest.Instances
+	}
+	h.newest, h.rev, h.changes = nil, rec.Rev, raftfsm.DEAChanges{}
 	delete(i.dirty, h.id)
 	return true
+}
+
+// changes gives what the newest heartbeat of a DEA changes in its record at a revision, 0 if there is none.
+func (i *Intake) changes(view *raftfsm.State, h *heardDEA, rev uint64) raftfsm.DEAChanges {
+	switch {
+	case h.compared && h.changesOf == rev:
+		return h.changes
+	case h.kept != nil && h.rev == rev:
+		h.changes = listChanges(h.id, h.kept, h.newest.Instances)
+	default:
+		h.changes = heartbeatChanges(view, h.newest)
+	}
+	h.compared, h.changesOf, h.proposed = true, rev, false
+	return h.changes
 }
 
 // Settle drops what the record has come to agree with: on the leader after proposals, on a follower because the
@@ -146,7 +177,12 @@ func (i *Intake) Changes(view *raftfsm.State, max int) []raftfsm.Record {
 			break
 		}
 		if h := i.dirty[id]; !i.settle(view, h) {
-			records = append(records, heartbeatChanges(view, h.newest))
+			rev := uint64(0)
+			if rec, ok := view.DEA(id); ok {
+				rev = rec.Rev
+			}
+			records = append(records, i.changes(view, h, rev))
+			h.proposed = true
 		}
 	}
 	return records
@@ -246,27 +282,4 @@ func (i *Intake) Forget(view *raftfsm.State, now app.Time) {
 		delete(i.dirty, id)
 		i.live.Forget(id)
 	}
-}
-
-// heartbeatChanges compares a heartbeat, which is a full list (N03), with what is recorded of its DEA.
-func heartbeatChanges(view *raftfsm.State, hb *actual.Heartbeat) raftfsm.DEAChanges {
-	changes := raftfsm.DEAChanges{DEA: hb.DEA}
-	recorded := view.DEAInstances(nil, hb.DEA)
-	known := make(map[app.GUID]int, len(recorded))
-	for n := range recorded {
-		known[recorded[n].GUID] = n
-	}
-	for _, inst := range hb.Instances {
-		n, ok := known[inst.GUID]
-		if !ok || recorded[n] != inst {
-			changes.Upserts = append(changes.Upserts, inst)
-		}
-		delete(known, inst.GUID)
-	}
-	for _, inst := range recorded {
-		if _, gone := known[inst.GUID]; gone {
-			changes.Removes = append(changes.Removes, inst.GUID)
-		}
-	}
-	return changes
 }

@@ -21,6 +21,9 @@ type reads struct {
 	shrunk    int      // wanted apps before the held read; 0 if unknown
 	holding   bool     // hold:desired-shrink was seen set
 	accepted  bool     // it was released: what is desired is right, however little it is
+
+	of         desired.Read // the newest complete read of this leadership
+	generation uint64       // that it was recorded as
 }
 
 // Learn takes what a peer told: when the newest complete read that it knows of was begun. A successor of a leader
@@ -69,12 +72,18 @@ func (r *reads) succeeded(began app.Time) {
 	r.began, r.failing, r.lastError = max(r.began, began), false, ""
 }
 
+// again reports whether a read is the very value that was recorded last, as it is in a replay of a recording which says
+// that nothing has changed: then it need not be looked at.
+func (r *reads) again(read desired.Read, meta raftfsm.DesiredMeta) bool {
+	return len(read.Apps) > 0 && len(read.Apps) == len(r.of.Apps) && &read.Apps[0] == &r.of.Apps[0] && meta.Complete && meta.Generation == r.generation
+}
+
 // judge gives the holds that a complete read sets or ends. It is called before the read's changes are recorded.
-func (r *reads) judge(view *raftfsm.State, g Guard, read desired.Read, now app.Time) []raftfsm.Record {
+// why says for what reason the read must not be acted on, if any.
+func (r *reads) judge(view *raftfsm.State, g Guard, read desired.Read, why string, now app.Time) []raftfsm.Record {
 	meta, apps := view.DesiredMeta(), 0
 	apps, _ = read.Wanted()
 	set := r.notice(view)
-	why := g.Shrinks(view.DesiredApps(), read)
 	switch {
 	case why != "":
 		r.confirmed, r.shrunk, r.holding = 0, max(r.shrunk, meta.Apps), true

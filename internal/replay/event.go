@@ -16,9 +16,9 @@ const Format = 1
 
 // Limits on a recording. What exceeds one is refused with file and line.
 const (
-	MaxLine = 16 << 20           // bytes of a line
-	MaxGap  = 7 * 24 * time.Hour // between two events: the clock runs through it step by step
-	maxApps = 5_000_000          // in one read of the desired state
+	MaxLine = 16 << 20       // bytes of a line
+	MaxGap  = 24 * time.Hour // between two events: the clock runs through it step by step
+	maxApps = 5_000_000      // in one read of the desired state
 )
 
 // Type says what a line tells.

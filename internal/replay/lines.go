@@ -69,9 +69,12 @@ func (r *lineReader) next() ([]byte, error) {
 			r.line++
 			return nil, errLong
 		case r.err != nil:
-			if r.from == r.to || !errors.Is(r.err, io.EOF) {
+			if !errors.Is(r.err, io.EOF) {
 				r.line++
 				return nil, r.end()
+			}
+			if r.from == r.to {
+				return nil, io.EOF
 			}
 			text := r.buf[r.from:r.to]
 			r.from = r.to
@@ -94,10 +97,7 @@ func (r *lineReader) give(text []byte) ([]byte, error) {
 var errLong = fmt.Errorf("the line is longer than %d MiB", MaxLine>>20)
 
 func (r *lineReader) end() error {
-	switch {
-	case errors.Is(r.err, io.EOF):
-		return io.EOF
-	case errors.Is(r.err, io.ErrUnexpectedEOF):
+	if errors.Is(r.err, io.ErrUnexpectedEOF) {
 		return errors.New("the compressed data ends early: the file is truncated")
 	}
 	return fmt.Errorf("reading: %w", r.err)

@@ -8,8 +8,10 @@ import (
 	"hm/raftfsm"
 )
 
-// missing counts the indices that are to be started and have no live instance, and how long they had none.
+// missing counts the indices that are to be started and at which nothing is live or evacuating, and how long that was
+// so. It begins when the gate first opens: before that hm has not heard of everything.
 type missing struct {
+	began bool
 	of    map[app.Key]int // without the zeros
 	now   int             // all of them
 	total time.Duration
@@ -17,7 +19,11 @@ type missing struct {
 	instances []actual.Located // scratch
 }
 
-func (m *missing) pass(d time.Duration) { m.total += time.Duration(m.now) * d }
+func (m *missing) pass(d time.Duration) {
+	if m.began {
+		m.total += time.Duration(m.now) * d
+	}
+}
 
 func (m *missing) set(k app.Key, n int) {
 	old := m.of[k]
@@ -42,7 +48,7 @@ func missingOf(view *raftfsm.State, k app.Key, scratch *[]actual.Located) int {
 	n, counted := int(a.Desired.Instances), int64(-1)
 	for i := range *scratch {
 		inst := &(*scratch)[i]
-		if inst.State.Live() && inst.Index < a.Desired.Instances && int64(inst.Index) != counted {
+		if inst.State != actual.Crashed && inst.Index < a.Desired.Instances && int64(inst.Index) != counted {
 			n--
 			counted = int64(inst.Index)
 		}

@@ -54,9 +54,9 @@ func desiredText(e *Event) string {
 	}
 	apps, instances := e.Read.Wanted()
 	if e.Unchanged {
-		return fmt.Sprintf("read: unchanged, %d apps wanted, %d instances", apps, instances)
+		return fmt.Sprintf("read: unchanged, wanted apps %d, instances %d", apps, instances)
 	}
-	return fmt.Sprintf("read: %d apps wanted, %d instances", apps, instances)
+	return fmt.Sprintf("read: wanted apps %d, instances %d", apps, instances)
 }
 
 func commandText(c commands.Command) string {

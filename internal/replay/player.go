@@ -12,7 +12,6 @@ import (
 	"hm/actual"
 	"hm/commands"
 	"hm/desired"
-	"hm/diff"
 	"hm/internal/app"
 	"hm/internal/config"
 	"hm/internal/reconcile"
@@ -29,7 +28,9 @@ type Options struct {
 	Until  app.Time      // stop here, if before the end of the recording; 0: play all of it
 	React  *React        // let simulated DEAs answer; nil: the recording is fate
 
-	Watch    func(Moment)                            // called for each thing worth telling, in the order of time
+	Watch  func(Moment) // called for each thing worth telling, in the order of time
+	freeze bool         // views, as the daemon does; for tests
+
 	Explain  app.GUID                                // a droplet whose trail Watch is told; zero: none
 	Pace     func(now app.Time) error                // called before the clock moves to now
 	Progress func(done int64, r *Result) (err error) // called now and then with the stored bytes read and what there is so far
@@ -114,6 +115,7 @@ func newPlayer(opts Options, start app.Time) *player {
 	p.result = Result{Started: Time(start), Ended: Time(start), Commands: []Command{}, Gate: []GateChange{}, Drift: []DriftItem{}}
 	live := actual.NewLiveness(opts.Reconcile.Policy.HeartbeatPeriod, opts.HeartbeatTTL, opts.Freshness, start)
 	p.intake = reconcile.NewIntake(p, live, func() { p.wake = true })
+	p.intake.Keep()
 	p.journal = reconcile.NewJournal(100_000)
 	p.intake.Link(true)
 	p.lead()
@@ -342,6 +344,7 @@ func (p *player) settled() {
 			p.result.Gate = p.result.Gate[:n-1] // the instant is not over: an event came at its time after a step
 		}
 		p.result.Gate = append(p.result.Gate, g)
+		p.missing.began = p.missing.began || g.Open
 		p.tell(Moment{Kind: MomentGate, Text: gateText(g)})
 	}
 	if len(p.touched) > 0 {
@@ -387,14 +390,8 @@ func (p *player) finish(ctx context.Context) (Result, error) {
 		return true
 	})
 	p.result.StateHash = p.state.Hash().String()
-	p.result.Totals = Totals{MissingSeconds: p.missing.total.Seconds(), WorstBurst: worstBurst(p.result.Commands, p.opts.Reconcile.Policy.HeartbeatPeriod)}
-	for _, c := range p.result.Commands {
-		if c.Action == diff.Start.String() {
-			p.result.Totals.Starts++
-		} else {
-			p.result.Totals.Stops++
-		}
-	}
+	p.result.Totals = TotalsOf(p.result.Commands, p.opts.Reconcile.Policy.HeartbeatPeriod)
+	p.result.Totals.MissingSeconds = p.missing.total.Seconds()
 	return p.result, nil
 }
 
@@ -408,8 +405,13 @@ func (p *player) Propose(_ context.Context, records ...raftfsm.Record) ([]raftfs
 	return []raftfsm.Result{r}, r.Err
 }
 
-// View is the state as it is.
+// View is the state as it is. It is not frozen, since to freeze it for every changed heartbeat would have most of each
+// change be copying: nothing runs beside the one goroutine here, and the core looks at no view that it had before a
+// proposal. TestFrozenViewsMakeNoDifference holds it to that.
 func (p *player) View() *raftfsm.State {
+	if !p.opts.freeze {
+		return p.state
+	}
 	if p.view == nil {
 		p.view = p.state.Freeze()
 	}

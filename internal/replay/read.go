@@ -143,7 +143,7 @@ func (r *Reader) wrong(err error) error {
 	if errors.As(err, &already) {
 		return err
 	}
-	return &Error{File: r.sources[r.at].Name, Line: r.lines.line, Err: err}
+	return &Error{File: r.sources[r.at].Name, Line: max(r.lines.line, 1), Err: err}
 }
 
 func parseHeader(text []byte) (Header, error) {
@@ -253,7 +253,7 @@ func (r *Reader) order(t time.Time) error {
 	case t.Before(r.last):
 		return fmt.Errorf("its time %s is before that of the line before, %s", t.Format(time.RFC3339Nano), r.last.Format(time.RFC3339Nano))
 	case t.Sub(r.last) > MaxGap:
-		return fmt.Errorf("its time %s is more than %d days after that of the line before", t.Format(time.RFC3339Nano), MaxGap/(24*time.Hour))
+		return fmt.Errorf("its time %s is more than %d hours after that of the line before", t.Format(time.RFC3339Nano), MaxGap/time.Hour)
 	}
 	r.last = t
 	return nil

@@ -66,8 +66,8 @@ type DriftItem struct {
 type Totals struct {
 	Starts int `json:"starts"`
 	Stops  int `json:"stops"`
-	// MissingSeconds is how long indices that were to be started were without a live instance, by what hm knew, all
-	// indices together.
+	// MissingSeconds is how long indices that were to be started were without a live or evacuating instance, by what hm
+	// knew, all indices together, since the gate opened first.
 	MissingSeconds float64 `json:"missing_seconds"`
 	WorstBurst     int     `json:"worst_burst"` // most commands within one heartbeat period
 }
@@ -110,6 +110,19 @@ func driftOf(k app.Key, f *diff.Finding, held []string) DriftItem {
 		}
 	}
 	return item
+}
+
+// TotalsOf sums commands up, which must be in the order of time. How long indices were missing they do not tell.
+func TotalsOf(all []Command, period time.Duration) Totals {
+	t := Totals{WorstBurst: worstBurst(all, period)}
+	for i := range all {
+		if all[i].Action == diff.Start.String() {
+			t.Starts++
+		} else {
+			t.Stops++
+		}
+	}
+	return t
 }
 
 // worstBurst is the most commands within one period. all is in the order of time.

@@ -68,14 +68,15 @@ func sortedKeys(m map[string]string) []string {
 
 func (t *trail) version(lines map[string]string, view *raftfsm.State, k app.Key, know reconcile.Knowledge, policy diff.Policy, now app.Time) {
 	reconcile.Gather(&t.in, view, k, know)
+	of := ""
+	if t.in.Desired == nil {
+		of = " of version " + k.Version.String()
+	}
 	if d := t.in.Desired; d != nil {
 		lines["desired"] = fmt.Sprintf("version %s: %d instances, %s, %s", k.Version, d.Instances, d.State, d.Package)
 	}
 	for _, i := range t.in.Instances {
-		text := fmt.Sprintf("%s on %s", i.State, i.DEA)
-		if t.in.Desired == nil {
-			text += ", version " + k.Version.String()
-		}
+		text := fmt.Sprintf("%s on %s%s", i.State, i.DEA, of)
 		lines[fmt.Sprintf("/%d instance %s", i.Index, i.GUID)] = text
 	}
 	for _, c := range view.Commands(k) {
@@ -83,7 +84,7 @@ func (t *trail) version(lines map[string]string, view *raftfsm.State, k app.Key,
 		if c.State == commands.Pending {
 			text += ", due " + c.DueAt.String()
 		}
-		about := fmt.Sprintf("/%d %s", c.Index, c.Action)
+		about := fmt.Sprintf("/%d %s%s", c.Index, c.Action, of)
 		if c.Action == diff.Stop {
 			about += " of " + c.Instance.String()
 		}
@@ -103,7 +104,7 @@ func (t *trail) version(lines map[string]string, view *raftfsm.State, k app.Key,
 		if why := f.Why.String(); why != "" {
 			fmt.Fprintf(&text, ": %s", why)
 		}
-		about := fmt.Sprintf("/%d finding", f.Index)
+		about := fmt.Sprintf("/%d finding%s", f.Index, of)
 		if !f.Instance.IsZero() {
 			about += " on " + f.Instance.String()
 		}

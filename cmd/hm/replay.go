@@ -1,0 +1,290 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hm/internal/app"
+	"hm/internal/config"
+	"hm/internal/replay"
+)
+
+// replayFlags are the flags of hm replay.
+type replayFlags struct {
+	config         configFlags
+	expect         string
+	from, until    string
+	settle         int // heartbeats
+	explain        string
+	react, compare bool
+	reactDelay     time.Duration
+	speed          string
+}
+
+func newReplayCommand(c *cli) *cobra.Command {
+	var f replayFlags
+	cmd := &cobra.Command{
+		Use:   "replay FILE...",
+		Short: "Play a recording in virtual time: what hm would have done, and why",
+		Long: `Play a recording in virtual time through the very code of the daemon: what hm would have done, and why. No network, no
+disk, no clock: the same files and the same policy print the same, byte for byte. Several files are the parts of one
+recording, in the order of time.
+
+The policy is that of the configuration (--config, HM_..., --set); keys that it does not set are as the recording's
+header has them, or else the defaults. The node that is replayed has just started when the recording begins, and always
+leads. What happened is taken as fate; with --react simulated DEAs answer the commands.
+
+Exit codes: 0; 1 error, such as a malformed file (file, line, reason); with --expect 2 if the result differs.`,
+		Example: `  hm replay incident.jsonl.zst
+  hm replay incident.jsonl.zst --explain 3f2a1b4c-0d9e-4f00-8abc-0123456789ab
+  hm replay incident.jsonl.zst --set policy.grace=6 --compare
+  hm replay incident.jsonl.zst --compare          against the commands that the recorded hm sent
+  hm replay incident.jsonl -o json > golden.json; hm replay incident.jsonl --expect golden.json`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return runReplay(cmd.Context(), c, f, args) },
+	}
+	f.config.register(cmd)
+	p := cmd.Flags()
+	p.StringVar(&f.expect, "expect", "", "file with the expected result, as -o json prints it; members that it leaves out may be anything")
+	p.StringVar(&f.from, "from", "", "show nothing before this time: RFC 3339, or 5m for five minutes after the start")
+	p.StringVar(&f.until, "until", "", "play no further than to this time")
+	p.IntVar(&f.settle, "settle", 60, "heartbeats for which the clock runs on after the last event")
+	p.StringVar(&f.explain, "explain", "", "show the trail of this app through time instead of the timeline")
+	p.BoolVar(&f.react, "react", false, "let simulated DEAs answer the commands, instead of taking the recording as fate")
+	p.DurationVar(&f.reactDelay, "react-delay", 0, "with --react: from a command to its effect; 0 for a tenth of the heartbeat period")
+	p.BoolVar(&f.compare, "compare", false, "show which commands differ between the recording's policy and the one given here; if none is given, between the replay and what the recorded hm sent")
+	p.StringVar(&f.speed, "speed", "", "watch it unfold: 10x is ten times as fast as it happened")
+	return cmd
+}
+
+// replayRun is one use of hm replay.
+type replayRun struct {
+	*cli
+	flags   replayFlags
+	sources []replay.Source
+	header  replay.Header
+	given   loaded
+	from    app.Time
+	until   app.Time
+	droplet app.GUID
+	speed   float64
+}
+
+func runReplay(ctx context.Context, c *cli, f replayFlags, paths []string) error {
+	r := &replayRun{cli: c, flags: f}
+	if err := r.prepare(paths); err != nil {
+		return err
+	}
+	if f.compare {
+		return r.compare(ctx)
+	}
+	opts, err := r.options(true)
+	if err != nil {
+		return err
+	}
+	timeline := newTimeline(c, r.from, !r.droplet.IsZero())
+	if !c.json() && f.expect == "" {
+		opts.Watch, opts.Explain = timeline.moment, r.droplet
+	}
+	progress := newReplayProgress(c, r.sources, r.speed)
+	opts.Progress = progress.report
+	if r.speed > 0 {
+		opts.Pace = progress.pacer(ctx, r.speed, timeline)
+	}
+	if !c.json() && f.expect == "" {
+		r.printHeader()
+	}
+	result, err := replay.Run(ctx, opts, r.sources...)
+	progress.end()
+	if err := errors.Join(timeline.flush(), err); err != nil {
+		return err
+	}
+	switch {
+	case f.expect != "":
+		return r.expect(result)
+	case c.json():
+		_, err = c.out.Write(result.Since(r.from).JSON())
+		return err
+	}
+	return r.printSummary(result)
+}
+
+// prepare reads what the flags say.
+func (r *replayRun) prepare(paths []string) (err error) {
+	if r.sources, err = replay.Files(paths...); err != nil {
+		return err
+	}
+	reader, err := replay.NewReader(r.sources...)
+	if err != nil {
+		return err
+	}
+	r.header = reader.Header()
+	reader.Close()
+	if r.given, err = r.flags.config.load(); err != nil {
+		return err
+	}
+	if r.from, err = r.moment("from", r.flags.from); err != nil {
+		return err
+	}
+	if r.until, err = r.moment("until", r.flags.until); err != nil {
+		return err
+	}
+	if r.flags.explain != "" {
+		if r.droplet, err = app.ParseGUID(r.flags.explain); err != nil {
+			return fmt.Errorf("--explain: %w", err)
+		}
+	}
+	if r.flags.settle < 0 || r.flags.settle > 100_000 {
+		return fmt.Errorf("--settle %d: want 0 to 100000 heartbeats", r.flags.settle)
+	}
+	if s := r.flags.speed; s != "" {
+		r.speed, err = strconv.ParseFloat(strings.TrimSuffix(s, "x"), 64)
+		if err != nil || !(r.speed >= 0.01 && r.speed <= 1e6) {
+			return withHint(fmt.Errorf("--speed %.20q is not a speed", s), "write --speed 10x")
+		}
+	}
+	if r.flags.compare && (r.flags.expect != "" || r.speed > 0 || !r.droplet.IsZero()) {
+		return errors.New("--compare cannot go with --expect, --explain or --speed")
+	}
+	if r.flags.expect != "" && r.from != 0 {
+		return errors.New("--expect cannot go with --from")
+	}
+	return nil
+}
+
+// moment reads a time, or a time since the start of the recording.
+func (r *replayRun) moment(flag, text string) (app.Time, error) {
+	if text == "" {
+		return 0, nil
+	}
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return app.TimeOf(r.header.Started.Add(d)), nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return 0, withHint(fmt.Errorf("--%s %.40q is no time", flag, text), "write --"+flag+" 2026-01-15T12:01:30Z, or --"+flag+" 90s for 90 s after the start of the recording")
+	}
+	return app.TimeOf(t), nil
+}
+
+// options gives the options of a replay: by the policy of the recording, with the given configuration over it if given.
+func (r *replayRun) options(given bool) (replay.Options, error) {
+	cfg := config.Default()
+	keep := func(string) bool { return false }
+	if given {
+		cfg = r.given.Config
+		keep = func(key string) bool { return r.given.origins[key] != "" }
+	}
+	if err := r.header.Configure(&cfg, keep); err != nil {
+		return replay.Options{}, err
+	}
+	if err := cfg.Validate(); err != nil {
+		return replay.Options{}, err
+	}
+	opts := replay.OptionsOf(cfg)
+	opts.Until = r.until
+	if opts.Settle = time.Duration(r.flags.settle) * cfg.Policy.HeartbeatPeriod; opts.Settle == 0 {
+		opts.Settle = -1
+	}
+	if r.flags.react {
+		opts.React = &replay.React{Delay: r.flags.reactDelay}
+	}
+	return opts, nil
+}
+
+// policyGiven reports whether the configuration sets anything that a replay goes by.
+func (r *replayRun) policyGiven() bool {
+	for key := range r.given.origins {
+		if replay.Replayed(key) {
+			return true
+		}
+	}
+	return false
+}
+
+// expect holds the result against the expected one.
+func (r *replayRun) expect(result replay.Result) error {
+	want, err := os.ReadFile(r.flags.expect)
+	if err != nil {
+		return fmt.Errorf("reading the expected result: %w", err)
+	}
+	differences, err := replay.Expect(result, want)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.flags.expect, err)
+	}
+	if r.json() {
+		if differences == nil {
+			differences = []string{}
+		}
+		if err := r.printJSON(map[string]any{"differences": differences}); err != nil {
+			return err
+		}
+	} else {
+		for _, d := range differences {
+			if _, err := fmt.Fprintln(r.out, d); err != nil {
+				return err
+			}
+		}
+		if len(differences) == 0 {
+			if _, err := fmt.Fprintf(r.out, "as expected: %s, %s\n", count(len(result.Commands), "command"), count(len(result.Drift), "finding")); err != nil {
+				return err
+			}
+		}
+	}
+	if len(differences) > 0 {
+		return exitCode(2)
+	}
+	return nil
+}
+
+// compare plays the recording by two policies, or holds a replay against what was sent then.
+func (r *replayRun) compare(ctx context.Context) error {
+	opts, err := r.options(true)
+	if err != nil {
+		return err
+	}
+	run := func(o replay.Options) (replay.Result, error) {
+		progress := newReplayProgress(r.cli, r.sources, 0)
+		defer progress.end()
+		o.Progress = progress.report
+		return replay.Run(ctx, o, r.sources...)
+	}
+	there, err := run(opts)
+	if err != nil {
+		return err
+	}
+	hereName, thereName := "the recording's policy", "the given one"
+	var here replay.Result
+	if r.policyGiven() {
+		if opts, err = r.options(false); err != nil {
+			return err
+		}
+		if here, err = run(opts); err != nil {
+			return err
+		}
+	} else {
+		hereName, thereName = "what was sent then", "the replay"
+		here = replay.Result{Commands: there.Recorded, Totals: replay.TotalsOf(there.Recorded, opts.Reconcile.Policy.HeartbeatPeriod)}
+	}
+	here, there = here.Since(r.from), there.Since(r.from)
+	differences := replay.Compare(here.Commands, there.Commands)
+	if r.json() {
+		if differences == nil {
+			differences = []replay.Difference{}
+		}
+		raw, err := json.Marshal(map[string]any{"here": here.Totals, "there": there.Totals, "differences": differences})
+		if err != nil {
+			return fmt.Errorf("encoding the differences: %w", err)
+		}
+		return r.printRaw(raw)
+	}
+	return r.printComparison(hereName, thereName, here, there, differences)
+}

@@ -1,0 +1,170 @@
+package reconcile
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"hm/actual"
+	"hm/desired"
+	"hm/internal/app"
+)
+
+// at gives the live instance at an index, nil if there is none.
+func (w *world) at(k app.Key, index uint32) (*simDEA, *actual.Instance) {
+	for _, d := range w.deas {
+		for i := range d.list {
+			if d.list[i].App == k && d.list[i].Index == index && d.list[i].State.Live() {
+				return d, &d.list[i]
+			}
+		}
+	}
+	return nil, nil
+}
+
+// crash lets the instance at an index crash. A forgetful DEA has dropped it from its list by its next heartbeat;
+// only droplet.exited tells.
+func (w *world) crash(k app.Key, index uint32, forgetful bool) {
+	d, i := w.at(k, index)
+	if i == nil {
+		return
+	}
+	w.intake.Exit(actual.Exit{App: k, Instance: i.GUID, Index: index, Reason: actual.ExitCrashed})
+	i.State = actual.Crashed
+	if forgetful {
+		guid := i.GUID
+		d.list = slices.DeleteFunc(d.list, func(i actual.Instance) bool { return i.GUID == guid })
+	}
+}
+
+// TestW19BackOffSurvivesForgetfulDEAs: DEAs keep only the newest crash of an app, and hm's delays are the same.
+func TestW19BackOffSurvivesForgetfulDEAs(t *testing.T) {
+	w := steady(t, 4, 1, testOptions())
+	k := w.apps[0].Key
+	var starts []app.Time
+	for range 250 {
+		if _, i := w.at(k, 1); i != nil {
+			w.crash(k, 1, true)
+			w.crash(k, 2, true) // the other one, at the same time
+		}
+		sent := len(w.sent)
+		w.run(hb)
+		for _, c := range w.sent[sent:] {
+			if c.Index == 1 {
+				starts = append(starts, c.at)
+			}
+		}
+	}
+	var gaps []int
+	for i := 1; i < len(starts); i++ {
+		gaps = append(gaps, int((starts[i].Sub(starts[i-1])+hb/2)/hb))
+	}
+	if len(gaps) < 7 || slices.Max(gaps[:2]) > 4 || gaps[3] < 6 || gaps[4] < 12 || gaps[5] < 24 || gaps[6] < 48 {
+		t.Errorf("heartbeats between restarts: %v, want a back-off that doubles", gaps)
+	}
+}
+
+// TestW20HealthyRunEndsTheSeries: an app that runs well after a crash loop is restarted at once when it crashes again.
+func TestW20HealthyRunEndsTheSeries(t *testing.T) {
+	for _, c := range []struct {
+		healthy time.Duration
+		atOnce  bool
+	}{{hb, false}, {40 * hb, true}} {
+		t.Run(c.healthy.String(), func(t *testing.T) {
+			w := steady(t, 4, 1, testOptions())
+			k := w.apps[0].Key
+			for range 5 {
+				w.crash(k, 1, false)
+				for range 40 {
+					if w.run(hb); w.liveAt(k, 1) > 0 {
+						break
+					}
+				}
+			}
+			w.run(c.healthy)
+			sent := len(w.sent)
+			w.crash(k, 1, false)
+			w.run(time.Second)
+			if atOnce := len(w.sent) > sent; atOnce != c.atOnce {
+				t.Errorf("restarted at once: %v, want %v", atOnce, c.atOnce)
+			}
+		})
+	}
+}
+
+// TestW42ExitsOfWhatIsNotWanted: an exit is a fact, what follows depends on what is desired.
+func TestW42ExitsOfWhatIsNotWanted(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*desired.App)
+		index  uint32
+		starts int
+	}{
+		"wanted":           {func(*desired.App) {}, 1, 1},
+		"stopped":          {func(a *desired.App) { a.State = desired.Stopped }, 1, 0},
+		"another version":  {func(a *desired.App) { a.Key.Version = app.MustGUID("v2"); a.Instances = 0 }, 1, 0},
+		"not staged":       {func(a *desired.App) { a.Package = desired.Pending }, 1, 0},
+		"staging failed":   {func(a *desired.App) { a.Package = desired.Failed }, 1, 0},
+		"out of range":     {func(a *desired.App) { a.Instances = 1 }, 1, 0},
+		"beyond all range": {func(*desired.App) {}, 60_000, 0},
+	} {
+		for _, reason := range []actual.ExitReason{actual.ExitCrashed, actual.ExitShutdown, actual.ExitEvacuation, actual.ExitStopped, actual.ExitOther} {
+			t.Run(name+" "+reason.String(), func(t *testing.T) {
+				w := steady(t, 4, 30, testOptions())
+				k := w.apps[0].Key
+				d, i := w.at(k, 1)
+				exit := actual.Exit{App: k, Instance: i.GUID, Index: c.index, Reason: reason}
+				if c.index != 1 {
+					exit.Instance = app.MustGUID("never-heard-of")
+				} else {
+					guid := i.GUID
+					d.list = slices.DeleteFunc(d.list, func(i actual.Instance) bool { return i.GUID == guid })
+				}
+				c.change(&w.apps[0])
+				w.intake.Updated(k.Droplet)
+				w.run(2 * time.Second) // read, recorded
+				w.intake.Exit(exit)
+				w.run(20 * hb)
+				starts := 0
+				for _, s := range w.sent {
+					if s.Reason < 4 { // a start
+						starts++
+					}
+				}
+				if starts != c.starts {
+					t.Errorf("%d starts, want %d", starts, c.starts)
+				}
+			})
+		}
+	}
+}
+
+// TestW44OldExitsAgain: a restarted DEA tells of all its old crashes anew, while replacements run.
+func TestW44OldExitsAgain(t *testing.T) {
+	w := steady(t, 4, 5, testOptions())
+	k := w.apps[0].Key
+	var old []actual.Exit
+	for range 3 {
+		_, i := w.at(k, 2)
+		old = append(old, actual.Exit{App: k, Instance: i.GUID, Index: 2, Reason: actual.ExitCrashed})
+		w.crash(k, 2, true)
+		w.run(2 * hb)
+	}
+	w.run(5 * hb)
+	w.wantSent("three crashes", 3, 0)
+	hash := w.View().Hash()
+	count := w.View().Crashes(k)[0].Count
+	for range 5 {
+		for _, e := range old {
+			w.intake.Exit(e)
+		}
+		w.intake.Exit(actual.Exit{App: k, Instance: app.MustGUID("older-still"), Index: 2, Reason: actual.ExitCrashed})
+		w.run(4 * hb)
+	}
+	w.wantSent("their exits again", 3, 0)
+	if w.View().Hash() != hash || w.View().Crashes(k)[0].Count != count {
+		t.Errorf("old exits changed the record: %+v", w.View().Crashes(k))
+	}
+	if w.liveAt(k, 2) != 1 {
+		t.Error("the replacement is gone")
+	}
+}

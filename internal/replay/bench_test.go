@@ -1,0 +1,179 @@
+package replay
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"hm/actual"
+	"hm/desired"
+	"hm/internal/app"
+)
+
+// benchFleet writes the recording of a fleet of deas DEAs with 100 instances each to path: so many heartbeats of each,
+// in which a share of the instances has changed since the one before. full writes every payload in full, as an import
+// does; else what is repeated is written short.
+func benchFleet(tb testing.TB, path string, deas, beats int, churn float64, full bool) {
+	tb.Helper()
+	w, err := Create(path, WriterOptions{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	start := time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
+	guid := func(kind byte, n int) app.GUID {
+		var b [16]byte
+		b[0] = kind
+		binary.BigEndian.PutUint64(b[4:], uint64(n+1)*0x9e3779b97f4a7c15)
+		form := byte('u')
+		if kind == 3 {
+			form = 'h'
+		}
+		return app.FromBinary(b, form)
+	}
+	const per = 100
+	rnd := rand.New(rand.NewPCG(1, 2))
+	lists := make([][]actual.Instance, deas)
+	var apps []desired.App
+	for n := range deas * per / 2 {
+		k := app.Key{Droplet: guid(1, n), Version: guid(2, n)}
+		apps = append(apps, desired.App{Key: k, Instances: 2, State: desired.Started, Package: desired.Staged})
+		for i := range 2 {
+			d := (n*2 + i*7919) % deas
+			lists[d] = append(lists[d], actual.Instance{App: k, GUID: guid(3, 2*n+i), Index: uint32(i), State: actual.Running, Since: start.UnixMilli() - 1000})
+		}
+	}
+	read, err := desired.NewRead("bench", apps)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for beat := range beats {
+		for d := range lists {
+			t := start.Add(time.Duration(beat)*10*time.Second + time.Duration(d)*10*time.Second/time.Duration(deas))
+			if d == 0 && beat%6 == 0 {
+				err = errors.Join(err, w.Desired(t, t, read, nil))
+			}
+			if beat > 0 {
+				for range int(churn * per) { // an instance restarts in its place
+					i := rnd.IntN(len(lists[d]))
+					lists[d][i].GUID, lists[d][i].Since = guid(3, int(rnd.Uint32())|1<<40), t.UnixMilli()
+				}
+			}
+			if full {
+				clear(w.said)
+			}
+			err = errors.Join(err, w.Message(t, "dea.heartbeat", EncodeHeartbeat(actual.Heartbeat{DEA: fmt.Sprintf("0-%032x", d), Instances: lists[d]})))
+		}
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func cpuTime(tb testing.TB) time.Duration {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// BenchmarkReplay plays the recordings of a fleet, and compares with merely decompressing them and splitting them into
+// lines. HM_BENCH_DEAS sets its size; the budget is for 10,000 DEAs.
+func BenchmarkReplay(b *testing.B) {
+	deas := 1000
+	if s := os.Getenv("HM_BENCH_DEAS"); s != "" {
+		fmt.Sscan(s, &deas)
+	}
+	for _, c := range []struct {
+		name  string
+		beats int
+		churn float64
+		full  bool
+		ext   string
+	}{
+		{"unchanged", 60, 0, false, ".zst"}, {"unchanged-in-full", 12, 0, true, ".zst"}, {"unchanged-in-full-plain", 12, 0, true, ""}, {"churn-5-percent", 12, 0.05, false, ".zst"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			dir := os.Getenv("HM_BENCH_DIR") // keeps the files, which take longer to make than to play
+			if dir == "" {
+				dir = b.TempDir()
+			}
+			path := filepath.Join(dir, fmt.Sprintf("%s-%d.jsonl%s", c.name, deas, c.ext))
+			if _, err := os.Stat(path); err != nil {
+				benchFleet(b, path, deas, c.beats, c.churn, c.full)
+				runtime.GC()
+			}
+			files, err := Files(path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			opts := optionsForTests()
+			opts.Settle = -1
+			var wall, cpu, split, splitCPU time.Duration
+			var r Result
+			for b.Loop() {
+				began, c0 := time.Now(), cpuTime(b)
+				if r, err = Run(b.Context(), opts, files...); err != nil {
+					b.Fatal(err)
+				}
+				wall, cpu = wall+time.Since(began), cpu+cpuTime(b)-c0
+				began, c0 = time.Now(), cpuTime(b)
+				splitOnly(b, path)
+				split, splitCPU = split+time.Since(began), splitCPU+cpuTime(b)-c0
+			}
+			n := float64(r.Instances * b.N)
+			b.ReportMetric(n/wall.Seconds()/1e6, "M-inst/s")
+			b.ReportMetric(n/cpu.Seconds()/1e6, "M-inst/cpu-s")
+			b.ReportMetric(wall.Seconds()/split.Seconds(), "x-splitting")
+			b.ReportMetric(cpu.Seconds()/splitCPU.Seconds(), "x-splitting-cpu")
+			info, _ := os.Stat(path)
+			b.ReportMetric(float64(info.Size())/(1<<20), "MiB-stored")
+			b.ReportMetric(0, "ns/op")
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			b.ReportMetric(float64(m.Sys)/(1<<20), "MiB-of-the-process")
+		})
+	}
+}
+
+func splitOnly(tb testing.TB, path string) {
+	f, err := os.Open(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close()
+	l, err := newLineReader(f)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer l.close()
+	for {
+		if _, err := l.next(); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkLargestApp plays an app of 65,000 missing instances for three minutes.
+func BenchmarkLargestApp(b *testing.B) {
+	data := scenes(b)["R42-steady"].record()
+	data = bytes.Replace(data, []byte(`"instances":3`), []byte(`"instances":65000`), 1)
+	opts := optionsForTests()
+	opts.Settle = -1
+	for b.Loop() {
+		if _, err := Run(b.Context(), opts, Text("f", data)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package replay
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"hm/internal/app"
+)
+
+// Difference is a command that two replays do not have in common, or have at different times.
+type Difference struct {
+	Kind  string   `json:"kind"` // only_here, only_there, earlier or later (there than here)
+	Here  *Command `json:"here"`
+	There *Command `json:"there"`
+	ByMS  int64    `json:"by_ms,omitempty"` // how much
+}
+
+// The kinds of differences.
+const (
+	OnlyHere  = "only_here"
+	OnlyThere = "only_there"
+	Earlier   = "earlier"
+	Later     = "later"
+)
+
+// target is what two commands must have in common to be the same.
+type target struct {
+	action, app, version, instance string
+	index                          uint32
+}
+
+// Compare finds the differences between two lists of commands, in the order of time. The first command on a target
+// here is compared with the first on it there, and so on.
+func Compare(here, there []Command) []Difference {
+	group := func(all []Command) map[target][]*Command {
+		of := map[target][]*Command{}
+		for i := range all {
+			c := &all[i]
+			t := target{c.Action, c.App, c.Version, c.Instance, c.Index}
+			of[t] = append(of[t], c)
+		}
+		return of
+	}
+	h, t := group(here), group(there)
+	var out []Difference
+	for k, list := range h {
+		for n, c := range list {
+			if n >= len(t[k]) {
+				out = append(out, Difference{Kind: OnlyHere, Here: c})
+				continue
+			}
+			d := Difference{Here: c, There: t[k][n], ByMS: int64(t[k][n].At - c.At)}
+			switch {
+			case d.ByMS < 0:
+				d.Kind, d.ByMS = Earlier, -d.ByMS
+			case d.ByMS > 0:
+				d.Kind = Later
+			default:
+				continue
+			}
+			out = append(out, d)
+		}
+	}
+	for k, list := range t {
+		for _, c := range list[min(len(h[k]), len(list)):] {
+			out = append(out, Difference{Kind: OnlyThere, There: c})
+		}
+	}
+	slices.SortFunc(out, func(a, b Difference) int {
+		x, y := a.first(), b.first()
+		return cmp.Or(cmp.Compare(x.At, y.At), cmp.Compare(x.App, y.App), cmp.Compare(x.Version, y.Version), cmp.Compare(x.Index, y.Index),
+			cmp.Compare(x.Action, y.Action), cmp.Compare(x.Instance, y.Instance), cmp.Compare(a.Kind, b.Kind))
+	})
+	return out
+}
+
+func (d Difference) first() *Command {
+	if d.Here == nil || d.There != nil && d.There.At < d.Here.At {
+		return d.There
+	}
+	return d.Here
+}
+
+// Within leaves out what differs by less than slack, such as a live run and its replay do.
+func Within(all []Difference, slackMS int64) []Difference {
+	return slices.DeleteFunc(all, func(d Difference) bool { return (d.Kind == Earlier || d.Kind == Later) && d.ByMS <= slackMS })
+}
+
+// Expect holds a result against an expected one in JSON, and gives what differs, in words. Members that want does not
+// name are not looked at, so that a result which has more of them still is as expected.
+func Expect(got Result, want []byte) ([]string, error) {
+	var w, g any
+	if err := json.Unmarshal(want, &w); err != nil {
+		return nil, fmt.Errorf("the expected result is not JSON: %w", err)
+	}
+	if _, ok := w.(map[string]any); !ok {
+		return nil, fmt.Errorf("the expected result must be an object, such as hm replay -o json prints")
+	}
+	if err := json.Unmarshal(got.JSON(), &g); err != nil {
+		return nil, fmt.Errorf("reading the result: %w", err)
+	}
+	var out []string
+	differ("", w, g, &out)
+	return out, nil
+}
+
+func differ(path string, want, got any, out *[]string) {
+	switch w := want.(type) {
+	case map[string]any:
+		g, ok := got.(map[string]any)
+		if !ok {
+			*out = append(*out, fmt.Sprintf("%s is %s, expected %s", path, text(got), text(want)))
+			return
+		}
+		for _, k := range slices.Sorted(maps.Keys(w)) {
+			at := k
+			if path != "" {
+				at = path + "." + k
+			}
+			if _, ok := g[k]; !ok {
+				*out = append(*out, fmt.Sprintf("%s is not there, expected %s", at, text(w[k])))
+				continue
+			}
+			differ(at, w[k], g[k], out)
+		}
+	case []any:
+		g, ok := got.([]any)
+		if !ok {
+			*out = append(*out, fmt.Sprintf("%s is %s, expected %s", path, text(got), text(want)))
+			return
+		}
+		for i := range max(len(w), len(g)) {
+			at := fmt.Sprintf("%s[%d]", path, i)
+			switch {
+			case i >= len(w):
+				*out = append(*out, fmt.Sprintf("%s is %s, expected no more", at, text(g[i])))
+			case i >= len(g):
+				*out = append(*out, fmt.Sprintf("%s is not there, expected %s", at, text(w[i])))
+			default:
+				differ(at, w[i], g[i], out)
+			}
+		}
+	default:
+		if want != got && text(want) != text(got) {
+			*out = append(*out, fmt.Sprintf("%s is %s, expected %s", path, text(got), text(want)))
+		}
+	}
+}
+
+func text(v any) string {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(raw)
+}
+
+// Since gives r without the commands and gate changes before a time; how the gate was then stays.
+func (r Result) Since(t app.Time) Result {
+	r.Commands = slices.DeleteFunc(slices.Clone(r.Commands), func(c Command) bool { return app.Time(c.At) < t })
+	gate := r.Gate
+	for len(gate) > 1 && app.Time(gate[1].At) <= t {
+		gate = gate[1:]
+	}
+	r.Gate = gate
+	return r
+}

@@ -1,0 +1,146 @@
+package replay
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+
+	"hm/internal/config"
+)
+
+func optionsForTests() Options { return OptionsOf(config.Default()) }
+
+// TestTheSameEveryTime plays every recording many times, with one processor and with two.
+func TestTheSameEveryTime(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for name, path := range corpus(t) {
+		rounds := 100
+		if strings.HasPrefix(name, "large-") {
+			rounds = 2
+		}
+		if testing.Short() {
+			rounds = min(rounds, 4)
+		}
+		files, err := Files(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, react := range []*React{nil, {}} {
+			opts := optionsFor(t, files...)
+			opts.React = react
+			var want []byte
+			for round := range rounds {
+				runtime.GOMAXPROCS(1 + round%2)
+				r, err := Run(t.Context(), opts, files...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := r.JSON(); want == nil {
+					want = got
+				} else if !bytes.Equal(got, want) {
+					t.Fatalf("%s: round %d gives\n%s\nthe first gave\n%s", name, round, got, want)
+				}
+			}
+		}
+	}
+}
+
+// TestOrderWithinAnInstant shuffles the heartbeats that were heard in one instant: whose is first must not matter.
+func TestOrderWithinAnInstant(t *testing.T) {
+	for _, name := range []string{"outage-dea-lost", "outage-deas-lost-for-good", "R51-start-limit", "R26-evacuation", "R07-crash-loop"} {
+		data, err := os.ReadFile(corpus(t)[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.SplitAfter(strings.TrimSpace(string(data))+"\n", "\n")
+		together := roundTimes(lines) // all DEAs of a period speak in one instant
+		want := replay(t, Text("f", []byte(strings.Join(together, "")))).JSON()
+		rnd := rand.New(rand.NewPCG(1, 2))
+		moved := 0
+		for range 20 {
+			shuffled := append([]string(nil), together...)
+			for from := 0; from < len(shuffled); {
+				to := from
+				for to < len(shuffled) && isHeartbeat(shuffled[to]) && timeOf(shuffled[to]) == timeOf(shuffled[from]) {
+					to++
+				}
+				rnd.Shuffle(to-from, func(i, j int) {
+					shuffled[from+i], shuffled[from+j] = shuffled[from+j], shuffled[from+i]
+					moved++
+				})
+				from = max(to, from+1)
+			}
+			if got := replay(t, Text("f", []byte(strings.Join(shuffled, "")))).JSON(); !bytes.Equal(got, want) {
+				t.Fatalf("%s: shuffled, the result is\n%s\nwant\n%s", name, got, want)
+			}
+		}
+		if moved < 100 {
+			t.Errorf("%s: only %d exchanges", name, moved)
+		}
+	}
+}
+
+func isHeartbeat(line string) bool { return strings.Contains(line, `"subject":"dea.heartbeat"`) }
+
+func timeOf(line string) string { return line[:strings.Index(line, `","type"`)] }
+
+// roundTimes moves every heartbeat to the last second of its period: 12:00:14.3 to 12:00:19.
+func roundTimes(lines []string) []string {
+	var out, held []string
+	for _, line := range lines {
+		if !isHeartbeat(line) {
+			out = append(out, held...)
+			out, held = append(out, line), nil
+			continue
+		}
+		tens := len(`{"t":"2026-01-15T12:00:1`)
+		rest := line[strings.Index(line, `","type"`):]
+		line = line[:tens] + "9Z" + rest
+		held = append(held, line)
+	}
+	return order(append(out, held...))
+}
+
+// order sorts lines behind the header by time, keeping the order of equal ones.
+func order(lines []string) []string {
+	body := lines[1:]
+	for i := 1; i < len(body); i++ {
+		for j := i; j > 0 && body[j] != "" && body[j-1] != "" && key(body[j]) < key(body[j-1]); j-- {
+			body[j], body[j-1] = body[j-1], body[j]
+		}
+	}
+	return lines
+}
+
+// key is the time without its fraction: enough for what roundTimes and the scenes make.
+func key(line string) string { return line[:len(`{"t":"2026-01-15T12:00:19`)] }
+
+// TestFrozenViewsMakeNoDifference plays every recording with views that a proposal does not change, as the daemon has
+// them.
+func TestFrozenViewsMakeNoDifference(t *testing.T) {
+	for name, path := range corpus(t) {
+		files, err := Files(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, react := range []*React{nil, {}} {
+			opts := optionsFor(t, files...)
+			opts.React = react
+			live, err := Run(t.Context(), opts, files...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			opts.freeze = true
+			frozen, err := Run(t.Context(), opts, files...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(live.JSON(), frozen.JSON()) {
+				t.Errorf("%s: with frozen views the result is\n%s\nwithout\n%s", name, frozen.JSON(), live.JSON())
+			}
+		}
+	}
+}

@@ -1,0 +1,297 @@
+package replay
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"hm/internal/app"
+)
+
+const (
+	goodHeader    = `{"type":"header","format":1,"started":"2026-01-15T12:00:00Z"}` + "\n"
+	goodDesired   = `{"t":"2026-01-15T12:00:00Z","type":"desired","apps":[{"id":"web","version":"v1","instances":1,"state":"STARTED","package_state":"STAGED"}]}` + "\n"
+	goodHeartbeat = `{"t":"2026-01-15T12:00:01Z","type":"nats","subject":"dea.heartbeat","data":{"dea":"dea-a","droplets":[]}}` + "\n"
+)
+
+// runFile plays a recording that may be no good.
+func runFile(t testing.TB, name string, data []byte) (Result, error) {
+	t.Helper()
+	src := Text(name, data)
+	return Run(t.Context(), optionsForTests(), src)
+}
+
+func TestMalformedRecordingsSayWhereAndWhy(t *testing.T) {
+	zipped := func(s string) string {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		z.Write([]byte(s))
+		z.Close()
+		return b.String()
+	}
+	zstandard := func(s string) string {
+		z, err := zstd.NewWriter(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(z.EncodeAll([]byte(s), nil))
+	}
+	good := goodHeader + goodDesired + strings.Repeat(goodHeartbeat, 50)
+	at := func(second int) string {
+		return time.Date(2026, 1, 15, 12, 0, second, 0, time.UTC).Format(time.RFC3339)
+	}
+	event := func(s string) string { return goodHeader + goodDesired + s + "\n" }
+	for _, c := range []struct{ name, data, want string }{
+		{"empty", "", "f:1: the file is empty"},
+		{"no header", goodDesired, "f:1: this is no recording: its first line is of type \"desired\""},
+		{"junk", "\x00\x01\x02\xff\xfe junk\n", "f:1: this is no recording: binary data, not JSON"},
+		{"junk in the middle", event("\x00\x7f\xff\xfe"), "f:3: binary data, not JSON"},
+		{"text", "hello\nworld\n", "f:1: this is no recording: invalid character"},
+		{"another format", `{"type":"header","format":2,"started":"2026-01-15T12:00:00Z"}`, "f:1: the recording's format is 2; this version of hm reads format 1"},
+		{"no format", `{"type":"header","started":"2026-01-15T12:00:00Z"}`, "f:1: the header has no format"},
+		{"no start", `{"type":"header","format":1}`, "f:1: the header has no started"},
+		{"a start in the dark ages", `{"type":"header","format":1,"started":"0900-01-15T12:00:00Z"}`, "f:1: started: the time is not between"},
+		{"config that is none", `{"type":"header","format":1,"started":"2026-01-15T12:00:00Z","config":{"policy.grace":3}}`, "f:1: the header's config must be an object of strings"},
+		{"two headers", goodHeader + goodHeader, "f:2: a second header"},
+		{"no type", event(`{"t":"` + at(1) + `"}`), "f:3: it has no type"},
+		{"unknown type", event(`{"t":"` + at(1) + `","type":"weather"}`), `f:3: type "weather" is none of nats, desired, link, leader`},
+		{"no time", event(`{"type":"link","up":true}`), "f:3: it has no t"},
+		{"bad time", event(`{"t":"yesterday","type":"link","up":true}`), "f:3: "},
+		{"back in time", event(goodHeartbeat + `{"t":"` + at(0) + `","type":"link","up":true}`), "f:4: its time 2026-01-15T12:00:00Z is before that of the line before, 2026-01-15T12:00:01Z"},
+		{"a heartbeat back in time", event(`{"t":"` + at(5) + `","type":"link","up":true}` + "\n" + goodHeartbeat), "f:4: its time 2026-01-15T12:00:01Z is before"},
+		{"a leap of years", event(`{"t":"2036-01-15T12:00:00Z","type":"link","up":true}`), "f:3: its time 2036-01-15T12:00:00Z is more than 24 hours after"},
+		{"no object", event(`[]`), "f:3: json: cannot unmarshal array"},
+		{"truncated line", goodHeader + goodDesired + goodHeartbeat[:60], "f:3: unexpected end of JSON input"},
+		{"truncated heartbeat", goodHeader + goodDesired + goodHeartbeat[:90], "f:3: "},
+		{"a heartbeat's line that is no JSON", event(`{"t":"` + at(1) + `","type":"nats","subject":"dea.heartbeat","data":{"dea":"a","droplets":[]]}`), "f:3: invalid character"},
+		{"no subject", event(`{"t":"` + at(1) + `","type":"nats","data":{}}`), "f:3: a nats line needs a subject"},
+		{"no data", event(`{"t":"` + at(1) + `","type":"nats","subject":"dea.heartbeat"}`), "f:3: a nats line needs one of data, base64 and repeat"},
+		{"data twice", event(`{"t":"` + at(1) + `","type":"nats","subject":"x","data":1,"base64":"AA=="}`), "f:3: a nats line needs one of"},
+		{"repeat of nothing", event(`{"t":"` + at(1) + `","type":"nats","subject":"dea.heartbeat","repeat":"dea-z"}`), "f:3: DEA dea-z cannot repeat itself"},
+		{"repeat of an exit", event(`{"t":"` + at(1) + `","type":"nats","subject":"droplet.exited","repeat":"dea-z"}`), "f:3: only a dea.heartbeat can be repeated"},
+		{"link without up", event(`{"t":"` + at(1) + `","type":"link"}`), "f:3: a link line needs up"},
+		{"leader without change", event(`{"t":"` + at(1) + `","type":"leader","change":false}`), "f:3: a leader line needs change"},
+		{"desired without apps", event(`{"t":"` + at(1) + `","type":"desired"}`), "f:3: a desired line needs one of apps, error and unchanged"},
+		{"unchanged at first", goodHeader + `{"t":"` + at(1) + `","type":"desired","unchanged":true}`, "f:2: a read cannot be unchanged"},
+		{"an app without instances", event(`{"t":"` + at(1) + `","type":"desired","apps":[{"id":"a","version":"b","state":"STARTED","package_state":"STAGED"}]}`), "f:3: app a: instances must be a number"},
+		{"an app without a version", event(`{"t":"` + at(1) + `","type":"desired","apps":[{"id":"a","instances":1,"state":"STARTED","package_state":"STAGED"}]}`), "f:3: an app has no id or no version"},
+		{"an app of no state", event(`{"t":"` + at(1) + `","type":"desired","apps":[{"id":"a","version":"b","instances":1,"state":"ON","package_state":"STAGED"}]}`), "f:3: app a: state \"ON\" is neither"},
+		{"an app twice", event(`{"t":"` + at(1) + `","type":"desired","apps":[{"id":"a","version":"b","instances":1,"state":"STARTED","package_state":"STAGED"},{"id":"a","version":"c","instances":1,"state":"STARTED","package_state":"STAGED"}]}`), "f:3: app a was returned twice"},
+		{"a read that does not end", event(`{"t":"` + at(1) + `","type":"desired","more":true,"apps":[]}`), "f:3: the file ends within a read"},
+		{"a read that is interrupted", event(`{"t":"` + at(1) + `","type":"desired","more":true,"apps":[]}` + "\n" + `{"t":"` + at(1) + `","type":"link","up":true}`), "f:4: it comes between the lines of one read"},
+		{"began in the future", event(`{"t":"` + at(1) + `","type":"desired","unchanged":true,"began":"` + at(9) + `"}`), "f:3: began is after t"},
+		{"gzip, truncated", zipped(good)[:60], "truncated"},
+		{"zstd, truncated", zstandard(good)[:60], "truncated"},
+		{"gzip, damaged", zipped(good)[:30] + "XXXX" + zipped(good)[34:], "f:"},
+		{"gzip of junk", "\x1f\x8b\xff\xff\xff\xff\xff\xff\xff\xff\xff", "f:1: it begins as gzip does, but"},
+		{"zstd of junk", "\x28\xb5\x2f\xfd\xff\xff\xff\xff\xff\xff\xff\xff", "f:"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := runFile(t, "f", []byte(c.data))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("the error is %v, want %q in it", err, c.want)
+			}
+			var e *Error
+			if !errors.As(err, &e) || e.File != "f" {
+				t.Errorf("the error %v does not name the file", err)
+			}
+		})
+	}
+}
+
+// endless gives the same byte for ever.
+type endless struct{ left int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.left <= 0 {
+		return 0, io.EOF
+	}
+	n := min(len(p), e.left)
+	for i := range n {
+		p[i] = 'a'
+	}
+	e.left -= n
+	return n, nil
+}
+
+func TestALineOf100MBIsRefusedWithoutReadingIt(t *testing.T) {
+	for _, packed := range []bool{false, true} {
+		long := &endless{left: 100 << 20}
+		src := Source{Name: "f", Open: func() (io.ReadCloser, error) {
+			plain := io.MultiReader(strings.NewReader(goodHeader+goodDesired), long, strings.NewReader("\n"))
+			if !packed {
+				return io.NopCloser(plain), nil
+			}
+			r, w := io.Pipe()
+			go func() {
+				z, _ := zstd.NewWriter(w)
+				_, err := io.Copy(z, plain)
+				z.Close()
+				w.CloseWithError(err)
+			}()
+			return r, nil
+		}}
+		_, err := Run(t.Context(), optionsForTests(), src)
+		if err == nil || !strings.Contains(err.Error(), "f:3: the line is longer than 16 MiB") {
+			t.Errorf("packed %v: the error is %v", packed, err)
+		}
+		if !packed && long.left < 60<<20 {
+			t.Errorf("%d MiB of the line were read", 100-long.left>>20)
+		}
+	}
+}
+
+func TestALineOf16MiBIsRead(t *testing.T) {
+	line := `{"t":"2026-01-15T12:00:01Z","type":"nats","subject":"x","data":"`
+	line += strings.Repeat("y", MaxLine-len(line)-2) + `"}`
+	if len(line) != MaxLine {
+		t.Fatal(len(line))
+	}
+	if r, err := runFile(t, "f", []byte(goodHeader+line+"\n"+goodHeartbeat)); err != nil || r.Events != 2 {
+		t.Errorf("%d events, %v", r.Events, err)
+	}
+	if _, err := runFile(t, "f", []byte(goodHeader+" "+line+"\n"+goodHeartbeat)); err == nil || !strings.Contains(err.Error(), "f:2: the line is longer") {
+		t.Errorf("a line of a byte more: %v", err)
+	}
+}
+
+func TestCompressionIsToldByContent(t *testing.T) {
+	plain, err := os.ReadFile(filepath.Join(corpusDir, "R05-crashed.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := replay(t, Text("f", plain)).JSON()
+	var gz bytes.Buffer
+	z := gzip.NewWriter(&gz)
+	z.Write(plain)
+	z.Close()
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{"gzip": gz.Bytes(), "zstd": enc.EncodeAll(plain, nil), "windows": bytes.ReplaceAll(plain, []byte("\n"), []byte("\r\n")), "no end of line at the end": bytes.TrimSpace(plain)} {
+		if got := replay(t, Text("f", data)).JSON(); !bytes.Equal(got, want) {
+			t.Errorf("%s: the result is\n%s\nwant\n%s", name, got, want)
+		}
+	}
+}
+
+func TestPartsPlayAsOne(t *testing.T) {
+	s := scenes(t)["R01-missing"]
+	path := filepath.Join(t.TempDir(), "r.jsonl.gz")
+	w, err := Create(path, WriterOptions{MaxAge: 50 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := s.record()
+	copyRecording(t, w, one)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	paths, err := filepath.Glob(filepath.Join(filepath.Dir(path), "*"))
+	if err != nil || len(paths) != 4 || filepath.Base(paths[0]) != "r.0001.jsonl.gz" {
+		t.Fatalf("%v %v", paths, err)
+	}
+	files, err := Files(paths...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := replay(t, Text("one", one))
+	got := replay(t, files...)
+	if got.Events-3 != want.Events { // each further part says again what is desired
+		t.Errorf("%d events in parts, %d in one", got.Events, want.Events)
+	}
+	got.Events = want.Events
+	if string(got.JSON()) != string(want.JSON()) {
+		t.Errorf("in parts:\n%s\nin one:\n%s", got.JSON(), want.JSON())
+	}
+	if r := replay(t, files[2]); len(r.Drift) > 0 || len(r.Commands) > 0 {
+		t.Errorf("the third part by itself gives %s", r.JSON())
+	}
+	files[1], files[2] = files[2], files[1]
+	if _, err := Run(t.Context(), optionsForTests(), files...); err == nil || !strings.Contains(err.Error(), "0002.jsonl.gz:1: the files are not in the order of time") {
+		t.Errorf("parts in the wrong order: %v", err)
+	}
+}
+
+// copyRecording writes a recording anew.
+func copyRecording(t testing.TB, w *Writer, data []byte) {
+	t.Helper()
+	r, err := NewReader(Text("f", data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	said := map[string][]byte{}
+	var e Event
+	for {
+		err := r.Next(&e)
+		switch {
+		case errors.Is(err, io.EOF):
+			return
+		case err != nil:
+			t.Fatal(err)
+		case e.Type == TypeDesired && e.Unchanged:
+			err = w.Desired(e.At, e.Began, *w.read, nil)
+		case e.Type == TypeDesired && e.Failed != "":
+			err = w.Desired(e.At, e.Began, e.Read, errors.New(e.Failed))
+		case e.Type == TypeDesired:
+			err = w.Desired(e.At, e.Began, e.Read, nil)
+		case e.Type == TypeLink:
+			err = w.Link(e.At, e.Up, e.Gap)
+		case e.Type == TypeLeader:
+			err = w.Leader(e.At)
+		case e.Repeat != "":
+			err = w.Message(e.At, e.Subject, said[e.Repeat])
+		default:
+			data := bytes.Clone(e.Data)
+			var dea string
+			if n, _ := fmt.Sscanf(string(data), `{"dea":%q`, &dea); n == 1 {
+				said[dea] = data
+			}
+			err = w.Message(e.At, e.Subject, data)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func FuzzReader(f *testing.F) {
+	f.Add([]byte(goodHeader + goodDesired + goodHeartbeat))
+	for _, name := range []string{"R01-missing", "R34-exit-crashed", "W14-one-bad-entry", "outage-nats-gap", "outage-leader-change", "outage-cc-failing"} {
+		data, err := os.ReadFile(filepath.Join(corpusDir, name+".jsonl"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte("\x1f\x8b\x08\x00\x00\x00\x00\x00"))
+	f.Add([]byte("\x28\xb5\x2f\xfd\x04\x00"))
+	f.Add([]byte(goodHeader + `{"t":"2026-01-15T12:00:01Z","type":"nats","subject":"dea.heartbeat","base64":"AAA="}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		opts := optionsForTests()
+		opts.Settle = -1
+		if h, err := NewReader(Text("f", data)); err == nil {
+			opts.Until = app.TimeOf(h.Started().Add(time.Hour)) // each hour of the clock takes its time
+			h.Close()
+		}
+		r, err := Run(t.Context(), opts, Text("f", data))
+		var e *Error
+		if err != nil && !errors.As(err, &e) {
+			t.Fatalf("the error does not say where: %v", err)
+		}
+		if err == nil && r.Events < r.Heartbeats {
+			t.Fatalf("%d events, %d heartbeats", r.Events, r.Heartbeats)
+		}
+	})
+}
