@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -12,8 +13,15 @@ import (
 	"hm/desired"
 	"hm/desired/bulk"
 	"hm/desired/sqldb"
+	"hm/desired/sqldb/dbtest"
 	"hm/internal/app"
 )
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	dbtest.CloseShared()
+	os.Exit(code)
+}
 
 // asDatabase gives rows as a reader of the database gets them: without what only memory has.
 func asDatabase(rows []Row) []Row {
@@ -39,6 +47,24 @@ func stored(t *testing.T, o Options) []Row {
 	}
 	defer tab.close()
 	return asDatabase(tab.rows)
+}
+
+// eachServer runs a test on an empty database of each schema, on each kind of server.
+func eachServer(t *testing.T, test func(t *testing.T, o Options)) {
+	for _, driver := range []string{"postgres", "mysql"} {
+		for _, schema := range []string{SchemaV2, SchemaV3} {
+			t.Run(driver+"/"+schema, func(t *testing.T) {
+				server := dbtest.Shared(t, driver)
+				name := server.CreateDatabase(t)
+				if driver == "mysql" {
+					server.Exec(t, name, "CREATE USER IF NOT EXISTS hm_sim@'%' IDENTIFIED BY 'pw-never-shown'", "GRANT ALL ON "+name+".* TO hm_sim@'%'")
+				} else {
+					server.Exec(t, name, "DO $$ BEGIN CREATE ROLE hm_sim LOGIN PASSWORD 'pw-never-shown'; EXCEPTION WHEN duplicate_object THEN NULL; END $$", "ALTER DATABASE "+name+" OWNER TO hm_sim")
+				}
+				test(t, Options{DB: server.DSN("hm_sim", "pw-never-shown", name), DBSchema: schema})
+			})
+		}
+	}
 }
 
 // eachSchema runs a test on a new SQLite file of each schema.
@@ -101,7 +127,7 @@ func changeAtRandom(t *testing.T, s *Sim, dice *rand.Rand, n int) {
 // and a simulation on the same database goes on with it.
 func TestDatabaseHoldsEveryChange(t *testing.T) {
 	n := startNATS(t)
-	eachSchema(t, func(t *testing.T, o Options) {
+	test := func(t *testing.T, o Options) {
 		o.Apps, o.DEAs, o.Seed, o.StagingDelay = 20, 3, 70, time.Hour
 		s := startSim(t, n, o)
 		if got := stored(t, o); len(got) != 20 || !slices.Equal(got, rowsOf(s)) {
@@ -148,7 +174,9 @@ func TestDatabaseHoldsEveryChange(t *testing.T) {
 				t.Fatalf("after a restart: %+v, %v, the highest id was %d", r, err, last.ID)
 			}
 		}
-	})
+	}
+	eachSchema(t, test)
+	eachServer(t, test)
 }
 
 // TestStagingGoesOnAfterARestart: an app that was being staged anew when the simulation ended is staged in the end.
@@ -234,7 +262,9 @@ func checkSourcesAgree(t *testing.T, overHTTP *bulk.Source, overSQL *sqldb.Sourc
 // TestSourcesAgree: the bulk API and the database give the same desired state, row by row, whatever happens.
 func TestSourcesAgree(t *testing.T) {
 	n := startNATS(t)
-	eachSchema(t, func(t *testing.T, o Options) { testSourcesAgree(t, n, o) })
+	test := func(t *testing.T, o Options) { testSourcesAgree(t, n, o) }
+	eachSchema(t, test)
+	eachServer(t, test)
 }
 
 func testSourcesAgree(t *testing.T, n *NATS, o Options) {
