@@ -194,7 +194,7 @@ func (d *database) run(ctx context.Context, limit time.Duration, do func(*tx)) e
 	if !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrConflict) {
 		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return fmt.Errorf("Cloud Controller's database %s: %w", d.target.name, err)
+	return fmt.Errorf("database %s: %w", d.target.name, err)
 }
 
 // begin opens a transaction, on a new session if the one that was kept has died meanwhile.

@@ -223,3 +223,72 @@ func TestParseDB(t *testing.T) {
 		}
 	}
 }
+
+// TestDatabaseWhenTheClockGoesBack: what is newest is told by time, so the times of an app's rows must not go back.
+func TestDatabaseWhenTheClockGoesBack(t *testing.T) {
+	eachSchema(t, func(t *testing.T, o Options) {
+		tab, err := openTable(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tab.close()
+		row := Row{GUID: app.MustGUID("a"), Version: app.MustGUID("v"), UpdatedAt: time.Now(), State: desired.Started, Package: desired.Staged, Droplet: true}
+		if _, err := tab.insert(row); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range []desired.PackageState{desired.Pending, desired.Failed, desired.Pending, desired.Staged} {
+			_, r, err := tab.update(row.GUID, func(r *Row) { r.Package, r.UpdatedAt = p, r.UpdatedAt.Add(-time.Hour) })
+			if err != nil || !r.UpdatedAt.Equal(row.UpdatedAt) {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			if got := stored(t, o); !slices.Equal(got, asDatabase(tab.rows)) {
+				t.Fatalf("the database has\n%v\nwant\n%v", got, tab.rows)
+			}
+		}
+	})
+}
+
+// TestDatabaseKeepsNothingOfWhatIsGone: neither deleted apps nor stagings of long ago leave rows behind.
+func TestDatabaseKeepsNothingOfWhatIsGone(t *testing.T) {
+	eachSchema(t, func(t *testing.T, o Options) {
+		tab, err := openTable(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tab.close()
+		row := Row{GUID: app.MustGUID("a"), Version: app.MustGUID("v"), UpdatedAt: time.Now(), State: desired.Started, Package: desired.Staged, Droplet: true}
+		if _, err := tab.insert(row); err != nil {
+			t.Fatal(err)
+		}
+		count := func() (n string) {
+			statement := "SELECT COUNT(*) FROM apps"
+			if o.DBSchema == SchemaV3 {
+				statement = "SELECT (SELECT COUNT(*) FROM apps) + (SELECT COUNT(*) FROM processes) + (SELECT COUNT(*) FROM packages) + (SELECT COUNT(*) FROM droplets)"
+			}
+			err := tab.db.run(t.Context(), changeTimeout, func(x *tx) {
+				x.query(statement, nil, func(v [][]byte) error { n = string(v[0]); return nil })
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		first := count()
+		for range 3 {
+			for _, p := range []desired.PackageState{desired.Pending, desired.Failed, desired.Pending, desired.Staged} {
+				if _, _, err := tab.update(row.GUID, func(r *Row) { r.Package = p }); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if got := count(); got != first {
+			t.Errorf("%s rows after restages, %s before", got, first)
+		}
+		if _, err := tab.remove(row.GUID); err != nil {
+			t.Fatal(err)
+		}
+		if got := count(); got != "0" {
+			t.Errorf("%s rows are left of a deleted app", got)
+		}
+	})
+}
