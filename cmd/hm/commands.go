@@ -17,6 +17,7 @@ var commandConstructors = []func(*cli) *cobra.Command{
 	newReleaseCommand,
 	newPauseCommand,
 	newResumeCommand,
+	newRecordCommand,
 	newReplayCommand,
 	newSimCommand,
 	newDevCommand,

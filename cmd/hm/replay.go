@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +28,8 @@ type replayFlags struct {
 	react, compare bool
 	reactDelay     time.Duration
 	speed          string
+	format         string
+	desired        string
 }
 
 func newReplayCommand(c *cli) *cobra.Command {
@@ -60,7 +63,9 @@ Exit codes: 0; 1 error, such as a malformed file (file, line, reason); with --ex
 	p.StringVar(&f.explain, "explain", "", "show the trail of this app through time instead of the timeline")
 	p.BoolVar(&f.react, "react", false, "let simulated DEAs answer the commands, instead of taking the recording as fate")
 	p.DurationVar(&f.reactDelay, "react-delay", 0, "with --react: from a command to its effect; 0 for a tenth of the heartbeat period")
-	p.BoolVar(&f.compare, "compare", false, "show which commands differ between the recording's policy and the one given here; if none is given, between the replay and what the recorded hm sent")
+	p.BoolVar(&f.compare, "compare", false, "show which commands differ between the recording's policy and the one given here; if none is given, between the replay and what the recorded hm sent, give or take a fifth of a heartbeat")
+	p.StringVar(&f.format, "format", "hm", "what the files are: hm, nats-sub (the output of nats sub with times) or hm9000 (a time, a subject and the payload on each line)")
+	p.StringVar(&f.desired, "desired", "", "with another format: JSON file of the desired apps, as a recording or the bulk API has them; taken as read all along")
 	p.StringVar(&f.speed, "speed", "", "watch it unfold: 10x is ten times as fast as it happened")
 	return cmd
 }
@@ -122,6 +127,9 @@ func (r *replayRun) prepare(paths []string) (err error) {
 	if r.sources, err = replay.Files(paths...); err != nil {
 		return err
 	}
+	if err := r.convert(); err != nil {
+		return err
+	}
 	reader, err := replay.NewReader(r.sources...)
 	if err != nil {
 		return err
@@ -156,6 +164,31 @@ func (r *replayRun) prepare(paths []string) (err error) {
 	}
 	if r.flags.expect != "" && r.from != 0 {
 		return errors.New("--expect cannot go with --from")
+	}
+	return nil
+}
+
+// convert has files of another format turned into recordings while they are read.
+func (r *replayRun) convert() error {
+	if r.flags.format == "hm" {
+		if r.flags.desired != "" {
+			return errors.New("--desired is for files of another format: a recording has its own reads")
+		}
+		return nil
+	}
+	if !slices.Contains(replay.Formats(), r.flags.format) {
+		return withHint(fmt.Errorf("--format %.20q is not known", r.flags.format), "use hm, "+strings.Join(replay.Formats(), " or "))
+	}
+	o := replay.ImportOptions{Format: r.flags.format, Poll: time.Minute}
+	if r.flags.desired != "" {
+		read, err := replay.ReadDesired(r.flags.desired)
+		if err != nil {
+			return err
+		}
+		o.Desired = &read
+	}
+	for i, s := range r.sources {
+		r.sources[i] = replay.Imported(s, o)
 	}
 	return nil
 }
@@ -276,6 +309,10 @@ func (r *replayRun) compare(ctx context.Context) error {
 	}
 	here, there = here.Since(r.from), there.Since(r.from)
 	differences := replay.Compare(here.Commands, there.Commands)
+	if !r.policyGiven() {
+		// The daemon's clock started at another moment than the replay's, and its looks at the clock with it.
+		differences = replay.Within(differences, (opts.Reconcile.Policy.HeartbeatPeriod / 5).Milliseconds())
+	}
 	if r.json() {
 		if differences == nil {
 			differences = []replay.Difference{}

@@ -267,7 +267,7 @@ func (r *replayRun) printComparison(hereName, thereName string, here, there repl
 		if err := printTable(r.out, []string{"there it is", "here", "there", "action", "target", "reason", "instance"}, rows); err != nil {
 			return err
 		}
-	} else if _, err := fmt.Fprintln(r.out, "the same commands at the same times"); err != nil {
+	} else if _, err := fmt.Fprintln(r.out, "no difference: the same commands at the same times"); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintln(r.out); err != nil {

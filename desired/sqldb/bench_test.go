@@ -55,10 +55,10 @@ func (d *database) fillMany(schema string, n int) {
 	}
 }
 
-const manyApps = 100_000
+const manyApps = 400_000
 
 // BenchmarkRead reads 400,000 apps: seconds, memory at its peak above what was there before, and the ratio of time
-// to the driver alone reading the same rows, in one statement, into nothing.
+// to the driver alone reading the same rows, in one statement a table, into nothing.
 func BenchmarkRead(b *testing.B) {
 	for _, driver := range drivers {
 		for _, schema := range schemas {
@@ -94,7 +94,7 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// readRaw is how long the driver takes for all rows in one statement.
+// readRaw is how long the driver takes for all rows in one statement a table.
 func readRaw(b *testing.B, s *Source) time.Duration {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
@@ -112,8 +112,17 @@ func readRaw(b *testing.B, s *Source) time.Duration {
 	best := time.Hour
 	for range 3 {
 		began, n := time.Now(), 0
-		if err := c.query(ctx, snap.plan.page(0, 10*manyApps), nil, func([][]byte) error { n++; return nil }); err != nil || n != manyApps {
-			b.Fatal(n, err)
+		statements := []string{snap.plan.page(0, 10*manyApps)}
+		if snap.plan.schema == schemaV3 {
+			statements = append(statements, snap.plan.bits[0]+"IS NOT NULL", snap.plan.bits[1]+"IS NOT NULL")
+		}
+		for _, statement := range statements {
+			if err := c.query(ctx, statement, nil, func([][]byte) error { n++; return nil }); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if n < manyApps {
+			b.Fatal(n)
 		}
 		best = min(best, time.Since(began))
 	}

@@ -23,7 +23,7 @@ const (
 	// MaxApps is the most rows that one read may have.
 	MaxApps = 5_000_000
 	// MaxBatchSize bounds Options.BatchSize.
-	MaxBatchSize = 1_000_000
+	MaxBatchSize = 100_000
 	// appTimeout bounds the read of a single app.
 	appTimeout = 5 * time.Second
 

@@ -64,6 +64,31 @@ func TestW19BackOffSurvivesForgetfulDEAs(t *testing.T) {
 	}
 }
 
+// TestW19BackOffHoldsForWhatVanishes: in a crash loop an instance vanishes, and nobody says that it crashed.
+func TestW19BackOffHoldsForWhatVanishes(t *testing.T) {
+	w := steady(t, 4, 1, testOptions())
+	k := w.apps[0].Key
+	for range 5 {
+		w.crash(k, 1, true)
+		for range 40 {
+			if w.run(hb); w.liveAt(k, 1) > 0 {
+				break
+			}
+		}
+	}
+	count := w.View().Crashes(k)[0].Count
+	before := w.sent[len(w.sent)-1].at
+	w.lose(1)
+	w.run(60 * hb)
+	after := w.sent[len(w.sent)-1].at.Sub(before)
+	if backoff := testPolicy.Backoff(count); count != 5 || after < backoff || after > backoff+3*hb {
+		t.Errorf("restarted %v after the restart before it, want the back-off of %d crashes, %v", after, count, backoff)
+	}
+	if after := w.View().Crashes(k)[0].Count; after > count {
+		t.Errorf("%d crashes are counted, nobody told of a further one than %d", after, count)
+	}
+}
+
 // TestW20HealthyRunEndsTheSeries: an app that runs well after a crash loop is restarted at once when it crashes again.
 func TestW20HealthyRunEndsTheSeries(t *testing.T) {
 	for _, c := range []struct {

@@ -110,11 +110,13 @@ func TestW31EverythingIsLookedAtAgainBeforeItIsSent(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := steady(t, 4, 30, testOptions())
-			w.pause(8 * hb)
-			w.run(hb)
 			c.happen(w)
-			w.run(2 * hb)
+			w.run(hb + time.Second)
+			if n := w.View().Counts(); n.PendingStarts+n.PendingStops != 1 {
+				t.Fatalf("%d starts and %d stops are pending, want one command", n.PendingStarts, n.PendingStops)
+			}
 			c.later(w)
+			w.intake.Updated(w.apps[0].Key.Droplet)
 			w.run(30 * hb)
 			w.wantSent(c.name, c.starts, c.stops)
 		})

@@ -97,7 +97,11 @@ func (r *lineReader) give(text []byte) ([]byte, error) {
 var errLong = fmt.Errorf("the line is longer than %d MiB", MaxLine>>20)
 
 func (r *lineReader) end() error {
-	if errors.Is(r.err, io.ErrUnexpectedEOF) {
+	var imported *Error
+	switch {
+	case errors.As(r.err, &imported):
+		return r.err
+	case errors.Is(r.err, io.ErrUnexpectedEOF):
 		return errors.New("the compressed data ends early: the file is truncated")
 	}
 	return fmt.Errorf("reading: %w", r.err)

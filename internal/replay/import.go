@@ -1,0 +1,284 @@
+package replay
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"hm/desired"
+	"hm/internal/app"
+)
+
+// The formats that Import understands besides hm's own.
+const (
+	FormatNATSSub = "nats-sub" // what `nats sub '>' --timestamp` prints, or the older nats-sub -t
+	FormatHM9000  = "hm9000"   // one message a line: a time, a subject and the payload; or a JSON object of the three
+)
+
+// Formats lists them.
+func Formats() []string { return []string{FormatNATSSub, FormatHM9000} }
+
+// ImportOptions say what goes into a recording besides the messages.
+type ImportOptions struct {
+	Format  string
+	Desired *desired.Read // read at the start and every Poll after it; nil: the recording has no read
+	Poll    time.Duration
+}
+
+// Imported gives a source that turns a file of another format into a recording while it is read.
+func Imported(src Source, o ImportOptions) Source {
+	open := src.Open
+	return Source{Name: src.Name, Size: 0, Open: func() (io.ReadCloser, error) {
+		in, err := open()
+		if err != nil {
+			return nil, err
+		}
+		r, w := io.Pipe()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			defer in.Close()
+			err := Import(in, WriteTo(w, WriterOptions{}), o)
+			var at *Error
+			if errors.As(err, &at) {
+				at.File = src.Name
+			}
+			w.CloseWithError(err)
+		}()
+		return &imported{r, done}, nil
+	}}
+}
+
+type imported struct {
+	*io.PipeReader
+	done chan struct{}
+}
+
+func (i *imported) Close() error {
+	err := i.PipeReader.Close()
+	<-i.done
+	return err
+}
+
+// Import writes the messages of a file as a recording. What is wrong with the file is an *Error.
+func Import(in io.Reader, w *Writer, o ImportOptions) error {
+	lines, err := newLineReader(in)
+	if err != nil {
+		return err
+	}
+	defer lines.close()
+	im := &importer{w: w, o: o}
+	take := map[string]func([]byte) error{FormatNATSSub: im.natsSub, FormatHM9000: im.capture}[o.Format]
+	if take == nil {
+		return fmt.Errorf("format %.40q is none of %s", o.Format, strings.Join(Formats(), ", "))
+	}
+	for {
+		text, err := lines.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil {
+			err = take(text)
+		}
+		if err != nil {
+			return &Error{File: "the import", Line: lines.line, Err: err}
+		}
+	}
+	if err := im.end(); err != nil {
+		return &Error{File: "the import", Line: lines.line, Err: err}
+	}
+	if im.last.IsZero() {
+		return &Error{File: "the import", Line: max(lines.line, 1), Err: fmt.Errorf("no message of format %s is in it", o.Format)}
+	}
+	return w.Close()
+}
+
+type importer struct {
+	w    *Writer
+	o    ImportOptions
+	last time.Time // of the newest message
+	read time.Time // when the next read is due
+
+	subject string // of the message that the lines belong to; empty for none
+	at      time.Time
+	body    []byte
+}
+
+// message takes a whole message.
+func (im *importer) message(at time.Time, subject string, data []byte) error {
+	if err := checkTime(at); err != nil {
+		return err
+	}
+	if at.Before(im.last) {
+		return fmt.Errorf("its time %s is before that of the message before, %s", at.Format(time.RFC3339Nano), im.last.Format(time.RFC3339Nano))
+	}
+	if im.o.Desired != nil {
+		if im.last.IsZero() {
+			im.read = at
+		}
+		for ; !im.read.After(at); im.read = im.read.Add(max(im.o.Poll, time.Second)) {
+			if at.Sub(im.read) > MaxGap {
+				im.read = at
+			}
+			if err := im.w.Desired(im.read, im.read, *im.o.Desired, nil); err != nil {
+				return err
+			}
+		}
+	}
+	im.last = at
+	return im.w.Message(at, subject, data)
+}
+
+// natsHead is the line above a message: [#1] Received on "subject", with a time before or behind the number.
+var natsHead = regexp.MustCompile(`^(?:(\d\S+(?: \d\d:\d\d:\d\d\S*)?) )?\[#\d+\](?: @ ?(\d\S+(?: \d\d:\d\d:\d\d\S*)?))? Received (?:JetStream message: .*?subject: |on )["\[]([^"\]]+)["\]](.*)$`)
+
+func (im *importer) natsSub(text []byte) error {
+	m := natsHead.FindSubmatch(text)
+	if m == nil {
+		if im.subject != "" {
+			im.body = append(append(im.body, text...), '\n')
+		}
+		return nil // what the program says of itself
+	}
+	if err := im.end(); err != nil {
+		return err
+	}
+	stamp := string(m[1])
+	if stamp == "" {
+		stamp = string(m[2])
+	}
+	if stamp == "" {
+		return errors.New("the message has no time; have nats sub print it (--timestamp)")
+	}
+	at, err := parseStamp(stamp)
+	if err != nil {
+		return err
+	}
+	im.subject, im.at, im.body = string(m[3]), at, nil
+	if rest := bytes.TrimSpace(m[4]); bytes.HasPrefix(rest, []byte(": '")) && bytes.HasSuffix(rest, []byte("'")) {
+		im.body = append(im.body, rest[len(": '"):len(rest)-1]...) // the older program: all in one line
+	}
+	return nil
+}
+
+// end takes the message whose lines were read.
+func (im *importer) end() error {
+	if im.subject == "" {
+		return nil
+	}
+	subject := im.subject
+	im.subject = ""
+	return im.message(im.at, subject, bytes.TrimSpace(im.body))
+}
+
+// capture takes a line of a time, a subject and the payload.
+func (im *importer) capture(text []byte) error {
+	text = bytes.TrimSpace(text)
+	if len(text) == 0 || text[0] == '#' {
+		return nil
+	}
+	if text[0] == '{' {
+		var l struct {
+			T, Time, Timestamp     json.RawMessage
+			Subject                string
+			Data, Payload, Message json.RawMessage
+		}
+		if err := unmarshal(text, &l); err != nil {
+			return err
+		}
+		stamp, data := firstOf(l.T, l.Time, l.Timestamp), firstOf(l.Data, l.Payload, l.Message)
+		if stamp == nil || l.Subject == "" || data == nil {
+			return errors.New("the object needs a time, a subject and data")
+		}
+		var quoted string
+		if json.Unmarshal(data, &quoted) == nil {
+			data = []byte(quoted) // the payload as text
+		}
+		at, err := parseStamp(strings.Trim(string(stamp), `"`))
+		if err != nil {
+			return err
+		}
+		return im.message(at, l.Subject, data)
+	}
+	stamp, rest, _ := bytes.Cut(text, []byte{' '})
+	subject, data, ok := bytes.Cut(bytes.TrimSpace(rest), []byte{' '})
+	if !ok {
+		return errors.New("want a time, a subject and the payload, with spaces between them")
+	}
+	at, err := parseStamp(string(stamp))
+	if err != nil {
+		return err
+	}
+	return im.message(at, string(subject), bytes.TrimSpace(data))
+}
+
+func firstOf(all ...json.RawMessage) json.RawMessage {
+	for _, v := range all {
+		if v != nil {
+			return v
+		}
+	}
+	return nil
+}
+
+// parseStamp reads RFC 3339, the log package's times (as UTC), or seconds since the epoch.
+func parseStamp(s string) (time.Time, error) {
+	for _, layout := range []string{time.RFC3339Nano, "2006/01/02 15:04:05.999999", "2006-01-02 15:04:05.999999999"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	whole, frac, _ := strings.Cut(s, ".")
+	if sec, err := strconv.ParseInt(whole, 10, 64); err == nil && sec > 0 && sec < 1<<40 {
+		if nanos, err := strconv.ParseInt((frac + "000000000")[:9], 10, 64); err == nil && len(frac) <= 9 {
+			return time.Unix(sec, nanos).UTC(), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%.40q is no time: want RFC 3339, 2026/01/15 12:00:00.000000, or seconds since the epoch", s)
+}
+
+// ReadDesired reads a desired state from a file: an array of apps as in a recording, or an answer of the Cloud
+// Controller's bulk API.
+func ReadDesired(path string) (desired.Read, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return desired.Read{}, fmt.Errorf("reading the desired state: %w", err)
+	}
+	var rows []appRow
+	if t := bytes.TrimSpace(data); len(t) > 0 && t[0] == '{' {
+		var page struct {
+			Results map[app.GUID]appRow `json:"results"`
+		}
+		err = json.Unmarshal(data, &page)
+		for id, row := range page.Results {
+			if row.ID.IsZero() {
+				row.ID = id
+			}
+			rows = append(rows, row)
+		}
+		if err == nil && page.Results == nil {
+			err = errors.New("the object has no results")
+		}
+	} else {
+		err = json.Unmarshal(data, &rows)
+	}
+	if err != nil {
+		return desired.Read{}, fmt.Errorf("reading the desired state from %s: %w", path, err)
+	}
+	var apps []desired.App
+	for _, row := range rows {
+		a, err := row.app()
+		if err != nil {
+			return desired.Read{}, fmt.Errorf("reading the desired state from %s: %w", path, err)
+		}
+		apps = append(apps, a)
+	}
+	return desired.NewRead(path, apps)
+}

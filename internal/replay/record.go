@@ -1,0 +1,211 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"hm/actual/feed"
+	"hm/commands/natspub"
+	"hm/internal/bus"
+	"hm/internal/reconcile"
+)
+
+// RecorderOptions say what to record.
+type RecorderOptions struct {
+	Link         *bus.Link
+	Source       reconcile.Source // of the desired state
+	Writer       *Writer
+	PollInterval time.Duration // between reads of the desired state; a third of it after one that failed
+	ReadTimeout  time.Duration // of one read
+	// Term, if not nil, is asked now and then for the term of the leadership; each change is recorded.
+	Term   func(context.Context) (term uint64, err error)
+	Logger *slog.Logger
+}
+
+// Subjects are what is recorded: all that hm listens to, and the commands that it or its predecessors send, which tell
+// a replay what was done then.
+var Subjects = []string{feed.SubjectHeartbeat, feed.SubjectExited, feed.SubjectUpdated, natspub.SubjectStart, natspub.SubjectStop, "health.start", "health.stop"}
+
+const (
+	recordFlush = time.Second
+	recordLook  = 100 * time.Millisecond // at the link and the leader
+)
+
+var recordLimits = bus.Limits{Messages: 65_536, Bytes: 256 << 20}
+
+// Record records until ctx ends or the recording cannot be written. It begins with a read of the desired state; what
+// runs, the DEAs tell within a heartbeat period. The caller closes link and writer afterwards.
+func Record(ctx context.Context, o RecorderOptions) error {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r := &recorder{RecorderOptions: o, fail: cancel}
+	r.awaitLink(ctx)
+	wait := r.read(ctx)
+	state := o.Link.State()
+	if !state.Up {
+		r.write(func(w *Writer) error { return w.Link(time.Now(), false, false) })
+	}
+	for _, subject := range Subjects {
+		if err := o.Link.Subscribe(subject, recordLimits, r.message); err != nil {
+			return fmt.Errorf("listening on %s: %w", subject, err)
+		}
+	}
+	if s := o.Link.State(); s.Up && state.Up && s.Outages == state.Outages {
+		state = s // the epochs that the subscriptions began
+	}
+	var others sync.WaitGroup
+	others.Go(func() { r.poll(ctx, wait) })
+	if o.Term != nil {
+		others.Go(func() { r.followLeader(ctx) })
+	}
+	r.followLink(ctx, state)
+	others.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+// recorder writes what several goroutines have to tell.
+type recorder struct {
+	RecorderOptions
+	fail context.CancelCauseFunc
+
+	mu     sync.Mutex
+	closed bool
+}
+
+func (r *recorder) write(do func(*Writer) error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	if err := do(r.Writer); err != nil {
+		r.closed = true
+		r.fail(err)
+	}
+}
+
+func (r *recorder) message(m bus.Msg) {
+	r.write(func(w *Writer) error { return w.Message(time.Now(), m.Subject, m.Data) })
+}
+
+// linkPatience is how long the recording waits for NATS at first: without it no credentials for the read can be asked
+// for, and the recording would begin with an outage that is none.
+const linkPatience = 3 * time.Second
+
+func (r *recorder) awaitLink(ctx context.Context) {
+	late := time.NewTimer(linkPatience)
+	defer late.Stop()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for !r.Link.State().Up {
+		select {
+		case <-ctx.Done():
+			return
+		case <-late.C:
+			return
+		case <-look.C:
+		}
+	}
+}
+
+// read makes one read of the desired state and says when the next one is due.
+func (r *recorder) read(ctx context.Context) time.Duration {
+	reading, cancel := context.WithTimeout(ctx, r.ReadTimeout)
+	defer cancel()
+	began := time.Now()
+	read, err := r.Source.Read(reading)
+	if ctx.Err() != nil {
+		return 0
+	}
+	if err != nil {
+		r.Logger.Warn("reading the desired state failed; that is recorded, too", "error", err)
+	}
+	r.write(func(w *Writer) error { return w.Desired(time.Now(), began, read, err) })
+	if err != nil {
+		return r.PollInterval / 3
+	}
+	return r.PollInterval
+}
+
+func (r *recorder) poll(ctx context.Context, wait time.Duration) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(max(wait, 10*time.Millisecond)):
+		}
+		wait = r.read(ctx)
+	}
+}
+
+// followLink notes what becomes of the link, and flushes.
+func (r *recorder) followLink(ctx context.Context, last bus.State) {
+	look, flush := time.NewTicker(recordLook), time.NewTicker(recordFlush)
+	defer look.Stop()
+	defer flush.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-flush.C:
+			r.write(func(w *Writer) error { return w.Flush() })
+			continue
+		case <-r.Link.Changed():
+		case <-look.C:
+		}
+		s := r.Link.State()
+		if s.Epoch == last.Epoch {
+			continue
+		}
+		now := time.Now()
+		r.write(func(w *Writer) error {
+			switch {
+			case s.Up && last.Up && s.Outages == last.Outages:
+				return w.Link(now, true, true)
+			case s.Up && last.Up:
+				if err := w.Link(now, false, false); err != nil { // down and up again since the last look
+					return err
+				}
+			}
+			return w.Link(now, s.Up, false)
+		})
+		r.Logger.Info("nats link", "up", s.Up, "outages", s.Outages, "gaps", s.Gaps)
+		last = s
+	}
+}
+
+// followLeader notes each change of the leadership.
+func (r *recorder) followLeader(ctx context.Context) {
+	look := time.NewTicker(recordLook)
+	defer look.Stop()
+	known := uint64(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+		term, err := r.Term(ctx)
+		if err != nil || term == 0 || term == known {
+			continue // who does not answer tells nothing
+		}
+		if known != 0 {
+			r.write(func(w *Writer) error { return w.Leader(time.Now()) })
+			r.Logger.Info("another leadership", "term", term)
+		}
+		known = term
+	}
+}
