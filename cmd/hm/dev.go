@@ -23,6 +23,8 @@ type devOptions struct {
 	heartbeat time.Duration
 	seed      uint64
 	ccPassive bool
+	ccDB      string // empty: devCCDBName in the directory
+	ccSchema  string
 	api       string
 	apiFixed  bool // asked for, not the default: no other port will do
 	dataDir   string
@@ -63,6 +65,7 @@ with -o json); the nodes log to standard error. It ends on SIGINT or SIGTERM, or
 	f.DurationVar(&o.heartbeat, "heartbeat", time.Second, "heartbeat period; all of the policy scales with it")
 	f.Uint64Var(&o.seed, "seed", 1, "same seed, same apps and DEAs")
 	f.BoolVar(&o.ccPassive, "cc-passive", false, "the Cloud Controller starts and stops nothing by itself: hm does all the work")
+	addSimDBFlags(f, &o.ccDB, &o.ccSchema, "default: cc.db, an SQLite file in the data directory")
 	f.StringVar(&o.api, "api", "127.0.0.1:5155", "address of the first node's API; if the default is taken, a free port")
 	f.StringVar(&o.dataDir, "data-dir", "", "keep everything here; a later hm dev continues from it (default: a temporary directory, removed at the end)")
 	f.BoolVar(&o.plain, "plain", false, "no live view: lines of totals, and the nodes' log on standard error")

@@ -10,10 +10,11 @@ import (
 	"time"
 )
 
-// devLogName and devFileName are files in the data directory of hm dev, next to a directory for each node.
+// Files in the data directory of hm dev, next to a directory for each node.
 const (
 	devLogName  = "dev.log"
 	devFileName = "dev.json"
+	devCCDBName = "cc.db" // the Cloud Controller's apps, in SQLite
 )
 
 // devDir is where hm dev keeps its data.
@@ -63,6 +64,7 @@ type devSaved struct {
 	Heartbeat time.Duration `json:"heartbeat_ns"`
 	Seed      uint64        `json:"seed"`
 	CCPassive bool          `json:"cc_passive"`
+	CCDBGiven bool          `json:"cc_db_given,omitempty"` // the apps are not in the directory; where else may be a secret
 }
 
 // devPeer is a node's identity in the cluster.
@@ -118,6 +120,13 @@ func (o devOptions) continuing(s devSaved) (devOptions, error) {
 	if o.given["nodes"] && o.nodes != len(s.Nodes) {
 		return o, withHint(fmt.Errorf("--nodes %d: the cluster in %s has %d nodes", o.nodes, o.dataDir, len(s.Nodes)), "leave --nodes out, or use another --data-dir")
 	}
+	if s.CCDBGiven != (o.ccDB != "") {
+		err := fmt.Errorf("the apps of the world in %s are in its %s, not in another database", o.dataDir, devCCDBName)
+		if s.CCDBGiven {
+			err = fmt.Errorf("the apps of the world in %s are in another database", o.dataDir)
+		}
+		return o, withHint(err, "give the same --cc-db as then, or use another --data-dir")
+	}
 	o.nodes = len(s.Nodes)
 	keep := func(flag string, set func()) {
 		if !o.given[flag] {
@@ -136,5 +145,5 @@ func (o devOptions) continuing(s devSaved) (devOptions, error) {
 // saved gives the other way round: what a later hm dev needs of these options.
 func (o devOptions) saved(peers []devPeer) devSaved {
 	return devSaved{Format: devFormat, Nodes: peers, DEAs: o.deas, Apps: o.apps, Instances: o.instancesPerApp,
-		Heartbeat: o.heartbeat, Seed: o.seed, CCPassive: o.ccPassive}
+		Heartbeat: o.heartbeat, Seed: o.seed, CCPassive: o.ccPassive, CCDBGiven: o.ccDB != ""}
 }

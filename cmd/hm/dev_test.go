@@ -219,7 +219,11 @@ func TestDevEndsCleanlyAndContinues(t *testing.T) {
 	signal.Stop(signals)
 	before := runtime.NumGoroutine()
 	r := startDev(t, o)
-	f := r.await("gate", gateOpen)
+	r.await("gate", gateOpen)
+	t.Log(r.press("a"))
+	f := r.await("the new app", func(f liveview.Frame) bool {
+		return f.Truth.Apps == 51 && f.Truth.Converged && gateOpen(f) && f.Status.Desired.Apps == 51 && f.Status.Drift.Total() == 0
+	})
 	index := f.Status.Basis.Index
 	r.close()
 	awaitGoroutines(t, before)
@@ -227,7 +231,7 @@ func TestDevEndsCleanlyAndContinues(t *testing.T) {
 	o.nodes, o.apps = 1, 7 // as defaults: what was saved counts
 	r = startDev(t, o)
 	f = r.await("gate", gateOpen)
-	if f.Status.Basis.Index <= index || len(f.Nodes) != 3 || f.Truth.Apps != 50 {
+	if f.Status.Basis.Index <= index || len(f.Nodes) != 3 || f.Truth.Apps != 51 {
 		t.Errorf("index %d after %d, %d nodes, %d apps: not a continuation", f.Status.Basis.Index, index, len(f.Nodes), f.Truth.Apps)
 	}
 	if c := f.Status.Commands; c.SentStarts+c.SentStops+uint64(c.PendingStarts+c.PendingStops) != 0 {
@@ -306,6 +310,9 @@ func TestDevRefusesWhatCannotBe(t *testing.T) {
 		"directory":  {[]string{"--data-dir", "/dev/null/x"}, "--data-dir"},
 		"wrong file": {[]string{"--data-dir", writeDevFile(t, `{"format":9}`)}, "remove the directory to start anew"},
 		"bad file":   {[]string{"--data-dir", writeDevFile(t, `{`)}, "remove the directory to start anew"},
+		"database":   {[]string{"--cc-db", "x.db", "--data-dir", writeDevFile(t, `{"format":1,"nodes":[{"id":"hm-0","raft":"127.0.0.1:1"}]}`)}, "are in its cc.db"},
+		"no db":      {[]string{"--data-dir", writeDevFile(t, `{"format":1,"cc_db_given":true,"nodes":[{"id":"hm-0","raft":"127.0.0.1:1"}]}`)}, "give the same --cc-db"},
+		"schema":     {[]string{"--cc-schema", "v4"}, "neither v2 nor v3"},
 		"nodes then": {[]string{"--nodes", "3", "--data-dir", writeDevFile(t, `{"format":1,"nodes":[{"id":"hm-0","raft":"127.0.0.1:1"}]}`)}, "has 1 nodes"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 
 	"hm/internal/sim"
@@ -53,9 +54,13 @@ func openDevWorld(ctx context.Context, o devOptions, dir devDir, saved devSaved,
 	if w.nats, err = sim.StartNATS(sim.NATSOptions{}); err != nil {
 		return nil, err
 	}
+	db := o.ccDB
+	if db == "" {
+		db = "sqlite:" + filepath.Join(dir.path, devCCDBName)
+	}
 	w.sim, err = sim.Start(context.WithoutCancel(ctx), sim.Options{ // close ends it, after the nodes
 		NATS: []string{w.nats.URL()}, Apps: o.apps, InstancesPerApp: o.instancesPerApp, DEAs: o.deas, Seed: o.seed,
-		HeartbeatPeriod: o.heartbeat, Partition: cfg.Desired.Partition, Passive: o.ccPassive, Logger: w.logger.With("part", "simulation"),
+		HeartbeatPeriod: o.heartbeat, Partition: cfg.Desired.Partition, Passive: o.ccPassive, DB: db, DBSchema: o.ccSchema, Logger: w.logger.With("part", "simulation"),
 	})
 	if err != nil {
 		return nil, err

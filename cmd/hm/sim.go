@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"hm/internal/sim"
 )
@@ -39,6 +40,8 @@ The control API lets things happen, and says what is:
                                                                 bulk_delay, respondent_deaf, respondent_delay, lose_starts,
                                                                 start_failure; {} heals everything`,
 		Example: `  hm sim --nats nats://127.0.0.1:4222 --apps 1000 --deas 20
+  hm sim --cc-db cc.db
+  hm sim --cc-db postgres://ccadmin:secret@127.0.0.1:5432/ccdb --cc-schema v2
   hm sim --apps 100 --deas 5 --heartbeat 1s --cold --cc-passive -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -72,6 +75,7 @@ The control API lets things happen, and says what is:
 	f.StringVar(&o.BulkUser, "bulk-user", "bulk_api", "user of the bulk API")
 	f.StringVar(&o.BulkPassword, "bulk-password", "bulk-password", "password of the bulk API")
 	f.BoolVar(&o.BulkAllRows, "bulk-all-rows", false, "the bulk API gives stopped and failed apps too, as Cloud Controllers before July 2015")
+	addSimDBFlags(f, &o.DB, &o.DBSchema, "default: memory alone")
 	f.Uint64Var(&o.Seed, "seed", 1, "same seed, same guids and layout")
 	f.BoolVar(&o.ColdStart, "cold", false, "nothing runs at the start")
 	f.BoolVar(&o.Passive, "cc-passive", false, "the Cloud Controller starts and stops nothing by itself: all work is left to hm")
@@ -80,6 +84,13 @@ The control API lets things happen, and says what is:
 	f.BoolVar(&o.ConnectionPerDEA, "connection-per-dea", false, "one NATS connection for each DEA")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log every loss of NATS")
 	return cmd
+}
+
+// addSimDBFlags adds the flags that say where the simulated Cloud Controller keeps its apps.
+func addSimDBFlags(f *pflag.FlagSet, db, schema *string, otherwise string) {
+	f.StringVar(db, "cc-db", "", "database that the Cloud Controller keeps its apps in, empty or left by an earlier simulation, which is continued: "+
+		"a path or sqlite:PATH, postgres://..., mysql://... or mysql:USER:PASSWORD@tcp(HOST:PORT)/DATABASE ("+otherwise+")")
+	f.StringVar(schema, "cc-schema", "", "tables that the database gets: v2 (apps) or v3 (processes, apps, packages, droplets) (default: those it has, v3 if it is empty)")
 }
 
 // runSim runs a simulation until ctx ends.
@@ -92,11 +103,19 @@ func runSim(ctx context.Context, c *cli, o sim.Options) error {
 	where := struct {
 		CC      string `json:"cc"`
 		Control string `json:"control"`
-	}{s.CCURL(), s.ControlURL()}
+		CCDB    string `json:"cc_db,omitempty"`
+	}{CC: s.CCURL(), Control: s.ControlURL()}
+	driver, _, db := s.DB()
+	if db != "" {
+		where.CCDB = driver + " " + db
+	}
 	if c.json() {
 		err = json.NewEncoder(c.out).Encode(where)
 	} else {
 		_, err = fmt.Fprintf(c.out, "Cloud Controller  %s  (user %s)\ncontrol           %s\n", where.CC, o.BulkUser, where.Control)
+		if err == nil && db != "" {
+			_, err = fmt.Fprintf(c.out, "CC database       %s\n", where.CCDB)
+		}
 	}
 	var last simTotals
 	tick := time.NewTicker(simTotalsEvery)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,13 +15,14 @@ import (
 
 // TestSimPrintsWhereItListensAndItsTotals runs hm sim until its first line of totals is out.
 func TestSimPrintsWhereItListensAndItsTotals(t *testing.T) {
+	db := filepath.Join(t.TempDir(), "cc.db") // the second continues with it
 	for _, format := range []string{"table", "json"} {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		r, w := io.Pipe()
 		code := make(chan int, 1)
 		go func() {
 			code <- newCLI(strings.NewReader(""), w, io.Discard).run(ctx, []string{"sim", "-o", format, "--nats", "nats://127.0.0.1:1", "--apps", "3", "--deas", "2",
-				"--cc-listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0"})
+				"--cc-listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0", "--cc-db", db})
 			_ = w.Close()
 		}()
 		want := "converged  apps 3"
@@ -40,6 +42,9 @@ func TestSimPrintsWhereItListensAndItsTotals(t *testing.T) {
 		cancel()
 		if got := <-code; got != 0 {
 			t.Errorf("%s: exit code %d after an interrupt", format, got)
+		}
+		if !strings.Contains(seen.String(), "sqlite "+db) {
+			t.Errorf("%s: %s does not say where the apps are kept", format, seen.String())
 		}
 		if format != "json" {
 			continue
@@ -62,6 +67,10 @@ func TestSimRefusesWhatCannotBe(t *testing.T) {
 		{"--deas -1", "DEAs is -1"},
 		{"--control-listen 0.0.0.0:0", "loopback"},
 		{"surplus", "surplus"},
+		{"--cc-db oracle://x", "sqlite, postgres, mysql"},
+		{"--cc-db /dev/null/cc.db", "/dev/null/cc.db"},
+		{"--cc-schema v2", "no database"},
+		{"--cc-db x --cc-schema v4", "neither v2 nor v3"},
 	} {
 		var out, errs bytes.Buffer
 		if code := newCLI(strings.NewReader(""), &out, &errs).run(t.Context(), append([]string{"sim"}, strings.Fields(tc.args)...)); code != 1 || !strings.Contains(errs.String(), tc.has) {

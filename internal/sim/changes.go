@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -112,16 +113,29 @@ func (s *Sim) RestageApp(guid app.GUID, fail bool) (Row, error) {
 	if err != nil {
 		return row, err
 	}
-	s.timeline.after(s.opts.StagingDelay, func() {
-		c := s.controller
-		c.mu.Lock()
-		now, known := c.apps.get(guid)
-		c.mu.Unlock()
-		if known && now.Package == desired.Pending && now.Version == row.Version {
-			_, _ = s.StageApp(guid, fail) // the app can only have been deleted meanwhile, which is fine
-		}
-	})
+	s.stageLater(row, fail)
 	return row, nil
+}
+
+// stageLater ends an app's staging after Options.StagingDelay, unless the app has got another version by then.
+func (s *Sim) stageLater(row Row, fail bool) {
+	s.timeline.after(s.opts.StagingDelay, func() {
+		s.wg.Go(func() { s.endStaging(row, fail) }) // the database may take its time, which the timeline must not
+	})
+}
+
+func (s *Sim) endStaging(row Row, fail bool) {
+	c := s.controller
+	c.mu.Lock()
+	now, known := c.apps.get(row.GUID)
+	c.mu.Unlock()
+	if !known || now.Package != desired.Pending || now.Version != row.Version {
+		return
+	}
+	if _, err := s.StageApp(row.GUID, fail); errors.Is(err, ErrUnavailable) {
+		c.log.Warn("the end of a staging could not be kept and is tried again", "app", row.GUID.String(), "error", err)
+		s.stageLater(row, fail)
+	} // the app can also have been deleted meanwhile, which is fine
 }
 
 // StageApp ends the staging of an app: STAGED with a droplet, or FAILED.

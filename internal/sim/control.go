@@ -212,7 +212,7 @@ func writeProblem(w http.ResponseWriter, err error) {
 		status = http.StatusNotFound
 	case errors.Is(err, ErrConflict):
 		status = http.StatusConflict
-	case errors.Is(err, errClosed):
+	case errors.Is(err, errClosed), errors.Is(err, ErrUnavailable):
 		status = http.StatusServiceUnavailable
 	}
 	w.Header().Set("Content-Type", "application/problem+json")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,19 +48,33 @@ func newController(o Options, f *fleet, t *timeline) *controller {
 		mint: newMint(o.Seed, "controller"), apps: newTable(), history: newHistory(o.History)}
 }
 
-// populate makes the first apps: all STARTED and STAGED, with 1 to 2n-1 instances each.
-func (c *controller) populate(n, mean int) []Row {
-	rows := make([]Row, n)
-	now := time.Now()
-	for i := range rows {
-		row, err := c.apps.insert(Row{GUID: c.mint.uuid(), Version: c.mint.uuid(), Instances: 1 + c.mint.IntN(2*mean-1), State: desired.Started,
-			Package: desired.Staged, Droplet: true, Memory: 256, UpdatedAt: now})
-		if err != nil {
-			panic("sim: two random guids are equal: " + err.Error())
-		}
-		rows[i] = row
+// keepIn has the apps be kept in a table, which may have some already. New guids are then not those of the seed, which
+// the apps have that are there.
+func (c *controller) keepIn(apps *table) {
+	c.apps = apps
+	apps.moved = c.fleet.changed
+	if apps.len() > 0 {
+		c.mint = newMint(rand.Uint64(), "controller")
 	}
-	return rows
+}
+
+// populate gives the apps that there are, or else makes the first ones: all STARTED and STAGED, with 1 to 2n-1
+// instances each.
+func (c *controller) populate(ctx context.Context, n, mean int) ([]Row, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.apps.len() == 0 && n > 0 {
+		rows := make([]Row, n)
+		now := time.Now()
+		for i := range rows {
+			rows[i] = Row{GUID: c.mint.uuid(), Version: c.mint.uuid(), Instances: 1 + c.mint.IntN(2*mean-1), State: desired.Started,
+				Package: desired.Staged, Droplet: true, Memory: 256, UpdatedAt: now}
+		}
+		if err := c.apps.insertAll(ctx, rows); err != nil {
+			return nil, err
+		}
+	}
+	return slices.Clone(c.apps.rows), nil
 }
 
 // subscribe makes the Cloud Controller reachable; it works with NATS away too.

@@ -10,6 +10,9 @@
 // heartbeat is kept until something changes, one goroutine a connection sends the heartbeats of many DEAs, and the
 // totals are kept per app and counted anew only for apps that changed.
 //
+// The Cloud Controller's apps are read from memory. With a database they are kept in there too, in the tables that a
+// real one has: each change is a transaction there before it counts here, so the bulk API and the tables say the same.
+//
 // Locks: controller.mu may be held while fleet.mu is taken, never the other way round. Neither is held while
-// something is published.
+// something is published; controller.mu is held while the database takes a change, for 5 s at the most.
 package sim

@@ -15,6 +15,8 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrInvalid says that an argument is not one that the operation takes.
 	ErrInvalid = errors.New("invalid")
+	// ErrUnavailable says that the Cloud Controller's database did not take a change.
+	ErrUnavailable = errors.New("not available")
 )
 
 func noApp(guid app.GUID) error { return fmt.Errorf("%w: no app %s", ErrNotFound, guid) }

@@ -25,6 +25,12 @@ const (
 type Options struct {
 	NATS []string // server URLs, with credentials if needed; default nats://127.0.0.1:4222
 
+	// DB is where the Cloud Controller keeps its apps: empty for memory alone, or a path or sqlite:PATH,
+	// postgres://..., or mysql://... or mysql:user:password@tcp(host:port)/database. A database with a simulation's
+	// apps in it is continued from: these are the apps, whatever Apps and Seed say.
+	DB       string
+	DBSchema string // SchemaV2 or SchemaV3; default what DB has, SchemaV3 if it is empty
+
 	Apps            int    // apps at the start, all STARTED and STAGED
 	InstancesPerApp int    // mean wanted instances an app, default 2: each app draws 1 to 2n-1
 	DEAs            int    // DEAs at the start
@@ -131,6 +137,16 @@ func (o Options) validate() error {
 		if d.value < 0 {
 			errs = append(errs, fmt.Errorf("%s is %s, it must not be negative", d.name, d.value))
 		}
+	}
+	if o.DB != "" {
+		if _, err := parseDB(o.DB); err != nil {
+			errs = append(errs, err)
+		}
+	} else if o.DBSchema != "" {
+		errs = append(errs, errors.New("a database schema is given, but no database"))
+	}
+	if _, known := layouts[o.DBSchema]; !known && o.DBSchema != "" {
+		errs = append(errs, fmt.Errorf("database schema %.20q is neither v2 nor v3", o.DBSchema))
 	}
 	if host, _, err := net.SplitHostPort(o.ControlListen); err != nil {
 		errs = append(errs, fmt.Errorf("control address %q: %w", o.ControlListen, err))

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"hm/actual"
+	"hm/desired"
 	"hm/internal/app"
 )
 
@@ -43,12 +44,18 @@ func Start(ctx context.Context, o Options) (*Sim, error) {
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("simulation: %w", err)
 	}
+	apps, err := openTable(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("simulation: %w", err)
+	}
 	cc, err := net.Listen("tcp", o.CCListen)
 	if err != nil {
+		apps.close()
 		return nil, fmt.Errorf("simulation: Cloud Controller: %w", err)
 	}
 	control, err := net.Listen("tcp", o.ControlListen)
 	if err != nil {
+		apps.close()
 		_ = cc.Close()
 		return nil, fmt.Errorf("simulation: control: %w", err)
 	}
@@ -56,6 +63,7 @@ func Start(ctx context.Context, o Options) (*Sim, error) {
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.fleet = newFleet(o, s.timeline)
 	s.controller = newController(o, s.fleet, s.timeline)
+	s.controller.keepIn(apps)
 	s.wg.Go(func() { s.timeline.run(s.ctx) })
 	for listener, handler := range map[net.Listener]http.Handler{cc: s.controller.handler(), control: s.controlHandler()} {
 		srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return s.ctx }}
@@ -78,9 +86,15 @@ func (s *Sim) begin() error {
 	if err := s.controller.subscribe(); err != nil {
 		return err
 	}
-	rows := s.controller.populate(s.opts.Apps, s.opts.InstancesPerApp)
+	rows, err := s.controller.populate(s.ctx, s.opts.Apps, s.opts.InstancesPerApp)
+	if err != nil {
+		return err
+	}
 	for _, r := range rows {
 		s.fleet.changed(r.GUID)
+		if r.Package == desired.Pending && r.Droplet { // was being staged anew when the simulation before this ended
+			s.stageLater(r, false)
+		}
 	}
 	lanes, err := s.openLanes(s.opts.DEAs)
 	if err != nil {
@@ -106,6 +120,9 @@ func (s *Sim) layOut(lanes []*lane, rows []Row) {
 	}
 	next := 0
 	for _, r := range rows {
+		if !r.Startable() {
+			continue
+		}
 		for i := range r.Instances {
 			in := f.admit(f.deas[next%len(f.deas)], app.Key{Droplet: r.GUID, Version: r.Version}, uint32(i), actual.Running)
 			in.since = now.UnixMicro() - f.mint.Int64N(int64(24*time.Hour/time.Microsecond))
@@ -207,10 +224,22 @@ func (s *Sim) Close() {
 	if s.controller.nc != nil {
 		s.controller.nc.Close()
 	}
+	s.controller.mu.Lock()
+	defer s.controller.mu.Unlock()
+	s.controller.apps.close()
 }
 
 // CCURL is the root of the Cloud Controller's HTTP API.
 func (s *Sim) CCURL() string { return "http://" + s.ccAddr.String() }
+
+// DB says where the Cloud Controller keeps its apps, as desired/sqldb takes it: sqlite, postgres or mysql, and a data
+// source name, which may have a password in it. name is without. All are empty if it is memory alone.
+func (s *Sim) DB() (driver, dsn, name string) {
+	if db := s.controller.apps.db; db != nil { // set before Start returned
+		return db.target.driver, db.target.dsn, db.target.name
+	}
+	return "", "", ""
+}
 
 // ControlURL is the root of the control API.
 func (s *Sim) ControlURL() string { return "http://" + s.controlAddr.String() }

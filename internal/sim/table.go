@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -33,24 +34,116 @@ func (r Row) Startable() bool {
 	return !r.Diego && r.Droplet && r.State == desired.Started && r.Package == desired.Staged
 }
 
-// table is the Cloud Controller's apps. It is the only place that knows how they are kept: everything else goes
-// through its methods, which take and give rows by value, one short transaction each. Not safe for concurrent use.
+// table is the Cloud Controller's apps. It is the only place that knows how they are kept: in memory, from where they
+// are read, and, if there is a database, in there as well: a change is made in it first, in a transaction, and counts
+// only if that succeeds. Everything else goes through the methods, which take and give rows by value. Not safe for
+// concurrent use.
 type table struct {
 	rows   []Row // ascending id
 	byGUID map[app.GUID]int64
-	last   int64
+	last   int64          // without a database, the highest id ever given
+	db     *database      // nil: memory only
+	moved  func(app.GUID) // told of an app whose change turned out to have taken effect after all; may be nil
 }
 
 func newTable() *table { return &table{byGUID: make(map[app.GUID]int64)} }
 
+// openTable gives the table that the options ask for, with the apps that its database has.
+func openTable(ctx context.Context, o Options) (*table, error) {
+	t := newTable()
+	if o.DB == "" {
+		return t, nil
+	}
+	target, err := parseDB(o.DB)
+	if err != nil {
+		return nil, err
+	}
+	db, rows, err := openDatabase(ctx, target, o.DBSchema)
+	if err != nil {
+		return nil, err
+	}
+	t.db = db
+	return t, t.fill(rows)
+}
+
+// fill has the table hold these rows and no others.
+func (t *table) fill(rows []Row) error {
+	t.rows, t.byGUID = rows, make(map[app.GUID]int64, len(rows))
+	for _, r := range rows {
+		if _, taken := t.byGUID[r.GUID]; taken {
+			return fmt.Errorf("%w: app %s is there twice", ErrConflict, r.GUID)
+		}
+		t.byGUID[r.GUID] = r.ID
+	}
+	return nil
+}
+
+// settle makes sure that the rows are the database's, if that is in doubt.
+func (t *table) settle() error {
+	if t.db == nil || !t.db.doubt {
+		return nil
+	}
+	rows, err := t.db.reload()
+	if err != nil {
+		return err
+	}
+	before := t.rows
+	old := make(map[app.GUID]Row, len(before))
+	for _, r := range before {
+		old[r.GUID] = r
+	}
+	if err := t.fill(rows); err != nil || t.moved == nil {
+		return err
+	}
+	for _, r := range rows {
+		was := old[r.GUID]
+		was.UpdatedAt = r.UpdatedAt // the database's may be coarser
+		if was != r {
+			t.moved(r.GUID)
+		}
+	}
+	for _, r := range before {
+		if _, there := t.byGUID[r.GUID]; !there {
+			t.moved(r.GUID)
+		}
+	}
+	return nil
+}
+
+// insertAll keeps rows that are new, in one transaction.
+func (t *table) insertAll(ctx context.Context, rows []Row) error {
+	if t.db == nil {
+		for _, r := range rows {
+			if _, err := t.insert(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	all, err := t.db.insertAll(ctx, rows)
+	if err != nil {
+		return err
+	}
+	return t.fill(all)
+}
+
 // insert gives the row the next id and keeps it.
 func (t *table) insert(r Row) (Row, error) {
+	if err := t.settle(); err != nil {
+		return Row{}, err
+	}
 	if _, taken := t.byGUID[r.GUID]; taken {
 		return Row{}, fmt.Errorf("%w: app %s exists already", ErrConflict, r.GUID)
 	}
-	t.last++
-	r.ID = t.last
-	t.rows = append(t.rows, r)
+	if t.db == nil {
+		t.last++
+		r.ID = t.last
+	} else if id, err := t.db.insert(r); err != nil {
+		return Row{}, err
+	} else {
+		r.ID = id
+	}
+	t.rows = slices.Insert(t.rows, t.search(r.ID), r)
 	t.byGUID[r.GUID] = r.ID
 	return r, nil
 }
@@ -65,26 +158,55 @@ func (t *table) get(guid app.GUID) (Row, bool) {
 }
 
 // update changes an app's row by fn, which must leave its id and guid alone, and returns the row before and after.
+// The time of its update never goes back, whatever the clock does.
 func (t *table) update(guid app.GUID, fn func(*Row)) (before, after Row, err error) {
+	if err := t.settle(); err != nil {
+		return Row{}, Row{}, err
+	}
 	i, ok := t.at(guid)
 	if !ok {
 		return Row{}, Row{}, noApp(guid)
 	}
 	before = t.rows[i]
-	fn(&t.rows[i])
-	return before, t.rows[i], nil
+	after = before
+	fn(&after)
+	if after.UpdatedAt.Before(before.UpdatedAt) {
+		after.UpdatedAt = before.UpdatedAt
+	}
+	if t.db != nil {
+		if err := t.db.update(before, after); err != nil {
+			return Row{}, Row{}, err
+		}
+	}
+	t.rows[i] = after
+	return before, after, nil
 }
 
 // remove deletes an app's row.
 func (t *table) remove(guid app.GUID) (Row, error) {
+	if err := t.settle(); err != nil {
+		return Row{}, err
+	}
 	i, ok := t.at(guid)
 	if !ok {
 		return Row{}, noApp(guid)
 	}
 	r := t.rows[i]
+	if t.db != nil {
+		if err := t.db.remove(r); err != nil {
+			return Row{}, err
+		}
+	}
 	t.rows = slices.Delete(t.rows, i, i+1)
 	delete(t.byGUID, guid)
 	return r, nil
+}
+
+// close ends the connection to the database; nothing can be changed any more.
+func (t *table) close() {
+	if t.db != nil {
+		t.db.close()
+	}
 }
 
 // after gives at most n rows for which keep holds, with ids above id, in ascending order.
