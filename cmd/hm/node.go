@@ -14,6 +14,7 @@ import (
 	"hm/commands"
 	"hm/commands/natspub"
 	"hm/desired/bulk"
+	"hm/desired/sqldb"
 	"hm/internal/api"
 	"hm/internal/app"
 	"hm/internal/bus"
@@ -28,7 +29,7 @@ type node struct {
 	cluster *cluster.Node
 	link    *bus.Link
 	feed    *feed.Feed
-	source  *bulk.Source
+	source  source
 	intake  *reconcile.Intake
 	loop    *reconcile.Loop
 	api     *api.Server
@@ -84,12 +85,9 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the NATS link: %w", err)
 	}
-	n.source, err = bulk.New(bulk.Options{
-		URL: cfg.Desired.Bulk.URL, Username: cfg.Desired.Bulk.Username, Password: cfg.Desired.Bulk.Password,
-		BatchSize: cfg.Desired.Bulk.BatchSize, Timeout: cfg.Desired.Bulk.Timeout,
-		Credentials: bulkCredentials(n.link, cfg.Desired.Partition), Logger: logger,
-	})
+	n.source, err = openSource(cfg, n.link, logger)
 	if err != nil {
+		n.source = nil // a nil pointer in an interface is none
 		return nil, fmt.Errorf("preparing to read the desired state: %w", err)
 	}
 	nats, err := natspub.New(n.link, cfg.Commands.Protocol)
@@ -163,6 +161,26 @@ func (n *node) own(f func()) {
 		defer n.owned.Done()
 		f()
 	}()
+}
+
+// source is where the desired state is read.
+type source interface {
+	reconcile.Source
+	Close()
+}
+
+func openSource(cfg config.Config, link *bus.Link, logger *slog.Logger) (source, error) {
+	if cfg.Desired.Source == config.SourceSQL {
+		return sqldb.New(sqldb.Options{
+			Driver: cfg.Desired.SQL.Driver, DSN: cfg.Desired.SQL.DSN, Schema: cfg.Desired.SQL.Schema, BatchSize: cfg.Desired.SQL.BatchSize,
+			Timeout: readTimeout(cfg), Logger: logger,
+		})
+	}
+	return bulk.New(bulk.Options{
+		URL: cfg.Desired.Bulk.URL, Username: cfg.Desired.Bulk.Username, Password: cfg.Desired.Bulk.Password,
+		BatchSize: cfg.Desired.Bulk.BatchSize, Timeout: cfg.Desired.Bulk.Timeout,
+		Credentials: bulkCredentials(link, cfg.Desired.Partition), Logger: logger,
+	})
 }
 
 // tellEvery is how often a node's word to its peers is brought up to date when nothing else asks for it.

@@ -62,6 +62,13 @@ func text(want string) limit {
 	return limit{want, func(v any) bool { return printable(v.(string)) }}
 }
 
+// lines is text of several lines.
+func lines(want string) limit {
+	return limit{want, func(v any) bool {
+		return printable(strings.NewReplacer("\n", "", "\r", "", "\t", "").Replace(v.(string)))
+	}}
+}
+
 func printable(s string) bool {
 	if len(s) > maxText {
 		return false

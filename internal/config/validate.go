@@ -14,6 +14,7 @@ func (c Config) Validate() error {
 		v.value(k)
 	}
 	v.node()
+	v.source()
 	v.listeners()
 	v.certificates()
 	v.credentials()
@@ -100,6 +101,13 @@ func (v *validation) node() {
 		v.add("raft.advertise", "%s, which is the address of %s in raft.peers", own, c.Node.ID)
 	case c.Raft.Advertise == "" && c.Raft.Listen != own:
 		v.add("raft.listen", "%s, which is the address of %s in raft.peers, or raft.advertise set to it", own, c.Node.ID)
+	}
+}
+
+func (v *validation) source() {
+	c := v.config
+	if c.Desired.Source == SourceSQL && strings.TrimSpace(c.Desired.SQL.DSN) == "" && v.good("desired.sql.dsn") {
+		v.add("desired.sql.dsn", "the data source name of the Cloud Controller's database, since desired.source is sql")
 	}
 }
 
