@@ -95,9 +95,10 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 		return nil, fmt.Errorf("commands.protocol: %w", err)
 	}
 	log := recordLog{n.cluster}
-	liveness := actual.NewLiveness(cfg.Policy.HeartbeatPeriod, cfg.HeartbeatTTL(), cfg.Freshness(), n.cluster.Now())
+	heard := heardLog{log, time.Now()}
+	liveness := actual.NewLiveness(cfg.Policy.HeartbeatPeriod, cfg.HeartbeatTTL(), cfg.Freshness(), heard.Now())
 	wake := make(chan struct{}, 1) // the loop is made of the intake, which wakes the loop
-	n.intake = reconcile.NewIntake(log, liveness, func() { poke(wake) })
+	n.intake = reconcile.NewIntake(heard, liveness, func() { poke(wake) })
 	n.loop = reconcile.NewLoop(reconcile.LoopOptions{
 		Options: loopOptions(cfg, logger), Log: log, Leader: log, Publisher: publisher{nats},
 		Source: n.source, Intake: n.intake, ReadTimeout: readTimeout(cfg), PeerReads: n.peerReads, Told: n.told,
@@ -256,6 +257,15 @@ func (l recordLog) Lead() reconcile.Lead {
 	lead := l.Leadership()
 	return reconcile.Lead{Leader: lead.Leader, Term: lead.Term, Known: lead.LeaderID != ""}
 }
+
+// heardLog is the log as the intake sees it: with a clock that runs from the start of the process and jumps with
+// nothing, neither the wall clock nor the log.
+type heardLog struct {
+	recordLog
+	start time.Time
+}
+
+func (l heardLog) Now() app.Time { return app.TimeOf(l.start).Add(time.Since(l.start)) }
 
 // publisher tells the loop what it needs to know of a failed publish.
 type publisher struct{ nats *natspub.Publisher }

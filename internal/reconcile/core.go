@@ -89,7 +89,7 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 		c.intake.Settle(c.log.View())
 		c.setGate(now, lead, true)
 		if c.due(&c.nextSweep, now, c.opts.Policy.HeartbeatPeriod) {
-			c.intake.Forget(c.log.View(), now)
+			c.intake.Forget(c.log.View())
 		}
 		return now.Add(c.opts.Policy.HeartbeatPeriod / 2), false, nil
 	}
@@ -98,10 +98,12 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 	}
 	recorded, err := c.record(ctx)
 	if err != nil {
+		c.setGate(now, lead, false) // what was heard is not recorded
 		return now.Add(c.opts.Policy.HeartbeatPeriod / 10), false, err
 	}
 	if c.due(&c.nextSweep, now, c.opts.Policy.HeartbeatPeriod/5) {
 		if err := c.sweep(ctx, now); err != nil {
+			c.setGate(now, lead, false)
 			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), false, err
 		}
 	}
@@ -228,9 +230,9 @@ func news(view *raftfsm.State, e actual.Exit) bool {
 // sweep does what only time asks for: DEAs that fell silent, holds that are over, records that nobody needs.
 func (c *Core) sweep(ctx context.Context, now app.Time) error {
 	view := c.log.View()
-	c.intake.Forget(view, now)
+	c.intake.Forget(view)
 	var records []raftfsm.Record
-	silent, present := c.intake.Silent(view, now)
+	silent, present := c.intake.Silent(view)
 	window := now.Add(-c.intake.live.TTL)
 	if len(silent) > 0 {
 		_, lost := lostSince(view, window)
@@ -340,7 +342,7 @@ func (c *Core) nextStep(now app.Time, more bool) app.Time {
 		return now
 	}
 	next := c.nextSweep
-	if at := c.intake.FreshAt(); at > now {
+	if at := c.intake.FreshAt(now); at > now {
 		next = min(next, at)
 	}
 	if at, ok := c.queue.next(); ok && evaluates(c.gate) {

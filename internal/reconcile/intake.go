@@ -45,7 +45,9 @@ type heardDEA struct {
 	proposed  bool // changes were given out
 }
 
-// NewIntake returns an intake that has heard nothing. wake must not block.
+// NewIntake returns an intake that has heard nothing. wake must not block. Of log it uses View, and Now as the clock by
+// which it tells who spoke when: in the daemon a monotonic clock of the node's own, which starts with the process,
+// since hm time itself is only known once the log is (W26).
 func NewIntake(log Log, live *actual.Liveness, wake func()) *Intake {
 	return &Intake{
 		log: log, live: live, wake: wake,
@@ -227,33 +229,45 @@ func (i *Intake) Link(up bool) {
 	i.wake()
 }
 
-// Fresh reports whether what was heard may be acted on, and the link's present spell.
+// shown gives a time of the intake's clock in hm time, which is now.
+func (i *Intake) shown(t, now app.Time) app.Time { return now.Add(t.Sub(i.log.Now())) }
+
+// Fresh reports whether what was heard may be acted on, and the link's present spell, in hm time, which is now.
 func (i *Intake) Fresh(now app.Time) (fresh, up bool, since app.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	up, since = i.live.Up()
-	return i.live.Fresh(now), up, since
+	return i.live.Fresh(i.log.Now()), up, i.shown(since, now)
 }
 
-// FreshAt is when the freshness window of the present spell ends, 0 while the link is down.
-func (i *Intake) FreshAt() app.Time {
+// FreshAt is when the freshness window of the present spell ends, in hm time, which is now; 0 while the link is down.
+func (i *Intake) FreshAt(now app.Time) app.Time {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.live.FreshAt()
+	at := i.live.FreshAt()
+	if at == 0 {
+		return 0
+	}
+	return i.shown(at, now)
 }
 
-// LastHeard is when this node heard a DEA last, 0 if never.
-func (i *Intake) LastHeard(dea string) app.Time {
+// LastHeard is when this node heard a DEA last, in hm time, which is now; 0 if never.
+func (i *Intake) LastHeard(dea string, now app.Time) app.Time {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.live.LastHeard(dea)
+	at := i.live.LastHeard(dea)
+	if at == 0 {
+		return 0
+	}
+	return i.shown(at, now)
 }
 
 // Silent gives the recorded DEAs that have been silent for their whole time to live, sorted, and how many are
 // recorded as present. Nothing is silent while what is heard is not fresh: silence of everyone is no absence.
-func (i *Intake) Silent(view *raftfsm.State, now app.Time) (silent []string, present int) {
+func (i *Intake) Silent(view *raftfsm.State) (silent []string, present int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	now := i.log.Now()
 	if !i.live.Fresh(now) {
 		return nil, view.Counts().DEAs
 	}
@@ -273,9 +287,10 @@ func (i *Intake) Silent(view *raftfsm.State, now app.Time) (silent []string, pre
 
 // Forget drops what is known of DEAs that are silent and not recorded as present any more. What they say next is
 // news.
-func (i *Intake) Forget(view *raftfsm.State, now app.Time) {
+func (i *Intake) Forget(view *raftfsm.State) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	now := i.log.Now()
 	for id, h := range i.deas {
 		if !i.live.Silent(id, now) {
 			continue

@@ -65,7 +65,7 @@ func (l *Loop) Wake() {
 func (l *Loop) Overview() Overview { return *l.overview.Load() }
 
 // LastHeard is when this node heard a DEA last, 0 if never.
-func (l *Loop) LastHeard(dea string) app.Time { return l.opts.Intake.LastHeard(dea) }
+func (l *Loop) LastHeard(dea string) app.Time { return l.opts.Intake.LastHeard(dea, l.opts.Log.Now()) }
 
 // Journal is the record of commands that came to an end.
 func (l *Loop) Journal() *Journal { return l.journal }
