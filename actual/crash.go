@@ -27,4 +27,7 @@ type Crash struct {
 type Located struct {
 	Instance
 	DEA string
+	// Quiet: the deciding node has not heard the DEA for more than one and a half heartbeat periods. It may be on its
+	// way out, so nothing else is stopped on its account.
+	Quiet bool
 }

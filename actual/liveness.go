@@ -66,6 +66,11 @@ func (l *Liveness) Silent(dea string, now app.Time) bool {
 	return running && now >= deadline
 }
 
+// Quiet reports whether a DEA has not been heard for more than one and a half periods at now.
+func (l *Liveness) Quiet(dea string, now app.Time) bool {
+	return now.Sub(l.heard[dea]) > l.Period+l.Period/2
+}
+
 // Fresh reports whether what this node has heard may be acted on: the link has been up without a gap for the
 // freshness window, and somebody spoke within one time to live, since silence is not absence (R43, R44).
 func (l *Liveness) Fresh(now app.Time) bool {

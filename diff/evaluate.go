@@ -193,6 +193,16 @@ func (e *evaluation) evacuating(inst *actual.Located, g group) {
 		return
 	}
 	e.stop(inst, complete, 0, WhyNothing, WhyNothing)
+	e.unlessQuiet(g)
+}
+
+// unlessQuiet puts off the stop that was found last, if it is due and relies on a live copy whose DEA has missed a
+// heartbeat: that DEA may be gone, and the copy with it.
+func (e *evaluation) unlessQuiet(g group) {
+	f := &e.findings[len(e.findings)-1]
+	if g.quiet > 0 && f.Action == Stop && (f.Bucket == ToStop || f.Bucket == Hold) {
+		f.Bucket, f.Why, f.Due = Wait, WhyQuiet, e.now.Add(e.p.HeartbeatPeriod/2)
+	}
 }
 
 // outOfRange finds for the instances at an index that is not desired (R18, R21, R24).
@@ -267,6 +277,7 @@ func (e *evaluation) duplicates(g group) {
 			ahead++
 		}
 		e.stop(inst, Finding{Kind: KindDuplicate, Rule: "R20", Reason: ReasonDuplicate}, delay, WhyDuplicateGrace, block)
+		e.unlessQuiet(g)
 		if due := e.findings[len(e.findings)-1].Bucket; due == ToStop || due == Hold {
 			leaving = true
 		}
@@ -424,6 +435,7 @@ type group struct {
 	index                                  uint32
 	instances                              []actual.Located
 	starting, running, crashed, evacuating int
+	quiet                                  int // live ones on DEAs that have missed a heartbeat
 }
 
 func (g group) live() int { return g.starting + g.running }
@@ -438,6 +450,9 @@ func (e *evaluation) groups() func(yield func(group) bool) {
 			}
 			g := group{index: rest[0].Index, instances: rest[:n]}
 			for i := range g.instances {
+				if g.instances[i].Quiet && g.instances[i].State.Live() {
+					g.quiet++
+				}
 				switch g.instances[i].State {
 				case actual.Starting:
 					g.starting++

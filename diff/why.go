@@ -13,6 +13,7 @@ const (
 	WhyCanary              // nothing of the app is live: only index 0 is tried
 	WhyStartsFirst         // the app's starts go before its stops
 	WhyOtherStop           // another copy at the index is being stopped
+	WhyQuiet               // the DEA of a copy that would stay has missed a heartbeat
 	WhyNewerRead           // the instance appeared after the newest read of the desired state was begun
 	WhyReplacement         // the replacement is starting
 	WhyDuplicateGrace      // duplicates are left alone for a while: one may be on its way out
@@ -29,6 +30,7 @@ var whyText = [...]string{
 	WhyCanary:          "no instance of the app is live: only index 0 is tried until one is",
 	WhyStartsFirst:     "the app's starts go before its stops",
 	WhyOtherStop:       "another copy at this index is being stopped",
+	WhyQuiet:           "the DEA of another copy at this index has missed a heartbeat",
 	WhyNewerRead:       "appeared after the newest complete read of the desired state was begun",
 	WhyReplacement:     "the replacement is starting",
 	WhyDuplicateGrace:  "several copies: left alone until the duplicate grace has passed",

@@ -84,6 +84,9 @@ func (s *State) schedule(c commands.Command) error {
 		return nil
 	}
 	crash, _ := s.crash(c.App, c.Index)
+	if crash.Count > 0 && crash.Instance == c.Crashed && crash.Count >= c.CrashCount {
+		return nil // counted before: the restart is only made anew, and what the index has run since stays true (W20)
+	}
 	if crash.Count == 0 {
 		crash.First = s.now
 	}

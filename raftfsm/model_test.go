@@ -402,6 +402,9 @@ func (s *model) schedule(c commands.Command) error {
 	if c.Action == 1 && c.Reason == 2 {
 		ref := CrashRef{c.App, c.Index}
 		r, ok := s.crashes[ref]
+		if ok && r.Count > 0 && r.Instance == c.Crashed && r.Count >= c.CrashCount {
+			return nil
+		}
 		if !ok || r.Count == 0 {
 			r.First = s.now
 		}

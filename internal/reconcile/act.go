@@ -75,7 +75,7 @@ func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
 
 // evaluate finds and plans one app.
 func (c *Core) evaluate(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) commands.Plan {
-	know.Reads = c.reads.knownOf(k.Droplet)
+	know.Reads, know.Quiet = c.reads.knownOf(k.Droplet), c.intake.Quiet
 	Gather(&c.in, view, k, know)
 	c.findings = diff.App(c.findings[:0], &c.in, now, c.opts.Policy)
 	return commands.Make(&c.in, c.findings, now, c.opts.Policy)

@@ -14,6 +14,8 @@ import (
 type Knowledge struct {
 	Reads diff.Reads
 	Held  []string // the gate's reasons
+	// Quiet reports whether a DEA has missed a heartbeat. nil: not known, none has.
+	Quiet func(dea string) bool
 }
 
 // Gather collects everything that is known of one app. It reuses in's slices.
@@ -21,6 +23,11 @@ func Gather(in *diff.Input, view *raftfsm.State, k app.Key, know Knowledge) {
 	*in = diff.Input{
 		Key: k, Read: know.Reads, Held: know.Held,
 		Instances: view.Instances(in.Instances[:0], k), Outstanding: in.Outstanding[:0], Crashes: view.Crashes(k),
+	}
+	if know.Quiet != nil {
+		for i := range in.Instances {
+			in.Instances[i].Quiet = know.Quiet(in.Instances[i].DEA)
+		}
 	}
 	if a, ok := view.App(k); ok {
 		in.GrewAt = a.GrewAt

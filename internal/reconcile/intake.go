@@ -139,7 +139,7 @@ func (i *Intake) settle(view *raftfsm.State, h *heardDEA) bool {
 			return false
 		}
 	}
-	if i.keeps {
+	if h.kept = nil; i.keeps && h.newest.Rejected == 0 {
 		h.kept = h.newest.Instances
 	}
 	h.newest, h.rev, h.changes = nil, rec.Rev, raftfsm.DEAChanges{}
@@ -156,6 +156,10 @@ func (i *Intake) changes(view *raftfsm.State, h *heardDEA, rev uint64) raftfsm.D
 		h.changes = listChanges(h.id, h.kept, h.newest.Instances)
 	default:
 		h.changes = heartbeatChanges(view, h.newest)
+	}
+	if len(h.changes.Removes) <= h.newest.Rejected {
+		// As many entries could not be read as are missing: they may be the same (W14).
+		h.changes.Removes = nil
 	}
 	h.compared, h.changesOf, h.proposed = true, rev, false
 	return h.changes
@@ -260,6 +264,13 @@ func (i *Intake) LastHeard(dea string, now app.Time) app.Time {
 		return 0
 	}
 	return i.shown(at, now)
+}
+
+// Quiet reports whether a DEA has missed a heartbeat.
+func (i *Intake) Quiet(dea string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.live.Quiet(dea, i.log.Now())
 }
 
 // Silent gives the recorded DEAs that have been silent for their whole time to live, sorted, and how many are

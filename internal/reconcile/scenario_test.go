@@ -532,3 +532,44 @@ func TestColdStart(t *testing.T) {
 	}
 	w.wantSent("a cold start", 200, 0)
 }
+
+func TestI3NoStopOnAccountOfACopyWhoseDEAIsSilent(t *testing.T) {
+	w := steady(t, 6, 10, testOptions())
+	// A second copy of an index; the one that would stay is on a DEA that dies just before the other's stop is due.
+	k := w.apps[0].Key
+	var home *simDEA
+	for _, d := range w.deas {
+		if slices.ContainsFunc(d.list, func(i actual.Instance) bool { return i.App == k && i.Index == 0 }) {
+			home = d
+		}
+	}
+	for _, d := range w.deas {
+		if d != home {
+			d.list = append(d.list, w.instance(k, 0, actual.Running))
+			break
+		}
+	}
+	w.run(10*hb + hb/2)
+	home.quiet = true
+	w.run(3 * hb)
+	for _, c := range w.sent {
+		if c.Action == diff.Stop && c.App == k {
+			t.Fatalf("%s/%d was stopped %v after its other copy was last heard", k, c.Index, c.at)
+		}
+	}
+	w.run(20 * hb)
+	if d := w.drift(); len(d) > 0 {
+		t.Errorf("drift is left: %v", d)
+	}
+}
+
+func TestW14UnreadableEntryIsNotGone(t *testing.T) {
+	w := steady(t, 4, 5, testOptions())
+	w.garbled = w.deas["dea-001"].list[0].GUID
+	w.run(20 * hb)
+	w.wantSent("an entry that cannot be read", 0, 0)
+	w.deas["dea-001"].list = w.deas["dea-001"].list[2:]
+	w.garbled = app.GUID{}
+	w.run(10 * hb)
+	w.wantSent("two instances that are gone", 2, 0)
+}

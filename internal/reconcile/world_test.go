@@ -62,6 +62,7 @@ type world struct {
 	pubErr  error
 	onStart func(*actual.Instance) // changes an instance that a start makes
 	minted  int
+	garbled app.GUID // an instance whose entry cannot be read
 	nextDEA int
 }
 
@@ -300,6 +301,8 @@ func (w *world) heartbeat(d *simDEA) {
 		return
 	}
 	hb := actual.Heartbeat{DEA: d.id, Instances: slices.Clone(d.list)}
+	hb.Instances = slices.DeleteFunc(hb.Instances, func(i actual.Instance) bool { return i.GUID == w.garbled })
+	hb.Rejected = len(d.list) - len(hb.Instances)
 	digest := digestOf(hb)
 	if !w.intake.Unchanged(digest) {
 		w.intake.Heartbeat(hb, digest)
