@@ -105,6 +105,9 @@ func runRecord(ctx context.Context, c *cli, f recordFlags) (err error) {
 		defer client.Close()
 		o.Term = func(ctx context.Context) (uint64, error) {
 			s, _, err := client.Status(ctx)
+			if s.Cluster.Leader == "" {
+				return 0, err // between two leaders
+			}
 			return s.Cluster.Term, err
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"hm/internal/config"
 )
 
@@ -72,6 +74,15 @@ func TestCorpus(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		for name, s := range largeScenes(t) {
+			z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(corpusDir, name+".jsonl.zst"), z.EncodeAll(s.record(), nil), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	for name, path := range corpus(t) {
 		t.Run(name, func(t *testing.T) {
@@ -107,5 +118,23 @@ func TestCorpusIsMadeHere(t *testing.T) {
 		} else if !bytes.Equal(file, s.record()) {
 			t.Errorf("%s.jsonl is not what its scene makes; run with -generate -update and look at the difference", name)
 		}
+	}
+	for name, s := range largeScenes(t) {
+		file, err := os.ReadFile(filepath.Join(corpusDir, name+".jsonl.zst"))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if len(file) > 1<<20 {
+			t.Errorf("%s has %d bytes, more than 1 MiB", name, len(file))
+		}
+		z, err := zstd.NewReader(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plain, err := z.DecodeAll(file, nil); err != nil || !bytes.Equal(plain, s.record()) {
+			t.Errorf("%s.jsonl.zst is not what its scene makes (%v); run with -generate -update and look at the difference", name, err)
+		}
+		z.Close()
 	}
 }

@@ -12,9 +12,11 @@ import (
 	"hm/raftfsm"
 )
 
-// findings tells when drift appears and when it is gone, summed up by rule.
+// findings tells when drift appears and when it is gone, summed up by rule. It begins when the gate first opens: what
+// seems to be missing before that was only not heard of yet.
 type findings struct {
 	tell func(Moment)
+	told bool                       // it has begun
 	of   map[app.Key][]diff.Finding // with drift
 	in   diff.Input
 	list []diff.Finding
@@ -52,8 +54,23 @@ func (f *findings) update(view *raftfsm.State, keys []app.Key, core *reconcile.C
 			f.of[k] = drift
 		}
 	}
-	f.say(came, now, "")
-	f.say(went, now, " no more")
+	if f.told {
+		f.say(came, now, "")
+		f.say(went, now, " no more")
+	}
+}
+
+// begin tells what there is.
+func (f *findings) begin(now app.Time) {
+	if f.told {
+		return
+	}
+	f.told = true
+	all := map[sortOf]group{}
+	for _, k := range slices.SortedFunc(maps.Keys(f.of), app.Key.Compare) {
+		note(all, k, f.of[k], nil)
+	}
+	f.say(all, now, "")
 }
 
 // note counts what is in list and not in other.

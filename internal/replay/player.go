@@ -346,6 +346,9 @@ func (p *player) settled() {
 		p.result.Gate = append(p.result.Gate, g)
 		p.missing.began = p.missing.began || g.Open
 		p.tell(Moment{Kind: MomentGate, Text: gateText(g)})
+		if g.Open && p.findings != nil {
+			p.findings.begin(p.now)
+		}
 	}
 	if len(p.touched) > 0 {
 		slices.SortFunc(p.touched, app.Key.Compare)

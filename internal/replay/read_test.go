@@ -14,6 +14,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"hm/desired"
 	"hm/internal/app"
 )
 
@@ -232,6 +233,7 @@ func copyRecording(t testing.TB, w *Writer, data []byte) {
 	}
 	defer r.Close()
 	said := map[string][]byte{}
+	var last desired.Read
 	var e Event
 	for {
 		err := r.Next(&e)
@@ -241,10 +243,11 @@ func copyRecording(t testing.TB, w *Writer, data []byte) {
 		case err != nil:
 			t.Fatal(err)
 		case e.Type == TypeDesired && e.Unchanged:
-			err = w.Desired(e.At, e.Began, *w.read, nil)
+			err = w.Desired(e.At, e.Began, last, nil)
 		case e.Type == TypeDesired && e.Failed != "":
 			err = w.Desired(e.At, e.Began, e.Read, errors.New(e.Failed))
 		case e.Type == TypeDesired:
+			last = e.Read
 			err = w.Desired(e.At, e.Began, e.Read, nil)
 		case e.Type == TypeLink:
 			err = w.Link(e.At, e.Up, e.Gap)

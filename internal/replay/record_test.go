@@ -1,0 +1,141 @@
+package replay
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"hm/desired"
+	"hm/internal/bus"
+	"hm/internal/bus/bustest"
+)
+
+// safeBuffer is a bytes.Buffer that a recorder may write while a test looks.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// source gives the answers of a Cloud Controller, one after the other; the last one stays.
+type source struct {
+	mu   sync.Mutex
+	errs []error
+	read desired.Read
+}
+
+func (s *source) Read(context.Context) (desired.Read, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.errs) > 0 {
+		err := s.errs[0]
+		s.errs = s.errs[1:]
+		return desired.Read{}, err
+	}
+	return s.read, nil
+}
+
+func TestRecorderWritesWhatItHears(t *testing.T) {
+	nats := bustest.Run(t, nil)
+	link, err := bus.Open(bus.Options{Servers: []string{nats.URL()}, PingInterval: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer link.Close()
+	read, err := desired.NewRead("the test", []desired.App{{Key: sceneKey("web", "v1"), Instances: 1, State: desired.Started, Package: desired.Staged}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out safeBuffer
+	w := WriteTo(&out, WriterOptions{Header: Header{Note: "a test"}})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var mu sync.Mutex
+	term := uint64(3)
+	done := make(chan error, 1)
+	go func() {
+		done <- Record(ctx, RecorderOptions{
+			Link: link, Source: &source{errs: []error{errors.New("not yet")}, read: read}, Writer: w, PollInterval: 300 * time.Millisecond, ReadTimeout: time.Second,
+			Term: func(context.Context) (uint64, error) { mu.Lock(); defer mu.Unlock(); return term, nil },
+		})
+	}()
+	has := func(what string) {
+		t.Helper()
+		bustest.Until(t, "the recording has "+what, func() bool { return strings.Contains(out.String(), what) })
+	}
+	has(`"error":"not yet"`)
+	has(`"apps":[{"id":"web"`)
+	has(`"unchanged":true`)
+	client := bustest.Client(t, nats.URL())
+	say := func(subject, data string) {
+		t.Helper()
+		if err := errors.Join(client.Publish(subject, []byte(data)), client.Flush()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The subscriptions may not be there yet; a DEA speaks again and again.
+	bustest.Until(t, "a heartbeat is recorded", func() bool {
+		say("dea.heartbeat", `{"dea":"dea-a","droplets":[]}`)
+		return strings.Contains(out.String(), `"repeat":"dea-a"`)
+	})
+	for _, s := range []string{"droplet.exited", "droplet.updated", "hm9000.start", "hm9000.stop"} {
+		say(s, `{"what":"`+s+`"}`)
+		has(`"subject":"` + s + `","data":{"what":"` + s + `"}`)
+	}
+	say("dea.heartbeat", "no JSON")
+	has(`"base64":"bm8gSlNPTg=="`)
+	mu.Lock()
+	term++
+	mu.Unlock()
+	has(`"type":"leader","change":true`)
+	nats.Stop()
+	has(`"type":"link","up":false`)
+	nats.Start(t, nil)
+	has(`"type":"link","up":true`)
+	cancel()
+	if err := errors.Join(<-done, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := Run(t.Context(), optionsForTests(), Text("f", []byte(out.String()))); err != nil || r.Heartbeats < 2 {
+		t.Errorf("its replay: %+v, %v", r, err)
+	}
+}
+
+type full struct{ after int }
+
+func (f *full) Write(p []byte) (int, error) {
+	if f.after -= len(p); f.after < 0 {
+		return 0, io.ErrShortWrite
+	}
+	return len(p), nil
+}
+
+func TestRecorderEndsWhenItCannotWrite(t *testing.T) {
+	nats := bustest.Run(t, nil)
+	link, err := bus.Open(bus.Options{Servers: []string{nats.URL()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer link.Close()
+	w := WriteTo(&full{after: 150}, WriterOptions{})
+	err = Record(t.Context(), RecorderOptions{Link: link, Source: &source{}, Writer: w, PollInterval: 20 * time.Millisecond, ReadTimeout: time.Second})
+	if !errors.Is(err, io.ErrShortWrite) {
+		t.Errorf("the error is %v", err)
+	}
+}
