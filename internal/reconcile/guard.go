@@ -26,26 +26,40 @@ func (g Guard) Shrinks(recorded func(yield func(desired.App) bool), read desired
 	if g.DesiredShrink <= 0 {
 		return ""
 	}
-	before, kept := 0, 0
+	before, kept, same := 0, 0, 0                    // droplets: wanted so far, still wanted, in the same version
+	instances, keptInstances := uint64(0), uint64(0) // of the wanted droplets
 	for a := range recorded {
 		if !a.Wanted() {
 			continue
 		}
 		before++
+		instances += uint64(a.Instances)
 		d := a.Key.Droplet
 		n, found := slices.BinarySearchFunc(read.Apps, d, func(a desired.App, d app.GUID) int { return a.Key.Droplet.Compare(d) })
 		_, unreadable := slices.BinarySearchFunc(read.Unreadable, d, app.GUID.Compare)
-		if unreadable || found && read.Apps[n].Wanted() {
+		switch {
+		case unreadable:
+			kept, same, keptInstances = kept+1, same+1, keptInstances+uint64(a.Instances)
+		case found && read.Apps[n].Wanted():
 			kept++
+			keptInstances += uint64(min(a.Instances, read.Apps[n].Instances))
+			if read.Apps[n].Key == a.Key {
+				same++
+			}
 		}
 	}
+	much := func(lost, of float64) bool { return before >= g.MinApps && lost > g.DesiredShrink*of }
 	dropped := before - kept
 	after, _ := read.Wanted()
 	switch {
 	case before > 0 && after == 0 && kept == 0:
 		return fmt.Sprintf("a read turned %d desired apps into none", before)
-	case before >= g.MinApps && float64(dropped) > g.DesiredShrink*float64(before):
+	case much(float64(dropped), float64(before)):
 		return fmt.Sprintf("a read dropped %d of %d desired apps", dropped, before)
+	case much(float64(before-same), float64(before)):
+		return fmt.Sprintf("a read has other versions of %d of %d desired apps", before-same, before)
+	case much(float64(instances-keptInstances), float64(instances)):
+		return fmt.Sprintf("a read dropped %d of %d desired instances", instances-keptInstances, instances)
 	}
 	return ""
 }

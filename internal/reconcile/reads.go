@@ -94,7 +94,10 @@ func (r *reads) judge(view *raftfsm.State, g Guard, read desired.Read, why strin
 	set := r.notice(view)
 	switch {
 	case why != "":
-		r.confirmed, r.shrunk, r.holding = 0, max(r.shrunk, meta.Apps), true
+		r.confirmed, r.holding = 0, true
+		if float64(meta.Apps-apps) > g.DesiredShrink*float64(meta.Apps) {
+			r.shrunk = max(r.shrunk, meta.Apps) // their return ends the hold
+		}
 		return []raftfsm.Record{raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldDesiredShrink, Reason: why, By: "hm", SetAt: now}}}
 	case !set:
 		return nil

@@ -573,3 +573,22 @@ func TestW14UnreadableEntryIsNotGone(t *testing.T) {
 	w.run(10 * hb)
 	w.wantSent("two instances that are gone", 2, 0)
 }
+
+func TestW04ReadsThatKeepTheAppsAndTakeTheirInstancesHold(t *testing.T) {
+	for name, change := range map[string]func(*desired.App){
+		"no instances":  func(a *desired.App) { a.Instances = 0 },
+		"other version": func(a *desired.App) { a.Key.Version = app.MustGUID("other") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := steady(t, 10, 30, testOptions())
+			for i := range w.apps[:20] {
+				change(&w.apps[i])
+			}
+			w.run(20 * hb)
+			w.wantGate(name, "hold:desired-shrink")
+			w.wantSent(name, 0, 0)
+			w.run(60 * hb)
+			w.wantGate("after confirm_reads reads that agree")
+		})
+	}
+}
