@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"hm/internal/config"
 )
 
 // devOptions are the flags of hm dev.
@@ -25,6 +27,7 @@ type devOptions struct {
 	ccPassive bool
 	ccDB      string // empty: devCCDBName in the directory
 	ccSchema  string
+	desired   string // config.SourceBulk or config.SourceSQL
 	api       string
 	apiFixed  bool // asked for, not the default: no other port will do
 	dataDir   string
@@ -49,7 +52,7 @@ Without a terminal, or with --plain, it prints where everything listens and a li
 with -o json); the nodes log to standard error. It ends on SIGINT or SIGTERM, or by itself after --for.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, name := range []string{"api", "deas", "apps", "instances-per-app", "nodes", "heartbeat", "seed", "cc-passive"} {
+			for _, name := range []string{"api", "deas", "apps", "instances-per-app", "nodes", "heartbeat", "seed", "cc-passive", "desired"} {
 				o.given[name] = cmd.Flags().Changed(name)
 			}
 			o.apiFixed = o.given["api"]
@@ -65,6 +68,7 @@ with -o json); the nodes log to standard error. It ends on SIGINT or SIGTERM, or
 	f.DurationVar(&o.heartbeat, "heartbeat", time.Second, "heartbeat period; all of the policy scales with it")
 	f.Uint64Var(&o.seed, "seed", 1, "same seed, same apps and DEAs")
 	f.BoolVar(&o.ccPassive, "cc-passive", false, "the Cloud Controller starts and stops nothing by itself: hm does all the work")
+	f.StringVar(&o.desired, "desired", config.SourceBulk, "where the nodes read the desired state: bulk, the Cloud Controller's bulk API, or sql, its database")
 	addSimDBFlags(f, &o.ccDB, &o.ccSchema, "default: cc.db, an SQLite file in the data directory")
 	f.StringVar(&o.api, "api", "127.0.0.1:5155", "address of the first node's API; if the default is taken, a free port")
 	f.StringVar(&o.dataDir, "data-dir", "", "keep everything here; a later hm dev continues from it (default: a temporary directory, removed at the end)")
@@ -78,6 +82,9 @@ with -o json); the nodes log to standard error. It ends on SIGINT or SIGTERM, or
 func (o devOptions) check() error {
 	if !slices.Contains([]int{1, 3, 5}, o.nodes) {
 		return withHint(fmt.Errorf("--nodes %d: a cluster has 1, 3 or 5 nodes", o.nodes), "use --nodes 3")
+	}
+	if o.desired != config.SourceBulk && o.desired != config.SourceSQL {
+		return withHint(fmt.Errorf("--desired %s: the desired state is not read there", o.desired), "use --desired bulk or sql")
 	}
 	if o.duration < 0 {
 		return fmt.Errorf("--for %s: it must not be negative", o.duration)

@@ -9,6 +9,7 @@ import (
 
 	"hm/internal/api"
 	"hm/internal/app"
+	"hm/internal/config"
 	"hm/internal/liveview"
 	"hm/internal/reconcile"
 	"hm/internal/sim"
@@ -197,5 +198,9 @@ func (a *devActor) toggleBulk(context.Context) (string, error) {
 		return "mended the Cloud Controller's bulk API", a.world.sim.SetFaults(f)
 	}
 	f.Bulk = sim.BulkError
-	return "broke the Cloud Controller's bulk API: it answers 500", a.world.sim.SetFaults(f)
+	text := "broke the Cloud Controller's bulk API: it answers 500"
+	if a.world.opts.desired == config.SourceSQL {
+		text += ", which nodes that read its database do not mind"
+	}
+	return text, a.world.sim.SetFaults(f)
 }

@@ -22,13 +22,23 @@ var devOwned = map[string]string{
 	"api.listen": "--api", "api.advertise": "", "api.tls.cert": "", "api.tls.key": "", "api.tls.client_ca": "",
 	"nats.servers": "", "nats.username": "", "nats.password": "", "nats.token": "", "nats.creds": "",
 	"nats.tls.ca": "", "nats.tls.cert": "", "nats.tls.key": "",
-	"desired.source": "", "desired.partition": "", "desired.bulk.url": "", "desired.bulk.username": "", "desired.bulk.password": "",
+	"desired.source": "--desired", "desired.partition": "", "desired.bulk.url": "", "desired.bulk.username": "", "desired.bulk.password": "",
+	"desired.sql.driver": "--cc-db", "desired.sql.dsn": "--cc-db", "desired.sql.schema": "--cc-schema",
 	"policy.heartbeat_period": "--heartbeat",
 }
 
+// devCC is where the nodes find the simulated Cloud Controller's apps.
+type devCC struct {
+	url         string // of its HTTP API
+	driver, dsn string // of its database
+}
+
+// devCCAhead stands for the Cloud Controller before there is one.
+var devCCAhead = devCC{url: "http://127.0.0.1:8181", driver: "sqlite", dsn: devCCDBName}
+
 // config makes the configuration of one node through the loader that the daemon uses: what --set and the environment
 // say, and over it what hm dev must have as it is.
-func (o devOptions) config(self devPeer, peers []devPeer, api, dir, nats, cc string) (config.Config, error) {
+func (o devOptions) config(self devPeer, peers []devPeer, api, dir, nats string, cc devCC) (config.Config, error) {
 	for _, s := range o.sets {
 		name, _, _ := strings.Cut(s, "=")
 		if flag, owned := devOwned[name]; owned {
@@ -45,8 +55,9 @@ func (o devOptions) config(self devPeer, peers []devPeer, api, dir, nats, cc str
 	}
 	values := map[string]string{
 		"node.id": self.ID, "node.data_dir": filepath.Join(dir, self.ID), "raft.listen": self.Raft, "raft.peers": strings.Join(list, ","),
-		"api.listen": api, "nats.servers": nats, "desired.source": config.SourceBulk, "desired.partition": config.Default().Desired.Partition,
-		"desired.bulk.url": cc, "policy.heartbeat_period": o.heartbeat.String(),
+		"api.listen": api, "nats.servers": nats, "desired.source": o.desired, "desired.partition": config.Default().Desired.Partition,
+		"desired.bulk.url": cc.url, "desired.sql.driver": cc.driver, "desired.sql.dsn": cc.dsn, "desired.sql.schema": config.Default().Desired.SQL.Schema,
+		"policy.heartbeat_period": o.heartbeat.String(),
 	}
 	flags := configFlags{sets: slices.Clone(o.sets)}
 	for name := range devOwned {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"hm/internal/config"
 )
 
 // Files in the data directory of hm dev, next to a directory for each node.
@@ -64,6 +67,7 @@ type devSaved struct {
 	Heartbeat time.Duration `json:"heartbeat_ns"`
 	Seed      uint64        `json:"seed"`
 	CCPassive bool          `json:"cc_passive"`
+	Desired   string        `json:"desired,omitempty"`     // empty: bulk
 	CCDBGiven bool          `json:"cc_db_given,omitempty"` // the apps are not in the directory; where else may be a secret
 }
 
@@ -139,11 +143,12 @@ func (o devOptions) continuing(s devSaved) (devOptions, error) {
 	keep("heartbeat", func() { o.heartbeat = s.Heartbeat })
 	keep("seed", func() { o.seed = s.Seed })
 	keep("cc-passive", func() { o.ccPassive = s.CCPassive })
+	keep("desired", func() { o.desired = cmp.Or(s.Desired, config.SourceBulk) })
 	return o, nil
 }
 
 // saved gives the other way round: what a later hm dev needs of these options.
 func (o devOptions) saved(peers []devPeer) devSaved {
 	return devSaved{Format: devFormat, Nodes: peers, DEAs: o.deas, Apps: o.apps, Instances: o.instancesPerApp,
-		Heartbeat: o.heartbeat, Seed: o.seed, CCPassive: o.ccPassive, CCDBGiven: o.ccDB != ""}
+		Heartbeat: o.heartbeat, Seed: o.seed, CCPassive: o.ccPassive, Desired: o.desired, CCDBGiven: o.ccDB != ""}
 }

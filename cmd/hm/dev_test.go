@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"hm/internal/api"
+	"hm/internal/config"
 	"hm/internal/liveview"
 )
 
@@ -29,7 +30,7 @@ const devTestPeriod = 100 * time.Millisecond
 const devTestDeadline = 60 * time.Second
 
 func testDevOptions() devOptions {
-	return devOptions{deas: 20, apps: 50, instancesPerApp: 2, nodes: 3, heartbeat: devTestPeriod, seed: 1, api: "127.0.0.1:0",
+	return devOptions{deas: 20, apps: 50, instancesPerApp: 2, nodes: 3, heartbeat: devTestPeriod, desired: config.SourceBulk, seed: 1, api: "127.0.0.1:0",
 		plain: true, given: map[string]bool{},
 		// A loaded machine must not change the leader by itself in the middle of a test.
 		sets: []string{"log.level=warn", "raft.heartbeat_timeout=2s", "raft.election_timeout=2s", "raft.lease_timeout=1s"}}
@@ -214,9 +215,7 @@ func TestDevEndsCleanlyAndContinues(t *testing.T) {
 	}
 	o := testDevOptions()
 	o.dataDir = filepath.Join(t.TempDir(), "kept")
-	signals := make(chan os.Signal, 1) // from its first use on, package signal keeps a goroutine for good
-	signal.Notify(signals, syscall.SIGHUP)
-	signal.Stop(signals)
+	useSignals()
 	before := runtime.NumGoroutine()
 	r := startDev(t, o)
 	r.await("gate", gateOpen)
@@ -248,6 +247,13 @@ func TestDevEndsCleanlyAndContinues(t *testing.T) {
 	}
 	r.close()
 	awaitGoroutines(t, before)
+}
+
+// useSignals is for tests that count goroutines: from its first use on, package signal keeps one for good.
+func useSignals() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	signal.Stop(signals)
 }
 
 // awaitGoroutines waits until no more goroutines run than before.
@@ -294,6 +300,7 @@ func TestDevPlainJSON(t *testing.T) {
 }
 
 func TestDevRefusesWhatCannotBe(t *testing.T) {
+	useSignals()
 	for name, tc := range map[string]struct {
 		args []string
 		want string
@@ -302,6 +309,8 @@ func TestDevRefusesWhatCannotBe(t *testing.T) {
 		"for":        {[]string{"--for", "-1s"}, "--for -1s: it must not be negative"},
 		"apps":       {[]string{"--apps", "-1"}, "apps is -1"},
 		"own key":    {[]string{"--set", "raft.peers=a"}, "hint: use --nodes"},
+		"source":     {[]string{"--desired", "http"}, "use --desired bulk or sql"},
+		"sql key":    {[]string{"--set", "desired.sql.dsn=x"}, "hint: use --cc-db"},
 		"value":      {[]string{"--set", "policy.grace=none"}, "policy.grace"},
 		"key":        {[]string{"--set", "policy.grase=1"}, "policy.grace"},
 		"heartbeat":  {[]string{"--heartbeat", "0s"}, "policy.heartbeat_period"},

@@ -46,7 +46,7 @@ func openDevWorld(ctx context.Context, o devOptions, dir devDir, saved devSaved,
 		return nil, err
 	}
 	// A mistake in --set must not wait for the ports of what is not started yet.
-	cfg, err := o.config(peers[0], peers, first, dir.path, "nats://127.0.0.1:4222", "http://127.0.0.1:8181")
+	cfg, err := o.config(peers[0], peers, first, dir.path, "nats://127.0.0.1:4222", devCCAhead)
 	if err != nil {
 		return nil, err
 	}
@@ -69,12 +69,14 @@ func openDevWorld(ctx context.Context, o devOptions, dir devDir, saved devSaved,
 	if err := dir.save(o.saved(peers)); err != nil {
 		return nil, err
 	}
+	cc := devCC{url: w.sim.CCURL()}
+	cc.driver, cc.dsn, _ = w.sim.DB()
 	for i, p := range peers {
 		api := first
 		if i > 0 {
 			api = "127.0.0.1:0"
 		}
-		cfg, err := o.config(p, peers, api, dir.path, w.nats.URL(), w.sim.CCURL())
+		cfg, err := o.config(p, peers, api, dir.path, w.nats.URL(), cc)
 		if err != nil {
 			return nil, err
 		}
