@@ -53,8 +53,7 @@ type Reader struct {
 	last    time.Time // of the newest event
 	read    bool      // a complete read was given
 	part    []desired.App
-	began   time.Time // of the read that part belongs to
-	done    int64     // stored bytes of the files that are behind
+	done    int64 // stored bytes of the files that are behind
 	year    yearCache
 }
 

@@ -219,11 +219,3 @@ func (s *stream) next(ctx context.Context) (batch, error) {
 		return batch{}, context.Cause(ctx)
 	}
 }
-
-// endOf gives the times that the files begin and end at, which a progress needs. It is 0 without a Size.
-func endOf(sources []Source) (total int64) {
-	for _, s := range sources {
-		total += s.Size
-	}
-	return total
-}
