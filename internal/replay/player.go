@@ -351,13 +351,13 @@ func (p *player) settled() {
 		}
 	}
 	if len(p.touched) > 0 {
-		slices.SortFunc(p.touched, app.Key.Compare)
-		p.touched = slices.Compact(p.touched)
 		view := p.View()
-		for _, k := range p.touched {
+		for _, k := range p.touched { // in any order, and some of them twice
 			p.missing.set(k, missingOf(view, k, &p.missing.instances))
 		}
 		if p.findings != nil {
+			slices.SortFunc(p.touched, app.Key.Compare)
+			p.touched = slices.Compact(p.touched)
 			p.findings.update(view, p.touched, p.core, p.opts.Reconcile.Policy, p.now)
 		}
 		p.touched = p.touched[:0]
