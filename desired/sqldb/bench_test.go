@@ -65,7 +65,7 @@ func BenchmarkRead(b *testing.B) {
 			b.Run(driver+"/"+schema, func(b *testing.B) {
 				d := openDatabase(b, driver, schema)
 				d.fillMany(schema, manyApps)
-				s := d.source(b, func(o *Options) { o.BatchSize = 0 })
+				s := d.source(b, func(o *Options) { o.BatchSize, o.Timeout = 0, 5*time.Minute })
 				var before, m runtime.MemStats
 				var peak uint64
 				s.afterPage = func(int) { runtime.ReadMemStats(&m); peak = max(peak, m.HeapAlloc) }

@@ -122,7 +122,9 @@ type postgresConn struct{ pg *pgconn.PgConn }
 func (c *postgresConn) begin(ctx context.Context, limit time.Duration) error {
 	ms := max(limit.Milliseconds(), 1)
 	settings := fmt.Sprintf("SELECT set_config(s.name, v.value, true) FROM pg_settings s JOIN (VALUES"+
-		" ('statement_timeout', '%d'), ('lock_timeout', '%d'), ('idle_in_transaction_session_timeout', '%d'), ('TimeZone', 'UTC')) v (name, value) ON v.name = s.name",
+		" ('statement_timeout', '%d'), ('lock_timeout', '%d'), ('idle_in_transaction_session_timeout', '%d'), ('TimeZone', 'UTC'),"+
+		// Looking a few thousand rows up by index gains nothing from more processes or compiled code.
+		" ('max_parallel_workers_per_gather', '0'), ('jit', 'off')) v (name, value) ON v.name = s.name",
 		ms, max(ms/2, 1), ms)
 	_, err := c.pg.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "+settings).ReadAll()
 	return err

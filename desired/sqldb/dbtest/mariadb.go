@@ -39,7 +39,7 @@ var mariadb = kind{
 	command: func(s *Server, program string) *exec.Cmd {
 		args := []string{"--no-defaults", "--datadir=" + filepath.Join(s.dir, "data"), "--socket=" + s.socket(), "--pid-file=" + filepath.Join(s.dir, "pid"),
 			"--port=" + s.port(), "--bind-address=127.0.0.1", "--skip-name-resolve", "--character-set-server=utf8mb4", "--innodb-flush-log-at-trx-commit=2",
-			"--innodb-buffer-pool-size=64M", "--innodb-log-file-size=64M", "--performance-schema=OFF"}
+			"--innodb-buffer-pool-size=256M", "--innodb-log-file-size=64M", "--performance-schema=OFF"}
 		if s.options.TLSCert != "" {
 			args = append(args, "--ssl-cert="+filepath.Join(s.dir, filepath.Base(s.options.TLSCert)), "--ssl-key="+filepath.Join(s.dir, filepath.Base(s.options.TLSKey)))
 		}
