@@ -59,7 +59,7 @@ func TestFixture(t *testing.T) {
 					if !strings.HasPrefix(read.Source, "sql "+driver+" ") {
 						t.Errorf("source is %q", read.Source)
 					}
-					if st := s.Stats(); st.Schema != schema || st.Reads != 1 || st.LastApps != len(read.Apps) || !strings.HasPrefix(st.Newest, newest[schema]) {
+					if st := s.Stats(); st.Schema != schema || st.Reads != 1 || st.LastApps != len(read.Apps) || st.LastPages < 2 || !strings.HasPrefix(st.Newest, newest[schema]) {
 						t.Errorf("stats: %+v", st)
 					}
 					readApps(t, s, read)
@@ -88,6 +88,9 @@ func readApps(t *testing.T, s *Source, read desired.Read) {
 		case err != nil, there != (len(got) == 1), there && got[0] != a, len(got) > 1:
 			t.Errorf("app %s: %v, %v; want %v %v", f.GUID, got, err, there, a)
 		}
+	}
+	if got, err := s.ReadApp(t.Context(), app.MustGUID("abcdef01-aaaa-4bbb-8ccc-000000000024")); err != nil || len(got) != 0 {
+		t.Errorf("an app whose guid is in capital letters: %v, %v", got, err)
 	}
 	if got, err := s.ReadApp(t.Context(), app.MustGUID("00000000-0000-0000-0000-00000000dead")); err != nil || len(got) != 0 {
 		t.Errorf("an app that is not there: %v, %v", got, err)
