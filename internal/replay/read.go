@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"hm/desired"
@@ -86,7 +87,7 @@ func (r *Reader) Done() int64 {
 	if r.counted == nil {
 		return r.done
 	}
-	return r.done + r.counted.n
+	return r.done + r.counted.n.Load()
 }
 
 // Close closes the file that is open.
@@ -101,14 +102,15 @@ func (r *Reader) Close() {
 	}
 }
 
+// countingReader counts what is read, which a decompressor may do in a goroutine of its own.
 type countingReader struct {
 	in io.Reader
-	n  int64
+	n  atomic.Int64
 }
 
 func (c *countingReader) Read(p []byte) (int, error) {
 	n, err := c.in.Read(p)
-	c.n += int64(n)
+	c.n.Add(int64(n))
 	return n, err
 }
 
@@ -229,7 +231,7 @@ func (r *Reader) nextFile() error {
 	if r.part != nil {
 		return r.wrong(errors.New("the file ends within a read of the desired state: more is true on its last line"))
 	}
-	r.done += r.counted.n
+	r.done += r.counted.n.Load()
 	if r.at+1 == len(r.sources) {
 		r.counted = nil
 		return io.EOF
