@@ -42,7 +42,9 @@ func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
 		p := c.evaluate(view, k, know, now)
 		c.queue.wake(k, p.Next)
 		if p.WantsRead {
-			c.reads.wanted = true
+			if _, read := c.reads.apps[k.Droplet]; !read { // else it was read by itself, after the newest complete read
+				c.reads.wanted = true
+			}
 			c.queue.block(k)
 		}
 		for _, id := range p.Ready {

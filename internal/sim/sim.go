@@ -65,13 +65,15 @@ func Start(ctx context.Context, o Options) (*Sim, error) {
 	s.controller = newController(o, s.fleet, s.timeline)
 	s.controller.keepIn(apps)
 	s.wg.Go(func() { s.timeline.run(s.ctx) })
+	if err := s.begin(); err != nil {
+		_, _ = cc.Close(), control.Close()
+		s.Close()
+		return nil, fmt.Errorf("simulation: %w", err)
+	}
+	// Served last: a request finds everything in its place, and waits until then.
 	for listener, handler := range map[net.Listener]http.Handler{cc: s.controller.handler(), control: s.controlHandler()} {
 		srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return s.ctx }}
 		s.wg.Go(func() { serve(s.ctx, srv, func() error { return srv.Serve(listener) }) })
-	}
-	if err := s.begin(); err != nil {
-		s.Close()
-		return nil, fmt.Errorf("simulation: %w", err)
 	}
 	return s, nil
 }
