@@ -13,11 +13,17 @@ import (
 
 func optionsForTests() Options { return OptionsOf(config.Default()) }
 
+// underRace: the race detector is on, and makes everything several times slower.
+var underRace bool
+
 // TestTheSameEveryTime plays every recording many times, with one processor and with two.
 func TestTheSameEveryTime(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	for name, path := range corpus(t) {
 		rounds := 100
+		if underRace {
+			rounds = 10
+		}
 		if strings.HasPrefix(name, "large-") {
 			rounds = 2
 		}

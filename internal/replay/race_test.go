@@ -1,0 +1,5 @@
+//go:build race
+
+package replay
+
+func init() { underRace = true }
