@@ -3,7 +3,9 @@ package sqldb
 import (
 	"context"
 	"fmt"
+	"os"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -55,7 +57,13 @@ func (d *database) fillMany(schema string, n int) {
 	}
 }
 
-const manyApps = 400_000
+// manyApps is how many apps are read: 400,000, or HM_TEST_BENCH_APPS, where only a short run is wanted.
+var manyApps = func() int {
+	if n, err := strconv.Atoi(os.Getenv("HM_TEST_BENCH_APPS")); err == nil && n > 0 {
+		return n
+	}
+	return 400_000
+}()
 
 // BenchmarkRead reads 400,000 apps: seconds, memory at its peak above what was there before, and the ratio of time
 // to the driver alone reading the same rows, in one statement a table, into nothing.
