@@ -88,19 +88,23 @@ func (l *Liveness) FreshAt() app.Time {
 // Up reports whether the link is up, and since when it has been so without a gap, or since when it is down.
 func (l *Liveness) Up() (up bool, since app.Time) { return l.up, l.upSince }
 
-// SilentOf gives those of the recorded DEAs that are silent at now, sorted: none while nobody at all has spoken for
-// one and a half periods. DEAs that all stop at once would else be lost one by one, each while the next still
-// counts as heard.
-func (l *Liveness) SilentOf(recorded func(yield func(string) bool), now app.Time) []string {
+// SilentOf gives those of the recorded DEAs that are silent at now, sorted, and when the next of the others will be
+// unless it speaks before; 0 if that cannot be told yet. None is silent while nobody at all has spoken for one and a
+// half periods. DEAs that all stop at once would else be lost one by one, each while the next still counts as heard.
+func (l *Liveness) SilentOf(recorded func(yield func(string) bool), now app.Time) (silent []string, next app.Time) {
 	if l.newest == 0 || now.Sub(l.newest) > l.Period+l.Period/2 {
-		return nil
+		return nil, 0
 	}
-	var silent []string
 	for dea := range recorded {
-		if l.Silent(dea, now) {
+		deadline, running := l.Deadline(dea)
+		switch {
+		case !running:
+		case now >= deadline:
 			silent = append(silent, dea)
+		case next == 0 || deadline < next:
+			next = deadline
 		}
 	}
 	slices.Sort(silent)
-	return silent
+	return silent, next
 }

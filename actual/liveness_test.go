@@ -42,7 +42,7 @@ func TestLiveness(t *testing.T) {
 		if got := l.Fresh(now); got != s.fresh {
 			t.Errorf("%s: fresh is %v, want %v", s.name, got, s.fresh)
 		}
-		if got := l.SilentOf(slices.Values([]string{"b", "a"}), now); !slices.Equal(got, s.lost) {
+		if got, _ := l.SilentOf(slices.Values([]string{"b", "a"}), now); !slices.Equal(got, s.lost) {
 			t.Errorf("%s: silent are %v, want %v", s.name, got, s.lost)
 		}
 	}
@@ -66,5 +66,20 @@ func TestReturningDEAsGiveTheOthersTime(t *testing.T) {
 	}
 	if at, _ := l.Deadline("a"); at != 6*beat {
 		t.Errorf("a has until %d, want a time to live after its newest word: %d", at, 6*beat)
+	}
+}
+
+func TestSilentOfTellsWhoIsNext(t *testing.T) {
+	l := NewLiveness(10*time.Second, 30*time.Second, 30*time.Second, 0)
+	l.Link(true, 0)
+	l.Heard("a", true, 1*beat)
+	l.Heard("b", true, 2*beat)
+	l.Heard("c", true, 3*beat)
+	silent, next := l.SilentOf(slices.Values([]string{"c", "b", "a"}), 4*beat)
+	if !slices.Equal(silent, []string{"a"}) || next != 5*beat {
+		t.Errorf("silent are %v, the next one at %d, want a, and b at %d", silent, next, 5*beat)
+	}
+	if silent, next := l.SilentOf(slices.Values([]string{"c", "b", "a"}), 5*beat); silent != nil || next != 0 {
+		t.Errorf("nobody spoke for two periods, yet silent are %v, the next one at %d", silent, next)
 	}
 }

@@ -16,6 +16,12 @@ func (t Time) Add(d time.Duration) Time { return t + Time(d/time.Millisecond) }
 // Sub returns how much later t is than u.
 func (t Time) Sub(u Time) time.Duration { return time.Duration(t-u) * time.Millisecond }
 
+// Next gives the first multiple of d, in whole milliseconds, that is later than t.
+func (t Time) Next(d time.Duration) Time {
+	step := max(Time(d/time.Millisecond), 1)
+	return (t/step + 1) * step
+}
+
 // Std gives t as a standard UTC time, for people and for JSON.
 func (t Time) Std() time.Time { return time.UnixMilli(int64(t)).UTC() }
 

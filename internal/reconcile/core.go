@@ -101,8 +101,8 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 		c.setGate(now, lead, false) // what was heard is not recorded
 		return now.Add(c.opts.Policy.HeartbeatPeriod / 10), false, err
 	}
-	if c.due(&c.nextSweep, now, c.opts.Policy.HeartbeatPeriod/5) {
-		if err := c.sweep(ctx, now); err != nil {
+	if now >= c.nextSweep {
+		if c.nextSweep, err = c.sweep(ctx, now); err != nil {
 			c.setGate(now, lead, false)
 			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), false, err
 		}
@@ -227,21 +227,36 @@ func news(view *raftfsm.State, e actual.Exit) bool {
 	return known && e.Reason == actual.ExitCrashed && a.HasDesired
 }
 
-// sweep does what only time asks for: DEAs that fell silent, holds that are over, records that nobody needs.
-func (c *Core) sweep(ctx context.Context, now app.Time) error {
+// How often a sweep is made in a heartbeat period: when nothing is known to be due, and at the most, since a sweep
+// looks at every DEA and many may fall silent one by one.
+const (
+	sweepsPerPeriod    = 5
+	maxSweepsPerPeriod = 200
+)
+
+// sweep does what only time asks for: DEAs that fell silent, holds that are over, records that nobody needs. It says
+// when the next one is due: when the next DEA falls silent or the next hold ends, and in any case soon. These moments
+// divide a heartbeat period by hm time, so that they are the same for whoever leads, and for a replay.
+func (c *Core) sweep(ctx context.Context, now app.Time) (next app.Time, err error) {
+	next = now.Next(c.opts.Policy.HeartbeatPeriod / sweepsPerPeriod)
+	at := func(t app.Time) {
+		if t > now {
+			next = min(next, (t - 1).Next(c.opts.Policy.HeartbeatPeriod/maxSweepsPerPeriod))
+		}
+	}
 	view := c.log.View()
 	c.intake.Forget(view)
 	var records []raftfsm.Record
-	silent, present := c.intake.Silent(view)
+	silent, present, nextSilent := c.intake.Silent(view, now)
+	at(nextSilent)
 	window := now.Add(-c.intake.live.TTL)
 	if len(silent) > 0 {
 		_, lost := lostSince(view, window)
 		records = append(records, raftfsm.DEAsGone{DEAs: silent})
 		if why := c.opts.Guard.Loses(present-len(silent), lost+len(silent)); why != "" && !held(view, HoldMassLoss) {
-			c.logger.Warn("holding all commands: many DEAs fell silent at once", "why", why, "until", now.Add(c.opts.Guard.MassLossHold))
-			records = append(records, raftfsm.HoldSet{Hold: raftfsm.Hold{
-				Name: HoldMassLoss, Reason: why, By: "hm", SetAt: now, Until: now.Add(c.opts.Guard.MassLossHold),
-			}})
+			until := now.Add(c.opts.Guard.MassLossHold)
+			c.logger.Warn("holding all commands: many DEAs fell silent at once", "why", why, "until", until)
+			records = append(records, raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldMassLoss, Reason: why, By: "hm", SetAt: now, Until: until}})
 		}
 		c.logger.Info("DEAs fell silent", "deas", len(silent), "first", silent[0])
 	}
@@ -249,27 +264,33 @@ func (c *Core) sweep(ctx context.Context, now app.Time) error {
 		if h.Until != 0 && now >= h.Until {
 			c.logger.Info("hold is over", "hold", h.Name)
 			records = append(records, raftfsm.HoldReleased{Name: h.Name})
-		} else if h.Name == HoldMassLoss && len(silent) == 0 {
+			continue
+		}
+		at(h.Until)
+		if h.Name == HoldMassLoss && len(silent) == 0 {
 			// DEAs return one by one: the hold stays for a time to live after enough of them have.
 			if present, lost := lostSince(view, h.SetAt.Add(-c.intake.live.TTL)); c.opts.Guard.Loses(present, lost) != "" {
 				c.lossOver = 0
 			} else if c.lossOver == 0 {
 				c.lossOver = now
+				at(now.Add(c.intake.live.TTL))
 			} else if now.Sub(c.lossOver) >= c.intake.live.TTL {
 				c.lossOver = 0
 				c.logger.Info("hold is over: the DEAs are back", "hold", h.Name, "present", present, "lost", lost)
 				records = append(records, raftfsm.HoldReleased{Name: h.Name})
+			} else {
+				at(c.lossOver.Add(c.intake.live.TTL))
 			}
 		}
 	}
 	records = append(records, c.forgettable(view, now)...)
 	if len(records) == 0 {
-		return nil
+		return next, nil
 	}
 	if err := c.propose(ctx, records...); err != nil {
-		return fmt.Errorf("recording silent DEAs and ended holds: %w", err)
+		return now.Add(c.opts.Policy.HeartbeatPeriod / 10), fmt.Errorf("recording silent DEAs and ended holds: %w", err)
 	}
-	return nil
+	return next, nil
 }
 
 // forgettable gives the records that drop DEAs long gone, and crash series that are over (R08).

@@ -273,16 +273,20 @@ func (i *Intake) Quiet(dea string) bool {
 	return i.live.Quiet(dea, i.log.Now())
 }
 
-// Silent gives the recorded DEAs that have been silent for their whole time to live, sorted, and how many are
-// recorded as present. Nothing is silent while what is heard is not fresh: silence of everyone is no absence.
-func (i *Intake) Silent(view *raftfsm.State) (silent []string, present int) {
+// Silent gives the recorded DEAs that have been silent for their whole time to live, sorted, how many are recorded as
+// present, and when the next one will be silent unless it speaks before, in hm time, which is now; 0 if that cannot be
+// told. Nothing is silent while what is heard is not fresh: silence of everyone is no absence.
+func (i *Intake) Silent(view *raftfsm.State, now app.Time) (silent []string, present int, next app.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	now := i.log.Now()
-	if !i.live.Fresh(now) {
-		return nil, view.Counts().DEAs
+	heardNow := i.log.Now()
+	if !i.live.Fresh(heardNow) {
+		if at := i.live.FreshAt(); at > heardNow {
+			next = i.shown(at, now)
+		}
+		return nil, view.Counts().DEAs, next
 	}
-	silent = i.live.SilentOf(func(yield func(string) bool) {
+	silent, next = i.live.SilentOf(func(yield func(string) bool) {
 		for d := range view.DEAs() {
 			if d.GoneAt != 0 {
 				continue
@@ -292,8 +296,11 @@ func (i *Intake) Silent(view *raftfsm.State) (silent []string, present int) {
 				return
 			}
 		}
-	}, now)
-	return silent, present
+	}, heardNow)
+	if next != 0 {
+		next = i.shown(next, now)
+	}
+	return silent, present, next
 }
 
 // Forget drops what is known of DEAs that are silent and not recorded as present any more. What they say next is

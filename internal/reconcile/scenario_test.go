@@ -72,6 +72,24 @@ func TestR40SilentDEAIsReplaced(t *testing.T) {
 	}
 }
 
+// A DEA is lost at the end of its time to live, not at the next look after it.
+func TestR40SilenceIsNoticedWhenItIsDue(t *testing.T) {
+	w := steady(t, 20, 25, testOptions())
+	lost := w.deas["dea-007"]
+	lost.quiet = true
+	due := lost.beat.Add(2 * hb) // it spoke last a period before its next turn
+	for w.now < due-1 {
+		w.run(time.Millisecond)
+	}
+	if d, _ := w.View().DEA(lost.id); d.GoneAt != 0 {
+		t.Fatalf("%s is gone at %v, before its time to live is over at %v", lost.id, d.GoneAt, due)
+	}
+	w.run(hb / maxSweepsPerPeriod)
+	if d, _ := w.View().DEA(lost.id); d.GoneAt < due || d.GoneAt >= due.Add(hb/maxSweepsPerPeriod) {
+		t.Errorf("%s is gone at %v, want from %v on, less than %v later", lost.id, d.GoneAt, due, hb/maxSweepsPerPeriod)
+	}
+}
+
 func TestI4OutageOfAnyLengthCausesNoCommand(t *testing.T) {
 	for _, outage := range []time.Duration{time.Second, hb, 3 * hb, 13 * hb, 500 * hb} {
 		t.Run(outage.String(), func(t *testing.T) {
