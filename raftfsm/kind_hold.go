@@ -39,7 +39,7 @@ func (HoldReleased) Kind() Kind { return KindHoldReleased }
 
 func applyHoldSet(a *application, r HoldSet) error {
 	h := r.Hold
-	if err := checkHold(h); err != nil {
+	if err := CheckHold(h); err != nil {
 		return err
 	}
 	i, found := a.holdAt(h.Name)
@@ -61,7 +61,8 @@ func applyHoldSet(a *application, r HoldSet) error {
 	return nil
 }
 
-func checkHold(h Hold) error {
+// CheckHold says why a hold cannot be set, whatever else is recorded: its name is none.
+func CheckHold(h Hold) error {
 	if h.Name == "" || len(h.Name) > MaxHoldName || strings.ContainsFunc(h.Name, func(c rune) bool { return c <= ' ' || c > '~' }) {
 		return fmt.Errorf("%w: %.70q cannot be a hold's name: 1 to %d printable ASCII characters without spaces are", ErrInvalid, h.Name, MaxHoldName)
 	}
@@ -126,7 +127,7 @@ func restoreHolds(r *restorer, body []byte) error {
 	}
 	for _, w := range m.Holds {
 		h := decodeHold(w)
-		if err := firstError(known(w), checkHold(h)); err != nil {
+		if err := firstError(known(w), CheckHold(h)); err != nil {
 			return err
 		}
 		if n := len(r.s.holds); n >= MaxHolds || n > 0 && r.s.holds[n-1].Name >= h.Name {

@@ -464,7 +464,7 @@ func (s *model) resolve(o Outcome, res *Result) error {
 }
 
 func (s *model) setHold(h Hold) error {
-	if _, ok := s.holds[h.Name]; checkHold(h) != nil || !ok && len(s.holds) >= MaxHolds {
+	if _, ok := s.holds[h.Name]; CheckHold(h) != nil || !ok && len(s.holds) >= MaxHolds {
 		return ErrInvalid
 	}
 	if h.SetAt == 0 {

@@ -9,6 +9,7 @@ import (
 	"hm/desired"
 	"hm/internal/app"
 	"hm/internal/config"
+	"hm/raftfsm"
 )
 
 // Format is the number of the recording format that this version writes and the only one that it reads.
@@ -19,6 +20,8 @@ const (
 	MaxLine = 16 << 20       // bytes of a line
 	MaxGap  = 24 * time.Hour // between two events: the clock runs through it step by step
 	maxApps = 5_000_000      // in one read of the desired state
+
+	maxState = 512 << 20 // bytes of a state's snapshot; 1,000,000 instances take 40 MiB
 )
 
 // Type says what a line tells.
@@ -30,9 +33,13 @@ const (
 	TypeDesired Type = 2 // an attempt to read the desired state ended
 	TypeLink    Type = 3 // NATS was lost, is back, or lost messages
 	TypeLeader  Type = 4 // another node leads
+	TypeState   Type = 5 // what was recorded when the recording began
+	TypeHold    Type = 6 // a person set or released a hold
 )
 
-var typeWords = map[string]Type{"nats": TypeNATS, "desired": TypeDesired, "link": TypeLink, "leader": TypeLeader}
+var typeWords = map[string]Type{
+	"nats": TypeNATS, "desired": TypeDesired, "link": TypeLink, "leader": TypeLeader, "state": TypeState, "hold": TypeHold,
+}
 
 // Event is one thing that happened. Which fields count depends on Type.
 type Event struct {
@@ -44,6 +51,7 @@ type Event struct {
 	// Repeat, in place of Data, is the DEA that said again what it had said last: byte for byte its last dea.heartbeat.
 	Repeat string
 
+	Only      app.GUID     // of TypeDesired: the read was of this app alone, and Read holds nothing else
 	Read      desired.Read // of TypeDesired
 	Began     time.Time    // when the read was begun
 	Failed    string       // the read failed, and why; Read is empty then
@@ -52,6 +60,11 @@ type Event struct {
 
 	Up  bool // of TypeLink
 	Gap bool // of TypeLink: it was up all along, and messages were lost
+
+	State []byte // of TypeState: a snapshot, as raftfsm.State.WriteSnapshot writes it
+
+	Hold     raftfsm.Hold // of TypeHold
+	Released bool         // of TypeHold: it was released, and of Hold only the name counts
 
 	line []byte // of a heartbeat that was only looked at from outside: Data is not known to be JSON
 }
@@ -133,6 +146,15 @@ type line struct {
 	Error      string     `json:"error,omitempty"`
 	Unchanged  bool       `json:"unchanged,omitempty"`
 	Again      bool       `json:"again,omitempty"`
+
+	App      *app.GUID `json:"app,omitempty"`
+	Snapshot []byte    `json:"snapshot,omitempty"`
+
+	Name   string     `json:"name,omitempty"`
+	Set    *bool      `json:"set,omitempty"`
+	Until  *time.Time `json:"until,omitempty"`
+	Reason string     `json:"reason,omitempty"`
+	By     string     `json:"by,omitempty"`
 
 	Up     *bool `json:"up,omitempty"`
 	Gap    bool  `json:"gap,omitempty"`

@@ -20,7 +20,9 @@ const (
 	MomentDesired MomentKind = "desired"
 	MomentFinding MomentKind = "finding" // drift appears, or is gone
 	MomentCommand MomentKind = "command"
-	MomentApp     MomentKind = "app" // of the trail of one app
+	MomentState   MomentKind = "state" // what was recorded when the recording began
+	MomentHold    MomentKind = "hold"  // a person set or released one
+	MomentApp     MomentKind = "app"   // of the trail of one app
 )
 
 // Moment is one thing of the timeline.

@@ -255,6 +255,10 @@ func (p *player) take(e *item) error {
 		p.term++
 		p.lead()
 		p.tell(Moment{Kind: MomentLeader, Text: "another node leads"})
+	case itemState:
+		p.restore(e.rest.state)
+	case itemHold:
+		return p.hold(&e.rest.event)
 	}
 	return nil
 }
@@ -267,6 +271,9 @@ func (p *player) hear(s *said) {
 
 // desired takes the outcome of one attempt to read the desired state.
 func (p *player) desired(e *Event) error {
+	if !e.Only.IsZero() {
+		return p.oneApp(e)
+	}
 	if p.world != nil {
 		p.world.read = &e.Read
 		if e.Failed != "" {

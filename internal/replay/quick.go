@@ -17,7 +17,7 @@ var (
 
 // quick reads a heartbeat's line as a Writer makes it. e.Data is not known to be JSON.
 func (r *Reader) quick(text []byte, e *Event) bool {
-	if r.part != nil || !bytes.HasPrefix(text, quickTime) {
+	if r.part != nil || r.state != nil || !bytes.HasPrefix(text, quickTime) {
 		return false
 	}
 	rest := text[len(quickTime):]

@@ -232,6 +232,18 @@ func (w *world) wantRead(now app.Time) {
 	}
 }
 
+// readOne has the reads after the end of the recording give the newest rows of an app, too.
+func (w *world) readOne(droplet app.GUID, rows []desired.App) {
+	if w.read == nil {
+		return
+	}
+	apps := slices.DeleteFunc(slices.Clone(w.read.Apps), func(a desired.App) bool { return a.Key.Droplet == droplet })
+	if read, err := desired.NewRead(w.read.Source, append(apps, rows...)); err == nil {
+		read.Unreadable = w.read.Unreadable
+		w.read = &read
+	}
+}
+
 // next is when something happens of itself.
 func (w *world) next() app.Time {
 	if !w.over {

@@ -52,9 +52,11 @@ type Reader struct {
 	lines   *lineReader
 	header  Header    // of the first file
 	last    time.Time // of the newest event
+	begun   bool      // an event was given
 	read    bool      // a complete read was given
 	part    []desired.App
-	done    int64 // stored bytes of the files that are behind
+	state   []byte // of a state that goes on in the next line
+	done    int64  // stored bytes of the files that are behind
 	year    yearCache
 }
 
@@ -221,15 +223,27 @@ func (r *Reader) Next(e *Event) error {
 			return r.wrong(err)
 		}
 		if complete {
+			r.begun = true
 			return nil
 		}
 	}
 }
 
+// within tells what goes on in the next line, if anything.
+func (r *Reader) within() string {
+	switch {
+	case r.part != nil:
+		return "read of the desired state"
+	case r.state != nil:
+		return "state"
+	}
+	return ""
+}
+
 // nextFile goes on with the next source, or says io.EOF.
 func (r *Reader) nextFile() error {
-	if r.part != nil {
-		return r.wrong(errors.New("the file ends within a read of the desired state: more is true on its last line"))
+	if within := r.within(); within != "" {
+		return r.wrong(fmt.Errorf("the file ends within a %s: more is true on its last line", within))
 	}
 	r.done += r.counted.n.Load()
 	if r.at+1 == len(r.sources) {
@@ -273,7 +287,7 @@ func (r *Reader) parse(text []byte, e *Event) (complete bool, err error) {
 	case l.Type == "":
 		return false, errors.New("it has no type")
 	case !known:
-		return false, fmt.Errorf("type %.40q is none of nats, desired, link, leader", l.Type)
+		return false, fmt.Errorf("type %.40q is none of nats, desired, link, leader, state, hold", l.Type)
 	case l.T == nil:
 		return false, errors.New("it has no t")
 	}
@@ -281,8 +295,8 @@ func (r *Reader) parse(text []byte, e *Event) (complete bool, err error) {
 	if err := checkTime(e.At); err != nil {
 		return false, err
 	}
-	if r.part != nil && kind != TypeDesired {
-		return false, errors.New("it comes between the lines of one read of the desired state")
+	if r.part != nil && kind != TypeDesired || r.state != nil && kind != TypeState {
+		return false, fmt.Errorf("it comes between the lines of one %s", r.within())
 	}
 	switch kind {
 	case TypeNATS:
@@ -298,6 +312,10 @@ func (r *Reader) parse(text []byte, e *Event) (complete bool, err error) {
 		if l.Change == nil || !*l.Change {
 			return false, errors.New("a leader line needs change: true")
 		}
+	case TypeState:
+		return r.stateLine(&l, e)
+	case TypeHold:
+		return true, l.hold(e)
 	}
 	return true, nil
 }
@@ -342,6 +360,9 @@ func (r *Reader) desired(l *line, e *Event) (complete bool, err error) {
 			return false, errors.New("began is after t, or before 1970")
 		}
 	}
+	if l.App != nil {
+		return true, l.oneApp(e)
+	}
 	if l.Apps == nil {
 		if r.part != nil {
 			return false, errors.New("it comes between the lines of one read of the desired state")
@@ -371,8 +392,7 @@ func (r *Reader) desired(l *line, e *Event) (complete bool, err error) {
 	if source == "" {
 		source = "recording"
 	}
-	e.Read, err = desired.NewRead(source, r.part)
-	if err != nil {
+	if e.Read, err = desired.NewRead(source, r.part); err != nil {
 		return false, err
 	}
 	if slices.ContainsFunc(l.Unreadable, app.GUID.IsZero) {

@@ -16,6 +16,7 @@ import (
 
 	"hm/desired"
 	"hm/internal/app"
+	"hm/raftfsm"
 )
 
 const (
@@ -90,6 +91,17 @@ func TestMalformedRecordingsSayWhereAndWhy(t *testing.T) {
 		{"a read that does not end", event(`{"t":"` + at(1) + `","type":"desired","more":true,"apps":[]}`), "f:3: the file ends within a read"},
 		{"a read that is interrupted", event(`{"t":"` + at(1) + `","type":"desired","more":true,"apps":[]}` + "\n" + `{"t":"` + at(1) + `","type":"link","up":true}`), "f:4: it comes between the lines of one read"},
 		{"began in the future", event(`{"t":"` + at(1) + `","type":"desired","unchanged":true,"began":"` + at(9) + `"}`), "f:3: began is after t"},
+		{"a state late", event(`{"t":"` + at(1) + `","type":"state","snapshot":"AAAA"}`), "f:3: a state can only come before everything else"},
+		{"a state of nothing", goodHeader + `{"t":"` + at(1) + `","type":"state"}`, "f:2: a state line needs a snapshot"},
+		{"a state that is none", goodHeader + `{"t":"` + at(1) + `","type":"state","snapshot":"AAAA"}`, "f:2: the state cannot be restored"},
+		{"a state that is interrupted", goodHeader + `{"t":"` + at(0) + `","type":"state","snapshot":"AAAA","more":true}` + "\n" + goodHeartbeat, "f:3: it comes between the lines of one state"},
+		{"a state that does not end", goodHeader + `{"t":"` + at(0) + `","type":"state","snapshot":"AAAA","more":true}`, "f:2: the file ends within a state"},
+		{"a state of later", goodHeader + string(stateLine(t, at(0), 2_000_000_000_000)), "f:2: the state is of 2033-05-18T03:33:20.000Z, which is later than the line"},
+		{"a hold without a name", event(`{"t":"` + at(1) + `","type":"hold","set":true}`), "f:3: invalid: \"\" cannot be a hold's name"},
+		{"a hold neither set nor released", event(`{"t":"` + at(1) + `","type":"hold","name":"x"}`), "f:3: a hold line needs set: true or false"},
+		{"a hold until the dark ages", event(`{"t":"` + at(1) + `","type":"hold","name":"x","set":true,"until":"0900-01-15T12:00:00Z"}`), "f:3: until: the time is not between"},
+		{"a read of one app with a row of another", event(`{"t":"` + at(1) + `","type":"desired","app":"a","apps":[{"id":"b","version":"b","instances":1,"state":"STARTED","package_state":"STAGED"}]}`), "f:3: a read of app a has a row of b"},
+		{"a read of one app that goes on", event(`{"t":"` + at(1) + `","type":"desired","app":"a","apps":[],"more":true}`), "f:3: a read of one app has its guid, and nothing else"},
 		{"gzip, truncated", zipped(good)[:60], "truncated"},
 		{"zstd, truncated", zstandard(good)[:60], "truncated"},
 		{"gzip, damaged", zipped(good)[:30] + "XXXX" + zipped(good)[34:], "f:"},
@@ -107,6 +119,24 @@ func TestMalformedRecordingsSayWhereAndWhy(t *testing.T) {
 			}
 		})
 	}
+}
+
+// stateLine is a line of a state whose newest entry is of hm time now.
+func stateLine(tb testing.TB, at string, now app.Time) []byte {
+	tb.Helper()
+	s := raftfsm.NewState()
+	s.Apply(1, 1, raftfsm.Entry{At: now, Records: []raftfsm.Record{raftfsm.DEAChanges{DEA: "dea-a"}}})
+	var out bytes.Buffer
+	w := WriteTo(&out, WriterOptions{})
+	t, err := time.Parse(time.RFC3339, at)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := errors.Join(w.State(t, s), w.Close()); err != nil {
+		tb.Fatal(err)
+	}
+	_, text, _ := bytes.Cut(out.Bytes(), []byte("\n"))
+	return text
 }
 
 // endless gives the same byte for ever.
@@ -281,6 +311,9 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte("\x1f\x8b\x08\x00\x00\x00\x00\x00"))
 	f.Add([]byte("\x28\xb5\x2f\xfd\x04\x00"))
 	f.Add([]byte(goodHeader + `{"t":"2026-01-15T12:00:01Z","type":"nats","subject":"dea.heartbeat","base64":"AAA="}`))
+	f.Add(append(append([]byte(goodHeader), stateLine(f, "2026-01-15T12:00:00Z", 1)...), goodDesired+goodHeartbeat...))
+	f.Add([]byte(goodHeader + goodDesired + `{"t":"2026-01-15T12:00:01Z","type":"hold","name":"paused","set":true,"until":"2026-01-15T12:01:00Z"}`))
+	f.Add([]byte(goodHeader + goodDesired + `{"t":"2026-01-15T12:00:01Z","type":"desired","app":"web","apps":[]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		opts := optionsForTests()
 		opts.Settle = -1

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"hm/commands/natspub"
 	"hm/desired"
 	"hm/internal/app"
+	"hm/raftfsm"
 )
 
 // said is what one DEA said last. It never changes.
@@ -40,6 +42,8 @@ const (
 	itemDesired
 	itemLink
 	itemLeader
+	itemState
+	itemHold
 )
 
 type extra struct {
@@ -47,7 +51,8 @@ type extra struct {
 	updated app.GUID
 	start   natspub.Start
 	stop    natspub.Stop
-	event   Event // of itemDesired and itemLink
+	event   Event          // of itemDesired, itemLink and itemHold
+	state   *raftfsm.State // of itemState; nil in a later part, which goes on with what there is
 }
 
 // batch is what a stream hands over at once, with how far the files have been read then.
@@ -129,7 +134,7 @@ func (d *decoder) next() (item, error) {
 		switch {
 		case e.Unchanged:
 			e.Read = d.last
-		case e.Failed == "":
+		case e.Failed == "" && e.Only.IsZero():
 			d.last = e.Read
 		}
 		i.rest = &extra{event: *e}
@@ -137,8 +142,29 @@ func (d *decoder) next() (item, error) {
 		i.kind, i.rest = itemLink, &extra{event: *e}
 	case TypeLeader:
 		i.kind = itemLeader
+	case TypeState:
+		return i, d.state(e, &i)
+	case TypeHold:
+		i.kind, i.rest = itemHold, &extra{event: *e}
 	}
 	return i, nil
+}
+
+// state decodes what was recorded when the recording began.
+func (d *decoder) state(e *Event, i *item) error {
+	i.kind, i.rest = itemState, &extra{}
+	if e.Again {
+		return nil
+	}
+	state, err := raftfsm.RestoreState(bytes.NewReader(e.State))
+	switch {
+	case err != nil:
+		return d.reader.wrong(fmt.Errorf("the state cannot be restored: %w", err))
+	case state.Time() > i.at:
+		return d.reader.wrong(fmt.Errorf("the state is of %v, which is later than the line", state.Time()))
+	}
+	i.rest.state = state
+	return nil
 }
 
 // message decodes a message as feed does.

@@ -242,11 +242,7 @@ func (w *Writer) rows(t time.Time, again bool) error {
 				l.Source = ""
 			}
 		}
-		text, err := json.Marshal(l)
-		if err != nil {
-			return fmt.Errorf("recording a read of the desired state: %w", err)
-		}
-		if err := w.line(func(b []byte) []byte { return append(b, text...) }); err != nil || len(apps) == 0 {
+		if err := w.json(l); err != nil || len(apps) == 0 {
 			return err
 		}
 	}
@@ -336,11 +332,7 @@ func (w *Writer) begin(t time.Time) error {
 			return fmt.Errorf("beginning a recording: %w", err)
 		}
 	}
-	text, err := json.Marshal(l)
-	if err != nil {
-		return fmt.Errorf("beginning a recording: %w", err)
-	}
-	if err := w.line(func(b []byte) []byte { return append(b, text...) }); err != nil {
+	if err := w.json(l); err != nil {
 		return err
 	}
 	w.Stats.Lines--

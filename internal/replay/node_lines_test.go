@@ -1,0 +1,213 @@
+package replay
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"hm/actual/feed"
+	"hm/desired"
+	"hm/internal/app"
+	"hm/internal/reconcile"
+	"hm/raftfsm"
+)
+
+// cut gives what is recorded of a recording at a time, and a recording that begins there, with that or without.
+func cut(t *testing.T, data []byte, at time.Time, anonymize, state bool) []byte {
+	t.Helper()
+	reader, err := NewReader(Text("f", data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	opts := optionsForTests()
+	opts.Until = app.TimeOf(at)
+	p := newPlayer(opts, app.TimeOf(reader.Started()))
+	s := newStream(t.Context(), reader)
+	if err := p.play(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	w := WriteTo(&out, WriterOptions{Header: Header{Note: "begins in the middle"}, Anonymize: anonymize})
+	if state {
+		err = w.State(at, p.View())
+	}
+	again, rerr := NewReader(Text("f", data))
+	if err := errors.Join(err, rerr); err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	var read desired.Read
+	said := map[string][]byte{}
+	for begun := false; ; {
+		var e Event
+		if err := again.Next(&e); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if e.Type == TypeDesired && !e.Unchanged && e.Failed == "" {
+			read = e.Read
+		}
+		if e.Repeat != "" {
+			e.Data = said[e.Repeat]
+		} else if hb, err := feed.DecodeHeartbeat(e.Data); err == nil && e.Subject == feed.SubjectHeartbeat {
+			said[hb.DEA] = bytes.Clone(e.Data)
+		}
+		if !e.At.After(at) {
+			continue
+		}
+		var err error
+		if !begun {
+			begun = true
+			err = w.Desired(at, at, read, nil)
+		}
+		switch e.Type {
+		case TypeNATS:
+			err = errors.Join(err, w.Message(e.At, e.Subject, e.Data))
+		case TypeDesired:
+			err = errors.Join(err, w.Desired(e.At, e.Began, read, nil))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// A recording that is begun in the midst of a crash loop goes on with its delays, because it holds what was recorded.
+func TestARecordingGoesOnWithWhatWasRecorded(t *testing.T) {
+	whole := scenes(t)["R07-crash-loop"].record()
+	at := time.Date(2026, 1, 15, 12, 2, 56, 0, time.UTC) // behind the fifth crash; restarts at 12:03:54 and 12:06:24 are to come
+	starts := func(data []byte) (times []string) {
+		r, err := Run(t.Context(), optionsForTests(), Text("f", data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range r.Commands {
+			if app.Time(c.At) > app.TimeOf(at) {
+				times = append(times, c.At.String()[11:19]+" "+c.Reason)
+			}
+		}
+		return times
+	}
+	want := strings.Join(starts(whole), ", ")
+	if got := strings.Join(starts(cut(t, whole, at, false, true)), ", "); got != want || want == "" {
+		t.Errorf("it starts at %s, the whole recording at %s", got, want)
+	}
+	if got := strings.Join(starts(cut(t, whole, at, false, false)), ", "); got == want {
+		t.Errorf("without what was recorded it starts at %s as well: the test shows nothing", got)
+	}
+	hidden := cut(t, whole, at, true, true)
+	if bytes.Contains(hidden, []byte("snapshot")) || !bytes.Contains(hidden, []byte(`"dea.heartbeat"`)) {
+		t.Errorf("an anonymous recording must say what runs, and not hold the state: %.600s", hidden)
+	}
+	if got := starts(hidden); len(got) == 0 {
+		t.Error("an anonymous recording of it starts nothing")
+	}
+}
+
+// What a person holds holds the replay, and a hold that this replay's hm did not set is not released by it.
+func TestHoldsOfPeopleHold(t *testing.T) {
+	whole := scenes(t)["R01-missing"].record()
+	play := func(lines ...string) Result {
+		t.Helper()
+		var out bytes.Buffer
+		for _, l := range strings.SplitAfter(string(whole), "\n") {
+			for len(lines) > 0 && len(l) > 26 && strings.Compare(l[6:25], lines[0][6:25]) >= 0 && !strings.Contains(l, `"header"`) {
+				out.WriteString(lines[0] + "\n")
+				lines = lines[1:]
+			}
+			out.WriteString(l)
+		}
+		r, err := Run(t.Context(), optionsForTests(), Text("f", out.Bytes()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	free := play()
+	if len(free.Commands) != 1 {
+		t.Fatalf("%d commands, want one to hold back", len(free.Commands))
+	}
+	at := func(d time.Duration) string { return app.Time(free.Commands[0].At).Std().Add(d).Format(time.RFC3339) }
+	only := func(r Result) string {
+		if len(r.Commands) != 1 {
+			return fmt.Sprint(r.Commands)
+		}
+		return app.Time(r.Commands[0].At).Std().Format(time.RFC3339)
+	}
+	set := `{"t":"` + at(-20*time.Second) + `","type":"hold","name":"paused","set":true,"reason":"maintenance","by":"ann"}`
+	if r := play(set); len(r.Commands) != 0 || r.Gate[2].Reasons[0] != reconcile.ReasonPaused {
+		t.Errorf("paused: %d commands; gate %v", len(r.Commands), r.Gate)
+	}
+	release := `{"t":"` + at(5*time.Second) + `","type":"hold","name":"paused","set":false}`
+	if got := only(play(set, release)); got != at(5*time.Second) {
+		t.Errorf("paused for 25 s: started at %s, want %s", got, at(5*time.Second))
+	}
+	until := strings.Replace(set, `"reason"`, `"until":"`+at(4*time.Second)+`","reason"`, 1)
+	if got := only(play(until)); got != at(4*time.Second) {
+		t.Errorf("paused with an end: started at %s, want %s", got, at(4*time.Second))
+	}
+	if r := play(strings.Replace(release, "paused", "mass-loss", 1)); len(r.Commands) != 1 {
+		t.Errorf("a hold that is not set was released: %d commands", len(r.Commands))
+	}
+}
+
+// A read of one app is taken at once, and a complete read that was begun before it does not undo it.
+func TestReadsOfOneAppCount(t *testing.T) {
+	var out bytes.Buffer
+	w := WriteTo(&out, WriterOptions{})
+	start := time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
+	row := func(n uint32) []desired.App {
+		return []desired.App{{Key: sceneKey("web", "v1"), Instances: n, State: desired.Started, Package: desired.Staged}}
+	}
+	read, err := desired.NewRead("the test", row(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = w.Desired(start, start, read, nil)
+	for s := range 12 {
+		at := start.Add(time.Duration(s) * 10 * time.Second)
+		err = errors.Join(err, w.Message(at, feed.SubjectHeartbeat, []byte(`{"dea":"dea-a","droplets":[]}`)))
+		if s == 4 {
+			err = errors.Join(err, w.DesiredApp(at.Add(2*time.Second), at.Add(time.Second), sceneGUID("web"), row(1), nil),
+				w.Desired(at.Add(3*time.Second), at, read, nil), w.DesiredApp(at.Add(4*time.Second), at.Add(3*time.Second), sceneGUID("web"), nil, errors.New("no answer")))
+		}
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), optionsForTests(), Text("f", out.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Commands) == 0 || r.Commands[0].App != "web" || r.Commands[0].At.String() != "2026-01-15T12:01:12.000Z" {
+		t.Errorf("commands %v, want the first at 12:01:12: a grace after the read at 12:00:42\n%s", r.Commands, out.Bytes())
+	}
+}
+
+func TestAnonymousHoldsTellNothing(t *testing.T) {
+	var out bytes.Buffer
+	w := WriteTo(&out, WriterOptions{Anonymize: true})
+	now := time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
+	err := errors.Join(w.Hold(now, raftfsm.Hold{Name: "deploy-of-web", Reason: "web is being deployed", By: "ann"}, false),
+		w.Hold(now, raftfsm.Hold{Name: "deploy-of-web"}, true), w.Hold(now, raftfsm.Hold{Name: reconcile.HoldPaused, By: "ann"}, false), w.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := out.String()
+	if strings.Contains(text, "web") || strings.Contains(text, "ann\"") || strings.Count(text, `"name":"hold-`) != 2 || !strings.Contains(text, `"name":"paused"`) {
+		t.Errorf("the recording is %s", text)
+	}
+	if _, err := Run(t.Context(), optionsForTests(), Text("f", out.Bytes())); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,141 @@
+package replay
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"hm/actual"
+	"hm/actual/feed"
+	"hm/desired"
+	"hm/internal/app"
+	"hm/internal/reconcile"
+	"hm/raftfsm"
+)
+
+// The lines that only a node can tell of.
+
+// statePerLine keeps the lines of a state well below MaxLine: base64 makes a third more of it.
+const statePerLine = 8 << 20
+
+// State records what is recorded when the recording begins, before anything else. An anonymous recording has it as what
+// the DEAs would say of themselves: what runs, without crashes, commands and holds.
+func (w *Writer) State(t time.Time, s *raftfsm.State) error {
+	if w.hide != nil {
+		return w.stateAsHeartbeats(t, s)
+	}
+	var snapshot bytes.Buffer
+	if err := s.WriteSnapshot(&snapshot); err != nil {
+		return fmt.Errorf("recording the state: %w", err)
+	}
+	return w.Snapshot(t, snapshot.Bytes())
+}
+
+// Snapshot is State for one that is written already.
+func (w *Writer) Snapshot(t time.Time, snapshot []byte) error {
+	if w.hide != nil {
+		s, err := raftfsm.RestoreState(bytes.NewReader(snapshot))
+		if err != nil {
+			return fmt.Errorf("recording the state: %w", err)
+		}
+		return w.stateAsHeartbeats(t, s)
+	}
+	t, err := w.ready(t)
+	if err != nil {
+		return err
+	}
+	for more := true; more; {
+		n := min(len(snapshot), statePerLine)
+		more = n < len(snapshot)
+		if err := w.json(line{T: &t, Type: "state", Snapshot: snapshot[:n], More: more}); err != nil {
+			return err
+		}
+		snapshot = snapshot[n:]
+	}
+	return nil
+}
+
+func (w *Writer) stateAsHeartbeats(t time.Time, s *raftfsm.State) error {
+	for d := range s.DEAs() {
+		if d.GoneAt != 0 {
+			continue
+		}
+		list := s.DEAInstances(nil, d.ID)
+		slices.SortFunc(list, func(a, b actual.Instance) int { return a.GUID.Compare(b.GUID) })
+		if err := w.Message(t, feed.SubjectHeartbeat, EncodeHeartbeat(actual.Heartbeat{DEA: d.ID, Instances: list})); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Hold records that a person set a hold, or released it.
+func (w *Writer) Hold(t time.Time, h raftfsm.Hold, released bool) error {
+	t, err := w.ready(t)
+	if err != nil {
+		return err
+	}
+	if w.hide != nil {
+		h = w.hide.hold(h)
+	}
+	set := !released
+	l := line{T: &t, Type: "hold", Name: h.Name, Set: &set}
+	if set {
+		l.Reason, l.By = h.Reason, h.By
+		if h.Until != 0 {
+			until := h.Until.Std()
+			l.Until = &until
+		}
+	}
+	return w.json(l)
+}
+
+// DesiredApp records the outcome of one attempt to read a single app: its rows, none if it is not there.
+func (w *Writer) DesiredApp(t, began time.Time, droplet app.GUID, rows []desired.App, readErr error) error {
+	t, err := w.ready(t)
+	if err != nil {
+		return err
+	}
+	if w.hide != nil {
+		droplet = w.hide.guid(droplet)
+		rows = slices.Clone(rows)
+		for i := range rows {
+			rows[i].Key = w.hide.key2(rows[i].Key)
+		}
+	}
+	l := line{T: &t, Type: "desired", App: &droplet}
+	if began = began.UTC().Round(0); began.Before(t) {
+		l.Began = &began
+	}
+	if readErr != nil {
+		if l.Error = readErr.Error(); w.hide != nil {
+			l.Error = "the read failed"
+		}
+		return w.json(l)
+	}
+	list := make([]appRow, len(rows))
+	for i := range rows {
+		list[i] = rowOf(rows[i])
+	}
+	l.Apps = &list
+	return w.json(l)
+}
+
+func (w *Writer) json(l line) error {
+	text, err := json.Marshal(l)
+	if err != nil {
+		return fmt.Errorf("recording a line of type %s: %w", l.Type, err)
+	}
+	return w.line(func(b []byte) []byte { return append(b, text...) })
+}
+
+// hold leaves of a hold what a replay needs. The names that hm itself gives tell nothing.
+func (m *mask) hold(h raftfsm.Hold) raftfsm.Hold {
+	if h.Name != reconcile.HoldPaused && h.Name != reconcile.HoldDesiredShrink && h.Name != reconcile.HoldMassLoss {
+		h.Name = fmt.Sprintf("hold-%x", m.sum("hold", h.Name))[:13]
+	}
+	h.Reason, h.By = "", ""
+	return h
+}
