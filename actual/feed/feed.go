@@ -51,6 +51,7 @@ type Sink interface {
 // Feed brings a link's messages to a Sink.
 type Feed struct {
 	sink   Sink
+	heard  func(subject string, data []byte) // of everything, before it is looked at; nil: nobody wants to know
 	digest Digester
 	log    *sampled.Log
 
@@ -60,9 +61,10 @@ type Feed struct {
 	closed bool
 }
 
-// Open subscribes to the three subjects and begins to call sink. It fails only on a link that is closed.
-func Open(link *bus.Link, sink Sink, logger *slog.Logger) (*Feed, error) {
-	f := &Feed{sink: sink, digest: NewDigester(), log: sampled.New(logger, logEvery)}
+// Open subscribes to the three subjects and begins to call sink, and before it heard, if that is not nil, with each
+// message as it came, which nobody changes afterwards. It fails only on a link that is closed.
+func Open(link *bus.Link, sink Sink, heard func(subject string, data []byte), logger *slog.Logger) (*Feed, error) {
+	f := &Feed{sink: sink, heard: heard, digest: NewDigester(), log: sampled.New(logger, logEvery)}
 	for _, s := range []struct {
 		subject string
 		limits  bus.Limits
@@ -72,7 +74,7 @@ func Open(link *bus.Link, sink Sink, logger *slog.Logger) (*Feed, error) {
 		{SubjectExited, eventLimits, f.onExit},
 		{SubjectUpdated, eventLimits, f.onUpdated},
 	} {
-		if err := link.Subscribe(s.subject, s.limits, func(m bus.Msg) { f.handle(s.fn, m.Data) }); err != nil {
+		if err := link.Subscribe(s.subject, s.limits, func(m bus.Msg) { f.handle(s.fn, m) }); err != nil {
 			f.Close()
 			return nil, fmt.Errorf("listen on %s: %w", s.subject, err)
 		}
@@ -87,12 +89,16 @@ func (f *Feed) Close() {
 	f.closed = true
 }
 
-func (f *Feed) handle(fn func([]byte), data []byte) {
+func (f *Feed) handle(fn func([]byte), m bus.Msg) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	if !f.closed {
-		fn(data)
+	if f.closed {
+		return
 	}
+	if f.heard != nil {
+		f.heard(m.Subject, m.Data)
+	}
+	fn(m.Data)
 }
 
 func (f *Feed) onHeartbeat(data []byte) {

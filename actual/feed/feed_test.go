@@ -78,7 +78,7 @@ func TestFeedOverNATS(t *testing.T) {
 	}
 	defer link.Close()
 	sink, log := &record{newest: map[Digest]bool{}}, &lines{}
-	f, err := Open(link, sink, slog.New(slog.NewTextHandler(log, nil)))
+	f, err := Open(link, sink, nil, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestFeedOverNATS(t *testing.T) {
 	if s := f.Stats(); s != before || len(sink.updates) != rounds {
 		t.Error("a closed feed took a message")
 	}
-	if _, err := Open(link, sink, nil); err == nil {
+	if _, err := Open(link, sink, nil, nil); err == nil {
 		t.Error("a feed opens on a closed link")
 	}
 }

@@ -34,6 +34,7 @@ type node struct {
 	loop    *reconcile.Loop
 	api     *api.Server
 	queries *api.Queries // app.state and app.state.bulk over NATS
+	tap     *nodeTap     // for recordings
 
 	address string // under which peers reach the API
 	cancel  context.CancelFunc
@@ -56,6 +57,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	}()
 	journal := reconcile.NewJournal(cfg.Commands.JournalEntries)
 	var totals api.CommandTotals
+	n.tap = newNodeTap(n, cfg)
 	list, err := cfg.Raft.PeerList()
 	if err != nil {
 		return nil, fmt.Errorf("raft.peers: want %w", err)
@@ -72,6 +74,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 		OnApply: func(a raftfsm.Applied) {
 			journal.Add(a.Result.Ended)
 			totals.Add(a.Result.Ended)
+			n.tap.applied(a)
 		},
 		Logger: logger,
 	})
@@ -102,14 +105,15 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	n.loop = reconcile.NewLoop(reconcile.LoopOptions{
 		Options: loopOptions(cfg, logger), Log: log, Leader: log, Publisher: publisher{nats},
 		Source: n.source, Intake: n.intake, ReadTimeout: readTimeout(cfg), PeerReads: n.peerReads, Told: n.told,
+		ReadEnded: n.tap.Read, AppReadEnded: n.tap.ReadApp,
 	}, journal)
-	n.feed, err = feed.Open(n.link, n.intake, logger)
+	n.feed, err = feed.Open(n.link, n.intake, n.tap.Message, logger)
 	if err != nil {
 		return nil, fmt.Errorf("listening to the DEAs: %w", err)
 	}
 	n.api, err = api.Open(api.Options{
 		ID: cfg.Node.ID, Version: readBuildInfo().Version, Listen: cfg.API.Listen, Username: cfg.API.Username, Password: cfg.API.Password, TLS: api.TLS(cfg.API.TLS),
-		Node: n.cluster, Loop: n.loop, Link: n.link, Feed: n.feedStats, Ended: &totals, Policy: cfg.DiffPolicy(), Logger: logger,
+		Node: n.cluster, Loop: n.loop, Link: n.link, Feed: n.feedStats, Ended: &totals, Policy: cfg.DiffPolicy(), Record: n.tap.record, Logger: logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("serving the API: %w", err)
@@ -192,18 +196,22 @@ const tellEvery = 250 * time.Millisecond
 func (n *node) watch(ctx context.Context, wake <-chan struct{}) {
 	ticker := time.NewTicker(tellEvery)
 	defer ticker.Stop()
-	epoch := uint64(0)
+	var last bus.State
 	for {
-		if s := n.link.State(); s.Epoch != epoch {
-			epoch = s.Epoch
+		if s := n.link.State(); s.Epoch != last.Epoch {
+			n.tap.linkChanged(last, s)
 			n.intake.Link(s.Up)
+			last = s
 		}
+		n.tap.follow()
 		n.tell()
 		select {
 		case <-ctx.Done():
 			return
 		case <-n.link.Changed():
 		case <-n.cluster.LeadershipChanged():
+			n.loop.Wake()
+		case <-n.cluster.PeerReads():
 			n.loop.Wake()
 		case <-wake:
 			n.loop.Wake()
@@ -220,7 +228,7 @@ func (n *node) tell() {
 	}
 	n.cluster.SetInfo(cluster.PeerInfo{
 		API: n.address, NATSUp: n.link.State().Up, AppliedIndex: n.cluster.View().Index(), Kinds: uint32(raftfsm.MaxKind),
-		DesiredReadBegan: o.Reads.Began, Gate: gate, Version: readBuildInfo().Version,
+		DesiredReadBegan: o.Reads.Began, DesiredReadError: o.ReadError[:min(len(o.ReadError), 500)], Gate: gate, Version: readBuildInfo().Version,
 	})
 }
 

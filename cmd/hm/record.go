@@ -4,20 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"hm/desired/bulk"
 	"hm/internal/api"
+	"hm/internal/app"
 	"hm/internal/bus"
 	"hm/internal/config"
 	"hm/internal/replay"
+	"hm/raftfsm"
 )
 
 // recordFlags are the flags of hm record.
 type recordFlags struct {
 	config    configFlags
+	remote    *remote
 	out       string
 	note      string
 	duration  time.Duration
@@ -25,6 +29,7 @@ type recordFlags struct {
 	rotateAge time.Duration
 	anonymize bool
 	fromAPI   string
+	follow    string
 }
 
 func newRecordCommand(c *cli) *cobra.Command {
@@ -32,19 +37,25 @@ func newRecordCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "record -o FILE",
 		Short: "Record what hm hears and reads, for hm replay",
-		Long: `Record what hm hears over NATS and reads of the desired state, until SIGINT or SIGTERM or for --for. It sends nothing and
-needs no running node. The configuration is that of hm server (nats.*, desired.*, and policy.*, which goes into the
-header). The ending of FILE says how it is compressed: .jsonl, .jsonl.gz or .jsonl.zst.
+		Long: `Record what hm hears over NATS and reads of the desired state, until SIGINT or SIGTERM or for --for. It sends nothing.
+The ending of FILE says how it is compressed: .jsonl, .jsonl.gz or .jsonl.zst. Losses of NATS, lost messages and failed
+reads are recorded as such.
 
-It begins with a complete read of the desired state; what runs, the DEAs tell within one heartbeat period. Losses of
-NATS, lost messages and failed reads are recorded as such. With --from-api changes of the leader are recorded, too.`,
-		Example: `  hm record --config hm.yml -o incident.jsonl.zst --for 30m
+With --from-api it takes down what a running node hears, and needs nothing but that node's API. The recording begins with
+all that the cluster has recorded so far (crashes, outstanding commands, holds), goes by the node's own time, and has
+what only nodes know: failovers, and what people hold and release. When the node goes away, it waits for its return.
+
+Without --from-api it listens by itself, and needs no running node. The configuration is that of hm server (nats.*,
+desired.*, and policy.*, which goes into the header). It begins with a complete read of the desired state; what runs, the
+DEAs tell within one heartbeat period. With --follow a node is asked for failovers and holds.`,
+		Example: `  hm record --from-api http://10.0.0.1:5155 -o incident.jsonl.zst --for 30m
   hm record --config hm.yml -o /var/vcap/store/hm/rec.jsonl.zst --rotate-size 256 --rotate-age 1h
   hm record --set nats.servers=nats://10.0.0.1:4222 --set desired.bulk.url=http://10.0.0.2:8181 -o x.jsonl.gz --anonymize`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runRecord(cmd.Context(), c, f) },
 	}
 	f.config.register(cmd)
+	f.remote = c.remote(cmd)
 	p := cmd.Flags()
 	p.StringVarP(&f.out, "output", "o", "", "file to write; it must not exist")
 	p.StringVar(&f.note, "note", "", "a word on what it shows, for the header")
@@ -52,7 +63,8 @@ NATS, lost messages and failed reads are recorded as such. With --from-api chang
 	p.Int64Var(&f.rotateMiB, "rotate-size", 0, "begin another file after so many MiB; files are then numbered: x.0001.jsonl.zst")
 	p.DurationVar(&f.rotateAge, "rotate-age", 0, "begin another file after this time")
 	p.BoolVar(&f.anonymize, "anonymize", false, "replace guids and DEA ids, equal ones by equal ones, and leave out all that hm does not need")
-	p.StringVar(&f.fromAPI, "from-api", "", "address of a node that is asked who leads, so that failovers are recorded")
+	p.StringVar(&f.fromAPI, "from-api", "", "address of the node's API to record from, instead of NATS and the desired source")
+	p.StringVar(&f.follow, "follow", "", "while listening by itself: address of a node that is asked who leads and what people hold")
 	return cmd
 }
 
@@ -62,16 +74,60 @@ func runRecord(ctx context.Context, c *cli, f recordFlags) (err error) {
 		return withHint(errors.New("no file to record to"), "give -o incident.jsonl.zst")
 	case f.duration < 0 || f.rotateAge < 0 || f.rotateMiB < 0:
 		return errors.New("--for, --rotate-size and --rotate-age must not be negative")
+	case f.fromAPI != "" && f.follow != "":
+		return errors.New("--follow goes with listening: what --from-api records has leaders and holds already")
 	}
 	loaded, err := f.config.load()
 	if err != nil {
 		return err
 	}
 	cfg := loaded.Config
-	if cfg.Desired.Source != config.SourceBulk {
-		return fmt.Errorf("desired.source %s cannot be recorded: use bulk", cfg.Desired.Source)
-	}
 	logger := newLogger(c.err, cfg.Log)
+	w, err := replay.Create(f.out, replay.WriterOptions{
+		Header:   replay.Header{Note: f.note, Config: replay.ConfigOf(cfg)},
+		MaxBytes: f.rotateMiB << 20, MaxAge: f.rotateAge, Anonymize: f.anonymize,
+	})
+	if err != nil {
+		return err
+	}
+	if f.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.duration)
+		defer cancel()
+	}
+	if f.fromAPI != "" {
+		err = recordNode(ctx, f, w, logger)
+	} else {
+		err = recordByListening(ctx, f, cfg, w, logger)
+	}
+	if err != nil && w.Stats.Files == 0 {
+		return err // and no file is left that holds nothing
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	s := w.Stats
+	_, err = fmt.Fprintf(c.out, "recorded %s in %s, %.1f MiB: %s, %d of them repeated, %s of the desired state\n",
+		count(s.Lines, "line"), count(s.Files, "file"), float64(s.Bytes)/(1<<20), count(s.Heartbeats, "heartbeat"), s.Repeated, count(s.Reads, "read"))
+	return err
+}
+
+// recordNode takes down what a node hears.
+func recordNode(ctx context.Context, f recordFlags, w *replay.Writer, logger *slog.Logger) error {
+	client, err := f.remote.clientOf(f.fromAPI)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	err = replay.Copy(ctx, replay.CopyOptions{
+		Name: f.fromAPI, Writer: w, Logger: logger,
+		Open: func(ctx context.Context) (io.ReadCloser, error) { return client.Recording(ctx) },
+	})
+	return explained(err)
+}
+
+// recordByListening records what it hears and reads by itself.
+func recordByListening(ctx context.Context, f recordFlags, cfg config.Config, w *replay.Writer, logger *slog.Logger) (err error) {
 	link, err := bus.Open(bus.Options{
 		Servers: cfg.NATS.Servers, Username: cfg.NATS.Username, Password: cfg.NATS.Password, Token: cfg.NATS.Token, Creds: cfg.NATS.Creds,
 		TLS: bus.TLS(cfg.NATS.TLS), PingInterval: cfg.NATS.PingInterval, Name: "hm record", Logger: logger,
@@ -80,48 +136,39 @@ func runRecord(ctx context.Context, c *cli, f recordFlags) (err error) {
 		return fmt.Errorf("opening the NATS link: %w", err)
 	}
 	defer func() { err = errors.Join(err, link.Close()) }()
-	source, err := bulk.New(bulk.Options{
-		URL: cfg.Desired.Bulk.URL, Username: cfg.Desired.Bulk.Username, Password: cfg.Desired.Bulk.Password,
-		BatchSize: cfg.Desired.Bulk.BatchSize, Timeout: cfg.Desired.Bulk.Timeout,
-		Credentials: bulkCredentials(link, cfg.Desired.Partition), Logger: logger,
-	})
+	source, err := openSource(cfg, link, logger)
 	if err != nil {
 		return fmt.Errorf("preparing to read the desired state: %w", err)
 	}
 	defer source.Close()
-	w, err := replay.Create(f.out, replay.WriterOptions{
-		Header:   replay.Header{Note: f.note, Config: replay.ConfigOf(cfg)},
-		MaxBytes: f.rotateMiB << 20, MaxAge: f.rotateAge, Anonymize: f.anonymize,
-	})
-	if err != nil {
-		return err
-	}
 	o := replay.RecorderOptions{Link: link, Source: source, Writer: w, PollInterval: cfg.PollInterval(), ReadTimeout: readTimeout(cfg), Logger: logger}
-	if f.fromAPI != "" {
-		client, err := api.NewClient(api.ClientOptions{Addr: f.fromAPI, Username: cfg.API.Username, Password: cfg.API.Password, Timeout: time.Second})
+	if f.follow != "" {
+		client, err := f.remote.clientOf(f.follow)
 		if err != nil {
 			return err
 		}
 		defer client.Close()
-		o.Term = func(ctx context.Context) (uint64, error) {
-			s, _, err := client.Status(ctx)
-			if s.Cluster.Leader == "" {
-				return 0, err // between two leaders
-			}
-			return s.Cluster.Term, err
-		}
+		o.Ask = func(ctx context.Context) (replay.Told, error) { return toldBy(ctx, client) }
 	}
-	if f.duration > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, f.duration)
-		defer cancel()
-	}
-	err = errors.Join(replay.Record(ctx, o), w.Close())
+	return replay.Record(ctx, o)
+}
+
+// toldBy asks a node for what nobody hears over NATS.
+func toldBy(ctx context.Context, client *api.Client) (replay.Told, error) {
+	s, _, err := client.Status(ctx)
 	if err != nil {
-		return err
+		return replay.Told{}, err
 	}
-	s := w.Stats
-	_, err = fmt.Fprintf(c.out, "recorded %s in %s, %.1f MiB: %s, %d of them repeated, %s of the desired state\n",
-		count(s.Lines, "line"), count(s.Files, "file"), float64(s.Bytes)/(1<<20), count(s.Heartbeats, "heartbeat"), s.Repeated, count(s.Reads, "read"))
-	return err
+	told := replay.Told{Term: s.Cluster.Term}
+	if s.Cluster.Leader == "" {
+		told.Term = 0 // between two leaders
+	}
+	for _, h := range s.Holds {
+		hold := raftfsm.Hold{Name: h.Name, Reason: h.Reason, By: h.By}
+		if !h.Until.IsZero() {
+			hold.Until = app.TimeOf(h.Until.Time)
+		}
+		told.Holds = append(told.Holds, hold)
+	}
+	return told, nil
 }

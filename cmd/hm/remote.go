@@ -35,9 +35,11 @@ func (c *cli) remote(cmd *cobra.Command) *remote {
 	return r
 }
 
-func (r *remote) client() (*api.Client, error) {
+func (r *remote) client() (*api.Client, error) { return r.clientOf(r.c.addr) }
+
+func (r *remote) clientOf(addr string) (*api.Client, error) {
 	client, err := api.NewClient(api.ClientOptions{
-		Addr: r.c.addr, Username: cmp.Or(r.username, os.Getenv("HM_USERNAME")), Password: cmp.Or(r.password, os.Getenv("HM_PASSWORD")),
+		Addr: addr, Username: cmp.Or(r.username, os.Getenv("HM_USERNAME")), Password: cmp.Or(r.password, os.Getenv("HM_PASSWORD")),
 		CA: cmp.Or(r.ca, os.Getenv("HM_CA")), Cert: cmp.Or(r.cert, os.Getenv("HM_CERT")), Key: cmp.Or(r.key, os.Getenv("HM_KEY")),
 		Timeout: r.timeout,
 	})

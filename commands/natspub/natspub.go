@@ -31,12 +31,12 @@ func (p *Publisher) Publish(ctx context.Context, cmds []commands.Command) []erro
 	errs := make([]error, len(cmds))
 	outs, at := make([]bus.Out, 0, len(cmds)), make([]int, 0, len(cmds))
 	for i, c := range cmds {
-		out, err := message(c)
+		subject, data, err := Message(c)
 		if err != nil {
 			errs[i] = err
 			continue
 		}
-		outs, at = append(outs, out), append(at, i)
+		outs, at = append(outs, bus.Out{Subject: subject, Data: data}), append(at, i)
 	}
 	for k, err := range p.link.PublishBatch(ctx, outs) {
 		if err != nil {
@@ -47,13 +47,15 @@ func (p *Publisher) Publish(ctx context.Context, cmds []commands.Command) []erro
 	return errs
 }
 
-func message(c commands.Command) (bus.Out, error) {
+// Message gives a command in the form in which it is published. It fails for what is neither a start nor a stop of an
+// instance.
+func Message(c commands.Command) (subject string, data []byte, err error) {
 	switch {
 	case c.Action == diff.Start:
-		return bus.Out{Subject: SubjectStart, Data: EncodeStart(c)}, nil
+		return SubjectStart, EncodeStart(c), nil
 	case c.Action == diff.Stop && !c.Instance.IsZero():
-		return bus.Out{Subject: SubjectStop, Data: EncodeStop(c)}, nil
+		return SubjectStop, EncodeStop(c), nil
 	}
 	// A stop without a guid would be read as a stop of every instance of the app (N20, N29).
-	return bus.Out{}, fmt.Errorf("publish %s %s: it is neither a start nor a stop of an instance: %w", c.Action, commands.IDString(c.ID), bus.ErrDown)
+	return "", nil, fmt.Errorf("publish %s %s: it is neither a start nor a stop of an instance: %w", c.Action, commands.IDString(c.ID), bus.ErrDown)
 }

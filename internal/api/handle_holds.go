@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"hm/internal/app"
@@ -77,20 +78,24 @@ func (req HoldRequest) until(n now) (app.Time, error) {
 	return 0, nil
 }
 
-// releaseHold answers DELETE /v1/holds/{name} on the leader.
+// releaseHold answers DELETE /v1/holds/{name} on the leader. The entry says whose hold it becomes before it says that it
+// is released: so the log tells that a person released it, and not hm itself.
 func (s *Server) releaseHold(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
-	results, err := s.opts.Node.Propose(r.Context(), raftfsm.HoldReleased{Name: name})
+	holds := s.look().view.Holds()
+	at := slices.IndexFunc(holds, func(h raftfsm.Hold) bool { return h.Name == name })
+	if at < 0 {
+		return problem(http.StatusNotFound, "no-hold", fmt.Sprintf("no hold %.64q is set", name), "hm status lists the holds")
+	}
+	hold := holds[at]
+	hold.By = s.asker(r, "")
+	results, err := s.opts.Node.Propose(r.Context(), raftfsm.HoldSet{Hold: hold}, raftfsm.HoldReleased{Name: name})
 	if err != nil {
 		return fmt.Errorf("releasing hold %.64q: %w", name, err)
 	}
 	for _, res := range results {
 		if len(res.Refused) > 0 {
-			refused := res.Refused[0]
-			if errors.Is(refused.Err, raftfsm.ErrNoHold) {
-				return problem(http.StatusNotFound, "no-hold", fmt.Sprintf("no hold %.64q is set", name), "hm status lists the holds")
-			}
-			return badRequest("hold %.64q was not released: %v", name, refused.Err)
+			return badRequest("hold %.64q was not released: %v", name, res.Refused[0].Err)
 		}
 	}
 	s.settle(r.Context())

@@ -1,10 +1,12 @@
 package api
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -48,6 +50,9 @@ type Options struct {
 	Feed   func() FeedStats // nil: nothing is heard
 	Ended  *CommandTotals   // nil: not counted
 	Policy diff.Policy
+	// Record writes a recording of what the node hears to out until ctx ends; flush has out pass on what it has. nil: no
+	// recordings are offered.
+	Record func(ctx context.Context, out io.Writer, flush func() error) error
 	Logger *slog.Logger     // nil discards
 	Clock  func() time.Time // the wall clock; nil: time.Now
 }

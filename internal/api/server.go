@@ -26,6 +26,10 @@ type Server struct {
 	requests *prometheus.CounterVec
 	handler  http.Handler
 
+	recordings chan struct{}   // one for each under way
+	ending     context.Context // ended when Close begins: what would go on for ever ends then
+	end        context.CancelFunc
+
 	listener net.Listener
 	http     *http.Server
 	served   sync.WaitGroup
@@ -72,7 +76,8 @@ func newServer(o Options) (*Server, *tls.Config, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &Server{opts: o, auth: newCredentials(o.Username, o.Password), done: make(chan struct{})}
+	s := &Server{opts: o, auth: newCredentials(o.Username, o.Password), done: make(chan struct{}), recordings: make(chan struct{}, maxRecordings)}
+	s.ending, s.end = context.WithCancel(context.Background())
 	s.fleet.policy = o.Policy
 	s.forward = newForwarder(o, client)
 	s.registry, s.requests = s.newMetrics()
@@ -98,10 +103,11 @@ func (s *Server) forget() {
 // Addr is the address that the server listens on: the port is the real one if Listen asked for any.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// Close stops listening, lets the requests under way finish for up to five seconds, cuts off the rest, and returns
+// Close stops listening, ends recordings, lets the requests under way finish for up to five seconds, cuts off the rest, and returns
 // when every goroutine of the server has ended.
 func (s *Server) Close() error {
 	s.closing.Do(func() {
+		s.end()
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
 		if err := s.http.Shutdown(ctx); err != nil {

@@ -37,6 +37,7 @@ type gossip struct {
 
 	pokes  chan struct{} // there is news to tell
 	judge  chan struct{} // there is news about peers, and this node is joining
+	reads  chan struct{} // a peer told how a read of the desired state ended
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -57,7 +58,7 @@ type teller struct {
 }
 
 func newGossip(n *Node) *gossip {
-	g := &gossip{node: n, heard: map[string]heard{}, shuns: map[string]bool{}, tells: map[string]*teller{}, asked: map[*question]struct{}{}, pokes: make(chan struct{}, 1), judge: make(chan struct{}, 1)}
+	g := &gossip{node: n, heard: map[string]heard{}, shuns: map[string]bool{}, tells: map[string]*teller{}, asked: map[*question]struct{}{}, pokes: make(chan struct{}, 1), judge: make(chan struct{}, 1), reads: make(chan struct{}, 1)}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g
 }
@@ -73,6 +74,9 @@ func (n *Node) SetInfo(info PeerInfo) {
 		g.poke()
 	}
 }
+
+// PeerReads says, for one who waits, that a peer has told how a read of the desired state ended.
+func (n *Node) PeerReads() <-chan struct{} { return n.gossip.reads }
 
 func (g *gossip) poke() { poke(g.pokes) }
 
@@ -283,7 +287,11 @@ func (g *gossip) take(m message, now time.Time) error {
 	g.node.stats.messages.Add(1)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	before := g.heard[m.From].message.Info
 	g.heard[m.From] = heard{m, now}
+	if m.Info != nil && (before == nil || before.DesiredReadBegan != m.Info.DesiredReadBegan || before.DesiredReadError != m.Info.DesiredReadError) {
+		poke(g.reads)
+	}
 	if g.node.join.active.Load() {
 		poke(g.judge) // it may be the message that was waited for
 	}

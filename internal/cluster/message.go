@@ -19,6 +19,7 @@ type PeerInfo struct {
 	Kinds            uint32   `json:"kinds,omitempty"`              // highest entry kind that it knows
 	DesiredReadBegan app.Time `json:"desired_read_began,omitempty"` // hm time at which the newest complete read of the desired state began
 	DesiredReadApps  int      `json:"desired_read_apps,omitempty"`  // how many apps that read held
+	DesiredReadError string   `json:"desired_read_error,omitempty"` // why the newest attempt failed; empty if it did not
 	Gate             string   `json:"gate,omitempty"`               // "open", or why its gate is closed
 	Version          string   `json:"version,omitempty"`            // of its program
 }
@@ -116,7 +117,7 @@ func decodeMessage(body []byte) (message, error) {
 		return message{}, fmt.Errorf("a peer's message: state %.40q is none of leader, follower, candidate", m.State)
 	}
 	if i := m.Info; i != nil {
-		if len(i.API) > maxText || len(i.Version) > maxText || len(i.Gate) > maxText {
+		if len(i.API) > maxText || len(i.Version) > maxText || len(i.Gate) > maxText || len(i.DesiredReadError) > maxText {
 			return message{}, fmt.Errorf("a peer's message: a text is longer than %d bytes", maxText)
 		}
 		if i.DesiredReadBegan < 0 || i.DesiredReadApps < 0 || i.DesiredReadApps > math.MaxInt32 {

@@ -141,7 +141,7 @@ func (c *Core) doubt(ctx context.Context, now app.Time) error {
 	}
 	c.logger.Warn("holding all commands: the desired state is doubtful", "why", why)
 	c.reads.holding, c.reads.shrunk = true, 0
-	hold := raftfsm.Hold{Name: HoldDesiredShrink, Reason: why, By: "hm", SetAt: now}
+	hold := raftfsm.Hold{Name: HoldDesiredShrink, Reason: why, By: holdBy, SetAt: now}
 	if err := c.propose(ctx, raftfsm.HoldSet{Hold: hold}); err != nil {
 		return fmt.Errorf("holding all commands: %w", err)
 	}
@@ -256,7 +256,7 @@ func (c *Core) sweep(ctx context.Context, now app.Time) (next app.Time, err erro
 		if why := c.opts.Guard.Loses(present-len(silent), lost+len(silent)); why != "" && !held(view, HoldMassLoss) {
 			until := now.Add(c.opts.Guard.MassLossHold)
 			c.logger.Warn("holding all commands: many DEAs fell silent at once", "why", why, "until", until)
-			records = append(records, raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldMassLoss, Reason: why, By: "hm", SetAt: now, Until: until}})
+			records = append(records, raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldMassLoss, Reason: why, By: holdBy, SetAt: now, Until: until}})
 		}
 		c.logger.Info("DEAs fell silent", "deas", len(silent), "first", silent[0])
 	}

@@ -23,6 +23,14 @@ const (
 	HoldPaused        = "paused"
 )
 
+// OwnHold reports whether hm itself set a hold, so that a replay sets it by itself where it should be.
+func OwnHold(h raftfsm.Hold) bool {
+	return h.By == holdBy && (h.Name == HoldDesiredShrink || h.Name == HoldMassLoss)
+}
+
+// holdBy is who hm says to be when it sets a hold.
+const holdBy = "hm"
+
 // GateInput is all that the gate depends on (I1).
 type GateInput struct {
 	Lead         Lead

@@ -31,6 +31,10 @@ type LoopOptions struct {
 	ReadTimeout time.Duration                  // of one complete read of the desired state
 	PeerReads   func() app.Time                // the newest complete read that any peer has told of
 	Told        func(began app.Time, apps int) // called after a complete read of one's own, to tell the peers
+	// ReadEnded and AppReadEnded, if not nil, are told how each attempt of this leader to read the desired state ended,
+	// or that of one app, before it is recorded.
+	ReadEnded    func(began app.Time, read desired.Read, err error)
+	AppReadEnded func(began app.Time, droplet app.GUID, rows []desired.App, err error)
 }
 
 // Loop drives a Core in the daemon: it steps when something was heard, recorded or decided elsewhere, when
@@ -154,6 +158,9 @@ func (l *Loop) take(ctx context.Context, o outcome) {
 	if o.err != nil {
 		l.logger.Warn("reading the desired state failed; what is recorded stays", "error", o.err, "took", o.took)
 	}
+	if l.opts.ReadEnded != nil {
+		l.opts.ReadEnded(o.began, o.read, o.err)
+	}
 	if err := l.core.DesiredRead(ctx, l.opts.Log.Now(), o.began, o.read, o.err); err != nil {
 		l.logger.Warn("a complete read of the desired state could not be recorded", "error", err)
 		return
@@ -193,6 +200,9 @@ func (l *Loop) takeApps(ctx context.Context, read []appOutcome) {
 		}
 		if o.err != nil {
 			l.logger.Warn("reading one app's desired state failed; everything is read soon", "app", o.droplet, "error", o.err)
+		}
+		if l.opts.AppReadEnded != nil {
+			l.opts.AppReadEnded(o.began, o.droplet, o.rows, o.err)
 		}
 		if err := l.core.AppRead(ctx, o.began, o.droplet, o.rows, o.err); err != nil {
 			l.logger.Warn("a read of one app's desired state could not be recorded", "error", err)

@@ -98,7 +98,7 @@ func (r *reads) judge(view *raftfsm.State, g Guard, read desired.Read, why strin
 		if float64(meta.Apps-apps) > g.DesiredShrink*float64(meta.Apps) {
 			r.shrunk = max(r.shrunk, meta.Apps) // their return ends the hold
 		}
-		return []raftfsm.Record{raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldDesiredShrink, Reason: why, By: "hm", SetAt: now}}}
+		return []raftfsm.Record{raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldDesiredShrink, Reason: why, By: holdBy, SetAt: now}}}
 	case !set:
 		return nil
 	case r.shrunk > 0 && float64(r.shrunk-apps) <= g.DesiredShrink*float64(r.shrunk):

@@ -74,6 +74,7 @@ type Header struct {
 	Started time.Time
 	Part    int    // of a recording that was rotated: 1, 2, ...; 0 if it is in one part
 	Note    string // what it shows, for people
+	Node    string // of which node it was taken, whose hm time it goes by; empty: by somebody who listened
 	// Config holds the settings that it was recorded under, by key: a replay's defaults.
 	Config     map[string]string
 	Anonymized bool
@@ -130,6 +131,7 @@ type line struct {
 	Started *time.Time      `json:"started,omitempty"`
 	Part    int             `json:"part,omitempty"`
 	Note    string          `json:"note,omitempty"`
+	Node    string          `json:"node,omitempty"`
 	Config  json.RawMessage `json:"config,omitempty"`
 	Anon    bool            `json:"anonymized,omitempty"`
 

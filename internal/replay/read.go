@@ -164,7 +164,7 @@ func parseHeader(text []byte) (Header, error) {
 	case l.Started == nil:
 		return Header{}, errors.New("the header has no started")
 	}
-	h := Header{Started: l.Started.UTC(), Part: l.Part, Note: l.Note, Anonymized: l.Anon}
+	h := Header{Started: l.Started.UTC(), Part: l.Part, Note: l.Note, Node: l.Node, Anonymized: l.Anon}
 	if err := checkTime(h.Started); err != nil {
 		return Header{}, fmt.Errorf("started: %w", err)
 	}

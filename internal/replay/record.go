@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"hm/actual/feed"
 	"hm/commands/natspub"
+	"hm/internal/app"
 	"hm/internal/bus"
 	"hm/internal/reconcile"
+	"hm/raftfsm"
 )
 
 // RecorderOptions say what to record.
@@ -21,9 +24,15 @@ type RecorderOptions struct {
 	Writer       *Writer
 	PollInterval time.Duration // between reads of the desired state; a third of it after one that failed
 	ReadTimeout  time.Duration // of one read
-	// Term, if not nil, is asked now and then for the term of the leadership; each change is recorded.
-	Term   func(context.Context) (term uint64, err error)
+	// Ask, if not nil, asks a node now and then for what only nodes know; each change is recorded.
+	Ask    func(context.Context) (Told, error)
 	Logger *slog.Logger
+}
+
+// Told is what a node tells of that nobody hears over NATS.
+type Told struct {
+	Term  uint64         // of the leadership; 0: nobody leads
+	Holds []raftfsm.Hold // that are set
 }
 
 // Subjects are what is recorded: all that hm listens to, and the commands that it or its predecessors send, which tell
@@ -45,9 +54,10 @@ func Record(ctx context.Context, o RecorderOptions) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r := &recorder{RecorderOptions: o, fail: cancel}
+	r := &recorder{RecorderOptions: o, fail: cancel, updated: make(chan app.GUID, maxUpdated)}
 	r.awaitLink(ctx)
 	wait := r.read(ctx)
+	r.apps, _ = o.Source.(reconcile.AppReader)
 	state := o.Link.State()
 	if !state.Up {
 		r.write(func(w *Writer) error { return w.Link(time.Now(), false, false) })
@@ -62,8 +72,8 @@ func Record(ctx context.Context, o RecorderOptions) error {
 	}
 	var others sync.WaitGroup
 	others.Go(func() { r.poll(ctx, wait) })
-	if o.Term != nil {
-		others.Go(func() { r.followLeader(ctx) })
+	if o.Ask != nil {
+		others.Go(func() { r.follow(ctx) })
 	}
 	r.followLink(ctx, state)
 	others.Wait()
@@ -79,7 +89,9 @@ func Record(ctx context.Context, o RecorderOptions) error {
 // recorder writes what several goroutines have to tell.
 type recorder struct {
 	RecorderOptions
-	fail context.CancelCauseFunc
+	fail    context.CancelCauseFunc
+	apps    reconcile.AppReader // the source, if it can read single apps
+	updated chan app.GUID       // apps that are to be read
 
 	mu     sync.Mutex
 	closed bool
@@ -99,7 +111,19 @@ func (r *recorder) write(do func(*Writer) error) {
 
 func (r *recorder) message(m bus.Msg) {
 	r.write(func(w *Writer) error { return w.Message(time.Now(), m.Subject, m.Data) })
+	if r.apps == nil || m.Subject != feed.SubjectUpdated {
+		return
+	}
+	if droplet, err := feed.DecodeUpdated(m.Data); err == nil {
+		select {
+		case r.updated <- droplet:
+		default: // the next complete read has it
+		}
+	}
 }
+
+// maxUpdated is how many apps may wait to be read by themselves.
+const maxUpdated = 100
 
 // linkPatience is how long the recording waits for NATS at first: without it no credentials for the read can be asked
 // for, and the recording would begin with an outage that is none.
@@ -141,13 +165,29 @@ func (r *recorder) read(ctx context.Context) time.Duration {
 }
 
 func (r *recorder) poll(ctx context.Context, wait time.Duration) {
+	late := time.NewTimer(max(wait, 10*time.Millisecond))
+	defer late.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(max(wait, 10*time.Millisecond)):
+		case <-late.C:
+			wait = max(r.read(ctx), 10*time.Millisecond)
+			late.Reset(wait)
+		case droplet := <-r.updated:
+			r.readApp(ctx, droplet)
 		}
-		wait = r.read(ctx)
+	}
+}
+
+// readApp reads an app of which a change was announced, as hm does.
+func (r *recorder) readApp(ctx context.Context, droplet app.GUID) {
+	reading, cancel := context.WithTimeout(ctx, r.ReadTimeout)
+	defer cancel()
+	began := time.Now()
+	rows, err := r.apps.ReadApp(reading, droplet)
+	if ctx.Err() == nil {
+		r.write(func(w *Writer) error { return w.DesiredApp(time.Now(), began, droplet, rows, err) })
 	}
 }
 
@@ -187,25 +227,45 @@ func (r *recorder) followLink(ctx context.Context, last bus.State) {
 	}
 }
 
-// followLeader notes each change of the leadership.
-func (r *recorder) followLeader(ctx context.Context) {
+// follow notes each change of the leadership, and what people do to holds.
+func (r *recorder) follow(ctx context.Context) {
 	look := time.NewTicker(recordLook)
 	defer look.Stop()
-	known := uint64(0)
+	var known Told
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-look.C:
 		}
-		term, err := r.Term(ctx)
-		if err != nil || term == 0 || term == known {
+		told, err := r.Ask(ctx)
+		if err != nil {
 			continue // who does not answer tells nothing
 		}
-		if known != 0 {
-			r.write(func(w *Writer) error { return w.Leader(time.Now()) })
-			r.Logger.Info("another leadership", "term", term)
+		if told.Term == 0 {
+			told.Term = known.Term // between two leaders
 		}
-		known = term
+		if known.Term != 0 && told.Term != known.Term {
+			r.write(func(w *Writer) error { return w.Leader(time.Now()) })
+			r.Logger.Info("another leadership", "term", told.Term)
+		}
+		for _, h := range told.Holds {
+			if !slices.ContainsFunc(known.Holds, func(x raftfsm.Hold) bool { return sameHold(x, h) }) && !reconcile.OwnHold(h) {
+				r.write(func(w *Writer) error { return w.Hold(time.Now(), h, false) })
+			}
+		}
+		for _, h := range known.Holds {
+			over := h.Until != 0 && app.TimeOf(time.Now()) >= h.Until
+			if !over && !reconcile.OwnHold(h) && !slices.ContainsFunc(told.Holds, func(x raftfsm.Hold) bool { return x.Name == h.Name }) {
+				r.write(func(w *Writer) error { return w.Hold(time.Now(), h, true) })
+			}
+		}
+		known = told
 	}
+}
+
+// sameHold reports whether two answers of a node tell of one hold. Its end is shown by the wall clock, which wavers.
+func sameHold(a, b raftfsm.Hold) bool {
+	off := a.Until.Sub(b.Until)
+	return a.Name == b.Name && a.Reason == b.Reason && a.By == b.By && (a.Until == 0) == (b.Until == 0) && -time.Second < off && off < time.Second
 }

@@ -13,6 +13,7 @@ import (
 	"hm/desired"
 	"hm/internal/bus"
 	"hm/internal/bus/bustest"
+	"hm/raftfsm"
 )
 
 // safeBuffer is a bytes.Buffer that a recorder may write while a test looks.
@@ -67,12 +68,16 @@ func TestRecorderWritesWhatItHears(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var mu sync.Mutex
-	term := uint64(3)
+	term, holds := uint64(3), []raftfsm.Hold(nil)
 	done := make(chan error, 1)
 	go func() {
 		done <- Record(ctx, RecorderOptions{
 			Link: link, Source: &source{errs: []error{errors.New("not yet")}, read: read}, Writer: w, PollInterval: 300 * time.Millisecond, ReadTimeout: time.Second,
-			Term: func(context.Context) (uint64, error) { mu.Lock(); defer mu.Unlock(); return term, nil },
+			Ask: func(context.Context) (Told, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				return Told{Term: term, Holds: holds}, nil
+			},
 		})
 	}()
 	has := func(what string) {
@@ -102,8 +107,17 @@ func TestRecorderWritesWhatItHears(t *testing.T) {
 	has(`"base64":"bm8gSlNPTg=="`)
 	mu.Lock()
 	term++
+	holds = []raftfsm.Hold{{Name: "paused", By: "ann"}, {Name: "mass-loss", By: "hm"}}
 	mu.Unlock()
 	has(`"type":"leader","change":true`)
+	has(`"type":"hold","name":"paused","set":true,"by":"ann"`)
+	mu.Lock()
+	holds = nil
+	mu.Unlock()
+	has(`"type":"hold","name":"paused","set":false`)
+	if strings.Contains(out.String(), "mass-loss") {
+		t.Error("a hold of hm's own is recorded, which a replay sets by itself")
+	}
 	nats.Stop()
 	has(`"type":"link","up":false`)
 	nats.Start(t, nil)

@@ -115,6 +115,9 @@ func partName(path string, part int) string {
 	return fmt.Sprintf("%s%s.%04d%s", dir, stem, part, endings)
 }
 
+// rotates reports whether the recording may be in several files.
+func (w *Writer) rotates() bool { return w.opts.MaxBytes > 0 || w.opts.MaxAge > 0 }
+
 type countingWriter struct {
 	out io.Writer
 	n   int64
@@ -146,9 +149,7 @@ func (w *Writer) Message(t time.Time, subject string, data []byte) error {
 		sum := w.digest.Sum(data)
 		if dea, ok := w.said[sum]; ok {
 			w.Stats.Repeated++
-			return w.line(func(b []byte) []byte {
-				return fmt.Appendf(appendTime(b, t), `,"type":"nats","subject":"dea.heartbeat","repeat":%s}`, quoted(dea))
-			})
+			return w.repeat(t, dea)
 		}
 		if hb, err := feed.DecodeHeartbeat(data); err == nil {
 			delete(w.said, w.deas[hb.DEA])
@@ -170,6 +171,28 @@ func (w *Writer) Message(t time.Time, subject string, data []byte) error {
 		}
 		b = append(append(b, `"data":`...), bytes.TrimSpace(data)...)
 		return append(b, '}')
+	})
+}
+
+// Repeat records that a DEA said byte for byte what it had said last. It does nothing if this file does not have that.
+func (w *Writer) Repeat(t time.Time, dea string) (done bool, err error) {
+	if w.hide != nil {
+		dea = w.hide.dea(dea)
+	}
+	if t, err = w.ready(t); err != nil {
+		return false, err
+	}
+	if _, ok := w.deas[dea]; !ok {
+		return false, nil
+	}
+	w.Stats.Heartbeats++
+	w.Stats.Repeated++
+	return true, w.repeat(t, dea)
+}
+
+func (w *Writer) repeat(t time.Time, dea string) error {
+	return w.line(func(b []byte) []byte {
+		return fmt.Appendf(appendTime(b, t), `,"type":"nats","subject":"dea.heartbeat","repeat":%s}`, quoted(dea))
 	})
 }
 
@@ -323,8 +346,8 @@ func (w *Writer) begin(t time.Time) error {
 	}
 	w.deas, w.said = map[string]actual.Digest{}, map[actual.Digest]string{}
 	format, h := Format, w.opts.Header
-	l := line{Type: "header", Format: &format, Started: &t, Note: h.Note, Anon: w.opts.Anonymize}
-	if w.opts.MaxBytes > 0 || w.opts.MaxAge > 0 {
+	l := line{Type: "header", Format: &format, Started: &t, Note: h.Note, Node: h.Node, Anon: w.opts.Anonymize}
+	if w.rotates() {
 		l.Part = w.part
 	}
 	if len(h.Config) > 0 {

@@ -1,0 +1,59 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// Recording begins a recording of the node, as JSON lines, which lasts until ctx ends or the node goes down. The node has
+// the client's timeout to begin. The caller must close what it gets.
+func (c *Client) Recording(ctx context.Context) (io.ReadCloser, error) {
+	u := *c.base
+	u.Path = "/v1/recording"
+	ctx, cancel := context.WithCancel(ctx)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("asking %s: %w", c.base, err)
+	}
+	if c.user != "" || c.password != "" {
+		req.SetBasicAuth(c.user, c.password)
+	}
+	endless := *c.http
+	endless.Timeout = 0
+	late := time.AfterFunc(c.http.Timeout, cancel)
+	resp, err := endless.Do(req)
+	if err != nil || !late.Stop() {
+		cancel()
+		if err == nil {
+			_ = resp.Body.Close() // nothing of it was wanted
+			err = context.DeadlineExceeded
+		}
+		return nil, &Unreachable{Addr: c.base.String(), Err: err}
+	}
+	if resp.StatusCode >= 300 {
+		defer cancel()
+		defer resp.Body.Close()
+		raw, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+		if err != nil {
+			return nil, &Unreachable{Addr: c.base.String(), Err: err}
+		}
+		return nil, problemOf(resp, raw)
+	}
+	return &recordingBody{resp.Body, cancel}, nil
+}
+
+// recordingBody ends the request when it is closed.
+type recordingBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+// Close cuts the connection.
+func (b *recordingBody) Close() error {
+	b.cancel()
+	return b.ReadCloser.Close()
+}

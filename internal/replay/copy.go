@@ -1,0 +1,195 @@
+package replay
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"hm/actual/feed"
+	"hm/desired"
+)
+
+// CopyOptions say which node's recording to take down.
+type CopyOptions struct {
+	Name string // of the node's address, for errors
+	// Open begins a recording of the node (see Tap), which ends with ctx.
+	Open   func(ctx context.Context) (io.ReadCloser, error)
+	Writer *Writer
+	Logger *slog.Logger // nil discards
+}
+
+const (
+	copyIdle    = 15 * time.Second // without a word, after which the node counts as gone
+	copyMaxWait = 5 * time.Second  // between two attempts to reach it again
+)
+
+// Copy takes down the recording of a node until ctx ends, which is no error, or it cannot be written. When the node goes
+// away it waits for its return; for the recording NATS is lost in between, since nothing is heard. Only if the node never
+// answers at first does Copy fail. The caller closes the writer afterwards.
+func Copy(ctx context.Context, o CopyOptions) error {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	c := copier{CopyOptions: o, up: true}
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, copyMaxWait) {
+		began := c.begun
+		err := c.take(ctx)
+		var unwritten *writeError
+		switch {
+		case errors.As(err, &unwritten):
+			return unwritten.err
+		case ctx.Err() != nil:
+			return nil
+		case !c.begun:
+			return err
+		}
+		if c.begun && !began || c.events > 0 {
+			wait = 100 * time.Millisecond
+		}
+		o.Logger.Warn("the node is gone; its recording goes on when it is back", "node", o.Name, "error", err)
+		if c.link {
+			c.link = false
+			if err := o.Writer.Link(o.Writer.last, false, false); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
+
+// copier is one Copy.
+type copier struct {
+	CopyOptions
+	begun  bool // the node has answered once
+	up     bool // the node's link, by its newest word
+	link   bool // the link as the recording has it
+	events int  // of the present connection
+	last   map[string][]byte
+	read   desired.Read
+}
+
+// writeError is an error of the recording that is written, as opposed to the one that is read.
+type writeError struct{ err error }
+
+func (e *writeError) Error() string { return e.err.Error() }
+
+// take takes down what one connection gives.
+func (c *copier) take(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	body, err := c.Open(ctx)
+	if err != nil {
+		return err
+	}
+	silent := time.AfterFunc(copyIdle, cancel)
+	defer silent.Stop()
+	r, err := NewReader(Source{Name: c.Name, Open: func() (io.ReadCloser, error) { return watched{body, silent}, nil }})
+	if err != nil {
+		_ = body.Close() // it was only read
+		return err
+	}
+	defer r.Close()
+	if !c.begun {
+		c.begun, c.link = true, true
+		c.Writer.opts.Header.Config, c.Writer.opts.Header.Node = r.Header().Config, r.Header().Node
+	}
+	c.events, c.up = 0, true
+	c.last = map[string][]byte{}
+	for {
+		var e Event
+		if err := r.Next(&e); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = errors.New("the node ended the recording")
+			}
+			return err
+		}
+		if err := c.write(&e); err != nil {
+			return &writeError{err}
+		}
+		c.events++
+	}
+}
+
+// watched puts off the alarm with each word.
+type watched struct {
+	io.ReadCloser
+	silent *time.Timer
+}
+
+func (w watched) Read(p []byte) (int, error) {
+	n, err := w.ReadCloser.Read(p)
+	if n > 0 {
+		w.silent.Reset(copyIdle)
+	}
+	return n, err
+}
+
+func (c *copier) write(e *Event) error {
+	w := c.Writer
+	if e.Type == TypeLink {
+		c.up = e.Up
+	}
+	if c.up && !c.link { // the node is back
+		c.link = true
+		if err := w.Link(e.At, true, false); err != nil {
+			return err
+		}
+	}
+	switch e.Type {
+	case TypeNATS:
+		return c.message(e)
+	case TypeDesired:
+		switch {
+		case !e.Only.IsZero():
+			return w.DesiredApp(e.At, e.Began, e.Only, e.Read.Apps, failure(e))
+		case e.Failed == "" && !e.Unchanged:
+			c.read = e.Read
+		}
+		return w.Desired(e.At, e.Began, c.read, failure(e))
+	case TypeLink:
+		c.link = e.Up
+		return w.Link(e.At, e.Up, e.Gap)
+	case TypeLeader:
+		return w.Leader(e.At)
+	case TypeHold:
+		return w.Hold(e.At, e.Hold, e.Released)
+	case TypeState:
+		if w.part > 0 {
+			return nil // the node was away: the recording goes on with what it has
+		}
+		return w.Snapshot(e.At, e.State)
+	}
+	return fmt.Errorf("recording an event of type %d", e.Type)
+}
+
+func failure(e *Event) error {
+	if e.Failed == "" {
+		return nil
+	}
+	return errors.New(e.Failed)
+}
+
+// message writes a message. What a DEA repeats is written short, unless it is new to the file: then what the DEA said
+// last is needed in full.
+func (c *copier) message(e *Event) error {
+	w := c.Writer
+	if e.Repeat != "" {
+		if done, err := w.Repeat(e.At, e.Repeat); done || err != nil {
+			return err
+		}
+		e.Data = c.last[e.Repeat]
+	} else if e.Subject == feed.SubjectHeartbeat && w.rotates() {
+		if hb, err := feed.DecodeHeartbeat(e.Data); err == nil {
+			c.last[hb.DEA] = bytes.Clone(e.Data)
+		}
+	}
+	return w.Message(e.At, e.Subject, e.Data)
+}
