@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hm/actual"
@@ -35,6 +36,8 @@ type node struct {
 	api     *api.Server
 	queries *api.Queries // app.state and app.state.bulk over NATS
 	tap     *nodeTap     // for recordings
+
+	readEnded atomic.Int64 // hm time at which this node recorded a complete read last
 
 	address string // under which peers reach the API
 	cancel  context.CancelFunc
@@ -105,7 +108,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	n.loop = reconcile.NewLoop(reconcile.LoopOptions{
 		Options: loopOptions(cfg, logger), Log: log, Leader: log, Publisher: publisher{nats},
 		Source: n.source, Intake: n.intake, ReadTimeout: readTimeout(cfg), PeerReads: n.peerReads, Told: n.told,
-		ReadEnded: n.tap.Read, AppReadEnded: n.tap.ReadApp,
+		ReadEnded: n.tap.readEnded, AppReadEnded: n.tap.appReadEnded,
 	}, journal)
 	n.feed, err = feed.Open(n.link, n.intake, n.tap.Message, logger)
 	if err != nil {
@@ -213,6 +216,7 @@ func (n *node) watch(ctx context.Context, wake <-chan struct{}) {
 			n.loop.Wake()
 		case <-n.cluster.PeerReads():
 			n.loop.Wake()
+		case <-n.tap.appliedRead:
 		case <-wake:
 			n.loop.Wake()
 		case <-ticker.C:
@@ -228,12 +232,16 @@ func (n *node) tell() {
 	}
 	n.cluster.SetInfo(cluster.PeerInfo{
 		API: n.address, NATSUp: n.link.State().Up, AppliedIndex: n.cluster.View().Index(), Kinds: uint32(raftfsm.MaxKind),
-		DesiredReadBegan: o.Reads.Began, DesiredReadError: o.ReadError[:min(len(o.ReadError), 500)], Gate: gate, Version: readBuildInfo().Version,
+		DesiredReadBegan: o.Reads.Began, DesiredReadEnded: app.Time(n.readEnded.Load()),
+		DesiredReadError: o.ReadError[:min(len(o.ReadError), 500)], Gate: gate, Version: readBuildInfo().Version,
 	})
 }
 
 // told is called after a complete read: the peers learn of it at once.
-func (n *node) told(app.Time, int) { n.tell() }
+func (n *node) told(app.Time, int) {
+	n.readEnded.Store(int64(n.cluster.Now()))
+	n.tell()
+}
 
 // peerReads is when the newest complete read that any node has told of was begun.
 func (n *node) peerReads() (began app.Time) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"time"
 
 	"hm/commands"
 	"hm/commands/natspub"
@@ -25,15 +26,19 @@ type nodeTap struct {
 	node   *node
 	header replay.Header
 
+	appliedRead chan struct{} // what the leader told of may be applied here by now
+
 	// Used by the node's watch alone:
 	term  uint64 // of the newest leadership known
+	lost  bool   // no node leads
+	led   bool   // this node led, when it last looked
 	began app.Time
 	fault string // why the leader's newest read failed
 }
 
 func newNodeTap(n *node, cfg config.Config) *nodeTap {
 	return &nodeTap{
-		Tap: replay.NewTap(func() app.Time { return n.cluster.Now() }), node: n,
+		Tap: replay.NewTap(func() app.Time { return n.cluster.Now() }), node: n, appliedRead: make(chan struct{}, 1),
 		header: replay.Header{Node: cfg.Node.ID, Config: replay.ConfigOf(cfg)},
 	}
 }
@@ -43,6 +48,15 @@ func (t *nodeTap) record(ctx context.Context, out io.Writer, flush func() error)
 	return t.Record(ctx, out, flush, func() replay.Begin {
 		return replay.Begin{Header: t.header, Up: t.node.link.State().Up, Read: t.node.loop.Overview().Reads.Began, State: t.node.cluster.View()}
 	})
+}
+
+// readEnded tells how a read of this leader ended, appReadEnded one of an app.
+func (t *nodeTap) readEnded(began app.Time, read desired.Read, err error) {
+	t.Read(0, began, read, err)
+}
+
+func (t *nodeTap) appReadEnded(began app.Time, droplet app.GUID, rows []desired.App, err error) {
+	t.ReadApp(0, began, droplet, rows, err)
 }
 
 // applied tells of what the log says that people and leaders did. It is called on the goroutine that applies.
@@ -62,20 +76,21 @@ func (t *nodeTap) applied(a raftfsm.Applied) {
 		switch r := record.(type) {
 		case raftfsm.HoldSet:
 			if released(i) {
-				t.Hold(r.Hold, true)
+				t.Hold(a.Entry.At, r.Hold, true)
 			} else if !reconcile.OwnHold(r.Hold) {
-				t.Hold(r.Hold, false)
+				t.Hold(a.Entry.At, r.Hold, false)
 			}
 		case raftfsm.CommandsResolved:
-			t.sent(r)
+			t.sent(a.Entry.At, r)
 		case raftfsm.DesiredChanges:
 			t.changed(a, r)
 		}
 	}
+	poke(t.appliedRead)
 }
 
 // sent tells of commands that were sent.
-func (t *nodeTap) sent(r raftfsm.CommandsResolved) {
+func (t *nodeTap) sent(at app.Time, r raftfsm.CommandsResolved) {
 	for _, o := range r.Outcomes {
 		if o.State != commands.Sent {
 			continue
@@ -85,7 +100,7 @@ func (t *nodeTap) sent(r raftfsm.CommandsResolved) {
 			continue // refused
 		}
 		if subject, data, err := natspub.Message(c); err == nil {
-			t.Command(subject, data)
+			t.Command(at, subject, data)
 		}
 	}
 }
@@ -97,12 +112,21 @@ const maxChanged = 100
 // the complete read that it may have been comes a little later. Only a complete read takes an app away.
 func (t *nodeTap) changed(a raftfsm.Applied, r raftfsm.DesiredChanges) {
 	commit, ok := a.Entry.Records[len(a.Entry.Records)-1].(raftfsm.DesiredCommit)
-	if !ok || commit.Generation != r.Generation || commit.Parts != 1 || len(r.Removes) > 0 || len(r.Upserts) > maxChanged || t.leads() {
+	if !ok || commit.Generation != r.Generation || commit.Parts != 1 || len(r.Upserts) > maxChanged || t.leads() {
 		return
 	}
 	for _, row := range r.Upserts {
-		t.ReadApp(a.Entry.At, row.Key.Droplet, []desired.App{row}, nil)
+		t.ReadApp(a.Entry.At, a.Entry.At, row.Key.Droplet, []desired.App{row}, nil)
 	}
+}
+
+// lostAt is since when nobody has led: a follower notices only after a while without a word of the leader.
+func (t *nodeTap) lostAt() app.Time {
+	now, contact := t.node.cluster.Now(), t.node.cluster.LeaderContact()
+	if t.led || contact.IsZero() {
+		return now
+	}
+	return now.Add(-time.Since(contact))
 }
 
 func (t *nodeTap) leads() bool { return t.node.cluster.Leadership().Leader }
@@ -125,13 +149,21 @@ func (t *nodeTap) linkChanged(last, now bus.State) {
 // and then.
 func (t *nodeTap) follow() {
 	lead := t.node.cluster.Leadership()
-	if lead.LeaderID != "" && lead.Term != t.term {
-		if t.term = lead.Term; t.On() {
+	switch {
+	case lead.LeaderID == "":
+		if t.term != 0 && !t.lost {
+			t.lost = true
+			t.Leaderless(t.lostAt())
+		}
+		return
+	case lead.Term != t.term || t.lost:
+		if t.term != 0 {
 			t.Leader()
 		}
+		t.term, t.lost, t.led, t.fault = lead.Term, false, lead.Leader, ""
 	}
-	if lead.Leader || lead.LeaderID == "" {
-		t.fault = ""
+	t.led = lead.Leader
+	if lead.Leader {
 		return
 	}
 	members := t.node.cluster.Members()
@@ -139,18 +171,23 @@ func (t *nodeTap) follow() {
 	if at < 0 {
 		return
 	}
-	info, view := members[at].Info, t.node.cluster.View()
-	if info.DesiredReadBegan > t.began && view.Index() >= info.AppliedIndex {
+	info := members[at].Info
+	if info.DesiredReadBegan > t.began {
+		view := t.node.cluster.View()
+		if view.Index() < info.AppliedIndex {
+			return // this node has not applied what was read: it is called again then
+		}
 		t.began = info.DesiredReadBegan
 		if t.On() {
 			if read, err := replay.RecordedRead(view); err == nil {
-				t.Read(t.began, read, nil)
+				t.Read(info.DesiredReadEnded, t.began, read, nil)
 			}
 		}
 	}
 	if info.DesiredReadError != t.fault {
 		if t.fault = info.DesiredReadError; t.fault != "" {
-			t.Read(view.Time(), desired.Read{}, errors.New(t.fault))
+			now := t.node.cluster.Now()
+			t.Read(now, now, desired.Read{}, errors.New(t.fault))
 		}
 	}
 }

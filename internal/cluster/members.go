@@ -48,6 +48,9 @@ func (n *Node) Members() []Member {
 	return members
 }
 
+// LeaderContact is when this node, a follower, was last in contact with a leader; zero if never.
+func (n *Node) LeaderContact() time.Time { return n.raft.LastContact() }
+
 func (n *Node) describeSelf(m *Member, now time.Time) {
 	m.State, m.Healthy, m.LastContact = stateWord(n.raft.State()), true, now
 	n.gossip.mu.Lock()

@@ -18,6 +18,7 @@ type PeerInfo struct {
 	AppliedIndex     uint64   `json:"applied,omitempty"`            // newest entry that it has applied
 	Kinds            uint32   `json:"kinds,omitempty"`              // highest entry kind that it knows
 	DesiredReadBegan app.Time `json:"desired_read_began,omitempty"` // hm time at which the newest complete read of the desired state began
+	DesiredReadEnded app.Time `json:"desired_read_ended,omitempty"` // hm time at which it was recorded; 0 if another node read
 	DesiredReadApps  int      `json:"desired_read_apps,omitempty"`  // how many apps that read held
 	DesiredReadError string   `json:"desired_read_error,omitempty"` // why the newest attempt failed; empty if it did not
 	Gate             string   `json:"gate,omitempty"`               // "open", or why its gate is closed

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"hm/actual/feed"
@@ -25,9 +26,13 @@ type CopyOptions struct {
 const (
 	copyIdle    = 15 * time.Second // without a word, after which the node counts as gone
 	copyMaxWait = 5 * time.Second  // between two attempts to reach it again
+
+	// copyLinger is for how long a recording goes on when it is to end: the node tells what happens with a delay.
+	copyLinger = tapSettle + 4*tapLook
 )
 
-// Copy takes down the recording of a node until ctx ends, which is no error, or it cannot be written. When the node goes
+// Copy takes down the recording of a node until ctx ends, which is no error, and for what happened until then a little
+// longer, or until it cannot be written. When the node goes
 // away it waits for its return; for the recording NATS is lost in between, since nothing is heard. Only if the node never
 // answers at first does Copy fail. The caller closes the writer afterwards.
 func Copy(ctx context.Context, o CopyOptions) error {
@@ -83,13 +88,15 @@ func (e *writeError) Error() string { return e.err.Error() }
 
 // take takes down what one connection gives.
 func (c *copier) take(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+	request, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	body, err := c.Open(ctx)
+	stop := context.AfterFunc(ctx, cancel)
+	defer func() { stop() }()
+	body, err := c.Open(request)
 	if err != nil {
 		return err
 	}
-	silent := time.AfterFunc(copyIdle, cancel)
+	silent := &alarm{Timer: time.AfterFunc(copyIdle, cancel)}
 	defer silent.Stop()
 	r, err := NewReader(Source{Name: c.Name, Open: func() (io.ReadCloser, error) { return watched{body, silent}, nil }})
 	if err != nil {
@@ -97,6 +104,9 @@ func (c *copier) take(ctx context.Context) error {
 		return err
 	}
 	defer r.Close()
+	if stop() { // from here on, what the node still has to tell is waited for
+		stop = context.AfterFunc(ctx, silent.linger)
+	}
 	if !c.begun {
 		c.begun, c.link = true, true
 		c.Writer.opts.Header.Config, c.Writer.opts.Header.Node = r.Header().Config, r.Header().Node
@@ -118,15 +128,26 @@ func (c *copier) take(ctx context.Context) error {
 	}
 }
 
+// alarm goes off when the node has said nothing for copyIdle, or copyLinger after the end.
+type alarm struct {
+	*time.Timer
+	ending atomic.Bool
+}
+
+func (a *alarm) linger() {
+	a.ending.Store(true)
+	a.Reset(copyLinger)
+}
+
 // watched puts off the alarm with each word.
 type watched struct {
 	io.ReadCloser
-	silent *time.Timer
+	silent *alarm
 }
 
 func (w watched) Read(p []byte) (int, error) {
 	n, err := w.ReadCloser.Read(p)
-	if n > 0 {
+	if n > 0 && !w.silent.ending.Load() {
 		w.silent.Reset(copyIdle)
 	}
 	return n, err
@@ -158,6 +179,9 @@ func (c *copier) write(e *Event) error {
 		c.link = e.Up
 		return w.Link(e.At, e.Up, e.Gap)
 	case TypeLeader:
+		if e.Lost {
+			return w.Leaderless(e.At)
+		}
 		return w.Leader(e.At)
 	case TypeHold:
 		return w.Hold(e.At, e.Hold, e.Released)

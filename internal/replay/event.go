@@ -32,7 +32,7 @@ const (
 	TypeNATS    Type = 1 // a message was heard
 	TypeDesired Type = 2 // an attempt to read the desired state ended
 	TypeLink    Type = 3 // NATS was lost, is back, or lost messages
-	TypeLeader  Type = 4 // another node leads
+	TypeLeader  Type = 4 // another node leads, or none does
 	TypeState   Type = 5 // what was recorded when the recording began
 	TypeHold    Type = 6 // a person set or released a hold
 )
@@ -60,6 +60,8 @@ type Event struct {
 
 	Up  bool // of TypeLink
 	Gap bool // of TypeLink: it was up all along, and messages were lost
+
+	Lost bool // of TypeLeader: no node leads, until another line says that one does
 
 	State []byte // of TypeState: a snapshot, as raftfsm.State.WriteSnapshot writes it
 
@@ -161,6 +163,7 @@ type line struct {
 	Up     *bool `json:"up,omitempty"`
 	Gap    bool  `json:"gap,omitempty"`
 	Change *bool `json:"change,omitempty"`
+	Lost   bool  `json:"lost,omitempty"`
 }
 
 // appRow is a desired app as a recording has it.

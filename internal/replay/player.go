@@ -91,8 +91,10 @@ type player struct {
 	intake  *reconcile.Intake
 	core    *reconcile.Core
 	journal *reconcile.Journal
-	wake    bool     // something was heard that is not recorded
-	next    app.Time // when the core is to be called at the latest
+	wake    bool // something was heard that is not recorded
+
+	leaderless bool     // no node leads
+	next       app.Time // when the core is to be called at the latest
 
 	ctx      context.Context
 	result   Result
@@ -140,7 +142,7 @@ func (p *player) lead() {
 	}
 	p.core = reconcile.NewCore(p.opts.Reconcile, p, p, p.intake, p.journal)
 	p.core.Learn(began)
-	p.next = p.now
+	p.next, p.leaderless = p.now, false
 }
 
 // play takes every event of the stream.
@@ -251,6 +253,9 @@ func (p *player) take(e *item) error {
 	case itemLink:
 		p.intake.Link(e.rest.event.Up)
 		p.tell(Moment{Kind: MomentLink, Text: linkText(&e.rest.event)})
+	case itemLeaderless:
+		p.leaderless, p.wake = true, true
+		p.tell(Moment{Kind: MomentLeader, Text: "no node leads"})
 	case itemLeader:
 		p.term++
 		p.lead()
@@ -322,7 +327,7 @@ const maxSteps = 100_000
 func (p *player) step() {
 	for range maxSteps {
 		p.wake = false
-		next, read, err := p.core.Step(p.ctx, p.now, reconcile.Lead{Leader: true, Known: true, Term: p.term})
+		next, read, err := p.core.Step(p.ctx, p.now, reconcile.Lead{Leader: !p.leaderless, Known: !p.leaderless, Term: p.term})
 		if err != nil {
 			p.failed = fmt.Errorf("replaying at %v: %w", p.now, err)
 			return

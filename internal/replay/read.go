@@ -309,9 +309,10 @@ func (r *Reader) parse(text []byte, e *Event) (complete bool, err error) {
 		}
 		e.Up, e.Gap = *l.Up, l.Gap
 	case TypeLeader:
-		if l.Change == nil || !*l.Change {
-			return false, errors.New("a leader line needs change: true")
+		if (l.Change == nil || !*l.Change) != l.Lost {
+			return false, errors.New("a leader line needs change: true, or lost: true")
 		}
+		e.Lost = l.Lost
 	case TypeState:
 		return r.stateLine(&l, e)
 	case TypeHold:

@@ -82,6 +82,7 @@ func TestMalformedRecordingsSayWhereAndWhy(t *testing.T) {
 		{"repeat of an exit", event(`{"t":"` + at(1) + `","type":"nats","subject":"droplet.exited","repeat":"dea-z"}`), "f:3: only a dea.heartbeat can be repeated"},
 		{"link without up", event(`{"t":"` + at(1) + `","type":"link"}`), "f:3: a link line needs up"},
 		{"leader without change", event(`{"t":"` + at(1) + `","type":"leader","change":false}`), "f:3: a leader line needs change"},
+		{"leader lost and found", event(`{"t":"` + at(1) + `","type":"leader","change":true,"lost":true}`), "f:3: a leader line needs change: true, or lost: true"},
 		{"desired without apps", event(`{"t":"` + at(1) + `","type":"desired"}`), "f:3: a desired line needs one of apps, error and unchanged"},
 		{"unchanged at first", goodHeader + `{"t":"` + at(1) + `","type":"desired","unchanged":true}`, "f:2: a read cannot be unchanged"},
 		{"an app without instances", event(`{"t":"` + at(1) + `","type":"desired","apps":[{"id":"a","version":"b","state":"STARTED","package_state":"STAGED"}]}`), "f:3: app a: instances must be a number"},

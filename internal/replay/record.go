@@ -232,7 +232,7 @@ func (r *recorder) follow(ctx context.Context) {
 	look := time.NewTicker(recordLook)
 	defer look.Stop()
 	var known Told
-	for {
+	for lost := false; ; {
 		select {
 		case <-ctx.Done():
 			return
@@ -242,10 +242,14 @@ func (r *recorder) follow(ctx context.Context) {
 		if err != nil {
 			continue // who does not answer tells nothing
 		}
-		if told.Term == 0 {
-			told.Term = known.Term // between two leaders
-		}
-		if known.Term != 0 && told.Term != known.Term {
+		switch {
+		case told.Term == 0:
+			if told.Term = known.Term; !lost && known.Term != 0 {
+				lost = true
+				r.write(func(w *Writer) error { return w.Leaderless(time.Now()) })
+			}
+		case lost, known.Term != 0 && told.Term != known.Term:
+			lost = false
 			r.write(func(w *Writer) error { return w.Leader(time.Now()) })
 			r.Logger.Info("another leadership", "term", told.Term)
 		}

@@ -42,6 +42,7 @@ const (
 	itemDesired
 	itemLink
 	itemLeader
+	itemLeaderless
 	itemState
 	itemHold
 )
@@ -141,7 +142,9 @@ func (d *decoder) next() (item, error) {
 	case TypeLink:
 		i.kind, i.rest = itemLink, &extra{event: *e}
 	case TypeLeader:
-		i.kind = itemLeader
+		if i.kind = itemLeader; e.Lost {
+			i.kind = itemLeaderless
+		}
 	case TypeState:
 		return i, d.state(e, &i)
 	case TypeHold:

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,8 +18,9 @@ import (
 
 // Tap lets recordings be taken of a running node. The node's parts tell it what they hear; while nobody records, that
 // costs them the look at one flag. A recording that cannot keep up with the node loses messages, which it says, and
-// never holds the node up. Its times are the node's hm time, so that a replay decides at the very same moments. All its
-// methods are safe for concurrent use.
+// never holds the node up. Its times are hm time, so that a replay decides at the very same moments. What a node learns
+// of late (the log and its peers tell it what the leader did) is given its own time, and is put in its place if it comes
+// within tapSettle. All methods are safe for concurrent use.
 type Tap struct {
 	now func() app.Time
 
@@ -33,9 +36,13 @@ const (
 	tapOthers   = 4_096 // reads, holds and the like: a recording that loses one of these ends
 )
 
-// tapBlank is how often a recording says nothing when there is nothing to say, so that its reader can tell a quiet node
-// from one that is gone.
-const tapBlank = 2 * time.Second
+const (
+	// tapSettle is after how long an event is written: what is earlier is known by then. That a leader is lost is noticed
+	// after raft.heartbeat_timeout, at most twice as long.
+	tapSettle = 2 * time.Second
+	tapLook   = 50 * time.Millisecond // between two looks for such events
+	tapBlank  = 2 * time.Second       // between signs of life when there is nothing to say
+)
 
 // errBehind ends a recording that is so far behind that it would not be one any more.
 var errBehind = errors.New("the recording is too far behind what happens")
@@ -46,11 +53,14 @@ type tapped struct {
 	bytes atomic.Int64 // of the messages in queue
 	lost  bool         // messages were left out, and the recording does not say so yet; guarded by Tap.mu
 	ended atomic.Bool  // something was left out that cannot be
+
+	waiting []tapEvent // taken from the queue, in the order of time; run's alone
 }
 
 type tapEvent struct {
+	at    app.Time
 	size  int // bytes of a message
-	write func(*Writer) error
+	write func(w *Writer, at time.Time) error
 }
 
 // NewTap returns a tap that tells the time by now, which is hm time.
@@ -59,80 +69,69 @@ func NewTap(now func() app.Time) *Tap { return &Tap{now: now, taps: map[*tapped]
 // On reports whether anybody records, so that what costs something to find out need not be.
 func (t *Tap) On() bool { return t.on.Load() }
 
-// Message tells of a message that was heard. Nobody may change data afterwards.
+// Message tells of a message that is heard now. Nobody may change data afterwards.
 func (t *Tap) Message(subject string, data []byte) {
-	if !t.On() {
-		return
+	if t.On() {
+		t.tell(0, len(data)+64, func(w *Writer, at time.Time) error { return w.Message(at, subject, data) })
 	}
-	t.tell(len(data)+64, func(at time.Time) func(*Writer) error {
-		return func(w *Writer) error { return w.Message(at, subject, data) }
-	})
 }
 
-// Link tells that the node's NATS link was lost, is back, or, with gap, has lost messages.
+// Link tells that the node's NATS link is lost, is back, or, with gap, has lost messages.
 func (t *Tap) Link(up, gap bool) {
-	t.tell(0, func(at time.Time) func(*Writer) error {
-		return func(w *Writer) error { return w.Link(at, up, gap) }
-	})
+	t.tell(0, 0, func(w *Writer, at time.Time) error { return w.Link(at, up, gap) })
 }
 
 // Leader tells that another node leads, or this one anew.
-func (t *Tap) Leader() {
-	t.tell(0, func(at time.Time) func(*Writer) error {
-		return func(w *Writer) error { return w.Leader(at) }
-	})
+func (t *Tap) Leader() { t.tell(0, 0, func(w *Writer, at time.Time) error { return w.Leader(at) }) }
+
+// Leaderless tells that no node has led since a time, as far as this one knows.
+func (t *Tap) Leaderless(at app.Time) {
+	t.tell(at, 0, func(w *Writer, at time.Time) error { return w.Leaderless(at) })
 }
 
-// Read tells how an attempt to read the desired state ended that was begun at began.
-func (t *Tap) Read(began app.Time, read desired.Read, err error) {
-	t.tell(0, func(at time.Time) func(*Writer) error {
-		return func(w *Writer) error { return w.Desired(at, began.Std(), read, err) }
-	})
+// Read tells how an attempt to read the desired state ended at a time, 0 for now, that was begun at began.
+func (t *Tap) Read(at, began app.Time, read desired.Read, err error) {
+	t.tell(at, 0, func(w *Writer, at time.Time) error { return w.Desired(at, began.Std(), read, err) })
 }
 
-// ReadApp tells how an attempt to read one app ended.
-func (t *Tap) ReadApp(began app.Time, droplet app.GUID, rows []desired.App, err error) {
-	t.tell(0, func(at time.Time) func(*Writer) error {
-		return func(w *Writer) error { return w.DesiredApp(at, began.Std(), droplet, rows, err) }
-	})
+// ReadApp tells how an attempt to read one app ended at a time, 0 for now.
+func (t *Tap) ReadApp(at, began app.Time, droplet app.GUID, rows []desired.App, err error) {
+	t.tell(at, 0, func(w *Writer, at time.Time) error { return w.DesiredApp(at, began.Std(), droplet, rows, err) })
 }
 
-// Hold tells that a person set a hold, or released it.
-func (t *Tap) Hold(h raftfsm.Hold, released bool) {
-	t.tell(0, func(at time.Time) func(*Writer) error {
-		return func(w *Writer) error { return w.Hold(at, h, released) }
-	})
+// Hold tells that a person set a hold at a time, or released it.
+func (t *Tap) Hold(at app.Time, h raftfsm.Hold, released bool) {
+	t.tell(at, 0, func(w *Writer, at time.Time) error { return w.Hold(at, h, released) })
 }
 
-// Command tells of a command that was sent, in the form in which it is published.
-func (t *Tap) Command(subject string, data []byte) {
-	t.tell(0, func(at time.Time) func(*Writer) error {
-		return func(w *Writer) error { return w.Message(at, subject, data) }
-	})
+// Command tells of a command that was sent at a time, in the form in which it is published.
+func (t *Tap) Command(at app.Time, subject string, data []byte) {
+	t.tell(at, 0, func(w *Writer, at time.Time) error { return w.Message(at, subject, data) })
 }
 
-// tell hands an event to every recording, in the order of time for all of them. size is not 0 for one that may be lost.
-func (t *Tap) tell(size int, event func(at time.Time) func(*Writer) error) {
+// tell hands an event to every recording. size is not 0 for one that may be lost.
+func (t *Tap) tell(at app.Time, size int, write func(*Writer, time.Time) error) {
 	if !t.On() {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at := t.now().Std()
-	e := tapEvent{size, event(at)}
+	if at == 0 {
+		at = t.now()
+	}
 	for r := range t.taps {
-		r.take(at, e)
+		r.take(tapEvent{at, size, write})
 	}
 }
 
-func (r *tapped) take(at time.Time, e tapEvent) {
+func (r *tapped) take(e tapEvent) {
 	if e.size > 0 && (len(r.queue) >= tapMessages || r.bytes.Load() > tapBytes) {
 		r.lost = true
 		return
 	}
 	if r.lost { // what was left out is a gap, which ends here
 		r.lost = false
-		r.put(tapEvent{write: func(w *Writer) error { return w.Link(at, true, true) }})
+		r.put(tapEvent{at: e.at, write: func(w *Writer, at time.Time) error { return w.Link(at, true, true) }})
 	}
 	r.put(e)
 }
@@ -173,7 +172,7 @@ func (t *Tap) Record(ctx context.Context, out io.Writer, flush func() error, beg
 	if err := w.beginWith(t.now().Std(), b); err != nil {
 		return err
 	}
-	return r.run(ctx, w, out, flush)
+	return r.run(ctx, w, out, flush, t.now)
 }
 
 func (w *Writer) beginWith(at time.Time, b Begin) error {
@@ -209,46 +208,69 @@ func RecordedRead(s *raftfsm.State) (desired.Read, error) {
 }
 
 // run writes what comes, until ctx ends.
-func (r *tapped) run(ctx context.Context, w *Writer, out io.Writer, flush func() error) error {
-	pass := func() error {
-		if flush == nil {
-			return nil
-		}
-		return flush()
+func (r *tapped) run(ctx context.Context, w *Writer, out io.Writer, flush func() error, now func() app.Time) error {
+	if flush == nil {
+		flush = func() error { return nil }
 	}
-	if err := pass(); err != nil {
+	if err := flush(); err != nil {
 		return err
 	}
-	tick := time.NewTicker(tapBlank / 4)
+	tick := time.NewTicker(tapLook)
 	defer tick.Stop()
-	lines, quiet := 0, time.Duration(0)
-	for {
+	for quiet := time.Duration(0); ; {
 		select {
 		case <-ctx.Done():
-			return w.Close()
+			for len(r.queue) > 0 {
+				r.sort(<-r.queue)
+			}
+			return errors.Join(r.write(w, math.MaxInt64), w.Close())
 		case e := <-r.queue:
-			r.bytes.Add(-int64(e.size))
-			if err := e.write(w); err != nil {
-				return err
-			}
-			if len(r.queue) > 0 {
-				continue // there is more to pass on
-			}
+			r.sort(e)
+			continue
 		case <-tick.C:
-			if r.ended.Load() {
-				return errors.Join(errBehind, w.Close())
-			}
-			if quiet += tapBlank / 4; w.Stats.Lines != lines {
-				lines, quiet = w.Stats.Lines, 0
-			} else if quiet >= tapBlank {
-				quiet = 0
-				if _, err := out.Write([]byte("\n")); err != nil { // between lines; a reader passes over it
-					return fmt.Errorf("writing the recording: %w", err)
-				}
-			}
 		}
-		if err := pass(); err != nil {
+		if r.ended.Load() {
+			return errors.Join(errBehind, w.Close())
+		}
+		before := w.Stats.Lines
+		if err := r.write(w, now().Add(-tapSettle)); err != nil {
+			return err
+		}
+		if quiet += tapLook; w.Stats.Lines != before {
+			quiet = 0
+		} else if quiet < tapBlank {
+			continue
+		} else if _, err := out.Write([]byte("\n")); err != nil { // between lines; a reader passes over it
+			return fmt.Errorf("writing the recording: %w", err)
+		} else {
+			quiet = 0
+		}
+		if err := flush(); err != nil {
 			return err
 		}
 	}
+}
+
+// sort puts an event behind all that are not later.
+func (r *tapped) sort(e tapEvent) {
+	i := len(r.waiting)
+	for i > 0 && r.waiting[i-1].at > e.at {
+		i--
+	}
+	r.waiting = slices.Insert(r.waiting, i, e)
+}
+
+// write writes the events up to a time.
+func (r *tapped) write(w *Writer, until app.Time) error {
+	n := 0
+	for n < len(r.waiting) && r.waiting[n].at <= until {
+		e := r.waiting[n]
+		r.bytes.Add(-int64(e.size))
+		if err := e.write(w, e.at.Std()); err != nil {
+			return err
+		}
+		n++
+	}
+	r.waiting = slices.Delete(r.waiting, 0, n)
+	return nil
 }

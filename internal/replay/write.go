@@ -300,6 +300,15 @@ func (w *Writer) Leader(t time.Time) error {
 	return w.line(func(b []byte) []byte { return append(appendTime(b, t), `,"type":"leader","change":true}`...) })
 }
 
+// Leaderless records that no node leads, until Leader says that one does.
+func (w *Writer) Leaderless(t time.Time) error {
+	t, err := w.ready(t)
+	if err != nil {
+		return err
+	}
+	return w.line(func(b []byte) []byte { return append(appendTime(b, t), `,"type":"leader","lost":true}`...) })
+}
+
 // ready gives t, or the time of the newest line if that is later, after it has made sure that there is a file.
 func (w *Writer) ready(t time.Time) (time.Time, error) {
 	t = t.UTC().Round(0)

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"hm/internal/app"
+	"hm/internal/config"
+	"hm/internal/replay"
+	"hm/internal/sim"
+)
+
+// twinPeriod is a heartbeat period in which 10 DEAs speak 100 ms apart, so that what two of them say comes in the same
+// order for the cluster and for its replay.
+const twinPeriod = time.Second
+
+// twinSlack is by how much a decision may come at another time in the replay: a cluster takes a while to commit.
+const twinSlack = twinPeriod / 5
+
+// twinTries bounds how often the run is made anew because the machine stood still in it.
+const twinTries = 4
+
+// TestE2ERecordingIsTheTwin records a cluster of three nodes through faults of every kind, replays the recording, and
+// compares what the replay sends with what the cluster sent. They differ only around the failover.
+//
+// That compares moments of a machine with moments of virtual time: where processes stood still for longer than the
+// DEAs' words lie apart, one cannot tell in which order a node would have heard them, and the run says nothing.
+func TestE2ERecordingIsTheTwin(t *testing.T) {
+	for try := 1; ; try++ {
+		stalls := watchStalls(t)
+		different := twinRun(t)
+		stalled := stalls()
+		if len(different) == 0 {
+			return
+		}
+		if stalled == 0 || try == twinTries {
+			for _, d := range different {
+				t.Error(d)
+			}
+			t.Fatalf("the machine stood still %d times, for longer than %v", stalled, twinSlack/4)
+		}
+		t.Logf("run %d says nothing: the machine stood still %d times; different: %v", try, stalled, different)
+	}
+}
+
+// watchStalls looks for moments in which this process, and so most likely every other, did not run for a quarter of
+// the slack. The function that it gives ends the watch and tells how many there were.
+func watchStalls(t *testing.T) func() int {
+	ctx, cancel := context.WithCancel(t.Context())
+	n := 0
+	var done sync.WaitGroup
+	done.Go(func() {
+		const look = 5 * time.Millisecond
+		tick := time.NewTicker(look)
+		defer tick.Stop()
+		for last := time.Now(); ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			now := time.Now()
+			if now.Sub(last) > look+twinSlack/4 {
+				n++
+			}
+			last = now
+		}
+	})
+	return func() int {
+		cancel()
+		done.Wait()
+		return n
+	}
+}
+
+// twinRun makes a run and gives the differences that nothing explains.
+func twinRun(t *testing.T) (different []string) {
+	f := newFoundry(t, twinPeriod, []string{"--apps", "40", "--deas", "10", "--cc-passive"})
+	defer f.stop()
+	leader := f.awaitOpen("first")
+	f.await("no drift", 20*time.Second, func() bool { return f.state().Converged })
+	path := filepath.Join(t.TempDir(), "twin.jsonl.zst")
+	if d := os.Getenv("HM_KEEP_TWIN"); d != "" {
+		path = filepath.Join(d, fmt.Sprintf("twin-%d.jsonl", time.Now().Unix()))
+	}
+	recorded := (leader + 1) % 3
+	recorder := startProcess(t, "record", "hm", "record", "-o", path, "--from-api", f.apis[recorded])
+	settle := func(what string) {
+		t.Helper()
+		f.await(what, 60*time.Second, func() bool { return f.state().Converged })
+	}
+	wait := func(periods float64) { time.Sleep(time.Duration(periods * float64(twinPeriod))) } // the recording is of time that passes
+	apps := f.apps()
+	wait(5) // a replay needs a freshness window, too
+	f.act("POST", "deas/random/kill", "")
+	wait(0.5) // deeds are so far apart that it is certain which was first
+	f.act("POST", "apps/"+apps[0]+"/crash", `{"index":0}`)
+	wait(2)
+	f.act("POST", "apps/"+apps[1]+"/scale", `{"instances":5}`)
+	wait(5)
+	settle("a DEA is lost, an instance crashed, an app grown")
+	f.act("POST", "apps/"+apps[1]+"/scale", `{"instances":1}`)
+	wait(0.5)
+	f.act("POST", "apps/"+apps[2]+"/restart", "")
+	wait(0.5)
+	f.act("POST", "deas/random/evacuate", "")
+	wait(4)
+	settle("an app has shrunk, one is restarted, a DEA is evacuated")
+	f.nats.signal(syscall.SIGKILL)
+	wait(4)
+	f.nats.start()
+	wait(2)
+	f.awaitOpen("after the outage")
+	f.act("POST", "deas/random/kill", "")
+	wait(2)
+	killed := time.Now()
+	f.nodes[leader].signal(syscall.SIGKILL) // while it waits to replace the DEA
+	wait(8)
+	settle("the leader is lost")
+	f.act("POST", "apps/"+apps[3]+"/crash", `{"index":0}`)
+	wait(2)
+	settle("an instance crashed under the next leader")
+	wait(2)
+	recorder.signal(syscall.SIGTERM)
+	return compareTwin(t, path, killed)
+}
+
+// compareTwin replays a recording and holds what it sends against what it says was sent.
+func compareTwin(t *testing.T, path string, killed time.Time) (different []string) {
+	files, err := replay.Files(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, err := replay.NewReader(files...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := config.Default()
+	err = reader.Header().Configure(&cfg, nil)
+	reader.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := replay.OptionsOf(cfg)
+	var failover app.Time
+	outages := 0
+	opts.Watch = func(m replay.Moment) {
+		switch m.Kind {
+		case replay.MomentLeader:
+			failover = m.At
+		case replay.MomentLink:
+			outages++
+		}
+	}
+	r, err := replay.Run(t.Context(), opts, files...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if failover < app.TimeOf(killed) || outages < 2 {
+		t.Fatalf("the recording tells of a failover at %v and of %d link changes", failover, outages)
+	}
+	starts, stops := replay.TotalsOf(r.Recorded, twinPeriod).Starts, replay.TotalsOf(r.Recorded, twinPeriod).Stops
+	if starts < 10 || stops < 5 {
+		t.Fatalf("%d starts and %d stops were sent: too little to compare", starts, stops)
+	}
+	explained := 0
+	all := replay.Within(replay.Compare(r.Recorded, r.Commands), twinSlack.Milliseconds())
+	for _, d := range all {
+		c := d.Here
+		if c == nil {
+			c = d.There
+		}
+		// The leader is dead before anybody knows: what it would have sent meanwhile, its successor sends.
+		if at := app.Time(c.At); at >= app.TimeOf(killed) && at < failover.Add(twinSlack) {
+			explained++
+			continue
+		}
+		different = append(different, fmt.Sprintf("%s: by %d ms, live %+v, in the replay %+v", d.Kind, d.ByMS, d.Here, d.There))
+	}
+	t.Logf("%d starts and %d stops live, %d and %d in the replay; %d differ by more than %v, %d of them around the failover; %d events, %d heartbeats",
+		starts, stops, r.Totals.Starts, r.Totals.Stops, len(all), twinSlack, explained, r.Events, r.Heartbeats)
+	return different
+}
+
+// apps gives the guids of the simulated Cloud Controller's started apps, in their order.
+func (f *foundry) apps() (guids []string) {
+	f.t.Helper()
+	var rows []sim.AppView
+	if err := getJSON("http://"+f.control+"/apps?limit=1000", &rows); err != nil {
+		f.t.Fatal(err)
+	}
+	for _, r := range rows {
+		guids = append(guids, r.GUID.String())
+	}
+	return guids
+}
+
+// stop ends every process.
+func (f *foundry) stop() {
+	for _, p := range append([]*process{f.sim, f.nats}, f.nodes...) {
+		p.signal(syscall.SIGKILL)
+	}
+}
