@@ -20,8 +20,8 @@ import (
 // order for the cluster and for its replay.
 const twinPeriod = time.Second
 
-// twinSlack is by how much a decision may come at another time in the replay: a cluster takes a while to commit.
-const twinSlack = twinPeriod / 5
+// twinSlack is by how much a decision may come at another time in the replay: a cluster on a busy machine takes its time.
+const twinSlack = twinPeriod / 2
 
 // twinTries bounds how often the run is made anew because the machine stood still in it.
 const twinTries = 4
@@ -43,13 +43,13 @@ func TestE2ERecordingIsTheTwin(t *testing.T) {
 			for _, d := range different {
 				t.Error(d)
 			}
-			t.Fatalf("the machine stood still %d times, for longer than %v", stalled, twinSlack/4)
+			t.Fatalf("the machine stood still %d times, for longer than %v", stalled, twinSlack/10)
 		}
 		t.Logf("run %d says nothing: the machine stood still %d times; different: %v", try, stalled, different)
 	}
 }
 
-// watchStalls looks for moments in which this process, and so most likely every other, did not run for a quarter of
+// watchStalls looks for moments in which this process, and so most likely every other, did not run for a tenth of
 // the slack. The function that it gives ends the watch and tells how many there were.
 func watchStalls(t *testing.T) func() int {
 	ctx, cancel := context.WithCancel(t.Context())
@@ -66,7 +66,7 @@ func watchStalls(t *testing.T) func() int {
 			case <-tick.C:
 			}
 			now := time.Now()
-			if now.Sub(last) > look+twinSlack/4 {
+			if now.Sub(last) > look+twinSlack/10 {
 				n++
 			}
 			last = now

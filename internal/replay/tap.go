@@ -31,7 +31,7 @@ type Tap struct {
 
 // What may wait for a recording to be written.
 const (
-	tapMessages = 65_536
+	tapMessages = 131_072
 	tapBytes    = 256 << 20
 	tapOthers   = 4_096 // reads, holds and the like: a recording that loses one of these ends
 )
@@ -50,7 +50,8 @@ var errBehind = errors.New("the recording is too far behind what happens")
 // tapped is one recording under way.
 type tapped struct {
 	queue chan tapEvent
-	bytes atomic.Int64 // of the messages in queue
+	count atomic.Int64 // events that are not written
+	bytes atomic.Int64 // of the messages among them
 	lost  bool         // messages were left out, and the recording does not say so yet; guarded by Tap.mu
 	ended atomic.Bool  // something was left out that cannot be
 
@@ -125,7 +126,7 @@ func (t *Tap) tell(at app.Time, size int, write func(*Writer, time.Time) error) 
 }
 
 func (r *tapped) take(e tapEvent) {
-	if e.size > 0 && (len(r.queue) >= tapMessages || r.bytes.Load() > tapBytes) {
+	if e.size > 0 && (r.count.Load() >= tapMessages || r.bytes.Load() > tapBytes) {
 		r.lost = true
 		return
 	}
@@ -139,6 +140,7 @@ func (r *tapped) take(e tapEvent) {
 func (r *tapped) put(e tapEvent) {
 	select {
 	case r.queue <- e:
+		r.count.Add(1)
 		r.bytes.Add(int64(e.size))
 	default:
 		r.ended.Store(true)
@@ -265,6 +267,7 @@ func (r *tapped) write(w *Writer, until app.Time) error {
 	n := 0
 	for n < len(r.waiting) && r.waiting[n].at <= until {
 		e := r.waiting[n]
+		r.count.Add(-1)
 		r.bytes.Add(-int64(e.size))
 		if err := e.write(w, e.at.Std()); err != nil {
 			return err
