@@ -158,7 +158,7 @@ func (c *copier) write(e *Event) error {
 	if e.Type == TypeLink {
 		c.up = e.Up
 	}
-	if c.up && !c.link { // the node is back
+	if c.up && !c.link && e.Type != TypeState && e.Type != TypeLink { // the node is back; behind the state it says if NATS is not
 		c.link = true
 		if err := w.Link(e.At, true, false); err != nil {
 			return err

@@ -1,0 +1,146 @@
+package api_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"hm/internal/api"
+	"hm/internal/api/apitest"
+)
+
+// recorded is a node that tells a line, then whatever is put into more, until it is told to end.
+func recorded(o api.Options, more <-chan string, ended chan<- error) api.Options {
+	o.Record = func(ctx context.Context, out io.Writer, flush func() error) error {
+		for line := "first\n"; ; {
+			_, err := io.WriteString(out, line)
+			if err := errors.Join(err, flush()); err != nil {
+				ended <- err
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				ended <- nil
+				return nil
+			case line = <-more:
+			}
+		}
+	}
+	return o
+}
+
+func client(t *testing.T, base, user, password string) *api.Client {
+	t.Helper()
+	c, err := api.NewClient(api.ClientOptions{Addr: base, Username: user, Password: password, Timeout: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// A recording's lines come as they are told, beyond every time limit of ordinary answers, until the client goes away.
+func TestRecordingStreams(t *testing.T) {
+	o := apitest.Fleet().Options()
+	o.Username, o.Password = "amy", "secret"
+	more, ended := make(chan string), make(chan error, 1)
+	base := serve(t, recorded(o, more, ended))
+	var p *api.Problem
+	if _, err := client(t, base, "", "").Recording(t.Context()); !errors.As(err, &p) || p.Status != http.StatusUnauthorized {
+		t.Errorf("without credentials: %v", err)
+	}
+	body, err := client(t, base, "amy", "secret").Recording(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(body)
+	for _, want := range []string{"first", "second", ""} {
+		if want != "first" {
+			more <- want + "\n"
+		}
+		if !lines.Scan() || lines.Text() != want {
+			t.Fatalf("got %q, %v, want %q", lines.Text(), lines.Err(), want)
+		}
+	}
+	if err := body.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("when the client is gone: %v", err)
+	}
+}
+
+// Going down ends recordings at once, as a whole answer: the client knows that nothing was cut off.
+func TestClosingEndsRecordings(t *testing.T) {
+	ended := make(chan error, 1)
+	s, err := api.Open(recorded(apitest.Fleet().Options(), nil, ended))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := client(t, "http://"+s.Addr(), "", "").Recording(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if err := s.Close(); err != nil {
+		t.Errorf("closing with a recording under way: %v", err)
+	}
+	if text, err := io.ReadAll(body); err != nil || string(text) != "first\n" {
+		t.Errorf("the client got %q, %v", text, err)
+	}
+}
+
+func TestRecordingsAreLimited(t *testing.T) {
+	base := serve(t, recorded(apitest.Fleet().Options(), nil, make(chan error, 8)))
+	c := client(t, base, "", "")
+	for range 4 {
+		body, err := c.Recording(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer body.Close()
+	}
+	var p *api.Problem
+	if _, err := c.Recording(t.Context()); !errors.As(err, &p) || p.Status != http.StatusTooManyRequests {
+		t.Errorf("a fifth recording: %v", err)
+	}
+	if resp, _ := ask(t, "GET", serve(t, apitest.Fleet().Options())+"/v1/recording", ""); resp.StatusCode != http.StatusNotFound {
+		t.Errorf("of a node that offers none: %s", resp.Status)
+	}
+}
+
+// A recording that fails is cut off, so that its end is not taken for the node's.
+func TestRecordingsThatFailAreCutOff(t *testing.T) {
+	o := apitest.Fleet().Options()
+	o.Record = func(_ context.Context, out io.Writer, flush func() error) error {
+		_, err := io.WriteString(out, "first\n")
+		return errors.Join(err, flush(), errors.New("broken"))
+	}
+	body, err := client(t, serve(t, o), "", "").Recording(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if _, err := io.ReadAll(body); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+// A node that takes the question and says nothing is not waited for without end.
+func TestRecordingOfASilentNode(t *testing.T) {
+	o := apitest.Fleet().Options()
+	o.Record = func(ctx context.Context, _ io.Writer, _ func() error) error { <-ctx.Done(); return nil }
+	c, err := api.NewClient(api.ClientOptions{Addr: serve(t, o), Timeout: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var gone *api.Unreachable
+	if _, err := c.Recording(t.Context()); !errors.As(err, &gone) {
+		t.Errorf("a node that says nothing: %v", err)
+	}
+}
