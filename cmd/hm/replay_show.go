@@ -173,10 +173,10 @@ func (p *replayProgress) end() {
 }
 
 // pacer gives a function that holds virtual time back to so many times the real one.
-func (p *replayProgress) pacer(ctx context.Context, speed float64, t *timeline) func(app.Time) error {
+func (p *replayProgress) pacer(ctx context.Context, speed float64, t *timeline) replay.Pace {
 	var first app.Time
 	var began time.Time
-	return func(now app.Time) error {
+	return func(now app.Time, _ func() replay.Glimpse) error {
 		if first == 0 {
 			first, began = now, time.Now()
 		}
