@@ -9,13 +9,19 @@ import (
 )
 
 func (p painter) title() []string {
-	return []string{p.look.Title.Render("hm dev") + "  " + p.Title + "  " + p.look.Faint.Render("up "+age(p.Up))}
+	line := p.look.Title.Render(p.Title) + "  " + p.About
+	if p.Play == nil {
+		line += "  " + p.look.Faint.Render("up "+age(p.Up))
+	}
+	return []string{line}
 }
 
 // gate tells whether commands may be sent, what is broken on purpose, and whether the simulated world has come to rest.
 func (p painter) gate() []string {
 	line := p.label("gate")
 	switch s := p.Status; {
+	case s == nil && p.Play != nil:
+		line += p.look.Faint.Render("not yet known")
 	case s == nil:
 		line += p.look.Bad.Render("unknown") + "  no node answers"
 	case s.Gate.Open:
@@ -99,7 +105,8 @@ func (p painter) upDown(up bool) string {
 	return p.look.Bad.Render("down")
 }
 
-// counts sets what should run against what does, by hm's record and by the simulation's own knowledge.
+// counts sets what should run against what does, by hm's record and, if there is one, by the simulation's own
+// knowledge.
 func (p painter) counts() []string {
 	var lines []string
 	if s := p.Status; s != nil {
@@ -110,6 +117,9 @@ func (p painter) counts() []string {
 				a.Running, a.Starting, a.Crashed, a.Evacuating, a.DEAs)+gone(a.GoneDEAs))
 	}
 	t := p.Truth
+	if t == nil {
+		return lines
+	}
 	verdict := p.look.Good.Render("converged")
 	if !t.Converged {
 		verdict = p.look.Bad.Render("not converged")
@@ -217,9 +227,13 @@ func (p painter) state(c api.Command) string {
 	return c.State
 }
 
-// events lists what was done here; at most n lines are of use.
+// events lists what was done here, or happened in the recording; at most n lines are of use.
 func (p painter) events(n int) []string {
-	lines := []string{p.label("done")}
+	name, none := "done", "nothing yet: press a key"
+	if p.Play != nil {
+		name, none = "events", "nothing yet"
+	}
+	lines := []string{p.label(name)}
 	for i, e := range p.Events[:min(len(p.Events), n)] {
 		text := e.Text
 		if e.Failed {
@@ -233,7 +247,7 @@ func (p painter) events(n int) []string {
 		}
 	}
 	if len(p.Events) == 0 {
-		lines[0] += p.look.Faint.Render("nothing yet: press a key")
+		lines[0] += p.look.Faint.Render(none)
 	}
 	return lines
 }
@@ -248,7 +262,7 @@ func (p painter) places() []string {
 
 func (p painter) keys() []string {
 	var words []string
-	for _, k := range Keys {
+	for _, k := range p.Keys {
 		if k.Help != "" {
 			words = append(words, p.look.Label.Render(k.Name)+" "+k.Help)
 		}
