@@ -47,6 +47,7 @@ leads. What happened is taken as fate; with --react simulated DEAs answer the co
 
 Exit codes: 0; 1 error, such as a malformed file (file, line, reason); with --expect 2 if the result differs.`,
 		Example: `  hm replay incident.jsonl.zst
+  hm replay incident.jsonl.zst --speed 10x
   hm replay incident.jsonl.zst --explain 3f2a1b4c-0d9e-4f00-8abc-0123456789ab
   hm replay incident.jsonl.zst --set policy.grace=6 --compare
   hm replay incident.jsonl.zst --compare          against the commands that the recorded hm sent
@@ -95,21 +96,20 @@ func runReplay(ctx context.Context, c *cli, f replayFlags, paths []string) error
 	if err != nil {
 		return err
 	}
-	timeline := newTimeline(c, r.from, !r.droplet.IsZero())
-	if !c.json() && f.expect == "" {
-		opts.Watch, opts.Explain = timeline.moment, r.droplet
-	}
-	progress := newReplayProgress(c, r.sources, r.speed)
+	opts.Explain = r.droplet
+	progress := newReplayProgress(c, r.sources)
+	timeline := newTimeline(c, progress.above(c.out))
+	progress.before = timeline.flush
 	opts.Progress = progress.report
-	if r.speed > 0 {
-		opts.Pace = progress.pacer(ctx, r.speed, timeline)
-	}
 	if !c.json() && f.expect == "" {
 		r.printHeader()
+		opts.Watch = r.told(timeline.moment)
+	}
+	if r.speed > 0 {
+		opts.Pace = pacer(ctx, newTempo(r.speed, app.TimeOf(r.header.Started), r.from), timeline, progress)
 	}
 	result, err := replay.Run(ctx, opts, r.sources...)
-	progress.end()
-	if err := errors.Join(timeline.flush(), err); err != nil {
+	if err := errors.Join(progress.hide(), timeline.flush(), err); err != nil {
 		return err
 	}
 	switch {
@@ -155,7 +155,7 @@ func (r *replayRun) prepare(paths []string) (err error) {
 	}
 	if s := r.flags.speed; s != "" {
 		r.speed, err = strconv.ParseFloat(strings.TrimSuffix(s, "x"), 64)
-		if err != nil || !(r.speed >= 0.01 && r.speed <= 1e6) {
+		if err != nil || !(r.speed >= minSpeed && r.speed <= maxSpeed) {
 			return withHint(fmt.Errorf("--speed %.20q is not a speed", s), "write --speed 10x")
 		}
 	}
@@ -285,10 +285,10 @@ func (r *replayRun) compare(ctx context.Context) error {
 		return err
 	}
 	run := func(o replay.Options) (replay.Result, error) {
-		progress := newReplayProgress(r.cli, r.sources, 0)
-		defer progress.end()
+		progress := newReplayProgress(r.cli, r.sources)
 		o.Progress = progress.report
-		return replay.Run(ctx, o, r.sources...)
+		result, err := replay.Run(ctx, o, r.sources...)
+		return result, errors.Join(progress.hide(), err)
 	}
 	there, err := run(opts)
 	if err != nil {
