@@ -84,7 +84,7 @@ func (t *tempo) clock(now time.Time) app.Time {
 // position is the recording's time.
 func (t *tempo) position(now time.Time) app.Time {
 	if t.skip != 0 {
-		return t.next
+		return min(t.skip, t.next)
 	}
 	return min(t.clock(now), t.next)
 }

@@ -45,24 +45,35 @@ type Glimpse struct {
 // glimpseCommands is how many commands a glimpse shows of each sort: more than fit a screen.
 const glimpseCommands = 100
 
+// looker is what one look leaves to be used again by the next.
+type looker struct {
+	pass     reconcile.Pass
+	in       diff.Input
+	findings []diff.Finding
+}
+
 // glimpse looks at the present moment.
 func (p *player) glimpse() Glimpse {
-	view := p.View()
+	view, l := p.View(), &p.looker
 	g := Glimpse{
 		Overview: p.core.Overview(p.now, p.leading()), Leaders: int(p.term) - 1, Index: p.index, Counts: view.Counts(), Desired: view.DesiredMeta(),
 		Outstanding: newest(view, glimpseCommands), Ended: p.journal.Newest(glimpseCommands),
 	}
-	var pass reconcile.Pass
-	pass.Drift(view, g.Overview.Knowledge(), p.now, p.opts.Reconcile.Policy, func(d reconcile.AppDrift) bool {
-		for i := range d.Findings {
-			f := &d.Findings[i]
+	know := g.Overview.Knowledge()
+	for _, k := range l.pass.Unsettled(view) {
+		reconcile.Gather(&l.in, view, k, know)
+		l.findings = diff.App(l.findings[:0], &l.in, p.now, p.opts.Reconcile.Policy)
+		for i := range l.findings {
+			f := &l.findings[i]
+			if f.Kind == diff.KindNone {
+				continue
+			}
 			g.Drift[f.Kind]++
 			if f.Bucket == diff.ToStart || f.Bucket == diff.ToStop {
 				g.Due++
 			}
 		}
-		return true
-	})
+	}
 	return g
 }
 

@@ -107,6 +107,7 @@ type player struct {
 	trail    *trail
 	world    *world // nil if the recording is fate
 	failed   error  // of a step
+	looker   looker // at glimpses
 }
 
 func newPlayer(opts Options, start app.Time) *player {
