@@ -28,6 +28,7 @@ type replayFlags struct {
 	react, compare bool
 	reactDelay     time.Duration
 	speed          string
+	plain          bool
 	format         string
 	desired        string
 }
@@ -44,6 +45,11 @@ recording, in the order of time.
 The policy is that of the configuration (--config, HM_..., --set); keys that it does not set are as the recording's
 header has them, or else the defaults. The node that is replayed has just started when the recording begins, and always
 leads. What happened is taken as fate; with --react simulated DEAs answer the commands.
+
+With --speed 10x it unfolds as it happened, ten times as fast: on a terminal in the live view, with gate, link, desired
+and actual state, drift, commands and events in the recording's time. Keys: space or p pauses and continues, + and - double
+and halve the speed, f or the right arrow plays ten heartbeats as fast as it can, q quits. What it came to by then is
+printed at the end.
 
 Exit codes: 0; 1 error, such as a malformed file (file, line, reason); with --expect 2 if the result differs.`,
 		Example: `  hm replay incident.jsonl.zst
@@ -67,7 +73,8 @@ Exit codes: 0; 1 error, such as a malformed file (file, line, reason); with --ex
 	p.BoolVar(&f.compare, "compare", false, "show which commands differ between the recording's policy and the one given here; if none is given, between the replay and what the recorded hm sent, give or take a fifth of a heartbeat")
 	p.StringVar(&f.format, "format", "hm", "what the files are: hm, nats-sub (the output of nats sub with times) or hm9000 (a time, a subject and the payload on each line)")
 	p.StringVar(&f.desired, "desired", "", "with another format: JSON file of the desired apps, as a recording or the bulk API has them; taken as read all along")
-	p.StringVar(&f.speed, "speed", "", "watch it unfold: 10x is ten times as fast as it happened")
+	p.StringVar(&f.speed, "speed", "", "watch it unfold: 10x is ten times as fast as it happened; on a terminal in the live view, whose help tells the keys")
+	p.BoolVar(&f.plain, "plain", false, "with --speed: no live view, but the timeline at that speed")
 	return cmd
 }
 
@@ -97,6 +104,14 @@ func runReplay(ctx context.Context, c *cli, f replayFlags, paths []string) error
 		return err
 	}
 	opts.Explain = r.droplet
+	if r.live() {
+		r.printHeader()
+		result, err := r.playLive(ctx, opts)
+		if err != nil {
+			return err
+		}
+		return r.printSummary(result)
+	}
 	progress := newReplayProgress(c, r.sources)
 	timeline := newTimeline(c, progress.above(c.out))
 	progress.before = timeline.flush
