@@ -23,11 +23,14 @@ func TestLookingChangesNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			every := 1
+			every, reacts := 1, []*React{nil, {}}
 			if strings.HasPrefix(name, "large-") {
-				every = 50
+				every = 500
+				if underRace { // which has little to find: it is the player's goroutine that looks
+					reacts = reacts[:1]
+				}
 			}
-			for _, react := range []*React{nil, {}} {
+			for _, react := range reacts {
 				opts := optionsFor(t, files...)
 				opts.React = react
 				want, err := Run(t.Context(), opts, files...)
@@ -93,7 +96,7 @@ func TestGlimpseShowsTheNewestCommands(t *testing.T) {
 	most := 0
 	calls := 0
 	opts.Pace = func(_ app.Time, look func() Glimpse) error {
-		if calls++; calls%50 != 0 {
+		if calls++; calls%20 != 0 {
 			return nil
 		}
 		g := look()
