@@ -136,5 +136,5 @@ func runDev(ctx context.Context, c *cli, o devOptions) (err error) {
 	if o.plain {
 		return showPlain(ctx, c, stage)
 	}
-	return showLive(ctx, c, stage)
+	return showDevLive(ctx, c, stage)
 }

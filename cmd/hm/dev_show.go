@@ -5,10 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"time"
-
-	tea "charm.land/bubbletea/v2"
 
 	"hm/internal/liveview"
 )
@@ -83,79 +80,14 @@ func printDevLine(w io.Writer, l devLine) error {
 	return err
 }
 
-// showLive draws the live view until ctx ends or a key quits.
-func showLive(ctx context.Context, c *cli, s *devStage) error {
-	m := &devModel{stage: s}
-	if c.color() {
-		m.look = liveview.Colored()
+// showDevLive draws the live view until ctx ends or a key quits.
+func showDevLive(ctx context.Context, c *cli, s *devStage) error {
+	if err := showLive(ctx, c, s); err != nil {
+		return err
 	}
-	opts := []tea.ProgramOption{tea.WithOutput(c.out), tea.WithoutSignalHandler()}
-	if c.in != os.Stdin { // which the library would replace by the terminal if it is none
-		opts = append(opts, tea.WithInput(c.in))
-	}
-	p := tea.NewProgram(m, opts...)
-	// The program is asked to quit, rather than ended by its context, so that it restores the terminal in order.
-	var feeding context.Context
-	feeding, cancel := context.WithCancel(ctx)
-	fed := make(chan struct{})
-	go func() {
-		defer close(fed)
-		for {
-			select {
-			case <-feeding.Done():
-				p.Quit()
-				return
-			case <-s.changed:
-				p.Send(devRefresh{})
-			}
-		}
-	}()
-	_, err := p.Run()
-	cancel()
-	<-fed
-	if err != nil {
-		return withHint(fmt.Errorf("live view: %w", err), "use --plain")
-	}
-	_, err = fmt.Fprintf(c.out, "hm dev ran for %s: %s\n", time.Since(s.started).Round(time.Second), liveview.TotalsOf(s.frame()))
+	_, err := fmt.Fprintf(c.out, "hm dev ran for %s: %s\n", time.Since(s.started).Round(time.Second), liveview.TotalsOf(s.frame()))
 	if err == nil && !s.world.dir.temporary {
 		_, err = fmt.Fprintf(c.out, "kept in %s\n", s.world.dir.path)
 	}
 	return err
-}
-
-// devModel is the live view as the terminal library sees it. It starts no commands, so that nothing outlives it.
-type devModel struct {
-	stage         *devStage
-	look          liveview.Look
-	width, height int
-}
-
-// devRefresh says that there is something new to be drawn.
-type devRefresh struct{}
-
-func (m *devModel) Init() tea.Cmd { return nil }
-
-func (m *devModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
-	switch msg := msg.(type) {
-	case tea.WindowSizeMsg:
-		m.width, m.height = msg.Width, msg.Height
-	case tea.KeyPressMsg:
-		switch action, ok := liveview.ActionOf(msg.String()); {
-		case !ok:
-		case action == liveview.Quit:
-			return m, tea.Quit
-		default:
-			m.stage.ask(action)
-		}
-	}
-	return m, nil
-}
-
-func (m *devModel) View() tea.View {
-	v := tea.NewView("")
-	v.AltScreen = true
-	if m.width > 0 {
-		v.SetContent(liveview.Render(m.stage.frame(), m.width, m.height, m.look))
-	}
-	return v
 }

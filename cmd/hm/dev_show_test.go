@@ -35,7 +35,7 @@ func TestDevLiveView(t *testing.T) {
 			in, keys := io.Pipe()
 			out := &devTestLog{}
 			ended := make(chan error, 1)
-			go func() { ended <- showLive(ctx, newCLI(in, out, io.Discard), r.stage) }()
+			go func() { ended <- showDevLive(ctx, newCLI(in, out, io.Discard), r.stage) }()
 			count := len(r.stage.frame().Events)
 			if _, err := io.WriteString(keys, "a"); err != nil {
 				t.Fatal(err)
@@ -59,9 +59,9 @@ func TestDevLiveView(t *testing.T) {
 	}
 }
 
-func TestDevModel(t *testing.T) {
+func TestLiveModel(t *testing.T) {
 	r := &devStage{world: &devWorld{}, asked: make(chan liveview.Action, 1), changed: make(chan struct{}, 1)}
-	m := &devModel{stage: r}
+	m := &liveModel{stage: r}
 	if v := m.View(); v.Content != "" || !v.AltScreen {
 		t.Errorf("before the size is known it draws %q", v.Content)
 	}

@@ -161,13 +161,13 @@ func (s *devStage) askNodes(ctx context.Context) (*api.Status, []api.Command) {
 // frame gives all that is to be shown now.
 func (s *devStage) frame() liveview.Frame {
 	w, now := s.world, time.Now()
-	f := liveview.Frame{Title: w.title(), Now: now, Up: now.Sub(s.started), Places: w.places()}
+	f := liveview.Frame{Title: "hm dev", About: w.about(), Now: now, Up: now.Sub(s.started), Places: w.places(), Keys: s.keys()}
 	for _, n := range w.nodes {
 		open, _, backAt := n.state()
 		f.Nodes = append(f.Nodes, liveview.Node{ID: n.id(), Down: !open, BackIn: max(0, backAt.Sub(now))})
 	}
 	t := w.sim.State()
-	f.Truth = liveview.Truth{Apps: t.AppsWanted, DEAs: t.DEAs, Desired: t.Desired, Settled: t.Settled, Undesired: t.Undesired, Converged: t.Converged,
+	f.Truth = &liveview.Truth{Apps: t.AppsWanted, DEAs: t.DEAs, Desired: t.Desired, Settled: t.Settled, Undesired: t.Undesired, Converged: t.Converged,
 		Needless: int(t.Commands.Needless), Harmful: int(t.Commands.Harmful)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,8 +176,17 @@ func (s *devStage) frame() liveview.Frame {
 	return f
 }
 
-// title says what runs.
-func (w *devWorld) title() string {
+// keys are those that do something.
+func (s *devStage) keys() liveview.Keys { return liveview.DevKeys }
+
+// news is poked when there is something new to be shown.
+func (s *devStage) news() <-chan struct{} { return s.changed }
+
+// over is never so: there is always more to be seen.
+func (s *devStage) over() bool { return false }
+
+// about says what runs.
+func (w *devWorld) about() string {
 	o := w.opts
 	return fmt.Sprintf("%s, heartbeat %s, seed %d", plural(len(w.nodes), "node"), o.heartbeat, o.seed)
 }

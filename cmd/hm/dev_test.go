@@ -114,7 +114,7 @@ func gateOpen(f liveview.Frame) bool { return f.Status != nil && f.Status.Gate.O
 // press does what a key does, and gives the line that was shown for it.
 func (r *devRun) press(key string) string {
 	r.t.Helper()
-	action, ok := liveview.ActionOf(key)
+	action, ok := liveview.DevKeys.ActionOf(key)
 	if !ok {
 		r.t.Fatalf("no key %q", key)
 	}
@@ -371,7 +371,7 @@ func TestDevAPIAddress(t *testing.T) {
 
 func TestDevActionsAllHaveADeed(t *testing.T) {
 	a := newDevActor(&devWorld{})
-	for _, k := range liveview.Keys {
+	for _, k := range liveview.DevKeys {
 		if k.Action != liveview.Quit && a.deedOf(k.Action) == nil {
 			t.Errorf("key %s: nothing does %q", k.Name, k.Action)
 		}

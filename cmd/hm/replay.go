@@ -28,6 +28,7 @@ type replayFlags struct {
 	react, compare bool
 	reactDelay     time.Duration
 	speed          string
+	plain          bool
 	format         string
 	desired        string
 }
@@ -45,8 +46,14 @@ The policy is that of the configuration (--config, HM_..., --set); keys that it 
 header has them, or else the defaults. The node that is replayed has just started when the recording begins, and always
 leads. What happened is taken as fate; with --react simulated DEAs answer the commands.
 
+With --speed 10x it unfolds as it happened, ten times as fast: on a terminal in the live view, with gate, link, desired
+and actual state, drift, commands and events in the recording's time. Keys: space or p pauses and continues, + and - double
+and halve the speed, f or the right arrow plays ten heartbeats as fast as it can, q quits. What it came to by then is
+printed at the end.
+
 Exit codes: 0; 1 error, such as a malformed file (file, line, reason); with --expect 2 if the result differs.`,
 		Example: `  hm replay incident.jsonl.zst
+  hm replay incident.jsonl.zst --speed 10x
   hm replay incident.jsonl.zst --explain 3f2a1b4c-0d9e-4f00-8abc-0123456789ab
   hm replay incident.jsonl.zst --set policy.grace=6 --compare
   hm replay incident.jsonl.zst --compare          against the commands that the recorded hm sent
@@ -66,7 +73,8 @@ Exit codes: 0; 1 error, such as a malformed file (file, line, reason); with --ex
 	p.BoolVar(&f.compare, "compare", false, "show which commands differ between the recording's policy and the one given here; if none is given, between the replay and what the recorded hm sent, give or take a fifth of a heartbeat")
 	p.StringVar(&f.format, "format", "hm", "what the files are: hm, nats-sub (the output of nats sub with times) or hm9000 (a time, a subject and the payload on each line)")
 	p.StringVar(&f.desired, "desired", "", "with another format: JSON file of the desired apps, as a recording or the bulk API has them; taken as read all along")
-	p.StringVar(&f.speed, "speed", "", "watch it unfold: 10x is ten times as fast as it happened")
+	p.StringVar(&f.speed, "speed", "", "watch it unfold: 10x is ten times as fast as it happened; on a terminal in the live view, whose help tells the keys")
+	p.BoolVar(&f.plain, "plain", false, "with --speed: no live view, but the timeline at that speed")
 	return cmd
 }
 
@@ -95,21 +103,28 @@ func runReplay(ctx context.Context, c *cli, f replayFlags, paths []string) error
 	if err != nil {
 		return err
 	}
-	timeline := newTimeline(c, r.from, !r.droplet.IsZero())
-	if !c.json() && f.expect == "" {
-		opts.Watch, opts.Explain = timeline.moment, r.droplet
+	opts.Explain = r.droplet
+	if r.live() {
+		r.printHeader()
+		result, err := r.playLive(ctx, opts)
+		if err != nil {
+			return err
+		}
+		return r.printSummary(result)
 	}
-	progress := newReplayProgress(c, r.sources, r.speed)
+	progress := newReplayProgress(c, r.sources)
+	timeline := newTimeline(c, progress.above(c.out))
+	progress.before = timeline.flush
 	opts.Progress = progress.report
-	if r.speed > 0 {
-		opts.Pace = progress.pacer(ctx, r.speed, timeline)
-	}
 	if !c.json() && f.expect == "" {
 		r.printHeader()
+		opts.Watch = r.told(timeline.moment)
+	}
+	if r.speed > 0 {
+		opts.Pace = pacer(ctx, newTempo(r.speed, app.TimeOf(r.header.Started), r.from), timeline, progress)
 	}
 	result, err := replay.Run(ctx, opts, r.sources...)
-	progress.end()
-	if err := errors.Join(timeline.flush(), err); err != nil {
+	if err := errors.Join(progress.hide(), timeline.flush(), err); err != nil {
 		return err
 	}
 	switch {
@@ -155,7 +170,7 @@ func (r *replayRun) prepare(paths []string) (err error) {
 	}
 	if s := r.flags.speed; s != "" {
 		r.speed, err = strconv.ParseFloat(strings.TrimSuffix(s, "x"), 64)
-		if err != nil || !(r.speed >= 0.01 && r.speed <= 1e6) {
+		if err != nil || !(r.speed >= minSpeed && r.speed <= maxSpeed) {
 			return withHint(fmt.Errorf("--speed %.20q is not a speed", s), "write --speed 10x")
 		}
 	}
@@ -285,10 +300,10 @@ func (r *replayRun) compare(ctx context.Context) error {
 		return err
 	}
 	run := func(o replay.Options) (replay.Result, error) {
-		progress := newReplayProgress(r.cli, r.sources, 0)
-		defer progress.end()
+		progress := newReplayProgress(r.cli, r.sources)
 		o.Progress = progress.report
-		return replay.Run(ctx, o, r.sources...)
+		result, err := replay.Run(ctx, o, r.sources...)
+		return result, errors.Join(progress.hide(), err)
 	}
 	there, err := run(opts)
 	if err != nil {

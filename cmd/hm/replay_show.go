@@ -2,12 +2,9 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"fmt"
-	"os"
+	"io"
 	"time"
-
-	"golang.org/x/term"
 
 	"hm/internal/app"
 	"hm/internal/replay"
@@ -19,28 +16,37 @@ const replayTime = "2006-01-02 15:04:05.000"
 // maxAlike is how many commands of one sort in one instant are shown one by one.
 const maxAlike = 12
 
+// bad reports whether a moment is bad news: from then on nothing is sent, or something was lost.
+func bad(m replay.Moment) bool {
+	return m.Kind == replay.MomentGate && m.Text != "open" || m.Kind == replay.MomentLink && m.Text != "NATS is up"
+}
+
+// told gives a Watch that passes on what the flags ask to be told of.
+func (r *replayRun) told(tell func(replay.Moment)) func(replay.Moment) {
+	trail := !r.droplet.IsZero() // show the trail of one app, and the gate
+	return func(m replay.Moment) {
+		if m.At < r.from || trail && (m.Kind == replay.MomentFinding || m.Kind == replay.MomentCommand || m.Kind == replay.MomentDesired) {
+			return
+		}
+		tell(m)
+	}
+}
+
 // timeline prints moments as they come. Many commands of one instant become one line.
 type timeline struct {
 	c       *cli
 	out     *bufio.Writer
-	from    app.Time
-	trail   bool // show the trail of one app, and the gate
 	at      app.Time
 	pending []replay.Moment // commands of one instant
 	err     error
 }
 
-func newTimeline(c *cli, from app.Time, trail bool) *timeline {
-	return &timeline{c: c, out: bufio.NewWriter(c.out), from: from, trail: trail}
+// newTimeline prints to out, in whole lines.
+func newTimeline(c *cli, out io.Writer) *timeline {
+	return &timeline{c: c, out: bufio.NewWriter(out)}
 }
 
 func (t *timeline) moment(m replay.Moment) {
-	if m.At < t.from {
-		return
-	}
-	if t.trail && (m.Kind == replay.MomentFinding || m.Kind == replay.MomentCommand || m.Kind == replay.MomentDesired) {
-		return
-	}
 	if m.At != t.at {
 		t.sum()
 		t.at = m.At
@@ -80,17 +86,21 @@ func (t *timeline) line(m replay.Moment) {
 	switch {
 	case m.Kind == replay.MomentCommand:
 		text = t.c.paint(yellow, text)
-	case m.Kind == replay.MomentGate && m.Text == "open":
-		text = t.c.paint(green, text)
-	case m.Kind == replay.MomentGate, m.Kind == replay.MomentLink:
+	case bad(m):
 		text = t.c.paint(red, text)
+	case m.Kind == replay.MomentGate, m.Kind == replay.MomentLink:
+		text = t.c.paint(green, text)
 	}
 	t.put("%s  %-8s %s\n", m.At.Std().Format(replayTime), m.Kind, text)
 }
 
 func (t *timeline) put(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if t.err == nil && len(text) > t.out.Available() {
+		t.err = t.out.Flush() // a line that is cut in two could have the progress in between
+	}
 	if t.err == nil {
-		_, t.err = fmt.Fprintf(t.out, format, args...)
+		_, t.err = t.out.WriteString(text)
 	}
 }
 
@@ -101,106 +111,6 @@ func (t *timeline) flush() error {
 		t.err = t.out.Flush()
 	}
 	return t.err
-}
-
-// replayProgress shows how far a replay is, on a standard error that is a terminal.
-type replayProgress struct {
-	c       *cli
-	show    bool
-	total   int64
-	began   time.Time
-	shown   time.Time
-	done    int64
-	counted replay.Result // what there was at the last report
-	now     app.Time
-}
-
-// progressAfter keeps the progress of short replays to itself.
-const progressAfter = 700 * time.Millisecond
-
-func newReplayProgress(c *cli, sources []replay.Source, speed float64) *replayProgress {
-	p := &replayProgress{c: c, began: time.Now()}
-	if f, ok := c.err.(*os.File); ok {
-		p.show = term.IsTerminal(int(f.Fd()))
-	}
-	for _, s := range sources {
-		p.total += s.Size
-	}
-	if speed == 0 {
-		p.shown = p.began.Add(progressAfter)
-	}
-	return p
-}
-
-func (p *replayProgress) report(done int64, r *replay.Result) error {
-	p.done = done
-	p.counted = replay.Result{Events: r.Events, Instances: r.Instances, Commands: r.Commands, Gate: r.Gate}
-	p.draw()
-	return nil
-}
-
-// draw shows the line, five times a second at most.
-func (p *replayProgress) draw() {
-	now := time.Now()
-	if !p.show || now.Sub(p.shown) < 200*time.Millisecond {
-		return
-	}
-	p.shown = now
-	took := now.Sub(p.began).Seconds()
-	share := 0.0
-	if p.total > 0 {
-		share = 100 * float64(p.done) / float64(p.total)
-	}
-	clock := ""
-	if p.now != 0 {
-		clock = p.now.Std().Format(replayTime) + "  "
-	}
-	gate := ""
-	if n := len(p.counted.Gate); n > 0 {
-		gate = "  gate closed"
-		if p.counted.Gate[n-1].Open {
-			gate = "  gate open"
-		}
-	}
-	fmt.Fprintf(p.c.err, "\r\x1b[K%s%3.0f %%  %d events  %.1f M instance heartbeats, %.1f M/s  %d commands%s",
-		clock, share, p.counted.Events, float64(p.counted.Instances)/1e6, float64(p.counted.Instances)/1e6/took, len(p.counted.Commands), gate)
-}
-
-func (p *replayProgress) end() {
-	if p.show {
-		fmt.Fprint(p.c.err, "\r\x1b[K")
-	}
-}
-
-// pacer gives a function that holds virtual time back to so many times the real one.
-func (p *replayProgress) pacer(ctx context.Context, speed float64, t *timeline) func(app.Time) error {
-	var first app.Time
-	var began time.Time
-	return func(now app.Time) error {
-		if first == 0 {
-			first, began = now, time.Now()
-		}
-		p.now = now
-		wait := time.Until(began.Add(time.Duration(float64(now.Sub(first)) / speed)))
-		if wait < time.Millisecond {
-			return nil
-		}
-		if err := t.flush(); err != nil {
-			return err
-		}
-		timer := time.NewTimer(wait)
-		defer timer.Stop()
-		for {
-			p.draw()
-			select {
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			case <-timer.C:
-				return nil
-			case <-time.After(200 * time.Millisecond):
-			}
-		}
-	}
 }
 
 func (r *replayRun) printHeader() {

@@ -10,6 +10,7 @@ import (
 	"hm/desired"
 	"hm/diff"
 	"hm/internal/app"
+	"hm/internal/reconcile"
 	"hm/raftfsm"
 )
 
@@ -20,19 +21,25 @@ func commandID(id commands.ID) string {
 	return commands.IDString(id)
 }
 
-func (n now) command(c commands.Command) Command {
+// CommandOf gives an outstanding command.
+func CommandOf(c commands.Command, wall Wall) Command {
 	return Command{
 		ID: commandID(c.ID), Action: c.Action.String(), App: c.App.Droplet.String(), Version: c.App.Version.String(),
 		Index: c.Index, Instance: c.Instance.String(), Reason: c.Reason.String(), Priority: c.Priority,
-		CreatedAt: n.wall.Time(c.CreatedAt), DueAt: n.wall.Time(c.DueAt), State: c.State.String(), SentAt: n.wall.Time(c.SentAt),
+		CreatedAt: wall.Time(c.CreatedAt), DueAt: wall.Time(c.DueAt), State: c.State.String(), SentAt: wall.Time(c.SentAt),
 	}
 }
 
-func (n now) ended(e raftfsm.EndedCommand) Command {
-	c := n.command(e.Command)
-	c.EndedAt, c.Detail = n.wall.Time(e.At), e.Detail
+// EndedCommandOf gives a command that has ended.
+func EndedCommandOf(e raftfsm.EndedCommand, wall Wall) Command {
+	c := CommandOf(e.Command, wall)
+	c.EndedAt, c.Detail = wall.Time(e.At), e.Detail
 	return c
 }
+
+func (n now) command(c commands.Command) Command { return CommandOf(c, n.wall) }
+
+func (n now) ended(e raftfsm.EndedCommand) Command { return EndedCommandOf(e, n.wall) }
 
 func desiredOf(d *desired.App) *Desired {
 	if d == nil {
@@ -95,12 +102,12 @@ func holds(wall Wall, list []raftfsm.Hold) []Hold {
 	return out
 }
 
-func (n now) gate() Gate {
-	reasons := n.over.GateReasons
+func gateOf(over reconcile.Overview, wall Wall) Gate {
+	reasons := over.GateReasons
 	if reasons == nil {
 		reasons = []string{}
 	}
-	return Gate{Open: n.over.GateOpen, Reasons: reasons, Since: n.wall.Time(n.over.GateSince)}
+	return Gate{Open: over.GateOpen, Reasons: reasons, Since: wall.Time(over.GateSince)}
 }
 
 // driftItem gives a finding that is drift.

@@ -235,9 +235,14 @@ func (g *gauges) complete(view *raftfsm.State) {
 
 // counts gives the status's numbers.
 func (p *pass) counts() DriftCounts {
+	return DriftCountsOf(p.kinds, p.due)
+}
+
+// DriftCountsOf gives the numbers of findings by kind, due of which are acted on now.
+func DriftCountsOf(kinds [diff.KindUndesired + 1]int, due int) DriftCounts {
 	return DriftCounts{
-		Missing: p.kinds[diff.KindMissing], Crashed: p.kinds[diff.KindCrashed], Evacuating: p.kinds[diff.KindEvacuating],
-		Extra: p.kinds[diff.KindExtra], Duplicate: p.kinds[diff.KindDuplicate], Undesired: p.kinds[diff.KindUndesired], Due: p.due,
+		Missing: kinds[diff.KindMissing], Crashed: kinds[diff.KindCrashed], Evacuating: kinds[diff.KindEvacuating],
+		Extra: kinds[diff.KindExtra], Duplicate: kinds[diff.KindDuplicate], Undesired: kinds[diff.KindUndesired], Due: due,
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"hm/internal/cluster"
+	"hm/internal/reconcile"
+	"hm/raftfsm"
 )
 
 // status answers GET /v1/status.
@@ -15,22 +17,28 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	}
 	n := s.look()
 	p := s.fleet.now(n)
-	st := Status{
-		Node: s.opts.ID, Version: s.opts.Version, Cluster: s.cluster(n.lead), Gate: n.gate(), NATS: s.nats(),
-		Drift: p.counts(), Queue: Queue{Apps: n.over.Queue}, Holds: holds(n.wall, n.view.Holds()),
-		Hash: n.view.Hash().String(), Basis: n.basis(n.view),
-	}
-	c, meta := n.view.Counts(), n.view.DesiredMeta()
-	st.Desired = DesiredStatus{
-		Fresh: n.over.DesiredFresh, Source: meta.Source, Apps: c.Apps, Instances: c.DesiredInstances,
-		SyncedAt: n.wall.Time(cmp.Or(n.over.Reads.Began, meta.CommittedAt)), Error: n.over.ReadError,
-	}
-	st.Actual = ActualStatus{
-		Fresh: n.over.ActualFresh, DEAs: c.DEAs, GoneDEAs: c.GoneDEAs, Instances: c.Instances, Starting: c.Starting,
-		Running: c.Running, Crashed: c.Crashed, Evacuating: c.Evacuating, Backlog: n.over.Backlog,
-	}
-	st.Commands = CommandsStatus{PendingStarts: c.PendingStarts, PendingStops: c.PendingStops, SentStarts: c.SentStarts, SentStops: c.SentStops}
+	st := StatusOf(n.over, n.view.Counts(), n.view.DesiredMeta(), n.wall)
+	st.Node, st.Version, st.Cluster, st.NATS = s.opts.ID, s.opts.Version, s.cluster(n.lead), s.nats()
+	st.Drift, st.Holds, st.Hash, st.Basis = p.counts(), holds(n.wall, n.view.Holds()), n.view.Hash().String(), n.basis(n.view)
 	return writeJSON(w, http.StatusOK, st.Basis, st)
+}
+
+// StatusOf gives the part of a status that follows from the recorded state and from what one node knows beyond it:
+// gate, desired and actual state, commands and queue. A replay has no more than that.
+func StatusOf(over reconcile.Overview, c raftfsm.Counts, meta raftfsm.DesiredMeta, wall Wall) Status {
+	return Status{
+		Gate: gateOf(over, wall),
+		Desired: DesiredStatus{
+			Fresh: over.DesiredFresh, Source: meta.Source, Apps: c.Apps, Instances: c.DesiredInstances,
+			SyncedAt: wall.Time(cmp.Or(over.Reads.Began, meta.CommittedAt)), Error: over.ReadError,
+		},
+		Actual: ActualStatus{
+			Fresh: over.ActualFresh, DEAs: c.DEAs, GoneDEAs: c.GoneDEAs, Instances: c.Instances, Starting: c.Starting,
+			Running: c.Running, Crashed: c.Crashed, Evacuating: c.Evacuating, Backlog: over.Backlog,
+		},
+		Commands: CommandsStatus{PendingStarts: c.PendingStarts, PendingStops: c.PendingStops, SentStarts: c.SentStarts, SentStops: c.SentStops},
+		Queue:    Queue{Apps: over.Queue},
+	}
 }
 
 func (s *Server) nats() NATS {

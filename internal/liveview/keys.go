@@ -21,17 +21,41 @@ const (
 	TogglePause  Action = "toggle-pause"
 	ToggleBulk   Action = "toggle-bulk"
 	Quit         Action = "quit"
+
+	PlayOrPause Action = "play-or-pause"
+	Faster      Action = "faster"
+	Slower      Action = "slower"
+	Skip        Action = "skip"
 )
 
 // Key is a key of the live view.
 type Key struct {
 	Name   string // as the terminal calls it
 	Action Action
-	Help   string // short enough for the help at the bottom
+	Help   string // short enough for the help at the bottom; empty: not told there
 }
 
-// Keys are all keys, in the order of the help.
-var Keys = []Key{
+// Keys are keys in the order of the help.
+type Keys []Key
+
+// ActionOf gives what a key asks for, and false for one that asks for nothing.
+func (keys Keys) ActionOf(name string) (Action, bool) {
+	for _, k := range keys {
+		if k.Name == name {
+			return k.Action, true
+		}
+	}
+	return "", false
+}
+
+// quitKeys end every live view.
+var quitKeys = Keys{
+	{"q", Quit, "quit"},
+	{"ctrl+c", Quit, ""},
+}
+
+// DevKeys are those of hm dev.
+var DevKeys = append(Keys{
 	{"k", KillDEA, "kill DEA"},
 	{"K", KillSeveral, "kill several"},
 	{"r", ReviveDEAs, "revive"},
@@ -47,16 +71,4 @@ var Keys = []Key{
 	{"l", ToggleLeader, "leader"},
 	{"p", TogglePause, "pause"},
 	{"b", ToggleBulk, "bulk API"},
-	{"q", Quit, "quit"},
-	{"ctrl+c", Quit, ""},
-}
-
-// ActionOf gives what a key asks for, and false for one that asks for nothing.
-func ActionOf(key string) (Action, bool) {
-	for _, k := range Keys {
-		if k.Name == key {
-			return k.Action, true
-		}
-	}
-	return "", false
-}
+}, quitKeys...)

@@ -11,22 +11,34 @@ import (
 )
 
 func TestKeysAreUniqueAndShown(t *testing.T) {
-	seen := map[string]bool{}
-	help := strings.Join(painter{width: 1000}.keys(), " ")
-	for _, k := range Keys {
-		if seen[k.Name] {
-			t.Errorf("key %q is there twice", k.Name)
-		}
-		seen[k.Name] = true
-		if a, ok := ActionOf(k.Name); !ok || a != k.Action {
-			t.Errorf("key %q asks for %q, want %q", k.Name, a, k.Action)
-		}
-		if k.Help != "" && !strings.Contains(help, k.Name+" "+k.Help) {
-			t.Errorf("key %q is not in the help %q", k.Name, help)
-		}
-	}
-	if _, ok := ActionOf("ctrl+alt+x"); ok {
-		t.Error("a key that is not in the table asks for something")
+	for name, keys := range map[string]Keys{
+		"dev": DevKeys, "playing": (&Play{}).Keys(), "paused": (&Play{Paused: true}).Keys(), "ended": (&Play{Stage: Ended}).Keys(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			seen, told := map[string]bool{}, map[Action]bool{}
+			help := strings.Join(painter{Frame: Frame{Keys: keys}, width: 1000}.keys(), " ")
+			for _, k := range keys {
+				if seen[k.Name] {
+					t.Errorf("key %q is there twice", k.Name)
+				}
+				seen[k.Name] = true
+				if a, ok := keys.ActionOf(k.Name); !ok || a != k.Action {
+					t.Errorf("key %q asks for %q, want %q", k.Name, a, k.Action)
+				}
+				if k.Help != "" && !strings.Contains(help, k.Name+" "+k.Help) {
+					t.Errorf("key %q is not in the help %q", k.Name, help)
+				}
+				told[k.Action] = told[k.Action] || k.Help != ""
+			}
+			for action, told := range told {
+				if !told {
+					t.Errorf("no key in the help asks for %q", action)
+				}
+			}
+			if _, ok := keys.ActionOf("ctrl+alt+x"); ok {
+				t.Error("a key that is not in the table asks for something")
+			}
+		})
 	}
 }
 

@@ -4,18 +4,25 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"hm/internal/api"
 )
 
 func (p painter) title() []string {
-	return []string{p.look.Title.Render("hm dev") + "  " + p.Title + "  " + p.look.Faint.Render("up "+age(p.Up))}
+	line := p.look.Title.Render(p.Title) + "  " + plain(p.About)
+	if p.Play == nil {
+		line += "  " + p.look.Faint.Render("up "+age(p.Up))
+	}
+	return []string{line}
 }
 
 // gate tells whether commands may be sent, what is broken on purpose, and whether the simulated world has come to rest.
 func (p painter) gate() []string {
 	line := p.label("gate")
 	switch s := p.Status; {
+	case s == nil && p.Play != nil:
+		line += p.look.Faint.Render("not yet known")
 	case s == nil:
 		line += p.look.Bad.Render("unknown") + "  no node answers"
 	case s.Gate.Open:
@@ -99,7 +106,8 @@ func (p painter) upDown(up bool) string {
 	return p.look.Bad.Render("down")
 }
 
-// counts sets what should run against what does, by hm's record and by the simulation's own knowledge.
+// counts sets what should run against what does, by hm's record and, if there is one, by the simulation's own
+// knowledge.
 func (p painter) counts() []string {
 	var lines []string
 	if s := p.Status; s != nil {
@@ -110,6 +118,9 @@ func (p painter) counts() []string {
 				a.Running, a.Starting, a.Crashed, a.Evacuating, a.DEAs)+gone(a.GoneDEAs))
 	}
 	t := p.Truth
+	if t == nil {
+		return lines
+	}
 	verdict := p.look.Good.Render("converged")
 	if !t.Converged {
 		verdict = p.look.Bad.Render("not converged")
@@ -141,7 +152,7 @@ func (p painter) lastRead(d api.DesiredStatus) string {
 		text = p.look.Faint.Render("  read " + age(p.Now.Sub(d.SyncedAt.Time)) + " ago")
 	}
 	if d.Error != "" {
-		text += "  " + p.look.Bad.Render("since then: "+d.Error)
+		text += "  " + p.look.Bad.Render("since then: "+plain(d.Error))
 	}
 	return text
 }
@@ -212,16 +223,20 @@ func (p painter) state(c api.Command) string {
 	case "confirmed":
 		return p.look.Good.Render(c.State)
 	case "expired", "dropped", "abandoned":
-		return p.look.Faint.Render(strings.TrimRight(c.State+"  "+c.Detail, " "))
+		return p.look.Faint.Render(strings.TrimRight(c.State+"  "+plain(c.Detail), " "))
 	}
 	return c.State
 }
 
-// events lists what was done here; at most n lines are of use.
+// events lists what was done here, or happened in the recording; at most n lines are of use.
 func (p painter) events(n int) []string {
-	lines := []string{p.label("done")}
+	name, none := "done", "nothing yet: press a key"
+	if p.Play != nil {
+		name, none = "events", "nothing yet"
+	}
+	lines := []string{p.label(name)}
 	for i, e := range p.Events[:min(len(p.Events), n)] {
-		text := e.Text
+		text := plain(e.Text)
 		if e.Failed {
 			text = p.look.Bad.Render(text)
 		}
@@ -233,7 +248,7 @@ func (p painter) events(n int) []string {
 		}
 	}
 	if len(p.Events) == 0 {
-		lines[0] += p.look.Faint.Render("nothing yet: press a key")
+		lines[0] += p.look.Faint.Render(none)
 	}
 	return lines
 }
@@ -248,7 +263,7 @@ func (p painter) places() []string {
 
 func (p painter) keys() []string {
 	var words []string
-	for _, k := range Keys {
+	for _, k := range p.Keys {
 		if k.Help != "" {
 			words = append(words, p.look.Label.Render(k.Name)+" "+k.Help)
 		}
@@ -258,6 +273,16 @@ func (p painter) keys() []string {
 
 func (p painter) clock(t time.Time) string {
 	return p.look.Faint.Render(t.In(p.Now.Location()).Format("15:04:05"))
+}
+
+// plain takes from a text, which may come from outside, what would make a terminal do something.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
 }
 
 // short is enough of a guid to tell it from others.

@@ -20,7 +20,9 @@ func Render(f Frame, width, height int, look Look) string {
 	p := painter{Frame: f, width: width, look: look}
 	parts := []part{
 		{lines: p.title(), rank: 0},
+		{lines: p.play(), rank: 1},
 		{lines: p.gate(), rank: 1},
+		{lines: p.link(), rank: 4},
 		{lines: p.nodes(), rank: 4},
 		{lines: p.counts(), rank: 3},
 		{lines: p.drift(), rank: 5},

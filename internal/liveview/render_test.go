@@ -25,7 +25,7 @@ func some[T any](v T) *T { return &v }
 // busy is a frame with something in every part.
 func busy() Frame {
 	f := Frame{
-		Title: "3 nodes, heartbeat 1s, seed 1", Now: noon, Up: 75 * time.Second,
+		Title: "hm dev", About: "3 nodes, heartbeat 1s, seed 1", Now: noon, Up: 75 * time.Second, Keys: DevKeys,
 		Places: []Place{{"hm-0", "http://127.0.0.1:5155"}, {"hm-1", "http://127.0.0.1:40001"}, {"hm-2", "http://127.0.0.1:40002"},
 			{"nats", "nats://127.0.0.1:40003"}, {"cc", "http://127.0.0.1:40004"}, {"log", "/tmp/hm-dev-1/dev.log"}},
 		Nodes: []Node{{ID: "hm-0"}, {ID: "hm-1", Down: true, BackIn: 7 * time.Second}, {ID: "hm-2"}},
@@ -41,7 +41,7 @@ func busy() Frame {
 			Drift:    api.DriftCounts{Missing: 5, Crashed: 1, Due: 3},
 			Commands: api.CommandsStatus{PendingStarts: 3, SentStarts: 12, SentStops: 2},
 		},
-		Truth:  Truth{Apps: 50, DEAs: 19, Desired: 98, Settled: 92},
+		Truth:  &Truth{Apps: 50, DEAs: 19, Desired: 98, Settled: 92},
 		Faults: []string{"app 11111111 crash-loops (C)", "1 DEA gone (r)"},
 		Commands: []api.Command{
 			{ID: "1", Action: "start", App: "11111111-1111-4111-8111-111111111111", Index: 3, Reason: "CRASHED", State: "pending", CreatedAt: ago(time.Second), DueAt: ago(-2 * time.Second)},
@@ -72,6 +72,30 @@ func shut() Frame {
 	return f
 }
 
+// played is a frame of a replay at 10 times the speed, in the middle of an outage.
+func played() Frame {
+	f := busy()
+	f.Title, f.About, f.Up, f.Places, f.Nodes, f.Truth, f.Faults = "hm replay", "a zone is lost  zone.jsonl.zst", 0, nil, nil, nil, nil
+	f.Status.NATS = api.NATS{Connected: true, Since: ago(290 * time.Second)}
+	f.Play = &Play{Speed: 10, Done: 0.423, Leaders: 2, LeaderAt: noon.Add(-95 * time.Second)}
+	f.Events = []Event{
+		{At: noon.Add(-4 * time.Second), Text: "finding  5 × missing (R01), the first 11111111-1111-4111-8111-111111111111/3"},
+		{At: noon.Add(-42 * time.Second), Text: "gate     open"},
+		{At: noon.Add(-60 * time.Second), Text: "desired  read: wanted apps 50, instances 98"},
+		{At: noon.Add(-95 * time.Second), Text: "leader   another node leads"},
+		{At: noon.Add(-125 * time.Second), Text: "gate     closed: actual-stale", Failed: true},
+	}
+	f.Keys = f.Play.Keys()
+	return f
+}
+
+// playing is played with another way of playing.
+func playing(p Play) Frame {
+	f := played()
+	f.Play, f.Keys = &p, p.Keys()
+	return f
+}
+
 func TestFramesAreGolden(t *testing.T) {
 	for name, tc := range map[string]struct {
 		frame         Frame
@@ -83,8 +107,18 @@ func TestFramesAreGolden(t *testing.T) {
 		"small":   {busy(), 60, 14, Look{}},
 		"tiny":    {busy(), 1, 1, Look{}},
 		"shut":    {shut(), 100, 30, Look{}},
-		"start":   {Frame{Title: "1 node", Now: noon, Nodes: []Node{{ID: "hm-0"}}, Places: busy().Places[:1]}, 80, 24, Look{}},
+		"start":   {Frame{Title: "hm dev", About: "1 node", Now: noon, Nodes: []Node{{ID: "hm-0"}}, Truth: &Truth{}, Places: busy().Places[:1], Keys: DevKeys}, 80, 24, Look{}},
 		"colored": {busy(), 100, 30, Colored()},
+
+		"replay-wide":    {played(), 150, 40, Look{}},
+		"replay-usual":   {played(), 80, 24, Look{}},
+		"replay-small":   {played(), 60, 14, Look{}},
+		"replay-colored": {played(), 100, 30, Colored()},
+		"replay-start":   {Frame{Title: "hm replay", About: "r.jsonl", Now: noon, Play: &Play{Speed: 0.25, Done: -1}, Keys: (&Play{}).Keys()}, 80, 24, Look{}},
+		"replay-paused":  {playing(Play{Speed: 1e6, Paused: true}), 80, 24, Look{}},
+		"replay-forward": {playing(Play{Speed: 1, Done: 0.5, Skip: noon.Add(100 * time.Second), Leaders: 1}), 80, 24, Look{}},
+		"replay-over":    {playing(Play{Speed: 1, Done: 0.99, Stage: RunningOn}), 80, 24, Look{}},
+		"replay-ended":   {playing(Play{Speed: 1, Done: 1, Stage: Ended}), 80, 24, Look{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := Render(tc.frame, tc.width, tc.height, tc.look) + "\n"
@@ -108,7 +142,7 @@ func TestFramesAreGolden(t *testing.T) {
 // What does not fit is left out, whatever there is to show: a line too long or too many would scroll the terminal.
 func TestFramesFit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f := rapid.SampledFrom([]Frame{busy(), shut(), {}}).Draw(t, "frame")
+		f := rapid.SampledFrom([]Frame{busy(), shut(), played(), playing(Play{Paused: true, Stage: RunningOn}), {}}).Draw(t, "frame")
 		for range rapid.IntRange(0, 60).Draw(t, "commands") {
 			f.Commands = append(f.Commands, api.Command{ID: "x", State: rapid.StringMatching(`[a-zé漢]{0,9}`).Draw(t, "state")})
 		}

@@ -33,7 +33,10 @@ type Totals struct {
 
 // TotalsOf sums up a frame.
 func TotalsOf(f Frame) Totals {
-	t := Totals{GateReasons: []string{}, Truth: f.Truth}
+	t := Totals{GateReasons: []string{}}
+	if f.Truth != nil {
+		t.Truth = *f.Truth
+	}
 	for _, n := range f.Nodes {
 		if !n.Down {
 			t.NodesUp++

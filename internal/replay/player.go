@@ -32,7 +32,7 @@ type Options struct {
 	freeze bool         // views, as the daemon does; for tests
 
 	Explain  app.GUID                                // a droplet whose trail Watch is told; zero: none
-	Pace     func(now app.Time) error                // called before the clock moves to now
+	Pace     Pace                                    // called before the clock moves; nil: as fast as it can
 	Progress func(done int64, r *Result) (err error) // called now and then with the stored bytes read and what there is so far
 }
 
@@ -74,10 +74,15 @@ func Run(ctx context.Context, opts Options, sources ...Source) (Result, error) {
 	reading, stop := context.WithCancel(ctx)
 	s := newStream(reading, reader)
 	defer func() { stop(); <-s.ended }() // before the reader closes
-	if err := p.play(ctx, s); err != nil {
+	err = p.play(ctx, s)
+	p.result.Ended = Time(p.now)
+	if err == nil {
+		err = p.runOn()
+	}
+	if err != nil && !errors.Is(err, ErrStop) {
 		return Result{}, err
 	}
-	return p.finish(ctx)
+	return p.sum(), nil
 }
 
 // player is one node that has always led, in virtual time. It is what reconcile.Core knows as log and publisher.
@@ -104,6 +109,7 @@ type player struct {
 	trail    *trail
 	world    *world // nil if the recording is fate
 	failed   error  // of a step
+	looker   looker // at glimpses
 }
 
 func newPlayer(opts Options, start app.Time) *player {
@@ -143,6 +149,11 @@ func (p *player) lead() {
 	p.core = reconcile.NewCore(p.opts.Reconcile, p, p, p.intake, p.journal)
 	p.core.Learn(began)
 	p.next, p.leaderless = p.now, false
+}
+
+// leading is that this node leads, unless none does.
+func (p *player) leading() reconcile.Lead {
+	return reconcile.Lead{Leader: !p.leaderless, Known: !p.leaderless, Term: p.term}
 }
 
 // play takes every event of the stream.
@@ -214,7 +225,7 @@ func (p *player) reach(t app.Time) error {
 // pass moves the clock.
 func (p *player) pass(t app.Time) error {
 	if p.opts.Pace != nil {
-		if err := p.opts.Pace(t); err != nil {
+		if err := p.opts.Pace(t, p.glimpse); err != nil {
 			return err
 		}
 	}
@@ -257,7 +268,7 @@ func (p *player) take(e *item) error {
 		p.leaderless, p.wake = true, true
 		p.tell(Moment{Kind: MomentLeader, Text: "no node leads"})
 	case itemLeader:
-		p.term++
+		p.term, p.leaders = p.term+1, p.leaders+1
 		p.lead()
 		p.tell(Moment{Kind: MomentLeader, Text: "another node leads"})
 	case itemState:
@@ -327,7 +338,7 @@ const maxSteps = 100_000
 func (p *player) step() {
 	for range maxSteps {
 		p.wake = false
-		next, read, err := p.core.Step(p.ctx, p.now, reconcile.Lead{Leader: !p.leaderless, Known: !p.leaderless, Term: p.term})
+		next, read, err := p.core.Step(p.ctx, p.now, p.leading())
 		if err != nil {
 			p.failed = fmt.Errorf("replaying at %v: %w", p.now, err)
 			return
@@ -379,22 +390,25 @@ func (p *player) settled() {
 	}
 }
 
-// finish lets the clock run on and sums up.
-func (p *player) finish(ctx context.Context) (Result, error) {
-	p.ctx = ctx
-	p.result.Ended = Time(p.now)
+// runOn lets the clock run on after the last event.
+func (p *player) runOn() error {
 	if p.world != nil {
 		p.world.carryOn(p.now)
 	}
 	if err := p.reach(p.now.Add(max(p.opts.Settle, 0))); err != nil {
-		return Result{}, err
+		return err
 	}
 	if p.wake || p.next <= p.now {
 		p.step()
 	}
-	if p.failed != nil {
-		return Result{}, p.failed
+	if p.failed != nil || p.opts.Pace == nil {
+		return p.failed
 	}
+	return p.opts.Pace(p.now, p.glimpse)
+}
+
+// sum sums up what there is.
+func (p *player) sum() Result {
 	var pass reconcile.Pass
 	held := p.core.GateReasons()
 	know := reconcile.Knowledge{Reads: p.core.Reads(), Held: held}
@@ -407,7 +421,7 @@ func (p *player) finish(ctx context.Context) (Result, error) {
 	p.result.StateHash = p.state.Hash().String()
 	p.result.Totals = TotalsOf(p.result.Commands, p.opts.Reconcile.Policy.HeartbeatPeriod)
 	p.result.Totals.MissingSeconds = p.missing.total.Seconds()
-	return p.result, nil
+	return p.result
 }
 
 // Propose applies records at once.
