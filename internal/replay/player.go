@@ -99,6 +99,7 @@ type player struct {
 	wake    bool // something was heard that is not recorded
 
 	leaderless bool     // no node leads
+	leaders    int      // times that another one took the lead
 	next       app.Time // when the core is to be called at the latest
 
 	ctx      context.Context
