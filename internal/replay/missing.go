@@ -5,6 +5,7 @@ import (
 
 	"hm/actual"
 	"hm/internal/app"
+	"hm/internal/reconcile"
 	"hm/raftfsm"
 )
 
@@ -40,6 +41,9 @@ func (m *missing) set(k app.Key, n int) {
 
 // missingOf counts an app's missing indices.
 func missingOf(view *raftfsm.State, k app.Key, scratch *[]actual.Located) int {
+	if reconcile.Settled(view, k) {
+		return 0
+	}
 	a, ok := view.App(k)
 	if !ok || !a.HasDesired || !a.Desired.Startable() {
 		return 0
