@@ -20,6 +20,21 @@ type missing struct {
 	instances []actual.Located // scratch
 }
 
+// begin counts for the first time, and everything: until now it was not worth while.
+func (m *missing) begin(view *raftfsm.State) {
+	m.began = true
+	for d := range view.DesiredApps() {
+		m.update(view, d.Key)
+	}
+}
+
+// update counts an app of which something has changed.
+func (m *missing) update(view *raftfsm.State, k app.Key) {
+	if m.began {
+		m.set(k, missingOf(view, k, &m.instances))
+	}
+}
+
 func (m *missing) pass(d time.Duration) {
 	if m.began {
 		m.total += time.Duration(m.now) * d
