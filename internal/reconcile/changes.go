@@ -16,6 +16,9 @@ func heartbeatChanges(view *raftfsm.State, hb *actual.Heartbeat) raftfsm.DEAChan
 	for n := range recorded {
 		known[recorded[n].GUID] = n
 	}
+	if len(recorded) == 0 {
+		changes.Upserts = make([]actual.Instance, 0, len(hb.Instances))
+	}
 	for _, inst := range hb.Instances {
 		n, ok := known[inst.GUID]
 		if !ok || recorded[n] != inst {

@@ -23,8 +23,9 @@ type missing struct {
 // begin counts for the first time, and everything: until now it was not worth while.
 func (m *missing) begin(view *raftfsm.State) {
 	m.began = true
-	for d := range view.DesiredApps() {
-		m.update(view, d.Key)
+	var pass reconcile.Pass
+	for _, k := range pass.Unsettled(view) { // nothing is missing of the others
+		m.update(view, k)
 	}
 }
 
