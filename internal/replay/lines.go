@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -16,9 +17,10 @@ type lineReader struct {
 	ahead  *ahead
 	closer func()
 	buf    []byte
-	lent   bool // buf is a buffer of ahead
-	from   int  // of what is not given out yet
-	to     int  // end of what was read
+	lent   bool   // buf is a buffer of ahead; else it is long
+	long   []byte // for lines that do not fit into one
+	from   int    // of what is not given out yet
+	to     int    // end of what was read
 	err    error
 	line   int // number of the line that next gave last
 }
@@ -121,13 +123,14 @@ func (r *lineReader) fill() {
 		return
 	}
 	if r.lent {
-		long := append(make([]byte, 0, 4*aheadChunk), left...)
+		r.long = append(r.long[:0], left...)
 		r.giveBack()
-		r.buf, r.lent = long, false
 	} else {
-		r.buf = r.buf[:copy(r.buf, left)]
+		r.long = r.long[:copy(r.long, left)]
 	}
-	r.buf = append(r.buf, c.buf[aheadRoom:c.to]...)
+	more := c.buf[aheadRoom:c.to]
+	r.long = append(withRoom(r.long, len(more)), more...)
+	r.buf, r.lent = r.long, false
 	r.from, r.to = 0, len(r.buf)
 	r.ahead.free <- c.buf
 }
@@ -137,4 +140,12 @@ func (r *lineReader) giveBack() {
 	if r.lent {
 		r.ahead.free <- r.buf
 	}
+}
+
+// withRoom gives s with room for n more. It doubles what is too small, where append copies large slices more often.
+func withRoom[E any](s []E, n int) []E {
+	if cap(s)-len(s) < n {
+		s = slices.Grow(s, max(n, len(s)))
+	}
+	return s
 }

@@ -366,7 +366,7 @@ func (r *Reader) desired(l *line, rows []desired.App, e *Event) (complete bool, 
 	if r.part == nil {
 		r.part = rows
 	} else {
-		r.part = append(r.part, rows...)
+		r.part = append(withRoom(r.part, len(rows)), rows...)
 	}
 	for _, row := range *l.Apps {
 		a, err := row.app()
