@@ -79,7 +79,7 @@ func (a *application) settle() {
 			if rec.crashes > 0 {
 				a.dropCrashes(h)
 			}
-			if !a.hasCommands(k) {
+			if !a.HasCommands(k) {
 				a.release(h)
 				continue
 			}

@@ -71,7 +71,14 @@ func (s *State) schedule(c commands.Command) error {
 	if _, ok := s.byID.Get(commandID{id: c.ID}); ok {
 		return fmt.Errorf("%w: its id is in use", ErrOutstanding)
 	}
-	for o := range s.commandsFrom(c.App, 0) {
+	from := uint32(0) // an instance may be told to stop at any index
+	if c.Action == actionStart {
+		from = c.Index
+	}
+	for o := range s.commandsFrom(c.App, from) {
+		if c.Action == actionStart && o.Index != c.Index {
+			break
+		}
 		if o.Action == c.Action && (c.Action == actionStart && o.Index == c.Index || c.Action == actionStop && o.Instance == c.Instance) {
 			return fmt.Errorf("%w: %s", ErrOutstanding, commands.IDString(o.ID))
 		}

@@ -123,6 +123,24 @@ func (s *State) Instances(dst []actual.Located, k app.Key) []actual.Located {
 	return dst
 }
 
+// EachInstanceOf calls fn for every instance record of an app, in any order, and gives what else is recorded of it. A
+// guid that is recorded on two DEAs comes twice (W10). It allocates nothing.
+func (s *State) EachInstanceOf(k app.Key, fn func(index uint32, st actual.State)) (App, bool) {
+	h, ok := s.lookup.find(&s.apps, k)
+	if !ok {
+		return App{}, false
+	}
+	rec := s.apps.get(uint32(h))
+	for _, num := range rec.deas() {
+		d := *s.deas.get(num)
+		lo, hi := d.of(h)
+		for i := lo; i < hi; i++ {
+			fn(d.inst[i].index, d.inst[i].state)
+		}
+	}
+	return rec.answer(), true
+}
+
 // latest moves to the front of list one instance for each guid, that of the DEA that was recorded last, and gives
 // their number.
 func (s *State) latest(list []actual.Located) int {
@@ -231,7 +249,8 @@ func (s *State) commandsFrom(k app.Key, index uint32) iter.Seq[*commands.Command
 	}
 }
 
-func (s *State) hasCommands(k app.Key) bool {
+// HasCommands reports whether an app has outstanding commands.
+func (s *State) HasCommands(k app.Key) bool {
 	for range s.commandsFrom(k, 0) {
 		return true
 	}

@@ -3,6 +3,7 @@
 package feed
 
 import (
+	"bytes"
 	"encoding/json"
 	"syscall"
 	"testing"
@@ -109,4 +110,35 @@ func BenchmarkHeartbeat(b *testing.B) {
 			b.ReportMetric(reference/ns, "x-json")
 		})
 	}
+}
+
+// BenchmarkRedecoder decodes heartbeats in which five of a hundred instances have changed.
+func BenchmarkRedecoder(b *testing.B) {
+	const deas = 500
+	before, after := make([][]byte, deas), make([][]byte, deas)
+	for i := range before {
+		before[i] = dea(uint64(i), 100)
+		after[i] = bytes.Clone(before[i])
+		for at, n := 0, 0; n < 100; n++ {
+			at += bytes.Index(after[i][at:], []byte(`"instance":"`)) + len(`"instance":"`)
+			if n%20 == 0 {
+				copy(after[i][at:], "00000000")
+			}
+		}
+	}
+	var r Redecoder
+	began, n := cpu(b), 0
+	for b.Loop() {
+		for i := range before {
+			for _, data := range [][]byte{before[i], after[i]} {
+				hb, err := r.Decode(data)
+				if err != nil {
+					b.Fatal(err)
+				}
+				n += len(hb.Instances)
+			}
+		}
+	}
+	b.ReportMetric(float64(n)/(cpu(b)-began).Seconds()/1e6, "M-inst/cpu-s")
+	b.ReportMetric(0, "ns/op")
 }

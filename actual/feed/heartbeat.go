@@ -42,6 +42,11 @@ func DecodeHeartbeat(data []byte) (actual.Heartbeat, error) {
 		return actual.Heartbeat{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooLarge, len(data), MaxHeartbeat)
 	}
 	hb, ok := scanHeartbeat(data)
+	return completed(data, hb, ok)
+}
+
+// completed gives what data says, of which the quick way gave hb and whether that is it.
+func completed(data []byte, hb actual.Heartbeat, ok bool) (actual.Heartbeat, error) {
 	if !ok {
 		var err error
 		if hb, err = readHeartbeat(data); err != nil {

@@ -15,6 +15,10 @@ import (
 // scanHeartbeat returns false when it declines.
 func scanHeartbeat(data []byte) (hb actual.Heartbeat, ok bool) {
 	s := scanner{data: data}
+	return s.heartbeat()
+}
+
+func (s *scanner) heartbeat() (hb actual.Heartbeat, ok bool) {
 	if !s.mark('{') {
 		return hb, false
 	}
@@ -50,13 +54,14 @@ func scanHeartbeat(data []byte) (hb actual.Heartbeat, ok bool) {
 			return hb, false
 		}
 		s.space()
-		return hb, s.i == len(data) && listed && hb.DEA != ""
+		return hb, s.i == len(s.data) && listed && hb.DEA != ""
 	}
 }
 
 type scanner struct {
-	data []byte
-	i    int
+	data   []byte
+	i      int
+	places *places // of the entries; nil if nobody wants to know
 }
 
 // field is a bit for each field of an entry.
@@ -106,6 +111,9 @@ func (s *scanner) instances() ([]actual.Instance, bool) {
 	if !s.mark('[') {
 		return nil, false
 	}
+	if s.places != nil {
+		s.places.begin(s.i)
+	}
 	if s.mark(']') {
 		return []actual.Instance{}, true
 	}
@@ -117,6 +125,9 @@ func (s *scanner) instances() ([]actual.Instance, bool) {
 		list = append(list, actual.Instance{})
 		if !s.entry(&list[len(list)-1]) {
 			return nil, false
+		}
+		if s.places != nil {
+			s.places.end(s.i)
 		}
 		if s.mark(',') {
 			continue

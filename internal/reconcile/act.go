@@ -77,6 +77,13 @@ func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
 
 // evaluate finds and plans one app.
 func (c *Core) evaluate(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) commands.Plan {
+	if Settled(view, k) && !view.HasCommands(k) {
+		return commands.Plan{} // as decide would find, in more time
+	}
+	return c.decide(view, k, know, now)
+}
+
+func (c *Core) decide(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) commands.Plan {
 	know.Reads, know.Quiet = c.reads.knownOf(k.Droplet), c.intake.Quiet
 	Gather(&c.in, view, k, know)
 	c.findings = diff.App(c.findings[:0], &c.in, now, c.opts.Policy)

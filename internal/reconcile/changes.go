@@ -1,6 +1,8 @@
 package reconcile
 
 import (
+	"slices"
+
 	"hm/actual"
 	"hm/internal/app"
 	"hm/raftfsm"
@@ -13,6 +15,9 @@ func heartbeatChanges(view *raftfsm.State, hb *actual.Heartbeat) raftfsm.DEAChan
 	known := make(map[app.GUID]int, len(recorded))
 	for n := range recorded {
 		known[recorded[n].GUID] = n
+	}
+	if len(recorded) == 0 {
+		changes.Upserts = make([]actual.Instance, 0, len(hb.Instances))
 	}
 	for _, inst := range hb.Instances {
 		n, ok := known[inst.GUID]
@@ -33,7 +38,8 @@ func heartbeatChanges(view *raftfsm.State, hb *actual.Heartbeat) raftfsm.DEAChan
 // the same but for a few entries, in the same places.
 func listChanges(dea string, old, now []actual.Instance) raftfsm.DEAChanges {
 	changes := raftfsm.DEAChanges{DEA: dea}
-	var left, come []*actual.Instance // entries without a partner in their place
+	var buf [2][16]int32
+	left, come := buf[0][:0], buf[1][:0] // entries without a partner in their place
 	i, j := 0, 0
 	for i < len(old) && j < len(now) {
 		o, n := &old[i], &now[j]
@@ -44,32 +50,63 @@ func listChanges(dea string, old, now []actual.Instance) raftfsm.DEAChanges {
 			}
 			i, j = i+1, j+1
 		case i+1 < len(old) && old[i+1].GUID == n.GUID:
-			left, i = append(left, o), i+1
+			left, i = append(left, int32(i)), i+1
 		case j+1 < len(now) && now[j+1].GUID == o.GUID:
-			come, j = append(come, n), j+1
+			come, j = append(come, int32(j)), j+1
 		default:
-			left, come, i, j = append(left, o), append(come, n), i+1, j+1
+			left, come, i, j = append(left, int32(i)), append(come, int32(j)), i+1, j+1
 		}
 	}
 	for ; i < len(old); i++ {
-		left = append(left, &old[i])
+		left = append(left, int32(i))
 	}
 	for ; j < len(now); j++ {
-		come = append(come, &now[j])
+		come = append(come, int32(j))
 	}
-	known := make(map[app.GUID]*actual.Instance, len(left))
-	for _, o := range left {
-		known[o.GUID] = o
+	return pairUp(changes, old, now, left, come)
+}
+
+// fewPairs is up to how many comparisons a search of guids one by one is as good as a table.
+const fewPairs = 512
+
+// pairUp adds to changes what the entries at left in old and at come in now come to: those with one guid have only
+// moved, or changed.
+func pairUp(changes raftfsm.DEAChanges, old, now []actual.Instance, left, come []int32) raftfsm.DEAChanges {
+	partner := func(g app.GUID) int {
+		return slices.IndexFunc(left, func(i int32) bool { return i >= 0 && old[i].GUID == g })
 	}
-	for _, n := range come {
-		if o, moved := known[n.GUID]; !moved || *o != *n {
+	if len(left)*len(come) > fewPairs {
+		known := make(map[app.GUID]int, len(left))
+		for at, i := range left {
+			known[old[i].GUID] = at
+		}
+		partner = func(g app.GUID) int {
+			if at, ok := known[g]; ok {
+				delete(known, g) // like the others, a partner is taken once
+				return at
+			}
+			return -1
+		}
+	}
+	changes.Upserts = slices.Grow(changes.Upserts, len(come))
+	gone := len(left)
+	for _, j := range come {
+		n := &now[j]
+		at := partner(n.GUID)
+		if at < 0 || old[left[at]] != *n {
 			changes.Upserts = append(changes.Upserts, *n)
 		}
-		delete(known, n.GUID)
+		if at >= 0 {
+			left[at] = -1
+			gone--
+		}
 	}
-	for _, o := range left {
-		if _, gone := known[o.GUID]; gone {
-			changes.Removes = append(changes.Removes, o.GUID)
+	if gone > 0 {
+		changes.Removes = make([]app.GUID, 0, gone)
+	}
+	for _, i := range left {
+		if i >= 0 {
+			changes.Removes = append(changes.Removes, old[i].GUID)
 		}
 	}
 	return changes

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
 
 	"hm/actual"
+	"hm/commands"
 	"hm/desired"
 	"hm/diff"
 	"hm/internal/app"
@@ -42,6 +44,7 @@ func chaos(t *testing.T, rnd *rand.Rand) {
 		fault(w, rnd)
 		w.run(time.Duration(rnd.Int64N(int64(2 * hb))))
 		settleStarting(w)
+		checkSettled(t, w)
 	}
 	checkTwice(t, w)
 
@@ -76,6 +79,20 @@ func chaos(t *testing.T, rnd *rand.Rand) {
 	w.run(50 * hb)
 	if len(w.sent) != sent {
 		t.Errorf("%d commands were sent at rest", len(w.sent)-sent)
+	}
+}
+
+// checkSettled has apps about which nothing is found out of hand be looked at in full.
+func checkSettled(t *testing.T, w *world) {
+	t.Helper()
+	view := w.View()
+	for a := range view.Apps() {
+		if !Settled(view, a.Key) || view.HasCommands(a.Key) {
+			continue
+		}
+		if p := w.core.decide(view, a.Key, Knowledge{Reads: w.core.reads.known()}, w.now); !reflect.DeepEqual(p, commands.Plan{}) {
+			t.Fatalf("%v is taken for settled, and its plan is %+v", a.Key, p)
+		}
 	}
 }
 

@@ -43,6 +43,16 @@ func Gather(in *diff.Input, view *raftfsm.State, k app.Key, know Knowledge) {
 	}
 }
 
+// Settled reports whether diff.App would keep every instance of an app and miss none, at a fraction of the price of
+// asking it. It may say no when that is so, as diff.Tally does. Outstanding commands are not part of it.
+func Settled(view *raftfsm.State, k app.Key) bool {
+	var t diff.Tally
+	if a, _ := view.EachInstanceOf(k, t.Add); a.HasDesired {
+		return t.Settled(a.Desired)
+	}
+	return t.SettledUndesired()
+}
+
 // Pass finds the apps of a whole fleet that are worth a look. It keeps its buffers between passes and is not
 // safe for concurrent use.
 type Pass struct {

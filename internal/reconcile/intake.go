@@ -181,7 +181,8 @@ func (i *Intake) Settle(view *raftfsm.State) int {
 func (i *Intake) Changes(view *raftfsm.State, max int) []raftfsm.Record {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	ids := slices.Sorted(maps.Keys(i.dirty))
+	ids := slices.AppendSeq(make([]string, 0, len(i.dirty)), maps.Keys(i.dirty))
+	slices.Sort(ids)
 	var records []raftfsm.Record
 	for _, id := range ids {
 		if len(records) == max {
@@ -213,6 +214,9 @@ func (i *Intake) TakeExits() []actual.Exit {
 func (i *Intake) TakeUpdated() []app.GUID {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if len(i.updated) == 0 {
+		return nil
+	}
 	updated := slices.SortedFunc(maps.Keys(i.updated), app.GUID.Compare)
 	clear(i.updated)
 	return updated

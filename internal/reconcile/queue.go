@@ -23,6 +23,9 @@ type queue struct {
 // cheaper.
 const maxQueued = 50_000
 
+// smallQueue is up to how many changed apps a map is kept for the next ones.
+const smallQueue = 100
+
 // add asks for an evaluation as soon as possible.
 func (q *queue) add(keys ...app.Key) {
 	if q.now == nil && len(keys) > 0 {
@@ -86,9 +89,15 @@ func (q *queue) take(now app.Time, max int) (keys []app.Key, more bool) {
 		keys, q.sorted = q.sorted[:n:n], q.sorted[n:]
 		return keys, len(q.sorted) > 0 || len(q.now) > 0
 	}
-	keys = slices.SortedFunc(maps.Keys(q.now), app.Key.Compare)
+	if len(q.now) == 0 {
+		return nil, false
+	}
+	keys = slices.AppendSeq(make([]app.Key, 0, len(q.now)), maps.Keys(q.now))
+	slices.SortFunc(keys, app.Key.Compare)
 	if len(keys) <= max {
-		q.now = nil
+		if clear(q.now); len(keys) > smallQueue {
+			q.now = nil // a map never shrinks, and clearing a large one takes its time
+		}
 		return keys, false
 	}
 	keys = keys[:max]

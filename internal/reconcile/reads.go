@@ -26,7 +26,7 @@ type reads struct {
 	apps map[app.GUID]app.Time // when the newest read of a single app was begun, if after the newest complete one
 	ask  []app.GUID            // single apps that are to be read
 
-	of         desired.Read // the newest complete read of this leadership
+	of         desired.Read // the newest complete read that this node has recorded
 	generation uint64       // that it was recorded as
 }
 
@@ -35,7 +35,7 @@ type reads struct {
 func (c *Core) Learn(began app.Time) { c.reads.began = max(c.reads.began, began) }
 
 func (r *reads) lead() {
-	*r = reads{began: r.began, wanted: true}
+	*r = reads{began: r.began, wanted: true, of: r.of, generation: r.generation} // again trusts the two only as far as the record agrees
 }
 
 // knownOf is what is known of the reads of one app's desired state.

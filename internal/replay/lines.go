@@ -7,52 +7,55 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 )
 
 // lineReader splits a stream, compressed or not, into lines.
 type lineReader struct {
-	in     io.Reader
+	ahead  *ahead
 	closer func()
 	buf    []byte
-	from   int // of what is not given out yet
-	to     int // end of what was read
+	lent   bool   // buf is a buffer of ahead; else it is long
+	long   []byte // for lines that do not fit into one
+	from   int    // of what is not given out yet
+	to     int    // end of what was read
 	err    error
-	line   int   // number of the line that next gave last
-	read   int64 // bytes behind the decompression
+	line   int // number of the line that next gave last
 }
-
-const readChunk = 1 << 20
 
 // newLineReader looks at the first bytes of in for whether it is compressed.
 func newLineReader(in io.Reader) (*lineReader, error) {
-	r := &lineReader{closer: func() {}, buf: make([]byte, readChunk)}
+	r := &lineReader{closer: func() {}}
 	b := bufio.NewReaderSize(in, 64<<10)
 	magic, err := b.Peek(4)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("reading: %w", err)
 	}
+	var plain io.Reader = b
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
 		z, err := gzip.NewReader(b)
 		if err != nil {
 			return nil, fmt.Errorf("it begins as gzip does, but: %w", err)
 		}
-		r.in = z
+		plain = z
 	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(b, zstd.WithDecoderMaxWindow(64<<20), zstd.WithDecoderConcurrency(2))
+		z, err := zstd.NewReader(b, zstd.WithDecoderMaxWindow(64<<20), zstd.WithDecoderConcurrency(1)) // in ahead's goroutine alone: that costs the least
 		if err != nil {
 			return nil, fmt.Errorf("it begins as zstd does, but: %w", err)
 		}
-		r.in, r.closer = z, z.Close
-	default:
-		r.in = b
+		plain, r.closer = z, z.Close
 	}
+	r.ahead = newAhead(plain)
 	return r, nil
 }
 
-func (r *lineReader) close() { r.closer() }
+func (r *lineReader) close() {
+	r.ahead.close()
+	r.closer()
+}
 
 // next gives the next line without its end. It is good until the next call. io.EOF is the end.
 func (r *lineReader) next() ([]byte, error) {
@@ -107,23 +110,42 @@ func (r *lineReader) end() error {
 	return fmt.Errorf("reading: %w", r.err)
 }
 
-// fill reads more, behind what is not given out yet.
+// fill puts more behind what is not given out yet, which in most cases goes in front of the next chunk.
 func (r *lineReader) fill() {
-	if r.from > 0 {
-		copy(r.buf, r.buf[r.from:r.to])
-		r.from, r.to = 0, r.to-r.from
+	c := <-r.ahead.full
+	r.err = c.err
+	left := r.buf[r.from:r.to]
+	if len(left) <= aheadRoom {
+		from := aheadRoom - len(left)
+		copy(c.buf[from:], left)
+		r.giveBack()
+		r.buf, r.lent, r.from, r.to = c.buf, true, from, c.to
+		return
 	}
-	if r.to == len(r.buf) {
-		r.buf = append(r.buf, make([]byte, len(r.buf))...)
+	if r.lent {
+		r.long = append(r.long[:0], left...)
+		r.giveBack()
+	} else {
+		r.long = r.long[:copy(r.long, left)]
 	}
-	var n int
-	for range 100 { // a reader that gives nothing and no error for so long is broken
-		n, r.err = r.in.Read(r.buf[r.to:])
-		if n > 0 || r.err != nil {
-			r.to += n
-			r.read += int64(n)
-			return
-		}
+	more := c.buf[aheadRoom:c.to]
+	r.long = append(withRoom(r.long, len(more)), more...)
+	r.buf, r.lent = r.long, false
+	r.from, r.to = 0, len(r.buf)
+	r.ahead.free <- c.buf
+}
+
+// giveBack lets ahead read into buf again.
+func (r *lineReader) giveBack() {
+	if r.lent {
+		r.ahead.free <- r.buf
 	}
-	r.err = io.ErrNoProgress
+}
+
+// withRoom gives s with room for n more. It doubles what is too small, where append copies large slices more often.
+func withRoom[E any](s []E, n int) []E {
+	if cap(s)-len(s) < n {
+		s = slices.Grow(s, max(n, len(s)))
+	}
+	return s
 }

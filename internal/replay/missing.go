@@ -5,6 +5,7 @@ import (
 
 	"hm/actual"
 	"hm/internal/app"
+	"hm/internal/reconcile"
 	"hm/raftfsm"
 )
 
@@ -17,6 +18,22 @@ type missing struct {
 	total time.Duration
 
 	instances []actual.Located // scratch
+}
+
+// begin counts for the first time, and everything: until now it was not worth while.
+func (m *missing) begin(view *raftfsm.State) {
+	m.began = true
+	var pass reconcile.Pass
+	for _, k := range pass.Unsettled(view) { // nothing is missing of the others
+		m.update(view, k)
+	}
+}
+
+// update counts an app of which something has changed.
+func (m *missing) update(view *raftfsm.State, k app.Key) {
+	if m.began {
+		m.set(k, missingOf(view, k, &m.instances))
+	}
 }
 
 func (m *missing) pass(d time.Duration) {
@@ -40,6 +57,9 @@ func (m *missing) set(k app.Key, n int) {
 
 // missingOf counts an app's missing indices.
 func missingOf(view *raftfsm.State, k app.Key, scratch *[]actual.Located) int {
+	if reconcile.Settled(view, k) {
+		return 0
+	}
 	a, ok := view.App(k)
 	if !ok || !a.HasDesired || !a.Desired.Startable() {
 		return 0

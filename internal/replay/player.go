@@ -368,7 +368,9 @@ func (p *player) settled() {
 			p.result.Gate = p.result.Gate[:n-1] // the instant is not over: an event came at its time after a step
 		}
 		p.result.Gate = append(p.result.Gate, g)
-		p.missing.began = p.missing.began || g.Open
+		if g.Open && !p.missing.began {
+			p.missing.begin(p.View())
+		}
 		p.tell(Moment{Kind: MomentGate, Text: gateText(g)})
 		if g.Open && p.findings != nil {
 			p.findings.begin(p.now)
@@ -377,7 +379,7 @@ func (p *player) settled() {
 	if len(p.touched) > 0 {
 		view := p.View()
 		for _, k := range p.touched { // in any order, and some of them twice
-			p.missing.set(k, missingOf(view, k, &p.missing.instances))
+			p.missing.update(view, k)
 		}
 		if p.findings != nil {
 			slices.SortFunc(p.touched, app.Key.Compare)

@@ -276,6 +276,15 @@ func (r *Reader) order(t time.Time) error {
 
 // parse reads a line of any kind. complete is false for a part of a read that more parts follow.
 func (r *Reader) parse(text []byte, e *Event) (complete bool, err error) {
+	rows, without, ok := takeRows(text)
+	if ok {
+		text = without
+	}
+	return r.parseLine(text, rows, e)
+}
+
+// parseLine is parse for a line from which rows were taken, if any.
+func (r *Reader) parseLine(text []byte, rows []desired.App, e *Event) (complete bool, err error) {
 	var l line
 	if err := unmarshal(text, &l); err != nil {
 		return false, err
@@ -302,7 +311,7 @@ func (r *Reader) parse(text []byte, e *Event) (complete bool, err error) {
 	case TypeNATS:
 		return true, l.message(e)
 	case TypeDesired:
-		return r.desired(&l, e)
+		return r.desired(&l, rows, e)
 	case TypeLink:
 		if l.Up == nil {
 			return false, errors.New("a link line needs up: true or false")
@@ -343,7 +352,7 @@ func (l *line) message(e *Event) error {
 	return nil
 }
 
-func (r *Reader) desired(l *line, e *Event) (complete bool, err error) {
+func (r *Reader) desired(l *line, rows []desired.App, e *Event) (complete bool, err error) {
 	ways := 0
 	for _, has := range []bool{l.Apps != nil, l.Error != "", l.Unchanged} {
 		if has {
@@ -373,8 +382,13 @@ func (r *Reader) desired(l *line, e *Event) (complete bool, err error) {
 		}
 		return true, nil
 	}
-	if len(r.part)+len(*l.Apps) > maxApps {
+	if len(r.part)+len(rows)+len(*l.Apps) > maxApps {
 		return false, fmt.Errorf("a read of more than %d apps", maxApps)
+	}
+	if r.part == nil {
+		r.part = rows
+	} else {
+		r.part = append(withRoom(r.part, len(rows)), rows...)
 	}
 	for _, row := range *l.Apps {
 		a, err := row.app()

@@ -97,13 +97,14 @@ func newStream(ctx context.Context, r *Reader) *stream {
 
 // decoder turns events into items.
 type decoder struct {
-	reader   *Reader
-	digest   feed.Digester
-	byDigest map[actual.Digest]*said
-	byDEA    map[string]*said
-	event    Event
-	last     desired.Read // the newest complete read
-	decoded  int
+	reader     *Reader
+	digest     feed.Digester
+	heartbeats feed.Redecoder
+	byDigest   map[actual.Digest]*said
+	byDEA      map[string]*said
+	event      Event
+	last       desired.Read // the newest complete read
+	decoded    int
 }
 
 func (d *decoder) batch() batch {
@@ -216,7 +217,7 @@ func (d *decoder) heartbeat(e *Event, i *item) error {
 	if i.said = d.byDigest[sum]; i.said != nil {
 		return nil
 	}
-	hb, err := feed.DecodeHeartbeat(e.Data)
+	hb, err := d.heartbeats.Decode(e.Data)
 	if err != nil && e.line != nil {
 		if err := e.strict(); err != nil {
 			return d.reader.wrong(err)
