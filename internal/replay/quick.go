@@ -34,7 +34,7 @@ func (r *Reader) quick(text []byte, e *Event) bool {
 	case bytes.HasPrefix(rest, quickData) && rest[len(rest)-1] == '}':
 		*e = Event{At: at, Type: TypeNATS, Subject: quickSubject, Data: rest[len(quickData) : len(rest)-1], line: text}
 		return true
-	case bytes.HasPrefix(rest, quickRepeat) && bytes.HasSuffix(rest, []byte(`"}`)):
+	case bytes.HasPrefix(rest, quickRepeat) && len(rest) >= len(quickRepeat)+2 && bytes.HasSuffix(rest, []byte(`"}`)):
 		dea := rest[len(quickRepeat) : len(rest)-2]
 		if bytes.IndexByte(dea, '\\') >= 0 || bytes.IndexByte(dea, '"') >= 0 {
 			return false

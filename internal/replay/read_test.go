@@ -81,6 +81,8 @@ func TestMalformedRecordingsSayWhereAndWhy(t *testing.T) {
 		{"no data", event(`{"t":"` + at(1) + `","type":"nats","subject":"dea.heartbeat"}`), "f:3: a nats line needs one of data, base64 and repeat"},
 		{"data twice", event(`{"t":"` + at(1) + `","type":"nats","subject":"x","data":1,"base64":"AA=="}`), "f:3: a nats line needs one of"},
 		{"repeat of nothing", event(`{"t":"` + at(1) + `","type":"nats","subject":"dea.heartbeat","repeat":"dea-z"}`), "f:3: DEA dea-z cannot repeat itself"},
+		{"repeat cut short", event(`{"t":"` + at(1) + `Z","type":"nats","subject":"dea.heartbeat","repeat":"}`), "f:3: "},
+		{"repeat cut short in its quotes", event(`{"t":"` + at(1) + `","type":"nats","subject":"dea.heartbeat","repeat":"}`), "f:3: unexpected end of JSON input"},
 		{"repeat of an exit", event(`{"t":"` + at(1) + `","type":"nats","subject":"droplet.exited","repeat":"dea-z"}`), "f:3: only a dea.heartbeat can be repeated"},
 		{"link without up", event(`{"t":"` + at(1) + `","type":"link"}`), "f:3: a link line needs up"},
 		{"leader without change", event(`{"t":"` + at(1) + `","type":"leader","change":false}`), "f:3: a leader line needs change"},
