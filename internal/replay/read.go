@@ -371,7 +371,7 @@ func (r *Reader) desired(l *line, rows []desired.App, e *Event) (complete bool, 
 		}
 	}
 	if l.App != nil {
-		return true, l.oneApp(e)
+		return true, l.oneApp(rows, e)
 	}
 	if l.Apps == nil {
 		if r.part != nil {

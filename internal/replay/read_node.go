@@ -47,8 +47,9 @@ func (l *line) hold(e *Event) error {
 	return raftfsm.CheckHold(e.Hold)
 }
 
-// oneApp reads what was read of a single app: its rows, an error, or nothing if it is not there.
-func (l *line) oneApp(e *Event) error {
+// oneApp reads what was read of a single app: its rows, of which some were taken out of the line, an error, or nothing
+// if it is not there.
+func (l *line) oneApp(apps []desired.App, e *Event) error {
 	e.Only = *l.App
 	if e.Only.IsZero() || l.More || l.Unchanged || len(l.Unreadable) > 0 {
 		return errors.New("a read of one app has its guid, and nothing else but apps, began or error")
@@ -56,16 +57,17 @@ func (l *line) oneApp(e *Event) error {
 	if l.Apps == nil {
 		return nil
 	}
-	var apps []desired.App
 	for _, row := range *l.Apps {
 		a, err := row.app()
 		if err != nil {
 			return err
 		}
+		apps = append(apps, a)
+	}
+	for _, a := range apps {
 		if a.Key.Droplet != e.Only {
 			return fmt.Errorf("a read of app %s has a row of %s", e.Only, a.Key.Droplet)
 		}
-		apps = append(apps, a)
 	}
 	var err error
 	e.Read, err = desired.NewRead("recording", slices.Clip(apps))
