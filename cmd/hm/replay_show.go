@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hm/internal/app"
+	"hm/internal/liveview"
 	"hm/internal/replay"
 )
 
@@ -82,7 +83,7 @@ func (t *timeline) sum() {
 }
 
 func (t *timeline) line(m replay.Moment) {
-	text := m.Text
+	text := liveview.Plain(m.Text) // it may hold what was recorded of others
 	switch {
 	case m.Kind == replay.MomentCommand:
 		text = t.c.paint(yellow, text)
@@ -116,7 +117,7 @@ func (t *timeline) flush() error {
 func (r *replayRun) printHeader() {
 	text := "recording of " + r.header.Started.Format("2006-01-02 15:04:05 MST")
 	if r.header.Note != "" {
-		text += ": " + r.header.Note
+		text += ": " + liveview.Plain(r.header.Note)
 	}
 	fmt.Fprintln(r.out, r.paint(faint, text)) // the next write tells of an error
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func (p painter) title() []string {
-	line := p.look.Title.Render(p.Title) + "  " + plain(p.About)
+	line := p.look.Title.Render(p.Title) + "  " + Plain(p.About)
 	if p.Play == nil {
 		line += "  " + p.look.Faint.Render("up "+age(p.Up))
 	}
@@ -152,7 +152,7 @@ func (p painter) lastRead(d api.DesiredStatus) string {
 		text = p.look.Faint.Render("  read " + age(p.Now.Sub(d.SyncedAt.Time)) + " ago")
 	}
 	if d.Error != "" {
-		text += "  " + p.look.Bad.Render("since then: "+plain(d.Error))
+		text += "  " + p.look.Bad.Render("since then: "+Plain(d.Error))
 	}
 	return text
 }
@@ -223,7 +223,7 @@ func (p painter) state(c api.Command) string {
 	case "confirmed":
 		return p.look.Good.Render(c.State)
 	case "expired", "dropped", "abandoned":
-		return p.look.Faint.Render(strings.TrimRight(c.State+"  "+plain(c.Detail), " "))
+		return p.look.Faint.Render(strings.TrimRight(c.State+"  "+Plain(c.Detail), " "))
 	}
 	return c.State
 }
@@ -236,7 +236,7 @@ func (p painter) events(n int) []string {
 	}
 	lines := []string{p.label(name)}
 	for i, e := range p.Events[:min(len(p.Events), n)] {
-		text := plain(e.Text)
+		text := Plain(e.Text)
 		if e.Failed {
 			text = p.look.Bad.Render(text)
 		}
@@ -275,8 +275,8 @@ func (p painter) clock(t time.Time) string {
 	return p.look.Faint.Render(t.In(p.Now.Location()).Format("15:04:05"))
 }
 
-// plain takes from a text, which may come from outside, what would make a terminal do something.
-func plain(text string) string {
+// Plain takes from a text, which may come from outside, what would make a terminal do something.
+func Plain(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
