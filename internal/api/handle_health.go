@@ -27,18 +27,8 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) error {
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
 	n := s.look()
 	answer := Readiness{Reasons: []string{}, Basis: n.basis(n.view)}
-	switch {
-	case n.lead.Leader:
-	case n.lead.LeaderID == "":
-		answer.Reasons = append(answer.Reasons, "no leader is known")
-	case n.lead.LeaderID == s.opts.ID:
-		answer.Reasons = append(answer.Reasons, "this node was elected leader and is catching up")
-	default:
-		if lag, known := s.lag(n); !known {
-			answer.Reasons = append(answer.Reasons, "the leader has not been heard yet")
-		} else if lag > readyLag {
-			answer.Reasons = append(answer.Reasons, fmt.Sprintf("%d entries behind the leader", lag))
-		}
+	if why := s.unready(n); why != "" {
+		answer.Reasons = append(answer.Reasons, why)
 	}
 	answer.Ready = len(answer.Reasons) == 0
 	status := http.StatusOK
@@ -46,6 +36,24 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
 		status = http.StatusServiceUnavailable
 	}
 	return writeJSON(w, status, answer.Basis, answer)
+}
+
+// unready tells why this node is not ready; empty if it is.
+func (s *Server) unready(n now) string {
+	switch {
+	case n.lead.Leader:
+		return ""
+	case n.lead.LeaderID == "":
+		return "no leader is known"
+	case n.lead.LeaderID == s.opts.ID:
+		return "this node was elected leader and is catching up"
+	}
+	if lag, known := s.lag(n); !known {
+		return "the leader has not been heard yet"
+	} else if lag > readyLag {
+		return fmt.Sprintf("%d entries behind the leader", lag)
+	}
+	return ""
 }
 
 // lag is how many entries this node is behind what the leader last told of.

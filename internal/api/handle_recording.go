@@ -21,6 +21,10 @@ func (s *Server) recording(w http.ResponseWriter, r *http.Request) error {
 	if s.opts.Record == nil {
 		return notFound("this node offers no recordings")
 	}
+	n := s.look()
+	if why := s.unready(n); why != "" { // its record is not what the cluster's is, nor is its time
+		return problem(http.StatusServiceUnavailable, "not-ready", "this node cannot be recorded yet: "+why, "try again in a moment")
+	}
 	select {
 	case s.recordings <- struct{}{}:
 		defer func() { <-s.recordings }()
@@ -34,7 +38,6 @@ func (s *Server) recording(w http.ResponseWriter, r *http.Request) error {
 	if err := control.SetReadDeadline(time.Time{}); err != nil { // the request is read, and to find the client gone must not be taken for a late one
 		return err
 	}
-	n := s.look()
 	n.basis(n.view).setHeaders(w.Header())
 	w.Header().Set("Content-Type", "application/jsonl")
 	w.Header().Set("Cache-Control", "no-store")

@@ -11,6 +11,7 @@ import (
 
 	"hm/internal/api"
 	"hm/internal/api/apitest"
+	"hm/internal/cluster"
 )
 
 // recorded is a node that tells a line, then whatever is put into more, until it is told to end.
@@ -142,5 +143,15 @@ func TestRecordingOfASilentNode(t *testing.T) {
 	var gone *api.Unreachable
 	if _, err := c.Recording(t.Context()); !errors.As(err, &gone) {
 		t.Errorf("a node that says nothing: %v", err)
+	}
+}
+
+func TestANodeThatIsNotReadyIsNotRecorded(t *testing.T) {
+	w := apitest.Fleet()
+	w.Lead = cluster.Leadership{}
+	o := recorded(w.Options(), nil, make(chan error, 1))
+	var p *api.Problem
+	if _, err := client(t, serve(t, o), "", "").Recording(t.Context()); !errors.As(err, &p) || p.Status != http.StatusServiceUnavailable {
+		t.Errorf("a node without a leader: %v", err)
 	}
 }

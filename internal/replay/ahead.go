@@ -27,7 +27,9 @@ type chunk struct {
 	err error
 }
 
-func newAhead(in io.Reader) *ahead {
+// newAhead begins to read. whole has each chunk filled, which is for what is read from memory mostly; without it a chunk
+// is what one call of Read gives, so that nothing that is there has to wait for what is not.
+func newAhead(in io.Reader, whole bool) *ahead {
 	a := &ahead{full: make(chan chunk, aheadChunks), free: make(chan []byte, aheadChunks), stop: make(chan struct{}), done: make(chan struct{})}
 	for range aheadChunks {
 		a.free <- nil // made when first needed: most recordings are short
@@ -39,7 +41,7 @@ func newAhead(in io.Reader) *ahead {
 			case <-a.stop:
 				return
 			case buf := <-a.free:
-				c := read(in, buf)
+				c := read(in, buf, whole)
 				a.full <- c // there is room: no more buffers are about
 				if c.err != nil {
 					return
@@ -50,8 +52,8 @@ func newAhead(in io.Reader) *ahead {
 	return a
 }
 
-// read fills a buffer, unless the reader says that there is no more for now.
-func read(in io.Reader, buf []byte) chunk {
+// read fills a buffer, or puts in what comes at once.
+func read(in io.Reader, buf []byte, whole bool) chunk {
 	if buf == nil {
 		buf = make([]byte, aheadRoom+aheadChunk)
 	}
@@ -61,7 +63,9 @@ func read(in io.Reader, buf []byte) chunk {
 		n, c.err = in.Read(buf[c.to:])
 		c.to += n
 		if n > 0 {
-			empty = 0
+			if empty = 0; !whole {
+				break
+			}
 		} else if empty++; empty == 100 && c.err == nil { // a reader that gives nothing and no error for so long is broken
 			c.err = io.ErrNoProgress
 		}

@@ -24,8 +24,12 @@ type CopyOptions struct {
 }
 
 const (
-	copyIdle    = 15 * time.Second // without a word, after which the node counts as gone
-	copyMaxWait = 5 * time.Second  // between two attempts to reach it again
+	copyIdle    = 15 * time.Second       // without a word, after which the node counts as gone
+	copyMinWait = 100 * time.Millisecond // between two attempts to reach it again
+	copyMaxWait = 5 * time.Second
+
+	// copyWaver is by how much the time of a node that was there all along may differ from what it seems to be.
+	copyWaver = 5 * time.Second
 
 	// copyLinger is for how long a recording goes on when it is to end: the node tells what happens with a delay.
 	copyLinger = tapSettle + 4*tapLook
@@ -40,8 +44,8 @@ func Copy(ctx context.Context, o CopyOptions) error {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	c := copier{CopyOptions: o, up: true}
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, copyMaxWait) {
-		began := c.begun
+	for wait := copyMinWait; ; wait = min(2*wait, copyMaxWait) {
+		c.events = 0
 		err := c.take(ctx)
 		var unwritten *writeError
 		switch {
@@ -52,10 +56,12 @@ func Copy(ctx context.Context, o CopyOptions) error {
 		case !c.begun:
 			return err
 		}
-		if c.begun && !began || c.events > 0 {
-			wait = 100 * time.Millisecond
+		if c.events > 0 {
+			wait = copyMinWait
+			o.Logger.Warn("the node is gone; its recording goes on when it is back", "node", o.Name, "error", err)
+		} else {
+			o.Logger.Debug("the node is still gone", "node", o.Name, "error", err)
 		}
-		o.Logger.Warn("the node is gone; its recording goes on when it is back", "node", o.Name, "error", err)
 		if c.link {
 			c.link = false
 			if err := o.Writer.Link(o.Writer.last, false, false); err != nil {
@@ -73,10 +79,12 @@ func Copy(ctx context.Context, o CopyOptions) error {
 // copier is one Copy.
 type copier struct {
 	CopyOptions
-	begun  bool // the node has answered once
-	up     bool // the node's link, by its newest word
-	link   bool // the link as the recording has it
-	events int  // of the present connection
+	begun  bool          // the node has answered once
+	up     bool          // the node's link, by its newest word
+	link   bool          // the link as the recording has it
+	events int           // of the present connection
+	heard  time.Time     // when the newest event came
+	shift  time.Duration // of the node's times, which begin anew when it does
 	last   map[string][]byte
 	read   desired.Read
 }
@@ -110,21 +118,46 @@ func (c *copier) take(ctx context.Context) error {
 	if !c.begun {
 		c.begun, c.link = true, true
 		c.Writer.opts.Header.Config, c.Writer.opts.Header.Node = r.Header().Config, r.Header().Node
+	} else {
+		c.shift = c.offset(r.Header().Started)
+		c.Logger.Info("the node is back")
 	}
-	c.events, c.up = 0, true
+	c.up = true
 	c.last = map[string][]byte{}
 	for {
 		var e Event
 		if err := r.Next(&e); err != nil {
 			if errors.Is(err, io.EOF) {
 				err = errors.New("the node ended the recording")
+			} else if errors.Is(err, errTruncated) {
+				err = errors.New("the connection broke")
 			}
 			return err
 		}
+		c.moved(&e)
 		if err := c.write(&e); err != nil {
 			return &writeError{err}
 		}
 		c.events++
+		c.heard = time.Now()
+	}
+}
+
+// offset tells by how much the node's times must be moved, which now begin at started: not at all, if they go on as if
+// the node had been there all along. That of a node that was started anew has been set back to its newest entry.
+func (c *copier) offset(started time.Time) time.Duration {
+	goesOn := c.Writer.last.Add(time.Since(c.heard) + tapSettle)
+	if off := goesOn.Sub(started); off.Abs() > copyWaver || started.Before(c.Writer.last) {
+		return off
+	}
+	return 0
+}
+
+// moved gives an event its time in the recording.
+func (c *copier) moved(e *Event) {
+	e.At, e.Began = e.At.Add(c.shift), e.Began.Add(c.shift)
+	if e.Hold.Until != 0 {
+		e.Hold.Until = e.Hold.Until.Add(c.shift)
 	}
 }
 

@@ -194,6 +194,56 @@ func TestCopyOutlivesTheNode(t *testing.T) {
 	}
 }
 
+// The time of a node that was started anew begins at its newest entry. The copy goes on with the time that has passed.
+func TestCopyGoesOnWithTheTime(t *testing.T) {
+	for name, back := range map[string]time.Duration{"the connection broke": 0, "its time is set back": -time.Hour, "its time jumps": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				node := &fakeNode{scripts: []func(*Writer, *io.PipeWriter){
+					func(w *Writer, out *io.PipeWriter) {
+						tells(t, w, true)
+						heartbeats(w, "dea-a", 2, time.Second)
+						time.Sleep(tapSettle)
+						_ = out.Close()
+					},
+					func(w *Writer, out *io.PipeWriter) {
+						at := time.Now().Add(back)
+						err := errors.Join(w.Link(at, true, false), w.Message(at.Add(time.Second), "dea.heartbeat", []byte(`{"dea":"dea-a","droplets":[]}`)),
+							w.Hold(at.Add(2*time.Second), raftfsm.Hold{Name: "paused", Until: app.TimeOf(at.Add(time.Minute))}, false))
+						if err != nil {
+							t.Error(err)
+						}
+						quiet(out)
+					},
+				}}
+				var out safeBuffer
+				w := WriteTo(&out, WriterOptions{})
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				if err := errors.Join(Copy(ctx, CopyOptions{Name: "n", Open: node.open, Writer: w}), w.Close()); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * time.Second)
+				r, err := NewReader(Text("f", []byte(out.String())))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer r.Close()
+				var e Event
+				for e.Type != TypeHold {
+					if err := r.Next(&e); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if after := e.At.Sub(start); after < 5*time.Second || after > 9*time.Second || app.Time(e.Hold.Until).Std().Sub(e.At) != 58*time.Second {
+					t.Errorf("the hold is set %v after the start, until %v after that\n%s", after, e.Hold.Until.Std().Sub(e.At), out.String())
+				}
+			})
+		})
+	}
+}
+
 // A part of a recording can be replayed by itself: what a DEA repeats stands in full in the part where it is new.
 func TestCopyInParts(t *testing.T) {
 	dir := t.TempDir()

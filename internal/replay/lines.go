@@ -48,7 +48,7 @@ func newLineReader(in io.Reader) (*lineReader, error) {
 		}
 		plain, r.closer = z, z.Close
 	}
-	r.ahead = newAhead(plain)
+	r.ahead = newAhead(plain, plain != io.Reader(b))
 	return r, nil
 }
 
@@ -97,6 +97,8 @@ func (r *lineReader) give(text []byte) ([]byte, error) {
 	return text, nil
 }
 
+var errTruncated = errors.New("the compressed data ends early: the file is truncated")
+
 var errLong = fmt.Errorf("the line is longer than %d MiB", MaxLine>>20)
 
 func (r *lineReader) end() error {
@@ -105,7 +107,7 @@ func (r *lineReader) end() error {
 	case errors.As(r.err, &imported):
 		return r.err
 	case errors.Is(r.err, io.ErrUnexpectedEOF):
-		return errors.New("the compressed data ends early: the file is truncated")
+		return errTruncated
 	}
 	return fmt.Errorf("reading: %w", r.err)
 }

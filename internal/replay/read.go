@@ -92,15 +92,15 @@ func (r *Reader) Done() int64 {
 	return r.done + r.counted.n.Load()
 }
 
-// Close closes the file that is open.
+// Close closes the file that is open, whose reader may be waiting for more of it.
 func (r *Reader) Close() {
-	if r.lines != nil {
-		r.lines.close()
-		r.lines = nil
-	}
 	if r.file != nil {
 		_ = r.file.Close() // it was only read
 		r.file = nil
+	}
+	if r.lines != nil {
+		r.lines.close()
+		r.lines = nil
 	}
 }
 

@@ -18,9 +18,10 @@ import (
 
 // Tap lets recordings be taken of a running node. The node's parts tell it what they hear; while nobody records, that
 // costs them the look at one flag. A recording that cannot keep up with the node loses messages, which it says, and
-// never holds the node up. Its times are hm time, so that a replay decides at the very same moments. What a node learns
-// of late (the log and its peers tell it what the leader did) is given its own time, and is put in its place if it comes
-// within tapSettle. All methods are safe for concurrent use.
+// never holds the node up. Its times begin with hm time, so that a replay decides at the very same moments, and go on
+// with the time that passes: hm time itself jumps forward on a node that has slept through the log's newest entries.
+// What a node learns of late (the log and its peers tell it what the leader did) is given its own time, and is put in its
+// place if it comes within tapSettle. All methods are safe for concurrent use, and all times they take are hm time.
 type Tap struct {
 	now func() app.Time
 
@@ -49,6 +50,9 @@ var errBehind = errors.New("the recording is too far behind what happens")
 
 // tapped is one recording under way.
 type tapped struct {
+	began   time.Time // with a monotonic reading
+	beganAt app.Time  // hm time then
+
 	queue chan tapEvent
 	count atomic.Int64 // events that are not written
 	bytes atomic.Int64 // of the messages among them
@@ -59,10 +63,20 @@ type tapped struct {
 }
 
 type tapEvent struct {
-	at    app.Time
-	size  int // bytes of a message
-	write func(w *Writer, at time.Time) error
+	at    app.Time      // by the recording's time
+	ahead time.Duration // of hm time over the recording's
+	size  int           // bytes of a message
+	write tapWrite
 }
+
+// tapWrite writes an event. of gives a time of hm's by the recording's time.
+type tapWrite func(w *Writer, at time.Time, of func(app.Time) time.Time) error
+
+// now is the recording's time.
+func (r *tapped) now() app.Time { return r.beganAt.Add(time.Since(r.began)) }
+
+// of gives a time of hm's by the recording's time.
+func (e *tapEvent) of(t app.Time) time.Time { return t.Add(-e.ahead).Std() }
 
 // NewTap returns a tap that tells the time by now, which is hm time.
 func NewTap(now func() app.Time) *Tap { return &Tap{now: now, taps: map[*tapped]struct{}{}} }
@@ -73,55 +87,68 @@ func (t *Tap) On() bool { return t.on.Load() }
 // Message tells of a message that is heard now. Nobody may change data afterwards.
 func (t *Tap) Message(subject string, data []byte) {
 	if t.On() {
-		t.tell(0, len(data)+64, func(w *Writer, at time.Time) error { return w.Message(at, subject, data) })
+		t.tell(0, len(data)+64, func(w *Writer, at time.Time, _ func(app.Time) time.Time) error { return w.Message(at, subject, data) })
 	}
 }
 
 // Link tells that the node's NATS link is lost, is back, or, with gap, has lost messages.
 func (t *Tap) Link(up, gap bool) {
-	t.tell(0, 0, func(w *Writer, at time.Time) error { return w.Link(at, up, gap) })
+	t.tell(0, 0, func(w *Writer, at time.Time, _ func(app.Time) time.Time) error { return w.Link(at, up, gap) })
 }
 
 // Leader tells that another node leads, or this one anew.
-func (t *Tap) Leader() { t.tell(0, 0, func(w *Writer, at time.Time) error { return w.Leader(at) }) }
+func (t *Tap) Leader() {
+	t.tell(0, 0, func(w *Writer, at time.Time, _ func(app.Time) time.Time) error { return w.Leader(at) })
+}
 
 // Leaderless tells that no node has led since a time, as far as this one knows.
 func (t *Tap) Leaderless(at app.Time) {
-	t.tell(at, 0, func(w *Writer, at time.Time) error { return w.Leaderless(at) })
+	t.tell(at, 0, func(w *Writer, at time.Time, _ func(app.Time) time.Time) error { return w.Leaderless(at) })
 }
 
 // Read tells how an attempt to read the desired state ended at a time, 0 for now, that was begun at began.
 func (t *Tap) Read(at, began app.Time, read desired.Read, err error) {
-	t.tell(at, 0, func(w *Writer, at time.Time) error { return w.Desired(at, began.Std(), read, err) })
+	t.tell(at, 0, func(w *Writer, at time.Time, of func(app.Time) time.Time) error {
+		return w.Desired(at, of(began), read, err)
+	})
 }
 
 // ReadApp tells how an attempt to read one app ended at a time, 0 for now.
 func (t *Tap) ReadApp(at, began app.Time, droplet app.GUID, rows []desired.App, err error) {
-	t.tell(at, 0, func(w *Writer, at time.Time) error { return w.DesiredApp(at, began.Std(), droplet, rows, err) })
+	t.tell(at, 0, func(w *Writer, at time.Time, of func(app.Time) time.Time) error {
+		return w.DesiredApp(at, of(began), droplet, rows, err)
+	})
 }
 
 // Hold tells that a person set a hold at a time, or released it.
 func (t *Tap) Hold(at app.Time, h raftfsm.Hold, released bool) {
-	t.tell(at, 0, func(w *Writer, at time.Time) error { return w.Hold(at, h, released) })
+	t.tell(at, 0, func(w *Writer, at time.Time, of func(app.Time) time.Time) error {
+		if h.Until != 0 {
+			h.Until = app.TimeOf(of(h.Until))
+		}
+		return w.Hold(at, h, released)
+	})
 }
 
 // Command tells of a command that was sent at a time, in the form in which it is published.
 func (t *Tap) Command(at app.Time, subject string, data []byte) {
-	t.tell(at, 0, func(w *Writer, at time.Time) error { return w.Message(at, subject, data) })
+	t.tell(at, 0, func(w *Writer, at time.Time, _ func(app.Time) time.Time) error { return w.Message(at, subject, data) })
 }
 
-// tell hands an event to every recording. size is not 0 for one that may be lost.
-func (t *Tap) tell(at app.Time, size int, write func(*Writer, time.Time) error) {
+// tell hands an event to every recording. at is when it happened, 0 for now; size is not 0 for one that may be lost.
+func (t *Tap) tell(at app.Time, size int, write tapWrite) {
 	if !t.On() {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	now := t.now()
 	if at == 0 {
-		at = t.now()
+		at = now
 	}
 	for r := range t.taps {
-		r.take(tapEvent{at, size, write})
+		ahead := now.Sub(r.now())
+		r.take(tapEvent{at.Add(-ahead), ahead, size, write})
 	}
 }
 
@@ -132,7 +159,7 @@ func (r *tapped) take(e tapEvent) {
 	}
 	if r.lost { // what was left out is a gap, which ends here
 		r.lost = false
-		r.put(tapEvent{at: e.at, write: func(w *Writer, at time.Time) error { return w.Link(at, true, true) }})
+		r.put(tapEvent{at: e.at, write: func(w *Writer, at time.Time, _ func(app.Time) time.Time) error { return w.Link(at, true, true) }})
 	}
 	r.put(e)
 }
@@ -158,7 +185,7 @@ type Begin struct {
 // Record writes a recording to out, as JSON lines, until ctx ends, which is no error, or out fails. begin is called once
 // everything that happens from then on is taken. flush, which may be nil, is called when out should pass on what it has.
 func (t *Tap) Record(ctx context.Context, out io.Writer, flush func() error, begin func() Begin) error {
-	r := &tapped{queue: make(chan tapEvent, tapMessages+tapOthers)}
+	r := &tapped{queue: make(chan tapEvent, tapMessages+tapOthers), began: time.Now(), beganAt: t.now()}
 	t.mu.Lock()
 	t.taps[r] = struct{}{}
 	t.on.Store(true)
@@ -171,10 +198,10 @@ func (t *Tap) Record(ctx context.Context, out io.Writer, flush func() error, beg
 	}()
 	b := begin()
 	w := WriteTo(out, WriterOptions{Header: b.Header})
-	if err := w.beginWith(t.now().Std(), b); err != nil {
+	if err := w.beginWith(r.now().Std(), b); err != nil {
 		return err
 	}
-	return r.run(ctx, w, out, flush, t.now)
+	return r.run(ctx, w, out, flush)
 }
 
 func (w *Writer) beginWith(at time.Time, b Begin) error {
@@ -210,7 +237,7 @@ func RecordedRead(s *raftfsm.State) (desired.Read, error) {
 }
 
 // run writes what comes, until ctx ends.
-func (r *tapped) run(ctx context.Context, w *Writer, out io.Writer, flush func() error, now func() app.Time) error {
+func (r *tapped) run(ctx context.Context, w *Writer, out io.Writer, flush func() error) error {
 	if flush == nil {
 		flush = func() error { return nil }
 	}
@@ -235,7 +262,7 @@ func (r *tapped) run(ctx context.Context, w *Writer, out io.Writer, flush func()
 			return errors.Join(errBehind, w.Close())
 		}
 		before := w.Stats.Lines
-		if err := r.write(w, now().Add(-tapSettle)); err != nil {
+		if err := r.write(w, r.now().Add(-tapSettle)); err != nil {
 			return err
 		}
 		if quiet += tapLook; w.Stats.Lines != before {
@@ -266,10 +293,10 @@ func (r *tapped) sort(e tapEvent) {
 func (r *tapped) write(w *Writer, until app.Time) error {
 	n := 0
 	for n < len(r.waiting) && r.waiting[n].at <= until {
-		e := r.waiting[n]
+		e := &r.waiting[n]
 		r.count.Add(-1)
 		r.bytes.Add(-int64(e.size))
-		if err := e.write(w, e.at.Std()); err != nil {
+		if err := e.write(w, e.at.Std(), e.of); err != nil {
 			return err
 		}
 		n++

@@ -22,13 +22,15 @@ type tapping struct {
 	out  safeBuffer
 	end  func() error
 	hour app.Time // at which it was begun
+
+	ahead time.Duration // of hm time
 }
 
 // startTap begins a recording in a bubble, in whose time everything happens.
 func startTap(t *testing.T, state *raftfsm.State, slow func()) *tapping {
 	t.Helper()
 	r := &tapping{}
-	r.Tap = NewTap(func() app.Time { return app.TimeOf(time.Now()) })
+	r.Tap = NewTap(func() app.Time { return app.TimeOf(time.Now()).Add(r.ahead) })
 	r.hour = app.TimeOf(time.Now())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -187,6 +189,41 @@ func TestTapThatLosesWhatItMustNotEnds(t *testing.T) {
 		time.Sleep(2 * tapSettle)
 		if err := r.end(); !errors.Is(err, errBehind) {
 			t.Errorf("the recording ended with %v", err)
+		}
+	})
+}
+
+// hm time jumps when a node that has slept through the newest entries takes one in. The recording's time passes.
+func TestTapGoesOnWithTheTimeThatPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startTap(t, tapState(), nil)
+		start := time.Now()
+		time.Sleep(time.Second)
+		r.ahead = time.Hour // an entry has come
+		now := r.now()
+		r.Leader()
+		read, _ := desired.NewRead("the test", nil)
+		r.Read(now, now.Add(-time.Second), read, nil)
+		r.Hold(now, raftfsm.Hold{Name: "paused", Until: now.Add(time.Minute)}, false)
+		if err := r.end(); err != nil {
+			t.Fatal(err)
+		}
+		reader, err := NewReader(Text("f", []byte(r.out.String())))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer reader.Close()
+		var e Event
+		for e.Type != TypeHold {
+			if err := reader.Next(&e); err != nil {
+				t.Fatal(err)
+			}
+			if e.Type == TypeDesired && e.At.Sub(start) == time.Second && e.At.Sub(e.Began) != time.Second {
+				t.Errorf("the read was begun %v before its end, want 1 s", e.At.Sub(e.Began))
+			}
+		}
+		if e.At.Sub(start) != time.Second || e.Hold.Until.Std().Sub(e.At) != time.Minute {
+			t.Errorf("the hold is set %v after the start, until %v after that", e.At.Sub(start), e.Hold.Until.Std().Sub(e.At))
 		}
 	})
 }
