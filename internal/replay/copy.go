@@ -35,10 +35,10 @@ const (
 	copyLinger = tapSettle + 4*tapLook
 )
 
-// Copy takes down the recording of a node until ctx ends, which is no error, and for what happened until then a little
-// longer, or until it cannot be written. When the node goes
-// away it waits for its return; for the recording NATS is lost in between, since nothing is heard. Only if the node never
-// answers at first does Copy fail. The caller closes the writer afterwards.
+// Copy takes down the recording of a node until ctx ends, which is no error, and a little longer for what happened until
+// then; or until it cannot be written. When the node goes away it waits for its return; for the recording NATS is lost in
+// between, since nothing is heard. Only if the node does not answer at first does Copy fail. The caller closes the writer
+// afterwards.
 func Copy(ctx context.Context, o CopyOptions) error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -85,8 +85,8 @@ type copier struct {
 	events int           // of the present connection
 	heard  time.Time     // when the newest event came
 	shift  time.Duration // of the node's times, which begin anew when it does
-	last   map[string][]byte
-	read   desired.Read
+	last   map[string][]byte // what each DEA said last, of a recording in parts
+	read   desired.Read      // the newest complete one
 }
 
 // writeError is an error of the recording that is written, as opposed to the one that is read.
