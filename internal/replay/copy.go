@@ -79,12 +79,12 @@ func Copy(ctx context.Context, o CopyOptions) error {
 // copier is one Copy.
 type copier struct {
 	CopyOptions
-	begun  bool          // the node has answered once
-	up     bool          // the node's link, by its newest word
-	link   bool          // the link as the recording has it
-	events int           // of the present connection
-	heard  time.Time     // when the newest event came
-	shift  time.Duration // of the node's times, which begin anew when it does
+	begun  bool              // the node has answered once
+	up     bool              // the node's link, by its newest word
+	link   bool              // the link as the recording has it
+	events int               // of the present connection
+	heard  time.Time         // when the newest event came
+	shift  time.Duration     // of the node's times, which begin anew when it does
 	last   map[string][]byte // what each DEA said last, of a recording in parts
 	read   desired.Read      // the newest complete one
 }
