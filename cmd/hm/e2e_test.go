@@ -407,7 +407,7 @@ func TestE2ELostDEAIsReplaced(t *testing.T) {
 }
 
 func TestE2EBadInputChangesNothing(t *testing.T) {
-	f := newFoundry(t, e2ePeriod, []string{"--apps", "40", "--deas", "10"})
+	f := newFoundry(t, e2ePeriod, []string{"--apps", "40", "--deas", "10"}, "desired.poll_interval=2")
 	leader := f.awaitOpen("first")
 	nc, err := nats.Connect(f.natsURL)
 	if err != nil {
@@ -432,7 +432,7 @@ func TestE2EBadInputChangesNothing(t *testing.T) {
 	}
 	for _, fault := range []string{"401", "500", "timeout", "truncated", "html", "second-page", "empty"} {
 		f.act("PUT", "faults", fmt.Sprintf(`{"bulk":%q}`, fault))
-		pass(8)
+		pass(4) // two reads
 	}
 	f.act("PUT", "faults", `{}`)
 	f.await("the gate opens again", 30*time.Second, func() bool {
