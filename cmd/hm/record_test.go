@@ -36,7 +36,7 @@ func TestRecordOfACluster(t *testing.T) {
 			"--set", "desired.sql.dsn=" + filepath.Join(o.dataDir, devCCDBName), "--set", "policy.heartbeat_period=" + o.heartbeat.String()},
 	} {
 		path := filepath.Join(dir, way+".jsonl")
-		recorders[path] = startProcess(t, way, "hm", append([]string{"record", "-o", path, "--note", way}, args...)...)
+		recorders[path] = startProcess(t, way, "hm", append([]string{"record", "-o", path}, args...)...)
 	}
 	awaitFile := func(path, what string) {
 		t.Helper()
@@ -64,33 +64,23 @@ func TestRecordOfACluster(t *testing.T) {
 		awaitFile(path, `"subject":"hm9000.start"`)
 		awaitFile(path, `"app":"`+grown.GUID.String()+`"`)
 		p.signal(syscall.SIGTERM)
-		files, err := replay.Files(path)
+		files, opts := openRecording(t, path)
+		if got := opts.Reconcile.Policy.HeartbeatPeriod; got != o.heartbeat {
+			t.Errorf("the header's policy has a period of %v, want %v", got, o.heartbeat)
+		}
+		result, err := replay.Run(t.Context(), opts, files...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		reader, err := replay.NewReader(files...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cfg := config.Default()
-		err = reader.Header().Configure(&cfg, nil)
-		note := reader.Header().Note
-		reader.Close()
-		if err != nil || cfg.Policy.HeartbeatPeriod != o.heartbeat {
-			t.Errorf("the header's policy has a period of %v, %v, want %v", cfg.Policy.HeartbeatPeriod, err, o.heartbeat)
-		}
-		result, err := replay.Run(t.Context(), replay.OptionsOf(cfg), files...)
-		if err != nil {
-			t.Fatal(err)
-		}
+		way := strings.TrimSuffix(filepath.Base(path), ".jsonl")
 		if len(result.Commands) != 1 || len(result.Recorded) != 1 {
-			t.Fatalf("%s: %d commands in the replay, %d were sent, want the one start", note, len(result.Commands), len(result.Recorded))
+			t.Fatalf("%s: %d commands in the replay, %d were sent, want the one start", way, len(result.Commands), len(result.Recorded))
 		}
 		there, here := result.Commands[0], result.Recorded[0]
 		late := app.Time(there.At).Sub(app.Time(here.At))
 		if there.App != grown.GUID.String() || here.App != there.App || late.Abs() > o.heartbeat {
-			t.Errorf("%s: the replay sends %+v, %v after %+v was sent", note, there, late, here)
+			t.Errorf("%s: the replay sends %+v, %v after %+v was sent", way, there, late, here)
 		}
-		t.Logf("%s: %d events; the replay sends the start %v after the cluster", note, result.Events, late)
+		t.Logf("%s: %d events; the replay sends the start %v after the cluster", way, result.Events, late)
 	}
 }

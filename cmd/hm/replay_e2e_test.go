@@ -133,21 +133,7 @@ func twinRun(t *testing.T) (different []string) {
 
 // compareTwin replays a recording and holds what it sends against what it says was sent.
 func compareTwin(t *testing.T, path string, killed time.Time) (different []string) {
-	files, err := replay.Files(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	reader, err := replay.NewReader(files...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := config.Default()
-	err = reader.Header().Configure(&cfg, nil)
-	reader.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	opts := replay.OptionsOf(cfg)
+	files, opts := openRecording(t, path)
 	var failover app.Time
 	outages := 0
 	opts.Watch = func(m replay.Moment) {
@@ -186,6 +172,25 @@ func compareTwin(t *testing.T, path string, killed time.Time) (different []strin
 	t.Logf("%d starts and %d stops live, %d and %d in the replay; %d differ by more than %v, %d of them around the failover; %d events, %d heartbeats",
 		starts, stops, r.Totals.Starts, r.Totals.Stops, len(all), twinSlack, explained, r.Events, r.Heartbeats)
 	return different
+}
+
+// openRecording gives a recording's files, and the options to replay it by its own policy.
+func openRecording(t *testing.T, path string) ([]replay.Source, replay.Options) {
+	t.Helper()
+	files, err := replay.Files(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, err := replay.NewReader(files...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	cfg := config.Default()
+	if err := reader.Header().Configure(&cfg, nil); err != nil {
+		t.Fatal(err)
+	}
+	return files, replay.OptionsOf(cfg)
 }
 
 // apps gives the guids of the simulated Cloud Controller's started apps, in their order.

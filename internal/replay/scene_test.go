@@ -176,6 +176,11 @@ func (s *scene) leader(second float64) *scene {
 	return s.write(second, func(w *Writer, now time.Time) error { return w.Leader(now) })
 }
 
+// leaderless has the leader lost.
+func (s *scene) leaderless(second float64) *scene {
+	return s.write(second, func(w *Writer, now time.Time) error { return w.Leaderless(now) })
+}
+
 func (s *scene) exit(second float64, name, version string, index int, guid string, reason actual.ExitReason) *scene {
 	return s.write(second, func(w *Writer, now time.Time) error {
 		return w.Message(now, "droplet.exited", EncodeExit(actual.Exit{App: sceneKey(name, version), Instance: sceneGUID(guid), Index: uint32(index), Reason: reason}))

@@ -131,6 +131,8 @@ func scenes(t testing.TB) map[string]*scene {
 			quiet(55, true, "a", "b", "c", "d").
 			put(390, "e", "web", "v1", 0, "web-0-new", running).put(390, "f", "web", "v1", 1, "web-1-new", running).
 			put(425, "e", "web", "v1", 2, "web-2-new", running).put(390, "f", "web", "v1", 3, "web-3-new", running),
+		"outage-leader-lost": n("no node leads for 15 s, in which a start is due: the next leader sends it", 240).fleet().
+			lose(55, "web-1").leaderless(80).leader(95).put(105, "b", "web", "v1", 1, "web-1-new", running),
 		"outage-leader-change": n("the leader changes while starts are outstanding (R62): none is sent twice", 240).config("policy.start_limit", "1").fleet().
 			lose(55, "web-1", "web-2").leader(91.5).leader(96).leader(101.5).put(105, "b", "web", "v1", 1, "web-1-new", running).put(115, "c", "web", "v1", 2, "web-2-new", running),
 		"outage-dea-restarted": n("a DEA restarts under a new id with its instances (W10): nothing is started or stopped", 240).fleet().
