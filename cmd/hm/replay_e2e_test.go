@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -86,9 +85,6 @@ func twinRun(t *testing.T) (different []string) {
 	leader := f.awaitOpen("first")
 	f.await("no drift", 20*time.Second, func() bool { return f.state().Converged })
 	path := filepath.Join(t.TempDir(), "twin.jsonl.zst")
-	if d := os.Getenv("HM_KEEP_TWIN"); d != "" {
-		path = filepath.Join(d, fmt.Sprintf("twin-%d.jsonl", time.Now().Unix()))
-	}
 	recorded := (leader + 1) % 3
 	recorder := startProcess(t, "record", "hm", "record", "-o", path, "--from-api", f.apis[recorded])
 	settle := func(what string) {
