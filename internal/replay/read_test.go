@@ -286,6 +286,8 @@ func copyRecording(t testing.TB, w *Writer, data []byte) {
 			err = w.Desired(e.At, e.Began, e.Read, nil)
 		case e.Type == TypeLink:
 			err = w.Link(e.At, e.Up, e.Gap)
+		case e.Type == TypeLeader && e.Lost:
+			err = w.Leaderless(e.At)
 		case e.Type == TypeLeader:
 			err = w.Leader(e.At)
 		case e.Repeat != "":
