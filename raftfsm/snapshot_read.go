@@ -198,20 +198,28 @@ func (r *snapshotReader) footer() error {
 // RestoreState builds a State from a snapshot. It accepts nothing that WriteSnapshot would not have written, and
 // checks that the result has the hash that the header tells. After an error nothing is left behind.
 func RestoreState(r io.Reader) (*State, error) {
-	rs := newRestorer()
-	head, err := ReadSnapshot(r, rs.record)
+	s, head, err := restore(r)
 	if err != nil {
 		return nil, err
-	}
-	s := rs.s
-	s.index, s.term, s.now = head.Index, head.Term, head.Time
-	if !rs.meta {
-		return nil, fmt.Errorf("%w: it has no %s record", ErrSnapshot, SectionMeta)
 	}
 	if h := s.Hash(); h != head.Hash {
 		return nil, fmt.Errorf("%w: the state in it has the hash %s, its header tells %s", ErrSnapshot, h, head.Hash)
 	}
 	return s, nil
+}
+
+// restore is RestoreState, but for the look at the hash.
+func restore(r io.Reader) (*State, SnapshotHeader, error) {
+	rs := newRestorer()
+	head, err := ReadSnapshot(r, rs.record)
+	if err != nil {
+		return nil, head, err
+	}
+	if !rs.meta {
+		return nil, head, fmt.Errorf("%w: it has no %s record", ErrSnapshot, SectionMeta)
+	}
+	rs.s.index, rs.s.term, rs.s.now = head.Index, head.Term, head.Time
+	return rs.s, head, nil
 }
 
 // restorer is a State under construction.

@@ -51,6 +51,8 @@ func (m *mask) dea(id string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+func (m *mask) command(id commands.ID) commands.ID { return m.sum("id", commands.IDString(id)) }
+
 func (m *mask) read(r desired.Read) desired.Read {
 	apps := slices.Clone(r.Apps)
 	for i := range apps {

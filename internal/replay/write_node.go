@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"hm/actual"
-	"hm/actual/feed"
 	"hm/desired"
 	"hm/internal/app"
 	"hm/internal/reconcile"
@@ -20,28 +18,35 @@ import (
 // statePerLine keeps the lines of a state well below MaxLine: base64 makes a third more of it.
 const statePerLine = 8 << 20
 
-// State records what is recorded when the recording begins, before anything else. An anonymous recording has it as what
-// the DEAs would say of themselves: what runs, without crashes, commands and holds.
+// State records what is recorded when the recording begins, before anything else.
 func (w *Writer) State(t time.Time, s *raftfsm.State) error {
 	if w.hide != nil {
-		return w.stateAsHeartbeats(t, s)
+		renamed, err := s.Renamed(w.hide.names())
+		if err != nil {
+			return fmt.Errorf("recording the state: %w", err)
+		}
+		s = renamed
 	}
 	var snapshot bytes.Buffer
 	if err := s.WriteSnapshot(&snapshot); err != nil {
 		return fmt.Errorf("recording the state: %w", err)
 	}
-	return w.Snapshot(t, snapshot.Bytes())
+	return w.state(t, snapshot.Bytes())
 }
 
 // Snapshot is State for one that is written already.
 func (w *Writer) Snapshot(t time.Time, snapshot []byte) error {
-	if w.hide != nil {
-		s, err := raftfsm.RestoreState(bytes.NewReader(snapshot))
-		if err != nil {
-			return fmt.Errorf("recording the state: %w", err)
-		}
-		return w.stateAsHeartbeats(t, s)
+	if w.hide == nil {
+		return w.state(t, snapshot)
 	}
+	s, err := raftfsm.RestoreState(bytes.NewReader(snapshot))
+	if err != nil {
+		return fmt.Errorf("recording the state: %w", err)
+	}
+	return w.State(t, s)
+}
+
+func (w *Writer) state(t time.Time, snapshot []byte) error {
 	t, err := w.ready(t)
 	if err != nil {
 		return err
@@ -53,20 +58,6 @@ func (w *Writer) Snapshot(t time.Time, snapshot []byte) error {
 			return err
 		}
 		snapshot = snapshot[n:]
-	}
-	return nil
-}
-
-func (w *Writer) stateAsHeartbeats(t time.Time, s *raftfsm.State) error {
-	for d := range s.DEAs() {
-		if d.GoneAt != 0 {
-			continue
-		}
-		list := s.DEAInstances(nil, d.ID)
-		slices.SortFunc(list, func(a, b actual.Instance) int { return a.GUID.Compare(b.GUID) })
-		if err := w.Message(t, feed.SubjectHeartbeat, EncodeHeartbeat(actual.Heartbeat{DEA: d.ID, Instances: list})); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -138,4 +129,9 @@ func (m *mask) hold(h raftfsm.Hold) raftfsm.Hold {
 	}
 	h.Reason, h.By = "", ""
 	return h
+}
+
+// names are those of a recorded state.
+func (m *mask) names() raftfsm.Names {
+	return raftfsm.Names{GUID: m.guid, DEA: m.dea, Command: m.command, Hold: m.hold, Source: "recording"}
 }
