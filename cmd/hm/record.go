@@ -27,6 +27,7 @@ type recordFlags struct {
 	duration  time.Duration
 	rotateMiB int64
 	rotateAge time.Duration
+	keep      int
 	anonymize bool
 	fromAPI   string
 	follow    string
@@ -45,11 +46,15 @@ With --from-api it takes down what a running node hears, and needs nothing but t
 all that the cluster has recorded so far (crashes, outstanding commands, holds), goes by the node's own time, and has
 what only nodes know: failovers, and what people hold and release. When the node goes away, it waits for its return.
 
+With --rotate-size or --rotate-age it is in numbered files, each of which can be replayed by itself or with those that
+follow it; --rotate-keep makes that a flight recorder, which always has the newest files. A recorder that is started anew
+goes on behind the files that are there.
+
 Without --from-api it listens by itself, and needs no running node. The configuration is that of hm server (nats.*,
 desired.*, and policy.*, which goes into the header). It begins with a complete read of the desired state; what runs, the
 DEAs tell within one heartbeat period. With --follow a node is asked for failovers and holds.`,
 		Example: `  hm record --from-api http://10.0.0.1:5155 -o incident.jsonl.zst --for 30m
-  hm record --config hm.yml -o /var/vcap/store/hm/rec.jsonl.zst --rotate-size 256 --rotate-age 1h
+  hm record --from-api http://10.0.0.1:5155 -o /var/vcap/store/hm/rec.jsonl.zst --rotate-age 1h --rotate-keep 48
   hm record --set nats.servers=nats://10.0.0.1:4222 --set desired.bulk.url=http://10.0.0.2:8181 -o x.jsonl.gz --anonymize`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runRecord(cmd.Context(), c, f) },
@@ -62,6 +67,7 @@ DEAs tell within one heartbeat period. With --follow a node is asked for failove
 	p.DurationVar(&f.duration, "for", 0, "end by itself after this time")
 	p.Int64Var(&f.rotateMiB, "rotate-size", 0, "begin another file after so many MiB; files are then numbered: x.0001.jsonl.zst")
 	p.DurationVar(&f.rotateAge, "rotate-age", 0, "begin another file after this time")
+	p.IntVar(&f.keep, "rotate-keep", 0, "keep only so many of the numbered files, those of earlier recorders included, and remove the oldest; 0 removes none")
 	p.BoolVar(&f.anonymize, "anonymize", false, "replace guids and DEA ids, equal ones by equal ones, and leave out all that hm does not need")
 	p.StringVar(&f.fromAPI, "from-api", "", "address of the node's API to record from, instead of NATS and the desired source")
 	p.StringVar(&f.follow, "follow", "", "while listening by itself: address of a node that is asked who leads and what people hold")
@@ -72,8 +78,10 @@ func runRecord(ctx context.Context, c *cli, f recordFlags) (err error) {
 	switch {
 	case f.out == "":
 		return withHint(errors.New("no file to record to"), "give -o incident.jsonl.zst")
-	case f.duration < 0 || f.rotateAge < 0 || f.rotateMiB < 0:
-		return errors.New("--for, --rotate-size and --rotate-age must not be negative")
+	case f.duration < 0 || f.rotateAge < 0 || f.rotateMiB < 0 || f.keep < 0:
+		return errors.New("--for, --rotate-size, --rotate-age and --rotate-keep must not be negative")
+	case f.keep > 0 && f.rotateAge == 0 && f.rotateMiB == 0:
+		return withHint(errors.New("--rotate-keep is for a recording in several files"), "give --rotate-size or --rotate-age, too")
 	case f.fromAPI != "" && f.follow != "":
 		return errors.New("--follow goes with listening: what --from-api records has leaders and holds already")
 	}
@@ -85,7 +93,7 @@ func runRecord(ctx context.Context, c *cli, f recordFlags) (err error) {
 	logger := newLogger(c.err, cfg.Log)
 	w, err := replay.Create(f.out, replay.WriterOptions{
 		Header:   replay.Header{Note: f.note, Config: replay.ConfigOf(cfg)},
-		MaxBytes: f.rotateMiB << 20, MaxAge: f.rotateAge, Anonymize: f.anonymize,
+		MaxBytes: f.rotateMiB << 20, MaxAge: f.rotateAge, Keep: f.keep, Anonymize: f.anonymize,
 	})
 	if err != nil {
 		return err
@@ -121,7 +129,8 @@ func recordNode(ctx context.Context, f recordFlags, w *replay.Writer, logger *sl
 	defer client.Close()
 	err = replay.Copy(ctx, replay.CopyOptions{
 		Name: f.fromAPI, Writer: w, Logger: logger,
-		Open: func(ctx context.Context) (io.ReadCloser, error) { return client.Recording(ctx) },
+		Open:  func(ctx context.Context) (io.ReadCloser, error) { return client.Recording(ctx) },
+		State: client.RecordingState,
 	})
 	return explained(err)
 }

@@ -15,7 +15,8 @@ import (
 )
 
 // A cluster that reads a database is recorded both ways. Either recording has the read of the one app that changed, and
-// its replay starts what the cluster started.
+// its replay starts what the cluster started. A third one is in parts, of which the newest are kept: each has what was
+// recorded when it began.
 func TestRecordOfACluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs a cluster for seconds")
@@ -38,6 +39,7 @@ func TestRecordOfACluster(t *testing.T) {
 		path := filepath.Join(dir, way+".jsonl")
 		recorders[path] = startProcess(t, way, "hm", append([]string{"record", "-o", path}, args...)...)
 	}
+	parts := startProcess(t, "parts", "hm", "record", "-o", filepath.Join(dir, "parts.jsonl.gz"), "--from-api", node, "--rotate-age", "3s", "--rotate-keep", "2")
 	awaitFile := func(path, what string) {
 		t.Helper()
 		for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
@@ -82,5 +84,30 @@ func TestRecordOfACluster(t *testing.T) {
 			t.Errorf("%s: the replay sends %+v, %v after %+v was sent", way, there, late, here)
 		}
 		t.Logf("%s: %d events; the replay sends the start %v after the cluster", way, result.Events, late)
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if third, err := filepath.Glob(filepath.Join(dir, "parts.0003*")); err == nil && len(third) == 1 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("there is no third part")
+		}
+	}
+	parts.signal(syscall.SIGTERM)
+	paths, err := filepath.Glob(filepath.Join(dir, "parts.*.jsonl.gz"))
+	if err != nil || len(paths) != 2 {
+		t.Fatalf("the parts are %v, %v, want 2", paths, err)
+	}
+	for _, path := range paths {
+		files, opts := openRecording(t, path)
+		began := ""
+		opts.Watch = func(m replay.Moment) {
+			if began == "" {
+				began = m.Text
+			}
+		}
+		if _, err := replay.Run(t.Context(), opts, files...); err != nil || !strings.HasPrefix(began, "recorded so far") {
+			t.Errorf("%s begins with %s, %v", filepath.Base(path), began, err)
+		}
 	}
 }

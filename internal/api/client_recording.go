@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -44,6 +45,12 @@ func (c *Client) Recording(ctx context.Context) (io.ReadCloser, error) {
 		return nil, problemOf(resp, raw)
 	}
 	return &recordingBody{resp.Body, cancel}, nil
+}
+
+// RecordingState has the node put what is recorded into its recording with an id.
+func (c *Client) RecordingState(ctx context.Context, id string) error {
+	_, err := c.do(ctx, http.MethodPost, "/v1/recording/"+url.PathEscape(id)+"/state", nil, nil)
+	return err
 }
 
 // recordingBody ends the request when it is closed.

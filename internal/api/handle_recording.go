@@ -52,6 +52,19 @@ func (s *Server) recording(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// recordingState answers POST /v1/recording/{id}/state: the recording with the id that its header tells has what is recorded
+// now in its place among what happens, so that whoever takes it down can begin another part with it.
+func (s *Server) recordingState(w http.ResponseWriter, r *http.Request) error {
+	if err := refuseUnknown(r); err != nil {
+		return err
+	}
+	if id := r.PathValue("id"); s.opts.RecordState == nil || !s.opts.RecordState(id) {
+		return notFound("this node has no recording %.40q under way that can take the state", id)
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
 // patient gives a client that takes what it is sent all the time it wants.
 type patient struct {
 	w       http.ResponseWriter

@@ -53,8 +53,10 @@ type Options struct {
 	// Record writes a recording of what the node hears to out until ctx ends; flush has out pass on what it has. nil: no
 	// recordings are offered.
 	Record func(ctx context.Context, out io.Writer, flush func() error) error
-	Logger *slog.Logger     // nil discards
-	Clock  func() time.Time // the wall clock; nil: time.Now
+	// RecordState puts what is recorded now into the recording with an id; false if there is none that can take it.
+	RecordState func(id string) bool
+	Logger      *slog.Logger     // nil discards
+	Clock       func() time.Time // the wall clock; nil: time.Now
 }
 
 func (o Options) complete() (Options, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,6 +93,32 @@ func TestClosingEndsRecordings(t *testing.T) {
 	}
 	if text, err := io.ReadAll(body); err != nil || string(text) != "first\n" {
 		t.Errorf("the client got %q, %v", text, err)
+	}
+}
+
+// What is recorded is put into the recording of that id, or it is said that this cannot be done.
+func TestRecordingState(t *testing.T) {
+	o := apitest.Fleet().Options()
+	o.Username, o.Password = "amy", "secret"
+	var asked []string
+	o.RecordState = func(id string) bool { asked = append(asked, id); return id == "1/2" }
+	base := serve(t, o)
+	var p *api.Problem
+	if err := client(t, base, "", "").RecordingState(t.Context(), "1/2"); !errors.As(err, &p) || p.Status != http.StatusUnauthorized {
+		t.Errorf("without credentials: %v", err)
+	}
+	c := client(t, base, "amy", "secret")
+	if err := c.RecordingState(t.Context(), "1/2"); err != nil {
+		t.Error(err)
+	}
+	if err := c.RecordingState(t.Context(), "3"); !errors.As(err, &p) || p.Status != http.StatusNotFound {
+		t.Errorf("of a recording that is not: %v", err)
+	}
+	if got := strings.Join(asked, " "); got != "1/2 3" {
+		t.Errorf("the node was asked for %s", got)
+	}
+	if err := client(t, serve(t, apitest.Fleet().Options()), "", "").RecordingState(t.Context(), "1"); !errors.As(err, &p) || p.Status != http.StatusNotFound {
+		t.Errorf("of a node that offers no recordings: %v", err)
 	}
 }
 

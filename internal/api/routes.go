@@ -31,6 +31,7 @@ func (s *Server) routes() http.Handler {
 	handle("POST /v1/holds", s.write(s.setHold))
 	handle("DELETE /v1/holds/{name}", s.write(s.releaseHold))
 	handle("GET /v1/recording", s.recording)
+	handle("POST /v1/recording/{id}/state", s.recordingState)
 	handle("POST /bulk_app_state", s.bulkAppState)
 	handle("GET /healthz", s.healthz)
 	handle("GET /readyz", s.readyz)

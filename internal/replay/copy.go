@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +19,10 @@ import (
 type CopyOptions struct {
 	Name string // of the node's address, for errors
 	// Open begins a recording of the node (see Tap), which ends with ctx.
-	Open   func(ctx context.Context) (io.ReadCloser, error)
+	Open func(ctx context.Context) (io.ReadCloser, error)
+	// State has the node put what is recorded into its recording with an id (see Tap.State), so that a further part can
+	// begin with it. nil: only the first part does.
+	State  func(ctx context.Context, id string) error
 	Writer *Writer
 	Logger *slog.Logger // nil discards
 }
@@ -30,6 +34,9 @@ const (
 
 	// copyWaver is by how much the time of a node that was there all along may differ from what it seems to be.
 	copyWaver = 5 * time.Second
+
+	// copyState is how long a part that is full waits for the state that the next one begins with.
+	copyState = 15 * time.Second
 
 	// copyLinger is for how long a recording goes on when it is to end: the node tells what happens with a delay.
 	copyLinger = tapSettle + 4*tapLook
@@ -87,6 +94,13 @@ type copier struct {
 	shift  time.Duration     // of the node's times, which begin anew when it does
 	last   map[string][]byte // what each DEA said last, of a recording in parts
 	read   desired.Read      // the newest complete one
+	asked  *question         // for the state; nil: nobody did
+}
+
+// question is one for the state of the node.
+type question struct {
+	at      time.Time
+	refused atomic.Bool
 }
 
 // writeError is an error of the recording that is written, as opposed to the one that is read.
@@ -97,6 +111,8 @@ func (e *writeError) Error() string { return e.err.Error() }
 // take takes down what one connection gives.
 func (c *copier) take(ctx context.Context) error {
 	request, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var asking sync.WaitGroup
+	defer asking.Wait()
 	defer cancel()
 	stop := context.AfterFunc(ctx, cancel)
 	defer func() { stop() }()
@@ -122,8 +138,11 @@ func (c *copier) take(ctx context.Context) error {
 		c.shift = c.offset(r.Header().Started)
 		c.Logger.Info("the node is back")
 	}
-	c.up = true
+	c.up, c.asked = true, nil
 	c.last = map[string][]byte{}
+	r.live = true
+	c.Writer.hold = func(time.Time) bool { return c.awaitState(request, &asking, r.Header().ID) }
+	defer func() { c.Writer.hold = nil }()
 	for {
 		var e Event
 		if err := r.Next(&e); err != nil {
@@ -151,6 +170,42 @@ func (c *copier) offset(started time.Time) time.Duration {
 		return off
 	}
 	return 0
+}
+
+// awaitState is called when a file is full, and reports whether it is to wait for the state that the next one begins with,
+// for which it asks the node. The times in a state are the node's: it is of no use where those of the recording are not.
+func (c *copier) awaitState(ctx context.Context, asking *sync.WaitGroup, id string) bool {
+	if c.State == nil || id == "" || c.shift != 0 {
+		return false
+	}
+	if c.asked == nil {
+		q := &question{at: time.Now()}
+		c.asked = q
+		asking.Go(func() {
+			if err := c.State(ctx, id); err != nil && ctx.Err() == nil {
+				q.refused.Store(true)
+				c.Logger.Debug("the next part of the recording begins without the state", "node", c.Name, "error", err)
+			}
+		})
+	}
+	if !c.asked.refused.Load() && time.Since(c.asked.at) < copyState {
+		return true
+	}
+	c.asked = nil
+	return false
+}
+
+// state takes what is recorded: at first for the beginning, later for that of another part, if one waits for it.
+func (c *copier) state(e *Event) error {
+	w := c.Writer
+	switch {
+	case !w.begun:
+		return w.Snapshot(e.At, e.State)
+	case c.asked == nil || c.events == 0: // the node was away: the recording goes on with what it has
+		return nil
+	}
+	c.asked = nil
+	return w.Rotate(e.At, e.State)
 }
 
 // moved gives an event its time in the recording.
@@ -191,6 +246,11 @@ func (c *copier) write(e *Event) error {
 	if e.Type == TypeLink {
 		c.up = e.Up
 	}
+	if w.lost && c.events == 0 { // a node is recorded only while somebody leads
+		if err := w.Leader(e.At); err != nil {
+			return err
+		}
+	}
 	if c.up && !c.link && e.Type != TypeState && e.Type != TypeLink { // the node is back; behind the state it says if NATS is not
 		c.link = true
 		if err := w.Link(e.At, true, false); err != nil {
@@ -219,10 +279,7 @@ func (c *copier) write(e *Event) error {
 	case TypeHold:
 		return w.Hold(e.At, e.Hold, e.Released)
 	case TypeState:
-		if w.part > 0 {
-			return nil // the node was away: the recording goes on with what it has
-		}
-		return w.Snapshot(e.At, e.State)
+		return c.state(e)
 	}
 	return fmt.Errorf("recording an event of type %d", e.Type)
 }

@@ -279,6 +279,136 @@ func TestCopyInParts(t *testing.T) {
 	}
 }
 
+// tapped gives connections to a tap.
+func (r *tapping) open(ctx context.Context) (io.ReadCloser, error) {
+	in, out := io.Pipe()
+	context.AfterFunc(ctx, func() { in.CloseWithError(ctx.Err()) })
+	go func() {
+		_ = out.CloseWithError(r.Record(ctx, out, nil, func() Begin {
+			return Begin{Header: Header{Node: "hm-0"}, Up: true, State: r.view.Load(), Read: app.TimeOf(time.Now())}
+		}))
+	}()
+	return in, nil
+}
+
+// Each part of the recording of a node begins with what is recorded by then, so that the parts before may be thrown away.
+func TestCopyInPartsOfANode(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		ahead        time.Duration // by which hm time jumps
+		refuse, hide bool
+		want         string
+	}{
+		{name: "with the state", want: "state, leader false, desired 1 false, hold paused true"},
+		{name: "anonymous", hide: true, want: "state, leader false, desired 1 false, hold paused true"},
+		{name: "an older node", refuse: true, want: "leader false, desired 1 false, "},
+		{name: "the node's time jumps", ahead: time.Hour, want: "leader false, desired 1 false, "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				r := startTap(t, tapState(), nil)
+				w, err := Create(filepath.Join(dir, "x.jsonl"), WriterOptions{MaxAge: 10 * time.Second, Keep: 2, Anonymize: c.hide})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				state := func(_ context.Context, id string) error {
+					if c.refuse || !r.State(id) {
+						return errAway
+					}
+					return nil
+				}
+				go func() { done <- Copy(ctx, CopyOptions{Name: "n", Open: r.open, State: state, Writer: w}) }()
+				synctest.Wait()
+				r.ahead = c.ahead
+				r.Leaderless(0)
+				for i := range 50 { // a hold is set each second, and a DEA that is recorded is silent for long
+					r.state.Apply(uint64(i+2), 1, raftfsm.Entry{At: app.TimeOf(time.Now()), Records: []raftfsm.Record{
+						raftfsm.HoldSet{Hold: raftfsm.Hold{Name: "paused", Reason: fmt.Sprint(i)}}}})
+					r.view.Store(r.state.Freeze())
+					r.Hold(0, raftfsm.Hold{Name: "paused", Reason: fmt.Sprint(i)}, false)
+					time.Sleep(time.Second)
+				}
+				cancel()
+				if err := errors.Join(<-done, w.Close(), r.end()); err != nil {
+					t.Fatal(err)
+				}
+			})
+			paths, err := filepath.Glob(filepath.Join(dir, "*"))
+			if err != nil || len(paths) != 2 || !strings.HasSuffix(paths[1], "x.0005.jsonl") && !strings.HasSuffix(paths[1], "x.0004.jsonl") {
+				t.Fatalf("parts %v, %v, want the last two of five or so", paths, err)
+			}
+			files, err := Files(paths...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range files {
+				if got := strings.Join(eventsOf(t, f), ", "); !strings.HasPrefix(got, c.want) {
+					t.Errorf("%s holds %s\nwant %s...", f.Name, got, c.want)
+				}
+				if _, err := Run(t.Context(), optionsForTests(), f); err != nil {
+					t.Errorf("by itself: %v", err)
+				}
+			}
+			if _, err := Run(t.Context(), optionsForTests(), files...); err != nil {
+				t.Errorf("both together: %v", err)
+			}
+			all, err := NewReader(files...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer all.Close()
+			var last time.Time
+			sets := 0
+			for {
+				var e Event
+				if err := all.Next(&e); errors.Is(err, io.EOF) {
+					break
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				if e.Type != TypeHold {
+					continue
+				}
+				if sets++; sets > 1 && e.At.Sub(last) > 1200*time.Millisecond {
+					t.Errorf("no hold was set between %v and %v", last, e.At)
+				}
+				last = e.At
+			}
+			if sets < 11 {
+				t.Errorf("%d holds in the last two parts", sets)
+			}
+		})
+	}
+}
+
+// What is recorded when a part begins, and what is told of from then on, are one whole: what happened before, and is told of
+// only after, stands behind the state.
+func TestTapKeepsWhatIsLateBehindTheState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startTap(t, tapState(), nil)
+		time.Sleep(time.Second)
+		early := app.TimeOf(time.Now())
+		time.Sleep(time.Second)
+		if r.State("7") || !r.State("1") || r.State("1") {
+			t.Error("the recording under way is not the first, or takes a state while it takes one")
+		}
+		r.Hold(early, raftfsm.Hold{Name: "paused"}, false)
+		if err := r.end(); err != nil {
+			t.Fatal(err)
+		}
+		text := r.out.String()
+		if last := strings.LastIndex(text, `"type":"state"`); strings.Count(text, `"type":"state"`) != 2 || last > strings.Index(text, `"type":"hold"`) {
+			t.Errorf("the recording is\n%s", text)
+		}
+		if r.State("1") {
+			t.Error("a recording that has ended takes the state")
+		}
+	})
+}
+
 func TestCopyHidesNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		node := &fakeNode{scripts: []func(*Writer, *io.PipeWriter){func(w *Writer, out *io.PipeWriter) {
@@ -293,8 +423,24 @@ func TestCopyHidesNames(t *testing.T) {
 		if err := errors.Join(Copy(ctx, CopyOptions{Name: "n", Open: node.open, Writer: w}), w.Close()); err != nil {
 			t.Fatal(err)
 		}
-		if text := out.String(); strings.Contains(text, "dea-a") || strings.Contains(text, `"web"`) || strings.Contains(text, "snapshot") || strings.Count(text, `"repeat"`) != 3 {
-			t.Errorf("the recording is %s", text) // the state says the same as the first heartbeat
+		if text := out.String(); strings.Contains(text, "dea-a") || strings.Contains(text, `"web"`) || strings.Count(text, `"repeat"`) != 2 {
+			t.Errorf("the recording is %s", text)
+		}
+		r, err := NewReader(Text("f", out.Bytes()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		var e Event
+		if err := r.Next(&e); err != nil || e.Type != TypeState {
+			t.Fatalf("the first line is of type %d, %v", e.Type, err)
+		}
+		s, err := raftfsm.RestoreState(bytes.NewReader(e.State))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := s.App(sceneKey("web", "v1")); ok || s.Counts().DesiredInstances != 1 || s.DesiredMeta().Source == "the test" {
+			t.Errorf("what is recorded is not hidden, or not there: %+v, %+v", s.Counts(), s.DesiredMeta())
 		}
 	})
 }

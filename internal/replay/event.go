@@ -56,7 +56,9 @@ type Event struct {
 	Began     time.Time    // when the read was begun
 	Failed    string       // the read failed, and why; Read is empty then
 	Unchanged bool         // the read equals the last complete one of the recording; Read is empty then
-	Again     bool         // no read of its own: a later part of a recording repeats the last one of the part before
+	// Again: nothing of its own. A later part of a recording repeats what the part before ended with: the newest read, that
+	// no node leads, the state.
+	Again bool
 
 	Up  bool // of TypeLink
 	Gap bool // of TypeLink: it was up all along, and messages were lost
@@ -77,6 +79,8 @@ type Header struct {
 	Part    int    // of a recording that was rotated: 1, 2, ...; 0 if it is in one part
 	Note    string // what it shows, for people
 	Node    string // of which node it was taken, whose hm time it goes by; empty: by somebody who listened
+	ID      string // by which the node knows it while it is under way
+	Anew    bool   // of a further part: the recorder was started anew, and heard nothing between the part before and this one
 	// Config holds the settings that it was recorded under, by key: a replay's defaults.
 	Config     map[string]string
 	Anonymized bool
@@ -134,6 +138,8 @@ type line struct {
 	Part    int             `json:"part,omitempty"`
 	Note    string          `json:"note,omitempty"`
 	Node    string          `json:"node,omitempty"`
+	ID      string          `json:"id,omitempty"`
+	Anew    bool            `json:"anew,omitempty"`
 	Config  json.RawMessage `json:"config,omitempty"`
 	Anon    bool            `json:"anonymized,omitempty"`
 

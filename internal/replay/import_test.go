@@ -156,14 +156,18 @@ func TestWriterNeverOverwrites(t *testing.T) {
 	if err := os.WriteFile(numbered, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w, err := Create(path, WriterOptions{MaxBytes: 100})
-	if err == nil {
-		err = errors.Join(w.Link(time.Now(), true, false), w.Close())
+	w, err := Create(path, WriterOptions{MaxBytes: 100}) // and goes on behind the parts that are there
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err == nil || !strings.Contains(err.Error(), "r.0001.jsonl exists already") {
+	second := filepath.Join(filepath.Dir(path), "r.0002.jsonl")
+	if err := os.WriteFile(second, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Link(time.Now(), true, false), w.Close()); err == nil || !strings.Contains(err.Error(), "r.0002.jsonl exists already") {
 		t.Errorf("the error of a numbered file is %v", err)
 	}
-	for _, p := range []string{path, numbered} {
+	for _, p := range []string{path, numbered, second} {
 		if text, err := os.ReadFile(p); err != nil || string(text) != "precious" {
 			t.Errorf("%s is now %q, %v", p, text, err)
 		}

@@ -54,6 +54,9 @@ type Reader struct {
 	last    time.Time // of the newest event
 	begun   bool      // an event was given
 	read    bool      // a complete read was given
+	lost    bool      // no node leads
+	anew    []Event   // to be given before those of the present file, which goes on after a time of which nothing is known
+	live    bool      // of a node: the state may come again
 	part    []desired.App
 	state   []byte // of a state that goes on in the next line
 	done    int64  // stored bytes of the files that are behind
@@ -164,7 +167,7 @@ func parseHeader(text []byte) (Header, error) {
 	case l.Started == nil:
 		return Header{}, errors.New("the header has no started")
 	}
-	h := Header{Started: l.Started.UTC(), Part: l.Part, Note: l.Note, Node: l.Node, Anonymized: l.Anon}
+	h := Header{Started: l.Started.UTC(), Part: l.Part, Note: l.Note, Node: l.Node, ID: l.ID, Anew: l.Anew, Anonymized: l.Anon}
 	if err := checkTime(h.Started); err != nil {
 		return Header{}, fmt.Errorf("started: %w", err)
 	}
@@ -200,6 +203,10 @@ func unmarshal(text []byte, v any) error {
 // Next reads the next event into e; io.EOF is the end of the last file.
 func (r *Reader) Next(e *Event) error {
 	for {
+		if len(r.anew) > 0 {
+			*e, r.anew = r.anew[0], r.anew[1:]
+			return nil
+		}
 		text, err := r.lines.next()
 		if errors.Is(err, io.EOF) {
 			if err := r.nextFile(); err != nil {
@@ -258,6 +265,12 @@ func (r *Reader) nextFile() error {
 	}
 	if err := r.order(h.Started); err != nil {
 		return r.wrong(fmt.Errorf("the files are not in the order of time: %w", err))
+	}
+	if h.Anew {
+		r.anew = append(r.anew, Event{At: r.last, Type: TypeLink, Up: true, Gap: true})
+		if r.lost { // a recording is begun only where somebody leads
+			r.lost, r.anew = false, append(r.anew, Event{At: r.last, Type: TypeLeader})
+		}
 	}
 	return nil
 }
@@ -321,7 +334,7 @@ func (r *Reader) parseLine(text []byte, rows []desired.App, e *Event) (complete 
 		if (l.Change == nil || !*l.Change) != l.Lost {
 			return false, errors.New("a leader line needs change: true, or lost: true")
 		}
-		e.Lost = l.Lost
+		e.Lost, e.Again, r.lost = l.Lost, l.Again && r.at > 0, l.Lost
 	case TypeState:
 		return r.stateLine(&l, e)
 	case TypeHold:

@@ -12,12 +12,12 @@ import (
 
 // The lines that only a node can tell of: what it had recorded, what people held, and reads of single apps.
 
-// stateLine reads a line of the recorded state. Only a recording's first file has one, before anything else.
+// stateLine reads a line of the recorded state, with which a file begins.
 func (r *Reader) stateLine(l *line, e *Event) (complete bool, err error) {
 	switch {
 	case len(l.Snapshot) == 0:
 		return false, errors.New("a state line needs a snapshot")
-	case r.begun && r.at == 0:
+	case r.begun && r.at == 0 && !r.live:
 		return false, errors.New("a state can only come before everything else")
 	case len(r.state)+len(l.Snapshot) > maxState:
 		return false, fmt.Errorf("a state of more than %d MiB", maxState>>20)
@@ -27,7 +27,7 @@ func (r *Reader) stateLine(l *line, e *Event) (complete bool, err error) {
 		return false, nil
 	}
 	e.State, r.state = r.state, nil
-	e.Again = r.at > 0
+	e.Again = r.at > 0 || r.begun
 	return true, nil
 }
 

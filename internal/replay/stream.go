@@ -143,8 +143,13 @@ func (d *decoder) next() (item, error) {
 	case TypeLink:
 		i.kind, i.rest = itemLink, &extra{event: *e}
 	case TypeLeader:
-		if i.kind = itemLeader; e.Lost {
+		switch {
+		case e.Again:
+			i.kind = itemIgnored
+		case e.Lost:
 			i.kind = itemLeaderless
+		default:
+			i.kind = itemLeader
 		}
 	case TypeState:
 		return i, d.state(e, &i)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,7 @@ type Tap struct {
 	on   atomic.Bool // somebody records
 	mu   sync.Mutex
 	taps map[*tapped]struct{}
+	last uint64 // the number of the newest recording
 }
 
 // What may wait for a recording to be written.
@@ -41,8 +43,9 @@ const (
 	// tapSettle is after how long an event is written: what is earlier is known by then. That a leader is lost is noticed
 	// after raft.heartbeat_timeout, at most twice as long.
 	tapSettle = 2 * time.Second
-	tapLook   = 50 * time.Millisecond // between two looks for such events
-	tapBlank  = 2 * time.Second       // between signs of life when there is nothing to say
+	tapLook   = 50 * time.Millisecond  // between two looks for such events
+	tapBlank  = 2 * time.Second        // between signs of life when there is nothing to say
+	tapWaver  = 250 * time.Millisecond // by which hm time may be off a recording's, where they should be the same
 )
 
 // errBehind ends a recording that is so far behind that it would not be one any more.
@@ -50,6 +53,8 @@ var errBehind = errors.New("the recording is too far behind what happens")
 
 // tapped is one recording under way.
 type tapped struct {
+	id      string
+	begin   func() Begin
 	began   time.Time // with a monotonic reading
 	beganAt app.Time  // hm time then
 
@@ -59,6 +64,8 @@ type tapped struct {
 	lost  bool         // messages were left out, and the recording does not say so yet; guarded by Tap.mu
 	ended atomic.Bool  // something was left out that cannot be
 
+	marked atomic.Bool // a state waits to be written
+
 	waiting []tapEvent // taken from the queue, in the order of time; run's alone
 }
 
@@ -66,6 +73,7 @@ type tapEvent struct {
 	at    app.Time      // by the recording's time
 	ahead time.Duration // of hm time over the recording's
 	size  int           // bytes of a message
+	part  bool          // what is recorded: whatever is told of later comes behind it
 	write tapWrite
 }
 
@@ -148,7 +156,7 @@ func (t *Tap) tell(at app.Time, size int, write tapWrite) {
 	}
 	for r := range t.taps {
 		ahead := now.Sub(r.now())
-		r.take(tapEvent{at.Add(-ahead), ahead, size, write})
+		r.take(tapEvent{at: at.Add(-ahead), ahead: ahead, size: size, write: write})
 	}
 }
 
@@ -185,8 +193,10 @@ type Begin struct {
 // Record writes a recording to out, as JSON lines, until ctx ends, which is no error, or out fails. begin is called once
 // everything that happens from then on is taken. flush, which may be nil, is called when out should pass on what it has.
 func (t *Tap) Record(ctx context.Context, out io.Writer, flush func() error, begin func() Begin) error {
-	r := &tapped{queue: make(chan tapEvent, tapMessages+tapOthers), began: time.Now(), beganAt: t.now()}
+	r := &tapped{begin: begin, queue: make(chan tapEvent, tapMessages+tapOthers), began: time.Now(), beganAt: t.now()}
 	t.mu.Lock()
+	t.last++
+	r.id = strconv.FormatUint(t.last, 10)
 	t.taps[r] = struct{}{}
 	t.on.Store(true)
 	t.mu.Unlock()
@@ -197,11 +207,52 @@ func (t *Tap) Record(ctx context.Context, out io.Writer, flush func() error, beg
 		t.mu.Unlock()
 	}()
 	b := begin()
+	b.Header.ID = r.id
 	w := WriteTo(out, WriterOptions{Header: b.Header})
 	if err := w.beginWith(r.now().Std(), b); err != nil {
 		return err
 	}
 	return r.run(ctx, w, out, flush)
+}
+
+// State puts what is recorded now into the recording with an id (Header.ID), in its place among what happens, so that a
+// further part of it can begin there. It is false if there is no such recording, or if hm time has jumped since it began,
+// so that the times in a state are not those of the recording, or if one waits to be written already.
+func (t *Tap) State(id string) bool {
+	state := make(chan *raftfsm.State, 1)
+	r := t.mark(id, func(w *Writer, at time.Time, _ func(app.Time) time.Time) error {
+		s, ok := <-state
+		if !ok {
+			return nil // there was none to be had
+		}
+		return w.State(later(at, s.Time().Std()), s)
+	})
+	defer close(state)
+	if r == nil {
+		return false
+	}
+	state <- r.begin().State // as at the beginning: what is told meanwhile is in the recording, and may be in the state
+	return true
+}
+
+// mark puts an event for which all others that are told of from now on have to wait into the recording with an id.
+func (t *Tap) mark(id string, write tapWrite) *tapped {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for r := range t.taps {
+		if r.id == id && t.now().Sub(r.now()).Abs() <= tapWaver && r.marked.CompareAndSwap(false, true) {
+			r.put(tapEvent{at: r.now(), part: true, write: write})
+			return r
+		}
+	}
+	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func (w *Writer) beginWith(at time.Time, b Begin) error {
@@ -280,11 +331,14 @@ func (r *tapped) run(ctx context.Context, w *Writer, out io.Writer, flush func()
 	}
 }
 
-// sort puts an event behind all that are not later.
+// sort puts an event behind all that are not later, and behind what is recorded before it was told of.
 func (r *tapped) sort(e tapEvent) {
 	i := len(r.waiting)
-	for i > 0 && r.waiting[i-1].at > e.at {
+	for i > 0 && r.waiting[i-1].at > e.at && !r.waiting[i-1].part {
 		i--
+	}
+	if i > 0 {
+		e.at = max(e.at, r.waiting[i-1].at)
 	}
 	r.waiting = slices.Insert(r.waiting, i, e)
 }
@@ -296,6 +350,9 @@ func (r *tapped) write(w *Writer, until app.Time) error {
 		e := &r.waiting[n]
 		r.count.Add(-1)
 		r.bytes.Add(-int64(e.size))
+		if e.part {
+			r.marked.Store(false)
+		}
 		if err := e.write(w, e.at.Std(), e.of); err != nil {
 			return err
 		}

@@ -23,13 +23,17 @@ type tapping struct {
 	end  func() error
 	hour app.Time // at which it was begun
 
+	state *raftfsm.State
+	view  atomic.Pointer[raftfsm.State] // of state
+
 	ahead time.Duration // of hm time
 }
 
 // startTap begins a recording in a bubble, in whose time everything happens.
 func startTap(t *testing.T, state *raftfsm.State, slow func()) *tapping {
 	t.Helper()
-	r := &tapping{}
+	r := &tapping{state: state}
+	r.view.Store(state.Freeze())
 	r.Tap = NewTap(func() app.Time { return app.TimeOf(time.Now()).Add(r.ahead) })
 	r.hour = app.TimeOf(time.Now())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -40,7 +44,7 @@ func startTap(t *testing.T, state *raftfsm.State, slow func()) *tapping {
 	}
 	go func() {
 		done <- r.Record(ctx, out, nil, func() Begin {
-			return Begin{Header: Header{Node: "hm-0"}, Up: true, State: state.Freeze(), Read: r.hour}
+			return Begin{Header: Header{Node: "hm-0"}, Up: true, State: r.view.Load(), Read: r.hour}
 		})
 	}()
 	synctest.Wait()

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -28,23 +27,31 @@ type WriterOptions struct {
 	Header    Header        // Started and Part are set by the Writer
 	MaxBytes  int64         // stored bytes after which another file is begun; 0: no limit
 	MaxAge    time.Duration // by the events' times, after which another file is begun; 0: no limit
+	Keep      int           // files of a recording in several: when there are more, the oldest is removed; 0: none is
 	Anonymize bool          // replace guids and DEA ids, keeping equality; leave out all that hm does not need
 }
 
 // Writer writes a recording. With MaxBytes or MaxAge it is in several files: FILE.jsonl.zst becomes
-// FILE.0001.jsonl.zst and so on, each of which can be replayed by itself. It must be used by one goroutine at a time.
+// FILE.0001.jsonl.zst and so on, behind those that are there, each of which can be replayed by itself. It must be used by
+// one goroutine at a time.
 type Writer struct {
 	opts   WriterOptions
 	create func(part int) (io.WriteCloser, string, error)
+	parts  *parts // nil: the recording is in one piece
 	name   string // of the present file
 	file   io.WriteCloser
 	stored *countingWriter
 	out    io.WriteCloser // compresses, or is stored
 	flush  func() error
 	part   int
-	began  time.Time // of the present file
-	last   time.Time // of the newest line
-	up     *bool     // the link's newest state
+	small  int64                // stored bytes of what the present file begins with
+	hold   func(time.Time) bool // asked whether a file that is full has to wait for Rotate; nil: it need not
+	began  time.Time            // of the present file
+	last   time.Time            // of the newest line
+	up     *bool                // the link's newest state
+	lost   bool                 // no node leads
+	begun  bool                 // there was a file
+	anew   bool                 // the first file goes on after others, of another recorder
 	read   *desired.Read
 	readAt time.Time // when it was begun
 	digest feed.Digester
@@ -66,23 +73,28 @@ type WriterStats struct {
 // Create begins a recording at path, whose ending says how it is compressed: .jsonl, .jsonl.gz or .jsonl.zst (or just
 // .gz, .zst). It never overwrites a file. Nothing is written before the first event.
 func Create(path string, opts WriterOptions) (*Writer, error) {
-	rotates := opts.MaxBytes > 0 || opts.MaxAge > 0
-	if !rotates {
-		if _, err := os.Lstat(path); err == nil {
-			return nil, fmt.Errorf("%s exists already; a recording never overwrites a file", path)
+	if opts.MaxBytes > 0 || opts.MaxAge > 0 {
+		p, err := findParts(path)
+		if err != nil {
+			return nil, err
 		}
+		w := newWriter(opts, func(part int) (io.WriteCloser, string, error) { return createFile(p.name(part)) })
+		w.parts, w.part = p, p.last()
+		w.anew = w.part > 0
+		return w, nil
 	}
-	return newWriter(opts, func(part int) (io.WriteCloser, string, error) {
-		name := path
-		if rotates {
-			name = partName(path, part)
-		}
-		f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
-		if errors.Is(err, os.ErrExist) {
-			err = fmt.Errorf("%s exists already; a recording never overwrites a file", name)
-		}
-		return f, name, err
-	}), nil
+	if _, err := os.Lstat(path); err == nil {
+		return nil, fmt.Errorf("%s exists already; a recording never overwrites a file", path)
+	}
+	return newWriter(opts, func(int) (io.WriteCloser, string, error) { return createFile(path) }), nil
+}
+
+func createFile(name string) (io.WriteCloser, string, error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		err = fmt.Errorf("%s exists already; a recording never overwrites a file", name)
+	}
+	return f, name, err
 }
 
 // WriteTo begins a recording in one piece, uncompressed, on out.
@@ -103,20 +115,8 @@ type keepOpen struct{ io.Writer }
 
 func (keepOpen) Close() error { return nil }
 
-// partName puts a number before the file's endings.
-func partName(path string, part int) string {
-	dir, base := filepath.Split(path)
-	stem, endings := base, ""
-	for _, ending := range []string{".zst", ".gz", ".jsonl", ".json"} {
-		if s, ok := strings.CutSuffix(stem, ending); ok && s != "" {
-			stem, endings = s, ending+endings
-		}
-	}
-	return fmt.Sprintf("%s%s.%04d%s", dir, stem, part, endings)
-}
-
 // rotates reports whether the recording may be in several files.
-func (w *Writer) rotates() bool { return w.opts.MaxBytes > 0 || w.opts.MaxAge > 0 }
+func (w *Writer) rotates() bool { return w.parts != nil }
 
 type countingWriter struct {
 	out io.Writer
@@ -297,6 +297,7 @@ func (w *Writer) Leader(t time.Time) error {
 	if err != nil {
 		return err
 	}
+	w.lost = false
 	return w.line(func(b []byte) []byte { return append(appendTime(b, t), `,"type":"leader","change":true}`...) })
 }
 
@@ -306,7 +307,12 @@ func (w *Writer) Leaderless(t time.Time) error {
 	if err != nil {
 		return err
 	}
-	return w.line(func(b []byte) []byte { return append(appendTime(b, t), `,"type":"leader","lost":true}`...) })
+	w.lost = true
+	return w.leaderless(t, false)
+}
+
+func (w *Writer) leaderless(t time.Time, again bool) error {
+	return w.json(line{T: &t, Type: "leader", Lost: true, Again: again})
 }
 
 // ready gives t, or the time of the newest line if that is later, after it has made sure that there is a file.
@@ -315,14 +321,13 @@ func (w *Writer) ready(t time.Time) (time.Time, error) {
 	if t.Before(w.last) {
 		t = w.last
 	}
-	full := w.file != nil && (w.opts.MaxBytes > 0 && w.stored.n >= w.opts.MaxBytes || w.opts.MaxAge > 0 && t.Sub(w.began) >= w.opts.MaxAge)
-	if full {
+	if w.full(t) && (w.hold == nil || !w.hold(t)) {
 		if err := w.end(); err != nil {
 			return t, err
 		}
 	}
 	if w.file == nil {
-		if err := w.begin(t); err != nil {
+		if err := w.begin(t, nil); err != nil {
 			return t, err
 		}
 	}
@@ -330,15 +335,39 @@ func (w *Writer) ready(t time.Time) (time.Time, error) {
 	return t, nil
 }
 
+// full reports whether the file that is open has reached its size or its age.
+func (w *Writer) full(t time.Time) bool {
+	if w.file == nil || !w.rotates() {
+		return false
+	}
+	return w.opts.MaxBytes > 0 && w.stored.n-w.small >= w.opts.MaxBytes || w.opts.MaxAge > 0 && t.Sub(w.began) >= w.opts.MaxAge
+}
+
+// Rotate begins the next file, with the snapshot of what is recorded at t, which the events before are not needed for.
+func (w *Writer) Rotate(t time.Time, snapshot []byte) error {
+	t = later(t.UTC().Round(0), w.last)
+	if w.hide != nil {
+		var err error
+		if snapshot, err = w.hide.snapshot(snapshot); err != nil {
+			return err
+		}
+	}
+	if err := w.end(); err != nil {
+		return err
+	}
+	w.last = t
+	return w.begin(t, snapshot)
+}
+
 // begin opens the next file and writes what it needs to stand by itself.
-func (w *Writer) begin(t time.Time) error {
+func (w *Writer) begin(t time.Time, snapshot []byte) error {
 	w.part++
 	file, name, err := w.create(w.part)
 	if err != nil {
 		return fmt.Errorf("beginning a recording: %w", err)
 	}
 	w.file, w.name, w.began = file, name, t
-	w.stored = &countingWriter{out: file}
+	w.stored, w.small = &countingWriter{out: file}, 0
 	w.Stats.Files++
 	switch {
 	case strings.HasSuffix(name, ".zst"):
@@ -355,9 +384,12 @@ func (w *Writer) begin(t time.Time) error {
 	}
 	w.deas, w.said = map[string]actual.Digest{}, map[actual.Digest]string{}
 	format, h := Format, w.opts.Header
-	l := line{Type: "header", Format: &format, Started: &t, Note: h.Note, Node: h.Node, Anon: w.opts.Anonymize}
+	l := line{Type: "header", Format: &format, Started: &t, Note: h.Note, Node: h.Node, ID: h.ID, Anon: w.opts.Anonymize}
 	if w.rotates() {
-		l.Part = w.part
+		l.Part, l.Anew = w.part, w.anew
+		if err := w.parts.add(w.part, w.opts.Keep); err != nil {
+			return err
+		}
 	}
 	if len(h.Config) > 0 {
 		if l.Config, err = json.Marshal(h.Config); err != nil {
@@ -368,18 +400,41 @@ func (w *Writer) begin(t time.Time) error {
 		return err
 	}
 	w.Stats.Lines--
-	if w.part == 1 {
+	again := w.begun
+	w.begun, w.anew = true, false
+	if !again {
 		return nil
+	}
+	return w.goOn(t, snapshot)
+}
+
+// goOn writes what the file before ended with.
+func (w *Writer) goOn(t time.Time, snapshot []byte) error {
+	if snapshot != nil {
+		if err := w.snapshot(t, snapshot); err != nil {
+			return err
+		}
 	}
 	if w.up != nil && !*w.up {
 		if err := w.link(t, false); err != nil {
 			return err
 		}
 	}
-	if w.read == nil {
-		return nil
+	if w.lost {
+		if err := w.leaderless(t, true); err != nil {
+			return err
+		}
 	}
-	return w.rows(t, true)
+	if w.read != nil {
+		if err := w.rows(t, true); err != nil {
+			return err
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	w.small = w.stored.n
+	return nil
 }
 
 func (w *Writer) line(text func([]byte) []byte) error {
@@ -417,7 +472,7 @@ func (w *Writer) end() error {
 
 // Close ends the recording. One without any event is written as a header alone.
 func (w *Writer) Close() error {
-	if w.file == nil && w.part > 0 {
+	if w.file == nil && w.begun {
 		return nil
 	}
 	if w.file == nil {

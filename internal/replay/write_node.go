@@ -20,37 +20,37 @@ const statePerLine = 8 << 20
 
 // State records what is recorded when the recording begins, before anything else.
 func (w *Writer) State(t time.Time, s *raftfsm.State) error {
-	if w.hide != nil {
-		renamed, err := s.Renamed(w.hide.names())
-		if err != nil {
-			return fmt.Errorf("recording the state: %w", err)
-		}
-		s = renamed
+	snapshot, err := snapshotOf(s)
+	if err != nil {
+		return err
 	}
+	return w.Snapshot(t, snapshot)
+}
+
+func snapshotOf(s *raftfsm.State) ([]byte, error) {
 	var snapshot bytes.Buffer
 	if err := s.WriteSnapshot(&snapshot); err != nil {
-		return fmt.Errorf("recording the state: %w", err)
+		return nil, fmt.Errorf("recording the state: %w", err)
 	}
-	return w.state(t, snapshot.Bytes())
+	return snapshot.Bytes(), nil
 }
 
 // Snapshot is State for one that is written already.
 func (w *Writer) Snapshot(t time.Time, snapshot []byte) error {
-	if w.hide == nil {
-		return w.state(t, snapshot)
+	if w.hide != nil {
+		var err error
+		if snapshot, err = w.hide.snapshot(snapshot); err != nil {
+			return err
+		}
 	}
-	s, err := raftfsm.RestoreState(bytes.NewReader(snapshot))
-	if err != nil {
-		return fmt.Errorf("recording the state: %w", err)
-	}
-	return w.State(t, s)
-}
-
-func (w *Writer) state(t time.Time, snapshot []byte) error {
 	t, err := w.ready(t)
 	if err != nil {
 		return err
 	}
+	return w.snapshot(t, snapshot)
+}
+
+func (w *Writer) snapshot(t time.Time, snapshot []byte) error {
 	for more := true; more; {
 		n := min(len(snapshot), statePerLine)
 		more = n < len(snapshot)
@@ -131,7 +131,14 @@ func (m *mask) hold(h raftfsm.Hold) raftfsm.Hold {
 	return h
 }
 
-// names are those of a recorded state.
-func (m *mask) names() raftfsm.Names {
-	return raftfsm.Names{GUID: m.guid, DEA: m.dea, Command: m.command, Hold: m.hold, Source: "recording"}
+// snapshot gives one that records the same of others.
+func (m *mask) snapshot(snapshot []byte) ([]byte, error) {
+	s, err := raftfsm.RestoreState(bytes.NewReader(snapshot))
+	if err != nil {
+		return nil, fmt.Errorf("recording the state: %w", err)
+	}
+	if s, err = s.Renamed(raftfsm.Names{GUID: m.guid, DEA: m.dea, Command: m.command, Hold: m.hold, Source: "recording"}); err != nil {
+		return nil, fmt.Errorf("recording the state: %w", err)
+	}
+	return snapshotOf(s)
 }
