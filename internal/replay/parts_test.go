@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"hm/desired"
 	"hm/internal/app"
+	"hm/raftfsm"
 )
 
 // numberedFiles gives the names of the files in a directory.
@@ -108,5 +110,45 @@ func TestPartsOfARecorderThatWasStartedAnew(t *testing.T) {
 	}
 	if got := reasonsAt(start.Add(2*time.Hour + 5*time.Second)); slices.Contains(got, "no-leader") {
 		t.Errorf("with the third recorder the gate is shut for %v", got)
+	}
+}
+
+// What the second recorder found recorded counts from then on, not what the first one's recording has led to.
+func TestARecorderThatWasStartedAnewBeginsWithWhatIsRecorded(t *testing.T) {
+	dir := t.TempDir()
+	for run, name := range []string{"web", "api"} {
+		at := time.Date(2026, 1, 15, 12+run, 0, 0, 0, time.UTC)
+		s := raftfsm.NewState()
+		row := desired.App{Key: sceneKey(name, "v1"), Instances: 1, State: desired.Started, Package: desired.Staged}
+		s.Apply(1, 1, raftfsm.Entry{At: app.TimeOf(at), Records: []raftfsm.Record{
+			raftfsm.DesiredChanges{Generation: 1, Upserts: []desired.App{row}}, raftfsm.DesiredCommit{Generation: 1, Parts: 1, Source: "the test"},
+		}})
+		w, err := Create(filepath.Join(dir, "x.jsonl"), WriterOptions{MaxAge: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(w.State(at, s), w.Message(at.Add(time.Second), "dea.heartbeat", []byte(`{"dea":"dea-a","droplets":[]}`)), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := Files(filepath.Join(dir, "x.0001.jsonl"), filepath.Join(dir, "x.0002.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	drift := func(sources ...Source) (apps []string) {
+		r, err := Run(t.Context(), optionsForTests(), sources...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range r.Drift {
+			apps = append(apps, d.App)
+		}
+		return apps
+	}
+	if got := drift(files[0]); !slices.Equal(got, []string{"web"}) {
+		t.Errorf("of the first recorder drift %v", got)
+	}
+	if got := drift(files...); !slices.Equal(got, []string{"api"}) {
+		t.Errorf("of both together drift %v", got)
 	}
 }

@@ -122,11 +122,8 @@ func newPlayer(opts Options, start app.Time) *player {
 	}
 	p := &player{opts: opts, now: start, state: raftfsm.NewState(), term: 1, next: start, wake: true}
 	p.result = Result{Started: Time(start), Ended: Time(start), Commands: []Command{}, Gate: []GateChange{}, Drift: []DriftItem{}}
-	live := actual.NewLiveness(opts.Reconcile.Policy.HeartbeatPeriod, opts.HeartbeatTTL, opts.Freshness, start)
-	p.intake = reconcile.NewIntake(p, live, func() { p.wake = true })
-	p.intake.Keep()
 	p.journal = reconcile.NewJournal(100_000)
-	p.intake.Link(true)
+	p.listen()
 	p.lead()
 	if opts.Watch != nil {
 		p.findings = newFindings(opts.Watch)
@@ -139,6 +136,14 @@ func newPlayer(opts Options, start app.Time) *player {
 	}
 	p.missing.of = map[app.Key]int{}
 	return p
+}
+
+// listen makes an intake that has heard nothing yet: a node's beginning.
+func (p *player) listen() {
+	live := actual.NewLiveness(p.opts.Reconcile.Policy.HeartbeatPeriod, p.opts.HeartbeatTTL, p.opts.Freshness, p.now)
+	p.intake = reconcile.NewIntake(p, live, func() { p.wake = true })
+	p.intake.Keep()
+	p.intake.Link(true)
 }
 
 // lead makes a core that knows what is recorded and what this node has heard: a leader's beginning.

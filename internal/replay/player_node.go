@@ -8,13 +8,18 @@ import (
 	"hm/raftfsm"
 )
 
-// restore has the replay begin with what was recorded when the recording began, as a node that starts anew does.
+// restore has the replay begin with what was recorded when the recording began, or when it was begun anew, as a node that
+// starts anew does.
 func (p *player) restore(state *raftfsm.State) {
-	if state == nil {
+	if state == nil || p.world != nil && p.result.Heartbeats > 0 { // what simulated DEAs have become goes on
 		return
 	}
-	p.state, p.view, p.index = state, nil, state.Index()
+	for a := range p.state.Apps() { // some of which may be gone
+		p.touched = append(p.touched, a.Key)
+	}
+	p.state, p.view, p.index = state, nil, max(p.index, state.Index())
 	p.term = max(p.term, state.Term()) + 1
+	p.listen()
 	p.lead()
 	for a := range state.Apps() {
 		p.touched = append(p.touched, a.Key)

@@ -52,7 +52,8 @@ type Reader struct {
 	lines   *lineReader
 	header  Header    // of the first file
 	last    time.Time // of the newest event
-	begun   bool      // an event was given
+	begun   bool      // an event of the present file was given
+	again   bool      // the present file begins with what the one before ended with
 	read    bool      // a complete read was given
 	lost    bool      // no node leads
 	anew    []Event   // to be given before those of the present file, which goes on after a time of which nothing is known
@@ -266,6 +267,7 @@ func (r *Reader) nextFile() error {
 	if err := r.order(h.Started); err != nil {
 		return r.wrong(fmt.Errorf("the files are not in the order of time: %w", err))
 	}
+	r.begun, r.again = false, !h.Anew
 	if h.Anew {
 		r.anew = append(r.anew, Event{At: r.last, Type: TypeLink, Up: true, Gap: true})
 		if r.lost { // a recording is begun only where somebody leads
@@ -334,7 +336,7 @@ func (r *Reader) parseLine(text []byte, rows []desired.App, e *Event) (complete 
 		if (l.Change == nil || !*l.Change) != l.Lost {
 			return false, errors.New("a leader line needs change: true, or lost: true")
 		}
-		e.Lost, e.Again, r.lost = l.Lost, l.Again && r.at > 0, l.Lost
+		e.Lost, e.Again, r.lost = l.Lost, l.Again && r.again, l.Lost
 	case TypeState:
 		return r.stateLine(&l, e)
 	case TypeHold:
@@ -375,7 +377,7 @@ func (r *Reader) desired(l *line, rows []desired.App, e *Event) (complete bool, 
 	if ways != 1 {
 		return false, errors.New("a desired line needs one of apps, error and unchanged")
 	}
-	e.Failed, e.Unchanged, e.Again = l.Error, l.Unchanged, l.Again && r.at > 0
+	e.Failed, e.Unchanged, e.Again = l.Error, l.Unchanged, l.Again && r.again
 	e.Began = e.At
 	if l.Began != nil {
 		e.Began = l.Began.UTC()

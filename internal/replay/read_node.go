@@ -17,7 +17,7 @@ func (r *Reader) stateLine(l *line, e *Event) (complete bool, err error) {
 	switch {
 	case len(l.Snapshot) == 0:
 		return false, errors.New("a state line needs a snapshot")
-	case r.begun && r.at == 0 && !r.live:
+	case r.begun && !r.live:
 		return false, errors.New("a state can only come before everything else")
 	case len(r.state)+len(l.Snapshot) > maxState:
 		return false, fmt.Errorf("a state of more than %d MiB", maxState>>20)
@@ -27,7 +27,7 @@ func (r *Reader) stateLine(l *line, e *Event) (complete bool, err error) {
 		return false, nil
 	}
 	e.State, r.state = r.state, nil
-	e.Again = r.at > 0 || r.begun
+	e.Again = r.again || r.begun
 	return true, nil
 }
 
