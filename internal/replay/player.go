@@ -245,6 +245,7 @@ func (p *player) take(e *item) error {
 	case itemHeartbeat:
 		p.result.Heartbeats++
 		p.result.Instances += len(e.said.hb.Instances)
+		p.result.RejectedInstances += e.said.hb.Rejected
 		said := e.said
 		if p.world != nil {
 			said = p.world.hear(said, p.now)
