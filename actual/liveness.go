@@ -74,7 +74,7 @@ func (l *Liveness) Quiet(dea string, now app.Time) bool {
 // Fresh reports whether what this node has heard may be acted on: the link has been up without a gap for the
 // freshness window, and somebody spoke within one time to live, since silence is not absence (R43, R44).
 func (l *Liveness) Fresh(now app.Time) bool {
-	return l.up && now.Sub(l.upSince) >= l.Freshness && l.newest != 0 && now.Sub(l.newest) < l.TTL
+	return l.up && now.Sub(l.upSince) >= l.Freshness && now < l.StaleAt()
 }
 
 // FreshAt is the earliest time at which Fresh can become true if heartbeats keep coming, 0 while the link is down.
@@ -83,6 +83,14 @@ func (l *Liveness) FreshAt() app.Time {
 		return 0
 	}
 	return l.upSince.Add(l.Freshness)
+}
+
+// StaleAt is when Fresh becomes false unless somebody speaks before, 0 if nobody has spoken in the present spell.
+func (l *Liveness) StaleAt() app.Time {
+	if l.newest == 0 {
+		return 0
+	}
+	return l.newest.Add(l.TTL)
 }
 
 // Up reports whether the link is up, and since when it has been so without a gap, or since when it is down.

@@ -43,8 +43,8 @@ disk, no clock: the same files and the same policy print the same, byte for byte
 recording, in the order of time.
 
 The policy is that of the configuration (--config, HM_..., --set); keys that it does not set are as the recording's
-header has them, or else the defaults. The node that is replayed has just started when the recording begins, and always
-leads. What happened is taken as fate; with --react simulated DEAs answer the commands.
+header has them, or else the defaults. The node that is replayed has just started when the recording begins, and leads
+unless the recording says that no node does. What happened is taken as fate; with --react simulated DEAs answer the commands.
 
 With --speed 10x it unfolds as it happened, ten times as fast: on a terminal in the live view, with gate, link, desired
 and actual state, drift, commands and events in the recording's time. Keys: space or p pauses and continues, + and - double
@@ -231,11 +231,12 @@ func (r *replayRun) options(given bool) (replay.Options, error) {
 		cfg = r.given.Config
 		keep = func(key string) bool { return r.given.origins[key] != "" }
 	}
-	if err := r.header.Configure(&cfg, keep); err != nil {
-		return replay.Options{}, err
+	err := r.header.Configure(&cfg, keep)
+	if err == nil {
+		err = cfg.Validate()
 	}
-	if err := cfg.Validate(); err != nil {
-		return replay.Options{}, err
+	if err != nil { // what is given is valid by itself
+		return replay.Options{}, &replay.Error{File: r.sources[0].Name, Line: 1, Err: err}
 	}
 	opts := replay.OptionsOf(cfg)
 	opts.Until = r.until

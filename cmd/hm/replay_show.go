@@ -127,6 +127,9 @@ func (r *replayRun) printSummary(result replay.Result) error {
 	_, err := fmt.Fprintf(r.out, "\n%s: %s with %s; %s, %s, at most %d within a heartbeat period; indices missing for %s in all\n",
 		count(result.Events, "event"), count(result.Heartbeats, "heartbeat"), count(result.Instances, "instance"),
 		count(t.Starts, "start"), count(t.Stops, "stop"), t.WorstBurst, seconds(t.MissingSeconds))
+	if err == nil && result.Rejected+result.RejectedInstances > 0 {
+		_, err = fmt.Fprintf(r.out, "not understood: %s, %s in heartbeats\n", count(result.Rejected, "message"), count(result.RejectedInstances, "instance"))
+	}
 	if err != nil || len(result.Drift) == 0 || !r.droplet.IsZero() {
 		return err
 	}

@@ -363,8 +363,11 @@ func (c *Core) nextStep(now app.Time, more bool) app.Time {
 		return now
 	}
 	next := c.nextSweep
-	if at := c.intake.FreshAt(now); at > now {
-		next = min(next, at)
+	from, until := c.intake.FreshWithin(now)
+	for _, at := range [...]app.Time{from, until, c.reads.staleAt(c.opts)} { // the gate opens and closes when it is due
+		if at > now {
+			next = min(next, at)
+		}
 	}
 	if at, ok := c.queue.next(); ok && evaluates(c.gate) {
 		next = min(next, at)

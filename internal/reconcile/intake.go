@@ -248,15 +248,18 @@ func (i *Intake) Fresh(now app.Time) (fresh, up bool, since app.Time) {
 	return i.live.Fresh(i.log.Now()), up, i.shown(since, now)
 }
 
-// FreshAt is when the freshness window of the present spell ends, in hm time, which is now; 0 while the link is down.
-func (i *Intake) FreshAt(now app.Time) app.Time {
+// FreshWithin is when the freshness window of the present spell ends, and when what was heard is stale unless somebody
+// speaks before, in hm time, which is now; 0 for what cannot be told.
+func (i *Intake) FreshWithin(now app.Time) (from, until app.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	at := i.live.FreshAt()
-	if at == 0 {
-		return 0
+	if from = i.live.FreshAt(); from != 0 {
+		from = i.shown(from, now)
 	}
-	return i.shown(at, now)
+	if until = i.live.StaleAt(); until != 0 {
+		until = i.shown(until, now)
+	}
+	return from, until
 }
 
 // LastHeard is when this node heard a DEA last, in hm time, which is now; 0 if never.

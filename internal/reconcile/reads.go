@@ -46,8 +46,11 @@ func (r *reads) knownOf(droplet app.GUID) diff.Reads {
 func (r *reads) known() diff.Reads { return diff.Reads{Began: r.began, Failing: r.failing} }
 
 func (r *reads) fresh(now app.Time, o Options) bool {
-	return r.began != 0 && now.Sub(r.began) < o.DesiredTTL
+	return r.began != 0 && now < r.staleAt(o)
 }
+
+// staleAt is when what is desired becomes stale unless it is read again before.
+func (r *reads) staleAt(o Options) app.Time { return r.began.Add(o.DesiredTTL) }
 
 // early is how far apart two attempts are at least: reads that decisions ask for come soon, but do not burden the
 // Cloud Controller with every change.

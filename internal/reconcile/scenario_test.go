@@ -280,6 +280,35 @@ func TestR44EverybodySilentIsNoAbsence(t *testing.T) {
 	w.wantGate("everybody speaks again")
 }
 
+func TestGateClosesWhenItIsDue(t *testing.T) {
+	t.Run("nobody speaks any more", func(t *testing.T) {
+		w := steady(t, 10, 25, testOptions())
+		w.run(time.Second)
+		var due app.Time
+		for _, d := range w.deas {
+			d.quiet = true
+			due = max(due, d.beat.Add(2*hb)) // it spoke last a period before its next turn
+		}
+		closesAt(t, w, due, ReasonActualStale)
+	})
+	t.Run("reads fail", func(t *testing.T) {
+		opts := testOptions()
+		opts.DesiredTTL += 1234 * time.Millisecond
+		w := steady(t, 10, 25, opts)
+		w.readErr = errTest
+		closesAt(t, w, w.core.reads.began.Add(w.opts.DesiredTTL), ReasonDesiredStale)
+	})
+}
+
+// closesAt wants the gate open until the last moment before due, and closed then.
+func closesAt(t *testing.T, w *world, due app.Time, reason string) {
+	t.Helper()
+	w.run(due.Sub(w.now) - time.Millisecond)
+	w.wantGate("not due yet")
+	w.run(time.Millisecond)
+	w.wantGate("due", reason)
+}
+
 func TestR58ShrunkenReadHolds(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -165,6 +165,16 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// A clock that is told to stop before it has started would have to go back.
+func TestUntilBeforeTheStart(t *testing.T) {
+	opts := optionsForTests()
+	opts.Until = app.TimeOf(time.Date(2026, 1, 15, 11, 59, 59, 0, time.UTC))
+	_, err := Run(t.Context(), opts, Text("f", []byte(goodHeader+goodDesired)))
+	if want := "until 2026-01-15T11:59:59.000Z: the recording begins at 2026-01-15T12:00:00.000Z"; err == nil || err.Error() != want {
+		t.Errorf("the error is %v, want %q", err, want)
+	}
+}
+
 // Any other error of Pace is the replay's.
 func TestPaceFails(t *testing.T) {
 	files, err := Files(corpus(t)["R01-missing"])

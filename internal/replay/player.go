@@ -70,7 +70,11 @@ func Run(ctx context.Context, opts Options, sources ...Source) (Result, error) {
 	if opts.Settle > maxSettle {
 		return Result{}, fmt.Errorf("settling for %v: at most %v are allowed", opts.Settle, maxSettle)
 	}
-	p := newPlayer(opts, app.TimeOf(reader.Started()))
+	start := app.TimeOf(reader.Started())
+	if opts.Until != 0 && opts.Until < start {
+		return Result{}, fmt.Errorf("until %v: the recording begins at %v", opts.Until, start)
+	}
+	p := newPlayer(opts, start)
 	reading, stop := context.WithCancel(ctx)
 	s := newStream(reading, reader)
 	defer func() { stop(); <-s.ended }() // before the reader closes
@@ -85,7 +89,7 @@ func Run(ctx context.Context, opts Options, sources ...Source) (Result, error) {
 	return p.sum(), nil
 }
 
-// player is one node that has always led, in virtual time. It is what reconcile.Core knows as log and publisher.
+// player is one node, in virtual time, which leads unless none does. It is what reconcile.Core knows as log and publisher.
 type player struct {
 	opts    Options
 	now     app.Time
@@ -246,6 +250,7 @@ func (p *player) take(e *item) error {
 	case itemHeartbeat:
 		p.result.Heartbeats++
 		p.result.Instances += len(e.said.hb.Instances)
+		p.result.RejectedInstances += e.said.hb.Rejected
 		said := e.said
 		if p.world != nil {
 			said = p.world.hear(said, p.now)

@@ -30,8 +30,11 @@ func Files(paths ...string) ([]Source, error) {
 		if err != nil {
 			return nil, fmt.Errorf("opening a recording: %w", err)
 		}
-		if info.IsDir() {
+		switch {
+		case info.IsDir():
 			return nil, fmt.Errorf("opening a recording: %s is a directory; name its files in the order of time", p)
+		case info.Mode()&os.ModeNamedPipe != 0:
+			return nil, fmt.Errorf("opening a recording: %s is a pipe; a recording is read more than once, so write it to a file", p)
 		}
 		all = append(all, Source{Name: p, Size: info.Size(), Open: func() (io.ReadCloser, error) { return os.Open(p) }})
 	}

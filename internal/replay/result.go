@@ -13,17 +13,18 @@ import (
 
 // Result is what hm would have done. Its JSON is the same, byte for byte, for the same recording and policy.
 type Result struct {
-	Events     int          `json:"events"`     // lines behind the headers
-	Heartbeats int          `json:"heartbeats"` // of them, those that the daemon takes
-	Instances  int          `json:"instances"`  // instances in all heartbeats together
-	Rejected   int          `json:"rejected"`   // messages that the daemon drops
-	Started    Time         `json:"started"`
-	Ended      Time         `json:"ended"` // the end of the recording, without the time that it was let run on
-	Commands   []Command    `json:"commands"`
-	Gate       []GateChange `json:"gate"`
-	Drift      []DriftItem  `json:"drift"` // at the end
-	StateHash  string       `json:"state_hash"`
-	Totals     Totals       `json:"totals"`
+	Events            int          `json:"events"`             // lines behind the headers
+	Heartbeats        int          `json:"heartbeats"`         // of them, those that the daemon takes
+	Instances         int          `json:"instances"`          // instances in all heartbeats together
+	Rejected          int          `json:"rejected"`           // messages that the daemon drops
+	RejectedInstances int          `json:"rejected_instances"` // entries that it leaves out of the others
+	Started           Time         `json:"started"`
+	Ended             Time         `json:"ended"` // the end of the recording, without the time that it was let run on
+	Commands          []Command    `json:"commands"`
+	Gate              []GateChange `json:"gate"`
+	Drift             []DriftItem  `json:"drift"` // at the end
+	StateHash         string       `json:"state_hash"`
+	Totals            Totals       `json:"totals"`
 
 	// Recorded are the commands that the recording says were sent, by the hm of then.
 	Recorded []Command `json:"-"`
@@ -151,7 +152,10 @@ func (r Result) JSON() []byte {
 	for _, n := range []struct {
 		name string
 		v    any
-	}{{"events", r.Events}, {"heartbeats", r.Heartbeats}, {"instances", r.Instances}, {"rejected", r.Rejected}, {"started", r.Started}, {"ended", r.Ended}} {
+	}{
+		{"events", r.Events}, {"heartbeats", r.Heartbeats}, {"instances", r.Instances},
+		{"rejected", r.Rejected}, {"rejected_instances", r.RejectedInstances}, {"started", r.Started}, {"ended", r.Ended},
+	} {
 		fmt.Fprintf(&b, "%q:", n.name)
 		value(n.v)
 		b.WriteString(",")
