@@ -3,8 +3,10 @@ package replay
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -136,5 +138,31 @@ func TestCorpusIsMadeHere(t *testing.T) {
 			t.Errorf("%s.jsonl.zst is not what its scene makes (%v); run with -generate -update and look at the difference", name, err)
 		}
 		z.Close()
+	}
+}
+
+// TestEveryRuleHasARecording looks for each rule in the names and notes of the recordings, but for those that no recording
+// can show, of which docs/replay.md says why.
+func TestEveryRuleHasARecording(t *testing.T) {
+	shown := map[string]bool{}
+	rule := regexp.MustCompile(`R[0-9]{2}`)
+	for name, s := range scenes(t) {
+		for _, r := range rule.FindAllString(name+" "+s.header.Note, -1) {
+			shown[r] = true
+		}
+	}
+	doc, err := os.ReadFile("../../docs/replay.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, sentence, ok := strings.Cut(string(doc), "What no recording can show: ")
+	if sentence, _, ok = strings.Cut(sentence, "\n"); !ok {
+		t.Fatal("docs/replay.md does not say what no recording can show")
+	}
+	for n := 1; n <= 62; n++ {
+		r := fmt.Sprintf("R%02d", n)
+		if shown[r] == strings.Contains(sentence, r) {
+			t.Errorf("%s: shown by a recording %t, and docs/replay.md says that none can: %t", r, shown[r], strings.Contains(sentence, r))
+		}
 	}
 }

@@ -277,6 +277,10 @@ func copyRecording(t testing.TB, w *Writer, data []byte) {
 			return
 		case err != nil:
 			t.Fatal(err)
+		case e.Type == TypeHold:
+			err = w.Hold(e.At, e.Hold, e.Released)
+		case e.Type == TypeDesired && !e.Only.IsZero():
+			err = w.DesiredApp(e.At, e.Began, e.Only, e.Read.Apps, failure(&e))
 		case e.Type == TypeDesired && e.Unchanged:
 			err = w.Desired(e.At, e.Began, last, nil)
 		case e.Type == TypeDesired && e.Failed != "":

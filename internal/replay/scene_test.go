@@ -11,6 +11,7 @@ import (
 	"hm/actual"
 	"hm/desired"
 	"hm/internal/app"
+	"hm/raftfsm"
 )
 
 // scene writes the recording of a small Cloud Foundry: DEAs that heartbeat every 10 s, a Cloud Controller that is read
@@ -162,6 +163,28 @@ func (s *scene) reads(second float64, err string) *scene {
 func (s *scene) write(second float64, do func(w *Writer, now time.Time) error) *scene {
 	s.deeds = append(s.deeds, deed{second, func(_ *scene, w *Writer, now time.Time) error { return do(w, now) }})
 	return s
+}
+
+// updated has the Cloud Controller say that an app changed, and a read of it alone that gives what is wanted by then.
+func (s *scene) updated(second float64, name string) *scene {
+	s.say(second, "droplet.updated", fmt.Sprintf(`{"droplet":%q}`, name))
+	s.deeds = append(s.deeds, deed{second + 0.1, func(s *scene, w *Writer, now time.Time) error {
+		var rows []desired.App
+		for _, a := range s.apps {
+			if a.Key.Droplet == sceneGUID(name) {
+				rows = append(rows, a)
+			}
+		}
+		return w.DesiredApp(now, now, sceneGUID(name), rows, nil)
+	}})
+	return s
+}
+
+// hold has a person set a hold, or release it.
+func (s *scene) hold(second float64, name string, set bool) *scene {
+	return s.write(second, func(w *Writer, now time.Time) error {
+		return w.Hold(now, raftfsm.Hold{Name: name, Reason: "maintenance", By: "ann"}, !set)
+	})
 }
 
 func (s *scene) link(second float64, up bool) *scene {

@@ -18,7 +18,7 @@ func scenes(t testing.TB) map[string]*scene {
 	)
 	n := func(note string, end int) *scene { return newScene(t, note, end) }
 	all := map[string]*scene{
-		"R01-missing": n("web/1 is lost at 0:55 and started after the grace; it runs again at 1:35", 180).fleet().
+		"R01-missing": n("a DEA lists web/1 no more at 0:55 (R41), and it is started after the grace; it runs again at 1:35", 180).fleet().
 			lose(55, "web-1").put(98, "b", "web", "v1", 1, "web-1-new", running),
 		"R01-start-without-effect": n("web/1 is lost and every start is lost, too: each is repeated after its keep time (R52)", 240).fleet().
 			lose(55, "web-1"),
@@ -73,6 +73,11 @@ func scenes(t testing.TB) map[string]*scene {
 		"R28-evacuating-after-a-crash": n("web/1 crashed lately, and its new instance evacuates: it is stopped and replaced", 200).fleet().
 			turn(45, crashed, "web-1").lose(58, "web-1").put(58, "c", "web", "v1", 1, "web-1-new", running).turn(92, evacuating, "web-1-new").
 			put(108, "a", "web", "v1", 1, "web-1-newer", running).lose(108, "web-1-new"),
+		"R30-evacuating-counts": n("an instance is lost of each of two apps, and of web another one evacuates: web is worse off, so its start comes first", 240).config("policy.start_limit", "1").
+			dea("a", "b", "c").runs("api", 4).wants("api", 4).runs("web", 4).wants("web", 4).
+			turn(42, evacuating, "web-2").lose(52, "api-1", "web-1").
+			put(65, "a", "web", "v1", 2, "web-2-new", running).lose(80, "web-2").
+			put(92, "b", "web", "v1", 1, "web-1-new", running).put(104, "b", "api", "v1", 1, "api-1-new", running),
 		"R31-evacuating-again": n("web/1 is reported as evacuating again and again: one start each keep time", 200).fleet().
 			turn(55, evacuating, "web-1"),
 		"R32-crashed-evacuating": n("a crashed instance is reported as evacuating", 200).fleet().
@@ -90,8 +95,10 @@ func scenes(t testing.TB) map[string]*scene {
 			say(53.5, "droplet.exited", `{"droplet":"web","version":"v1","instance":"web-2","index":2,"reason":"BORED"}`),
 		"R37-exit-of-another-instance": n("an exit names an old instance of web/1 while another one runs there: nothing", 150).fleet().
 			exit(52.5, "web", "v1", 1, "web-1-older", actual.ExitCrashed),
-		"R38-delayed-restart-verified": n("web/1 waits for its back-off when the app is scaled below it: the restart is dropped", 320).fleet().
+		"R38-delayed-restart-verified": n("web/1 waits for its back-off when the app is scaled below it: the restart is dropped (R54)", 320).fleet().
 			crashes("web", 1, 0, 45, 65, 85, 105).want(110, "web", "v1", 1, started, staged).lose(125, "web-2"),
+		"R39-updated": n("web is scaled from 3 to 4, and the Cloud Controller says so: the grace counts from the read of that app alone, not from the next one of all", 150).fleet().
+			want(52, "web", "v1", 4, started, staged).updated(52.5, "web").put(88, "a", "web", "v1", 3, "web-3", running),
 		"R42-steady":     n("nothing happens", 150).fleet(),
 		"R43-link-late":  n("NATS comes up at 0:40: nothing is decided until 1:10", 150).fleet().link(0, false).link(40, true).lose(39, "web-1").put(103, "b", "web", "v1", 1, "web-1-new", running),
 		"R44-all-silent": n("no DEA is heard from 1:00 on, though NATS is up: silence of everyone is no absence", 240).fleet().quiet(58, true, "a", "b", "c").quiet(185, false, "a", "b", "c"),
@@ -115,15 +122,15 @@ func scenes(t testing.TB) map[string]*scene {
 			say(62, "dea.heartbeat", `{"dea":"dea-d","droplets":[]}`).say(72, "dea.heartbeat", `{"dea":"dea-d","droplets":[]}`),
 
 		"outage-nats-brief":    n("NATS is lost for 15 s", 180).fleet().link(60, false).link(75, true),
-		"outage-nats-long":     n("NATS is lost for ten minutes, and a DEA dies meanwhile: replaced, but not before its full time to live after the return", 900).fleet().link(60, false).link(660, true).quiet(660.1, true, "b").put(725, "a", "web", "v1", 1, "web-1-new", running),
+		"outage-nats-long":     n("NATS is lost for ten minutes (R49), and a DEA dies meanwhile: replaced, but not before its full time to live after the return", 900).fleet().link(60, false).link(660, true).quiet(660.1, true, "b").put(725, "a", "web", "v1", 1, "web-1-new", running),
 		"outage-nats-flapping": flapping(n("NATS comes and goes every few seconds for three minutes", 360).fleet()),
 		"outage-nats-at-start": n("NATS is away when hm starts, for two minutes", 240).fleet().link(0, false).link(120, true),
 		"outage-nats-gap": n("messages are lost while NATS is up, a DEA's among them: every time to live starts anew", 180).fleet().
 			quiet(45, true, "b").write(70, gap).quiet(75, false, "b"),
-		"outage-cc-failing":  n("reads fail for ten minutes: after the time to live nothing is sent; web/1, lost meanwhile, is started when reads work again", 840).fleet().reads(115, "HTTP 500").lose(300, "web-1").reads(715, "").put(755, "b", "web", "v1", 1, "web-1-new", running),
-		"outage-cc-empty":    n("reads give nothing for five minutes: held", 600).fleet().wants("api", 2).runs("api", 2).emptied(115, 415),
+		"outage-cc-failing":  n("reads fail for ten minutes (R47): after the time to live nothing is sent; web/1, lost meanwhile, is started when reads work again", 840).fleet().reads(115, "HTTP 500").lose(300, "web-1").reads(715, "").put(755, "b", "web", "v1", 1, "web-1-new", running),
+		"outage-cc-empty":    n("reads give nothing for five minutes (R58): held", 600).fleet().wants("api", 2).runs("api", 2).emptied(115, 415),
 		"outage-cc-shrunken": shrunken(n("reads give 5 of 25 apps for five minutes: held", 600).dea("a", "b", "c", "d")),
-		"outage-dea-lost": n("one DEA of five is lost for good: its instances are started elsewhere", 240).dea("a", "b", "c", "d", "e").runs("web", 5).runs("api", 5).wants("web", 5).wants("api", 5).
+		"outage-dea-lost": n("one DEA of five is lost for good (R40): its instances are started elsewhere", 240).dea("a", "b", "c", "d", "e").runs("web", 5).runs("api", 5).wants("web", 5).wants("api", 5).
 			quiet(55, true, "c").put(128, "a", "web", "v1", 2, "web-2-new", running).put(128, "b", "api", "v1", 2, "api-2-new", running),
 		"outage-deas-lost": n("four DEAs of six fall silent at once and return after two minutes (R60): held, and nothing is sent", 420).dea("a", "b", "c", "d", "e", "f").runs("web", 6).wants("web", 6).
 			quiet(55, true, "a", "b", "c", "d").quiet(185, false, "a", "b", "c", "d"),
@@ -131,6 +138,8 @@ func scenes(t testing.TB) map[string]*scene {
 			quiet(55, true, "a", "b", "c", "d").
 			put(390, "e", "web", "v1", 0, "web-0-new", running).put(390, "f", "web", "v1", 1, "web-1-new", running).
 			put(425, "e", "web", "v1", 2, "web-2-new", running).put(390, "f", "web", "v1", 3, "web-3-new", running),
+		"hold-paused": n("a person pauses hm before web/1 is lost, and resumes it after two minutes: its start is sent a grace later", 300).fleet().
+			hold(50, "paused", true).lose(55, "web-1").hold(170, "paused", false).put(208, "b", "web", "v1", 1, "web-1-new", running),
 		"outage-leader-lost": n("no node leads for 15 s, in which a start is due: the next leader sends it", 240).fleet().
 			lose(55, "web-1").leaderless(80).leader(95).put(105, "b", "web", "v1", 1, "web-1-new", running),
 		"outage-leader-change": n("the leader changes while starts are outstanding (R62): none is sent twice", 240).config("policy.start_limit", "1").fleet().
