@@ -430,6 +430,11 @@ func (w *Writer) goOn(t time.Time, snapshot []byte) error {
 			return err
 		}
 	}
+	return w.begins()
+}
+
+// begins has what is stored so far not count for the size of the file.
+func (w *Writer) begins() error {
 	if err := w.Flush(); err != nil {
 		return err
 	}

@@ -47,7 +47,10 @@ func (w *Writer) Snapshot(t time.Time, snapshot []byte) error {
 	if err != nil {
 		return err
 	}
-	return w.snapshot(t, snapshot)
+	if err := w.snapshot(t, snapshot); err != nil {
+		return err
+	}
+	return w.begins()
 }
 
 func (w *Writer) snapshot(t time.Time, snapshot []byte) error {
