@@ -26,25 +26,26 @@ const twinSlack = twinPeriod / 2
 const twinTries = 4
 
 // TestE2ERecordingIsTheTwin records a cluster of three nodes through faults of every kind, replays the recording, and
-// compares what the replay sends with what the cluster sent. They differ only around the failover.
+// compares what the replay sends with what the cluster sent. They differ only around the failover. It does so from the one
+// file of one follower, and from the many of the other.
 //
 // That compares moments of a machine with moments of virtual time: where processes stood still for longer than the
 // DEAs' words lie apart, one cannot tell in which order a node would have heard them, and the run says nothing.
 func TestE2ERecordingIsTheTwin(t *testing.T) {
 	for try := 1; ; try++ {
 		stalls := watchStalls(t)
-		different := twinRun(t)
+		different, asPlanned := twinRun(t)
 		stalled := stalls()
 		if len(different) == 0 {
 			return
 		}
-		if stalled == 0 || try == twinTries {
+		if stalled == 0 && asPlanned || try == twinTries {
 			for _, d := range different {
 				t.Error(d)
 			}
 			t.Fatalf("the machine stood still %d times, for longer than %v", stalled, twinSlack/10)
 		}
-		t.Logf("run %d says nothing: the machine stood still %d times; different: %v", try, stalled, different)
+		t.Logf("run %d says nothing: the machine stood still %d times, as planned %t; different: %v", try, stalled, asPlanned, different)
 	}
 }
 
@@ -78,15 +79,16 @@ func watchStalls(t *testing.T) func() int {
 	}
 }
 
-// twinRun makes a run and gives the differences that nothing explains.
-func twinRun(t *testing.T) (different []string) {
+// twinRun makes a run and gives the differences that nothing explains. It does not go as planned if a leader gives up by
+// itself, as one does that stands still for longer than its lease.
+func twinRun(t *testing.T) (different []string, asPlanned bool) {
 	f := newFoundry(t, twinPeriod, []string{"--apps", "40", "--deas", "10", "--cc-passive"})
 	defer f.stop()
 	leader := f.awaitOpen("first")
 	f.await("no drift", 20*time.Second, func() bool { return f.state().Converged })
-	path := filepath.Join(t.TempDir(), "twin.jsonl.zst")
-	recorded := (leader + 1) % 3
-	recorder := startProcess(t, "record", "hm", "record", "-o", path, "--from-api", f.apis[recorded])
+	dir := t.TempDir()
+	whole := startProcess(t, "record", "hm", "record", "-o", filepath.Join(dir, "twin.jsonl.zst"), "--from-api", f.apis[(leader+1)%3])
+	parts := startProcess(t, "record-parts", "hm", "record", "-o", filepath.Join(dir, "parts.jsonl.gz"), "--rotate-age", "5s", "--from-api", f.apis[(leader+2)%3])
 	settle := func(what string) {
 		t.Helper()
 		f.await(what, 60*time.Second, func() bool { return f.state().Converged })
@@ -112,7 +114,9 @@ func twinRun(t *testing.T) (different []string) {
 	wait(4)
 	f.nats.start()
 	wait(2)
-	f.awaitOpen("after the outage")
+	if now := f.awaitOpen("after the outage"); now != leader {
+		return []string{fmt.Sprintf("hm-%d leads, and not hm-%d as at first", now, leader)}, false
+	}
 	f.act("POST", "deas/random/kill", "")
 	wait(2)
 	killed := time.Now()
@@ -123,13 +127,19 @@ func twinRun(t *testing.T) (different []string) {
 	wait(2)
 	settle("an instance crashed under the next leader")
 	wait(2)
-	recorder.signal(syscall.SIGTERM)
-	return compareTwin(t, path, killed)
+	whole.signal(syscall.SIGTERM)
+	parts.signal(syscall.SIGTERM)
+	different = compareTwin(t, killed, filepath.Join(dir, "twin.jsonl.zst"))
+	paths, err := filepath.Glob(filepath.Join(dir, "parts.*"))
+	if err != nil || len(paths) < 4 {
+		t.Fatalf("the parts are %v, %v", paths, err)
+	}
+	return append(different, compareTwin(t, killed, paths...)...), true
 }
 
 // compareTwin replays a recording and holds what it sends against what it says was sent.
-func compareTwin(t *testing.T, path string, killed time.Time) (different []string) {
-	files, opts := openRecording(t, path)
+func compareTwin(t *testing.T, killed time.Time, paths ...string) (different []string) {
+	files, opts := openRecording(t, paths...)
 	var failover app.Time
 	outages := 0
 	opts.Watch = func(m replay.Moment) {
@@ -163,17 +173,17 @@ func compareTwin(t *testing.T, path string, killed time.Time) (different []strin
 			explained++
 			continue
 		}
-		different = append(different, fmt.Sprintf("%s: by %d ms, live %+v, in the replay %+v", d.Kind, d.ByMS, d.Here, d.There))
+		different = append(different, fmt.Sprintf("%s: %s: by %d ms, live %+v, in the replay %+v", filepath.Base(paths[0]), d.Kind, d.ByMS, d.Here, d.There))
 	}
-	t.Logf("%d starts and %d stops live, %d and %d in the replay; %d differ by more than %v, %d of them around the failover; %d events, %d heartbeats",
-		starts, stops, r.Totals.Starts, r.Totals.Stops, len(all), twinSlack, explained, r.Events, r.Heartbeats)
+	t.Logf("%s: %d starts and %d stops live, %d and %d in the replay; %d differ by more than %v, %d of them around the failover; %d events, %d heartbeats",
+		filepath.Base(paths[0]), starts, stops, r.Totals.Starts, r.Totals.Stops, len(all), twinSlack, explained, r.Events, r.Heartbeats)
 	return different
 }
 
 // openRecording gives a recording's files, and the options to replay it by its own policy.
-func openRecording(t *testing.T, path string) ([]replay.Source, replay.Options) {
+func openRecording(t *testing.T, paths ...string) ([]replay.Source, replay.Options) {
 	t.Helper()
-	files, err := replay.Files(path)
+	files, err := replay.Files(paths...)
 	if err != nil {
 		t.Fatal(err)
 	}
