@@ -134,7 +134,8 @@ func twinRun(t *testing.T) (different []string, asPlanned bool) {
 	if err != nil || len(paths) < 4 {
 		t.Fatalf("the parts are %v, %v", paths, err)
 	}
-	return append(different, compareTwin(t, killed, paths...)...), true
+	different = append(different, compareTwin(t, killed, paths...)...)
+	return append(different, compareTwin(t, killed, paths[1:]...)...), true // what is recorded by then stands for what is left out
 }
 
 // compareTwin replays a recording and holds what it sends against what it says was sent.
@@ -158,25 +159,28 @@ func compareTwin(t *testing.T, killed time.Time, paths ...string) (different []s
 		t.Fatalf("the recording tells of a failover at %v and of %d link changes", failover, outages)
 	}
 	starts, stops := replay.TotalsOf(r.Recorded, twinPeriod).Starts, replay.TotalsOf(r.Recorded, twinPeriod).Stops
-	if starts < 10 || stops < 5 {
+	if starts < 10 || starts+stops < 15 {
 		t.Fatalf("%d starts and %d stops were sent: too little to compare", starts, stops)
 	}
-	explained := 0
+	explained, begun := 0, 0
 	all := replay.Within(replay.Compare(r.Recorded, r.Commands), twinSlack.Milliseconds())
 	for _, d := range all {
 		c := d.Here
 		if c == nil {
 			c = d.There
 		}
-		// The leader is dead before anybody knows: what it would have sent meanwhile, its successor sends.
-		if at := app.Time(c.At); at >= app.TimeOf(killed) && at < failover.Add(twinSlack) {
-			explained++
+		switch at := app.Time(c.At); {
+		case at >= app.TimeOf(killed) && at < failover.Add(twinSlack):
+			explained++ // the leader is dead before anybody knows: what it would have sent meanwhile, its successor sends
+			continue
+		case at < app.Time(r.Started).Add(opts.HeartbeatTTL+2*opts.Reconcile.Policy.Grace+twinSlack):
+			begun++ // a replay is a node that has just started: for it a DEA is silent a time to live later, at the most
 			continue
 		}
 		different = append(different, fmt.Sprintf("%s: %s: by %d ms, live %+v, in the replay %+v", filepath.Base(paths[0]), d.Kind, d.ByMS, d.Here, d.There))
 	}
-	t.Logf("%s: %d starts and %d stops live, %d and %d in the replay; %d differ by more than %v, %d of them around the failover; %d events, %d heartbeats",
-		filepath.Base(paths[0]), starts, stops, r.Totals.Starts, r.Totals.Stops, len(all), twinSlack, explained, r.Events, r.Heartbeats)
+	t.Logf("%s: %d starts and %d stops live, %d and %d in the replay; %d differ by more than %v, %d of them around the failover and %d at the beginning; %d events, %d heartbeats",
+		filepath.Base(paths[0]), starts, stops, r.Totals.Starts, r.Totals.Stops, len(all), twinSlack, explained, begun, r.Events, r.Heartbeats)
 	return different
 }
 

@@ -32,41 +32,17 @@ type target struct {
 	index                          uint32
 }
 
-// Compare finds the differences between two lists of commands, in the order of time. The first command on a target
-// here is compared with the first on it there, and so on.
+// Compare finds the differences between two lists of commands, each in the order of time. Of the commands on one target,
+// those here and there that are nearest to each other are held against each other; what is left is only here or only there.
 func Compare(here, there []Command) []Difference {
-	group := func(all []Command) map[target][]*Command {
-		of := map[target][]*Command{}
-		for i := range all {
-			c := &all[i]
-			t := target{c.Action, c.App, c.Version, c.Instance, c.Index}
-			of[t] = append(of[t], c)
-		}
-		return of
-	}
-	h, t := group(here), group(there)
+	h, t := byTarget(here), byTarget(there)
 	var out []Difference
 	for k, list := range h {
-		for n, c := range list {
-			if n >= len(t[k]) {
-				out = append(out, Difference{Kind: OnlyHere, Here: c})
-				continue
-			}
-			d := Difference{Here: c, There: t[k][n], ByMS: int64(t[k][n].At - c.At)}
-			switch {
-			case d.ByMS < 0:
-				d.Kind, d.ByMS = Earlier, -d.ByMS
-			case d.ByMS > 0:
-				d.Kind = Later
-			default:
-				continue
-			}
-			out = append(out, d)
-		}
+		out = compareTarget(out, list, t[k])
 	}
 	for k, list := range t {
-		for _, c := range list[min(len(h[k]), len(list)):] {
-			out = append(out, Difference{Kind: OnlyThere, There: c})
+		if len(h[k]) == 0 {
+			out = compareTarget(out, nil, list)
 		}
 	}
 	slices.SortFunc(out, func(a, b Difference) int {
@@ -75,6 +51,58 @@ func Compare(here, there []Command) []Difference {
 			cmp.Compare(x.Action, y.Action), cmp.Compare(x.Instance, y.Instance), cmp.Compare(a.Kind, b.Kind))
 	})
 	return out
+}
+
+func byTarget(all []Command) map[target][]*Command {
+	of := map[target][]*Command{}
+	for i := range all {
+		c := &all[i]
+		t := target{c.Action, c.App, c.Version, c.Instance, c.Index}
+		of[t] = append(of[t], c)
+	}
+	return of
+}
+
+func compareTarget(out []Difference, here, there []*Command) []Difference {
+	few, many, swapped := here, there, len(here) > len(there)
+	if swapped {
+		few, many = there, here
+	}
+	taken := make([]bool, len(many))
+	for i, n := range nearest(times(few), times(many)) {
+		taken[n] = true
+		d := Difference{Here: few[i], There: many[n]}
+		if swapped {
+			d.Here, d.There = d.There, d.Here
+		}
+		switch d.ByMS = int64(d.There.At - d.Here.At); {
+		case d.ByMS < 0:
+			d.Kind, d.ByMS = Earlier, -d.ByMS
+		case d.ByMS > 0:
+			d.Kind = Later
+		default:
+			continue
+		}
+		out = append(out, d)
+	}
+	for n, c := range many {
+		switch {
+		case taken[n]:
+		case swapped:
+			out = append(out, Difference{Kind: OnlyHere, Here: c})
+		default:
+			out = append(out, Difference{Kind: OnlyThere, There: c})
+		}
+	}
+	return out
+}
+
+func times(list []*Command) []Time {
+	at := make([]Time, len(list))
+	for i, c := range list {
+		at[i] = c.At
+	}
+	return at
 }
 
 func (d Difference) first() *Command {
