@@ -21,5 +21,13 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       os.Getenv("HM_TEST_UPDATE") != "",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Setup:               endAtOnce,
 	})
+}
+
+// endAtOnce lets the programs of a script end when they are done: with the race detector, each of them would wait a
+// second for what its goroutines still do.
+func endAtOnce(env *testscript.Env) error {
+	env.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=20")
+	return nil
 }
