@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -45,8 +47,6 @@ type devRun struct {
 
 func startDev(t *testing.T, o devOptions) *devRun {
 	t.Helper()
-	temp := t.TempDir()
-	t.Setenv("TMPDIR", temp)
 	dir, err := openDevDir(o.dataDir)
 	if err != nil {
 		t.Fatal(err)
@@ -57,6 +57,11 @@ func startDev(t *testing.T, o devOptions) *devRun {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(saved.Nodes) == 0 { // a node that comes back must find its port free
+		for i, port := range freePorts(t, o.nodes) {
+			saved.Nodes = append(saved.Nodes, devPeer{ID: fmt.Sprintf("hm-%d", i), Raft: fmt.Sprintf("127.0.0.1:%d", port)})
+		}
 	}
 	logs := &devTestLog{}
 	world, err := openDevWorld(t.Context(), o, dir, saved, func(cfg devLog) *slog.Logger { return newLogger(logs, cfg) })
@@ -72,8 +77,8 @@ func startDev(t *testing.T, o devOptions) *devRun {
 		if err := dir.close(); err != nil {
 			t.Error(err)
 		}
-		if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
-			t.Errorf("left behind: %v, %v", left, err)
+		if _, err := os.Stat(dir.path); dir.temporary && !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("left behind: %s, %v", dir.path, err)
 		}
 	})
 	t.Cleanup(func() {

@@ -6,12 +6,14 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -119,39 +121,88 @@ type foundry struct {
 	bulk    string
 }
 
+// freePorts gives ports of 127.0.0.1 on which a process or a node may listen, now and after it was down.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	given, err := ports.take(n)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return ports
+	return given
+}
+
+var ports portPool
+
+// portPool gives every port once, and none of those that the system gives to connections: one of them could have it
+// while who should listen there is down. The ports come in blocks: who listens on a block's first port owns the others,
+// so that test binaries that run at the same time do not meet.
+type portPool struct {
+	mu           sync.Mutex
+	owned        []net.Listener // on the first port of each block
+	next, behind int            // of the newest block, what has not been given
+}
+
+const (
+	portBlock             = 50
+	firstPort, behindPort = 12_000, 32_000 // below the ports that Linux gives to connections
+)
+
+func (p *portPool) take(n int) (given []int, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(given) < n {
+		if p.next == p.behind {
+			if err := p.own(); err != nil {
+				return nil, err
+			}
+		}
+		if l, err := listenOn(p.next); err == nil {
+			l.Close()
+			given = append(given, p.next)
+		}
+		p.next++
+	}
+	return given, nil
+}
+
+// own makes a further block this process's own. The former stays so, too.
+func (p *portPool) own() error {
+	const blocks = (behindPort - firstPort) / portBlock
+	for try, begin := 0, rand.IntN(blocks); try < blocks; try++ {
+		first := firstPort + (begin+try)%blocks*portBlock
+		l, err := listenOn(first)
+		if err == nil {
+			p.owned = append(p.owned, l)
+			p.next, p.behind = first+1, first+portBlock
+			return nil
+		}
+	}
+	return fmt.Errorf("no ports are free from %d to %d", firstPort, behindPort)
+}
+
+func listenOn(port int) (net.Listener, error) {
+	return net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 }
 
 // newFoundry starts a nats-server, a simulated Cloud Foundry, and three nodes with extra settings.
 func newFoundry(t *testing.T, period time.Duration, simArgs []string, sets ...string) *foundry {
 	t.Helper()
-	ports := freePorts(t, 9)
-	f := &foundry{t: t, natsURL: fmt.Sprintf("nats://127.0.0.1:%d", ports[0])}
-	f.nats = startProcess(t, "nats", "nats-server", "-p", fmt.Sprint(ports[0]))
-	f.bulk, f.control = fmt.Sprintf("127.0.0.1:%d", ports[1]), fmt.Sprintf("127.0.0.1:%d", ports[2])
+	port := freePorts(t, 9)
+	f := &foundry{t: t, natsURL: fmt.Sprintf("nats://127.0.0.1:%d", port[0])}
+	f.nats = startProcess(t, "nats", "nats-server", "-p", fmt.Sprint(port[0]))
+	f.bulk, f.control = fmt.Sprintf("127.0.0.1:%d", port[1]), fmt.Sprintf("127.0.0.1:%d", port[2])
 	f.sim = startProcess(t, "sim", "hm", append([]string{"sim", "--nats", f.natsURL, "--heartbeat", period.String(),
 		"--cc-listen", f.bulk, "--control-listen", f.control}, simArgs...)...)
 	var peers []string
 	for i := range 3 {
-		peers = append(peers, fmt.Sprintf("hm-%d=127.0.0.1:%d", i, ports[3+i]))
+		peers = append(peers, fmt.Sprintf("hm-%d=127.0.0.1:%d", i, port[3+i]))
 	}
 	for i := range 3 {
-		api := fmt.Sprintf("127.0.0.1:%d", ports[6+i])
+		api := fmt.Sprintf("127.0.0.1:%d", port[6+i])
 		f.apis = append(f.apis, "http://"+api)
 		args := []string{"server"}
 		for _, s := range append([]string{
-			fmt.Sprintf("node.id=hm-%d", i), "node.data_dir=" + t.TempDir(), fmt.Sprintf("raft.listen=127.0.0.1:%d", ports[3+i]),
+			fmt.Sprintf("node.id=hm-%d", i), "node.data_dir=" + t.TempDir(), fmt.Sprintf("raft.listen=127.0.0.1:%d", port[3+i]),
 			"raft.peers=" + strings.Join(peers, ","), "api.listen=" + api, "nats.servers=" + f.natsURL, "nats.ping_interval=500ms",
 			"desired.bulk.url=http://" + f.bulk, "policy.heartbeat_period=" + period.String(),
 		}, sets...) {
@@ -322,6 +373,7 @@ func TestE2ELeaderKilledWhileCommanding(t *testing.T) {
 }
 
 func TestE2ERestartOfAllNodesCausesNoCommand(t *testing.T) {
+	t.Parallel()
 	f := newFoundry(t, e2ePeriod, []string{"--apps", "40", "--deas", "10"})
 	f.awaitOpen("first")
 	hash, err := f.status(0)
@@ -347,6 +399,7 @@ func TestE2ERestartOfAllNodesCausesNoCommand(t *testing.T) {
 }
 
 func TestE2ENATSOutageCausesNoCommand(t *testing.T) {
+	t.Parallel()
 	f := newFoundry(t, e2ePeriod, []string{"--apps", "40", "--deas", "10"})
 	f.awaitOpen("first")
 	f.nats.signal(syscall.SIGKILL)
@@ -366,6 +419,7 @@ func TestE2ENATSOutageCausesNoCommand(t *testing.T) {
 }
 
 func TestE2ESteadyFleetWritesNothing(t *testing.T) {
+	t.Parallel()
 	f := newFoundry(t, e2ePeriod, []string{"--apps", "4000", "--deas", "100", "--instances-per-app", "2"}, "desired.poll_interval=3")
 	leader := f.awaitOpen("first")
 	f.await("no drift", 20*time.Second, func() bool { return f.state().Converged })
@@ -395,6 +449,7 @@ func (f *foundry) index(node int) uint64 {
 }
 
 func TestE2ELostDEAIsReplaced(t *testing.T) {
+	t.Parallel()
 	f := newFoundry(t, e2ePeriod, []string{"--apps", "50", "--deas", "20", "--start-delay", "50ms"})
 	f.awaitOpen("first")
 	f.act("POST", "deas/random/kill", "")
@@ -407,6 +462,7 @@ func TestE2ELostDEAIsReplaced(t *testing.T) {
 }
 
 func TestE2EBadInputChangesNothing(t *testing.T) {
+	t.Parallel()
 	f := newFoundry(t, e2ePeriod, []string{"--apps", "40", "--deas", "10"}, "desired.poll_interval=2")
 	leader := f.awaitOpen("first")
 	nc, err := nats.Connect(f.natsURL)

@@ -24,6 +24,9 @@ func TestRemoteScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
+			if err := endAtOnce(env); err != nil {
+				return err
+			}
 			open := func(name string, o api.Options) error {
 				s, err := api.Open(o)
 				if err != nil {

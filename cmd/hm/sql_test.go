@@ -108,6 +108,7 @@ func (r *devRun) awaitStart(app string, index int) api.Command {
 // A scaled app of which the Cloud Controller tells (droplet.updated) is read at once, by itself: the command is
 // there within milliseconds, and from then on waits for what the policy says.
 func TestScaleShowsAtOnceOverSQL(t *testing.T) {
+	t.Parallel()
 	r := startSlowPoll(t, config.SourceSQL)
 	before := r.status()
 	var took, due []time.Duration
@@ -145,6 +146,7 @@ func TestScaleShowsAtOnceOverSQL(t *testing.T) {
 
 // The bulk API has no single apps: there a change leads to an early read of all, and many to few reads.
 func TestScaleIsReadEarlyOverBulk(t *testing.T) {
+	t.Parallel()
 	r := startSlowPoll(t, config.SourceBulk)
 	before := r.status().Desired
 	began := time.Now()

@@ -66,6 +66,7 @@ func pages[T any](t *testing.T, base, path string, between func()) (items []T, n
 }
 
 func TestDriftOfAHundredThousandAppsPages(t *testing.T) {
+	t.Parallel()
 	const apps = 100_000
 	w := missing(apps)
 	base := serve(t, w.Options())
@@ -170,6 +171,7 @@ func TestListsPage(t *testing.T) {
 }
 
 func TestClientGathersPages(t *testing.T) {
+	t.Parallel()
 	c, err := api.NewClient(api.ClientOptions{Addr: serve(t, missing(25_000).Options())})
 	if err != nil {
 		t.Fatal(err)
