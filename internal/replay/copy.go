@@ -44,13 +44,14 @@ const (
 
 // Copy takes down the recording of a node until ctx ends, which is no error, and a little longer for what happened until
 // then; or until it cannot be written. When the node goes away it waits for its return; for the recording NATS is lost in
-// between, since nothing is heard. Only if the node does not answer at first does Copy fail. The caller closes the writer
-// afterwards.
+// between, since nothing is heard. Only if the node does not answer at first does Copy fail. What was taken down is in the
+// file a second later, whatever becomes of the process. The caller closes the writer afterwards.
 func Copy(ctx context.Context, o CopyOptions) error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	c := copier{CopyOptions: o, up: true}
+	defer c.flushing()()
 	for wait := copyMinWait; ; wait = min(2*wait, copyMaxWait) {
 		c.events = 0
 		err := c.take(ctx)
@@ -71,7 +72,8 @@ func Copy(ctx context.Context, o CopyOptions) error {
 		}
 		if c.link {
 			c.link = false
-			if err := o.Writer.Link(o.Writer.last, false, false); err != nil {
+			err := c.writing(func() error { return o.Writer.Link(o.Writer.last, false, false) })
+			if err != nil {
 				return err
 			}
 		}
@@ -95,12 +97,51 @@ type copier struct {
 	last   map[string][]byte // what each DEA said last, of a recording in parts
 	read   desired.Read      // the newest complete one
 	asked  *question         // for the state; nil: nobody did
+
+	mu      sync.Mutex // over the writer, which is flushed meanwhile
+	pending bool       // something was written since it was
 }
 
 // question is one for the state of the node.
 type question struct {
 	at      time.Time
 	refused atomic.Bool
+}
+
+// writing writes while nothing is flushed.
+func (c *copier) writing(do func() error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pending = true
+	return do()
+}
+
+// flushing hands what was written over to the file every recordFlush, until it is ended. A compressor would keep it to
+// itself for many minutes.
+func (c *copier) flushing() (end func()) {
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		due := time.NewTicker(recordFlush)
+		defer due.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-due.C:
+			}
+			c.mu.Lock()
+			if c.pending {
+				c.pending = false
+				_ = c.Writer.Flush() // the next write tells of an error: a compressor keeps it
+			}
+			c.mu.Unlock()
+		}
+	}()
+	return func() {
+		close(stop)
+		<-done
+	}
 }
 
 // writeError is an error of the recording that is written, as opposed to the one that is read.
@@ -154,7 +195,7 @@ func (c *copier) take(ctx context.Context) error {
 			return err
 		}
 		c.moved(&e)
-		if err := c.write(&e); err != nil {
+		if err := c.writing(func() error { return c.write(&e) }); err != nil {
 			return &writeError{err}
 		}
 		c.events++

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -443,6 +444,51 @@ func TestCopyHidesNames(t *testing.T) {
 			t.Errorf("what is recorded is not hidden, or not there: %+v, %+v", s.Counts(), s.DesiredMeta())
 		}
 	})
+}
+
+// Who is killed in the midst of it leaves a file with all but the last second, compressed or not.
+func TestCopyIsInTheFileSoon(t *testing.T) {
+	for _, ending := range []string{".jsonl", ".jsonl.gz", ".jsonl.zst"} {
+		synctest.Test(t, func(t *testing.T) {
+			node := &fakeNode{scripts: []func(*Writer, *io.PipeWriter){func(w *Writer, out *io.PipeWriter) {
+				tells(t, w, true)
+				heartbeats(w, "dea-a", 3, time.Second)
+				quiet(out)
+			}}}
+			path := filepath.Join(t.TempDir(), "r"+ending)
+			w, err := Create(path, WriterOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			copied := make(chan error)
+			go func() { copied <- Copy(ctx, CopyOptions{Name: "node", Open: node.open, Writer: w}) }()
+			time.Sleep(5 * time.Second)
+			left, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cancel()
+			if err := errors.Join(<-copied, w.Close()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Second) // the script ends
+			r, err := NewReader(Text("left", left))
+			if err != nil {
+				t.Fatalf("%s: of what a killed recorder leaves not even the header can be read: %v", ending, err)
+			}
+			defer r.Close()
+			heard := 0
+			for e := (Event{}); r.Next(&e) == nil; {
+				if e.Type == TypeNATS {
+					heard++
+				}
+			}
+			if heard != 3 {
+				t.Errorf("%s: a killed recorder leaves %d of 3 heartbeats", ending, heard)
+			}
+		})
+	}
 }
 
 func TestCopyFails(t *testing.T) {
