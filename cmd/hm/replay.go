@@ -31,6 +31,7 @@ type replayFlags struct {
 	plain          bool
 	format         string
 	desired        string
+	year           int
 }
 
 func newReplayCommand(c *cli) *cobra.Command {
@@ -71,8 +72,9 @@ Exit codes: 0; 1 error, such as a malformed file (file, line, reason); with --ex
 	p.BoolVar(&f.react, "react", false, "let simulated DEAs answer the commands, instead of taking the recording as fate")
 	p.DurationVar(&f.reactDelay, "react-delay", 0, "with --react: from a command to its effect; 0 for a tenth of the heartbeat period")
 	p.BoolVar(&f.compare, "compare", false, "show which commands differ between the recording's policy and the one given here; if none is given, between the replay and what the recorded hm sent, give or take a fifth of a heartbeat")
-	p.StringVar(&f.format, "format", "hm", "what the files are: hm, nats-sub (the output of nats sub with times) or hm9000 (a time, a subject and the payload on each line)")
+	p.StringVar(&f.format, "format", "hm", "what the files are: hm, nats-sub (the output of nats sub --timestamp) or hm9000 (a time, a subject and the payload on each line)")
 	p.StringVar(&f.desired, "desired", "", "with another format: JSON file of the desired apps, as a recording or the bulk API has them; taken as read all along")
+	p.IntVar(&f.year, "year", 0, "with --format nats-sub: the year of the first message, which nats sub does not print")
 	p.StringVar(&f.speed, "speed", "", "watch it unfold: 10x is ten times as fast as it happened; on a terminal in the live view, whose help tells the keys")
 	p.BoolVar(&f.plain, "plain", false, "with --speed: no live view, but the timeline at that speed")
 	return cmd
@@ -142,18 +144,21 @@ func (r *replayRun) prepare(paths []string) (err error) {
 	if r.sources, err = replay.Files(paths...); err != nil {
 		return err
 	}
+	if r.given, err = r.flags.config.load(); err != nil {
+		return err
+	}
 	if err := r.convert(); err != nil {
 		return err
 	}
 	reader, err := replay.NewReader(r.sources...)
+	if errors.Is(err, replay.ErrNoYear) {
+		return withHint(err, "nats sub prints no year; say which it was, as in --year 2026")
+	}
 	if err != nil {
 		return err
 	}
 	r.header = reader.Header()
 	reader.Close()
-	if r.given, err = r.flags.config.load(); err != nil {
-		return err
-	}
 	if r.from, err = r.moment("from", r.flags.from); err != nil {
 		return err
 	}
@@ -186,15 +191,21 @@ func (r *replayRun) prepare(paths []string) (err error) {
 // convert has files of another format turned into recordings while they are read.
 func (r *replayRun) convert() error {
 	if r.flags.format == "hm" {
-		if r.flags.desired != "" {
+		switch {
+		case r.flags.desired != "":
 			return errors.New("--desired is for files of another format: a recording has its own reads")
+		case r.flags.year != 0:
+			return errors.New("--year is for files of another format: the times of a recording have one")
 		}
 		return nil
 	}
 	if !slices.Contains(replay.Formats(), r.flags.format) {
 		return withHint(fmt.Errorf("--format %.20q is not known", r.flags.format), "use hm, "+strings.Join(replay.Formats(), " or "))
 	}
-	o := replay.ImportOptions{Format: r.flags.format, Poll: time.Minute}
+	if r.flags.year < 0 || r.flags.year > 9999 {
+		return fmt.Errorf("--year %d is no year", r.flags.year)
+	}
+	o := replay.ImportOptions{Format: r.flags.format, Poll: r.given.Config.PollInterval(), Year: r.flags.year}
 	if r.flags.desired != "" {
 		read, err := replay.ReadDesired(r.flags.desired)
 		if err != nil {

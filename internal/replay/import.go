@@ -18,7 +18,7 @@ import (
 
 // The formats that Import understands besides hm's own.
 const (
-	FormatNATSSub = "nats-sub" // what `nats sub '>' --timestamp` prints, or the older nats-sub -t
+	FormatNATSSub = "nats-sub" // what `nats sub '>' --timestamp` prints, whose times have no year, or the older nats-sub -t
 	FormatHM9000  = "hm9000"   // one message a line: a time, a subject and the payload; or a JSON object of the three
 )
 
@@ -30,7 +30,11 @@ type ImportOptions struct {
 	Format  string
 	Desired *desired.Read // read at the start and every Poll after it; nil: the recording has no read
 	Poll    time.Duration
+	Year    int // of times that have none
 }
+
+// ErrNoYear says that the times of a file have no year, and none was given.
+var ErrNoYear = errors.New("it has no year, and none is given")
 
 // Imported gives a source that turns a file of another format into a recording while it is read.
 func Imported(src Source, o ImportOptions) Source {
@@ -95,7 +99,11 @@ func Import(in io.Reader, w *Writer, o ImportOptions) error {
 		return &Error{File: "the import", Line: lines.line, Err: err}
 	}
 	if im.last.IsZero() {
-		return &Error{File: "the import", Line: max(lines.line, 1), Err: fmt.Errorf("no message of format %s is in it", o.Format)}
+		err := fmt.Errorf("no message of format %s is in it", o.Format)
+		if o.Format == FormatNATSSub {
+			err = fmt.Errorf("%w: want what nats sub --timestamp prints, not --raw", err)
+		}
+		return &Error{File: "the import", Line: max(lines.line, 1), Err: err}
 	}
 	return w.Close()
 }
@@ -137,7 +145,10 @@ func (im *importer) message(at time.Time, subject string, data []byte) error {
 }
 
 // natsHead is the line above a message: [#1] Received on "subject", with a time before or behind the number.
-var natsHead = regexp.MustCompile(`^(?:(\d\S+(?: \d\d:\d\d:\d\d\S*)?) )?\[#\d+\](?: @ ?(\d\S+(?: \d\d:\d\d:\d\d\S*)?))? Received (?:JetStream message: .*?subject: |on )["\[]([^"\]]+)["\]](.*)$`)
+var natsHead = func() *regexp.Regexp {
+	const stamp = `(\d\S+(?: \d\d:\d\d:\d\d\S*)?|[A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d\S*)`
+	return regexp.MustCompile(`^(?:` + stamp + ` )?\[#\d+\](?: @ ?` + stamp + `)? Received (?:on ["\[]([^"\]]+)["\]]|JetStream message.*? subject: (\S+))(.*)$`)
+}()
 
 func (im *importer) natsSub(text []byte) error {
 	m := natsHead.FindSubmatch(text)
@@ -157,15 +168,37 @@ func (im *importer) natsSub(text []byte) error {
 	if stamp == "" {
 		return errors.New("the message has no time; have nats sub print it (--timestamp)")
 	}
-	at, err := parseStamp(stamp)
+	at, err := im.stamp(stamp)
 	if err != nil {
 		return err
 	}
-	im.subject, im.at, im.body = string(m[3]), at, nil
-	if rest := bytes.TrimSpace(m[4]); bytes.HasPrefix(rest, []byte(": '")) && bytes.HasSuffix(rest, []byte("'")) {
+	im.subject, im.at, im.body = string(m[3])+string(m[4]), at, nil
+	if rest := bytes.TrimSpace(m[5]); bytes.HasPrefix(rest, []byte(": '")) && bytes.HasSuffix(rest, []byte("'")) {
 		im.body = append(im.body, rest[len(": '"):len(rest)-1]...) // the older program: all in one line
 	}
 	return nil
+}
+
+// natsStamp is how nats sub prints a time: of whatever year.
+const natsStamp = "Jan _2 15:04:05.999999"
+
+// stamp reads a time that may have no year.
+func (im *importer) stamp(s string) (time.Time, error) {
+	if _, err := time.Parse(natsStamp, s); err != nil && !strings.HasPrefix(s, "Feb 29 ") { // which only some years have
+		return parseStamp(s)
+	}
+	if im.o.Year == 0 {
+		return time.Time{}, fmt.Errorf("the time %s: %w", s, ErrNoYear)
+	}
+	year := max(im.o.Year, im.last.Year())
+	at, err := time.Parse("2006 "+natsStamp, fmt.Sprintf("%04d %s", year, s))
+	if err == nil && im.last.Sub(at) > 180*24*time.Hour {
+		at, err = time.Parse("2006 "+natsStamp, fmt.Sprintf("%04d %s", year+1, s)) // over new year
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%.40q is no time of the year %d", s, year)
+	}
+	return at, nil
 }
 
 // end takes the message whose lines were read.

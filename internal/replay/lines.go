@@ -31,7 +31,7 @@ func newLineReader(in io.Reader) (*lineReader, error) {
 	b := bufio.NewReaderSize(in, 64<<10)
 	magic, err := b.Peek(4)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("reading: %w", err)
+		return nil, readError(err)
 	}
 	var plain io.Reader = b
 	switch {
@@ -74,7 +74,7 @@ func (r *lineReader) next() ([]byte, error) {
 		case r.err != nil:
 			if !errors.Is(r.err, io.EOF) {
 				r.line++
-				return nil, r.end()
+				return nil, readError(r.err)
 			}
 			if r.from == r.to {
 				return nil, io.EOF
@@ -101,15 +101,16 @@ var errTruncated = errors.New("the compressed data ends early: the file is trunc
 
 var errLong = fmt.Errorf("the line is longer than %d MiB", MaxLine>>20)
 
-func (r *lineReader) end() error {
+// readError says why no more can be read.
+func readError(err error) error {
 	var imported *Error
 	switch {
-	case errors.As(r.err, &imported):
-		return r.err
-	case errors.Is(r.err, io.ErrUnexpectedEOF):
+	case errors.As(err, &imported):
+		return err
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		return errTruncated
 	}
-	return fmt.Errorf("reading: %w", r.err)
+	return fmt.Errorf("reading: %w", err)
 }
 
 // fill puts more behind what is not given out yet, which in most cases goes in front of the next chunk.

@@ -132,7 +132,7 @@ func (r *Reader) open() (Header, error) {
 	}
 	r.file, r.counted = file, &countingReader{in: file}
 	if r.lines, err = newLineReader(r.counted); err != nil {
-		return Header{}, &Error{File: s.Name, Line: 1, Err: err}
+		return Header{}, r.wrong(err)
 	}
 	text, err := r.lines.next()
 	if errors.Is(err, io.EOF) {
@@ -153,7 +153,11 @@ func (r *Reader) wrong(err error) error {
 	if errors.As(err, &already) {
 		return err
 	}
-	return &Error{File: r.sources[r.at].Name, Line: max(r.lines.line, 1), Err: err}
+	line := 1
+	if r.lines != nil {
+		line = max(r.lines.line, 1)
+	}
+	return &Error{File: r.sources[r.at].Name, Line: line, Err: err}
 }
 
 func parseHeader(text []byte) (Header, error) {
