@@ -41,7 +41,7 @@ func newReplayCommand(c *cli) *cobra.Command {
 		Short: "Play a recording in virtual time: what hm would have done, and why",
 		Long: `Play a recording in virtual time through the very code of the daemon: what hm would have done, and why. No network, no
 disk, no clock: the same files and the same policy print the same, byte for byte. Several files are the parts of one
-recording, in the order of time.
+recording, in the order of time; - is standard input. Whether they are compressed, by gzip or zstd, is told by content.
 
 The policy is that of the configuration (--config, HM_..., --set); keys that it does not set are as the recording's
 header has them, or else the defaults. The node that is replayed has just started when the recording begins, and leads
@@ -55,11 +55,17 @@ printed at the end.
 Exit codes: 0; 1 error, such as a malformed file (file, line, reason); with --expect 2 if the result differs.`,
 		Example: `  hm replay incident.jsonl.zst
   hm replay incident.jsonl.zst --speed 10x
+  ssh hm-0 cat incident.jsonl.zst | hm replay -
   hm replay incident.jsonl.zst --explain 3f2a1b4c-0d9e-4f00-8abc-0123456789ab
   hm replay incident.jsonl.zst --set policy.grace=6 --compare
   hm replay incident.jsonl.zst --compare          against the commands that the recorded hm sent
   hm replay incident.jsonl -o json > golden.json; hm replay incident.jsonl --expect golden.json`,
-		Args: cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return withHint(errors.New("no recording is named"), "hm replay incident.jsonl.zst, or - for standard input")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error { return runReplay(cmd.Context(), c, f, args) },
 	}
 	f.config.register(cmd)
@@ -95,7 +101,7 @@ type replayRun struct {
 
 func runReplay(ctx context.Context, c *cli, f replayFlags, paths []string) error {
 	r := &replayRun{cli: c, flags: f}
-	if err := r.prepare(paths); err != nil {
+	if err := r.prepare(ctx, paths); err != nil {
 		return err
 	}
 	if f.compare {
@@ -140,8 +146,8 @@ func runReplay(ctx context.Context, c *cli, f replayFlags, paths []string) error
 }
 
 // prepare reads what the flags say.
-func (r *replayRun) prepare(paths []string) (err error) {
-	if r.sources, err = replay.Files(paths...); err != nil {
+func (r *replayRun) prepare(ctx context.Context, paths []string) (err error) {
+	if r.sources, err = replay.Sources(ctx, r.in, paths...); err != nil {
 		return err
 	}
 	if r.given, err = r.flags.config.load(); err != nil {
@@ -150,15 +156,11 @@ func (r *replayRun) prepare(paths []string) (err error) {
 	if err := r.convert(); err != nil {
 		return err
 	}
-	reader, err := replay.NewReader(r.sources...)
-	if errors.Is(err, replay.ErrNoYear) {
+	if r.header, err = replay.ReadHeader(r.sources...); errors.Is(err, replay.ErrNoYear) {
 		return withHint(err, "nats sub prints no year; say which it was, as in --year 2026")
-	}
-	if err != nil {
+	} else if err != nil {
 		return err
 	}
-	r.header = reader.Header()
-	reader.Close()
 	if r.from, err = r.moment("from", r.flags.from); err != nil {
 		return err
 	}
@@ -181,6 +183,9 @@ func (r *replayRun) prepare(paths []string) (err error) {
 	}
 	if r.flags.compare && (r.flags.expect != "" || r.speed > 0 || !r.droplet.IsZero()) {
 		return errors.New("--compare cannot go with --expect, --explain or --speed")
+	}
+	if once := slices.IndexFunc(r.sources, replay.Source.Once); once >= 0 && r.flags.compare && r.policyGiven() {
+		return withHint(fmt.Errorf("--compare with a policy plays the recording twice, and %s can be read only once", r.sources[once].Name), "write it to a file first")
 	}
 	if r.flags.expect != "" && r.from != 0 {
 		return errors.New("--expect cannot go with --from")

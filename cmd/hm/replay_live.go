@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"hm/internal/app"
@@ -37,6 +38,9 @@ func (r *replayRun) playLive(ctx context.Context, opts replay.Options) (result r
 		stage.finish(failed)
 	})
 	measured.Go(func() {
+		if slices.ContainsFunc(r.sources, replay.Source.Once) {
+			return // then how far it is stays unknown
+		}
 		if end, err := replay.EndOf(playing, r.sources...); err == nil { // the player tells of errors
 			stage.endsAt(end)
 		}

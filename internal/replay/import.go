@@ -38,35 +38,41 @@ var ErrNoYear = errors.New("it has no year, and none is given")
 
 // Imported gives a source that turns a file of another format into a recording while it is read.
 func Imported(src Source, o ImportOptions) Source {
-	open := src.Open
-	return Source{Name: src.Name, Size: 0, Open: func() (io.ReadCloser, error) {
-		in, err := open()
-		if err != nil {
-			return nil, err
+	all := Source{Name: src.Name, Size: 0, Open: func() (io.ReadCloser, error) { return src.imported(src.Open, o) }}
+	if src.Once() {
+		all.look = func() (io.ReadCloser, error) { return src.imported(src.look, o) }
+	}
+	return all
+}
+
+func (s Source) imported(open func() (io.ReadCloser, error), o ImportOptions) (io.ReadCloser, error) {
+	in, err := open()
+	if err != nil {
+		return nil, err
+	}
+	r, w := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer in.Close()
+		err := Import(in, WriteTo(w, WriterOptions{}), o)
+		var at *Error
+		if errors.As(err, &at) {
+			at.File = s.Name
 		}
-		r, w := io.Pipe()
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			defer in.Close()
-			err := Import(in, WriteTo(w, WriterOptions{}), o)
-			var at *Error
-			if errors.As(err, &at) {
-				at.File = src.Name
-			}
-			w.CloseWithError(err)
-		}()
-		return &imported{r, done}, nil
-	}}
+		w.CloseWithError(err)
+	}()
+	return &imported{r, in, done}, nil
 }
 
 type imported struct {
 	*io.PipeReader
+	in   io.Closer // whose reader may be waiting for more
 	done chan struct{}
 }
 
 func (i *imported) Close() error {
-	err := i.PipeReader.Close()
+	err := errors.Join(i.PipeReader.Close(), i.in.Close())
 	<-i.done
 	return err
 }

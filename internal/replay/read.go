@@ -20,6 +20,8 @@ type Source struct {
 	Name string // for errors
 	Open func() (io.ReadCloser, error)
 	Size int64 // bytes as stored, 0 if unknown; for the progress
+
+	look func() (io.ReadCloser, error) // like Open, for who looks at the header; nil if that may be opened many times
 }
 
 // Files gives the sources that play the files at paths one after the other.
@@ -30,11 +32,8 @@ func Files(paths ...string) ([]Source, error) {
 		if err != nil {
 			return nil, fmt.Errorf("opening a recording: %w", err)
 		}
-		switch {
-		case info.IsDir():
+		if info.IsDir() {
 			return nil, fmt.Errorf("opening a recording: %s is a directory; name its files in the order of time", p)
-		case info.Mode()&os.ModeNamedPipe != 0:
-			return nil, fmt.Errorf("opening a recording: %s is a pipe; a recording is read more than once, so write it to a file", p)
 		}
 		all = append(all, Source{Name: p, Size: info.Size(), Open: func() (io.ReadCloser, error) { return os.Open(p) }})
 	}
