@@ -48,8 +48,8 @@ func newDevCommand(c *cli) *cobra.Command {
 kill DEAs, crash and scale apps, stop NATS, close the leader, and so on. From another terminal hm status, hm drift,
 hm explain and the rest ask the same cluster.
 
-Without a terminal, or with --plain, it prints where everything listens and a line of totals at each change (JSON lines
-with -o json); the nodes log to standard error. It ends on SIGINT or SIGTERM, or by itself after --for.`,
+Without a terminal, on a dumb one, or with --plain, it prints where everything listens and a line of totals at each
+change (JSON lines with -o json); the nodes log to standard error. It ends on SIGINT or SIGTERM, or by itself after --for.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, name := range []string{"api", "deas", "apps", "instances-per-app", "nodes", "heartbeat", "seed", "cc-passive", "desired"} {

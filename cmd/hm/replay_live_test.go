@@ -32,7 +32,12 @@ type terminalRun struct {
 
 func runOnTerminal(ctx context.Context, t *testing.T, args ...string) *terminalRun {
 	t.Helper()
-	t.Setenv("TERM", "xterm-256color")
+	return runOnTerminalOf(ctx, t, "xterm-256color", args...)
+}
+
+func runOnTerminalOf(ctx context.Context, t *testing.T, kind string, args ...string) *terminalRun {
+	t.Helper()
+	t.Setenv("TERM", kind)
 	screen, program := openTerminal(t)
 	if err := unix.IoctlSetWinsize(int(screen.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 30, Col: 100}); err != nil {
 		t.Fatal(err)
@@ -210,14 +215,15 @@ func TestReplayLiveViewFails(t *testing.T) {
 
 // Where the view is not wanted, or would be in the way, the timeline is printed at that speed.
 func TestReplayWithoutLiveView(t *testing.T) {
-	for name, tc := range map[string]struct{ args, want string }{
-		"plain":  {"--plain", "gate     open"},
-		"json":   {"-o json", `"state_hash"`},
-		"expect": {"--expect ../../testdata/recordings/outage-dea-lost.json", "as expected"},
+	for name, tc := range map[string]struct{ kind, args, want string }{
+		"plain":  {"xterm", "--plain", "gate     open"},
+		"dumb":   {"dumb", "", "gate     open"},
+		"json":   {"xterm", "-o json", `"state_hash"`},
+		"expect": {"xterm", "--expect ../../testdata/recordings/outage-dea-lost.json", "as expected"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"replay", someRecording, "--speed", "100000x"}, strings.Fields(tc.args)...)
-			r := runOnTerminal(t.Context(), t, args...)
+			r := runOnTerminalOf(t.Context(), t, tc.kind, args...)
 			code, text := r.end()
 			if code != 0 || !strings.Contains(text, tc.want) || strings.Contains(r.raw.String(), "\x1b[?1049h") {
 				t.Errorf("exit code %d:\n%s", code, text)

@@ -100,15 +100,13 @@ func (c *cli) checkOutput(cmd *cobra.Command) error {
 // json reports whether the output is to be JSON.
 func (c *cli) json() bool { return c.output == "json" }
 
-// color reports whether out may be coloured: it is a terminal, and neither NO_COLOR nor a dumb TERM forbids it.
-func (c *cli) color() bool {
-	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && c.terminal()
-}
+// color reports whether out may be coloured: it is a terminal that can do more than print, and NO_COLOR does not forbid it.
+func (c *cli) color() bool { return os.Getenv("NO_COLOR") == "" && c.terminal() }
 
-// terminal reports whether out is a terminal.
+// terminal reports whether out is a terminal that can do more than print, which a dumb TERM says it cannot.
 func (c *cli) terminal() bool {
 	f, ok := c.out.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	return ok && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 }
 
 // run parses args, runs the command they name, reports its error, and returns the exit code.
