@@ -32,6 +32,7 @@ type replayFlags struct {
 	format         string
 	desired        string
 	year           int
+	truncated      bool
 }
 
 func newReplayCommand(c *cli) *cobra.Command {
@@ -78,6 +79,7 @@ Exit codes: 0; 1 error, such as a malformed file (file, line, reason); with --ex
 	p.BoolVar(&f.react, "react", false, "let simulated DEAs answer the commands, instead of taking the recording as fate")
 	p.DurationVar(&f.reactDelay, "react-delay", 0, "with --react: from a command to its effect; 0 for a tenth of the heartbeat period")
 	p.BoolVar(&f.compare, "compare", false, "show which commands differ between the recording's policy and the one given here; if none is given, between the replay and what the recorded hm sent, give or take a fifth of a heartbeat")
+	p.BoolVar(&f.truncated, "truncated", false, "play what there is of files that end early: their recorder was killed, had no more room, or still records")
 	p.StringVar(&f.format, "format", "hm", "what the files are: hm, nats-sub (the output of nats sub --timestamp) or hm9000 (a time, a subject and the payload on each line)")
 	p.StringVar(&f.desired, "desired", "", "with another format: JSON file of the desired apps, as a recording or the bulk API has them; taken as read all along")
 	p.IntVar(&f.year, "year", 0, "with --format nats-sub: the year of the first message, which nats sub does not print")
@@ -97,10 +99,22 @@ type replayRun struct {
 	until   app.Time
 	droplet app.GUID
 	speed   float64
+	cuts    cuts
 }
 
+// runReplay plays a recording, and says what can be done about one that ends early.
 func runReplay(ctx context.Context, c *cli, f replayFlags, paths []string) error {
 	r := &replayRun{cli: c, flags: f}
+	err := r.run(ctx, paths)
+	if errors.Is(err, replay.ErrTruncated) && f.format == "hm" && !f.truncated {
+		return withHint(err, "--truncated plays what there is of it")
+	}
+	return errors.Join(err, r.cuts.tell(c.err))
+}
+
+// run plays a recording.
+func (r *replayRun) run(ctx context.Context, paths []string) error {
+	c, f := r.cli, r.flags
 	if err := r.prepare(ctx, paths); err != nil {
 		return err
 	}
@@ -201,11 +215,16 @@ func (r *replayRun) convert() error {
 			return errors.New("--desired is for files of another format: a recording has its own reads")
 		case r.flags.year != 0:
 			return errors.New("--year is for files of another format: the times of a recording have one")
+		case r.flags.truncated:
+			r.cuts.allow(r.sources)
 		}
 		return nil
 	}
 	if !slices.Contains(replay.Formats(), r.flags.format) {
 		return withHint(fmt.Errorf("--format %.20q is not known", r.flags.format), "use hm, "+strings.Join(replay.Formats(), " or "))
+	}
+	if r.flags.truncated {
+		return errors.New("--truncated is for recordings, not for files of another format")
 	}
 	if r.flags.year < 0 || r.flags.year > 9999 {
 		return fmt.Errorf("--year %d is no year", r.flags.year)

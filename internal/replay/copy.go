@@ -189,7 +189,7 @@ func (c *copier) take(ctx context.Context) error {
 		if err := r.Next(&e); err != nil {
 			if errors.Is(err, io.EOF) {
 				err = errors.New("the node ended the recording")
-			} else if errors.Is(err, errTruncated) {
+			} else if errors.Is(err, ErrTruncated) {
 				err = errors.New("the connection broke")
 			}
 			return err

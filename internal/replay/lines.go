@@ -22,7 +22,8 @@ type lineReader struct {
 	from   int    // of what is not given out yet
 	to     int    // end of what was read
 	err    error
-	line   int // number of the line that next gave last
+	line   int  // number of the line that next gave last
+	open   bool // it has no end: the file ends within it, or its last line was written so
 }
 
 // newLineReader looks at the first bytes of in for whether it is compressed.
@@ -80,7 +81,7 @@ func (r *lineReader) next() ([]byte, error) {
 				return nil, io.EOF
 			}
 			text := r.buf[r.from:r.to]
-			r.from = r.to
+			r.from, r.open = r.to, true
 			return r.give(text)
 		}
 		seen -= r.from
@@ -88,6 +89,9 @@ func (r *lineReader) next() ([]byte, error) {
 		seen += r.from
 	}
 }
+
+// end gives no more lines.
+func (r *lineReader) end() { r.from, r.err = r.to, io.EOF }
 
 func (r *lineReader) give(text []byte) ([]byte, error) {
 	r.line++
@@ -97,7 +101,10 @@ func (r *lineReader) give(text []byte) ([]byte, error) {
 	return text, nil
 }
 
-var errTruncated = errors.New("the compressed data ends early: the file is truncated")
+// ErrTruncated says that a file ends early: who wrote it was killed, had no more room, or is still at it.
+var ErrTruncated = errors.New("the file is truncated")
+
+var errTruncated = fmt.Errorf("the compressed data ends early: %w", ErrTruncated)
 
 var errLong = fmt.Errorf("the line is longer than %d MiB", MaxLine>>20)
 

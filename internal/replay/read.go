@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,9 @@ type Source struct {
 	Name string // for errors
 	Open func() (io.ReadCloser, error)
 	Size int64 // bytes as stored, 0 if unknown; for the progress
+
+	// Cut, if not nil, takes a file that ends early for what it has. It is told behind which line that was.
+	Cut func(line int)
 
 	look func() (io.ReadCloser, error) // like Open, for who looks at the header; nil if that may be opened many times
 }
@@ -222,10 +226,20 @@ func (r *Reader) Next(e *Event) error {
 			continue
 		}
 		if err != nil {
+			if err = r.cut(err); err == nil {
+				continue
+			}
 			return r.wrong(err)
 		}
 		if len(bytes.TrimSpace(text)) == 0 {
 			continue
+		}
+		if r.lines.open && !json.Valid(text) {
+			if r.cut(ErrTruncated) == nil {
+				continue
+			}
+			_, err := r.parse(text, e)
+			return r.wrong(fmt.Errorf("%w, and no line follows: %w", cmp.Or(err, errUnended), ErrTruncated))
 		}
 		complete := r.quick(text, e)
 		if !complete {
@@ -241,6 +255,20 @@ func (r *Reader) Next(e *Event) error {
 			return nil
 		}
 	}
+}
+
+var errUnended = errors.New("the line has no end")
+
+// cut takes the file to end where it ends early, if that is allowed. Else it gives the error back.
+func (r *Reader) cut(err error) error {
+	s := r.sources[r.at]
+	if s.Cut == nil || !errors.Is(err, ErrTruncated) {
+		return err
+	}
+	s.Cut(r.lines.line - 1)
+	r.part, r.state = nil, nil // what was to go on is not there
+	r.lines.end()
+	return nil
 }
 
 // within tells what goes on in the next line, if anything.

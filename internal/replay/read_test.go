@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -74,8 +75,8 @@ func TestMalformedRecordingsSayWhereAndWhy(t *testing.T) {
 		{"a heartbeat back in time", event(`{"t":"` + at(5) + `","type":"link","up":true}` + "\n" + goodHeartbeat), "f:4: its time 2026-01-15T12:00:01Z is before"},
 		{"a leap of years", event(`{"t":"2036-01-15T12:00:00Z","type":"link","up":true}`), "f:3: its time 2036-01-15T12:00:00Z is more than 24 hours after"},
 		{"no object", event(`[]`), "f:3: json: cannot unmarshal array"},
-		{"truncated line", goodHeader + goodDesired + goodHeartbeat[:60], "f:3: unexpected end of JSON input"},
-		{"truncated heartbeat", goodHeader + goodDesired + goodHeartbeat[:90], "f:3: "},
+		{"truncated line", goodHeader + goodDesired + goodHeartbeat[:60], "f:3: unexpected end of JSON input, and no line follows: the file is truncated"},
+		{"truncated heartbeat", goodHeader + goodDesired + goodHeartbeat[:90], "f:3: unexpected end of JSON input, and no line follows: the file is truncated"},
 		{"a heartbeat's line that is no JSON", event(`{"t":"` + at(1) + `","type":"nats","subject":"dea.heartbeat","data":{"dea":"a","droplets":[]]}`), "f:3: invalid character"},
 		{"no subject", event(`{"t":"` + at(1) + `","type":"nats","data":{}}`), "f:3: a nats line needs a subject"},
 		{"no data", event(`{"t":"` + at(1) + `","type":"nats","subject":"dea.heartbeat"}`), "f:3: a nats line needs one of data, base64 and repeat"},
@@ -123,6 +124,65 @@ func TestMalformedRecordingsSayWhereAndWhy(t *testing.T) {
 				t.Errorf("the error %v does not name the file", err)
 			}
 		})
+	}
+}
+
+// Wherever a file is cut off, compressed or not: if that is allowed, what is in it plays, and it is told where it ends.
+// Else it is an error that says so.
+func TestFilesThatAreCutOff(t *testing.T) {
+	text := []byte(goodHeader + goodDesired + strings.Repeat(goodHeartbeat, 3) +
+		`{"t":"2026-01-15T12:00:02Z","type":"desired","more":true,"apps":[]}` + "\n" + `{"t":"2026-01-15T12:00:02Z","type":"desired","apps":[]}` + "\n")
+	lines := bytes.SplitAfter(text, []byte("\n"))
+	lines = lines[:len(lines)-1]
+	for _, packed := range []bool{false, true} {
+		var stored bytes.Buffer
+		var ends []int // of the lines, in what is stored
+		z := gzip.NewWriter(&stored)
+		for _, l := range lines {
+			if packed {
+				if err := errors.Join(second(z.Write(l)), z.Flush()); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				stored.Write(l)
+			}
+			ends = append(ends, stored.Len())
+		}
+		for n := ends[0] + 1; n < stored.Len(); n++ {
+			src := Text("f", stored.Bytes()[:n])
+			whole := 0 // lines that are there in full
+			for whole < len(ends) && ends[whole] <= n {
+				whole++
+			}
+			atLine := slices.Contains(ends, n) || !packed && slices.Contains(ends, n+1) // the file may end so
+			if _, err := Run(t.Context(), optionsForTests(), src); !errors.Is(err, ErrTruncated) && (packed || !atLine) {
+				t.Errorf("packed %v, %d bytes: the error is %v", packed, n, err)
+			}
+			if atLine && !packed {
+				continue
+			}
+			behind := 0
+			src.Cut = func(line int) { behind = line }
+			r, err := Run(t.Context(), optionsForTests(), src)
+			if err != nil || behind < whole || behind > whole+1 || !packed && behind != whole { // a compressor gives a line before its own mark
+				t.Errorf("packed %v, %d bytes: behind line %d of %d, %v", packed, n, behind, whole, err)
+			}
+			if want := []int{0, 0, 1, 2, 3, 4, 4, 5}[behind]; r.Events != want { // the last read is in two lines
+				t.Errorf("packed %v, %d bytes: %d events, want %d", packed, n, r.Events, want)
+			}
+		}
+	}
+}
+
+func second(_ int, err error) error { return err }
+
+// A part that is cut off is gone on from with the next one.
+func TestAPartThatIsCutOff(t *testing.T) {
+	first := Text("f", []byte(goodHeader+goodDesired+goodHeartbeat[:70]))
+	first.Cut = func(int) {}
+	next := Text("g", []byte(`{"type":"header","format":1,"started":"2026-01-15T12:00:09Z"}`+"\n"+`{"t":"2026-01-15T12:00:09Z","type":"link","up":true}`))
+	if r, err := Run(t.Context(), optionsForTests(), first, next); err != nil || r.Events != 2 {
+		t.Errorf("%d events, %v", r.Events, err)
 	}
 }
 
