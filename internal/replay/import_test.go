@@ -215,6 +215,18 @@ func TestWriterNeverOverwrites(t *testing.T) {
 	}
 }
 
+// A name that promises a compression must keep it.
+func TestWriterKnowsEndings(t *testing.T) {
+	for name, good := range map[string]bool{
+		"r": true, "r.jsonl": true, "r.txt": true, "r.gz": true, "r.jsonl.zst": true, "r.2026.01.15": true,
+		"r.jsonl.bz2": false, "r.JSONL.GZ": false, "r.zstd": false, "r.xz": false,
+	} {
+		if _, err := Create(filepath.Join(t.TempDir(), name), WriterOptions{}); (err == nil) != good {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestWriterRotatesBySize(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.jsonl")
 	w, err := Create(path, WriterOptions{MaxBytes: 2000})

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -73,6 +74,9 @@ type WriterStats struct {
 // Create begins a recording at path, whose ending says how it is compressed: .jsonl, .jsonl.gz or .jsonl.zst (or just
 // .gz, .zst). It never overwrites a file. Nothing is written before the first event.
 func Create(path string, opts WriterOptions) (*Writer, error) {
+	if err := checkEnding(path); err != nil {
+		return nil, err
+	}
 	if opts.MaxBytes > 0 || opts.MaxAge > 0 {
 		p, err := findParts(path)
 		if err != nil {
@@ -87,6 +91,18 @@ func Create(path string, opts WriterOptions) (*Writer, error) {
 		return nil, fmt.Errorf("%s exists already; a recording never overwrites a file", path)
 	}
 	return newWriter(opts, func(int) (io.WriteCloser, string, error) { return createFile(path) }), nil
+}
+
+// checkEnding refuses the names of files that would be thought to be compressed and would not be.
+func checkEnding(path string) error {
+	ending := filepath.Ext(path)
+	switch strings.ToLower(ending) {
+	case ".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4", ".lzma", ".br", ".zip", ".7z", ".z":
+		if ending != ".gz" && ending != ".zst" {
+			return fmt.Errorf("%s: a recording is compressed if its name ends in .gz or .zst, which %s is not", path, ending)
+		}
+	}
+	return nil
 }
 
 func createFile(name string) (io.WriteCloser, string, error) {
