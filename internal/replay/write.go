@@ -400,6 +400,9 @@ func (w *Writer) begin(t time.Time, snapshot []byte) error {
 	}
 	w.deas, w.said = map[string]actual.Digest{}, map[actual.Digest]string{}
 	format, h := Format, w.opts.Header
+	if w.opts.Anonymize {
+		h.Node = ""
+	}
 	l := line{Type: "header", Format: &format, Started: &t, Note: h.Note, Node: h.Node, ID: h.ID, Anon: w.opts.Anonymize}
 	if w.rotates() {
 		l.Part, l.Anew = w.part, w.anew
