@@ -175,6 +175,7 @@ func (c *copier) take(ctx context.Context) error {
 	if !c.begun {
 		c.begun, c.link = true, true
 		c.Writer.opts.Header.Config, c.Writer.opts.Header.Node = r.Header().Config, r.Header().Node
+		c.Logger.Info("the node is being recorded", "node", c.Name)
 	} else {
 		c.shift = c.offset(r.Header().Started)
 		c.Logger.Info("the node is back")

@@ -232,6 +232,7 @@ func (r *recorder) follow(ctx context.Context) {
 	look := time.NewTicker(recordLook)
 	defer look.Stop()
 	var known Told
+	silent := false
 	for lost := false; ; {
 		select {
 		case <-ctx.Done():
@@ -240,7 +241,15 @@ func (r *recorder) follow(ctx context.Context) {
 		}
 		told, err := r.Ask(ctx)
 		if err != nil {
-			continue // who does not answer tells nothing
+			if !silent && ctx.Err() == nil {
+				silent = true
+				r.Logger.Warn("the node does not say who leads and what people hold; that is missing in the recording until it does", "error", err)
+			}
+			continue
+		}
+		if silent {
+			silent = false
+			r.Logger.Info("the node says who leads and what people hold")
 		}
 		switch {
 		case told.Term == 0:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -68,7 +69,8 @@ func TestRecorderWritesWhatItHears(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var mu sync.Mutex
-	term, holds := uint64(3), []raftfsm.Hold(nil)
+	term, holds, away := uint64(3), []raftfsm.Hold(nil), true
+	var logged safeBuffer
 	done := make(chan error, 1)
 	go func() {
 		done <- Record(ctx, RecorderOptions{
@@ -76,8 +78,12 @@ func TestRecorderWritesWhatItHears(t *testing.T) {
 			Ask: func(context.Context) (Told, error) {
 				mu.Lock()
 				defer mu.Unlock()
+				if away {
+					return Told{}, errors.New("connection refused")
+				}
 				return Told{Term: term, Holds: holds}, nil
 			},
+			Logger: slog.New(slog.NewTextHandler(&logged, nil)),
 		})
 	}()
 	has := func(what string) {
@@ -105,6 +111,15 @@ func TestRecorderWritesWhatItHears(t *testing.T) {
 	}
 	say("dea.heartbeat", "no JSON")
 	has(`"base64":"bm8gSlNPTg=="`)
+	logs := func(what string) {
+		t.Helper()
+		bustest.Until(t, "it logs "+what, func() bool { return strings.Count(logged.String(), what) == 1 })
+	}
+	logs("the node does not say who leads") // however often it is asked
+	mu.Lock()
+	away = false
+	mu.Unlock()
+	logs("the node says who leads")
 	mu.Lock()
 	term++
 	holds = []raftfsm.Hold{{Name: "paused", By: "ann"}, {Name: "mass-loss", By: "hm"}}
