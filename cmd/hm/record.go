@@ -122,7 +122,7 @@ func runRecord(ctx context.Context, c *cli, f recordFlags) (err error) {
 
 // recordNode takes down what a node hears.
 func recordNode(ctx context.Context, f recordFlags, w *replay.Writer, logger *slog.Logger) error {
-	client, err := f.remote.clientOf(f.fromAPI)
+	client, err := f.remote.clientOf(f.fromAPI, "--from-api")
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func recordNode(ctx context.Context, f recordFlags, w *replay.Writer, logger *sl
 		Open:  func(ctx context.Context) (io.ReadCloser, error) { return client.Recording(ctx) },
 		State: client.RecordingState,
 	})
-	return explained(err)
+	return explained(err, "--from-api")
 }
 
 // recordByListening records what it hears and reads by itself.
@@ -152,7 +152,7 @@ func recordByListening(ctx context.Context, f recordFlags, cfg config.Config, w 
 	defer source.Close()
 	o := replay.RecorderOptions{Link: link, Source: source, Writer: w, PollInterval: cfg.PollInterval(), ReadTimeout: readTimeout(cfg), Logger: logger}
 	if f.follow != "" {
-		client, err := f.remote.clientOf(f.follow)
+		client, err := f.remote.clientOf(f.follow, "--follow")
 		if err != nil {
 			return err
 		}

@@ -35,16 +35,20 @@ func (c *cli) remote(cmd *cobra.Command) *remote {
 	return r
 }
 
-func (r *remote) client() (*api.Client, error) { return r.clientOf(r.c.addr) }
+// addrFlags are what names the node that a command asks.
+const addrFlags = "--addr or HM_ADDR"
 
-func (r *remote) clientOf(addr string) (*api.Client, error) {
+func (r *remote) client() (*api.Client, error) { return r.clientOf(r.c.addr, addrFlags) }
+
+// clientOf gives a client of the node at addr, which flags named.
+func (r *remote) clientOf(addr, flags string) (*api.Client, error) {
 	client, err := api.NewClient(api.ClientOptions{
 		Addr: addr, Username: cmp.Or(r.username, os.Getenv("HM_USERNAME")), Password: cmp.Or(r.password, os.Getenv("HM_PASSWORD")),
 		CA: cmp.Or(r.ca, os.Getenv("HM_CA")), Cert: cmp.Or(r.cert, os.Getenv("HM_CERT")), Key: cmp.Or(r.key, os.Getenv("HM_KEY")),
 		Timeout: r.timeout,
 	})
 	if err != nil {
-		return nil, withHint(err, "--addr and HM_ADDR name a node; see --help for the credentials")
+		return nil, withHint(err, flags+" names a node; see --help for the credentials")
 	}
 	return client, nil
 }
@@ -56,11 +60,11 @@ func (r *remote) ask(fn func(*api.Client) error) error {
 		return err
 	}
 	defer client.Close()
-	return explained(fn(client))
+	return explained(fn(client), addrFlags)
 }
 
-// explained adds to an error of the API what it knows beyond its text.
-func explained(err error) error {
+// explained adds to an error of the API what it knows beyond its text. flags are what named the node.
+func explained(err error, flags string) error {
 	var p *api.Problem
 	var gone *api.Unreachable
 	switch {
@@ -72,7 +76,7 @@ func explained(err error) error {
 			return withHint(err, p.Hint)
 		}
 	case errors.As(err, &gone):
-		return withHint(err, "is hm running there? --addr or HM_ADDR names any of the nodes")
+		return withHint(err, "is hm running there? "+flags+" names any of the nodes")
 	}
 	return err
 }

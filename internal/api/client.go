@@ -160,7 +160,7 @@ func problemOf(resp *http.Response, raw []byte) error {
 	}
 	return &Problem{
 		Status: resp.StatusCode, Title: http.StatusText(resp.StatusCode),
-		Detail: fmt.Sprintf("the answer is %s, which hm would not give in this form", resp.Status), Hint: "is this the address of an hm node?",
+		Detail: fmt.Sprintf("the answer of %s://%s is %s, which hm would not give in this form", resp.Request.URL.Scheme, resp.Request.URL.Host, resp.Status), Hint: "is this the address of an hm node?",
 	}
 }
 
