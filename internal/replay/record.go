@@ -2,7 +2,6 @@ package replay
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -52,9 +51,9 @@ func Record(ctx context.Context, o RecorderOptions) error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	r := &recorder{RecorderOptions: o, fail: cancel, updated: make(chan app.GUID, maxUpdated)}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r := &recorder{RecorderOptions: o, end: cancel, updated: make(chan app.GUID, maxUpdated)}
 	r.awaitLink(ctx)
 	wait := r.read(ctx)
 	r.apps, _ = o.Source.(reconcile.AppReader)
@@ -80,21 +79,19 @@ func Record(ctx context.Context, o RecorderOptions) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
-	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return nil
+	return r.failed
 }
 
 // recorder writes what several goroutines have to tell.
 type recorder struct {
 	RecorderOptions
-	fail    context.CancelCauseFunc
+	end     context.CancelFunc
 	apps    reconcile.AppReader // the source, if it can read single apps
 	updated chan app.GUID       // apps that are to be read
 
 	mu     sync.Mutex
 	closed bool
+	failed error // why nothing more can be written
 }
 
 func (r *recorder) write(do func(*Writer) error) {
@@ -104,8 +101,8 @@ func (r *recorder) write(do func(*Writer) error) {
 		return
 	}
 	if err := do(r.Writer); err != nil {
-		r.closed = true
-		r.fail(err)
+		r.closed, r.failed = true, err
+		r.end()
 	}
 }
 
