@@ -39,12 +39,13 @@ func newRecordCommand(c *cli) *cobra.Command {
 		Use:   "record -o FILE",
 		Short: "Record what hm hears and reads, for hm replay",
 		Long: `Record what hm hears over NATS and reads of the desired state, until SIGINT or SIGTERM or for --for. It sends nothing.
-The ending of FILE says how it is compressed: .jsonl, .jsonl.gz or .jsonl.zst. Losses of NATS, lost messages and failed
-reads are recorded as such.
+The ending of FILE says how it is compressed: .jsonl, .jsonl.gz or .jsonl.zst; - is standard output, uncompressed. Losses
+of NATS, lost messages and failed reads are recorded as such.
 
 With --from-api it takes down what a running node hears, and needs nothing but that node's API. The recording begins with
-all that the cluster has recorded so far (crashes, outstanding commands, holds), goes by the node's own time, and has
-what only nodes know: failovers, and what people hold and release. When the node goes away, it waits for its return.
+all that the cluster has recorded so far (crashes, outstanding commands, holds), goes by the node's own time and policy,
+and has what only nodes know: failovers, and what people hold and release. When the node goes away, it waits for its
+return.
 
 With --rotate-size or --rotate-age it is in numbered files, each of which can be replayed by itself or with those that
 follow it; --rotate-keep makes that a flight recorder, which always has the newest files. A recorder that is started anew
@@ -57,12 +58,17 @@ DEAs tell within one heartbeat period. With --follow a node is asked for failove
   hm record --from-api http://10.0.0.1:5155 -o /var/vcap/store/hm/rec.jsonl.zst --rotate-age 1h --rotate-keep 48
   hm record --set nats.servers=nats://10.0.0.1:4222 --set desired.bulk.url=http://10.0.0.2:8181 -o x.jsonl.gz --anonymize`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runRecord(cmd.Context(), c, f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("addr") { // which every command has
+				return withHint(errors.New("hm record does not go by --addr"), "--from-api names the node to record, --follow one that is asked while hm record listens by itself")
+			}
+			return runRecord(cmd.Context(), c, f)
+		},
 	}
 	f.config.register(cmd)
 	f.remote = c.remote(cmd)
 	p := cmd.Flags()
-	p.StringVarP(&f.out, "output", "o", "", "file to write; it must not exist")
+	p.StringVarP(&f.out, "output", "o", "", "file to write, which must not exist; - for standard output")
 	p.StringVar(&f.note, "note", "", "a word on what it shows, for the header")
 	p.DurationVar(&f.duration, "for", 0, "end by itself after this time")
 	p.Int64Var(&f.rotateMiB, "rotate-size", 0, "begin another file after so many MiB; files are then numbered: x.0001.jsonl.zst")
@@ -91,10 +97,7 @@ func runRecord(ctx context.Context, c *cli, f recordFlags) (err error) {
 	}
 	cfg := loaded.Config
 	logger := newLogger(c.err, cfg.Log)
-	w, err := replay.Create(f.out, replay.WriterOptions{
-		Header:   replay.Header{Note: f.note, Config: replay.ConfigOf(cfg)},
-		MaxBytes: f.rotateMiB << 20, MaxAge: f.rotateAge, Keep: f.keep, Anonymize: f.anonymize,
-	})
+	w, err := f.create(c, replay.ConfigOf(cfg))
 	if err != nil {
 		return err
 	}
@@ -111,13 +114,47 @@ func runRecord(ctx context.Context, c *cli, f recordFlags) (err error) {
 	if err != nil && w.Stats.Files == 0 {
 		return err // and no file is left that holds nothing
 	}
-	if err = errors.Join(err, w.Close()); err != nil {
-		return err
+	if closed := w.Close(); err == nil { // else it is the same error again
+		err = closed
 	}
 	s := w.Stats
-	_, err = fmt.Fprintf(c.out, "recorded %s in %s, %.1f MiB: %s, %d of them repeated, %s of the desired state\n",
-		count(s.Lines, "line"), count(s.Files, "file"), float64(s.Bytes)/(1<<20), count(s.Heartbeats, "heartbeat"), s.Repeated, count(s.Reads, "read"))
-	return err
+	report := c.out
+	if f.out == stdStream {
+		report = c.err
+	}
+	_, told := fmt.Fprintf(report, "recorded %s in %s, %s: %s, %d of them repeated, %s of the desired state\n",
+		count(s.Lines, "line"), count(s.Files, "file"), size(s.Bytes), count(s.Heartbeats, "heartbeat"), s.Repeated, count(s.Reads, "read"))
+	return errors.Join(err, told)
+}
+
+// stdStream in place of a file's name is standard output or input.
+const stdStream = "-"
+
+// create begins the recording.
+func (f recordFlags) create(c *cli, config map[string]string) (*replay.Writer, error) {
+	o := replay.WriterOptions{
+		Header:   replay.Header{Note: f.note, Config: config},
+		MaxBytes: f.rotateMiB << 20, MaxAge: f.rotateAge, Keep: f.keep, Anonymize: f.anonymize,
+	}
+	switch {
+	case f.out != stdStream:
+		return replay.Create(f.out, o)
+	case f.rotateMiB > 0 || f.rotateAge > 0:
+		return nil, errors.New("--rotate-size and --rotate-age need a file: standard output is in one piece")
+	}
+	return replay.WriteTo(c.out, o), nil
+}
+
+// size tells a number of bytes.
+func size(n int64) string {
+	unit, of := "KiB", float64(n)/(1<<10)
+	for _, next := range []string{"MiB", "GiB", "TiB"} {
+		if of < 1000 {
+			break
+		}
+		unit, of = next, of/(1<<10)
+	}
+	return fmt.Sprintf("%.1f %s", of, unit)
 }
 
 // recordNode takes down what a node hears.
