@@ -57,6 +57,7 @@ type Reader struct {
 	counted *countingReader
 	lines   *lineReader
 	header  Header    // of the first file
+	number  int       // of the present part, if it has one
 	last    time.Time // of the newest event
 	begun   bool      // an event of the present file was given
 	again   bool      // the present file begins with what the one before ended with
@@ -81,7 +82,7 @@ func NewReader(sources ...Source) (*Reader, error) {
 		r.Close()
 		return nil, err
 	}
-	r.header, r.last = h, h.Started
+	r.header, r.number, r.last = h, h.Part, h.Started
 	return r, nil
 }
 
@@ -301,6 +302,10 @@ func (r *Reader) nextFile() error {
 	if err := r.order(h.Started); err != nil {
 		return r.wrong(fmt.Errorf("the files are not in the order of time: %w", err))
 	}
+	if r.number > 0 && h.Part > r.number+1 {
+		return r.wrong(fmt.Errorf("the files are not in the order of time, or one is missing: part %d of a recording follows part %d", h.Part, r.number))
+	}
+	r.number = h.Part
 	r.begun, r.again = false, !h.Anew
 	if h.Anew {
 		r.anew = append(r.anew, Event{At: r.last, Type: TypeLink, Up: true, Gap: true})

@@ -176,6 +176,29 @@ func TestFilesThatAreCutOff(t *testing.T) {
 
 func second(_ int, err error) error { return err }
 
+// Parts that are left out are silence to a replay, and silence is a loss.
+func TestAPartThatIsMissing(t *testing.T) {
+	part := func(n, second int) Source {
+		at := fmt.Sprintf("2026-01-15T12:00:%02dZ", second)
+		return Text(fmt.Sprintf("part%d", n), fmt.Appendf(nil, `{"type":"header","format":1,"started":%q,"part":%d}`+"\n"+`{"t":%q,"type":"link","up":true}`, at, n, at))
+	}
+	for name, c := range map[string]struct {
+		parts []Source
+		want  string
+	}{
+		"in order":          {[]Source{part(3, 1), part(4, 2), part(5, 3)}, ""},
+		"another recording": {[]Source{part(3, 1), part(1, 2), part(2, 3)}, ""},
+		"a file of its own": {[]Source{part(3, 1), Text("f", []byte(strings.Replace(goodHeader, ":00Z", ":09Z", 1))), part(9, 12)}, ""},
+		"one is missing":    {[]Source{part(1, 1), part(2, 2), part(4, 3)}, "part4:1: the files are not in the order of time, or one is missing: part 4 of a recording follows part 2"},
+		"wrong order":       {[]Source{part(2, 2), part(1, 1)}, "part1:1: the files are not in the order of time"},
+	} {
+		_, err := Run(t.Context(), optionsForTests(), c.parts...)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.HasPrefix(err.Error(), c.want)) {
+			t.Errorf("%s: the error is %v, want %q", name, err, c.want)
+		}
+	}
+}
+
 // A part that is cut off is gone on from with the next one.
 func TestAPartThatIsCutOff(t *testing.T) {
 	first := Text("f", []byte(goodHeader+goodDesired+goodHeartbeat[:70]))
@@ -314,7 +337,7 @@ func TestPartsPlayAsOne(t *testing.T) {
 		t.Errorf("the third part by itself gives %s", r.JSON())
 	}
 	files[1], files[2] = files[2], files[1]
-	if _, err := Run(t.Context(), optionsForTests(), files...); err == nil || !strings.Contains(err.Error(), "0002.jsonl.gz:1: the files are not in the order of time") {
+	if _, err := Run(t.Context(), optionsForTests(), files...); err == nil || !strings.Contains(err.Error(), "0003.jsonl.gz:1: the files are not in the order of time") {
 		t.Errorf("parts in the wrong order: %v", err)
 	}
 }
