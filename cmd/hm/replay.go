@@ -75,7 +75,7 @@ Exit codes: 0; 1 error, such as a malformed file (file, line, reason); with --ex
 	p.StringVar(&f.from, "from", "", "show nothing before this time: RFC 3339, or 5m for five minutes after the start")
 	p.StringVar(&f.until, "until", "", "play no further than to this time")
 	p.IntVar(&f.settle, "settle", 60, "heartbeats for which the clock runs on after the last event")
-	p.StringVar(&f.explain, "explain", "", "show the trail of this app through time instead of the timeline")
+	p.StringVar(&f.explain, "explain", "", "show the trail of this app, or of APP/INDEX, through time instead of the timeline")
 	p.BoolVar(&f.react, "react", false, "let simulated DEAs answer the commands, instead of taking the recording as fate")
 	p.DurationVar(&f.reactDelay, "react-delay", 0, "with --react: from a command to its effect; 0 for a tenth of the heartbeat period")
 	p.BoolVar(&f.compare, "compare", false, "show which commands differ between the recording's policy and the one given here; if none is given, between the replay and what the recorded hm sent, give or take a fifth of a heartbeat")
@@ -98,6 +98,8 @@ type replayRun struct {
 	from    app.Time
 	until   app.Time
 	droplet app.GUID
+	index   string // of the droplet, as a trail has it: /0; empty: all of them
+	trailed bool   // the trail had something to tell
 	speed   float64
 	cuts    cuts
 }
@@ -108,6 +110,9 @@ func runReplay(ctx context.Context, c *cli, f replayFlags, paths []string) error
 	err := r.run(ctx, paths)
 	if errors.Is(err, replay.ErrTruncated) && f.format == "hm" && !f.truncated {
 		return withHint(err, "--truncated plays what there is of it")
+	}
+	if err == nil && !r.droplet.IsZero() && !r.trailed {
+		err = withHint(fmt.Errorf("%s%s does not occur in what was played", r.droplet, r.index), "--explain takes the whole guid of an app, and an index behind it")
 	}
 	return errors.Join(err, r.cuts.tell(c.err))
 }
@@ -181,10 +186,19 @@ func (r *replayRun) prepare(ctx context.Context, paths []string) (err error) {
 	if r.until, err = r.moment("until", r.flags.until); err != nil {
 		return err
 	}
+	if r.until != 0 && r.until < r.from {
+		return fmt.Errorf("--until %s is before --from %s", r.flags.until, r.flags.from)
+	}
 	if r.flags.explain != "" {
-		if r.droplet, err = app.ParseGUID(r.flags.explain); err != nil {
-			return fmt.Errorf("--explain: %w", err)
+		if err := r.explained(); err != nil {
+			return err
 		}
+	}
+	switch {
+	case r.flags.reactDelay < 0:
+		return fmt.Errorf("--react-delay %v: want no less than nothing", r.flags.reactDelay)
+	case r.flags.reactDelay > 0 && !r.flags.react:
+		return errors.New("--react-delay goes with --react")
 	}
 	if r.flags.settle < 0 || r.flags.settle > 100_000 {
 		return fmt.Errorf("--settle %d: want 0 to 100000 heartbeats", r.flags.settle)
@@ -203,6 +217,25 @@ func (r *replayRun) prepare(ctx context.Context, paths []string) (err error) {
 	}
 	if r.flags.expect != "" && r.from != 0 {
 		return errors.New("--expect cannot go with --from")
+	}
+	return nil
+}
+
+// explained reads APP or APP/INDEX.
+func (r *replayRun) explained() (err error) {
+	guid, index, one := strings.Cut(r.flags.explain, "/")
+	if r.droplet, err = app.ParseGUID(guid); err != nil {
+		return fmt.Errorf("--explain: %w", err)
+	}
+	if one {
+		n, err := strconv.ParseUint(index, 10, 32)
+		if err != nil {
+			return withHint(fmt.Errorf("--explain %.60q: %.20q is no index", r.flags.explain, index), "write --explain "+guid+"/0")
+		}
+		r.index = fmt.Sprintf("/%d", n)
+	}
+	if r.json() || r.flags.expect != "" {
+		return errors.New("--explain is for people: it cannot go with -o json or --expect")
 	}
 	return nil
 }

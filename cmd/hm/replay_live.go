@@ -56,6 +56,7 @@ func (r *replayRun) playLive(ctx context.Context, opts replay.Options) (result r
 	if err = errors.Join(err, failed); err != nil || !early {
 		return result, err
 	}
+	r.trailed = true // what was not to be seen may have been to come
 	_, err = fmt.Fprintf(r.out, "stopped at %s, before the end\n", app.Time(result.Ended).Std().Format(replayTime))
 	return result, err
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"hm/internal/app"
@@ -26,11 +27,22 @@ func bad(m replay.Moment) bool {
 func (r *replayRun) told(tell func(replay.Moment)) func(replay.Moment) {
 	trail := !r.droplet.IsZero() // show the trail of one app, and the gate
 	return func(m replay.Moment) {
+		if m.Kind == replay.MomentApp {
+			if !r.ofIndex(m.Text) {
+				return
+			}
+			r.trailed = true
+		}
 		if m.At < r.from || trail && (m.Kind == replay.MomentFinding || m.Kind == replay.MomentCommand || m.Kind == replay.MomentDesired) {
 			return
 		}
 		tell(m)
 	}
+}
+
+// ofIndex reports whether a line of a trail is about what is to be shown.
+func (r *replayRun) ofIndex(text string) bool {
+	return r.index == "" || !strings.HasPrefix(text, "/") || strings.HasPrefix(text, r.index+" ")
 }
 
 // timeline prints moments as they come. Many commands of one instant become one line.
