@@ -206,7 +206,7 @@ func (r *replayRun) prepare(ctx context.Context, paths []string) (err error) {
 	if s := r.flags.speed; s != "" {
 		r.speed, err = strconv.ParseFloat(strings.TrimSuffix(s, "x"), 64)
 		if err != nil || !(r.speed >= minSpeed && r.speed <= maxSpeed) {
-			return withHint(fmt.Errorf("--speed %.20q is not a speed", s), "write --speed 10x")
+			return withHint(fmt.Errorf("--speed %.20q is not a speed", s), "write --speed 10x; 0.01x to 1000000x are possible")
 		}
 	}
 	if r.flags.compare && (r.flags.expect != "" || r.speed > 0 || !r.droplet.IsZero()) {

@@ -170,7 +170,10 @@ func (c *copier) take(ctx context.Context) error {
 	}
 	defer r.Close()
 	if stop() { // from here on, what the node still has to tell is waited for
-		stop = context.AfterFunc(ctx, silent.linger)
+		stop = context.AfterFunc(ctx, func() {
+			c.Logger.Info("ending in a few seconds, with what the node still has to tell", "node", c.Name)
+			silent.linger()
+		})
 	}
 	if !c.begun {
 		c.begun, c.link = true, true
