@@ -7,10 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -99,7 +97,7 @@ func runDev(ctx context.Context, c *cli, o devOptions) (err error) {
 		return err
 	}
 	// A terminal that is closed must not leave the temporary directory behind.
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
+	ctx, stop := untilHangup(ctx)
 	defer stop()
 	dir, err := openDevDir(o.dataDir)
 	if err != nil {

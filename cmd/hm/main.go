@@ -23,3 +23,12 @@ func run() int {
 	context.AfterFunc(ctx, stop)
 	return newCLI(os.Stdin, os.Stdout, os.Stderr).run(ctx, os.Args[1:])
 }
+
+// untilHangup gives a context that ends when the terminal is closed, too, for commands that must end in good order then.
+// Who asked for that to be ignored, as nohup does, is obeyed.
+func untilHangup(ctx context.Context) (context.Context, context.CancelFunc) {
+	if signal.Ignored(syscall.SIGHUP) {
+		return ctx, func() {}
+	}
+	return signal.NotifyContext(ctx, syscall.SIGHUP)
+}

@@ -38,9 +38,9 @@ func newRecordCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "record -o FILE",
 		Short: "Record what hm hears and reads, for hm replay",
-		Long: `Record what hm hears over NATS and reads of the desired state, until SIGINT or SIGTERM or for --for. It sends nothing.
-The ending of FILE says how it is compressed: .jsonl, .jsonl.gz or .jsonl.zst; - is standard output, uncompressed. Losses
-of NATS, lost messages and failed reads are recorded as such.
+		Long: `Record what hm hears over NATS and reads of the desired state, until --for is over, or SIGINT, SIGTERM or SIGHUP.
+It sends nothing. The ending of FILE says how it is compressed: .jsonl, .jsonl.gz or .jsonl.zst; - is standard output,
+uncompressed. Losses of NATS, lost messages and failed reads are recorded as such.
 
 With --from-api it takes down what a running node hears, and needs nothing but that node's API. The recording begins with
 all that the cluster has recorded so far (crashes, outstanding commands, holds), goes by the node's own time and policy,
@@ -101,6 +101,8 @@ func runRecord(ctx context.Context, c *cli, f recordFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	ctx, stop := untilHangup(ctx) // the file is to be whole
+	defer stop()
 	if f.duration > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, f.duration)

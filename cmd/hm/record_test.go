@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"os"
+	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -109,5 +113,78 @@ func TestRecordOfACluster(t *testing.T) {
 		if _, err := replay.Run(t.Context(), opts, files...); err != nil || !strings.HasPrefix(began, "recorded so far") {
 			t.Errorf("%s begins with %s, %v", filepath.Base(path), began, err)
 		}
+	}
+}
+
+// lockedBuffer takes what a process prints while it is read.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// A recorder whose terminal is closed ends in good order, and one under nohup goes on.
+func TestRecordAfterAHangup(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, nohup := range map[string]bool{"hangup": false, "nohup": true} {
+		t.Run(name, func(t *testing.T) {
+			if !nohup && signal.Ignored(syscall.SIGHUP) {
+				t.Skip("the test itself runs under nohup")
+			}
+			path := filepath.Join(t.TempDir(), "r.jsonl.gz")
+			command := []string{self, "record", "-o", path, "--set", "nats.servers=nats://127.0.0.1:1"}
+			if nohup {
+				command = append([]string{"sh", "-c", `trap "" HUP; exec "$0" "$@"`}, command...)
+			}
+			cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
+			cmd.Env = append(os.Environ(), asVariable+"=hm")
+			var log lockedBuffer
+			cmd.Stdout, cmd.Stderr = &log, &log
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			logs := func(what string) {
+				t.Helper()
+				for end := time.Now().Add(20 * time.Second); !strings.Contains(log.String(), what); time.Sleep(10 * time.Millisecond) {
+					if time.Now().After(end) {
+						t.Fatalf("it does not say %q:\n%s", what, log.String())
+					}
+				}
+			}
+			send := func(s syscall.Signal) {
+				t.Helper()
+				if err := cmd.Process.Signal(s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			logs("cannot connect to nats")
+			send(syscall.SIGHUP)
+			if nohup {
+				logs("reading the desired state failed") // seconds later
+				send(syscall.SIGTERM)
+			}
+			logs("recorded ")
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("it ends with %v", err)
+			}
+			files, opts := openRecording(t, path)
+			if _, err := replay.Run(t.Context(), opts, files...); err != nil {
+				t.Errorf("its file is not whole: %v", err)
+			}
+		})
 	}
 }
