@@ -246,16 +246,33 @@ func (im *importer) capture(text []byte) error {
 		}
 		return im.message(at, l.Subject, data)
 	}
-	stamp, rest, _ := bytes.Cut(text, []byte{' '})
-	subject, data, ok := bytes.Cut(bytes.TrimSpace(rest), []byte{' '})
-	if !ok {
-		return errors.New("want a time, a subject and the payload, with spaces between them")
+	stamp, rest := field(text)
+	if dateOnly.MatchString(stamp) {
+		var clock string
+		clock, rest = field(rest)
+		stamp += " " + clock
 	}
-	at, err := parseStamp(string(stamp))
+	subject, data := field(rest)
+	if len(data) == 0 {
+		return errors.New("want a time, a subject and the payload, with spaces or tabs between them")
+	}
+	at, err := parseStamp(stamp)
 	if err != nil {
 		return err
 	}
-	return im.message(at, string(subject), bytes.TrimSpace(data))
+	return im.message(at, subject, data)
+}
+
+// dateOnly is the first half of the log package's times.
+var dateOnly = regexp.MustCompile(`^\d{4}[/-]\d\d[/-]\d\d$`)
+
+// field takes what is in front of the first space or tab, and leaves what is behind it.
+func field(text []byte) (first string, rest []byte) {
+	n := bytes.IndexAny(text, " \t")
+	if n < 0 {
+		return string(text), nil
+	}
+	return string(text[:n]), bytes.TrimLeft(text[n:], " \t")
 }
 
 func firstOf(all ...json.RawMessage) json.RawMessage {

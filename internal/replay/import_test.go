@@ -46,13 +46,15 @@ const captureLog = `# a capture
 1768478402.5 dea.heartbeat {"dea":"dea-a","droplets":[]}
 {"time":"2026-01-15T12:00:03Z","subject":"droplet.updated","payload":"{\"droplet\":\"web\"}"}
 {"timestamp":1768478404,"subject":"dea.heartbeat","data":{"dea":"dea-b","droplets":[]}}
-`
+2026/01/15 12:00:05.25 dea.heartbeat {"dea":"dea-b", "droplets":[]}
+2026-01-15 12:00:06  dea.heartbeat  {"dea":"dea-b","droplets":[]}
+` + "2026-01-15T12:00:07Z\tdea.heartbeat\t{\"dea\":\"dea-b\",\"droplets\":[]}\r\n"
 
 func TestImports(t *testing.T) {
 	for _, c := range []struct {
 		format, log        string
 		events, heartbeats int
-	}{{FormatNATSSub, natsSubLog, 4, 2}, {FormatNATSSub, natsSubStampLog, 4, 2}, {FormatHM9000, captureLog, 4, 3}} {
+	}{{FormatNATSSub, natsSubLog, 4, 2}, {FormatNATSSub, natsSubStampLog, 4, 2}, {FormatHM9000, captureLog, 7, 6}} {
 		r, err := Run(t.Context(), optionsForTests(), Imported(Text("f", []byte(c.log)), ImportOptions{Format: c.format, Year: 2025}))
 		if err != nil {
 			t.Fatal(err)
