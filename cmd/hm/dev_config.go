@@ -67,15 +67,18 @@ func (o devOptions) config(self devPeer, peers []devPeer, api, dir, nats string,
 	return l.Config, err
 }
 
-// freeAddress gives an address on loopback that nothing listens on. Listening for port 0 and connecting draw from
-// different halves of the ephemeral ports on Linux, so it is not taken by the next connection that is made.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("looking for a free port: %w", err)
+// freeAddresses gives n addresses on loopback that nothing listens on. Listening for port 0 and connecting draw from
+// different halves of the ephemeral ports on Linux, so they are not taken by the next connection that is made.
+func freeAddresses(n int) (addresses []string, err error) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("looking for a free port: %w", err)
+		}
+		defer l.Close() // when all are found: they are to differ
+		addresses = append(addresses, l.Addr().String())
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return addresses, nil
 }
 
 // taken tells why an address cannot be listened on, or nil.
@@ -89,13 +92,13 @@ func taken(address string) error {
 
 // newDevPeers names n nodes and finds them addresses for the cluster.
 func newDevPeers(n int) ([]devPeer, error) {
+	addresses, err := freeAddresses(n)
+	if err != nil {
+		return nil, err
+	}
 	peers := make([]devPeer, n)
 	for i := range peers {
-		address, err := freeAddress()
-		if err != nil {
-			return nil, err
-		}
-		peers[i] = devPeer{ID: fmt.Sprintf("hm-%d", i), Raft: address}
+		peers[i] = devPeer{ID: fmt.Sprintf("hm-%d", i), Raft: addresses[i]}
 	}
 	return peers, nil
 }

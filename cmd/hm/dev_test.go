@@ -214,6 +214,21 @@ func TestDevKeys(t *testing.T) {
 	}
 }
 
+// The nodes of hm dev are to have addresses of their own.
+func TestDevPeersDiffer(t *testing.T) {
+	peers, err := newDevPeers(400)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]string{}
+	for _, p := range peers {
+		if other := seen[p.Raft]; other != "" {
+			t.Fatalf("%s and %s are both at %s", other, p.ID, p.Raft)
+		}
+		seen[p.Raft] = p.ID
+	}
+}
+
 func TestDevEndsCleanlyAndContinues(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs a cluster for seconds")
