@@ -110,12 +110,10 @@ func TestARecordingGoesOnWithWhatWasRecorded(t *testing.T) {
 	}
 }
 
-// An anonymous recording begins with what was recorded, of nobody in particular.
-func TestAnAnonymousRecordingHasTheState(t *testing.T) {
-	whole := scenes(t)["R07-crash-loop"].record()
-	whole = append(whole, []byte(`{"t":"2026-01-15T12:29:00Z","type":"hold","name":"maintenance-of-acme","set":true,"reason":"told by acme","by":"wile"}`+"\n")...)
-	hidden := cut(t, whole, time.Date(2026, 1, 15, 12, 30, 0, 0, time.UTC), true, true)
-	r, err := NewReader(Text("f", hidden))
+// stateIn gives what a recording says was recorded when it began.
+func stateIn(t *testing.T, recording []byte) *raftfsm.State {
+	t.Helper()
+	r, err := NewReader(Text("f", recording))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,6 +126,15 @@ func TestAnAnonymousRecordingHasTheState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+// An anonymous recording begins with what was recorded, of nobody in particular.
+func TestAnAnonymousRecordingHasTheState(t *testing.T) {
+	whole := scenes(t)["R07-crash-loop"].record()
+	whole = append(whole, []byte(`{"t":"2026-01-15T12:29:00Z","type":"hold","name":"maintenance-of-acme","set":true,"reason":"told by acme","by":"wile"}`+"\n")...)
+	hidden := cut(t, whole, time.Date(2026, 1, 15, 12, 30, 0, 0, time.UTC), true, true)
+	s := stateIn(t, hidden)
 	if n := len(s.Holds()); n != 1 || s.Counts().Instances == 0 {
 		t.Errorf("%d holds, %+v", n, s.Counts())
 	}

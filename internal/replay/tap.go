@@ -2,12 +2,12 @@ package replay
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +29,6 @@ type Tap struct {
 	on   atomic.Bool // somebody records
 	mu   sync.Mutex
 	taps map[*tapped]struct{}
-	last uint64 // the number of the newest recording
 }
 
 // What may wait for a recording to be written.
@@ -53,7 +52,7 @@ var errBehind = errors.New("the recording is too far behind what happens")
 
 // tapped is one recording under way.
 type tapped struct {
-	id      string
+	id      string // of no other recording, not even of one before the node was started anew
 	begin   func() Begin
 	began   time.Time // with a monotonic reading
 	beganAt app.Time  // hm time then
@@ -193,10 +192,8 @@ type Begin struct {
 // Record writes a recording to out, as JSON lines, until ctx ends, which is no error, or out fails. begin is called once
 // everything that happens from then on is taken. flush, which may be nil, is called when out should pass on what it has.
 func (t *Tap) Record(ctx context.Context, out io.Writer, flush func() error, begin func() Begin) error {
-	r := &tapped{begin: begin, queue: make(chan tapEvent, tapMessages+tapOthers), began: time.Now(), beganAt: t.now()}
+	r := &tapped{id: rand.Text(), begin: begin, queue: make(chan tapEvent, tapMessages+tapOthers), began: time.Now(), beganAt: t.now()}
 	t.mu.Lock()
-	t.last++
-	r.id = strconv.FormatUint(t.last, 10)
 	t.taps[r] = struct{}{}
 	t.on.Store(true)
 	t.mu.Unlock()
