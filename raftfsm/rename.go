@@ -24,8 +24,8 @@ type Names struct {
 func (s *State) Renamed(n Names) (*State, error) {
 	// Only what a snapshot is written of is made here; restoring that makes the rest, and finds every name that cannot
 	// be, and most that were given twice.
-	t := State{index: s.index, term: s.term, now: s.now, rev: s.rev, births: s.births, meta: s.meta, counts: s.counts,
-		names: NewState().names, cmds: NewState().cmds, crashes: NewState().crashes}
+	t := NewState()
+	t.index, t.term, t.now, t.rev, t.births, t.meta, t.counts = s.index, s.term, s.now, s.rev, s.births, s.meta, s.counts
 	t.meta.Source = n.Source
 	for h := range s.apps.len() {
 		a := *s.apps.get(uint32(h))

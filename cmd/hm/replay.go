@@ -190,7 +190,7 @@ func (r *replayRun) prepare(ctx context.Context, paths []string) (err error) {
 		return fmt.Errorf("--until %s is before --from %s", r.flags.until, r.flags.from)
 	}
 	if r.flags.explain != "" {
-		if err := r.explained(); err != nil {
+		if err := r.parseExplain(); err != nil {
 			return err
 		}
 	}
@@ -221,8 +221,8 @@ func (r *replayRun) prepare(ctx context.Context, paths []string) (err error) {
 	return nil
 }
 
-// explained reads APP or APP/INDEX.
-func (r *replayRun) explained() (err error) {
+// parseExplain reads APP or APP/INDEX.
+func (r *replayRun) parseExplain() (err error) {
 	guid, index, one := strings.Cut(r.flags.explain, "/")
 	if r.droplet, err = app.ParseGUID(guid); err != nil {
 		return fmt.Errorf("--explain: %w", err)

@@ -186,7 +186,7 @@ func (c *copier) take(ctx context.Context) error {
 	c.up, c.asked = true, nil
 	c.last = map[string][]byte{}
 	r.live = true
-	c.Writer.hold = func(time.Time) bool { return c.awaitState(request, &asking, r.Header().ID) }
+	c.Writer.hold = func() bool { return c.awaitState(request, &asking, r.Header().ID) }
 	defer func() { c.Writer.hold = nil }()
 	for {
 		var e Event

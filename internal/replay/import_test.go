@@ -229,20 +229,27 @@ func TestWriterKnowsEndings(t *testing.T) {
 	}
 }
 
-func TestWriterRotatesBySize(t *testing.T) {
+// inParts writes a recording in several files.
+func inParts(t *testing.T, recording []byte) (paths []string) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "r.jsonl")
 	w, err := Create(path, WriterOptions{MaxBytes: 2000})
 	if err != nil {
 		t.Fatal(err)
 	}
-	copyRecording(t, w, scenes(t)["R05-crashed"].record())
+	copyRecording(t, w, recording)
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	paths, err := filepath.Glob(filepath.Join(filepath.Dir(path), "r.*.jsonl"))
+	paths, err = filepath.Glob(filepath.Join(filepath.Dir(path), "r.*.jsonl"))
 	if err != nil || len(paths) < 3 || w.Stats.Files != len(paths) {
 		t.Fatalf("%d files, %v, the writer tells of %d", len(paths), err, w.Stats.Files)
 	}
+	return paths
+}
+
+func TestWriterRotatesBySize(t *testing.T) {
+	paths := inParts(t, scenes(t)["R05-crashed"].record())
 	files, err := Files(paths...)
 	if err != nil {
 		t.Fatal(err)

@@ -50,7 +50,7 @@ func (w *Writer) Snapshot(t time.Time, snapshot []byte) error {
 	if err := w.snapshot(t, snapshot); err != nil {
 		return err
 	}
-	return w.begins()
+	return w.discount()
 }
 
 func (w *Writer) snapshot(t time.Time, snapshot []byte) error {
