@@ -16,9 +16,7 @@ import (
 
 // The live view draws, takes keys, and ends by a key and by its context, leaving no goroutine and no terminal mode.
 func TestDevLiveView(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs a cluster for seconds")
-	}
+	takesSeconds(t)
 	o := testDevOptions()
 	o.nodes, o.plain = 1, false
 	r := startDev(t, o)

@@ -134,9 +134,7 @@ func (r *devRun) press(key string) string {
 }
 
 func TestDevCorrectsWhatItsKeysBreak(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs a cluster for seconds")
-	}
+	takesSeconds(t)
 	r := startDev(t, testDevOptions())
 	f := r.await("gate", gateOpen)
 	if f.Truth.DEAs != 20 || f.Truth.Apps != 50 || !f.Truth.Converged {
@@ -184,9 +182,7 @@ func TestDevCorrectsWhatItsKeysBreak(t *testing.T) {
 
 // Every key does something, and whatever they have done together is put right.
 func TestDevKeys(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs a cluster for seconds")
-	}
+	takesSeconds(t)
 	o := testDevOptions()
 	o.ccPassive = true
 	r := startDev(t, o)
@@ -230,9 +226,7 @@ func TestDevPeersDiffer(t *testing.T) {
 }
 
 func TestDevEndsCleanlyAndContinues(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs a cluster for seconds")
-	}
+	takesSeconds(t)
 	o := testDevOptions()
 	o.dataDir = filepath.Join(t.TempDir(), "kept")
 	useSignals()
@@ -291,9 +285,7 @@ func awaitGoroutines(t *testing.T, before int) {
 
 // The whole command: JSON lines, ended by --for, nothing left behind.
 func TestDevPlainJSON(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs a cluster for seconds")
-	}
+	takesSeconds(t)
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	var out, errs bytes.Buffer

@@ -61,3 +61,11 @@ func endAtOnce(env *testscript.Env) error {
 	env.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=20")
 	return nil
 }
+
+// takesSeconds skips a test under -short, unless HM_TEST_REQUIRE=all asks for everything.
+func takesSeconds(t *testing.T) {
+	t.Helper()
+	if testing.Short() && os.Getenv("HM_TEST_REQUIRE") != "all" {
+		t.Skip("runs a cluster for seconds")
+	}
+}

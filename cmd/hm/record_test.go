@@ -22,9 +22,7 @@ import (
 // its replay starts what the cluster started. A third one is in parts, of which the newest are kept: each has what was
 // recorded when it began.
 func TestRecordOfACluster(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs a cluster for seconds")
-	}
+	takesSeconds(t)
 	o := testDevOptions()
 	o.nodes, o.desired, o.ccPassive, o.dataDir = 1, config.SourceSQL, true, t.TempDir()
 	o.heartbeat = 250 * time.Millisecond // by which what a busy machine delays may differ from its replay

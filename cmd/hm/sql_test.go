@@ -15,9 +15,7 @@ import (
 // The nodes read the simulated Cloud Controller's database without any set-up, also when its bulk API is broken, and
 // a later hm dev on the same directory goes on so.
 func TestDevDesiredSQL(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs a cluster for seconds")
-	}
+	takesSeconds(t)
 	o := testDevOptions()
 	o.nodes, o.desired, o.ccPassive = 1, config.SourceSQL, true
 	o.dataDir = t.TempDir()
@@ -62,9 +60,7 @@ const (
 // startSlowPoll runs a node that by itself reads the desired state twice a minute, and waits until it is at rest.
 func startSlowPoll(t *testing.T, source string) *devRun {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("runs a cluster for seconds")
-	}
+	takesSeconds(t)
 	o := testDevOptions()
 	o.nodes, o.heartbeat, o.desired, o.ccPassive = 1, pollTestPeriod, source, true
 	o.sets = append(o.sets, "desired.poll_interval=60", "desired.ttl=120", "policy.start_limit=1000")

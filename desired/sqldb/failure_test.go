@@ -318,7 +318,7 @@ func TestLimits(t *testing.T) {
 
 // 400,000 apps, none missing, none twice.
 func TestManyApps(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() && os.Getenv("HM_TEST_REQUIRE") != "all" {
 		t.Skip("takes its time")
 	}
 	for driver, n := range map[string]int{"postgres": 400_000, "mysql": 400_000, "sqlite": 50_000} {
