@@ -497,3 +497,68 @@ func TestCopyFails(t *testing.T) {
 		t.Errorf("a full disk: %v", err)
 	}
 }
+
+// That no node leads is over when the recorded node is back from being away: it is recorded only while somebody leads.
+func TestCopyFindsALeaderWhenTheNodeIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		node := &fakeNode{scripts: []func(*Writer, *io.PipeWriter){func(w *Writer, out *io.PipeWriter) {
+			tells(t, w, true)
+			if err := w.Leaderless(time.Now()); err != nil {
+				t.Error(err)
+			}
+			_ = out.Close()
+		}, func(w *Writer, out *io.PipeWriter) {
+			tells(t, w, true)
+			quiet(out)
+		}}}
+		var out safeBuffer
+		w := WriteTo(&out, WriterOptions{})
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := errors.Join(Copy(ctx, CopyOptions{Name: "n", Open: node.open, Writer: w}), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		wantEvents(t, eventsOf(t, Text("f", []byte(out.String()))), "state, desired 1 false, leader false, link false false, leader true, link true false, desired 0 true")
+		time.Sleep(2 * time.Second) // the script ends
+	})
+}
+
+// The times in the state of a node that was started anew are not those of the recording: its parts begin without it.
+func TestCopyDoesNotAskForAStateOfOtherTimes(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		script := func(back time.Duration, end func(*io.PipeWriter)) func(*Writer, *io.PipeWriter) {
+			return func(w *Writer, out *io.PipeWriter) {
+				w.opts.Header.ID = "a"
+				at := func() time.Time { return time.Now().Add(-back) }
+				err := w.beginWith(at(), Begin{Up: true, State: tapState().Freeze()})
+				for range 12 {
+					err = errors.Join(err, w.Hold(at(), raftfsm.Hold{Name: "paused"}, false))
+					time.Sleep(time.Second)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				end(out)
+			}
+		}
+		node := &fakeNode{scripts: []func(*Writer, *io.PipeWriter){
+			script(0, func(out *io.PipeWriter) { _ = out.Close() }), script(time.Hour, quiet),
+		}}
+		asked := 0
+		w, err := Create(filepath.Join(dir, "x.jsonl"), WriterOptions{MaxAge: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		ask := func(context.Context, string) error { asked++; return errAway }
+		if err := errors.Join(Copy(ctx, CopyOptions{Name: "n", Open: node.open, State: ask, Writer: w}), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if asked != 2 || w.Stats.Files < 5 {
+			t.Errorf("the node was asked %d times for its state, %d files; want 2, while its times were those of the recording", asked, w.Stats.Files)
+		}
+		time.Sleep(2 * time.Second) // the script ends
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"hm/actual"
 	"hm/desired"
 	"hm/internal/app"
 	"hm/raftfsm"
@@ -150,5 +151,40 @@ func TestARecorderThatWasStartedAnewBeginsWithWhatIsRecorded(t *testing.T) {
 	}
 	if got := drift(files...); !slices.Equal(got, []string{"api"}) {
 		t.Errorf("of both together drift %v", got)
+	}
+}
+
+// What was heard before a recorder was started anew is held against nothing that is recorded since: the revisions of the
+// replay's own record and of the cluster's may be the same by chance.
+func TestARecorderThatWasStartedAnewHearsEverythingAnew(t *testing.T) {
+	row := desired.App{Key: sceneKey("web", "v1"), Instances: 1, State: desired.Started, Package: desired.Staged}
+	said := EncodeHeartbeat(actual.Heartbeat{DEA: "dea-a", Instances: []actual.Instance{{App: row.Key, GUID: sceneGUID("web-0"), State: actual.Running}}})
+	for revision := uint64(1); revision < 10; revision++ {
+		dir := t.TempDir()
+		for run, records := range [][]raftfsm.Record{nil, { // the second recorder begins when web/0 is not recorded yet
+			raftfsm.DEAChanges{DEA: "dea-a"}, raftfsm.DesiredChanges{Generation: 1, Upserts: []desired.App{row}}, raftfsm.DesiredCommit{Generation: 1, Parts: 1, Source: "the test"},
+		}} {
+			at := time.Date(2026, 1, 15, 12+run, 0, 0, 0, time.UTC)
+			s := raftfsm.NewState()
+			if records != nil {
+				s.Apply(revision, 1, raftfsm.Entry{At: app.TimeOf(at), Records: records})
+			}
+			w, err := Create(filepath.Join(dir, "x.jsonl"), WriterOptions{MaxAge: time.Hour})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(w.State(at, s), w.Message(at.Add(time.Second), "dea.heartbeat", said), w.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		files, err := Files(filepath.Join(dir, "x.0001.jsonl"), filepath.Join(dir, "x.0002.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		opts := optionsForTests()
+		opts.Settle = -1
+		if r, err := Run(t.Context(), opts, files...); err != nil || len(r.Drift) != 0 {
+			t.Errorf("at revision %d: web/0 runs, and drift is %+v, %v", revision, r.Drift, err)
+		}
 	}
 }

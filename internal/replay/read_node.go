@@ -27,7 +27,7 @@ func (r *Reader) stateLine(l *line, e *Event) (complete bool, err error) {
 		return false, nil
 	}
 	e.State, r.state = r.state, nil
-	e.Again = r.again || r.begun
+	e.Again = r.again
 	return true, nil
 }
 
