@@ -16,7 +16,8 @@ type Crash struct {
 	Instance app.GUID // the crashed instance that was counted last, so that no crash is counted twice
 	// Exited is the newest instance that a droplet.exited CRASHED named while no instance at the index was live
 	// and none with that guid was recorded: it crashed before any heartbeat showed it (R34, R37). Zero if none.
-	Exited app.GUID
+	Exited   app.GUID
+	ExitedAt app.Time // when that exit was recorded; 0 while Exited is zero
 	// RunningSince is since when an instance at the index has been recorded RUNNING, 0 while none is. Ran is
 	// the running time that ended since Last. Together they say how healthy the index has been (W20).
 	RunningSince app.Time

@@ -112,6 +112,28 @@ func TestOneClaimAnIndex(t *testing.T) {
 	}
 }
 
+// TestI1NoClaimUnderAHold: a hold that is recorded before the claim's entry keeps the command from being claimed.
+func TestI1NoClaimUnderAHold(t *testing.T) {
+	for name, c := range map[string]struct {
+		hold Hold
+		want error
+	}{
+		"paused":               {Hold{Name: "paused"}, ErrHeld},
+		"paused for a while":   {Hold{Name: "paused", Until: 1 << 50}, ErrHeld},
+		"the pause has passed": {Hold{Name: "paused", Until: 1}, nil},
+		"stops are limited":    {Hold{Name: "slow-stops", StopLimit: 5}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, _, one, _ := claimed(t)
+			l.must(HoldSet{Hold: c.hold})
+			res := l.apply(CommandsClaimed{Claims: []Claim{one}})
+			if c.want == nil && len(res.Refused) != 0 || c.want != nil && (len(res.Refused) != 1 || !errors.Is(res.Refused[0].Err, c.want)) {
+				t.Fatalf("refused %+v, want %v", res.Refused, c.want)
+			}
+		})
+	}
+}
+
 func TestScheduleRefusesASecondCommandForATarget(t *testing.T) {
 	k, other := testKey(0), testKey(1)
 	g := testGUID('c', 1, 'u')
@@ -178,22 +200,27 @@ func TestACommandsLife(t *testing.T) {
 	}
 }
 
-// An app record stays while a command refers to it, and goes with the last of everything.
+// An app record stays while a command or a crash series refers to it, and goes with the last of everything. A read that
+// lacks the app by error does not take the app's back-off (I6).
 func TestAnAppLeavesWithTheLastReference(t *testing.T) {
 	l, k := newLog(t), testKey(0)
 	l.desire(row(k, 1))
 	i := testInstance(k, 1, 0, actual.Crashed)
 	l.must(DEAChanges{DEA: "dea-0", Upserts: []actual.Instance{i}})
 	l.must(CommandsScheduled{Commands: []commands.Command{crashStart(1, k, 0, 1, i.GUID)}})
-	l.must(DesiredChanges{Generation: 2, Removes: []app.Key{k}}, DesiredCommit{Generation: 2, Parts: 1})
+	l.must(DesiredChanges{Generation: 2, Removes: []app.Key{k}}, DesiredCommit{Generation: 2, Parts: 1, Base: 1})
 	if _, ok := l.App(k); !ok || len(l.Crashes(k)) != 1 {
 		t.Fatal("the app left while an instance was recorded")
 	}
 	l.must(DEAsGone{DEAs: []string{"dea-0"}})
-	if _, ok := l.App(k); !ok || len(l.Crashes(k)) != 0 {
-		t.Fatalf("with a command left: app recorded %v, crashes %v", ok, l.Crashes(k))
+	if _, ok := l.App(k); !ok || len(l.Crashes(k)) != 1 {
+		t.Fatalf("with a command and a crash left: app recorded %v, crashes %v", ok, l.Crashes(k))
 	}
 	l.must(CommandsResolved{Outcomes: []Outcome{{ID: testID(1), State: commands.Dropped}}})
+	if _, ok := l.App(k); !ok || len(l.Crashes(k)) != 1 {
+		t.Fatalf("with a crash left: app recorded %v, crashes %v", ok, l.Crashes(k))
+	}
+	l.must(CrashesForgotten{Crashes: []CrashRef{{App: k}}})
 	if a, ok := l.App(k); ok {
 		t.Fatalf("nothing refers to the app, but it is recorded: %+v", a)
 	}

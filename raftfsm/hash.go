@@ -135,6 +135,9 @@ func (e *encoding) crash(k app.Key, c *actual.Crash) xxh3.Uint128 {
 	e.guid(c.Exited)
 	e.time(c.RunningSince)
 	e.u64(uint64(c.Ran))
+	if c.ExitedAt != 0 {
+		e.time(c.ExitedAt)
+	}
 	return e.hash()
 }
 
@@ -145,6 +148,9 @@ func (e *encoding) hold(h *Hold) xxh3.Uint128 {
 	e.text(h.By)
 	e.time(h.SetAt)
 	e.time(h.Until)
+	if h.StopLimit != 0 {
+		e.u32(h.StopLimit)
+	}
 	return e.hash()
 }
 

@@ -46,7 +46,7 @@ type kind struct {
 	ignorable bool // nodes that do not know the kind may skip it
 	encode    func(Record) ([]byte, error)
 	decode    func([]byte) (Record, error)
-	apply     func(*application, Record) error // an error refuses the record, which then has changed nothing
+	apply     func(*application, Record) error // an error refuses the record, which then has changed nothing, unless its type says otherwise
 }
 
 // kinds lists every kind at its number. A kind that is retired keeps its row.

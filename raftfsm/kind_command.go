@@ -3,6 +3,7 @@ package raftfsm
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"hm/actual"
 	"hm/commands"
@@ -26,7 +27,7 @@ type Claim struct {
 }
 
 // CommandsClaimed claims commands. A claim is refused if its command is not Pending, if Term is not the term of the
-// entry, or if Basis no longer holds. An accepted claim is part of the Basis of its index, so that of two claims
+// entry, if a hold shuts the gate (I1), or if Basis no longer holds. An accepted claim is part of the Basis of its index, so that of two claims
 // decided on one Basis only the first is accepted (W02).
 type CommandsClaimed struct{ Claims []Claim }
 
@@ -99,7 +100,7 @@ func (s *State) schedule(c commands.Command) error {
 	}
 	crash.Count, crash.Instance, crash.Last, crash.Ran = c.CrashCount, c.Crashed, s.now, 0
 	if crash.Exited == c.Crashed {
-		crash.Exited = app.GUID{}
+		crash.Exited, crash.ExitedAt = app.GUID{}, 0
 	}
 	s.setCrash(h, crash)
 	return nil
@@ -143,6 +144,8 @@ func (s *State) claim(c Claim) error {
 		return fmt.Errorf("%w: it is %s", ErrNotPending, o.c.State)
 	case c.Term != s.term:
 		return fmt.Errorf("%w: %d, now is %d", ErrTerm, c.Term, s.term)
+	case s.held():
+		return ErrHeld
 	case c.Basis != s.Basis(o.c.App, o.c.Index):
 		return ErrBasis
 	}
@@ -151,6 +154,11 @@ func (s *State) claim(c Claim) error {
 	s.touchKey(n.App)
 	s.setCommand(o.c, &n)
 	return nil
+}
+
+// held reports whether a hold shuts the gate at the time of the entry.
+func (s *State) held() bool {
+	return slices.ContainsFunc(s.holds, func(h Hold) bool { return h.Shuts(s.now) })
 }
 
 func applyCommandsResolved(a *application, r CommandsResolved) error {

@@ -43,13 +43,16 @@ func (s *State) crash(k app.Key, index uint32) (actual.Crash, bool) {
 	return c.Crash, true
 }
 
-// setCrash records c for app h, with RunningSince and Ran brought in line with its instances. Once an instance runs,
-// an exit heard before is answered: it must not make a later loss look like a crash.
+// setCrash records c for app h, with RunningSince and Ran brought in line with its instances. Once another instance is
+// live, an exit heard before is answered: it must not make a later loss look like a crash.
 func (s *State) setCrash(h Handle, c actual.Crash) {
 	running := s.anyAt(h, c.Index, isRunning)
+	if !c.Exited.IsZero() && s.liveBeside(h, c.Index, c.Exited) {
+		c.Exited, c.ExitedAt = app.GUID{}, 0
+	}
 	switch {
 	case running && c.RunningSince == 0:
-		c.RunningSince, c.Exited = s.now, app.GUID{}
+		c.RunningSince = s.now
 	case !running && c.RunningSince != 0:
 		c.Ran += s.now.Sub(c.RunningSince)
 		c.RunningSince = 0
@@ -71,8 +74,32 @@ func isRunning(st actual.State) bool { return st == actual.Running }
 // long an instance has been running (W20).
 func (s *State) watch(h Handle, index uint32) {
 	c, ok := s.crash(s.apps.get(uint32(h)).key, index)
-	if ok && s.anyAt(h, index, isRunning) != (c.RunningSince != 0) {
+	if !ok {
+		return
+	}
+	answered := !c.Exited.IsZero() && s.liveBeside(h, index, c.Exited)
+	if answered || s.anyAt(h, index, isRunning) != (c.RunningSince != 0) {
 		s.setCrash(h, c)
+	}
+}
+
+// forgetExits forgets the exits noted of app h at indices that are not wanted, as the app's row is now: they would make
+// a crash of a start that somebody asks for much later.
+func (s *State) forgetExits(h Handle) {
+	rec := s.apps.get(uint32(h))
+	if rec.crashes == 0 {
+		return
+	}
+	row := rec.row()
+	for _, c := range s.Crashes(rec.key) {
+		switch {
+		case c.Exited.IsZero() || row.Wanted() && c.Index < row.Instances:
+		case c.Count == 0:
+			s.dropCrash(h, c.Index)
+		default:
+			c.Exited, c.ExitedAt = app.GUID{}, 0
+			s.setCrash(h, c)
+		}
 	}
 }
 
@@ -84,12 +111,6 @@ func (s *State) dropCrash(h Handle, index uint32) {
 	s.touch(h)
 	s.sum.sub(s.scratch.enc.crash(old.key, &old.Crash))
 	s.apps.mut(uint32(h)).crashes--
-}
-
-func (s *State) dropCrashes(h Handle) {
-	for _, c := range s.Crashes(s.apps.get(uint32(h)).key) {
-		s.dropCrash(h, c.Index)
-	}
 }
 
 func encodeCrashesForgotten(r CrashesForgotten) ([]byte, error) {
@@ -119,7 +140,7 @@ func persistCrashes(s *State, w *snapshotWriter) error {
 	for k, c := range s.AllCrashes() {
 		m.Crashes = append(m.Crashes, &wire.SnapshotCrash{
 			App: appendKey(nil, k), Index: c.Index, Count: c.Count, First: int64(c.First), Last: int64(c.Last),
-			Instance: c.Instance.AppendWire(nil), Exited: c.Exited.AppendWire(nil), RunningSince: int64(c.RunningSince), Ran: int64(c.Ran),
+			Instance: c.Instance.AppendWire(nil), Exited: c.Exited.AppendWire(nil), RunningSince: int64(c.RunningSince), Ran: int64(c.Ran), ExitedAt: int64(c.ExitedAt),
 		})
 		if len(m.Crashes) == snapshotChunk {
 			if err := w.record(SectionCrashes, &m); err != nil {
@@ -151,7 +172,7 @@ func restoreCrashes(r *restorer, body []byte) error {
 			return fmt.Errorf("crash record of app %s, index %d, which cannot be", k, c.Index)
 		}
 		rec := &crashRec{key: k, Crash: actual.Crash{Index: c.Index, Count: c.Count, First: app.Time(c.First), Last: app.Time(c.Last),
-			Instance: instance, Exited: exited, RunningSince: app.Time(c.RunningSince), Ran: time.Duration(c.Ran)}}
+			Instance: instance, Exited: exited, RunningSince: app.Time(c.RunningSince), Ran: time.Duration(c.Ran), ExitedAt: app.Time(c.ExitedAt)}}
 		if last, any := r.s.crashes.Max(); any && compareCrash(last, rec) >= 0 {
 			return fmt.Errorf("crash record of app %s, index %d, out of order", k, c.Index)
 		}

@@ -11,6 +11,7 @@ import (
 // DesiredChanges is one part of what a complete read of the desired state changes. It is only staged: it shows in
 // no answer and counts for nothing until its commit (I6). A part of a newer generation discards what is staged of
 // older ones; a part of an older generation than the staged one, or not newer than the committed one, is refused.
+// So is one that brings the staged rows beyond maxStagedRows. A leader numbers a read with State.NextGeneration.
 type DesiredChanges struct {
 	Generation uint64 // from 1
 	Upserts    []desired.App
@@ -21,11 +22,13 @@ type DesiredChanges struct {
 func (DesiredChanges) Kind() Kind { return KindDesiredChanges }
 
 // DesiredCommit makes the staged parts of one generation count, all at once. It is refused unless exactly Parts
-// parts of the generation are staged. A droplet is desired in one version: its new row takes the place of the row
-// of another version.
+// parts of the generation are staged and Base is the committed generation. A refused commit drops what is staged of
+// its generation and of older ones, so that parts whose commit failed never meet the parts of a later read. A droplet
+// is desired in one version: its new row takes the place of the row of another version.
 type DesiredCommit struct {
 	Generation uint64
 	Parts      int
+	Base       uint64 // the committed generation that the changes were computed from
 	Source     string // what was read, for people; cut to 1 KiB
 }
 
@@ -33,6 +36,10 @@ type DesiredCommit struct {
 func (DesiredCommit) Kind() Kind { return KindDesiredCommit }
 
 const maxText = 1 << 10 // bytes of a text that is only for people
+
+// maxStagedRows bounds the upserts and removes that are staged together: ten times the apps of the largest fleet that
+// hm is measured with.
+const maxStagedRows = 4 << 20
 
 func applyDesiredChanges(a *application, r DesiredChanges) error {
 	if r.Generation <= a.meta.Generation || len(a.staged) > 0 && r.Generation < a.staged[0].Generation {
@@ -43,6 +50,13 @@ func applyDesiredChanges(a *application, r DesiredChanges) error {
 	}
 	if len(a.staged) > 0 && r.Generation > a.staged[0].Generation {
 		a.unstage()
+	}
+	rows := len(r.Upserts) + len(r.Removes)
+	for i := range a.staged {
+		rows += len(a.staged[i].Upserts) + len(a.staged[i].Removes)
+	}
+	if rows > maxStagedRows {
+		return fmt.Errorf("%w: %d rows would be staged, at most %d are allowed", ErrInvalid, rows, maxStagedRows)
 	}
 	a.sum.add(a.scratch.enc.staged(len(a.staged), &r))
 	a.staged = append(a.staged, r)
@@ -93,7 +107,12 @@ func applyDesiredCommit(a *application, r DesiredCommit) error {
 		staged = len(a.staged)
 	}
 	if staged != r.Parts {
+		a.unstage()
 		return fmt.Errorf("commit of generation %d: %d of %d parts: %w", r.Generation, staged, r.Parts, ErrIncomplete)
+	}
+	if r.Base != a.meta.Generation {
+		a.unstage()
+		return fmt.Errorf("commit of generation %d, computed from %d, while %d is recorded: %w", r.Generation, r.Base, a.meta.Generation, ErrOutdated)
 	}
 	for _, part := range a.staged[:staged] {
 		for _, k := range part.Removes {
@@ -137,6 +156,7 @@ func (s *State) desire(d *desired.App) {
 	s.countDesired(rec.row(), -1)
 	rec.has, rec.desired, rec.run, rec.pkg, rec.rev = true, d.Instances, d.State, d.Package, s.rev
 	s.countDesired(*d, 1)
+	s.forgetExits(h)
 }
 
 // undesire drops the desired row of an app, if it has one.
@@ -148,6 +168,7 @@ func (s *State) undesire(h Handle) {
 	rec := s.apps.mut(uint32(h))
 	s.countDesired(rec.row(), -1)
 	rec.has, rec.desired, rec.run, rec.pkg, rec.rev = false, 0, 0, 0, 0
+	s.forgetExits(h)
 }
 
 func (s *State) countDesired(d desired.App, by int) {
@@ -201,13 +222,13 @@ func decodeDesiredChanges(b []byte) (DesiredChanges, error) {
 }
 
 func encodeDesiredCommit(r DesiredCommit) ([]byte, error) {
-	return marshal(&wire.DesiredCommit{Generation: r.Generation, Parts: int64(r.Parts), Source: []byte(r.Source)})
+	return marshal(&wire.DesiredCommit{Generation: r.Generation, Parts: int64(r.Parts), Base: r.Base, Source: []byte(r.Source)})
 }
 
 func decodeDesiredCommit(b []byte) (DesiredCommit, error) {
 	var m wire.DesiredCommit
 	err := unmarshal(b, &m)
-	return DesiredCommit{Generation: m.Generation, Parts: int(m.Parts), Source: string(m.Source)}, err
+	return DesiredCommit{Generation: m.Generation, Parts: int(m.Parts), Base: m.Base, Source: string(m.Source)}, err
 }
 
 func persistApps(s *State, w *snapshotWriter) error {

@@ -10,8 +10,8 @@ import (
 
 // InstanceExited is a droplet.exited message. A recorded instance becomes CRASHED or, when its DEA shuts down or
 // evacuates while it is live, EVACUATING; the next heartbeats say what becomes of it. A crash of an instance that
-// is not recorded, at an index without a live instance, is noted as Exited in the index's crash record (R34), unless
-// it is the one that was counted last. Of an app that is neither desired nor has instances nothing is noted.
+// is not recorded, at a wanted index without a live instance, is noted as Exited in the index's crash record (R34),
+// unless it is the one that was counted last. At an index that nobody wants nothing is noted.
 type InstanceExited struct{ Exit actual.Exit }
 
 // Kind is KindInstanceExited.
@@ -40,15 +40,15 @@ func applyInstanceExited(a *application, r InstanceExited) error {
 			a.setState(d, i, st)
 		}
 	}
-	rec := a.apps.get(uint32(h))
-	if recorded || x.Reason != actual.ExitCrashed || !rec.has && rec.instances == 0 || a.anyAt(h, x.Index, actual.State.Live) {
+	row := a.apps.get(uint32(h)).row()
+	if recorded || x.Reason != actual.ExitCrashed || !row.Wanted() || x.Index >= row.Instances || a.anyAt(h, x.Index, actual.State.Live) {
 		return nil
 	}
 	c, _ := a.crash(x.App, x.Index)
 	if c.Instance == x.Instance || c.Exited == x.Instance {
 		return nil
 	}
-	c.Exited = x.Instance
+	c.Exited, c.ExitedAt = x.Instance, a.now
 	a.setCrash(h, c)
 	return nil
 }
@@ -82,6 +82,20 @@ func (s *State) anyAt(h Handle, index uint32, is func(actual.State) bool) bool {
 		lo, hi := d.at(h, index)
 		for i := lo; i < hi; i++ {
 			if is(d.inst[i].state) && !s.superseded(h, d, d.guid(i)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// liveBeside reports whether an instance of app h other than g is live at index.
+func (s *State) liveBeside(h Handle, index uint32, g app.GUID) bool {
+	for _, num := range s.apps.get(uint32(h)).deas() {
+		d := *s.deas.get(num)
+		lo, hi := d.at(h, index)
+		for i := lo; i < hi; i++ {
+			if d.inst[i].state.Live() && d.guid(i) != g && !s.superseded(h, d, d.guid(i)) {
 				return true
 			}
 		}

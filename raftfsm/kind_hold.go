@@ -10,14 +10,22 @@ import (
 	"hm/raftfsm/internal/wire"
 )
 
-// Hold is a reason to send nothing.
+// Hold is a reason to send nothing, or to send stops slowly.
 type Hold struct {
 	Name   string   // 1 to MaxHoldName printable ASCII bytes without spaces
 	Reason string   // cut to 1 KiB
 	By     string   // cut to 1 KiB
 	SetAt  app.Time // 0 in a HoldSet: the entry's time
 	Until  app.Time // 0 until it is released
+	// StopLimit, if it is not 0, is how many stops may be sent in a heartbeat period. Such a hold keeps no gate shut.
+	StopLimit uint32
 }
+
+// InForce reports whether the hold has not ended by itself at now.
+func (h Hold) InForce(now app.Time) bool { return h.Until == 0 || now < h.Until }
+
+// Shuts reports whether the hold keeps the gate shut at now.
+func (h Hold) Shuts(now app.Time) bool { return h.StopLimit == 0 && h.InForce(now) }
 
 // Limits on holds.
 const (
@@ -84,11 +92,11 @@ func (s *State) holdAt(name string) (int, bool) {
 }
 
 func encodeHold(h Hold) *wire.Hold {
-	return &wire.Hold{Name: []byte(h.Name), Reason: []byte(h.Reason), By: []byte(h.By), SetAt: int64(h.SetAt), Until: int64(h.Until)}
+	return &wire.Hold{Name: []byte(h.Name), Reason: []byte(h.Reason), By: []byte(h.By), SetAt: int64(h.SetAt), Until: int64(h.Until), StopLimit: h.StopLimit}
 }
 
 func decodeHold(m *wire.Hold) Hold {
-	return Hold{Name: string(m.Name), Reason: string(m.Reason), By: string(m.By), SetAt: app.Time(m.SetAt), Until: app.Time(m.Until)}
+	return Hold{Name: string(m.Name), Reason: string(m.Reason), By: string(m.By), SetAt: app.Time(m.SetAt), Until: app.Time(m.Until), StopLimit: m.StopLimit}
 }
 
 func encodeHoldSet(r HoldSet) ([]byte, error) { return marshal(encodeHold(r.Hold)) }

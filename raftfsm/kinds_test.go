@@ -30,18 +30,15 @@ func TestDesiredReadCountsOnlyWhenWhole(t *testing.T) {
 	if _, ok := l.App(k1); ok || l.Counts().Apps != 1 || l.DesiredVersion(k0.Droplet).IsZero() {
 		t.Fatal("a staged part shows")
 	}
-	refused(ErrIncomplete, DesiredCommit{Generation: 5, Parts: 2})
-	refused(ErrIncomplete, DesiredCommit{Generation: 5, Parts: 0})
-	refused(ErrIncomplete, DesiredCommit{Generation: 6, Parts: 1})
-	refused(ErrGeneration, DesiredCommit{Generation: 4, Parts: 1})
+	refused(ErrGeneration, DesiredCommit{Generation: 4, Parts: 1, Base: 1})
 	refused(ErrGeneration, DesiredChanges{Generation: 4})
 	refused(ErrGeneration, DesiredChanges{Generation: 1})
 	refused(ErrInvalid, DesiredChanges{Generation: 5, Upserts: []desired.App{row(app.Key{}, 4)}})
 	refused(ErrInvalid, DesiredChanges{Generation: 5, Upserts: []desired.App{row(k1, desired.MaxInstances+1)}})
 	l.must(DesiredChanges{Generation: 7, Upserts: []desired.App{row(k2, 2)}}) // discards generation 5
-	refused(ErrGeneration, DesiredCommit{Generation: 5, Parts: 1})
+	refused(ErrGeneration, DesiredCommit{Generation: 5, Parts: 1, Base: 1})
 	l.must(DesiredChanges{Generation: 7, Upserts: []desired.App{row(k2, 3)}, Removes: []app.Key{k2}})
-	l.must(DesiredCommit{Generation: 7, Parts: 2, Source: "seven"})
+	l.must(DesiredCommit{Generation: 7, Parts: 2, Base: 1, Source: "seven"})
 	if m := l.DesiredMeta(); m != (DesiredMeta{Generation: 7, CommittedAt: l.Time(), Source: "seven", Complete: true, Apps: 2, Instances: 4}) {
 		t.Fatalf("meta %+v", m)
 	}
@@ -52,8 +49,112 @@ func TestDesiredReadCountsOnlyWhenWhole(t *testing.T) {
 	if _, ok := l.App(k1); ok {
 		t.Fatal("a discarded part came to count")
 	}
-	refused(ErrGeneration, DesiredCommit{Generation: 7, Parts: 0})
-	l.must(DesiredCommit{Generation: 8, Parts: 0}) // a read that changes nothing, but is complete
+	refused(ErrGeneration, DesiredCommit{Generation: 7, Parts: 0, Base: 7})
+	l.must(DesiredCommit{Generation: 8, Parts: 0, Base: 7}) // a read that changes nothing, but is complete
+}
+
+// TestAFailedCommitLeavesNothingStaged: parts whose commit failed never meet the parts of a later read (I6).
+func TestAFailedCommitLeavesNothingStaged(t *testing.T) {
+	part := DesiredChanges{Generation: 5, Upserts: []desired.App{row(testKey(1), 4)}}
+	for name, c := range map[string]struct {
+		commit DesiredCommit
+		want   error
+	}{
+		"a part is missing":                {DesiredCommit{Generation: 5, Parts: 2, Base: 1}, ErrIncomplete},
+		"a part too many":                  {DesiredCommit{Generation: 5, Parts: 0, Base: 1}, ErrIncomplete},
+		"of a newer read without a part":   {DesiredCommit{Generation: 6, Parts: 1, Base: 1}, ErrIncomplete},
+		"computed from an older record":    {DesiredCommit{Generation: 5, Parts: 1, Base: 0}, ErrOutdated},
+		"computed from what never counted": {DesiredCommit{Generation: 5, Parts: 1, Base: 4}, ErrOutdated},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLog(t)
+			l.desire(row(testKey(0), 1))
+			hash := l.sum
+			l.must(part)
+			if res := l.apply(c.commit); len(res.Refused) != 1 || !errors.Is(res.Refused[0].Err, c.want) {
+				t.Fatalf("refused %+v, want %v", res.Refused, c.want)
+			}
+			if l.sum != hash || l.NextGeneration() != 2 {
+				t.Fatalf("something is still staged: the next generation is %d", l.NextGeneration())
+			}
+			l.must(DesiredChanges{Generation: 2, Upserts: []desired.App{row(testKey(2), 1)}}, DesiredCommit{Generation: 2, Parts: 1, Base: 1})
+		})
+	}
+}
+
+// TestTheNextGenerationIsAboveWhatIsStaged: a leader that stopped in the middle of a read leaves parts behind. The next
+// read must not add to them.
+func TestTheNextGenerationIsAboveWhatIsStaged(t *testing.T) {
+	l := newLog(t)
+	l.desire(row(testKey(0), 1))
+	l.must(DesiredChanges{Generation: l.NextGeneration(), Upserts: []desired.App{row(testKey(1), 4)}})
+	next := l.NextGeneration()
+	if next != 3 {
+		t.Fatalf("the next generation is %d, want 3", next)
+	}
+	l.must(DesiredChanges{Generation: next, Upserts: []desired.App{row(testKey(2), 1)}}, DesiredCommit{Generation: next, Parts: 1, Base: 1})
+	if _, ok := l.App(testKey(1)); ok {
+		t.Error("a part of the dead leader's read counts")
+	}
+}
+
+func TestStagedRowsHaveABound(t *testing.T) {
+	l := newLog(t)
+	rows := make([]desired.App, maxStagedRows/2)
+	for i := range rows {
+		rows[i] = row(testKey(0), 1)
+	}
+	l.must(DesiredChanges{Generation: 1, Upserts: rows})
+	l.must(DesiredChanges{Generation: 1, Upserts: rows})
+	if res := l.apply(DesiredChanges{Generation: 1, Upserts: rows[:1]}); len(res.Refused) != 1 || !errors.Is(res.Refused[0].Err, ErrInvalid) {
+		t.Fatalf("refused %+v, want %v", res.Refused, ErrInvalid)
+	}
+}
+
+// TestExitsAtIndicesThatNobodyWants are not noted, and noted ones go when their index is no longer wanted: hours later
+// they would make a start of a scale-up that the Cloud Controller sees to itself.
+func TestExitsAtIndicesThatNobodyWants(t *testing.T) {
+	k := testKey(0)
+	exit := func(index uint32) InstanceExited {
+		return InstanceExited{Exit: actual.Exit{App: k, Instance: testGUID('c', 40+int(index), 'u'), Index: index, Reason: actual.ExitCrashed}}
+	}
+	noted := func(l *log, want int) {
+		t.Helper()
+		if got := l.Crashes(k); len(got) != want {
+			t.Fatalf("crash records %+v, want %d", got, want)
+		}
+	}
+	l := newLog(t)
+	l.desire(row(k, 2))
+	l.must(exit(1), exit(2), exit(70))
+	noted(l, 1)
+	l.desire(row(k, 1))
+	noted(l, 0)
+	l.desire(row(k, 2))
+	l.must(exit(1))
+	noted(l, 1)
+	stopped := row(k, 2)
+	stopped.State = desired.Stopped
+	l.desire(stopped)
+	noted(l, 0)
+	l.must(exit(1))
+	noted(l, 0)
+}
+
+// TestAnExitIsAnsweredByAnotherInstance: once something else is live at the index, the exit is no news any more.
+func TestAnExitIsAnsweredByAnotherInstance(t *testing.T) {
+	l, k := newLog(t), testKey(0)
+	l.desire(row(k, 1))
+	gone := testInstance(k, 1, 0, actual.Starting)
+	l.must(InstanceExited{Exit: actual.Exit{App: k, Instance: gone.GUID, Reason: actual.ExitCrashed}})
+	l.must(DEAChanges{DEA: "dea-0", Upserts: []actual.Instance{gone}}) // heard late: it is the crash
+	if c := l.Crashes(k); len(c) != 1 || c[0].Exited != gone.GUID {
+		t.Fatalf("crashes %+v", c)
+	}
+	l.must(DEAChanges{DEA: "dea-1", Upserts: []actual.Instance{testInstance(k, 2, 0, actual.Starting)}})
+	if c := l.Crashes(k); len(c) != 1 || !c[0].Exited.IsZero() || c[0].ExitedAt != 0 {
+		t.Fatalf("crashes %+v", c)
+	}
 }
 
 func describeTest(s *State) string {
@@ -260,7 +361,7 @@ func TestCrashRecord(t *testing.T) {
 		t.Fatalf("exits that are no crashes left %+v", l.Crashes(k))
 	}
 	l.must(exit(1, actual.ExitCrashed))
-	c := actual.Crash{Exited: inst(1, 0).GUID}
+	c := actual.Crash{Exited: inst(1, 0).GUID, ExitedAt: l.Time()}
 	want(c)
 	// Its restart is scheduled: it is counted.
 	l.must(CommandsScheduled{Commands: []commands.Command{crashStart(1, k, 0, 1, inst(1, 0).GUID)}})
@@ -391,7 +492,7 @@ func TestRevisionsGrowOverARestoredSnapshot(t *testing.T) {
 	s := NewState()
 	k := testKey(0)
 	desire := func(index, generation uint64, n uint32) uint64 {
-		s.Apply(index, 1, Entry{At: 1, Records: []Record{DesiredChanges{Generation: generation, Upserts: []desired.App{row(k, n)}}, DesiredCommit{Generation: generation, Parts: 1}}})
+		s.Apply(index, 1, Entry{At: 1, Records: []Record{DesiredChanges{Generation: generation, Upserts: []desired.App{row(k, n)}}, DesiredCommit{Generation: generation, Parts: 1, Base: generation - 1}}})
 		return s.Basis(k, 0).Desired
 	}
 	if r := desire(500, 1, 1); r != 500 {

@@ -144,15 +144,11 @@ func (s *model) Apply(index, term uint64, e Entry) Result {
 	}
 	for _, k := range s.order {
 		a := s.apps[k]
-		if a == nil || a.has || s.countOf(k) > 0 {
-			continue
-		}
+		remembered := false
 		for c := range s.crashes {
-			if c.App == k {
-				delete(s.crashes, c)
-			}
+			remembered = remembered || c.App == k
 		}
-		if len(s.Commands(k)) == 0 {
+		if a != nil && !a.has && s.countOf(k) == 0 && !remembered && len(s.Commands(k)) == 0 {
 			delete(s.apps, k)
 		}
 	}
@@ -195,7 +191,12 @@ func (s *model) applyDesiredCommit(r DesiredCommit) error {
 		}
 	}
 	if n != r.Parts {
+		s.staged = nil
 		return fmt.Errorf("%d of %d parts: %w", n, r.Parts, ErrIncomplete)
+	}
+	if r.Base != s.meta.Generation {
+		s.staged = nil
+		return ErrOutdated
 	}
 	for _, p := range s.staged[:n] {
 		for _, k := range p.Removes {
@@ -231,6 +232,16 @@ func (s *model) setRow(k app.Key, row desired.App, has bool) {
 		a.rev = 0
 	}
 	s.touch(k)
+	for ref, c := range s.crashes {
+		if ref.App != k || c.Exited.IsZero() || has && row.Wanted() && ref.Index < row.Instances {
+			continue
+		}
+		if c.Exited, c.ExitedAt = (app.GUID{}), 0; c.Count == 0 {
+			delete(s.crashes, ref)
+		} else {
+			s.crashes[ref] = c
+		}
+	}
 }
 
 func (s *model) applyDEAChanges(r DEAChanges) error {
@@ -312,13 +323,17 @@ func (s *model) refresh(ref CrashRef) {
 	if !ok {
 		return
 	}
-	running := false
+	running, answered := false, false
 	for _, i := range s.Instances(nil, ref.App) {
 		running = running || i.Index == ref.Index && i.State == actual.Running
+		answered = answered || i.Index == ref.Index && i.State.Live() && i.GUID != c.Exited
+	}
+	if answered {
+		c.Exited, c.ExitedAt = app.GUID{}, 0
 	}
 	switch {
 	case running && c.RunningSince == 0:
-		c.RunningSince, c.Exited = s.now, app.GUID{}
+		c.RunningSince = s.now
 	case !running && c.RunningSince != 0:
 		c.Ran += s.now.Sub(c.RunningSince)
 		c.RunningSince = 0
@@ -362,7 +377,7 @@ func (s *model) applyExit(x actual.Exit) error {
 		}
 	}
 	a := s.apps[x.App]
-	if recorded || x.Reason != actual.ExitCrashed || a == nil || !a.has && s.countOf(x.App) == 0 {
+	if recorded || x.Reason != actual.ExitCrashed || a == nil || !a.row.Wanted() || x.Index >= a.row.Instances {
 		return nil
 	}
 	for _, i := range s.Instances(nil, x.App) {
@@ -375,7 +390,7 @@ func (s *model) applyExit(x actual.Exit) error {
 	if ok && (c.Instance == x.Instance || c.Exited == x.Instance) {
 		return nil
 	}
-	c.Index, c.Exited = x.Index, x.Instance
+	c.Index, c.Exited, c.ExitedAt = x.Index, x.Instance, s.now
 	s.crashes[ref] = c
 	s.touch(x.App)
 	s.refresh(ref)
@@ -410,7 +425,7 @@ func (s *model) schedule(c commands.Command) error {
 		}
 		r.Index, r.Count, r.Instance, r.Last, r.Ran = c.Index, c.CrashCount, c.Crashed, s.now, 0
 		if r.Exited == c.Crashed {
-			r.Exited = app.GUID{}
+			r.Exited, r.ExitedAt = app.GUID{}, 0
 		}
 		s.crashes[ref] = r
 		s.refresh(ref)
@@ -427,6 +442,8 @@ func (s *model) claim(c Claim) error {
 		return ErrNotPending
 	case c.Term != s.term:
 		return ErrTerm
+	case s.held():
+		return ErrHeld
 	case c.Basis != s.Basis(o.App, o.Index):
 		return ErrBasis
 	}
@@ -434,6 +451,15 @@ func (s *model) claim(c Claim) error {
 	s.cmds[c.ID] = o
 	s.touch(o.App)
 	return nil
+}
+
+func (s *model) held() bool {
+	for _, h := range s.holds {
+		if h.StopLimit == 0 && (h.Until == 0 || s.now < h.Until) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *model) resolve(o Outcome, res *Result) error {

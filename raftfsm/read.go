@@ -268,6 +268,16 @@ func (s *State) AllCommands() iter.Seq[commands.Command] {
 // still here.
 func (s *State) Holds() []Hold { return slices.Clone(s.holds) }
 
+// NextGeneration is the number for the next read of the desired state: above what is committed and above what a leader
+// has staged and never committed, so that the parts of two reads never mix.
+func (s *State) NextGeneration() uint64 {
+	newest := s.meta.Generation
+	if len(s.staged) > 0 {
+		newest = max(newest, s.staged[0].Generation)
+	}
+	return newest + 1
+}
+
 // DesiredMeta gives what is recorded of the newest committed read of the desired state.
 func (s *State) DesiredMeta() DesiredMeta {
 	m := s.meta

@@ -11,12 +11,14 @@ import (
 var (
 	ErrInvalid        = errors.New("invalid")                                         // beyond a limit, or not well formed
 	ErrGeneration     = errors.New("generation is not newer than what is recorded")   // of a desired read
+	ErrOutdated       = errors.New("what is recorded has changed since")              // of a desired commit
 	ErrIncomplete     = errors.New("not every part of the generation is staged")      // of a desired commit
 	ErrOutstanding    = errors.New("a command for the same target is outstanding")    // schedule
 	ErrNotOutstanding = errors.New("no such command is outstanding")                  // claim
 	ErrNotPending     = errors.New("the command is not pending")                      // claim
 	ErrNotClaimed     = errors.New("the command is not claimed")                      // sent
 	ErrTerm           = errors.New("the claim is of another term")                    // claim
+	ErrHeld           = errors.New("a hold is set")                                   // claim
 	ErrBasis          = errors.New("what the claim was decided on has changed")       // claim
 	ErrNotGone        = errors.New("the DEA is not gone")                             // forget
 	ErrNoHold         = errors.New("no such hold is set")                             // release

@@ -74,7 +74,7 @@ func (l *log) must(recs ...Record) Result {
 func (l *log) desire(rows ...desired.App) {
 	l.t.Helper()
 	g := l.DesiredMeta().Generation + 1
-	l.must(DesiredChanges{Generation: g, Upserts: rows}, DesiredCommit{Generation: g, Parts: 1, Source: "test"})
+	l.must(DesiredChanges{Generation: g, Upserts: rows}, DesiredCommit{Generation: g, Parts: 1, Base: l.DesiredMeta().Generation, Source: "test"})
 }
 
 // sampleEntries use every kind of record and leave something in every section of a snapshot.

@@ -117,7 +117,7 @@ func (w *world) record() Record {
 	case 0, 1:
 		return DesiredChanges{Generation: w.generation(), Upserts: some(w, 4, w.row), Removes: some(w, 2, w.key)}
 	case 2, 3:
-		return DesiredCommit{Generation: w.generation(), Parts: len(w.s.staged) + w.pick(8, "off")/7, Source: "drawn"}
+		return DesiredCommit{Generation: w.generation(), Parts: len(w.s.staged) + w.pick(8, "off")/7, Base: w.s.meta.Generation + uint64(w.pick(8, "base")/7), Source: "drawn"}
 	case 4, 5, 6, 7:
 		return DEAChanges{DEA: w.dea(), Upserts: some(w, 6, w.instance), Removes: some(w, 3, w.guid)}
 	case 8:

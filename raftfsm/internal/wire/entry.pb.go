@@ -222,6 +222,7 @@ type DesiredCommit struct {
 	Generation    uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
 	Parts         int64                  `protobuf:"varint,2,opt,name=parts,proto3" json:"parts,omitempty"`
 	Source        []byte                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	Base          uint64                 `protobuf:"varint,4,opt,name=base,proto3" json:"base,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -275,6 +276,13 @@ func (x *DesiredCommit) GetSource() []byte {
 		return x.Source
 	}
 	return nil
+}
+
+func (x *DesiredCommit) GetBase() uint64 {
+	if x != nil {
+		return x.Base
+	}
+	return 0
 }
 
 // Kind 3. Each app is named once; app says, for each upsert, which of them it belongs to.
@@ -919,6 +927,7 @@ type Hold struct {
 	By            []byte                 `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
 	SetAt         int64                  `protobuf:"varint,4,opt,name=set_at,json=setAt,proto3" json:"set_at,omitempty"`
 	Until         int64                  `protobuf:"varint,5,opt,name=until,proto3" json:"until,omitempty"`
+	StopLimit     uint32                 `protobuf:"varint,6,opt,name=stop_limit,json=stopLimit,proto3" json:"stop_limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -984,6 +993,13 @@ func (x *Hold) GetSetAt() int64 {
 func (x *Hold) GetUntil() int64 {
 	if x != nil {
 		return x.Until
+	}
+	return 0
+}
+
+func (x *Hold) GetStopLimit() uint32 {
+	if x != nil {
+		return x.StopLimit
 	}
 	return 0
 }
@@ -1106,13 +1122,14 @@ const file_entry_proto_rawDesc = "" +
 	"\x04keys\x18\x02 \x01(\fR\x04keys\x12\x1c\n" +
 	"\tinstances\x18\x03 \x03(\rR\tinstances\x12\x16\n" +
 	"\x06states\x18\x04 \x01(\fR\x06states\x12\x18\n" +
-	"\aremoves\x18\x05 \x01(\fR\aremoves\"]\n" +
+	"\aremoves\x18\x05 \x01(\fR\aremoves\"q\n" +
 	"\rDesiredCommit\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\x12\x14\n" +
 	"\x05parts\x18\x02 \x01(\x03R\x05parts\x12\x16\n" +
-	"\x06source\x18\x03 \x01(\fR\x06source\"\xb8\x01\n" +
+	"\x06source\x18\x03 \x01(\fR\x06source\x12\x12\n" +
+	"\x04base\x18\x04 \x01(\x04R\x04base\"\xb8\x01\n" +
 	"\n" +
 	"DEAChanges\x12\x10\n" +
 	"\x03dea\x18\x01 \x01(\fR\x03dea\x12\x12\n" +
@@ -1165,13 +1182,15 @@ const file_entry_proto_rawDesc = "" +
 	"\aOutcome\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\fR\x06detail\"o\n" +
+	"\x06detail\x18\x03 \x01(\fR\x06detail\"\x8e\x01\n" +
 	"\x04Hold\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\fR\x04name\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\fR\x06reason\x12\x0e\n" +
 	"\x02by\x18\x03 \x01(\fR\x02by\x12\x15\n" +
 	"\x06set_at\x18\x04 \x01(\x03R\x05setAt\x12\x14\n" +
-	"\x05until\x18\x05 \x01(\x03R\x05until\"\"\n" +
+	"\x05until\x18\x05 \x01(\x03R\x05until\x12\x1d\n" +
+	"\n" +
+	"stop_limit\x18\x06 \x01(\rR\tstopLimit\"\"\n" +
 	"\fHoldReleased\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\fR\x04name\"5\n" +
 	"\tCrashRefs\x12\x12\n" +

@@ -450,6 +450,7 @@ type SnapshotCrash struct {
 	Exited        []byte                 `protobuf:"bytes,7,opt,name=exited,proto3" json:"exited,omitempty"`
 	RunningSince  int64                  `protobuf:"varint,8,opt,name=running_since,json=runningSince,proto3" json:"running_since,omitempty"`
 	Ran           int64                  `protobuf:"varint,9,opt,name=ran,proto3" json:"ran,omitempty"` // nanoseconds
+	ExitedAt      int64                  `protobuf:"varint,10,opt,name=exited_at,json=exitedAt,proto3" json:"exited_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -547,6 +548,13 @@ func (x *SnapshotCrash) GetRan() int64 {
 	return 0
 }
 
+func (x *SnapshotCrash) GetExitedAt() int64 {
+	if x != nil {
+		return x.ExitedAt
+	}
+	return 0
+}
+
 // Section 6: holds, sorted by name.
 type SnapshotHolds struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -638,7 +646,7 @@ const file_snapshot_proto_rawDesc = "" +
 	" \x01(\fR\x05guids\x12\x14\n" +
 	"\x05since\x18\v \x03(\x12R\x05since\"F\n" +
 	"\x0fSnapshotCrashes\x123\n" +
-	"\acrashes\x18\x01 \x03(\v2\x19.hm.raftfsm.SnapshotCrashR\acrashes\"\xe2\x01\n" +
+	"\acrashes\x18\x01 \x03(\v2\x19.hm.raftfsm.SnapshotCrashR\acrashes\"\xff\x01\n" +
 	"\rSnapshotCrash\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\fR\x03app\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12\x14\n" +
@@ -648,7 +656,9 @@ const file_snapshot_proto_rawDesc = "" +
 	"\binstance\x18\x06 \x01(\fR\binstance\x12\x16\n" +
 	"\x06exited\x18\a \x01(\fR\x06exited\x12#\n" +
 	"\rrunning_since\x18\b \x01(\x03R\frunningSince\x12\x10\n" +
-	"\x03ran\x18\t \x01(\x03R\x03ran\"7\n" +
+	"\x03ran\x18\t \x01(\x03R\x03ran\x12\x1b\n" +
+	"\texited_at\x18\n" +
+	" \x01(\x03R\bexitedAt\"7\n" +
 	"\rSnapshotHolds\x12&\n" +
 	"\x05holds\x18\x01 \x03(\v2\x10.hm.raftfsm.HoldR\x05holdsB\x1aZ\x18hm/raftfsm/internal/wireb\x06proto3"
 
