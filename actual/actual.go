@@ -59,6 +59,18 @@ func (s State) String() string {
 // Live reports whether an instance in this state serves or is about to: STARTING or RUNNING.
 func (s State) Live() bool { return s == Starting || s == Running }
 
+// AfterExit gives the state of an instance in state s once its exit was heard. What has crashed stays so: an exit is
+// final for its guid.
+func (s State) AfterExit(r ExitReason) State {
+	switch {
+	case r == ExitCrashed:
+		return Crashed
+	case (r == ExitShutdown || r == ExitEvacuation) && s.Live():
+		return Evacuating
+	}
+	return s
+}
+
 // Instance is one instance as a heartbeat lists it (N02).
 type Instance struct {
 	App   app.Key
@@ -72,7 +84,11 @@ type Instance struct {
 type Heartbeat struct {
 	DEA       string     // the DEA's id, 1 to MaxDEALen printable ASCII bytes; new at each start of the DEA (N33)
 	Instances []Instance // in the DEA's order; no guid twice
-	Rejected  int        // entries left out because a required field was missing or wrong (W14)
+	Rejected  int        // entries left out because a required field was missing or wrong (W14), or listed twice
+	// Unreadable are the instances that left-out entries name: they are there, though nothing else is known of them.
+	Unreadable []app.GUID
+	// Nameless counts the left-out entries that name no instance.
+	Nameless int
 }
 
 // Digest identifies a heartbeat's payload. Equal digests mean equal bytes; the key is the process's own secret, so

@@ -28,7 +28,8 @@ type Crash struct {
 type Located struct {
 	Instance
 	DEA string
-	// Quiet: the deciding node has not heard the DEA for more than one and a half heartbeat periods. It may be on its
-	// way out, so nothing else is stopped on its account.
+	// Quiet: the deciding node has not heard the DEA for more than one and a half heartbeat periods, or the DEA did not
+	// list the instance in its newest heartbeat beside entries that cannot be read. It may be on its way out, so nothing
+	// else is stopped on its account.
 	Quiet bool
 }

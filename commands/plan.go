@@ -24,6 +24,8 @@ type Plan struct {
 	Next  app.Time // when the app is to be looked at again; 0 if only after a change
 	// WantsRead: a decision would be better for a newer read of the desired state, which is worth an early one.
 	WantsRead bool
+	// NeedsRead: something waits for a read that is begun from now on.
+	NeedsRead bool
 }
 
 // Make plans one app: findings against the commands that are outstanding. A target that has an outstanding
@@ -43,7 +45,9 @@ func Make(in *diff.Input, findings []diff.Finding, now app.Time, p diff.Policy) 
 		if f.Due > now {
 			plan.wake(f.Due)
 		}
-		plan.WantsRead = plan.WantsRead || f.Why == diff.WhyNewerRead
+		if f.Why == diff.WhyNewerRead {
+			plan.WantsRead, plan.NeedsRead = true, true
+		}
 		switch {
 		case f.Expired:
 			plan.Ops = append(plan.Ops, Op{End: f.Command, Outcome: Expired, Detail: "no effect was heard within the grace"})
@@ -110,7 +114,7 @@ func effectOf(in *diff.Input, findings []diff.Finding, o *diff.Outstanding) (eff
 	at := instancesAt(in, o.Index)
 	if o.Action == diff.Start {
 		switch {
-		case slices.ContainsFunc(at, func(l actual.Located) bool { return l.State.Live() }):
+		case slices.ContainsFunc(at, func(l actual.Located) bool { return l.State.Live() && l.GUID != o.Crashed }):
 			return "an instance is live at the index", true
 		case in.Desired == nil || !in.Desired.Wanted() || o.Index >= in.Desired.Instances:
 			return "the index is no longer desired", false
@@ -141,10 +145,12 @@ func instancesAt(in *diff.Input, index uint32) []actual.Located {
 }
 
 // schedulable reports whether a finding is to become a command now. What is blocked by something other than time
-// is not scheduled before the block is gone.
+// is not scheduled before the block is gone, but a start that waits for a newer read: its time passes meanwhile.
 func schedulable(f *diff.Finding) bool {
 	switch f.Why {
-	case diff.WhyNewerRead, diff.WhyOtherStop, diff.WhyCanary, diff.WhySent:
+	case diff.WhyNewerRead:
+		return f.Action == diff.Start
+	case diff.WhyOtherStop, diff.WhyCanary, diff.WhySent:
 		return false
 	}
 	return true

@@ -166,7 +166,7 @@ func (w *world) apply(ops []commands.Op) {
 			}
 			r.Count, r.Instance, r.Last, r.Ran = c.CrashCount, c.Crashed, w.now, 0
 			if r.Exited == c.Crashed {
-				r.Exited = app.GUID{}
+				r.Exited, r.ExitedAt = app.GUID{}, 0
 			}
 		}
 	}
@@ -296,7 +296,7 @@ func (w *world) exited(g app.GUID, index uint32) {
 	}
 	live := slices.ContainsFunc(w.in.Instances, func(l actual.Located) bool { return l.Index == index && l.State.Live() })
 	if r := w.crash(index); !live && r.Instance != g {
-		r.Exited = g
+		r.Exited, r.ExitedAt = g, w.now
 	}
 }
 

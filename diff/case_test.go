@@ -22,12 +22,14 @@ import (
 //	desired none                the last complete read did not have the app
 //	desired elsewhere           the droplet is desired in another version
 //	0 RUNNING a since=-1h       instance a at index 0; since is what its DEA says, -1h unless told
-//	crash 1 x4 last=-10s of=b   crash record of index 1; also exited=G, running=-60s (RunningSince), ran=60s
+//	crash 1 x4 last=-10s of=b   crash record of index 1; also exited=G (exitedat=-1s, just now unless told), running=-60s (RunningSince), ran=60s
 //	start 1 MISSING due=+10s    a pending start; sent=-10s instead of due makes it a sent one; of=b: for crash b
 //	stop c 1 DUPLICATE sent=-5s a stop of instance c
 //	grew -20s                   when an instance was last added; "grew never"; -1h unless told
+//	other grew -5s              the same of another version with live instances; none has any unless told
 //	read -5s                    when the newest complete read was begun; "read none"; -20s unless told
 //	read failing                and the newest attempt failed
+//	read underway               and a newer one is under way
 //	held nats-down              the gate is closed
 //
 // What follows is what is found, and after it the plan.
@@ -66,9 +68,15 @@ func parseFact(in *diff.Input, words []string) error {
 		return parseDesired(in, words[1:])
 	case "grew":
 		return parseAt(&in.GrewAt, words[1], "never")
+	case "other":
+		return parseAt(&in.OtherGrewAt, words[2], "")
 	case "read":
 		if words[1] == "failing" {
 			in.Read.Failing = true
+			return nil
+		}
+		if words[1] == "underway" {
+			in.Read.UnderWay = true
 			return nil
 		}
 		return parseAt(&in.Read.Began, words[1], "none")
@@ -152,6 +160,9 @@ func parseCrash(in *diff.Input, words []string) error {
 			c.Instance, err = app.ParseGUID(v)
 		case "exited":
 			c.Exited, err = app.ParseGUID(v)
+			c.ExitedAt = t0
+		case "exitedat":
+			err = parseAt(&c.ExitedAt, v, "")
 		case "running":
 			err = parseAt(&c.RunningSince, v, "")
 		case "ran":

@@ -66,7 +66,7 @@ func (e *evaluation) crash(g group) (f Finding, delay time.Duration, crashed boo
 	case !recorded.IsZero():
 		f = Finding{Rule: "R05", CrashCount: c.Count + 1, Crashed: recorded}
 		delay = e.p.Backoff(c.Count)
-	case !c.Exited.IsZero() && c.Exited != c.Instance:
+	case !c.Exited.IsZero() && c.Exited != c.Instance && e.now.Sub(c.ExitedAt) < e.p.CrashMemory():
 		f = Finding{Rule: "R34", CrashCount: c.Count + 1, Crashed: c.Exited}
 		delay = e.p.Backoff(c.Count)
 	case g.crashed > 0: // counted already; the restart was lost, or dropped

@@ -37,14 +37,16 @@ type Input struct {
 	Crashes        []actual.Crash   // sorted by index
 	Outstanding    []Outstanding    // commands on this app that are not resolved, in any order
 	GrewAt         app.Time         // when an instance was last added to what is recorded of this app
+	OtherGrewAt    app.Time         // the same of the droplet's other versions that have live instances; 0 if none has
 	Read           Reads            // what is known of the reads of the desired state
 	Held           []string         // why nothing may be sent now: the gate's reasons; empty if it is open
 }
 
 // Reads says how recent the desired state is.
 type Reads struct {
-	Began   app.Time // when the newest complete read was begun; 0 if none is known
-	Failing bool     // the newest attempt failed
+	Began    app.Time // when the newest complete read was begun; 0 if none is known
+	Failing  bool     // the newest attempt failed
+	UnderWay bool     // a newer one is under way
 }
 
 // Action is what a finding asks for.

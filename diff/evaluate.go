@@ -286,13 +286,20 @@ func (e *evaluation) duplicates(g group) {
 
 // stopExtra stops an instance that the desired state does not ask for. The verdict needs a read of the desired
 // state that was begun after the instance appeared: a Cloud Controller starts instances before hm has read that
-// they are wanted. It waits for such a read at most one grace, unless reads are known to fail.
+// they are wanted.
 func (e *evaluation) stopExtra(inst *actual.Located, kind Kind, rule string, delay time.Duration) {
 	block := WhyNothing
-	if e.in.GrewAt >= e.in.Read.Began && (e.in.Read.Failing || e.now < e.in.GrewAt.Add(e.p.Grace)) {
+	if e.awaitsRead(e.in.GrewAt) {
 		block = WhyNewerRead
 	}
 	e.stop(inst, Finding{Kind: kind, Rule: rule, Reason: ReasonExtra}, delay, WhyStartsFirst, block)
+}
+
+// awaitsRead reports whether what appeared at a time is still to be held against a read of the desired state that was
+// begun later. Such a read is waited for as long as one is under way or reads fail, and one grace in any case: it is
+// asked for at once. If none ends, the desired state becomes stale, and nothing is sent at all.
+func (e *evaluation) awaitsRead(appeared app.Time) bool {
+	return appeared >= e.in.Read.Began && (e.in.Read.Failing || e.in.Read.UnderWay || e.now < appeared.Add(e.p.Grace))
 }
 
 // start finds that an index is to be started, delay from now unless a command for it is outstanding.
@@ -312,6 +319,10 @@ func (e *evaluation) start(f Finding, delay time.Duration, why Why) {
 	e.resolve(&f, o, delay, why)
 	switch {
 	case f.Why == WhySent:
+	case e.in.OtherGrewAt != 0 && e.awaitsRead(e.in.OtherGrewAt): // this version may be the old one
+		f.Bucket, f.Why = Wait, WhyNewerRead
+		f.Due = max(f.Due, e.readDue(e.in.OtherGrewAt))
+		e.startsAhead = true
 	case evacuation: // whatever its time, a pending start is what the evacuation needs now
 		f.Bucket, f.Due, f.Why = ToStart, min(f.Due, e.now), WhyNothing
 	default:
@@ -343,11 +354,19 @@ func (e *evaluation) stop(inst *actual.Located, f Finding, delay time.Duration, 
 	e.resolve(&f, o, delay, why)
 	if block != WhyNothing && f.Why != WhySent {
 		f.Bucket, f.Why = Wait, block
-		if block == WhyNewerRead && !e.in.Read.Failing {
-			f.Due = max(f.Due, e.in.GrewAt.Add(e.p.Grace))
+		if block == WhyNewerRead {
+			f.Due = max(f.Due, e.readDue(e.in.GrewAt))
 		}
 	}
 	e.add(f)
+}
+
+// readDue is until when a read that was begun after something appeared is waited for; 0 if that cannot be told.
+func (e *evaluation) readDue(appeared app.Time) app.Time {
+	if e.in.Read.Failing || e.in.Read.UnderWay {
+		return 0
+	}
+	return appeared.Add(e.p.Grace)
 }
 
 // resolve settles when f is due and what it waits for, given the outstanding command for its target.

@@ -22,7 +22,7 @@ func drawInput(t *rapid.T) (*diff.Input, app.Time) {
 	ago := func(what string, most int) app.Time {
 		return t0.Add(-time.Duration(rapid.IntRange(0, most).Draw(t, what)) * time.Second)
 	}
-	in := &diff.Input{Key: key, GrewAt: ago("grew", 120), Read: diff.Reads{Began: ago("read", 120), Failing: rapid.Bool().Draw(t, "failing")}}
+	in := &diff.Input{Key: key, GrewAt: ago("grew", 120), Read: diff.Reads{Began: ago("read", 120), Failing: rapid.Bool().Draw(t, "failing"), UnderWay: rapid.Bool().Draw(t, "under way")}}
 	if rapid.IntRange(0, 3).Draw(t, "is desired") > 0 {
 		in.DesiredVersion = key.Version
 		in.Desired = &desired.App{

@@ -14,7 +14,7 @@ const (
 	WhyStartsFirst         // the app's starts go before its stops
 	WhyOtherStop           // another copy at the index is being stopped
 	WhyQuiet               // the DEA of a copy that would stay has missed a heartbeat
-	WhyNewerRead           // the instance appeared after the newest read of the desired state was begun
+	WhyNewerRead           // the instance, or another version of the app, appeared after the newest read of the desired state was begun
 	WhyReplacement         // the replacement is starting
 	WhyDuplicateGrace      // duplicates are left alone for a while: one may be on its way out
 	WhyCrashedInstance     // a crashed instance needs no stop
@@ -31,7 +31,7 @@ var whyText = [...]string{
 	WhyStartsFirst:     "the app's starts go before its stops",
 	WhyOtherStop:       "another copy at this index is being stopped",
 	WhyQuiet:           "the DEA of another copy at this index has missed a heartbeat",
-	WhyNewerRead:       "appeared after the newest complete read of the desired state was begun",
+	WhyNewerRead:       "an instance appeared after the newest complete read of the desired state was begun",
 	WhyReplacement:     "the replacement is starting",
 	WhyDuplicateGrace:  "several copies: left alone until the duplicate grace has passed",
 	WhyCrashedInstance: "crashed: there is nothing to stop",

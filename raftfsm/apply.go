@@ -64,8 +64,8 @@ func (a *application) refuse(id commands.ID, err error) {
 	a.res.Refused = append(a.res.Refused, Refusal{Record: a.record, ID: id, Err: err})
 }
 
-// settle ends an entry: apps that nothing refers to any more leave the record, and the hash takes in the others. A
-// crash series outlives its app's row: a read that lacks the app by error must not take the app's back-off (I6).
+// settle ends an entry: apps that nothing refers to any more leave the record, and the hash takes in the others. While
+// a hold is set crash series stay: the app may be gone by the error that the hold is for (I6).
 func (a *application) settle() {
 	t := a.scratch
 	if len(t.touched) == 0 {
@@ -76,9 +76,15 @@ func (a *application) settle() {
 		rec := a.apps.get(uint32(h))
 		k := rec.key
 		a.res.Touched[i] = k
-		if !rec.has && rec.instances == 0 && rec.crashes == 0 && !a.HasCommands(k) {
-			a.release(h)
-			continue
+		if !rec.has && rec.instances == 0 {
+			if rec.crashes > 0 && !a.held() {
+				a.dropCrashes(h)
+				rec = a.apps.get(uint32(h))
+			}
+			if rec.crashes == 0 && !a.HasCommands(k) {
+				a.release(h)
+				continue
+			}
 		}
 		a.sum.add(t.enc.app(rec))
 	}

@@ -112,6 +112,27 @@ func TestOneClaimAnIndex(t *testing.T) {
 	}
 }
 
+// TestI6AHeldReadKeepsCrashSeries: a read that lacks an app by error, and is held, does not take the app's back-off.
+func TestI6AHeldReadKeepsCrashSeries(t *testing.T) {
+	l, k := newLog(t), testKey(0)
+	l.desire(row(k, 1))
+	l.must(CommandsScheduled{Commands: []commands.Command{crashStart(1, k, 0, 1, testGUID('c', 1, 'u'))}})
+	l.must(CommandsResolved{Outcomes: []Outcome{{ID: testID(1), State: commands.Dropped}}})
+	crashes := l.Crashes(k)
+	l.must(HoldSet{Hold: Hold{Name: "desired-shrink"}}, DesiredChanges{Generation: 2, Removes: []app.Key{k}}, DesiredCommit{Generation: 2, Parts: 1, Base: 1})
+	l.desire(row(k, 1))
+	l.must(HoldReleased{Name: "desired-shrink"})
+	if got := l.Crashes(k); len(got) != 1 || got[0] != crashes[0] {
+		t.Fatalf("crashes %+v, want %+v", got, crashes)
+	}
+	l.must(HoldSet{Hold: Hold{Name: "desired-shrink"}}, DesiredChanges{Generation: 4, Removes: []app.Key{k}}, DesiredCommit{Generation: 4, Parts: 1, Base: 3})
+	l.must(HoldReleased{Name: "desired-shrink"})
+	l.must(CrashesForgotten{Crashes: []CrashRef{{App: k}}}) // as they are once their time is over
+	if _, ok := l.App(k); ok {
+		t.Fatal("the app did not leave")
+	}
+}
+
 // TestI1NoClaimUnderAHold: a hold that is recorded before the claim's entry keeps the command from being claimed.
 func TestI1NoClaimUnderAHold(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -200,8 +221,7 @@ func TestACommandsLife(t *testing.T) {
 	}
 }
 
-// An app record stays while a command or a crash series refers to it, and goes with the last of everything. A read that
-// lacks the app by error does not take the app's back-off (I6).
+// An app record stays while a command refers to it, and goes with the last of everything.
 func TestAnAppLeavesWithTheLastReference(t *testing.T) {
 	l, k := newLog(t), testKey(0)
 	l.desire(row(k, 1))
@@ -213,14 +233,10 @@ func TestAnAppLeavesWithTheLastReference(t *testing.T) {
 		t.Fatal("the app left while an instance was recorded")
 	}
 	l.must(DEAsGone{DEAs: []string{"dea-0"}})
-	if _, ok := l.App(k); !ok || len(l.Crashes(k)) != 1 {
-		t.Fatalf("with a command and a crash left: app recorded %v, crashes %v", ok, l.Crashes(k))
+	if _, ok := l.App(k); !ok || len(l.Crashes(k)) != 0 {
+		t.Fatalf("with a command left: app recorded %v, crashes %v", ok, l.Crashes(k))
 	}
 	l.must(CommandsResolved{Outcomes: []Outcome{{ID: testID(1), State: commands.Dropped}}})
-	if _, ok := l.App(k); !ok || len(l.Crashes(k)) != 1 {
-		t.Fatalf("with a crash left: app recorded %v, crashes %v", ok, l.Crashes(k))
-	}
-	l.must(CrashesForgotten{Crashes: []CrashRef{{App: k}}})
 	if a, ok := l.App(k); ok {
 		t.Fatalf("nothing refers to the app, but it is recorded: %+v", a)
 	}

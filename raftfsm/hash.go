@@ -148,8 +148,9 @@ func (e *encoding) hold(h *Hold) xxh3.Uint128 {
 	e.text(h.By)
 	e.time(h.SetAt)
 	e.time(h.Until)
-	if h.StopLimit != 0 {
+	if h.StopLimit != 0 || h.AppsBefore != 0 {
 		e.u32(h.StopLimit)
+		e.u32(h.AppsBefore)
 	}
 	return e.hash()
 }

@@ -113,6 +113,12 @@ func (s *State) dropCrash(h Handle, index uint32) {
 	s.apps.mut(uint32(h)).crashes--
 }
 
+func (s *State) dropCrashes(h Handle) {
+	for _, c := range s.Crashes(s.apps.get(uint32(h)).key) {
+		s.dropCrash(h, c.Index)
+	}
+}
+
 func encodeCrashesForgotten(r CrashesForgotten) ([]byte, error) {
 	m := wire.CrashRefs{Index: make([]uint32, len(r.Crashes))}
 	for i, ref := range r.Crashes {

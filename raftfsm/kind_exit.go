@@ -36,7 +36,7 @@ func applyInstanceExited(a *application, r InstanceExited) error {
 			continue
 		}
 		recorded = true
-		if st := after(d.inst[i].state, x.Reason); st != d.inst[i].state {
+		if st := d.inst[i].state.AfterExit(x.Reason); st != d.inst[i].state {
 			a.setState(d, i, st)
 		}
 	}
@@ -51,17 +51,6 @@ func applyInstanceExited(a *application, r InstanceExited) error {
 	c.Exited, c.ExitedAt = x.Instance, a.now
 	a.setCrash(h, c)
 	return nil
-}
-
-// after gives the state of an instance in state st once its exit was heard.
-func after(st actual.State, r actual.ExitReason) actual.State {
-	switch {
-	case r == actual.ExitCrashed:
-		return actual.Crashed
-	case (r == actual.ExitShutdown || r == actual.ExitEvacuation) && st.Live():
-		return actual.Evacuating
-	}
-	return st
 }
 
 // setState records a new state of a DEA's instance i.

@@ -19,6 +19,9 @@ type Hold struct {
 	Until  app.Time // 0 until it is released
 	// StopLimit, if it is not 0, is how many stops may be sent in a heartbeat period. Such a hold keeps no gate shut.
 	StopLimit uint32
+	// AppsBefore, of a hold on what is desired, is how many apps were wanted before the read that it was set for: once
+	// most of them are back the hold has no reason any more. 0 if that is not known.
+	AppsBefore uint32
 }
 
 // InForce reports whether the hold has not ended by itself at now.
@@ -92,11 +95,11 @@ func (s *State) holdAt(name string) (int, bool) {
 }
 
 func encodeHold(h Hold) *wire.Hold {
-	return &wire.Hold{Name: []byte(h.Name), Reason: []byte(h.Reason), By: []byte(h.By), SetAt: int64(h.SetAt), Until: int64(h.Until), StopLimit: h.StopLimit}
+	return &wire.Hold{Name: []byte(h.Name), Reason: []byte(h.Reason), By: []byte(h.By), SetAt: int64(h.SetAt), Until: int64(h.Until), StopLimit: h.StopLimit, AppsBefore: h.AppsBefore}
 }
 
 func decodeHold(m *wire.Hold) Hold {
-	return Hold{Name: string(m.Name), Reason: string(m.Reason), By: string(m.By), SetAt: app.Time(m.SetAt), Until: app.Time(m.Until), StopLimit: m.StopLimit}
+	return Hold{Name: string(m.Name), Reason: string(m.Reason), By: string(m.By), SetAt: app.Time(m.SetAt), Until: app.Time(m.Until), StopLimit: m.StopLimit, AppsBefore: m.AppsBefore}
 }
 
 func encodeHoldSet(r HoldSet) ([]byte, error) { return marshal(encodeHold(r.Hold)) }

@@ -144,11 +144,18 @@ func (s *model) Apply(index, term uint64, e Entry) Result {
 	}
 	for _, k := range s.order {
 		a := s.apps[k]
+		if a == nil || a.has || s.countOf(k) > 0 {
+			continue
+		}
 		remembered := false
 		for c := range s.crashes {
-			remembered = remembered || c.App == k
+			if c.App == k && !s.held() {
+				delete(s.crashes, c)
+			} else {
+				remembered = remembered || c.App == k
+			}
 		}
-		if a != nil && !a.has && s.countOf(k) == 0 && !remembered && len(s.Commands(k)) == 0 {
+		if !remembered && len(s.Commands(k)) == 0 {
 			delete(s.apps, k)
 		}
 	}

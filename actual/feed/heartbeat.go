@@ -33,7 +33,7 @@ var (
 // that the list is all of it must be certain. Everything else costs at most the entry that it is in (W14, W53):
 // an entry counts when droplet, version and instance are guids, index is an integer from 0 to actual.MaxIndex
 // (3, 3.0 and 3e0 are the same number), state is one of the four words, and state_timestamp is a number or
-// absent. Other entries are left out and counted in Rejected. null means absent. Names are case-sensitive; of a
+// absent. Other entries are left out and counted in Rejected; the instances that they name are in Unreadable. null means absent. Names are case-sensitive; of a
 // name given twice the last counts; unknown ones are passed over, whatever is in them. When one instance guid
 // comes twice the last entry counts, in the place of the first, and the other is counted in Rejected. A
 // state_timestamp outside the years 1970 to 9999 is moved to the nearer end: it is only ever shown.

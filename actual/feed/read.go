@@ -47,10 +47,16 @@ func readHeartbeat(data []byte) (actual.Heartbeat, error) {
 			return false
 		}
 		var in actual.Instance
-		if readEntry(v, &in) {
+		readable, named := readEntry(v, &in)
+		switch {
+		case readable:
 			hb.Instances = append(hb.Instances, in)
-		} else {
+		case named:
 			hb.Rejected++
+			hb.Unreadable = append(hb.Unreadable, in.GUID)
+		default:
+			hb.Rejected++
+			hb.Nameless++
 		}
 		return true
 	})
@@ -60,10 +66,11 @@ func readHeartbeat(data []byte) (actual.Heartbeat, error) {
 	return hb, nil
 }
 
-// readEntry reports whether everything that is required of an entry is there and right.
-func readEntry(v value, in *actual.Instance) bool {
+// readEntry reports whether everything that is required of an entry is there and right, and if not, whether at least
+// in.GUID is.
+func readEntry(v value, in *actual.Instance) (readable, named bool) {
 	if v[0] != '{' {
-		return false
+		return false, false
 	}
 	have, badSince := field(0), false
 	_ = members(v, func(name []byte, v value) {
@@ -96,7 +103,7 @@ func readEntry(v value, in *actual.Instance) bool {
 			have |= f
 		}
 	})
-	return have == required && !badSince
+	return have == required && !badSince, have&fieldInstance != 0
 }
 
 // check refuses what is nested too deep or is not JSON. After it, data can be walked without a look for errors.

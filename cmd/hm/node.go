@@ -203,7 +203,7 @@ func (n *node) watch(ctx context.Context, wake <-chan struct{}) {
 	for {
 		if s := n.link.State(); s.Epoch != last.Epoch {
 			n.tap.linkChanged(last, s)
-			n.intake.Link(s.Up)
+			n.intake.Link(s.Up, s.Epoch)
 			last = s
 		}
 		n.tap.follow()
@@ -269,6 +269,16 @@ func (l recordLog) Leading(term uint64) bool {
 	return lead.Leader && lead.Term == term
 }
 
+func (l recordLog) VerifyLease(ctx context.Context, term uint64) error {
+	if err := l.Node.VerifyLease(ctx); err != nil {
+		return err
+	}
+	if !l.Leading(term) {
+		return cluster.ErrNotLeader
+	}
+	return nil
+}
+
 func (l recordLog) Lead() reconcile.Lead {
 	lead := l.Leadership()
 	return reconcile.Lead{Leader: lead.Leader, Term: lead.Term, Known: lead.LeaderID != ""}
@@ -286,10 +296,10 @@ func (l heardLog) Now() app.Time { return app.TimeOf(l.start).Add(time.Since(l.s
 // publisher tells the loop what it needs to know of a failed publish.
 type publisher struct{ nats *natspub.Publisher }
 
-func (p publisher) Publish(ctx context.Context, cmds []commands.Command) []error {
+func (p publisher) Publish(ctx context.Context, epoch uint64, cmds []commands.Command) []error {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	errs := p.nats.Publish(ctx, cmds)
+	errs := p.nats.Publish(ctx, epoch, cmds)
 	for i, err := range errs {
 		if errors.Is(err, bus.ErrDown) {
 			errs[i] = fmt.Errorf("%w: %w", reconcile.ErrNotSent, err)

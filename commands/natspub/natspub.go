@@ -24,10 +24,10 @@ func New(link *bus.Link, protocol string) (*Publisher, error) {
 	return &Publisher{link: link}, nil
 }
 
-// Publish sends commands and waits until the server has confirmed them. It returns one error for each: nil for a
-// command that was sent, one that is bus.ErrDown for a command that surely was not and will not be, and one that
+// Publish sends commands and waits until the server has confirmed them. It sends none once the link has had a gap since
+// the given epoch began. It returns one error for each: nil for a command that was sent, one that is bus.ErrDown for a command that surely was not and will not be, and one that
 // is bus.ErrUnknown for one that may have been. It returns when ctx ends, at the latest.
-func (p *Publisher) Publish(ctx context.Context, cmds []commands.Command) []error {
+func (p *Publisher) Publish(ctx context.Context, epoch uint64, cmds []commands.Command) []error {
 	errs := make([]error, len(cmds))
 	outs, at := make([]bus.Out, 0, len(cmds)), make([]int, 0, len(cmds))
 	for i, c := range cmds {
@@ -38,7 +38,7 @@ func (p *Publisher) Publish(ctx context.Context, cmds []commands.Command) []erro
 		}
 		outs, at = append(outs, bus.Out{Subject: subject, Data: data}), append(at, i)
 	}
-	for k, err := range p.link.PublishBatch(ctx, outs) {
+	for k, err := range p.link.PublishBatchIn(ctx, epoch, outs) {
 		if err != nil {
 			c := cmds[at[k]]
 			errs[at[k]] = fmt.Errorf("publish %s %s: %w", c.Action, commands.IDString(c.ID), err)

@@ -137,7 +137,7 @@ func TestPublish(t *testing.T) {
 	wild.Instance = app.GUID{}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	errs := p.Publish(ctx, []commands.Command{start, wild, stop, {}})
+	errs := p.Publish(ctx, 0, []commands.Command{start, wild, stop, {}})
 	if len(errs) != 4 || errs[0] != nil || errs[2] != nil {
 		t.Fatalf("errors %v", errs)
 	}
@@ -162,12 +162,12 @@ func TestPublish(t *testing.T) {
 
 	srv.Stop()
 	bustest.Until(t, "the link is down", func() bool { return !link.State().Up })
-	for i, err := range p.Publish(ctx, []commands.Command{start, stop}) {
+	for i, err := range p.Publish(ctx, 0, []commands.Command{start, stop}) {
 		if !errors.Is(err, bus.ErrDown) {
 			t.Errorf("command %d while nats is down: %v, want bus.ErrDown", i, err)
 		}
 	}
-	if errs := p.Publish(ctx, nil); len(errs) != 0 {
+	if errs := p.Publish(ctx, 0, nil); len(errs) != 0 {
 		t.Errorf("no command gives %v", errs)
 	}
 }

@@ -42,10 +42,11 @@ type Out struct {
 // job is a batch on its way through the publisher. It is bound to the connection of the spell in which it was asked
 // for: if that is gone when its turn comes, the batch is not sent, though the link may be up again.
 type job struct {
-	ctx  context.Context
-	sp   *spell
-	outs []Out
-	done chan []error // capacity 1
+	ctx   context.Context
+	epoch uint64 // in which it is to be sent; 0: in any
+	sp    *spell
+	outs  []Out
+	done  chan []error // capacity 1
 }
 
 // Publish sends one message and waits until the server has confirmed it. The errors are ErrDown, ErrUnknown and
@@ -56,6 +57,12 @@ func (l *Link) Publish(ctx context.Context, subject string, data []byte) error {
 
 // PublishBatch is Publish for several messages with one confirmation for all; it returns one error for each.
 func (l *Link) PublishBatch(ctx context.Context, outs []Out) []error {
+	return l.PublishBatchIn(ctx, 0, outs)
+}
+
+// PublishBatchIn is PublishBatch for messages that rest on what was heard in an epoch of the link: once the link has had
+// a gap they are not sent, and the error is ErrDown.
+func (l *Link) PublishBatchIn(ctx context.Context, epoch uint64, outs []Out) []error {
 	errs := make([]error, len(outs))
 	sp := l.current()
 	if sp == nil {
@@ -66,7 +73,7 @@ func (l *Link) PublishBatch(ctx context.Context, outs []Out) []error {
 	}
 	// The library's publish may block on a connection that no longer drains, whatever ctx says. So it is done by
 	// a goroutine of the link's, one batch at a time, and waited for here.
-	j := &job{ctx: ctx, sp: sp, outs: outs, done: make(chan []error, 1)}
+	j := &job{ctx: ctx, epoch: epoch, sp: sp, outs: outs, done: make(chan []error, 1)}
 	select {
 	case <-ctx.Done():
 		return fill(errs, notSent(ctx))
@@ -108,6 +115,9 @@ func (l *Link) publisher() {
 
 func (l *Link) send(j *job) []error {
 	errs := make([]error, len(j.outs))
+	if j.epoch != 0 && l.State().Epoch != j.epoch {
+		return fill(errs, fmt.Errorf("%w: the link has had a gap since the commands were decided", ErrDown))
+	}
 	before := j.sp.nc.LastError()
 	accepted := 0
 	for i, o := range j.outs {

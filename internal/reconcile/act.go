@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"hm/commands"
@@ -42,13 +43,13 @@ func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
 		p := c.evaluate(view, k, know, now)
 		c.queue.wake(k, p.Next)
 		if p.WantsRead {
-			if _, read := c.reads.apps[k.Droplet]; !read { // else it was read by itself, after the newest complete read
+			if _, read := c.reads.apps[k.Droplet]; !read || p.NeedsRead { // else it was read by itself, after the newest complete read
 				c.reads.wanted = true
 			}
 			c.queue.block(k)
 		}
 		for _, id := range p.Ready {
-			c.ready[id] = struct{}{}
+			c.ready[id] = k
 		}
 		for _, op := range p.Ops {
 			if op.Schedule.ID.IsZero() {
@@ -98,6 +99,7 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 		return false, nil
 	}
 	view := c.log.View()
+	c.throttle.StopLimit = c.stopLimit(view, now)
 	due := c.dueCommands(view)
 	type place struct {
 		k     app.Key
@@ -148,11 +150,12 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 // dueCommands gives the commands that were found due and are still pending, in the order in which to claim them.
 func (c *Core) dueCommands(view *raftfsm.State) []commands.Command {
 	var due []commands.Command
-	for id := range c.ready {
+	for id, k := range c.ready {
 		if cmd, ok := view.Command(id); ok && cmd.State == commands.Pending {
 			due = append(due, cmd)
 		} else {
 			delete(c.ready, id)
+			c.queue.add(k) // somebody else ended it, as a person may: what it was for is still to be done
 		}
 	}
 	commands.Sort(due, c.opts.Policy.HeartbeatPeriod)
@@ -171,7 +174,7 @@ func compareIDs(a, b commands.ID) int { return bytes.Compare(a[:], b[:]) }
 // publish has claims committed and sends what was granted, once (I2). Whatever happens, a granted claim is never
 // published again: it ends as sent, or as abandoned if it surely was not.
 func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds []commands.Command) error {
-	asked := c.log.Now()
+	asked, suspended := c.log.Now(), c.log.Suspended()
 	results, err := c.log.Propose(ctx, claims)
 	if err != nil {
 		return fmt.Errorf("claiming %d commands: %w", len(cmds), err)
@@ -198,7 +201,7 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 		return nil
 	}
 	var outcomes raftfsm.CommandsResolved
-	for i, err := range c.send(ctx, asked, granted) {
+	for i, err := range c.send(ctx, asked, suspended, granted) {
 		o := raftfsm.Outcome{ID: granted[i].ID, State: commands.Sent}
 		switch {
 		case errors.Is(err, ErrNotSent):
@@ -219,8 +222,9 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 	return nil
 }
 
-// send publishes granted claims, unless this leader has stalled since it asked for them.
-func (c *Core) send(ctx context.Context, asked app.Time, granted []commands.Command) []error {
+// send publishes granted claims, unless this leader has stalled since it asked for them, or what the decision rested on
+// holds no longer (I1): the gate is looked at again as a whole, and a majority is asked whether this node still leads.
+func (c *Core) send(ctx context.Context, asked app.Time, suspended time.Duration, granted []commands.Command) []error {
 	all := func(err error) []error {
 		errs := make([]error, len(granted))
 		for i := range errs {
@@ -228,19 +232,25 @@ func (c *Core) send(ctx context.Context, asked app.Time, granted []commands.Comm
 		}
 		return errs
 	}
-	switch stalled := c.log.Now().Sub(asked); {
-	case len(granted) == 0:
+	if len(granted) == 0 {
 		return nil
-	case stalled >= c.claimLease():
+	}
+	verify, cancel := context.WithTimeout(ctx, c.claimLease())
+	defer cancel()
+	if err := c.log.VerifyLease(verify, c.term); err != nil {
+		return all(fmt.Errorf("%w: this node may not lead any more: %w", ErrNotSent, err))
+	}
+	now := c.log.Now()
+	stalled := now.Sub(asked) + c.log.Suspended() - suspended
+	if stalled >= c.claimLease() {
 		c.logger.Warn("claims abandoned: this leader stalled", "commands", len(granted), "stalled", stalled, "commands.claim_lease", c.claimLease())
 		return all(fmt.Errorf("%w: the leader stalled for %v after it asked for the claim", ErrNotSent, stalled))
-	case !c.log.Leading(c.term):
-		return all(fmt.Errorf("%w: the leadership was lost", ErrNotSent))
 	}
-	if _, up, _ := c.intake.Fresh(c.log.Now()); !up {
-		return all(fmt.Errorf("%w: the nats link is down", ErrNotSent))
+	lead := Lead{Leader: c.log.Leading(c.term), Term: c.term, Known: true}
+	if reasons := c.reasons(now, lead, true); len(reasons) > 0 {
+		return all(fmt.Errorf("%w: the gate has closed since: %s", ErrNotSent, strings.Join(reasons, ", ")))
 	}
-	return c.pub.Publish(ctx, granted)
+	return c.pub.Publish(ctx, c.epoch, granted)
 }
 
 // claimLease is commands.claim_lease, but well below the time after which a successor takes a claim for lost and

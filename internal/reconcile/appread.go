@@ -23,27 +23,41 @@ func (c *Core) announced(droplets []app.GUID) {
 	}
 }
 
-// AppReads gives the apps whose desired state is to be read now, each of which AppRead is to be told of.
-func (c *Core) AppReads() []app.GUID {
+// AppReads gives the apps whose desired state is to be read now, each of which AppRead is to be told of, and the term
+// of the leadership that asks.
+func (c *Core) AppReads() (droplets []app.GUID, term uint64) {
 	ask := c.reads.ask
 	c.reads.ask = nil
-	return ask
+	return ask, c.term
 }
 
-// AppRead takes what was read of one app: its rows, of which there is mostly one. began is when the read was begun. It
-// records rows that are new or differ. It never takes an app away: that one is gone is the word of a complete read,
-// which the guard judges, so a read that finds nothing, like one that failed, asks for that instead.
-func (c *Core) AppRead(ctx context.Context, began app.Time, droplet app.GUID, rows []desired.App, readErr error) error {
+// AppReadOutcome is how the read of a single app's desired state ended.
+type AppReadOutcome struct {
+	Term    uint64 // of the leadership that asked for it; 0: it was not asked for, as in a replay
+	Droplet app.GUID
+	Began   app.Time      // when it was begun, in hm time
+	Rows    []desired.App // mostly one; none if the app is not there
+	Err     error
+}
+
+// AppRead takes what was read of one app. It records rows that are new or differ. It never takes an app away: only a
+// complete read, which the guard judges, says that an app is gone. So a read that finds nothing, like one that failed,
+// asks for a complete one. A read of an earlier leadership says nothing any more.
+func (c *Core) AppRead(ctx context.Context, now app.Time, o AppReadOutcome) error {
+	if o.Term != 0 && (o.Term != c.term || !c.log.Leading(c.term)) {
+		return nil
+	}
 	view := c.log.View()
 	meta := view.DesiredMeta()
-	if readErr != nil || len(rows) == 0 || !meta.Complete {
+	if o.Err != nil || len(o.Rows) == 0 || !meta.Complete {
 		c.reads.wanted = true
 		return nil
 	}
+	droplet, began := o.Droplet, min(o.Began, now)
 	if began <= c.reads.knownOf(droplet).Began {
 		return nil // what is recorded is newer
 	}
-	read, err := desired.NewRead(meta.Source, slices.Clone(rows))
+	read, err := desired.NewRead(meta.Source, slices.Clone(o.Rows))
 	if err != nil {
 		c.reads.wanted = true
 		return nil
@@ -56,11 +70,14 @@ func (c *Core) AppRead(ctx context.Context, began app.Time, droplet app.GUID, ro
 		}
 	}
 	if changes := read.Changes(desiredLookup(view), recorded); !changes.Empty() {
-		generation := meta.Generation + 1
+		generation := view.NextGeneration()
 		err := c.propose(ctx, raftfsm.DesiredChanges{Generation: generation, Upserts: changes.Upserts, Removes: changes.Removes},
-			raftfsm.DesiredCommit{Generation: generation, Parts: 1, Source: meta.Source})
+			raftfsm.DesiredCommit{Generation: generation, Parts: 1, Base: meta.Generation, Source: meta.Source})
 		if err != nil {
 			return fmt.Errorf("recording a read of app %s: %w", droplet, err)
+		}
+		if got := c.log.View().DesiredMeta().Generation; got != generation {
+			return fmt.Errorf("recording a read of app %s: generation %d was not committed, %d is recorded", droplet, generation, got)
 		}
 	}
 	if c.reads.apps == nil {

@@ -1,11 +1,15 @@
 package reconcile
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"reflect"
 	"slices"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,24 +18,49 @@ import (
 	"hm/desired"
 	"hm/diff"
 	"hm/internal/app"
+	"hm/raftfsm"
 )
 
-// TestChaos throws every fault at a world, by seed, then heals it: no stop may take the last instance of a desired
-// index (I3, checked as each is published), no start may be sent while an earlier one for the index is outstanding
-// (I2), and in the end everything runs as desired (I9).
+// TestChaos throws every fault at a world, by seed, then heals it. Every publish is held against what really is (I1, I2,
+// I3), what is recorded of the desired state never goes back, and in the end everything runs as desired (I9).
+// HM_TEST_SEEDS says how many seeds are tried, HM_TEST_SEED which one alone.
 func TestChaos(t *testing.T) {
-	for seed := range uint64(40) {
+	first, seeds := uint64(0), uint64(100)
+	if n, err := strconv.ParseUint(os.Getenv("HM_TEST_SEEDS"), 10, 32); err == nil {
+		seeds = n
+	}
+	if n, err := strconv.ParseUint(os.Getenv("HM_TEST_SEED"), 10, 64); err == nil {
+		first, seeds = n, 1
+	}
+	var mu sync.Mutex
+	total := map[string]int{}
+	t.Cleanup(func() { t.Logf("%d seeds: %v", seeds, total) })
+	for seed := first; seed < first+seeds; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			chaos(t, rand.New(rand.NewPCG(seed, 1)))
+			w := chaos(t, rand.New(rand.NewPCG(seed, 1)))
+			mu.Lock()
+			defer mu.Unlock()
+			for what, n := range w.faults.counts {
+				total[what] += n
+			}
+			total["commands sent"] += len(w.sent)
 		})
 	}
 }
 
-func chaos(t *testing.T, rnd *rand.Rand) {
+func chaos(t *testing.T, rnd *rand.Rand) *world {
 	opts := testOptions()
 	opts.StartLimit = []int{0, 5, 60}[rnd.IntN(3)]
+	opts.ReadsApps = rnd.IntN(2) == 0
+	opts.Policy.BackoffMax = 12 * hb
+	opts.Guard.MassLossHold, opts.Guard.ConfirmReads = 10*hb, 4
+	opts.partBytes = 300
 	w := steady(t, 6+rnd.IntN(8), 25, opts)
+	other := &simNode{}
+	w.open(other)
+	w.nodes = append(w.nodes, other)
+	w.faults = &faults{rnd: rnd}
 	w.onStart = func(i *actual.Instance) {
 		switch rnd.IntN(10) {
 		case 0:
@@ -40,17 +69,44 @@ func chaos(t *testing.T, rnd *rand.Rand) {
 			i.State = actual.Starting
 		}
 	}
+	w.truth.changed(w)
+	busy, wrongUntil := false, app.Time(0)
 	for range 60 {
-		fault(w, rnd)
-		w.run(time.Duration(rnd.Int64N(int64(2 * hb))))
+		switch n := rnd.IntN(24); n {
+		case 20:
+			busy = !busy
+		case 21:
+			if w.answer == nil && !held(w.View(), HoldDesiredShrink) { // else several short ones make a long one
+				w.answer, wrongUntil = func(apps []desired.App) []desired.App { return apps[:min(5, len(apps))] }, w.now.Add(opts.PollInterval*2)
+			}
+		default:
+			fault(w, rnd)
+		}
+		w.truth.changed(w)
+		for end := w.now.Add(time.Duration(rnd.Int64N(int64(2 * hb)))); w.now < end; {
+			if busy {
+				w.post("updated", func(in *Intake) { in.Updated(app.MustGUID("some-app")) })
+			}
+			w.run(min(hb/2, end.Sub(w.now)))
+			if w.now >= wrongUntil {
+				w.answer = nil
+			}
+		}
 		settleStarting(w)
 		checkSettled(t, w)
 	}
 	checkTwice(t, w)
+	heal(w)
+	w.truth.changed(w)
+	converge(t, w, rnd)
+	return w
+}
 
-	// Heal, and require convergence.
+// heal ends every fault. What the DEAs list that nobody can read stays.
+func heal(w *world) {
 	w.setLink(true)
-	w.readErr, w.fail, w.pubErr, w.onStart, w.deaf = nil, nil, nil, nil, false
+	w.readErr, w.fail, w.pubErr, w.onStart, w.deaf, w.answer, w.garbled = nil, nil, nil, nil, false, nil, app.GUID{}
+	w.faults.calm = true
 	for _, d := range w.deas {
 		d.quiet = false
 	}
@@ -60,23 +116,38 @@ func chaos(t *testing.T, rnd *rand.Rand) {
 			w.apps[i].Package = desired.Staged
 		}
 	}
-	w.run(150 * hb) // the longest back-off is 96 heartbeats, a held loss 30
-	settleStarting(w)
-	w.run(150 * hb)
+}
+
+// converge requires that everything comes to run as desired, and that nothing is sent then (I9).
+func converge(t *testing.T, w *world, rnd *rand.Rand) {
 	want := 0
 	for _, a := range w.apps {
 		if a.Wanted() && a.Startable() {
 			want += int(a.Instances)
 		}
 	}
-	if d := w.drift(); len(d) > 0 || w.live() != want {
-		t.Fatalf("after healing %d instances live, want %d; gate %v; drift %v", w.live(), want, w.core.gate, d)
+	converged := func() bool {
+		settleStarting(w)
+		c := w.View().Counts()
+		return len(w.core.gate) == 0 && len(w.drift()) == 0 && w.live() == want && c.PendingStarts+c.PendingStops == 0
 	}
-	if c := w.View().Counts(); c.PendingStarts+c.PendingStops > 0 {
-		t.Errorf("%d commands are outstanding at rest", c.PendingStarts+c.PendingStops)
+	for range 30 { // the longest back-off is 12 heartbeats, a held loss 10, a held read 24, stops that are slowed 60
+		if w.run(10 * hb); converged() {
+			break
+		}
+	}
+	if !converged() {
+		t.Fatalf("after healing %d instances live, want %d; gate %v; drift %v; %+v", w.live(), want, w.core.gate, w.drift(), w.View().Counts())
+	}
+	for k, at := range w.liveAtEach() {
+		for index, n := range at {
+			if n != 1 || !w.wanted(k, index) {
+				t.Errorf("%d live instances of %s/%d, wanted: %v", n, k, index, w.wanted(k, index))
+			}
+		}
 	}
 	sent := len(w.sent)
-	w.run(50 * hb)
+	w.run(10 * hb)
 	if len(w.sent) != sent {
 		t.Errorf("%d commands were sent at rest", len(w.sent)-sent)
 	}
@@ -106,21 +177,21 @@ func fault(w *world, rnd *rand.Rand) {
 		return &dea.list[rnd.IntN(len(dea.list))]
 	}
 	a := &w.apps[rnd.IntN(len(w.apps))]
-	switch rnd.IntN(18) {
+	switch rnd.IntN(26) {
 	case 0:
 		dea.quiet = !dea.quiet
 	case 1:
 		w.setLink(!w.linkUp)
 	case 2:
-		w.setLink(true)
+		w.spell(true)
 	case 3:
-		w.failover()
+		w.faults.elect(w)
 	case 4:
 		w.restart()
 	case 5:
 		if i := some(); i.State.Live() {
 			i.State = actual.Crashed
-			w.intake.Exit(actual.Exit{App: i.App, Instance: i.GUID, Index: i.Index, Reason: actual.ExitCrashed})
+			w.exit(actual.Exit{App: i.App, Instance: i.GUID, Index: i.Index, Reason: actual.ExitCrashed})
 		}
 	case 6:
 		some().State = actual.Crashed
@@ -156,6 +227,77 @@ func fault(w *world, rnd *rand.Rand) {
 		if i := some(); i.State.Live() {
 			dea.list = append(dea.list, w.instance(i.App, i.Index, actual.Running))
 		}
+	case 18: // the Cloud Controller updates an app, starts its new instances and stops the old ones
+		old := a.Key
+		a.Key.Version = app.MustGUID(fmt.Sprintf("v%d", rnd.IntN(1000)))
+		w.startByCC(*a, 0)
+		w.stopByCC(old, 0)
+	case 19: // the Cloud Controller scales an app
+		if n := uint32(rnd.IntN(7)); n > a.Instances {
+			from := a.Instances
+			a.Instances = n
+			w.startByCC(*a, from)
+		} else {
+			a.Instances = n
+			w.stopByCC(a.Key, n)
+		}
+	case 20, 21:
+		dea.nameless = rnd.IntN(3)
+	case 22:
+		if w.garbled = (app.GUID{}); rnd.IntN(2) == 0 {
+			w.garbled = some().GUID
+		}
+	case 23: // a node that comes back from a snapshot
+		w.restore()
+	case 24: // an exit at an index that nobody wants, or of long ago
+		w.exit(actual.Exit{App: a.Key, Instance: app.MustGUID(fmt.Sprintf("old-%d", rnd.IntN(1e9))), Index: uint32(rnd.IntN(8)), Reason: actual.ExitCrashed})
+	case 25: // a crash of which the exit and the next heartbeat come in any order
+		if i := some(); i.State.Live() {
+			w.heartbeat(dea)
+			i.State = actual.Crashed
+			w.exit(actual.Exit{App: i.App, Instance: i.GUID, Index: i.Index, Reason: actual.ExitCrashed})
+		}
+	}
+}
+
+// startByCC has the Cloud Controller start the wanted instances of an app from an index on, as it does when somebody
+// changes the app. It tells of the change as well.
+func (w *world) startByCC(a desired.App, from uint32) {
+	if a.Startable() && w.linkUp {
+		for index := from; index < a.Instances; index++ {
+			if l := w.obey(commands.Command{Action: diff.Start, App: a.Key, Index: index}); l != nil {
+				l.byCC = true
+			}
+		}
+		w.post("updated", func(in *Intake) { in.Updated(a.Key.Droplet) })
+	}
+}
+
+// stopByCC has the Cloud Controller stop the instances of an app from an index on.
+func (w *world) stopByCC(k app.Key, from uint32) {
+	if !w.linkUp {
+		return
+	}
+	for _, d := range w.deas {
+		d.list = slices.DeleteFunc(d.list, func(i actual.Instance) bool {
+			return i.App == k && i.Index >= from && i.State != actual.Crashed && !d.quiet
+		})
+	}
+}
+
+// restore replaces the record by what a snapshot of it says.
+func (w *world) restore() {
+	var b bytes.Buffer
+	if err := w.View().WriteSnapshot(&b); err != nil {
+		w.t.Fatal(err)
+	}
+	hash := w.View().Hash()
+	state, err := raftfsm.RestoreState(&b)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if w.state, w.view = state, nil; w.View().Hash() != hash {
+		w.t.Fatalf("I7: the restored state's hash is %s, not %s", w.View().Hash(), hash)
 	}
 }
 

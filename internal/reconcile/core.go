@@ -9,7 +9,6 @@ import (
 
 	"hm/actual"
 	"hm/commands"
-	"hm/desired"
 	"hm/diff"
 	"hm/internal/app"
 	"hm/raftfsm"
@@ -27,6 +26,8 @@ type Options struct {
 	Shadow       bool          // decide, and publish nothing
 	ReadsApps    bool          // the source can read single apps, which AppReads then asks for
 	Logger       *slog.Logger
+
+	partBytes int // of a desired read in one entry; tests make small reads large
 }
 
 // Core is one node's reconcile step: everything between what is heard and what is sent. It has no goroutine, no
@@ -42,16 +43,18 @@ type Core struct {
 	term      uint64 // of the leadership that the fields below belong to; 0 while this node does not lead
 	throttle  commands.Throttle
 	queue     queue
-	ready     map[commands.ID]struct{} // pending commands that were found due and not claimed yet
-	claimAt   [2]app.Time              // when the throttle allows starts and stops again
+	ready     map[commands.ID]app.Key // pending commands that were found due and not claimed yet, with their apps
+	claimAt   [2]app.Time             // when the throttle allows starts and stops again
 	nextSweep app.Time
 	nextFull  app.Time
 
 	reads     reads
 	lossOver  app.Time // since when a mass loss has been healed, while its hold is set
+	inherited bool     // the losses that earlier leaders recorded are still to be judged
 	gate      []string
 	gateSince app.Time
 	gateKnown bool
+	epoch     uint64 // of the link, when the gate was computed last
 
 	pass     Pass
 	in       diff.Input
@@ -76,14 +79,17 @@ func NewCore(opts Options, log Log, pub Publisher, intake *Intake, journal *Jour
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Core{opts: opts, log: log, pub: pub, intake: intake, journal: journal, logger: opts.Logger, ready: map[commands.ID]struct{}{}}
+	return &Core{opts: opts, log: log, pub: pub, intake: intake, journal: journal, logger: opts.Logger, ready: map[commands.ID]app.Key{}}
 }
 
-// Step does what is to be done at now, and says when to call again at the latest, and whether a read of the
-// desired state should be begun. An error means that a proposal failed; the next step takes it up again.
-func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time, read bool, err error) {
+// Step does what is to be done at now, and says when to call again at the latest. read, if it is not 0, asks for a read
+// of the desired state to be begun, whose outcome DesiredRead is to be given under this number. An error means that a
+// proposal failed; the next step takes it up again.
+func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time, read uint64, err error) {
+	c.reads.notAhead(now)
 	if !lead.Leader {
 		c.term = 0
+		c.reads.abandon()
 		c.intake.TakeExits() // the leader hears them too
 		c.intake.TakeUpdated()
 		c.intake.Settle(c.log.View())
@@ -91,7 +97,7 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 		if c.due(&c.nextSweep, now, c.opts.Policy.HeartbeatPeriod) {
 			c.intake.Forget(c.log.View())
 		}
-		return now.Add(c.opts.Policy.HeartbeatPeriod / 2), false, nil
+		return now.Add(c.opts.Policy.HeartbeatPeriod / 2), 0, nil
 	}
 	if lead.Term != c.term {
 		c.lead(lead.Term, now)
@@ -99,22 +105,24 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 	recorded, err := c.record(ctx)
 	if err != nil {
 		c.setGate(now, lead, false) // what was heard is not recorded
-		return now.Add(c.opts.Policy.HeartbeatPeriod / 10), false, err
+		return now.Add(c.opts.Policy.HeartbeatPeriod / 10), 0, err
 	}
 	if now >= c.nextSweep {
 		if c.nextSweep, err = c.sweep(ctx, now); err != nil {
 			c.setGate(now, lead, false)
-			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), false, err
+			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), 0, err
 		}
 	}
 	wasOpen := c.gateKnown && evaluates(c.gate)
 	c.setGate(now, lead, recorded)
 	if !wasOpen && evaluates(c.gate) {
 		if err := c.doubt(ctx, now); err != nil {
-			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), false, err
+			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), 0, err
 		}
 		c.setGate(now, lead, recorded)
 	}
+	c.announced(c.intake.TakeUpdated())
+	read = c.reads.due(now, c.opts) // before anything is decided, which a read that is under way may put off
 	more := false
 	if evaluates(c.gate) {
 		if !wasOpen || c.queue.full || c.due(&c.nextFull, now, fullPassPeriods*c.opts.Policy.HeartbeatPeriod) {
@@ -122,11 +130,10 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 			c.queue.replace(c.pass.Unsettled(c.log.View()))
 		}
 		if more, err = c.act(ctx, now); err != nil {
-			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), false, err
+			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), read, err
 		}
 	}
-	c.announced(c.intake.TakeUpdated())
-	return c.nextStep(now, more || !recorded), c.reads.due(now, c.opts), nil
+	return c.nextStep(now, more || !recorded), read, nil
 }
 
 // doubt looks, before the gate opens, whether what is desired can be right at all.
@@ -140,7 +147,7 @@ func (c *Core) doubt(ctx context.Context, now app.Time) error {
 		return nil
 	}
 	c.logger.Warn("holding all commands: the desired state is doubtful", "why", why)
-	c.reads.holding, c.reads.shrunk = true, 0
+	c.reads.holding = true
 	hold := raftfsm.Hold{Name: HoldDesiredShrink, Reason: why, By: holdBy, SetAt: now}
 	if err := c.propose(ctx, raftfsm.HoldSet{Hold: hold}); err != nil {
 		return fmt.Errorf("holding all commands: %w", err)
@@ -172,7 +179,7 @@ func (c *Core) lead(term uint64, now app.Time) {
 	clear(c.ready)
 	c.claimAt = [2]app.Time{}
 	c.nextSweep, c.nextFull = now, now
-	c.gateKnown, c.lossOver = false, 0
+	c.gateKnown, c.lossOver, c.inherited = false, 0, true
 	c.reads.lead()
 }
 
@@ -216,109 +223,16 @@ func news(view *raftfsm.State, e actual.Exit) bool {
 	if !known {
 		return false
 	}
+	wanted := a.HasDesired && a.Desired.Wanted() && e.Index < a.Desired.Instances
 	for _, inst := range view.Instances(nil, e.App) {
 		if inst.GUID == e.Instance {
 			return inst.State.Live() || inst.State == actual.Evacuating && e.Reason == actual.ExitCrashed
 		}
 		if inst.Index == e.Index && inst.State.Live() && e.Reason == actual.ExitCrashed {
-			known = false // an old crash, told again: something runs at the index (W44)
+			wanted = false // an old crash, told again: something runs at the index (W44)
 		}
 	}
-	return known && e.Reason == actual.ExitCrashed && a.HasDesired
-}
-
-// How often a sweep is made in a heartbeat period: when nothing is known to be due, and at the most, since a sweep
-// looks at every DEA and many may fall silent one by one.
-const (
-	sweepsPerPeriod    = 5
-	maxSweepsPerPeriod = 200
-)
-
-// sweep does what only time asks for: DEAs that fell silent, holds that are over, records that nobody needs. It says
-// when the next one is due: when the next DEA falls silent or the next hold ends, and in any case soon. These moments
-// divide a heartbeat period by hm time, so that they are the same for whoever leads, and for a replay.
-func (c *Core) sweep(ctx context.Context, now app.Time) (next app.Time, err error) {
-	next = now.Next(c.opts.Policy.HeartbeatPeriod / sweepsPerPeriod)
-	at := func(t app.Time) {
-		if t > now {
-			next = min(next, (t - 1).Next(c.opts.Policy.HeartbeatPeriod/maxSweepsPerPeriod))
-		}
-	}
-	view := c.log.View()
-	c.intake.Forget(view)
-	var records []raftfsm.Record
-	silent, present, nextSilent := c.intake.Silent(view, now)
-	at(nextSilent)
-	window := now.Add(-c.intake.live.TTL)
-	if len(silent) > 0 {
-		_, lost := lostSince(view, window)
-		records = append(records, raftfsm.DEAsGone{DEAs: silent})
-		if why := c.opts.Guard.Loses(present-len(silent), lost+len(silent)); why != "" && !held(view, HoldMassLoss) {
-			until := now.Add(c.opts.Guard.MassLossHold)
-			c.logger.Warn("holding all commands: many DEAs fell silent at once", "why", why, "until", until)
-			records = append(records, raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldMassLoss, Reason: why, By: holdBy, SetAt: now, Until: until}})
-		}
-		c.logger.Info("DEAs fell silent", "deas", len(silent), "first", silent[0])
-	}
-	for _, h := range view.Holds() {
-		if h.Until != 0 && now >= h.Until {
-			c.logger.Info("hold is over", "hold", h.Name)
-			records = append(records, raftfsm.HoldReleased{Name: h.Name})
-			continue
-		}
-		at(h.Until)
-		if h.Name == HoldMassLoss && len(silent) == 0 {
-			// DEAs return one by one: the hold stays for a time to live after enough of them have.
-			if present, lost := lostSince(view, h.SetAt.Add(-c.intake.live.TTL)); c.opts.Guard.Loses(present, lost) != "" {
-				c.lossOver = 0
-			} else if c.lossOver == 0 {
-				c.lossOver = now
-				at(now.Add(c.intake.live.TTL))
-			} else if now.Sub(c.lossOver) >= c.intake.live.TTL {
-				c.lossOver = 0
-				c.logger.Info("hold is over: the DEAs are back", "hold", h.Name, "present", present, "lost", lost)
-				records = append(records, raftfsm.HoldReleased{Name: h.Name})
-			} else {
-				at(c.lossOver.Add(c.intake.live.TTL))
-			}
-		}
-	}
-	records = append(records, c.forgettable(view, now)...)
-	if len(records) == 0 {
-		return next, nil
-	}
-	if err := c.propose(ctx, records...); err != nil {
-		return now.Add(c.opts.Policy.HeartbeatPeriod / 10), fmt.Errorf("recording silent DEAs and ended holds: %w", err)
-	}
-	return next, nil
-}
-
-// forgettable gives the records that drop DEAs long gone, and crash series that are over (R08).
-func (c *Core) forgettable(view *raftfsm.State, now app.Time) []raftfsm.Record {
-	var records []raftfsm.Record
-	var deas []string
-	keep := max(2*c.opts.Guard.MassLossHold, fullPassPeriods*c.opts.Policy.HeartbeatPeriod)
-	if view.Counts().GoneDEAs > 0 {
-		for d := range view.DEAs() {
-			if d.GoneAt != 0 && now.Sub(d.GoneAt) >= keep {
-				deas = append(deas, d.ID)
-			}
-		}
-	}
-	if len(deas) > 0 {
-		records = append(records, raftfsm.DEAsForgotten{DEAs: deas})
-	}
-	var crashes []raftfsm.CrashRef
-	for k, crash := range view.AllCrashes() {
-		over := crash.Last != 0 && now.Sub(crash.Last) >= c.opts.Policy.CrashMemory()
-		if answered := crash.Count == 0 && crash.Exited.IsZero(); over || answered {
-			crashes = append(crashes, raftfsm.CrashRef{App: k, Index: crash.Index})
-		}
-	}
-	if len(crashes) > 0 {
-		records = append(records, raftfsm.CrashesForgotten{Crashes: crashes})
-	}
-	return records
+	return wanted && e.Reason == actual.ExitCrashed
 }
 
 // propose records, and queues the apps that it touched for evaluation.
@@ -333,13 +247,19 @@ func (c *Core) propose(ctx context.Context, records ...raftfsm.Record) error {
 	return err
 }
 
-// setGate computes the gate and remembers since when it has been as it is.
-func (c *Core) setGate(now app.Time, lead Lead, recorded bool) {
+// reasons gives why the gate is closed at now. recorded says that everything heard before is.
+func (c *Core) reasons(now app.Time, lead Lead, recorded bool) []string {
 	fresh, up, _ := c.intake.Fresh(now)
-	reasons := Gate(GateInput{
+	return Gate(GateInput{
 		Lead: lead, NATSUp: up, ActualFresh: fresh && recorded, DesiredFresh: c.reads.fresh(now, c.opts),
 		Holds: c.log.View().Holds(), Shadow: c.opts.Shadow,
 	}, now)
+}
+
+// setGate computes the gate and remembers since when it has been as it is.
+func (c *Core) setGate(now app.Time, lead Lead, recorded bool) {
+	c.epoch = c.intake.Epoch() // before the link is looked at: a gap between the two is noticed before the publish
+	reasons := c.reasons(now, lead, recorded)
 	if !c.gateKnown || !slices.Equal(reasons, c.gate) {
 		if !c.gateKnown || (len(reasons) == 0) != (len(c.gate) == 0) {
 			c.gateSince = now
@@ -377,7 +297,10 @@ func (c *Core) nextStep(now app.Time, more bool) app.Time {
 			next = min(next, at)
 		}
 	}
-	return min(next, c.reads.nextPoll(now, c.opts))
+	if at, ok := c.reads.nextPoll(now, c.opts); ok {
+		next = min(next, at)
+	}
+	return next
 }
 
 func held(view *raftfsm.State, name string) bool {
@@ -398,53 +321,5 @@ func (c *Core) Overview(now app.Time, lead Lead) Overview {
 		GateOpen: c.gateKnown && len(c.gate) == 0, GateReasons: slices.Clone(c.gate), GateSince: c.gateSince,
 		LinkUp: up, LinkSince: since, ActualFresh: fresh, DesiredFresh: c.reads.fresh(now, c.opts),
 		Reads: c.reads.known(), ReadError: c.reads.lastError, Queue: c.queue.len(), Backlog: c.intake.Backlog(),
-	}
-}
-
-// DesiredRead takes the outcome of one attempt to read the desired state: changes holds what it differs in from
-// what is recorded. began is when the attempt was begun. Only a leader records it.
-func (c *Core) DesiredRead(ctx context.Context, now, began app.Time, read desired.Read, readErr error) error {
-	if readErr != nil {
-		c.reads.failed(readErr)
-		return nil
-	}
-	if began < c.reads.began {
-		return nil // another leader has recorded a newer one meanwhile
-	}
-	read = read.Keeping(c.reads.newerApps(began))
-	view := c.log.View()
-	meta := view.DesiredMeta()
-	var changes desired.Changes
-	why := ""
-	if !c.reads.again(read, meta) {
-		changes = read.Changes(desiredLookup(view), view.DesiredApps())
-		why = c.opts.Guard.Shrinks(view.DesiredApps(), read)
-	}
-	records := c.reads.judge(view, c.opts.Guard, read, why, now)
-	generation := meta.Generation
-	if !changes.Empty() || !meta.Complete {
-		generation++
-		parts := raftfsm.Split(raftfsm.DesiredChanges{Generation: generation, Upserts: changes.Upserts, Removes: changes.Removes}, raftfsm.MaxEntry/2)
-		commit := raftfsm.DesiredCommit{Generation: generation, Parts: len(parts), Source: read.Source}
-		records = append(append(parts, records...), commit)
-	}
-	if len(records) > 0 {
-		if err := c.propose(ctx, records...); err != nil {
-			return fmt.Errorf("recording a read of the desired state: %w", err)
-		}
-		if got := c.log.View().DesiredMeta().Generation; got != generation {
-			return fmt.Errorf("recording a read of the desired state: generation %d was not committed, %d is recorded", generation, got)
-		}
-	}
-	c.reads.succeeded(began)
-	c.reads.of, c.reads.generation = read, generation
-	c.queue.add(c.queue.takeBlocked()...)
-	return nil
-}
-
-func desiredLookup(view *raftfsm.State) func(app.Key) (desired.App, bool) {
-	return func(k app.Key) (desired.App, bool) {
-		a, ok := view.App(k)
-		return a.Desired, ok && a.HasDesired
 	}
 }

@@ -21,11 +21,12 @@ const (
 	HoldDesiredShrink = "desired-shrink"
 	HoldMassLoss      = "mass-loss"
 	HoldPaused        = "paused"
+	HoldSlowStops     = "slow-stops" // limits stops, and keeps no gate shut
 )
 
 // OwnHold reports whether hm itself set a hold, so that a replay sets it by itself where it should be.
 func OwnHold(h raftfsm.Hold) bool {
-	return h.By == holdBy && (h.Name == HoldDesiredShrink || h.Name == HoldMassLoss)
+	return h.By == holdBy && (h.Name == HoldDesiredShrink || h.Name == HoldMassLoss || h.Name == HoldSlowStops)
 }
 
 // holdBy is who hm says to be when it sets a hold.
@@ -55,7 +56,7 @@ func Gate(in GateInput, now app.Time) []string {
 	add(!in.ActualFresh, ReasonActualStale)
 	add(!in.DesiredFresh, ReasonDesiredStale)
 	for _, h := range in.Holds {
-		if h.Until != 0 && now >= h.Until {
+		if !h.Shuts(now) {
 			continue
 		}
 		if h.Name == HoldPaused {

@@ -14,8 +14,9 @@ import (
 type Knowledge struct {
 	Reads diff.Reads
 	Held  []string // the gate's reasons
-	// Quiet reports whether a DEA has missed a heartbeat. nil: not known, none has.
-	Quiet func(dea string) bool
+	// Quiet reports whether an instance may have gone, though it is recorded (actual.Located.Quiet). nil: not known, none
+	// has.
+	Quiet func(dea string, instance app.GUID) bool
 }
 
 // Gather collects everything that is known of one app. It reuses in's slices.
@@ -26,9 +27,10 @@ func Gather(in *diff.Input, view *raftfsm.State, k app.Key, know Knowledge) {
 	}
 	if know.Quiet != nil {
 		for i := range in.Instances {
-			in.Instances[i].Quiet = know.Quiet(in.Instances[i].DEA)
+			in.Instances[i].Quiet = know.Quiet(in.Instances[i].DEA, in.Instances[i].GUID)
 		}
 	}
+	in.OtherGrewAt = otherGrewAt(view, k)
 	if a, ok := view.App(k); ok {
 		in.GrewAt = a.GrewAt
 		if a.HasDesired {
@@ -41,6 +43,21 @@ func Gather(in *diff.Input, view *raftfsm.State, k app.Key, know Knowledge) {
 	for _, c := range view.Commands(k) {
 		in.Outstanding = append(in.Outstanding, c.Outstanding())
 	}
+}
+
+// otherGrewAt is when an instance was last added to another version of an app, of those that have a live instance.
+func otherGrewAt(view *raftfsm.State, k app.Key) (at app.Time) {
+	for _, other := range view.Versions(k.Droplet) {
+		if other == k {
+			continue
+		}
+		live := false
+		a, _ := view.EachInstanceOf(other, func(_ uint32, s actual.State) { live = live || s.Live() })
+		if live {
+			at = max(at, a.GrewAt)
+		}
+	}
+	return at
 }
 
 // Settled reports whether diff.App would keep every instance of an app and miss none, at a fraction of the price of

@@ -24,6 +24,8 @@ type Intake struct {
 	dirty    map[string]*heardDEA // heard something that the record does not show yet
 	exits    []actual.Exit
 	lost     uint64                // exits not taken because the buffer was full
+	exited   exited                // instances whose exit was heard of late
+	epoch    uint64                // of the link, as Link was told last
 	updated  map[app.GUID]struct{} // apps that the Cloud Controller said have changed
 	keeps    bool                  // heartbeats are kept after they are recorded
 }
@@ -43,6 +45,11 @@ type heardDEA struct {
 	changesOf uint64
 	compared  bool // changes and changesOf are of newest
 	proposed  bool // changes were given out
+
+	partial       bool       // what was compared last leaves out something that the heartbeat says, for a time
+	nameless      int        // entries without a readable guid in the newest heartbeat from which nothing was withheld
+	withheldSince app.Time   // since when removals have been withheld for such entries, 0 if none are
+	unsure        []app.GUID // recorded instances that are not taken for gone, though they are not listed
 }
 
 // NewIntake returns an intake that has heard nothing. wake must not block. Of log it uses View, and Now as the clock by
@@ -52,6 +59,7 @@ func NewIntake(log Log, live *actual.Liveness, wake func()) *Intake {
 	return &Intake{
 		log: log, live: live, wake: wake,
 		deas: map[string]*heardDEA{}, byDigest: map[actual.Digest]*heardDEA{}, dirty: map[string]*heardDEA{}, updated: map[app.GUID]struct{}{},
+		exited: exited{},
 	}
 }
 
@@ -103,6 +111,7 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 // Exit takes a droplet.exited.
 func (i *Intake) Exit(e actual.Exit) {
 	i.mu.Lock()
+	i.exited.add(e, i.log.Now(), i.live.TTL)
 	if len(i.exits) < maxExits {
 		i.exits = append(i.exits, e)
 	} else {
@@ -139,8 +148,14 @@ func (i *Intake) settle(view *raftfsm.State, h *heardDEA) bool {
 			return false
 		}
 	}
-	if h.kept = nil; i.keeps && h.newest.Rejected == 0 {
+	if h.kept = nil; i.keeps && h.newest.Rejected == 0 && !h.partial {
 		h.kept = h.newest.Instances
+	}
+	if h.withheldSince == 0 {
+		h.nameless = h.newest.Nameless
+	}
+	if h.partial { // the same words may mean more later
+		delete(i.byDigest, h.digest)
 	}
 	h.newest, h.rev, h.changes = nil, rec.Rev, raftfsm.DEAChanges{}
 	delete(i.dirty, h.id)
@@ -149,20 +164,21 @@ func (i *Intake) settle(view *raftfsm.State, h *heardDEA) bool {
 
 // changes gives what the newest heartbeat of a DEA changes in its record at a revision, 0 if there is none.
 func (i *Intake) changes(view *raftfsm.State, h *heardDEA, rev uint64) raftfsm.DEAChanges {
-	switch {
-	case h.compared && h.changesOf == rev:
-		return h.changes
-	case h.kept != nil && h.rev == rev:
-		h.changes = listChanges(h.id, h.kept, h.newest.Instances)
-	default:
-		h.changes = heartbeatChanges(view, h.newest)
+	if !h.compared || h.changesOf != rev {
+		if h.kept != nil && h.rev == rev {
+			h.changes = listChanges(h.id, h.kept, h.newest.Instances)
+		} else {
+			h.changes = heartbeatChanges(view, h.newest)
+		}
+		h.compared, h.changesOf, h.proposed = true, rev, false
 	}
-	if len(h.changes.Removes) <= h.newest.Rejected {
-		// As many entries could not be read as are missing: they may be the same (W14).
-		h.changes.Removes = nil
-	}
-	h.compared, h.changesOf, h.proposed = true, rev, false
-	return h.changes
+	changes := h.changes
+	now := i.log.Now()
+	var overruled bool
+	changes.Upserts, overruled = i.exited.overrule(view, h.id, changes.Upserts, now, i.live.TTL)
+	changes.Removes = h.removals(changes.Removes, now, i.live.TTL)
+	h.partial = overruled || h.withheldSince != 0
+	return changes
 }
 
 // Settle drops what the record has come to agree with: on the leader after proposals, on a follower because the
@@ -229,12 +245,21 @@ func (i *Intake) Backlog() int {
 	return len(i.dirty)
 }
 
-// Link notes that the NATS link came up, went down, or had a gap (up again).
-func (i *Intake) Link(up bool) {
+// Link notes that the NATS link came up, went down, or had a gap (up again). epoch is the link's number for the spell
+// that begins, which Epoch gives back.
+func (i *Intake) Link(up bool, epoch uint64) {
 	i.mu.Lock()
 	i.live.Link(up, i.log.Now())
+	i.epoch = epoch
 	i.mu.Unlock()
 	i.wake()
+}
+
+// Epoch is the number of the link's present spell: two equal ones mean that nothing was missed in between.
+func (i *Intake) Epoch() uint64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.epoch
 }
 
 // shown gives a time of the intake's clock in hm time, which is now.
@@ -273,11 +298,13 @@ func (i *Intake) LastHeard(dea string, now app.Time) app.Time {
 	return i.shown(at, now)
 }
 
-// Quiet reports whether a DEA has missed a heartbeat.
-func (i *Intake) Quiet(dea string) bool {
+// Quiet reports whether a recorded instance may have gone: its DEA has missed a heartbeat, or did not list it in the
+// newest one that could be read.
+func (i *Intake) Quiet(dea string, instance app.GUID) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.live.Quiet(dea, i.log.Now())
+	h := i.deas[dea]
+	return i.live.Quiet(dea, i.log.Now()) || h != nil && slices.Contains(h.unsure, instance)
 }
 
 // Silent gives the recorded DEAs that have been silent for their whole time to live, sorted, how many are recorded as
@@ -316,6 +343,7 @@ func (i *Intake) Forget(view *raftfsm.State) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	now := i.log.Now()
+	i.exited.prune(now, i.live.TTL)
 	for id, h := range i.deas {
 		if !i.live.Silent(id, now) {
 			continue

@@ -76,19 +76,20 @@ func (l *Loop) Journal() *Journal { return l.journal }
 
 // outcome is how one attempt to read the desired state ended.
 type outcome struct {
-	began app.Time
-	took  time.Duration
-	read  desired.Read
-	err   error
+	ReadOutcome
+	took time.Duration
 }
 
 // Run steps until ctx is done, and returns after its reader has ended.
 func (l *Loop) Run(ctx context.Context) {
-	outcomes, appOutcomes := make(chan outcome, 1), make(chan []appOutcome, 1)
-	reading, readingApps := false, false
-	defer func() { // ctx is done, which ends the reads
-		if reading {
+	outcomes, appOutcomes := make(chan outcome, 1), make(chan []AppReadOutcome, 1)
+	var reading attempt
+	readingApps := false
+	asked := uint64(0) // number of the read that is to be begun next
+	defer func() {     // ctx is done, which ends the reads
+		if reading.stop != nil {
 			<-outcomes
+			reading.stop()
 		}
 		if readingApps {
 			<-appOutcomes
@@ -103,7 +104,8 @@ func (l *Loop) Run(ctx context.Context) {
 		case <-timer.C:
 		case <-l.wake:
 		case o := <-outcomes:
-			reading = false
+			reading.stop()
+			reading.stop = nil
 			l.take(ctx, o)
 		case read := <-appOutcomes:
 			readingApps = false
@@ -113,25 +115,31 @@ func (l *Loop) Run(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			l.logger.Warn("a reconcile step failed; it will be taken up again", "error", err)
 		}
-		if read && !reading {
-			reading = true
-			go func() { outcomes <- l.read(ctx) }()
+		if read != 0 {
+			if asked = read; reading.stop != nil {
+				reading.stop() // it was begun in an earlier leadership: nobody awaits its outcome
+			}
+		}
+		if asked != 0 && reading.stop == nil {
+			reading = l.begin(ctx, asked, outcomes)
+			asked = 0
 		}
 		if !readingApps {
-			if ask := l.core.AppReads(); len(ask) > 0 {
+			if ask, term := l.core.AppReads(); len(ask) > 0 {
 				readingApps = true
-				go func() { appOutcomes <- l.readApps(ctx, ask) }()
+				go func() { appOutcomes <- l.readApps(ctx, ask, term) }()
 			}
 		}
 		timer.Reset(max(next.Sub(l.opts.Log.Now()), time.Millisecond))
 	}
 }
 
-func (l *Loop) step(ctx context.Context) (next app.Time, read bool, err error) {
+func (l *Loop) step(ctx context.Context) (next app.Time, read uint64, err error) {
+	now := l.opts.Log.Now()
 	if l.opts.PeerReads != nil {
-		l.core.Learn(l.opts.PeerReads())
+		l.core.Learn(now, l.opts.PeerReads())
 	}
-	next, read, err = l.core.Step(ctx, l.opts.Log.Now(), l.opts.Leader.Lead())
+	next, read, err = l.core.Step(ctx, now, l.opts.Leader.Lead())
 	l.publishOverview()
 	return next, read, err
 }
@@ -141,13 +149,29 @@ func (l *Loop) publishOverview() {
 	l.overview.Store(&o)
 }
 
-func (l *Loop) read(ctx context.Context) outcome {
-	ctx, cancel := context.WithTimeout(ctx, l.opts.ReadTimeout)
-	defer cancel()
-	o := outcome{began: l.opts.Log.Now()}
-	o.read, o.err = l.opts.Source.Read(ctx)
-	o.took = l.opts.Log.Now().Sub(o.began)
+// attempt is a read of the desired state that is under way; stop is nil if none is.
+type attempt struct{ stop context.CancelFunc }
+
+// begin begins a read, whose outcome goes into outcomes, which must have room for it.
+func (l *Loop) begin(ctx context.Context, number uint64, outcomes chan<- outcome) attempt {
+	ctx, stop := context.WithTimeout(ctx, l.opts.ReadTimeout)
+	go func() { outcomes <- l.read(ctx, number) }()
+	return attempt{stop}
+}
+
+func (l *Loop) read(ctx context.Context, number uint64) outcome {
+	began, start := l.opts.Log.Now(), time.Now()
+	o := outcome{ReadOutcome: ReadOutcome{Number: number}}
+	o.Read, o.Err = l.opts.Source.Read(ctx)
+	o.took = time.Since(start)
+	o.Began = l.begun(began, o.took)
 	return o
+}
+
+// begun is when a read that took so long was begun. hm time may have been corrected meanwhile: a node's first guess is
+// its wall clock.
+func (l *Loop) begun(began app.Time, took time.Duration) app.Time {
+	return min(began, l.opts.Log.Now().Add(-took))
 }
 
 // take records a read, if this node still leads.
@@ -155,56 +179,50 @@ func (l *Loop) take(ctx context.Context, o outcome) {
 	if !l.opts.Leader.Lead().Leader || ctx.Err() != nil {
 		return
 	}
-	if o.err != nil {
-		l.logger.Warn("reading the desired state failed; what is recorded stays", "error", o.err, "took", o.took)
+	if o.Err != nil {
+		l.logger.Warn("reading the desired state failed; what is recorded stays", "error", o.Err, "took", o.took)
 	}
 	if l.opts.ReadEnded != nil {
-		l.opts.ReadEnded(o.began, o.read, o.err)
+		l.opts.ReadEnded(o.Began, o.Read, o.Err)
 	}
-	if err := l.core.DesiredRead(ctx, l.opts.Log.Now(), o.began, o.read, o.err); err != nil {
+	if err := l.core.DesiredRead(ctx, l.opts.Log.Now(), o.ReadOutcome); err != nil {
 		l.logger.Warn("a complete read of the desired state could not be recorded", "error", err)
 		return
 	}
-	if o.err == nil && l.opts.Told != nil {
-		l.opts.Told(o.began, len(o.read.Apps))
+	if o.Err == nil && l.opts.Told != nil {
+		l.opts.Told(o.Began, len(o.Read.Apps))
 	}
 }
 
-// appOutcome is how the read of a single app ended.
-type appOutcome struct {
-	droplet app.GUID
-	began   app.Time
-	rows    []desired.App
-	err     error
-}
-
 // readApps reads apps one by one.
-func (l *Loop) readApps(ctx context.Context, droplets []app.GUID) []appOutcome {
+func (l *Loop) readApps(ctx context.Context, droplets []app.GUID, term uint64) []AppReadOutcome {
 	ctx, cancel := context.WithTimeout(ctx, l.opts.ReadTimeout)
 	defer cancel()
 	source := l.opts.Source.(AppReader) // Options.ReadsApps says so
-	read := make([]appOutcome, 0, len(droplets))
+	read := make([]AppReadOutcome, 0, len(droplets))
 	for _, d := range droplets {
-		o := appOutcome{droplet: d, began: l.opts.Log.Now()}
-		o.rows, o.err = source.ReadApp(ctx, d)
+		began, start := l.opts.Log.Now(), time.Now()
+		o := AppReadOutcome{Term: term, Droplet: d}
+		o.Rows, o.Err = source.ReadApp(ctx, d)
+		o.Began = l.begun(began, time.Since(start))
 		read = append(read, o)
 	}
 	return read
 }
 
 // takeApps records reads of single apps, if this node still leads.
-func (l *Loop) takeApps(ctx context.Context, read []appOutcome) {
+func (l *Loop) takeApps(ctx context.Context, read []AppReadOutcome) {
 	for _, o := range read {
 		if !l.opts.Leader.Lead().Leader || ctx.Err() != nil {
 			return
 		}
-		if o.err != nil {
-			l.logger.Warn("reading one app's desired state failed; everything is read soon", "app", o.droplet, "error", o.err)
+		if o.Err != nil {
+			l.logger.Warn("reading one app's desired state failed; everything is read soon", "app", o.Droplet, "error", o.Err)
 		}
 		if l.opts.AppReadEnded != nil {
-			l.opts.AppReadEnded(o.began, o.droplet, o.rows, o.err)
+			l.opts.AppReadEnded(o.Began, o.Droplet, o.Rows, o.Err)
 		}
-		if err := l.core.AppRead(ctx, o.began, o.droplet, o.rows, o.err); err != nil {
+		if err := l.core.AppRead(ctx, l.opts.Log.Now(), o); err != nil {
 			l.logger.Warn("a read of one app's desired state could not be recorded", "error", err)
 			return
 		}

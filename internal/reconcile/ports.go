@@ -6,6 +6,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"time"
 
 	"hm/commands"
 	"hm/desired"
@@ -22,15 +23,20 @@ type Log interface {
 	View() *raftfsm.State
 	// Leading reports whether this node is still the leader of term, as far as it can tell without asking.
 	Leading(term uint64) bool
+	// VerifyLease returns nil if a majority confirmed, after the call, that this node leads in term (I1).
+	VerifyLease(ctx context.Context, term uint64) error
 	// Now is hm time.
 	Now() app.Time
+	// Suspended is for how long in all the machine has been suspended, which hm time does not count.
+	Suspended() time.Duration
 }
 
 // Publisher sends commands to the Cloud Controller.
 type Publisher interface {
-	// Publish sends each command at most once and returns one error for each: nil if it was handed over,
-	// ErrNotSent if it surely was not, anything else if that is unknown.
-	Publish(ctx context.Context, cmds []commands.Command) []error
+	// Publish sends each command at most once, and only if the link's epoch is still the one given: no gap since it
+	// began. It returns one error for each command: nil if it was handed over, ErrNotSent if it surely was not,
+	// anything else if that is unknown.
+	Publish(ctx context.Context, epoch uint64, cmds []commands.Command) []error
 }
 
 // ErrNotSent says that a command was surely not published, so that it may be claimed anew.

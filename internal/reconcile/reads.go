@@ -16,12 +16,15 @@ type reads struct {
 	failing   bool     // the newest attempt of this leadership failed
 	lastError string
 
-	attempted app.Time // when an attempt was begun last in this leadership
-	wanted    bool     // a decision would be better for a newer read
-	confirmed int      // reads that agreed with the one that is held
-	shrunk    int      // wanted apps before the held read; 0 if unknown
-	holding   bool     // hold:desired-shrink was seen set
-	accepted  bool     // it was released: what is desired is right, however little it is
+	attempted   app.Time // when an attempt was asked for last in this leadership
+	asked       uint64   // number of the newest attempt that was asked for
+	underWay    uint64   // number of the attempt whose outcome is awaited, 0 if none is
+	wanted      bool     // a decision would be better for a read that is begun from now on
+	confirmed   int      // reads that agreed with the one that is held
+	confirmedAt app.Time // when the newest of them was begun, or else the one that is held; 0 if that is not known
+	holding     bool     // hold:desired-shrink was seen set
+	accepted    bool     // it was released: what is desired is right, however little it is
+	refused     app.Time // the newest begin that a peer told and that lies ahead
 
 	apps map[app.GUID]app.Time // when the newest read of a single app was begun, if after the newest complete one
 	ask  []app.GUID            // single apps that are to be read
@@ -31,19 +34,40 @@ type reads struct {
 }
 
 // Learn takes what a peer told: when the newest complete read that it knows of was begun. A successor of a leader
-// need not start from ignorance (I1).
-func (c *Core) Learn(began app.Time) { c.reads.began = max(c.reads.began, began) }
+// need not start from ignorance (I1). The hm time of two nodes differs by little: what lies further ahead of now than a
+// heartbeat period is refused, since nothing older would be taken any more.
+func (c *Core) Learn(now, began app.Time) {
+	if began > now.Add(c.opts.Policy.HeartbeatPeriod) {
+		if began != c.reads.refused {
+			c.logger.Warn("a peer tells of a read of the desired state that was begun in the future: refused", "began", began, "now", now)
+		}
+		c.reads.refused = began
+		return
+	}
+	c.reads.began = max(c.reads.began, min(began, now))
+}
+
+// notAhead corrects what is known by a clock that was ahead, as a node's wall clock may be until it knows hm time.
+func (r *reads) notAhead(now app.Time) { r.began = min(r.began, now) }
 
 func (r *reads) lead() {
-	*r = reads{began: r.began, wanted: true, of: r.of, generation: r.generation} // again trusts the two only as far as the record agrees
+	// of and generation: again trusts them only as far as the record agrees.
+	*r = reads{began: r.began, wanted: true, asked: r.asked, of: r.of, generation: r.generation}
 }
+
+// abandon forgets the attempt that is under way.
+func (r *reads) abandon() { r.underWay = 0 }
 
 // knownOf is what is known of the reads of one app's desired state.
 func (r *reads) knownOf(droplet app.GUID) diff.Reads {
-	return diff.Reads{Began: max(r.began, r.apps[droplet]), Failing: r.failing}
+	known := r.known()
+	known.Began = max(known.Began, r.apps[droplet])
+	return known
 }
 
-func (r *reads) known() diff.Reads { return diff.Reads{Began: r.began, Failing: r.failing} }
+func (r *reads) known() diff.Reads {
+	return diff.Reads{Began: r.began, Failing: r.failing, UnderWay: r.underWay != 0}
+}
 
 func (r *reads) fresh(now app.Time, o Options) bool {
 	return r.began != 0 && now < r.staleAt(o)
@@ -56,24 +80,28 @@ func (r *reads) staleAt(o Options) app.Time { return r.began.Add(o.DesiredTTL) }
 // Cloud Controller with every change.
 func early(o Options) time.Duration { return min(o.PollInterval/3, o.Policy.HeartbeatPeriod) }
 
-// due reports whether an attempt should be begun at now, and if so notes that it is.
-func (r *reads) due(now app.Time, o Options) bool {
-	if now < r.nextPoll(now, o) {
-		return false
+// due gives the number of an attempt that should be begun at now, 0 if none should. While one is under way, what asks
+// for another waits for its end.
+func (r *reads) due(now app.Time, o Options) uint64 {
+	if at, ok := r.nextPoll(now, o); !ok || now < at {
+		return 0
 	}
-	r.attempted, r.wanted = now, false
-	return true
+	r.asked++
+	r.attempted, r.underWay, r.wanted = now, r.asked, false
+	return r.asked
 }
 
-// nextPoll is when the next attempt is due.
-func (r *reads) nextPoll(now app.Time, o Options) app.Time {
+// nextPoll is when the next attempt is due; ok is false while one is under way.
+func (r *reads) nextPoll(now app.Time, o Options) (at app.Time, ok bool) {
 	switch {
+	case r.underWay != 0:
+		return 0, false
 	case r.attempted == 0:
-		return now
+		return now, true
 	case r.wanted || r.failing:
-		return r.attempted.Add(early(o))
+		return r.attempted.Add(early(o)), true
 	}
-	return r.attempted.Add(o.PollInterval)
+	return r.attempted.Add(o.PollInterval), true
 }
 
 func (r *reads) failed(err error) { r.failing, r.lastError = true, err.Error() }
@@ -89,30 +117,63 @@ func (r *reads) again(read desired.Read, meta raftfsm.DesiredMeta) bool {
 	return len(read.Apps) > 0 && len(read.Apps) == len(r.of.Apps) && &read.Apps[0] == &r.of.Apps[0] && meta.Complete && meta.Generation == r.generation
 }
 
-// judge gives the holds that a complete read sets or ends. It is called before the read's changes are recorded.
-// why says for what reason the read must not be acted on, if any.
-func (r *reads) judge(view *raftfsm.State, g Guard, read desired.Read, why string, now app.Time) []raftfsm.Record {
-	meta, apps := view.DesiredMeta(), 0
-	apps, _ = read.Wanted()
+// verdict is what a complete read means for the hold on the desired state.
+type verdict struct {
+	hold      string // why the hold is to be set; empty if it is not
+	before    int    // with hold: wanted apps before the read, if their return is to end the hold; else 0
+	counts    bool   // the read confirms the one that is held
+	again     bool   // the read contradicts it: reads that confirm are counted anew
+	release   bool   // the hold is to end
+	confirmed bool   // because enough reads confirm it, not because the apps are back
+	reads     int    // how many confirm it
+}
+
+// judge gives what a complete read, begun at began, means for the hold on the desired state. why says for what reason
+// the read must not be acted on, if any. Nothing is changed before judged.
+func (r *reads) judge(view *raftfsm.State, o Options, read desired.Read, began app.Time, why string) verdict {
+	recorded := view.DesiredMeta().Apps
+	apps, _ := read.Wanted()
 	set := r.notice(view)
+	before := 0 // wanted apps before what is held
+	for _, h := range view.Holds() {
+		if h.Name == HoldDesiredShrink {
+			before = int(h.AppsBefore)
+		}
+	}
 	switch {
 	case why != "":
-		r.confirmed, r.holding = 0, true
-		if float64(meta.Apps-apps) > g.DesiredShrink*float64(meta.Apps) {
-			r.shrunk = max(r.shrunk, meta.Apps) // their return ends the hold
+		if float64(recorded-apps) > o.Guard.DesiredShrink*float64(recorded) {
+			before = max(before, recorded)
 		}
-		return []raftfsm.Record{raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldDesiredShrink, Reason: why, By: holdBy, SetAt: now}}}
+		return verdict{hold: why, before: before}
 	case !set:
-		return nil
-	case r.shrunk > 0 && float64(r.shrunk-apps) <= g.DesiredShrink*float64(r.shrunk):
-		r.shrunk, r.holding = 0, false // the apps are back
-		return []raftfsm.Record{raftfsm.HoldReleased{Name: HoldDesiredShrink}}
+		return verdict{}
+	case before > 0 && float64(before-apps) <= o.Guard.DesiredShrink*float64(before):
+		return verdict{release: true} // the apps are back
+	case apps > recorded+max(before-recorded, 0)/10:
+		return verdict{again: true} // it does not agree with what is held: some of the apps are back
+	case r.confirmedAt != 0 && began.Sub(r.confirmedAt) < o.PollInterval-o.PollInterval/10:
+		return verdict{} // it was asked for early: many of them in a row are worth no more than one (W36)
 	}
-	if r.confirmed++; g.ConfirmReads > 0 && r.confirmed >= g.ConfirmReads {
-		r.confirmed, r.shrunk, r.holding, r.accepted = 0, 0, false, true
-		return []raftfsm.Record{raftfsm.HoldReleased{Name: HoldDesiredShrink}}
+	v := verdict{counts: true, reads: r.confirmed + 1}
+	v.confirmed = o.Guard.ConfirmReads > 0 && v.reads >= o.Guard.ConfirmReads
+	v.release = v.confirmed
+	return v
+}
+
+// judged notes a verdict that was recorded.
+func (r *reads) judged(v verdict, began app.Time) {
+	switch {
+	case v.hold != "":
+		r.confirmed, r.confirmedAt, r.holding = 0, began, true
+	case v.again:
+		r.confirmed, r.confirmedAt = 0, began
+	case v.release:
+		r.confirmed, r.confirmedAt, r.holding = 0, 0, false
+		r.accepted = r.accepted || v.confirmed
+	case v.counts:
+		r.confirmed, r.confirmedAt = v.reads, began
 	}
-	return nil
 }
 
 // notice follows the hold on the desired state, which a person may release at any time, and reports whether it is

@@ -136,6 +136,7 @@ func TestW02SecondClaimIsRefused(t *testing.T) {
 				t.Fatalf("%d copies are recorded, want 2", len(ids))
 			}
 			w.must(scheduled)
+			w.must(raftfsm.HoldReleased{Name: HoldPaused})
 			basis := w.View().Basis(k, index)
 			one, two := raftfsm.Claim{ID: ids[0], Term: w.term, Basis: basis}, raftfsm.Claim{ID: ids[1], Term: w.term, Basis: basis}
 			var refused []raftfsm.Refusal
@@ -183,7 +184,7 @@ func TestW02CopyThatGoesAtTheLastMomentSavesTheOther(t *testing.T) {
 		}
 	}
 	w.core = NewCore(w.opts, m, w, w.intake, w.journal)
-	w.core.Learn(w.now)
+	w.core.Learn(w.now, w.now)
 	w.run(20 * hb)
 	if m.before != nil {
 		t.Fatal("nothing was claimed")

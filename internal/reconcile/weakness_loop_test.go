@@ -36,6 +36,10 @@ func (l *liveLog) View() *raftfsm.State {
 }
 
 func (l *liveLog) Leading(term uint64) bool { return term == l.w.term }
+
+func (l *liveLog) VerifyLease(context.Context, uint64) error { return nil }
+
+func (l *liveLog) Suspended() time.Duration { return 0 }
 func (l *liveLog) Now() app.Time            { return l.start.Add(time.Since(l.began)) }
 func (l *liveLog) Lead() Lead               { return Lead{Leader: true, Known: true, Term: l.w.term} }
 
@@ -48,7 +52,7 @@ type hanging struct {
 	reads     int
 }
 
-func (h *hanging) Publish(ctx context.Context, cmds []commands.Command) []error {
+func (h *hanging) Publish(ctx context.Context, _ uint64, cmds []commands.Command) []error {
 	h.mu.Lock()
 	h.published += len(cmds)
 	h.mu.Unlock()
@@ -90,7 +94,7 @@ func hang(t *testing.T, h *hanging, body func(l *Loop, log *liveLog, in *Intake)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { loop.Run(ctx); close(done) }()
-		intake.Link(true)
+		intake.Link(true, 1)
 		body(loop, log, intake)
 		cancel()
 		<-done // Run ends although something hangs

@@ -307,7 +307,7 @@ func TestW49UnreadableRowKeepsWhatIsRecorded(t *testing.T) {
 		if read, err = read.WithUnreadable([]app.GUID{w.apps[0].Key.Droplet, app.MustGUID("never-heard-of")}); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.core.DesiredRead(t.Context(), w.now, w.now, read, nil); err != nil {
+		if err := w.core.DesiredRead(t.Context(), w.now, ReadOutcome{Began: w.now, Read: read}); err != nil {
 			t.Fatal(err)
 		}
 		w.reads = nil // only these reads are made

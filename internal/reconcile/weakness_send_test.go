@@ -51,7 +51,7 @@ type choosy struct {
 	likes func(commands.Command) bool
 }
 
-func (p choosy) Publish(_ context.Context, cmds []commands.Command) []error {
+func (p choosy) Publish(_ context.Context, _ uint64, cmds []commands.Command) []error {
 	for _, c := range cmds {
 		p.w.sent = append(p.w.sent, sentCommand{c, p.w.now})
 		if p.likes(c) {

@@ -1,15 +1,18 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/zeebo/xxh3"
 
 	"hm/actual"
 	"hm/commands"
@@ -32,28 +35,31 @@ func testOptions() Options {
 	}
 }
 
-// world is a Cloud Foundry in virtual time around one Core: DEAs that heartbeat and obey, a Cloud Controller that
-// can be read, and a log that is the plain state machine.
+// world is a Cloud Foundry in virtual time around the Core of each node, of which one leads: DEAs that heartbeat and
+// obey, a Cloud Controller that can be read, and a log that is the plain state machine.
 type world struct {
-	t     testing.TB
-	now   app.Time
-	state *raftfsm.State
-	view  *raftfsm.State
-	index uint64
-	term  uint64
-	fail  error // what proposals fail with
+	*simNode // the leader
+	nodes    []*simNode
 
-	core    *Core
-	journal *Journal
-	intake  *Intake
-	opts    Options
-	linkUp  bool
-	wake    bool
-	next    app.Time
-	reads   []pendingRead
+	t         testing.TB
+	now       app.Time
+	state     *raftfsm.State
+	view      *raftfsm.State
+	index     uint64
+	term      uint64
+	fail      error // what proposals fail with
+	suspended time.Duration
+	faults    *faults // of the log, the link and the mail, by chance; nil: none
+
+	opts      Options
+	linkUp    bool
+	linkSince app.Time
+	epoch     uint64
+	mail      []letter
 
 	deas    map[string]*simDEA
 	apps    []desired.App
+	answer  func([]desired.App) []desired.App // what the Cloud Controller says by error; nil: the truth
 	readErr error
 	reads2  int // complete reads made
 	sent    []sentCommand
@@ -64,18 +70,48 @@ type world struct {
 	minted  int
 	garbled app.GUID // an instance whose entry cannot be read
 	nextDEA int
+	truth   truth
+}
+
+// simNode is one node of hm.
+type simNode struct {
+	core     *Core
+	journal  *Journal
+	intake   *Intake
+	reads    []pendingRead
+	appReads []pendingAppRead
+	next     app.Time
+	wake     bool
 }
 
 type simDEA struct {
-	id     string
-	list   []actual.Instance
-	closed bool // takes no new instances
-	quiet  bool // alive or not, it is not heard
-	beat   app.Time
+	id string
+	// nameless is how many entries of each heartbeat cannot be read and name no instance.
+	nameless int
+	list     []actual.Instance
+	closed   bool // takes no new instances
+	quiet    bool // alive or not, it is not heard
+	beat     app.Time
 }
 
+// pendingRead is a read of the desired state that is under way.
 type pendingRead struct {
+	number    uint64
 	began, at app.Time
+	first     []desired.App // what there was when it was begun
+}
+
+// pendingAppRead is a read of one app.
+type pendingAppRead struct {
+	AppReadOutcome
+	at app.Time
+}
+
+// letter is a message that is under way.
+type letter struct {
+	at      app.Time
+	subject string // messages of one subject keep their order
+	hear    func(*Intake)
 }
 
 type sentCommand struct {
@@ -84,21 +120,28 @@ type sentCommand struct {
 }
 
 func newWorld(t testing.TB, opts Options) *world {
-	w := &world{t: t, now: 1_700_000_000_000, state: raftfsm.NewState(), term: 1, opts: opts, deas: map[string]*simDEA{}}
+	w := &world{t: t, now: 1_700_000_000_000, state: raftfsm.NewState(), term: 1, opts: opts, deas: map[string]*simDEA{}, simNode: &simNode{}}
+	w.nodes = []*simNode{w.simNode}
+	w.truth.begin()
 	w.restart()
 	w.setLink(true)
 	return w
 }
 
-// restart puts a new node in the place of the old one: it knows what is recorded, and nothing else.
+// restart puts a new node in the place of the leader: it knows what is recorded, and nothing else. It leads again.
 func (w *world) restart() {
 	w.term++
-	w.intake = NewIntake(w, actual.NewLiveness(hb, 3*hb, 3*hb, w.now), func() { w.wake = true })
-	w.journal = NewJournal(100_000)
-	w.core = NewCore(w.opts, w, w, w.intake, w.journal)
-	w.next, w.reads = w.now, nil
+	w.open(w.simNode)
+}
+
+// open begins a node's process.
+func (w *world) open(n *simNode) {
+	n.intake = NewIntake(w, actual.NewLiveness(hb, 3*hb, 3*hb, w.now), func() { n.wake = true })
+	n.journal = NewJournal(100_000)
+	n.core = NewCore(w.opts, w, w, n.intake, n.journal)
+	n.next, n.reads, n.appReads = w.now, nil, nil
 	if w.linkUp {
-		w.intake.Link(true)
+		n.intake.Link(true, w.epoch)
 	}
 }
 
@@ -107,14 +150,22 @@ func (w *world) failover() {
 	w.term++
 	began := w.core.reads.began
 	w.core = NewCore(w.opts, w, w, w.intake, w.journal)
-	w.core.Learn(began)
-	w.next, w.reads = w.now, nil
+	w.core.Learn(w.now, began)
+	w.next, w.reads, w.appReads = w.now, nil, nil
 }
 
 func (w *world) setLink(up bool) {
 	if w.linkUp != up {
-		w.linkUp = up
-		w.intake.Link(up)
+		w.spell(up)
+	}
+}
+
+// spell begins a new spell of the link. What was under way is lost.
+func (w *world) spell(up bool) {
+	w.epoch++
+	w.linkUp, w.linkSince, w.mail = up, w.now, nil
+	for _, n := range w.nodes {
+		n.intake.Link(up, w.epoch)
 	}
 }
 
@@ -122,6 +173,15 @@ func (w *world) Propose(_ context.Context, records ...raftfsm.Record) ([]raftfsm
 	if w.fail != nil {
 		return nil, w.fail
 	}
+	if w.faults != nil {
+		return w.faults.propose(w, records)
+	}
+	r, err := w.apply(w.term, records)
+	return []raftfsm.Result{r}, err
+}
+
+// apply commits one entry.
+func (w *world) apply(term uint64, records []raftfsm.Record) (raftfsm.Result, error) {
 	w.index++
 	data, err := raftfsm.EncodeEntry(raftfsm.Entry{At: w.now, Records: records})
 	if err != nil {
@@ -131,15 +191,25 @@ func (w *world) Propose(_ context.Context, records ...raftfsm.Record) ([]raftfsm
 	if err != nil {
 		w.t.Fatalf("decoding: %v", err)
 	}
-	r := w.state.Apply(w.index, w.term, entry)
-	w.journal.Add(r.Ended)
+	r := w.state.Apply(w.index, term, entry)
+	for _, n := range w.nodes {
+		n.journal.Add(r.Ended)
+	}
 	for _, e := range r.Ended {
 		if e.State == commands.Confirmed {
 			w.ended = append(w.ended, e.ID)
 		}
 	}
 	w.view = nil
-	return []raftfsm.Result{r}, r.Err
+	for _, r := range records {
+		switch r := r.(type) {
+		case raftfsm.DesiredCommit:
+			w.truth.committed(w)
+		case raftfsm.CommandsClaimed:
+			w.truth.claimed(w, r)
+		}
+	}
+	return r, r.Err
 }
 
 func (w *world) View() *raftfsm.State {
@@ -149,15 +219,28 @@ func (w *world) View() *raftfsm.State {
 	return w.view
 }
 
-func (w *world) Leading(term uint64) bool { return term == w.term }
-func (w *world) Now() app.Time            { return w.now }
+func (w *world) Leading(term uint64) bool {
+	return term == w.term || w.faults != nil && w.faults.stale == term
+}
 
-func (w *world) Publish(_ context.Context, cmds []commands.Command) []error {
+func (w *world) VerifyLease(_ context.Context, term uint64) error {
+	if term != w.term || w.faults != nil && w.faults.unverified() {
+		return errors.New("this node does not lead, or cannot tell")
+	}
+	return nil
+}
+
+func (w *world) Now() app.Time            { return w.now }
+func (w *world) Suspended() time.Duration { return w.suspended }
+
+func (w *world) Publish(_ context.Context, epoch uint64, cmds []commands.Command) []error {
 	errs := make([]error, len(cmds))
+	w.checkGate(epoch)
 	for i, c := range cmds {
 		if errs[i] = w.pubErr; w.pubErr != nil {
 			continue
 		}
+		w.checkCommand(c)
 		w.sent = append(w.sent, sentCommand{c, w.now})
 		if !w.deaf {
 			w.obey(c)
@@ -166,47 +249,38 @@ func (w *world) Publish(_ context.Context, cmds []commands.Command) []error {
 	return errs
 }
 
-func (w *world) obey(c commands.Command) {
+// obey does what a command asks for. It gives the life that a start began, nil if none.
+func (w *world) obey(c commands.Command) *life {
 	if c.Action == diff.Stop {
-		w.checkStop(c)
+		if l := w.truth.lives[c.Instance]; l != nil {
+			l.told = true
+		}
 		for _, d := range w.deas {
 			d.list = slices.DeleteFunc(d.list, func(i actual.Instance) bool { return i.GUID == c.Instance && i.State != actual.Crashed })
 		}
-		return
+		return nil
 	}
 	ids := slices.Sorted(maps.Keys(w.deas))
 	ids = slices.DeleteFunc(ids, func(id string) bool { return w.deas[id].quiet || w.deas[id].closed })
 	if len(ids) == 0 {
-		return
+		return nil
 	}
 	least := slices.MinFunc(ids, func(a, b string) int { return len(w.deas[a].list) - len(w.deas[b].list) })
 	inst := w.instance(c.App, c.Index, actual.Running)
+	l := w.truth.lives[inst.GUID]
+	l.started = w.now
 	if w.onStart != nil {
 		w.onStart(&inst)
 	}
 	w.deas[least].list = append(w.deas[least].list, inst)
-}
-
-// checkStop holds every published stop against I3.
-func (w *world) checkStop(c commands.Command) {
-	for _, a := range w.apps {
-		if a.Key != c.App || !a.Startable() || c.Index >= a.Instances || c.Reason == diff.ReasonEvacuationComplete {
-			continue
-		}
-		for _, d := range w.deas {
-			for _, i := range d.list {
-				if i.App == c.App && i.Index == c.Index && i.GUID != c.Instance && i.State.Live() {
-					return
-				}
-			}
-		}
-		w.t.Fatalf("I3: stop %v of the last instance at a desired index of %s", c.Reason, c.App)
-	}
+	return l
 }
 
 func (w *world) instance(k app.Key, index uint32, s actual.State) actual.Instance {
 	w.minted++
-	return actual.Instance{App: k, GUID: app.MustGUID(fmt.Sprintf("%032x", w.minted)), Index: index, State: s, Since: int64(w.now)}
+	guid := app.MustGUID(fmt.Sprintf("%032x", w.minted))
+	w.truth.born(w, guid, k, index)
+	return actual.Instance{App: k, GUID: guid, Index: index, State: s, Since: int64(w.now)}
 }
 
 func (w *world) addDEAs(n int) {
@@ -238,25 +312,32 @@ func (w *world) desire(n int, instances uint32, running bool) {
 // run lets d pass.
 func (w *world) run(d time.Duration) {
 	for end := w.now.Add(d); ; {
-		t := min(w.next, end)
-		for _, dea := range w.deas {
-			t = min(t, dea.beat)
-		}
-		for _, r := range w.reads {
-			t = min(t, r.at)
-		}
+		t := min(w.nextEvent(), end)
 		w.now = max(w.now, t)
+		for len(w.mail) > 0 && w.mail[0].at <= w.now {
+			l := w.mail[0]
+			w.mail = w.mail[1:]
+			for _, n := range w.nodes {
+				l.hear(n.intake)
+			}
+		}
 		for _, id := range slices.Sorted(maps.Keys(w.deas)) {
 			if dea := w.deas[id]; dea.beat <= w.now {
 				dea.beat = w.now.Add(hb)
 				w.heartbeat(dea)
 			}
 		}
-		if len(w.reads) > 0 && w.reads[0].at <= w.now {
-			w.finishRead()
+		for _, n := range w.nodes {
+			w.finishReads(n)
 		}
 		if w.wake || w.next <= w.now {
 			w.step()
+		}
+		for _, n := range w.nodes {
+			if n != w.simNode && n.next <= w.now {
+				n.next, _, _ = n.core.Step(context.Background(), w.now, Lead{Known: true, Term: w.term})
+				n.wake = false
+			}
 		}
 		if w.now >= end {
 			return
@@ -264,15 +345,49 @@ func (w *world) run(d time.Duration) {
 	}
 }
 
+// nextEvent is when something happens next, by itself.
+func (w *world) nextEvent() app.Time {
+	t := w.next
+	for _, dea := range w.deas {
+		t = min(t, dea.beat)
+	}
+	if len(w.mail) > 0 {
+		t = min(t, w.mail[0].at)
+	}
+	for _, n := range w.nodes {
+		t = min(t, n.next)
+		for _, r := range n.reads {
+			t = min(t, r.at)
+		}
+		for _, r := range n.appReads {
+			t = min(t, r.at)
+		}
+	}
+	return t
+}
+
+// step calls the leader until it comes to rest.
 func (w *world) step() {
 	for range 1000 {
 		w.wake = false
+		for _, n := range w.nodes {
+			if n != w.simNode {
+				w.core.Learn(w.now, n.core.reads.began)
+			}
+		}
 		next, read, err := w.core.Step(context.Background(), w.now, Lead{Leader: true, Known: true, Term: w.term})
-		if err != nil && w.fail == nil {
+		if err != nil && w.fail == nil && w.faults == nil {
 			w.t.Fatalf("step: %v", err)
 		}
-		if read && len(w.reads) == 0 {
-			w.reads = append(w.reads, pendingRead{began: w.now, at: w.now + 50})
+		if w.faults != nil && w.faults.deposed {
+			w.faults.elect(w)
+			continue
+		}
+		if read != 0 {
+			w.beginRead(read)
+		}
+		if droplets, term := w.core.AppReads(); len(droplets) > 0 {
+			w.beginAppReads(droplets, term)
 		}
 		if w.next = max(next, w.now+1); next > w.now && !w.wake {
 			return
@@ -281,17 +396,86 @@ func (w *world) step() {
 	w.t.Fatal("the core does not come to rest")
 }
 
-func (w *world) finishRead() {
-	r := w.reads[0]
-	w.reads = nil
-	var read desired.Read
-	err := w.readErr
-	if err == nil {
-		w.reads2++
-		read, err = desired.NewRead("test", slices.Clone(w.apps))
+func (w *world) beginRead(number uint64) {
+	r := pendingRead{number: number, began: w.now, at: w.now + 50, first: slices.Clone(w.apps)}
+	if w.faults == nil {
+		w.reads = nil
+	} else {
+		r.at = w.now.Add(w.faults.readTime())
+		if !w.faults.chance(0.5) { // else its outcome was there already when it was told to end
+			w.reads = nil
+		}
 	}
-	if err := w.core.DesiredRead(context.Background(), w.now, r.began, read, err); err != nil && w.fail == nil {
+	w.reads = append(w.reads, r)
+}
+
+func (w *world) beginAppReads(droplets []app.GUID, term uint64) {
+	for _, d := range droplets {
+		r := pendingAppRead{AppReadOutcome{Term: term, Droplet: d, Began: w.now}, w.now + 20}
+		if w.faults != nil {
+			r.at = w.now.Add(w.faults.readTime() / 10)
+		}
+		for _, a := range w.apps {
+			if a.Key.Droplet == d {
+				r.Rows = append(r.Rows, a)
+			}
+		}
+		if r.Err = w.readErr; r.Err != nil {
+			r.Rows = nil
+		}
+		w.appReads = append(w.appReads, r)
+	}
+}
+
+// finishReads tells a node of its reads that have ended. Only the leader's count.
+func (w *world) finishReads(n *simNode) {
+	for i := 0; i < len(n.reads); {
+		r := n.reads[i]
+		if r.at > w.now {
+			i++
+			continue
+		}
+		n.reads = slices.Delete(n.reads, i, i+1)
+		if n == w.simNode {
+			w.finishRead(r)
+		}
+	}
+	for i := 0; i < len(n.appReads); {
+		r := n.appReads[i]
+		if r.at > w.now {
+			i++
+			continue
+		}
+		n.appReads = slices.Delete(n.appReads, i, i+1)
+		if n == w.simNode {
+			w.recorded(n.core.AppRead(context.Background(), w.now, r.AppReadOutcome))
+		}
+	}
+}
+
+func (w *world) finishRead(r pendingRead) {
+	o := ReadOutcome{Number: r.number, Began: r.began, Err: w.readErr}
+	if o.Err == nil {
+		w.reads2++
+		apps := slices.Clone(w.apps)
+		if w.faults != nil {
+			apps = w.faults.seenBetween(r.first, apps)
+		}
+		if w.answer != nil {
+			apps = w.answer(apps)
+		}
+		o.Read, o.Err = desired.NewRead("test", apps)
+	}
+	w.recorded(w.core.DesiredRead(context.Background(), w.now, o))
+}
+
+// recorded takes how the recording of a read ended.
+func (w *world) recorded(err error) {
+	if err != nil && w.fail == nil && w.faults == nil {
 		w.t.Fatalf("recording a read: %v", err)
+	}
+	if w.faults != nil && w.faults.deposed {
+		w.faults.elect(w)
 	}
 	w.wake = true
 }
@@ -300,18 +484,62 @@ func (w *world) heartbeat(d *simDEA) {
 	if d.quiet || !w.linkUp {
 		return
 	}
-	hb := actual.Heartbeat{DEA: d.id, Instances: slices.Clone(d.list)}
+	hb := actual.Heartbeat{DEA: d.id, Instances: slices.Clone(d.list), Rejected: d.nameless, Nameless: d.nameless}
 	hb.Instances = slices.DeleteFunc(hb.Instances, func(i actual.Instance) bool { return i.GUID == w.garbled })
-	hb.Rejected = len(d.list) - len(hb.Instances)
+	if n := len(d.list) - len(hb.Instances); n > 0 {
+		hb.Rejected += n
+		hb.Unreadable = []app.GUID{w.garbled}
+	}
 	digest := digestOf(hb)
-	if !w.intake.Unchanged(digest) {
-		w.intake.Heartbeat(hb, digest)
+	w.post("beat "+d.id, func(in *Intake) {
+		if !in.Unchanged(digest) {
+			in.Heartbeat(hb, digest)
+		}
+	})
+}
+
+// exit has a DEA say that an instance went away.
+func (w *world) exit(e actual.Exit) {
+	if w.linkUp {
+		w.post("exit", func(in *Intake) { in.Exit(e) })
 	}
 }
 
+// post has every node hear a message: at once, or by chance later, but in the order of its subject.
+func (w *world) post(subject string, hear func(*Intake)) {
+	if w.faults == nil {
+		for _, n := range w.nodes {
+			hear(n.intake)
+		}
+		return
+	}
+	at := w.now.Add(w.faults.delay())
+	for _, l := range w.mail {
+		if l.subject == subject {
+			at = max(at, l.at)
+		}
+	}
+	i, _ := slices.BinarySearchFunc(w.mail, at+1, func(l letter, at app.Time) int { return cmp.Compare(l.at, at) })
+	w.mail = slices.Insert(w.mail, i, letter{at, subject, hear})
+}
+
 func digestOf(hb actual.Heartbeat) (d actual.Digest) {
-	h := fnv128(fmt.Sprint(hb))
-	copy(d[:], h)
+	var b []byte
+	text := func(s string) { b = append(append(b, s...), 0) }
+	text(hb.DEA)
+	for _, i := range hb.Instances {
+		text(i.App.Droplet.String())
+		text(i.App.Version.String())
+		text(i.GUID.String())
+		b = append(binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint32(b, i.Index), uint64(i.Since)), byte(i.State))
+	}
+	for _, g := range hb.Unreadable {
+		text(g.String())
+	}
+	b = binary.LittleEndian.AppendUint32(b, uint32(hb.Nameless))
+	sum := xxh3.Hash128(b)
+	binary.LittleEndian.PutUint64(d[:8], sum.Hi)
+	binary.LittleEndian.PutUint64(d[8:], sum.Lo)
 	return d
 }
 
@@ -383,12 +611,6 @@ func steady(t testing.TB, deas, apps int, opts Options) *world {
 		t.Fatalf("a steady fleet drifts: %v", d)
 	}
 	return w
-}
-
-func fnv128(s string) []byte {
-	h := fnv.New128a()
-	h.Write([]byte(s))
-	return h.Sum(nil)
 }
 
 var errTest = errors.New("out of order, for a test")

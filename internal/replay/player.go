@@ -102,9 +102,10 @@ type player struct {
 	journal *reconcile.Journal
 	wake    bool // something was heard that is not recorded
 
-	leaderless bool     // no node leads
-	leaders    int      // times that another one took the lead
-	next       app.Time // when the core is to be called at the latest
+	readsTakeTime bool     // the newest recorded read was under way for a time, as a node's reads are
+	leaderless    bool     // no node leads
+	leaders       int      // times that another one took the lead
+	next          app.Time // when the core is to be called at the latest
 
 	ctx      context.Context
 	result   Result
@@ -147,7 +148,7 @@ func (p *player) listen() {
 	live := actual.NewLiveness(p.opts.Reconcile.Policy.HeartbeatPeriod, p.opts.HeartbeatTTL, p.opts.Freshness, p.now)
 	p.intake = reconcile.NewIntake(p, live, func() { p.wake = true })
 	p.intake.Keep()
-	p.intake.Link(true)
+	p.intake.Link(true, 0)
 }
 
 // lead makes a core that knows what is recorded and what this node has heard: a leader's beginning.
@@ -157,7 +158,7 @@ func (p *player) lead() {
 		began = p.core.Reads().Began
 	}
 	p.core = reconcile.NewCore(p.opts.Reconcile, p, p, p.intake, p.journal)
-	p.core.Learn(began)
+	p.core.Learn(p.now, began)
 	p.next, p.leaderless = p.now, false
 }
 
@@ -273,7 +274,7 @@ func (p *player) take(e *item) error {
 	case itemDesired:
 		return p.desired(&e.rest.event)
 	case itemLink:
-		p.intake.Link(e.rest.event.Up)
+		p.intake.Link(e.rest.event.Up, 0)
 		p.tell(Moment{Kind: MomentLink, Text: linkText(&e.rest.event)})
 	case itemLeaderless:
 		p.leaderless, p.wake = true, true
@@ -314,12 +315,13 @@ func (p *player) desired(e *Event) error {
 	if e.Failed != "" {
 		readErr = errors.New(e.Failed)
 	}
+	p.readsTakeTime = e.Began.Before(p.now.Std())
 	p.tell(Moment{Kind: MomentDesired, Text: desiredText(e)})
 	return p.readEnded(e.Read, app.TimeOf(e.Began), readErr)
 }
 
 func (p *player) readEnded(read desired.Read, began app.Time, readErr error) error {
-	if err := p.core.DesiredRead(p.ctx, p.now, began, read, readErr); err != nil {
+	if err := p.core.DesiredRead(p.ctx, p.now, reconcile.ReadOutcome{Began: began, Read: read, Err: readErr}); err != nil {
 		return fmt.Errorf("replaying at %v: %w", p.now, err)
 	}
 	p.wake = true
@@ -354,9 +356,13 @@ func (p *player) step() {
 			p.failed = fmt.Errorf("replaying at %v: %w", p.now, err)
 			return
 		}
-		if read && p.world != nil {
+		switch {
+		case read == 0:
+		case p.world != nil:
 			p.world.wantRead(p.now)
-		}
+		case !p.readsTakeTime:
+			p.core.ReadUnavailable(read)
+		} // else the next read of the recording is what it comes to
 		if next > p.now && !p.wake {
 			p.next = next
 			p.settled()
@@ -463,11 +469,17 @@ func (p *player) View() *raftfsm.State {
 // Leading reports whether term is the present one.
 func (p *player) Leading(term uint64) bool { return term == p.term }
 
+// VerifyLease says yes: there is one node.
+func (p *player) VerifyLease(context.Context, uint64) error { return nil }
+
 // Now is the recording's time.
 func (p *player) Now() app.Time { return p.now }
 
+// Suspended is never: a recording goes by its own time.
+func (p *player) Suspended() time.Duration { return 0 }
+
 // Publish notes commands as sent.
-func (p *player) Publish(_ context.Context, cmds []commands.Command) []error {
+func (p *player) Publish(_ context.Context, _ uint64, cmds []commands.Command) []error {
 	for _, c := range cmds {
 		p.result.Commands = append(p.result.Commands, commandOf(c, p.now))
 		p.tell(Moment{Kind: MomentCommand, Text: commandText(c), Command: &p.result.Commands[len(p.result.Commands)-1]})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"hm/internal/app"
+	"hm/internal/reconcile"
 	"hm/raftfsm"
 )
 
@@ -66,7 +67,7 @@ func (p *player) oneApp(e *Event) error {
 		p.world.readOne(e.Only, e.Read.Apps)
 	}
 	p.tell(Moment{Kind: MomentDesired, Text: "read of app " + e.Only.String() + " alone" + failedText(e)})
-	if err := p.core.AppRead(p.ctx, app.TimeOf(e.Began), e.Only, e.Read.Apps, readErr); err != nil {
+	if err := p.core.AppRead(p.ctx, p.now, reconcile.AppReadOutcome{Droplet: e.Only, Began: app.TimeOf(e.Began), Rows: e.Read.Apps, Err: readErr}); err != nil {
 		return fmt.Errorf("replaying at %v: %w", p.now, err)
 	}
 	p.wake = true

@@ -928,6 +928,7 @@ type Hold struct {
 	SetAt         int64                  `protobuf:"varint,4,opt,name=set_at,json=setAt,proto3" json:"set_at,omitempty"`
 	Until         int64                  `protobuf:"varint,5,opt,name=until,proto3" json:"until,omitempty"`
 	StopLimit     uint32                 `protobuf:"varint,6,opt,name=stop_limit,json=stopLimit,proto3" json:"stop_limit,omitempty"`
+	AppsBefore    uint32                 `protobuf:"varint,7,opt,name=apps_before,json=appsBefore,proto3" json:"apps_before,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1000,6 +1001,13 @@ func (x *Hold) GetUntil() int64 {
 func (x *Hold) GetStopLimit() uint32 {
 	if x != nil {
 		return x.StopLimit
+	}
+	return 0
+}
+
+func (x *Hold) GetAppsBefore() uint32 {
+	if x != nil {
+		return x.AppsBefore
 	}
 	return 0
 }
@@ -1182,7 +1190,7 @@ const file_entry_proto_rawDesc = "" +
 	"\aOutcome\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\fR\x06detail\"\x8e\x01\n" +
+	"\x06detail\x18\x03 \x01(\fR\x06detail\"\xaf\x01\n" +
 	"\x04Hold\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\fR\x04name\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\fR\x06reason\x12\x0e\n" +
@@ -1190,7 +1198,9 @@ const file_entry_proto_rawDesc = "" +
 	"\x06set_at\x18\x04 \x01(\x03R\x05setAt\x12\x14\n" +
 	"\x05until\x18\x05 \x01(\x03R\x05until\x12\x1d\n" +
 	"\n" +
-	"stop_limit\x18\x06 \x01(\rR\tstopLimit\"\"\n" +
+	"stop_limit\x18\x06 \x01(\rR\tstopLimit\x12\x1f\n" +
+	"\vapps_before\x18\a \x01(\rR\n" +
+	"appsBefore\"\"\n" +
 	"\fHoldReleased\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\fR\x04name\"5\n" +
 	"\tCrashRefs\x12\x12\n" +

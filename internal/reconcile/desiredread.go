@@ -1,0 +1,128 @@
+package reconcile
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"hm/desired"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// ReadOutcome is how one attempt to read the desired state ended.
+type ReadOutcome struct {
+	Number uint64   // under which Step asked for it; 0: it was not asked for, as in a replay
+	Began  app.Time // when it was begun, in hm time
+	Read   desired.Read
+	Err    error
+}
+
+// DesiredRead takes the outcome of one attempt to read the desired state and records what it changes. One that was
+// asked for in an earlier leadership says nothing any more: another leader may have recorded newer facts since.
+func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) error {
+	if o.Number != 0 && (o.Number != c.reads.underWay || !c.log.Leading(c.term)) {
+		c.logger.Info("a read of the desired state is passed over: it was begun in an earlier leadership", "began", o.Began)
+		return nil
+	}
+	c.reads.underWay = 0
+	if o.Err != nil {
+		c.reads.failed(o.Err)
+		return nil
+	}
+	began := min(o.Began, now) // a clock that was corrected meanwhile may have been ahead
+	if began < c.reads.began {
+		c.logger.Info("a read of the desired state is passed over: a newer one is known", "began", began, "newer", c.reads.began)
+		return nil
+	}
+	read := o.Read.Keeping(c.reads.newerApps(began))
+	view := c.log.View()
+	meta := view.DesiredMeta()
+	var changes desired.Changes
+	why := ""
+	if !c.reads.again(read, meta) {
+		changes = read.Changes(desiredLookup(view), view.DesiredApps())
+		why = c.opts.Guard.Shrinks(view.DesiredApps(), read)
+	}
+	v := c.reads.judge(view, c.opts, read, began, why)
+	generation := meta.Generation
+	var records []raftfsm.Record
+	if v.hold != "" { // first: what is held back must not be recorded without its hold
+		records = append(records, raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldDesiredShrink, Reason: v.hold, By: holdBy, SetAt: now, AppsBefore: uint32(v.before)}})
+	}
+	if !changes.Empty() || !meta.Complete {
+		generation = view.NextGeneration()
+		parts := raftfsm.Split(raftfsm.DesiredChanges{Generation: generation, Upserts: changes.Upserts, Removes: changes.Removes}, cmp.Or(c.opts.partBytes, raftfsm.MaxEntry/2))
+		records = append(append(records, parts...), raftfsm.DesiredCommit{Generation: generation, Parts: len(parts), Base: meta.Generation, Source: read.Source})
+	}
+	if len(records) > 0 {
+		if err := c.propose(ctx, records...); err != nil {
+			return fmt.Errorf("recording a read of the desired state: %w", err)
+		}
+		if got := c.log.View().DesiredMeta().Generation; got != generation {
+			return fmt.Errorf("recording a read of the desired state: generation %d was not committed, %d is recorded", generation, got)
+		}
+	}
+	if v.release { // last, and only once the read counts: what the hold kept back may still be recorded
+		if err := c.releaseShrink(ctx, now, v); err != nil {
+			return err
+		}
+	}
+	c.reads.judged(v, began)
+	c.reads.succeeded(began)
+	c.reads.of, c.reads.generation = read, generation
+	c.queue.add(c.queue.takeBlocked()...)
+	return nil
+}
+
+// ReadUnavailable says that a read that Step asked for cannot be had: a recording has only the reads that were made.
+func (c *Core) ReadUnavailable(number uint64) {
+	if number == c.reads.underWay {
+		c.reads.underWay = 0
+		c.queue.add(c.queue.takeBlocked()...)
+	}
+}
+
+// slowStopPeriods is for how many heartbeat periods stops are limited after a hold on the desired state ended by itself.
+const slowStopPeriods = 60
+
+// releaseShrink ends the hold on the desired state. If it ends by itself, on the word of enough reads, nobody has looked
+// at it: then stops are limited for a while, so that somebody can still step in.
+func (c *Core) releaseShrink(ctx context.Context, now app.Time, v verdict) error {
+	records := []raftfsm.Record{raftfsm.HoldReleased{Name: HoldDesiredShrink}}
+	if v.confirmed && c.opts.StopLimit == 0 {
+		apps := 0
+		for range c.log.View().Apps() {
+			apps++
+		}
+		limit := uint32(max(apps/10, 1))
+		until := now.Add(slowStopPeriods * c.opts.Policy.HeartbeatPeriod)
+		why := fmt.Sprintf("%d reads confirmed that much is not desired any more: at most %d stops are sent in a heartbeat period", v.reads, limit)
+		c.logger.Warn("the hold on the desired state ended by itself: stops are limited for a while", "reads", v.reads, "stops_per_heartbeat", limit, "until", until)
+		records = append([]raftfsm.Record{raftfsm.HoldSet{Hold: raftfsm.Hold{
+			Name: HoldSlowStops, Reason: why, By: holdBy, SetAt: now, Until: until, StopLimit: limit,
+		}}}, records...)
+	}
+	if err := c.propose(ctx, records...); err != nil {
+		return fmt.Errorf("releasing the hold on the desired state: %w", err)
+	}
+	return nil
+}
+
+// stopLimit is how many stops may be sent in a heartbeat period at now, 0 if as many as are due.
+func (c *Core) stopLimit(view *raftfsm.State, now app.Time) int {
+	limit := c.opts.StopLimit
+	for _, h := range view.Holds() {
+		if n := int(h.StopLimit); n > 0 && h.InForce(now) && (limit == 0 || n < limit) {
+			limit = n
+		}
+	}
+	return limit
+}
+
+func desiredLookup(view *raftfsm.State) func(app.Key) (desired.App, bool) {
+	return func(k app.Key) (desired.App, bool) {
+		a, ok := view.App(k)
+		return a.Desired, ok && a.HasDesired
+	}
+}

@@ -1,0 +1,101 @@
+package reconcile
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"hm/actual"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// exited holds the instances whose exit was heard within a time to live. droplet.exited and dea.heartbeat come over
+// queues of their own: a heartbeat that was made before an exit may be handled after it, and must not bring the instance
+// back to life. A DEA that still lists the instance as live after a whole time to live is believed.
+type exited map[app.GUID]heardExit
+
+type heardExit struct {
+	reason actual.ExitReason
+	at     app.Time // by the intake's clock
+}
+
+// maxExited bounds the exits that are held. Of one beyond it, the next heartbeat's word counts at once.
+const maxExited = 100_000
+
+func (x exited) add(e actual.Exit, now app.Time, ttl time.Duration) {
+	if len(x) >= maxExited {
+		x.prune(now, ttl)
+	}
+	if len(x) < maxExited {
+		x[e.Instance] = heardExit{e.Reason, now}
+	}
+}
+
+func (x exited) prune(now app.Time, ttl time.Duration) {
+	maps.DeleteFunc(x, func(_ app.GUID, h heardExit) bool { return now.Sub(h.at) >= ttl })
+}
+
+// overrule gives upserts with the states that the exits heard lately leave, without those which the record of the DEA
+// then agrees with, and whether any differs from what the DEA said. It does not change upserts.
+func (x exited) overrule(view *raftfsm.State, dea string, upserts []actual.Instance, now app.Time, ttl time.Duration) (_ []actual.Instance, overruled bool) {
+	if len(x) == 0 {
+		return upserts, false
+	}
+	after := func(i actual.Instance) actual.State {
+		h, ok := x[i.GUID]
+		if !ok || now.Sub(h.at) >= ttl {
+			return i.State
+		}
+		return i.State.AfterExit(h.reason)
+	}
+	if !slices.ContainsFunc(upserts, func(i actual.Instance) bool { return after(i) != i.State }) {
+		return upserts, false
+	}
+	recorded := map[app.GUID]actual.State{}
+	for _, i := range view.DEAInstances(nil, dea) {
+		recorded[i.GUID] = i.State
+	}
+	var left []actual.Instance
+	for _, i := range upserts {
+		st := after(i)
+		if st != i.State && recorded[i.GUID] == st {
+			continue
+		}
+		i.State = st
+		left = append(left, i)
+	}
+	return left, true
+}
+
+// removals gives those of the recorded instances missing from the newest heartbeat that are taken for gone. An entry
+// that cannot be read may be one of them: the instance that it names, else any (W14). For the latter only entries count
+// that are new since nothing was missing, and only for a time to live: a bad entry must not hide a loss for ever.
+func (h *heardDEA) removals(missing []app.GUID, now app.Time, ttl time.Duration) []app.GUID {
+	h.unsure = nil
+	if len(missing) > 0 && len(h.newest.Unreadable) > 0 {
+		named := make(map[app.GUID]bool, len(h.newest.Unreadable))
+		for _, g := range h.newest.Unreadable {
+			named[g] = true
+		}
+		missing = slices.DeleteFunc(slices.Clone(missing), func(g app.GUID) bool {
+			if named[g] {
+				h.unsure = append(h.unsure, g)
+			}
+			return named[g]
+		})
+	}
+	if len(missing) == 0 || h.newest.Nameless <= h.nameless {
+		h.withheldSince = 0
+		return missing
+	}
+	if h.withheldSince == 0 {
+		h.withheldSince = now
+	}
+	if now.Sub(h.withheldSince) < ttl {
+		h.unsure = append(h.unsure, missing...)
+		return nil
+	}
+	h.withheldSince, h.nameless = 0, h.newest.Nameless
+	return missing
+}

@@ -1,0 +1,170 @@
+package reconcile
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"hm/desired"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// faults are what goes wrong by chance in a world: proposals are split into entries, leaders stop between two of them,
+// outcomes are lost, links have gaps and people pause at the worst moment, reads are slow, messages are late.
+type faults struct {
+	rnd  *rand.Rand
+	calm bool // nothing goes wrong any more; proposals are still split, reads and messages still take their time
+
+	deposed bool               // the leader has lost its leadership, and its step has not ended yet
+	stale   uint64             // term of a leader that was deposed and does not know yet; 0: none
+	late    [][]raftfsm.Record // entries of the deposed leader that its successor commits
+	lateTo  uint64             // their term
+	counts  map[string]int     // what happened, for a look at how harsh the world is
+}
+
+var errDeposed = errors.New("the leadership was lost")
+
+func (f *faults) chance(p float64) bool { return !f.calm && f.rnd.Float64() < p }
+
+func (f *faults) count(what string) {
+	if f.counts == nil {
+		f.counts = map[string]int{}
+	}
+	f.counts[what]++
+}
+
+// propose commits records in one entry or in several, and by chance not all of them.
+func (f *faults) propose(w *world, records []raftfsm.Record) ([]raftfsm.Result, error) {
+	if f.deposed {
+		return nil, errDeposed
+	}
+	_, claims := records[0].(raftfsm.CommandsClaimed)
+	if claims {
+		f.meddle(w)
+	}
+	entries := f.split(records)
+	stop := 0.004
+	if len(entries) > 1 {
+		stop = 0.03
+	}
+	var results []raftfsm.Result
+	for i, entry := range entries {
+		if f.chance(stop) {
+			if i > 0 {
+				f.count("stopped between two entries")
+			}
+			if f.chance(0.5) {
+				f.late, f.lateTo = entries[i:i+1+f.rnd.IntN(len(entries)-i)], w.term
+			}
+			f.deposed = true
+			w.term++
+			return nil, errDeposed
+		}
+		r, err := w.apply(w.term, entry)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, r)
+	}
+	switch {
+	case f.chance(0.004):
+		f.count("outcome lost")
+		return nil, errors.New("the outcome is not known")
+	case claims && f.chance(0.02):
+		f.count("deposed without knowing")
+		f.deposed, f.stale = true, w.term
+		w.term++
+	case claims && f.chance(0.02):
+		f.count("suspended")
+		w.suspended += time.Hour
+	}
+	return results, nil
+}
+
+// meddle does, just before a claim is committed, what forbids its publish.
+func (f *faults) meddle(w *world) {
+	switch {
+	case f.chance(0.03):
+		f.count("paused before a claim")
+		hold := raftfsm.Hold{Name: HoldPaused, By: "a person", SetAt: w.now, Until: w.now.Add(2 * hb)}
+		_, _ = w.apply(w.term, []raftfsm.Record{raftfsm.HoldSet{Hold: hold}})
+	case w.linkUp && f.chance(0.03):
+		f.count("gap before a claim")
+		w.spell(true)
+	}
+}
+
+// split cuts records into entries.
+func (f *faults) split(records []raftfsm.Record) [][]raftfsm.Record {
+	var entries [][]raftfsm.Record
+	for i, r := range records {
+		if i == 0 || f.rnd.IntN(2) == 0 {
+			entries = append(entries, nil)
+		}
+		entries[len(entries)-1] = append(entries[len(entries)-1], r)
+	}
+	return entries
+}
+
+// elect has a node lead after the leader was deposed: the same one, or another.
+func (f *faults) elect(w *world) {
+	for _, entry := range f.late {
+		f.count("committed by the successor")
+		_, _ = w.apply(f.lateTo, entry)
+	}
+	f.deposed, f.stale, f.late = false, 0, nil
+	w.simNode.next = w.now
+	w.simNode = w.nodes[f.rnd.IntN(len(w.nodes))]
+	w.term++
+	w.next, w.wake = w.now, true
+}
+
+func (f *faults) unverified() bool { return f.chance(0.01) }
+
+// readTime is how long a read of the desired state takes.
+func (f *faults) readTime() time.Duration {
+	switch n := f.rnd.IntN(10); {
+	case n < 6 || f.calm:
+		return 50*time.Millisecond + time.Duration(f.rnd.Int64N(int64(450*time.Millisecond)))
+	case n < 9:
+		return time.Second + time.Duration(f.rnd.Int64N(int64(29*time.Second)))
+	}
+	return 30*time.Second + time.Duration(f.rnd.Int64N(int64(60*time.Second)))
+}
+
+// seenBetween is what a read sees of which each row is as old as the read's begin, or as new as its end.
+func (f *faults) seenBetween(first, last []desired.App) []desired.App {
+	end := map[app.GUID]desired.App{}
+	for _, a := range last {
+		end[a.Key.Droplet] = a
+	}
+	var seen []desired.App
+	for _, a := range first {
+		b, still := end[a.Key.Droplet]
+		delete(end, a.Key.Droplet)
+		switch old := f.rnd.IntN(2) == 0; {
+		case old:
+			seen = append(seen, a)
+		case still:
+			seen = append(seen, b)
+		}
+	}
+	for _, a := range last {
+		if _, added := end[a.Key.Droplet]; added && f.rnd.IntN(2) == 0 {
+			seen = append(seen, a)
+		}
+	}
+	return seen
+}
+
+// delay is how long a message is under way.
+func (f *faults) delay() time.Duration {
+	switch n := f.rnd.IntN(10); {
+	case n < 7:
+		return 0
+	case n < 9:
+		return time.Duration(f.rnd.Int64N(int64(hb / 20)))
+	}
+	return time.Duration(f.rnd.Int64N(int64(hb - hb/10)))
+}
