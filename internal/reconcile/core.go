@@ -158,7 +158,7 @@ func (c *Core) doubt(ctx context.Context, now app.Time) error {
 // lead begins a leadership: nothing of an earlier one is trusted.
 func (c *Core) lead(term uint64, now app.Time) {
 	c.term = term
-	c.throttle = commands.Throttle{StartLimit: c.opts.StartLimit, StopLimit: c.opts.StopLimit, Period: c.opts.Policy.HeartbeatPeriod}
+	c.throttle = commands.Throttle{StartLimit: c.opts.StartLimit, StopLimit: c.stopLimit(c.log.View(), now), Period: c.opts.Policy.HeartbeatPeriod}
 	var claimed []commands.Command
 	recent := func(cmd commands.Command) {
 		if cmd.ClaimedAt != 0 && now.Sub(cmd.ClaimedAt) < c.opts.Policy.HeartbeatPeriod {
