@@ -17,6 +17,7 @@ func TestR34AHeartbeatMadeBeforeTheExit(t *testing.T) {
 	for name, reason := range map[string]actual.ExitReason{"crashed": actual.ExitCrashed, "evacuated": actual.ExitEvacuation} {
 		t.Run(name, func(t *testing.T) {
 			w := steady(t, 4, 1, testOptions())
+			w.deaf = true // the restart shows in no heartbeat yet
 			d, victim := w.at(w.apps[0].Key, 1)
 			old := actual.Heartbeat{DEA: d.id, Instances: slices.Clone(d.list)}
 			for i := range old.Instances {
@@ -31,7 +32,9 @@ func TestR34AHeartbeatMadeBeforeTheExit(t *testing.T) {
 				guid := victim.GUID
 				d.list = slices.DeleteFunc(d.list, func(i actual.Instance) bool { return i.GUID == guid })
 			}
-			w.run(20 * hb)
+			w.run(5 * time.Second)
+			d.beat = w.now
+			w.run(15 * time.Second)
 			starts := 0
 			for _, c := range w.sent {
 				if c.Action == diff.Start {
@@ -94,10 +97,11 @@ func TestW44AnOldExitIsNotActedOn(t *testing.T) {
 	for index := range uint32(9_000) {
 		w.intake.Exit(actual.Exit{App: k, Instance: app.MustGUID(fmt.Sprint("old-", index)), Index: 4 + index, Reason: actual.ExitCrashed})
 	}
-	w.run(time.Hour)
+	w.run(hb)
 	if n := len(w.View().Crashes(k)); n != 0 {
 		t.Errorf("%d crash records are kept of indices that nobody wants", n)
 	}
+	w.run(time.Hour)
 	w.apps[0].Instances = 5
 	w.startByCC(w.apps[0], 4)
 	w.run(20 * hb)

@@ -15,6 +15,9 @@ func TestR60TheHoldIsThereBeforeTheLoss(t *testing.T) {
 			s := stopsIn[raftfsm.DEAsGone](w, left)
 			silence(w, 6)
 			s.stopAndFailOver(t)
+			if n := w.View().Counts().GoneDEAs; n > 0 && !held(w.View(), HoldMassLoss) {
+				t.Errorf("%d DEAs are recorded as gone without the hold", n)
+			}
 			w.run(10 * hb)
 			w.wantGate("6 of 8 DEAs silent", "hold:mass-loss")
 			w.wantSent("6 of 8 DEAs silent", 0, 0)
