@@ -13,21 +13,24 @@ import (
 // what was due first, in whole periods; then the app that misses the larger share of its instances (R51). The
 // order is total.
 func Sort(due []Command, period time.Duration) {
+	slices.SortFunc(due, func(a, b Command) int { return Order(a, b, period) })
+}
+
+// Order compares two due commands by the order of Sort.
+func Order(a, b Command, period time.Duration) int {
 	slot := func(c Command) app.Time {
 		if c.Priority >= 2 || period < time.Millisecond {
 			return 0
 		}
 		return c.DueAt / app.Time(period/time.Millisecond)
 	}
-	slices.SortFunc(due, func(a, b Command) int {
-		return cmp.Or(
-			cmp.Compare(a.Action, b.Action),
-			cmp.Compare(slot(a), slot(b)),
-			cmp.Compare(b.Priority, a.Priority),
-			cmp.Compare(a.DueAt, b.DueAt),
-			a.Compare(b),
-		)
-	})
+	return cmp.Or(
+		cmp.Compare(a.Action, b.Action),
+		cmp.Compare(slot(a), slot(b)),
+		cmp.Compare(b.Priority, a.Priority),
+		cmp.Compare(a.DueAt, b.DueAt),
+		a.Compare(b),
+	)
 }
 
 // Throttle limits how many commands are claimed in any one heartbeat period (policy.start_limit and stop_limit;

@@ -92,6 +92,9 @@ func whoAmI() string {
 // describeHold says what a hold is, in a line.
 func describeHold(b api.Basis, h api.Hold) string {
 	text := h.Name
+	if h.StopLimit > 0 {
+		text += fmt.Sprintf(" (only limits stops, to %d in a heartbeat period)", h.StopLimit)
+	}
 	if h.Until.IsZero() {
 		text += " until released"
 	} else {

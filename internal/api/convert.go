@@ -91,7 +91,7 @@ func (s *Server) crashRecord(n now, c actual.Crash) CrashRecord {
 }
 
 func hold(wall Wall, h raftfsm.Hold) Hold {
-	return Hold{Name: h.Name, Reason: h.Reason, By: h.By, SetAt: wall.Time(h.SetAt), Until: wall.Time(h.Until)}
+	return Hold{Name: h.Name, Reason: h.Reason, By: h.By, SetAt: wall.Time(h.SetAt), Until: wall.Time(h.Until), StopLimit: h.StopLimit}
 }
 
 func holds(wall Wall, list []raftfsm.Hold) []Hold {

@@ -116,6 +116,8 @@ type Hold struct {
 	By     string    `json:"by"`
 	SetAt  Timestamp `json:"set_at"`
 	Until  Timestamp `json:"until"` // null: until it is released
+	// StopLimit, if it is not 0, is how many stops are sent in a heartbeat period: such a hold keeps no gate shut.
+	StopLimit uint32 `json:"stop_limit,omitempty"`
 }
 
 // HoldRequest is the body of POST /v1/holds. At most one of Minutes and Until may be given; with neither the hold

@@ -49,7 +49,7 @@ func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
 			c.queue.block(k)
 		}
 		for _, id := range p.Ready {
-			c.ready[id] = k
+			c.ready.add(id, k)
 		}
 		for _, op := range p.Ops {
 			if op.Schedule.ID.IsZero() {
@@ -91,75 +91,67 @@ func (c *Core) decide(view *raftfsm.State, k app.Key, know Knowledge, now app.Ti
 	return commands.Make(&c.in, c.findings, now, c.opts.Policy)
 }
 
+// place is an index of an app.
+type place struct {
+	key   app.Key
+	index uint32
+}
+
 // claim claims and publishes what is due, within the throttle. Every command is verified against the state of
 // this moment. At one index at most one command is claimed at a time: the claim of the next one needs a state
 // that shows this one.
 func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) {
-	if len(c.ready) == 0 || now < c.claimAt[0] && now < c.claimAt[1] {
+	if len(c.ready.apps) == 0 || now < c.claimAt[0] && now < c.claimAt[1] {
 		return false, nil
 	}
 	view := c.log.View()
 	c.throttle.StopLimit = c.stopLimit(view, now)
-	due := c.dueCommands(view)
-	type place struct {
-		k     app.Key
-		index uint32
-	}
+	c.queue.add(c.ready.update(view, c.opts.Policy.HeartbeatPeriod)...)
 	taken := map[place]bool{}
 	holds := map[app.Key][]commands.ID{} // what an app's plan has ready in view: made once, however much is due
 	know := Knowledge{Reads: c.reads.known()}
 	var claims raftfsm.CommandsClaimed
 	var claimed []commands.Command
-	for _, cmd := range due {
-		if len(claims.Claims) == claimsPerEntry {
-			again = true
-			break
-		}
-		at := place{cmd.App, cmd.Index}
-		if taken[at] {
-			again = true
-			continue
-		}
-		if now < c.claimAt[cmd.Action-diff.Start] {
-			continue
-		}
-		ready, planned := holds[cmd.App]
-		if !planned {
-			ready = c.verified(view, cmd.App, know, now)
-			holds[cmd.App] = ready
-		}
-		if _, still := slices.BinarySearchFunc(ready, cmd.ID, compareIDs); !still {
-			delete(c.ready, cmd.ID)
-			c.queue.add(cmd.App) // it is dropped, or waits for something: its plan says
-			continue
-		}
-		if !c.throttle.Allow(cmd.Action, now) {
-			c.claimAt[cmd.Action-diff.Start] = c.throttle.Next(cmd.Action, now)
-			continue
-		}
-		taken[at] = true
-		claims.Claims = append(claims.Claims, raftfsm.Claim{ID: cmd.ID, Term: c.term, Basis: view.Basis(cmd.App, cmd.Index)})
-		claimed = append(claimed, cmd)
+	for action := range c.ready.due {
+		c.ready.walk(action, func(cmd commands.Command) (next walk) {
+			at := place{cmd.App, cmd.Index}
+			switch {
+			case len(claims.Claims) == claimsPerEntry:
+				again = true
+				return walkStop
+			case now < c.claimAt[action]:
+				return walkStop
+			case taken[at]:
+				again = true
+				return walkKeep
+			}
+			if pending, ok := view.Command(cmd.ID); !ok || pending.State != commands.Pending {
+				c.queue.add(cmd.App) // somebody else ended it, as a person may: what it was for is still to be done
+				return walkDrop
+			}
+			due, planned := holds[cmd.App]
+			if !planned {
+				due = c.verified(view, cmd.App, know, now)
+				holds[cmd.App] = due
+			}
+			if _, still := slices.BinarySearchFunc(due, cmd.ID, compareIDs); !still {
+				c.queue.add(cmd.App) // it is dropped, or waits for something: its plan says
+				return walkDrop
+			}
+			if !c.throttle.Allow(cmd.Action, now) {
+				c.claimAt[action] = c.throttle.Next(cmd.Action, now)
+				return walkStop
+			}
+			taken[at] = true
+			claims.Claims = append(claims.Claims, raftfsm.Claim{ID: cmd.ID, Term: c.term, Basis: view.Basis(cmd.App, cmd.Index)})
+			claimed = append(claimed, cmd)
+			return walkDrop
+		})
 	}
 	if len(claimed) == 0 {
 		return c.queue.len() > 0, nil
 	}
 	return again, c.publish(ctx, claims, claimed)
-}
-
-// dueCommands gives the commands that were found due and are still pending, in the order in which to claim them.
-func (c *Core) dueCommands(view *raftfsm.State) []commands.Command {
-	var due []commands.Command
-	for id, k := range c.ready {
-		if cmd, ok := view.Command(id); ok && cmd.State == commands.Pending {
-			due = append(due, cmd)
-		} else {
-			delete(c.ready, id)
-			c.queue.add(k) // somebody else ended it, as a person may: what it was for is still to be done
-		}
-	}
-	commands.Sort(due, c.opts.Policy.HeartbeatPeriod)
-	return due
 }
 
 // verified gives those of an app's due commands that still hold, sorted (R53, R54).
@@ -177,6 +169,9 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 	asked, suspended := c.log.Now(), c.log.Suspended()
 	results, err := c.log.Propose(ctx, claims)
 	if err != nil {
+		for _, cmd := range cmds {
+			c.ready.add(cmd.ID, cmd.App) // those that were not claimed
+		}
 		return fmt.Errorf("claiming %d commands: %w", len(cmds), err)
 	}
 	refused := map[commands.ID]bool{}
@@ -188,7 +183,6 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 	}
 	var granted []commands.Command
 	for _, cmd := range cmds {
-		delete(c.ready, cmd.ID)
 		if refused[cmd.ID] {
 			c.queue.add(cmd.App) // something changed since: decide again
 			continue

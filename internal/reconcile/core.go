@@ -43,8 +43,8 @@ type Core struct {
 	term      uint64 // of the leadership that the fields below belong to; 0 while this node does not lead
 	throttle  commands.Throttle
 	queue     queue
-	ready     map[commands.ID]app.Key // pending commands that were found due and not claimed yet, with their apps
-	claimAt   [2]app.Time             // when the throttle allows starts and stops again
+	ready     ready
+	claimAt   [2]app.Time // when the throttle allows starts and stops again
 	nextSweep app.Time
 	nextFull  app.Time
 
@@ -79,7 +79,7 @@ func NewCore(opts Options, log Log, pub Publisher, intake *Intake, journal *Jour
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Core{opts: opts, log: log, pub: pub, intake: intake, journal: journal, logger: opts.Logger, ready: map[commands.ID]app.Key{}}
+	return &Core{opts: opts, log: log, pub: pub, intake: intake, journal: journal, logger: opts.Logger, ready: ready{apps: map[commands.ID]app.Key{}}}
 }
 
 // Step does what is to be done at now, and says when to call again at the latest. read, if it is not 0, asks for a read
@@ -176,7 +176,7 @@ func (c *Core) lead(term uint64, now app.Time) {
 		c.throttle.Seed(cmd.Action, cmd.ClaimedAt)
 	}
 	c.queue = queue{}
-	clear(c.ready)
+	c.ready = ready{apps: map[commands.ID]app.Key{}}
 	c.claimAt = [2]app.Time{}
 	c.nextSweep, c.nextFull = now, now
 	c.gateKnown, c.lossOver, c.inherited = false, 0, true
@@ -293,7 +293,7 @@ func (c *Core) nextStep(now app.Time, more bool) app.Time {
 		next = min(next, at)
 	}
 	for _, at := range c.claimAt {
-		if at > now && len(c.ready) > 0 {
+		if at > now && len(c.ready.apps) > 0 {
 			next = min(next, at)
 		}
 	}

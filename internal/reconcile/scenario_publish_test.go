@@ -78,12 +78,12 @@ func TestACancelledCommandIsDecidedAnew(t *testing.T) {
 	w.lose(1)
 	w.lose(2)
 	w.lose(3)
-	for len(w.sent) == 0 || len(w.core.ready) == 0 {
+	for len(w.sent) == 0 || len(w.core.ready.apps) == 0 {
 		w.run(time.Second)
 	}
 	cancelled := 0
 	for c := range w.View().AllCommands() {
-		if _, ready := w.core.ready[c.ID]; ready {
+		if _, ready := w.core.ready.apps[c.ID]; ready {
 			w.must(raftfsm.CommandsResolved{Outcomes: []raftfsm.Outcome{{ID: c.ID, State: commands.Dropped}}})
 			cancelled++
 		}

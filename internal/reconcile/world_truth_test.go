@@ -23,12 +23,6 @@ type truth struct {
 	claims  map[commands.ID]app.Time   // when each command was claimed, by a clock that counts suspensions
 }
 
-// place is an index of an app.
-type place struct {
-	key   app.Key
-	index uint32
-}
-
 // life is the life of one instance.
 type life struct {
 	key      app.Key

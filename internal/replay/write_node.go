@@ -127,7 +127,9 @@ func (w *Writer) json(l line) error {
 
 // hold leaves of a hold what a replay needs. The names that hm itself gives tell nothing.
 func (m *mask) hold(h raftfsm.Hold) raftfsm.Hold {
-	if h.Name != reconcile.HoldPaused && h.Name != reconcile.HoldDesiredShrink && h.Name != reconcile.HoldMassLoss {
+	switch h.Name {
+	case reconcile.HoldPaused, reconcile.HoldDesiredShrink, reconcile.HoldMassLoss, reconcile.HoldSlowStops:
+	default:
 		h.Name = fmt.Sprintf("hold-%x", m.sum("hold", h.Name))[:13]
 	}
 	h.Reason, h.By = "", ""
