@@ -64,6 +64,31 @@ func (s *State) Versions(droplet app.GUID) []app.Key {
 	return out
 }
 
+// OthersGrewAt is when an instance was last added to another version of an app, of those that have a live instance; 0 if
+// none has.
+func (s *State) OthersGrewAt(k app.Key) (at app.Time) {
+	s.lookup.each(&s.apps, k.Droplet, func(h Handle) bool {
+		if rec := s.apps.get(uint32(h)); rec.key != k && rec.grewAt > at && s.anyLive(h) {
+			at = rec.grewAt
+		}
+		return true
+	})
+	return at
+}
+
+func (s *State) anyLive(h Handle) bool {
+	for _, num := range s.apps.get(uint32(h)).deas() {
+		d := *s.deas.get(num)
+		lo, hi := d.of(h)
+		for i := lo; i < hi; i++ {
+			if d.inst[i].state.Live() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // DesiredVersion gives the version in which a droplet is desired, zero if it is not.
 func (s *State) DesiredVersion(droplet app.GUID) app.GUID {
 	var v app.GUID

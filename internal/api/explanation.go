@@ -12,9 +12,10 @@ type Explanation struct {
 
 // Reads says how recent the desired state is.
 type Reads struct {
-	Began   Timestamp `json:"began"`   // when the newest complete read was begun
-	Failing bool      `json:"failing"` // the newest attempt failed
-	Error   string    `json:"error,omitempty"`
+	Began    Timestamp `json:"began"`     // when the newest complete read was begun
+	Failing  bool      `json:"failing"`   // the newest attempt failed
+	UnderWay bool      `json:"under_way"` // a newer one is under way, as far as the node that answers knows
+	Error    string    `json:"error,omitempty"`
 }
 
 // ExplainedVersion is one version of the app.

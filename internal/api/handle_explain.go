@@ -32,7 +32,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 	}
 	e := Explanation{
 		App: keys[0].Droplet.String(), Gate: gateOf(n.over, n.wall), Basis: n.basis(n.view),
-		Reads: Reads{Began: n.wall.Time(n.over.Reads.Began), Failing: n.over.Reads.Failing, Error: n.over.ReadError},
+		Reads: Reads{Began: n.wall.Time(n.over.Reads.Began), Failing: n.over.Reads.Failing, UnderWay: n.over.Reads.UnderWay, Error: n.over.ReadError},
 	}
 	for _, k := range keys {
 		e.Versions = append(e.Versions, s.explainVersion(n, k, only))

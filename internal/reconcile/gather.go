@@ -30,7 +30,7 @@ func Gather(in *diff.Input, view *raftfsm.State, k app.Key, know Knowledge) {
 			in.Instances[i].Quiet = know.Quiet(in.Instances[i].DEA, in.Instances[i].GUID)
 		}
 	}
-	in.OtherGrewAt = otherGrewAt(view, k)
+	in.OtherGrewAt = view.OthersGrewAt(k)
 	if a, ok := view.App(k); ok {
 		in.GrewAt = a.GrewAt
 		if a.HasDesired {
@@ -43,21 +43,6 @@ func Gather(in *diff.Input, view *raftfsm.State, k app.Key, know Knowledge) {
 	for _, c := range view.Commands(k) {
 		in.Outstanding = append(in.Outstanding, c.Outstanding())
 	}
-}
-
-// otherGrewAt is when an instance was last added to another version of an app, of those that have a live instance.
-func otherGrewAt(view *raftfsm.State, k app.Key) (at app.Time) {
-	for _, other := range view.Versions(k.Droplet) {
-		if other == k {
-			continue
-		}
-		live := false
-		a, _ := view.EachInstanceOf(other, func(_ uint32, s actual.State) { live = live || s.Live() })
-		if live {
-			at = max(at, a.GrewAt)
-		}
-	}
-	return at
 }
 
 // Settled reports whether diff.App would keep every instance of an app and miss none, at a fraction of the price of
