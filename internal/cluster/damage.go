@@ -84,8 +84,8 @@ func openStores(o Options, log *sampledLog) (*stores, error) {
 }
 
 // openSound opens the stores if they can be used as they are, and fails with errDamaged if not; then nothing is changed.
-// A node that is healing may lack what the log no longer has.
-func openSound(o Options, log *sampledLog, healing bool) (_ *stores, err error) {
+// aside tells that the log was set aside just now, so that it may be empty.
+func openSound(o Options, log *sampledLog, aside bool) (_ *stores, err error) {
 	dir := filepath.Join(o.DataDir, "raft")
 	snapshots := filepath.Join(dir, "snapshots")
 	found, err := findSnapshots(snapshots)
@@ -112,10 +112,16 @@ func openSound(o Options, log *sampledLog, healing bool) (_ *stores, err error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := reaches(found, solid, last, healing); err != nil {
+	if err := reaches(found, solid, last, aside); err != nil {
 		return nil, err
 	}
 	s.log.span(solid, last)
+	known := len(o.Peers) == 1 || healing(filepath.Join(dir, joiningMarker)) != "" // that the log was set aside
+	if known && found.newest != nil && !slices.Contains(content.values, valueTerm) { // its term was this one at least
+		if err := s.values.SetUint64([]byte(valueTerm), found.newest.Term); err != nil {
+			return nil, fmt.Errorf("writing the term into the raft store in %s: %w", dir, err)
+		}
+	}
 	for _, path := range found.damaged {
 		kept, err := setAside(path, filepath.Join(dir, "snapshot"))
 		if err != nil {
@@ -158,9 +164,9 @@ func (s *stores) checkEntries(content boltContent) (solid, last uint64, err erro
 }
 
 // reaches checks that snapshot and log together make the whole record.
-func reaches(found foundSnapshots, solid, last uint64, healing bool) error {
+func reaches(found foundSnapshots, solid, last uint64, aside bool) error {
 	switch {
-	case found.newest == nil && last == 0 && found.why != nil && !healing:
+	case found.newest == nil && last == 0 && found.why != nil && !aside:
 		return damagef("no snapshot can be used and the log is empty: %s", damageText(found.why))
 	case found.newest == nil && last > 0 && solid > 1 && found.why != nil:
 		return damagef("no snapshot can be used and the log begins with entry %d: %s", solid, damageText(found.why))

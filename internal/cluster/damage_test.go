@@ -537,3 +537,61 @@ func TestSetAsideKeepsFew(t *testing.T) {
 		t.Errorf("kept %v", kept)
 	}
 }
+
+// What was not damaged is kept: the node begins with its snapshot, and asks its peers only for what came after.
+func TestDamagedLogLeavesTheSnapshot(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	for i := range 10 {
+		c.propose(wide(i))
+	}
+	c.converged()
+	if err := c.nodes[0].raft.Snapshot().Error(); err != nil {
+		t.Fatal(err)
+	}
+	c.propose(wide(10))
+	c.converged()
+	c.close(0)
+	flipText(t, c.file(0, "raft.db"), deaID(10))
+	c.close(1) // nobody leads, so that it stays with what it has
+	n := c.start(0)
+	if _, ok := n.View().DEA(deaID(9)); !ok || !n.join.active.Load() {
+		t.Errorf("it has not kept its snapshot, or takes part in elections: joining is %v", n.join.active.Load())
+	}
+	c.start(1)
+	eventually(t, "the node has healed", func() bool { _, faulty := n.Fault(); return !faulty })
+	c.propose(wide(11))
+	if s := c.converged(); s.Counts().DEAs != 12 {
+		t.Errorf("%d DEAs are recorded", s.Counts().DEAs)
+	}
+}
+
+// The file is cut off under a running node: what is mapped and no longer there must not end the process.
+func TestStoreCutOffUnderARunningNode(t *testing.T) {
+	c := startCluster(t, 1, nil)
+	for i := range 2 * cachedEntries {
+		c.propose(wide(i))
+	}
+	n := c.nodes[0]
+	if err := os.Truncate(c.file(0, "raft.db"), 2*4096); err != nil {
+		t.Fatal(err)
+	}
+	var l raft.Log
+	if err := n.stores.log.GetLog(3, &l); !errors.Is(err, errDamaged) {
+		t.Errorf("reading an entry that is gone: %v", err)
+	}
+	if _, err := n.Propose(bounded(t), wide(1000)); err == nil {
+		t.Error("a record is acknowledged that is on no disk")
+	}
+	select {
+	case <-n.Failed():
+	case <-bounded(t).Done():
+		t.Fatal("the node did not notice")
+	}
+	c.nodes[0] = nil
+	if err := n.Close(); err != nil {
+		t.Logf("closing: %v", err) // the store may be beyond closing
+	}
+	if _, err := Open(c.opts[0]); !errors.As(err, new(*Damage)) {
+		t.Errorf("it starts with %v", err)
+	}
+}

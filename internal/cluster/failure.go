@@ -109,6 +109,21 @@ func (n *Node) waitRaft(ended raft.Future) error {
 	}
 }
 
+// closeStores closes the stores, and does not wait for ever for those that are damaged.
+func (n *Node) closeStores() error {
+	if n.Failure() == nil {
+		return n.stores.close()
+	}
+	done := make(chan error, 1)
+	go func() { done <- n.stores.close() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(10 * n.opts.ElectionTimeout):
+		return errors.New("the damaged store did not close")
+	}
+}
+
 // newRaft starts raft. What it comes upon in the stores while it starts ends the start and not the process.
 func (n *Node) newRaft(conf *raft.Config) error {
 	var fsm raft.FSM = n.fsm

@@ -266,7 +266,7 @@ func (n *Node) close(graceful bool) error {
 		n.trans.wait()
 		n.wg.Wait()
 		n.stream.wait()
-		n.closeErr = errors.Join(err, closed, n.stores.close())
+		n.closeErr = errors.Join(err, closed, n.closeStores())
 	})
 	return n.closeErr
 }

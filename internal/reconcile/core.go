@@ -26,6 +26,7 @@ type Options struct {
 	ClaimLease   time.Duration // how long after it asked for a claim a leader may still publish
 	Shadow       bool          // decide, and publish nothing
 	ReadsApps    bool          // the source can read single apps, which AppReads then asks for
+	StateDiffers func() bool   // this node's recorded state is not that of its peers; nil: it never is
 	Logger       *slog.Logger
 }
 
@@ -338,7 +339,7 @@ func (c *Core) setGate(now app.Time, lead Lead, recorded bool) {
 	fresh, up, _ := c.intake.Fresh(now)
 	reasons := Gate(GateInput{
 		Lead: lead, NATSUp: up, ActualFresh: fresh && recorded, DesiredFresh: c.reads.fresh(now, c.opts),
-		Holds: c.log.View().Holds(), Shadow: c.opts.Shadow,
+		Holds: c.log.View().Holds(), Shadow: c.opts.Shadow, StateDiffers: c.opts.StateDiffers != nil && c.opts.StateDiffers(),
 	}, now)
 	if !c.gateKnown || !slices.Equal(reasons, c.gate) {
 		if !c.gateKnown || (len(reasons) == 0) != (len(c.gate) == 0) {
