@@ -39,7 +39,7 @@ it is started again it sets aside what is damaged and takes the record from its 
 			select {
 			case <-cmd.Context().Done(): // main ends it on SIGINT and SIGTERM
 			case <-n.cluster.Failed():
-				err := n.cluster.Failure()
+				err := n.cluster.Err()
 				logger.Info("hm is going down")
 				if closed := n.close(); closed != nil {
 					logger.Warn("closing what is left failed", "error", closed)

@@ -84,13 +84,10 @@ func (c *checkedLog) StoreLogs(logs []*raft.Log) error {
 	defer c.mu.Unlock()
 	c.cut = false
 	for _, l := range logs {
-		if l.Index != c.last+1 {
+		if l.Index != c.last+1 || c.solid == 0 {
 			c.solid = l.Index
 		}
 		c.last = l.Index
-	}
-	if c.solid == 0 {
-		c.solid = c.last
 	}
 	return nil
 }

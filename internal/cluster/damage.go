@@ -116,7 +116,7 @@ func openSound(o Options, log *sampledLog, aside bool) (_ *stores, err error) {
 		return nil, err
 	}
 	s.log.span(solid, last)
-	known := len(o.Peers) == 1 || healing(filepath.Join(dir, joiningMarker)) != "" // that the log was set aside
+	known := len(o.Peers) == 1 || healing(filepath.Join(dir, joiningMarker)) != ""   // that the log was set aside
 	if known && found.newest != nil && !slices.Contains(content.values, valueTerm) { // its term was this one at least
 		if err := s.values.SetUint64([]byte(valueTerm), found.newest.Term); err != nil {
 			return nil, fmt.Errorf("writing the term into the raft store in %s: %w", dir, err)
@@ -147,7 +147,7 @@ func (s *stores) checkEntries(content boltContent) (solid, last uint64, err erro
 		} else if err != nil {
 			return 0, 0, err
 		}
-		if index != last+1 {
+		if index != last+1 || solid == 0 {
 			solid = index
 		}
 		last = index

@@ -253,6 +253,18 @@ func TestDamagedStoreHealsFromPeers(t *testing.T) {
 			}
 		},
 	}
+	for seed := range 16 { // and anywhere
+		damages = append(damages, func(path string) {
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := rand.New(rand.NewPCG(uint64(seed), 3))
+			for range 1 + seed%4 {
+				flip(t, path, r.Int64N(info.Size()), r.IntN(8))
+			}
+		})
+	}
 	for round, damage := range damages {
 		i := round % 3
 		c.close(i)
@@ -282,7 +294,7 @@ func TestDamagedStoreHealsFromPeers(t *testing.T) {
 	}
 	for i := range 3 {
 		kept, err := filepath.Glob(c.file(i, "raft.db.damaged-*"))
-		if err != nil || len(kept) == 0 || len(kept) > keepDamaged {
+		if err != nil || len(kept) < 2 || len(kept) > keepDamaged {
 			t.Errorf("node %d keeps %v, %v", i, kept, err)
 		}
 	}
@@ -339,7 +351,7 @@ func TestDamageUnderARunningLeader(t *testing.T) {
 		t.Errorf("the node has %+v and leads: %v", f, old.Leadership().Leader)
 	}
 	var d *Damage
-	if err := old.Failure(); !errors.As(err, &d) || strings.Contains(err.Error(), "\n") || d.WayBack() == "" {
+	if err := old.Err(); !errors.As(err, &d) || strings.Contains(err.Error(), "\n") || d.WayBack() == "" {
 		t.Errorf("it ends with %v", err)
 	}
 	if _, err := old.Propose(bounded(t), wide(900)); !errors.Is(err, ErrNotLeader) {
@@ -593,5 +605,106 @@ func TestStoreCutOffUnderARunningNode(t *testing.T) {
 	}
 	if _, err := Open(c.opts[0]); !errors.As(err, new(*Damage)) {
 		t.Errorf("it starts with %v", err)
+	}
+}
+
+// Whatever raft does to its log, the file that comes of it is sound, at every moment at which a process may be killed.
+func TestSoundStoreIsNotDamaged(t *testing.T) {
+	o, err := Options{ID: "hm-0", DataDir: t.TempDir(), Listen: "127.0.0.1:1"}.complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := newSampledLog(o.Logger)
+	open := func(aside bool) *stores {
+		if err := os.MkdirAll(filepath.Join(o.DataDir, "raft"), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		s, err := openSound(o, log, aside)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open(false)
+	if err := s.values.SetUint64([]byte(valueTerm), 1); err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(5, 6))
+	first, last := uint64(1), uint64(0)
+	copied := filepath.Join(t.TempDir(), "raft.db")
+	for step := range 300 {
+		switch what := r.IntN(10); {
+		case what < 6:
+			var logs []*raft.Log
+			for range 1 + r.IntN(40) {
+				last++
+				logs = append(logs, &raft.Log{Index: last, Term: 1, Data: make([]byte, r.IntN(1<<r.IntN(15)))})
+			}
+			if err := s.log.StoreLogs(logs); err != nil {
+				t.Fatal(err)
+			}
+		case what < 7 && last > first:
+			to := first + uint64(r.IntN(int(last-first)))
+			if err := s.log.DeleteRange(first, to); err != nil {
+				t.Fatal(err)
+			}
+			first = to + 1
+		case what < 8 && last > first:
+			from := last - uint64(r.IntN(int(last-first)))
+			if err := s.log.DeleteRange(from, last); err != nil {
+				t.Fatal(err)
+			}
+			last = from - 1
+		default:
+			if err := s.values.SetUint64([]byte(valueVoteTerm), uint64(step)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if last >= first && (s.log.last != last || s.log.solid != first) {
+			t.Fatalf("step %d: the log has the entries %d to %d, and is taken to have %d to %d", step, first, last, s.log.solid, s.log.last)
+		}
+		if step%5 == 0 {
+			b, err := os.ReadFile(filepath.Join(o.DataDir, "raft", "raft.db"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(copied, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			content, err := checkBoltFile(copied)
+			if err != nil {
+				t.Fatalf("step %d: %v", step, err)
+			}
+			if n := len(content.entries); n != int(last-first+1) {
+				t.Fatalf("step %d: %d entries are found, %d were stored", step, n, last-first+1)
+			}
+		}
+	}
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Raft leaves a gap below a snapshot that it installs. What is missing above it was lost.
+func TestMissingEntryIsDamage(t *testing.T) {
+	c := startCluster(t, 1, nil)
+	c.propose(dea(1))
+	log := c.nodes[0].stores.log
+	last := log.last
+	var l raft.Log
+	if err := log.GetLog(last+1, &l); !errors.Is(err, raft.ErrLogNotFound) {
+		t.Errorf("an entry behind the end: %v", err)
+	}
+	if err := c.nodes[0].stores.bolt.DeleteRange(2, 2); err != nil { // under the log, as damage would
+		t.Fatal(err)
+	}
+	log = &checkedLog{inner: boltLog{c.nodes[0].stores.bolt}} // without the cache
+	log.span(1, last)
+	if err := log.GetLog(2, &l); !errors.Is(err, errDamaged) {
+		t.Errorf("a missing entry: %v", err)
+	}
+	log.span(3, last)
+	if err := log.GetLog(2, &l); !errors.Is(err, raft.ErrLogNotFound) {
+		t.Errorf("an entry below a gap: %v", err)
 	}
 }

@@ -27,7 +27,7 @@ type Fault struct {
 // Fault tells what is wrong with this node. A node with a fault must not be believed, and must act on nothing.
 func (n *Node) Fault() (Fault, bool) {
 	var d *Damage
-	if err := n.Failure(); errors.As(err, &d) {
+	if err := n.Err(); errors.As(err, &d) {
 		return Fault{d.Kind, d.What}, true
 	}
 	if text := n.states.undecided(); text != "" {
@@ -52,12 +52,12 @@ type failure struct {
 	failed chan struct{} // closed when the node stops
 }
 
-// Failed is closed when the node has stopped by itself: it leads no more and takes part in nothing. Failure tells why.
+// Failed is closed when the node has stopped by itself: it leads no more and takes part in nothing. Err tells why.
 // It is to be closed, and opened anew; that mends what can be mended.
 func (n *Node) Failed() <-chan struct{} { return n.failure.failed }
 
-// Failure is why the node has stopped by itself, nil while it has not.
-func (n *Node) Failure() error {
+// Err is why the node has stopped by itself, nil while it has not.
+func (n *Node) Err() error {
 	select {
 	case <-n.failure.failed:
 		return n.failure.err
@@ -83,7 +83,7 @@ func (n *Node) failStore(err error) {
 // stopRaft ends raft after a failure. If raft works it hands over first, so that another node leads at once.
 func (n *Node) stopRaft() {
 	var d *Damage
-	if errors.As(n.Failure(), &d) && d.Kind == FaultState && n.raft.State() == raft.Leader {
+	if errors.As(n.Err(), &d) && d.Kind == FaultState && n.raft.State() == raft.Leader {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*n.opts.ElectionTimeout)
 		defer cancel()
 		if err := n.transfer(ctx); err != nil {
@@ -96,7 +96,7 @@ func (n *Node) stopRaft() {
 // waitRaft waits until raft's goroutines have ended. One that was in the middle of a damaged store may hold its locks
 // for ever, so that those who wait for them never end.
 func (n *Node) waitRaft(ended raft.Future) error {
-	if n.Failure() == nil {
+	if n.Err() == nil {
 		return ended.Error()
 	}
 	done := make(chan error, 1)
@@ -111,7 +111,7 @@ func (n *Node) waitRaft(ended raft.Future) error {
 
 // closeStores closes the stores, and does not wait for ever for those that are damaged.
 func (n *Node) closeStores() error {
-	if n.Failure() == nil {
+	if n.Err() == nil {
 		return n.stores.close()
 	}
 	done := make(chan error, 1)
@@ -150,7 +150,7 @@ func (n *Node) newRaft(conf *raft.Config) error {
 	}()
 	<-done
 	if err == nil && n.raft == nil {
-		err = n.Failure()
+		err = n.Err()
 	}
 	return err
 }

@@ -24,7 +24,7 @@ type Leadership struct {
 // has looked at its watch: see VerifyLease. Leader turns true only after a barrier of the term has been applied here.
 func (n *Node) Leadership() Leadership {
 	l := *n.lead.Load()
-	if l.Leader && (n.Failure() != nil || n.raft.State() != raft.Leader || n.raft.CurrentTerm() != l.Term) {
+	if l.Leader && (n.Err() != nil || n.raft.State() != raft.Leader || n.raft.CurrentTerm() != l.Term) {
 		l.Leader, l.LeaderID = false, "" // raft knows, and watch is about to
 	}
 	return l
@@ -86,7 +86,7 @@ func (n *Node) barrier(term uint64) uint64 {
 func (n *Node) publishLeadership() {
 	_, id := n.raft.LeaderWithID()
 	l := Leadership{Term: n.raft.CurrentTerm(), LeaderID: string(id), Since: time.Now()}
-	leads := n.raft.State() == raft.Leader && n.Failure() == nil
+	leads := n.raft.State() == raft.Leader && n.Err() == nil
 	l.Leader = leads && n.confirmed.Load() == l.Term
 	if !leads && l.LeaderID == n.opts.ID {
 		l.LeaderID = ""

@@ -218,7 +218,7 @@ func (w *stateWatch) undecided() string {
 
 // judgeState compares this node's state with that of its peers, and stops the node if it is in the wrong.
 func (n *Node) judgeState() {
-	if n.Failure() != nil {
+	if n.Err() != nil {
 		return
 	}
 	voters := n.voters()

@@ -63,7 +63,7 @@ func TestLeaderWithAnotherStateStops(t *testing.T) {
 		t.Fatal("the node did not notice")
 	}
 	var d *Damage
-	if err := wrong.Failure(); !errors.As(err, &d) || d.Kind != FaultState || strings.Contains(err.Error(), "\n") {
+	if err := wrong.Err(); !errors.As(err, &d) || d.Kind != FaultState || strings.Contains(err.Error(), "\n") {
 		t.Errorf("it ends with %v", err)
 	}
 	if wrong.Leadership().Leader || !wrong.StateDiffers() {
@@ -82,7 +82,7 @@ func TestLeaderWithAnotherStateStops(t *testing.T) {
 		return f != nil && f.Kind == FaultState
 	})
 	for i, n := range c.nodes {
-		if i != at && (n.StateDiffers() || n.Failure() != nil) {
+		if i != at && (n.StateDiffers() || n.Err() != nil) {
 			t.Errorf("%s stops, too", n.opts.ID)
 		}
 	}
@@ -116,8 +116,8 @@ func TestTwoNodesThatDifferBothSaySo(t *testing.T) {
 		}
 	}
 	for i, n := range c.nodes {
-		if i != away && n.Failure() != nil {
-			t.Errorf("%s stops, though nobody can tell that it is wrong: %v", n.opts.ID, n.Failure())
+		if i != away && n.Err() != nil {
+			t.Errorf("%s stops, though nobody can tell that it is wrong: %v", n.opts.ID, n.Err())
 		}
 	}
 	if err := c.proposeAny(dea(3)); err != nil { // what is heard goes on being recorded
@@ -254,8 +254,8 @@ func TestLyingPeerSilencesNobody(t *testing.T) {
 		c.propose(dea(i % 100))
 		for _, n := range c.running() {
 			eventually(t, "nobody believes the liar", func() bool { lie(); return !n.StateDiffers() }) // but for a stall of the machine, it never did
-			if n.Failure() != nil {
-				t.Fatalf("%s believes the liar: %v", n.opts.ID, n.Failure())
+			if n.Err() != nil {
+				t.Fatalf("%s believes the liar: %v", n.opts.ID, n.Err())
 			}
 		}
 	}
