@@ -150,6 +150,26 @@ func TestFlippedBitIsFoundOrHarmless(t *testing.T) {
 	t.Logf("of %d flipped bits %d were found, the others are where nobody reads", seeds, found)
 }
 
+// Bbolt goes by the older head if the newer one is damaged, and has then forgotten what was acknowledged last.
+func TestDamagedHeadIsFound(t *testing.T) {
+	c := startCluster(t, 1, nil)
+	c.propose(wide(1))
+	c.close(0)
+	path := c.file(0, "raft.db")
+	for at := int64(boltPageHeader); at < boltPageHeader+boltMetaSize; at++ {
+		for _, page := range []int64{0, 4096} {
+			flip(t, path, page+at, int(at%8))
+			if _, err := checkBoltFile(path); !errors.Is(err, errDamaged) {
+				t.Errorf("byte %d of page %d: %v", at, page, err)
+			}
+			flip(t, path, page+at, int(at%8))
+		}
+	}
+	if _, err := checkBoltFile(path); err != nil {
+		t.Error(err)
+	}
+}
+
 // Files that are torn, cut off or of something else are damaged, whatever is in them, and no reason to panic.
 func TestTornStoreIsDamaged(t *testing.T) {
 	c := startCluster(t, 1, nil)
@@ -378,6 +398,40 @@ func TestDamageUnderARunningLeader(t *testing.T) {
 			t.Errorf("%s was acknowledged and is lost", deaID(i))
 		}
 	}
+}
+
+// An entry is damaged after the node has looked at it and before it is applied. It is raft's main goroutine that comes
+// upon it then, which would panic.
+func TestDamageBeforeItIsApplied(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	for i := range 2 * cachedEntries {
+		c.propose(wide(i))
+	}
+	c.converged()
+	for i := range c.nodes {
+		c.close(i)
+	}
+	n := c.start(0) // alone, so that it does not know what is committed
+	if n.View().Index() != 0 {
+		t.Fatal("something is applied already")
+	}
+	flipText(t, c.file(0, "raft.db"), deaID(1)+"\x12")
+	c.start(1)
+	c.start(2)
+	select {
+	case <-n.Failed():
+	case <-bounded(t).Done():
+		t.Fatal("the node did not notice")
+	}
+	if _, ok := n.View().DEA(deaID(2*cachedEntries - 1)); ok {
+		t.Error("it applies what comes after the damaged entry")
+	}
+	c.close(0)
+	c.propose(wide(500))
+	n = c.start(0)
+	eventually(t, "the node has healed", func() bool { _, faulty := n.Fault(); return !faulty && !n.join.active.Load() })
+	c.propose(wide(501))
+	c.converged()
 }
 
 // What arrives damaged is not stored; the leader sends it again.

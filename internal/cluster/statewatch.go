@@ -40,7 +40,7 @@ type stateWatch struct {
 	mu     sync.Mutex
 	ring   [keptStates]stateAt // by index modulo its length
 	newest [len(strides)]stateAt
-	heard  map[string][]heardClaim // by peer, the newest last
+	heard  map[string][]heardClaim // by peer, what was told last is the last
 	proven uint64                  // newest index at which a majority has this node's state
 	open   string                  // the disagreement that nobody can decide; empty if there is none
 }
@@ -116,7 +116,9 @@ func (w *stateWatch) take(peer string, told []stateAt, now time.Time) {
 	kept := slices.DeleteFunc(w.heard[peer], func(c heardClaim) bool { return now.Sub(c.last) > claimAge })
 	for _, at := range told {
 		if i := slices.IndexFunc(kept, func(c heardClaim) bool { return c.stateAt == at }); i >= 0 {
-			kept[i].last = now
+			again := kept[i]
+			again.last = now
+			kept = append(slices.Delete(kept, i, i+1), again)
 			continue
 		}
 		kept = append(kept, heardClaim{at, now, now})

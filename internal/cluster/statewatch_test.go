@@ -241,9 +241,10 @@ func TestLyingPeerSilencesNobody(t *testing.T) {
 	liar := (c.index(c.leader()) + 1) % 3
 	c.close(liar)
 	end := time.Now().Add(3 * deliberation / 2)
+	old := c.converged().Index()
 	lie := func() {
 		for _, n := range c.running() {
-			lies := []stateClaim{{n.View().Index(), hashOf(2).String()}, {n.View().Index() + 1, hashOf(3).String()}}
+			lies := []stateClaim{{n.View().Index(), hashOf(2).String()}, {n.View().Index() + 1, hashOf(3).String()}, {old, hashOf(4).String()}}
 			if err := n.gossip.take(message{From: c.opts[liar].ID, State: stateFollower, States: lies, HashVersion: raftfsm.HashVersion}, time.Now()); err != nil {
 				t.Fatal(err)
 			}
