@@ -39,16 +39,15 @@ it is started again it sets aside what is damaged and takes the record from its 
 			select {
 			case <-cmd.Context().Done(): // main ends it on SIGINT and SIGTERM
 			case <-n.cluster.Failed():
-				err := n.cluster.Err()
-				logger.Info("hm is going down")
-				if closed := n.close(); closed != nil {
-					logger.Warn("closing what is left failed", "error", closed)
-				}
-				return withWayBack(err)
 			}
 			logger.Info("hm is going down")
-			if err := n.close(); err != nil {
-				return fmt.Errorf("going down: %w", err)
+			failed := n.cluster.Err()
+			closed := n.close()
+			if failed != nil {
+				return withWayBack(fmt.Errorf("this node cannot go on: %w", failed))
+			}
+			if closed != nil {
+				return fmt.Errorf("going down: %w", closed)
 			}
 			return nil
 		},

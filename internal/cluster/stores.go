@@ -55,7 +55,7 @@ func openFiles(o Options, log *sampledLog) (_ *stores, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("node.data_dir: opening the snapshots in %s: %w", s.dir, err)
 	}
-	s.snapshots = &checkedSnapshots{FileSnapshotStore: snapshots, dir: filepath.Join(s.dir, "snapshots"), log: log}
+	s.snapshots = &checkedSnapshots{SnapshotStore: snapshots, dir: filepath.Join(s.dir, "snapshots"), log: log}
 	cache, err := raft.NewLogCache(cachedEntries, boltLog{s.bolt})
 	if err != nil {
 		return nil, err

@@ -20,7 +20,7 @@ import (
 // meta.json: which index and term the snapshot is of, and who the members are. That gets a checksum here, in a file of
 // its own, after everything else is on disk: a snapshot without it is none.
 type checkedSnapshots struct {
-	*raft.FileSnapshotStore
+	raft.SnapshotStore
 	dir string // of the snapshots
 	log *sampledLog
 }
@@ -35,7 +35,7 @@ const (
 
 // List gives the snapshots, the newest first, without those whose description is damaged.
 func (s *checkedSnapshots) List() ([]*raft.SnapshotMeta, error) {
-	all, err := s.FileSnapshotStore.List()
+	all, err := s.SnapshotStore.List()
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (s *checkedSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, e
 	if _, err := readSnapshotMeta(filepath.Join(s.dir, id)); err != nil {
 		return nil, nil, err
 	}
-	meta, r, err := s.FileSnapshotStore.Open(id)
+	meta, r, err := s.SnapshotStore.Open(id)
 	if err == nil {
 		return meta, r, nil
 	}
@@ -69,7 +69,7 @@ func (s *checkedSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, e
 
 // Create begins a snapshot.
 func (s *checkedSnapshots) Create(version raft.SnapshotVersion, index, term uint64, c raft.Configuration, at uint64, trans raft.Transport) (raft.SnapshotSink, error) {
-	sink, err := s.FileSnapshotStore.Create(version, index, term, c, at, trans)
+	sink, err := s.SnapshotStore.Create(version, index, term, c, at, trans)
 	if err != nil {
 		return nil, err
 	}
