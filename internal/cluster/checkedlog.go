@@ -36,6 +36,7 @@ func (c *checkedLog) span(solid, last uint64) {
 
 // GetLog reads an entry. It fails with errDamaged if it is not what was stored, or is missing.
 func (c *checkedLog) GetLog(index uint64, l *raft.Log) error {
+	*l = raft.Log{} // decoding leaves alone what the stored entry, being damaged, does not name
 	err := guarded(func() error { return c.inner.GetLog(index, l) })
 	switch {
 	case err == nil:
