@@ -96,6 +96,7 @@ func (s *stores) contentOf(t testing.TB) (all []string) {
 
 // A bit that flips anywhere in a raft.db is found, or it is where nobody reads.
 func TestFlippedBitIsFoundOrHarmless(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1, nil)
 	for i := range 150 {
 		c.propose(wide(i))
@@ -128,7 +129,7 @@ func TestFlippedBitIsFoundOrHarmless(t *testing.T) {
 	if err := s.close(); err != nil {
 		t.Fatal(err)
 	}
-	seeds, found := 150, 0
+	seeds, found := 100, 0
 	for seed := range seeds {
 		r := rand.New(rand.NewPCG(uint64(seed), 1))
 		db := bytes.Clone(whole)
@@ -161,6 +162,7 @@ func TestFlippedBitIsFoundOrHarmless(t *testing.T) {
 // An entry is stored as names and values. One whose name is damaged is not there; it must not be taken from the entry
 // that was read before.
 func TestDamagedFieldNameIsFound(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1, nil)
 	for i := range 10 {
 		c.propose(dea(i))
@@ -218,6 +220,7 @@ func TestDamagedFieldNameIsFound(t *testing.T) {
 
 // Bbolt goes by the older head if the newer one is damaged, and has then forgotten what was acknowledged last.
 func TestDamagedHeadIsFound(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1, nil)
 	c.propose(wide(1))
 	c.close(0)
@@ -238,6 +241,7 @@ func TestDamagedHeadIsFound(t *testing.T) {
 
 // Files that are torn, cut off or of something else are damaged, whatever is in them, and no reason to panic.
 func TestTornStoreIsDamaged(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 1, nil)
 	for i := range 50 {
 		c.propose(wide(i))
@@ -321,6 +325,7 @@ func listing(t testing.TB, dir string) string {
 // One node after the other finds its store damaged when it starts, in many ways, while the two others go on recording.
 // It heals from them, and nothing that was acknowledged is lost.
 func TestDamagedStoreHealsFromPeers(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3, nil)
 	for i := range 20 {
 		c.propose(wide(i))
@@ -388,6 +393,7 @@ func TestDamagedStoreHealsFromPeers(t *testing.T) {
 
 // A node tells its peers that it is healing.
 func TestPeersHearOfDamage(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3, nil)
 	for i := range 10 {
 		c.propose(wide(i))
@@ -416,6 +422,7 @@ func TestPeersHearOfDamage(t *testing.T) {
 // A byte flips under a running leader, in an entry that a follower asks for. The leader stops without a panic, another
 // one takes over, and when the node starts again it heals.
 func TestDamageUnderARunningLeader(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3, nil)
 	c.propose(wide(0))
 	c.converged()
@@ -475,6 +482,7 @@ func TestDamageUnderARunningLeader(t *testing.T) {
 // An entry is damaged after the node has looked at it and before it is applied. It is raft's main goroutine that comes
 // upon it then, which would panic.
 func TestDamageBeforeItIsApplied(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3, nil)
 	for i := range 2 * cachedEntries {
 		c.propose(wide(i))
@@ -551,6 +559,7 @@ func TestEntryWithoutChecksumIsRefused(t *testing.T) {
 }
 
 func TestDamagedSnapshots(t *testing.T) {
+	t.Parallel()
 	few := func(_ int, o *Options) { o.SnapshotThreshold, o.trailingLogs = 1<<30, 1 }
 	build := func(t *testing.T, size int) *testCluster {
 		c := startCluster(t, size, few)
@@ -678,6 +687,7 @@ func TestSetAsideKeepsFew(t *testing.T) {
 
 // What was not damaged is kept: the node begins with its snapshot, and asks its peers only for what came after.
 func TestDamagedLogLeavesTheSnapshot(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3, nil)
 	for i := range 10 {
 		c.propose(wide(i))
@@ -736,6 +746,7 @@ func TestStoreCutOffUnderARunningNode(t *testing.T) {
 
 // Whatever raft does to its log, the file that comes of it is sound, at every moment at which a process may be killed.
 func TestSoundStoreIsNotDamaged(t *testing.T) {
+	t.Parallel()
 	o, err := Options{ID: "hm-0", DataDir: t.TempDir(), Listen: "127.0.0.1:1"}.complete()
 	if err != nil {
 		t.Fatal(err)

@@ -47,6 +47,7 @@ func tampered(t *testing.T, size int) (*testCluster, []atomic.Bool) {
 
 // The leader's state differs: it stops, another one leads, and after a restart its state is that of the others.
 func TestLeaderWithAnotherStateStops(t *testing.T) {
+	t.Parallel()
 	c, arm := tampered(t, 3)
 	c.propose(dea(1))
 	c.converged()
@@ -102,6 +103,7 @@ func TestLeaderWithAnotherStateStops(t *testing.T) {
 
 // Two nodes are left and differ: nobody can tell who is right, and both say so. When the third is back it decides.
 func TestTwoNodesThatDifferBothSaySo(t *testing.T) {
+	t.Parallel()
 	c, arm := tampered(t, 3)
 	c.propose(dea(1))
 	c.converged()
@@ -235,6 +237,7 @@ func TestAccusationOfOnePeerSilencesNobody(t *testing.T) {
 
 // The same, with real nodes: somebody lies in the name of the third to two that are busy.
 func TestLyingPeerSilencesNobody(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t, 3, nil)
 	c.propose(dea(1))
 	c.converged()
