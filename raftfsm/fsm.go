@@ -14,6 +14,7 @@ type Applied struct {
 	Index, Term uint64
 	Entry       Entry  // empty after a restore
 	Result      Result // empty after a restore
+	Hash        Hash   // of the state that it led to
 	Restored    bool   // the whole state was replaced by a snapshot
 }
 
@@ -49,9 +50,10 @@ func (f *FSM) Apply(l *raft.Log) any {
 	}
 	f.mu.Lock()
 	res := f.state.Apply(l.Index, l.Term, e)
+	hash := f.state.Hash()
 	f.view.Store(nil)
 	f.mu.Unlock()
-	f.onApply(Applied{Index: l.Index, Term: l.Term, Entry: e, Result: res})
+	f.onApply(Applied{Index: l.Index, Term: l.Term, Entry: e, Result: res, Hash: hash})
 	return res
 }
 
@@ -84,7 +86,7 @@ func (f *FSM) Restore(rc io.ReadCloser) error {
 	f.state = s
 	f.view.Store(nil)
 	f.mu.Unlock()
-	f.onApply(Applied{Index: s.Index(), Term: s.Term(), Restored: true})
+	f.onApply(Applied{Index: s.Index(), Term: s.Term(), Hash: s.Hash(), Restored: true})
 	return nil
 }
 

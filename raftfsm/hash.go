@@ -13,6 +13,10 @@ import (
 	"hm/internal/app"
 )
 
+// HashVersion numbers what is hashed, and how. Hashes of different versions say nothing about each other: it is raised
+// with every change to what follows.
+const HashVersion = 1
+
 // Hash is the fingerprint of a State (I7): the sum of the hashes of all its records and of its header. Equal
 // content gives an equal Hash, whatever the order in which it came to be recorded and wherever it is kept.
 type Hash [16]byte

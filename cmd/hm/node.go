@@ -105,8 +105,10 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	liveness := actual.NewLiveness(cfg.Policy.HeartbeatPeriod, cfg.HeartbeatTTL(), cfg.Freshness(), heard.Now())
 	wake := make(chan struct{}, 1) // the loop is made of the intake, which wakes the loop
 	n.intake = reconcile.NewIntake(heard, liveness, func() { poke(wake) })
+	options := loopOptions(cfg, logger)
+	options.StateDiffers = n.cluster.StateDiffers
 	n.loop = reconcile.NewLoop(reconcile.LoopOptions{
-		Options: loopOptions(cfg, logger), Log: log, Leader: log, Publisher: publisher{nats},
+		Options: options, Log: log, Leader: log, Publisher: publisher{nats},
 		Source: n.source, Intake: n.intake, ReadTimeout: readTimeout(cfg), PeerReads: n.peerReads, Told: n.told,
 		ReadEnded: n.tap.readEnded, AppReadEnded: n.tap.appReadEnded,
 	}, journal)
@@ -200,7 +202,12 @@ func (n *node) watch(ctx context.Context, wake <-chan struct{}) {
 	ticker := time.NewTicker(tellEvery)
 	defer ticker.Stop()
 	var last bus.State
+	differs := false
 	for {
+		if d := n.cluster.StateDiffers(); d != differs {
+			differs = d
+			n.loop.Wake()
+		}
 		if s := n.link.State(); s.Epoch != last.Epoch {
 			n.tap.linkChanged(last, s)
 			n.intake.Link(s.Up, s.Epoch)
@@ -266,7 +273,7 @@ type recordLog struct{ *cluster.Node }
 
 func (l recordLog) Leading(term uint64) bool {
 	lead := l.Leadership()
-	return lead.Leader && lead.Term == term
+	return lead.Leader && lead.Term == term && !l.StateDiffers()
 }
 
 func (l recordLog) VerifyLease(ctx context.Context, term uint64) error {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 
 	"github.com/spf13/cobra"
 
+	"hm/internal/cluster"
 	"hm/internal/config"
 )
 
@@ -19,7 +21,10 @@ func newServerCommand(c *cli) *cobra.Command {
 
 The node joins the cluster that raft.peers names (or is a cluster of its own), listens to the DEAs over NATS, and,
 while it leads, reads the desired state and sends commands. NATS, the Cloud Controller and the other nodes may come
-later. Everything it does is logged to standard error.`,
+later. Everything it does is logged to standard error.
+
+A node that finds its own record damaged, or in contradiction to a majority of its peers, ends with exit code 1. When
+it is started again it sets aside what is damaged and takes the record from its peers.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			loaded, err := flags.load()
@@ -29,18 +34,35 @@ later. Everything it does is logged to standard error.`,
 			logger := newLogger(c.err, loaded.Log)
 			n, err := openNode(loaded.Config, logger)
 			if err != nil {
-				return err
+				return withWayBack(err)
 			}
-			<-cmd.Context().Done() // main ends it on SIGINT and SIGTERM
+			select {
+			case <-cmd.Context().Done(): // main ends it on SIGINT and SIGTERM
+			case <-n.cluster.Failed():
+			}
 			logger.Info("hm is going down")
-			if err := n.close(); err != nil {
-				return fmt.Errorf("going down: %w", err)
+			failed := n.cluster.Err()
+			closed := n.close()
+			if failed != nil {
+				return withWayBack(fmt.Errorf("this node cannot go on: %w", failed))
+			}
+			if closed != nil {
+				return fmt.Errorf("going down: %w", closed)
 			}
 			return nil
 		},
 	}
 	flags.register(cmd)
 	return cmd
+}
+
+// withWayBack adds to an error that tells of damage what to do about it.
+func withWayBack(err error) error {
+	var damage *cluster.Damage
+	if errors.As(err, &damage) {
+		return withHint(err, damage.WayBack())
+	}
+	return err
 }
 
 // newLogger makes the daemon's log as log.level and log.format say.

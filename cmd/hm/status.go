@@ -116,6 +116,13 @@ func (c *cli) printStatus(s api.Status) error {
 	if err := c.printNodes(s.Cluster.Nodes); err != nil {
 		return err
 	}
+	for _, n := range s.Cluster.Nodes {
+		if n.Fault != nil {
+			if _, err := fmt.Fprintf(c.out, "%s: %s: %s\n", n.ID, c.paint(red, n.Fault.Kind), n.Fault.Detail); err != nil {
+				return err
+			}
+		}
+	}
 	return c.printBasis(b)
 }
 
@@ -193,7 +200,9 @@ func (c *cli) printNodes(nodes []api.ClusterNode) error {
 			applied = strconv.FormatUint(*n.AppliedIndex, 10)
 		}
 		state := n.State
-		if !n.Healthy {
+		if n.Fault != nil {
+			state = c.paint(red, state+", "+n.Fault.Kind)
+		} else if !n.Healthy {
 			state = c.paint(red, state)
 		}
 		rows = append(rows, []string{n.ID, n.Address, state, voter, nats, applied, n.Version})

@@ -27,6 +27,9 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) error {
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
 	n := s.look()
 	answer := Readiness{Reasons: []string{}, Basis: n.basis(n.view)}
+	if f := s.fault(); f != nil {
+		answer.Reasons = append(answer.Reasons, f.Kind+": "+f.Detail)
+	}
 	if why := s.unready(n); why != "" {
 		answer.Reasons = append(answer.Reasons, why)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"hm/commands"
 	"hm/diff"
+	"hm/internal/cluster"
 	"hm/internal/reconcile"
 	"hm/raftfsm"
 )
@@ -53,7 +54,7 @@ func (t *CommandTotals) each(fn func(endKind, uint64)) {
 
 // gateReasons are always exported, so that an alert can tell "not closed for this" from "never heard of".
 var gateReasons = []string{
-	reconcile.ReasonNotLeader, reconcile.ReasonNoLeader, reconcile.ReasonNATSDown, reconcile.ReasonActualStale, reconcile.ReasonDesiredStale,
+	reconcile.ReasonNotLeader, reconcile.ReasonNoLeader, reconcile.ReasonStateDiffers, reconcile.ReasonNATSDown, reconcile.ReasonActualStale, reconcile.ReasonDesiredStale,
 	"hold:" + reconcile.HoldDesiredShrink, "hold:" + reconcile.HoldMassLoss, reconcile.ReasonPaused, reconcile.ReasonShadow,
 }
 
@@ -123,6 +124,9 @@ var (
 	mIndex       = gauge("raft_applied_index", "Raft index of the newest entry in the recorded state.")
 	mMembers     = gauge("raft_members", "Members of the cluster by state.", "state")
 
+	mStateDiffers = gauge("state_differs", "1 if this node's recorded state is not that of its peers at the same index, or nobody can tell whose is right.")
+	mStoreDamaged = gauge("store_damaged", "1 if this node found its store damaged, and has not yet taken the whole record from its peers.")
+
 	mNATSUp      = gauge("nats_connected", "1 if this node's link to NATS is up.")
 	mNATSOutages = counter("nats_outages_total", "Times that the link went down.")
 	mNATSGaps    = counter("nats_gaps_total", "Times that messages were lost while the link was up.")
@@ -179,6 +183,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	send(mLeaderKnown, bit(n.lead.LeaderID != ""))
 	send(mTerm, float64(n.lead.Term))
 	send(mIndex, float64(n.view.Index()))
+	fault := s.fault()
+	send(mStateDiffers, bit(fault != nil && fault.Kind == cluster.FaultState))
+	send(mStoreDamaged, bit(fault != nil && fault.Kind != cluster.FaultState))
 	members := map[string]int{"leader": 0, "follower": 0, "candidate": 0, "unreachable": 0}
 	for _, m := range s.opts.Node.Members() {
 		members[m.State]++

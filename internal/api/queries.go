@@ -88,6 +88,7 @@ func (q *Queries) run() {
 
 func (q *Queries) answer(m bus.Msg) []byte {
 	n := q.server.look()
+	n.over.ActualFresh = n.over.ActualFresh && q.server.fault() == nil // to who does not believe what is stale
 	if m.Subject == subjectAppState {
 		return AppState(n.view, n.over.ActualFresh, n.wall, m.Data)
 	}

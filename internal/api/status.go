@@ -1,5 +1,7 @@
 package api
 
+import "hm/internal/cluster"
+
 // Status is the answer to GET /v1/status.
 type Status struct {
 	Node     string         `json:"node"`
@@ -37,6 +39,8 @@ type ClusterNode struct {
 	API          string  `json:"api,omitempty"`
 	Gate         string  `json:"gate,omitempty"` // open, or why its gate is closed
 	Version      string  `json:"version,omitempty"`
+	// Fault is what is wrong with the node's record, by its own word; missing if nothing is.
+	Fault *cluster.Fault `json:"fault,omitempty"`
 }
 
 // Gate says whether the answering node may send commands.

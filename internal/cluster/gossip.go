@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"hm/raftfsm"
 )
 
 const (
@@ -95,6 +97,7 @@ func (g *gossip) run() {
 	for {
 		g.follow()
 		g.node.judgeJoining()
+		g.node.judgeState()
 		select {
 		case <-g.ctx.Done():
 			g.wg.Wait()
@@ -233,7 +236,12 @@ func (g *gossip) replied(id string, r reply, questions []*question) error {
 
 func (g *gossip) message() message {
 	n := g.node
-	m := message{From: n.opts.ID, State: stateWord(n.raft.State()), Term: n.raft.CurrentTerm(), Blank: n.logIsBlank()}
+	m := message{From: n.opts.ID, State: stateWord(n.raft.State()), Term: n.raft.CurrentTerm(), Blank: n.logIsBlank(),
+		States: n.states.claims(), HashVersion: raftfsm.HashVersion}
+	if f, ok := n.Fault(); ok {
+		f.Detail = f.Detail[:min(len(f.Detail), maxText/2)]
+		m.Fault = &f
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.info != nil {
@@ -285,6 +293,9 @@ func (g *gossip) take(m message, now time.Time) error {
 		return fmt.Errorf("a message from %s, which is no other member of this cluster", m.From)
 	}
 	g.node.stats.messages.Add(1)
+	if told, err := checkClaims(m.States); err == nil && m.HashVersion == raftfsm.HashVersion {
+		g.node.states.take(m.From, told, now)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	before := g.heard[m.From].message.Info

@@ -34,11 +34,11 @@ var errJoining = errors.New("this node is joining with an empty store and takes 
 
 // joining finds out whether the node is joining, and leaves a mark in the directory if so.
 func (s *stores) joining(o Options) (*joining, error) {
-	j := &joining{marker: filepath.Join(s.dir, "joining"), since: time.Now()}
+	j := &joining{marker: filepath.Join(s.dir, joiningMarker), since: time.Now()}
 	if len(o.Peers) == 1 {
 		return j, nil
 	}
-	if s.blank {
+	if s.blank && healing(j.marker) == "" {
 		if err := writeSynced(j.marker, "this node has not yet caught up with its cluster; hm removes this file when it has\n"); err != nil {
 			return nil, fmt.Errorf("node.data_dir: %w", err)
 		}
@@ -69,11 +69,7 @@ func writeSynced(path, text string) error {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return syncDir(filepath.Dir(path))
 }
 
 // judgeJoining ends the joining if what is known of the cluster allows it.
@@ -133,7 +129,7 @@ func (n *Node) caughtUp() bool {
 		return false
 	}
 	var entry raft.Log
-	switch err := n.stores.cache.GetLog(commit, &entry); {
+	switch err := n.stores.log.GetLog(commit, &entry); {
 	case err == nil:
 	case errors.Is(err, raft.ErrLogNotFound): // it may be the one that a snapshot ended with
 		stats := n.raft.Stats()

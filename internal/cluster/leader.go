@@ -24,7 +24,7 @@ type Leadership struct {
 // has looked at its watch: see VerifyLease. Leader turns true only after a barrier of the term has been applied here.
 func (n *Node) Leadership() Leadership {
 	l := *n.lead.Load()
-	if l.Leader && (n.raft.State() != raft.Leader || n.raft.CurrentTerm() != l.Term) {
+	if l.Leader && (n.Err() != nil || n.raft.State() != raft.Leader || n.raft.CurrentTerm() != l.Term) {
 		l.Leader, l.LeaderID = false, "" // raft knows, and watch is about to
 	}
 	return l
@@ -39,6 +39,7 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 	defer ticker.Stop()
 	barrier := make(chan uint64, 1)
 	asked := false // a barrier is under way
+	failed := n.Failed()
 	for {
 		if term := n.raft.CurrentTerm(); n.raft.State() == raft.Leader && n.confirmed.Load() != term && !asked {
 			select {
@@ -62,6 +63,9 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 				n.clock.ownTerm.Store(term)
 				n.confirmed.Store(term)
 			}
+		case <-failed:
+			failed = nil
+			n.wg.Go(n.stopRaft)
 		case <-n.raft.LeaderCh():
 		case <-observations:
 		case <-ticker.C:
@@ -82,7 +86,7 @@ func (n *Node) barrier(term uint64) uint64 {
 func (n *Node) publishLeadership() {
 	_, id := n.raft.LeaderWithID()
 	l := Leadership{Term: n.raft.CurrentTerm(), LeaderID: string(id), Since: time.Now()}
-	leads := n.raft.State() == raft.Leader
+	leads := n.raft.State() == raft.Leader && n.Err() == nil
 	l.Leader = leads && n.confirmed.Load() == l.Term
 	if !leads && l.LeaderID == n.opts.ID {
 		l.LeaderID = ""

@@ -23,6 +23,7 @@ type Member struct {
 	Info        PeerInfo      // its own word, newest
 	HasInfo     bool          // Info was ever told
 	InfoAge     time.Duration // since it was told
+	Fault       *Fault        // what is wrong with it, by its own word; nil if nothing is
 }
 
 // Members lists the members that the log records, sorted by id, with what is known of each.
@@ -53,6 +54,9 @@ func (n *Node) LeaderContact() time.Time { return n.raft.LastContact() }
 
 func (n *Node) describeSelf(m *Member, now time.Time) {
 	m.State, m.Healthy, m.LastContact = stateWord(n.raft.State()), true, now
+	if f, ok := n.Fault(); ok {
+		m.Fault = &f
+	}
 	n.gossip.mu.Lock()
 	defer n.gossip.mu.Unlock()
 	if n.gossip.info != nil {
@@ -63,7 +67,7 @@ func (n *Node) describeSelf(m *Member, now time.Time) {
 func (n *Node) describePeer(m *Member, now time.Time, leads bool) {
 	h, ok := n.gossip.heardFrom(m.ID)
 	if ok {
-		m.LastContact = h.at
+		m.LastContact, m.Fault = h.at, h.message.Fault
 		if h.message.Info != nil {
 			m.Info, m.HasInfo, m.InfoAge = *h.message.Info, true, now.Sub(h.at)
 		}

@@ -33,6 +33,10 @@ type message struct {
 	Term  uint64    `json:"term"`
 	Blank bool      `json:"blank,omitempty"` // its log holds nothing but the first entry; see joining
 	Info  *PeerInfo `json:"info,omitempty"`  // nil until SetInfo was called
+	Fault *Fault    `json:"fault,omitempty"` // nil: there is none
+	// States are what the sender's state was after some of the newest entries, as hashed in HashVersion.
+	States      []stateClaim `json:"states,omitempty"`
+	HashVersion uint32       `json:"hash_version,omitempty"`
 }
 
 // reply is ten bytes: a code, 1 if the receiver follows the sender in its term or else 0, and the receiver's term,
@@ -124,6 +128,12 @@ func decodeMessage(body []byte) (message, error) {
 		if i.DesiredReadBegan < 0 || i.DesiredReadApps < 0 || i.DesiredReadApps > math.MaxInt32 {
 			return message{}, errors.New("a peer's message: a number is out of its range")
 		}
+	}
+	if f := m.Fault; f != nil && len(f.Kind)+len(f.Detail) > maxText {
+		return message{}, fmt.Errorf("a peer's message: a text is longer than %d bytes", maxText)
+	}
+	if _, err := checkClaims(m.States); err != nil {
+		return message{}, fmt.Errorf("a peer's message: %w", err)
 	}
 	return m, nil
 }

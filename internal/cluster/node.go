@@ -48,6 +48,11 @@ type Node struct {
 	gossip *gossip
 	join   *joining
 
+	states  stateWatch
+	healing string // what was damaged, if this node joins because of that
+	failure failure
+	endRaft func() raft.Future // begins to end raft, once
+
 	asking    chan struct{} // one for each question to raft under way
 	closing   chan struct{} // closed first: nothing new is begun
 	halted    chan struct{} // closed when raft has ended: no outcome will come any more
@@ -91,6 +96,8 @@ func Open(o Options) (_ *Node, err error) {
 		leadChanged: make(chan struct{}, 1), asking: make(chan struct{}, maxQuestions),
 		closing: make(chan struct{}), halted: make(chan struct{}), landed: make(chan struct{}),
 	}
+	n.failure.failed = make(chan struct{})
+	n.endRaft = sync.OnceValue(func() raft.Future { return n.raft.Shutdown() })
 	n.lead.Store(&Leadership{Since: time.Now()})
 	n.fsm = raftfsm.NewFSM(n.applied)
 
@@ -138,6 +145,9 @@ func (n *Node) start() error {
 	if n.join, err = n.stores.joining(o); err != nil {
 		return err
 	}
+	if n.join.active.Load() {
+		n.healing = healing(n.join.marker)
+	}
 	n.trans = newGuardedTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.stream, MaxPool: 3, Timeout: transportTimeout(o), Logger: conf.Logger,
 		ServerAddressProvider: addressBook(o.Peers), MsgpackUseNewTimeFormat: true,
@@ -145,8 +155,8 @@ func (n *Node) start() error {
 	if err := n.stores.bootstrap(conf, n.trans, o.Peers); err != nil {
 		return err
 	}
-	if n.raft, err = raft.NewRaft(conf, n.fsm, n.stores.cache, n.stores.bolt, n.stores.snapshots, n.trans); err != nil {
-		return fmt.Errorf("starting raft on %s: %w", n.stores.dir, err)
+	if err := n.newRaft(conf); err != nil {
+		return err
 	}
 	if err := n.checkMembership(); err != nil {
 		_ = n.raft.Shutdown().Error() // the error to tell is the one at hand
@@ -201,9 +211,13 @@ func (n *Node) checkMembership() error {
 // applied runs on the goroutine that applies entries.
 func (n *Node) applied(a raftfsm.Applied) {
 	if a.Restored {
+		n.states.reset()
 		n.clock.applied(n.fsm.View().Time(), a.Term)
 	} else if a.Result.Err == nil {
 		n.clock.applied(a.Entry.At, a.Term)
+	}
+	if !a.Restored {
+		n.states.applied(a.Index, a.Hash)
 	}
 	if n.opts.OnApply != nil {
 		n.opts.OnApply(a)
@@ -239,10 +253,10 @@ func (n *Node) close(graceful bool) error {
 			cancel()
 		}
 		// Shutting raft down waits for exchanges with peers; closing the connections ends those at once.
-		ended := n.raft.Shutdown()
+		ended := n.endRaft()
 		n.trans.CloseStreams()
 		closed := n.stream.Close()
-		err := ended.Error()
+		err := n.waitRaft(ended)
 		close(n.halted)
 		select {
 		case <-n.landed:
@@ -252,7 +266,7 @@ func (n *Node) close(graceful bool) error {
 		n.trans.wait()
 		n.wg.Wait()
 		n.stream.wait()
-		n.closeErr = errors.Join(err, closed, n.stores.close())
+		n.closeErr = errors.Join(err, closed, n.closeStores())
 	})
 	return n.closeErr
 }

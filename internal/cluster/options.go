@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"hm/raftfsm"
 )
 
@@ -60,8 +62,9 @@ type Options struct {
 	OnApply func(raftfsm.Applied)
 	Logger  *slog.Logger // nil discards
 
-	listener     net.Listener // tests listen first, so that every port is known before the first node opens
-	trailingLogs uint64       // tests keep less of the log than a snapshot's worth
+	listener     net.Listener            // tests listen first, so that every port is known before the first node opens
+	trailingLogs uint64                  // tests keep less of the log than a snapshot's worth
+	wrapFSM      func(raft.FSM) raft.FSM // tests make a node's state differ
 }
 
 // complete fills in the defaults and reports everything that is wrong, each by its configuration key.

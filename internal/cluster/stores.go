@@ -23,12 +23,14 @@ const (
 type stores struct {
 	dir       string
 	bolt      *boltstore.BoltStore
-	cache     *raft.LogCache // the newest entries, which every follower is about to ask for
-	snapshots *raft.FileSnapshotStore
+	log       *checkedLog // over a cache of the newest entries, which every follower is about to ask for
+	values    checkedValues
+	snapshots *checkedSnapshots
 	blank     bool // there was nothing in them
 }
 
-func openStores(o Options, log *sampledLog) (_ *stores, err error) {
+// openFiles opens the files; openStores has looked at them before.
+func openFiles(o Options, log *sampledLog) (_ *stores, err error) {
 	s := &stores{dir: filepath.Join(o.DataDir, "raft")}
 	if err := os.MkdirAll(s.dir, 0o750); err != nil {
 		return nil, fmt.Errorf("node.data_dir: %w", err)
@@ -40,7 +42,7 @@ func openStores(o Options, log *sampledLog) (_ *stores, err error) {
 	})
 	switch {
 	case errors.Is(err, bbolterrors.ErrTimeout):
-		return nil, fmt.Errorf("node.data_dir: the raft store in %s is in use: another hm runs on it", s.dir)
+		return nil, errInUse(s.dir)
 	case err != nil:
 		return nil, fmt.Errorf("node.data_dir: opening the raft store in %s: %w", s.dir, err)
 	}
@@ -49,18 +51,21 @@ func openStores(o Options, log *sampledLog) (_ *stores, err error) {
 			err = errors.Join(err, s.bolt.Close())
 		}
 	}()
-	if s.snapshots, err = raft.NewFileSnapshotStoreWithLogger(s.dir, retainSnapshots, log.forRaft()); err != nil {
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(s.dir, retainSnapshots, log.forRaft())
+	if err != nil {
 		return nil, fmt.Errorf("node.data_dir: opening the snapshots in %s: %w", s.dir, err)
 	}
-	if s.cache, err = raft.NewLogCache(cachedEntries, s.bolt); err != nil {
+	s.snapshots = &checkedSnapshots{SnapshotStore: snapshots, dir: filepath.Join(s.dir, "snapshots"), log: log}
+	cache, err := raft.NewLogCache(cachedEntries, boltLog{s.bolt})
+	if err != nil {
 		return nil, err
 	}
-	has, err := raft.HasExistingState(s.bolt, s.bolt, s.snapshots)
-	if err != nil {
-		return nil, fmt.Errorf("reading the raft store in %s: %w", s.dir, err)
-	}
-	s.blank = !has
+	s.log, s.values = &checkedLog{inner: cache}, checkedValues{s.bolt}
 	return s, nil
+}
+
+func errInUse(dir string) error {
+	return fmt.Errorf("node.data_dir: the raft store in %s is in use: another hm runs on it", dir)
 }
 
 // bootstrap writes the first entry, which names the members, into blank stores. Every node writes the same one, so
@@ -73,7 +78,7 @@ func (s *stores) bootstrap(conf *raft.Config, trans raft.Transport, peers []Peer
 	for _, p := range peers {
 		c.Servers = append(c.Servers, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(p.ID), Address: raft.ServerAddress(p.Address)})
 	}
-	if err := raft.BootstrapCluster(conf, s.bolt, s.bolt, s.snapshots, trans, c); err != nil {
+	if err := raft.BootstrapCluster(conf, s.log, s.values, s.snapshots, trans, c); err != nil {
 		return fmt.Errorf("writing the first entry into %s: %w", s.dir, err)
 	}
 	return nil

@@ -25,6 +25,7 @@ type Options struct {
 	ClaimLease   time.Duration // how long after it asked for a claim a leader may still publish
 	Shadow       bool          // decide, and publish nothing
 	ReadsApps    bool          // the source can read single apps, which AppReads then asks for
+	StateDiffers func() bool   // this node's recorded state is not that of its peers; nil: it never is
 	Logger       *slog.Logger
 
 	partBytes int // of a desired read in one entry; tests make small reads large
@@ -252,7 +253,7 @@ func (c *Core) reasons(now app.Time, lead Lead, recorded bool) []string {
 	fresh, up, _ := c.intake.Fresh(now)
 	return Gate(GateInput{
 		Lead: lead, NATSUp: up, ActualFresh: fresh && recorded, DesiredFresh: c.reads.fresh(now, c.opts),
-		Holds: c.log.View().Holds(), Shadow: c.opts.Shadow,
+		Holds: c.log.View().Holds(), Shadow: c.opts.Shadow, StateDiffers: c.opts.StateDiffers != nil && c.opts.StateDiffers(),
 	}, now)
 }
 

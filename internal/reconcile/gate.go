@@ -9,6 +9,7 @@ import (
 const (
 	ReasonNotLeader    = "not-leader"
 	ReasonNoLeader     = "no-leader"
+	ReasonStateDiffers = "state-differs"
 	ReasonNATSDown     = "nats-down"
 	ReasonActualStale  = "actual-stale"
 	ReasonDesiredStale = "desired-stale"
@@ -35,6 +36,7 @@ const holdBy = "hm"
 // GateInput is all that the gate depends on (I1).
 type GateInput struct {
 	Lead         Lead
+	StateDiffers bool // this node's recorded state is not that of its peers
 	NATSUp       bool
 	ActualFresh  bool // the link has been up for the freshness window, somebody spoke, and all that was heard is recorded
 	DesiredFresh bool // a complete read was begun not longer ago than desired.ttl
@@ -52,6 +54,7 @@ func Gate(in GateInput, now app.Time) []string {
 	}
 	add(!in.Lead.Known, ReasonNoLeader)
 	add(in.Lead.Known && !in.Lead.Leader, ReasonNotLeader)
+	add(in.StateDiffers, ReasonStateDiffers)
 	add(!in.NATSUp, ReasonNATSDown)
 	add(!in.ActualFresh, ReasonActualStale)
 	add(!in.DesiredFresh, ReasonDesiredStale)

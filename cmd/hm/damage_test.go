@@ -1,0 +1,228 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"hm/internal/api"
+	"hm/internal/cluster"
+)
+
+// bareNodes are nodes without NATS and without a Cloud Controller: what they record comes over the API.
+type bareNodes struct {
+	t     *testing.T
+	nodes []*process
+	apis  []string
+	dirs  []string
+}
+
+func newBareNodes(t *testing.T, size int) *bareNodes {
+	t.Helper()
+	port := freePorts(t, 2*size+1)
+	b := &bareNodes{t: t}
+	var peers []string
+	for i := range size {
+		peers = append(peers, fmt.Sprintf("hm-%d=127.0.0.1:%d", i, port[i]))
+	}
+	if size == 1 {
+		peers = nil
+	}
+	for i := range size {
+		address := fmt.Sprintf("127.0.0.1:%d", port[size+i])
+		b.apis, b.dirs = append(b.apis, "http://"+address), append(b.dirs, t.TempDir())
+		b.nodes = append(b.nodes, startProcess(t, fmt.Sprintf("hm-%d", i), "hm", "server",
+			"--set", fmt.Sprintf("node.id=hm-%d", i), "--set", "node.data_dir="+b.dirs[i],
+			"--set", fmt.Sprintf("raft.listen=127.0.0.1:%d", port[i]), "--set", "raft.peers="+strings.Join(peers, ","),
+			"--set", "api.listen="+address, "--set", fmt.Sprintf("nats.servers=nats://127.0.0.1:%d", port[2*size])))
+	}
+	return b
+}
+
+// await polls until done.
+func (b *bareNodes) await(what string, done func() bool) {
+	b.t.Helper()
+	for end := time.Now().Add(30 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			b.t.Fatalf("%s: not within 30 s", what)
+		}
+	}
+}
+
+func (b *bareNodes) status(i int) (s api.Status, err error) {
+	return s, getJSON(b.apis[i]+"/v1/status", &s)
+}
+
+// leader is the number of the node that leads, as one of them says.
+func (b *bareNodes) leader() (leader int) {
+	b.t.Helper()
+	b.await("a node leads", func() bool {
+		for i := range b.apis {
+			if s, err := b.status(i); err == nil && s.Cluster.Leader == s.Node {
+				leader = i
+				return true
+			}
+		}
+		return false
+	})
+	return leader
+}
+
+// hold records a hold by way of any node.
+func (b *bareNodes) hold(name, reason string) {
+	b.t.Helper()
+	b.await("a hold is recorded", func() bool {
+		for _, base := range b.apis {
+			resp, err := http.Post(base+"/v1/holds", "application/json", strings.NewReader(fmt.Sprintf(`{"name":%q,"reason":%q}`, name, reason)))
+			if err != nil {
+				continue
+			}
+			resp.Body.Close()
+			if resp.StatusCode < 300 {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// flip changes a bit where text is in a node's raft.db, as often as it is there.
+func (b *bareNodes) flip(i int, text string) {
+	b.t.Helper()
+	path := filepath.Join(b.dirs[i], "raft", "raft.db")
+	db, err := os.ReadFile(path)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer f.Close()
+	flipped := 0
+	for at := 0; ; at++ {
+		n := bytes.Index(db[at:], []byte(text))
+		if n < 0 {
+			break
+		}
+		at += n
+		if _, err := f.WriteAt([]byte{db[at] ^ 1}, int64(at)); err != nil {
+			b.t.Fatal(err)
+		}
+		flipped++
+	}
+	if flipped == 0 {
+		b.t.Fatalf("%s does not hold %q", path, text)
+	}
+}
+
+// ended waits until a process has ended by itself, and checks that it did so with exit code 1, one sentence that matches,
+// and a hint.
+func (b *bareNodes) ended(i int, sentence string) {
+	b.t.Helper()
+	p := b.nodes[i]
+	done := make(chan error, 1)
+	go func() { done <- p.cmd.Wait() }()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		b.t.Fatal("the process does not end")
+	}
+	said, err := os.ReadFile(p.log.Name())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 1 {
+		b.t.Errorf("exit code %d", code)
+	}
+	lines := strings.Split(strings.TrimRight(string(said), "\n"), "\n")
+	if len(lines) < 2 || !regexp.MustCompile("^hm: .*"+sentence).MatchString(lines[len(lines)-2]) || !strings.HasPrefix(lines[len(lines)-1], "hint: ") {
+		b.t.Errorf("it ends with %q", lines[max(0, len(lines)-3):])
+	}
+	for _, line := range lines {
+		if strings.HasPrefix(line, "panic") || strings.HasPrefix(line, "goroutine ") || strings.HasPrefix(line, "fatal error") {
+			b.t.Fatalf("it ends in a panic: %s", line)
+		}
+	}
+}
+
+func TestE2EDamagedStoreAlone(t *testing.T) {
+	t.Parallel()
+	takesSeconds(t)
+	b := newBareNodes(t, 1)
+	b.hold("flipped", "its entry is to be damaged")
+	b.nodes[0].signal(syscall.SIGTERM)
+	b.flip(0, "its entry is to be damaged")
+	b.nodes[0].start()
+	b.ended(0, "the raft store in .* is damaged, and there is no other node to take the record from: entry [0-9]+ of the raft log does not have its checksum$")
+}
+
+// An entry is damaged under the running leader, which has to send it to a node that was away. The leader's process ends,
+// and when it is started again it heals from its peers, while they go on recording.
+func TestE2EDamagedLeaderEndsAndHeals(t *testing.T) {
+	t.Parallel()
+	takesSeconds(t)
+	for range 5 { // another node may be elected meanwhile, which then sends what the first has damaged
+		if damageLeader(t) {
+			return
+		}
+	}
+	t.Error("the leadership never stays where it is")
+}
+
+func damageLeader(t *testing.T) (shown bool) {
+	b := newBareNodes(t, 3)
+	b.hold("first", "")
+	leader := b.leader()
+	away := (leader + 1) % 3
+	b.nodes[away].signal(syscall.SIGTERM)
+	b.hold("flipped", "its entry is to be damaged")
+	for i := range 40 { // more than are cached
+		b.hold(fmt.Sprintf("paused-%d", i%10), "")
+	}
+	b.flip(leader, "its entry is to be damaged")
+	b.nodes[away].start()
+	moved := false
+	b.await("the leader ends, or leads no more", func() bool {
+		s, err := b.status(away)
+		moved = err == nil && s.Cluster.Leader != "" && s.Cluster.Leader != fmt.Sprintf("hm-%d", leader) && len(s.Holds) > 10
+		_, gone := b.status(leader)
+		return moved || gone != nil
+	})
+	if _, err := b.status(leader); moved && err == nil {
+		return false
+	}
+	b.ended(leader, "the raft store in .* is damaged: entry [0-9]+ of the raft log does not have its checksum$")
+	b.hold("after", "")
+	b.nodes[leader].start()
+	b.await("the node has healed", func() bool {
+		s, err := b.status(leader)
+		if err != nil || s.Cluster.Leader == "" {
+			return false
+		}
+		names := map[string]bool{}
+		for _, h := range s.Holds {
+			names[h.Name] = h.Reason == "its entry is to be damaged" || names[h.Name] || h.Name != "flipped"
+		}
+		for _, n := range s.Cluster.Nodes {
+			if n.Fault != nil && n.Fault.Kind != cluster.FaultHealing {
+				t.Fatalf("%s has the fault %+v", n.ID, n.Fault)
+			}
+			if n.Fault != nil {
+				return false
+			}
+		}
+		return names["first"] && names["flipped"] && names["after"]
+	})
+	if kept, _ := filepath.Glob(filepath.Join(b.dirs[leader], "raft", "raft.db.damaged-*")); len(kept) != 1 {
+		t.Errorf("kept %v", kept)
+	}
+	return true
+}
