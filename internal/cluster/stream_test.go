@@ -57,7 +57,7 @@ func TestGarbageOnThePort(t *testing.T) {
 		send(target)
 		send(target, []byte{streamPeers}, frame("garbage"))
 		send(target, []byte{streamPeers}, frame(`{"from":"stranger","state":"leader"}`))
-		send(target, []byte{streamPeers}, []byte{0x06, 0x40, 0, 0}, huge)
+		send(target, []byte{streamPeers}, []byte{'h', 'm', frameVersion, 0, 0x06, 0x40, 0, 0}, huge)
 		send(target, []byte{streamRaft}, huge)
 		send(target, []byte{streamRaft, 0}, []byte{0xc6, 0x06, 0x40, 0, 0}, huge)                                            // msgpack: 100 MB of bytes
 		send(target, []byte{streamRaft, 0}, []byte{0xdf, 0xff, 0xff, 0xff, 0xff}, huge)                                      // a map of 4 billion
