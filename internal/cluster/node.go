@@ -154,8 +154,9 @@ func (n *Node) start() error {
 	}
 	n.gossip = newGossip(n)
 	n.stream.serve(n.gossip.receive)
-	if !o.TLS.Enabled() && len(o.Peers) > 1 && !isLoopback(o.Listen) {
-		o.Logger.Warn("the cluster port is open beyond loopback without TLS: whoever can reach it can change the record", "listen", o.Listen)
+	if o.exposed() != "" && !o.TLS.Enabled() {
+		o.Logger.Warn("raft.insecure is true: the cluster port is open beyond loopback without TLS, and whoever can reach it can change the record",
+			"module", "cluster", "listen", o.Listen, "advertise", o.Advertise)
 	}
 	observations := make(chan raft.Observation, 16)
 	n.raft.RegisterObserver(raft.NewObserver(observations, false, func(ob *raft.Observation) bool {

@@ -48,6 +48,7 @@ type Options struct {
 	Advertise string // raft.advertise: the address under which peers reach Listen; empty means Listen itself
 	Peers     []Peer // raft.peers: every member, this node too, the same on every node; empty means a single node
 	TLS       TLS    // raft.tls
+	Insecure  bool   // raft.insecure: reach peers, and be reached, beyond loopback without TLS
 
 	HeartbeatTimeout  time.Duration // raft.heartbeat_timeout: how long a follower waits for a leader
 	ElectionTimeout   time.Duration // raft.election_timeout: how long a candidate waits; at least HeartbeatTimeout
@@ -119,6 +120,10 @@ func (o Options) complete() (Options, error) {
 		wrong("raft.advertise is %s, which is no address that a peer could reach", o.Advertise)
 	}
 	errs = append(errs, o.checkPeers()...)
+	if key := o.exposed(); key != "" && !o.TLS.Enabled() && !o.Insecure {
+		wrong("%s reaches beyond loopback, and without TLS whoever can reach the port can change the record: set raft.tls.cert, raft.tls.key and raft.tls.ca, "+
+			"or raft.insecure: true where the network keeps everybody but the nodes away", key)
+	}
 	if len(errs) > 0 {
 		return o, errors.Join(errs...)
 	}
@@ -130,6 +135,19 @@ func (o Options) complete() (Options, error) {
 	o.Peers = slices.Clone(o.Peers)
 	slices.SortFunc(o.Peers, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
 	return o, nil
+}
+
+// exposed names the key by which the cluster's port, or that of a peer, lies beyond loopback.
+func (o Options) exposed() (key string) {
+	switch {
+	case !isLoopback(o.Listen):
+		return "raft.listen"
+	case !isLoopback(o.Advertise):
+		return "raft.advertise"
+	case slices.ContainsFunc(o.Peers, func(p Peer) bool { return !isLoopback(p.Address) }):
+		return "raft.peers"
+	}
+	return ""
 }
 
 func (o Options) checkPeers() (errs []error) {
