@@ -242,13 +242,15 @@ func (g *gossip) replied(id string, r reply, questions []*question) error {
 
 func (g *gossip) message() message {
 	n := g.node
-	m := message{From: n.opts.ID, State: stateWord(n.raft.State()), Term: n.raft.CurrentTerm(), Blank: n.logIsBlank()}
+	m := message{From: n.opts.ID}
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	if g.info != nil {
 		info := *g.info
 		m.Info = &info
 	}
+	g.mu.Unlock()
+	// After the info: what that says was applied is then of no later term than the message's.
+	m.State, m.Term, m.Blank = stateWord(n.raft.State()), n.raft.CurrentTerm(), n.logIsBlank()
 	return m
 }
 
@@ -304,6 +306,7 @@ func (g *gossip) take(m message, now time.Time) error {
 		return fmt.Errorf("a message from %s: %w", m.From, errStranger)
 	}
 	g.node.stats.messages.Add(1)
+	g.judgeInfo(&m)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	before := g.heard[m.From].message.Info

@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"hm/internal/app"
+	"hm/raftfsm"
 )
 
 // PeerInfo is what a node tells its peers about itself (I1). It is not recorded.
@@ -46,6 +47,7 @@ type reply struct {
 const (
 	maxText   = 1 << 10
 	maxNumber = 1 << 53 // more than any index or term comes to: a million a second for 285 years
+	maxKinds  = 1 << 20
 )
 
 func writeReply(w io.Writer, r reply) error { return writeFrame(w, r) }
@@ -81,6 +83,9 @@ func decodeMessage(body []byte) (message, error) {
 	if err := json.Unmarshal(body, &m); err != nil {
 		return message{}, fmt.Errorf("a peer's message: %w", err)
 	}
+	if m.Term > maxNumber {
+		return message{}, fmt.Errorf("a peer's message: term is %d: 0 to %d is its range", m.Term, int64(maxNumber))
+	}
 	if err := checkID(m.From); err != nil {
 		return message{}, fmt.Errorf("a peer's message: from %w", err)
 	}
@@ -93,8 +98,22 @@ func decodeMessage(body []byte) (message, error) {
 		if len(i.API) > maxText || len(i.Version) > maxText || len(i.Gate) > maxText || len(i.DesiredReadError) > maxText {
 			return message{}, fmt.Errorf("a peer's message: a text is longer than %d bytes", maxText)
 		}
-		if i.DesiredReadBegan < 0 || i.DesiredReadApps < 0 || i.DesiredReadApps > math.MaxInt32 {
-			return message{}, errors.New("a peer's message: a number is out of its range")
+		if i.API != "" {
+			if _, err := checkAddress(i.API); err != nil {
+				return message{}, fmt.Errorf("a peer's message: api %q %w", i.API, err)
+			}
+		}
+		for _, n := range []struct {
+			name        string
+			value, most int64
+		}{
+			{"applied", int64(min(i.AppliedIndex, math.MaxInt64)), maxNumber}, {"kinds", int64(i.Kinds), maxKinds},
+			{"desired_read_began", int64(i.DesiredReadBegan), int64(raftfsm.MaxTime)}, {"desired_read_ended", int64(i.DesiredReadEnded), int64(raftfsm.MaxTime)},
+			{"desired_read_apps", int64(i.DesiredReadApps), math.MaxInt32},
+		} {
+			if n.value < 0 || n.value > n.most {
+				return message{}, fmt.Errorf("a peer's message: %s is %d: 0 to %d is its range", n.name, n.value, n.most)
+			}
 		}
 	}
 	return m, nil

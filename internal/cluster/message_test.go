@@ -13,7 +13,7 @@ func frame(body string) []byte {
 }
 
 func TestMessageSurvivesTheWire(t *testing.T) {
-	m := message{From: "hm-1", State: stateLeader, Term: 7, Blank: true, Info: &PeerInfo{API: "10.0.0.1:5155", NATSUp: true, AppliedIndex: 1 << 60, Kinds: 12, DesiredReadBegan: 5, DesiredReadApps: 400_000, Version: "1.2"}}
+	m := message{From: "hm-1", State: stateLeader, Term: 7, Blank: true, Info: &PeerInfo{API: "10.0.0.1:5155", NATSUp: true, AppliedIndex: 1 << 50, Kinds: 12, DesiredReadBegan: 5, DesiredReadApps: 400_000, Version: "1.2"}}
 	var b bytes.Buffer
 	if err := writeMessage(&b, m); err != nil {
 		t.Fatal(err)

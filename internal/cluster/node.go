@@ -57,7 +57,7 @@ type Node struct {
 	closeErr  error
 }
 
-type counters struct{ proposals, entries, bytes, messages, badMessages atomic.Uint64 }
+type counters struct{ proposals, entries, bytes, messages, badMessages, badNumbers atomic.Uint64 }
 
 // Stats are running totals since Open.
 type Stats struct {
@@ -67,6 +67,7 @@ type Stats struct {
 	Refused      uint64 // connections on the cluster port that were closed for what they sent or did not send
 	PeerMessages uint64 // messages of peers taken in
 	BadMessages  uint64 // messages of peers that were refused
+	BadNumbers   uint64 // numbers in messages of peers that were passed over, as they cannot be true
 }
 
 // Stats gives the running totals.
@@ -74,6 +75,7 @@ func (n *Node) Stats() Stats {
 	return Stats{
 		Proposals: n.stats.proposals.Load(), Entries: n.stats.entries.Load(), EntryBytes: n.stats.bytes.Load(),
 		Refused: n.stream.refused.Load(), PeerMessages: n.stats.messages.Load(), BadMessages: n.stats.badMessages.Load(),
+		BadNumbers: n.stats.badNumbers.Load(),
 	}
 }
 
