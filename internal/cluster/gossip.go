@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -119,11 +120,16 @@ func (g *gossip) follow() {
 	}
 	book := addressBook(g.node.opts.Peers)
 	present := make(map[string]Peer, len(members))
+	peers := slices.Clone(g.node.opts.Peers)
 	for _, m := range members {
+		if p := (Peer{string(m.ID), book.of(m)}); !slices.Contains(peers, p) {
+			peers = append(peers, p)
+		}
 		if string(m.ID) != g.node.opts.ID {
 			present[string(m.ID)] = Peer{string(m.ID), book.of(m)}
 		}
 	}
+	g.node.stream.setPeers(peers)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for id, t := range g.tells {
@@ -264,7 +270,7 @@ func (g *gossip) receive(conn net.Conn) {
 		}
 		m, err := readMessage(r)
 		if err == nil {
-			err = g.take(m, time.Now())
+			err = g.takeFrom(conn, m)
 		}
 		if err != nil {
 			g.sayRefused(conn, err)
@@ -278,6 +284,21 @@ func (g *gossip) receive(conn net.Conn) {
 			return
 		}
 	}
+}
+
+// takeFrom takes in a message, unless it names a sender whom the connection's certificate does not name.
+func (g *gossip) takeFrom(conn net.Conn, m message) error {
+	c, ok := conn.(*streamConn)
+	if ok && c.cert != nil {
+		if err := g.node.stream.speaksFor(c.cert, m.From); err != nil {
+			return err
+		}
+	}
+	err := g.take(m, time.Now())
+	if ok && err == nil {
+		c.proven.Store(true)
+	}
+	return err
 }
 
 // sayRefused tells a peer why what it sent was refused. The connection ends either way.

@@ -140,10 +140,10 @@ func (n *Node) start() error {
 	if n.join, err = n.stores.joining(o); err != nil {
 		return err
 	}
-	n.trans = newGuardedTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: n.stream, MaxPool: 3, Timeout: transportTimeout(o), Logger: conf.Logger,
+	n.trans = newGuardedTransport(&freshTransport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: n.stream, MaxPool: maxPool, Timeout: transportTimeout(o), Logger: conf.Logger,
 		ServerAddressProvider: addressBook(o.Peers), MsgpackUseNewTimeFormat: true,
-	}), n.join)
+	})}, n.join)
 	if err := n.stores.bootstrap(conf, n.trans, o.Peers); err != nil {
 		return err
 	}
