@@ -63,6 +63,7 @@ type Options struct {
 
 	listener     net.Listener // tests listen first, so that every port is known before the first node opens
 	trailingLogs uint64       // tests keep less of the log than a snapshot's worth
+	commonKind   raftfsm.Kind // tests let later kinds begin earlier
 }
 
 // complete fills in the defaults and reports everything that is wrong, each by its configuration key.
@@ -73,6 +74,7 @@ func (o Options) complete() (Options, error) {
 	o.SnapshotInterval = cmp.Or(o.SnapshotInterval, DefaultSnapshotInterval)
 	o.SnapshotThreshold = cmp.Or(o.SnapshotThreshold, DefaultSnapshotThreshold)
 	o.trailingLogs = cmp.Or(o.trailingLogs, o.SnapshotThreshold)
+	o.commonKind = cmp.Or(o.commonKind, commonKind)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
