@@ -62,7 +62,7 @@ func requests(t testing.TB) map[string][]byte {
 	const id, at = "x", "y:1"
 	return map[string][]byte{
 		"heartbeat": written(t, func(n *raft.NetworkTransport) error {
-			return n.AppendEntries(id, at, &raft.AppendEntriesRequest{RPCHeader: head, Term: 1 << 40, Leader: head.Addr}, &raft.AppendEntriesResponse{})
+			return n.AppendEntries(id, at, &raft.AppendEntriesRequest{RPCHeader: head, Term: 1 << 40}, &raft.AppendEntriesResponse{})
 		}),
 		"entries": written(t, func(n *raft.NetworkTransport) error {
 			return n.AppendEntries(id, at, &raft.AppendEntriesRequest{RPCHeader: head, Term: 300, Entries: []*raft.Log{entry(0), entry(40), entry(300), entry(70_000)}}, &raft.AppendEntriesResponse{})
