@@ -117,7 +117,7 @@ func lessLikely(a, b *streamConn) *streamConn {
 			return b
 		}
 		return a
-	case a.active.Load() <= b.active.Load():
+	case !a.lastActive().After(b.lastActive()):
 		return a
 	}
 	return b

@@ -153,7 +153,7 @@ func (c *streamConn) measure(b []byte) error {
 // Write writes to the connection.
 func (c *streamConn) Write(b []byte) (int, error) {
 	switch {
-	case c.quiet && time.Since(c.opened)-time.Duration(c.active.Load()) > quietOut:
+	case c.quiet && time.Since(c.lastActive()) > quietOut:
 		c.cut()
 		return 0, errQuiet
 	case c.meter != nil:
@@ -169,6 +169,8 @@ func (c *streamConn) Write(b []byte) (int, error) {
 	c.touch(n)
 	return n, err
 }
+
+func (c *streamConn) lastActive() time.Time { return c.opened.Add(time.Duration(c.active.Load())) }
 
 func (c *streamConn) touch(n int) {
 	if n > 0 {

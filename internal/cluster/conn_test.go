@@ -186,6 +186,12 @@ func TestWhoMakesRoom(t *testing.T) {
 	if got := room(add(two, false, false, 2*time.Hour)); got == nil || got.owner != one {
 		t.Error("all strangers together are too many: the one that is silent for longest makes room")
 	}
+	old, young := add(owner{true, "10.0.0.2"}, true, true, 0), add(owner{true, "10.0.0.2"}, true, true, 0)
+	old.opened = old.opened.Add(-time.Hour)
+	old.active.Store(int64(time.Minute)) // and nothing since
+	if got := room(add(owner{true, "10.0.0.2"}, true, false, 0)); got != old || young.evicted {
+		t.Error("a connection that was opened just now made room before one that is silent for an hour")
+	}
 	if proven.evicted {
 		t.Error("strangers elsewhere cost a member its connection")
 	}
