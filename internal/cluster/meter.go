@@ -9,6 +9,7 @@ import (
 )
 
 // What a request of raft's may hold. Raft's own decoder takes whatever it is sent, without end.
+// A version of hm that raises raftfsm.MaxEntry must lower maxAppend, or its entries do not reach older nodes.
 const (
 	maxRequest       = maxAppend*raftfsm.MaxEntry + 1<<20 // bytes, before the body of a snapshot
 	maxRequestValues = 1 << 15                            // an entry takes 12
