@@ -7,9 +7,10 @@ import (
 	"hm/internal/app"
 )
 
-// MaxTime is the latest that hm time may be: the end of the year 9999. A later entry is refused whole, since time,
-// once there, would never move again.
-const MaxTime = app.Time(253402300799999)
+// MaxTime is the latest that hm time may be: the end of the year 2199. A later entry is refused whole, since time,
+// once there, would never move again. It leaves room for sums of times: a count of nanoseconds since 1970 overflows in
+// the year 2262.
+const MaxTime = app.Time(7258118399999)
 
 // Apply records what an entry says. It depends on nothing but the state and its arguments, so that every replica
 // comes to the same state and the same Result. The state takes over the records of e: nobody may change them

@@ -138,6 +138,8 @@ func valueNode(key config.Key, c *config.Config) *yaml.Node {
 		for _, s := range v {
 			n.Content = append(n.Content, textNode(s))
 		}
+	case bool:
+		n.Kind, n.Tag, n.Value = yaml.ScalarNode, "!!bool", key.Text(c)
 	case int:
 		n.Kind, n.Tag, n.Value = yaml.ScalarNode, "!!int", key.Text(c)
 	case float64:

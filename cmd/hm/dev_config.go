@@ -18,7 +18,7 @@ type devLog = config.Log
 // no harm.
 var devOwned = map[string]string{
 	"node.id": "", "node.data_dir": "--data-dir", "raft.listen": "", "raft.advertise": "", "raft.peers": "--nodes",
-	"raft.tls.cert": "", "raft.tls.key": "", "raft.tls.ca": "",
+	"raft.tls.cert": "", "raft.tls.key": "", "raft.tls.ca": "", "raft.insecure": "",
 	"api.listen": "--api", "api.advertise": "", "api.tls.cert": "", "api.tls.key": "", "api.tls.client_ca": "",
 	"nats.servers": "", "nats.username": "", "nats.password": "", "nats.token": "", "nats.creds": "",
 	"nats.tls.ca": "", "nats.tls.cert": "", "nats.tls.key": "",
@@ -54,7 +54,7 @@ func (o devOptions) config(self devPeer, peers []devPeer, api, dir, nats string,
 		list[i] = p.ID + "=" + p.Raft
 	}
 	values := map[string]string{
-		"node.id": self.ID, "node.data_dir": filepath.Join(dir, self.ID), "raft.listen": self.Raft, "raft.peers": strings.Join(list, ","),
+		"node.id": self.ID, "node.data_dir": filepath.Join(dir, self.ID), "raft.listen": self.Raft, "raft.peers": strings.Join(list, ","), "raft.insecure": "false",
 		"api.listen": api, "nats.servers": nats, "desired.source": o.desired, "desired.partition": config.Default().Desired.Partition,
 		"desired.bulk.url": cc.url, "desired.sql.driver": cc.driver, "desired.sql.dsn": cc.dsn, "desired.sql.schema": config.Default().Desired.SQL.Schema,
 		"policy.heartbeat_period": o.heartbeat.String(),

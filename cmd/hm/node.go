@@ -72,6 +72,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	n.cluster, err = cluster.Open(cluster.Options{
 		ID: cfg.Node.ID, DataDir: cfg.Node.DataDir, Listen: cfg.Raft.Listen, Advertise: cfg.Raft.Advertise, Peers: peers,
 		TLS:              cluster.TLS(cfg.Raft.TLS),
+		Insecure:         cfg.Raft.Insecure,
 		HeartbeatTimeout: cfg.Raft.HeartbeatTimeout, ElectionTimeout: cfg.Raft.ElectionTimeout, LeaseTimeout: cfg.Raft.LeaseTimeout,
 		SnapshotInterval: cfg.Raft.SnapshotInterval, SnapshotThreshold: uint64(cfg.Raft.SnapshotThreshold),
 		OnApply: func(a raftfsm.Applied) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"hm/internal/app"
+	"hm/raftfsm"
 )
 
 // slewShift bounds how fast the clock gives way to entries that say it is ahead: by 1/1024 of the time that passed
@@ -25,7 +26,7 @@ type clock struct {
 	ownTerm atomic.Uint64 // entries of this term were stamped from this very clock
 
 	adopted time.Duration // monotonic reading at the last entry; used by the applying goroutine alone
-	started bool          // an entry was applied; used by the applying goroutine alone
+	started atomic.Bool   // an entry was applied, so that the clock shows the log's time
 }
 
 // clockEpoch is what readers share. The change from the wall clock to the log's time is a new one, so that no reader
@@ -35,21 +36,23 @@ type clockEpoch struct {
 	last atomic.Int64 // newest reading, milliseconds
 }
 
-// newClock gives a clock that shows the wall clock's time until the first entry is applied.
+// newClock gives a clock that shows the wall clock's time until the first entry is applied. A wall clock that is not
+// between 1970 and raftfsm.MaxTime shows as the nearer of the two.
 func newClock() *clock {
 	c := &clock{start: time.Now()}
 	e := &clockEpoch{}
-	e.base.Store(c.start.UnixNano())
+	e.base.Store(int64(min(max(app.TimeOf(c.start), 1), raftfsm.MaxTime)) * int64(time.Millisecond))
 	c.epoch.Store(e)
 	return c
 }
 
 // now never goes back, with one exception: the first entry applied replaces the wall clock by the log's time.
-// Nothing is recorded before it, so nothing is timed by the difference.
+// Nothing is recorded before it, so nothing is timed by the difference. It stands still at raftfsm.MaxTime, which
+// leaves room for 62 years of monotonic time before a nanosecond count overflows.
 func (c *clock) now() app.Time {
 	e := c.epoch.Load()
 	for {
-		v := (e.base.Load() + int64(time.Since(c.start))) / int64(time.Millisecond)
+		v := min((e.base.Load()+int64(time.Since(c.start)))/int64(time.Millisecond), int64(raftfsm.MaxTime))
 		last := e.last.Load()
 		if v <= last {
 			return app.Time(last)
@@ -62,7 +65,7 @@ func (c *clock) now() app.Time {
 
 // applied tells the clock of an entry, or of a snapshot, that carries the time at. It is called on one goroutine.
 func (c *clock) applied(at app.Time, term uint64) {
-	if at <= 0 {
+	if at <= 0 || at > raftfsm.MaxTime { // Apply refuses such an entry
 		return
 	}
 	mono := time.Since(c.start)
@@ -72,12 +75,12 @@ func (c *clock) applied(at app.Time, term uint64) {
 	e := c.epoch.Load()
 	base := e.base.Load()
 	switch {
-	case !c.started:
-		c.started = true
+	case !c.started.Load():
 		fresh := &clockEpoch{}
 		fresh.base.Store(word)
 		fresh.last.Store(int64(at))
 		c.epoch.Store(fresh)
+		c.started.Store(true)
 	case word >= base:
 		e.base.Store(word)
 	case term != c.ownTerm.Load():

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hm/internal/app"
+	"hm/raftfsm"
 )
 
 func TestClock(t *testing.T) {
@@ -52,6 +53,49 @@ func TestClock(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// No time that a wall clock or an entry can show makes the clock overflow or go back.
+func TestClockAtTheEndOfTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClock()
+		c.applied(1_000_000_000_000, 1)
+		for _, at := range []app.Time{raftfsm.MaxTime + 1, 9_223_372_036_854, 9_300_000_000_000, 253402300799999, 1<<63 - 1, -1, -1 << 63} {
+			c.applied(at, 1)
+			if got := c.now(); got != 1_000_000_000_000 {
+				t.Errorf("after an entry of %d it shows %d", at, got)
+			}
+		}
+		c.applied(raftfsm.MaxTime-1, 1)
+		if got := c.now(); got != raftfsm.MaxTime-1 {
+			t.Errorf("it shows %s, want %s", got, raftfsm.MaxTime-1)
+		}
+		for range 4 {
+			time.Sleep(100_000 * time.Hour)
+			if got := c.now(); got != raftfsm.MaxTime {
+				t.Errorf("it shows %d, want the end of time, %d", got, raftfsm.MaxTime)
+			}
+			c.applied(raftfsm.MaxTime, 1)
+		}
+		if !time.UnixMilli(int64(raftfsm.MaxTime)).Add(50 * 365 * 24 * time.Hour).Before(time.Unix(0, 1<<63-1)) {
+			t.Error("fifty years after the end of time a count of nanoseconds overflows")
+		}
+	})
+}
+
+// Entries are stamped with the clock's time, however late it is: the state machine must take them.
+func TestEntriesAtTheEndOfTime(t *testing.T) {
+	c := startCluster(t, 1, nil)
+	n := c.leader()
+	n.clock.applied(raftfsm.MaxTime, 0)
+	for i := range 2 {
+		if res, err := n.Propose(bounded(t), dea(i)); err != nil || res[0].Err != nil {
+			t.Fatalf("%+v, %v", res, err)
+		}
+	}
+	if now := n.View().Time(); now != raftfsm.MaxTime {
+		t.Errorf("the entries are stamped %s", now)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -122,11 +123,16 @@ func (g *gossip) follow() {
 	}
 	book := addressBook(g.node.opts.Peers)
 	present := make(map[string]Peer, len(members))
+	peers := slices.Clone(g.node.opts.Peers)
 	for _, m := range members {
+		if p := (Peer{string(m.ID), book.of(m)}); !slices.Contains(peers, p) {
+			peers = append(peers, p)
+		}
 		if string(m.ID) != g.node.opts.ID {
 			present[string(m.ID)] = Peer{string(m.ID), book.of(m)}
 		}
 	}
+	g.node.stream.setPeers(peers)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for id, t := range g.tells {
@@ -160,14 +166,20 @@ func (g *gossip) tell(ctx context.Context, t *teller) {
 		if ctx.Err() != nil {
 			return
 		}
-		g.node.log.log(slog.LevelInfo, t.peer.ID, "cannot tell a peer how this node is", "peer", t.peer.ID, "address", t.peer.Address, "error", err)
+		asks := t.asks
+		if version := (*frameVersionError)(nil); errors.As(err, &version) {
+			g.node.log.log(slog.LevelWarn, t.peer.ID, "a peer speaks another version of the messages between peers", "peer", t.peer.ID, "address", t.peer.Address, "error", err)
+			asks, backoff = nil, maxBackoff // to ask again at once would not help
+		} else {
+			g.node.log.log(slog.LevelInfo, t.peer.ID, "cannot tell a peer how this node is", "peer", t.peer.ID, "address", t.peer.Address, "error", err)
+		}
 		if time.Since(began) > 2*replyWithin {
 			backoff = tellEvery // it had worked
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(backoff/2 + rand.N(backoff/2)):
-		case <-t.asks:
+		case <-asks:
 			select {
 			case <-ctx.Done():
 			case <-time.After(tellGap):
@@ -224,9 +236,12 @@ func (g *gossip) tellOver(ctx context.Context, t *teller) error {
 func (g *gossip) replied(id string, r reply, questions []*question) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.shuns[id] = r.stranger
-	if r.stranger {
+	g.shuns[id] = r.Stranger
+	switch {
+	case r.Stranger:
 		return fmt.Errorf("%s says that this node is no member of its cluster", id)
+	case r.Refused != "":
+		return fmt.Errorf("%s refuses what this node says: %s", id, r.Refused)
 	}
 	for _, q := range questions {
 		q.answer(id, r)
@@ -236,18 +251,19 @@ func (g *gossip) replied(id string, r reply, questions []*question) error {
 
 func (g *gossip) message() message {
 	n := g.node
-	m := message{From: n.opts.ID, State: stateWord(n.raft.State()), Term: n.raft.CurrentTerm(), Blank: n.logIsBlank(),
-		States: n.states.claims(), HashVersion: raftfsm.HashVersion}
+	m := message{From: n.opts.ID, States: n.states.claims(), HashVersion: raftfsm.HashVersion}
 	if f, ok := n.Fault(); ok {
 		f.Detail = f.Detail[:min(len(f.Detail), maxText/2)]
 		m.Fault = &f
 	}
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	if g.info != nil {
 		info := *g.info
 		m.Info = &info
 	}
+	g.mu.Unlock()
+	// After the info: what that says was applied is then of no later term than the message's.
+	m.State, m.Term, m.Blank = stateWord(n.raft.State()), n.raft.CurrentTerm(), n.logIsBlank()
 	return m
 }
 
@@ -261,11 +277,10 @@ func (g *gossip) receive(conn net.Conn) {
 		}
 		m, err := readMessage(r)
 		if err == nil {
-			if err = g.take(m, time.Now()); err != nil {
-				_ = writeReply(conn, reply{stranger: true}) // the connection ends either way
-			}
+			err = g.takeFrom(conn, m)
 		}
 		if err != nil {
+			g.sayRefused(conn, err)
 			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && g.ctx.Err() == nil {
 				n.stats.badMessages.Add(1)
 				n.log.log(slog.LevelWarn, "message", "closed a peer's connection", "remote", conn.RemoteAddr().String(), "error", err)
@@ -278,24 +293,51 @@ func (g *gossip) receive(conn net.Conn) {
 	}
 }
 
+// takeFrom takes in a message, unless it names a sender whom the connection's certificate does not name.
+func (g *gossip) takeFrom(conn net.Conn, m message) error {
+	c, ok := conn.(*streamConn)
+	if ok && c.cert != nil {
+		if err := g.node.stream.speaksFor(c.cert, m.From); err != nil {
+			return err
+		}
+	}
+	err := g.take(m, time.Now())
+	if ok && err == nil {
+		c.proven.Store(true)
+	}
+	return err
+}
+
+// sayRefused tells a peer why what it sent was refused. The connection ends either way.
+func (g *gossip) sayRefused(conn net.Conn, why error) {
+	if errors.Is(why, io.EOF) || errors.Is(why, net.ErrClosed) {
+		return
+	}
+	text := why.Error()
+	_ = writeReply(conn, reply{Refused: text[:min(len(text), maxText/2)], Stranger: errors.Is(why, errStranger)})
+}
+
 // reply says whether this node follows the sender. The term is read first: a node that goes over to a later term
 // forgets its leader before it takes up the term. A joining node may have followed another and not know it.
 func (g *gossip) reply(m message) reply {
 	n := g.node
-	r := reply{term: n.raft.CurrentTerm()}
+	r := reply{Term: n.raft.CurrentTerm()}
 	_, leader := n.raft.LeaderWithID()
-	r.follows = r.term == m.Term && string(leader) == m.From && !n.join.active.Load()
+	r.Follows = r.Term == m.Term && string(leader) == m.From && !n.join.active.Load()
 	return r
 }
 
+var errStranger = errors.New("the sender is no other member of this cluster")
+
 func (g *gossip) take(m message, now time.Time) error {
 	if !g.node.isMember(m.From) || m.From == g.node.opts.ID {
-		return fmt.Errorf("a message from %s, which is no other member of this cluster", m.From)
+		return fmt.Errorf("a message from %s: %w", m.From, errStranger)
 	}
 	g.node.stats.messages.Add(1)
 	if told, err := checkClaims(m.States); err == nil && m.HashVersion == raftfsm.HashVersion {
 		g.node.states.take(m.From, told, now)
 	}
+	g.judgeInfo(&m)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	before := g.heard[m.From].message.Info

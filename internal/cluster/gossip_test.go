@@ -34,7 +34,11 @@ func TestPeersTellOfThemselves(t *testing.T) {
 	if m := member(a, "hm-1"); m.HasInfo {
 		t.Errorf("a node that told nothing has the info %+v", m.Info)
 	}
-	info := PeerInfo{API: "10.0.0.2:5155", NATSUp: true, AppliedIndex: 42, Kinds: 12, DesiredReadBegan: 99, DesiredReadApps: 7, Version: "v1"}
+	for i := range 3 {
+		c.propose(dea(i)) // the log's time is known then, and what the others tell can be judged
+	}
+	c.converged()
+	info := PeerInfo{API: "10.0.0.2:5155", NATSUp: true, AppliedIndex: b.View().Index(), Kinds: 12, DesiredReadBegan: 99, DesiredReadApps: 7, Version: "v1"}
 	b.SetInfo(info)
 	eventually(t, "the info arrives", func() bool { m := member(a, "hm-1"); return m.HasInfo && m.Info == info })
 	if m := member(b, "hm-1"); !m.HasInfo || m.Info != info || !m.Healthy || m.InfoAge != 0 {

@@ -145,7 +145,7 @@ func (n *Node) caughtUp() bool {
 
 // guardedTransport is raft's transport, through which a joining node neither asks for votes nor gives any.
 type guardedTransport struct {
-	*raft.NetworkTransport
+	*freshTransport
 	join     *joining
 	consumer <-chan raft.RPC
 	done     chan struct{}
@@ -153,8 +153,8 @@ type guardedTransport struct {
 	wg       sync.WaitGroup
 }
 
-func newGuardedTransport(inner *raft.NetworkTransport, join *joining) *guardedTransport {
-	t := &guardedTransport{NetworkTransport: inner, join: join, consumer: inner.Consumer(), done: make(chan struct{})}
+func newGuardedTransport(inner *freshTransport, join *joining) *guardedTransport {
+	t := &guardedTransport{freshTransport: inner, join: join, consumer: inner.Consumer(), done: make(chan struct{})}
 	if join.active.Load() { // else there is nothing to guard, and no need for a goroutine in the way
 		guarded := make(chan raft.RPC)
 		t.consumer = guarded
@@ -193,7 +193,7 @@ func (t *guardedTransport) RequestVote(id raft.ServerID, target raft.ServerAddre
 	if t.join.active.Load() {
 		return errJoining
 	}
-	return t.NetworkTransport.RequestVote(id, target, args, resp)
+	return t.freshTransport.RequestVote(id, target, args, resp)
 }
 
 // RequestPreVote asks a peer whether it would vote for this node.
@@ -201,7 +201,7 @@ func (t *guardedTransport) RequestPreVote(id raft.ServerID, target raft.ServerAd
 	if t.join.active.Load() {
 		return errJoining
 	}
-	return t.NetworkTransport.RequestPreVote(id, target, args, resp)
+	return t.freshTransport.RequestPreVote(id, target, args, resp)
 }
 
 // Close ends the transport. It does not wait; wait does.

@@ -60,9 +60,9 @@ func (q *question) answer(id string, r reply) {
 		return
 	}
 	switch {
-	case r.term > q.term:
+	case r.Term > q.term:
 		q.closed = true
-	case r.follows && r.term == q.term:
+	case r.Follows && r.Term == q.term:
 		delete(q.voters, id)
 		q.missing--
 		q.closed = q.missing == 0

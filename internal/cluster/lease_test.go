@@ -12,7 +12,7 @@ func TestQuestion(t *testing.T) {
 		from string
 		reply
 	}
-	yes, no, later := reply{follows: true, term: 7}, reply{term: 7}, reply{term: 8}
+	yes, no, later := reply{Follows: true, Term: 7}, reply{Term: 7}, reply{Term: 8}
 	for _, tt := range []struct {
 		name    string
 		answers []answer
@@ -27,7 +27,7 @@ func TestQuestion(t *testing.T) {
 		{"one does not follow", []answer{{"b", no}, {"c", yes}}, false, 1},
 		{"one that says no and then yes", []answer{{"b", no}, {"b", yes}, {"c", yes}}, true, 0},
 		{"a later term", []answer{{"b", yes}, {"c", later}}, true, 1},
-		{"followed in an earlier term", []answer{{"b", reply{follows: true, term: 6}}, {"c", reply{follows: true, term: 6}}}, false, 2},
+		{"followed in an earlier term", []answer{{"b", reply{Follows: true, Term: 6}}, {"c", reply{Follows: true, Term: 6}}}, false, 2},
 		{"no voters", []answer{{"x", yes}, {"y", yes}, {"z", later}}, false, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -61,18 +61,18 @@ func TestReplySaysWhomANodeFollows(t *testing.T) {
 			if n == leader {
 				continue
 			}
-			if n.gossip.reply(message{From: leader.opts.ID, Term: term}) != (reply{follows: true, term: term}) {
+			if n.gossip.reply(message{From: leader.opts.ID, Term: term}) != (reply{Follows: true, Term: term}) {
 				return false
 			}
 			for _, m := range []message{{From: leader.opts.ID, Term: term - 1}, {From: leader.opts.ID, Term: term + 1}, {From: "hm-9", Term: term}} {
-				if r := n.gossip.reply(m); r.follows {
+				if r := n.gossip.reply(m); r.Follows {
 					t.Fatalf("%s replies %+v to %+v while %s leads in term %d", n.opts.ID, r, m, leader.opts.ID, term)
 				}
 			}
 			n.join.active.Store(true) // it may have followed another before it lost its disk
 			r := n.gossip.reply(message{From: leader.opts.ID, Term: term})
 			n.join.active.Store(false)
-			if r.follows {
+			if r.Follows {
 				t.Fatalf("%s replies %+v while it is joining", n.opts.ID, r)
 			}
 		}
@@ -86,23 +86,23 @@ func TestOldRepliesConfirmNothing(t *testing.T) {
 	before := g.openQuestions()
 	q := &question{term: 7, voters: map[string]bool{"b": true}, missing: 1, done: make(chan struct{})}
 	g.ask(q)
-	if err := g.replied("b", reply{follows: true, term: 7}, before); err != nil || q.missing != 1 {
+	if err := g.replied("b", reply{Follows: true, Term: 7}, before); err != nil || q.missing != 1 {
 		t.Errorf("a reply to a message that was sent before the question answered it (%v)", err)
 	}
-	if err := g.replied("b", reply{follows: true, term: 7}, g.openQuestions()); err != nil || q.missing != 0 {
+	if err := g.replied("b", reply{Follows: true, Term: 7}, g.openQuestions()); err != nil || q.missing != 0 {
 		t.Errorf("a reply to a message that was sent after the question did not answer it (%v)", err)
 	}
 	g.withdraw(q)
 	if len(g.openQuestions()) != 0 || len(g.asked) != 0 {
 		t.Error("a question that was withdrawn is still asked")
 	}
-	if err := g.replied("b", reply{stranger: true}, nil); err == nil || !g.isShunned() {
+	if err := g.replied("b", reply{Stranger: true}, nil); err == nil || !g.isShunned() {
 		t.Error("a peer that knows this node for a stranger goes unnoticed")
 	}
 }
 
 func TestReplySurvivesTheWire(t *testing.T) {
-	for _, r := range []reply{{}, {stranger: true}, {follows: true, term: 1<<64 - 1}} {
+	for _, r := range []reply{{}, {Stranger: true}, {Refused: "why", Stranger: true}, {Follows: true, Term: maxNumber}} {
 		var b bytes.Buffer
 		if err := writeReply(&b, r); err != nil {
 			t.Fatal(err)
@@ -111,10 +111,13 @@ func TestReplySurvivesTheWire(t *testing.T) {
 			t.Errorf("%+v reads as %+v, %v", r, got, err)
 		}
 	}
-	for _, s := range []string{"", "\x06\x01", "HTTP/1.1 400", "\x06\x02\x00\x00\x00\x00\x00\x00\x00\x00"} {
+	for _, s := range []string{"", "\x06\x01", "HTTP/1.1 400", "\x06\x02\x00\x00\x00\x00\x00\x00\x00\x00", string(frame(`{"term":18446744073709551615}`)), string(frame(`[]`))} {
 		if r, err := readReply(bytes.NewReader([]byte(s))); err == nil {
 			t.Errorf("%q reads as %+v", s, r)
 		}
+	}
+	if r, err := readReply(bytes.NewReader(frame(`{"term":7,"follows":true,"new":[1]}`))); err != nil || r != (reply{Follows: true, Term: 7}) {
+		t.Errorf("a reply with a field of a newer peer reads as %+v, %v", r, err)
 	}
 }
 

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"math"
 
 	"hm/internal/app"
+	"hm/raftfsm"
 )
 
 // PeerInfo is what a node tells its peers about itself (I1). It is not recorded.
@@ -25,8 +25,8 @@ type PeerInfo struct {
 	Version          string   `json:"version,omitempty"`            // of its program
 }
 
-// message is one frame on a connection between peers: four bytes of length, big-endian, and JSON. The receiver
-// answers each with a reply.
+// message is what a node tells a peer, one frame at a time. The receiver answers each with a reply. Both are JSON:
+// a field that a newer peer sends is passed over, and one that an older peer does not send is zero.
 type message struct {
 	From  string    `json:"from"`
 	State string    `json:"state"` // leader, follower or candidate
@@ -39,70 +39,44 @@ type message struct {
 	HashVersion uint32       `json:"hash_version,omitempty"`
 }
 
-// reply is ten bytes: a code, 1 if the receiver follows the sender in its term or else 0, and the receiver's term,
-// big-endian. By it the sender notices a dead link at once and not when TCP does, and a leader whom it leads.
+// reply answers a message. By it the sender notices a dead link at once and not when TCP does, and a leader whom it
+// leads. A reply that refuses the message ends the connection.
 type reply struct {
-	stranger bool // the sender is no member, as the receiver knows them; nothing else counts then
-	follows  bool
-	term     uint64
+	Refused  string `json:"refused,omitempty"`  // why the message was not taken in; nothing else counts then, save Stranger
+	Stranger bool   `json:"stranger,omitempty"` // the sender is no member, as the receiver knows them
+	Follows  bool   `json:"follows,omitempty"`  // the receiver follows the sender in its term
+	Term     uint64 `json:"term"`               // the receiver's
 }
 
 const (
-	maxFrame = 64 << 10
-	maxText  = 1 << 10
-
-	ackByte = 6  // ASCII ACK
-	nakByte = 21 // ASCII NAK: stranger
+	maxText   = 1 << 10
+	maxNumber = 1 << 53 // more than any index or term comes to: a million a second for 285 years
+	maxKinds  = 1 << 20
 )
 
-func writeReply(w io.Writer, r reply) error {
-	b := [10]byte{0: ackByte}
-	if r.stranger {
-		b[0] = nakByte
-	}
-	if r.follows {
-		b[1] = 1
-	}
-	binary.BigEndian.PutUint64(b[2:], r.term)
-	_, err := w.Write(b[:])
-	return err
-}
+func writeReply(w io.Writer, r reply) error { return writeFrame(w, r) }
 
 func readReply(r io.Reader) (reply, error) {
-	var b [10]byte
-	if _, err := io.ReadFull(r, b[:]); err != nil {
+	body, err := readFrame(r)
+	if err != nil {
 		return reply{}, fmt.Errorf("no reply: %w", err)
 	}
-	if b[0] != ackByte && b[0] != nakByte || b[1] > 1 {
-		return reply{}, fmt.Errorf("the reply begins with %#02x %#02x: this is no cluster port of hm", b[0], b[1])
+	var out reply
+	if err := json.Unmarshal(body, &out); err != nil {
+		return reply{}, fmt.Errorf("a peer's reply: %w", err)
 	}
-	return reply{b[0] == nakByte, b[1] == 1, binary.BigEndian.Uint64(b[2:])}, nil
+	if len(out.Refused) > maxText || out.Term > maxNumber {
+		return reply{}, errors.New("a peer's reply: a text or a number is out of its range")
+	}
+	return out, nil
 }
 
-func writeMessage(w io.Writer, m message) error {
-	body, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
-	if len(body) > maxFrame {
-		return fmt.Errorf("a message to the peers takes %d bytes, %d are allowed", len(body), maxFrame)
-	}
-	_, err = w.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...))
-	return err
-}
+func writeMessage(w io.Writer, m message) error { return writeFrame(w, m) }
 
 func readMessage(r io.Reader) (message, error) {
-	var head [4]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
+	body, err := readFrame(r)
+	if err != nil {
 		return message{}, err
-	}
-	size := binary.BigEndian.Uint32(head[:])
-	if size == 0 || size > maxFrame {
-		return message{}, fmt.Errorf("a peer's message of %d bytes: 1 to %d are allowed", size, maxFrame)
-	}
-	body := make([]byte, size)
-	if _, err := io.ReadFull(r, body); err != nil {
-		return message{}, fmt.Errorf("a peer's message ends early: %w", err)
 	}
 	return decodeMessage(body)
 }
@@ -112,6 +86,9 @@ func decodeMessage(body []byte) (message, error) {
 	var m message
 	if err := json.Unmarshal(body, &m); err != nil {
 		return message{}, fmt.Errorf("a peer's message: %w", err)
+	}
+	if m.Term > maxNumber {
+		return message{}, fmt.Errorf("a peer's message: term is %d: 0 to %d is its range", m.Term, int64(maxNumber))
 	}
 	if err := checkID(m.From); err != nil {
 		return message{}, fmt.Errorf("a peer's message: from %w", err)
@@ -125,8 +102,22 @@ func decodeMessage(body []byte) (message, error) {
 		if len(i.API) > maxText || len(i.Version) > maxText || len(i.Gate) > maxText || len(i.DesiredReadError) > maxText {
 			return message{}, fmt.Errorf("a peer's message: a text is longer than %d bytes", maxText)
 		}
-		if i.DesiredReadBegan < 0 || i.DesiredReadApps < 0 || i.DesiredReadApps > math.MaxInt32 {
-			return message{}, errors.New("a peer's message: a number is out of its range")
+		if i.API != "" {
+			if _, err := checkAddress(i.API); err != nil {
+				return message{}, fmt.Errorf("a peer's message: api %q %w", i.API, err)
+			}
+		}
+		for _, n := range []struct {
+			name        string
+			value, most int64
+		}{
+			{"applied", int64(min(i.AppliedIndex, math.MaxInt64)), maxNumber}, {"kinds", int64(i.Kinds), maxKinds},
+			{"desired_read_began", int64(i.DesiredReadBegan), int64(raftfsm.MaxTime)}, {"desired_read_ended", int64(i.DesiredReadEnded), int64(raftfsm.MaxTime)},
+			{"desired_read_apps", int64(i.DesiredReadApps), math.MaxInt32},
+		} {
+			if n.value < 0 || n.value > n.most {
+				return message{}, fmt.Errorf("a peer's message: %s is %d: 0 to %d is its range", n.name, n.value, n.most)
+			}
 		}
 	}
 	if f := m.Fault; f != nil && len(f.Kind)+len(f.Detail) > maxText {

@@ -9,11 +9,11 @@ import (
 )
 
 func frame(body string) []byte {
-	return append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
+	return append(binary.BigEndian.AppendUint32([]byte{'h', 'm', frameVersion, 0}, uint32(len(body))), body...)
 }
 
 func TestMessageSurvivesTheWire(t *testing.T) {
-	m := message{From: "hm-1", State: stateLeader, Term: 7, Blank: true, Info: &PeerInfo{API: "10.0.0.1:5155", NATSUp: true, AppliedIndex: 1 << 60, Kinds: 12, DesiredReadBegan: 5, DesiredReadApps: 400_000, Version: "1.2"}}
+	m := message{From: "hm-1", State: stateLeader, Term: 7, Blank: true, Info: &PeerInfo{API: "10.0.0.1:5155", NATSUp: true, AppliedIndex: 1 << 50, Kinds: 12, DesiredReadBegan: 5, DesiredReadApps: 400_000, Version: "1.2"}}
 	var b bytes.Buffer
 	if err := writeMessage(&b, m); err != nil {
 		t.Fatal(err)
@@ -30,9 +30,12 @@ func TestMessageSurvivesTheWire(t *testing.T) {
 
 func TestMessageRefused(t *testing.T) {
 	for _, tt := range []struct{ name, frame, want string }{
-		{"100 MB", "\x06\x40\x00\x00", "104857600 bytes"},
-		{"empty", "\x00\x00\x00\x00", "0 bytes"},
-		{"cut off", "\x00\x00\x00\x10{", "ends early"},
+		{"of before messages had a version", "\x00\x00\x00\x25{\"from", "no hm, or one of before"},
+		{"another version", "hm\x02\x00\x00\x00\x00\x02{}", "version 2"},
+		{"half a head", "hm", "ends early"},
+		{"100 MB", "hm\x01\x00\x06\x40\x00\x00", "104857600 bytes"},
+		{"empty", "hm\x01\x00\x00\x00\x00\x00", "0 bytes"},
+		{"cut off", "hm\x01\x00\x00\x00\x00\x10{", "ends early"},
 		{"no JSON", string(frame("garbage")), "a peer's message"},
 		{"an array", string(frame("[]")), "a peer's message"},
 		{"no sender", string(frame(`{"state":"leader"}`)), "from"},
@@ -54,7 +57,8 @@ func TestMessageRefused(t *testing.T) {
 func FuzzReadMessage(f *testing.F) {
 	f.Add(frame(`{"from":"a","state":"leader","term":1,"info":{"api":"x","nats_up":true}}`))
 	f.Add(frame(`{}`))
-	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
+	f.Add([]byte("hm\x02\x00\x00\x00\x00\x02{}"))
+	f.Add([]byte{'h', 'm', 1, 0, 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := readMessage(bytes.NewReader(b))
 		if err != nil {

@@ -62,7 +62,7 @@ type Node struct {
 	closeErr  error
 }
 
-type counters struct{ proposals, entries, bytes, messages, badMessages atomic.Uint64 }
+type counters struct{ proposals, entries, bytes, messages, badMessages, badNumbers atomic.Uint64 }
 
 // Stats are running totals since Open.
 type Stats struct {
@@ -72,6 +72,7 @@ type Stats struct {
 	Refused      uint64 // connections on the cluster port that were closed for what they sent or did not send
 	PeerMessages uint64 // messages of peers taken in
 	BadMessages  uint64 // messages of peers that were refused
+	BadNumbers   uint64 // numbers in messages of peers that were passed over, as they cannot be true
 }
 
 // Stats gives the running totals.
@@ -79,6 +80,7 @@ func (n *Node) Stats() Stats {
 	return Stats{
 		Proposals: n.stats.proposals.Load(), Entries: n.stats.entries.Load(), EntryBytes: n.stats.bytes.Load(),
 		Refused: n.stream.refused.Load(), PeerMessages: n.stats.messages.Load(), BadMessages: n.stats.badMessages.Load(),
+		BadNumbers: n.stats.badNumbers.Load(),
 	}
 }
 
@@ -148,10 +150,10 @@ func (n *Node) start() error {
 	if n.join.active.Load() {
 		n.healing = healing(n.join.marker)
 	}
-	n.trans = newGuardedTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: n.stream, MaxPool: 3, Timeout: transportTimeout(o), Logger: conf.Logger,
+	n.trans = newGuardedTransport(&freshTransport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: n.stream, MaxPool: maxPool, Timeout: transportTimeout(o), Logger: conf.Logger,
 		ServerAddressProvider: addressBook(o.Peers), MsgpackUseNewTimeFormat: true,
-	}), n.join)
+	})}, n.join)
 	if err := n.stores.bootstrap(conf, n.trans, o.Peers); err != nil {
 		return err
 	}
@@ -164,8 +166,9 @@ func (n *Node) start() error {
 	}
 	n.gossip = newGossip(n)
 	n.stream.serve(n.gossip.receive)
-	if !o.TLS.Enabled() && len(o.Peers) > 1 && !isLoopback(o.Listen) {
-		o.Logger.Warn("the cluster port is open beyond loopback without TLS: whoever can reach it can change the record", "listen", o.Listen)
+	if o.exposed() != "" && !o.TLS.Enabled() {
+		o.Logger.Warn("raft.insecure is true: the cluster port is open beyond loopback without TLS, and whoever can reach it can change the record",
+			"module", "cluster", "listen", o.Listen, "advertise", o.Advertise)
 	}
 	observations := make(chan raft.Observation, 16)
 	n.raft.RegisterObserver(raft.NewObserver(observations, false, func(ob *raft.Observation) bool {

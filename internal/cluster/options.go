@@ -50,6 +50,7 @@ type Options struct {
 	Advertise string // raft.advertise: the address under which peers reach Listen; empty means Listen itself
 	Peers     []Peer // raft.peers: every member, this node too, the same on every node; empty means a single node
 	TLS       TLS    // raft.tls
+	Insecure  bool   // raft.insecure: reach peers, and be reached, beyond loopback without TLS
 
 	HeartbeatTimeout  time.Duration // raft.heartbeat_timeout: how long a follower waits for a leader
 	ElectionTimeout   time.Duration // raft.election_timeout: how long a candidate waits; at least HeartbeatTimeout
@@ -65,6 +66,7 @@ type Options struct {
 	listener     net.Listener            // tests listen first, so that every port is known before the first node opens
 	trailingLogs uint64                  // tests keep less of the log than a snapshot's worth
 	wrapFSM      func(raft.FSM) raft.FSM // tests make a node's state differ
+	commonKind   raftfsm.Kind            // tests let later kinds begin earlier
 }
 
 // complete fills in the defaults and reports everything that is wrong, each by its configuration key.
@@ -75,6 +77,7 @@ func (o Options) complete() (Options, error) {
 	o.SnapshotInterval = cmp.Or(o.SnapshotInterval, DefaultSnapshotInterval)
 	o.SnapshotThreshold = cmp.Or(o.SnapshotThreshold, DefaultSnapshotThreshold)
 	o.trailingLogs = cmp.Or(o.trailingLogs, o.SnapshotThreshold)
+	o.commonKind = cmp.Or(o.commonKind, commonKind)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -122,6 +125,10 @@ func (o Options) complete() (Options, error) {
 		wrong("raft.advertise is %s, which is no address that a peer could reach", o.Advertise)
 	}
 	errs = append(errs, o.checkPeers()...)
+	if key := o.exposed(); key != "" && !o.TLS.Enabled() && !o.Insecure {
+		wrong("%s reaches beyond loopback, and without TLS whoever can reach the port can change the record: set raft.tls.cert, raft.tls.key and raft.tls.ca, "+
+			"or raft.insecure: true where the network keeps everybody but the nodes away", key)
+	}
 	if len(errs) > 0 {
 		return o, errors.Join(errs...)
 	}
@@ -133,6 +140,19 @@ func (o Options) complete() (Options, error) {
 	o.Peers = slices.Clone(o.Peers)
 	slices.SortFunc(o.Peers, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
 	return o, nil
+}
+
+// exposed names the key by which the cluster's port, or that of a peer, lies beyond loopback.
+func (o Options) exposed() (key string) {
+	switch {
+	case !isLoopback(o.Listen):
+		return "raft.listen"
+	case !isLoopback(o.Advertise):
+		return "raft.advertise"
+	case slices.ContainsFunc(o.Peers, func(p Peer) bool { return !isLoopback(p.Address) }):
+		return "raft.peers"
+	}
+	return ""
 }
 
 func (o Options) checkPeers() (errs []error) {

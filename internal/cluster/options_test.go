@@ -8,7 +8,7 @@ import (
 
 func TestOptionsNameTheKey(t *testing.T) {
 	good := func() Options {
-		return Options{ID: "a", DataDir: "/d", Listen: "10.0.0.1:7140", Peers: []Peer{{"b", "10.0.0.2:7140"}, {"a", "10.0.0.1:7140"}}}
+		return Options{ID: "a", DataDir: "/d", Listen: "10.0.0.1:7140", Insecure: true, Peers: []Peer{{"b", "10.0.0.2:7140"}, {"a", "10.0.0.1:7140"}}}
 	}
 	for _, tt := range []struct {
 		name  string
@@ -34,6 +34,16 @@ func TestOptionsNameTheKey(t *testing.T) {
 		{"an address twice", func(o *Options) { o.Peers = append(o.Peers, Peer{"c", "10.0.0.2:7140"}) }, []string{"raft.peers", "b and c", "10.0.0.2:7140"}},
 		{"a peer without a port", func(o *Options) { o.Peers = append(o.Peers, Peer{"c", "10.0.0.3"}) }, []string{"raft.peers", "c=10.0.0.3"}},
 		{"half a TLS", func(o *Options) { o.TLS.Cert = "c.pem" }, []string{"raft.tls"}},
+		{"open to strangers", func(o *Options) { o.Insecure = false }, []string{"raft.listen", "raft.tls.cert", "raft.insecure: true"}},
+		{"open to strangers, alone", func(o *Options) { o.Insecure, o.Peers = false, nil }, []string{"raft.listen", "raft.insecure: true"}},
+		{"open by what is told", func(o *Options) { o.Insecure, o.Listen, o.Advertise = false, "127.0.0.1:7140", "10.0.0.1:7140" }, []string{"raft.advertise", "raft.insecure: true"}},
+		{"peers in the open", func(o *Options) {
+			o.Insecure, o.Listen, o.Peers = false, "localhost:7140", []Peer{{"a", "localhost:7140"}, {"b", "10.0.0.2:7140"}}
+		}, []string{"raft.peers", "raft.insecure: true"}},
+		{"TLS", func(o *Options) { o.Insecure, o.TLS = false, TLS{"c", "k", "a"} }, nil},
+		{"loopback", func(o *Options) {
+			o.Insecure, o.Listen, o.Peers = false, "[::1]:7140", []Peer{{"a", "[::1]:7140"}, {"b", "localhost:7140"}}
+		}, nil},
 		{"lease too long", func(o *Options) { o.LeaseTimeout = time.Second }, []string{"raft.lease_timeout", "raft.heartbeat_timeout"}},
 		{"election too short", func(o *Options) { o.ElectionTimeout = 300 * time.Millisecond }, []string{"raft.election_timeout", "raft.heartbeat_timeout"}},
 		{"negative", func(o *Options) { o.SnapshotInterval = -1 }, []string{"raft.snapshot_interval"}},

@@ -62,7 +62,8 @@ const (
 // Records that fit into one entry (raftfsm.MaxEntry encoded) are applied together, in one entry, in the order given;
 // others become several entries in that order, of which a failure leaves a beginning applied. A record too large for
 // one entry is cut with raftfsm.Split: whoever counts the parts of a DesiredChanges for its commit does that before.
-// A record that cannot be encoded, or cut, is refused with raftfsm.ErrInvalid.
+// A record that cannot be encoded, or cut, is refused with raftfsm.ErrInvalid, one of a kind that some voter does not
+// know with ErrKind.
 //
 // There is one result for each entry that carried records of the call, in order; mostly one. Refusal.Record is the
 // position among recs. Concurrent calls share entries: then Touched lists the apps that the whole entry touched, a
@@ -77,6 +78,9 @@ func (n *Node) Propose(ctx context.Context, recs ...raftfsm.Record) ([]raftfsm.R
 	lead := n.Leadership()
 	if !lead.Leader {
 		return nil, n.notLeader()
+	}
+	if err := n.checkKinds(recs); err != nil {
+		return nil, err
 	}
 	chunks, err := cut(recs, raftfsm.MaxEntry)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,11 +21,8 @@ const (
 	streamPeers byte = 2
 )
 
-const (
-	helloTimeout = 5 * time.Second // a stranger has this long to shake hands and to say what the connection carries
-	maxStrangers = 128             // connections that have not said it yet
-	maxStreams   = 512             // connections of all kinds; a member needs fewer than ten
-)
+// helloTimeout is how long a stranger has to shake hands and to say what the connection carries.
+const helloTimeout = 5 * time.Second
 
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
 
@@ -42,10 +40,14 @@ type stream struct {
 	raft   chan net.Conn
 	wg     sync.WaitGroup // the accept loop, one goroutine for each stranger or peer, and raft's handlers
 
-	mu        sync.Mutex
-	conns     map[*streamConn]struct{}
-	strangers atomic.Int32
-	refused   atomic.Uint64 // connections closed for what they sent, or did not send, or for being too many
+	requestTimeout time.Duration // for a request to raft to come in, or the reply to it to go out
+	members        atomic.Pointer[[]Peer]
+
+	mu      sync.Mutex
+	conns   map[*streamConn]struct{}
+	held    map[owner]int         // bytes of requests that are not answered yet
+	reached map[string]netip.Addr // where members were reached, by the address that was dialled
+	refused atomic.Uint64         // connections closed for what they sent, or did not send, or for being too many
 }
 
 // advertised is the net.Addr that raft tells its peers.
@@ -71,8 +73,10 @@ func listen(o Options, log *sampledLog) (*stream, error) {
 	}
 	s := &stream{
 		listener: l, advertise: advertised(o.Advertise), tls: config, log: log,
-		raft: make(chan net.Conn), conns: map[*streamConn]struct{}{},
+		raft: make(chan net.Conn), requestTimeout: 2 * transportTimeout(o), // the sender gives up first
+		conns: map[*streamConn]struct{}{}, held: map[owner]int{}, reached: map[string]netip.Addr{},
 	}
+	s.setPeers(o.Peers)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -98,16 +102,8 @@ func (s *stream) acceptLoop() {
 				continue
 			}
 		}
-		if s.strangers.Add(1) > maxStrangers {
-			s.strangers.Add(-1)
-			s.refuse(conn, errors.New("too many connections that have not yet said what they carry"))
-			_ = conn.Close()
-			continue
-		}
-		c, err := s.track(conn)
+		c, err := s.admit(conn)
 		if err != nil {
-			s.strangers.Add(-1)
-			s.refuse(conn, err)
 			_ = conn.Close()
 			continue
 		}
@@ -118,12 +114,18 @@ func (s *stream) acceptLoop() {
 // greet finds out what a new connection carries and hands it on.
 func (s *stream) greet(c *streamConn) {
 	kind, err := s.hello(c)
-	s.strangers.Add(-1)
+	if err == nil {
+		err = s.settle(c)
+	}
 	switch {
 	case err != nil:
 	case kind == streamRaft:
 		s.wg.Add(1) // until raft's handler closes it
-		c.held.Store(true)
+		c.handled.Store(true)
+		c.meter = &meter{}
+		if c.cert != nil {
+			c.meter.allow = func(id string) error { return s.speaksFor(c.cert, id) }
+		}
 		select {
 		case s.raft <- c:
 			return
@@ -134,7 +136,7 @@ func (s *stream) greet(c *streamConn) {
 	default:
 		err = fmt.Errorf("the first byte is %#02x: neither raft nor a peer's message", kind)
 	}
-	if err != nil && s.ctx.Err() == nil {
+	if err != nil && s.ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
 		s.refuse(c, err)
 	}
 	_ = c.Close()
@@ -150,17 +152,13 @@ func (s *stream) hello(c *streamConn) (kind byte, err error) {
 			return 0, err
 		}
 		c.secure(secure)
+		c.cert = secure.ConnectionState().PeerCertificates[0]
 	}
 	var first [1]byte
 	if _, err := c.Read(first[:]); err != nil {
 		return 0, err
 	}
 	return first[0], c.SetDeadline(time.Time{})
-}
-
-func (s *stream) refuse(c net.Conn, err error) {
-	s.refused.Add(1)
-	s.log.log(slog.LevelWarn, "refused", "refused a connection on the cluster port", "remote", c.RemoteAddr().String(), "error", err)
 }
 
 // Accept gives raft its next connection.
@@ -205,8 +203,15 @@ func (s *stream) dial(address string, timeout time.Duration, kind byte) (_ net.C
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return nil, err
 		}
+		if id, ok := s.idOf(address); ok {
+			if err := s.speaksFor(secure.ConnectionState().PeerCertificates[0], id); err != nil {
+				return nil, err
+			}
+		}
 		c.secure(secure)
 	}
+	c.quiet = kind == streamRaft
+	s.noteReached(address, conn.RemoteAddr())
 	if err := c.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return nil, err
 	}
@@ -240,50 +245,22 @@ func (s *stream) Close() error {
 
 func (s *stream) wait() { s.wg.Wait() }
 
-// track takes a connection into the stream's books, so that Close finds it.
-func (s *stream) track(conn net.Conn) (*streamConn, error) {
+func (s *stream) newConn(conn net.Conn) *streamConn {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetKeepAliveConfig(keepAlive) // a half-open connection then ends by itself
 	}
-	c := &streamConn{Conn: conn, raw: conn, stream: s}
+	return &streamConn{Conn: conn, raw: conn, stream: s, opened: time.Now()}
+}
+
+// track takes a connection that this node opened into the stream's books, so that Close finds it. What strangers do
+// is no reason to refuse it; how many there are, raft's pool and the tellers bound.
+func (s *stream) track(conn net.Conn) (*streamConn, error) {
+	c := s.newConn(conn)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ctx.Err() != nil {
 		return nil, net.ErrClosed
 	}
-	if len(s.conns) >= maxStreams {
-		return nil, fmt.Errorf("%d connections are open, which is the most allowed", maxStreams)
-	}
 	s.conns[c] = struct{}{}
 	return c, nil
-}
-
-// streamConn is a connection in the stream's books.
-type streamConn struct {
-	net.Conn
-	raw    net.Conn
-	stream *stream
-	held   atomic.Bool // raft's handler runs on it and is waited for
-	once   sync.Once
-}
-
-// secure puts TLS over the connection. Only the goroutine that opened it, before it hands it on, may call it.
-func (c *streamConn) secure(over *tls.Conn) { c.Conn = over }
-
-// cut ends the connection under whoever uses it, who still has to Close it.
-func (c *streamConn) cut() { _ = c.raw.Close() }
-
-// Close ends the connection and strikes it from the books.
-func (c *streamConn) Close() (err error) {
-	c.once.Do(func() {
-		s := c.stream
-		s.mu.Lock()
-		delete(s.conns, c)
-		s.mu.Unlock()
-		err = c.raw.Close()
-		if c.held.Load() {
-			s.wg.Done()
-		}
-	})
-	return err
 }

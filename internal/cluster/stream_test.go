@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -57,12 +58,12 @@ func TestGarbageOnThePort(t *testing.T) {
 		send(target)
 		send(target, []byte{streamPeers}, frame("garbage"))
 		send(target, []byte{streamPeers}, frame(`{"from":"stranger","state":"leader"}`))
-		send(target, []byte{streamPeers}, []byte{0x06, 0x40, 0, 0}, huge)
+		send(target, []byte{streamPeers}, []byte{'h', 'm', frameVersion, 0, 0x06, 0x40, 0, 0}, huge)
 		send(target, []byte{streamRaft}, huge)
-		send(target, []byte{streamRaft, 0}, []byte{0xc6, 0x06, 0x40, 0, 0}, huge)                                            // msgpack: 100 MB of bytes
-		send(target, []byte{streamRaft, 0}, []byte{0xdf, 0xff, 0xff, 0xff, 0xff}, huge)                                      // a map of 4 billion
-		send(target, []byte{streamRaft, 0}, append([]byte{0x81, 0xa7}, "Entries\xdd\xff\xff\xff\xff"...), huge)              // an array of 4 billion entries
-		send(target, []byte{streamRaft, 3}, append([]byte{0x81, 0xa4}, "Size\xd3\x7f\xff\xff\xff\xff\xff\xff\xff"...), huge) // a snapshot without end
+		send(target, []byte{streamRaft, 0}, []byte{0xc6, 0x06, 0x40, 0, 0}, huge)                                                          // msgpack: 100 MB of bytes
+		send(target, []byte{streamRaft, 0}, []byte{0xdf, 0xff, 0xff, 0xff, 0xff}, huge)                                                    // a map of 4 billion
+		send(target, []byte{streamRaft, 0}, append([]byte{0x81, 0xa7}, "Entries\xdd\xff\xff\xff\xff"...), huge)                            // an array of 4 billion entries
+		send(target, []byte{streamRaft, requestSnapshot}, append([]byte{0x81, 0xa4}, "Size\xd3\x7f\xff\xff\xff\xff\xff\xff\xff"...), huge) // a snapshot without end
 		after := n.Stats()
 		refused += after.Refused - before.Refused
 		bad += after.BadMessages - before.BadMessages
@@ -73,6 +74,18 @@ func TestGarbageOnThePort(t *testing.T) {
 	}
 	c.propose(dea(1))
 	c.converged()
+}
+
+// strangers counts the connections that have not yet said what they carry.
+func (s *stream) strangers() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		if c.inbound && !c.settled && !c.evicted {
+			n++
+		}
+	}
+	return n
 }
 
 func TestStrangersAreLimited(t *testing.T) {
@@ -86,14 +99,86 @@ func TestStrangersAreLimited(t *testing.T) {
 		defer conn.Close()
 	}
 	eventually(t, "every connection was looked at", func() bool {
-		return n.Stats().Refused+uint64(n.stream.strangers.Load()) >= maxStrangers+20
+		return n.Stats().Refused+uint64(n.stream.strangers()) >= maxStrangers+20
 	})
-	if got := n.stream.strangers.Load(); got > maxStrangers {
-		t.Errorf("%d strangers are let in, at most %d are allowed", got, maxStrangers)
+	if got := n.stream.strangers(); got > maxStrangersFrom {
+		t.Errorf("%d strangers are let in from one address, at most %d are allowed", got, maxStrangersFrom)
 	}
 	if _, err := n.Propose(bounded(t), dea(1)); err != nil {
 		t.Error(err)
 	}
+}
+
+// Strangers with more connections than the port takes keep no node from its peers: the leader reaches them, and a
+// follower that was restarted comes back.
+func TestStrangersTakeNoMembersPlace(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	c.propose(dea(1))
+	lead := c.leader()
+	var mu sync.Mutex
+	held := map[net.Conn]bool{}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	end := sync.OnceFunc(func() {
+		close(stop)
+		wg.Wait()
+		for conn := range held {
+			_ = conn.Close()
+		}
+	})
+	defer end()
+	for i := range 700 {
+		// From the members' own address and from two others; saying nothing, or that they speak to raft.
+		from := &net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+i%3))}}
+		conn, err := from.Dial("tcp", lead.opts.Listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 0 {
+			_, _ = conn.Write([]byte{streamRaft})
+		}
+		held[conn] = true
+	}
+	wg.Go(func() { // and each that is closed comes again
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+			conn, err := net.DialTimeout("tcp", lead.opts.Listen, time.Second)
+			if err != nil {
+				continue
+			}
+			_, _ = conn.Write([]byte{streamRaft})
+			mu.Lock()
+			held[conn] = true
+			mu.Unlock()
+		}
+	})
+	at := (c.index(lead) + 1) % 3
+	conn, err := lead.stream.dial(c.opts[at].Listen, patience, streamPeers)
+	if err != nil {
+		t.Fatalf("with 700 strangers on its port the leader cannot reach a peer: %v", err)
+	}
+	_ = conn.Close()
+	lead.stream.mu.Lock()
+	inbound := 0
+	for c := range lead.stream.conns {
+		if c.inbound && !c.evicted {
+			inbound++
+		}
+	}
+	lead.stream.mu.Unlock()
+	if most := maxStrangers + 2*maxStrangersFrom + maxOthers + maxOfMember; inbound > most {
+		t.Errorf("%d connections are let in, at most %d are allowed", inbound, most)
+	}
+	c.kill(at)
+	n := c.start(at)
+	eventually(t, "the follower that was restarted follows", func() bool { return n.Leadership().LeaderID != "" })
+	c.propose(dea(2))
+	c.converged()
+	end()
 }
 
 // authority makes certificates for tests.
@@ -147,9 +232,10 @@ func (a *authority) write(name, kind string, der []byte) {
 	}
 }
 
-func (a *authority) issue(name string) TLS {
+// issue makes a certificate for 127.0.0.1 and for names.
+func (a *authority) issue(name string, names ...string) TLS {
 	a.sign(name, &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: names,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}, a.cert, a.newKey())
@@ -158,7 +244,7 @@ func (a *authority) issue(name string) TLS {
 
 func TestTLS(t *testing.T) {
 	ca := newAuthority(t)
-	c := startCluster(t, 3, func(i int, o *Options) { o.TLS = ca.issue(o.ID) })
+	c := startCluster(t, 3, func(i int, o *Options) { o.TLS = ca.issue(o.ID, o.ID) })
 	for i := range 10 {
 		c.propose(dea(i))
 	}

@@ -35,6 +35,7 @@ type Raft struct {
 	Advertise         string // host:port, or empty: Listen
 	Peers             []string
 	TLS               MutualTLS
+	Insecure          bool // beyond loopback without TLS
 	HeartbeatTimeout  time.Duration
 	ElectionTimeout   time.Duration
 	LeaseTimeout      time.Duration

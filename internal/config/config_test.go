@@ -134,7 +134,8 @@ func set(t *testing.T, texts ...string) Config {
 }
 
 func TestValidateRefuses(t *testing.T) {
-	const three = "raft.peers=hm-0=127.0.0.1:7140,hm-1=10.0.0.2:7140,hm-2=10.0.0.3:7140"
+	const three = "raft.insecure=true raft.peers=hm-0=127.0.0.1:7140,hm-1=10.0.0.2:7140,hm-2=10.0.0.3:7140"
+	const far = "raft.peers=hm-0=10.0.0.1:7140,hm-1=10.0.0.2:7140,hm-2=10.0.0.3:7140"
 	for _, c := range []struct {
 		set  string // texts for set, separated by spaces
 		key  string
@@ -163,6 +164,12 @@ func TestValidateRefuses(t *testing.T) {
 		{three + " raft.listen=127.0.0.1:0", "raft.listen", "fixed port"},
 		{three + " raft.listen=0.0.0.0:7140", "raft.listen", "raft.advertise set to 127.0.0.1:7140"},
 		{three + " raft.advertise=10.0.0.9:7140", "raft.advertise", "127.0.0.1:7140"},
+		{far + " raft.listen=10.0.0.1:7140", "raft.listen", "raft.insecure: true"},
+		{far + " raft.listen=10.0.0.1:7140", "raft.listen", "raft.tls.cert, raft.tls.key and raft.tls.ca"},
+		{far + " raft.listen=10.0.0.1:7140 raft.insecure=false", "raft.listen", "raft.tls.cert"},
+		{far + " raft.listen=127.0.0.1:7140 raft.advertise=10.0.0.1:7140", "raft.advertise", "raft.tls.cert"},
+		{strings.TrimPrefix(three, "raft.insecure=true "), "raft.peers", "raft.tls.cert"},
+		{"raft.listen=10.0.0.1:7140", "raft.listen", "raft.tls.cert"},
 		{"raft.tls.cert=c", "raft.tls.key", "all three"},
 		{"raft.tls.cert=c raft.tls.key=k", "raft.tls.ca", "all three"},
 		{"raft.tls.ca=c", "raft.tls.cert", "all three"},
@@ -263,10 +270,12 @@ func TestValidateAccepts(t *testing.T) {
 		"api.listen=127.0.0.9:0",
 		"api.listen=0.0.0.0:5155 api.username=u api.password=p",
 		"api.listen=:5155 api.tls.cert=c api.tls.key=k api.tls.client_ca=a",
-		"raft.listen=0.0.0.0:7140 raft.advertise=10.0.0.1:7140",
+		"raft.listen=0.0.0.0:7140 raft.advertise=10.0.0.1:7140 raft.insecure=true",
+		"raft.listen=localhost:7140 raft.peers=hm-0=localhost:7140,hm-1=[::1]:7141,hm-2=127.0.0.9:7140",
+		"raft.listen=10.0.0.1:7140 raft.peers=hm-0=10.0.0.1:7140,hm-1=10.0.0.2:7140,hm-2=10.0.0.3:7140 raft.tls.cert=c raft.tls.key=k raft.tls.ca=a",
 		"raft.listen=127.0.0.1:0",
 		"raft.peers=hm-0=127.0.0.1:7140",
-		"raft.listen=0.0.0.0:7140 raft.advertise=a:7140 raft.peers=hm-0=a:7140,hm-1=b:7140,hm-2=c:7140,hm-3=d:7140,hm-4=e:7140",
+		"raft.listen=0.0.0.0:7140 raft.advertise=a:7140 raft.peers=hm-0=a:7140,hm-1=b:7140,hm-2=c:7140,hm-3=d:7140,hm-4=e:7140 raft.insecure=true",
 		"raft.tls.cert=c raft.tls.key=k raft.tls.ca=a",
 		"nats.servers=10.0.0.1:4222,tls://b,ws://c:80,nats://u:p@d:4222",
 		"nats.token=t", "nats.creds=f", "nats.username=u nats.password=p", "nats.tls.ca=c",

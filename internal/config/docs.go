@@ -76,6 +76,7 @@ const docsTail = `
 
 - ` + "`api.listen`" + ` beyond loopback without ` + "`api.username` and `api.password`, or `api.tls.client_ca`" + `
 - ` + "`heartbeats.listen`" + ` beyond loopback without ` + "`heartbeats.tls.cert` and `heartbeats.tls.key`" + `
+- ` + "`raft.listen`, `raft.advertise` or an address in `raft.peers` beyond loopback without `raft.tls`, unless `raft.insecure`" + ` is true
 - a certificate without its key, or the reverse; ` + "`raft.tls`" + ` without all three files; a client authority without a certificate
 - a user name without its password, or the reverse; more than one of ` + "`nats.username`, `nats.token`, `nats.creds`" + ` and a user in ` + "`nats.servers`" + `
 - ` + "`raft.peers`" + ` of other than 1, 3 or 5 nodes, with an id or address twice, or without ` + "`node.id`" + `; an address there that is neither

@@ -16,7 +16,7 @@ type Key struct {
 	Later  []string // values of the key that are refused likewise
 
 	limit limit
-	field func(*Config) any // pointer to the value: *string, *[]string, *int, *float64 or *time.Duration
+	field func(*Config) any // pointer to the value: *string, *[]string, *bool, *int, *float64 or *time.Duration
 }
 
 // Env is the environment variable that sets the key: nats.servers is HM_NATS_SERVERS.
@@ -65,6 +65,8 @@ var keys = []Key{
 		Doc: "Private key of raft.tls.cert."},
 	{Name: "raft.tls.ca", limit: text("a file"), field: func(c *Config) any { return &c.Raft.TLS.CA },
 		Doc: "Authority that must have signed the certificates of the peers."},
+	{Name: "raft.insecure", limit: yesNo(), field: func(c *Config) any { return &c.Raft.Insecure },
+		Doc: "Lets the nodes reach each other beyond loopback without raft.tls. Whoever can reach raft.listen can then change the record: true only where the network keeps everybody else away."},
 	{Name: "raft.heartbeat_timeout", limit: lasting(5*time.Millisecond, time.Minute), field: func(c *Config) any { return &c.Raft.HeartbeatTimeout },
 		Doc: "How long a follower hears nothing from the leader until it asks for an election."},
 	{Name: "raft.election_timeout", limit: lasting(5*time.Millisecond, time.Minute), field: func(c *Config) any { return &c.Raft.ElectionTimeout },

@@ -32,6 +32,8 @@ func wholeFrom(lo, hi int) limit {
 	}}
 }
 
+func yesNo() limit { return limit{"true or false", func(any) bool { return true }} }
+
 func lasting(lo, hi time.Duration) limit {
 	return limit{fmt.Sprintf("a duration from %s to %s", formatDuration(lo), formatDuration(hi)), func(v any) bool {
 		d := v.(time.Duration)

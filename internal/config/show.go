@@ -76,6 +76,8 @@ func (k Key) show(v any) string {
 		return clip(strings.Join(shown, ","))
 	case time.Duration:
 		return formatDuration(v)
+	case bool:
+		return strconv.FormatBool(v)
 	case float64:
 		return strconv.FormatFloat(v, 'g', -1, 64)
 	}

@@ -14,6 +14,7 @@ func (c Config) Validate() error {
 		v.value(k)
 	}
 	v.node()
+	v.raftPort()
 	v.source()
 	v.listeners()
 	v.certificates()
@@ -102,6 +103,29 @@ func (v *validation) node() {
 	case c.Raft.Advertise == "" && c.Raft.Listen != own:
 		v.add("raft.listen", "%s, which is the address of %s in raft.peers, or raft.advertise set to it", own, c.Node.ID)
 	}
+}
+
+// raftPort refuses a port of the cluster that strangers may reach and that asks nobody who he is. Loopback alone is
+// safe; an address elsewhere that this node connects to is as open as one that it listens on.
+func (v *validation) raftPort() {
+	c := v.config
+	if c.Raft.Insecure || c.Raft.TLS != (MutualTLS{}) || !v.good("raft.listen", "raft.advertise", "raft.peers") {
+		return
+	}
+	key := ""
+	peers, _ := c.Raft.PeerList()
+	switch {
+	case !loopback(c.Raft.Listen):
+		key = "raft.listen"
+	case c.Raft.Advertise != "" && !loopback(c.Raft.Advertise):
+		key = "raft.advertise"
+	case slices.ContainsFunc(peers, func(p Peer) bool { return !loopback(p.Address) }):
+		key = "raft.peers"
+	default:
+		return
+	}
+	v.add(key, "loopback addresses, or raft.tls.cert, raft.tls.key and raft.tls.ca, or raft.insecure: true where the network keeps everybody "+
+		"but the nodes away: without TLS, whoever can reach the port can change the record")
 }
 
 func (v *validation) source() {

@@ -9,14 +9,16 @@ import (
 	"time"
 )
 
-// Get gives the value of the key in c: a string, []string, int, float64 or time.Duration.
+// Get gives the value of the key in c: a string, []string, bool, int, float64 or time.Duration.
 func (k Key) Get(c *Config) any { return reflect.ValueOf(k.field(c)).Elem().Interface() }
 
-// Type names the kind of the key's value: text, list, number, share or duration.
+// Type names the kind of the key's value: text, list, switch, number, share or duration.
 func (k Key) Type() string {
 	switch k.field(new(Config)).(type) {
 	case *[]string:
 		return "list"
+	case *bool:
+		return "switch"
 	case *int:
 		return "number"
 	case *float64:
@@ -61,6 +63,13 @@ func (k Key) SetText(c *Config, text string) *Problem {
 	case *[]string:
 		*p = splitList(text)
 		return nil
+	case *bool:
+		switch strings.TrimSpace(text) {
+		case "true", "false":
+			v = strings.TrimSpace(text) == "true"
+		default:
+			err = strconv.ErrSyntax
+		}
 	case *int:
 		v, err = strconv.Atoi(strings.TrimSpace(text))
 	case *float64:
@@ -98,6 +107,8 @@ func (k Key) Set(c *Config, v any) *Problem {
 		if list, ok = textList(v); ok {
 			*p = list
 		}
+	case *bool:
+		ok = store(p, v)
 	case *int:
 		var n int
 		if n, ok = wholeNumber(v); ok {

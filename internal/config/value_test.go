@@ -80,6 +80,8 @@ func TestTextIsReadBack(t *testing.T) {
 			*p = rapid.StringMatching(`[a-z0-9.:/-]{0,20}`).Draw(t, "text")
 		case *[]string:
 			*p = rapid.SliceOfN(rapid.StringMatching(`[a-z0-9.:/-]{1,20}`), 1, 4).Draw(t, "list")
+		case *bool:
+			*p = rapid.Bool().Draw(t, "switch")
 		case *int:
 			*p = rapid.Int().Draw(t, "number")
 		case *float64:

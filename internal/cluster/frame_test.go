@@ -1,0 +1,103 @@
+package cluster
+
+import (
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// logLines keeps what is logged.
+type logLines struct {
+	mu    sync.Mutex
+	lines strings.Builder
+}
+
+func (l *logLines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lines.Write(b)
+}
+
+func (l *logLines) count(part string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.lines.String(), part)
+}
+
+func (l *logLines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// A node that gets a message of another version says so, to the peer and in its log, in a frame of its own version.
+func TestMessageOfAnotherVersion(t *testing.T) {
+	var lines logLines
+	c := startCluster(t, 3, func(_ int, o *Options) { o.Logger = lines.logger() })
+	conn, err := net.Dial("tcp", c.opts[0].Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	newer := frame(`{"from":"hm-1","speaks":"otherwise"}`)
+	newer[2] = frameVersion + 1
+	if _, err := conn.Write(append([]byte{streamPeers}, newer...)); err != nil {
+		t.Fatal(err)
+	}
+	r, err := readReply(conn)
+	if err != nil || !strings.Contains(r.Refused, "speaks version 2") || !strings.Contains(r.Refused, "this node version 1") {
+		t.Errorf("the reply is %+v, %v, want one that names both versions", r, err)
+	}
+	eventually(t, "the log says so", func() bool { return lines.count("speaks version 2") > 0 })
+	c.propose(dea(1))
+}
+
+// A node whose peer answers in another version says so, does not ask again at once, and works with the others.
+func TestPeerOfAnotherVersion(t *testing.T) {
+	var lines logLines
+	var dials atomic.Int64
+	c := newCluster(t, 3, func(_ int, o *Options) { o.Logger = lines.logger() })
+	other := c.opts[2].listener
+	began := time.Now()
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait)
+	wg.Go(func() {
+		for {
+			conn, err := other.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer conn.Close()
+				_ = conn.SetDeadline(time.Now().Add(patience))
+				kind := []byte{0}
+				if _, err := conn.Read(kind); err != nil || kind[0] != streamPeers {
+					return
+				}
+				dials.Add(1)
+				if _, err := readMessage(conn); err == nil {
+					newer := frame(`{"verdict":"otherwise"}`)
+					newer[2] = frameVersion + 1
+					_, _ = conn.Write(newer)
+				}
+			})
+		}
+	})
+	t.Cleanup(func() { _ = other.Close() })
+	c.start(0)
+	c.start(1)
+	eventually(t, "the others say so", func() bool {
+		c.propose(dea(1))
+		_ = c.leader().VerifyLease(bounded(t)) // asks the peer whenever it can
+		return lines.count("speaks version 2") >= 2 && dials.Load() >= 6
+	})
+	// Each of the two waits at least half of maxBackoff between two dials.
+	if most := 2 + 2*int64(time.Since(began)/(maxBackoff/2)); dials.Load() > most {
+		t.Errorf("the peer was dialled %d times in %s, at most %d are allowed", dials.Load(), time.Since(began), most)
+	}
+	if got := lines.count("speaks version 2"); got > 2*sampleBurst*(1+int(time.Since(began)/sampleWindow)) {
+		t.Errorf("the log says so %d times in %s", got, time.Since(began))
+	}
+	_ = c.opts[2].listener.Close()
+}

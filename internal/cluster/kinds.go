@@ -1,0 +1,56 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+
+	"hm/raftfsm"
+)
+
+// commonKind is the highest kind of record that every release of hm knows.
+const commonKind = raftfsm.KindCrashesForgotten
+
+// ErrKind is why a proposal is refused whose record some voter could not apply: that voter would stop.
+var ErrKind = errors.New("not every voter knows this kind of record")
+
+// Knows reports whether every voter can apply records of kind k. A voter that is away counts by what it told last; one
+// that this node has not heard since it began counts as one of the first release.
+func (n *Node) Knows(k raftfsm.Kind) bool { return n.checkKind(k) == nil }
+
+// checkKind gives an ErrKind that names a voter which does not know the kind.
+func (n *Node) checkKind(k raftfsm.Kind) error {
+	if k <= n.opts.commonKind {
+		return nil
+	}
+	servers := n.voters()
+	if len(servers) == 0 {
+		return fmt.Errorf("%w: %s (%d), and the members cannot be read", ErrKind, k, k)
+	}
+	for _, s := range servers {
+		id := string(s.ID)
+		knows := n.opts.commonKind
+		if id == n.opts.ID {
+			knows = raftfsm.MaxKind
+		} else if h, ok := n.gossip.heardFrom(id); ok && h.message.Info != nil {
+			knows = max(knows, raftfsm.Kind(h.message.Info.Kinds))
+		}
+		if knows < k {
+			return fmt.Errorf("%w: %s (%d); %s has told that it knows kinds up to %d: run a version of hm on it that knows this kind", ErrKind, k, k, id, knows)
+		}
+	}
+	return nil
+}
+
+// checkKinds refuses records that some voter could not apply.
+func (n *Node) checkKinds(recs []raftfsm.Record) error {
+	highest := raftfsm.Kind(0)
+	for _, r := range recs {
+		if r != nil {
+			highest = max(highest, r.Kind())
+		}
+	}
+	if highest > raftfsm.MaxKind {
+		return nil // this node does not know it either, which encoding the entry tells
+	}
+	return n.checkKind(highest)
+}
