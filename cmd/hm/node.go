@@ -116,7 +116,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	}
 	n.api, err = api.Open(api.Options{
 		ID: cfg.Node.ID, Version: readBuildInfo().Version, Listen: cfg.API.Listen, Username: cfg.API.Username, Password: cfg.API.Password, TLS: api.TLS(cfg.API.TLS),
-		Node: n.cluster, Loop: n.loop, Link: n.link, Feed: n.feedStats, Ended: &totals, Policy: cfg.DiffPolicy(), Record: n.tap.record, RecordState: n.tap.State, Logger: logger,
+		Node: n.cluster, Loop: n.loop, Link: n.link, Feed: n.feedStats, Ended: &totals, Policy: cfg.DiffPolicy(), HeartbeatTTL: cfg.HeartbeatTTL(), Record: n.tap.record, RecordState: n.tap.State, Logger: logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("serving the API: %w", err)

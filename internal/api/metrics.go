@@ -123,6 +123,8 @@ var (
 	mIndex       = gauge("raft_applied_index", "Raft index of the newest entry in the recorded state.")
 	mMembers     = gauge("raft_members", "Members of the cluster by state.", "state")
 
+	mUnanswered = counter("app_state_not_fresh_total", "Questions for the state of apps (app.state, app.state.bulk, POST /bulk_app_state) that got {} because what is recorded could not be believed, by reason.", "reason")
+
 	mNATSUp      = gauge("nats_connected", "1 if this node's link to NATS is up.")
 	mNATSOutages = counter("nats_outages_total", "Times that the link went down.")
 	mNATSGaps    = counter("nats_gaps_total", "Times that messages were lost while the link was up.")
@@ -187,6 +189,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		send(mMembers, float64(total), state)
 	}
 	c.heard(send)
+	s.unanswered.each(func(why disbelief, total uint64) { send(mUnanswered, float64(total), string(why)) })
 	send(mBuild, 1, s.opts.Version, runtime.Version())
 }
 

@@ -50,6 +50,9 @@ type Options struct {
 	Feed   func() FeedStats // nil: nothing is heard
 	Ended  *CommandTotals   // nil: not counted
 	Policy diff.Policy
+	// HeartbeatTTL is after how long without a leader the record is not told as the actual state any more. 0: three
+	// heartbeat periods.
+	HeartbeatTTL time.Duration
 	// Record writes a recording of what the node hears to out until ctx ends; flush has out pass on what it has. nil: no
 	// recordings are offered.
 	Record func(ctx context.Context, out io.Writer, flush func() error) error
@@ -79,6 +82,9 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.MaxConns <= 0 {
 		o.MaxConns = defaultMaxConns
+	}
+	if o.HeartbeatTTL <= 0 {
+		o.HeartbeatTTL = 3 * o.Policy.HeartbeatPeriod
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -17,12 +17,17 @@ type Node interface {
 	Now() app.Time
 	Leadership() cluster.Leadership
 	Members() []cluster.Member
+	// LeaderContact is when this node, while it did not lead, last had word from a leader; zero if never.
+	LeaderContact() time.Time
+	// Joining reports whether the node still fetches what it may have lost with its disk.
+	Joining() bool
 	Propose(ctx context.Context, records ...raftfsm.Record) ([]raftfsm.Result, error)
 }
 
 // Loop is what the node knows beyond the recorded state: *reconcile.Loop.
 type Loop interface {
 	Overview() reconcile.Overview
+	Heard() reconcile.Heard
 	LastHeard(dea string) app.Time
 	Journal() *reconcile.Journal
 	Wake()

@@ -16,15 +16,16 @@ import (
 
 // Server is one node's API. All its methods are safe for concurrent use.
 type Server struct {
-	opts     Options
-	wall     wallClock
-	fleet    fleet
-	keys     keyList
-	forward  *forwarder
-	auth     credentials
-	registry *prometheus.Registry
-	requests *prometheus.CounterVec
-	handler  http.Handler
+	opts       Options
+	wall       wallClock
+	fleet      fleet
+	keys       keyList
+	forward    *forwarder
+	auth       credentials
+	registry   *prometheus.Registry
+	unanswered unanswered
+	requests   *prometheus.CounterVec
+	handler    http.Handler
 
 	recordings chan struct{}   // one for each under way
 	ending     context.Context // ended when Close begins: what would go on for ever ends then

@@ -43,6 +43,8 @@ type heardDEA struct {
 	changesOf uint64
 	compared  bool // changes and changesOf are of newest
 	proposed  bool // changes were given out
+
+	unrecordedSince app.Time // while there is a newest one: when the first was heard that the record did not agree with
 }
 
 // NewIntake returns an intake that has heard nothing. wake must not block. Of log it uses View, and Now as the clock by
@@ -89,6 +91,9 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 		i.deas[hb.DEA] = h
 	} else {
 		delete(i.byDigest, h.digest)
+	}
+	if h.newest == nil {
+		h.unrecordedSince = i.log.Now()
 	}
 	h.digest, h.newest, h.compared, h.proposed = d, &hb, false, false
 	i.byDigest[d] = h

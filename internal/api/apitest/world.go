@@ -31,9 +31,12 @@ type World struct {
 	Peers   []cluster.Member
 	Over    reconcile.Overview
 	Link    bus.State
-	Heard   map[string]app.Time
-	At      app.Time // hm time
-	Err     error    // what Propose fails with
+	HeardAt map[string]app.Time
+	At      app.Time  // hm time
+	Err     error     // what Propose fails with
+	Behind  bool      // something that was heard is not recorded
+	Contact time.Time // LeaderContact
+	Joins   bool
 	Woken   int
 	journal *reconcile.Journal
 	state   *raftfsm.State
@@ -43,7 +46,7 @@ type World struct {
 // New returns a node called hm-1 that leads, with an open gate and nothing recorded.
 func New() *World {
 	w := &World{
-		ID: "hm-1", At: Start, Heard: map[string]app.Time{}, journal: reconcile.NewJournal(1000), state: raftfsm.NewState(),
+		ID: "hm-1", At: Start, HeardAt: map[string]app.Time{}, journal: reconcile.NewJournal(1000), state: raftfsm.NewState(),
 		Lead: cluster.Leadership{Leader: true, Term: 7, LeaderID: "hm-1", Since: time.Now()},
 		Link: bus.State{Up: true, Server: "10.0.0.1:4222", Since: wall(Start), Epoch: 1, Outages: 1},
 	}
@@ -169,11 +172,32 @@ func (w *World) Overview() reconcile.Overview {
 	return w.Over
 }
 
-// LastHeard looks into Heard.
+// Heard gives Over.ActualFresh and Behind.
+func (w *World) Heard() reconcile.Heard {
+	w.Lock()
+	defer w.Unlock()
+	return reconcile.Heard{Fresh: w.Over.ActualFresh, Behind: w.Behind}
+}
+
+// LeaderContact gives Contact.
+func (w *World) LeaderContact() time.Time {
+	w.Lock()
+	defer w.Unlock()
+	return w.Contact
+}
+
+// Joining gives Joins.
+func (w *World) Joining() bool {
+	w.Lock()
+	defer w.Unlock()
+	return w.Joins
+}
+
+// LastHeard looks into HeardAt.
 func (w *World) LastHeard(dea string) app.Time {
 	w.Lock()
 	defer w.Unlock()
-	return w.Heard[dea]
+	return w.HeardAt[dea]
 }
 
 // Journal holds the commands that ended.
@@ -207,6 +231,7 @@ func (w *World) Follow(id, leader, address string) {
 	defer w.Unlock()
 	w.ID = id
 	w.Lead = cluster.Leadership{Term: 7, LeaderID: leader, Since: time.Now()}
+	w.Contact = time.Now()
 	w.Over.Lead = reconcile.Lead{Term: 7, Known: leader != ""}
 	w.Over.GateOpen, w.Over.GateReasons = false, []string{reconcile.ReasonNotLeader}
 	for i := range w.Peers {
