@@ -36,6 +36,7 @@ type node struct {
 	api     *api.Server
 	queries *api.Queries // app.state and app.state.bulk over NATS
 	tap     *nodeTap     // for recordings
+	yields  *yielder
 
 	readEnded atomic.Int64 // hm time at which this node recorded a complete read last
 
@@ -84,6 +85,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("joining the cluster: %w", err)
 	}
+	n.yields = &yielder{id: cfg.Node.ID, window: cfg.Freshness(), cluster: n.cluster, logger: logger}
 	n.link, err = bus.Open(bus.Options{
 		Servers: cfg.NATS.Servers, Username: cfg.NATS.Username, Password: cfg.NATS.Password, Token: cfg.NATS.Token, Creds: cfg.NATS.Creds,
 		TLS: bus.TLS(cfg.NATS.TLS), PingInterval: cfg.NATS.PingInterval, Name: "hm " + cfg.Node.ID, Logger: logger,
@@ -116,7 +118,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	}
 	n.api, err = api.Open(api.Options{
 		ID: cfg.Node.ID, Version: readBuildInfo().Version, Listen: cfg.API.Listen, Username: cfg.API.Username, Password: cfg.API.Password, TLS: api.TLS(cfg.API.TLS),
-		Node: n.cluster, Loop: n.loop, Link: n.link, Feed: n.feedStats, Ended: &totals, Policy: cfg.DiffPolicy(), HeartbeatTTL: cfg.HeartbeatTTL(), Record: n.tap.record, RecordState: n.tap.State, Logger: logger,
+		Node: n.cluster, Loop: n.loop, Link: n.link, Feed: n.feedStats, Ended: &totals, Transfers: n.yields.transfers, Policy: cfg.DiffPolicy(), HeartbeatTTL: cfg.HeartbeatTTL(), Record: n.tap.record, RecordState: n.tap.State, Logger: logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("serving the API: %w", err)
@@ -195,17 +197,19 @@ func openSource(cfg config.Config, link *bus.Link, logger *slog.Logger) (source,
 const tellEvery = 250 * time.Millisecond
 
 // watch carries what the parts notice to those that need it: link changes to the intake, leadership changes to the
-// loop, and this node's state to its peers.
+// loop, and this node's state to its peers. It has a leader without NATS hand over.
 func (n *node) watch(ctx context.Context, wake <-chan struct{}) {
 	ticker := time.NewTicker(tellEvery)
 	defer ticker.Stop()
 	var last bus.State
 	for {
-		if s := n.link.State(); s.Epoch != last.Epoch {
+		s := n.link.State()
+		if s.Epoch != last.Epoch {
 			n.tap.linkChanged(last, s)
 			n.intake.Link(s.Up)
 			last = s
 		}
+		n.yields.consider(ctx, s, n.own)
 		n.tap.follow()
 		n.tell()
 		select {

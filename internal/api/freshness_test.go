@@ -50,7 +50,7 @@ func TestAppStateOfARecordThatGrowsOld(t *testing.T) {
 			w.Follow("hm-2", "", "")
 			w.Lead.Term, w.Lead.Since, w.Contact = 99, time.Now(), time.Now().Add(-ttl)
 		}, "no-leader"},
-		"never a leader": {func(w *apitest.World) { w.Follow("hm-2", "", ""); w.Contact = time.Time{} }, "no-leader"},
+		"never a leader":         {func(w *apitest.World) { w.Follow("hm-2", "", ""); w.Contact = time.Time{} }, "no-leader"},
 		"joining":                {func(w *apitest.World) { w.Follow("hm-2", "hm-1", "x:1"); w.Joins = true }, "catching-up"},
 		"behind the leader":      {func(w *apitest.World) { w.Follow("hm-2", "hm-1", "x:1"); w.Peers[0].Info.AppliedIndex = 1000 }, "catching-up"},
 		"leader not heard yet":   {func(w *apitest.World) { w.Follow("hm-2", "hm-3", "x:1") }, "catching-up"},

@@ -44,12 +44,13 @@ type Options struct {
 	TLS      TLS
 	MaxConns int // connections at a time; default 1024. Further ones wait to be accepted
 
-	Node   Node
-	Loop   Loop
-	Link   Link
-	Feed   func() FeedStats // nil: nothing is heard
-	Ended  *CommandTotals   // nil: not counted
-	Policy diff.Policy
+	Node      Node
+	Loop      Loop
+	Link      Link
+	Feed      func() FeedStats   // nil: nothing is heard
+	Ended     *CommandTotals     // nil: not counted
+	Transfers func() []Transfers // nil: none are told
+	Policy    diff.Policy
 	// HeartbeatTTL is after how long without a leader the record is not told as the actual state any more. 0: three
 	// heartbeat periods.
 	HeartbeatTTL time.Duration
@@ -94,6 +95,9 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.Feed == nil {
 		o.Feed = func() FeedStats { return FeedStats{} }
+	}
+	if o.Transfers == nil {
+		o.Transfers = func() []Transfers { return nil }
 	}
 	if o.Ended == nil {
 		o.Ended = new(CommandTotals)

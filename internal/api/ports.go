@@ -47,6 +47,12 @@ type FeedStats struct {
 	Updates            uint64 // droplet.updated messages taken in
 }
 
+// Transfers are running totals of the times that this node, leading, handed over for one reason, for /metrics.
+type Transfers struct {
+	Reason       string
+	Done, Failed uint64
+}
+
 // now is what most answers begin with: one consistent set of the node's knowledge.
 type now struct {
 	view  *raftfsm.State

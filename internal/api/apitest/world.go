@@ -82,8 +82,9 @@ func Policy() diff.Policy {
 func (w *World) Options() api.Options {
 	return api.Options{
 		ID: w.ID, Version: "v1.0.0", Listen: "127.0.0.1:0", Node: w, Loop: w, Link: link{w}, Policy: Policy(),
-		Clock: func() time.Time { return wall(w.Now()) },
-		Feed:  func() api.FeedStats { return api.FeedStats{Heartbeats: 120, Unchanged: 110, Exits: 3} },
+		Clock:     func() time.Time { return wall(w.Now()) },
+		Transfers: func() []api.Transfers { return []api.Transfers{{Reason: "nats-down", Done: 2, Failed: 1}} },
+		Feed:      func() api.FeedStats { return api.FeedStats{Heartbeats: 120, Unchanged: 110, Exits: 3} },
 	}
 }
 
