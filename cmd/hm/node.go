@@ -40,7 +40,7 @@ type node struct {
 
 	readEnded atomic.Int64 // hm time at which this node recorded a complete read last
 
-	address string // under which peers reach the API
+	address string // under which others find the API, if they can at all
 	cancel  context.CancelFunc
 	owned   sync.WaitGroup // goroutines that close waits for
 	once    sync.Once
@@ -127,9 +127,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("answering app.state over NATS: %w", err)
 	}
-	if n.address = cfg.API.Advertise; n.address == "" {
-		n.address = n.api.Addr()
-	}
+	n.address = cfg.APIAddress(n.api.Addr())
 	n.own(func() { n.loop.Run(ctx) })
 	n.own(func() { n.watch(ctx, wake) })
 	logger.Info("hm is up", "version", readBuildInfo().Version, "api", n.api.Addr(), "raft", cfg.Raft.Listen, "data_dir", cfg.Node.DataDir)

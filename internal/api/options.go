@@ -30,8 +30,7 @@ const (
 )
 
 // TLS names PEM files. Cert and Key together turn TLS on; ClientCA makes every client show a certificate that one
-// of its authorities signed. It is also whom this node trusts, besides the system's authorities, when it forwards a
-// write to the leader, and Cert is what it shows then.
+// of its authorities signed.
 type TLS struct{ Cert, Key, ClientCA string }
 
 // Options are what a server is made of.
@@ -110,34 +109,27 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// load gives the configuration of the listening side, nil without TLS; client that of forwarded writes.
-func (t TLS) load() (server, client *tls.Config, err error) {
+// load gives the configuration of the listening side, nil without TLS.
+func (t TLS) load() (*tls.Config, error) {
 	if t.Cert == "" {
-		return nil, &tls.Config{MinVersion: tls.VersionTLS12}, nil
+		return nil, nil
 	}
 	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
 	if err != nil {
-		return nil, nil, fmt.Errorf("api.tls.cert and api.tls.key: %w", err)
+		return nil, fmt.Errorf("api.tls.cert and api.tls.key: %w", err)
 	}
-	server = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
-	client = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	server := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 	if t.ClientCA == "" {
-		return server, client, nil
+		return server, nil
 	}
 	pem, err := os.ReadFile(t.ClientCA)
 	if err != nil {
-		return nil, nil, fmt.Errorf("api.tls.client_ca: %w", err)
+		return nil, fmt.Errorf("api.tls.client_ca: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, nil, fmt.Errorf("api.tls.client_ca: no certificate in %s: it must hold PEM certificates", t.ClientCA)
+		return nil, fmt.Errorf("api.tls.client_ca: no certificate in %s: it must hold PEM certificates", t.ClientCA)
 	}
 	server.ClientCAs, server.ClientAuth = pool, tls.RequireAndVerifyClientCert
-	trusted, err := x509.SystemCertPool()
-	if err != nil {
-		trusted = x509.NewCertPool()
-	}
-	trusted.AppendCertsFromPEM(pem)
-	client.RootCAs = trusted
-	return server, client, nil
+	return server, nil
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"hm/internal/app"
@@ -21,6 +22,10 @@ type Node interface {
 	LeaderContact() time.Time
 	// Joining reports whether the node still fetches what it may have lost with its disk.
 	Joining() bool
+	// Writes are the connections on which other members hand writes on to this node. The server closes the listener.
+	Writes() net.Listener
+	// DialWrites opens a connection to the Writes of another member.
+	DialWrites(ctx context.Context, id string) (net.Conn, error)
 	Propose(ctx context.Context, records ...raftfsm.Record) ([]raftfsm.Result, error)
 }
 

@@ -40,6 +40,7 @@ type stream struct {
 	ctx    context.Context // ended by close
 	cancel context.CancelFunc
 	raft   chan net.Conn
+	writes *writes
 	wg     sync.WaitGroup // the accept loop, one goroutine for each stranger or peer, and raft's handlers
 
 	mu        sync.Mutex
@@ -73,6 +74,7 @@ func listen(o Options, log *sampledLog) (*stream, error) {
 		listener: l, advertise: advertised(o.Advertise), tls: config, log: log,
 		raft: make(chan net.Conn), conns: map[*streamConn]struct{}{},
 	}
+	s.writes = newWrites(s)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -131,8 +133,12 @@ func (s *stream) greet(c *streamConn) {
 		}
 	case kind == streamPeers:
 		s.onPeer(c)
+	case kind == streamWrites:
+		if err = s.writes.hand(c); err == nil {
+			return // whoever took it closes it
+		}
 	default:
-		err = fmt.Errorf("the first byte is %#02x: neither raft nor a peer's message", kind)
+		err = fmt.Errorf("the first byte is %#02x: neither raft, nor a peer's message, nor a peer's request", kind)
 	}
 	if err != nil && s.ctx.Err() == nil {
 		s.refuse(c, err)

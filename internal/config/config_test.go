@@ -302,15 +302,17 @@ func TestValidateTellsEverythingInOrder(t *testing.T) {
 }
 
 func TestAddresses(t *testing.T) {
-	for _, c := range []struct{ set, raft, api string }{
-		{"node.id=a", "127.0.0.1:7140", "http://127.0.0.1:5155"},
-		{"raft.listen=:7140 raft.advertise=10.0.0.1:7140 api.listen=:5155", "10.0.0.1:7140", "http://10.0.0.1:5155"},
-		{"api.listen=0.0.0.0:5155 api.advertise=hm:443 api.tls.cert=c", "127.0.0.1:7140", "https://hm:443"},
-		{"raft.listen=[::1]:7140 api.listen=[::]:5155", "[::1]:7140", "http://[::1]:5155"},
+	for _, c := range []struct{ set, listening, raft, api string }{
+		{"node.id=a", "127.0.0.1:5155", "127.0.0.1:7140", "127.0.0.1:5155"},
+		{"raft.listen=10.0.0.1:7140", "127.0.0.1:5155", "10.0.0.1:7140", ""}, // README's sample
+		{"raft.listen=10.0.0.1:7140", "10.0.0.1:5155", "10.0.0.1:7140", "10.0.0.1:5155"},
+		{"raft.listen=:7140 raft.advertise=10.0.0.1:7140", "[::]:5155", "10.0.0.1:7140", "10.0.0.1:5155"},
+		{"api.advertise=hm:443", "0.0.0.0:5155", "127.0.0.1:7140", "hm:443"},
+		{"raft.listen=[::1]:7140", "[::]:5155", "[::1]:7140", "[::1]:5155"},
 	} {
 		cfg := set(t, strings.Split(c.set, " ")...)
-		if cfg.RaftAddress() != c.raft || cfg.APIURL() != c.api {
-			t.Errorf("%s: %s and %s, want %s and %s", c.set, cfg.RaftAddress(), cfg.APIURL(), c.raft, c.api)
+		if cfg.RaftAddress() != c.raft || cfg.APIAddress(c.listening) != c.api {
+			t.Errorf("%s at %s: %s and %q, want %s and %q", c.set, c.listening, cfg.RaftAddress(), cfg.APIAddress(c.listening), c.raft, c.api)
 		}
 	}
 }

@@ -54,7 +54,7 @@ var keys = []Key{
 		Doc: "Directory of the Raft log, the snapshots and the command journal. No two nodes may share one."},
 
 	{Name: "raft.listen", limit: listenAddress(), field: func(c *Config) any { return &c.Raft.Listen },
-		Doc: "Where this node listens for its peers."},
+		Doc: "Where this node listens for its peers: the log, the nodes' word about themselves, and writes that one forwards to another."},
 	{Name: "raft.advertise", limit: either(reachableAddress()), field: func(c *Config) any { return &c.Raft.Advertise },
 		Doc: "Address under which the peers reach this node, if it is not raft.listen."},
 	{Name: "raft.peers", limit: peers(), field: func(c *Config) any { return &c.Raft.Peers },
@@ -79,7 +79,7 @@ var keys = []Key{
 	{Name: "api.listen", limit: listenAddress(), field: func(c *Config) any { return &c.API.Listen },
 		Doc: "Where the HTTP API, the dashboard and the metrics are served. Beyond loopback only with authentication."},
 	{Name: "api.advertise", limit: either(reachableAddress()), field: func(c *Config) any { return &c.API.Advertise },
-		Doc: "Address under which the peers reach this node's API. Empty: api.listen, with the host of raft.advertise if that is a wildcard."},
+		Doc: "Address under which people and their tools reach this node's API; hm status -o json shows it. Empty: api.listen, with the host of raft.advertise if that is a wildcard. The nodes do without it: they forward writes to the leader over raft.listen."},
 	{Name: "api.username", limit: text("a user name without ':'"), field: func(c *Config) any { return &c.API.Username },
 		Doc: "User of HTTP basic authentication. Goes with api.password."},
 	{Name: "api.password", Secret: true, limit: text("a password"), field: func(c *Config) any { return &c.API.Password },

@@ -4,7 +4,9 @@ package apitest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -38,6 +40,7 @@ type World struct {
 	Contact time.Time // LeaderContact
 	Joins   bool
 	Woken   int
+	writes  net.Listener
 	journal *reconcile.Journal
 	state   *raftfsm.State
 	view    *raftfsm.State
@@ -151,6 +154,29 @@ func (w *World) Members() []cluster.Member {
 	return w.Peers
 }
 
+// Writes listens on loopback.
+func (w *World) Writes() net.Listener {
+	w.Lock()
+	defer w.Unlock()
+	if w.writes == nil {
+		var err error
+		if w.writes, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			panic(err)
+		}
+	}
+	return w.writes
+}
+
+// DialWrites connects to the address that Follow has given a peer.
+func (w *World) DialWrites(ctx context.Context, id string) (net.Conn, error) {
+	for _, m := range w.Members() {
+		if m.ID == id && m.Info.API != "" {
+			return (&net.Dialer{}).DialContext(ctx, "tcp", m.Info.API)
+		}
+	}
+	return nil, errors.New("no such member")
+}
+
 // Propose applies the records, if this node leads.
 func (w *World) Propose(ctx context.Context, records ...raftfsm.Record) ([]raftfsm.Result, error) {
 	w.Lock()
@@ -226,7 +252,7 @@ func (w *World) CloseGate(reasons ...string) {
 	w.Over.GateOpen, w.Over.GateReasons, w.Over.GateSince = false, reasons, w.At
 }
 
-// Follow makes the node a follower of leader, whose API is at address.
+// Follow makes the node a follower of leader, whose Writes are at address.
 func (w *World) Follow(id, leader, address string) {
 	w.Lock()
 	defer w.Unlock()
