@@ -88,7 +88,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	n.yields = &yielder{id: cfg.Node.ID, window: cfg.Freshness(), cluster: n.cluster, logger: logger}
 	n.link, err = bus.Open(bus.Options{
 		Servers: cfg.NATS.Servers, Username: cfg.NATS.Username, Password: cfg.NATS.Password, Token: cfg.NATS.Token, Creds: cfg.NATS.Creds,
-		TLS: bus.TLS(cfg.NATS.TLS), PingInterval: cfg.NATS.PingInterval, Name: "hm " + cfg.Node.ID, Logger: logger,
+		TLS: bus.TLS(cfg.NATS.TLS), PingInterval: cfg.PingInterval(), Name: "hm " + cfg.Node.ID, Logger: logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the NATS link: %w", err)
@@ -108,7 +108,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	wake := make(chan struct{}, 1) // the loop is made of the intake, which wakes the loop
 	n.intake = reconcile.NewIntake(heard, liveness, func() { poke(wake) })
 	n.loop = reconcile.NewLoop(reconcile.LoopOptions{
-		Options: loopOptions(cfg, logger), Log: log, Leader: log, Publisher: publisher{nats},
+		Options: loopOptions(cfg, logger), Log: log, Leader: log, Publisher: publisherOf(cfg, nats),
 		Source: n.source, Intake: n.intake, ReadTimeout: readTimeout(cfg), PeerReads: n.peerReads, Told: n.told,
 		ReadEnded: n.tap.readEnded, AppReadEnded: n.tap.appReadEnded,
 	}, journal)
@@ -286,10 +286,17 @@ type heardLog struct {
 func (l heardLog) Now() app.Time { return app.TimeOf(l.start).Add(time.Since(l.start)) }
 
 // publisher tells the loop what it needs to know of a failed publish.
-type publisher struct{ nats *natspub.Publisher }
+type publisher struct {
+	nats    reconcile.Publisher
+	timeout time.Duration // of a batch
+}
+
+func publisherOf(cfg config.Config, nats reconcile.Publisher) publisher {
+	return publisher{nats, cfg.PublishTimeout()}
+}
 
 func (p publisher) Publish(ctx context.Context, cmds []commands.Command) []error {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	errs := p.nats.Publish(ctx, cmds)
 	for i, err := range errs {
@@ -299,9 +306,6 @@ func (p publisher) Publish(ctx context.Context, cmds []commands.Command) []error
 	}
 	return errs
 }
-
-// publishTimeout bounds the hand-over of a batch of commands to NATS.
-const publishTimeout = 2 * time.Second
 
 // bulkCredentials asks the Cloud Controller for the credentials of its bulk API (N45).
 func bulkCredentials(link *bus.Link, partition string) func(context.Context) (string, string, error) {
@@ -325,7 +329,7 @@ func loopOptions(cfg config.Config, logger *slog.Logger) reconcile.Options {
 			MassLoss: cfg.Guard.MassLoss, MinDEAs: cfg.Guard.MinDEAs, MassLossHold: cfg.MassLossHold(),
 		},
 		StartLimit: cfg.Policy.StartLimit, StopLimit: cfg.Policy.StopLimit,
-		DesiredTTL: cfg.DesiredTTL(), PollInterval: cfg.PollInterval(), ClaimLease: cfg.Commands.ClaimLease,
+		DesiredTTL: cfg.DesiredTTL(), PollInterval: cfg.PollInterval(), ClaimLease: cfg.ClaimLease(),
 		Shadow: cfg.Commands.Mode == config.ModeShadow, Logger: logger,
 	}
 }

@@ -115,7 +115,7 @@ func startLinkedNodes(t *testing.T, period time.Duration) *linkedNodes {
 			fmt.Sprintf("node.id=hm-%d", i), "node.data_dir=" + t.TempDir(), fmt.Sprintf("raft.listen=127.0.0.1:%d", port), "raft.peers=" + strings.Join(peers, ","),
 			// A loaded machine must not change the leader by itself.
 			"raft.heartbeat_timeout=2s", "raft.election_timeout=2s", "raft.lease_timeout=1s",
-			"api.listen=127.0.0.1:0", "nats.servers=" + l.proxies[i].URL(), "nats.ping_interval=250ms", "desired.bulk.url=" + l.sim.CCURL(),
+			"api.listen=127.0.0.1:0", "nats.servers=" + l.proxies[i].URL(), "desired.bulk.url=" + l.sim.CCURL(),
 			"policy.heartbeat_period=" + period.String(),
 		}}
 		loaded, err := flags.load()

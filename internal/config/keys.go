@@ -108,7 +108,7 @@ var keys = []Key{
 	{Name: "nats.tls.key", limit: text("a file"), field: func(c *Config) any { return &c.NATS.TLS.Key },
 		Doc: "Private key of nats.tls.cert."},
 	{Name: "nats.ping_interval", limit: lasting(10*time.Millisecond, 5*time.Minute), field: func(c *Config) any { return &c.NATS.PingInterval },
-		Doc: "How often the link to NATS is tested."},
+		Doc: "How often the link to NATS is tested; two tests without an answer mean that it is down. The default shrinks to half of policy.freshness, but not below 250ms; a value of your own must not be above that."},
 
 	{Name: "desired.source", limit: oneOf(SourceBulk, SourceSQL), field: func(c *Config) any { return &c.Desired.Source },
 		Doc: "Where the desired state is read: from the Cloud Controller's bulk API, or from its database (desired.sql; docs/ccdb.md)."},
@@ -178,7 +178,7 @@ var keys = []Key{
 	{Name: "commands.cc_url", NotYet: true, limit: either(httpURL()), field: func(c *Config) any { return &c.Commands.CCURL },
 		Doc: "Base URL of the Cloud Controller for protocol http."},
 	{Name: "commands.claim_lease", limit: lasting(10*time.Millisecond, time.Minute), field: func(c *Config) any { return &c.Commands.ClaimLease },
-		Doc: "A command that could not be published this long after it was claimed is abandoned."},
+		Doc: "A command that could not be published this long after it was claimed is abandoned. It bounds each publish as well, which takes 2s at most. The default shrinks to half of policy.grace; a value of your own must not be above that."},
 	{Name: "commands.journal_entries", Unit: "commands", limit: wholeFrom(1, 10_000_000), field: func(c *Config) any { return &c.Commands.JournalEntries },
 		Doc: "Commands kept in each node's journal."},
 
