@@ -12,6 +12,7 @@ import (
 	"hm/internal/api"
 	"hm/internal/bus"
 	"hm/internal/cluster"
+	"hm/internal/reconcile"
 )
 
 // yieldInput is what a leader without NATS decides by whether to hand over.
@@ -25,8 +26,9 @@ type yieldInput struct {
 }
 
 // yieldTo names the voter that should lead in this node's place, because this node's link to NATS has been down for a
-// freshness window and the voter's is up; empty if none should. It is at most one a freshness window, for a transfer
-// holds up the log, and the successor has its own window to wait for.
+// freshness window, and the voter's has been up for one; empty if none should. So an outage of NATS itself, from which
+// every link returns at a moment of its own, is no reason. A transfer is begun at most once a freshness window, for it
+// holds up the log.
 func yieldTo(in yieldInput, members []cluster.Member, now time.Time) string {
 	if !in.Leads || in.Link.Up || now.Sub(in.Link.Since) < in.Window {
 		return ""
@@ -36,12 +38,12 @@ func yieldTo(in yieldInput, members []cluster.Member, now time.Time) string {
 	}
 	can := slices.DeleteFunc(slices.Clone(members), func(m cluster.Member) bool {
 		return m.ID == in.ID || !m.Voter || !m.Healthy || !m.HasInfo || m.InfoAge > maxInfoAge ||
-			!m.Info.NATSUp || m.Info.AppliedIndex+yieldLag < in.Applied
+			!m.Info.NATSUp || !hearsAfresh(m) || m.Info.AppliedIndex+yieldLag < in.Applied
 	})
 	if len(can) == 0 {
 		return ""
 	}
-	// One whose gate is closed for nothing but that it does not lead can command at once.
+	// One whose gate is closed for nothing but that it does not lead comes first.
 	first := slices.MinFunc(can, func(a, b cluster.Member) int {
 		return cmp.Or(cmp.Compare(len(gateReasons(a)), len(gateReasons(b))), -cmp.Compare(a.Info.AppliedIndex, b.Info.AppliedIndex), strings.Compare(a.ID, b.ID))
 	})
@@ -54,6 +56,12 @@ const (
 )
 
 func gateReasons(m cluster.Member) []string { return strings.Split(m.Info.Gate, ", ") }
+
+// hearsAfresh reports whether a member's gate tells that its own picture is fresh.
+func hearsAfresh(m cluster.Member) bool {
+	reasons := gateReasons(m)
+	return m.Info.Gate != "" && !slices.Contains(reasons, reconcile.ReasonNATSDown) && !slices.Contains(reasons, reconcile.ReasonActualStale)
+}
 
 // yielder hands leadership over when this node leads and cannot command. Only the node's watch loop calls consider.
 type yielder struct {
