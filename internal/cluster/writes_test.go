@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +25,7 @@ func TestWritesReachAnotherMember(t *testing.T) {
 			})}
 			served := make(chan error, 1)
 			go func() { served <- srv.Serve(to.Writes()) }()
-			client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, Dial: func(_, address string) (net.Conn, error) {
+			client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(_ context.Context, _, address string) (net.Conn, error) {
 				id, _, err := net.SplitHostPort(address)
 				if err != nil {
 					return nil, err
