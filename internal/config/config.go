@@ -225,8 +225,9 @@ func (c Config) PingInterval() time.Duration { return min(c.NATS.PingInterval, c
 
 func (c Config) longestPing() time.Duration { return max(c.Freshness()/2, shortPing) }
 
-// shortPing is a ping interval that is never too long. With a shorter one a busy machine looks like a dead link.
-const shortPing = 250 * time.Millisecond
+// shortPing is a ping interval that is never too long: with a shorter one a busy machine looks like a dead link. Where
+// heartbeats are so close, the silence of a dead link closes the gate before the pings do, after policy.heartbeat_ttl.
+const shortPing = time.Second
 
 // DiffPolicy gives the part of the policy that decisions depend on, as durations.
 func (c Config) DiffPolicy() diff.Policy {

@@ -108,7 +108,7 @@ var keys = []Key{
 	{Name: "nats.tls.key", limit: text("a file"), field: func(c *Config) any { return &c.NATS.TLS.Key },
 		Doc: "Private key of nats.tls.cert."},
 	{Name: "nats.ping_interval", limit: lasting(10*time.Millisecond, 5*time.Minute), field: func(c *Config) any { return &c.NATS.PingInterval },
-		Doc: "How often the link to NATS is tested; two tests without an answer mean that it is down. The default shrinks to half of policy.freshness, but not below 250ms; a value of your own must not be above that."},
+		Doc: "How often the link to NATS is tested; two tests without an answer mean that it is down. The default shrinks to half of policy.freshness, but not below 1s; a value of your own must not be above that."},
 
 	{Name: "desired.source", limit: oneOf(SourceBulk, SourceSQL), field: func(c *Config) any { return &c.Desired.Source },
 		Doc: "Where the desired state is read: from the Cloud Controller's bulk API, or from its database (desired.sql; docs/ccdb.md)."},
