@@ -17,7 +17,8 @@ func TestE2EWritesThroughEveryNode(t *testing.T) {
 	takesSeconds(t)
 	t.Parallel()
 	dead := freePorts(t, 1)[0]
-	f := newFoundry(t, e2ePeriod, []string{"--apps", "5", "--deas", "3"}, fmt.Sprintf("api.advertise=127.0.0.1:%d", dead))
+	f := newFoundry(t, e2ePeriod, []string{"--apps", "5", "--deas", "3"}, fmt.Sprintf("api.advertise=127.0.0.1:%d", dead),
+		"raft.heartbeat_timeout=2s", "raft.election_timeout=2s", "raft.lease_timeout=1s") // a loaded machine must not change the leader by itself
 	f.awaitOpen("first")
 	hm := func(node int, args ...string) error {
 		var out, errs bytes.Buffer
