@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"hm/internal/app"
 )
@@ -89,6 +90,9 @@ func (a App) Startable() bool { return a.State == Started && a.Package == Staged
 type Read struct {
 	Source string // what was read, for people: "bulk http://…" without credentials
 	Apps   []App  // sorted by Key, one entry a droplet
+	// Lag is for how long before its begin, at most, the source was already behind what it was read for: a replica shows
+	// a past of its primary. The read shows the desired state of no earlier moment than its begin less Lag.
+	Lag time.Duration
 	// Unreadable are the droplets whose row could not be understood, sorted. What is recorded of them stays as it
 	// is: an app that cannot be read is neither new nor gone (W49).
 	Unreadable []app.GUID

@@ -203,7 +203,7 @@ func newFoundry(t *testing.T, period time.Duration, simArgs []string, sets ...st
 		args := []string{"server"}
 		for _, s := range append([]string{
 			fmt.Sprintf("node.id=hm-%d", i), "node.data_dir=" + t.TempDir(), fmt.Sprintf("raft.listen=127.0.0.1:%d", port[3+i]),
-			"raft.peers=" + strings.Join(peers, ","), "api.listen=" + api, "nats.servers=" + f.natsURL, "nats.ping_interval=500ms",
+			"raft.peers=" + strings.Join(peers, ","), "api.listen=" + api, "nats.servers=" + f.natsURL,
 			"desired.bulk.url=http://" + f.bulk, "policy.heartbeat_period=" + period.String(),
 		}, sets...) {
 			args = append(args, "--set", s)

@@ -36,10 +36,11 @@ type node struct {
 	api     *api.Server
 	queries *api.Queries // app.state and app.state.bulk over NATS
 	tap     *nodeTap     // for recordings
+	yields  *yielder
 
 	readEnded atomic.Int64 // hm time at which this node recorded a complete read last
 
-	address string // under which peers reach the API
+	address string // under which others find the API, if they can at all
 	cancel  context.CancelFunc
 	owned   sync.WaitGroup // goroutines that close waits for
 	once    sync.Once
@@ -85,9 +86,10 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("joining the cluster: %w", err)
 	}
+	n.yields = &yielder{id: cfg.Node.ID, window: cfg.Freshness(), cluster: n.cluster, logger: logger}
 	n.link, err = bus.Open(bus.Options{
 		Servers: cfg.NATS.Servers, Username: cfg.NATS.Username, Password: cfg.NATS.Password, Token: cfg.NATS.Token, Creds: cfg.NATS.Creds,
-		TLS: bus.TLS(cfg.NATS.TLS), PingInterval: cfg.NATS.PingInterval, Name: "hm " + cfg.Node.ID, Logger: logger,
+		TLS: bus.TLS(cfg.NATS.TLS), PingInterval: cfg.PingInterval(), Name: "hm " + cfg.Node.ID, Logger: logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the NATS link: %w", err)
@@ -109,7 +111,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	options := loopOptions(cfg, logger)
 	options.StateDiffers = n.cluster.StateDiffers
 	n.loop = reconcile.NewLoop(reconcile.LoopOptions{
-		Options: options, Log: log, Leader: log, Publisher: publisher{nats},
+		Options: options, Log: log, Leader: log, Publisher: publisherOf(cfg, nats),
 		Source: n.source, Intake: n.intake, ReadTimeout: readTimeout(cfg), PeerReads: n.peerReads, Told: n.told,
 		ReadEnded: n.tap.readEnded, AppReadEnded: n.tap.appReadEnded,
 	}, journal)
@@ -119,7 +121,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	}
 	n.api, err = api.Open(api.Options{
 		ID: cfg.Node.ID, Version: readBuildInfo().Version, Listen: cfg.API.Listen, Username: cfg.API.Username, Password: cfg.API.Password, TLS: api.TLS(cfg.API.TLS),
-		Node: n.cluster, Loop: n.loop, Link: n.link, Feed: n.feedStats, Ended: &totals, Policy: cfg.DiffPolicy(), Record: n.tap.record, RecordState: n.tap.State, Logger: logger,
+		Node: n.cluster, Loop: n.loop, Link: n.link, Feed: n.feedStats, Ended: &totals, Transfers: n.yields.transfers, Policy: cfg.DiffPolicy(), HeartbeatTTL: cfg.HeartbeatTTL(), Record: n.tap.record, RecordState: n.tap.State, Logger: logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("serving the API: %w", err)
@@ -128,9 +130,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("answering app.state over NATS: %w", err)
 	}
-	if n.address = cfg.API.Advertise; n.address == "" {
-		n.address = n.api.Addr()
-	}
+	n.address = cfg.APIAddress(n.api.Addr())
 	n.own(func() { n.loop.Run(ctx) })
 	n.own(func() { n.watch(ctx, wake) })
 	logger.Info("hm is up", "version", readBuildInfo().Version, "api", n.api.Addr(), "raft", cfg.Raft.Listen, "data_dir", cfg.Node.DataDir)
@@ -198,7 +198,7 @@ func openSource(cfg config.Config, link *bus.Link, logger *slog.Logger) (source,
 const tellEvery = 250 * time.Millisecond
 
 // watch carries what the parts notice to those that need it: link changes to the intake, leadership changes to the
-// loop, and this node's state to its peers.
+// loop, and this node's state to its peers. It has a leader without NATS hand over.
 func (n *node) watch(ctx context.Context, wake <-chan struct{}) {
 	ticker := time.NewTicker(tellEvery)
 	defer ticker.Stop()
@@ -209,11 +209,13 @@ func (n *node) watch(ctx context.Context, wake <-chan struct{}) {
 			differs = d
 			n.loop.Wake()
 		}
-		if s := n.link.State(); s.Epoch != last.Epoch {
+		s := n.link.State()
+		if s.Epoch != last.Epoch {
 			n.tap.linkChanged(last, s)
 			n.intake.Link(s.Up, s.Epoch)
 			last = s
 		}
+		n.yields.consider(ctx, s, n.own)
 		n.tap.follow()
 		n.tell()
 		select {
@@ -302,10 +304,17 @@ type heardLog struct {
 func (l heardLog) Now() app.Time { return app.TimeOf(l.start).Add(time.Since(l.start)) }
 
 // publisher tells the loop what it needs to know of a failed publish.
-type publisher struct{ nats *natspub.Publisher }
+type publisher struct {
+	nats    reconcile.Publisher
+	timeout time.Duration // of a batch
+}
+
+func publisherOf(cfg config.Config, nats reconcile.Publisher) publisher {
+	return publisher{nats, cfg.PublishTimeout()}
+}
 
 func (p publisher) Publish(ctx context.Context, epoch uint64, cmds []commands.Command) []error {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	errs := p.nats.Publish(ctx, epoch, cmds)
 	for i, err := range errs {
@@ -315,9 +324,6 @@ func (p publisher) Publish(ctx context.Context, epoch uint64, cmds []commands.Co
 	}
 	return errs
 }
-
-// publishTimeout bounds the hand-over of a batch of commands to NATS.
-const publishTimeout = 2 * time.Second
 
 // bulkCredentials asks the Cloud Controller for the credentials of its bulk API (N45).
 func bulkCredentials(link *bus.Link, partition string) func(context.Context) (string, string, error) {
@@ -341,7 +347,7 @@ func loopOptions(cfg config.Config, logger *slog.Logger) reconcile.Options {
 			MassLoss: cfg.Guard.MassLoss, MinDEAs: cfg.Guard.MinDEAs, MassLossHold: cfg.MassLossHold(),
 		},
 		StartLimit: cfg.Policy.StartLimit, StopLimit: cfg.Policy.StopLimit,
-		DesiredTTL: cfg.DesiredTTL(), PollInterval: cfg.PollInterval(), ClaimLease: cfg.Commands.ClaimLease,
+		DesiredTTL: cfg.DesiredTTL(), PollInterval: cfg.PollInterval(), ClaimLease: cfg.ClaimLease(),
 		Shadow: cfg.Commands.Mode == config.ModeShadow, Logger: logger,
 	}
 }

@@ -178,7 +178,7 @@ func recordNode(ctx context.Context, f recordFlags, w *replay.Writer, logger *sl
 func recordByListening(ctx context.Context, f recordFlags, cfg config.Config, w *replay.Writer, logger *slog.Logger) (err error) {
 	link, err := bus.Open(bus.Options{
 		Servers: cfg.NATS.Servers, Username: cfg.NATS.Username, Password: cfg.NATS.Password, Token: cfg.NATS.Token, Creds: cfg.NATS.Creds,
-		TLS: bus.TLS(cfg.NATS.TLS), PingInterval: cfg.NATS.PingInterval, Name: "hm record", Logger: logger,
+		TLS: bus.TLS(cfg.NATS.TLS), PingInterval: cfg.PingInterval(), Name: "hm record", Logger: logger,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the NATS link: %w", err)

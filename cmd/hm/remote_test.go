@@ -49,7 +49,7 @@ func TestRemoteScripts(t *testing.T) {
 				}
 			}
 			follower := apitest.Fleet()
-			follower.Follow("hm-2", "hm-1", env.Getenv("HM_ADDR")[len("http://"):])
+			follower.Follow("hm-2", "hm-1", leader.Writes().Addr().String())
 			if err := open("FOLLOWER", follower.Options()); err != nil {
 				return err
 			}

@@ -30,7 +30,7 @@ const (
 	TooLarge     Kind = "too_large"
 	BadRows      Kind = "bad_rows"     // too many rows that cannot be understood
 	Inconsistent Kind = "inconsistent" // the snapshot was none
-	Stale        Kind = "stale"        // older than what was read before from another server
+	Stale        Kind = "stale"        // older than what was read before from another server, or nobody knows how old
 	Canceled     Kind = "canceled"     // the caller's context ended
 )
 

@@ -35,7 +35,15 @@ const readerPassword = "pw-never-shown"
 // openDatabase makes an empty database with the tables of a schema; "" makes none.
 func openDatabase(t testing.TB, driver, schema string) *database {
 	t.Helper()
-	d := &database{driver: driver}
+	if driver == "sqlite" {
+		return openDatabaseOn(t, nil, driver, schema)
+	}
+	return openDatabaseOn(t, dbtest.Shared(t, driver), driver, schema)
+}
+
+func openDatabaseOn(t testing.TB, server *dbtest.Server, driver, schema string) *database {
+	t.Helper()
+	d := &database{driver: driver, server: server}
 	if driver == "sqlite" {
 		d.name = filepath.Join(t.TempDir(), "cc db ä?#%.sqlite")
 		d.dsn = d.name
@@ -54,7 +62,6 @@ func openDatabase(t testing.TB, driver, schema string) *database {
 			}
 		}
 	} else {
-		d.server = dbtest.Shared(t, driver)
 		d.name = d.server.CreateDatabase(t)
 		d.dsn = d.server.DSN("hm_reader", readerPassword, d.name)
 		d.exec = func(statements ...string) { t.Helper(); d.server.Exec(t, d.name, statements...) }

@@ -64,12 +64,17 @@ func (s *Source) accept(t target, snap *snapshot) {
 	first := s.accepted.server == ""
 	s.accepted = accepted{server: snap.server, schema: snap.plan.schema, mark: snap.mark}
 	s.mu.Lock()
+	late := snap.lag.by >= logLag && s.stats.Lag < logLag
+	s.stats.Lag, s.stats.NoLag = snap.lag.by, !snap.lag.known
 	s.stats.From, s.stats.Server, s.stats.Replica, s.stats.Schema, s.stats.Newest = t.name, snap.server, snap.replica, snap.plan.schema, snap.mark.newest
 	if moved && !first {
 		s.stats.Moves++
 	}
 	s.mu.Unlock()
+	if late {
+		s.log.Warn("a replica lags behind: what is read from it counts as so much older", "from", t.name, "lag", snap.lag.by)
+	}
 	if moved {
-		s.log.Info("reading the desired state from a server", "from", t.name, "server", snap.server, "replica", snap.replica, "schema", snap.plan.schema)
+		s.log.Info("reading the desired state from a server", "from", t.name, "server", snap.server, "replica", snap.replica, "tells_lag", snap.lag.known, "schema", snap.plan.schema)
 	}
 }

@@ -68,6 +68,40 @@ func (c *rowConn) query(ctx context.Context, statement string, args []string, ro
 	return rows.Err()
 }
 
+// named gives all rows of a statement by the names of its columns. Nil is NULL.
+func (c *rowConn) named(ctx context.Context, statement string) (list []map[string]*string, err error) {
+	rows, err := c.conn.QueryContext(ctx, statement)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	names, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	for rows.Next() {
+		values := make([]*string, len(names))
+		into := make([]any, len(names))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			return nil, err
+		}
+		row := make(map[string]*string, len(names))
+		for i, name := range names {
+			row[name] = values[i]
+		}
+		if list = append(list, row); len(list) == maxChannels {
+			break
+		}
+	}
+	return list, rows.Err()
+}
+
+// maxChannels is more rows than any server has replication channels.
+const maxChannels = 1024
+
 func (c *rowConn) rollback(ctx context.Context) error { return c.exec(ctx, "ROLLBACK") }
 
 func (c *rowConn) close() {

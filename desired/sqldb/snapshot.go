@@ -15,21 +15,17 @@ type snapshot struct {
 	plan    plan
 	server  string // tells it from others
 	replica bool
+	lag     lag
 	mark    mark
 }
 
 // openSnapshot begins a transaction, looks at the tables, and at how new they are.
 func openSnapshot(ctx context.Context, t target, c conn, schema string, limit time.Duration) (*snapshot, error) {
-	if err := c.begin(ctx, limit); err != nil {
-		return nil, fmt.Errorf("begin a transaction: %w", err)
-	}
 	snap := &snapshot{conn: c, dialect: t.dialect, server: t.name}
-	if t.dialect.server != "" {
-		if err := snap.identify(ctx); err != nil {
-			return nil, fmt.Errorf("ask which server this is: %w", err)
-		}
+	err := snap.begin(ctx, limit)
+	if err != nil {
+		return nil, err
 	}
-	var err error
 	if snap.plan, err = newPlan(ctx, c, t.dialect, schema); err != nil {
 		return nil, err
 	}
@@ -37,6 +33,48 @@ func openSnapshot(ctx context.Context, t target, c conn, schema string, limit ti
 		return nil, fmt.Errorf("ask for the newest change: %w", err)
 	}
 	return snap, nil
+}
+
+// maxBegins is how often a transaction is begun until it is on the server whose lag was asked for.
+const maxBegins = 3
+
+// begin asks how far the server lags, and begins the transaction. The order matters: a replica catches up meanwhile, so
+// that what it says afterwards is too little for the snapshot. A proxy may pass the two on to different servers.
+func (snap *snapshot) begin(ctx context.Context, limit time.Duration) error {
+	for range maxBegins {
+		if err := snap.identifyIfAsked(ctx); err != nil {
+			return err
+		}
+		asked := snap.server
+		var err error
+		if snap.lag, err = snap.conn.lag(ctx, snap.replica); err != nil {
+			return fmt.Errorf("ask how far this server lags behind: %w", err)
+		}
+		if err := snap.conn.begin(ctx, limit); err != nil {
+			return fmt.Errorf("begin a transaction: %w", err)
+		}
+		if err := snap.identifyIfAsked(ctx); err != nil {
+			return err
+		}
+		if snap.server == asked {
+			return nil
+		}
+		if err := snap.conn.rollback(ctx); err != nil {
+			return fmt.Errorf("end a transaction on another server: %w", err)
+		}
+	}
+	return &Error{Kind: Inconsistent, Err: fmt.Errorf("%d transactions in a row were on other servers than the statements before them", maxBegins),
+		Hint: "is there a proxy between hm and the database that spreads statements over servers?"}
+}
+
+func (snap *snapshot) identifyIfAsked(ctx context.Context) error {
+	if snap.dialect.server == "" {
+		return nil
+	}
+	if err := snap.identify(ctx); err != nil {
+		return fmt.Errorf("ask which server this is: %w", err)
+	}
+	return nil
 }
 
 func (snap *snapshot) identify(ctx context.Context) error {
@@ -50,10 +88,8 @@ func (snap *snapshot) identify(ctx context.Context) error {
 // spreads statements over servers, or a table without transactions, would have the pages be of several moments.
 func (snap *snapshot) verify(ctx context.Context) error {
 	end := *snap
-	if snap.dialect.server != "" {
-		if err := end.identify(ctx); err != nil {
-			return fmt.Errorf("ask again which server this is: %w", err)
-		}
+	if err := end.identifyIfAsked(ctx); err != nil {
+		return fmt.Errorf("at the end: %w", err)
 	}
 	var err error
 	if end.mark, err = snap.readMark(ctx); err != nil {

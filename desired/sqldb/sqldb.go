@@ -128,6 +128,7 @@ func (s *Source) Read(ctx context.Context) (desired.Read, error) {
 	err := s.run(ctx, s.options.Timeout, func(ctx context.Context, snap *snapshot) (err *Error) {
 		r = s.newReading(snap)
 		read, err = r.all(ctx)
+		read.Lag = snap.lag.by
 		return err
 	})
 	if err != nil {
@@ -143,6 +144,9 @@ func (s *Source) Read(ctx context.Context) (desired.Read, error) {
 func (s *Source) ReadApp(ctx context.Context, droplet app.GUID) ([]desired.App, error) {
 	var apps []desired.App
 	err := s.run(ctx, min(s.options.Timeout, appTimeout), func(ctx context.Context, snap *snapshot) (err *Error) {
+		if err := snap.checkApp(); err != nil {
+			return err
+		}
 		apps, err = s.newReading(snap).app(ctx, droplet)
 		return err
 	})

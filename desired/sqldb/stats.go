@@ -19,11 +19,13 @@ type Stats struct {
 	Rows       uint64          // of complete reads
 	Unreadable uint64          // rows of complete reads that could not be understood
 
-	From    string // the server that was read last: host:port/database, or a path
-	Server  string // what it says of itself; empty: nothing was read yet
-	Replica bool   // it is a replica, or takes no writes
-	Schema  string // v2 or v3; empty: nothing was read yet
-	Newest  string // time of the newest change that was read
+	From    string        // the server that was read last: host:port/database, or a path
+	Server  string        // what it says of itself; empty: nothing was read yet
+	Replica bool          // it is a replica, or takes no writes
+	Lag     time.Duration // how far it was behind its primary, at most
+	NoLag   bool          // it, or hm's role, does not tell
+	Schema  string        // v2 or v3; empty: nothing was read yet
+	Newest  string        // time of the newest change that was read
 
 	LastApps       int           // readable rows
 	LastUnreadable int           // rows that could not be understood

@@ -23,6 +23,8 @@ type conn interface {
 	// begin opens a read-only transaction that sees one snapshot, and has the server itself end every statement
 	// that runs longer than limit.
 	begin(ctx context.Context, limit time.Duration) error
+	// lag tells how far the server is behind its primary, outside of a transaction. replica is what dialect.server says.
+	lag(ctx context.Context, replica bool) (lag, error)
 	// query calls row for each row of a statement. Nil is NULL; the values are valid until row returns.
 	query(ctx context.Context, statement string, args []string, row func(values [][]byte) error) error
 	rollback(ctx context.Context) error

@@ -206,7 +206,7 @@ func (s *Server) bulkAppState(w http.ResponseWriter, r *http.Request) error {
 		_, _ = w.Write(emptyObject) // a client that is gone needs no answer
 		return nil
 	}
-	n := s.look()
-	writeBulk(w, n.view, n.over.ActualFresh, n.wall, request.Bytes())
+	n, fresh := s.answerable()
+	writeBulk(w, n.view, fresh, n.wall, request.Bytes())
 	return nil
 }

@@ -2,13 +2,13 @@ package api
 
 import (
 	"context"
-	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"strings"
 	"time"
 )
 
@@ -16,25 +16,29 @@ import (
 // two nodes take each other for the leader.
 const headerForwarded = "X-Hm-Forwarded-By"
 
-// forwarder hands writes to the leader.
+// forwarder hands writes to the leader, over the cluster's own port: it is the one port of a node that its peers surely
+// reach, while an API may listen on loopback alone.
 type forwarder struct {
 	id        string
-	scheme    string
 	transport *http.Transport
 	logger    *slog.Logger
 }
 
-func newForwarder(o Options, secure *tls.Config) *forwarder {
-	f := &forwarder{id: o.ID, scheme: "http", logger: o.Logger}
-	if o.TLS.Cert != "" {
-		f.scheme = "https"
-	}
-	f.transport = &http.Transport{
-		TLSClientConfig: secure, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4, MaxConnsPerHost: 64, IdleConnTimeout: time.Minute,
-		TLSHandshakeTimeout: 5 * time.Second, ResponseHeaderTimeout: proposeTimeout + 5*time.Second,
-	}
-	return f
+func newForwarder(o Options) *forwarder {
+	return &forwarder{id: o.ID, logger: o.Logger, transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			id, _, err := net.SplitHostPort(address)
+			if err != nil {
+				return nil, err
+			}
+			return o.Node.DialWrites(ctx, id)
+		},
+		MaxIdleConnsPerHost: 4, MaxConnsPerHost: maxForwards, IdleConnTimeout: time.Minute, ResponseHeaderTimeout: proposeTimeout + 5*time.Second,
+	}}
 }
+
+// maxForwards is how many writes a node forwards at a time; further ones wait.
+const maxForwards = 16
 
 func (f *forwarder) close() { f.transport.CloseIdleConnections() }
 
@@ -54,30 +58,18 @@ func (s *Server) write(e endpoint) endpoint {
 		if lead.LeaderID == "" || lead.LeaderID == s.opts.ID {
 			return problem(http.StatusServiceUnavailable, "no-leader", "no leader is known: the cluster is electing one, or a majority of its nodes is away", "see hm status, then try again")
 		}
-		for _, m := range s.opts.Node.Members() {
-			if m.ID == lead.LeaderID && m.HasInfo && m.Info.API != "" {
-				return s.forward.to(w, r, m.ID, m.Info.API)
-			}
-		}
-		return problem(http.StatusServiceUnavailable, "no-leader-address", fmt.Sprintf("the API address of the leader %s is not known yet", lead.LeaderID), "try again, or ask the leader itself")
+		return s.forward.to(w, r, lead.LeaderID)
 	}
 }
 
-// to forwards r to the node with this API address: host:port, or a whole URL.
-func (f *forwarder) to(w http.ResponseWriter, r *http.Request, leader, address string) error {
-	if !strings.Contains(address, "://") {
-		address = f.scheme + "://" + address
-	}
-	target, err := url.Parse(address)
-	if err != nil || target.Host == "" {
-		return problem(http.StatusBadGateway, "bad-leader-address", fmt.Sprintf("the leader %s tells an API address that is none: %.100q", leader, address), "set api.advertise on that node")
-	}
+// to forwards r to the leader.
+func (f *forwarder) to(w http.ResponseWriter, r *http.Request, leader string) error {
 	var failed error
 	proxy := httputil.ReverseProxy{
 		Transport: f.transport,
 		ErrorLog:  slog.NewLogLogger(f.logger.Handler(), slog.LevelDebug),
 		Rewrite: func(p *httputil.ProxyRequest) {
-			p.SetURL(target)
+			p.SetURL(&url.URL{Scheme: "http", Host: leader}) // the cluster's port has its own TLS
 			p.Out.Header.Set(headerForwarded, f.id)
 			for _, h := range []string{"Origin", "Sec-Fetch-Site"} { // checked here, and foreign to the leader
 				p.Out.Header.Del(h)
@@ -91,4 +83,30 @@ func (f *forwarder) to(w http.ResponseWriter, r *http.Request, leader, address s
 	}
 	return problem(http.StatusBadGateway, "leader-unreachable", fmt.Sprintf("the leader %s could not be asked: %v", leader, failed),
 		"the change may or may not have been made: see hm status, then try again")
+}
+
+// servePeers serves the writes that other nodes forward. Nothing else comes over the cluster's port.
+func (s *Server) servePeers() {
+	s.peers = &http.Server{
+		Handler: onlyForwarded(s.handler), MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		ErrorLog: slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelDebug),
+	}
+	listener := s.opts.Node.Writes()
+	s.served.Go(func() {
+		if err := s.peers.Serve(listener); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			s.opts.Logger.Error("the API stopped serving the writes of peers", "error", err)
+		}
+	})
+}
+
+// onlyForwarded lets through the writes that another node has forwarded.
+func onlyForwarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get(headerForwarded) == "" || r.Method != http.MethodPost && r.Method != http.MethodDelete {
+			writeProblem(w, problem(http.StatusForbidden, "not-forwarded", "only writes that a node forwards are taken on the cluster's port", "ask the API"))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }

@@ -126,6 +126,9 @@ var (
 
 	mStateDiffers = gauge("state_differs", "1 if this node's recorded state is not that of its peers at the same index, or nobody can tell whose is right.")
 	mStoreDamaged = gauge("store_damaged", "1 if this node found its store damaged, and has not yet taken the whole record from its peers.")
+	mUnanswered   = counter("app_state_not_fresh_total", "Questions for the state of apps (app.state, app.state.bulk, POST /bulk_app_state) that got {} because what is recorded could not be believed, by reason.", "reason")
+
+	mTransfers = counter("leadership_transfers_total", "Times that this node, leading, handed over by itself, by reason and outcome.", "reason", "outcome")
 
 	mNATSUp      = gauge("nats_connected", "1 if this node's link to NATS is up.")
 	mNATSOutages = counter("nats_outages_total", "Times that the link went down.")
@@ -194,6 +197,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		send(mMembers, float64(total), state)
 	}
 	c.heard(send)
+	for _, t := range s.opts.Transfers() {
+		send(mTransfers, float64(t.Done), t.Reason, "done")
+		send(mTransfers, float64(t.Failed), t.Reason, "failed")
+	}
+	s.unanswered.each(func(why disbelief, total uint64) { send(mUnanswered, float64(total), string(why)) })
 	send(mBuild, 1, s.opts.Version, runtime.Version())
 }
 

@@ -30,8 +30,7 @@ const (
 )
 
 // TLS names PEM files. Cert and Key together turn TLS on; ClientCA makes every client show a certificate that one
-// of its authorities signed. It is also whom this node trusts, besides the system's authorities, when it forwards a
-// write to the leader, and Cert is what it shows then.
+// of its authorities signed.
 type TLS struct{ Cert, Key, ClientCA string }
 
 // Options are what a server is made of.
@@ -44,12 +43,16 @@ type Options struct {
 	TLS      TLS
 	MaxConns int // connections at a time; default 1024. Further ones wait to be accepted
 
-	Node   Node
-	Loop   Loop
-	Link   Link
-	Feed   func() FeedStats // nil: nothing is heard
-	Ended  *CommandTotals   // nil: not counted
-	Policy diff.Policy
+	Node      Node
+	Loop      Loop
+	Link      Link
+	Feed      func() FeedStats   // nil: nothing is heard
+	Ended     *CommandTotals     // nil: not counted
+	Transfers func() []Transfers // nil: none are told
+	Policy    diff.Policy
+	// HeartbeatTTL is after how long without a leader the record is not told as the actual state any more. 0: three
+	// heartbeat periods.
+	HeartbeatTTL time.Duration
 	// Record writes a recording of what the node hears to out until ctx ends; flush has out pass on what it has. nil: no
 	// recordings are offered.
 	Record func(ctx context.Context, out io.Writer, flush func() error) error
@@ -80,6 +83,9 @@ func (o Options) complete() (Options, error) {
 	if o.MaxConns <= 0 {
 		o.MaxConns = defaultMaxConns
 	}
+	if o.HeartbeatTTL <= 0 {
+		o.HeartbeatTTL = 3 * o.Policy.HeartbeatPeriod
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -88,6 +94,9 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.Feed == nil {
 		o.Feed = func() FeedStats { return FeedStats{} }
+	}
+	if o.Transfers == nil {
+		o.Transfers = func() []Transfers { return nil }
 	}
 	if o.Ended == nil {
 		o.Ended = new(CommandTotals)
@@ -100,34 +109,27 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// load gives the configuration of the listening side, nil without TLS; client that of forwarded writes.
-func (t TLS) load() (server, client *tls.Config, err error) {
+// load gives the configuration of the listening side, nil without TLS.
+func (t TLS) load() (*tls.Config, error) {
 	if t.Cert == "" {
-		return nil, &tls.Config{MinVersion: tls.VersionTLS12}, nil
+		return nil, nil
 	}
 	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
 	if err != nil {
-		return nil, nil, fmt.Errorf("api.tls.cert and api.tls.key: %w", err)
+		return nil, fmt.Errorf("api.tls.cert and api.tls.key: %w", err)
 	}
-	server = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
-	client = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	server := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 	if t.ClientCA == "" {
-		return server, client, nil
+		return server, nil
 	}
 	pem, err := os.ReadFile(t.ClientCA)
 	if err != nil {
-		return nil, nil, fmt.Errorf("api.tls.client_ca: %w", err)
+		return nil, fmt.Errorf("api.tls.client_ca: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, nil, fmt.Errorf("api.tls.client_ca: no certificate in %s: it must hold PEM certificates", t.ClientCA)
+		return nil, fmt.Errorf("api.tls.client_ca: no certificate in %s: it must hold PEM certificates", t.ClientCA)
 	}
 	server.ClientCAs, server.ClientAuth = pool, tls.RequireAndVerifyClientCert
-	trusted, err := x509.SystemCertPool()
-	if err != nil {
-		trusted = x509.NewCertPool()
-	}
-	trusted.AppendCertsFromPEM(pem)
-	client.RootCAs = trusted
-	return server, client, nil
+	return server, nil
 }

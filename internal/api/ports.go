@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"hm/internal/app"
@@ -17,12 +18,21 @@ type Node interface {
 	Now() app.Time
 	Leadership() cluster.Leadership
 	Members() []cluster.Member
+	// LeaderContact is when this node, while it did not lead, last had word from a leader; zero if never.
+	LeaderContact() time.Time
+	// Joining reports whether the node still fetches what it may have lost with its disk.
+	Joining() bool
+	// Writes are the connections on which other members hand writes on to this node. The server closes the listener.
+	Writes() net.Listener
+	// DialWrites opens a connection to the Writes of another member.
+	DialWrites(ctx context.Context, id string) (net.Conn, error)
 	Propose(ctx context.Context, records ...raftfsm.Record) ([]raftfsm.Result, error)
 }
 
 // Loop is what the node knows beyond the recorded state: *reconcile.Loop.
 type Loop interface {
 	Overview() reconcile.Overview
+	Heard() reconcile.Heard
 	LastHeard(dea string) app.Time
 	Journal() *reconcile.Journal
 	Wake()
@@ -40,6 +50,12 @@ type FeedStats struct {
 	Exits              uint64 // droplet.exited messages taken in
 	ExitsRejected      uint64
 	Updates            uint64 // droplet.updated messages taken in
+}
+
+// Transfers are running totals of the times that this node, leading, handed over for one reason, for /metrics.
+type Transfers struct {
+	Reason       string
+	Done, Failed uint64
 }
 
 // now is what most answers begin with: one consistent set of the node's knowledge.

@@ -87,12 +87,11 @@ func (q *Queries) run() {
 }
 
 func (q *Queries) answer(m bus.Msg) []byte {
-	n := q.server.look()
-	n.over.ActualFresh = n.over.ActualFresh && q.server.fault() == nil // to who does not believe what is stale
+	n, fresh := q.server.answerable()
 	if m.Subject == subjectAppState {
-		return AppState(n.view, n.over.ActualFresh, n.wall, m.Data)
+		return AppState(n.view, fresh, n.wall, m.Data)
 	}
-	return AppStateBulk(n.view, n.over.ActualFresh, n.wall, m.Data)
+	return AppStateBulk(n.view, fresh, n.wall, m.Data)
 }
 
 // Stats tells how many questions were answered, and how many passed over because too many came at once.

@@ -16,15 +16,16 @@ import (
 
 // Server is one node's API. All its methods are safe for concurrent use.
 type Server struct {
-	opts     Options
-	wall     wallClock
-	fleet    fleet
-	keys     keyList
-	forward  *forwarder
-	auth     credentials
-	registry *prometheus.Registry
-	requests *prometheus.CounterVec
-	handler  http.Handler
+	opts       Options
+	wall       wallClock
+	fleet      fleet
+	keys       keyList
+	forward    *forwarder
+	auth       credentials
+	registry   *prometheus.Registry
+	unanswered unanswered
+	requests   *prometheus.CounterVec
+	handler    http.Handler
 
 	recordings chan struct{}   // one for each under way
 	ending     context.Context // ended when Close begins: what would go on for ever ends then
@@ -32,6 +33,7 @@ type Server struct {
 
 	listener net.Listener
 	http     *http.Server
+	peers    *http.Server // of writes that other nodes forward
 	served   sync.WaitGroup
 	done     chan struct{} // closed by Close
 	closing  sync.Once
@@ -62,6 +64,7 @@ func Open(o Options) (*Server, error) {
 			s.opts.Logger.Error("the API stopped serving", "error", err)
 		}
 	})
+	s.servePeers()
 	s.served.Go(s.forget)
 	return s, nil
 }
@@ -72,14 +75,14 @@ func newServer(o Options) (*Server, *tls.Config, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	server, client, err := o.TLS.load()
+	server, err := o.TLS.load()
 	if err != nil {
 		return nil, nil, err
 	}
 	s := &Server{opts: o, auth: newCredentials(o.Username, o.Password), done: make(chan struct{}), recordings: make(chan struct{}, maxRecordings)}
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.fleet.policy = o.Policy
-	s.forward = newForwarder(o, client)
+	s.forward = newForwarder(o)
 	s.registry, s.requests = s.newMetrics()
 	s.handler = s.routes()
 	return s, server, nil
@@ -110,8 +113,10 @@ func (s *Server) Close() error {
 		s.end()
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
-		if err := s.http.Shutdown(ctx); err != nil {
-			s.closed = errors.Join(fmt.Errorf("closing the API: %w", err), s.http.Close())
+		for _, h := range []*http.Server{s.http, s.peers} {
+			if err := h.Shutdown(ctx); err != nil {
+				s.closed = errors.Join(s.closed, fmt.Errorf("closing the API: %w", err), h.Close())
+			}
 		}
 		close(s.done)
 		s.served.Wait()

@@ -82,8 +82,8 @@ func TestTLS(t *testing.T) {
 		return o
 	}
 	leader, follower := apitest.Fleet(), apitest.Fleet()
-	at := host(serve(t, tls(leader, "one")))
-	follower.Follow("hm-2", "hm-1", at)
+	serve(t, tls(leader, "one"))
+	follower.Follow("hm-2", "hm-1", writesOf(leader))
 	addr := "https://" + host(serve(t, tls(follower, "two")))
 
 	amy, err := api.NewClient(api.ClientOptions{Addr: addr, CA: a.file("ca.pem"), Cert: a.file("amy.pem"), Key: a.file("amy.key")})

@@ -38,6 +38,7 @@ type stream struct {
 	ctx    context.Context // ended by close
 	cancel context.CancelFunc
 	raft   chan net.Conn
+	writes *writes
 	wg     sync.WaitGroup // the accept loop, one goroutine for each stranger or peer, and raft's handlers
 
 	requestTimeout time.Duration // for a request to raft to come in, or the reply to it to go out
@@ -77,6 +78,7 @@ func listen(o Options, log *sampledLog) (*stream, error) {
 		conns: map[*streamConn]struct{}{}, held: map[owner]int{}, reached: map[string]netip.Addr{},
 	}
 	s.setPeers(o.Peers)
+	s.writes = newWrites(s)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -133,8 +135,12 @@ func (s *stream) greet(c *streamConn) {
 		}
 	case kind == streamPeers:
 		s.onPeer(c)
+	case kind == streamWrites:
+		if err = s.writes.hand(c); err == nil {
+			return // whoever took it closes it
+		}
 	default:
-		err = fmt.Errorf("the first byte is %#02x: neither raft nor a peer's message", kind)
+		err = fmt.Errorf("the first byte is %#02x: neither raft, nor a peer's message, nor a peer's request", kind)
 	}
 	if err != nil && s.ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
 		s.refuse(c, err)

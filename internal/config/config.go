@@ -207,6 +207,29 @@ func (c Config) DesiredTTL() time.Duration { return c.heartbeats(c.Desired.TTL) 
 // MassLossHold is how long hold:mass-loss lasts at most.
 func (c Config) MassLossHold() time.Duration { return c.heartbeats(c.Guard.MassLossHold) }
 
+// ClaimLease is commands.claim_lease, of which the default shrinks to half a grace: after a grace a successor takes a
+// claim for lost and sends the command anew.
+func (c Config) ClaimLease() time.Duration { return min(c.Commands.ClaimLease, c.longestLease()) }
+
+func (c Config) longestLease() time.Duration { return c.Grace() / 2 }
+
+// PublishTimeout bounds the hand-over of a batch of commands to NATS. A claim is published within its lease, and so the
+// publish has ended before the grace has.
+func (c Config) PublishTimeout() time.Duration { return min(c.ClaimLease(), maxPublish) }
+
+// maxPublish is the longest that anything else waits for a publish.
+const maxPublish = 2 * time.Second
+
+// PingInterval is nats.ping_interval, of which the default shrinks to half the freshness window: two pings go unanswered
+// until a dead link is noticed.
+func (c Config) PingInterval() time.Duration { return min(c.NATS.PingInterval, c.longestPing()) }
+
+func (c Config) longestPing() time.Duration { return max(c.Freshness()/2, shortPing) }
+
+// shortPing is a ping interval that is never too long: with a shorter one a busy machine looks like a dead link. Where
+// heartbeats are so close, the silence of a dead link closes the gate before the pings do, after policy.heartbeat_ttl.
+const shortPing = time.Second
+
 // DiffPolicy gives the part of the policy that decisions depend on, as durations.
 func (c Config) DiffPolicy() diff.Policy {
 	return diff.Policy{

@@ -101,6 +101,35 @@ func TestHeartbeatsBecomeDurations(t *testing.T) {
 	}
 }
 
+// TestShortTimesFitTogether: the times that the policy does not scale must not outlast those that it does. What is left
+// at its default shrinks with them.
+func TestShortTimesFitTogether(t *testing.T) {
+	for _, c := range []struct {
+		set                  string
+		lease, publish, ping time.Duration
+	}{
+		{"", 2 * time.Second, 2 * time.Second, 2 * time.Second},
+		{"policy.heartbeat_period=1s", 1500 * time.Millisecond, 1500 * time.Millisecond, 1500 * time.Millisecond},
+		{"policy.heartbeat_period=100ms", 150 * time.Millisecond, 150 * time.Millisecond, time.Second},
+		{"policy.heartbeat_period=10ms policy.grace=1", 5 * time.Millisecond, 5 * time.Millisecond, time.Second},
+		{"policy.freshness=1 policy.heartbeat_period=2s", 2 * time.Second, 2 * time.Second, time.Second},
+		{"commands.claim_lease=500ms", 500 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second},
+		{"commands.claim_lease=15s nats.ping_interval=15s", 15 * time.Second, 2 * time.Second, 15 * time.Second},
+		{"commands.claim_lease=150ms nats.ping_interval=250ms policy.heartbeat_period=100ms", 150 * time.Millisecond, 150 * time.Millisecond, 250 * time.Millisecond},
+	} {
+		cfg := set(t, strings.Fields(c.set)...)
+		if err := cfg.Validate(); err != nil {
+			t.Errorf("%s: %v", c.set, err)
+		}
+		if lease, publish, ping := cfg.ClaimLease(), cfg.PublishTimeout(), cfg.PingInterval(); lease != c.lease || publish != c.publish || ping != c.ping {
+			t.Errorf("%s: lease %v, publish %v, ping %v, want %v, %v, %v", c.set, lease, publish, ping, c.lease, c.publish, c.ping)
+		}
+		if cfg.ClaimLease()+cfg.PublishTimeout() > cfg.Grace() {
+			t.Errorf("%s: a command may be published when its claim counts as lost already", c.set)
+		}
+	}
+}
+
 func TestNoLimitOverflowsADuration(t *testing.T) {
 	c := Default()
 	c.Policy.HeartbeatPeriod, c.Policy.Grace, c.Policy.DuplicateGrace, c.Policy.BackoffMax = maxPeriod, maxBeats, 100, maxBeats
@@ -239,6 +268,11 @@ func TestValidateRefuses(t *testing.T) {
 		{"commands.protocol=smoke", "commands.protocol", "one of hm9000"},
 		{"commands.cc_url=http://cc", "commands.cc_url", "not supported yet"},
 		{"commands.claim_lease=0s", "commands.claim_lease", "10ms"},
+		{"commands.claim_lease=15001ms", "commands.claim_lease", "half of policy.grace (15s)"},
+		{"commands.claim_lease=1s policy.heartbeat_period=100ms", "commands.claim_lease", "half of policy.grace (150ms)"},
+		{"nats.ping_interval=15001ms", "nats.ping_interval", "half of policy.freshness (15s)"},
+		{"nats.ping_interval=1501ms policy.heartbeat_period=1s", "nats.ping_interval", "half of policy.freshness (1.5s)"},
+		{"nats.ping_interval=1001ms policy.heartbeat_period=100ms", "nats.ping_interval", "or 1s if that is more"},
 		{"commands.journal_entries=0", "commands.journal_entries", "from 1"},
 		{"heartbeats.listen=127.0.0.1:5335", "heartbeats.listen", "not supported yet"},
 		{"heartbeats.tls.cert=c heartbeats.tls.key=k", "heartbeats.tls.cert", "not supported yet"},
@@ -311,15 +345,17 @@ func TestValidateTellsEverythingInOrder(t *testing.T) {
 }
 
 func TestAddresses(t *testing.T) {
-	for _, c := range []struct{ set, raft, api string }{
-		{"node.id=a", "127.0.0.1:7140", "http://127.0.0.1:5155"},
-		{"raft.listen=:7140 raft.advertise=10.0.0.1:7140 api.listen=:5155", "10.0.0.1:7140", "http://10.0.0.1:5155"},
-		{"api.listen=0.0.0.0:5155 api.advertise=hm:443 api.tls.cert=c", "127.0.0.1:7140", "https://hm:443"},
-		{"raft.listen=[::1]:7140 api.listen=[::]:5155", "[::1]:7140", "http://[::1]:5155"},
+	for _, c := range []struct{ set, listening, raft, api string }{
+		{"node.id=a", "127.0.0.1:5155", "127.0.0.1:7140", "127.0.0.1:5155"},
+		{"raft.listen=10.0.0.1:7140", "127.0.0.1:5155", "10.0.0.1:7140", ""}, // README's sample
+		{"raft.listen=10.0.0.1:7140", "10.0.0.1:5155", "10.0.0.1:7140", "10.0.0.1:5155"},
+		{"raft.listen=:7140 raft.advertise=10.0.0.1:7140", "[::]:5155", "10.0.0.1:7140", "10.0.0.1:5155"},
+		{"api.advertise=hm:443", "0.0.0.0:5155", "127.0.0.1:7140", "hm:443"},
+		{"raft.listen=[::1]:7140", "[::]:5155", "[::1]:7140", "[::1]:5155"},
 	} {
 		cfg := set(t, strings.Split(c.set, " ")...)
-		if cfg.RaftAddress() != c.raft || cfg.APIURL() != c.api {
-			t.Errorf("%s: %s and %s, want %s and %s", c.set, cfg.RaftAddress(), cfg.APIURL(), c.raft, c.api)
+		if cfg.RaftAddress() != c.raft || cfg.APIAddress(c.listening) != c.api {
+			t.Errorf("%s at %s: %s and %q, want %s and %q", c.set, c.listening, cfg.RaftAddress(), cfg.APIAddress(c.listening), c.raft, c.api)
 		}
 	}
 }

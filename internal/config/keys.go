@@ -54,7 +54,7 @@ var keys = []Key{
 		Doc: "Directory of the Raft log, the snapshots and the command journal. No two nodes may share one."},
 
 	{Name: "raft.listen", limit: listenAddress(), field: func(c *Config) any { return &c.Raft.Listen },
-		Doc: "Where this node listens for its peers."},
+		Doc: "Where this node listens for its peers: the log, the nodes' word about themselves, and writes that one forwards to another."},
 	{Name: "raft.advertise", limit: either(reachableAddress()), field: func(c *Config) any { return &c.Raft.Advertise },
 		Doc: "Address under which the peers reach this node, if it is not raft.listen."},
 	{Name: "raft.peers", limit: peers(), field: func(c *Config) any { return &c.Raft.Peers },
@@ -81,7 +81,7 @@ var keys = []Key{
 	{Name: "api.listen", limit: listenAddress(), field: func(c *Config) any { return &c.API.Listen },
 		Doc: "Where the HTTP API, the dashboard and the metrics are served. Beyond loopback only with authentication."},
 	{Name: "api.advertise", limit: either(reachableAddress()), field: func(c *Config) any { return &c.API.Advertise },
-		Doc: "Address under which the peers reach this node's API. Empty: api.listen, with the host of raft.advertise if that is a wildcard."},
+		Doc: "Address under which people and their tools reach this node's API; hm status -o json shows it. Empty: api.listen, with the host of raft.advertise if that is a wildcard. The nodes do without it: they forward writes to the leader over raft.listen."},
 	{Name: "api.username", limit: text("a user name without ':'"), field: func(c *Config) any { return &c.API.Username },
 		Doc: "User of HTTP basic authentication. Goes with api.password."},
 	{Name: "api.password", Secret: true, limit: text("a password"), field: func(c *Config) any { return &c.API.Password },
@@ -110,7 +110,7 @@ var keys = []Key{
 	{Name: "nats.tls.key", limit: text("a file"), field: func(c *Config) any { return &c.NATS.TLS.Key },
 		Doc: "Private key of nats.tls.cert."},
 	{Name: "nats.ping_interval", limit: lasting(10*time.Millisecond, 5*time.Minute), field: func(c *Config) any { return &c.NATS.PingInterval },
-		Doc: "How often the link to NATS is tested."},
+		Doc: "How often the link to NATS is tested; two tests without an answer mean that it is down. The default shrinks to half of policy.freshness, but not below 1s; a value of your own must not be above that."},
 
 	{Name: "desired.source", limit: oneOf(SourceBulk, SourceSQL), field: func(c *Config) any { return &c.Desired.Source },
 		Doc: "Where the desired state is read: from the Cloud Controller's bulk API, or from its database (desired.sql; docs/ccdb.md)."},
@@ -180,7 +180,7 @@ var keys = []Key{
 	{Name: "commands.cc_url", NotYet: true, limit: either(httpURL()), field: func(c *Config) any { return &c.Commands.CCURL },
 		Doc: "Base URL of the Cloud Controller for protocol http."},
 	{Name: "commands.claim_lease", limit: lasting(10*time.Millisecond, time.Minute), field: func(c *Config) any { return &c.Commands.ClaimLease },
-		Doc: "A command that could not be published this long after it was claimed is abandoned."},
+		Doc: "A command that could not be published this long after it was claimed is abandoned. It bounds each publish as well, which takes 2s at most. The default shrinks to half of policy.grace; a value of your own must not be above that."},
 	{Name: "commands.journal_entries", Unit: "commands", limit: wholeFrom(1, 10_000_000), field: func(c *Config) any { return &c.Commands.JournalEntries },
 		Doc: "Commands kept in each node's journal."},
 

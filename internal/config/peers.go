@@ -52,19 +52,19 @@ func (c Config) RaftAddress() string {
 	return c.Raft.Listen
 }
 
-// APIURL is the base URL under which the peers reach this node's API.
-func (c Config) APIURL() string {
-	address := c.API.Advertise
-	if address == "" {
-		address = c.API.Listen
-		if host, port, ok := splitAddress(address); ok && wildcard(host) {
-			if raftHost, _, ok := splitAddress(c.RaftAddress()); ok {
-				address = net.JoinHostPort(raftHost, fmt.Sprint(port))
-			}
-		}
+// APIAddress is where others find the API of this node, which listens at listening (api.listen, with the real port);
+// empty if only this machine can reach it. It is for people and their tools: between the nodes nothing depends on it.
+func (c Config) APIAddress(listening string) string {
+	if c.API.Advertise != "" {
+		return c.API.Advertise
 	}
-	if c.API.TLS.Cert != "" {
-		return "https://" + address
+	host, port, ok := splitAddress(listening)
+	raftHost, _, raftOK := splitAddress(c.RaftAddress())
+	switch {
+	case ok && raftOK && wildcard(host):
+		return net.JoinHostPort(raftHost, fmt.Sprint(port))
+	case loopback(listening) && !loopback(c.RaftAddress()):
+		return ""
 	}
-	return "http://" + address
+	return listening
 }

@@ -46,10 +46,11 @@ type heardDEA struct {
 	compared  bool // changes and changesOf are of newest
 	proposed  bool // changes were given out
 
-	partial       bool       // what was compared last leaves out something that the heartbeat says, for a time
-	nameless      int        // entries without a readable guid in the newest heartbeat from which nothing was withheld
-	withheldSince app.Time   // since when removals have been withheld for such entries, 0 if none are
-	unsure        []app.GUID // recorded instances that are not taken for gone, though they are not listed
+	partial         bool       // what was compared last leaves out something that the heartbeat says, for a time
+	nameless        int        // entries without a readable guid in the newest heartbeat from which nothing was withheld
+	withheldSince   app.Time   // since when removals have been withheld for such entries, 0 if none are
+	unsure          []app.GUID // recorded instances that are not taken for gone, though they are not listed
+	unrecordedSince app.Time   // while there is a newest one: when the first was heard that the record did not agree with
 }
 
 // NewIntake returns an intake that has heard nothing. wake must not block. Of log it uses View, and Now as the clock by
@@ -97,6 +98,9 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 		i.deas[hb.DEA] = h
 	} else {
 		delete(i.byDigest, h.digest)
+	}
+	if h.newest == nil {
+		h.unrecordedSince = i.log.Now()
 	}
 	h.digest, h.newest, h.compared, h.proposed = d, &hb, false, false
 	i.byDigest[d] = h

@@ -164,7 +164,7 @@ func (l *Loop) read(ctx context.Context, number uint64) outcome {
 	o := outcome{ReadOutcome: ReadOutcome{Number: number}}
 	o.Read, o.Err = l.opts.Source.Read(ctx)
 	o.took = time.Since(start)
-	o.Began = l.begun(began, o.took)
+	o.Began = l.begun(began, o.took).Add(-o.Read.Lag)
 	return o
 }
 

@@ -303,3 +303,24 @@ func TestReadsFromTheFuture(t *testing.T) {
 		})
 	}
 }
+
+// laggingSource is a replica that shows what its primary had a while ago.
+type laggingSource time.Duration
+
+func (l laggingSource) Read(context.Context) (desired.Read, error) {
+	return desired.Read{Source: "a replica", Lag: time.Duration(l)}, nil
+}
+
+// TestALagIsTakenOffTheBeginOfARead: what appeared within the lag may be missing from the read.
+func TestALagIsTakenOffTheBeginOfARead(t *testing.T) {
+	w := steady(t, 4, 5, testOptions())
+	l := NewLoop(LoopOptions{Options: w.opts, Log: w, Leader: leads{w}, Publisher: w, Source: laggingSource(7 * time.Second), Intake: w.intake}, w.journal)
+	o := l.read(t.Context(), 3)
+	if o.Number != 3 || o.Began > w.now.Add(-7*time.Second) || o.Began < w.now.Add(-8*time.Second) {
+		t.Errorf("read %d was begun %v ago, want 7 s", o.Number, w.now.Sub(o.Began))
+	}
+}
+
+type leads struct{ w *world }
+
+func (l leads) Lead() Lead { return Lead{Leader: true, Known: true, Term: l.w.term} }

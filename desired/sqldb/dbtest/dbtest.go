@@ -43,6 +43,8 @@ func Missing(t TB, program, debianPackage string) {
 type Options struct {
 	TLSCert, TLSKey string // PEM files; empty: without TLS
 	RequireTLS      bool   // over TCP
+	Replicates      bool   // it can have replicas
+	ReplicaOf       *Server
 }
 
 // Server is one database server. Its methods must not be called concurrently.
@@ -65,6 +67,7 @@ type kind struct {
 	prepare                 func(s *Server, program string) error
 	command                 func(s *Server, program string) *exec.Cmd
 	connect                 func(ctx context.Context, s *Server, database string) (session, error) // as administrator
+	follow                  func(s *Server) error                                                  // has a replica that runs follow its primary; nil: prepare did
 	dsn                     func(s *Server, user, password, database string) string
 }
 
@@ -142,6 +145,9 @@ func open(t TB, driver string, o Options) (*Server, error) {
 	}
 	if err == nil {
 		err = s.Start()
+	}
+	if err == nil && o.ReplicaOf != nil && k.follow != nil {
+		err = k.follow(s)
 	}
 	if err != nil {
 		s.remove()

@@ -43,6 +43,12 @@ var mariadb = kind{
 		if s.options.TLSCert != "" {
 			args = append(args, "--ssl-cert="+filepath.Join(s.dir, filepath.Base(s.options.TLSCert)), "--ssl-key="+filepath.Join(s.dir, filepath.Base(s.options.TLSKey)))
 		}
+		switch {
+		case s.options.ReplicaOf != nil:
+			args = append(args, "--server-id=2", "--read-only=ON", "--relay-log="+filepath.Join(s.dir, "relay"))
+		case s.options.Replicates:
+			args = append(args, "--server-id=1", "--log-bin="+filepath.Join(s.dir, "binlog"), "--binlog-format=ROW")
+		}
 		if s.options.RequireTLS {
 			args = append(args, "--require-secure-transport=ON")
 		}
@@ -62,6 +68,16 @@ var mariadb = kind{
 			return nil, errors.Join(err, db.Close())
 		}
 		return mariadbSession{db}, nil
+	},
+	follow: func(s *Server) error {
+		const user = "replicator"
+		primary := s.options.ReplicaOf
+		err := primary.exec("", "CREATE USER IF NOT EXISTS '"+user+"'@'%' IDENTIFIED BY 'replica'", "GRANT REPLICATION SLAVE ON *.* TO '"+user+"'@'%'")
+		if err != nil {
+			return err
+		}
+		return s.exec("", "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT="+primary.port()+", MASTER_USER='"+user+"', MASTER_PASSWORD='replica',"+
+			" MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1", "START SLAVE")
 	},
 	dsn: func(s *Server, user, password, database string) string {
 		return fmt.Sprintf("%s:%s@tcp(%s)/%s", user, password, s.Addr, database)

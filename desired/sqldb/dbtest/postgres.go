@@ -23,7 +23,7 @@ var postgres = kind{
 	prepare: preparePostgres,
 	command: func(s *Server, program string) *exec.Cmd {
 		args := []string{"-D", filepath.Join(s.dir, "data"), "-k", s.dir, "-p", s.port(), "-h", "127.0.0.1",
-			"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=50", "-c", "shared_buffers=256MB"}
+			"-c", "wal_retrieve_retry_interval=100ms", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=50", "-c", "shared_buffers=256MB"}
 		if s.options.TLSCert != "" {
 			args = append(args, "-c", "ssl=on", "-c", "ssl_cert_file="+filepath.Join(s.dir, filepath.Base(s.options.TLSCert)),
 				"-c", "ssl_key_file="+filepath.Join(s.dir, filepath.Base(s.options.TLSKey)))
@@ -47,6 +47,10 @@ var postgres = kind{
 
 func preparePostgres(s *Server, program string) error {
 	data := filepath.Join(s.dir, "data")
+	if primary := s.options.ReplicaOf; primary != nil { // a hot standby
+		return s.run(exec.Command(filepath.Join(filepath.Dir(program), "pg_basebackup"), "-D", data, "-R", "-X", "stream", "-c", "fast", "--no-sync",
+			"-h", primary.dir, "-p", primary.port(), "-U", "postgres"))
+	}
 	if err := s.run(exec.Command(filepath.Join(filepath.Dir(program), "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")); err != nil {
 		return err
 	}
@@ -55,7 +59,7 @@ func preparePostgres(s *Server, program string) error {
 		over = "hostssl"
 	}
 	hba := filepath.Join(data, "pg_hba.conf")
-	if err := os.WriteFile(hba, []byte("local all all trust\n"+over+" all all 127.0.0.1/32 scram-sha-256\n"), 0o600); err != nil {
+	if err := os.WriteFile(hba, []byte("local all all trust\nlocal replication all trust\n"+over+" all all 127.0.0.1/32 scram-sha-256\n"), 0o600); err != nil {
 		return err
 	}
 	if err := s.own(hba); err != nil {

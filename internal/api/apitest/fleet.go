@@ -78,7 +78,7 @@ func Fleet() *World {
 	w.Must(Start.Add(60*time.Second), raftfsm.CommandsResolved{Outcomes: []raftfsm.Outcome{
 		{ID: confirmed.ID, State: commands.Confirmed, Detail: "an instance is live at the index"},
 	}})
-	w.Heard["1-dea-one"], w.Heard["1-dea-two"] = Start.Add(55*time.Second), Start.Add(58*time.Second)
+	w.HeardAt["1-dea-one"], w.HeardAt["1-dea-two"] = Start.Add(55*time.Second), Start.Add(58*time.Second)
 	w.Over.Reads = diff.Reads{Began: Start.Add(40 * time.Second)}
 	return w
 }

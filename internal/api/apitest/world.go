@@ -4,7 +4,9 @@ package apitest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -31,10 +33,14 @@ type World struct {
 	Peers   []cluster.Member
 	Over    reconcile.Overview
 	Link    bus.State
-	Heard   map[string]app.Time
-	At      app.Time // hm time
-	Err     error    // what Propose fails with
+	HeardAt map[string]app.Time
+	At      app.Time  // hm time
+	Err     error     // what Propose fails with
+	Behind  bool      // something that was heard is not recorded
+	Contact time.Time // LeaderContact
+	Joins   bool
 	Woken   int
+	writes  net.Listener
 	journal *reconcile.Journal
 	state   *raftfsm.State
 	view    *raftfsm.State
@@ -43,7 +49,7 @@ type World struct {
 // New returns a node called hm-1 that leads, with an open gate and nothing recorded.
 func New() *World {
 	w := &World{
-		ID: "hm-1", At: Start, Heard: map[string]app.Time{}, journal: reconcile.NewJournal(1000), state: raftfsm.NewState(),
+		ID: "hm-1", At: Start, HeardAt: map[string]app.Time{}, journal: reconcile.NewJournal(1000), state: raftfsm.NewState(),
 		Lead: cluster.Leadership{Leader: true, Term: 7, LeaderID: "hm-1", Since: time.Now()},
 		Link: bus.State{Up: true, Server: "10.0.0.1:4222", Since: wall(Start), Epoch: 1, Outages: 1},
 	}
@@ -79,8 +85,9 @@ func Policy() diff.Policy {
 func (w *World) Options() api.Options {
 	return api.Options{
 		ID: w.ID, Version: "v1.0.0", Listen: "127.0.0.1:0", Node: w, Loop: w, Link: link{w}, Policy: Policy(),
-		Clock: func() time.Time { return wall(w.Now()) },
-		Feed:  func() api.FeedStats { return api.FeedStats{Heartbeats: 120, Unchanged: 110, Exits: 3} },
+		Clock:     func() time.Time { return wall(w.Now()) },
+		Transfers: func() []api.Transfers { return []api.Transfers{{Reason: "nats-down", Done: 2, Failed: 1}} },
+		Feed:      func() api.FeedStats { return api.FeedStats{Heartbeats: 120, Unchanged: 110, Exits: 3} },
 	}
 }
 
@@ -147,6 +154,29 @@ func (w *World) Members() []cluster.Member {
 	return w.Peers
 }
 
+// Writes listens on loopback.
+func (w *World) Writes() net.Listener {
+	w.Lock()
+	defer w.Unlock()
+	if w.writes == nil {
+		var err error
+		if w.writes, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			panic(err)
+		}
+	}
+	return w.writes
+}
+
+// DialWrites connects to the address that Follow has given a peer.
+func (w *World) DialWrites(ctx context.Context, id string) (net.Conn, error) {
+	for _, m := range w.Members() {
+		if m.ID == id && m.Info.API != "" {
+			return (&net.Dialer{}).DialContext(ctx, "tcp", m.Info.API)
+		}
+	}
+	return nil, errors.New("no such member")
+}
+
 // Propose applies the records, if this node leads.
 func (w *World) Propose(ctx context.Context, records ...raftfsm.Record) ([]raftfsm.Result, error) {
 	w.Lock()
@@ -169,11 +199,32 @@ func (w *World) Overview() reconcile.Overview {
 	return w.Over
 }
 
-// LastHeard looks into Heard.
+// Heard gives Over.ActualFresh and Behind.
+func (w *World) Heard() reconcile.Heard {
+	w.Lock()
+	defer w.Unlock()
+	return reconcile.Heard{Fresh: w.Over.ActualFresh, Behind: w.Behind}
+}
+
+// LeaderContact gives Contact.
+func (w *World) LeaderContact() time.Time {
+	w.Lock()
+	defer w.Unlock()
+	return w.Contact
+}
+
+// Joining gives Joins.
+func (w *World) Joining() bool {
+	w.Lock()
+	defer w.Unlock()
+	return w.Joins
+}
+
+// LastHeard looks into HeardAt.
 func (w *World) LastHeard(dea string) app.Time {
 	w.Lock()
 	defer w.Unlock()
-	return w.Heard[dea]
+	return w.HeardAt[dea]
 }
 
 // Journal holds the commands that ended.
@@ -201,12 +252,13 @@ func (w *World) CloseGate(reasons ...string) {
 	w.Over.GateOpen, w.Over.GateReasons, w.Over.GateSince = false, reasons, w.At
 }
 
-// Follow makes the node a follower of leader, whose API is at address.
+// Follow makes the node a follower of leader, whose Writes are at address.
 func (w *World) Follow(id, leader, address string) {
 	w.Lock()
 	defer w.Unlock()
 	w.ID = id
 	w.Lead = cluster.Leadership{Term: 7, LeaderID: leader, Since: time.Now()}
+	w.Contact = time.Now()
 	w.Over.Lead = reconcile.Lead{Term: 7, Known: leader != ""}
 	w.Over.GateOpen, w.Over.GateReasons = false, []string{reconcile.ReasonNotLeader}
 	for i := range w.Peers {

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"hm/internal/bus"
+	"hm/internal/bus/bustest"
+	"hm/internal/cluster"
+	"hm/internal/config"
+	"hm/internal/sim"
+)
+
+func TestYieldTo(t *testing.T) {
+	const window = 30 * time.Second
+	now := time.Now()
+	down := bus.State{Since: now.Add(-window)}
+	input := func(change func(*yieldInput)) yieldInput {
+		in := yieldInput{ID: "hm-0", Leads: true, Link: down, Applied: 1000, Window: window}
+		if change != nil {
+			change(&in)
+		}
+		return in
+	}
+	member := func(id string, changes ...func(*cluster.Member)) cluster.Member {
+		m := cluster.Member{ID: id, Voter: true, Healthy: true, HasInfo: true, Info: cluster.PeerInfo{NATSUp: true, AppliedIndex: 1000, Gate: "not-leader"}}
+		for _, change := range changes {
+			change(&m)
+		}
+		return m
+	}
+	unlinked := func(m *cluster.Member) { m.Info.NATSUp = false }
+	own := member("hm-0", unlinked)
+	applied := func(index uint64) func(*cluster.Member) {
+		return func(m *cluster.Member) { m.Info.AppliedIndex = index }
+	}
+	gate := func(gate string) func(*cluster.Member) { return func(m *cluster.Member) { m.Info.Gate = gate } }
+	both := []cluster.Member{own, member("hm-1"), member("hm-2")}
+	for name, c := range map[string]struct {
+		in      yieldInput
+		members []cluster.Member
+		want    string
+	}{
+		"down for a window":             {input(nil), both, "hm-1"},
+		"down for less":                 {input(func(in *yieldInput) { in.Link.Since = now.Add(-window + 1) }), both, ""},
+		"up":                            {input(func(in *yieldInput) { in.Link.Up = true }), both, ""},
+		"does not lead":                 {input(func(in *yieldInput) { in.Leads = false }), both, ""},
+		"tried just now":                {input(func(in *yieldInput) { in.Attempted = now.Add(-window + 1) }), both, ""},
+		"tried a window ago":            {input(func(in *yieldInput) { in.Attempted = now.Add(-window) }), both, "hm-1"},
+		"alone":                         {input(nil), []cluster.Member{own}, ""},
+		"nobody knows of a member":      {input(nil), nil, ""},
+		"nobody has a link":             {input(nil), []cluster.Member{own, member("hm-1", unlinked), member("hm-2", unlinked)}, ""},
+		"only one has a link":           {input(nil), []cluster.Member{own, member("hm-1", unlinked), member("hm-2")}, "hm-2"},
+		"its own old word is no link":   {input(nil), []cluster.Member{member("hm-0")}, ""},
+		"no voter":                      {input(nil), []cluster.Member{own, member("hm-1", func(m *cluster.Member) { m.Voter = false })}, ""},
+		"not heard lately":              {input(nil), []cluster.Member{own, member("hm-1", func(m *cluster.Member) { m.InfoAge = 2 * time.Second })}, ""},
+		"unreachable":                   {input(nil), []cluster.Member{own, member("hm-1", func(m *cluster.Member) { m.Healthy = false })}, ""},
+		"has told nothing":              {input(nil), []cluster.Member{own, member("hm-1", func(m *cluster.Member) { m.HasInfo = false })}, ""},
+		"far behind":                    {input(nil), []cluster.Member{own, member("hm-1", applied(900))}, ""},
+		"a little behind":               {input(nil), []cluster.Member{own, member("hm-1", applied(950))}, "hm-1"},
+		"the one that is furthest":      {input(nil), []cluster.Member{own, member("hm-1", applied(950)), member("hm-2", applied(951))}, "hm-2"},
+		"the one that could command":    {input(nil), []cluster.Member{own, member("hm-1", gate("not-leader, desired-stale")), member("hm-2", applied(950))}, "hm-2"},
+		"a link that has just returned": {input(nil), []cluster.Member{own, member("hm-1", gate("not-leader, actual-stale")), member("hm-2", gate("not-leader, actual-stale, paused"))}, ""},
+		"a gate that was never told":    {input(nil), []cluster.Member{own, member("hm-1", gate(""))}, ""},
+		"everyone is paused":            {input(nil), []cluster.Member{own, member("hm-1", gate("not-leader, paused"))}, "hm-1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := yieldTo(c.in, c.members, now); got != c.want {
+				t.Errorf("hands over to %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// linkedNodes are three nodes in this process, each with a proxy of its own between it and one NATS server.
+type linkedNodes struct {
+	t       *testing.T
+	nodes   []*devNode
+	proxies []*bustest.Proxy
+	sim     *sim.Sim
+}
+
+func startLinkedNodes(t *testing.T, period time.Duration) *linkedNodes {
+	t.Helper()
+	logs := &devTestLog{}
+	logger := newLogger(logs, config.Log{Level: "info"})
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the nodes' log:\n%s", logs)
+		}
+	})
+	srv := bustest.Run(t, nil)
+	l := &linkedNodes{t: t}
+	var err error
+	l.sim, err = sim.Start(context.WithoutCancel(t.Context()), sim.Options{
+		NATS: []string{srv.URL()}, Apps: 30, InstancesPerApp: 2, DEAs: 10, Seed: 1, HeartbeatPeriod: period, Passive: true, Partition: "default", Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.sim.Close)
+	var peers []string
+	ports := freePorts(t, 3)
+	for i, port := range ports {
+		peers = append(peers, fmt.Sprintf("hm-%d=127.0.0.1:%d", i, port))
+	}
+	for i, port := range ports {
+		l.proxies = append(l.proxies, bustest.RunProxy(t, srv.Address()))
+		flags := configFlags{sets: []string{
+			fmt.Sprintf("node.id=hm-%d", i), "node.data_dir=" + t.TempDir(), fmt.Sprintf("raft.listen=127.0.0.1:%d", port), "raft.peers=" + strings.Join(peers, ","),
+			// A loaded machine must not change the leader by itself.
+			"raft.heartbeat_timeout=2s", "raft.election_timeout=2s", "raft.lease_timeout=1s",
+			"api.listen=127.0.0.1:0", "nats.servers=" + l.proxies[i].URL(), "desired.bulk.url=" + l.sim.CCURL(),
+			"policy.heartbeat_period=" + period.String(),
+		}}
+		loaded, err := flags.load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := openDevNode(loaded.Config, logger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := n.close(); err != nil {
+				t.Error(err)
+			}
+		})
+		l.nodes = append(l.nodes, n)
+	}
+	return l
+}
+
+// commander gives the node that leads with an open gate, or -1.
+func (l *linkedNodes) commander() int {
+	for i, n := range l.nodes {
+		if o := n.node.loop.Overview(); o.GateOpen && n.node.cluster.Leadership().Leader {
+			return i
+		}
+	}
+	return -1
+}
+
+func (l *linkedNodes) metrics(i int) string {
+	l.t.Helper()
+	resp, err := http.Get(l.nodes[i].url() + "/metrics")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var text bytes.Buffer
+	if _, err := io.Copy(&text, resp.Body); err != nil {
+		l.t.Fatal(err)
+	}
+	return text.String()
+}
+
+// TestLeaderWithoutNATSYields: the leader's own link is cut, and nobody else's. Without a hand-over nobody would ever
+// command again.
+func TestLeaderWithoutNATSYields(t *testing.T) {
+	takesSeconds(t)
+	t.Parallel()
+	const period = 300 * time.Millisecond
+	l := startLinkedNodes(t, period)
+	first := -1
+	bustest.Until(t, "a gate opens", func() bool { first = l.commander(); return first >= 0 && l.sim.State().Converged })
+
+	l.proxies[first].BlackHole(true)
+	second := -1
+	bustest.Until(t, "another node's gate opens", func() bool { second = l.commander(); return second >= 0 && second != first })
+	if c := l.sim.State().Commands; c.StartsAccepted+c.StopsAccepted+c.Needless != 0 {
+		t.Errorf("the hand-over caused commands: %+v", c)
+	}
+	if _, err := l.sim.ActOnRandomDEAs(1, sim.DEAKill); err != nil {
+		t.Fatal(err)
+	}
+	bustest.Until(t, "the loss shows", func() bool { return !l.sim.State().Converged })
+	bustest.Until(t, "the new leader has replaced what was lost", func() bool { return l.sim.State().Converged })
+	if c := l.sim.State().Commands; c.StartsAccepted == 0 || c.StopsAccepted+c.Needless+c.Harmful != 0 {
+		t.Errorf("after the loss of a DEA: %+v", c)
+	}
+	done := func(i int) uint64 { return l.nodes[i].node.yields.done.Load() }
+	if told := fmt.Sprintf(`hm_leadership_transfers_total{outcome="done",reason="nats-down"} %d`, done(first)); done(first) == 0 || !strings.Contains(l.metrics(first), told) {
+		t.Errorf("the node that led first does not tell of the hand-over: %d", done(first))
+	}
+
+	// Nobody has a link: then it does not matter who leads, and nobody hands over.
+	for _, p := range l.proxies {
+		p.BlackHole(true)
+	}
+	bustest.Until(t, "everyone knows that no link is up, and no transfer is under way", func() bool {
+		for _, n := range l.nodes {
+			for _, m := range n.node.cluster.Members() {
+				if m.Info.NATSUp || n.node.yields.busy.Load() {
+					return false
+				}
+			}
+		}
+		return true
+	})
+	before := [3]uint64{done(0), done(1), done(2)}
+	for began := time.Now(); time.Since(began) < 10*period; time.Sleep(period) {
+		if now := [3]uint64{done(0), done(1), done(2)}; now != before {
+			t.Fatalf("a leader handed over to a node without a link: %v transfers, before %v", now, before)
+		}
+	}
+
+	// All links return: whoever leads goes on.
+	for _, p := range l.proxies {
+		p.BlackHole(false)
+	}
+	bustest.Until(t, "a gate opens again", func() bool { return l.commander() >= 0 })
+	if c := l.sim.State().Commands; c.StopsAccepted+c.Needless+c.Harmful != 0 {
+		t.Errorf("in the end: %+v", c)
+	}
+}

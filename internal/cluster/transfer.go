@@ -1,0 +1,33 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+)
+
+// TransferTo hands leadership to one voter. It returns when this node leads no more, or with an error when it goes on
+// leading: the voter does not catch up, or refuses, within an election timeout. Until then no proposal is taken.
+func (n *Node) TransferTo(ctx context.Context, id string) error {
+	if n.raft.State() != raft.Leader {
+		return n.notLeader()
+	}
+	select {
+	case <-n.closing:
+		return ErrClosed
+	default:
+	}
+	for _, v := range n.voters() {
+		if string(v.ID) != id || id == n.opts.ID {
+			continue
+		}
+		address := raft.ServerAddress(addressBook(n.opts.Peers).of(v))
+		n.transfers.Add(1)
+		if err := n.ask(ctx, func() raft.Future { return n.raft.LeadershipTransferToServer(v.ID, address) }); err != nil {
+			return fmt.Errorf("transferring leadership to %s: %w", id, err)
+		}
+		return nil
+	}
+	return fmt.Errorf("transferring leadership to %s: it is no other voter of this cluster", id)
+}
