@@ -124,6 +124,7 @@ func (g *gossip) follow() {
 			present[string(m.ID)] = Peer{string(m.ID), book.of(m)}
 		}
 	}
+	g.node.memory.keep(func(id string) bool { _, ok := present[id]; return ok })
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for id, t := range g.tells {
@@ -191,7 +192,7 @@ func (g *gossip) tellOver(ctx context.Context, t *teller) error {
 			return err
 		}
 		questions := g.openQuestions() // before the message is made: the reply is then newer than each of them
-		if err := writeMessage(conn, g.message()); err != nil {
+		if err := writeMessage(conn, g.message(t.peer.ID)); err != nil {
 			return err
 		}
 		r, err := readReply(conn)
@@ -231,9 +232,11 @@ func (g *gossip) replied(id string, r reply, questions []*question) error {
 	return nil
 }
 
-func (g *gossip) message() message {
+// message is what this node tells the member named to. How far the log reaches is read last: a leader's message then
+// covers everything that was committed before its term.
+func (g *gossip) message(to string) message {
 	n := g.node
-	m := message{From: n.opts.ID, State: stateWord(n.raft.State()), Term: n.raft.CurrentTerm(), Blank: n.logIsBlank()}
+	m := message{From: n.opts.ID, Term: n.raft.CurrentTerm(), State: stateWord(n.raft.State()), Blank: n.logIsBlank(), Last: n.last(), Known: n.memory.of(to)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.info != nil {
@@ -247,7 +250,7 @@ func (g *gossip) message() message {
 func (g *gossip) receive(conn net.Conn) {
 	n := g.node
 	r := bufio.NewReader(conn)
-	for {
+	for first := true; ; first = false {
 		if err := conn.SetDeadline(time.Now().Add(idleTimeout)); err != nil {
 			return
 		}
@@ -255,6 +258,8 @@ func (g *gossip) receive(conn net.Conn) {
 		if err == nil {
 			if err = g.take(m, time.Now()); err != nil {
 				_ = writeReply(conn, reply{stranger: true}) // the connection ends either way
+			} else if first {
+				g.answer(m.From)
 			}
 		}
 		if err != nil {
@@ -285,6 +290,10 @@ func (g *gossip) take(m message, now time.Time) error {
 		return fmt.Errorf("a message from %s, which is no other member of this cluster", m.From)
 	}
 	g.node.stats.messages.Add(1)
+	g.node.memory.heard(m.From, m.Last, m.Known)
+	if has := g.node.last(); has.less(m.Known) {
+		g.node.rejoin(m.From, has, m.Known)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	before := g.heard[m.From].message.Info
@@ -296,6 +305,16 @@ func (g *gossip) take(m message, now time.Time) error {
 		poke(g.judge) // it may be the message that was waited for
 	}
 	return nil
+}
+
+// answer has a member told at once how this node is: it has just begun to speak, and may take part in no election
+// with this node before it has heard this node, too.
+func (g *gossip) answer(id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if t := g.tells[id]; t != nil {
+		poke(t.asks)
+	}
 }
 
 func (g *gossip) heardFrom(id string) (heard, bool) {

@@ -32,6 +32,8 @@ type message struct {
 	State string    `json:"state"` // leader, follower or candidate
 	Term  uint64    `json:"term"`
 	Blank bool      `json:"blank,omitempty"` // its log holds nothing but the first entry; see joining
+	Last  mark      `json:"last,omitzero"`   // how far its log reaches; see memory
+	Known mark      `json:"known,omitzero"`  // how far the receiver's log reached, as the sender remembers it
 	Info  *PeerInfo `json:"info,omitempty"`  // nil until SetInfo was called
 }
 

@@ -47,6 +47,7 @@ type Node struct {
 
 	gossip *gossip
 	join   *joining
+	memory *memory
 
 	asking    chan struct{} // one for each question to raft under way
 	closing   chan struct{} // closed first: nothing new is begun
@@ -138,15 +139,16 @@ func (n *Node) start() error {
 	if n.join, err = n.stores.joining(o); err != nil {
 		return err
 	}
+	n.memory = recallMemory(n.stores.dir, n.log)
 	n.trans = newGuardedTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.stream, MaxPool: 3, Timeout: transportTimeout(o), Logger: conf.Logger,
 		ServerAddressProvider: addressBook(o.Peers), MsgpackUseNewTimeFormat: true,
-	}), n.join)
-	if err := n.stores.bootstrap(conf, n.trans, o.Peers); err != nil {
+	}), n.join, n.memory)
+	if err := n.stores.found(o.Peers, o.Logger); err != nil {
 		return err
 	}
-	if n.raft, err = raft.NewRaft(conf, n.fsm, n.stores.cache, n.stores.bolt, n.stores.snapshots, n.trans); err != nil {
-		return fmt.Errorf("starting raft on %s: %w", n.stores.dir, err)
+	if n.raft, err = n.startRaft(conf); err != nil {
+		return fmt.Errorf("node.data_dir: starting raft on %s: %w", n.stores.dir, err)
 	}
 	if err := n.checkMembership(); err != nil {
 		_ = n.raft.Shutdown().Error() // the error to tell is the one at hand
@@ -169,7 +171,18 @@ func (n *Node) start() error {
 	go n.land()
 	n.wg.Go(func() { n.watch(observations) })
 	n.wg.Go(n.gossip.run)
+	n.wg.Go(func() { n.memory.run(n.gossip.ctx) })
 	return nil
+}
+
+// startRaft tells as an error what raft makes a panic: that it cannot read, or write, its stores.
+func (n *Node) startRaft(conf *raft.Config) (_ *raft.Raft, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v", p)
+		}
+	}()
+	return raft.NewRaft(conf, n.fsm, n.stores.cache, n.stores.bolt, n.stores.snapshots, n.trans)
 }
 
 // checkMembership refuses a data directory that belongs to somebody else, and tells of a configuration that differs

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -25,7 +26,8 @@ type stores struct {
 	bolt      *boltstore.BoltStore
 	cache     *raft.LogCache // the newest entries, which every follower is about to ask for
 	snapshots *raft.FileSnapshotStore
-	blank     bool // there was nothing in them
+	blank     bool               // the log holds no entry: the node is new, or its log was lost
+	newest    *raft.SnapshotMeta // nil if there is none
 }
 
 func openStores(o Options, log *sampledLog) (_ *stores, err error) {
@@ -55,28 +57,90 @@ func openStores(o Options, log *sampledLog) (_ *stores, err error) {
 	if s.cache, err = raft.NewLogCache(cachedEntries, s.bolt); err != nil {
 		return nil, err
 	}
-	has, err := raft.HasExistingState(s.bolt, s.bolt, s.snapshots)
-	if err != nil {
-		return nil, fmt.Errorf("reading the raft store in %s: %w", s.dir, err)
+	if err := s.look(); err != nil {
+		return nil, fmt.Errorf("node.data_dir: reading the raft store in %s: %w", s.dir, err)
 	}
-	s.blank = !has
 	return s, nil
 }
 
-// bootstrap writes the first entry, which names the members, into blank stores. Every node writes the same one, so
-// it does not matter who is first.
-func (s *stores) bootstrap(conf *raft.Config, trans raft.Transport, peers []Peer) error {
+// look finds out what the stores hold, and whether that can be.
+func (s *stores) look() error {
+	first, err := s.bolt.FirstIndex()
+	if err != nil {
+		return err
+	}
+	snapshots, err := s.snapshots.List()
+	if err != nil {
+		return err
+	}
+	var covered uint64
+	if len(snapshots) > 0 {
+		s.newest = snapshots[0]
+		covered = s.newest.Index
+	}
+	s.blank = first == 0
+	if first > covered+1 {
+		return fmt.Errorf("the log begins with entry %d, and the newest snapshot ends with entry %d: a snapshot was lost. "+
+			"Move raft.db and snapshots away, and the node fetches everything from its peers", first, covered)
+	}
+	return nil
+}
+
+// alone reports whether the node has no peer, by its configuration and by what is recorded.
+func (s *stores) alone(peers []Peer) bool {
+	return len(peers) == 1 && (s.newest == nil || len(s.newest.Configuration.Servers) <= 1)
+}
+
+// found fills a log without entries. In a new node it writes the first entry, which names the members; every node
+// writes the same one, so it does not matter who is first. Where a snapshot is, the log was lost: nothing may be
+// founded anew beside what the snapshot holds, but raft must not begin in a term before the snapshot's.
+func (s *stores) found(peers []Peer, log *slog.Logger) error {
 	if !s.blank {
+		return nil
+	}
+	term, err := s.bolt.GetUint64(keyCurrentTerm)
+	if err != nil && !isNotFound(err) {
+		return fmt.Errorf("reading the term from %s: %w", s.dir, err)
+	}
+	begin := uint64(1)
+	if s.newest != nil {
+		begin = s.newest.Term
+		say := log.Warn
+		if s.alone(peers) {
+			say = log.Error
+		}
+		say(s.lossOf(peers), "module", "cluster", "dir", s.dir, "snapshot", s.newest.ID, "index", s.newest.Index, "term", s.newest.Term)
+	}
+	if term < begin {
+		if err := s.bolt.SetUint64(keyCurrentTerm, begin); err != nil {
+			return fmt.Errorf("node.data_dir: writing the first term into %s: %w", s.dir, err)
+		}
+	}
+	if s.newest != nil {
 		return nil
 	}
 	var c raft.Configuration
 	for _, p := range peers {
 		c.Servers = append(c.Servers, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(p.ID), Address: raft.ServerAddress(p.Address)})
 	}
-	if err := raft.BootstrapCluster(conf, s.bolt, s.bolt, s.snapshots, trans, c); err != nil {
-		return fmt.Errorf("writing the first entry into %s: %w", s.dir, err)
+	entry := raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(c)}
+	if err := s.bolt.StoreLog(&entry); err != nil {
+		return fmt.Errorf("node.data_dir: writing the first entry into %s: %w", s.dir, err)
 	}
 	return nil
 }
+
+func (s *stores) lossOf(peers []Peer) string {
+	if s.alone(peers) {
+		return "the log of this node was lost, and no peer has it: it starts from its newest snapshot, and WHATEVER WAS RECORDED AFTER THAT IS LOST"
+	}
+	return "the log of this node was lost: it starts from its newest snapshot and fetches what is missing from its peers"
+}
+
+// keyCurrentTerm is raft's name for the term in its stable store.
+var keyCurrentTerm = []byte("CurrentTerm")
+
+// isNotFound tells a key that is not stored from a store that cannot be read, as raft does.
+func isNotFound(err error) bool { return err.Error() == boltstore.ErrKeyNotFound.Error() }
 
 func (s *stores) close() error { return s.bolt.Close() }
