@@ -236,7 +236,11 @@ func (g *gossip) replied(id string, r reply, questions []*question) error {
 // covers everything that was committed before its term.
 func (g *gossip) message(to string) message {
 	n := g.node
-	m := message{From: n.opts.ID, Term: n.raft.CurrentTerm(), State: stateWord(n.raft.State()), Blank: n.logIsBlank(), Last: n.last(), Known: n.memory.of(to)}
+	m := message{From: n.opts.ID, Term: n.raft.CurrentTerm(), State: n.stateWord(), Blank: n.logIsBlank(), Last: n.last(), Known: n.memory.of(to)}
+	if err := n.stores.disk.trouble(); err != nil {
+		m.Disk = err.Error()
+		m.Disk = m.Disk[:min(len(m.Disk), maxText)]
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.info != nil {
@@ -344,11 +348,13 @@ const (
 	stateUnreachable = "unreachable"
 )
 
-func stateWord(s raft.RaftState) string {
-	switch s {
-	case raft.Leader:
+func (n *Node) stateWord() string {
+	switch s := n.raft.State(); {
+	case n.stores.disk.stalled.Load(): // raft's own word is as old as the write that hangs
+		return stateFollower
+	case s == raft.Leader:
 		return stateLeader
-	case raft.Candidate:
+	case s == raft.Candidate:
 		return stateCandidate
 	}
 	return stateFollower

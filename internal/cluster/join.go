@@ -52,7 +52,7 @@ func (s *stores) joining(o Options) (*joining, error) {
 		j.active.Store(true)
 	} else if s.blank {
 		if err := j.begin(); err != nil {
-			return nil, fmt.Errorf("node.data_dir: %w", err)
+			return nil, fmt.Errorf("node.data_dir: %w", explainFull(err))
 		}
 	}
 	return j, nil
@@ -133,7 +133,7 @@ func (n *Node) rejoin(peer string, has, remembered mark) {
 
 // judgeJoining ends the joining if what is known of the cluster allows it.
 func (n *Node) judgeJoining() {
-	if !n.join.active.Load() {
+	if !n.join.active.Load() || n.stores.disk.stalled.Load() {
 		return
 	}
 	why := ""

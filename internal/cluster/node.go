@@ -44,6 +44,8 @@ type Node struct {
 	leadChanged chan struct{}
 	confirmed   atomic.Uint64 // newest term of which a barrier of this node's own was applied here
 	transfers   atomic.Uint64 // leadership transfers begun
+	stalls      atomic.Uint64 // times that the disk became stalled, or well again
+	looks       chan struct{} // watch is to look at once
 
 	gossip *gossip
 	join   *joining
@@ -55,6 +57,7 @@ type Node struct {
 	landed    chan struct{} // closed when the last outcome was handed out
 	wg        sync.WaitGroup
 	closeOnce sync.Once
+	haltOnce  sync.Once
 	closeErr  error
 }
 
@@ -90,7 +93,7 @@ func Open(o Options) (_ *Node, err error) {
 		log:   newSampledLog(o.Logger.With("module", "cluster")),
 		queue: make(chan *proposal, maxQueued), slots: make(chan struct{}, maxInFlight), flights: make(chan flight, maxInFlight),
 		leadChanged: make(chan struct{}, 1), asking: make(chan struct{}, maxQuestions),
-		closing: make(chan struct{}), halted: make(chan struct{}), landed: make(chan struct{}),
+		looks: make(chan struct{}, 1), closing: make(chan struct{}), halted: make(chan struct{}), landed: make(chan struct{}),
 	}
 	n.lead.Store(&Leadership{Since: time.Now()})
 	n.fsm = raftfsm.NewFSM(n.applied)
@@ -139,19 +142,22 @@ func (n *Node) start() error {
 	if n.join, err = n.stores.joining(o); err != nil {
 		return err
 	}
+	n.stores.disk.changed = n.diskChanged
 	n.memory = recallMemory(n.stores.dir, n.log)
 	n.trans = newGuardedTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.stream, MaxPool: 3, Timeout: transportTimeout(o), Logger: conf.Logger,
 		ServerAddressProvider: addressBook(o.Peers), MsgpackUseNewTimeFormat: true,
-	}), n.join, n.memory)
+	}), n.join, n.memory, n.stores.disk)
 	if err := n.stores.found(o.Peers, o.Logger); err != nil {
 		return err
 	}
 	if n.raft, err = n.startRaft(conf); err != nil {
-		return fmt.Errorf("node.data_dir: starting raft on %s: %w", n.stores.dir, err)
+		return fmt.Errorf("node.data_dir: starting raft on %s: %w", n.stores.dir, explainFull(err))
 	}
 	if err := n.checkMembership(); err != nil {
-		_ = n.raft.Shutdown().Error() // the error to tell is the one at hand
+		ended := n.raft.Shutdown()
+		n.stores.disk.close()
+		_ = ended.Error() // the error to tell is the one at hand
 		return err
 	}
 	n.gossip = newGossip(n)
@@ -167,6 +173,7 @@ func (n *Node) start() error {
 		}
 		return false
 	}))
+	n.wg.Go(func() { n.stores.disk.watch(n.halted) })
 	n.wg.Go(n.batch)
 	go n.land()
 	n.wg.Go(func() { n.watch(observations) })
@@ -182,7 +189,7 @@ func (n *Node) startRaft(conf *raft.Config) (_ *raft.Raft, err error) {
 			err = fmt.Errorf("%v", p)
 		}
 	}()
-	return raft.NewRaft(conf, n.fsm, n.stores.cache, n.stores.bolt, n.stores.snapshots, n.trans)
+	return raft.NewRaft(conf, n.fsm, n.stores.cache, n.stores.disk, n.stores.snapshots, n.trans)
 }
 
 // checkMembership refuses a data directory that belongs to somebody else, and tells of a configuration that differs
@@ -231,14 +238,41 @@ func (n *Node) View() *raftfsm.State { return n.fsm.View() }
 // log's time at the first entry. Time in which no node ran does not count.
 func (n *Node) Now() app.Time { return n.clock.now() }
 
+// diskChanged is called when the disk has become stalled, or well again. Whoever was leader must show anew that it is.
+func (n *Node) diskChanged() {
+	n.stalls.Add(1)
+	n.confirmed.Store(0)
+	poke(n.looks)
+}
+
+// DiskTrouble says why the disk takes nothing in, and for how long it has not; nil if it does.
+func (n *Node) DiskTrouble() (err error, stalled time.Duration) {
+	return n.stores.disk.trouble(), n.stores.disk.stalledFor()
+}
+
+// Failed is closed when the node cannot go on: see Err. Whoever runs it should close it, and end.
+func (n *Node) Failed() <-chan struct{} { return n.stores.disk.failed }
+
+// Err says why the node cannot go on; nil if it can.
+func (n *Node) Err() error {
+	select {
+	case <-n.Failed():
+		return fmt.Errorf("node.data_dir: the disk failed: %w", n.stores.disk.trouble())
+	default:
+		return nil
+	}
+}
+
 // Close ends the node: proposals under way get up to two election timeouts to land, a leader hands over, then
-// everything stops, and Close returns when it has. It may be called again.
+// everything stops, and Close returns when it has. If the disk does not answer, nothing is handed over, and Close
+// returns an error after two election timeouts; what is stuck then ends with the write that it waits for. It may be
+// called again.
 func (n *Node) Close() error { return n.close(true) }
 
 func (n *Node) close(graceful bool) error {
 	n.closeOnce.Do(func() {
 		close(n.closing)
-		if graceful {
+		if graceful && !n.stores.disk.stalled.Load() {
 			ctx, cancel := context.WithTimeout(context.Background(), 2*n.opts.ElectionTimeout)
 			release(n.slots, fill(ctx, n.slots))
 			if n.raft.State() == raft.Leader && len(n.voters()) > 1 {
@@ -252,23 +286,60 @@ func (n *Node) close(graceful bool) error {
 			cancel()
 		}
 		// Shutting raft down waits for exchanges with peers; closing the connections ends those at once.
-		ended := n.raft.Shutdown()
+		raftEnded := n.raft.Shutdown()
+		n.stores.disk.close()
 		n.trans.CloseStreams()
 		closed := n.stream.Close()
-		err := ended.Error()
-		close(n.halted)
-		select {
-		case <-n.landed:
-		case <-time.After(n.opts.ElectionTimeout): // waits for an answer that raft forgot
-		}
 		n.gossip.close()
-		n.trans.wait()
-		n.wg.Wait()
-		n.stream.wait()
-		n.closeErr = errors.Join(err, closed, n.stores.close())
+		ended := make(chan error, 1)
+		go func() { ended <- errors.Join(closed, n.end(raftEnded)) }()
+		n.closeErr = n.awaitEnd(ended)
 	})
 	return n.closeErr
 }
+
+// end waits until everything has stopped, and closes the stores.
+func (n *Node) end(raftEnded raft.Future) error {
+	err := raftEnded.Error()
+	n.haltOnce.Do(func() { close(n.halted) })
+	select {
+	case <-n.landed:
+	case <-time.After(n.opts.ElectionTimeout): // waits for an answer that raft forgot
+	}
+	n.trans.wait()
+	n.wg.Wait()
+	n.stream.wait()
+	return errors.Join(err, n.stores.close())
+}
+
+// awaitEnd waits for end, but not without a bound: a write that hangs cannot be called off.
+func (n *Node) awaitEnd(ended <-chan error) error {
+	began := time.Now()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-ticker.C:
+		}
+		trouble := n.stores.disk.trouble()
+		lasted := time.Since(began)
+		switch {
+		case trouble != nil && lasted > 2*n.opts.ElectionTimeout:
+		case lasted > closeWithin:
+			trouble = fmt.Errorf("something in %s has not ended after %s", n.stores.dir, lasted.Round(time.Second))
+		default:
+			continue
+		}
+		n.haltOnce.Do(func() { close(n.halted) })
+		_ = n.trans.Close()
+		return fmt.Errorf("closing gave up: %w", trouble)
+	}
+}
+
+// closeWithin bounds the wait for what does not go through raft.db: snapshots and small files.
+const closeWithin = 15 * time.Second
 
 // fill takes every place of a semaphore, which shows that nothing holds one any more, and gives how many it got
 // before ctx ended.

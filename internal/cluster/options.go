@@ -62,6 +62,8 @@ type Options struct {
 
 	listener     net.Listener // tests listen first, so that every port is known before the first node opens
 	trailingLogs uint64       // tests keep less of the log than a snapshot's worth
+
+	store func(raftStore) raftStore // tests put a store that hangs or fails in between
 }
 
 // complete fills in the defaults and reports everything that is wrong, each by its configuration key.

@@ -24,6 +24,7 @@ const (
 type stores struct {
 	dir       string
 	bolt      *boltstore.BoltStore
+	disk      *disk          // over bolt: what raft reads and writes goes through it
 	cache     *raft.LogCache // the newest entries, which every follower is about to ask for
 	snapshots *raft.FileSnapshotStore
 	blank     bool               // the log holds no entry: the node is new, or its log was lost
@@ -35,8 +36,12 @@ func openStores(o Options, log *sampledLog) (_ *stores, err error) {
 	if err := os.MkdirAll(s.dir, 0o750); err != nil {
 		return nil, fmt.Errorf("node.data_dir: %w", err)
 	}
+	if err := checkSpace(s.dir); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(s.dir, "raft.db")
 	s.bolt, err = boltstore.New(boltstore.Options{
-		Path:                    filepath.Join(s.dir, "raft.db"),
+		Path:                    path,
 		BoltOptions:             &bbolt.Options{Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},
 		MsgpackUseNewTimeFormat: true,
 	})
@@ -44,7 +49,7 @@ func openStores(o Options, log *sampledLog) (_ *stores, err error) {
 	case errors.Is(err, bbolterrors.ErrTimeout):
 		return nil, fmt.Errorf("node.data_dir: the raft store in %s is in use: another hm runs on it", s.dir)
 	case err != nil:
-		return nil, fmt.Errorf("node.data_dir: opening the raft store in %s: %w", s.dir, err)
+		return nil, fmt.Errorf("node.data_dir: opening the raft store in %s: %w", s.dir, explainFull(err))
 	}
 	defer func() {
 		if err != nil {
@@ -52,9 +57,14 @@ func openStores(o Options, log *sampledLog) (_ *stores, err error) {
 		}
 	}()
 	if s.snapshots, err = raft.NewFileSnapshotStoreWithLogger(s.dir, retainSnapshots, log.forRaft()); err != nil {
-		return nil, fmt.Errorf("node.data_dir: opening the snapshots in %s: %w", s.dir, err)
+		return nil, fmt.Errorf("node.data_dir: opening the snapshots in %s: %w", s.dir, explainFull(err))
 	}
-	if s.cache, err = raft.NewLogCache(cachedEntries, s.bolt); err != nil {
+	var under raftStore = s.bolt
+	if o.store != nil {
+		under = o.store(under)
+	}
+	s.disk = newDisk(under, path, stallTimeouts*o.ElectionTimeout, log)
+	if s.cache, err = raft.NewLogCache(cachedEntries, s.disk); err != nil {
 		return nil, err
 	}
 	if err := s.look(); err != nil {
@@ -93,18 +103,18 @@ func (s *stores) alone(peers []Peer) bool {
 
 // found fills a log without entries. In a new node it writes the first entry, which names the members; every node
 // writes the same one, so it does not matter who is first. Where a snapshot is, the log was lost: nothing may be
-// founded anew beside what the snapshot holds, but raft must not begin in a term before the snapshot's.
+// founded anew beside what the snapshot holds, but raft must not begin in a term before the snapshot's. A term is stored
+// in any case, so that raft finds nothing to write when it starts, where it could only panic.
 func (s *stores) found(peers []Peer, log *slog.Logger) error {
-	if !s.blank {
-		return nil
-	}
 	term, err := s.bolt.GetUint64(keyCurrentTerm)
 	if err != nil && !isNotFound(err) {
-		return fmt.Errorf("reading the term from %s: %w", s.dir, err)
+		return fmt.Errorf("node.data_dir: reading the term from %s: %w", s.dir, err)
 	}
 	begin := uint64(1)
 	if s.newest != nil {
 		begin = s.newest.Term
+	}
+	if s.blank && s.newest != nil {
 		say := log.Warn
 		if s.alone(peers) {
 			say = log.Error
@@ -113,10 +123,10 @@ func (s *stores) found(peers []Peer, log *slog.Logger) error {
 	}
 	if term < begin {
 		if err := s.bolt.SetUint64(keyCurrentTerm, begin); err != nil {
-			return fmt.Errorf("node.data_dir: writing the first term into %s: %w", s.dir, err)
+			return fmt.Errorf("node.data_dir: writing the first term into %s: %w", s.dir, explainFull(err))
 		}
 	}
-	if s.newest != nil {
+	if !s.blank || s.newest != nil {
 		return nil
 	}
 	var c raft.Configuration
@@ -125,7 +135,7 @@ func (s *stores) found(peers []Peer, log *slog.Logger) error {
 	}
 	entry := raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(c)}
 	if err := s.bolt.StoreLog(&entry); err != nil {
-		return fmt.Errorf("node.data_dir: writing the first entry into %s: %w", s.dir, err)
+		return fmt.Errorf("node.data_dir: writing the first entry into %s: %w", s.dir, explainFull(err))
 	}
 	return nil
 }
