@@ -19,7 +19,10 @@ func newServerCommand(c *cli) *cobra.Command {
 
 The node joins the cluster that raft.peers names (or is a cluster of its own), listens to the DEAs over NATS, and,
 while it leads, reads the desired state and sends commands. NATS, the Cloud Controller and the other nodes may come
-later. Everything it does is logged to standard error.`,
+later. Everything it does is logged to standard error.
+
+A disk that is full, or hangs, does not end the node: it waits, and takes part again by itself. It ends with exit code
+1 if the disk is full at the start, or fails.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			loaded, err := flags.load()
@@ -31,10 +34,18 @@ later. Everything it does is logged to standard error.`,
 			if err != nil {
 				return err
 			}
-			<-cmd.Context().Done() // main ends it on SIGINT and SIGTERM
+			select {
+			case <-cmd.Context().Done(): // main ends it on SIGINT and SIGTERM
+			case <-n.cluster.Failed():
+			}
 			logger.Info("hm is going down")
-			if err := n.close(); err != nil {
-				return fmt.Errorf("going down: %w", err)
+			failed := n.cluster.Err()
+			closed := n.close()
+			if failed != nil {
+				return fmt.Errorf("this node cannot go on: %w", failed)
+			}
+			if closed != nil {
+				return fmt.Errorf("going down: %w", closed)
 			}
 			return nil
 		},

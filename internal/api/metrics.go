@@ -121,6 +121,7 @@ var (
 	mLeaderKnown = gauge("raft_leader_known", "1 if a leader is known.")
 	mTerm        = gauge("raft_term", "Raft term.")
 	mIndex       = gauge("raft_applied_index", "Raft index of the newest entry in the recorded state.")
+	mDisk        = gauge("disk_stalled_seconds", "For how long the disk of this node has not done what was asked of it: it hangs, is full or has failed; 0 if it does.")
 	mMembers     = gauge("raft_members", "Members of the cluster by state.", "state")
 
 	mNATSUp      = gauge("nats_connected", "1 if this node's link to NATS is up.")
@@ -179,6 +180,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	send(mLeaderKnown, bit(n.lead.LeaderID != ""))
 	send(mTerm, float64(n.lead.Term))
 	send(mIndex, float64(n.view.Index()))
+	_, stalled := s.opts.Node.DiskTrouble()
+	send(mDisk, stalled.Seconds())
 	members := map[string]int{"leader": 0, "follower": 0, "candidate": 0, "unreachable": 0}
 	for _, m := range s.opts.Node.Members() {
 		members[m.State]++

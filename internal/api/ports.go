@@ -17,6 +17,7 @@ type Node interface {
 	Now() app.Time
 	Leadership() cluster.Leadership
 	Members() []cluster.Member
+	DiskTrouble() (err error, stalled time.Duration)
 	Propose(ctx context.Context, records ...raftfsm.Record) ([]raftfsm.Result, error)
 }
 

@@ -26,7 +26,7 @@ type stores struct {
 	bolt      *boltstore.BoltStore
 	disk      *disk          // over bolt: what raft reads and writes goes through it
 	cache     *raft.LogCache // the newest entries, which every follower is about to ask for
-	snapshots *raft.FileSnapshotStore
+	snapshots *snapshotStore
 	blank     bool               // the log holds no entry: the node is new, or its log was lost
 	newest    *raft.SnapshotMeta // nil if there is none
 }
@@ -56,7 +56,7 @@ func openStores(o Options, log *sampledLog) (_ *stores, err error) {
 			err = errors.Join(err, s.bolt.Close())
 		}
 	}()
-	if s.snapshots, err = raft.NewFileSnapshotStoreWithLogger(s.dir, retainSnapshots, log.forRaft()); err != nil {
+	if s.snapshots, err = openSnapshots(s.dir, log); err != nil {
 		return nil, fmt.Errorf("node.data_dir: opening the snapshots in %s: %w", s.dir, explainFull(err))
 	}
 	var under raftStore = s.bolt

@@ -34,6 +34,8 @@ type World struct {
 	Heard   map[string]app.Time
 	At      app.Time // hm time
 	Err     error    // what Propose fails with
+	Disk    error    // what is wrong with the node's disk
+	Stalled time.Duration
 	Woken   int
 	journal *reconcile.Journal
 	state   *raftfsm.State
@@ -145,6 +147,13 @@ func (w *World) Members() []cluster.Member {
 	w.Lock()
 	defer w.Unlock()
 	return w.Peers
+}
+
+// DiskTrouble says what is wrong with the disk.
+func (w *World) DiskTrouble() (err error, stalled time.Duration) {
+	w.Lock()
+	defer w.Unlock()
+	return w.Disk, w.Stalled
 }
 
 // Propose applies the records, if this node leads.
