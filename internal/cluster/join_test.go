@@ -323,3 +323,39 @@ func TestJoiningNeedsAllThatTheLeaderHad(t *testing.T) {
 		t.Error("a goal outlasts the joining")
 	}
 }
+
+func TestJoiningLastsOverTheFirstBatch(t *testing.T) {
+	var sick *sickStore
+	c := startCluster(t, 3, func(_ int, o *Options) {
+		o.HeartbeatTimeout, o.ElectionTimeout, o.LeaseTimeout = time.Second, 2*time.Second, time.Second
+	})
+	for i := range 3 * maxAppend {
+		c.propose(dea(i))
+	}
+	c.converged()
+	wiped := (c.index(c.leader()) + 1) % 3
+	c.kill(wiped)
+	if err := os.RemoveAll(c.opts[wiped].DataDir); err != nil {
+		t.Fatal(err)
+	}
+	c.opts[wiped].store = func(s raftStore) raftStore {
+		sick = &sickStore{raftStore: s, after: 1}
+		return sick
+	}
+	n := c.start(wiped)
+	t.Cleanup(sick.heal)
+	eventually(t, "the second batch is on its way to the disk, and the first is there", func() bool {
+		return sick.hung.Load() > 0 && n.raft.CommitIndex() > 1
+	})
+	leader := c.leader()
+	first, _ := n.gossip.heardFrom(leader.opts.ID)
+	eventually(t, "the node has heard the leader twice more", func() bool {
+		h, _ := n.gossip.heardFrom(leader.opts.ID)
+		return h.at.After(first.at.Add(tellEvery)) || n.stores.disk.stalled.Load()
+	})
+	if !n.join.active.Load() {
+		t.Errorf("the node takes part in elections with a part of what the leader has: %d of %v", n.raft.CommitIndex(), c.leader().last())
+	}
+	sick.heal()
+	eventually(t, "the node has caught up and takes part", func() bool { return !n.join.active.Load() })
+}

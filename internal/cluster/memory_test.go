@@ -98,6 +98,59 @@ func TestOlderBackupMakesNoLeader(t *testing.T) {
 	})
 }
 
+// Until two members have spoken they ask nothing of each other and grant nothing.
+func TestElectionsWaitForAComparison(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	c.propose(dea(1))
+	c.converged()
+	eventually(t, "nobody is joining", func() bool {
+		for _, n := range c.nodes {
+			if n.join.active.Load() {
+				return false
+			}
+		}
+		return true
+	})
+	n, peer := c.nodes[0], c.nodes[1]
+	forget := func() { n.memory.keep(func(string) bool { return false }) } // until the next message
+	to, from := raft.ServerID(peer.opts.ID), raft.ServerID(n.opts.ID)
+	toAddress, fromAddress := raft.ServerAddress(peer.opts.Listen), raft.ServerAddress(n.opts.Listen)
+	header := raft.RPCHeader{ProtocolVersion: 3, ID: []byte(peer.opts.ID), Addr: []byte(peer.opts.Listen)}
+	for what, ask := range map[string]func() error{
+		"its vote": func() error {
+			return n.trans.RequestVote(to, toAddress, &raft.RequestVoteRequest{}, &raft.RequestVoteResponse{})
+		},
+		"a trial": func() error {
+			return n.trans.RequestPreVote(to, toAddress, &raft.RequestPreVoteRequest{}, &raft.RequestPreVoteResponse{})
+		},
+		"to take over": func() error {
+			return n.trans.TimeoutNow(to, toAddress, &raft.TimeoutNowRequest{}, &raft.TimeoutNowResponse{})
+		},
+	} {
+		eventually(t, "the node does not ask a member that has not spoken for "+what, func() bool {
+			forget()
+			return errors.Is(ask(), errUnspoken)
+		})
+	}
+	inner := peer.trans.NetworkTransport
+	for what, ask := range map[string]func() error{
+		"its vote": func() error {
+			return inner.RequestVote(from, fromAddress, &raft.RequestVoteRequest{RPCHeader: header}, &raft.RequestVoteResponse{})
+		},
+		"a trial": func() error {
+			return inner.RequestPreVote(from, fromAddress, &raft.RequestPreVoteRequest{RPCHeader: header}, &raft.RequestPreVoteResponse{})
+		},
+	} {
+		eventually(t, "the node does not give a member that has not spoken "+what, func() bool {
+			forget()
+			err := ask()
+			return err != nil && strings.Contains(err.Error(), errUnspoken.Error())
+		})
+	}
+	c.propose(dea(2))
+	c.converged()
+}
+
 func TestMemoryOutlastsTheProcess(t *testing.T) {
 	dir := t.TempDir()
 	m := recallMemory(dir, newSampledLog(discard()))
