@@ -40,7 +40,7 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
 
 // unready tells why this node is not ready; empty if it is.
 func (s *Server) unready(n now) string {
-	if err, _ := s.opts.Node.DiskTrouble(); err != nil {
+	if _, err := s.opts.Node.DiskTrouble(); err != nil {
 		return err.Error()
 	}
 	switch {

@@ -180,7 +180,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	send(mLeaderKnown, bit(n.lead.LeaderID != ""))
 	send(mTerm, float64(n.lead.Term))
 	send(mIndex, float64(n.view.Index()))
-	_, stalled := s.opts.Node.DiskTrouble()
+	stalled, _ := s.opts.Node.DiskTrouble()
 	send(mDisk, stalled.Seconds())
 	members := map[string]int{"leader": 0, "follower": 0, "candidate": 0, "unreachable": 0}
 	for _, m := range s.opts.Node.Members() {

@@ -17,7 +17,7 @@ type Node interface {
 	Now() app.Time
 	Leadership() cluster.Leadership
 	Members() []cluster.Member
-	DiskTrouble() (err error, stalled time.Duration)
+	DiskTrouble() (stalled time.Duration, err error)
 	Propose(ctx context.Context, records ...raftfsm.Record) ([]raftfsm.Result, error)
 }
 

@@ -99,7 +99,7 @@ func startSick(t *testing.T, size int) (*testCluster, map[*Node]*sickStore) {
 }
 
 func stalled(n *Node) func() bool {
-	return func() bool { err, _ := n.DiskTrouble(); return err != nil }
+	return func() bool { _, err := n.DiskTrouble(); return err != nil }
 }
 
 func TestLeaderWithAHangingDiskGivesUpLeading(t *testing.T) {
@@ -134,7 +134,7 @@ func TestLeaderWithAHangingDiskGivesUpLeading(t *testing.T) {
 	})
 	waits.Wait()
 	eventually(t, "it says that its disk hangs", stalled(old))
-	if err, lasted := old.DiskTrouble(); !errors.Is(err, errDiskStalled) || lasted < stallTimeouts*old.opts.ElectionTimeout || !strings.Contains(err.Error(), "raft.db") {
+	if lasted, err := old.DiskTrouble(); !errors.Is(err, errDiskStalled) || lasted < stallTimeouts*old.opts.ElectionTimeout || !strings.Contains(err.Error(), "raft.db") {
 		t.Errorf("the trouble is %v, for %s", err, lasted)
 	}
 	if l := old.Leadership(); l.Leader || l.LeaderID == old.opts.ID {
@@ -261,7 +261,7 @@ func TestFullDiskUnderTheLeader(t *testing.T) {
 	for !stalled(old)() {
 		_, _ = old.Propose(bounded(t), dea(2))
 	}
-	if err, _ := old.DiskTrouble(); !errors.Is(err, syscall.ENOSPC) {
+	if _, err := old.DiskTrouble(); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("the trouble is %v", err)
 	}
 	eventually(t, "another leads", func() bool {

@@ -115,7 +115,7 @@ func TestDiskFillsUp(t *testing.T) {
 				i++
 				d := bigDEA(deaID(i), 5000)
 				c.propose(d)
-				err, _ := n.DiskTrouble()
+				_, err := n.DiskTrouble()
 				return errors.Is(err, syscall.ENOSPC)
 			})
 			// A snapshot that finds no room changes nothing.
@@ -143,7 +143,7 @@ func TestDiskFillsUp(t *testing.T) {
 			if err := os.Remove(filler); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the node returns", func() bool { err, _ := n.DiskTrouble(); return err == nil })
+			eventually(t, "the node returns", func() bool { _, err := n.DiskTrouble(); return err == nil })
 			c.propose(dea(2))
 			c.converged()
 			if err := n.raft.Snapshot().Error(); err != nil {

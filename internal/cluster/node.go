@@ -245,9 +245,9 @@ func (n *Node) diskChanged() {
 	poke(n.looks)
 }
 
-// DiskTrouble says why the disk takes nothing in, and for how long it has not; nil if it does.
-func (n *Node) DiskTrouble() (err error, stalled time.Duration) {
-	return n.stores.disk.trouble(), n.stores.disk.stalledFor()
+// DiskTrouble says for how long the disk has taken nothing in, and why; 0 and nil if it does.
+func (n *Node) DiskTrouble() (stalled time.Duration, err error) {
+	return n.stores.disk.stalledFor(), n.stores.disk.trouble()
 }
 
 // Failed is closed when the node cannot go on: see Err. Whoever runs it should close it, and end.

@@ -150,10 +150,10 @@ func (w *World) Members() []cluster.Member {
 }
 
 // DiskTrouble says what is wrong with the disk.
-func (w *World) DiskTrouble() (err error, stalled time.Duration) {
+func (w *World) DiskTrouble() (stalled time.Duration, err error) {
 	w.Lock()
 	defer w.Unlock()
-	return w.Disk, w.Stalled
+	return w.Stalled, w.Disk
 }
 
 // Propose applies the records, if this node leads.
