@@ -33,7 +33,7 @@ type ClusterNode struct {
 	Voter        bool    `json:"voter"`
 	Healthy      bool    `json:"healthy"`
 	Problem      string  `json:"problem,omitempty"` // what the member says is wrong with it: its disk does not answer
-	NATS         *bool   `json:"nats"` // whether its own link to NATS is up
+	NATS         *bool   `json:"nats"`              // whether its own link to NATS is up
 	AppliedIndex *uint64 `json:"applied_index"`
 	API          string  `json:"api,omitempty"`
 	Gate         string  `json:"gate,omitempty"` // open, or why its gate is closed

@@ -39,7 +39,7 @@ type disk struct {
 	path    string
 	limit   time.Duration
 	log     *sampledLog
-	changed func() // the disk has become stalled, or well again
+	changed func() // the disk is about to be stalled, or well again; called with the mutex held
 
 	stalled atomic.Bool
 	closing chan struct{}
@@ -61,7 +61,8 @@ type operation struct {
 }
 
 const (
-	stallTimeouts = 4 // election timeouts without an outcome make a disk stalled
+	stallTimeouts = 4               // election timeouts without an outcome make a disk stalled,
+	stallAtLeast  = 2 * time.Second // but so long it may take in any case
 	retryFirst    = 50 * time.Millisecond
 	retryMost     = time.Second
 	sayAgain      = 10 * time.Second
@@ -100,23 +101,19 @@ func (d *disk) watch(done <-chan struct{}) {
 // look finds out whether the disk is stalled.
 func (d *disk) look(now time.Time) (stalled bool) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	op := d.oldest()
-	begun := d.err == nil && op != nil && now.Sub(op.began) > d.limit && !d.stalled.Load()
-	if begun {
+	if d.err == nil && op != nil && now.Sub(op.began) > d.limit && !d.stalled.Load() {
 		d.stall(op.began)
 	}
-	stalled = d.stalled.Load()
-	d.mu.Unlock()
-	if begun {
-		d.changed()
-	}
-	return stalled
+	return d.stalled.Load()
 }
 
 // stall is called with the mutex held.
 func (d *disk) stall(since time.Time) {
 	d.since = since
 	d.stalled.Store(true)
+	d.changed() // before anybody is told
 	close(d.signal)
 }
 
@@ -147,12 +144,12 @@ func (d *disk) end(op *operation) {
 	}
 	lasted := time.Since(d.since)
 	if well {
+		d.changed()
 		d.stalled.Store(false)
 		d.signal = make(chan struct{})
 	}
 	d.mu.Unlock()
 	if well {
-		d.changed()
 		d.log.log(slog.LevelWarn, "disk", "the disk answers again", "file", d.path, "after", lasted)
 	}
 }
@@ -232,8 +229,8 @@ func (d *disk) must(what string, do func() error) error {
 // fail makes the disk failed.
 func (d *disk) fail(err error) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.err != nil || d.closed {
-		d.mu.Unlock()
 		return
 	}
 	d.err = err
@@ -241,8 +238,6 @@ func (d *disk) fail(err error) {
 		d.stall(time.Now())
 	}
 	close(d.failed)
-	d.mu.Unlock()
-	d.changed()
 }
 
 // close gives up whatever waits for room.

@@ -134,7 +134,7 @@ func TestLeaderWithAHangingDiskGivesUpLeading(t *testing.T) {
 	})
 	waits.Wait()
 	eventually(t, "it says that its disk hangs", stalled(old))
-	if lasted, err := old.DiskTrouble(); !errors.Is(err, errDiskStalled) || lasted < stallTimeouts*old.opts.ElectionTimeout || !strings.Contains(err.Error(), "raft.db") {
+	if lasted, err := old.DiskTrouble(); !errors.Is(err, errDiskStalled) || lasted < stallAtLeast || !strings.Contains(err.Error(), "raft.db") {
 		t.Errorf("the trouble is %v, for %s", err, lasted)
 	}
 	if l := old.Leadership(); l.Leader || l.LeaderID == old.opts.ID {

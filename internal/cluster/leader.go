@@ -67,7 +67,7 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 				n.clock.ownTerm.Store(term)
 				n.confirmed.Store(term)
 			}
-		case <-n.looks:
+		case <-n.looks: // the disk is stalled, or well again
 			n.gossip.poke()
 		case <-n.raft.LeaderCh():
 		case <-observations:

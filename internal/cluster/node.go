@@ -238,7 +238,8 @@ func (n *Node) View() *raftfsm.State { return n.fsm.View() }
 // log's time at the first entry. Time in which no node ran does not count.
 func (n *Node) Now() app.Time { return n.clock.now() }
 
-// diskChanged is called when the disk has become stalled, or well again. Whoever was leader must show anew that it is.
+// diskChanged is called when the disk is about to be stalled, or well again. Whoever was leader must show anew that it
+// is. It must not block.
 func (n *Node) diskChanged() {
 	n.stalls.Add(1)
 	n.confirmed.Store(0)
@@ -339,7 +340,7 @@ func (n *Node) awaitEnd(ended <-chan error) error {
 }
 
 // closeWithin bounds the wait for what does not go through raft.db: snapshots and small files.
-const closeWithin = 15 * time.Second
+const closeWithin = 20 * time.Second
 
 // fill takes every place of a semaphore, which shows that nothing holds one any more, and gives how many it got
 // before ctx ended.

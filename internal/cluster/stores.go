@@ -63,7 +63,7 @@ func openStores(o Options, log *sampledLog) (_ *stores, err error) {
 	if o.store != nil {
 		under = o.store(under)
 	}
-	s.disk = newDisk(under, path, stallTimeouts*o.ElectionTimeout, log)
+	s.disk = newDisk(under, path, max(stallTimeouts*o.ElectionTimeout, stallAtLeast), log)
 	if s.cache, err = raft.NewLogCache(cachedEntries, s.disk); err != nil {
 		return nil, err
 	}

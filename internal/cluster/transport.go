@@ -116,21 +116,58 @@ func (t *guardedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.S
 	if err != nil {
 		return nil, err
 	}
-	return guardedPipeline{p, t}, nil
+	g := &guardedPipeline{AppendPipeline: p, trans: t, answers: make(chan raft.AppendFuture), closed: make(chan struct{})}
+	t.wg.Go(g.deliver)
+	return g, nil
 }
 
 // guardedPipeline is a pipeline that ends when the node must keep silent.
+//
+// It also mends a fault of raft's. Raft reads no more answers after one that refuses the entries, while it may be about
+// to send the next ones: the sender then waits for the decoder, which waits for the reader that is gone, for ever. So
+// what comes after such an answer is read here and dropped.
 type guardedPipeline struct {
 	raft.AppendPipeline
-	trans *guardedTransport
+	trans   *guardedTransport
+	answers chan raft.AppendFuture
+	closed  chan struct{}
+	once    sync.Once
 }
 
 // AppendEntries sends entries to the peer.
-func (p guardedPipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+func (p *guardedPipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
 	if err := p.trans.maySpeak(); err != nil {
 		return nil, err
 	}
 	return p.AppendPipeline.AppendEntries(args, resp)
+}
+
+// Consumer gives the answers.
+func (p *guardedPipeline) Consumer() <-chan raft.AppendFuture { return p.answers }
+
+func (p *guardedPipeline) deliver() {
+	for over := false; ; {
+		select {
+		case f := <-p.AppendPipeline.Consumer():
+			if over {
+				continue
+			}
+			over = f.Error() != nil || !f.Response().Success || f.Response().Term > f.Request().Term
+			select {
+			case p.answers <- f:
+			case <-p.closed:
+				return
+			}
+		case <-p.closed:
+			return
+		}
+	}
+}
+
+// Close ends the pipeline.
+func (p *guardedPipeline) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return p.AppendPipeline.Close()
 }
 
 // InstallSnapshot sends a peer a snapshot.
