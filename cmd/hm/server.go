@@ -24,7 +24,10 @@ while it leads, reads the desired state and sends commands. NATS, the Cloud Cont
 later. Everything it does is logged to standard error.
 
 A node that finds its own record damaged, or in contradiction to a majority of its peers, ends with exit code 1. When
-it is started again it sets aside what is damaged and takes the record from its peers.`,
+it is started again it sets aside what is damaged and takes the record from its peers.
+
+A disk that is full, or hangs, does not end the node: it waits, and takes part again by itself. It ends with exit code
+1 if the disk is full at the start, or fails.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			loaded, err := flags.load()

@@ -207,5 +207,15 @@ func (c *cli) printNodes(nodes []api.ClusterNode) error {
 		}
 		rows = append(rows, []string{n.ID, n.Address, state, voter, nats, applied, n.Version})
 	}
-	return printTable(c.out, []string{"node", "address", "state", "vote", "nats", "applied", "version"}, rows)
+	if err := printTable(c.out, []string{"node", "address", "state", "vote", "nats", "applied", "version"}, rows); err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if n.Problem != "" {
+			if _, err := fmt.Fprintf(c.out, "%s: %s\n", n.ID, c.paint(red, n.Problem)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -23,7 +23,7 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-// readyz answers GET /readyz: a leader is known, and this node has caught up with it.
+// readyz answers GET /readyz: a leader is known, this node has caught up with it, and its disk answers.
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
 	n := s.look()
 	answer := Readiness{Reasons: []string{}, Basis: n.basis(n.view)}
@@ -43,6 +43,9 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
 
 // unready tells why this node is not ready; empty if it is.
 func (s *Server) unready(n now) string {
+	if _, err := s.opts.Node.DiskTrouble(); err != nil {
+		return err.Error()
+	}
 	switch {
 	case n.lead.Leader:
 		return ""

@@ -49,7 +49,9 @@ func (s *Server) nats() NATS {
 func (s *Server) cluster(lead cluster.Leadership) Cluster {
 	c := Cluster{Leader: lead.LeaderID, Term: lead.Term, Nodes: []ClusterNode{}}
 	for _, m := range s.opts.Node.Members() {
-		node := ClusterNode{ID: m.ID, Address: m.Address, State: m.State, Voter: m.Voter, Healthy: m.Healthy, Fault: m.Fault}
+		node := ClusterNode{
+			ID: m.ID, Address: m.Address, State: m.State, Voter: m.Voter, Healthy: m.Healthy, Problem: m.Problem, Fault: m.Fault,
+		}
 		if m.HasInfo {
 			node.NATS, node.AppliedIndex, node.API, node.Gate, node.Version = &m.Info.NATSUp, &m.Info.AppliedIndex, m.Info.API, m.Info.Gate, m.Info.Version
 		}

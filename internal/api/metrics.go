@@ -122,6 +122,7 @@ var (
 	mLeaderKnown = gauge("raft_leader_known", "1 if a leader is known.")
 	mTerm        = gauge("raft_term", "Raft term.")
 	mIndex       = gauge("raft_applied_index", "Raft index of the newest entry in the recorded state.")
+	mDisk        = gauge("disk_stalled_seconds", "For how long the disk of this node has not done what was asked of it: it hangs, is full or has failed; 0 if it does.")
 	mMembers     = gauge("raft_members", "Members of the cluster by state.", "state")
 
 	mStateDiffers = gauge("state_differs", "1 if this node's recorded state is not that of its peers at the same index, or nobody can tell whose is right.")
@@ -189,6 +190,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	fault := s.fault()
 	send(mStateDiffers, bit(fault != nil && fault.Kind == cluster.FaultState))
 	send(mStoreDamaged, bit(fault != nil && fault.Kind != cluster.FaultState))
+	stalled, _ := s.opts.Node.DiskTrouble()
+	send(mDisk, stalled.Seconds())
 	members := map[string]int{"leader": 0, "follower": 0, "candidate": 0, "unreachable": 0}
 	for _, m := range s.opts.Node.Members() {
 		members[m.State]++

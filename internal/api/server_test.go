@@ -3,6 +3,7 @@ package api_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -301,6 +302,7 @@ func TestReadiness(t *testing.T) {
 		"no leader": {func(w *apitest.World) { w.Follow("hm-2", "", "") }, false},
 		"unheard":   {func(w *apitest.World) { w.Follow("hm-2", "hm-3", "x:1") }, false},
 		"behind":    {func(w *apitest.World) { w.Follow("hm-2", "hm-1", "x:1"); w.Peers[0].Info.AppliedIndex = 1000 }, false},
+		"full disk": {func(w *apitest.World) { w.Disk = errors.New("storing entries in raft.db has failed for 3s") }, false},
 		"elected":   {func(w *apitest.World) { w.Lead = cluster.Leadership{LeaderID: "hm-1", Since: time.Now()} }, false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -34,7 +34,8 @@ type ClusterNode struct {
 	State        string  `json:"state"`   // leader, follower, candidate or unreachable
 	Voter        bool    `json:"voter"`
 	Healthy      bool    `json:"healthy"`
-	NATS         *bool   `json:"nats"` // whether its own link to NATS is up
+	Problem      string  `json:"problem,omitempty"` // what the member says is wrong with it: its disk does not answer
+	NATS         *bool   `json:"nats"`              // whether its own link to NATS is up
 	AppliedIndex *uint64 `json:"applied_index"`
 	API          string  `json:"api,omitempty"`
 	Gate         string  `json:"gate,omitempty"` // open, or why its gate is closed

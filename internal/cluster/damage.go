@@ -116,12 +116,6 @@ func openSound(o Options, log *sampledLog, aside bool) (_ *stores, err error) {
 		return nil, err
 	}
 	s.log.span(solid, last)
-	known := len(o.Peers) == 1 || healing(filepath.Join(dir, joiningMarker)) != ""   // that the log was set aside
-	if known && found.newest != nil && !slices.Contains(content.values, valueTerm) { // its term was this one at least
-		if err := s.values.SetUint64([]byte(valueTerm), found.newest.Term); err != nil {
-			return nil, fmt.Errorf("writing the term into the raft store in %s: %w", dir, err)
-		}
-	}
 	for _, path := range found.damaged {
 		kept, err := setAside(path, filepath.Join(dir, "snapshot"))
 		if err != nil {
@@ -129,11 +123,13 @@ func openSound(o Options, log *sampledLog, aside bool) (_ *stores, err error) {
 		}
 		log.log(slog.LevelError, path, "a snapshot is damaged and was set aside", "damage", damageText(found.why), "kept_as", kept)
 	}
-	has, err := raft.HasExistingState(s.log, s.values, s.snapshots)
+	usable, err := s.snapshots.List()
 	if err != nil {
-		return nil, fmt.Errorf("reading the raft store in %s: %w", dir, err)
+		return nil, fmt.Errorf("node.data_dir: reading the snapshots in %s: %w", dir, err)
 	}
-	s.blank = !has
+	if s.blank = last == 0; len(usable) > 0 {
+		s.newest = usable[0]
+	}
 	return s, nil
 }
 

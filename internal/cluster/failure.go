@@ -136,13 +136,13 @@ func (n *Node) newRaft(conf *raft.Config) error {
 		defer close(done)
 		defer func() {
 			if p := recover(); p != nil {
-				err = fmt.Errorf("starting raft on %s: %v", n.stores.dir, p)
+				err = fmt.Errorf("node.data_dir: starting raft on %s: %v", n.stores.dir, p)
 			}
 		}()
 		var r *raft.Raft
 		r, err = raft.NewRaft(conf, fsm, raftLog{n.stores.log, n.failStore}, raftValues{n.stores.values, n.failStore}, n.stores.snapshots, n.trans)
 		if err != nil {
-			err = fmt.Errorf("starting raft on %s: %w", n.stores.dir, err)
+			err = fmt.Errorf("node.data_dir: starting raft on %s: %w", n.stores.dir, explainFull(err))
 			return
 		}
 		n.stores.log.raft.Store(r)

@@ -133,6 +133,7 @@ func (g *gossip) follow() {
 		}
 	}
 	g.node.stream.setPeers(peers)
+	g.node.memory.keep(func(id string) bool { _, ok := present[id]; return ok })
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for id, t := range g.tells {
@@ -206,7 +207,7 @@ func (g *gossip) tellOver(ctx context.Context, t *teller) error {
 			return err
 		}
 		questions := g.openQuestions() // before the message is made: the reply is then newer than each of them
-		if err := writeMessage(conn, g.message()); err != nil {
+		if err := writeMessage(conn, g.message(t.peer.ID)); err != nil {
 			return err
 		}
 		r, err := readReply(conn)
@@ -249,12 +250,18 @@ func (g *gossip) replied(id string, r reply, questions []*question) error {
 	return nil
 }
 
-func (g *gossip) message() message {
+// message is what this node tells the member named to. How far the log reaches is read last: a leader's message then
+// covers everything that was committed before its term.
+func (g *gossip) message(to string) message {
 	n := g.node
 	m := message{From: n.opts.ID, States: n.states.claims(), HashVersion: raftfsm.HashVersion}
 	if f, ok := n.Fault(); ok {
 		f.Detail = f.Detail[:min(len(f.Detail), maxText/2)]
 		m.Fault = &f
+	}
+	if err := n.stores.disk.trouble(); err != nil {
+		m.Disk = err.Error()
+		m.Disk = m.Disk[:min(len(m.Disk), maxText)]
 	}
 	g.mu.Lock()
 	if g.info != nil {
@@ -263,7 +270,8 @@ func (g *gossip) message() message {
 	}
 	g.mu.Unlock()
 	// After the info: what that says was applied is then of no later term than the message's.
-	m.State, m.Term, m.Blank = stateWord(n.raft.State()), n.raft.CurrentTerm(), n.logIsBlank()
+	m.State, m.Term, m.Blank = n.stateWord(), n.raft.CurrentTerm(), n.logIsBlank()
+	m.Last, m.Known = n.last(), n.memory.of(to)
 	return m
 }
 
@@ -271,13 +279,15 @@ func (g *gossip) message() message {
 func (g *gossip) receive(conn net.Conn) {
 	n := g.node
 	r := bufio.NewReader(conn)
-	for {
+	for first := true; ; first = false {
 		if err := conn.SetDeadline(time.Now().Add(idleTimeout)); err != nil {
 			return
 		}
 		m, err := readMessage(r)
 		if err == nil {
-			err = g.takeFrom(conn, m)
+			if err = g.takeFrom(conn, m); err == nil && first {
+				g.answer(m.From)
+			}
 		}
 		if err != nil {
 			g.sayRefused(conn, err)
@@ -338,6 +348,10 @@ func (g *gossip) take(m message, now time.Time) error {
 		g.node.states.take(m.From, told, now)
 	}
 	g.judgeInfo(&m)
+	g.node.memory.heard(m.From, m.Last, m.Known)
+	if has := g.node.last(); has.less(m.Known) {
+		g.node.rejoin(m.From, has, m.Known)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	before := g.heard[m.From].message.Info
@@ -349,6 +363,16 @@ func (g *gossip) take(m message, now time.Time) error {
 		poke(g.judge) // it may be the message that was waited for
 	}
 	return nil
+}
+
+// answer has a member told at once how this node is: it has just begun to speak, and may take part in no election
+// with this node before it has heard this node, too.
+func (g *gossip) answer(id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if t := g.tells[id]; t != nil {
+		poke(t.asks)
+	}
 }
 
 func (g *gossip) heardFrom(id string) (heard, bool) {
@@ -378,11 +402,13 @@ const (
 	stateUnreachable = "unreachable"
 )
 
-func stateWord(s raft.RaftState) string {
-	switch s {
-	case raft.Leader:
+func (n *Node) stateWord() string {
+	switch s := n.raft.State(); {
+	case n.stores.disk.stalled.Load(): // raft's own word is as old as the write that hangs
+		return stateFollower
+	case s == raft.Leader:
 		return stateLeader
-	case raft.Candidate:
+	case s == raft.Candidate:
 		return stateCandidate
 	}
 	return stateFollower

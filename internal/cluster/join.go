@@ -13,51 +13,89 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// joining keeps a node whose stores were blank out of elections until it may take part. Raft takes it for granted
-// that a node remembers what it acknowledged. One that lost its disk does not: its vote, or its own candidacy, could
-// make a leader of a node that lacks entries which this node once helped to commit (I8).
+// joining keeps a node out of elections that may have forgotten what it acknowledged: one whose log was lost, with the
+// whole disk or alone, and one that knows less than its peers remember of it (see memory). Raft takes it for granted
+// that a node remembers. If it does not, its vote, or its own candidacy, could make a leader of a node that lacks
+// entries which this node once helped to commit (I8).
 //
-// The node may take part again once it holds an entry of the present term that is known to be committed, for then it
-// holds everything committed before. In a new cluster there is no such entry and nobody to lose one: there it is
-// enough that a majority of the members say that their logs are blank, and none says otherwise, or that it belongs to
-// another cluster. As long as at most a minority lose their disks, a majority of blank logs means that nothing was
-// ever recorded. Unless all have spoken, those who have not get hearingTime to do so.
+// The node may take part again once it has everything that the leader had after the joining began, committed, and an
+// entry of the present term with it: for whatever this node helped to commit, the leader has. In a new cluster there is
+// no such entry and nobody to lose one: there it is enough that a majority of the members say that their logs are
+// blank, and none says otherwise, or that it belongs to another cluster. As long as at most a minority lose their
+// disks, a majority of blank logs means that nothing was ever recorded. Unless all have spoken, those who have not get
+// hearingTime to do so.
 type joining struct {
 	active atomic.Bool
 	marker string // file that outlasts a crash in the middle
-	since  time.Time
+
+	mu    sync.Mutex // held while the marker and active change
+	since time.Time
+	goal  mark // how far a leader's log reached after since, with the term in which it leads
 }
 
 const hearingTime = time.Second
 
-var errJoining = errors.New("this node is joining with an empty store and takes no part in elections yet")
+var errJoining = errors.New("this node is joining: it may have forgotten what it acknowledged, and takes part in no election until it has caught up")
 
-// joining finds out whether the node is joining, and leaves a mark in the directory if so.
+// joining finds out whether the node is joining, and leaves a mark in the directory if so. What counts is the log:
+// snapshots do not say what was acknowledged after them. A node without peers has nobody to learn from.
 func (s *stores) joining(o Options) (*joining, error) {
 	j := &joining{marker: filepath.Join(s.dir, joiningMarker), since: time.Now()}
-	if len(o.Peers) == 1 {
+	if s.alone(o.Peers) {
 		return j, nil
-	}
-	if s.blank && healing(j.marker) == "" {
-		if err := writeSynced(j.marker, "this node has not yet caught up with its cluster; hm removes this file when it has\n"); err != nil {
-			return nil, fmt.Errorf("node.data_dir: %w", err)
-		}
 	}
 	_, err := os.Stat(j.marker)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("node.data_dir: %w", err)
 	}
-	j.active.Store(err == nil)
+	if err == nil {
+		j.active.Store(true)
+	} else if s.blank {
+		if err := j.begin(); err != nil {
+			return nil, fmt.Errorf("node.data_dir: %w", explainFull(err))
+		}
+	}
 	return j, nil
+}
+
+// begin keeps the node out of elections from now on. It does so even if the marker cannot be written.
+func (j *joining) begin() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.active.Store(true)
+	j.since, j.goal = time.Now(), mark{}
+	return writeSynced(j.marker, "this node has not yet caught up with its cluster; hm removes this file when it has\n")
 }
 
 // end lets the node take part from now on.
 func (j *joining) end() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	if err := os.Remove(j.marker); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	j.active.Store(false)
 	return nil
+}
+
+func (j *joining) began() time.Time {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.since
+}
+
+// goalOf gives the index that this node must reach in a term: how far the leader's log reached when it was first heard
+// in that term after the joining began. h is the newest message of the leader.
+func (j *joining) goalOf(term uint64, h heard) (index uint64, ok bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.goal.Term != term {
+		if h.message.State != stateLeader || h.message.Term != term || h.at.Before(j.since) {
+			return 0, false
+		}
+		j.goal = mark{term, h.message.Last.Index}
+	}
+	return j.goal.Index, true
 }
 
 func writeSynced(path, text string) error {
@@ -72,9 +110,22 @@ func writeSynced(path, text string) error {
 	return syncDir(filepath.Dir(path))
 }
 
+// rejoin makes this node join anew: a peer remembers more of it than it has.
+func (n *Node) rejoin(peer string, has, remembered mark) {
+	if n.join.active.Load() {
+		return
+	}
+	err := n.join.begin()
+	n.opts.Logger.Error("a peer remembers more of this node than it has: an older copy must have been put into node.data_dir; this node takes part in no election until it has caught up",
+		"module", "cluster", "peer", peer, "has", has, "remembered", remembered)
+	if err != nil {
+		n.opts.Logger.Error("cannot write down that this node is joining", "module", "cluster", "error", err)
+	}
+}
+
 // judgeJoining ends the joining if what is known of the cluster allows it.
 func (n *Node) judgeJoining() {
-	if !n.join.active.Load() {
+	if !n.join.active.Load() || n.stores.disk.stalled.Load() {
 		return
 	}
 	why := ""
@@ -97,7 +148,7 @@ func (n *Node) judgeJoining() {
 func (n *Node) logIsBlank() bool { return n.raft.LastIndex() <= 1 }
 
 func (n *Node) clusterIsNew() bool {
-	if !n.logIsBlank() || n.gossip.isShunned() {
+	if !n.logIsBlank() || n.gossip.isShunned() || n.memory.owes().Index > 1 {
 		return false
 	}
 	voters := n.voters()
@@ -116,98 +167,41 @@ func (n *Node) clusterIsNew() bool {
 			blank++
 		}
 	}
-	return blank == len(voters) || blank > len(voters)/2 && time.Since(n.join.since) > hearingTime
+	return blank == len(voters) || blank > len(voters)/2 && time.Since(n.join.began()) > hearingTime
 }
 
-// caughtUp reports whether the newest entry known to be committed is of the present term and is here.
+// caughtUp reports whether this node holds everything that its leader held at some moment since the joining began,
+// and knows it to be committed. That some entry of the present term is here and committed does not suffice: raft
+// takes entries over in batches and counts each as committed at once, while what this node had acknowledged may come
+// in a later one.
 func (n *Node) caughtUp() bool {
-	if _, leader := n.raft.LeaderWithID(); leader == "" {
+	_, leader := n.raft.LeaderWithID()
+	if leader == "" {
 		return false
 	}
 	term, commit := n.raft.CurrentTerm(), n.raft.CommitIndex()
-	if commit <= 1 {
+	h, _ := n.gossip.heardFrom(string(leader))
+	if goal, ok := n.join.goalOf(term, h); !ok || commit <= 1 || commit < goal {
 		return false
 	}
 	var entry raft.Log
 	switch err := n.stores.log.GetLog(commit, &entry); {
 	case err == nil:
 	case errors.Is(err, raft.ErrLogNotFound): // it may be the one that a snapshot ended with
-		stats := n.raft.Stats()
-		if stats["last_snapshot_index"] != strconv.FormatUint(commit, 10) {
+		snapshot := markOf(n.raft.Stats(), "last_snapshot")
+		if snapshot.Index != commit {
 			return false
 		}
-		entry.Term, _ = strconv.ParseUint(stats["last_snapshot_term"], 10, 64)
+		entry.Term = snapshot.Term
 	default:
 		return false
 	}
-	return entry.Term == term && n.raft.CurrentTerm() == term
+	return entry.Term == term && n.raft.CurrentTerm() == term && !n.last().less(n.memory.owes())
 }
 
-// guardedTransport is raft's transport, through which a joining node neither asks for votes nor gives any.
-type guardedTransport struct {
-	*freshTransport
-	join     *joining
-	consumer <-chan raft.RPC
-	done     chan struct{}
-	once     sync.Once
-	wg       sync.WaitGroup
+// markOf reads a mark from raft's statistics: what names the last entry of the log or the last snapshot.
+func markOf(stats map[string]string, what string) (m mark) {
+	m.Index, _ = strconv.ParseUint(stats[what+"_index"], 10, 64)
+	m.Term, _ = strconv.ParseUint(stats[what+"_term"], 10, 64)
+	return m
 }
-
-func newGuardedTransport(inner *freshTransport, join *joining) *guardedTransport {
-	t := &guardedTransport{freshTransport: inner, join: join, consumer: inner.Consumer(), done: make(chan struct{})}
-	if join.active.Load() { // else there is nothing to guard, and no need for a goroutine in the way
-		guarded := make(chan raft.RPC)
-		t.consumer = guarded
-		t.wg.Go(func() { t.forward(inner.Consumer(), guarded) })
-	}
-	return t
-}
-
-func (t *guardedTransport) forward(from <-chan raft.RPC, to chan<- raft.RPC) {
-	for {
-		select {
-		case rpc := <-from:
-			switch rpc.Command.(type) {
-			case *raft.RequestVoteRequest, *raft.RequestPreVoteRequest, *raft.TimeoutNowRequest:
-				if t.join.active.Load() {
-					rpc.Respond(nil, errJoining)
-					continue
-				}
-			}
-			select {
-			case to <- rpc:
-			case <-t.done:
-				return
-			}
-		case <-t.done:
-			return
-		}
-	}
-}
-
-// Consumer gives raft the requests of its peers.
-func (t *guardedTransport) Consumer() <-chan raft.RPC { return t.consumer }
-
-// RequestVote asks a peer for its vote.
-func (t *guardedTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	if t.join.active.Load() {
-		return errJoining
-	}
-	return t.freshTransport.RequestVote(id, target, args, resp)
-}
-
-// RequestPreVote asks a peer whether it would vote for this node.
-func (t *guardedTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	if t.join.active.Load() {
-		return errJoining
-	}
-	return t.freshTransport.RequestPreVote(id, target, args, resp)
-}
-
-// Close ends the transport. It does not wait; wait does.
-func (t *guardedTransport) Close() error {
-	t.once.Do(func() { close(t.done) })
-	return t.NetworkTransport.Close()
-}
-
-func (t *guardedTransport) wait() { t.wg.Wait() }

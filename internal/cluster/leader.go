@@ -21,11 +21,11 @@ type Leadership struct {
 
 // Leadership tells who leads. Leader turns false no later than LeaseTimeout, and the 10 ms that raft's timer is
 // coarse by, after a majority was last heard; but a process that was stalled may see true until raft's own goroutine
-// has looked at its watch: see VerifyLease. Leader turns true only after a barrier of the term has been applied here.
+// has looked at its watch: see VerifyLease. It is false while the disk does not answer. Leader turns true only after a barrier of the term has been applied here.
 func (n *Node) Leadership() Leadership {
 	l := *n.lead.Load()
-	if l.Leader && (n.Err() != nil || n.raft.State() != raft.Leader || n.raft.CurrentTerm() != l.Term) {
-		l.Leader, l.LeaderID = false, "" // raft knows, and watch is about to
+	if l.Leader && (n.Err() != nil || n.stores.disk.stalled.Load() || n.raft.State() != raft.Leader || n.raft.CurrentTerm() != l.Term) {
+		l.Leader, l.LeaderID = false, "" // watch is about to know
 	}
 	return l
 }
@@ -41,12 +41,17 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 	asked := false // a barrier is under way
 	failed := n.Failed()
 	for {
-		if term := n.raft.CurrentTerm(); n.raft.State() == raft.Leader && n.confirmed.Load() != term && !asked {
+		if term := n.raft.CurrentTerm(); n.raft.State() == raft.Leader && n.confirmed.Load() != term && !asked && !n.stores.disk.stalled.Load() {
 			select {
 			case n.asking <- struct{}{}:
 				asked = true
+				stalls := n.stalls.Load()
 				go func() {
-					barrier <- n.barrier(term)
+					passed := n.barrier(term)
+					if n.stalls.Load() != stalls {
+						passed = 0 // another may have come to lead meanwhile
+					}
+					barrier <- passed
 					<-n.asking
 				}()
 			default: // at the next tick
@@ -66,6 +71,8 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 		case <-failed:
 			failed = nil
 			n.wg.Go(n.stopRaft)
+		case <-n.looks: // the disk is stalled, or well again
+			n.gossip.poke()
 		case <-n.raft.LeaderCh():
 		case <-observations:
 		case <-ticker.C:
@@ -86,7 +93,7 @@ func (n *Node) barrier(term uint64) uint64 {
 func (n *Node) publishLeadership() {
 	_, id := n.raft.LeaderWithID()
 	l := Leadership{Term: n.raft.CurrentTerm(), LeaderID: string(id), Since: time.Now()}
-	leads := n.raft.State() == raft.Leader && n.Err() == nil
+	leads := n.raft.State() == raft.Leader && n.Err() == nil && !n.stores.disk.stalled.Load()
 	l.Leader = leads && n.confirmed.Load() == l.Term
 	if !leads && l.LeaderID == n.opts.ID {
 		l.LeaderID = ""
@@ -110,6 +117,9 @@ func (n *Node) Transfer(ctx context.Context) error {
 		return ErrClosed
 	default:
 	}
+	if err := n.stores.disk.trouble(); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotLeader, err)
+	}
 	return n.transfer(ctx)
 }
 
@@ -124,10 +134,13 @@ func (n *Node) transfer(ctx context.Context) error {
 // ask puts a question to raft and waits for the answer, or for ctx. Raft's futures know no context, so the waiting
 // is done by a goroutine, for which settle waits by its place in n.asking.
 func (n *Node) ask(ctx context.Context, question func() raft.Future) error {
+	stalled := n.stores.disk.untilStalled()
 	select {
 	case n.asking <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-stalled:
+		return errDiskStalled
 	case <-n.halted:
 		return ErrClosed
 	}
@@ -141,6 +154,8 @@ func (n *Node) ask(ctx context.Context, question func() raft.Future) error {
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-stalled:
+		return errDiskStalled
 	case <-n.halted:
 		return ErrClosed
 	}

@@ -17,7 +17,8 @@ type Member struct {
 	Address string
 	Voter   bool
 	State   string // leader, follower, candidate; unreachable if not heard within a second
-	Healthy bool   // heard within a second, or this node itself
+	Healthy bool   // heard within a second, or this node itself, and without a problem
+	Problem string // what the member itself says is wrong with it: its disk does not answer; empty if nothing is
 	// LastContact is when the member was last heard, with a monotonic reading; zero if never since this node began.
 	LastContact time.Time
 	Info        PeerInfo      // its own word, newest
@@ -53,9 +54,12 @@ func (n *Node) Members() []Member {
 func (n *Node) LeaderContact() time.Time { return n.raft.LastContact() }
 
 func (n *Node) describeSelf(m *Member, now time.Time) {
-	m.State, m.Healthy, m.LastContact = stateWord(n.raft.State()), true, now
+	m.State, m.Healthy, m.LastContact = n.stateWord(), true, now
 	if f, ok := n.Fault(); ok {
 		m.Fault = &f
+	}
+	if err := n.stores.disk.trouble(); err != nil {
+		m.Healthy, m.Problem = false, err.Error()
 	}
 	n.gossip.mu.Lock()
 	defer n.gossip.mu.Unlock()
@@ -78,7 +82,8 @@ func (n *Node) describePeer(m *Member, now time.Time, leads bool) {
 	if m.LastContact.IsZero() || now.Sub(m.LastContact) > staleAfter {
 		return
 	}
-	m.Healthy = true
+	m.Problem = h.message.Disk
+	m.Healthy = m.Problem == ""
 	switch {
 	case leads:
 		m.State = stateLeader

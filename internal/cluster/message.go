@@ -32,6 +32,9 @@ type message struct {
 	State string    `json:"state"` // leader, follower or candidate
 	Term  uint64    `json:"term"`
 	Blank bool      `json:"blank,omitempty"` // its log holds nothing but the first entry; see joining
+	Disk  string    `json:"disk,omitempty"`  // why its disk takes nothing in; empty if it does
+	Last  mark      `json:"last,omitzero"`   // how far its log reaches; see memory
+	Known mark      `json:"known,omitzero"`  // how far the receiver's log reached, as the sender remembers it
 	Info  *PeerInfo `json:"info,omitempty"`  // nil until SetInfo was called
 	Fault *Fault    `json:"fault,omitempty"` // nil: there is none
 	// States are what the sender's state was after some of the newest entries, as hashed in HashVersion.
@@ -97,6 +100,9 @@ func decodeMessage(body []byte) (message, error) {
 	case stateLeader, stateFollower, stateCandidate:
 	default:
 		return message{}, fmt.Errorf("a peer's message: state %.40q is none of leader, follower, candidate", m.State)
+	}
+	if len(m.Disk) > maxText {
+		return message{}, fmt.Errorf("a peer's message: a text is longer than %d bytes", maxText)
 	}
 	if i := m.Info; i != nil {
 		if len(i.API) > maxText || len(i.Version) > maxText || len(i.Gate) > maxText || len(i.DesiredReadError) > maxText {

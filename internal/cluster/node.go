@@ -44,9 +44,12 @@ type Node struct {
 	leadChanged chan struct{}
 	confirmed   atomic.Uint64 // newest term of which a barrier of this node's own was applied here
 	transfers   atomic.Uint64 // leadership transfers begun
+	stalls      atomic.Uint64 // times that the disk became stalled, or well again
+	looks       chan struct{} // watch is to look at once
 
 	gossip *gossip
 	join   *joining
+	memory *memory
 
 	states  stateWatch
 	healing string // what was damaged, if this node joins because of that
@@ -59,6 +62,7 @@ type Node struct {
 	landed    chan struct{} // closed when the last outcome was handed out
 	wg        sync.WaitGroup
 	closeOnce sync.Once
+	haltOnce  sync.Once
 	closeErr  error
 }
 
@@ -96,7 +100,7 @@ func Open(o Options) (_ *Node, err error) {
 		log:   newSampledLog(o.Logger.With("module", "cluster")),
 		queue: make(chan *proposal, maxQueued), slots: make(chan struct{}, maxInFlight), flights: make(chan flight, maxInFlight),
 		leadChanged: make(chan struct{}, 1), asking: make(chan struct{}, maxQuestions),
-		closing: make(chan struct{}), halted: make(chan struct{}), landed: make(chan struct{}),
+		looks: make(chan struct{}, 1), closing: make(chan struct{}), halted: make(chan struct{}), landed: make(chan struct{}),
 	}
 	n.failure.failed = make(chan struct{})
 	n.endRaft = sync.OnceValue(func() raft.Future { return n.raft.Shutdown() })
@@ -150,18 +154,22 @@ func (n *Node) start() error {
 	if n.join.active.Load() {
 		n.healing = healing(n.join.marker)
 	}
+	n.stores.disk.changed = n.diskChanged
+	n.memory = recallMemory(n.stores.dir, n.log)
 	n.trans = newGuardedTransport(&freshTransport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.stream, MaxPool: maxPool, Timeout: transportTimeout(o), Logger: conf.Logger,
 		ServerAddressProvider: addressBook(o.Peers), MsgpackUseNewTimeFormat: true,
-	})}, n.join)
-	if err := n.stores.bootstrap(conf, n.trans, o.Peers); err != nil {
+	})}, n.join, n.memory, n.stores.disk)
+	if err := n.stores.found(o.Peers, o.Logger); err != nil {
 		return err
 	}
 	if err := n.newRaft(conf); err != nil {
 		return err
 	}
 	if err := n.checkMembership(); err != nil {
-		_ = n.raft.Shutdown().Error() // the error to tell is the one at hand
+		ended := n.raft.Shutdown()
+		n.stores.disk.close()
+		_ = ended.Error() // the error to tell is the one at hand
 		return err
 	}
 	n.gossip = newGossip(n)
@@ -178,11 +186,23 @@ func (n *Node) start() error {
 		}
 		return false
 	}))
+	n.wg.Go(func() { n.stores.disk.watch(n.halted) })
+	n.wg.Go(n.watchDisk)
 	n.wg.Go(n.batch)
 	go n.land()
 	n.wg.Go(func() { n.watch(observations) })
 	n.wg.Go(n.gossip.run)
+	n.wg.Go(func() { n.memory.run(n.gossip.ctx) })
 	return nil
+}
+
+// watchDisk stops the node when its disk has failed for good.
+func (n *Node) watchDisk() {
+	select {
+	case <-n.stores.disk.failed:
+		n.fail(fmt.Errorf("node.data_dir: the disk failed: %w", n.stores.disk.trouble()))
+	case <-n.halted:
+	}
 }
 
 // checkMembership refuses a data directory that belongs to somebody else, and tells of a configuration that differs
@@ -235,14 +255,29 @@ func (n *Node) View() *raftfsm.State { return n.fsm.View() }
 // log's time at the first entry. Time in which no node ran does not count.
 func (n *Node) Now() app.Time { return n.clock.now() }
 
+// diskChanged is called when the disk is about to be stalled, or well again. Whoever was leader must show anew that it
+// is. It must not block.
+func (n *Node) diskChanged() {
+	n.stalls.Add(1)
+	n.confirmed.Store(0)
+	poke(n.looks)
+}
+
+// DiskTrouble says for how long the disk has taken nothing in, and why; 0 and nil if it does.
+func (n *Node) DiskTrouble() (stalled time.Duration, err error) {
+	return n.stores.disk.stalledFor(), n.stores.disk.trouble()
+}
+
 // Close ends the node: proposals under way get up to two election timeouts to land, a leader hands over, then
-// everything stops, and Close returns when it has. It may be called again.
+// everything stops, and Close returns when it has. If the disk does not answer, nothing is handed over, and Close
+// returns an error after two election timeouts; what is stuck then ends with the write that it waits for. It may be
+// called again.
 func (n *Node) Close() error { return n.close(true) }
 
 func (n *Node) close(graceful bool) error {
 	n.closeOnce.Do(func() {
 		close(n.closing)
-		if graceful {
+		if graceful && !n.stores.disk.stalled.Load() {
 			ctx, cancel := context.WithTimeout(context.Background(), 2*n.opts.ElectionTimeout)
 			release(n.slots, fill(ctx, n.slots))
 			if n.raft.State() == raft.Leader && len(n.voters()) > 1 {
@@ -256,23 +291,60 @@ func (n *Node) close(graceful bool) error {
 			cancel()
 		}
 		// Shutting raft down waits for exchanges with peers; closing the connections ends those at once.
-		ended := n.endRaft()
+		raftEnded := n.endRaft()
+		n.stores.disk.close()
 		n.trans.CloseStreams()
 		closed := n.stream.Close()
-		err := n.waitRaft(ended)
-		close(n.halted)
-		select {
-		case <-n.landed:
-		case <-time.After(n.opts.ElectionTimeout): // waits for an answer that raft forgot
-		}
 		n.gossip.close()
-		n.trans.wait()
-		n.wg.Wait()
-		n.stream.wait()
-		n.closeErr = errors.Join(err, closed, n.closeStores())
+		ended := make(chan error, 1)
+		go func() { ended <- errors.Join(closed, n.end(raftEnded)) }()
+		n.closeErr = n.awaitEnd(ended)
 	})
 	return n.closeErr
 }
+
+// end waits until everything has stopped, and closes the stores.
+func (n *Node) end(raftEnded raft.Future) error {
+	err := n.waitRaft(raftEnded)
+	n.haltOnce.Do(func() { close(n.halted) })
+	select {
+	case <-n.landed:
+	case <-time.After(n.opts.ElectionTimeout): // waits for an answer that raft forgot
+	}
+	n.trans.wait()
+	n.wg.Wait()
+	n.stream.wait()
+	return errors.Join(err, n.closeStores())
+}
+
+// awaitEnd waits for end, but not without a bound: a write that hangs cannot be called off.
+func (n *Node) awaitEnd(ended <-chan error) error {
+	began := time.Now()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-ticker.C:
+		}
+		trouble := n.stores.disk.trouble()
+		lasted := time.Since(began)
+		switch {
+		case trouble != nil && lasted > 2*n.opts.ElectionTimeout:
+		case lasted > closeWithin:
+			trouble = fmt.Errorf("something in %s has not ended after %s", n.stores.dir, lasted.Round(time.Second))
+		default:
+			continue
+		}
+		n.haltOnce.Do(func() { close(n.halted) })
+		_ = n.trans.Close()
+		return fmt.Errorf("closing gave up: %w", trouble)
+	}
+}
+
+// closeWithin bounds the wait for what does not go through raft.db: snapshots and small files.
+const closeWithin = 20 * time.Second
 
 // fill takes every place of a semaphore, which shows that nothing holds one any more, and gives how many it got
 // before ctx ended.

@@ -63,10 +63,11 @@ type Options struct {
 	OnApply func(raftfsm.Applied)
 	Logger  *slog.Logger // nil discards
 
-	listener     net.Listener            // tests listen first, so that every port is known before the first node opens
-	trailingLogs uint64                  // tests keep less of the log than a snapshot's worth
-	wrapFSM      func(raft.FSM) raft.FSM // tests make a node's state differ
-	commonKind   raftfsm.Kind            // tests let later kinds begin earlier
+	listener     net.Listener              // tests listen first, so that every port is known before the first node opens
+	trailingLogs uint64                    // tests keep less of the log than a snapshot's worth
+	wrapFSM      func(raft.FSM) raft.FSM   // tests make a node's state differ
+	commonKind   raftfsm.Kind              // tests let later kinds begin earlier
+	store        func(raftStore) raftStore // tests put a store that hangs or fails in between
 }
 
 // complete fills in the defaults and reports everything that is wrong, each by its configuration key.

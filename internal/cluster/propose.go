@@ -75,6 +75,7 @@ func (n *Node) Propose(ctx context.Context, recs ...raftfsm.Record) ([]raftfsm.R
 	if len(recs) == 0 {
 		return nil, nil
 	}
+	stalled := n.stores.disk.untilStalled()
 	lead := n.Leadership()
 	if !lead.Leader {
 		return nil, n.notLeader()
@@ -92,6 +93,8 @@ func (n *Node) Propose(ctx context.Context, recs ...raftfsm.Record) ([]raftfsm.R
 	case n.queue <- p:
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	case <-stalled:
+		return nil, fmt.Errorf("%w: %w", ErrNotLeader, errDiskStalled)
 	case <-n.closing:
 		return nil, ErrClosed
 	}
@@ -105,6 +108,15 @@ func (n *Node) Propose(ctx context.Context, recs ...raftfsm.Record) ([]raftfsm.R
 		case <-p.done: // the outcome came at the same moment
 		default:
 			return nil, fmt.Errorf("%w: %w", ErrTimeout, ctx.Err())
+		}
+	case <-stalled:
+		if p.state.CompareAndSwap(proposalQueued, proposalDropped) {
+			return nil, fmt.Errorf("%w: %w", ErrNotLeader, errDiskStalled)
+		}
+		select {
+		case <-p.done:
+		default: // the write that hangs may be the one that carries the records
+			return nil, fmt.Errorf("%w: %w", ErrLeadershipLost, errDiskStalled)
 		}
 	case <-n.halted:
 		// The log is gone. What it had decided is known; the rest nobody will tell.
@@ -124,6 +136,9 @@ func (n *Node) Propose(ctx context.Context, recs ...raftfsm.Record) ([]raftfsm.R
 }
 
 func (n *Node) notLeader() error {
+	if err := n.stores.disk.trouble(); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotLeader, err)
+	}
 	if id := n.Leadership().LeaderID; id != "" && id != n.opts.ID {
 		return fmt.Errorf("%w: ask %s", ErrNotLeader, id)
 	}
@@ -258,9 +273,9 @@ func pack(waiting []*proposal, limit int) (rest []*proposal, shares []share, rec
 
 // reign is a stretch of leading without a break in which an entry could be refused and the next accepted: between the
 // two, what a proposal rests on could change.
-type reign struct{ term, transfers uint64 }
+type reign struct{ term, transfers, stalls uint64 }
 
-func (n *Node) reignOf(l Leadership) reign { return reign{l.Term, n.transfers.Load()} }
+func (n *Node) reignOf(l Leadership) reign { return reign{l.Term, n.transfers.Load(), n.stalls.Load()} }
 
 func (n *Node) submit(f *flight, e raftfsm.Entry) {
 	lead := n.Leadership()

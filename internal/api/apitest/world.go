@@ -39,6 +39,8 @@ type World struct {
 	Behind  bool      // something that was heard is not recorded
 	Contact time.Time // LeaderContact
 	Joins   bool
+	Disk    error // what is wrong with the node's disk
+	Stalled time.Duration
 	Woken   int
 	writes  net.Listener
 	journal *reconcile.Journal
@@ -175,6 +177,13 @@ func (w *World) DialWrites(ctx context.Context, id string) (net.Conn, error) {
 		}
 	}
 	return nil, errors.New("no such member")
+}
+
+// DiskTrouble says what is wrong with the disk.
+func (w *World) DiskTrouble() (stalled time.Duration, err error) {
+	w.Lock()
+	defer w.Unlock()
+	return w.Stalled, w.Disk
 }
 
 // Propose applies the records, if this node leads.

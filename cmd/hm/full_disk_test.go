@@ -1,0 +1,52 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestServerOnAFullDisk starts the real program on a file system without room: one sentence, exit code 1.
+func TestServerOnAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		if os.Getenv("HM_TEST_REQUIRE") == "all" {
+			t.Fatalf("cannot mount a tmpfs, and HM_TEST_REQUIRE=all asks for it: run as root: %v", err)
+		}
+		t.Skipf("a full disk needs a tmpfs of its own, which only root may mount: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Errorf("unmounting: %v", err)
+		}
+	})
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	port := freePorts(t, 3)
+	cmd := exec.CommandContext(ctx, self, "server", "--set", "node.data_dir="+dir, "--set", fmt.Sprintf("raft.listen=127.0.0.1:%d", port[0]),
+		"--set", fmt.Sprintf("api.listen=127.0.0.1:%d", port[1]), "--set", fmt.Sprintf("nats.servers=nats://127.0.0.1:%d", port[2]))
+	cmd.Env = append(os.Environ(), asVariable+"=hm")
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("it ended with %v, want exit code 1", err)
+	}
+	if text := strings.TrimSuffix(said.String(), "\n"); strings.Contains(text, "\n") || !strings.Contains(text, "node.data_dir: the disk is full") || !strings.Contains(text, dir) {
+		t.Errorf("standard error is %q, want one sentence that names %s and says that the disk is full", text, dir)
+	}
+}

@@ -1,0 +1,27 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// minFree is what a start needs: room for a term, a vote and an entry of full size, and a little more.
+const minFree = 4 << 20
+
+// checkSpace refuses to start where a first write would fail.
+func checkSpace(dir string) error {
+	free, ok := freeSpace(dir)
+	if !ok || free >= minFree {
+		return nil
+	}
+	return fmt.Errorf("node.data_dir: the disk is full: the file system of %s has %d KiB left, and a node needs %d KiB to start: make room and start it again", dir, free>>10, minFree>>10)
+}
+
+// explainFull says what to do about an error at the start that comes from a full disk.
+func explainFull(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || err != nil && isFull(err) {
+		return fmt.Errorf("%w: the disk is full: make room and start the node again", err)
+	}
+	return err
+}
