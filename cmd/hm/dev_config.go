@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"hm/internal/config"
 )
@@ -83,11 +84,16 @@ func freeAddresses(n int) (addresses []string, err error) {
 
 // taken tells why an address cannot be listened on, or nil.
 func taken(address string) error {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return err
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			return l.Close()
+		}
+		// A process that is being started holds for a moment what the one that starts it has just closed.
+		if time.Since(began) > time.Second {
+			return err
+		}
 	}
-	return l.Close()
 }
 
 // newDevPeers names n nodes and finds them addresses for the cluster.
