@@ -24,7 +24,7 @@ type bareNodes struct {
 	dirs  []string
 }
 
-func newBareNodes(t *testing.T, size int) *bareNodes {
+func newBareNodes(t *testing.T, size int, sets ...string) *bareNodes {
 	t.Helper()
 	port := freePorts(t, 2*size+1)
 	b := &bareNodes{t: t}
@@ -38,10 +38,14 @@ func newBareNodes(t *testing.T, size int) *bareNodes {
 	for i := range size {
 		address := fmt.Sprintf("127.0.0.1:%d", port[size+i])
 		b.apis, b.dirs = append(b.apis, "http://"+address), append(b.dirs, t.TempDir())
-		b.nodes = append(b.nodes, startProcess(t, fmt.Sprintf("hm-%d", i), "hm", "server",
-			"--set", fmt.Sprintf("node.id=hm-%d", i), "--set", "node.data_dir="+b.dirs[i],
-			"--set", fmt.Sprintf("raft.listen=127.0.0.1:%d", port[i]), "--set", "raft.peers="+strings.Join(peers, ","),
-			"--set", "api.listen="+address, "--set", fmt.Sprintf("nats.servers=nats://127.0.0.1:%d", port[2*size])))
+		args := []string{"server",
+			"--set", fmt.Sprintf("node.id=hm-%d", i), "--set", "node.data_dir=" + b.dirs[i],
+			"--set", fmt.Sprintf("raft.listen=127.0.0.1:%d", port[i]), "--set", "raft.peers=" + strings.Join(peers, ","),
+			"--set", "api.listen=" + address, "--set", fmt.Sprintf("nats.servers=nats://127.0.0.1:%d", port[2*size])}
+		for _, set := range sets {
+			args = append(args, "--set", set)
+		}
+		b.nodes = append(b.nodes, startProcess(t, fmt.Sprintf("hm-%d", i), "hm", args...))
 	}
 	return b
 }

@@ -129,6 +129,10 @@ var (
 	mStoreDamaged = gauge("store_damaged", "1 if this node found its store damaged, and has not yet taken the whole record from its peers.")
 	mUnanswered   = counter("app_state_not_fresh_total", "Questions for the state of apps (app.state, app.state.bulk, POST /bulk_app_state) that got {} because what is recorded could not be believed, by reason.", "reason")
 
+	mStrangers   = counter("cluster_connections_refused_total", "Connections on the cluster port that were closed for what they sent, or did not send, or for being too many.")
+	mBadMessages = counter("cluster_messages_refused_total", "Messages of peers that were refused.")
+	mBadNumbers  = counter("cluster_numbers_refused_total", "Numbers in messages of peers that were passed over, as they cannot be true.")
+
 	mTransfers = counter("leadership_transfers_total", "Times that this node, leading, handed over by itself, by reason and outcome.", "reason", "outcome")
 
 	mNATSUp      = gauge("nats_connected", "1 if this node's link to NATS is up.")
@@ -199,6 +203,10 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for state, total := range members {
 		send(mMembers, float64(total), state)
 	}
+	told := s.opts.Node.Stats()
+	send(mStrangers, float64(told.Refused))
+	send(mBadMessages, float64(told.BadMessages))
+	send(mBadNumbers, float64(told.BadNumbers))
 	c.heard(send)
 	for _, t := range s.opts.Transfers() {
 		send(mTransfers, float64(t.Done), t.Reason, "done")

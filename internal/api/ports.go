@@ -26,6 +26,7 @@ type Node interface {
 	Writes() net.Listener
 	// DialWrites opens a connection to the Writes of another member.
 	DialWrites(ctx context.Context, id string) (net.Conn, error)
+	Stats() cluster.Stats
 	// DiskTrouble says for how long the disk has taken nothing in, and why; 0 and nil if it does.
 	DiskTrouble() (stalled time.Duration, err error)
 	Propose(ctx context.Context, records ...raftfsm.Record) ([]raftfsm.Result, error)

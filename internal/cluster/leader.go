@@ -38,10 +38,11 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 	ticker := time.NewTicker(max(n.opts.HeartbeatTimeout/4, 10*time.Millisecond))
 	defer ticker.Stop()
 	barrier := make(chan uint64, 1)
-	asked := false // a barrier is under way
+	asked := false   // a barrier is under way
+	refused := false // one failed since the last tick: while leadership is handed over each would at once
 	failed := n.Failed()
 	for {
-		if term := n.raft.CurrentTerm(); n.raft.State() == raft.Leader && n.confirmed.Load() != term && !asked && !n.stores.disk.stalled.Load() {
+		if term := n.raft.CurrentTerm(); n.raft.State() == raft.Leader && n.confirmed.Load() != term && !asked && !refused && !n.stores.disk.stalled.Load() {
 			select {
 			case n.asking <- struct{}{}:
 				asked = true
@@ -63,7 +64,7 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 			n.publishLeadership()
 			return
 		case term := <-barrier:
-			asked = false
+			asked, refused = false, term == 0
 			if term != 0 {
 				n.clock.ownTerm.Store(term)
 				n.confirmed.Store(term)
@@ -76,6 +77,7 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 		case <-n.raft.LeaderCh():
 		case <-observations:
 		case <-ticker.C:
+			refused = false
 		}
 	}
 }

@@ -179,6 +179,9 @@ func (w *World) DialWrites(ctx context.Context, id string) (net.Conn, error) {
 	return nil, errors.New("no such member")
 }
 
+// Stats are those of a quiet cluster.
+func (w *World) Stats() cluster.Stats { return cluster.Stats{} }
+
 // DiskTrouble says what is wrong with the disk.
 func (w *World) DiskTrouble() (stalled time.Duration, err error) {
 	w.Lock()
