@@ -57,6 +57,10 @@ func (c *Core) AppRead(ctx context.Context, now app.Time, o AppReadOutcome) erro
 	if began <= c.reads.knownOf(droplet).Began {
 		return nil // what is recorded is newer
 	}
+	if began < c.reads.notBefore {
+		c.reads.wanted = true
+		return nil // what is recorded may be newer
+	}
 	read, err := desired.NewRead(meta.Source, slices.Clone(o.Rows))
 	if err != nil {
 		c.reads.wanted = true
@@ -74,6 +78,7 @@ func (c *Core) AppRead(ctx context.Context, now app.Time, o AppReadOutcome) erro
 		err := c.propose(ctx, raftfsm.DesiredChanges{Generation: generation, Upserts: changes.Upserts, Removes: changes.Removes},
 			raftfsm.DesiredCommit{Generation: generation, Parts: 1, Base: meta.Generation, Source: meta.Source})
 		if err != nil {
+			c.reads.lost(now)
 			return fmt.Errorf("recording a read of app %s: %w", droplet, err)
 		}
 		if got := c.log.View().DesiredMeta().Generation; got != generation {

@@ -77,7 +77,7 @@ func chaos(t *testing.T, rnd *rand.Rand) *world {
 			busy = !busy
 		case 21:
 			if w.answer == nil && !held(w.View(), HoldDesiredShrink) { // else several short ones make a long one
-				w.answer, wrongUntil = func(apps []desired.App) []desired.App { return apps[:min(5, len(apps))] }, w.now.Add(opts.PollInterval*2)
+				w.answer, wrongUntil = w.tooLittle, w.now.Add(opts.PollInterval*2)
 			}
 		default:
 			fault(w, rnd)
@@ -100,6 +100,15 @@ func chaos(t *testing.T, rnd *rand.Rand) *world {
 	w.truth.changed(w)
 	converge(t, w, rnd)
 	return w
+}
+
+// tooLittle is a Cloud Controller's answer that lacks most apps by error, if there are enough of them for the guard to
+// notice.
+func (w *world) tooLittle(apps []desired.App) []desired.App {
+	if w.View().DesiredMeta().Apps < w.opts.Guard.MinApps {
+		return apps
+	}
+	return apps[:min(5, len(apps))]
 }
 
 // heal ends every fault. What the DEAs list that nobody can read stays.

@@ -31,6 +31,11 @@ func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) err
 		return nil
 	}
 	began := min(o.Began, now) // a clock that was corrected meanwhile may have been ahead
+	if began < c.reads.notBefore {
+		c.reads.wanted = true
+		c.logger.Info("a read of the desired state is passed over: a newer one may be recorded", "began", began)
+		return nil
+	}
 	if began < c.reads.began {
 		c.logger.Info("a read of the desired state is passed over: a newer one is known", "began", began, "newer", c.reads.began)
 		return nil
@@ -57,6 +62,7 @@ func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) err
 	}
 	if len(records) > 0 {
 		if err := c.propose(ctx, records...); err != nil {
+			c.reads.lost(now)
 			return fmt.Errorf("recording a read of the desired state: %w", err)
 		}
 		if got := c.log.View().DesiredMeta().Generation; got != generation {

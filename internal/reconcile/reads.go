@@ -25,6 +25,7 @@ type reads struct {
 	holding     bool     // hold:desired-shrink was seen set
 	accepted    bool     // it was released: what is desired is right, however little it is
 	refused     app.Time // the newest begin that a peer told and that lies ahead
+	notBefore   app.Time // reads that were begun earlier are passed over: the outcome of recording one is not known
 
 	apps map[app.GUID]app.Time // when the newest read of a single app was begun, if after the newest complete one
 	ask  []app.GUID            // single apps that are to be read
@@ -54,6 +55,10 @@ func (r *reads) lead() {
 	// of and generation: again trusts them only as far as the record agrees.
 	*r = reads{began: r.began, wanted: true, asked: r.asked, of: r.of, generation: r.generation}
 }
+
+// lost notes at now that the outcome of recording a read is not known. It may be recorded: what was begun before now may
+// be older.
+func (r *reads) lost(now app.Time) { r.notBefore, r.wanted = now, true }
 
 // abandon forgets the attempt that is under way.
 func (r *reads) abandon() { r.underWay = 0 }

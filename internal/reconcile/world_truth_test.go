@@ -222,7 +222,9 @@ func (w *world) checkStart(c commands.Command) {
 			if !i.State.Live() || d.quiet || i.GUID == w.garbled || l == nil {
 				continue
 			}
-			overtaken := l.byCC && c.Reason == diff.ReasonEvacuating // which waits for nothing
+			// Both may come to start an index at once: hm for what it was missing before, or for an evacuation, which
+			// waits for nothing.
+			overtaken := l.byCC && (c.CreatedAt < l.born || c.Reason == diff.ReasonEvacuating)
 			if i.App == c.App && i.Index == c.Index && l.started != 0 && !overtaken && w.now.Sub(l.started) < w.opts.Policy.Grace {
 				w.t.Fatalf("needless start %v of %s/%d: %s was started %v ago and lives", c.Reason, c.App.Droplet, c.Index, i.GUID, w.now.Sub(l.started))
 			}
