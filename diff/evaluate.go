@@ -313,7 +313,10 @@ func (e *evaluation) start(f Finding, delay time.Duration, why Why) {
 		}
 		f.Reason, f.CrashCount, f.Crashed = o.Reason, 0, app.GUID{}
 	}
-	if o != nil && o.SentAt != 0 && f.Crashed == o.Crashed { // not a further crash: the time since it was sent counts
+	// Not a further crash: the time since it was sent counts. But where nobody looked for a whole grace after the command
+	// had expired, as behind a gate that was closed, the index may not have been wanted all along: its grace begins anew.
+	stale := len(e.in.Held) == 0 && f.Reason == ReasonMissing && o != nil && o.SentAt != 0 && e.now >= e.expiry(o).Add(e.p.Grace)
+	if o != nil && o.SentAt != 0 && f.Crashed == o.Crashed && !stale {
 		delay = max(0, delay-e.now.Sub(o.SentAt))
 	}
 	e.resolve(&f, o, delay, why)
