@@ -222,9 +222,9 @@ func (w *world) checkStart(c commands.Command) {
 			if !i.State.Live() || d.quiet || i.GUID == w.garbled || l == nil {
 				continue
 			}
-			// Both may come to start an index at once: hm for what it was missing before, or for an evacuation, which
-			// waits for nothing.
-			overtaken := l.byCC && (c.CreatedAt < l.born || c.Reason == diff.ReasonEvacuating)
+			// The Cloud Controller and hm may come to start an index at once: hm for what it was missing before, or for
+			// an evacuation, which waits for nothing. But no crash may be seen in what is only just wanted.
+			overtaken := l.byCC && (c.CreatedAt < l.born || c.Reason != diff.ReasonCrashed)
 			if i.App == c.App && i.Index == c.Index && l.started != 0 && !overtaken && w.now.Sub(l.started) < w.opts.Policy.Grace {
 				w.t.Fatalf("needless start %v of %s/%d: %s was started %v ago and lives", c.Reason, c.App.Droplet, c.Index, i.GUID, w.now.Sub(l.started))
 			}
