@@ -60,7 +60,6 @@ func NewIntake(log Log, live *actual.Liveness, wake func()) *Intake {
 	return &Intake{
 		log: log, live: live, wake: wake,
 		deas: map[string]*heardDEA{}, byDigest: map[actual.Digest]*heardDEA{}, dirty: map[string]*heardDEA{}, updated: map[app.GUID]struct{}{},
-		exited: exited{},
 	}
 }
 

@@ -80,12 +80,12 @@ func TestExitedHasABound(t *testing.T) {
 	for i := range maxExited + 5 {
 		x.add(exit(i), 1000, hb)
 	}
-	if len(x) != maxExited {
-		t.Errorf("%d exits are kept, at most %d are allowed", len(x), maxExited)
+	if len(x.of) != maxExited {
+		t.Errorf("%d exits are kept, at most %d are allowed", len(x.of), maxExited)
 	}
 	x.add(exit(maxExited+9), 1000+app.Time(hb.Milliseconds()), hb)
-	if len(x) != 1 {
-		t.Errorf("%d exits are kept once the others are over", len(x))
+	if len(x.of) != 1 {
+		t.Errorf("%d exits are kept once the others are over", len(x.of))
 	}
 }
 
