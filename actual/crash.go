@@ -27,7 +27,8 @@ type Crash struct {
 // Located is an instance with the DEA that it is recorded on.
 type Located struct {
 	Instance
-	DEA string
+	DEA   string
+	Heard app.Time // when the instance was recorded in its present state on this DEA
 	// Quiet: the deciding node has not heard the DEA for more than one and a half heartbeat periods, or the DEA did not
 	// list the instance in its newest heartbeat beside entries that cannot be read. It may be on its way out, so nothing
 	// else is stopped on its account.

@@ -38,6 +38,7 @@ type Input struct {
 	Outstanding    []Outstanding    // commands on this app that are not resolved, in any order
 	GrewAt         app.Time         // when an instance was last added to what is recorded of this app
 	OtherGrewAt    app.Time         // the same of the droplet's other versions that have live instances; 0 if none has
+	Unplaced       []app.Time       // when each entry was first heard that names the app, and no index that can be read; sorted
 	Read           Reads            // what is known of the reads of the desired state
 	Held           []string         // why nothing may be sent now: the gate's reasons; empty if it is open
 }

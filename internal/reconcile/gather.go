@@ -17,6 +17,9 @@ type Knowledge struct {
 	// Quiet reports whether an instance may have gone, though it is recorded (actual.Located.Quiet). nil: not known, none
 	// has.
 	Quiet func(dea string, instance app.GUID) bool
+	// Unplaced gives when each entry of an app was first heard that names no index which can be read, sorted, in hm time.
+	// nil: not known, there are none.
+	Unplaced func(app.Key) []app.Time
 }
 
 // Gather collects everything that is known of one app. It reuses in's slices.
@@ -29,6 +32,9 @@ func Gather(in *diff.Input, view *raftfsm.State, k app.Key, know Knowledge) {
 		for i := range in.Instances {
 			in.Instances[i].Quiet = know.Quiet(in.Instances[i].DEA, in.Instances[i].GUID)
 		}
+	}
+	if know.Unplaced != nil {
+		in.Unplaced = know.Unplaced(k)
 	}
 	in.OtherGrewAt = view.OthersGrewAt(k)
 	if a, ok := view.App(k); ok {
