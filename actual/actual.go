@@ -131,6 +131,10 @@ func (r ExitReason) String() string {
 	return "OTHER"
 }
 
+// Ends reports whether an instance that went away for this reason is to be replaced where it is wanted: it crashed, or its
+// DEA shuts down or evacuates.
+func (r ExitReason) Ends() bool { return r == ExitCrashed || r == ExitShutdown || r == ExitEvacuation }
+
 // Exit is a droplet.exited message (N10).
 type Exit struct {
 	App      app.Key

@@ -66,6 +66,8 @@ type Command struct {
 	// CrashCount and Crashed go into the index's crash record when a start with ReasonCrashed is scheduled.
 	CrashCount uint32
 	Crashed    app.GUID
+
+	Tries uint32 // of a start: how many before it were sent and had no effect
 }
 
 // IsDuplicate is the is_duplicate flag of a stop on the wire: a Cloud Controller honours such a stop without a

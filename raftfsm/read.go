@@ -133,7 +133,11 @@ func (s *State) Instances(dst []actual.Located, k app.Key) []actual.Located {
 		d := *s.deas.get(num)
 		lo, hi := d.of(h)
 		for i := lo; i < hi; i++ {
-			dst = append(dst, actual.Located{Instance: d.instance(i, k), DEA: d.ID})
+			x := actual.Located{Instance: d.instance(i, k), DEA: d.ID, Heard: app.Time(d.inst[i].heard.ms())}
+			if x.State == actual.Crashed {
+				x.Mark = s.markOf(k, x.Index, x.GUID)
+			}
+			dst = append(dst, x)
 		}
 	}
 	if len(deas) > 1 {
@@ -160,7 +164,7 @@ func (s *State) EachInstanceOf(k app.Key, fn func(index uint32, st actual.State)
 		d := *s.deas.get(num)
 		lo, hi := d.of(h)
 		for i := lo; i < hi; i++ {
-			fn(d.inst[i].index, d.inst[i].state)
+			fn(uint32(d.inst[i].index), d.inst[i].state)
 		}
 	}
 	return rec.answer(), true
@@ -335,7 +339,7 @@ func (s *State) EachInstance(fn func(h Handle, index uint32, st actual.State)) {
 		}
 		for i := range d.inst {
 			p := &d.inst[i]
-			fn(p.app, p.index, p.state)
+			fn(p.app, uint32(p.index), p.state)
 		}
 	}
 }
