@@ -78,7 +78,7 @@ func (c Command) IsDuplicate() bool {
 
 // Outstanding gives the part of c that diff decides on.
 func (c Command) Outstanding() diff.Outstanding {
-	o := diff.Outstanding{ID: c.ID, Action: c.Action, Index: c.Index, Instance: c.Instance, Reason: c.Reason, DueAt: c.DueAt, Crashed: c.Crashed}
+	o := diff.Outstanding{ID: c.ID, Action: c.Action, Index: c.Index, Instance: c.Instance, Reason: c.Reason, MadeAt: c.CreatedAt, DueAt: c.DueAt, Crashed: c.Crashed, Tries: c.Tries}
 	if c.State != Pending {
 		o.SentAt = c.ClaimedAt
 	}

@@ -76,6 +76,19 @@ func (s *State) OthersGrewAt(k app.Key) (at app.Time) {
 	return at
 }
 
+// OthersWithCommands yields the other versions of an app that have outstanding commands.
+func (s *State) OthersWithCommands(k app.Key) iter.Seq[app.Key] {
+	return func(yield func(app.Key) bool) {
+		if s.cmds.Len() == 0 {
+			return
+		}
+		s.lookup.each(&s.apps, k.Droplet, func(h Handle) bool {
+			other := s.apps.get(uint32(h)).key
+			return other == k || !s.HasCommands(other) || yield(other)
+		})
+	}
+}
+
 func (s *State) anyLive(h Handle) bool {
 	for _, num := range s.apps.get(uint32(h)).deas() {
 		d := *s.deas.get(num)

@@ -175,8 +175,9 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 		return fmt.Errorf("claiming %d commands: %w", len(cmds), err)
 	}
 	refused := map[commands.ID]bool{}
+	view := c.log.View()
 	for _, r := range results {
-		c.queue.add(r.Touched...)
+		c.touched(view, r.Touched)
 		for _, f := range r.Refused {
 			refused[f.ID] = true
 		}

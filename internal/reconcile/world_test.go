@@ -26,6 +26,7 @@ const hb = 10 * time.Second
 
 var testPolicy = diff.Policy{
 	HeartbeatPeriod: hb, Grace: 3 * hb, CrashesBeforeBackoff: 3, BackoffStart: 3 * hb, BackoffMax: 96 * hb, DuplicateGrace: 4,
+	StopYield: 18 * hb, StartingTTL: 30 * hb,
 }
 
 func testOptions() Options {

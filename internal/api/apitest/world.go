@@ -80,6 +80,7 @@ func Policy() diff.Policy {
 	return diff.Policy{
 		HeartbeatPeriod: 10 * time.Second, Grace: 30 * time.Second, CrashesBeforeBackoff: 3,
 		BackoffStart: 30 * time.Second, BackoffMax: 960 * time.Second, DuplicateGrace: 4,
+		StopYield: 180 * time.Second, StartingTTL: 300 * time.Second,
 	}
 }
 
