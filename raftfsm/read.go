@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"cmp"
 	"iter"
 	"slices"
 
@@ -146,11 +147,7 @@ func (s *State) Instances(dst []actual.Located, k app.Key) []actual.Located {
 		d := *s.deas.get(num)
 		lo, hi := d.of(h)
 		for i := lo; i < hi; i++ {
-			x := actual.Located{Instance: d.instance(i, k), DEA: d.ID, Heard: app.Time(d.inst[i].heard.ms())}
-			if x.State == actual.Crashed {
-				x.Mark = s.markOf(k, x.Index, x.GUID)
-			}
-			dst = append(dst, x)
+			dst = append(dst, s.located(d, i, k))
 		}
 	}
 	if len(deas) > 1 {
@@ -239,6 +236,30 @@ func (s *State) DEAInstances(dst []actual.Instance, id string) []actual.Instance
 		dst = append(dst, d.instance(i, s.apps.get(uint32(d.inst[i].app)).key))
 	}
 	return dst
+}
+
+// Located gives a DEA's instances, sorted by app, index and instance, with what is recorded beyond their listing.
+func (s *State) Located(id string) (out []actual.Located) {
+	d := s.deaByID(id)
+	if d == nil {
+		return nil
+	}
+	for i := range d.inst {
+		out = append(out, s.located(d, i, s.apps.get(uint32(d.inst[i].app)).key))
+	}
+	slices.SortFunc(out, func(a, b actual.Located) int {
+		return cmp.Or(a.App.Compare(b.App), cmp.Compare(a.Index, b.Index), a.GUID.Compare(b.GUID))
+	})
+	return out
+}
+
+// located gives instance i of a DEA, which is of app k.
+func (s *State) located(d *deaRec, i int, k app.Key) actual.Located {
+	x := actual.Located{Instance: d.instance(i, k), DEA: d.ID, Heard: app.Time(d.inst[i].heard.ms())}
+	if x.State == actual.Crashed {
+		x.Mark = s.markOf(k, x.Index, x.GUID)
+	}
+	return x
 }
 
 // Crashes gives an app's crash records, sorted by index.

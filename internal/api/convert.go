@@ -1,8 +1,6 @@
 package api
 
 import (
-	"cmp"
-	"slices"
 	"time"
 
 	"hm/actual"
@@ -67,6 +65,10 @@ func countInstances(list []actual.Located) (c InstanceCounts) {
 // instance leaves out the app.
 func (s *Server) instance(n now, i *actual.Located) Instance {
 	out := Instance{Index: i.Index, Instance: i.GUID.String(), State: i.State.String(), DEA: i.DEA, LastHeard: n.wall.Time(s.opts.Loop.LastHeard(i.DEA))}
+	out.RecordedAt = n.wall.Time(i.Heard)
+	if i.State == actual.Crashed {
+		out.Crash = [...]string{"new", "counted", "answered"}[min(i.Mark, actual.CrashAnswered)]
+	}
 	if i.Since != 0 {
 		out.Since = Timestamp{time.UnixMilli(i.Since).UTC()}
 	}
@@ -82,6 +84,10 @@ func (s *Server) crashRecord(n now, c actual.Crash) CrashRecord {
 	r := CrashRecord{
 		Index: c.Index, Count: c.Count, Effective: p.Crashes(c, n.hm), First: n.wall.Time(c.First), Last: n.wall.Time(c.Last),
 		Instance: c.Instance.String(), Exited: c.Exited.String(), RunningMS: ran.Milliseconds(),
+	}
+	r.Answered, r.Tries, r.TriedAt = c.Answered, c.Tries, n.wall.Time(c.TriedAt)
+	if !c.Exited.IsZero() {
+		r.ExitedBy = c.ExitReason.String()
 	}
 	r.BackoffMS = p.Backoff(r.Effective).Milliseconds()
 	if c.Last != 0 {
@@ -129,11 +135,4 @@ func heldBy(f *diff.Finding, in *diff.Input) []string {
 		return []string{}
 	}
 	return in.Held
-}
-
-// sortInstances orders instances of several apps by app, index and instance.
-func sortInstances(list []actual.Instance) {
-	slices.SortFunc(list, func(a, b actual.Instance) int {
-		return cmp.Or(a.App.Compare(b.App), cmp.Compare(a.Index, b.Index), a.GUID.Compare(b.GUID))
-	})
 }
