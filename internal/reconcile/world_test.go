@@ -206,8 +206,13 @@ func (w *world) apply(term uint64, records []raftfsm.Record) (raftfsm.Result, er
 		}
 	}
 	w.view = nil
+	refused := func(id commands.ID) bool {
+		return slices.ContainsFunc(r.Refused, func(f raftfsm.Refusal) bool { return f.ID == id })
+	}
 	for _, r := range records {
 		switch r := r.(type) {
+		case raftfsm.CommandsScheduled:
+			w.truth.scheduled(w, r, refused)
 		case raftfsm.DesiredCommit:
 			w.truth.committed(w)
 		case raftfsm.CommandsClaimed:
@@ -285,7 +290,7 @@ func (w *world) instance(k app.Key, index uint32, s actual.State) actual.Instanc
 	w.minted++
 	guid := app.MustGUID(fmt.Sprintf("%032x", w.minted))
 	w.truth.born(w, guid, k, index)
-	return actual.Instance{App: k, GUID: guid, Index: index, State: s, Since: int64(w.now)}
+	return actual.Instance{App: k, GUID: guid, Index: index, State: s, Since: int64(w.now) + w.faults.clock()}
 }
 
 func (w *world) addDEAs(n int) {
