@@ -40,6 +40,17 @@ type lostCrash struct {
 	guid  app.GUID
 }
 
+// lostAt gives the crashed instances of app h at index that leave the record. t.lost is sorted by place.
+func (t *scratch) lostAt(h Handle, index uint32) []lostCrash {
+	place := uint64(h)<<32 | uint64(index)
+	from, _ := slices.BinarySearchFunc(t.lost, place, func(l lostCrash, place uint64) int { return cmp.Compare(l.place, place) })
+	to := from
+	for to < len(t.lost) && t.lost[to].place == place {
+		to++
+	}
+	return t.lost[from:to]
+}
+
 // markOf gives the mark of a crash.
 func (s *State) markOf(k app.Key, index uint32, g app.GUID) actual.CrashMark {
 	if s.marks.Len() == 0 {
@@ -79,10 +90,8 @@ func (s *State) markOld(h Handle, index uint32, g app.GUID) {
 func (s *State) markAnswered(h Handle, index uint32) {
 	k := s.apps.get(uint32(h)).key
 	crashed := s.crashedAt(h, index)
-	for _, l := range s.scratch.lost {
-		if l.place == uint64(h)<<32|uint64(index) {
-			crashed = append(crashed, l.guid)
-		}
+	for _, l := range s.scratch.lostAt(h, index) {
+		crashed = append(crashed, l.guid)
 	}
 	for _, m := range s.marksOf(k, &index) {
 		crashed = append(crashed, m.guid)
@@ -100,10 +109,7 @@ func (s *State) markAnswered(h Handle, index uint32) {
 // markLost keeps the time of marks whose instances leave the record.
 func (s *State) markLost(h Handle, index uint32) {
 	k := s.apps.get(uint32(h)).key
-	for _, l := range s.scratch.lost {
-		if l.place != uint64(h)<<32|uint64(index) {
-			continue
-		}
+	for _, l := range s.scratch.lostAt(h, index) {
 		if m := s.markOf(k, index, l.guid); m != actual.CrashNew {
 			s.setMark(h, index, l.guid, m)
 		}

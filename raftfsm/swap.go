@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/zeebo/xxh3"
@@ -226,8 +227,9 @@ func (s *State) countInstance(st actual.State, h Handle, by int) {
 
 // follow brings the apps at scratch.places in line with a DEA's record that changed from base to next.
 func (s *State) follow(base, next *deaRec) {
-	places := s.scratch.places
+	places, lost := s.scratch.places, s.scratch.lost
 	slices.Sort(places)
+	slices.SortFunc(lost, func(a, b lostCrash) int { return cmp.Compare(a.place, b.place) })
 	places = slices.Compact(places)
 	for i := 0; i < len(places); {
 		h := Handle(places[i] >> 32)
