@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -176,11 +175,10 @@ func (l *Link) onAsyncError(sp *spell, sub *nats.Subscription, err error) {
 	case errors.Is(err, nats.ErrSlowConsumer):
 		l.countDrops()
 	case errors.Is(err, nats.ErrPermissionViolation):
-		l.log.Log(slog.LevelError, "permission", "nats refuses a subject to this node", func() []any {
-			return []any{"server", sp.server, "error", l.redact(err), "hint", "grant the user that hm connects with this subject"}
-		})
+		l.refuse(sp, parseViolation(err))
+		sp.verdicts.note(err)
 	default:
-		l.log.Warn("async", "nats reports an error", func() []any {
+		l.log.Warn("async "+subject, "nats reports an error", func() []any {
 			return []any{"server", sp.server, "subject", subject, "error", l.redact(err)}
 		})
 	}
