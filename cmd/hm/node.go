@@ -78,7 +78,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 		SnapshotInterval: cfg.Raft.SnapshotInterval, SnapshotThreshold: uint64(cfg.Raft.SnapshotThreshold),
 		OnApply: func(a raftfsm.Applied) {
 			journal.Add(a.Result.Ended)
-			totals.Add(a.Result.Ended)
+			totals.Applied(a)
 			n.tap.applied(a)
 		},
 		Logger: logger,

@@ -16,17 +16,58 @@ import (
 	"hm/raftfsm"
 )
 
-// CommandTotals counts commands that came to an end, by what they were and how they ended. Give it what the record
-// gives the journal. It is safe for concurrent use; the zero value is ready.
+// CommandTotals counts commands that were sent and that came to an end, by what they were and how they ended. It is safe
+// for concurrent use; the zero value is ready.
 type CommandTotals struct {
 	mu     sync.Mutex
 	totals map[endKind]uint64
+	sent   map[commands.Reason]uint64
 }
 
 type endKind struct {
 	action  commands.Action
 	reason  commands.Reason
 	outcome commands.State
+}
+
+// Applied counts what an entry came to, unless it was counted by an earlier process of this node.
+func (t *CommandTotals) Applied(a raftfsm.Applied) {
+	if a.Replayed {
+		return
+	}
+	t.Add(a.Result.Ended)
+	t.addSent(a.Result.Sent)
+}
+
+func (t *CommandTotals) addSent(sent []commands.Command) {
+	if len(sent) == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sent == nil {
+		t.sent = map[commands.Reason]uint64{}
+	}
+	for _, c := range sent {
+		t.sent[c.Reason]++
+	}
+}
+
+// sentOf gives how many commands were sent for a reason.
+func (t *CommandTotals) sentOf(r commands.Reason) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sent[r]
+}
+
+// sentReasons are the reasons that commands have, with their actions. All are exported from the start, so that the first
+// command shows as a rise.
+var sentReasons = []struct {
+	action commands.Action
+	reason commands.Reason
+}{
+	{diff.Start, diff.ReasonMissing}, {diff.Start, diff.ReasonCrashed}, {diff.Start, diff.ReasonEvacuating},
+	{diff.Stop, diff.ReasonExtra}, {diff.Stop, diff.ReasonDuplicate}, {diff.Stop, diff.ReasonEvacuationComplete},
 }
 
 // Add counts ended commands.
@@ -115,7 +156,7 @@ var (
 	mBacklog    = gauge("backlog_deas", "DEAs whose newest heartbeat is not recorded yet.")
 
 	mPending = gauge("commands_pending", "Commands that are scheduled and not claimed yet.", "action")
-	mSent    = counter("commands_sent_total", "Commands ever sent. It is part of the replicated record: the same on every node, and kept over restarts.", "action")
+	mSent    = counter("commands_sent_total", "Commands that this node has seen become sent since it began, by whichever node (HM9000's StartMissing to StopEvacuationComplete).", "action", "reason")
 	mEnded   = counter("commands_ended_total", "Commands that this node has seen come to an end since it began.", "action", "reason", "outcome")
 
 	mLeader      = gauge("raft_leader", "1 if this node leads.")
@@ -181,8 +222,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 
 	send(mPending, float64(count.PendingStarts), "start")
 	send(mPending, float64(count.PendingStops), "stop")
-	send(mSent, float64(count.SentStarts), "start")
-	send(mSent, float64(count.SentStops), "stop")
+	for _, r := range sentReasons {
+		send(mSent, float64(s.opts.Ended.sentOf(r.reason)), r.action.String(), strings.ToLower(r.reason.String()))
+	}
 	s.opts.Ended.each(func(k endKind, total uint64) {
 		send(mEnded, float64(total), k.action.String(), k.reason.String(), k.outcome.String())
 	})
