@@ -22,6 +22,10 @@ func (l *answerLink) SubscribeQueue(subject, _ string, _ bus.Limits, fn func(bus
 	return nil
 }
 
+func (*answerLink) Leave(_, _ string)  {}
+func (*answerLink) Rejoin(_, _ string) {}
+func (*answerLink) MaxPayload() int    { return 1 << 20 }
+
 func (l *answerLink) Answer(_ bus.Msg, data []byte) error {
 	l.answers <- string(data)
 	return nil

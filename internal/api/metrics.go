@@ -95,7 +95,7 @@ func (t *CommandTotals) each(fn func(endKind, uint64)) {
 
 // gateReasons are always exported, so that an alert can tell "not closed for this" from "never heard of".
 var gateReasons = []string{
-	reconcile.ReasonNotLeader, reconcile.ReasonNoLeader, reconcile.ReasonStateDiffers, reconcile.ReasonNATSDown, reconcile.ReasonActualStale, reconcile.ReasonDesiredStale,
+	reconcile.ReasonNotLeader, reconcile.ReasonNoLeader, reconcile.ReasonStateDiffers, reconcile.ReasonNATSDown, reconcile.ReasonNATSRefused, reconcile.ReasonActualStale, reconcile.ReasonDesiredStale,
 	"hold:" + reconcile.HoldDesiredShrink, "hold:" + reconcile.HoldMassLoss, reconcile.ReasonPaused, reconcile.ReasonShadow,
 }
 
@@ -181,6 +181,10 @@ var (
 	mNATSGaps    = counter("nats_gaps_total", "Times that messages were lost while the link was up.")
 	mNATSDropped = counter("nats_dropped_messages_total", "Messages lost while the link was up.")
 
+	mNATSRefused = counter("nats_refused_total", "Times that the NATS server refused a subject to this node, or a message that was too large.", "action", "subject")
+	mAnswering   = gauge("app_state_answering", "1 if this node is in the queue group that answers app.state and app.state.bulk.")
+	mLeftOut     = counter("app_state_left_out_total", "Apps left out of answers over NATS, as the answer would have been larger than the server takes.", "subject")
+
 	mHeartbeats         = counter("heartbeats_received_total", "Heartbeat messages taken in (HM9000's ReceivedHeartbeats, as a running total).")
 	mHeartbeatsSame     = counter("heartbeats_unchanged_total", "Heartbeat messages that said what was recorded already.")
 	mHeartbeatsRejected = counter("heartbeats_rejected_total", "Heartbeat messages that could not be understood.")
@@ -254,6 +258,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		send(mTransfers, float64(t.Done), t.Reason, "done")
 		send(mTransfers, float64(t.Failed), t.Reason, "failed")
 	}
+	send(mAnswering, bit(s.answering.Load()))
+	send(mLeftOut, float64(s.leftOut[0].Load()), subjectAppState)
+	send(mLeftOut, float64(s.leftOut[1].Load()), subjectAppStateBulk)
 	s.unanswered.each(func(why disbelief, total uint64) { send(mUnanswered, float64(total), string(why)) })
 	send(mBuild, 1, s.opts.Version, runtime.Version())
 }
@@ -298,6 +305,7 @@ func (c *collector) heard(send func(metric, float64, ...string)) {
 	send(mNATSOutages, float64(link.Outages))
 	send(mNATSGaps, float64(link.Gaps))
 	send(mNATSDropped, float64(link.Dropped))
+	c.s.opts.Link.RefusalTotals(func(action, subject string, total uint64) { send(mNATSRefused, float64(total), action, subject) })
 	send(mHeartbeats, float64(feed.Heartbeats))
 	send(mHeartbeatsSame, float64(feed.Unchanged))
 	send(mHeartbeatsRejected, float64(feed.HeartbeatsRejected))

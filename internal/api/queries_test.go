@@ -91,6 +91,10 @@ func (l *stuckLink) SubscribeQueue(subject, queue string, _ bus.Limits, fn func(
 	return nil
 }
 
+func (*stuckLink) Leave(_, _ string)  {}
+func (*stuckLink) Rejoin(_, _ string) {}
+func (*stuckLink) MaxPayload() int    { return 0 }
+
 func (l *stuckLink) Answer(bus.Msg, []byte) error {
 	<-l.let
 	return nil

@@ -32,6 +32,9 @@ type Refusal struct {
 	Count   uint64    // in this row
 }
 
+// String gives a refusal in one line.
+func (r Refusal) String() string { return r.Action + " " + r.Subject + ": " + r.Error }
+
 // repliesSubject stands for all subjects that others choose: where answers go, and where they come in.
 const repliesSubject = "_INBOX.>"
 
