@@ -48,6 +48,17 @@ func (p *Publisher) Publish(ctx context.Context, epoch uint64, cmds []commands.C
 	return errs
 }
 
+// Subject names the subject on which commands of an action are published; empty if there are none of it.
+func Subject(a commands.Action) string {
+	switch a {
+	case diff.Start:
+		return SubjectStart
+	case diff.Stop:
+		return SubjectStop
+	}
+	return ""
+}
+
 // Message gives a command in the form in which it is published. It fails for what is neither a start nor a stop of an
 // instance.
 func Message(c commands.Command) (subject string, data []byte, err error) {

@@ -96,10 +96,14 @@ func (l *Link) Refused(subject string) bool {
 // violation is what a server's word on a permission comes to. hint, if it is not empty, says what to do about it.
 type violation struct{ action, subject, words, hint string }
 
-var violationWords = regexp.MustCompile(`(?i)for (subscription|publish) to ("(?:[^"\\]|\\.)*")`)
+var (
+	violationWords     = regexp.MustCompile(`(?i)for (subscription|publish) to ("(?:[^"\\]|\\.)*")`)
+	subscriptionNumber = regexp.MustCompile(` \(sid "\d+"\)$`) // of this connection: it tells nobody anything
+)
 
 func parseViolation(err error) violation {
 	words := strings.TrimPrefix(err.Error(), nats.ErrPermissionViolation.Error()+": ")
+	words = subscriptionNumber.ReplaceAllString(words, "")
 	v := violation{action: RefusedPublish, subject: repliesSubject, words: words}
 	m := violationWords.FindStringSubmatch(words)
 	if m == nil {
@@ -150,8 +154,9 @@ func (l *Link) refuse(sp *spell, v violation) {
 	default:
 		hint = "grant the user that hm connects as the permission to " + v.action
 	}
+	// The server's words are made of the subject and the queue group: there is no secret in them to hide.
 	l.log.Log(slog.LevelError, "refused "+v.action+" "+v.subject, "nats refuses a subject to this node", func() []any {
-		return []any{"server", sp.server, "action", v.action, "subject", v.subject, "error", l.redact(errors.New(v.words)), "hint", hint}
+		return []any{"server", sp.server, "action", v.action, "subject", v.subject, "error", v.words, "hint", hint}
 	})
 }
 
