@@ -21,11 +21,12 @@ import (
 )
 
 // refusedNodes are three nodes in this process, on a NATS server that refuses some subjects to them, and none to the
-// simulated Cloud Foundry.
+// simulated Cloud Foundry. Each node can be cut off from the others.
 type refusedNodes struct {
 	t     *testing.T
 	srv   *bustest.Server
 	nodes []*devNode
+	ways  []*bustest.Proxy // to each node's cluster port
 	sim   *sim.Sim
 	log   *devTestLog
 }
@@ -63,12 +64,13 @@ func startRefusedNodes(t *testing.T, period time.Duration, publish, subscribe []
 	ports := freePorts(t, 3)
 	var peers []string
 	for i, port := range ports {
-		peers = append(peers, fmt.Sprintf("hm-%d=127.0.0.1:%d", i, port))
+		r.ways = append(r.ways, bustest.RunProxy(t, fmt.Sprintf("127.0.0.1:%d", port)))
+		peers = append(peers, fmt.Sprintf("hm-%d=%s", i, strings.TrimPrefix(r.ways[i].URL(), "nats://")))
 	}
 	for i, port := range ports {
 		flags := configFlags{sets: []string{
 			fmt.Sprintf("node.id=hm-%d", i), "node.data_dir=" + t.TempDir(), fmt.Sprintf("raft.listen=127.0.0.1:%d", port),
-			"raft.peers=" + strings.Join(peers, ","),
+			"raft.peers=" + strings.Join(peers, ","), "raft.advertise=" + strings.TrimPrefix(r.ways[i].URL(), "nats://"),
 			// A loaded machine must not change the leader by itself.
 			"raft.heartbeat_timeout=2s", "raft.election_timeout=2s", "raft.lease_timeout=1s",
 			"api.listen=127.0.0.1:0", "nats.servers=" + r.srv.URL(), "nats.username=hm", "nats.password=hm9000", "nats.ping_interval=200ms",

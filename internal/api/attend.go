@@ -1,7 +1,10 @@
 package api
 
 import (
+	"context"
 	"time"
+
+	"hm/internal/bus"
 )
 
 // staleKnowsLess is the reason of a node that believes its record, and whose peers know more.
@@ -33,8 +36,13 @@ func (a *attendance) consider(now time.Time, knows, peer bool, period time.Durat
 	}
 }
 
-// attendEvery is how often a node looks whether it should answer.
-const attendEvery = 250 * time.Millisecond
+// attendEvery is how often a node looks whether it should answer; askEvery how often it asks over NATS, while it knows
+// too little and no peer tells that it knows more.
+const (
+	attendEvery = 250 * time.Millisecond
+	askEvery    = time.Second
+	askTimeout  = 500 * time.Millisecond
+)
 
 // attend has the node leave the queue group and come back, until Close.
 func (q *Queries) attend() {
@@ -42,30 +50,64 @@ func (q *Queries) attend() {
 	period := s.opts.Policy.HeartbeatPeriod
 	tick := time.NewTicker(max(min(attendEvery, period/4), time.Millisecond))
 	defer tick.Stop()
-	a := attendance{in: true}
+	a, ready, asked := attendance{in: true}, false, askedPeers{}
 	for {
 		why := s.knowing()
-		a.consider(time.Now(), why == believed, s.peerAnswers(), period)
+		if knows := why == believed; knows != ready {
+			ready = knows
+			q.join(ready, subjectReady)
+		}
+		peer := s.peerAnswers()
+		if !ready && !peer {
+			peer = asked.answer(q.ctx, q.link)
+		}
+		a.consider(time.Now(), ready, peer, period)
 		if was := s.answering.Swap(a.in); was != a.in {
-			for _, subject := range []string{subjectAppState, subjectAppStateBulk} {
-				if a.in {
-					q.link.Rejoin(subject, queryGroup)
-				} else {
-					q.link.Leave(subject, queryGroup)
-				}
-			}
+			q.join(a.in, subjectAppState, subjectAppStateBulk)
 			if a.in {
-				q.logger.Info("this node answers for the state of apps again", "knows", why == believed)
+				q.logger.Info("this node answers for the state of apps again", "knows", ready)
 			} else {
 				q.logger.Info("this node leaves it to the others to answer for the state of apps, as it knows less than they do", "reason", string(why))
 			}
 		}
 		select {
 		case <-tick.C:
-		case <-q.ending:
+		case <-q.ctx.Done():
 			return
 		}
 	}
+}
+
+// join has the link take messages of the group on subjects, or leave them to the other members.
+func (q *Queries) join(in bool, subjects ...string) {
+	for _, subject := range subjects {
+		if in {
+			q.link.Rejoin(subject, queryGroup)
+		} else {
+			q.link.Leave(subject, queryGroup)
+		}
+	}
+}
+
+// ready answers a member of the group that knows too little. Only a member that knows enough listens.
+func (q *Queries) ready(m bus.Msg) { _ = q.link.Answer(m, emptyObject) } // whoever asked will ask again
+
+// askedPeers is the newest answer to the question whether another member of the group knows enough. It is asked over
+// NATS, since a node that hears no peer may be cut off from all of them, while a Cloud Controller reaches them well.
+type askedPeers struct {
+	at  time.Time
+	yes bool
+}
+
+func (p *askedPeers) answer(ctx context.Context, link QueryLink) bool {
+	if time.Since(p.at) < askEvery {
+		return p.yes
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	_, err := link.Request(ctx, subjectReady, emptyObject)
+	p.at, p.yes = time.Now(), err == nil
+	return p.yes
 }
 
 // knowing looks whether this node knows enough to answer, and remembers it for Answers.
@@ -81,7 +123,7 @@ func (s *Server) knowing() disbelief {
 // Answers reports whether this node knows enough to tell a Cloud Controller what runs, for its peers.
 func (s *Server) Answers() bool { return s.knows.Load() }
 
-// peerAnswers reports whether another node is in the queue group and knows enough.
+// peerAnswers reports whether another node tells over the cluster's own channel that it knows enough.
 func (s *Server) peerAnswers() bool {
 	for _, m := range s.opts.Node.Members() {
 		if m.ID != s.opts.ID && m.HasInfo && m.Healthy && m.InfoAge <= maxPeerAge && m.Info.NATSUp && m.Info.Answers {

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,10 @@ func (l *answerLink) SubscribeQueue(subject, _ string, _ bus.Limits, fn func(bus
 
 func (*answerLink) Leave(_, _ string)  {}
 func (*answerLink) Rejoin(_, _ string) {}
-func (*answerLink) MaxPayload() int    { return 1 << 20 }
+func (*answerLink) Request(context.Context, string, []byte) ([]byte, error) {
+	return nil, bus.ErrDown
+}
+func (*answerLink) MaxPayload() int { return 1 << 20 }
 
 func (l *answerLink) Answer(_ bus.Msg, data []byte) error {
 	l.answers <- string(data)

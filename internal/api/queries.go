@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -18,6 +19,8 @@ const (
 	subjectAppState     = "app.state"
 	subjectAppStateBulk = "app.state.bulk"
 	queryGroup          = "hm9000"
+	// subjectReady is where a node of the group asks whether another one knows enough to answer. Those that do listen.
+	subjectReady = "hm.app.state.ready"
 )
 
 // Limits on questions that wait. A Cloud Controller gives up after 2 s, so there is no point in a long queue.
@@ -35,6 +38,7 @@ type QueryLink interface {
 	// MaxPayload is how large an answer may be; 0 if that is not known.
 	MaxPayload() int
 	Answer(m bus.Msg, data []byte) error
+	Request(ctx context.Context, subject string, data []byte) ([]byte, error)
 }
 
 // Queries answers what a Cloud Controller asks over NATS.
@@ -47,9 +51,10 @@ type Queries struct {
 	mu      sync.Mutex // guards closed and sends on work
 	closed  bool
 	work    chan bus.Msg
-	answers sync.WaitGroup // the goroutine that answers
-	attends sync.WaitGroup // the one that leaves the group and comes back
-	ending  chan struct{}  // closed first by Close
+	answers sync.WaitGroup  // the goroutine that answers
+	attends sync.WaitGroup  // the one that leaves the group and comes back
+	ctx     context.Context // ended first by Close
+	end     context.CancelFunc
 	closing sync.Once
 
 	answered, passedOver atomic.Uint64
@@ -62,8 +67,9 @@ type Queries struct {
 func ServeQueries(link QueryLink, s *Server) (*Queries, error) {
 	q := &Queries{
 		server: s, link: link, logger: s.opts.Logger, log: sampled.New(s.opts.Logger, logEvery),
-		work: make(chan bus.Msg, maxQueries), ending: make(chan struct{}),
+		work: make(chan bus.Msg, maxQueries),
 	}
+	q.ctx, q.end = context.WithCancel(context.Background())
 	q.answers.Go(q.run)
 	for _, subject := range []string{subjectAppState, subjectAppStateBulk} {
 		limits := bus.Limits{Messages: maxQueries, Bytes: maxQueriesBytes}
@@ -72,6 +78,11 @@ func ServeQueries(link QueryLink, s *Server) (*Queries, error) {
 			return nil, fmt.Errorf("subscribing to %s: %w", subject, err)
 		}
 	}
+	if err := link.SubscribeQueue(subjectReady, queryGroup, bus.Limits{}, q.ready); err != nil {
+		q.Close()
+		return nil, fmt.Errorf("subscribing to %s: %w", subjectReady, err)
+	}
+	link.Leave(subjectReady, queryGroup) // until it is known that this node knows enough
 	s.answering.Store(true)
 	q.attends.Go(q.attend)
 	return q, nil
@@ -154,9 +165,9 @@ func (q *Queries) Stats() (answered, passedOver uint64) {
 // Close leaves the questions to the other nodes, answers what is queued, and returns when that is done.
 func (q *Queries) Close() {
 	q.closing.Do(func() {
-		close(q.ending)
+		q.end()
 		q.attends.Wait()
-		for _, subject := range []string{subjectAppState, subjectAppStateBulk} {
+		for _, subject := range []string{subjectReady, subjectAppState, subjectAppStateBulk} {
 			q.link.Leave(subject, queryGroup)
 		}
 		q.server.answering.Store(false)
