@@ -64,6 +64,7 @@ func TestLargeAppsOverNATS(t *testing.T) {
 	if len(whole) <= 1<<20 {
 		t.Fatalf("5,000 instances are %d bytes, which fit into a message", len(whole))
 	}
+	t.Logf("5,000 instances are %d bytes, %d each", len(whole), len(whole)/5000)
 	counts := func(keys ...app.Key) map[string]int {
 		n := map[app.Key]int{huge: 5000, large: 3000, small: 2, other: 3}
 		want := map[string]int{}

@@ -2,7 +2,9 @@ package bus
 
 import (
 	"cmp"
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"regexp"
 	"slices"
@@ -210,13 +212,13 @@ func (v *verdicts) note(err error) {
 	}
 }
 
-func (v *verdicts) look() (seen error, news <-chan struct{}) {
+func (v *verdicts) look() (news <-chan struct{}, seen error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.news == nil {
 		v.news = make(chan struct{})
 	}
-	return v.seen, v.news
+	return v.news, v.seen
 }
 
 // settle waits, after a flush, until the link has taken in what the server refused before it confirmed the flush.
@@ -224,7 +226,7 @@ func (sp *spell) settle() {
 	timeout := time.NewTimer(settleTimeout)
 	defer timeout.Stop()
 	for {
-		seen, news := sp.verdicts.look()
+		news, seen := sp.verdicts.look()
 		last := sp.nc.LastError()
 		if last == seen || !errors.Is(last, nats.ErrPermissionViolation) {
 			return
@@ -292,8 +294,10 @@ func (l *Link) ask(sp *spell, subs []*subscription) error {
 			return err
 		}
 	}
-	if err := sp.nc.FlushTimeout(l.confirmTimeout()); err != nil {
-		return err
+	ctx, cancel := context.WithTimeout(l.stop, l.confirmTimeout())
+	defer cancel()
+	if err := sp.nc.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("confirm the subscriptions: %w", err)
 	}
 	sp.settle()
 	after := l.counts(RefusedSubscribe, subjects...)

@@ -136,7 +136,7 @@ func (l *Link) subscribeAll(sp *spell) error {
 		}
 	}
 	if err := l.ask(sp, subs); err != nil {
-		return fmt.Errorf("make the subscriptions: %w", err)
+		return err
 	}
 	if err := sp.nc.LastError(); errors.Is(err, nats.ErrMaxSubscriptionsExceeded) {
 		return fmt.Errorf("make the subscriptions: %w", err) // which of them there is no telling
