@@ -2,15 +2,11 @@ package bus
 
 import (
 	"cmp"
-	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -40,12 +36,8 @@ func (r Refusal) String() string { return r.Action + " " + r.Subject + ": " + r.
 // repliesSubject stands for all subjects that others choose: where answers go, and where they come in.
 const repliesSubject = "_INBOX.>"
 
-// Bounds on what is kept, and on how often a refused subscription is asked for.
-const (
-	maxPublished   = 64 // subjects of which a refused publish is told one by one
-	maxRetryFactor = 16 // ping intervals between two attempts, at most
-	settleTimeout  = time.Second
-)
+// maxPublished is of how many subjects a refused publish is told one by one.
+const maxPublished = 64
 
 type refusalKey struct{ action, subject string }
 
@@ -192,135 +184,4 @@ func (l *Link) words(action, subject string) string {
 		return r.Error
 	}
 	return ""
-}
-
-// verdicts follows which of the server's refusals on one connection the link has taken in: the client library tells of
-// them on a goroutine of its own, after the flush that they belong to may have ended.
-type verdicts struct {
-	mu   sync.Mutex
-	seen error
-	news chan struct{} // closed when seen changes; nil: nobody waits
-}
-
-func (v *verdicts) note(err error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.seen = err
-	if v.news != nil {
-		close(v.news)
-		v.news = nil
-	}
-}
-
-func (v *verdicts) look() (news <-chan struct{}, seen error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.news == nil {
-		v.news = make(chan struct{})
-	}
-	return v.news, v.seen
-}
-
-// settle waits, after a flush, until the link has taken in what the server refused before it confirmed the flush.
-func (sp *spell) settle() {
-	timeout := time.NewTimer(settleTimeout)
-	defer timeout.Stop()
-	for {
-		news, seen := sp.verdicts.look()
-		last := sp.nc.LastError()
-		if last == seen || !errors.Is(last, nats.ErrPermissionViolation) {
-			return
-		}
-		select {
-		case <-news:
-		case <-sp.gone:
-			return
-		case <-timeout.C:
-			return
-		}
-	}
-}
-
-// retry says when the subscriptions that are refused on one connection are asked for again.
-type retry struct {
-	at   time.Time // zero: nothing is refused
-	wait time.Duration
-}
-
-// askAgain asks once more for the subscriptions that the server refuses, if it is time to.
-func (l *Link) askAgain(sp *spell) {
-	l.subMu.Lock()
-	defer l.subMu.Unlock()
-	var again []*subscription
-	l.mu.Lock()
-	for _, s := range l.subs {
-		if !s.away && l.refused.rows[refusalKey{RefusedSubscribe, s.subject}] != nil {
-			again = append(again, s)
-		}
-	}
-	l.mu.Unlock()
-	now := time.Now()
-	switch {
-	case len(again) == 0:
-		sp.retry = retry{}
-		return
-	case sp.retry.at.IsZero():
-		sp.retry = retry{now.Add(l.opts.PingInterval), l.opts.PingInterval}
-		return
-	case now.Before(sp.retry.at):
-		return
-	}
-	sp.retry.wait = min(2*sp.retry.wait, maxRetryFactor*l.opts.PingInterval)
-	sp.retry.at = now.Add(sp.retry.wait)
-	_ = l.ask(sp, again) // if it fails, so does the connection, and the next one has them
-}
-
-// ask makes subscriptions on a connection, and waits until the server has confirmed or refused them. It must be called
-// with subMu held.
-func (l *Link) ask(sp *spell, subs []*subscription) error {
-	subjects := make([]string, len(subs))
-	for i, s := range subs {
-		subjects[i] = s.subject
-	}
-	before := l.counts(RefusedSubscribe, subjects...)
-	l.mu.Lock()
-	for _, s := range subs {
-		l.refused.asked[s.subject] = l.refused.asked[s.subject] || s.vital()
-	}
-	l.mu.Unlock()
-	for _, s := range subs {
-		l.forget(sp, s)
-		if err := l.subscribe(sp, s); err != nil {
-			return err
-		}
-	}
-	ctx, cancel := context.WithTimeout(l.stop, l.confirmTimeout())
-	defer cancel()
-	if err := sp.nc.FlushWithContext(ctx); err != nil {
-		return fmt.Errorf("confirm the subscriptions: %w", err)
-	}
-	sp.settle()
-	after := l.counts(RefusedSubscribe, subjects...)
-	for _, s := range subs {
-		if k := (refusalKey{RefusedSubscribe, s.subject}); after[s.subject] == before[s.subject] && l.isRefused(k) {
-			l.granted(k)
-			l.hearsFrom(sp, s)
-		}
-	}
-	return nil
-}
-
-func (l *Link) isRefused(k refusalKey) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.refused.rows[k] != nil
-}
-
-// hearsFrom begins an epoch, if what was said on a subscription so far was missed and counts.
-func (l *Link) hearsFrom(sp *spell, s *subscription) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.up == sp && s.vital() {
-		l.beginEpoch()
-	}
 }
