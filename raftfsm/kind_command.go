@@ -194,6 +194,7 @@ func (a *application) resolve(o Outcome) error {
 		} else {
 			a.counts.SentStops++
 		}
+		a.res.Sent = append(a.res.Sent, n)
 	case commands.Confirmed, commands.Expired, commands.Dropped, commands.Abandoned:
 		a.touchKey(n.App)
 		a.setCommand(old.c, nil)

@@ -60,7 +60,8 @@ func gateReasons(m cluster.Member) []string { return strings.Split(m.Info.Gate, 
 // hearsAfresh reports whether a member's gate tells that its own picture is fresh.
 func hearsAfresh(m cluster.Member) bool {
 	reasons := gateReasons(m)
-	return m.Info.Gate != "" && !slices.Contains(reasons, reconcile.ReasonNATSDown) && !slices.Contains(reasons, reconcile.ReasonActualStale)
+	return m.Info.Gate != "" && !slices.Contains(reasons, reconcile.ReasonNATSDown) &&
+		!slices.Contains(reasons, reconcile.ReasonNATSRefused) && !slices.Contains(reasons, reconcile.ReasonActualStale)
 }
 
 // yielder hands leadership over when this node leads and cannot command. Only the node's watch loop calls consider.

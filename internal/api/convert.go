@@ -35,7 +35,11 @@ func EndedCommandOf(e raftfsm.EndedCommand, wall Wall) Command {
 	return c
 }
 
-func (n now) command(c commands.Command) Command { return CommandOf(c, n.wall) }
+func (n now) command(c commands.Command) Command {
+	out := CommandOf(c, n.wall)
+	out.Detail = n.refusal(c)
+	return out
+}
 
 func (n now) ended(e raftfsm.EndedCommand) Command { return EndedCommandOf(e, n.wall) }
 
@@ -117,14 +121,14 @@ func gateOf(over reconcile.Overview, wall Wall) Gate {
 }
 
 // driftItem gives a finding that is drift.
-func driftItem(w Wall, f *diff.Finding, in *diff.Input, at app.Time) DriftItem {
+func driftItem(n now, f *diff.Finding, in *diff.Input, at app.Time) DriftItem {
 	item := DriftItem{
 		App: in.Key.Droplet.String(), Version: in.Key.Version.String(), Index: f.Index, Instance: f.Instance.String(),
-		Kind: f.Kind.String(), Rule: f.Rule, Action: f.Action.String(), HeldBy: heldBy(f, in), Detail: detail(f, in, at),
+		Kind: f.Kind.String(), Rule: f.Rule, Action: f.Action.String(), HeldBy: heldBy(f, in), Detail: detail(f, in, at, n.refusalOf(f)),
 		Bucket: f.Bucket.String(), DEA: f.DEA, Command: commandID(f.Command),
 	}
 	if f.Action != diff.None {
-		item.Due, item.Reason = w.Time(f.Due), f.Reason.String()
+		item.Due, item.Reason = n.wall.Time(f.Due), f.Reason.String()
 	}
 	return item
 }

@@ -10,15 +10,15 @@ import (
 )
 
 // detail says in a line for people what a finding rests on, what it waits for, and when it is acted on. The words
-// come from the finding; nothing is judged anew.
-func detail(f *diff.Finding, in *diff.Input, at app.Time) string {
+// come from the finding; nothing is judged anew. refused, if it is not empty, says why its command was not published.
+func detail(f *diff.Finding, in *diff.Input, at app.Time, refused string) string {
 	parts := []string{evidence(f, in), tried(f)}
 	switch f.Why {
 	case diff.WhyNothing, diff.WhyGate, diff.WhySent, diff.WhyBackoff, diff.WhyNoEffect: // the timing tells
 	default:
 		parts = append(parts, f.Why.String())
 	}
-	if t := timing(f, in, at); t != "" {
+	if t := timing(f, in, at, refused); t != "" {
 		parts = append(parts, t)
 	}
 	out := parts[:0]
@@ -95,7 +95,7 @@ func evidence(f *diff.Finding, in *diff.Input) string {
 }
 
 // timing says when the action comes.
-func timing(f *diff.Finding, in *diff.Input, at app.Time) string {
+func timing(f *diff.Finding, in *diff.Input, at app.Time, refused string) string {
 	left := f.Due.Sub(at)
 	again := ""
 	if f.Kind == diff.KindCrashed && f.CrashCount > 1 {
@@ -106,6 +106,8 @@ func timing(f *diff.Finding, in *diff.Input, at app.Time) string {
 		return "next try in " + Span(left)
 	case f.Action == diff.None:
 		return ""
+	case f.Why == diff.WhySent && refused != "":
+		return fmt.Sprintf("%s was not sent: %s; it is decided anew in %s", f.Action, refused, Span(left))
 	case f.Why == diff.WhySent:
 		return fmt.Sprintf("%s was sent and has %s to take effect", f.Action, Span(left))
 	case f.Bucket == diff.Hold:

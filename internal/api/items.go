@@ -34,7 +34,7 @@ type Command struct {
 	State     string    `json:"state"` // pending, claimed, sent, confirmed, expired, dropped, abandoned
 	SentAt    Timestamp `json:"sent_at"`
 	EndedAt   Timestamp `json:"ended_at"`
-	Detail    string    `json:"detail"` // why it ended
+	Detail    string    `json:"detail"` // why it ended, or why it is claimed and was not published
 }
 
 // AppItem sums up one app (one droplet in one version) in GET /v1/apps.

@@ -23,6 +23,8 @@ type PeerInfo struct {
 	DesiredReadError string   `json:"desired_read_error,omitempty"` // why the newest attempt failed; empty if it did not
 	Gate             string   `json:"gate,omitempty"`               // "open", or why its gate is closed
 	Version          string   `json:"version,omitempty"`            // of its program
+	Answers          bool     `json:"answers,omitempty"`            // it knows enough to tell a Cloud Controller what runs
+	NATSRefused      string   `json:"nats_refused,omitempty"`       // what its NATS server refuses to it, a line for each subject
 }
 
 // message is what a node tells a peer, one frame at a time. The receiver answers each with a reply. Both are JSON:
@@ -105,7 +107,7 @@ func decodeMessage(body []byte) (message, error) {
 		return message{}, fmt.Errorf("a peer's message: a text is longer than %d bytes", maxText)
 	}
 	if i := m.Info; i != nil {
-		if len(i.API) > maxText || len(i.Version) > maxText || len(i.Gate) > maxText || len(i.DesiredReadError) > maxText {
+		if len(i.API) > maxText || len(i.Version) > maxText || len(i.Gate) > maxText || len(i.DesiredReadError) > maxText || len(i.NATSRefused) > maxText {
 			return message{}, fmt.Errorf("a peer's message: a text is longer than %d bytes", maxText)
 		}
 		if i.API != "" {

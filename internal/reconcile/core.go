@@ -26,6 +26,7 @@ type Options struct {
 	Shadow       bool          // decide, and publish nothing
 	ReadsApps    bool          // the source can read single apps, which AppReads then asks for
 	StateDiffers func() bool   // this node's recorded state is not that of its peers; nil: it never is
+	NATSRefused  func() bool   // the link is up, and the server refuses the subscription to the heartbeats; nil: it never does
 	Logger       *slog.Logger
 
 	partBytes int // of a desired read in one entry; tests make small reads large
@@ -46,6 +47,7 @@ type Core struct {
 	queue     queue
 	ready     ready
 	claimAt   [2]app.Time // when the throttle allows starts and stops again
+	refused   refused
 	nextSweep app.Time
 	nextFull  app.Time
 	nextTidy  app.Time // when to look next for crash marks that nobody needs
@@ -179,7 +181,7 @@ func (c *Core) lead(term uint64, now app.Time) {
 	}
 	c.queue = queue{}
 	c.ready = ready{apps: map[commands.ID]app.Key{}}
-	c.claimAt = [2]app.Time{}
+	c.claimAt, c.refused = [2]app.Time{}, nil
 	c.nextSweep, c.nextFull, c.nextTidy = now, now, now
 	c.gateKnown, c.lossOver, c.inherited = false, 0, true
 	c.reads.lead()
@@ -267,6 +269,7 @@ func (c *Core) reasons(now app.Time, lead Lead, recorded bool) []string {
 	return Gate(GateInput{
 		Lead: lead, NATSUp: up, ActualFresh: fresh && recorded, DesiredFresh: c.reads.fresh(now, c.opts),
 		Holds: c.log.View().Holds(), Shadow: c.opts.Shadow, StateDiffers: c.opts.StateDiffers != nil && c.opts.StateDiffers(),
+		NATSRefused: c.opts.NATSRefused != nil && c.opts.NATSRefused(),
 	}, now)
 }
 

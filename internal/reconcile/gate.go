@@ -11,6 +11,7 @@ const (
 	ReasonNoLeader     = "no-leader"
 	ReasonStateDiffers = "state-differs"
 	ReasonNATSDown     = "nats-down"
+	ReasonNATSRefused  = "nats-refused"
 	ReasonActualStale  = "actual-stale"
 	ReasonDesiredStale = "desired-stale"
 	ReasonPaused       = "paused"
@@ -37,7 +38,8 @@ const holdBy = "hm"
 type GateInput struct {
 	Lead         Lead
 	StateDiffers bool // this node's recorded state is not that of its peers
-	NATSUp       bool
+	NATSUp       bool // the link is up, and the heartbeats can be heard on it
+	NATSRefused  bool // the link is up, and the server refuses the subscription to the heartbeats
 	ActualFresh  bool // the link has been up for the freshness window, somebody spoke, and all that was heard is recorded
 	DesiredFresh bool // a complete read was begun not longer ago than desired.ttl
 	Holds        []raftfsm.Hold
@@ -55,7 +57,8 @@ func Gate(in GateInput, now app.Time) []string {
 	add(!in.Lead.Known, ReasonNoLeader)
 	add(in.Lead.Known && !in.Lead.Leader, ReasonNotLeader)
 	add(in.StateDiffers, ReasonStateDiffers)
-	add(!in.NATSUp, ReasonNATSDown)
+	add(!in.NATSUp && !in.NATSRefused, ReasonNATSDown)
+	add(in.NATSRefused, ReasonNATSRefused)
 	add(!in.ActualFresh, ReasonActualStale)
 	add(!in.DesiredFresh, ReasonDesiredStale)
 	for _, h := range in.Holds {
