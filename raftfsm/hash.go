@@ -152,9 +152,12 @@ func (e *encoding) hold(h *Hold) xxh3.Uint128 {
 	e.text(h.By)
 	e.time(h.SetAt)
 	e.time(h.Until)
-	if h.StopLimit != 0 || h.AppsBefore != 0 {
+	if h.StopLimit != 0 || h.AppsBefore != 0 || h.Lost != "" {
 		e.u32(h.StopLimit)
 		e.u32(h.AppsBefore)
+		if h.Lost != "" {
+			e.text(string(h.Lost))
+		}
 	}
 	return e.hash()
 }
