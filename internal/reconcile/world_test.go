@@ -95,6 +95,7 @@ type simDEA struct {
 	list     []actual.Instance
 	closed   bool // takes no new instances
 	quiet    bool // alive or not, it is not heard
+	hides    int  // its heartbeats leave out so many of what it has, from the front of its list
 	beat     app.Time
 }
 
@@ -488,9 +489,10 @@ func (w *world) heartbeat(d *simDEA) {
 	if d.quiet || !w.linkUp {
 		return
 	}
-	hb := actual.Heartbeat{DEA: d.id, Instances: slices.Clone(d.list), Rejected: d.nameless, Nameless: d.nameless}
+	tells := d.list[min(d.hides, len(d.list)):]
+	hb := actual.Heartbeat{DEA: d.id, Instances: slices.Clone(tells), Rejected: d.nameless, Nameless: d.nameless}
 	hb.Instances = slices.DeleteFunc(hb.Instances, func(i actual.Instance) bool { return i.GUID == w.garbled })
-	if n := len(d.list) - len(hb.Instances); n > 0 {
+	if n := len(tells) - len(hb.Instances); n > 0 {
 		hb.Rejected += n
 		hb.Unreadable = []app.GUID{w.garbled}
 	}
