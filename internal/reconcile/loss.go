@@ -81,8 +81,9 @@ func (c *Core) guardLoss(view *raftfsm.State, now app.Time, records []raftfsm.Re
 
 // inheritedLoss judges what earlier leaders recorded as lost within one time to live. Which instances these were the
 // record does not say any more: it can only be what is wanted and not there, if there are DEAs that may have had it.
+// What a hold names is judged already.
 func (c *Core) inheritedLoss(view *raftfsm.State, now app.Time) (records []raftfsm.Record, held bool) {
-	if c.opts.Guard.MassLoss <= 0 || len(massLosses(view)) > 0 {
+	if c.opts.Guard.MassLoss <= 0 {
 		return nil, false
 	}
 	since := now.Add(-c.intake.live.TTL)
@@ -94,12 +95,25 @@ func (c *Core) inheritedLoss(view *raftfsm.State, now app.Time) (records []raftf
 			l.deas[d.ID] = true
 		}
 	}
-	if len(l.deas) < c.opts.Guard.losers() {
+	if len(l.deas) == 0 {
 		return nil, false
+	}
+	judged := map[raftfsm.Place]bool{}
+	for _, h := range massLosses(view) {
+		n := 0
+		for p := range h.Lost.All() {
+			judged[p] = true
+			n++
+		}
+		if n == raftfsm.MaxPlaces { // it names a sample only
+			return nil, false
+		}
 	}
 	older := func(cmd commands.Command) bool { return cmd.CreatedAt < since }
 	for _, p := range c.pass.Unheard(view, c.pass.Unsettled(view), older) {
-		l.lost = append(l.lost, lostPlace{Place: p, at: now})
+		if !judged[p] {
+			l.lost = append(l.lost, lostPlace{Place: p, at: now})
+		}
 	}
 	c.losses.add(l.lost)
 	counts := view.Counts()
@@ -183,7 +197,10 @@ type copyOn struct {
 func (r *removal) lost(view *raftfsm.State) []lostPlace {
 	var lost []lostPlace
 	take := func(dea string, i *actual.Instance) {
-		if p := (raftfsm.Place{App: i.App, Index: i.Index}); i.State.Live() && startable(view, p) {
+		if !i.State.Live() {
+			return
+		}
+		if p, ok := placeOf(view, i); ok {
 			lost = append(lost, lostPlace{Place: p, dea: dea})
 		}
 	}
@@ -276,6 +293,17 @@ func (r *removal) bring(list []lostPlace) map[app.GUID][]uint32 {
 		}
 	}
 	return come
+}
+
+// placeOf gives the place that an instance makes up for, if there is one: an instance of a version that is not known to
+// be desired runs in the place of one of the version that is.
+func placeOf(view *raftfsm.State, i *actual.Instance) (raftfsm.Place, bool) {
+	p := raftfsm.Place{App: i.App, Index: i.Index}
+	if startable(view, p) {
+		return p, true
+	}
+	p.App.Version = view.DesiredVersion(i.App.Droplet)
+	return p, p.App != i.App && startable(view, p)
 }
 
 // startable reports whether hm would start a place if nothing ran there.

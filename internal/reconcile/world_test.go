@@ -75,6 +75,8 @@ type world struct {
 	garbled  app.GUID // an instance whose entry cannot be read
 	nextDEA  int
 	truth    truth
+	losses   recordedLosses
+	released bool // a person, not hm, releases a hold
 }
 
 // simNode is one node of hm.
@@ -196,6 +198,7 @@ func (w *world) apply(term uint64, records []raftfsm.Record) (raftfsm.Result, er
 	if err != nil {
 		w.t.Fatalf("decoding: %v", err)
 	}
+	check := w.watchLosses(entry.Records)
 	r := w.state.Apply(w.index, term, entry)
 	for _, n := range w.nodes {
 		n.journal.Add(r.Ended)
@@ -206,6 +209,7 @@ func (w *world) apply(term uint64, records []raftfsm.Record) (raftfsm.Result, er
 		}
 	}
 	w.view = nil
+	check()
 	for _, r := range records {
 		switch r := r.(type) {
 		case raftfsm.DesiredCommit:
