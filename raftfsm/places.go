@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 
 	"github.com/zeebo/xxh3"
@@ -29,23 +30,41 @@ const MaxPlaces = 512
 // NewPlaces names the places of list. If they are too many it keeps those whose hashes are the smallest: an even sample,
 // the same whoever takes it, and the sample of two lists together is the sample of their samples.
 func NewPlaces(list []Place) Places {
-	type hashed struct {
-		Place
-		hash uint64
+	kept := make([]hashedPlace, 0, min(len(list), 2*MaxPlaces))
+	most := uint64(math.MaxUint64) // hashes beyond it do not count any more
+	for _, p := range list {
+		hash := p.hash()
+		if hash > most {
+			continue
+		}
+		if kept = append(kept, hashedPlace{p, hash}); len(kept) == 2*MaxPlaces {
+			if kept = smallest(kept); len(kept) == MaxPlaces {
+				most = kept[MaxPlaces-1].hash
+			}
+		}
 	}
-	sorted := make([]hashed, len(list))
-	for i, p := range list {
-		sorted[i] = hashed{p, p.hash()}
-	}
-	slices.SortFunc(sorted, func(a, b hashed) int {
-		return cmp.Or(cmp.Compare(a.hash, b.hash), a.App.Compare(b.App), cmp.Compare(a.Index, b.Index))
-	})
-	sorted = slices.Compact(sorted)
 	var b []byte
-	for _, p := range sorted[:min(len(sorted), MaxPlaces)] {
+	for _, p := range smallest(kept) {
 		b = p.append(b)
 	}
 	return Places(b)
+}
+
+type hashedPlace struct {
+	Place
+	hash uint64
+}
+
+// smallest gives, sorted, the up to MaxPlaces places with the smallest hashes, each once.
+func smallest(list []hashedPlace) []hashedPlace {
+	slices.SortFunc(list, func(a, b hashedPlace) int {
+		if a.hash != b.hash {
+			return cmp.Compare(a.hash, b.hash)
+		}
+		return cmp.Or(a.App.Compare(b.App), cmp.Compare(a.Index, b.Index))
+	})
+	list = slices.Compact(list)
+	return list[:min(len(list), MaxPlaces)]
 }
 
 // All yields the places.

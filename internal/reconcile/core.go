@@ -211,12 +211,10 @@ func (c *Core) record(ctx context.Context, now app.Time) (all bool, err error) {
 		if len(changes) == 0 {
 			break
 		}
-		records, lossHeld := c.guardLoss(view, now, changes)
-		if err := c.propose(ctx, records...); err != nil {
+		records, recorded := c.guardLoss(view, now, changes)
+		err := c.propose(ctx, records...)
+		if recorded(err); err != nil {
 			return false, fmt.Errorf("recording what %d DEAs said: %w", len(changes), err)
-		}
-		if lossHeld {
-			clear(c.losses.of)
 		}
 		c.intake.Settle(c.log.View())
 		full = len(changes) == deasPerProposal // else: what is left came in meanwhile, and is for the next step

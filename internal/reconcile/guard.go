@@ -121,15 +121,15 @@ func (g Guard) Loses(view *raftfsm.State, l loss) string {
 	if len(l.deas) < g.losers() || run < g.MinDEAs {
 		return ""
 	}
-	apps := map[string]bool{}
-	for _, p := range l.lost {
-		apps[p.App.Droplet.String()] = true
+	apps := map[app.GUID]bool{}
+	for i := range l.lost {
+		apps[l.lost[i].App.Droplet] = true
 	}
 	lost := fmt.Sprintf("%d of %d live instances were lost without a successor within one time to live", len(l.lost), l.live)
 	if l.inherited {
 		lost = fmt.Sprintf("%d of %d live instances were lost of late, as a new leader finds", len(l.lost), l.live)
 	}
-	return fmt.Sprintf("%s: %s, on %s", lost, listed(apps, "app"), listed(l.deas, "DEA"))
+	return fmt.Sprintf("%s: %s, on %s", lost, listedApps(apps), listed(l.deas, "DEA"))
 }
 
 // Unheard says why a node must not begin to start what it has not heard of: it is too much of what is desired, and
@@ -145,12 +145,12 @@ func (g Guard) Unheard(view *raftfsm.State, unheard []raftfsm.Place) string {
 	if g.much(counts.GoneDEAs, counts.GoneDEAs+counts.DEAs) {
 		return ""
 	}
-	apps := map[string]bool{}
-	for _, p := range unheard {
-		apps[p.App.Droplet.String()] = true
+	apps := map[app.GUID]bool{}
+	for i := range unheard {
+		apps[unheard[i].App.Droplet] = true
 	}
 	return fmt.Sprintf("%d of %d desired instances were not heard of in a whole freshness window, and are not recorded as lost: %s; %d DEAs are heard",
-		len(unheard), desired, listed(apps, "app"), counts.DEAs)
+		len(unheard), desired, listedApps(apps), counts.DEAs)
 }
 
 // much reports whether n is more than the share of so many that a loss may have.
@@ -164,14 +164,33 @@ const maxListed = 3
 
 // listed gives the number of names, and the first of them.
 func listed(names map[string]bool, kind string) string {
-	first := slices.Sorted(maps.Keys(names))
-	n := len(first)
+	return list(slices.Collect(maps.Keys(names)), kind, strings.Compare)
+}
+
+func listedApps(apps map[app.GUID]bool) string {
+	return list(slices.Collect(maps.Keys(apps)), "app", app.GUID.Compare)
+}
+
+func list[T any](names []T, kind string, compare func(a, b T) int) string {
+	n := len(names)
 	if n != 1 {
 		kind += "s"
 	}
-	text := fmt.Sprintf("%d %s (", n, kind)
-	if n > maxListed {
-		return fmt.Sprintf("%s%s and %d more)", text, strings.Join(first[:maxListed], ", "), n-maxListed)
+	var first []T // found one by one: there may be hundreds of thousands
+	for _, name := range names {
+		at, _ := slices.BinarySearchFunc(first, name, compare)
+		if at < maxListed {
+			first = slices.Insert(first, at, name)
+			first = first[:min(len(first), maxListed)]
+		}
 	}
-	return text + strings.Join(first, ", ") + ")"
+	text := make([]string, len(first))
+	for i := range first {
+		text[i] = fmt.Sprint(first[i])
+	}
+	more := ""
+	if n > maxListed {
+		more = fmt.Sprintf(" and %d more", n-maxListed)
+	}
+	return fmt.Sprintf("%d %s (%s%s)", n, kind, strings.Join(text, ", "), more)
 }

@@ -2,10 +2,8 @@ package reconcile
 
 import (
 	"cmp"
-	"maps"
+	"hash/maphash"
 	"slices"
-	"strconv"
-	"strings"
 
 	"hm/actual"
 	"hm/commands"
@@ -19,70 +17,63 @@ import (
 // lostPlace is an index that is to run and has lost its last live copy.
 type lostPlace struct {
 	raftfsm.Place
-	dea   string // which had the copy; empty if that is not known
-	at    app.Time
-	batch uint64 // of records that take the copy away
+	dea string // which had the copy; empty if that is not known
+	at  app.Time
 }
 
-// losses are the indices that lost their last live copy within one time to live.
+// losses are the places that lost their last live copy within one time to live, as far as no hold names them. It is the
+// leader's own memory.
 type losses struct {
-	of    map[raftfsm.Place]lostPlace
-	batch uint64 // counts the batches of records that took live copies away
+	of     []lostPlace
+	unsure bool // whether the newest were recorded is not known
 }
 
-func (l *losses) add(lost []lostPlace) {
-	if l.of == nil {
-		l.of = map[raftfsm.Place]lostPlace{}
-	}
-	for _, p := range lost {
-		l.of[p.Place] = p
-	}
-}
-
-// prune drops what was lost before since.
-func (l *losses) prune(since app.Time) {
-	maps.DeleteFunc(l.of, func(_ raftfsm.Place, p lostPlace) bool { return p.at < since })
+// recent gives those that were lost at since or later.
+func (l *losses) recent(since app.Time) []lostPlace {
+	l.of = slices.DeleteFunc(l.of, func(p lostPlace) bool { return p.at < since })
+	return l.of
 }
 
 // guardLoss gives records, which are about to be recorded, with the hold before them that keeps their loss from being
-// acted on, if there must be one. What that costs is in proportion to what the records take away.
-func (c *Core) guardLoss(view *raftfsm.State, now app.Time, records []raftfsm.Record) (guarded []raftfsm.Record, held bool) {
+// acted on, if there must be one. What that costs is in proportion to what the records take away. recorded is to be told
+// then whether they were recorded.
+func (c *Core) guardLoss(view *raftfsm.State, now app.Time, records []raftfsm.Record) (guarded []raftfsm.Record, recorded func(error)) {
+	nothing := func(error) {}
 	if c.opts.Guard.MassLoss <= 0 {
-		return records, false
+		return records, nothing
 	}
 	r := removal{records: records}
 	lost := r.lost(view)
 	if len(lost) == 0 {
-		return records, false
+		return records, nothing
 	}
-	c.losses.batch++
 	for i := range lost {
-		lost[i].at, lost[i].batch = now, c.losses.batch
+		lost[i].at = now
 	}
-	c.losses.add(lost)
+	earlier := c.losses.of // which are not in view any more
 	counts := view.Counts()
 	live := counts.Starting + counts.Running
-	if !c.opts.Guard.much(len(c.losses.of), min(live, counts.DesiredInstances)) {
-		return records, false
-	}
-	c.losses.prune(now.Add(-c.intake.live.TTL))
-	all := r.without(view, slices.Collect(maps.Values(c.losses.of)))
-	clear(c.losses.of)
-	c.losses.add(all)
-	earlier := 0 // which are not in view any more
-	for _, p := range all {
-		if p.batch != c.losses.batch {
-			earlier++
-		}
+	if c.losses.unsure || c.opts.Guard.much(len(earlier)+len(lost), min(live, counts.DesiredInstances)) {
+		earlier = r.except(r.without(view, c.losses.recent(now.Add(-c.intake.live.TTL))), lost)
 	}
 	// Neither copies beside others nor instances that nobody wants make a loss smaller.
-	return c.holdLoss(view, now, loss{lost: all, live: min(live+earlier, counts.DesiredInstances)}, records)
+	all := append(earlier, lost...)
+	hold, held := c.holdLoss(view, now, loss{lost: all, live: min(live+len(earlier), counts.DesiredInstances)})
+	if hold != nil {
+		records = append([]raftfsm.Record{hold}, records...)
+	}
+	return records, func(err error) {
+		c.losses = losses{of: all, unsure: err != nil}
+		if held && err == nil {
+			c.losses.of = nil
+		}
+	}
 }
 
 // inheritedLoss judges what earlier leaders recorded as lost within one time to live. Which instances these were the
 // record does not say any more: it can only be what is wanted and not there, if there are DEAs that may have had it.
 // What a hold names is judged already.
-func (c *Core) inheritedLoss(view *raftfsm.State, now app.Time) (records []raftfsm.Record, held bool) {
+func (c *Core) inheritedLoss(view *raftfsm.State, now app.Time) (hold raftfsm.Record, held bool) {
 	if c.opts.Guard.MassLoss <= 0 {
 		return nil, false
 	}
@@ -115,21 +106,21 @@ func (c *Core) inheritedLoss(view *raftfsm.State, now app.Time) (records []raftf
 			l.lost = append(l.lost, lostPlace{Place: p, at: now})
 		}
 	}
-	c.losses.add(l.lost)
+	c.losses.of = l.lost
 	counts := view.Counts()
 	l.live = min(counts.Starting+counts.Running+len(l.lost), counts.DesiredInstances)
-	return c.holdLoss(view, now, l, nil)
+	return c.holdLoss(view, now, l)
 }
 
 // maxMassLosses is how many holds on losses there may be at one time. A further loss is added to the newest.
 const maxMassLosses = 9
 
-// holdLoss puts a hold before records if the loss asks for one. What is lost within one time to live belongs to one
-// hold; what is lost later has its own, with its own time.
-func (c *Core) holdLoss(view *raftfsm.State, now app.Time, l loss, records []raftfsm.Record) (guarded []raftfsm.Record, held bool) {
+// holdLoss gives the record of a hold if the loss asks for one. held says that it is held then, as it may be already.
+// What is lost within one time to live belongs to one hold; what is lost later has its own, with its own time.
+func (c *Core) holdLoss(view *raftfsm.State, now app.Time, l loss) (set raftfsm.Record, held bool) {
 	why := c.opts.Guard.Loses(view, l)
 	if why == "" {
-		return records, false
+		return nil, false
 	}
 	places := make([]raftfsm.Place, len(l.lost))
 	for i, p := range l.lost {
@@ -140,42 +131,15 @@ func (c *Core) holdLoss(view *raftfsm.State, now app.Time, l loss, records []raf
 	if n := len(others); n > 0 && (now.Sub(others[n-1].SetAt) <= c.intake.live.TTL || n >= maxMassLosses) {
 		newest := others[n-1]
 		if hold.Lost = newest.Lost.With(hold.Lost); hold.Lost == newest.Lost {
-			return records, true // it is held already
+			return nil, true
 		}
-		hold.SetAt, hold.Reason = newest.SetAt, newest.Reason+"; then "+why
-		hold.Name = newest.Name
+		hold.Name, hold.SetAt, hold.Reason = newest.Name, newest.SetAt, newest.Reason+"; then "+why
 	} else {
 		hold.Name = freeMassLoss(view)
 	}
 	c.logger.Warn("holding all commands: many instances were lost at once", "hold", hold.Name, "why", why, "until", hold.Until)
 	c.reads.wanted = true // what is lost may not be wanted any more
-	return append([]raftfsm.Record{raftfsm.HoldSet{Hold: hold}}, records...), true
-}
-
-// massLosses gives the holds on losses, in the order in which they were set. Only hm sets one that says what was lost.
-func massLosses(view *raftfsm.State) []raftfsm.Hold {
-	holds := slices.DeleteFunc(view.Holds(), func(h raftfsm.Hold) bool { return h.Lost == "" || !isMassLoss(h.Name) })
-	slices.SortStableFunc(holds, func(a, b raftfsm.Hold) int { return cmp.Compare(a.SetAt, b.SetAt) })
-	return holds
-}
-
-// isMassLoss reports whether a hold's name is that of a hold on a loss: mass-loss, mass-loss-2, mass-loss-3 and so on.
-func isMassLoss(name string) bool {
-	rest, ok := strings.CutPrefix(name, HoldMassLoss)
-	if !ok || rest == "" {
-		return ok
-	}
-	n, err := strconv.Atoi(strings.TrimPrefix(rest, "-"))
-	return err == nil && n >= 2 && rest == "-"+strconv.Itoa(n)
-}
-
-// freeMassLoss gives the first name for a hold on a loss that no hold has.
-func freeMassLoss(view *raftfsm.State) string {
-	name := HoldMassLoss
-	for n := 2; held(view, name); n++ {
-		name = HoldMassLoss + "-" + strconv.Itoa(n)
-	}
-	return name
+	return raftfsm.HoldSet{Hold: hold}, true
 }
 
 // removal is what records are about to take away.
@@ -184,7 +148,6 @@ type removal struct {
 	silent  map[string]bool         // DEAs that are gone with all that they have
 	gone    map[copyOn]bool         // other copies that are gone
 	there   func(actual.State) bool // whether a copy in a state makes up for a lost one; nil: if it is live
-	live    map[uint32]bool         // kept between calls
 }
 
 // copyOn is an instance on a DEA.
@@ -197,11 +160,8 @@ type copyOn struct {
 func (r *removal) lost(view *raftfsm.State) []lostPlace {
 	var lost []lostPlace
 	take := func(dea string, i *actual.Instance) {
-		if !i.State.Live() {
-			return
-		}
-		if p, ok := placeOf(view, i); ok {
-			lost = append(lost, lostPlace{Place: p, dea: dea})
+		if i.State.Live() {
+			lost = append(lost, lostPlace{Place: raftfsm.Place{App: i.App, Index: i.Index}, dea: dea})
 		}
 	}
 	var list []actual.Instance
@@ -217,75 +177,90 @@ func (r *removal) lost(view *raftfsm.State) []lostPlace {
 				}
 			}
 		case raftfsm.DEAChanges:
-			if len(record.Removes) == 0 {
-				continue
-			}
-			if r.gone == nil {
+			if r.gone == nil && len(record.Removes) > 0 {
 				r.gone = map[copyOn]bool{}
 			}
 			for _, g := range record.Removes {
 				r.gone[copyOn{record.DEA, g}] = true
 			}
-			list = view.DEAInstances(list[:0], record.DEA)
-			for i := range list {
-				if r.gone[copyOn{record.DEA, list[i].GUID}] {
-					take(record.DEA, &list[i])
-				}
-			}
+			view.EachOn(record.DEA, record.Removes, func(i actual.Instance) { take(record.DEA, &i) })
 		}
 	}
 	return r.without(view, lost)
 }
 
-// without leaves of a list the places that are wanted and have no live copy once the records are recorded, each once,
-// sorted. A copy of any version counts: what is desired is read later than it is changed.
+// without leaves of a list the places that are to run and have no live copy once the records are recorded, each once. A
+// copy of any version counts, and one of a version that is not known to be desired runs in the place of one that is:
+// what is desired is read later than it is changed.
 func (r *removal) without(view *raftfsm.State, list []lostPlace) []lostPlace {
 	if len(list) == 0 {
 		return nil
-	}
-	slices.SortFunc(list, func(a, b lostPlace) int {
-		return cmp.Or(a.App.Compare(b.App), cmp.Compare(a.Index, b.Index), strings.Compare(a.dea, b.dea))
-	})
-	list = slices.CompactFunc(list, func(a, b lostPlace) bool { return a.Place == b.Place })
-	if r.live == nil {
-		r.live = map[uint32]bool{}
 	}
 	there := r.there
 	if there == nil {
 		there = actual.State.Live
 	}
 	come := r.bring(list)
-	kept := list[:0]
-	for i := 0; i < len(list); {
-		droplet := list[i].App.Droplet
-		clear(r.live)
-		view.EachCopy(droplet, func(l actual.Located) {
-			if there(l.State) && !r.silent[l.DEA] && !r.gone[copyOn{l.DEA, l.GUID}] {
-				r.live[l.Index] = true
+	live := map[uint32]bool{}
+	kept := make([]lostPlace, 0, len(list))
+	on := func(dea string) bool { return !r.silent[dea] }
+	for group := range byDroplet(list) {
+		droplet := list[group[0].at].App.Droplet
+		a, _ := view.App(app.Key{Droplet: droplet, Version: view.DesiredVersion(droplet)})
+		if !a.HasDesired || !a.Desired.Startable() {
+			continue
+		}
+		clear(live)
+		view.EachCopy(droplet, on, func(dea string, i *actual.Instance) {
+			if there(i.State) && !r.gone[copyOn{dea, i.GUID}] {
+				live[i.Index] = true
 			}
 		})
 		for _, index := range come[droplet] {
-			r.live[index] = true
+			live[index] = true
 		}
-		for ; i < len(list) && list[i].App.Droplet == droplet; i++ {
-			if !r.live[list[i].Index] && startable(view, list[i].Place) {
-				kept = append(kept, list[i])
+		for _, g := range group {
+			if p := list[g.at]; p.Index < a.Desired.Instances && !live[p.Index] {
+				live[p.Index] = true // once is enough
+				p.App = a.Key
+				kept = append(kept, p)
 			}
 		}
 	}
 	return kept
 }
 
+// except gives the places of list that are not among others.
+func (r *removal) except(list, others []lostPlace) []lostPlace {
+	if len(list) == 0 {
+		return nil
+	}
+	among := make(map[raftfsm.Place]bool, len(others))
+	for i := range others {
+		among[others[i].Place] = true
+	}
+	return slices.DeleteFunc(list, func(p lostPlace) bool { return among[p.Place] })
+}
+
 // bring gives, by droplet, the indices at which the records bring live copies, of the droplets in list.
 func (r *removal) bring(list []lostPlace) map[app.GUID][]uint32 {
+	changes := 0
+	for _, record := range r.records {
+		if c, ok := record.(raftfsm.DEAChanges); ok {
+			changes += len(c.Upserts)
+		}
+	}
+	if changes == 0 {
+		return nil
+	}
 	come := map[app.GUID][]uint32{}
 	for i := range list {
 		come[list[i].App.Droplet] = nil
 	}
 	for _, record := range r.records {
-		if changes, ok := record.(raftfsm.DEAChanges); ok {
-			for i := range changes.Upserts {
-				up := &changes.Upserts[i]
+		if c, ok := record.(raftfsm.DEAChanges); ok {
+			for i := range c.Upserts {
+				up := &c.Upserts[i]
 				if indices, asked := come[up.App.Droplet]; asked && up.State.Live() {
 					come[up.App.Droplet] = append(indices, up.Index)
 				}
@@ -295,19 +270,36 @@ func (r *removal) bring(list []lostPlace) map[app.GUID][]uint32 {
 	return come
 }
 
-// placeOf gives the place that an instance makes up for, if there is one: an instance of a version that is not known to
-// be desired runs in the place of one of the version that is.
-func placeOf(view *raftfsm.State, i *actual.Instance) (raftfsm.Place, bool) {
-	p := raftfsm.Place{App: i.App, Index: i.Index}
-	if startable(view, p) {
-		return p, true
-	}
-	p.App.Version = view.DesiredVersion(i.App.Droplet)
-	return p, p.App != i.App && startable(view, p)
+// grouped is an element of a list of places.
+type grouped struct {
+	hash uint64 // of its droplet
+	at   int    // in the list
 }
 
-// startable reports whether hm would start a place if nothing ran there.
-func startable(view *raftfsm.State, p raftfsm.Place) bool {
-	a, ok := view.App(p.App)
-	return ok && a.HasDesired && a.Desired.Startable() && p.Index < a.Desired.Instances
+var groupSeed = maphash.MakeSeed()
+
+// byDroplet yields the elements of a list, those of one droplet together, in the list's order.
+func byDroplet(list []lostPlace) func(yield func([]grouped) bool) {
+	order := make([]grouped, len(list))
+	for i := range list {
+		order[i] = grouped{maphash.Comparable(groupSeed, list[i].App.Droplet), i}
+	}
+	slices.SortFunc(order, func(a, b grouped) int {
+		if a.hash != b.hash {
+			return cmp.Compare(a.hash, b.hash)
+		}
+		return a.at - b.at
+	})
+	return func(yield func([]grouped) bool) {
+		for from := 0; from < len(order); {
+			to := from + 1
+			for to < len(order) && list[order[to].at].App.Droplet == list[order[from].at].App.Droplet {
+				to++
+			}
+			if !yield(order[from:to]) {
+				return
+			}
+			from = to
+		}
+	}
 }

@@ -74,7 +74,7 @@ func (p *Pass) Unheard(view *raftfsm.State, keys []app.Key, known func(commands.
 				p.known[index] = true
 			}
 		}
-		view.EachCopy(k.Droplet, func(l actual.Located) { know(l.Index) })
+		view.EachCopy(k.Droplet, func(string) bool { return true }, func(_ string, i *actual.Instance) { know(i.Index) })
 		for _, cmd := range view.Commands(k) {
 			if cmd.Action == diff.Start && known(cmd) {
 				know(cmd.Index)

@@ -29,29 +29,35 @@ func (c *Core) sweep(ctx context.Context, now app.Time) (next app.Time, err erro
 	c.intake.Forget(view)
 	var records []raftfsm.Record
 	if c.due(&c.nextPrune, now, c.opts.Policy.HeartbeatPeriod) {
-		c.losses.prune(now.Add(-c.intake.live.TTL))
+		c.losses.recent(now.Add(-c.intake.live.TTL))
 	}
-	lossHeld := false
+	inheritedHeld := false
 	if c.inherited {
-		records, lossHeld = c.inheritedLoss(view, now)
+		var hold raftfsm.Record
+		if hold, inheritedHeld = c.inheritedLoss(view, now); hold != nil {
+			records = append(records, hold)
+		}
 	}
 	silent, _, nextSilent := c.intake.Silent(view, now)
 	at(nextSilent)
+	recorded := func(error) {}
 	if len(silent) > 0 {
-		gone, heldNow := c.guardLoss(view, now, []raftfsm.Record{raftfsm.DEAsGone{DEAs: silent}})
-		records, lossHeld = append(records, gone...), lossHeld || heldNow
+		var gone []raftfsm.Record
+		gone, recorded = c.guardLoss(view, now, []raftfsm.Record{raftfsm.DEAsGone{DEAs: silent}})
+		records = append(records, gone...)
 		c.logger.Info("DEAs fell silent", "deas", len(silent), "first", silent[0])
 	}
 	records = append(records, c.endedHolds(view, now, len(silent) > 0, at)...)
 	records = append(records, c.forgettable(view, now)...)
 	if len(records) > 0 {
-		if err := c.propose(ctx, records...); err != nil {
+		err := c.propose(ctx, records...)
+		if recorded(err); err != nil {
 			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), fmt.Errorf("recording silent DEAs and ended holds: %w", err)
 		}
 	}
 	c.inherited = false
-	if lossHeld {
-		clear(c.losses.of)
+	if inheritedHeld {
+		c.losses.of = nil
 	}
 	return next, nil
 }

@@ -73,9 +73,9 @@ func livePlaces(view *raftfsm.State, any bool) map[raftfsm.Place]string {
 		if !a.HasDesired || !a.Desired.Startable() {
 			continue
 		}
-		view.EachCopy(a.Key.Droplet, func(l actual.Located) {
-			if (any || l.State.Live()) && l.Index < a.Desired.Instances {
-				live[raftfsm.Place{App: a.Key, Index: l.Index}] = l.DEA
+		view.EachCopy(a.Key.Droplet, func(string) bool { return true }, func(dea string, i *actual.Instance) {
+			if (any || i.State.Live()) && i.Index < a.Desired.Instances {
+				live[raftfsm.Place{App: a.Key, Index: i.Index}] = dea
 			}
 		})
 	}
@@ -97,7 +97,7 @@ func (w *world) lossRecorded(before, after *raftfsm.State) {
 	since := w.now.Add(-lossTTL)
 	deas := map[string]bool{}
 	for p, lost := range l.of {
-		if _, back := has[p]; back || lost.at < since || !startable(after, p) {
+		if _, back := has[p]; back || lost.at < since || !wantedPlace(after, p) {
 			delete(l.of, p)
 			continue
 		}
@@ -140,7 +140,7 @@ func (w *world) checkLossHold(h raftfsm.Hold) {
 	live := livePlaces(w.View(), false)
 	n := 0
 	for p := range h.Lost.All() {
-		if n++; !startable(w.View(), p) {
+		if n++; !wantedPlace(w.View(), p) {
 			w.t.Fatalf("the hold %s names %s/%d, which is not wanted", h.Name, p.App.Droplet, p.Index)
 		}
 		if _, is := live[p]; !is {
@@ -163,7 +163,7 @@ func (w *world) checkLossRelease(name string) {
 		live := livePlaces(w.View(), false)
 		missing := 0
 		for p := range h.Lost.All() {
-			if _, is := live[p]; !is && startable(w.View(), p) && isMassLoss(name) {
+			if _, is := live[p]; !is && wantedPlace(w.View(), p) && isMassLoss(name) {
 				missing++
 			}
 		}
@@ -171,4 +171,9 @@ func (w *world) checkLossRelease(name string) {
 			w.t.Fatalf("the hold %s was released though %d of the %d instances that it names are missing", name, missing, h.Lost.Len())
 		}
 	}
+}
+
+func wantedPlace(view *raftfsm.State, p raftfsm.Place) bool {
+	a, _ := view.App(p.App)
+	return a.Desired.Startable() && p.Index < a.Desired.Instances
 }
