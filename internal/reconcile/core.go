@@ -54,7 +54,7 @@ type Core struct {
 	back      map[string]back // by the name of the hold on a loss
 	inherited bool            // the losses that earlier leaders recorded are still to be judged
 	picture   picture
-	nextPrune app.Time
+	nextLate  app.Time
 	gate      []string
 	gateSince app.Time
 	gateKnown bool
@@ -196,7 +196,7 @@ func (c *Core) lead(term uint64, now app.Time) {
 	c.claimAt = [2]app.Time{}
 	c.nextSweep, c.nextFull = now, now
 	c.gateKnown, c.inherited = false, true
-	c.losses, c.back, c.picture, c.nextPrune = losses{}, map[string]back{}, picture{}, now
+	c.losses, c.back, c.picture, c.nextLate = losses{}, map[string]back{}, picture{}, now
 	c.reads.lead()
 }
 

@@ -99,6 +99,37 @@ type loss struct {
 	inherited bool            // recorded by earlier leaders
 }
 
+// from gives the DEAs that had what was lost.
+func (l *loss) from() map[string]bool {
+	if l.deas == nil {
+		l.deas = map[string]bool{}
+		for i := range l.lost {
+			l.deas[l.lost[i].dea] = true
+		}
+	}
+	return l.deas
+}
+
+func (l *loss) places() raftfsm.Places {
+	places := make([]raftfsm.Place, len(l.lost))
+	for i := range l.lost {
+		places[i] = l.lost[i].Place
+	}
+	return raftfsm.NewPlaces(places)
+}
+
+// whose gives the apps and the DEAs that lost something.
+func (l *loss) whose() string {
+	apps := map[app.GUID]bool{}
+	for i := range l.lost {
+		apps[l.lost[i].App.Droplet] = true
+	}
+	return listedApps(apps) + ", on " + listed(l.from(), "DEA")
+}
+
+// more tells of a loss that came after another.
+func (l *loss) more() string { return fmt.Sprintf("%d more: %s", len(l.lost), l.whose()) }
+
 // Loses says why a loss of instances must not be acted on at once (W03, W38); empty if it may be. What counts is the
 // harm: instances that are to run and have no other live copy, not DEAs. But what a single DEA can lose is no mass
 // loss, and neither is what a fleet loses in which only a few run anything.
@@ -106,30 +137,21 @@ func (g Guard) Loses(view *raftfsm.State, l loss) string {
 	if !g.much(len(l.lost), l.live) {
 		return ""
 	}
-	if l.deas == nil {
-		l.deas = map[string]bool{}
-		for _, p := range l.lost {
-			l.deas[p.dea] = true
-		}
-	}
-	run := len(l.deas) // DEAs that ran anything before the loss
+	deas := l.from()
+	run := len(deas) // DEAs that ran anything before the loss
 	for d := range view.DEAs() {
-		if d.GoneAt == 0 && d.Len > 0 && !l.deas[d.ID] {
+		if d.GoneAt == 0 && d.Len > 0 && !deas[d.ID] {
 			run++
 		}
 	}
-	if len(l.deas) < g.losers() || run < g.MinDEAs {
+	if len(deas) < g.losers() || run < g.MinDEAs {
 		return ""
-	}
-	apps := map[app.GUID]bool{}
-	for i := range l.lost {
-		apps[l.lost[i].App.Droplet] = true
 	}
 	lost := fmt.Sprintf("%d of %d live instances were lost without a successor within one time to live", len(l.lost), l.live)
 	if l.inherited {
 		lost = fmt.Sprintf("%d of %d live instances were lost of late, as a new leader finds", len(l.lost), l.live)
 	}
-	return fmt.Sprintf("%s: %s, on %s", lost, listedApps(apps), listed(l.deas, "DEA"))
+	return lost + ": " + l.whose()
 }
 
 // Unheard says why a node must not begin to start what it has not heard of: it is too much of what is desired, and

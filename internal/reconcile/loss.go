@@ -122,11 +122,7 @@ func (c *Core) holdLoss(view *raftfsm.State, now app.Time, l loss) (set raftfsm.
 	if why == "" {
 		return nil, false
 	}
-	places := make([]raftfsm.Place, len(l.lost))
-	for i, p := range l.lost {
-		places[i] = p.Place
-	}
-	hold := raftfsm.Hold{Reason: why, By: holdBy, SetAt: now, Until: now.Add(c.opts.Guard.MassLossHold), Lost: raftfsm.NewPlaces(places)}
+	hold := raftfsm.Hold{Reason: why, By: holdBy, SetAt: now, Until: now.Add(c.opts.Guard.MassLossHold), Lost: l.places()}
 	others := massLosses(view)
 	if n := len(others); n > 0 && (now.Sub(others[n-1].SetAt) <= c.intake.live.TTL || n >= maxMassLosses) {
 		newest := others[n-1]
@@ -139,6 +135,32 @@ func (c *Core) holdLoss(view *raftfsm.State, now app.Time, l loss) (set raftfsm.
 	}
 	c.logger.Warn("holding all commands: many instances were lost at once", "hold", hold.Name, "why", why, "until", hold.Until)
 	c.reads.wanted = true // what is lost may not be wanted any more
+	return raftfsm.HoldSet{Hold: hold}, true
+}
+
+// lateLoss gives the record that adds to the newest hold on a loss what was lost shortly after the hold was set: the DEAs
+// of one loss fall silent one by one.
+func (c *Core) lateLoss(view *raftfsm.State, now app.Time) (set raftfsm.Record, ok bool) {
+	late := c.losses.recent(now.Add(-c.intake.live.TTL))
+	others := massLosses(view)
+	if len(late) == 0 || len(others) == 0 {
+		return nil, false
+	}
+	hold := others[len(others)-1]
+	if now.Sub(hold.SetAt) > c.intake.live.TTL {
+		return nil, false
+	}
+	if late = (&removal{}).without(view, late); len(late) == 0 {
+		return nil, false
+	}
+	l := loss{lost: late}
+	lost := hold.Lost.With(l.places())
+	if lost == hold.Lost {
+		return nil, true
+	}
+	hold.Reason += "; then " + l.more()
+	hold.Lost, hold.Until = lost, now.Add(c.opts.Guard.MassLossHold)
+	c.logger.Warn("more instances were lost: the hold lasts longer", "hold", hold.Name, "why", l.more(), "until", hold.Until)
 	return raftfsm.HoldSet{Hold: hold}, true
 }
 

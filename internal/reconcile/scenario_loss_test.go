@@ -299,8 +299,8 @@ func TestR60OneLossIsOneHold(t *testing.T) {
 	w.each(0, 15, quietly)
 	w.run(10 * hb)
 	w.wantHolds("15 of 16 DEAs fall silent within one heartbeat period", HoldMassLoss)
-	if n := w.View().Holds()[0].Lost.Len(); n < 130 {
-		t.Errorf("the hold names %d of 150 lost instances", n)
+	if n := w.View().Holds()[0].Lost.Len(); n != 150 {
+		t.Errorf("the hold names %d of 150 lost instances: %s", n, w.View().Holds()[0].Reason)
 	}
 }
 

@@ -28,15 +28,15 @@ func (c *Core) sweep(ctx context.Context, now app.Time) (next app.Time, err erro
 	view := c.log.View()
 	c.intake.Forget(view)
 	var records []raftfsm.Record
-	if c.due(&c.nextPrune, now, c.opts.Policy.HeartbeatPeriod) {
-		c.losses.recent(now.Add(-c.intake.live.TTL))
-	}
-	inheritedHeld := false
+	var hold raftfsm.Record
+	namedNow := false // all that is known to be lost is named by a hold
 	if c.inherited {
-		var hold raftfsm.Record
-		if hold, inheritedHeld = c.inheritedLoss(view, now); hold != nil {
-			records = append(records, hold)
-		}
+		hold, namedNow = c.inheritedLoss(view, now)
+	} else if c.due(&c.nextLate, now, c.opts.Policy.HeartbeatPeriod) {
+		hold, namedNow = c.lateLoss(view, now)
+	}
+	if hold != nil {
+		records = append(records, hold)
 	}
 	silent, _, nextSilent := c.intake.Silent(view, now)
 	at(nextSilent)
@@ -56,7 +56,7 @@ func (c *Core) sweep(ctx context.Context, now app.Time) (next app.Time, err erro
 		}
 	}
 	c.inherited = false
-	if inheritedHeld {
+	if namedNow && len(silent) == 0 {
 		c.losses.of = nil
 	}
 	return next, nil
