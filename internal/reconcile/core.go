@@ -54,7 +54,7 @@ type Core struct {
 	back      map[string]back // by the name of the hold on a loss
 	inherited bool            // the losses that earlier leaders recorded are still to be judged
 	picture   picture
-	nextLate  app.Time
+	nextLate  app.Time // when to look whether a hold on a loss names all of it
 	gate      []string
 	gateSince app.Time
 	gateKnown bool
@@ -106,7 +106,10 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 	if lead.Term != c.term {
 		c.lead(lead.Term, now)
 	}
-	recorded, err := c.record(ctx, now)
+	recorded, err := false, c.inherit(ctx, now)
+	if err == nil {
+		recorded, err = c.record(ctx, now)
+	}
 	if err != nil {
 		c.setGate(now, lead, false) // what was heard is not recorded
 		return now.Add(c.opts.Policy.HeartbeatPeriod / 10), 0, err

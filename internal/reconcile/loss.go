@@ -2,6 +2,8 @@ package reconcile
 
 import (
 	"cmp"
+	"context"
+	"fmt"
 	"hash/maphash"
 	"slices"
 
@@ -68,6 +70,24 @@ func (c *Core) guardLoss(view *raftfsm.State, now app.Time, records []raftfsm.Re
 			c.losses.of = nil
 		}
 	}
+}
+
+// inherit takes over, before anything else is recorded in a leadership, what is recorded as lost.
+func (c *Core) inherit(ctx context.Context, now app.Time) error {
+	if !c.inherited {
+		return nil
+	}
+	hold, held := c.inheritedLoss(c.log.View(), now)
+	if hold != nil {
+		if err := c.propose(ctx, hold); err != nil {
+			return fmt.Errorf("holding all commands for a loss that earlier leaders recorded: %w", err)
+		}
+	}
+	if held {
+		c.losses.of = nil
+	}
+	c.inherited = false
+	return nil
 }
 
 // inheritedLoss judges what earlier leaders recorded as lost within one time to live. Which instances these were the

@@ -30,9 +30,7 @@ func (c *Core) sweep(ctx context.Context, now app.Time) (next app.Time, err erro
 	var records []raftfsm.Record
 	var hold raftfsm.Record
 	namedNow := false // all that is known to be lost is named by a hold
-	if c.inherited {
-		hold, namedNow = c.inheritedLoss(view, now)
-	} else if c.due(&c.nextLate, now, c.opts.Policy.HeartbeatPeriod) {
+	if c.due(&c.nextLate, now, c.opts.Policy.HeartbeatPeriod) {
 		hold, namedNow = c.lateLoss(view, now)
 	}
 	if hold != nil {
@@ -55,7 +53,6 @@ func (c *Core) sweep(ctx context.Context, now app.Time) (next app.Time, err erro
 			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), fmt.Errorf("recording silent DEAs and ended holds: %w", err)
 		}
 	}
-	c.inherited = false
 	if namedNow && len(silent) == 0 {
 		c.losses.of = nil
 	}
