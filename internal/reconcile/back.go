@@ -6,9 +6,9 @@ import (
 	"hm/raftfsm"
 )
 
-// back is how far what a hold says was lost has come back.
+// back is how far what a hold says was lost has come back, once most of it has.
 type back struct {
-	missing int      // places that are still missing; it was never less
+	missing int      // places that are still missing; it was not less since then
 	since   app.Time // when one came back last
 }
 
@@ -31,14 +31,15 @@ func (c *Core) isBack(view *raftfsm.State, now app.Time, h raftfsm.Hold) (over b
 	}
 	r := removal{there: there}
 	missing := len(r.without(view, list))
+	if missing == 0 || 2*missing > total {
+		delete(c.back, h.Name) // what comes back and goes again begins anew
+		return missing == 0, 0
+	}
 	b, known := c.back[h.Name]
 	if !fresh || !known || missing < b.missing {
 		b = back{missing, now}
 	}
 	c.back[h.Name] = b
-	if missing == 0 || 2*missing > total {
-		return missing == 0, 0
-	}
 	ttl := c.intake.live.TTL
 	return now.Sub(b.since) >= ttl, b.since.Add(ttl)
 }

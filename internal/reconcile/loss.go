@@ -19,9 +19,12 @@ import (
 // lostPlace is an index that is to run and has lost its last live copy.
 type lostPlace struct {
 	raftfsm.Place
-	dea string // which had the copy; empty if that is not known
+	dea string // which had the copy
 	at  app.Time
 }
+
+// unknownDEA stands for the DEAs that had what earlier leaders recorded as lost.
+const unknownDEA = "(not known)"
 
 // losses are the places that lost their last live copy within one time to live, as far as no hold names them. It is the
 // leader's own memory.
@@ -123,7 +126,7 @@ func (c *Core) inheritedLoss(view *raftfsm.State, now app.Time) (hold raftfsm.Re
 	older := func(cmd commands.Command) bool { return cmd.CreatedAt < since }
 	for _, p := range c.pass.Unheard(view, c.pass.Unsettled(view), older) {
 		if !judged[p] {
-			l.lost = append(l.lost, lostPlace{Place: p, at: now})
+			l.lost = append(l.lost, lostPlace{Place: p, dea: unknownDEA, at: now})
 		}
 	}
 	c.losses.of = l.lost

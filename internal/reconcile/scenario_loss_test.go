@@ -320,6 +320,25 @@ func TestR60AHoldLastsWhileTheLostReturn(t *testing.T) {
 	w.wantSent("one of six is lost for good", 10, 0)
 }
 
+// TestR60AHoldLastsWhileTheLostComeAndGo: each time they come back a whole time to live begins anew.
+func TestR60AHoldLastsWhileTheLostComeAndGo(t *testing.T) {
+	w := steady(t, 10, 25, testOptions())
+	w.each(0, 6, quietly)
+	w.run(8 * hb)
+	for range 2 {
+		w.each(0, 4, loudly)
+		w.run(hb)
+		w.wantGate("most have just come back", "hold:mass-loss")
+		w.each(0, 4, quietly)
+		w.run(5 * hb)
+		w.wantGate("they are away again", "hold:mass-loss")
+	}
+	w.each(0, 4, loudly)
+	w.run(10 * hb)
+	w.wantGate("most have come back to stay")
+	w.wantSent("two of six are lost for good", 20, 0)
+}
+
 func TestGateNamesTheLossesOnce(t *testing.T) {
 	in := GateInput{Lead: Lead{Leader: true, Known: true}, NATSUp: true, ActualFresh: true, DesiredFresh: true, Holds: []raftfsm.Hold{
 		{Name: HoldFirstPicture}, {Name: HoldMassLoss}, {Name: "mass-loss-2"}, {Name: "mass-loss-11"}, {Name: "mass-lossy"}, {Name: HoldPaused},
