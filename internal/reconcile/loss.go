@@ -228,10 +228,25 @@ func (r *removal) lost(view *raftfsm.State) []lostPlace {
 			for _, g := range record.Removes {
 				r.gone[copyOn{record.DEA, g}] = true
 			}
-			view.EachOn(record.DEA, record.Removes, func(i actual.Instance) { take(record.DEA, &i) })
+			few := len(record.Removes)*len(record.Upserts) <= fewPairs
+			view.EachOn(record.DEA, record.Removes, func(i actual.Instance) {
+				if !few || !inPlace(&i, record.Upserts) { // else there is its successor, as there mostly is
+					take(record.DEA, &i)
+				}
+			})
 		}
 	}
 	return r.without(view, lost)
+}
+
+// inPlace reports whether one of the instances is live in the place of another.
+func inPlace(i *actual.Instance, others []actual.Instance) bool {
+	for n := range others {
+		if o := &others[n]; o.Index == i.Index && o.App == i.App && o.State.Live() {
+			return true
+		}
+	}
+	return false
 }
 
 // without leaves of a list the places that are to run and have no live copy once the records are recorded, each once. A
