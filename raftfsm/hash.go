@@ -169,6 +169,7 @@ func (e *encoding) hold(h *Hold) xxh3.Uint128 {
 	e.time(h.Until)
 	e.u32(h.StopLimit)
 	e.u32(h.AppsBefore)
+	e.text(string(h.Lost))
 	return e.hash()
 }
 

@@ -22,6 +22,9 @@ type Hold struct {
 	// AppsBefore, of a hold on what is desired, is how many apps were wanted before the read that it was set for: once
 	// most of them are back the hold has no reason any more. 0 if that is not known.
 	AppsBefore uint32
+	// Lost, of a hold on a loss of instances, is what was lost, or a sample of it: once most of it is back the hold has no
+	// reason any more.
+	Lost Places
 }
 
 // InForce reports whether the hold has not ended by itself at now.
@@ -72,12 +75,12 @@ func applyHoldSet(a *application, r HoldSet) error {
 	return nil
 }
 
-// CheckHold says why a hold cannot be set, whatever else is recorded: its name is none.
+// CheckHold says why a hold cannot be set, whatever else is recorded: its name, or what it says was lost, cannot be.
 func CheckHold(h Hold) error {
 	if h.Name == "" || len(h.Name) > MaxHoldName || strings.ContainsFunc(h.Name, func(c rune) bool { return c <= ' ' || c > '~' }) {
 		return fmt.Errorf("%w: %.70q cannot be a hold's name: 1 to %d printable ASCII characters without spaces are", ErrInvalid, h.Name, MaxHoldName)
 	}
-	return nil
+	return h.Lost.check()
 }
 
 func applyHoldReleased(a *application, r HoldReleased) error {
@@ -95,11 +98,11 @@ func (s *State) holdAt(name string) (int, bool) {
 }
 
 func encodeHold(h Hold) *wire.Hold {
-	return &wire.Hold{Name: []byte(h.Name), Reason: []byte(h.Reason), By: []byte(h.By), SetAt: int64(h.SetAt), Until: int64(h.Until), StopLimit: h.StopLimit, AppsBefore: h.AppsBefore}
+	return &wire.Hold{Name: []byte(h.Name), Reason: []byte(h.Reason), By: []byte(h.By), SetAt: int64(h.SetAt), Until: int64(h.Until), StopLimit: h.StopLimit, AppsBefore: h.AppsBefore, Lost: []byte(h.Lost)}
 }
 
 func decodeHold(m *wire.Hold) Hold {
-	return Hold{Name: string(m.Name), Reason: string(m.Reason), By: string(m.By), SetAt: app.Time(m.SetAt), Until: app.Time(m.Until), StopLimit: m.StopLimit, AppsBefore: m.AppsBefore}
+	return Hold{Name: string(m.Name), Reason: string(m.Reason), By: string(m.By), SetAt: app.Time(m.SetAt), Until: app.Time(m.Until), StopLimit: m.StopLimit, AppsBefore: m.AppsBefore, Lost: Places(m.Lost)}
 }
 
 func encodeHoldSet(r HoldSet) ([]byte, error) { return marshal(encodeHold(r.Hold)) }
@@ -120,15 +123,23 @@ func decodeHoldReleased(b []byte) (HoldReleased, error) {
 	return HoldReleased{Name: string(m.Name)}, err
 }
 
+// lostPerRecord is up to how many bytes of Lost go into one record of a snapshot, but for those of its last hold.
+const lostPerRecord = 1 << 20
+
 func persistHolds(s *State, w *snapshotWriter) error {
-	if len(s.holds) == 0 {
-		return nil
-	}
 	var m wire.SnapshotHolds
-	for _, h := range s.holds {
+	lost := 0
+	for i, h := range s.holds {
 		m.Holds = append(m.Holds, encodeHold(h))
+		if lost += len(h.Lost); lost < lostPerRecord && i+1 < len(s.holds) {
+			continue
+		}
+		if err := w.record(SectionHolds, &m); err != nil {
+			return err
+		}
+		m.Holds, lost = nil, 0
 	}
-	return w.record(SectionHolds, &m)
+	return nil
 }
 
 func restoreHolds(r *restorer, body []byte) error {

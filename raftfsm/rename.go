@@ -15,7 +15,7 @@ type Names struct {
 	GUID    func(app.GUID) app.GUID // of droplets, versions and instances; never asked for the zero guid
 	DEA     func(string) string
 	Command func(commands.ID) commands.ID
-	Hold    func(Hold) Hold // its name, and what people said of it
+	Hold    func(Hold) Hold // its name, and what people said of it; Lost is renamed by GUID
 	Source  string          // of the desired state
 }
 
@@ -63,7 +63,9 @@ func (s *State) Renamed(n Names) (*State, error) {
 		}
 	}
 	for _, h := range s.holds {
-		t.holds = append(t.holds, n.Hold(h))
+		renamed := n.Hold(h)
+		renamed.Lost = n.places(h.Lost)
+		t.holds = append(t.holds, renamed)
 	}
 	slices.SortFunc(t.holds, func(a, b Hold) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range s.staged {
@@ -89,6 +91,14 @@ func (n Names) guid(g app.GUID) app.GUID {
 
 func (n Names) key(k app.Key) app.Key {
 	return app.Key{Droplet: n.guid(k.Droplet), Version: n.guid(k.Version)}
+}
+
+func (n Names) places(p Places) Places {
+	var list []Place
+	for place := range p.All() {
+		list = append(list, Place{App: n.key(place.App), Index: place.Index})
+	}
+	return NewPlaces(list)
 }
 
 func (n Names) dea(d *deaRec) *deaRec {

@@ -149,7 +149,8 @@ func (w *world) record() Record {
 	}
 	switch w.pick(4, "other") {
 	case 0, 1:
-		return HoldSet{Hold: Hold{Name: string(rune('a' + w.pick(3, "hold"))), Reason: "drawn", Until: app.Time(w.pick(3, "until"))}}
+		return HoldSet{Hold: Hold{Name: string(rune('a' + w.pick(3, "hold"))), Reason: "drawn", Until: app.Time(w.pick(3, "until")),
+			Lost: NewPlaces(some(w, 3, func() Place { return Place{App: w.key(), Index: w.index()} }))}}
 	case 2:
 		return HoldReleased{Name: string(rune('a' + w.pick(3, "hold")))}
 	}

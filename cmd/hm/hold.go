@@ -119,8 +119,9 @@ func newReleaseCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "release NAME",
 		Short: "Release a hold: one of your own, or one that hm set itself",
-		Long: `Release a hold: one of your own, or one that hm set itself (desired-shrink, mass-loss). hm status lists them. Look at
-hm drift first: it shows what hm will do.`,
+		Long: `Release a hold: one of your own, or one that hm set itself (desired-shrink, mass-loss, first-picture). hm status lists
+them. A second loss of instances during a hold has a hold of its own, mass-loss-2. Look at hm drift first: it shows what hm
+will do.`,
 		Args: cobra.ExactArgs(1),
 	}
 	r := c.remote(cmd)

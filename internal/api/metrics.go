@@ -96,7 +96,7 @@ func (t *CommandTotals) each(fn func(endKind, uint64)) {
 // gateReasons are always exported, so that an alert can tell "not closed for this" from "never heard of".
 var gateReasons = []string{
 	reconcile.ReasonNotLeader, reconcile.ReasonNoLeader, reconcile.ReasonStateDiffers, reconcile.ReasonNATSDown, reconcile.ReasonNATSRefused, reconcile.ReasonActualStale, reconcile.ReasonDesiredStale,
-	"hold:" + reconcile.HoldDesiredShrink, "hold:" + reconcile.HoldMassLoss, reconcile.ReasonPaused, reconcile.ReasonShadow,
+	"hold:" + reconcile.HoldDesiredShrink, "hold:" + reconcile.HoldMassLoss, "hold:" + reconcile.HoldFirstPicture, reconcile.ReasonPaused, reconcile.ReasonShadow,
 }
 
 // newMetrics makes the node's own registry: nothing is registered globally.

@@ -214,7 +214,7 @@ func (c Config) PollInterval() time.Duration { return c.heartbeats(c.Desired.Pol
 // DesiredTTL is how long the desired state counts as fresh after a complete read.
 func (c Config) DesiredTTL() time.Duration { return c.heartbeats(c.Desired.TTL) }
 
-// MassLossHold is how long hold:mass-loss lasts at most.
+// MassLossHold is how long hold:mass-loss and hold:first-picture last at most.
 func (c Config) MassLossHold() time.Duration { return c.heartbeats(c.Guard.MassLossHold) }
 
 // ClaimLease is commands.claim_lease, of which the default shrinks to half a grace: after a grace a successor takes a

@@ -171,11 +171,15 @@ var keys = []Key{
 	{Name: "guard.confirm_reads", Unit: "reads", limit: wholeFrom(1, maxBeats), field: func(c *Config) any { return &c.Guard.ConfirmReads },
 		Doc: "Further reads that agree release hold:desired-shrink; a person may do so before."},
 	{Name: "guard.mass_loss", limit: share(), field: func(c *Config) any { return &c.Guard.MassLoss },
-		Doc: "When more than this share of the DEAs falls silent within policy.heartbeat_ttl, hold:mass-loss is set; 0: off."},
+		Doc: "When more than this share of the live instances is lost without a successor within policy.heartbeat_ttl, by DEAs that " +
+			"fall silent or tell shorter lists, hold:mass-loss is set; when more than this share of the desired instances was not heard " +
+			"of at first, hold:first-picture. 0: off."},
 	{Name: "guard.min_deas", Unit: "DEAs", limit: wholeFrom(0, 1_000_000), field: func(c *Config) any { return &c.Guard.MinDEAs },
-		Doc: "With fewer DEAs than this, hold:mass-loss is never set."},
+		Doc: "With fewer DEAs than this that run anything, hold:mass-loss is never set; nor is it for what a single DEA loses, if this " +
+			"is above 1. With fewer desired instances than this, hold:first-picture is not set."},
 	{Name: "guard.mass_loss_hold", Unit: beats, limit: wholeFrom(1, maxBeats), field: func(c *Config) any { return &c.Guard.MassLossHold },
-		Doc: "hold:mass-loss ends after this time: what is gone for good must be replaced."},
+		Doc: "hold:mass-loss and hold:first-picture end after this time: what is gone for good must be replaced. Each loss has its " +
+			"own time."},
 
 	{Name: "commands.mode", limit: oneOf(ModeEnforce, ModeShadow), field: func(c *Config) any { return &c.Commands.Mode },
 		Doc: "enforce sends commands; shadow decides and journals, but sends nothing."},

@@ -161,3 +161,35 @@ func BenchmarkChangedHeartbeat(b *testing.B) {
 	}
 	b.ReportMetric(float64(rounds*len(list))/took.Seconds()/1e6, "M-instances/s")
 }
+
+// BenchmarkLoss is what the guard against mass loss adds to recording what is lost, in a fleet of 1,000,000 instances: of
+// one instance, of a DEA's hundred, and of half of the DEAs at once. It is in proportion to what is lost.
+func BenchmarkLoss(b *testing.B) {
+	view := bigFleet()
+	id := func(n int) string { return fmt.Sprintf("0-%032x", n) }
+	var half raftfsm.DEAsGone
+	for n := range benchDEAs/2 + 100 {
+		half.DEAs = append(half.DEAs, id(n))
+	}
+	opts := testOptions()
+	for _, c := range []struct {
+		name   string
+		record raftfsm.Record
+	}{
+		{"one instance", raftfsm.DEAChanges{DEA: id(5), Removes: []app.GUID{view.DEAInstances(nil, id(5))[50].GUID}}},
+		{"one DEA", raftfsm.DEAsGone{DEAs: []string{id(5)}}},
+		{"half of the DEAs", half},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			w := &world{now: 1_800_000_000_000, view: view}
+			b.ReportAllocs()
+			for b.Loop() {
+				core := NewCore(opts, w, nil, NewIntake(w, actual.NewLiveness(hb, 3*hb, 3*hb, w.now), func() {}), NewJournal(1))
+				guarded, _ := core.guardLoss(view, w.now, []raftfsm.Record{c.record})
+				if held := len(guarded) > 1; held != (c.name == "half of the DEAs") {
+					b.Fatalf("held: %v", held)
+				}
+			}
+		})
+	}
+}

@@ -60,7 +60,7 @@ func chaos(t *testing.T, rnd *rand.Rand) *world {
 	other := &simNode{}
 	w.open(other)
 	w.nodes = append(w.nodes, other)
-	w.faults = &faults{rnd: rnd}
+	w.faults = &faults{rnd: rnd, losses: rnd.IntN(3) == 0}
 	w.onStart = func(i *actual.Instance) {
 		switch rnd.IntN(10) {
 		case 0:
@@ -117,7 +117,7 @@ func heal(w *world) {
 	w.readErr, w.fail, w.pubErr, w.onStart, w.deaf, w.answer, w.garbled = nil, nil, nil, nil, false, nil, app.GUID{}
 	w.faults.calm = true
 	for _, d := range w.deas {
-		d.quiet = false
+		d.quiet, d.hides = false, 0
 	}
 	w.addDEAs(1)
 	for i := range w.apps {
@@ -186,7 +186,11 @@ func fault(w *world, rnd *rand.Rand) {
 		return &dea.list[rnd.IntN(len(dea.list))]
 	}
 	a := &w.apps[rnd.IntN(len(w.apps))]
-	switch rnd.IntN(26) {
+	kinds := 26
+	if w.faults.losses {
+		kinds = 31
+	}
+	switch rnd.IntN(kinds) {
 	case 0:
 		dea.quiet = !dea.quiet
 	case 1:
@@ -265,6 +269,26 @@ func fault(w *world, rnd *rand.Rand) {
 			w.heartbeat(dea)
 			i.State = actual.Crashed
 			w.exit(actual.Exit{App: i.App, Instance: i.GUID, Index: i.Index, Reason: actual.ExitCrashed})
+		}
+	case 26: // a zone is lost, or returns
+		w.zone(rnd, func(d *simDEA) { d.quiet = true }, func(d *simDEA) { d.quiet = false })
+	case 27: // many DEAs tell empty lists, or nearly empty ones, or what they have
+		few := rnd.IntN(2)
+		w.zone(rnd, func(d *simDEA) { d.hides = max(len(d.list)-few, 1) }, func(d *simDEA) { d.hides = 0 })
+	case 28: // the fleet is made larger by DEAs that take nothing
+		if len(w.deas) < 24 {
+			before := w.nextDEA
+			w.addDEAs(6)
+			w.each(before, w.nextDEA, closing)
+		}
+	case 29: // DEAs that have nothing are switched off
+		maps.DeleteFunc(w.deas, func(_ string, d *simDEA) bool { return len(d.list) == 0 && len(w.deas) > 6 })
+	case 30: // a person releases a hold on a loss
+		if holds := massLosses(w.View()); len(holds) > 0 {
+			clear(w.losses.of) // what is recorded as lost is to be started
+			w.released = true
+			_, _ = w.apply(w.term, []raftfsm.Record{raftfsm.HoldReleased{Name: holds[rnd.IntN(len(holds))].Name}})
+			w.released = false
 		}
 	}
 }

@@ -53,8 +53,11 @@ type Core struct {
 	nextTidy  app.Time // when to look next for crash marks that nobody needs
 
 	reads     reads
-	lossOver  app.Time // since when a mass loss has been healed, while its hold is set
-	inherited bool     // the losses that earlier leaders recorded are still to be judged
+	losses    losses          // of instances, within one time to live
+	back      map[string]back // by the name of the hold on a loss
+	inherited bool            // the losses that earlier leaders recorded are still to be judged
+	picture   picture
+	nextLate  app.Time // when to look whether a hold on a loss names all of it
 	gate      []string
 	gateSince app.Time
 	gateKnown bool
@@ -106,7 +109,10 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 	if lead.Term != c.term {
 		c.lead(lead.Term, now)
 	}
-	recorded, err := c.record(ctx)
+	recorded, err := false, c.inherit(ctx, now)
+	if err == nil {
+		recorded, err = c.record(ctx, now)
+	}
 	if err != nil {
 		c.setGate(now, lead, false) // what was heard is not recorded
 		return now.Add(c.opts.Policy.HeartbeatPeriod / 10), 0, err
@@ -119,8 +125,17 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 	}
 	wasOpen := c.gateKnown && evaluates(c.gate)
 	c.setGate(now, lead, recorded)
-	if !wasOpen && evaluates(c.gate) {
-		if err := c.doubt(ctx, now); err != nil {
+	var unsettled []app.Key
+	opens := !wasOpen && evaluates(c.gate)
+	if opens || c.picture.due(c.gate) {
+		unsettled = c.pass.Unsettled(c.log.View())
+		if c.picture.due(c.gate) {
+			err = c.judgePicture(ctx, now, unsettled)
+		}
+		if err == nil && opens {
+			err = c.doubt(ctx, now)
+		}
+		if err != nil {
 			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), 0, err
 		}
 		c.setGate(now, lead, recorded)
@@ -131,7 +146,10 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 	if evaluates(c.gate) {
 		if !wasOpen || c.queue.full || c.due(&c.nextFull, now, fullPassPeriods*c.opts.Policy.HeartbeatPeriod) {
 			c.nextFull = now.Add(fullPassPeriods * c.opts.Policy.HeartbeatPeriod)
-			c.queue.replace(c.pass.Unsettled(c.log.View()))
+			if !opens { // else they are known
+				unsettled = c.pass.Unsettled(c.log.View())
+			}
+			c.queue.replace(unsettled)
 		}
 		if more, err = c.act(ctx, now); err != nil {
 			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), read, err
@@ -183,25 +201,29 @@ func (c *Core) lead(term uint64, now app.Time) {
 	c.ready = ready{apps: map[commands.ID]app.Key{}}
 	c.claimAt, c.refused = [2]app.Time{}, nil
 	c.nextSweep, c.nextFull, c.nextTidy = now, now, now
-	c.gateKnown, c.lossOver, c.inherited = false, 0, true
+	c.gateKnown, c.inherited = false, true
+	c.losses, c.back, c.picture, c.nextLate = losses{}, map[string]back{}, picture{}, now
 	c.reads.lead()
 }
 
 // record brings the log up to what was heard before this step, and reports whether all of that is recorded.
-func (c *Core) record(ctx context.Context) (all bool, err error) {
+func (c *Core) record(ctx context.Context, now app.Time) (all bool, err error) {
 	for full, rounds := true, 0; full; rounds++ {
 		if rounds == maxRounds {
 			return false, nil
 		}
-		records := c.intake.Changes(c.log.View(), deasPerProposal)
-		if len(records) == 0 {
+		view := c.log.View()
+		changes := c.intake.Changes(view, deasPerProposal)
+		if len(changes) == 0 {
 			break
 		}
-		if err := c.propose(ctx, records...); err != nil {
-			return false, fmt.Errorf("recording what %d DEAs said: %w", len(records), err)
+		records, recorded := c.guardLoss(view, now, changes)
+		err := c.propose(ctx, records...)
+		if recorded(err); err != nil {
+			return false, fmt.Errorf("recording what %d DEAs said: %w", len(changes), err)
 		}
 		c.intake.Settle(c.log.View())
-		full = len(records) == deasPerProposal // else: what is left came in meanwhile, and is for the next step
+		full = len(changes) == deasPerProposal // else: what is left came in meanwhile, and is for the next step
 	}
 	view := c.log.View()
 	var records []raftfsm.Record
@@ -277,6 +299,7 @@ func (c *Core) reasons(now app.Time, lead Lead, recorded bool) []string {
 func (c *Core) setGate(now app.Time, lead Lead, recorded bool) {
 	c.epoch = c.intake.Epoch() // before the link is looked at: a gap between the two is noticed before the publish
 	reasons := c.reasons(now, lead, recorded)
+	c.picture.follow(c.log.View(), reasons)
 	if !c.gateKnown || !slices.Equal(reasons, c.gate) {
 		if !c.gateKnown || (len(reasons) == 0) != (len(c.gate) == 0) {
 			c.gateSince = now

@@ -1,11 +1,15 @@
 package reconcile
 
 import (
+	"slices"
+	"strings"
+
 	"hm/internal/app"
 	"hm/raftfsm"
 )
 
-// The reasons for a closed gate, in the order in which they are given. A hold's reason is "hold:" and its name.
+// The reasons for a closed gate, in the order in which they are given. A hold's reason is "hold:" and its name, but one
+// word stands for all holds on losses.
 const (
 	ReasonNotLeader    = "not-leader"
 	ReasonNoLeader     = "no-leader"
@@ -21,14 +25,35 @@ const (
 // The holds that hm itself or a person sets.
 const (
 	HoldDesiredShrink = "desired-shrink"
-	HoldMassLoss      = "mass-loss"
+	HoldMassLoss      = "mass-loss" // a further loss meanwhile is held by mass-loss-2, and so on
+	HoldFirstPicture  = "first-picture"
 	HoldPaused        = "paused"
 	HoldSlowStops     = "slow-stops" // limits stops, and keeps no gate shut
 )
 
 // OwnHold reports whether hm itself set a hold, so that a replay sets it by itself where it should be.
 func OwnHold(h raftfsm.Hold) bool {
-	return h.By == holdBy && (h.Name == HoldDesiredShrink || h.Name == HoldMassLoss || h.Name == HoldSlowStops)
+	return h.By == holdBy && h.Name != HoldPaused && OwnHoldName(h.Name)
+}
+
+// OwnHoldName reports whether hm itself gives a hold this name, so that it tells nothing of whoever set it.
+func OwnHoldName(name string) bool {
+	switch name {
+	case HoldPaused, HoldDesiredShrink, HoldFirstPicture, HoldSlowStops:
+		return true
+	}
+	return isMassLoss(name)
+}
+
+// reasonOf gives the word for a hold among the gate's reasons. All losses have one.
+func reasonOf(h raftfsm.Hold) string {
+	switch {
+	case h.Name == HoldPaused:
+		return ReasonPaused
+	case isMassLoss(h.Name):
+		return "hold:" + HoldMassLoss
+	}
+	return "hold:" + h.Name
 }
 
 // holdBy is who hm says to be when it sets a hold.
@@ -62,13 +87,8 @@ func Gate(in GateInput, now app.Time) []string {
 	add(!in.ActualFresh, ReasonActualStale)
 	add(!in.DesiredFresh, ReasonDesiredStale)
 	for _, h := range in.Holds {
-		if !h.Shuts(now) {
-			continue
-		}
-		if h.Name == HoldPaused {
-			reasons = append(reasons, ReasonPaused)
-		} else {
-			reasons = append(reasons, "hold:"+h.Name)
+		if reason := reasonOf(h); h.Shuts(now) && !slices.Contains(reasons, reason) {
+			reasons = append(reasons, reason)
 		}
 	}
 	add(in.Shadow, ReasonShadow)
@@ -78,4 +98,11 @@ func Gate(in GateInput, now app.Time) []string {
 // evaluates reports whether decisions are made behind the gate: it is open, or closed only to publish nothing.
 func evaluates(reasons []string) bool {
 	return len(reasons) == 0 || len(reasons) == 1 && reasons[0] == ReasonShadow
+}
+
+// onlyHeld reports whether nothing but holds, if anything, keeps the gate shut: what is heard and read is fresh.
+func onlyHeld(reasons []string) bool {
+	return !slices.ContainsFunc(reasons, func(r string) bool {
+		return r != ReasonPaused && r != ReasonShadow && !strings.HasPrefix(r, "hold:")
+	})
 }

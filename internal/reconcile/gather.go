@@ -86,6 +86,7 @@ func Settled(view *raftfsm.State, k app.Key) bool {
 type Pass struct {
 	tallies []diff.Tally
 	desired []bool
+	known   []bool // by index of one app
 }
 
 // Unsettled gives the keys of all apps that diff.App may find something about or that have outstanding commands,

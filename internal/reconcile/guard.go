@@ -2,7 +2,9 @@ package reconcile
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"hm/desired"
@@ -15,8 +17,8 @@ type Guard struct {
 	DesiredShrink float64 // share of the wanted droplets that one read may drop
 	MinApps       int     // below so many wanted droplets only an empty read holds
 	ConfirmReads  int     // further reads that agree, after which the hold ends by itself
-	MassLoss      float64 // share of the DEAs that may fall silent within one time to live
-	MinDEAs       int     // below so many DEAs there is no mass loss
+	MassLoss      float64 // share of the live instances that may be lost within one time to live, and of the desired ones that may be unheard of at first
+	MinDEAs       int     // below so many DEAs that run anything there is no mass loss
 	MassLossHold  time.Duration
 }
 
@@ -89,25 +91,128 @@ func (g Guard) Doubts(view *raftfsm.State) string {
 	return ""
 }
 
-// Loses says why a loss of DEAs must not be acted on at once (W03, W38); empty if it may be. present counts the
-// DEAs that still speak, lost those that fell silent within one time to live.
-func (g Guard) Loses(present, lost int) string {
-	total := present + lost
-	if g.MassLoss <= 0 || total < g.MinDEAs || float64(lost) <= g.MassLoss*float64(total) {
-		return ""
-	}
-	return fmt.Sprintf("%d of %d DEAs fell silent within one time to live", lost, total)
+// loss is what was lost within one time to live.
+type loss struct {
+	lost      []lostPlace
+	live      int             // instances before it
+	deas      map[string]bool // which had what was lost; nil: lost says
+	inherited bool            // recorded by earlier leaders
 }
 
-// lostSince counts the DEAs that are present, and those that are gone since a time and have not come back.
-func lostSince(view *raftfsm.State, since app.Time) (present, lost int) {
-	for d := range view.DEAs() {
-		switch {
-		case d.GoneAt == 0:
-			present++
-		case d.GoneAt >= since:
-			lost++
+// from gives the DEAs that had what was lost.
+func (l *loss) from() map[string]bool {
+	if l.deas == nil {
+		l.deas = map[string]bool{}
+		for i := range l.lost {
+			l.deas[l.lost[i].dea] = true
 		}
 	}
-	return present, lost
+	return l.deas
+}
+
+func (l *loss) places() raftfsm.Places {
+	places := make([]raftfsm.Place, len(l.lost))
+	for i := range l.lost {
+		places[i] = l.lost[i].Place
+	}
+	return raftfsm.NewPlaces(places)
+}
+
+// whose gives the apps and the DEAs that lost something.
+func (l *loss) whose() string {
+	apps := map[app.GUID]bool{}
+	for i := range l.lost {
+		apps[l.lost[i].App.Droplet] = true
+	}
+	return listedApps(apps) + ", on " + listed(l.from(), "DEA")
+}
+
+// more tells of a loss that came after another.
+func (l *loss) more() string { return fmt.Sprintf("%d more: %s", len(l.lost), l.whose()) }
+
+// Loses says why a loss of instances must not be acted on at once (W03, W38); empty if it may be. What counts is the
+// harm: instances that are to run and have no other live copy, not DEAs. But what a single DEA can lose is no mass
+// loss, and neither is what a fleet loses in which only a few run anything.
+func (g Guard) Loses(view *raftfsm.State, l loss) string {
+	if !g.much(len(l.lost), l.live) {
+		return ""
+	}
+	deas := l.from()
+	run := len(deas) // DEAs that ran anything before the loss
+	for d := range view.DEAs() {
+		if d.GoneAt == 0 && d.Len > 0 && !deas[d.ID] {
+			run++
+		}
+	}
+	if len(deas) < g.losers() || run < g.MinDEAs {
+		return ""
+	}
+	lost := fmt.Sprintf("%d of %d live instances were lost without a successor within one time to live", len(l.lost), l.live)
+	if l.inherited {
+		lost = fmt.Sprintf("%d of %d live instances were lost of late, as a new leader finds", len(l.lost), l.live)
+	}
+	return lost + ": " + l.whose()
+}
+
+// Unheard says why a node must not begin to start what it has not heard of: it is too much of what is desired, and
+// nothing of it is recorded as lost, as when most heartbeats do not reach the node; empty if it may.
+func (g Guard) Unheard(view *raftfsm.State, unheard []raftfsm.Place) string {
+	counts := view.Counts()
+	desired := counts.DesiredInstances
+	// As many DEAs as min_deas may run what is desired, if it is that many instances.
+	if !g.much(len(unheard), desired) || desired < g.MinDEAs {
+		return ""
+	}
+	// What DEAs that are gone had the record does not say any more.
+	if g.much(counts.GoneDEAs, counts.GoneDEAs+counts.DEAs) {
+		return ""
+	}
+	apps := map[app.GUID]bool{}
+	for i := range unheard {
+		apps[unheard[i].App.Droplet] = true
+	}
+	return fmt.Sprintf("%d of %d desired instances were not heard of in a whole freshness window, and are not recorded as lost: %s; %d DEAs are heard",
+		len(unheard), desired, listedApps(apps), counts.DEAs)
+}
+
+// much reports whether n is more than the share of so many that a loss may have.
+func (g Guard) much(n, of int) bool { return g.MassLoss > 0 && float64(n) > g.MassLoss*float64(of) }
+
+// losers is how many DEAs must have lost something for it to be a mass loss.
+func (g Guard) losers() int { return min(2, g.MinDEAs) }
+
+// maxListed is how many names of a kind a reason gives.
+const maxListed = 3
+
+// listed gives the number of names, and the first of them.
+func listed(names map[string]bool, kind string) string {
+	return list(slices.Collect(maps.Keys(names)), kind, strings.Compare)
+}
+
+func listedApps(apps map[app.GUID]bool) string {
+	return list(slices.Collect(maps.Keys(apps)), "app", app.GUID.Compare)
+}
+
+func list[T any](names []T, kind string, compare func(a, b T) int) string {
+	n := len(names)
+	if n != 1 {
+		kind += "s"
+	}
+	var first []T // found one by one: there may be hundreds of thousands
+	for _, name := range names {
+		at, _ := slices.BinarySearchFunc(first, name, compare)
+		if at < maxListed {
+			first = slices.Insert(first, at, name)
+			first = first[:min(len(first), maxListed)]
+		}
+	}
+	text := make([]string, len(first))
+	for i := range first {
+		text[i] = fmt.Sprint(first[i])
+	}
+	more := ""
+	if n > maxListed {
+		more = fmt.Sprintf(" and %d more", n-maxListed)
+	}
+	return fmt.Sprintf("%d %s (%s%s)", n, kind, strings.Join(text, ", "), more)
 }

@@ -399,6 +399,9 @@ func TestColdStart(t *testing.T) {
 	w.addDEAs(10)
 	w.desire(50, 4, false)
 	w.run(16 * hb)
+	w.wantGate("nothing of what is desired is heard of", "hold:first-picture")
+	w.wantSent("nothing of what is desired is heard of", 0, 0)
+	w.run(32 * hb)
 	if d := w.drift(); len(d) > 0 || w.live() != 200 {
 		t.Errorf("%d instances live, want 200; drift %v", w.live(), d)
 	}

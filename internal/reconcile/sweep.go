@@ -31,55 +31,59 @@ func (c *Core) sweep(ctx context.Context, now app.Time) (next app.Time, err erro
 	view := c.log.View()
 	c.intake.Forget(view)
 	var records []raftfsm.Record
-	silent, present, nextSilent := c.intake.Silent(view, now)
-	at(nextSilent)
-	if len(silent) > 0 || c.inherited {
-		here, lost := lostSince(view, now.Add(-c.intake.live.TTL))
-		if len(silent) > 0 {
-			here = present
-		}
-		if why := c.opts.Guard.Loses(here-len(silent), lost+len(silent)); why != "" && !held(view, HoldMassLoss) {
-			until := now.Add(c.opts.Guard.MassLossHold)
-			c.logger.Warn("holding all commands: many DEAs fell silent at once", "why", why, "until", until)
-			// Before the loss: a leader that stops between the two must not leave a loss without its hold.
-			records = append(records, raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldMassLoss, Reason: why, By: holdBy, SetAt: now, Until: until}})
-		}
+	var hold raftfsm.Record
+	namedNow := false // all that is known to be lost is named by a hold
+	if c.due(&c.nextLate, now, c.opts.Policy.HeartbeatPeriod) {
+		hold, namedNow = c.lateLoss(view, now)
 	}
+	if hold != nil {
+		records = append(records, hold)
+	}
+	silent, _, nextSilent := c.intake.Silent(view, now)
+	at(nextSilent)
+	recorded := func(error) {}
 	if len(silent) > 0 {
-		records = append(records, raftfsm.DEAsGone{DEAs: silent})
+		var gone []raftfsm.Record
+		gone, recorded = c.guardLoss(view, now, []raftfsm.Record{raftfsm.DEAsGone{DEAs: silent}})
+		records = append(records, gone...)
 		c.logger.Info("DEAs fell silent", "deas", len(silent), "first", silent[0])
 	}
+	records = append(records, c.endedHolds(view, now, len(silent) > 0, at)...)
+	records = append(records, c.forgettable(view, now)...)
+	if len(records) > 0 {
+		err := c.propose(ctx, records...)
+		if recorded(err); err != nil {
+			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), fmt.Errorf("recording silent DEAs and ended holds: %w", err)
+		}
+	}
+	if namedNow && len(silent) == 0 {
+		c.losses.of = nil
+	}
+	return next, nil
+}
+
+// endedHolds gives the records that release holds which are over: their time has come, or what was lost is back, unless
+// something is lost just now. It has at called with the times at which others may be.
+func (c *Core) endedHolds(view *raftfsm.State, now app.Time, losing bool, at func(app.Time)) []raftfsm.Record {
+	c.forgetBack(view)
+	var records []raftfsm.Record
 	for _, h := range view.Holds() {
-		if h.Until != 0 && now >= h.Until {
+		if !h.InForce(now) {
 			c.logger.Info("hold is over", "hold", h.Name)
 			records = append(records, raftfsm.HoldReleased{Name: h.Name})
 			continue
 		}
 		at(h.Until)
-		if h.Name == HoldMassLoss && len(silent) == 0 {
-			// DEAs return one by one: the hold stays for a time to live after enough of them have.
-			if present, lost := lostSince(view, h.SetAt.Add(-c.intake.live.TTL)); c.opts.Guard.Loses(present, lost) != "" {
-				c.lossOver = 0
-			} else if c.lossOver == 0 {
-				c.lossOver = now
-				at(now.Add(c.intake.live.TTL))
-			} else if now.Sub(c.lossOver) >= c.intake.live.TTL {
-				c.lossOver = 0
-				c.logger.Info("hold is over: the DEAs are back", "hold", h.Name, "present", present, "lost", lost)
-				records = append(records, raftfsm.HoldReleased{Name: h.Name})
-			} else {
-				at(c.lossOver.Add(c.intake.live.TTL))
-			}
+		if losing {
+			continue
+		}
+		over, again := c.isBack(view, now, h)
+		if at(again); over {
+			c.logger.Info("hold is over: what was lost is back", "hold", h.Name)
+			records = append(records, raftfsm.HoldReleased{Name: h.Name})
 		}
 	}
-	records = append(records, c.forgettable(view, now)...)
-	if len(records) > 0 {
-		if err := c.propose(ctx, records...); err != nil {
-			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), fmt.Errorf("recording silent DEAs and ended holds: %w", err)
-		}
-	}
-	c.inherited = false
-	return next, nil
+	return records
 }
 
 // forgettable gives the records that drop DEAs long gone, and crash series that are over (R08).

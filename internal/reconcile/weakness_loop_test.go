@@ -84,7 +84,9 @@ func (h *hanging) Read(ctx context.Context) (desired.Read, error) {
 // hang runs a Loop over a world with a Cloud Controller that hangs, and ends it.
 func hang(t *testing.T, h *hanging, body func(l *Loop, log *liveLog, in *Intake)) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, testOptions())
+		opts := testOptions()
+		opts.Guard.MassLoss = 0 // else nothing is sent while nothing of what is desired is heard
+		w := newWorld(t, opts)
 		w.desire(20, 1, false)
 		h.apps = w.apps
 		log := &liveLog{w: w, start: w.now, began: time.Now()}

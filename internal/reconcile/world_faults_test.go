@@ -13,8 +13,9 @@ import (
 // faults are what goes wrong by chance in a world: proposals are split into entries, leaders stop between two of them,
 // outcomes are lost, links have gaps and people pause at the worst moment, reads are slow, messages are late.
 type faults struct {
-	rnd  *rand.Rand
-	calm bool // nothing goes wrong any more; proposals are still split, reads and messages still take their time
+	rnd    *rand.Rand
+	calm   bool // nothing goes wrong any more; proposals are still split, reads and messages still take their time
+	losses bool // many DEAs at once are lost, tell nothing, or are switched off
 
 	deposed bool               // the leader has lost its leadership, and its step has not ended yet
 	stale   uint64             // term of a leader that was deposed and does not know yet; 0: none

@@ -76,6 +76,8 @@ type world struct {
 	garbled  app.GUID // an instance whose entry cannot be read
 	nextDEA  int
 	truth    truth
+	losses   recordedLosses
+	released bool // a person, not hm, releases a hold
 }
 
 // simNode is one node of hm.
@@ -96,6 +98,7 @@ type simDEA struct {
 	list     []actual.Instance
 	closed   bool // takes no new instances
 	quiet    bool // alive or not, it is not heard
+	hides    int  // its heartbeats leave out so many of what it has, from the front of its list
 	beat     app.Time
 }
 
@@ -196,6 +199,7 @@ func (w *world) apply(term uint64, records []raftfsm.Record) (raftfsm.Result, er
 	if err != nil {
 		w.t.Fatalf("decoding: %v", err)
 	}
+	check := w.watchLosses(entry.Records)
 	r := w.state.Apply(w.index, term, entry)
 	for _, n := range w.nodes {
 		n.journal.Add(r.Ended)
@@ -206,6 +210,7 @@ func (w *world) apply(term uint64, records []raftfsm.Record) (raftfsm.Result, er
 		}
 	}
 	w.view = nil
+	check()
 	refused := func(id commands.ID) bool {
 		return slices.ContainsFunc(r.Refused, func(f raftfsm.Refusal) bool { return f.ID == id })
 	}
@@ -494,9 +499,10 @@ func (w *world) heartbeat(d *simDEA) {
 	if d.quiet || !w.linkUp {
 		return
 	}
-	hb := actual.Heartbeat{DEA: d.id, Instances: slices.Clone(d.list), Rejected: d.nameless, Nameless: d.nameless}
+	tells := d.list[min(d.hides, len(d.list)):]
+	hb := actual.Heartbeat{DEA: d.id, Instances: slices.Clone(tells), Rejected: d.nameless, Nameless: d.nameless}
 	hb.Instances = slices.DeleteFunc(hb.Instances, func(i actual.Instance) bool { return i.GUID == w.garbled })
-	if n := len(d.list) - len(hb.Instances); n > 0 {
+	if n := len(tells) - len(hb.Instances); n > 0 {
 		hb.Rejected += n
 		hb.Unreadable = []app.GUID{w.garbled}
 	}

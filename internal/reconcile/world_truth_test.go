@@ -233,7 +233,7 @@ func (w *world) checkStart(c commands.Command) {
 	for _, d := range w.deas {
 		for _, i := range d.list {
 			l := w.truth.lives[i.GUID]
-			if !i.State.Live() || d.quiet || i.GUID == w.garbled || l == nil {
+			if !i.State.Live() || d.quiet || d.hides > 0 || i.GUID == w.garbled || l == nil {
 				continue
 			}
 			// The Cloud Controller and hm may come to start an index at once: hm for what it was missing before, or for

@@ -127,9 +127,7 @@ func (w *Writer) json(l line) error {
 
 // hold leaves of a hold what a replay needs. The names that hm itself gives tell nothing.
 func (m *mask) hold(h raftfsm.Hold) raftfsm.Hold {
-	switch h.Name {
-	case reconcile.HoldPaused, reconcile.HoldDesiredShrink, reconcile.HoldMassLoss, reconcile.HoldSlowStops:
-	default:
+	if !reconcile.OwnHoldName(h.Name) {
 		h.Name = fmt.Sprintf("hold-%x", m.sum("hold", h.Name))[:13]
 	}
 	h.Reason, h.By = "", ""

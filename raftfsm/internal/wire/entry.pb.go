@@ -937,6 +937,7 @@ type Hold struct {
 	Until         int64                  `protobuf:"varint,5,opt,name=until,proto3" json:"until,omitempty"`
 	StopLimit     uint32                 `protobuf:"varint,6,opt,name=stop_limit,json=stopLimit,proto3" json:"stop_limit,omitempty"`
 	AppsBefore    uint32                 `protobuf:"varint,7,opt,name=apps_before,json=appsBefore,proto3" json:"apps_before,omitempty"`
+	Lost          []byte                 `protobuf:"bytes,8,opt,name=lost,proto3" json:"lost,omitempty"` // places: a key, and the index in four bytes, big-endian
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1018,6 +1019,13 @@ func (x *Hold) GetAppsBefore() uint32 {
 		return x.AppsBefore
 	}
 	return 0
+}
+
+func (x *Hold) GetLost() []byte {
+	if x != nil {
+		return x.Lost
+	}
+	return nil
 }
 
 // Kind 11.
@@ -1207,7 +1215,7 @@ const file_entry_proto_rawDesc = "" +
 	"\aOutcome\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\fR\x06detail\"\xaf\x01\n" +
+	"\x06detail\x18\x03 \x01(\fR\x06detail\"\xc3\x01\n" +
 	"\x04Hold\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\fR\x04name\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\fR\x06reason\x12\x0e\n" +
@@ -1217,7 +1225,8 @@ const file_entry_proto_rawDesc = "" +
 	"\n" +
 	"stop_limit\x18\x06 \x01(\rR\tstopLimit\x12\x1f\n" +
 	"\vapps_before\x18\a \x01(\rR\n" +
-	"appsBefore\"\"\n" +
+	"appsBefore\x12\x12\n" +
+	"\x04lost\x18\b \x01(\fR\x04lost\"\"\n" +
 	"\fHoldReleased\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\fR\x04name\"S\n" +
 	"\tCrashRefs\x12\x12\n" +

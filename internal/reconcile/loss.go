@@ -1,0 +1,365 @@
+package reconcile
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"hash/maphash"
+	"slices"
+
+	"hm/actual"
+	"hm/commands"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// A loss is judged before it is recorded: the entry that holds all commands comes before the entries that take the
+// instances out of the record, so that no leader ever finds the loss without its hold.
+
+// lostPlace is an index that is to run and has lost its last live copy.
+type lostPlace struct {
+	raftfsm.Place
+	dea string // which had the copy
+	at  app.Time
+}
+
+// unknownDEA stands for the DEAs that had what earlier leaders recorded as lost.
+const unknownDEA = "(not known)"
+
+// losses are the places that lost their last live copy within one time to live, as far as no hold names them. It is the
+// leader's own memory.
+type losses struct {
+	of     []lostPlace
+	unsure bool // whether the newest were recorded is not known
+}
+
+// recent gives those that were lost at since or later.
+func (l *losses) recent(since app.Time) []lostPlace {
+	l.of = slices.DeleteFunc(l.of, func(p lostPlace) bool { return p.at < since })
+	return l.of
+}
+
+// guardLoss gives records, which are about to be recorded, with the hold before them that keeps their loss from being
+// acted on, if there must be one. What that costs is in proportion to what the records take away. recorded is to be told
+// then whether they were recorded.
+func (c *Core) guardLoss(view *raftfsm.State, now app.Time, records []raftfsm.Record) (guarded []raftfsm.Record, recorded func(error)) {
+	nothing := func(error) {}
+	if c.opts.Guard.MassLoss <= 0 {
+		return records, nothing
+	}
+	r := removal{records: records}
+	lost := r.lost(view)
+	if len(lost) == 0 {
+		return records, nothing
+	}
+	for i := range lost {
+		lost[i].at = now
+	}
+	earlier := c.losses.of // which are not in view any more
+	counts := view.Counts()
+	live := counts.Starting + counts.Running
+	if c.losses.unsure || c.opts.Guard.much(len(earlier)+len(lost), min(live, counts.DesiredInstances)) {
+		earlier = r.except(r.without(view, c.losses.recent(now.Add(-c.intake.live.TTL))), lost)
+	}
+	// Neither copies beside others nor instances that nobody wants make a loss smaller.
+	all := append(earlier, lost...)
+	hold, held := c.holdLoss(view, now, loss{lost: all, live: min(live+len(earlier), counts.DesiredInstances)})
+	if hold != nil {
+		records = append([]raftfsm.Record{hold}, records...)
+	}
+	return records, func(err error) {
+		c.losses = losses{of: all, unsure: err != nil}
+		if held && err == nil {
+			c.losses.of = nil
+		}
+	}
+}
+
+// inherit takes over, before anything else is recorded in a leadership, what is recorded as lost.
+func (c *Core) inherit(ctx context.Context, now app.Time) error {
+	if !c.inherited {
+		return nil
+	}
+	hold, held := c.inheritedLoss(c.log.View(), now)
+	if hold != nil {
+		if err := c.propose(ctx, hold); err != nil {
+			return fmt.Errorf("holding all commands for a loss that earlier leaders recorded: %w", err)
+		}
+	}
+	if held {
+		c.losses.of = nil
+	}
+	c.inherited = false
+	return nil
+}
+
+// inheritedLoss judges what earlier leaders recorded as lost within one time to live. Which instances these were the
+// record does not say any more: it can only be what is wanted and not there, if there are DEAs that may have had it.
+// What a hold names is judged already.
+func (c *Core) inheritedLoss(view *raftfsm.State, now app.Time) (hold raftfsm.Record, held bool) {
+	if c.opts.Guard.MassLoss <= 0 {
+		return nil, false
+	}
+	since := now.Add(-c.intake.live.TTL)
+	l := loss{inherited: true, deas: map[string]bool{}}
+	for d := range view.DEAs() {
+		gone := d.GoneAt != 0 && d.GoneAt >= since
+		less := d.GoneAt == 0 && d.FirstSeen < since && d.ChangedAt >= since
+		if gone || less {
+			l.deas[d.ID] = true
+		}
+	}
+	if len(l.deas) == 0 {
+		return nil, false
+	}
+	judged := map[raftfsm.Place]bool{}
+	for _, h := range massLosses(view) {
+		n := 0
+		for p := range h.Lost.All() {
+			judged[p] = true
+			n++
+		}
+		if n == raftfsm.MaxPlaces { // it names a sample only
+			return nil, false
+		}
+	}
+	older := func(cmd commands.Command) bool { return cmd.CreatedAt < since }
+	for _, p := range c.pass.Unheard(view, c.pass.Unsettled(view), older) {
+		if !judged[p] {
+			l.lost = append(l.lost, lostPlace{Place: p, dea: unknownDEA, at: now})
+		}
+	}
+	c.losses.of = l.lost
+	counts := view.Counts()
+	l.live = min(counts.Starting+counts.Running+len(l.lost), counts.DesiredInstances)
+	return c.holdLoss(view, now, l)
+}
+
+// maxMassLosses is how many holds on losses there may be at one time. A further loss is added to the newest.
+const maxMassLosses = 9
+
+// holdLoss gives the record of a hold if the loss asks for one. held says that it is held then, as it may be already.
+// What is lost within one time to live belongs to one hold; what is lost later has its own, with its own time.
+func (c *Core) holdLoss(view *raftfsm.State, now app.Time, l loss) (set raftfsm.Record, held bool) {
+	why := c.opts.Guard.Loses(view, l)
+	if why == "" {
+		return nil, false
+	}
+	hold := raftfsm.Hold{Reason: why, By: holdBy, SetAt: now, Until: now.Add(c.opts.Guard.MassLossHold), Lost: l.places()}
+	others := massLosses(view)
+	if n := len(others); n > 0 && (now.Sub(others[n-1].SetAt) <= c.intake.live.TTL || n >= maxMassLosses) {
+		newest := others[n-1]
+		if hold.Lost = newest.Lost.With(hold.Lost); hold.Lost == newest.Lost {
+			return nil, true
+		}
+		hold.Name, hold.SetAt, hold.Reason = newest.Name, newest.SetAt, newest.Reason+"; then "+why
+	} else {
+		hold.Name = freeMassLoss(view)
+	}
+	c.logger.Warn("holding all commands: many instances were lost at once", "hold", hold.Name, "why", why, "until", hold.Until)
+	c.reads.wanted = true // what is lost may not be wanted any more
+	return raftfsm.HoldSet{Hold: hold}, true
+}
+
+// lateLoss gives the record that adds to the newest hold on a loss what was lost shortly after the hold was set: the DEAs
+// of one loss fall silent one by one.
+func (c *Core) lateLoss(view *raftfsm.State, now app.Time) (set raftfsm.Record, ok bool) {
+	late := c.losses.recent(now.Add(-c.intake.live.TTL))
+	others := massLosses(view)
+	if len(late) == 0 || len(others) == 0 {
+		return nil, false
+	}
+	hold := others[len(others)-1]
+	if now.Sub(hold.SetAt) > c.intake.live.TTL {
+		return nil, false
+	}
+	if late = (&removal{}).without(view, late); len(late) == 0 {
+		return nil, false
+	}
+	l := loss{lost: late}
+	lost := hold.Lost.With(l.places())
+	if lost == hold.Lost {
+		return nil, true
+	}
+	hold.Reason += "; then " + l.more()
+	hold.Lost, hold.Until = lost, now.Add(c.opts.Guard.MassLossHold)
+	c.logger.Warn("more instances were lost: the hold lasts longer", "hold", hold.Name, "why", l.more(), "until", hold.Until)
+	return raftfsm.HoldSet{Hold: hold}, true
+}
+
+// removal is what records are about to take away.
+type removal struct {
+	records []raftfsm.Record
+	silent  map[string]bool         // DEAs that are gone with all that they have
+	gone    map[copyOn]bool         // other copies that are gone
+	there   func(actual.State) bool // whether a copy in a state makes up for a lost one; nil: if it is live
+}
+
+// copyOn is an instance on a DEA.
+type copyOn struct {
+	dea      string
+	instance app.GUID
+}
+
+// lost gives the places whose last live copy the records take away.
+func (r *removal) lost(view *raftfsm.State) []lostPlace {
+	var lost []lostPlace
+	take := func(dea string, i *actual.Instance) {
+		if i.State.Live() {
+			lost = append(lost, lostPlace{Place: raftfsm.Place{App: i.App, Index: i.Index}, dea: dea})
+		}
+	}
+	var list []actual.Instance
+	for _, record := range r.records {
+		switch record := record.(type) {
+		case raftfsm.DEAsGone:
+			r.silent = make(map[string]bool, len(record.DEAs))
+			for _, dea := range record.DEAs {
+				r.silent[dea] = true
+				list = view.DEAInstances(list[:0], dea)
+				for i := range list {
+					take(dea, &list[i])
+				}
+			}
+		case raftfsm.DEAChanges:
+			if r.gone == nil && len(record.Removes) > 0 {
+				r.gone = map[copyOn]bool{}
+			}
+			for _, g := range record.Removes {
+				r.gone[copyOn{record.DEA, g}] = true
+			}
+			few := len(record.Removes)*len(record.Upserts) <= fewPairs
+			view.EachOn(record.DEA, record.Removes, func(i actual.Instance) {
+				if !few || !inPlace(&i, record.Upserts) { // else there is its successor, as there mostly is
+					take(record.DEA, &i)
+				}
+			})
+		}
+	}
+	return r.without(view, lost)
+}
+
+// inPlace reports whether one of the instances is live in the place of another.
+func inPlace(i *actual.Instance, others []actual.Instance) bool {
+	for n := range others {
+		if o := &others[n]; o.Index == i.Index && o.App == i.App && o.State.Live() {
+			return true
+		}
+	}
+	return false
+}
+
+// without leaves of a list the places that are to run and have no live copy once the records are recorded, each once. A
+// copy of any version counts, and one of a version that is not known to be desired runs in the place of one that is:
+// what is desired is read later than it is changed.
+func (r *removal) without(view *raftfsm.State, list []lostPlace) []lostPlace {
+	if len(list) == 0 {
+		return nil
+	}
+	there := r.there
+	if there == nil {
+		there = actual.State.Live
+	}
+	come := r.bring(list)
+	live := map[uint32]bool{}
+	kept := make([]lostPlace, 0, len(list))
+	on := func(dea string) bool { return !r.silent[dea] }
+	for group := range byDroplet(list) {
+		droplet := list[group[0].at].App.Droplet
+		a, _ := view.App(app.Key{Droplet: droplet, Version: view.DesiredVersion(droplet)})
+		if !a.HasDesired || !a.Desired.Startable() {
+			continue
+		}
+		clear(live)
+		view.EachCopy(droplet, on, func(dea string, i *actual.Instance) {
+			if there(i.State) && !r.gone[copyOn{dea, i.GUID}] {
+				live[i.Index] = true
+			}
+		})
+		for _, index := range come[droplet] {
+			live[index] = true
+		}
+		for _, g := range group {
+			if p := list[g.at]; p.Index < a.Desired.Instances && !live[p.Index] {
+				live[p.Index] = true // once is enough
+				p.App = a.Key
+				kept = append(kept, p)
+			}
+		}
+	}
+	return kept
+}
+
+// except gives the places of list that are not among others.
+func (r *removal) except(list, others []lostPlace) []lostPlace {
+	if len(list) == 0 {
+		return nil
+	}
+	among := make(map[raftfsm.Place]bool, len(others))
+	for i := range others {
+		among[others[i].Place] = true
+	}
+	return slices.DeleteFunc(list, func(p lostPlace) bool { return among[p.Place] })
+}
+
+// bring gives, by droplet, the indices at which the records bring live copies, of the droplets in list.
+func (r *removal) bring(list []lostPlace) map[app.GUID][]uint32 {
+	changes := 0
+	for _, record := range r.records {
+		if c, ok := record.(raftfsm.DEAChanges); ok {
+			changes += len(c.Upserts)
+		}
+	}
+	if changes == 0 {
+		return nil
+	}
+	come := map[app.GUID][]uint32{}
+	for i := range list {
+		come[list[i].App.Droplet] = nil
+	}
+	for _, record := range r.records {
+		if c, ok := record.(raftfsm.DEAChanges); ok {
+			for i := range c.Upserts {
+				up := &c.Upserts[i]
+				if indices, asked := come[up.App.Droplet]; asked && up.State.Live() {
+					come[up.App.Droplet] = append(indices, up.Index)
+				}
+			}
+		}
+	}
+	return come
+}
+
+// grouped is an element of a list of places.
+type grouped struct {
+	hash uint64 // of its droplet
+	at   int    // in the list
+}
+
+var groupSeed = maphash.MakeSeed()
+
+// byDroplet yields the elements of a list, those of one droplet together, in the list's order.
+func byDroplet(list []lostPlace) func(yield func([]grouped) bool) {
+	order := make([]grouped, len(list))
+	for i := range list {
+		order[i] = grouped{maphash.Comparable(groupSeed, list[i].App.Droplet), i}
+	}
+	slices.SortFunc(order, func(a, b grouped) int {
+		if a.hash != b.hash {
+			return cmp.Compare(a.hash, b.hash)
+		}
+		return a.at - b.at
+	})
+	return func(yield func([]grouped) bool) {
+		for from := 0; from < len(order); {
+			to := from + 1
+			for to < len(order) && list[order[to].at].App.Droplet == list[order[from].at].App.Droplet {
+				to++
+			}
+			if !yield(order[from:to]) {
+				return
+			}
+			from = to
+		}
+	}
+}

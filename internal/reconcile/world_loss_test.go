@@ -1,0 +1,179 @@
+package reconcile
+
+import (
+	"math/rand/v2"
+
+	"hm/actual"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// recordedLosses are what the entries of the log have taken out of the record: no leader is asked.
+type recordedLosses struct {
+	of   map[raftfsm.Place]lostPlace
+	live []liveCount // within one time to live
+}
+
+type liveCount struct {
+	at app.Time
+	n  int
+}
+
+// lossTTL is the time to live in a world.
+const lossTTL = 3 * hb
+
+// zone does something to some of the DEAs at one moment, or undoes it for all.
+func (w *world) zone(rnd *rand.Rand, do, undo func(*simDEA)) {
+	share := 0.4 + rnd.Float64()/2
+	back := rnd.IntN(3) == 0
+	for n := range w.nextDEA {
+		d := w.dea(n)
+		switch {
+		case d == nil:
+		case back:
+			undo(d)
+		case rnd.Float64() < share:
+			do(d)
+		}
+	}
+}
+
+// watchLosses looks at entries that take instances out of the record, or say that so much is lost. What it gives is to
+// be called once the entry is applied. It requires that no mass loss is recorded without a hold that has its whole time,
+// that no hold is set without such a loss, and that hm releases none before most of what it names is back.
+func (w *world) watchLosses(records []raftfsm.Record) func() {
+	concerned := false
+	for _, r := range records {
+		switch r := r.(type) {
+		case raftfsm.DEAsGone:
+			concerned = true
+		case raftfsm.DEAChanges:
+			concerned = concerned || len(r.Removes) > 0
+		case raftfsm.HoldSet:
+			if r.Hold.SetAt == w.now && r.Hold.Lost != "" && isMassLoss(r.Hold.Name) {
+				w.checkLossHold(r.Hold)
+			}
+		case raftfsm.HoldReleased:
+			if w.faults != nil && !w.released {
+				w.checkLossRelease(r.Name)
+			}
+		}
+	}
+	if w.faults == nil || !concerned {
+		return func() {}
+	}
+	before := w.View()
+	return func() { w.lossRecorded(before, w.View()) }
+}
+
+// livePlaces gives the places that are to run and have a copy that is live, or in any state, each with the DEA of one.
+func livePlaces(view *raftfsm.State, any bool) map[raftfsm.Place]string {
+	live := map[raftfsm.Place]string{}
+	for a := range view.Apps() {
+		if !a.HasDesired || !a.Desired.Startable() {
+			continue
+		}
+		view.EachCopy(a.Key.Droplet, func(string) bool { return true }, func(dea string, i *actual.Instance) {
+			if (any || i.State.Live()) && i.Index < a.Desired.Instances {
+				live[raftfsm.Place{App: a.Key, Index: i.Index}] = dea
+			}
+		})
+	}
+	return live
+}
+
+func (w *world) lossRecorded(before, after *raftfsm.State) {
+	w.t.Helper()
+	l := &w.losses
+	if l.of == nil {
+		l.of = map[raftfsm.Place]lostPlace{}
+	}
+	had, has, there := livePlaces(before, false), livePlaces(after, false), livePlaces(after, true)
+	for p, dea := range had {
+		if _, still := there[p]; !still { // else it crashed, or is evacuated
+			l.of[p] = lostPlace{Place: p, dea: dea, at: w.now}
+		}
+	}
+	since := w.now.Add(-lossTTL)
+	deas := map[string]bool{}
+	for p, lost := range l.of {
+		if _, back := has[p]; back || lost.at < since || !wantedPlace(after, p) {
+			delete(l.of, p)
+			continue
+		}
+		deas[lost.dea] = true
+	}
+	counts := before.Counts()
+	l.live = append(l.live, liveCount{w.now, counts.Starting + counts.Running})
+	for l.live[0].at < since {
+		l.live = l.live[1:]
+	}
+	most := len(has) + len(l.of)
+	for _, c := range l.live {
+		most = max(most, c.n)
+	}
+	run := len(deas)
+	for d := range after.DEAs() {
+		if d.GoneAt == 0 && d.Len > 0 && !deas[d.ID] {
+			run++
+		}
+	}
+	if float64(len(l.of)) <= 0.5*float64(most) || len(deas) < 2 || run < w.opts.Guard.MinDEAs {
+		return
+	}
+	w.faults.count("mass losses recorded")
+	until := app.Time(0)
+	for _, h := range massLosses(after) {
+		until = max(until, h.Until)
+	}
+	if until < since.Add(w.opts.Guard.MassLossHold) {
+		w.t.Fatalf("%d of %d live instances were recorded as lost by %d DEAs within one time to live, and the holds are %+v", len(l.of), most, len(deas), after.Holds())
+	}
+}
+
+// checkLossHold requires that what a hold names was lost of late, or is about to be, and is much.
+func (w *world) checkLossHold(h raftfsm.Hold) {
+	w.t.Helper()
+	if w.faults != nil {
+		w.faults.count("holds on a loss")
+	}
+	live := livePlaces(w.View(), false)
+	n := 0
+	for p := range h.Lost.All() {
+		if n++; !wantedPlace(w.View(), p) {
+			w.t.Fatalf("the hold %s names %s/%d, which is not wanted", h.Name, p.App.Droplet, p.Index)
+		}
+		if _, is := live[p]; !is {
+			live[p] = ""
+		}
+	}
+	if 2*n <= len(live) {
+		w.t.Fatalf("the hold %s names %d of %d instances as lost", h.Name, n, len(live))
+	}
+}
+
+// checkLossRelease requires that a hold which hm releases before its time is over names nothing that is missing, or
+// little.
+func (w *world) checkLossRelease(name string) {
+	w.t.Helper()
+	for _, h := range w.View().Holds() {
+		if h.Name != name || h.Lost == "" || !h.InForce(w.now) {
+			continue
+		}
+		live := livePlaces(w.View(), false)
+		missing := 0
+		for p := range h.Lost.All() {
+			if _, is := live[p]; !is && wantedPlace(w.View(), p) && isMassLoss(name) {
+				missing++
+			}
+		}
+		if 2*missing > h.Lost.Len() {
+			w.t.Fatalf("the hold %s was released though %d of the %d instances that it names are missing", name, missing, h.Lost.Len())
+		}
+	}
+}
+
+func wantedPlace(view *raftfsm.State, p raftfsm.Place) bool {
+	a, _ := view.App(p.App)
+	return a.Desired.Startable() && p.Index < a.Desired.Instances
+}
