@@ -44,6 +44,7 @@ type appRec struct {
 	desired   uint32 // instances wanted by the desired row
 	instances uint32 // instance records
 	crashes   uint32 // crash records
+	capitals  app.KeyCapitals
 	run       desired.RunState
 	pkg       desired.PackageState
 	has       bool  // there is a desired row
@@ -60,7 +61,7 @@ func (a *appRec) row() desired.App {
 	if !a.has {
 		return desired.App{}
 	}
-	return desired.App{Key: a.key, Instances: a.desired, State: a.run, Package: a.pkg}
+	return desired.App{Key: a.key, Instances: a.desired, State: a.run, Package: a.pkg, Capitals: a.capitals}
 }
 
 type deaName struct {
