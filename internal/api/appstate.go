@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -24,13 +25,22 @@ type appAsked struct {
 	Version string `json:"version"`
 }
 
-func (a appAsked) key() (app.Key, bool) {
+func (a appAsked) key() (spelledKey, bool) {
 	d, err := app.ParseGUID(a.Droplet)
 	if err != nil {
-		return app.Key{}, false
+		return spelledKey{}, false
 	}
 	v, err := app.ParseGUID(a.Version)
-	return app.Key{Droplet: d, Version: v}, err == nil
+	return spelledKey{
+		app.Key{Droplet: d, Version: v},
+		app.KeyCapitals{Droplet: app.CapitalsOf(d, a.Droplet), Version: app.CapitalsOf(v, a.Version)},
+	}, err == nil
+}
+
+// spelledKey is an app as the Cloud Controller spells it: it looks for that spelling in the answer.
+type spelledKey struct {
+	app.Key
+	capitals app.KeyCapitals
 }
 
 var emptyObject = []byte("{}")
@@ -76,7 +86,7 @@ func writeBulk(w bulkWriter, view *raftfsm.State, fresh bool, wall Wall, request
 		if i > 0 {
 			object = append(object, ',')
 		}
-		object = appendString(object, k.Droplet)
+		object = appendGUID(object, k.Droplet, k.capitals.Droplet)
 		object = append(object, ':')
 		object, _ = appendApp(object, view, wall, k, &instances)
 		if len(object) > 64<<10 {
@@ -90,43 +100,49 @@ func writeBulk(w bulkWriter, view *raftfsm.State, fresh bool, wall Wall, request
 }
 
 // bulkKeys gives the apps to answer with, sorted: one version for each droplet, and only those with instances.
-func bulkKeys(view *raftfsm.State, fresh bool, request []byte) []app.Key {
+func bulkKeys(view *raftfsm.State, fresh bool, request []byte) []spelledKey {
 	var asked []appAsked
 	if !fresh || json.Unmarshal(request, &asked) != nil || len(asked) > maxAsked {
 		return nil
 	}
-	found := make(map[app.GUID]app.Key, len(asked))
+	type spelled struct {
+		droplet  app.GUID
+		capitals app.Capitals
+	}
+	found := make(map[spelled]spelledKey, len(asked))
 	for _, a := range asked {
 		key, ok := a.key()
 		if !ok {
 			continue
 		}
-		if rec, ok := view.App(key); ok && rec.Instances > 0 {
-			found[key.Droplet] = key
+		if rec, ok := view.App(key.Key); ok && rec.Instances > 0 {
+			found[spelled{key.Droplet, key.capitals.Droplet}] = key
 		}
 	}
-	keys := make([]app.Key, 0, len(found))
+	keys := make([]spelledKey, 0, len(found))
 	for _, k := range found {
 		keys = append(keys, k)
 	}
-	slices.SortFunc(keys, app.Key.Compare)
+	slices.SortFunc(keys, func(a, b spelledKey) int {
+		return cmp.Or(a.Compare(b.Key), cmp.Compare(a.capitals.Droplet, b.capitals.Droplet))
+	})
 	return keys
 }
 
 // appendApp appends the app object (N41). found is false, and nothing is appended, if no instance is recorded.
-func appendApp(dst []byte, view *raftfsm.State, wall Wall, k app.Key, scratch *[]actual.Located) (_ []byte, found bool) {
+func appendApp(dst []byte, view *raftfsm.State, wall Wall, k spelledKey, scratch *[]actual.Located) (_ []byte, found bool) {
 	if scratch == nil {
 		scratch = new([]actual.Located)
 	}
-	*scratch = view.Instances((*scratch)[:0], k)
+	*scratch = view.Instances((*scratch)[:0], k.Key)
 	if len(*scratch) == 0 {
 		return dst, false
 	}
 	identity := func(dst []byte) []byte {
 		dst = append(dst, `{"droplet":`...)
-		dst = appendString(dst, k.Droplet)
+		dst = appendGUID(dst, k.Droplet, k.capitals.Droplet)
 		dst = append(dst, `,"version":`...)
-		return appendString(dst, k.Version)
+		return appendGUID(dst, k.Version, k.capitals.Version)
 	}
 	dst = identity(dst)
 	dst = append(dst, `,"instance_heartbeats":[`...)
@@ -150,7 +166,7 @@ func appendApp(dst []byte, view *raftfsm.State, wall Wall, k app.Key, scratch *[
 	}
 	dst = append(dst, `],"crash_counts":[`...)
 	first := true
-	for _, c := range view.Crashes(k) {
+	for _, c := range view.Crashes(k.Key) {
 		if c.Count == 0 {
 			continue
 		}
@@ -178,6 +194,14 @@ func appendSeconds(dst []byte, ms int64) []byte {
 		dst = bytes.TrimRight(dst, "0")
 	}
 	return dst
+}
+
+// appendGUID appends a guid, in a spelling of its own, as a JSON string.
+func appendGUID(dst []byte, g app.GUID, c app.Capitals) []byte {
+	if c == 0 {
+		return appendString(dst, g)
+	}
+	return appendText(dst, c.Spell(g))
 }
 
 // appendString appends a guid as a JSON string.
