@@ -112,14 +112,14 @@ func Open(o Options) (_ *Node, err error) {
 	}
 	if n.stores, err = openStores(o, n.log); err != nil {
 		_ = n.stream.Close()
-		return nil, err
+		return nil, explainAccess(o.DataDir, err)
 	}
 	if err := n.start(); err != nil {
 		if n.trans != nil {
 			_ = n.trans.Close()
 		}
 		_ = n.stream.Close()
-		return nil, errors.Join(err, n.stores.close())
+		return nil, explainAccess(o.DataDir, errors.Join(err, n.stores.close()))
 	}
 	return n, nil
 }
