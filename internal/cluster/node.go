@@ -188,6 +188,7 @@ func (n *Node) start() error {
 	}))
 	n.wg.Go(func() { n.stores.disk.watch(n.halted) })
 	n.wg.Go(n.watchDisk)
+	n.wg.Go(n.replaceLostSnapshots)
 	n.wg.Go(n.batch)
 	go n.land()
 	n.wg.Go(func() { n.watch(observations) })
