@@ -259,7 +259,7 @@ func (g *gossip) message(to string) message {
 		f.Detail = f.Detail[:min(len(f.Detail), maxText/2)]
 		m.Fault = &f
 	}
-	if err := n.stores.disk.trouble(); err != nil {
+	if err := n.stores.disk.complaint(); err != nil {
 		m.Disk = err.Error()
 		m.Disk = m.Disk[:min(len(m.Disk), maxText)]
 	}

@@ -54,7 +54,9 @@ func TestSnapshotLostUnderARunningLeader(t *testing.T) {
 				t.Skip("the leadership has moved")
 			}
 			n := c.start(away)
-			eventually(t, "the follower has caught up", func() bool { return n.View().Index() >= leader.View().Index() && n.View().Hash() == leader.View().Hash() })
+			eventually(t, "the follower has caught up", func() bool {
+				return n.View().Index() >= leader.View().Index() && n.View().Hash() == leader.View().Hash()
+			})
 		})
 	}
 }

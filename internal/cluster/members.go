@@ -58,7 +58,7 @@ func (n *Node) describeSelf(m *Member, now time.Time) {
 	if f, ok := n.Fault(); ok {
 		m.Fault = &f
 	}
-	if err := n.stores.disk.trouble(); err != nil {
+	if err := n.stores.disk.complaint(); err != nil {
 		m.Healthy, m.Problem = false, err.Error()
 	}
 	n.gossip.mu.Lock()

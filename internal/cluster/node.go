@@ -264,9 +264,10 @@ func (n *Node) diskChanged() {
 	poke(n.looks)
 }
 
-// DiskTrouble says for how long the disk has taken nothing in, and why; 0 and nil if it does.
+// DiskTrouble says for how long the disk has taken nothing in, and why; 0 and nil if it does. An error with 0 says that
+// it does, and that there is too little room for this node to lead.
 func (n *Node) DiskTrouble() (stalled time.Duration, err error) {
-	return n.stores.disk.stalledFor(), n.stores.disk.trouble()
+	return n.stores.disk.stalledFor(), n.stores.disk.complaint()
 }
 
 // Close ends the node: proposals under way get up to two election timeouts to land, a leader hands over, then
