@@ -18,7 +18,7 @@ type Member struct {
 	Voter   bool
 	State   string // leader, follower, candidate; unreachable if not heard within a second
 	Healthy bool   // heard within a second, or this node itself, and without a problem
-	Problem string // what the member itself says is wrong with it: its disk does not answer; empty if nothing is
+	Problem string // what is wrong with it, by its own word or as this node sees it: its disk, its address; empty if nothing is
 	// LastContact is when the member was last heard, with a monotonic reading; zero if never since this node began.
 	LastContact time.Time
 	Info        PeerInfo      // its own word, newest
@@ -60,6 +60,8 @@ func (n *Node) describeSelf(m *Member, now time.Time) {
 	}
 	if err := n.stores.disk.complaint(); err != nil {
 		m.Healthy, m.Problem = false, err.Error()
+	} else if text := n.gossip.unheard(now); text != "" {
+		m.Healthy, m.Problem = false, text
 	}
 	n.gossip.mu.Lock()
 	defer n.gossip.mu.Unlock()
@@ -83,6 +85,9 @@ func (n *Node) describePeer(m *Member, now time.Time, leads bool) {
 		return
 	}
 	m.Problem = h.message.Disk
+	if m.Problem == "" {
+		m.Problem = n.gossip.unreached(m.ID, m.Address, now)
+	}
 	m.Healthy = m.Problem == ""
 	switch {
 	case leads:
