@@ -17,7 +17,7 @@ type Member struct {
 	Address string
 	Voter   bool
 	State   string // leader, follower, candidate; unreachable if not heard within a second
-	Healthy bool   // heard within a second, or this node itself, and without a problem
+	Healthy bool   // heard within a second, or this node itself, and without a problem or a fault
 	Problem string // what is wrong with it, by its own word or as this node sees it: its disk, its address; empty if nothing is
 	// LastContact is when the member was last heard, with a monotonic reading; zero if never since this node began.
 	LastContact time.Time
@@ -56,7 +56,7 @@ func (n *Node) LeaderContact() time.Time { return n.raft.LastContact() }
 func (n *Node) describeSelf(m *Member, now time.Time) {
 	m.State, m.Healthy, m.LastContact = n.stateWord(), true, now
 	if f, ok := n.Fault(); ok {
-		m.Fault = &f
+		m.Fault, m.Healthy = &f, false
 	}
 	if err := n.stores.disk.complaint(); err != nil {
 		m.Healthy, m.Problem = false, err.Error()
@@ -88,7 +88,7 @@ func (n *Node) describePeer(m *Member, now time.Time, leads bool) {
 	if m.Problem == "" {
 		m.Problem = n.gossip.unreached(m.ID, m.Address, now)
 	}
-	m.Healthy = m.Problem == ""
+	m.Healthy = m.Problem == "" && m.Fault == nil
 	switch {
 	case leads:
 		m.State = stateLeader

@@ -149,3 +149,46 @@ func TestDataDirOfAnotherForm(t *testing.T) {
 		}
 	}
 }
+
+// All nodes find their record damaged. Nobody leads with less than was acknowledged, and every node says why; moved away
+// on all of them, the record begins anew.
+func TestRecordDamagedEverywhere(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 3, nil)
+	for i := range 10 {
+		c.propose(wide(i))
+	}
+	c.converged()
+	for _, n := range c.nodes {
+		for _, peer := range c.nodes {
+			eventually(t, "each remembers how far the others were", func() bool { return n == peer || n.memory.of(peer.opts.ID).Index > 10 })
+		}
+	}
+	for i := range c.nodes {
+		c.close(i)
+		flipText(t, c.file(i, "raft.db"), deaID(7))
+	}
+	for i := range c.nodes {
+		c.start(i)
+	}
+	for _, n := range c.nodes {
+		eventually(t, "every node shows every node as healing, and as not healthy", func() bool {
+			for _, m := range n.Members() {
+				if m.Healthy || m.Fault == nil || m.Fault.Kind != FaultHealing || !strings.Contains(m.Fault.Detail, "does not have its checksum") {
+					return false
+				}
+			}
+			return n.Leadership().LeaderID == ""
+		})
+	}
+	for i := range c.nodes {
+		c.close(i)
+		if err := os.Rename(c.file(i), c.file(i)+"-away"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range c.nodes {
+		c.start(i)
+	}
+	c.propose(wide(1))
+}
