@@ -111,3 +111,21 @@ func TestCaseOfGUIDsChangesNothing(t *testing.T) {
 		}
 	})
 }
+
+// One guid gets one other name, whatever the case in which it is written here and there. A DEA's id keeps its case.
+func TestMaskTakesNoNoticeOfCase(t *testing.T) {
+	m := newMask()
+	const beat = `{"dea":"Dea","droplets":[{"droplet":"abcdef01-0a1b-4c5d-8e9f-00112233aabb","version":"fedcba98765432100123456789abcdef","instance":"deadbeef0a1b4c5d8e9f00112233abcd","index":0,"state":"RUNNING"}]}`
+	want, ok := m.message("dea.heartbeat", []byte(beat))
+	if !ok || bytes.Contains(bytes.ToLower(want), []byte("abcdef01")) {
+		t.Fatalf("%s", want)
+	}
+	for seed := range uint64(20) {
+		if got, ok := m.message("dea.heartbeat", []byte(mixCase(beat, seed))); !ok || !bytes.Equal(got, want) {
+			t.Errorf("in mixed case it is\n%s\nwant\n%s", got, want)
+		}
+	}
+	if got, ok := m.message("dea.heartbeat", []byte(strings.Replace(beat, `"Dea"`, `"dEA"`, 1))); !ok || bytes.Equal(got, want) {
+		t.Error("two DEAs whose ids differ in case are one")
+	}
+}
