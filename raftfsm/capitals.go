@@ -3,8 +3,41 @@ package raftfsm
 import (
 	"fmt"
 
+	"hm/desired"
 	"hm/internal/app"
 )
+
+// spelledApp is a desired app whose guids the Cloud Controller writes with capitals. Few are: they are kept beside the
+// app records, which would be larger for all.
+type spelledApp struct {
+	app      Handle
+	capitals app.KeyCapitals
+}
+
+// capitals gives those of an app's desired row.
+func (s *State) capitals(h Handle) app.KeyCapitals {
+	if s.spelled.Len() == 0 {
+		return app.KeyCapitals{}
+	}
+	x, _ := s.spelled.Get(spelledApp{app: h})
+	return x.capitals
+}
+
+// row gives an app's desired row, the zero one if it has none.
+func (s *State) row(h Handle) desired.App {
+	d := s.apps.get(uint32(h)).row()
+	d.Capitals = s.capitals(h)
+	return d
+}
+
+// spell records the capitals of an app's desired row.
+func (s *State) spell(h Handle, c app.KeyCapitals) {
+	if c != (app.KeyCapitals{}) {
+		s.spelled.Set(spelledApp{h, c})
+	} else if s.spelled.Len() > 0 {
+		s.spelled.Delete(spelledApp{app: h})
+	}
+}
 
 // The column of capitals has two numbers a row, or none at all if no row has any: hardly a Cloud Controller writes
 // guids in capitals.

@@ -82,7 +82,7 @@ func (e *encoding) capitals(c app.KeyCapitals) {
 
 func (e encoding) hash() xxh3.Uint128 { return xxh3.Hash128(e) }
 
-func (e *encoding) app(a *appRec) xxh3.Uint128 {
+func (e *encoding) app(a *appRec, c app.KeyCapitals) xxh3.Uint128 {
 	e.reset(hashedApp)
 	e.key(a.key)
 	e.flag(a.has)
@@ -91,7 +91,7 @@ func (e *encoding) app(a *appRec) xxh3.Uint128 {
 	e.u32(a.desired)
 	e.u64(a.rev)
 	e.time(a.grewAt)
-	e.capitals(a.capitals)
+	e.capitals(c)
 	return e.hash()
 }
 

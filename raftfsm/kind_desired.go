@@ -150,13 +150,14 @@ func (s *State) desire(d *desired.App) {
 	if !found {
 		h = s.newApp(d.Key)
 		s.mark(h)
-	} else if s.apps.get(uint32(h)).row() == *d {
+	} else if s.row(h) == *d {
 		return
 	}
 	s.touch(h)
 	rec := s.apps.mut(uint32(h))
 	s.countDesired(rec.row(), -1)
-	rec.has, rec.desired, rec.run, rec.pkg, rec.capitals, rec.rev = true, d.Instances, d.State, d.Package, d.Capitals, s.rev
+	rec.has, rec.desired, rec.run, rec.pkg, rec.rev = true, d.Instances, d.State, d.Package, s.rev
+	s.spell(h, d.Capitals)
 	s.countDesired(*d, 1)
 	s.forgetExits(h)
 }
@@ -169,7 +170,8 @@ func (s *State) undesire(h Handle) {
 	s.touch(h)
 	rec := s.apps.mut(uint32(h))
 	s.countDesired(rec.row(), -1)
-	rec.has, rec.desired, rec.run, rec.pkg, rec.capitals, rec.rev = false, 0, 0, 0, app.KeyCapitals{}, 0
+	rec.has, rec.desired, rec.run, rec.pkg, rec.rev = false, 0, 0, 0, 0
+	s.spell(h, app.KeyCapitals{})
 	s.forgetExits(h)
 }
 
@@ -257,7 +259,7 @@ func persistApps(s *State, w *snapshotWriter) error {
 			m.Instances = append(m.Instances, a.desired)
 			m.Rev = append(m.Rev, a.rev)
 			m.GrewAt = append(m.GrewAt, int64(a.grewAt-before))
-			m.Capitals = appendCapitals(m.Capitals, i, len(chunk), a.capitals)
+			m.Capitals = appendCapitals(m.Capitals, i, len(chunk), s.capitals(h))
 			before = a.grewAt
 		}
 		if err := w.record(SectionApps, &m); err != nil {
@@ -284,18 +286,18 @@ func restoreApps(r *restorer, body []byte) error {
 	for i := range n {
 		grewAt += app.Time(m.GrewAt[i])
 		rec := appRec{key: keys.key(), rev: m.Rev[i], grewAt: grewAt, desired: m.Instances[i], has: m.Rows[3*i] == 1,
-			run: desired.RunState(m.Rows[3*i+1]), pkg: desired.PackageState(m.Rows[3*i+2]), capitals: capitalsOf(m.Capitals, i)}
+			run: desired.RunState(m.Rows[3*i+1]), pkg: desired.PackageState(m.Rows[3*i+2])}
 		if keys.err != nil {
 			break
 		}
-		if err := r.addApp(rec); err != nil {
+		if err := r.addApp(rec, capitalsOf(m.Capitals, i)); err != nil {
 			return err
 		}
 	}
 	return keys.end("keys")
 }
 
-func (r *restorer) addApp(rec appRec) error {
+func (r *restorer) addApp(rec appRec, c app.KeyCapitals) error {
 	s := r.s
 	if !validKey(rec.key) {
 		return fmt.Errorf("an app without droplet or version")
@@ -305,6 +307,7 @@ func (r *restorer) addApp(rec appRec) error {
 	}
 	if rec.has {
 		row := rec.row()
+		row.Capitals = c
 		if err := checkRow(&row); err != nil {
 			return err
 		}
@@ -312,13 +315,14 @@ func (r *restorer) addApp(rec appRec) error {
 			return fmt.Errorf("droplet %s is desired in two versions", rec.key.Droplet)
 		}
 		r.desired = rec.key.Droplet
-	} else if rec.desired != 0 || rec.run != 0 || rec.pkg != 0 || rec.rev != 0 || rec.capitals != (app.KeyCapitals{}) {
+	} else if rec.desired != 0 || rec.run != 0 || rec.pkg != 0 || rec.rev != 0 || c != (app.KeyCapitals{}) {
 		return fmt.Errorf("app %s is not desired, but has a desired row", rec.key)
 	}
 	h := Handle(s.apps.push(rec))
 	s.lookup.add(&s.apps, h)
 	s.countDesired(rec.row(), 1)
-	s.sum.add(s.scratch.enc.app(&rec))
+	s.spell(h, c)
+	s.sum.add(s.scratch.enc.app(&rec, c))
 	return nil
 }
 

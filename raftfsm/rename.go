@@ -30,7 +30,7 @@ func (s *State) Renamed(n Names) (*State, error) {
 	for h := range s.apps.len() {
 		a := *s.apps.get(uint32(h))
 		if a.used() {
-			a.key, a.capitals = n.key(a.key), app.KeyCapitals{} // another name is spelled otherwise
+			a.key = n.key(a.key) // without capitals: another name is spelled otherwise
 		}
 		t.apps.push(a)
 	}

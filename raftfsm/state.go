@@ -30,9 +30,10 @@ type State struct {
 	cmds    *btree.BTreeG[*commands.Command] // the commands never change in place
 	byID    *btree.BTreeG[commandID]
 	crashes *btree.BTreeG[*crashRec] // nor do the crash records
-	holds   []Hold                   // sorted; replaced, never changed in place
-	staged  []DesiredChanges         // only ever appended to, or dropped
-	scratch *scratch                 // nil in a frozen state
+	spelled *btree.BTreeG[spelledApp]
+	holds   []Hold           // sorted; replaced, never changed in place
+	staged  []DesiredChanges // only ever appended to, or dropped
+	scratch *scratch         // nil in a frozen state
 }
 
 // appRec is what is recorded of one app.
@@ -44,7 +45,6 @@ type appRec struct {
 	desired   uint32 // instances wanted by the desired row
 	instances uint32 // instance records
 	crashes   uint32 // crash records
-	capitals  app.KeyCapitals
 	run       desired.RunState
 	pkg       desired.PackageState
 	has       bool  // there is a desired row
@@ -57,11 +57,12 @@ func (a *appRec) used() bool { return !a.key.Droplet.IsZero() }
 // deas gives the slots of the DEAs that hold instances of the app, in any order. It is good until the app changes.
 func (a *appRec) deas() []uint32 { return a.held.list(a.few) }
 
+// row gives the desired row but for its capitals: see State.row.
 func (a *appRec) row() desired.App {
 	if !a.has {
 		return desired.App{}
 	}
-	return desired.App{Key: a.key, Instances: a.desired, State: a.run, Package: a.pkg, Capitals: a.capitals}
+	return desired.App{Key: a.key, Instances: a.desired, State: a.run, Package: a.pkg}
 }
 
 type deaName struct {
@@ -96,6 +97,7 @@ func NewState() *State {
 		cmds:    tree(func(a, b *commands.Command) bool { return a.Compare(*b) < 0 }),
 		byID:    tree(func(a, b commandID) bool { return string(a.id[:]) < string(b.id[:]) }),
 		crashes: tree(func(a, b *crashRec) bool { return compareCrash(a, b) < 0 }),
+		spelled: tree(func(a, b spelledApp) bool { return a.app < b.app }),
 		scratch: &scratch{},
 	}
 }
@@ -110,7 +112,7 @@ func (s *State) Freeze() *State {
 	c.frozen = true
 	c.scratch = nil
 	c.apps, c.lookup, c.deas = s.apps.freeze(), s.lookup.freeze(), s.deas.freeze()
-	c.names, c.cmds, c.byID, c.crashes = s.names.Copy(), s.cmds.Copy(), s.byID.Copy(), s.crashes.Copy()
+	c.names, c.cmds, c.byID, c.crashes, c.spelled = s.names.Copy(), s.cmds.Copy(), s.byID.Copy(), s.crashes.Copy(), s.spelled.Copy()
 	return &c
 }
 

@@ -107,7 +107,7 @@ func readRow(s *scanner, key []byte) (row, error) {
 	keyGUID, keyErr := app.ParseGUIDBytes(key)
 	var r row
 	var id app.GUID
-	keyCapitals := app.CapitalsOf(keyGUID, key)
+	keyCapitals := app.CapitalsOf(keyGUID, key) // now: the scanner uses key's memory again
 	var seen int
 	bad := func(err error) {
 		if err != nil && r.err == nil {

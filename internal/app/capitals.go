@@ -11,7 +11,16 @@ type Capitals uint32
 const AllCapitals Capitals = 1<<32 - 1
 
 // CapitalsOf gives the Capitals of a text that g was parsed from.
-func CapitalsOf[T string | []byte](g GUID, text T) (c Capitals) {
+func CapitalsOf[T string | []byte](g GUID, text T) Capitals {
+	for i := range len(text) {
+		if text[i]-'A' < 6 {
+			return capitalsOf(g, text)
+		}
+	}
+	return 0
+}
+
+func capitalsOf[T string | []byte](g GUID, text T) (c Capitals) {
 	if _, form := g.Binary(); form == 0 {
 		return 0
 	}
