@@ -98,6 +98,9 @@ type Heartbeat struct {
 	Unreadable []app.GUID
 	// Nameless counts the left-out entries that name no instance.
 	Nameless int
+	// Capitals are those of the guids that the DEA writes with capitals: it knows them by no other spelling. Nil if there
+	// are none.
+	Capitals map[app.GUID]app.Capitals
 }
 
 // Digest identifies a heartbeat's payload. Equal digests mean equal bytes; the key is the process's own secret, so

@@ -3,6 +3,8 @@
 package desired
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -76,6 +78,9 @@ type App struct {
 	Instances uint32 // 0 to MaxInstances
 	State     RunState
 	Package   PackageState
+	// Capitals says how the Cloud Controller spells Key. It compares guids by the letter, unless its database takes no
+	// notice of case: what is sent to it is spelled as it spells it.
+	Capitals app.KeyCapitals
 }
 
 // Wanted reports whether instances of the app should exist at all: STARTED, and STAGED or PENDING (D11).
@@ -93,29 +98,51 @@ type Read struct {
 	// Lag is for how long before its begin, at most, the source was already behind what it was read for: a replica shows
 	// a past of its primary. The read shows the desired state of no earlier moment than its begin less Lag.
 	Lag time.Duration
-	// Unreadable are the droplets whose row could not be understood, sorted. What is recorded of them stays as it
+	// Unreadable are the droplets whose row could not be understood, or told from another, sorted. What is recorded of them stays as it
 	// is: an app that cannot be read is neither new nor gone (W49).
 	Unreadable []app.GUID
 }
 
+// ErrAlike is why nothing is read of an app that has two rows, whose guids differ in case only.
+var ErrAlike = errors.New("two rows have this guid, in capitals and in small letters: delete one of them")
+
 // NewRead sorts apps and checks that they are one consistent picture. An app that two pages repeat unchanged is
 // folded; one whose rows disagree means that the table changed between the pages, and the whole read is refused
-// (W06). NewRead takes ownership of apps.
+// (W06). Two rows whose droplets differ in case only are two apps of the Cloud Controller that hm cannot tell apart:
+// the droplet becomes one of Unreadable. NewRead takes ownership of apps.
 func NewRead(source string, apps []App) (Read, error) {
-	slices.SortFunc(apps, func(a, b App) int { return a.Key.Compare(b.Key) })
+	slices.SortFunc(apps, func(a, b App) int {
+		return cmp.Or(a.Key.Droplet.Compare(b.Key.Droplet), cmp.Compare(a.Capitals.Droplet, b.Capitals.Droplet), a.Key.Version.Compare(b.Key.Version))
+	})
 	apps = slices.Compact(apps)
+	var alike []app.GUID
 	for i := 1; i < len(apps); i++ {
-		if apps[i-1].Key.Droplet == apps[i].Key.Droplet {
-			return Read{}, fmt.Errorf("app %s was returned twice with different content: the desired state changed while it was read", apps[i].Key.Droplet)
+		a, b := &apps[i-1], &apps[i]
+		switch {
+		case a.Key.Droplet != b.Key.Droplet:
+		case a.Capitals.Droplet == b.Capitals.Droplet:
+			return Read{}, fmt.Errorf("app %s was returned twice with different content: the desired state changed while it was read", b.Key.Droplet)
+		case len(alike) == 0 || alike[len(alike)-1] != b.Key.Droplet:
+			alike = append(alike, b.Key.Droplet)
 		}
 	}
-	return Read{Source: source, Apps: apps}, nil
+	if len(alike) > 0 {
+		apps = slices.DeleteFunc(apps, func(a App) bool { return in(alike, a.Key.Droplet) })
+	}
+	return Read{Source: source, Apps: apps, Unreadable: alike}, nil
+}
+
+// in reports whether a droplet is one of a sorted list.
+func in(droplets []app.GUID, d app.GUID) bool {
+	_, found := slices.BinarySearchFunc(droplets, d, app.GUID.Compare)
+	return found
 }
 
 // WithUnreadable gives r with the droplets whose row could not be understood, in any order. A droplet that r has a
 // readable row of as well was returned twice with different content, and the whole read is refused (W06).
 // WithUnreadable takes ownership of droplets.
 func (r Read) WithUnreadable(droplets []app.GUID) (Read, error) {
+	droplets = append(droplets, r.Unreadable...)
 	slices.SortFunc(droplets, app.GUID.Compare)
 	droplets = slices.Compact(droplets)
 	for _, d := range droplets {
@@ -133,10 +160,7 @@ func (r Read) Keeping(droplets []app.GUID) Read {
 		return r
 	}
 	kept := slices.Clone(r.Apps)
-	r.Apps = slices.DeleteFunc(kept, func(a App) bool {
-		_, found := slices.BinarySearchFunc(droplets, a.Key.Droplet, app.GUID.Compare)
-		return found
-	})
+	r.Apps = slices.DeleteFunc(kept, func(a App) bool { return in(droplets, a.Key.Droplet) })
 	r.Unreadable = slices.Concat(r.Unreadable, droplets)
 	slices.SortFunc(r.Unreadable, app.GUID.Compare)
 	r.Unreadable = slices.Compact(r.Unreadable)
@@ -162,7 +186,7 @@ func (r Read) Changes(lookup func(app.Key) (App, bool), recorded iter.Seq[App]) 
 		}
 	}
 	for a := range recorded {
-		if _, unreadable := slices.BinarySearchFunc(r.Unreadable, a.Key.Droplet, app.GUID.Compare); unreadable {
+		if in(r.Unreadable, a.Key.Droplet) {
 			continue
 		}
 		if _, found := slices.BinarySearchFunc(r.Apps, a.Key, func(a App, k app.Key) int { return a.Key.Compare(k) }); !found {

@@ -54,6 +54,36 @@ func TestNewRead(t *testing.T) {
 	}
 }
 
+// A database that tells capitals from small letters may have two rows that are one app to hm. Nothing is read of them,
+// and the rest of the read counts.
+func TestRowsThatDifferInCaseOnly(t *testing.T) {
+	const small, other = "6f1c2d3e-0a1b-4c5d-8e9f-00112233aabb", "7f1c2d3e-0a1b-4c5d-8e9f-00112233aabb"
+	spelled := func(droplet string, instances uint32) App {
+		a := row(droplet, "1", instances)
+		a.Capitals.Droplet = app.CapitalsOf(a.Key.Droplet, droplet)
+		return a
+	}
+	a, b, c := spelled(small, 1), spelled(strings.ToUpper(small), 1), spelled(strings.ToUpper(other), 2)
+	read, err := NewRead("test", []App{b, c, a, b, c})
+	if err != nil || !slices.Equal(read.Apps, []App{c}) || !slices.Equal(read.Unreadable, guids(small)) {
+		t.Fatalf("%+v, %v", read, err)
+	}
+	if read, err = read.WithUnreadable(guids("z")); err != nil || !slices.Equal(read.Unreadable, guids(small, "z")) {
+		t.Errorf("%+v, %v", read, err)
+	}
+	recorded := []App{spelled(small, 3), spelled(other, 2)}
+	changes := read.Changes(func(k app.Key) (App, bool) {
+		i := slices.IndexFunc(recorded, func(r App) bool { return r.Key == k })
+		return recorded[max(i, 0)], i >= 0
+	}, slices.Values(recorded))
+	if len(changes.Removes) != 0 || !slices.Equal(changes.Upserts, []App{c}) {
+		t.Errorf("changes %+v; want only how %s is spelled", changes, other)
+	}
+	if _, err := NewRead("test", []App{a, b, spelled(strings.ToUpper(small), 9)}); err == nil || !strings.Contains(err.Error(), "returned twice") {
+		t.Errorf("rows of one spelling that disagree: %v", err)
+	}
+}
+
 func TestWithUnreadable(t *testing.T) {
 	read, err := NewRead("test", []App{row("a", "1", 1), row("c", "1", 1)})
 	if err != nil {

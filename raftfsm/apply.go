@@ -87,7 +87,7 @@ func (a *application) settle() {
 				continue
 			}
 		}
-		a.sum.add(t.enc.app(rec))
+		a.sum.add(t.enc.app(rec, a.capitals(h)))
 	}
 	for _, h := range t.touched {
 		t.seen[h/64] &^= 1 << (h % 64)
@@ -115,7 +115,7 @@ type scratch struct {
 // touch must be called before a record of app h is changed.
 func (s *State) touch(h Handle) {
 	if s.mark(h) {
-		s.sum.sub(s.scratch.enc.app(s.apps.get(uint32(h))))
+		s.sum.sub(s.scratch.enc.app(s.apps.get(uint32(h)), s.capitals(h)))
 	}
 }
 

@@ -73,9 +73,17 @@ func (e *encoding) flag(b bool) {
 	e.u8(0)
 }
 
+// capitals hashes nothing where there are none, as in states of versions that knew none.
+func (e *encoding) capitals(c app.KeyCapitals) {
+	if c != (app.KeyCapitals{}) {
+		e.u32(uint32(c.Droplet))
+		e.u32(uint32(c.Version))
+	}
+}
+
 func (e encoding) hash() xxh3.Uint128 { return xxh3.Hash128(e) }
 
-func (e *encoding) app(a *appRec) xxh3.Uint128 {
+func (e *encoding) app(a *appRec, c app.KeyCapitals) xxh3.Uint128 {
 	e.reset(hashedApp)
 	e.key(a.key)
 	e.flag(a.has)
@@ -84,6 +92,7 @@ func (e *encoding) app(a *appRec) xxh3.Uint128 {
 	e.u32(a.desired)
 	e.u64(a.rev)
 	e.time(a.grewAt)
+	e.capitals(c)
 	return e.hash()
 }
 
@@ -185,6 +194,7 @@ func (e *encoding) staged(n int, d *DesiredChanges) xxh3.Uint128 {
 		e.u32(a.Instances)
 		e.u8(uint8(a.State))
 		e.u8(uint8(a.Package))
+		e.capitals(a.Capitals)
 	}
 	for _, k := range d.Removes {
 		e.key(k)

@@ -87,6 +87,8 @@ func checkRow(d *desired.App) error {
 		return fmt.Errorf("%w: app %s has run state %d", ErrInvalid, d.Key, d.State)
 	case d.Package < desired.Pending || d.Package > desired.Failed:
 		return fmt.Errorf("%w: app %s has package state %d", ErrInvalid, d.Key, d.Package)
+	case !d.Capitals.Fits(d.Key):
+		return fmt.Errorf("%w: app %s cannot be spelled with the capitals %x and %x", ErrInvalid, d.Key, d.Capitals.Droplet, d.Capitals.Version)
 	}
 	return nil
 }
@@ -148,13 +150,14 @@ func (s *State) desire(d *desired.App) {
 	if !found {
 		h = s.newApp(d.Key)
 		s.mark(h)
-	} else if s.apps.get(uint32(h)).row() == *d {
+	} else if s.row(h) == *d {
 		return
 	}
 	s.touch(h)
 	rec := s.apps.mut(uint32(h))
 	s.countDesired(rec.row(), -1)
 	rec.has, rec.desired, rec.run, rec.pkg, rec.rev = true, d.Instances, d.State, d.Package, s.rev
+	s.spell(h, d.Capitals)
 	s.countDesired(*d, 1)
 	s.forgetExits(h)
 }
@@ -168,6 +171,7 @@ func (s *State) undesire(h Handle) {
 	rec := s.apps.mut(uint32(h))
 	s.countDesired(rec.row(), -1)
 	rec.has, rec.desired, rec.run, rec.pkg, rec.rev = false, 0, 0, 0, 0
+	s.spell(h, app.KeyCapitals{})
 	s.forgetExits(h)
 }
 
@@ -193,6 +197,7 @@ func wireDesiredChanges(r *DesiredChanges) *wire.DesiredChanges {
 		m.Keys = appendKey(m.Keys, d.Key)
 		m.Instances[i] = d.Instances
 		m.States = append(m.States, byte(d.State), byte(d.Package))
+		m.Capitals = appendCapitals(m.Capitals, i, len(r.Upserts), d.Capitals)
 	}
 	return &m
 }
@@ -206,13 +211,16 @@ func decodeDesiredChanges(b []byte) (DesiredChanges, error) {
 	if len(m.States) != 2*len(m.Instances) {
 		return r, fmt.Errorf("%d desired rows have %d bytes of states", len(m.Instances), len(m.States))
 	}
+	if err := checkCapitals(m.Capitals, len(m.Instances)); err != nil {
+		return r, err
+	}
 	keys := column{b: m.Keys}
 	if len(m.Instances) > 0 {
 		r.Upserts = make([]desired.App, len(m.Instances))
 	}
 	for i := range r.Upserts {
 		r.Upserts[i] = desired.App{Key: keys.key(), Instances: m.Instances[i],
-			State: desired.RunState(m.States[2*i]), Package: desired.PackageState(m.States[2*i+1])}
+			State: desired.RunState(m.States[2*i]), Package: desired.PackageState(m.States[2*i+1]), Capitals: capitalsOf(m.Capitals, i)}
 	}
 	removes := column{b: m.Removes}
 	for removes.more() {
@@ -237,7 +245,7 @@ func persistApps(s *State, w *snapshotWriter) error {
 	var m wire.SnapshotApps
 	for from := 0; from < len(order); from += snapshotChunk {
 		chunk := order[from:min(from+snapshotChunk, len(order))]
-		m.Keys, m.Rows, m.Instances, m.Rev, m.GrewAt = m.Keys[:0], m.Rows[:0], m.Instances[:0], m.Rev[:0], m.GrewAt[:0]
+		m.Keys, m.Rows, m.Instances, m.Rev, m.GrewAt, m.Capitals = m.Keys[:0], m.Rows[:0], m.Instances[:0], m.Rev[:0], m.GrewAt[:0], m.Capitals[:0]
 		var before app.Time
 		for i, h := range chunk {
 			a := s.apps.get(uint32(h))
@@ -251,6 +259,7 @@ func persistApps(s *State, w *snapshotWriter) error {
 			m.Instances = append(m.Instances, a.desired)
 			m.Rev = append(m.Rev, a.rev)
 			m.GrewAt = append(m.GrewAt, int64(a.grewAt-before))
+			m.Capitals = appendCapitals(m.Capitals, i, len(chunk), s.capitals(h))
 			before = a.grewAt
 		}
 		if err := w.record(SectionApps, &m); err != nil {
@@ -269,6 +278,9 @@ func restoreApps(r *restorer, body []byte) error {
 	if len(m.Rows) != 3*n || len(m.Rev) != n || len(m.GrewAt) != n {
 		return fmt.Errorf("columns of %d, %d/3, %d and %d rows: they must have the same number", n, len(m.Rows), len(m.Rev), len(m.GrewAt))
 	}
+	if err := checkCapitals(m.Capitals, n); err != nil {
+		return err
+	}
 	keys := column{b: m.Keys}
 	var grewAt app.Time
 	for i := range n {
@@ -278,14 +290,14 @@ func restoreApps(r *restorer, body []byte) error {
 		if keys.err != nil {
 			break
 		}
-		if err := r.addApp(rec); err != nil {
+		if err := r.addApp(rec, capitalsOf(m.Capitals, i)); err != nil {
 			return err
 		}
 	}
 	return keys.end("keys")
 }
 
-func (r *restorer) addApp(rec appRec) error {
+func (r *restorer) addApp(rec appRec, c app.KeyCapitals) error {
 	s := r.s
 	if !validKey(rec.key) {
 		return fmt.Errorf("an app without droplet or version")
@@ -295,6 +307,7 @@ func (r *restorer) addApp(rec appRec) error {
 	}
 	if rec.has {
 		row := rec.row()
+		row.Capitals = c
 		if err := checkRow(&row); err != nil {
 			return err
 		}
@@ -302,13 +315,14 @@ func (r *restorer) addApp(rec appRec) error {
 			return fmt.Errorf("droplet %s is desired in two versions", rec.key.Droplet)
 		}
 		r.desired = rec.key.Droplet
-	} else if rec.desired != 0 || rec.run != 0 || rec.pkg != 0 || rec.rev != 0 {
+	} else if rec.desired != 0 || rec.run != 0 || rec.pkg != 0 || rec.rev != 0 || c != (app.KeyCapitals{}) {
 		return fmt.Errorf("app %s is not desired, but has a desired row", rec.key)
 	}
 	h := Handle(s.apps.push(rec))
 	s.lookup.add(&s.apps, h)
 	s.countDesired(rec.row(), 1)
-	s.sum.add(s.scratch.enc.app(&rec))
+	s.spell(h, c)
+	s.sum.add(s.scratch.enc.app(&rec, c))
 	return nil
 }
 

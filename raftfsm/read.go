@@ -19,11 +19,12 @@ func (s *State) App(k app.Key) (App, bool) {
 	if !ok {
 		return App{}, false
 	}
-	return s.apps.get(uint32(h)).answer(), true
+	return s.answer(h), true
 }
 
-func (a *appRec) answer() App {
-	return App{Key: a.key, Desired: a.row(), HasDesired: a.has, Rev: a.rev, GrewAt: a.grewAt, Instances: int(a.instances)}
+func (s *State) answer(h Handle) App {
+	a := s.apps.get(uint32(h))
+	return App{Key: a.key, Desired: s.row(h), HasDesired: a.has, Rev: a.rev, GrewAt: a.grewAt, Instances: int(a.instances)}
 }
 
 // Basis gives what a decision about an index of an app rests on. It may be asked for an app that is not recorded.
@@ -120,7 +121,7 @@ func (s *State) DesiredVersion(droplet app.GUID) app.GUID {
 func (s *State) Apps() iter.Seq[App] {
 	return func(yield func(App) bool) {
 		for h := range s.apps.len() {
-			if a := s.apps.get(uint32(h)); a.used() && !yield(a.answer()) {
+			if a := s.apps.get(uint32(h)); a.used() && !yield(s.answer(Handle(h))) {
 				return
 			}
 		}
@@ -177,7 +178,7 @@ func (s *State) EachInstanceOf(k app.Key, fn func(index uint32, st actual.State)
 			fn(uint32(d.inst[i].index), d.inst[i].state)
 		}
 	}
-	return rec.answer(), true
+	return s.answer(h), true
 }
 
 // latest moves to the front of list one instance for each guid, that of the DEA that was recorded last, and gives
@@ -381,7 +382,13 @@ func (s *State) EachInstance(fn func(h Handle, index uint32, st actual.State)) {
 // EachDesired calls fn for every desired row, in the order of handles, until it returns false.
 func (s *State) EachDesired(fn func(h Handle, d desired.App) bool) {
 	for h := range s.apps.len() {
-		if a := s.apps.get(uint32(h)); a.has && !fn(Handle(h), a.row()) {
+		a := s.apps.get(uint32(h))
+		if !a.has {
+			continue
+		}
+		d := a.row()
+		d.Capitals = s.capitals(Handle(h))
+		if !fn(Handle(h), d) {
 			return
 		}
 	}

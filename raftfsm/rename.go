@@ -30,7 +30,7 @@ func (s *State) Renamed(n Names) (*State, error) {
 	for h := range s.apps.len() {
 		a := *s.apps.get(uint32(h))
 		if a.used() {
-			a.key = n.key(a.key)
+			a.key = n.key(a.key) // without capitals: another name is spelled otherwise
 		}
 		t.apps.push(a)
 	}
@@ -115,7 +115,7 @@ func (n Names) dea(d *deaRec) *deaRec {
 func (n Names) staged(d *DesiredChanges) DesiredChanges {
 	c := DesiredChanges{Generation: d.Generation, Upserts: slices.Clone(d.Upserts), Removes: slices.Clone(d.Removes)}
 	for i := range c.Upserts {
-		c.Upserts[i].Key = n.key(c.Upserts[i].Key)
+		c.Upserts[i].Key, c.Upserts[i].Capitals = n.key(c.Upserts[i].Key), app.KeyCapitals{}
 	}
 	for i := range c.Removes {
 		c.Removes[i] = n.key(c.Removes[i])

@@ -331,7 +331,9 @@ func TestReleasedSnapshots(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	differ(t, "restored fixture", inventory(s), string(want))
+	// What was added to the model since the file was made is not in it.
+	got := strings.ReplaceAll(inventory(s), " Capitals:{Droplet:0 Version:0}", "")
+	differ(t, "restored fixture", got, string(want))
 }
 
 // Any records inside a right frame: an error, or a state that is sound.

@@ -25,7 +25,7 @@ func Split(r Record, maxBytes int) []Record {
 	switch r := r.(type) {
 	case DesiredChanges:
 		cut(&c, r.Removes, keySize, func(p []app.Key) { c.take(DesiredChanges{Generation: r.Generation, Removes: p}) })
-		cut(&c, r.Upserts, func(d desired.App) int { return keySize(d.Key) + 2*numberExtra }, func(p []desired.App) {
+		cut(&c, r.Upserts, func(d desired.App) int { return keySize(d.Key) + 4*numberExtra }, func(p []desired.App) {
 			c.take(DesiredChanges{Generation: r.Generation, Upserts: p})
 		})
 	case DEAChanges:

@@ -31,9 +31,10 @@ type State struct {
 	byID    *btree.BTreeG[commandID]
 	crashes *btree.BTreeG[*crashRec] // nor do the crash records
 	marks   *btree.BTreeG[markRec]   // nor do the crash marks
-	holds   []Hold                   // sorted; replaced, never changed in place
-	staged  []DesiredChanges         // only ever appended to, or dropped
-	scratch *scratch                 // nil in a frozen state
+	spelled *btree.BTreeG[spelledApp]
+	holds   []Hold           // sorted; replaced, never changed in place
+	staged  []DesiredChanges // only ever appended to, or dropped
+	scratch *scratch         // nil in a frozen state
 }
 
 // appRec is what is recorded of one app.
@@ -57,6 +58,7 @@ func (a *appRec) used() bool { return !a.key.Droplet.IsZero() }
 // deas gives the slots of the DEAs that hold instances of the app, in any order. It is good until the app changes.
 func (a *appRec) deas() []uint32 { return a.held.list(a.few) }
 
+// row gives the desired row but for its capitals: see State.row.
 func (a *appRec) row() desired.App {
 	if !a.has {
 		return desired.App{}
@@ -97,6 +99,7 @@ func NewState() *State {
 		byID:    tree(func(a, b commandID) bool { return string(a.id[:]) < string(b.id[:]) }),
 		crashes: tree(func(a, b *crashRec) bool { return compareCrash(a, b) < 0 }),
 		marks:   tree(func(a, b markRec) bool { return compareMark(&a, &b) < 0 }),
+		spelled: tree(func(a, b spelledApp) bool { return a.app < b.app }),
 		scratch: &scratch{},
 	}
 }
@@ -111,7 +114,7 @@ func (s *State) Freeze() *State {
 	c.frozen = true
 	c.scratch = nil
 	c.apps, c.lookup, c.deas = s.apps.freeze(), s.lookup.freeze(), s.deas.freeze()
-	c.names, c.cmds, c.byID, c.crashes, c.marks = s.names.Copy(), s.cmds.Copy(), s.byID.Copy(), s.crashes.Copy(), s.marks.Copy()
+	c.names, c.cmds, c.byID, c.crashes, c.marks, c.spelled = s.names.Copy(), s.cmds.Copy(), s.byID.Copy(), s.crashes.Copy(), s.marks.Copy(), s.spelled.Copy()
 	return &c
 }
 

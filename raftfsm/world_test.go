@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -44,6 +45,8 @@ type world struct {
 	t    *rapid.T
 	s    *State
 	next int // for ids of commands
+
+	small bool // desired rows are spelled without capitals
 }
 
 func (w *world) pick(n int, label string) int { return rapid.IntRange(0, n-1).Draw(w.t, label) }
@@ -78,7 +81,15 @@ func (w *world) instance() actual.Instance {
 }
 
 func (w *world) row() desired.App {
-	return desired.App{Key: w.key(), Instances: uint32(w.pick(4, "instances")), State: desired.RunState(1 + w.pick(2, "run")), Package: desired.PackageState(1 + w.pick(3, "package"))}
+	k := w.key()
+	var c app.KeyCapitals
+	if !w.small && w.chance(20, "capitals") {
+		c = app.KeyCapitals{Droplet: app.CapitalsOf(k.Droplet, strings.ToUpper(k.Droplet.String())), Version: app.CapitalsOf(k.Version, strings.ToUpper(k.Version.String()))}
+	}
+	if !w.small && w.chance(1, "bad capitals") {
+		c.Droplet = 1 << 31
+	}
+	return desired.App{Key: k, Capitals: c, Instances: uint32(w.pick(4, "instances")), State: desired.RunState(1 + w.pick(2, "run")), Package: desired.PackageState(1 + w.pick(3, "package"))}
 }
 
 func (w *world) command() commands.Command {
@@ -300,7 +311,7 @@ func recomputed(s *State) Hash {
 	c.sum = sum{}
 	for h := range s.apps.len() {
 		if a := s.apps.get(uint32(h)); a.used() {
-			c.sum.add(e.app(a))
+			c.sum.add(e.app(a, s.capitals(Handle(h))))
 		}
 	}
 	for n := range s.deas.len() {

@@ -41,12 +41,13 @@ func DecodeHeartbeat(data []byte) (actual.Heartbeat, error) {
 	if len(data) > MaxHeartbeat {
 		return actual.Heartbeat{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooLarge, len(data), MaxHeartbeat)
 	}
-	hb, ok := scanHeartbeat(data)
-	return completed(data, hb, ok)
+	s := scanner{data: data}
+	hb, ok := s.heartbeat()
+	return completed(data, hb, ok, s.capitals)
 }
 
-// completed gives what data says, of which the quick way gave hb and whether that is it.
-func completed(data []byte, hb actual.Heartbeat, ok bool) (actual.Heartbeat, error) {
+// completed gives what data says, of which the quick way gave hb, whether that is it, and whether there are capitals.
+func completed(data []byte, hb actual.Heartbeat, ok, capitals bool) (actual.Heartbeat, error) {
 	if !ok {
 		var err error
 		if hb, err = readHeartbeat(data); err != nil {
@@ -56,6 +57,9 @@ func completed(data []byte, hb actual.Heartbeat, ok bool) (actual.Heartbeat, err
 	var twice int
 	hb.Instances, twice = uniqueInstances(hb.Instances)
 	hb.Rejected += twice
+	if !ok || capitals {
+		hb.Capitals = capitalsOf(data)
+	}
 	return hb, nil
 }
 

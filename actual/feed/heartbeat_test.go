@@ -346,3 +346,33 @@ func mustDecode(t testing.TB, data []byte) actual.Heartbeat {
 	}
 	return hb
 }
+
+// scanHeartbeat is the quick way alone. It returns false when it declines.
+func scanHeartbeat(data []byte) (hb actual.Heartbeat, ok bool) {
+	s := scanner{data: data}
+	return s.heartbeat()
+}
+
+// A DEA knows a guid only as it has written it itself: the spelling is kept beside what the guid is compared by.
+func TestCapitalsOfAHeartbeat(t *testing.T) {
+	upper := strings.ToUpper(d1)
+	for name, text := range map[string]string{
+		"quick":    `{"dea":"a","droplets":[{"droplet":"` + upper + `","version":"v","instance":"ABCDEF0123456789abcdef0123456789","index":0,"state":"RUNNING"}]}`,
+		"complete": `{"dea":"a","x":[{}],"droplets":[null,{"droplet":"` + upper + `","version":"v","instance":"\u0041BCDEF0123456789abcdef0123456789","index":0,"state":"RUNNING"}]}`,
+	} {
+		hb, err := DecodeHeartbeat([]byte(text))
+		if err != nil || len(hb.Instances) != 1 {
+			t.Fatalf("%s: %+v, %v", name, hb, err)
+		}
+		in := hb.Instances[0]
+		if in.App.Droplet != app.MustGUID(d1) || hb.Capitals[in.App.Droplet].Spell(in.App.Droplet) != upper {
+			t.Errorf("%s: the droplet is %s, spelled %v", name, in.App.Droplet, hb.Capitals)
+		}
+		if got := hb.Capitals[in.GUID].Spell(in.GUID); got != "ABCDEF0123456789abcdef0123456789" || len(hb.Capitals) != 2 {
+			t.Errorf("%s: the instance is spelled %s, of %v", name, got, hb.Capitals)
+		}
+	}
+	if hb, err := DecodeHeartbeat(beat(entry(nil))); err != nil || hb.Capitals != nil {
+		t.Errorf("small letters: %+v, %v", hb, err)
+	}
+}

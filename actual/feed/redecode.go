@@ -23,7 +23,7 @@ type Redecoder struct {
 	fresh  []int  // scratch: positions in a list of what was read and not compared
 }
 
-// payload is a heartbeat in which every entry counts, no guid comes twice, and nothing but a comma is between two
+// payload is a heartbeat without capitals in guids, in which every entry counts, no guid comes twice, and nothing but a comma is between two
 // entries. So an entry of the same bytes in the place of an entry can only mean the same.
 type payload struct {
 	text   []byte
@@ -79,8 +79,8 @@ func (r *Redecoder) Decode(data []byte) (actual.Heartbeat, error) {
 	}
 	s := scanner{data: data, places: &r.places}
 	quick, ok := s.heartbeat()
-	hb, err := completed(data, quick, ok)
-	if ok && hb.Rejected == 0 && r.places.plain(data) {
+	hb, err := completed(data, quick, ok, s.capitals)
+	if ok && !s.capitals && hb.Rejected == 0 && r.places.plain(data) {
 		r.keep(data, hb)
 	}
 	return hb, err
@@ -156,7 +156,7 @@ func (r *Redecoder) again(p *payload, data []byte) bool {
 		was, end := p.find(data, at, next, passed)
 		if was < 0 {
 			s, in := scanner{data: data, i: at}, actual.Instance{}
-			if data[at] != '{' || !s.entry(&in) {
+			if data[at] != '{' || !s.entry(&in) || s.capitals {
 				return false
 			}
 			end = s.i

@@ -12,12 +12,7 @@ import (
 // entry that is not in order) it declines, and readHeartbeat starts over and finds out what is the matter. So
 // whatever it accepts must come out as readHeartbeat would have it; a fuzz test holds the two together.
 
-// scanHeartbeat returns false when it declines.
-func scanHeartbeat(data []byte) (hb actual.Heartbeat, ok bool) {
-	s := scanner{data: data}
-	return s.heartbeat()
-}
-
+// heartbeat returns false when it declines.
 func (s *scanner) heartbeat() (hb actual.Heartbeat, ok bool) {
 	if !s.mark('{') {
 		return hb, false
@@ -62,6 +57,8 @@ type scanner struct {
 	data   []byte
 	i      int
 	places *places // of the entries; nil if nobody wants to know
+
+	capitals bool // a guid is written with capitals
 }
 
 // field is a bit for each field of an entry.
@@ -262,6 +259,7 @@ func (s *scanner) guid(g *app.GUID) bool {
 	}
 	var err error
 	*g, err = app.ParseGUIDBytes(t)
+	s.capitals = s.capitals || app.CapitalsOf(*g, t) != 0
 	return err == nil
 }
 

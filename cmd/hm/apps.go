@@ -73,17 +73,20 @@ func newAppCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "app GUID[/INDEX]",
 		Short: "Show what is recorded of an app: desired state, instances, crashes, commands",
-		Long:  "Show what is recorded of an app: desired state, instances, crashes, commands. The beginning of a guid is enough if it is the only one.",
-		Args:  cobra.ExactArgs(1),
+		Long:  "Show what is recorded of an app: desired state, instances, crashes, commands. The beginning of a guid is enough if it is the only one. An app whose guid itself ends in a slash and a number is named with --index, one whose guid begins with a hyphen behind --.",
 	}
+	named := targetFlag(cmd)
 	r := c.remote(cmd)
 	cmd.Flags().BoolVar(&wide, "wide", false, "show every id in full")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return r.ask(func(client *api.Client) error {
-			guid, index := target(args[0])
-			a, raw, err := client.App(cmd.Context(), guid, index)
+			t, err := named(args)
 			if err != nil {
 				return err
+			}
+			a, raw, err := client.App(cmd.Context(), t.guid, t.index)
+			if err != nil {
+				return t.notFound(err)
 			}
 			if c.json() {
 				return c.printRaw(raw)

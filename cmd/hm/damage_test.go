@@ -21,6 +21,7 @@ type bareNodes struct {
 	t     *testing.T
 	nodes []*process
 	apis  []string
+	rafts []string
 	dirs  []string
 }
 
@@ -38,6 +39,7 @@ func newBareNodes(t *testing.T, size int, sets ...string) *bareNodes {
 	for i := range size {
 		address := fmt.Sprintf("127.0.0.1:%d", port[size+i])
 		b.apis, b.dirs = append(b.apis, "http://"+address), append(b.dirs, t.TempDir())
+		b.rafts = append(b.rafts, fmt.Sprintf("127.0.0.1:%d", port[i]))
 		args := []string{"server",
 			"--set", fmt.Sprintf("node.id=hm-%d", i), "--set", "node.data_dir=" + b.dirs[i],
 			"--set", fmt.Sprintf("raft.listen=127.0.0.1:%d", port[i]), "--set", "raft.peers=" + strings.Join(peers, ","),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -63,6 +64,9 @@ type process struct {
 	args []string
 	log  *os.File
 	cmd  *exec.Cmd
+
+	program string // a copy of this one to run; empty: this one
+	user    uint32 // to run as; 0: the present one
 }
 
 func startProcess(t *testing.T, name, as string, args ...string) *process {
@@ -90,7 +94,10 @@ func (p *process) start() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.cmd = exec.Command(self, p.args...)
+	p.cmd = exec.Command(cmp.Or(p.program, self), p.args...)
+	if p.user != 0 {
+		p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: p.user, Gid: p.user}}
+	}
 	p.cmd.Env = append(os.Environ(), asVariable+"="+p.as)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {

@@ -16,24 +16,28 @@ func newExplainCommand(c *cli) *cobra.Command {
 		Short: "Say what is done about an app and why, or why nothing is",
 		Long: `Say what is done about an app and why, or why nothing is: for each index what is desired, which instances are
 recorded, which rule decides, what a command waits for and until when, and what the gate has to do with it. Indices
-that are as desired are left out unless --all or an index is given. The beginning of a guid is enough.`,
-		Example: "  hm explain 3f2a1b4c\n  hm explain 3f2a1b4c/2",
-		Args:    cobra.ExactArgs(1),
+that are as desired are left out unless --all or an index is given. The beginning of a guid is enough. An app whose guid
+itself ends in a slash and a number is named with --index, one whose guid begins with a hyphen behind --.`,
+		Example: "  hm explain 3f2a1b4c\n  hm explain 3f2a1b4c/2\n  hm explain --index 3 -- -odd/1",
 	}
+	named := targetFlag(cmd)
 	r := c.remote(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "show the indices that are as desired, too")
 	cmd.Flags().BoolVar(&wide, "wide", false, "show every id in full")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return r.ask(func(client *api.Client) error {
-			guid, index := target(args[0])
-			e, raw, err := client.Explain(cmd.Context(), guid, index)
+			t, err := named(args)
 			if err != nil {
 				return err
+			}
+			e, raw, err := client.Explain(cmd.Context(), t.guid, t.index)
+			if err != nil {
+				return t.notFound(err)
 			}
 			if c.json() {
 				return c.printRaw(raw)
 			}
-			return c.printExplanation(e, index, all, wide)
+			return c.printExplanation(e, t.index, all, wide)
 		})
 	}
 	return cmd

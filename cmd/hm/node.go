@@ -108,6 +108,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	liveness := actual.NewLiveness(cfg.Policy.HeartbeatPeriod, cfg.HeartbeatTTL(), cfg.Freshness(), heard.Now())
 	wake := make(chan struct{}, 1) // the loop is made of the intake, which wakes the loop
 	n.intake = reconcile.NewIntake(heard, liveness, func() { poke(wake) })
+	nats.Spell = func(c commands.Command) commands.Spelling { return n.intake.Spelling(n.cluster.View(), c) }
 	options := loopOptions(cfg, logger)
 	options.StateDiffers = n.cluster.StateDiffers
 	options.NATSRefused = n.heartbeatsRefused

@@ -99,7 +99,7 @@ func (t *nodeTap) sent(at app.Time, r raftfsm.CommandsResolved) {
 		if !ok || c.State != commands.Sent {
 			continue // refused
 		}
-		if subject, data, err := natspub.Message(c); err == nil {
+		if subject, data, err := natspub.Message(c, commands.Spelling{}); err == nil {
 			t.Command(at, subject, data)
 		}
 	}

@@ -80,9 +80,3 @@ func explained(err error, flags string) error {
 	}
 	return err
 }
-
-// target splits APP/INDEX.
-func target(arg string) (guid, index string) {
-	guid, index, _ = strings.Cut(arg, "/")
-	return guid, index
-}

@@ -10,12 +10,16 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"hm/actual"
 	"hm/internal/api"
 	"hm/internal/api/apitest"
+	"hm/internal/app"
+	"hm/raftfsm"
 )
 
 // TestRemoteScripts runs the commands that ask a node, against servers of this process. Each script has its own:
-// HM_ADDR leads with an open gate, HELD has a closed one, EMPTY has nothing recorded, CALM has no drift, FOLLOWER
+// HM_ADDR leads with an open gate, HELD has a closed one, EMPTY has nothing recorded, CALM has no drift, ODD has ids that
+// need an escape, FOLLOWER
 // forwards to HM_ADDR, LOCKED asks for the user amy and the password secret, GONE is not there.
 func TestRemoteScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -37,12 +41,17 @@ func TestRemoteScripts(t *testing.T) {
 				return nil
 			}
 			leader := apitest.Fleet()
+			odd := apitest.New()
+			for i, id := range []string{"-weird/id", "-weird/id/3", "weird", "weird/3", "..", "a/.."} {
+				k := app.Key{Droplet: app.MustGUID(id), Version: app.MustGUID("version-of-" + id)}
+				odd.Must(apitest.Start, raftfsm.DEAChanges{DEA: id, Upserts: []actual.Instance{apitest.Instance(k, i, 3, actual.Running)}})
+			}
 			held := apitest.Fleet()
 			held.CloseGate("nats-down", "actual-stale")
 			locked := apitest.Fleet().Options()
 			locked.Username, locked.Password = "amy", "secret"
 			for name, o := range map[string]api.Options{
-				"HM_ADDR": leader.Options(), "HELD": held.Options(), "EMPTY": apitest.New().Options(), "CALM": apitest.Calm().Options(), "LOCKED": locked,
+				"HM_ADDR": leader.Options(), "HELD": held.Options(), "EMPTY": apitest.New().Options(), "CALM": apitest.Calm().Options(), "ODD": odd.Options(), "LOCKED": locked,
 			} {
 				if err := open(name, o); err != nil {
 					return err

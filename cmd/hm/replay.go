@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,7 +25,7 @@ type replayFlags struct {
 	expect         string
 	from, until    string
 	settle         int // heartbeats
-	explain        string
+	explain, index string
 	react, compare bool
 	reactDelay     time.Duration
 	speed          string
@@ -75,6 +76,7 @@ Exit codes: 0; 1 error, such as a malformed file (file, line, reason); with --ex
 	p.StringVar(&f.from, "from", "", "show nothing before this time: RFC 3339, or 5m for five minutes after the start")
 	p.StringVar(&f.until, "until", "", "play no further than to this time")
 	p.IntVar(&f.settle, "settle", 60, "heartbeats for which the clock runs on after the last event")
+	p.StringVar(&f.index, "index", "", "with --explain: "+indexUsage)
 	p.StringVar(&f.explain, "explain", "", "show the trail of this app, or of APP/INDEX, through time instead of the timeline")
 	p.BoolVar(&f.react, "react", false, "let simulated DEAs answer the commands, instead of taking the recording as fate")
 	p.DurationVar(&f.reactDelay, "react-delay", 0, "with --react: from a command to its effect; 0 for a tenth of the heartbeat period")
@@ -97,6 +99,7 @@ type replayRun struct {
 	given   loaded
 	from    app.Time
 	until   app.Time
+	named   target
 	droplet app.GUID
 	index   string // of the droplet, as a trail has it: /0; empty: all of them
 	trailed bool   // the trail had something to tell
@@ -112,7 +115,7 @@ func runReplay(ctx context.Context, c *cli, f replayFlags, paths []string) error
 		return withHint(err, "--truncated plays what there is of it")
 	}
 	if err == nil && !r.droplet.IsZero() && !r.trailed {
-		err = withHint(fmt.Errorf("%s%s does not occur in what was played", r.droplet, r.index), "--explain takes the whole guid of an app, and an index behind it")
+		err = withHint(fmt.Errorf("%s%s does not occur in what was played", r.droplet, r.index), cmp.Or(r.named.hint, "--explain takes the whole guid of an app, and an index behind it"))
 	}
 	return errors.Join(err, r.cuts.tell(c.err))
 }
@@ -189,10 +192,13 @@ func (r *replayRun) prepare(ctx context.Context, paths []string) (err error) {
 	if r.until != 0 && r.until < r.from {
 		return fmt.Errorf("--until %s is before --from %s", r.flags.until, r.flags.from)
 	}
-	if r.flags.explain != "" {
+	switch {
+	case r.flags.explain != "":
 		if err := r.parseExplain(); err != nil {
 			return err
 		}
+	case r.flags.index != "":
+		return errors.New("--index goes with --explain")
 	}
 	switch {
 	case r.flags.reactDelay < 0:
@@ -221,16 +227,18 @@ func (r *replayRun) prepare(ctx context.Context, paths []string) (err error) {
 	return nil
 }
 
-// parseExplain reads APP or APP/INDEX.
+// parseExplain reads APP or APP/INDEX, and --index.
 func (r *replayRun) parseExplain() (err error) {
-	guid, index, one := strings.Cut(r.flags.explain, "/")
-	if r.droplet, err = app.ParseGUID(guid); err != nil {
+	if r.named, err = targetOf(r.flags.explain, r.flags.index); err != nil {
+		return err
+	}
+	if r.droplet, err = app.ParseGUID(r.named.guid); err != nil {
 		return fmt.Errorf("--explain: %w", err)
 	}
-	if one {
-		n, err := strconv.ParseUint(index, 10, 32)
+	if r.named.index != "" {
+		n, err := strconv.ParseUint(r.named.index, 10, 32)
 		if err != nil {
-			return withHint(fmt.Errorf("--explain %.60q: %.20q is no index", r.flags.explain, index), "write --explain "+guid+"/0")
+			return fmt.Errorf("--explain: %w", err)
 		}
 		r.index = fmt.Sprintf("/%d", n)
 	}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"hm/internal/cluster"
 	"hm/internal/config"
 )
 
@@ -59,11 +58,11 @@ A disk that is full, or hangs, does not end the node: it waits, and takes part a
 	return cmd
 }
 
-// withWayBack adds to an error that tells of damage what to do about it.
+// withWayBack adds to an error that tells of a record which cannot be used what to do about it.
 func withWayBack(err error) error {
-	var damage *cluster.Damage
-	if errors.As(err, &damage) {
-		return withHint(err, damage.WayBack())
+	var unusable interface{ WayBack() string }
+	if errors.As(err, &unusable) {
+		return withHint(err, unusable.WayBack())
 	}
 	return err
 }

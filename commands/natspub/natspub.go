@@ -14,7 +14,12 @@ import (
 const ProtocolHM9000 = "hm9000"
 
 // Publisher publishes commands on a link. It keeps nothing: a command is published within the call or not at all.
-type Publisher struct{ link *bus.Link }
+type Publisher struct {
+	// Spell says how the guids of a command are written; nil: in small letters.
+	Spell func(commands.Command) commands.Spelling
+
+	link *bus.Link
+}
 
 // New makes a Publisher that speaks the given protocol. It fails for a protocol that it does not speak.
 func New(link *bus.Link, protocol string) (*Publisher, error) {
@@ -32,7 +37,11 @@ func (p *Publisher) Publish(ctx context.Context, epoch uint64, cmds []commands.C
 	errs := make([]error, len(cmds))
 	outs, at := make([]bus.Out, 0, len(cmds)), make([]int, 0, len(cmds))
 	for i, c := range cmds {
-		subject, data, err := Message(c)
+		var spelling commands.Spelling
+		if p.Spell != nil {
+			spelling = p.Spell(c)
+		}
+		subject, data, err := Message(c, spelling)
 		if err != nil {
 			errs[i] = err
 			continue
@@ -61,12 +70,12 @@ func Subject(a commands.Action) string {
 
 // Message gives a command in the form in which it is published. It fails for what is neither a start nor a stop of an
 // instance.
-func Message(c commands.Command) (subject string, data []byte, err error) {
+func Message(c commands.Command, s commands.Spelling) (subject string, data []byte, err error) {
 	switch {
 	case c.Action == diff.Start:
-		return SubjectStart, EncodeStart(c), nil
+		return SubjectStart, EncodeStart(c, s), nil
 	case c.Action == diff.Stop && !c.Instance.IsZero():
-		return SubjectStop, EncodeStop(c), nil
+		return SubjectStop, EncodeStop(c, s), nil
 	}
 	// A stop without a guid would be read as a stop of every instance of the app (N20, N29).
 	return "", nil, fmt.Errorf("publish %s %s: it is neither a start nor a stop of an instance: %w: %w", c.Action, commands.IDString(c.ID), bus.ErrRefused, bus.ErrDown)

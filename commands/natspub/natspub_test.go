@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,11 +37,11 @@ func TestGoldenMessages(t *testing.T) {
 	odd := command(diff.Stop, diff.ReasonExtra)
 	odd.App.Droplet = app.MustGUID(`we"ird\/,<&>`)
 	for name, data := range map[string][]byte{
-		"start":                    EncodeStart(command(diff.Start, diff.ReasonMissing)),
-		"stop-extra":               EncodeStop(command(diff.Stop, diff.ReasonExtra)),
-		"stop-duplicate":           EncodeStop(command(diff.Stop, diff.ReasonDuplicate)),
-		"stop-evacuation":          EncodeStop(command(diff.Stop, diff.ReasonEvacuationComplete)),
-		"stop-with-an-odd-droplet": EncodeStop(odd),
+		"start":                    EncodeStart(command(diff.Start, diff.ReasonMissing), commands.Spelling{}),
+		"stop-extra":               EncodeStop(command(diff.Stop, diff.ReasonExtra), commands.Spelling{}),
+		"stop-duplicate":           EncodeStop(command(diff.Stop, diff.ReasonDuplicate), commands.Spelling{}),
+		"stop-evacuation":          EncodeStop(command(diff.Stop, diff.ReasonEvacuationComplete), commands.Spelling{}),
+		"stop-with-an-odd-droplet": EncodeStop(odd, commands.Spelling{}),
 	} {
 		file := filepath.Join("testdata", name+".json")
 		if *update {
@@ -56,7 +57,16 @@ func TestGoldenMessages(t *testing.T) {
 			t.Errorf("%s is written as\n%s\nwant\n%s", name, data, want)
 		}
 	}
-	if s, err := DecodeStop(EncodeStop(odd)); err != nil || s.Droplet != odd.App.Droplet {
+	capitals := command(diff.Stop, diff.ReasonExtra)
+	spelling := commands.Spelling{App: app.KeyCapitals{Droplet: app.AllCapitals, Version: 2}, Instance: app.AllCapitals}
+	const spelled = `"droplet":"3F2A1B4C-0D9E-4F00-8ABC-0123456789AB","version":"7C9e6679-7425-40de-944b-e07fc1f90ae7",`
+	if data := EncodeStop(capitals, spelling); !strings.Contains(string(data), spelled+`"instance_guid":"0123456789ABCDEF0123456789ABCDEF"`) {
+		t.Errorf("spelled with capitals: %s", data)
+	}
+	if data := EncodeStart(capitals, spelling); !strings.Contains(string(data), spelled) {
+		t.Errorf("spelled with capitals: %s", data)
+	}
+	if s, err := DecodeStop(EncodeStop(odd, commands.Spelling{})); err != nil || s.Droplet != odd.App.Droplet {
 		t.Errorf("the odd droplet reads as %q, %v", s.Droplet, err)
 	}
 }
@@ -89,17 +99,17 @@ func TestDecodersAreStrict(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add(EncodeStart(command(diff.Start, diff.ReasonMissing)))
-	f.Add(EncodeStop(command(diff.Stop, diff.ReasonDuplicate)))
+	f.Add(EncodeStart(command(diff.Start, diff.ReasonMissing), commands.Spelling{}))
+	f.Add(EncodeStop(command(diff.Stop, diff.ReasonDuplicate), commands.Spelling{}))
 	f.Add([]byte(`{"message_id":null,"instance_index":1e9}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if s, err := DecodeStart(data); err == nil {
-			if again, err := DecodeStart(encode(s)); err != nil || again != s {
+			if again, err := DecodeStart(encode(startText{s.MessageID, s.Droplet.String(), s.Version.String(), s.Index})); err != nil || again != s {
 				t.Fatalf("%+v reads back as %+v, %v", s, again, err)
 			}
 		}
 		if s, err := DecodeStop(data); err == nil {
-			if again, err := DecodeStop(encode(s)); err != nil || again != s {
+			if again, err := DecodeStop(encode(stopText{s.MessageID, s.Droplet.String(), s.Version.String(), s.Instance.String(), s.Index, s.IsDuplicate})); err != nil || again != s {
 				t.Fatalf("%+v reads back as %+v, %v", s, again, err)
 			}
 		}
@@ -149,7 +159,7 @@ func TestPublish(t *testing.T) {
 	for _, want := range []struct {
 		subject string
 		data    []byte
-	}{{SubjectStart, EncodeStart(start)}, {SubjectStop, EncodeStop(stop)}} {
+	}{{SubjectStart, EncodeStart(start, commands.Spelling{})}, {SubjectStop, EncodeStop(stop, commands.Spelling{})}} {
 		select {
 		case m := <-heard:
 			if m.Subject != want.subject || string(m.Data) != string(want.data) {

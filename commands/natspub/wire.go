@@ -22,35 +22,49 @@ const maxMessage = 64 << 10
 // ErrMalformed is wrapped by the errors of DecodeStart and DecodeStop.
 var ErrMalformed = errors.New("command message is malformed")
 
-// Start is the body of hm9000.start (N21), its fields in the order in which they are written.
+// Start is what an hm9000.start says (N21).
 type Start struct {
-	MessageID string   `json:"message_id"` // a UUID, for the Cloud Controller's log
-	Droplet   app.GUID `json:"droplet"`
-	Version   app.GUID `json:"version"`
-	Index     uint32   `json:"instance_index"`
+	MessageID string // a UUID, for the Cloud Controller's log
+	Droplet   app.GUID
+	Version   app.GUID
+	Index     uint32
 }
 
-// Stop is the body of hm9000.stop (N22), its fields in the order in which they are written.
+// Stop is what an hm9000.stop says (N22).
 type Stop struct {
-	MessageID   string   `json:"message_id"`
-	Droplet     app.GUID `json:"droplet"`
-	Version     app.GUID `json:"version"`
-	Instance    app.GUID `json:"instance_guid"`
-	Index       uint32   `json:"instance_index"`
-	IsDuplicate bool     `json:"is_duplicate"` // the Cloud Controller stops without a check of its own (N27)
+	MessageID   string
+	Droplet     app.GUID
+	Version     app.GUID
+	Instance    app.GUID
+	Index       uint32
+	IsDuplicate bool // the Cloud Controller stops without a check of its own (N27)
 }
 
 // EncodeStart gives the body of hm9000.start for a start command.
-func EncodeStart(c commands.Command) []byte {
-	return encode(Start{MessageID: commands.IDString(c.ID), Droplet: c.App.Droplet, Version: c.App.Version, Index: c.Index})
+func EncodeStart(c commands.Command, s commands.Spelling) []byte {
+	return encode(startText{commands.IDString(c.ID), s.Droplet(c), s.Version(c), c.Index})
 }
 
 // EncodeStop gives the body of hm9000.stop for a stop command.
-func EncodeStop(c commands.Command) []byte {
-	return encode(Stop{
-		MessageID: commands.IDString(c.ID), Droplet: c.App.Droplet, Version: c.App.Version,
-		Instance: c.Instance, Index: c.Index, IsDuplicate: c.IsDuplicate(),
-	})
+func EncodeStop(c commands.Command, s commands.Spelling) []byte {
+	return encode(stopText{commands.IDString(c.ID), s.Droplet(c), s.Version(c), s.InstanceGUID(c), c.Index, c.IsDuplicate()})
+}
+
+// startText and stopText are the bodies, their fields in the order in which they are written.
+type startText struct {
+	MessageID string `json:"message_id"`
+	Droplet   string `json:"droplet"`
+	Version   string `json:"version"`
+	Index     uint32 `json:"instance_index"`
+}
+
+type stopText struct {
+	MessageID   string `json:"message_id"`
+	Droplet     string `json:"droplet"`
+	Version     string `json:"version"`
+	Instance    string `json:"instance_guid"`
+	Index       uint32 `json:"instance_index"`
+	IsDuplicate bool   `json:"is_duplicate"`
 }
 
 func encode(v any) []byte {

@@ -182,6 +182,9 @@ func (r *reading) run(ctx context.Context) (desired.Read, *Error) {
 	}
 	read, err := desired.NewRead(r.Name(), r.apps)
 	if err == nil {
+		for _, d := range read.Unreadable {
+			r.leaveOut(desired.ErrAlike, d)
+		}
 		read, err = read.WithUnreadable(r.unreadable)
 	}
 	if err != nil {
@@ -200,11 +203,16 @@ func (r *reading) emit(row row) error {
 		r.apps = append(r.apps, row.app)
 		return nil
 	}
-	if r.unread++; r.unread == 1 {
-		r.firstBad = fmt.Errorf("of app %s: %w", row.droplets[0], row.err)
-	}
-	r.unreadable = append(r.unreadable, row.droplets...)
+	r.leaveOut(row.err, row.droplets...)
 	return nil
+}
+
+// leaveOut notes the apps of which the read says nothing, as the droplets of one row.
+func (r *reading) leaveOut(why error, droplets ...app.GUID) {
+	if r.unread++; r.unread == 1 {
+		r.firstBad = fmt.Errorf("of app %s: %w", droplets[0], why)
+	}
+	r.unreadable = append(r.unreadable, droplets...)
 }
 
 var errTooManyApps = errors.New("more apps than hm reads at once")

@@ -107,6 +107,7 @@ func readRow(s *scanner, key []byte) (row, error) {
 	keyGUID, keyErr := app.ParseGUIDBytes(key)
 	var r row
 	var id app.GUID
+	keyCapitals := app.CapitalsOf(keyGUID, key) // now: the scanner uses key's memory again
 	var seen int
 	bad := func(err error) {
 		if err != nil && r.err == nil {
@@ -151,7 +152,7 @@ func readRow(s *scanner, key []byte) (row, error) {
 	}
 	r.app.Key.Droplet = id
 	if seen&fieldID == 0 {
-		r.app.Key.Droplet = keyGUID
+		r.app.Key.Droplet, r.app.Capitals.Droplet = keyGUID, keyCapitals
 		if keyErr != nil {
 			bad(fmt.Errorf("id is missing, and the key is %w", keyErr))
 		}
@@ -203,8 +204,10 @@ func readField(s *scanner, field int, a *desired.App, id *app.GUID, bad func(err
 	switch field {
 	case fieldID:
 		*id, err = app.ParseGUIDBytes(text)
+		a.Capitals.Droplet = app.CapitalsOf(*id, text)
 	case fieldVersion:
 		a.Key.Version, err = app.ParseGUIDBytes(text)
+		a.Capitals.Version = app.CapitalsOf(a.Key.Version, text)
 	case fieldState:
 		a.State, err = desired.ParseRunState(text)
 		bad(err) // names the field itself

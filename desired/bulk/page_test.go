@@ -103,6 +103,24 @@ func TestRows(t *testing.T) {
 }
 
 // An error of the reader is told as it is, wherever it strikes.
+// A guid in capitals is the guid in small letters. How the Cloud Controller spells it is kept.
+func TestRowsInCapitals(t *testing.T) {
+	const small, capitals = "3f2a1b4c-0d9e-4f00-8abc-0123456789ab", "3F2A1B4C-0D9E-4F00-8ABC-0123456789AB"
+	for name, c := range map[string]struct{ key, id string }{
+		"id":              {small, `"id":"` + capitals + `",`},
+		"key, without id": {capitals, ""},
+	} {
+		_, rows, err := decode(`{"results":{"`+c.key+`":{`+c.id+`"version":"ABCDEF0123456789abcdef0123456789","instances":3,"state":"STARTED","package_state":"STAGED"}},"bulk_token":{}}`, 0)
+		if err != nil || len(rows) != 1 || rows[0].err != nil {
+			t.Fatalf("%s: %+v, %v", name, rows, err)
+		}
+		a := rows[0].app
+		if a.Key.Droplet != app.MustGUID(small) || a.Capitals.Droplet.Spell(a.Key.Droplet) != capitals || a.Capitals.Version.Spell(a.Key.Version) != "ABCDEF0123456789abcdef0123456789" {
+			t.Errorf("%s: %+v", name, a)
+		}
+	}
+}
+
 func TestReaderErrors(t *testing.T) {
 	_, rows := fleet(2)
 	text := `{"x":[1,-2.5e3,true,null,"\u00e9"],"results":{` + strings.Join(rows, ",") + `},"bulk_token":{"id":2}}`

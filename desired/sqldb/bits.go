@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"hm/internal/app"
 )
 
 // bits are a v3 app's newest droplet, or its newest package.
@@ -50,16 +52,17 @@ const ownersAtOnce = 500
 // settle finds the package states of the rows of a v3 page, and takes them.
 func (r *reading) settle(ctx context.Context) error {
 	for chunk := range slices.Chunk(r.page, ownersAtOnce) {
-		var newest [2]map[string]bits // droplets and packages by app
-		owners := make([]string, 0, len(chunk))
+		var newest [2]map[string]bits           // droplets and packages by app
+		owners := make([]string, 0, len(chunk)) // as they are written
 		for i := range newest {
 			newest[i] = make(map[string]bits, len(chunk))
 		}
 		for _, c := range chunk {
-			if _, ok := newest[0][c.owner]; !ok {
+			owner := caseless(c.owner)
+			if _, ok := newest[0][owner]; !ok || owner != c.owner {
 				owners = append(owners, c.owner)
-				newest[0][c.owner], newest[1][c.owner] = bits{}, bits{}
 			}
+			newest[0][owner], newest[1][owner] = bits{}, bits{}
 		}
 		for i, into := range newest {
 			err := r.snap.conn.query(ctx, r.snap.plan.bits[i]+r.snap.dialect.among(len(owners)), r.snap.dialect.list(owners), func(v [][]byte) error { return note(into, v) })
@@ -68,7 +71,8 @@ func (r *reading) settle(ctx context.Context) error {
 			}
 		}
 		for _, c := range chunk {
-			if err := r.take(c, []byte(packageState(newest[0][c.owner], newest[1][c.owner], c.current))); err != nil {
+			owner := caseless(c.owner)
+			if err := r.take(c, []byte(packageState(newest[0][owner], newest[1][owner], caseless(c.current)))); err != nil {
 				return err
 			}
 		}
@@ -79,7 +83,8 @@ func (r *reading) settle(ctx context.Context) error {
 
 // note takes one droplet or package: app, id, guid, state, time of creation, package.
 func note(newest map[string]bits, v [][]byte) error {
-	old, ok := newest[string(v[0])]
+	owner := caseless(string(v[0]))
+	old, ok := newest[owner]
 	if !ok {
 		return nil // databases that take no notice of case
 	}
@@ -88,8 +93,16 @@ func note(newest map[string]bits, v [][]byte) error {
 		return &Error{Kind: BadRows, Err: fmt.Errorf("the id of a droplet or package of app %.40q is %.40q, not a whole number from 1", v[0], v[1]), Hint: "is this the Cloud Controller's table?"}
 	}
 	if b := (bits{id: id, created: string(v[4])}); b.newer(old) {
-		b.guid, b.state, b.from = string(v[2]), string(v[3]), string(v[5])
-		newest[string(v[0])] = b
+		b.guid, b.state, b.from = caseless(string(v[2])), string(v[3]), caseless(string(v[5]))
+		newest[owner] = b
 	}
 	return nil
+}
+
+// caseless gives the text by which a guid is compared with others: of a UUID the one in small letters.
+func caseless(text string) string {
+	if g, err := app.ParseGUID(text); err == nil && app.CapitalsOf(g, text) != 0 {
+		return g.String()
+	}
+	return text
 }

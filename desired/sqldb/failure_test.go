@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"hm/desired/sqldb/dbtest"
+	"hm/internal/app"
 )
 
 // setUp makes a v2 database of n started apps.
@@ -314,6 +315,23 @@ func TestLimits(t *testing.T) {
 	fails(t, s, BadRows, "the guid of row 1 is")
 	d.exec("DROP INDEX apps_guid_index", "UPDATE apps SET guid = 'same', version = id WHERE id <= 3")
 	fails(t, s, BadRows, "returned twice")
+}
+
+// PostgreSQL and SQLite tell capitals from small letters: two rows may differ in nothing else. Nothing is read of them.
+func TestRowsThatDifferInCaseOnly(t *testing.T) {
+	const small, capitals = "abcdef01-aaaa-4bbb-8ccc-000000000024", "ABCDEF01-AAAA-4BBB-8CCC-000000000024"
+	for _, driver := range []string{"postgres", "sqlite"} {
+		d := setUp(t, driver, 3)
+		d.exec("UPDATE apps SET guid = '"+small+"' WHERE id = 1", "UPDATE apps SET guid = '"+capitals+"' WHERE id = 2")
+		s := d.source(t)
+		read, err := s.Read(t.Context())
+		if err != nil || len(read.Apps) != 1 || len(read.Unreadable) != 1 || read.Unreadable[0] != app.MustGUID(small) || s.Stats().LastUnreadable != 1 {
+			t.Errorf("%s: %+v, %v", driver, read, err)
+		}
+		if rows, err := s.ReadApp(t.Context(), app.MustGUID(small)); err != nil || len(rows) != 2 {
+			t.Errorf("%s: %+v, %v", driver, rows, err)
+		}
+	}
 }
 
 // 400,000 apps, none missing, none twice.

@@ -19,11 +19,10 @@ import (
 
 // mysqlDialect is MySQL from 5.6.5 on, and MariaDB from 10.0 on.
 var mysqlDialect = dialect{
-	parse:     parseMySQL,
-	example:   "user:password@tcp(host:3306)/ccdb?tls=true&ssl-ca=/path/ca.pem or mysql://user:password@host:3306/ccdb",
-	classify:  classifyMySQL,
-	split:     strings.Fields,
-	parameter: "?",
+	parse:    parseMySQL,
+	example:  "user:password@tcp(host:3306)/ccdb?tls=true&ssl-ca=/path/ca.pem or mysql://user:password@host:3306/ccdb",
+	classify: classifyMySQL,
+	split:    strings.Fields,
 	columns: "SELECT table_name, column_name, CASE WHEN privileges LIKE '%select%' THEN 1 ELSE 0 END" +
 		" FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name IN ({})",
 	server:  "SELECT CONCAT(@@hostname, ':', @@port, '/', DATABASE(), ' with server id ', @@server_id), @@global.read_only",

@@ -9,10 +9,10 @@ import (
 // plan is how one database's tables are read.
 type plan struct {
 	schema string
-	tables []string  // that count for the mark
-	mark   string    // statement: highest id, newest updated_at and created_at of each of the tables
-	pages  string    // statement of the rows, up to its conditions on id or guid
-	param  string    // placeholder of the guid
+	tables []string // that count for the mark
+	mark   string   // statement: highest id, newest updated_at and created_at of each of the tables
+	pages  string   // statement of the rows, up to its conditions on id or guid
+	guids  func(n int) string
 	bits   [2]string // v3: statements of droplets and packages, up to the apps that they are of
 }
 
@@ -65,7 +65,7 @@ func newPlanOf(d *dialect, schema string, tables []string, pages string) plan {
 			fmt.Sprintf("(SELECT %s FROM %s)", strings.ReplaceAll(d.text, "{}", "MAX(updated_at)"), t),
 			fmt.Sprintf("(SELECT %s FROM %s)", strings.ReplaceAll(d.text, "{}", "MAX(created_at)"), t))
 	}
-	return plan{schema: schema, tables: tables, mark: "SELECT " + strings.Join(marks, ", "), pages: pages, param: d.parameter}
+	return plan{schema: schema, tables: tables, mark: "SELECT " + strings.Join(marks, ", "), pages: pages, guids: d.among}
 }
 
 // page is the statement of the rows behind an id.
@@ -73,8 +73,10 @@ func (p plan) page(after int64, limit int) string {
 	return p.pages + " AND p.id > " + strconv.FormatInt(after, 10) + " ORDER BY p.id LIMIT " + strconv.Itoa(limit)
 }
 
-// app is the statement of the rows of one droplet, its parameter.
-func (p plan) app() string { return p.pages + " AND p.id > 0 AND p.guid = " + p.param }
+// app is the statement of the rows of one droplet. Its parameters are the n ways of writing the guid.
+func (p plan) app(n int) string {
+	return p.pages + " AND p.id > 0 AND p.guid " + p.guids(n) + " ORDER BY p.id"
+}
 
 // ids are those of a mark that are of this plan's tables.
 func (p plan) ids(m mark) []int64 { return m.ids[:len(p.tables)] }

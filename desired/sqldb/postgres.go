@@ -26,7 +26,6 @@ var postgres = dialect{
 		}
 		return wholeLine(line) // host=... user=...
 	},
-	parameter: "$1",
 	columns: "SELECT c.relname, a.attname, CASE WHEN has_column_privilege(c.oid, a.attnum, 'SELECT') THEN 1 ELSE 0 END" +
 		" FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped" +
 		" WHERE c.relname IN ({}) AND pg_table_is_visible(c.oid) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')",

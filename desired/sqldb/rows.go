@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"hm/desired"
@@ -58,6 +59,9 @@ func (r *reading) all(ctx context.Context) (desired.Read, *Error) {
 	}
 	read, err := desired.NewRead("sql "+r.options.Driver+" "+r.targets[r.current].name, r.apps)
 	if err == nil {
+		for _, d := range read.Unreadable {
+			r.leaveOut(d, desired.ErrAlike)
+		}
 		read, err = read.WithUnreadable(r.unreadable)
 	}
 	if err != nil {
@@ -68,8 +72,10 @@ func (r *reading) all(ctx context.Context) (desired.Read, *Error) {
 
 // app reads the rows of one droplet.
 func (r *reading) app(ctx context.Context, droplet app.GUID) ([]desired.App, *Error) {
-	err := r.snap.conn.query(ctx, r.snap.plan.app(), []string{droplet.String()}, func(v [][]byte) error {
-		if string(v[1]) != droplet.String() {
+	// A UUID may stand there in either case. One of mixed case is left to the next complete read.
+	ways := slices.Compact([]string{droplet.String(), app.AllCapitals.Spell(droplet)})
+	err := r.snap.conn.query(ctx, r.snap.plan.app(len(ways)), r.snap.dialect.list(ways), func(v [][]byte) error {
+		if g, err := app.ParseGUIDBytes(v[1]); err != nil || g != droplet {
 			return nil // databases that take no notice of case have answered with another app
 		}
 		return r.row(v)
@@ -108,6 +114,7 @@ func (r *reading) row(v [][]byte) error {
 	r.last = id
 	c := candidate{id: id}
 	if c.app.Key.Droplet, c.nameless = app.ParseGUIDBytes(v[1]); c.nameless == nil {
+		c.app.Capitals.Droplet = app.CapitalsOf(c.app.Key.Droplet, v[1])
 		c.unreadable = parseApp(&c.app, v)
 	}
 	if r.snap.plan.schema == schemaV3 {
@@ -140,11 +147,16 @@ func (r *reading) take(c candidate, packageState []byte) error {
 		r.apps = append(r.apps, c.app)
 		return nil
 	}
-	if r.firstBad == nil {
-		r.firstBad = fmt.Errorf("of app %s: %w", c.app.Key.Droplet, c.unreadable)
-	}
-	r.unreadable = append(r.unreadable, c.app.Key.Droplet)
+	r.leaveOut(c.app.Key.Droplet, c.unreadable)
 	return nil
+}
+
+// leaveOut notes an app of which the read says nothing.
+func (r *reading) leaveOut(droplet app.GUID, why error) {
+	if r.firstBad == nil {
+		r.firstBad = fmt.Errorf("of app %s: %w", droplet, why)
+	}
+	r.unreadable = append(r.unreadable, droplet)
 }
 
 // parseApp takes version, instances and state of a row.
@@ -157,6 +169,7 @@ func parseApp(a *desired.App, v [][]byte) (err error) {
 	if a.Key.Version, err = app.ParseGUIDBytes(v[2]); err != nil {
 		return fmt.Errorf("version: %w", err)
 	}
+	a.Capitals.Version = app.CapitalsOf(a.Key.Version, v[2])
 	n, err := strconv.ParseUint(string(v[3]), 10, 32)
 	if err != nil || n > desired.MaxInstances {
 		return fmt.Errorf("instances is %.40q, not a whole number from 0 to %d", v[3], desired.MaxInstances)

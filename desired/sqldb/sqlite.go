@@ -13,13 +13,12 @@ import (
 
 // sqliteDialect reads a file. What other processes write to it meanwhile does not show in a read.
 var sqliteDialect = dialect{
-	parse:     parseSQLite,
-	example:   "/path/ccdb.sqlite or file:/path/ccdb.sqlite",
-	classify:  classifySQLite,
-	split:     wholeLine,
-	parameter: "?",
-	columns:   "SELECT m.name, p.name, 1 FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type IN ('table', 'view') AND m.name IN ({})",
-	text:      "CAST({} AS TEXT)",
+	parse:    parseSQLite,
+	example:  "/path/ccdb.sqlite or file:/path/ccdb.sqlite",
+	classify: classifySQLite,
+	split:    wholeLine,
+	columns:  "SELECT m.name, p.name, 1 FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type IN ('table', 'view') AND m.name IN ({})",
+	text:     "CAST({} AS TEXT)",
 	// What writes the file decides how a boolean is put there: older versions of Sequel wrote letters.
 	isFalse: func(c string) string { return c + " IN (0, 'f', 'false')" },
 	isTrue:  func(c string) string { return c + " IN (1, 't', 'true')" },

@@ -38,16 +38,15 @@ type dialect struct {
 	split    func(line string) []string // one line of Options.DSN into DSNs
 	classify func(ctx context.Context, err error) *Error
 
-	parameter string                        // placeholder of a statement's one parameter
-	columns   string                        // table, column and 1 if it may be read, of the tables whose names replace the {}
-	server    string                        // what tells servers apart, and 1 if it is a replica; empty: the target's name
-	text      string                        // makes text that sorts by time of the newest time, which replaces the {}
-	isFalse   func(string) string           // condition
-	isTrue    func(string) string           // condition
-	unsafe    string                        // engine and name of tables that a snapshot does not hold for, or empty
-	hidden    func(err error) bool          // the error of reading a column that is there, but may not be read; nil: columns tells
-	among     func(n int) string            // condition that a column is one of n texts
-	list      func(texts []string) []string // parameters for it
+	columns string                        // table, column and 1 if it may be read, of the tables whose names replace the {}
+	server  string                        // what tells servers apart, and 1 if it is a replica; empty: the target's name
+	text    string                        // makes text that sorts by time of the newest time, which replaces the {}
+	isFalse func(string) string           // condition
+	isTrue  func(string) string           // condition
+	unsafe  string                        // engine and name of tables that a snapshot does not hold for, or empty
+	hidden  func(err error) bool          // the error of reading a column that is there, but may not be read; nil: columns tells
+	among   func(n int) string            // condition that a column is one of n texts
+	list    func(texts []string) []string // parameters for it
 }
 
 var dialects = map[string]*dialect{"postgres": &postgres, "mysql": &mysqlDialect, "sqlite": &sqliteDialect}

@@ -25,13 +25,26 @@ type appAsked struct {
 	Version string `json:"version"`
 }
 
-func (a appAsked) key() (app.Key, bool) {
+func (a appAsked) key() (spelledKey, bool) {
 	d, err := app.ParseGUID(a.Droplet)
 	if err != nil {
-		return app.Key{}, false
+		return spelledKey{}, false
 	}
 	v, err := app.ParseGUID(a.Version)
-	return app.Key{Droplet: d, Version: v}, err == nil
+	return spelledKey{
+		app.Key{Droplet: d, Version: v},
+		app.KeyCapitals{Droplet: app.CapitalsOf(d, a.Droplet), Version: app.CapitalsOf(v, a.Version)},
+	}, err == nil
+}
+
+// spelledKey is an app as the Cloud Controller spells it: it looks for that spelling in the answer.
+type spelledKey struct {
+	app.Key
+	capitals app.KeyCapitals
+}
+
+func (k spelledKey) compare(o spelledKey) int {
+	return cmp.Or(k.Compare(o.Key), cmp.Compare(k.capitals.Droplet, o.capitals.Droplet))
 }
 
 var emptyObject = []byte("{}")
@@ -77,7 +90,7 @@ func writeBulk(w bulkWriter, view *raftfsm.State, fresh bool, wall Wall, request
 		if i > 0 {
 			object = append(object, ',')
 		}
-		object = appendString(object, k.Droplet)
+		object = appendGUID(object, k.Droplet, k.capitals.Droplet)
 		object = append(object, ':')
 		object, _ = appendApp(object, view, wall, k, &instances)
 		if len(object) > 64<<10 {
@@ -99,18 +112,18 @@ type leftOut struct {
 
 // fitBulk gives a bulk answer of at most limit bytes. The largest apps are left out if not all fit: so the others are
 // answered, and they are as many as can be.
-func fitBulk(view *raftfsm.State, wall Wall, keys []app.Key, limit int) ([]byte, leftOut) {
+func fitBulk(view *raftfsm.State, wall Wall, keys []spelledKey, limit int) ([]byte, leftOut) {
 	var scratch []actual.Located
-	member := func(dst []byte, k app.Key) []byte {
+	member := func(dst []byte, k spelledKey) []byte {
 		if len(dst) > 1 {
 			dst = append(dst, ',')
 		}
-		dst = append(appendString(dst, k.Droplet), ':')
+		dst = append(appendGUID(dst, k.Droplet, k.capitals.Droplet), ':')
 		dst, _ = appendApp(dst, view, wall, k, &scratch)
 		return dst
 	}
 	type sized struct {
-		key  app.Key
+		key  spelledKey
 		size int // with the comma before it
 	}
 	out, whole := []byte{'{'}, 2
@@ -138,7 +151,7 @@ func fitBulk(view *raftfsm.State, wall Wall, keys []app.Key, limit int) ([]byte,
 	}
 	left := leftOut{apps: len(apps) - fit, largest: apps[len(apps)-1].key.Droplet.String(), whole: whole}
 	stay := apps[:fit]
-	slices.SortFunc(stay, func(a, b sized) int { return a.key.Compare(b.key) })
+	slices.SortFunc(stay, func(a, b sized) int { return a.key.compare(b.key) })
 	out = append(out[:0], '{')
 	for _, a := range stay {
 		out = member(out, a.key)
@@ -147,43 +160,47 @@ func fitBulk(view *raftfsm.State, wall Wall, keys []app.Key, limit int) ([]byte,
 }
 
 // bulkKeys gives the apps to answer with, sorted: one version for each droplet, and only those with instances.
-func bulkKeys(view *raftfsm.State, fresh bool, request []byte) []app.Key {
+func bulkKeys(view *raftfsm.State, fresh bool, request []byte) []spelledKey {
 	var asked []appAsked
 	if !fresh || json.Unmarshal(request, &asked) != nil || len(asked) > maxAsked {
 		return nil
 	}
-	found := make(map[app.GUID]app.Key, len(asked))
+	type spelled struct {
+		droplet  app.GUID
+		capitals app.Capitals
+	}
+	found := make(map[spelled]spelledKey, len(asked))
 	for _, a := range asked {
 		key, ok := a.key()
 		if !ok {
 			continue
 		}
-		if rec, ok := view.App(key); ok && rec.Instances > 0 {
-			found[key.Droplet] = key
+		if rec, ok := view.App(key.Key); ok && rec.Instances > 0 {
+			found[spelled{key.Droplet, key.capitals.Droplet}] = key
 		}
 	}
-	keys := make([]app.Key, 0, len(found))
+	keys := make([]spelledKey, 0, len(found))
 	for _, k := range found {
 		keys = append(keys, k)
 	}
-	slices.SortFunc(keys, app.Key.Compare)
+	slices.SortFunc(keys, spelledKey.compare)
 	return keys
 }
 
 // appendApp appends the app object (N41). found is false, and nothing is appended, if no instance is recorded.
-func appendApp(dst []byte, view *raftfsm.State, wall Wall, k app.Key, scratch *[]actual.Located) (_ []byte, found bool) {
+func appendApp(dst []byte, view *raftfsm.State, wall Wall, k spelledKey, scratch *[]actual.Located) (_ []byte, found bool) {
 	if scratch == nil {
 		scratch = new([]actual.Located)
 	}
-	*scratch = view.Instances((*scratch)[:0], k)
+	*scratch = view.Instances((*scratch)[:0], k.Key)
 	if len(*scratch) == 0 {
 		return dst, false
 	}
 	identity := func(dst []byte) []byte {
 		dst = append(dst, `{"droplet":`...)
-		dst = appendString(dst, k.Droplet)
+		dst = appendGUID(dst, k.Droplet, k.capitals.Droplet)
 		dst = append(dst, `,"version":`...)
-		return appendString(dst, k.Version)
+		return appendGUID(dst, k.Version, k.capitals.Version)
 	}
 	dst = identity(dst)
 	dst = append(dst, `,"instance_heartbeats":[`...)
@@ -207,7 +224,7 @@ func appendApp(dst []byte, view *raftfsm.State, wall Wall, k app.Key, scratch *[
 	}
 	dst = append(dst, `],"crash_counts":[`...)
 	first := true
-	for _, c := range view.Crashes(k) {
+	for _, c := range view.Crashes(k.Key) {
 		if c.Count == 0 {
 			continue
 		}
@@ -235,6 +252,14 @@ func appendSeconds(dst []byte, ms int64) []byte {
 		dst = bytes.TrimRight(dst, "0")
 	}
 	return dst
+}
+
+// appendGUID appends a guid, in a spelling of its own, as a JSON string.
+func appendGUID(dst []byte, g app.GUID, c app.Capitals) []byte {
+	if c == 0 {
+		return appendString(dst, g)
+	}
+	return appendText(dst, c.Spell(g))
 }
 
 // appendString appends a guid as a JSON string.

@@ -55,6 +55,26 @@ func TestAppState(t *testing.T) {
 	}
 }
 
+// A Cloud Controller looks for the spelling that it asked in.
+func TestAppStateInCapitals(t *testing.T) {
+	view := apitest.Fleet().View()
+	small := one(apitest.Crashy)
+	capitals := bytes.ReplaceAll(bytes.ToUpper(small), []byte(`"DROPLET":`), []byte(`"droplet":`))
+	capitals = bytes.ReplaceAll(capitals, []byte(`"VERSION":`), []byte(`"version":`))
+	droplet, version := apitest.Crashy.Droplet.String(), apitest.Crashy.Version.String()
+	spelled := strings.NewReplacer(droplet, strings.ToUpper(droplet), version, strings.ToUpper(version))
+	want := spelled.Replace(string(api.AppState(view, true, api.Wall{}, small)))
+	if got := string(api.AppState(view, true, api.Wall{}, capitals)); got != want || got == "{}" {
+		t.Errorf("one app: %s, want %s", got, want)
+	}
+	both := string(api.AppStateBulk(view, true, api.Wall{}, fmt.Appendf(nil, "[%s,%s]", small, capitals)))
+	for _, part := range []string{`"` + droplet + `":{`, `"` + strings.ToUpper(droplet) + `":` + want} {
+		if !strings.Contains(both, part) {
+			t.Errorf("both spellings: %s is not in %s", part, both)
+		}
+	}
+}
+
 func TestAppStateBulk(t *testing.T) {
 	w := apitest.Fleet()
 	base := serve(t, w.Options())

@@ -248,12 +248,12 @@ func (c *Client) Apps(ctx context.Context, limit int) (Listing[AppItem], error) 
 
 // App asks for all that is recorded of an app; index is empty or one index.
 func (c *Client) App(ctx context.Context, guid, index string) (a App, raw []byte, err error) {
-	return get[App](ctx, c, "/v1/apps/"+url.PathEscape(guid), nonEmpty("index", index))
+	return get[App](ctx, c, "/v1/apps/"+segment(guid), nonEmpty("index", index))
 }
 
 // Explain asks why what is done about an app is done, or is not; index is empty or one index.
 func (c *Client) Explain(ctx context.Context, guid, index string) (e Explanation, raw []byte, err error) {
-	return get[Explanation](ctx, c, "/v1/apps/"+url.PathEscape(guid)+"/explain", nonEmpty("index", index))
+	return get[Explanation](ctx, c, "/v1/apps/"+segment(guid)+"/explain", nonEmpty("index", index))
 }
 
 // DEAs lists DEAs by id.
@@ -263,7 +263,7 @@ func (c *Client) DEAs(ctx context.Context, limit int) (Listing[DEA], error) {
 
 // DEA asks for one DEA with its instances.
 func (c *Client) DEA(ctx context.Context, id string) (d DEA, raw []byte, err error) {
-	return get[DEA](ctx, c, "/v1/deas/"+url.PathEscape(id), nil)
+	return get[DEA](ctx, c, "/v1/deas/"+segment(id), nil)
 }
 
 // Commands lists outstanding commands, of one app if app is not empty.
@@ -281,7 +281,7 @@ func (c *Client) History(ctx context.Context, app string, newest int) (Listing[C
 
 // Cancel drops a command that is not claimed yet.
 func (c *Client) Cancel(ctx context.Context, id string) (cmd Command, raw []byte, err error) {
-	a, err := c.do(ctx, http.MethodDelete, "/v1/commands/"+url.PathEscape(id), nil, nil)
+	a, err := c.do(ctx, http.MethodDelete, "/v1/commands/"+segment(id), nil, nil)
 	if err != nil {
 		return cmd, nil, err
 	}
@@ -305,7 +305,7 @@ func (c *Client) SetHold(ctx context.Context, r HoldRequest) (h Hold, raw []byte
 
 // ReleaseHold releases a hold. The error is a *Problem with status 404 if none of that name is set.
 func (c *Client) ReleaseHold(ctx context.Context, name string) error {
-	_, err := c.do(ctx, http.MethodDelete, "/v1/holds/"+url.PathEscape(name), nil, nil)
+	_, err := c.do(ctx, http.MethodDelete, "/v1/holds/"+segment(name), nil, nil)
 	return err
 }
 

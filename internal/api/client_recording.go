@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"time"
 )
 
@@ -49,7 +48,7 @@ func (c *Client) Recording(ctx context.Context) (io.ReadCloser, error) {
 
 // RecordingState has the node put what is recorded into its recording with an id.
 func (c *Client) RecordingState(ctx context.Context, id string) error {
-	_, err := c.do(ctx, http.MethodPost, "/v1/recording/"+url.PathEscape(id)+"/state", nil, nil)
+	_, err := c.do(ctx, http.MethodPost, "/v1/recording/"+segment(id)+"/state", nil, nil)
 	return err
 }
 

@@ -7,6 +7,10 @@ import (
 
 // FitBulk is fitBulk, for tests.
 func FitBulk(view *raftfsm.State, wall Wall, keys []app.Key, limit int) []byte {
-	answer, _ := fitBulk(view, wall, keys, limit)
+	var spelled []spelledKey
+	for _, k := range keys {
+		spelled = append(spelled, spelledKey{Key: k})
+	}
+	answer, _ := fitBulk(view, wall, spelled, limit)
 	return answer
 }

@@ -69,15 +69,9 @@ func (s *Server) findApp(n now, text string) ([]app.Key, error) {
 		return keys, nil
 	}
 	keys := s.keys.of(n.view)
-	var candidates []app.GUID
-	for i := sort.Search(len(keys), func(i int) bool { return keys[i].Droplet.String() >= text }); i < len(keys) && len(candidates) <= maxCandidates; i++ {
-		d := keys[i].Droplet
-		if !strings.HasPrefix(d.String(), text) {
-			break
-		}
-		if len(candidates) == 0 || candidates[len(candidates)-1] != d {
-			candidates = append(candidates, d)
-		}
+	candidates := beginWith(nil, keys, text, func(app.GUID) bool { return true })
+	if small := strings.ToLower(text); small != text { // of a UUID, the case does not count
+		candidates = beginWith(candidates, keys, small, func(d app.GUID) bool { _, form := d.Binary(); return form != 0 })
 	}
 	if len(candidates) == 1 {
 		if keys := n.view.Versions(candidates[0]); len(keys) > 0 {
@@ -93,6 +87,21 @@ func (s *Server) findApp(n now, text string) ([]app.Key, error) {
 		words[i] = c.String()
 	}
 	return nil, ambiguous("app", text, words)
+}
+
+// beginWith appends to candidates the droplets of keys, which are sorted, whose guid begins with text and that may be
+// one, as long as there are not more of them than anybody wants to see.
+func beginWith(candidates []app.GUID, keys []app.Key, text string, may func(app.GUID) bool) []app.GUID {
+	for i := sort.Search(len(keys), func(i int) bool { return keys[i].Droplet.String() >= text }); i < len(keys) && len(candidates) <= maxCandidates; i++ {
+		d := keys[i].Droplet
+		if !strings.HasPrefix(d.String(), text) {
+			break
+		}
+		if may(d) && (len(candidates) == 0 || candidates[len(candidates)-1] != d) {
+			candidates = append(candidates, d)
+		}
+	}
+	return candidates
 }
 
 func ambiguous(what, text string, candidates []string) *Problem {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -23,8 +24,10 @@ func (s *Server) routes() http.Handler {
 	handle("GET /v1/apps", s.believed(s.apps))
 	handle("GET /v1/apps/{guid}", s.believed(s.app))
 	handle("GET /v1/apps/{guid}/explain", s.believed(s.explain))
+	handle("GET /v1/apps/"+slashSuffix, slashID(mux, "/v1/apps/", "guid", map[string]endpoint{"": s.believed(s.app), "/explain": s.believed(s.explain)}))
 	handle("GET /v1/deas", s.believed(s.deas))
 	handle("GET /v1/deas/{id}", s.believed(s.dea))
+	handle("GET /v1/deas/"+slashSuffix, slashID(mux, "/v1/deas/", "id", map[string]endpoint{"": s.believed(s.dea)}))
 	handle("GET /v1/commands", s.believed(s.commands))
 	handle("DELETE /v1/commands/{id}", s.write(s.cancelCommand))
 	handle("GET /v1/holds", s.believed(s.holds))
@@ -51,7 +54,7 @@ func noRoute(mux *http.ServeMux, r *http.Request) error {
 	var allowed []string
 	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 		probe := &http.Request{Method: m, URL: r.URL, Host: r.Host}
-		if _, pattern := mux.Handler(probe); pattern != "/" && pattern != "" {
+		if _, pattern := mux.Handler(probe); pattern != "/" && pattern != "" && !strings.HasSuffix(pattern, slashSuffix) {
 			allowed = append(allowed, m)
 		}
 	}

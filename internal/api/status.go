@@ -34,7 +34,7 @@ type ClusterNode struct {
 	State        string  `json:"state"`   // leader, follower, candidate or unreachable
 	Voter        bool    `json:"voter"`
 	Healthy      bool    `json:"healthy"`
-	Problem      string  `json:"problem,omitempty"` // what the member says is wrong with it: its disk does not answer
+	Problem      string  `json:"problem,omitempty"` // what is wrong with the member, by its own word or as the node asked sees it: its disk, its address
 	NATS         *bool   `json:"nats"`              // whether its own link to NATS is up
 	AppliedIndex *uint64 `json:"applied_index"`
 	API          string  `json:"api,omitempty"`

@@ -14,8 +14,9 @@ import (
 const MaxGUIDLen = 128
 
 // GUID is a droplet, version or instance guid. It is comparable, so it serves as a map key, and takes 24 bytes:
-// the two forms that Cloud Foundry writes (a hyphenated lower-case UUID, and 32 lower-case hex digits) are held
-// in binary; any other text is interned. The zero GUID means "none". Equal text always gives an equal GUID.
+// the two forms that Cloud Foundry writes (a hyphenated UUID, and 32 hex digits) are held in binary; any other text is
+// interned. The zero GUID means "none". Equal text always gives an equal GUID. So does a UUID, or 32 hex digits, in
+// capitals and in small letters: the text of such a GUID has small letters, and Capitals says how it was written.
 type GUID struct {
 	b    [16]byte
 	form unique.Handle[string] // zero: b is a UUID; hex32: b is 32 hex digits; anything else: the text itself
@@ -29,21 +30,22 @@ var (
 // ErrGUID is wrapped by every error that ParseGUID returns.
 var ErrGUID = errors.New("not a guid")
 
-// ParseGUID reads a guid. It accepts 1 to MaxGUIDLen printable ASCII characters without spaces.
-func ParseGUID(s string) (GUID, error) { return parse(s) }
+// ParseGUID reads a guid. It accepts 1 to MaxGUIDLen printable ASCII characters without spaces. Hex digits of the two
+// binary forms count the same in either case; of any other text the case counts.
+func ParseGUID(s string) (GUID, error) { return parse(s, &nibble) }
 
 // ParseGUIDBytes is ParseGUID without an allocation for the two binary forms. It keeps no reference to s.
-func ParseGUIDBytes(s []byte) (GUID, error) { return parse(s) }
+func ParseGUIDBytes(s []byte) (GUID, error) { return parse(s, &nibble) }
 
-func parse[T string | []byte](s T) (GUID, error) {
+func parse[T string | []byte](s T, digits *[256]byte) (GUID, error) {
 	var g GUID
 	switch len(s) {
 	case 36:
-		if parseUUID(&g.b, s) && g.b != [16]byte{} {
+		if parseUUID(&g.b, s, digits) && g.b != [16]byte{} {
 			return g, nil
 		}
 	case 32:
-		if parseHex(g.b[:], s, 0) {
+		if parseHex(g.b[:], s, 0, digits) {
 			g.form = hex32
 			return g, nil
 		}
@@ -71,15 +73,15 @@ func MustGUID(s string) GUID {
 	return g
 }
 
-func parseUUID[T string | []byte](b *[16]byte, s T) bool {
-	return s[8] == '-' && s[13] == '-' && s[18] == '-' && s[23] == '-' &&
-		parseHex(b[0:4], s, 0) && parseHex(b[4:6], s, 9) && parseHex(b[6:8], s, 14) && parseHex(b[8:10], s, 19) && parseHex(b[10:16], s, 24)
+func parseUUID[T string | []byte](b *[16]byte, s T, digits *[256]byte) bool {
+	return s[8] == '-' && s[13] == '-' && s[18] == '-' && s[23] == '-' && parseHex(b[0:4], s, 0, digits) &&
+		parseHex(b[4:6], s, 9, digits) && parseHex(b[6:8], s, 14, digits) && parseHex(b[8:10], s, 19, digits) && parseHex(b[10:16], s, 24, digits)
 }
 
-// parseHex fills dst from the lower-case hex digits of s that start at from.
-func parseHex[T string | []byte](dst []byte, s T, from int) bool {
+// parseHex fills dst from the hex digits of s that start at from. digits says what they are worth.
+func parseHex[T string | []byte](dst []byte, s T, from int, digits *[256]byte) bool {
 	for i := range dst {
-		hi, lo := nibble[s[from+2*i]], nibble[s[from+2*i+1]]
+		hi, lo := digits[s[from+2*i]], digits[s[from+2*i+1]]
 		if hi|lo > 15 {
 			return false
 		}
@@ -88,15 +90,24 @@ func parseHex[T string | []byte](dst []byte, s T, from int) bool {
 	return true
 }
 
-var nibble = func() (t [256]byte) {
+var (
+	nibble      = digitsOf(hexDigits + "ABCDEF")
+	smallNibble = digitsOf(hexDigits)
+)
+
+// digitsOf gives what each byte is worth as a hex digit, 0xff if it is none of those given.
+func digitsOf(digits string) (t [256]byte) {
 	for i := range t {
 		t[i] = 0xff
 	}
-	for i, c := range []byte(hexDigits) {
+	for i, c := range []byte(digits) {
 		t[c] = byte(i)
+		if i > 15 {
+			t[c] = byte(i - 6)
+		}
 	}
 	return t
-}()
+}
 
 const hexDigits = "0123456789abcdef"
 
@@ -204,7 +215,8 @@ func (g GUID) AppendWire(dst []byte) []byte {
 	return append(append(dst, 't', byte(len(s))), s...)
 }
 
-// CutWire reads one guid that AppendWire wrote and returns the bytes behind it.
+// CutWire reads one guid that AppendWire wrote and returns the bytes behind it. A text stays as it is: in what earlier
+// versions of hm recorded, a UUID in capitals is a guid of its own, and is so on every node that reads it.
 func CutWire(src []byte) (GUID, []byte, error) {
 	if len(src) == 0 {
 		return GUID{}, nil, fmt.Errorf("%w: the wire form ends early", ErrGUID)
@@ -227,7 +239,7 @@ func CutWire(src []byte) (GUID, []byte, error) {
 			return GUID{}, nil, fmt.Errorf("%w: the wire form ends early", ErrGUID)
 		}
 		n := 1 + int(rest[0])
-		g, err := ParseGUIDBytes(rest[1:n])
+		g, err := parse(rest[1:n], &smallNibble)
 		return g, rest[n:], err
 	}
 	return GUID{}, nil, fmt.Errorf("%w: unknown wire form %#02x", ErrGUID, form)

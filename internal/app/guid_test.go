@@ -2,6 +2,7 @@ package app
 
 import (
 	"cmp"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -20,8 +21,11 @@ func TestGUIDKeepsItsText(t *testing.T) {
 		if err != nil {
 			t.Fatalf("ParseGUID(%q): %v", s, err)
 		}
-		if g.String() != s || g.IsZero() {
+		if g.String() != small(s) || g.IsZero() {
 			t.Errorf("ParseGUID(%q) gives %q, zero %v", s, g, g.IsZero())
+		}
+		if got := CapitalsOf(g, s).Spell(g); got != s {
+			t.Errorf("%q is spelled %q", s, got)
 		}
 		if h, err := ParseGUIDBytes([]byte(s)); err != nil || h != g {
 			t.Errorf("%q read from bytes is not the same guid: %v %v", s, h, err)
@@ -30,6 +34,57 @@ func TestGUIDKeepsItsText(t *testing.T) {
 		if err != nil || w != g || string(rest) != "tail" {
 			t.Errorf("%q does not survive the wire: %v %q %v", s, w, rest, err)
 		}
+	}
+}
+
+// small gives the text that a guid has in any case.
+func small(s string) string {
+	if low := strings.ToLower(s); binaryForm.MatchString(low) {
+		return low
+	}
+	return s
+}
+
+var binaryForm = regexp.MustCompile(`^([0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$`)
+
+// Whatever the case of each of its letters, a UUID is one guid, and so are 32 hex digits. Of any other text the case
+// counts.
+func TestCaseIsNoPartOfAGUID(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.OneOf(rapid.StringMatching(`[0-9a-f]{32}`), rapid.StringMatching(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)).Draw(t, "text")
+		spelled := []byte(text)
+		for i, c := range spelled {
+			if c >= 'a' && rapid.Bool().Draw(t, "capital") {
+				spelled[i] = c - 'a' + 'A'
+			}
+		}
+		g, h := MustGUID(text), MustGUID(string(spelled))
+		c := CapitalsOf(h, spelled)
+		switch {
+		case g != h || g.Compare(h) != 0 || h.String() != text:
+			t.Fatalf("%q and %q are two guids, of the text %q", text, spelled, h)
+		case c.Spell(h) != string(spelled):
+			t.Fatalf("%q is spelled %q", spelled, c.Spell(h))
+		case !c.Fits(h) || CapitalsOf(g, text) != 0:
+			t.Fatalf("the capitals %x do not fit %q", c, spelled)
+		}
+	})
+	if MustGUID("App-1") == MustGUID("app-1") || MustGUID("3F2A1B4C_0d9e-4f00-8abc-0123456789ab") == MustGUID("3f2a1b4c_0d9e-4f00-8abc-0123456789ab") {
+		t.Error("texts of no binary form are taken for one guid")
+	}
+	for g, c := range map[string]Capitals{"app-1": 1, "01234567890123456789012345678901": 1, "3f2a1b4c0d9e4f008abc0123456789ab": 1} {
+		if c.Fits(MustGUID(g)) {
+			t.Errorf("capitals %x fit %s", c, g)
+		}
+	}
+}
+
+// An entry that an earlier version of hm wrote means the same to every node that reads it, whatever its version.
+func TestRecordedTextKeepsItsCase(t *testing.T) {
+	const upper = "3F2A1B4C-0D9E-4F00-8ABC-0123456789AB"
+	g, _, err := CutWire(append([]byte{'t', byte(len(upper))}, upper...))
+	if err != nil || g.String() != upper || g == MustGUID(upper) {
+		t.Errorf("the recorded text %s reads as %s: %v", upper, g, err)
 	}
 }
 
@@ -44,7 +99,7 @@ func TestGUIDRefusesWhatIsNone(t *testing.T) {
 func TestGUIDOrdersByText(t *testing.T) {
 	for _, a := range samples {
 		for _, b := range samples {
-			if got, want := MustGUID(a).Compare(MustGUID(b)), cmp.Compare(a, b); got != want {
+			if got, want := MustGUID(a).Compare(MustGUID(b)), cmp.Compare(small(a), small(b)); got != want {
 				t.Errorf("Compare(%q, %q) = %d, want %d", a, b, got, want)
 			}
 		}
@@ -56,7 +111,7 @@ func TestGUIDProperties(t *testing.T) {
 		text := rapid.OneOf(rapid.StringMatching(`[0-9a-f]{32}`), rapid.StringMatching(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), rapid.StringMatching(`[!-~]{1,40}`))
 		a, b := text.Draw(t, "a"), text.Draw(t, "b")
 		x, y := MustGUID(a), MustGUID(b)
-		if x.Compare(y) != cmp.Compare(a, b) || (x == y) != (a == b) {
+		if x.Compare(y) != cmp.Compare(small(a), small(b)) || (x == y) != (small(a) == small(b)) {
 			t.Fatalf("order of %q and %q differs from that of their texts", a, b)
 		}
 		if bin, form := x.Binary(); form != 0 && FromBinary(bin, form) != x {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 	"github.com/zeebo/xxh3"
@@ -23,6 +24,23 @@ type checkedSnapshots struct {
 	raft.SnapshotStore
 	dir string // of the snapshots
 	log *sampledLog
+
+	newest atomic.Uint64 // the entry that the newest snapshot ends with that was seen, or written
+	lost   chan struct{} // that one is not there any more, or is damaged
+}
+
+// look notes the newest snapshot there is. If it is not the newest that there was, that one is lost.
+func (s *checkedSnapshots) look(newest uint64) {
+	for {
+		known := s.newest.Load()
+		if newest < known {
+			poke(s.lost)
+			return
+		}
+		if s.newest.CompareAndSwap(known, newest) {
+			return
+		}
+	}
 }
 
 const (
@@ -47,6 +65,11 @@ func (s *checkedSnapshots) List() ([]*raft.SnapshotMeta, error) {
 		}
 		sound = append(sound, m)
 	}
+	if len(sound) > 0 {
+		s.look(sound[0].Index)
+	} else {
+		s.look(0)
+	}
 	return sound, nil
 }
 
@@ -62,6 +85,7 @@ func (s *checkedSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, e
 	if _, damage := checkSnapshot(filepath.Join(s.dir, id)); errors.Is(damage, errDamaged) {
 		kept, failed := setAside(filepath.Join(s.dir, id), filepath.Join(filepath.Dir(s.dir), "snapshot"))
 		s.log.log(slog.LevelError, id, "a snapshot is damaged and was set aside", "snapshot", id, "damage", damage, "kept_as", kept, "error", failed)
+		poke(s.lost)
 		return nil, nil, damage
 	}
 	return nil, nil, err
@@ -73,13 +97,15 @@ func (s *checkedSnapshots) Create(version raft.SnapshotVersion, index, term uint
 	if err != nil {
 		return nil, err
 	}
-	return &checkedSink{SnapshotSink: sink, dir: filepath.Join(s.dir, sink.ID())}, nil
+	return &checkedSink{SnapshotSink: sink, dir: filepath.Join(s.dir, sink.ID()), written: func() { s.look(index) }}, nil
 }
 
 type checkedSink struct {
 	raft.SnapshotSink
 	dir  string
 	done bool
+
+	written func()
 }
 
 // Cancel drops the snapshot.
@@ -100,6 +126,7 @@ func (s *checkedSink) Close() error {
 	if err := sealSnapshot(s.dir); err != nil {
 		return errors.Join(fmt.Errorf("writing the checksum of a snapshot: %w", err), os.RemoveAll(s.dir))
 	}
+	s.written()
 	return nil
 }
 

@@ -21,6 +21,8 @@ type Damage struct {
 	What  string // is damaged
 	Kind  string // FaultStore or FaultState
 	Alone bool   // there is no peer to take the record from
+	// Snapshot is the entry that the newest snapshot that can be used ends with, 0 if there is none.
+	Snapshot uint64
 }
 
 // Error says what is damaged.
@@ -36,11 +38,16 @@ func (d *Damage) Error() string {
 
 // WayBack says what to do about it.
 func (d *Damage) WayBack() string {
-	if d.Alone {
-		return fmt.Sprintf("put back a copy of %s, or move raft.db out of it: hm then begins with its newest snapshot, or with nothing, and records anew "+
-			"what the DEAs and the Cloud Controller tell", d.Dir)
+	const anew = "and records anew what the DEAs and the Cloud Controller tell"
+	switch {
+	case d.Alone && d.Snapshot > 0:
+		return fmt.Sprintf("put back a copy of %s, or move %s away: hm then begins with its snapshot that ends with entry %d, without what it recorded later, %s",
+			d.Dir, filepath.Join(d.Dir, "raft.db"), d.Snapshot, anew)
+	case d.Alone:
+		return fmt.Sprintf("put back a copy of %s, or move it away as a whole: hm then begins with nothing, without its holds and its memory of crashes, %s", d.Dir, anew)
 	}
-	return "start the node again: it sets aside what is damaged and takes the record from its peers"
+	return fmt.Sprintf("start the node again: it sets aside what is damaged and takes the record from its peers, of which a majority must be sound; "+
+		"without one, put back copies of %s until there is one", d.Dir)
 }
 
 // keepDamaged is how many damaged files, and how many damaged snapshots, are kept for people to look at.
@@ -66,7 +73,7 @@ func openStores(o Options, log *sampledLog) (*stores, error) {
 	}
 	what := damageText(err)
 	if alone {
-		return nil, &Damage{Dir: dir, What: what, Kind: FaultStore, Alone: true}
+		return nil, &Damage{Dir: dir, What: what, Kind: FaultStore, Alone: true, Snapshot: usableSnapshot(dir)}
 	}
 	if err := writeSynced(filepath.Join(dir, joiningMarker), healingWord+what+"\n"); err != nil { // first: a crash must not make it vote
 		return nil, fmt.Errorf("node.data_dir: %w", err)
@@ -81,6 +88,15 @@ func openStores(o Options, log *sampledLog) (*stores, error) {
 		return nil, &Damage{Dir: dir, What: damageText(err), Kind: FaultStore}
 	}
 	return s, err
+}
+
+// usableSnapshot gives the entry that the newest snapshot that can be used ends with, 0 if there is none.
+func usableSnapshot(dir string) uint64 {
+	found, err := findSnapshots(filepath.Join(dir, "snapshots"))
+	if err != nil || found.newest == nil {
+		return 0
+	}
+	return found.newest.Index
 }
 
 // openSound opens the stores if they can be used as they are, and fails with errDamaged if not; then nothing is changed.

@@ -291,7 +291,7 @@ func TestDamagedStoreAlone(t *testing.T) {
 	for range 2 {
 		_, err := Open(c.opts[0])
 		var d *Damage
-		if !errors.As(err, &d) || !d.Alone || strings.Contains(err.Error(), "\n") || !strings.Contains(d.WayBack(), "raft.db") {
+		if !errors.As(err, &d) || !d.Alone || strings.Contains(err.Error(), "\n") || !strings.Contains(d.WayBack(), "move it away as a whole") {
 			t.Fatalf("a single node with a damaged log starts with %v", err)
 		}
 		if !strings.Contains(err.Error(), "of the raft log does not have its checksum") {
@@ -302,7 +302,7 @@ func TestDamagedStoreAlone(t *testing.T) {
 		t.Errorf("the refused start changed the directory from %s to %s", before, after)
 	}
 	// The way back that it names.
-	if err := os.Rename(c.file(0, "raft.db"), c.file(0, "away")); err != nil {
+	if err := os.Rename(c.file(0), c.file(0)+"-away"); err != nil {
 		t.Fatal(err)
 	}
 	c.start(0)

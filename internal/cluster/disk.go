@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -32,7 +33,11 @@ type raftStore interface {
 // in the eyes of its peers: see Node.Leadership and guardedTransport. When every such operation has ended the node
 // takes part again.
 //
-// A write that finds no room counts as one that has not ended: it is tried again until there is room. Any other failed
+// A write that finds no room counts as one that has not ended: it is tried again until there is room. It also makes the
+// disk tight, until there is as much room as a node needs to start: what little there is may be gone with the next
+// write. A node with a tight disk follows and votes, and does not stand for election: it would lead now and then.
+//
+// Any other failed
 // write makes the disk failed, for good. Above all a failed sync is never tried again, not even for want of room: the
 // system may have thrown away what it could not write, and a second sync would say that all is well.
 type disk struct {
@@ -43,6 +48,8 @@ type disk struct {
 	changed func() // the disk is about to be stalled, or well again; called with the mutex held
 
 	stalled atomic.Bool
+	tight   atomic.Bool
+	room    func() bool // whether there is enough
 	closing chan struct{}
 	failed  chan struct{}
 
@@ -51,6 +58,7 @@ type disk struct {
 	signal chan struct{}           // closed when the disk becomes stalled; another one when it is well again
 	since  time.Time               // when the oldest of the operations that made it stalled was begun
 	err    error                   // why it failed
+	full   time.Time               // when a write found no room last
 	closed bool
 }
 
@@ -72,11 +80,12 @@ const (
 var (
 	errDiskStalled = errors.New("the disk does not answer")
 	errDiskClosed  = errors.New("the node was closed before there was room on the disk")
+	errDiskTight   = fmt.Errorf("the disk is almost full: this node follows, and does not lead until %d KiB are free", minFree>>10)
 )
 
 func newDisk(store raftStore, path string, limit time.Duration, log *sampledLog) *disk {
 	return &disk{
-		store: store, path: path, limit: limit, log: log, changed: func() {},
+		store: store, path: path, limit: limit, log: log, changed: func() {}, room: func() bool { return hasRoom(filepath.Dir(path)) },
 		closing: make(chan struct{}), failed: make(chan struct{}), under: map[*operation]struct{}{}, signal: make(chan struct{}),
 	}
 }
@@ -91,6 +100,9 @@ func (d *disk) watch(done <-chan struct{}) {
 		case <-done:
 			return
 		case now := <-ticker.C:
+			if d.tight.Load() {
+				d.loosen(now)
+			}
 			if d.look(now) && now.Sub(said) > sayAgain {
 				said = now
 				d.log.log(slog.LevelError, "disk", "the disk does not answer: this node records nothing, and does not lead", "error", d.trouble())
@@ -108,6 +120,42 @@ func (d *disk) look(now time.Time) (stalled bool) {
 		d.stall(op.began)
 	}
 	return d.stalled.Load()
+}
+
+// tighten notes that a write found no room.
+func (d *disk) tighten() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.full = time.Now(); !d.tight.Load() {
+		d.tight.Store(true)
+		d.changed()
+	}
+}
+
+// loosen ends the tightness if there is enough room again.
+func (d *disk) loosen(now time.Time) {
+	if !d.room() {
+		return
+	}
+	d.mu.Lock()
+	over := now.Sub(d.full) > d.limit && d.tight.CompareAndSwap(true, false) // a quota shows in no file system's numbers
+	if over {
+		d.changed()
+	}
+	d.mu.Unlock()
+	if over {
+		d.log.log(slog.LevelWarn, "disk", "there is room on the disk again: this node may lead", "file", d.path)
+	}
+}
+
+// complaint says what is wrong with the disk, or that there is too little room on it to lead; nil if nothing is.
+func (d *disk) complaint() error {
+	if err := d.trouble(); err != nil || !d.tight.Load() {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return fmt.Errorf("%w: a write to %s found no room %s ago", errDiskTight, d.path, time.Since(d.full).Round(10*time.Millisecond))
 }
 
 // stall is called with the mutex held.
@@ -198,10 +246,11 @@ func (d *disk) write(what string, optional bool, do func() error) error {
 		switch {
 		case err == nil:
 			return nil
-		case optional && isFull(err):
-			return err
 		case !isFull(err):
 			d.fail(fmt.Errorf("%s in %s: %w", what, d.path, err))
+			return err
+		}
+		if d.tighten(); optional {
 			return err
 		}
 		d.mu.Lock()

@@ -77,7 +77,11 @@ func (n *Node) fail(err error) {
 
 // failStore stops the node for a damage that raft came upon.
 func (n *Node) failStore(err error) {
-	n.fail(&Damage{Dir: n.stores.dir, What: damageText(err), Kind: FaultStore, Alone: len(n.opts.Peers) == 1})
+	d := &Damage{Dir: n.stores.dir, What: damageText(err), Kind: FaultStore, Alone: len(n.opts.Peers) == 1}
+	if d.Alone {
+		d.Snapshot = usableSnapshot(d.Dir)
+	}
+	n.fail(d)
 }
 
 // stopRaft ends raft after a failure. If raft works it hands over first, so that another node leads at once.
@@ -126,7 +130,8 @@ func (n *Node) closeStores() error {
 
 // newRaft starts raft. What it comes upon in the stores while it starts ends the start and not the process.
 func (n *Node) newRaft(conf *raft.Config) error {
-	var fsm raft.FSM = n.fsm
+	guarded := &guardedFSM{FSM: n.fsm, dir: n.stores.dir, fail: n.fail, logger: n.opts.Logger}
+	var fsm raft.FSM = guarded
 	if n.opts.wrapFSM != nil {
 		fsm = n.opts.wrapFSM(fsm)
 	}
@@ -149,8 +154,15 @@ func (n *Node) newRaft(conf *raft.Config) error {
 		n.raft = r
 	}()
 	<-done
-	if err == nil && n.raft == nil {
-		err = n.Err()
+	switch {
+	case err != nil && guarded.restore != nil: // raft has tried an older one; the log need not reach back to that
+		return &Unusable{
+			Err: fmt.Errorf("node.data_dir: the newest snapshot in %s is whole, but this version of hm cannot restore it: %w", n.stores.dir, guarded.restore),
+			Hint: fmt.Sprintf("run the version of hm that wrote it, or move %s away as a whole: hm then takes the record from its peers, or, without peers, begins with nothing",
+				n.stores.dir),
+		}
+	case err == nil && n.raft == nil:
+		return n.Err()
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // smallDisk mounts a file system of its own with so much room. Where that is not allowed the test is skipped, or fails
@@ -150,5 +151,117 @@ func TestDiskFillsUp(t *testing.T) {
 				t.Errorf("a snapshot when there is room again: %v", err)
 			}
 		})
+	}
+}
+
+// A disk that is full has a little room now and then. A leader that gave up for want of room does not come back to lead
+// for the moment in which it can write, and says why.
+func TestFullDiskDoesNotLeadNowAndThen(t *testing.T) {
+	dir := smallDisk(t, "48m")
+	c := startCluster(t, 3, func(i int, o *Options) {
+		if i == 0 {
+			o.DataDir = dir
+		}
+	})
+	c.propose(dea(1))
+	c.converged()
+	n := c.nodes[0]
+	eventually(t, "the node leads", func() bool {
+		if l := c.leader(); l != n {
+			_ = l.Transfer(bounded(t))
+		}
+		return c.leader() == n
+	})
+	filler := fillDisk(t, dir)
+	i := 100
+	more := func() {
+		i++
+		c.propose(bigDEA(deaID(i), 400))
+	}
+	eventually(t, "the disk of the node is full", func() bool {
+		more()
+		_, err := n.DiskTrouble()
+		return errors.Is(err, syscall.ENOSPC)
+	})
+	ended := make(chan struct{})
+	led := make(chan bool, 1)
+	go func() {
+		for seen := false; ; time.Sleep(time.Millisecond) {
+			select {
+			case <-ended:
+				led <- seen
+				return
+			default:
+				seen = seen || n.Leadership().Leader
+			}
+		}
+	}()
+	others := []*Node{c.nodes[1], c.nodes[2]}
+	for round := range 2 {
+		if err := os.Truncate(filler, fileSize(t, filler)-2<<20); err != nil { // room for some writes, and less than a start needs
+			t.Fatal(err)
+		}
+		eventually(t, "the node takes in what it missed", func() bool { return n.View().Index() >= c.leader().View().Index() })
+		// Whoever leads tries to hand over to it, as an operator might.
+		for _, o := range others {
+			if o.Leadership().Leader {
+				_ = o.TransferTo(bounded(t), n.opts.ID)
+			}
+		}
+		fillUp(t, filler)
+		eventually(t, "the disk is full again", func() bool {
+			more()
+			_, err := n.DiskTrouble()
+			return err != nil
+		})
+		for _, o := range others {
+			eventually(t, "the node is shown as not healthy", func() bool { m := member(o, n.opts.ID); return !m.Healthy && m.Problem != "" })
+		}
+		if m := member(n, n.opts.ID); m.Healthy || m.Problem == "" {
+			t.Errorf("round %d: it shows itself as %+v", round, m)
+		}
+	}
+	close(ended)
+	if <-led {
+		t.Error("the node led while its disk was full now and then")
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is healthy when there is room", func() bool {
+		m := member(c.leader(), n.opts.ID)
+		return m.Healthy && m.Problem == ""
+	})
+	eventually(t, "it may lead again", func() bool {
+		if l := c.leader(); l != n {
+			_ = l.TransferTo(bounded(t), n.opts.ID)
+		}
+		return n.Leadership().Leader
+	})
+}
+
+func fileSize(t *testing.T, file string) int64 {
+	t.Helper()
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
+// fillUp takes the room that is left.
+func fillUp(t *testing.T, file string) {
+	t.Helper()
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 1 << 20; size > 0; {
+		if _, err := f.Write(make([]byte, size)); errors.Is(err, syscall.ENOSPC) {
+			size /= 4
+		} else if err != nil {
+			t.Fatal(err)
+		}
 	}
 }

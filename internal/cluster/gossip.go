@@ -36,6 +36,8 @@ type gossip struct {
 	heard map[string]heard
 	shuns map[string]bool    // peers that say that this node is no member of their cluster
 	tells map[string]*teller // by id
+	reach map[string]reach   // by id
+	began time.Time
 	asked map[*question]struct{}
 
 	pokes  chan struct{} // there is news to tell
@@ -61,7 +63,7 @@ type teller struct {
 }
 
 func newGossip(n *Node) *gossip {
-	g := &gossip{node: n, heard: map[string]heard{}, shuns: map[string]bool{}, tells: map[string]*teller{}, asked: map[*question]struct{}{}, pokes: make(chan struct{}, 1), judge: make(chan struct{}, 1), reads: make(chan struct{}, 1)}
+	g := &gossip{node: n, heard: map[string]heard{}, shuns: map[string]bool{}, tells: map[string]*teller{}, reach: map[string]reach{}, began: time.Now(), asked: map[*question]struct{}{}, pokes: make(chan struct{}, 1), judge: make(chan struct{}, 1), reads: make(chan struct{}, 1)}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g
 }
@@ -147,6 +149,11 @@ func (g *gossip) follow() {
 			delete(g.heard, id)
 		}
 	}
+	for id := range g.reach {
+		if _, ok := present[id]; !ok {
+			delete(g.reach, id)
+		}
+	}
 	for id, peer := range present {
 		if g.tells[id] == nil {
 			t := &teller{peer: peer, pokes: make(chan struct{}, 1), asks: make(chan struct{}, 1)}
@@ -167,6 +174,7 @@ func (g *gossip) tell(ctx context.Context, t *teller) {
 		if ctx.Err() != nil {
 			return
 		}
+		g.told(t.peer.ID, err)
 		asks := t.asks
 		if version := (*frameVersionError)(nil); errors.As(err, &version) {
 			g.node.log.log(slog.LevelWarn, t.peer.ID, "a peer speaks another version of the messages between peers", "peer", t.peer.ID, "address", t.peer.Address, "error", err)
@@ -217,6 +225,7 @@ func (g *gossip) tellOver(ctx context.Context, t *teller) error {
 		if err := g.replied(t.peer.ID, r, questions); err != nil {
 			return err
 		}
+		g.told(t.peer.ID, nil)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -241,6 +250,8 @@ func (g *gossip) replied(id string, r reply, questions []*question) error {
 	switch {
 	case r.Stranger:
 		return fmt.Errorf("%s says that this node is no member of its cluster", id)
+	case r.From != "" && r.From != id:
+		return fmt.Errorf("%s answers there", r.From)
 	case r.Refused != "":
 		return fmt.Errorf("%s refuses what this node says: %s", id, r.Refused)
 	}
@@ -259,7 +270,7 @@ func (g *gossip) message(to string) message {
 		f.Detail = f.Detail[:min(len(f.Detail), maxText/2)]
 		m.Fault = &f
 	}
-	if err := n.stores.disk.trouble(); err != nil {
+	if err := n.stores.disk.complaint(); err != nil {
 		m.Disk = err.Error()
 		m.Disk = m.Disk[:min(len(m.Disk), maxText)]
 	}
@@ -331,7 +342,7 @@ func (g *gossip) sayRefused(conn net.Conn, why error) {
 // forgets its leader before it takes up the term. A joining node may have followed another and not know it.
 func (g *gossip) reply(m message) reply {
 	n := g.node
-	r := reply{Term: n.raft.CurrentTerm()}
+	r := reply{From: n.opts.ID, Term: n.raft.CurrentTerm()}
 	_, leader := n.raft.LeaderWithID()
 	r.Follows = r.Term == m.Term && string(leader) == m.From && !n.join.active.Load()
 	return r

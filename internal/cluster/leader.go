@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -24,7 +25,7 @@ type Leadership struct {
 // has looked at its watch: see VerifyLease. It is false while the disk does not answer. Leader turns true only after a barrier of the term has been applied here.
 func (n *Node) Leadership() Leadership {
 	l := *n.lead.Load()
-	if l.Leader && (n.Err() != nil || n.stores.disk.stalled.Load() || n.raft.State() != raft.Leader || n.raft.CurrentTerm() != l.Term) {
+	if l.Leader && (n.Err() != nil || n.unfit() || n.raft.State() != raft.Leader || n.raft.CurrentTerm() != l.Term) {
 		l.Leader, l.LeaderID = false, "" // watch is about to know
 	}
 	return l
@@ -41,8 +42,9 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 	asked := false   // a barrier is under way
 	refused := false // one failed since the last tick: while leadership is handed over each would at once
 	failed := n.Failed()
+	var yielded time.Time
 	for {
-		if term := n.raft.CurrentTerm(); n.raft.State() == raft.Leader && n.confirmed.Load() != term && !asked && !refused && !n.stores.disk.stalled.Load() {
+		if term := n.raft.CurrentTerm(); n.raft.State() == raft.Leader && n.confirmed.Load() != term && !asked && !refused && !n.unfit() {
 			select {
 			case n.asking <- struct{}{}:
 				asked = true
@@ -59,6 +61,7 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 			}
 		}
 		n.publishLeadership()
+		n.yieldTight(&yielded)
 		select {
 		case <-n.halted:
 			n.publishLeadership()
@@ -82,6 +85,33 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 	}
 }
 
+// unfit reports whether this node must not lead for the state of its disk. Where there is no other voter nobody else
+// can: then a tight disk is better than none.
+func (n *Node) unfit() bool {
+	d := n.stores.disk
+	return d.stalled.Load() || d.tight.Load() && len(n.voters()) > 1
+}
+
+// yieldTight hands over the leadership of a node whose disk is tight, if another can take it.
+func (n *Node) yieldTight(last *time.Time) {
+	if !n.stores.disk.tight.Load() || n.raft.State() != raft.Leader || n.stores.disk.stalled.Load() || len(n.voters()) < 2 || time.Since(*last) < tightGap {
+		return
+	}
+	*last = time.Now()
+	n.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), tightGap)
+		defer cancel()
+		if err := n.transfer(ctx); err != nil {
+			n.log.log(slog.LevelWarn, "tight", "the disk of this node is almost full, and it could not hand over its leadership", "error", err)
+			return
+		}
+		n.log.log(slog.LevelWarn, "tight", "the disk of this node is almost full: it handed over its leadership")
+	})
+}
+
+// tightGap is how far apart two attempts to hand over are, and how long one may take.
+const tightGap = time.Second
+
 // barrier returns term once everything before it is applied here and this node still leads in it, else 0.
 func (n *Node) barrier(term uint64) uint64 {
 	err := n.raft.Barrier(0).Error()
@@ -95,7 +125,7 @@ func (n *Node) barrier(term uint64) uint64 {
 func (n *Node) publishLeadership() {
 	_, id := n.raft.LeaderWithID()
 	l := Leadership{Term: n.raft.CurrentTerm(), LeaderID: string(id), Since: time.Now()}
-	leads := n.raft.State() == raft.Leader && n.Err() == nil && !n.stores.disk.stalled.Load()
+	leads := n.raft.State() == raft.Leader && n.Err() == nil && !n.unfit()
 	l.Leader = leads && n.confirmed.Load() == l.Term
 	if !leads && l.LeaderID == n.opts.ID {
 		l.LeaderID = ""

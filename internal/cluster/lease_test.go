@@ -61,7 +61,7 @@ func TestReplySaysWhomANodeFollows(t *testing.T) {
 			if n == leader {
 				continue
 			}
-			if n.gossip.reply(message{From: leader.opts.ID, Term: term}) != (reply{Follows: true, Term: term}) {
+			if n.gossip.reply(message{From: leader.opts.ID, Term: term}) != (reply{Follows: true, Term: term, From: n.opts.ID}) {
 				return false
 			}
 			for _, m := range []message{{From: leader.opts.ID, Term: term - 1}, {From: leader.opts.ID, Term: term + 1}, {From: "hm-9", Term: term}} {

@@ -17,8 +17,8 @@ type Member struct {
 	Address string
 	Voter   bool
 	State   string // leader, follower, candidate; unreachable if not heard within a second
-	Healthy bool   // heard within a second, or this node itself, and without a problem
-	Problem string // what the member itself says is wrong with it: its disk does not answer; empty if nothing is
+	Healthy bool   // heard within a second, or this node itself, and without a problem or a fault
+	Problem string // what is wrong with it, by its own word or as this node sees it: its disk, its address; empty if nothing is
 	// LastContact is when the member was last heard, with a monotonic reading; zero if never since this node began.
 	LastContact time.Time
 	Info        PeerInfo      // its own word, newest
@@ -56,10 +56,12 @@ func (n *Node) LeaderContact() time.Time { return n.raft.LastContact() }
 func (n *Node) describeSelf(m *Member, now time.Time) {
 	m.State, m.Healthy, m.LastContact = n.stateWord(), true, now
 	if f, ok := n.Fault(); ok {
-		m.Fault = &f
+		m.Fault, m.Healthy = &f, false
 	}
-	if err := n.stores.disk.trouble(); err != nil {
+	if err := n.stores.disk.complaint(); err != nil {
 		m.Healthy, m.Problem = false, err.Error()
+	} else if text := n.gossip.unheard(now); text != "" {
+		m.Healthy, m.Problem = false, text
 	}
 	n.gossip.mu.Lock()
 	defer n.gossip.mu.Unlock()
@@ -83,7 +85,10 @@ func (n *Node) describePeer(m *Member, now time.Time, leads bool) {
 		return
 	}
 	m.Problem = h.message.Disk
-	m.Healthy = m.Problem == ""
+	if m.Problem == "" {
+		m.Problem = n.gossip.unreached(m.ID, m.Address, now)
+	}
+	m.Healthy = m.Problem == "" && m.Fault == nil
 	switch {
 	case leads:
 		m.State = stateLeader

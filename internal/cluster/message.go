@@ -51,6 +51,7 @@ type reply struct {
 	Stranger bool   `json:"stranger,omitempty"` // the sender is no member, as the receiver knows them
 	Follows  bool   `json:"follows,omitempty"`  // the receiver follows the sender in its term
 	Term     uint64 `json:"term"`               // the receiver's
+	From     string `json:"from,omitempty"`     // the receiver; empty from one of an earlier version
 }
 
 const (

@@ -114,14 +114,14 @@ func Open(o Options) (_ *Node, err error) {
 	}
 	if n.stores, err = openStores(o, n.log); err != nil {
 		_ = n.stream.Close()
-		return nil, err
+		return nil, explainAccess(o.DataDir, err)
 	}
 	if err := n.start(); err != nil {
 		if n.trans != nil {
 			_ = n.trans.Close()
 		}
 		_ = n.stream.Close()
-		return nil, errors.Join(err, n.stores.close())
+		return nil, explainAccess(o.DataDir, errors.Join(err, n.stores.close()))
 	}
 	return n, nil
 }
@@ -193,6 +193,7 @@ func (n *Node) start() error {
 	}))
 	n.wg.Go(func() { n.stores.disk.watch(n.halted) })
 	n.wg.Go(n.watchDisk)
+	n.wg.Go(n.replaceLostSnapshots)
 	n.wg.Go(n.batch)
 	go n.land()
 	n.wg.Go(func() { n.watch(observations) })
@@ -269,9 +270,10 @@ func (n *Node) diskChanged() {
 	poke(n.looks)
 }
 
-// DiskTrouble says for how long the disk has taken nothing in, and why; 0 and nil if it does.
+// DiskTrouble says for how long the disk has taken nothing in, and why; 0 and nil if it does. An error with 0 says that
+// it does, and that there is too little room for this node to lead.
 func (n *Node) DiskTrouble() (stalled time.Duration, err error) {
-	return n.stores.disk.stalledFor(), n.stores.disk.trouble()
+	return n.stores.disk.stalledFor(), n.stores.disk.complaint()
 }
 
 // Close ends the node: proposals under way get up to two election timeouts to land, a leader hands over, then

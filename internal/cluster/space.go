@@ -11,11 +11,17 @@ const minFree = 4 << 20
 
 // checkSpace refuses to start where a first write would fail.
 func checkSpace(dir string) error {
-	free, ok := freeSpace(dir)
-	if !ok || free >= minFree {
+	if hasRoom(dir) {
 		return nil
 	}
+	free, _ := freeSpace(dir)
 	return fmt.Errorf("node.data_dir: the disk is full: the file system of %s has %d KiB left, and a node needs %d KiB to start: make room and start it again", dir, free>>10, minFree>>10)
+}
+
+// hasRoom reports whether there is as much room as a start needs, or nobody can tell.
+func hasRoom(dir string) bool {
+	free, ok := freeSpace(dir)
+	return !ok || free >= minFree
 }
 
 // explainFull says what to do about an error at the start that comes from a full disk.

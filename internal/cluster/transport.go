@@ -41,6 +41,14 @@ func (t *guardedTransport) mayElect(id string) error {
 	return t.memory.mayElect(id)
 }
 
+// mayStand says why this node must not stand for election with another's vote; nil if it may.
+func (t *guardedTransport) mayStand(id string) error {
+	if t.disk.tight.Load() {
+		return errDiskTight
+	}
+	return t.mayElect(id)
+}
+
 // maySpeak says why this node must keep silent; nil if it need not.
 func (t *guardedTransport) maySpeak() error {
 	if t.disk.stalled.Load() {
@@ -55,7 +63,11 @@ func (t *guardedTransport) forward(from <-chan raft.RPC) {
 		case rpc := <-from:
 			stalled := t.disk.untilStalled()
 			if id, ok := electionFrom(rpc.Command); ok {
-				if err := t.mayElect(id); err != nil {
+				may := t.mayElect
+				if _, stand := rpc.Command.(*raft.TimeoutNowRequest); stand {
+					may = t.mayStand
+				}
+				if err := may(id); err != nil {
 					rpc.Respond(nil, err)
 					continue
 				}
@@ -143,7 +155,7 @@ func (t *guardedTransport) InstallSnapshot(id raft.ServerID, target raft.ServerA
 
 // RequestVote asks a peer for its vote.
 func (t *guardedTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	if err := t.mayElect(string(id)); err != nil {
+	if err := t.mayStand(string(id)); err != nil {
 		return err
 	}
 	return t.freshTransport.RequestVote(id, target, args, resp)
@@ -151,7 +163,7 @@ func (t *guardedTransport) RequestVote(id raft.ServerID, target raft.ServerAddre
 
 // RequestPreVote asks a peer whether it would vote for this node.
 func (t *guardedTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	if err := t.mayElect(string(id)); err != nil {
+	if err := t.mayStand(string(id)); err != nil {
 		return err
 	}
 	return t.freshTransport.RequestPreVote(id, target, args, resp)

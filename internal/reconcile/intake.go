@@ -41,6 +41,8 @@ type heardDEA struct {
 	newest *actual.Heartbeat // not recorded yet; nil if the record agrees
 	kept   []actual.Instance // of an intake that keeps: what the record at rev has, in the DEA's order
 
+	capitals map[app.GUID]app.Capitals // of the newest heartbeat
+
 	changes   raftfsm.DEAChanges // from the record at changesOf to newest
 	changesOf uint64
 	compared  bool // changes and changesOf are of newest
@@ -102,6 +104,7 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 		h.unrecordedSince = i.log.Now()
 	}
 	h.digest, h.newest, h.compared, h.proposed = d, &hb, false, false
+	h.capitals = hb.Capitals
 	i.byDigest[d] = h
 	i.dirty[h.id] = h
 	changed := !i.settle(view, h)

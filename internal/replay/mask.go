@@ -104,7 +104,7 @@ func (m *mask) message(subject string, data []byte) ([]byte, bool) {
 			return nil, false
 		}
 		k := m.key2(app.Key{Droplet: s.Droplet, Version: s.Version})
-		return natspub.EncodeStart(commands.Command{ID: m.sum("id", s.MessageID), Action: diff.Start, App: k, Index: s.Index}), true
+		return natspub.EncodeStart(commands.Command{ID: m.sum("id", s.MessageID), Action: diff.Start, App: k, Index: s.Index}, commands.Spelling{}), true
 	case natspub.SubjectStop:
 		s, err := natspub.DecodeStop(data)
 		if err != nil {
@@ -115,7 +115,7 @@ func (m *mask) message(subject string, data []byte) ([]byte, bool) {
 		if s.IsDuplicate {
 			c.Reason = diff.ReasonDuplicate
 		}
-		return natspub.EncodeStop(c), true
+		return natspub.EncodeStop(c, commands.Spelling{}), true
 	}
 	return nil, false
 }

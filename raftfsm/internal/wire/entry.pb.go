@@ -145,8 +145,9 @@ type DesiredChanges struct {
 	Generation    uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
 	Keys          []byte                 `protobuf:"bytes,2,opt,name=keys,proto3" json:"keys,omitempty"` // of the upserts
 	Instances     []uint32               `protobuf:"varint,3,rep,packed,name=instances,proto3" json:"instances,omitempty"`
-	States        []byte                 `protobuf:"bytes,4,opt,name=states,proto3" json:"states,omitempty"`   // two bytes a row: run state, package state
-	Removes       []byte                 `protobuf:"bytes,5,opt,name=removes,proto3" json:"removes,omitempty"` // keys
+	States        []byte                 `protobuf:"bytes,4,opt,name=states,proto3" json:"states,omitempty"`             // two bytes a row: run state, package state
+	Removes       []byte                 `protobuf:"bytes,5,opt,name=removes,proto3" json:"removes,omitempty"`           // keys
+	Capitals      []uint32               `protobuf:"varint,6,rep,packed,name=capitals,proto3" json:"capitals,omitempty"` // two a row: of the droplet and of the version; none if all are 0
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -212,6 +213,13 @@ func (x *DesiredChanges) GetStates() []byte {
 func (x *DesiredChanges) GetRemoves() []byte {
 	if x != nil {
 		return x.Removes
+	}
+	return nil
+}
+
+func (x *DesiredChanges) GetCapitals() []uint32 {
+	if x != nil {
+		return x.Capitals
 	}
 	return nil
 }
@@ -1146,7 +1154,7 @@ const file_entry_proto_rawDesc = "" +
 	"\x03Rec\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x1c\n" +
 	"\tignorable\x18\x02 \x01(\bR\tignorable\x12\x12\n" +
-	"\x04body\x18\x03 \x01(\fR\x04body\"\x94\x01\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\"\xb0\x01\n" +
 	"\x0eDesiredChanges\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -1154,7 +1162,8 @@ const file_entry_proto_rawDesc = "" +
 	"\x04keys\x18\x02 \x01(\fR\x04keys\x12\x1c\n" +
 	"\tinstances\x18\x03 \x03(\rR\tinstances\x12\x16\n" +
 	"\x06states\x18\x04 \x01(\fR\x06states\x12\x18\n" +
-	"\aremoves\x18\x05 \x01(\fR\aremoves\"q\n" +
+	"\aremoves\x18\x05 \x01(\fR\aremoves\x12\x1a\n" +
+	"\bcapitals\x18\x06 \x03(\rR\bcapitals\"q\n" +
 	"\rDesiredCommit\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +

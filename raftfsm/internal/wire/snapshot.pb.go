@@ -200,6 +200,7 @@ type SnapshotApps struct {
 	Instances     []uint32               `protobuf:"varint,3,rep,packed,name=instances,proto3" json:"instances,omitempty"` // desired ones
 	Rev           []uint64               `protobuf:"varint,4,rep,packed,name=rev,proto3" json:"rev,omitempty"`
 	GrewAt        []int64                `protobuf:"zigzag64,5,rep,packed,name=grew_at,json=grewAt,proto3" json:"grew_at,omitempty"` // difference to the row before
+	Capitals      []uint32               `protobuf:"varint,6,rep,packed,name=capitals,proto3" json:"capitals,omitempty"`             // two an app, of the desired row: of the droplet and of the version; none if all are 0
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -265,6 +266,13 @@ func (x *SnapshotApps) GetRev() []uint64 {
 func (x *SnapshotApps) GetGrewAt() []int64 {
 	if x != nil {
 		return x.GrewAt
+	}
+	return nil
+}
+
+func (x *SnapshotApps) GetCapitals() []uint32 {
+	if x != nil {
+		return x.Capitals
 	}
 	return nil
 }
@@ -784,13 +792,14 @@ const file_snapshot_proto_rawDesc = "" +
 	"generation\x12!\n" +
 	"\fcommitted_at\x18\x06 \x01(\x03R\vcommittedAt\x12\x16\n" +
 	"\x06source\x18\a \x01(\fR\x06source\x12\x1a\n" +
-	"\bcomplete\x18\b \x01(\bR\bcomplete\"\x7f\n" +
+	"\bcomplete\x18\b \x01(\bR\bcomplete\"\x9b\x01\n" +
 	"\fSnapshotApps\x12\x12\n" +
 	"\x04keys\x18\x01 \x01(\fR\x04keys\x12\x12\n" +
 	"\x04rows\x18\x02 \x01(\fR\x04rows\x12\x1c\n" +
 	"\tinstances\x18\x03 \x03(\rR\tinstances\x12\x10\n" +
 	"\x03rev\x18\x04 \x03(\x04R\x03rev\x12\x17\n" +
-	"\agrew_at\x18\x05 \x03(\x12R\x06grewAt\"\x9c\x02\n" +
+	"\agrew_at\x18\x05 \x03(\x12R\x06grewAt\x12\x1a\n" +
+	"\bcapitals\x18\x06 \x03(\rR\bcapitals\"\x9c\x02\n" +
 	"\vSnapshotDEA\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x10\n" +
 	"\x03rev\x18\x02 \x01(\x04R\x03rev\x12\x12\n" +

@@ -1,0 +1,50 @@
+package feed
+
+import (
+	"hm/actual"
+	"hm/internal/app"
+)
+
+// capitalsOf gives the capitals of the guids in a heartbeat that was read already, nil if there are none. Hardly a DEA
+// writes any: reading the message once more for them costs less than looking for them in every guid.
+func capitalsOf(data []byte) map[app.GUID]app.Capitals {
+	var found map[app.GUID]app.Capitals
+	note := func(v value) {
+		t, ok := v.text()
+		if !ok {
+			return
+		}
+		g, err := app.ParseGUIDBytes(t)
+		if err != nil {
+			return
+		}
+		if c := app.CapitalsOf(g, t); c != 0 {
+			if found == nil {
+				found = map[app.GUID]app.Capitals{}
+			}
+			found[g] = c
+		}
+	}
+	n := 0
+	_ = members(data, func(name []byte, list value) {
+		if string(name) != "droplets" || list.absent() || list[0] != '[' {
+			return
+		}
+		elements(list, func(entry value) bool {
+			if n++; n > actual.MaxInstances {
+				return false
+			}
+			if entry[0] != '{' {
+				return true
+			}
+			_ = members(entry, func(name []byte, v value) {
+				switch fieldOf(name) {
+				case fieldDroplet, fieldVersion, fieldInstance:
+					note(v)
+				}
+			})
+			return true
+		})
+	})
+	return found
+}

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"hm/internal/cluster"
+	"hm/raftfsm"
+)
+
+// said waits until a node's process has ended by itself with exit code 1, and gives the last two lines of what it
+// said, which are all that is for people. The data directory is written as DIR, and numbers as N.
+func (b *bareNodes) said(i int) string {
+	b.t.Helper()
+	p := b.nodes[i]
+	done := make(chan error, 1)
+	go func() { done <- p.cmd.Wait() }()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		b.t.Fatal("the process does not end")
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 1 {
+		b.t.Errorf("exit code %d, want 1", code)
+	}
+	said, err := os.ReadFile(p.log.Name())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimRight(string(said), "\n"), "\n")
+	for _, line := range lines {
+		if strings.HasPrefix(line, "panic") || strings.HasPrefix(line, "goroutine ") || strings.HasPrefix(line, "fatal error") {
+			b.t.Fatalf("it ends in a panic: %s", line)
+		}
+	}
+	lines = lines[max(len(lines)-2, 0):]
+	text := strings.ReplaceAll(strings.Join(lines, "\n"), b.dirs[i], "DIR")
+	text = regexp.MustCompile(`[0-9]+-[0-9]+-[0-9]+`).ReplaceAllString(text, "SNAPSHOT")
+	return regexp.MustCompile(`[0-9]+`).ReplaceAllString(text, "N")
+}
+
+// newestSnapshots gives the directories of a node's snapshots, the newest first.
+func (b *bareNodes) newestSnapshots(i int) []string {
+	b.t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(b.dirs[i], "raft", "snapshots", "*-*-*"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	key := func(dir string) (term, index int) {
+		if _, err := fmt.Sscanf(filepath.Base(dir), "%d-%d-", &term, &index); err != nil {
+			b.t.Fatal(err)
+		}
+		return term, index
+	}
+	slices.SortFunc(dirs, func(x, y string) int {
+		xt, xi := key(x)
+		yt, yi := key(y)
+		return (yt-xt)<<32 + yi - xi
+	})
+	return slices.DeleteFunc(dirs, func(d string) bool { return strings.HasSuffix(d, ".tmp") })
+}
+
+// atGap is a single node that was ended with two snapshots, between which lies more than its log reaches back.
+func atGap(t *testing.T) *bareNodes {
+	b := newBareNodes(t, 1)
+	b.leader()
+	b.nodes[0].signal(syscall.SIGTERM)
+	n, err := cluster.Open(cluster.Options{
+		ID: "hm-0", DataDir: b.dirs[0], Listen: b.rafts[0], HeartbeatTimeout: 100 * time.Millisecond, ElectionTimeout: 100 * time.Millisecond,
+		LeaseTimeout: 50 * time.Millisecond, SnapshotInterval: 20 * time.Millisecond, SnapshotThreshold: 8,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.await("two snapshots are far enough apart", func() bool {
+		for i := range 40 {
+			_, _ = n.Propose(t.Context(), raftfsm.HoldSet{Hold: raftfsm.Hold{Name: fmt.Sprintf("hold-%d", i), Reason: "its entry"}}) // it may not lead yet
+		}
+		dirs := b.newestSnapshots(0)
+		if len(dirs) < 2 {
+			return false
+		}
+		var newer, older, term int
+		_, err := fmt.Sscanf(filepath.Base(dirs[0])+" "+filepath.Base(dirs[1]), "%d-%d-%d %d-%d-", &term, &newer, &term, &term, &older)
+		return err == nil && newer-older > 3*8
+	})
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func cutInHalf(t *testing.T, path string) {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, info.Size()/2); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A single node that cannot make its record whole says what is damaged, and a way back that leads back.
+func TestE2EDamagedFilesSayWhatToDo(t *testing.T) {
+	t.Parallel()
+	takesSeconds(t)
+	const (
+		alone   = "hm: joining the cluster: node.data_dir: the raft store in DIR/raft is damaged, and there is no other node to take the record from: "
+		toOlder = "hint: put back a copy of DIR/raft, or move DIR/raft/raft.db away: hm then begins with its snapshot that ends with entry N," +
+			" without what it recorded later, and records anew what the DEAs and the Cloud Controller tell"
+		toNothing = "hint: put back a copy of DIR/raft, or move it away as a whole: hm then begins with nothing," +
+			" without its holds and its memory of crashes, and records anew what the DEAs and the Cloud Controller tell"
+	)
+	withoutLog := func(raft string) error { return os.Rename(filepath.Join(raft, "raft.db"), raft+".db-away") }
+	for name, tt := range map[string]struct {
+		spoil func(t *testing.T, b *bareNodes)
+		want  string
+		back  func(raft string) error // what the hint says
+	}{
+		"the newest snapshot is truncated": {
+			func(t *testing.T, b *bareNodes) { cutInHalf(t, filepath.Join(b.newestSnapshots(0)[0], "state.bin")) },
+			alone + "the newest snapshot that can be used ends with entry N and the log begins with entry N: state.bin of the snapshot SNAPSHOT does not have its checksum\n" + toOlder,
+			withoutLog,
+		},
+		"the newest snapshot is gone": {
+			func(t *testing.T, b *bareNodes) {
+				if err := os.RemoveAll(b.newestSnapshots(0)[0]); err != nil {
+					t.Fatal(err)
+				}
+			},
+			alone + "the newest snapshot that can be used ends with entry N and the log begins with entry N\n" + toOlder,
+			withoutLog,
+		},
+		"both snapshots are damaged": {
+			func(t *testing.T, b *bareNodes) {
+				for _, dir := range b.newestSnapshots(0) {
+					cutInHalf(t, filepath.Join(dir, "state.bin"))
+				}
+			},
+			alone + "no snapshot can be used and the log begins with entry N: state.bin of the snapshot SNAPSHOT does not have its checksum\n" + toNothing,
+			func(raft string) error { return os.Rename(raft, raft+"-away") },
+		},
+		"raft.db is torn": {
+			func(t *testing.T, b *bareNodes) { cutInHalf(t, filepath.Join(b.dirs[0], "raft", "raft.db")) },
+			alone + "raft.db has N bytes, but should have N pages\n" + toOlder,
+			withoutLog,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := atGap(t)
+			tt.spoil(t, b)
+			b.nodes[0].start()
+			if got := b.said(0); got != tt.want {
+				t.Errorf("it says\n%s\nwant\n%s", got, tt.want)
+			}
+			if err := tt.back(filepath.Join(b.dirs[0], "raft")); err != nil {
+				t.Fatal(err)
+			}
+			b.nodes[0].start()
+			b.hold("after", "the way back")
+		})
+	}
+}
+
+// A node that may not read its record says so, and who must be able to.
+func TestE2EDataDirOfAnotherUser(t *testing.T) {
+	t.Parallel()
+	takesSeconds(t)
+	b := newBareNodes(t, 1)
+	b.leader()
+	b.nodes[0].signal(syscall.SIGTERM)
+	if err := os.Chmod(filepath.Join(b.dirs[0], "raft", "raft.db"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 { // who may read everything: a process that is not
+		dir, err := os.MkdirTemp("/tmp", "hm-test-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(dir) }) // what is left there harms nobody
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		moved := filepath.Join(dir, "data")
+		program := filepath.Join(dir, "program")
+		copied, err := os.ReadFile(self)
+		err = errors.Join(err, os.WriteFile(program, copied, 0o755), os.Rename(b.dirs[0], moved), os.Chmod(dir, 0o755), os.Chmod(moved, 0o755), os.Chmod(filepath.Join(moved, "raft"), 0o755))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := b.nodes[0]
+		for i, arg := range p.args {
+			p.args[i] = strings.ReplaceAll(arg, b.dirs[0], moved)
+		}
+		b.dirs[0] = moved
+		p.program, p.user = program, 65534
+	}
+	b.nodes[0].start()
+	got := b.said(0)
+	if who := regexp.MustCompile(`runs as the user ([^ ,]+),`).FindStringSubmatch(got); who != nil {
+		got = strings.ReplaceAll(got, who[1], "USER")
+	}
+	const want = "hm: joining the cluster: node.data_dir: checking the raft store in DIR/raft: open DIR/raft/raft.db: permission denied\n" +
+		"hint: hm runs as the user USER, who must be able to read and write DIR and all that is in it: give it to that user (chown -R USER DIR), or run hm as its owner"
+	if got != want {
+		t.Errorf("it says\n%s\nwant\n%s", got, want)
+	}
+}

@@ -1,0 +1,49 @@
+package cluster
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/hashicorp/raft"
+
+	"hm/raftfsm"
+)
+
+// guardedFSM is the state machine as raft sees it.
+type guardedFSM struct {
+	*raftfsm.FSM
+	dir     string
+	fail    func(error)
+	logger  *slog.Logger
+	restore error // of the first snapshot that could not be restored: raft only logs it, and tries an older one
+}
+
+// Apply applies an entry. The state machine panics at one that it does not know: this node must not go on without it.
+// The node ends then, and not the process with all its goroutines.
+func (g *guardedFSM) Apply(l *raft.Log) any {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		g.logger.Error("an entry cannot be applied", "module", "cluster", "index", l.Index, "panic", p, "stack", string(debug.Stack()))
+		g.fail(&Unusable{
+			Err:  fmt.Errorf("node.data_dir: the record in %s: %v", g.dir, p),
+			Hint: "run the version of hm that the other nodes run: an entry that they have recorded is none that this version knows",
+		})
+		runtime.Goexit() // whoever waits for the entry sees the node end
+	}()
+	return g.FSM.Apply(l)
+}
+
+// Restore restores a snapshot.
+func (g *guardedFSM) Restore(from io.ReadCloser) error {
+	err := g.FSM.Restore(from)
+	if g.restore == nil {
+		g.restore = err
+	}
+	return err
+}

@@ -1,0 +1,106 @@
+package cluster
+
+import (
+	"net"
+	"strings"
+	"testing"
+)
+
+// moveTo gives a node that is not running another address, of which its peers hear nothing.
+func (c *testCluster) moveTo(i int) {
+	c.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	o := &c.opts[i]
+	if o.listener != nil {
+		_ = o.listener.Close()
+	}
+	o.listener, o.Listen, o.Advertise = l, l.Addr().String(), ""
+	peers := append([]Peer(nil), o.Peers...)
+	peers[i].Address = o.Listen
+	o.Peers = peers
+}
+
+// A node has moved, and the raft.peers of the others still name its old address. All show it as not healthy, and why.
+func TestMovedNodeIsNotHealthy(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 3, nil)
+	c.propose(dea(1))
+	c.converged()
+	moved := (c.index(c.leader()) + 1) % 3
+	old := c.opts[moved].Listen
+	c.close(moved)
+	c.moveTo(moved)
+	n := c.start(moved)
+	id := n.opts.ID
+	for i, peer := range c.nodes {
+		if i == moved {
+			continue
+		}
+		eventually(t, peer.opts.ID+" shows the moved node as not healthy", func() bool {
+			m := member(peer, id)
+			return !m.Healthy && strings.HasPrefix(m.Problem, "it speaks to this node, which has not reached it at "+old+" for ")
+		})
+	}
+	eventually(t, "it shows itself as not healthy", func() bool {
+		m := member(n, id)
+		return !m.Healthy && strings.HasPrefix(m.Problem, "it reaches hm-") && strings.HasSuffix(m.Problem, "must say "+id+"="+n.opts.Listen)
+	})
+	for i := range c.nodes {
+		if m := member(c.nodes[i], c.opts[(moved+1)%3].ID); i != moved && !m.Healthy {
+			t.Errorf("%s shows %s, which has not moved, as %+v", c.opts[i].ID, m.ID, m)
+		}
+	}
+	for i := range c.nodes { // told of the address, they reach it again
+		if i != moved {
+			c.close(i)
+			peers := append([]Peer(nil), c.opts[i].Peers...)
+			peers[moved].Address = n.opts.Listen
+			c.opts[i].Peers = peers
+			c.start(i)
+		}
+	}
+	c.propose(dea(2))
+	c.converged()
+	for _, peer := range c.nodes {
+		eventually(t, "all are healthy", func() bool {
+			for _, m := range peer.Members() {
+				if !m.Healthy || m.Problem != "" {
+					return false
+				}
+			}
+			return true
+		})
+	}
+}
+
+// At the old address of a node another member answers. It must not be taken for the one that moved.
+func TestOldAddressOfAMovedNodeIsAnothers(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 3, nil)
+	c.propose(dea(1))
+	a, b := 0, 1
+	c.close(a)
+	c.close(b)
+	old := c.opts[b].Listen
+	c.moveTo(b)
+	c.moveTo(a)
+	l, err := net.Listen("tcp", old) // a takes the address that b had
+	if err != nil {
+		t.Skipf("the address of the stopped node is taken: %v", err)
+	}
+	_ = c.opts[a].listener.Close()
+	c.opts[a].listener, c.opts[a].Listen = l, old
+	for _, i := range []int{a, b} {
+		peers := append([]Peer(nil), c.opts[i].Peers...)
+		peers[a].Address, peers[b].Address = c.opts[a].Listen, c.opts[b].Listen
+		c.opts[i].Peers = peers
+		c.start(i)
+	}
+	eventually(t, "the third node shows who answers at the address of the one that moved", func() bool {
+		m := member(c.nodes[2], c.opts[b].ID)
+		return !m.Healthy && strings.Contains(m.Problem, c.opts[a].ID+" answers there")
+	})
+}
