@@ -50,6 +50,22 @@ func (l *Liveness) Late(late bool, now app.Time) {
 	l.late = late
 }
 
+// IsLate reports whether the link is late.
+func (l *Liveness) IsLate() bool { return l.late }
+
+// Hears is how many DEAs were heard within a time to live at now.
+func (l *Liveness) Hears(now app.Time) (n int) {
+	if !l.up {
+		return 0
+	}
+	for _, at := range l.heard {
+		if now.Sub(at) < l.TTL {
+			n++
+		}
+	}
+	return n
+}
+
 // renew has every time to live begin anew.
 func (l *Liveness) renew(now app.Time) { l.renewed, l.back = now, 0 }
 
@@ -64,7 +80,7 @@ func (l *Liveness) Heard(dea string, recorded bool, now app.Time) {
 	case l.spoken == 0 || now.Sub(l.spoken) >= l.TTL:
 		l.window = now
 		l.renew(now)
-	case l.allQuiet(l.spoken, now):
+	case now.Sub(l.spoken) > l.Period+l.Period/2: // all must have missed a heartbeat
 		l.renew(now)
 	}
 	before, known := l.heard[dea]
@@ -73,9 +89,6 @@ func (l *Liveness) Heard(dea string, recorded bool, now app.Time) {
 	}
 	l.heard[dea], l.newest, l.spoken = now, now, now
 }
-
-// allQuiet reports whether it is so long since anybody spoke, that all must have missed a heartbeat.
-func (l *Liveness) allQuiet(spoken, now app.Time) bool { return now.Sub(spoken) > l.Period+l.Period/2 }
 
 // Forget drops what is known of a DEA that is no longer recorded.
 func (l *Liveness) Forget(dea string) { delete(l.heard, dea) }
@@ -131,10 +144,10 @@ func (l *Liveness) StaleAt() app.Time {
 func (l *Liveness) Up() (up bool, since app.Time) { return l.up, l.upSince }
 
 // SilentOf gives those of the recorded DEAs that are silent at now, sorted, and when the next of the others will be
-// unless it speaks before; 0 if that cannot be told yet. None is silent while nobody at all has spoken for one and a
-// half periods. DEAs that all stop at once would else be lost one by one, each while the next still counts as heard.
+// unless it speaks before; 0 if that cannot be told yet. None is silent while nobody at all has spoken for a whole
+// period. DEAs that all stop at once would else be lost one by one, each while the next still counts as heard.
 func (l *Liveness) SilentOf(recorded func(yield func(string) bool), now app.Time) (silent []string, next app.Time) {
-	if l.newest == 0 || l.allQuiet(l.newest, now) {
+	if l.newest == 0 || now.Sub(l.newest) > l.Period {
 		return nil, 0
 	}
 	for dea := range recorded {

@@ -116,6 +116,9 @@ func heal(w *world) {
 	w.setLink(true)
 	w.readErr, w.fail, w.pubErr, w.onStart, w.deaf, w.answer, w.garbled = nil, nil, nil, nil, false, nil, app.GUID{}
 	w.faults.calm = true
+	for _, n := range w.nodes {
+		n.earless = nil
+	}
 	for _, d := range w.deas {
 		d.quiet = false
 	}
@@ -186,7 +189,7 @@ func fault(w *world, rnd *rand.Rand) {
 		return &dea.list[rnd.IntN(len(dea.list))]
 	}
 	a := &w.apps[rnd.IntN(len(w.apps))]
-	switch rnd.IntN(26) {
+	switch rnd.IntN(32) {
 	case 0:
 		dea.quiet = !dea.quiet
 	case 1:
@@ -265,6 +268,24 @@ func fault(w *world, rnd *rand.Rand) {
 			w.heartbeat(dea)
 			i.State = actual.Crashed
 			w.exit(actual.Exit{App: i.App, Instance: i.GUID, Index: i.Index, Reason: actual.ExitCrashed})
+		}
+	case 26: // nobody is heard, and no link tells of it
+		w.faults.count("silences")
+		w.hush = w.now.Add(4*hb + time.Duration(rnd.Int64N(int64(4*hb)))) // what was said before may still be under way
+	case 27, 28: // the link of one node, or of all, is late
+		w.faults.count("slow links")
+		factor, d := int64(2+rnd.IntN(9)), time.Duration(rnd.Int64N(int64(15*hb)))
+		for _, n := range w.nodes {
+			if n == w.simNode || rnd.IntN(3) == 0 {
+				w.slowDown(n, factor, d)
+			}
+		}
+	case 29, 30: // one node does not hear some of the DEAs, or hears them again
+		w.faults.count("deaf nodes")
+		w.deafen(w.nodes[rnd.IntN(len(w.nodes))], float64(rnd.IntN(3))/4)
+	case 31:
+		for _, n := range w.nodes {
+			n.earless = nil
 		}
 	}
 }

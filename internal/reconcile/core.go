@@ -26,6 +26,7 @@ type Options struct {
 	Shadow       bool          // decide, and publish nothing
 	ReadsApps    bool          // the source can read single apps, which AppReads then asks for
 	StateDiffers func() bool   // this node's recorded state is not that of its peers; nil: it never is
+	Peers        Peers         // nil: there are none
 	Logger       *slog.Logger
 
 	partBytes int // of a desired read in one entry; tests make small reads large
@@ -52,6 +53,7 @@ type Core struct {
 	reads     reads
 	lossOver  app.Time // since when a mass loss has been healed, while its hold is set
 	inherited bool     // the losses that earlier leaders recorded are still to be judged
+	ears      ears
 	gate      []string
 	gateSince app.Time
 	gateKnown bool
@@ -89,7 +91,7 @@ func NewCore(opts Options, log Log, pub Publisher, intake *Intake, journal *Jour
 func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time, read uint64, err error) {
 	c.reads.notAhead(now)
 	if !lead.Leader {
-		c.term = 0
+		c.term, c.ears = 0, ears{}
 		c.reads.abandon()
 		c.intake.TakeExits() // the leader hears them too
 		c.intake.TakeUpdated()
@@ -180,7 +182,7 @@ func (c *Core) lead(term uint64, now app.Time) {
 	c.ready = ready{apps: map[commands.ID]app.Key{}}
 	c.claimAt = [2]app.Time{}
 	c.nextSweep, c.nextFull = now, now
-	c.gateKnown, c.lossOver, c.inherited = false, 0, true
+	c.gateKnown, c.lossOver, c.inherited, c.ears = false, 0, true, ears{}
 	c.reads.lead()
 }
 
@@ -252,7 +254,7 @@ func (c *Core) propose(ctx context.Context, records ...raftfsm.Record) error {
 func (c *Core) reasons(now app.Time, lead Lead, recorded bool) []string {
 	fresh, up, _ := c.intake.Fresh(now)
 	return Gate(GateInput{
-		Lead: lead, NATSUp: up, ActualFresh: fresh && recorded, DesiredFresh: c.reads.fresh(now, c.opts),
+		Lead: lead, NATSUp: up, NATSLate: c.intake.Late(), Deaf: lead.Leader && c.ears.deaf, ActualFresh: fresh && recorded, DesiredFresh: c.reads.fresh(now, c.opts),
 		Holds: c.log.View().Holds(), Shadow: c.opts.Shadow, StateDiffers: c.opts.StateDiffers != nil && c.opts.StateDiffers(),
 	}, now)
 }
@@ -322,5 +324,6 @@ func (c *Core) Overview(now app.Time, lead Lead) Overview {
 		GateOpen: c.gateKnown && len(c.gate) == 0, GateReasons: slices.Clone(c.gate), GateSince: c.gateSince,
 		LinkUp: up, LinkSince: since, ActualFresh: fresh, DesiredFresh: c.reads.fresh(now, c.opts),
 		Reads: c.reads.known(), ReadError: c.reads.lastError, Queue: c.queue.len(), Backlog: c.intake.Backlog(),
+		Missed: len(c.ears.missed),
 	}
 }

@@ -11,6 +11,8 @@ const (
 	ReasonNoLeader     = "no-leader"
 	ReasonStateDiffers = "state-differs"
 	ReasonNATSDown     = "nats-down"
+	ReasonNATSLate     = "nats-late"
+	ReasonDeaf         = "deaf"
 	ReasonActualStale  = "actual-stale"
 	ReasonDesiredStale = "desired-stale"
 	ReasonPaused       = "paused"
@@ -38,6 +40,8 @@ type GateInput struct {
 	Lead         Lead
 	StateDiffers bool // this node's recorded state is not that of its peers
 	NATSUp       bool
+	NATSLate     bool // what is said on the link is heard more than a heartbeat later
+	Deaf         bool // peers hear many DEAs that this node does not hear
 	ActualFresh  bool // the link has been up for the freshness window, somebody spoke, and all that was heard is recorded
 	DesiredFresh bool // a complete read was begun not longer ago than desired.ttl
 	Holds        []raftfsm.Hold
@@ -56,6 +60,8 @@ func Gate(in GateInput, now app.Time) []string {
 	add(in.Lead.Known && !in.Lead.Leader, ReasonNotLeader)
 	add(in.StateDiffers, ReasonStateDiffers)
 	add(!in.NATSUp, ReasonNATSDown)
+	add(in.NATSUp && in.NATSLate, ReasonNATSLate)
+	add(in.Deaf, ReasonDeaf)
 	add(!in.ActualFresh, ReasonActualStale)
 	add(!in.DesiredFresh, ReasonDesiredStale)
 	for _, h := range in.Holds {

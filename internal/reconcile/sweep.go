@@ -30,6 +30,9 @@ func (c *Core) sweep(ctx context.Context, now app.Time) (next app.Time, err erro
 	var records []raftfsm.Record
 	silent, present, nextSilent := c.intake.Silent(view, now)
 	at(nextSilent)
+	silent, again := c.agreed(silent, now)
+	at(again)
+	c.compare(present, now)
 	if len(silent) > 0 || c.inherited {
 		here, lost := lostSince(view, now.Add(-c.intake.live.TTL))
 		if len(silent) > 0 {
