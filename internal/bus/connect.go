@@ -168,6 +168,7 @@ func (l *Link) logFailure(srv address, err error) {
 }
 
 func (l *Link) onAsyncError(sp *spell, sub *nats.Subscription, err error) {
+	l.marker.Load().refuse(sp, err)
 	subject := ""
 	if sub != nil {
 		subject = sub.Subject
