@@ -17,7 +17,7 @@ import (
 
 // trouble is why a node that leads hears too little to command.
 type trouble struct {
-	reason string        // of the gate: nats-down, nats-late or deaf; empty: there is none
+	reason string        // of the gate: one of yieldReasons; empty: there is none
 	since  time.Time     // since when
 	within time.Duration // how long it must have lasted before leadership is handed over
 }
@@ -46,8 +46,7 @@ func yieldTo(in yieldInput, members []cluster.Member, now time.Time) string {
 	}
 	deaf := in.Trouble.reason == reconcile.ReasonDeaf
 	can := slices.DeleteFunc(slices.Clone(members), func(m cluster.Member) bool {
-		return m.ID == in.ID || !speaks(m) || !m.Info.NATSUp || !hearsAfresh(m) || m.Info.AppliedIndex+yieldLag < in.Applied ||
-			deaf && (!m.Info.HearsFresh || m.Info.Hears <= in.Hears)
+		return !hearsInstead(in.ID, m) || m.Info.AppliedIndex+yieldLag < in.Applied || deaf && (!m.Info.HearsFresh || m.Info.Hears <= in.Hears)
 	})
 	if len(can) == 0 {
 		return ""
@@ -71,6 +70,11 @@ const (
 
 func gateReasons(m cluster.Member) []string { return strings.Split(m.Info.Gate, ", ") }
 
+// hearsInstead reports whether a member is another voter whose picture is fresh.
+func hearsInstead(id string, m cluster.Member) bool {
+	return m.ID != id && speaks(m) && m.Info.NATSUp && hearsAfresh(m)
+}
+
 // hearsAfresh reports whether a member's gate tells that its own picture is fresh.
 func hearsAfresh(m cluster.Member) bool {
 	return m.Info.Gate != "" && !slices.ContainsFunc(gateReasons(m), func(r string) bool {
@@ -79,7 +83,7 @@ func hearsAfresh(m cluster.Member) bool {
 }
 
 // yieldReasons are why a leader hands over by itself.
-var yieldReasons = [...]string{reconcile.ReasonNATSDown, reconcile.ReasonNATSLate, reconcile.ReasonDeaf}
+var yieldReasons = [...]string{reconcile.ReasonNATSDown, reconcile.ReasonNATSLate, reconcile.ReasonDeaf, reconcile.ReasonActualStale}
 
 // yielder hands leadership over when this node leads and cannot command. Only the node's watch loop calls consider.
 type yielder struct {
@@ -89,7 +93,8 @@ type yielder struct {
 	cluster *cluster.Node
 	logger  *slog.Logger
 
-	trouble   trouble // as it was seen last
+	trouble   trouble   // as it was seen last
+	stale     time.Time // since when a peer's picture has been fresh and this node's has not; zero: that is not so
 	attempted time.Time
 	busy      atomic.Bool // a transfer is under way
 	done      [len(yieldReasons)]atomic.Uint64
@@ -97,15 +102,23 @@ type yielder struct {
 }
 
 // look gives this node's trouble at now. One that was seen before has lasted since then.
-func (y *yielder) look(link bus.State, o reconcile.Overview, now time.Time) trouble {
+func (y *yielder) look(link bus.State, o reconcile.Overview, members []cluster.Member, now time.Time) trouble {
+	switch {
+	case o.ActualFresh || !slices.ContainsFunc(members, func(m cluster.Member) bool { return hearsInstead(y.id, m) }):
+		y.stale = time.Time{}
+	case y.stale.IsZero():
+		y.stale = now
+	}
 	seen := trouble{since: now}
 	switch {
-	case !link.Up:
+	case !link.Up && now.Sub(link.Since) >= y.window:
 		return trouble{reconcile.ReasonNATSDown, link.Since, y.window}
 	case slices.Contains(o.GateReasons, reconcile.ReasonNATSLate):
 		seen.reason, seen.within = reconcile.ReasonNATSLate, y.period
 	case slices.Contains(o.GateReasons, reconcile.ReasonDeaf):
 		seen.reason = reconcile.ReasonDeaf // which takes a heartbeat by itself
+	case !y.stale.IsZero(): // as that of a link which comes and goes
+		return trouble{reconcile.ReasonActualStale, y.stale, 2 * y.window}
 	case o.Missed > 0: // too few to shut the gate for, and nobody notices what happens on them
 		seen.reason, seen.within = reconcile.ReasonDeaf, y.window
 	}
@@ -117,15 +130,18 @@ func (y *yielder) look(link bus.State, o reconcile.Overview, now time.Time) trou
 
 // consider begins a transfer, in a goroutine that own runs, if one is called for.
 func (y *yielder) consider(ctx context.Context, link bus.State, o reconcile.Overview, hears int, own func(func())) {
-	now := time.Now()
-	y.trouble = y.look(link, o, now)
-	lead := y.cluster.Leadership()
-	if !lead.Leader || y.trouble.reason == "" || y.busy.Load() {
+	open := len(o.GateReasons) == 0 && o.Missed == 0
+	if open || !y.cluster.Leadership().Leader {
+		y.trouble, y.stale = trouble{}, time.Time{}
+		return
+	}
+	now, members := time.Now(), y.cluster.Members()
+	if y.trouble = y.look(link, o, members, now); y.trouble.reason == "" || y.busy.Load() {
 		return
 	}
 	to := yieldTo(yieldInput{
 		ID: y.id, Leads: true, Trouble: y.trouble, Applied: y.cluster.View().Index(), Hears: hears, Window: y.window, Attempted: y.attempted,
-	}, y.cluster.Members(), now)
+	}, members, now)
 	if to == "" {
 		return
 	}

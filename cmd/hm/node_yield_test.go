@@ -7,10 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"hm/internal/bus"
 	"hm/internal/bus/bustest"
 	"hm/internal/cluster"
 	"hm/internal/config"
@@ -89,6 +91,51 @@ func TestYieldTo(t *testing.T) {
 				t.Errorf("hands over to %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// TestTroubleOfALink: what a leader takes for trouble, and since when, while things come and go.
+func TestTroubleOfALink(t *testing.T) {
+	const window, period = 30 * time.Second, 10 * time.Second
+	start := time.Now()
+	up, fresh := bus.State{Up: true, Since: start}, reconcile.Overview{ActualFresh: true}
+	gate := func(reasons ...string) reconcile.Overview {
+		return reconcile.Overview{ActualFresh: !slices.Contains(reasons, "actual-stale"), GateReasons: reasons}
+	}
+	peer := func(gate string) []cluster.Member {
+		return []cluster.Member{{ID: "hm-1", Voter: true, Healthy: true, HasInfo: true, Info: cluster.PeerInfo{NATSUp: true, Gate: gate}}}
+	}
+	y := &yielder{id: "hm-0", window: window, period: period}
+	for _, c := range []struct {
+		at      time.Duration
+		what    string
+		link    bus.State
+		o       reconcile.Overview
+		members []cluster.Member
+		reason  string
+		since   time.Duration
+		within  time.Duration
+	}{
+		{0, "all is well", up, fresh, peer("not-leader"), "", 0, 0},
+		{1, "late", up, gate("nats-late"), peer("not-leader"), "nats-late", 1, period},
+		{3, "still late", up, gate("nats-late", "desired-stale"), peer("not-leader"), "nats-late", 1, period},
+		{4, "late no more", up, fresh, peer("not-leader"), "", 0, 0},
+		{5, "late again", up, gate("nats-late"), peer("not-leader"), "nats-late", 5, period},
+		{6, "deaf", up, gate("deaf"), peer("not-leader"), "deaf", 6, 0},
+		{7, "one DEA is missed", up, reconcile.Overview{ActualFresh: true, Missed: 1}, peer("not-leader"), "deaf", 6, window},
+		{8, "the link is down, for less than a window", bus.State{Since: start}, gate("nats-down", "actual-stale"), peer("not-leader"), "actual-stale", 8, 2 * window},
+		{9, "it is back, and not fresh", up, gate("actual-stale"), peer("not-leader"), "actual-stale", 8, 2 * window},
+		{10, "it comes and goes", bus.State{Since: start}, gate("nats-down", "actual-stale"), peer("not-leader"), "actual-stale", 8, 2 * window},
+		{11, "nobody's picture is fresh", up, gate("actual-stale"), peer("not-leader, actual-stale"), "", 0, 0},
+		{12, "a peer's is again", up, gate("actual-stale"), peer("not-leader"), "actual-stale", 12, 2 * window},
+		{40, "down for a window", bus.State{Since: start}, gate("nats-down", "actual-stale"), peer("not-leader"), "nats-down", 0, window},
+	} {
+		got := y.look(c.link, c.o, c.members, start.Add(c.at*time.Second))
+		want := trouble{c.reason, start.Add(c.since * time.Second), c.within}
+		if got.reason != c.reason || c.reason != "" && got != want {
+			t.Errorf("%s: %+v, want %+v", c.what, got, want)
+		}
+		y.trouble = got
 	}
 }
 
@@ -210,7 +257,9 @@ func TestLeaderWithoutNATSYields(t *testing.T) {
 		t.Errorf("after the loss of a DEA: %+v", c)
 	}
 	// With heartbeats as close as these the lag shows before the pings do.
-	done := func(i int) uint64 { return l.yields(i, reconcile.ReasonNATSDown) + l.yields(i, reconcile.ReasonNATSLate) }
+	done := func(i int) uint64 {
+		return l.yields(i, reconcile.ReasonNATSDown) + l.yields(i, reconcile.ReasonNATSLate)
+	}
 	told := func(reason string) string {
 		return fmt.Sprintf(`hm_leadership_transfers_total{outcome="done",reason=%q} %d`, reason, l.yields(first, reason))
 	}
