@@ -120,7 +120,7 @@ func (y *yielder) look(link bus.State, o reconcile.Overview, members []cluster.M
 	case !y.stale.IsZero(): // as that of a link which comes and goes
 		return trouble{reconcile.ReasonActualStale, y.stale, 2 * y.window}
 	case o.Missed > 0: // too few to shut the gate for, and nobody notices what happens on them
-		seen.reason, seen.within = reconcile.ReasonDeaf, y.window
+		seen.reason, seen.within = reconcile.ReasonDeaf, y.period
 	}
 	if seen.reason == y.trouble.reason {
 		seen.since = y.trouble.since

@@ -122,7 +122,7 @@ func TestTroubleOfALink(t *testing.T) {
 		{4, "late no more", up, fresh, peer("not-leader"), "", 0, 0},
 		{5, "late again", up, gate("nats-late"), peer("not-leader"), "nats-late", 5, period},
 		{6, "deaf", up, gate("deaf"), peer("not-leader"), "deaf", 6, 0},
-		{7, "one DEA is missed", up, reconcile.Overview{ActualFresh: true, Missed: 1}, peer("not-leader"), "deaf", 6, window},
+		{7, "one DEA is missed", up, reconcile.Overview{ActualFresh: true, Missed: 1}, peer("not-leader"), "deaf", 6, period},
 		{8, "the link is down, for less than a window", bus.State{Since: start}, gate("nats-down", "actual-stale"), peer("not-leader"), "actual-stale", 8, 2 * window},
 		{9, "it is back, and not fresh", up, gate("actual-stale"), peer("not-leader"), "actual-stale", 8, 2 * window},
 		{10, "it comes and goes", bus.State{Since: start}, gate("nats-down", "actual-stale"), peer("not-leader"), "actual-stale", 8, 2 * window},
