@@ -24,6 +24,8 @@ const (
 	Running    State = 2
 	Crashed    State = 3
 	Evacuating State = 4
+	Unknown    State = 5 // the DEA's word is one that hm does not know: the instance is there, and may come to serve
+	Stopping   State = 6 // STOPPING, STOPPED and the like: the instance is on its way out, or gone
 )
 
 // ParseState reads the DEA's word.
@@ -52,9 +54,16 @@ func (s State) String() string {
 		return "CRASHED"
 	case Evacuating:
 		return "EVACUATING"
+	case Unknown:
+		return "UNKNOWN"
+	case Stopping:
+		return "STOPPING"
 	}
 	return fmt.Sprintf("UNKNOWN(%d)", uint8(s))
 }
+
+// Known reports whether s is one of the states.
+func (s State) Known() bool { return s >= Starting && s <= Stopping }
 
 // Live reports whether an instance in this state serves or is about to: STARTING or RUNNING.
 func (s State) Live() bool { return s == Starting || s == Running }
@@ -121,6 +130,10 @@ func (r ExitReason) String() string {
 	}
 	return "OTHER"
 }
+
+// Ends reports whether an instance that went away for this reason is to be replaced where it is wanted: it crashed, or its
+// DEA shuts down or evacuates.
+func (r ExitReason) Ends() bool { return r == ExitCrashed || r == ExitShutdown || r == ExitEvacuation }
 
 // Exit is a droplet.exited message (N10).
 type Exit struct {

@@ -66,6 +66,8 @@ type Command struct {
 	// CrashCount and Crashed go into the index's crash record when a start with ReasonCrashed is scheduled.
 	CrashCount uint32
 	Crashed    app.GUID
+
+	Tries uint32 // of a start: how many before it were sent and had no effect
 }
 
 // IsDuplicate is the is_duplicate flag of a stop on the wire: a Cloud Controller honours such a stop without a
@@ -76,7 +78,7 @@ func (c Command) IsDuplicate() bool {
 
 // Outstanding gives the part of c that diff decides on.
 func (c Command) Outstanding() diff.Outstanding {
-	o := diff.Outstanding{ID: c.ID, Action: c.Action, Index: c.Index, Instance: c.Instance, Reason: c.Reason, DueAt: c.DueAt, Crashed: c.Crashed}
+	o := diff.Outstanding{ID: c.ID, Action: c.Action, Index: c.Index, Instance: c.Instance, Reason: c.Reason, MadeAt: c.CreatedAt, DueAt: c.DueAt, Crashed: c.Crashed, Tries: c.Tries}
 	if c.State != Pending {
 		o.SentAt = c.ClaimedAt
 	}

@@ -20,11 +20,11 @@ func TestR01MissingIsStartedAfterTheGraceAndAgain(t *testing.T) {
 	w := newWorld(t, 2)
 	w.add(0, actual.Running)
 	obey := w.onStart
-	w.onStart = nil // R52: the Cloud Controller does not hear the first three
+	w.onStart = nil // R52, W23: the Cloud Controller does not hear the first two
 	w.after(100*time.Second, func() { w.onStart = obey })
 	w.run(10 * time.Minute)
-	w.wantLog("+30s start 1 MISSING", "+1m0s start 1 MISSING", "+1m30s start 1 MISSING", "+2m0s start 1 MISSING")
-	if want := []string{"expired", "expired", "expired", "confirmed"}; !slices.EqualFunc(w.ended, want, strings.HasSuffix) {
+	w.wantLog("+30s start 1 MISSING", "+1m0s start 1 MISSING", "+2m0s start 1 MISSING")
+	if want := []string{"expired", "expired", "confirmed"}; !slices.EqualFunc(w.ended, want, strings.HasSuffix) {
 		t.Errorf("the commands ended as %v, want %v", w.ended, want)
 	}
 }
@@ -44,6 +44,7 @@ func TestR02BackBeforeTheStartIsDue(t *testing.T) {
 func crashLoop(t *testing.T, crashes int, crash func(w *world, g app.GUID)) (delays []time.Duration, w *world) {
 	t.Helper()
 	w = newWorld(t, 2)
+	w.policy.StartingTTL = 0 // the last one stays STARTING, so that no running time shortens the series (W20)
 	w.add(0, actual.Running)
 	var crashedAt app.Time
 	live := func() {
@@ -114,7 +115,6 @@ func TestR08SeriesIsForgotten(t *testing.T) {
 		if !slices.Equal(delays, series[:5]) {
 			t.Fatalf("delays %v, want %v", delays, series[:5])
 		}
-		// The last one stays STARTING, so that no running time shortens the series (W20).
 		last := w.in.Instances[slices.IndexFunc(w.in.Instances, func(l actual.Located) bool { return l.Index == 1 && l.State == actual.Starting })].GUID
 		w.crash(1).Last = w.now.Add(-c.quiet)
 		w.become(last, actual.Crashed)
@@ -363,7 +363,69 @@ func TestR19W33StartsGoBeforeStops(t *testing.T) {
 	w.add(5, actual.Running)
 	w.in.GrewAt = t0.Add(-time.Hour)
 	w.run(10 * time.Minute)
-	w.wantLog("+30s start 1 MISSING", "+30s stop i5.2 EXTRA")
+	w.wantLog("+30s start 1 MISSING", "+1m0s stop i5.2 EXTRA") // once the new instance runs, and a read was begun after it appeared
+}
+
+func TestI3AStopYieldsToTheStartThatReplacesWhatItStops(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		takes time.Duration // until the started instance runs; 0: it never does
+		yield time.Duration
+		want  []string
+	}{
+		{"the replacement takes its time", 70 * time.Second, 18 * hb, []string{"+30s start 0 MISSING", "+1m0s start 0 MISSING", "+2m0s stop i3.1 EXTRA"}},
+		{"it never runs: the stop waits no longer than it may", 0, 18 * hb, []string{"+30s start 0 MISSING", "+1m0s start 0 MISSING", "+2m0s start 0 MISSING", "+3m0s stop i3.1 EXTRA"}},
+		{"HM9000's way", 70 * time.Second, 0, []string{"+30s start 0 MISSING", "+30s stop i3.1 EXTRA", "+1m0s start 0 MISSING"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, 1)
+			w.policy.StopYield = c.yield
+			w.add(3, actual.Running)
+			w.in.GrewAt = t0.Add(-time.Hour)
+			started := 0
+			w.onStart = func(index uint32) {
+				if started++; c.takes > 0 && started == 1 {
+					w.after(c.takes, func() { w.add(index, actual.Running) })
+				}
+			}
+			w.run(200 * time.Second)
+			w.wantLog(c.want...)
+		})
+	}
+}
+
+func TestW23StartsWithoutEffectBackOff(t *testing.T) {
+	w := newWorld(t, 2)
+	w.add(0, actual.Running)
+	w.onStart = nil
+	w.run(45 * time.Minute)
+	w.wantLog("+30s start 1 MISSING", "+1m0s start 1 MISSING", "+2m0s start 1 MISSING", "+4m0s start 1 MISSING", "+8m0s start 1 MISSING",
+		"+16m0s start 1 MISSING", "+32m0s start 1 MISSING")
+	for _, f := range w.findings() {
+		if f.Index == 1 && (f.Tries != 7 || f.Due != t0.Add(48*time.Minute)) {
+			t.Errorf("the finding tells of %d tries, and the next one at %v", f.Tries, f.Due.Sub(t0))
+		}
+	}
+	// It comes after all, and is lost: that is a loss like any other.
+	g := w.add(1, actual.Running)
+	w.run(time.Minute)
+	w.remove(g)
+	w.log = nil
+	w.run(31 * time.Second)
+	w.wantLog("+46m30s start 1 MISSING")
+}
+
+func TestR63AnInstanceThatStartsForEverIsReplaced(t *testing.T) {
+	w := newWorld(t, 1)
+	w.add(0, actual.Starting)
+	w.onStart = func(index uint32) {
+		w.after(time.Second, func() {
+			g := w.add(index, actual.Starting)
+			w.after(20*time.Second, func() { w.boot(g) })
+		})
+	}
+	w.run(20 * time.Minute)
+	w.wantLog("+5m30s start 0 MISSING", "+5m51s stop i0.1 DUPLICATE")
 }
 
 func TestR51ThrottleAndOrder(t *testing.T) {

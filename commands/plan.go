@@ -39,11 +39,11 @@ func Make(in *diff.Input, findings []diff.Finding, now app.Time, p diff.Policy) 
 	}
 	for i := range findings {
 		f := &findings[i]
-		if f.Action == diff.None {
-			continue
-		}
 		if f.Due > now {
 			plan.wake(f.Due)
+		}
+		if f.Action == diff.None {
+			continue
 		}
 		if f.Why == diff.WhyNewerRead {
 			plan.WantsRead, plan.NeedsRead = true, true
@@ -112,12 +112,23 @@ func (plan *Plan) endUnfound(in *diff.Input, findings []diff.Finding, o *diff.Ou
 // effectOf says what became of a command's target, and whether the command's effect was heard.
 func effectOf(in *diff.Input, findings []diff.Finding, o *diff.Outstanding) (effect string, heard bool) {
 	at := instancesAt(in, o.Index)
+	named := func(match func(f *diff.Finding) bool) bool {
+		j, _ := slices.BinarySearchFunc(findings, o.Index, func(f diff.Finding, index uint32) int { return cmp.Compare(f.Index, index) })
+		for ; j < len(findings) && findings[j].Index == o.Index; j++ {
+			if match(&findings[j]) {
+				return true
+			}
+		}
+		return false
+	}
 	if o.Action == diff.Start {
 		switch {
 		case slices.ContainsFunc(at, func(l actual.Located) bool { return l.State.Live() && l.GUID != o.Crashed }):
 			return "an instance is live at the index", true
 		case in.Desired == nil || !in.Desired.Wanted() || o.Index >= in.Desired.Instances:
 			return "the index is no longer desired", false
+		case named(func(f *diff.Finding) bool { return f.Action == diff.Start }):
+			return "something was heard of the index since: the start is decided anew", false
 		}
 		return "the index can no longer be started", false
 	}
@@ -125,11 +136,8 @@ func effectOf(in *diff.Input, findings []diff.Finding, o *diff.Outstanding) (eff
 	if i < 0 || at[i].State == actual.Crashed {
 		return "the instance is gone", true
 	}
-	j, _ := slices.BinarySearchFunc(findings, o.Index, func(f diff.Finding, index uint32) int { return cmp.Compare(f.Index, index) })
-	for ; j < len(findings) && findings[j].Index == o.Index; j++ {
-		if findings[j].Action == diff.Stop && findings[j].Instance == o.Instance {
-			return "the instance is to be stopped for another reason now", false
-		}
+	if named(func(f *diff.Finding) bool { return f.Action == diff.Stop && f.Instance == o.Instance }) {
+		return "the instance is to be stopped for another reason now", false
 	}
 	return "the instance is desired, or the last one at its index", false
 }
@@ -150,7 +158,7 @@ func schedulable(f *diff.Finding) bool {
 	switch f.Why {
 	case diff.WhyNewerRead:
 		return f.Action == diff.Start
-	case diff.WhyOtherStop, diff.WhyCanary, diff.WhySent:
+	case diff.WhyOtherStop, diff.WhyCanary, diff.WhySent, diff.WhyUnknownState, diff.WhyUnplaced:
 		return false
 	}
 	return true
@@ -159,7 +167,7 @@ func schedulable(f *diff.Finding) bool {
 func scheduled(key app.Key, f *diff.Finding, now app.Time) Command {
 	c := Command{
 		Action: f.Action, App: key, Index: f.Index, Reason: f.Reason, Priority: f.Priority, State: Pending,
-		CreatedAt: now, DueAt: f.Due,
+		CreatedAt: now, DueAt: f.Due, Tries: f.Tries,
 	}
 	if f.Action == diff.Stop {
 		c.Instance = f.Instance

@@ -112,7 +112,7 @@ func TestPlansOfAnyState(t *testing.T) {
 		plan := w.plan()
 		for _, id := range plan.Ready {
 			i := slices.IndexFunc(w.commands, func(c commands.Command) bool { return c.ID == id })
-			if i < 0 || w.commands[i].State != commands.Pending || w.commands[i].DueAt > w.now && w.commands[i].Action == diff.Stop {
+			if i < 0 || w.commands[i].State != commands.Pending || w.commands[i].DueAt > w.now && w.commands[i].Action == diff.Stop && w.commands[i].Reason != diff.ReasonExtra {
 				t.Fatalf("ready: %s of %+v", commands.IDString(id), w.commands)
 			}
 			if len(w.in.Held) > 0 {

@@ -23,6 +23,7 @@ const (
 var (
 	policy = diff.Policy{
 		HeartbeatPeriod: hb, Grace: 3 * hb, CrashesBeforeBackoff: 3, BackoffStart: 3 * hb, BackoffMax: 96 * hb, DuplicateGrace: 4,
+		StopYield: 18 * hb, StartingTTL: 30 * hb,
 	}
 	key = app.Key{Droplet: app.MustGUID("droplet"), Version: app.MustGUID("v1")}
 )
@@ -39,6 +40,7 @@ var _ failer = (*testing.T)(nil)
 // a Cloud Controller that starts and stops instances.
 type world struct {
 	t        failer
+	policy   diff.Policy
 	now      app.Time
 	in       diff.Input // Instances and Crashes are the record; the rest is filled in for each decision
 	commands []commands.Command
@@ -46,6 +48,9 @@ type world struct {
 	wake     app.Time
 	happens  []happening
 	named    int
+	marks    map[app.GUID]actual.CrashMark
+
+	crashedAt map[app.GUID]uint32 // every instance that was ever recorded as crashed, with its index
 
 	// What the Cloud Controller does when a command reaches it; nil: it is deaf.
 	onStart func(index uint32)
@@ -62,7 +67,7 @@ type happening struct {
 
 // newWorld makes a world with a desired app, read a moment before t0 and every minute since.
 func newWorld(t failer, instances uint32) *world {
-	w := &world{t: t, now: t0, throttle: commands.Throttle{StartLimit: 60, Period: hb}}
+	w := &world{t: t, policy: policy, now: t0, marks: map[app.GUID]actual.CrashMark{}, crashedAt: map[app.GUID]uint32{}, throttle: commands.Throttle{StartLimit: 60, Period: hb}}
 	w.in = diff.Input{Key: key, DesiredVersion: key.Version}
 	w.in.Desired = &desired.App{Key: key, Instances: instances, State: desired.Started, Package: desired.Staged}
 	w.onStart = func(index uint32) { w.after(time.Second, func() { w.add(index, actual.Running) }) }
@@ -126,17 +131,23 @@ func (w *world) decide() {
 func (w *world) input() *diff.Input {
 	in := w.in
 	in.Outstanding = nil
+	in.Instances = slices.Clone(in.Instances)
+	for i := range in.Instances {
+		if l := &in.Instances[i]; l.State == actual.Crashed {
+			l.Mark = w.marks[l.GUID]
+		}
+	}
 	for _, c := range w.commands {
 		in.Outstanding = append(in.Outstanding, c.Outstanding())
 	}
 	return &in
 }
 
-func (w *world) findings() []diff.Finding { return diff.App(nil, w.input(), w.now, policy) }
+func (w *world) findings() []diff.Finding { return diff.App(nil, w.input(), w.now, w.policy) }
 
 func (w *world) plan() commands.Plan {
 	in := w.input()
-	return commands.Make(in, diff.App(nil, in, w.now, policy), w.now, policy)
+	return commands.Make(in, diff.App(nil, in, w.now, w.policy), w.now, w.policy)
 }
 
 // apply records a plan's steps as raftfsm does.
@@ -149,7 +160,13 @@ func (w *world) apply(ops []commands.Op) {
 			if i < 0 {
 				w.t.Fatalf("at %s: %s ends a command that is not outstanding", w.at(), commands.IDString(op.End))
 			}
-			w.ended = append(w.ended, w.describe(w.commands[i])+" "+op.Outcome.String())
+			ended := w.commands[i]
+			w.ended = append(w.ended, w.describe(ended)+" "+op.Outcome.String())
+			if ended.Action == diff.Start && op.Outcome == commands.Expired && w.in.Desired != nil && ended.Index < w.in.Desired.Instances {
+				r := w.crash(ended.Index)
+				r.Tries, r.TriedAt = r.Tries+1, ended.ClaimedAt
+				w.running(ended.Index)
+			}
 			w.commands = slices.Delete(w.commands, i, i+1)
 			continue
 		}
@@ -164,10 +181,21 @@ func (w *world) apply(ops []commands.Op) {
 			if r.Count == 0 {
 				r.First = w.now
 			}
-			r.Count, r.Instance, r.Last, r.Ran = c.CrashCount, c.Crashed, w.now, 0
-			if r.Exited == c.Crashed {
-				r.Exited, r.ExitedAt = app.GUID{}, 0
+			if r.Count > 0 && r.Instance == c.Crashed && r.Count >= c.CrashCount {
+				continue
 			}
+			r.Count, r.Instance, r.Last, r.Ran = c.CrashCount, c.Crashed, w.now, 0
+			r.Answered, r.Tries, r.TriedAt = false, 0, 0
+			if r.Exited == c.Crashed {
+				r.Exited, r.ExitedAt, r.ExitReason = app.GUID{}, 0, 0
+			}
+			w.marks[c.Crashed] = actual.CrashCounted
+			for _, l := range w.in.Instances {
+				if l.Index == c.Index && l.State == actual.Crashed && w.marks[l.GUID] == actual.CrashNew {
+					w.marks[l.GUID] = actual.CrashCounted
+				}
+			}
+			w.running(c.Index)
 		}
 	}
 }
@@ -181,7 +209,7 @@ func (w *world) claim(ready []commands.ID) bool {
 			due = append(due, c)
 		}
 	}
-	commands.Sort(due, policy.HeartbeatPeriod)
+	commands.Sort(due, w.policy.HeartbeatPeriod)
 	for _, c := range due {
 		if !w.throttle.Allow(c.Action, w.now) {
 			at := w.throttle.Next(c.Action, w.now)
@@ -215,7 +243,7 @@ func (w *world) noHarm(c commands.Command) {
 		inst := &w.in.Instances[i]
 		if inst.GUID == c.Instance {
 			target = inst
-		} else if inst.Index == c.Index && inst.State.Live() && !w.stopping(inst.GUID) {
+		} else if inst.Index == c.Index && inst.State.Live() && !w.stuck(inst) && !w.stopping(inst.GUID) {
 			others++
 		}
 	}
@@ -234,8 +262,13 @@ func (w *world) noHarm(c commands.Command) {
 
 func (w *world) stopping(g app.GUID) bool {
 	return slices.ContainsFunc(w.commands, func(c commands.Command) bool {
-		return c.Instance == g && c.State == commands.Sent && w.now < c.ClaimedAt.Add(policy.Grace)
+		return c.Instance == g && c.State == commands.Sent && w.now < c.ClaimedAt.Add(w.policy.Grace)
 	})
+}
+
+// stuck reports whether an instance has been STARTING for too long to count as live (R63).
+func (w *world) stuck(l *actual.Located) bool {
+	return l.State == actual.Starting && w.policy.StartingTTL > 0 && w.now >= l.Heard.Add(w.policy.StartingTTL)
 }
 
 func (w *world) at() string { return "+" + w.now.Sub(t0).String() }
@@ -256,9 +289,12 @@ func (w *world) add(index uint32, s actual.State) app.GUID {
 }
 
 func (w *world) addAs(g app.GUID, index uint32, s actual.State) {
-	w.in.Instances = append(w.in.Instances, actual.Located{Instance: actual.Instance{App: key, GUID: g, Index: index, State: s, Since: int64(w.now)}, DEA: "dea-1"})
+	w.in.Instances = append(w.in.Instances, actual.Located{Instance: actual.Instance{App: key, GUID: g, Index: index, State: s, Since: int64(w.now)}, DEA: "dea-1", Heard: w.now})
 	slices.SortFunc(w.in.Instances, func(a, b actual.Located) int { return cmp.Or(cmp.Compare(a.Index, b.Index), a.GUID.Compare(b.GUID)) })
 	w.in.GrewAt = w.now
+	if i := slices.IndexFunc(w.in.Crashes, func(c actual.Crash) bool { return c.Index == index }); i >= 0 {
+		w.in.Crashes[i].Tries, w.in.Crashes[i].TriedAt = 0, 0
+	}
 	w.running(index)
 }
 
@@ -272,7 +308,7 @@ func (w *world) remove(g app.GUID) {
 
 func (w *world) become(g app.GUID, s actual.State) {
 	if i := w.find(g); i >= 0 {
-		w.in.Instances[i].State, w.in.Instances[i].Since = s, int64(w.now)
+		w.in.Instances[i].State, w.in.Instances[i].Since, w.in.Instances[i].Heard = s, int64(w.now), w.now
 		w.running(w.in.Instances[i].Index)
 	}
 }
@@ -295,8 +331,9 @@ func (w *world) exited(g app.GUID, index uint32) {
 		return
 	}
 	live := slices.ContainsFunc(w.in.Instances, func(l actual.Located) bool { return l.Index == index && l.State.Live() })
-	if r := w.crash(index); !live && r.Instance != g {
-		r.Exited, r.ExitedAt = g, w.now
+	if r := w.crash(index); !live && r.Instance != g && w.marks[g] == actual.CrashNew {
+		r.Exited, r.ExitedAt, r.ExitReason = g, w.now, actual.ExitCrashed
+		r.Tries, r.TriedAt = 0, 0
 	}
 }
 
@@ -309,14 +346,41 @@ func (w *world) crash(index uint32) *actual.Crash {
 	return &w.in.Crashes[i]
 }
 
-// running keeps the running time in the crash record of an index, if it has one.
+// running keeps the marks of the crashes at an index, and in its crash record, if it has one, what depends on the
+// instances there.
 func (w *world) running(index uint32) {
+	var live []app.GUID
+	for _, l := range w.in.Instances {
+		if l.Index == index && l.State.Live() {
+			live = append(live, l.GUID)
+			delete(w.marks, l.GUID)
+		}
+	}
+	if len(live) > 0 {
+		for g, of := range w.crashedAt {
+			if of == index && !slices.Contains(live, g) {
+				w.marks[g] = actual.CrashAnswered
+			}
+		}
+	}
+	for i := range w.in.Instances {
+		if l := &w.in.Instances[i]; l.State == actual.Crashed {
+			w.crashedAt[l.GUID] = l.Index
+			if len(live) > 0 && l.Index == index {
+				w.marks[l.GUID] = actual.CrashAnswered
+			}
+		}
+	}
 	i := slices.IndexFunc(w.in.Crashes, func(c actual.Crash) bool { return c.Index == index })
 	if i < 0 {
 		return
 	}
 	r := &w.in.Crashes[i]
 	runs := slices.ContainsFunc(w.in.Instances, func(l actual.Located) bool { return l.Index == index && l.State == actual.Running })
+	r.Answered = r.Answered || r.Count > 0 && slices.ContainsFunc(live, func(g app.GUID) bool { return g != r.Instance })
+	if runs {
+		r.Tries, r.TriedAt = 0, 0
+	}
 	switch {
 	case runs && r.RunningSince == 0:
 		r.RunningSince = w.now

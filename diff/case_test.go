@@ -21,9 +21,14 @@ import (
 //	desired 3 STAGED            three instances wanted; STAGED, PENDING or FAILED; then STOPPED if not STARTED
 //	desired none                the last complete read did not have the app
 //	desired elsewhere           the droplet is desired in another version
-//	0 RUNNING a since=-1h       instance a at index 0; since is what its DEA says, -1h unless told
-//	crash 1 x4 last=-10s of=b   crash record of index 1; also exited=G (exitedat=-1s, just now unless told), running=-60s (RunningSince), ran=60s
-//	start 1 MISSING due=+10s    a pending start; sent=-10s instead of due makes it a sent one; of=b: for crash b
+//	desired elsewhere lacking   and an index that is wanted there does not run; quiet: its DEA has missed a heartbeat
+//	0 RUNNING a heard=-1m       instance a at index 0, recorded so a minute ago unless told; since=-1h is what its DEA says
+//	1 CRASHED b counted         its crash was counted, as it is if a crash record is of it; or answered
+//	crash 1 x4 last=-10s of=b   crash record of index 1; also exited=G (exitedat=-1s, just now unless told; by=DEA_SHUTDOWN,
+//	                            CRASHED unless told), running=-60s (RunningSince), ran=60s, answered, tries=3 (tried=-10s)
+//	unplaced -10s               an entry of the app whose index cannot be read, first heard then
+//	start 1 MISSING due=+10s    a pending start; sent=-10s instead of due makes it a sent one; of=b: for crash b; made=-1m
+//	                            when it was scheduled, tries=2 how many were sent before it
 //	stop c 1 DUPLICATE sent=-5s a stop of instance c
 //	grew -20s                   when an instance was last added; "grew never"; -1h unless told
 //	other grew -5s              the same of another version with live instances; none has any unless told
@@ -40,6 +45,7 @@ const t0 = app.Time(1_700_000_000_000)
 var policy = diff.Policy{
 	HeartbeatPeriod: 10 * time.Second, Grace: 30 * time.Second, CrashesBeforeBackoff: 3,
 	BackoffStart: 30 * time.Second, BackoffMax: 960 * time.Second, DuplicateGrace: 4,
+	StopYield: 180 * time.Second, StartingTTL: 300 * time.Second,
 }
 
 var key = app.Key{Droplet: app.MustGUID("droplet"), Version: app.MustGUID("v1")}
@@ -54,6 +60,12 @@ func parseInput(text string) (*diff.Input, error) {
 		}
 		if err := parseFact(in, words); err != nil {
 			return nil, fmt.Errorf("%q: %w", strings.TrimSpace(line), err)
+		}
+	}
+	for i := range in.Instances {
+		inst := &in.Instances[i]
+		if inst.State == actual.Crashed && inst.Mark == actual.CrashNew && slices.ContainsFunc(in.Crashes, func(c actual.Crash) bool { return c.Instance == inst.GUID }) {
+			inst.Mark = actual.CrashCounted
 		}
 	}
 	slices.SortFunc(in.Instances, func(a, b actual.Located) int {
@@ -80,6 +92,11 @@ func parseFact(in *diff.Input, words []string) error {
 			return nil
 		}
 		return parseAt(&in.Read.Began, words[1], "none")
+	case "unplaced":
+		var at app.Time
+		err := parseAt(&at, words[1], "")
+		in.Unplaced = append(in.Unplaced, at)
+		return err
 	case "held":
 		in.Held = append(in.Held, words[1:]...)
 		return nil
@@ -111,6 +128,7 @@ func parseDesired(in *diff.Input, words []string) error {
 		return nil
 	case "elsewhere":
 		in.DesiredVersion = app.MustGUID("v2")
+		in.Elsewhere = diff.Served{Lacking: slices.Contains(words, "lacking"), Quiet: slices.Contains(words, "quiet")}
 		return nil
 	}
 	n, err := strconv.ParseUint(words[0], 10, 32)
@@ -128,20 +146,43 @@ func parseDesired(in *diff.Input, words []string) error {
 }
 
 func parseInstance(in *diff.Input, index uint32, words []string) error {
-	state, err := actual.ParseState(words[0])
-	inst := actual.Located{Instance: actual.Instance{App: key, Index: index, State: state, Since: int64(t0.Add(-time.Hour))}, DEA: "dea-1"}
+	state, err := parseState(words[0])
+	inst := actual.Located{Instance: actual.Instance{App: key, Index: index, State: state, Since: int64(t0.Add(-time.Hour))}, DEA: "dea-1", Heard: t0.Add(-time.Minute)}
 	if err == nil {
 		inst.GUID, err = app.ParseGUID(words[1])
 	}
 	for _, w := range words[2:] {
-		if err == nil {
+		if err != nil {
+			break
+		}
+		switch k, v, _ := strings.Cut(w, "="); k {
+		case "heard":
+			err = parseAt(&inst.Heard, v, "")
+		case "since":
 			var since app.Time
-			err = parseAt(&since, strings.TrimPrefix(w, "since="), "")
+			err = parseAt(&since, v, "")
 			inst.Since = int64(since)
+		case "quiet":
+			inst.Quiet = true
+		case "counted":
+			inst.Mark = actual.CrashCounted
+		case "answered":
+			inst.Mark = actual.CrashAnswered
+		default:
+			err = fmt.Errorf("unknown word %q", w)
 		}
 	}
 	in.Instances = append(in.Instances, inst)
 	return err
+}
+
+func parseState(word string) (actual.State, error) {
+	for _, s := range []actual.State{actual.Unknown, actual.Stopping} {
+		if s.String() == word {
+			return s, nil
+		}
+	}
+	return actual.ParseState(word)
 }
 
 func parseCrash(in *diff.Input, words []string) error {
@@ -160,9 +201,17 @@ func parseCrash(in *diff.Input, words []string) error {
 			c.Instance, err = app.ParseGUID(v)
 		case "exited":
 			c.Exited, err = app.ParseGUID(v)
-			c.ExitedAt = t0
+			c.ExitedAt, c.ExitReason = t0, actual.ExitCrashed
 		case "exitedat":
 			err = parseAt(&c.ExitedAt, v, "")
+		case "by":
+			c.ExitReason = map[string]actual.ExitReason{"DEA_SHUTDOWN": actual.ExitShutdown, "DEA_EVACUATION": actual.ExitEvacuation}[v]
+		case "answered":
+			c.Answered = true
+		case "tries":
+			_, err = fmt.Sscanf(v, "%d", &c.Tries)
+		case "tried":
+			err = parseAt(&c.TriedAt, v, "")
 		case "running":
 			err = parseAt(&c.RunningSince, v, "")
 		case "ran":
@@ -204,6 +253,10 @@ func parseOutstanding(in *diff.Input, words []string) error {
 			c.State = commands.Sent
 			err = parseAt(&c.ClaimedAt, v, "")
 			c.DueAt, c.SentAt = c.ClaimedAt, c.ClaimedAt
+		case "made":
+			err = parseAt(&c.CreatedAt, v, "")
+		case "tries":
+			_, err = fmt.Sscanf(v, "%d", &c.Tries)
 		case "of":
 			c.Crashed, err = app.ParseGUID(v)
 		default:
@@ -259,6 +312,12 @@ func formatFindings(in *diff.Input, findings []diff.Finding) string {
 		}
 		if f.CrashCount != 0 {
 			words = append(words, fmt.Sprintf("crash=%d of=%s", f.CrashCount, cmp.Or(f.Crashed.String(), "-")))
+		}
+		if f.Tries != 0 {
+			words = append(words, fmt.Sprintf("tries=%d", f.Tries))
+		}
+		if f.Action == diff.None && f.Due != 0 {
+			words = append(words, "until="+relative(f.Due))
 		}
 		if !f.Command.IsZero() {
 			words = append(words, "by:"+nameOf(in, f.Command))

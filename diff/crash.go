@@ -2,7 +2,6 @@ package diff
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"time"
 
@@ -58,7 +57,8 @@ func (e *evaluation) remembered(index uint32) actual.Crash {
 
 // crash says whether an index without a live instance has crashed, and if so how its restart is counted and
 // delayed. Three things tell of a crash: a crashed instance, a droplet.exited for an instance that no heartbeat
-// has shown (R34), and a crash series that is still remembered when the DEA has forgotten the crash (W19).
+// has shown (R34), and a crash series that is still remembered when the DEA has forgotten the crash (W19). Once
+// another instance has been live after it a crash is answered: what is missing then is missing, and has not crashed.
 func (e *evaluation) crash(g group) (f Finding, delay time.Duration, crashed bool) {
 	c := e.remembered(g.index)
 	recorded := e.uncounted(g, c)
@@ -66,10 +66,12 @@ func (e *evaluation) crash(g group) (f Finding, delay time.Duration, crashed boo
 	case !recorded.IsZero():
 		f = Finding{Rule: "R05", CrashCount: c.Count + 1, Crashed: recorded}
 		delay = e.p.Backoff(c.Count)
-	case !c.Exited.IsZero() && c.Exited != c.Instance && e.now.Sub(c.ExitedAt) < e.p.CrashMemory():
+	case e.exited(c, actual.ExitCrashed) && c.Exited != c.Instance:
 		f = Finding{Rule: "R34", CrashCount: c.Count + 1, Crashed: c.Exited}
 		delay = e.p.Backoff(c.Count)
-	case g.crashed > 0: // counted already; the restart was lost, or dropped
+	case c.Answered:
+		return Finding{}, 0, false
+	case g.counted > 0: // the restart was lost, or dropped
 		f = Finding{Rule: "R05", CrashCount: max(c.Count, 1), Crashed: c.Instance}
 		delay = max(0, e.p.Backoff(max(c.Count, 1)-1)-e.now.Sub(c.Last))
 	case c.Count > 0:
@@ -84,23 +86,20 @@ func (e *evaluation) crash(g group) (f Finding, delay time.Duration, crashed boo
 	return f, delay, true
 }
 
-// uncounted gives the newest crashed instance of an index that its crash record does not know, zero if there is
-// none. Every DEA that an index has crashed on lists its last crash there for up to an hour. So while the restart
-// for the crash that was counted last is outstanding or has had no effect, one that crashed before that is old:
-// a lost restart is not a further crash.
+// exited reports whether an exit for one of the reasons, of an instance that no heartbeat has shown, is noted in a crash
+// record and recent.
+func (e *evaluation) exited(c actual.Crash, reasons ...actual.ExitReason) bool {
+	return !c.Exited.IsZero() && slices.Contains(reasons, c.ExitReason) && e.now.Sub(c.ExitedAt) < e.p.CrashMemory()
+}
+
+// uncounted gives the crashed instance of an index of which nothing has come yet, zero if there is none; of several the
+// one that was recorded last. A DEA lists a crash for as long as it likes: those that were counted, or answered by an
+// instance that was live after them, are no news.
 func (e *evaluation) uncounted(g group, c actual.Crash) app.GUID {
 	var newest *actual.Located
-	after := int64(math.MinInt64)
-	if o := e.outstanding(Start, g.index, app.GUID{}); o != nil && !o.Crashed.IsZero() && o.Crashed == c.Instance {
-		for i := range g.instances {
-			if g.instances[i].GUID == c.Instance {
-				after = g.instances[i].Since
-			}
-		}
-	}
 	for i := range g.instances {
 		inst := &g.instances[i]
-		if inst.State == actual.Crashed && inst.GUID != c.Instance && inst.Since >= after && (newest == nil || inst.Since > newest.Since) {
+		if inst.State == actual.Crashed && inst.Mark == actual.CrashNew && inst.GUID != c.Instance && (newest == nil || inst.Heard >= newest.Heard) {
 			newest = inst
 		}
 	}
@@ -108,4 +107,17 @@ func (e *evaluation) uncounted(g group, c actual.Crash) app.GUID {
 		return app.GUID{}
 	}
 	return newest.GUID
+}
+
+// Pause is the time from a start that had no effect to the next one, after so many: a grace, doubling, at most
+// BackoffMax (W23).
+func (p Policy) Pause(tries uint32) time.Duration {
+	d := p.Grace
+	for range min(tries, 64) - min(tries, 1) {
+		if d > p.BackoffMax/2 {
+			return max(p.BackoffMax, p.Grace)
+		}
+		d *= 2
+	}
+	return d
 }

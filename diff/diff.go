@@ -20,10 +20,23 @@ type Policy struct {
 	BackoffStart         time.Duration // first back-off delay; doubles with each further crash
 	BackoffMax           time.Duration // longest back-off delay
 	DuplicateGrace       int           // graces that a duplicate is left alone for
+	StopYield            time.Duration // for how long stops wait for a wanted index of the app that does not run; 0: as HM9000 did, one grace at most
+	StartingTTL          time.Duration // how long an instance may be STARTING and count as live; 0: for ever
 }
 
 // CrashMemory is how long a crash series is remembered after its last restart (R08).
 func (p Policy) CrashMemory() time.Duration { return 2 * p.BackoffMax }
+
+// UnclearTTL is for how long an instance keeps a start away that may be the wanted one: it is in a state that hm does not
+// know, or its index cannot be read.
+func (p Policy) UnclearTTL() time.Duration {
+	if p.StartingTTL > 0 {
+		return p.StartingTTL
+	}
+	return defaultUnclear * p.HeartbeatPeriod
+}
+
+const defaultUnclear = 30 // heartbeats
 
 // HealthyRun is how much running time takes one crash off a series (W20).
 func (p Policy) HealthyRun() time.Duration { return 2 * p.BackoffStart }
@@ -33,13 +46,48 @@ type Input struct {
 	Key            app.Key
 	Desired        *desired.App     // as last recorded; nil if the last complete read did not have this version
 	DesiredVersion app.GUID         // the version in which the droplet is desired, zero if in none
+	Elsewhere      Served           // how that version, if it is another one, is served
 	Instances      []actual.Located // sorted by index, then guid; no guid twice
 	Crashes        []actual.Crash   // sorted by index
 	Outstanding    []Outstanding    // commands on this app that are not resolved, in any order
 	GrewAt         app.Time         // when an instance was last added to what is recorded of this app
 	OtherGrewAt    app.Time         // the same of the droplet's other versions that have live instances; 0 if none has
+	Unplaced       []app.Time       // when each entry was first heard that names the app, and no index that can be read; sorted
 	Read           Reads            // what is known of the reads of the desired state
 	Held           []string         // why nothing may be sent now: the gate's reasons; empty if it is open
+}
+
+// Served says how well the indices of an app that are wanted are served.
+type Served struct {
+	Lacking bool // one has no running instance
+	Quiet   bool // one has, but only such as may have gone
+}
+
+// count takes in one index: how many instances run there, and how many of these may have gone.
+func (s *Served) count(running, quiet int) {
+	s.Lacking = s.Lacking || running == 0
+	s.Quiet = s.Quiet || running > 0 && quiet >= running
+}
+
+// ServedBy says how well the indices below wanted are served by an app's instances, which are sorted by index.
+func ServedBy(wanted uint32, instances []actual.Located) (s Served) {
+	next := uint32(0)
+	for i := 0; i < len(instances) && instances[i].Index < wanted; {
+		index, running, quiet := instances[i].Index, 0, 0
+		for ; i < len(instances) && instances[i].Index == index; i++ {
+			if instances[i].State == actual.Running {
+				running++
+				if instances[i].Quiet {
+					quiet++
+				}
+			}
+		}
+		s.Lacking = s.Lacking || index > next
+		s.count(running, quiet)
+		next = index + 1
+	}
+	s.Lacking = s.Lacking || next < wanted
+	return s
 }
 
 // Reads says how recent the desired state is.
@@ -138,7 +186,7 @@ type Finding struct {
 	Instance app.GUID // the instance it is about; zero when it is about an index without a live instance
 	DEA      string   // where Instance is
 	State    actual.State
-	Due      app.Time // when the action is or becomes due; 0 with Action None
+	Due      app.Time // when the action is or becomes due; with Action None when to look again, 0 if only after a change
 	Priority float64  // of a start: the share of desired indices without a live instance; 2 for an evacuation
 	Command  ID       // the outstanding command for this target, zero if there is none
 	Expired  bool     // Command was sent, and its time to take effect is over: it is to be replaced
@@ -146,6 +194,7 @@ type Finding struct {
 	// CrashCount and Crashed are what the crash record becomes when a start with ReasonCrashed is scheduled.
 	CrashCount uint32
 	Crashed    app.GUID
+	Tries      uint32 // of a start: how many were sent before it, since anything was heard of the index
 }
 
 // ID identifies a command. It is derived from what the command is about (commands.NewID).
@@ -161,7 +210,9 @@ type Outstanding struct {
 	Index    uint32
 	Instance app.GUID // of a stop
 	Reason   Reason
+	MadeAt   app.Time // when it was scheduled
 	DueAt    app.Time
 	SentAt   app.Time // when it was claimed for sending; 0 while it is pending
 	Crashed  app.GUID // of a crash restart: the crashed instance it was scheduled for
+	Tries    uint32   // of a start: how many were sent before it without effect
 }

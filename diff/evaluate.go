@@ -36,10 +36,13 @@ type evaluation struct {
 	desired     uint32 // indices 0 to desired-1 are wanted
 	staged      bool
 	anyLive     bool    // some instance of the app is live, at whatever index (R06)
+	served      Served  // how the wanted indices are served: of this version, or of the one in which the droplet is desired
 	missing     float64 // share of desired indices without a live instance
 	startsAhead bool    // a missing or crashed start has not been sent yet (R19)
 
-	table map[target]*Outstanding // of an app with many outstanding commands
+	unclearUntil app.Time                // until when a start at the index at hand waits for an instance in a state that hm does not know
+	unplaced     int                     // entries of in.Unplaced that were taken for the effect of a start
+	table        map[target]*Outstanding // of an app with many outstanding commands
 }
 
 // undesired finds for an app that should not run at all: stopped, failed to stage, deleted, or another version.
@@ -54,17 +57,41 @@ func (e *evaluation) undesired() {
 	default:
 		rule = "R14"
 	}
+	delay := time.Duration(0)
+	if e.served = e.in.Elsewhere; rule == "R17" && e.served.Lacking {
+		delay = e.p.StopYield
+	}
 	for i := range e.in.Instances {
 		inst := &e.in.Instances[i]
 		switch inst.State {
 		case actual.Crashed:
 			e.keep(inst, "R11", WhyCrashedInstance)
+		case actual.Unknown, actual.Stopping:
+			e.idle(inst)
 		case actual.Evacuating:
-			e.stopExtra(inst, KindUndesired, "R24", 0)
+			e.stopExtra(inst, KindUndesired, "R24", delay)
 		default:
-			e.stopExtra(inst, KindUndesired, rule, 0)
+			e.stopExtra(inst, KindUndesired, rule, delay)
 		}
 	}
+}
+
+// live reports whether an instance serves or is about to: it is not, if it has been STARTING for too long.
+func (e *evaluation) live(inst *actual.Located) bool {
+	return inst.State.Live() && !e.stuck(inst)
+}
+
+func (e *evaluation) stuck(inst *actual.Located) bool {
+	return inst.State == actual.Starting && e.p.StartingTTL > 0 && e.now >= inst.Heard.Add(e.p.StartingTTL)
+}
+
+// idle finds for an instance that is there and not live: nothing is to be done about it.
+func (e *evaluation) idle(inst *actual.Located) {
+	why := WhyNothing
+	if inst.State == actual.Unknown {
+		why = WhyUnknownState
+	}
+	e.keep(inst, "R64", why)
 }
 
 // wanted finds for an app that should run. Starts are found first: stops yield to them (R19).
@@ -82,6 +109,7 @@ func (e *evaluation) wanted() {
 	if e.desired > 0 {
 		e.missing = float64(e.desired-served) / float64(e.desired)
 	}
+	e.served = ServedBy(e.desired, e.in.Instances)
 	next := uint32(0)
 	for g := range e.groups() {
 		for ; next < min(g.index, e.desired); next++ {
@@ -108,6 +136,7 @@ func (e *evaluation) wanted() {
 
 // unserved finds for a desired index without a live instance.
 func (e *evaluation) unserved(g group) {
+	e.unclearUntil = e.unclear(g)
 	switch {
 	case g.evacuating > 0 && !e.staged:
 		e.start(Finding{Kind: KindEvacuating, Rule: "R25", Reason: ReasonEvacuating, Index: g.index, Priority: 2}, 0, WhyNothing)
@@ -117,6 +146,8 @@ func (e *evaluation) unserved(g group) {
 			rule = "R28"
 		}
 		e.start(Finding{Kind: KindEvacuating, Rule: rule, Reason: ReasonEvacuating, Index: g.index, Priority: 2}, 0, WhyNothing)
+	case e.staged && e.exited(e.remembered(g.index), actual.ExitShutdown, actual.ExitEvacuation):
+		e.start(Finding{Kind: KindEvacuating, Rule: "R33", Reason: ReasonEvacuating, Index: g.index, Priority: 2}, 0, WhyNothing)
 	default:
 		f, delay, crashed := e.crash(g)
 		kind, reason := KindMissing, ReasonMissing
@@ -136,9 +167,22 @@ func (e *evaluation) unserved(g group) {
 			if e.in.GrewAt == 0 {
 				f.Rule = "R04"
 			}
+			if g.stuck > 0 {
+				f.Rule = "R63"
+			}
 			e.start(f, e.p.Grace, WhyGrace)
 		}
 	}
+}
+
+// unclear is until when an instance at an index, in a state that hm does not know, is waited for; 0 if there is none.
+func (e *evaluation) unclear(g group) (until app.Time) {
+	for i := range g.instances {
+		if inst := &g.instances[i]; inst.State == actual.Unknown {
+			until = max(until, inst.Heard.Add(e.p.UnclearTTL()))
+		}
+	}
+	return until
 }
 
 // canary finds that a crashed index waits until something of the app is live (R06). A restart that is pending
@@ -169,6 +213,10 @@ func (e *evaluation) inRange(g group) {
 			e.keep(inst, "R05", WhyCrashedInstance)
 		case inst.State == actual.Evacuating:
 			e.evacuating(inst, g)
+		case inst.State == actual.Unknown || inst.State == actual.Stopping:
+			e.idle(inst)
+		case e.stuck(inst):
+			e.replaced(inst, g)
 		case g.live() == 1:
 			e.keep(inst, "", WhyNothing)
 		}
@@ -196,11 +244,38 @@ func (e *evaluation) evacuating(inst *actual.Located, g group) {
 	e.unlessQuiet(g)
 }
 
+// replaced finds for an instance that has been STARTING for too long: it is stopped once another one runs (R63), which
+// is not on its way out itself.
+func (e *evaluation) replaced(inst *actual.Located, g group) {
+	stays := func(l actual.Located) bool {
+		return l.State == actual.Running && e.outstanding(Stop, g.index, l.GUID) == nil
+	}
+	switch {
+	case g.running > 0:
+		block := WhyNothing
+		if !slices.ContainsFunc(g.instances, stays) {
+			block = WhyOtherStop
+		}
+		e.stop(inst, Finding{Kind: KindDuplicate, Rule: "R63", Reason: ReasonDuplicate}, 0, WhyNothing, block)
+		e.unlessQuiet(g)
+	case g.live() > 0:
+		e.add(about(inst, Finding{Bucket: Wait, Kind: KindDuplicate, Rule: "R63", Why: WhyReplacement}))
+	default:
+		e.keep(inst, "R63", WhyStuck)
+	}
+}
+
 // unlessQuiet puts off the stop that was found last, if it is due and relies on a live copy whose DEA has missed a
 // heartbeat: that DEA may be gone, and the copy with it.
 func (e *evaluation) unlessQuiet(g group) {
-	f := &e.findings[len(e.findings)-1]
-	if g.quiet > 0 && f.Action == Stop && (f.Bucket == ToStop || f.Bucket == Hold) {
+	if g.quiet > 0 {
+		e.putOff(&e.findings[len(e.findings)-1])
+	}
+}
+
+// putOff makes a stop that is due wait until the DEA that it relies on has spoken, or is gone.
+func (e *evaluation) putOff(f *Finding) {
+	if f.Action == Stop && (f.Bucket == ToStop || f.Bucket == Hold) {
 		f.Bucket, f.Why, f.Due = Wait, WhyQuiet, e.now.Add(e.p.HeartbeatPeriod/2)
 	}
 }
@@ -216,8 +291,12 @@ func (e *evaluation) outOfRange(g group) {
 		switch {
 		case inst.State == actual.Crashed:
 			e.keep(inst, "R11", WhyCrashedInstance)
-		case inst.State == actual.Evacuating:
+		case inst.State == actual.Unknown || inst.State == actual.Stopping:
+			e.idle(inst)
+		case inst.State == actual.Evacuating && (e.p.StopYield <= 0 || !e.served.Lacking):
 			e.stopExtra(inst, KindExtra, "R24", 0)
+		case e.served.Lacking && e.p.StopYield > 0:
+			e.stopExtra(inst, KindExtra, "R19", e.p.StopYield)
 		case e.startsAhead:
 			e.stopExtra(inst, KindExtra, "R19", e.p.Grace)
 		default:
@@ -227,14 +306,14 @@ func (e *evaluation) outOfRange(g group) {
 }
 
 // duplicates finds for several live instances at one desired index (R20). The copy that serves best stays: a
-// RUNNING one before a STARTING one, then one that was not told to stop, then the one that has been so for
-// longest. At most one copy is on its way out at any moment, so that they can never all be (W02, I3).
+// RUNNING one before a STARTING one, then one that was not told to stop, then the one that was recorded so first.
+// At most one copy is on its way out at any moment, so that they can never all be (W02, I3).
 func (e *evaluation) duplicates(g group) {
 	var staying []*actual.Located
 	leaving := false
 	for i := range g.instances {
 		inst := &g.instances[i]
-		if !inst.State.Live() {
+		if !e.live(inst) {
 			continue
 		}
 		if o := e.outstanding(Stop, g.index, inst.GUID); o != nil && o.SentAt != 0 && e.now < e.expiry(o) {
@@ -251,7 +330,7 @@ func (e *evaluation) duplicates(g group) {
 		return 0
 	}
 	slices.SortFunc(staying, func(a, b *actual.Located) int {
-		return cmp.Or(cmp.Compare(b.State, a.State), asked(a)-asked(b), cmp.Compare(a.Since, b.Since), a.GUID.Compare(b.GUID))
+		return cmp.Or(cmp.Compare(b.State, a.State), asked(a)-asked(b), cmp.Compare(a.Heard, b.Heard), a.GUID.Compare(b.GUID))
 	})
 	scheduled := func(inst *actual.Located) bool {
 		o := e.outstanding(Stop, g.index, inst.GUID)
@@ -293,6 +372,9 @@ func (e *evaluation) stopExtra(inst *actual.Located, kind Kind, rule string, del
 		block = WhyNewerRead
 	}
 	e.stop(inst, Finding{Kind: kind, Rule: rule, Reason: ReasonExtra}, delay, WhyStartsFirst, block)
+	if e.served.Quiet && e.p.StopYield > 0 {
+		e.putOff(&e.findings[len(e.findings)-1])
+	}
 }
 
 // awaitsRead reports whether what appeared at a time is still to be held against a read of the desired state that was
@@ -306,6 +388,11 @@ func (e *evaluation) awaitsRead(appeared app.Time) bool {
 func (e *evaluation) start(f Finding, delay time.Duration, why Why) {
 	f.Action = Start
 	o := e.outstanding(Start, f.Index, app.GUID{})
+	var tried app.Time
+	f.Tries, tried = e.tries(&f, o)
+	if o != nil && o.SentAt == 0 && o.Tries > f.Tries {
+		o = nil // it waits longer for starts without effect, and since then something was heard of the index: it is made anew
+	}
 	evacuation := f.Reason == ReasonEvacuating
 	if o != nil && o.SentAt == 0 && o.Reason != f.Reason { // what is scheduled stays as it is (R12)
 		if !evacuation {
@@ -320,18 +407,55 @@ func (e *evaluation) start(f Finding, delay time.Duration, why Why) {
 		delay = max(0, delay-e.now.Sub(o.SentAt))
 	}
 	e.resolve(&f, o, delay, why)
+	if evacuation && f.Why != WhySent { // whatever its time, a pending start is what the evacuation needs now
+		f.Bucket, f.Due, f.Why = ToStart, min(f.Due, e.now), WhyNothing
+	}
+	wait := func(until app.Time, why Why) {
+		if until > e.now && until >= f.Due && f.Why != WhySent {
+			f.Bucket, f.Due, f.Why = Wait, until, why
+		}
+	}
+	if f.Tries > 0 {
+		wait(tried.Add(e.p.Pause(f.Tries)), WhyNoEffect)
+		wait(e.unplacedUntil(tried), WhyUnplaced)
+	}
+	wait(e.unclearUntil, WhyUnknownState)
 	switch {
 	case f.Why == WhySent:
 	case e.in.OtherGrewAt != 0 && e.awaitsRead(e.in.OtherGrewAt): // this version may be the old one
 		f.Bucket, f.Why = Wait, WhyNewerRead
 		f.Due = max(f.Due, e.readDue(e.in.OtherGrewAt))
 		e.startsAhead = true
-	case evacuation: // whatever its time, a pending start is what the evacuation needs now
-		f.Bucket, f.Due, f.Why = ToStart, min(f.Due, e.now), WhyNothing
-	default:
+	case !evacuation:
 		e.startsAhead = true
 	}
 	e.add(f)
+}
+
+// tries counts the starts of f's index that were sent and had no effect, and says when the newest was sent. A new crash
+// is an effect, and so is an exit that was heard since.
+func (e *evaluation) tries(f *Finding, o *Outstanding) (n uint32, at app.Time) {
+	c := e.remembered(f.Index)
+	n, at = c.Tries, c.TriedAt
+	if o != nil && o.SentAt != 0 && e.now >= e.expiry(o) {
+		n, at = n+1, o.SentAt
+	}
+	if c.ExitedAt > at || f.Reason == ReasonCrashed && f.Crashed != c.Instance {
+		return 0, 0
+	}
+	return n, at
+}
+
+// unplacedUntil takes an entry that names the app and no index for the effect of the start that was sent at a time, if it
+// was first heard later. It gives until when; 0 if there is none left.
+func (e *evaluation) unplacedUntil(sent app.Time) app.Time {
+	for i := e.unplaced; i < len(e.in.Unplaced); i++ {
+		if at := e.in.Unplaced[i]; at >= sent {
+			e.unplaced = i + 1
+			return at.Add(e.p.UnclearTTL())
+		}
+	}
+	return 0
 }
 
 // whyPending says what a start that was scheduled for a reason waits for.
@@ -355,6 +479,13 @@ func (e *evaluation) stop(inst *actual.Located, f Finding, delay time.Duration, 
 		o = nil // its time and its is_duplicate belong to another reason: it is dropped, and made anew
 	}
 	e.resolve(&f, o, delay, why)
+	if o != nil && o.SentAt == 0 && f.Reason == ReasonExtra && e.p.StopYield > 0 {
+		// It yields from when it was made, as long as there is something to yield to, and no longer.
+		f.Due, f.Bucket, f.Why = e.now, ToStop, WhyNothing
+		if until := o.MadeAt.Add(delay); delay > 0 && until > e.now {
+			f.Due, f.Bucket, f.Why = until, Wait, why
+		}
+	}
 	if block != WhyNothing && f.Why != WhySent {
 		f.Bucket, f.Why = Wait, block
 		if block == WhyNewerRead {
@@ -437,7 +568,11 @@ func (e *evaluation) outstanding(a Action, index uint32, instance app.GUID) *Out
 }
 
 func (e *evaluation) keep(inst *actual.Located, rule string, why Why) {
-	e.add(about(inst, Finding{Rule: rule, Why: why}))
+	f := about(inst, Finding{Rule: rule, Why: why})
+	if inst.State == actual.Starting && e.p.StartingTTL > 0 && !e.stuck(inst) {
+		f.Due = inst.Heard.Add(e.p.StartingTTL)
+	}
+	e.add(f)
 }
 
 func (e *evaluation) add(f Finding) {
@@ -457,6 +592,8 @@ type group struct {
 	index                                  uint32
 	instances                              []actual.Located
 	starting, running, crashed, evacuating int
+	counted                                int // crashed ones that were counted and not answered
+	stuck                                  int // STARTING for too long: not among starting
 	quiet                                  int // live ones on DEAs that have missed a heartbeat
 }
 
@@ -472,16 +609,24 @@ func (e *evaluation) groups() func(yield func(group) bool) {
 			}
 			g := group{index: rest[0].Index, instances: rest[:n]}
 			for i := range g.instances {
-				if g.instances[i].Quiet && g.instances[i].State.Live() {
+				inst := &g.instances[i]
+				if inst.Quiet && e.live(inst) {
 					g.quiet++
 				}
-				switch g.instances[i].State {
+				switch inst.State {
 				case actual.Starting:
-					g.starting++
+					if e.stuck(inst) {
+						g.stuck++
+					} else {
+						g.starting++
+					}
 				case actual.Running:
 					g.running++
 				case actual.Crashed:
 					g.crashed++
+					if inst.Mark == actual.CrashCounted {
+						g.counted++
+					}
 				case actual.Evacuating:
 					g.evacuating++
 				}

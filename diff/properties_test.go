@@ -36,18 +36,28 @@ func drawInput(t *rapid.T) (*diff.Input, app.Time) {
 	for n := range rapid.IntRange(0, 16).Draw(t, "instances") {
 		in.Instances = append(in.Instances, actual.Located{DEA: "dea-1", Instance: actual.Instance{
 			App: key, GUID: guid(n), Index: rapid.Uint32Range(0, 9).Draw(t, "index"),
-			State: actual.State(rapid.IntRange(1, 4).Draw(t, "state")), Since: int64(ago("since", 30)),
-		}})
+			State: actual.State(rapid.IntRange(1, 6).Draw(t, "state")), Since: int64(ago("since", 30)),
+		}, Heard: ago("heard", 400)})
+		if l := &in.Instances[n]; l.State == actual.Crashed {
+			l.Mark = actual.CrashMark(rapid.IntRange(0, 2).Draw(t, "mark"))
+		}
 	}
 	slices.SortFunc(in.Instances, func(a, b actual.Located) int { return cmp.Or(cmp.Compare(a.Index, b.Index), a.GUID.Compare(b.GUID)) })
 	for index := range uint32(9) {
 		if rapid.Bool().Draw(t, "crash record") {
 			in.Crashes = append(in.Crashes, actual.Crash{
 				Index: index, Count: rapid.Uint32Range(0, 12).Draw(t, "count"), Last: ago("last", 2500),
-				Instance: anyGUID(t, "counted"), Exited: anyGUID(t, "exited"), Ran: time.Duration(rapid.IntRange(0, 200).Draw(t, "ran")) * time.Second,
+				Instance: anyGUID(t, "counted"), Answered: rapid.Bool().Draw(t, "answered"),
+				Exited: anyGUID(t, "exited"), ExitedAt: ago("exited at", 60), ExitReason: actual.ExitReason(rapid.IntRange(1, 3).Draw(t, "exit reason")),
+				Tries: rapid.Uint32Range(0, 8).Draw(t, "tries"), TriedAt: ago("tried", 600), Ran: time.Duration(rapid.IntRange(0, 200).Draw(t, "ran")) * time.Second,
 			})
 		}
 	}
+	in.Elsewhere = diff.Served{Lacking: rapid.Bool().Draw(t, "lacks"), Quiet: rapid.Bool().Draw(t, "quiet")}
+	for range rapid.IntRange(0, 2).Draw(t, "unplaced") {
+		in.Unplaced = append(in.Unplaced, ago("unplaced at", 100))
+	}
+	slices.Sort(in.Unplaced)
 	drawOutstanding(t, in, rapid.IntRange(0, 16).Draw(t, "outstanding"))
 	if rapid.IntRange(0, 3).Draw(t, "held") == 0 {
 		in.Held = []string{"nats-down"}
@@ -99,15 +109,19 @@ func sameTarget(a, b diff.Outstanding) bool {
 }
 
 // unservedIndices are the desired indices without a live instance.
-func unservedIndices(in *diff.Input) map[uint32]bool {
+func unservedIndices(in *diff.Input, now app.Time) map[uint32]bool {
 	missing := map[uint32]bool{}
 	if in.Desired == nil || !in.Desired.Wanted() {
 		return missing
 	}
 	for i := range in.Desired.Instances {
-		missing[i] = !slices.ContainsFunc(in.Instances, func(l actual.Located) bool { return l.Index == i && l.State.Live() })
+		missing[i] = !slices.ContainsFunc(in.Instances, func(l actual.Located) bool { return l.Index == i && l.State.Live() && !stuck(l, now) })
 	}
 	return missing
+}
+
+func stuck(l actual.Located, now app.Time) bool {
+	return l.State == actual.Starting && now >= l.Heard.Add(policy.StartingTTL)
 }
 
 // TestFindingsAreAPartition holds that each instance, and each desired index without a live one, has exactly one
@@ -133,7 +147,7 @@ func TestFindingsAreAPartition(t *testing.T) {
 			}
 			delete(instances, l.GUID)
 		}
-		unserved := unservedIndices(in)
+		unserved := unservedIndices(in, now)
 		for index, missing := range unserved {
 			if want := map[bool]int{true: 1}[missing]; indices[index] != want {
 				t.Fatalf("index %d has %d findings, want %d", index, indices[index], want)
@@ -150,7 +164,7 @@ func TestFindingsAreAPartition(t *testing.T) {
 func TestFindingsMakeSense(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in, now := drawInput(t)
-		unserved := unservedIndices(in)
+		unserved := unservedIndices(in, now)
 		for _, f := range diff.App(nil, in, now, policy) {
 			due := f.Bucket == diff.ToStart || f.Bucket == diff.ToStop || f.Bucket == diff.Hold
 			switch {
@@ -207,9 +221,15 @@ func TestNoStopTakesTheLastInstance(t *testing.T) {
 			}
 			in.Outstanding = append(in.Outstanding, o)
 		}
-		live, going, due := map[uint32]int{}, map[uint32]int{}, map[uint32]int{}
+		live, going, due, replaced := map[uint32]int{}, map[uint32]int{}, map[uint32]int{}, map[uint32]int{}
 		for _, f := range diff.App(nil, in, now, policy) {
 			if f.Instance.IsZero() || !f.State.Live() || f.Index >= in.Desired.Instances {
+				continue
+			}
+			if i := slices.IndexFunc(in.Instances, func(l actual.Located) bool { return l.GUID == f.Instance }); stuck(in.Instances[i], now) {
+				if f.Bucket == diff.ToStop {
+					replaced[f.Index]++
+				}
 				continue
 			}
 			live[f.Index]++
@@ -221,6 +241,11 @@ func TestNoStopTakesTheLastInstance(t *testing.T) {
 			}
 			if f.Bucket == diff.ToStop {
 				due[f.Index]++
+			}
+		}
+		for index := range replaced {
+			if live[index]-going[index]-due[index] < 1 {
+				t.Fatalf("index %d: %d live, %d told to stop, %d due to be stopped, beside one that started for too long", index, live[index], going[index], due[index])
 			}
 		}
 		for index, n := range due {
@@ -267,7 +292,7 @@ func TestTallyAgreesWithApp(t *testing.T) {
 			in.Instances = slices.DeleteFunc(in.Instances, func(l actual.Located) bool { return l.Index >= in.Desired.Instances })
 			in.Instances = slices.CompactFunc(in.Instances, func(a, b actual.Located) bool { return a.Index == b.Index })
 			for i := range in.Instances {
-				in.Instances[i].State = actual.State(1 + i%2)
+				in.Instances[i].State = actual.Running
 			}
 			in.Desired.Instances = uint32(len(in.Instances))
 		}

@@ -15,8 +15,8 @@ type Tally struct {
 
 // Add counts one recorded instance.
 func (t *Tally) Add(index uint32, s actual.State) {
+	t.odd = t.odd || s != actual.Running // what is STARTING has a bound
 	if !s.Live() {
-		t.odd = t.odd || s == actual.Evacuating || s == actual.Crashed
 		return
 	}
 	t.live++

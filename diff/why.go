@@ -11,12 +11,16 @@ const (
 	WhySent                // a command was sent and has time to take effect
 	WhyStaging             // the app is not staged: nothing can be started
 	WhyCanary              // nothing of the app is live: only index 0 is tried
-	WhyStartsFirst         // the app's starts go before its stops
+	WhyStartsFirst         // the app's starts go before its stops, which wait until every wanted index runs
 	WhyOtherStop           // another copy at the index is being stopped
 	WhyQuiet               // the DEA of a copy that would stay has missed a heartbeat
 	WhyNewerRead           // the instance, or another version of the app, appeared after the newest read of the desired state was begun
 	WhyReplacement         // the replacement is starting
 	WhyDuplicateGrace      // duplicates are left alone for a while: one may be on its way out
+	WhyNoEffect            // starts of the index were sent and nothing was heard: the next one waits longer
+	WhyUnknownState        // a DEA lists an instance at the index in a state that hm does not know
+	WhyUnplaced            // a DEA lists an instance of the app, and hm cannot read at which index
+	WhyStuck               // the instance has been STARTING for too long to count as live
 	WhyCrashedInstance     // a crashed instance needs no stop
 	WhyGate                // due, but the gate is closed
 )
@@ -30,10 +34,14 @@ var whyText = [...]string{
 	WhyCanary:          "no instance of the app is live: only index 0 is tried until one is",
 	WhyStartsFirst:     "the app's starts go before its stops",
 	WhyOtherStop:       "another copy at this index is being stopped",
-	WhyQuiet:           "the DEA of another copy at this index has missed a heartbeat",
+	WhyQuiet:           "the DEA of a copy that would stay has missed a heartbeat",
 	WhyNewerRead:       "an instance appeared after the newest complete read of the desired state was begun",
 	WhyReplacement:     "the replacement is starting",
 	WhyDuplicateGrace:  "several copies: left alone until the duplicate grace has passed",
+	WhyNoEffect:        "started before and never seen: the next try is delayed",
+	WhyUnknownState:    "a DEA lists an instance here in a state that hm does not know",
+	WhyUnplaced:        "a DEA lists an instance of the app whose index hm cannot read: it may be this one",
+	WhyStuck:           "starting for too long: it does not count as live",
 	WhyCrashedInstance: "crashed: there is nothing to stop",
 	WhyGate:            "due, but the gate is closed",
 }

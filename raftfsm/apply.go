@@ -107,6 +107,8 @@ type scratch struct {
 	drop     []bool
 	add      []newcomer
 	places   []uint64
+	lost     []lostCrash // crashed instances that are being dropped
+	fresh    []uint64    // places of instances whose guid is new to the app
 	versions []Handle
 }
 

@@ -204,7 +204,10 @@ func TestACommandsLife(t *testing.T) {
 		t.Fatalf("sent without a claim: refused %+v", res.Refused)
 	}
 	l.must(CommandsClaimed{Claims: []Claim{{ID: c.ID, Term: 1, Basis: l.Basis(k, 0)}}})
-	l.must(CommandsResolved{Outcomes: []Outcome{{ID: c.ID, State: commands.Sent}}})
+	sent := l.must(CommandsResolved{Outcomes: []Outcome{{ID: c.ID, State: commands.Sent}, {ID: c.ID, State: commands.Sent}}}).Sent
+	if len(sent) != 1 || sent[0].ID != c.ID || sent[0].Reason != c.Reason {
+		t.Fatalf("told as sent: %+v, want the command once", sent)
+	}
 	got, _ = l.Command(c.ID)
 	if n := l.Counts(); got.State != commands.Sent || got.SentAt != l.Time() || n.SentStarts != 1 || n.PendingStarts != 0 {
 		t.Fatalf("sent: %+v, %+v", got, n)

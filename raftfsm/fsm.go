@@ -16,6 +16,8 @@ type Applied struct {
 	Result      Result // empty after a restore
 	Hash        Hash   // of the state that it led to
 	Restored    bool   // the whole state was replaced by a snapshot
+	// Replayed says that an earlier process of this node had the entry already: it tells nothing new.
+	Replayed bool
 }
 
 // FSM puts a State behind hashicorp/raft. Raft calls Apply, Snapshot and Restore from one goroutine; View may be

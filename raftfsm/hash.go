@@ -15,7 +15,7 @@ import (
 
 // HashVersion numbers what is hashed, and how. Hashes of different versions say nothing about each other: it is raised
 // with every change to what follows.
-const HashVersion = 1
+const HashVersion = 2
 
 // Hash is the fingerprint of a State (I7): the sum of the hashes of all its records and of its header. Equal
 // content gives an equal Hash, whatever the order in which it came to be recorded and wherever it is kept.
@@ -49,6 +49,7 @@ const (
 	hashedCrash
 	hashedHold
 	hashedStaged
+	hashedMark
 )
 
 // encoding is the canonical form of one record, for its hash only.
@@ -101,8 +102,9 @@ func (e *encoding) dea(d *deaRec) xxh3.Uint128 {
 func (e *encoding) instance(seed uint64, p *packed, g app.GUID, k app.Key) xxh3.Uint128 {
 	e.reset(hashedInstance)
 	e.u8(uint8(p.state))
-	e.u32(p.index)
+	e.u32(uint32(p.index))
 	*e = append(*e, p.since[:]...)
+	*e = append(*e, p.heard[:]...)
 	e.guid(g)
 	e.key(k)
 	return xxh3.Hash128Seed(*e, seed)
@@ -125,6 +127,7 @@ func (e *encoding) command(c *commands.Command) xxh3.Uint128 {
 	e.u64(c.Term)
 	e.u32(c.CrashCount)
 	e.guid(c.Crashed)
+	e.u32(c.Tries)
 	return e.hash()
 }
 
@@ -139,9 +142,21 @@ func (e *encoding) crash(k app.Key, c *actual.Crash) xxh3.Uint128 {
 	e.guid(c.Exited)
 	e.time(c.RunningSince)
 	e.u64(uint64(c.Ran))
-	if c.ExitedAt != 0 {
-		e.time(c.ExitedAt)
-	}
+	e.time(c.ExitedAt)
+	e.u8(uint8(c.ExitReason))
+	e.flag(c.Answered)
+	e.u32(c.Tries)
+	e.time(c.TriedAt)
+	return e.hash()
+}
+
+func (e *encoding) mark(m *markRec) xxh3.Uint128 {
+	e.reset(hashedMark)
+	e.key(m.key)
+	e.u32(m.index)
+	e.guid(m.guid)
+	e.u8(uint8(m.mark))
+	e.time(m.at)
 	return e.hash()
 }
 
@@ -152,10 +167,8 @@ func (e *encoding) hold(h *Hold) xxh3.Uint128 {
 	e.text(h.By)
 	e.time(h.SetAt)
 	e.time(h.Until)
-	if h.StopLimit != 0 || h.AppsBefore != 0 {
-		e.u32(h.StopLimit)
-		e.u32(h.AppsBefore)
-	}
+	e.u32(h.StopLimit)
+	e.u32(h.AppsBefore)
 	return e.hash()
 }
 

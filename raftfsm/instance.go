@@ -9,34 +9,42 @@ import (
 	"hm/internal/app"
 )
 
-// packed is one recorded instance in 32 bytes without a pointer (DESIGN.md has the layout).
+// packed is one recorded instance in 36 bytes without a pointer (DESIGN.md has the layout).
 type packed struct {
 	guid  [16]byte // by form: the guid's bytes, or its place in the DEA's side slice
-	since [6]byte  // little-endian milliseconds
+	since millis   // by the DEA's clock: only shown
+	heard millis   // when the instance was recorded in this state
 	form  byte     // 'u' or 'h' as app.GUID.Binary says, 's' for the side slice
 	state actual.State
+	index uint16 // actual.MaxIndex fits
 	app   Handle
-	index uint32
+}
+
+// millis is a time in milliseconds, 0 to MaxSince, little-endian.
+type millis [6]byte
+
+func millisOf(ms int64) (m millis) {
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], uint64(clampSince(ms)))
+	copy(m[:], b[:])
+	return m
+}
+
+func (m *millis) ms() int64 {
+	var b [8]byte
+	copy(b[:], m[:])
+	return int64(binary.LittleEndian.Uint64(b[:]))
 }
 
 const formSide = 's'
 
 func pack(i actual.Instance, h Handle) packed {
-	p := packed{state: i.State, app: h, index: i.Index}
+	p := packed{state: i.State, app: h, index: uint16(i.Index), since: millisOf(i.Since)}
 	p.guid, p.form = i.GUID.Binary()
-	var b [8]byte
-	binary.LittleEndian.PutUint64(b[:], uint64(clampSince(i.Since)))
-	copy(p.since[:], b[:])
 	return p
 }
 
 func clampSince(ms int64) int64 { return min(max(ms, 0), MaxSince) }
-
-func (p *packed) sinceMs() int64 {
-	var b [8]byte
-	copy(b[:], p.since[:])
-	return int64(binary.LittleEndian.Uint64(b[:]))
-}
 
 func (p *packed) place() uint64 { return uint64(p.app)<<32 | uint64(p.index) }
 
@@ -63,7 +71,7 @@ func (d *deaRec) guid(i int) app.GUID {
 
 func (d *deaRec) instance(i int, k app.Key) actual.Instance {
 	p := &d.inst[i]
-	return actual.Instance{App: k, GUID: d.guid(i), Index: p.index, State: p.state, Since: p.sinceMs()}
+	return actual.Instance{App: k, GUID: d.guid(i), Index: uint32(p.index), State: p.state, Since: p.since.ms()}
 }
 
 // locate finds a guid among instances lo to hi; -1 if it is not there.

@@ -99,9 +99,11 @@ func (s *State) schedule(c commands.Command) error {
 		crash.First = s.now
 	}
 	crash.Count, crash.Instance, crash.Last, crash.Ran = c.CrashCount, c.Crashed, s.now, 0
+	crash.Answered, crash.Tries, crash.TriedAt = false, 0, 0
 	if crash.Exited == c.Crashed {
-		crash.Exited, crash.ExitedAt = app.GUID{}, 0
+		crash.Exited, crash.ExitedAt, crash.ExitReason = app.GUID{}, 0, 0
 	}
+	s.markCounted(h, c.Index, c.Crashed)
 	s.setCrash(h, crash)
 	return nil
 }
@@ -192,9 +194,13 @@ func (a *application) resolve(o Outcome) error {
 		} else {
 			a.counts.SentStops++
 		}
+		a.res.Sent = append(a.res.Sent, n)
 	case commands.Confirmed, commands.Expired, commands.Dropped, commands.Abandoned:
 		a.touchKey(n.App)
 		a.setCommand(old.c, nil)
+		if h, ok := a.lookup.find(&a.apps, n.App); ok && n.Action == actionStart && o.State == commands.Expired && n.ClaimedAt != 0 {
+			a.tried(h, n.Index, n.ClaimedAt)
+		}
 		n.State = o.State
 		a.res.Ended = append(a.res.Ended, EndedCommand{Command: n, Detail: o.Detail, At: a.now})
 	default:
@@ -248,7 +254,7 @@ func encodeCommandsScheduled(r CommandsScheduled) ([]byte, error) {
 func encodeCommand(c *commands.Command) *wire.Command {
 	return &wire.Command{
 		Id: c.ID[:], Action: uint32(c.Action), App: appendKey(nil, c.App), Index: c.Index, Instance: c.Instance.AppendWire(nil),
-		Reason: uint32(c.Reason), Priority: c.Priority, DueAt: int64(c.DueAt), CrashCount: c.CrashCount, Crashed: c.Crashed.AppendWire(nil),
+		Reason: uint32(c.Reason), Priority: c.Priority, DueAt: int64(c.DueAt), CrashCount: c.CrashCount, Crashed: c.Crashed.AppendWire(nil), Tries: c.Tries,
 		State: uint32(c.State), CreatedAt: int64(c.CreatedAt), ClaimedAt: int64(c.ClaimedAt), SentAt: int64(c.SentAt), Term: c.Term,
 	}
 }
@@ -280,7 +286,7 @@ func decodeCommand(w *wire.Command) (commands.Command, error) {
 	return commands.Command{
 		ID: id, Action: action, App: k, Index: w.Index, Instance: instance, Reason: reason, Priority: w.Priority, State: state,
 		CreatedAt: app.Time(w.CreatedAt), DueAt: app.Time(w.DueAt), ClaimedAt: app.Time(w.ClaimedAt), SentAt: app.Time(w.SentAt),
-		Term: w.Term, CrashCount: w.CrashCount, Crashed: crashed,
+		Term: w.Term, CrashCount: w.CrashCount, Crashed: crashed, Tries: w.Tries,
 	}, firstError(known(w), err1, err2, err3, err4, err5, err6, err7)
 }
 

@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"hm/actual"
@@ -11,11 +12,12 @@ import (
 
 // CrashRef names one crash record.
 type CrashRef struct {
-	App   app.Key
-	Index uint32
+	App      app.Key
+	Index    uint32
+	Instance app.GUID // not zero: the mark of this instance's crash, and not the record
 }
 
-// CrashesForgotten drops crash records. One that does not exist is ignored.
+// CrashesForgotten drops crash records and crash marks. One that does not exist is ignored.
 type CrashesForgotten struct{ Crashes []CrashRef }
 
 // Kind is KindCrashesForgotten.
@@ -24,7 +26,11 @@ func (CrashesForgotten) Kind() Kind { return KindCrashesForgotten }
 func applyCrashesForgotten(a *application, r CrashesForgotten) error {
 	for _, ref := range r.Crashes {
 		if h, ok := a.lookup.find(&a.apps, ref.App); ok {
-			a.dropCrash(h, ref.Index)
+			if ref.Instance.IsZero() {
+				a.dropCrash(h, ref.Index)
+			} else {
+				a.dropMark(h, ref.Index, ref.Instance)
+			}
 		}
 	}
 	return nil
@@ -43,12 +49,18 @@ func (s *State) crash(k app.Key, index uint32) (actual.Crash, bool) {
 	return c.Crash, true
 }
 
-// setCrash records c for app h, with RunningSince and Ran brought in line with its instances. Once another instance is
-// live, an exit heard before is answered: it must not make a later loss look like a crash.
+// setCrash records c for app h, with what depends on its instances brought in line with them. Once another instance is
+// live, a crash and an exit that were heard before are answered: they must not make a later loss look like a crash.
 func (s *State) setCrash(h Handle, c actual.Crash) {
 	running := s.anyAt(h, c.Index, isRunning)
 	if !c.Exited.IsZero() && s.liveBeside(h, c.Index, c.Exited) {
-		c.Exited, c.ExitedAt = app.GUID{}, 0
+		c.Exited, c.ExitedAt, c.ExitReason = app.GUID{}, 0, 0
+	}
+	if !c.Answered && c.Count > 0 && s.liveBeside(h, c.Index, c.Instance) {
+		c.Answered = true
+	}
+	if running {
+		c.Tries, c.TriedAt = 0, 0
 	}
 	switch {
 	case running && c.RunningSince == 0:
@@ -70,21 +82,31 @@ func (s *State) setCrash(h Handle, c actual.Crash) {
 
 func isRunning(st actual.State) bool { return st == actual.Running }
 
-// watch is told that instances of app h at index changed: the index's crash record, if there is one, keeps how
-// long an instance has been running (W20).
+// watch is told that instances of app h at index changed. The crashes there are answered if an instance is live. The
+// index's crash record, if there is one, keeps how long an instance has been running (W20), and whether starts have had
+// an effect (W23): an instance that was not there before is one.
 func (s *State) watch(h Handle, index uint32) {
+	s.markLost(h, index)
+	if s.anyAt(h, index, actual.State.Live) {
+		s.markAnswered(h, index)
+	}
 	c, ok := s.crash(s.apps.get(uint32(h)).key, index)
 	if !ok {
 		return
 	}
-	answered := !c.Exited.IsZero() && s.liveBeside(h, index, c.Exited)
-	if answered || s.anyAt(h, index, isRunning) != (c.RunningSince != 0) {
+	was := c
+	if _, fresh := slices.BinarySearch(s.scratch.fresh, uint64(h)<<32|uint64(index)); fresh {
+		c.Tries, c.TriedAt = 0, 0
+	}
+	running := s.anyAt(h, index, isRunning)
+	if c != was || running && c.Tries > 0 || running != (c.RunningSince != 0) ||
+		!c.Exited.IsZero() && s.liveBeside(h, index, c.Exited) || !c.Answered && c.Count > 0 && s.liveBeside(h, index, c.Instance) {
 		s.setCrash(h, c)
 	}
 }
 
-// forgetExits forgets the exits noted of app h at indices that are not wanted, as the app's row is now: they would make
-// a crash of a start that somebody asks for much later.
+// forgetExits forgets the exits noted of app h at indices that are not wanted, as the app's row is now, and the starts
+// that had no effect there: they would make a crash of a start that somebody asks for much later, or delay it.
 func (s *State) forgetExits(h Handle) {
 	rec := s.apps.get(uint32(h))
 	if rec.crashes == 0 {
@@ -93,15 +115,30 @@ func (s *State) forgetExits(h Handle) {
 	row := rec.row()
 	for _, c := range s.Crashes(rec.key) {
 		switch {
-		case c.Exited.IsZero() || row.Wanted() && c.Index < row.Instances:
+		case c.Exited.IsZero() && c.Tries == 0 || row.Wanted() && c.Index < row.Instances:
 		case c.Count == 0:
 			s.dropCrash(h, c.Index)
 		default:
-			c.Exited, c.ExitedAt = app.GUID{}, 0
+			c.Exited, c.ExitedAt, c.ExitReason = app.GUID{}, 0, 0
+			c.Tries, c.TriedAt = 0, 0
 			s.setCrash(h, c)
 		}
 	}
 }
+
+// tried counts a start of app h at index that was sent at a time and had no effect.
+func (s *State) tried(h Handle, index uint32, at app.Time) {
+	rec := s.apps.get(uint32(h))
+	if row := rec.row(); !row.Wanted() || index >= row.Instances {
+		return
+	}
+	c, _ := s.crash(rec.key, index)
+	c.Tries, c.TriedAt = min(c.Tries+1, maxTries), at
+	s.setCrash(h, c)
+}
+
+// maxTries is up to how many starts without effect are counted.
+const maxTries = 1 << 20
 
 func (s *State) dropCrash(h Handle, index uint32) {
 	old, ok := s.crashes.Delete(&crashRec{key: s.apps.get(uint32(h)).key, Crash: actual.Crash{Index: index}})
@@ -114,8 +151,12 @@ func (s *State) dropCrash(h Handle, index uint32) {
 }
 
 func (s *State) dropCrashes(h Handle) {
-	for _, c := range s.Crashes(s.apps.get(uint32(h)).key) {
+	k := s.apps.get(uint32(h)).key
+	for _, c := range s.Crashes(k) {
 		s.dropCrash(h, c.Index)
+	}
+	for _, m := range s.marksOf(k, nil) {
+		s.dropMark(h, m.index, m.guid)
 	}
 }
 
@@ -124,6 +165,7 @@ func encodeCrashesForgotten(r CrashesForgotten) ([]byte, error) {
 	for i, ref := range r.Crashes {
 		m.Keys = appendKey(m.Keys, ref.App)
 		m.Index[i] = ref.Index
+		m.Instances = ref.Instance.AppendWire(m.Instances)
 	}
 	return marshal(&m)
 }
@@ -134,11 +176,11 @@ func decodeCrashesForgotten(b []byte) (CrashesForgotten, error) {
 		return CrashesForgotten{}, err
 	}
 	var r CrashesForgotten
-	keys := column{b: m.Keys}
+	keys, instances := column{b: m.Keys}, column{b: m.Instances}
 	for _, index := range m.Index {
-		r.Crashes = append(r.Crashes, CrashRef{App: keys.key(), Index: index})
+		r.Crashes = append(r.Crashes, CrashRef{App: keys.key(), Index: index, Instance: instances.guid()})
 	}
-	return r, keys.end("keys")
+	return r, firstError(keys.end("keys"), instances.end("instances"))
 }
 
 func persistCrashes(s *State, w *snapshotWriter) error {
@@ -147,6 +189,7 @@ func persistCrashes(s *State, w *snapshotWriter) error {
 		m.Crashes = append(m.Crashes, &wire.SnapshotCrash{
 			App: appendKey(nil, k), Index: c.Index, Count: c.Count, First: int64(c.First), Last: int64(c.Last),
 			Instance: c.Instance.AppendWire(nil), Exited: c.Exited.AppendWire(nil), RunningSince: int64(c.RunningSince), Ran: int64(c.Ran), ExitedAt: int64(c.ExitedAt),
+			ExitReason: uint32(c.ExitReason), Answered: c.Answered, Tries: c.Tries, TriedAt: int64(c.TriedAt),
 		})
 		if len(m.Crashes) == snapshotChunk {
 			if err := w.record(SectionCrashes, &m); err != nil {
@@ -170,7 +213,8 @@ func restoreCrashes(r *restorer, body []byte) error {
 		k, err1 := oneKey(c.App, "app")
 		instance, err2 := oneGUID(c.Instance, "instance")
 		exited, err3 := oneGUID(c.Exited, "exited")
-		if err := firstError(known(c), err1, err2, err3); err != nil {
+		reason, err4 := small[actual.ExitReason](c.ExitReason, "exit reason")
+		if err := firstError(known(c), err1, err2, err3, err4); err != nil {
 			return err
 		}
 		h, ok := r.s.lookup.find(&r.s.apps, k)
@@ -178,7 +222,8 @@ func restoreCrashes(r *restorer, body []byte) error {
 			return fmt.Errorf("crash record of app %s, index %d, which cannot be", k, c.Index)
 		}
 		rec := &crashRec{key: k, Crash: actual.Crash{Index: c.Index, Count: c.Count, First: app.Time(c.First), Last: app.Time(c.Last),
-			Instance: instance, Exited: exited, RunningSince: app.Time(c.RunningSince), Ran: time.Duration(c.Ran), ExitedAt: app.Time(c.ExitedAt)}}
+			Instance: instance, Exited: exited, RunningSince: app.Time(c.RunningSince), Ran: time.Duration(c.Ran), ExitedAt: app.Time(c.ExitedAt),
+			ExitReason: reason, Answered: c.Answered, Tries: c.Tries, TriedAt: app.Time(c.TriedAt)}}
 		if last, any := r.s.crashes.Max(); any && compareCrash(last, rec) >= 0 {
 			return fmt.Errorf("crash record of app %s, index %d, out of order", k, c.Index)
 		}

@@ -58,7 +58,7 @@ func applyDEAChanges(a *application, r DEAChanges) error {
 	if old != nil && old.GoneAt == 0 && len(a.scratch.add) == 0 && n == len(old.inst) {
 		return nil
 	}
-	a.enter(r)
+	a.enter(r, old == nil || old.GoneAt != 0)
 	a.swap(old, base, a.nextDEA(old, r.DEA), n)
 	return nil
 }
@@ -74,7 +74,7 @@ func (r DEAChanges) check() error {
 			return fmt.Errorf("%w: instance %d of DEA %s has no droplet, version or guid", ErrInvalid, i, r.DEA)
 		case u.Index > actual.MaxIndex:
 			return fmt.Errorf("%w: instance %s has index %d, the largest allowed is %d", ErrInvalid, u.GUID, u.Index, actual.MaxIndex)
-		case u.State < actual.Starting || u.State > actual.Evacuating:
+		case !u.State.Known():
 			return fmt.Errorf("%w: instance %s has state %d", ErrInvalid, u.GUID, u.State)
 		}
 	}
@@ -92,7 +92,7 @@ func applyDEAsGone(a *application, r DEAsGone) error {
 
 func (s *State) dropInstances(d *deaRec) {
 	t := s.scratch
-	t.add, t.drop = t.add[:0], t.drop[:0]
+	t.add, t.drop, t.fresh = t.add[:0], t.drop[:0], t.fresh[:0]
 	for range d.inst {
 		t.drop = append(t.drop, true)
 	}
@@ -249,18 +249,19 @@ func persistDEAs(s *State, w *snapshotWriter) error {
 		})
 		m.Id, m.Rev, m.Born = append(m.Id[:0], d.ID...), d.Rev, d.born
 		m.FirstSeen, m.ChangedAt, m.GoneAt = int64(d.FirstSeen), int64(d.ChangedAt), int64(d.GoneAt)
-		m.App, m.Index, m.States, m.Guids, m.Since = m.App[:0], m.Index[:0], m.States[:0], m.Guids[:0], m.Since[:0]
+		m.App, m.Index, m.States, m.Guids, m.Since, m.Heard = m.App[:0], m.Index[:0], m.States[:0], m.Guids[:0], m.Since[:0], m.Heard[:0]
 		var lastApp uint32
-		var lastSince int64
+		var lastSince, lastHeard int64
 		for _, o := range order {
 			p := &d.inst[o.i]
-			at, since := uint32(o.place>>32), p.sinceMs()
+			at, since, heard := uint32(o.place>>32), p.since.ms(), p.heard.ms()
 			m.App = append(m.App, at-lastApp)
-			m.Index = append(m.Index, p.index)
+			m.Index = append(m.Index, uint32(p.index))
 			m.States = append(m.States, byte(p.state))
 			m.Guids = d.guid(o.i).AppendWire(m.Guids)
 			m.Since = append(m.Since, since-lastSince)
-			lastApp, lastSince = at, since
+			m.Heard = append(m.Heard, heard-lastHeard)
+			lastApp, lastSince, lastHeard = at, since, heard
 		}
 		err = w.record(SectionDEA, &m)
 		return err == nil
@@ -287,8 +288,8 @@ func restoreDEA(r *restorer, body []byte) error {
 		return fmt.Errorf("%.40q cannot be a DEA's id", id)
 	case any && last.id >= id:
 		return fmt.Errorf("DEA %s is out of order", id)
-	case len(m.Index) != n || len(m.States) != n || len(m.Since) != n:
-		return fmt.Errorf("DEA %s: columns of %d, %d, %d and %d rows: they must have the same number", id, n, len(m.Index), len(m.States), len(m.Since))
+	case len(m.Index) != n || len(m.States) != n || len(m.Since) != n || len(m.Heard) != n:
+		return fmt.Errorf("DEA %s: columns of %d, %d, %d, %d and %d rows: they must have the same number", id, n, len(m.Index), len(m.States), len(m.Since), len(m.Heard))
 	case n > actual.MaxInstances || n > 0 && m.GoneAt != 0:
 		return fmt.Errorf("DEA %s cannot have %d instances", id, n)
 	case m.Born == 0 || m.Born > s.births || r.born[m.Born]:
@@ -329,12 +330,13 @@ func (r *restorer) fill(d *deaRec, m *wire.SnapshotDEA) error {
 	}
 	guids := column{b: m.Guids}
 	var at uint32
-	var since int64
+	var since, heard int64
 	var before app.GUID
 	clear(r.guids)
 	for i := range m.App {
 		at += m.App[i]
 		since += m.Since[i]
+		heard += m.Heard[i]
 		g := guids.guid()
 		st := actual.State(m.States[i])
 		switch {
@@ -342,11 +344,12 @@ func (r *restorer) fill(d *deaRec, m *wire.SnapshotDEA) error {
 			return guids.end("guids")
 		case int(at) >= s.apps.len():
 			return fmt.Errorf("instance %s belongs to app %d of %d", g, at, s.apps.len())
-		case g.IsZero() || m.Index[i] > actual.MaxIndex || st < actual.Starting || st > actual.Evacuating || since < 0 || since > MaxSince:
-			return fmt.Errorf("instance %q at index %d in state %d since %d cannot be", g, m.Index[i], st, since)
+		case g.IsZero() || m.Index[i] > actual.MaxIndex || !st.Known() || since < 0 || since > MaxSince || heard < 0 || heard > MaxSince:
+			return fmt.Errorf("instance %q at index %d in state %d since %d, recorded at %d, cannot be", g, m.Index[i], st, since, heard)
 		}
 		k := s.apps.get(at).key
 		p := pack(actual.Instance{GUID: g, Index: m.Index[i], State: st, Since: since}, Handle(at))
+		p.heard = millisOf(heard)
 		if i > 0 {
 			if n := comparePlace(d.inst[i-1], p); n > 0 || n == 0 && before.Compare(g) >= 0 {
 				return fmt.Errorf("instance %s is out of order", g)
@@ -358,7 +361,7 @@ func (r *restorer) fill(d *deaRec, m *wire.SnapshotDEA) error {
 		r.guids[g] = struct{}{}
 		before = g
 		s.sum.add(t.enc.instance(d.seed, &p, g, k))
-		s.countInstance(st, 1)
+		s.countInstance(st, Handle(at), 1)
 		d.inst, d.side = store(d.inst, d.side, p, g)
 	}
 	return guids.end("guids")

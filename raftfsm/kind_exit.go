@@ -10,8 +10,9 @@ import (
 
 // InstanceExited is a droplet.exited message. A recorded instance becomes CRASHED or, when its DEA shuts down or
 // evacuates while it is live, EVACUATING; the next heartbeats say what becomes of it. A crash of an instance that
-// is not recorded, at a wanted index without a live instance, is noted as Exited in the index's crash record (R34),
-// unless it is the one that was counted last. At an index that nobody wants nothing is noted.
+// is not recorded, or the end of one whose DEA shuts down or evacuates, at a wanted index without a live instance, is
+// noted as Exited in the index's crash record (R33, R34), unless it was counted. At an index that nobody wants nothing is
+// noted.
 type InstanceExited struct{ Exit actual.Exit }
 
 // Kind is KindInstanceExited.
@@ -41,14 +42,15 @@ func applyInstanceExited(a *application, r InstanceExited) error {
 		}
 	}
 	row := a.apps.get(uint32(h)).row()
-	if recorded || x.Reason != actual.ExitCrashed || !row.Wanted() || x.Index >= row.Instances || a.anyAt(h, x.Index, actual.State.Live) {
+	if recorded || !x.Reason.Ends() || !row.Wanted() || x.Index >= row.Instances || a.anyAt(h, x.Index, actual.State.Live) {
 		return nil
 	}
 	c, _ := a.crash(x.App, x.Index)
-	if c.Instance == x.Instance || c.Exited == x.Instance {
+	if c.Instance == x.Instance || c.Exited == x.Instance || a.markOf(x.App, x.Index, x.Instance) != actual.CrashNew {
 		return nil
 	}
-	c.Exited, c.ExitedAt = x.Instance, a.now
+	c.Exited, c.ExitedAt, c.ExitReason = x.Instance, a.now, x.Reason
+	c.Tries, c.TriedAt = 0, 0
 	a.setCrash(h, c)
 	return nil
 }
@@ -59,7 +61,8 @@ func (s *State) setState(d *deaRec, i int, st actual.State) {
 	t.drop = append(t.drop[:0], make([]bool, len(d.inst))...)
 	t.drop[i] = true
 	c := newcomer{packed: d.inst[i], text: d.guid(i), interned: true, recorded: true}
-	c.state = st
+	c.state, c.heard = st, millisOf(int64(s.now))
+	t.fresh = t.fresh[:0]
 	t.add = append(t.add[:0], c)
 	s.swap(d, d, s.nextDEA(d, d.ID), len(d.inst))
 }

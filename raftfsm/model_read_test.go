@@ -110,7 +110,12 @@ func (s *model) Instances(dst []actual.Located, k app.Key) []actual.Located {
 	}
 	n := len(dst)
 	for g, d := range best {
-		dst = append(dst, actual.Located{Instance: d.inst[g], DEA: d.ID})
+		i := d.inst[g]
+		x := actual.Located{Instance: i.Instance, DEA: d.ID, Heard: i.heard}
+		if i.State == actual.Crashed {
+			x.Mark = s.marks[CrashRef{k, i.Index, g}].mark
+		}
+		dst = append(dst, x)
 	}
 	slices.SortFunc(dst[n:], func(a, b actual.Located) int { return cmp.Or(cmp.Compare(a.Index, b.Index), a.GUID.Compare(b.GUID)) })
 	return dst
@@ -139,7 +144,7 @@ func (s *model) DEAs() iter.Seq[DEA] {
 func (s *model) DEAInstances(dst []actual.Instance, id string) []actual.Instance {
 	if d := s.deas[id]; d != nil {
 		for _, i := range d.inst {
-			dst = append(dst, i)
+			dst = append(dst, i.Instance)
 		}
 	}
 	return dst
@@ -162,6 +167,22 @@ func (s *model) AllCrashes() iter.Seq2[app.Key, actual.Crash] {
 	return func(yield func(app.Key, actual.Crash) bool) {
 		for _, r := range refs {
 			if !yield(r.App, s.crashes[r]) {
+				return
+			}
+		}
+	}
+}
+
+func (s *model) UnlistedMarks() iter.Seq[CrashMarked] {
+	refs := slices.SortedFunc(maps.Keys(s.marks), func(a, b CrashRef) int {
+		return cmp.Or(a.App.Compare(b.App), cmp.Compare(a.Index, b.Index), a.Instance.Compare(b.Instance))
+	})
+	return func(yield func(CrashMarked) bool) {
+		for _, r := range refs {
+			if slices.Contains(s.crashedAt(CrashRef{App: r.App, Index: r.Index}), r.Instance) {
+				continue
+			}
+			if m := s.marks[r]; !yield(CrashMarked{r, m.mark, m.at}) {
 				return
 			}
 		}

@@ -23,6 +23,7 @@ type model struct {
 	deas        map[string]*modelDEA
 	cmds        map[commands.ID]commands.Command
 	crashes     map[CrashRef]actual.Crash
+	marks       map[CrashRef]modelMark
 	holds       map[string]Hold
 	staged      []DesiredChanges
 	meta        DesiredMeta
@@ -42,12 +43,22 @@ type modelApp struct {
 type modelDEA struct {
 	DEA
 	born uint64
-	inst map[app.GUID]actual.Instance
+	inst map[app.GUID]modelInstance
+}
+
+type modelInstance struct {
+	actual.Instance
+	heard app.Time
+}
+
+type modelMark struct {
+	mark actual.CrashMark
+	at   app.Time
 }
 
 func newModel() *model {
 	return &model{apps: map[app.Key]*modelApp{}, deas: map[string]*modelDEA{}, cmds: map[commands.ID]commands.Command{},
-		crashes: map[CrashRef]actual.Crash{}, holds: map[string]Hold{}}
+		crashes: map[CrashRef]actual.Crash{}, marks: map[CrashRef]modelMark{}, holds: map[string]Hold{}}
 }
 
 func (s *model) touch(k app.Key) {
@@ -132,8 +143,10 @@ func (s *model) Apply(index, term uint64, e Entry) Result {
 			delete(s.holds, r.Name)
 		case CrashesForgotten:
 			for _, c := range r.Crashes {
-				if _, ok := s.crashes[c]; ok {
+				_, marked := s.marks[c]
+				if _, ok := s.crashes[c]; ok || marked {
 					delete(s.crashes, c)
+					delete(s.marks, c)
 					s.touch(c.App)
 				}
 			}
@@ -151,6 +164,13 @@ func (s *model) Apply(index, term uint64, e Entry) Result {
 		for c := range s.crashes {
 			if c.App == k && !s.held() {
 				delete(s.crashes, c)
+			} else {
+				remembered = remembered || c.App == k
+			}
+		}
+		for c := range s.marks {
+			if c.App == k && !s.held() {
+				delete(s.marks, c)
 			} else {
 				remembered = remembered || c.App == k
 			}
@@ -240,10 +260,11 @@ func (s *model) setRow(k app.Key, row desired.App, has bool) {
 	}
 	s.touch(k)
 	for ref, c := range s.crashes {
-		if ref.App != k || c.Exited.IsZero() || has && row.Wanted() && ref.Index < row.Instances {
+		if ref.App != k || c.Exited.IsZero() && c.Tries == 0 || has && row.Wanted() && ref.Index < row.Instances {
 			continue
 		}
-		if c.Exited, c.ExitedAt = (app.GUID{}), 0; c.Count == 0 {
+		c.Exited, c.ExitedAt, c.ExitReason, c.Tries, c.TriedAt = app.GUID{}, 0, 0, 0, 0
+		if c.Count == 0 {
 			delete(s.crashes, ref)
 		} else {
 			s.crashes[ref] = c
@@ -256,12 +277,12 @@ func (s *model) applyDEAChanges(r DEAChanges) error {
 		return ErrInvalid
 	}
 	for _, i := range r.Upserts {
-		if !validKey(i.App) || i.GUID.IsZero() || i.Index > actual.MaxIndex || i.State < 1 || i.State > 4 {
+		if !validKey(i.App) || i.GUID.IsZero() || i.Index > actual.MaxIndex || i.State < 1 || i.State > 6 {
 			return ErrInvalid
 		}
 	}
 	d := s.deas[r.DEA]
-	after := map[app.GUID]actual.Instance{}
+	after := map[app.GUID]modelInstance{}
 	if d != nil && d.GoneAt == 0 {
 		after = maps.Clone(d.inst)
 	}
@@ -270,15 +291,17 @@ func (s *model) applyDEAChanges(r DEAChanges) error {
 	}
 	for _, i := range r.Upserts {
 		i.Since = min(max(i.Since, 0), MaxSince)
-		after[i.GUID] = i
+		after[i.GUID] = modelInstance{i, s.heardAt(d, i)}
 	}
 	if len(after) > actual.MaxInstances {
 		return ErrInvalid
 	}
+	first := false
 	if d == nil || d.GoneAt != 0 {
 		s.born++
-		d = &modelDEA{DEA: DEA{ID: r.DEA, FirstSeen: s.now, ChangedAt: s.now, Rev: s.rev}, born: s.born, inst: map[app.GUID]actual.Instance{}}
+		d = &modelDEA{DEA: DEA{ID: r.DEA, FirstSeen: s.now, ChangedAt: s.now, Rev: s.rev}, born: s.born, inst: map[app.GUID]modelInstance{}}
 		s.deas[r.DEA] = d
+		first = true
 	}
 	if maps.Equal(d.inst, after) {
 		return nil
@@ -286,6 +309,7 @@ func (s *model) applyDEAChanges(r DEAChanges) error {
 	d.Rev, d.ChangedAt = s.rev, s.now
 	before := d.inst
 	grew := map[app.Key]bool{}
+	fresh := map[CrashRef]bool{}
 	for g, i := range after {
 		found := false
 		for _, o := range s.deas {
@@ -295,33 +319,125 @@ func (s *model) applyDEAChanges(r DEAChanges) error {
 		}
 		if !found {
 			grew[i.App] = true
+			ref := CrashRef{App: i.App, Index: i.Index}
+			fresh[ref] = true
+			if c := s.crashes[ref]; first && i.State == actual.Crashed && c.Count > 0 && !c.Answered && c.Exited != g {
+				s.app(i.App)
+				s.markIfNew(ref, g, actual.CrashCounted)
+			}
 		}
 	}
 	d.inst = after
 	var changed []CrashRef
+	lost := map[CrashRef][]app.GUID{}
 	for g, i := range before {
 		if after[g] != i {
-			changed = append(changed, CrashRef{i.App, i.Index})
+			ref := CrashRef{App: i.App, Index: i.Index}
+			changed = append(changed, ref)
+			if i.State == actual.Crashed {
+				lost[ref] = append(lost[ref], g)
+			}
 		}
 	}
 	for g, i := range after {
 		if before[g] != i {
 			s.app(i.App)
-			changed = append(changed, CrashRef{i.App, i.Index})
+			changed = append(changed, CrashRef{App: i.App, Index: i.Index})
 		}
 	}
 	for k := range grew {
 		s.app(k).grewAt = s.now
 	}
-	s.changed(changed)
+	s.changed(changed, lost, fresh)
 	return nil
 }
 
-func (s *model) changed(refs []CrashRef) {
+// heardAt is since when an instance that d lists is recorded in its state; d is nil if it is not recorded.
+func (s *model) heardAt(d *modelDEA, i actual.Instance) app.Time {
+	if d != nil {
+		if o, ok := d.inst[i.GUID]; ok && o.App == i.App {
+			if o.State == i.State {
+				return o.heard
+			}
+			return s.now
+		}
+	}
+	var newest *modelDEA
+	for _, o := range s.deas {
+		if x, ok := o.inst[i.GUID]; ok && x.App == i.App && (newest == nil || o.born > newest.born) {
+			newest = o
+		}
+	}
+	if newest != nil && newest.inst[i.GUID].State == i.State {
+		return newest.inst[i.GUID].heard
+	}
+	return s.now
+}
+
+func (s *model) changed(refs []CrashRef, lost map[CrashRef][]app.GUID, fresh map[CrashRef]bool) {
 	slices.SortFunc(refs, func(a, b CrashRef) int { return cmp.Or(a.App.Compare(b.App), cmp.Compare(a.Index, b.Index)) })
-	for _, c := range refs {
+	for _, c := range slices.Compact(refs) {
 		s.touch(c.App)
+		for _, g := range lost[c] {
+			if m, ok := s.marks[CrashRef{c.App, c.Index, g}]; ok {
+				s.setMark(c, g, m.mark)
+			}
+		}
+		s.answer(c, lost[c])
+		if r, ok := s.crashes[c]; ok && fresh[c] {
+			r.Tries, r.TriedAt = 0, 0
+			s.crashes[c] = r
+		}
 		s.refresh(c)
+	}
+}
+
+// answer marks the crashes at an index as answered if an instance is live there.
+func (s *model) answer(ref CrashRef, lost []app.GUID) {
+	live := map[app.GUID]bool{}
+	for _, i := range s.Instances(nil, ref.App) {
+		if i.Index == ref.Index && i.State.Live() {
+			live[i.GUID] = true
+		}
+	}
+	if len(live) == 0 {
+		return
+	}
+	crashed := append(s.crashedAt(ref), lost...)
+	for r := range s.marks {
+		if r.App == ref.App && r.Index == ref.Index {
+			crashed = append(crashed, r.Instance)
+		}
+	}
+	for _, g := range crashed {
+		at := CrashRef{ref.App, ref.Index, g}
+		switch {
+		case live[g]:
+			delete(s.marks, at)
+		case s.marks[at].mark != actual.CrashAnswered:
+			s.setMark(ref, g, actual.CrashAnswered)
+		}
+	}
+}
+
+func (s *model) crashedAt(ref CrashRef) (guids []app.GUID) {
+	for _, d := range s.deas {
+		for g, i := range d.inst {
+			if i.App == ref.App && i.Index == ref.Index && i.State == actual.Crashed {
+				guids = append(guids, g)
+			}
+		}
+	}
+	return guids
+}
+
+func (s *model) setMark(ref CrashRef, g app.GUID, mark actual.CrashMark) {
+	s.marks[CrashRef{ref.App, ref.Index, g}] = modelMark{mark, s.now}
+}
+
+func (s *model) markIfNew(ref CrashRef, g app.GUID, mark actual.CrashMark) {
+	if s.marks[CrashRef{ref.App, ref.Index, g}].mark == actual.CrashNew {
+		s.setMark(ref, g, mark)
 	}
 }
 
@@ -330,13 +446,18 @@ func (s *model) refresh(ref CrashRef) {
 	if !ok {
 		return
 	}
-	running, answered := false, false
+	running, answered, ran := false, false, false
 	for _, i := range s.Instances(nil, ref.App) {
 		running = running || i.Index == ref.Index && i.State == actual.Running
 		answered = answered || i.Index == ref.Index && i.State.Live() && i.GUID != c.Exited
+		ran = ran || i.Index == ref.Index && i.State.Live() && i.GUID != c.Instance
 	}
 	if answered {
-		c.Exited, c.ExitedAt = app.GUID{}, 0
+		c.Exited, c.ExitedAt, c.ExitReason = app.GUID{}, 0, 0
+	}
+	c.Answered = c.Answered || c.Count > 0 && ran
+	if running {
+		c.Tries, c.TriedAt = 0, 0
 	}
 	switch {
 	case running && c.RunningSince == 0:
@@ -350,12 +471,17 @@ func (s *model) refresh(ref CrashRef) {
 
 func (s *model) clearDEA(d *modelDEA) {
 	var changed []CrashRef
-	for _, i := range d.inst {
-		changed = append(changed, CrashRef{i.App, i.Index})
+	lost := map[CrashRef][]app.GUID{}
+	for g, i := range d.inst {
+		ref := CrashRef{App: i.App, Index: i.Index}
+		changed = append(changed, ref)
+		if i.State == actual.Crashed {
+			lost[ref] = append(lost[ref], g)
+		}
 	}
-	d.inst = map[app.GUID]actual.Instance{}
+	d.inst = map[app.GUID]modelInstance{}
 	d.Len = 0
-	s.changed(changed)
+	s.changed(changed, lost, nil)
 }
 
 func (s *model) applyExit(x actual.Exit) error {
@@ -378,13 +504,14 @@ func (s *model) applyExit(x actual.Exit) error {
 			i.State = actual.Evacuating
 		}
 		if i.State != was {
+			i.heard = s.now
 			d.inst[x.Instance] = i
 			d.Rev, d.ChangedAt = s.rev, s.now
-			s.changed([]CrashRef{{i.App, i.Index}})
+			s.changed([]CrashRef{{App: i.App, Index: i.Index}}, nil, nil)
 		}
 	}
 	a := s.apps[x.App]
-	if recorded || x.Reason != actual.ExitCrashed || a == nil || !a.row.Wanted() || x.Index >= a.row.Instances {
+	if recorded || x.Reason > actual.ExitEvacuation || a == nil || !a.row.Wanted() || x.Index >= a.row.Instances {
 		return nil
 	}
 	for _, i := range s.Instances(nil, x.App) {
@@ -392,12 +519,12 @@ func (s *model) applyExit(x actual.Exit) error {
 			return nil
 		}
 	}
-	ref := CrashRef{x.App, x.Index}
+	ref := CrashRef{App: x.App, Index: x.Index}
 	c, ok := s.crashes[ref]
-	if ok && (c.Instance == x.Instance || c.Exited == x.Instance) {
+	if _, marked := s.marks[CrashRef{x.App, x.Index, x.Instance}]; marked || ok && (c.Instance == x.Instance || c.Exited == x.Instance) {
 		return nil
 	}
-	c.Index, c.Exited, c.ExitedAt = x.Index, x.Instance, s.now
+	c.Index, c.Exited, c.ExitedAt, c.ExitReason, c.Tries, c.TriedAt = x.Index, x.Instance, s.now, x.Reason, 0, 0
 	s.crashes[ref] = c
 	s.touch(x.App)
 	s.refresh(ref)
@@ -422,7 +549,7 @@ func (s *model) schedule(c commands.Command) error {
 	s.cmds[c.ID] = c
 	s.touch(c.App)
 	if c.Action == 1 && c.Reason == 2 {
-		ref := CrashRef{c.App, c.Index}
+		ref := CrashRef{App: c.App, Index: c.Index}
 		r, ok := s.crashes[ref]
 		if ok && r.Count > 0 && r.Instance == c.Crashed && r.Count >= c.CrashCount {
 			return nil
@@ -431,8 +558,14 @@ func (s *model) schedule(c commands.Command) error {
 			r.First = s.now
 		}
 		r.Index, r.Count, r.Instance, r.Last, r.Ran = c.Index, c.CrashCount, c.Crashed, s.now, 0
+		r.Answered, r.Tries, r.TriedAt = false, 0, 0
 		if r.Exited == c.Crashed {
-			r.Exited, r.ExitedAt = app.GUID{}, 0
+			r.Exited, r.ExitedAt, r.ExitReason = app.GUID{}, 0, 0
+		}
+		for _, g := range append(s.crashedAt(ref), c.Crashed) {
+			if !g.IsZero() {
+				s.markIfNew(ref, g, actual.CrashCounted)
+			}
 		}
 		s.crashes[ref] = r
 		s.refresh(ref)
@@ -487,6 +620,13 @@ func (s *model) resolve(o Outcome, res *Result) error {
 		s.sent[c.Action]++
 	case commands.Confirmed, commands.Expired, commands.Dropped, commands.Abandoned:
 		delete(s.cmds, o.ID)
+		if a := s.apps[c.App]; o.State == commands.Expired && c.Action == 1 && c.ClaimedAt != 0 && a != nil && a.has && a.row.Wanted() && c.Index < a.row.Instances {
+			ref := CrashRef{App: c.App, Index: c.Index}
+			r := s.crashes[ref]
+			r.Index, r.Tries, r.TriedAt = c.Index, r.Tries+1, c.ClaimedAt
+			s.crashes[ref] = r
+			s.refresh(ref)
+		}
 		c.State = o.State
 		res.Ended = append(res.Ended, EndedCommand{c, o.Detail, s.now})
 	default:

@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"cmp"
 	"iter"
 	"slices"
 
@@ -76,6 +77,19 @@ func (s *State) OthersGrewAt(k app.Key) (at app.Time) {
 	return at
 }
 
+// OthersWithCommands yields the other versions of an app that have outstanding commands.
+func (s *State) OthersWithCommands(k app.Key) iter.Seq[app.Key] {
+	return func(yield func(app.Key) bool) {
+		if s.cmds.Len() == 0 {
+			return
+		}
+		s.lookup.each(&s.apps, k.Droplet, func(h Handle) bool {
+			other := s.apps.get(uint32(h)).key
+			return other == k || !s.HasCommands(other) || yield(other)
+		})
+	}
+}
+
 func (s *State) anyLive(h Handle) bool {
 	for _, num := range s.apps.get(uint32(h)).deas() {
 		d := *s.deas.get(num)
@@ -133,7 +147,7 @@ func (s *State) Instances(dst []actual.Located, k app.Key) []actual.Located {
 		d := *s.deas.get(num)
 		lo, hi := d.of(h)
 		for i := lo; i < hi; i++ {
-			dst = append(dst, actual.Located{Instance: d.instance(i, k), DEA: d.ID})
+			dst = append(dst, s.located(d, i, k))
 		}
 	}
 	if len(deas) > 1 {
@@ -160,7 +174,7 @@ func (s *State) EachInstanceOf(k app.Key, fn func(index uint32, st actual.State)
 		d := *s.deas.get(num)
 		lo, hi := d.of(h)
 		for i := lo; i < hi; i++ {
-			fn(d.inst[i].index, d.inst[i].state)
+			fn(uint32(d.inst[i].index), d.inst[i].state)
 		}
 	}
 	return rec.answer(), true
@@ -222,6 +236,30 @@ func (s *State) DEAInstances(dst []actual.Instance, id string) []actual.Instance
 		dst = append(dst, d.instance(i, s.apps.get(uint32(d.inst[i].app)).key))
 	}
 	return dst
+}
+
+// Located gives a DEA's instances, sorted by app, index and instance, with what is recorded beyond their listing.
+func (s *State) Located(id string) (out []actual.Located) {
+	d := s.deaByID(id)
+	if d == nil {
+		return nil
+	}
+	for i := range d.inst {
+		out = append(out, s.located(d, i, s.apps.get(uint32(d.inst[i].app)).key))
+	}
+	slices.SortFunc(out, func(a, b actual.Located) int {
+		return cmp.Or(a.App.Compare(b.App), cmp.Compare(a.Index, b.Index), a.GUID.Compare(b.GUID))
+	})
+	return out
+}
+
+// located gives instance i of a DEA, which is of app k.
+func (s *State) located(d *deaRec, i int, k app.Key) actual.Located {
+	x := actual.Located{Instance: d.instance(i, k), DEA: d.ID, Heard: app.Time(d.inst[i].heard.ms())}
+	if x.State == actual.Crashed {
+		x.Mark = s.markOf(k, x.Index, x.GUID)
+	}
+	return x
 }
 
 // Crashes gives an app's crash records, sorted by index.
@@ -335,7 +373,7 @@ func (s *State) EachInstance(fn func(h Handle, index uint32, st actual.State)) {
 		}
 		for i := range d.inst {
 			p := &d.inst[i]
-			fn(p.app, p.index, p.state)
+			fn(p.app, uint32(p.index), p.state)
 		}
 	}
 }

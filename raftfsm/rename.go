@@ -56,6 +56,12 @@ func (s *State) Renamed(n Names) (*State, error) {
 			return nil, fmt.Errorf("renaming what a state records: two apps are named %s", n.key(k))
 		}
 	}
+	for m := range s.allMarks() {
+		m.key, m.guid = n.key(m.key), n.guid(m.guid)
+		if _, twice := t.marks.Set(m); twice {
+			return nil, fmt.Errorf("renaming what a state records: two instances are named %s", m.guid)
+		}
+	}
 	for _, h := range s.holds {
 		t.holds = append(t.holds, n.Hold(h))
 	}

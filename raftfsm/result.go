@@ -27,10 +27,11 @@ var (
 
 // Result is what applying one entry came to. It is the same on every node.
 type Result struct {
-	Touched []app.Key      // apps of which anything recorded changed: desired, instances, crashes, commands. No duplicates
-	Refused []Refusal      // in the order of the records
-	Ended   []EndedCommand // commands that are no longer outstanding, for the journal
-	Err     error          // the entry as a whole was refused
+	Touched []app.Key          // apps of which anything recorded changed: desired, instances, crashes, commands. No duplicates
+	Refused []Refusal          // in the order of the records
+	Sent    []commands.Command // that became Sent
+	Ended   []EndedCommand     // commands that are no longer outstanding, for the journal
+	Err     error              // the entry as a whole was refused
 }
 
 // Refusal is one record, or one command of a record, that was refused and changed nothing.

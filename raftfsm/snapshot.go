@@ -29,11 +29,12 @@ const (
 	SectionCrashes  Section = 5
 	SectionHolds    Section = 6
 	SectionStaged   Section = 7 // one staged part of a desired read
+	SectionMarks    Section = 8 // crash marks
 
 	sectionEnd Section = 0 // the footer
 )
 
-var sectionNames = [...]string{"footer", "meta", "apps", "DEA", "commands", "crashes", "holds", "staged desired changes"}
+var sectionNames = [...]string{"footer", "meta", "apps", "DEA", "commands", "crashes", "holds", "staged desired changes", "crash marks"}
 
 // String names the section.
 func (s Section) String() string {
@@ -59,6 +60,7 @@ var sections = [...]section{
 	{SectionCrashes, persistCrashes, restoreCrashes},
 	{SectionHolds, persistHolds, restoreHolds},
 	{SectionStaged, persistStaged, restoreStaged},
+	{SectionMarks, persistMarks, restoreMarks},
 }
 
 // The frame of a snapshot (DESIGN.md has it to the byte).

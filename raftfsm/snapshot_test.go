@@ -184,7 +184,7 @@ func TestForgedSnapshots(t *testing.T) {
 	two := apps(make([]byte, 6), a0, a1)
 	g := testGUID('c', 0, 'u').AppendWire(nil)
 	dea := func(change func(*wire.SnapshotDEA)) piece {
-		m := &wire.SnapshotDEA{Id: []byte("dea"), Born: 1, App: []uint32{0}, Index: []uint32{1}, States: []byte{2}, Guids: g, Since: []int64{3}}
+		m := &wire.SnapshotDEA{Id: []byte("dea"), Born: 1, App: []uint32{0}, Index: []uint32{1}, States: []byte{2}, Guids: g, Since: []int64{3}, Heard: []int64{3}}
 		change(m)
 		return pieceOf(t, SectionDEA, m)
 	}
@@ -197,6 +197,7 @@ func TestForgedSnapshots(t *testing.T) {
 	crash := func(c ...*wire.SnapshotCrash) piece {
 		return pieceOf(t, SectionCrashes, &wire.SnapshotCrashes{Crashes: c})
 	}
+	marks := func(m ...*wire.SnapshotMark) piece { return pieceOf(t, SectionMarks, &wire.SnapshotMarks{Marks: m}) }
 	none := []byte{0}
 	stranger := start(2, testKey(9), 0)
 	stranger.State = commandPending
@@ -233,10 +234,10 @@ func TestForgedSnapshots(t *testing.T) {
 		"half a guid":               {[]piece{meta, two, dea(func(m *wire.SnapshotDEA) { m.Guids = g[:4] })}, "guids"},
 		"guids too many":            {[]piece{meta, two, dea(func(m *wire.SnapshotDEA) { m.Guids = append(bytes.Clone(g), g...) })}, "too many"},
 		"a guid twice": {[]piece{meta, two, dea(func(m *wire.SnapshotDEA) {
-			m.App, m.Index, m.States, m.Since, m.Guids = []uint32{0, 1}, []uint32{0, 0}, []byte{1, 1}, []int64{1, 1}, append(bytes.Clone(g), g...)
+			m.Heard, m.App, m.Index, m.States, m.Since, m.Guids = []int64{1, 0}, []uint32{0, 1}, []uint32{0, 0}, []byte{1, 1}, []int64{1, 1}, append(bytes.Clone(g), g...)
 		})}, "twice"},
 		"instances out of order": {[]piece{meta, two, dea(func(m *wire.SnapshotDEA) {
-			m.App, m.Index, m.States, m.Since, m.Guids = []uint32{1, 1<<32 - 1}, []uint32{0, 0}, []byte{1, 1}, []int64{1, 1}, append(testGUID('c', 3, 'u').AppendWire(nil), g...)
+			m.Heard, m.App, m.Index, m.States, m.Since, m.Guids = []int64{1, 0}, []uint32{1, 1<<32 - 1}, []uint32{0, 0}, []byte{1, 1}, []int64{1, 1}, append(testGUID('c', 3, 'u').AppendWire(nil), g...)
 		})}, "out of order"},
 		"a command of no app":     {[]piece{meta, two, cmds(encodeCommand(&stranger))}, "cannot be"},
 		"a command that ended":    {[]piece{meta, two, cmds(encodeCommand(&done))}, "cannot be"},
@@ -245,6 +246,10 @@ func TestForgedSnapshots(t *testing.T) {
 		"a crash of no app":       {[]piece{meta, two, crash(&wire.SnapshotCrash{App: appendKey(nil, testKey(9)), Instance: none, Exited: none})}, "cannot be"},
 		"a crash twice": {[]piece{meta, two, crash(&wire.SnapshotCrash{App: a0, Instance: none, Exited: none}, &wire.SnapshotCrash{App: a0, Instance: none, Exited: none})},
 			"out of order"},
+		"a mark of no app":      {[]piece{meta, two, marks(&wire.SnapshotMark{App: appendKey(nil, testKey(9)), Instance: g, Mark: 1})}, "cannot be"},
+		"a mark of nobody":      {[]piece{meta, two, marks(&wire.SnapshotMark{App: a0, Instance: none, Mark: 1})}, "cannot be"},
+		"a mark that is new":    {[]piece{meta, two, marks(&wire.SnapshotMark{App: a0, Instance: g})}, "cannot be"},
+		"a mark twice":          {[]piece{meta, two, marks(&wire.SnapshotMark{App: a0, Instance: g, Mark: 1}, &wire.SnapshotMark{App: a0, Instance: g, Mark: 2})}, "out of order"},
 		"a hold without a name": {[]piece{meta, pieceOf(t, SectionHolds, &wire.SnapshotHolds{Holds: []*wire.Hold{{}}})}, "hold's name"},
 		"a hold twice": {[]piece{meta, pieceOf(t, SectionHolds, &wire.SnapshotHolds{Holds: []*wire.Hold{{Name: []byte("a")}, {Name: []byte("a")}}})},
 			"out of order"},

@@ -30,6 +30,7 @@ type State struct {
 	cmds    *btree.BTreeG[*commands.Command] // the commands never change in place
 	byID    *btree.BTreeG[commandID]
 	crashes *btree.BTreeG[*crashRec] // nor do the crash records
+	marks   *btree.BTreeG[markRec]   // nor do the crash marks
 	holds   []Hold                   // sorted; replaced, never changed in place
 	staged  []DesiredChanges         // only ever appended to, or dropped
 	scratch *scratch                 // nil in a frozen state
@@ -43,7 +44,7 @@ type appRec struct {
 	held      holders
 	desired   uint32 // instances wanted by the desired row
 	instances uint32 // instance records
-	crashes   uint32 // crash records
+	crashes   uint32 // crash records, crash marks and crashed instances: while there is none, nothing needs to look for them
 	run       desired.RunState
 	pkg       desired.PackageState
 	has       bool  // there is a desired row
@@ -95,6 +96,7 @@ func NewState() *State {
 		cmds:    tree(func(a, b *commands.Command) bool { return a.Compare(*b) < 0 }),
 		byID:    tree(func(a, b commandID) bool { return string(a.id[:]) < string(b.id[:]) }),
 		crashes: tree(func(a, b *crashRec) bool { return compareCrash(a, b) < 0 }),
+		marks:   tree(func(a, b markRec) bool { return compareMark(&a, &b) < 0 }),
 		scratch: &scratch{},
 	}
 }
@@ -109,7 +111,7 @@ func (s *State) Freeze() *State {
 	c.frozen = true
 	c.scratch = nil
 	c.apps, c.lookup, c.deas = s.apps.freeze(), s.lookup.freeze(), s.deas.freeze()
-	c.names, c.cmds, c.byID, c.crashes = s.names.Copy(), s.cmds.Copy(), s.byID.Copy(), s.crashes.Copy()
+	c.names, c.cmds, c.byID, c.crashes, c.marks = s.names.Copy(), s.cmds.Copy(), s.byID.Copy(), s.crashes.Copy(), s.marks.Copy()
 	return &c
 }
 

@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/zeebo/xxh3"
@@ -38,7 +39,11 @@ func (s *State) plan(base *deaRec, r DEAChanges) int {
 		c := newcomer{packed: pack(*up, h), text: up.GUID, from: int32(u), interned: known}
 		if i := find(up.GUID); i >= 0 {
 			o := &base.inst[i]
-			if known && o.app == h && o.index == c.index && o.state == c.state && o.since == c.since {
+			same := known && o.app == h && o.state == c.state
+			if same {
+				c.heard = o.heard
+			}
+			if same && o.index == c.index && o.since == c.since {
 				if t.drop[i] { // removed and put back
 					t.drop[i] = false
 					n++
@@ -99,30 +104,47 @@ func (t *scratch) repeats(ups []actual.Instance) func(i int) bool {
 	return func(i int) bool { return t.last[ups[i].GUID] != int32(i) }
 }
 
-// enter gives the newcomers of scratch.add handles, and notes the apps that grow.
-func (s *State) enter(r DEAChanges) {
-	for i := range s.scratch.add {
-		c := &s.scratch.add[i]
+// enter gives the newcomers of scratch.add handles and times, and notes the apps that grow. first says that the DEA is
+// recorded anew.
+func (s *State) enter(r DEAChanges, first bool) {
+	t := s.scratch
+	t.fresh = t.fresh[:0]
+	for i := range t.add {
+		c := &t.add[i]
 		if !c.interned {
 			c.app = s.intern(r.Upserts[c.from].App)
 		}
-		if !c.recorded && !s.recorded(c.app, c.text) {
-			s.touch(c.app)
-			s.apps.mut(uint32(c.app)).grewAt = s.now
+		if !c.recorded {
+			if other := s.recorded(c.app, c.text); other == nil {
+				s.touch(c.app)
+				s.apps.mut(uint32(c.app)).grewAt = s.now
+				t.fresh = append(t.fresh, c.place())
+				if first && c.state == actual.Crashed {
+					s.markOld(c.app, uint32(c.index), c.text)
+				}
+			} else if other.state == c.state {
+				c.heard = other.heard // a DEA that was restarted: the instance is no younger for it
+			}
+		}
+		if c.heard == (millis{}) {
+			c.heard = millisOf(int64(s.now))
 		}
 	}
+	slices.Sort(t.fresh)
 }
 
-// recorded reports whether any DEA holds an instance of the app with this guid.
-func (s *State) recorded(h Handle, g app.GUID) bool {
+// recorded gives the instance of the app with this guid, nil if no DEA holds it: of several that of the DEA that was
+// recorded last.
+func (s *State) recorded(h Handle, g app.GUID) (found *packed) {
+	born := uint64(0)
 	for _, num := range s.apps.get(uint32(h)).deas() {
 		d := *s.deas.get(num)
 		lo, hi := d.of(h)
-		if d.locate(g, lo, hi) >= 0 {
-			return true
+		if i := d.locate(g, lo, hi); i >= 0 && d.born > born {
+			found, born = &d.inst[i], d.born
 		}
 	}
-	return false
+	return found
 }
 
 // nextDEA gives the header of a DEA's next record; old is its present one, nil if it has none.
@@ -157,19 +179,22 @@ func (s *State) newDEA() uint32 {
 // instances in all. old is the record whose header is replaced, nil if there was none; base is old, or empty.
 func (s *State) swap(old, base, next *deaRec, n int) {
 	t := s.scratch
-	t.places = t.places[:0]
+	t.places, t.lost = t.places[:0], t.lost[:0]
 	for i, gone := range t.drop {
 		if gone {
 			p := &base.inst[i]
 			s.sum.sub(t.enc.instance(base.seed, p, base.guid(i), s.apps.get(uint32(p.app)).key))
-			s.countInstance(p.state, -1)
+			s.countInstance(p.state, p.app, -1)
 			t.places = append(t.places, p.place())
+			if p.state == actual.Crashed {
+				t.lost = append(t.lost, lostCrash{p.place(), base.guid(i)})
+			}
 		}
 	}
 	for i := range t.add {
 		c := &t.add[i]
 		s.sum.add(t.enc.instance(next.seed, &c.packed, c.text, s.apps.get(uint32(c.app)).key))
-		s.countInstance(c.state, 1)
+		s.countInstance(c.state, c.app, 1)
 		t.places = append(t.places, c.place())
 	}
 	if len(t.add) > 1 {
@@ -185,7 +210,7 @@ func (s *State) swap(old, base, next *deaRec, n int) {
 	s.follow(base, next)
 }
 
-func (s *State) countInstance(st actual.State, by int) {
+func (s *State) countInstance(st actual.State, h Handle, by int) {
 	s.counts.Instances += by
 	switch st {
 	case actual.Starting:
@@ -194,6 +219,7 @@ func (s *State) countInstance(st actual.State, by int) {
 		s.counts.Running += by
 	case actual.Crashed:
 		s.counts.Crashed += by
+		s.apps.mut(uint32(h)).crashes += uint32(by)
 	case actual.Evacuating:
 		s.counts.Evacuating += by
 	}
@@ -201,8 +227,9 @@ func (s *State) countInstance(st actual.State, by int) {
 
 // follow brings the apps at scratch.places in line with a DEA's record that changed from base to next.
 func (s *State) follow(base, next *deaRec) {
-	places := s.scratch.places
+	places, lost := s.scratch.places, s.scratch.lost
 	slices.Sort(places)
+	slices.SortFunc(lost, func(a, b lostCrash) int { return cmp.Compare(a.place, b.place) })
 	places = slices.Compact(places)
 	for i := 0; i < len(places); {
 		h := Handle(places[i] >> 32)
@@ -217,7 +244,7 @@ func (s *State) follow(base, next *deaRec) {
 		case oldLo < oldHi && lo == hi:
 			rec.few = rec.held.remove(rec.few, next.num)
 		}
-		crashes := rec.crashes > 0
+		crashes := rec.crashes > 0 || len(s.scratch.lost) > 0
 		for ; i < len(places) && Handle(places[i]>>32) == h; i++ {
 			if crashes {
 				s.watch(h, uint32(places[i]))

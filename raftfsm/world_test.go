@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"iter"
 	"slices"
 	"testing"
 
@@ -73,7 +74,7 @@ func (w *world) dea() string {
 }
 
 func (w *world) instance() actual.Instance {
-	return actual.Instance{App: w.key(), GUID: w.guid(), Index: w.index(), State: actual.State(1 + w.pick(4, "state")), Since: int64(w.pick(3, "since")) - 1}
+	return actual.Instance{App: w.key(), GUID: w.guid(), Index: w.index(), State: actual.State(1 + w.pick(6, "state")), Since: int64(w.pick(3, "since")) - 1}
 }
 
 func (w *world) row() desired.App {
@@ -152,7 +153,13 @@ func (w *world) record() Record {
 	case 2:
 		return HoldReleased{Name: string(rune('a' + w.pick(3, "hold")))}
 	}
-	return CrashesForgotten{Crashes: some(w, 2, func() CrashRef { return CrashRef{App: w.key(), Index: w.index()} })}
+	return CrashesForgotten{Crashes: some(w, 2, func() CrashRef {
+		ref := CrashRef{App: w.key(), Index: w.index()}
+		if w.chance(50, "mark") {
+			ref.Instance = w.guid()
+		}
+		return ref
+	})}
 }
 
 func (w *world) generation() uint64 {
@@ -184,6 +191,7 @@ type facade interface {
 	DEAInstances([]actual.Instance, string) []actual.Instance
 	Basis(app.Key, uint32) Basis
 	Crashes(app.Key) []actual.Crash
+	UnlistedMarks() iter.Seq[CrashMarked]
 	Commands(app.Key) []commands.Command
 	Holds() []Hold
 	DesiredMeta() DesiredMeta
@@ -217,6 +225,9 @@ func describe(s facade) string {
 		list := s.DEAInstances(nil, id)
 		slices.SortFunc(list, func(a, b actual.Instance) int { return a.GUID.Compare(b.GUID) })
 		fmt.Fprintf(&b, "dea %q: %+v\n", id, list)
+	}
+	for m := range s.UnlistedMarks() {
+		fmt.Fprintf(&b, "mark %+v\n", m)
 	}
 	fmt.Fprintf(&b, "holds %+v\nmeta %+v\ncounts %+v\n", s.Holds(), s.DesiredMeta(), s.Counts())
 	return b.String()
@@ -306,6 +317,9 @@ func recomputed(s *State) Hash {
 	}
 	for k, cr := range s.AllCrashes() {
 		c.sum.add(e.crash(k, &cr))
+	}
+	for m := range s.allMarks() {
+		c.sum.add(e.mark(&m))
 	}
 	for i := range s.holds {
 		c.sum.add(e.hold(&s.holds[i]))

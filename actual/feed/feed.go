@@ -28,7 +28,7 @@ const (
 // counts a gap.
 var (
 	heartbeatLimits = bus.Limits{Messages: 65_536, Bytes: 256 << 20}
-	eventLimits     = bus.Limits{Messages: 65_536, Bytes: 32 << 20}
+	eventLimits     = bus.Limits{Messages: 65_536, Bytes: 32 << 20, Spare: true}
 )
 
 const (

@@ -166,7 +166,13 @@ func describeCrash(b api.Basis, r api.CrashRecord) string {
 		text = "no restart yet"
 	}
 	if r.Exited != "" {
-		text += ", instance " + short(r.Exited) + " crashed before any heartbeat showed it"
+		text += ", instance " + short(r.Exited) + " went away before any heartbeat showed it (" + r.ExitedBy + ")"
+	}
+	if r.Count > 0 && r.Answered {
+		text += ", an instance has been live since"
+	}
+	if r.Tries > 0 {
+		text += fmt.Sprintf(", %s without effect, the last %s", count(r.Tries, "start"), ago(b, r.TriedAt))
 	}
 	if r.Effective != r.Count {
 		text += fmt.Sprintf(", counted as %d by now", r.Effective)

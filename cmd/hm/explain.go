@@ -119,6 +119,9 @@ func (c *cli) explainIndex(p func(string, ...any), b api.Basis, x api.ExplainedI
 			at = "sent " + when(b, k.SentAt)
 		}
 		p("  command   %s %s, %s, %s", k.Action, k.Reason, k.State, at)
+		if k.Detail != "" {
+			p("            %s", c.paint(red, k.Detail))
+		}
 	}
 	for _, f := range x.Findings {
 		subject := "index"

@@ -80,7 +80,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 		SnapshotInterval: cfg.Raft.SnapshotInterval, SnapshotThreshold: uint64(cfg.Raft.SnapshotThreshold),
 		OnApply: func(a raftfsm.Applied) {
 			journal.Add(a.Result.Ended)
-			totals.Add(a.Result.Ended)
+			totals.Applied(a)
 			n.tap.applied(a)
 		},
 		Logger: logger,
@@ -115,6 +115,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	}
 	options := loopOptions(cfg, logger)
 	options.StateDiffers, options.Peers = n.cluster.StateDiffers, peerEars{cfg.Node.ID, n.cluster}
+	options.NATSRefused = n.heartbeatsRefused
 	n.loop = reconcile.NewLoop(reconcile.LoopOptions{
 		Options: options, Log: log, Leader: log, Publisher: publisherOf(cfg, nats),
 		Source: n.source, Intake: n.intake, ReadTimeout: readTimeout(cfg), PeerReads: n.peerReads, Told: n.told,
@@ -127,6 +128,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	n.api, err = api.Open(api.Options{
 		ID: cfg.Node.ID, Version: readBuildInfo().Version, Listen: cfg.API.Listen, Username: cfg.API.Username, Password: cfg.API.Password, TLS: api.TLS(cfg.API.TLS),
 		Node: n.cluster, Loop: n.loop, Link: n.link, Lag: n.marker.Lag, Feed: n.feedStats, Ended: &totals, Transfers: n.yields.transfers, Policy: cfg.DiffPolicy(), HeartbeatTTL: cfg.HeartbeatTTL(), Record: n.tap.record, RecordState: n.tap.State, Logger: logger,
+		KnowsLess: n.knowsLess, Subject: natspub.Subject,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("serving the API: %w", err)
@@ -214,8 +216,8 @@ func (n *node) watch(ctx context.Context, wake <-chan struct{}) {
 			differs = d
 			n.loop.Wake()
 		}
-		s := n.link.State()
-		if s.Epoch != last.Epoch {
+		s := n.hearing()
+		if s.Epoch != last.Epoch || s.Up != last.Up {
 			n.tap.linkChanged(last, s)
 			n.intake.Link(s.Up, s.Epoch)
 			last = s
@@ -239,6 +241,23 @@ func (n *node) watch(ctx context.Context, wake <-chan struct{}) {
 	}
 }
 
+// hearing is the link's state as far as hearing the DEAs goes: a link on which the server refuses the heartbeats is like
+// one that is down. Nobody is silent meanwhile, and nothing expires.
+func (n *node) hearing() bus.State {
+	s := n.link.State()
+	s.Up = s.Up && !n.heartbeatsRefused()
+	return s
+}
+
+// heartbeatsRefused reports whether the link is up, and the server refuses the subscription to the heartbeats.
+func (n *node) heartbeatsRefused() bool { return n.link.Refused(feed.SubjectHeartbeat) }
+
+// knowsLess reports whether this node knows less of what runs than its peers do.
+func (n *node) knowsLess() bool {
+	heard := n.loop.Heard()
+	return !heard.Fresh || heard.Behind || !n.hearing().Up
+}
+
 func (n *node) tell() {
 	o := n.loop.Overview()
 	gate := "open"
@@ -251,6 +270,7 @@ func (n *node) tell() {
 		DesiredReadBegan: o.Reads.Began, DesiredReadEnded: app.Time(n.readEnded.Load()),
 		DesiredReadError: o.ReadError[:min(len(o.ReadError), 500)], Gate: gate, Version: readBuildInfo().Version,
 		Hears: min(hears.DEAs, math.MaxInt32), HearsFresh: hears.Fresh,
+		Answers: n.api.Answers(), NATSRefused: api.RefusalText(n.link.Refusals()),
 	})
 }
 
@@ -325,7 +345,10 @@ func (p publisher) Publish(ctx context.Context, epoch uint64, cmds []commands.Co
 	defer cancel()
 	errs := p.nats.Publish(ctx, epoch, cmds)
 	for i, err := range errs {
-		if errors.Is(err, bus.ErrDown) {
+		switch {
+		case errors.Is(err, bus.ErrRefused):
+			errs[i] = fmt.Errorf("%w: %w", reconcile.ErrRefused, err)
+		case errors.Is(err, bus.ErrDown):
 			errs[i] = fmt.Errorf("%w: %w", reconcile.ErrNotSent, err)
 		}
 	}

@@ -78,7 +78,7 @@ func hearsInstead(id string, m cluster.Member) bool {
 // hearsAfresh reports whether a member's gate tells that its own picture is fresh.
 func hearsAfresh(m cluster.Member) bool {
 	return m.Info.Gate != "" && !slices.ContainsFunc(gateReasons(m), func(r string) bool {
-		return r == reconcile.ReasonNATSDown || r == reconcile.ReasonNATSLate || r == reconcile.ReasonActualStale
+		return r == reconcile.ReasonNATSDown || r == reconcile.ReasonNATSRefused || r == reconcile.ReasonNATSLate || r == reconcile.ReasonActualStale
 	})
 }
 

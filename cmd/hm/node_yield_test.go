@@ -77,6 +77,7 @@ func TestYieldTo(t *testing.T) {
 		"the one that is furthest":      {input(nil), []cluster.Member{own, member("hm-1", applied(950)), member("hm-2", applied(951))}, "hm-2"},
 		"the one that could command":    {input(nil), []cluster.Member{own, member("hm-1", gate("not-leader, desired-stale")), member("hm-2", applied(950))}, "hm-2"},
 		"a link that has just returned": {input(nil), []cluster.Member{own, member("hm-1", gate("not-leader, actual-stale")), member("hm-2", gate("not-leader, actual-stale, paused"))}, ""},
+		"heartbeats are refused to it":  {input(nil), []cluster.Member{own, member("hm-1", gate("not-leader, nats-refused"))}, ""},
 		"a gate that was never told":    {input(nil), []cluster.Member{own, member("hm-1", gate(""))}, ""},
 		"everyone is paused":            {input(nil), []cluster.Member{own, member("hm-1", gate("not-leader, paused"))}, "hm-1"},
 		"late, as is a peer":            {input(late), []cluster.Member{own, member("hm-1", gate("not-leader, nats-late")), member("hm-2")}, "hm-2"},

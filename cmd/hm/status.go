@@ -96,6 +96,9 @@ func (c *cli) printStatus(s api.Status) error {
 		state = c.paint(green, "connected") + " to " + s.NATS.Server
 	}
 	line("nats", "%s for %s, %s, %s%s", state, span(b, s.NATS.Since), count(s.NATS.Outages, "outage"), count(s.NATS.Gaps, "gap"), describeLag(s.NATS))
+	for _, r := range s.NATS.Refused {
+		line("", "%s %s %s for %s, %s, last %s: %s", c.paint(red, "refused:"), r.Action, r.Subject, span(b, r.Since), count(r.Count, "time"), ago(b, r.Last), r.Error)
+	}
 	line("desired", "%s, %s, %s, read %s%s", c.fresh(s.Desired.Fresh), count(s.Desired.Apps, "app"), count(s.Desired.Instances, "instance"),
 		ago(b, s.Desired.SyncedAt), from(s.Desired.Source))
 	if s.Desired.Error != "" {
@@ -121,6 +124,13 @@ func (c *cli) printStatus(s api.Status) error {
 		return err
 	}
 	for _, n := range s.Cluster.Nodes {
+		for line := range strings.Lines(n.NATSRefused) {
+			if n.ID != s.Node { // its own are told above
+				if _, err := fmt.Fprintf(c.out, "%s: %s %s\n", n.ID, c.paint(red, "refused:"), strings.TrimSpace(line)); err != nil {
+					return err
+				}
+			}
+		}
 		if n.Fault != nil {
 			if _, err := fmt.Fprintf(c.out, "%s: %s: %s\n", n.ID, c.paint(red, n.Fault.Kind), n.Fault.Detail); err != nil {
 				return err

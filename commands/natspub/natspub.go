@@ -25,8 +25,9 @@ func New(link *bus.Link, protocol string) (*Publisher, error) {
 }
 
 // Publish sends commands and waits until the server has confirmed them. It sends none once the link has had a gap since
-// the given epoch began. It returns one error for each: nil for a command that was sent, one that is bus.ErrDown for a command that surely was not and will not be, and one that
-// is bus.ErrUnknown for one that may have been. It returns when ctx ends, at the latest.
+// the given epoch began. It returns one error for each: nil for a command that was sent, one that is bus.ErrDown for a
+// command that surely was not and will not be, also bus.ErrRefused if the server does not take it, and one that is
+// bus.ErrUnknown for one that may have been. It returns when ctx ends, at the latest.
 func (p *Publisher) Publish(ctx context.Context, epoch uint64, cmds []commands.Command) []error {
 	errs := make([]error, len(cmds))
 	outs, at := make([]bus.Out, 0, len(cmds)), make([]int, 0, len(cmds))
@@ -47,6 +48,17 @@ func (p *Publisher) Publish(ctx context.Context, epoch uint64, cmds []commands.C
 	return errs
 }
 
+// Subject names the subject on which commands of an action are published; empty if there are none of it.
+func Subject(a commands.Action) string {
+	switch a {
+	case diff.Start:
+		return SubjectStart
+	case diff.Stop:
+		return SubjectStop
+	}
+	return ""
+}
+
 // Message gives a command in the form in which it is published. It fails for what is neither a start nor a stop of an
 // instance.
 func Message(c commands.Command) (subject string, data []byte, err error) {
@@ -57,5 +69,5 @@ func Message(c commands.Command) (subject string, data []byte, err error) {
 		return SubjectStop, EncodeStop(c), nil
 	}
 	// A stop without a guid would be read as a stop of every instance of the app (N20, N29).
-	return "", nil, fmt.Errorf("publish %s %s: it is neither a start nor a stop of an instance: %w", c.Action, commands.IDString(c.ID), bus.ErrDown)
+	return "", nil, fmt.Errorf("publish %s %s: it is neither a start nor a stop of an instance: %w: %w", c.Action, commands.IDString(c.ID), bus.ErrRefused, bus.ErrDown)
 }

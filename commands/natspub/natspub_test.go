@@ -142,7 +142,7 @@ func TestPublish(t *testing.T) {
 		t.Fatalf("errors %v", errs)
 	}
 	for _, i := range []int{1, 3} {
-		if !errors.Is(errs[i], bus.ErrDown) {
+		if !errors.Is(errs[i], bus.ErrDown) || !errors.Is(errs[i], bus.ErrRefused) {
 			t.Errorf("command %d, which cannot be sent, gives %v", i, errs[i])
 		}
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -87,6 +88,62 @@ func writeBulk(w bulkWriter, view *raftfsm.State, fresh bool, wall Wall, request
 		}
 	}
 	_, _ = w.Write(append(object, '}')) // a client that is gone needs no answer
+}
+
+// leftOut are apps that were left out of an answer.
+type leftOut struct {
+	apps    int
+	largest string // app guid of the largest
+	whole   int    // bytes of the answer with all of them
+}
+
+// fitBulk gives a bulk answer of at most limit bytes. The largest apps are left out if not all fit: so the others are
+// answered, and they are as many as can be.
+func fitBulk(view *raftfsm.State, wall Wall, keys []app.Key, limit int) ([]byte, leftOut) {
+	var scratch []actual.Located
+	member := func(dst []byte, k app.Key) []byte {
+		if len(dst) > 1 {
+			dst = append(dst, ',')
+		}
+		dst = append(appendString(dst, k.Droplet), ':')
+		dst, _ = appendApp(dst, view, wall, k, &scratch)
+		return dst
+	}
+	type sized struct {
+		key  app.Key
+		size int // with the comma before it
+	}
+	out, whole := []byte{'{'}, 2
+	apps := make([]sized, 0, len(keys))
+	for _, k := range keys {
+		before := len(out)
+		out = member(out, k)
+		size := len(out) - before
+		if before == 1 && len(apps) > 0 {
+			size++ // the comma that it has if another app stays before it
+		}
+		apps = append(apps, sized{k, size})
+		if whole += size; whole > limit {
+			out = out[:1] // only the sizes are of use now
+		}
+	}
+	if whole <= limit {
+		return append(out, '}'), leftOut{}
+	}
+	slices.SortStableFunc(apps, func(a, b sized) int { return cmp.Compare(a.size, b.size) })
+	fit, total := 0, 2
+	for fit < len(apps) && total+apps[fit].size <= limit {
+		total += apps[fit].size
+		fit++
+	}
+	left := leftOut{apps: len(apps) - fit, largest: apps[len(apps)-1].key.Droplet.String(), whole: whole}
+	stay := apps[:fit]
+	slices.SortFunc(stay, func(a, b sized) int { return a.key.Compare(b.key) })
+	out = append(out[:0], '{')
+	for _, a := range stay {
+		out = member(out, a.key)
+	}
+	return append(out, '}'), left
 }
 
 // bulkKeys gives the apps to answer with, sorted: one version for each droplet, and only those with instances.

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"cmp"
-	"slices"
 	"time"
 
 	"hm/actual"
@@ -37,7 +35,11 @@ func EndedCommandOf(e raftfsm.EndedCommand, wall Wall) Command {
 	return c
 }
 
-func (n now) command(c commands.Command) Command { return CommandOf(c, n.wall) }
+func (n now) command(c commands.Command) Command {
+	out := CommandOf(c, n.wall)
+	out.Detail = n.refusal(c)
+	return out
+}
 
 func (n now) ended(e raftfsm.EndedCommand) Command { return EndedCommandOf(e, n.wall) }
 
@@ -67,6 +69,10 @@ func countInstances(list []actual.Located) (c InstanceCounts) {
 // instance leaves out the app.
 func (s *Server) instance(n now, i *actual.Located) Instance {
 	out := Instance{Index: i.Index, Instance: i.GUID.String(), State: i.State.String(), DEA: i.DEA, LastHeard: n.wall.Time(s.opts.Loop.LastHeard(i.DEA))}
+	out.RecordedAt = n.wall.Time(i.Heard)
+	if i.State == actual.Crashed {
+		out.Crash = [...]string{"new", "counted", "answered"}[min(i.Mark, actual.CrashAnswered)]
+	}
 	if i.Since != 0 {
 		out.Since = Timestamp{time.UnixMilli(i.Since).UTC()}
 	}
@@ -82,6 +88,10 @@ func (s *Server) crashRecord(n now, c actual.Crash) CrashRecord {
 	r := CrashRecord{
 		Index: c.Index, Count: c.Count, Effective: p.Crashes(c, n.hm), First: n.wall.Time(c.First), Last: n.wall.Time(c.Last),
 		Instance: c.Instance.String(), Exited: c.Exited.String(), RunningMS: ran.Milliseconds(),
+	}
+	r.Answered, r.Tries, r.TriedAt = c.Answered, c.Tries, n.wall.Time(c.TriedAt)
+	if !c.Exited.IsZero() {
+		r.ExitedBy = c.ExitReason.String()
 	}
 	r.BackoffMS = p.Backoff(r.Effective).Milliseconds()
 	if c.Last != 0 {
@@ -111,14 +121,14 @@ func gateOf(over reconcile.Overview, wall Wall) Gate {
 }
 
 // driftItem gives a finding that is drift.
-func driftItem(w Wall, f *diff.Finding, in *diff.Input, at app.Time) DriftItem {
+func driftItem(n now, f *diff.Finding, in *diff.Input, at app.Time) DriftItem {
 	item := DriftItem{
 		App: in.Key.Droplet.String(), Version: in.Key.Version.String(), Index: f.Index, Instance: f.Instance.String(),
-		Kind: f.Kind.String(), Rule: f.Rule, Action: f.Action.String(), HeldBy: heldBy(f, in), Detail: detail(f, in, at),
+		Kind: f.Kind.String(), Rule: f.Rule, Action: f.Action.String(), HeldBy: heldBy(f, in), Detail: detail(f, in, at, n.refusalOf(f)),
 		Bucket: f.Bucket.String(), DEA: f.DEA, Command: commandID(f.Command),
 	}
 	if f.Action != diff.None {
-		item.Due, item.Reason = w.Time(f.Due), f.Reason.String()
+		item.Due, item.Reason = n.wall.Time(f.Due), f.Reason.String()
 	}
 	return item
 }
@@ -129,11 +139,4 @@ func heldBy(f *diff.Finding, in *diff.Input) []string {
 		return []string{}
 	}
 	return in.Held
-}
-
-// sortInstances orders instances of several apps by app, index and instance.
-func sortInstances(list []actual.Instance) {
-	slices.SortFunc(list, func(a, b actual.Instance) int {
-		return cmp.Or(a.App.Compare(b.App), cmp.Compare(a.Index, b.Index), a.GUID.Compare(b.GUID))
-	})
 }

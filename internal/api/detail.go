@@ -10,15 +10,15 @@ import (
 )
 
 // detail says in a line for people what a finding rests on, what it waits for, and when it is acted on. The words
-// come from the finding; nothing is judged anew.
-func detail(f *diff.Finding, in *diff.Input, at app.Time) string {
-	parts := []string{evidence(f, in)}
+// come from the finding; nothing is judged anew. refused, if it is not empty, says why its command was not published.
+func detail(f *diff.Finding, in *diff.Input, at app.Time, refused string) string {
+	parts := []string{evidence(f, in), tried(f)}
 	switch f.Why {
-	case diff.WhyNothing, diff.WhyGate, diff.WhySent, diff.WhyBackoff: // the timing tells
+	case diff.WhyNothing, diff.WhyGate, diff.WhySent, diff.WhyBackoff, diff.WhyNoEffect: // the timing tells
 	default:
 		parts = append(parts, f.Why.String())
 	}
-	if t := timing(f, in, at); t != "" {
+	if t := timing(f, in, at, refused); t != "" {
 		parts = append(parts, t)
 	}
 	out := parts[:0]
@@ -30,11 +30,25 @@ func detail(f *diff.Finding, in *diff.Input, at app.Time) string {
 	return strings.Join(out, ", ")
 }
 
+// tried tells of the starts before this one that had no effect.
+func tried(f *diff.Finding) string {
+	switch f.Tries {
+	case 0:
+		return ""
+	case 1:
+		return "started once, never seen"
+	}
+	return fmt.Sprintf("started %d times, never seen", f.Tries)
+}
+
 func evidence(f *diff.Finding, in *diff.Input) string {
 	switch f.Kind {
 	case diff.KindMissing:
 		if in.GrewAt == 0 {
 			return "no instance of the app was ever heard"
+		}
+		if f.Rule == "R63" {
+			return "the instance at the index has been STARTING for too long"
 		}
 		return "no instance is live at the index"
 	case diff.KindCrashed:
@@ -46,6 +60,9 @@ func evidence(f *diff.Finding, in *diff.Input) string {
 		}
 		return fmt.Sprintf("crashed %d times", f.CrashCount)
 	case diff.KindEvacuating:
+		if f.Rule == "R33" {
+			return "the DEA of an instance that no heartbeat has shown shuts down"
+		}
 		if f.Instance.IsZero() {
 			return "the instance at the index is evacuating"
 		}
@@ -55,6 +72,9 @@ func evidence(f *diff.Finding, in *diff.Input) string {
 			return fmt.Sprintf("index %d is out of range (%d desired)", f.Index, in.Desired.Instances)
 		}
 	case diff.KindDuplicate:
+		if f.Rule == "R63" {
+			return "STARTING for too long, beside another instance"
+		}
 		n := 0
 		for i := range in.Instances {
 			if in.Instances[i].Index == f.Index && in.Instances[i].State.Live() {
@@ -75,15 +95,19 @@ func evidence(f *diff.Finding, in *diff.Input) string {
 }
 
 // timing says when the action comes.
-func timing(f *diff.Finding, in *diff.Input, at app.Time) string {
+func timing(f *diff.Finding, in *diff.Input, at app.Time, refused string) string {
 	left := f.Due.Sub(at)
 	again := ""
 	if f.Kind == diff.KindCrashed && f.CrashCount > 1 {
 		again = "next "
 	}
 	switch {
+	case f.Tries > 0 && f.Bucket == diff.Wait && f.Why != diff.WhySent && left > 0:
+		return "next try in " + Span(left)
 	case f.Action == diff.None:
 		return ""
+	case f.Why == diff.WhySent && refused != "":
+		return fmt.Sprintf("%s was not sent: %s; it is decided anew in %s", f.Action, refused, Span(left))
 	case f.Why == diff.WhySent:
 		return fmt.Sprintf("%s was sent and has %s to take effect", f.Action, Span(left))
 	case f.Bucket == diff.Hold:

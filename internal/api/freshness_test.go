@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,13 @@ func (l *answerLink) SubscribeQueue(subject, _ string, _ bus.Limits, fn func(bus
 	l.fns[subject] = fn
 	return nil
 }
+
+func (*answerLink) Leave(_, _ string)  {}
+func (*answerLink) Rejoin(_, _ string) {}
+func (*answerLink) Request(context.Context, string, []byte) ([]byte, error) {
+	return nil, bus.ErrDown
+}
+func (*answerLink) MaxPayload() int { return 1 << 20 }
 
 func (l *answerLink) Answer(_ bus.Msg, data []byte) error {
 	l.answers <- string(data)

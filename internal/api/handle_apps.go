@@ -218,7 +218,7 @@ func (s *Server) appVersion(n now, k app.Key, only indexFilter) AppVersion {
 			v.Truncated = true
 			break
 		}
-		v.Drift = append(v.Drift, driftItem(n.wall, f, &in, n.hm))
+		v.Drift = append(v.Drift, driftItem(n, f, &in, n.hm))
 	}
 	return v
 }

@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"hm/actual"
 	"hm/raftfsm"
 )
 
@@ -58,11 +57,10 @@ func (s *Server) dea(w http.ResponseWriter, r *http.Request) error {
 	answer := s.deaItem(n, d)
 	b := n.basis(n.view)
 	answer.Basis = &b
-	list := n.view.DEAInstances(nil, d.ID)
-	sortInstances(list)
+	list := n.view.Located(d.ID)
 	answer.Instances = make([]Instance, 0, len(list))
 	for i := range list {
-		inst := s.instance(n, &actual.Located{Instance: list[i], DEA: d.ID})
+		inst := s.instance(n, &list[i])
 		inst.App, inst.Version, inst.DEA = list[i].App.Droplet.String(), list[i].App.Version.String(), ""
 		answer.Instances = append(answer.Instances, inst)
 	}

@@ -72,7 +72,7 @@ func (s *Server) drift(w http.ResponseWriter, r *http.Request) error {
 			break
 		}
 		f, in := read.finding(at)
-		items = append(items, driftItem(n.wall, f, in, p.at))
+		items = append(items, driftItem(n, f, in, p.at))
 	}
 	w.Header().Set(headerTotal, strconv.Itoa(p.total(kind)))
 	w.Header().Set(headerGate, gateHeader(n.held()))

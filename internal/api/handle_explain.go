@@ -105,7 +105,7 @@ func finding(n now, f *diff.Finding, in *diff.Input) Finding {
 	}
 	switch {
 	case f.Kind != diff.KindNone:
-		out.Detail = detail(f, in, n.hm)
+		out.Detail = detail(f, in, n.hm, n.refusalOf(f))
 	case f.Why != diff.WhyNothing:
 		out.Detail = f.Why.String()
 	case f.Rule != "":

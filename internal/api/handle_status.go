@@ -43,7 +43,10 @@ func StatusOf(over reconcile.Overview, c raftfsm.Counts, meta raftfsm.DesiredMet
 
 func (s *Server) nats() NATS {
 	st, lag := s.opts.Link.State(), s.opts.Lag()
-	n := NATS{Connected: st.Up, Server: st.Server, Since: stamp(st.Since), Outages: st.Outages, Gaps: st.Gaps, LagRefused: lag.Refused}
+	n := NATS{
+		Connected: st.Up, Server: st.Server, Since: stamp(st.Since), Outages: st.Outages, Gaps: st.Gaps, LagRefused: lag.Refused,
+		Refused: refusals(s.opts.Link.Refusals()),
+	}
 	if lag.Known {
 		seconds := lag.Time.Seconds()
 		n.Lag = &seconds
@@ -60,10 +63,11 @@ func (s *Server) cluster(lead cluster.Leadership) Cluster {
 		if m.HasInfo {
 			node.NATS, node.AppliedIndex, node.API, node.Gate, node.Version = &m.Info.NATSUp, &m.Info.AppliedIndex, m.Info.API, m.Info.Gate, m.Info.Version
 			node.Hears = &m.Info.Hears
+			node.NATSRefused = m.Info.NATSRefused
 		}
 		if m.ID == s.opts.ID { // what it knows of itself is newer than what it told
 			up, index := s.opts.Link.State().Up, s.opts.Node.View().Index()
-			node.NATS, node.AppliedIndex = &up, &index
+			node.NATS, node.AppliedIndex, node.NATSRefused = &up, &index, RefusalText(s.opts.Link.Refusals())
 		}
 		c.Nodes = append(c.Nodes, node)
 	}

@@ -34,7 +34,7 @@ type Command struct {
 	State     string    `json:"state"` // pending, claimed, sent, confirmed, expired, dropped, abandoned
 	SentAt    Timestamp `json:"sent_at"`
 	EndedAt   Timestamp `json:"ended_at"`
-	Detail    string    `json:"detail"` // why it ended
+	Detail    string    `json:"detail"` // why it ended, or why it is claimed and was not published
 }
 
 // AppItem sums up one app (one droplet in one version) in GET /v1/apps.
@@ -67,11 +67,16 @@ type Instance struct {
 	Version  string    `json:"version,omitempty"`
 	Index    uint32    `json:"index"`
 	Instance string    `json:"instance"`
-	State    string    `json:"state"` // STARTING, RUNNING, CRASHED or EVACUATING
-	Since    Timestamp `json:"since"` // by the DEA's own clock
+	State    string    `json:"state"` // STARTING, RUNNING, CRASHED, EVACUATING; STOPPING or UNKNOWN if it is there and not live
+	Since    Timestamp `json:"since"` // by the DEA's own clock: nothing is decided by it
 	DEA      string    `json:"dea,omitempty"`
 	// LastHeard is when the answering node heard the DEA last.
 	LastHeard Timestamp `json:"last_heard"`
+	// RecordedAt is when the instance was recorded in this state.
+	RecordedAt Timestamp `json:"recorded_at"`
+	// Crash of a crashed instance: new, counted (a restart was scheduled for it) or answered (another instance was live at
+	// the index after it). Empty for others.
+	Crash string `json:"crash,omitempty"`
 }
 
 // CrashRecord is what is remembered of an index's crashes.
@@ -82,7 +87,11 @@ type CrashRecord struct {
 	First     Timestamp `json:"first"`
 	Last      Timestamp `json:"last"`
 	Instance  string    `json:"instance"`             // the crashed instance that was counted last
-	Exited    string    `json:"exited,omitempty"`     // crashed before any heartbeat showed it, not counted yet
+	Exited    string    `json:"exited,omitempty"`     // went away before any heartbeat showed it, not counted yet
+	ExitedBy  string    `json:"exited_by,omitempty"`  // CRASHED, DEA_SHUTDOWN or DEA_EVACUATION
+	Answered  bool      `json:"answered"`             // another instance has been live at the index since the newest crash was counted
+	Tries     uint32    `json:"tries"`                // starts that were sent and had no effect, since anything was heard of the index
+	TriedAt   Timestamp `json:"tried_at"`             // when the newest of them was sent
 	BackoffMS int64     `json:"backoff_ms"`           // delay of a restart after a further crash
 	Forgotten Timestamp `json:"forgotten_at"`         // when the series is forgotten if nothing crashes
 	RunningMS int64     `json:"running_ms,omitempty"` // healthy running time since the last restart

@@ -16,17 +16,58 @@ import (
 	"hm/raftfsm"
 )
 
-// CommandTotals counts commands that came to an end, by what they were and how they ended. Give it what the record
-// gives the journal. It is safe for concurrent use; the zero value is ready.
+// CommandTotals counts commands that were sent and that came to an end, by what they were and how they ended. It is safe
+// for concurrent use; the zero value is ready.
 type CommandTotals struct {
 	mu     sync.Mutex
 	totals map[endKind]uint64
+	sent   map[commands.Reason]uint64
 }
 
 type endKind struct {
 	action  commands.Action
 	reason  commands.Reason
 	outcome commands.State
+}
+
+// Applied counts what an entry came to, unless it was counted by an earlier process of this node.
+func (t *CommandTotals) Applied(a raftfsm.Applied) {
+	if a.Replayed {
+		return
+	}
+	t.Add(a.Result.Ended)
+	t.addSent(a.Result.Sent)
+}
+
+func (t *CommandTotals) addSent(sent []commands.Command) {
+	if len(sent) == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sent == nil {
+		t.sent = map[commands.Reason]uint64{}
+	}
+	for _, c := range sent {
+		t.sent[c.Reason]++
+	}
+}
+
+// sentOf gives how many commands were sent for a reason.
+func (t *CommandTotals) sentOf(r commands.Reason) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sent[r]
+}
+
+// sentReasons are the reasons that commands have, with their actions. All are exported from the start, so that the first
+// command shows as a rise.
+var sentReasons = []struct {
+	action commands.Action
+	reason commands.Reason
+}{
+	{diff.Start, diff.ReasonMissing}, {diff.Start, diff.ReasonCrashed}, {diff.Start, diff.ReasonEvacuating},
+	{diff.Stop, diff.ReasonExtra}, {diff.Stop, diff.ReasonDuplicate}, {diff.Stop, diff.ReasonEvacuationComplete},
 }
 
 // Add counts ended commands.
@@ -54,7 +95,8 @@ func (t *CommandTotals) each(fn func(endKind, uint64)) {
 
 // gateReasons are always exported, so that an alert can tell "not closed for this" from "never heard of".
 var gateReasons = []string{
-	reconcile.ReasonNotLeader, reconcile.ReasonNoLeader, reconcile.ReasonStateDiffers, reconcile.ReasonNATSDown, reconcile.ReasonNATSLate, reconcile.ReasonDeaf, reconcile.ReasonActualStale, reconcile.ReasonDesiredStale,
+	reconcile.ReasonNotLeader, reconcile.ReasonNoLeader, reconcile.ReasonStateDiffers, reconcile.ReasonNATSDown, reconcile.ReasonNATSRefused, reconcile.ReasonNATSLate,
+	reconcile.ReasonDeaf, reconcile.ReasonActualStale, reconcile.ReasonDesiredStale,
 	"hold:" + reconcile.HoldDesiredShrink, "hold:" + reconcile.HoldMassLoss, reconcile.ReasonPaused, reconcile.ReasonShadow,
 }
 
@@ -115,7 +157,7 @@ var (
 	mBacklog    = gauge("backlog_deas", "DEAs whose newest heartbeat is not recorded yet.")
 
 	mPending = gauge("commands_pending", "Commands that are scheduled and not claimed yet.", "action")
-	mSent    = counter("commands_sent_total", "Commands ever sent. It is part of the replicated record: the same on every node, and kept over restarts.", "action")
+	mSent    = counter("commands_sent_total", "Commands that this node has seen become sent since it began, by whichever node (HM9000's StartMissing to StopEvacuationComplete).", "action", "reason")
 	mEnded   = counter("commands_ended_total", "Commands that this node has seen come to an end since it began.", "action", "reason", "outcome")
 
 	mLeader      = gauge("raft_leader", "1 if this node leads.")
@@ -142,6 +184,10 @@ var (
 	mNATSOutages = counter("nats_outages_total", "Times that the link went down.")
 	mNATSGaps    = counter("nats_gaps_total", "Times that messages were lost while the link was up.")
 	mNATSDropped = counter("nats_dropped_messages_total", "Messages lost while the link was up.")
+
+	mNATSRefused = counter("nats_refused_total", "Times that the NATS server refused a subject to this node, or a message that was too large.", "action", "subject")
+	mAnswering   = gauge("app_state_answering", "1 if this node is in the queue group that answers app.state and app.state.bulk.")
+	mLeftOut     = counter("app_state_left_out_total", "Apps left out of answers over NATS, as the answer would have been larger than the server takes.", "subject")
 
 	mHeartbeats         = counter("heartbeats_received_total", "Heartbeat messages taken in (HM9000's ReceivedHeartbeats, as a running total).")
 	mHeartbeatsSame     = counter("heartbeats_unchanged_total", "Heartbeat messages that said what was recorded already.")
@@ -184,8 +230,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 
 	send(mPending, float64(count.PendingStarts), "start")
 	send(mPending, float64(count.PendingStops), "stop")
-	send(mSent, float64(count.SentStarts), "start")
-	send(mSent, float64(count.SentStops), "stop")
+	for _, r := range sentReasons {
+		send(mSent, float64(s.opts.Ended.sentOf(r.reason)), r.action.String(), strings.ToLower(r.reason.String()))
+	}
 	s.opts.Ended.each(func(k endKind, total uint64) {
 		send(mEnded, float64(total), k.action.String(), k.reason.String(), k.outcome.String())
 	})
@@ -219,6 +266,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		send(mTransfers, float64(t.Done), t.Reason, "done")
 		send(mTransfers, float64(t.Failed), t.Reason, "failed")
 	}
+	send(mAnswering, bit(s.answering.Load()))
+	send(mLeftOut, float64(s.leftOut[0].Load()), subjectAppState)
+	send(mLeftOut, float64(s.leftOut[1].Load()), subjectAppStateBulk)
 	s.unanswered.each(func(why disbelief, total uint64) { send(mUnanswered, float64(total), string(why)) })
 	send(mBuild, 1, s.opts.Version, runtime.Version())
 }
@@ -266,6 +316,7 @@ func (c *collector) heard(send func(metric, float64, ...string)) {
 	send(mNATSOutages, float64(link.Outages))
 	send(mNATSGaps, float64(link.Gaps))
 	send(mNATSDropped, float64(link.Dropped))
+	c.s.opts.Link.RefusalTotals(func(action, subject string, total uint64) { send(mNATSRefused, float64(total), action, subject) })
 	send(mHeartbeats, float64(feed.Heartbeats))
 	send(mHeartbeatsSame, float64(feed.Unchanged))
 	send(mHeartbeatsRejected, float64(feed.HeartbeatsRejected))

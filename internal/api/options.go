@@ -12,6 +12,7 @@ import (
 	"os"
 	"time"
 
+	"hm/commands"
 	"hm/diff"
 	"hm/internal/bus"
 )
@@ -55,6 +56,11 @@ type Options struct {
 	// HeartbeatTTL is after how long without a leader the record is not told as the actual state any more. 0: three
 	// heartbeat periods.
 	HeartbeatTTL time.Duration
+	// KnowsLess says that this node knows less of what runs than its peers do: it leaves what a Cloud Controller asks over
+	// NATS to them, as long as one of them can answer. nil: it never does.
+	KnowsLess func() bool
+	// Subject names the subject on which commands are published; nil, or an empty one: none is known.
+	Subject func(commands.Action) string
 	// Record writes a recording of what the node hears to out until ctx ends; flush has out pass on what it has. nil: no
 	// recordings are offered.
 	Record func(ctx context.Context, out io.Writer, flush func() error) error
@@ -102,6 +108,12 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.Transfers == nil {
 		o.Transfers = func() []Transfers { return nil }
+	}
+	if o.KnowsLess == nil {
+		o.KnowsLess = func() bool { return false }
+	}
+	if o.Subject == nil {
+		o.Subject = func(commands.Action) string { return "" }
 	}
 	if o.Ended == nil {
 		o.Ended = new(CommandTotals)

@@ -3,8 +3,10 @@ package api
 import (
 	"context"
 	"net"
+	"sync"
 	"time"
 
+	"hm/commands"
 	"hm/internal/app"
 	"hm/internal/bus"
 	"hm/internal/cluster"
@@ -42,7 +44,13 @@ type Loop interface {
 }
 
 // Link is the node's link to NATS: *bus.Link.
-type Link interface{ State() bus.State }
+type Link interface {
+	State() bus.State
+	// Refusals are what the server refuses now, by action and subject.
+	Refusals() []bus.Refusal
+	// RefusalTotals calls fn with how often the server has refused each action and subject.
+	RefusalTotals(fn func(action, subject string, total uint64))
+}
 
 // FeedStats are running totals of what was heard from the DEAs, for /metrics.
 type FeedStats struct {
@@ -71,6 +79,8 @@ type now struct {
 	at    Timestamp
 	age   time.Duration
 	local string
+	// refused gives, by action, the words with which nats refuses commands to the node that leads.
+	refused func() map[commands.Action]string
 }
 
 // look takes in the node's knowledge. It is cheap: the view is frozen in microseconds.
@@ -81,6 +91,7 @@ func (s *Server) look() now {
 		hm: s.opts.Node.Now(), at: stamp(wall), local: s.opts.ID,
 	}
 	n.wall = s.wall.at(wall, n.hm)
+	n.refused = sync.OnceValue(func() map[commands.Action]string { return s.refusedCommands(n.lead) })
 	if !n.lead.Leader {
 		n.age = s.sinceLeader(n.lead)
 	}

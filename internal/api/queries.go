@@ -1,12 +1,17 @@
 package api
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"hm/internal/bus"
+	"hm/internal/bus/sampled"
 )
 
 // The subjects on which a Cloud Controller asks, and the group that shares the questions among all nodes (N38).
@@ -14,6 +19,8 @@ const (
 	subjectAppState     = "app.state"
 	subjectAppStateBulk = "app.state.bulk"
 	queryGroup          = "hm9000"
+	// subjectReady is where a node of the group asks whether another one knows enough to answer. Those that do listen.
+	subjectReady = "hm.app.state.ready"
 )
 
 // Limits on questions that wait. A Cloud Controller gives up after 2 s, so there is no point in a long queue.
@@ -25,7 +32,13 @@ const (
 // QueryLink is what answering questions needs of a link: *bus.Link.
 type QueryLink interface {
 	SubscribeQueue(subject, queue string, limits bus.Limits, fn func(bus.Msg)) error
+	// Leave has the other members of a queue group get its messages, Rejoin undoes that.
+	Leave(subject, queue string)
+	Rejoin(subject, queue string)
+	// MaxPayload is how large an answer may be; 0 if that is not known.
+	MaxPayload() int
 	Answer(m bus.Msg, data []byte) error
+	Request(ctx context.Context, subject string, data []byte) ([]byte, error)
 }
 
 // Queries answers what a Cloud Controller asks over NATS.
@@ -33,21 +46,31 @@ type Queries struct {
 	server *Server
 	link   QueryLink
 	logger *slog.Logger
+	log    *sampled.Log
 
-	mu     sync.Mutex // guards closed and sends on work
-	closed bool
-	work   chan bus.Msg
-	done   chan struct{}
+	mu      sync.Mutex // guards closed and sends on work
+	closed  bool
+	work    chan bus.Msg
+	answers sync.WaitGroup  // the goroutine that answers
+	attends sync.WaitGroup  // the one that leaves the group and comes back
+	ctx     context.Context // ended first by Close
+	end     context.CancelFunc
+	closing sync.Once
 
 	answered, passedOver atomic.Uint64
 }
 
 // ServeQueries subscribes to the questions and answers them from s's node until Close. The subscriptions are the
-// link's, for its life; after Close they are passed over. Questions beyond those that may wait are passed over, too:
+// link's, for its life; after Close they are passed over. A node that knows less than its peers leaves them to those.
+// Questions beyond those that may wait are passed over, too:
 // whoever asked will ask again, and a full subscription would count as a gap in what was heard.
 func ServeQueries(link QueryLink, s *Server) (*Queries, error) {
-	q := &Queries{server: s, link: link, logger: s.opts.Logger, work: make(chan bus.Msg, maxQueries), done: make(chan struct{})}
-	go q.run()
+	q := &Queries{
+		server: s, link: link, logger: s.opts.Logger, log: sampled.New(s.opts.Logger, logEvery),
+		work: make(chan bus.Msg, maxQueries),
+	}
+	q.ctx, q.end = context.WithCancel(context.Background())
+	q.answers.Go(q.run)
 	for _, subject := range []string{subjectAppState, subjectAppStateBulk} {
 		limits := bus.Limits{Messages: maxQueries, Bytes: maxQueriesBytes}
 		if err := link.SubscribeQueue(subject, queryGroup, limits, q.take); err != nil {
@@ -55,6 +78,13 @@ func ServeQueries(link QueryLink, s *Server) (*Queries, error) {
 			return nil, fmt.Errorf("subscribing to %s: %w", subject, err)
 		}
 	}
+	if err := link.SubscribeQueue(subjectReady, queryGroup, bus.Limits{}, q.ready); err != nil {
+		q.Close()
+		return nil, fmt.Errorf("subscribing to %s: %w", subjectReady, err)
+	}
+	link.Leave(subjectReady, queryGroup) // until it is known that this node knows enough
+	s.answering.Store(true)
+	q.attends.Go(q.attend)
 	return q, nil
 }
 
@@ -76,7 +106,6 @@ func (q *Queries) take(m bus.Msg) {
 }
 
 func (q *Queries) run() {
-	defer close(q.done)
 	for m := range q.work {
 		if err := q.link.Answer(m, q.answer(m)); err != nil {
 			q.logger.Debug("a question could not be answered", "subject", m.Subject, "error", err)
@@ -88,10 +117,44 @@ func (q *Queries) run() {
 
 func (q *Queries) answer(m bus.Msg) []byte {
 	n, fresh := q.server.answerable()
-	if m.Subject == subjectAppState {
-		return AppState(n.view, fresh, n.wall, m.Data)
+	limit := q.link.MaxPayload()
+	if limit <= 0 {
+		limit = math.MaxInt
 	}
-	return AppStateBulk(n.view, fresh, n.wall, m.Data)
+	if m.Subject == subjectAppState {
+		answer := AppState(n.view, fresh, n.wall, m.Data)
+		if len(answer) <= limit {
+			return answer
+		}
+		var asked appAsked
+		_ = json.Unmarshal(m.Data, &asked) // it was read before
+		q.leftOut(m.Subject, limit, len(answer), 1, leftOut{apps: 1, largest: asked.Droplet})
+		return emptyObject
+	}
+	keys := bulkKeys(n.view, fresh, m.Data)
+	answer, left := fitBulk(n.view, n.wall, keys, limit)
+	if left.apps > 0 {
+		q.leftOut(m.Subject, limit, left.whole, len(keys), left)
+	}
+	return answer
+}
+
+// logEvery is how often a kind of event that outsiders cause is logged.
+const logEvery = 10 * time.Second
+
+// leftOut counts and tells that apps were left out of an answer: to whoever asked it is as if they were not known.
+func (q *Queries) leftOut(subject string, limit, whole, apps int, left leftOut) {
+	at := 0
+	if subject == subjectAppStateBulk {
+		at = 1
+	}
+	q.server.leftOut[at].Add(uint64(left.apps))
+	q.log.Warn("left out "+subject, "apps were left out of an answer, as it would have been larger than the nats server takes", func() []any {
+		return []any{
+			"subject", subject, "bytes", whole, "max_payload", limit, "apps", apps, "left_out", left.apps, "largest", left.largest,
+			"hint", "raise max_payload of the nats server, or have the Cloud Controller ask POST " + bulkPath,
+		}
+	})
 }
 
 // Stats tells how many questions were answered, and how many passed over because too many came at once.
@@ -99,13 +162,19 @@ func (q *Queries) Stats() (answered, passedOver uint64) {
 	return q.answered.Load(), q.passedOver.Load()
 }
 
-// Close answers what is queued and returns when that is done.
+// Close leaves the questions to the other nodes, answers what is queued, and returns when that is done.
 func (q *Queries) Close() {
-	q.mu.Lock()
-	if !q.closed {
+	q.closing.Do(func() {
+		q.end()
+		q.attends.Wait()
+		for _, subject := range []string{subjectReady, subjectAppState, subjectAppStateBulk} {
+			q.link.Leave(subject, queryGroup)
+		}
+		q.server.answering.Store(false)
+		q.mu.Lock()
 		q.closed = true
 		close(q.work)
-	}
-	q.mu.Unlock()
-	<-q.done
+		q.mu.Unlock()
+	})
+	q.answers.Wait()
 }

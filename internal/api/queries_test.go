@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -90,6 +91,13 @@ func (l *stuckLink) SubscribeQueue(subject, queue string, _ bus.Limits, fn func(
 	l.fns[subject+" "+queue] = fn
 	return nil
 }
+
+func (*stuckLink) Leave(_, _ string)  {}
+func (*stuckLink) Rejoin(_, _ string) {}
+func (*stuckLink) Request(context.Context, string, []byte) ([]byte, error) {
+	return nil, bus.ErrDown
+}
+func (*stuckLink) MaxPayload() int { return 0 }
 
 func (l *stuckLink) Answer(bus.Msg, []byte) error {
 	<-l.let

@@ -16,7 +16,7 @@ var ruleTexts = map[string]string{
 	"R16": "an app that the desired state does not have should not run",
 	"R17": "an instance of another version than the desired one should not run",
 	"R18": "an instance beyond the desired number is stopped",
-	"R19": "an app's starts go before its stops",
+	"R19": "a stop waits until every wanted index of the app runs, for a while",
 	"R20": "of several live copies at an index the best stays, and the others go one by one",
 	"R21": "all instances at an index beyond the desired number are stopped",
 	"R24": "an evacuating instance that is not desired is stopped",
@@ -25,7 +25,10 @@ var ruleTexts = map[string]string{
 	"R27": "an evacuating instance waits for its replacement to run",
 	"R28": "an evacuating instance at an index that has crashed is stopped and replaced at once",
 	"R29": "an evacuating instance is replaced at once and stays until then",
+	"R33": "an instance that no heartbeat has shown is replaced if its DEA shuts down",
 	"R34": "a crash that only droplet.exited told of is acted on at once",
+	"R63": "an instance that is STARTING for too long does not count as live",
+	"R64": "an instance in a state that hm does not know is not live; no start is sent beside it for a while",
 }
 
 // RuleText says in a line what a rule is about; empty if there is no such rule.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +25,9 @@ type Server struct {
 	auth       credentials
 	registry   *prometheus.Registry
 	unanswered unanswered
+	knows      atomic.Bool      // this node knows enough to answer app.state, as of the last look
+	answering  atomic.Bool      // it is in the queue group that answers
+	leftOut    [2]atomic.Uint64 // apps left out of answers to app.state and app.state.bulk, for their size
 	requests   *prometheus.CounterVec
 	handler    http.Handler
 

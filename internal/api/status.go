@@ -41,6 +41,8 @@ type ClusterNode struct {
 	API          string  `json:"api,omitempty"`
 	Gate         string  `json:"gate,omitempty"` // open, or why its gate is closed
 	Version      string  `json:"version,omitempty"`
+	// NATSRefused is what its NATS server refuses to it, a line for each subject.
+	NATSRefused string `json:"nats_refused,omitempty"`
 	// Fault is what is wrong with the node's record, by its own word; missing if nothing is.
 	Fault *cluster.Fault `json:"fault,omitempty"`
 }
@@ -63,6 +65,18 @@ type NATS struct {
 	Lag *float64 `json:"lag"`
 	// LagRefused is why the lag cannot be known, in the server's words.
 	LagRefused string `json:"lag_refused,omitempty"`
+	// Refused are the subjects that the server refuses to this node; never null.
+	Refused []NATSRefusal `json:"refused"`
+}
+
+// NATSRefusal is one subject that a NATS server refuses to a node. What is refused to dea.heartbeat shuts the gate.
+type NATSRefusal struct {
+	Action  string    `json:"action"` // subscribe or publish
+	Subject string    `json:"subject"`
+	Error   string    `json:"error"` // the server's words
+	Since   Timestamp `json:"since"`
+	Last    Timestamp `json:"last"`  // when it was refused last
+	Count   uint64    `json:"count"` // times from Since on
 }
 
 // DesiredStatus is the recorded desired state.

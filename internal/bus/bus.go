@@ -80,6 +80,7 @@ type Link struct {
 	state    State
 	up       *spell // nil while the link is down
 	unlogged int    // drops that are counted and not yet logged
+	refused  refusals
 	closed   bool
 }
 
@@ -89,12 +90,15 @@ type spell struct {
 	server string
 	gone   chan struct{} // closed when nc is closed for good
 	taps   []*tap        // guarded by Link.mu
+
+	verdicts verdicts
+	retry    retry // guarded by Link.subMu
 }
 
 // tap is one subscription during one spell.
 type tap struct {
 	sub     *nats.Subscription
-	subject string
+	s       *subscription
 	dropped int // as last counted
 }
 
@@ -119,7 +123,7 @@ func Open(o Options) (*Link, error) {
 	l := &Link{
 		opts: o, servers: servers, auth: auth, logger: o.Logger, log: sampled.New(o.Logger, logEvery),
 		ended: make(chan struct{}), jobs: make(chan *job), changed: make(chan struct{}, 1),
-		state: State{Since: time.Now()},
+		state: State{Since: time.Now()}, refused: newRefusals(),
 	}
 	l.stop, l.cancel = context.WithCancel(context.Background())
 	l.loops.Go(l.run)
@@ -149,7 +153,7 @@ func (l *Link) run() {
 	}
 }
 
-// watch looks for drops until the spell ends or the link is to stop.
+// watch looks for drops, and asks again for what is refused, until the spell ends or the link is to stop.
 func (l *Link) watch(sp *spell) {
 	tick := time.NewTicker(min(max(l.opts.PingInterval/4, 10*time.Millisecond), 500*time.Millisecond))
 	defer tick.Stop()
@@ -161,6 +165,7 @@ func (l *Link) watch(sp *spell) {
 			return
 		case <-tick.C:
 			l.countDrops()
+			l.askAgain(sp)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -159,6 +158,8 @@ func (l *Link) logFailure(srv address, err error) {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked),
 		errors.Is(err, nats.ErrAccountAuthExpired):
 		kind, hint = "auth", "the server refuses these credentials; correct nats.username and nats.password, nats.token or nats.creds, or the server's users; hm keeps trying"
+	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
+		kind, hint = "subscriptions", "the server allows too few subscriptions; raise the limit (max_subs) of the server, or of the account; hm keeps trying"
 	case errors.Is(err, nats.ErrSecureConnWanted), errors.Is(err, nats.ErrSecureConnRequired):
 		kind, hint = "tls", "nats.tls is set and the server offers no TLS, or the other way round; make them agree"
 	}
@@ -168,7 +169,6 @@ func (l *Link) logFailure(srv address, err error) {
 }
 
 func (l *Link) onAsyncError(sp *spell, sub *nats.Subscription, err error) {
-	l.marker.Load().refuse(sp, err)
 	subject := ""
 	if sub != nil {
 		subject = sub.Subject
@@ -177,11 +177,12 @@ func (l *Link) onAsyncError(sp *spell, sub *nats.Subscription, err error) {
 	case errors.Is(err, nats.ErrSlowConsumer):
 		l.countDrops()
 	case errors.Is(err, nats.ErrPermissionViolation):
-		l.log.Log(slog.LevelError, "permission", "nats refuses a subject to this node", func() []any {
-			return []any{"server", sp.server, "error", l.redact(err), "hint", "grant the user that hm connects with this subject"}
-		})
+		if !l.marker.Load().refuse(sp, err) {
+			l.refuse(sp, parseViolation(err))
+		}
+		sp.verdicts.note(err)
 	default:
-		l.log.Warn("async", "nats reports an error", func() []any {
+		l.log.Warn("async "+subject, "nats reports an error", func() []any {
 			return []any{"server", sp.server, "subject", subject, "error", l.redact(err)}
 		})
 	}

@@ -90,7 +90,7 @@ func (l *Link) Mark(o MarkerOptions) (*Marker, error) {
 	if !l.marker.CompareAndSwap(nil, m) {
 		return nil, errors.New("the lag of this nats link is measured already")
 	}
-	if err := l.Subscribe(o.Subject, Limits{Messages: 4 * maxMarkersOut, Bytes: 1 << 20}, m.hear); err != nil {
+	if err := l.Subscribe(o.Subject, Limits{Messages: 4 * maxMarkersOut, Bytes: 1 << 20, Spare: true}, m.hear); err != nil {
 		return nil, err
 	}
 	l.loops.Go(m.run)
@@ -185,7 +185,7 @@ func (m *Marker) await(number uint64) {
 	defer m.link.mu.Unlock()
 	for _, t := range m.sp.taps {
 		for _, subject := range m.opts.Behind {
-			if t.subject != subject {
+			if t.s.subject != subject {
 				continue
 			}
 			// In this order: what is delivered between the two is then counted in neither, and not in both.
@@ -243,10 +243,10 @@ func (m *Marker) settle() (awaits bool) {
 	}
 }
 
-// refuse takes an error of the server's that may be about the marker.
-func (m *Marker) refuse(sp *spell, err error) {
-	if m == nil || !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), `"`+m.opts.Subject+`"`) {
-		return
+// refuse takes in that the server refuses something on a connection, and reports whether that is the marker.
+func (m *Marker) refuse(sp *spell, err error) bool {
+	if m == nil || !strings.Contains(err.Error(), `"`+m.opts.Subject+`"`) {
+		return false
 	}
 	words := m.link.redact(err)
 	m.mu.Lock()
@@ -259,6 +259,7 @@ func (m *Marker) refuse(sp *spell, err error) {
 	m.mu.Unlock()
 	if first {
 		m.link.logger.Warn("nats refuses the messages by which this node measures how late it hears: it will not notice a link that is late",
-			"subject", m.opts.Subject, "error", words, "hint", "grant the user that hm connects with to publish and to subscribe to this subject")
+			"subject", m.opts.Subject, "error", words, "hint", "grant the user that hm connects as the permission to publish and to subscribe to this subject")
 	}
+	return true
 }

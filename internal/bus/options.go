@@ -122,21 +122,3 @@ func tlsOptions(t TLS) ([]nats.Option, error) {
 	}
 	return opts, nil
 }
-
-// redact gives an error's text without any of the link's secrets, should a library ever quote one.
-func (l *Link) redact(err error) string {
-	if err == nil {
-		return "none given"
-	}
-	text := err.Error()
-	secrets := []string{l.opts.Password, l.opts.Token}
-	for _, s := range l.servers {
-		secrets = append(secrets, s.password)
-	}
-	for _, s := range secrets {
-		if s != "" {
-			text = strings.ReplaceAll(text, s, "xxxxx")
-		}
-	}
-	return strings.ReplaceAll(text, "\n", ": ")
-}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -27,9 +27,15 @@ var (
 // publishTimeout ends a publish or request whose context has no end of its own.
 const publishTimeout = 30 * time.Second
 
-type refused struct{ cause error }
+// refused is a message that the server does not take, with its words.
+type refused struct {
+	subject string
+	cause   error
+}
 
-func (r refused) Error() string        { return "nats refuses the message: " + r.cause.Error() }
+func (r refused) Error() string {
+	return fmt.Sprintf("nats refuses the message on %.80s: %s", r.subject, r.cause)
+}
 func (r refused) Unwrap() error        { return r.cause }
 func (r refused) Is(target error) bool { return target == ErrRefused || target == ErrDown }
 
@@ -118,15 +124,21 @@ func (l *Link) send(j *job) []error {
 	if j.epoch != 0 && l.State().Epoch != j.epoch {
 		return fill(errs, fmt.Errorf("%w: the link has had a gap since the commands were decided", ErrDown))
 	}
-	before := j.sp.nc.LastError()
-	accepted := 0
+	subjects := subjectsOf(j.outs)
+	before := map[string]uint64{}
+	l.mu.Lock()
+	for _, s := range subjects {
+		before[s] = l.noteAsked(s)
+	}
+	l.mu.Unlock()
+	accepted, tooLarge := 0, map[string]uint64{}
 	for i, o := range j.outs {
 		if j.ctx.Err() != nil {
 			errs[i] = notSent(j.ctx)
 			continue
 		}
 		if err := validSubject(o.Subject); err != nil {
-			errs[i] = refused{err}
+			errs[i] = refused{o.Subject, err}
 			continue
 		}
 		switch err := j.sp.nc.Publish(o.Subject, o.Data); {
@@ -134,8 +146,13 @@ func (l *Link) send(j *job) []error {
 			accepted++
 		case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
 			errs[i] = ErrDown
-		case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject):
-			errs[i] = refused{err}
+		case errors.Is(err, nats.ErrMaxPayload):
+			err = fmt.Errorf("%w: %d bytes, its max_payload is %d", err, len(o.Data), j.sp.nc.MaxPayload())
+			l.refuse(j.sp, violation{RefusedPublish, o.Subject, err.Error(), "raise max_payload of the nats server"})
+			errs[i] = refused{o.Subject, err}
+			tooLarge[o.Subject]++
+		case errors.Is(err, nats.ErrBadSubject):
+			errs[i] = refused{o.Subject, err}
 		default: // part of it may be on the wire
 			errs[i] = fmt.Errorf("%w: %w", ErrUnknown, err)
 		}
@@ -144,20 +161,34 @@ func (l *Link) send(j *job) []error {
 		return errs
 	}
 	err := l.confirm(j)
-	violation := j.sp.nc.LastError()
-	if violation == before || !errors.Is(violation, nats.ErrPermissionViolation) {
-		violation = nil
+	if err == nil {
+		j.sp.settle()
 	}
+	after := l.counts(RefusedPublish, subjects...)
 	for i := range errs {
+		subject := j.outs[i].Subject
 		switch {
 		case errs[i] != nil:
-		case violation != nil && strings.Contains(violation.Error(), `"`+j.outs[i].Subject+`"`):
-			errs[i] = refused{violation}
+		case after[subject] != before[subject]+tooLarge[subject]:
+			errs[i] = refused{subject, errors.New(l.words(RefusedPublish, subject))}
 		case err != nil:
 			errs[i] = fmt.Errorf("%w: %w", ErrUnknown, err)
+		case tooLarge[subject] == 0:
+			l.granted(refusalKey{RefusedPublish, subject})
 		}
 	}
 	return errs
+}
+
+// subjectsOf gives the subjects of messages that have one, each once.
+func subjectsOf(outs []Out) []string {
+	var subjects []string
+	for _, o := range outs {
+		if validSubject(o.Subject) == nil && !slices.Contains(subjects, o.Subject) {
+			subjects = append(subjects, o.Subject)
+		}
+	}
+	return subjects
 }
 
 // confirm waits for the server's answer to a ping behind everything that was sent.
@@ -181,6 +212,15 @@ func (l *Link) current() *spell {
 	return l.up
 }
 
+// MaxPayload is how many bytes a message may have on the present connection; 0 if there is none.
+func (l *Link) MaxPayload() int {
+	sp := l.live.Load()
+	if sp == nil {
+		return 0
+	}
+	return int(sp.nc.MaxPayload())
+}
+
 // Answer sends the answer to a request that m is. It does not wait for a confirmation: whoever asked will ask
 // again. A message that expects no answer is passed over in silence.
 func (l *Link) Answer(m Msg, data []byte) error {
@@ -201,7 +241,7 @@ func (l *Link) Answer(m Msg, data []byte) error {
 // and ErrUnknown when no answer came before ctx ended or the link broke.
 func (l *Link) Request(ctx context.Context, subject string, data []byte) ([]byte, error) {
 	if err := validSubject(subject); err != nil {
-		return nil, refused{err}
+		return nil, refused{subject, err}
 	}
 	if ctx.Err() != nil {
 		return nil, notSent(ctx)
@@ -217,12 +257,13 @@ func (l *Link) Request(ctx context.Context, subject string, data []byte) ([]byte
 		err  error
 	}
 	done := make(chan answer, 1)
+	before := l.noteAsked(subject)
 	l.calls.Go(func() { // it may block like a publish, and ends with ctx or with the connection
 		ctx, cancel := l.bounded(ctx)
 		defer cancel()
 		m, err := sp.nc.RequestWithContext(ctx, subject, data)
 		if err != nil {
-			done <- answer{err: requestError(subject, err)}
+			done <- answer{err: l.requestError(subject, before, err)}
 			return
 		}
 		done <- answer{data: m.Data}
@@ -232,18 +273,30 @@ func (l *Link) Request(ctx context.Context, subject string, data []byte) ([]byte
 	case a := <-done:
 		return a.data, a.err
 	case <-ctx.Done():
-		return nil, requestError(subject, ctx.Err())
+		return nil, l.requestError(subject, before, ctx.Err())
 	}
 }
 
-func requestError(subject string, err error) error {
+// requestError says what a request has failed with. before is how often the subject had been refused until then.
+func (l *Link) requestError(subject string, before uint64, err error) error {
 	switch {
+	case l.counts(RefusedPublish, subject)[subject] != before:
+		return refused{subject, errors.New(l.words(RefusedPublish, subject))}
 	case errors.Is(err, nats.ErrNoResponders):
 		return fmt.Errorf("request on %s: %w", subject, ErrNoResponders)
 	case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject):
-		return refused{err}
+		return refused{subject, err}
 	}
 	return fmt.Errorf("request on %s: %w: %w", subject, ErrUnknown, err)
+}
+
+// noteAsked notes that this link publishes on subject, and gives how often that has been refused. It must be called with
+// l.mu held.
+func (l *Link) noteAsked(subject string) uint64 {
+	if len(l.refused.published) < maxPublished {
+		l.refused.published[subject] = true
+	}
+	return l.refused.total[refusalKey{RefusedPublish, subject}]
 }
 
 func notSent(ctx context.Context) error { return fmt.Errorf("%w: %w", ErrDown, ctx.Err()) }

@@ -95,14 +95,20 @@ func (l *Link) countDropsLocked() {
 		return // while it is down or being set up, what was missed is an outage's
 	}
 	n := 0
+	lost := uint64(0) // of a queue group, of whose messages nobody hears all
 	for _, t := range l.up.taps {
 		dropped, err := t.sub.Dropped()
 		if err != nil || dropped <= t.dropped {
 			continue // a closed subscription counts no more: its connection is gone
 		}
-		n += dropped - t.dropped
+		if t.s.queue == "" {
+			n += dropped - t.dropped
+		} else {
+			lost += uint64(dropped - t.dropped)
+		}
 		t.dropped = dropped
 	}
+	l.state.Dropped += lost
 	if n > 0 {
 		l.state.Gaps++
 		l.state.Dropped += uint64(n)

@@ -25,6 +25,8 @@ type PeerInfo struct {
 	Version          string   `json:"version,omitempty"`            // of its program
 	Hears            int      `json:"hears,omitempty"`              // DEAs that it has heard within a time to live
 	HearsFresh       bool     `json:"hears_fresh,omitempty"`        // it should hear every DEA: its picture is fresh, and its link in time
+	Answers          bool     `json:"answers,omitempty"`            // it knows enough to tell a Cloud Controller what runs
+	NATSRefused      string   `json:"nats_refused,omitempty"`       // what its NATS server refuses to it, a line for each subject
 }
 
 // message is what a node tells a peer, one frame at a time. The receiver answers each with a reply. Both are JSON:
@@ -114,7 +116,7 @@ func decodeMessage(body []byte) (message, error) {
 		return message{}, fmt.Errorf("a peer's message: a text is longer than %d bytes", maxText)
 	}
 	if i := m.Info; i != nil {
-		if len(i.API) > maxText || len(i.Version) > maxText || len(i.Gate) > maxText || len(i.DesiredReadError) > maxText {
+		if len(i.API) > maxText || len(i.Version) > maxText || len(i.Gate) > maxText || len(i.DesiredReadError) > maxText || len(i.NATSRefused) > maxText {
 			return message{}, fmt.Errorf("a peer's message: a text is longer than %d bytes", maxText)
 		}
 		if i.API != "" {

@@ -34,6 +34,8 @@ type Node struct {
 	stream *stream
 	trans  *guardedTransport
 	stats  counters
+	// replayed is the newest entry that the log held when this process began.
+	replayed uint64
 
 	// Propose and its two goroutines
 	queue   chan *proposal
@@ -163,6 +165,9 @@ func (n *Node) start() error {
 	if err := n.stores.found(o.Peers, o.Logger); err != nil {
 		return err
 	}
+	if n.replayed, err = n.stores.log.LastIndex(); err != nil {
+		return fmt.Errorf("node.data_dir: reading the end of the log in %s: %w", n.stores.dir, err)
+	}
 	if err := n.newRaft(conf); err != nil {
 		return err
 	}
@@ -243,6 +248,7 @@ func (n *Node) applied(a raftfsm.Applied) {
 		n.states.applied(a.Index, a.Hash)
 	}
 	if n.opts.OnApply != nil {
+		a.Replayed = a.Index <= n.replayed
 		n.opts.OnApply(a)
 	}
 }

@@ -111,6 +111,8 @@ type Policy struct {
 	BackoffStart         int // heartbeats
 	BackoffMax           int // heartbeats
 	DuplicateGrace       int // times Grace
+	StopYield            int // heartbeats; 0: as HM9000 did
+	StartingTTL          int // heartbeats; 0: for ever
 }
 
 // Guard says when to hold instead of acting.
@@ -175,7 +177,7 @@ func Default() Config {
 			HeartbeatPeriod: 10 * time.Second, HeartbeatTTL: 3, Freshness: 3, Grace: 3,
 			StartLimit: 60, StopLimit: 0,
 			CrashesBeforeBackoff: 3, BackoffStart: 3, BackoffMax: 96,
-			DuplicateGrace: 4,
+			DuplicateGrace: 4, StopYield: 18, StartingTTL: 30,
 		},
 		Guard: Guard{
 			DesiredShrink: 0.5, MinApps: 20, ConfirmReads: 10,
@@ -197,6 +199,14 @@ func (c Config) Freshness() time.Duration { return c.heartbeats(c.Policy.Freshne
 
 // Grace is how long an index may be missing until its start is due, and how long a sent command may take.
 func (c Config) Grace() time.Duration { return c.heartbeats(c.Policy.Grace) }
+
+// StartingTTL is policy.starting_ttl, of which the default stretches beyond a long grace: a start has that to take effect.
+func (c Config) StartingTTL() time.Duration {
+	if c.Policy.StartingTTL == 0 {
+		return 0
+	}
+	return c.heartbeats(max(c.Policy.StartingTTL, c.Policy.Grace+1))
+}
 
 // PollInterval is the time from the beginning of one read of the desired state to that of the next.
 func (c Config) PollInterval() time.Duration { return c.heartbeats(c.Desired.PollInterval) }
@@ -239,5 +249,7 @@ func (c Config) DiffPolicy() diff.Policy {
 		BackoffStart:         c.heartbeats(c.Policy.BackoffStart),
 		BackoffMax:           c.heartbeats(c.Policy.BackoffMax),
 		DuplicateGrace:       c.Policy.DuplicateGrace,
+		StopYield:            c.heartbeats(c.Policy.StopYield),
+		StartingTTL:          c.StartingTTL(),
 	}
 }

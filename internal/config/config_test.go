@@ -80,6 +80,7 @@ func TestHeartbeatsBecomeDurations(t *testing.T) {
 	want := diff.Policy{
 		HeartbeatPeriod: 100 * time.Millisecond, Grace: 300 * time.Millisecond, CrashesBeforeBackoff: 3,
 		BackoffStart: 300 * time.Millisecond, BackoffMax: 9600 * time.Millisecond, DuplicateGrace: 4,
+		StopYield: 1800 * time.Millisecond, StartingTTL: 3 * time.Second,
 	}
 	if got := c.DiffPolicy(); got != want {
 		t.Errorf("policy %+v, want %+v", got, want)

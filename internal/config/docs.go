@@ -84,7 +84,7 @@ const docsTail = `
 - ` + "`raft.listen`" + ` on a wildcard without ` + "`raft.advertise`" + `, or on port 0 with peers
 - ` + "`raft.election_timeout` below or `raft.lease_timeout` above `raft.heartbeat_timeout`" + `
 - ` + "`commands.claim_lease` above half of `policy.grace`; `nats.ping_interval` above half of `policy.freshness` and above 1s. Only values of your own are refused: the defaults shrink" + `
-- ` + "`desired.ttl` not above `desired.poll_interval`; `policy.backoff_max` below `policy.backoff_start`" + `
+- ` + "`desired.ttl` not above `desired.poll_interval`; `policy.backoff_max` below `policy.backoff_start`; `policy.starting_ttl` not above `policy.grace`" + `
 
 ## Environment variables that are no keys
 

@@ -159,6 +159,10 @@ var keys = []Key{
 		Doc: "Longest delay of a restart. Not below policy.backoff_start."},
 	{Name: "policy.duplicate_grace", Unit: "times policy.grace", limit: wholeFrom(0, 100), field: func(c *Config) any { return &c.Policy.DuplicateGrace },
 		Doc: "How long several copies at one index are left alone."},
+	{Name: "policy.stop_yield", Unit: beats, limit: wholeFrom(0, maxBeats), field: func(c *Config) any { return &c.Policy.StopYield },
+		Doc: "How long the stop of another version, or of a surplus index, waits at most while a wanted index of the app does not run; 0: HM9000's way, one grace while a start is to be sent."},
+	{Name: "policy.starting_ttl", Unit: beats, limit: wholeFrom(0, maxBeats), field: func(c *Config) any { return &c.Policy.StartingTTL },
+		Doc: "How long an instance may be STARTING and count as live. How long one in a state that hm does not know keeps a start away, too. 0: for ever. Else above policy.grace."},
 
 	{Name: "guard.desired_shrink", limit: share(), field: func(c *Config) any { return &c.Guard.DesiredShrink },
 		Doc: "A read that drops more than this share of the desired apps sets hold:desired-shrink; 0: off."},

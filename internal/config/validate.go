@@ -218,13 +218,16 @@ func (v *validation) timing() {
 	if v.good("desired.ttl", "desired.poll_interval") && c.Desired.TTL <= c.Desired.PollInterval {
 		v.add("desired.ttl", "more than desired.poll_interval (%d): the desired state would be stale before it is read again", c.Desired.PollInterval)
 	}
-	// What is left at its default shrinks instead: see Config.ClaimLease and Config.PingInterval.
+	// What is left at its default is fitted instead: see Config.ClaimLease, Config.PingInterval and Config.StartingTTL.
 	isDefault := func(name string) bool { k, _ := KeyNamed(name); return k.IsDefault(c) }
 	if v.good("policy.heartbeat_period", "policy.grace", "commands.claim_lease") && c.Commands.ClaimLease > c.longestLease() && !isDefault("commands.claim_lease") {
 		v.add("commands.claim_lease", "at most half of policy.grace (%s): after a grace a claim counts as lost, and the command is sent anew", formatDuration(c.longestLease()))
 	}
 	if v.good("policy.heartbeat_period", "policy.freshness", "nats.ping_interval") && c.NATS.PingInterval > c.longestPing() && !isDefault("nats.ping_interval") {
 		v.add("nats.ping_interval", "at most half of policy.freshness (%s), or %s if that is more: a dead link is noticed after two intervals", formatDuration(c.Freshness()/2), formatDuration(shortPing))
+	}
+	if v.good("policy.grace", "policy.starting_ttl") && c.Policy.StartingTTL > 0 && c.Policy.StartingTTL <= c.Policy.Grace && !isDefault("policy.starting_ttl") {
+		v.add("policy.starting_ttl", "above policy.grace (%d), or 0", c.Policy.Grace)
 	}
 	if v.good("policy.backoff_start", "policy.backoff_max") && c.Policy.BackoffMax < c.Policy.BackoffStart {
 		v.add("policy.backoff_max", "at least policy.backoff_start (%d)", c.Policy.BackoffStart)

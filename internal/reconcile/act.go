@@ -53,7 +53,7 @@ func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
 		}
 		for _, op := range p.Ops {
 			if op.Schedule.ID.IsZero() {
-				ended.Outcomes = append(ended.Outcomes, raftfsm.Outcome{ID: op.End, State: op.Outcome, Detail: op.Detail})
+				ended.Outcomes = append(ended.Outcomes, raftfsm.Outcome{ID: op.End, State: op.Outcome, Detail: c.refused.detail(op)})
 			} else {
 				scheduled.Commands = append(scheduled.Commands, op.Schedule)
 			}
@@ -164,7 +164,8 @@ func (c *Core) verified(view *raftfsm.State, k app.Key, know Knowledge, now app.
 func compareIDs(a, b commands.ID) int { return bytes.Compare(a[:], b[:]) }
 
 // publish has claims committed and sends what was granted, once (I2). Whatever happens, a granted claim is never
-// published again: it ends as sent, or as abandoned if it surely was not.
+// published again: it ends as sent, or as abandoned if it surely was not. One that the bus refuses stays claimed until
+// its time is over: to try it again at once would be refused again.
 func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds []commands.Command) error {
 	asked, suspended := c.log.Now(), c.log.Suspended()
 	results, err := c.log.Propose(ctx, claims)
@@ -175,8 +176,9 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 		return fmt.Errorf("claiming %d commands: %w", len(cmds), err)
 	}
 	refused := map[commands.ID]bool{}
+	view := c.log.View()
 	for _, r := range results {
-		c.queue.add(r.Touched...)
+		c.touched(view, r.Touched)
 		for _, f := range r.Refused {
 			refused[f.ID] = true
 		}
@@ -198,6 +200,9 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 	for i, err := range c.send(ctx, asked, suspended, granted) {
 		o := raftfsm.Outcome{ID: granted[i].ID, State: commands.Sent}
 		switch {
+		case errors.Is(err, ErrRefused):
+			c.refused.note(granted[i], err, c.log.View())
+			continue
 		case errors.Is(err, ErrNotSent):
 			o.State, o.Detail = commands.Abandoned, err.Error()
 			retry := asked.Add(c.opts.Policy.HeartbeatPeriod / 10) // not over and over in one step

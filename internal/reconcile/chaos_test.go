@@ -232,7 +232,7 @@ func fault(w *world, rnd *rand.Rand) {
 			w.fail = errTest
 		}
 	case 15:
-		w.pubErr = []error{nil, ErrNotSent, errTest}[rnd.IntN(3)]
+		w.pubErr = []error{nil, ErrNotSent, ErrRefused, errTest}[rnd.IntN(4)]
 	case 16:
 		w.deaf = !w.deaf
 	case 17: // somebody else starts a copy

@@ -27,6 +27,7 @@ type Options struct {
 	ReadsApps    bool          // the source can read single apps, which AppReads then asks for
 	StateDiffers func() bool   // this node's recorded state is not that of its peers; nil: it never is
 	Peers        Peers         // nil: there are none
+	NATSRefused  func() bool   // the link is up, and the server refuses the subscription to the heartbeats; nil: it never does
 	Logger       *slog.Logger
 
 	partBytes int // of a desired read in one entry; tests make small reads large
@@ -47,8 +48,10 @@ type Core struct {
 	queue     queue
 	ready     ready
 	claimAt   [2]app.Time // when the throttle allows starts and stops again
+	refused   refused
 	nextSweep app.Time
 	nextFull  app.Time
+	nextTidy  app.Time // when to look next for crash marks that nobody needs
 
 	reads     reads
 	lossOver  app.Time // since when a mass loss has been healed, while its hold is set
@@ -180,8 +183,8 @@ func (c *Core) lead(term uint64, now app.Time) {
 	}
 	c.queue = queue{}
 	c.ready = ready{apps: map[commands.ID]app.Key{}}
-	c.claimAt = [2]app.Time{}
-	c.nextSweep, c.nextFull = now, now
+	c.claimAt, c.refused = [2]app.Time{}, nil
+	c.nextSweep, c.nextFull, c.nextTidy = now, now, now
 	c.gateKnown, c.lossOver, c.inherited, c.ears = false, 0, true, ears{}
 	c.reads.lead()
 }
@@ -231,23 +234,35 @@ func news(view *raftfsm.State, e actual.Exit) bool {
 		if inst.GUID == e.Instance {
 			return inst.State.Live() || inst.State == actual.Evacuating && e.Reason == actual.ExitCrashed
 		}
-		if inst.Index == e.Index && inst.State.Live() && e.Reason == actual.ExitCrashed {
+		if inst.Index == e.Index && inst.State.Live() {
 			wanted = false // an old crash, told again: something runs at the index (W44)
 		}
 	}
-	return wanted && e.Reason == actual.ExitCrashed
+	return wanted && e.Reason.Ends()
 }
 
 // propose records, and queues the apps that it touched for evaluation.
 func (c *Core) propose(ctx context.Context, records ...raftfsm.Record) error {
 	results, err := c.log.Propose(ctx, records...)
+	view := c.log.View()
 	for _, r := range results {
-		c.queue.add(r.Touched...)
+		c.touched(view, r.Touched)
 		for _, refused := range r.Refused {
 			c.logger.Debug("the record refused a change", "error", refused.Err)
 		}
 	}
 	return err
+}
+
+// touched queues apps that changed, and the other versions of their droplets that have commands: a stop of one version
+// waits for what another does.
+func (c *Core) touched(view *raftfsm.State, keys []app.Key) {
+	c.queue.add(keys...)
+	for _, k := range keys {
+		for other := range view.OthersWithCommands(k) {
+			c.queue.add(other)
+		}
+	}
 }
 
 // reasons gives why the gate is closed at now. recorded says that everything heard before is.
@@ -256,6 +271,7 @@ func (c *Core) reasons(now app.Time, lead Lead, recorded bool) []string {
 	return Gate(GateInput{
 		Lead: lead, NATSUp: up, NATSLate: c.intake.Late(), Deaf: lead.Leader && c.ears.deaf, ActualFresh: fresh && recorded, DesiredFresh: c.reads.fresh(now, c.opts),
 		Holds: c.log.View().Holds(), Shadow: c.opts.Shadow, StateDiffers: c.opts.StateDiffers != nil && c.opts.StateDiffers(),
+		NATSRefused: c.opts.NATSRefused != nil && c.opts.NATSRefused(),
 	}, now)
 }
 

@@ -11,6 +11,7 @@ const (
 	ReasonNoLeader     = "no-leader"
 	ReasonStateDiffers = "state-differs"
 	ReasonNATSDown     = "nats-down"
+	ReasonNATSRefused  = "nats-refused"
 	ReasonNATSLate     = "nats-late"
 	ReasonDeaf         = "deaf"
 	ReasonActualStale  = "actual-stale"
@@ -39,7 +40,8 @@ const holdBy = "hm"
 type GateInput struct {
 	Lead         Lead
 	StateDiffers bool // this node's recorded state is not that of its peers
-	NATSUp       bool
+	NATSUp       bool // the link is up, and the heartbeats can be heard on it
+	NATSRefused  bool // the link is up, and the server refuses the subscription to the heartbeats
 	NATSLate     bool // what is said on the link is heard more than a heartbeat later
 	Deaf         bool // peers hear many DEAs that this node does not hear
 	ActualFresh  bool // the link has been up for the freshness window, somebody spoke, and all that was heard is recorded
@@ -59,7 +61,8 @@ func Gate(in GateInput, now app.Time) []string {
 	add(!in.Lead.Known, ReasonNoLeader)
 	add(in.Lead.Known && !in.Lead.Leader, ReasonNotLeader)
 	add(in.StateDiffers, ReasonStateDiffers)
-	add(!in.NATSUp, ReasonNATSDown)
+	add(!in.NATSUp && !in.NATSRefused, ReasonNATSDown)
+	add(in.NATSRefused, ReasonNATSRefused)
 	add(in.NATSUp && in.NATSLate, ReasonNATSLate)
 	add(in.Deaf, ReasonDeaf)
 	add(!in.ActualFresh, ReasonActualStale)

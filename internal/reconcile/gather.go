@@ -17,6 +17,9 @@ type Knowledge struct {
 	// Quiet reports whether an instance may have gone, though it is recorded (actual.Located.Quiet). nil: not known, none
 	// has.
 	Quiet func(dea string, instance app.GUID) bool
+	// Unplaced gives when each entry of an app was first heard that names no index which can be read, sorted, in hm time.
+	// nil: not known, there are none.
+	Unplaced func(app.Key) []app.Time
 }
 
 // Gather collects everything that is known of one app. It reuses in's slices.
@@ -25,10 +28,9 @@ func Gather(in *diff.Input, view *raftfsm.State, k app.Key, know Knowledge) {
 		Key: k, Read: know.Reads, Held: know.Held,
 		Instances: view.Instances(in.Instances[:0], k), Outstanding: in.Outstanding[:0], Crashes: view.Crashes(k),
 	}
-	if know.Quiet != nil {
-		for i := range in.Instances {
-			in.Instances[i].Quiet = know.Quiet(in.Instances[i].DEA, in.Instances[i].GUID)
-		}
+	know.quiet(in.Instances)
+	if know.Unplaced != nil {
+		in.Unplaced = know.Unplaced(k)
 	}
 	in.OtherGrewAt = view.OthersGrewAt(k)
 	if a, ok := view.App(k); ok {
@@ -39,9 +41,33 @@ func Gather(in *diff.Input, view *raftfsm.State, k app.Key, know Knowledge) {
 	}
 	if in.Desired == nil {
 		in.DesiredVersion = view.DesiredVersion(k.Droplet)
+		if !in.DesiredVersion.IsZero() {
+			in.Elsewhere = served(view, app.Key{Droplet: k.Droplet, Version: in.DesiredVersion}, know)
+		}
 	}
 	for _, c := range view.Commands(k) {
 		in.Outstanding = append(in.Outstanding, c.Outstanding())
+	}
+}
+
+// served says how an app that is wanted is served.
+func served(view *raftfsm.State, k app.Key, know Knowledge) diff.Served {
+	a, known := view.App(k)
+	if !known || !a.HasDesired || !a.Desired.Wanted() {
+		return diff.Served{}
+	}
+	instances := view.Instances(nil, k)
+	know.quiet(instances)
+	return diff.ServedBy(a.Desired.Instances, instances)
+}
+
+// quiet notes which instances may have gone.
+func (know Knowledge) quiet(instances []actual.Located) {
+	if know.Quiet == nil {
+		return
+	}
+	for i := range instances {
+		instances[i].Quiet = know.Quiet(instances[i].DEA, instances[i].GUID)
 	}
 }
 

@@ -35,12 +35,16 @@ type Log interface {
 type Publisher interface {
 	// Publish sends each command at most once, and only if the link's epoch is still the one given: no gap since it
 	// began. It returns one error for each command: nil if it was handed over, ErrNotSent if it surely was not,
-	// anything else if that is unknown.
+	// ErrRefused if it was not taken, anything else if that is unknown.
 	Publish(ctx context.Context, epoch uint64, cmds []commands.Command) []error
 }
 
 // ErrNotSent says that a command was surely not published, so that it may be claimed anew.
 var ErrNotSent = errors.New("the command was not sent")
+
+// ErrRefused says that a command was not published because it is not taken, now or if it were tried again at once: for
+// want of a permission, or because it is too large. It stays claimed until its time is over, like one without effect.
+var ErrRefused = errors.New("the command was refused")
 
 // Source reads the desired state.
 type Source interface {

@@ -34,24 +34,25 @@ func TestR01MissingIndexIsStartedAfterItsGrace(t *testing.T) {
 	}
 }
 
-func TestR01LostStartIsRepeatedAfterItsGrace(t *testing.T) {
+func TestR01LostStartIsRepeatedAfterPauses(t *testing.T) {
 	w := steady(t, 4, 1, testOptions())
 	w.deaf = true
 	w.deas["dea-001"].list = nil
-	w.run(15 * hb)
-	if len(w.sent) < 3 {
-		t.Fatalf("%d starts were sent in 15 heartbeats, want about one every 3", len(w.sent))
+	w.run(40 * hb)
+	if len(w.sent) != 4 {
+		t.Fatalf("%d starts were sent in 40 heartbeats, want 4: after 3, 6 and 12 heartbeats again", len(w.sent))
 	}
 	for i := 1; i < len(w.sent); i++ {
-		if gap := w.sent[i].at.Sub(w.sent[i-1].at); gap < 3*hb || gap > 4*hb {
-			t.Errorf("start %d came %v after the one before, want the grace of %v", i, gap, 3*hb)
+		want := 3 * hb << (i - 1)
+		if gap := w.sent[i].at.Sub(w.sent[i-1].at); gap < want || gap > want+hb {
+			t.Errorf("start %d came %v after the one before, want %v (W23)", i, gap, want)
 		}
 		if w.sent[i].ID == w.sent[i-1].ID {
 			t.Error("two starts have one id")
 		}
 	}
 	w.deaf = false
-	w.run(10 * hb)
+	w.run(25 * hb)
 	if d := w.drift(); len(d) > 0 {
 		t.Errorf("drift is left: %v", d)
 	}

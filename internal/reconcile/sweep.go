@@ -15,6 +15,9 @@ const (
 	maxSweepsPerPeriod = 200
 )
 
+// tidyPeriods is how many heartbeat periods lie between two looks at all crash marks.
+const tidyPeriods = 12
+
 // sweep does what only time asks for: DEAs that fell silent, holds that are over, records that nobody needs. It says
 // when the next one is due: when the next DEA falls silent or the next hold ends, and in any case soon. These moments
 // divide a heartbeat period by hm time, so that they are the same for whoever leads, and for a replay.
@@ -101,8 +104,16 @@ func (c *Core) forgettable(view *raftfsm.State, now app.Time) []raftfsm.Record {
 	for k, crash := range view.AllCrashes() {
 		counted := crash.Count > 0 && now.Sub(crash.Last) < c.opts.Policy.CrashMemory()
 		noted := !crash.Exited.IsZero() && now.Sub(crash.ExitedAt) < c.opts.Policy.CrashMemory()
-		if !counted && !noted {
+		tried := crash.Tries > 0 && now.Sub(crash.TriedAt) < c.opts.Policy.CrashMemory()
+		if !counted && !noted && !tried {
 			crashes = append(crashes, raftfsm.CrashRef{App: k, Index: crash.Index})
+		}
+	}
+	if c.due(&c.nextTidy, now, tidyPeriods*c.opts.Policy.HeartbeatPeriod) {
+		for m := range view.UnlistedMarks() {
+			if now.Sub(m.At) >= c.opts.Policy.CrashMemory() {
+				crashes = append(crashes, m.CrashRef)
+			}
 		}
 	}
 	if len(crashes) > 0 {

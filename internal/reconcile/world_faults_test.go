@@ -120,6 +120,14 @@ func (f *faults) elect(w *world) {
 	w.next, w.wake = w.now, true
 }
 
+// clock is how far the clock of a DEA is off, in milliseconds.
+func (f *faults) clock() int64 {
+	if f == nil {
+		return 0
+	}
+	return f.rnd.Int64N(2*3_600_000) - 3_600_000
+}
+
 func (f *faults) unverified() bool { return f.chance(0.01) }
 
 // readTime is how long a read of the desired state takes.

@@ -26,6 +26,7 @@ const hb = 10 * time.Second
 
 var testPolicy = diff.Policy{
 	HeartbeatPeriod: hb, Grace: 3 * hb, CrashesBeforeBackoff: 3, BackoffStart: 3 * hb, BackoffMax: 96 * hb, DuplicateGrace: 4,
+	StopYield: 18 * hb, StartingTTL: 30 * hb,
 }
 
 func testOptions() Options {
@@ -221,8 +222,13 @@ func (w *world) apply(term uint64, records []raftfsm.Record) (raftfsm.Result, er
 		}
 	}
 	w.view = nil
+	refused := func(id commands.ID) bool {
+		return slices.ContainsFunc(r.Refused, func(f raftfsm.Refusal) bool { return f.ID == id })
+	}
 	for _, r := range records {
 		switch r := r.(type) {
+		case raftfsm.CommandsScheduled:
+			w.truth.scheduled(w, r, refused)
 		case raftfsm.DesiredCommit:
 			w.truth.committed(w)
 		case raftfsm.CommandsClaimed:
@@ -300,7 +306,7 @@ func (w *world) instance(k app.Key, index uint32, s actual.State) actual.Instanc
 	w.minted++
 	guid := app.MustGUID(fmt.Sprintf("%032x", w.minted))
 	w.truth.born(w, guid, k, index)
-	return actual.Instance{App: k, GUID: guid, Index: index, State: s, Since: int64(w.now)}
+	return actual.Instance{App: k, GUID: guid, Index: index, State: s, Since: int64(w.now) + w.faults.clock()}
 }
 
 func (w *world) addDEAs(n int) {

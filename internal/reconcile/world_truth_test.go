@@ -21,6 +21,7 @@ type truth struct {
 	wrong   bool                       // a wrong answer may still be recorded
 	since   map[place]app.Time         // since when each index that is wanted has been
 	claims  map[commands.ID]app.Time   // when each command was claimed, by a clock that counts suspensions
+	counted map[app.GUID]uint32        // the crashes that were counted, each with the length of its series then
 }
 
 // life is the life of one instance.
@@ -38,7 +39,7 @@ type life struct {
 }
 
 func (tr *truth) begin() {
-	*tr = truth{lives: map[app.GUID]*life{}, history: map[app.GUID][]desired.App{}, seen: map[app.GUID]int{}, since: map[place]app.Time{}, claims: map[commands.ID]app.Time{}}
+	*tr = truth{lives: map[app.GUID]*life{}, history: map[app.GUID][]desired.App{}, seen: map[app.GUID]int{}, since: map[place]app.Time{}, claims: map[commands.ID]app.Time{}, counted: map[app.GUID]uint32{}}
 }
 
 // wanted reports whether the Cloud Controller wants an index of an app.
@@ -159,6 +160,19 @@ func (w *world) recordedRow(d app.GUID) desired.App {
 func (tr *truth) claimed(w *world, r raftfsm.CommandsClaimed) {
 	for _, c := range r.Claims {
 		tr.claims[c.ID] = w.now.Add(w.suspended)
+	}
+}
+
+// scheduled holds that a crash is counted once, however long its DEA lists it.
+func (tr *truth) scheduled(w *world, r raftfsm.CommandsScheduled, refused func(commands.ID) bool) {
+	for _, c := range r.Commands {
+		if c.Reason != diff.ReasonCrashed || c.Crashed.IsZero() || refused(c.ID) {
+			continue
+		}
+		if before, again := tr.counted[c.Crashed]; again && c.CrashCount > before {
+			w.t.Fatalf("the crash of %s at %s/%d is counted again: %d after %d", c.Crashed, c.App.Droplet, c.Index, c.CrashCount, before)
+		}
+		tr.counted[c.Crashed] = max(tr.counted[c.Crashed], c.CrashCount)
 	}
 }
 

@@ -92,7 +92,7 @@ func deploy(t testing.TB) *scene {
 		for index := range count {
 			// The Cloud Controller cannot reach the DEAs either: hm's starts bring the new version.
 			s.put(790+float64(n/8)*10, s.deas[(n*11+index*5)%50].id[len("dea-"):], name, "v2", index, fmt.Sprintf("%s-%d-v2", name, index), actual.Running)
-			s.lose(765, fmt.Sprintf("%s-%d", name, index))
+			s.lose(890, fmt.Sprintf("%s-%d", name, index))
 		}
 	}
 	// link(720, true) has every DEA speak again; three do not.

@@ -20,7 +20,7 @@ func scenes(t testing.TB) map[string]*scene {
 	all := map[string]*scene{
 		"R01-missing": n("a DEA lists web/1 no more at 0:55 (R41), and it is started after the grace; it runs again at 1:35", 180).fleet().
 			lose(55, "web-1").put(98, "b", "web", "v1", 1, "web-1-new", running),
-		"R01-start-without-effect": n("web/1 is lost and every start is lost, too: each is repeated after its keep time (R52)", 240).fleet().
+		"R01-start-without-effect": n("web/1 is lost and every start is lost, too: each is repeated after its keep time (R52), and the pause doubles (W23)", 600).fleet().
 			lose(55, "web-1"),
 		"R02-live-before-due": n("web/1 is gone from one heartbeat only: no command", 180).fleet().
 			lose(55, "web-1").put(72, "b", "web", "v1", 1, "web-1-back", running),
@@ -50,14 +50,14 @@ func scenes(t testing.TB) map[string]*scene {
 		"R14-staging-failed": n("staging fails: what runs is stopped", 150).fleet().want(58, "web", "v1", 3, started, failed).runs("api", 1).wants("api", 1).lose(75, "web-0", "web-1", "web-2"),
 		"R15-stopped":        n("the app is stopped: what runs is stopped", 150).fleet().want(58, "web", "v1", 3, stopped, staged).wants("api", 1).runs("api", 1).lose(75, "web-0", "web-1", "web-2"),
 		"R16-deleted":        n("one of two apps is deleted: what runs of it is stopped", 150).fleet().wants("api", 1).runs("api", 1).forget(58, "api").lose(75, "api-0"),
-		"R17-other-version": n("the app is pushed anew: instances of the old version are stopped, those of the new one started", 240).fleet().
-			want(58, "web", "v2", 3, started, staged).lose(75, "web-0", "web-1", "web-2").
+		"R17-other-version": n("the app is pushed anew: instances of the new version are started, and once they run those of the old one are stopped (I3)", 240).fleet().
+			want(58, "web", "v2", 3, started, staged).lose(125, "web-0", "web-1", "web-2").
 			put(98, "a", "web", "v2", 0, "web-0-v2", running).put(98, "b", "web", "v2", 1, "web-1-v2", running).put(98, "c", "web", "v2", 2, "web-2-v2", running),
 		"R18-scaled-down": n("web is scaled from 3 to 2: index 2 is stopped", 150).fleet().want(58, "web", "v1", 2, started, staged).lose(75, "web-2"),
 		"R18-newer-than-the-read": n("an instance at index 3 appears at 1:42, after the newest read: it is left alone until the read at 2:00 shows that it is not wanted", 180).fleet().
 			put(102, "a", "web", "v1", 3, "web-3", running).lose(125, "web-3"),
-		"R19-starts-first": n("web/1 is missing when an instance at index 5 turns out not to be wanted: its stop yields to the start", 240).fleet().
-			put(50, "a", "web", "v1", 5, "web-5", running).lose(50, "web-1").put(88, "b", "web", "v1", 1, "web-1-new", running).lose(95, "web-5"),
+		"R19-starts-first": n("web/1 is missing when an instance at index 5 turns out not to be wanted: its stop waits until web/1 runs", 240).fleet().
+			put(50, "a", "web", "v1", 5, "web-5", running).lose(50, "web-1").put(88, "b", "web", "v1", 1, "web-1-new", running).lose(135, "web-5"),
 		"R20-duplicate": n("two instances run at web/1: after four graces the younger one is stopped", 300).fleet().
 			put(55, "c", "web", "v1", 1, "web-1-twin", running).lose(215, "web-1-twin"),
 		"R21-several-undesired": n("two instances run at an index that is not desired: both are stopped", 180).fleet().
@@ -78,7 +78,7 @@ func scenes(t testing.TB) map[string]*scene {
 			turn(42, evacuating, "web-2").lose(52, "api-1", "web-1").
 			put(65, "a", "web", "v1", 2, "web-2-new", running).lose(80, "web-2").
 			put(92, "b", "web", "v1", 1, "web-1-new", running).put(104, "b", "api", "v1", 1, "api-1-new", running),
-		"R31-evacuating-again": n("web/1 is reported as evacuating again and again: one start each keep time", 200).fleet().
+		"R31-evacuating-again": n("web/1 is reported as evacuating again and again: one start, and again after pauses that double (W23)", 200).fleet().
 			turn(55, evacuating, "web-1"),
 		"R32-crashed-evacuating": n("a crashed instance is reported as evacuating", 200).fleet().
 			turn(45, crashed, "web-1").turn(55, evacuating, "web-1").put(65, "c", "web", "v1", 1, "web-1-new", running).lose(85, "web-1"),
@@ -108,7 +108,7 @@ func scenes(t testing.TB) map[string]*scene {
 		"R53-stop-verified": n("an instance at index 3 is to be stopped after the read at 2:00, which wants it: no stop", 180).fleet().
 			put(102, "a", "web", "v1", 3, "web-3", running).want(110, "web", "v1", 4, started, staged),
 		"R55-extra-becomes-duplicate": n("two instances of an app appear before it is known to be desired; the next read wants one of them: no stop as EXTRA, but one as DUPLICATE after its graces", 320).fleet().
-			put(102, "a", "api", "v1", 0, "api-0", running).put(102, "b", "api", "v1", 0, "api-0-twin", running).want(110, "api", "v1", 1, started, staged).lose(245, "api-0-twin"),
+			put(102, "a", "api", "v1", 0, "api-0", running).put(102, "b", "api", "v1", 0, "api-0-twin", running).want(110, "api", "v1", 1, started, staged).lose(245, "api-0"),
 		"R56-forgotten": n("a crashed app is deleted and no longer heard of, then pushed anew: its crash series is forgotten", 400).fleet().wants("api", 1).runs("api", 1).
 			crashes("api", 0, 0, 45, 65, 85, 105).forget(118, "api").lose(125, "api-0-3").
 			want(238, "api", "v1", 1, started, staged).put(275, "a", "api", "v1", 0, "api-0-anew", running).

@@ -103,11 +103,17 @@ func TestNamedTestsExist(t *testing.T) {
 			switch {
 			case !functions[n.String()]:
 				t.Errorf("%s: there is no %s in %s", r.id, n.function, n.dir)
-			case n.sub != "" && !mentions(t, n.dir, n.sub):
+			case n.sub != "" && !mentions(t, n.dir, n.sub) && !recorded(n):
 				t.Errorf("%s: nothing in the tests of %s is called %q", r.id, n.dir, n.sub)
 			}
 		}
 	}
+}
+
+// recorded reports whether a test of the corpus is about a recording that is there.
+func recorded(n named) bool {
+	_, err := os.Stat(filepath.Join(root, "testdata", "recordings", n.sub+".jsonl"))
+	return n.function == "TestCorpus" && err == nil
 }
 
 // TestTestsOfAWeaknessAreNamed holds the other way round: a test that has a weakness in its name stands in its row.

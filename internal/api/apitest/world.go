@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"hm/commands"
 	"hm/diff"
 	"hm/internal/api"
 	"hm/internal/app"
@@ -33,6 +34,7 @@ type World struct {
 	Peers   []cluster.Member
 	Over    reconcile.Overview
 	Link    bus.State
+	Refused []bus.Refusal
 	HeardAt map[string]app.Time
 	At      app.Time  // hm time
 	Err     error     // what Propose fails with
@@ -80,6 +82,7 @@ func Policy() diff.Policy {
 	return diff.Policy{
 		HeartbeatPeriod: 10 * time.Second, Grace: 30 * time.Second, CrashesBeforeBackoff: 3,
 		BackoffStart: 30 * time.Second, BackoffMax: 960 * time.Second, DuplicateGrace: 4,
+		StopYield: 180 * time.Second, StartingTTL: 300 * time.Second,
 	}
 }
 
@@ -89,6 +92,7 @@ func (w *World) Options() api.Options {
 		ID: w.ID, Version: "v1.0.0", Listen: "127.0.0.1:0", Node: w, Loop: w, Link: link{w}, Policy: Policy(),
 		Clock:     func() time.Time { return wall(w.Now()) },
 		Transfers: func() []api.Transfers { return []api.Transfers{{Reason: "nats-down", Done: 2, Failed: 1}} },
+		Subject:   func(a commands.Action) string { return "hm9000." + a.String() },
 		Feed:      func() api.FeedStats { return api.FeedStats{Heartbeats: 120, Unchanged: 110, Exits: 3} },
 	}
 }
@@ -100,6 +104,20 @@ func (l link) State() bus.State {
 	l.w.Lock()
 	defer l.w.Unlock()
 	return l.w.Link
+}
+
+// Refusals gives Refused.
+func (l link) Refusals() []bus.Refusal {
+	l.w.Lock()
+	defer l.w.Unlock()
+	return l.w.Refused
+}
+
+// RefusalTotals counts each refusal once.
+func (l link) RefusalTotals(fn func(action, subject string, total uint64)) {
+	for _, r := range l.Refusals() {
+		fn(r.Action, r.Subject, 1)
+	}
 }
 
 // Apply records records at hm time at, which becomes now.

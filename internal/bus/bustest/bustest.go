@@ -69,6 +69,18 @@ func (s *Server) Start(t testing.TB, edit func(*server.Options)) {
 	s.start(t)
 }
 
+// Reload has the running server take up changed options: it keeps its connections, but for those of users that are no
+// more.
+func (s *Server) Reload(t testing.TB, edit func(*server.Options)) {
+	t.Helper()
+	o := s.opts
+	edit(&o)
+	s.opts = o
+	if err := s.ReloadOptions(&o); err != nil {
+		t.Fatalf("reload the nats server's options: %v", err)
+	}
+}
+
 // URL is where clients find the server.
 func (s *Server) URL() string { return "nats://" + s.Address() }
 

@@ -562,6 +562,7 @@ type Command struct {
 	ClaimedAt     int64                  `protobuf:"varint,13,opt,name=claimed_at,json=claimedAt,proto3" json:"claimed_at,omitempty"`
 	SentAt        int64                  `protobuf:"varint,14,opt,name=sent_at,json=sentAt,proto3" json:"sent_at,omitempty"`
 	Term          uint64                 `protobuf:"varint,15,opt,name=term,proto3" json:"term,omitempty"`
+	Tries         uint32                 `protobuf:"varint,16,opt,name=tries,proto3" json:"tries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -697,6 +698,13 @@ func (x *Command) GetSentAt() int64 {
 func (x *Command) GetTerm() uint64 {
 	if x != nil {
 		return x.Term
+	}
+	return 0
+}
+
+func (x *Command) GetTries() uint32 {
+	if x != nil {
+		return x.Tries
 	}
 	return 0
 }
@@ -1062,6 +1070,7 @@ type CrashRefs struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Keys          []byte                 `protobuf:"bytes,1,opt,name=keys,proto3" json:"keys,omitempty"`
 	Index         []uint32               `protobuf:"varint,2,rep,packed,name=index,proto3" json:"index,omitempty"`
+	Instances     []byte                 `protobuf:"bytes,3,opt,name=instances,proto3" json:"instances,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1106,6 +1115,13 @@ func (x *CrashRefs) GetKeys() []byte {
 func (x *CrashRefs) GetIndex() []uint32 {
 	if x != nil {
 		return x.Index
+	}
+	return nil
+}
+
+func (x *CrashRefs) GetInstances() []byte {
+	if x != nil {
+		return x.Instances
 	}
 	return nil
 }
@@ -1156,7 +1172,7 @@ const file_entry_proto_rawDesc = "" +
 	"\x05index\x18\x03 \x01(\rR\x05index\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\rR\x06reason\";\n" +
 	"\bCommands\x12/\n" +
-	"\bcommands\x18\x01 \x03(\v2\x13.hm.raftfsm.CommandR\bcommands\"\xfc\x02\n" +
+	"\bcommands\x18\x01 \x03(\v2\x13.hm.raftfsm.CommandR\bcommands\"\x92\x03\n" +
 	"\aCommand\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\rR\x06action\x12\x10\n" +
@@ -1176,7 +1192,8 @@ const file_entry_proto_rawDesc = "" +
 	"\n" +
 	"claimed_at\x18\r \x01(\x03R\tclaimedAt\x12\x17\n" +
 	"\asent_at\x18\x0e \x01(\x03R\x06sentAt\x12\x12\n" +
-	"\x04term\x18\x0f \x01(\x04R\x04term\"3\n" +
+	"\x04term\x18\x0f \x01(\x04R\x04term\x12\x14\n" +
+	"\x05tries\x18\x10 \x01(\rR\x05tries\"3\n" +
 	"\x06Claims\x12)\n" +
 	"\x06claims\x18\x01 \x03(\v2\x11.hm.raftfsm.ClaimR\x06claims\"q\n" +
 	"\x05Claim\x12\x0e\n" +
@@ -1202,10 +1219,11 @@ const file_entry_proto_rawDesc = "" +
 	"\vapps_before\x18\a \x01(\rR\n" +
 	"appsBefore\"\"\n" +
 	"\fHoldReleased\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\fR\x04name\"5\n" +
+	"\x04name\x18\x01 \x01(\fR\x04name\"S\n" +
 	"\tCrashRefs\x12\x12\n" +
 	"\x04keys\x18\x01 \x01(\fR\x04keys\x12\x14\n" +
-	"\x05index\x18\x02 \x03(\rR\x05indexB\x1aZ\x18hm/raftfsm/internal/wireb\x06proto3"
+	"\x05index\x18\x02 \x03(\rR\x05index\x12\x1c\n" +
+	"\tinstances\x18\x03 \x01(\fR\tinstancesB\x1aZ\x18hm/raftfsm/internal/wireb\x06proto3"
 
 var (
 	file_entry_proto_rawDescOnce sync.Once

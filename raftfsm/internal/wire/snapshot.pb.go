@@ -283,6 +283,7 @@ type SnapshotDEA struct {
 	States        []byte                 `protobuf:"bytes,9,opt,name=states,proto3" json:"states,omitempty"`
 	Guids         []byte                 `protobuf:"bytes,10,opt,name=guids,proto3" json:"guids,omitempty"`
 	Since         []int64                `protobuf:"zigzag64,11,rep,packed,name=since,proto3" json:"since,omitempty"` // difference to the row before
+	Heard         []int64                `protobuf:"zigzag64,12,rep,packed,name=heard,proto3" json:"heard,omitempty"` // difference to the row before
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -394,6 +395,13 @@ func (x *SnapshotDEA) GetSince() []int64 {
 	return nil
 }
 
+func (x *SnapshotDEA) GetHeard() []int64 {
+	if x != nil {
+		return x.Heard
+	}
+	return nil
+}
+
 // Section 5: crash records, sorted by app and index.
 type SnapshotCrashes struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -451,6 +459,10 @@ type SnapshotCrash struct {
 	RunningSince  int64                  `protobuf:"varint,8,opt,name=running_since,json=runningSince,proto3" json:"running_since,omitempty"`
 	Ran           int64                  `protobuf:"varint,9,opt,name=ran,proto3" json:"ran,omitempty"` // nanoseconds
 	ExitedAt      int64                  `protobuf:"varint,10,opt,name=exited_at,json=exitedAt,proto3" json:"exited_at,omitempty"`
+	ExitReason    uint32                 `protobuf:"varint,11,opt,name=exit_reason,json=exitReason,proto3" json:"exit_reason,omitempty"`
+	Answered      bool                   `protobuf:"varint,12,opt,name=answered,proto3" json:"answered,omitempty"`
+	Tries         uint32                 `protobuf:"varint,13,opt,name=tries,proto3" json:"tries,omitempty"`
+	TriedAt       int64                  `protobuf:"varint,14,opt,name=tried_at,json=triedAt,proto3" json:"tried_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -555,6 +567,155 @@ func (x *SnapshotCrash) GetExitedAt() int64 {
 	return 0
 }
 
+func (x *SnapshotCrash) GetExitReason() uint32 {
+	if x != nil {
+		return x.ExitReason
+	}
+	return 0
+}
+
+func (x *SnapshotCrash) GetAnswered() bool {
+	if x != nil {
+		return x.Answered
+	}
+	return false
+}
+
+func (x *SnapshotCrash) GetTries() uint32 {
+	if x != nil {
+		return x.Tries
+	}
+	return 0
+}
+
+func (x *SnapshotCrash) GetTriedAt() int64 {
+	if x != nil {
+		return x.TriedAt
+	}
+	return 0
+}
+
+// Section 8: crash marks, sorted by app, index and instance.
+type SnapshotMarks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Marks         []*SnapshotMark        `protobuf:"bytes,1,rep,name=marks,proto3" json:"marks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotMarks) Reset() {
+	*x = SnapshotMarks{}
+	mi := &file_snapshot_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotMarks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotMarks) ProtoMessage() {}
+
+func (x *SnapshotMarks) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotMarks.ProtoReflect.Descriptor instead.
+func (*SnapshotMarks) Descriptor() ([]byte, []int) {
+	return file_snapshot_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SnapshotMarks) GetMarks() []*SnapshotMark {
+	if x != nil {
+		return x.Marks
+	}
+	return nil
+}
+
+type SnapshotMark struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	App           []byte                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	Index         uint32                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	Instance      []byte                 `protobuf:"bytes,3,opt,name=instance,proto3" json:"instance,omitempty"`
+	Mark          uint32                 `protobuf:"varint,4,opt,name=mark,proto3" json:"mark,omitempty"`
+	At            int64                  `protobuf:"varint,5,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotMark) Reset() {
+	*x = SnapshotMark{}
+	mi := &file_snapshot_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotMark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotMark) ProtoMessage() {}
+
+func (x *SnapshotMark) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotMark.ProtoReflect.Descriptor instead.
+func (*SnapshotMark) Descriptor() ([]byte, []int) {
+	return file_snapshot_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SnapshotMark) GetApp() []byte {
+	if x != nil {
+		return x.App
+	}
+	return nil
+}
+
+func (x *SnapshotMark) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *SnapshotMark) GetInstance() []byte {
+	if x != nil {
+		return x.Instance
+	}
+	return nil
+}
+
+func (x *SnapshotMark) GetMark() uint32 {
+	if x != nil {
+		return x.Mark
+	}
+	return 0
+}
+
+func (x *SnapshotMark) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
 // Section 6: holds, sorted by name.
 type SnapshotHolds struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -565,7 +726,7 @@ type SnapshotHolds struct {
 
 func (x *SnapshotHolds) Reset() {
 	*x = SnapshotHolds{}
-	mi := &file_snapshot_proto_msgTypes[6]
+	mi := &file_snapshot_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -577,7 +738,7 @@ func (x *SnapshotHolds) String() string {
 func (*SnapshotHolds) ProtoMessage() {}
 
 func (x *SnapshotHolds) ProtoReflect() protoreflect.Message {
-	mi := &file_snapshot_proto_msgTypes[6]
+	mi := &file_snapshot_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -590,7 +751,7 @@ func (x *SnapshotHolds) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHolds.ProtoReflect.Descriptor instead.
 func (*SnapshotHolds) Descriptor() ([]byte, []int) {
-	return file_snapshot_proto_rawDescGZIP(), []int{6}
+	return file_snapshot_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SnapshotHolds) GetHolds() []*Hold {
@@ -629,7 +790,7 @@ const file_snapshot_proto_rawDesc = "" +
 	"\x04rows\x18\x02 \x01(\fR\x04rows\x12\x1c\n" +
 	"\tinstances\x18\x03 \x03(\rR\tinstances\x12\x10\n" +
 	"\x03rev\x18\x04 \x03(\x04R\x03rev\x12\x17\n" +
-	"\agrew_at\x18\x05 \x03(\x12R\x06grewAt\"\x86\x02\n" +
+	"\agrew_at\x18\x05 \x03(\x12R\x06grewAt\"\x9c\x02\n" +
 	"\vSnapshotDEA\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x10\n" +
 	"\x03rev\x18\x02 \x01(\x04R\x03rev\x12\x12\n" +
@@ -644,9 +805,10 @@ const file_snapshot_proto_rawDesc = "" +
 	"\x06states\x18\t \x01(\fR\x06states\x12\x14\n" +
 	"\x05guids\x18\n" +
 	" \x01(\fR\x05guids\x12\x14\n" +
-	"\x05since\x18\v \x03(\x12R\x05since\"F\n" +
+	"\x05since\x18\v \x03(\x12R\x05since\x12\x14\n" +
+	"\x05heard\x18\f \x03(\x12R\x05heard\"F\n" +
 	"\x0fSnapshotCrashes\x123\n" +
-	"\acrashes\x18\x01 \x03(\v2\x19.hm.raftfsm.SnapshotCrashR\acrashes\"\xff\x01\n" +
+	"\acrashes\x18\x01 \x03(\v2\x19.hm.raftfsm.SnapshotCrashR\acrashes\"\xed\x02\n" +
 	"\rSnapshotCrash\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\fR\x03app\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12\x14\n" +
@@ -658,7 +820,20 @@ const file_snapshot_proto_rawDesc = "" +
 	"\rrunning_since\x18\b \x01(\x03R\frunningSince\x12\x10\n" +
 	"\x03ran\x18\t \x01(\x03R\x03ran\x12\x1b\n" +
 	"\texited_at\x18\n" +
-	" \x01(\x03R\bexitedAt\"7\n" +
+	" \x01(\x03R\bexitedAt\x12\x1f\n" +
+	"\vexit_reason\x18\v \x01(\rR\n" +
+	"exitReason\x12\x1a\n" +
+	"\banswered\x18\f \x01(\bR\banswered\x12\x14\n" +
+	"\x05tries\x18\r \x01(\rR\x05tries\x12\x19\n" +
+	"\btried_at\x18\x0e \x01(\x03R\atriedAt\"?\n" +
+	"\rSnapshotMarks\x12.\n" +
+	"\x05marks\x18\x01 \x03(\v2\x18.hm.raftfsm.SnapshotMarkR\x05marks\"v\n" +
+	"\fSnapshotMark\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\fR\x03app\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\rR\x05index\x12\x1a\n" +
+	"\binstance\x18\x03 \x01(\fR\binstance\x12\x12\n" +
+	"\x04mark\x18\x04 \x01(\rR\x04mark\x12\x0e\n" +
+	"\x02at\x18\x05 \x01(\x03R\x02at\"7\n" +
 	"\rSnapshotHolds\x12&\n" +
 	"\x05holds\x18\x01 \x03(\v2\x10.hm.raftfsm.HoldR\x05holdsB\x1aZ\x18hm/raftfsm/internal/wireb\x06proto3"
 
@@ -674,7 +849,7 @@ func file_snapshot_proto_rawDescGZIP() []byte {
 	return file_snapshot_proto_rawDescData
 }
 
-var file_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_snapshot_proto_goTypes = []any{
 	(*SnapshotHeader)(nil),  // 0: hm.raftfsm.SnapshotHeader
 	(*SnapshotMeta)(nil),    // 1: hm.raftfsm.SnapshotMeta
@@ -682,17 +857,20 @@ var file_snapshot_proto_goTypes = []any{
 	(*SnapshotDEA)(nil),     // 3: hm.raftfsm.SnapshotDEA
 	(*SnapshotCrashes)(nil), // 4: hm.raftfsm.SnapshotCrashes
 	(*SnapshotCrash)(nil),   // 5: hm.raftfsm.SnapshotCrash
-	(*SnapshotHolds)(nil),   // 6: hm.raftfsm.SnapshotHolds
-	(*Hold)(nil),            // 7: hm.raftfsm.Hold
+	(*SnapshotMarks)(nil),   // 6: hm.raftfsm.SnapshotMarks
+	(*SnapshotMark)(nil),    // 7: hm.raftfsm.SnapshotMark
+	(*SnapshotHolds)(nil),   // 8: hm.raftfsm.SnapshotHolds
+	(*Hold)(nil),            // 9: hm.raftfsm.Hold
 }
 var file_snapshot_proto_depIdxs = []int32{
 	5, // 0: hm.raftfsm.SnapshotCrashes.crashes:type_name -> hm.raftfsm.SnapshotCrash
-	7, // 1: hm.raftfsm.SnapshotHolds.holds:type_name -> hm.raftfsm.Hold
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	7, // 1: hm.raftfsm.SnapshotMarks.marks:type_name -> hm.raftfsm.SnapshotMark
+	9, // 2: hm.raftfsm.SnapshotHolds.holds:type_name -> hm.raftfsm.Hold
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_snapshot_proto_init() }
@@ -707,7 +885,7 @@ func file_snapshot_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_snapshot_proto_rawDesc), len(file_snapshot_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

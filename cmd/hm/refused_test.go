@@ -1,0 +1,348 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"hm/internal/api"
+	"hm/internal/bus/bustest"
+	"hm/internal/config"
+	"hm/internal/sim"
+)
+
+// refusedNodes are three nodes in this process, on a NATS server that refuses some subjects to them, and none to the
+// simulated Cloud Foundry. Each node can be cut off from the others.
+type refusedNodes struct {
+	t     *testing.T
+	srv   *bustest.Server
+	nodes []*devNode
+	ways  []*bustest.Proxy // to each node's cluster port
+	sim   *sim.Sim
+	log   *devTestLog
+}
+
+// refusing are the options of a server that refuses subjects to the nodes.
+func refusing(publish, subscribe []string) func(*server.Options) {
+	return func(o *server.Options) {
+		o.Users = []*server.User{
+			{Username: "hm", Password: "hm9000", Permissions: &server.Permissions{ // within words of what it refuses
+				Publish: &server.SubjectPermission{Deny: publish}, Subscribe: &server.SubjectPermission{Deny: subscribe},
+			}},
+			{Username: "sim", Password: "sim"},
+		}
+	}
+}
+
+func startRefusedNodes(t *testing.T, period time.Duration, publish, subscribe []string) *refusedNodes {
+	t.Helper()
+	r := &refusedNodes{t: t, srv: bustest.Run(t, refusing(publish, subscribe)), log: &devTestLog{}}
+	logger := newLogger(r.log, config.Log{Level: "info"})
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the nodes' log:\n%s", r.log)
+		}
+	})
+	var err error
+	r.sim, err = sim.Start(context.WithoutCancel(t.Context()), sim.Options{
+		NATS: []string{"nats://sim:sim@" + r.srv.Address()}, Apps: 20, InstancesPerApp: 2, DEAs: 10, Seed: 1, HeartbeatPeriod: period,
+		Passive: true, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.sim.Close)
+	ports := freePorts(t, 3)
+	var peers []string
+	for i, port := range ports {
+		r.ways = append(r.ways, bustest.RunProxy(t, fmt.Sprintf("127.0.0.1:%d", port)))
+		peers = append(peers, fmt.Sprintf("hm-%d=%s", i, strings.TrimPrefix(r.ways[i].URL(), "nats://")))
+	}
+	for i, port := range ports {
+		flags := configFlags{sets: []string{
+			fmt.Sprintf("node.id=hm-%d", i), "node.data_dir=" + t.TempDir(), fmt.Sprintf("raft.listen=127.0.0.1:%d", port),
+			"raft.peers=" + strings.Join(peers, ","), "raft.advertise=" + strings.TrimPrefix(r.ways[i].URL(), "nats://"),
+			// A loaded machine must not change the leader by itself.
+			"raft.heartbeat_timeout=2s", "raft.election_timeout=2s", "raft.lease_timeout=1s",
+			"api.listen=127.0.0.1:0", "nats.servers=" + r.srv.URL(), "nats.username=hm", "nats.password=hm9000", "nats.ping_interval=500ms",
+			"desired.bulk.url=" + r.sim.CCURL(), "policy.heartbeat_period=" + period.String(), "guard.mass_loss=0",
+		}}
+		loaded, err := flags.load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := openDevNode(loaded.Config, logger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := n.close(); err != nil {
+				t.Error(err)
+			}
+		})
+		r.nodes = append(r.nodes, n)
+	}
+	return r
+}
+
+// leads gives the number of the node that leads, or -1.
+func (r *refusedNodes) leads() int {
+	for i, n := range r.nodes {
+		if n.node.cluster.Leadership().Leader {
+			return i
+		}
+	}
+	return -1
+}
+
+func (r *refusedNodes) await(what string, cond func() bool) {
+	r.t.Helper()
+	bustest.Until(r.t, what, cond)
+}
+
+func (r *refusedNodes) awaitOpen(what string) (leader int) {
+	r.t.Helper()
+	r.await(what+": a gate is open", func() bool {
+		leader = r.leads()
+		return leader >= 0 && r.nodes[leader].node.loop.Overview().GateOpen
+	})
+	return leader
+}
+
+func (r *refusedNodes) status(i int) api.Status {
+	r.t.Helper()
+	s, _, err := r.nodes[i].client.Status(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s
+}
+
+// outages is how often the nodes' links went down, as they do on a machine that stalls.
+func (r *refusedNodes) outages() (n uint64) {
+	for _, d := range r.nodes {
+		n += d.node.link.State().Outages
+	}
+	return n
+}
+
+// hm runs the real program against a node.
+func (r *refusedNodes) hm(i int, args ...string) string {
+	r.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(r.t.Context(), self, append(args, "--addr", r.nodes[i].url())...)
+	cmd.Env = append(os.Environ(), asVariable+"=hm", "NO_COLOR=1")
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	if err := cmd.Run(); err != nil {
+		r.t.Fatalf("hm %s: %v\n%s", strings.Join(args, " "), err, &stderr)
+	}
+	return out.String()
+}
+
+var (
+	aSpan  = regexp.MustCompile(`\b\d+(\.\d)?s\b|\b\d+m\d\ds\b`)
+	aCount = regexp.MustCompile(`\b\d+ times?\b`)
+	words  = regexp.MustCompile(` {2,}`)
+)
+
+// wantLines looks for whole lines, word for word but for times and how often.
+func (r *refusedNodes) wantLines(what, text string, lines ...string) {
+	r.t.Helper()
+	text = aCount.ReplaceAllString(aSpan.ReplaceAllString(text, "T"), "N times")
+	text = words.ReplaceAllString(text, " ")
+	for _, line := range lines {
+		found := false
+		for l := range strings.Lines(text) {
+			found = found || strings.TrimSpace(l) == line
+		}
+		if !found {
+			r.t.Errorf("%s lacks the line\n%s\nit is\n%s", what, line, text)
+		}
+	}
+}
+
+func (r *refusedNodes) wantLog(parts ...string) {
+	r.t.Helper()
+	for _, p := range parts {
+		r.await("the log tells "+p, func() bool { return strings.Contains(r.log.String(), p) }) // just after it shows
+	}
+}
+
+// TestRefusedPublish: NATS does not let hm publish starts. Each waits its grace, once; status, explain and the log name
+// the subject and the server's words, on every node; with the permission hm goes on by itself.
+func TestRefusedPublish(t *testing.T) {
+	takesSeconds(t)
+	t.Parallel()
+	const period = 400 * time.Millisecond
+	r := startRefusedNodes(t, period, []string{"hm9000.start"}, nil)
+	leader := r.awaitOpen("first")
+	r.await("all runs", func() bool { return r.sim.State().Converged })
+	if _, err := r.sim.ActOnRandomDEAs(1, sim.DEAKill); err != nil {
+		t.Fatal(err)
+	}
+	var told api.Status
+	r.await("a start was refused", func() bool { told = r.status(leader); return len(told.NATS.Refused) > 0 })
+	if x := told.NATS.Refused[0]; x.Action != "publish" || x.Subject != "hm9000.start" || x.Error != `Permissions Violation for Publish to "hm9000.start"` || x.Count == 0 || x.Since.IsZero() || x.Last.IsZero() {
+		t.Errorf("status tells %+v", x)
+	}
+	if !told.Gate.Open {
+		t.Errorf("a refused publish shuts the gate: %v", told.Gate.Reasons)
+	}
+	r.wantLog(` level=ERROR msg="nats refuses a subject to this node" node=hm-` + fmt.Sprint(leader) + ` server=` + r.srv.Address() +
+		` action=publish subject=hm9000.start error="Permissions Violation for Publish to \"hm9000.start\"" hint="grant the user that hm connects as the permission to publish"`)
+
+	follower := (leader + 1) % 3
+	r.await("the follower has heard", func() bool {
+		for _, n := range r.status(follower).Cluster.Nodes {
+			if n.NATSRefused != "" {
+				return true
+			}
+		}
+		return false
+	})
+	r.wantLines("hm status of the leader", r.hm(leader, "status"),
+		`refused: publish hm9000.start for T, N times, last T ago: Permissions Violation for Publish to "hm9000.start"`)
+	r.wantLines("hm status of the follower", r.hm(follower, "status"),
+		fmt.Sprintf(`hm-%d: refused: publish hm9000.start: Permissions Violation for Publish to "hm9000.start"`, leader))
+	for i, node := range []int{leader, follower} {
+		// A command is claimed again and again; whoever asks meets a moment in between now and then.
+		var text string
+		r.await(fmt.Sprintf("explain of node %d tells", i), func() bool {
+			drift, err := r.nodes[node].client.Drift(t.Context(), "", "missing", 1)
+			if err != nil || len(drift.Items) == 0 {
+				return false
+			}
+			text = r.hm(node, "explain", fmt.Sprintf("%s/%d", drift.Items[0].App, drift.Items[0].Index))
+			return strings.Contains(text, "claimed") && strings.Contains(text, "decided anew in")
+		})
+		r.wantLines("hm explain", text,
+			`command start MISSING, claimed, due T ago`,
+			`nats refuses hm9000.start: Permissions Violation for Publish to "hm9000.start"`,
+			`wait index: no instance is live at the index, start was not sent: nats refuses hm9000.start: Permissions Violation for Publish to "hm9000.start"; it is decided anew in T`)
+	}
+	var history api.Listing[api.Command]
+	wasRefused := func(c api.Command) bool { return strings.Contains(c.Detail, "refuse") } // a loaded machine stalls leaders, too
+	r.await("refused starts have ended", func() bool {
+		var err error
+		history, err = r.nodes[leader].client.History(t.Context(), "", 1000)
+		history.Items = slices.DeleteFunc(history.Items, func(c api.Command) bool { return !wasRefused(c) })
+		return err == nil && len(history.Items) > 3
+	})
+	for _, c := range history.Items {
+		if c.State != "expired" || !strings.HasPrefix(c.Detail, "the command was refused: publish start "+c.ID+": nats refuses the message on hm9000.start: Permissions Violation for Publish to ") || !c.SentAt.IsZero() {
+			t.Errorf("a refused start ended as %+v", c)
+		}
+		if took := c.EndedAt.Sub(c.DueAt.Time); took < 3*period {
+			t.Errorf("a refused start ended %v after it was due, want a grace of %v", took, 3*period)
+		}
+	}
+	if n := r.status(leader).Commands.SentStarts; n != 0 && r.outages() == 0 { // of what a loaded machine cuts off it is not known
+		t.Errorf("%d starts count as sent", n)
+	}
+
+	r.srv.Reload(t, refusing(nil, nil))
+	r.await("all runs again", func() bool { return r.sim.State().Converged })
+	r.await("nothing is refused any more", func() bool { return len(r.status(leader).NATS.Refused) == 0 })
+	if c := r.sim.State().Commands; c.Needless+c.Harmful+c.StopsAccepted != 0 {
+		t.Errorf("commands: %+v", c)
+	}
+}
+
+// TestRefusedHeartbeats: NATS does not let hm hear the DEAs. That is no silence: the gate says nats-refused and nothing
+// expires; with the permission hm goes on by itself. Other subjects shut no gate.
+func TestRefusedHeartbeats(t *testing.T) {
+	takesSeconds(t)
+	t.Parallel()
+	const period = 300 * time.Millisecond
+	r := startRefusedNodes(t, period, nil, []string{"droplet.exited", "app.state"})
+	leader := r.awaitOpen("first")
+	r.await("all runs", func() bool { return r.sim.State().Converged })
+	refused := func(i int) (subjects []string) {
+		for _, x := range r.status(i).NATS.Refused {
+			subjects = append(subjects, x.Action+" "+x.Subject)
+		}
+		return subjects
+	}
+	if got := fmt.Sprint(refused(leader)); got != "[subscribe app.state subscribe droplet.exited]" {
+		t.Errorf("refused: %s", got)
+	}
+	r.wantLines("hm status", r.hm(leader, "status"),
+		`refused: subscribe app.state for T, N times, last T ago: Permissions Violation for Subscription to "app.state" using queue "hm9000"`,
+		`refused: subscribe droplet.exited for T, N times, last T ago: Permissions Violation for Subscription to "droplet.exited"`)
+	before, outages := r.nodes[leader].node.link.State().Epoch, r.outages()
+	r.srv.Reload(t, refusing(nil, []string{"app.state"}))
+	r.await("exits are heard", func() bool { return fmt.Sprint(refused(leader)) == "[subscribe app.state]" })
+	if now := r.nodes[leader].node.link.State().Epoch; now != before && r.outages() == outages {
+		t.Error("that exits were granted shuts the gate for a freshness window")
+	}
+
+	r.srv.Reload(t, refusing(nil, []string{"dea.heartbeat"}))
+	r.await("no gate is open, and all say why", func() bool {
+		for i := range r.nodes {
+			if !strings.Contains(fmt.Sprint(r.status(i).Gate.Reasons), "nats-refused") {
+				return false
+			}
+		}
+		return true
+	})
+	r.await("the picture is stale", func() bool {
+		return fmt.Sprint(r.status(leader).Gate.Reasons) == "[nats-refused actual-stale desired-stale]" || fmt.Sprint(r.status(leader).Gate.Reasons) == "[nats-refused actual-stale]"
+	})
+	s := r.status(leader)
+	if !s.NATS.Connected || s.Actual.Fresh || strings.Contains(fmt.Sprint(s.Gate.Reasons), "nats-down") {
+		t.Errorf("connected %v, fresh %v, gate %v", s.NATS.Connected, s.Actual.Fresh, s.Gate.Reasons)
+	}
+	r.wantLines("hm status", r.hm(leader, "status"), `gate closed for T: `+strings.Join(s.Gate.Reasons, ", "),
+		`refused: subscribe dea.heartbeat for T, N times, last T ago: Permissions Violation for Subscription to "dea.heartbeat"`)
+	explained := r.hm(leader, "explain", r.apps()[0])
+	r.wantLines("hm explain", explained, `gate closed for T: `+strings.Join(s.Gate.Reasons, ", "))
+	r.wantLog(`msg="nats refuses a subject to this node" node=hm-`+fmt.Sprint(leader)+` server=`+r.srv.Address()+
+		` action=subscribe subject=dea.heartbeat error="Permissions Violation for Subscription to \"dea.heartbeat\"" hint="grant the user that hm connects as the permission to subscribe; hm asks again until it has it"`,
+		`msg=gate node=hm-`+fmt.Sprint(leader)+` open=false reasons="[nats-refused actual-stale]"`)
+	cc := bustest.Client(t, "nats://sim:sim@"+r.srv.Address()) // the Cloud Controller's side still gets its answers
+	defer cc.Close()
+	r.await("a question is answered", func() bool {
+		m, err := cc.Request("app.state", []byte(`{"droplet":"x","version":"y"}`), time.Second)
+		return err == nil && string(m.Data) == "{}"
+	})
+	for began := time.Now(); time.Since(began) < 8*period; time.Sleep(period) { // more than twice the time to live
+		if s := r.status(leader); s.Actual.GoneDEAs != 0 || s.Gate.Open {
+			t.Fatalf("while the heartbeats are refused %d DEAs were lost, gate %+v", s.Actual.GoneDEAs, s.Gate)
+		}
+	}
+
+	r.srv.Reload(t, refusing(nil, nil))
+	leader = r.awaitOpen("granted")
+	r.await("nothing is refused", func() bool { return len(refused(leader)) == 0 })
+	r.wantLog(`msg="nats takes a subject that it has refused to this node" node=hm-` + fmt.Sprint(leader) + ` action=subscribe subject=dea.heartbeat refused_for=`)
+	if c := r.sim.State().Commands; c.StartsAccepted+c.StopsAccepted+c.Needless+c.Harmful != 0 {
+		t.Errorf("a refusal caused commands: %+v", c)
+	}
+}
+
+// apps gives the guids of the apps that are recorded.
+func (r *refusedNodes) apps() (guids []string) {
+	r.t.Helper()
+	list, err := r.nodes[0].client.Apps(r.t.Context(), 10)
+	if err != nil || len(list.Items) == 0 {
+		r.t.Fatalf("apps: %v, %v", list.Items, err)
+	}
+	for _, a := range list.Items {
+		guids = append(guids, a.App)
+	}
+	return guids
+}

@@ -1,0 +1,46 @@
+package cluster
+
+import (
+	"sync"
+	"testing"
+
+	"hm/raftfsm"
+)
+
+// TestWhatAnEarlierProcessHadIsReplayed: what is counted as it is applied must not be counted anew at each start.
+func TestWhatAnEarlierProcessHadIsReplayed(t *testing.T) {
+	var mu sync.Mutex
+	told := map[uint64]bool{} // by index, whether it was told as replayed
+	c := newCluster(t, 1, func(_ int, o *Options) {
+		o.OnApply = func(a raftfsm.Applied) {
+			mu.Lock()
+			defer mu.Unlock()
+			told[a.Index] = a.Replayed
+		}
+	})
+	c.start(0)
+	c.leader()
+	for i := range 5 {
+		c.propose(dea(i))
+	}
+	check := func(when string, want func(index uint64) bool) {
+		t.Helper()
+		mu.Lock()
+		defer mu.Unlock()
+		if len(told) < 5 {
+			t.Errorf("%s: %d entries were told", when, len(told))
+		}
+		for index, replayed := range told {
+			if replayed != want(index) {
+				t.Errorf("%s: entry %d was told as replayed: %v", when, index, replayed)
+			}
+		}
+	}
+	check("first", func(uint64) bool { return false })
+	last := c.leader().View().Index()
+	c.close(0)
+	c.start(0)
+	c.leader()
+	c.propose(dea(9))
+	check("after a restart", func(index uint64) bool { return index <= last })
+}

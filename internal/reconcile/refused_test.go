@@ -1,0 +1,138 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"hm/actual"
+	"hm/commands"
+	"hm/internal/app"
+)
+
+// refusing is a world whose NATS server refuses what is published, until it is granted.
+type refusing struct {
+	*world
+	tried   []app.Time
+	granted bool
+}
+
+func (r *refusing) Publish(ctx context.Context, epoch uint64, cmds []commands.Command) []error {
+	if r.granted {
+		return r.world.Publish(ctx, epoch, cmds)
+	}
+	errs := make([]error, len(cmds))
+	for i, c := range cmds {
+		r.tried = append(r.tried, r.now)
+		errs[i] = fmt.Errorf("%w: publish %s: not on this subject", ErrRefused, c.Action)
+	}
+	return errs
+}
+
+// TestARefusedCommandWaitsLikeOneWithoutEffect: it stays claimed until its grace is over, is tried again then and not
+// before, never counts as sent, and goes out once the permission is there.
+func TestARefusedCommandWaitsLikeOneWithoutEffect(t *testing.T) {
+	for name, cause := range map[string]struct {
+		drift         func(*world)
+		starts, stops int
+		why           string
+	}{
+		"start": {func(w *world) { w.lose(1) }, 1, 0, "the command was refused: publish start: not on this subject"},
+		"stop": {func(w *world) {
+			d := w.deas["dea-000"]
+			d.list = append(d.list, w.instance(w.apps[0].Key, 7, actual.Running))
+		}, 0, 1, "the command was refused: publish stop: not on this subject"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := steady(t, 4, 10, testOptions())
+			r := &refusing{world: w}
+			w.core = NewCore(w.opts, w, r, w.intake, w.journal)
+			w.core.Learn(w.now, w.now)
+			cause.drift(w)
+			for len(r.tried) == 0 {
+				w.run(time.Second)
+			}
+			first := r.tried[0]
+			for w.now < first.Add(testPolicy.Grace-time.Second) {
+				w.run(time.Second)
+				states := map[commands.State]int{}
+				for c := range w.View().AllCommands() {
+					states[c.State]++
+				}
+				if len(states) != 1 || states[commands.Claimed] != 1 || len(r.tried) != 1 {
+					t.Fatalf("%v after it was refused: commands by state %v, tried at %v", w.now.Sub(first), states, r.tried)
+				}
+			}
+			w.run(4 * hb)
+			if len(r.tried) < 2 || r.tried[1].Sub(first) < testPolicy.Grace {
+				t.Errorf("tried at %v, want again after the grace of %v and not before", r.tried, testPolicy.Grace)
+			}
+			ended := w.journal.Newest(100)
+			if len(ended) == 0 {
+				t.Fatal("nothing has ended")
+			}
+			if e := ended[len(ended)-1]; e.State != commands.Expired || e.Detail != cause.why || e.SentAt != 0 {
+				t.Errorf("the journal says %s %q, sent at %d; want expired, %q and never", e.State, e.Detail, e.SentAt, cause.why)
+			}
+			if n := w.View().Counts(); n.SentStarts+n.SentStops != 0 {
+				t.Errorf("%d starts and %d stops count as sent", n.SentStarts, n.SentStops)
+			}
+			if len(w.core.refused) > 1 {
+				t.Errorf("%d reasons are remembered for one command", len(w.core.refused))
+			}
+			r.granted = true
+			w.run(20 * hb)
+			w.wantSent("the permission is there", cause.starts, cause.stops)
+			if len(w.core.refused) != 0 {
+				t.Errorf("%d reasons are remembered", len(w.core.refused))
+			}
+		})
+	}
+}
+
+// TestReasonsOfRefusedCommandsAreBounded: those that others ended are forgotten.
+func TestReasonsOfRefusedCommandsAreBounded(t *testing.T) {
+	w := newWorld(t, testOptions())
+	var r refused
+	for i := range 3 * maxRefused {
+		r.note(commands.Command{ID: commands.ID{byte(i), byte(i >> 8), byte(i >> 16), 1}}, ErrRefused, w.View())
+	}
+	if len(r) == 0 || len(r) > maxRefused {
+		t.Errorf("%d reasons are remembered, want at most %d", len(r), maxRefused)
+	}
+}
+
+// TestRefusedHeartbeatsShutTheGate: with a word of their own, whatever else is well, and nothing expires meanwhile.
+func TestRefusedHeartbeatsShutTheGate(t *testing.T) {
+	is := false
+	opts := testOptions()
+	opts.NATSRefused = func() bool { return is }
+	w := steady(t, 4, 10, opts)
+	before := w.View().Counts()
+	is = true
+	w.setLink(false) // as a node tells it: what cannot be heard is no silence
+	w.run(10 * hb)
+	w.wantGate("the heartbeats are refused", ReasonNATSRefused, ReasonActualStale)
+	if got := w.View().Counts(); got.GoneDEAs != 0 || got.Running != before.Running {
+		t.Errorf("meanwhile %d DEAs were lost, %d instances run, before %d", got.GoneDEAs, got.Running, before.Running)
+	}
+	is = false
+	w.setLink(true)
+	w.run(5 * hb)
+	w.wantGate("granted")
+	w.wantSent("a refusal by itself", 0, 0)
+}
+
+func TestGateTellsARefusalFromAnOutage(t *testing.T) {
+	in := GateInput{Lead: Lead{Leader: true, Known: true}, ActualFresh: true, DesiredFresh: true}
+	for _, c := range []struct {
+		up, refused bool
+		want        string
+	}{{true, false, "[]"}, {false, false, "[nats-down]"}, {false, true, "[nats-refused]"}, {true, true, "[nats-refused]"}} {
+		in.NATSUp, in.NATSRefused = c.up, c.refused
+		if got := fmt.Sprint(Gate(in, 1)); got != c.want {
+			t.Errorf("up %v, refused %v: the gate says %s, want %s", c.up, c.refused, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,277 @@
+package raftfsm
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"slices"
+
+	"hm/actual"
+	"hm/internal/app"
+	"hm/raftfsm/internal/wire"
+)
+
+// maxMarks is how many crash marks an index keeps of instances that no DEA lists any more. Beyond it the oldest goes.
+const maxMarks = 64
+
+// CrashMarked is the mark of one crashed instance.
+type CrashMarked struct {
+	CrashRef
+	Mark actual.CrashMark
+	At   app.Time // when the mark was made, or the instance was listed last
+}
+
+// markRec is the mark of a crashed instance. It outlives the listing: a DEA may list an old crash again.
+type markRec struct {
+	key   app.Key
+	index uint32
+	guid  app.GUID
+	mark  actual.CrashMark
+	at    app.Time
+}
+
+func compareMark(a, b *markRec) int {
+	return cmp.Or(a.key.Compare(b.key), cmp.Compare(a.index, b.index), a.guid.Compare(b.guid))
+}
+
+// lostCrash is a crashed instance that leaves the record, with its place.
+type lostCrash struct {
+	place uint64
+	guid  app.GUID
+}
+
+// lostAt gives the crashed instances of app h at index that leave the record. t.lost is sorted by place.
+func (t *scratch) lostAt(h Handle, index uint32) []lostCrash {
+	place := uint64(h)<<32 | uint64(index)
+	from, _ := slices.BinarySearchFunc(t.lost, place, func(l lostCrash, place uint64) int { return cmp.Compare(l.place, place) })
+	to := from
+	for to < len(t.lost) && t.lost[to].place == place {
+		to++
+	}
+	return t.lost[from:to]
+}
+
+// markOf gives the mark of a crash.
+func (s *State) markOf(k app.Key, index uint32, g app.GUID) actual.CrashMark {
+	if s.marks.Len() == 0 {
+		return actual.CrashNew
+	}
+	m, ok := s.marks.Get(markRec{key: k, index: index, guid: g})
+	if !ok {
+		return actual.CrashNew
+	}
+	return m.mark
+}
+
+// markCounted is told that a restart of app h at index was scheduled for the crash of instance g. It answers for every
+// crash that is listed there: they are all marked.
+func (s *State) markCounted(h Handle, index uint32, g app.GUID) {
+	k := s.apps.get(uint32(h)).key
+	listed := append(s.crashedAt(h, index), g)
+	for _, g := range listed {
+		if !g.IsZero() && s.markOf(k, index, g) == actual.CrashNew {
+			s.setMark(h, index, g, actual.CrashCounted)
+		}
+	}
+}
+
+// markOld marks a crash that a DEA lists in its first word, while a restart at its index is awaited: it may be older than
+// the crash that the restart is for, and counts no more.
+func (s *State) markOld(h Handle, index uint32, g app.GUID) {
+	k := s.apps.get(uint32(h)).key
+	c, ok := s.crash(k, index)
+	if ok && c.Count > 0 && !c.Answered && c.Exited != g && s.markOf(k, index, g) == actual.CrashNew {
+		s.setMark(h, index, g, actual.CrashCounted)
+	}
+}
+
+// markAnswered is told that an instance of app h is live at index: every crash that is or was listed there is answered,
+// but those of instances that live again.
+func (s *State) markAnswered(h Handle, index uint32) {
+	k := s.apps.get(uint32(h)).key
+	crashed := s.crashedAt(h, index)
+	for _, l := range s.scratch.lostAt(h, index) {
+		crashed = append(crashed, l.guid)
+	}
+	for _, m := range s.marksOf(k, &index) {
+		crashed = append(crashed, m.guid)
+	}
+	for _, g := range crashed {
+		switch was := s.markOf(k, index, g); {
+		case s.liveAt(h, index, g):
+			s.dropMark(h, index, g)
+		case was != actual.CrashAnswered:
+			s.setMark(h, index, g, actual.CrashAnswered)
+		}
+	}
+}
+
+// markLost keeps the time of marks whose instances leave the record.
+func (s *State) markLost(h Handle, index uint32) {
+	k := s.apps.get(uint32(h)).key
+	for _, l := range s.scratch.lostAt(h, index) {
+		if m := s.markOf(k, index, l.guid); m != actual.CrashNew {
+			s.setMark(h, index, l.guid, m)
+		}
+	}
+}
+
+// crashedAt gives the guids of app h's crashed instances at index.
+func (s *State) crashedAt(h Handle, index uint32) (guids []app.GUID) {
+	for _, num := range s.apps.get(uint32(h)).deas() {
+		d := *s.deas.get(num)
+		lo, hi := d.at(h, index)
+		for i := lo; i < hi; i++ {
+			if d.inst[i].state == actual.Crashed {
+				guids = append(guids, d.guid(i))
+			}
+		}
+	}
+	return guids
+}
+
+// liveAt reports whether instance g of app h is live at index.
+func (s *State) liveAt(h Handle, index uint32, g app.GUID) bool {
+	for _, num := range s.apps.get(uint32(h)).deas() {
+		d := *s.deas.get(num)
+		lo, hi := d.at(h, index)
+		if i := d.locate(g, lo, hi); i >= 0 && d.inst[i].state.Live() && !s.superseded(h, d, g) {
+			return true
+		}
+	}
+	return false
+}
+
+// setMark marks a crash, now.
+func (s *State) setMark(h Handle, index uint32, g app.GUID, mark actual.CrashMark) {
+	s.touch(h)
+	m := markRec{key: s.apps.get(uint32(h)).key, index: index, guid: g, mark: mark, at: s.now}
+	old, had := s.marks.Set(m)
+	if had {
+		s.sum.sub(s.scratch.enc.mark(&old))
+	} else {
+		s.apps.mut(uint32(h)).crashes++
+	}
+	s.sum.add(s.scratch.enc.mark(&m))
+	if !had {
+		s.boundMarks(h, index)
+	}
+}
+
+// boundMarks drops the oldest mark of an instance that is not listed, if an index has too many.
+func (s *State) boundMarks(h Handle, index uint32) {
+	k := s.apps.get(uint32(h)).key
+	all := s.marksOf(k, &index)
+	if len(all) <= maxMarks {
+		return
+	}
+	listed := s.crashedAt(h, index)
+	var oldest *markRec
+	unlisted := 0
+	for i := range all {
+		if slices.Contains(listed, all[i].guid) {
+			continue
+		}
+		if unlisted++; oldest == nil || all[i].at < oldest.at {
+			oldest = &all[i]
+		}
+	}
+	if unlisted > maxMarks {
+		s.dropMark(h, index, oldest.guid)
+	}
+}
+
+func (s *State) dropMark(h Handle, index uint32, g app.GUID) {
+	old, ok := s.marks.Delete(markRec{key: s.apps.get(uint32(h)).key, index: index, guid: g})
+	if !ok {
+		return
+	}
+	s.touch(h)
+	s.sum.sub(s.scratch.enc.mark(&old))
+	s.apps.mut(uint32(h)).crashes--
+}
+
+// marksOf gives the marks of an app, at one index if it is not nil, sorted.
+func (s *State) marksOf(k app.Key, index *uint32) (out []markRec) {
+	if s.marks.Len() == 0 {
+		return nil
+	}
+	pivot := markRec{key: k}
+	if index != nil {
+		pivot.index = *index
+	}
+	s.marks.Ascend(pivot, func(m markRec) bool {
+		if m.key != k || index != nil && m.index != *index {
+			return false
+		}
+		out = append(out, m)
+		return true
+	})
+	return out
+}
+
+// allMarks yields every mark, sorted.
+func (s *State) allMarks() iter.Seq[markRec] {
+	return func(yield func(markRec) bool) {
+		s.marks.Scan(yield)
+	}
+}
+
+// UnlistedMarks yields the crash marks of instances that are not listed as crashed, sorted by app, index and instance.
+func (s *State) UnlistedMarks() iter.Seq[CrashMarked] {
+	return func(yield func(CrashMarked) bool) {
+		for m := range s.allMarks() {
+			h, ok := s.lookup.find(&s.apps, m.key)
+			if !ok || slices.Contains(s.crashedAt(h, m.index), m.guid) {
+				continue
+			}
+			if !yield(CrashMarked{CrashRef{m.key, m.index, m.guid}, m.mark, m.at}) {
+				return
+			}
+		}
+	}
+}
+
+func persistMarks(s *State, w *snapshotWriter) error {
+	var m wire.SnapshotMarks
+	for r := range s.allMarks() {
+		m.Marks = append(m.Marks, &wire.SnapshotMark{App: appendKey(nil, r.key), Index: r.index, Instance: r.guid.AppendWire(nil), Mark: uint32(r.mark), At: int64(r.at)})
+		if len(m.Marks) == snapshotChunk {
+			if err := w.record(SectionMarks, &m); err != nil {
+				return err
+			}
+			m.Marks = m.Marks[:0]
+		}
+	}
+	if len(m.Marks) == 0 {
+		return nil
+	}
+	return w.record(SectionMarks, &m)
+}
+
+func restoreMarks(r *restorer, body []byte) error {
+	var m wire.SnapshotMarks
+	if err := unmarshal(body, &m); err != nil {
+		return err
+	}
+	for _, w := range m.Marks {
+		k, err1 := oneKey(w.App, "app")
+		g, err2 := oneGUID(w.Instance, "instance")
+		mark, err3 := small[actual.CrashMark](w.Mark, "mark")
+		if err := firstError(known(w), err1, err2, err3); err != nil {
+			return err
+		}
+		h, ok := r.s.lookup.find(&r.s.apps, k)
+		if !ok || g.IsZero() || w.Index > actual.MaxIndex || mark != actual.CrashCounted && mark != actual.CrashAnswered {
+			return fmt.Errorf("crash mark %d of instance %q of app %s, index %d, which cannot be", mark, g, k, w.Index)
+		}
+		rec := markRec{key: k, index: w.Index, guid: g, mark: mark, at: app.Time(w.At)}
+		if last, any := r.s.marks.Max(); any && compareMark(&last, &rec) >= 0 {
+			return fmt.Errorf("crash mark of instance %s of app %s out of order", g, k)
+		}
+		r.s.marks.Set(rec)
+		r.s.apps.mut(uint32(h)).crashes++
+		r.s.sum.add(r.s.scratch.enc.mark(&rec))
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package raftfsm
+
+import (
+	"slices"
+	"testing"
+
+	"hm/actual"
+	"hm/commands"
+	"hm/internal/app"
+)
+
+// A crash that was counted or answered keeps its mark, however often its DEA lists it and others.
+func TestCrashMarks(t *testing.T) {
+	k := testKey(0)
+	inst := func(n int, st actual.State) actual.Instance { return testInstance(k, n, 0, st) }
+	list := func(dea string, upserts ...actual.Instance) DEAChanges { return DEAChanges{DEA: dea, Upserts: upserts} }
+	unlist := func(dea string, n int) DEAChanges {
+		return DEAChanges{DEA: dea, Removes: []app.GUID{inst(n, 1).GUID}}
+	}
+	restart := func(id byte, of int) CommandsScheduled {
+		return CommandsScheduled{Commands: []commands.Command{crashStart(id, k, 0, 1, inst(of, 1).GUID)}}
+	}
+	ended := func(id byte) CommandsResolved {
+		return CommandsResolved{Outcomes: []Outcome{{ID: testID(id), State: commands.Dropped}}}
+	}
+	const (
+		fresh, counted, answered = actual.CrashNew, actual.CrashCounted, actual.CrashAnswered
+	)
+	for _, c := range []struct {
+		name string
+		log  []Record
+		want map[int]actual.CrashMark // of the crashed instances that are listed in the end
+	}{
+		{"nothing has come of it", []Record{list("a", inst(1, actual.Crashed))}, map[int]actual.CrashMark{1: fresh}},
+		{"a restart answers for every crash that is listed", []Record{list("a", inst(1, actual.Crashed), inst(2, actual.Crashed)), restart(1, 1)},
+			map[int]actual.CrashMark{1: counted, 2: counted}},
+		{"the next crash is new", []Record{list("a", inst(1, actual.Crashed)), restart(1, 1), list("a", inst(2, actual.Crashed))},
+			map[int]actual.CrashMark{1: counted, 2: fresh}},
+		{"a live copy answers", []Record{list("a", inst(1, actual.Crashed)), restart(1, 1), list("b", inst(2, actual.Running))},
+			map[int]actual.CrashMark{1: answered}},
+		{"listed beside a live copy from the first", []Record{list("a", inst(1, actual.Crashed), inst(2, actual.Running)), unlist("a", 2)},
+			map[int]actual.CrashMark{1: answered}},
+		{"listed first while a live copy runs", []Record{list("b", inst(2, actual.Running)), list("a", inst(1, actual.Crashed)), DEAsGone{[]string{"b"}}},
+			map[int]actual.CrashMark{1: answered}},
+		{"the live copy crashes", []Record{list("b", inst(2, actual.Running)), list("b", inst(2, actual.Crashed))}, map[int]actual.CrashMark{2: fresh}},
+		{"two DEAs of one id speak in turn",
+			[]Record{list("a", inst(1, actual.Crashed)), DEAChanges{"a", []actual.Instance{inst(2, actual.Running)}, []app.GUID{inst(1, 1).GUID}},
+				DEAChanges{"a", []actual.Instance{inst(1, actual.Crashed)}, []app.GUID{inst(2, 1).GUID}}},
+			map[int]actual.CrashMark{1: answered}},
+		{"listed again after it was not", []Record{list("a", inst(1, actual.Crashed)), restart(1, 1), unlist("a", 1), list("a", inst(1, actual.Crashed))},
+			map[int]actual.CrashMark{1: counted}},
+		{"its DEA was away", []Record{list("a", inst(1, actual.Crashed)), restart(1, 1), DEAsGone{[]string{"a"}}, list("a", inst(1, actual.Crashed))},
+			map[int]actual.CrashMark{1: counted}},
+		{"a DEA's first word may be old while a restart is awaited", []Record{list("a", inst(1, actual.Crashed)), restart(1, 1), list("b", inst(2, actual.Crashed))},
+			map[int]actual.CrashMark{1: counted, 2: counted}},
+		{"it lives again: its next crash is new", []Record{list("a", inst(1, actual.Crashed)), restart(1, 1), list("a", inst(1, actual.Running)), list("a", inst(1, actual.Crashed))},
+			map[int]actual.CrashMark{1: fresh}},
+		{"forgotten by name", []Record{list("a", inst(1, actual.Crashed)), restart(1, 1), ended(1), CrashesForgotten{[]CrashRef{{k, 0, inst(1, 1).GUID}}}},
+			map[int]actual.CrashMark{1: fresh}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := newLog(t)
+			l.desire(row(k, 1))
+			for _, r := range c.log {
+				l.must(r)
+			}
+			got := map[int]actual.CrashMark{}
+			for _, i := range l.Instances(nil, k) {
+				for n := range 4 {
+					if i.State == actual.Crashed && i.GUID == inst(n, 1).GUID {
+						got[n] = i.Mark
+					}
+				}
+			}
+			if len(got) != len(c.want) {
+				t.Fatalf("crashed are %v, want %v", got, c.want)
+			}
+			for n, m := range c.want {
+				if got[n] != m {
+					t.Errorf("the crash of instance %d has mark %d, want %d", n, got[n], m)
+				}
+			}
+		})
+	}
+}
+
+// Marks of instances that are listed no more are bounded; those that are listed all stay.
+func TestCrashMarksAreBounded(t *testing.T) {
+	l := newLog(t)
+	k := testKey(0)
+	l.desire(row(k, 1))
+	n := maxMarks + 10
+	for i := range n {
+		l.must(DEAChanges{DEA: "a", Upserts: []actual.Instance{testInstance(k, i, 0, actual.Crashed)}})
+	}
+	l.must(CommandsScheduled{Commands: []commands.Command{crashStart(1, k, 0, 1, testInstance(k, 0, 0, 1).GUID)}})
+	if got := len(l.marksOf(k, nil)); got != n {
+		t.Fatalf("%d of %d listed crashes are marked", got, n)
+	}
+	for i := range n {
+		l.must(DEAChanges{DEA: "a", Removes: []app.GUID{testInstance(k, i, 0, 1).GUID}})
+	}
+	l.must(DEAChanges{DEA: "b", Upserts: []actual.Instance{testInstance(k, n, 0, actual.Running), testInstance(k, n+1, 0, actual.Crashed)}})
+	unlisted := slices.Collect(l.UnlistedMarks())
+	if len(unlisted) > n || len(l.marksOf(k, nil)) != len(unlisted)+1 {
+		t.Fatalf("%d marks of instances that are not listed, %d in all", len(unlisted), len(l.marksOf(k, nil)))
+	}
+	for i := n + 2; i < 3*n; i++ {
+		l.must(DEAChanges{DEA: "b", Upserts: []actual.Instance{testInstance(k, i, 0, actual.Crashed)}, Removes: []app.GUID{testInstance(k, i-1, 0, 1).GUID}})
+	}
+	if got := len(slices.Collect(l.UnlistedMarks())); got > n {
+		t.Fatalf("%d marks of instances that are not listed", got)
+	}
+	for _, m := range slices.Collect(l.UnlistedMarks()) {
+		l.must(CrashesForgotten{Crashes: []CrashRef{m.CrashRef}})
+	}
+	if got := len(slices.Collect(l.UnlistedMarks())); got != 0 {
+		t.Fatalf("%d marks are left of instances that are not listed", got)
+	}
+}
+
+// W23: starts that had no effect are counted until anything is heard of the index.
+func TestStartsWithoutEffectAreCounted(t *testing.T) {
+	l := newLog(t)
+	k := testKey(0)
+	l.desire(row(k, 1))
+	id := byte(0)
+	try := func(st commands.State) {
+		t.Helper()
+		id++
+		l.must(CommandsScheduled{Commands: []commands.Command{start(id, k, 0)}})
+		l.must(CommandsClaimed{Claims: []Claim{{ID: testID(id), Term: l.Term(), Basis: l.Basis(k, 0)}}})
+		l.must(CommandsResolved{Outcomes: []Outcome{{ID: testID(id), State: commands.Sent}}})
+		l.must(CommandsResolved{Outcomes: []Outcome{{ID: testID(id), State: st}}})
+	}
+	tries := func(want uint32) {
+		t.Helper()
+		got := uint32(0)
+		for _, c := range l.Crashes(k) {
+			got = c.Tries
+			if (c.Tries == 0) != (c.TriedAt == 0) {
+				t.Errorf("%d tries, the newest at %v", c.Tries, c.TriedAt)
+			}
+		}
+		if got != want {
+			t.Errorf("%d starts without effect are counted, want %d", got, want)
+		}
+	}
+	try(commands.Expired)
+	try(commands.Expired)
+	tries(2)
+	try(commands.Abandoned) // it was never sent
+	try(commands.Confirmed)
+	tries(2)
+	l.must(DEAChanges{DEA: "a", Upserts: []actual.Instance{testInstance(k, 1, 0, actual.Crashed)}}) // it came, and crashed
+	tries(0)
+	try(commands.Expired)
+	l.must(InstanceExited{Exit: actual.Exit{App: k, Instance: testInstance(k, 2, 0, 1).GUID, Reason: actual.ExitCrashed}})
+	tries(0)
+	try(commands.Expired)
+	tries(1)
+	l.desire(row(k, 0)) // not wanted any more
+	tries(0)
+	try(commands.Expired)
+	tries(0)
+}
