@@ -22,16 +22,23 @@ func TestLiveness(t *testing.T) {
 	}{
 		{"down from the start: nothing is fresh, nothing expires", 10, nil, false, nil},
 		{"up, and a speaks: R43 not fresh yet", 10, func(now app.Time) { l.Link(true, now); l.Heard("a", true, now) }, false, nil},
+		{"a beat on", 11, func(now app.Time) { l.Heard("a", true, now) }, false, nil},
 		{"two beats on", 12, func(now app.Time) { l.Heard("a", true, now) }, false, nil},
 		{"the window has passed: fresh, and b, which never spoke, is lost (R40)", 13, func(now app.Time) { l.Heard("a", true, now) }, true, []string{"b"}},
 		{"nobody speaks for a time to live: R44 not fresh, and nobody is lost", 16, nil, false, nil},
-		{"somebody speaks", 16, func(now app.Time) { l.Heard("a", true, now) }, true, []string{"b"}},
-		{"I4 the link goes: all clocks stop", 17, func(now app.Time) { l.Link(false, now) }, false, nil},
+		{"R44 somebody speaks: knowledge begins anew", 16, func(now app.Time) { l.Heard("a", true, now) }, false, nil},
+		{"R44 a beat on", 17, func(now app.Time) { l.Heard("a", true, now) }, false, nil},
+		{"R44 two beats on", 18, func(now app.Time) { l.Heard("a", true, now) }, false, nil},
+		{"R44 the window has passed again", 19, func(now app.Time) { l.Heard("a", true, now) }, true, []string{"b"}},
+		{"I4 the link goes: all clocks stop", 20, func(now app.Time) { l.Link(false, now) }, false, nil},
 		{"I4 a long outage", 10_000, nil, false, nil},
 		{"I4 the link is back: every time to live starts anew in full", 10_001, func(now app.Time) { l.Link(true, now); l.Heard("b", true, now) }, false, nil},
+		{"I4 a beat on", 10_002, func(now app.Time) { l.Heard("b", true, now) }, false, nil},
 		{"I4 just before it ends", 10_003, func(now app.Time) { l.Heard("b", true, now) }, false, nil},
 		{"a is lost after a full time to live since b came back, not before", 10_004, nil, true, []string{"a"}},
-		{"a gap in what was heard starts a new spell", 10_005, func(now app.Time) { l.Link(true, now) }, false, nil},
+		{"a gap in what was heard starts a new spell", 10_005, func(now app.Time) { l.Link(true, now); l.Heard("a", true, now); l.Heard("b", true, now) }, false, nil},
+		{"a beat after the gap", 10_006, func(now app.Time) { l.Heard("a", true, now); l.Heard("b", true, now) }, false, nil},
+		{"two beats after the gap", 10_007, func(now app.Time) { l.Heard("a", true, now); l.Heard("b", true, now) }, false, nil},
 		{"fresh again a window later", 10_008, func(now app.Time) { l.Heard("a", true, now); l.Heard("b", true, now) }, true, nil},
 	}
 	for _, s := range steps {
@@ -54,7 +61,8 @@ func TestLiveness(t *testing.T) {
 func TestReturningDEAsGiveTheOthersTime(t *testing.T) {
 	l := NewLiveness(10*time.Second, 30*time.Second, 30*time.Second, 0)
 	l.Link(true, 1*beat)
-	l.Heard("new", false, 3*beat) // never known: nobody's return
+	l.Heard("new", false, 1*beat) // never known: nobody's return
+	l.Heard("new", false, 2*beat)
 	l.Heard("a", true, 2*beat)
 	l.Heard("a", true, 3*beat) // not for the first time
 	if at, _ := l.Deadline("b"); at != 5*beat {
@@ -81,5 +89,126 @@ func TestSilentOfTellsWhoIsNext(t *testing.T) {
 	}
 	if silent, next := l.SilentOf(slices.Values([]string{"c", "b", "a"}), 5*beat); silent != nil || next != 0 {
 		t.Errorf("nobody spoke for two periods, yet silent are %v, the next one at %d", silent, next)
+	}
+}
+
+// TestSilenceEndsKnowledge: a whole time to live without a word of anybody is like an outage, whether the link told of it
+// or not.
+func TestSilenceEndsKnowledge(t *testing.T) {
+	const second = app.Time(1000)
+	known := slices.Values([]string{"a", "b"})
+	begin := func() *Liveness {
+		l := NewLiveness(10*time.Second, 30*time.Second, 30*time.Second, 0)
+		l.Link(true, 0)
+		for now := 5 * second; now < 60*second; now += 10 * second {
+			l.Heard("a", true, now)
+			l.Heard("b", true, now+second)
+		}
+		if !l.Fresh(57 * second) {
+			t.Fatal("not fresh, though both have spoken all along")
+		}
+		return l
+	}
+	fresh := func(l *Liveness, what string, at app.Time, want bool) {
+		t.Helper()
+		if got := l.Fresh(at); got != want {
+			t.Errorf("%s: fresh is %v, want %v", what, got, want)
+		}
+	}
+	silent := func(l *Liveness, what string, at app.Time, want ...string) {
+		t.Helper()
+		if got, _ := l.SilentOf(known, at); !slices.Equal(got, want) {
+			t.Errorf("%s: silent are %v, want %v", what, got, want)
+		}
+	}
+	t.Run("for a time to live, with the link up", func(t *testing.T) {
+		l := begin()
+		for now := 120 * second; now < 150*second; now += 10 * second {
+			l.Heard("b", true, now)
+			fresh(l, "within the window after the first word", now, false)
+			silent(l, "within the time to live after the first word", now)
+		}
+		l.Heard("b", true, 149*second)
+		fresh(l, "just before the window is over", 150*second-1, false)
+		fresh(l, "when the window is over", 150*second, true)
+		silent(l, "a time to live after the first word", 150*second, "a")
+		if at := l.FreshAt(); at != 150*second {
+			t.Errorf("fresh at %v, want %v", at, 150*second)
+		}
+	})
+	t.Run("for a time to live, with the link away for a part of it", func(t *testing.T) {
+		l := begin()
+		l.Link(false, 60*second)
+		l.Link(true, 70*second)
+		l.Heard("b", true, 95*second) // 39 s after the last word
+		l.Heard("b", true, 105*second)
+		fresh(l, "a window after the link came back", 110*second, false)
+		l.Heard("b", true, 115*second)
+		fresh(l, "a window after the first word", 125*second, true)
+	})
+	t.Run("for less, with the link away for a part of it", func(t *testing.T) {
+		l := begin()
+		l.Link(false, 60*second)
+		l.Link(true, 70*second)
+		l.Heard("b", true, 80*second)
+		l.Heard("a", true, 90*second)
+		fresh(l, "just before the window of the link is over", 100*second-1, false)
+		fresh(l, "when it is over", 100*second, true)
+	})
+	t.Run("the first word of a process", func(t *testing.T) {
+		l := NewLiveness(10*time.Second, 30*time.Second, 30*time.Second, 0)
+		l.Link(true, 0)
+		for now := 8 * second; now < 38*second; now += 10 * second {
+			l.Heard("a", true, now)
+		}
+		fresh(l, "a window after the link came up", 30*second, false)
+		fresh(l, "a window after the first word", 38*second, true)
+		silent(l, "a time to live after the first word", 38*second, "b")
+	})
+	t.Run("a silence that is shorter than a time to live", func(t *testing.T) {
+		l := begin()
+		l.Heard("b", true, 84*second) // a is due in a second: it was not heard for 29 s, and nobody was for 28 s
+		fresh(l, "the window goes on", 84*second, true)
+		l.Heard("b", true, 94*second)
+		silent(l, "the silence is not counted against a", 94*second)
+		l.Heard("b", true, 104*second)
+		l.Heard("b", true, 114*second)
+		silent(l, "a has been silent since for a time to live", 114*second, "a")
+	})
+}
+
+// TestALateLinkStopsTheClocks: while what is said is still under way, nobody counts as silent, and afterwards everybody
+// has the whole time to live.
+func TestALateLinkStopsTheClocks(t *testing.T) {
+	l := NewLiveness(10*time.Second, 30*time.Second, 30*time.Second, 0)
+	l.Link(true, 0)
+	known := slices.Values([]string{"a", "b"})
+	for now := 0 * beat; now <= 4*beat; now += beat {
+		l.Heard("a", true, now)
+		l.Heard("b", true, now)
+	}
+	l.Late(true, 6*beat)
+	for now := 5 * beat; now <= 20*beat; now += beat {
+		l.Heard("a", true, now)
+		if silent, _ := l.SilentOf(known, now); silent != nil {
+			t.Fatalf("at %d silent are %v, while the link is late", now, silent)
+		}
+		if l.Silent("b", now) {
+			t.Fatalf("at %d b is silent, while the link is late", now)
+		}
+	}
+	l.Late(true, 20*beat) // told again
+	l.Late(false, 20*beat)
+	l.Late(false, 21*beat)
+	l.Heard("a", true, 21*beat)
+	l.Heard("a", true, 22*beat)
+	if silent, next := l.SilentOf(known, 23*beat-1); silent != nil || next != 23*beat {
+		t.Errorf("silent are %v, the next one at %d, want b, a time to live after the link was late no more", silent, next)
+	}
+	if silent, _ := l.SilentOf(known, 23*beat); !slices.Equal(silent, []string{"b"}) {
+		t.Errorf("silent are %v, want b", silent)
+	}
+	if !l.Fresh(23 * beat) {
+		t.Error("not fresh: what was late has been heard")
 	}
 }

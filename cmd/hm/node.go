@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,7 @@ import (
 type node struct {
 	cluster *cluster.Node
 	link    *bus.Link
+	marker  *bus.Marker // how late the link is
 	feed    *feed.Feed
 	source  source
 	intake  *reconcile.Intake
@@ -86,7 +88,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("joining the cluster: %w", err)
 	}
-	n.yields = &yielder{id: cfg.Node.ID, window: cfg.Freshness(), cluster: n.cluster, logger: logger}
+	n.yields = &yielder{id: cfg.Node.ID, window: cfg.Freshness(), period: cfg.Policy.HeartbeatPeriod, cluster: n.cluster, logger: logger}
 	n.link, err = bus.Open(bus.Options{
 		Servers: cfg.NATS.Servers, Username: cfg.NATS.Username, Password: cfg.NATS.Password, Token: cfg.NATS.Token, Creds: cfg.NATS.Creds,
 		TLS: bus.TLS(cfg.NATS.TLS), PingInterval: cfg.PingInterval(), Name: "hm " + cfg.Node.ID, Logger: logger,
@@ -108,9 +110,12 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	liveness := actual.NewLiveness(cfg.Policy.HeartbeatPeriod, cfg.HeartbeatTTL(), cfg.Freshness(), heard.Now())
 	wake := make(chan struct{}, 1) // the loop is made of the intake, which wakes the loop
 	n.intake = reconcile.NewIntake(heard, liveness, func() { poke(wake) })
+	if err := n.listenInTime(cfg); err != nil {
+		return nil, fmt.Errorf("measuring the lag of the NATS link: %w", err)
+	}
 	nats.Spell = func(c commands.Command) commands.Spelling { return n.intake.Spelling(n.cluster.View(), c) }
 	options := loopOptions(cfg, logger)
-	options.StateDiffers = n.cluster.StateDiffers
+	options.StateDiffers, options.Peers = n.cluster.StateDiffers, peerEars{cfg.Node.ID, n.cluster}
 	options.NATSRefused = n.heartbeatsRefused
 	n.loop = reconcile.NewLoop(reconcile.LoopOptions{
 		Options: options, Log: log, Leader: log, Publisher: publisherOf(cfg, nats),
@@ -123,7 +128,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	}
 	n.api, err = api.Open(api.Options{
 		ID: cfg.Node.ID, Version: readBuildInfo().Version, Listen: cfg.API.Listen, Username: cfg.API.Username, Password: cfg.API.Password, TLS: api.TLS(cfg.API.TLS),
-		Node: n.cluster, Loop: n.loop, Link: n.link, Feed: n.feedStats, Ended: &totals, Transfers: n.yields.transfers, Policy: cfg.DiffPolicy(), HeartbeatTTL: cfg.HeartbeatTTL(), Record: n.tap.record, RecordState: n.tap.State, Logger: logger,
+		Node: n.cluster, Loop: n.loop, Link: n.link, Lag: n.marker.Lag, Feed: n.feedStats, Ended: &totals, Transfers: n.yields.transfers, Policy: cfg.DiffPolicy(), HeartbeatTTL: cfg.HeartbeatTTL(), Record: n.tap.record, RecordState: n.tap.State, Logger: logger,
 		KnowsLess: n.knowsLess, Subject: natspub.Subject,
 	})
 	if err != nil {
@@ -201,7 +206,7 @@ func openSource(cfg config.Config, link *bus.Link, logger *slog.Logger) (source,
 const tellEvery = 250 * time.Millisecond
 
 // watch carries what the parts notice to those that need it: link changes to the intake, leadership changes to the
-// loop, and this node's state to its peers. It has a leader without NATS hand over.
+// loop, and this node's state to its peers. It has a leader that hears too little hand over.
 func (n *node) watch(ctx context.Context, wake <-chan struct{}) {
 	ticker := time.NewTicker(tellEvery)
 	defer ticker.Stop()
@@ -218,7 +223,7 @@ func (n *node) watch(ctx context.Context, wake <-chan struct{}) {
 			n.intake.Link(s.Up, s.Epoch)
 			last = s
 		}
-		n.yields.consider(ctx, s, n.own)
+		n.yields.consider(ctx, s, n.loop.Overview(), n.intake.Hearing().DEAs, n.own)
 		n.tap.follow()
 		n.tell()
 		select {
@@ -260,10 +265,12 @@ func (n *node) tell() {
 	if !o.GateOpen {
 		gate = strings.Join(o.GateReasons, ", ")
 	}
+	hears := n.intake.Hearing()
 	n.cluster.SetInfo(cluster.PeerInfo{
 		API: n.address, NATSUp: n.link.State().Up, AppliedIndex: n.cluster.View().Index(), Kinds: uint32(raftfsm.MaxKind),
 		DesiredReadBegan: o.Reads.Began, DesiredReadEnded: app.Time(n.readEnded.Load()),
 		DesiredReadError: o.ReadError[:min(len(o.ReadError), 500)], Gate: gate, Version: readBuildInfo().Version,
+		Hears: min(hears.DEAs, math.MaxInt32), HearsFresh: hears.Fresh,
 		Answers: n.api.Answers(), NATSRefused: api.RefusalText(n.link.Refusals()),
 	})
 }

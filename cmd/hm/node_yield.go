@@ -15,37 +15,50 @@ import (
 	"hm/internal/reconcile"
 )
 
-// yieldInput is what a leader without NATS decides by whether to hand over.
+// trouble is why a node that leads hears too little to command.
+type trouble struct {
+	reason string        // of the gate: one of yieldReasons; empty: there is none
+	since  time.Time     // since when
+	within time.Duration // how long it must have lasted before leadership is handed over
+}
+
+// yieldInput is what a leader that hears too little decides by whether to hand over.
 type yieldInput struct {
 	ID        string
 	Leads     bool
-	Link      bus.State
+	Trouble   trouble
 	Applied   uint64        // newest entry that this node has applied
+	Hears     int           // DEAs that it hears
 	Window    time.Duration // the freshness window
 	Attempted time.Time     // when a transfer was begun last; zero if never
 }
 
-// yieldTo names the voter that should lead in this node's place, because this node's link to NATS has been down for a
-// freshness window, and the voter's has been up for one; empty if none should. So an outage of NATS itself, from which
-// every link returns at a moment of its own, is no reason. A transfer is begun at most once a freshness window, for it
-// holds up the log.
+// yieldTo names the voter that should lead in this node's place, because this node hears too little and the voter's
+// picture has been fresh for a freshness window; empty if none should. So an outage of NATS itself, from which every link
+// returns at a moment of its own, is no reason. A deaf node yields only to one that hears more. A transfer is begun at
+// most once a freshness window, for it holds up the log.
 func yieldTo(in yieldInput, members []cluster.Member, now time.Time) string {
-	if !in.Leads || in.Link.Up || now.Sub(in.Link.Since) < in.Window {
+	if !in.Leads || in.Trouble.reason == "" || now.Sub(in.Trouble.since) < in.Trouble.within {
 		return ""
 	}
 	if !in.Attempted.IsZero() && now.Sub(in.Attempted) < in.Window {
 		return ""
 	}
+	deaf := in.Trouble.reason == reconcile.ReasonDeaf
 	can := slices.DeleteFunc(slices.Clone(members), func(m cluster.Member) bool {
-		return m.ID == in.ID || !m.Voter || !m.Healthy || !m.HasInfo || m.InfoAge > maxInfoAge ||
-			!m.Info.NATSUp || !hearsAfresh(m) || m.Info.AppliedIndex+yieldLag < in.Applied
+		return !hearsInstead(in.ID, m) || m.Info.AppliedIndex+yieldLag < in.Applied || deaf && (!m.Info.HearsFresh || m.Info.Hears <= in.Hears)
 	})
 	if len(can) == 0 {
 		return ""
 	}
-	// One whose gate is closed for nothing but that it does not lead comes first.
+	// A deaf node looks for the one that hears most. Otherwise one whose gate is closed for nothing but that it does not
+	// lead comes first.
 	first := slices.MinFunc(can, func(a, b cluster.Member) int {
-		return cmp.Or(cmp.Compare(len(gateReasons(a)), len(gateReasons(b))), -cmp.Compare(a.Info.AppliedIndex, b.Info.AppliedIndex), strings.Compare(a.ID, b.ID))
+		more := 0
+		if deaf {
+			more = cmp.Compare(b.Info.Hears, a.Info.Hears)
+		}
+		return cmp.Or(more, cmp.Compare(len(gateReasons(a)), len(gateReasons(b))), -cmp.Compare(a.Info.AppliedIndex, b.Info.AppliedIndex), strings.Compare(a.ID, b.ID))
 	})
 	return first.ID
 }
@@ -57,64 +70,112 @@ const (
 
 func gateReasons(m cluster.Member) []string { return strings.Split(m.Info.Gate, ", ") }
 
+// hearsInstead reports whether a member is another voter whose picture is fresh.
+func hearsInstead(id string, m cluster.Member) bool {
+	return m.ID != id && speaks(m) && m.Info.NATSUp && hearsAfresh(m)
+}
+
 // hearsAfresh reports whether a member's gate tells that its own picture is fresh.
 func hearsAfresh(m cluster.Member) bool {
-	reasons := gateReasons(m)
-	return m.Info.Gate != "" && !slices.Contains(reasons, reconcile.ReasonNATSDown) &&
-		!slices.Contains(reasons, reconcile.ReasonNATSRefused) && !slices.Contains(reasons, reconcile.ReasonActualStale)
+	return m.Info.Gate != "" && !slices.ContainsFunc(gateReasons(m), func(r string) bool {
+		return r == reconcile.ReasonNATSDown || r == reconcile.ReasonNATSRefused || r == reconcile.ReasonNATSLate || r == reconcile.ReasonActualStale
+	})
 }
+
+// yieldReasons are why a leader hands over by itself.
+var yieldReasons = [...]string{reconcile.ReasonNATSDown, reconcile.ReasonNATSLate, reconcile.ReasonDeaf, reconcile.ReasonActualStale}
 
 // yielder hands leadership over when this node leads and cannot command. Only the node's watch loop calls consider.
 type yielder struct {
 	id      string
-	window  time.Duration
+	window  time.Duration // the freshness window
+	period  time.Duration // of heartbeats
 	cluster *cluster.Node
 	logger  *slog.Logger
 
+	trouble   trouble   // as it was seen last
+	stale     time.Time // since when a peer's picture has been fresh and this node's has not; zero: that is not so
 	attempted time.Time
 	busy      atomic.Bool // a transfer is under way
-	done      atomic.Uint64
-	failed    atomic.Uint64
+	done      [len(yieldReasons)]atomic.Uint64
+	failed    [len(yieldReasons)]atomic.Uint64
+}
+
+// look gives this node's trouble at now. One that was seen before has lasted since then.
+func (y *yielder) look(link bus.State, o reconcile.Overview, members []cluster.Member, now time.Time) trouble {
+	switch {
+	case o.ActualFresh || !slices.ContainsFunc(members, func(m cluster.Member) bool { return hearsInstead(y.id, m) }):
+		y.stale = time.Time{}
+	case y.stale.IsZero():
+		y.stale = now
+	}
+	seen := trouble{since: now}
+	switch {
+	case !link.Up && now.Sub(link.Since) >= y.window:
+		return trouble{reconcile.ReasonNATSDown, link.Since, y.window}
+	case slices.Contains(o.GateReasons, reconcile.ReasonNATSLate):
+		seen.reason, seen.within = reconcile.ReasonNATSLate, y.period
+	case slices.Contains(o.GateReasons, reconcile.ReasonDeaf):
+		seen.reason = reconcile.ReasonDeaf // which takes a heartbeat by itself
+	case !y.stale.IsZero(): // as that of a link which comes and goes
+		return trouble{reconcile.ReasonActualStale, y.stale, 2 * y.window}
+	case o.Missed > 0: // too few to shut the gate for, and nobody notices what happens on them
+		seen.reason, seen.within = reconcile.ReasonDeaf, y.period
+	}
+	if seen.reason == y.trouble.reason {
+		seen.since = y.trouble.since
+	}
+	return seen
 }
 
 // consider begins a transfer, in a goroutine that own runs, if one is called for.
-func (y *yielder) consider(ctx context.Context, link bus.State, own func(func())) {
-	lead := y.cluster.Leadership()
-	if !lead.Leader || link.Up || y.busy.Load() {
+func (y *yielder) consider(ctx context.Context, link bus.State, o reconcile.Overview, hears int, own func(func())) {
+	open := len(o.GateReasons) == 0 && o.Missed == 0
+	if open || !y.cluster.Leadership().Leader {
+		y.trouble, y.stale = trouble{}, time.Time{}
 		return
 	}
-	now := time.Now()
+	now, members := time.Now(), y.cluster.Members()
+	if y.trouble = y.look(link, o, members, now); y.trouble.reason == "" || y.busy.Load() {
+		return
+	}
 	to := yieldTo(yieldInput{
-		ID: y.id, Leads: true, Link: link, Applied: y.cluster.View().Index(), Window: y.window, Attempted: y.attempted,
-	}, y.cluster.Members(), now)
+		ID: y.id, Leads: true, Trouble: y.trouble, Applied: y.cluster.View().Index(), Hears: hears, Window: y.window, Attempted: y.attempted,
+	}, members, now)
 	if to == "" {
 		return
 	}
 	y.attempted = now
 	y.busy.Store(true)
+	why, lasted := y.trouble.reason, now.Sub(y.trouble.since)
 	own(func() {
 		defer y.busy.Store(false)
-		y.transfer(ctx, to, now.Sub(link.Since))
+		y.transfer(ctx, to, why, lasted)
 	})
 }
 
 // transferTimeout bounds one transfer. Raft itself gives up after an election timeout.
 const transferTimeout = 30 * time.Second
 
-func (y *yielder) transfer(ctx context.Context, to string, down time.Duration) {
+func (y *yielder) transfer(ctx context.Context, to, why string, lasted time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, transferTimeout)
 	defer cancel()
+	n := slices.Index(yieldReasons[:], why)
 	if err := y.cluster.TransferTo(ctx, to); err != nil {
-		y.failed.Add(1)
-		y.logger.Warn("this node leads without a nats link and could not hand over to a node that has one; it will try again",
-			"to", to, "down_for", down.Round(time.Millisecond), "error", err)
+		y.failed[n].Add(1)
+		y.logger.Warn("this node leads and hears too little to command, and could not hand over to a node that hears more; it will try again",
+			"to", to, "reason", why, "for", lasted.Round(time.Millisecond), "error", err)
 		return
 	}
-	y.done.Add(1)
-	y.logger.Info("handed leadership to a node whose nats link is up", "to", to, "down_for", down.Round(time.Millisecond))
+	y.done[n].Add(1)
+	y.logger.Info("handed leadership to a node that hears more", "to", to, "reason", why, "for", lasted.Round(time.Millisecond))
 }
 
 // transfers are the totals for the metrics.
 func (y *yielder) transfers() []api.Transfers {
-	return []api.Transfers{{Reason: "nats-down", Done: y.done.Load(), Failed: y.failed.Load()}}
+	totals := make([]api.Transfers, len(yieldReasons))
+	for n, reason := range yieldReasons {
+		totals[n] = api.Transfers{Reason: reason, Done: y.done[n].Load(), Failed: y.failed[n].Load()}
+	}
+	return totals
 }

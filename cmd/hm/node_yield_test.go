@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,15 +16,16 @@ import (
 	"hm/internal/bus/bustest"
 	"hm/internal/cluster"
 	"hm/internal/config"
+	"hm/internal/reconcile"
 	"hm/internal/sim"
 )
 
 func TestYieldTo(t *testing.T) {
 	const window = 30 * time.Second
 	now := time.Now()
-	down := bus.State{Since: now.Add(-window)}
+	down := trouble{reconcile.ReasonNATSDown, now.Add(-window), window}
 	input := func(change func(*yieldInput)) yieldInput {
-		in := yieldInput{ID: "hm-0", Leads: true, Link: down, Applied: 1000, Window: window}
+		in := yieldInput{ID: "hm-0", Leads: true, Trouble: down, Applied: 1000, Hears: 5, Window: window}
 		if change != nil {
 			change(&in)
 		}
@@ -41,6 +43,13 @@ func TestYieldTo(t *testing.T) {
 	applied := func(index uint64) func(*cluster.Member) {
 		return func(m *cluster.Member) { m.Info.AppliedIndex = index }
 	}
+	hears := func(deas int) func(*cluster.Member) {
+		return func(m *cluster.Member) { m.Info.Hears, m.Info.HearsFresh = deas, true }
+	}
+	late := func(in *yieldInput) {
+		in.Trouble = trouble{reconcile.ReasonNATSLate, now.Add(-window / 3), window / 3}
+	}
+	deaf := func(in *yieldInput) { in.Trouble = trouble{reconcile.ReasonDeaf, now, 0} }
 	gate := func(gate string) func(*cluster.Member) { return func(m *cluster.Member) { m.Info.Gate = gate } }
 	both := []cluster.Member{own, member("hm-1"), member("hm-2")}
 	for name, c := range map[string]struct {
@@ -49,8 +58,8 @@ func TestYieldTo(t *testing.T) {
 		want    string
 	}{
 		"down for a window":             {input(nil), both, "hm-1"},
-		"down for less":                 {input(func(in *yieldInput) { in.Link.Since = now.Add(-window + 1) }), both, ""},
-		"up":                            {input(func(in *yieldInput) { in.Link.Up = true }), both, ""},
+		"down for less":                 {input(func(in *yieldInput) { in.Trouble.since = now.Add(-window + 1) }), both, ""},
+		"no trouble":                    {input(func(in *yieldInput) { in.Trouble = trouble{} }), both, ""},
 		"does not lead":                 {input(func(in *yieldInput) { in.Leads = false }), both, ""},
 		"tried just now":                {input(func(in *yieldInput) { in.Attempted = now.Add(-window + 1) }), both, ""},
 		"tried a window ago":            {input(func(in *yieldInput) { in.Attempted = now.Add(-window) }), both, "hm-1"},
@@ -71,6 +80,12 @@ func TestYieldTo(t *testing.T) {
 		"heartbeats are refused to it":  {input(nil), []cluster.Member{own, member("hm-1", gate("not-leader, nats-refused"))}, ""},
 		"a gate that was never told":    {input(nil), []cluster.Member{own, member("hm-1", gate(""))}, ""},
 		"everyone is paused":            {input(nil), []cluster.Member{own, member("hm-1", gate("not-leader, paused"))}, "hm-1"},
+		"late, as is a peer":            {input(late), []cluster.Member{own, member("hm-1", gate("not-leader, nats-late")), member("hm-2")}, "hm-2"},
+		"late for less":                 {input(func(in *yieldInput) { late(in); in.Trouble.since = now.Add(-window/3 + 1) }), both, ""},
+		"deaf":                          {input(deaf), []cluster.Member{own, member("hm-1", hears(6)), member("hm-2", hears(7), applied(990))}, "hm-2"},
+		"deaf as all are":               {input(deaf), []cluster.Member{own, member("hm-1", hears(5)), member("hm-2", hears(4))}, ""},
+		"deaf, and a peer cannot tell":  {input(deaf), []cluster.Member{own, member("hm-1", hears(9), func(m *cluster.Member) { m.Info.HearsFresh = false }), member("hm-2")}, ""},
+		"deaf and not fresh":            {input(deaf), []cluster.Member{member("hm-0", gate("deaf, actual-stale")), member("hm-1", hears(9))}, "hm-1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := yieldTo(c.in, c.members, now); got != c.want {
@@ -80,15 +95,74 @@ func TestYieldTo(t *testing.T) {
 	}
 }
 
-// linkedNodes are three nodes in this process, each with a proxy of its own between it and one NATS server.
+// TestTroubleOfALink: what a leader takes for trouble, and since when, while things come and go.
+func TestTroubleOfALink(t *testing.T) {
+	const window, period = 30 * time.Second, 10 * time.Second
+	start := time.Now()
+	up, fresh := bus.State{Up: true, Since: start}, reconcile.Overview{ActualFresh: true}
+	gate := func(reasons ...string) reconcile.Overview {
+		return reconcile.Overview{ActualFresh: !slices.Contains(reasons, "actual-stale"), GateReasons: reasons}
+	}
+	peer := func(gate string) []cluster.Member {
+		return []cluster.Member{{ID: "hm-1", Voter: true, Healthy: true, HasInfo: true, Info: cluster.PeerInfo{NATSUp: true, Gate: gate}}}
+	}
+	y := &yielder{id: "hm-0", window: window, period: period}
+	for _, c := range []struct {
+		at      time.Duration
+		what    string
+		link    bus.State
+		o       reconcile.Overview
+		members []cluster.Member
+		reason  string
+		since   time.Duration
+		within  time.Duration
+	}{
+		{0, "all is well", up, fresh, peer("not-leader"), "", 0, 0},
+		{1, "late", up, gate("nats-late"), peer("not-leader"), "nats-late", 1, period},
+		{3, "still late", up, gate("nats-late", "desired-stale"), peer("not-leader"), "nats-late", 1, period},
+		{4, "late no more", up, fresh, peer("not-leader"), "", 0, 0},
+		{5, "late again", up, gate("nats-late"), peer("not-leader"), "nats-late", 5, period},
+		{6, "deaf", up, gate("deaf"), peer("not-leader"), "deaf", 6, 0},
+		{7, "one DEA is missed", up, reconcile.Overview{ActualFresh: true, Missed: 1}, peer("not-leader"), "deaf", 6, period},
+		{8, "the link is down, for less than a window", bus.State{Since: start}, gate("nats-down", "actual-stale"), peer("not-leader"), "actual-stale", 8, 2 * window},
+		{9, "it is back, and not fresh", up, gate("actual-stale"), peer("not-leader"), "actual-stale", 8, 2 * window},
+		{10, "it comes and goes", bus.State{Since: start}, gate("nats-down", "actual-stale"), peer("not-leader"), "actual-stale", 8, 2 * window},
+		{11, "nobody's picture is fresh", up, gate("actual-stale"), peer("not-leader, actual-stale"), "", 0, 0},
+		{12, "a peer's is again", up, gate("actual-stale"), peer("not-leader"), "actual-stale", 12, 2 * window},
+		{40, "down for a window", bus.State{Since: start}, gate("nats-down", "actual-stale"), peer("not-leader"), "nats-down", 0, window},
+	} {
+		got := y.look(c.link, c.o, c.members, start.Add(c.at*time.Second))
+		want := trouble{c.reason, start.Add(c.since * time.Second), c.within}
+		if got.reason != c.reason || c.reason != "" && got != want {
+			t.Errorf("%s: %+v, want %+v", c.what, got, want)
+		}
+		y.trouble = got
+	}
+}
+
+// linkedNodes are three nodes in this process, each with a way of its own to one NATS server.
 type linkedNodes struct {
 	t       *testing.T
 	nodes   []*devNode
-	proxies []*bustest.Proxy
+	proxies []*bustest.Proxy // of each node, if they have proxies
+	server  *bustest.Server
 	sim     *sim.Sim
 }
 
-func startLinkedNodes(t *testing.T, period time.Duration) *linkedNodes {
+// startLinkedNodes starts nodes that reach the server through a proxy each.
+func startLinkedNodes(t *testing.T, period time.Duration, sets ...string) *linkedNodes {
+	t.Helper()
+	l := &linkedNodes{t: t, server: bustest.Run(t, nil)}
+	for range 3 {
+		l.proxies = append(l.proxies, bustest.RunProxy(t, l.server.Address()))
+	}
+	l.start(period, func(i int) string { return l.proxies[i].URL() }, sets...)
+	return l
+}
+
+// start starts the simulated Cloud Foundry and the nodes. ways gives the server that a node is to use.
+func (l *linkedNodes) start(period time.Duration, ways func(i int) string, sets ...string) {
+	t := l.t
 	t.Helper()
 	logs := &devTestLog{}
 	logger := newLogger(logs, config.Log{Level: "info"})
@@ -97,11 +171,9 @@ func startLinkedNodes(t *testing.T, period time.Duration) *linkedNodes {
 			t.Logf("the nodes' log:\n%s", logs)
 		}
 	})
-	srv := bustest.Run(t, nil)
-	l := &linkedNodes{t: t}
 	var err error
 	l.sim, err = sim.Start(context.WithoutCancel(t.Context()), sim.Options{
-		NATS: []string{srv.URL()}, Apps: 30, InstancesPerApp: 2, DEAs: 10, Seed: 1, HeartbeatPeriod: period, Passive: true, Partition: "default", Logger: slog.New(slog.DiscardHandler),
+		NATS: []string{l.server.URL()}, Apps: 30, InstancesPerApp: 2, DEAs: 10, Seed: 1, HeartbeatPeriod: period, Passive: true, Partition: "default", Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -113,14 +185,13 @@ func startLinkedNodes(t *testing.T, period time.Duration) *linkedNodes {
 		peers = append(peers, fmt.Sprintf("hm-%d=127.0.0.1:%d", i, port))
 	}
 	for i, port := range ports {
-		l.proxies = append(l.proxies, bustest.RunProxy(t, srv.Address()))
-		flags := configFlags{sets: []string{
+		flags := configFlags{sets: append([]string{
 			fmt.Sprintf("node.id=hm-%d", i), "node.data_dir=" + t.TempDir(), fmt.Sprintf("raft.listen=127.0.0.1:%d", port), "raft.peers=" + strings.Join(peers, ","),
 			// A loaded machine must not change the leader by itself.
 			"raft.heartbeat_timeout=2s", "raft.election_timeout=2s", "raft.lease_timeout=1s",
-			"api.listen=127.0.0.1:0", "nats.servers=" + l.proxies[i].URL(), "desired.bulk.url=" + l.sim.CCURL(),
+			"api.listen=127.0.0.1:0", "nats.servers=" + ways(i), "desired.bulk.url=" + l.sim.CCURL(),
 			"policy.heartbeat_period=" + period.String(),
-		}}
+		}, sets...)}
 		loaded, err := flags.load()
 		if err != nil {
 			t.Fatal(err)
@@ -136,7 +207,6 @@ func startLinkedNodes(t *testing.T, period time.Duration) *linkedNodes {
 		})
 		l.nodes = append(l.nodes, n)
 	}
-	return l
 }
 
 // commander gives the node that leads with an open gate, or -1.
@@ -187,8 +257,14 @@ func TestLeaderWithoutNATSYields(t *testing.T) {
 	if c := l.sim.State().Commands; c.StartsAccepted == 0 || c.StopsAccepted+c.Needless+c.Harmful != 0 {
 		t.Errorf("after the loss of a DEA: %+v", c)
 	}
-	done := func(i int) uint64 { return l.nodes[i].node.yields.done.Load() }
-	if told := fmt.Sprintf(`hm_leadership_transfers_total{outcome="done",reason="nats-down"} %d`, done(first)); done(first) == 0 || !strings.Contains(l.metrics(first), told) {
+	// With heartbeats as close as these the lag shows before the pings do.
+	done := func(i int) uint64 {
+		return l.yields(i, reconcile.ReasonNATSDown) + l.yields(i, reconcile.ReasonNATSLate)
+	}
+	told := func(reason string) string {
+		return fmt.Sprintf(`hm_leadership_transfers_total{outcome="done",reason=%q} %d`, reason, l.yields(first, reason))
+	}
+	if text := l.metrics(first); done(first) == 0 || !strings.Contains(text, told(reconcile.ReasonNATSDown)) || !strings.Contains(text, told(reconcile.ReasonNATSLate)) {
 		t.Errorf("the node that led first does not tell of the hand-over: %d", done(first))
 	}
 

@@ -158,7 +158,7 @@ func TestReplayLiveView(t *testing.T) {
 		"forward": {"0.01x", func(r *terminalRun, _ func()) {
 			at := r.await(0, "closed: actual-stale")
 			r.press("f")
-			at = r.await(at, "12:00:30  gate     open")
+			at = r.await(at, "12:00:31  gate     open")
 			r.press("\x1b[C") // right
 			r.await(at, "missing no more")
 			r.press("q")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -94,7 +95,7 @@ func (c *cli) printStatus(s api.Status) error {
 	if s.NATS.Connected {
 		state = c.paint(green, "connected") + " to " + s.NATS.Server
 	}
-	line("nats", "%s for %s, %s, %s", state, span(b, s.NATS.Since), count(s.NATS.Outages, "outage"), count(s.NATS.Gaps, "gap"))
+	line("nats", "%s for %s, %s, %s%s", state, span(b, s.NATS.Since), count(s.NATS.Outages, "outage"), count(s.NATS.Gaps, "gap"), describeLag(s.NATS))
 	for _, r := range s.NATS.Refused {
 		line("", "%s %s %s for %s, %s, last %s: %s", c.paint(red, "refused:"), r.Action, r.Subject, span(b, r.Since), count(r.Count, "time"), ago(b, r.Last), r.Error)
 	}
@@ -109,6 +110,9 @@ func (c *cli) printStatus(s api.Status) error {
 	}
 	line("actual", "%s, %s%s, %s: %d running, %d starting, %d crashed, %d evacuating", c.fresh(s.Actual.Fresh), count(s.Actual.DEAs, "DEA"), gone,
 		count(s.Actual.Instances, "instance"), s.Actual.Running, s.Actual.Starting, s.Actual.Crashed, s.Actual.Evacuating)
+	if s.Actual.MissedDEAs > 0 {
+		line("", "%s", c.paint(yellow, count(s.Actual.MissedDEAs, "DEA")+" that this node does not hear and another does: kept on record"))
+	}
 	line("drift", "%s", c.describeDrift(s.Drift))
 	line("commands", "%s and %s pending, %s and %s sent so far", count(s.Commands.PendingStarts, "start"), count(s.Commands.PendingStops, "stop"),
 		count(s.Commands.SentStarts, "start"), count(s.Commands.SentStops, "stop"))
@@ -134,6 +138,17 @@ func (c *cli) printStatus(s api.Status) error {
 		}
 	}
 	return c.printBasis(b)
+}
+
+// describeLag says how late the link is, if it is up.
+func describeLag(n api.NATS) string {
+	switch {
+	case n.LagRefused != "":
+		return ", lag not known: " + n.LagRefused
+	case n.Lag == nil:
+		return ""
+	}
+	return ", lag " + time.Duration(*n.Lag*float64(time.Second)).Round(time.Millisecond).String()
 }
 
 // leaderGate is what the leader tells of its gate: open, or why it is closed; empty if that is not known, or if the
@@ -199,7 +214,7 @@ func (c *cli) describeDrift(d api.DriftCounts) string {
 func (c *cli) printNodes(nodes []api.ClusterNode) error {
 	var rows [][]string
 	for _, n := range nodes {
-		voter, nats, applied := "voter", "", ""
+		voter, nats, applied, hears := "voter", "", "", ""
 		if !n.Voter {
 			voter = "non-voter"
 		}
@@ -209,15 +224,18 @@ func (c *cli) printNodes(nodes []api.ClusterNode) error {
 		if n.AppliedIndex != nil {
 			applied = strconv.FormatUint(*n.AppliedIndex, 10)
 		}
+		if n.Hears != nil {
+			hears = count(*n.Hears, "DEA")
+		}
 		state := n.State
 		if n.Fault != nil {
 			state = c.paint(red, state+", "+n.Fault.Kind)
 		} else if !n.Healthy {
 			state = c.paint(red, state)
 		}
-		rows = append(rows, []string{n.ID, n.Address, state, voter, nats, applied, n.Version})
+		rows = append(rows, []string{n.ID, n.Address, state, voter, nats, hears, applied, n.Version})
 	}
-	if err := printTable(c.out, []string{"node", "address", "state", "vote", "nats", "applied", "version"}, rows); err != nil {
+	if err := printTable(c.out, []string{"node", "address", "state", "vote", "nats", "hears", "applied", "version"}, rows); err != nil {
 		return err
 	}
 	for _, n := range nodes {

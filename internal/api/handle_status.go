@@ -34,7 +34,7 @@ func StatusOf(over reconcile.Overview, c raftfsm.Counts, meta raftfsm.DesiredMet
 		},
 		Actual: ActualStatus{
 			Fresh: over.ActualFresh, DEAs: c.DEAs, GoneDEAs: c.GoneDEAs, Instances: c.Instances, Starting: c.Starting,
-			Running: c.Running, Crashed: c.Crashed, Evacuating: c.Evacuating, Backlog: over.Backlog,
+			Running: c.Running, Crashed: c.Crashed, Evacuating: c.Evacuating, Backlog: over.Backlog, MissedDEAs: over.Missed,
 		},
 		Commands: CommandsStatus{PendingStarts: c.PendingStarts, PendingStops: c.PendingStops, SentStarts: c.SentStarts, SentStops: c.SentStops},
 		Queue:    Queue{Apps: over.Queue},
@@ -42,8 +42,16 @@ func StatusOf(over reconcile.Overview, c raftfsm.Counts, meta raftfsm.DesiredMet
 }
 
 func (s *Server) nats() NATS {
-	st := s.opts.Link.State()
-	return NATS{Connected: st.Up, Server: st.Server, Since: stamp(st.Since), Outages: st.Outages, Gaps: st.Gaps, Refused: refusals(s.opts.Link.Refusals())}
+	st, lag := s.opts.Link.State(), s.opts.Lag()
+	n := NATS{
+		Connected: st.Up, Server: st.Server, Since: stamp(st.Since), Outages: st.Outages, Gaps: st.Gaps, LagRefused: lag.Refused,
+		Refused: refusals(s.opts.Link.Refusals()),
+	}
+	if lag.Known {
+		seconds := lag.Time.Seconds()
+		n.Lag = &seconds
+	}
+	return n
 }
 
 func (s *Server) cluster(lead cluster.Leadership) Cluster {
@@ -54,6 +62,7 @@ func (s *Server) cluster(lead cluster.Leadership) Cluster {
 		}
 		if m.HasInfo {
 			node.NATS, node.AppliedIndex, node.API, node.Gate, node.Version = &m.Info.NATSUp, &m.Info.AppliedIndex, m.Info.API, m.Info.Gate, m.Info.Version
+			node.Hears = &m.Info.Hears
 			node.NATSRefused = m.Info.NATSRefused
 		}
 		if m.ID == s.opts.ID { // what it knows of itself is newer than what it told

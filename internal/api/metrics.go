@@ -95,7 +95,8 @@ func (t *CommandTotals) each(fn func(endKind, uint64)) {
 
 // gateReasons are always exported, so that an alert can tell "not closed for this" from "never heard of".
 var gateReasons = []string{
-	reconcile.ReasonNotLeader, reconcile.ReasonNoLeader, reconcile.ReasonStateDiffers, reconcile.ReasonNATSDown, reconcile.ReasonNATSRefused, reconcile.ReasonActualStale, reconcile.ReasonDesiredStale,
+	reconcile.ReasonNotLeader, reconcile.ReasonNoLeader, reconcile.ReasonStateDiffers, reconcile.ReasonNATSDown, reconcile.ReasonNATSRefused, reconcile.ReasonNATSLate,
+	reconcile.ReasonDeaf, reconcile.ReasonActualStale, reconcile.ReasonDesiredStale,
 	"hold:" + reconcile.HoldDesiredShrink, "hold:" + reconcile.HoldMassLoss, "hold:" + reconcile.HoldFirstPicture, reconcile.ReasonPaused, reconcile.ReasonShadow,
 }
 
@@ -176,6 +177,9 @@ var (
 
 	mTransfers = counter("leadership_transfers_total", "Times that this node, leading, handed over by itself, by reason and outcome.", "reason", "outcome")
 
+	mNATSLag     = gauge("nats_lag_seconds", "How much later than it was said something is heard by this node; missing if that is not known.")
+	mHeardDEAs   = gauge("heard_deas", "DEAs that this node has heard within a time to live.")
+	mMissedDEAs  = gauge("missed_deas", "DEAs that this node, leading, does not hear, and a peer does.")
 	mNATSUp      = gauge("nats_connected", "1 if this node's link to NATS is up.")
 	mNATSOutages = counter("nats_outages_total", "Times that the link went down.")
 	mNATSGaps    = counter("nats_gaps_total", "Times that messages were lost while the link was up.")
@@ -245,7 +249,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	members := map[string]int{"leader": 0, "follower": 0, "candidate": 0, "unreachable": 0}
 	for _, m := range s.opts.Node.Members() {
 		members[m.State]++
+		if m.ID == s.opts.ID {
+			send(mHeardDEAs, float64(m.Info.Hears))
+		}
 	}
+	send(mMissedDEAs, float64(n.over.Missed))
 	for state, total := range members {
 		send(mMembers, float64(total), state)
 	}
@@ -302,6 +310,9 @@ func (c *collector) gate(send func(metric, float64, ...string), n now) {
 func (c *collector) heard(send func(metric, float64, ...string)) {
 	link, feed := c.s.opts.Link.State(), c.s.opts.Feed()
 	send(mNATSUp, bit(link.Up))
+	if lag := c.s.opts.Lag(); lag.Known {
+		send(mNATSLag, lag.Time.Seconds())
+	}
 	send(mNATSOutages, float64(link.Outages))
 	send(mNATSGaps, float64(link.Gaps))
 	send(mNATSDropped, float64(link.Dropped))

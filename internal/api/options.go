@@ -14,6 +14,7 @@ import (
 
 	"hm/commands"
 	"hm/diff"
+	"hm/internal/bus"
 )
 
 // Limits of the server.
@@ -47,6 +48,7 @@ type Options struct {
 	Node      Node
 	Loop      Loop
 	Link      Link
+	Lag       func() bus.Lag     // how late the link is; nil: it is not known
 	Feed      func() FeedStats   // nil: nothing is heard
 	Ended     *CommandTotals     // nil: not counted
 	Transfers func() []Transfers // nil: none are told
@@ -100,6 +102,9 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.Feed == nil {
 		o.Feed = func() FeedStats { return FeedStats{} }
+	}
+	if o.Lag == nil {
+		o.Lag = func() bus.Lag { return bus.Lag{} }
 	}
 	if o.Transfers == nil {
 		o.Transfers = func() []Transfers { return nil }

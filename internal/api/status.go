@@ -26,7 +26,7 @@ type Cluster struct {
 	Nodes  []ClusterNode `json:"nodes"` // sorted by id
 }
 
-// ClusterNode is one member. What the members tell of themselves (NATS, AppliedIndex, Version) is null or missing
+// ClusterNode is one member. What the members tell of themselves (NATS, AppliedIndex, Hears, Version) is null or missing
 // while a member has not been heard.
 type ClusterNode struct {
 	ID           string  `json:"id"`
@@ -37,6 +37,7 @@ type ClusterNode struct {
 	Problem      string  `json:"problem,omitempty"` // what is wrong with the member, by its own word or as the node asked sees it: its disk, its address
 	NATS         *bool   `json:"nats"`              // whether its own link to NATS is up
 	AppliedIndex *uint64 `json:"applied_index"`
+	Hears        *int    `json:"hears"` // DEAs that it has heard within a time to live
 	API          string  `json:"api,omitempty"`
 	Gate         string  `json:"gate,omitempty"` // open, or why its gate is closed
 	Version      string  `json:"version,omitempty"`
@@ -60,6 +61,10 @@ type NATS struct {
 	Since     Timestamp `json:"since"`  // since when it has been up without a gap, or down
 	Outages   uint64    `json:"outages"`
 	Gaps      uint64    `json:"gaps"` // times that messages were lost while it was up
+	// Lag is how much later than it was said something is heard, in seconds; null if that is not known.
+	Lag *float64 `json:"lag"`
+	// LagRefused is why the lag cannot be known, in the server's words.
+	LagRefused string `json:"lag_refused,omitempty"`
 	// Refused are the subjects that the server refuses to this node; never null.
 	Refused []NATSRefusal `json:"refused"`
 }
@@ -95,6 +100,8 @@ type ActualStatus struct {
 	Crashed    int  `json:"crashed"`
 	Evacuating int  `json:"evacuating"`
 	Backlog    int  `json:"backlog"` // DEAs whose newest heartbeat is not recorded yet
+	// MissedDEAs are those that the answering node, leading, does not hear, and a peer does: they stay on record.
+	MissedDEAs int `json:"missed_deas,omitempty"`
 }
 
 // DriftCounts is how many findings there are of each kind, as of the newest pass over the fleet: at most as old as

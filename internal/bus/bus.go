@@ -69,6 +69,8 @@ type Link struct {
 	jobs    chan *job
 	changed chan struct{}
 
+	marker atomic.Pointer[Marker] // nil: the lag is not measured
+
 	live atomic.Pointer[spell] // the connection whose messages count; from before its subscriptions are made
 
 	subMu sync.Mutex // held while subscriptions are made; guards subs

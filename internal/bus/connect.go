@@ -177,7 +177,9 @@ func (l *Link) onAsyncError(sp *spell, sub *nats.Subscription, err error) {
 	case errors.Is(err, nats.ErrSlowConsumer):
 		l.countDrops()
 	case errors.Is(err, nats.ErrPermissionViolation):
-		l.refuse(sp, parseViolation(err))
+		if !l.marker.Load().refuse(sp, err) {
+			l.refuse(sp, parseViolation(err))
+		}
 		sp.verdicts.note(err)
 	default:
 		l.log.Warn("async "+subject, "nats reports an error", func() []any {

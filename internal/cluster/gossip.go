@@ -11,6 +11,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -39,6 +40,8 @@ type gossip struct {
 	reach map[string]reach   // by id
 	began time.Time
 	asked map[*question]struct{}
+	ears  *earsQuestion // the newest; nil: none was ever asked
+	hears atomic.Pointer[HearsFunc]
 
 	pokes  chan struct{} // there is news to tell
 	judge  chan struct{} // there is news about peers, and this node is joining
@@ -215,14 +218,17 @@ func (g *gossip) tellOver(ctx context.Context, t *teller) error {
 			return err
 		}
 		questions := g.openQuestions() // before the message is made: the reply is then newer than each of them
-		if err := writeMessage(conn, g.message(t.peer.ID)); err != nil {
+		silent := g.openEars(t.peer.ID)
+		m := g.message(t.peer.ID)
+		m.Silent = silent.deas
+		if err := writeMessage(conn, m); err != nil {
 			return err
 		}
 		r, err := readReply(conn)
 		if err != nil {
 			return err
 		}
-		if err := g.replied(t.peer.ID, r, questions); err != nil {
+		if err := g.replied(t.peer.ID, r, questions, silent); err != nil {
 			return err
 		}
 		g.told(t.peer.ID, nil)
@@ -243,7 +249,7 @@ func (g *gossip) tellOver(ctx context.Context, t *teller) error {
 	}
 }
 
-func (g *gossip) replied(id string, r reply, questions []*question) error {
+func (g *gossip) replied(id string, r reply, questions []*question, silent earsPart) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.shuns[id] = r.Stranger
@@ -258,7 +264,7 @@ func (g *gossip) replied(id string, r reply, questions []*question) error {
 	for _, q := range questions {
 		q.answer(id, r)
 	}
-	return nil
+	return g.earsReplied(id, silent, r.Ears)
 }
 
 // message is what this node tells the member named to. How far the log reaches is read last: a leader's message then
@@ -308,7 +314,9 @@ func (g *gossip) receive(conn net.Conn) {
 			}
 			return
 		}
-		if writeReply(conn, g.reply(m)) != nil {
+		answer := g.reply(m)
+		answer.Ears = g.replyEars(m.Silent)
+		if writeReply(conn, answer) != nil {
 			return
 		}
 	}

@@ -86,17 +86,17 @@ func TestOldRepliesConfirmNothing(t *testing.T) {
 	before := g.openQuestions()
 	q := &question{term: 7, voters: map[string]bool{"b": true}, missing: 1, done: make(chan struct{})}
 	g.ask(q)
-	if err := g.replied("b", reply{Follows: true, Term: 7}, before); err != nil || q.missing != 1 {
+	if err := g.replied("b", reply{Follows: true, Term: 7}, before, earsPart{}); err != nil || q.missing != 1 {
 		t.Errorf("a reply to a message that was sent before the question answered it (%v)", err)
 	}
-	if err := g.replied("b", reply{Follows: true, Term: 7}, g.openQuestions()); err != nil || q.missing != 0 {
+	if err := g.replied("b", reply{Follows: true, Term: 7}, g.openQuestions(), earsPart{}); err != nil || q.missing != 0 {
 		t.Errorf("a reply to a message that was sent after the question did not answer it (%v)", err)
 	}
 	g.withdraw(q)
 	if len(g.openQuestions()) != 0 || len(g.asked) != 0 {
 		t.Error("a question that was withdrawn is still asked")
 	}
-	if err := g.replied("b", reply{Stranger: true}, nil); err == nil || !g.isShunned() {
+	if err := g.replied("b", reply{Stranger: true}, nil, earsPart{}); err == nil || !g.isShunned() {
 		t.Error("a peer that knows this node for a stranger goes unnoticed")
 	}
 }

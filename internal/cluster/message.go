@@ -23,6 +23,8 @@ type PeerInfo struct {
 	DesiredReadError string   `json:"desired_read_error,omitempty"` // why the newest attempt failed; empty if it did not
 	Gate             string   `json:"gate,omitempty"`               // "open", or why its gate is closed
 	Version          string   `json:"version,omitempty"`            // of its program
+	Hears            int      `json:"hears,omitempty"`              // DEAs that it has heard within a time to live
+	HearsFresh       bool     `json:"hears_fresh,omitempty"`        // it should hear every DEA: its picture is fresh, and its link in time
 	Answers          bool     `json:"answers,omitempty"`            // it knows enough to tell a Cloud Controller what runs
 	NATSRefused      string   `json:"nats_refused,omitempty"`       // what its NATS server refuses to it, a line for each subject
 }
@@ -42,6 +44,8 @@ type message struct {
 	// States are what the sender's state was after some of the newest entries, as hashed in HashVersion.
 	States      []stateClaim `json:"states,omitempty"`
 	HashVersion uint32       `json:"hash_version,omitempty"`
+	// Silent are DEAs that the sender does not hear. It asks whether the receiver does.
+	Silent [][]byte `json:"silent,omitempty"`
 }
 
 // reply answers a message. By it the sender notices a dead link at once and not when TCP does, and a leader whom it
@@ -52,6 +56,8 @@ type reply struct {
 	Follows  bool   `json:"follows,omitempty"`  // the receiver follows the sender in its term
 	Term     uint64 `json:"term"`               // the receiver's
 	From     string `json:"from,omitempty"`     // the receiver; empty from one of an earlier version
+	// Ears answers what was asked about silent DEAs; nil if nothing was, and from a peer of before there were such questions.
+	Ears *earsReply `json:"ears,omitempty"`
 }
 
 const (
@@ -73,6 +79,9 @@ func readReply(r io.Reader) (reply, error) {
 	}
 	if len(out.Refused) > maxText || out.Term > maxNumber {
 		return reply{}, errors.New("a peer's reply: a text or a number is out of its range")
+	}
+	if err := out.Ears.check(); err != nil {
+		return reply{}, fmt.Errorf("a peer's reply: %w", err)
 	}
 	return out, nil
 }
@@ -122,7 +131,7 @@ func decodeMessage(body []byte) (message, error) {
 		}{
 			{"applied", int64(min(i.AppliedIndex, math.MaxInt64)), maxNumber}, {"kinds", int64(i.Kinds), maxKinds},
 			{"desired_read_began", int64(i.DesiredReadBegan), int64(raftfsm.MaxTime)}, {"desired_read_ended", int64(i.DesiredReadEnded), int64(raftfsm.MaxTime)},
-			{"desired_read_apps", int64(i.DesiredReadApps), math.MaxInt32},
+			{"desired_read_apps", int64(i.DesiredReadApps), math.MaxInt32}, {"hears", int64(i.Hears), math.MaxInt32},
 		} {
 			if n.value < 0 || n.value > n.most {
 				return message{}, fmt.Errorf("a peer's message: %s is %d: 0 to %d is its range", n.name, n.value, n.most)
@@ -133,6 +142,9 @@ func decodeMessage(body []byte) (message, error) {
 		return message{}, fmt.Errorf("a peer's message: a text is longer than %d bytes", maxText)
 	}
 	if _, err := checkClaims(m.States); err != nil {
+		return message{}, fmt.Errorf("a peer's message: %w", err)
+	}
+	if err := checkAsked(m.Silent); err != nil {
 		return message{}, fmt.Errorf("a peer's message: %w", err)
 	}
 	return m, nil

@@ -116,6 +116,9 @@ func heal(w *world) {
 	w.setLink(true)
 	w.readErr, w.fail, w.pubErr, w.onStart, w.deaf, w.answer, w.garbled = nil, nil, nil, nil, false, nil, app.GUID{}
 	w.faults.calm = true
+	for _, n := range w.nodes {
+		n.earless = nil
+	}
 	for _, d := range w.deas {
 		d.quiet, d.hides = false, 0
 	}
@@ -186,11 +189,13 @@ func fault(w *world, rnd *rand.Rand) {
 		return &dea.list[rnd.IntN(len(dea.list))]
 	}
 	a := &w.apps[rnd.IntN(len(w.apps))]
-	kinds := 26
+	n := rnd.IntN(32)
 	if w.faults.losses {
-		kinds = 31
+		n = rnd.IntN(37)
+	} else if n >= 26 {
+		n += 5
 	}
-	switch rnd.IntN(kinds) {
+	switch n {
 	case 0:
 		dea.quiet = !dea.quiet
 	case 1:
@@ -289,6 +294,24 @@ func fault(w *world, rnd *rand.Rand) {
 			w.released = true
 			_, _ = w.apply(w.term, []raftfsm.Record{raftfsm.HoldReleased{Name: holds[rnd.IntN(len(holds))].Name}})
 			w.released = false
+		}
+	case 31: // nobody is heard, and no link tells of it
+		w.faults.count("silences")
+		w.hush = w.now.Add(4*hb + time.Duration(rnd.Int64N(int64(4*hb)))) // what was said before may still be under way
+	case 32, 33: // the link of one node, or of all, is late
+		w.faults.count("slow links")
+		factor, d := int64(2+rnd.IntN(9)), time.Duration(rnd.Int64N(int64(15*hb)))
+		for _, n := range w.nodes {
+			if n == w.simNode || rnd.IntN(3) == 0 {
+				w.slowDown(n, factor, d)
+			}
+		}
+	case 34, 35: // one node does not hear some of the DEAs, or hears them again
+		w.faults.count("deaf nodes")
+		w.deafen(w.nodes[rnd.IntN(len(w.nodes))], float64(rnd.IntN(3))/4)
+	case 36:
+		for _, n := range w.nodes {
+			n.earless = nil
 		}
 	}
 }

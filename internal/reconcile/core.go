@@ -26,6 +26,7 @@ type Options struct {
 	Shadow       bool          // decide, and publish nothing
 	ReadsApps    bool          // the source can read single apps, which AppReads then asks for
 	StateDiffers func() bool   // this node's recorded state is not that of its peers; nil: it never is
+	Peers        Peers         // nil: there are none
 	NATSRefused  func() bool   // the link is up, and the server refuses the subscription to the heartbeats; nil: it never does
 	Logger       *slog.Logger
 
@@ -58,6 +59,7 @@ type Core struct {
 	inherited bool            // the losses that earlier leaders recorded are still to be judged
 	picture   picture
 	nextLate  app.Time // when to look whether a hold on a loss names all of it
+	ears      ears
 	gate      []string
 	gateSince app.Time
 	gateKnown bool
@@ -95,7 +97,7 @@ func NewCore(opts Options, log Log, pub Publisher, intake *Intake, journal *Jour
 func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time, read uint64, err error) {
 	c.reads.notAhead(now)
 	if !lead.Leader {
-		c.term = 0
+		c.term, c.ears = 0, ears{}
 		c.reads.abandon()
 		c.intake.TakeExits() // the leader hears them too
 		c.intake.TakeUpdated()
@@ -201,7 +203,7 @@ func (c *Core) lead(term uint64, now app.Time) {
 	c.ready = ready{apps: map[commands.ID]app.Key{}}
 	c.claimAt, c.refused = [2]app.Time{}, nil
 	c.nextSweep, c.nextFull, c.nextTidy = now, now, now
-	c.gateKnown, c.inherited = false, true
+	c.gateKnown, c.inherited, c.ears = false, true, ears{}
 	c.losses, c.back, c.picture, c.nextLate = losses{}, map[string]back{}, picture{}, now
 	c.reads.lead()
 }
@@ -289,7 +291,7 @@ func (c *Core) touched(view *raftfsm.State, keys []app.Key) {
 func (c *Core) reasons(now app.Time, lead Lead, recorded bool) []string {
 	fresh, up, _ := c.intake.Fresh(now)
 	return Gate(GateInput{
-		Lead: lead, NATSUp: up, ActualFresh: fresh && recorded, DesiredFresh: c.reads.fresh(now, c.opts),
+		Lead: lead, NATSUp: up, NATSLate: c.intake.Late(), Deaf: lead.Leader && c.ears.deaf, ActualFresh: fresh && recorded, DesiredFresh: c.reads.fresh(now, c.opts),
 		Holds: c.log.View().Holds(), Shadow: c.opts.Shadow, StateDiffers: c.opts.StateDiffers != nil && c.opts.StateDiffers(),
 		NATSRefused: c.opts.NATSRefused != nil && c.opts.NATSRefused(),
 	}, now)
@@ -361,5 +363,6 @@ func (c *Core) Overview(now app.Time, lead Lead) Overview {
 		GateOpen: c.gateKnown && len(c.gate) == 0, GateReasons: slices.Clone(c.gate), GateSince: c.gateSince,
 		LinkUp: up, LinkSince: since, ActualFresh: fresh, DesiredFresh: c.reads.fresh(now, c.opts),
 		Reads: c.reads.known(), ReadError: c.reads.lastError, Queue: c.queue.len(), Backlog: c.intake.Backlog(),
+		Missed: len(c.ears.missed),
 	}
 }

@@ -16,6 +16,8 @@ const (
 	ReasonStateDiffers = "state-differs"
 	ReasonNATSDown     = "nats-down"
 	ReasonNATSRefused  = "nats-refused"
+	ReasonNATSLate     = "nats-late"
+	ReasonDeaf         = "deaf"
 	ReasonActualStale  = "actual-stale"
 	ReasonDesiredStale = "desired-stale"
 	ReasonPaused       = "paused"
@@ -65,6 +67,8 @@ type GateInput struct {
 	StateDiffers bool // this node's recorded state is not that of its peers
 	NATSUp       bool // the link is up, and the heartbeats can be heard on it
 	NATSRefused  bool // the link is up, and the server refuses the subscription to the heartbeats
+	NATSLate     bool // what is said on the link is heard more than a heartbeat later
+	Deaf         bool // peers hear many DEAs that this node does not hear
 	ActualFresh  bool // the link has been up for the freshness window, somebody spoke, and all that was heard is recorded
 	DesiredFresh bool // a complete read was begun not longer ago than desired.ttl
 	Holds        []raftfsm.Hold
@@ -84,6 +88,8 @@ func Gate(in GateInput, now app.Time) []string {
 	add(in.StateDiffers, ReasonStateDiffers)
 	add(!in.NATSUp && !in.NATSRefused, ReasonNATSDown)
 	add(in.NATSRefused, ReasonNATSRefused)
+	add(in.NATSUp && in.NATSLate, ReasonNATSLate)
+	add(in.Deaf, ReasonDeaf)
 	add(!in.ActualFresh, ReasonActualStale)
 	add(!in.DesiredFresh, ReasonDesiredStale)
 	for _, h := range in.Holds {

@@ -4,8 +4,8 @@ import "time"
 
 // Heard is what a node can say of what it has heard, at this moment.
 type Heard struct {
-	// Fresh says that what was heard may be believed: the link has been up without a gap for the freshness window, and
-	// somebody spoke within one time to live.
+	// Fresh says that what was heard may be believed: the link has been up without a gap for the freshness window and is
+	// not late, and there was no time to live without a word.
 	Fresh bool
 	// Behind says that a heartbeat which was heard more than one heartbeat period ago is not recorded yet.
 	Behind bool
@@ -16,7 +16,7 @@ type Heard struct {
 func (l *Loop) Heard() Heard {
 	intake := l.opts.Intake
 	fresh, _, _ := intake.Fresh(l.opts.Log.Now())
-	return Heard{Fresh: fresh, Behind: intake.Behind(l.opts.Policy.HeartbeatPeriod)}
+	return Heard{Fresh: fresh && !intake.Late(), Behind: intake.Behind(l.opts.Policy.HeartbeatPeriod)}
 }
 
 // Behind reports whether a heartbeat that was heard longer ago than limit is not recorded yet.

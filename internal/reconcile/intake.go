@@ -28,6 +28,9 @@ type Intake struct {
 	epoch    uint64                // of the link, as Link was told last
 	updated  map[app.GUID]struct{} // apps that the Cloud Controller said have changed
 	keeps    bool                  // heartbeats are kept after they are recorded
+
+	lag   lag
+	hears hears
 }
 
 // maxExits bounds the exits that wait to be recorded. What is lost shows in the next heartbeat.
@@ -257,6 +260,7 @@ func (i *Intake) Link(up bool, epoch uint64) {
 	i.mu.Lock()
 	i.live.Link(up, i.log.Now())
 	i.epoch = epoch
+	i.hears = hears{}
 	i.mu.Unlock()
 	i.wake()
 }
@@ -320,6 +324,7 @@ func (i *Intake) Silent(view *raftfsm.State, now app.Time) (silent []string, pre
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	heardNow := i.log.Now()
+	i.lag.look(i.live, heardNow)
 	if !i.live.Fresh(heardNow) {
 		if at := i.live.FreshAt(); at > heardNow {
 			next = i.shown(at, now)
@@ -349,6 +354,7 @@ func (i *Intake) Forget(view *raftfsm.State) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	now := i.log.Now()
+	i.lag.look(i.live, now)
 	i.exited.prune(now, i.live.TTL)
 	for id, h := range i.deas {
 		if !i.live.Silent(id, now) {

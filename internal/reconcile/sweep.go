@@ -39,8 +39,11 @@ func (c *Core) sweep(ctx context.Context, now app.Time) (next app.Time, err erro
 	if hold != nil {
 		records = append(records, hold)
 	}
-	silent, _, nextSilent := c.intake.Silent(view, now)
+	silent, present, nextSilent := c.intake.Silent(view, now)
 	at(nextSilent)
+	silent, again := c.agreed(silent, now)
+	at(again)
+	c.compare(present, now)
 	recorded := func(error) {}
 	if len(silent) > 0 {
 		var gone []raftfsm.Record

@@ -75,6 +75,7 @@ type world struct {
 	minted   int
 	garbled  app.GUID // an instance whose entry cannot be read
 	nextDEA  int
+	hush     app.Time // until when nobody is heard, though every link is up
 	truth    truth
 	losses   recordedLosses
 	released bool // a person, not hm, releases a hold
@@ -89,6 +90,10 @@ type simNode struct {
 	appReads []pendingAppRead
 	next     app.Time
 	wake     bool
+
+	slow    slowLink
+	earless map[string]bool // DEAs whose heartbeats do not reach it
+	asked   []string        // DEAs about which it asked its peers
 }
 
 type simDEA struct {
@@ -100,6 +105,7 @@ type simDEA struct {
 	quiet    bool // alive or not, it is not heard
 	hides    int  // its heartbeats leave out so many of what it has, from the front of its list
 	beat     app.Time
+	excused  app.Time // when what it runs could last be taken for gone for a reason of its own
 }
 
 // pendingRead is a read of the desired state that is under way.
@@ -119,6 +125,7 @@ type pendingAppRead struct {
 type letter struct {
 	at      app.Time
 	subject string // messages of one subject keep their order
+	to      *simNode
 	hear    func(*Intake)
 }
 
@@ -145,19 +152,27 @@ func (w *world) restart() {
 // open begins a node's process.
 func (w *world) open(n *simNode) {
 	n.intake = NewIntake(w, actual.NewLiveness(hb, 3*hb, 3*hb, w.now), func() { n.wake = true })
+	n.intake.LagBy(func() time.Duration { return n.slow.lag(w.now) })
 	n.journal = NewJournal(100_000)
-	n.core = NewCore(w.opts, w, w, n.intake, n.journal)
+	n.core = w.newCore(n)
 	n.next, n.reads, n.appReads = w.now, nil, nil
 	if w.linkUp {
 		n.intake.Link(true, w.epoch)
 	}
 }
 
+// newCore gives a core to a node.
+func (w *world) newCore(n *simNode) *Core {
+	opts := w.opts
+	opts.Peers = worldPeers{w, n}
+	return NewCore(opts, w, w, n.intake, n.journal)
+}
+
 // failover puts a node in the leader's place that has heard everything.
 func (w *world) failover() {
 	w.term++
 	began := w.core.reads.began
-	w.core = NewCore(w.opts, w, w, w.intake, w.journal)
+	w.core = w.newCore(w.simNode)
 	w.core.Learn(w.now, began)
 	w.next, w.reads, w.appReads = w.now, nil, nil
 }
@@ -173,6 +188,7 @@ func (w *world) spell(up bool) {
 	w.epoch++
 	w.linkUp, w.linkSince, w.mail = up, w.now, nil
 	for _, n := range w.nodes {
+		n.slow = slowLink{}
 		n.intake.Link(up, w.epoch)
 	}
 }
@@ -329,13 +345,13 @@ func (w *world) run(d time.Duration) {
 	for end := w.now.Add(d); ; {
 		t := min(w.nextEvent(), end)
 		w.now = max(w.now, t)
+		w.excuse()
 		for len(w.mail) > 0 && w.mail[0].at <= w.now {
 			l := w.mail[0]
 			w.mail = w.mail[1:]
-			for _, n := range w.nodes {
-				l.hear(n.intake)
-			}
+			l.hear(l.to.intake)
 		}
+		w.endSlowness()
 		for _, id := range slices.Sorted(maps.Keys(w.deas)) {
 			if dea := w.deas[id]; dea.beat <= w.now {
 				dea.beat = w.now.Add(hb)
@@ -371,6 +387,9 @@ func (w *world) nextEvent() app.Time {
 	}
 	for _, n := range w.nodes {
 		t = min(t, n.next)
+		if n.slow.until > w.now {
+			t = min(t, n.slow.until)
+		}
 		for _, r := range n.reads {
 			t = min(t, r.at)
 		}
@@ -496,7 +515,7 @@ func (w *world) recorded(err error) {
 }
 
 func (w *world) heartbeat(d *simDEA) {
-	if d.quiet || !w.linkUp {
+	if d.quiet || !w.linkUp || w.now < w.hush {
 		return
 	}
 	tells := d.list[min(d.hides, len(d.list)):]
@@ -516,27 +535,38 @@ func (w *world) heartbeat(d *simDEA) {
 
 // exit has a DEA say that an instance went away.
 func (w *world) exit(e actual.Exit) {
-	if w.linkUp {
+	if w.linkUp && w.now >= w.hush {
 		w.post("exit", func(in *Intake) { in.Exit(e) })
 	}
 }
 
 // post has every node hear a message: at once, or by chance later, but in the order of its subject.
 func (w *world) post(subject string, hear func(*Intake)) {
-	if w.faults == nil {
-		for _, n := range w.nodes {
+	delay := time.Duration(0)
+	if w.faults != nil {
+		delay = w.faults.delay()
+	}
+	for _, n := range w.nodes {
+		at := n.slow.arrives(w.now, w.now.Add(delay))
+		switch {
+		case n.earless[subject]:
+		case w.faults == nil && at == w.now:
 			hear(n.intake)
-		}
-		return
-	}
-	at := w.now.Add(w.faults.delay())
-	for _, l := range w.mail {
-		if l.subject == subject {
-			at = max(at, l.at)
+		default:
+			w.send(letter{at, subject, n, hear})
 		}
 	}
-	i, _ := slices.BinarySearchFunc(w.mail, at+1, func(l letter, at app.Time) int { return cmp.Compare(l.at, at) })
-	w.mail = slices.Insert(w.mail, i, letter{at, subject, hear})
+}
+
+// send puts a message on its way.
+func (w *world) send(l letter) {
+	for _, before := range w.mail {
+		if before.subject == l.subject && before.to == l.to {
+			l.at = max(l.at, before.at)
+		}
+	}
+	i, _ := slices.BinarySearchFunc(w.mail, l.at+1, func(l letter, at app.Time) int { return cmp.Compare(l.at, at) })
+	w.mail = slices.Insert(w.mail, i, l)
 }
 
 func digestOf(hb actual.Heartbeat) (d actual.Digest) {

@@ -34,6 +34,8 @@ type life struct {
 	unwanted bool     // for some time of its life
 	died     app.Time // when it ceased to be live, other than by a command; 0 while it is
 	told     bool     // it was told to stop
+	recorded app.Time // when it was seen last to be recorded as live
+	excused  app.Time // when it could last be taken for gone, since its entry could not be read
 }
 
 func (tr *truth) begin() {
@@ -77,8 +79,19 @@ func (tr *truth) changed(w *world) {
 	tr.since = since
 	live := map[app.GUID]bool{}
 	for _, d := range w.deas {
+		if d.quiet {
+			d.excused = w.now
+		}
 		for _, i := range d.list {
 			live[i.GUID] = i.State.Live() && !d.quiet
+			l := tr.lives[i.GUID]
+			switch {
+			case l == nil:
+			case i.GUID == w.garbled:
+				l.excused = w.now
+			case live[i.GUID] && w.recordedLive(i) && w.heardAt(d.id) > max(d.excused, l.excused):
+				l.recorded = w.now
+			}
 		}
 	}
 	for g, l := range tr.lives {
@@ -171,6 +184,8 @@ func (w *world) checkGate(epoch uint64) {
 		w.t.Fatalf("I1: published by a leader of term %d, while the term is %d", w.core.term, w.term)
 	case !w.linkUp || w.now.Sub(w.linkSince) < 3*hb:
 		w.t.Fatalf("I1: published %v after the link's last gap, link up: %v", w.now.Sub(w.linkSince), w.linkUp)
+	case w.slow.lag(w.now) > hb:
+		w.t.Fatalf("I1: published while the link is %v late", w.slow.lag(w.now))
 	case epoch != w.epoch:
 		w.t.Fatalf("I1: published for epoch %d of the link, while it is %d", epoch, w.epoch)
 	case slices.ContainsFunc(w.state.Holds(), func(h raftfsm.Hold) bool { return h.Shuts(w.now) }):
@@ -236,6 +251,9 @@ func (w *world) checkStart(c commands.Command) {
 			if !i.State.Live() || d.quiet || d.hides > 0 || i.GUID == w.garbled || l == nil {
 				continue
 			}
+			if i.App == c.App && i.Index == c.Index && l.recorded > max(d.excused, l.excused) {
+				w.t.Fatalf("needless start %v of %s/%d: %s was recorded %v ago, has lived since, and its DEA has told", c.Reason, c.App.Droplet, c.Index, i.GUID, w.now.Sub(l.recorded))
+			}
 			// The Cloud Controller and hm may come to start an index at once: hm for what it was missing before, or for
 			// an evacuation, which waits for nothing. But no crash may be seen in what is only just wanted.
 			overtaken := l.byCC && (c.CreatedAt < l.born || c.Reason != diff.ReasonCrashed)
@@ -251,6 +269,14 @@ func (w *world) checkStart(c commands.Command) {
 
 func (w *world) recordedLive(i actual.Instance) bool {
 	return slices.ContainsFunc(w.View().Instances(nil, i.App), func(l actual.Located) bool { return l.GUID == i.GUID && l.State.Live() })
+}
+
+// heardAt is when a DEA was heard last, by any node.
+func (w *world) heardAt(dea string) (at app.Time) {
+	for _, n := range w.nodes {
+		at = max(at, n.intake.live.LastHeard(dea))
+	}
+	return at
 }
 
 // liveAtEach counts the live instances at each index that really are.

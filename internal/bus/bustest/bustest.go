@@ -5,6 +5,7 @@ package bustest
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,6 +127,8 @@ type Proxy struct {
 	target string
 	wg     sync.WaitGroup
 
+	rate atomic.Int64 // bytes a second that pass from the target to a client; 0: as many as come
+
 	mu     sync.Mutex
 	passes *sync.Cond
 	hole   bool
@@ -158,6 +161,16 @@ func (p *Proxy) BlackHole(on bool) {
 	p.passes.Broadcast()
 }
 
+// Throttle lets so many bytes a second pass from the target to each client, and the others wait; 0: as many as come.
+func (p *Proxy) Throttle(bytesPerSecond int) { p.rate.Store(int64(bytesPerSecond)) }
+
+// slow waits for as long as n bytes may take.
+func (p *Proxy) slow(n int) {
+	if rate := p.rate.Load(); rate > 0 {
+		time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
+	}
+}
+
 func (p *Proxy) accept() {
 	for {
 		c, err := p.ln.Accept()
@@ -183,19 +196,20 @@ func (p *Proxy) serve(c net.Conn) {
 		return
 	}
 	var both sync.WaitGroup
-	both.Go(func() { p.pass(s, c) })
-	both.Go(func() { p.pass(c, s) })
+	both.Go(func() { p.pass(s, c, func(int) {}) })
+	both.Go(func() { p.pass(c, s, p.slow) })
 	both.Wait()
 }
 
-func (p *Proxy) pass(to, from net.Conn) {
-	buf := make([]byte, 4<<10)
+func (p *Proxy) pass(to, from net.Conn, slow func(n int)) {
+	buf := make([]byte, 1<<10)
 	for {
 		n, err := from.Read(buf)
 		if !p.mayPass() {
 			return
 		}
 		if n > 0 {
+			slow(n)
 			if _, err := to.Write(buf[:n]); err != nil {
 				from.Close()
 				return

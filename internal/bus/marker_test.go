@@ -1,0 +1,204 @@
+package bus
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"hm/internal/bus/bustest"
+)
+
+const markEvery = 5 * time.Millisecond
+
+func mark(t *testing.T, l *Link, o MarkerOptions) *Marker {
+	t.Helper()
+	o.Subject, o.Every = MarkerSubject("hm-0"), markEvery
+	m, err := l.Mark(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestMarkerSubject(t *testing.T) {
+	for node, want := range map[string]string{"hm-0": "hm.hm-0.marker", "a.b*>c": "hm.a_b__c.marker", "ü": "hm._.marker"} {
+		if got := MarkerSubject(node); got != want || validSubject(got) != nil {
+			t.Errorf("for %q it is %q, want %q", node, got, want)
+		}
+	}
+}
+
+// TestLagOfAStalledLink: the lag is what the link holds up, for as long as it does.
+func TestLagOfAStalledLink(t *testing.T) {
+	srv := bustest.Run(t, nil)
+	proxy := bustest.RunProxy(t, srv.Address())
+	l, _ := open(t, Options{Servers: []string{proxy.URL()}, PingInterval: 20 * time.Second})
+	var longest atomic.Int64
+	m := mark(t, l, MarkerOptions{Heard: func(took time.Duration) {
+		if int64(took) > longest.Load() {
+			longest.Store(int64(took))
+		}
+	}})
+	bustest.Until(t, "the lag is known", func() bool { return m.Lag().Known && longest.Load() > 0 })
+	proxy.BlackHole(true)
+	const stall = 300 * time.Millisecond
+	bustest.Until(t, "the lag is what the link holds up", func() bool { return m.Lag().Time > stall })
+	proxy.BlackHole(false)
+	bustest.Until(t, "all has come", func() bool { return m.Lag().Time < stall && time.Duration(longest.Load()) > stall })
+	if _, err := l.Mark(MarkerOptions{Subject: "other"}); err == nil {
+		t.Error("a link took a second marker")
+	}
+}
+
+// TestLagOfAThrottledLink: what others say holds up the marker.
+func TestLagOfAThrottledLink(t *testing.T) {
+	srv := bustest.Run(t, nil)
+	proxy := bustest.RunProxy(t, srv.Address())
+	l, _ := open(t, Options{Servers: []string{proxy.URL()}, PingInterval: 20 * time.Second})
+	var in inbox
+	if err := l.Subscribe("beats", Limits{}, in.take); err != nil {
+		t.Fatal(err)
+	}
+	m := mark(t, l, MarkerOptions{Behind: []string{"beats"}})
+	bustest.Until(t, "the lag is known", func() bool { return m.Lag().Known })
+	proxy.Throttle(20_000)
+	nc := bustest.Client(t, srv.URL())
+	for range 20 {
+		if err := nc.Publish("beats", make([]byte, 1000)); err != nil { // a second's worth in all
+			t.Fatal(err)
+		}
+	}
+	if err := nc.Publish("beats", []byte("last")); err != nil {
+		t.Fatal(err)
+	}
+	bustest.Until(t, "the marker waits behind what was said before it", func() bool { return m.Lag().Time > 400*time.Millisecond })
+	proxy.Throttle(0)
+	bustest.Until(t, "all has come", func() bool { return in.has("last")() && m.Lag().Time < 400*time.Millisecond })
+}
+
+// TestLagOfASlowSubscriber: what waits in this process counts like what waits in the server.
+func TestLagOfASlowSubscriber(t *testing.T) {
+	srv := bustest.Run(t, nil)
+	l, _ := open(t, Options{Servers: []string{srv.URL()}})
+	hold, other := make(chan struct{}), make(chan struct{})
+	var once atomic.Bool
+	for subject, held := range map[string]chan struct{}{"beats": hold, "questions": other} {
+		if err := l.Subscribe(subject, Limits{}, func(Msg) { <-held }); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if held == other || once.CompareAndSwap(false, true) {
+				close(held)
+			}
+		})
+	}
+	m := mark(t, l, MarkerOptions{Behind: []string{"beats"}})
+	bustest.Until(t, "the lag is known", func() bool { return m.heardOne() })
+	nc := bustest.Client(t, srv.URL())
+	say := func(subject string) {
+		for range 3 {
+			if err := nc.Publish(subject, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say("questions") // which nobody answers: that is no lag of what the marker is for
+	for began := time.Now(); time.Since(began) < 20*markEvery; time.Sleep(markEvery) {
+		if lag := m.Lag(); lag.Time > 10*time.Second {
+			t.Fatalf("the lag is %v", lag)
+		}
+	}
+	bustest.Until(t, "markers come back while another queue waits", func() bool { return m.Lag().Time < 300*time.Millisecond })
+	say("beats")
+	bustest.Until(t, "the marker waits for the queue", func() bool { return m.Lag().Time > 300*time.Millisecond })
+	once.Store(true)
+	close(hold)
+	bustest.Until(t, "all is handled", func() bool { return m.Lag().Time < 300*time.Millisecond })
+}
+
+// heardOne reports whether a marker was heard on the present connection.
+func (m *Marker) heardOne() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.heard
+}
+
+// TestLagIsNotKnown: while the link is down, and where the server does not permit the marker.
+func TestLagIsNotKnown(t *testing.T) {
+	deny := func(publish, subscribe bool) func(*server.Options) {
+		return func(o *server.Options) {
+			p := &server.Permissions{}
+			if publish {
+				p.Publish = &server.SubjectPermission{Deny: []string{"hm.>"}}
+			}
+			if subscribe {
+				p.Subscribe = &server.SubjectPermission{Deny: []string{"hm.>"}}
+			}
+			o.Users = []*server.User{{Username: "hm", Password: "pw", Permissions: p}}
+		}
+	}
+	for name, edit := range map[string]func(*server.Options){
+		"publishing is refused": deny(true, false), "subscribing is refused": deny(false, true), "both are": deny(true, true),
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := bustest.Run(t, edit)
+			l, log := open(t, Options{Servers: []string{srv.URL()}, Username: "hm", Password: "pw"})
+			m := mark(t, l, MarkerOptions{})
+			bustest.Until(t, "the server's words are known", func() bool { return m.Lag().Refused != "" })
+			lag := m.Lag()
+			if lag.Known || lag.Time != 0 || !strings.Contains(lag.Refused, `"hm.hm-0.marker"`) {
+				t.Errorf("the lag is %+v", lag)
+			}
+			srv.Restart(t, nil)
+			bustest.Until(t, "the server's words are known again", func() bool { return l.State().Up && l.State().Outages == 1 && m.Lag().Refused != "" })
+			const words = "it will not notice a link that is late"
+			if n := strings.Count(log.String(), words); n != 1 {
+				t.Errorf("%d warnings, want one", n)
+			}
+			if !l.State().Up {
+				t.Error("the link went down for it")
+			}
+			srv.Restart(t, deny(false, false))
+			bustest.Until(t, "it is permitted now", func() bool { return m.Lag().Known && m.heardOne() })
+			srv.Stop()
+			bustest.Until(t, "the link is down", down(l))
+			if lag := m.Lag(); lag != (Lag{}) {
+				t.Errorf("while the link is down its lag is %+v", lag)
+			}
+		})
+	}
+}
+
+// TestForeignMarkersSayNothing: another process of the same name, an old marker and rubbish come on the subject.
+func TestForeignMarkersSayNothing(t *testing.T) {
+	srv := bustest.Run(t, nil)
+	proxy := bustest.RunProxy(t, srv.Address())
+	l, _ := open(t, Options{Servers: []string{srv.URL()}})
+	m := mark(t, l, MarkerOptions{})
+	bustest.Until(t, "the lag is known", m.heardOne)
+	m.mu.Lock()
+	old := m.prefix + "1"
+	m.mu.Unlock()
+	other, _ := open(t, Options{Servers: []string{proxy.URL()}})
+	n := mark(t, other, MarkerOptions{}) // of the same name
+	bustest.Until(t, "the other's lag is known", n.heardOne)
+	nc := bustest.Client(t, srv.URL())
+	for _, text := range []string{old, "", "x", m.prefix, m.prefix + "-1", m.prefix + "99999999999999999999", m.prefix + "18446744073709551615", strings.Repeat("9", 10_000)} {
+		if err := nc.Publish(MarkerSubject("hm-0"), []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	bustest.Until(t, "markers go on", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return m.number > 50 })
+	if lag := m.Lag(); !lag.Known || l.State().Gaps != 0 {
+		t.Errorf("the lag is %+v, %d gaps", lag, l.State().Gaps)
+	}
+}

@@ -1,0 +1,67 @@
+package reconcile
+
+import (
+	"time"
+
+	"hm/internal/app"
+)
+
+// Hearing is what a node can tell its peers of what it hears.
+type Hearing struct {
+	DEAs int // heard within a time to live
+	// Fresh says that it counts: the picture is fresh, and the link is in time.
+	Fresh bool
+}
+
+// hears remembers a Hearing for a moment: to count the DEAs takes a look at each.
+type hears struct {
+	DEAs int
+	at   app.Time // when it was counted; 0: never
+}
+
+// hearsPerPeriod is how often in a heartbeat period the DEAs that are heard are counted, at most.
+const hearsPerPeriod = 20
+
+// Hearing is what this node hears at this moment.
+func (i *Intake) Hearing() Hearing {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	now := i.log.Now()
+	if i.hears.at == 0 || now.Sub(i.hears.at) >= i.live.Period/hearsPerPeriod {
+		i.hears = hears{i.live.Hears(now), now}
+	}
+	return Hearing{DEAs: i.hears.DEAs, Fresh: i.reliable(now)}
+}
+
+// reliable reports whether this node's word on who is silent counts.
+func (i *Intake) reliable(now app.Time) bool {
+	i.lag.look(i.live, now)
+	return i.live.Fresh(now) && !i.live.IsLate()
+}
+
+// comparable reports whether this node should hear what others hear: its link has been up for the freshness window, and
+// is in time.
+func (i *Intake) comparable() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	now := i.log.Now()
+	i.lag.look(i.live, now)
+	up, since := i.live.Up()
+	return up && now.Sub(since) >= i.live.Freshness && !i.live.IsLate()
+}
+
+// HeardAgo says for how long each of the DEAs has not been heard, negative for one that this node never heard or that
+// has been silent for a whole time to live; and whether the answer counts.
+func (i *Intake) HeardAgo(deas []string) (ago []time.Duration, counts bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	now := i.log.Now()
+	ago = make([]time.Duration, len(deas))
+	for n, dea := range deas {
+		ago[n] = -1
+		if at := i.live.LastHeard(dea); at != 0 && now.Sub(at) < i.live.TTL {
+			ago[n] = now.Sub(at)
+		}
+	}
+	return ago, i.reliable(now)
+}
