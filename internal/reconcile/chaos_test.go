@@ -114,10 +114,18 @@ func (w *world) tooLittle(apps []desired.App) []desired.App {
 // heal ends every fault. What the DEAs list that nobody can read stays.
 func heal(w *world) {
 	w.setLink(true)
-	w.readErr, w.fail, w.pubErr, w.onStart, w.deaf, w.answer, w.garbled = nil, nil, nil, nil, false, nil, app.GUID{}
+	w.readErr, w.fail, w.pubErr, w.onStart, w.deaf, w.answer = nil, nil, nil, nil, false, nil
 	w.faults.calm = true
-	for _, d := range w.deas {
+	w.plainAgain(append(slices.Collect(maps.Keys(w.odd)), w.garbled)...)
+	for _, key := range w.deaKeys() {
+		d := w.deas[key]
 		d.quiet = false
+		if d.garbles {
+			w.garble(d)
+		}
+		if len(w.sharers(d)) > 0 {
+			w.share(nil, d)
+		}
 	}
 	w.addDEAs(1)
 	for i := range w.apps {
@@ -186,7 +194,7 @@ func fault(w *world, rnd *rand.Rand) {
 		return &dea.list[rnd.IntN(len(dea.list))]
 	}
 	a := &w.apps[rnd.IntN(len(w.apps))]
-	switch rnd.IntN(26) {
+	switch rnd.IntN(31) {
 	case 0:
 		dea.quiet = !dea.quiet
 	case 1:
@@ -253,7 +261,7 @@ func fault(w *world, rnd *rand.Rand) {
 	case 20, 21:
 		dea.nameless = rnd.IntN(3)
 	case 22:
-		if w.garbled = (app.GUID{}); rnd.IntN(2) == 0 {
+		if w.plainAgain(w.garbled); rnd.IntN(2) == 0 {
 			w.garbled = some().GUID
 		}
 	case 23: // a node that comes back from a snapshot
@@ -266,6 +274,14 @@ func fault(w *world, rnd *rand.Rand) {
 			i.State = actual.Crashed
 			w.exit(actual.Exit{App: i.App, Instance: i.GUID, Index: i.Index, Reason: actual.ExitCrashed})
 		}
+	case 26: // an instance whose DEA says a word that hm does not know, or no index
+		w.makeOdd(some().GUID, oddWord)
+	case 27:
+		w.makeOdd(some().GUID, []oddKind{oddIndex, oddNameless}[rnd.IntN(2)])
+	case 28, 29:
+		w.garble(dea)
+	case 30:
+		w.share(rnd, dea)
 	}
 }
 

@@ -88,11 +88,13 @@ func NewCore(opts Options, log Log, pub Publisher, intake *Intake, journal *Jour
 // proposal failed; the next step takes it up again.
 func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time, read uint64, err error) {
 	c.reads.notAhead(now)
+	c.tellDoubled()
 	if !lead.Leader {
 		c.term = 0
 		c.reads.abandon()
 		c.intake.TakeExits() // the leader hears them too
 		c.intake.TakeUpdated()
+		c.intake.TakeShifted()
 		c.intake.Settle(c.log.View())
 		c.setGate(now, lead, true)
 		if c.due(&c.nextSweep, now, c.opts.Policy.HeartbeatPeriod) {
@@ -123,6 +125,7 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 		c.setGate(now, lead, recorded)
 	}
 	c.announced(c.intake.TakeUpdated())
+	c.shifted(c.intake.TakeShifted())
 	read = c.reads.due(now, c.opts) // before anything is decided, which a read that is under way may put off
 	more := false
 	if evaluates(c.gate) {
@@ -248,6 +251,23 @@ func (c *Core) propose(ctx context.Context, records ...raftfsm.Record) error {
 	return err
 }
 
+// shifted queues apps of which the DEAs list other entries without a place, all if there are many.
+func (c *Core) shifted(keys []app.Key, all bool) {
+	c.queue.add(keys...)
+	c.queue.full = c.queue.full || all
+}
+
+// tellDoubled tells people of ids that two DEAs use.
+func (c *Core) tellDoubled() {
+	for _, d := range c.intake.TakeDoubled() {
+		if d.Ended {
+			c.logger.Info("only one DEA uses this id now, or none", "dea", d.DEA)
+		} else {
+			c.logger.Warn("two DEAs use one id: what either of them lists counts; give one of them an id of its own by starting it anew", "dea", d.DEA)
+		}
+	}
+}
+
 // reasons gives why the gate is closed at now. recorded says that everything heard before is.
 func (c *Core) reasons(now app.Time, lead Lead, recorded bool) []string {
 	fresh, up, _ := c.intake.Fresh(now)
@@ -314,6 +334,11 @@ func (c *Core) GateReasons() []string { return c.gate }
 // Reads is what this core knows of the reads of the desired state.
 func (c *Core) Reads() diff.Reads { return c.reads.known() }
 
+// Knowledge is what this core decides by beyond the recorded state, as of its last step.
+func (c *Core) Knowledge(now app.Time) Knowledge {
+	return Knowledge{Reads: c.reads.known(), Held: c.gate, Unplaced: func(k app.Key) []app.Time { return c.intake.Unplaced(k, now) }}
+}
+
 // Overview tells what this core knows, as of its last step.
 func (c *Core) Overview(now app.Time, lead Lead) Overview {
 	fresh, up, since := c.intake.Fresh(now)
@@ -321,6 +346,6 @@ func (c *Core) Overview(now app.Time, lead Lead) Overview {
 		At: now, Lead: lead,
 		GateOpen: c.gateKnown && len(c.gate) == 0, GateReasons: slices.Clone(c.gate), GateSince: c.gateSince,
 		LinkUp: up, LinkSince: since, ActualFresh: fresh, DesiredFresh: c.reads.fresh(now, c.opts),
-		Reads: c.reads.known(), ReadError: c.reads.lastError, Queue: c.queue.len(), Backlog: c.intake.Backlog(),
+		Reads: c.reads.known(), ReadError: c.reads.lastError, Queue: c.queue.len(), Backlog: c.intake.Backlog(), Unreadable: c.intake.Unreadable(),
 	}
 }

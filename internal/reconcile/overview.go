@@ -23,6 +23,7 @@ type Overview struct {
 	ReadError    string     // of the newest attempt, if it failed
 	Queue        int        // apps that wait to be evaluated
 	Backlog      int        // DEAs whose newest heartbeat is not recorded yet
+	Unreadable   Unreadable // what the DEAs say that this node cannot read
 }
 
 // Knowledge gives the part of the overview that decisions depend on.

@@ -33,6 +33,7 @@ type life struct {
 	unwanted bool     // for some time of its life
 	died     app.Time // when it ceased to be live, other than by a command; 0 while it is
 	told     bool     // it was told to stop
+	oddUntil app.Time // when its DEA last told of it in an odd way
 }
 
 func (tr *truth) begin() {
@@ -215,11 +216,15 @@ func (w *world) checkStart(c commands.Command) {
 	if !w.truth.watched {
 		return
 	}
+	w.checkKnown(c)
+	if w.flips(c) {
+		return
+	}
 	now := w.row(c.App.Droplet)
 	for _, d := range w.deas {
 		for _, i := range d.list {
 			l := w.truth.lives[i.GUID]
-			if !i.State.Live() || d.quiet || i.GUID == w.garbled || l == nil {
+			if _, odd := w.odd[i.GUID]; odd || d.garbles || !i.State.Live() || d.quiet || i.GUID == w.garbled || l == nil {
 				continue
 			}
 			// The Cloud Controller and hm may come to start an index at once: hm for what it was missing before, or for
