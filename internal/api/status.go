@@ -81,6 +81,10 @@ type ActualStatus struct {
 	Crashed    int  `json:"crashed"`
 	Evacuating int  `json:"evacuating"`
 	Backlog    int  `json:"backlog"` // DEAs whose newest heartbeat is not recorded yet
+
+	Unreadable Unreadable `json:"unreadable"`
+	DoubledIDs int        `json:"doubled_ids"`       // ids that two DEAs use, as far as the answering node can tell
+	Doubled    []string   `json:"doubled,omitempty"` // the first few of them
 }
 
 // DriftCounts is how many findings there are of each kind, as of the newest pass over the fleet: at most as old as
