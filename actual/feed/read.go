@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"hm/actual"
@@ -129,7 +130,7 @@ func explain(hb *actual.Heartbeat, entry value, wrong field) {
 		return
 	}
 	if entry[0] != '{' {
-		hb.Why = fmt.Sprintf("an entry is %.40q, not an object", entry)
+		hb.Why = fmt.Sprintf("an entry is %s, not an object", plainText(entry))
 		return
 	}
 	for _, o := range inOrder {
@@ -143,12 +144,20 @@ func explain(hb *actual.Heartbeat, entry value, wrong field) {
 				last = v
 			}
 		})
-		hb.Why = fmt.Sprintf("%s of an entry is %.60q", name, last)
-		if last == nil {
-			hb.Why = "an entry has no " + name
+		if hb.Why = "an entry has no " + name; last != nil {
+			hb.Why = fmt.Sprintf("%s of an entry is %s", name, plainText(last))
 		}
 		return
 	}
+}
+
+// plainText gives the beginning of a value, safe to print.
+func plainText(v value) string {
+	v = v[:min(len(v), 60)]
+	if bytes.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return strconv.QuoteToASCII(string(v))
+	}
+	return string(v)
 }
 
 // check refuses what is nested too deep or is not JSON. After it, data can be walked without a look for errors.
