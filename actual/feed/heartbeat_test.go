@@ -306,6 +306,7 @@ func TestEntriesWithoutAPlace(t *testing.T) {
 		"index out of range":         {map[string]string{"index": `70000`}, of(i1), 1},
 		"index and state unreadable": {map[string]string{"index": ``, "state": `7`}, of(i1), 1},
 		"evacuating":                 {map[string]string{"index": `[]`, "state": `"EVACUATING"`}, of(i1), 1},
+		"the instance, given twice":  {map[string]string{`"instance"`: `7`}, of(""), 0},
 		"index and instance":         {map[string]string{"index": ``, "instance": ``}, of(""), 0},
 		"instance":                   {map[string]string{"instance": `{}`}, of(""), 0},
 		"crashed":                    {map[string]string{"index": `"0"`, "state": `"CRASHED"`}, nil, 1},

@@ -104,7 +104,9 @@ func readEntry(v value) (e read) {
 		case fieldVersion:
 			ok = v.guid(&e.in.App.Version)
 		case fieldInstance:
-			ok = v.guid(&e.in.GUID)
+			if ok = v.guid(&e.in.GUID); !ok {
+				e.in.GUID = app.GUID{}
+			}
 		case fieldIndex:
 			ok = v.index(&e.in.Index)
 		case fieldState:
