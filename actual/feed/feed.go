@@ -115,8 +115,9 @@ func (f *Feed) onHeartbeat(data []byte) {
 	}
 	hb, err := DecodeHeartbeat(data)
 	if err != nil {
-		f.refuse(&f.heartbeats, SubjectHeartbeat, data, err)
-		if dea := Sender(data); dea != "" {
+		dea := Sender(data)
+		f.refuse(&f.heartbeats, SubjectHeartbeat, data, err, "dea", dea)
+		if dea != "" {
 			f.sink.Garbled(dea, err.Error())
 		}
 		return
@@ -165,14 +166,16 @@ func (f *Feed) onUpdated(data []byte) {
 }
 
 // refuse counts a message that cannot be used.
-func (f *Feed) refuse(c *counters, subject string, data []byte, err error) {
+func (f *Feed) refuse(c *counters, subject string, data []byte, err error, attrs ...any) {
 	kind := &c.malformed
 	if errors.Is(err, ErrTooLarge) {
 		kind = &c.tooLarge
 	}
 	kind.Add(1)
 	f.log.Warn(subject, "a message cannot be used and is dropped",
-		func() []any { return []any{"subject", subject, "bytes", len(data), "error", err, "data", quote(data)} })
+		func() []any {
+			return append(attrs, "subject", subject, "bytes", len(data), "error", err, "data", quote(data))
+		})
 }
 
 // quote gives the beginning of a message, safe to print.
