@@ -88,7 +88,7 @@ func (s State) AfterExit(r ExitReason) State {
 	switch {
 	case r == ExitCrashed:
 		return Crashed
-	case (r == ExitShutdown || r == ExitEvacuation) && s.Live():
+	case (r == ExitShutdown || r == ExitEvacuation) && (s.Live() || s == Unknown):
 		return Evacuating
 	}
 	return s

@@ -230,7 +230,7 @@ func news(view *raftfsm.State, e actual.Exit) bool {
 	wanted := a.HasDesired && a.Desired.Wanted() && e.Index < a.Desired.Instances
 	for _, inst := range view.Instances(nil, e.App) {
 		if inst.GUID == e.Instance {
-			return inst.State.Live() || inst.State == actual.Evacuating && e.Reason == actual.ExitCrashed
+			return inst.State != actual.Stopping && inst.State.AfterExit(e.Reason) != inst.State
 		}
 		if inst.Index == e.Index && inst.State.Live() && e.Reason == actual.ExitCrashed {
 			wanted = false // an old crash, told again: something runs at the index (W44)

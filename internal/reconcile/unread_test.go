@@ -170,6 +170,23 @@ func TestEntriesWithoutAPlaceGoWithTheirDEA(t *testing.T) {
 	}
 }
 
+// TestAnExitEndsAnUnknownState: an instance that is gone, or going, keeps nothing from being started any more.
+func TestAnExitEndsAnUnknownState(t *testing.T) {
+	for reason, want := range map[actual.ExitReason]actual.State{
+		actual.ExitCrashed: actual.Crashed, actual.ExitShutdown: actual.Evacuating, actual.ExitEvacuation: actual.Evacuating, actual.ExitStopped: actual.Unknown,
+	} {
+		w := steady(t, 4, 10, testOptions())
+		d, i := w.at(w.apps[0].Key, 1)
+		i.State = actual.Unknown
+		w.run(hb + time.Second)
+		w.exit(actual.Exit{App: i.App, Instance: i.GUID, Index: i.Index, Reason: reason})
+		w.step()
+		if got := w.recordedAs(d.id, i.GUID); got != want {
+			t.Errorf("after %v it is recorded as %v, want %v", reason, got, want)
+		}
+	}
+}
+
 // TestUnknownStatesAreRecorded: the instance is there, and a word that hm comes to know makes it live.
 func TestUnknownStatesAreRecorded(t *testing.T) {
 	for _, st := range []actual.State{actual.Unknown, actual.Stopping} {
