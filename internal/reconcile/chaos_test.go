@@ -38,7 +38,7 @@ func TestChaos(t *testing.T) {
 	for seed := first; seed < first+seeds; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			w := chaos(t, rand.New(rand.NewPCG(seed, 1)))
+			w := chaos(t, rand.New(rand.NewPCG(seed, 1)), false)
 			mu.Lock()
 			defer mu.Unlock()
 			for what, n := range w.faults.counts {
@@ -49,7 +49,29 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-func chaos(t *testing.T, rnd *rand.Rand) *world {
+// TestJunkChangesNoCommand: entries that cannot be read, and name nothing that is known, change nothing that is sent,
+// whatever happens beside them.
+func TestJunkChangesNoCommand(t *testing.T) {
+	for seed := range uint64(15) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			plain := chaos(t, rand.New(rand.NewPCG(seed, 1)), false)
+			junk := chaos(t, rand.New(rand.NewPCG(seed, 1)), true)
+			same := func(a, b sentCommand) bool {
+				return a.at == b.at && a.Action == b.Action && a.App == b.App && a.Index == b.Index && a.Instance == b.Instance && a.Reason == b.Reason
+			}
+			if !slices.EqualFunc(plain.sent, junk.sent, same) {
+				n := 0
+				for n < min(len(plain.sent), len(junk.sent)) && same(plain.sent[n], junk.sent[n]) {
+					n++
+				}
+				t.Errorf("%d commands, with junk %d; the first %d are the same", len(plain.sent), len(junk.sent), n)
+			}
+		})
+	}
+}
+
+func chaos(t *testing.T, rnd *rand.Rand, junk bool) *world {
 	opts := testOptions()
 	opts.StartLimit = []int{0, 5, 60}[rnd.IntN(3)]
 	opts.ReadsApps = rnd.IntN(2) == 0
@@ -57,6 +79,8 @@ func chaos(t *testing.T, rnd *rand.Rand) *world {
 	opts.Guard.MassLossHold, opts.Guard.ConfirmReads = 10*hb, 4
 	opts.partBytes = 300
 	w := steady(t, 6+rnd.IntN(8), 25, opts)
+	w.junk = junk
+	w.run(2 * hb)
 	other := &simNode{}
 	w.open(other)
 	w.nodes = append(w.nodes, other)

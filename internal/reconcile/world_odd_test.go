@@ -27,6 +27,10 @@ const (
 
 // distort has a heartbeat tell of odd instances in their way.
 func (w *world) distort(hb *actual.Heartbeat) {
+	if w.junk {
+		hb.Rejected += 2
+		hb.Unreadable = append(hb.Unreadable, app.MustGUID(fmt.Sprint("junk-", hb.DEA)))
+	}
 	if len(w.odd) == 0 {
 		return
 	}

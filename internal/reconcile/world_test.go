@@ -74,6 +74,7 @@ type world struct {
 	minted   int
 	garbled  app.GUID // an instance whose entry cannot be read
 	odd      map[app.GUID]oddEntry
+	junk     bool // every heartbeat has entries that cannot be read and name nothing that is known
 	nextDEA  int
 	truth    truth
 }
