@@ -16,7 +16,7 @@ type Tally struct {
 // Add counts one recorded instance.
 func (t *Tally) Add(index uint32, s actual.State) {
 	if !s.Live() {
-		t.odd = t.odd || s == actual.Evacuating || s == actual.Crashed
+		t.odd = true
 		return
 	}
 	t.live++

@@ -74,7 +74,7 @@ func (r DEAChanges) check() error {
 			return fmt.Errorf("%w: instance %d of DEA %s has no droplet, version or guid", ErrInvalid, i, r.DEA)
 		case u.Index > actual.MaxIndex:
 			return fmt.Errorf("%w: instance %s has index %d, the largest allowed is %d", ErrInvalid, u.GUID, u.Index, actual.MaxIndex)
-		case u.State < actual.Starting || u.State > actual.Evacuating:
+		case !u.State.Known():
 			return fmt.Errorf("%w: instance %s has state %d", ErrInvalid, u.GUID, u.State)
 		}
 	}
@@ -342,7 +342,7 @@ func (r *restorer) fill(d *deaRec, m *wire.SnapshotDEA) error {
 			return guids.end("guids")
 		case int(at) >= s.apps.len():
 			return fmt.Errorf("instance %s belongs to app %d of %d", g, at, s.apps.len())
-		case g.IsZero() || m.Index[i] > actual.MaxIndex || st < actual.Starting || st > actual.Evacuating || since < 0 || since > MaxSince:
+		case g.IsZero() || m.Index[i] > actual.MaxIndex || !st.Known() || since < 0 || since > MaxSince:
 			return fmt.Errorf("instance %q at index %d in state %d since %d cannot be", g, m.Index[i], st, since)
 		}
 		k := s.apps.get(at).key
