@@ -4,6 +4,7 @@ package actual
 
 import (
 	"fmt"
+	"strings"
 
 	"hm/internal/app"
 )
@@ -28,7 +29,20 @@ const (
 	Stopping   State = 6 // STOPPING, STOPPED and the like: the instance is on its way out, or gone
 )
 
-// ParseState reads the DEA's word.
+// StateOf reads the DEA's word, whatever it is and in whatever case: one that hm does not know is Unknown.
+func StateOf(word string) State {
+	for _, s := range [...]State{Starting, Running, Crashed, Evacuating, Stopping} {
+		if strings.EqualFold(word, s.String()) {
+			return s
+		}
+	}
+	if strings.EqualFold(word, "STOPPED") || strings.EqualFold(word, "DELETED") {
+		return Stopping
+	}
+	return Unknown
+}
+
+// ParseState reads the word of a state in which a DEA that is as it should be lists an instance (N03).
 func ParseState[T string | []byte](s T) (State, error) {
 	switch string(s) {
 	case "STARTING":
@@ -74,7 +88,7 @@ func (s State) AfterExit(r ExitReason) State {
 	switch {
 	case r == ExitCrashed:
 		return Crashed
-	case (r == ExitShutdown || r == ExitEvacuation) && s.Live():
+	case (r == ExitShutdown || r == ExitEvacuation) && (s.Live() || s == Unknown):
 		return Evacuating
 	}
 	return s
@@ -96,11 +110,28 @@ type Heartbeat struct {
 	Rejected  int        // entries left out because a required field was missing or wrong (W14), or listed twice
 	// Unreadable are the instances that left-out entries name: they are there, though nothing else is known of them.
 	Unreadable []app.GUID
-	// Nameless counts the left-out entries that name no instance.
-	Nameless int
+	// Contradicted are the instances that are listed more than once and not alike. The entry that counts is in Instances.
+	Contradicted []app.GUID
+	// Unplaced are the left-out entries that name an app, and do not say that they are no instance of it any more.
+	Unplaced []Unplaced
+	// UnknownStates counts the Instances whose state is none that hm knows: they are Unknown.
+	UnknownStates int
+	// Untimed counts the Instances without a state_timestamp that can be read: their Since is 0.
+	Untimed int
 	// Capitals are those of the guids that the DEA writes with capitals: it knows them by no other spelling. Nil if there
 	// are none.
 	Capitals map[app.GUID]app.Capitals
+	// Why says what is wrong with the first entry that is left out, or whose state is not known, for people; else empty.
+	Why string
+}
+
+// Odd reports whether something in the heartbeat cannot be read that says what runs.
+func (h *Heartbeat) Odd() bool { return h.Rejected > 0 || h.UnknownStates > 0 }
+
+// Unplaced is an entry of a heartbeat that names an app, but not both an index and an instance.
+type Unplaced struct {
+	App  app.Key
+	GUID app.GUID // of the instance; zero if it cannot be read
 }
 
 // Digest identifies a heartbeat's payload. Equal digests mean equal bytes; the key is the process's own secret, so

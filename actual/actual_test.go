@@ -21,6 +21,14 @@ func TestStatesSpeakTheDEAsWords(t *testing.T) {
 			t.Errorf("%v live: %v", s, s.Live())
 		}
 	}
+	for _, s := range []State{Unknown, Stopping} {
+		if s.Live() || !s.Known() {
+			t.Errorf("%v: live %v, known %v", s, s.Live(), s.Known())
+		}
+	}
+	if State(0).Known() || State(7).Known() {
+		t.Error("what is no state is known")
+	}
 	if State(0).Live() || State(9).Live() {
 		t.Error("an unknown state is live")
 	}
@@ -32,6 +40,9 @@ func TestStatesSpeakTheDEAsWords(t *testing.T) {
 func TestParseStateRefusesWhatIsNone(t *testing.T) {
 	for _, s := range []string{"", "running", "RUNNING ", "STOPPED", "DOWN", "BORN", "RESUMING", strings.Repeat("X", 1<<16), "RUNN\x00ING"} {
 		_, err := ParseState(s)
+		if st := StateOf(s); st != map[string]State{"running": Running, "STOPPED": Stopping}[s] && st != Unknown {
+			t.Errorf("StateOf(%.20q) is %v", s, st)
+		}
 		if err == nil {
 			t.Errorf("ParseState(%.20q) accepts it", s)
 		} else if len(err.Error()) > 300 {
@@ -52,7 +63,7 @@ func TestExitReasonsSpeakTheDEAsWords(t *testing.T) {
 
 // TestNumbersAreForEver holds the numbers that entries and snapshots carry.
 func TestNumbersAreForEver(t *testing.T) {
-	if Starting != 1 || Running != 2 || Crashed != 3 || Evacuating != 4 {
+	if Starting != 1 || Running != 2 || Crashed != 3 || Evacuating != 4 || Unknown != 5 || Stopping != 6 {
 		t.Error("a state's number changed")
 	}
 	if ExitCrashed != 1 || ExitShutdown != 2 || ExitEvacuation != 3 || ExitStopped != 4 || ExitOther != 5 {

@@ -44,6 +44,8 @@ type Sink interface {
 	Unchanged(Digest) bool
 	// Heartbeat takes a heartbeat for which Unchanged was false.
 	Heartbeat(actual.Heartbeat, Digest)
+	// Garbled takes note that a message came which is no heartbeat, and why. dea is who probably sent it (Sender).
+	Garbled(dea, why string)
 	Exit(actual.Exit)
 	Updated(app.GUID)
 }
@@ -113,18 +115,32 @@ func (f *Feed) onHeartbeat(data []byte) {
 	}
 	hb, err := DecodeHeartbeat(data)
 	if err != nil {
-		f.refuse(&f.heartbeats, SubjectHeartbeat, data, err)
+		dea := Sender(data)
+		f.refuse(&f.heartbeats, SubjectHeartbeat, data, err, "dea", dea)
+		if dea != "" {
+			f.sink.Garbled(dea, err.Error())
+		}
 		return
 	}
 	f.heartbeats.decoded.Add(1)
-	if hb.Rejected > 0 {
-		f.heartbeats.rejected.Add(uint64(hb.Rejected))
-		f.log.Warn("rejected", "entries of a heartbeat are left out: a field is missing or wrong, or an instance is listed twice",
-			func() []any {
-				return []any{"dea", hb.DEA, "rejected", hb.Rejected, "accepted", len(hb.Instances), "data", quote(data)}
-			})
+	if hb.Odd() {
+		f.odd(&hb, data)
 	}
 	f.sink.Heartbeat(hb, d)
+}
+
+// odd counts what of a heartbeat could not be read.
+func (f *Feed) odd(hb *actual.Heartbeat, data []byte) {
+	f.heartbeats.rejected.Add(uint64(hb.Rejected))
+	f.heartbeats.unplaced.Add(uint64(len(hb.Unplaced)))
+	f.heartbeats.unknownStates.Add(uint64(hb.UnknownStates))
+	f.log.Warn("odd", "a heartbeat has entries that cannot be read, or whose state is not known",
+		func() []any {
+			return []any{
+				"dea", hb.DEA, "instances", len(hb.Instances), "left_out", hb.Rejected, "unplaced", len(hb.Unplaced),
+				"unknown_states", hb.UnknownStates, "why", hb.Why, "data", quote(data),
+			}
+		})
 }
 
 func (f *Feed) onExit(data []byte) {
@@ -150,14 +166,16 @@ func (f *Feed) onUpdated(data []byte) {
 }
 
 // refuse counts a message that cannot be used.
-func (f *Feed) refuse(c *counters, subject string, data []byte, err error) {
+func (f *Feed) refuse(c *counters, subject string, data []byte, err error, attrs ...any) {
 	kind := &c.malformed
 	if errors.Is(err, ErrTooLarge) {
 		kind = &c.tooLarge
 	}
 	kind.Add(1)
 	f.log.Warn(subject, "a message cannot be used and is dropped",
-		func() []any { return []any{"subject", subject, "bytes", len(data), "error", err, "data", quote(data)} })
+		func() []any {
+			return append(attrs, "subject", subject, "bytes", len(data), "error", err, "data", quote(data))
+		})
 }
 
 // quote gives the beginning of a message, safe to print.

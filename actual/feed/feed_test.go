@@ -23,6 +23,7 @@ type record struct {
 	heartbeats []actual.Heartbeat
 	exits      []actual.Exit
 	updates    []app.GUID
+	garbled    map[string]int // by sender
 }
 
 func (r *record) Unchanged(d Digest) bool {
@@ -36,6 +37,18 @@ func (r *record) Heartbeat(hb actual.Heartbeat, d Digest) {
 	defer r.mu.Unlock()
 	r.newest[d] = true
 	r.heartbeats = append(r.heartbeats, hb)
+}
+
+func (r *record) Garbled(dea, why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if why == "" {
+		why = "nothing"
+	}
+	if r.garbled == nil {
+		r.garbled = map[string]int{}
+	}
+	r.garbled[dea+": "+strings.SplitN(why, ":", 2)[0]]++
 }
 
 func (r *record) Exit(e actual.Exit) {
@@ -88,7 +101,7 @@ func TestFeedOverNATS(t *testing.T) {
 	huge := bytes.Repeat([]byte(" "), MaxHeartbeat+1)
 	bad := [][]byte{
 		nil, []byte("{}"), []byte("[]"), []byte("null"), []byte("\x00\xff\xfe"), []byte(`{"droplets":`), []byte(`{"dea":1,"droplets":2}`),
-		[]byte(`{"droplet":7}`), bytes.Repeat([]byte("["), 1<<16),
+		[]byte(`{"dea":"dea-9","droplets":[NaN]}`), []byte(`{"droplet":7}`), bytes.Repeat([]byte("["), 1<<16),
 	}
 	const rounds = 10
 	for n := range rounds {
@@ -152,6 +165,9 @@ func TestFeedOverNATS(t *testing.T) {
 	f.Close()
 	if len(sink.heartbeats) != rounds || len(sink.exits) != rounds || len(sink.updates) != rounds {
 		t.Errorf("the sink has %d heartbeats, %d exits, %d updates, want %d of each", len(sink.heartbeats), len(sink.exits), len(sink.updates), rounds)
+	}
+	if len(sink.garbled) != 1 || sink.garbled["dea-9: message is malformed"] != rounds {
+		t.Errorf("the sink was told of %v, want %d messages of dea-9", sink.garbled, rounds)
 	}
 	for n, hb := range sink.heartbeats {
 		if len(hb.Instances) != 1 || hb.Instances[0].Index != uint32(n) || hb.Rejected != 1 {

@@ -1,10 +1,12 @@
 package feed
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 
 	"hm/actual"
@@ -24,6 +26,7 @@ func seeds(f *testing.F) {
 		`{"a":{"b":[1,{"c":"\"]}"}]},"dea":"d\u0065a","droplets":[{"index":1e2,"state":"RUNN\u0049NG","droplet":"a","version":"b","instance":"c"}]}`,
 		`{"dea":"a","dea":"b","droplets":[],"droplets":[{"index":3.0,"index":"x"}]}`, "{\"dea\":\"a\",\"x\":\"\xff\",\"droplets\":[]}",
 		`{"dea":"a","droplets":[{"droplet":"a","version":"b","instance":"c","index":0,"state":"CRASHED","state_timestamp":-1.5e300}]}`,
+		string(beat(entry(map[string]string{"state": `"RESUMING"`}), entry(map[string]string{"state": `"stopped"`, "state_timestamp": `"x"`}), entry(map[string]string{"index": `"0"`}), entry(map[string]string{"instance": ""}))),
 		`{"droplet":"` + d1 + `","version":"` + v1 + `","instance":"` + i1 + `","index":3,"reason":"CRASHED","exit_status":-1,"exit_description":"out of memory","crash_timestamp":1404260398}`,
 		`{"droplet":"a","version":"b","instance":"c","index":0,"reason":"dea_evacuation"}`, `{"droplet":"` + d1 + `"}`, `{"droplet":null}`, `[[[[`, `"\ud800"`,
 	} {
@@ -44,23 +47,35 @@ func reference(data []byte) (hb actual.Heartbeat, ok bool) {
 	}
 	at := map[app.GUID]int{}
 	for _, raw := range list {
-		in, ok := referenceEntry(raw)
+		in, ok := referenceEntry(raw, &hb)
 		if !ok {
 			hb.Rejected++
 			continue
 		}
 		if i, twice := at[in.GUID]; twice {
 			hb.Rejected++
-			hb.Instances[i] = in
+			was := hb.Instances[i]
+			if was.App != in.App || was.Index != in.Index || was.State != in.State {
+				hb.Contradicted = append(hb.Contradicted, in.GUID)
+			}
+			if in.State.Live() || !was.State.Live() {
+				hb.Instances[i] = in
+			}
 			continue
 		}
 		at[in.GUID] = len(hb.Instances)
 		hb.Instances = append(hb.Instances, in)
 	}
+	for _, in := range hb.Instances {
+		if in.State == actual.Unknown {
+			hb.UnknownStates++
+		}
+	}
 	return hb, true
 }
 
-func referenceEntry(raw json.RawMessage) (in actual.Instance, ok bool) {
+// referenceEntry reads an entry, and puts what it names into hb if it is no instance.
+func referenceEntry(raw json.RawMessage, hb *actual.Heartbeat) (in actual.Instance, ok bool) {
 	var m map[string]json.RawMessage
 	if json.Unmarshal(raw, &m) != nil {
 		return in, false
@@ -74,27 +89,28 @@ func referenceEntry(raw json.RawMessage) (in actual.Instance, ok bool) {
 		return g
 	}
 	in.App.Droplet, in.App.Version, in.GUID = guid("droplet"), guid("version"), guid("instance")
-	if in.App.Droplet.IsZero() || in.App.Version.IsZero() || in.GUID.IsZero() {
-		return in, false
+	in.State = actual.Unknown
+	var state *string
+	if json.Unmarshal(m["state"], &state) == nil && state != nil {
+		in.State = actual.StateOf(*state)
 	}
 	var index *float64
-	if json.Unmarshal(m["index"], &index) != nil || index == nil || *index != float64(uint16(*index)) {
+	placed := json.Unmarshal(m["index"], &index) == nil && index != nil && *index == float64(uint16(*index))
+	known := !in.App.Droplet.IsZero() && !in.App.Version.IsZero()
+	if !placed || !known || in.GUID.IsZero() {
+		if !in.GUID.IsZero() {
+			hb.Unreadable = append(hb.Unreadable, in.GUID)
+		}
+		if known && in.State != actual.Crashed && in.State != actual.Stopping {
+			hb.Unplaced = append(hb.Unplaced, actual.Unplaced{App: in.App, GUID: in.GUID})
+		}
 		return in, false
 	}
 	in.Index = uint32(*index)
-	var state *string
-	if json.Unmarshal(m["state"], &state) != nil || state == nil {
-		return in, false
-	}
-	var err error
-	if in.State, err = actual.ParseState(*state); err != nil {
-		return in, false
-	}
-	if ts, given := m["state_timestamp"]; given && string(ts) != "null" {
-		if ts[0] != '-' && (ts[0] < '0' || ts[0] > '9') {
-			return in, false
-		}
+	if ts := m["state_timestamp"]; len(ts) > 0 && (ts[0] == '-' || ts[0] >= '0' && ts[0] <= '9') {
 		in.Since = parseMillis(ts) // has a table test of its own
+	} else {
+		hb.Untimed++
 	}
 	return in, true
 }
@@ -118,7 +134,7 @@ func FuzzHeartbeat(f *testing.F) {
 		seen := map[app.GUID]bool{}
 		for _, in := range hb.Instances {
 			if in.App.Droplet.IsZero() || in.App.Version.IsZero() || in.GUID.IsZero() || seen[in.GUID] ||
-				in.Index > actual.MaxIndex || in.State < actual.Starting || in.State > actual.Evacuating || in.Since < 0 || in.Since > maxMillis {
+				in.Index > actual.MaxIndex || !in.State.Known() || in.Since < 0 || in.Since > maxMillis {
 				t.Fatalf("instance %+v", in)
 			}
 			seen[in.GUID] = true
@@ -130,8 +146,26 @@ func FuzzHeartbeat(f *testing.F) {
 }
 
 func same(a, b actual.Heartbeat) bool {
-	return a.DEA == b.DEA && a.Rejected == b.Rejected && len(a.Instances) == len(b.Instances) &&
+	return a.DEA == b.DEA && a.Rejected == b.Rejected && a.UnknownStates == b.UnknownStates && a.Untimed == b.Untimed && len(a.Instances) == len(b.Instances) &&
+		slices.Equal(a.Unreadable, b.Unreadable) && slices.Equal(a.Unplaced, b.Unplaced) && slices.Equal(a.Contradicted, b.Contradicted) &&
 		(len(a.Instances) == 0 || reflect.DeepEqual(a.Instances, b.Instances))
+}
+
+// FuzzSender: who sent a message that is a heartbeat is who it says, and nobody else; anything else costs nothing.
+func FuzzSender(f *testing.F) {
+	seeds(f)
+	for _, s := range []string{`{"dea":"a","droplets":[],"dea":"b"}`, `{"dea" : "a" , "droplets":[NaN]}`, `{"droplets":[{"dea":"x"}],"dea":"a"}`, `{"droplets":[],"x":{},"dea":"a"}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		sender := Sender(data)
+		if sender != "" && !actual.ValidDEA(sender) {
+			t.Fatalf("%q is no DEA", sender)
+		}
+		if hb, err := DecodeHeartbeat(data); err == nil && sender != "" && sender != hb.DEA && !bytes.Contains(data, []byte(`\`)) && bytes.Count(data, []byte(`"dea"`)) == 1 {
+			t.Fatalf("%s is of %q, not of %q", data, hb.DEA, sender)
+		}
+	})
 }
 
 func FuzzExit(f *testing.F) {

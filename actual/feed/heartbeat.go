@@ -31,12 +31,16 @@ var (
 // The message is refused whole when it is not JSON, exceeds a limit (MaxHeartbeat, MaxDepth,
 // actual.MaxInstances), has no array `droplets`, or no `dea` that actual.ValidDEA accepts (W13): who speaks and
 // that the list is all of it must be certain. Everything else costs at most the entry that it is in (W14, W53):
-// an entry counts when droplet, version and instance are guids, index is an integer from 0 to actual.MaxIndex
-// (3, 3.0 and 3e0 are the same number), state is one of the four words, and state_timestamp is a number or
-// absent. Other entries are left out and counted in Rejected; the instances that they name are in Unreadable. null means absent. Names are case-sensitive; of a
-// name given twice the last counts; unknown ones are passed over, whatever is in them. When one instance guid
-// comes twice the last entry counts, in the place of the first, and the other is counted in Rejected. A
-// state_timestamp outside the years 1970 to 9999 is moved to the nearer end: it is only ever shown.
+// an entry is an instance when droplet, version and instance are guids and index is an integer from 0 to
+// actual.MaxIndex (3, 3.0 and 3e0 are the same number). Words of state are taken in any case; one that hm does not know,
+// none, or a state of another type is actual.Unknown, and counted in UnknownStates. A state_timestamp that is no number
+// is 0; one outside the years 1970 to 9999 is moved to the nearer end: it is only ever shown.
+//
+// Other entries are left out and counted in Rejected. The instances that they name are in Unreadable, and the apps of
+// those that are not CRASHED and not on their way out in Unplaced. null means absent. Names are case-sensitive; of a
+// name given twice the last counts; unknown ones are passed over, whatever is in them. When one instance guid comes twice
+// the last live entry counts, or else the last, in the place of the first; the other is counted in Rejected, and the
+// guid is in Contradicted unless both say the same of what runs.
 func DecodeHeartbeat(data []byte) (actual.Heartbeat, error) {
 	if len(data) > MaxHeartbeat {
 		return actual.Heartbeat{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooLarge, len(data), MaxHeartbeat)
@@ -55,8 +59,18 @@ func completed(data []byte, hb actual.Heartbeat, ok, capitals bool) (actual.Hear
 		}
 	}
 	var twice int
-	hb.Instances, twice = uniqueInstances(hb.Instances)
+	hb.Instances, twice, hb.Contradicted = uniqueInstances(hb.Instances)
 	hb.Rejected += twice
+	if twice > 0 {
+		if hb.UnknownStates = 0; hb.Why == "" {
+			hb.Why = "an instance is listed more than once"
+		}
+		for i := range hb.Instances {
+			if hb.Instances[i].State == actual.Unknown {
+				hb.UnknownStates++
+			}
+		}
+	}
 	if !ok || capitals {
 		hb.Capitals = capitalsOf(data)
 	}
@@ -76,10 +90,11 @@ var (
 	tables    = sync.Pool{New: func() any { return new([]uint16) }}
 )
 
-// uniqueInstances leaves one instance for each guid and says how many it took out. It works in place.
-func uniqueInstances(list []actual.Instance) ([]actual.Instance, int) {
+// uniqueInstances leaves one instance for each guid, and says how many it took out and which guids had contradicting
+// ones. It works in place.
+func uniqueInstances(list []actual.Instance) (unique []actual.Instance, twice int, contradicted []app.GUID) {
 	if len(list) < 2 {
-		return list, 0
+		return list, 0, nil
 	}
 	bits := uint(2)
 	for 1<<bits < 2*len(list) {
@@ -100,7 +115,13 @@ func uniqueInstances(list []actual.Instance) ([]actual.Instance, int) {
 			at = (at + 1) & mask
 		}
 		if table[at] != 0 {
-			out[table[at]-1] = list[i]
+			was := &out[table[at]-1]
+			if was.App != list[i].App || was.Index != list[i].Index || was.State != list[i].State {
+				contradicted = append(contradicted, was.GUID)
+			}
+			if list[i].State.Live() || !was.State.Live() {
+				*was = list[i]
+			}
 			continue
 		}
 		if len(out) < i {
@@ -110,7 +131,7 @@ func uniqueInstances(list []actual.Instance) ([]actual.Instance, int) {
 		}
 		table[at] = uint16(len(out))
 	}
-	return out, len(list) - len(out)
+	return out, len(list) - len(out), contradicted
 }
 
 func tableHash(g *app.GUID) uint64 {

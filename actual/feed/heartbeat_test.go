@@ -182,7 +182,6 @@ func TestOneBadEntryCostsOnlyItself(t *testing.T) {
 		{"version missing", entry(map[string]string{"version": ""})},
 		{"instance missing", entry(map[string]string{"instance": ""})},
 		{"index missing", entry(map[string]string{"index": ""})},
-		{"state missing", entry(map[string]string{"state": ""})},
 		{"droplet null", entry(map[string]string{"droplet": "null"})},
 		{"index null", entry(map[string]string{"index": "null"})},
 		{"N08, W14: index as text", entry(map[string]string{"index": `"0"`})},
@@ -201,11 +200,6 @@ func TestOneBadEntryCostsOnlyItself(t *testing.T) {
 		{"droplet not UTF-8", entry(map[string]string{"droplet": "\"\xff\xfe\""})},
 		{"instance array", entry(map[string]string{"instance": "[]"})},
 		{"instance with an escaped control character", entry(map[string]string{"instance": `"a\u0001"`})},
-		{"state number", entry(map[string]string{"state": "1"})},
-		{"state unknown", entry(map[string]string{"state": `"STOPPING"`})},
-		{"state in another case", entry(map[string]string{"state": `"running"`})},
-		{"state_timestamp text", entry(map[string]string{"state_timestamp": `"1404260398"`})},
-		{"state_timestamp true", entry(map[string]string{"state_timestamp": `true`})},
 		{"index given twice, the last one bad", entry(map[string]string{`"index"`: `"x"`})},
 		{"not an object", `[]`}, {"null", `null`}, {"number", `17`}, {"text", `"x"`}, {"empty object", `{}`},
 		{"W53: nested nonsense", `{"droplet":{"droplet":"x"},"instance":[{}]}`},
@@ -216,7 +210,7 @@ func TestOneBadEntryCostsOnlyItself(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if len(hb.Instances) != 1 || hb.Instances[0].Index != 1 || hb.Rejected != len(list)-1 || hb.DEA != "dea-1" {
+				if len(hb.Instances) != 1 || hb.Instances[0].Index != 1 || hb.Rejected != len(list)-1 || hb.DEA != "dea-1" || hb.UnknownStates != 0 || !hb.Odd() || hb.Why == "" {
 					t.Errorf("%s gives %+v", list, show(hb))
 				}
 			}
@@ -242,6 +236,10 @@ func TestUnusualHeartbeatsThatCount(t *testing.T) {
 		{"droplets given twice", `{"droplets":[1,2],"droplets":[` + entry(nil) + `],"dea":"dea-1"}`},
 		{"state_timestamp with an exponent", string(beat(entry(map[string]string{"state_timestamp": "1.404260398123e9"})))},
 		{"state_timestamp finer than hm keeps", string(beat(entry(map[string]string{"state_timestamp": "1404260398.1239999"})))},
+		{"state in another case", string(beat(entry(map[string]string{"state": `"Running"`})))},
+		{"cc_partition a number", string(beat(entry(map[string]string{`"cc_partition"`: "7"})))},
+		{"cc_partition an object", string(beat(entry(map[string]string{`"cc_partition"`: `{"name":["default"]}`})))},
+		{"cc_partition null", string(beat(entry(map[string]string{`"cc_partition"`: "null"})))},
 		{"depth just allowed", `{"x":` + strings.Repeat("[", MaxDepth-1) + strings.Repeat("]", MaxDepth-1) + `,"droplets":[` + entry(nil) + `],"dea":"dea-1"}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -249,6 +247,106 @@ func TestUnusualHeartbeatsThatCount(t *testing.T) {
 				t.Errorf("gives %+v, want %+v", got, plain)
 			}
 		})
+	}
+}
+
+// TestStateTimestampCostsNothing: it is only shown, so whatever it is, the entry is an instance.
+func TestStateTimestampCostsNothing(t *testing.T) {
+	for _, text := range []string{"", "null", `"1404260398"`, `"NaN"`, "true", "{}", "[1404260398]", `""`} {
+		hb := mustDecode(t, beat(entry(map[string]string{"state_timestamp": text}), entry(map[string]string{"instance": `"` + i2 + `"`})))
+		if len(hb.Instances) != 2 || hb.Instances[0].Since != 0 || hb.Instances[1].Since == 0 || hb.Untimed != 1 || hb.Odd() {
+			t.Errorf("%s gives %+v", text, hb)
+		}
+	}
+}
+
+// TestStatesOfEveryKind: an entry that says which instance of which app it is at what index is one, whatever its state.
+func TestStatesOfEveryKind(t *testing.T) {
+	for text, want := range map[string]actual.State{
+		`"RUNNING"`: actual.Running, `"running"`: actual.Running, `"Starting"`: actual.Starting, `"crashed"`: actual.Crashed, `"EVACUATING"`: actual.Evacuating,
+		`"STOPPING"`: actual.Stopping, `"STOPPED"`: actual.Stopping, `"Stopped"`: actual.Stopping, `"DELETED"`: actual.Stopping,
+		`"BORN"`: actual.Unknown, `"RESUMING"`: actual.Unknown, `"PAUSED"`: actual.Unknown, `"RUNNING "`: actual.Unknown, `"UNKNOWN"`: actual.Unknown,
+		`""`: actual.Unknown, `1`: actual.Unknown, `null`: actual.Unknown, `{"RUNNING":1}`: actual.Unknown, `["RUNNING"]`: actual.Unknown, ``: actual.Unknown,
+		`"` + strings.Repeat("X", 10_000) + `"`: actual.Unknown,
+	} {
+		hb := mustDecode(t, beat(entry(map[string]string{"state": text})))
+		unknown := 0
+		if want == actual.Unknown {
+			unknown = 1
+		}
+		if len(hb.Instances) != 1 || hb.Instances[0].State != want || hb.Rejected != 0 || hb.UnknownStates != unknown || hb.Odd() != (unknown > 0) {
+			t.Errorf("%.40s gives %+v", text, hb)
+		}
+		if (hb.Why == "") != (unknown == 0) || len(hb.Why) > 200 {
+			t.Errorf("%.40s is explained by %q", text, hb.Why)
+		}
+	}
+	if hb := mustDecode(t, beat(entry(map[string]string{"state": `"RESUMING"`}))); !strings.Contains(hb.Why, "RESUMING") {
+		t.Errorf("why: %q", hb.Why)
+	}
+}
+
+// TestEntriesWithoutAPlace: an entry that names an app, and lacks its index or instance, may be an instance of the app.
+func TestEntriesWithoutAPlace(t *testing.T) {
+	key := app.Key{Droplet: app.MustGUID(d1), Version: app.MustGUID(v1)}
+	of := func(guid string) []actual.Unplaced {
+		u := actual.Unplaced{App: key}
+		if guid != "" {
+			u.GUID = app.MustGUID(guid)
+		}
+		return []actual.Unplaced{u}
+	}
+	for name, c := range map[string]struct {
+		change map[string]string
+		want   []actual.Unplaced
+		named  int
+	}{
+		"index as text":              {map[string]string{"index": `"0"`}, of(i1), 1},
+		"index null":                 {map[string]string{"index": `null`}, of(i1), 1},
+		"index out of range":         {map[string]string{"index": `70000`}, of(i1), 1},
+		"index and state unreadable": {map[string]string{"index": ``, "state": `7`}, of(i1), 1},
+		"evacuating":                 {map[string]string{"index": `[]`, "state": `"EVACUATING"`}, of(i1), 1},
+		"the instance, given twice":  {map[string]string{`"instance"`: `7`}, of(""), 0},
+		"index and instance":         {map[string]string{"index": ``, "instance": ``}, of(""), 0},
+		"instance":                   {map[string]string{"instance": `{}`}, of(""), 0},
+		"crashed":                    {map[string]string{"index": `"0"`, "state": `"CRASHED"`}, nil, 1},
+		"stopping":                   {map[string]string{"index": `"0"`, "state": `"STOPPING"`}, nil, 1},
+		"droplet":                    {map[string]string{"droplet": `7`}, nil, 1},
+		"version":                    {map[string]string{"version": ``, "index": ``}, nil, 1},
+		"nothing":                    {map[string]string{"droplet": ``, "instance": ``}, nil, 0},
+	} {
+		hb := mustDecode(t, beat(entry(c.change)))
+		if len(hb.Instances) != 0 || hb.Rejected != 1 || !reflect.DeepEqual(hb.Unplaced, c.want) || len(hb.Unreadable) != c.named {
+			t.Errorf("%s gives %+v", name, hb)
+		}
+	}
+}
+
+// TestContradiction: of entries that say different things of one instance a live one counts, and the instance is named.
+func TestContradiction(t *testing.T) {
+	state := func(word string) string { return entry(map[string]string{"state": `"` + word + `"`}) }
+	elsewhere := entry(map[string]string{"index": "4"})
+	for name, c := range map[string]struct {
+		list         []string
+		index        uint32
+		state        actual.State
+		contradicted bool
+	}{
+		"live first":         {[]string{state("RUNNING"), state("CRASHED")}, 0, actual.Running, true},
+		"live last":          {[]string{state("CRASHED"), state("STARTING")}, 0, actual.Starting, true},
+		"live between":       {[]string{state("CRASHED"), state("RUNNING"), state("EVACUATING")}, 0, actual.Running, true},
+		"both live":          {[]string{state("STARTING"), state("RUNNING")}, 0, actual.Running, true},
+		"none live":          {[]string{state("CRASHED"), state("EVACUATING")}, 0, actual.Evacuating, true},
+		"in two places":      {[]string{state("RUNNING"), elsewhere}, 4, actual.Running, true},
+		"unknown and live":   {[]string{state("RUNNING"), state("ODD")}, 0, actual.Running, true},
+		"the same":           {[]string{state("RUNNING"), state("RUNNING")}, 0, actual.Running, false},
+		"but for their time": {[]string{state("RUNNING"), entry(map[string]string{"state_timestamp": "7"})}, 0, actual.Running, false},
+	} {
+		hb := mustDecode(t, beat(c.list...))
+		if len(hb.Instances) != 1 || hb.Instances[0].State != c.state || hb.Instances[0].Index != c.index || hb.Rejected != len(c.list)-1 ||
+			(len(hb.Contradicted) > 0) != c.contradicted || hb.UnknownStates != 0 || hb.Why == "" {
+			t.Errorf("%s gives %+v", name, hb)
+		}
 	}
 }
 

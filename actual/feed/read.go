@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"hm/actual"
 	"hm/internal/app"
@@ -46,18 +48,7 @@ func readHeartbeat(data []byte) (actual.Heartbeat, error) {
 		if n++; n > actual.MaxInstances {
 			return false
 		}
-		var in actual.Instance
-		readable, named := readEntry(v, &in)
-		switch {
-		case readable:
-			hb.Instances = append(hb.Instances, in)
-		case named:
-			hb.Rejected++
-			hb.Unreadable = append(hb.Unreadable, in.GUID)
-		default:
-			hb.Rejected++
-			hb.Nameless++
-		}
+		addEntry(&hb, v)
 		return true
 	})
 	if n > actual.MaxInstances {
@@ -66,44 +57,109 @@ func readHeartbeat(data []byte) (actual.Heartbeat, error) {
 	return hb, nil
 }
 
-// readEntry reports whether everything that is required of an entry is there and right, and if not, whether at least
-// in.GUID is.
-func readEntry(v value, in *actual.Instance) (readable, named bool) {
-	if v[0] != '{' {
-		return false, false
+// addEntry takes one entry of the list. What it cannot read of it costs no more than must be: an entry is an instance if
+// it says of what app, at what index, and which. Only the state says more, and one that is not known says little.
+func addEntry(hb *actual.Heartbeat, v value) {
+	e := readEntry(v)
+	if e.have&placed == placed {
+		if e.have&fieldState == 0 {
+			e.in.State = actual.Unknown
+		}
+		if e.in.State == actual.Unknown {
+			hb.UnknownStates++
+			explain(hb, v, fieldState)
+		}
+		if e.have&fieldSince == 0 {
+			hb.Untimed++
+		}
+		hb.Instances = append(hb.Instances, e.in)
+		return
 	}
-	have, badSince := field(0), false
+	hb.Rejected++
+	explain(hb, v, placed&^e.have)
+	if e.have&fieldInstance != 0 {
+		hb.Unreadable = append(hb.Unreadable, e.in.GUID)
+	}
+	gone := e.in.State == actual.Crashed || e.in.State == actual.Stopping
+	if e.have&named == named && !gone {
+		hb.Unplaced = append(hb.Unplaced, actual.Unplaced{App: e.in.App, GUID: e.in.GUID})
+	}
+}
+
+// read is what can be read of an entry: the fields in have. What cannot is zero.
+type read struct {
+	in   actual.Instance
+	have field
+}
+
+func readEntry(v value) (e read) {
+	if v[0] != '{' {
+		return e
+	}
 	_ = members(v, func(name []byte, v value) {
 		f, ok := fieldOf(name), false
 		switch f {
 		case fieldDroplet:
-			ok = v.guid(&in.App.Droplet)
+			ok = v.guid(&e.in.App.Droplet)
 		case fieldVersion:
-			ok = v.guid(&in.App.Version)
+			ok = v.guid(&e.in.App.Version)
 		case fieldInstance:
-			ok = v.guid(&in.GUID)
+			if ok = v.guid(&e.in.GUID); !ok {
+				e.in.GUID = app.GUID{}
+			}
 		case fieldIndex:
-			ok = v.index(&in.Index)
+			ok = v.index(&e.in.Index)
 		case fieldState:
-			var t []byte
-			if t, ok = v.text(); ok {
-				var err error
-				in.State, err = actual.ParseState(t)
-				ok = err == nil
-			}
+			e.in.State, ok = v.state()
 		case fieldSince:
-			in.Since = 0
-			if v.isNumber() {
-				in.Since = parseMillis(v)
+			if ok = v.isNumber(); ok {
+				e.in.Since = parseMillis(v)
+			} else {
+				e.in.Since = 0
 			}
-			badSince = !v.isNumber() && !v.absent()
 		}
-		have &^= f // of a name given twice the last counts, be it the worse
+		e.have &^= f // of a name given twice the last counts, be it the worse
 		if ok {
-			have |= f
+			e.have |= f
 		}
 	})
-	return have == required && !badSince, have&fieldInstance != 0
+	return e
+}
+
+// explain says what is wrong with the first of some fields of an entry, if nothing was said of the heartbeat yet.
+func explain(hb *actual.Heartbeat, entry value, wrong field) {
+	if hb.Why != "" {
+		return
+	}
+	if entry[0] != '{' {
+		hb.Why = fmt.Sprintf("an entry is %s, not an object", plainText(entry))
+		return
+	}
+	for _, o := range inOrder {
+		if o.f&wrong == 0 {
+			continue
+		}
+		name := strings.Trim(o.text, `":`)
+		var last value
+		_ = members(entry, func(n []byte, v value) {
+			if string(n) == name {
+				last = v
+			}
+		})
+		if hb.Why = "an entry has no " + name; last != nil {
+			hb.Why = fmt.Sprintf("%s of an entry is %s", name, plainText(last))
+		}
+		return
+	}
+}
+
+// plainText gives the beginning of a value, safe to print.
+func plainText(v value) string {
+	v = v[:min(len(v), 60)]
+	if bytes.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return strconv.QuoteToASCII(string(v))
+	}
+	return string(v)
 }
 
 // check refuses what is nested too deep or is not JSON. After it, data can be walked without a look for errors.
@@ -162,6 +218,17 @@ func (v value) guid(g *app.GUID) bool {
 	var err error
 	*g, err = app.ParseGUIDBytes(t)
 	return err == nil
+}
+
+func (v value) state() (s actual.State, ok bool) {
+	word, ok := v.text()
+	if !ok {
+		return 0, false
+	}
+	if s, err := actual.ParseState(word); err == nil {
+		return s, true
+	}
+	return actual.StateOf(string(word)), true
 }
 
 func (v value) index(i *uint32) (ok bool) {

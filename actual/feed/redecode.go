@@ -221,7 +221,7 @@ const fewPairs = 4096
 // repeated reports whether one guid comes twice in a list of which only the fresh entries can be equal to others.
 func (r *Redecoder) repeated(list []actual.Instance) bool {
 	if len(r.fresh)*len(list) > fewPairs {
-		_, twice := uniqueInstances(slices.Clone(list))
+		_, twice, _ := uniqueInstances(slices.Clone(list))
 		return twice > 0
 	}
 	for _, f := range r.fresh {

@@ -73,7 +73,9 @@ const (
 	fieldSince
 	fieldOther field = 0
 
-	required = fieldDroplet | fieldVersion | fieldInstance | fieldIndex | fieldState
+	named    = fieldDroplet | fieldVersion        // the app
+	placed   = named | fieldInstance | fieldIndex // what an entry must have to be an instance
+	complete = placed | fieldState | fieldSince   // what it has if everything is in order
 )
 
 // inOrder is how a DEA writes the names of an entry.
@@ -180,7 +182,7 @@ func (s *scanner) entry(in *actual.Instance) bool {
 		if s.mark(',') {
 			continue
 		}
-		return s.mark('}') && have&required == required
+		return s.mark('}') && have == complete
 	}
 }
 

@@ -12,6 +12,9 @@ type Counts struct {
 	Malformed uint64 // refused: not what the subject demands
 	TooLarge  uint64 // refused: beyond a limit
 	Rejected  uint64 // entries left out of heartbeats that were decoded
+	Unplaced  uint64 // of these, those that name an app
+	// UnknownStates are entries that were not left out, in a state that hm does not know.
+	UnknownStates uint64
 }
 
 // Stats is what came in, by subject.
@@ -25,7 +28,7 @@ func (f *Feed) Stats() Stats {
 }
 
 type counters struct {
-	received, bytes, unchanged, decoded, malformed, tooLarge, rejected atomic.Uint64
+	received, bytes, unchanged, decoded, malformed, tooLarge, rejected, unplaced, unknownStates atomic.Uint64
 }
 
 func (c *counters) heard(data []byte) {
@@ -37,5 +40,6 @@ func (c *counters) read() Counts {
 	return Counts{
 		Received: c.received.Load(), Bytes: c.bytes.Load(), Unchanged: c.unchanged.Load(), Decoded: c.decoded.Load(),
 		Malformed: c.malformed.Load(), TooLarge: c.tooLarge.Load(), Rejected: c.rejected.Load(),
+		Unplaced: c.unplaced.Load(), UnknownStates: c.unknownStates.Load(),
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -46,14 +47,34 @@ func newDEAsCommand(c *cli) *cobra.Command {
 	return cmd
 }
 
-var deaHeader = []string{"dea", "instances", "heard", "changed", "known for", "gone"}
+var deaHeader = []string{"dea", "instances", "heard", "changed", "known for", "gone", "trouble"}
 
 func (c *cli) deaRow(b api.Basis, d api.DEA) []string {
 	gone := ""
 	if !d.GoneAt.IsZero() {
 		gone = c.paint(red, ago(b, d.GoneAt))
 	}
-	return []string{d.DEA, strconv.Itoa(d.Count), ago(b, d.LastHeard), ago(b, d.ChangedAt), span(b, d.FirstSeen), gone}
+	return []string{d.DEA, strconv.Itoa(d.Count), ago(b, d.LastHeard), ago(b, d.ChangedAt), span(b, d.FirstSeen), gone, c.paint(yellow, strings.Join(troubles(b, d), "; "))}
+}
+
+// troubles says what cannot be read of what a DEA says.
+func troubles(b api.Basis, d api.DEA) []string {
+	var all []string
+	if u := d.Unreadable; u != nil {
+		if u.Entries > 0 {
+			all = append(all, fmt.Sprintf("%s cannot be read for %s", count(u.Entries, "instance"), span(b, u.Since)))
+		}
+		if u.UnknownStates > 0 {
+			all = append(all, fmt.Sprintf("%s in unknown states for %s", count(u.UnknownStates, "instance"), span(b, u.Since)))
+		}
+		if u.Messages > 0 {
+			all = append(all, fmt.Sprintf("%s cannot be decoded for %s", count(u.Messages, "message"), span(b, u.MessagesSince)))
+		}
+	}
+	if !d.DoubledSince.IsZero() {
+		all = append(all, "two DEAs use this id, known for "+span(b, d.DoubledSince))
+	}
+	return all
 }
 
 func newDEACommand(c *cli) *cobra.Command {
@@ -78,6 +99,11 @@ func newDEACommand(c *cli) *cobra.Command {
 			b := *d.Basis
 			if err := printTable(c.out, deaHeader, [][]string{c.deaRow(b, d)}); err != nil {
 				return err
+			}
+			if d.Unreadable != nil {
+				if _, err := fmt.Fprintf(c.out, "\nwhy        %s\n", c.paint(yellow, d.Unreadable.Why)); err != nil {
+					return err
+				}
 			}
 			var rows [][]string
 			for _, i := range d.Instances {

@@ -505,6 +505,19 @@ func TestE2EBadInputChangesNothing(t *testing.T) {
 	if s, _ := f.status(leader); !s.Gate.Open {
 		f.await("the apps are back: the hold ends", 30*time.Second, func() bool { return f.leader() >= 0 })
 	}
+	odd := func(data string) api.Unreadable { // of a DEA of its own
+		if err := nc.Publish("dea.heartbeat", []byte(data)); err != nil {
+			t.Fatal(err)
+		}
+		s, _ := f.status(leader)
+		return s.Actual.Unreadable
+	}
+	f.await("it is told what a DEA lists that cannot be read", 30*time.Second, func() bool {
+		return odd(`{"dea":"odd","droplets":[{"droplet":"a","version":"b","instance":"c","index":"0","state":"RUNNING"}]}`) == api.Unreadable{DEAs: 1, Entries: 1, Unplaced: 1}
+	})
+	f.await("it is told that messages of it cannot be decoded", 30*time.Second, func() bool {
+		return odd(`{"dea":"odd","droplets":[NaN]}`).Messages > 3
+	})
 	pass(5)
 	f.wantNoCommands("bad input")
 	t.Logf("the index went from %d to %d", index, f.index(leader))

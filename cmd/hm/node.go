@@ -295,7 +295,8 @@ func (n *node) feedStats() api.FeedStats {
 	s := n.feed.Stats()
 	return api.FeedStats{
 		Heartbeats: s.Heartbeats.Received, Unchanged: s.Heartbeats.Unchanged, HeartbeatsRejected: s.Heartbeats.Malformed + s.Heartbeats.TooLarge,
-		InstancesRejected: s.Heartbeats.Rejected, Exits: s.Exits.Received, ExitsRejected: s.Exits.Malformed + s.Exits.TooLarge, Updates: s.Updates.Received,
+		InstancesRejected: s.Heartbeats.Rejected, InstancesUnplaced: s.Heartbeats.Unplaced, UnknownStates: s.Heartbeats.UnknownStates,
+		Exits: s.Exits.Received, ExitsRejected: s.Exits.Malformed + s.Exits.TooLarge, Updates: s.Updates.Received,
 	}
 }
 

@@ -18,8 +18,8 @@ import (
 )
 
 // TestRemoteScripts runs the commands that ask a node, against servers of this process. Each script has its own:
-// HM_ADDR leads with an open gate, HELD has a closed one, EMPTY has nothing recorded, CALM has no drift, ODD has ids that
-// need an escape, FOLLOWER
+// HM_ADDR leads with an open gate, HELD has a closed one, EMPTY has nothing recorded, CALM has no drift, ODDIDS has ids that
+// need an escape, ODD has DEAs that cannot be understood, FOLLOWER
 // forwards to HM_ADDR, LOCKED asks for the user amy and the password secret, GONE is not there.
 func TestRemoteScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -51,7 +51,7 @@ func TestRemoteScripts(t *testing.T) {
 			locked := apitest.Fleet().Options()
 			locked.Username, locked.Password = "amy", "secret"
 			for name, o := range map[string]api.Options{
-				"HM_ADDR": leader.Options(), "HELD": held.Options(), "EMPTY": apitest.New().Options(), "CALM": apitest.Calm().Options(), "ODD": odd.Options(), "LOCKED": locked,
+				"HM_ADDR": leader.Options(), "HELD": held.Options(), "EMPTY": apitest.New().Options(), "CALM": apitest.Calm().Options(), "ODDIDS": odd.Options(), "ODD": apitest.Odd().Options(), "LOCKED": locked,
 			} {
 				if err := open(name, o); err != nil {
 					return err

@@ -113,6 +113,12 @@ func (c *cli) printStatus(s api.Status) error {
 	if s.Actual.MissedDEAs > 0 {
 		line("", "%s", c.paint(yellow, count(s.Actual.MissedDEAs, "DEA")+" that this node does not hear and another does: kept on record"))
 	}
+	if u := s.Actual.Unreadable; u.DEAs > 0 {
+		line("", "%s %s (hm deas tells which)", c.paint(yellow, "cannot be read:"), describeUnreadable(u))
+	}
+	if n := s.Actual.DoubledIDs; n > 0 {
+		line("", "%s %s", c.paint(red, "two DEAs use one id:"), andMore(s.Actual.Doubled, n))
+	}
 	line("drift", "%s", c.describeDrift(s.Drift))
 	line("commands", "%s and %s pending, %s and %s sent so far", count(s.Commands.PendingStarts, "start"), count(s.Commands.PendingStops, "stop"),
 		count(s.Commands.SentStarts, "start"), count(s.Commands.SentStops, "stop"))
@@ -149,6 +155,30 @@ func describeLag(n api.NATS) string {
 		return ""
 	}
 	return ", lag " + time.Duration(*n.Lag*float64(time.Second)).Round(time.Millisecond).String()
+}
+
+// describeUnreadable says what cannot be read of what the DEAs say.
+func describeUnreadable(u api.Unreadable) string {
+	var parts []string
+	if u.Entries > 0 {
+		parts = append(parts, count(u.Entries, "instance")+" left out of heartbeats")
+	}
+	if u.UnknownStates > 0 {
+		parts = append(parts, count(u.UnknownStates, "instance")+" in unknown states")
+	}
+	if u.Messages > 0 {
+		parts = append(parts, count(u.Messages, "message"))
+	}
+	return strings.Join(parts, ", ") + " of " + count(u.DEAs, "DEA")
+}
+
+// andMore gives the first few of n names.
+func andMore(names []string, n int) string {
+	text := strings.Join(names, ", ")
+	if more := n - len(names); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // leaderGate is what the leader tells of its gate: open, or why it is closed; empty if that is not known, or if the

@@ -61,6 +61,10 @@ func countInstances(list []actual.Located) (c InstanceCounts) {
 			c.Crashed++
 		case actual.Evacuating:
 			c.Evacuating++
+		case actual.Unknown:
+			c.Unknown++
+		case actual.Stopping:
+			c.Stopping++
 		}
 	}
 	return c

@@ -25,6 +25,7 @@ type ExplainedVersion struct {
 	DesiredVersion string           `json:"desired_version,omitempty"` // the version that is desired, if it is another one
 	GrewAt         Timestamp        `json:"grew_at"`                   // when an instance was last added to the record
 	Verdict        string           `json:"verdict"`                   // in one line, for people
+	Unplaced       *UnplacedEntries `json:"unplaced,omitempty"`        // what may be instances of it, at an index that is not known
 	Indices        []ExplainedIndex `json:"indices"`
 	Truncated      bool             `json:"truncated,omitempty"` // more indices than are listed
 }

@@ -28,7 +28,8 @@ const (
 // fleet finds the drift of the whole fleet, rarely enough that scrapes and dashboards cost little, and keeps the
 // passes that lists page through.
 type fleet struct {
-	policy diff.Policy
+	policy   diff.Policy
+	unplaced func() map[app.Key][]app.Time // what the node knows of entries without a place
 
 	mu      sync.Mutex // held during a pass: a second question waits for the answer to the first
 	scan    reconcile.Pass
@@ -159,6 +160,7 @@ func (f *fleet) expire() {
 // look makes a pass. It finds what the leader finds: the same keys, the same Gather, the same diff.
 func (f *fleet) look(view *raftfsm.State, know reconcile.Knowledge, at app.Time, keys []app.Key) *pass {
 	began := time.Now()
+	know = unplaced(know, f.unplaced())
 	p := &pass{view: view, at: at, know: know, policy: f.policy, keys: keys, built: began, used: began}
 	whole := keys == nil
 	if whole {

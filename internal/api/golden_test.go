@@ -92,6 +92,7 @@ func TestAnswers(t *testing.T) {
 	closed := apitest.Fleet()
 	closed.CloseGate("nats-down", "actual-stale")
 	held := serve(t, closed.Options())
+	odd := serve(t, apitest.Odd().Options())
 	for _, c := range []struct {
 		name, url string
 		status    int
@@ -120,6 +121,11 @@ func TestAnswers(t *testing.T) {
 		{"dea", base + "/v1/deas/1-dea-two", 200},
 		{"dea_ambiguous", base + "/v1/deas/1-dea", 409},
 		{"dea_unknown", base + "/v1/deas/9", 404},
+		{"status_odd", odd + "/v1/status", 200},
+		{"deas_odd", odd + "/v1/deas", 200},
+		{"dea_odd", odd + "/v1/deas/1-dea-two", 200},
+		{"explain_odd", odd + "/v1/apps/a0000002/explain", 200},
+		{"explain_odd_unknown", odd + "/v1/apps/a0000001/explain?index=1", 200},
 		{"commands", base + "/v1/commands", 200},
 		{"commands_history", base + "/v1/commands?history=10", 200},
 		{"commands_ended", base + "/v1/commands?history=10&outstanding=false", 200},

@@ -38,10 +38,12 @@ func (s *Server) deas(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) deaItem(n now, d raftfsm.DEA) DEA {
-	return DEA{
+	item := DEA{
 		DEA: d.ID, Count: d.Len, FirstSeen: n.wall.Time(d.FirstSeen), ChangedAt: n.wall.Time(d.ChangedAt),
 		LastHeard: n.wall.Time(s.opts.Loop.LastHeard(d.ID)), GoneAt: n.wall.Time(d.GoneAt),
 	}
+	s.trouble(n, d, &item)
+	return item
 }
 
 // dea answers GET /v1/deas/{id}, with all instances of the DEA: at most actual.MaxInstances.

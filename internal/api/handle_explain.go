@@ -42,14 +42,14 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) explainVersion(n now, k app.Key, only indexFilter) ExplainedVersion {
 	var in diff.Input
-	reconcile.Gather(&in, n.view, k, n.knowledge())
+	reconcile.Gather(&in, n.view, k, unplaced(n.knowledge(), s.opts.Loop.Unplaced()))
 	findings := diff.App(nil, &in, n.hm, s.opts.Policy)
 	if only.set {
 		findings = slices.DeleteFunc(findings, func(f diff.Finding) bool { return f.Index != only.index })
 	}
 	v := ExplainedVersion{
 		Version: k.Version.String(), Desired: desiredOf(in.Desired), GrewAt: n.wall.Time(in.GrewAt),
-		Verdict: verdict(findings), Indices: []ExplainedIndex{},
+		Verdict: verdict(findings), Indices: []ExplainedIndex{}, Unplaced: unplacedOf(n, in.Unplaced),
 	}
 	if !in.DesiredVersion.IsZero() {
 		v.DesiredVersion = in.DesiredVersion.String()

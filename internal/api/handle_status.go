@@ -35,6 +35,7 @@ func StatusOf(over reconcile.Overview, c raftfsm.Counts, meta raftfsm.DesiredMet
 		Actual: ActualStatus{
 			Fresh: over.ActualFresh, DEAs: c.DEAs, GoneDEAs: c.GoneDEAs, Instances: c.Instances, Starting: c.Starting,
 			Running: c.Running, Crashed: c.Crashed, Evacuating: c.Evacuating, Backlog: over.Backlog, MissedDEAs: over.Missed,
+			Unreadable: unreadableOf(over.Unreadable), DoubledIDs: over.Unreadable.DoubledIDs, Doubled: over.Unreadable.Doubled,
 		},
 		Commands: CommandsStatus{PendingStarts: c.PendingStarts, PendingStops: c.PendingStops, SentStarts: c.SentStarts, SentStops: c.SentStops},
 		Queue:    Queue{Apps: over.Queue},

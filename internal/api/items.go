@@ -59,6 +59,8 @@ type InstanceCounts struct {
 	Running    int `json:"running"`
 	Crashed    int `json:"crashed"`
 	Evacuating int `json:"evacuating"`
+	Unknown    int `json:"unknown,omitempty"`  // in a state that hm does not know
+	Stopping   int `json:"stopping,omitempty"` // on their way out
 }
 
 // Instance is one recorded instance.
@@ -119,12 +121,15 @@ type AppVersion struct {
 
 // DEA sums up one DEA in GET /v1/deas; GET /v1/deas/{id} adds its instances and a basis.
 type DEA struct {
-	DEA       string     `json:"dea"`
-	Count     int        `json:"count"` // of instances
-	FirstSeen Timestamp  `json:"first_seen"`
-	ChangedAt Timestamp  `json:"changed_at"`          // when what is recorded of it changed last
-	LastHeard Timestamp  `json:"last_heard"`          // by the answering node; null if never
-	GoneAt    Timestamp  `json:"gone_at"`             // null unless it fell silent
-	Instances []Instance `json:"instances,omitempty"` // sorted by app, version and index
-	Basis     *Basis     `json:"basis,omitempty"`
+	DEA       string    `json:"dea"`
+	Count     int       `json:"count"` // of instances
+	FirstSeen Timestamp `json:"first_seen"`
+	ChangedAt Timestamp `json:"changed_at"` // when what is recorded of it changed last
+	LastHeard Timestamp `json:"last_heard"` // by the answering node; null if never
+	GoneAt    Timestamp `json:"gone_at"`    // null unless it fell silent
+	// Unreadable is missing unless something is; DoubledSince is missing unless two DEAs use the id.
+	Unreadable   *DEAUnreadable `json:"unreadable,omitempty"`
+	DoubledSince Timestamp      `json:"doubled_since,omitzero"`
+	Instances    []Instance     `json:"instances,omitempty"` // sorted by app, version and index
+	Basis        *Basis         `json:"basis,omitempty"`
 }

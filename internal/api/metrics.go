@@ -156,6 +156,10 @@ var (
 	mQueue      = gauge("queue_apps", "Apps that wait to be evaluated.")
 	mBacklog    = gauge("backlog_deas", "DEAs whose newest heartbeat is not recorded yet.")
 
+	mUnreadableDEAs = gauge("unreadable_deas", "DEAs of whose newest words something cannot be read.")
+	mUnreadable     = gauge("unreadable", "What cannot be read of the DEAs' newest words, by kind: entries of heartbeats that are left out, of these those that name an app, entries in unknown states, and messages since the last one that could be decoded.", "kind")
+	mDoubled        = gauge("doubled_dea_ids", "Ids that two DEAs use.")
+
 	mPending = gauge("commands_pending", "Commands that are scheduled and not claimed yet.", "action")
 	mSent    = counter("commands_sent_total", "Commands that this node has seen become sent since it began, by whichever node (HM9000's StartMissing to StopEvacuationComplete).", "action", "reason")
 	mEnded   = counter("commands_ended_total", "Commands that this node has seen come to an end since it began.", "action", "reason", "outcome")
@@ -193,6 +197,8 @@ var (
 	mHeartbeatsSame     = counter("heartbeats_unchanged_total", "Heartbeat messages that said what was recorded already.")
 	mHeartbeatsRejected = counter("heartbeats_rejected_total", "Heartbeat messages that could not be understood.")
 	mInstancesRejected  = counter("heartbeat_instances_rejected_total", "Instances left out of heartbeats because a field was missing or wrong.")
+	mInstancesUnplaced  = counter("heartbeat_instances_unplaced_total", "Of the instances left out of heartbeats, those that name an app, and lack an index or an instance that can be read.")
+	mUnknownStates      = counter("heartbeat_instances_unknown_state_total", "Instances in heartbeats in a state that hm does not know.")
 	mExits              = counter("exits_received_total", "droplet.exited messages taken in.")
 	mExitsRejected      = counter("exits_rejected_total", "droplet.exited messages that could not be understood.")
 	mUpdates            = counter("updates_received_total", "droplet.updated messages taken in.")
@@ -227,6 +233,13 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	c.gate(send, n)
 	send(mQueue, float64(n.over.Queue))
 	send(mBacklog, float64(n.over.Backlog))
+	unreadable := n.over.Unreadable
+	send(mUnreadableDEAs, float64(unreadable.DEAs))
+	send(mUnreadable, float64(unreadable.Entries), "entry")
+	send(mUnreadable, float64(unreadable.Unplaced), "unplaced")
+	send(mUnreadable, float64(unreadable.UnknownStates), "unknown_state")
+	send(mUnreadable, float64(unreadable.Messages), "message")
+	send(mDoubled, float64(unreadable.DoubledIDs))
 
 	send(mPending, float64(count.PendingStarts), "start")
 	send(mPending, float64(count.PendingStops), "stop")
@@ -321,6 +334,8 @@ func (c *collector) heard(send func(metric, float64, ...string)) {
 	send(mHeartbeatsSame, float64(feed.Unchanged))
 	send(mHeartbeatsRejected, float64(feed.HeartbeatsRejected))
 	send(mInstancesRejected, float64(feed.InstancesRejected))
+	send(mInstancesUnplaced, float64(feed.InstancesUnplaced))
+	send(mUnknownStates, float64(feed.UnknownStates))
 	send(mExits, float64(feed.Exits))
 	send(mExitsRejected, float64(feed.ExitsRejected))
 	send(mUpdates, float64(feed.Updates))

@@ -39,6 +39,10 @@ type Loop interface {
 	Overview() reconcile.Overview
 	Heard() reconcile.Heard
 	LastHeard(dea string) app.Time
+	// Trouble is what the node cannot read of what a DEA says, and whether there is anything.
+	Trouble(dea string) (reconcile.Trouble, bool)
+	// Unplaced gives, by app, when each entry was first heard that has no place in it.
+	Unplaced() map[app.Key][]app.Time
 	Journal() *reconcile.Journal
 	Wake()
 }
@@ -58,6 +62,8 @@ type FeedStats struct {
 	Unchanged          uint64 // of these, those that said what was already recorded, recognised without decoding
 	HeartbeatsRejected uint64 // messages that could not be understood
 	InstancesRejected  uint64 // entries left out of messages that could
+	InstancesUnplaced  uint64 // of these, those that name an app
+	UnknownStates      uint64 // entries not left out, in a state that hm does not know
 	Exits              uint64 // droplet.exited messages taken in
 	ExitsRejected      uint64
 	Updates            uint64 // droplet.updated messages taken in
@@ -132,5 +138,13 @@ func (n now) held() []string {
 func (n now) knowledge() reconcile.Knowledge {
 	know := n.over.Knowledge()
 	know.Held = n.held()
+	return know
+}
+
+// unplaced adds to knowledge the entries that have no place, as they are now: what is decided by it later is the same.
+func unplaced(know reconcile.Knowledge, all map[app.Key][]app.Time) reconcile.Knowledge {
+	if len(all) > 0 {
+		know.Unplaced = func(k app.Key) []app.Time { return all[k] }
+	}
 	return know
 }

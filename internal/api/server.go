@@ -85,7 +85,7 @@ func newServer(o Options) (*Server, *tls.Config, error) {
 	}
 	s := &Server{opts: o, auth: newCredentials(o.Username, o.Password), done: make(chan struct{}), recordings: make(chan struct{}, maxRecordings)}
 	s.ending, s.end = context.WithCancel(context.Background())
-	s.fleet.policy = o.Policy
+	s.fleet.policy, s.fleet.unplaced = o.Policy, o.Loop.Unplaced
 	s.forward = newForwarder(o)
 	s.registry, s.requests = s.newMetrics()
 	s.handler = s.routes()

@@ -102,6 +102,10 @@ type ActualStatus struct {
 	Backlog    int  `json:"backlog"` // DEAs whose newest heartbeat is not recorded yet
 	// MissedDEAs are those that the answering node, leading, does not hear, and a peer does: they stay on record.
 	MissedDEAs int `json:"missed_deas,omitempty"`
+
+	Unreadable Unreadable `json:"unreadable"`
+	DoubledIDs int        `json:"doubled_ids"`       // ids that two DEAs use, as far as the answering node can tell
+	Doubled    []string   `json:"doubled,omitempty"` // the first few of them
 }
 
 // DriftCounts is how many findings there are of each kind, as of the newest pass over the fleet: at most as old as

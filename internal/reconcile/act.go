@@ -86,6 +86,7 @@ func (c *Core) evaluate(view *raftfsm.State, k app.Key, know Knowledge, now app.
 
 func (c *Core) decide(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) commands.Plan {
 	know.Reads, know.Quiet = c.reads.knownOf(k.Droplet), c.intake.Quiet
+	know.Unplaced = func(k app.Key) []app.Time { return c.intake.Unplaced(k, now) }
 	Gather(&c.in, view, k, know)
 	c.findings = diff.App(c.findings[:0], &c.in, now, c.opts.Policy)
 	return commands.Make(&c.in, c.findings, now, c.opts.Policy)

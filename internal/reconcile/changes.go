@@ -8,7 +8,8 @@ import (
 	"hm/raftfsm"
 )
 
-// heartbeatChanges compares a heartbeat, which is a full list (N03), with what is recorded of its DEA.
+// heartbeatChanges compares a heartbeat, which is a full list (N03), with what is recorded of its DEA. An instance whose
+// time of its state could not be read keeps the one that is recorded.
 func heartbeatChanges(view *raftfsm.State, hb *actual.Heartbeat) raftfsm.DEAChanges {
 	changes := raftfsm.DEAChanges{DEA: hb.DEA}
 	recorded := view.DEAInstances(nil, hb.DEA)
@@ -21,6 +22,9 @@ func heartbeatChanges(view *raftfsm.State, hb *actual.Heartbeat) raftfsm.DEAChan
 	}
 	for _, inst := range hb.Instances {
 		n, ok := known[inst.GUID]
+		if ok && hb.Untimed > 0 && inst.Since == 0 {
+			inst.Since = recorded[n].Since
+		}
 		if !ok || recorded[n] != inst {
 			changes.Upserts = append(changes.Upserts, inst)
 		}

@@ -38,7 +38,7 @@ func TestChaos(t *testing.T) {
 	for seed := first; seed < first+seeds; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			w := chaos(t, rand.New(rand.NewPCG(seed, 1)))
+			w := chaos(t, rand.New(rand.NewPCG(seed, 1)), false)
 			mu.Lock()
 			defer mu.Unlock()
 			for what, n := range w.faults.counts {
@@ -49,7 +49,29 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-func chaos(t *testing.T, rnd *rand.Rand) *world {
+// TestJunkChangesNoCommand: entries that cannot be read, and name nothing that is known, change nothing that is sent,
+// whatever happens beside them.
+func TestJunkChangesNoCommand(t *testing.T) {
+	for seed := range uint64(15) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			plain := chaos(t, rand.New(rand.NewPCG(seed, 1)), false)
+			junk := chaos(t, rand.New(rand.NewPCG(seed, 1)), true)
+			same := func(a, b sentCommand) bool {
+				return a.at == b.at && a.Action == b.Action && a.App == b.App && a.Index == b.Index && a.Instance == b.Instance && a.Reason == b.Reason
+			}
+			if !slices.EqualFunc(plain.sent, junk.sent, same) {
+				n := 0
+				for n < min(len(plain.sent), len(junk.sent)) && same(plain.sent[n], junk.sent[n]) {
+					n++
+				}
+				t.Errorf("%d commands, with junk %d; the first %d are the same", len(plain.sent), len(junk.sent), n)
+			}
+		})
+	}
+}
+
+func chaos(t *testing.T, rnd *rand.Rand, junk bool) *world {
 	opts := testOptions()
 	opts.StartLimit = []int{0, 5, 60}[rnd.IntN(3)]
 	opts.ReadsApps = rnd.IntN(2) == 0
@@ -57,6 +79,8 @@ func chaos(t *testing.T, rnd *rand.Rand) *world {
 	opts.Guard.MassLossHold, opts.Guard.ConfirmReads = 10*hb, 4
 	opts.partBytes = 300
 	w := steady(t, 6+rnd.IntN(8), 25, opts)
+	w.junk = junk
+	w.run(2 * hb)
 	other := &simNode{}
 	w.open(other)
 	w.nodes = append(w.nodes, other)
@@ -114,13 +138,21 @@ func (w *world) tooLittle(apps []desired.App) []desired.App {
 // heal ends every fault. What the DEAs list that nobody can read stays.
 func heal(w *world) {
 	w.setLink(true)
-	w.readErr, w.fail, w.pubErr, w.onStart, w.deaf, w.answer, w.garbled = nil, nil, nil, nil, false, nil, app.GUID{}
+	w.readErr, w.fail, w.pubErr, w.onStart, w.deaf, w.answer = nil, nil, nil, nil, false, nil
 	w.faults.calm = true
 	for _, n := range w.nodes {
 		n.earless = nil
 	}
-	for _, d := range w.deas {
+	w.plainAgain(append(slices.Collect(maps.Keys(w.odd)), w.garbled)...)
+	for _, key := range w.deaKeys() {
+		d := w.deas[key]
 		d.quiet, d.hides = false, 0
+		if d.garbles {
+			w.garble(d)
+		}
+		if len(w.sharers(d)) > 0 {
+			w.share(nil, d)
+		}
 	}
 	w.addDEAs(1)
 	for i := range w.apps {
@@ -189,9 +221,9 @@ func fault(w *world, rnd *rand.Rand) {
 		return &dea.list[rnd.IntN(len(dea.list))]
 	}
 	a := &w.apps[rnd.IntN(len(w.apps))]
-	n := rnd.IntN(32)
+	n := rnd.IntN(37)
 	if w.faults.losses {
-		n = rnd.IntN(37)
+		n = rnd.IntN(42)
 	} else if n >= 26 {
 		n += 5
 	}
@@ -262,7 +294,7 @@ func fault(w *world, rnd *rand.Rand) {
 	case 20, 21:
 		dea.nameless = rnd.IntN(3)
 	case 22:
-		if w.garbled = (app.GUID{}); rnd.IntN(2) == 0 {
+		if w.plainAgain(w.garbled); rnd.IntN(2) == 0 {
 			w.garbled = some().GUID
 		}
 	case 23: // a node that comes back from a snapshot
@@ -313,6 +345,14 @@ func fault(w *world, rnd *rand.Rand) {
 		for _, n := range w.nodes {
 			n.earless = nil
 		}
+	case 37: // an instance whose DEA says a word that hm does not know, or no index
+		w.makeOdd(some().GUID, oddWord)
+	case 38:
+		w.makeOdd(some().GUID, []oddKind{oddIndex, oddNameless}[rnd.IntN(2)])
+	case 39, 40:
+		w.garble(dea)
+	case 41:
+		w.share(rnd, dea)
 	}
 }
 

@@ -96,11 +96,13 @@ func NewCore(opts Options, log Log, pub Publisher, intake *Intake, journal *Jour
 // proposal failed; the next step takes it up again.
 func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time, read uint64, err error) {
 	c.reads.notAhead(now)
+	c.tellDoubled()
 	if !lead.Leader {
 		c.term, c.ears = 0, ears{}
 		c.reads.abandon()
 		c.intake.TakeExits() // the leader hears them too
 		c.intake.TakeUpdated()
+		c.intake.TakeShifted()
 		c.intake.Settle(c.log.View())
 		c.setGate(now, lead, true)
 		if c.due(&c.nextSweep, now, c.opts.Policy.HeartbeatPeriod) {
@@ -143,6 +145,7 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 		c.setGate(now, lead, recorded)
 	}
 	c.announced(c.intake.TakeUpdated())
+	c.shifted(c.intake.TakeShifted())
 	read = c.reads.due(now, c.opts) // before anything is decided, which a read that is under way may put off
 	more := false
 	if evaluates(c.gate) {
@@ -254,7 +257,7 @@ func news(view *raftfsm.State, e actual.Exit) bool {
 	wanted := a.HasDesired && a.Desired.Wanted() && e.Index < a.Desired.Instances
 	for _, inst := range view.Instances(nil, e.App) {
 		if inst.GUID == e.Instance {
-			return inst.State.Live() || inst.State == actual.Evacuating && e.Reason == actual.ExitCrashed
+			return inst.State != actual.Stopping && inst.State.AfterExit(e.Reason) != inst.State
 		}
 		if inst.Index == e.Index && inst.State.Live() {
 			wanted = false // an old crash, told again: something runs at the index (W44)
@@ -283,6 +286,23 @@ func (c *Core) touched(view *raftfsm.State, keys []app.Key) {
 	for _, k := range keys {
 		for other := range view.OthersWithCommands(k) {
 			c.queue.add(other)
+		}
+	}
+}
+
+// shifted queues apps of which the DEAs list other entries without a place, all if there are many.
+func (c *Core) shifted(keys []app.Key, all bool) {
+	c.queue.add(keys...)
+	c.queue.full = c.queue.full || all
+}
+
+// tellDoubled tells people of ids that two DEAs use.
+func (c *Core) tellDoubled() {
+	for _, d := range c.intake.TakeDoubled() {
+		if d.Ended {
+			c.logger.Info("only one DEA uses this id now, or none", "dea", d.DEA)
+		} else {
+			c.logger.Warn("two DEAs use one id: what either of them lists counts; give one of them an id of its own by starting it anew", "dea", d.DEA)
 		}
 	}
 }
@@ -355,6 +375,11 @@ func (c *Core) GateReasons() []string { return c.gate }
 // Reads is what this core knows of the reads of the desired state.
 func (c *Core) Reads() diff.Reads { return c.reads.known() }
 
+// Knowledge is what this core decides by beyond the recorded state, as of its last step.
+func (c *Core) Knowledge(now app.Time) Knowledge {
+	return Knowledge{Reads: c.reads.known(), Held: c.gate, Unplaced: func(k app.Key) []app.Time { return c.intake.Unplaced(k, now) }}
+}
+
 // Overview tells what this core knows, as of its last step.
 func (c *Core) Overview(now app.Time, lead Lead) Overview {
 	fresh, up, since := c.intake.Fresh(now)
@@ -363,6 +388,7 @@ func (c *Core) Overview(now app.Time, lead Lead) Overview {
 		GateOpen: c.gateKnown && len(c.gate) == 0, GateReasons: slices.Clone(c.gate), GateSince: c.gateSince,
 		LinkUp: up, LinkSince: since, ActualFresh: fresh, DesiredFresh: c.reads.fresh(now, c.opts),
 		Reads: c.reads.known(), ReadError: c.reads.lastError, Queue: c.queue.len(), Backlog: c.intake.Backlog(),
-		Missed: len(c.ears.missed),
+		Missed:     len(c.ears.missed),
+		Unreadable: c.intake.Unreadable(),
 	}
 }

@@ -74,35 +74,3 @@ func (x *exited) overrule(view *raftfsm.State, dea string, upserts []actual.Inst
 	}
 	return left, true
 }
-
-// removals gives those of the recorded instances missing from the newest heartbeat that are taken for gone. An entry
-// that cannot be read may be one of them: the instance that it names, else any (W14). For the latter only entries count
-// that are new since nothing was missing, and only for a time to live: a bad entry must not hide a loss for ever.
-func (h *heardDEA) removals(missing []app.GUID, now app.Time, ttl time.Duration) []app.GUID {
-	h.unsure = nil
-	if len(missing) > 0 && len(h.newest.Unreadable) > 0 {
-		named := make(map[app.GUID]bool, len(h.newest.Unreadable))
-		for _, g := range h.newest.Unreadable {
-			named[g] = true
-		}
-		missing = slices.DeleteFunc(slices.Clone(missing), func(g app.GUID) bool {
-			if named[g] {
-				h.unsure = append(h.unsure, g)
-			}
-			return named[g]
-		})
-	}
-	if len(missing) == 0 || h.newest.Nameless <= h.nameless {
-		h.withheldSince = 0
-		return missing
-	}
-	if h.withheldSince == 0 {
-		h.withheldSince = now
-	}
-	if now.Sub(h.withheldSince) < ttl {
-		h.unsure = append(h.unsure, missing...)
-		return nil
-	}
-	h.withheldSince, h.nameless = 0, h.newest.Nameless
-	return missing
-}

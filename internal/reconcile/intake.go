@@ -28,6 +28,8 @@ type Intake struct {
 	epoch    uint64                // of the link, as Link was told last
 	updated  map[app.GUID]struct{} // apps that the Cloud Controller said have changed
 	keeps    bool                  // heartbeats are kept after they are recorded
+	unread   unread                // what of the DEAs' words cannot be read
+	doubled  doubled               // ids that two DEAs use
 
 	lag   lag
 	hears hears
@@ -51,11 +53,12 @@ type heardDEA struct {
 	compared  bool // changes and changesOf are of newest
 	proposed  bool // changes were given out
 
-	partial         bool       // what was compared last leaves out something that the heartbeat says, for a time
-	nameless        int        // entries without a readable guid in the newest heartbeat from which nothing was withheld
-	withheldSince   app.Time   // since when removals have been withheld for such entries, 0 if none are
-	unsure          []app.GUID // recorded instances that are not taken for gone, though they are not listed
-	unrecordedSince app.Time   // while there is a newest one: when the first was heard that the record did not agree with
+	partial         bool     // what was compared last leaves out something that the heartbeat says, for a time
+	unrecordedSince app.Time // while there is a newest one: when the first was heard that the record did not agree with
+
+	doubts  doubts  // about entries of the newest heartbeat
+	trouble trouble // what of the DEA's words cannot be read
+	beats   beats   // whether one DEA speaks under this id, or two
 }
 
 // NewIntake returns an intake that has heard nothing. wake must not block. Of log it uses View, and Now as the clock by
@@ -86,7 +89,10 @@ func (i *Intake) Unchanged(d actual.Digest) bool {
 	if h.newest == nil && (!recorded || rec.GoneAt != 0 || rec.Rev != h.rev) {
 		return false
 	} // else: heard before, and still to be recorded
-	i.live.Heard(h.id, recorded, i.log.Now())
+	now := i.log.Now()
+	i.live.Heard(h.id, recorded, now)
+	i.readable(h)
+	i.spoke(h, d, now)
 	return true
 }
 
@@ -95,7 +101,8 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 	i.mu.Lock()
 	view := i.log.View()
 	_, recorded := view.DEA(hb.DEA)
-	i.live.Heard(hb.DEA, recorded, i.log.Now())
+	now := i.log.Now()
+	i.live.Heard(hb.DEA, recorded, now)
 	h := i.deas[hb.DEA]
 	if h == nil {
 		h = &heardDEA{id: hb.DEA}
@@ -104,15 +111,22 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 		delete(i.byDigest, h.digest)
 	}
 	if h.newest == nil {
-		h.unrecordedSince = i.log.Now()
+		h.unrecordedSince = now
 	}
-	h.digest, h.newest, h.compared, h.proposed = d, &hb, false, false
+	i.readable(h)
+	i.spoke(h, d, now)
+	said := h.beats.together(&hb, now, i.live.Period)
+	shifted := i.understand(h, said, now)
+	h.doubts.update(said, now)
+	h.digest, h.newest, h.compared, h.proposed = d, said, false, false
+	if !h.beats.doubled() { // else the same words may mean more, or less, together with those of the other
+		i.byDigest[d] = h
+	}
 	h.capitals = hb.Capitals
-	i.byDigest[d] = h
 	i.dirty[h.id] = h
 	changed := !i.settle(view, h)
 	i.mu.Unlock()
-	if changed {
+	if changed || shifted {
 		i.wake()
 	}
 }
@@ -157,11 +171,8 @@ func (i *Intake) settle(view *raftfsm.State, h *heardDEA) bool {
 			return false
 		}
 	}
-	if h.kept = nil; i.keeps && h.newest.Rejected == 0 && !h.partial {
+	if h.kept = nil; i.keeps && h.newest.Rejected == 0 && h.newest.Untimed == 0 && !h.partial {
 		h.kept = h.newest.Instances
-	}
-	if h.withheldSince == 0 {
-		h.nameless = h.newest.Nameless
 	}
 	if h.partial { // the same words may mean more later
 		delete(i.byDigest, h.digest)
@@ -183,10 +194,10 @@ func (i *Intake) changes(view *raftfsm.State, h *heardDEA, rev uint64) raftfsm.D
 	}
 	changes := h.changes
 	now := i.log.Now()
-	var overruled bool
+	var overruled, withheld bool
 	changes.Upserts, overruled = i.exited.overrule(view, h.id, changes.Upserts, now, i.live.TTL)
-	changes.Removes = h.removals(changes.Removes, now, i.live.TTL)
-	h.partial = overruled || h.withheldSince != 0
+	changes, withheld = h.doubts.withhold(view, changes, now, i.live.TTL)
+	h.partial = overruled || withheld || h.beats.doubled()
 	return changes
 }
 
@@ -258,7 +269,9 @@ func (i *Intake) Backlog() int {
 // that begins, which Epoch gives back.
 func (i *Intake) Link(up bool, epoch uint64) {
 	i.mu.Lock()
-	i.live.Link(up, i.log.Now())
+	now := i.log.Now()
+	i.live.Link(up, now)
+	i.unread.linkChanged(now)
 	i.epoch = epoch
 	i.hears = hears{}
 	i.mu.Unlock()
@@ -308,13 +321,17 @@ func (i *Intake) LastHeard(dea string, now app.Time) app.Time {
 	return i.shown(at, now)
 }
 
-// Quiet reports whether a recorded instance may have gone: its DEA has missed a heartbeat, or did not list it in the
-// newest one that could be read.
+// Quiet reports whether a recorded instance may have gone: its DEA has missed a heartbeat, or its newest message cannot
+// be read, or does not tell for sure that the instance is there.
 func (i *Intake) Quiet(dea string, instance app.GUID) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	now := i.log.Now()
+	if i.live.Quiet(dea, now) {
+		return true
+	}
 	h := i.deas[dea]
-	return i.live.Quiet(dea, i.log.Now()) || h != nil && slices.Contains(h.unsure, instance)
+	return h != nil && (h.trouble.garbled > 0 || h.doubts.about(instance, now, i.live.TTL) || h.beats.unsure(instance))
 }
 
 // Silent gives the recorded DEAs that have been silent for their whole time to live, sorted, how many are recorded as
@@ -356,6 +373,7 @@ func (i *Intake) Forget(view *raftfsm.State) {
 	now := i.log.Now()
 	i.lag.look(i.live, now)
 	i.exited.prune(now, i.live.TTL)
+	i.endDoubled(now)
 	for id, h := range i.deas {
 		if !i.live.Silent(id, now) {
 			continue
@@ -366,6 +384,8 @@ func (i *Intake) Forget(view *raftfsm.State) {
 		delete(i.deas, id)
 		delete(i.byDigest, h.digest)
 		delete(i.dirty, id)
+		i.unread.forget(h)
+		delete(i.doubled.ids, id)
 		i.live.Forget(id)
 	}
 }

@@ -71,6 +71,14 @@ func (l *Loop) Overview() Overview { return *l.overview.Load() }
 // LastHeard is when this node heard a DEA last, 0 if never.
 func (l *Loop) LastHeard(dea string) app.Time { return l.opts.Intake.LastHeard(dea, l.opts.Log.Now()) }
 
+// Trouble is what this node cannot read of what a DEA says, and whether there is anything.
+func (l *Loop) Trouble(dea string) (Trouble, bool) {
+	return l.opts.Intake.Trouble(dea, l.opts.Log.Now())
+}
+
+// Unplaced gives, by app, when each entry was first heard that has no place in it (Intake.Unplaced).
+func (l *Loop) Unplaced() map[app.Key][]app.Time { return l.opts.Intake.AllUnplaced(l.opts.Log.Now()) }
+
 // Journal is the record of commands that came to an end.
 func (l *Loop) Journal() *Journal { return l.journal }
 

@@ -24,6 +24,7 @@ type Overview struct {
 	Queue        int        // apps that wait to be evaluated
 	Backlog      int        // DEAs whose newest heartbeat is not recorded yet
 	Missed       int        // DEAs that this node, leading, does not hear, and a peer does
+	Unreadable   Unreadable // what the DEAs say that this node cannot read
 }
 
 // Knowledge gives the part of the overview that decisions depend on.

@@ -438,13 +438,16 @@ func TestI3NoStopOnAccountOfACopyWhoseDEAIsSilent(t *testing.T) {
 	}
 }
 
+// TestW14UnreadableEntryIsNotGone, as long as it says which instance it is, but no longer than a time to live.
 func TestW14UnreadableEntryIsNotGone(t *testing.T) {
 	w := steady(t, 4, 5, testOptions())
 	w.garbled = w.deas["dea-001"].list[0].GUID
+	w.run(6 * hb)
+	w.wantSent("an entry that cannot be read, for a time to live and a grace", 0, 0)
 	w.run(20 * hb)
-	w.wantSent("an entry that cannot be read", 0, 0)
+	w.wantSent("an entry that cannot be read for longer", 1, 0)
 	w.deas["dea-001"].list = w.deas["dea-001"].list[2:]
 	w.garbled = app.GUID{}
 	w.run(10 * hb)
-	w.wantSent("two instances that are gone", 2, 0)
+	w.wantSent("one more instance that is gone", 2, 0)
 }

@@ -31,26 +31,118 @@ func TestW14AnUnreadableEntryHidesNoLoss(t *testing.T) {
 	}
 }
 
-// TestW14ANewUnreadableEntryMayBeAnyInstance, so what is missing with it is kept, but only for a time to live.
-func TestW14ANewUnreadableEntryMayBeAnyInstance(t *testing.T) {
+// recordedAs is the state that is recorded of an instance on a DEA; 0 if none is.
+func (w *world) recordedAs(dea string, g app.GUID) actual.State {
+	for _, i := range w.View().DEAInstances(nil, dea) {
+		if i.GUID == g {
+			return i.State
+		}
+	}
+	return 0
+}
+
+// TestW14ANewUnreadableEntryHidesNothing: an entry that names no instance may be any, and keeps none on record. What is
+// missing beside it is started a grace after it was listed last.
+func TestW14ANewUnreadableEntryHidesNothing(t *testing.T) {
+	for name, make := range map[string]func(*simDEA){
+		"beside it":                           func(d *simDEA) { d.nameless = 1 },
+		"in whose place there are several":    func(d *simDEA) { d.nameless = 5 },
+		"beside those that were always there": func(d *simDEA) { d.nameless++ },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := steady(t, 4, 10, testOptions())
+			d, lost := w.at(w.apps[0].Key, 1)
+			guid := lost.GUID
+			make(d)
+			w.lose(1)
+			w.run(2 * hb)
+			if w.recordedAs(d.id, guid) != 0 {
+				t.Error("the instance is still recorded")
+			}
+			w.run(3 * hb)
+			w.wantSent("the instance did not come back", 1, 0)
+		})
+	}
+}
+
+// TestW14AnEntryProtectsWhatItNames, and nothing else, for a time to live.
+func TestW14AnEntryProtectsWhatItNames(t *testing.T) {
+	for name, c := range map[string]struct {
+		hb   func(hb *actual.Heartbeat, named app.GUID)
+		then actual.State
+	}{
+		"that cannot be read": {func(hb *actual.Heartbeat, named app.GUID) {
+			hb.Rejected, hb.Unreadable = 1, []app.GUID{named}
+		}, 0},
+		"of which one cannot be read and another is elsewhere": {func(hb *actual.Heartbeat, named app.GUID) {
+			hb.Rejected, hb.Unreadable, hb.Contradicted = 2, []app.GUID{named}, []app.GUID{named}
+		}, 0},
+		"that contradict one another": {func(hb *actual.Heartbeat, named app.GUID) {
+			hb.Rejected, hb.Contradicted = 1, []app.GUID{named}
+			hb.Instances = append(hb.Instances, actual.Instance{App: testKey(0, 1), GUID: named, Index: 77, State: actual.Crashed, Since: 5})
+		}, actual.Crashed},
+		"that contradict one another, once more": {func(hb *actual.Heartbeat, named app.GUID) {
+			hb.Rejected, hb.Contradicted = 1, []app.GUID{named}
+			hb.Instances = append(hb.Instances, actual.Instance{App: testKey(0, 9), GUID: named, Index: 1, State: actual.Starting, Since: 5})
+		}, actual.Starting},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := steady(t, 4, 10, testOptions())
+			d := w.deas["dea-001"]
+			named, other := d.list[0].GUID, d.list[1].GUID
+			began := w.now
+			var gone, over app.Time
+			for range 10 {
+				d.beat = w.now.Add(3 * hb) // only these heartbeats are heard of it
+				said := actual.Heartbeat{DEA: d.id, Instances: slices.Clone(d.list[2:])}
+				c.hb(&said, named)
+				if digest := digestOf(said); !w.intake.Unchanged(digest) {
+					w.intake.Heartbeat(said, digest)
+				}
+				w.run(10 * time.Millisecond)
+				if w.recordedAs(d.id, other) == 0 && gone == 0 {
+					gone = w.now
+				}
+				if st := w.recordedAs(d.id, named); st != actual.Running && over == 0 {
+					over = w.now
+					if st != c.then {
+						t.Errorf("then it is recorded %v, want %v", st, c.then)
+					}
+				} else if over == 0 && !w.intake.Quiet(d.id, named) {
+					t.Error("it is taken for sure to be there")
+				}
+				w.run(hb - 10*time.Millisecond)
+			}
+			if gone.Sub(began) > hb {
+				t.Errorf("what is named by no entry is gone after %v", gone.Sub(began))
+			}
+			if after := over.Sub(began); over == 0 || after < 3*hb || after > 4*hb {
+				t.Errorf("the record of what is named follows after %v, want a time to live", after)
+			}
+		})
+	}
+}
+
+// TestATimeThatCannotBeReadCostsNothing: it keeps the one that is recorded, and nothing is written.
+func TestATimeThatCannotBeReadCostsNothing(t *testing.T) {
 	w := steady(t, 4, 10, testOptions())
-	d, lost := w.at(w.apps[0].Key, 1)
-	guid := lost.GUID
-	recorded := func() bool {
-		return slices.ContainsFunc(w.View().DEAInstances(nil, d.id), func(i actual.Instance) bool { return i.GUID == guid })
+	d := w.deas["dea-001"]
+	hash, index := w.View().Hash(), w.index
+	said := actual.Heartbeat{DEA: d.id, Instances: slices.Clone(d.list), Untimed: 2}
+	said.Instances[0].Since, said.Instances[2].Since = 0, 0
+	w.intake.Heartbeat(said, digestOf(said))
+	w.step()
+	if w.View().Hash() != hash || w.index != index {
+		t.Errorf("%d entries were written", w.index-index)
 	}
-	d.nameless = 1
-	w.lose(1)
-	w.run(2 * hb)
-	if !recorded() || !w.core.intake.Quiet(d.id, guid) {
-		t.Errorf("the instance that may be the unreadable entry: recorded %v, sure to be there %v", recorded(), !w.core.intake.Quiet(d.id, guid))
+	said.Instances[1].State, said.Instances[2].State = actual.Crashed, actual.Crashed
+	w.intake.Heartbeat(said, digestOf(said))
+	w.step()
+	for n, i := range w.View().DEAInstances(nil, d.id) {
+		if i.Since == 0 {
+			t.Errorf("instance %d has lost its time", n)
+		}
 	}
-	w.run(3 * hb)
-	if recorded() {
-		t.Error("the instance is still recorded, longer than a time to live after it was listed last")
-	}
-	w.run(5 * hb)
-	w.wantSent("the instance did not come back", 1, 0)
 }
 
 // TestI3NoStopOnAccountOfACopyThatMayBeGone: one of two copies is not listed any more, beside an entry that nobody can

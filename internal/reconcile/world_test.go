@@ -74,6 +74,8 @@ type world struct {
 	onStart  func(*actual.Instance) // changes an instance that a start makes
 	minted   int
 	garbled  app.GUID // an instance whose entry cannot be read
+	odd      map[app.GUID]oddEntry
+	junk     bool // every heartbeat has entries that cannot be read and name nothing that is known
 	nextDEA  int
 	hush     app.Time // until when nobody is heard, though every link is up
 	truth    truth
@@ -104,8 +106,13 @@ type simDEA struct {
 	closed   bool // takes no new instances
 	quiet    bool // alive or not, it is not heard
 	hides    int  // its heartbeats leave out so many of what it has, from the front of its list
+	garbles  bool // its messages cannot be decoded
 	beat     app.Time
 	excused  app.Time // when what it runs could last be taken for gone for a reason of its own
+
+	steady    app.Time // since when it has been heard without a break; 0: it is not heard
+	plain     app.Time // when a message of it last could be decoded
+	disturbed app.Time // when it began or ceased to share its id last, or to send what cannot be decoded
 }
 
 // pendingRead is a read of the desired state that is under way.
@@ -147,6 +154,11 @@ func newWorld(t testing.TB, opts Options) *world {
 func (w *world) restart() {
 	w.term++
 	w.open(w.simNode)
+	for _, d := range w.deas {
+		if len(w.sharers(d)) > 0 { // which this node does not know any more
+			d.disturbed = w.now
+		}
+	}
 }
 
 // open begins a node's process.
@@ -291,8 +303,7 @@ func (w *world) obey(c commands.Command) *life {
 		}
 		return nil
 	}
-	ids := slices.Sorted(maps.Keys(w.deas))
-	ids = slices.DeleteFunc(ids, func(id string) bool { return w.deas[id].quiet || w.deas[id].closed })
+	ids := slices.DeleteFunc(w.deaKeys(), func(id string) bool { return w.deas[id].quiet || w.deas[id].closed })
 	if len(ids) == 0 {
 		return nil
 	}
@@ -313,6 +324,9 @@ func (w *world) instance(k app.Key, index uint32, s actual.State) actual.Instanc
 	w.truth.born(w, guid, k, index)
 	return actual.Instance{App: k, GUID: guid, Index: index, State: s, Since: int64(w.now) + w.faults.clock()}
 }
+
+// deaKeys are the keys of the DEAs, sorted: their ids, but for those that use that of another.
+func (w *world) deaKeys() []string { return slices.Sorted(maps.Keys(w.deas)) }
 
 func (w *world) addDEAs(n int) {
 	for range n {
@@ -515,16 +529,23 @@ func (w *world) recorded(err error) {
 }
 
 func (w *world) heartbeat(d *simDEA) {
+	w.noteSteady(d)
 	if d.quiet || !w.linkUp || w.now < w.hush {
 		return
 	}
+	if d.garbles {
+		w.post("beat "+d.id, func(in *Intake) { in.Garbled(d.id, "out of order, for a test") })
+		return
+	}
+	d.plain = w.now
 	tells := d.list[min(d.hides, len(d.list)):]
-	hb := actual.Heartbeat{DEA: d.id, Instances: slices.Clone(tells), Rejected: d.nameless, Nameless: d.nameless}
+	hb := actual.Heartbeat{DEA: d.id, Instances: slices.Clone(tells), Rejected: d.nameless}
 	hb.Instances = slices.DeleteFunc(hb.Instances, func(i actual.Instance) bool { return i.GUID == w.garbled })
 	if n := len(tells) - len(hb.Instances); n > 0 {
 		hb.Rejected += n
 		hb.Unreadable = []app.GUID{w.garbled}
 	}
+	w.distort(&hb)
 	digest := digestOf(hb)
 	w.post("beat "+d.id, func(in *Intake) {
 		if !in.Unchanged(digest) {
@@ -582,7 +603,12 @@ func digestOf(hb actual.Heartbeat) (d actual.Digest) {
 	for _, g := range hb.Unreadable {
 		text(g.String())
 	}
-	b = binary.LittleEndian.AppendUint32(b, uint32(hb.Nameless))
+	for _, u := range hb.Unplaced {
+		text(u.App.Droplet.String())
+		text(u.App.Version.String())
+		text(u.GUID.String())
+	}
+	b = binary.LittleEndian.AppendUint32(b, uint32(hb.Rejected))
 	sum := xxh3.Hash128(b)
 	binary.LittleEndian.PutUint64(d[:8], sum.Hi)
 	binary.LittleEndian.PutUint64(d[8:], sum.Lo)

@@ -36,6 +36,7 @@ type life struct {
 	told     bool     // it was told to stop
 	recorded app.Time // when it was seen last to be recorded as live
 	excused  app.Time // when it could last be taken for gone, since its entry could not be read
+	oddUntil app.Time // when its DEA last told of it in an odd way
 }
 
 func (tr *truth) begin() {
@@ -244,11 +245,15 @@ func (w *world) checkStart(c commands.Command) {
 	if !w.truth.watched {
 		return
 	}
+	w.checkKnown(c)
+	if w.flips(c) {
+		return
+	}
 	now := w.row(c.App.Droplet)
 	for _, d := range w.deas {
 		for _, i := range d.list {
 			l := w.truth.lives[i.GUID]
-			if !i.State.Live() || d.quiet || d.hides > 0 || i.GUID == w.garbled || l == nil {
+			if _, odd := w.odd[i.GUID]; odd || d.garbles || !i.State.Live() || d.quiet || d.hides > 0 || i.GUID == w.garbled || l == nil {
 				continue
 			}
 			if i.App == c.App && i.Index == c.Index && l.recorded > max(d.excused, l.excused) {

@@ -39,7 +39,7 @@ type group struct {
 }
 
 func (f *findings) update(view *raftfsm.State, keys []app.Key, core *reconcile.Core, policy diff.Policy, now app.Time) {
-	know := reconcile.Knowledge{Reads: core.Reads(), Held: core.GateReasons()}
+	know := core.Knowledge(now)
 	came, went := map[sortOf]group{}, map[sortOf]group{}
 	for _, k := range keys {
 		reconcile.Gather(&f.in, view, k, know)

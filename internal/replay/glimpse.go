@@ -59,7 +59,7 @@ func (p *player) glimpse() Glimpse {
 		Overview: p.core.Overview(p.now, p.leading()), Leaders: p.leaders, Index: p.index, Counts: view.Counts(), Desired: view.DesiredMeta(),
 		Outstanding: newest(view, glimpseCommands), Ended: p.journal.Newest(glimpseCommands),
 	}
-	know := g.Overview.Knowledge()
+	know := p.core.Knowledge(p.now)
 	for _, k := range l.pass.Unsettled(view) {
 		reconcile.Gather(&l.in, view, k, know)
 		l.findings = diff.App(l.findings[:0], &l.in, p.now, p.opts.Reconcile.Policy)

@@ -269,6 +269,11 @@ func (p *player) take(e *item) error {
 		p.intake.Updated(e.rest.updated)
 	case itemRejected:
 		p.result.Rejected++
+	case itemGarbled:
+		p.result.Rejected++
+		if g := e.rest.garbled; g.dea != "" {
+			p.intake.Garbled(g.dea, g.why)
+		}
 	case itemStart, itemStop:
 		p.recorded(e)
 	case itemDesired:
@@ -430,8 +435,7 @@ func (p *player) runOn() error {
 func (p *player) sum() Result {
 	var pass reconcile.Pass
 	held := p.core.GateReasons()
-	know := reconcile.Knowledge{Reads: p.core.Reads(), Held: held}
-	pass.Drift(p.View(), know, p.now, p.opts.Reconcile.Policy, func(d reconcile.AppDrift) bool {
+	pass.Drift(p.View(), p.core.Knowledge(p.now), p.now, p.opts.Reconcile.Policy, func(d reconcile.AppDrift) bool {
 		for i := range d.Findings {
 			p.result.Drift = append(p.result.Drift, driftOf(d.Key, &d.Findings[i], held))
 		}

@@ -156,7 +156,9 @@ func (w *world) say(d *worldDEA, now app.Time) *said {
 	d.epoch++
 	text := append([]byte(d.id), d.heard.digest[:]...)
 	digest := w.sum.Sum(binary.BigEndian.AppendUint64(text, d.epoch))
-	d.said, d.of = &said{digest: digest, hb: actual.Heartbeat{DEA: d.id, Instances: list}}, d.heard
+	hb := d.heard.hb // with what cannot be read of it
+	hb.Instances = list
+	d.said, d.of = &said{digest: digest, hb: hb}, d.heard
 	return d.said
 }
 

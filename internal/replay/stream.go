@@ -38,6 +38,7 @@ const (
 	itemStart    // a start that the recorded hm sent
 	itemStop     // a stop likewise
 	itemRejected // a message that the daemon drops
+	itemGarbled  // a heartbeat that the daemon cannot decode
 	itemIgnored  // a subject that the daemon does not listen to
 	itemDesired
 	itemLink
@@ -52,8 +53,15 @@ type extra struct {
 	updated app.GUID
 	start   natspub.Start
 	stop    natspub.Stop
+	garbled garbled
 	event   Event          // of itemDesired, itemLink and itemHold
 	state   *raftfsm.State // of itemState; nil in a later part, which goes on with what there is
+}
+
+// garbled is a heartbeat that cannot be decoded.
+type garbled struct {
+	dea string // who probably sent it; empty if that cannot be told
+	why string
 }
 
 // batch is what a stream hands over at once, with how far the files have been read then.
@@ -230,7 +238,7 @@ func (d *decoder) heartbeat(e *Event, i *item) error {
 		return d.heartbeat(e, i)
 	}
 	if err != nil {
-		i.kind = itemRejected
+		i.kind, i.rest = itemGarbled, &extra{garbled: garbled{feed.Sender(e.Data), err.Error()}}
 		return nil
 	}
 	d.decoded += len(hb.Instances)

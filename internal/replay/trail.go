@@ -34,7 +34,7 @@ func (t *trail) exit(now app.Time, e actual.Exit) {
 
 // update tells what has changed.
 func (t *trail) update(view *raftfsm.State, core *reconcile.Core, policy diff.Policy, now app.Time) {
-	know := reconcile.Knowledge{Reads: core.Reads(), Held: core.GateReasons()}
+	know := core.Knowledge(now)
 	lines := map[string]string{}
 	for _, k := range view.Versions(t.droplet) {
 		t.version(lines, view, k, know, policy, now)

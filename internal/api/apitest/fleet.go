@@ -9,6 +9,7 @@ import (
 	"hm/desired"
 	"hm/diff"
 	"hm/internal/app"
+	"hm/internal/reconcile"
 	"hm/raftfsm"
 )
 
@@ -37,6 +38,19 @@ func guid(letter byte, n int) app.GUID {
 // Instance makes one. Its guid is number n.
 func Instance(k app.Key, n int, index uint32, s actual.State) actual.Instance {
 	return actual.Instance{App: k, GUID: guid('c', n), Index: index, State: s, Since: int64(Start) - 86_400_000}
+}
+
+// Odd returns a Fleet of whose DEAs' words something cannot be read.
+func Odd() *World {
+	w := Fleet()
+	w.Must(w.At, raftfsm.DEAChanges{DEA: "1-dea-two", Upserts: []actual.Instance{Instance(Steady, 15, 1, actual.Unknown)}})
+	w.Odd = map[string]reconcile.Trouble{
+		"1-dea-one": {Messages: 34, MessagesSince: w.At.Add(-340 * time.Second), Why: "message is malformed: not JSON: invalid character 'N' looking for beginning of value"},
+		"1-dea-two": {Entries: 2, Unplaced: 1, UnknownStates: 1, Since: w.At.Add(-20 * time.Second), Why: `index of an entry is "0"`, Doubled: w.At.Add(-90 * time.Second)},
+	}
+	w.NoPlace = map[app.Key][]app.Time{Gappy: {w.At.Add(-20 * time.Second)}}
+	w.Over.Unreadable = reconcile.Unreadable{DEAs: 2, Entries: 2, Unplaced: 1, UnknownStates: 1, Messages: 34, Doubled: []string{"1-dea-two"}, DoubledIDs: 1}
+	return w
 }
 
 // Fleet returns a world with nine apps on two DEAs, a third DEA that is gone, and every kind of drift, a minute after

@@ -36,6 +36,8 @@ type World struct {
 	Link    bus.State
 	Refused []bus.Refusal
 	HeardAt map[string]app.Time
+	Odd     map[string]reconcile.Trouble // of DEAs of whose words something cannot be read
+	NoPlace map[app.Key][]app.Time
 	At      app.Time  // hm time
 	Err     error     // what Propose fails with
 	Behind  bool      // something that was heard is not recorded
@@ -255,6 +257,21 @@ func (w *World) LastHeard(dea string) app.Time {
 	w.Lock()
 	defer w.Unlock()
 	return w.HeardAt[dea]
+}
+
+// Trouble looks into Odd.
+func (w *World) Trouble(dea string) (reconcile.Trouble, bool) {
+	w.Lock()
+	defer w.Unlock()
+	t, any := w.Odd[dea]
+	return t, any
+}
+
+// Unplaced gives NoPlace.
+func (w *World) Unplaced() map[app.Key][]app.Time {
+	w.Lock()
+	defer w.Unlock()
+	return w.NoPlace
 }
 
 // Journal holds the commands that ended.

@@ -1,0 +1,201 @@
+package reconcile
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"hm/actual"
+	"hm/internal/app"
+)
+
+// twins has two DEAs of a steady world share an id, so much apart.
+func twins(t *testing.T, apart time.Duration) (w *world, one, two *simDEA) {
+	w = steady(t, 6, 30, testOptions())
+	one, two = w.deas["dea-001"], w.deas["dea-002"]
+	two.id, two.beat = one.id, one.beat.Add(apart)
+	return w, one, two
+}
+
+func (w *world) isDoubled(id string) bool { return slices.Contains(w.intake.Unreadable().Doubled, id) }
+
+// TestW12ADoubledIDIsFound soon, whatever lies between the two, and costs nothing from then on.
+func TestW12ADoubledIDIsFound(t *testing.T) {
+	for _, apart := range []time.Duration{10 * time.Millisecond, time.Second, hb / 2, hb - time.Second, hb - 10*time.Millisecond} {
+		t.Run(apart.String(), func(t *testing.T) {
+			w, one, two := twins(t, apart)
+			w.run(6 * hb)
+			if !w.isDoubled(one.id) || w.isDoubled("dea-003") {
+				t.Fatalf("doubled are %v", w.intake.Unreadable().Doubled)
+			}
+			trouble, any := w.intake.Trouble(one.id, w.now)
+			if since := w.now.Sub(trouble.Doubled); !any || since <= 0 || since > 5*hb {
+				t.Errorf("told of it is %+v", trouble)
+			}
+			index := w.index
+			for range 40 {
+				w.run(hb)
+				one.beat, two.beat = one.beat+7, two.beat-3 // no two timers are alike
+			}
+			if w.index != index {
+				t.Errorf("%d entries were written", w.index-index)
+			}
+			both := slices.Concat(one.list, two.list)
+			if got := w.View().DEAInstances(nil, one.id); !sameInstances(got, both) {
+				t.Errorf("%d instances are recorded of the two, want %d", len(got), len(both))
+			}
+			w.wantSent("both beat", 0, 0)
+			lost := two.list[0]
+			two.list = two.list[1:]
+			began := w.now
+			for w.recordedAs(one.id, lost.GUID) != 0 && w.now.Sub(began) < 10*hb {
+				w.run(hb / 10)
+			}
+			if after := w.now.Sub(began); after > 3*hb+hb/10 {
+				t.Errorf("that one lost an instance is noticed after %v", after)
+			}
+			w.run(5 * hb)
+			w.wantSent("one of the two has lost an instance", 1, 0)
+		})
+	}
+}
+
+// TestW12ItEndsWhenOneIsGone, a time to live later.
+func TestW12ItEndsWhenOneIsGone(t *testing.T) {
+	for name, end := range map[string]func(one, two *simDEA){
+		"the first is gone":  func(one, _ *simDEA) { one.quiet = true },
+		"the second is gone": func(_, two *simDEA) { two.quiet = true },
+		"it has its own id":  func(_, two *simDEA) { two.id = "dea-new" },
+		"both are gone":      func(one, two *simDEA) { one.quiet, two.quiet = true, true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, one, two := twins(t, hb/3)
+			w.run(6 * hb)
+			end(one, two)
+			w.run(2 * hb)
+			if !w.isDoubled(one.id) {
+				t.Error("it has ended within a time to live")
+			}
+			w.run(5 * hb)
+			if w.isDoubled(one.id) {
+				t.Error("it has not ended after a time to live")
+			}
+			if d := w.intake.deas[one.id]; d != nil && d.beats.lists != nil {
+				t.Errorf("%d lists are still kept", len(d.beats.lists))
+			}
+		})
+	}
+}
+
+// TestW12OneThatChangesHidesNothing: the two are found though one of them says something new now and then.
+func TestW12OneThatChangesHidesNothing(t *testing.T) {
+	for _, every := range []int{1, 2, 3, 5} {
+		w, one, two := twins(t, hb/3)
+		for n := range 20 {
+			if n%every == 0 {
+				two.list[0].Since++
+			}
+			w.run(hb)
+		}
+		if !w.isDoubled(one.id) {
+			t.Errorf("not found, when every %d. heartbeat of one of the two is new", every)
+		}
+		w.wantSent("both beat", 0, 0)
+	}
+}
+
+// TestW12OneDEAIsNotTwo, whatever it says, and whenever it comes.
+func TestW12OneDEAIsNotTwo(t *testing.T) {
+	flap := func(d *simDEA) { d.list[0].State = actual.Starting + actual.Running - d.list[0].State }
+	for name, live := range map[string]func(w *world, d *simDEA, rnd *rand.Rand){
+		"that flaps with each heartbeat": func(w *world, d *simDEA, _ *rand.Rand) {
+			flap(d)
+			w.run(hb)
+		},
+		"that flaps, and comes early and late": func(w *world, d *simDEA, rnd *rand.Rand) {
+			flap(d)
+			d.beat = d.beat.Add(time.Duration(rnd.Int64N(int64(hb/2))) - hb/4)
+			w.run(hb)
+		},
+		"that says everything twice": func(w *world, d *simDEA, _ *rand.Rand) {
+			flap(d)
+			w.run(hb / 2)
+			w.heartbeat(d)
+			w.run(hb / 2)
+		},
+		"that evacuates, and beats every half period": func(w *world, d *simDEA, _ *rand.Rand) {
+			for i := range d.list {
+				d.list[i].State = actual.Evacuating
+			}
+			w.run(hb / 2)
+			w.heartbeat(d)
+			w.run(hb / 2)
+		},
+		"that says at once what is new": func(w *world, d *simDEA, rnd *rand.Rand) {
+			w.run(hb / 3)
+			d.list[rnd.IntN(len(d.list))].Since++
+			w.heartbeat(d)
+			w.run(hb - hb/3)
+		},
+		"that falls silent and returns": func(w *world, d *simDEA, _ *rand.Rand) {
+			flap(d)
+			d.quiet = !d.quiet
+			w.run(3*hb - time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := steady(t, 6, 30, testOptions())
+			d, rnd := w.deas["dea-001"], rand.New(rand.NewPCG(1, 1))
+			for range 40 {
+				if live(w, d, rnd); w.isDoubled(d.id) {
+					t.Fatalf("it is taken for two")
+				}
+			}
+		})
+	}
+}
+
+// TestW12OneInstanceInTwoStates: whoever lets it run knows better.
+func TestW12OneInstanceInTwoStates(t *testing.T) {
+	for _, st := range []actual.State{actual.Crashed, actual.Evacuating, actual.Stopping, actual.Unknown} {
+		for _, first := range []bool{true, false} {
+			w, one, two := twins(t, hb/3)
+			i := one.list[0]
+			two.list = append(two.list, i)
+			w.run(8 * hb)
+			if !w.isDoubled(one.id) {
+				t.Fatal("the id is not found doubled")
+			}
+			if index := w.index; first {
+				one.list[0].State = st
+				w.run(20 * hb)
+				if w.index != index {
+					t.Errorf("%v by the first: %d entries", st, w.index-index)
+				}
+			} else {
+				two.list[len(two.list)-1].State = st
+				w.run(20 * hb)
+			}
+			if got := w.recordedAs(one.id, i.GUID); got != actual.Running {
+				t.Errorf("%v by the first: %v: recorded as %v", st, first, got)
+			}
+			w.wantSent("one says that it runs", 0, 0)
+		}
+	}
+}
+
+// TestDoubledIDsAreBounded: a stream of messages under one id keeps no more than the newest.
+func TestDoubledIDsAreBounded(t *testing.T) {
+	var b beats
+	now := app.Time(1_700_000_000_000)
+	for n := range 1000 {
+		hb1 := &actual.Heartbeat{DEA: "d"}
+		b.heard(actual.Digest{byte(n % 2)}, now, hb, 3*hb)
+		b.together(hb1, now, hb)
+		now = now.Add(time.Millisecond)
+	}
+	if !b.doubled() || len(b.lists) > maxLists {
+		t.Errorf("doubled: %v, %d lists", b.doubled(), len(b.lists))
+	}
+}
