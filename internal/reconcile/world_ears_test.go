@@ -94,7 +94,7 @@ func (w *world) excuse() {
 			known = known || !n.earless[subject] && n.intake.Hearing().Fresh
 		})
 		if d := w.deas[strings.TrimPrefix(subject, "beat ")]; !known && d != nil {
-			d.excused = w.now
+			d.excused, d.disturbed = w.now, w.now
 		}
 	}
 }

@@ -110,7 +110,7 @@ func (w *world) sharers(d *simDEA) (others []*simDEA) {
 // noteSteady takes note of how long a DEA has been heard as it is now, just before it beats.
 func (w *world) noteSteady(d *simDEA) {
 	switch {
-	case d.quiet || !w.linkUp:
+	case d.quiet || d.hides > 0 || !w.linkUp || w.now < w.hush:
 		d.steady = 0
 		for _, o := range w.sharers(d) {
 			o.disturbed = w.now

@@ -80,15 +80,16 @@ func (tr *truth) changed(w *world) {
 	tr.since = since
 	live := map[app.GUID]bool{}
 	for _, d := range w.deas {
-		if d.quiet {
-			d.excused = w.now
+		if d.quiet || d.garbles || len(w.sharers(d)) > 0 || d.disturbed != 0 && w.now.Sub(d.disturbed) < steadyAfter {
+			d.excused = w.now // checkKnown has its own word on the odd ones
 		}
 		for _, i := range d.list {
 			live[i.GUID] = i.State.Live() && !d.quiet
 			l := tr.lives[i.GUID]
+			_, odd := w.odd[i.GUID]
 			switch {
 			case l == nil:
-			case i.GUID == w.garbled:
+			case odd || i.GUID == w.garbled:
 				l.excused = w.now
 			case live[i.GUID] && w.recordedLive(i) && w.heardAt(d.id) > max(d.excused, l.excused):
 				l.recorded = w.now
