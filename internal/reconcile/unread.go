@@ -11,7 +11,7 @@ import (
 
 // garbledTTLs is for how many times to live a DEA whose messages cannot be decoded counts as there, from the first of
 // them on. It says that the DEA runs, and nothing of its instances.
-const garbledTTLs = 10
+const garbledTTLs = 20
 
 // unread is what of the DEAs' words this node cannot read.
 type unread struct {
