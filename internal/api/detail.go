@@ -18,7 +18,9 @@ func detail(f *diff.Finding, in *diff.Input, at app.Time, refused string) string
 	default:
 		parts = append(parts, f.Why.String())
 	}
-	if t := timing(f, in, at, refused); t != "" {
+	if t := timing(f, in, at, refused); f.Why == diff.WhyNoEffect && len(in.Held) == 0 {
+		parts[len(parts)-1] += ": " + t // the starts in vain are what the next one waits for
+	} else if t != "" {
 		parts = append(parts, t)
 	}
 	out := parts[:0]
@@ -102,7 +104,7 @@ func timing(f *diff.Finding, in *diff.Input, at app.Time, refused string) string
 		again = "next "
 	}
 	switch {
-	case f.Tries > 0 && f.Bucket == diff.Wait && f.Why != diff.WhySent && left > 0:
+	case f.Why == diff.WhyNoEffect && left > 0:
 		return "next try in " + Span(left)
 	case f.Action == diff.None:
 		return ""
