@@ -63,7 +63,8 @@ func (c *Core) guardLoss(view *raftfsm.State, now app.Time, records []raftfsm.Re
 	}
 	// Neither copies beside others nor instances that nobody wants make a loss smaller.
 	all := append(earlier, lost...)
-	hold, held := c.holdLoss(view, now, loss{lost: all, live: min(live+len(earlier), counts.DesiredInstances)})
+	l := loss{lost: all, live: min(live+len(earlier), counts.DesiredInstances), records: records}
+	hold, held := c.holdLoss(view, now, l)
 	if hold != nil {
 		records = append([]raftfsm.Record{hold}, records...)
 	}

@@ -220,6 +220,19 @@ func TestR60TooFewDEAsForAMassLoss(t *testing.T) {
 	w.wantSent("all DEAs that ran anything are lost", 20, 0)
 }
 
+// TestR60DEAsThatReturnAtTheMomentOfTheLoss: they count among those that run anything.
+func TestR60DEAsThatReturnAtTheMomentOfTheLoss(t *testing.T) {
+	w := steady(t, 6, 12, testOptions())
+	w.must(raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldPaused, By: "a person", SetAt: w.now}})
+	w.each(3, 6, quietly)
+	w.run(10 * hb)
+	w.wantHolds("half of the instances are lost", HoldPaused)
+	w.each(0, 2, hiding(everything), beating(w.now+1))
+	w.each(3, 5, loudly, hiding(7), beating(w.now+1))
+	w.run(time.Second)
+	w.wantHolds("two of three DEAs tell empty lists, and two others return", HoldMassLoss, HoldPaused)
+}
+
 // TestR60ASecondLoss: what is lost during a hold is held by a hold of its own, with its own time.
 func TestR60ASecondLoss(t *testing.T) {
 	second := func(t *testing.T) *world {
