@@ -55,6 +55,7 @@ type Core struct {
 
 	reads     reads
 	losses    losses          // of instances, within one time to live
+	surplus   surplus         // live instances that a loss is not measured by
 	back      map[string]back // by the name of the hold on a loss
 	inherited bool            // the losses that earlier leaders recorded are still to be judged
 	picture   picture
@@ -207,6 +208,7 @@ func (c *Core) lead(term uint64, now app.Time) {
 	c.claimAt, c.refused = [2]app.Time{}, nil
 	c.nextSweep, c.nextFull, c.nextTidy = now, now, now
 	c.gateKnown, c.inherited, c.ears = false, true, ears{}
+	c.surplus = surplus{}
 	c.losses, c.back, c.picture, c.nextLate = losses{}, map[string]back{}, picture{}, now
 	c.reads.lead()
 }

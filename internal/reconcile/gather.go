@@ -92,12 +92,9 @@ type Pass struct {
 // Unsettled gives the keys of all apps that diff.App may find something about or that have outstanding commands,
 // sorted. It reads every instance once (I9: the anti-entropy pass).
 func (p *Pass) Unsettled(view *raftfsm.State) []app.Key {
-	n := view.Handles()
-	p.tallies = slices.Grow(p.tallies[:0], n)[:n]
-	p.desired = slices.Grow(p.desired[:0], n)[:n]
-	clear(p.tallies)
+	p.tally(view)
+	p.desired = slices.Grow(p.desired[:0], len(p.tallies))[:len(p.tallies)]
 	clear(p.desired)
-	view.EachInstance(func(h raftfsm.Handle, index uint32, s actual.State) { p.tallies[h].Add(index, s) })
 	var keys []app.Key
 	add := func(h raftfsm.Handle) {
 		if k, ok := view.KeyOf(h); ok {
@@ -121,6 +118,20 @@ func (p *Pass) Unsettled(view *raftfsm.State) []app.Key {
 	}
 	slices.SortFunc(keys, app.Key.Compare)
 	return slices.Compact(keys)
+}
+
+// tally sums up the recorded instances of each app.
+func (p *Pass) tally(view *raftfsm.State) {
+	n := view.Handles()
+	p.tallies = slices.Grow(p.tallies[:0], n)[:n]
+	clear(p.tallies)
+	view.EachInstance(func(h raftfsm.Handle, index uint32, s actual.State) { p.tallies[h].Add(index, s) })
+}
+
+// forget has known say nothing of so many indices.
+func (p *Pass) forget(indices uint32) {
+	p.known = slices.Grow(p.known[:0], int(indices))[:indices]
+	clear(p.known)
 }
 
 // AppDrift is one app's findings other than Keep.

@@ -94,9 +94,10 @@ func (g Guard) Doubts(view *raftfsm.State) string {
 // loss is what was lost within one time to live.
 type loss struct {
 	lost      []lostPlace
-	live      int             // instances before it
-	deas      map[string]bool // which had what was lost; nil: lost says
-	inherited bool            // recorded by earlier leaders
+	live      int              // instances before it
+	deas      map[string]bool  // which had what was lost; nil: lost says
+	records   []raftfsm.Record // which are about to take it away, and may bring others
+	inherited bool             // recorded by earlier leaders
 }
 
 // from gives the DEAs that had what was lost.
@@ -138,10 +139,17 @@ func (g Guard) Loses(view *raftfsm.State, l loss) string {
 		return ""
 	}
 	deas := l.from()
-	run := len(deas) // DEAs that ran anything before the loss
+	run := len(deas) // DEAs that run anything, but for the loss
 	for d := range view.DEAs() {
 		if d.GoneAt == 0 && d.Len > 0 && !deas[d.ID] {
 			run++
+		}
+	}
+	for _, r := range l.records { // DEAs that return at the same moment run something too
+		if r, ok := r.(raftfsm.DEAChanges); ok && len(r.Upserts) > 0 && !deas[r.DEA] {
+			if d, known := view.DEA(r.DEA); !known || d.GoneAt != 0 || d.Len == 0 {
+				run++
+			}
 		}
 	}
 	if len(deas) < g.losers() || run < g.MinDEAs {

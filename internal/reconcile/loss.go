@@ -56,14 +56,14 @@ func (c *Core) guardLoss(view *raftfsm.State, now app.Time, records []raftfsm.Re
 		lost[i].at = now
 	}
 	earlier := c.losses.of // which are not in view any more
-	counts := view.Counts()
-	live := counts.Starting + counts.Running
-	if c.losses.unsure || c.opts.Guard.much(len(earlier)+len(lost), min(live, counts.DesiredInstances)) {
+	live := c.livePlaces(view, now, len(earlier)+len(lost))
+	if c.losses.unsure || c.opts.Guard.much(len(earlier)+len(lost), live) {
 		earlier = r.except(r.without(view, c.losses.recent(now.Add(-c.intake.live.TTL))), lost)
 	}
 	// Neither copies beside others nor instances that nobody wants make a loss smaller.
 	all := append(earlier, lost...)
-	hold, held := c.holdLoss(view, now, loss{lost: all, live: min(live+len(earlier), counts.DesiredInstances)})
+	l := loss{lost: all, live: min(live+len(earlier), view.Counts().DesiredInstances), records: records}
+	hold, held := c.holdLoss(view, now, l)
 	if hold != nil {
 		records = append([]raftfsm.Record{hold}, records...)
 	}
@@ -130,8 +130,7 @@ func (c *Core) inheritedLoss(view *raftfsm.State, now app.Time) (hold raftfsm.Re
 		}
 	}
 	c.losses.of = l.lost
-	counts := view.Counts()
-	l.live = min(counts.Starting+counts.Running+len(l.lost), counts.DesiredInstances)
+	l.live = min(c.livePlaces(view, now, len(l.lost))+len(l.lost), view.Counts().DesiredInstances)
 	return c.holdLoss(view, now, l)
 }
 

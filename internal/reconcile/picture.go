@@ -67,8 +67,7 @@ func (p *Pass) Unheard(view *raftfsm.State, keys []app.Key, known func(commands.
 		if !ok || !a.HasDesired || !a.Desired.Startable() {
 			continue
 		}
-		p.known = slices.Grow(p.known[:0], int(a.Desired.Instances))[:a.Desired.Instances]
-		clear(p.known)
+		p.forget(a.Desired.Instances)
 		know := func(index uint32) {
 			if index < a.Desired.Instances {
 				p.known[index] = true

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -218,6 +219,41 @@ func TestR60TooFewDEAsForAMassLoss(t *testing.T) {
 	w.each(0, 3, quietly)
 	w.run(20 * hb)
 	w.wantSent("all DEAs that ran anything are lost", 20, 0)
+}
+
+// TestR60DEAsThatReturnAtTheMomentOfTheLoss: they count among those that run anything.
+func TestR60DEAsThatReturnAtTheMomentOfTheLoss(t *testing.T) {
+	w := steady(t, 6, 12, testOptions())
+	w.must(raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldPaused, By: "a person", SetAt: w.now}})
+	w.each(3, 6, quietly)
+	w.run(10 * hb)
+	w.wantHolds("half of the instances are lost", HoldPaused)
+	w.each(0, 2, hiding(everything), beating(w.now+1))
+	w.each(3, 5, loudly, hiding(7), beating(w.now+1))
+	w.run(time.Second)
+	w.wantHolds("two of three DEAs tell empty lists, and two others return", HoldMassLoss, HoldPaused)
+}
+
+// TestR60CopiesBesideOthersMakeNoLossSmaller: neither do instances that cannot be started yet.
+func TestR60CopiesBesideOthersMakeNoLossSmaller(t *testing.T) {
+	w := steady(t, 10, 25, testOptions())
+	w.addDEAs(6)
+	w.desire(15, 4, false)
+	for i := range w.apps[25:] {
+		w.apps[25+i].Package = desired.Pending
+	}
+	w.run(7 * hb)
+	w.copyAll(6, 10)
+	w.run(hb)
+	if c := w.View().Counts(); c.Running != 140 || c.DesiredInstances != 160 {
+		t.Fatalf("%+v", c)
+	}
+	w.each(0, 6, hiding(everything), beating(w.now+1))
+	w.run(time.Second)
+	w.wantGate("60 of 100 instances are lost, and 40 have copies", "hold:mass-loss")
+	if why := w.View().Holds()[0].Reason; !strings.HasPrefix(why, "60 of 100 live instances were lost") {
+		t.Errorf("the reason is %q", why)
+	}
 }
 
 // TestR60ASecondLoss: what is lost during a hold is held by a hold of its own, with its own time.

@@ -62,12 +62,15 @@ func (f *faults) propose(w *world, records []raftfsm.Record) ([]raftfsm.Result, 
 			w.term++
 			return nil, errDeposed
 		}
+		w.losses.rest = entries[i+1:]
 		r, err := w.apply(w.term, entry)
 		if err != nil {
+			w.proposed()
 			return nil, err
 		}
 		results = append(results, r)
 	}
+	w.proposed()
 	switch {
 	case f.chance(0.004):
 		f.count("outcome lost")
@@ -110,10 +113,12 @@ func (f *faults) split(records []raftfsm.Record) [][]raftfsm.Record {
 
 // elect has a node lead after the leader was deposed: the same one, or another.
 func (f *faults) elect(w *world) {
-	for _, entry := range f.late {
+	for i, entry := range f.late {
 		f.count("committed by the successor")
+		w.losses.rest = f.late[i+1:]
 		_, _ = w.apply(f.lateTo, entry)
 	}
+	w.proposed()
 	f.deposed, f.stale, f.late = false, 0, nil
 	w.simNode.next = w.now
 	w.simNode = w.nodes[f.rnd.IntN(len(w.nodes))]

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"hm/actual"
 	"hm/internal/app"
@@ -12,6 +13,10 @@ import (
 type recordedLosses struct {
 	of   map[raftfsm.Place]lostPlace
 	live []liveCount // within one time to live
+
+	// rest are further entries of the proposal that is being committed: what they bring is no loss unless they never come.
+	rest  [][]raftfsm.Record
+	moved map[raftfsm.Place]lostPlace // what its entries have taken, and rest is to bring again
 }
 
 type liveCount struct {
@@ -82,16 +87,43 @@ func livePlaces(view *raftfsm.State, any bool) map[raftfsm.Place]string {
 	return live
 }
 
+// proposed takes note that no more entries of a proposal come: what they took and did not bring again is lost.
+func (w *world) proposed() {
+	l := &w.losses
+	if len(l.moved) > 0 {
+		live := livePlaces(w.View(), false)
+		for p, lost := range l.moved {
+			if _, is := live[p]; !is {
+				l.of[p] = lost
+			}
+		}
+	}
+	l.rest, l.moved = nil, nil
+}
+
 func (w *world) lossRecorded(before, after *raftfsm.State) {
 	w.t.Helper()
 	l := &w.losses
 	if l.of == nil {
 		l.of = map[raftfsm.Place]lostPlace{}
 	}
+	if l.moved == nil {
+		l.moved = map[raftfsm.Place]lostPlace{}
+	}
 	had, has, there := livePlaces(before, false), livePlaces(after, false), livePlaces(after, true)
+	if n := new(Pass).Live(after); n != len(has) {
+		w.t.Fatalf("%d places that are to run have a live copy, and the count is %d", len(has), n)
+	}
+	rest := removal{records: slices.Concat(l.rest...)}
 	for p, dea := range had {
-		if _, still := there[p]; !still { // else it crashed, or is evacuated
-			l.of[p] = lostPlace{Place: p, dea: dea, at: w.now}
+		if _, still := there[p]; still { // it crashed, or is evacuated
+			continue
+		}
+		lost := lostPlace{Place: p, dea: dea, at: w.now}
+		if slices.Contains(rest.bring([]lostPlace{lost})[p.App.Droplet], p.Index) {
+			l.moved[p] = lost
+		} else {
+			l.of[p] = lost
 		}
 	}
 	since := w.now.Add(-lossTTL)

@@ -1,0 +1,53 @@
+package reconcile
+
+import (
+	"hm/actual"
+	"hm/desired"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// surplus are the live instances that a loss is not measured by: copies beside others, and what is not to run.
+type surplus struct {
+	n  int
+	at app.Time // when it was counted; 0: never
+}
+
+// livePlaces is how many places that are to run have a live copy, or more if it is plain that the loss of so many is not
+// much. They are counted when a loss comes near to much, at most once in a heartbeat period, and before it is taken for
+// much: to count them takes a pass over the fleet.
+func (c *Core) livePlaces(view *raftfsm.State, now app.Time, lost int) int {
+	counts := view.Counts()
+	live := counts.Starting + counts.Running
+	g := c.opts.Guard
+	if !g.much(2*lost, min(live, counts.DesiredInstances)) {
+		return min(live, counts.DesiredInstances)
+	}
+	old := c.surplus.at == 0 || now.Sub(c.surplus.at) >= c.opts.Policy.HeartbeatPeriod
+	if old || g.much(lost, live-c.surplus.n) {
+		c.surplus = surplus{live - c.pass.Live(view), now}
+	}
+	return min(live-c.surplus.n, counts.DesiredInstances)
+}
+
+// Live counts the places that are to run and have a live copy, of whatever version.
+func (p *Pass) Live(view *raftfsm.State) (live int) {
+	p.tally(view)
+	view.EachDesired(func(h raftfsm.Handle, d desired.App) bool {
+		switch {
+		case !d.Startable():
+		case p.tallies[h].Settled(d):
+			live += int(d.Instances)
+		default:
+			p.forget(d.Instances)
+			view.EachCopy(d.Key.Droplet, func(string) bool { return true }, func(_ string, i *actual.Instance) {
+				if i.State.Live() && i.Index < d.Instances && !p.known[i.Index] {
+					p.known[i.Index] = true
+					live++
+				}
+			})
+		}
+		return true
+	})
+	return live
+}
