@@ -125,11 +125,12 @@ func (c *Core) compare(present int, now app.Time) {
 	missed, of := len(e.missed), present
 	own := c.intake.Hearing()
 	// A node whose own picture is not fresh knows of no silent DEA, and yet it can hear fewer than another does.
-	if c.intake.comparable() {
-		for _, p := range c.opts.Peers.Hearing() {
-			if p.Fresh {
-				missed, of = max(missed, p.DEAs-own.DEAs), max(of, p.DEAs)
-			}
+	if !c.intake.comparable() {
+		return // as deaf as it was: nobody counts as silent on a link that is late, or has only just come up
+	}
+	for _, p := range c.opts.Peers.Hearing() {
+		if p.Fresh {
+			missed, of = max(missed, p.DEAs-own.DEAs), max(of, p.DEAs)
 		}
 	}
 	was := e.deaf
