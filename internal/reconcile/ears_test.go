@@ -100,6 +100,30 @@ func TestADeafLeaderStaysDeafWhileItCannotTell(t *testing.T) {
 	}
 }
 
+// TestANewLeaderIsDeafFromTheStart: it has not heard what its peers hear since before it led.
+func TestANewLeaderIsDeafFromTheStart(t *testing.T) {
+	for name, n := range map[string]int{"the same node again": 0, "another node": 1} {
+		t.Run(name, func(t *testing.T) {
+			w := withPeers(t, 10, 25)
+			w.nodes[n].deafTo(6)
+			w.run(6 * hb)
+			w.simNode = w.nodes[n]
+			for range 3 {
+				w.term++
+				w.next, w.wake = w.now, true
+				w.core.Learn(w.now, w.nodes[0].core.reads.began)
+				w.run(time.Millisecond)
+				w.wantGate("a leadership begins", ReasonDeaf)
+				w.run(hb / 2)
+				w.wantGate("half a heartbeat later", ReasonDeaf)
+			}
+			w.deafTo(0)
+			w.run(hb)
+			w.wantGate("it hears them")
+		})
+	}
+}
+
 // TestOnlyPeersWithAFreshPictureCount: what a peer says that cannot know keeps nothing on record.
 func TestOnlyPeersWithAFreshPictureCount(t *testing.T) {
 	for name, spoil := range map[string]func(w *world, peers []*simNode){
