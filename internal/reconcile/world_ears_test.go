@@ -97,6 +97,9 @@ func (w *world) excuse() {
 		subject := "beat " + d.id
 		missed := func(n *simNode) bool { return n.earless[subject] || n.slow.until != 0 }
 		shared := len(w.sharers(d)) > 0
+		if w.earless[subject] {
+			d.unheard = w.now
+		}
 		// Two DEAs of one id can be told apart only by a node that hears both in time.
 		if w.unheard(subject) || shared && slices.ContainsFunc(w.nodes, missed) {
 			d.disturbed = w.now

@@ -206,6 +206,7 @@ func (w *world) checkKnownOf(c commands.Command, d *simDEA, i actual.Instance) {
 		if !slices.ContainsFunc(w.View().Instances(nil, c.App), func(r actual.Located) bool { return r.GUID == i.GUID && r.State == actual.Unknown }) {
 			needless("which lists it in an unknown state that is not recorded", odd.since)
 		}
+	case w.now.Sub(d.unheard) < 2*hb: // the leader's peers keep it on record, and do not tell what it says
 	case len(w.intake.Unplaced(c.App, w.now)) == 0:
 		needless("which lists it without an index, which is not known", odd.since)
 	}
