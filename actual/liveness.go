@@ -107,6 +107,15 @@ func (l *Liveness) Deadline(dea string) (app.Time, bool) {
 	return heard.Add(l.TTL), l.up && !l.late
 }
 
+// CountsFrom is from when on the time until now counts for whatever lasts as long as nothing is heard: silence before
+// it is no knowledge. It is now itself while the link is down or late, or nobody at all speaks.
+func (l *Liveness) CountsFrom(now app.Time) app.Time {
+	if !l.up || l.late || now.Sub(l.newest) > l.Period {
+		return now
+	}
+	return max(l.renewed, l.back)
+}
+
 // Silent reports whether a recorded DEA has been silent for its whole time to live at now (R40).
 func (l *Liveness) Silent(dea string, now app.Time) bool {
 	deadline, running := l.Deadline(dea)

@@ -212,3 +212,31 @@ func TestALateLinkStopsTheClocks(t *testing.T) {
 		t.Error("not fresh: what was late has been heard")
 	}
 }
+
+// TestSilenceCountsOnlyWhileSomebodyCanBeHeard (I4).
+func TestSilenceCountsOnlyWhileSomebodyCanBeHeard(t *testing.T) {
+	const period = 10 * time.Second
+	at := func(s int) app.Time { return app.Time(1_700_000_000_000).Add(time.Duration(s) * time.Second) }
+	l := NewLiveness(period, 3*period, 3*period, at(0))
+	want := func(what string, now, from int) {
+		t.Helper()
+		if got := l.CountsFrom(at(now)); got != at(from) {
+			t.Errorf("%s: it counts from %v on, want %v", what, got.Sub(at(0)), from)
+		}
+	}
+	want("the link is down", 5, 5)
+	l.Link(true, at(10))
+	want("nobody has spoken", 15, 15)
+	l.Heard("a", true, at(16))
+	l.Heard("b", true, at(18))
+	want("they return one by one", 20, 18)
+	l.Heard("a", true, at(26))
+	want("all have returned", 30, 18)
+	want("nobody has spoken for a period", 37, 37)
+	l.Heard("a", true, at(40))
+	want("after a short silence", 41, 18)
+	l.Late(true, at(45))
+	want("the link is late", 46, 46)
+	l.Late(false, at(48))
+	want("it is in time again", 49, 48)
+}

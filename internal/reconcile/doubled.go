@@ -12,7 +12,7 @@ import (
 // Two DEAs that use one id (W12) tell their lists in turn, each of which is said to be all that there is. It shows by
 // the messages: what the last but one said comes again, no later than one DEA would say it again, while the last said
 // something else. As long as both speak, what is recorded of the id is what either has listed within one and a half
-// heartbeat periods.
+// heartbeat periods. Time in which neither could be heard does not count.
 
 const (
 	signsOfTwo = 3 // such messages of late after which an id is taken for doubled
@@ -35,8 +35,8 @@ type heardList struct {
 	hb *actual.Heartbeat
 }
 
-// heard takes note of a message.
-func (b *beats) heard(d actual.Digest, now app.Time, period, ttl time.Duration) {
+// heard takes note of a message. Silence counts from a time on.
+func (b *beats) heard(d actual.Digest, now, from app.Time, period, ttl time.Duration) {
 	if b.at[1] != 0 && now.Sub(b.at[1]) <= period+period/4 {
 		b.crowded = now
 		if d == b.digests[1] && d != b.digests[0] {
@@ -51,7 +51,7 @@ func (b *beats) heard(d actual.Digest, now app.Time, period, ttl time.Duration) 
 	switch {
 	case b.since == 0 && b.signs >= signsOfTwo:
 		b.since = now
-	case b.over(now, ttl):
+	case b.over(now, from, ttl):
 		b.end()
 	}
 }
@@ -60,20 +60,20 @@ func (b *beats) heard(d actual.Digest, now app.Time, period, ttl time.Duration) 
 func (b *beats) doubled() bool { return b.since != 0 }
 
 // over reports whether only one DEA has spoken for a time to live, or none.
-func (b *beats) over(now app.Time, ttl time.Duration) bool {
-	return b.since != 0 && now.Sub(b.crowded) >= ttl
+func (b *beats) over(now, from app.Time, ttl time.Duration) bool {
+	return b.since != 0 && now.Sub(max(b.crowded, from)) >= ttl
 }
 
 func (b *beats) end() { b.since, b.signs, b.signAt, b.lists = 0, 0, 0, nil }
 
 // together gives what a heartbeat says together with those of the other DEA that uses the id: the heartbeat itself
 // if there is none.
-func (b *beats) together(hb *actual.Heartbeat, now app.Time, period time.Duration) *actual.Heartbeat {
+func (b *beats) together(hb *actual.Heartbeat, now, from app.Time, period time.Duration) *actual.Heartbeat {
 	if !b.doubled() {
 		return hb
 	}
 	b.lists = append(b.lists, heardList{now, hb})
-	for len(b.lists) > maxLists || now.Sub(b.lists[0].at) > period+period/2 {
+	for len(b.lists) > maxLists || now.Sub(max(b.lists[0].at, from)) > period+period/2 {
 		b.lists = slices.Delete(b.lists, 0, 1)
 	}
 	all := *hb
@@ -135,14 +135,17 @@ const maxDoubledNews = 1_000
 // spoke takes note of a message of a DEA.
 func (i *Intake) spoke(h *heardDEA, d actual.Digest, now app.Time) {
 	was := h.beats.doubled()
-	h.beats.heard(d, now, i.live.Period, i.live.TTL)
+	if was {
+		i.lag.look(i.live, now)
+	}
+	h.beats.heard(d, now, i.live.CountsFrom(now), i.live.Period, i.live.TTL)
 	i.tellDoubled(h, was)
 }
 
 // endDoubled looks for ids under which only one DEA has spoken for a time to live, or none.
 func (i *Intake) endDoubled(now app.Time) {
 	for _, h := range i.doubled.ids {
-		if h.beats.over(now, i.live.TTL) {
+		if h.beats.over(now, i.live.CountsFrom(now), i.live.TTL) {
 			h.beats.end()
 			i.tellDoubled(h, true)
 		}

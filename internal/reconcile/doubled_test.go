@@ -88,6 +88,47 @@ func TestW12ItEndsWhenOneIsGone(t *testing.T) {
 	}
 }
 
+// TestW12TimeInWhichNobodyIsHeardEndsNothing: each of the two is heard alone at first when the link is back.
+func TestW12TimeInWhichNobodyIsHeardEndsNothing(t *testing.T) {
+	for name, trouble := range map[string]func(w *world){
+		"an outage": func(w *world) {
+			w.setLink(false)
+			w.run(10 * hb)
+			w.setLink(true)
+		},
+		"a silence": func(w *world) {
+			w.hush = w.now.Add(10 * hb)
+			w.run(10 * hb)
+		},
+		"a late link": func(w *world) {
+			w.slowDown(w.simNode, 8, 10*hb)
+			w.run(10*hb + time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, one, two := twins(t, hb/3)
+			w.run(6 * hb)
+			index := w.index
+			trouble(w)
+			for range 60 {
+				if w.run(hb / 20); !w.isDoubled(one.id) {
+					t.Fatal("it has ended")
+				}
+			}
+			if w.index != index {
+				t.Errorf("%d entries were written", w.index-index)
+			}
+			w.run(5 * hb)
+			w.wantSent("both still beat", 0, 0)
+			two.quiet = true
+			w.run(5 * hb)
+			if w.isDoubled(one.id) {
+				t.Error("one of them is gone, and it has not ended after a time to live")
+			}
+		})
+	}
+}
+
 // TestW12OneThatChangesHidesNothing: the two are found though one of them says something new now and then.
 func TestW12OneThatChangesHidesNothing(t *testing.T) {
 	for _, every := range []int{1, 2, 3, 5} {
@@ -191,8 +232,8 @@ func TestDoubledIDsAreBounded(t *testing.T) {
 	now := app.Time(1_700_000_000_000)
 	for n := range 1000 {
 		hb1 := &actual.Heartbeat{DEA: "d"}
-		b.heard(actual.Digest{byte(n % 2)}, now, hb, 3*hb)
-		b.together(hb1, now, hb)
+		b.heard(actual.Digest{byte(n % 2)}, now, 0, hb, 3*hb)
+		b.together(hb1, now, 0, hb)
 		now = now.Add(time.Millisecond)
 	}
 	if !b.doubled() || len(b.lists) > maxLists {

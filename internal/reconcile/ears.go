@@ -29,11 +29,12 @@ type Ears struct {
 
 // ears is what a leader knows of what its peers hear and it does not.
 type ears struct {
-	asked   []string // DEAs that the peers are being asked about, sorted; nil: none
-	askedAt app.Time
-	missed  map[string]app.Time // silent DEAs that a peer hears, and until when that counts without asking again
-	many    app.Time            // since when many are missed; 0: they are not
-	deaf    bool
+	asked    []string // DEAs that the peers are being asked about, sorted; nil: none
+	askedAt  app.Time
+	missed   map[string]app.Time // silent DEAs that a peer hears, and until when that counts without asking again
+	many     app.Time            // since when many are missed; 0: they are not
+	compared bool                // what this node hears was compared in this leadership
+	deaf     bool
 }
 
 // answerWithin is how long an answer is awaited. A peer that has not answered then does not count.
@@ -113,6 +114,7 @@ func earliest(of map[string]app.Time) (t app.Time) {
 }
 
 // A leader is deaf when it has missed more than a tenth of the DEAs for a heartbeat, until it misses a twentieth at most.
+// One that misses them as it begins to lead has missed them before.
 const deafShare = 10
 
 // compare finds out whether this leader is deaf: there are many DEAs that it does not hear and a peer does. present is
@@ -125,11 +127,12 @@ func (c *Core) compare(present int, now app.Time) {
 	missed, of := len(e.missed), present
 	own := c.intake.Hearing()
 	// A node whose own picture is not fresh knows of no silent DEA, and yet it can hear fewer than another does.
-	if c.intake.comparable() {
-		for _, p := range c.opts.Peers.Hearing() {
-			if p.Fresh {
-				missed, of = max(missed, p.DEAs-own.DEAs), max(of, p.DEAs)
-			}
+	if !c.intake.comparable() {
+		return // as deaf as it was: nobody counts as silent on a link that is late, or has only just come up
+	}
+	for _, p := range c.opts.Peers.Hearing() {
+		if p.Fresh {
+			missed, of = max(missed, p.DEAs-own.DEAs), max(of, p.DEAs)
 		}
 	}
 	was := e.deaf
@@ -138,10 +141,11 @@ func (c *Core) compare(present int, now app.Time) {
 		if e.many == 0 {
 			e.many = now
 		}
-		e.deaf = e.deaf || now.Sub(e.many) >= c.opts.Policy.HeartbeatPeriod
+		e.deaf = e.deaf || !e.compared || now.Sub(e.many) >= c.opts.Policy.HeartbeatPeriod
 	case !e.deaf || missed*2*deafShare <= of:
 		e.many, e.deaf = 0, false
 	}
+	e.compared = true
 	if e.deaf && !was {
 		c.logger.Warn("this node leads and does not hear DEAs that its peers hear: it sends nothing until it hears them, or another node leads",
 			"missed", missed, "hears", own.DEAs, "first", first(e.missed))

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -68,6 +69,57 @@ func TestALeaderThatHearsLessThanItsPeersSendsNothing(t *testing.T) {
 			w.run(8 * hb)
 			w.wantGone("two have been switched off", 2)
 			w.wantSent("two have been switched off", 20, 0)
+		})
+	}
+}
+
+// TestADeafLeaderStaysDeafWhileItCannotTell: on a link that is late, or has only just come up, nobody counts as silent.
+func TestADeafLeaderStaysDeafWhileItCannotTell(t *testing.T) {
+	for name, trouble := range map[string]func(w *world){
+		"a late link":       func(w *world) { w.intake.LagBy(func() time.Duration { return hb/2 + time.Second }) },
+		"a gap in the link": func(w *world) { w.spell(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := withPeers(t, 10, 25)
+			w.deafTo(6)
+			w.run(6 * hb)
+			w.wantGate("most DEAs are not heard", ReasonDeaf)
+			w.apps[0].Instances++ // what starts where it is not heard would be started again and again
+			trouble(w)
+			for range 60 {
+				if w.run(hb / 2); !slices.Contains(w.core.gate, ReasonDeaf) {
+					t.Fatalf("they are still not heard: the gate's reasons are %v", w.core.gate)
+				}
+			}
+			w.intake.LagBy(func() time.Duration { return 0 })
+			w.deafTo(0)
+			w.run(8 * hb)
+			w.wantGate("they are heard")
+			w.wantSent("they are heard", 1, 0)
+		})
+	}
+}
+
+// TestANewLeaderIsDeafFromTheStart: it has not heard what its peers hear since before it led.
+func TestANewLeaderIsDeafFromTheStart(t *testing.T) {
+	for name, n := range map[string]int{"the same node again": 0, "another node": 1} {
+		t.Run(name, func(t *testing.T) {
+			w := withPeers(t, 10, 25)
+			w.nodes[n].deafTo(6)
+			w.run(6 * hb)
+			w.simNode = w.nodes[n]
+			for range 3 {
+				w.term++
+				w.next, w.wake = w.now, true
+				w.core.Learn(w.now, w.nodes[0].core.reads.began)
+				w.run(time.Millisecond)
+				w.wantGate("a leadership begins", ReasonDeaf)
+				w.run(hb / 2)
+				w.wantGate("half a heartbeat later", ReasonDeaf)
+			}
+			w.deafTo(0)
+			w.run(hb)
+			w.wantGate("it hears them")
 		})
 	}
 }

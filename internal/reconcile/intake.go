@@ -115,7 +115,7 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 	}
 	i.readable(h)
 	i.spoke(h, d, now)
-	said := h.beats.together(&hb, now, i.live.Period)
+	said := h.beats.together(&hb, now, i.live.CountsFrom(now), i.live.Period)
 	shifted := i.understand(h, said, now)
 	h.doubts.update(said, now)
 	h.digest, h.newest, h.compared, h.proposed = d, said, false, false

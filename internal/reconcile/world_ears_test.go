@@ -3,7 +3,6 @@ package reconcile
 import (
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"hm/internal/app"
@@ -32,8 +31,11 @@ func (s slowLink) lag(now app.Time) time.Duration {
 	return now.Sub(s.since + (now-s.since)/app.Time(s.factor))
 }
 
-// slowDown makes a node's link slow for a time.
+// slowDown makes a node's link slow for a time, unless it is.
 func (w *world) slowDown(n *simNode, factor int64, d time.Duration) {
+	if n.slow.until > w.now {
+		return // what waits comes when that slowness ends
+	}
 	n.slow = slowLink{since: w.now, until: w.now.Add(d), factor: factor}
 }
 
@@ -86,15 +88,36 @@ func (w *world) deafen(n *simNode, share float64) {
 	}
 }
 
-// excuse takes note of the DEAs that the leader does not hear while no other node's word counts: it cannot know better.
+// excuse takes note of the DEAs of which hm cannot know all that they run, so that the checks of a world excuse it.
 func (w *world) excuse() {
-	for subject := range w.earless {
-		known := false
-		worldPeers{w, w.simNode}.others(func(n *simNode) {
-			known = known || !n.earless[subject] && n.intake.Hearing().Fresh
-		})
-		if d := w.deas[strings.TrimPrefix(subject, "beat ")]; !known && d != nil {
-			d.excused, d.disturbed = w.now, w.now
+	if !w.truth.watched {
+		return
+	}
+	for _, d := range w.deas {
+		subject := "beat " + d.id
+		missed := func(n *simNode) bool { return n.earless[subject] || n.slow.until != 0 }
+		shared := len(w.sharers(d)) > 0
+		if w.earless[subject] {
+			d.unheard = w.now
+		}
+		// Two DEAs of one id can be told apart only by a node that hears both in time.
+		if w.unheard(subject) || shared && slices.ContainsFunc(w.nodes, missed) {
+			d.disturbed = w.now
+		}
+		if d.quiet || d.hides > 0 || d.garbles || shared || d.disturbed != 0 && w.now.Sub(d.disturbed) < steadyAfter {
+			d.excused = w.now // checkKnown has its own word on the odd ones
 		}
 	}
+}
+
+// unheard reports whether the leader does not hear a subject while no other node's word counts: it cannot know better.
+func (w *world) unheard(subject string) bool {
+	if !w.earless[subject] {
+		return false
+	}
+	known := false
+	worldPeers{w, w.simNode}.others(func(n *simNode) {
+		known = known || !n.earless[subject] && n.intake.Hearing().Fresh
+	})
+	return !known
 }

@@ -198,6 +198,7 @@ func (w *world) checkKnownOf(c commands.Command, d *simDEA, i actual.Instance) {
 			needless("which sends what cannot be decoded", d.plain)
 		}
 	case i.GUID == w.garbled: // for how long nobody knows
+	case w.recordedUnderAnother(d, i): // which counts until that id is gone (W10)
 	case !isOdd:
 		needless("which lists it", d.steady)
 	case w.now.Sub(odd.since) < 4*hb: // its oddness may not have been heard yet
@@ -205,10 +206,17 @@ func (w *world) checkKnownOf(c commands.Command, d *simDEA, i actual.Instance) {
 		if !slices.ContainsFunc(w.View().Instances(nil, c.App), func(r actual.Located) bool { return r.GUID == i.GUID && r.State == actual.Unknown }) {
 			needless("which lists it in an unknown state that is not recorded", odd.since)
 		}
+	case w.now.Sub(d.unheard) < 2*hb: // the leader's peers keep it on record, and do not tell what it says
 	case len(w.intake.Unplaced(c.App, w.now)) == 0:
 		needless("which lists it without an index, which is not known", odd.since)
 	}
 	if isOdd && odd.kind == oddIndex && !d.garbles && c.Reason == diff.ReasonMissing && w.now.Sub(odd.since) < ttl+w.opts.Policy.Grace {
 		needless("which names it", odd.since)
 	}
+}
+
+// recordedUnderAnother reports whether what counts of an instance is what is recorded under an id that its DEA used
+// before.
+func (w *world) recordedUnderAnother(d *simDEA, i actual.Instance) bool {
+	return slices.ContainsFunc(w.View().Instances(nil, i.App), func(r actual.Located) bool { return r.GUID == i.GUID && r.DEA != d.id })
 }

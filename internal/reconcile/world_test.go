@@ -109,6 +109,7 @@ type simDEA struct {
 	garbles  bool // its messages cannot be decoded
 	beat     app.Time
 	excused  app.Time // when what it runs could last be taken for gone for a reason of its own
+	unheard  app.Time // when it was last not heard by the leader
 
 	steady    app.Time // since when it has been heard without a break; 0: it is not heard
 	plain     app.Time // when a message of it last could be decoded

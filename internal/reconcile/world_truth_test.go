@@ -79,10 +79,8 @@ func (tr *truth) changed(w *world) {
 	}
 	tr.since = since
 	live := map[app.GUID]bool{}
+	w.excuse()
 	for _, d := range w.deas {
-		if d.quiet || d.garbles || len(w.sharers(d)) > 0 || d.disturbed != 0 && w.now.Sub(d.disturbed) < steadyAfter {
-			d.excused = w.now // checkKnown has its own word on the odd ones
-		}
 		for _, i := range d.list {
 			live[i.GUID] = i.State.Live() && !d.quiet
 			l := tr.lives[i.GUID]
@@ -98,16 +96,24 @@ func (tr *truth) changed(w *world) {
 	}
 	for g, l := range tr.lives {
 		l.unwanted = l.unwanted || !w.wanted(l.key, l.index)
-		if !live[g] && l.died == 0 {
+		switch {
+		case live[g]:
+			l.died = 0
+		case l.died == 0:
 			l.died = w.now
 		}
 	}
 }
 
-// justLost reports whether a copy at an index, other than g, went away so lately that no heartbeat need have told.
+// justLost reports whether a copy at an index, other than the command's, went away so lately that no heartbeat need have told.
 func (tr *truth) justLost(w *world, c commands.Command) bool {
-	for g, l := range tr.lives {
-		if l.key == c.App && l.index == c.Index && g != c.Instance && !l.told && l.died != 0 && w.now.Sub(l.died) <= 2*hb {
+	return tr.lostSince(w.now.Add(-2*hb), c, c.Instance)
+}
+
+// lostSince reports whether a copy at a command's index, other than g, went away at a time or later, by itself.
+func (tr *truth) lostSince(t app.Time, c commands.Command, g app.GUID) bool {
+	for other, l := range tr.lives {
+		if other != g && l.key == c.App && l.index == c.Index && !l.told && l.died != 0 && l.died >= t {
 			return true
 		}
 	}
@@ -262,7 +268,10 @@ func (w *world) checkStart(c commands.Command) {
 			}
 			// The Cloud Controller and hm may come to start an index at once: hm for what it was missing before, or for
 			// an evacuation, which waits for nothing. But no crash may be seen in what is only just wanted.
-			overtaken := l.byCC && (c.CreatedAt < l.born || c.Reason != diff.ReasonCrashed)
+			// Nor can hm tell its own start's effect from a copy that was back at the index, and crashed before the start's
+			// was heard of.
+			overtaken := l.byCC && (c.CreatedAt < l.born || c.Reason != diff.ReasonCrashed) ||
+				c.Reason == diff.ReasonCrashed && !w.recordedLive(i) && w.truth.lostSince(l.started, c, i.GUID)
 			if i.App == c.App && i.Index == c.Index && l.started != 0 && !overtaken && w.now.Sub(l.started) < w.opts.Policy.Grace {
 				w.t.Fatalf("needless start %v of %s/%d: %s was started %v ago and lives", c.Reason, c.App.Droplet, c.Index, i.GUID, w.now.Sub(l.started))
 			}
