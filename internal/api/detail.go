@@ -12,7 +12,10 @@ import (
 // detail says in a line for people what a finding rests on, what it waits for, and when it is acted on. The words
 // come from the finding; nothing is judged anew. refused, if it is not empty, says why its command was not published.
 func detail(f *diff.Finding, in *diff.Input, at app.Time, refused string) string {
-	parts := []string{evidence(f, in), tried(f)}
+	parts := []string{evidence(f, in)}
+	if t := tried(f); t != "" && refused == "" { // what NATS refuses was never sent
+		parts = append(parts, t)
+	}
 	switch f.Why {
 	case diff.WhyNothing, diff.WhyGate, diff.WhySent, diff.WhyBackoff, diff.WhyNoEffect: // the timing tells
 	default:
