@@ -193,7 +193,7 @@ func (w *world) checkKnownOf(c commands.Command, d *simDEA, i actual.Instance) {
 	switch {
 	case d.garbles:
 		l := w.truth.lives[i.GUID]
-		heard := max(l.born, l.oddUntil, d.disturbed) <= d.plain.Add(-6*hb)
+		heard := max(l.born, l.oddUntil, d.disturbed, d.steady) <= d.plain.Add(-6*hb) // and the DEA since
 		if heard && w.now.Sub(d.plain) < (garbledTTLs-1)*ttl && (!isOdd || odd.since > d.plain) && i.GUID != w.garbled {
 			needless("which sends what cannot be decoded", d.plain)
 		}

@@ -247,6 +247,8 @@ func (w *world) apply(term uint64, records []raftfsm.Record) (raftfsm.Result, er
 		switch r := r.(type) {
 		case raftfsm.CommandsScheduled:
 			w.truth.scheduled(w, r, refused)
+		case raftfsm.CrashesForgotten:
+			w.truth.forgotten(w, r)
 		case raftfsm.DesiredCommit:
 			w.truth.committed(w)
 		case raftfsm.CommandsClaimed:

@@ -184,6 +184,19 @@ func (tr *truth) scheduled(w *world, r raftfsm.CommandsScheduled, refused func(c
 	}
 }
 
+// forgotten holds that the mark of a crash is forgotten only when no DEA has listed it for as long as crashes are
+// remembered. Then it may be counted again.
+func (tr *truth) forgotten(w *world, r raftfsm.CrashesForgotten) {
+	for _, c := range r.Crashes {
+		for _, i := range w.View().Instances(nil, c.App) {
+			if !c.Instance.IsZero() && i.GUID == c.Instance && i.State == actual.Crashed {
+				w.t.Fatalf("the crash of %s is forgotten while %s lists it", c.Instance, i.DEA)
+			}
+		}
+		delete(tr.counted, c.Instance)
+	}
+}
+
 // checkGate holds a publish against I1.
 func (w *world) checkGate(epoch uint64) {
 	w.t.Helper()
