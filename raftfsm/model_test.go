@@ -500,7 +500,7 @@ func (s *model) applyExit(x actual.Exit) error {
 		switch {
 		case x.Reason == actual.ExitCrashed:
 			i.State = actual.Crashed
-		case (x.Reason == actual.ExitShutdown || x.Reason == actual.ExitEvacuation) && i.State.Live():
+		case (x.Reason == actual.ExitShutdown || x.Reason == actual.ExitEvacuation) && (i.State.Live() || i.State == actual.Unknown):
 			i.State = actual.Evacuating
 		}
 		if i.State != was {
