@@ -55,7 +55,8 @@ func (n *Node) AskEars(deas []string) {
 	}
 }
 
-// Ears are the answers to the newest question that are complete; all says that no more are awaited.
+// Ears are the answers to the newest question that are complete; all says that no more are awaited: what is left are
+// voters of which there has been no word for a second.
 func (n *Node) Ears() (answers []Ears, all bool) {
 	g := n.gossip
 	g.mu.Lock()
@@ -63,12 +64,17 @@ func (n *Node) Ears() (answers []Ears, all bool) {
 	if g.ears == nil {
 		return nil, true
 	}
-	for _, e := range g.ears.of {
-		if len(e.Ago) == len(g.ears.deas) {
+	all = true
+	now := time.Now()
+	for id, e := range g.ears.of {
+		switch {
+		case len(e.Ago) == len(g.ears.deas):
 			answers = append(answers, *e)
+		case now.Sub(g.heard[id].at) <= staleAfter: // else it died after it was asked, most likely
+			all = false
 		}
 	}
-	return answers, len(answers) == len(g.ears.of)
+	return answers, all
 }
 
 // earsQuestion is one question and what has been answered. The gossip's mutex guards it; a complete answer stays as it is.
