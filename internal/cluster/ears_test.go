@@ -82,7 +82,7 @@ func TestPeersSayWhatTheyHear(t *testing.T) {
 // TestEarsOfPeersThatSayOtherThings: an older peer's silence does not count, and what cannot be is refused.
 func TestEarsOfPeersThatSayOtherThings(t *testing.T) {
 	q := &earsQuestion{deas: []string{"a", "b"}, of: map[string]*Ears{"old": {ID: "old"}, "bad": {ID: "bad"}}}
-	g := &gossip{ears: q, tells: map[string]*teller{}}
+	g := &gossip{ears: q, tells: map[string]*teller{}, heard: map[string]heard{"old": {at: time.Now()}, "bad": {at: time.Now()}}}
 	n := &Node{gossip: g}
 	part := g.openEars("old")
 	if want := [][]byte{[]byte("a"), []byte("b")}; !reflect.DeepEqual(part.deas, want) {
@@ -96,6 +96,10 @@ func TestEarsOfPeersThatSayOtherThings(t *testing.T) {
 	}
 	if answers, all := n.Ears(); all || len(answers) != 1 || answers[0].Counts {
 		t.Errorf("the answers are %+v, all: %v", answers, all)
+	}
+	g.heard["bad"] = heard{at: time.Now().Add(-2 * staleAfter)}
+	if answers, all := n.Ears(); !all || len(answers) != 1 {
+		t.Errorf("without word of the one that is asked: the answers are %+v, all: %v", answers, all)
 	}
 	stale := g.openEars("bad")
 	g.ears = &earsQuestion{deas: []string{"c"}, of: map[string]*Ears{"bad": {ID: "bad"}}}
