@@ -38,7 +38,7 @@ func (p peerEars) Hearing() (said []reconcile.Hearing) {
 	applied := p.cluster.View().Index()
 	for _, m := range p.cluster.Members() {
 		if m.ID != p.id && speaks(m) && m.Info.AppliedIndex+yieldLag >= applied {
-			said = append(said, reconcile.Hearing{DEAs: m.Info.Hears, Fresh: m.Info.HearsFresh})
+			said = append(said, reconcile.Hearing{DEAs: m.Info.Hears, Fresh: m.Info.HearsFresh, Age: m.InfoAge})
 		}
 	}
 	return said

@@ -26,6 +26,7 @@ type trouble struct {
 type yieldInput struct {
 	ID        string
 	Leads     bool
+	Since     time.Time // when this node began to lead
 	Trouble   trouble
 	Applied   uint64        // newest entry that this node has applied
 	Hears     int           // DEAs that it hears
@@ -35,7 +36,8 @@ type yieldInput struct {
 
 // yieldTo names the voter that should lead in this node's place, because this node hears too little and the voter's
 // picture has been fresh for a freshness window; empty if none should. So an outage of NATS itself, from which every link
-// returns at a moment of its own, is no reason. A deaf node yields only to one that hears more. A transfer is begun at
+// returns at a moment of its own, is no reason. A deaf node yields only to one that hears more, and any node only to one
+// that was heard since it leads. A transfer is begun at
 // most once a freshness window, for it holds up the log.
 func yieldTo(in yieldInput, members []cluster.Member, now time.Time) string {
 	if !in.Leads || in.Trouble.reason == "" || now.Sub(in.Trouble.since) < in.Trouble.within {
@@ -46,6 +48,9 @@ func yieldTo(in yieldInput, members []cluster.Member, now time.Time) string {
 	}
 	deaf := in.Trouble.reason == reconcile.ReasonDeaf
 	can := slices.DeleteFunc(slices.Clone(members), func(m cluster.Member) bool {
+		if m.InfoAge >= now.Sub(in.Since) {
+			return true // the leader that was lost has a word that looks new
+		}
 		return !hearsInstead(in.ID, m) || m.Info.AppliedIndex+yieldLag < in.Applied || deaf && (!m.Info.HearsFresh || m.Info.Hears <= in.Hears)
 	})
 	if len(can) == 0 {
@@ -131,7 +136,8 @@ func (y *yielder) look(link bus.State, o reconcile.Overview, members []cluster.M
 // consider begins a transfer, in a goroutine that own runs, if one is called for.
 func (y *yielder) consider(ctx context.Context, link bus.State, o reconcile.Overview, hears int, own func(func())) {
 	open := len(o.GateReasons) == 0 && o.Missed == 0
-	if open || !y.cluster.Leadership().Leader {
+	lead := y.cluster.Leadership()
+	if open || !lead.Leader {
 		y.trouble, y.stale = trouble{}, time.Time{}
 		return
 	}
@@ -140,7 +146,7 @@ func (y *yielder) consider(ctx context.Context, link bus.State, o reconcile.Over
 		return
 	}
 	to := yieldTo(yieldInput{
-		ID: y.id, Leads: true, Trouble: y.trouble, Applied: y.cluster.View().Index(), Hears: hears, Window: y.window, Attempted: y.attempted,
+		ID: y.id, Leads: true, Since: lead.Since, Trouble: y.trouble, Applied: y.cluster.View().Index(), Hears: hears, Window: y.window, Attempted: y.attempted,
 	}, members, now)
 	if to == "" {
 		return

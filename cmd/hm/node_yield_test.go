@@ -70,6 +70,7 @@ func TestYieldTo(t *testing.T) {
 		"its own old word is no link":   {input(nil), []cluster.Member{member("hm-0")}, ""},
 		"no voter":                      {input(nil), []cluster.Member{own, member("hm-1", func(m *cluster.Member) { m.Voter = false })}, ""},
 		"not heard lately":              {input(nil), []cluster.Member{own, member("hm-1", func(m *cluster.Member) { m.InfoAge = 2 * time.Second })}, ""},
+		"not heard since it leads":      {input(func(in *yieldInput) { in.Since = now.Add(-time.Second / 2) }), []cluster.Member{own, member("hm-1", func(m *cluster.Member) { m.InfoAge = time.Second / 2 }), member("hm-2", applied(990))}, "hm-2"},
 		"unreachable":                   {input(nil), []cluster.Member{own, member("hm-1", func(m *cluster.Member) { m.Healthy = false })}, ""},
 		"has told nothing":              {input(nil), []cluster.Member{own, member("hm-1", func(m *cluster.Member) { m.HasInfo = false })}, ""},
 		"far behind":                    {input(nil), []cluster.Member{own, member("hm-1", applied(900))}, ""},

@@ -132,7 +132,7 @@ func (c *Core) compare(present int, now app.Time) {
 	}
 	for _, p := range c.opts.Peers.Hearing() {
 		if p.Fresh {
-			missed, of = max(missed, p.DEAs-own.DEAs), max(of, p.DEAs)
+			missed, of = max(missed, p.DEAs-c.intake.heardLately(p.Age)), max(of, p.DEAs)
 		}
 	}
 	was := e.deaf

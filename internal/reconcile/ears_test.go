@@ -124,6 +124,32 @@ func TestANewLeaderIsDeafFromTheStart(t *testing.T) {
 	}
 }
 
+// TestANewLeaderIsNotDeafForAnOldWord: a DEA falls silent for all, and just then the leader is lost, whose last word
+// still counts it.
+func TestANewLeaderIsNotDeafForAnOldWord(t *testing.T) {
+	w := withPeers(t, 9, 25)
+	d := w.deas["dea-003"]
+	silent := d.beat.Add(2 * hb)
+	d.quiet = true
+	w.run(silent.Add(-wordAge / 10).Sub(w.now))
+	for _, n := range w.nodes {
+		if n.told, n.toldAt = n.intake.Hearing(), w.now; n.told.DEAs != 9 {
+			t.Fatalf("just before its time to live is over %d DEAs are heard", n.told.DEAs)
+		}
+	}
+	w.run(silent.Add(7 * wordAge / 10).Sub(w.now))
+	w.simNode = w.nodes[1]
+	w.term++
+	w.next, w.wake = w.now, true
+	w.core.Learn(w.now, w.nodes[0].core.reads.began)
+	for range 20 {
+		if w.run(hb / 100); slices.Contains(w.core.gate, ReasonDeaf) {
+			t.Fatal("it is deaf")
+		}
+	}
+	w.wantGone("it fell silent", 1)
+}
+
 // TestOnlyPeersWithAFreshPictureCount: what a peer says that cannot know keeps nothing on record.
 func TestOnlyPeersWithAFreshPictureCount(t *testing.T) {
 	for name, spoil := range map[string]func(w *world, peers []*simNode){

@@ -11,6 +11,7 @@ type Hearing struct {
 	DEAs int // heard within a time to live
 	// Fresh says that it counts: the picture is fresh, and the link is in time.
 	Fresh bool
+	Age   time.Duration // of a peer's word: since it was told
 }
 
 // hears remembers a Hearing for a moment: to count the DEAs takes a look at each.
@@ -31,6 +32,24 @@ func (i *Intake) Hearing() Hearing {
 		i.hears = hears{i.live.Hears(now), now}
 	}
 	return Hearing{DEAs: i.hears.DEAs, Fresh: i.reliable(now)}
+}
+
+// maxWordAge is more than the age that a peer's word may have.
+const maxWordAge = 5 * time.Second
+
+// heardLately is how many DEAs this node heard within a time to live and the age of a peer's word, lost or not: a DEA
+// that fell silent after the word was told must not count for the peer alone.
+func (i *Intake) heardLately(age time.Duration) int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	then := i.log.Now().Add(-age - i.live.Period/hearsPerPeriod)
+	n := i.live.Hears(then)
+	for _, at := range i.forgotten {
+		if then.Sub(at) < i.live.TTL {
+			n++
+		}
+	}
+	return n
 }
 
 // reliable reports whether this node's word on who is silent counts.

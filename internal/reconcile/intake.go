@@ -31,8 +31,9 @@ type Intake struct {
 	unread   unread                // what of the DEAs' words cannot be read
 	doubled  doubled               // ids that two DEAs use
 
-	lag   lag
-	hears hears
+	lag       lag
+	hears     hears
+	forgotten []app.Time // when DEAs that are lost were heard last, as far as a peer's word may still count them
 }
 
 // maxExits bounds the exits that wait to be recorded. What is lost shows in the next heartbeat.
@@ -386,6 +387,8 @@ func (i *Intake) Forget(view *raftfsm.State) {
 		delete(i.dirty, id)
 		i.unread.forget(h)
 		delete(i.doubled.ids, id)
+		i.forgotten = append(i.forgotten, i.live.LastHeard(id))
 		i.live.Forget(id)
 	}
+	i.forgotten = slices.DeleteFunc(i.forgotten, func(at app.Time) bool { return now.Sub(at) >= i.live.TTL+maxWordAge })
 }

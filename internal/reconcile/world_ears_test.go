@@ -63,8 +63,19 @@ func (p worldPeers) others(fn func(*simNode)) {
 	}
 }
 
+// wordAge is how old a peer's word may become before there is a newer one, or before that of a dead peer is forgotten.
+const wordAge = time.Second
+
+// Hearing gives words as old as they may be.
 func (p worldPeers) Hearing() (said []Hearing) {
-	p.others(func(n *simNode) { said = append(said, n.intake.Hearing()) })
+	p.others(func(n *simNode) {
+		if n.toldAt == 0 || p.w.now.Sub(n.toldAt) > wordAge {
+			n.told, n.toldAt = n.intake.Hearing(), p.w.now
+		}
+		word := n.told
+		word.Age = p.w.now.Sub(n.toldAt)
+		said = append(said, word)
+	})
 	return said
 }
 

@@ -96,6 +96,8 @@ type simNode struct {
 	slow    slowLink
 	earless map[string]bool // DEAs whose heartbeats do not reach it
 	asked   []string        // DEAs about which it asked its peers
+	told    Hearing         // what it told its peers last
+	toldAt  app.Time
 }
 
 type simDEA struct {
