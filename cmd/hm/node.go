@@ -115,7 +115,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	}
 	nats.Spell = func(c commands.Command) commands.Spelling { return n.intake.Spelling(n.cluster.View(), c) }
 	options := loopOptions(cfg, logger)
-	options.StateDiffers, options.Peers = n.cluster.StateDiffers, peerEars{cfg.Node.ID, n.cluster}
+	options.StateDiffers, options.Peers = n.cluster.StateDiffers, peerHearing{cfg.Node.ID, n.cluster}
 	options.NATSRefused = n.heartbeatsRefused
 	n.loop = reconcile.NewLoop(reconcile.LoopOptions{
 		Options: options, Log: log, Leader: log, Publisher: publisherOf(cfg, nats),
@@ -270,7 +270,7 @@ func (n *node) tell() {
 		API: n.address, NATSUp: n.link.State().Up, AppliedIndex: n.cluster.View().Index(), Kinds: uint32(raftfsm.MaxKind),
 		DesiredReadBegan: o.Reads.Began, DesiredReadEnded: app.Time(n.readEnded.Load()),
 		DesiredReadError: o.ReadError[:min(len(o.ReadError), 500)], Gate: gate, Version: readBuildInfo().Version,
-		Hears: min(hears.DEAs, math.MaxInt32), HearsFresh: hears.Fresh,
+		HeardDEAs: min(hears.DEAs, math.MaxInt32), HearingComplete: hears.Fresh,
 		Answers: n.api.Answers(), NATSRefused: api.RefusalText(n.link.Refusals()),
 	})
 }

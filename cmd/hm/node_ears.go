@@ -23,33 +23,33 @@ func (n *node) listenInTime(cfg config.Config) (err error) {
 		return err
 	}
 	n.intake.LagBy(func() time.Duration { return n.marker.Lag().Time })
-	n.cluster.AnswerEars(n.intake.HeardAgo)
+	n.cluster.AnswerPeers(n.intake.HeardAgo)
 	return nil
 }
 
-// peerEars are the other voters as the reconcile loop knows them.
-type peerEars struct {
+// peerHearing are the other voters as the reconcile loop knows them.
+type peerHearing struct {
 	id      string
 	cluster *cluster.Node
 }
 
 // Hearing is what those of them say that have caught up.
-func (p peerEars) Hearing() (said []reconcile.Hearing) {
+func (p peerHearing) Hearing() (said []reconcile.Hearing) {
 	applied := p.cluster.View().Index()
 	for _, m := range p.cluster.Members() {
 		if m.ID != p.id && speaks(m) && m.Info.AppliedIndex+yieldLag >= applied {
-			said = append(said, reconcile.Hearing{DEAs: m.Info.Hears, Fresh: m.Info.HearsFresh, Age: m.InfoAge})
+			said = append(said, reconcile.Hearing{DEAs: m.Info.HeardDEAs, Fresh: m.Info.HearingComplete, Age: m.InfoAge})
 		}
 	}
 	return said
 }
 
 // Ask begins to ask them.
-func (p peerEars) Ask(deas []string) { p.cluster.AskEars(deas) }
+func (p peerHearing) Ask(deas []string) { p.cluster.AskPeers(deas) }
 
 // Answers are those that have come in.
-func (p peerEars) Answers() (answers []reconcile.Ears, all bool) {
-	told, all := p.cluster.Ears()
+func (p peerHearing) Answers() (answers []reconcile.Ears, all bool) {
+	told, all := p.cluster.PeerAnswers()
 	for _, a := range told {
 		answers = append(answers, reconcile.Ears{Peer: a.ID, Counts: a.Counts, Ago: a.Ago})
 	}

@@ -51,7 +51,7 @@ func yieldTo(in yieldInput, members []cluster.Member, now time.Time) string {
 		if m.InfoAge >= now.Sub(in.Since) {
 			return true // the leader that was lost has a word that looks new
 		}
-		return !hearsInstead(in.ID, m) || m.Info.AppliedIndex+yieldLag < in.Applied || deaf && (!m.Info.HearsFresh || m.Info.Hears <= in.Hears)
+		return !hearsInstead(in.ID, m) || m.Info.AppliedIndex+yieldLag < in.Applied || deaf && (!m.Info.HearingComplete || m.Info.HeardDEAs <= in.Hears)
 	})
 	if len(can) == 0 {
 		return ""
@@ -61,7 +61,7 @@ func yieldTo(in yieldInput, members []cluster.Member, now time.Time) string {
 	first := slices.MinFunc(can, func(a, b cluster.Member) int {
 		more := 0
 		if deaf {
-			more = cmp.Compare(b.Info.Hears, a.Info.Hears)
+			more = cmp.Compare(b.Info.HeardDEAs, a.Info.HeardDEAs)
 		}
 		return cmp.Or(more, cmp.Compare(len(gateReasons(a)), len(gateReasons(b))), -cmp.Compare(a.Info.AppliedIndex, b.Info.AppliedIndex), strings.Compare(a.ID, b.ID))
 	})

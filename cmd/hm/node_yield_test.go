@@ -44,7 +44,7 @@ func TestYieldTo(t *testing.T) {
 		return func(m *cluster.Member) { m.Info.AppliedIndex = index }
 	}
 	hears := func(deas int) func(*cluster.Member) {
-		return func(m *cluster.Member) { m.Info.Hears, m.Info.HearsFresh = deas, true }
+		return func(m *cluster.Member) { m.Info.HeardDEAs, m.Info.HearingComplete = deas, true }
 	}
 	late := func(in *yieldInput) {
 		in.Trouble = trouble{reconcile.ReasonNATSLate, now.Add(-window / 3), window / 3}
@@ -85,7 +85,7 @@ func TestYieldTo(t *testing.T) {
 		"late for less":                 {input(func(in *yieldInput) { late(in); in.Trouble.since = now.Add(-window/3 + 1) }), both, ""},
 		"deaf":                          {input(deaf), []cluster.Member{own, member("hm-1", hears(6)), member("hm-2", hears(7), applied(990))}, "hm-2"},
 		"deaf as all are":               {input(deaf), []cluster.Member{own, member("hm-1", hears(5)), member("hm-2", hears(4))}, ""},
-		"deaf, and a peer cannot tell":  {input(deaf), []cluster.Member{own, member("hm-1", hears(9), func(m *cluster.Member) { m.Info.HearsFresh = false }), member("hm-2")}, ""},
+		"deaf, and a peer cannot tell":  {input(deaf), []cluster.Member{own, member("hm-1", hears(9), func(m *cluster.Member) { m.Info.HearingComplete = false }), member("hm-2")}, ""},
 		"deaf and not fresh":            {input(deaf), []cluster.Member{member("hm-0", gate("deaf, actual-stale")), member("hm-1", hears(9))}, "hm-1"},
 	} {
 		t.Run(name, func(t *testing.T) {

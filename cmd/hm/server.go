@@ -36,7 +36,7 @@ A disk that is full, or hangs, does not end the node: it waits, and takes part a
 			logger := newLogger(c.err, loaded.Log)
 			n, err := openNode(loaded.Config, logger)
 			if err != nil {
-				return withWayBack(err)
+				return withRemedy(err)
 			}
 			select {
 			case <-cmd.Context().Done(): // main ends it on SIGINT and SIGTERM
@@ -46,7 +46,7 @@ A disk that is full, or hangs, does not end the node: it waits, and takes part a
 			failed := n.cluster.Err()
 			closed := n.close()
 			if failed != nil {
-				return withWayBack(fmt.Errorf("this node cannot go on: %w", failed))
+				return withRemedy(fmt.Errorf("this node cannot go on: %w", failed))
 			}
 			if closed != nil {
 				return fmt.Errorf("going down: %w", closed)
@@ -58,11 +58,11 @@ A disk that is full, or hangs, does not end the node: it waits, and takes part a
 	return cmd
 }
 
-// withWayBack adds to an error that tells of a record which cannot be used what to do about it.
-func withWayBack(err error) error {
-	var unusable interface{ WayBack() string }
+// withRemedy adds to an error that tells of a record which cannot be used what to do about it.
+func withRemedy(err error) error {
+	var unusable interface{ Remedy() string }
 	if errors.As(err, &unusable) {
-		return withHint(err, unusable.WayBack())
+		return withHint(err, unusable.Remedy())
 	}
 	return err
 }

@@ -63,7 +63,7 @@ func (s *Server) cluster(lead cluster.Leadership) Cluster {
 		}
 		if m.HasInfo {
 			node.NATS, node.AppliedIndex, node.API, node.Gate, node.Version = &m.Info.NATSUp, &m.Info.AppliedIndex, m.Info.API, m.Info.Gate, m.Info.Version
-			node.Hears = &m.Info.Hears
+			node.Hears = &m.Info.HeardDEAs
 			node.NATSRefused = m.Info.NATSRefused
 		}
 		if m.ID == s.opts.ID { // what it knows of itself is newer than what it told

@@ -263,7 +263,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, m := range s.opts.Node.Members() {
 		members[m.State]++
 		if m.ID == s.opts.ID {
-			send(mHeardDEAs, float64(m.Info.Hears))
+			send(mHeardDEAs, float64(m.Info.HeardDEAs))
 		}
 	}
 	send(mMissedDEAs, float64(n.over.Missed))

@@ -1,17 +1,13 @@
 package cluster
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -298,77 +294,4 @@ func (d *disk) close() {
 		d.closed = true
 		close(d.closing)
 	}
-}
-
-// isFull reports whether a write found no room and may be tried again: nothing of it counts yet.
-func isFull(err error) bool {
-	if text := err.Error(); strings.HasPrefix(text, "file resize error:") || strings.HasPrefix(text, "file sync error:") {
-		// So bbolt tells that it could not make the file larger. It writes into it only afterwards.
-		return strings.Contains(text, syscall.ENOSPC.Error()) || strings.Contains(text, syscall.EDQUOT.Error())
-	}
-	var write *fs.PathError // a failed sync of bbolt's gives the bare number
-	return errors.As(err, &write) && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT))
-}
-
-// FirstIndex is part of raft.LogStore.
-func (d *disk) FirstIndex() (uint64, error) {
-	defer d.end(d.begin("reading the log"))
-	return d.store.FirstIndex()
-}
-
-// LastIndex is part of raft.LogStore.
-func (d *disk) LastIndex() (uint64, error) {
-	defer d.end(d.begin("reading the log"))
-	return d.store.LastIndex()
-}
-
-// GetLog is part of raft.LogStore.
-func (d *disk) GetLog(index uint64, entry *raft.Log) error {
-	defer d.end(d.begin("reading the log"))
-	return d.store.GetLog(index, entry)
-}
-
-// StoreLog is part of raft.LogStore.
-func (d *disk) StoreLog(entry *raft.Log) error { return d.StoreLogs([]*raft.Log{entry}) }
-
-// StoreLogs is part of raft.LogStore.
-func (d *disk) StoreLogs(entries []*raft.Log) error {
-	return d.write("storing entries", false, func() error { return d.store.StoreLogs(entries) })
-}
-
-// DeleteRange is part of raft.LogStore. What raft deletes it deletes again at another time, if it must.
-func (d *disk) DeleteRange(from, to uint64) error {
-	return d.write("deleting entries", true, func() error { return d.store.DeleteRange(from, to) })
-}
-
-// Set is part of raft.StableStore. What is stored already is not stored again: raft does so at each start.
-func (d *disk) Set(key, value []byte) error {
-	if stored, err := d.Get(key); err == nil && bytes.Equal(stored, value) {
-		return nil
-	}
-	what := "storing a vote"
-	if string(key) == valueTerm {
-		what = "storing a term"
-	}
-	return d.must(what, func() error { return d.store.Set(key, value) })
-}
-
-// SetUint64 is part of raft.StableStore. What is stored already is not stored again: raft does so at each start.
-func (d *disk) SetUint64(key []byte, value uint64) error {
-	if stored, err := d.GetUint64(key); err == nil && stored == value {
-		return nil
-	}
-	return d.must("storing a term", func() error { return d.store.SetUint64(key, value) })
-}
-
-// Get is part of raft.StableStore.
-func (d *disk) Get(key []byte) ([]byte, error) {
-	defer d.end(d.begin("reading a vote"))
-	return d.store.Get(key)
-}
-
-// GetUint64 is part of raft.StableStore.
-func (d *disk) GetUint64(key []byte) (uint64, error) {
-	defer d.end(d.begin("reading a term"))
-	return d.store.GetUint64(key)
 }

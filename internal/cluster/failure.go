@@ -3,47 +3,12 @@ package cluster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
 )
-
-// The kinds of Fault.
-const (
-	FaultStore   = "store-damaged" // what is stored is not what was written; the node has stopped
-	FaultState   = "state-differs" // its state is not that of its peers at the same index
-	FaultHealing = "healing"       // it set aside what was damaged, and takes the record from its peers
-)
-
-// Fault is what is wrong with a node.
-type Fault struct {
-	Kind   string `json:"kind"`
-	Detail string `json:"detail,omitempty"`
-}
-
-// Fault tells what is wrong with this node. A node with a fault must not be believed, and must act on nothing.
-func (n *Node) Fault() (Fault, bool) {
-	var d *Damage
-	if err := n.Err(); errors.As(err, &d) {
-		return Fault{d.Kind, d.What}, true
-	}
-	if text := n.states.undecided(); text != "" {
-		return Fault{FaultState, text}, true
-	}
-	if n.healing != "" && n.join.active.Load() {
-		return Fault{FaultHealing, n.healing}, true
-	}
-	return Fault{}, false
-}
-
-// StateDiffers reports whether this node's state is not that of its peers, or nobody can tell whose is right.
-func (n *Node) StateDiffers() bool {
-	f, ok := n.Fault()
-	return ok && f.Kind == FaultState
-}
 
 // failure is why a node has stopped by itself.
 type failure struct {
@@ -126,43 +91,4 @@ func (n *Node) closeStores() error {
 	case <-time.After(10 * n.opts.ElectionTimeout):
 		return errors.New("the damaged store did not close")
 	}
-}
-
-// newRaft starts raft. What it comes upon in the stores while it starts ends the start and not the process.
-func (n *Node) newRaft(conf *raft.Config) error {
-	guarded := &guardedFSM{FSM: n.fsm, dir: n.stores.dir, fail: n.fail, logger: n.opts.Logger}
-	var fsm raft.FSM = guarded
-	if n.opts.wrapFSM != nil {
-		fsm = n.opts.wrapFSM(fsm)
-	}
-	var err error
-	done := make(chan struct{})
-	go func() { // of its own, since a damage ends the goroutine that comes upon it
-		defer close(done)
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("node.data_dir: starting raft on %s: %v", n.stores.dir, p)
-			}
-		}()
-		var r *raft.Raft
-		r, err = raft.NewRaft(conf, fsm, raftLog{n.stores.log, n.failStore}, raftValues{n.stores.values, n.failStore}, n.stores.snapshots, n.trans)
-		if err != nil {
-			err = fmt.Errorf("node.data_dir: starting raft on %s: %w", n.stores.dir, explainFull(err))
-			return
-		}
-		n.stores.log.raft.Store(r)
-		n.raft = r
-	}()
-	<-done
-	switch {
-	case err != nil && guarded.restore != nil: // raft has tried an older one; the log need not reach back to that
-		return &Unusable{
-			Err: fmt.Errorf("node.data_dir: the newest snapshot in %s is whole, but this version of hm cannot restore it: %w", n.stores.dir, guarded.restore),
-			Hint: fmt.Sprintf("run the version of hm that wrote it, or move %s away as a whole: hm then takes the record from its peers, or, without peers, begins with nothing",
-				n.stores.dir),
-		}
-	case err == nil && n.raft == nil:
-		return n.Err()
-	}
-	return err
 }

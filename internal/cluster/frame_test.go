@@ -42,7 +42,7 @@ func TestMessageOfAnotherVersion(t *testing.T) {
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	newer := frame(`{"from":"hm-1","speaks":"otherwise"}`)
 	newer[2] = frameVersion + 1
-	if _, err := conn.Write(append([]byte{streamPeers}, newer...)); err != nil {
+	if _, err := conn.Write(append([]byte{carriesStatus}, newer...)); err != nil {
 		t.Fatal(err)
 	}
 	r, err := readReply(conn)
@@ -72,7 +72,7 @@ func TestPeerOfAnotherVersion(t *testing.T) {
 				defer conn.Close()
 				_ = conn.SetDeadline(time.Now().Add(patience))
 				kind := []byte{0}
-				if _, err := conn.Read(kind); err != nil || kind[0] != streamPeers {
+				if _, err := conn.Read(kind); err != nil || kind[0] != carriesStatus {
 					return
 				}
 				dials.Add(1)
@@ -89,7 +89,7 @@ func TestPeerOfAnotherVersion(t *testing.T) {
 	c.start(1)
 	eventually(t, "the others say so", func() bool {
 		c.propose(dea(1))
-		_ = c.leader().VerifyLease(bounded(t)) // asks the peer whenever it can
+		_ = c.leader().VerifyLease(bounded(t)) // urgent the peer whenever it can
 		return lines.count("speaks version 2") >= 2 && dials.Load() >= 6
 	})
 	// Each of the two waits at least half of maxBackoff between two dials.

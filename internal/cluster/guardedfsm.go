@@ -30,7 +30,7 @@ func (g *guardedFSM) Apply(l *raft.Log) any {
 			return
 		}
 		g.logger.Error("an entry cannot be applied", "module", "cluster", "index", l.Index, "panic", p, "stack", string(debug.Stack()))
-		g.fail(&Unusable{
+		g.fail(&DataDirError{
 			Err:  fmt.Errorf("node.data_dir: the record in %s: %v", g.dir, p),
 			Hint: "run the version of hm that the other nodes run: an entry that they have recorded is none that this version knows",
 		})

@@ -390,7 +390,7 @@ func (p *proxy) copy(to, from net.Conn) {
 func (c *testCluster) hearEachOther(nodes ...int) bool {
 	for _, i := range nodes {
 		for _, j := range nodes {
-			if _, ok := c.nodes[i].gossip.heardFrom(c.opts[j].ID); i != j && !ok {
+			if _, ok := c.nodes[i].peerStatus.latestFrom(c.opts[j].ID); i != j && !ok {
 				return false
 			}
 		}

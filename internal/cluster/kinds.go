@@ -31,7 +31,7 @@ func (n *Node) checkKind(k raftfsm.Kind) error {
 		knows := n.opts.commonKind
 		if id == n.opts.ID {
 			knows = raftfsm.MaxKind
-		} else if h, ok := n.gossip.heardFrom(id); ok && h.message.Info != nil {
+		} else if h, ok := n.peerStatus.latestFrom(id); ok && h.message.Info != nil {
 			knows = max(knows, raftfsm.Kind(h.message.Info.Kinds))
 		}
 		if knows < k {

@@ -17,10 +17,10 @@ func (n *Node) VerifyLease(ctx context.Context) error {
 	if !lead.Leader {
 		return n.notLeader()
 	}
-	q := n.newQuestion(lead.Term)
+	q := n.newLeaseQuestion(lead.Term)
 	if q.missing > 0 {
-		n.gossip.ask(q)
-		defer n.gossip.withdraw(q)
+		n.peerStatus.ask(q)
+		defer n.peerStatus.withdraw(q)
 		if err := n.awaitAnswer(ctx, q); err != nil {
 			return err
 		}
@@ -32,7 +32,7 @@ func (n *Node) VerifyLease(ctx context.Context) error {
 }
 
 // question asks the voters whether they follow this node in a term. The gossip's mutex guards it.
-type question struct {
+type leaseQuestion struct {
 	term    uint64
 	voters  map[string]bool // those who have not yet said yes
 	missing int             // how many more must say yes
@@ -40,8 +40,8 @@ type question struct {
 	done    chan struct{} // closed when enough said yes, or one said that there is a later term
 }
 
-func (n *Node) newQuestion(term uint64) *question {
-	q := &question{term: term, voters: map[string]bool{}, done: make(chan struct{})}
+func (n *Node) newLeaseQuestion(term uint64) *leaseQuestion {
+	q := &leaseQuestion{term: term, voters: map[string]bool{}, done: make(chan struct{})}
 	all := n.voters()
 	self := 0
 	for _, v := range all {
@@ -55,7 +55,7 @@ func (n *Node) newQuestion(term uint64) *question {
 	return q
 }
 
-func (q *question) answer(id string, r reply) {
+func (q *leaseQuestion) answer(id string, r reply) {
 	if q.closed || !q.voters[id] {
 		return
 	}
@@ -72,7 +72,7 @@ func (q *question) answer(id string, r reply) {
 	}
 }
 
-func (n *Node) awaitAnswer(ctx context.Context, q *question) error {
+func (n *Node) awaitAnswer(ctx context.Context, q *leaseQuestion) error {
 	// Raft says when the lease has ended, but not to whoever waits here.
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
@@ -95,29 +95,29 @@ func (n *Node) awaitAnswer(ctx context.Context, q *question) error {
 	}
 }
 
-func (g *gossip) ask(q *question) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.asked[q] = struct{}{}
-	for _, t := range g.tells {
-		poke(t.asks)
+func (ps *peerStatus) ask(q *leaseQuestion) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.leaseQuestions[q] = struct{}{}
+	for _, t := range ps.senders {
+		notify(t.urgent)
 	}
 }
 
-func (g *gossip) withdraw(q *question) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.asked, q)
+func (ps *peerStatus) withdraw(q *leaseQuestion) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	delete(ps.leaseQuestions, q)
 }
 
-func (g *gossip) openQuestions() []*question {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.asked) == 0 {
+func (ps *peerStatus) openLeaseQuestions() []*leaseQuestion {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if len(ps.leaseQuestions) == 0 {
 		return nil
 	}
-	open := make([]*question, 0, len(g.asked))
-	for q := range g.asked {
+	open := make([]*leaseQuestion, 0, len(ps.leaseQuestions))
+	for q := range ps.leaseQuestions {
 		if !q.closed {
 			open = append(open, q)
 		}

@@ -31,7 +31,7 @@ func TestQuestion(t *testing.T) {
 		{"no voters", []answer{{"x", yes}, {"y", yes}, {"z", later}}, false, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			q := &question{term: 7, voters: map[string]bool{"b": true, "c": true, "d": true, "e": true}, missing: 2, done: make(chan struct{})}
+			q := &leaseQuestion{term: 7, voters: map[string]bool{"b": true, "c": true, "d": true, "e": true}, missing: 2, done: make(chan struct{})}
 			for _, a := range tt.answers {
 				q.answer(a.from, a.reply)
 			}
@@ -61,16 +61,16 @@ func TestReplySaysWhomANodeFollows(t *testing.T) {
 			if n == leader {
 				continue
 			}
-			if n.gossip.reply(message{From: leader.opts.ID, Term: term}) != (reply{Follows: true, Term: term, From: n.opts.ID}) {
+			if n.peerStatus.reply(message{From: leader.opts.ID, Term: term}) != (reply{Follows: true, Term: term, From: n.opts.ID}) {
 				return false
 			}
 			for _, m := range []message{{From: leader.opts.ID, Term: term - 1}, {From: leader.opts.ID, Term: term + 1}, {From: "hm-9", Term: term}} {
-				if r := n.gossip.reply(m); r.Follows {
+				if r := n.peerStatus.reply(m); r.Follows {
 					t.Fatalf("%s replies %+v to %+v while %s leads in term %d", n.opts.ID, r, m, leader.opts.ID, term)
 				}
 			}
 			n.join.active.Store(true) // it may have followed another before it lost its disk
-			r := n.gossip.reply(message{From: leader.opts.ID, Term: term})
+			r := n.peerStatus.reply(message{From: leader.opts.ID, Term: term})
 			n.join.active.Store(false)
 			if r.Follows {
 				t.Fatalf("%s replies %+v while it is joining", n.opts.ID, r)
@@ -82,21 +82,21 @@ func TestReplySaysWhomANodeFollows(t *testing.T) {
 
 // What a peer said to an earlier message is no answer, however late it arrives.
 func TestOldRepliesConfirmNothing(t *testing.T) {
-	g := &gossip{shuns: map[string]bool{}, asked: map[*question]struct{}{}}
-	before := g.openQuestions()
-	q := &question{term: 7, voters: map[string]bool{"b": true}, missing: 1, done: make(chan struct{})}
+	g := &peerStatus{rejectedBy: map[string]bool{}, leaseQuestions: map[*leaseQuestion]struct{}{}}
+	before := g.openLeaseQuestions()
+	q := &leaseQuestion{term: 7, voters: map[string]bool{"b": true}, missing: 1, done: make(chan struct{})}
 	g.ask(q)
-	if err := g.replied("b", reply{Follows: true, Term: 7}, before, earsPart{}); err != nil || q.missing != 1 {
+	if err := g.takeReply("b", reply{Follows: true, Term: 7}, before, hearingPart{}); err != nil || q.missing != 1 {
 		t.Errorf("a reply to a message that was sent before the question answered it (%v)", err)
 	}
-	if err := g.replied("b", reply{Follows: true, Term: 7}, g.openQuestions(), earsPart{}); err != nil || q.missing != 0 {
+	if err := g.takeReply("b", reply{Follows: true, Term: 7}, g.openLeaseQuestions(), hearingPart{}); err != nil || q.missing != 0 {
 		t.Errorf("a reply to a message that was sent after the question did not answer it (%v)", err)
 	}
 	g.withdraw(q)
-	if len(g.openQuestions()) != 0 || len(g.asked) != 0 {
+	if len(g.openLeaseQuestions()) != 0 || len(g.leaseQuestions) != 0 {
 		t.Error("a question that was withdrawn is still asked")
 	}
-	if err := g.replied("b", reply{Stranger: true}, nil, earsPart{}); err == nil || !g.isShunned() {
+	if err := g.takeReply("b", reply{Stranger: true}, nil, hearingPart{}); err == nil || !g.isRejected() {
 		t.Error("a peer that knows this node for a stranger goes unnoticed")
 	}
 }

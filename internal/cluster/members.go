@@ -2,8 +2,6 @@ package cluster
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -60,18 +58,18 @@ func (n *Node) describeSelf(m *Member, now time.Time) {
 	}
 	if err := n.stores.disk.complaint(); err != nil {
 		m.Healthy, m.Problem = false, err.Error()
-	} else if text := n.gossip.unheard(now); text != "" {
+	} else if text := n.peerStatus.unheardProblem(now); text != "" {
 		m.Healthy, m.Problem = false, text
 	}
-	n.gossip.mu.Lock()
-	defer n.gossip.mu.Unlock()
-	if n.gossip.info != nil {
-		m.Info, m.HasInfo = *n.gossip.info, true
+	n.peerStatus.mu.Lock()
+	defer n.peerStatus.mu.Unlock()
+	if n.peerStatus.info != nil {
+		m.Info, m.HasInfo = *n.peerStatus.info, true
 	}
 }
 
 func (n *Node) describePeer(m *Member, now time.Time, leads bool) {
-	h, ok := n.gossip.heardFrom(m.ID)
+	h, ok := n.peerStatus.latestFrom(m.ID)
 	if ok {
 		m.LastContact, m.Fault = h.at, h.message.Fault
 		if h.message.Info != nil {
@@ -86,7 +84,7 @@ func (n *Node) describePeer(m *Member, now time.Time, leads bool) {
 	}
 	m.Problem = h.message.Disk
 	if m.Problem == "" {
-		m.Problem = n.gossip.unreached(m.ID, m.Address, now)
+		m.Problem = n.peerStatus.unreachableProblem(m.ID, m.Address, now)
 	}
 	m.Healthy = m.Problem == "" && m.Fault == nil
 	switch {
@@ -127,34 +125,4 @@ func memberIDs(servers []raft.Server) []string {
 	}
 	slices.Sort(ids)
 	return ids
-}
-
-// addressBook gives the configured address of a member precedence over the recorded one, so that a member may move
-// by a change of raft.peers.
-type addressBook []Peer
-
-// ServerAddr finds a member's address for raft.
-func (b addressBook) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
-	for _, p := range b {
-		if p.ID == string(id) {
-			return raft.ServerAddress(p.Address), nil
-		}
-	}
-	return "", fmt.Errorf("raft.peers does not name %s", id)
-}
-
-func (b addressBook) of(s raft.Server) string {
-	if address, err := b.ServerAddr(s.ID); err == nil {
-		return string(address)
-	}
-	return string(s.Address)
-}
-
-func isLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }

@@ -7,40 +7,21 @@ import (
 	"io"
 	"math"
 
-	"hm/internal/app"
 	"hm/raftfsm"
 )
-
-// PeerInfo is what a node tells its peers about itself (I1). It is not recorded.
-type PeerInfo struct {
-	API              string   `json:"api,omitempty"`                // address of its HTTP API
-	NATSUp           bool     `json:"nats_up,omitempty"`            // its own NATS link is up
-	AppliedIndex     uint64   `json:"applied,omitempty"`            // newest entry that it has applied
-	Kinds            uint32   `json:"kinds,omitempty"`              // highest entry kind that it knows
-	DesiredReadBegan app.Time `json:"desired_read_began,omitempty"` // hm time at which the newest complete read of the desired state began
-	DesiredReadEnded app.Time `json:"desired_read_ended,omitempty"` // hm time at which it was recorded; 0 if another node read
-	DesiredReadApps  int      `json:"desired_read_apps,omitempty"`  // how many apps that read held
-	DesiredReadError string   `json:"desired_read_error,omitempty"` // why the newest attempt failed; empty if it did not
-	Gate             string   `json:"gate,omitempty"`               // "open", or why its gate is closed
-	Version          string   `json:"version,omitempty"`            // of its program
-	Hears            int      `json:"hears,omitempty"`              // DEAs that it has heard within a time to live
-	HearsFresh       bool     `json:"hears_fresh,omitempty"`        // it should hear every DEA: its picture is fresh, and its link in time
-	Answers          bool     `json:"answers,omitempty"`            // it knows enough to tell a Cloud Controller what runs
-	NATSRefused      string   `json:"nats_refused,omitempty"`       // what its NATS server refuses to it, a line for each subject
-}
 
 // message is what a node tells a peer, one frame at a time. The receiver answers each with a reply. Both are JSON:
 // a field that a newer peer sends is passed over, and one that an older peer does not send is zero.
 type message struct {
-	From  string    `json:"from"`
-	State string    `json:"state"` // leader, follower or candidate
-	Term  uint64    `json:"term"`
-	Blank bool      `json:"blank,omitempty"` // its log holds nothing but the first entry; see joining
-	Disk  string    `json:"disk,omitempty"`  // why its disk takes nothing in; empty if it does
-	Last  mark      `json:"last,omitzero"`   // how far its log reaches; see memory
-	Known mark      `json:"known,omitzero"`  // how far the receiver's log reached, as the sender remembers it
-	Info  *PeerInfo `json:"info,omitempty"`  // nil until SetInfo was called
-	Fault *Fault    `json:"fault,omitempty"` // nil: there is none
+	From  string      `json:"from"`
+	State string      `json:"state"` // leader, follower or candidate
+	Term  uint64      `json:"term"`
+	Blank bool        `json:"blank,omitempty"` // its log holds nothing but the first entry; see joining
+	Disk  string      `json:"disk,omitempty"`  // why its disk takes nothing in; empty if it does
+	Last  logPosition `json:"last,omitzero"`   // how far its log reaches; see memory
+	Known logPosition `json:"known,omitzero"`  // how far the receiver's log reached, as the sender remembers it
+	Info  *PeerInfo   `json:"info,omitempty"`  // nil until SetInfo was called
+	Fault *Fault      `json:"fault,omitempty"` // nil: there is none
 	// States are what the sender's state was after some of the newest entries, as hashed in HashVersion.
 	States      []stateClaim `json:"states,omitempty"`
 	HashVersion uint32       `json:"hash_version,omitempty"`
@@ -57,7 +38,7 @@ type reply struct {
 	Term     uint64 `json:"term"`               // the receiver's
 	From     string `json:"from,omitempty"`     // the receiver; empty from one of an earlier version
 	// Ears answers what was asked about silent DEAs; nil if nothing was, and from a peer of before there were such questions.
-	Ears *earsReply `json:"ears,omitempty"`
+	Hearing *hearingReply `json:"ears,omitempty"`
 }
 
 const (
@@ -80,7 +61,7 @@ func readReply(r io.Reader) (reply, error) {
 	if len(out.Refused) > maxText || out.Term > maxNumber {
 		return reply{}, errors.New("a peer's reply: a text or a number is out of its range")
 	}
-	if err := out.Ears.check(); err != nil {
+	if err := out.Hearing.check(); err != nil {
 		return reply{}, fmt.Errorf("a peer's reply: %w", err)
 	}
 	return out, nil
@@ -131,7 +112,7 @@ func decodeMessage(body []byte) (message, error) {
 		}{
 			{"applied", int64(min(i.AppliedIndex, math.MaxInt64)), maxNumber}, {"kinds", int64(i.Kinds), maxKinds},
 			{"desired_read_began", int64(i.DesiredReadBegan), int64(raftfsm.MaxTime)}, {"desired_read_ended", int64(i.DesiredReadEnded), int64(raftfsm.MaxTime)},
-			{"desired_read_apps", int64(i.DesiredReadApps), math.MaxInt32}, {"hears", int64(i.Hears), math.MaxInt32},
+			{"desired_read_apps", int64(i.DesiredReadApps), math.MaxInt32}, {"hears", int64(i.HeardDEAs), math.MaxInt32},
 		} {
 			if n.value < 0 || n.value > n.most {
 				return message{}, fmt.Errorf("a peer's message: %s is %d: 0 to %d is its range", n.name, n.value, n.most)
@@ -144,7 +125,7 @@ func decodeMessage(body []byte) (message, error) {
 	if _, err := checkClaims(m.States); err != nil {
 		return message{}, fmt.Errorf("a peer's message: %w", err)
 	}
-	if err := checkAsked(m.Silent); err != nil {
+	if err := checkHearingQuestion(m.Silent); err != nil {
 		return message{}, fmt.Errorf("a peer's message: %w", err)
 	}
 	return m, nil

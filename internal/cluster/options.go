@@ -54,7 +54,7 @@ type Options struct {
 
 	HeartbeatTimeout  time.Duration // raft.heartbeat_timeout: how long a follower waits for a leader
 	ElectionTimeout   time.Duration // raft.election_timeout: how long a candidate waits; at least HeartbeatTimeout
-	LeaseTimeout      time.Duration // raft.lease_timeout: how long a leader leads unheard; at most HeartbeatTimeout
+	LeaseTimeout      time.Duration // raft.lease_timeout: how long a leader leads unheardProblem; at most HeartbeatTimeout
 	SnapshotInterval  time.Duration // raft.snapshot_interval: how often to look whether a snapshot is due
 	SnapshotThreshold uint64        // raft.snapshot_threshold: entries since the last snapshot that make one due; as many stay in the log behind it
 
@@ -225,4 +225,13 @@ func checkAddress(address string) (host string, err error) {
 func isWildcard(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "" || err == nil && ip.IsUnspecified()
+}
+
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }

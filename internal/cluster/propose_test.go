@@ -145,7 +145,7 @@ func TestResultsGoToTheirCallers(t *testing.T) {
 	}
 	a, b := queued(dea(1), resolve(1)), queued(resolve(2), dea(2), dea(3))
 	_, shares, _ := pack([]*proposal{a, b}, raftfsm.MaxEntry)
-	f := flight{shares: shares}
+	f := pendingEntry{shares: shares}
 	key := instance(1).App
 	f.settle(raftfsm.Result{
 		Touched: []app.Key{key},

@@ -31,3 +31,27 @@ func (n *Node) TransferTo(ctx context.Context, id string) error {
 	}
 	return fmt.Errorf("transferring leadership to %s: it is no other voter of this cluster", id)
 }
+
+// Transfer hands leadership to the follower that is furthest along. It returns when this node leads no more.
+func (n *Node) Transfer(ctx context.Context) error {
+	if n.raft.State() != raft.Leader {
+		return n.notLeader()
+	}
+	select {
+	case <-n.closing:
+		return ErrClosed
+	default:
+	}
+	if err := n.stores.disk.trouble(); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotLeader, err)
+	}
+	return n.transfer(ctx)
+}
+
+func (n *Node) transfer(ctx context.Context) error {
+	n.transfers.Add(1)
+	if err := n.ask(ctx, func() raft.Future { return n.raft.LeadershipTransfer() }); err != nil {
+		return fmt.Errorf("transferring leadership: %w", err)
+	}
+	return nil
+}

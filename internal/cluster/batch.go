@@ -1,0 +1,120 @@
+package cluster
+
+import (
+	"slices"
+
+	"github.com/hashicorp/raft"
+
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// share is the part of one entry that belongs to one proposal.
+type share struct {
+	p     *proposal
+	chunk int // position in p.chunks
+	from  int // position of its first record in the entry
+}
+
+// pendingEntry is one entry on its way through the log.
+type pendingEntry struct {
+	future raft.ApplyFuture // nil: it was not submitted, for err
+	err    error
+	shares []share
+}
+
+// batch packs proposals into entries and hands them to raft, one after the other. While raft writes one to disk the
+// next gathers: the busier the callers, the fuller the entries.
+func (n *Node) batch() {
+	var waiting []*proposal // taken off the queue, in order; only the first may be under way
+	var stamped app.Time    // newest time given to an entry
+	for {
+		if len(waiting) == 0 {
+			select {
+			case p := <-n.queue:
+				waiting = append(waiting, p)
+			case <-n.closing:
+				return
+			}
+		}
+		select {
+		case n.slots <- struct{}{}:
+		case <-n.closing:
+			return
+		}
+		for more := true; more && len(waiting) < maxSharing; {
+			select {
+			case p := <-n.queue:
+				waiting = append(waiting, p)
+			default:
+				more = false
+			}
+		}
+		var f pendingEntry
+		var recs []raftfsm.Record
+		waiting, f.shares, recs = pack(waiting, raftfsm.MaxEntry)
+		if len(f.shares) == 0 {
+			<-n.slots
+			continue
+		}
+		stamped = max(stamped, n.clock.now())
+		n.submit(&f, raftfsm.Entry{At: stamped, Records: recs})
+		n.pending <- f // never blocks: as many places as slots
+	}
+}
+
+// pack takes as many chunks off the waiting proposals as one entry holds.
+func pack(waiting []*proposal, limit int) (rest []*proposal, shares []share, recs []raftfsm.Record) {
+	size := 0
+	for len(waiting) > 0 {
+		p := waiting[0]
+		c := p.chunks[p.next]
+		if len(shares) > 0 && (size+c.size > limit || len(recs)+len(c.records) > maxSharing) {
+			break
+		}
+		if p.next == 0 && !p.state.CompareAndSwap(proposalQueued, proposalTaken) {
+			waiting = waiting[1:] // its caller went away
+			continue
+		}
+		shares = append(shares, share{p, p.next, len(recs)})
+		size += c.size
+		if len(shares) == 1 {
+			recs = slices.Clip(c.records)
+		} else {
+			recs = append(recs, c.records...)
+		}
+		p.next++
+		if p.next == len(p.chunks) {
+			waiting = waiting[1:]
+		}
+	}
+	return waiting, shares, recs
+}
+
+// leadershipEpoch is a stretch of leading without a break in which an entry could be refused and the next accepted: between the
+// two, what a proposal rests on could change.
+type leadershipEpoch struct{ term, transfers, stalls uint64 }
+
+func (n *Node) epochOf(l Leadership) leadershipEpoch {
+	return leadershipEpoch{l.Term, n.transfers.Load(), n.stalls.Load()}
+}
+
+func (n *Node) submit(f *pendingEntry, e raftfsm.Entry) {
+	lead := n.Leadership()
+	now := n.epochOf(lead)
+	for _, s := range f.shares {
+		if !lead.Leader || s.p.leadershipEpoch != now || s.p.failed.Load() {
+			// It is rare that only some of those who share the entry are concerned. All are told: it is true of all.
+			f.err = ErrNotLeader
+			return
+		}
+	}
+	data, err := raftfsm.EncodeEntry(e)
+	if err != nil {
+		f.err = err
+		return
+	}
+	n.stats.entries.Add(1)
+	n.stats.bytes.Add(uint64(len(data)))
+	f.future = n.raft.Apply(data, 0)
+}

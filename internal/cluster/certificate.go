@@ -1,0 +1,94 @@
+package cluster
+
+import (
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// setPeers tells the stream who the members are and where.
+func (s *clusterPort) setPeers(peers []Peer) {
+	peers = slices.Clone(peers)
+	s.members.Store(&peers)
+}
+
+func (s *clusterPort) peers() []Peer { return *s.members.Load() }
+
+func (s *clusterPort) idOf(address string) (id string, ok bool) {
+	for _, p := range s.peers() {
+		if p.Address == address {
+			return p.ID, true
+		}
+	}
+	return "", false
+}
+
+// named lists the members that a certificate names.
+func (s *clusterPort) named(cert *x509.Certificate) (ids []string) {
+	if cert == nil {
+		return nil
+	}
+	peers := s.peers()
+	for _, p := range peers {
+		if names(cert, p.ID, peers) {
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids
+}
+
+// speaksFor refuses a certificate that does not name the member. The CA has signed it; but it signs those of all
+// members, and one of them must not speak for another.
+func (s *clusterPort) speaksFor(cert *x509.Certificate, id string) error {
+	if names(cert, id, s.peers()) {
+		return nil
+	}
+	return fmt.Errorf("the certificate does not name %.80q, as whom it is shown: its DNS names are %.200q, its IP addresses %.200q; "+
+		"it must have the id as a DNS name, or the host of that node's address in raft.peers where no other node has the same host",
+		id, cert.DNSNames, fmt.Sprint(cert.IPAddresses))
+}
+
+// names reports whether a certificate names a member: by its id as a DNS name, or by the host of its address, if that
+// is no other member's host. A name with a wildcard names nobody, and nor does the common name.
+func names(cert *x509.Certificate, id string, peers []Peer) bool {
+	if id == "" {
+		return false
+	}
+	if hasName(cert, id) {
+		return true
+	}
+	host := ""
+	for _, p := range peers {
+		if p.ID == id {
+			host = hostOf(p)
+		}
+	}
+	for _, p := range peers {
+		if p.ID != id && hostOf(p) == host {
+			return false
+		}
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return slices.ContainsFunc(cert.IPAddresses, func(have net.IP) bool {
+			addr, ok := netip.AddrFromSlice(have)
+			return ok && addr.Unmap() == ip.Unmap().WithZone("")
+		})
+	}
+	return host != "" && hasName(cert, host)
+}
+
+func hasName(cert *x509.Certificate, name string) bool {
+	return slices.ContainsFunc(cert.DNSNames, func(have string) bool { return strings.EqualFold(have, name) })
+}
+
+// hostOf is the host of a member's address in a form that can be compared.
+func hostOf(p Peer) string {
+	host, _, _ := net.SplitHostPort(p.Address)
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Unmap().String()
+	}
+	return strings.ToLower(host)
+}

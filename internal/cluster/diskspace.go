@@ -1,0 +1,45 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+)
+
+// minFree is what a start needs: room for a term, a vote and an entry of full size, and a little more.
+const minFree = 4 << 20
+
+// checkSpace refuses to start where a first write would fail.
+func checkSpace(dir string) error {
+	if hasRoom(dir) {
+		return nil
+	}
+	free, _ := freeSpace(dir)
+	return fmt.Errorf("node.data_dir: the disk is full: the file system of %s has %d KiB left, and a node needs %d KiB to start: make room and start it again", dir, free>>10, minFree>>10)
+}
+
+// hasRoom reports whether there is as much room as a start needs, or nobody can tell.
+func hasRoom(dir string) bool {
+	free, ok := freeSpace(dir)
+	return !ok || free >= minFree
+}
+
+// explainFull says what to do about an error at the start that comes from a full disk.
+func explainFull(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || err != nil && isFull(err) {
+		return fmt.Errorf("%w: the disk is full: make room and start the node again", err)
+	}
+	return err
+}
+
+// isFull reports whether a write found no room and may be tried again: nothing of it counts yet.
+func isFull(err error) bool {
+	if text := err.Error(); strings.HasPrefix(text, "file resize error:") || strings.HasPrefix(text, "file sync error:") {
+		// So bbolt tells that it could not make the file larger. It writes into it only afterwards.
+		return strings.Contains(text, syscall.ENOSPC.Error()) || strings.Contains(text, syscall.EDQUOT.Error())
+	}
+	var write *fs.PathError // a failed sync of bbolt's gives the bare number
+	return errors.As(err, &write) && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT))
+}

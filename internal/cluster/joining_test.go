@@ -1,0 +1,361 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+func TestNewClusterJoinsAtOnce(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.start(0)
+	if !c.nodes[0].join.active.Load() {
+		t.Fatal("a blank node takes part in elections before it has heard anybody")
+	}
+	c.start(1) // two of three are a majority; the third may come whenever it likes
+	c.propose(dea(1))
+	c.start(2)
+	c.propose(dea(2))
+	c.converged()
+	eventually(t, "every node takes part in elections", func() bool {
+		for _, n := range c.nodes {
+			if _, err := os.Stat(n.join.marker); err == nil || n.join.active.Load() {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// A follower holds nothing of what the other two acknowledged. One of those loses its disk, the other dies. Were the
+// blank one to vote, the follower would lead and everything would be lost.
+func TestBlankNodeMakesNoLeader(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	c.propose(dea(1))
+	c.converged()
+	behind := (c.index(c.leader()) + 1) % 3
+	c.close(behind)
+	for i := range 20 {
+		c.propose(dea(100 + i))
+	}
+	at := c.index(c.leader())
+	wiped := 3 - at - behind
+	c.kill(wiped)
+	if err := os.RemoveAll(c.opts[wiped].DataDir); err != nil {
+		t.Fatal(err)
+	}
+	c.kill(at)
+
+	c.start(behind)
+	blank := c.start(wiped)
+	follower := c.nodes[behind]
+	// Both run and hear each other, and the follower asks for votes: several times, so that the answer is no accident.
+	eventually(t, "they hear each other", func() bool {
+		return member(follower, blank.opts.ID).Healthy && member(blank, follower.opts.ID).Healthy
+	})
+	eventually(t, "the follower has asked for votes", func() bool { return follower.raft.State() == raft.Candidate })
+	for range 10 {
+		id, address := raft.ServerID(follower.opts.ID), raft.ServerAddress(follower.opts.Listen)
+		if err := blank.trans.RequestVote(id, address, &raft.RequestVoteRequest{}, &raft.RequestVoteResponse{}); !errors.Is(err, errJoining) {
+			t.Fatalf("the blank node urgent for votes: %v", err)
+		}
+		if err := blank.trans.RequestPreVote(id, address, &raft.RequestPreVoteRequest{}, &raft.RequestPreVoteResponse{}); !errors.Is(err, errJoining) {
+			t.Fatalf("the blank node urgent for votes: %v", err)
+		}
+		var resp raft.RequestPreVoteResponse
+		err := follower.trans.RequestPreVote(raft.ServerID(blank.opts.ID), raft.ServerAddress(blank.opts.Listen),
+			&raft.RequestPreVoteRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte(follower.opts.ID), Addr: []byte(follower.opts.Listen)}, Term: 1000, LastLogIndex: 1000, LastLogTerm: 1000}, &resp)
+		if err == nil && resp.Granted {
+			t.Fatal("the blank node gives its vote")
+		}
+	}
+	if !blank.join.active.Load() || follower.Leadership().Leader || blank.Leadership().Leader {
+		t.Fatal("the two nodes that lack acknowledged records elected a leader")
+	}
+
+	// A crash in the middle does not make it forget that it has to wait.
+	c.kill(wiped)
+	blank = c.start(wiped)
+	if !blank.join.active.Load() {
+		t.Fatal("after a crash the blank node takes part in elections")
+	}
+	c.start(at)
+	c.propose(dea(200))
+	s := c.converged()
+	for i := range 20 {
+		if _, ok := s.DEA(deaID(100 + i)); !ok {
+			t.Fatalf("%s was acknowledged and is lost", deaID(100+i))
+		}
+	}
+	eventually(t, "the blank node has caught up and takes part", func() bool { return !blank.join.active.Load() })
+}
+
+// A single node is configured to be one of three, without having been told. The two others must not found a cluster
+// of their own, of which the leader would overwrite what the first recorded.
+func TestNoSecondClusterBesideTheFirst(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	peers := c.opts[0].Peers
+	c.opts[0].Peers = nil
+	c.start(0)
+	c.propose(dea(1))
+	first := c.leader()
+	c.opts[0].Peers = peers
+	c.start(1)
+	c.start(2)
+	for _, n := range c.nodes[1:] {
+		eventually(t, "the first node says that they are no members", n.peerStatus.isRejected)
+		eventually(t, "they hear each other", func() bool { return c.hearEachOther(1, 2) })
+		eventually(t, "the hearing is over", func() bool { return time.Since(n.join.since) > hearingTime+2*statusEvery })
+		if !n.join.active.Load() {
+			t.Errorf("%s founds a cluster of its own", n.opts.ID)
+		}
+	}
+	if !first.Leadership().Leader {
+		t.Error("the first node no longer leads")
+	}
+}
+
+func TestJoiningEndsAfterASnapshot(t *testing.T) {
+	c := startCluster(t, 3, func(_ int, o *Options) { o.SnapshotThreshold, o.trailingLogs = 8, 1 })
+	for i := range 20 {
+		c.propose(dea(i))
+	}
+	c.converged()
+	leader := c.leader()
+	wiped := (c.index(leader) + 1) % 3
+	c.kill(wiped)
+	if err := os.RemoveAll(c.opts[wiped].DataDir); err != nil {
+		t.Fatal(err)
+	}
+	if err := leader.raft.Snapshot().Error(); err != nil {
+		t.Fatal(err)
+	}
+	n := c.start(wiped)
+	// Nothing is proposed any more: the snapshot alone must do.
+	eventually(t, "the node takes part in elections", func() bool { return !n.join.active.Load() })
+	c.converged()
+}
+
+// The operator removes a damaged raft.db and leaves the snapshots. They say nothing of what was acknowledged since.
+func TestLostLogMakesNoLeader(t *testing.T) {
+	for wiped := range 3 {
+		t.Run(fmt.Sprint("node ", wiped), func(t *testing.T) {
+			c := startCluster(t, 3, func(_ int, o *Options) { o.SnapshotThreshold, o.trailingLogs = 4, 2 })
+			for i := range 10 {
+				c.propose(dea(i))
+			}
+			c.converged()
+			for _, n := range c.nodes {
+				if err := n.raft.Snapshot().Error(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			behind := (wiped + 1) % 3
+			at := 3 - wiped - behind
+			c.close(behind)
+			for i := range 20 {
+				c.propose(dea(100 + i)) // acknowledged by the node that is about to lose its log
+			}
+			c.kill(wiped)
+			if err := os.Remove(filepath.Join(c.opts[wiped].DataDir, "raft", "raft.db")); err != nil {
+				t.Fatal(err)
+			}
+			c.kill(at)
+			follower, lost := c.start(behind), c.start(wiped)
+			c.makeNoLeader(follower, lost)
+			if first, err := lost.stores.bolt.FirstIndex(); err != nil || first == 1 {
+				t.Errorf("the node founded a cluster beside its snapshot: first entry %d, %v", first, err)
+			}
+			c.start(at)
+			c.propose(dea(200))
+			s := c.converged()
+			for i := range 20 {
+				if _, ok := s.DEA(deaID(100 + i)); !ok {
+					t.Fatalf("%s was acknowledged and is lost", deaID(100+i))
+				}
+			}
+			eventually(t, "the node has caught up and takes part", func() bool { return !lost.join.active.Load() })
+		})
+	}
+}
+
+// Each node in turn loses its log while records are acknowledged.
+func TestLostLogsUnderLoad(t *testing.T) {
+	c := startCluster(t, 3, func(_ int, o *Options) { o.SnapshotThreshold, o.trailingLogs = 16, 8 })
+	var known []int
+	for i := range c.nodes {
+		a := keepProposing(c, c.running(), 2)
+		a.next.Store(int64(1000 * (i + 1)))
+		eventually(t, "some proposals are acknowledged", func() bool { return a.count() > 50 })
+		if err := c.nodes[i].raft.Snapshot().Error(); err != nil {
+			t.Fatal(err)
+		}
+		c.kill(i)
+		if err := os.Remove(filepath.Join(c.opts[i].DataDir, "raft", "raft.db")); err != nil {
+			t.Fatal(err)
+		}
+		n := c.start(i)
+		eventually(t, "the node has caught up and takes part", func() bool { return !n.join.active.Load() })
+		a.stop()
+		a.wg.Wait()
+		known = append(known, a.known...)
+	}
+	c.propose(dea(0))
+	(&acknowledged{known: known}).check(t, c.converged())
+}
+
+// Nobody can give a single node back what it lost. It goes on from its snapshot, in a later term, and says so.
+func TestLostLogOfASingleNode(t *testing.T) {
+	var log lockedBuffer
+	c := startCluster(t, 1, func(_ int, o *Options) {
+		o.SnapshotThreshold, o.trailingLogs = 4, 2
+		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	})
+	for i := range 10 {
+		c.propose(dea(i))
+	}
+	n := c.leader()
+	if err := n.raft.Snapshot().Error(); err != nil {
+		t.Fatal(err)
+	}
+	c.propose(dea(99))
+	term := n.Leadership().Term
+	c.close(0)
+	if err := os.Remove(filepath.Join(c.opts[0].DataDir, "raft", "raft.db")); err != nil {
+		t.Fatal(err)
+	}
+	c.start(0)
+	c.propose(dea(100))
+	n = c.leader()
+	if l := n.Leadership(); l.Term <= term {
+		t.Errorf("it leads in term %d, before it was %d", l.Term, term)
+	}
+	for _, i := range []int{0, 9, 100} {
+		if _, ok := n.View().DEA(deaID(i)); !ok {
+			t.Errorf("%s is missing", deaID(i))
+		}
+	}
+	if got := log.String(); !strings.Contains(got, "level=ERROR") || !strings.Contains(got, "RECORDED AFTER THAT IS LOST") {
+		t.Errorf("nothing says that records are lost:\n%s", got)
+	}
+}
+
+// A log that begins after an entry that no snapshot holds cannot be replayed. Raft would panic.
+func TestLostSnapshotsStopTheStart(t *testing.T) {
+	c := startCluster(t, 1, func(_ int, o *Options) { o.SnapshotThreshold, o.trailingLogs = 4, 2 })
+	for i := range 10 {
+		c.propose(dea(i))
+	}
+	if err := c.leader().raft.Snapshot().Error(); err != nil {
+		t.Fatal(err)
+	}
+	c.close(0)
+	if err := os.RemoveAll(filepath.Join(c.opts[0].DataDir, "raft", "snapshots")); err != nil {
+		t.Fatal(err)
+	}
+	l := newCluster(t, 1, nil)
+	c.opts[0].listener = l.opts[0].listener
+	n, err := Open(c.opts[0])
+	c.opts[0].listener = nil
+	if err == nil {
+		_ = n.Close()
+		t.Fatal("it starts")
+	}
+	if !strings.Contains(err.Error(), "there is no snapshot and the log begins with entry") || !strings.Contains(err.Error(), c.opts[0].DataDir) {
+		t.Errorf("the error is %q", err)
+	}
+}
+
+// A crash between the two writes that found a cluster leaves a term and no entry.
+func TestCrashWhileTheFirstEntryIsWritten(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	s, err := openStores(c.opts[0], newSampledLog(discard()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(checkedValues{s.bolt}.SetUint64(keyCurrentTerm, 1), s.close()); err != nil {
+		t.Fatal(err)
+	}
+	c.start(0)
+	c.propose(dea(1))
+}
+
+// Raft counts each batch that it takes over as committed at once. What the node had acknowledged may come in a later
+// one: only what the leader had when the joining began is enough.
+func TestJoiningNeedsAllThatTheLeaderHad(t *testing.T) {
+	j := &joining{marker: filepath.Join(t.TempDir(), "joining")}
+	if err := j.begin(); err != nil {
+		t.Fatal(err)
+	}
+	told := func(state string, term, index uint64, at time.Time) peerMessage {
+		return peerMessage{message{State: state, Term: term, Last: logPosition{term, index}}, at}
+	}
+	for name, h := range map[string]peerMessage{
+		"nothing":                   {},
+		"a word from before":        told(stateLeader, 5, 90, j.since.Add(-1)),
+		"a follower's word":         told(stateFollower, 5, 90, j.since.Add(1)),
+		"a word of another term":    told(stateLeader, 4, 90, j.since.Add(1)),
+		"a word of a term to come ": told(stateLeader, 6, 90, j.since.Add(1)),
+	} {
+		if index, ok := j.goalOf(5, h); ok {
+			t.Errorf("%s gives the goal %d", name, index)
+		}
+	}
+	for _, h := range []peerMessage{told(stateLeader, 5, 100, j.since.Add(1)), told(stateLeader, 5, 500, j.since.Add(2)), {}} {
+		if index, ok := j.goalOf(5, h); !ok || index != 100 {
+			t.Errorf("the goal is %d, %v, want what the leader had at first", index, ok)
+		}
+	}
+	if _, ok := j.goalOf(6, told(stateLeader, 5, 100, j.since.Add(1))); ok {
+		t.Error("a goal outlasts the leader's term")
+	}
+	if err := j.begin(); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := j.goalOf(5, peerMessage{}); ok {
+		t.Error("a goal outlasts the joining")
+	}
+}
+
+func TestJoiningLastsOverTheFirstBatch(t *testing.T) {
+	var sick *sickStore
+	c := startCluster(t, 3, func(_ int, o *Options) {
+		o.HeartbeatTimeout, o.ElectionTimeout, o.LeaseTimeout = time.Second, 2*time.Second, time.Second
+	})
+	for i := range 3 * maxAppend {
+		c.propose(dea(i))
+	}
+	c.converged()
+	wiped := (c.index(c.leader()) + 1) % 3
+	c.kill(wiped)
+	if err := os.RemoveAll(c.opts[wiped].DataDir); err != nil {
+		t.Fatal(err)
+	}
+	c.opts[wiped].store = func(s raftStore) raftStore {
+		sick = &sickStore{raftStore: s, after: 1}
+		return sick
+	}
+	n := c.start(wiped)
+	t.Cleanup(sick.heal)
+	eventually(t, "the second batch is on its way to the disk, and the first is there", func() bool {
+		return sick.hung.Load() > 0 && n.raft.CommitIndex() > 1
+	})
+	leader := c.leader()
+	first, _ := n.peerStatus.latestFrom(leader.opts.ID)
+	eventually(t, "the node has heard the leader twice more", func() bool {
+		h, _ := n.peerStatus.latestFrom(leader.opts.ID)
+		return h.at.After(first.at.Add(statusEvery)) || n.stores.disk.stalled.Load()
+	})
+	if !n.join.active.Load() {
+		t.Errorf("the node takes part in elections with a part of what the leader has: %d of %v", n.raft.CommitIndex(), c.leader().last())
+	}
+	sick.heal()
+	eventually(t, "the node has caught up and takes part", func() bool { return !n.join.active.Load() })
+}

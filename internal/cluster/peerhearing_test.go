@@ -1,0 +1,133 @@
+package cluster
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// askPeers asks and waits until nothing more is awaited.
+func askPeers(t *testing.T, n *Node, deas []string) map[string]PeerHearing {
+	t.Helper()
+	n.AskPeers(deas)
+	var answers []PeerHearing
+	eventually(t, "every peer has answered", func() bool {
+		var all bool
+		answers, all = n.PeerAnswers()
+		return all
+	})
+	of := map[string]PeerHearing{}
+	for _, a := range answers {
+		of[a.ID] = a
+	}
+	return of
+}
+
+func TestPeersSayWhatTheyHear(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	leader := c.leader()
+	var peers []*Node
+	for _, n := range c.nodes {
+		if n != leader {
+			peers = append(peers, n)
+		}
+	}
+	eventually(t, "the peers are heard", func() bool {
+		return member(leader, peers[0].opts.ID).Healthy && member(leader, peers[1].opts.ID).Healthy
+	})
+	if answers, all := leader.PeerAnswers(); len(answers) != 0 || !all {
+		t.Errorf("before anything was asked there are the answers %+v, all: %v", answers, all)
+	}
+	peers[0].AnswerPeers(func(deas []string) ([]time.Duration, bool) {
+		ago := make([]time.Duration, len(deas))
+		for i, dea := range deas {
+			if ago[i] = -1; strings.HasSuffix(dea, "7") {
+				ago[i] = 7 * time.Second
+			}
+		}
+		return ago, true
+	})
+	deas := make([]string, 3*maxAsked) // more than goes into one message, and of any length
+	for i := range deas {
+		deas[i] = fmt.Sprintf("<dea>%s-%d", strings.Repeat(`"\`, i%100), i)
+	}
+	answers := askPeers(t, leader, deas)
+	if a := answers[peers[1].opts.ID]; a.Counts || len(a.Ago) != len(deas) || a.Ago[7] >= 0 {
+		t.Errorf("a peer that nobody told what it hears answers %v %.3v", a.Counts, a.Ago)
+	}
+	a := answers[peers[0].opts.ID]
+	if !a.Counts || len(a.Ago) != len(deas) {
+		t.Fatalf("the other's answer counts: %v, it is for %d DEAs", a.Counts, len(a.Ago))
+	}
+	for i, ago := range a.Ago {
+		if want := i%10 == 7; want && ago != 7*time.Second || !want && ago >= 0 {
+			t.Fatalf("for %q it is %v", deas[i], ago)
+		}
+	}
+	if got := askPeers(t, leader, nil); len(got) != 0 {
+		t.Errorf("asked about nothing there are %d answers", len(got))
+	}
+
+	c.close(slices.Index(c.nodes, peers[1]))
+	eventually(t, "one is gone", func() bool { return !member(leader, peers[1].opts.ID).Healthy })
+	if answers := askPeers(t, leader, deas[:5]); len(answers) != 1 || len(answers[peers[0].opts.ID].Ago) != 5 {
+		t.Errorf("with one peer gone the answers are %+v", answers)
+	}
+}
+
+// TestEarsOfPeersThatSayOtherThings: an older peer's silence does not count, and what cannot be is refused.
+func TestEarsOfPeersThatSayOtherThings(t *testing.T) {
+	q := &hearingQuestion{deas: []string{"a", "b"}, of: map[string]*PeerHearing{"old": {ID: "old"}, "bad": {ID: "bad"}}}
+	ps := &peerStatus{hearing: q, senders: map[string]*peerSender{}, latest: map[string]peerMessage{"old": {at: time.Now()}, "bad": {at: time.Now()}}}
+	n := &Node{peerStatus: ps}
+	part := ps.nextHearingPart("old")
+	if want := [][]byte{[]byte("a"), []byte("b")}; !reflect.DeepEqual(part.deas, want) {
+		t.Fatalf("it is asked about %q", part.deas)
+	}
+	if err := ps.takeHearing("old", part, nil); err != nil || q.of["old"].Counts {
+		t.Errorf("an older peer's reply: %v, counts: %v", err, q.of["old"].Counts)
+	}
+	if err := ps.takeHearing("bad", ps.nextHearingPart("bad"), &hearingReply{Counts: true, Ago: []int64{1}}); err == nil {
+		t.Error("an answer for one of two DEAs is taken")
+	}
+	if answers, all := n.PeerAnswers(); all || len(answers) != 1 || answers[0].Counts {
+		t.Errorf("the answers are %+v, all: %v", answers, all)
+	}
+	ps.latest["bad"] = peerMessage{at: time.Now().Add(-2 * staleAfter)}
+	if answers, all := n.PeerAnswers(); !all || len(answers) != 1 {
+		t.Errorf("without word of the one that is asked: the answers are %+v, all: %v", answers, all)
+	}
+	stale := ps.nextHearingPart("bad")
+	ps.hearing = &hearingQuestion{deas: []string{"c"}, of: map[string]*PeerHearing{"bad": {ID: "bad"}}}
+	if err := ps.takeHearing("bad", stale, &hearingReply{Counts: true, Ago: []int64{1, 1}}); err != nil || len(ps.hearing.of["bad"].Ago) != 0 {
+		t.Errorf("the answer to an earlier question: %v, %+v", err, ps.hearing.of["bad"])
+	}
+	if part := ps.nextHearingPart("a stranger"); part.q != nil {
+		t.Errorf("a stranger is asked %+v", part)
+	}
+
+	long := make([]string, maxAsked+1)
+	for i := range long {
+		long[i] = `"YQ=="`
+	}
+	for _, c := range []struct{ name, body, want string }{
+		{"an empty id", `{"from":"a","state":"leader","silent":[""]}`, "no DEA's id"},
+		{"an id of other bytes", `{"from":"a","state":"leader","silent":["AA=="]}`, "no DEA's id"},
+		{"no base64", `{"from":"a","state":"leader","silent":["%"]}`, "a peer's message"},
+		{"too many", `{"from":"a","state":"leader","silent":[` + strings.Join(long, ",") + `]}`, "at most 1024"},
+		{"a count out of range", `{"from":"a","state":"leader","info":{"hears":-1}}`, "range"},
+	} {
+		if _, err := readMessage(bytes.NewReader(frame(c.body))); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: the error is %v, want one that says %q", c.name, err, c.want)
+		}
+	}
+	for _, body := range []string{`{"ears":{"ago":[-2]}}`, `{"ears":{"ago":[2147483648]}}`, `{"ears":{"ago":[` + strings.Repeat("1,", maxAsked) + `1]}}`} {
+		if _, err := readReply(bytes.NewReader(frame(body))); err == nil {
+			t.Errorf("the reply %.40s is taken", body)
+		}
+	}
+}

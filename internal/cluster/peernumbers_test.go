@@ -1,0 +1,129 @@
+package cluster
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// A number that cannot be true is passed over and counted, and the rest of the message counts.
+func TestNumbersThatCannotBeTrue(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	c.propose(dea(1))
+	c.converged()
+	lead := c.leader()
+	n := c.nodes[(c.index(lead)+1)%3]
+	from := lead.opts.ID
+	now := n.Now()
+	const minute = 60_000
+	for _, tt := range []struct {
+		name string
+		told PeerInfo
+		want PeerInfo // as it is taken in
+		bad  uint64
+	}{
+		{"the present", PeerInfo{DesiredReadBegan: now, DesiredReadEnded: now + 1, DesiredReadApps: 7}, PeerInfo{DesiredReadBegan: now, DesiredReadEnded: now + 1, DesiredReadApps: 7}, 0},
+		{"a little ahead", PeerInfo{DesiredReadBegan: now + 5000}, PeerInfo{DesiredReadBegan: now + 5000}, 0},
+		{"a read that began far ahead", PeerInfo{API: "a:1", DesiredReadBegan: now + minute, DesiredReadEnded: now, DesiredReadApps: 7}, PeerInfo{API: "a:1"}, 1},
+		{"a read that ended far ahead", PeerInfo{DesiredReadBegan: now, DesiredReadEnded: now + minute, DesiredReadApps: 7}, PeerInfo{DesiredReadBegan: now, DesiredReadApps: 7}, 1},
+		{"the end of time", PeerInfo{DesiredReadBegan: raftfsm.MaxTime, DesiredReadEnded: raftfsm.MaxTime}, PeerInfo{}, 2},
+		{"of a node that is further along", PeerInfo{AppliedIndex: 1 << 40, DesiredReadBegan: now + minute}, PeerInfo{AppliedIndex: 1 << 40}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := n.Stats().BadNumbers
+			m := message{From: from, State: stateFollower, Term: n.raft.CurrentTerm(), Info: &tt.told}
+			n.peerStatus.dropFalseNumbers(&m)
+			if *m.Info != tt.want {
+				t.Errorf("taken in as %+v, want %+v", *m.Info, tt.want)
+			}
+			if got := n.Stats().BadNumbers - before; got != tt.bad {
+				t.Errorf("%d numbers were counted as passed over, want %d", got, tt.bad)
+			}
+		})
+	}
+
+	eventually(t, "a leader knows that nobody has applied more than it has itself", func() bool {
+		lead := c.leader()
+		m := message{From: n.opts.ID, State: stateFollower, Term: lead.raft.CurrentTerm(), Info: &PeerInfo{AppliedIndex: 1 << 40}}
+		lead.peerStatus.dropFalseNumbers(&m)
+		return m.Info.AppliedIndex == 0 || lead != c.leader()
+	})
+	lead = c.leader()
+	later := message{From: n.opts.ID, State: stateLeader, Term: 1 << 40, Info: &PeerInfo{AppliedIndex: 1 << 40}}
+	if lead.peerStatus.dropFalseNumbers(&later); later.Info.AppliedIndex != 1<<40 {
+		t.Error("a leader of the past judges what a later one has applied")
+	}
+}
+
+// A node that shows the wall clock's time cannot judge a peer's; it takes it as soon as it has applied an entry.
+func TestJoiningNodeTakesNoTimes(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	n := c.start(0) // alone: nothing is applied
+	told := PeerInfo{DesiredReadBegan: app.TimeOf(time.Now()), NATSUp: true}
+	m := message{From: "hm-1", State: stateLeader, Info: new(PeerInfo)}
+	*m.Info = told
+	if n.peerStatus.dropFalseNumbers(&m); m.Info.DesiredReadBegan != 0 || !m.Info.NATSUp || n.Stats().BadNumbers != 0 {
+		t.Errorf("taken in as %+v, with %d numbers refused", m.Info, n.Stats().BadNumbers)
+	}
+	c.start(1)
+	c.start(2)
+	c.propose(dea(1))
+	c.converged()
+	*m.Info = PeerInfo{DesiredReadBegan: n.Now()}
+	if n.peerStatus.dropFalseNumbers(&m); m.Info.DesiredReadBegan == 0 {
+		t.Error("a node that has applied an entry takes no peer's times")
+	}
+}
+
+// What a stranger tells in a leader's name cannot blind the loop: this is the frame that did.
+func TestForgedFrameOfTheFuture(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	c.propose(dea(1))
+	c.converged()
+	lead := c.leader()
+	n := c.nodes[(c.index(lead)+1)%3]
+	for _, began := range []string{"99999999999999", "7258118399999", "-1", "1e30"} {
+		conn, err := net.Dial("tcp", n.opts.Listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		forged := fmt.Sprintf(`{"from":%q,"state":"leader","term":1,"info":{"api":"evil.example:80","desired_read_began":%s}}`, lead.opts.ID, began)
+		if _, err := conn.Write(append([]byte{carriesStatus}, frame(forged)...)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readReply(conn); err != nil {
+			t.Error(err)
+		}
+		for _, m := range n.Members() {
+			if m.Info.DesiredReadBegan > n.Now().Add(aheadSlack) {
+				t.Errorf("%s is believed to have begun a read at %s", m.ID, m.Info.DesiredReadBegan)
+			}
+		}
+	}
+	eventually(t, "what was refused is counted", func() bool { s := n.Stats(); return s.BadNumbers >= 1 && s.BadMessages >= 3 })
+}
+
+func TestNumbersOutOfRange(t *testing.T) {
+	for _, body := range []string{
+		`{"from":"a","state":"leader","term":9007199254740993}`,
+		`{"from":"a","state":"leader","term":-1}`,
+		`{"from":"a","state":"leader","info":{"applied":9007199254740993}}`,
+		`{"from":"a","state":"leader","info":{"applied":18446744073709551615}}`,
+		`{"from":"a","state":"leader","info":{"kinds":4294967295}}`,
+		`{"from":"a","state":"leader","info":{"desired_read_began":7258118400000}}`,
+		`{"from":"a","state":"leader","info":{"desired_read_ended":-1}}`,
+		`{"from":"a","state":"leader","info":{"desired_read_apps":2147483648}}`,
+		`{"from":"a","state":"leader","info":{"api":"evil.example/x"}}`,
+	} {
+		if _, err := decodeMessage([]byte(body)); err == nil || !strings.Contains(err.Error(), "a peer's message: ") {
+			t.Errorf("%s: the error is %v", body, err)
+		}
+	}
+}

@@ -1,0 +1,218 @@
+package cluster
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/raft"
+)
+
+// makeNoLeader checks that two running nodes, of which one may have forgotten what it acknowledged, elect nobody: the
+// one that follows has asked for votes, and gets none.
+func (c *testCluster) makeNoLeader(follower, forgetful *Node) {
+	c.t.Helper()
+	eventually(c.t, "the forgetful node is joining", forgetful.join.active.Load)
+	eventually(c.t, "they hear each other", func() bool {
+		return member(follower, forgetful.opts.ID).Healthy && member(forgetful, follower.opts.ID).Healthy
+	})
+	eventually(c.t, "the follower has asked for votes", func() bool { return follower.raft.State() == raft.Candidate })
+	header := raft.RPCHeader{ProtocolVersion: 3, ID: []byte(follower.opts.ID), Addr: []byte(follower.opts.Listen)}
+	for range 10 {
+		var own raft.RequestVoteResponse
+		err := forgetful.trans.RequestVote(raft.ServerID(follower.opts.ID), raft.ServerAddress(follower.opts.Listen), &raft.RequestVoteRequest{}, &own)
+		if !errors.Is(err, errJoining) {
+			c.t.Fatalf("the forgetful node urgent for votes: %v", err)
+		}
+		var resp raft.RequestPreVoteResponse
+		err = follower.trans.NetworkTransport.RequestPreVote(raft.ServerID(forgetful.opts.ID), raft.ServerAddress(forgetful.opts.Listen),
+			&raft.RequestPreVoteRequest{RPCHeader: header, Term: 1000, LastLogIndex: 1 << 30, LastLogTerm: 1000}, &resp)
+		if err == nil && resp.Granted {
+			c.t.Fatal("the forgetful node gives its vote")
+		}
+	}
+	if follower.Leadership().Leader || forgetful.Leadership().Leader {
+		c.t.Fatal("two nodes that lack acknowledged records elected a leader")
+	}
+}
+
+func copyDir(t *testing.T, to, from string) {
+	t.Helper()
+	if err := os.RemoveAll(to); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An operator puts an older backup in the place of data_dir, of a node that helped to commit what the backup lacks.
+// The other one that did dies; the third was down when the newest records were made.
+func TestOlderBackupMakesNoLeader(t *testing.T) {
+	c := startCluster(t, 3, func(_ int, o *Options) { o.SnapshotThreshold, o.trailingLogs = 4, 2 })
+	for i := range 10 {
+		c.propose(dea(i))
+	}
+	c.converged()
+	const restored = 0 // whether it leads or follows when the newest records are made
+	backup := filepath.Join(t.TempDir(), "backup")
+	c.close(restored)
+	copyDir(t, backup, c.opts[restored].DataDir)
+	c.start(restored)
+	for i := range 10 {
+		c.propose(dea(100 + i))
+	}
+	c.converged()
+	behind := (restored + 1) % 3
+	other := 3 - restored - behind
+	eventually(t, "the third node was told how far the log of the first reaches", func() bool {
+		return !c.nodes[behind].positions.of(c.opts[restored].ID).less(c.nodes[restored].last())
+	})
+	c.close(behind)
+	for i := range 20 {
+		c.propose(dea(200 + i))
+	}
+	c.kill(restored)
+	copyDir(t, c.opts[restored].DataDir, backup)
+	c.kill(other)
+
+	follower, old := c.start(behind), c.start(restored)
+	c.makeNoLeader(follower, old)
+	c.kill(restored) // a crash in the middle does not make it forget that it has to wait
+	if old = c.start(restored); !old.join.active.Load() {
+		t.Fatal("after a crash the node with the old copy takes part in elections")
+	}
+	c.start(other)
+	c.propose(dea(300))
+	s := c.converged()
+	for i := range 20 {
+		if _, ok := s.DEA(deaID(200 + i)); !ok {
+			t.Fatalf("%s was acknowledged and is lost", deaID(200+i))
+		}
+	}
+	eventually(t, "the node with the old copy has caught up and takes part", func() bool { return !old.join.active.Load() })
+	eventually(t, "each of the others lets it", func() bool {
+		return c.nodes[behind].positions.mayElect(old.opts.ID) == nil && c.nodes[other].positions.mayElect(old.opts.ID) == nil
+	})
+}
+
+// Until two members have spoken they ask nothing of each other and grant nothing.
+func TestElectionsWaitForAComparison(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	c.propose(dea(1))
+	c.converged()
+	eventually(t, "nobody is joining", func() bool {
+		for _, n := range c.nodes {
+			if n.join.active.Load() {
+				return false
+			}
+		}
+		return true
+	})
+	n, peer := c.nodes[0], c.nodes[1]
+	forget := func() { n.positions.keep(func(string) bool { return false }) } // until the next message
+	to, from := raft.ServerID(peer.opts.ID), raft.ServerID(n.opts.ID)
+	toAddress, fromAddress := raft.ServerAddress(peer.opts.Listen), raft.ServerAddress(n.opts.Listen)
+	header := raft.RPCHeader{ProtocolVersion: 3, ID: []byte(peer.opts.ID), Addr: []byte(peer.opts.Listen)}
+	for what, ask := range map[string]func() error{
+		"its vote": func() error {
+			return n.trans.RequestVote(to, toAddress, &raft.RequestVoteRequest{}, &raft.RequestVoteResponse{})
+		},
+		"a trial": func() error {
+			return n.trans.RequestPreVote(to, toAddress, &raft.RequestPreVoteRequest{}, &raft.RequestPreVoteResponse{})
+		},
+		"to take over": func() error {
+			return n.trans.TimeoutNow(to, toAddress, &raft.TimeoutNowRequest{}, &raft.TimeoutNowResponse{})
+		},
+	} {
+		eventually(t, "the node does not ask a member that has not spoken for "+what, func() bool {
+			forget()
+			return errors.Is(ask(), errUnspoken)
+		})
+	}
+	inner := peer.trans.NetworkTransport
+	for what, ask := range map[string]func() error{
+		"its vote": func() error {
+			return inner.RequestVote(from, fromAddress, &raft.RequestVoteRequest{RPCHeader: header}, &raft.RequestVoteResponse{})
+		},
+		"a trial": func() error {
+			return inner.RequestPreVote(from, fromAddress, &raft.RequestPreVoteRequest{RPCHeader: header}, &raft.RequestPreVoteResponse{})
+		},
+	} {
+		eventually(t, "the node does not give a member that has not spoken "+what, func() bool {
+			forget()
+			err := ask()
+			return err != nil && strings.Contains(err.Error(), errUnspoken.Error())
+		})
+	}
+	c.propose(dea(2))
+	c.converged()
+}
+
+func TestMemoryOutlastsTheProcess(t *testing.T) {
+	dir := t.TempDir()
+	m := loadPeerPositions(dir, newSampledLog(discard()))
+	if err := m.mayElect("b"); !errors.Is(err, errUnspoken) {
+		t.Errorf("an election with a member that has not spoken: %v", err)
+	}
+	m.heard("b", logPosition{3, 10}, logPosition{2, 5})
+	m.heard("b", logPosition{3, 9}, logPosition{2, 4})
+	m.heard("c", logPosition{}, logPosition{}) // a version that does not tell
+	if err := m.mayElect("b"); !errors.Is(err, errBehind) {
+		t.Errorf("an election with a member that has less than it had: %v", err)
+	}
+	if err := m.mayElect("c"); err != nil {
+		t.Errorf("an election with a member of an older version: %v", err)
+	}
+	if got := m.owes(); got != (logPosition{2, 4}) {
+		t.Errorf("the peers remember %v of this node", got)
+	}
+	if err := m.save(); err != nil {
+		t.Fatal(err)
+	}
+	m = loadPeerPositions(dir, newSampledLog(discard()))
+	if got := m.of("b"); got != (logPosition{3, 10}) {
+		t.Errorf("after a restart b is remembered at %v", got)
+	}
+	m.heard("b", logPosition{4, 7}, logPosition{}) // of a later term: entries that were never committed gave way
+	if err := m.mayElect("b"); err != nil || m.of("b") != (logPosition{4, 7}) {
+		t.Errorf("an election with a member that has caught up: %v, remembered at %v", err, m.of("b"))
+	}
+	m.keep(func(id string) bool { return id == "c" })
+	if m.of("b") != (logPosition{}) || !errors.Is(m.mayElect("b"), errUnspoken) {
+		t.Error("a member that was removed is remembered")
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+		t.Errorf("the directory holds %v, %v", files, err)
+	}
+}
+
+func TestMemoryFileThatCannotBeUsed(t *testing.T) {
+	for name, content := range map[string]string{
+		"empty": "", "no JSON": "{", "another format": `{"format":2,"marks":{}}`, "no marks": `{"format":1}`,
+		"an unknown field": `{"format":1,"marks":{},"x":1}`, "a bad id": `{"format":1,"marks":{"a b":{"term":1,"index":1}}}`,
+		"negative":  `{"format":1,"marks":{"a":{"term":-1,"index":1}}}`,
+		"too large": `{"format":1,"marks":{"a":{"term":1,"index":1}}}` + strings.Repeat(" ", maxPositionsFile),
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "peers.json")
+			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := readPeerPositions(path); err == nil {
+				t.Error("it was read")
+			}
+			m := loadPeerPositions(dir, newSampledLog(discard()))
+			m.heard("a", logPosition{1, 1}, logPosition{})
+			if err := m.save(); err != nil {
+				t.Fatal(err)
+			}
+			if marks, err := readPeerPositions(path); err != nil || marks["a"] != (logPosition{1, 1}) {
+				t.Errorf("the file that replaced it reads as %v, %v", marks, err)
+			}
+		})
+	}
+}

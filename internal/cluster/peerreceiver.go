@@ -1,0 +1,105 @@
+package cluster
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"hm/raftfsm"
+)
+
+// receive takes in the messages that come over one connection. The stream closes the connection when it returns.
+func (ps *peerStatus) receive(conn net.Conn) {
+	n := ps.node
+	r := bufio.NewReader(conn)
+	for first := true; ; first = false {
+		if err := conn.SetDeadline(time.Now().Add(idleTimeout)); err != nil {
+			return
+		}
+		m, err := readMessage(r)
+		if err == nil {
+			if err = ps.takeChecked(conn, m); err == nil && first {
+				ps.sendSoon(m.From)
+			}
+		}
+		if err != nil {
+			ps.sendRefusal(conn, err)
+			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && ps.ctx.Err() == nil {
+				n.stats.badMessages.Add(1)
+				n.log.log(slog.LevelWarn, "message", "closed a peer's connection", "remote", conn.RemoteAddr().String(), "error", err)
+			}
+			return
+		}
+		answer := ps.reply(m)
+		answer.Hearing = ps.hearingReplyTo(m.Silent)
+		if writeReply(conn, answer) != nil {
+			return
+		}
+	}
+}
+
+// takeFrom takes in a message, unless it names a sender whom the connection's certificate does not name.
+func (ps *peerStatus) takeChecked(conn net.Conn, m message) error {
+	c, ok := conn.(*portConn)
+	if ok && c.cert != nil {
+		if err := ps.node.port.speaksFor(c.cert, m.From); err != nil {
+			return err
+		}
+	}
+	err := ps.takeMessage(m, time.Now())
+	if ok && err == nil {
+		c.proven.Store(true)
+	}
+	return err
+}
+
+// sendRefusal tells a peer why what it sent was refused. The connection ends either way.
+func (ps *peerStatus) sendRefusal(conn net.Conn, why error) {
+	if errors.Is(why, io.EOF) || errors.Is(why, net.ErrClosed) {
+		return
+	}
+	text := why.Error()
+	_ = writeReply(conn, reply{Refused: text[:min(len(text), maxText/2)], Stranger: errors.Is(why, errStranger)})
+}
+
+// reply says whether this node follows the sender. The term is read first: a node that goes over to a later term
+// forgets its leader before it takes up the term. A joining node may have followed another and not know it.
+func (ps *peerStatus) reply(m message) reply {
+	n := ps.node
+	r := reply{From: n.opts.ID, Term: n.raft.CurrentTerm()}
+	_, leader := n.raft.LeaderWithID()
+	r.Follows = r.Term == m.Term && string(leader) == m.From && !n.join.active.Load()
+	return r
+}
+
+var errStranger = errors.New("the sender is no other member of this cluster")
+
+func (ps *peerStatus) takeMessage(m message, now time.Time) error {
+	if !ps.node.isMember(m.From) || m.From == ps.node.opts.ID {
+		return fmt.Errorf("a message from %s: %w", m.From, errStranger)
+	}
+	ps.node.stats.messages.Add(1)
+	if told, err := checkClaims(m.States); err == nil && m.HashVersion == raftfsm.HashVersion {
+		ps.node.states.take(m.From, told, now)
+	}
+	ps.dropFalseNumbers(&m)
+	ps.node.positions.heard(m.From, m.Last, m.Known)
+	if has := ps.node.last(); has.less(m.Known) {
+		ps.node.rejoin(m.From, has, m.Known)
+	}
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	before := ps.latest[m.From].message.Info
+	ps.latest[m.From] = peerMessage{m, now}
+	if m.Info != nil && (before == nil || before.DesiredReadBegan != m.Info.DesiredReadBegan || before.DesiredReadError != m.Info.DesiredReadError) {
+		notify(ps.peerReads)
+	}
+	if ps.node.join.active.Load() {
+		notify(ps.recheckJoining) // it may be the message that was waited for
+	}
+	return nil
+}

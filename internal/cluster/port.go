@@ -1,0 +1,272 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// The first byte of a connection says what it carries. With TLS it is the first byte inside.
+const (
+	carriesRaft   byte = 1
+	carriesStatus byte = 2
+)
+
+// helloTimeout is how long a stranger has to shake hands and to say what the connection carries.
+const helloTimeout = 5 * time.Second
+
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
+
+// stream owns the cluster's TCP port and every connection through it, in both directions. It is raft's StreamLayer;
+// connections of peers go to onPeer instead.
+type clusterPort struct {
+	listener  net.Listener
+	advertise advertised
+	tls       *tls.Config // nil: plain TCP
+	log       *sampledLog
+	onPeer    func(net.Conn) // runs on the connection's own goroutine; the connection is closed when it returns
+
+	ctx    context.Context // ended by close
+	cancel context.CancelFunc
+	raft   chan net.Conn
+	writes *writes
+	wg     sync.WaitGroup // the accept loop, one goroutine for each stranger or peer, and raft's handlers
+
+	requestTimeout time.Duration // for a request to raft to come in, or the reply to it to go out
+	members        atomic.Pointer[[]Peer]
+
+	mu      sync.Mutex
+	conns   map[*portConn]struct{}
+	held    map[owner]int         // bytes of requests that are not answered yet
+	reached map[string]netip.Addr // where members were reached, by the address that was dialled
+	refused atomic.Uint64         // connections closed for what they sent, or did not send, or for being too many
+}
+
+// advertised is the net.Addr that raft tells its peers.
+type advertised string
+
+// Network is "tcp".
+func (advertised) Network() string { return "tcp" }
+
+// String is host:port as configured.
+func (a advertised) String() string { return string(a) }
+
+// listen opens the port. serve must follow.
+func listen(o Options, log *sampledLog) (*clusterPort, error) {
+	config, err := o.TLS.load()
+	if err != nil {
+		return nil, err
+	}
+	l := o.listener
+	if l == nil {
+		if l, err = net.Listen("tcp", o.Listen); err != nil {
+			return nil, fmt.Errorf("raft.listen: %w", err)
+		}
+	}
+	s := &clusterPort{
+		listener: l, advertise: advertised(o.Advertise), tls: config, log: log,
+		raft: make(chan net.Conn), requestTimeout: 2 * transportTimeout(o), // the sender gives up first
+		conns: map[*portConn]struct{}{}, held: map[owner]int{}, reached: map[string]netip.Addr{},
+	}
+	s.setPeers(o.Peers)
+	s.writes = newWrites(s)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// serve starts to accept connections.
+func (s *clusterPort) serve(onPeer func(net.Conn)) {
+	s.onPeer = onPeer
+	s.wg.Go(s.acceptLoop)
+}
+
+func (s *clusterPort) acceptLoop() {
+	for {
+		conn, err := s.listener.Accept()
+		if err != nil {
+			if s.ctx.Err() != nil {
+				return
+			}
+			s.log.log(slog.LevelError, "accept", "cannot accept a connection on the cluster port", "error", err)
+			select { // out of file descriptors, most likely
+			case <-s.ctx.Done():
+				return
+			case <-time.After(50 * time.Millisecond):
+				continue
+			}
+		}
+		c, err := s.admit(conn)
+		if err != nil {
+			_ = conn.Close()
+			continue
+		}
+		s.wg.Go(func() { s.greet(c) })
+	}
+}
+
+// greet finds out what a new connection carries and hands it on.
+func (s *clusterPort) greet(c *portConn) {
+	kind, err := s.hello(c)
+	if err == nil {
+		err = s.settle(c)
+	}
+	switch {
+	case err != nil:
+	case kind == carriesRaft:
+		s.wg.Add(1) // until raft's handler closes it
+		c.handled.Store(true)
+		c.scanner = &requestScanner{}
+		if c.cert != nil {
+			c.scanner.allow = func(id string) error { return s.speaksFor(c.cert, id) }
+		}
+		select {
+		case s.raft <- c:
+			return
+		case <-s.ctx.Done():
+		}
+	case kind == carriesStatus:
+		s.onPeer(c)
+	case kind == carriesWrites:
+		if err = s.writes.hand(c); err == nil {
+			return // whoever took it closes it
+		}
+	default:
+		err = fmt.Errorf("the first byte is %#02x: neither raft, nor a peer's message, nor a peer's request", kind)
+	}
+	if err != nil && s.ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
+		s.refuse(c, err)
+	}
+	_ = c.Close()
+}
+
+func (s *clusterPort) hello(c *portConn) (kind byte, err error) {
+	if err := c.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
+		return 0, err
+	}
+	if s.tls != nil {
+		secure := tls.Server(c.Conn, s.tls)
+		if err := secure.HandshakeContext(s.ctx); err != nil {
+			return 0, err
+		}
+		c.secure(secure)
+		c.cert = secure.ConnectionState().PeerCertificates[0]
+	}
+	var first [1]byte
+	if _, err := c.Read(first[:]); err != nil {
+		return 0, err
+	}
+	return first[0], c.SetDeadline(time.Time{})
+}
+
+// Accept gives raft its next connection.
+func (s *clusterPort) Accept() (net.Conn, error) {
+	select {
+	case c := <-s.raft:
+		return c, nil
+	case <-s.ctx.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+// Dial opens a connection for raft.
+func (s *clusterPort) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	return s.dial(string(address), timeout, carriesRaft)
+}
+
+func (s *clusterPort) dial(address string, timeout time.Duration, kind byte) (_ net.Conn, err error) {
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
+	defer cancel()
+	d := net.Dialer{KeepAliveConfig: keepAlive}
+	conn, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.track(conn)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = c.Close()
+		}
+	}()
+	if s.tls != nil {
+		config := s.tls.Clone()
+		if config.ServerName, _, err = net.SplitHostPort(address); err != nil {
+			return nil, err
+		}
+		secure := tls.Client(conn, config)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+		if id, ok := s.idOf(address); ok {
+			if err := s.speaksFor(secure.ConnectionState().PeerCertificates[0], id); err != nil {
+				return nil, err
+			}
+		}
+		c.secure(secure)
+	}
+	c.quiet = kind == carriesRaft
+	s.noteReached(address, conn.RemoteAddr())
+	if err := c.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return nil, err
+	}
+	if _, err := c.Write([]byte{kind}); err != nil {
+		return nil, err
+	}
+	return c, c.SetDeadline(time.Time{})
+}
+
+// Addr is the address that peers are told.
+func (s *clusterPort) Addr() net.Addr { return s.advertise }
+
+// Close ends the port and every connection, and so whatever waits on one. It does not wait; wait does.
+func (s *clusterPort) Close() error {
+	s.cancel()
+	err := s.listener.Close()
+	s.mu.Lock()
+	conns := make([]*portConn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	s.mu.Unlock()
+	for _, c := range conns {
+		c.cut()
+	}
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (s *clusterPort) wait() { s.wg.Wait() }
+
+func (s *clusterPort) newConn(conn net.Conn) *portConn {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetKeepAliveConfig(keepAlive) // a half-open connection then ends by itself
+	}
+	return &portConn{Conn: conn, raw: conn, port: s, opened: time.Now()}
+}
+
+// track takes a connection that this node opened into the stream's books, so that Close finds it. What strangers do
+// is no reason to refuse it; how many there are, raft's pool and the senders bound.
+func (s *clusterPort) track(conn net.Conn) (*portConn, error) {
+	c := s.newConn(conn)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return nil, net.ErrClosed
+	}
+	s.conns[c] = struct{}{}
+	return c, nil
+}

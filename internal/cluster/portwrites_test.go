@@ -1,0 +1,116 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+)
+
+// TestWritesReachAnotherMember has one node serve requests that another hands on, over the cluster's port.
+func TestWritesReachAnotherMember(t *testing.T) {
+	ca := newAuthority(t)
+	for name, tweak := range map[string]func(int, *Options){"plain": nil, "TLS": func(_ int, o *Options) { o.TLS = ca.issue(o.ID, o.ID) }} {
+		t.Run(name, func(t *testing.T) {
+			c := startCluster(t, 3, tweak)
+			from, to := c.nodes[0], c.nodes[1]
+			srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				fmt.Fprintf(w, "%s says %s", r.Host, body)
+			})}
+			served := make(chan error, 1)
+			go func() { served <- srv.Serve(to.Writes()) }()
+			client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(_ context.Context, _, address string) (net.Conn, error) {
+				id, _, err := net.SplitHostPort(address)
+				if err != nil {
+					return nil, err
+				}
+				return from.DialWrites(bounded(t), id)
+			}}}
+			ask := func() error {
+				resp, err := client.Post("http://"+to.opts.ID+"/", "text/plain", http.NoBody)
+				if err != nil {
+					return err
+				}
+				defer resp.Body.Close()
+				_, err = io.Copy(io.Discard, resp.Body)
+				return err
+			}
+			for range 3 * maxWrites { // a connection that ended makes place
+				if err := ask(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := from.DialWrites(bounded(t), from.opts.ID); err == nil {
+				t.Error("a node reaches itself")
+			}
+			if _, err := from.DialWrites(bounded(t), "stranger"); err == nil {
+				t.Error("a node reaches a stranger")
+			}
+			refused := to.Stats().Refused
+			if err := srv.Close(); err != nil {
+				t.Error(err)
+			}
+			if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+				t.Error(err)
+			}
+			if err := ask(); err == nil {
+				t.Error("a request was answered though nobody serves")
+			}
+			eventually(t, "the connection is counted as refused", func() bool { return to.Stats().Refused > refused })
+		})
+	}
+}
+
+// TestWritesAreLimited: whoever opens more connections than a cluster needs takes none from raft.
+func TestWritesAreLimited(t *testing.T) {
+	c := startCluster(t, 1, nil)
+	n := c.leader()
+	accepted := make(chan net.Conn, maxWrites+1)
+	go func() {
+		for {
+			conn, err := n.Writes().Accept()
+			if err != nil {
+				close(accepted)
+				return
+			}
+			accepted <- conn
+		}
+	}()
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", c.opts[0].Listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		if _, err := conn.Write([]byte{carriesWrites}); err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	var held []net.Conn
+	for range maxWrites {
+		dial()
+		held = append(held, <-accepted)
+	}
+	extra := dial()
+	_ = extra.SetReadDeadline(time.Now().Add(patience))
+	if _, err := extra.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a connection too many was not closed: %v", err)
+	}
+	_ = held[0].Close()
+	dial()
+	held = append(held, <-accepted)
+	for _, conn := range held {
+		_ = conn.Close()
+	}
+	c.propose(dea(1))
+	c.close(0)
+	for range accepted { // until Accept has ended with the node
+	}
+}

@@ -1,0 +1,131 @@
+package cluster
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc64"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/zeebo/xxh3"
+)
+
+const (
+	snapshotMeta  = "meta.json"
+	snapshotState = "state.bin"
+	snapshotSum   = "meta.sum"
+
+	maxSnapshotMeta = 1 << 20
+)
+
+// snapshotFacts are what a snapshot's description says of it.
+type snapshotFacts struct {
+	Index, Term uint64
+	Size        int64
+	CRC         []byte
+}
+
+// foundSnapshots is what is in the directory of the snapshots.
+type foundSnapshots struct {
+	newest  *snapshotFacts // of those that can be used; nil: there is none
+	damaged []string       // directories; older ones than newest are not looked at
+	why     error          // the damage of the first of them
+}
+
+// findSnapshots looks for the newest snapshot that can be used.
+func findSnapshots(dir string) (found foundSnapshots, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return found, err
+	}
+	for _, e := range entries {
+		if !e.IsDir() || strings.HasSuffix(e.Name(), ".tmp") { // of a snapshot that was not finished
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		facts, err := readSnapshotMeta(path)
+		if err == nil && found.newest != nil && facts.Index <= found.newest.Index {
+			continue
+		}
+		if err == nil {
+			facts, err = checkSnapshot(path)
+		}
+		switch {
+		case err == nil:
+			found.newest = &facts
+		case errors.Is(err, errDamaged):
+			found.damaged = append(found.damaged, path)
+			if found.why == nil {
+				found.why = err
+			}
+		default:
+			return found, fmt.Errorf("reading the snapshot %s: %w", path, err)
+		}
+	}
+	return found, nil
+}
+
+// checkSnapshot reads a snapshot to its end, and fails with errDamaged if it is not what was written.
+func checkSnapshot(dir string) (snapshotFacts, error) {
+	facts, err := readSnapshotMeta(dir)
+	if err != nil {
+		return facts, err
+	}
+	f, err := os.Open(filepath.Join(dir, snapshotState))
+	if errors.Is(err, os.ErrNotExist) {
+		return facts, damagef("the snapshot %s has no %s", filepath.Base(dir), snapshotState)
+	}
+	if err != nil {
+		return facts, err
+	}
+	defer f.Close()
+	sum := crc64.New(crc64.MakeTable(crc64.ECMA))
+	size, err := io.Copy(sum, f)
+	if err != nil {
+		return facts, err
+	}
+	if size != facts.Size || string(sum.Sum(nil)) != string(facts.CRC) {
+		return facts, damagef("%s of the snapshot %s does not have its checksum", snapshotState, filepath.Base(dir))
+	}
+	return facts, nil
+}
+
+func readSnapshotMeta(dir string) (facts snapshotFacts, err error) {
+	meta, err := readSmall(filepath.Join(dir, snapshotMeta), maxSnapshotMeta)
+	if errors.Is(err, os.ErrNotExist) {
+		return facts, damagef("the snapshot %s has no %s", filepath.Base(dir), snapshotMeta)
+	}
+	if err != nil {
+		return facts, err
+	}
+	sum, err := readSmall(filepath.Join(dir, snapshotSum), 1<<10)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return facts, damagef("the snapshot %s has no checksum of its %s", filepath.Base(dir), snapshotMeta)
+	case err != nil:
+		return facts, err
+	case string(sum) != metaSum(meta):
+		return facts, damagef("%s of the snapshot %s does not have its checksum", snapshotMeta, filepath.Base(dir))
+	}
+	if err := json.Unmarshal(meta, &facts); err != nil {
+		return facts, damagef("%s of the snapshot %s: %v", snapshotMeta, filepath.Base(dir), err)
+	}
+	return facts, nil
+}
+
+func sealSnapshot(dir string) error {
+	meta, err := readSmall(filepath.Join(dir, snapshotMeta), maxSnapshotMeta)
+	if err != nil {
+		return err
+	}
+	return writeSynced(filepath.Join(dir, snapshotSum), metaSum(meta))
+}
+
+func metaSum(meta []byte) string {
+	sum := xxh3.Hash128(meta).Bytes()
+	return "hms1 " + hex.EncodeToString(sum[:]) + "\n"
+}
