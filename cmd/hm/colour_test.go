@@ -4,11 +4,13 @@ package main
 
 import (
 	"io"
+	"os"
 	"strings"
 	"testing"
 
 	"hm/internal/api"
 	"hm/internal/api/apitest"
+	"hm/internal/liveview/ptytest"
 )
 
 func TestColourIsForTerminals(t *testing.T) {
@@ -28,18 +30,10 @@ func TestColourIsForTerminals(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("NO_COLOR", c.noColor)
 			t.Setenv("TERM", c.term)
-			screen, program := openTerminal(t)
-			defer screen.Close()
-			seen := make(chan string)
-			go func() {
-				raw, _ := io.ReadAll(screen) // ends with EIO when the program's end is closed
-				seen <- string(raw)
-			}()
-			code := newCLI(strings.NewReader(""), program, io.Discard).run(t.Context(), []string{"drift", "--addr", "http://" + s.Addr()})
-			if err := program.Close(); err != nil {
-				t.Fatal(err)
-			}
-			got := <-seen
+			code := -1
+			got := ptytest.Output(t, func(program *os.File) {
+				code = newCLI(strings.NewReader(""), program, io.Discard).run(t.Context(), []string{"drift", "--addr", "http://" + s.Addr()})
+			})
 			if code != 0 || !strings.Contains(got, "evacuating") {
 				t.Fatalf("exit code %d:\n%s", code, got)
 			}

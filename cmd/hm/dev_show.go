@@ -32,7 +32,7 @@ func showPlain(ctx context.Context, c *cli, s *devStage) error {
 	var last liveview.Totals
 	told := time.Time{} // when the newest event that was printed was noted
 	for first := true; ; first = false {
-		f := s.frame()
+		f := s.Frame()
 		for _, e := range newEvents(f.Events, told) {
 			told = e.At
 			if err := show(c.out, devLine{Type: "event", At: e.At, Text: e.Text, Failed: e.Failed}); err != nil {
@@ -82,10 +82,10 @@ func printDevLine(w io.Writer, l devLine) error {
 
 // showDevLive draws the live view until ctx ends or a key quits.
 func showDevLive(ctx context.Context, c *cli, s *devStage) error {
-	if err := showLive(ctx, c, s); err != nil {
+	if err := liveview.Show(ctx, c.liveTerminal(), s); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(c.out, "hm dev ran for %s: %s\n", time.Since(s.started).Round(time.Second), liveview.TotalsOf(s.frame()))
+	_, err := fmt.Fprintf(c.out, "hm dev ran for %s: %s\n", time.Since(s.started).Round(time.Second), liveview.TotalsOf(s.Frame()))
 	if err == nil && !s.world.dir.temporary {
 		_, err = fmt.Fprintf(c.out, "kept in %s\n", s.world.dir.path)
 	}

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	tea "charm.land/bubbletea/v2"
-
 	"hm/internal/liveview"
 )
 
@@ -34,7 +32,7 @@ func TestDevLiveView(t *testing.T) {
 			out := &devTestLog{}
 			ended := make(chan error, 1)
 			go func() { ended <- showDevLive(ctx, newCLI(in, out, io.Discard), r.stage) }()
-			count := len(r.stage.frame().Events)
+			count := len(r.stage.Frame().Events)
 			if _, err := io.WriteString(keys, "a"); err != nil {
 				t.Fatal(err)
 			}
@@ -54,23 +52,6 @@ func TestDevLiveView(t *testing.T) {
 			}
 			awaitGoroutines(t, before+4) // the simulation's and the API's come and go
 		})
-	}
-}
-
-func TestLiveModel(t *testing.T) {
-	r := &devStage{world: &devWorld{}, asked: make(chan liveview.Action, 1), changed: make(chan struct{}, 1)}
-	m := &liveModel{stage: r}
-	if v := m.View(); v.Content != "" || !v.AltScreen {
-		t.Errorf("before the size is known it draws %q", v.Content)
-	}
-	for key, want := range map[string]bool{"q": true, "x": false, "k": false} {
-		_, cmd := m.Update(tea.KeyPressMsg{Code: rune(key[0]), Text: key})
-		if quits := cmd != nil; quits != want {
-			t.Errorf("key %s: quits is %v, want %v", key, quits, want)
-		}
-	}
-	if a := <-r.asked; a != liveview.KillDEA {
-		t.Errorf("key k asked for %q", a)
 	}
 }
 

@@ -24,7 +24,7 @@ type devStage struct {
 	mu       sync.Mutex
 	status   *api.Status
 	commands []api.Command
-	trail    liveview.Trail
+	history  liveview.History
 	events   []liveview.Event // the newest first
 	faults   []string
 
@@ -61,7 +61,7 @@ func (s *devStage) close() error {
 }
 
 // ask has something done soon. What comes faster than it can be done is left out, and that is shown.
-func (s *devStage) ask(a liveview.Action) {
+func (s *devStage) Do(a liveview.Action) {
 	select {
 	case s.asked <- a:
 	default:
@@ -119,7 +119,7 @@ func (s *devStage) look(ctx context.Context) {
 			s.commands = cmds
 			if now := time.Now(); now.Sub(sampled) >= devTrailEvery {
 				sampled = now
-				s.trail = s.trail.Add(status.Drift)
+				s.history = s.history.Add(status.Drift)
 			}
 		}
 		s.mu.Unlock()
@@ -159,9 +159,9 @@ func (s *devStage) askNodes(ctx context.Context) (*api.Status, []api.Command) {
 }
 
 // frame gives all that is to be shown now.
-func (s *devStage) frame() liveview.Frame {
+func (s *devStage) Frame() liveview.Frame {
 	w, now := s.world, time.Now()
-	f := liveview.Frame{Title: "hm dev", About: w.about(), Now: now, Up: now.Sub(s.started), Places: w.places(), Keys: s.keys()}
+	f := liveview.Frame{Title: "hm dev", About: w.about(), Now: now, Up: now.Sub(s.started), Places: w.places(), Keys: s.Keys()}
 	for _, n := range w.nodes {
 		open, _, backAt := n.state()
 		f.Nodes = append(f.Nodes, liveview.Node{ID: n.id(), Down: !open, BackIn: max(0, backAt.Sub(now))})
@@ -171,19 +171,19 @@ func (s *devStage) frame() liveview.Frame {
 		Needless: int(t.Commands.Needless), Harmful: int(t.Commands.Harmful)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f.Status, f.Commands, f.Drift = s.status, s.commands, s.trail
+	f.Status, f.Commands, f.Drift = s.status, s.commands, s.history
 	f.Events, f.Faults = s.events, s.faults // both are replaced, never changed
 	return f
 }
 
 // keys are those that do something.
-func (s *devStage) keys() liveview.Keys { return liveview.DevKeys }
+func (s *devStage) Keys() liveview.Keys { return liveview.DevKeys }
 
 // news is poked when there is something new to be shown.
-func (s *devStage) news() <-chan struct{} { return s.changed }
+func (s *devStage) Changed() <-chan struct{} { return s.changed }
 
 // over is never so: there is always more to be seen.
-func (s *devStage) over() bool { return false }
+func (s *devStage) Done() bool { return false }
 
 // about says what runs.
 func (w *devWorld) about() string {

@@ -96,14 +96,14 @@ func (r *devRun) await(what string, reached func(liveview.Frame) bool) liveview.
 	deadline := time.NewTimer(devTestDeadline)
 	defer deadline.Stop()
 	for {
-		f := r.stage.frame()
+		f := r.stage.Frame()
 		if reached(f) {
 			return f
 		}
 		select {
 		case <-r.stage.changed:
 		case <-deadline.C:
-			r.t.Fatalf("%s: not after %s\n%s", what, devTestDeadline, liveview.Render(f, 120, 60, liveview.Look{}))
+			r.t.Fatalf("%s: not after %s\n%s", what, devTestDeadline, liveview.Render(f, 120, 60, liveview.Theme{}))
 		}
 	}
 }
@@ -123,8 +123,8 @@ func (r *devRun) press(key string) string {
 	if !ok {
 		r.t.Fatalf("no key %q", key)
 	}
-	before := len(r.stage.frame().Events)
-	r.stage.ask(action)
+	before := len(r.stage.Frame().Events)
+	r.stage.Do(action)
 	f := r.await("key "+key, func(f liveview.Frame) bool { return len(f.Events) > before })
 	e := f.Events[len(f.Events)-1-before]
 	if e.Failed {
@@ -161,7 +161,7 @@ func TestDevCorrectsWhatItsKeysBreak(t *testing.T) {
 	r.await("return", allHealthy)
 
 	// I4: NATS away for longer than every time to live is no reason for a command.
-	sent = r.stage.frame().Status.Commands
+	sent = r.stage.Frame().Status.Commands
 	t.Log(r.press("n"))
 	r.await("closed gate", func(f liveview.Frame) bool {
 		return f.Status != nil && slices.Contains(f.Status.Gate.Reasons, "nats-down")
@@ -396,8 +396,8 @@ func TestDevActionsAllHaveADeed(t *testing.T) {
 // Keys that come faster than they can be done are left out, and told so.
 func TestDevLeavesOutWhatIsTooMuch(t *testing.T) {
 	s := &devStage{world: &devWorld{logger: newLogger(&devTestLog{}, devLog{})}, asked: make(chan liveview.Action, 1), changed: make(chan struct{}, 1)}
-	s.ask(liveview.AddApp)
-	s.ask(liveview.AddApp)
+	s.Do(liveview.AddApp)
+	s.Do(liveview.AddApp)
 	if len(s.events) != 1 || !s.events[0].Failed || !strings.Contains(s.events[0].Text, "add-app left out") {
 		t.Errorf("events %+v", s.events)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"hm/internal/api"
+	"hm/internal/liveview"
 )
 
 // printRaw prints an answer's JSON as it came.
@@ -160,3 +161,12 @@ func count[N int | uint64 | uint32](n N, singular string) string {
 }
 
 func msSpan(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+
+// liveTerminal returns the terminal for a live view.
+func (c *cli) liveTerminal() liveview.Terminal {
+	t := liveview.Terminal{In: c.in, Out: c.out}
+	if c.color() {
+		t.Theme = liveview.Colored()
+	}
+	return t
+}

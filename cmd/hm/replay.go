@@ -16,6 +16,7 @@ import (
 
 	"hm/internal/app"
 	"hm/internal/config"
+	"hm/internal/liveview"
 	"hm/internal/replay"
 )
 
@@ -97,13 +98,11 @@ type replayRun struct {
 	sources []replay.Source
 	header  replay.Header
 	given   loaded
-	from    app.Time
 	until   app.Time
 	named   target
-	droplet app.GUID
-	index   string // of the droplet, as a trail has it: /0; empty: all of them
-	trailed bool   // the trail had something to tell
+	filter  liveview.Filter
 	speed   float64
+	early   bool // the viewer quit the live view before the end
 	cuts    cuts
 }
 
@@ -114,8 +113,8 @@ func runReplay(ctx context.Context, c *cli, f replayFlags, paths []string) error
 	if errors.Is(err, replay.ErrTruncated) && f.format == "hm" && !f.truncated {
 		return withHint(err, "--truncated plays what there is of it")
 	}
-	if err == nil && !r.droplet.IsZero() && !r.trailed {
-		err = withHint(fmt.Errorf("%s%s does not occur in what was played", r.droplet, r.index), cmp.Or(r.named.hint, "--explain takes the whole guid of an app, and an index behind it"))
+	if err == nil && !r.filter.App.IsZero() && !r.filter.Found() && !r.early {
+		err = withHint(fmt.Errorf("%s%s does not occur in what was played", r.filter.App, r.filter.Index), cmp.Or(r.named.hint, "--explain takes the whole guid of an app, and an index behind it"))
 	}
 	return errors.Join(err, r.cuts.tell(c.err))
 }
@@ -133,35 +132,32 @@ func (r *replayRun) run(ctx context.Context, paths []string) error {
 	if err != nil {
 		return err
 	}
-	opts.Explain = r.droplet
+	opts.Explain = r.filter.App
 	if r.live() {
-		r.printHeader()
-		result, err := r.playLive(ctx, opts)
-		if err != nil {
-			return err
-		}
-		return r.printSummary(result)
+		return r.playLive(ctx, opts)
 	}
-	progress := newReplayProgress(c, r.sources)
-	timeline := newTimeline(c, progress.above(c.out))
-	progress.before = timeline.flush
-	opts.Progress = progress.report
+	progress := liveview.NewProgress(c.err, r.sources)
+	timeline := liveview.NewTimeline(progress.Above(c.out), c.paintTone)
+	progress.Before = timeline.Flush
+	opts.Progress = progress.Report
 	if !c.json() && f.expect == "" {
 		r.printHeader()
-		opts.Watch = r.told(timeline.moment)
+		opts.Watch = r.filter.Watch(timeline.Add)
 	}
 	if r.speed > 0 {
-		opts.Pace = pacer(ctx, newTempo(r.speed, app.TimeOf(r.header.Started), r.from), timeline, progress)
+		opts.Pace = liveview.Pace(ctx, r.speed, app.TimeOf(r.header.Started), r.filter.From, func() error {
+			return errors.Join(timeline.Flush(), progress.Draw())
+		})
 	}
 	result, err := replay.Run(ctx, opts, r.sources...)
-	if err := errors.Join(progress.hide(), timeline.flush(), err); err != nil {
+	if err := errors.Join(progress.Hide(), timeline.Flush(), err); err != nil {
 		return err
 	}
 	switch {
 	case f.expect != "":
 		return r.expect(result)
 	case c.json():
-		_, err = c.out.Write(result.Since(r.from).JSON())
+		_, err = c.out.Write(result.Since(r.filter.From).JSON())
 		return err
 	}
 	return r.printSummary(result)
@@ -183,13 +179,13 @@ func (r *replayRun) prepare(ctx context.Context, paths []string) (err error) {
 	} else if err != nil {
 		return err
 	}
-	if r.from, err = r.moment("from", r.flags.from); err != nil {
+	if r.filter.From, err = r.moment("from", r.flags.from); err != nil {
 		return err
 	}
 	if r.until, err = r.moment("until", r.flags.until); err != nil {
 		return err
 	}
-	if r.until != 0 && r.until < r.from {
+	if r.until != 0 && r.until < r.filter.From {
 		return fmt.Errorf("--until %s is before --from %s", r.flags.until, r.flags.from)
 	}
 	switch {
@@ -210,18 +206,17 @@ func (r *replayRun) prepare(ctx context.Context, paths []string) (err error) {
 		return fmt.Errorf("--settle %d: want 0 to 100000 heartbeats", r.flags.settle)
 	}
 	if s := r.flags.speed; s != "" {
-		r.speed, err = strconv.ParseFloat(strings.TrimSuffix(s, "x"), 64)
-		if err != nil || !(r.speed >= minSpeed && r.speed <= maxSpeed) {
-			return withHint(fmt.Errorf("--speed %.20q is not a speed", s), "write --speed 10x; 0.01x to 1000000x are possible")
+		if r.speed, err = liveview.ParseSpeed(s); err != nil {
+			return withHint(fmt.Errorf("--speed %w", err), "write --speed 10x; 0.01x to 1000000x are possible")
 		}
 	}
-	if r.flags.compare && (r.flags.expect != "" || r.speed > 0 || !r.droplet.IsZero()) {
+	if r.flags.compare && (r.flags.expect != "" || r.speed > 0 || !r.filter.App.IsZero()) {
 		return errors.New("--compare cannot go with --expect, --explain or --speed")
 	}
 	if once := slices.IndexFunc(r.sources, replay.Source.Once); once >= 0 && r.flags.compare && r.policyGiven() {
 		return withHint(fmt.Errorf("--compare with a policy plays the recording twice, and %s can be read only once", r.sources[once].Name), "write it to a file first")
 	}
-	if r.flags.expect != "" && r.from != 0 {
+	if r.flags.expect != "" && r.filter.From != 0 {
 		return errors.New("--expect cannot go with --from")
 	}
 	return nil
@@ -232,7 +227,7 @@ func (r *replayRun) parseExplain() (err error) {
 	if r.named, err = targetOf(r.flags.explain, r.flags.index); err != nil {
 		return err
 	}
-	if r.droplet, err = app.ParseGUID(r.named.guid); err != nil {
+	if r.filter.App, err = app.ParseGUID(r.named.guid); err != nil {
 		return fmt.Errorf("--explain: %w", err)
 	}
 	if r.named.index != "" {
@@ -240,7 +235,7 @@ func (r *replayRun) parseExplain() (err error) {
 		if err != nil {
 			return fmt.Errorf("--explain: %w", err)
 		}
-		r.index = fmt.Sprintf("/%d", n)
+		r.filter.Index = fmt.Sprintf("/%d", n)
 	}
 	if r.json() || r.flags.expect != "" {
 		return errors.New("--explain is for people: it cannot go with -o json or --expect")
@@ -377,10 +372,10 @@ func (r *replayRun) compare(ctx context.Context) error {
 		return err
 	}
 	run := func(o replay.Options) (replay.Result, error) {
-		progress := newReplayProgress(r.cli, r.sources)
-		o.Progress = progress.report
+		progress := liveview.NewProgress(r.err, r.sources)
+		o.Progress = progress.Report
 		result, err := replay.Run(ctx, o, r.sources...)
-		return result, errors.Join(progress.hide(), err)
+		return result, errors.Join(progress.Hide(), err)
 	}
 	there, err := run(opts)
 	if err != nil {
@@ -399,7 +394,7 @@ func (r *replayRun) compare(ctx context.Context) error {
 		hereName, thereName = "what was sent then", "the replay"
 		here = replay.Result{Commands: there.Recorded, Totals: replay.TotalsOf(there.Recorded, opts.Reconcile.Policy.HeartbeatPeriod)}
 	}
-	here, there = here.Since(r.from), there.Since(r.from)
+	here, there = here.Since(r.filter.From), there.Since(r.filter.From)
 	differences := replay.Compare(here.Commands, there.Commands)
 	if !r.policyGiven() {
 		// The daemon's clock started at another moment than the replay's, and its looks at the clock with it.
@@ -415,5 +410,5 @@ func (r *replayRun) compare(ctx context.Context) error {
 		}
 		return r.printRaw(raw)
 	}
-	return r.printComparison(hereName, thereName, here, there, differences)
+	return r.printComparison(hereName, thereName, here, there, differences, r.policyGiven())
 }

@@ -14,7 +14,8 @@ import (
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
-	"golang.org/x/sys/unix"
+
+	"hm/internal/liveview/ptytest"
 )
 
 // terminalRun is an hm command on a pseudo-terminal of 100 columns and 30 lines.
@@ -24,9 +25,9 @@ type terminalRun struct {
 	ended  chan int // its exit code
 
 	mu    sync.Mutex
-	text  string // what it has printed, without colours and movements of the cursor
+	text  string // the output so far, without escape sequences
 	raw   bytes.Buffer
-	grown chan struct{} // poked when there is more
+	grown chan struct{} // receives when there is more
 	read  chan struct{} // closed at the end of it
 }
 
@@ -38,10 +39,7 @@ func runOnTerminal(ctx context.Context, t *testing.T, args ...string) *terminalR
 func runOnTerminalOf(ctx context.Context, t *testing.T, kind string, args ...string) *terminalRun {
 	t.Helper()
 	t.Setenv("TERM", kind)
-	screen, program := openTerminal(t)
-	if err := unix.IoctlSetWinsize(int(screen.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 30, Col: 100}); err != nil {
-		t.Fatal(err)
-	}
+	screen, program := ptytest.Open(t, 100, 30)
 	r := &terminalRun{t: t, screen: screen, ended: make(chan int, 1), grown: make(chan struct{}, 1), read: make(chan struct{})}
 	go func() {
 		defer close(r.read)
@@ -52,7 +50,10 @@ func runOnTerminalOf(ctx context.Context, t *testing.T, kind string, args ...str
 			r.raw.Write(b[:n])
 			r.text = ansi.Strip(r.raw.String())
 			r.mu.Unlock()
-			poke(r.grown)
+			select {
+			case r.grown <- struct{}{}:
+			default:
+			}
 			if err != nil {
 				return // the program's end is closed
 			}

@@ -122,9 +122,9 @@ func (c *cli) run(ctx context.Context, args []string) int {
 		return int(code)
 	}
 	fmt.Fprintf(c.err, "hm: %s\n", strings.TrimRight(err.Error(), "\n"))
-	var hinted *hintedError
+	var hinted interface{ Hint() string }
 	if errors.As(err, &hinted) {
-		fmt.Fprintf(c.err, "hint: %s\n", hinted.hint)
+		fmt.Fprintf(c.err, "hint: %s\n", hinted.Hint())
 	}
 	return 1
 }
@@ -140,6 +140,8 @@ type hintedError struct {
 }
 
 func (e *hintedError) Unwrap() error { return e.error }
+
+func (e *hintedError) Hint() string { return e.hint }
 
 // withHint adds to err what the user can do about it. It is printed on a line of its own.
 func withHint(err error, hint string) error { return &hintedError{err, hint} }

@@ -67,7 +67,7 @@ var laws = []law{
 		why: "the simulator and the program are on top: the daemon's packages never need them"},
 	{of: []string{"..."}, never: []string{"github.com/nats-io/nats-server/..."}, except: []string{"internal/sim", "internal/bus/bustest"},
 		why: "a daemon embeds no NATS server; the simulator and the tests do"},
-	{of: []string{"..."}, never: []string{"pgregory.net/rapid", "testing/..."}, except: []string{"internal/bus/bustest"},
+	{of: []string{"..."}, never: []string{"pgregory.net/rapid", "testing/..."}, except: []string{"internal/bus/bustest", "internal/liveview/ptytest"},
 		why: "test libraries stay out of the program"},
 }
 

@@ -20,7 +20,7 @@ type Frame struct {
 	Truth  *Truth      // nil if nobody knows it
 	Faults []string    // what is broken on purpose at present
 
-	Drift    Trail         // of Status.Drift
+	Drift    History       // of Status.Drift
 	Commands []api.Command // the newest first
 	Events   []Event       // what was done here, or happened in the recording, the newest first
 

@@ -12,7 +12,7 @@ import (
 
 func TestKeysAreUniqueAndShown(t *testing.T) {
 	for name, keys := range map[string]Keys{
-		"dev": DevKeys, "playing": (&Play{}).Keys(), "paused": (&Play{Paused: true}).Keys(), "ended": (&Play{Stage: Ended}).Keys(),
+		"dev": DevKeys, "playing": (&Play{}).Keys(), "paused": (&Play{Paused: true}).Keys(), "ended": (&Play{Phase: Ended}).Keys(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			seen, told := map[string]bool{}, map[Action]bool{}
@@ -58,25 +58,25 @@ func TestSparklines(t *testing.T) {
 		"a count cannot be <0": {[]int{-5, 1}, 5, "▁█"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var trail Trail
+			var history History
 			for _, n := range tc.samples {
-				trail = trail.Add(api.DriftCounts{Missing: n})
+				history = history.Add(api.DriftCounts{Missing: n})
 			}
-			if got := trail.spark(missing, tc.width); got != tc.want {
+			if got := history.sparkline(missing, tc.width); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})
 	}
 }
 
-// A trail is shown while a longer one is made of it.
-func TestTrailsAreValues(t *testing.T) {
-	var old Trail
-	for i := range 2 * trailLength {
+// Add must not change a history that is being shown.
+func TestHistoriesAreValues(t *testing.T) {
+	var old History
+	for i := range 2 * historyLength {
 		next := old.Add(api.DriftCounts{Missing: i})
 		other := old.Add(api.DriftCounts{Missing: -1})
-		if len(next.samples) > trailLength || next.samples[len(next.samples)-1].Missing != i {
-			t.Fatalf("after %d samples the trail has %d and ends with %v, other %v", i+1, len(next.samples), next.samples[len(next.samples)-1], other)
+		if len(next.samples) > historyLength || next.samples[len(next.samples)-1].Missing != i {
+			t.Fatalf("after %d samples the history has %d and ends with %v, other %v", i+1, len(next.samples), next.samples[len(next.samples)-1], other)
 		}
 		old = next
 	}

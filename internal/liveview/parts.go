@@ -10,9 +10,9 @@ import (
 )
 
 func (p painter) title() []string {
-	line := p.look.Title.Render(p.Title) + "  " + Plain(p.About)
+	line := p.theme.Title.Render(p.Title) + "  " + Plain(p.About)
 	if p.Play == nil {
-		line += "  " + p.look.Faint.Render("up "+age(p.Up))
+		line += "  " + p.theme.Faint.Render("up "+age(p.Up))
 	}
 	return []string{line}
 }
@@ -22,17 +22,17 @@ func (p painter) gate() []string {
 	line := p.label("gate")
 	switch s := p.Status; {
 	case s == nil && p.Play != nil:
-		line += p.look.Faint.Render("not yet known")
+		line += p.theme.Faint.Render("not yet known")
 	case s == nil:
-		line += p.look.Bad.Render("unknown") + "  no node answers"
+		line += p.theme.Bad.Render("unknown") + "  no node answers"
 	case s.Gate.Open:
-		line += p.look.Good.Render("open") + p.since(s.Gate.Since)
+		line += p.theme.Good.Render("open") + p.since(s.Gate.Since)
 	default:
-		line += p.look.Bad.Render("closed") + "  " + strings.Join(s.Gate.Reasons, ", ") + p.since(s.Gate.Since)
+		line += p.theme.Bad.Render("closed") + "  " + strings.Join(s.Gate.Reasons, ", ") + p.since(s.Gate.Since)
 	}
 	lines := []string{line}
 	if len(p.Faults) > 0 {
-		lines = append(lines, p.label("faults")+p.look.Bad.Render(strings.Join(p.Faults, ", ")))
+		lines = append(lines, p.label("faults")+p.theme.Bad.Render(strings.Join(p.Faults, ", ")))
 	}
 	return lines
 }
@@ -41,7 +41,7 @@ func (p painter) since(t api.Timestamp) string {
 	if t.IsZero() {
 		return ""
 	}
-	return p.look.Faint.Render("  for " + age(p.Now.Sub(t.Time)))
+	return p.theme.Faint.Render("  for " + age(p.Now.Sub(t.Time)))
 }
 
 func (p painter) nodes() []string {
@@ -58,23 +58,23 @@ func (p painter) nodes() []string {
 
 func (p painter) node(n Node) string {
 	if n.Down {
-		text := p.look.Bad.Render("down")
+		text := p.theme.Bad.Render("down")
 		if n.BackIn > 0 {
-			text += p.look.Faint.Render("  back in " + age(n.BackIn))
+			text += p.theme.Faint.Render("  back in " + age(n.BackIn))
 		}
 		return text
 	}
 	seen := p.seen(n.ID)
 	if seen == nil {
-		return p.look.Faint.Render("unknown")
+		return p.theme.Faint.Render("unknown")
 	}
 	state := fmt.Sprintf("%-12s", seen.State)
 	if seen.State == "leader" {
-		state = p.look.Good.Render(state)
+		state = p.theme.Good.Render(state)
 	}
-	health := p.look.Good.Render("healthy  ")
+	health := p.theme.Good.Render("healthy  ")
 	if !seen.Healthy {
-		health = p.look.Bad.Render("unhealthy")
+		health = p.theme.Bad.Render("unhealthy")
 	}
 	index, nats := "-", "-"
 	if seen.AppliedIndex != nil {
@@ -103,7 +103,7 @@ func (p painter) upDown(up bool) string {
 	if up {
 		return "up"
 	}
-	return p.look.Bad.Render("down")
+	return p.theme.Bad.Render("down")
 }
 
 // counts sets what should run against what does, by hm's record and, if there is one, by the simulation's own
@@ -121,9 +121,9 @@ func (p painter) counts() []string {
 	if t == nil {
 		return lines
 	}
-	verdict := p.look.Good.Render("converged")
+	verdict := p.theme.Good.Render("converged")
 	if !t.Converged {
-		verdict = p.look.Bad.Render("not converged")
+		verdict = p.theme.Bad.Render("not converged")
 	}
 	truth := p.label("truth") + fmt.Sprintf("%d of %d indices right, %d undesired, %d DEAs speak  ", t.Settled, t.Desired, t.Undesired, t.DEAs) + verdict
 	if t.Harmful > 0 || t.Needless > 0 {
@@ -141,18 +141,18 @@ func gone(n int) string {
 
 func (p painter) fresh(fresh bool) string {
 	if fresh {
-		return p.look.Good.Render("fresh")
+		return p.theme.Good.Render("fresh")
 	}
-	return p.look.Bad.Render("stale")
+	return p.theme.Bad.Render("stale")
 }
 
 func (p painter) lastRead(d api.DesiredStatus) string {
 	text := ""
 	if !d.SyncedAt.IsZero() {
-		text = p.look.Faint.Render("  read " + age(p.Now.Sub(d.SyncedAt.Time)) + " ago")
+		text = p.theme.Faint.Render("  read " + age(p.Now.Sub(d.SyncedAt.Time)) + " ago")
 	}
 	if d.Error != "" {
-		text += "  " + p.look.Bad.Render("since then: "+Plain(d.Error))
+		text += "  " + p.theme.Bad.Render("since then: "+Plain(d.Error))
 	}
 	return text
 }
@@ -178,9 +178,9 @@ func (p painter) drift() []string {
 		n := k.count(p.Status.Drift)
 		count := fmt.Sprintf("%5d", n)
 		if n > 0 {
-			count = p.look.Bad.Render(count)
+			count = p.theme.Bad.Render(count)
 		}
-		cell := fmt.Sprintf("%-10s%s %-*s  ", k.name, count, driftSpark, p.Drift.spark(k.count, driftSpark))
+		cell := fmt.Sprintf("%-10s%s %-*s  ", k.name, count, driftSpark, p.Drift.sparkline(k.count, driftSpark))
 		switch {
 		case i == 0:
 			lines = append(lines, p.label("drift")+cell)
@@ -217,13 +217,13 @@ func (p painter) state(c api.Command) string {
 	switch c.State {
 	case "pending":
 		if wait := c.DueAt.Sub(p.Now); wait > 0 {
-			return "pending" + p.look.Faint.Render(", due in "+age(wait))
+			return "pending" + p.theme.Faint.Render(", due in "+age(wait))
 		}
 		return "pending"
 	case "confirmed":
-		return p.look.Good.Render(c.State)
+		return p.theme.Good.Render(c.State)
 	case "expired", "dropped", "abandoned":
-		return p.look.Faint.Render(strings.TrimRight(c.State+"  "+Plain(c.Detail), " "))
+		return p.theme.Faint.Render(strings.TrimRight(c.State+"  "+Plain(c.Detail), " "))
 	}
 	return c.State
 }
@@ -238,7 +238,7 @@ func (p painter) events(n int) []string {
 	for i, e := range p.Events[:min(len(p.Events), n)] {
 		text := Plain(e.Text)
 		if e.Failed {
-			text = p.look.Bad.Render(text)
+			text = p.theme.Bad.Render(text)
 		}
 		line := p.clock(e.At) + "  " + text
 		if i == 0 {
@@ -248,7 +248,7 @@ func (p painter) events(n int) []string {
 		}
 	}
 	if len(p.Events) == 0 {
-		lines[0] += p.look.Faint.Render(none)
+		lines[0] += p.theme.Faint.Render(none)
 	}
 	return lines
 }
@@ -256,7 +256,7 @@ func (p painter) events(n int) []string {
 func (p painter) places() []string {
 	words := make([]string, 0, len(p.Places))
 	for _, at := range p.Places {
-		words = append(words, p.look.Faint.Render(at.Name)+" "+at.Address)
+		words = append(words, p.theme.Faint.Render(at.Name)+" "+at.Address)
 	}
 	return p.flow(words)
 }
@@ -265,14 +265,14 @@ func (p painter) keys() []string {
 	var words []string
 	for _, k := range p.Keys {
 		if k.Help != "" {
-			words = append(words, p.look.Label.Render(k.Name)+" "+k.Help)
+			words = append(words, p.theme.Label.Render(k.Name)+" "+k.Help)
 		}
 	}
 	return p.flow(words)
 }
 
 func (p painter) clock(t time.Time) string {
-	return p.look.Faint.Render(t.In(p.Now.Location()).Format("15:04:05"))
+	return p.theme.Faint.Render(t.In(p.Now.Location()).Format("15:04:05"))
 }
 
 // Plain takes from a text, which may come from outside, what would make a terminal do something.

@@ -12,26 +12,26 @@ type Play struct {
 	Speed  float64   // how many times as fast as it happened
 	Paused bool      // the clock stands
 	Skip   time.Time // it is played as fast as it can to here; zero: it is not
-	Stage  PlayStage
+	Phase  PlayPhase
 	Done   float64 // share of it that has been played, of 1; negative: not known
 
 	Leaders  int       // times that another node took the lead
 	LeaderAt time.Time // the last time
 }
 
-// PlayStage is how far a recording has come.
-type PlayStage uint8
+// PlayPhase is how far a recording has come.
+type PlayPhase uint8
 
 // The stages.
 const (
-	Playing   PlayStage = iota
+	Playing   PlayPhase = iota
 	RunningOn           // the last event has been, the clock runs on
 	Ended
 )
 
 // Keys are the keys that do something at this moment.
 func (p *Play) Keys() Keys {
-	if p.Stage == Ended {
+	if p.Phase == Ended {
 		return quitKeys
 	}
 	pause := "pause"
@@ -66,7 +66,7 @@ func (p painter) play() []string {
 		share = min(share, 1)
 		width := min(max(p.width-playBeside, playBarMin), playBarMax)
 		full := int(share * float64(width))
-		line += "  " + p.look.Good.Render(strings.Repeat("█", full)) + p.look.Faint.Render(strings.Repeat("░", width-full)) + fmt.Sprintf(" %3.0f %%", 100*share)
+		line += "  " + p.theme.Good.Render(strings.Repeat("█", full)) + p.theme.Faint.Render(strings.Repeat("░", width-full)) + fmt.Sprintf(" %3.0f %%", 100*share)
 	}
 	return []string{line + "  " + p.pace()}
 }
@@ -75,16 +75,16 @@ func (p painter) play() []string {
 func (p painter) pace() string {
 	play := p.Play
 	text := strconv.FormatFloat(play.Speed, 'f', -1, 64) + "x"
-	if play.Stage == Ended {
-		return p.look.Title.Render("ended")
+	if play.Phase == Ended {
+		return p.theme.Title.Render("ended")
 	}
 	switch {
 	case !play.Skip.IsZero():
-		text += p.look.Title.Render(" forward to " + play.Skip.In(p.Now.Location()).Format("15:04:05"))
+		text += p.theme.Title.Render(" forward to " + play.Skip.In(p.Now.Location()).Format("15:04:05"))
 	case play.Paused:
-		text += p.look.Title.Render(" paused")
-	case play.Stage == RunningOn:
-		text += p.look.Faint.Render(" running on")
+		text += p.theme.Title.Render(" paused")
+	case play.Phase == RunningOn:
+		text += p.theme.Faint.Render(" running on")
 	}
 	return text
 }
@@ -97,14 +97,14 @@ func (p painter) link() []string {
 	line := p.label("link") + "NATS " + p.upDown(p.Status.NATS.Connected) + p.since(p.Status.NATS.Since)
 	switch n := p.Play.Leaders; n {
 	case 0:
-		line += p.look.Faint.Render("  the leader has not changed")
+		line += p.theme.Faint.Render("  the leader has not changed")
 	case 1:
 		line += "  the leader changed once"
 	default:
 		line += fmt.Sprintf("  the leader changed %d times", n)
 	}
 	if !p.Play.LeaderAt.IsZero() {
-		line += p.look.Faint.Render("  " + age(p.Now.Sub(p.Play.LeaderAt)) + " ago")
+		line += p.theme.Faint.Render("  " + age(p.Now.Sub(p.Play.LeaderAt)) + " ago")
 	}
 	return []string{line}
 }

@@ -15,9 +15,9 @@ const (
 
 // Render draws a frame of at most height lines of at most width columns. What does not fit is left out, the least
 // important first: commands and events get what the rest leaves.
-func Render(f Frame, width, height int, look Look) string {
+func Render(f Frame, width, height int, theme Theme) string {
 	width, height = max(width, minWidth), max(height, minHeight)
-	p := painter{Frame: f, width: width, look: look}
+	p := painter{Frame: f, width: width, theme: theme}
 	parts := []part{
 		{lines: p.title(), rank: 0},
 		{lines: p.play(), rank: 1},
@@ -85,11 +85,11 @@ func share(parts []part, height int) []int {
 type painter struct {
 	Frame
 	width int
-	look  Look
+	theme Theme
 }
 
 // label sets off the word that a line begins with.
-func (p painter) label(word string) string { return p.look.Label.Render(fmt.Sprintf("%-9s", word)) }
+func (p painter) label(word string) string { return p.theme.Label.Render(fmt.Sprintf("%-9s", word)) }
 
 // indent is as wide as a label.
 const indent = "         "

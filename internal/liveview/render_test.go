@@ -100,28 +100,28 @@ func TestFramesAreGolden(t *testing.T) {
 	for name, tc := range map[string]struct {
 		frame         Frame
 		width, height int
-		look          Look
+		theme         Theme
 	}{
-		"wide":    {busy(), 150, 40, Look{}},
-		"usual":   {busy(), 80, 24, Look{}},
-		"small":   {busy(), 60, 14, Look{}},
-		"tiny":    {busy(), 1, 1, Look{}},
-		"shut":    {shut(), 100, 30, Look{}},
-		"start":   {Frame{Title: "hm dev", About: "1 node", Now: noon, Nodes: []Node{{ID: "hm-0"}}, Truth: &Truth{}, Places: busy().Places[:1], Keys: DevKeys}, 80, 24, Look{}},
+		"wide":    {busy(), 150, 40, Theme{}},
+		"usual":   {busy(), 80, 24, Theme{}},
+		"small":   {busy(), 60, 14, Theme{}},
+		"tiny":    {busy(), 1, 1, Theme{}},
+		"shut":    {shut(), 100, 30, Theme{}},
+		"start":   {Frame{Title: "hm dev", About: "1 node", Now: noon, Nodes: []Node{{ID: "hm-0"}}, Truth: &Truth{}, Places: busy().Places[:1], Keys: DevKeys}, 80, 24, Theme{}},
 		"colored": {busy(), 100, 30, Colored()},
 
-		"replay-wide":    {played(), 150, 40, Look{}},
-		"replay-usual":   {played(), 80, 24, Look{}},
-		"replay-small":   {played(), 60, 14, Look{}},
+		"replay-wide":    {played(), 150, 40, Theme{}},
+		"replay-usual":   {played(), 80, 24, Theme{}},
+		"replay-small":   {played(), 60, 14, Theme{}},
 		"replay-colored": {played(), 100, 30, Colored()},
-		"replay-start":   {Frame{Title: "hm replay", About: "r.jsonl", Now: noon, Play: &Play{Speed: 0.25, Done: -1}, Keys: (&Play{}).Keys()}, 80, 24, Look{}},
-		"replay-paused":  {playing(Play{Speed: 1e6, Paused: true}), 80, 24, Look{}},
-		"replay-forward": {playing(Play{Speed: 1, Done: 0.5, Skip: noon.Add(100 * time.Second), Leaders: 1}), 80, 24, Look{}},
-		"replay-over":    {playing(Play{Speed: 1, Done: 0.99, Stage: RunningOn}), 80, 24, Look{}},
-		"replay-ended":   {playing(Play{Speed: 1, Done: 1, Stage: Ended}), 80, 24, Look{}},
+		"replay-start":   {Frame{Title: "hm replay", About: "r.jsonl", Now: noon, Play: &Play{Speed: 0.25, Done: -1}, Keys: (&Play{}).Keys()}, 80, 24, Theme{}},
+		"replay-paused":  {playing(Play{Speed: 1e6, Paused: true}), 80, 24, Theme{}},
+		"replay-forward": {playing(Play{Speed: 1, Done: 0.5, Skip: noon.Add(100 * time.Second), Leaders: 1}), 80, 24, Theme{}},
+		"replay-over":    {playing(Play{Speed: 1, Done: 0.99, Phase: RunningOn}), 80, 24, Theme{}},
+		"replay-ended":   {playing(Play{Speed: 1, Done: 1, Phase: Ended}), 80, 24, Theme{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := Render(tc.frame, tc.width, tc.height, tc.look) + "\n"
+			got := Render(tc.frame, tc.width, tc.height, tc.theme) + "\n"
 			path := filepath.Join("testdata", name+".golden")
 			if *update {
 				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
@@ -142,7 +142,7 @@ func TestFramesAreGolden(t *testing.T) {
 // What does not fit is left out, whatever there is to show: a line too long or too many would scroll the terminal.
 func TestFramesFit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f := rapid.SampledFrom([]Frame{busy(), shut(), played(), playing(Play{Paused: true, Stage: RunningOn}), {}}).Draw(t, "frame")
+		f := rapid.SampledFrom([]Frame{busy(), shut(), played(), playing(Play{Paused: true, Phase: RunningOn}), {}}).Draw(t, "frame")
 		for range rapid.IntRange(0, 60).Draw(t, "commands") {
 			f.Commands = append(f.Commands, api.Command{ID: "x", State: rapid.StringMatching(`[a-zé漢]{0,9}`).Draw(t, "state")})
 		}
@@ -150,8 +150,8 @@ func TestFramesFit(t *testing.T) {
 			f.Events = append(f.Events, Event{At: noon, Text: rapid.StringMatching(`[a-z 漢]{0,200}`).Draw(t, "text")})
 		}
 		width, height := rapid.IntRange(-1, 300).Draw(t, "width"), rapid.IntRange(-1, 80).Draw(t, "height")
-		look := rapid.SampledFrom([]Look{{}, Colored()}).Draw(t, "look")
-		lines := strings.Split(Render(f, width, height, look), "\n")
+		theme := rapid.SampledFrom([]Theme{{}, Colored()}).Draw(t, "theme")
+		lines := strings.Split(Render(f, width, height, theme), "\n")
 		if n := max(height, minHeight); len(lines) > n {
 			t.Fatalf("%d lines for a height of %d", len(lines), height)
 		}

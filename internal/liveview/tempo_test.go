@@ -1,4 +1,4 @@
-package main
+package liveview
 
 import (
 	"testing"
@@ -44,7 +44,7 @@ func TestTempo(t *testing.T) {
 		"a pause on the way":       {1, 0, []ask{{0, nil, 4, 4 * ms}, {0, skip, 4000, 0}, {9, pause, 4000, 0}, {9, nil, 4001, forever}}},
 		"what is not to be seen":   {1, start + 60_000, []ask{{0, nil, 59_000, 0}, {3, nil, 60_000, 0}, {3, nil, 60_100, 100 * ms}}},
 		"nothing before the start": {1, start - 60_000, []ask{{0, nil, 100, 100 * ms}}},
-		"no faster than the limit": {maxSpeed, 0, []ask{{0, faster, 2_000_000, 2 * ms}}},
+		"no faster than the limit": {MaxSpeed, 0, []ask{{0, faster, 2_000_000, 2 * ms}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tempo := newTempo(tc.speed, start, tc.from)
@@ -52,7 +52,7 @@ func TestTempo(t *testing.T) {
 				if a.do != nil {
 					a.do(&tempo, wallAt(a.at))
 				}
-				if got := tempo.hold(wallAt(a.at), start+a.next); got != a.want {
+				if got := tempo.wait(wallAt(a.at), start+a.next); got != a.want {
 					t.Errorf("ask %d: at %d ms it is held for %v, want %v", i, a.at, got, a.want)
 				}
 			}
@@ -63,7 +63,7 @@ func TestTempo(t *testing.T) {
 // Whatever is pressed, the recording's time does not go back, and is never ahead of what has been played.
 func TestTempoNeverGoesBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		tempo := newTempo(rapid.Float64Range(minSpeed, maxSpeed).Draw(t, "speed"), 1000, app.Time(rapid.Int64Range(0, 5000).Draw(t, "from")))
+		tempo := newTempo(rapid.Float64Range(MinSpeed, MaxSpeed).Draw(t, "speed"), 1000, app.Time(rapid.Int64Range(0, 5000).Draw(t, "from")))
 		wall, next, last := time.UnixMilli(1), app.Time(1000), app.Time(0)
 		for range rapid.IntRange(0, 50).Draw(t, "steps") {
 			wall = wall.Add(time.Duration(rapid.Int64Range(0, int64(10*time.Second)).Draw(t, "passes")))
@@ -75,12 +75,12 @@ func TestTempoNeverGoesBack(t *testing.T) {
 			case 2:
 				tempo.forward(wall, time.Second)
 			default:
-				if tempo.hold(wall, next) == 0 {
+				if tempo.wait(wall, next) == 0 {
 					next += app.Time(rapid.Int64Range(1, 100_000).Draw(t, "gap"))
-					tempo.hold(wall, next)
+					tempo.wait(wall, next)
 				}
 			}
-			if tempo.speed < minSpeed || tempo.speed > maxSpeed {
+			if tempo.speed < MinSpeed || tempo.speed > MaxSpeed {
 				t.Fatalf("the speed is %v", tempo.speed)
 			}
 			at := tempo.position(wall)

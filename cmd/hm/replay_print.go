@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"hm/internal/app"
+	"hm/internal/liveview"
+	"hm/internal/replay"
+)
+
+// paintTone colours a text of the timeline.
+func (c *cli) paintTone(tone liveview.Tone, text string) string {
+	switch tone {
+	case liveview.ToneGood:
+		return c.paint(green, text)
+	case liveview.ToneBad:
+		return c.paint(red, text)
+	case liveview.ToneCommand:
+		return c.paint(yellow, text)
+	}
+	return text
+}
+
+func (r *replayRun) printHeader() {
+	text := "recording of " + r.header.Started.Format("2006-01-02 15:04:05 MST")
+	if r.header.Note != "" {
+		text += ": " + liveview.Plain(r.header.Note)
+	}
+	fmt.Fprintln(r.out, r.paint(faint, text)) // the next write reports an error
+}
+
+func (r *replayRun) printSummary(result replay.Result) error {
+	t := result.Totals
+	_, err := fmt.Fprintf(r.out, "\n%s: %s with %s; %s, %s, at most %d within a heartbeat period; indices missing for %s in all\n",
+		count(result.Events, "event"), count(result.Heartbeats, "heartbeat"), count(result.Instances, "instance"),
+		count(t.Starts, "start"), count(t.Stops, "stop"), t.WorstBurst, seconds(t.MissingSeconds))
+	if err == nil && result.Rejected+result.RejectedInstances > 0 {
+		_, err = fmt.Fprintf(r.out, "not understood: %s, %s in heartbeats\n", count(result.Rejected, "message"), count(result.RejectedInstances, "instance"))
+	}
+	if err != nil || len(result.Drift) == 0 || !r.filter.App.IsZero() {
+		return err
+	}
+	if _, err := fmt.Fprintf(r.out, "\ndrift at the end:\n"); err != nil {
+		return err
+	}
+	var rows [][]string
+	for i, d := range result.Drift {
+		if i == 50 {
+			rows = append(rows, []string{fmt.Sprintf("and %d more", len(result.Drift)-i), "", "", "", "", "", ""})
+			break
+		}
+		due := ""
+		if d.Due != nil {
+			due = app.Time(*d.Due).Std().Format(liveview.TimeFormat)
+		}
+		rows = append(rows, []string{d.App, fmt.Sprint(d.Index), d.Instance, d.Kind, d.Rule, due, d.Detail})
+	}
+	return printTable(r.out, []string{"app", "index", "instance", "kind", "rule", "due", "detail"}, rows)
+}
+
+func seconds(s float64) string {
+	return (time.Duration(s*1000) * time.Millisecond).Round(100 * time.Millisecond).String()
+}
+
+func (r *replayRun) printComparison(hereName, thereName string, here, there replay.Result, differences []replay.Difference, policyGiven bool) error {
+	if _, err := fmt.Fprintf(r.out, "here: %s; there: %s\n\n", hereName, thereName); err != nil {
+		return err
+	}
+	var rows [][]string
+	for _, d := range differences {
+		c := d.Here
+		if c == nil {
+			c = d.There
+		}
+		times := [2]string{}
+		for i, x := range []*replay.Command{d.Here, d.There} {
+			if x != nil {
+				times[i] = app.Time(x.At).Std().Format(liveview.TimeFormat)
+			}
+		}
+		word := map[string]string{replay.OnlyHere: "only here", replay.OnlyThere: "only there"}[d.Kind]
+		if word == "" {
+			word = fmt.Sprintf("%s %s", (time.Duration(d.ByMS) * time.Millisecond).String(), d.Kind)
+		}
+		rows = append(rows, []string{word, times[0], times[1], c.Action, fmt.Sprintf("%s/%d", c.App, c.Index), c.Reason, c.Instance})
+	}
+	if len(rows) > 0 {
+		if err := printTable(r.out, []string{"there it is", "here", "there", "action", "target", "reason", "instance"}, rows); err != nil {
+			return err
+		}
+	} else if _, err := fmt.Fprintln(r.out, "no difference: the same commands at the same times"); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(r.out); err != nil {
+		return err
+	}
+	total := func(name string, t replay.Totals) []string {
+		return []string{name, fmt.Sprint(t.Starts), fmt.Sprint(t.Stops), fmt.Sprint(t.WorstBurst), seconds(t.MissingSeconds)}
+	}
+	table := [][]string{total("here", here.Totals), total("there", there.Totals)}
+	if !policyGiven {
+		table[0][4] = ""
+	}
+	return printTable(r.out, []string{"", "starts", "stops", "worst burst", "missing"}, table)
+}

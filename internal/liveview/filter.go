@@ -1,0 +1,48 @@
+package liveview
+
+import (
+	"strings"
+
+	"hm/internal/app"
+	"hm/internal/replay"
+)
+
+// Filter selects what of a replay is shown. The zero Filter selects everything. It is not safe for concurrent use.
+type Filter struct {
+	From  app.Time // nothing before this time
+	App   app.GUID // the history of this app and the gate alone; zero: everything but histories
+	Index string   // only this index of App, as a history has it: "/0"; empty: all of them
+
+	found bool
+}
+
+// Watch returns a function for replay.Options.Watch that passes the selected moments on to show.
+func (f *Filter) Watch(show func(replay.Moment)) func(replay.Moment) {
+	return func(m replay.Moment) {
+		if f.pass(m) {
+			show(m)
+		}
+	}
+}
+
+func (f *Filter) pass(m replay.Moment) bool {
+	if m.Kind == replay.MomentApp {
+		if !f.ofIndex(m.Text) {
+			return false
+		}
+		f.found = true
+	}
+	if m.At < f.From {
+		return false
+	}
+	ofAll := m.Kind == replay.MomentFinding || m.Kind == replay.MomentCommand || m.Kind == replay.MomentDesired
+	return f.App.IsZero() || !ofAll
+}
+
+// Found reports whether anything of App has occurred, before From included.
+func (f *Filter) Found() bool { return f.found }
+
+// ofIndex reports whether a line of an app's history is about the selected index.
+func (f *Filter) ofIndex(text string) bool {
+	return f.Index == "" || !strings.HasPrefix(text, "/") || strings.HasPrefix(text, f.Index+" ")
+}

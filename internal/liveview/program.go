@@ -1,0 +1,117 @@
+package liveview
+
+import (
+	"context"
+	"io"
+	"os"
+
+	tea "charm.land/bubbletea/v2"
+)
+
+// ViewModel is what the live view shows and what its keys act on. Its methods are safe for concurrent use.
+type ViewModel interface {
+	Frame() Frame             // what to draw now
+	Keys() Keys               // the keys that do something now
+	Do(a Action)              // starts an action and does not wait for it
+	Changed() <-chan struct{} // receives when there is something new to draw
+	Done() bool               // the live view has nothing more to show and ends
+}
+
+// Terminal is where the live view is shown.
+type Terminal struct {
+	In    io.Reader // the keys
+	Out   io.Writer
+	Theme Theme
+}
+
+// Show draws the live view until ctx ends, a key quits, or the view model is done. It restores the terminal.
+func Show(ctx context.Context, t Terminal, m ViewModel) error {
+	program := &program{model: m, theme: t.Theme}
+	opts := []tea.ProgramOption{tea.WithOutput(t.Out), tea.WithoutSignalHandler()}
+	if t.In != os.Stdin { // the library replaces an input that is no terminal, unless it is the default
+		opts = append(opts, tea.WithInput(t.In))
+	}
+	p := tea.NewProgram(program, opts...)
+	// Quit, and not the end of the library's own context, restores the terminal.
+	feeding, cancel := context.WithCancel(ctx)
+	fed := make(chan struct{})
+	go func() {
+		defer close(fed)
+		for {
+			select {
+			case <-feeding.Done():
+				p.Quit()
+				return
+			case <-m.Changed():
+				p.Send(refresh{})
+			}
+		}
+	}()
+	_, err := p.Run()
+	cancel()
+	<-fed
+	if err != nil {
+		return &TerminalError{err}
+	}
+	return nil
+}
+
+// TerminalError says that a terminal cannot show the live view.
+type TerminalError struct{ Err error }
+
+func (e *TerminalError) Error() string { return "live view: " + e.Err.Error() }
+
+func (e *TerminalError) Unwrap() error { return e.Err }
+
+// Hint returns what the user can do.
+func (e *TerminalError) Hint() string { return "use --plain" }
+
+// program is the live view for the terminal library. It starts no commands of the library, so that no goroutine
+// outlives it.
+type program struct {
+	model         ViewModel
+	theme         Theme
+	width, height int
+}
+
+// refresh is the message that there is something new to draw.
+type refresh struct{}
+
+func (p *program) Init() tea.Cmd { return nil }
+
+func (p *program) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		p.width, p.height = msg.Width, msg.Height
+	case refresh:
+		if p.model.Done() {
+			return p, tea.Quit
+		}
+	case tea.KeyPressMsg:
+		switch action, ok := p.model.Keys().ActionOf(msg.String()); {
+		case !ok:
+		case action == Quit:
+			return p, tea.Quit
+		default:
+			p.model.Do(action)
+		}
+	}
+	return p, nil
+}
+
+func (p *program) View() tea.View {
+	v := tea.NewView("")
+	v.AltScreen = true
+	if p.width > 0 {
+		v.SetContent(Render(p.model.Frame(), p.width, p.height, p.theme))
+	}
+	return v
+}
+
+// notify wakes the reader of a channel that holds one value. It does not block.
+func notify(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,2 @@
+// Package ptytest gives tests a pseudo-terminal, on Linux.
+package ptytest
