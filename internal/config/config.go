@@ -52,7 +52,7 @@ type ServerTLS struct{ Cert, Key, ClientCA string }
 // ClientTLS names the files of a TLS client. CA alone is allowed; Cert and Key go together.
 type ClientTLS struct{ CA, Cert, Key string }
 
-// API is the HTTP API, which also serves the dashboard and the metrics.
+// API is the HTTP API, which also serves the metrics.
 type API struct {
 	Listen    string // host:port
 	Advertise string // host:port, or empty

@@ -51,7 +51,7 @@ var keys = []Key{
 	{Name: "node.id", limit: name(64), field: func(c *Config) any { return &c.Node.ID },
 		Doc: "Name of this node. It must be one of those in raft.peers and never change."},
 	{Name: "node.data_dir", limit: nonEmpty("a directory"), field: func(c *Config) any { return &c.Node.DataDir },
-		Doc: "Directory of the Raft log, the snapshots and the command journal. No two nodes may share one."},
+		Doc: "Directory of the Raft log and the snapshots. No two nodes may share one."},
 
 	{Name: "raft.listen", limit: listenAddress(), field: func(c *Config) any { return &c.Raft.Listen },
 		Doc: "Where this node listens for its peers: the log, the nodes' word about themselves, and writes that one forwards to another."},
@@ -79,7 +79,7 @@ var keys = []Key{
 		Doc: "Entries since the last snapshot that make the next one due."},
 
 	{Name: "api.listen", limit: listenAddress(), field: func(c *Config) any { return &c.API.Listen },
-		Doc: "Where the HTTP API, the dashboard and the metrics are served. Beyond loopback only with authentication."},
+		Doc: "Where the HTTP API and the metrics are served. Beyond loopback only with authentication."},
 	{Name: "api.advertise", limit: either(reachableAddress()), field: func(c *Config) any { return &c.API.Advertise },
 		Doc: "Address under which people and their tools reach this node's API; hm status -o json shows it. Empty: api.listen, with the host of raft.advertise if that is a wildcard. The nodes do without it: they forward writes to the leader over raft.listen."},
 	{Name: "api.username", limit: text("a user name without ':'"), field: func(c *Config) any { return &c.API.Username },
@@ -182,7 +182,7 @@ var keys = []Key{
 			"own time."},
 
 	{Name: "commands.mode", limit: oneOf(ModeEnforce, ModeShadow), field: func(c *Config) any { return &c.Commands.Mode },
-		Doc: "enforce sends commands; shadow decides and journals, but sends nothing."},
+		Doc: "enforce sends commands; shadow decides and keeps a journal, but sends nothing."},
 	{Name: "commands.protocol", Later: []string{ProtocolHealth, ProtocolHTTP}, limit: oneOf(ProtocolHM9000, ProtocolHealth, ProtocolHTTP), field: func(c *Config) any { return &c.Commands.Protocol },
 		Doc: "How commands reach the Cloud Controller: over NATS as hm9000.start and hm9000.stop (health and http are not supported yet)."},
 	{Name: "commands.cc_url", NotYet: true, limit: either(httpURL()), field: func(c *Config) any { return &c.Commands.CCURL },
@@ -190,7 +190,7 @@ var keys = []Key{
 	{Name: "commands.claim_lease", limit: lasting(10*time.Millisecond, time.Minute), field: func(c *Config) any { return &c.Commands.ClaimLease },
 		Doc: "A command that could not be published this long after it was claimed is abandoned. It bounds each publish as well, which takes 2s at most. The default shrinks to half of policy.grace; a value of your own must not be above that."},
 	{Name: "commands.journal_entries", Unit: "commands", limit: wholeFrom(1, 10_000_000), field: func(c *Config) any { return &c.Commands.JournalEntries },
-		Doc: "Commands kept in each node's journal."},
+		Doc: "Commands kept in each node's journal. The journal is in memory: a restart empties it."},
 
 	{Name: "heartbeats.listen", NotYet: true, limit: either(listenAddress()), field: func(c *Config) any { return &c.Heartbeats.Listen },
 		Doc: "Where heartbeats are accepted over HTTPS. Empty: nowhere."},
