@@ -71,10 +71,10 @@ func BenchmarkBigFleet(b *testing.B) {
 				}
 				return resp.Header
 			}
-			var pass reconcile.Pass
+			eval := reconcile.NewEvaluator(apitest.Policy())
 			bare := func() time.Duration {
 				began := time.Now()
-				pass.Drift(w.View(), reconcile.Knowledge{}, w.Now(), apitest.Policy(), func(reconcile.AppDrift) bool { return true })
+				eval.Fleet(w.View(), reconcile.Knowledge{}, w.Now(), func(*reconcile.Evaluation) bool { return true })
 				return time.Since(began)
 			}
 			bare()

@@ -1,7 +1,7 @@
 // Package api is hm's HTTP API: its JSON types, the server that every node runs, the client that the CLI uses, the
 // compatibility endpoints that a Cloud Controller asks (POST /bulk_app_state, app.state, app.state.bulk), health
-// checks and metrics. It decides nothing: what it says about drift comes from reconcile.Gather and diff.App, the
-// functions that the leader acts by.
+// checks and metrics. It decides nothing: what it says about drift comes from reconcile.Evaluator, by which
+// the leader acts.
 //
 // Any node answers reads from its own replica and says so: each answer has a basis, the index of the last entry
 // behind it, for how long the node has been without word from the leader, and who that leader is. Objects carry it

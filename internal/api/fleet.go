@@ -28,11 +28,10 @@ const (
 // fleet finds the drift of the whole fleet, rarely enough that scrapes and dashboards cost little, and keeps the
 // passes that lists page through.
 type fleet struct {
-	policy   diff.Policy
-	unplaced func() map[app.Key][]app.Time // what the node knows of entries without a place
+	policy diff.Policy
 
 	mu      sync.Mutex // held during a pass: a second question waits for the answer to the first
-	scan    reconcile.Pass
+	eval    *reconcile.Evaluator
 	current *pass
 	lists   []*pass // most recently used first
 }
@@ -157,22 +156,18 @@ func (f *fleet) expire() {
 	f.lists = slices.DeleteFunc(f.lists, func(p *pass) bool { return time.Since(p.used) > listKeep })
 }
 
-// look makes a pass. It finds what the leader finds: the same keys, the same Gather, the same diff.
+// look makes a pass over the fleet, or over the apps that keys name.
 func (f *fleet) look(view *raftfsm.State, know reconcile.Knowledge, at app.Time, keys []app.Key) *pass {
 	began := time.Now()
-	know = unplaced(know, f.unplaced())
 	p := &pass{view: view, at: at, know: know, policy: f.policy, keys: keys, built: began, used: began}
 	whole := keys == nil
 	if whole {
-		p.keys = f.scan.Unsettled(view)
+		p.keys = f.eval.Unsettled(view)
 	}
-	var in diff.Input
-	var findings []diff.Finding
 	for i, k := range p.keys {
-		reconcile.Gather(&in, view, k, know)
-		findings = diff.App(findings[:0], &in, at, f.policy)
-		for nth := range findings {
-			fd := &findings[nth]
+		e := f.eval.App(view, k, know, at)
+		for nth := range e.Findings {
+			fd := &e.Findings[nth]
 			if fd.Kind == diff.KindNone {
 				continue
 			}
@@ -182,7 +177,7 @@ func (f *fleet) look(view *raftfsm.State, know reconcile.Knowledge, at app.Time,
 			}
 			p.refs = append(p.refs, ref{due: urgency(fd), key: uint32(i), nth: uint32(nth), kind: fd.Kind})
 		}
-		p.gauges.add(&in)
+		p.gauges.add(&e.Input)
 	}
 	slices.SortFunc(p.refs, ref.compare)
 	if whole {
@@ -264,20 +259,21 @@ func (p *pass) place(k app.Key) (uint32, bool) {
 
 // reader evaluates the findings of single refs, keeping the last app's.
 type reader struct {
-	p        *pass
-	in       diff.Input
-	findings []diff.Finding
-	key      int
+	p    *pass
+	eval *reconcile.Evaluator
+	last *reconcile.Evaluation
+	key  int // of last
 }
 
-func (p *pass) reader() *reader { return &reader{p: p, key: -1} }
+func (p *pass) reader() *reader {
+	return &reader{p: p, eval: reconcile.NewEvaluator(p.policy), key: -1}
+}
 
 // finding gives what a ref stands for. in is valid until the next call.
 func (r *reader) finding(at ref) (f *diff.Finding, in *diff.Input) {
 	if r.key != int(at.key) {
 		r.key = int(at.key)
-		reconcile.Gather(&r.in, r.p.view, r.p.keys[at.key], r.p.know)
-		r.findings = diff.App(r.findings[:0], &r.in, r.p.at, r.p.policy)
+		r.last = r.eval.App(r.p.view, r.p.keys[at.key], r.p.know, r.p.at)
 	}
-	return &r.findings[at.nth], &r.in
+	return &r.last.Findings[at.nth], &r.last.Input
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"hm/actual"
-	"hm/diff"
 	"hm/internal/app"
 	"hm/internal/reconcile"
 	"hm/raftfsm"
@@ -136,18 +135,15 @@ func (s *Server) apps(w http.ResponseWriter, r *http.Request) error {
 	more := len(keys) > limit
 	keys = keys[:min(limit, len(keys))]
 	items := make([]AppItem, 0, len(keys))
-	var in diff.Input
-	var findings []diff.Finding
-	know := n.knowledge()
+	eval, know := reconcile.NewEvaluator(s.opts.Policy), n.knowledge()
 	for _, k := range keys {
 		if _, ok := n.view.App(k); !ok {
 			continue // it left the record since the keys were listed
 		}
-		reconcile.Gather(&in, n.view, k, know)
-		findings = diff.App(findings[:0], &in, n.hm, s.opts.Policy)
+		e := eval.App(n.view, k, know, n.hm)
 		items = append(items, AppItem{
-			App: k.Droplet.String(), Version: k.Version.String(), Desired: desiredOf(in.Desired),
-			Instances: countInstances(in.Instances), Drift: countDrift(findings),
+			App: k.Droplet.String(), Version: k.Version.String(), Desired: desiredOf(e.Input.Desired),
+			Instances: countInstances(e.Input.Instances), Drift: countDrift(e),
 		})
 	}
 	if more {
@@ -159,12 +155,9 @@ func (s *Server) apps(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, n.basis(n.view), items)
 }
 
-func countDrift(findings []diff.Finding) int {
-	n := 0
-	for i := range findings {
-		if findings[i].Kind != diff.KindNone {
-			n++
-		}
+func countDrift(e *reconcile.Evaluation) (n int) {
+	for range e.Drift() {
+		n++
 	}
 	return n
 }
@@ -191,8 +184,8 @@ func (s *Server) app(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) appVersion(n now, k app.Key, only indexFilter) AppVersion {
-	var in diff.Input
-	reconcile.Gather(&in, n.view, k, n.knowledge())
+	e := reconcile.NewEvaluator(s.opts.Policy).App(n.view, k, n.knowledge(), n.hm)
+	in := &e.Input
 	v := AppVersion{
 		Version: k.Version.String(), Desired: desiredOf(in.Desired), Counts: countInstances(in.Instances),
 		Instances: []Instance{}, Crashes: []CrashRecord{}, Commands: []Command{}, Drift: []DriftItem{},
@@ -217,17 +210,15 @@ func (s *Server) appVersion(n now, k app.Key, only indexFilter) AppVersion {
 			v.Commands = append(v.Commands, n.command(c))
 		}
 	}
-	findings := diff.App(nil, &in, n.hm, s.opts.Policy)
-	for i := range findings {
-		f := &findings[i]
-		if f.Kind == diff.KindNone || !only.has(f.Index) {
+	for f := range e.Drift() {
+		if !only.has(f.Index) {
 			continue
 		}
 		if len(v.Drift) == maxDetail {
 			v.Truncated = true
 			break
 		}
-		v.Drift = append(v.Drift, driftItem(n, f, &in, n.hm))
+		v.Drift = append(v.Drift, driftItem(n, f, in, n.hm))
 	}
 	return v
 }

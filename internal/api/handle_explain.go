@@ -41,9 +41,8 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) explainVersion(n now, k app.Key, only indexFilter) ExplainedVersion {
-	var in diff.Input
-	reconcile.Gather(&in, n.view, k, unplaced(n.knowledge(), s.opts.Loop.Unplaced()))
-	findings := diff.App(nil, &in, n.hm, s.opts.Policy)
+	e := reconcile.NewEvaluator(s.opts.Policy).App(n.view, k, n.knowledge(), n.hm)
+	in, findings := &e.Input, e.Findings
 	if only.set {
 		findings = slices.DeleteFunc(findings, func(f diff.Finding) bool { return f.Index != only.index })
 	}
@@ -59,13 +58,13 @@ func (s *Server) explainVersion(n now, k app.Key, only indexFilter) ExplainedVer
 		if last := len(v.Indices) - 1; last >= 0 && v.Indices[last].Index == index {
 			return &v.Indices[last]
 		}
-		v.Indices = append(v.Indices, s.explainIndex(n, &in, outstanding, index))
+		v.Indices = append(v.Indices, s.explainIndex(n, in, outstanding, index))
 		return &v.Indices[len(v.Indices)-1]
 	}
 	for i := range findings { // sorted by index
 		if f := &findings[i]; len(v.Indices) < maxExplained || v.Indices[maxExplained-1].Index == f.Index {
 			x := at(f.Index)
-			x.Findings = append(x.Findings, finding(n, f, &in))
+			x.Findings = append(x.Findings, finding(n, f, in))
 		} else {
 			v.Truncated = true
 			break

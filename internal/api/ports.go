@@ -87,6 +87,8 @@ type now struct {
 	local string
 	// refused gives, by action, the words with which nats refuses commands to the node that leads.
 	refused func() map[commands.Action]string
+	// unplaced gives, by app, when each entry was first heard that has no place in it.
+	unplaced func() map[app.Key][]app.Time
 }
 
 // look takes in the node's knowledge. It is cheap: the view is frozen in microseconds.
@@ -98,6 +100,7 @@ func (s *Server) look() now {
 	}
 	n.wall = s.wall.at(wall, n.hm)
 	n.refused = sync.OnceValue(func() map[commands.Action]string { return s.refusedCommands(n.lead) })
+	n.unplaced = sync.OnceValue(s.opts.Loop.Unplaced)
 	if !n.lead.Leader {
 		n.age = s.sinceLeader(n.lead)
 	}
@@ -134,17 +137,10 @@ func (n now) held() []string {
 	return held
 }
 
-// knowledge is the part of decisions' input that is not recorded.
+// knowledge is the part of decisions' input that is not recorded. It does not change later.
 func (n now) knowledge() reconcile.Knowledge {
 	know := n.over.Knowledge()
 	know.Held = n.held()
-	return know
-}
-
-// unplaced adds to knowledge the entries that have no place, as they are now: what is decided by it later is the same.
-func unplaced(know reconcile.Knowledge, all map[app.Key][]app.Time) reconcile.Knowledge {
-	if len(all) > 0 {
-		know.Unplaced = func(k app.Key) []app.Time { return all[k] }
-	}
+	know.Unplaced = func(k app.Key) []app.Time { return n.unplaced()[k] }
 	return know
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"hm/internal/reconcile"
 )
 
 // Server is one node's API. All its methods are safe for concurrent use.
@@ -85,7 +87,7 @@ func newServer(o Options) (*Server, *tls.Config, error) {
 	}
 	s := &Server{opts: o, auth: newCredentials(o.Username, o.Password), done: make(chan struct{}), recordings: make(chan struct{}, maxRecordings)}
 	s.ending, s.end = context.WithCancel(context.Background())
-	s.fleet.policy, s.fleet.unplaced = o.Policy, o.Loop.Unplaced
+	s.fleet.policy, s.fleet.eval = o.Policy, reconcile.NewEvaluator(o.Policy)
 	s.forward = newForwarder(o)
 	s.registry, s.requests = s.newMetrics()
 	s.handler = s.routes()

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"hm/commands"
-	"hm/diff"
 	"hm/internal/app"
 	"hm/raftfsm"
 )
@@ -36,11 +35,11 @@ func (c *Core) act(ctx context.Context, now app.Time) (more bool, err error) {
 // plan evaluates apps, and records what is scheduled for them and what ends.
 func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
 	view := c.log.View()
-	know := Knowledge{Reads: c.reads.known()}
+	know := c.deciding(now)
 	var scheduled raftfsm.CommandsScheduled
 	var ended raftfsm.CommandsResolved
 	for _, k := range keys {
-		p := c.evaluate(view, k, know, now)
+		p := c.eval.Plan(view, k, know, now)
 		c.queue.wake(k, p.Next)
 		if p.WantsRead {
 			if _, read := c.reads.apps[k.Droplet]; !read || p.NeedsRead { // else it was read by itself, after the newest complete read
@@ -76,22 +75,6 @@ func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
 	return nil
 }
 
-// evaluate finds and plans one app.
-func (c *Core) evaluate(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) commands.Plan {
-	if Settled(view, k) && !view.HasCommands(k) {
-		return commands.Plan{} // as decide would find, in more time
-	}
-	return c.decide(view, k, know, now)
-}
-
-func (c *Core) decide(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) commands.Plan {
-	know.Reads, know.Quiet = c.reads.knownOf(k.Droplet), c.intake.Quiet
-	know.Unplaced = func(k app.Key) []app.Time { return c.intake.Unplaced(k, now) }
-	Gather(&c.in, view, k, know)
-	c.findings = diff.App(c.findings[:0], &c.in, now, c.opts.Policy)
-	return commands.Make(&c.in, c.findings, now, c.opts.Policy)
-}
-
 // place is an index of an app.
 type place struct {
 	key   app.Key
@@ -110,7 +93,7 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 	c.queue.add(c.ready.update(view, c.opts.Policy.HeartbeatPeriod)...)
 	taken := map[place]bool{}
 	holds := map[app.Key][]commands.ID{} // what an app's plan has ready in view: made once, however much is due
-	know := Knowledge{Reads: c.reads.known()}
+	know := c.deciding(now)
 	var claims raftfsm.CommandsClaimed
 	var claimed []commands.Command
 	for action := range c.ready.due {
@@ -157,7 +140,7 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 
 // verified gives those of an app's due commands that still hold, sorted (R53, R54).
 func (c *Core) verified(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) []commands.ID {
-	ready := slices.Clone(c.evaluate(view, k, know, now).Ready)
+	ready := slices.Clone(c.eval.Plan(view, k, know, now).Ready)
 	slices.SortFunc(ready, compareIDs)
 	return ready
 }

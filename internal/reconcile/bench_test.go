@@ -9,9 +9,7 @@ import (
 	"time"
 
 	"hm/actual"
-	"hm/commands"
 	"hm/desired"
-	"hm/diff"
 	"hm/internal/app"
 	"hm/raftfsm"
 )
@@ -71,24 +69,21 @@ func BenchmarkFullDiff(b *testing.B) {
 	view := bigFleet()
 	runtime.GC()
 	b.ReportAllocs()
-	var p Pass
-	p.Unsettled(view)
+	e := NewEvaluator(testPolicy)
+	e.Unsettled(view)
 	var took time.Duration
 	rounds := 0
 	for b.Loop() {
 		start := time.Now()
-		if keys := p.Unsettled(view); len(keys) != 0 {
+		if keys := e.Unsettled(view); len(keys) != 0 {
 			b.Fatalf("%d apps of a fleet as desired are unsettled", len(keys))
 		}
 		took += time.Since(start)
 		rounds++
 	}
 	start := time.Now()
-	var in diff.Input
-	var findings []diff.Finding
 	for a := range view.Apps() {
-		Gather(&in, view, a.Key, Knowledge{})
-		findings = diff.App(findings[:0], &in, view.Time(), testPolicy)
+		e.App(view, a.Key, Knowledge{}, view.Time())
 	}
 	reference := time.Since(start)
 	per := took / time.Duration(rounds)
@@ -112,13 +107,8 @@ func BenchmarkOneApp(b *testing.B) {
 		raftfsm.DesiredCommit{Generation: 1, Parts: 1},
 		raftfsm.DEAChanges{DEA: "d", Upserts: []actual.Instance{{App: keys[0], GUID: app.MustGUID("a"), State: actual.Running}, {App: keys[0], GUID: app.MustGUID("b"), Index: 1, State: actual.Running}}},
 	}})
-	var in diff.Input
-	var findings []diff.Finding
-	one := func(view *raftfsm.State, k app.Key) {
-		Gather(&in, view, k, Knowledge{})
-		findings = diff.App(findings[:0], &in, view.Time(), testPolicy)
-		commands.Make(&in, findings, view.Time(), testPolicy)
-	}
+	e := NewEvaluator(testPolicy)
+	one := func(view *raftfsm.State, k app.Key) { e.App(view, k, Knowledge{}, view.Time()).Plan() }
 	measure := func(n int, f func(i int)) time.Duration {
 		start := time.Now()
 		for i := range n {

@@ -205,7 +205,7 @@ func checkSettled(t *testing.T, w *world) {
 		if !Settled(view, a.Key) || view.HasCommands(a.Key) {
 			continue
 		}
-		if p := w.core.decide(view, a.Key, Knowledge{Reads: w.core.reads.known()}, w.now); !reflect.DeepEqual(p, commands.Plan{}) {
+		if p := w.core.eval.App(view, a.Key, w.core.deciding(w.now), w.now).Plan(); !reflect.DeepEqual(p, commands.Plan{}) {
 			t.Fatalf("%v is taken for settled, and its plan is %+v", a.Key, p)
 		}
 	}

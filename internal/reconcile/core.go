@@ -66,9 +66,7 @@ type Core struct {
 	gateKnown bool
 	epoch     uint64 // of the link, when the gate was computed last
 
-	pass     Pass
-	in       diff.Input
-	findings []diff.Finding
+	eval *Evaluator
 }
 
 // How much one step takes on at once, so that no step takes long.
@@ -89,7 +87,7 @@ func NewCore(opts Options, log Log, pub Publisher, intake *Intake, journal *Jour
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Core{opts: opts, log: log, pub: pub, intake: intake, journal: journal, logger: opts.Logger, ready: ready{apps: map[commands.ID]app.Key{}}}
+	return &Core{opts: opts, log: log, pub: pub, intake: intake, journal: journal, logger: opts.Logger, eval: NewEvaluator(opts.Policy), ready: ready{apps: map[commands.ID]app.Key{}}}
 }
 
 // Step does what is to be done at now, and says when to call again at the latest. read, if it is not 0, asks for a read
@@ -133,7 +131,7 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 	var unsettled []app.Key
 	opens := !wasOpen && evaluates(c.gate)
 	if opens || c.picture.due(c.gate) {
-		unsettled = c.pass.Unsettled(c.log.View())
+		unsettled = c.eval.Unsettled(c.log.View())
 		if c.picture.due(c.gate) {
 			err = c.judgePicture(ctx, now, unsettled)
 		}
@@ -153,7 +151,7 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 		if !wasOpen || c.queue.full || c.due(&c.nextFull, now, fullPassPeriods*c.opts.Policy.HeartbeatPeriod) {
 			c.nextFull = now.Add(fullPassPeriods * c.opts.Policy.HeartbeatPeriod)
 			if !opens { // else they are known
-				unsettled = c.pass.Unsettled(c.log.View())
+				unsettled = c.eval.Unsettled(c.log.View())
 			}
 			c.queue.replace(unsettled)
 		}
@@ -377,9 +375,16 @@ func (c *Core) GateReasons() []string { return c.gate }
 // Reads is what this core knows of the reads of the desired state.
 func (c *Core) Reads() diff.Reads { return c.reads.known() }
 
-// Knowledge is what this core decides by beyond the recorded state, as of its last step.
+// Knowledge is what this core knows beyond the recorded state, as of its last step.
 func (c *Core) Knowledge(now app.Time) Knowledge {
 	return Knowledge{Reads: c.reads.known(), Held: c.gate, Unplaced: func(k app.Key) []app.Time { return c.intake.Unplaced(k, now) }}
+}
+
+// deciding is what this core knows when it decides: the gate is open then, or closed only to publish nothing.
+func (c *Core) deciding(now app.Time) Knowledge {
+	know := c.Knowledge(now)
+	know.Held, know.AppRead, know.Quiet = nil, c.reads.beganOf, c.intake.Quiet
+	return know
 }
 
 // Overview tells what this core knows, as of its last step.

@@ -1,10 +1,7 @@
 package reconcile
 
 import (
-	"slices"
-
 	"hm/actual"
-	"hm/desired"
 	"hm/diff"
 	"hm/internal/app"
 	"hm/raftfsm"
@@ -13,7 +10,10 @@ import (
 // Knowledge is the part of a decision's input that is not recorded: what the deciding node itself knows.
 type Knowledge struct {
 	Reads diff.Reads
-	Held  []string // the gate's reasons
+	// AppRead gives when the newest read that tells of an app was begun, if the app may have been read by itself since
+	// the newest complete read. nil: none was.
+	AppRead func(droplet app.GUID) app.Time
+	Held    []string // the gate's reasons
 	// Quiet reports whether an instance may have gone, though it is recorded (actual.Located.Quiet). nil: not known, none
 	// has.
 	Quiet func(dea string, instance app.GUID) bool
@@ -22,10 +22,10 @@ type Knowledge struct {
 	Unplaced func(app.Key) []app.Time
 }
 
-// Gather collects everything that is known of one app. It reuses in's slices.
-func Gather(in *diff.Input, view *raftfsm.State, k app.Key, know Knowledge) {
+// gather collects everything that is known of one app. It reuses in's slices.
+func gather(in *diff.Input, view *raftfsm.State, k app.Key, know Knowledge) {
 	*in = diff.Input{
-		Key: k, Read: know.Reads, Held: know.Held,
+		Key: k, Read: know.readsOf(k.Droplet), Held: know.Held,
 		Instances: view.Instances(in.Instances[:0], k), Outstanding: in.Outstanding[:0], Crashes: view.Crashes(k),
 	}
 	know.quiet(in.Instances)
@@ -48,6 +48,15 @@ func Gather(in *diff.Input, view *raftfsm.State, k app.Key, know Knowledge) {
 	for _, c := range view.Commands(k) {
 		in.Outstanding = append(in.Outstanding, c.Outstanding())
 	}
+}
+
+// readsOf is what is known of the reads of one app's desired state.
+func (know Knowledge) readsOf(droplet app.GUID) diff.Reads {
+	reads := know.Reads
+	if know.AppRead != nil {
+		reads.Began = max(reads.Began, know.AppRead(droplet))
+	}
+	return reads
 }
 
 // served says how an app that is wanted is served.
@@ -79,83 +88,4 @@ func Settled(view *raftfsm.State, k app.Key) bool {
 		return t.Settled(a.Desired)
 	}
 	return t.SettledUndesired()
-}
-
-// Pass finds the apps of a whole fleet that are worth a look. It keeps its buffers between passes and is not
-// safe for concurrent use.
-type Pass struct {
-	tallies []diff.Tally
-	desired []bool
-	known   []bool // by index of one app
-}
-
-// Unsettled gives the keys of all apps that diff.App may find something about or that have outstanding commands,
-// sorted. It reads every instance once (I9: the anti-entropy pass).
-func (p *Pass) Unsettled(view *raftfsm.State) []app.Key {
-	p.tally(view)
-	p.desired = slices.Grow(p.desired[:0], len(p.tallies))[:len(p.tallies)]
-	clear(p.desired)
-	var keys []app.Key
-	add := func(h raftfsm.Handle) {
-		if k, ok := view.KeyOf(h); ok {
-			keys = append(keys, k)
-		}
-	}
-	view.EachDesired(func(h raftfsm.Handle, d desired.App) bool {
-		p.desired[h] = true
-		if !p.tallies[h].Settled(d) {
-			add(h)
-		}
-		return true
-	})
-	for h := range p.tallies {
-		if !p.desired[h] && !p.tallies[h].SettledUndesired() {
-			add(raftfsm.Handle(h))
-		}
-	}
-	for c := range view.AllCommands() {
-		keys = append(keys, c.App)
-	}
-	slices.SortFunc(keys, app.Key.Compare)
-	return slices.Compact(keys)
-}
-
-// tally sums up the recorded instances of each app.
-func (p *Pass) tally(view *raftfsm.State) {
-	n := view.Handles()
-	p.tallies = slices.Grow(p.tallies[:0], n)[:n]
-	clear(p.tallies)
-	view.EachInstance(func(h raftfsm.Handle, index uint32, s actual.State) { p.tallies[h].Add(index, s) })
-}
-
-// forget has known say nothing of so many indices.
-func (p *Pass) forget(indices uint32) {
-	p.known = slices.Grow(p.known[:0], int(indices))[:indices]
-	clear(p.known)
-}
-
-// AppDrift is one app's findings other than Keep.
-type AppDrift struct {
-	Key      app.Key
-	Findings []diff.Finding
-}
-
-// Drift finds all drift of the recorded state, sorted by app: the same functions that the leader decides with.
-// visit returns false to stop early.
-func (p *Pass) Drift(view *raftfsm.State, know Knowledge, now app.Time, policy diff.Policy, visit func(AppDrift) bool) {
-	var in diff.Input
-	var findings []diff.Finding
-	for _, k := range p.Unsettled(view) {
-		Gather(&in, view, k, know)
-		findings = diff.App(findings[:0], &in, now, policy)
-		drift := AppDrift{Key: k}
-		for _, f := range findings {
-			if f.Kind != diff.KindNone {
-				drift.Findings = append(drift.Findings, f)
-			}
-		}
-		if len(drift.Findings) > 0 && !visit(drift) {
-			return
-		}
-	}
 }

@@ -25,13 +25,13 @@ func (c *Core) livePlaces(view *raftfsm.State, now app.Time, lost int) int {
 	}
 	old := c.surplus.at == 0 || now.Sub(c.surplus.at) >= c.opts.Policy.HeartbeatPeriod
 	if old || g.much(lost, live-c.surplus.n) {
-		c.surplus = surplus{live - c.pass.Live(view), now}
+		c.surplus = surplus{live - c.eval.fleet.live(view), now}
 	}
 	return min(live-c.surplus.n, counts.DesiredInstances)
 }
 
-// Live counts the places that are to run and have a live copy, of whatever version.
-func (p *Pass) Live(view *raftfsm.State) (live int) {
+// live counts the places that are to run and have a live copy, of whatever version.
+func (p *fleetPass) live(view *raftfsm.State) (live int) {
 	p.tally(view)
 	view.EachDesired(func(h raftfsm.Handle, d desired.App) bool {
 		switch {

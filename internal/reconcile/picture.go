@@ -35,14 +35,14 @@ func (p *picture) follow(view *raftfsm.State, reasons []string) {
 func (p *picture) due(reasons []string) bool { return !p.judged && onlyHeld(reasons) }
 
 // judgePicture holds all commands if most of what is desired has not been heard of. unsettled are the apps that
-// Pass.Unsettled gives.
+// Evaluator.Unsettled gives.
 func (c *Core) judgePicture(ctx context.Context, now app.Time, unsettled []app.Key) error {
 	view := c.log.View()
 	if c.picture.holding || c.picture.accepted || len(massLosses(view)) > 0 { // it is held, or known, or recorded as lost
 		c.picture.judged = true
 		return nil
 	}
-	unheard := c.pass.Unheard(view, unsettled, func(commands.Command) bool { return true })
+	unheard := c.eval.fleet.unheard(view, unsettled, func(commands.Command) bool { return true })
 	if why := c.opts.Guard.Unheard(view, unheard); why != "" {
 		hold := raftfsm.Hold{
 			Name: HoldFirstPicture, Reason: why, By: holdBy, SetAt: now, Until: now.Add(c.opts.Guard.MassLossHold), Lost: raftfsm.NewPlaces(unheard),
@@ -57,10 +57,10 @@ func (c *Core) judgePicture(ctx context.Context, now app.Time, unsettled []app.K
 	return nil
 }
 
-// Unheard gives the places of the given apps that hm would start and of which nothing is known: no instance is recorded
+// unheard gives the places of the given apps that hm would start and of which nothing is known: no instance is recorded
 // there, in whatever state or version, and no start is outstanding for which known holds. Its time is in proportion to
 // what the apps have.
-func (p *Pass) Unheard(view *raftfsm.State, keys []app.Key, known func(commands.Command) bool) []raftfsm.Place {
+func (p *fleetPass) unheard(view *raftfsm.State, keys []app.Key, known func(commands.Command) bool) []raftfsm.Place {
 	var unheard []raftfsm.Place
 	for _, k := range keys {
 		a, ok := view.App(k)

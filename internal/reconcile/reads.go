@@ -63,12 +63,8 @@ func (r *reads) lost(now app.Time) { r.notBefore, r.wanted = now, true }
 // abandon forgets the attempt that is under way.
 func (r *reads) abandon() { r.underWay = 0 }
 
-// knownOf is what is known of the reads of one app's desired state.
-func (r *reads) knownOf(droplet app.GUID) diff.Reads {
-	known := r.known()
-	known.Began = max(known.Began, r.apps[droplet])
-	return known
-}
+// beganOf is when the newest read that tells of an app was begun: a complete one, or one of the app alone.
+func (r *reads) beganOf(droplet app.GUID) app.Time { return max(r.began, r.apps[droplet]) }
 
 func (r *reads) known() diff.Reads {
 	return diff.Reads{Began: r.began, Failing: r.failing, UnderWay: r.underWay != 0}

@@ -281,10 +281,9 @@ func TestW26ClocksOfDEAsMoveNothing(t *testing.T) {
 func TestW48LookingChangesNothing(t *testing.T) {
 	w := steady(t, 4, 5, testOptions())
 	hash, index := w.View().Hash(), w.index
+	e := NewEvaluator(testPolicy)
 	for n := range 1000 {
-		var in diff.Input
-		Gather(&in, w.View(), testKey(1000+n, 1), Knowledge{})
-		if got := diff.App(nil, &in, w.now, testPolicy); len(got) > 0 {
+		if got := e.App(w.View(), testKey(1000+n, 1), Knowledge{}, w.now).Findings; len(got) > 0 {
 			t.Fatalf("an app that nobody knows of comes to %+v", got)
 		}
 	}

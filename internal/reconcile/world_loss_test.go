@@ -111,7 +111,7 @@ func (w *world) lossRecorded(before, after *raftfsm.State) {
 		l.moved = map[raftfsm.Place]lostPlace{}
 	}
 	had, has, there := livePlaces(before, false), livePlaces(after, false), livePlaces(after, true)
-	if n := new(Pass).Live(after); n != len(has) {
+	if n := new(fleetPass).live(after); n != len(has) {
 		w.t.Fatalf("%d places that are to run have a live copy, and the count is %d", len(has), n)
 	}
 	rest := removal{records: slices.Concat(l.rest...)}

@@ -623,10 +623,10 @@ func digestOf(hb actual.Heartbeat) (d actual.Digest) {
 // drift lists what is not as desired, as the recorded state shows it.
 func (w *world) drift() []string {
 	var out []string
-	var p Pass
-	p.Drift(w.View(), Knowledge{Reads: w.core.reads.known()}, w.now, w.opts.Policy, func(d AppDrift) bool {
-		for _, f := range d.Findings {
-			out = append(out, fmt.Sprintf("%s/%d %s %s %s", d.Key.Droplet, f.Index, f.Kind, f.Rule, f.Bucket))
+	know := Knowledge{Reads: w.core.reads.known()}
+	NewEvaluator(w.opts.Policy).Fleet(w.View(), know, w.now, func(a *Evaluation) bool {
+		for f := range a.Drift() {
+			out = append(out, fmt.Sprintf("%s/%d %s %s %s", a.Input.Key.Droplet, f.Index, f.Kind, f.Rule, f.Bucket))
 		}
 		return true
 	})

@@ -241,7 +241,7 @@ func (w *world) checkStop(c commands.Command) {
 		if a.Key != c.App || !a.Startable() || c.Index >= a.Instances || c.Reason == diff.ReasonEvacuationComplete {
 			continue
 		}
-		if w.truth.watched && w.truth.since[place{c.App, c.Index}] > w.core.reads.knownOf(c.App.Droplet).Began {
+		if w.truth.watched && w.truth.since[place{c.App, c.Index}] > w.core.reads.beganOf(c.App.Droplet) {
 			continue // it was wanted again after the newest read was begun: nobody can know
 		}
 		for _, d := range w.deas {

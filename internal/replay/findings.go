@@ -18,8 +18,6 @@ type findings struct {
 	tell func(Moment)
 	told bool                       // it has begun
 	of   map[app.Key][]diff.Finding // with drift
-	in   diff.Input
-	list []diff.Finding
 }
 
 func newFindings(tell func(Moment)) *findings {
@@ -38,13 +36,13 @@ type group struct {
 	first string // where, of the first
 }
 
-func (f *findings) update(view *raftfsm.State, keys []app.Key, core *reconcile.Core, policy diff.Policy, now app.Time) {
-	know := core.Knowledge(now)
+func (f *findings) update(view *raftfsm.State, keys []app.Key, know reconcile.Knowledge, eval *reconcile.Evaluator, now app.Time) {
 	came, went := map[sortOf]group{}, map[sortOf]group{}
 	for _, k := range keys {
-		reconcile.Gather(&f.in, view, k, know)
-		f.list = diff.App(f.list[:0], &f.in, now, policy)
-		drift := slices.DeleteFunc(slices.Clone(f.list), func(x diff.Finding) bool { return x.Kind == diff.KindNone })
+		var drift []diff.Finding
+		for x := range eval.App(view, k, know, now).Drift() {
+			drift = append(drift, *x)
+		}
 		old := f.of[k]
 		note(came, k, drift, old)
 		note(went, k, old, drift)

@@ -45,35 +45,22 @@ type Glimpse struct {
 // glimpseCommands is how many commands a glimpse shows of each sort: more than fit a screen.
 const glimpseCommands = 100
 
-// looker is what one look leaves to be used again by the next.
-type looker struct {
-	pass     reconcile.Pass
-	in       diff.Input
-	findings []diff.Finding
-}
-
 // glimpse looks at the present moment.
 func (p *player) glimpse() Glimpse {
-	view, l := p.View(), &p.looker
+	view := p.View()
 	g := Glimpse{
 		Overview: p.core.Overview(p.now, p.leading()), Leaders: p.leaders, Index: p.index, Counts: view.Counts(), Desired: view.DesiredMeta(),
 		Outstanding: newest(view, glimpseCommands), Ended: p.journal.Newest(glimpseCommands),
 	}
-	know := p.core.Knowledge(p.now)
-	for _, k := range l.pass.Unsettled(view) {
-		reconcile.Gather(&l.in, view, k, know)
-		l.findings = diff.App(l.findings[:0], &l.in, p.now, p.opts.Reconcile.Policy)
-		for i := range l.findings {
-			f := &l.findings[i]
-			if f.Kind == diff.KindNone {
-				continue
-			}
+	p.eval.Fleet(view, p.core.Knowledge(p.now), p.now, func(e *reconcile.Evaluation) bool {
+		for f := range e.Drift() {
 			g.Drift[f.Kind]++
 			if f.Bucket == diff.ToStart || f.Bucket == diff.ToStop {
 				g.Due++
 			}
 		}
-	}
+		return true
+	})
 	return g
 }
 

@@ -21,10 +21,9 @@ type missing struct {
 }
 
 // begin counts for the first time, and everything: until now it was not worth while.
-func (m *missing) begin(view *raftfsm.State) {
+func (m *missing) begin(view *raftfsm.State, eval *reconcile.Evaluator) {
 	m.began = true
-	var pass reconcile.Pass
-	for _, k := range pass.Unsettled(view) { // nothing is missing of the others
+	for _, k := range eval.Unsettled(view) { // nothing is missing of the others
 		m.update(view, k)
 	}
 }

@@ -115,7 +115,7 @@ type player struct {
 	trail    *trail
 	world    *world // nil if the recording is fate
 	failed   error  // of a step
-	looker   looker // at glimpses
+	eval     *reconcile.Evaluator
 }
 
 func newPlayer(opts Options, start app.Time) *player {
@@ -125,7 +125,7 @@ func newPlayer(opts Options, start app.Time) *player {
 	if opts.Settle == 0 {
 		opts.Settle = settlePeriods * opts.Reconcile.Policy.HeartbeatPeriod
 	}
-	p := &player{opts: opts, now: start, state: raftfsm.NewState(), term: 1, next: start, wake: true}
+	p := &player{opts: opts, now: start, state: raftfsm.NewState(), term: 1, next: start, wake: true, eval: reconcile.NewEvaluator(opts.Reconcile.Policy)}
 	p.result = Result{Started: Time(start), Ended: Time(start), Commands: []Command{}, Gate: []GateChange{}, Drift: []DriftItem{}}
 	p.journal = reconcile.NewJournal(100_000)
 	p.listen()
@@ -390,7 +390,7 @@ func (p *player) settled() {
 		}
 		p.result.Gate = append(p.result.Gate, g)
 		if g.Open && !p.missing.began {
-			p.missing.begin(p.View())
+			p.missing.begin(p.View(), p.eval)
 		}
 		p.tell(Moment{Kind: MomentGate, Text: gateText(g)})
 		if g.Open && p.findings != nil {
@@ -405,12 +405,12 @@ func (p *player) settled() {
 		if p.findings != nil {
 			slices.SortFunc(p.touched, app.Key.Compare)
 			p.touched = slices.Compact(p.touched)
-			p.findings.update(view, p.touched, p.core, p.opts.Reconcile.Policy, p.now)
+			p.findings.update(view, p.touched, p.core.Knowledge(p.now), p.eval, p.now)
 		}
 		p.touched = p.touched[:0]
 	}
 	if p.trail != nil {
-		p.trail.update(p.View(), p.core, p.opts.Reconcile.Policy, p.now)
+		p.trail.update(p.View(), p.core.Knowledge(p.now), p.eval, p.now)
 	}
 }
 
@@ -433,11 +433,10 @@ func (p *player) runOn() error {
 
 // sum sums up what there is.
 func (p *player) sum() Result {
-	var pass reconcile.Pass
 	held := p.core.GateReasons()
-	pass.Drift(p.View(), p.core.Knowledge(p.now), p.now, p.opts.Reconcile.Policy, func(d reconcile.AppDrift) bool {
-		for i := range d.Findings {
-			p.result.Drift = append(p.result.Drift, driftOf(d.Key, &d.Findings[i], held))
+	p.eval.Fleet(p.View(), p.core.Knowledge(p.now), p.now, func(e *reconcile.Evaluation) bool {
+		for f := range e.Drift() {
+			p.result.Drift = append(p.result.Drift, driftOf(e.Input.Key, f, held))
 		}
 		return true
 	})

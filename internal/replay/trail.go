@@ -18,8 +18,6 @@ type trail struct {
 	droplet app.GUID
 	tell    func(Moment)
 	lines   map[string]string // what holds now, by what it is about
-	in      diff.Input
-	list    []diff.Finding
 }
 
 func newTrail(droplet app.GUID, tell func(Moment)) *trail {
@@ -33,11 +31,10 @@ func (t *trail) exit(now app.Time, e actual.Exit) {
 }
 
 // update tells what has changed.
-func (t *trail) update(view *raftfsm.State, core *reconcile.Core, policy diff.Policy, now app.Time) {
-	know := core.Knowledge(now)
+func (t *trail) update(view *raftfsm.State, know reconcile.Knowledge, eval *reconcile.Evaluator, now app.Time) {
 	lines := map[string]string{}
 	for _, k := range view.Versions(t.droplet) {
-		t.version(lines, view, k, know, policy, now)
+		t.version(lines, view, eval.App(view, k, know, now))
 	}
 	var told []string
 	for _, about := range sortedKeys(lines) {
@@ -66,16 +63,16 @@ func sortedKeys(m map[string]string) []string {
 	return keys
 }
 
-func (t *trail) version(lines map[string]string, view *raftfsm.State, k app.Key, know reconcile.Knowledge, policy diff.Policy, now app.Time) {
-	reconcile.Gather(&t.in, view, k, know)
+func (t *trail) version(lines map[string]string, view *raftfsm.State, e *reconcile.Evaluation) {
+	k := e.Input.Key
 	of := ""
-	if t.in.Desired == nil {
+	if e.Input.Desired == nil {
 		of = " of version " + k.Version.String()
 	}
-	if d := t.in.Desired; d != nil {
+	if d := e.Input.Desired; d != nil {
 		lines["desired"] = fmt.Sprintf("version %s: %d instances, %s, %s", k.Version, d.Instances, d.State, d.Package)
 	}
-	for _, i := range t.in.Instances {
+	for _, i := range e.Input.Instances {
 		text := fmt.Sprintf("%s on %s%s", i.State, i.DEA, of)
 		lines[fmt.Sprintf("/%d instance %s", i.Index, i.GUID)] = text
 	}
@@ -90,9 +87,8 @@ func (t *trail) version(lines map[string]string, view *raftfsm.State, k app.Key,
 		}
 		lines[about] = text
 	}
-	t.list = diff.App(t.list[:0], &t.in, now, policy)
-	for i := range t.list {
-		f := &t.list[i]
+	for i := range e.Findings {
+		f := &e.Findings[i]
 		if f.Kind == diff.KindNone && f.Rule == "" {
 			continue
 		}

@@ -54,7 +54,7 @@ func (c *Core) AppRead(ctx context.Context, now app.Time, o AppReadOutcome) erro
 		return nil
 	}
 	droplet, began := o.Droplet, min(o.Began, now)
-	if began <= c.reads.knownOf(droplet).Began {
+	if began <= c.reads.beganOf(droplet) {
 		return nil // what is recorded is newer
 	}
 	if began < c.reads.notBefore {

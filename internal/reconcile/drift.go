@@ -1,0 +1,81 @@
+package reconcile
+
+import (
+	"iter"
+
+	"hm/commands"
+	"hm/diff"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// Evaluator answers one question: what does an app, or the whole fleet, come to now? The leader's decisions, the API,
+// hm explain, hm drift and a replay all ask it, so that they all give the same answer. It keeps its buffers between
+// calls and is not safe for concurrent use.
+type Evaluator struct {
+	policy diff.Policy
+	fleet  fleetPass
+	app    Evaluation
+}
+
+// NewEvaluator returns an Evaluator that decides by policy.
+func NewEvaluator(policy diff.Policy) *Evaluator {
+	return &Evaluator{policy: policy, app: Evaluation{policy: policy}}
+}
+
+// Evaluation is what one app comes to at one time.
+type Evaluation struct {
+	Input    diff.Input     // all that is known of the app
+	Findings []diff.Finding // what follows from it, sorted by index; what is as desired has findings, too
+
+	now    app.Time
+	policy diff.Policy
+}
+
+// App evaluates one app at now. The evaluation is valid until the Evaluator's next call.
+func (e *Evaluator) App(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) *Evaluation {
+	a := &e.app
+	a.now = now
+	gather(&a.Input, view, k, know)
+	a.Findings = diff.App(a.Findings[:0], &a.Input, now, e.policy)
+	return a
+}
+
+// Drift yields the findings that are about drift, in their order.
+func (a *Evaluation) Drift() iter.Seq[*diff.Finding] {
+	return func(yield func(*diff.Finding) bool) {
+		for i := range a.Findings {
+			if f := &a.Findings[i]; f.Kind != diff.KindNone && !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+// Plan is what is to be done about the app.
+func (a *Evaluation) Plan() commands.Plan {
+	return commands.Make(&a.Input, a.Findings, a.now, a.policy)
+}
+
+// Plan evaluates one app at now and plans it. For an app that is plainly as desired it takes a fraction of the time of
+// App, and gives the same plan: an empty one.
+func (e *Evaluator) Plan(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) commands.Plan {
+	if Settled(view, k) && !view.HasCommands(k) {
+		return commands.Plan{}
+	}
+	return e.App(view, k, know, now).Plan()
+}
+
+// Unsettled gives the keys of all apps that may drift or have outstanding commands, sorted. It reads every instance once
+// (I9: the anti-entropy pass).
+func (e *Evaluator) Unsettled(view *raftfsm.State) []app.Key { return e.fleet.unsettled(view) }
+
+// Fleet evaluates every app that Unsettled gives, in that order; the others are as desired. visit returns false to stop
+// early. Each evaluation is valid until visit returns.
+func (e *Evaluator) Fleet(view *raftfsm.State, know Knowledge, now app.Time, visit func(*Evaluation) bool) {
+	for _, k := range e.Unsettled(view) {
+		if !visit(e.App(view, k, know, now)) {
+			return
+		}
+	}
+}

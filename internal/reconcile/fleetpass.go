@@ -1,0 +1,63 @@
+package reconcile
+
+import (
+	"slices"
+
+	"hm/actual"
+	"hm/desired"
+	"hm/diff"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// fleetPass looks at every instance of the fleet. It keeps its buffers between passes.
+type fleetPass struct {
+	tallies []diff.Tally
+	desired []bool
+	known   []bool // by index of one app
+}
+
+// unsettled gives the keys of all apps that diff.App may find something about or that have outstanding commands,
+// sorted. It reads every instance once (I9: the anti-entropy pass).
+func (p *fleetPass) unsettled(view *raftfsm.State) []app.Key {
+	p.tally(view)
+	p.desired = slices.Grow(p.desired[:0], len(p.tallies))[:len(p.tallies)]
+	clear(p.desired)
+	var keys []app.Key
+	add := func(h raftfsm.Handle) {
+		if k, ok := view.KeyOf(h); ok {
+			keys = append(keys, k)
+		}
+	}
+	view.EachDesired(func(h raftfsm.Handle, d desired.App) bool {
+		p.desired[h] = true
+		if !p.tallies[h].Settled(d) {
+			add(h)
+		}
+		return true
+	})
+	for h := range p.tallies {
+		if !p.desired[h] && !p.tallies[h].SettledUndesired() {
+			add(raftfsm.Handle(h))
+		}
+	}
+	for c := range view.AllCommands() {
+		keys = append(keys, c.App)
+	}
+	slices.SortFunc(keys, app.Key.Compare)
+	return slices.Compact(keys)
+}
+
+// tally sums up the recorded instances of each app.
+func (p *fleetPass) tally(view *raftfsm.State) {
+	n := view.Handles()
+	p.tallies = slices.Grow(p.tallies[:0], n)[:n]
+	clear(p.tallies)
+	view.EachInstance(func(h raftfsm.Handle, index uint32, s actual.State) { p.tallies[h].Add(index, s) })
+}
+
+// forget has known say nothing of so many indices.
+func (p *fleetPass) forget(indices uint32) {
+	p.known = slices.Grow(p.known[:0], int(indices))[:indices]
+	clear(p.known)
+}
