@@ -115,20 +115,29 @@ func (c *Core) releaseShrink(ctx context.Context, now app.Time, v verdict) error
 	return nil
 }
 
-// stopLimit is how many stops may be sent in a heartbeat period at now, 0 if as many as are due.
-func (c *Core) stopLimit(view *raftfsm.State, now app.Time) int {
-	limit := c.opts.StopLimit
-	for _, h := range view.Holds() {
-		if n := int(h.StopLimit); n > 0 && h.InForce(now) && (limit == 0 || n < limit) {
-			limit = n
-		}
-	}
-	return limit
-}
-
 func desiredLookup(view *raftfsm.State) func(app.Key) (desired.App, bool) {
 	return func(k app.Key) (desired.App, bool) {
 		a, ok := view.App(k)
 		return a.Desired, ok && a.HasDesired
 	}
+}
+
+// checkFirstRead checks, before the gate opens, whether what is recorded as desired can be right at all. If not, it sets a
+// hold.
+func (c *Core) checkFirstRead(ctx context.Context, now app.Time) error {
+	view := c.log.View()
+	if c.reads.notice(view) || c.reads.accepted {
+		return nil
+	}
+	why := c.opts.Guard.FirstRead(view)
+	if why == "" {
+		return nil
+	}
+	c.logger.Warn("holding all commands: the desired state may be wrong", "why", why)
+	c.reads.holding = true
+	hold := raftfsm.Hold{Name: HoldDesiredShrink, Reason: why, By: holdBy, SetAt: now}
+	if err := c.propose(ctx, raftfsm.HoldSet{Hold: hold}); err != nil {
+		return fmt.Errorf("holding all commands: %w", err)
+	}
+	return nil
 }

@@ -178,3 +178,14 @@ func (i *Intake) TakeDoubled() []DoubledID {
 	i.doubled.news = nil
 	return news
 }
+
+// logDoubledIDs logs which ids two DEAs use from now on, and which only one uses again.
+func (c *Core) logDoubledIDs() {
+	for _, d := range c.intake.TakeDoubled() {
+		if d.Ended {
+			c.logger.Info("only one DEA uses this id now, or none", "dea", d.DEA)
+		} else {
+			c.logger.Warn("two DEAs use one id: what either of them lists counts; give one of them an id of its own by starting it anew", "dea", d.DEA)
+		}
+	}
+}

@@ -24,43 +24,6 @@ const (
 	ReasonShadow       = "shadow"
 )
 
-// The holds that hm itself or a person sets.
-const (
-	HoldDesiredShrink = "desired-shrink"
-	HoldMassLoss      = "mass-loss" // a further loss meanwhile is held by mass-loss-2, and so on
-	HoldFirstPicture  = "first-picture"
-	HoldPaused        = "paused"
-	HoldSlowStops     = "slow-stops" // limits stops, and keeps no gate shut
-)
-
-// OwnHold reports whether hm itself set a hold, so that a replay sets it by itself where it should be.
-func OwnHold(h raftfsm.Hold) bool {
-	return h.By == holdBy && h.Name != HoldPaused && OwnHoldName(h.Name)
-}
-
-// OwnHoldName reports whether hm itself gives a hold this name, so that it tells nothing of whoever set it.
-func OwnHoldName(name string) bool {
-	switch name {
-	case HoldPaused, HoldDesiredShrink, HoldFirstPicture, HoldSlowStops:
-		return true
-	}
-	return isMassLoss(name)
-}
-
-// reasonOf gives the word for a hold among the gate's reasons. All losses have one.
-func reasonOf(h raftfsm.Hold) string {
-	switch {
-	case h.Name == HoldPaused:
-		return ReasonPaused
-	case isMassLoss(h.Name):
-		return "hold:" + HoldMassLoss
-	}
-	return "hold:" + h.Name
-}
-
-// holdBy is who hm says to be when it sets a hold.
-const holdBy = "hm"
-
 // GateInput is all that the gate depends on (I1).
 type GateInput struct {
 	Lead         Lead
@@ -111,4 +74,28 @@ func onlyHeld(reasons []string) bool {
 	return !slices.ContainsFunc(reasons, func(r string) bool {
 		return r != ReasonPaused && r != ReasonShadow && !strings.HasPrefix(r, "hold:")
 	})
+}
+
+// reasons gives why the gate is closed at now. recorded says that everything heard before is.
+func (c *Core) reasons(now app.Time, lead Lead, recorded bool) []string {
+	fresh, up, _ := c.intake.Fresh(now)
+	return Gate(GateInput{
+		Lead: lead, NATSUp: up, NATSLate: c.intake.Late(), Deaf: lead.Leader && c.ears.deaf, ActualFresh: fresh && recorded, DesiredFresh: c.reads.fresh(now, c.opts),
+		Holds: c.log.View().Holds(), Shadow: c.opts.Shadow, StateDiffers: c.opts.StateDiffers != nil && c.opts.StateDiffers(),
+		NATSRefused: c.opts.NATSRefused != nil && c.opts.NATSRefused(),
+	}, now)
+}
+
+// setGate computes the gate and remembers since when it has been as it is.
+func (c *Core) setGate(now app.Time, lead Lead, recorded bool) {
+	c.epoch = c.intake.Epoch() // before the link is looked at: a gap between the two is noticed before the publish
+	reasons := c.reasons(now, lead, recorded)
+	c.picture.follow(c.log.View(), reasons)
+	if !c.gateKnown || !slices.Equal(reasons, c.gate) {
+		if !c.gateKnown || (len(reasons) == 0) != (len(c.gate) == 0) {
+			c.gateSince = now
+		}
+		c.logger.Info("gate", "open", len(reasons) == 0, "reasons", reasons)
+	}
+	c.gate, c.gateKnown = reasons, true
 }

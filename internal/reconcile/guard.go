@@ -66,9 +66,9 @@ func (g Guard) Shrinks(recorded func(yield func(desired.App) bool), read desired
 	return ""
 }
 
-// Doubts says why a cluster that has never stopped anything must not begin to: most of what runs is not desired, as
+// FirstRead says why a cluster that has never stopped anything must not begin to: most of what runs is not desired, as
 // it is when hm is pointed at a wrong or an empty database (W04); empty if it may.
-func (g Guard) Doubts(view *raftfsm.State) string {
+func (g Guard) FirstRead(view *raftfsm.State) string {
 	counts := view.Counts()
 	live := counts.Starting + counts.Running
 	if g.DesiredShrink <= 0 || counts.SentStops > 0 || live == 0 {

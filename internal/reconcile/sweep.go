@@ -21,8 +21,8 @@ const tidyPeriods = 12
 // sweep does what only time asks for: DEAs that fell silent, holds that are over, records that nobody needs. It says
 // when the next one is due: when the next DEA falls silent or the next hold ends, and in any case soon. These moments
 // divide a heartbeat period by hm time, so that they are the same for whoever leads, and for a replay.
-func (c *Core) sweep(ctx context.Context, now app.Time) (next app.Time, err error) {
-	next = now.Next(c.opts.Policy.HeartbeatPeriod / sweepsPerPeriod)
+func (c *Core) sweep(ctx context.Context, now app.Time) error {
+	next := now.Next(c.opts.Policy.HeartbeatPeriod / sweepsPerPeriod)
 	at := func(t app.Time) {
 		if t > now {
 			next = min(next, (t - 1).Next(c.opts.Policy.HeartbeatPeriod/maxSweepsPerPeriod))
@@ -56,13 +56,15 @@ func (c *Core) sweep(ctx context.Context, now app.Time) (next app.Time, err erro
 	if len(records) > 0 {
 		err := c.propose(ctx, records...)
 		if recorded(err); err != nil {
-			return now.Add(c.opts.Policy.HeartbeatPeriod / 10), fmt.Errorf("recording silent DEAs and ended holds: %w", err)
+			c.nextSweep = c.retryAt(now)
+			return fmt.Errorf("recording silent DEAs and ended holds: %w", err)
 		}
 	}
 	if namedNow && len(silent) == 0 {
 		c.losses.of = nil
 	}
-	return next, nil
+	c.nextSweep = next
+	return nil
 }
 
 // endedHolds gives the records that release holds which are over: their time has come, or what was lost is back, unless

@@ -1,0 +1,116 @@
+package reconcile
+
+import (
+	"bytes"
+	"context"
+	"slices"
+
+	"hm/commands"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// place is an index of an app.
+type place struct {
+	key   app.Key
+	index uint32
+}
+
+// claim claims and publishes what is due, within the throttle. Every command is verified against the state of
+// this moment. At one index at most one command is claimed at a time: the claim of the next one needs a state
+// that shows this one.
+func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) {
+	if len(c.ready.apps) == 0 || now < c.claimAt[0] && now < c.claimAt[1] {
+		return false, nil
+	}
+	view := c.log.View()
+	c.throttle.StopLimit = c.stopLimit(view, now)
+	c.queue.add(c.ready.update(view, c.opts.Policy.HeartbeatPeriod)...)
+	taken := map[place]bool{}
+	holds := map[app.Key][]commands.ID{} // what an app's plan has ready in view: made once, however much is due
+	know := c.deciding(now)
+	var claims raftfsm.CommandsClaimed
+	var claimed []commands.Command
+	for action := range c.ready.due {
+		c.ready.walk(action, func(cmd commands.Command) (next walk) {
+			at := place{cmd.App, cmd.Index}
+			switch {
+			case len(claims.Claims) == claimsPerEntry:
+				again = true
+				return walkStop
+			case now < c.claimAt[action]:
+				return walkStop
+			case taken[at]:
+				again = true
+				return walkKeep
+			}
+			if pending, ok := view.Command(cmd.ID); !ok || pending.State != commands.Pending {
+				c.queue.add(cmd.App) // somebody else ended it, as a person may: what it was for is still to be done
+				return walkDrop
+			}
+			due, planned := holds[cmd.App]
+			if !planned {
+				due = c.verified(view, cmd.App, know, now)
+				holds[cmd.App] = due
+			}
+			if _, still := slices.BinarySearchFunc(due, cmd.ID, compareIDs); !still {
+				c.queue.add(cmd.App) // it is dropped, or waits for something: its plan says
+				return walkDrop
+			}
+			if !c.throttle.Allow(cmd.Action, now) {
+				c.claimAt[action] = c.throttle.Next(cmd.Action, now)
+				return walkStop
+			}
+			taken[at] = true
+			claims.Claims = append(claims.Claims, raftfsm.Claim{ID: cmd.ID, Term: c.term, Basis: view.Basis(cmd.App, cmd.Index)})
+			claimed = append(claimed, cmd)
+			return walkDrop
+		})
+	}
+	if len(claimed) == 0 {
+		return c.queue.len() > 0, nil
+	}
+	return again, c.publish(ctx, claims, claimed)
+}
+
+// verified gives those of an app's due commands that still hold, sorted (R53, R54).
+func (c *Core) verified(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) []commands.ID {
+	ready := slices.Clone(c.eval.Plan(view, k, know, now).Ready)
+	slices.SortFunc(ready, compareIDs)
+	return ready
+}
+
+func compareIDs(a, b commands.ID) int { return bytes.Compare(a[:], b[:]) }
+
+// seededThrottle is a new leader's throttle: it counts what earlier leaders claimed within one heartbeat period.
+func (c *Core) seededThrottle(now app.Time) commands.Throttle {
+	throttle := commands.Throttle{StartLimit: c.opts.StartLimit, StopLimit: c.stopLimit(c.log.View(), now), Period: c.opts.Policy.HeartbeatPeriod}
+	var claimed []commands.Command
+	recent := func(cmd commands.Command) {
+		if cmd.ClaimedAt != 0 && now.Sub(cmd.ClaimedAt) < c.opts.Policy.HeartbeatPeriod {
+			claimed = append(claimed, cmd)
+		}
+	}
+	for cmd := range c.log.View().AllCommands() {
+		recent(cmd)
+	}
+	for _, e := range c.journal.Newest(maxSeeds) {
+		recent(e.Command)
+	}
+	slices.SortFunc(claimed, func(a, b commands.Command) int { return int(a.ClaimedAt - b.ClaimedAt) })
+	for _, cmd := range claimed {
+		throttle.Seed(cmd.Action, cmd.ClaimedAt)
+	}
+	return throttle
+}
+
+// stopLimit is how many stops may be sent in a heartbeat period at now, 0 if as many as are due.
+func (c *Core) stopLimit(view *raftfsm.State, now app.Time) int {
+	limit := c.opts.StopLimit
+	for _, h := range view.Holds() {
+		if n := int(h.StopLimit); n > 0 && h.InForce(now) && (limit == 0 || n < limit) {
+			limit = n
+		}
+	}
+	return limit
+}

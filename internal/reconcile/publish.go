@@ -1,0 +1,108 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"hm/commands"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// publish has claims committed and sends what was granted, once (I2). Whatever happens, a granted claim is never
+// published again: it ends as sent, or as abandoned if it surely was not. One that the bus refuses stays claimed until
+// its time is over: to try it again at once would be refused again.
+func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds []commands.Command) error {
+	asked, suspended := c.log.Now(), c.log.Suspended()
+	results, err := c.log.Propose(ctx, claims)
+	if err != nil {
+		for _, cmd := range cmds {
+			c.ready.add(cmd.ID, cmd.App) // those that were not claimed
+		}
+		return fmt.Errorf("claiming %d commands: %w", len(cmds), err)
+	}
+	refused := map[commands.ID]bool{}
+	view := c.log.View()
+	for _, r := range results {
+		c.touched(view, r.Touched)
+		for _, f := range r.Refused {
+			refused[f.ID] = true
+		}
+	}
+	var granted []commands.Command
+	for _, cmd := range cmds {
+		if refused[cmd.ID] {
+			c.queue.add(cmd.App) // something changed since: decide again
+			continue
+		}
+		granted = append(granted, cmd)
+	}
+	if c.opts.Shadow {
+		// Left claimed: each ends when its effect is heard, because somebody else commands, or when it expires.
+		c.logger.Info("shadow: decided, not published", "commands", len(granted))
+		return nil
+	}
+	var outcomes raftfsm.CommandsResolved
+	for i, err := range c.send(ctx, asked, suspended, granted) {
+		o := raftfsm.Outcome{ID: granted[i].ID, State: commands.Sent}
+		switch {
+		case errors.Is(err, ErrRefused):
+			c.refused.note(granted[i], err, c.log.View())
+			continue
+		case errors.Is(err, ErrNotSent):
+			o.State, o.Detail = commands.Abandoned, err.Error()
+			retry := c.retryAt(asked) // not over and over in one step
+			c.claimAt = [2]app.Time{max(c.claimAt[0], retry), max(c.claimAt[1], retry)}
+		case err != nil:
+			o.Detail = "it may not have been sent: " + err.Error()
+		}
+		outcomes.Outcomes = append(outcomes.Outcomes, o)
+	}
+	if len(outcomes.Outcomes) == 0 {
+		return nil
+	}
+	if err := c.propose(ctx, outcomes); err != nil {
+		return fmt.Errorf("recording that %d commands were sent: %w", len(outcomes.Outcomes), err)
+	}
+	return nil
+}
+
+// send publishes granted claims, unless this leader has stalled since it asked for them, or what the decision rested on
+// holds no longer (I1): the gate is looked at again as a whole, and a majority is asked whether this node still leads.
+func (c *Core) send(ctx context.Context, asked app.Time, suspended time.Duration, granted []commands.Command) []error {
+	all := func(err error) []error {
+		errs := make([]error, len(granted))
+		for i := range errs {
+			errs[i] = err
+		}
+		return errs
+	}
+	if len(granted) == 0 {
+		return nil
+	}
+	verify, cancel := context.WithTimeout(ctx, c.claimLease())
+	defer cancel()
+	if err := c.log.VerifyLease(verify, c.term); err != nil {
+		return all(fmt.Errorf("%w: this node may not lead any more: %w", ErrNotSent, err))
+	}
+	now := c.log.Now()
+	stalled := now.Sub(asked) + c.log.Suspended() - suspended
+	if stalled >= c.claimLease() {
+		c.logger.Warn("claims abandoned: this leader stalled", "commands", len(granted), "stalled", stalled, "commands.claim_lease", c.claimLease())
+		return all(fmt.Errorf("%w: the leader stalled for %v after it asked for the claim", ErrNotSent, stalled))
+	}
+	lead := Lead{Leader: c.log.Leading(c.term), Term: c.term, Known: true}
+	if reasons := c.reasons(now, lead, true); len(reasons) > 0 {
+		return all(fmt.Errorf("%w: the gate has closed since: %s", ErrNotSent, strings.Join(reasons, ", ")))
+	}
+	return c.pub.Publish(ctx, c.epoch, granted)
+}
+
+// claimLease is commands.claim_lease, but well below the time after which a successor takes a claim for lost and
+// sends anew.
+func (c *Core) claimLease() time.Duration {
+	return min(c.opts.ClaimLease, c.opts.Policy.Grace/2)
+}

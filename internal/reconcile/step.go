@@ -1,0 +1,146 @@
+package reconcile
+
+import (
+	"context"
+	"time"
+
+	"hm/commands"
+	"hm/internal/app"
+)
+
+// Step does what is to be done at now, and says when to call it again at the latest. read, if it is not 0, asks for a
+// read of the desired state; its outcome goes to DesiredRead under this number. An error means that a proposal failed;
+// the next step tries again.
+func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time, read uint64, err error) {
+	c.reads.notAhead(now)
+	c.logDoubledIDs()
+	if !lead.Leader {
+		c.follow(now, lead)
+		return now.Add(c.opts.Policy.HeartbeatPeriod / 2), 0, nil
+	}
+	if lead.Term != c.term {
+		c.beginTerm(lead.Term, now)
+	}
+	more, read, err := c.lead(ctx, now, lead)
+	if err != nil {
+		return c.retryAt(now), read, err
+	}
+	return c.nextStep(now, more), read, nil
+}
+
+// retryAt is when to try again what failed at now.
+func (c *Core) retryAt(now app.Time) app.Time { return now.Add(c.opts.Policy.HeartbeatPeriod / 10) }
+
+// follow is the step of a node that does not lead: it only keeps up with what it hears and with the record.
+func (c *Core) follow(now app.Time, lead Lead) {
+	c.term, c.ears = 0, ears{}
+	c.reads.abandon()
+	c.intake.TakeExits() // the leader hears them too
+	c.intake.TakeUpdated()
+	c.intake.TakeShifted()
+	c.intake.Settle(c.log.View())
+	c.setGate(now, lead, true)
+	if c.due(&c.nextSweep, now, c.opts.Policy.HeartbeatPeriod) {
+		c.intake.Forget(c.log.View())
+	}
+}
+
+// beginTerm begins a leadership. It trusts nothing that this node knew in an earlier one.
+func (c *Core) beginTerm(term uint64, now app.Time) {
+	c.term = term
+	c.throttle = c.seededThrottle(now)
+	c.queue = queue{}
+	c.ready = ready{apps: map[commands.ID]app.Key{}}
+	c.claimAt, c.refused = [2]app.Time{}, nil
+	c.nextSweep, c.nextFull, c.nextTidy = now, now, now
+	c.gateKnown, c.inherited, c.ears = false, true, ears{}
+	c.surplus = surplus{}
+	c.losses, c.back, c.picture, c.nextLate = losses{}, map[string]back{}, picture{}, now
+	c.reads.lead()
+}
+
+// lead is a leader's step: it takes in what was heard, sweeps, opens or closes the gate, asks for a read, and acts. more
+// reports that there is work left for the next step at once.
+func (c *Core) lead(ctx context.Context, now app.Time, lead Lead) (more bool, read uint64, err error) {
+	recorded, err := c.take(ctx, now)
+	if err == nil && now >= c.nextSweep {
+		err = c.sweep(ctx, now)
+	}
+	if err != nil {
+		c.setGate(now, lead, false) // what was heard is not recorded
+		return false, 0, err
+	}
+	wasOpen := c.gateKnown && evaluates(c.gate)
+	c.setGate(now, lead, recorded)
+	opens := !wasOpen && evaluates(c.gate)
+	var unsettled []app.Key
+	if opens || c.picture.due(c.gate) {
+		unsettled = c.eval.Unsettled(c.log.View())
+		if err := c.checkBeginning(ctx, now, opens, unsettled); err != nil {
+			return false, 0, err
+		}
+		c.setGate(now, lead, recorded)
+	}
+	c.announced(c.intake.TakeUpdated())
+	c.shifted(c.intake.TakeShifted())
+	read = c.reads.due(now, c.opts) // before anything is decided, which a read that is under way may put off
+	if evaluates(c.gate) {
+		if !wasOpen || c.queue.full || c.due(&c.nextFull, now, fullPassPeriods*c.opts.Policy.HeartbeatPeriod) {
+			c.nextFull = now.Add(fullPassPeriods * c.opts.Policy.HeartbeatPeriod)
+			if !opens { // else they are known
+				unsettled = c.eval.Unsettled(c.log.View())
+			}
+			c.queue.replace(unsettled)
+		}
+		more, err = c.act(ctx, now)
+	}
+	return more || !recorded, read, err
+}
+
+// checkBeginning checks what a leader knows at first, before it acts on it: what it heard, and, if the gate opens, what
+// it read. A check that fails sets a hold. unsettled are the apps that Evaluator.Unsettled gives.
+func (c *Core) checkBeginning(ctx context.Context, now app.Time, opens bool, unsettled []app.Key) error {
+	if c.picture.due(c.gate) {
+		if err := c.judgePicture(ctx, now, unsettled); err != nil {
+			return err
+		}
+	}
+	if opens {
+		return c.checkFirstRead(ctx, now)
+	}
+	return nil
+}
+
+// due reports whether a periodic duty is to be done at now, and sets its next time.
+func (c *Core) due(next *app.Time, now app.Time, period time.Duration) bool {
+	if now < *next {
+		return false
+	}
+	*next = now.Add(period)
+	return true
+}
+
+func (c *Core) nextStep(now app.Time, more bool) app.Time {
+	if more {
+		return now
+	}
+	next := c.nextSweep
+	from, until := c.intake.FreshWithin(now)
+	for _, at := range [...]app.Time{from, until, c.reads.staleAt(c.opts)} { // the gate opens and closes when it is due
+		if at > now {
+			next = min(next, at)
+		}
+	}
+	if at, ok := c.queue.next(); ok && evaluates(c.gate) {
+		next = min(next, at)
+	}
+	for _, at := range c.claimAt {
+		if at > now && len(c.ready.apps) > 0 {
+			next = min(next, at)
+		}
+	}
+	if at, ok := c.reads.nextPoll(now, c.opts); ok {
+		next = min(next, at)
+	}
+	return next
+}

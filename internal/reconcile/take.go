@@ -1,0 +1,112 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+
+	"hm/actual"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// take records what was heard before this step, and first, in a new leadership, what earlier leaders lost. It reports
+// whether all that was heard is recorded.
+func (c *Core) take(ctx context.Context, now app.Time) (all bool, err error) {
+	if err := c.inherit(ctx, now); err != nil {
+		return false, err
+	}
+	if all, err := c.takeHeartbeats(ctx, now); !all || err != nil {
+		return false, err
+	}
+	return true, c.takeExits(ctx)
+}
+
+// takeHeartbeats records what the newest heartbeats change.
+func (c *Core) takeHeartbeats(ctx context.Context, now app.Time) (all bool, err error) {
+	for range maxRounds {
+		view := c.log.View()
+		changes := c.intake.Changes(view, deasPerProposal)
+		if len(changes) == 0 {
+			return true, nil
+		}
+		records, recorded := c.guardLoss(view, now, changes)
+		err := c.propose(ctx, records...)
+		if recorded(err); err != nil {
+			return false, fmt.Errorf("recording what %d DEAs said: %w", len(changes), err)
+		}
+		c.intake.Settle(c.log.View())
+		if len(changes) < deasPerProposal {
+			return true, nil // what is left came in meanwhile, and is for the next step
+		}
+	}
+	return false, nil
+}
+
+// takeExits records the exits that change something.
+func (c *Core) takeExits(ctx context.Context) error {
+	view := c.log.View()
+	var records []raftfsm.Record
+	for _, e := range c.intake.TakeExits() {
+		if isChange(view, e) {
+			records = append(records, raftfsm.InstanceExited{Exit: e})
+		}
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	if err := c.propose(ctx, records...); err != nil {
+		return fmt.Errorf("recording %d exits: %w", len(records), err)
+	}
+	return nil
+}
+
+// isChange reports whether an exit would change what is recorded (R33 to R36).
+func isChange(view *raftfsm.State, e actual.Exit) bool {
+	if e.Reason == actual.ExitStopped || e.Reason == actual.ExitOther {
+		return false // the next heartbeat will say
+	}
+	a, known := view.App(e.App)
+	if !known {
+		return false
+	}
+	wanted := a.HasDesired && a.Desired.Wanted() && e.Index < a.Desired.Instances
+	for _, inst := range view.Instances(nil, e.App) {
+		if inst.GUID == e.Instance {
+			return inst.State != actual.Stopping && inst.State.AfterExit(e.Reason) != inst.State
+		}
+		if inst.Index == e.Index && inst.State.Live() {
+			wanted = false // an old crash, told again: something runs at the index (W44)
+		}
+	}
+	return wanted && e.Reason.Ends()
+}
+
+// propose records, and queues the apps that it touched for evaluation.
+func (c *Core) propose(ctx context.Context, records ...raftfsm.Record) error {
+	results, err := c.log.Propose(ctx, records...)
+	view := c.log.View()
+	for _, r := range results {
+		c.touched(view, r.Touched)
+		for _, refused := range r.Refused {
+			c.logger.Debug("the record refused a change", "error", refused.Err)
+		}
+	}
+	return err
+}
+
+// touched queues apps that changed, and the other versions of their droplets that have commands: a stop of one version
+// waits for what another does.
+func (c *Core) touched(view *raftfsm.State, keys []app.Key) {
+	c.queue.add(keys...)
+	for _, k := range keys {
+		for other := range view.OthersWithCommands(k) {
+			c.queue.add(other)
+		}
+	}
+}
+
+// shifted queues apps of which the DEAs list other entries without a place, all if there are many.
+func (c *Core) shifted(keys []app.Key, all bool) {
+	c.queue.add(keys...)
+	c.queue.full = c.queue.full || all
+}
