@@ -116,32 +116,6 @@ func (s *State) markLost(h Handle, index uint32) {
 	}
 }
 
-// crashedAt gives the guids of app h's crashed instances at index.
-func (s *State) crashedAt(h Handle, index uint32) (guids []app.GUID) {
-	for _, num := range s.apps.get(uint32(h)).deas() {
-		d := *s.deas.get(num)
-		lo, hi := d.at(h, index)
-		for i := lo; i < hi; i++ {
-			if d.inst[i].state == actual.Crashed {
-				guids = append(guids, d.guid(i))
-			}
-		}
-	}
-	return guids
-}
-
-// liveAt reports whether instance g of app h is live at index.
-func (s *State) liveAt(h Handle, index uint32, g app.GUID) bool {
-	for _, num := range s.apps.get(uint32(h)).deas() {
-		d := *s.deas.get(num)
-		lo, hi := d.at(h, index)
-		if i := d.locate(g, lo, hi); i >= 0 && d.inst[i].state.Live() && !s.superseded(h, d, g) {
-			return true
-		}
-	}
-	return false
-}
-
 // setMark marks a crash, now.
 func (s *State) setMark(h Handle, index uint32, g app.GUID, mark actual.CrashMark) {
 	s.touch(h)

@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -232,4 +233,24 @@ func restoreCrashes(r *restorer, body []byte) error {
 		r.s.sum.add(r.s.scratch.enc.crash(k, &rec.Crash))
 	}
 	return nil
+}
+
+// Crashes gives an app's crash records, sorted by index.
+func (s *State) Crashes(k app.Key) []actual.Crash {
+	var out []actual.Crash
+	s.crashes.Ascend(&crashRec{key: k}, func(c *crashRec) bool {
+		if c.key != k {
+			return false
+		}
+		out = append(out, c.Crash)
+		return true
+	})
+	return out
+}
+
+// AllCrashes yields every crash record, sorted by app and index.
+func (s *State) AllCrashes() iter.Seq2[app.Key, actual.Crash] {
+	return func(yield func(app.Key, actual.Crash) bool) {
+		s.crashes.Scan(func(c *crashRec) bool { return yield(c.key, c.Crash) })
+	}
 }

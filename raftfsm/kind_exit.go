@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"hm/actual"
-	"hm/internal/app"
 	"hm/raftfsm/internal/wire"
 )
 
@@ -65,47 +64,6 @@ func (s *State) setState(d *deaRec, i int, st actual.State) {
 	t.fresh = t.fresh[:0]
 	t.add = append(t.add[:0], c)
 	s.swap(d, d, s.nextDEA(d, d.ID), len(d.inst))
-}
-
-// anyAt reports whether an instance of app h at index, as Instances tells them, is in a state for which is holds.
-func (s *State) anyAt(h Handle, index uint32, is func(actual.State) bool) bool {
-	for _, num := range s.apps.get(uint32(h)).deas() {
-		d := *s.deas.get(num)
-		lo, hi := d.at(h, index)
-		for i := lo; i < hi; i++ {
-			if is(d.inst[i].state) && !s.superseded(h, d, d.guid(i)) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// liveBeside reports whether an instance of app h other than g is live at index.
-func (s *State) liveBeside(h Handle, index uint32, g app.GUID) bool {
-	for _, num := range s.apps.get(uint32(h)).deas() {
-		d := *s.deas.get(num)
-		lo, hi := d.at(h, index)
-		for i := lo; i < hi; i++ {
-			if d.inst[i].state.Live() && d.guid(i) != g && !s.superseded(h, d, d.guid(i)) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// superseded reports whether a DEA that was recorded later than d holds the same instance of app h (W10).
-func (s *State) superseded(h Handle, d *deaRec, g app.GUID) bool {
-	for _, num := range s.apps.get(uint32(h)).deas() {
-		if o := *s.deas.get(num); o.born > d.born {
-			lo, hi := o.of(h)
-			if o.locate(g, lo, hi) >= 0 {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func encodeInstanceExited(r InstanceExited) ([]byte, error) {
