@@ -7,67 +7,66 @@ import (
 	"hm/internal/app"
 )
 
-// MaxTime is the latest that hm time may be: the end of the year 2199. A later entry is refused whole, since time,
-// once there, would never move again. It leaves room for sums of times: a count of nanoseconds since 1970 overflows in
-// the year 2262.
+// MaxTime is the latest hm time: the end of the year 2199. A later entry is refused, because hm time never goes back
+// and would stay there. There is room for sums of times: a count of nanoseconds since 1970 overflows in the year 2262.
 const MaxTime = app.Time(7258118399999)
 
-// Apply records what an entry says. It depends on nothing but the state and its arguments, so that every replica
-// comes to the same state and the same Result. The state takes over the records of e: nobody may change them
-// afterwards. An entry that is stamped earlier than Time is applied as if it were stamped Time.
+// Apply records one entry. It depends on nothing but the state and its arguments, so every replica gets the same state
+// and the same Result. The state keeps the records of e: nobody may change them afterwards. An entry with an earlier
+// time than Time is applied as if it had that time.
 //
-// What no longer holds, or is not well formed, is refused in the Result; one record, or one command of it, is
-// recorded whole or not at all. Apply panics only on a frozen state.
+// A record that is invalid, or that was decided on something that has changed, is refused in the Result. One record,
+// or one command in a record of commands, is recorded whole or not at all. Apply panics only on a frozen state.
 func (s *State) Apply(index, term uint64, e Entry) Result {
 	if s.frozen {
-		panic("raftfsm: Apply on a frozen state: it is a view, apply to the state that it was frozen from")
+		panic("raftfsm: Apply on a frozen state: it is a copy, apply to the state that it was made from")
 	}
 	s.index, s.term = index, term
 	if e.At < 0 || e.At > MaxTime {
 		return Result{Err: fmt.Errorf("%w: %d ms", ErrTime, int64(e.At))}
 	}
-	s.now = max(s.now, e.At, 1) // 0 means never wherever a time is recorded
+	s.now = max(s.now, e.At, 1) // a recorded time of 0 means never
 	s.rev = max(s.rev+1, index)
 	var res Result
-	a := application{State: s, res: &res}
+	a := applier{State: s, res: &res}
 	for i, r := range e.Records {
 		a.record = i
 		if err := a.apply(r); err != nil {
 			a.refuse(commands.ID{}, err)
 		}
 	}
-	a.settle()
+	a.finish()
 	return res
 }
 
-// application is one entry being applied.
-type application struct {
+// applier applies one entry.
+type applier struct {
 	*State
 	res    *Result
-	record int // position of the record being applied
+	record int // position of the record that is being applied
 }
 
-func (a *application) apply(r Record) error {
+func (a *applier) apply(r Record) error {
 	if r == nil {
-		return fmt.Errorf("%w: there is no record", ErrInvalid)
+		return fmt.Errorf("%w: the record is nil", ErrInvalid)
 	}
 	if _, ok := r.(Unknown); ok {
 		return nil
 	}
 	k := r.Kind()
 	if k == 0 || k > MaxKind {
-		return fmt.Errorf("%w: %s is not known", ErrInvalid, k)
+		return fmt.Errorf("%w: this version does not know %s", ErrInvalid, k)
 	}
 	return kinds[k].apply(a, r)
 }
 
-func (a *application) refuse(id commands.ID, err error) {
+func (a *applier) refuse(id commands.ID, err error) {
 	a.res.Refused = append(a.res.Refused, Refusal{Record: a.record, ID: id, Err: err})
 }
 
-// settle ends an entry: apps that nothing refers to any more leave the record, and the hash takes in the others. While
-// a hold is set crash series stay: the app may be gone by the error that the hold is for (I6).
-func (a *application) settle() {
+// finish ends an entry: it removes the apps that nothing refers to any more and adds the others to the hash again. While
+// a hold keeps the gate closed crash records stay: the app may be missing because of the error that the hold is for (I6).
+func (a *applier) finish() {
 	t := a.scratch
 	if len(t.touched) == 0 {
 		return
@@ -87,7 +86,7 @@ func (a *application) settle() {
 				continue
 			}
 		}
-		a.sum.add(t.enc.app(rec, a.capitals(h)))
+		a.sum.add(t.enc.app(rec, a.letterCase(h)))
 	}
 	for _, h := range t.touched {
 		t.seen[h/64] &^= 1 << (h % 64)
@@ -95,11 +94,11 @@ func (a *application) settle() {
 	t.touched = t.touched[:0]
 }
 
-// scratch is what Apply works with, kept so that it need not be allocated anew. None of it is part of the state.
+// scratch holds the buffers of Apply, so that they are allocated once. It is not part of the state.
 type scratch struct {
 	enc      encoding
-	touched  []Handle // apps that this entry changed; their hash is out of the sum until settle
-	seen     []uint64 // the same as a bit set
+	touched  []Handle // apps that this entry changed; their hashes are not in the sum until finish
+	seen     []uint64 // touched as a bit set
 	freeApps []Handle
 	freeDEAs []uint32
 	byGUID   map[app.GUID]int32
@@ -107,19 +106,20 @@ type scratch struct {
 	drop     []bool
 	add      []newcomer
 	places   []uint64
-	lost     []lostCrash // crashed instances that are being dropped
-	fresh    []uint64    // places of instances whose guid is new to the app
+	lost     []lostCrash // crashed instances that leave the record
+	fresh    []uint64    // places of instances whose guid is new for the app
 	versions []Handle
 }
 
 // touch must be called before a record of app h is changed.
 func (s *State) touch(h Handle) {
-	if s.mark(h) {
-		s.sum.sub(s.scratch.enc.app(s.apps.get(uint32(h)), s.capitals(h)))
+	if s.addTouched(h) {
+		s.sum.sub(s.scratch.enc.app(s.apps.get(uint32(h)), s.letterCase(h)))
 	}
 }
 
-func (s *State) mark(h Handle) bool {
+// addTouched notes that this entry changes app h. It returns false if that was noted before.
+func (s *State) addTouched(h Handle) bool {
 	t := s.scratch
 	for int(h/64) >= len(t.seen) {
 		t.seen = append(t.seen, 0)
@@ -132,13 +132,13 @@ func (s *State) mark(h Handle) bool {
 	return true
 }
 
-// intern finds the record of an app, or makes it; a new one counts as touched.
+// intern finds the record of an app or makes one. A new record counts as touched.
 func (s *State) intern(k app.Key) Handle {
 	if h, ok := s.lookup.find(&s.apps, k); ok {
 		return h
 	}
 	h := s.newApp(k)
-	s.mark(h)
+	s.addTouched(h)
 	return h
 }
 
@@ -164,5 +164,5 @@ func (s *State) release(h Handle) {
 
 func validKey(k app.Key) bool { return !k.Droplet.IsZero() && !k.Version.IsZero() }
 
-// clip cuts text that is only for people to at most n bytes.
+// clip cuts a text, which only people read, to at most n bytes.
 func clip(s string, n int) string { return s[:min(len(s), n)] }

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	guidWire = 17           // bytes of a guid in one of the binary forms
-	keyWire  = 2 * guidWire // and of a key
+	guidWire = 17           // bytes of a guid with a binary form
+	keyWire  = 2 * guidWire // bytes of a key of two such guids
 )
 
 // marshal encodes m the same way every time, so that equal states give equal snapshots.
@@ -19,7 +19,7 @@ func marshal(m proto.Message) ([]byte, error) {
 	return proto.MarshalOptions{Deterministic: true}.Marshal(m)
 }
 
-// unmarshal decodes strictly: a field that this program does not know would mean that it records less than others.
+// unmarshal refuses unknown fields: a node that ignored a field would record less than the others.
 func unmarshal(b []byte, m proto.Message) error {
 	if err := proto.Unmarshal(b, m); err != nil {
 		return err
@@ -27,6 +27,7 @@ func unmarshal(b []byte, m proto.Message) error {
 	return known(m)
 }
 
+// known returns an error if m has fields that this version does not know.
 func known[M proto.Message](m M) error {
 	if r := m.ProtoReflect(); len(r.GetUnknown()) > 0 {
 		return fmt.Errorf("%s has fields that this version does not know", r.Descriptor().Name())
@@ -50,7 +51,7 @@ func appendGUIDs(dst []byte, guids []app.GUID) []byte {
 	return dst
 }
 
-// column reads guids one after the other and remembers the first error.
+// column reads guids one after the other. It keeps the first error.
 type column struct {
 	b   []byte
 	err error
@@ -73,7 +74,7 @@ func (c *column) guid() app.GUID {
 
 func (c *column) key() app.Key { return app.Key{Droplet: c.guid(), Version: c.guid()} }
 
-// end gives the first error of the column called name; bytes left over are one.
+// end returns the first error of the column called name. Bytes that are left over are an error.
 func (c *column) end(name string) error {
 	switch {
 	case c.err != nil:
@@ -84,13 +85,14 @@ func (c *column) end(name string) error {
 	return nil
 }
 
-// oneGUID and oneKey read a field that holds exactly one.
+// oneGUID reads a field that holds exactly one guid.
 func oneGUID(b []byte, name string) (app.GUID, error) {
 	c := column{b: b}
 	g := c.guid()
 	return g, c.end(name)
 }
 
+// oneKey reads a field that holds exactly one key.
 func oneKey(b []byte, name string) (app.Key, error) {
 	c := column{b: b}
 	k := c.key()
@@ -99,7 +101,7 @@ func oneKey(b []byte, name string) (app.Key, error) {
 
 func oneID(b []byte) (id commands.ID, err error) {
 	if len(b) != len(id) {
-		return id, fmt.Errorf("a command id of %d bytes, it must have %d", len(b), len(id))
+		return id, fmt.Errorf("a command id has %d bytes, it must have %d", len(b), len(id))
 	}
 	return commands.ID(b), nil
 }
@@ -107,7 +109,7 @@ func oneID(b []byte) (id commands.ID, err error) {
 // small narrows a number that is recorded in one byte.
 func small[T ~uint8](v uint32, name string) (T, error) {
 	if v > 255 {
-		return 0, fmt.Errorf("%s is %d, larger than any that is known", name, v)
+		return 0, fmt.Errorf("%s is %d, larger than 255", name, v)
 	}
 	return T(v), nil
 }

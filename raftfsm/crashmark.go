@@ -11,17 +11,17 @@ import (
 	"hm/raftfsm/internal/wire"
 )
 
-// maxMarks is how many crash marks an index keeps of instances that no DEA lists any more. Beyond it the oldest goes.
+// maxMarks is how many crash marks an index keeps of instances that no DEA lists any more. Then the oldest is dropped.
 const maxMarks = 64
 
-// CrashMarked is the mark of one crashed instance.
+// CrashMarked is the crash mark of one instance.
 type CrashMarked struct {
 	CrashRef
 	Mark actual.CrashMark
-	At   app.Time // when the mark was made, or the instance was listed last
+	At   app.Time // when the mark was set, or when the DEA listed the instance for the last time
 }
 
-// markRec is the mark of a crashed instance. It outlives the listing: a DEA may list an old crash again.
+// markRec is the crash mark of one instance. It stays when no DEA lists the instance any more: a DEA may list it again.
 type markRec struct {
 	key   app.Key
 	index uint32
@@ -34,13 +34,13 @@ func compareMark(a, b *markRec) int {
 	return cmp.Or(a.key.Compare(b.key), cmp.Compare(a.index, b.index), a.guid.Compare(b.guid))
 }
 
-// lostCrash is a crashed instance that leaves the record, with its place.
+// lostCrash is a crashed instance that is being removed.
 type lostCrash struct {
 	place uint64
 	guid  app.GUID
 }
 
-// lostAt gives the crashed instances of app h at index that leave the record. t.lost is sorted by place.
+// lostAt returns the crashed instances of app h at index that are being removed. t.lost is sorted by place.
 func (t *scratch) lostAt(h Handle, index uint32) []lostCrash {
 	place := uint64(h)<<32 | uint64(index)
 	from, _ := slices.BinarySearchFunc(t.lost, place, func(l lostCrash, place uint64) int { return cmp.Compare(l.place, place) })
@@ -51,7 +51,7 @@ func (t *scratch) lostAt(h Handle, index uint32) []lostCrash {
 	return t.lost[from:to]
 }
 
-// markOf gives the mark of a crash.
+// markOf returns the mark of a crash.
 func (s *State) markOf(k app.Key, index uint32, g app.GUID) actual.CrashMark {
 	if s.marks.Len() == 0 {
 		return actual.CrashNew
@@ -63,8 +63,8 @@ func (s *State) markOf(k app.Key, index uint32, g app.GUID) actual.CrashMark {
 	return m.mark
 }
 
-// markCounted is told that a restart of app h at index was scheduled for the crash of instance g. It answers for every
-// crash that is listed there: they are all marked.
+// markCounted marks the crash of instance g as counted: a restart of app h at index was scheduled for it. The restart
+// also answers the other crashes that are listed there, so they are marked too.
 func (s *State) markCounted(h Handle, index uint32, g app.GUID) {
 	k := s.apps.get(uint32(h)).key
 	listed := append(s.crashedAt(h, index), g)
@@ -75,8 +75,8 @@ func (s *State) markCounted(h Handle, index uint32, g app.GUID) {
 	}
 }
 
-// markOld marks a crash that a DEA lists in its first word, while a restart at its index is awaited: it may be older than
-// the crash that the restart is for, and counts no more.
+// markOld marks a crash as counted that a DEA lists in its first heartbeat while a restart at the index is awaited: the
+// crash may be older than the one that the restart is for.
 func (s *State) markOld(h Handle, index uint32, g app.GUID) {
 	k := s.apps.get(uint32(h)).key
 	c, ok := s.crash(k, index)
@@ -85,8 +85,8 @@ func (s *State) markOld(h Handle, index uint32, g app.GUID) {
 	}
 }
 
-// markAnswered is told that an instance of app h is live at index: every crash that is or was listed there is answered,
-// but those of instances that live again.
+// markAnswered marks every crash that is or was listed at index of app h as answered: an instance is live there. It drops
+// the marks of crashed instances that are live again.
 func (s *State) markAnswered(h Handle, index uint32) {
 	k := s.apps.get(uint32(h)).key
 	crashed := s.crashedAt(h, index)
@@ -106,7 +106,7 @@ func (s *State) markAnswered(h Handle, index uint32) {
 	}
 }
 
-// markLost keeps the time of marks whose instances leave the record.
+// markLost sets the time of the marks whose instances are being removed.
 func (s *State) markLost(h Handle, index uint32) {
 	k := s.apps.get(uint32(h)).key
 	for _, l := range s.scratch.lostAt(h, index) {
@@ -116,7 +116,7 @@ func (s *State) markLost(h Handle, index uint32) {
 	}
 }
 
-// setMark marks a crash, now.
+// setMark marks a crash.
 func (s *State) setMark(h Handle, index uint32, g app.GUID, mark actual.CrashMark) {
 	s.touch(h)
 	m := markRec{key: s.apps.get(uint32(h)).key, index: index, guid: g, mark: mark, at: s.now}
@@ -132,7 +132,7 @@ func (s *State) setMark(h Handle, index uint32, g app.GUID, mark actual.CrashMar
 	}
 }
 
-// boundMarks drops the oldest mark of an instance that is not listed, if an index has too many.
+// boundMarks drops the oldest mark of an unlisted instance if the index has too many of them.
 func (s *State) boundMarks(h Handle, index uint32) {
 	k := s.apps.get(uint32(h)).key
 	all := s.marksOf(k, &index)
@@ -165,7 +165,7 @@ func (s *State) dropMark(h Handle, index uint32, g app.GUID) {
 	s.apps.mut(uint32(h)).crashes--
 }
 
-// marksOf gives the marks of an app, at one index if it is not nil, sorted.
+// marksOf returns the marks of an app, or those at one index if index is not nil, sorted.
 func (s *State) marksOf(k app.Key, index *uint32) (out []markRec) {
 	if s.marks.Len() == 0 {
 		return nil
@@ -237,11 +237,11 @@ func restoreMarks(r *restorer, body []byte) error {
 		}
 		h, ok := r.s.lookup.find(&r.s.apps, k)
 		if !ok || g.IsZero() || w.Index > actual.MaxIndex || mark != actual.CrashCounted && mark != actual.CrashAnswered {
-			return fmt.Errorf("crash mark %d of instance %q of app %s, index %d, which cannot be", mark, g, k, w.Index)
+			return fmt.Errorf("invalid crash mark %d of instance %q of app %s, index %d", mark, g, k, w.Index)
 		}
 		rec := markRec{key: k, index: w.Index, guid: g, mark: mark, at: app.Time(w.At)}
 		if last, any := r.s.marks.Max(); any && compareMark(&last, &rec) >= 0 {
-			return fmt.Errorf("crash mark of instance %s of app %s out of order", g, k)
+			return fmt.Errorf("the crash mark of instance %s of app %s is out of order", g, k)
 		}
 		r.s.marks.Set(rec)
 		r.s.apps.mut(uint32(h)).crashes++

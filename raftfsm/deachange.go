@@ -10,9 +10,9 @@ import (
 	"hm/internal/app"
 )
 
-// plan leaves in scratch.drop and scratch.add what r comes to for the DEA's record base, and gives how many
-// instances the DEA would hold. It changes nothing.
-func (s *State) plan(base *deaRec, r DEAChanges) int {
+// planDEAChanges puts into scratch.drop and scratch.add which instances of the DEA record base r removes and adds. It
+// returns how many instances the DEA would have. It does not change the state.
+func (s *State) planDEAChanges(base *deaRec, r DEAChanges) int {
 	t := s.scratch
 	t.drop = append(t.drop[:0], make([]bool, len(base.inst))...)
 	t.add = t.add[:0]
@@ -29,10 +29,10 @@ func (s *State) plan(base *deaRec, r DEAChanges) int {
 			drop(i)
 		}
 	}
-	superseded := t.repeats(r.Upserts)
+	replaced := t.repeats(r.Upserts)
 	for u := range r.Upserts {
 		up := &r.Upserts[u]
-		if superseded(u) {
+		if replaced(u) {
 			continue
 		}
 		h, known := s.lookup.find(&s.apps, up.App)
@@ -44,7 +44,7 @@ func (s *State) plan(base *deaRec, r DEAChanges) int {
 				c.heard = o.heard
 			}
 			if same && o.index == c.index && o.since == c.since {
-				if t.drop[i] { // removed and put back
+				if t.drop[i] { // removed and added again
 					t.drop[i] = false
 					n++
 				}
@@ -59,10 +59,10 @@ func (s *State) plan(base *deaRec, r DEAChanges) int {
 	return n
 }
 
-// linear is up to how many comparisons a search of guids one by one is as good as a table.
+// linear is the number of comparisons up to which a linear search for guids is as fast as a map.
 const linear = 2048
 
-// finder gives a function that finds a guid among d's instances; -1 if it is not there.
+// finder returns a function that returns the position of a guid among d's instances, or -1.
 func (t *scratch) finder(d *deaRec, searches int) func(app.GUID) int {
 	if searches*len(d.inst) <= linear {
 		return func(g app.GUID) int { return d.locate(g, 0, len(d.inst)) }
@@ -82,7 +82,7 @@ func (t *scratch) finder(d *deaRec, searches int) func(app.GUID) int {
 	}
 }
 
-// repeats gives a function that tells whether the guid of an upsert comes again further on.
+// repeats returns a function that reports whether a later upsert has the same guid as upsert i.
 func (t *scratch) repeats(ups []actual.Instance) func(i int) bool {
 	if len(ups)*len(ups) <= linear {
 		return func(i int) bool {
@@ -104,9 +104,9 @@ func (t *scratch) repeats(ups []actual.Instance) func(i int) bool {
 	return func(i int) bool { return t.last[ups[i].GUID] != int32(i) }
 }
 
-// enter gives the newcomers of scratch.add handles and times, and notes the apps that grow. first says that the DEA is
-// recorded anew.
-func (s *State) enter(r DEAChanges, first bool) {
+// prepareNewcomers sets the handles and times of the newcomers in scratch.add, and notes the apps that grow. first is true
+// if the DEA gets a new record.
+func (s *State) prepareNewcomers(r DEAChanges, first bool) {
 	t := s.scratch
 	t.fresh = t.fresh[:0]
 	for i := range t.add {
@@ -123,7 +123,7 @@ func (s *State) enter(r DEAChanges, first bool) {
 					s.markOld(c.app, uint32(c.index), c.text)
 				}
 			} else if other.state == c.state {
-				c.heard = other.heard // a DEA that was restarted: the instance is no younger for it
+				c.heard = other.heard // the DEA was restarted: the instance is as old as before
 			}
 		}
 		if c.heard == (millis{}) {
@@ -133,8 +133,8 @@ func (s *State) enter(r DEAChanges, first bool) {
 	slices.Sort(t.fresh)
 }
 
-// recorded gives the instance of the app with this guid, nil if no DEA holds it: of several that of the DEA that was
-// recorded last.
+// recorded returns the instance of the app with this guid, or nil if no DEA lists it. If several DEAs list it, the one
+// that was recorded last counts.
 func (s *State) recorded(h Handle, g app.GUID) (found *packed) {
 	born := uint64(0)
 	for _, num := range s.apps.get(uint32(h)).deas() {
@@ -147,7 +147,7 @@ func (s *State) recorded(h Handle, g app.GUID) (found *packed) {
 	return found
 }
 
-// nextDEA gives the header of a DEA's next record; old is its present one, nil if it has none.
+// nextDEA returns a DEA's next record without its instances. old is the present record, or nil.
 func (s *State) nextDEA(old *deaRec, id string) *deaRec {
 	if old != nil && old.GoneAt == 0 {
 		return &deaRec{DEA: DEA{ID: old.ID, Rev: s.rev, FirstSeen: old.FirstSeen, ChangedAt: s.now}, num: old.num, born: old.born, seed: old.seed}
@@ -175,9 +175,9 @@ func (s *State) newDEA() uint32 {
 	return s.deas.push(nil)
 }
 
-// swap puts next in the place of a DEA's record: base without what scratch.drop marks, with scratch.add, n
-// instances in all. old is the record whose header is replaced, nil if there was none; base is old, or empty.
-func (s *State) swap(old, base, next *deaRec, n int) {
+// replaceDEA replaces a DEA's record by next. It fills next with the n instances that base has without scratch.drop and
+// with scratch.add. old is the replaced record, or nil; base is old, or an empty record.
+func (s *State) replaceDEA(old, base, next *deaRec, n int) {
 	t := s.scratch
 	t.places, t.lost = t.places[:0], t.lost[:0]
 	for i, gone := range t.drop {
@@ -207,7 +207,7 @@ func (s *State) swap(old, base, next *deaRec, n int) {
 	}
 	s.sum.add(t.enc.dea(next))
 	*s.deas.mut(next.num) = next
-	s.follow(base, next)
+	s.updateApps(base, next)
 }
 
 func (s *State) countInstance(st actual.State, h Handle, by int) {
@@ -225,8 +225,8 @@ func (s *State) countInstance(st actual.State, h Handle, by int) {
 	}
 }
 
-// follow brings the apps at scratch.places in line with a DEA's record that changed from base to next.
-func (s *State) follow(base, next *deaRec) {
+// updateApps updates the records of the apps at scratch.places after a DEA's record changed from base to next.
+func (s *State) updateApps(base, next *deaRec) {
 	places, lost := s.scratch.places, s.scratch.lost
 	slices.Sort(places)
 	slices.SortFunc(lost, func(a, b lostCrash) int { return cmp.Compare(a.place, b.place) })
@@ -247,7 +247,7 @@ func (s *State) follow(base, next *deaRec) {
 		crashes := rec.crashes > 0 || len(s.scratch.lost) > 0
 		for ; i < len(places) && Handle(places[i]>>32) == h; i++ {
 			if crashes {
-				s.watch(h, uint32(places[i]))
+				s.indexChanged(h, uint32(places[i]))
 			}
 		}
 	}

@@ -8,17 +8,17 @@ import (
 	"hm/internal/app"
 )
 
-// deaRec is what is recorded of one DEA. It never changes: a change makes a new one.
+// deaRec is the record of one DEA. It never changes: a change makes a new one.
 type deaRec struct {
-	DEA         // Len is not kept up; it is len(inst)
-	num  uint32 // its slot
-	born uint64 // counts up with every DEA that is recorded anew: of two records of one guid the later born DEA's counts
+	DEA         // Len is only up to date in the newest record; use len(inst)
+	num  uint32 // slot in State.deas
+	born uint64 // number of the DEA record, counted over all DEAs: if two DEAs list one guid, the higher number counts
 	seed uint64 // hash of ID
 	inst []packed
-	side []app.GUID // guids that have no binary form
+	side []app.GUID // guids without a binary form
 }
 
-// guid gives the guid of instance i.
+// guid returns the guid of instance i.
 func (d *deaRec) guid(i int) app.GUID {
 	p := &d.inst[i]
 	if p.form == formSide {
@@ -32,7 +32,7 @@ func (d *deaRec) instance(i int, k app.Key) actual.Instance {
 	return actual.Instance{App: k, GUID: d.guid(i), Index: uint32(p.index), State: p.state, Since: p.since.ms()}
 }
 
-// locate finds a guid among instances lo to hi; -1 if it is not there.
+// locate returns the position of a guid among instances lo to hi, or -1.
 func (d *deaRec) locate(g app.GUID, lo, hi int) int {
 	b, form := g.Binary()
 	if form == 0 {
@@ -51,10 +51,10 @@ func (d *deaRec) locate(g app.GUID, lo, hi int) int {
 	return -1
 }
 
-// of gives the range of an app's instances.
+// of returns the range of an app's instances.
 func (d *deaRec) of(h Handle) (lo, hi int) { return d.between(uint64(h)<<32, (uint64(h)+1)<<32) }
 
-// at gives the range of an app's instances at one index.
+// at returns the range of an app's instances at one index.
 func (d *deaRec) at(h Handle, index uint32) (lo, hi int) {
 	from := uint64(h)<<32 | uint64(index)
 	return d.between(from, from+1)
@@ -67,8 +67,8 @@ func (d *deaRec) between(from, to uint64) (lo, hi int) {
 	return lo, hi
 }
 
-// merge gives d's instances without those marked in drop, with add, which must be sorted by place: n in all. side
-// is the side slice that belongs to the result.
+// merge returns the instances of d without the ones marked in drop and with the ones in add, which must be sorted by
+// place. The result has n instances, and side is the side slice for it.
 func (d *deaRec) merge(drop []bool, add []newcomer, n int) (inst []packed, side []app.GUID) {
 	if n == 0 {
 		return nil, nil
@@ -93,7 +93,7 @@ func (d *deaRec) merge(drop []bool, add []newcomer, n int) (inst []packed, side 
 	return inst, side
 }
 
-// store appends p, whose guid is g.
+// store appends p, which has the guid g.
 func store(inst []packed, side []app.GUID, p packed, g app.GUID) ([]packed, []app.GUID) {
 	if p.form != 'u' && p.form != 'h' {
 		p.form, p.guid = formSide, [16]byte{}
@@ -103,11 +103,11 @@ func store(inst []packed, side []app.GUID, p packed, g app.GUID) ([]packed, []ap
 	return append(inst, p), side
 }
 
-// newcomer is an instance that is about to be recorded.
+// newcomer is an instance that is about to be recorded on a DEA.
 type newcomer struct {
 	packed
-	text     app.GUID // its guid
-	from     int32    // its place among the upserts
-	interned bool     // packed.app is known
-	recorded bool     // its guid is recorded of the app already
+	text     app.GUID // the guid
+	from     int32    // position among the upserts
+	interned bool     // packed.app is set
+	recorded bool     // the DEA lists this guid for this app already
 }

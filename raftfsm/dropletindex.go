@@ -8,8 +8,8 @@ import (
 
 const indexShards = 256
 
-// dropletIndex finds the handles of a droplet's versions: open addressing over handles alone, since the keys are in
-// the app records. Its shards are copied on write after a freeze.
+// dropletIndex finds the handles of a droplet's versions. It is a hash table with open addressing that has handles only:
+// the keys are in the app records. After a freeze a shard is copied before it is changed.
 type dropletIndex struct {
 	shards [indexShards]*indexShard
 	epoch  uint64
@@ -21,7 +21,7 @@ type indexShard struct {
 	slots []Handle // handle+1; 0 is free; the length is a power of two
 }
 
-// hashGUID is fixed, so that replicas lay out their tables alike; nothing that leaves the State depends on it.
+// hashGUID has no seed, so all replicas have the same table. No result of a State depends on it.
 func hashGUID(g app.GUID) uint64 {
 	b, form := g.Binary()
 	if form == 0 {
@@ -46,7 +46,7 @@ func (x *dropletIndex) each(apps *pages[appRec], droplet app.GUID, fn func(Handl
 	}
 }
 
-// find gives the handle of a key.
+// find returns the handle of a key.
 func (x *dropletIndex) find(apps *pages[appRec], k app.Key) (Handle, bool) {
 	hash := hashGUID(k.Droplet)
 	sh := x.shards[hash>>56]
@@ -62,7 +62,7 @@ func (x *dropletIndex) find(apps *pages[appRec], k app.Key) (Handle, bool) {
 	return 0, false
 }
 
-// add enters h, whose key must be in apps already.
+// add adds h. Its key must be in apps already.
 func (x *dropletIndex) add(apps *pages[appRec], h Handle) {
 	hash := hashGUID(apps.get(uint32(h)).key.Droplet)
 	sh := x.shard(hash)
@@ -79,7 +79,7 @@ func (x *dropletIndex) add(apps *pages[appRec], h Handle) {
 	sh.used++
 }
 
-// remove takes h out; its key must still be in apps.
+// remove removes h. Its key must still be in apps.
 func (x *dropletIndex) remove(apps *pages[appRec], h Handle) {
 	hash := hashGUID(apps.get(uint32(h)).key.Droplet)
 	sh := x.shard(hash)
@@ -95,7 +95,7 @@ func (x *dropletIndex) remove(apps *pages[appRec], h Handle) {
 		i = (i + 1) & mask
 	}
 	sh.used--
-	// Close the gap: what follows moves up unless that would put it before its own home.
+	// Close the gap: a following handle moves into it, unless it would then be before its first possible slot.
 	for j := (i + 1) & mask; sh.slots[j] != 0; j = (j + 1) & mask {
 		home := hashGUID(apps.get(uint32(sh.slots[j]-1)).key.Droplet) & mask
 		if (j-home)&mask >= (j-i)&mask {
@@ -106,7 +106,7 @@ func (x *dropletIndex) remove(apps *pages[appRec], h Handle) {
 	sh.slots[i] = 0
 }
 
-// shard gives the shard of a hash for writing.
+// shard returns the shard of a hash for writing.
 func (x *dropletIndex) shard(hash uint64) *indexShard {
 	p := &x.shards[hash>>56]
 	switch sh := *p; {
@@ -127,7 +127,7 @@ func (sh *indexShard) put(hash uint64, v Handle) {
 	sh.slots[i] = v
 }
 
-// freeze gives a copy that no later change to x alters.
+// freeze returns a copy that later changes to x do not alter.
 func (x *dropletIndex) freeze() dropletIndex {
 	c := *x
 	x.epoch++

@@ -9,24 +9,24 @@ import (
 
 // Entry is one entry of the Raft log.
 type Entry struct {
-	At      app.Time // stamped by the leader, never earlier than the entry before
+	At      app.Time // hm time, set by the leader; never earlier than the entry before
 	Records []Record
 }
 
-// MaxEntry is how many bytes an encoded entry may have. Split cuts records to fit.
+// MaxEntry is the largest size of an encoded entry in bytes. Split cuts records to fit.
 const MaxEntry = 512 << 10
 
-// maxDecode is how many bytes DecodeEntry accepts: more than MaxEntry, so that a version that raises MaxEntry can
-// be rolled out.
+// maxDecode is the largest size that DecodeEntry accepts. It is more than MaxEntry, so that a later version can raise
+// MaxEntry and be rolled out node by node.
 const maxDecode = 8 * MaxEntry
 
-// EncodeEntry gives the bytes of an entry for the log. It fails if they are more than MaxEntry, or if a record is
-// not of this package.
+// EncodeEntry returns the bytes of an entry for the log. It fails if they are more than MaxEntry, or if a record is
+// not one of this package's record types.
 func EncodeEntry(e Entry) ([]byte, error) {
 	m := wire.Entry{At: int64(e.At), Records: make([]*wire.Rec, len(e.Records))}
 	for i, r := range e.Records {
 		if r == nil || r.Kind() == 0 || r.Kind() > MaxKind {
-			return nil, fmt.Errorf("encoding record %d: %w: %T is not a record that this version knows", i, ErrInvalid, r)
+			return nil, fmt.Errorf("encoding record %d: %w: this version knows no record of type %T", i, ErrInvalid, r)
 		}
 		k := &kinds[r.Kind()]
 		body, err := k.encode(r)
@@ -45,9 +45,9 @@ func EncodeEntry(e Entry) ([]byte, error) {
 	return b, nil
 }
 
-// DecodeEntry reads an entry that EncodeEntry wrote. It fails on anything that this version does not understand,
-// because a node that left something out would diverge from the others; only a record that is marked as ignorable
-// becomes an Unknown instead.
+// DecodeEntry reads an entry that EncodeEntry wrote. It fails on anything that this version does not know, because a
+// node that ignores a part of an entry has another state than the others. Only a record of an unknown kind that is
+// marked as ignorable becomes an Unknown.
 func DecodeEntry(b []byte) (Entry, error) {
 	if len(b) > maxDecode {
 		return Entry{}, fmt.Errorf("decoding an entry: %d bytes, at most %d are allowed", len(b), maxDecode)
@@ -81,5 +81,5 @@ func decodeRecord(w *wire.Rec) (Record, error) {
 	case w.Ignorable && k != 0:
 		return Unknown{Number: k}, nil
 	}
-	return nil, fmt.Errorf("the kind is not known, and not marked as ignorable: a newer hm wrote it")
+	return nil, fmt.Errorf("this version does not know the kind, and the kind is not ignorable: a newer hm wrote it")
 }

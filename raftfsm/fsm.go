@@ -9,23 +9,23 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Applied tells of one applied entry, or of a restored snapshot.
+// Applied describes one applied entry, or a restored snapshot.
 type Applied struct {
 	Index, Term uint64
 	Entry       Entry  // empty after a restore
 	Result      Result // empty after a restore
-	Hash        Hash   // of the state that it led to
-	Restored    bool   // the whole state was replaced by a snapshot
-	// Replayed says that an earlier process of this node had the entry already: it tells nothing new.
+	Hash        Hash   // of the state afterwards
+	Restored    bool   // a snapshot replaced the whole state
+	// Replayed is true if an earlier process of this node has applied the entry already.
 	Replayed bool
 }
 
-// FSM puts a State behind hashicorp/raft. Raft calls Apply, Snapshot and Restore from one goroutine; View may be
-// called from any.
+// FSM connects a State to hashicorp/raft. Raft calls Apply, Snapshot and Restore from one goroutine; View may be
+// called from any goroutine.
 type FSM struct {
 	onApply func(Applied)
 
-	view atomic.Pointer[State] // frozen; nil when an entry was applied since
+	view atomic.Pointer[State] // frozen copy of state; nil if an entry was applied since it was made
 
 	mu    sync.Mutex // guards state
 	state *State
@@ -33,8 +33,8 @@ type FSM struct {
 
 var _ raft.FSM = (*FSM)(nil)
 
-// NewFSM starts with an empty state. onApply, which may be nil, is called on Raft's apply goroutine after each
-// entry and each restore, and must be quick.
+// NewFSM makes an FSM with an empty state. onApply may be nil. It is called on Raft's apply goroutine after each
+// entry and each restore, so it must return soon.
 func NewFSM(onApply func(Applied)) *FSM {
 	if onApply == nil {
 		onApply = func(Applied) {}
@@ -42,12 +42,12 @@ func NewFSM(onApply func(Applied)) *FSM {
 	return &FSM{onApply: onApply, state: NewState()}
 }
 
-// Apply applies one log entry; its response is a Result. An entry that cannot be understood panics: a node that
-// skipped it would diverge from the others, which is worse than one that stops.
+// Apply applies one log entry and returns a Result. It panics if the entry cannot be decoded: a node that skips an
+// entry has another state than the others, which is worse than a node that stops.
 func (f *FSM) Apply(l *raft.Log) any {
 	e, err := DecodeEntry(l.Data)
 	if err != nil {
-		panic(fmt.Sprintf("log entry %d of term %d cannot be applied: %v; it was written by a newer hm or is damaged: "+
+		panic(fmt.Sprintf("log entry %d of term %d cannot be applied: %v; a newer hm wrote it, or it is damaged: "+
 			"run the version that the other nodes run, or restore this node from a snapshot", l.Index, l.Term, err))
 	}
 	f.mu.Lock()
@@ -59,7 +59,7 @@ func (f *FSM) Apply(l *raft.Log) any {
 	return res
 }
 
-// View gives the newest applied state, frozen. Until the next entry every call gives the same value.
+// View returns a frozen copy of the newest state. Until the next entry every call returns the same copy.
 func (f *FSM) View() *State {
 	if v := f.view.Load(); v != nil {
 		return v
@@ -74,10 +74,10 @@ func (f *FSM) View() *State {
 	return v
 }
 
-// Snapshot freezes the state, which takes microseconds; Persist writes it while further entries are applied.
+// Snapshot freezes the state, which takes microseconds. Persist writes it while further entries are applied.
 func (f *FSM) Snapshot() (raft.FSMSnapshot, error) { return fsmSnapshot{f.View()}, nil }
 
-// Restore replaces the state by that of a snapshot. After an error the state is what it was.
+// Restore replaces the state by the state in a snapshot. After an error the old state stays.
 func (f *FSM) Restore(rc io.ReadCloser) error {
 	defer rc.Close()
 	s, err := RestoreState(rc)
@@ -97,11 +97,11 @@ type fsmSnapshot struct{ state *State }
 // Persist writes the frozen state to sink.
 func (s fsmSnapshot) Persist(sink raft.SnapshotSink) error {
 	if err := s.state.WriteSnapshot(sink); err != nil {
-		_ = sink.Cancel() // the write error is the one to tell
+		_ = sink.Cancel() // the write error is the one to report
 		return fmt.Errorf("writing snapshot %s: %w", sink.ID(), err)
 	}
 	return sink.Close()
 }
 
-// Release has nothing to do: the frozen state goes with the last reference.
+// Release does nothing: the garbage collector frees the frozen state.
 func (fsmSnapshot) Release() {}

@@ -13,18 +13,18 @@ import (
 	"hm/internal/app"
 )
 
-// HashVersion numbers what is hashed, and how. Hashes of different versions say nothing about each other: it is raised
-// with every change to what follows.
+// HashVersion is the version of the hash. It is raised with every change to what is hashed, or how. Hashes of different
+// versions cannot be compared.
 const HashVersion = 2
 
-// Hash is the fingerprint of a State (I7): the sum of the hashes of all its records and of its header. Equal
-// content gives an equal Hash, whatever the order in which it came to be recorded and wherever it is kept.
+// Hash is the fingerprint of a State (I7): the sum of the hashes of all its records and of its header. Equal states have
+// equal hashes, whatever the order in which they were recorded and the layout in memory.
 type Hash [16]byte
 
-// String gives h in hex.
+// String returns h in hex.
 func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
-// sum is a 128-bit sum of record hashes: a record that changes is taken out and added anew, in any order.
+// sum is a 128-bit sum of record hashes. When a record changes, its old hash is subtracted and its new hash is added.
 type sum struct{ hi, lo uint64 }
 
 func (s *sum) add(v xxh3.Uint128) {
@@ -39,7 +39,7 @@ func (s *sum) sub(v xxh3.Uint128) {
 	s.hi, _ = bits.Sub64(s.hi, v.Hi, b)
 }
 
-// Every encoding that is hashed starts with a byte that says what it is of.
+// The first byte of a hashed encoding: what was encoded.
 const (
 	hashedHeader byte = iota + 1
 	hashedApp
@@ -52,7 +52,7 @@ const (
 	hashedMark
 )
 
-// encoding is the canonical form of one record, for its hash only.
+// encoding is the encoding of one record for its hash.
 type encoding []byte
 
 func (e *encoding) reset(what byte)   { *e = append((*e)[:0], what) }
@@ -73,8 +73,8 @@ func (e *encoding) flag(b bool) {
 	e.u8(0)
 }
 
-// capitals hashes nothing where there are none, as in states of versions that knew none.
-func (e *encoding) capitals(c app.KeyCapitals) {
+// letterCase adds nothing if there are no capitals: older versions did not record the letter case.
+func (e *encoding) letterCase(c app.KeyCapitals) {
 	if c != (app.KeyCapitals{}) {
 		e.u32(uint32(c.Droplet))
 		e.u32(uint32(c.Version))
@@ -92,7 +92,7 @@ func (e *encoding) app(a *appRec, c app.KeyCapitals) xxh3.Uint128 {
 	e.u32(a.desired)
 	e.u64(a.rev)
 	e.time(a.grewAt)
-	e.capitals(c)
+	e.letterCase(c)
 	return e.hash()
 }
 
@@ -107,7 +107,7 @@ func (e *encoding) dea(d *deaRec) xxh3.Uint128 {
 	return e.hash()
 }
 
-// instance hashes one instance of the DEA whose seed is given.
+// instance hashes one instance of the DEA with this seed.
 func (e *encoding) instance(seed uint64, p *packed, g app.GUID, k app.Key) xxh3.Uint128 {
 	e.reset(hashedInstance)
 	e.u8(uint8(p.state))
@@ -182,7 +182,7 @@ func (e *encoding) hold(h *Hold) xxh3.Uint128 {
 	return e.hash()
 }
 
-// staged hashes the part that came as number n.
+// staged hashes staged part n.
 func (e *encoding) staged(n int, d *DesiredChanges) xxh3.Uint128 {
 	e.reset(hashedStaged)
 	e.u32(uint32(n))
@@ -194,7 +194,7 @@ func (e *encoding) staged(n int, d *DesiredChanges) xxh3.Uint128 {
 		e.u32(a.Instances)
 		e.u8(uint8(a.State))
 		e.u8(uint8(a.Package))
-		e.capitals(a.Capitals)
+		e.letterCase(a.Capitals)
 	}
 	for _, k := range d.Removes {
 		e.key(k)
@@ -202,7 +202,7 @@ func (e *encoding) staged(n int, d *DesiredChanges) xxh3.Uint128 {
 	return e.hash()
 }
 
-// Hash gives the fingerprint of the state. It costs nothing to speak of: the records' part is kept as they change.
+// Hash returns the fingerprint of the state. It takes a constant time: Apply keeps the sum of the records' hashes.
 func (s *State) Hash() Hash {
 	e := make(encoding, 0, 256)
 	e.reset(hashedHeader)

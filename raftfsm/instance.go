@@ -9,16 +9,16 @@ import (
 
 // packed is one recorded instance in 36 bytes without a pointer (DESIGN.md has the layout).
 type packed struct {
-	guid  [16]byte // by form: the guid's bytes, or its place in the DEA's side slice
-	since millis   // by the DEA's clock: only shown
-	heard millis   // when the instance was recorded in this state
-	form  byte     // 'u' or 'h' as app.GUID.Binary says, 's' for the side slice
+	guid  [16]byte // the guid's bytes; with formSide its position in deaRec.side
+	since millis   // state timestamp by the DEA's clock; only shown
+	heard millis   // hm time at which the instance was recorded in this state
+	form  byte     // form of guid: 'u' or 'h' of app.GUID.Binary, or formSide
 	state actual.State
-	index uint16 // actual.MaxIndex fits
+	index uint16 // holds up to actual.MaxIndex
 	app   Handle
 }
 
-// millis is a time in milliseconds, 0 to MaxSince, little-endian.
+// millis is a number of milliseconds from 0 to MaxSince, little-endian.
 type millis [6]byte
 
 func millisOf(ms int64) (m millis) {
@@ -34,6 +34,7 @@ func (m *millis) ms() int64 {
 	return int64(binary.LittleEndian.Uint64(b[:]))
 }
 
+// formSide marks a guid without a binary form: its text is in the DEA's side slice.
 const formSide = 's'
 
 func pack(i actual.Instance, h Handle) packed {
@@ -44,6 +45,7 @@ func pack(i actual.Instance, h Handle) packed {
 
 func clampSince(ms int64) int64 { return min(max(ms, 0), MaxSince) }
 
+// place is the app and the index in one number.
 func (p *packed) place() uint64 { return uint64(p.app)<<32 | uint64(p.index) }
 
 func comparePlace(a, b packed) int { return cmp.Compare(a.place(), b.place()) }

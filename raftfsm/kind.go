@@ -1,12 +1,11 @@
-// Package raftfsm is hm's replicated record: the kinds of entry that the Raft log carries, their codec, the State
-// that they build, and its snapshots. Apply is deterministic and dumb: it records what entries say, refuses what no
-// longer holds, and decides nothing. Only the shim in fsm.go knows hashicorp/raft; replay and tests drive a State
-// without it.
+// Package raftfsm is hm's replicated state: the kinds of record in the Raft log, their encoding, the State that they
+// build, and its snapshots. Apply is deterministic: it records what an entry says, or refuses it, and decides nothing.
+// Only fsm.go uses hashicorp/raft; replay and tests use a State without it.
 package raftfsm
 
 import "fmt"
 
-// Kind numbers a kind of record. Numbers are given once and never reused, not even when a kind is retired.
+// Kind is the number of a kind of record. A number is never reused, not even when its kind is retired.
 type Kind uint32
 
 // The kinds of record.
@@ -25,31 +24,31 @@ const (
 	KindCrashesForgotten  Kind = 12
 )
 
-// MaxKind is the highest kind that this program knows. A node tells it to its peers: a kind is proposed only when
+// MaxKind is the highest kind that this version knows. Each node sends it to its peers: a kind is proposed only when
 // every voter knows it.
 const MaxKind = KindCrashesForgotten
 
 // Record is one fact in an entry. The record types of this package are its only implementations.
 type Record interface{ Kind() Kind }
 
-// Unknown stands for a record of a kind that this program does not know and that is marked as ignorable. Applying
-// it changes nothing.
+// Unknown replaces a record of a kind that this version does not know and that is marked as ignorable. Applying it
+// changes nothing.
 type Unknown struct{ Number Kind }
 
 // Kind is the number that the record came with.
 func (u Unknown) Kind() Kind { return u.Number }
 
-// kind is all there is to know of one kind of record. Each file kind_*.go holds those of one subject.
+// kind describes one kind of record. Each file kind_*.go has the kinds of one subject.
 type kind struct {
 	number    Kind
 	name      string
 	ignorable bool // nodes that do not know the kind may skip it
 	encode    func(Record) ([]byte, error)
 	decode    func([]byte) (Record, error)
-	apply     func(*application, Record) error // an error refuses the record, which then has changed nothing, unless its type says otherwise
+	apply     func(*applier, Record) error // an error refuses the record; it has changed nothing then, unless the record's type says otherwise
 }
 
-// kinds lists every kind at its number. A kind that is retired keeps its row.
+// kinds has every kind at its number. A retired kind keeps its row.
 var kinds = [MaxKind + 1]kind{
 	KindDesiredChanges:    define(KindDesiredChanges, "desired changes", encodeDesiredChanges, decodeDesiredChanges, applyDesiredChanges),
 	KindDesiredCommit:     define(KindDesiredCommit, "desired commit", encodeDesiredCommit, decodeDesiredCommit, applyDesiredCommit),
@@ -65,9 +64,9 @@ var kinds = [MaxKind + 1]kind{
 	KindCrashesForgotten:  define(KindCrashesForgotten, "crashes forgotten", encodeCrashesForgotten, decodeCrashesForgotten, applyCrashesForgotten),
 }
 
-// define ties the functions of one record type together.
+// define makes the kind of a record type from the functions for that type.
 func define[R Record](number Kind, name string, encode func(R) ([]byte, error), decode func([]byte) (R, error),
-	apply func(*application, R) error) kind {
+	apply func(*applier, R) error) kind {
 	return kind{
 		number: number,
 		name:   name,
@@ -85,7 +84,7 @@ func define[R Record](number Kind, name string, encode func(R) ([]byte, error), 
 			}
 			return v, nil
 		},
-		apply: func(a *application, r Record) error {
+		apply: func(a *applier, r Record) error {
 			v, ok := r.(R)
 			if !ok {
 				return fmt.Errorf("%w: a record of kind %d is a %T", ErrInvalid, number, r)
@@ -95,7 +94,7 @@ func define[R Record](number Kind, name string, encode func(R) ([]byte, error), 
 	}
 }
 
-// String names the kind.
+// String returns the name of the kind.
 func (k Kind) String() string {
 	if k > 0 && k <= MaxKind {
 		return kinds[k].name

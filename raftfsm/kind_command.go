@@ -56,7 +56,7 @@ const (
 	lastReason    commands.Reason = 6
 )
 
-func applyCommandsScheduled(a *application, r CommandsScheduled) error {
+func applyCommandsScheduled(a *applier, r CommandsScheduled) error {
 	for i := range r.Commands {
 		if err := a.schedule(r.Commands[i]); err != nil {
 			a.refuse(r.Commands[i].ID, err)
@@ -128,7 +128,7 @@ func checkCommand(c *commands.Command) error {
 	return nil
 }
 
-func applyCommandsClaimed(a *application, r CommandsClaimed) error {
+func applyCommandsClaimed(a *applier, r CommandsClaimed) error {
 	for _, c := range r.Claims {
 		if err := a.claim(c); err != nil {
 			a.refuse(c.ID, err)
@@ -163,7 +163,7 @@ func (s *State) held() bool {
 	return slices.ContainsFunc(s.holds, func(h Hold) bool { return h.Shuts(s.now) })
 }
 
-func applyCommandsResolved(a *application, r CommandsResolved) error {
+func applyCommandsResolved(a *applier, r CommandsResolved) error {
 	for _, o := range r.Outcomes {
 		if err := a.resolve(o); err != nil {
 			a.refuse(o.ID, err)
@@ -172,7 +172,7 @@ func applyCommandsResolved(a *application, r CommandsResolved) error {
 	return nil
 }
 
-func (a *application) resolve(o Outcome) error {
+func (a *applier) resolve(o Outcome) error {
 	old, ok := a.byID.Get(commandID{id: o.ID})
 	if !ok {
 		return nil

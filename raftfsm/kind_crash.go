@@ -11,20 +11,20 @@ import (
 	"hm/raftfsm/internal/wire"
 )
 
-// CrashRef names one crash record.
+// CrashRef names one crash record or one crash mark.
 type CrashRef struct {
 	App      app.Key
 	Index    uint32
-	Instance app.GUID // not zero: the mark of this instance's crash, and not the record
+	Instance app.GUID // zero: the crash record of the index; else the crash mark of this instance
 }
 
-// CrashesForgotten drops crash records and crash marks. One that does not exist is ignored.
+// CrashesForgotten drops crash records and crash marks. It ignores the ones that do not exist.
 type CrashesForgotten struct{ Crashes []CrashRef }
 
 // Kind is KindCrashesForgotten.
 func (CrashesForgotten) Kind() Kind { return KindCrashesForgotten }
 
-func applyCrashesForgotten(a *application, r CrashesForgotten) error {
+func applyCrashesForgotten(a *applier, r CrashesForgotten) error {
 	for _, ref := range r.Crashes {
 		if h, ok := a.lookup.find(&a.apps, ref.App); ok {
 			if ref.Instance.IsZero() {
@@ -37,7 +37,7 @@ func applyCrashesForgotten(a *application, r CrashesForgotten) error {
 	return nil
 }
 
-// crash gives the crash record of an index, empty but for Index if there is none.
+// crash returns the crash record of an index. If there is none, only Index is set.
 func (s *State) crash(k app.Key, index uint32) (actual.Crash, bool) {
 	pivot := crashRec{key: k, Crash: actual.Crash{Index: index}}
 	if s.crashes.Len() == 0 {
@@ -50,8 +50,8 @@ func (s *State) crash(k app.Key, index uint32) (actual.Crash, bool) {
 	return c.Crash, true
 }
 
-// setCrash records c for app h, with what depends on its instances brought in line with them. Once another instance is
-// live, a crash and an exit that were heard before are answered: they must not make a later loss look like a crash.
+// setCrash records c for app h. First it updates the fields that depend on the instances at the index. Once another
+// instance is live, an earlier crash or exit is answered: a later loss must not look like a crash because of it.
 func (s *State) setCrash(h Handle, c actual.Crash) {
 	running := s.anyAt(h, c.Index, isRunning)
 	if !c.Exited.IsZero() && s.liveBeside(h, c.Index, c.Exited) {
@@ -83,10 +83,10 @@ func (s *State) setCrash(h Handle, c actual.Crash) {
 
 func isRunning(st actual.State) bool { return st == actual.Running }
 
-// watch is told that instances of app h at index changed. The crashes there are answered if an instance is live. The
-// index's crash record, if there is one, keeps how long an instance has been running (W20), and whether starts have had
-// an effect (W23): an instance that was not there before is one.
-func (s *State) watch(h Handle, index uint32) {
+// indexChanged updates what depends on the instances of app h at index after they changed. A live instance answers the
+// crashes there. The crash record of the index counts how long an instance has been running (W20), and the starts
+// without effect (W23): a new instance is an effect.
+func (s *State) indexChanged(h Handle, index uint32) {
 	s.markLost(h, index)
 	if s.anyAt(h, index, actual.State.Live) {
 		s.markAnswered(h, index)
@@ -106,8 +106,8 @@ func (s *State) watch(h Handle, index uint32) {
 	}
 }
 
-// forgetExits forgets the exits noted of app h at indices that are not wanted, as the app's row is now, and the starts
-// that had no effect there: they would make a crash of a start that somebody asks for much later, or delay it.
+// forgetExits forgets the exits, and the starts without effect, of app h at indices that its desired row does not want.
+// Otherwise a start that somebody asks for much later would count as the restart of a crash, or be delayed.
 func (s *State) forgetExits(h Handle) {
 	rec := s.apps.get(uint32(h))
 	if rec.crashes == 0 {
@@ -127,8 +127,8 @@ func (s *State) forgetExits(h Handle) {
 	}
 }
 
-// tried counts a start of app h at index that was sent at a time and had no effect.
-func (s *State) tried(h Handle, index uint32, at app.Time) {
+// countFailedStart counts a start of app h at index that was claimed at this time and had no effect.
+func (s *State) countFailedStart(h Handle, index uint32, at app.Time) {
 	rec := s.apps.get(uint32(h))
 	if row := rec.row(); !row.Wanted() || index >= row.Instances {
 		return
@@ -138,7 +138,7 @@ func (s *State) tried(h Handle, index uint32, at app.Time) {
 	s.setCrash(h, c)
 }
 
-// maxTries is up to how many starts without effect are counted.
+// maxTries is the highest count of starts without effect.
 const maxTries = 1 << 20
 
 func (s *State) dropCrash(h Handle, index uint32) {
@@ -220,13 +220,13 @@ func restoreCrashes(r *restorer, body []byte) error {
 		}
 		h, ok := r.s.lookup.find(&r.s.apps, k)
 		if !ok || c.Index > actual.MaxIndex {
-			return fmt.Errorf("crash record of app %s, index %d, which cannot be", k, c.Index)
+			return fmt.Errorf("invalid crash record of app %s, index %d: the app is not recorded, or the index is too large", k, c.Index)
 		}
 		rec := &crashRec{key: k, Crash: actual.Crash{Index: c.Index, Count: c.Count, First: app.Time(c.First), Last: app.Time(c.Last),
 			Instance: instance, Exited: exited, RunningSince: app.Time(c.RunningSince), Ran: time.Duration(c.Ran), ExitedAt: app.Time(c.ExitedAt),
 			ExitReason: reason, Answered: c.Answered, Tries: c.Tries, TriedAt: app.Time(c.TriedAt)}}
 		if last, any := r.s.crashes.Max(); any && compareCrash(last, rec) >= 0 {
-			return fmt.Errorf("crash record of app %s, index %d, out of order", k, c.Index)
+			return fmt.Errorf("the crash record of app %s, index %d is out of order", k, c.Index)
 		}
 		r.s.crashes.Set(rec)
 		r.s.apps.mut(uint32(h)).crashes++
@@ -235,7 +235,7 @@ func restoreCrashes(r *restorer, body []byte) error {
 	return nil
 }
 
-// Crashes gives an app's crash records, sorted by index.
+// Crashes returns an app's crash records, sorted by index.
 func (s *State) Crashes(k app.Key) []actual.Crash {
 	var out []actual.Crash
 	s.crashes.Ascend(&crashRec{key: k}, func(c *crashRec) bool {

@@ -12,37 +12,36 @@ import (
 	"hm/raftfsm/internal/wire"
 )
 
-// MaxSince is the largest actual.Instance.Since that is recorded. What lies outside 0 to MaxSince is recorded as
-// the nearer bound.
+// MaxSince is the largest recorded actual.Instance.Since, in milliseconds since 1970. A value outside 0 to MaxSince is
+// recorded as the nearer bound.
 const MaxSince = 1<<48 - 1
 
-// DEAChanges is how one DEA's heartbeat differs from what is recorded of the DEA. An unknown DEA, or one that was
-// gone, is recorded anew. Upserts replace by instance guid; of two with one guid the later counts. The record is
-// refused whole if anything in it is not well formed, or if the DEA would hold more than actual.MaxInstances.
+// DEAChanges is the difference between one DEA's heartbeat and its record. An unknown or gone DEA gets a new record. An
+// upsert replaces the instance with its guid; if two upserts have one guid the later counts. The record is refused whole
+// if anything in it is invalid, or if the DEA would have more than actual.MaxInstances instances.
 type DEAChanges struct {
 	DEA     string
 	Upserts []actual.Instance
-	Removes []app.GUID // taken before Upserts: a guid in both stays
+	Removes []app.GUID // applied before Upserts: a guid in both stays
 }
 
 // Kind is KindDEAChanges.
 func (DEAChanges) Kind() Kind { return KindDEAChanges }
 
-// DEAsGone says that DEAs fell silent: their instances are removed, the DEAs stay known with GoneAt. One that is
-// unknown, or gone already, is ignored.
+// DEAsGone says that DEAs no longer send heartbeats. Their instances are removed; the DEAs stay recorded, with GoneAt. A
+// DEA that is unknown or gone already is ignored.
 type DEAsGone struct{ DEAs []string }
 
 // Kind is KindDEAsGone.
 func (DEAsGone) Kind() Kind { return KindDEAsGone }
 
-// DEAsForgotten drops gone DEAs from the record. The record is refused for one that is not gone; one that is
-// unknown is ignored.
+// DEAsForgotten drops the records of gone DEAs. It is refused if one of the DEAs is not gone. An unknown DEA is ignored.
 type DEAsForgotten struct{ DEAs []string }
 
 // Kind is KindDEAsForgotten.
 func (DEAsForgotten) Kind() Kind { return KindDEAsForgotten }
 
-func applyDEAChanges(a *application, r DEAChanges) error {
+func applyDEAChanges(a *applier, r DEAChanges) error {
 	if err := r.check(); err != nil {
 		return err
 	}
@@ -51,21 +50,21 @@ func applyDEAChanges(a *application, r DEAChanges) error {
 	if base == nil {
 		base = &deaRec{}
 	}
-	n := a.plan(base, r)
+	n := a.planDEAChanges(base, r)
 	if n > actual.MaxInstances {
-		return fmt.Errorf("%w: DEA %s would hold %d instances, at most %d are allowed", ErrInvalid, r.DEA, n, actual.MaxInstances)
+		return fmt.Errorf("%w: DEA %s would have %d instances, at most %d are allowed", ErrInvalid, r.DEA, n, actual.MaxInstances)
 	}
 	if old != nil && old.GoneAt == 0 && len(a.scratch.add) == 0 && n == len(old.inst) {
 		return nil
 	}
-	a.enter(r, old == nil || old.GoneAt != 0)
-	a.swap(old, base, a.nextDEA(old, r.DEA), n)
+	a.prepareNewcomers(r, old == nil || old.GoneAt != 0)
+	a.replaceDEA(old, base, a.nextDEA(old, r.DEA), n)
 	return nil
 }
 
 func (r DEAChanges) check() error {
 	if !actual.ValidDEA(r.DEA) {
-		return fmt.Errorf("%w: %.40q cannot be a DEA's id", ErrInvalid, r.DEA)
+		return fmt.Errorf("%w: %.40q is not a valid DEA id", ErrInvalid, r.DEA)
 	}
 	for i := range r.Upserts {
 		u := &r.Upserts[i]
@@ -81,16 +80,17 @@ func (r DEAChanges) check() error {
 	return nil
 }
 
-func applyDEAsGone(a *application, r DEAsGone) error {
+func applyDEAsGone(a *applier, r DEAsGone) error {
 	for _, id := range r.DEAs {
 		if d := a.deaByID(id); d != nil && d.GoneAt == 0 {
-			a.dropInstances(d)
+			a.setDEAGone(d)
 		}
 	}
 	return nil
 }
 
-func (s *State) dropInstances(d *deaRec) {
+// setDEAGone removes a DEA's instances and records it as gone.
+func (s *State) setDEAGone(d *deaRec) {
 	t := s.scratch
 	t.add, t.drop, t.fresh = t.add[:0], t.drop[:0], t.fresh[:0]
 	for range d.inst {
@@ -99,10 +99,10 @@ func (s *State) dropInstances(d *deaRec) {
 	next := &deaRec{DEA: DEA{ID: d.ID, Rev: s.rev, FirstSeen: d.FirstSeen, ChangedAt: s.now, GoneAt: s.now}, num: d.num, born: d.born, seed: d.seed}
 	s.counts.DEAs--
 	s.counts.GoneDEAs++
-	s.swap(d, d, next, 0)
+	s.replaceDEA(d, d, next, 0)
 }
 
-func applyDEAsForgotten(a *application, r DEAsForgotten) error {
+func applyDEAsForgotten(a *applier, r DEAsForgotten) error {
 	for _, id := range r.DEAs {
 		if d := a.deaByID(id); d != nil && d.GoneAt == 0 {
 			return fmt.Errorf("forgetting DEA %s: %w", id, ErrNotGone)
@@ -120,7 +120,7 @@ func applyDEAsForgotten(a *application, r DEAsForgotten) error {
 	return nil
 }
 
-// deaByID gives a DEA's record, nil if it is not known.
+// deaByID returns a DEA's record, or nil if the DEA is unknown.
 func (s *State) deaByID(id string) *deaRec {
 	n, ok := s.names.Get(deaName{id: id})
 	if !ok {
@@ -184,7 +184,7 @@ func decodeDEAChanges(b []byte) (DEAChanges, error) {
 	var since int64
 	for i := range r.Upserts {
 		if int(m.App[i]) >= len(keys) {
-			return r, fmt.Errorf("instance %d belongs to app %d, but only %d are named", i, m.App[i], len(keys))
+			return r, fmt.Errorf("instance %d belongs to app %d, but there are only %d apps", i, m.App[i], len(keys))
 		}
 		since += m.Since[i]
 		r.Upserts[i] = actual.Instance{App: keys[m.App[i]], GUID: guids.guid(), Index: m.Index[i], State: actual.State(m.States[i]), Since: since}
@@ -269,10 +269,10 @@ func persistDEAs(s *State, w *snapshotWriter) error {
 	return err
 }
 
-// placed is an instance with the app's position in the snapshot and its index in one number.
+// placed is an instance of a DEA that is written to a snapshot.
 type placed struct {
-	place uint64
-	i     int
+	place uint64 // the app's position in the snapshot and the index, in one number
+	i     int    // position in deaRec.inst
 }
 
 func restoreDEA(r *restorer, body []byte) error {
@@ -285,7 +285,7 @@ func restoreDEA(r *restorer, body []byte) error {
 	last, any := s.names.Max()
 	switch {
 	case !actual.ValidDEA(id):
-		return fmt.Errorf("%.40q cannot be a DEA's id", id)
+		return fmt.Errorf("%.40q is not a valid DEA id", id)
 	case any && last.id >= id:
 		return fmt.Errorf("DEA %s is out of order", id)
 	case len(m.Index) != n || len(m.States) != n || len(m.Since) != n || len(m.Heard) != n:
@@ -293,7 +293,7 @@ func restoreDEA(r *restorer, body []byte) error {
 	case n > actual.MaxInstances || n > 0 && m.GoneAt != 0:
 		return fmt.Errorf("DEA %s cannot have %d instances", id, n)
 	case m.Born == 0 || m.Born > s.births || r.born[m.Born]:
-		return fmt.Errorf("DEA %s cannot be the %d-th of %d that were recorded", id, m.Born, s.births)
+		return fmt.Errorf("DEA %s has the number %d, which is not unique or not from 1 to %d", id, m.Born, s.births)
 	}
 	r.born[m.Born] = true
 	d := &deaRec{DEA: DEA{ID: id, Rev: m.Rev, FirstSeen: app.Time(m.FirstSeen), ChangedAt: app.Time(m.ChangedAt), GoneAt: app.Time(m.GoneAt), Len: n},
@@ -322,7 +322,7 @@ func restoreDEA(r *restorer, body []byte) error {
 	return nil
 }
 
-// fill restores d's instances, which come sorted by app, index and guid. No guid may come twice.
+// fill restores the instances of d. They must be sorted by app, index and guid, and no guid may come twice.
 func (r *restorer) fill(d *deaRec, m *wire.SnapshotDEA) error {
 	s, t := r.s, r.s.scratch
 	if len(m.App) > 0 {
@@ -345,7 +345,7 @@ func (r *restorer) fill(d *deaRec, m *wire.SnapshotDEA) error {
 		case int(at) >= s.apps.len():
 			return fmt.Errorf("instance %s belongs to app %d of %d", g, at, s.apps.len())
 		case g.IsZero() || m.Index[i] > actual.MaxIndex || !st.Known() || since < 0 || since > MaxSince || heard < 0 || heard > MaxSince:
-			return fmt.Errorf("instance %q at index %d in state %d since %d, recorded at %d, cannot be", g, m.Index[i], st, since, heard)
+			return fmt.Errorf("invalid instance %q at index %d in state %d since %d, recorded at %d", g, m.Index[i], st, since, heard)
 		}
 		k := s.apps.get(at).key
 		p := pack(actual.Instance{GUID: g, Index: m.Index[i], State: st, Since: since}, Handle(at))

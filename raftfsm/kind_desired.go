@@ -8,40 +8,40 @@ import (
 	"hm/raftfsm/internal/wire"
 )
 
-// DesiredChanges is one part of what a complete read of the desired state changes. It is only staged: it shows in
-// no answer and counts for nothing until its commit (I6). A part of a newer generation discards what is staged of
-// older ones; a part of an older generation than the staged one, or not newer than the committed one, is refused.
-// So is one that brings the staged rows beyond maxStagedRows. A leader numbers a read with State.NextGeneration.
+// DesiredChanges is one part of the changes that a complete read of the desired state makes. It is only staged: it has no
+// effect until its commit (I6). A part of a newer generation discards the staged parts of older ones. A part is refused
+// if its generation is older than the staged one or not newer than the committed one, or if more than maxStagedRows rows
+// would be staged. The leader gets the number of a read from State.NextGeneration.
 type DesiredChanges struct {
 	Generation uint64 // from 1
 	Upserts    []desired.App
-	Removes    []app.Key // taken before Upserts: a key in both stays
+	Removes    []app.Key // applied before Upserts: a key in both stays
 }
 
 // Kind is KindDesiredChanges.
 func (DesiredChanges) Kind() Kind { return KindDesiredChanges }
 
-// DesiredCommit makes the staged parts of one generation count, all at once. It is refused unless exactly Parts
-// parts of the generation are staged and Base is the committed generation. A refused commit drops what is staged of
-// its generation and of older ones, so that parts whose commit failed never meet the parts of a later read. A droplet
-// is desired in one version: its new row takes the place of the row of another version.
+// DesiredCommit applies the staged parts of one generation, all at once. It is refused unless exactly Parts parts of the
+// generation are staged and Base is the committed generation. A refused commit drops the staged parts of its generation
+// and of older ones, so they never mix with the parts of a later read. A droplet is desired in one version: its new row
+// replaces the row of another version.
 type DesiredCommit struct {
 	Generation uint64
 	Parts      int
 	Base       uint64 // the committed generation that the changes were computed from
-	Source     string // what was read, for people; cut to 1 KiB
+	Source     string // what was read, for people to see; cut to 1 KiB
 }
 
 // Kind is KindDesiredCommit.
 func (DesiredCommit) Kind() Kind { return KindDesiredCommit }
 
-const maxText = 1 << 10 // bytes of a text that is only for people
+const maxText = 1 << 10 // bytes of a text that only people read
 
-// maxStagedRows bounds the upserts and removes that are staged together: ten times the apps of the largest fleet that
-// hm is measured with.
+// maxStagedRows is the most upserts and removes that are staged together: ten times the apps of the largest fleet in the
+// benchmarks.
 const maxStagedRows = 4 << 20
 
-func applyDesiredChanges(a *application, r DesiredChanges) error {
+func applyDesiredChanges(a *applier, r DesiredChanges) error {
 	if r.Generation <= a.meta.Generation || len(a.staged) > 0 && r.Generation < a.staged[0].Generation {
 		return fmt.Errorf("part of generation %d: %w", r.Generation, ErrGeneration)
 	}
@@ -49,7 +49,7 @@ func applyDesiredChanges(a *application, r DesiredChanges) error {
 		return err
 	}
 	if len(a.staged) > 0 && r.Generation > a.staged[0].Generation {
-		a.unstage()
+		a.dropStaged()
 	}
 	rows := len(r.Upserts) + len(r.Removes)
 	for i := range a.staged {
@@ -80,7 +80,7 @@ func (r *DesiredChanges) check() error {
 func checkRow(d *desired.App) error {
 	switch {
 	case !validKey(d.Key):
-		return fmt.Errorf("%w: it has no droplet or no version", ErrInvalid)
+		return fmt.Errorf("%w: the row has no droplet or no version", ErrInvalid)
 	case d.Instances > desired.MaxInstances:
 		return fmt.Errorf("%w: app %s wants %d instances, at most %d are allowed", ErrInvalid, d.Key, d.Instances, desired.MaxInstances)
 	case d.State != desired.Started && d.State != desired.Stopped:
@@ -88,19 +88,19 @@ func checkRow(d *desired.App) error {
 	case d.Package < desired.Pending || d.Package > desired.Failed:
 		return fmt.Errorf("%w: app %s has package state %d", ErrInvalid, d.Key, d.Package)
 	case !d.Capitals.Fits(d.Key):
-		return fmt.Errorf("%w: app %s cannot be spelled with the capitals %x and %x", ErrInvalid, d.Key, d.Capitals.Droplet, d.Capitals.Version)
+		return fmt.Errorf("%w: the letter case %x and %x does not fit the guids of app %s", ErrInvalid, d.Capitals.Droplet, d.Capitals.Version, d.Key)
 	}
 	return nil
 }
 
-func (s *State) unstage() {
+func (s *State) dropStaged() {
 	for i := range s.staged {
 		s.sum.sub(s.scratch.enc.staged(i, &s.staged[i]))
 	}
 	s.staged = nil
 }
 
-func applyDesiredCommit(a *application, r DesiredCommit) error {
+func applyDesiredCommit(a *applier, r DesiredCommit) error {
 	staged := 0
 	if r.Generation <= a.meta.Generation || len(a.staged) > 0 && r.Generation < a.staged[0].Generation {
 		return fmt.Errorf("commit of generation %d: %w", r.Generation, ErrGeneration)
@@ -109,30 +109,31 @@ func applyDesiredCommit(a *application, r DesiredCommit) error {
 		staged = len(a.staged)
 	}
 	if staged != r.Parts {
-		a.unstage()
+		a.dropStaged()
 		return fmt.Errorf("commit of generation %d: %d of %d parts: %w", r.Generation, staged, r.Parts, ErrIncomplete)
 	}
 	if r.Base != a.meta.Generation {
-		a.unstage()
-		return fmt.Errorf("commit of generation %d, computed from %d, while %d is recorded: %w", r.Generation, r.Base, a.meta.Generation, ErrOutdated)
+		a.dropStaged()
+		return fmt.Errorf("commit of generation %d: it is based on generation %d, but %d is recorded: %w",
+			r.Generation, r.Base, a.meta.Generation, ErrOutdated)
 	}
 	for _, part := range a.staged[:staged] {
 		for _, k := range part.Removes {
 			if h, ok := a.lookup.find(&a.apps, k); ok {
-				a.undesire(h)
+				a.removeRow(h)
 			}
 		}
 		for i := range part.Upserts {
-			a.desire(&part.Upserts[i])
+			a.setRow(&part.Upserts[i])
 		}
 	}
-	a.unstage()
+	a.dropStaged()
 	a.meta = DesiredMeta{Generation: r.Generation, CommittedAt: a.now, Source: clip(r.Source, maxText), Complete: true}
 	return nil
 }
 
-// desire records a desired row, in place of the droplet's row in any other version.
-func (s *State) desire(d *desired.App) {
+// setRow records a desired row. It replaces the droplet's row in any other version.
+func (s *State) setRow(d *desired.App) {
 	t := s.scratch
 	t.versions = t.versions[:0]
 	s.lookup.each(&s.apps, d.Key.Droplet, func(h Handle) bool {
@@ -144,12 +145,12 @@ func (s *State) desire(d *desired.App) {
 		if s.apps.get(uint32(v)).key == d.Key {
 			h, found = v, true
 		} else {
-			s.undesire(v)
+			s.removeRow(v)
 		}
 	}
 	if !found {
 		h = s.newApp(d.Key)
-		s.mark(h)
+		s.addTouched(h)
 	} else if s.row(h) == *d {
 		return
 	}
@@ -157,13 +158,13 @@ func (s *State) desire(d *desired.App) {
 	rec := s.apps.mut(uint32(h))
 	s.countDesired(rec.row(), -1)
 	rec.has, rec.desired, rec.run, rec.pkg, rec.rev = true, d.Instances, d.State, d.Package, s.rev
-	s.spell(h, d.Capitals)
+	s.setLetterCase(h, d.Capitals)
 	s.countDesired(*d, 1)
 	s.forgetExits(h)
 }
 
-// undesire drops the desired row of an app, if it has one.
-func (s *State) undesire(h Handle) {
+// removeRow drops the desired row of an app, if it has one.
+func (s *State) removeRow(h Handle) {
 	if !s.apps.get(uint32(h)).has {
 		return
 	}
@@ -171,7 +172,7 @@ func (s *State) undesire(h Handle) {
 	rec := s.apps.mut(uint32(h))
 	s.countDesired(rec.row(), -1)
 	rec.has, rec.desired, rec.run, rec.pkg, rec.rev = false, 0, 0, 0, 0
-	s.spell(h, app.KeyCapitals{})
+	s.setLetterCase(h, app.KeyCapitals{})
 	s.forgetExits(h)
 }
 
@@ -197,7 +198,7 @@ func wireDesiredChanges(r *DesiredChanges) *wire.DesiredChanges {
 		m.Keys = appendKey(m.Keys, d.Key)
 		m.Instances[i] = d.Instances
 		m.States = append(m.States, byte(d.State), byte(d.Package))
-		m.Capitals = appendCapitals(m.Capitals, i, len(r.Upserts), d.Capitals)
+		m.Capitals = appendLetterCase(m.Capitals, i, len(r.Upserts), d.Capitals)
 	}
 	return &m
 }
@@ -211,7 +212,7 @@ func decodeDesiredChanges(b []byte) (DesiredChanges, error) {
 	if len(m.States) != 2*len(m.Instances) {
 		return r, fmt.Errorf("%d desired rows have %d bytes of states", len(m.Instances), len(m.States))
 	}
-	if err := checkCapitals(m.Capitals, len(m.Instances)); err != nil {
+	if err := checkLetterCase(m.Capitals, len(m.Instances)); err != nil {
 		return r, err
 	}
 	keys := column{b: m.Keys}
@@ -220,7 +221,7 @@ func decodeDesiredChanges(b []byte) (DesiredChanges, error) {
 	}
 	for i := range r.Upserts {
 		r.Upserts[i] = desired.App{Key: keys.key(), Instances: m.Instances[i],
-			State: desired.RunState(m.States[2*i]), Package: desired.PackageState(m.States[2*i+1]), Capitals: capitalsOf(m.Capitals, i)}
+			State: desired.RunState(m.States[2*i]), Package: desired.PackageState(m.States[2*i+1]), Capitals: letterCaseOf(m.Capitals, i)}
 	}
 	removes := column{b: m.Removes}
 	for removes.more() {
@@ -259,7 +260,7 @@ func persistApps(s *State, w *snapshotWriter) error {
 			m.Instances = append(m.Instances, a.desired)
 			m.Rev = append(m.Rev, a.rev)
 			m.GrewAt = append(m.GrewAt, int64(a.grewAt-before))
-			m.Capitals = appendCapitals(m.Capitals, i, len(chunk), s.capitals(h))
+			m.Capitals = appendLetterCase(m.Capitals, i, len(chunk), s.letterCase(h))
 			before = a.grewAt
 		}
 		if err := w.record(SectionApps, &m); err != nil {
@@ -278,7 +279,7 @@ func restoreApps(r *restorer, body []byte) error {
 	if len(m.Rows) != 3*n || len(m.Rev) != n || len(m.GrewAt) != n {
 		return fmt.Errorf("columns of %d, %d/3, %d and %d rows: they must have the same number", n, len(m.Rows), len(m.Rev), len(m.GrewAt))
 	}
-	if err := checkCapitals(m.Capitals, n); err != nil {
+	if err := checkLetterCase(m.Capitals, n); err != nil {
 		return err
 	}
 	keys := column{b: m.Keys}
@@ -290,7 +291,7 @@ func restoreApps(r *restorer, body []byte) error {
 		if keys.err != nil {
 			break
 		}
-		if err := r.addApp(rec, capitalsOf(m.Capitals, i)); err != nil {
+		if err := r.addApp(rec, letterCaseOf(m.Capitals, i)); err != nil {
 			return err
 		}
 	}
@@ -300,7 +301,7 @@ func restoreApps(r *restorer, body []byte) error {
 func (r *restorer) addApp(rec appRec, c app.KeyCapitals) error {
 	s := r.s
 	if !validKey(rec.key) {
-		return fmt.Errorf("an app without droplet or version")
+		return fmt.Errorf("an app has no droplet or no version")
 	}
 	if n := s.apps.len(); n > 0 && s.apps.get(uint32(n-1)).key.Compare(rec.key) >= 0 {
 		return fmt.Errorf("app %s is out of order", rec.key)
@@ -321,7 +322,7 @@ func (r *restorer) addApp(rec appRec, c app.KeyCapitals) error {
 	h := Handle(s.apps.push(rec))
 	s.lookup.add(&s.apps, h)
 	s.countDesired(rec.row(), 1)
-	s.spell(h, c)
+	s.setLetterCase(h, c)
 	s.sum.add(s.scratch.enc.app(&rec, c))
 	return nil
 }
@@ -341,7 +342,7 @@ func restoreStaged(r *restorer, body []byte) error {
 		return err
 	}
 	if len(r.s.staged) > 0 && d.Generation != r.s.staged[0].Generation || d.Generation <= r.s.meta.Generation {
-		return fmt.Errorf("a part of generation %d, which cannot be staged", d.Generation)
+		return fmt.Errorf("a part of generation %d cannot be staged here", d.Generation)
 	}
 	if err := d.check(); err != nil {
 		return err

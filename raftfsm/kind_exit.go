@@ -7,17 +7,18 @@ import (
 	"hm/raftfsm/internal/wire"
 )
 
-// InstanceExited is a droplet.exited message. A recorded instance becomes CRASHED or, when its DEA shuts down or
-// evacuates while it is live, EVACUATING; the next heartbeats say what becomes of it. A crash of an instance that
-// is not recorded, or the end of one whose DEA shuts down or evacuates, at a wanted index without a live instance, is
-// noted as Exited in the index's crash record (R33, R34), unless it was counted. At an index that nobody wants nothing is
-// noted.
+// InstanceExited is a droplet.exited message. A recorded instance becomes CRASHED, or EVACUATING if it is live and its
+// DEA shuts down or evacuates; the next heartbeats bring its further states.
+//
+// If the instance is not recorded, and it crashed or its DEA shuts down or evacuates, the exit is noted as Exited in the
+// crash record of the index (R33, R34). That is so only if the index is wanted, has no live instance, and the crash was
+// not counted before.
 type InstanceExited struct{ Exit actual.Exit }
 
 // Kind is KindInstanceExited.
 func (InstanceExited) Kind() Kind { return KindInstanceExited }
 
-func applyInstanceExited(a *application, r InstanceExited) error {
+func applyInstanceExited(a *applier, r InstanceExited) error {
 	x := r.Exit
 	if !validKey(x.App) || x.Instance.IsZero() || x.Index > actual.MaxIndex || x.Reason < actual.ExitCrashed || x.Reason > actual.ExitOther {
 		return fmt.Errorf("%w: exit of instance %s of app %s, index %d, reason %d", ErrInvalid, x.Instance, x.App, x.Index, x.Reason)
@@ -27,7 +28,7 @@ func applyInstanceExited(a *application, r InstanceExited) error {
 		return nil
 	}
 	recorded := false
-	// A restarted DEA keeps its instances' guids: for a while two DEAs hold one, and both records are of it (W10).
+	// A restarted DEA keeps its instances' guids. For a while two DEAs list the instance, and both records change (W10).
 	for _, num := range a.apps.get(uint32(h)).deas() {
 		d := *a.deas.get(num)
 		lo, hi := d.of(h)
@@ -54,7 +55,7 @@ func applyInstanceExited(a *application, r InstanceExited) error {
 	return nil
 }
 
-// setState records a new state of a DEA's instance i.
+// setState records a new state of instance i of a DEA.
 func (s *State) setState(d *deaRec, i int, st actual.State) {
 	t := s.scratch
 	t.drop = append(t.drop[:0], make([]bool, len(d.inst))...)
@@ -63,7 +64,7 @@ func (s *State) setState(d *deaRec, i int, st actual.State) {
 	c.state, c.heard = st, millisOf(int64(s.now))
 	t.fresh = t.fresh[:0]
 	t.add = append(t.add[:0], c)
-	s.swap(d, d, s.nextDEA(d, d.ID), len(d.inst))
+	s.replaceDEA(d, d, s.nextDEA(d, d.ID), len(d.inst))
 }
 
 func encodeInstanceExited(r InstanceExited) ([]byte, error) {

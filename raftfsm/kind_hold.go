@@ -10,55 +10,55 @@ import (
 	"hm/raftfsm/internal/wire"
 )
 
-// Hold is a reason to send nothing, or to send stops slowly.
+// Hold is a reason to send no commands, or to send stops slowly.
 type Hold struct {
 	Name   string   // 1 to MaxHoldName printable ASCII bytes without spaces
 	Reason string   // cut to 1 KiB
 	By     string   // cut to 1 KiB
 	SetAt  app.Time // 0 in a HoldSet: the entry's time
-	Until  app.Time // 0 until it is released
-	// StopLimit, if it is not 0, is how many stops may be sent in a heartbeat period. Such a hold keeps no gate shut.
+	Until  app.Time // when it ends by itself; 0: only when it is released
+	// StopLimit is how many stops may be sent in a heartbeat period. 0: the hold keeps the gate closed.
 	StopLimit uint32
-	// AppsBefore, of a hold on what is desired, is how many apps were wanted before the read that it was set for: once
-	// most of them are back the hold has no reason any more. 0 if that is not known.
+	// AppsBefore belongs to a hold because of a desired read. It is the number of wanted apps before that read: once most
+	// of them are back the hold is released. 0: unknown.
 	AppsBefore uint32
-	// Lost, of a hold on a loss of instances, is what was lost, or a sample of it: once most of it is back the hold has no
-	// reason any more.
+	// Lost belongs to a hold because of a loss of instances. It has the lost places, or a sample of them: once most of them
+	// are back the hold is released.
 	Lost Places
 }
 
-// InForce reports whether the hold has not ended by itself at now.
+// InForce reports whether the hold still applies at now: it has not ended by itself.
 func (h Hold) InForce(now app.Time) bool { return h.Until == 0 || now < h.Until }
 
-// Shuts reports whether the hold keeps the gate shut at now.
+// Shuts reports whether the hold keeps the gate closed at now.
 func (h Hold) Shuts(now app.Time) bool { return h.StopLimit == 0 && h.InForce(now) }
 
 // Limits on holds.
 const (
-	MaxHolds    = 256 // at one time; a further one is refused
+	MaxHolds    = 256 // at one time
 	MaxHoldName = 64  // bytes
 )
 
-// HoldSet sets a hold, or replaces the one of that name.
+// HoldSet sets a hold, or replaces the hold of that name.
 type HoldSet struct{ Hold Hold }
 
 // Kind is KindHoldSet.
 func (HoldSet) Kind() Kind { return KindHoldSet }
 
-// HoldReleased removes a hold. It is refused if there is none of that name.
+// HoldReleased removes a hold. It is refused if no hold has that name.
 type HoldReleased struct{ Name string }
 
 // Kind is KindHoldReleased.
 func (HoldReleased) Kind() Kind { return KindHoldReleased }
 
-func applyHoldSet(a *application, r HoldSet) error {
+func applyHoldSet(a *applier, r HoldSet) error {
 	h := r.Hold
 	if err := CheckHold(h); err != nil {
 		return err
 	}
 	i, found := a.holdAt(h.Name)
 	if !found && len(a.holds) >= MaxHolds {
-		return fmt.Errorf("%w: %d holds are set, release one first", ErrInvalid, MaxHolds)
+		return fmt.Errorf("%w: %d holds are set, and no more are allowed: release one first", ErrInvalid, MaxHolds)
 	}
 	h.Reason, h.By = clip(h.Reason, maxText), clip(h.By, maxText)
 	if h.SetAt == 0 {
@@ -75,15 +75,15 @@ func applyHoldSet(a *application, r HoldSet) error {
 	return nil
 }
 
-// CheckHold says why a hold cannot be set, whatever else is recorded: its name, or what it says was lost, cannot be.
+// CheckHold returns why a hold is invalid by itself: its name or its Lost is malformed.
 func CheckHold(h Hold) error {
 	if h.Name == "" || len(h.Name) > MaxHoldName || strings.ContainsFunc(h.Name, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return fmt.Errorf("%w: %.70q cannot be a hold's name: 1 to %d printable ASCII characters without spaces are", ErrInvalid, h.Name, MaxHoldName)
+		return fmt.Errorf("%w: %.70q cannot be a hold's name: use 1 to %d printable ASCII characters without spaces", ErrInvalid, h.Name, MaxHoldName)
 	}
 	return h.Lost.check()
 }
 
-func applyHoldReleased(a *application, r HoldReleased) error {
+func applyHoldReleased(a *applier, r HoldReleased) error {
 	i, found := a.holdAt(r.Name)
 	if !found {
 		return fmt.Errorf("releasing %.70q: %w", r.Name, ErrNoHold)
@@ -123,7 +123,7 @@ func decodeHoldReleased(b []byte) (HoldReleased, error) {
 	return HoldReleased{Name: string(m.Name)}, err
 }
 
-// lostPerRecord is up to how many bytes of Lost go into one record of a snapshot, but for those of its last hold.
+// lostPerRecord is the size of Lost, in bytes, after which a snapshot record takes no further hold.
 const lostPerRecord = 1 << 20
 
 func persistHolds(s *State, w *snapshotWriter) error {
@@ -153,7 +153,7 @@ func restoreHolds(r *restorer, body []byte) error {
 			return err
 		}
 		if n := len(r.s.holds); n >= MaxHolds || n > 0 && r.s.holds[n-1].Name >= h.Name {
-			return fmt.Errorf("hold %s is out of order, or one too many", h.Name)
+			return fmt.Errorf("hold %s is out of order, or there are more than %d holds", h.Name, MaxHolds)
 		}
 		r.s.holds = append(r.s.holds, h)
 		r.s.sum.add(r.s.scratch.enc.hold(&h))

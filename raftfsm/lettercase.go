@@ -7,43 +7,43 @@ import (
 	"hm/internal/app"
 )
 
-// spelledApp is a desired app whose guids the Cloud Controller writes with capitals. Few are: they are kept beside the
-// app records, which would be larger for all.
-type spelledApp struct {
+// appLetterCase is the letter case of the guids in a desired row that the Cloud Controller writes with capitals. Such
+// rows are rare: their letter case is kept outside of the app records, which would all be larger otherwise.
+type appLetterCase struct {
 	app      Handle
 	capitals app.KeyCapitals
 }
 
-// capitals gives those of an app's desired row.
-func (s *State) capitals(h Handle) app.KeyCapitals {
-	if s.spelled.Len() == 0 {
-		return app.KeyCapitals{}
-	}
-	x, _ := s.spelled.Get(spelledApp{app: h})
-	return x.capitals
-}
-
-// row gives an app's desired row, the zero one if it has none.
+// row returns an app's desired row, or the zero row if it has none.
 func (s *State) row(h Handle) desired.App {
 	d := s.apps.get(uint32(h)).row()
-	d.Capitals = s.capitals(h)
+	d.Capitals = s.letterCase(h)
 	return d
 }
 
-// spell records the capitals of an app's desired row.
-func (s *State) spell(h Handle, c app.KeyCapitals) {
+// letterCase returns the letter case of the guids in an app's desired row.
+func (s *State) letterCase(h Handle) app.KeyCapitals {
+	if s.cases.Len() == 0 {
+		return app.KeyCapitals{}
+	}
+	x, _ := s.cases.Get(appLetterCase{app: h})
+	return x.capitals
+}
+
+// setLetterCase records the letter case of the guids in an app's desired row.
+func (s *State) setLetterCase(h Handle, c app.KeyCapitals) {
 	if c != (app.KeyCapitals{}) {
-		s.spelled.Set(spelledApp{h, c})
-	} else if s.spelled.Len() > 0 {
-		s.spelled.Delete(spelledApp{app: h})
+		s.cases.Set(appLetterCase{h, c})
+	} else if s.cases.Len() > 0 {
+		s.cases.Delete(appLetterCase{app: h})
 	}
 }
 
-// The column of capitals has two numbers a row, or none at all if no row has any: hardly a Cloud Controller writes
-// guids in capitals.
+// In entries and snapshots the letter case is a column with two numbers a row. It is empty if no row has capitals,
+// which is the usual case.
 
-// appendCapitals appends those of row i of n.
-func appendCapitals(dst []uint32, i, n int, c app.KeyCapitals) []uint32 {
+// appendLetterCase appends the numbers of row i of n.
+func appendLetterCase(dst []uint32, i, n int, c app.KeyCapitals) []uint32 {
 	if len(dst) == 0 {
 		if c == (app.KeyCapitals{}) {
 			return dst
@@ -53,14 +53,14 @@ func appendCapitals(dst []uint32, i, n int, c app.KeyCapitals) []uint32 {
 	return append(dst, uint32(c.Droplet), uint32(c.Version))
 }
 
-func checkCapitals(column []uint32, rows int) error {
+func checkLetterCase(column []uint32, rows int) error {
 	if len(column) != 0 && len(column) != 2*rows {
-		return fmt.Errorf("%d desired rows have %d numbers of capitals", rows, len(column))
+		return fmt.Errorf("%d desired rows have %d numbers for the letter case, not %d", rows, len(column), 2*rows)
 	}
 	return nil
 }
 
-func capitalsOf(column []uint32, i int) app.KeyCapitals {
+func letterCaseOf(column []uint32, i int) app.KeyCapitals {
 	if len(column) == 0 {
 		return app.KeyCapitals{}
 	}

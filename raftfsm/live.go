@@ -5,7 +5,7 @@ import (
 	"hm/internal/app"
 )
 
-// anyAt reports whether an instance of app h at index, as Instances tells them, is in a state for which is holds.
+// anyAt reports whether an instance that Instances returns for app h at index is in a state for which is returns true.
 func (s *State) anyAt(h Handle, index uint32, is func(actual.State) bool) bool {
 	for _, num := range s.apps.get(uint32(h)).deas() {
 		d := *s.deas.get(num)
@@ -33,7 +33,7 @@ func (s *State) liveBeside(h Handle, index uint32, g app.GUID) bool {
 	return false
 }
 
-// superseded reports whether a DEA that was recorded later than d holds the same instance of app h (W10).
+// superseded reports whether a DEA that was recorded later than d lists the same instance of app h (W10).
 func (s *State) superseded(h Handle, d *deaRec, g app.GUID) bool {
 	for _, num := range s.apps.get(uint32(h)).deas() {
 		if o := *s.deas.get(num); o.born > d.born {
@@ -58,7 +58,7 @@ func (s *State) liveAt(h Handle, index uint32, g app.GUID) bool {
 	return false
 }
 
-// crashedAt gives the guids of app h's crashed instances at index.
+// crashedAt returns the guids of app h's crashed instances at index.
 func (s *State) crashedAt(h Handle, index uint32) (guids []app.GUID) {
 	for _, num := range s.apps.get(uint32(h)).deas() {
 		d := *s.deas.get(num)
@@ -72,6 +72,7 @@ func (s *State) crashedAt(h Handle, index uint32) (guids []app.GUID) {
 	return guids
 }
 
+// anyLive reports whether app h has a live instance at any index.
 func (s *State) anyLive(h Handle) bool {
 	for _, num := range s.apps.get(uint32(h)).deas() {
 		d := *s.deas.get(num)

@@ -7,14 +7,13 @@ const (
 	chunkLen = 128 // pages in a chunk
 )
 
-// pages is a growing array that can be frozen in constant time: afterwards the first change to a page copies that
-// page, its chunk and the list of chunks, a few KiB in all, and the frozen copy keeps the old ones. The zero value
-// is empty.
+// pages is a growing array that can be frozen in constant time. After a freeze the first change to a page copies the
+// page, its chunk and the list of chunks, a few KiB in all; the frozen copy keeps the old ones. The zero value is empty.
 type pages[T any] struct {
 	chunks []*chunk[T]
 	n      int
-	epoch  uint64 // pages and chunks of an older epoch are shared with a frozen copy
-	shared bool   // chunks itself is shared with one
+	epoch  uint64 // a frozen copy shares the pages and chunks of older epochs
+	shared bool   // a frozen copy shares chunks
 }
 
 type chunk[T any] struct {
@@ -29,12 +28,12 @@ type page[T any] struct {
 
 func (p *pages[T]) len() int { return p.n }
 
-// get gives element i for reading. The pointer is good until the next mut.
+// get returns element i for reading. The pointer is valid until the next mut.
 func (p *pages[T]) get(i uint32) *T {
 	return &p.chunks[i/(pageLen*chunkLen)].pages[i/pageLen%chunkLen].at[i%pageLen]
 }
 
-// mut gives element i for writing.
+// mut returns element i for writing.
 func (p *pages[T]) mut(i uint32) *T {
 	ch := p.chunk(i / (pageLen * chunkLen))
 	pg := ch.pages[i/pageLen%chunkLen]
@@ -47,7 +46,7 @@ func (p *pages[T]) mut(i uint32) *T {
 	return &pg.at[i%pageLen]
 }
 
-// chunk gives chunk i for writing.
+// chunk returns chunk i for writing.
 func (p *pages[T]) chunk(i uint32) *chunk[T] {
 	ch := p.chunks[i]
 	if ch.epoch != p.epoch {
@@ -62,11 +61,11 @@ func (p *pages[T]) chunk(i uint32) *chunk[T] {
 	return ch
 }
 
-// push adds an element and returns its place.
+// push adds an element and returns its position.
 func (p *pages[T]) push(v T) uint32 {
 	i := uint32(p.n)
 	if i%(pageLen*chunkLen) == 0 {
-		p.chunks = append(p.chunks, &chunk[T]{epoch: p.epoch}) // beyond the length that a frozen copy sees
+		p.chunks = append(p.chunks, &chunk[T]{epoch: p.epoch}) // a frozen copy does not see beyond its own length
 	}
 	if i%pageLen == 0 {
 		p.chunk(i / (pageLen * chunkLen)).pages[i/pageLen%chunkLen] = &page[T]{epoch: p.epoch}
@@ -76,7 +75,7 @@ func (p *pages[T]) push(v T) uint32 {
 	return i
 }
 
-// freeze gives a copy that no later change to p alters.
+// freeze returns a copy that later changes to p do not alter.
 func (p *pages[T]) freeze() pages[T] {
 	c := *p
 	p.epoch++

@@ -21,17 +21,18 @@ type Place struct {
 	Index uint32
 }
 
-// Places names up to MaxPlaces places, each once. It can be compared, and never changes.
+// Places is an immutable set of up to MaxPlaces places. It is comparable.
 type Places string
 
-// MaxPlaces bounds Places. Of more a sample is kept, large enough to tell which share of them has changed.
+// MaxPlaces is the most places that Places holds. Of more places it holds a sample, large enough to estimate which share
+// of them has changed.
 const MaxPlaces = 512
 
-// NewPlaces names the places of list. If they are too many it keeps those whose hashes are the smallest: an even sample,
-// the same whoever takes it, and the sample of two lists together is the sample of their samples.
+// NewPlaces makes Places of list. If there are too many it keeps the ones with the smallest hashes. So the sample is
+// random but reproducible, and the sample of two joined lists is the sample of their two samples.
 func NewPlaces(list []Place) Places {
 	kept := make([]hashedPlace, 0, min(len(list), 2*MaxPlaces))
-	most := uint64(math.MaxUint64) // hashes beyond it do not count any more
+	most := uint64(math.MaxUint64) // places with larger hashes are not in the sample
 	for _, p := range list {
 		hash := p.hash()
 		if hash > most {
@@ -55,7 +56,7 @@ type hashedPlace struct {
 	hash uint64
 }
 
-// smallest gives, sorted, the up to MaxPlaces places with the smallest hashes, each once.
+// smallest returns the MaxPlaces places with the smallest hashes, sorted and without duplicates.
 func smallest(list []hashedPlace) []hashedPlace {
 	slices.SortFunc(list, func(a, b hashedPlace) int {
 		if a.hash != b.hash {
@@ -80,7 +81,7 @@ func (p Places) All() iter.Seq[Place] {
 	}
 }
 
-// Len is the number of places.
+// Len returns the number of places.
 func (p Places) Len() int {
 	n := 0
 	for range p.All() {
@@ -89,12 +90,12 @@ func (p Places) Len() int {
 	return n
 }
 
-// With gives the places of p and of q together.
+// With returns the places of p and q together.
 func (p Places) With(q Places) Places {
 	return NewPlaces(slices.AppendSeq(slices.Collect(p.All()), q.All()))
 }
 
-// check says why p is not what NewPlaces makes.
+// check returns why NewPlaces cannot have made p.
 func (p Places) check() error {
 	var before []byte
 	n := 0
@@ -109,7 +110,7 @@ func (p Places) check() error {
 			return fmt.Errorf("%w: place %d has no droplet, no version, or index %d, the largest allowed is %d", ErrInvalid, n, place.Index, actual.MaxIndex)
 		}
 		if whole := place.append(nil); !bytes.Equal(whole, b[:len(b)-len(rest)]) {
-			return fmt.Errorf("%w: place %d is not in the form that is written", ErrInvalid, n)
+			return fmt.Errorf("%w: place %d is not encoded as this version encodes it", ErrInvalid, n)
 		}
 		order := place.order()
 		if n > 0 && bytes.Compare(before, order) >= 0 {
@@ -129,7 +130,7 @@ func (p Place) hash() uint64 {
 	return xxh3.Hash(p.append(buf[:0]))
 }
 
-// order is what Places are sorted by.
+// order returns the sort key of Places.
 func (p Place) order() []byte {
 	b := binary.BigEndian.AppendUint64(nil, p.hash())
 	b = p.App.Droplet.AppendTo(b)

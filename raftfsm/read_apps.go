@@ -8,35 +8,35 @@ import (
 	"hm/internal/app"
 )
 
-// App is what is recorded of one app, instances aside.
+// App is the record of one app without its instances.
 type App struct {
 	Key        app.Key
 	Desired    desired.App // zero unless HasDesired
 	HasDesired bool
 	Rev        uint64   // Basis.Desired
-	GrewAt     app.Time // when an instance was last added, 0 if never
-	Instances  int      // records of instances; a guid that is recorded on two DEAs counts twice (W10)
+	GrewAt     app.Time // when an instance was last added; 0: never
+	Instances  int      // instance records; a guid that two DEAs list counts twice (W10)
 }
 
-// Handle addresses an app's record within one State and the views frozen from it. It means nothing to another
-// State, and it may come to name another app once its own has left the record.
+// Handle is the number of an app's record in one State and in its frozen copies. It means nothing in another State.
+// Once the app is no longer recorded, the handle may be reused for another app.
 type Handle uint32
 
-// App gives what is recorded of an app: there is a record while it is desired or anything else refers to it.
+// App returns an app's record. It exists while the app is desired, or has instances, crash records or commands.
 func (s *State) App(k app.Key) (App, bool) {
 	h, ok := s.lookup.find(&s.apps, k)
 	if !ok {
 		return App{}, false
 	}
-	return s.answer(h), true
+	return s.appOf(h), true
 }
 
-func (s *State) answer(h Handle) App {
+func (s *State) appOf(h Handle) App {
 	a := s.apps.get(uint32(h))
 	return App{Key: a.key, Desired: s.row(h), HasDesired: a.has, Rev: a.rev, GrewAt: a.grewAt, Instances: int(a.instances)}
 }
 
-// Versions gives every recorded version of a droplet, sorted.
+// Versions returns the keys of all recorded versions of a droplet, sorted.
 func (s *State) Versions(droplet app.GUID) []app.Key {
 	var out []app.Key
 	s.lookup.each(&s.apps, droplet, func(h Handle) bool {
@@ -47,7 +47,7 @@ func (s *State) Versions(droplet app.GUID) []app.Key {
 	return out
 }
 
-// DesiredVersion gives the version in which a droplet is desired, zero if it is not.
+// DesiredVersion returns the version in which a droplet is desired, or the zero guid.
 func (s *State) DesiredVersion(droplet app.GUID) app.GUID {
 	var v app.GUID
 	s.lookup.each(&s.apps, droplet, func(h Handle) bool {
@@ -60,8 +60,8 @@ func (s *State) DesiredVersion(droplet app.GUID) app.GUID {
 	return v
 }
 
-// OthersGrewAt is when an instance was last added to another version of an app, of those that have a live instance; 0 if
-// none has.
+// OthersGrewAt returns when an instance was last added to another version of an app. Only versions with a live instance
+// count; 0 if there are none.
 func (s *State) OthersGrewAt(k app.Key) (at app.Time) {
 	s.lookup.each(&s.apps, k.Droplet, func(h Handle) bool {
 		if rec := s.apps.get(uint32(h)); rec.key != k && rec.grewAt > at && s.anyLive(h) {
@@ -85,18 +85,18 @@ func (s *State) OthersWithCommands(k app.Key) iter.Seq[app.Key] {
 	}
 }
 
-// Apps yields every app record, in no order that means anything.
+// Apps yields every app record, in any order.
 func (s *State) Apps() iter.Seq[App] {
 	return func(yield func(App) bool) {
 		for h := range s.apps.len() {
-			if a := s.apps.get(uint32(h)); a.used() && !yield(s.answer(Handle(h))) {
+			if a := s.apps.get(uint32(h)); a.used() && !yield(s.appOf(Handle(h))) {
 				return
 			}
 		}
 	}
 }
 
-// DesiredApps yields every desired row, in no order that means anything.
+// DesiredApps yields every desired row, in any order.
 func (s *State) DesiredApps() iter.Seq[desired.App] {
 	return func(yield func(desired.App) bool) {
 		s.EachDesired(func(_ Handle, d desired.App) bool { return yield(d) })
@@ -111,17 +111,17 @@ func (s *State) EachDesired(fn func(h Handle, d desired.App) bool) {
 			continue
 		}
 		d := a.row()
-		d.Capitals = s.capitals(Handle(h))
+		d.Capitals = s.letterCase(Handle(h))
 		if !fn(Handle(h), d) {
 			return
 		}
 	}
 }
 
-// Handles bounds the handles in use: each is less than Handles.
+// Handles returns a number that is larger than every handle in use.
 func (s *State) Handles() int { return s.apps.len() }
 
-// KeyOf gives the app that a handle addresses.
+// KeyOf returns the app of a handle. It returns false if the handle is not in use.
 func (s *State) KeyOf(h Handle) (app.Key, bool) {
 	if int(h) >= s.apps.len() {
 		return app.Key{}, false

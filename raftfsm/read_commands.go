@@ -9,14 +9,14 @@ import (
 	"hm/internal/app"
 )
 
-// Basis is what a decision about one index of an app rested on. Two equal ones mean that nothing relevant changed
-// between.
+// Basis says on which data a decision about one index of an app was made. If two are equal, nothing relevant has changed
+// in between.
 type Basis struct {
-	Desired uint64 // revision of the desired row in this version: the Raft index of its last change; 0 if there is none
+	Desired uint64 // revision of the app's desired row; 0: it has none
 	Index   uint64 // fingerprint of the instances (guid, state, DEA) and the claimed or sent commands at the index
 }
 
-// Basis gives what a decision about an index of an app rests on. It may be asked for an app that is not recorded.
+// Basis returns the present basis of a decision about an index of an app. The app need not be recorded.
 func (s *State) Basis(k app.Key, index uint32) Basis {
 	var b Basis
 	h, ok := s.lookup.find(&s.apps, k)
@@ -44,7 +44,7 @@ func (s *State) Basis(k app.Key, index uint32) Basis {
 	return b
 }
 
-// Command gives an outstanding command.
+// Command returns an outstanding command.
 func (s *State) Command(id commands.ID) (commands.Command, bool) {
 	c, ok := s.byID.Get(commandID{id: id})
 	if !ok {
@@ -53,7 +53,7 @@ func (s *State) Command(id commands.ID) (commands.Command, bool) {
 	return *c.c, true
 }
 
-// Commands gives an app's outstanding commands, in the order of commands.Command.Compare.
+// Commands returns an app's outstanding commands, in the order of commands.Command.Compare.
 func (s *State) Commands(k app.Key) []commands.Command {
 	var out []commands.Command
 	for c := range s.commandsFrom(k, 0) {

@@ -9,17 +9,17 @@ import (
 	"hm/internal/app"
 )
 
-// DEA is what is recorded of one DEA, instances aside.
+// DEA is the record of one DEA without its instances.
 type DEA struct {
 	ID        string
-	Rev       uint64 // Raft index of its last change
+	Rev       uint64 // revision of its last change
 	FirstSeen app.Time
 	ChangedAt app.Time
-	GoneAt    app.Time // when it was recorded as gone, 0 while it is not
-	Len       int      // instances
+	GoneAt    app.Time // when it was recorded as gone; 0: it is not gone
+	Len       int      // number of instances
 }
 
-// DEA gives what is recorded of a DEA, gone ones included.
+// DEA returns the record of a DEA, also of a gone one.
 func (s *State) DEA(id string) (DEA, bool) {
 	if d := s.deaByID(id); d != nil {
 		return d.DEA, true
@@ -34,7 +34,7 @@ func (s *State) DEAs() iter.Seq[DEA] {
 	}
 }
 
-// DEAInstances appends a DEA's instances to dst. Their order means nothing and differs between nodes.
+// DEAInstances appends a DEA's instances to dst. Their order is undefined and differs between nodes.
 func (s *State) DEAInstances(dst []actual.Instance, id string) []actual.Instance {
 	d := s.deaByID(id)
 	if d == nil {
@@ -47,7 +47,7 @@ func (s *State) DEAInstances(dst []actual.Instance, id string) []actual.Instance
 	return dst
 }
 
-// Located gives a DEA's instances, sorted by app, index and instance, with what is recorded beyond their listing.
+// Located returns a DEA's instances, sorted by app, index and guid, with the times and marks that are recorded of them.
 func (s *State) Located(id string) (out []actual.Located) {
 	d := s.deaByID(id)
 	if d == nil {
@@ -62,17 +62,17 @@ func (s *State) Located(id string) (out []actual.Located) {
 	return out
 }
 
-// EachOn calls fn for those of the given instances that are recorded on a DEA, in any order.
+// EachOn calls fn for each of the given instances that a DEA lists, in any order.
 func (s *State) EachOn(dea string, guids []app.GUID, fn func(actual.Instance)) {
 	d := s.deaByID(dea)
 	if d == nil {
 		return
 	}
-	tell := func(i int) { fn(d.instance(i, s.apps.get(uint32(d.inst[i].app)).key)) }
+	visit := func(i int) { fn(d.instance(i, s.apps.get(uint32(d.inst[i].app)).key)) }
 	if len(guids)*len(d.inst) <= linear {
 		for _, g := range guids {
 			if i := d.locate(g, 0, len(d.inst)); i >= 0 {
-				tell(i)
+				visit(i)
 			}
 		}
 		return
@@ -83,7 +83,7 @@ func (s *State) EachOn(dea string, guids []app.GUID, fn func(actual.Instance)) {
 	}
 	for i := range d.inst {
 		if _, is := asked[d.guid(i)]; is {
-			tell(i)
+			visit(i)
 		}
 	}
 }

@@ -6,37 +6,37 @@ import (
 	"hm/internal/app"
 )
 
-// DesiredMeta is what is recorded of the newest committed read of the desired state.
+// DesiredMeta describes the newest committed read of the desired state.
 type DesiredMeta struct {
 	Generation  uint64
 	CommittedAt app.Time
 	Source      string
-	Complete    bool // any read was ever committed
-	Apps        int  // wanted ones
-	Instances   int  // of the wanted apps
+	Complete    bool // a read was committed
+	Apps        int  // wanted apps
+	Instances   int  // wanted instances
 }
 
-// Counts sums up the state. It is kept as entries are applied.
+// Counts are the totals of the state. Apply keeps them.
 type Counts struct {
-	DEAs, GoneDEAs                                    int // DEAs: those that are not gone
-	Apps, DesiredInstances                            int // wanted ones
+	DEAs, GoneDEAs                                    int // DEAs does not include the gone ones
+	Apps, DesiredInstances                            int // wanted apps and instances
 	Instances, Starting, Running, Crashed, Evacuating int
-	PendingStarts, PendingStops                       int    // in state Pending
-	SentStarts, SentStops                             uint64 // ever marked Sent
+	PendingStarts, PendingStops                       int    // commands in state Pending
+	SentStarts, SentStops                             uint64 // commands that were ever marked Sent
 }
 
-// DesiredMeta gives what is recorded of the newest committed read of the desired state.
+// DesiredMeta returns the data of the newest committed read of the desired state.
 func (s *State) DesiredMeta() DesiredMeta {
 	m := s.meta
 	m.Apps, m.Instances = s.counts.Apps, s.counts.DesiredInstances
 	return m
 }
 
-// Counts gives the totals, at no cost.
+// Counts returns the totals. It takes a constant time.
 func (s *State) Counts() Counts { return s.counts }
 
-// NextGeneration is the number for the next read of the desired state: above what is committed and above what a leader
-// has staged and never committed, so that the parts of two reads never mix.
+// NextGeneration returns the number for the next read of the desired state. It is higher than the committed generation and
+// than one that a leader staged and never committed, so the parts of two reads never mix.
 func (s *State) NextGeneration() uint64 {
 	newest := s.meta.Generation
 	if len(s.staged) > 0 {
@@ -45,6 +45,5 @@ func (s *State) NextGeneration() uint64 {
 	return newest + 1
 }
 
-// Holds gives the holds that are set, sorted by name. Until is for whoever releases them: one that has passed is
-// still here.
+// Holds returns the recorded holds, sorted by name. A hold whose Until has passed stays here until it is released.
 func (s *State) Holds() []Hold { return slices.Clone(s.holds) }

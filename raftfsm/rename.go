@@ -10,27 +10,27 @@ import (
 	"hm/internal/app"
 )
 
-// Names gives other names for those in a State. Different names must be given different ones.
+// Names maps the names in a State to other names. Different names must be mapped to different names.
 type Names struct {
-	GUID    func(app.GUID) app.GUID // of droplets, versions and instances; never asked for the zero guid
+	GUID    func(app.GUID) app.GUID // of droplets, versions and instances; never called with the zero guid
 	DEA     func(string) string
 	Command func(commands.ID) commands.ID
-	Hold    func(Hold) Hold // its name, and what people said of it; Lost is renamed by GUID
-	Source  string          // of the desired state
+	Hold    func(Hold) Hold // changes Name, Reason and By; Lost is mapped with GUID
+	Source  string          // new source of the desired state
 }
 
-// Renamed gives a State that records the same of others: every guid, id and text is replaced, and nothing else
-// differs. While it runs the state must not change: freeze it first.
+// Renamed returns a copy of the State in which every guid, id and text is replaced; nothing else differs. The state must
+// not change meanwhile: freeze it first.
 func (s *State) Renamed(n Names) (*State, error) {
-	// Only what a snapshot is written of is made here; restoring that makes the rest, and finds every name that cannot
-	// be, and most that were given twice.
+	// This makes only what goes into a snapshot. Restoring the snapshot makes the rest, and finds every invalid name and
+	// most names that were used twice.
 	t := NewState()
 	t.index, t.term, t.now, t.rev, t.births, t.meta, t.counts = s.index, s.term, s.now, s.rev, s.births, s.meta, s.counts
 	t.meta.Source = n.Source
 	for h := range s.apps.len() {
 		a := *s.apps.get(uint32(h))
 		if a.used() {
-			a.key = n.key(a.key) // without capitals: another name is spelled otherwise
+			a.key = n.key(a.key) // without letter case: it belongs to the old name
 		}
 		t.apps.push(a)
 	}
@@ -39,7 +39,7 @@ func (s *State) Renamed(n Names) (*State, error) {
 		if d != nil {
 			d = n.dea(d)
 			if _, twice := t.names.Set(deaName{id: d.ID, num: d.num}); twice {
-				return nil, fmt.Errorf("renaming what a state records: two DEAs are named %s", d.ID)
+				return nil, fmt.Errorf("renaming a recorded state: two DEAs are named %s", d.ID)
 			}
 		}
 		t.deas.push(d)
@@ -47,19 +47,19 @@ func (s *State) Renamed(n Names) (*State, error) {
 	for c := range s.AllCommands() {
 		c.ID, c.App, c.Instance, c.Crashed = n.Command(c.ID), n.key(c.App), n.guid(c.Instance), n.guid(c.Crashed)
 		if _, twice := t.cmds.Set(&c); twice {
-			return nil, fmt.Errorf("renaming what a state records: two commands are named %s", commands.IDString(c.ID))
+			return nil, fmt.Errorf("renaming a recorded state: two commands are named %s", commands.IDString(c.ID))
 		}
 	}
 	for k, c := range s.AllCrashes() {
 		c.Instance, c.Exited = n.guid(c.Instance), n.guid(c.Exited)
 		if _, twice := t.crashes.Set(&crashRec{key: n.key(k), Crash: c}); twice {
-			return nil, fmt.Errorf("renaming what a state records: two apps are named %s", n.key(k))
+			return nil, fmt.Errorf("renaming a recorded state: two apps are named %s", n.key(k))
 		}
 	}
 	for m := range s.allMarks() {
 		m.key, m.guid = n.key(m.key), n.guid(m.guid)
 		if _, twice := t.marks.Set(m); twice {
-			return nil, fmt.Errorf("renaming what a state records: two instances are named %s", m.guid)
+			return nil, fmt.Errorf("renaming a recorded state: two instances are named %s", m.guid)
 		}
 	}
 	for _, h := range s.holds {
@@ -73,11 +73,11 @@ func (s *State) Renamed(n Names) (*State, error) {
 	}
 	var snapshot bytes.Buffer
 	if err := t.WriteSnapshot(&snapshot); err != nil {
-		return nil, fmt.Errorf("renaming what a state records: %w", err)
+		return nil, fmt.Errorf("renaming a recorded state: %w", err)
 	}
-	renamed, _, err := restore(&snapshot) // the hash in its header is of no state
+	renamed, _, err := restore(&snapshot) // does not check the hash in the header, which is wrong here
 	if err != nil {
-		return nil, fmt.Errorf("renaming what a state records: %w", err)
+		return nil, fmt.Errorf("renaming a recorded state: %w", err)
 	}
 	return renamed, nil
 }

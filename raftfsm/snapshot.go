@@ -16,13 +16,13 @@ import (
 	"hm/raftfsm/internal/wire"
 )
 
-// Section numbers the sorts of snapshot record. Numbers are given once and never reused. A snapshot has them in
-// ascending order.
+// Section is the number of a kind of snapshot record. A number is never reused. A snapshot has its sections in ascending
+// order.
 type Section uint32
 
 // The sections.
 const (
-	SectionMeta     Section = 1 // what the state has one of
+	SectionMeta     Section = 1 // single values of the state
 	SectionApps     Section = 2
 	SectionDEA      Section = 3 // one DEA with its instances
 	SectionCommands Section = 4
@@ -36,7 +36,7 @@ const (
 
 var sectionNames = [...]string{"footer", "meta", "apps", "DEA", "commands", "crashes", "holds", "staged desired changes", "crash marks"}
 
-// String names the section.
+// String returns the name of the section.
 func (s Section) String() string {
 	if int(s) < len(sectionNames) {
 		return sectionNames[s]
@@ -44,14 +44,14 @@ func (s Section) String() string {
 	return fmt.Sprintf("section %d", uint32(s))
 }
 
-// section ties a section to the functions of its kind's file.
+// section has the functions that write and read a section.
 type section struct {
 	number  Section
 	persist func(*State, *snapshotWriter) error
 	restore func(*restorer, []byte) error
 }
 
-// sections are in the order of a snapshot. A section that is retired keeps its row, and restoring it.
+// sections are in the order of a snapshot. A retired section keeps its row and its restore.
 var sections = [...]section{
 	{SectionMeta, persistMeta, restoreMeta},
 	{SectionApps, persistApps, restoreApps},
@@ -63,28 +63,27 @@ var sections = [...]section{
 	{SectionMarks, persistMarks, restoreMarks},
 }
 
-// The frame of a snapshot (DESIGN.md has it to the byte).
+// The frame of a snapshot. DESIGN.md describes every byte.
 const (
-	snapshotMagic  = "hmsnap\r\n" // a transfer that mends line ends is found out at once
+	snapshotMagic  = "hmsnap\r\n" // shows at once that a transfer has changed line ends
 	snapshotFormat = 1
-	recordVersion  = 1 // of every section
+	recordVersion  = 1 // version of the records of every section
 
 	maxHeader     = 4 << 10
 	maxRecord     = 4 << 20 // bytes of one record
-	maxSnapshot   = 4 << 30 // bytes of all records, not compressed; 1,000,000 instances take 45 MiB
+	maxSnapshot   = 4 << 30 // bytes of all records, uncompressed; 1,000,000 instances take 45 MiB
 	snapshotChunk = 1024    // rows in a record that holds many
 )
 
-// SnapshotHeader tells what a snapshot is of.
+// SnapshotHeader describes the state in a snapshot.
 type SnapshotHeader struct {
 	Format      int
-	Index, Term uint64 // of the newest entry that is in it
+	Index, Term uint64 // of the newest applied entry
 	Time        app.Time
 	Hash        Hash // of the whole state
 }
 
-// WriteSnapshot writes the state. Equal states give equal bytes. While it runs the state must not change: freeze it
-// first.
+// WriteSnapshot writes the state. Equal states give equal bytes. The state must not change meanwhile: freeze it first.
 func (s *State) WriteSnapshot(w io.Writer) error {
 	hash := s.Hash()
 	head, err := marshal(&wire.SnapshotHeader{Index: s.index, Term: s.term, Time: int64(s.now), Hash: hash[:]})
@@ -102,10 +101,10 @@ func (s *State) WriteSnapshot(w io.Writer) error {
 		return fmt.Errorf("compressing the snapshot: %w", err)
 	}
 	sw := &snapshotWriter{out: bufio.NewWriterSize(z, 256<<10), check: xxh3.New()}
-	_, _ = sw.check.Write(start) // a hash takes everything
+	_, _ = sw.check.Write(start) // a hash never fails
 	for _, sec := range sections {
 		if err := sec.persist(s, sw); err != nil {
-			_ = z.Close() // the first error is the one to tell
+			_ = z.Close() // the first error is the one to report
 			return fmt.Errorf("writing the snapshot's %s: %w", sec.number, err)
 		}
 	}
@@ -119,21 +118,21 @@ func (s *State) WriteSnapshot(w io.Writer) error {
 	return nil
 }
 
-// snapshotWriter writes records and keeps count and checksum of them.
+// snapshotWriter writes records, counts them and keeps their checksum.
 type snapshotWriter struct {
 	out   *bufio.Writer
 	check *xxh3.Hasher
 	count uint64
 	buf   []byte
 
-	position []uint32 // by handle, an app's position in the snapshot; filled when the apps are written
+	position []uint32 // by handle: an app's position in the snapshot; set when the apps are written
 }
 
 // record writes one record of a section.
 func (w *snapshotWriter) record(sec Section, m proto.Message) error {
 	size := proto.Size(m)
 	if size > maxRecord {
-		return fmt.Errorf("a record of %d bytes, at most %d are allowed", size, maxRecord)
+		return fmt.Errorf("a record has %d bytes, at most %d are allowed", size, maxRecord)
 	}
 	b := binary.AppendUvarint(w.buf[:0], uint64(sec))
 	b = binary.AppendUvarint(b, recordVersion)
@@ -167,7 +166,7 @@ func (w *snapshotWriter) finish() error {
 	return w.out.Flush()
 }
 
-// sortedApps gives the handles in use, in the order of their keys.
+// sortedApps returns the handles in use, in the order of their keys.
 func (s *State) sortedApps() []Handle {
 	type item struct {
 		prefix uint64
@@ -180,7 +179,7 @@ func (s *State) sortedApps() []Handle {
 		if !a.used() {
 			continue
 		}
-		var first [8]byte // keys are ordered by their text: its first bytes mostly settle it
+		var first [8]byte // keys are sorted by text; the first bytes mostly decide
 		copy(first[:], a.key.Droplet.AppendTo(buf[:0]))
 		items = append(items, item{binary.BigEndian.Uint64(first[:]), Handle(h)})
 	}
@@ -210,7 +209,7 @@ func restoreMeta(r *restorer, body []byte) error {
 		return err
 	}
 	if r.meta {
-		return fmt.Errorf("it comes twice")
+		return fmt.Errorf("the record comes twice")
 	}
 	if len(m.Source) > maxText {
 		return fmt.Errorf("the source of the desired state has %d bytes, at most %d are allowed", len(m.Source), maxText)

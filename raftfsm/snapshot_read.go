@@ -14,20 +14,19 @@ import (
 	"hm/raftfsm/internal/wire"
 )
 
-// ErrSnapshot is wrapped by every error about what a snapshot says, as opposed to one of reading it.
-var ErrSnapshot = errors.New("not a good snapshot")
+// ErrSnapshot is wrapped by every error about the content of a snapshot. Errors of the reader do not wrap it.
+var ErrSnapshot = errors.New("invalid snapshot")
 
 // SnapshotRecord is one record of a snapshot.
 type SnapshotRecord struct {
 	Section Section
 	Version uint32
-	Body    []byte // protobuf; good only until the call that got it returns
+	Body    []byte // protobuf; valid only during the call of fn
 }
 
-// ReadSnapshot reads a snapshot from beginning to end, checks its frame, count and checksum, and calls fn, which
-// may be nil, with each record. It is the only reader of snapshots: restoring and inspecting both use it. What fn
-// gets is only known to be undamaged once ReadSnapshot has returned without an error. Whatever r says, ReadSnapshot
-// keeps at most a few MiB.
+// ReadSnapshot reads a whole snapshot, checks its frame, record count and checksum, and calls fn, which may be nil, with
+// each record. Restoring and inspecting a snapshot both use it. The records may be damaged unless ReadSnapshot returns
+// without an error. Whatever r contains, ReadSnapshot keeps at most a few MiB in memory.
 func ReadSnapshot(r io.Reader, fn func(SnapshotRecord) error) (SnapshotHeader, error) {
 	head, start, err := readHeader(r)
 	if err != nil {
@@ -39,7 +38,7 @@ func ReadSnapshot(r io.Reader, fn func(SnapshotRecord) error) (SnapshotHeader, e
 	}
 	defer z.Close()
 	sr := &snapshotReader{in: bufio.NewReaderSize(z, 256<<10), check: xxh3.New()}
-	_, _ = sr.check.Write(start) // a hash takes everything
+	_, _ = sr.check.Write(start) // a hash never fails
 	for {
 		rec, end, err := sr.next()
 		if err != nil {
@@ -56,14 +55,14 @@ func ReadSnapshot(r io.Reader, fn func(SnapshotRecord) error) (SnapshotHeader, e
 	}
 }
 
-// readHeader also gives the bytes that it has read, which the checksum covers.
+// readHeader also returns the bytes that it has read: the checksum covers them.
 func readHeader(r io.Reader) (SnapshotHeader, []byte, error) {
 	start := make([]byte, len(snapshotMagic)+8)
 	if _, err := io.ReadFull(r, start); err != nil {
 		return SnapshotHeader{}, nil, fmt.Errorf("reading the snapshot's header: %w", endsEarly(err))
 	}
 	if string(start[:len(snapshotMagic)]) != snapshotMagic {
-		return SnapshotHeader{}, nil, fmt.Errorf("%w: it does not begin as a snapshot of hm does, or a transfer changed its line ends", ErrSnapshot)
+		return SnapshotHeader{}, nil, fmt.Errorf("%w: it does not begin like a snapshot of hm, or a transfer has changed its line ends", ErrSnapshot)
 	}
 	format := binary.LittleEndian.Uint32(start[len(snapshotMagic):])
 	if format != snapshotFormat {
@@ -71,7 +70,7 @@ func readHeader(r io.Reader) (SnapshotHeader, []byte, error) {
 	}
 	size := binary.LittleEndian.Uint32(start[len(snapshotMagic)+4:])
 	if size > maxHeader {
-		return SnapshotHeader{}, nil, fmt.Errorf("%w: a header of %d bytes, at most %d are allowed", ErrSnapshot, size, maxHeader)
+		return SnapshotHeader{}, nil, fmt.Errorf("%w: its header has %d bytes, at most %d are allowed", ErrSnapshot, size, maxHeader)
 	}
 	body := make([]byte, size)
 	if _, err := io.ReadFull(r, body); err != nil {
@@ -105,7 +104,7 @@ type snapshotReader struct {
 	body  []byte
 }
 
-// next reads a record, or the footer, after which nothing may follow.
+// next reads a record or the footer. Nothing may follow the footer.
 func (r *snapshotReader) next() (rec SnapshotRecord, end bool, err error) {
 	r.frame = r.frame[:0]
 	sec, err := r.number("section")
@@ -153,7 +152,7 @@ func (r *snapshotReader) number(name string) (uint64, error) {
 	return v, nil
 }
 
-// read fills body, in steps, so that a length that lies costs no more than what is really there.
+// read fills body in steps, so that a wrong length does not allocate more than the snapshot really has.
 func (r *snapshotReader) read(size int) error {
 	const step = 256 << 10
 	r.body = r.body[:0]
@@ -179,12 +178,12 @@ func (r *snapshotReader) footer() error {
 		return err
 	}
 	if n := binary.LittleEndian.Uint64(b[:8]); n != r.count {
-		return fmt.Errorf("%w: it should have %d records, but has %d", ErrSnapshot, n, r.count)
+		return fmt.Errorf("%w: its footer counts %d records, but it has %d", ErrSnapshot, n, r.count)
 	}
 	_, _ = r.check.Write(r.frame)
 	_, _ = r.check.Write(b[:8])
 	if r.check.Sum128().Bytes() != [16]byte(b[8:]) {
-		return fmt.Errorf("%w: its checksum is wrong: it was damaged", ErrSnapshot)
+		return fmt.Errorf("%w: its checksum is wrong: it is damaged", ErrSnapshot)
 	}
 	switch _, err := r.in.ReadByte(); {
 	case err == nil:
@@ -195,20 +194,20 @@ func (r *snapshotReader) footer() error {
 	return nil
 }
 
-// RestoreState builds a State from a snapshot. It accepts nothing that WriteSnapshot would not have written, and
-// checks that the result has the hash that the header tells. After an error nothing is left behind.
+// RestoreState builds a State from a snapshot. It accepts only what WriteSnapshot writes, and checks that the state has
+// the hash in the header.
 func RestoreState(r io.Reader) (*State, error) {
 	s, head, err := restore(r)
 	if err != nil {
 		return nil, err
 	}
 	if h := s.Hash(); h != head.Hash {
-		return nil, fmt.Errorf("%w: the state in it has the hash %s, its header tells %s", ErrSnapshot, h, head.Hash)
+		return nil, fmt.Errorf("%w: its state has the hash %s, but its header says %s", ErrSnapshot, h, head.Hash)
 	}
 	return s, nil
 }
 
-// restore is RestoreState, but for the look at the hash.
+// restore is RestoreState without the check of the hash.
 func restore(r io.Reader) (*State, SnapshotHeader, error) {
 	rs := newRestorer()
 	head, err := ReadSnapshot(r, rs.record)
@@ -222,14 +221,14 @@ func restore(r io.Reader) (*State, SnapshotHeader, error) {
 	return rs.s, head, nil
 }
 
-// restorer is a State under construction.
+// restorer builds a State from records.
 type restorer struct {
 	s       *State
 	last    Section
 	meta    bool
-	desired app.GUID // the droplet that the newest desired row is of
+	desired app.GUID // droplet of the newest desired row
 	born    map[uint64]bool
-	guids   map[app.GUID]struct{} // of the DEA at hand
+	guids   map[app.GUID]struct{} // instances of the newest DEA
 }
 
 func newRestorer() *restorer {
@@ -238,7 +237,7 @@ func newRestorer() *restorer {
 
 func (r *restorer) record(rec SnapshotRecord) error {
 	if rec.Section < r.last {
-		return fmt.Errorf("%w: out of order", ErrSnapshot)
+		return fmt.Errorf("%w: the section is out of order", ErrSnapshot)
 	}
 	r.last = rec.Section
 	for _, sec := range sections {
@@ -246,7 +245,7 @@ func (r *restorer) record(rec SnapshotRecord) error {
 			continue
 		}
 		if rec.Version != recordVersion {
-			return fmt.Errorf("%w: it has version %d, this version of hm reads %d", ErrSnapshot, rec.Version, recordVersion)
+			return fmt.Errorf("%w: the record has version %d, this version of hm reads %d", ErrSnapshot, rec.Version, recordVersion)
 		}
 		if err := sec.restore(r, rec.Body); err != nil {
 			return fmt.Errorf("%w: %w", ErrSnapshot, err)

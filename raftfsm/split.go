@@ -7,9 +7,9 @@ import (
 	"hm/internal/app"
 )
 
-// What an element takes at most when it is encoded, beside its guids and texts.
+// The largest encoded sizes of elements, in bytes, without their guids and texts.
 const (
-	entryExtra   = 64 // of an entry with one record, and of that record
+	entryExtra   = 64 // an entry with one record
 	numberExtra  = 10 // one number in a column
 	commandExtra = 160
 	claimExtra   = 64
@@ -17,9 +17,9 @@ const (
 	textExtra    = 8
 )
 
-// Split cuts a record into parts of which each, alone in an entry, is encoded in at most maxBytes. Applied in
-// order, in one entry or in several, the parts come to what r comes to; each part of DesiredChanges counts for
-// DesiredCommit.Parts. A record that fits, or that cannot be cut, comes back as it is. The parts share r's memory.
+// Split cuts a record into parts. An entry with one part has at most maxBytes. To apply the parts in order, in one entry
+// or in several, has the same effect as to apply r. DesiredCommit.Parts counts the parts of DesiredChanges. A record that
+// fits, or that cannot be cut, is returned as it is. The parts share r's memory.
 func Split(r Record, maxBytes int) []Record {
 	c := cutter{room: max(maxBytes-entryExtra, 1)}
 	switch r := r.(type) {
@@ -54,14 +54,14 @@ func Split(r Record, maxBytes int) []Record {
 }
 
 type cutter struct {
-	room  int // bytes a part may take
-	size  int // of all parts together
+	room  int // bytes allowed in a part
+	size  int // bytes of all parts together
 	parts []Record
 }
 
 func (c *cutter) take(r Record) { c.parts = append(c.parts, r) }
 
-// cut calls part with pieces of list that each take at most c.room, or hold one element.
+// cut calls part with pieces of list. Each piece has at most c.room bytes, or one element.
 func cut[T any](c *cutter, list []T, size func(T) int, part func([]T)) {
 	start, used := 0, 0
 	for i := range list {

@@ -11,14 +11,14 @@ import (
 	"hm/internal/app"
 )
 
-// State is the recorded state: what is desired, what runs, what was asked for and what is held. Only Apply changes
-// it. A State is for one goroutine; what Freeze gives may be read by any number.
+// State is the recorded state: the desired apps, the instances, the outstanding commands, the crash records and the
+// holds. Only Apply changes it. A State is for one goroutine; a copy made by Freeze may be read by many.
 type State struct {
 	index, term uint64
 	now         app.Time
-	rev         uint64 // of the newest entry: its index, or more if a snapshot of another log was ahead of this one
-	births      uint64
-	meta        DesiredMeta // Apps and Instances are in counts
+	rev         uint64      // revision of the newest entry: its index, or more if the state was restored from a longer log
+	births      uint64      // DEA records that were ever made: see deaRec.born
+	meta        DesiredMeta // its Apps and Instances stay 0: they are in counts
 	counts      Counts
 	sum         sum
 	frozen      bool
@@ -29,36 +29,36 @@ type State struct {
 	names   *btree.BTreeG[deaName]
 	cmds    *btree.BTreeG[*commands.Command] // the commands never change in place
 	byID    *btree.BTreeG[commandID]
-	crashes *btree.BTreeG[*crashRec] // nor do the crash records
-	marks   *btree.BTreeG[markRec]   // nor do the crash marks
-	spelled *btree.BTreeG[spelledApp]
-	holds   []Hold           // sorted; replaced, never changed in place
-	staged  []DesiredChanges // only ever appended to, or dropped
+	crashes *btree.BTreeG[*crashRec] // the crash records never change in place
+	marks   *btree.BTreeG[markRec]
+	cases   *btree.BTreeG[appLetterCase]
+	holds   []Hold           // sorted by name; replaced, never changed in place
+	staged  []DesiredChanges // only appended to, or dropped as a whole
 	scratch *scratch         // nil in a frozen state
 }
 
-// appRec is what is recorded of one app.
+// appRec is the record of one app.
 type appRec struct {
 	key       app.Key
 	rev       uint64
 	grewAt    app.Time
 	held      holders
-	desired   uint32 // instances wanted by the desired row
-	instances uint32 // instance records
-	crashes   uint32 // crash records, crash marks and crashed instances: while there is none, nothing needs to look for them
+	desired   uint32 // instances that the desired row wants
+	instances uint32 // number of instance records
+	crashes   uint32 // number of crash records, crash marks and crashed instances; at 0 nobody has to search for them
 	run       desired.RunState
 	pkg       desired.PackageState
-	has       bool  // there is a desired row
-	few       uint8 // for held
+	has       bool  // the app has a desired row
+	few       uint8 // number of slots in held.few
 }
 
 // used reports whether the record is in use.
 func (a *appRec) used() bool { return !a.key.Droplet.IsZero() }
 
-// deas gives the slots of the DEAs that hold instances of the app, in any order. It is good until the app changes.
+// deas returns the slots of the DEAs that hold instances of the app, in any order. It is valid until the app changes.
 func (a *appRec) deas() []uint32 { return a.held.list(a.few) }
 
-// row gives the desired row but for its capitals: see State.row.
+// row returns the desired row without its letter case. State.row returns all of it.
 func (a *appRec) row() desired.App {
 	if !a.has {
 		return desired.App{}
@@ -85,13 +85,13 @@ func compareCrash(a, b *crashRec) int {
 	return cmp.Or(a.key.Compare(b.key), cmp.Compare(a.Index, b.Index))
 }
 
-// tree makes a tree whose frozen copies may be read while it is changed: without locks, since only Apply writes,
-// and writing copies every node that a frozen copy can see.
+// tree makes a tree whose frozen copies may be read while it is changed. It needs no locks: only Apply writes, and a
+// write copies every node that a frozen copy can see.
 func tree[T any](less func(a, b T) bool) *btree.BTreeG[T] {
 	return btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
 }
 
-// NewState gives the empty state that every log starts from.
+// NewState returns the empty state that every log starts from.
 func NewState() *State {
 	return &State{
 		names:   tree(func(a, b deaName) bool { return a.id < b.id }),
@@ -99,13 +99,13 @@ func NewState() *State {
 		byID:    tree(func(a, b commandID) bool { return string(a.id[:]) < string(b.id[:]) }),
 		crashes: tree(func(a, b *crashRec) bool { return compareCrash(a, b) < 0 }),
 		marks:   tree(func(a, b markRec) bool { return compareMark(&a, &b) < 0 }),
-		spelled: tree(func(a, b spelledApp) bool { return a.app < b.app }),
+		cases:   tree(func(a, b appLetterCase) bool { return a.app < b.app }),
 		scratch: &scratch{},
 	}
 }
 
-// Freeze gives a view of the state as it is now, which no later Apply changes. It takes microseconds, whatever the
-// size of the state; what is changed afterwards is copied first, in small pieces. Any goroutines may read the view.
+// Freeze returns a copy of the state that no later Apply changes. It takes microseconds, whatever the size of the
+// state: a later Apply first copies the small pieces that it changes. Many goroutines may read the copy.
 func (s *State) Freeze() *State {
 	if s.frozen {
 		return s
@@ -114,7 +114,8 @@ func (s *State) Freeze() *State {
 	c.frozen = true
 	c.scratch = nil
 	c.apps, c.lookup, c.deas = s.apps.freeze(), s.lookup.freeze(), s.deas.freeze()
-	c.names, c.cmds, c.byID, c.crashes, c.marks, c.spelled = s.names.Copy(), s.cmds.Copy(), s.byID.Copy(), s.crashes.Copy(), s.marks.Copy(), s.spelled.Copy()
+	c.names, c.cmds, c.byID = s.names.Copy(), s.cmds.Copy(), s.byID.Copy()
+	c.crashes, c.marks, c.cases = s.crashes.Copy(), s.marks.Copy(), s.cases.Copy()
 	return &c
 }
 
