@@ -199,7 +199,7 @@ func (a *applier) resolve(o Outcome) error {
 		a.touchKey(n.App)
 		a.setCommand(old.c, nil)
 		if h, ok := a.lookup.find(&a.apps, n.App); ok && n.Action == actionStart && o.State == commands.Expired && n.ClaimedAt != 0 {
-			a.tried(h, n.Index, n.ClaimedAt)
+			a.countFailedStart(h, n.Index, n.ClaimedAt)
 		}
 		n.State = o.State
 		a.res.Ended = append(a.res.Ended, EndedCommand{Command: n, Detail: o.Detail, At: a.now})
@@ -370,7 +370,7 @@ func restoreCommands(r *restorer, body []byte) error {
 			return err
 		}
 		if _, ok := r.s.lookup.find(&r.s.apps, c.App); !ok || !c.State.Outstanding() {
-			return fmt.Errorf("command %s cannot be: its app is not recorded or it is not outstanding", commands.IDString(c.ID))
+			return fmt.Errorf("invalid command %s: its app is not recorded, or the command is not outstanding", commands.IDString(c.ID))
 		}
 		if last, any := r.s.cmds.Max(); any && last.Compare(c) >= 0 {
 			return fmt.Errorf("command %s is out of order", commands.IDString(c.ID))

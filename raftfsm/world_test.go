@@ -311,7 +311,7 @@ func recomputed(s *State) Hash {
 	c.sum = sum{}
 	for h := range s.apps.len() {
 		if a := s.apps.get(uint32(h)); a.used() {
-			c.sum.add(e.app(a, s.capitals(Handle(h))))
+			c.sum.add(e.app(a, s.letterCase(Handle(h))))
 		}
 	}
 	for n := range s.deas.len() {

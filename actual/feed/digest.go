@@ -10,34 +10,33 @@ import (
 	"hm/actual"
 )
 
-// Digest stands for a payload: two payloads with one digest are taken for the same.
+// Digest identifies a payload: payloads with equal digests count as equal.
 type Digest = actual.Digest
 
-// Digester makes digests. Digests of different Digesters cannot be compared.
+// Digester computes digests. Digests of different Digesters cannot be compared.
 type Digester struct {
 	key  [highwayhash.Size]byte
 	fast bool
 }
 
-// NewDigester makes a Digester with a random key of its own. It computes HighwayHash-128, a keyed function made
-// for input that an enemy chooses: who does not know the key, which never leaves the process, cannot make two
-// payloads with one digest but by chance (2^-128 a pair), and so cannot pass off a changed heartbeat as unchanged.
+// NewDigester makes a Digester with a random key. It computes HighwayHash-128, a keyed hash that is safe for hostile
+// input. The key never leaves the process. Without it nobody can make two payloads with one digest, except by chance
+// (2^-128 a pair), so nobody can make a changed heartbeat look unchanged.
 func NewDigester() Digester {
 	var d Digester
 	rand.Read(d.key[:]) // never fails
 	return d
 }
 
-// NewFastDigester makes a Digester that is several times faster and computes XXH3-128 under a random seed. That
-// protects against accidents and not against an enemy: it is for input that only its owner can be cheated by,
-// such as a recording that one replays.
+// NewFastDigester makes a Digester that is several times faster. It computes XXH3-128 with a random seed, which is not
+// safe for hostile input. Use it only where wrong input harms nobody but its owner, as in a replay.
 func NewFastDigester() Digester {
 	d := NewDigester()
 	d.fast = true
 	return d
 }
 
-// Sum gives the digest of data.
+// Sum returns the digest of data.
 func (d Digester) Sum(data []byte) Digest {
 	if d.fast {
 		return xxh3.Hash128Seed(data, binary.LittleEndian.Uint64(d.key[:])).Bytes()

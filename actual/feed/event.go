@@ -8,9 +8,9 @@ import (
 	"hm/internal/app"
 )
 
-// DecodeExit reads a droplet.exited (N10). droplet, version and instance must be guids, index an integer from 0
-// to actual.MaxIndex, reason a string; anything else in it is passed over. Words of reason are taken in any case,
-// as the Cloud Controller takes them (N09); a word that hm does not know is actual.ExitOther (R36).
+// DecodeExit decodes a droplet.exited message (N10). droplet, version and instance must be guids, index an integer from 0
+// to actual.MaxIndex, and reason a string; other members are ignored. The case of reason does not matter, as in the Cloud
+// Controller (N09). A reason that hm does not know is actual.ExitOther (R36).
 func DecodeExit(data []byte) (actual.Exit, error) {
 	var e actual.Exit
 	var wrong fieldErrors
@@ -47,7 +47,7 @@ func exitReason(word string) actual.ExitReason {
 	return actual.ExitOther
 }
 
-// DecodeUpdated reads a droplet.updated (N46): the guid of the droplet that changed.
+// DecodeUpdated decodes a droplet.updated message (N46). It returns the guid of the droplet that changed.
 func DecodeUpdated(data []byte) (app.GUID, error) {
 	var g app.GUID
 	var wrong fieldErrors
@@ -59,10 +59,10 @@ func DecodeUpdated(data []byte) (app.GUID, error) {
 	return g, wrong.err()
 }
 
-// readEvent puts the members of a small message into seen; of a name given twice the last counts.
+// readEvent puts the members of a small message into seen. If a name comes twice, the last value counts.
 func readEvent(data []byte, seen map[string]value) error {
 	if len(data) > MaxEvent {
-		return fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooLarge, len(data), MaxEvent)
+		return fmt.Errorf("%w: it has %d bytes, at most %d are allowed", ErrTooLarge, len(data), MaxEvent)
 	}
 	if err := check(data); err != nil {
 		return err
@@ -70,7 +70,7 @@ func readEvent(data []byte, seen map[string]value) error {
 	return members(data, func(name []byte, v value) { seen[string(name)] = v })
 }
 
-// fieldErrors collects what is wrong with the fields of a message.
+// fieldErrors collects the errors in the fields of a message.
 type fieldErrors []string
 
 func (e *fieldErrors) guid(seen map[string]value, name string, g *app.GUID) {

@@ -1,6 +1,6 @@
-// Package feed takes what DEAs and Cloud Controllers say off the wire: it decodes dea.heartbeat, droplet.exited
-// and droplet.updated, and hands them on from NATS. Whatever comes in, it costs a count and now and then a line
-// of log.
+// Package feed decodes the messages of DEAs and Cloud Controllers: dea.heartbeat, droplet.exited and droplet.updated.
+// It reads them from NATS and passes them to a Sink. A message that cannot be read is counted and sometimes logged, and
+// does nothing else.
 package feed
 
 import (
@@ -17,15 +17,15 @@ import (
 	"hm/internal/bus/sampled"
 )
 
-// The subjects that a Feed listens on.
+// The NATS subjects that a Feed subscribes to.
 const (
 	SubjectHeartbeat = "dea.heartbeat"
 	SubjectExited    = "droplet.exited"
 	SubjectUpdated   = "droplet.updated"
 )
 
-// What may wait for a sink. At 10,000 DEAs with 23 KB every 10 s it is 11 s of heartbeats; beyond it the link
-// counts a gap.
+// How much may wait for the Sink. With 10,000 DEAs that send 23 KB every 10 s this is 11 s of heartbeats. If more waits,
+// messages are dropped and the link counts a gap.
 var (
 	heartbeatLimits = bus.Limits{Messages: 65_536, Bytes: 256 << 20}
 	eventLimits     = bus.Limits{Messages: 65_536, Bytes: 32 << 20, Spare: true}
@@ -33,29 +33,30 @@ var (
 
 const (
 	logEvery   = time.Second
-	quoteBytes = 200 // of a bad message, in the log
+	quoteBytes = 200 // bytes of a bad message in the log
 )
 
-// Sink takes what was heard. Its methods are called by several goroutines, one for each subject, and must return
-// soon: while one runs, what comes on its subject waits.
+// Sink takes decoded messages. Its methods are called by several goroutines, one a subject. They must return soon: while
+// one runs, the next messages on its subject wait.
 type Sink interface {
-	// Unchanged reports whether the payload with this digest is the newest of its DEA. Then there is nothing new
-	// in it but that the DEA is alive, which the sink notes; it is not decoded.
+	// Unchanged reports whether the payload with this digest is equal to the newest one of its DEA. If so, the Sink notes
+	// that the DEA is alive, and the payload is not decoded.
 	Unchanged(Digest) bool
-	// Heartbeat takes a heartbeat for which Unchanged was false.
+	// Heartbeat takes a heartbeat for which Unchanged returned false.
 	Heartbeat(actual.Heartbeat, Digest)
-	// Garbled takes note that a message came which is no heartbeat, and why. dea is who probably sent it (Sender).
+	// Garbled is called for a message on SubjectHeartbeat that is no heartbeat. dea probably sent it (see Sender); why says
+	// what is wrong with it.
 	Garbled(dea, why string)
 	Exit(actual.Exit)
 	Updated(app.GUID)
 }
 
-// Feed brings a link's messages to a Sink.
+// Feed passes the messages of a NATS link to a Sink.
 type Feed struct {
-	sink   Sink
-	heard  func(subject string, data []byte) // of everything, before it is looked at; nil: nobody wants to know
-	digest Digester
-	log    *sampled.Log
+	sink      Sink
+	onMessage func(subject string, data []byte) // called with each message before it is decoded; may be nil
+	digest    Digester
+	log       *sampled.Log
 
 	heartbeats, exits, updates counters
 
@@ -63,10 +64,10 @@ type Feed struct {
 	closed bool
 }
 
-// Open subscribes to the three subjects and begins to call sink, and before it heard, if that is not nil, with each
-// message as it came, which nobody changes afterwards. It fails only on a link that is closed.
-func Open(link *bus.Link, sink Sink, heard func(subject string, data []byte), logger *slog.Logger) (*Feed, error) {
-	f := &Feed{sink: sink, heard: heard, digest: NewDigester(), log: sampled.New(logger, logEvery)}
+// Open subscribes to the three subjects and begins to call sink. Before that, onMessage is called with each message as it
+// was received, if it is not nil; nobody changes the data afterwards. Open fails only if the link is closed.
+func Open(link *bus.Link, sink Sink, onMessage func(subject string, data []byte), logger *slog.Logger) (*Feed, error) {
+	f := &Feed{sink: sink, onMessage: onMessage, digest: NewDigester(), log: sampled.New(logger, logEvery)}
 	for _, s := range []struct {
 		subject string
 		limits  bus.Limits
@@ -78,13 +79,13 @@ func Open(link *bus.Link, sink Sink, heard func(subject string, data []byte), lo
 	} {
 		if err := link.Subscribe(s.subject, s.limits, func(m bus.Msg) { f.handle(s.fn, m) }); err != nil {
 			f.Close()
-			return nil, fmt.Errorf("listen on %s: %w", s.subject, err)
+			return nil, fmt.Errorf("subscribe to %s: %w", s.subject, err)
 		}
 	}
 	return f, nil
 }
 
-// Close waits for the sink's methods that run and calls none any more. The subscriptions end with the link.
+// Close waits until no method of the Sink runs; after that none is called. The subscriptions end with the link.
 func (f *Feed) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -97,14 +98,14 @@ func (f *Feed) handle(fn func([]byte), m bus.Msg) {
 	if f.closed {
 		return
 	}
-	if f.heard != nil {
-		f.heard(m.Subject, m.Data)
+	if f.onMessage != nil {
+		f.onMessage(m.Subject, m.Data)
 	}
 	fn(m.Data)
 }
 
 func (f *Feed) onHeartbeat(data []byte) {
-	f.heartbeats.heard(data)
+	f.heartbeats.count(data)
 	var d Digest
 	if len(data) <= MaxHeartbeat {
 		d = f.digest.Sum(data)
@@ -124,17 +125,17 @@ func (f *Feed) onHeartbeat(data []byte) {
 	}
 	f.heartbeats.decoded.Add(1)
 	if hb.Odd() {
-		f.odd(&hb, data)
+		f.countUnreadable(&hb, data)
 	}
 	f.sink.Heartbeat(hb, d)
 }
 
-// odd counts what of a heartbeat could not be read.
-func (f *Feed) odd(hb *actual.Heartbeat, data []byte) {
+// countUnreadable counts and logs the entries of a heartbeat that cannot be read.
+func (f *Feed) countUnreadable(hb *actual.Heartbeat, data []byte) {
 	f.heartbeats.rejected.Add(uint64(hb.Rejected))
 	f.heartbeats.unplaced.Add(uint64(len(hb.Unplaced)))
 	f.heartbeats.unknownStates.Add(uint64(hb.UnknownStates))
-	f.log.Warn("odd", "a heartbeat has entries that cannot be read, or whose state is not known",
+	f.log.Warn("unreadable", "a heartbeat has entries that cannot be read or have an unknown state",
 		func() []any {
 			return []any{
 				"dea", hb.DEA, "instances", len(hb.Instances), "left_out", hb.Rejected, "unplaced", len(hb.Unplaced),
@@ -144,7 +145,7 @@ func (f *Feed) odd(hb *actual.Heartbeat, data []byte) {
 }
 
 func (f *Feed) onExit(data []byte) {
-	f.exits.heard(data)
+	f.exits.count(data)
 	e, err := DecodeExit(data)
 	if err != nil {
 		f.refuse(&f.exits, SubjectExited, data, err)
@@ -155,7 +156,7 @@ func (f *Feed) onExit(data []byte) {
 }
 
 func (f *Feed) onUpdated(data []byte) {
-	f.updates.heard(data)
+	f.updates.count(data)
 	g, err := DecodeUpdated(data)
 	if err != nil {
 		f.refuse(&f.updates, SubjectUpdated, data, err)
@@ -165,20 +166,20 @@ func (f *Feed) onUpdated(data []byte) {
 	f.sink.Updated(g)
 }
 
-// refuse counts a message that cannot be used.
+// refuse counts and logs a message that cannot be used.
 func (f *Feed) refuse(c *counters, subject string, data []byte, err error, attrs ...any) {
 	kind := &c.malformed
 	if errors.Is(err, ErrTooLarge) {
 		kind = &c.tooLarge
 	}
 	kind.Add(1)
-	f.log.Warn(subject, "a message cannot be used and is dropped",
+	f.log.Warn(subject, "a message cannot be read and is dropped",
 		func() []any {
 			return append(attrs, "subject", subject, "bytes", len(data), "error", err, "data", quote(data))
 		})
 }
 
-// quote gives the beginning of a message, safe to print.
+// quote returns the beginning of a message, safe to print.
 func quote(data []byte) string {
 	return strconv.QuoteToASCII(string(data[:min(len(data), quoteBytes)]))
 }

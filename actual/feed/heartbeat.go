@@ -12,46 +12,49 @@ import (
 	"hm/internal/app"
 )
 
-// Limits of what is decoded. A message beyond them is refused whole.
+// Limits of a message. A larger message is refused whole.
 const (
 	MaxHeartbeat = 8 << 20  // bytes of a heartbeat
 	MaxEvent     = 64 << 10 // bytes of a droplet.exited or droplet.updated
-	MaxDepth     = 32       // objects and arrays within one another, the message itself included
+	MaxDepth     = 32       // levels of nested objects and arrays, the message itself included
 )
 
 var (
-	// ErrTooLarge is wrapped by the refusal of a message that exceeds a limit.
+	// ErrTooLarge is wrapped by the error for a message that exceeds a limit.
 	ErrTooLarge = errors.New("message exceeds a limit")
-	// ErrMalformed is wrapped by the refusal of a message that is not what its subject demands.
+	// ErrMalformed is wrapped by the error for a message that does not have the form of its subject.
 	ErrMalformed = errors.New("message is malformed")
 )
 
-// DecodeHeartbeat reads a dea.heartbeat or the body of a POST /dea/heartbeat (N02). It keeps no reference to data.
+// DecodeHeartbeat decodes a dea.heartbeat message, or the body of a POST /dea/heartbeat (N02). It keeps no reference to
+// data.
 //
-// The message is refused whole when it is not JSON, exceeds a limit (MaxHeartbeat, MaxDepth,
-// actual.MaxInstances), has no array `droplets`, or no `dea` that actual.ValidDEA accepts (W13): who speaks and
-// that the list is all of it must be certain. Everything else costs at most the entry that it is in (W14, W53):
-// an entry is an instance when droplet, version and instance are guids and index is an integer from 0 to
-// actual.MaxIndex (3, 3.0 and 3e0 are the same number). Words of state are taken in any case; one that hm does not know,
-// none, or a state of another type is actual.Unknown, and counted in UnknownStates. A state_timestamp that is no number
-// is 0; one outside the years 1970 to 9999 is moved to the nearer end: it is only ever shown.
+// It refuses the whole message if it is not JSON, exceeds a limit (MaxHeartbeat, MaxDepth, actual.MaxInstances), has no
+// array `droplets`, or has no `dea` that actual.ValidDEA accepts (W13): hm must know the DEA, and that the list is
+// complete. Any other error loses at most one entry of the list (W14, W53).
 //
-// Other entries are left out and counted in Rejected. The instances that they name are in Unreadable, and the apps of
-// those that are not CRASHED and not on their way out in Unplaced. null means absent. Names are case-sensitive; of a
-// name given twice the last counts; unknown ones are passed over, whatever is in them. When one instance guid comes twice
-// the last live entry counts, or else the last, in the place of the first; the other is counted in Rejected, and the
-// guid is in Contradicted unless both say the same of what runs.
+// An entry is an instance if droplet, version and instance are guids and index is an integer from 0 to actual.MaxIndex
+// (3, 3.0 and 3e0 are the same number). The case of state does not matter. A state that is unknown, absent or no string
+// is actual.Unknown and is counted in UnknownStates. A state_timestamp that is no number is 0; a time before 1970 or
+// after the year 9999 is moved to the nearer bound, since it is only shown.
+//
+// Other entries are left out and counted in Rejected. Their instance guids are in Unreadable. Their apps are in Unplaced,
+// unless their state is CRASHED or STOPPING. null means absent. Names are case-sensitive; if a name comes twice, the last
+// value counts; unknown names are ignored. If an instance guid comes twice, the last live entry counts, or the last
+// entry if none is live; it takes the position of the first. The others are counted in Rejected, and the guid is in
+// Contradicted unless all of them have the same app, index and state.
 func DecodeHeartbeat(data []byte) (actual.Heartbeat, error) {
 	if len(data) > MaxHeartbeat {
-		return actual.Heartbeat{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooLarge, len(data), MaxHeartbeat)
+		return actual.Heartbeat{}, fmt.Errorf("%w: it has %d bytes, at most %d are allowed", ErrTooLarge, len(data), MaxHeartbeat)
 	}
 	s := scanner{data: data}
 	hb, ok := s.heartbeat()
-	return completed(data, hb, ok, s.capitals)
+	return finish(data, hb, ok, s.capitals)
 }
 
-// completed gives what data says, of which the quick way gave hb, whether that is it, and whether there are capitals.
-func completed(data []byte, hb actual.Heartbeat, ok, capitals bool) (actual.Heartbeat, error) {
+// finish returns the heartbeat in data. hb, ok and capitals are the result of the fast decoder: the heartbeat, whether it
+// could decode data, and whether a guid has capitals.
+func finish(data []byte, hb actual.Heartbeat, ok, capitals bool) (actual.Heartbeat, error) {
 	if !ok {
 		var err error
 		if hb, err = readHeartbeat(data); err != nil {
@@ -72,26 +75,26 @@ func completed(data []byte, hb actual.Heartbeat, ok, capitals bool) (actual.Hear
 		}
 	}
 	if !ok || capitals {
-		hb.Capitals = capitalsOf(data)
+		hb.Capitals = letterCasesOf(data)
 	}
 	return hb, nil
 }
 
-// roomFor makes the slice for a heartbeat's instances, with one allocation for what data can hold.
+// roomFor makes the slice for a heartbeat's instances, in one allocation.
 func roomFor(data []byte) []actual.Instance {
-	n := bytes.Count(data, []byte{'{'}) // one of them is the message's own
+	n := bytes.Count(data, []byte{'{'}) // one of them belongs to the message itself
 	return make([]actual.Instance, 0, min(max(n-1, 0), actual.MaxInstances))
 }
 
-// The keys of the guid table's hash. They are random, so that nobody can send guids that all fall into one place.
+// The keys of the hash table of guids. They are random, so nobody can send guids that all have the same hash.
 var (
 	tableKeys = [2]uint64{rand.Uint64() | 1, rand.Uint64() | 1}
 	tableSeed = maphash.MakeSeed()
 	tables    = sync.Pool{New: func() any { return new([]uint16) }}
 )
 
-// uniqueInstances leaves one instance for each guid, and says how many it took out and which guids had contradicting
-// ones. It works in place.
+// uniqueInstances leaves one instance for each guid. It returns how many it removed, and the guids whose entries
+// contradicted each other. It changes list in place.
 func uniqueInstances(list []actual.Instance) (unique []actual.Instance, twice int, contradicted []app.GUID) {
 	if len(list) < 2 {
 		return list, 0, nil

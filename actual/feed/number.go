@@ -10,7 +10,7 @@ import (
 // maxMillis is the last millisecond of the year 9999.
 const maxMillis = 253_402_300_799_999
 
-// numberLen gives the length of the JSON number that d begins with, 0 if there is none.
+// numberLen returns the length of the JSON number at the start of d, or 0.
 func numberLen(d []byte) int {
 	i := 0
 	if i < len(d) && d[i] == '-' {
@@ -43,7 +43,7 @@ func numberLen(d []byte) int {
 	return i
 }
 
-// digits counts the decimal digits that d begins with.
+// digits counts the decimal digits at the start of d.
 func digits(d []byte) int {
 	for i, c := range d {
 		if c-'0' > 9 {
@@ -66,7 +66,7 @@ func parseIndex(n []byte) (uint32, bool) {
 	return uint32(v), true
 }
 
-// parseMillis turns a JSON number of seconds into whole milliseconds, rounded down, within 0 and maxMillis.
+// parseMillis converts a JSON number of seconds to milliseconds, rounded down, from 0 to maxMillis.
 func parseMillis(n []byte) int64 {
 	whole := digits(n)
 	if whole > 0 && whole <= 11 {
@@ -81,11 +81,11 @@ func parseMillis(n []byte) int64 {
 			return min(decimal(n[:whole])*1000+ms, maxMillis)
 		}
 	}
-	v, _ := strconv.ParseFloat(string(n), 64) // too large for a float64 gives an infinity, which the bounds catch
+	v, _ := strconv.ParseFloat(string(n), 64) // a number that is too large becomes infinite, and then maxMillis
 	return int64(max(0, min(v*1000, maxMillis)))
 }
 
-// decimal reads digits, few enough not to overflow.
+// decimal returns the value of digits, which must not overflow.
 func decimal(d []byte) (v int64) {
 	for _, c := range d {
 		v = v*10 + int64(c-'0')

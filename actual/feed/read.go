@@ -11,7 +11,7 @@ import (
 	"hm/internal/app"
 )
 
-// The complete way through a message: it accepts all of JSON, within the limits, and says what is wrong.
+// The full decoder: it accepts any JSON within the limits, and its errors say what is wrong.
 
 // readHeartbeat decodes any heartbeat. data is at most MaxHeartbeat long.
 func readHeartbeat(data []byte) (actual.Heartbeat, error) {
@@ -35,7 +35,8 @@ func readHeartbeat(data []byte) (actual.Heartbeat, error) {
 	case dea.absent():
 		return hb, fmt.Errorf("%w: it has no dea", ErrMalformed)
 	case !ok || !actual.ValidDEA(id):
-		return hb, fmt.Errorf("%w: dea is %.80s, not a string of 1 to %d printable ASCII bytes", ErrMalformed, dea, actual.MaxDEALen)
+		return hb, fmt.Errorf("%w: dea is %.80s, not a string of 1 to %d printable ASCII bytes",
+			ErrMalformed, dea, actual.MaxDEALen)
 	case droplets.absent():
 		return hb, fmt.Errorf("%w: it has no droplets", ErrMalformed)
 	case droplets[0] != '[':
@@ -57,8 +58,8 @@ func readHeartbeat(data []byte) (actual.Heartbeat, error) {
 	return hb, nil
 }
 
-// addEntry takes one entry of the list. What it cannot read of it costs no more than must be: an entry is an instance if
-// it says of what app, at what index, and which. Only the state says more, and one that is not known says little.
+// addEntry adds one entry of the list. An entry is an instance if it has the app, the index and the instance guid. Then a
+// missing or unknown state does not matter.
 func addEntry(hb *actual.Heartbeat, v value) {
 	e := readEntry(v)
 	if e.have&placed == placed {
@@ -86,7 +87,7 @@ func addEntry(hb *actual.Heartbeat, v value) {
 	}
 }
 
-// read is what can be read of an entry: the fields in have. What cannot is zero.
+// read is an entry with the fields that could be read, which are in have. The other fields are zero.
 type read struct {
 	in   actual.Instance
 	have field
@@ -118,7 +119,7 @@ func readEntry(v value) (e read) {
 				e.in.Since = 0
 			}
 		}
-		e.have &^= f // of a name given twice the last counts, be it the worse
+		e.have &^= f // if a name comes twice the last value counts, even if it is bad
 		if ok {
 			e.have |= f
 		}
@@ -126,7 +127,7 @@ func readEntry(v value) (e read) {
 	return e
 }
 
-// explain says what is wrong with the first of some fields of an entry, if nothing was said of the heartbeat yet.
+// explain sets hb.Why to what is wrong with the first of these fields of an entry, unless it is set already.
 func explain(hb *actual.Heartbeat, entry value, wrong field) {
 	if hb.Why != "" {
 		return
@@ -153,7 +154,7 @@ func explain(hb *actual.Heartbeat, entry value, wrong field) {
 	}
 }
 
-// plainText gives the beginning of a value, safe to print.
+// plainText returns the beginning of a value, safe to print.
 func plainText(v value) string {
 	v = v[:min(len(v), 60)]
 	if bytes.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' }) {
@@ -162,7 +163,7 @@ func plainText(v value) string {
 	return string(v)
 }
 
-// check refuses what is nested too deep or is not JSON. After it, data can be walked without a look for errors.
+// check returns an error if data is not JSON or is nested too deeply. The functions below rely on it: they check nothing.
 func check(data []byte) error {
 	depth, text := 0, false
 	for i := 0; i < len(data); i++ {
@@ -182,20 +183,20 @@ func check(data []byte) error {
 	}
 	if !json.Valid(data) {
 		var v struct{}
-		return fmt.Errorf("%w: not JSON: %w", ErrMalformed, json.Unmarshal(data, &v))
+		return fmt.Errorf("%w: it is not JSON: %w", ErrMalformed, json.Unmarshal(data, &v))
 	}
 	return nil
 }
 
-// value is the text of one JSON value within a checked message, without spaces around it; nil if there is none.
+// value is the text of one JSON value in a checked message, without spaces around it. nil: there is none.
 type value []byte
 
-// absent: null means the same as nothing.
+// absent reports whether there is no value, or null.
 func (v value) absent() bool { return v == nil || v[0] == 'n' }
 
 func (v value) isNumber() bool { return v[0] == '-' || v[0]-'0' <= 9 }
 
-// text gives what a string says; false if the value is no string.
+// text returns the content of a string. It returns false if the value is no string.
 func (v value) text() ([]byte, bool) {
 	if len(v) == 0 || v[0] != '"' {
 		return nil, false
@@ -239,7 +240,7 @@ func (v value) index(i *uint32) (ok bool) {
 	return ok
 }
 
-// members calls fn with the name (escapes resolved) and value of each member of an object.
+// members calls fn with the unescaped name and the value of each member of an object.
 func members(object []byte, fn func(name []byte, v value)) error {
 	i := spaceLen(object)
 	if object[i] != '{' {
@@ -248,7 +249,7 @@ func members(object []byte, fn func(name []byte, v value)) error {
 	for i++; ; i++ {
 		i += spaceLen(object[i:])
 		if object[i] == '}' {
-			return nil // of an empty one
+			return nil // the object is empty
 		}
 		n := valueLen(object[i:])
 		name, _ := value(object[i : i+n]).text()
@@ -270,7 +271,7 @@ func elements(array value, fn func(v value) bool) {
 	for i := 1; ; i++ {
 		i += spaceLen(array[i:])
 		if array[i] == ']' {
-			return // of an empty one
+			return // the array is empty
 		}
 		n := valueLen(array[i:])
 		if !fn(array[i : i+n]) {
@@ -295,7 +296,7 @@ func spaceLen(d []byte) int {
 	return len(d)
 }
 
-// valueLen gives the length of the value that d begins with.
+// valueLen returns the length of the value at the start of d.
 func valueLen(d []byte) int {
 	depth := 0
 	for i := 0; i < len(d); i++ {
@@ -313,7 +314,7 @@ func valueLen(d []byte) int {
 			depth++
 		case '}', ']', ',', ':', ' ', '\n', '\t', '\r':
 			if depth == 0 {
-				return i // behind a number or a word
+				return i // a number or a word ends here
 			}
 			if c == '}' || c == ']' {
 				if depth--; depth == 0 {

@@ -7,41 +7,40 @@ import (
 	"hm/actual"
 )
 
-// maxRemembered is how many bytes of payloads a Redecoder keeps at most. Beyond it, it begins anew.
+// maxRemembered is how many bytes of payloads a Redecoder keeps. Then it drops them all and starts again.
 const maxRemembered = 1 << 30
 
-// Redecoder decodes heartbeats as DecodeHeartbeat does, and remembers what each DEA said last: of the next payload
-// only the entries that are new are read, the others are compared. It is made for a replay, where the memory is there,
-// and not for the daemon, which looks only at payloads that have changed and keeps none. The zero value remembers
-// nothing. It is for one goroutine.
+// Redecoder decodes heartbeats like DecodeHeartbeat, but it keeps the newest payload of each DEA. It decodes only the new
+// entries of the next payload and compares the others. It is for replays, which have the memory for it. The daemon keeps
+// no payloads and decodes only changed ones. The zero value is ready to use. It is for one goroutine.
 type Redecoder struct {
-	of       map[string]*payload // by DEA
-	size     int                 // bytes kept
-	maxBytes int                 // maxRemembered; less in tests
+	byDEA    map[string]*payload
+	size     int // bytes of all payloads
+	maxBytes int // maxRemembered; less in tests
 
 	places places // scratch
-	fresh  []int  // scratch: positions in a list of what was read and not compared
+	fresh  []int  // scratch: positions of the entries that were decoded and not compared
 }
 
-// payload is a heartbeat without capitals in guids, in which every entry counts, no guid comes twice, and nothing but a comma is between two
-// entries. So an entry of the same bytes in the place of an entry can only mean the same.
+// payload is a heartbeat in the usual form: no guid has capitals, no entry is rejected, no guid comes twice, and there is
+// only a comma between two entries. So an entry with the same bytes has the same meaning.
 type payload struct {
 	text   []byte
 	places places
 	hb     actual.Heartbeat
 }
 
-// places says where the entries of a heartbeat are: the first begins at first, each ends at one of ends and the next
-// begins one byte further on.
+// places are the positions of the entries in a heartbeat. The first entry begins at first. Entry i ends at ends[i], and
+// the next one begins one byte later.
 type places struct {
 	first int
-	ends  []uint32 // MaxHeartbeat fits
+	ends  []uint32 // holds up to MaxHeartbeat
 }
 
 func (p *places) begin(at int) { p.first, p.ends = at, p.ends[:0] }
 func (p *places) end(at int)   { p.ends = append(p.ends, uint32(at)) }
 
-// start gives where entry i begins, or would begin.
+// start returns where entry i begins, or would begin.
 func (p *places) start(i int) int {
 	if i == 0 {
 		return p.first
@@ -49,7 +48,7 @@ func (p *places) start(i int) int {
 	return int(p.ends[i-1]) + 1
 }
 
-// close gives where the list is over, at the closing bracket.
+// close returns the position of the closing bracket of the list.
 func (p *places) close() int {
 	if len(p.ends) == 0 {
 		return p.first
@@ -57,8 +56,7 @@ func (p *places) close() int {
 	return int(p.ends[len(p.ends)-1])
 }
 
-// plain reports whether there is nothing but one comma between entries, and nothing before the first and behind the
-// last.
+// plain reports whether there is only one comma between entries, and nothing before the first and after the last one.
 func (p *places) plain(text []byte) bool {
 	for i := range p.ends {
 		if text[p.start(i)] != '{' || i > 0 && text[p.ends[i-1]] != ',' {
@@ -68,26 +66,26 @@ func (p *places) plain(text []byte) bool {
 	return text[p.close()] == ']'
 }
 
-// Decode gives what DecodeHeartbeat gives. It keeps no reference to data. The instances must not be changed: a later
-// heartbeat may share them.
+// Decode returns the same as DecodeHeartbeat. It keeps no reference to data. The caller must not change the instances: a
+// later heartbeat may share them.
 func (r *Redecoder) Decode(data []byte) (actual.Heartbeat, error) {
 	if len(data) > MaxHeartbeat {
 		return DecodeHeartbeat(data)
 	}
-	if p := r.of[string(speaker(data))]; p != nil && r.again(p, data) {
+	if p := r.byDEA[string(probableDEA(data))]; p != nil && r.update(p, data) {
 		return p.hb, nil
 	}
 	s := scanner{data: data, places: &r.places}
-	quick, ok := s.heartbeat()
-	hb, err := completed(data, quick, ok, s.capitals)
+	fast, ok := s.heartbeat()
+	hb, err := finish(data, fast, ok, s.capitals)
 	if ok && !s.capitals && hb.Rejected == 0 && r.places.plain(data) {
 		r.keep(data, hb)
 	}
 	return hb, err
 }
 
-// speaker gives what is probably the DEA's id: DEAs write it first, or last. Nothing depends on it but time.
-func speaker(data []byte) []byte {
+// probableDEA returns the DEA's id if it is where DEAs write it: first or last. A wrong id only costs time.
+func probableDEA(data []byte) []byte {
 	const name = `"dea":"`
 	rest, first := bytes.CutPrefix(data, []byte(`{`+name))
 	if !first {
@@ -102,36 +100,36 @@ func speaker(data []byte) []byte {
 	return id
 }
 
-// keep remembers a payload.
+// keep stores a payload.
 func (r *Redecoder) keep(data []byte, hb actual.Heartbeat) {
 	if r.maxBytes == 0 {
 		r.maxBytes = maxRemembered
 	}
-	if r.of == nil || r.size+len(data) > r.maxBytes {
-		r.of, r.size = map[string]*payload{}, 0
+	if r.byDEA == nil || r.size+len(data) > r.maxBytes {
+		r.byDEA, r.size = map[string]*payload{}, 0
 	}
-	p := r.of[hb.DEA]
+	p := r.byDEA[hb.DEA]
 	if p == nil {
 		p = &payload{}
-		r.of[hb.DEA] = p
+		r.byDEA[hb.DEA] = p
 	}
 	p.hb = hb
 	r.store(p, data)
 }
 
-// store puts the text and the places that were found in it in the place of p's.
+// store sets the text of p, and its places to the ones that were found in the text.
 func (r *Redecoder) store(p *payload, data []byte) {
 	r.size += len(data) - len(p.text)
 	p.text = append(p.text[:0], data...)
 	p.places.first, p.places.ends = r.places.first, append(p.places.ends[:0], r.places.ends...)
 }
 
-// lookAhead is how many entries that are gone are looked past for the next one that is still there.
+// lookAhead is how many removed entries find skips to find the next entry that is still there.
 const lookAhead = 8
 
-// again decodes a payload that is mostly the one in p, and puts it into p. It returns false, and leaves p as it is,
-// when data is not of p's form; then it may still be a heartbeat.
-func (r *Redecoder) again(p *payload, data []byte) bool {
+// update decodes a payload that is mostly equal to p, and stores it in p. It returns false, and does not change p, if data
+// does not have the form of a payload; data may still be a heartbeat.
+func (r *Redecoder) update(p *payload, data []byte) bool {
 	old, first := p.hb.Instances, p.places.first
 	if len(data) <= first || !bytes.Equal(data[:first], p.text[:first]) {
 		return false
@@ -139,15 +137,15 @@ func (r *Redecoder) again(p *payload, data []byte) bool {
 	r.places.begin(first)
 	r.fresh = r.fresh[:0]
 	var list []actual.Instance
-	from, to := 0, 0 // entries of p that come next in list
+	from, to := 0, 0 // the range of p's entries that flush appends next
 	flush := func() {
 		if list == nil {
 			list = make([]actual.Instance, 0, len(old)+1)
 		}
 		list = append(list, old[from:to]...)
 	}
-	n, next := 0, 0 // entries so far; the entry of p that is likely to come next
-	passed := false // the one before that has not come
+	n, next := 0, 0 // number of entries so far; the entry of p that probably comes next
+	passed := false // the entry of p before next was not found
 	at := first
 	for data[at] != ']' || n > 0 {
 		if n == actual.MaxInstances {
@@ -163,7 +161,7 @@ func (r *Redecoder) again(p *payload, data []byte) bool {
 			flush()
 			list = append(list, in)
 			r.fresh = append(r.fresh, n)
-			if next < len(old) { // it has probably come in the place of that one
+			if next < len(old) { // it probably replaces that one
 				next, passed = next+1, true
 			}
 			from, to = next, next
@@ -198,7 +196,7 @@ func (r *Redecoder) again(p *payload, data []byte) bool {
 	return true
 }
 
-// find gives which of p's entries is at a place of data, and where it ends there: -1 if none of those that may be.
+// find returns which of p's entries is at position at of data, and where it ends. It returns -1 if none of them is there.
 func (p *payload) find(data []byte, at, next int, passed bool) (was, end int) {
 	rest := data[at:]
 	to := min(next+lookAhead, len(p.places.ends))
@@ -215,10 +213,10 @@ func (p *payload) find(data []byte, at, next int, passed bool) (was, end int) {
 	return -1, 0
 }
 
-// fewPairs is up to how many comparisons looking for equal guids one by one is as good as a table.
+// fewPairs is the number of comparisons up to which comparing guids one by one is as fast as a table.
 const fewPairs = 4096
 
-// repeated reports whether one guid comes twice in a list of which only the fresh entries can be equal to others.
+// repeated reports whether a guid comes twice in list. Only the fresh entries can be equal to others.
 func (r *Redecoder) repeated(list []actual.Instance) bool {
 	if len(r.fresh)*len(list) > fewPairs {
 		_, twice, _ := uniqueInstances(slices.Clone(list))

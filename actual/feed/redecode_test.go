@@ -152,8 +152,8 @@ func TestRedecoderCompares(t *testing.T) {
 		if _, err := r.Decode(before); err != nil {
 			t.Fatal(err)
 		}
-		hb := r.of[string(speaker(before))]
-		if hb == nil || !r.again(hb, next) || len(r.fresh) > 1 {
+		hb := r.byDEA[string(probableDEA(before))]
+		if hb == nil || !r.update(hb, next) || len(r.fresh) > 1 {
 			t.Errorf("%s: it is not compared, or %d entries of it are read", name, len(r.fresh))
 		}
 		agree(t, &r, next)

@@ -7,12 +7,12 @@ import (
 	"hm/internal/app"
 )
 
-// The quick way through a heartbeat: one pass over the bytes for a message that is as DEAs write them, fields in
-// any order, quickest in the DEA's own. It knows no errors: at anything unusual (an escape, a nested value, an
-// entry that is not in order) it declines, and readHeartbeat starts over and finds out what is the matter. So
-// whatever it accepts must come out as readHeartbeat would have it; a fuzz test holds the two together.
+// The fast decoder: one pass over the bytes of a heartbeat in the form that DEAs write. The fields may be in any order;
+// the DEA's own order is the fastest. It has no errors: at anything unusual (an escape, a nested value, a bad entry) it
+// stops, and the full decoder readHeartbeat starts from the beginning. If it accepts a message, its result must be the
+// same as that of readHeartbeat; a fuzz test checks this.
 
-// heartbeat returns false when it declines.
+// heartbeat decodes a heartbeat. It returns false if the full decoder must decode it.
 func (s *scanner) heartbeat() (hb actual.Heartbeat, ok bool) {
 	if !s.mark('{') {
 		return hb, false
@@ -56,9 +56,9 @@ func (s *scanner) heartbeat() (hb actual.Heartbeat, ok bool) {
 type scanner struct {
 	data   []byte
 	i      int
-	places *places // of the entries; nil if nobody wants to know
+	places *places // set to the positions of the entries, unless nil
 
-	capitals bool // a guid is written with capitals
+	capitals bool // a guid has capitals
 }
 
 // field is a bit for each field of an entry.
@@ -74,11 +74,11 @@ const (
 	fieldOther field = 0
 
 	named    = fieldDroplet | fieldVersion        // the app
-	placed   = named | fieldInstance | fieldIndex // what an entry must have to be an instance
-	complete = placed | fieldState | fieldSince   // what it has if everything is in order
+	placed   = named | fieldInstance | fieldIndex // the fields that an instance must have
+	complete = placed | fieldState | fieldSince   // all fields
 )
 
-// inOrder is how a DEA writes the names of an entry.
+// inOrder are the names in an entry, in the order in which a DEA writes them.
 var inOrder = [...]struct {
 	text string
 	f    field
@@ -135,7 +135,7 @@ func (s *scanner) instances() ([]actual.Instance, bool) {
 	}
 }
 
-// entry reads one entry in which everything is in order.
+// entry reads one entry that has all fields.
 func (s *scanner) entry(in *actual.Instance) bool {
 	if !s.mark('{') {
 		return false
@@ -192,7 +192,7 @@ func (s *scanner) space() {
 	}
 }
 
-// mark takes c, and spaces before it, or nothing but the spaces.
+// mark takes spaces and then c. It returns false if c does not follow.
 func (s *scanner) mark(c byte) bool {
 	if s.i < len(s.data) && s.data[s.i] == c {
 		s.i++
@@ -206,7 +206,7 @@ func (s *scanner) mark(c byte) bool {
 	return false
 }
 
-// literally takes text if exactly that comes next.
+// literally takes text if it comes next.
 func (s *scanner) literally(text string) bool {
 	if end := s.i + len(text); end <= len(s.data) && string(s.data[s.i:end]) == text {
 		s.i = end
@@ -238,7 +238,7 @@ func (s *scanner) text() ([]byte, bool) {
 	return nil, false
 }
 
-// guid takes a guid, the two forms that Cloud Foundry writes without looking at each byte by itself.
+// guid takes a guid. It reads the two forms that Cloud Foundry writes eight digits at a time.
 func (s *scanner) guid(g *app.GUID) bool {
 	s.space()
 	d := s.data[s.i:]
@@ -309,12 +309,12 @@ func (s *scanner) skip() bool {
 
 const ones = 0x0101010101010101
 
-// nibbles turns eight lower-case hex digits into four bytes, all digits at once. Each byte of x is one digit,
-// the first in the lowest byte; so is the result.
+// nibbles converts eight lower-case hex digits to four bytes, all at once. The lowest byte of x is the first digit, and
+// the lowest byte of the result is the first byte.
 func nibbles(x uint64) (uint32, bool) {
-	from0, past9 := x+(0x80-'0')*ones, x+(0x80-'9'-1)*ones // the high bit of each byte says "at least that"
+	from0, past9 := x+(0x80-'0')*ones, x+(0x80-'9'-1)*ones // the high bit of each byte: the digit is at least that
 	fromA, pastF := x+(0x80-'a')*ones, x+(0x80-'f'-1)*ones
-	// A byte beyond ASCII fits neither pair, and what it carries into its neighbour does not matter any more.
+	// A byte beyond ASCII is in neither range. Its carry into the next byte does not matter: the result is invalid.
 	valid := (from0&^past9 | fromA&^pastF) & (0x80 * ones)
 	n := x&(0x0f*ones) + fromA>>7&ones*9
 	n = (n<<4 | n>>8) & 0x00ff00ff00ff00ff

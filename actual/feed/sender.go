@@ -6,10 +6,10 @@ import (
 	"hm/actual"
 )
 
-// Sender gives the id of the DEA that has probably sent a message which is no heartbeat: that of a member "dea" where
-// DEAs write it, first in the message or last, behind the list. It is empty if there is none, or two that differ. What
-// else is in the message, and whether it is whole, is not looked at; only where the message is JSON may the member be
-// anywhere.
+// Sender returns the id of the DEA that probably sent a message that is no heartbeat. It is the value of a member "dea"
+// where DEAs write it: first in the message, or last, after the list. If the message is JSON, the member may be anywhere.
+// Sender returns "" if there is no such member, or if the first and the last one differ. It does not check the rest of
+// the message.
 func Sender(data []byte) string {
 	first, last := firstMember(data), lastMember(data)
 	switch {
@@ -23,7 +23,7 @@ func Sender(data []byte) string {
 	return string(first)
 }
 
-// anyMember gives the id in a message that is JSON.
+// anyMember returns the id in a message that is JSON.
 func anyMember(data []byte) (dea string) {
 	if len(data) > MaxHeartbeat || check(data) != nil {
 		return ""
@@ -42,10 +42,10 @@ func anyMember(data []byte) (dea string) {
 
 var (
 	deaName  = []byte(`"dea"`)
-	jsonTail = 2 * (actual.MaxDEALen + len(deaName)) // bytes in which the last member must lie, with some spaces
+	jsonTail = 2 * (actual.MaxDEALen + len(deaName)) // enough bytes for the last member with some spaces
 )
 
-// firstMember gives the id at the front of a message.
+// firstMember returns the id at the start of a message.
 func firstMember(data []byte) []byte {
 	data = bytes.TrimLeft(data[:min(len(data), jsonTail)], " \t\r\n")
 	rest, ok := bytes.CutPrefix(data, []byte{'{'})
@@ -55,7 +55,7 @@ func firstMember(data []byte) []byte {
 	return deaMember(bytes.TrimLeft(rest, " \t\r\n"), ",}")
 }
 
-// lastMember gives the id at the end of a message.
+// lastMember returns the id at the end of a message.
 func lastMember(data []byte) []byte {
 	tail := bytes.TrimRight(data[max(len(data)-jsonTail, 0):], " \t\r\n")
 	at := bytes.LastIndex(tail, deaName)
@@ -72,8 +72,8 @@ func lastMember(data []byte) []byte {
 	return nil
 }
 
-// deaMember reads the member "dea" that text begins with, behind which one of these bytes comes.
-func deaMember(text []byte, behind string) []byte {
+// deaMember reads a member "dea" at the start of text. One of the bytes in next must follow it.
+func deaMember(text []byte, next string) []byte {
 	rest, ok := bytes.CutPrefix(text, deaName)
 	if !ok {
 		return nil
@@ -90,7 +90,7 @@ func deaMember(text []byte, behind string) []byte {
 	if !ok || !actual.ValidDEA(id) || bytes.IndexByte(id, '\\') >= 0 {
 		return nil
 	}
-	if rest = bytes.TrimLeft(rest, " \t\r\n"); len(rest) == 0 || bytes.IndexByte([]byte(behind), rest[0]) < 0 {
+	if rest = bytes.TrimLeft(rest, " \t\r\n"); len(rest) == 0 || bytes.IndexByte([]byte(next), rest[0]) < 0 {
 		return nil
 	}
 	return id

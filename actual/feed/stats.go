@@ -2,22 +2,22 @@ package feed
 
 import "sync/atomic"
 
-// Counts is what came in on one subject since the Feed was opened. Received is the sum of Unchanged, Decoded,
-// Malformed and TooLarge, when nothing is being handled.
+// Counts are the counters of one subject since the Feed was opened. While no message is being handled, Received is the
+// sum of Unchanged, Decoded, Malformed and TooLarge.
 type Counts struct {
 	Received  uint64
 	Bytes     uint64
 	Unchanged uint64 // heartbeats recognised by their digest
-	Decoded   uint64 // handed to the sink
-	Malformed uint64 // refused: not what the subject demands
+	Decoded   uint64 // passed to the sink
+	Malformed uint64 // refused: not the form of the subject
 	TooLarge  uint64 // refused: beyond a limit
-	Rejected  uint64 // entries left out of heartbeats that were decoded
-	Unplaced  uint64 // of these, those that name an app
-	// UnknownStates are entries that were not left out, in a state that hm does not know.
-	UnknownStates uint64
+	Rejected  uint64 // entries that were left out of decoded heartbeats
+	Unplaced  uint64 // rejected entries that name an app
+
+	UnknownStates uint64 // entries that were kept although their state is unknown
 }
 
-// Stats is what came in, by subject.
+// Stats are the counters of all subjects.
 type Stats struct {
 	Heartbeats, Exits, Updates Counts
 }
@@ -31,7 +31,8 @@ type counters struct {
 	received, bytes, unchanged, decoded, malformed, tooLarge, rejected, unplaced, unknownStates atomic.Uint64
 }
 
-func (c *counters) heard(data []byte) {
+// count counts a received message.
+func (c *counters) count(data []byte) {
 	c.received.Add(1)
 	c.bytes.Add(uint64(len(data)))
 }

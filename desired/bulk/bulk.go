@@ -1,6 +1,6 @@
-// Package bulk reads the desired state from the Cloud Controller's bulk API: GET /bulk/apps, page by page (D01 to
-// D15). A read is complete or it is nothing: any failure on any page, any doubt about what the pages say, and the
-// read is refused whole, with an error that says what to do about it (I6).
+// Package bulk reads the desired state from the Cloud Controller's bulk API: GET /bulk/apps, page by page (D01 to D15). A
+// read is complete or it fails: if any page fails, or the pages contradict each other, the whole read is refused (I6).
+// The error says what to do about it.
 package bulk
 
 import (
@@ -17,47 +17,42 @@ import (
 	"hm/internal/app"
 )
 
-// Defaults of Options, and bounds on one read.
+// Defaults of Options, and limits of one read.
 const (
 	DefaultBatchSize = 500
 	DefaultTimeout   = 10 * time.Second
 
-	// MaxApps is the most apps that one read may have.
+	// MaxApps is the most apps in one read.
 	MaxApps = 5_000_000
-	// maxPageBytes is generous because a Cloud Controller of 2017 puts all apps into the first page, whatever the
-	// batch size (D04); a page is decoded as it comes in, so its size costs no memory.
+	// maxPageBytes is large because a Cloud Controller of 2017 puts all apps into the first page, whatever the batch size
+	// (D04). A page is decoded while it arrives, so its size takes no memory.
 	maxPageBytes = 2 << 30
 	maxReadBytes = 4 << 30
 	maxPages     = 200_000
-
-	// A few rows that cannot be understood are left as they are recorded. More of them mean that the answer is
-	// something else than it should be.
-	unreadableRows  = 10
-	unreadableShare = 100 // or one row in this many
 )
 
 // Options configure a Source.
 type Options struct {
 	URL       string        // base URL of the Cloud Controller; http or https, without user or query
-	Username  string        // of basic authentication
+	Username  string        // for basic authentication
 	Password  string        // never logged
-	BatchSize int           // apps asked for in a page; 0: DefaultBatchSize
+	BatchSize int           // apps requested in a page; 0: DefaultBatchSize
 	Timeout   time.Duration // of one page, from the connection to the last byte; 0: DefaultTimeout
-	// Credentials is asked for user and password when Username is empty; what it returns is used until the server
-	// refuses it with a 401. Nil: no authentication.
+	// Credentials returns user and password if Username is empty. Its result is used until the server answers 401. Nil: no
+	// authentication.
 	Credentials func(context.Context) (user, password string, err error)
 	Logger      *slog.Logger // nil: slog.Default
 }
 
-// Source reads the desired state from one Cloud Controller. Its methods may be called concurrently; reads happen
-// one after the other.
+// Source reads the desired state from one Cloud Controller. Its methods may be called concurrently; reads run one after
+// the other.
 type Source struct {
 	options Options
 	base    *url.URL // with path .../bulk/apps
 	client  *http.Client
 	log     *slog.Logger
 	limits  limits
-	reading chan struct{} // holds a value while a read is under way, and for good once closed
+	reading chan struct{} // has a value while a read runs, and for ever after Close
 	closing sync.Once
 
 	mu             sync.Mutex
@@ -66,17 +61,17 @@ type Source struct {
 	stats          Stats
 }
 
-// limits are the bounds on one read; tests lower them.
+// limits are the limits of one read; tests lower them.
 type limits struct {
 	apps, pages          int
 	pageBytes, readBytes int64
 }
 
-// New makes a Source. It connects to nothing.
+// New makes a Source. It does not connect.
 func New(o Options) (*Source, error) {
 	u, err := url.Parse(o.URL)
 	if err != nil {
-		return nil, errors.New("bulk API: the URL cannot be parsed") // to quote it might show a password
+		return nil, errors.New("bulk API: the URL cannot be parsed") // a quoted URL might show a password
 	}
 	if (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("bulk API: %.100q must be an http:// or https:// URL with a host, without user, query and fragment", u.Redacted())
@@ -109,11 +104,11 @@ func New(o Options) (*Source, error) {
 	}, nil
 }
 
-// Name says what is read, for people: "bulk http://...". It has no secrets.
+// Name returns what is read, for people to see: "bulk http://...". It has no secrets.
 func (s *Source) Name() string { return "bulk " + s.options.URL }
 
-// Close waits for a read under way to end, which its context hastens, and closes the connections. A read after
-// that waits for its context.
+// Close waits until a running read ends and closes the connections. Cancel the read's context to end it sooner. A read
+// after Close waits until its context ends.
 func (s *Source) Close() {
 	s.closing.Do(func() {
 		s.reading <- struct{}{}
@@ -121,13 +116,13 @@ func (s *Source) Close() {
 	})
 }
 
-// Read makes one complete read. Every error is an *Error; after one, nothing of the read is kept.
+// Read makes one complete read. Every error is an *Error. A failed read returns and changes nothing.
 func (s *Source) Read(ctx context.Context) (desired.Read, error) {
 	select {
 	case s.reading <- struct{}{}:
 		defer func() { <-s.reading }()
 	case <-ctx.Done():
-		return desired.Read{}, s.failed(&Error{Kind: Canceled, URL: s.options.URL, Err: fmt.Errorf("wait for the read before this one: %w", ctx.Err())})
+		return desired.Read{}, s.failed(&Error{Kind: Canceled, URL: s.options.URL, Err: fmt.Errorf("wait for the previous read: %w", ctx.Err())})
 	}
 	began := time.Now()
 	r := s.newRead()
@@ -148,9 +143,9 @@ type reading struct {
 	rows       int
 	bytes      int64
 	unreadable []app.GUID
-	unread     int   // rows that could not be understood
-	firstBad   error // of the first of them
-	renewed    bool  // fresh credentials were asked for
+	unread     int   // unreadable rows
+	firstBad   error // why the first one is unreadable
+	renewed    bool  // new credentials were requested
 }
 
 func (s *Source) newRead() *reading {
@@ -170,15 +165,14 @@ func (r *reading) run(ctx context.Context) (desired.Read, *Error) {
 			return desired.Read{}, err
 		}
 		if p.rows == 0 {
-			break // the only mark of the end (D05)
+			break // only an empty page is the end (D05)
 		}
 		if err := pages.advance(p.token); err != nil {
-			return desired.Read{}, &Error{Kind: Paging, Page: n, Err: err, Hint: "the Cloud Controller's bulk API is not one that hm knows"}
+			return desired.Read{}, &Error{Kind: Paging, Page: n, Err: err, Hint: "check that desired.bulk.url names a Cloud Controller with the bulk API that hm knows"}
 		}
 	}
-	if r.unread > max(unreadableRows, r.rows/unreadableShare) {
-		return desired.Read{}, &Error{Kind: BadRows, Err: fmt.Errorf("%d of %d rows cannot be understood, the first because %w", r.unread, r.rows, r.firstBad),
-			Hint: "the Cloud Controller's rows have another form than hm knows; nothing is changed until they can be read"}
+	if err := desired.CheckUnreadable(r.unread, r.rows, r.firstBad); err != nil {
+		return desired.Read{}, &Error{Kind: BadRows, Err: err, Hint: "check whether this version of hm supports the Cloud Controller"}
 	}
 	read, err := desired.NewRead(r.Name(), r.apps)
 	if err == nil {
@@ -188,7 +182,7 @@ func (r *reading) run(ctx context.Context) (desired.Read, *Error) {
 		read, err = read.WithUnreadable(r.unreadable)
 	}
 	if err != nil {
-		return desired.Read{}, &Error{Kind: Inconsistent, Err: err, Hint: "the next read will see one picture again"}
+		return desired.Read{}, &Error{Kind: Inconsistent, Err: err, Hint: "the recorded state stays, and the next poll reads again"}
 	}
 	return read, nil
 }
@@ -207,32 +201,32 @@ func (r *reading) emit(row row) error {
 	return nil
 }
 
-// leaveOut notes the apps of which the read says nothing, as the droplets of one row.
+// leaveOut notes an unreadable row. droplets are the apps that it may belong to.
 func (r *reading) leaveOut(why error, droplets ...app.GUID) {
 	if r.unread++; r.unread == 1 {
-		r.firstBad = fmt.Errorf("of app %s: %w", droplets[0], why)
+		r.firstBad = fmt.Errorf("app %s: %w", droplets[0], why)
 	}
 	r.unreadable = append(r.unreadable, droplets...)
 }
 
-var errTooManyApps = errors.New("more apps than hm reads at once")
+var errTooManyApps = errors.New("there are more apps than hm reads at once")
 
-// Stats are counts since the Source was made, and facts of the last complete read.
+// Stats are counters since the Source was made, and values of the last complete read.
 type Stats struct {
-	Reads      uint64          // complete ones
-	Failures   uint64          // reads that failed
-	FailuresBy map[Kind]uint64 // the same by cause
-	Pages      uint64          // answers that were understood, also those of reads that failed later
-	Rows       uint64          // of complete reads
-	Unreadable uint64          // rows of complete reads that could not be understood
-	Bytes      uint64          // of answers, decompressed
+	Reads      uint64          // complete reads
+	Failures   uint64          // failed reads
+	FailuresBy map[Kind]uint64 // failed reads by cause
+	Pages      uint64          // valid pages, also of reads that failed later
+	Rows       uint64          // rows of complete reads
+	Unreadable uint64          // unreadable rows of complete reads
+	Bytes      uint64          // bytes of all answers, decompressed
 
 	LastApps       int           // readable rows
-	LastUnreadable int           // rows that could not be understood
+	LastUnreadable int           // unreadable rows
 	LastDuration   time.Duration // from the first request to the last byte
 }
 
-// Stats gives a copy of the counts.
+// Stats returns a copy of the counters.
 func (s *Source) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -260,8 +254,8 @@ func (s *Source) succeeded(r *reading, read desired.Read, took time.Duration) {
 	s.stats.Unreadable += uint64(r.unread)
 	s.stats.LastApps, s.stats.LastUnreadable, s.stats.LastDuration = len(read.Apps), r.unread, took
 	s.mu.Unlock()
-	if r.unread != before { // a row that stays bad is told once, not with every read
-		s.log.Warn("desired rows that cannot be understood: what is recorded of these apps stays",
+	if r.unread != before { // do not log the same rows with every read
+		s.log.Warn("some desired rows are unreadable: the recorded rows of these apps stay",
 			"rows", r.unread, "of", r.rows, "apps", read.Unreadable[:min(3, len(read.Unreadable))], "first", fmt.Sprint(r.firstBad))
 	}
 }

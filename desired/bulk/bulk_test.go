@@ -219,7 +219,7 @@ func TestAFewUnreadableRowsAreLeftAlone(t *testing.T) {
 	// One more is too many, and the read before stays the last.
 	rows[1] = `"` + cc.rows[1][1:37] + `":null`
 	_, err := s.Read(t.Context())
-	if kindOf(err) != BadRows || !strings.Contains(err.Error(), "31 of 3000 rows cannot be understood") || !strings.Contains(err.Error(), "version is missing") {
+	if kindOf(err) != BadRows || !strings.Contains(err.Error(), "31 of 3000 rows are unreadable") || !strings.Contains(err.Error(), "version is missing") {
 		t.Errorf("%v, want a refusal of 31 bad rows", err)
 	}
 	if st := s.Stats(); st.LastUnreadable != 30 || st.Failures != 1 || st.FailuresBy[BadRows] != 1 {

@@ -7,10 +7,9 @@ import (
 	"strings"
 )
 
-// maxCredentials bounds the reply with credentials, in bytes, and each of the two.
 const (
-	maxCredentials = 16 << 10
-	maxCredential  = 1 << 10
+	maxCredentials = 16 << 10 // bytes of the reply with credentials
+	maxCredential  = 1 << 10  // bytes of the user or the password
 )
 
 // ParseCredentials reads a Cloud Controller's reply to cloudcontroller.bulk.credentials.<partition>, which is
@@ -32,7 +31,7 @@ func ParseCredentials(reply []byte) (user, password string, err error) {
 	return *c.User, *c.Password, nil
 }
 
-// checkCredentials makes sure that HTTP basic authentication can carry the two.
+// checkCredentials returns an error if HTTP basic authentication cannot send user and password.
 func checkCredentials(user, password string) error {
 	switch {
 	case user == "" || password == "":
@@ -42,7 +41,7 @@ func checkCredentials(user, password string) error {
 	case strings.ContainsFunc(user+password, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return errors.New("bulk credentials: user or password has a control character")
 	case strings.Contains(user, ":"):
-		return errors.New("bulk credentials: the user name has a ':', which HTTP basic authentication cannot carry")
+		return errors.New("bulk credentials: the user name has a ':', which HTTP basic authentication does not allow")
 	}
 	return nil
 }

@@ -12,24 +12,24 @@ import (
 	"syscall"
 )
 
-// Kind is the cause of a failed read, in a word that metrics can carry.
+// Kind is the cause of a failed read. It is a label of metrics.
 type Kind string
 
 // The causes.
 const (
-	Credentials  Kind = "credentials"  // none could be had
+	Credentials  Kind = "credentials"  // the Cloud Controller gave none
 	Unauthorized Kind = "unauthorized" // 401
-	Status       Kind = "status"       // any other status than 200
-	Redirect     Kind = "redirect"     // to another host
+	Status       Kind = "status"       // another status than 200 or 401
+	Redirect     Kind = "redirect"     // a redirect to another host
 	Timeout      Kind = "timeout"
-	Refused      Kind = "refused"   // nobody listens, or no way there
-	TLS          Kind = "tls"       // no trust, or no TLS at all
-	Transport    Kind = "transport" // anything else on the connection
+	Refused      Kind = "refused"   // nobody listens there, or the host cannot be reached
+	TLS          Kind = "tls"       // the certificate is not trusted, or the server has no TLS
+	Transport    Kind = "transport" // another failure of the connection
 	Truncated    Kind = "truncated" // the answer ended early
-	Malformed    Kind = "malformed" // not the JSON that the bulk API answers with
+	Malformed    Kind = "malformed" // not the JSON of the bulk API
 	TooLarge     Kind = "too_large"
-	Paging       Kind = "paging"       // tokens that lead nowhere
-	BadRows      Kind = "bad_rows"     // too many rows that cannot be understood
+	Paging       Kind = "paging"       // the bulk tokens do not advance
+	BadRows      Kind = "bad_rows"     // too many unreadable rows
 	Inconsistent Kind = "inconsistent" // pages that contradict each other
 	Canceled     Kind = "canceled"     // the caller's context ended
 )
@@ -38,9 +38,9 @@ const (
 type Error struct {
 	Kind Kind
 	URL  string // what was read
-	Page int    // 1 is the first; 0: not about a page
+	Page int    // from 1; 0: the error is not about a page
 	Err  error
-	Hint string // what to do about it, or empty
+	Hint string // what to do about it; may be empty
 }
 
 // Error says what failed, on what, and what to do. It has no secrets.
@@ -56,11 +56,11 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// classify turns what the HTTP client or the decoder returned into an Error. page is the page's own context, phase
-// how far its request had come.
+// classify converts an error of the HTTP client or the decoder to an Error. page is the context of the page, and phase
+// says what the request was doing.
 func classify(ctx, page context.Context, err error, phase string) *Error {
 	var (
 		redirect  *redirectError
@@ -75,25 +75,29 @@ func classify(ctx, page context.Context, err error, phase string) *Error {
 	)
 	switch {
 	case ctx.Err() != nil:
-		return &Error{Kind: Canceled, Err: fmt.Errorf("given up while %s: %w", phase, ctx.Err())}
+		return &Error{Kind: Canceled, Err: fmt.Errorf("canceled while %s: %w", phase, ctx.Err())}
 	case errors.As(err, &redirect):
-		return &Error{Kind: Redirect, Err: redirect, Hint: "credentials are not sent to another host; if that is where the Cloud Controller is, name it in desired.bulk.url"}
+		return &Error{Kind: Redirect, Err: redirect,
+			Hint: "hm does not send credentials to another host; if the Cloud Controller is there, set desired.bulk.url to it"}
 	case page.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
-		return &Error{Kind: Timeout, Err: fmt.Errorf("the time is over while %s", phase), Hint: "is the Cloud Controller overloaded? A smaller desired.bulk.batch_size or a longer desired.bulk.timeout may help"}
+		return &Error{Kind: Timeout, Err: fmt.Errorf("timed out while %s", phase),
+			Hint: "if the Cloud Controller is overloaded, a smaller desired.bulk.batch_size or a longer desired.bulk.timeout may help"}
 	case errors.As(err, &oversize), errors.Is(err, errTooManyApps):
 		return &Error{Kind: TooLarge, Err: err}
 	case errors.As(err, &unknownCA), errors.As(err, &wrongName), errors.As(err, &noTLS), errors.As(err, &alert), errors.Is(err, http.ErrSchemeMismatch):
-		return &Error{Kind: TLS, Err: err, Hint: "check the scheme and host of desired.bulk.url, and that the system trusts the certificate's authority"}
+		return &Error{Kind: TLS, Err: err,
+			Hint: "check the scheme and host of desired.bulk.url, and that this machine trusts the authority of the certificate"}
 	case errors.As(err, &dns):
-		return &Error{Kind: Refused, Err: err, Hint: "does desired.bulk.url name the right host?"}
+		return &Error{Kind: Refused, Err: err, Hint: "check the host in desired.bulk.url"}
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return &Error{Kind: Refused, Err: err, Hint: "is the Cloud Controller running where desired.bulk.url says?"}
+		return &Error{Kind: Refused, Err: err, Hint: "check that the Cloud Controller is running and that desired.bulk.url is its address"}
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return &Error{Kind: Truncated, Err: fmt.Errorf("the answer ended early: %w", err)}
+		return &Error{Kind: Truncated, Err: fmt.Errorf("the answer ended early: %w", err), Hint: "the next poll reads again"}
 	case errors.Is(err, errHTML):
-		return &Error{Kind: Malformed, Err: err, Hint: "a router or a login page seems to answer instead of the Cloud Controller; check desired.bulk.url"}
+		return &Error{Kind: Malformed, Err: err,
+			Hint: "probably a router or a login page answers instead of the Cloud Controller; check desired.bulk.url"}
 	case errors.Is(err, errNoResults), errors.As(err, &syntax), errors.Is(err, errNoGUID):
-		return &Error{Kind: Malformed, Err: err, Hint: "does desired.bulk.url name a Cloud Controller?"}
+		return &Error{Kind: Malformed, Err: err, Hint: "check that desired.bulk.url names a Cloud Controller"}
 	}
 	return &Error{Kind: Transport, Err: fmt.Errorf("%s: %w", phase, err)}
 }

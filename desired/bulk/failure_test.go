@@ -84,7 +84,7 @@ func TestFailures(t *testing.T) {
 		says    []string
 	}{
 		{"unauthorized", status(1, 401, `{"code":10002}`), Unauthorized, []string{"page 1", "unauthorized", "10002", "desired.bulk.username"}},
-		{"unauthorized on the second page", status(2, 401, ""), Unauthorized, []string{"page 2", "no text"}},
+		{"unauthorized on the second page", status(2, 401, ""), Unauthorized, []string{"page 2", "empty body"}},
 		{"forbidden", status(1, 403, "no\n\tno"), Status, []string{"403 Forbidden", `"no no"`}},
 		{"not found", status(1, 404, "404 page not found"), Status, []string{"404", "desired.bulk.url"}},
 		{"server error on the third page", status(3, 500, strings.Repeat("x", 10_000)), Status, []string{"page 3", "500", `xxx"...`, "next poll"}},
@@ -98,10 +98,10 @@ func TestFailures(t *testing.T) {
 		{"null", answers(1, "null"), Malformed, []string{"'n'"}},
 		{"no results", answers(1, "{}"), Malformed, []string{"no results"}},
 		{"error in a 200", answers(2, `{"code":10001,"description":"database is gone"}`), Malformed, []string{"page 2", "no results"}},
-		{"null results", answers(1, `{"results":null,"bulk_token":null}`), Malformed, []string{"results that are no object"}},
-		{"list of results", answers(1, `{"results":[],"bulk_token":{"id":0}}`), Malformed, []string{"results that are no object"}},
-		{"results twice", answers(1, `{"results":{`+row+`},"results":{},"bulk_token":{"id":1}}`), Malformed, []string{"second time"}},
-		{"token twice", answers(1, `{"bulk_token":1,"results":{`+row+`},"bulk_token":{"id":1}}`), Malformed, []string{"second time"}},
+		{"null results", answers(1, `{"results":null,"bulk_token":null}`), Malformed, []string{"results is no object"}},
+		{"list of results", answers(1, `{"results":[],"bulk_token":{"id":0}}`), Malformed, []string{"results is no object"}},
+		{"results twice", answers(1, `{"results":{`+row+`},"results":{},"bulk_token":{"id":1}}`), Malformed, []string{"a second member"}},
+		{"token twice", answers(1, `{"bulk_token":1,"results":{`+row+`},"bulk_token":{"id":1}}`), Malformed, []string{"a second member"}},
 		{"truncated in a row", answers(2, `{"results":{`+row[:60]), Truncated, []string{"page 2", "ended early"}},
 		{"truncated before the brace", answers(1, `{"results":{`+row+`},"bulk_token":{"id":1}`), Truncated, []string{"ended early"}},
 		{"cut off by length", cut(2, `{"results":{`+row), Truncated, []string{"page 2"}},
@@ -109,8 +109,8 @@ func TestFailures(t *testing.T) {
 		{"trailing garbage", answers(1, `{"results":{},"bulk_token":null}{}`), Malformed, []string{"follows the end"}},
 		{"bad JSON", answers(1, `{"results":{`+row+`,}}`), Malformed, []string{"at byte"}},
 		{"bad number", answers(1, strings.Replace(`{"results":{`+row+`}}`, `"instances":0`, `"instances":01`, 1)), Malformed, []string{"at byte"}},
-		{"no token", answers(1, `{"results":{`+row+`}}`), Paging, []string{"without a bulk_token"}},
-		{"null token", answers(1, `{"results":{`+row+`},"bulk_token":null}`), Paging, []string{"without a bulk_token"}},
+		{"no token", answers(1, `{"results":{`+row+`}}`), Paging, []string{"no bulk_token"}},
+		{"null token", answers(1, `{"results":{`+row+`},"bulk_token":null}`), Paging, []string{"no bulk_token"}},
 		{"token stands still", answers(2, `{"results":{`+row+`},"bulk_token":{"id":10}}`), Paging, []string{"page 2", "does not advance"}},
 		{"token goes back", answers(2, `{"results":{`+row+`},"bulk_token":{"id":9}}`), Paging, []string{"does not advance"}},
 		{"first token again", answers(1, `{"results":{`+row+`},"bulk_token":{}}`), Paging, []string{"does not advance"}},
@@ -118,7 +118,7 @@ func TestFailures(t *testing.T) {
 		{"huge token beyond the buffer", answers(1, `{"results":{},"bulk_token":[`+strings.Repeat(" ", 300<<10)+`]}`), Malformed, []string{"longer than 4096 bytes"}},
 		{"deep nesting", answers(1, `{"x":`+strings.Repeat("[", 100_000)), Malformed, []string{"64 levels"}},
 		{"no guid", answers(1, `{"results":{"":{"id":"a b"}},"bulk_token":{"id":1}}`), Malformed, []string{"no valid guid"}},
-		{"app changes between the pages", answers(2, `{"results":{`+other+`},"bulk_token":{"id":20}}`), Inconsistent, []string{"returned twice", "next read"}},
+		{"app changes between the pages", answers(2, `{"results":{`+other+`},"bulk_token":{"id":20}}`), Inconsistent, []string{"returned twice", "next poll"}},
 		{"app becomes unreadable between the pages", answers(2, `{"results":{"`+apps[0].Key.Droplet.String()+`":{}},"bulk_token":{"id":20}}`), Inconsistent, []string{"returned twice"}},
 		{"app twice in a page", answers(1, `{"results":{`+row+`,`+other+`},"bulk_token":{"id":20}}`), Inconsistent, []string{"returned twice"}},
 		{"hangs before the answer", hang(1, ""), Timeout, []string{"waiting for the answer", "page 1", "desired.bulk.timeout"}},
@@ -257,7 +257,7 @@ func TestSilentListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	for scheme, phase := range map[string]string{"http": "waiting for the answer", "https": "agreeing on TLS"} {
+	for scheme, phase := range map[string]string{"http": "waiting for the answer", "https": "making the TLS handshake"} {
 		s := source(t, Options{URL: scheme + "://" + l.Addr().String(), Timeout: 500 * time.Millisecond})
 		if _, err := s.Read(t.Context()); kindOf(err) != Timeout || !strings.Contains(err.Error(), phase) {
 			t.Errorf("%s: %v, want a timeout while %s", scheme, err, phase)

@@ -19,11 +19,11 @@ import (
 const (
 	maxRedirects   = 3
 	maxHeaderBytes = 64 << 10
-	maxQuoted      = 160 // bytes of an unexpected answer that an error quotes
+	maxQuoted      = 160 // bytes of an unexpected answer in an error
 )
 
-// newClient makes a client that shares nothing with the rest of the process. Each phase has a bound of its own, so
-// that a dead address does not use up the time of a whole page.
+// newClient makes a client with its own connections. Each phase has its own timeout, so that a dead address does not use
+// up the time of a whole page.
 func newClient(timeout time.Duration) *http.Client {
 	dialer := &net.Dialer{Timeout: min(timeout/2, 5*time.Second), KeepAlive: 15 * time.Second}
 	return &http.Client{
@@ -40,13 +40,13 @@ func newClient(timeout time.Duration) *http.Client {
 	}
 }
 
-// redirectError is a redirect that is not followed.
+// redirectError is a redirect that hm does not follow.
 type redirectError struct{ to string }
 
 func (e *redirectError) Error() string { return "redirected to " + e.to }
 
-// checkRedirect follows a redirect only to where the credentials were sent anyway: the same host and port, or the
-// same host over TLS. net/http alone would pass them on to subdomains, other ports, and from https to http.
+// checkRedirect allows a redirect only to the same host and port, or to the same host over TLS: the credentials were sent
+// there anyway. net/http alone would also send them to subdomains and other ports, and from https to http.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	first := via[0].URL
 	upgrade := first.Scheme == "http" && req.URL.Scheme == "https" && strings.EqualFold(first.Hostname(), req.URL.Hostname())
@@ -64,8 +64,8 @@ func port(u *url.URL) string {
 	return cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
 }
 
-// page fetches and reads one page. A 401 to credentials that were asked for earlier drops them and is tried
-// again, once a read, with fresh ones.
+// page fetches and decodes one page. If the server answers 401 to credentials from an earlier request for them, page drops
+// them and tries again with new ones, once a read.
 func (r *reading) page(ctx context.Context, n int, token string) (page, *Error) {
 	for {
 		user, password, fresh, err := r.credentials(ctx)
@@ -89,7 +89,7 @@ func (r *reading) page(ctx context.Context, n int, token string) (page, *Error) 
 	}
 }
 
-// credentials gives what to authenticate with. fresh says that they were asked for just now.
+// credentials returns user and password. fresh is true if they were requested just now.
 func (s *Source) credentials(ctx context.Context) (user, password string, fresh bool, failure *Error) {
 	if s.options.Username != "" || s.options.Credentials == nil {
 		return s.options.Username, s.options.Password, false, nil
@@ -108,10 +108,10 @@ func (s *Source) credentials(ctx context.Context) (user, password string, fresh 
 	}
 	if err != nil {
 		if ctx.Err() != nil {
-			return "", "", false, &Error{Kind: Canceled, Err: fmt.Errorf("given up while asking for credentials: %w", ctx.Err())}
+			return "", "", false, &Error{Kind: Canceled, Err: fmt.Errorf("canceled while asking for credentials: %w", ctx.Err())}
 		}
 		return "", "", false, &Error{Kind: Credentials, Err: fmt.Errorf("ask for credentials: %w", err),
-			Hint: "does a Cloud Controller answer on NATS for desired.partition? Else set desired.bulk.username and password"}
+			Hint: "check that a Cloud Controller answers on NATS for desired.partition, or set desired.bulk.username and desired.bulk.password"}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +127,7 @@ func (s *Source) dropCredentials(user, password string) {
 	}
 }
 
-// fetch makes one request and reads its answer.
+// fetch makes one request and decodes its answer.
 func (r *reading) fetch(ctx context.Context, token, user, password string) (page, *Error) {
 	var phase phases
 	timed, cancel := context.WithTimeout(ctx, r.options.Timeout)
@@ -147,7 +147,7 @@ func (r *reading) fetch(ctx context.Context, token, user, password string) (page
 	if err != nil {
 		var about *url.Error
 		if errors.As(err, &about) {
-			err = about.Err // without the URL and its token, which say nothing to people
+			err = about.Err // without the URL and its token
 		}
 		return page{}, classify(ctx, timed, err, phase.String())
 	}
@@ -170,16 +170,17 @@ func (r *reading) fetch(ctx context.Context, token, user, password string) (page
 	return p, nil
 }
 
-func (s *Source) count(bytes int64, understood bool) {
+// count counts the bytes of an answer, and a page if the answer is valid.
+func (s *Source) count(bytes int64, valid bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stats.Bytes += uint64(bytes)
-	if understood {
+	if valid {
 		s.stats.Pages++
 	}
 }
 
-// statusError makes an error of an answer that is no 200.
+// statusError makes an Error for an answer with another status than 200.
 func statusError(ctx, page context.Context, resp *http.Response, phase *phases) *Error {
 	start, err := io.ReadAll(io.LimitReader(resp.Body, maxQuoted+1))
 	if err != nil && (ctx.Err() != nil || page.Err() != nil) {
@@ -188,19 +189,21 @@ func statusError(ctx, page context.Context, resp *http.Response, phase *phases) 
 	what := fmt.Errorf("status %s: %s", resp.Status, quote(start))
 	switch code := resp.StatusCode; {
 	case code == http.StatusUnauthorized:
-		return &Error{Kind: Unauthorized, Err: fmt.Errorf("unauthorized: %w", what), Hint: "check desired.bulk.username and password, or, if they are asked for over NATS, desired.partition"}
+		return &Error{Kind: Unauthorized, Err: fmt.Errorf("unauthorized: %w", what),
+			Hint: "check desired.bulk.username and desired.bulk.password; if hm asks for them over NATS, check desired.partition"}
 	case code == http.StatusNotFound:
-		return &Error{Kind: Status, Err: what, Hint: "does desired.bulk.url name a Cloud Controller with a bulk API?"}
+		return &Error{Kind: Status, Err: what, Hint: "check that desired.bulk.url names a Cloud Controller with a bulk API"}
 	case code >= 500:
-		return &Error{Kind: Status, Err: what, Hint: "the Cloud Controller, or what is in front of it, failed; it is asked again at the next poll"}
+		return &Error{Kind: Status, Err: what,
+			Hint: "the Cloud Controller, or a proxy in front of it, failed; hm reads again at the next poll"}
 	}
 	return &Error{Kind: Status, Err: what}
 }
 
-// quote gives the start of an answer, on one line.
+// quote returns the start of an answer, on one line.
 func quote(start []byte) string {
 	if len(start) == 0 {
-		return "no text"
+		return "empty body"
 	}
 	more := ""
 	if len(start) > maxQuoted {
@@ -209,12 +212,12 @@ func quote(start []byte) string {
 	return strconv.QuoteToASCII(strings.Join(strings.Fields(string(start)), " ")) + more
 }
 
-// sizeError is an answer that is larger than any that makes sense.
+// sizeError is an answer that is larger than a limit.
 type sizeError struct{ limit int64 }
 
 func (e *sizeError) Error() string { return fmt.Sprintf("the answer has more than %d bytes", e.limit) }
 
-// limitedBody is like io.LimitedReader, but to reach the limit is an error, not the end.
+// limitedBody is like io.LimitedReader, but exceeding the limit is an error and not the end.
 type limitedBody struct {
 	r           io.Reader
 	left, limit int64
@@ -230,10 +233,10 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// phases remembers how far a request has come. The hooks of a trace may run on other goroutines.
+// phases remembers what a request is doing. The hooks of a trace may run on other goroutines.
 type phases struct{ now atomic.Int32 }
 
-var phaseWords = [...]string{"connecting", "looking up the host", "connecting", "agreeing on TLS", "waiting for the answer", "reading the answer"}
+var phaseWords = [...]string{"connecting", "looking up the host", "connecting", "making the TLS handshake", "waiting for the answer", "reading the answer"}
 
 func (p *phases) String() string { return phaseWords[p.now.Load()] }
 

@@ -10,23 +10,23 @@ import (
 	"hm/internal/app"
 )
 
-// page is what one answer of the bulk API says besides its rows (D03).
+// page is one answer of the bulk API without its rows (D03).
 type page struct {
 	rows  int
-	token []byte // JSON, as the server wrote it; nil if it is null or missing. Valid until the next page
+	token []byte // JSON as the server wrote it; nil if it is null or missing. Valid until the next page
 }
 
-// row is one entry of results. Either app is set, or err says why the entry cannot be understood; then droplets are
-// the apps that it may have been about.
+// row is one entry of results. Either app is set, or err says why the entry is unreadable; then droplets are the apps that
+// it may belong to.
 type row struct {
 	app      desired.App
 	err      error
 	droplets []app.GUID
 }
 
-// readPage takes one answer off s: {"results": {guid: entry, ...}, "bulk_token": ...}. It calls emit for each
-// row; the error of emit ends it. Without results, twice with them, or with anything behind, the answer is
-// refused: an error must not look like an empty set of apps.
+// readPage decodes one answer: {"results": {guid: entry, ...}, "bulk_token": ...}. It calls emit for each row, and stops if
+// emit fails. It refuses an answer without results, with two of them, or with anything after the JSON: an error must not
+// look like an empty list of apps.
 func readPage(s *scanner, emit func(row) error) (page, error) {
 	var p page
 	var seenResults, seenToken bool
@@ -41,7 +41,7 @@ func readPage(s *scanner, emit func(row) error) (page, error) {
 		switch string(key) {
 		case "results":
 			if seenResults {
-				return s.fail("results for the second time")
+				return s.fail("a second member \"results\"")
 			}
 			seenResults = true
 			c, err := s.peek()
@@ -49,7 +49,7 @@ func readPage(s *scanner, emit func(row) error) (page, error) {
 				return err
 			}
 			if c != '{' {
-				return s.fail("results that are no object, but begin with %q,", c)
+				return s.fail("results is no object, but begins with %q,", c)
 			}
 			return s.object(func(key []byte) error {
 				r, err := readRow(s, key)
@@ -61,7 +61,7 @@ func readPage(s *scanner, emit func(row) error) (page, error) {
 			})
 		case "bulk_token":
 			if seenToken {
-				return s.fail("bulk_token for the second time")
+				return s.fail("a second member \"bulk_token\"")
 			}
 			seenToken = true
 			token, err := s.raw()
@@ -87,10 +87,10 @@ func readPage(s *scanner, emit func(row) error) (page, error) {
 var (
 	errHTML      = errors.New("the answer is HTML, not JSON")
 	errNoResults = errors.New("the answer is JSON, but has no results")
-	errNoGUID    = errors.New("a row has no valid guid, neither as its key nor as its id")
+	errNoGUID    = errors.New("a row has no valid guid: neither its key nor its id is one")
 )
 
-// fields of a row, to notice one that is missing or there twice.
+// The fields of a row, as bits.
 const (
 	fieldID = 1 << iota
 	fieldVersion
@@ -101,13 +101,13 @@ const (
 	required = fieldVersion | fieldInstances | fieldState | fieldPackage
 )
 
-// readRow takes one entry. The error is about the JSON, or about a row that cannot even be told which app it is
-// about; a row that is only not understood is returned with its own error (W49, W07).
+// readRow decodes one entry. It returns an error if the JSON is bad or the row has no guid. Any other unreadable row is
+// returned with row.err (W49, W07).
 func readRow(s *scanner, key []byte) (row, error) {
 	keyGUID, keyErr := app.ParseGUIDBytes(key)
 	var r row
 	var id app.GUID
-	keyCapitals := app.CapitalsOf(keyGUID, key) // now: the scanner uses key's memory again
+	keyCapitals := app.CapitalsOf(keyGUID, key) // before the scanner reuses the memory of key
 	var seen int
 	bad := func(err error) {
 		if err != nil && r.err == nil {
@@ -140,7 +140,7 @@ func readRow(s *scanner, key []byte) (row, error) {
 			return s.skip(2)
 		}
 		if seen&field != 0 {
-			bad(fmt.Errorf("%s is there twice", fieldName(field)))
+			bad(fmt.Errorf("%s comes twice", fieldName(field)))
 		}
 		seen |= field
 		return readField(s, field, &r.app, &id, bad)
@@ -171,7 +171,7 @@ func readRow(s *scanner, key []byte) (row, error) {
 	return r, nil
 }
 
-// readField takes the value of a known field.
+// readField decodes the value of a known field.
 func readField(s *scanner, field int, a *desired.App, id *app.GUID, bad func(error)) error {
 	c, err := s.peek()
 	if err != nil {
@@ -210,7 +210,7 @@ func readField(s *scanner, field int, a *desired.App, id *app.GUID, bad func(err
 		a.Capitals.Version = app.CapitalsOf(a.Key.Version, text)
 	case fieldState:
 		a.State, err = desired.ParseRunState(text)
-		bad(err) // names the field itself
+		bad(err) // it names the field
 		return nil
 	case fieldPackage:
 		a.Package, err = desired.ParsePackageState(text)
@@ -237,7 +237,7 @@ func fieldName(field int) string {
 	return "package_state"
 }
 
-// missing names the first of the fields that are not there.
+// missing returns an error that names the first of the missing fields.
 func missing(fields int) error {
 	for field := fieldVersion; field <= fieldPackage; field <<= 1 {
 		if fields&field != 0 {

@@ -67,7 +67,7 @@ func TestRows(t *testing.T) {
 		{"state no text", guid, with(`"STARTED"`, "true"), "state is no text", guid},
 		{"package state missing", guid, with(`,"package_state":"STAGED"`, ""), "package_state is missing", guid},
 		{"package state unknown", guid, with("STAGED", "GONE"), "none of PENDING", guid},
-		{"field twice", guid, with(`"version":"v-1"`, `"version":"v-1","version":"v-2"`), "version is there twice", guid},
+		{"field twice", guid, with(`"version":"v-1"`, `"version":"v-1","version":"v-2"`), "version comes twice", guid},
 		{"id of another type", guid, with(`"`+guid+`"`, "7"), "id is no text", guid},
 		{"id invalid", guid, with(guid, "a b"), "id: not a guid", guid},
 		{"bad row, id and key differ", "other", with(`"v-1"`, "null"), "version is no text", guid + " other"},

@@ -6,26 +6,25 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds on one page's JSON.
+// Limits of the JSON of one page.
 const (
-	maxString = 64 << 10 // bytes in a string whose value matters; others may be longer
-	maxDepth  = 64       // nesting
-	maxToken  = 4 << 10  // bytes in a bulk token: it travels in a URL
+	maxString = 64 << 10 // bytes of a string that is decoded; skipped strings may be longer
+	maxDepth  = 64       // levels of nesting
+	maxToken  = 4 << 10  // bytes of a bulk token, which becomes part of a URL
 )
 
-// scanner reads strict JSON (RFC 8259) off a stream, value by value, and holds no more of it than its buffer. It
-// is here because encoding/json would take the last of two equal keys, needs an allocation for every token, and
-// reads a page slower than a Cloud Controller can send it.
+// scanner reads strict JSON (RFC 8259) from a stream, value by value. It keeps no more than its buffer. encoding/json does
+// not do: it accepts equal keys, allocates for every token, and is slower than a Cloud Controller sends.
 type scanner struct {
 	r        io.Reader
 	buf      []byte
 	pos, end int   // what is left of buf
-	before   int64 // bytes of the stream that are no longer in buf
+	before   int64 // bytes of the stream before buf
 	err      error // of the reader; sticky
 
-	text []byte // a string that did not lie in buf as it is
+	text []byte // buffer for a string that is not in buf as a whole
 
-	recording bool // copy what passes, from buf[mark], into record
+	recording bool // copy the bytes from buf[mark] on to record
 	mark      int
 	record    []byte
 }
@@ -37,7 +36,7 @@ func (s *scanner) reset(r io.Reader) {
 	*s = scanner{r: r, buf: s.buf, text: s.text[:0], record: s.record[:0]}
 }
 
-// syntaxError is what is wrong with the JSON, and where.
+// syntaxError says what is wrong with the JSON, and where.
 type syntaxError struct {
 	offset int64
 	what   string
@@ -51,14 +50,14 @@ func (s *scanner) fail(format string, args ...any) error {
 	return &syntaxError{s.offset(), fmt.Sprintf(format, args...)}
 }
 
-// fill makes at least one byte available, or returns why there is none: io.ErrUnexpectedEOF at the end.
+// fill makes at least one byte available or returns an error: io.ErrUnexpectedEOF at the end.
 func (s *scanner) fill() error {
 	if s.pos < s.end {
 		return nil
 	}
 	if s.err == nil && s.recording {
 		if len(s.record)+s.end-s.mark > maxToken {
-			return s.fail("a bulk_token longer than %d bytes", maxToken)
+			return s.fail("bulk_token is longer than %d bytes", maxToken)
 		}
 		s.record = append(s.record, s.buf[s.mark:s.end]...)
 		s.mark = 0
@@ -83,7 +82,7 @@ func (s *scanner) fill() error {
 	return s.err
 }
 
-// peek gives the next byte that is no white space, without taking it.
+// peek returns the next byte that is no white space, without taking it.
 func (s *scanner) peek() (byte, error) {
 	for {
 		for s.pos < s.end {
@@ -100,14 +99,14 @@ func (s *scanner) peek() (byte, error) {
 	}
 }
 
-// take takes the byte c, which must be the next one that is no white space.
+// take takes the byte c. It must be the next byte that is no white space.
 func (s *scanner) take(c byte) error {
 	got, err := s.peek()
 	if err != nil {
 		return err
 	}
 	if got != c {
-		return s.fail("%q where %q must be", got, c)
+		return s.fail("%q instead of %q", got, c)
 	}
 	s.pos++
 	return nil
@@ -123,20 +122,20 @@ func (s *scanner) next() (byte, error) {
 	return c, nil
 }
 
-// atEnd reports whether nothing but white space follows.
+// atEnd returns an error if anything but white space follows.
 func (s *scanner) atEnd() error {
 	c, err := s.peek()
 	switch {
 	case err == nil:
 		return s.fail("%q follows the end of the JSON", c)
-	case s.err == io.EOF: // and not an io.ErrUnexpectedEOF of the reader: a body shorter than announced
+	case s.err == io.EOF: // an io.ErrUnexpectedEOF would mean that the body is shorter than announced
 		return nil
 	}
 	return err
 }
 
-// object calls field for every key of an object, with the scanner before the value, which field must take. The
-// key is valid until then.
+// object calls field for every key of an object. The scanner is before the value then, and field must take the value. The
+// key is valid until that.
 func (s *scanner) object(field func(key []byte) error) error {
 	if err := s.take('{'); err != nil {
 		return err
@@ -154,7 +153,7 @@ func (s *scanner) object(field func(key []byte) error) error {
 		if err != nil {
 			return err
 		}
-		// To find the colon may take another filling of the buffer, in which key lies.
+		// Searching for the colon may fill the buffer again, and key lies in the buffer.
 		if s.pos == s.end || s.buf[s.pos] != ':' {
 			s.text = append(s.text[:0], key...)
 			key = s.text
@@ -175,18 +174,18 @@ func (s *scanner) object(field func(key []byte) error) error {
 			s.pos++
 			return nil
 		default:
-			return s.fail("%q where ',' or '}' must be", c)
+			return s.fail("%q instead of ',' or '}'", c)
 		}
 	}
 }
 
-// string takes a string and gives its value, which is valid until the scanner moves on. With max 0 it only
-// checks the string, however long that is.
+// string takes a string and returns its value, which is valid until the next call. With max 0 it only checks the string,
+// which may have any length.
 func (s *scanner) string(max int) ([]byte, error) {
 	if err := s.take('"'); err != nil {
 		return nil, err
 	}
-	for i := s.pos; i < s.end; i++ { // the usual case: no escape, all of it in the buffer
+	for i := s.pos; i < s.end; i++ { // the usual case: no escape, and the whole string is in the buffer
 		c := s.buf[i]
 		if c == '"' {
 			text := s.buf[s.pos:i]
@@ -236,8 +235,8 @@ func (s *scanner) string(max int) ([]byte, error) {
 
 var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// escape takes what follows a backslash and appends what it stands for to s.text. The halves of a surrogate pair
-// become two replacement characters: nothing that hm reads has characters beyond ASCII.
+// escape takes the rest of an escape sequence and appends its character to s.text. A surrogate pair becomes two
+// replacement characters: no value that hm reads has characters beyond ASCII.
 func (s *scanner) escape() error {
 	c, err := s.next()
 	if err != nil {
@@ -264,14 +263,14 @@ func (s *scanner) escape() error {
 			r = r<<4 | rune(c|0x20-'a'+10)
 		default:
 			s.pos--
-			return s.fail("%q where a hex digit must be", c)
+			return s.fail("%q instead of a hex digit", c)
 		}
 	}
 	s.text = utf8.AppendRune(s.text, r)
 	return nil
 }
 
-// number takes a number and gives its text, which is valid until the scanner moves on.
+// number takes a number and returns its text, which is valid until the next call.
 func (s *scanner) number() ([]byte, error) {
 	s.text = s.text[:0]
 	c, err := s.peek()
@@ -307,7 +306,7 @@ func (s *scanner) number() ([]byte, error) {
 	return s.text, nil
 }
 
-// look gives the next byte without taking it; ok is false if there is none.
+// look returns the next byte without taking it. ok is false if there is none.
 func (s *scanner) look() (c byte, ok bool) {
 	if s.fill() != nil {
 		return 0, false
@@ -334,7 +333,7 @@ func (s *scanner) digits() bool {
 	}
 }
 
-// failHere is fail, or the reader's error if it is that which ended the value.
+// failHere is fail, but returns the reader's error if that ended the value.
 func (s *scanner) failHere(what string) error {
 	if err := s.fill(); err != nil {
 		return err
@@ -367,7 +366,7 @@ func (s *scanner) skip(depth int) error {
 	case c == '-' || '0' <= c && c <= '9':
 		_, err = s.number()
 	default:
-		err = s.fail("%q where a value must be", c)
+		err = s.fail("%q instead of a value", c)
 	}
 	return err
 }
@@ -398,7 +397,7 @@ func (s *scanner) array(depth int) error {
 			return nil
 		default:
 			s.pos--
-			return s.fail("%q where ',' or ']' must be", c)
+			return s.fail("%q instead of ',' or ']'", c)
 		}
 	}
 }
@@ -411,13 +410,13 @@ func (s *scanner) literal(word string) error {
 		}
 		if c != word[i] {
 			s.pos--
-			return s.fail("%q where %q must be", c, word)
+			return s.fail("%q in the middle of %q", c, word)
 		}
 	}
 	return nil
 }
 
-// raw takes any value of at most maxToken bytes and gives its text, which is valid until raw is called again.
+// raw takes any value of at most maxToken bytes and returns its text, which is valid until the next call of raw.
 func (s *scanner) raw() ([]byte, error) {
 	if _, err := s.peek(); err != nil {
 		return nil, err
@@ -429,7 +428,7 @@ func (s *scanner) raw() ([]byte, error) {
 	}
 	s.recording = false
 	if err == nil && len(s.record) > maxToken {
-		err = s.fail("a bulk_token longer than %d bytes", maxToken)
+		err = s.fail("bulk_token is longer than %d bytes", maxToken)
 	}
 	return s.record, err
 }

@@ -6,22 +6,22 @@ import (
 	"fmt"
 )
 
-// firstToken asks for the first page (D01).
+// firstToken requests the first page (D01).
 const firstToken = "{}"
 
-// paging follows the tokens of one read. A server whose tokens do not advance would be read for ever.
+// paging checks the tokens of one read: if they do not advance, the read would never end.
 type paging struct {
 	token string // of the next request
-	mark  string // an earlier token: none may come back to it (Brent's way to find a loop)
+	mark  string // an earlier token that must not come again: Brent's algorithm to find a loop
 	steps int
-	until int // steps at which mark moves on
+	until int // number of steps after which mark becomes the newest token
 }
 
 func newPaging() *paging { return &paging{token: firstToken, mark: firstToken, until: 1} }
 
-var errNoToken = errors.New("a page with rows came without a bulk_token: what follows it cannot be asked for")
+var errNoToken = errors.New("a page with rows has no bulk_token, so hm cannot request the next page")
 
-// advance takes the token that came with a page that had rows.
+// advance takes the token of a page with rows.
 func (p *paging) advance(token []byte) error {
 	if token == nil {
 		return errNoToken
@@ -30,7 +30,7 @@ func (p *paging) advance(token []byte) error {
 	before, hadID := tokenID(p.token)
 	after, hasID := tokenID(next)
 	if next == p.token || next == p.mark || hadID && hasID && after <= before {
-		return fmt.Errorf("a page with rows came with bulk_token %.60s, which does not advance after %.60s: the pages would never end", next, p.token)
+		return fmt.Errorf("a page with rows has the bulk_token %.60s, which does not advance after %.60s: the pages would never end", next, p.token)
 	}
 	p.token = next
 	if p.steps++; p.steps == p.until {
@@ -39,7 +39,7 @@ func (p *paging) advance(token []byte) error {
 	return nil
 }
 
-// tokenID gives n of a token {"id":n}, the only form that Cloud Controllers are known to write (D04).
+// tokenID returns n of a token {"id":n}, the only known form of Cloud Controllers (D04).
 func tokenID(token string) (int64, bool) {
 	var t struct {
 		ID *int64 `json:"id"`

@@ -122,7 +122,7 @@ func readRaw(b *testing.B, s *Source) time.Duration {
 		began, n := time.Now(), 0
 		statements := []string{snap.plan.page(0, 10*manyApps)}
 		if snap.plan.schema == schemaV3 {
-			statements = append(statements, snap.plan.bits[0]+"IS NOT NULL", snap.plan.bits[1]+"IS NOT NULL")
+			statements = append(statements, snap.plan.artifacts[0]+"IS NOT NULL", snap.plan.artifacts[1]+"IS NOT NULL")
 		}
 		for _, statement := range statements {
 			if err := c.query(ctx, statement, nil, func([][]byte) error { n++; return nil }); err != nil {

@@ -47,8 +47,8 @@ func TestRefusedOptions(t *testing.T) {
 		want string
 	}{
 		{Options{Driver: "oracle", DSN: "x"}, "none of postgres, mysql, sqlite"},
-		{Options{Driver: "postgres", DSN: " \n"}, "the DSN is empty; it looks like postgres://"},
-		{Options{Driver: "postgres", DSN: "postgres://u:hunter2@db:port/ccdb"}, "DSN 1 of 1: it cannot be parsed; it looks like postgres://"},
+		{Options{Driver: "postgres", DSN: " \n"}, "the DSN is empty; an example is postgres://"},
+		{Options{Driver: "postgres", DSN: "postgres://u:hunter2@db:port/ccdb"}, "DSN 1 of 1: it cannot be parsed; an example is postgres://"},
 		{Options{Driver: "postgres", DSN: "postgres://u:hunter2%zz@db/ccdb"}, "it cannot be parsed"},
 		{Options{Driver: "postgres", DSN: "host=db password=hunter2 port=x"}, "it cannot be parsed"},
 		{Options{Driver: "postgres", DSN: "postgres://u:hunter2@db/ccdb?sslmode=always"}, "verify-full"},

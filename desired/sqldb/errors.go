@@ -12,36 +12,36 @@ import (
 	"syscall"
 )
 
-// Kind is the cause of a failed read, in a word that metrics can carry.
+// Kind is the cause of a failed read. It is a label of metrics.
 type Kind string
 
 // The causes.
 const (
-	Unauthorized Kind = "unauthorized" // the server does not know the role, or the password is wrong
+	Unauthorized Kind = "unauthorized" // the role is unknown, or the password is wrong
 	Permission   Kind = "permission"   // the role may not read a table or column
-	Schema       Kind = "schema"       // tables or columns are missing, or there are too many
+	Schema       Kind = "schema"       // tables or columns are missing, or those of both generations are there
 	Timeout      Kind = "timeout"
-	Locked       Kind = "locked"    // somebody else has locked a table
-	Conflict     Kind = "conflict"  // the server gave the snapshot up: replication, or a changed table
-	Refused      Kind = "refused"   // nobody listens, no way there, or the server takes no one in now
-	TLS          Kind = "tls"       // no trust, or one side wants it and the other does not
+	Locked       Kind = "locked"    // another session has locked a table
+	Conflict     Kind = "conflict"  // the server ended the snapshot because of replication or a changed table
+	Refused      Kind = "refused"   // nobody listens there, the host cannot be reached, or the server accepts no more connections
+	TLS          Kind = "tls"       // the certificate is not trusted, or only one side wants TLS
 	Transport    Kind = "transport" // the connection was lost
-	Server       Kind = "server"    // anything else that the server says
+	Server       Kind = "server"    // another error of the server
 	TooLarge     Kind = "too_large"
-	BadRows      Kind = "bad_rows"     // too many rows that cannot be understood
-	Inconsistent Kind = "inconsistent" // the snapshot was none
-	Stale        Kind = "stale"        // older than what was read before from another server, or nobody knows how old
+	BadRows      Kind = "bad_rows"     // too many unreadable rows
+	Inconsistent Kind = "inconsistent" // the read was not one snapshot
+	Stale        Kind = "stale"        // older than the newest read from another server, or its age is unknown
 	Canceled     Kind = "canceled"     // the caller's context ended
 )
 
 // Error is a failed read.
 type Error struct {
 	Kind   Kind
-	From   string // which server
-	Page   int    // 1 is the first; 0: not about a page
+	From   string // the server
+	Page   int    // from 1; 0: the error is not about a page
 	Err    error
-	Hint   string   // what to do about it, or empty
-	Others []*Error // of the servers that were tried after this one
+	Hint   string   // what to do about it; may be empty
+	Others []*Error // errors of the servers that were tried after this one
 }
 
 // Error says what failed, on what, and what to do. It has no secrets.
@@ -61,11 +61,11 @@ func (e *Error) Error() string {
 	return text.String()
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// elsewhere reports whether another server may do better.
-func (e *Error) elsewhere() bool {
+// tryNext reports whether a read from another server may succeed.
+func (e *Error) tryNext() bool {
 	switch e.Kind {
 	case Canceled, BadRows, TooLarge:
 		return false
@@ -74,16 +74,20 @@ func (e *Error) elsewhere() bool {
 }
 
 const (
-	hintTimeout = "is the database overloaded, or out of reach?"
-	hintLocked  = "somebody else has locked the table, as a migration does; the next read tries again"
-	hintAuth    = "check user and password of desired.sql.dsn, and that the server lets the role in from here, with TLS or without; docs/ccdb.md has the SQL that creates it"
-	hintGrant   = "grant the role SELECT on the tables that docs/ccdb.md lists"
-	hintTLS     = "check the TLS settings of desired.sql.dsn, and that its authority is the one that signed the server's certificate; docs/ccdb.md has examples"
-	hintSchema  = "does the DSN name the Cloud Controller's database?"
-	hintLost    = "nothing of the read is kept; the next one connects anew"
+	hintTimeout = "check whether the database is overloaded and can be reached; the next poll reads again"
+	hintLocked  = "another session has locked the table, such as a migration; the next poll reads again"
+	hintAuth    = "check the user and password in desired.sql.dsn, and that the server accepts the role from this host, with or without TLS; " +
+		"docs/ccdb.md has the SQL that creates the role"
+	hintGrant  = "grant the role SELECT on the tables that docs/ccdb.md lists"
+	hintTLS    = "check the TLS settings in desired.sql.dsn, and that its authority signed the server's certificate; docs/ccdb.md has examples"
+	hintSchema = "check that desired.sql.dsn names the Cloud Controller's database"
+	hintTable  = "check that desired.sql.dsn names the Cloud Controller's database: this does not look like its table"
+	hintLost   = "nothing was recorded; the next poll connects again"
+	hintProxy  = "check whether a proxy between hm and the database sends statements to different servers"
+	hintFull   = "the server accepts no more connections now; the next poll tries again"
 )
 
-// classifyCommon turns an error that is not a server's own word into an Error. ctx is that of the read.
+// classifyCommon converts an error that is not the server's answer to an Error. ctx is the context of the read.
 func classifyCommon(ctx context.Context, err error) *Error {
 	var (
 		own     *Error
@@ -102,13 +106,13 @@ func classifyCommon(ctx context.Context, err error) *Error {
 	case errors.As(err, &trust), errors.As(err, &unknown), errors.As(err, &name), errors.As(err, &invalid), errors.As(err, &noTLS), errors.As(err, &alert):
 		return &Error{Kind: TLS, Err: err, Hint: hintTLS}
 	case errors.As(err, &dns):
-		return &Error{Kind: Refused, Err: err, Hint: "does desired.sql.dsn name the right host?"}
+		return &Error{Kind: Refused, Err: err, Hint: "check the host in desired.sql.dsn"}
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.ENOENT):
-		return &Error{Kind: Refused, Err: err, Hint: "is the database running where desired.sql.dsn says?"}
+		return &Error{Kind: Refused, Err: err, Hint: "check that the database is running and that desired.sql.dsn has its address"}
 	case errors.Is(err, context.Canceled) && ctx.Err() == context.Canceled:
 		return &Error{Kind: Canceled, Err: err}
 	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return &Error{Kind: Timeout, Err: fmt.Errorf("the time is over: %w", err), Hint: hintTimeout}
+		return &Error{Kind: Timeout, Err: fmt.Errorf("timed out: %w", err), Hint: hintTimeout}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return &Error{Kind: Transport, Err: fmt.Errorf("the connection was lost: %w", err), Hint: hintLost}
 	}

@@ -88,7 +88,7 @@ func TestConnectionKilled(t *testing.T) {
 				}
 				d.exec(kill)
 			})
-			fails(t, s, Transport, "page 5", "nothing of the read is kept")
+			fails(t, s, Transport, "page 5", "nothing was recorded")
 			reads(t, s, 100)
 		})
 	}
@@ -103,7 +103,7 @@ func TestIdleConnectionKilled(t *testing.T) {
 		if err := d.server.Stop(); err != nil {
 			t.Fatal(err)
 		}
-		fails(t, s, Refused, "is the database running where desired.sql.dsn says?")
+		fails(t, s, Refused, "check that the database is running")
 		if err := d.server.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -244,14 +244,14 @@ func TestRefusedByServer(t *testing.T) {
 		}
 	}
 	d := &database{driver: "sqlite", dsn: filepath.Join(t.TempDir(), "none")}
-	fails(t, d.source(t), Refused, "is the file where desired.sql.dsn says")
+	fails(t, d.source(t), Refused, "check that desired.sql.dsn names the file")
 	if _, err := os.Stat(d.dsn); err == nil {
 		t.Error("the file was made")
 	}
 	if err := os.WriteFile(d.dsn, []byte(strings.Repeat("this is no database", 1000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	fails(t, d.source(t), Schema, "does the DSN name the Cloud Controller's database?")
+	fails(t, d.source(t), Schema, "check that desired.sql.dsn names the Cloud Controller's database")
 }
 
 // The server insists on TLS, and hm on the right certificate.
@@ -306,7 +306,7 @@ func TestLimits(t *testing.T) {
 	d.exec("UPDATE apps SET instances = -1 WHERE id <= 10")
 	reads(t, s, 990)
 	d.exec("UPDATE apps SET instances = 'many' WHERE id = 11")
-	fails(t, s, BadRows, "11 of 1000 rows cannot be understood, the first because of app", "instances is \"-1\"")
+	fails(t, s, BadRows, "11 of 1000 rows are unreadable (the first one: app", "instances is \"-1\"")
 	d.exec("UPDATE apps SET instances = 2", "UPDATE apps SET package_state = 'STAGING' WHERE id = 1", "UPDATE apps SET instances = 2.5 WHERE id = 2", "UPDATE apps SET version = x'ff00' WHERE id = 3")
 	reads(t, s, 997)
 	d.exec("UPDATE apps SET guid = hex(randomblob(1000000)) WHERE id = 1")

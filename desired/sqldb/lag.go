@@ -11,20 +11,20 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// lag is how far a server was behind its primary, at most, at some moment before the snapshot was taken. Of a server that
-// is no replica it is known to be nothing.
+// lag says how far a server was behind its primary at most, measured just before the snapshot was taken. A server that is
+// no replica has a known lag of 0.
 type lag struct {
-	known bool // false: the server does not tell, or not this role
+	known bool // false: the server does not say, or the role may not see it
 	by    time.Duration
 }
 
 var noLag = lag{known: true}
 
-// logLag is from how far behind on a replica's lag is logged.
+// logLag is the lag from which on hm logs it.
 const logLag = 10 * time.Second
 
-// appLag is how far a replica may be behind for the read of a single app, whose age nobody is told. Beyond it the app is
-// read with all others.
+// appLag is the largest lag with which a single app is read, because such a read does not return its age. With a larger
+// lag the app is read in the next complete read.
 const appLag = time.Second
 
 // checkApp refuses a snapshot that is too old for the read of a single app.
@@ -32,26 +32,27 @@ func (snap *snapshot) checkApp() *Error {
 	if snap.lag.by <= appLag {
 		return nil
 	}
-	return &Error{Kind: Stale, Err: fmt.Errorf("replica %q is %v behind its primary", snap.server, snap.lag.by), Hint: "the app is read with all others"}
+	return &Error{Kind: Stale, Err: fmt.Errorf("replica %q is %v behind its primary", snap.server, snap.lag.by),
+		Hint: "hm reads the app in the next complete read"}
 }
 
-// errNoAge says that a replica shows some past moment of the primary, and not which.
+// errNoAge returns the error for a replica whose age is unknown.
 func errNoAge(why string) error {
-	return &Error{Kind: Stale, Err: errors.New("nobody knows how far this replica is behind its primary, " + why),
-		Hint: "it is read again once it follows its primary; mend the replication, or take the server out of desired.sql.dsn"}
+	return &Error{Kind: Stale, Err: errors.New("it is unknown how far this replica is behind its primary, because " + why),
+		Hint: "repair the replication, or remove the server from desired.sql.dsn; hm reads the replica again once it follows its primary"}
 }
 
-// postgresLag asks a replica for three things: whether it has replayed all that it has received; how long ago its
-// primary was heard, NULL if it is not connected to one, -1 if the role may not see it; and how long ago the newest
-// transaction that it has replayed was committed, NULL if there was none since it was started. What it shows is not older
-// than the last; nor, if all is replayed, than the word of the primary. A connection without a word ends after
-// wal_receiver_timeout, which is 60 s by default.
+// postgresLag asks a replica for three values: whether it has replayed all that it has received; how long ago the primary
+// sent its last message (NULL: it is not connected to a primary, -1: the role may not see it); and how long ago the
+// newest replayed transaction was committed (NULL: none since the replica was started). The replica's data is at most as
+// old as that transaction. If everything is replayed, it is also at most as old as the primary's last message. A
+// connection without messages ends after wal_receiver_timeout, 60 s by default.
 const postgresLag = "SELECT CASE WHEN pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn() THEN 1 ELSE 0 END," +
 	" (SELECT CASE WHEN r.status IS NULL THEN -1 ELSE " + postgresAge + "r.last_msg_receipt_time) * 1000)::bigint END" +
 	" FROM pg_stat_wal_receiver r WHERE r.status IS NULL OR r.status = 'streaming')," +
 	" " + postgresAge + "pg_last_xact_replay_timestamp()) * 1000)::bigint"
 
-// postgresLagOld is for servers before 10, which have other names for it.
+// postgresLagOld is for servers before version 10, where the functions have other names.
 const postgresLagOld = "SELECT CASE WHEN pg_last_xlog_replay_location() >= pg_last_xlog_receive_location() THEN 1 ELSE 0 END, -1," +
 	" " + postgresAge + "pg_last_xact_replay_timestamp()) * 1000)::bigint"
 
@@ -71,12 +72,12 @@ func (c *postgresConn) lag(ctx context.Context, replica bool) (lag, error) {
 		return err
 	})
 	if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) && ctx.Err() == nil {
-		return lag{}, nil // a server that only speaks like PostgreSQL, or keeps this from the role
+		return lag{}, nil // the server is only compatible with PostgreSQL, or the role may not see this
 	}
 	return l, err
 }
 
-// postgresLagOf judges what postgresLag gives.
+// postgresLagOf computes the lag from the result of postgresLag.
 func postgresLagOf(v [][]byte) (lag, error) {
 	heard, connected, err := milliseconds(v[1])
 	if err != nil {
@@ -93,12 +94,12 @@ func postgresLagOf(v [][]byte) (lag, error) {
 	case all && connected && (!replayed || heard < l.by):
 		l.by = heard
 	case !replayed:
-		return lag{}, errNoAge("for it has replayed nothing since it was started")
+		return lag{}, errNoAge("it has replayed nothing since it was started")
 	}
 	return l, nil
 }
 
-// milliseconds reads a whole number; ok is false for NULL.
+// milliseconds parses a number of milliseconds. ok is false for NULL.
 func milliseconds(text []byte) (d time.Duration, ok bool, err error) {
 	if text == nil {
 		return 0, false, nil
@@ -111,13 +112,13 @@ func milliseconds(text []byte) (d time.Duration, ok bool, err error) {
 	return time.Duration(max(min(n, limit), -limit)) * time.Millisecond, true, nil
 }
 
-// maxLag is what a longer lag counts as.
+// maxLag is the largest lag that is returned.
 const maxLag = 10 * 365 * 24 * time.Hour
 
-// MySQL's errors of a statement that it does not know, and of one that the role may not give.
+// Error numbers of MySQL.
 const (
-	mysqlSyntax   = 1064
-	mysqlNotGiven = 1227
+	mysqlSyntax = 1064 // unknown statement
+	mysqlDenied = 1227 // the role may not use this statement
 )
 
 func (c *mysqlConn) lag(ctx context.Context, readOnly bool) (lag, error) {
@@ -130,8 +131,8 @@ func (c *mysqlConn) lag(ctx context.Context, readOnly bool) (lag, error) {
 			}
 			return mysqlLagOf(rows, readOnly)
 		case mysqlSyntax:
-			continue // an older server, or a newer one
-		case mysqlNotGiven:
+			continue // another version of the server
+		case mysqlDenied:
 			return lag{}, nil
 		}
 		return lag{}, err
@@ -139,8 +140,8 @@ func (c *mysqlConn) lag(ctx context.Context, readOnly bool) (lag, error) {
 	return lag{}, nil
 }
 
-// mysqlLagOf judges the state of a replica's channels; of a server that is no replica there is none. A server that takes
-// writes and follows nobody was a replica once.
+// mysqlLagOf computes the lag from the state of a replica's channels. A server that is no replica has no channels. A server
+// that accepts writes and whose channel is stopped is a former replica.
 func mysqlLagOf(channels []map[string]*string, readOnly bool) (lag, error) {
 	l := noLag
 	for _, channel := range channels {
@@ -152,7 +153,7 @@ func mysqlLagOf(channels []map[string]*string, readOnly bool) (lag, error) {
 		case !found:
 			return lag{}, nil
 		case behind == nil && readOnly:
-			return lag{}, errNoAge("for its replication threads do not run")
+			return lag{}, errNoAge("its replication threads do not run")
 		case behind == nil:
 			continue
 		}
@@ -160,12 +161,12 @@ func mysqlLagOf(channels []map[string]*string, readOnly bool) (lag, error) {
 		if err != nil {
 			return lag{}, fmt.Errorf("a replica's lag is %.40q, not a whole number", *behind)
 		}
-		if seconds > 0 { // whole seconds
+		if seconds > 0 { // the server rounds down to whole seconds
 			l.by = max(l.by, time.Duration(seconds+1)*time.Second)
 		}
 	}
 	return l, nil
 }
 
-// lag of a file is none.
+// lag returns no lag: a file has no primary.
 func (c *sqliteConn) lag(context.Context, bool) (lag, error) { return noLag, nil }

@@ -35,7 +35,7 @@ var mysqlDialect = dialect{
 	list:    listEach,
 }
 
-// parseMySQL takes the driver's own form of a DSN or a URL, either with several hosts.
+// parseMySQL parses a DSN in the driver's own form, or a URL. Both may have several hosts.
 func parseMySQL(dsn string) ([]target, error) {
 	list, user, err := expandMySQL(dsn)
 	if err != nil {
@@ -45,7 +45,7 @@ func parseMySQL(dsn string) ([]target, error) {
 	for _, dsn := range list {
 		config, err := mysql.ParseDSN(dsn)
 		if err != nil || config.DBName == "" {
-			return nil, errUnparsable // the driver's errors may quote any part of the DSN
+			return nil, errUnparsable // the driver's errors may quote the password
 		}
 		if user != nil {
 			config.User = user.Username()
@@ -54,11 +54,11 @@ func parseMySQL(dsn string) ([]target, error) {
 		if config.TLS, err = mysqlTLS(config); err != nil {
 			return nil, err
 		}
-		config.AllowAllFiles = false // a hostile server could ask for any
+		config.AllowAllFiles = false // a hostile server could read any file
 		config.MultiStatements = false
 		config.InterpolateParams = true
 		config.MaxAllowedPacket = maxMessage
-		config.Logger = log.New(io.Discard, "", 0) // what it would log, hm's errors say
+		config.Logger = log.New(io.Discard, "", 0) // hm's errors say the same
 		connector, err := mysql.NewConnector(config)
 		if err != nil {
 			return nil, errUnparsable
@@ -71,8 +71,8 @@ func parseMySQL(dsn string) ([]target, error) {
 	return targets, nil
 }
 
-// expandMySQL gives a DSN in the driver's form for each host. Of a URL, user and password are given apart, since the
-// driver's form has no way to write some characters.
+// expandMySQL returns a DSN in the driver's form for each host. It returns the user and password of a URL separately,
+// because the driver's form cannot hold all characters.
 func expandMySQL(dsn string) (list []string, user *url.Userinfo, err error) {
 	before, hosts, after := "tcp(", "", ""
 	if scheme, rest, ok := strings.Cut(dsn, "://"); ok && (scheme == "mysql" || scheme == "mysql2" || scheme == "mariadb") {
@@ -86,11 +86,11 @@ func expandMySQL(dsn string) (list []string, user *url.Userinfo, err error) {
 		to := strings.LastIndex(dsn, ")/")
 		from := strings.LastIndexByte(dsn[:max(to, 0)], '(')
 		if to < 0 || from < 0 {
-			return []string{dsn}, nil, nil // without an address; the driver has its defaults
+			return []string{dsn}, nil, nil // no address: the driver uses its default
 		}
 		before, hosts, after = dsn[:from+1], dsn[from+1:to], dsn[to:]
 	}
-	// The driver takes the last slash for the one before the database.
+	// The driver looks for the database after the last slash.
 	after, query, _ := strings.Cut(after, "?")
 	after += "?" + strings.ReplaceAll(query, "/", "%2F")
 	for host := range strings.SplitSeq(hosts, ",") {
@@ -111,8 +111,8 @@ func userOf(text string) (*url.Userinfo, error) {
 	return url.UserPassword(name, password), nil
 }
 
-// mysqlTLS takes ssl-ca, ssl-cert and ssl-key, which are named as the mysql client's options are, off a config. The
-// driver itself knows only the system's authorities.
+// mysqlTLS takes the parameters ssl-ca, ssl-cert and ssl-key out of a config. They have the names of the mysql client's
+// options. The driver itself trusts only the system's authorities.
 func mysqlTLS(config *mysql.Config) (*tls.Config, error) {
 	file := func(key string) string {
 		v := config.Params[key]
@@ -124,7 +124,7 @@ func mysqlTLS(config *mysql.Config) (*tls.Config, error) {
 		return config.TLS, nil
 	}
 	if config.TLSConfig != "" && config.TLSConfig != "true" {
-		return nil, errors.New("with ssl-ca, ssl-cert or ssl-key, tls must be true or left out")
+		return nil, errors.New("with ssl-ca, ssl-cert or ssl-key, tls must be true or absent")
 	}
 	t := &tls.Config{MinVersion: tls.VersionTLS12}
 	if ca != "" {
@@ -134,7 +134,7 @@ func mysqlTLS(config *mysql.Config) (*tls.Config, error) {
 		}
 		t.RootCAs = x509.NewCertPool()
 		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ssl-ca: %s has no certificate in it", ca)
+			return nil, fmt.Errorf("ssl-ca: file %s contains no certificate", ca)
 		}
 	}
 	if cert != "" || key != "" {
@@ -149,8 +149,8 @@ func mysqlTLS(config *mysql.Config) (*tls.Config, error) {
 
 type mysqlConn struct {
 	*rowConn
-	limit string // statement that limits the time of the statements after it, in ms
-	unit  time.Duration
+	limit string        // statement that sets the timeout of later statements
+	unit  time.Duration // unit of that timeout
 }
 
 func connectMySQL(ctx context.Context, connector driver.Connector) (conn, error) {
@@ -172,7 +172,7 @@ func connectMySQL(ctx context.Context, connector driver.Connector) (conn, error)
 	return c, nil
 }
 
-// mysqlUnknownVariable is what a server says that is too old to limit a statement's time.
+// mysqlUnknownVariable is the error of a server that is too old to limit a statement's time.
 const mysqlUnknownVariable = 1193
 
 func (c *mysqlConn) begin(ctx context.Context, limit time.Duration) error {
@@ -182,7 +182,7 @@ func (c *mysqlConn) begin(ctx context.Context, limit time.Duration) error {
 	}
 	for _, statement := range []string{
 		fmt.Sprintf("SET SESSION time_zone = '+00:00', SESSION lock_wait_timeout = %d", max(ceil(time.Second)/2, 1)),
-		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", // others take no snapshot
+		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", // other levels have no snapshot
 		"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
 	} {
 		if err := c.exec(ctx, statement); err != nil {
@@ -228,7 +228,7 @@ func classifyMySQL(ctx context.Context, err error) *Error {
 	case 1213, 1412:
 		return &Error{Kind: Conflict, Err: err}
 	case 1040, 1203, 1226:
-		return &Error{Kind: Refused, Err: err, Hint: "the server takes no one in now; the next read tries again"}
+		return &Error{Kind: Refused, Err: err, Hint: hintFull}
 	case 1053, 1317, 1927, 4031:
 		return &Error{Kind: Transport, Err: err, Hint: hintLost}
 	}

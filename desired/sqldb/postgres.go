@@ -14,8 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// postgres speaks through pgconn, the lower half of pgx: rows stay in the bytes that they came in, and statements
-// have no names, so that a pooler between may hand its connections round.
+// postgres uses pgconn, the lower layer of pgx: it does not copy rows, and its statements have no names, so hm also works
+// through a connection pooler.
 var postgres = dialect{
 	parse:    parsePostgres,
 	example:  "postgres://user:password@host:5432/ccdb?sslmode=verify-full&sslrootcert=/path/ca.pem",
@@ -39,7 +39,7 @@ var postgres = dialect{
 	list:    func(texts []string) []string { return []string{arrayOf(texts)} },
 }
 
-// arrayOf writes texts as PostgreSQL's array.
+// arrayOf returns texts as an array literal of PostgreSQL.
 func arrayOf(texts []string) string {
 	var b strings.Builder
 	for i, t := range texts {
@@ -52,10 +52,10 @@ func arrayOf(texts []string) string {
 
 var arrayEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
-// maxMessage bounds what the server can make hm hold in memory at once.
+// maxMessage is the largest message, in bytes, that hm accepts from a server.
 const maxMessage = 16 << 20
 
-// parsePostgres gives a target for each host of a DSN.
+// parsePostgres returns a target for each host of a DSN.
 func parsePostgres(dsn string) ([]target, error) {
 	config, err := pgconn.ParseConfig(dsn)
 	if err != nil {
@@ -70,7 +70,7 @@ func parsePostgres(dsn string) ([]target, error) {
 		port uint16
 	}
 	var hosts []host
-	ways := map[host][]*pgconn.FallbackConfig{} // with TLS and without, as sslmode says
+	ways := map[host][]*pgconn.FallbackConfig{} // with TLS, without, or both: sslmode says which
 	first := &pgconn.FallbackConfig{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}
 	for _, f := range append([]*pgconn.FallbackConfig{first}, config.Fallbacks...) {
 		h := host{f.Host, f.Port}
@@ -91,7 +91,7 @@ func parsePostgres(dsn string) ([]target, error) {
 	return targets, nil
 }
 
-// explainPostgres tells what is wrong with a DSN only where that cannot be a part of the DSN.
+// explainPostgres returns what is wrong with a DSN without any part of the DSN that may be secret.
 func explainPostgres(err error) error {
 	var path *os.PathError
 	var u *url.Error
@@ -102,7 +102,7 @@ func explainPostgres(err error) error {
 	case strings.Contains(err.Error(), "sslmode is invalid"):
 		return errors.New("its sslmode is none of disable, allow, prefer, require, verify-ca, verify-full")
 	case strings.Contains(err.Error(), "unable to add CA to cert pool"):
-		return errors.New("its sslrootcert has no certificate in it")
+		return errors.New("the file of its sslrootcert contains no certificate")
 	}
 	return errUnparsable
 }
@@ -117,12 +117,12 @@ func connectPostgres(ctx context.Context, config *pgconn.Config) (conn, error) {
 
 type postgresConn struct{ pg *pgconn.PgConn }
 
-// begin sets what the server knows of these settings: old ones lack some.
+// begin changes only the settings that the server has: old servers do not have all of them.
 func (c *postgresConn) begin(ctx context.Context, limit time.Duration) error {
 	ms := max(limit.Milliseconds(), 1)
 	settings := fmt.Sprintf("SELECT set_config(s.name, v.value, true) FROM pg_settings s JOIN (VALUES"+
 		" ('statement_timeout', '%d'), ('lock_timeout', '%d'), ('idle_in_transaction_session_timeout', '%d'), ('TimeZone', 'UTC'),"+
-		// Looking a few thousand rows up by index gains nothing from more processes or compiled code.
+		// Parallel processes and compiled code do not help to look up a few thousand rows by index.
 		" ('max_parallel_workers_per_gather', '0'), ('jit', 'off')) v (name, value) ON v.name = s.name",
 		ms, max(ms/2, 1), ms)
 	_, err := c.pg.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "+settings).ReadAll()
@@ -137,7 +137,7 @@ func (c *postgresConn) query(ctx context.Context, statement string, args []strin
 	rows := c.pg.ExecParams(ctx, statement, params, nil, nil, nil)
 	for rows.NextRow() {
 		if err := row(rows.Values()); err != nil {
-			_, _ = rows.Close() // the rest of the page is of no use
+			_, _ = rows.Close() // the rest of the page is not needed
 			return err
 		}
 	}
@@ -150,7 +150,7 @@ func (c *postgresConn) rollback(ctx context.Context) error {
 	return err
 }
 
-// close waits until the server has been told, also of a statement that was given up.
+// close waits until the server knows that the connection and its running statement have ended.
 func (c *postgresConn) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
@@ -161,7 +161,7 @@ func (c *postgresConn) close() {
 	}
 }
 
-// closeTimeout bounds the farewell to a server.
+// closeTimeout is how long close waits.
 const closeTimeout = time.Second
 
 func classifyPostgres(ctx context.Context, err error) *Error {
@@ -191,7 +191,7 @@ func classifyPostgres(ctx context.Context, err error) *Error {
 	case class == "40":
 		return &Error{Kind: Conflict, Err: err, Hint: "on a replica, raise max_standby_streaming_delay or set hot_standby_feedback"}
 	case pg.Code == "57P03", pg.Code == "53300":
-		return &Error{Kind: Refused, Err: err, Hint: "the server takes no one in now; the next read tries again"}
+		return &Error{Kind: Refused, Err: err, Hint: hintFull}
 	case class == "08", pg.Code == "57P01", pg.Code == "57P02":
 		return &Error{Kind: Transport, Err: err, Hint: hintLost}
 	}

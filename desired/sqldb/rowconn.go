@@ -7,11 +7,11 @@ import (
 	"errors"
 )
 
-// rowConn is a connection through database/sql, for drivers that have no better way in.
+// rowConn is a connection through database/sql, for drivers that have no lower layer.
 type rowConn struct {
 	db   *sql.DB
 	conn *sql.Conn
-	row  [][]byte // of the query under way
+	row  [][]byte // row of the running query
 }
 
 // connectRows opens the one connection of a rowConn.
@@ -68,7 +68,7 @@ func (c *rowConn) query(ctx context.Context, statement string, args []string, ro
 	return rows.Err()
 }
 
-// named gives all rows of a statement by the names of its columns. Nil is NULL.
+// named returns all rows of a statement as maps from column name to value. Nil is NULL.
 func (c *rowConn) named(ctx context.Context, statement string) (list []map[string]*string, err error) {
 	rows, err := c.conn.QueryContext(ctx, statement)
 	if err != nil {
@@ -99,7 +99,7 @@ func (c *rowConn) named(ctx context.Context, statement string) (list []map[strin
 	return list, rows.Err()
 }
 
-// maxChannels is more rows than any server has replication channels.
+// maxChannels is the most rows that named returns: more than any server has replication channels.
 const maxChannels = 1024
 
 func (c *rowConn) rollback(ctx context.Context) error { return c.exec(ctx, "ROLLBACK") }

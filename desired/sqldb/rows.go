@@ -16,17 +16,17 @@ type reading struct {
 	*Source
 	snap       *snapshot
 	apps       []desired.App
-	rows       int // but those that failed to stage
+	rows       int // rows without those whose staging failed
 	pages      int
-	page       []candidate // of the page under way; v3 only
-	last       int64       // id of the row read last; ids begin at 1 (D04)
+	page       []candidate // rows of the current page; v3 only
+	last       int64       // id of the last row; ids begin at 1 (D04)
 	unreadable []app.GUID
 	firstBad   error
 }
 
 func (s *Source) newReading(snap *snapshot) *reading { return &reading{Source: s, snap: snap} }
 
-var errTooManyApps = errors.New("more apps than hm reads at once")
+var errTooManyApps = errors.New("there are more apps than hm reads at once")
 
 // all reads every page.
 func (r *reading) all(ctx context.Context) (desired.Read, *Error) {
@@ -39,7 +39,7 @@ func (r *reading) all(ctx context.Context) (desired.Read, *Error) {
 		n := 0
 		err := r.snap.conn.query(ctx, r.snap.plan.page(r.last, r.options.BatchSize), nil, func(v [][]byte) error { n++; return r.row(v) })
 		if err == nil {
-			err = r.settle(ctx)
+			err = r.addPackageStates(ctx)
 		}
 		if err != nil {
 			e := r.snap.dialect.classify(ctx, err)
@@ -49,13 +49,12 @@ func (r *reading) all(ctx context.Context) (desired.Read, *Error) {
 		if r.afterPage != nil {
 			r.afterPage(r.pages)
 		}
-		if n == 0 { // the only mark of the end: a short page might be a proxy's doing
+		if n == 0 { // only an empty page is the end: a proxy may have cut a short one
 			break
 		}
 	}
-	if len(r.unreadable) > max(unreadableRows, r.rows/unreadableShare) {
-		return desired.Read{}, &Error{Kind: BadRows, Err: fmt.Errorf("%d of %d rows cannot be understood, the first because %w", len(r.unreadable), r.rows, r.firstBad),
-			Hint: "the Cloud Controller's rows have another form than hm knows; nothing is changed until they can be read"}
+	if err := desired.CheckUnreadable(len(r.unreadable), r.rows, r.firstBad); err != nil {
+		return desired.Read{}, &Error{Kind: BadRows, Err: err, Hint: "check whether this version of hm supports the Cloud Controller"}
 	}
 	read, err := desired.NewRead("sql "+r.options.Driver+" "+r.targets[r.current].name, r.apps)
 	if err == nil {
@@ -65,29 +64,29 @@ func (r *reading) all(ctx context.Context) (desired.Read, *Error) {
 		read, err = read.WithUnreadable(r.unreadable)
 	}
 	if err != nil {
-		return desired.Read{}, &Error{Kind: BadRows, Err: err, Hint: "guids must be unique in the Cloud Controller's database"}
+		return desired.Read{}, &Error{Kind: BadRows, Err: err, Hint: "check the Cloud Controller's database: guids must be unique there"}
 	}
 	return read, nil
 }
 
 // app reads the rows of one droplet.
 func (r *reading) app(ctx context.Context, droplet app.GUID) ([]desired.App, *Error) {
-	// A UUID may stand there in either case. One of mixed case is left to the next complete read.
-	ways := slices.Compact([]string{droplet.String(), app.AllCapitals.Spell(droplet)})
-	err := r.snap.conn.query(ctx, r.snap.plan.app(len(ways)), r.snap.dialect.list(ways), func(v [][]byte) error {
+	// The table may have a UUID in lower or in upper case. The next complete read finds one in mixed case.
+	spellings := slices.Compact([]string{droplet.String(), app.AllCapitals.Spell(droplet)})
+	err := r.snap.conn.query(ctx, r.snap.plan.app(len(spellings)), r.snap.dialect.list(spellings), func(v [][]byte) error {
 		if g, err := app.ParseGUIDBytes(v[1]); err != nil || g != droplet {
-			return nil // databases that take no notice of case have answered with another app
+			return nil // another app: the database ignores letter case
 		}
 		return r.row(v)
 	})
 	if err == nil {
-		err = r.settle(ctx)
+		err = r.addPackageStates(ctx)
 	}
 	if err != nil {
 		return nil, r.snap.dialect.classify(ctx, err)
 	}
 	if r.firstBad != nil {
-		return nil, &Error{Kind: BadRows, Err: fmt.Errorf("the row cannot be understood: %w", r.firstBad), Hint: "what is recorded of the app stays"}
+		return nil, &Error{Kind: BadRows, Err: fmt.Errorf("the row is unreadable: %w", r.firstBad), Hint: "the recorded row of the app stays"}
 	}
 	return r.apps, nil
 }
@@ -96,20 +95,21 @@ func (r *reading) app(ctx context.Context, droplet app.GUID) ([]desired.App, *Er
 type candidate struct {
 	id                   int64
 	app                  desired.App
-	nameless, unreadable error  // why it cannot be told which app it is about, or what it says of it
+	nameless, unreadable error  // why the guid is invalid, or another field
 	owner                string // guid of its v3 app
 	current              string // guid of the v3 app's droplet; empty: none
 }
 
-// row takes one row: id, guid, version, instances, state, and in v2 the package state, in v3 the guids of the app and
-// of its droplet.
+// row decodes one row: id, guid, version, instances, state; in v2 also the package state, in v3 the guids of the app and of
+// its current droplet.
 func (r *reading) row(v [][]byte) error {
 	id, err := strconv.ParseInt(string(v[0]), 10, 64)
 	if err != nil {
-		return &Error{Kind: BadRows, Err: fmt.Errorf("a row's id is %.40q, not a whole number", v[0]), Hint: "is this the Cloud Controller's table?"}
+		return &Error{Kind: BadRows, Err: fmt.Errorf("a row's id is %.40q, not a whole number", v[0]), Hint: hintTable}
 	}
 	if id <= r.last {
-		return &Error{Kind: Inconsistent, Err: fmt.Errorf("row %d comes after row %d", id, r.last), Hint: "ids must be unique; is there a proxy between hm and the database?"}
+		return &Error{Kind: Inconsistent, Err: fmt.Errorf("row %d comes after row %d", id, r.last),
+			Hint: "ids must be unique; check whether a proxy between hm and the database changes the order of rows"}
 	}
 	r.last = id
 	c := candidate{id: id}
@@ -122,11 +122,11 @@ func (r *reading) row(v [][]byte) error {
 		r.page = append(r.page, c)
 		return nil
 	}
-	return r.take(c, v[5])
+	return r.add(c, v[5])
 }
 
-// take adds a row to the result.
-func (r *reading) take(c candidate, packageState []byte) error {
+// add adds a row to the result.
+func (r *reading) add(c candidate, packageState []byte) error {
 	if string(packageState) == "FAILED" { // the Cloud Controller leaves these out as well (D17, D20)
 		return nil
 	}
@@ -134,7 +134,8 @@ func (r *reading) take(c candidate, packageState []byte) error {
 		return &Error{Kind: TooLarge, Err: fmt.Errorf("%w (%d)", errTooManyApps, r.maxApps)}
 	}
 	if c.nameless != nil {
-		return &Error{Kind: BadRows, Err: fmt.Errorf("the guid of row %d is %w", c.id, c.nameless), Hint: "the row cannot even be told which app it is about; correct or delete it"}
+		return &Error{Kind: BadRows, Err: fmt.Errorf("the guid of row %d is %w", c.id, c.nameless),
+			Hint: "hm cannot know which app the row belongs to; correct or delete it"}
 	}
 	if c.unreadable == nil {
 		if packageState == nil {
@@ -151,15 +152,15 @@ func (r *reading) take(c candidate, packageState []byte) error {
 	return nil
 }
 
-// leaveOut notes an app of which the read says nothing.
+// leaveOut notes an app whose row is unreadable.
 func (r *reading) leaveOut(droplet app.GUID, why error) {
 	if r.firstBad == nil {
-		r.firstBad = fmt.Errorf("of app %s: %w", droplet, why)
+		r.firstBad = fmt.Errorf("app %s: %w", droplet, why)
 	}
 	r.unreadable = append(r.unreadable, droplet)
 }
 
-// parseApp takes version, instances and state of a row.
+// parseApp decodes version, instances and state of a row.
 func parseApp(a *desired.App, v [][]byte) (err error) {
 	for i, name := range [...]string{2: "version", 3: "instances", 4: "state"} {
 		if name != "" && v[i] == nil {

@@ -20,7 +20,7 @@ var (
 	v3Tables = [...]string{"processes", "apps", "droplets", "packages"}
 )
 
-// needed are the columns that a read cannot do without.
+// needed are the columns that a read needs.
 var needed = map[string]map[string][]string{
 	schemaV2: {"apps": {"id", "guid", "version", "instances", "state", "package_state", "created_at", "updated_at"}},
 	schemaV3: {
@@ -31,10 +31,10 @@ var needed = map[string]map[string][]string{
 	},
 }
 
-// optional are columns of v2's apps that came and went (D16): a condition on one that is not there is left out.
+// optional are columns of the v2 table apps that not every version has (D16). A condition on a missing one is left out.
 var optional = []string{"diego", "deleted_at", "not_deleted"}
 
-// found are the columns that are there, by table; true: they may be read.
+// found are the existing columns by table. true: the role may read it.
 type found map[string]map[string]bool
 
 func (f found) has(table, column string) bool {
@@ -42,7 +42,7 @@ func (f found) has(table, column string) bool {
 	return ok
 }
 
-// newPlan looks at the tables that there are, and says how to read them.
+// newPlan looks at the existing tables and makes the plan to read them.
 func newPlan(ctx context.Context, c conn, d *dialect, schema string) (plan, error) {
 	f := found{}
 	list := "'" + strings.Join(v3Tables[:], "','") + "'"
@@ -74,29 +74,31 @@ func newPlan(ctx context.Context, c conn, d *dialect, schema string) (plan, erro
 		return planV3(d), nil
 	}
 	if d.hidden != nil {
-		if err := revealColumns(ctx, c, d, f); err != nil {
+		if err := checkHiddenColumns(ctx, c, d, f); err != nil {
 			return plan{}, err
 		}
 	}
 	return planV2(d, f), nil
 }
 
+// detect returns the schema of the existing tables.
 func detect(f found) (string, error) {
 	v2, v3 := f.has("apps", "package_state"), f["processes"] != nil
 	switch {
 	case v2 && v3:
-		return "", &Error{Kind: Schema, Err: fmt.Errorf("there are both apps.package_state, which only v2 has, and the table processes, which only v3 has"),
-			Hint: "is a migration of the Cloud Controller's database under way? If not, set desired.sql.schema"}
+		return "", &Error{Kind: Schema, Err: fmt.Errorf("the database has both apps.package_state, which only v2 has, and the table processes, which only v3 has"),
+			Hint: "if a migration of the Cloud Controller's database is running, wait for its end; else set desired.sql.schema to v2 or v3"}
 	case v2:
 		return schemaV2, nil
 	case v3:
 		return schemaV3, nil
 	}
-	return "", &Error{Kind: Schema, Err: fmt.Errorf("neither apps.package_state, as v2 has it, nor the table processes, as v3 has it, is there: found %s", f.describe()),
-		Hint: "does the DSN name the Cloud Controller's database, and may the role read its tables?"}
+	return "", &Error{Kind: Schema, Err: fmt.Errorf(
+		"the database has neither apps.package_state, which v2 has, nor the table processes, which v3 has: found %s", f.describe()),
+		Hint: "check that desired.sql.dsn names the Cloud Controller's database, and that the role may read its tables"}
 }
 
-// checkColumns names everything that is missing at once.
+// checkColumns returns an error that names all missing columns at once.
 func checkColumns(f found, schema string) error {
 	var missing, unreadable []string
 	tables := needed[schema]
@@ -118,19 +120,19 @@ func checkColumns(f found, schema string) error {
 		}
 	}
 	if len(unreadable) > 0 {
-		return &Error{Kind: Permission, Err: fmt.Errorf("the role may not read %s", strings.Join(unreadable, ", ")), Hint: "grant it SELECT on them, as docs/ccdb.md says"}
+		return &Error{Kind: Permission, Err: fmt.Errorf("the role may not read %s", strings.Join(unreadable, ", ")), Hint: "grant it SELECT on them; docs/ccdb.md has the SQL"}
 	}
 	if len(missing) == 0 {
 		return nil
 	}
-	hint := "does desired.sql.schema fit, and may the role read the tables?"
+	hint := "check desired.sql.schema, and that the role may read the tables"
 	if schema == schemaV3 && slices.Contains(missing, "processes.diego") {
-		hint = "a Cloud Controller without processes.diego is newer than mid 2017 and has no DEAs, which hm is for; or may the role not read the column?"
+		hint = "either the role may not read the column, or the Cloud Controller is newer than mid 2017 and has no DEAs, and hm is only for DEAs"
 	}
-	return &Error{Kind: Schema, Err: fmt.Errorf("for schema %s these are missing: %s; found %s", schema, strings.Join(missing, ", "), f.describe()), Hint: hint}
+	return &Error{Kind: Schema, Err: fmt.Errorf("schema %s needs what is missing here: %s; found %s", schema, strings.Join(missing, ", "), f.describe()), Hint: hint}
 }
 
-// describe lists what there is, within reason.
+// describe lists the existing columns, at most 40 a table.
 func (f found) describe() string {
 	if len(f) == 0 {
 		return "no table of the Cloud Controller"
@@ -146,7 +148,7 @@ func (f found) describe() string {
 	return strings.Join(parts, ", ")
 }
 
-// checkEngines refuses tables that a transaction's snapshot does not hold for.
+// checkEngines refuses tables whose engine has no snapshots.
 func checkEngines(ctx context.Context, c conn, statement, list string) error {
 	var tables []string
 	err := c.query(ctx, strings.ReplaceAll(statement, "{}", list), nil, func(v [][]byte) error {
@@ -157,14 +159,14 @@ func checkEngines(ctx context.Context, c conn, statement, list string) error {
 		return fmt.Errorf("look at the tables' engines: %w", err)
 	}
 	if len(tables) > 0 {
-		return &Error{Kind: Schema, Err: fmt.Errorf("no consistent read is possible of %s", strings.Join(tables, ", ")), Hint: "the tables must be InnoDB"}
+		return &Error{Kind: Schema, Err: fmt.Errorf("hm cannot read a snapshot of %s", strings.Join(tables, ", ")), Hint: "change the engine of the tables to InnoDB"}
 	}
 	return nil
 }
 
-// revealColumns makes sure that an optional column that is not listed is not there: some databases list only the
-// columns that the role may read, and to leave the condition on a hidden one out would give the wrong rows.
-func revealColumns(ctx context.Context, c conn, d *dialect, f found) error {
+// checkHiddenColumns checks that the optional columns that were not found do not exist. Some databases list only the
+// columns that the role may read. Without the condition on a hidden column hm would read wrong rows.
+func checkHiddenColumns(ctx context.Context, c conn, d *dialect, f found) error {
 	for _, column := range optional {
 		if f.has("apps", column) {
 			continue
@@ -172,9 +174,9 @@ func revealColumns(ctx context.Context, c conn, d *dialect, f found) error {
 		err := c.query(ctx, "SELECT "+column+" FROM apps LIMIT 0", nil, func([][]byte) error { return nil })
 		switch {
 		case err == nil:
-			return &Error{Kind: Inconsistent, Err: fmt.Errorf("apps.%s was added a moment ago", column)}
+			return &Error{Kind: Inconsistent, Err: fmt.Errorf("the column apps.%s was added during the read", column), Hint: "the next poll reads again"}
 		case d.hidden(err):
-			return &Error{Kind: Permission, Err: fmt.Errorf("the role may not read apps.%s", column), Hint: "grant it SELECT on it, as docs/ccdb.md says"}
+			return &Error{Kind: Permission, Err: fmt.Errorf("the role may not read apps.%s", column), Hint: "grant it SELECT on it; docs/ccdb.md has the SQL"}
 		case d.classify(ctx, err).Kind != Schema:
 			return fmt.Errorf("look for apps.%s: %w", column, err)
 		}

@@ -51,10 +51,10 @@ func TestSchemaIsChecked(t *testing.T) {
 			d.grant()
 			fails(t, s, Schema, "found apps(guid, id, other)")
 			fails(t, d.source(t, func(o *Options) { o.Schema = "v2" }), Schema,
-				"for schema v2 these are missing: apps.version, apps.instances, apps.state, apps.package_state, apps.created_at, apps.updated_at; found apps(guid, id, other)")
+				"schema v2 needs what is missing here: apps.version, apps.instances, apps.state, apps.package_state, apps.created_at, apps.updated_at; found apps(guid, id, other)")
 			d.exec("CREATE TABLE processes (id integer PRIMARY KEY, guid varchar(255))")
 			d.grant()
-			fails(t, s, Schema, "for schema v3 these are missing: apps.droplet_guid", "table droplets", "table packages", "processes.diego", "has no DEAs")
+			fails(t, s, Schema, "schema v3 needs what is missing here: apps.droplet_guid", "table droplets", "table packages", "processes.diego", "has no DEAs")
 			d.exec("ALTER TABLE apps ADD COLUMN package_state varchar(255)")
 			fails(t, s, Schema, "both apps.package_state", "desired.sql.schema")
 		})
@@ -79,7 +79,7 @@ func TestOldColumns(t *testing.T) {
 			d.exec("ALTER TABLE apps DROP COLUMN not_deleted")
 			reads(t, s, 4)
 			d.exec("ALTER TABLE apps DROP COLUMN version")
-			fails(t, s, Schema, "these are missing: apps.version; found apps(app_guid,")
+			fails(t, s, Schema, "what is missing here: apps.version; found apps(app_guid,")
 		})
 	}
 }
@@ -117,7 +117,7 @@ func TestHiddenColumns(t *testing.T) {
 		d.exec("GRANT SELECT (diego, not_deleted) ON " + d.name + ".apps TO hm_narrow")
 		reads(t, s, 1)
 		d.exec("ALTER TABLE apps ENGINE=MyISAM")
-		fails(t, s, Schema, "no consistent read is possible of apps (MyISAM)", "InnoDB")
+		fails(t, s, Schema, "hm cannot read a snapshot of apps (MyISAM)", "InnoDB")
 	})
 }
 

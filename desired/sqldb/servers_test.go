@@ -13,8 +13,8 @@ import (
 	"hm/internal/app"
 )
 
-func at(newest string, ids ...int64) mark {
-	m := mark{newest: newest}
+func at(newest string, ids ...int64) changeMark {
+	m := changeMark{newest: newest}
 	copy(m.ids[:], ids)
 	return m
 }
@@ -22,7 +22,7 @@ func at(newest string, ids ...int64) mark {
 func TestMarkBefore(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		a, b mark
+		a, b changeMark
 		want bool
 	}{
 		{"the same", at("2016-01-01", 5, 5), at("2016-01-01", 5, 5), false},

@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// snapshot is an open transaction that sees the database as it was at one moment.
+// snapshot is an open transaction that sees the database as it was at one point in time.
 type snapshot struct {
 	conn    conn
 	dialect *dialect
 	plan    plan
-	server  string // tells it from others
+	server  string // identifies the server
 	replica bool
 	lag     lag
-	mark    mark
+	mark    changeMark
 }
 
-// openSnapshot begins a transaction, looks at the tables, and at how new they are.
+// openSnapshot begins a transaction, makes the plan and reads the change mark.
 func openSnapshot(ctx context.Context, t target, c conn, schema string, limit time.Duration) (*snapshot, error) {
 	snap := &snapshot{conn: c, dialect: t.dialect, server: t.name}
 	err := snap.begin(ctx, limit)
@@ -30,16 +30,16 @@ func openSnapshot(ctx context.Context, t target, c conn, schema string, limit ti
 		return nil, err
 	}
 	if snap.mark, err = snap.readMark(ctx); err != nil {
-		return nil, fmt.Errorf("ask for the newest change: %w", err)
+		return nil, fmt.Errorf("read the newest change: %w", err)
 	}
 	return snap, nil
 }
 
-// maxBegins is how often a transaction is begun until it is on the server whose lag was asked for.
+// maxBegins is how often a transaction is begun until it runs on the server whose lag was read.
 const maxBegins = 3
 
-// begin asks how far the server lags, and begins the transaction. The order matters: a replica catches up meanwhile, so
-// that what it says afterwards is too little for the snapshot. A proxy may pass the two on to different servers.
+// begin reads the server's lag and then begins the transaction. The order matters: a replica catches up meanwhile, so a
+// later lag would be too small for the snapshot. A proxy may send the two statements to different servers.
 func (snap *snapshot) begin(ctx context.Context, limit time.Duration) error {
 	for range maxBegins {
 		if err := snap.identifyIfAsked(ctx); err != nil {
@@ -48,7 +48,7 @@ func (snap *snapshot) begin(ctx context.Context, limit time.Duration) error {
 		asked := snap.server
 		var err error
 		if snap.lag, err = snap.conn.lag(ctx, snap.replica); err != nil {
-			return fmt.Errorf("ask how far this server lags behind: %w", err)
+			return fmt.Errorf("read how far the server is behind its primary: %w", err)
 		}
 		if err := snap.conn.begin(ctx, limit); err != nil {
 			return fmt.Errorf("begin a transaction: %w", err)
@@ -63,8 +63,8 @@ func (snap *snapshot) begin(ctx context.Context, limit time.Duration) error {
 			return fmt.Errorf("end a transaction on another server: %w", err)
 		}
 	}
-	return &Error{Kind: Inconsistent, Err: fmt.Errorf("%d transactions in a row were on other servers than the statements before them", maxBegins),
-		Hint: "is there a proxy between hm and the database that spreads statements over servers?"}
+	return &Error{Kind: Inconsistent, Err: fmt.Errorf("%d transactions in a row ran on another server than the statement before", maxBegins),
+		Hint: hintProxy}
 }
 
 func (snap *snapshot) identifyIfAsked(ctx context.Context) error {
@@ -72,7 +72,7 @@ func (snap *snapshot) identifyIfAsked(ctx context.Context) error {
 		return nil
 	}
 	if err := snap.identify(ctx); err != nil {
-		return fmt.Errorf("ask which server this is: %w", err)
+		return fmt.Errorf("read the identity of the server: %w", err)
 	}
 	return nil
 }
@@ -84,8 +84,8 @@ func (snap *snapshot) identify(ctx context.Context) error {
 	})
 }
 
-// verify shows that the transaction is still on the server that it was begun on, and sees what it saw. A proxy that
-// spreads statements over servers, or a table without transactions, would have the pages be of several moments.
+// verify checks that the transaction still runs on the same server and sees the same data. If a proxy sends statements to
+// several servers, or a table has no transactions, the pages are not of one point in time.
 func (snap *snapshot) verify(ctx context.Context) error {
 	end := *snap
 	if err := end.identifyIfAsked(ctx); err != nil {
@@ -93,18 +93,18 @@ func (snap *snapshot) verify(ctx context.Context) error {
 	}
 	var err error
 	if end.mark, err = snap.readMark(ctx); err != nil {
-		return fmt.Errorf("ask again for the newest change: %w", err)
+		return fmt.Errorf("read the newest change again: %w", err)
 	}
 	if end.server != snap.server || end.mark != snap.mark {
-		return &Error{Kind: Inconsistent, Err: errors.New("the server, or what the transaction sees of it, changed while it was read"),
-			Hint: "is there a proxy between hm and the database that spreads statements over servers?"}
+		return &Error{Kind: Inconsistent, Err: errors.New("the server, or the data in the transaction, changed during the read"),
+			Hint: hintProxy}
 	}
 	return nil
 }
 
-// readMark asks how new the tables are.
-func (snap *snapshot) readMark(ctx context.Context) (mark, error) {
-	var m mark
+// readMark reads how new the tables are.
+func (snap *snapshot) readMark(ctx context.Context) (changeMark, error) {
+	var m changeMark
 	err := snap.conn.query(ctx, snap.plan.mark, nil, func(v [][]byte) error {
 		for i := range len(snap.plan.tables) {
 			if id := v[3*i]; id != nil {

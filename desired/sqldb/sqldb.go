@@ -1,7 +1,7 @@
-// Package sqldb reads the desired state straight from the Cloud Controller's database: PostgreSQL, MySQL or MariaDB,
-// and SQLite, in both generations of its tables (D16 to D24). It gives the rows that the Cloud Controller's bulk API
-// would give. A read is one snapshot of one server, complete or nothing: any failure, any doubt about what the rows
-// say, and the read is refused whole, with an error that says what to do about it (I6).
+// Package sqldb reads the desired state from the Cloud Controller's database: PostgreSQL, MySQL or MariaDB, or SQLite, with
+// both generations of its tables (D16 to D24). It returns the same rows as the Cloud Controller's bulk API. A read is one
+// snapshot of one server. It is complete or it fails: if anything fails, or the rows are inconsistent, the whole read is
+// refused (I6). The error says what to do about it.
 package sqldb
 
 import (
@@ -15,31 +15,25 @@ import (
 	"hm/internal/app"
 )
 
-// Defaults of Options, and bounds on one read.
+// Defaults of Options, and limits of one read.
 const (
 	DefaultBatchSize = 5000
 	DefaultTimeout   = 30 * time.Second
 
-	// MaxApps is the most rows that one read may have.
+	// MaxApps is the most rows in one read.
 	MaxApps = 5_000_000
-	// MaxBatchSize bounds Options.BatchSize.
+	// MaxBatchSize is the largest Options.BatchSize.
 	MaxBatchSize = 100_000
-	// appTimeout bounds the read of a single app.
+	// appTimeout is the timeout of the read of a single app.
 	appTimeout = 5 * time.Second
-
-	// A few rows that cannot be understood are left as they are recorded. More of them mean that the tables are
-	// something else than they should be.
-	unreadableRows  = 10
-	unreadableShare = 100 // or one row in this many
 )
 
 // Options configure a Source.
 type Options struct {
 	Driver string // postgres, mysql (MariaDB too) or sqlite
-	// DSN says where the database is, in one or several data source names; docs/ccdb.md has examples. Several are
-	// several servers of one database, such as a primary and its replicas: any of them will do, and when one fails
-	// the next is read. A line of its own sets one apart; so does any white space between postgres:// URLs and
-	// between MySQL's, which have no spaces in them. A DSN that names several hosts stands for as many.
+	// DSN has one or several data source names; docs/ccdb.md has examples. Several data source names are several servers of
+	// one database, such as a primary and its replicas: if one fails, the next is read. They stand on separate lines. Those
+	// of MySQL and postgres:// URLs may also be separated by spaces. A name with several hosts means several servers.
 	DSN       string
 	Schema    string        // v2, v3 or auto; empty: auto
 	BatchSize int           // rows in a page; 0: DefaultBatchSize, at most MaxBatchSize
@@ -47,28 +41,28 @@ type Options struct {
 	Logger    *slog.Logger  // nil: slog.Default
 }
 
-// Source reads the desired state from one database. Its methods may be called concurrently; reads happen one after
-// the other, so what a later one returns is never older than what an earlier one did.
+// Source reads the desired state from one database. Its methods may be called concurrently. Reads run one after the other,
+// so a later read never returns older data than an earlier one.
 type Source struct {
 	options   Options
 	targets   []target
 	log       *slog.Logger
 	maxApps   int           // tests lower it
-	afterPage func(int)     // tests: called in a read after page n
-	reading   chan struct{} // holds a value while a read is under way, and for good once closed
+	afterPage func(int)     // only for tests: called in a read after page n
+	reading   chan struct{} // has a value while a read runs, and for ever after Close
 	closing   sync.Once
 
-	// Of the read under way.
-	current  int  // index of the target that is read from; kept as long as it works
-	conn     conn // to it, or nil
+	// Only the running read uses these.
+	current  int  // index of the target that is read from; it stays until it fails
+	conn     conn // connection to the current target, or nil
 	opened   time.Time
-	accepted accepted // what the newest good read saw
+	accepted accepted // the newest complete read
 
 	mu    sync.Mutex
 	stats Stats
 }
 
-// New makes a Source. It connects to nothing, so the database may be away. Its errors have no secrets.
+// New makes a Source. It does not connect, so the database may be down. Its errors have no secrets.
 func New(o Options) (*Source, error) {
 	switch o.Schema {
 	case "":
@@ -99,8 +93,8 @@ func New(o Options) (*Source, error) {
 	}, nil
 }
 
-// Name says what is read, for people: "sql postgres db1:5432/ccdb". Of several servers it is the one that was read
-// last, or that will be read first. It has no secrets.
+// Name returns what is read, for people to see: "sql postgres db1:5432/ccdb". With several servers it names the one that
+// was read last, or will be read first. It has no secrets.
 func (s *Source) Name() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,8 +105,8 @@ func (s *Source) Name() string {
 	return name
 }
 
-// Close waits for a read under way to end, which its context hastens, and closes the connection. A read after that
-// waits for its context.
+// Close waits until a running read ends and closes the connection. Cancel the read's context to end it sooner. A read
+// after Close waits until its context ends.
 func (s *Source) Close() {
 	s.closing.Do(func() {
 		s.reading <- struct{}{}
@@ -120,7 +114,7 @@ func (s *Source) Close() {
 	})
 }
 
-// Read makes one complete read. Every error is an *Error; after one, nothing of the read is kept.
+// Read makes one complete read. Every error is an *Error. A failed read returns nothing.
 func (s *Source) Read(ctx context.Context) (desired.Read, error) {
 	began := time.Now()
 	var read desired.Read
@@ -138,9 +132,9 @@ func (s *Source) Read(ctx context.Context) (desired.Read, error) {
 	return read, nil
 }
 
-// ReadApp reads the rows of one droplet: what the Cloud Controller has changed when it publishes droplet.updated.
-// None means that the app is not desired: deleted, stopped, failed to stage, or not the DEAs'. A row that cannot be
-// understood is an error. Every error is an *Error.
+// ReadApp reads the rows of one droplet. The Cloud Controller publishes droplet.updated when it has changed them. No rows
+// mean that the app is not desired: it is deleted or stopped, its staging failed, or it does not run on DEAs. An
+// unreadable row is an error. Every error is an *Error.
 func (s *Source) ReadApp(ctx context.Context, droplet app.GUID) ([]desired.App, error) {
 	var apps []desired.App
 	err := s.run(ctx, min(s.options.Timeout, appTimeout), func(ctx context.Context, snap *snapshot) (err *Error) {
@@ -159,14 +153,14 @@ func (s *Source) ReadApp(ctx context.Context, droplet app.GUID) ([]desired.App, 
 	return apps, nil
 }
 
-// run calls read with a snapshot of a server, and with one of the next if that fails, until one succeeds. What read
-// returned counts only if run returns nil.
+// run calls read with a snapshot of a server. If that fails, it calls read with a snapshot of the next server. The data of
+// read is valid only if run returns nil.
 func (s *Source) run(ctx context.Context, timeout time.Duration, read func(context.Context, *snapshot) *Error) *Error {
 	select {
 	case s.reading <- struct{}{}:
 		defer func() { <-s.reading }()
 	case <-ctx.Done():
-		return &Error{Kind: Canceled, From: s.targets[0].name, Err: fmt.Errorf("wait for the read before this one: %w", ctx.Err())}
+		return &Error{Kind: Canceled, From: s.targets[0].name, Err: fmt.Errorf("wait for the previous read: %w", ctx.Err())}
 	}
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -184,10 +178,10 @@ func (s *Source) run(ctx context.Context, timeout time.Duration, read func(conte
 		} else {
 			failed.Others = append(failed.Others, err)
 		}
-		if !err.elsewhere() {
+		if !err.tryNext() {
 			break
 		}
-		if len(s.targets) > 1 { // a later read begins with the server after the one that failed last
+		if len(s.targets) > 1 { // the next read begins with the server after the one that failed last
 			s.disconnect()
 			s.current = (s.current + 1) % len(s.targets)
 		}
@@ -195,7 +189,7 @@ func (s *Source) run(ctx context.Context, timeout time.Duration, read func(conte
 	return failed
 }
 
-// try reads from the current target. While there are others left to try, it may use only half of the time.
+// try reads from the current target. It may use only half of the time if there are further targets.
 func (s *Source) try(ctx context.Context, left int, read func(context.Context, *snapshot) *Error) *Error {
 	if deadline, ok := ctx.Deadline(); ok && left > 1 {
 		var cancel context.CancelFunc
@@ -204,7 +198,7 @@ func (s *Source) try(ctx context.Context, left int, read func(context.Context, *
 	}
 	t := s.targets[s.current]
 	fail := func(err error) *Error {
-		s.disconnect() // also so that the next read looks at the tables anew
+		s.disconnect() // so the next read looks at the tables again
 		e := t.dialect.classify(ctx, err)
 		e.From = t.name
 		return e
@@ -228,16 +222,16 @@ func (s *Source) try(ctx context.Context, left int, read func(context.Context, *
 		return fail(err)
 	}
 	if err := s.conn.rollback(ctx); err != nil {
-		s.disconnect() // everything was read; only the connection is of no more use
+		s.disconnect() // the read is complete; only the connection cannot be used again
 	}
 	s.accept(t, snap)
 	return nil
 }
 
-// A connection is kept from read to read, but not for ever, so that a host name that has moved on is followed.
+// maxConnAge is how long a connection is reused. Then hm resolves the host name again, which may have a new address.
 const maxConnAge = 10 * time.Minute
 
-// begin opens a snapshot on a target. A kept connection that has died in the meantime is replaced.
+// begin opens a snapshot on a target. It replaces a connection that was lost since the last read.
 func (s *Source) begin(ctx context.Context, t target) (*snapshot, error) {
 	if s.conn != nil && time.Since(s.opened) < maxConnAge {
 		short, cancel := context.WithTimeout(ctx, connectTimeout(ctx))
@@ -265,10 +259,10 @@ func (s *Source) disconnect() {
 	}
 }
 
-// connectTimeout leaves most of the time to the read itself.
+// connectTimeout returns how long a connect may take. Most of the time is for the read.
 func connectTimeout(ctx context.Context) time.Duration { return min(remaining(ctx)/2, 5*time.Second) }
 
-// remaining is how much time a context leaves; it always has a deadline here.
+// remaining returns the time until the deadline of a context. Every context here has one.
 func remaining(ctx context.Context) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {

@@ -11,7 +11,7 @@ import (
 	"modernc.org/sqlite"
 )
 
-// sqliteDialect reads a file. What other processes write to it meanwhile does not show in a read.
+// sqliteDialect reads a file. A read does not see what other processes write meanwhile.
 var sqliteDialect = dialect{
 	parse:    parseSQLite,
 	example:  "/path/ccdb.sqlite or file:/path/ccdb.sqlite",
@@ -19,14 +19,14 @@ var sqliteDialect = dialect{
 	split:    wholeLine,
 	columns:  "SELECT m.name, p.name, 1 FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type IN ('table', 'view') AND m.name IN ({})",
 	text:     "CAST({} AS TEXT)",
-	// What writes the file decides how a boolean is put there: older versions of Sequel wrote letters.
+	// The writer of the file chooses how it stores booleans: older versions of Sequel write letters.
 	isFalse: func(c string) string { return c + " IN (0, 'f', 'false')" },
 	isTrue:  func(c string) string { return c + " IN (1, 't', 'true')" },
 	among:   amongEach,
 	list:    listEach,
 }
 
-// parseSQLite takes a path, or a file: URI without the parameters that would make a read unsafe.
+// parseSQLite parses a path or a file: URI. It refuses the parameters that make a read unsafe.
 func parseSQLite(dsn string) ([]target, error) {
 	path, query, isURI := dsn, "", false
 	for _, scheme := range []string{"file:", "sqlite:"} {
@@ -38,7 +38,7 @@ func parseSQLite(dsn string) ([]target, error) {
 			}
 			var err error
 			if path, err = url.PathUnescape(path); err != nil {
-				return nil, errors.New("its path has a wrong %-escape")
+				return nil, errors.New("its path has an invalid %-escape")
 			}
 		}
 	}
@@ -48,7 +48,7 @@ func parseSQLite(dsn string) ([]target, error) {
 	}
 	for key, values := range params {
 		if isURI && (key != "mode" || len(values) != 1 || values[0] != "ro") {
-			return nil, fmt.Errorf("its parameter %.40q is not allowed: the file is opened read-only, and as one that others write to", key)
+			return nil, fmt.Errorf("its parameter %.40q is not allowed: only mode=ro is, because other processes write to the file", key)
 		}
 	}
 	if path == "" || strings.Contains(path, ":memory:") || strings.ContainsRune(path, 0) {
@@ -70,10 +70,10 @@ func parseSQLite(dsn string) ([]target, error) {
 
 type sqliteConn struct{ *rowConn }
 
-// maxBusy bounds the wait for a lock, which SQLite cannot be called back from.
+// maxBusy is the longest wait for a lock: SQLite cannot cancel it.
 const maxBusy = 5 * time.Second
 
-// begin sets how long a lock is waited for. The snapshot is that of the first statement.
+// begin sets the timeout for locks. The first statement takes the snapshot.
 func (c *sqliteConn) begin(ctx context.Context, limit time.Duration) error {
 	if err := c.exec(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", max(min(limit/2, maxBusy).Milliseconds(), 1))); err != nil {
 		return err
@@ -104,13 +104,16 @@ func classifySQLite(ctx context.Context, err error) *Error {
 	}
 	switch lite.Code() & 0xff {
 	case sqliteBusy, sqliteLocked:
-		return &Error{Kind: Locked, Err: err, Hint: "a writer keeps the file locked; with PRAGMA journal_mode=wal readers do not wait for writers"}
+		return &Error{Kind: Locked, Err: err,
+			Hint: "another process has locked the file; with PRAGMA journal_mode=wal readers do not wait for writers"}
 	case sqliteInterrupt:
 		return classifyCommon(ctx, errors.Join(err, ctx.Err()))
 	case sqlitePerm, sqliteAuth:
-		return &Error{Kind: Permission, Err: err, Hint: "may hm read the file?"}
+		return &Error{Kind: Permission, Err: err, Hint: "let hm's user read the file"}
 	case sqliteCantOpen:
-		return &Error{Kind: Refused, Err: err, Hint: "is the file where desired.sql.dsn says, and may hm read it? A file in WAL mode needs its -shm and -wal files, or a directory that hm may write to"}
+		return &Error{Kind: Refused, Err: err,
+			Hint: "check that desired.sql.dsn names the file, and that hm's user may read it; " +
+				"in WAL mode hm needs the -shm and -wal files, or a directory that it may write to"}
 	case sqliteIO:
 		return &Error{Kind: Transport, Err: err, Hint: hintLost}
 	case sqliteError, sqliteCorrupt, sqliteNotADB:

@@ -8,32 +8,32 @@ import (
 	"hm/desired"
 )
 
-// Stats are counts since the Source was made, and facts of the last complete read.
+// Stats are counters since the Source was made, and values of the last complete read.
 type Stats struct {
-	Reads      uint64          // complete ones
-	AppReads   uint64          // of single apps
-	Failures   uint64          // reads of both sorts that failed
-	FailuresBy map[Kind]uint64 // the same by cause; of several servers that of the first
-	Stale      uint64          // times that a server was refused because it shows an older state than was read before
-	Moves      uint64          // times that another server was read from than before
-	Rows       uint64          // of complete reads
-	Unreadable uint64          // rows of complete reads that could not be understood
+	Reads      uint64          // complete reads
+	AppReads   uint64          // reads of single apps
+	Failures   uint64          // failed reads of both kinds
+	FailuresBy map[Kind]uint64 // failed reads by cause; with several servers the cause of the first
+	Stale      uint64          // how often a server was refused because it was older than the newest read
+	Moves      uint64          // how often a read used another server than the one before
+	Rows       uint64          // rows of complete reads
+	Unreadable uint64          // unreadable rows of complete reads
 
 	From    string        // the server that was read last: host:port/database, or a path
-	Server  string        // what it says of itself; empty: nothing was read yet
-	Replica bool          // it is a replica, or takes no writes
-	Lag     time.Duration // how far it was behind its primary, at most
-	NoLag   bool          // it, or hm's role, does not tell
+	Server  string        // identity of the server; empty: nothing was read yet
+	Replica bool          // it is a replica, or accepts no writes
+	Lag     time.Duration // how far it was behind its primary at most
+	NoLag   bool          // the lag is unknown: the server does not say it, or hm's role may not see it
 	Schema  string        // v2 or v3; empty: nothing was read yet
 	Newest  string        // time of the newest change that was read
 
 	LastApps       int           // readable rows
-	LastUnreadable int           // rows that could not be understood
-	LastPages      int           // with the empty one at the end
+	LastUnreadable int           // unreadable rows
+	LastPages      int           // pages with the empty one at the end
 	LastDuration   time.Duration // from the connection to the last row
 }
 
-// Stats gives a copy of the counts.
+// Stats returns a copy of the counters.
 func (s *Source) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,8 +58,8 @@ func (s *Source) succeeded(r *reading, read desired.Read, took time.Duration) {
 	s.stats.Unreadable += uint64(len(r.unreadable))
 	s.stats.LastApps, s.stats.LastUnreadable, s.stats.LastPages, s.stats.LastDuration = len(read.Apps), len(r.unreadable), r.pages, took
 	s.mu.Unlock()
-	if len(r.unreadable) != before { // a row that stays bad is told once, not with every read
-		s.log.Warn("desired rows that cannot be understood: what is recorded of these apps stays",
+	if len(r.unreadable) != before { // do not log the same rows with every read
+		s.log.Warn("some desired rows are unreadable: the recorded rows of these apps stay",
 			"rows", len(r.unreadable), "of", r.rows, "apps", read.Unreadable[:min(3, len(read.Unreadable))], "first", fmt.Sprint(r.firstBad))
 	}
 }

@@ -5,9 +5,9 @@ import (
 	"hm/internal/app"
 )
 
-// capitalsOf gives the capitals of the guids in a heartbeat that was read already, nil if there are none. Hardly a DEA
-// writes any: reading the message once more for them costs less than looking for them in every guid.
-func capitalsOf(data []byte) map[app.GUID]app.Capitals {
+// letterCasesOf returns the letter case of the guids with capitals in a decoded heartbeat, or nil if there are none. DEAs
+// hardly ever write capitals, so to read such a message a second time costs less than to check every guid.
+func letterCasesOf(data []byte) map[app.GUID]app.Capitals {
 	var found map[app.GUID]app.Capitals
 	note := func(v value) {
 		t, ok := v.text()
