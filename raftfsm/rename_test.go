@@ -116,7 +116,7 @@ func TestRenamedRefusesOneNameForTwo(t *testing.T) {
 	} {
 		n, _ := others()
 		spoil(&n)
-		if _, err := s.Renamed(n); err == nil || !strings.Contains(err.Error(), "renaming what a state records") {
+		if _, err := s.Renamed(n); err == nil || !strings.Contains(err.Error(), "renaming a recorded state") {
 			t.Errorf("%s of one name: %v", what, err)
 		}
 	}
