@@ -12,7 +12,7 @@ import (
 	"hm/internal/config"
 	"hm/internal/liveview"
 	"hm/internal/reconcile"
-	"hm/internal/sim"
+	"hm/internal/sim/cc"
 )
 
 // devActor does what the keys ask for. It is not safe for concurrent use.
@@ -118,7 +118,7 @@ func (a *devActor) faults() []string {
 		}
 	}
 	add(a.natsDown, "NATS is stopped (n)")
-	add(a.world.sim.Faults().Bulk != sim.BulkHealthy, "the bulk API is broken (b)")
+	add(a.world.sim.Faults().Bulk != cc.BulkHealthy, "the bulk API is broken (b)")
 	if !a.looping.IsZero() {
 		add(true, "app "+shortGUID(a.looping)+" crash-loops (C)")
 	}
@@ -193,11 +193,11 @@ func (a *devActor) anyClient() *api.Client {
 
 func (a *devActor) toggleBulk(context.Context) (string, error) {
 	f := a.world.sim.Faults()
-	if f.Bulk != sim.BulkHealthy {
-		f.Bulk = sim.BulkHealthy
+	if f.Bulk != cc.BulkHealthy {
+		f.Bulk = cc.BulkHealthy
 		return "mended the Cloud Controller's bulk API", a.world.sim.SetFaults(f)
 	}
-	f.Bulk = sim.BulkError
+	f.Bulk = cc.BulkError
 	text := "broke the Cloud Controller's bulk API: it answers 500"
 	if a.world.opts.desired == config.SourceSQL {
 		text += ", which nodes that read its database do not mind"

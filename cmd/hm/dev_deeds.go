@@ -8,13 +8,15 @@ import (
 
 	"hm/internal/app"
 	"hm/internal/sim"
+	"hm/internal/sim/cc"
+	"hm/internal/sim/fleet"
 )
 
 func shortGUID(g app.GUID) string { return fmt.Sprintf("%.8s", g.String()) }
 
 // servingDEAs gives the DEAs that run and take new instances.
-func (a *devActor) servingDEAs() []sim.DEAView {
-	return slices.DeleteFunc(a.world.sim.DEAs(0, 1<<30), func(d sim.DEAView) bool { return d.Status != "serving" || d.Paused })
+func (a *devActor) servingDEAs() []fleet.DEA {
+	return slices.DeleteFunc(a.world.sim.Fleet.DEAs(0, 1<<30), func(d fleet.DEA) bool { return d.Status != "serving" || d.Paused })
 }
 
 // draw takes one of them at random.
@@ -36,7 +38,7 @@ func (a *devActor) killDEA(context.Context) (string, error) {
 	if !ok {
 		return "killing a DEA", errNoDEA
 	}
-	return fmt.Sprintf("killed DEA %s with %s on it", d.ID, plural(d.Live, "instance")), a.world.sim.KillDEA(d.ID)
+	return fmt.Sprintf("killed DEA %s with %s on it", d.ID, plural(d.Live, "instance")), a.world.sim.Fleet.Kill(d.ID)
 }
 
 // killSeveral kills a quarter of the DEAs: enough to be seen, and not enough, by itself, for hold:mass-loss.
@@ -49,7 +51,7 @@ func (a *devActor) killSeveral(context.Context) (string, error) {
 	instances := 0
 	deas = deas[:max(1, len(deas)/4)]
 	for _, d := range deas {
-		if err := a.world.sim.KillDEA(d.ID); err != nil {
+		if err := a.world.sim.Fleet.Kill(d.ID); err != nil {
 			return "killing DEA " + d.ID, err
 		}
 		instances += d.Live
@@ -60,11 +62,11 @@ func (a *devActor) killSeveral(context.Context) (string, error) {
 // reviveDEAs brings back those that were killed, and those that left after an evacuation.
 func (a *devActor) reviveDEAs(context.Context) (string, error) {
 	n := 0
-	for _, d := range a.world.sim.DEAs(0, 1<<30) {
+	for _, d := range a.world.sim.Fleet.DEAs(0, 1<<30) {
 		if d.Status != "gone" {
 			continue
 		}
-		if err := a.world.sim.RestartDEA(d.ID); err != nil {
+		if err := a.world.sim.Fleet.Restart(d.ID); err != nil {
 			return "bringing DEA " + d.ID + " back", err
 		}
 		n++
@@ -80,7 +82,7 @@ func (a *devActor) evacuateDEA(context.Context) (string, error) {
 	if !ok {
 		return "evacuating a DEA", errNoDEA
 	}
-	return fmt.Sprintf("asked DEA %s to evacuate its %s", d.ID, plural(d.Live, "instance")), a.world.sim.EvacuateDEA(d.ID)
+	return fmt.Sprintf("asked DEA %s to evacuate its %s", d.ID, plural(d.Live, "instance")), a.world.sim.Fleet.Evacuate(d.ID)
 }
 
 // devApps is from how many apps one is drawn.
@@ -114,13 +116,13 @@ func (a *devActor) crashOne(context.Context) (string, error) {
 		return "crashing an instance", err
 	}
 	index, _ := runs(v)
-	return fmt.Sprintf("crashed app %s index %d", shortGUID(v.GUID), index), a.world.sim.CrashInstance(v.GUID, int(index))
+	return fmt.Sprintf("crashed app %s index %d", shortGUID(v.GUID), index), a.world.sim.Fleet.CrashInstance(v.GUID, int(index))
 }
 
 func (a *devActor) crashLoop(context.Context) (string, error) {
 	if g := a.looping; !g.IsZero() {
 		a.looping = app.GUID{}
-		err := a.world.sim.EndCrashLoop(g)
+		err := a.world.sim.Fleet.EndCrashLoop(g)
 		if errors.Is(err, sim.ErrNotFound) {
 			err = nil // the app was deleted meanwhile
 		}
@@ -130,7 +132,7 @@ func (a *devActor) crashLoop(context.Context) (string, error) {
 	if err != nil {
 		return "making an app crash-loop", err
 	}
-	if err := a.world.sim.CrashLoop(v.GUID, a.world.opts.heartbeat/2); err != nil {
+	if err := a.world.sim.Fleet.CrashLoop(v.GUID, a.world.opts.heartbeat/2); err != nil {
 		return "making app " + shortGUID(v.GUID) + " crash-loop", err
 	}
 	a.looping = v.GUID
@@ -148,7 +150,7 @@ func (a *devActor) scale(by int, fits func(sim.AppView) bool) (string, error) {
 	if err != nil {
 		return "scaling an app", err
 	}
-	_, err = a.world.sim.ScaleApp(v.GUID, v.Instances+by)
+	_, err = a.world.sim.CC.ScaleApp(v.GUID, v.Instances+by)
 	return fmt.Sprintf("scaled app %s from %d to %s", shortGUID(v.GUID), v.Instances, plural(v.Instances+by, "instance")), err
 }
 
@@ -157,7 +159,7 @@ func (a *devActor) updateApp(context.Context) (string, error) {
 	if err != nil {
 		return "updating an app", err
 	}
-	row, err := a.world.sim.RestartApp(v.GUID)
+	row, err := a.world.sim.CC.RestartApp(v.GUID)
 	return fmt.Sprintf("updated app %s from version %s to %s", shortGUID(v.GUID), shortGUID(v.Version), shortGUID(row.Version)), err
 }
 
@@ -166,11 +168,11 @@ func (a *devActor) deleteApp(context.Context) (string, error) {
 	if err != nil {
 		return "deleting an app", err
 	}
-	return fmt.Sprintf("deleted app %s with %s", shortGUID(v.GUID), plural(v.Instances, "instance")), a.world.sim.DeleteApp(v.GUID)
+	return fmt.Sprintf("deleted app %s with %s", shortGUID(v.GUID), plural(v.Instances, "instance")), a.world.sim.CC.DeleteApp(v.GUID)
 }
 
 func (a *devActor) addApp(context.Context) (string, error) {
 	instances := 1 + a.dice.IntN(4)
-	row, err := a.world.sim.CreateApp(sim.AppSpec{Instances: &instances})
+	row, err := a.world.sim.CC.CreateApp(cc.AppSpec{Instances: &instances})
 	return fmt.Sprintf("added app %s with %s", shortGUID(row.GUID), plural(instances, "instance")), err
 }

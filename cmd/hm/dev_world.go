@@ -70,7 +70,7 @@ func openDevWorld(ctx context.Context, o devOptions, dir devDir, saved devSaved,
 		return nil, err
 	}
 	cc := devCC{url: w.sim.CCURL()}
-	cc.driver, cc.dsn, _ = w.sim.DB()
+	cc.driver, cc.dsn, _ = w.sim.CC.DB()
 	for i, p := range peers {
 		api := first
 		if i > 0 {

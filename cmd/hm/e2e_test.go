@@ -24,6 +24,7 @@ import (
 
 	"hm/internal/api"
 	"hm/internal/sim"
+	"hm/internal/sim/cc"
 )
 
 // These tests run the real thing: a nats-server process, hm server processes, an hm sim process, over loopback.
@@ -258,10 +259,10 @@ func (f *foundry) state() (s sim.State) {
 	return s
 }
 
-func (f *foundry) commands() (all []sim.Command) {
+func (f *foundry) commands() (all []cc.Command) {
 	f.t.Helper()
 	for since := uint64(0); ; {
-		var page []sim.Command
+		var page []cc.Command
 		if err := getJSON(fmt.Sprintf("http://%s/commands?since=%d&limit=1000", f.control, since), &page); err != nil {
 			f.t.Fatal(err)
 		}
@@ -343,10 +344,10 @@ func (f *foundry) checkCommands(period time.Duration) {
 		app   string
 		index int
 	}
-	last := map[place]sim.Command{}
+	last := map[place]cc.Command{}
 	for _, c := range f.commands() {
 		p := place{c.App.String(), c.Index}
-		if before, ok := last[p]; ok && c.Action == sim.ActionStart && before.Action == sim.ActionStart && c.At.Sub(before.At) < 3*period {
+		if before, ok := last[p]; ok && c.Action == cc.ActionStart && before.Action == cc.ActionStart && c.At.Sub(before.At) < 3*period {
 			f.t.Errorf("%s/%d was started twice, %v apart, while the first was outstanding", p.app, p.index, c.At.Sub(before.At))
 		}
 		last[p] = c

@@ -16,7 +16,7 @@ import (
 	"hm/internal/api"
 	"hm/internal/bus/bustest"
 	"hm/internal/reconcile"
-	"hm/internal/sim"
+	"hm/internal/sim/fleet"
 )
 
 // TestLateLinkYields: the leader's link is up and lets through less than is said.
@@ -92,7 +92,7 @@ func TestDeafLeaderYields(t *testing.T) {
 	l.wantNoCommands("a leader that misses one DEA")
 	l.wantNoneGone(third, "a leader that misses one DEA")
 
-	if _, err := l.sim.ActOnRandomDEAs(1, sim.DEAKill); err != nil {
+	if _, err := l.sim.Fleet.ActOnRandom(1, fleet.Kill); err != nil {
 		t.Fatal(err)
 	}
 	bustest.Until(t, "the loss shows", func() bool { return !l.sim.State().Converged })

@@ -18,6 +18,7 @@ import (
 	"hm/internal/config"
 	"hm/internal/reconcile"
 	"hm/internal/sim"
+	"hm/internal/sim/fleet"
 )
 
 func TestYieldTo(t *testing.T) {
@@ -250,7 +251,7 @@ func TestLeaderWithoutNATSYields(t *testing.T) {
 	if c := l.sim.State().Commands; c.StartsAccepted+c.StopsAccepted+c.Needless != 0 {
 		t.Errorf("the hand-over caused commands: %+v", c)
 	}
-	if _, err := l.sim.ActOnRandomDEAs(1, sim.DEAKill); err != nil {
+	if _, err := l.sim.Fleet.ActOnRandom(1, fleet.Kill); err != nil {
 		t.Fatal(err)
 	}
 	bustest.Until(t, "the loss shows", func() bool { return !l.sim.State().Converged })

@@ -60,7 +60,7 @@ func TestRecordOfACluster(t *testing.T) {
 	}
 	time.Sleep(5 * o.heartbeat) // that a replay's gate opens
 	grown := r.apps()[0]
-	if _, err := r.stage.world.sim.ScaleApp(grown.GUID, grown.Instances+1); err != nil {
+	if _, err := r.stage.world.sim.CC.ScaleApp(grown.GUID, grown.Instances+1); err != nil {
 		t.Fatal(err)
 	}
 	r.awaitStart(grown.GUID.String(), grown.Instances)

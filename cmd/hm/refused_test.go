@@ -19,6 +19,7 @@ import (
 	"hm/internal/bus/bustest"
 	"hm/internal/config"
 	"hm/internal/sim"
+	"hm/internal/sim/fleet"
 )
 
 // refusedNodes are three nodes in this process, on a NATS server that refuses some subjects to them, and none to the
@@ -191,7 +192,7 @@ func TestRefusedPublish(t *testing.T) {
 	r := startRefusedNodes(t, period, []string{"hm9000.start"}, nil)
 	leader := r.awaitOpen("first")
 	r.await("all runs", func() bool { return r.sim.State().Converged })
-	if _, err := r.sim.ActOnRandomDEAs(1, sim.DEAKill); err != nil {
+	if _, err := r.sim.Fleet.ActOnRandom(1, fleet.Kill); err != nil {
 		t.Fatal(err)
 	}
 	var told api.Status

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"hm/internal/sim"
+	"hm/internal/sim/fleet"
 )
 
 // simTotalsEvery is how often hm sim looks whether the totals have changed.
@@ -45,7 +46,7 @@ The control API lets things happen, and says what is:
   hm sim --apps 100 --deas 5 --heartbeat 1s --cold --cc-passive -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			styles := map[string]sim.ExitStyle{"crashes": sim.ExitsCrashes, "evacuations": sim.ExitsEvacuations, "all": sim.ExitsAll}
+			styles := map[string]fleet.ExitStyle{"crashes": fleet.ExitsCrashes, "evacuations": fleet.ExitsEvacuations, "all": fleet.ExitsAll}
 			style, ok := styles[exits]
 			if !ok {
 				return withHint(fmt.Errorf("exits %q are not known", exits), "use --exits crashes, evacuations or all")
@@ -105,7 +106,7 @@ func runSim(ctx context.Context, c *cli, o sim.Options) error {
 		Control string `json:"control"`
 		CCDB    string `json:"cc_db,omitempty"`
 	}{CC: s.CCURL(), Control: s.ControlURL()}
-	driver, _, db := s.DB()
+	driver, _, db := s.CC.DB()
 	if db != "" {
 		where.CCDB = driver + " " + db
 	}

@@ -110,7 +110,7 @@ func TestScaleShowsAtOnceOverSQL(t *testing.T) {
 	var took, due []time.Duration
 	for _, v := range r.apps()[:20] {
 		began := time.Now()
-		if _, err := r.stage.world.sim.ScaleApp(v.GUID, v.Instances+1); err != nil {
+		if _, err := r.stage.world.sim.CC.ScaleApp(v.GUID, v.Instances+1); err != nil {
 			t.Fatal(err)
 		}
 		c := r.awaitStart(v.GUID.String(), v.Instances)
@@ -148,7 +148,7 @@ func TestScaleIsReadEarlyOverBulk(t *testing.T) {
 	began := time.Now()
 	apps := r.apps()[:40]
 	for _, v := range apps {
-		if _, err := r.stage.world.sim.ScaleApp(v.GUID, v.Instances+1); err != nil {
+		if _, err := r.stage.world.sim.CC.ScaleApp(v.GUID, v.Instances+1); err != nil {
 			t.Fatal(err)
 		}
 	}

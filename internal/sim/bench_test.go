@@ -6,9 +6,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"hm/actual"
-	"hm/internal/app"
 )
 
 // cpu is the processor time that this process has used.
@@ -39,6 +36,7 @@ func BenchmarkHeartbeats(b *testing.B) {
 			if bc.period > time.Second { // let every DEA encode its first heartbeat
 				poll(b, "a first round", func() bool { return s.State().Heartbeats >= uint64(bc.deas) })
 			}
+			l := listen(b, n, subjectHeartbeat)
 			const span = 3 * time.Second
 			var perBeat, core, reference float64
 			for b.Loop() {
@@ -48,7 +46,7 @@ func BenchmarkHeartbeats(b *testing.B) {
 				perBeat = float64(used) / float64(beats)
 				core = float64(used) / float64(span)
 			}
-			size := len(s.fleet.deas[0].payload)
+			size := len(l.until("a heartbeat", func(m []*nats.Msg) bool { return len(m) > 0 })[0].Data)
 			s.Close()
 			reference = bare(b, n, size, time.Duration(float64(bc.period)/float64(bc.deas)), span)
 			b.ReportMetric(perBeat/1e3, "µs-cpu/beat")
@@ -77,29 +75,4 @@ func bare(b *testing.B, n *NATS, size int, every, span time.Duration) float64 {
 		}
 	}
 	return float64(cpu(b)-used) / float64(sent)
-}
-
-// BenchmarkEncode encodes the heartbeat of 100 instances anew, and, as the reference, takes the kept bytes.
-func BenchmarkEncode(b *testing.B) {
-	f := newFleet(Options{}.withDefaults(), newTimeline())
-	l := newLane(f, 1)
-	d := f.addDEA(l, time.Now())
-	for i := range 100 {
-		f.admit(d, app.Key{Droplet: f.mint.uuid(), Version: f.mint.uuid()}, uint32(i%4), actual.Running)
-	}
-	l.encode(d)
-	start := time.Now()
-	const kept = 100_000
-	for range kept {
-		l.encode(d)
-	}
-	reference := float64(time.Since(start)) / kept
-	start = time.Now()
-	n := 0
-	for b.Loop() {
-		d.stale = true
-		l.encode(d)
-		n++
-	}
-	b.ReportMetric(float64(time.Since(start))/float64(n)/reference, "x-kept")
 }

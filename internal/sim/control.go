@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"hm/internal/app"
+	"hm/internal/sim/cc"
+	"hm/internal/sim/fleet"
+	"hm/internal/sim/wire"
 )
 
 // maxControlBody bounds a control request.
@@ -27,7 +30,8 @@ func (s *Sim) controlHandler() http.Handler {
 				writeProblem(w, err)
 				return
 			}
-			writeJSON(w, http.StatusOK, v)
+			w.Header().Set("Content-Type", "application/json;charset=utf-8")
+			_, _ = w.Write(append(wire.MustJSON(v), '\n'))
 		})
 	}
 	handle("GET /state", func(*http.Request) (any, error) { return s.State(), nil })
@@ -41,18 +45,18 @@ func (s *Sim) controlHandler() http.Handler {
 	})
 	handle("GET /commands", func(r *http.Request) (any, error) {
 		since, n, err := window(r, "since")
-		return s.Commands(uint64(since), n), err
+		return s.CC.Commands(uint64(since), n), err
 	})
 	handle("GET /apps", func(r *http.Request) (any, error) {
 		after, n, err := window(r, "after")
 		return s.Apps(after, n), err
 	})
 	handle("POST /apps", func(r *http.Request) (any, error) {
-		var spec AppSpec
+		var spec cc.AppSpec
 		if err := readBody(r, &spec); err != nil {
 			return nil, err
 		}
-		row, err := s.CreateApp(spec)
+		row, err := s.CC.CreateApp(spec)
 		return s.after(row, err)
 	})
 	handle("GET /apps/{guid}", func(r *http.Request) (any, error) {
@@ -67,12 +71,12 @@ func (s *Sim) controlHandler() http.Handler {
 		if err != nil {
 			return nil, err
 		}
-		return struct{}{}, s.DeleteApp(guid)
+		return struct{}{}, s.CC.DeleteApp(guid)
 	})
 	handle("POST /apps/{guid}/{action}", s.controlApp)
 	handle("GET /deas", func(r *http.Request) (any, error) {
 		from, n, err := window(r, "from")
-		return s.DEAs(int(from), n), err
+		return s.Fleet.DEAs(int(from), n), err
 	})
 	handle("POST /deas", func(r *http.Request) (any, error) {
 		body := struct {
@@ -81,9 +85,9 @@ func (s *Sim) controlHandler() http.Handler {
 		if err := readBody(r, &body); err != nil {
 			return nil, err
 		}
-		return s.AddDEAs(body.Count)
+		return s.Fleet.Add(body.Count)
 	})
-	handle("GET /deas/{id}", func(r *http.Request) (any, error) { return s.DEA(r.PathValue("id")) })
+	handle("GET /deas/{id}", func(r *http.Request) (any, error) { return s.Fleet.DEA(r.PathValue("id")) })
 	handle("POST /deas/{id}/{action}", s.controlDEA)
 	return http.NewCrossOriginProtection().Handler(mux)
 }
@@ -108,34 +112,34 @@ func (s *Sim) controlApp(r *http.Request) (any, error) {
 		if body.Instances == nil {
 			return nil, fmt.Errorf("%w: scale needs {\"instances\": n}", ErrInvalid)
 		}
-		return s.after(s.ScaleApp(guid, *body.Instances))
+		return s.after(s.CC.ScaleApp(guid, *body.Instances))
 	case "stop":
-		return s.after(s.StopApp(guid))
+		return s.after(s.CC.StopApp(guid))
 	case "start":
-		return s.after(s.StartApp(guid))
+		return s.after(s.CC.StartApp(guid))
 	case "restart":
-		return s.after(s.RestartApp(guid))
+		return s.after(s.CC.RestartApp(guid))
 	case "restage":
-		return s.after(s.RestageApp(guid, body.Fail))
+		return s.after(s.CC.RestageApp(guid, body.Fail))
 	case "stage":
-		return s.after(s.StageApp(guid, body.Fail))
+		return s.after(s.CC.StageApp(guid, body.Fail))
 	case "crash":
-		return struct{}{}, s.CrashInstance(guid, body.Index)
+		return struct{}{}, s.Fleet.CrashInstance(guid, body.Index)
 	case "crash-loop":
 		after := s.opts.HeartbeatPeriod / 2
 		if body.After != nil {
 			after = time.Duration(*body.After)
 		}
-		return struct{}{}, s.CrashLoop(guid, after)
+		return struct{}{}, s.Fleet.CrashLoop(guid, after)
 	case "end-crash-loop":
-		return struct{}{}, s.EndCrashLoop(guid)
+		return struct{}{}, s.Fleet.EndCrashLoop(guid)
 	default:
 		return nil, fmt.Errorf("%w: action %.40q is none of scale, stop, start, restart, restage, stage, crash, crash-loop, end-crash-loop", ErrInvalid, action)
 	}
 }
 
 // after shows an app as it is after a change.
-func (s *Sim) after(row Row, err error) (any, error) {
+func (s *Sim) after(row cc.Row, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -144,9 +148,9 @@ func (s *Sim) after(row Row, err error) (any, error) {
 
 // controlDEA lets something happen to one DEA, or, where the id is "random", to ?count= of them.
 func (s *Sim) controlDEA(r *http.Request) (any, error) {
-	id, action := r.PathValue("id"), DEAAction(r.PathValue("action"))
+	id, action := r.PathValue("id"), fleet.Action(r.PathValue("action"))
 	if id != "random" {
-		return []string{id}, s.ActOnDEA(id, action)
+		return []string{id}, s.Fleet.Act(id, action)
 	}
 	count := 1
 	if text := r.URL.Query().Get("count"); text != "" {
@@ -155,7 +159,7 @@ func (s *Sim) controlDEA(r *http.Request) (any, error) {
 			return nil, fmt.Errorf("%w: count=%.40q is not a number", ErrInvalid, text)
 		}
 	}
-	return s.ActOnRandomDEAs(count, action)
+	return s.Fleet.ActOnRandom(count, action)
 }
 
 func guidOf(r *http.Request) (app.GUID, error) {
@@ -212,10 +216,10 @@ func writeProblem(w http.ResponseWriter, err error) {
 		status = http.StatusNotFound
 	case errors.Is(err, ErrConflict):
 		status = http.StatusConflict
-	case errors.Is(err, errClosed), errors.Is(err, ErrUnavailable):
+	case errors.Is(err, wire.ErrClosed), errors.Is(err, ErrUnavailable):
 		status = http.StatusServiceUnavailable
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	_, _ = w.Write(mustJSON(map[string]any{"title": http.StatusText(status), "status": status, "detail": err.Error()}))
+	_, _ = w.Write(wire.MustJSON(map[string]any{"title": http.StatusText(status), "status": status, "detail": err.Error()}))
 }

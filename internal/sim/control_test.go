@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"hm/internal/sim/cc"
+	"hm/internal/sim/fleet"
 )
 
 // call makes one control request and decodes the answer into v, if it is not nil.
@@ -63,7 +66,7 @@ func TestControl(t *testing.T) {
 			t.Errorf("%s: %d", step.action, code)
 		}
 	}
-	await(t, s, "staged and running", func(st State) bool { return st.Converged && live(s.Instances(created.GUID)) == 5 })
+	await(t, s, "staged and running", func(st State) bool { return st.Converged && live(s.Fleet.Instances(created.GUID)) == 5 })
 	exits := listen(t, n, subjectExited)
 	if code := call(t, s, "POST", path+"/crash", `{"index":4}`, nil); code != 200 {
 		t.Errorf("crash: %d", code)
@@ -86,14 +89,14 @@ func TestControl(t *testing.T) {
 	if code := call(t, s, "POST", "/deas/"+ids[0]+"/pause", "", nil); code != 200 {
 		t.Errorf("pause: %d", code)
 	}
-	var one DEAView
+	var one fleet.DEA
 	if code := call(t, s, "GET", "/deas/"+ids[0], "", &one); code != 200 || !one.Paused {
 		t.Errorf("%d %+v", code, one)
 	}
 	if code := call(t, s, "POST", "/deas/random/kill?count=3", "", &ids); code != 200 || len(ids) != 3 {
 		t.Errorf("%d %v", code, ids)
 	}
-	var deas []DEAView
+	var deas []fleet.DEA
 	if call(t, s, "GET", "/deas?from=4", "", &deas); len(deas) != 2 {
 		t.Errorf("deas %+v", deas)
 	}
@@ -101,10 +104,10 @@ func TestControl(t *testing.T) {
 	if code := call(t, s, "PUT", "/faults", `{"bulk":"html","lose_starts":0.5,"respondent_delay":"20ms"}`, nil); code != 200 {
 		t.Errorf("faults: %d", code)
 	}
-	if call(t, s, "GET", "/faults", "", &f); f != (Faults{Bulk: BulkHTML, LoseStarts: 0.5, RespondentDelay: Duration(20 * time.Millisecond)}) {
+	if call(t, s, "GET", "/faults", "", &f); f != (Faults{Bulk: cc.BulkHTML, LoseStarts: 0.5, RespondentDelay: Duration(20 * time.Millisecond)}) {
 		t.Errorf("faults %+v", f)
 	}
-	var cmds []Command
+	var cmds []cc.Command
 	if code := call(t, s, "GET", "/commands?since=0&limit=10", "", &cmds); code != 200 || cmds == nil {
 		t.Errorf("commands: %d %v", code, cmds)
 	}
@@ -114,7 +117,7 @@ func TestControlRefuses(t *testing.T) {
 	n := startNATS(t)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	s := startSim(t, n, Options{Apps: 1, DEAs: 1, Seed: 31})
-	a, d := "/apps/"+s.Apps(0, 1)[0].GUID.String(), "/deas/"+s.DEAs(0, 1)[0].ID
+	a, d := "/apps/"+s.Apps(0, 1)[0].GUID.String(), "/deas/"+s.Fleet.DEAs(0, 1)[0].ID
 	for _, tc := range []struct {
 		method, path, body string
 		code               int
@@ -167,7 +170,7 @@ func TestControlRefuses(t *testing.T) {
 func TestCloseWaits(t *testing.T) {
 	n := startNATS(t)
 	s := startSim(t, n, Options{Apps: 50, DEAs: 50, Seed: 32, HeartbeatPeriod: time.Millisecond, ConnectionPerDEA: true})
-	if _, err := s.ActOnRandomDEAs(10, DEARestart); err != nil {
+	if _, err := s.Fleet.ActOnRandom(10, fleet.Restart); err != nil {
 		t.Fatal(err)
 	}
 	// An event that is under way when Close is called has ended when Close returns.
@@ -184,14 +187,14 @@ func TestCloseWaits(t *testing.T) {
 	}
 	stacks := make([]byte, 4<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	for _, own := range []string{"sim.(*lane)", "sim.(*timeline)", "sim.(*controller)", "sim.serve"} {
+	for _, own := range []string{"fleet.(*connection)", "sim.(*timeline)", "cc.(*Controller)", "sim.serve"} {
 		if strings.Contains(string(stacks), own) {
 			t.Errorf("%s still runs:\n%s", own, stacks)
 			break
 		}
 	}
 	s.Close()
-	if _, err := s.AddDEAs(1); err == nil {
+	if _, err := s.Fleet.Add(1); err == nil {
 		t.Error("a closed simulation took a DEA")
 	}
 }

@@ -14,8 +14,12 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"hm/actual"
 	"hm/desired"
 	"hm/internal/app"
+	"hm/internal/sim/cc"
+	"hm/internal/sim/fleet"
+	"hm/internal/sim/wire"
 )
 
 // TestRespondent puts every check through NATS and reads the recorded decision.
@@ -24,24 +28,24 @@ func TestRespondent(t *testing.T) {
 	n := startNATS(t)
 	s := startSim(t, n, Options{DEAs: 2, Seed: 20, Passive: true})
 	two := 2
-	mk := func(name string, spec AppSpec) Row {
+	mk := func(name string, spec cc.AppSpec) cc.Row {
 		spec.GUID, spec.Version, spec.Instances = app.MustGUID(name), app.MustGUID("v1"), &two
-		r, err := s.CreateApp(spec)
+		r, err := s.CC.CreateApp(spec)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return r
 	}
-	mk("good", AppSpec{})
-	mk("diego", AppSpec{Diego: true})
-	mk("unstaged", AppSpec{Staging: true})
-	mk("stopped", AppSpec{Stopped: true})
-	mk("failed", AppSpec{})
-	if _, err := s.StageApp(app.MustGUID("failed"), true); err != nil {
+	mk("good", cc.AppSpec{})
+	mk("diego", cc.AppSpec{Diego: true})
+	mk("unstaged", cc.AppSpec{Staging: true})
+	mk("stopped", cc.AppSpec{Stopped: true})
+	mk("failed", cc.AppSpec{})
+	if _, err := s.CC.StageApp(app.MustGUID("failed"), true); err != nil {
 		t.Fatal(err)
 	}
-	mk("restaging", AppSpec{})
-	restaged, err := s.RestageApp(app.MustGUID("restaging"), false)
+	mk("restaging", cc.AppSpec{})
+	restaged, err := s.CC.RestageApp(app.MustGUID("restaging"), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,36 +56,36 @@ func TestRespondent(t *testing.T) {
 		accepted             bool
 		check                string
 	}{
-		{ActionStart, "good", "v1", 0, false, true, CheckNone},
-		{ActionStart, "absent", "v1", 0, false, false, CheckUnknownApp},
-		{ActionStart, "diego", "v1", 0, false, false, CheckDiego},
-		{ActionStart, "good", "v0", 0, false, false, CheckVersion},
-		{ActionStart, "good", "v1", 2, false, false, CheckIndex},
-		{ActionStart, "unstaged", "v1", 0, false, false, CheckNoDroplet},
-		{ActionStart, "failed", "v1", 0, false, false, CheckNotStaged},
-		{ActionStart, "stopped", "v1", 0, false, false, CheckNotStarted},
-		{ActionStop, "good", "v1", 0, false, false, CheckNone},
-		{ActionStop, "absent", "v1", 0, false, true, CheckUnknownApp},
-		{ActionStop, "diego", "v1", 0, false, true, CheckDiego},
-		{ActionStop, "failed", "v1", 0, false, true, CheckStageFailed},
-		{ActionStop, "good", "v1", 0, true, true, CheckDuplicate},
-		{ActionStop, "good", "v0", 0, false, true, CheckVersion},
-		{ActionStop, "good", "v1", 2, false, true, CheckIndex},
-		{ActionStop, "stopped", "v1", 0, false, true, CheckStopped},
+		{cc.ActionStart, "good", "v1", 0, false, true, cc.CheckNone},
+		{cc.ActionStart, "absent", "v1", 0, false, false, cc.CheckUnknownApp},
+		{cc.ActionStart, "diego", "v1", 0, false, false, cc.CheckDiego},
+		{cc.ActionStart, "good", "v0", 0, false, false, cc.CheckVersion},
+		{cc.ActionStart, "good", "v1", 2, false, false, cc.CheckIndex},
+		{cc.ActionStart, "unstaged", "v1", 0, false, false, cc.CheckNoDroplet},
+		{cc.ActionStart, "failed", "v1", 0, false, false, cc.CheckNotStaged},
+		{cc.ActionStart, "stopped", "v1", 0, false, false, cc.CheckNotStarted},
+		{cc.ActionStop, "good", "v1", 0, false, false, cc.CheckNone},
+		{cc.ActionStop, "absent", "v1", 0, false, true, cc.CheckUnknownApp},
+		{cc.ActionStop, "diego", "v1", 0, false, true, cc.CheckDiego},
+		{cc.ActionStop, "failed", "v1", 0, false, true, cc.CheckStageFailed},
+		{cc.ActionStop, "good", "v1", 0, true, true, cc.CheckDuplicate},
+		{cc.ActionStop, "good", "v0", 0, false, true, cc.CheckVersion},
+		{cc.ActionStop, "good", "v1", 2, false, true, cc.CheckIndex},
+		{cc.ActionStop, "stopped", "v1", 0, false, true, cc.CheckStopped},
 	} {
 		id := "message-" + strconv.Itoa(i)
-		if tc.action == ActionStart {
+		if tc.action == cc.ActionStart {
 			send(t, n, subjectHMStart, startBody{id, app.MustGUID(tc.app), app.MustGUID(tc.version), tc.index})
 		} else {
 			send(t, n, subjectHMStop, stopBody{id, app.MustGUID(tc.app), app.MustGUID(tc.version), app.MustGUID("guid"), tc.index, tc.duplicate})
 		}
-		var got []Command
-		poll(t, "the decision on "+id, func() bool { got = s.Commands(uint64(i), 10); return len(got) == 1 })
+		var got []cc.Command
+		poll(t, "the decision on "+id, func() bool { got = s.CC.Commands(uint64(i), 10); return len(got) == 1 })
 		c := got[0]
 		if c.MessageID != id || c.Action != tc.action || c.Accepted != tc.accepted || c.Check != tc.check || c.App.String() != tc.app || c.Index != tc.index {
 			t.Errorf("%s %s %s %d: %+v", tc.action, tc.app, tc.version, tc.index, c)
 		}
-		if (c.DEA != "") != (tc.action == ActionStart && tc.accepted) {
+		if (c.DEA != "") != (tc.action == cc.ActionStart && tc.accepted) {
 			t.Errorf("%+v was placed", c)
 		}
 	}
@@ -98,7 +102,7 @@ func TestRespondent(t *testing.T) {
 	}
 	send(t, n, subjectHMStop, `{"droplet":"good","version":"v1","instance_index":0,"is_duplicate":true}`)
 	await(t, s, "the malformed ones", func(st State) bool { return st.Commands.Malformed == uint64(len(bad)+1) })
-	if got := s.Commands(0, 100); len(got) != 16 {
+	if got := s.CC.Commands(0, 100); len(got) != 16 {
 		t.Errorf("%d commands recorded", len(got))
 	}
 }
@@ -174,14 +178,14 @@ func TestBulkPages(t *testing.T) {
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	s := startSim(t, n, Options{Apps: 25, DEAs: 1, Seed: 22, BulkUser: "u", BulkPassword: "p", Passive: true})
 	apps := s.Apps(0, 100)
-	mustChange := func(_ Row, err error) {
+	mustChange := func(_ cc.Row, err error) {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	mustChange(s.StopApp(apps[3].GUID))
-	mustChange(s.StageApp(apps[4].GUID, true))
-	mustChange(s.CreateApp(AppSpec{Diego: true}))
+	mustChange(s.CC.StopApp(apps[3].GUID))
+	mustChange(s.CC.StageApp(apps[4].GUID, true))
+	mustChange(s.CC.CreateApp(cc.AppSpec{Diego: true}))
 	seen := map[string]int{}
 	token, sizes := "{}", []int{}
 	for {
@@ -232,7 +236,7 @@ func TestBulkPages(t *testing.T) {
 	}
 	all := startSim(t, n, Options{Apps: 1, Seed: 22, BulkAllRows: true, Passive: true})
 	a := all.Apps(0, 1)[0]
-	mustChange(all.StopApp(a.GUID))
+	mustChange(all.CC.StopApp(a.GUID))
 	if _, body, err := getBulk(t.Context(), all, "bulk_api", "bulk-password", "batch_size=5&bulk_token={}"); err != nil || !strings.Contains(body, `"state":"STOPPED"`) {
 		t.Errorf("all rows: %s %v", body, err)
 	}
@@ -244,19 +248,19 @@ func TestBulkFaults(t *testing.T) {
 	s := startSim(t, n, Options{Apps: 5, Seed: 23, BulkUser: "u", BulkPassword: "p"})
 	const first, second = "batch_size=2&bulk_token={}", `batch_size=2&bulk_token={"id":2}`
 	for _, tc := range []struct {
-		fault BulkFault
+		fault cc.BulkFault
 		query string
 		code  int
 		right func(body string) bool
 	}{
-		{BulkUnauthorized, first, 401, json1},
-		{BulkError, first, 500, json1},
-		{BulkTruncated, first, 200, func(b string) bool { return strings.HasPrefix(b, `{"results"`) && !json.Valid([]byte(b)) }},
-		{BulkHTML, first, 200, func(b string) bool { return strings.HasPrefix(b, "<html>") }},
-		{BulkSecondPage, first, 200, json1},
-		{BulkSecondPage, second, 500, json1},
-		{BulkEmpty, first, 200, func(b string) bool { return b == `{"results":{},"bulk_token":{"id":null}}` }},
-		{BulkHealthy, second, 200, json1},
+		{cc.BulkUnauthorized, first, 401, json1},
+		{cc.BulkError, first, 500, json1},
+		{cc.BulkTruncated, first, 200, func(b string) bool { return strings.HasPrefix(b, `{"results"`) && !json.Valid([]byte(b)) }},
+		{cc.BulkHTML, first, 200, func(b string) bool { return strings.HasPrefix(b, "<html>") }},
+		{cc.BulkSecondPage, first, 200, json1},
+		{cc.BulkSecondPage, second, 500, json1},
+		{cc.BulkEmpty, first, 200, func(b string) bool { return b == `{"results":{},"bulk_token":{"id":null}}` }},
+		{cc.BulkHealthy, second, 200, json1},
 	} {
 		if err := s.SetFaults(Faults{Bulk: tc.fault}); err != nil {
 			t.Fatal(err)
@@ -265,7 +269,7 @@ func TestBulkFaults(t *testing.T) {
 			t.Errorf("%q: %d %s %v", tc.fault, code, body, err)
 		}
 	}
-	if err := s.SetFaults(Faults{Bulk: BulkTimeout}); err != nil {
+	if err := s.SetFaults(Faults{Bulk: cc.BulkTimeout}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -302,7 +306,7 @@ func TestCommandsOverHTTP(t *testing.T) {
 		answer, _ := io.ReadAll(res.Body)
 		return res.StatusCode, strings.TrimSpace(string(answer))
 	}
-	good := string(mustJSON(startBody{"m", a.GUID, a.Version, 0}))
+	good := string(wire.MustJSON(startBody{"m", a.GUID, a.Version, 0}))
 	for _, tc := range []struct {
 		path, password, body string
 		code                 int
@@ -320,7 +324,7 @@ func TestCommandsOverHTTP(t *testing.T) {
 		}
 	}
 	st := await(t, s, "the start", converged)
-	if st.Commands.Malformed != 1 || st.Commands.StartsAccepted != 1 || s.Commands(0, 9)[1].Via != "http" {
+	if st.Commands.Malformed != 1 || st.Commands.StartsAccepted != 1 || s.CC.Commands(0, 9)[1].Via != "http" {
 		t.Errorf("%+v", st.Commands)
 	}
 }
@@ -357,7 +361,7 @@ func TestUserChanges(t *testing.T) {
 		if err := act(); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
-		await(t, s, what, func(st State) bool { return st.Converged && live(s.Instances(a.GUID)) == wantRunning })
+		await(t, s, what, func(st State) bool { return st.Converged && live(s.Fleet.Instances(a.GUID)) == wantRunning })
 		if same := version() == before; same != sameVersion {
 			t.Errorf("%s: same version %v", what, same)
 		}
@@ -365,33 +369,33 @@ func TestUserChanges(t *testing.T) {
 			return len(m) > 0 && string(m[0].Data) == `{"droplet":"`+a.GUID.String()+`"}`
 		})
 	}
-	row := func(_ Row, err error) error { return err }
-	do("scale up", 7, true, func() error { return row(s.ScaleApp(a.GUID, 7)) })
-	do("scale down", 2, true, func() error { return row(s.ScaleApp(a.GUID, 2)) })
-	do("stop", 0, true, func() error { return row(s.StopApp(a.GUID)) })
-	do("start", 2, false, func() error { return row(s.StartApp(a.GUID)) })
-	do("start again", 2, true, func() error { return row(s.StartApp(a.GUID)) })
-	do("restart", 2, false, func() error { return row(s.RestartApp(a.GUID)) })
-	if _, err := s.RestageApp(a.GUID, false); err != nil {
+	row := func(_ cc.Row, err error) error { return err }
+	do("scale up", 7, true, func() error { return row(s.CC.ScaleApp(a.GUID, 7)) })
+	do("scale down", 2, true, func() error { return row(s.CC.ScaleApp(a.GUID, 2)) })
+	do("stop", 0, true, func() error { return row(s.CC.StopApp(a.GUID)) })
+	do("start", 2, false, func() error { return row(s.CC.StartApp(a.GUID)) })
+	do("start again", 2, true, func() error { return row(s.CC.StartApp(a.GUID)) })
+	do("restart", 2, false, func() error { return row(s.CC.RestartApp(a.GUID)) })
+	if _, err := s.CC.RestageApp(a.GUID, false); err != nil {
 		t.Fatal(err)
 	}
 	if v, _ := s.App(a.GUID); v.PackageState != desired.Pending.String() {
 		t.Errorf("restaging: %+v", v)
 	}
-	await(t, s, "the end of staging", func(st State) bool { return st.Converged && live(s.Instances(a.GUID)) == 2 })
-	if _, err := s.RestageApp(a.GUID, true); err != nil {
+	await(t, s, "the end of staging", func(st State) bool { return st.Converged && live(s.Fleet.Instances(a.GUID)) == 2 })
+	if _, err := s.CC.RestageApp(a.GUID, true); err != nil {
 		t.Fatal(err)
 	}
 	poll(t, "failed staging", func() bool { v, _ := s.App(a.GUID); return v.PackageState == desired.Failed.String() })
-	do("stage", 2, true, func() error { return row(s.StageApp(a.GUID, false)) })
-	if err := s.DeleteApp(a.GUID); err != nil {
+	do("stage", 2, true, func() error { return row(s.CC.StageApp(a.GUID, false)) })
+	if err := s.CC.DeleteApp(a.GUID); err != nil {
 		t.Fatal(err)
 	}
-	await(t, s, "delete", func(st State) bool { return st.Converged && st.Apps == 2 && len(s.Instances(a.GUID)) == 0 })
-	if _, err := s.ScaleApp(a.GUID, 1); err == nil {
+	await(t, s, "delete", func(st State) bool { return st.Converged && st.Apps == 2 && len(s.Fleet.Instances(a.GUID)) == 0 })
+	if _, err := s.CC.ScaleApp(a.GUID, 1); err == nil {
 		t.Error("a deleted app was scaled")
 	}
-	if _, err := s.ScaleApp(s.Apps(0, 1)[0].GUID, 1<<20); err == nil {
+	if _, err := s.CC.ScaleApp(s.Apps(0, 1)[0].GUID, 1<<20); err == nil {
 		t.Error("a million instances were taken")
 	}
 	if st := s.State(); st.Commands.StartsAccepted != 0 {
@@ -402,21 +406,30 @@ func TestUserChanges(t *testing.T) {
 func TestPassiveLeavesTheWorkUndone(t *testing.T) {
 	n := startNATS(t)
 	s := startSim(t, n, Options{Apps: 2, DEAs: 2, Seed: 27, Passive: true})
+	all := listen(t, n, ">")
 	apps := s.Apps(0, 2)
 	was := s.State().Running
-	if err := s.DeleteApp(apps[0].GUID); err != nil {
+	if err := s.CC.DeleteApp(apps[0].GUID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.ScaleApp(apps[1].GUID, apps[1].Instances+3); err != nil {
+	if _, err := s.CC.ScaleApp(apps[1].GUID, apps[1].Instances+3); err != nil {
 		t.Fatal(err)
 	}
 	st := s.State()
 	if st.Undesired != apps[0].Instances || st.Missing != 3 || st.Running != was || st.Converged {
 		t.Errorf("%+v", st)
 	}
-	if s.controller.published.Load() != 2 { // the two droplet.updated
-		t.Errorf("%d messages published", s.controller.published.Load())
+	published := all.until("two droplet.updated", func(m []*nats.Msg) bool { return len(ofController(m, subjectUpdated)) == 2 })
+	if got := ofController(published, subjectUpdated, "start", "stop"); len(got) != 2 {
+		t.Errorf("%d messages published", len(got))
 	}
+}
+
+// ofController gives the messages whose subject ends in one of the given texts.
+func ofController(msgs []*nats.Msg, endings ...string) []*nats.Msg {
+	return slices.DeleteFunc(slices.Clone(msgs), func(m *nats.Msg) bool {
+		return !slices.ContainsFunc(endings, func(end string) bool { return strings.HasSuffix(m.Subject, end) })
+	})
 }
 
 func TestOptionsAreChecked(t *testing.T) {
@@ -439,10 +452,10 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-func live(ins []InstanceView) int {
+func live(instances []fleet.Instance) int {
 	n := 0
-	for _, in := range ins {
-		if in.State != "CRASHED" {
+	for _, in := range instances {
+		if in.State != actual.Crashed {
 			n++
 		}
 	}

@@ -7,13 +7,17 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"hm/internal/sim/cc"
+	"hm/internal/sim/fleet"
+	"hm/internal/sim/wire"
 )
 
 func TestKilledDEA(t *testing.T) {
 	n := startNATS(t)
 	s := startSim(t, n, Options{Apps: 10, DEAs: 3, Seed: 10, Passive: true, HeartbeatPeriod: 20 * time.Millisecond})
-	victim := s.DEAs(1, 1)[0]
-	if err := s.KillDEA(victim.ID); err != nil {
+	victim := s.Fleet.DEAs(1, 1)[0]
+	if err := s.Fleet.Kill(victim.ID); err != nil {
 		t.Fatal(err)
 	}
 	st := s.State()
@@ -26,14 +30,14 @@ func TestKilledDEA(t *testing.T) {
 	if len(counts) != 2 || counts[victim.ID] > 0 {
 		t.Errorf("beats after the kill: %v", counts)
 	}
-	if err := s.KillDEA(victim.ID); err == nil {
+	if err := s.Fleet.Kill(victim.ID); err == nil {
 		t.Error("a dead DEA was killed again")
 	}
-	if err := s.RestartDEA(victim.ID); err != nil {
+	if err := s.Fleet.Restart(victim.ID); err != nil {
 		t.Fatal(err)
 	}
-	poll(t, "its return", func() bool { return s.DEAs(1, 1)[0].Status == "serving" })
-	if back := s.DEAs(1, 1)[0]; back.ID == victim.ID || back.Live != 0 {
+	poll(t, "its return", func() bool { return s.Fleet.DEAs(1, 1)[0].Status == "serving" })
+	if back := s.Fleet.DEAs(1, 1)[0]; back.ID == victim.ID || back.Live != 0 {
 		t.Errorf("back: %+v", back)
 	}
 }
@@ -41,8 +45,8 @@ func TestKilledDEA(t *testing.T) {
 func TestPausedDEAKeepsItsInstances(t *testing.T) {
 	n := startNATS(t)
 	s := startSim(t, n, Options{Apps: 10, DEAs: 3, Seed: 11, Passive: true, HeartbeatPeriod: 20 * time.Millisecond})
-	victim := s.DEAs(0, 1)[0]
-	if err := s.PauseDEA(victim.ID); err != nil {
+	victim := s.Fleet.DEAs(0, 1)[0]
+	if err := s.Fleet.Pause(victim.ID); err != nil {
 		t.Fatal(err)
 	}
 	st := s.State()
@@ -56,10 +60,10 @@ func TestPausedDEAKeepsItsInstances(t *testing.T) {
 	}
 	// It hears nothing either.
 	for _, a := range s.Apps(0, 10) {
-		send(t, n, subjectDEAStop, `{"droplet":"`+a.GUID.String()+`"}`)
+		send(t, n, wire.SubjectDEAStop, `{"droplet":"`+a.GUID.String()+`"}`)
 	}
 	await(t, s, "all others stopped", func(st State) bool { return st.Running == 0 })
-	if err := s.ResumeDEA(victim.ID); err != nil {
+	if err := s.Fleet.Resume(victim.ID); err != nil {
 		t.Fatal(err)
 	}
 	if st := s.State(); st.Running != victim.Live || st.CutOff != 0 {
@@ -74,21 +78,21 @@ func TestRestartedDEAKeepsItsGuids(t *testing.T) {
 	e, exits := listen(t, n, subjectHeartbeat), listen(t, n, subjectExited)
 	s := startSim(t, n, Options{Apps: 6, DEAs: 2, Seed: 12, Passive: true})
 	crashed := s.Apps(0, 1)[0]
-	if err := s.CrashInstance(crashed.GUID, 0); err != nil {
+	if err := s.Fleet.CrashInstance(crashed.GUID, 0); err != nil {
 		t.Fatal(err)
 	}
 	exits.until("the crash", func(m []*nats.Msg) bool { return len(m) == 1 })
 	on := crashed.Running[0].DEA
-	before, err := s.DEA(on)
+	before, err := s.Fleet.DEA(on)
 	if err != nil {
 		t.Fatal(err)
 	}
 	guids := guidsOf(e.heartbeats(2)[on])
-	if err := s.RestartDEA(on); err != nil {
+	if err := s.Fleet.Restart(on); err != nil {
 		t.Fatal(err)
 	}
-	poll(t, "its return", func() bool { return s.DEAs(before.Number, 1)[0].Status == "serving" })
-	now := s.DEAs(before.Number, 1)[0]
+	poll(t, "its return", func() bool { return s.Fleet.DEAs(before.Number, 1)[0].Status == "serving" })
+	now := s.Fleet.DEAs(before.Number, 1)[0]
 	if now.ID == on || now.Live != before.Live {
 		t.Fatalf("before %+v, now %+v", before, now)
 	}
@@ -106,12 +110,12 @@ func TestRestartedDEAKeepsItsGuids(t *testing.T) {
 func TestEvacuation(t *testing.T) {
 	n := startNATS(t)
 	e, exits, shutdowns := listen(t, n, subjectHeartbeat), listen(t, n, subjectExited), listen(t, n, subjectDEAShutdown)
-	s := startSim(t, n, Options{Apps: 6, DEAs: 3, Seed: 13, Passive: true, Exits: ExitsEvacuations, HeartbeatPeriod: 100 * time.Millisecond, EvacuationBailOut: time.Hour})
-	victim := s.DEAs(0, 1)[0]
-	if err := s.EvacuateDEA(victim.ID); err != nil {
+	s := startSim(t, n, Options{Apps: 6, DEAs: 3, Seed: 13, Passive: true, Exits: fleet.ExitsEvacuations, HeartbeatPeriod: 100 * time.Millisecond, EvacuationBailOut: time.Hour})
+	victim := s.Fleet.DEAs(0, 1)[0]
+	if err := s.Fleet.Evacuate(victim.ID); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.EvacuateDEA(victim.ID); err == nil {
+	if err := s.Fleet.Evacuate(victim.ID); err == nil {
 		t.Error("it was evacuated twice")
 	}
 	if st := s.State(); st.Evacuating != victim.Live || st.Missing != 0 || st.Converged || st.DEAsEvacuating != 1 {
@@ -140,8 +144,8 @@ func TestEvacuation(t *testing.T) {
 		}
 	}
 	await(t, s, "replacements", func(st State) bool { return st.Running == st.Desired })
-	for _, c := range Starts(s.Commands(0, 100)) {
-		if c.DEA == victim.ID {
+	for _, c := range s.CC.Commands(0, 100) {
+		if c.Accepted && c.DEA == victim.ID {
 			t.Errorf("placed on the evacuating DEA: %+v", c)
 		}
 	}
@@ -154,8 +158,8 @@ func TestEvacuation(t *testing.T) {
 func TestEvacuationBailsOut(t *testing.T) {
 	n := startNATS(t)
 	s := startSim(t, n, Options{Apps: 4, DEAs: 2, Seed: 14, Passive: true, HeartbeatPeriod: 20 * time.Millisecond, EvacuationBailOut: 60 * time.Millisecond})
-	victim := s.DEAs(1, 1)[0]
-	if err := s.EvacuateDEA(victim.ID); err != nil {
+	victim := s.Fleet.DEAs(1, 1)[0]
+	if err := s.Fleet.Evacuate(victim.ID); err != nil {
 		t.Fatal(err)
 	}
 	await(t, s, "the bail-out", func(st State) bool { return st.DEAsGone == 1 && st.Missing == victim.Live && st.Evacuating == 0 })
@@ -164,9 +168,9 @@ func TestEvacuationBailsOut(t *testing.T) {
 func TestShutdown(t *testing.T) {
 	n := startNATS(t)
 	e, exits := listen(t, n, subjectHeartbeat), listen(t, n, subjectExited)
-	s := startSim(t, n, Options{Apps: 4, DEAs: 2, Seed: 15, Passive: true, Exits: ExitsAll})
-	victim := s.DEAs(1, 1)[0]
-	if err := s.ShutDownDEA(victim.ID); err != nil {
+	s := startSim(t, n, Options{Apps: 4, DEAs: 2, Seed: 15, Passive: true, Exits: fleet.ExitsAll})
+	victim := s.Fleet.DEAs(1, 1)[0]
+	if err := s.Fleet.ShutDown(victim.ID); err != nil {
 		t.Fatal(err)
 	}
 	e.until("an empty list", func(m []*nats.Msg) bool {
@@ -187,11 +191,11 @@ func TestRandomAndAddedDEAs(t *testing.T) {
 	n := startNATS(t)
 	for _, each := range []bool{false, true} {
 		s := startSim(t, n, Options{Apps: 20, DEAs: 6, Seed: 16, ConnectionPerDEA: each})
-		killed, err := s.ActOnRandomDEAs(4, DEAKill)
+		killed, err := s.Fleet.ActOnRandom(4, fleet.Kill)
 		if err != nil || len(killed) != 4 {
 			t.Fatalf("killed %v: %v", killed, err)
 		}
-		added, err := s.AddDEAs(3)
+		added, err := s.Fleet.Add(3)
 		if err != nil || len(added) != 3 {
 			t.Fatalf("added %v: %v", added, err)
 		}
@@ -200,17 +204,17 @@ func TestRandomAndAddedDEAs(t *testing.T) {
 			t.Errorf("state: %+v", st)
 		}
 		six := 6
-		row, err := s.CreateApp(AppSpec{Instances: &six})
+		row, err := s.CC.CreateApp(cc.AppSpec{Instances: &six})
 		if err != nil {
 			t.Fatal(err)
 		}
 		poll(t, "the app on the new DEAs", func() bool { a, _ := s.App(row.GUID); return a.Settled })
-		for _, in := range s.Instances(row.GUID) {
+		for _, in := range s.Fleet.Instances(row.GUID) {
 			if in.DEA != added[0] && in.DEA != added[1] && in.DEA != added[2] {
 				t.Errorf("placed on %s, the emptiest are %v", in.DEA, added)
 			}
 		}
-		if _, err := s.ActOnRandomDEAs(1, "explode"); err == nil {
+		if _, err := s.Fleet.ActOnRandom(1, "explode"); err == nil {
 			t.Error("an unknown action was taken")
 		}
 		s.Close()

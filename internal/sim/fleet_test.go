@@ -9,7 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"hm/internal/app"
+	"hm/internal/sim/cc"
+	"hm/internal/sim/wire"
 )
 
 func TestFleetRunsEverythingAtTheStart(t *testing.T) {
@@ -62,9 +63,9 @@ func TestHeartbeatIsByteIdenticalWhileNothingChanges(t *testing.T) {
 			}
 		}
 	}
-	droplets := bytes.Index(payloads[s.DEAs(0, 1)[0].ID][0], []byte(`{"droplets":[{"cc_partition":"default","droplet":"`))
+	droplets := bytes.Index(payloads[s.Fleet.DEAs(0, 1)[0].ID][0], []byte(`{"droplets":[{"cc_partition":"default","droplet":"`))
 	if droplets != 0 {
-		t.Errorf("key order: %.120s", payloads[s.DEAs(0, 1)[0].ID][0])
+		t.Errorf("key order: %.120s", payloads[s.Fleet.DEAs(0, 1)[0].ID][0])
 	}
 }
 
@@ -80,7 +81,7 @@ func TestSameSeedSameLayout(t *testing.T) {
 				apps[i].Running[j].Since = time.Time{}
 			}
 		}
-		return string(mustJSON(apps))
+		return string(wire.MustJSON(apps))
 	}
 	a, b, c := layout(7), layout(7), layout(8)
 	if a != b {
@@ -109,7 +110,7 @@ func TestStartAndStopOverNATS(t *testing.T) {
 	if st.Commands.StartsAccepted != uint64(st.Desired) || st.Commands.Repeated != 0 || st.Commands.Needless != 0 {
 		t.Errorf("commands: %+v", st.Commands)
 	}
-	for _, d := range s.DEAs(0, 10) { // placed on the DEA with the fewest
+	for _, d := range s.Fleet.DEAs(0, 10) { // placed on the DEA with the fewest
 		if d.Live > st.Desired/3+1 {
 			t.Errorf("DEA %s has %d of %d", d.ID, d.Live, st.Desired)
 		}
@@ -137,8 +138,8 @@ func TestStartAndStopOverNATS(t *testing.T) {
 	if st.Commands.Harmful != 1 {
 		t.Errorf("commands: %+v", st.Commands)
 	}
-	last := s.Commands(0, 1000)
-	if got := last[len(last)-1]; got.MessageID != "harm" || got.Check != CheckDuplicate || !got.Accepted || !got.Harmful || got.Instance != a.Running[0].GUID {
+	last := s.CC.Commands(0, 1000)
+	if got := last[len(last)-1]; got.MessageID != "harm" || got.Check != cc.CheckDuplicate || !got.Accepted || !got.Harmful || got.Instance != a.Running[0].GUID {
 		t.Errorf("newest command: %+v", got)
 	}
 }
@@ -149,7 +150,7 @@ func TestCrashIsAnnouncedAndListed(t *testing.T) {
 	s := startSim(t, n, Options{Apps: 1, InstancesPerApp: 1, DEAs: 1, Seed: 4, Passive: true})
 	a := s.Apps(0, 1)[0]
 	was := a.Running[0]
-	if err := s.CrashInstance(a.GUID, 0); err != nil {
+	if err := s.Fleet.CrashInstance(a.GUID, 0); err != nil {
 		t.Fatal(err)
 	}
 	msgs := exits.until("an exit", func(m []*nats.Msg) bool { return len(m) == 1 })
@@ -170,7 +171,7 @@ func TestCrashIsAnnouncedAndListed(t *testing.T) {
 		hb := decodeHeartbeat(t, m[len(m)-1].Data)
 		return len(hb.Droplets) == 1 && hb.Droplets[0].State == "CRASHED" && hb.Droplets[0].Instance == was.GUID.String()
 	})
-	if err := s.CrashInstance(a.GUID, 0); err == nil {
+	if err := s.Fleet.CrashInstance(a.GUID, 0); err == nil {
 		t.Error("a crashed instance crashed again")
 	}
 	st := s.State()
@@ -183,18 +184,18 @@ func TestOnlyTheNewestCrashOfAnAppIsListed(t *testing.T) {
 	n := startNATS(t)
 	s := startSim(t, n, Options{Apps: 0, DEAs: 1, Seed: 5, HeartbeatPeriod: 20 * time.Millisecond})
 	two := 3
-	row, err := s.CreateApp(AppSpec{Instances: &two})
+	row, err := s.CC.CreateApp(cc.AppSpec{Instances: &two})
 	if err != nil {
 		t.Fatal(err)
 	}
 	await(t, s, "running", converged)
 	for i := range 3 {
-		if err := s.CrashInstance(row.GUID, i); err != nil {
+		if err := s.Fleet.CrashInstance(row.GUID, i); err != nil {
 			t.Fatal(err)
 		}
 	}
 	await(t, s, "the older crashes reaped", func(st State) bool { return st.Crashed == 1 })
-	if left := s.Instances(row.GUID); len(left) != 1 || left[0].Index != 2 {
+	if left := s.Fleet.Instances(row.GUID); len(left) != 1 || left[0].Index != 2 {
 		t.Errorf("left: %+v", left)
 	}
 }
@@ -204,13 +205,13 @@ func TestCrashLoop(t *testing.T) {
 	exits := listen(t, n, subjectExited)
 	s := startSim(t, n, Options{Apps: 1, InstancesPerApp: 1, DEAs: 2, Seed: 6, StartDelay: time.Millisecond})
 	a := s.Apps(0, 1)[0]
-	if err := s.CrashLoop(a.GUID, time.Millisecond); err != nil {
+	if err := s.Fleet.CrashLoop(a.GUID, time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	for crashes := 1; crashes <= 3; crashes++ {
 		exits.until("a crash", func(m []*nats.Msg) bool { return len(m) == crashes })
 		if crashes == 3 {
-			if err := s.EndCrashLoop(a.GUID); err != nil {
+			if err := s.Fleet.EndCrashLoop(a.GUID); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -229,7 +230,7 @@ func TestStartFailure(t *testing.T) {
 	if err := s.SetFaults(Faults{StartFailure: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.CreateApp(AppSpec{}); err != nil {
+	if _, err := s.CC.CreateApp(cc.AppSpec{}); err != nil {
 		t.Fatal(err)
 	}
 	exits.until("a crash at the start", func(m []*nats.Msg) bool { return len(m) == 1 && bytes.Contains(m[0].Data, []byte("failed to start")) })
@@ -242,7 +243,7 @@ func TestRunningIsHeartbeatAtOnce(t *testing.T) {
 	n := startNATS(t)
 	beats := listen(t, n, subjectHeartbeat)
 	s := startSim(t, n, Options{DEAs: 1, Seed: 8, HeartbeatPeriod: time.Hour, StartDelay: time.Millisecond})
-	row, err := s.CreateApp(AppSpec{})
+	row, err := s.CC.CreateApp(cc.AppSpec{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,20 +284,22 @@ func TestStopFilter(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			s := startSim(t, n, Options{DEAs: 2, Seed: 9})
 			four := 4
-			row, err := s.CreateApp(AppSpec{Instances: &four})
+			row, err := s.CC.CreateApp(cc.AppSpec{Instances: &four})
 			if err != nil {
 				t.Fatal(err)
 			}
 			await(t, s, "running", converged)
 			a, _ := s.App(row.GUID)
-			send(t, n, subjectDEAStop, tc.body(a))
+			send(t, n, wire.SubjectDEAStop, tc.body(a))
 			// A later app that has started proves that the stop has been carried out: one connection keeps the order.
-			probe, err := s.CreateApp(AppSpec{})
+			probe, err := s.CC.CreateApp(cc.AppSpec{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			poll(t, "the stop and the probe", func() bool { return len(s.Instances(probe.GUID)) == 1 && len(s.Instances(row.GUID)) <= tc.left })
-			if got := len(s.Instances(row.GUID)); got != tc.left {
+			poll(t, "the stop and the probe", func() bool {
+				return len(s.Fleet.Instances(probe.GUID)) == 1 && len(s.Fleet.Instances(row.GUID)) <= tc.left
+			})
+			if got := len(s.Fleet.Instances(row.GUID)); got != tc.left {
 				t.Errorf("%d left, want %d", got, tc.left)
 			}
 		})
@@ -317,20 +320,4 @@ func guidsOf(hb heartbeat) []string {
 		guids = append(guids, in.Instance)
 	}
 	return guids
-}
-
-func TestHeartbeatEncoding(t *testing.T) {
-	p := &presence{droplet: app.MustGUID("11111111-2222-3333-4444-555555555555")}
-	odd := &presence{droplet: app.MustGUID(`a"b\c`)}
-	d := &dea{id: "0-abc"}
-	got := appendHeartbeat(nil, `"zone 1"`, d.id, []*instance{
-		{guid: app.MustGUID("0123456789abcdef0123456789abcdef"), app: p, version: app.MustGUID("v1"), index: 3, state: 2, since: 1389380134483760, dea: d},
-		{guid: app.MustGUID("x"), app: odd, version: app.MustGUID("v2"), index: 0, state: 4, since: 1389380134000000, dea: d},
-	})
-	want := `{"droplets":[` +
-		`{"cc_partition":"zone 1","droplet":"11111111-2222-3333-4444-555555555555","version":"v1","instance":"0123456789abcdef0123456789abcdef","index":3,"state":"RUNNING","state_timestamp":1389380134.48376},` +
-		`{"cc_partition":"zone 1","droplet":"a\"b\\c","version":"v2","instance":"x","index":0,"state":"EVACUATING","state_timestamp":1389380134.0}],"dea":"0-abc"}`
-	if string(got) != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
 }

@@ -7,17 +7,11 @@ import (
 	"net"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"hm/desired"
-)
-
-// ExitStyle says which exits the DEAs announce, which depends on their age (N11).
-type ExitStyle int
-
-// The exit styles.
-const (
-	ExitsCrashes     ExitStyle = iota // only CRASHED: DEAs after June 2016
-	ExitsEvacuations                  // CRASHED and DEA_EVACUATION: December 2013 to June 2016
-	ExitsAll                          // also STOPPED and DEA_SHUTDOWN: before December 2013
+	"hm/internal/sim/cc"
+	"hm/internal/sim/fleet"
 )
 
 // Options describe the simulated Cloud Foundry. Zero values take the default that the field names; Apps and DEAs
@@ -29,7 +23,7 @@ type Options struct {
 	// postgres://..., or mysql://... or mysql:user:password@tcp(host:port)/database. A database with a simulation's
 	// apps in it is continued from: these are the apps, whatever Apps and Seed say.
 	DB       string
-	DBSchema string // SchemaV2 or SchemaV3; default what DB has, SchemaV3 if it is empty
+	DBSchema string // cc.SchemaV2 or cc.SchemaV3; default what DB has, SchemaV3 if it is empty
 
 	Apps            int    // apps at the start, all STARTED and STAGED
 	InstancesPerApp int    // mean wanted instances an app, default 2: each app draws 1 to 2n-1
@@ -45,7 +39,7 @@ type Options struct {
 	EvacuationBailOut time.Duration // an evacuating DEA leaves after this at the latest; default 11.5 periods (N31)
 	AdvertiseTTL      time.Duration // how long the CC still places on a DEA that fell silent; default one period (N28)
 	CrashLifetime     time.Duration // how long a DEA lists a crash; default 360 periods (N34)
-	Exits             ExitStyle
+	Exits             fleet.ExitStyle
 	Connections       int  // NATS connections that the DEAs share, default 4
 	ConnectionPerDEA  bool // one NATS connection for each DEA instead
 
@@ -59,13 +53,6 @@ type Options struct {
 
 	Logger *slog.Logger // default: discard
 }
-
-// Bounds on what one simulation may hold, against a mistyped figure.
-const (
-	maxDEAs      = 100_000
-	maxApps      = 5_000_000
-	maxInstances = desired.MaxInstances
-)
 
 func (o Options) withDefaults() Options {
 	setStrings := func(dst *string, v string) {
@@ -112,7 +99,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// validate names every option that cannot be, at once.
+// validate names every bad option at once.
 func (o Options) validate() error {
 	var errs []error
 	between := func(name string, v, low, high int) {
@@ -120,12 +107,12 @@ func (o Options) validate() error {
 			errs = append(errs, fmt.Errorf("%s is %d, it must be %d to %d", name, v, low, high))
 		}
 	}
-	between("apps", o.Apps, 0, maxApps)
-	between("instances per app", o.InstancesPerApp, 1, maxInstances/2)
-	between("DEAs", o.DEAs, 0, maxDEAs)
+	between("apps", o.Apps, 0, cc.MaxApps)
+	between("instances per app", o.InstancesPerApp, 1, desired.MaxInstances/2)
+	between("DEAs", o.DEAs, 0, fleet.MaxDEAs)
 	between("connections", o.Connections, 1, 1024)
 	between("history", o.History, 1, 10_000_000)
-	between("exit style", int(o.Exits), int(ExitsCrashes), int(ExitsAll))
+	between("exit style", int(o.Exits), int(fleet.ExitsCrashes), int(fleet.ExitsAll))
 	if o.HeartbeatPeriod < time.Millisecond {
 		errs = append(errs, fmt.Errorf("heartbeat period is %s, it must be at least 1ms", o.HeartbeatPeriod))
 	}
@@ -138,15 +125,8 @@ func (o Options) validate() error {
 			errs = append(errs, fmt.Errorf("%s is %s, it must not be negative", d.name, d.value))
 		}
 	}
-	if o.DB != "" {
-		if _, err := parseDB(o.DB); err != nil {
-			errs = append(errs, err)
-		}
-	} else if o.DBSchema != "" {
-		errs = append(errs, errors.New("a database schema is given, but no database"))
-	}
-	if _, known := layouts[o.DBSchema]; !known && o.DBSchema != "" {
-		errs = append(errs, fmt.Errorf("database schema %.20q is neither v2 nor v3", o.DBSchema))
+	if err := cc.ValidateDB(o.DB, o.DBSchema); err != nil {
+		errs = append(errs, err)
 	}
 	if host, _, err := net.SplitHostPort(o.ControlListen); err != nil {
 		errs = append(errs, fmt.Errorf("control address %q: %w", o.ControlListen, err))
@@ -154,4 +134,22 @@ func (o Options) validate() error {
 		errs = append(errs, fmt.Errorf("control address %q is not loopback: it asks for no password, so it must be on 127.0.0.1 or ::1", o.ControlListen))
 	}
 	return errors.Join(errs...)
+}
+
+// fleet gives the options of the fleet.
+func (o Options) fleet(dial func(string) (*nats.Conn, error), after func(time.Duration, func())) fleet.Options {
+	return fleet.Options{
+		Seed: o.Seed, HeartbeatPeriod: o.HeartbeatPeriod, StartDelay: o.StartDelay, StartJitter: o.StartJitter, RestartDelay: o.RestartDelay,
+		EvacuationBailOut: o.EvacuationBailOut, AdvertiseTTL: o.AdvertiseTTL, CrashLifetime: o.CrashLifetime, Exits: o.Exits,
+		Connections: o.Connections, ConnectionPerDEA: o.ConnectionPerDEA, Partition: o.Partition, Logger: o.Logger, Dial: dial, After: after,
+	}
+}
+
+// controller gives the options of the Cloud Controller.
+func (o Options) controller(f cc.Fleet, after func(time.Duration, func())) cc.Options {
+	return cc.Options{
+		DB: o.DB, DBSchema: o.DBSchema, Seed: o.Seed, StagingDelay: o.StagingDelay, Partition: o.Partition,
+		BulkUser: o.BulkUser, BulkPassword: o.BulkPassword, CommandUser: o.CommandUser, CommandSecret: o.CommandSecret,
+		BulkAllRows: o.BulkAllRows, Passive: o.Passive, History: o.History, Logger: o.Logger, Fleet: f, After: after,
+	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hm/internal/sim/cc"
 )
 
 // TestOutage: while NATS is away the DEAs run on and the API serves, user changes do not reach the DEAs, and
@@ -23,7 +25,7 @@ func TestOutage(t *testing.T) {
 	before := s.State()
 	n.Stop()
 	await(t, s, "the outage", func(st State) bool { return st.Connected == 0 && st.Lost > before.Lost })
-	if _, err := s.ScaleApp(a.GUID, a.Instances+2); err != nil {
+	if _, err := s.CC.ScaleApp(a.GUID, a.Instances+2); err != nil {
 		t.Fatal(err)
 	}
 	st := s.State()
@@ -58,13 +60,13 @@ func TestStartsWithoutNATS(t *testing.T) {
 		t.Fatal(err)
 	}
 	listen(t, n, subjectHeartbeat).heartbeats(3)
-	row, err := s.CreateApp(AppSpec{})
+	row, err := s.CC.CreateApp(cc.AppSpec{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	poll(t, "an app started, after a second try if the CC was not back yet", func() bool {
-		if len(s.Instances(row.GUID)) == 0 && s.State().Connected == s.State().Connections {
-			_, _ = s.RestartApp(row.GUID)
+		if len(s.Fleet.Instances(row.GUID)) == 0 && s.State().Connected == s.State().Connections {
+			_, _ = s.CC.RestartApp(row.GUID)
 		}
 		return s.State().Converged
 	})

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"hm/desired/bulk"
 	"hm/diff"
 	"hm/internal/app"
+	"hm/internal/sim/cc"
 )
 
 // TestFeedReadsTheFleet: what the health manager's own decoder makes of the heartbeats and exits is the fleet.
@@ -23,15 +23,15 @@ func TestFeedReadsTheFleet(t *testing.T) {
 	n := startNATS(t)
 	beats, exits, updates := listen(t, n, subjectHeartbeat), listen(t, n, subjectExited), listen(t, n, subjectUpdated)
 	s := startSim(t, n, Options{Apps: 20, DEAs: 4, Seed: 40, Passive: true})
-	dea := s.DEAs(2, 1)[0].ID
-	if err := s.EvacuateDEA(dea); err != nil {
+	dea := s.Fleet.DEAs(2, 1)[0].ID
+	if err := s.Fleet.Evacuate(dea); err != nil {
 		t.Fatal(err)
 	}
 	a := s.Apps(0, 1)[0]
-	if err := s.CrashInstance(a.GUID, 0); err != nil {
+	if err := s.Fleet.CrashInstance(a.GUID, 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.StopApp(a.GUID); err != nil {
+	if _, err := s.CC.StopApp(a.GUID); err != nil {
 		t.Fatal(err)
 	}
 	got := map[app.GUID]actual.Located{}
@@ -91,7 +91,7 @@ func TestBulkReadsTheApps(t *testing.T) {
 	}
 	defer nc.Close()
 	src, err := bulk.New(bulk.Options{URL: s.CCURL(), BatchSize: 10, Timeout: 200 * time.Millisecond, Credentials: func(ctx context.Context) (string, string, error) {
-		m, err := nc.RequestWithContext(ctx, subjectCredentialsFor+"default", nil)
+		m, err := nc.RequestWithContext(ctx, "cloudcontroller.bulk.credentials.default", nil)
 		if err != nil {
 			return "", "", err
 		}
@@ -102,7 +102,7 @@ func TestBulkReadsTheApps(t *testing.T) {
 	}
 	defer src.Close()
 	apps := s.Apps(0, 100)
-	if _, err := s.StopApp(apps[0].GUID); err != nil {
+	if _, err := s.CC.StopApp(apps[0].GUID); err != nil {
 		t.Fatal(err)
 	}
 	read, err := src.Read(t.Context())
@@ -118,7 +118,7 @@ func TestBulkReadsTheApps(t *testing.T) {
 			t.Errorf("%+v, want %d instances", a, want[a.Key])
 		}
 	}
-	for _, fault := range []BulkFault{BulkUnauthorized, BulkError, BulkTimeout, BulkTruncated, BulkHTML, BulkSecondPage} {
+	for _, fault := range []cc.BulkFault{cc.BulkUnauthorized, cc.BulkError, cc.BulkTimeout, cc.BulkTruncated, cc.BulkHTML, cc.BulkSecondPage} {
 		if err := s.SetFaults(Faults{Bulk: fault}); err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +129,7 @@ func TestBulkReadsTheApps(t *testing.T) {
 		}
 	}
 	// An empty answer is a complete read (D05, W04): the guard must catch it, the reader cannot.
-	if err := s.SetFaults(Faults{Bulk: BulkEmpty}); err != nil {
+	if err := s.SetFaults(Faults{Bulk: cc.BulkEmpty}); err != nil {
 		t.Fatal(err)
 	}
 	if read, err := src.Read(t.Context()); err != nil || len(read.Apps) != 0 {
@@ -143,49 +143,18 @@ func TestBulkReadsTheApps(t *testing.T) {
 	}
 }
 
-// FuzzHear: nothing on a DEA's or the Cloud Controller's subjects makes the simulation fail.
-func FuzzHear(f *testing.F) {
-	for _, seed := range []string{`{"droplet":"a","version":"b","index":0}`, `{"droplet":"a","instances":["x"],"instance_ids":[],"indices":[1],"states":["RUNNING"]}`,
-		`{"message_id":"m","droplet":"a","version":"b","instance_index":0,"instance_guid":"g","is_duplicate":false}`, `[]`, `{"index":4294967296}`, `null`} {
-		f.Add([]byte(seed))
-	}
-	s := &Sim{opts: Options{DEAs: 1}.withDefaults()}
-	s.timeline = newTimeline()
-	s.fleet = newFleet(s.opts, s.timeline)
-	l := newLane(s.fleet, 1)
-	d := s.fleet.addDEA(l, time.Now())
-	c := newController(s.opts, s.fleet, s.timeline)
-	c.nc = &nats.Conn{} // never connected, so nothing is published
-	if _, err := c.apps.insert(goodRow()); err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		l.hear(subjectDEAStart(d.id), data)
-		l.hear(subjectDEAStop, data)
-		c.take(ActionStart, subjectHMStart, data)
-		c.take(ActionStop, subjectHMStop, data)
-		s.fleet.mu.Lock()
-		payload := l.encode(d)
-		s.fleet.mu.Unlock()
-		if !json.Valid(payload) {
-			t.Fatalf("after %q the DEA says %q", data, payload)
-		}
-		parseToken(string(data))
-	})
-}
-
-// TestHeedsTheHealthManagersOwnEncoding: what hm publishes is what the Cloud Controller reads.
-func TestHeedsTheHealthManagersOwnEncoding(t *testing.T) {
+// TestReadsHMsEncoding: the Cloud Controller reads what hm publishes.
+func TestReadsHMsEncoding(t *testing.T) {
 	n := startNATS(t)
 	s := startSim(t, n, Options{Apps: 1, InstancesPerApp: 1, DEAs: 1, Seed: 42, ColdStart: true, Passive: true})
 	a := s.Apps(0, 1)[0]
 	key := app.Key{Droplet: a.GUID, Version: a.Version}
 	send(t, n, natspub.SubjectStart, string(natspub.EncodeStart(commands.Command{ID: commands.ID{1}, Action: diff.Start, App: key}, commands.Spelling{})))
 	await(t, s, "the start", converged)
-	in := s.Instances(a.GUID)[0]
+	in := s.Fleet.Instances(a.GUID)[0]
 	send(t, n, natspub.SubjectStop, string(natspub.EncodeStop(commands.Command{ID: commands.ID{2}, Action: diff.Stop, App: key, Instance: in.GUID, Reason: diff.ReasonDuplicate}, commands.Spelling{})))
 	st := await(t, s, "the stop", func(st State) bool { return st.Missing == 1 })
-	got := s.Commands(0, 9)
+	got := s.CC.Commands(0, 9)
 	if st.Commands.Malformed != 0 || len(got) != 2 || got[0].MessageID != commands.IDString(commands.ID{1}) || got[1].Instance != in.GUID || !got[1].Duplicate {
 		t.Errorf("%+v\n%+v", st.Commands, got)
 	}

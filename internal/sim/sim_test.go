@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -14,6 +15,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"hm/internal/app"
+	"hm/internal/sim/cc"
+	"hm/internal/sim/wire"
 )
 
 // patience bounds every wait of the tests; nothing waits for it unless it fails.
@@ -44,6 +47,16 @@ func startSim(t testing.TB, n *NATS, o Options) *Sim {
 	t.Cleanup(s.Close)
 	return s
 }
+
+// The subjects, as a reader knows them.
+const (
+	subjectHeartbeat   = "dea.heartbeat"
+	subjectExited      = "droplet.exited"
+	subjectDEAShutdown = "dea.shutdown"
+	subjectUpdated     = "droplet.updated"
+	subjectHMStart     = "hm9000.start"
+	subjectHMStop      = "hm9000.stop"
+)
 
 // heartbeat is N02 as a reader sees it.
 type heartbeat struct {
@@ -174,7 +187,7 @@ func send(t testing.TB, n *NATS, subject string, body any) {
 	defer nc.Close()
 	data, ok := body.(string)
 	if !ok {
-		data = string(mustJSON(body))
+		data = string(wire.MustJSON(body))
 	}
 	if err := nc.Publish(subject, []byte(data)); err != nil {
 		t.Fatal(err)
@@ -215,4 +228,26 @@ func noLeaks(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	})
+}
+
+// TestContinuesFromADatabase: a simulation on a database that another one filled has the same apps, and runs them.
+func TestContinuesFromADatabase(t *testing.T) {
+	n := startNATS(t)
+	o := Options{DB: filepath.Join(t.TempDir(), "cc.db"), Apps: 5, DEAs: 2, Seed: 43}
+	s := startSim(t, n, o)
+	if _, err := s.CC.CreateApp(cc.AppSpec{}); err != nil {
+		t.Fatal(err)
+	}
+	before := s.Apps(0, 100)
+	s.Close()
+	s = startSim(t, n, o)
+	after := s.Apps(0, 100)
+	if st := s.State(); !st.Converged || st.Apps != 6 || len(after) != len(before) {
+		t.Errorf("after a restart: %+v", st)
+	}
+	for i := range after {
+		if after[i].GUID != before[i].GUID || after[i].Version != before[i].Version || after[i].Instances != before[i].Instances {
+			t.Errorf("after a restart: %+v, before: %+v", after[i], before[i])
+		}
+	}
 }

@@ -1,14 +1,19 @@
 package sim
 
 import (
+	"iter"
+	"sync"
+
 	"hm/actual"
 	"hm/internal/app"
+	"hm/internal/sim/cc"
+	"hm/internal/sim/fleet"
 )
 
-// tally counts desired against actual, for one droplet or for all. Instances on DEAs that cannot speak are in
-// cutOff and nowhere else: no health manager can hear of them or stop them.
+// tally counts desired against actual, for one droplet or for all. Instances on DEAs that are cut off count in cutOff
+// and nowhere else: no health manager can know of them or stop them.
 type tally struct {
-	apps, wanted int // rows; rows of which instances may run
+	apps, wanted int // rows; rows whose instances may run
 	desired      int // indices that should run
 	settled      int // of these, those with exactly one live instance, RUNNING, and none evacuating
 	missing      int // of these, those with neither a live nor an evacuating instance
@@ -36,11 +41,14 @@ func (t *tally) add(o tally, sign int) {
 	t.cutOff += sign * o.cutOff
 }
 
-// at is what there is at one index.
-type at struct{ starting, running, evacuating int }
+// converged reports whether everything that should run runs once, and nothing else.
+func (t *tally) converged() bool { return t.settled == t.desired && t.undesired == 0 }
+
+// indexTally counts the instances at one index.
+type indexTally struct{ starting, running, evacuating int }
 
 // count compares a droplet's row, if there is one, with its instances. scratch is reused between calls.
-func count(row Row, known bool, instances []*instance, scratch *[]at) tally {
+func count(row cc.Row, known bool, instances iter.Seq[fleet.Instance], scratch *[]indexTally) tally {
 	var t tally
 	n := 0
 	if known {
@@ -50,17 +58,17 @@ func count(row Row, known bool, instances []*instance, scratch *[]at) tally {
 		}
 	}
 	if cap(*scratch) < n {
-		*scratch = make([]at, n)
+		*scratch = make([]indexTally, n)
 	}
 	indices := (*scratch)[:n]
 	clear(indices)
-	for _, in := range instances {
-		if !in.dea.speaks() {
+	for in := range instances {
+		if in.CutOff {
 			t.cutOff++
 			continue
 		}
-		var here at
-		switch in.state {
+		var here indexTally
+		switch in.State {
 		case actual.Starting:
 			here.starting = 1
 		case actual.Running:
@@ -74,11 +82,11 @@ func count(row Row, known bool, instances []*instance, scratch *[]at) tally {
 		t.starting += here.starting
 		t.running += here.running
 		t.evacuating += here.evacuating
-		if in.version != row.Version || int(in.index) >= n {
+		if in.App.Version != row.Version || int(in.Index) >= n {
 			t.undesired++
 			continue
 		}
-		i := &indices[in.index]
+		i := &indices[in.Index]
 		i.starting += here.starting
 		i.running += here.running
 		i.evacuating += here.evacuating
@@ -90,29 +98,40 @@ func count(row Row, known bool, instances []*instance, scratch *[]at) tally {
 		}
 		t.desired++
 		switch i {
-		case at{running: 1}:
+		case indexTally{running: 1}:
 			t.settled++
-		case at{}:
+		case indexTally{}:
 			t.missing++
 		}
 	}
 	return t
 }
 
-// recount brings the totals up to date. lookup finds a droplet's row.
-func (f *fleet) recount(lookup func(app.GUID) (Row, bool)) tally {
-	var scratch []at
-	for _, p := range f.dirty {
-		row, known := lookup(p.droplet)
-		f.totals.add(p.counted, -1)
-		p.counted = count(row, known, p.instances, &scratch)
-		f.totals.add(p.counted, 1)
-		p.dirty = false
-		if !known && len(p.instances) == 0 {
-			delete(f.apps, p.droplet)
+// totals keeps the tally of every droplet and their sum, so that only droplets that changed are counted again.
+type totals struct {
+	mu      sync.Mutex
+	sum     tally
+	counted map[app.GUID]tally
+	scratch []indexTally
+}
+
+func newTotals() totals { return totals{counted: map[app.GUID]tally{}} }
+
+// recount brings the totals up to date.
+func (t *totals) recount(f *fleet.Fleet, v cc.View) (tally, fleet.DEATotals) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	deas := f.Recount(func(droplet app.GUID, instances iter.Seq[fleet.Instance]) bool {
+		row, known := v.App(droplet)
+		t.sum.add(t.counted[droplet], -1)
+		now := count(row, known, instances, &t.scratch)
+		t.sum.add(now, 1)
+		if now == (tally{}) {
+			delete(t.counted, droplet)
+		} else {
+			t.counted[droplet] = now
 		}
-	}
-	clear(f.dirty)
-	f.dirty = f.dirty[:0]
-	return f.totals
+		return known
+	})
+	return t.sum, deas
 }

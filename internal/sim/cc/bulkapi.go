@@ -1,7 +1,6 @@
-package sim
+package cc
 
 import (
-	"context"
 	"crypto/subtle"
 	"encoding/json"
 	"io"
@@ -11,14 +10,15 @@ import (
 
 	"hm/desired"
 	"hm/internal/app"
+	"hm/internal/sim/wire"
 )
 
 // maxBatch bounds batch_size, which a real Cloud Controller leaves to its database.
 const maxBatch = 1_000_000
 
-// handler serves what the Cloud Controller offers over HTTP: the bulk API (D03, N44) and the health manager's
+// Handler serves what the Cloud Controller offers over HTTP: the bulk API (D03, N44) and the health manager's
 // commands (N23, N24).
-func (c *controller) handler() http.Handler {
+func (c *Controller) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /bulk/apps", c.serveApps)
 	mux.HandleFunc("GET /bulk/counts", c.serveCounts)
@@ -27,9 +27,9 @@ func (c *controller) handler() http.Handler {
 	return mux
 }
 
-func (c *controller) serveApps(w http.ResponseWriter, r *http.Request) {
+func (c *Controller) serveApps(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
-	fault, delay := c.faults.Bulk, time.Duration(c.faults.BulkDelay)
+	fault, delay := c.faults.Bulk, c.faults.BulkDelay
 	c.mu.Unlock()
 	if delay > 0 && !pause(r.Context(), delay) {
 		return
@@ -108,13 +108,13 @@ func appendPage(dst []byte, page []Row) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(appendGUID(dst, r.GUID), ':')
-		dst = appendGUID(append(dst, `{"id":`...), r.GUID)
+		dst = append(wire.AppendGUID(dst, r.GUID), ':')
+		dst = wire.AppendGUID(append(dst, `{"id":`...), r.GUID)
 		dst = strconv.AppendInt(append(dst, `,"instances":`...), int64(r.Instances), 10)
 		dst = append(append(dst, `,"state":"`...), r.State.String()...)
 		dst = strconv.AppendInt(append(dst, `","memory":`...), int64(r.Memory), 10)
 		dst = append(append(dst, `,"package_state":"`...), r.Package.String()...)
-		dst = appendGUID(append(dst, `","version":`...), r.Version)
+		dst = wire.AppendGUID(append(dst, `","version":`...), r.Version)
 		dst = append(append(dst, `,"updated_at":"`...), r.UpdatedAt.UTC().Format(time.RFC3339)...)
 		dst = append(dst, `"}`...)
 	}
@@ -125,7 +125,7 @@ func appendPage(dst []byte, page []Row) []byte {
 	return append(strconv.AppendInt(dst, page[len(page)-1].ID, 10), `}}`...)
 }
 
-func (c *controller) serveCounts(w http.ResponseWriter, r *http.Request) {
+func (c *Controller) serveCounts(w http.ResponseWriter, r *http.Request) {
 	if !authorized(r, c.opts.BulkUser, c.opts.BulkPassword) {
 		refuse(w, http.StatusUnauthorized, 10002, "Authentication error")
 		return
@@ -135,7 +135,7 @@ func (c *controller) serveCounts(w http.ResponseWriter, r *http.Request) {
 
 // serveCommand takes a command over HTTP. An app without a row is 404 before the body is looked at, for a stop too
 // (N25, W01); whatever was decided, the answer is 200.
-func (c *controller) serveCommand(w http.ResponseWriter, r *http.Request, action string) {
+func (c *Controller) serveCommand(w http.ResponseWriter, r *http.Request, action string) {
 	if !authorized(r, c.opts.CommandUser, c.opts.CommandSecret) {
 		refuse(w, http.StatusUnauthorized, 10002, "Authentication error")
 		return
@@ -143,7 +143,7 @@ func (c *controller) serveCommand(w http.ResponseWriter, r *http.Request, action
 	guid, err := app.ParseGUID(r.PathValue("guid"))
 	c.mu.Lock()
 	_, known := c.apps.get(guid)
-	delay := time.Duration(c.faults.RespondentDelay)
+	delay := c.faults.RespondentDelay
 	c.mu.Unlock()
 	if delay > 0 && !pause(r.Context(), delay) {
 		return
@@ -184,20 +184,4 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json;charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n'))
-}
-
-// serve runs an HTTP server until ctx ends, then waits for its handlers.
-func serve(ctx context.Context, srv *http.Server, run func() error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = run() // ends by Shutdown or Close below
-	}()
-	<-ctx.Done()
-	grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	if srv.Shutdown(grace) != nil {
-		_ = srv.Close()
-	}
-	<-done
 }

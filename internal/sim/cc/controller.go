@@ -1,8 +1,7 @@
-package sim
+package cc
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -14,6 +13,7 @@ import (
 
 	"hm/desired"
 	"hm/internal/app"
+	"hm/internal/sim/wire"
 )
 
 // The subjects of the Cloud Controller.
@@ -25,66 +25,167 @@ const (
 	queueCC               = "cc"
 )
 
-// controller is the Cloud Controller.
-type controller struct {
-	opts     Options
-	log      *slog.Logger
-	fleet    *fleet
-	timeline *timeline
-	nc       *nats.Conn
-	in       chan *nats.Msg
+// Options describe a Cloud Controller. Fields that are not named as optional must be set.
+type Options struct {
+	DB       string // where the apps are kept: see sim.Options; empty for memory alone
+	DBSchema string // SchemaV2 or SchemaV3; empty for what DB has, SchemaV3 if it is empty
+
+	Seed                       uint64
+	StagingDelay               time.Duration // how long a restage takes
+	Partition                  string
+	BulkUser, BulkPassword     string
+	CommandUser, CommandSecret string // basic auth of commands over HTTP (N23)
+	BulkAllRows                bool   // the bulk API gives every row, as before July 2015, not only STARTED ones that did not fail
+	Passive                    bool   // starts and stops nothing by itself
+	History                    int    // commands kept for Commands
+	Logger                     *slog.Logger
+
+	Fleet Fleet
+	After func(delay time.Duration, event func()) // calls event once delay has passed
+}
+
+// Fleet is what the Cloud Controller asks and tells the DEAs besides messages. Its methods are called with the
+// Cloud Controller locked, so they must not call it.
+type Fleet interface {
+	// Place chooses the DEA for one new instance; dea is empty if no DEA takes new instances.
+	Place() (dea string)
+	// LiveAt counts the live instances of an app at an index besides the given one, and reports whether that one is
+	// live there itself.
+	LiveAt(key app.Key, index uint32, instance app.GUID) (others int, itself bool)
+	// AppChanged says that an app's row was made, changed or removed.
+	AppChanged(guid app.GUID)
+}
+
+// Controller is the Cloud Controller. Its methods are safe for concurrent use.
+type Controller struct {
+	opts  Options
+	log   *slog.Logger
+	fleet Fleet
+	nc    *nats.Conn
+	in    chan *nats.Msg
 
 	mu      sync.Mutex
-	mint    mint
+	ids     wire.IDGenerator
 	apps    *table
 	faults  Faults
 	history *history
 
-	published, lost atomic.Uint64 // messages of its own; those that NATS was not there for
+	stagings        sync.WaitGroup // that are being ended
+	published, lost atomic.Uint64  // messages of its own; those not published because NATS was away
 }
 
-func newController(o Options, f *fleet, t *timeline) *controller {
-	return &controller{opts: o, log: o.Logger, fleet: f, timeline: t, in: make(chan *nats.Msg, 65536),
-		mint: newMint(o.Seed, "controller"), apps: newTable(), history: newHistory(o.History)}
-}
-
-// keepIn has the apps be kept in a table, which may have some already. New guids are then not those of the seed, which
-// the apps have that are there.
-func (c *controller) keepIn(apps *table) {
-	c.apps = apps
-	apps.moved = c.fleet.changed
-	if apps.len() > 0 {
-		c.mint = newMint(rand.Uint64(), "controller")
+// Open gives a Cloud Controller with the apps that its database has. If there are any, new guids do not come from the
+// seed, which made those.
+func Open(ctx context.Context, o Options) (*Controller, error) {
+	apps, err := openTable(ctx, o)
+	if err != nil {
+		return nil, err
 	}
+	c := &Controller{opts: o, log: o.Logger, fleet: o.Fleet, in: make(chan *nats.Msg, 65536), apps: apps,
+		ids: wire.NewIDGenerator(o.Seed, "controller"), history: newHistory(o.History)}
+	apps.changed = c.fleet.AppChanged
+	if apps.len() > 0 {
+		c.ids = wire.NewIDGenerator(rand.Uint64(), "controller")
+	}
+	return c, nil
 }
 
-// populate gives the apps that there are, or else makes the first ones: all STARTED and STAGED, with 1 to 2n-1
-// instances each.
-func (c *controller) populate(ctx context.Context, n, mean int) ([]Row, error) {
+// Populate gives the apps that there are, or else makes the first n: all STARTED and STAGED, with 1 to 2*mean-1
+// instances each. Apps that were being staged again when an earlier simulation ended are staged to the end.
+func (c *Controller) Populate(ctx context.Context, n, mean int) ([]Row, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.apps.len() == 0 && n > 0 {
 		rows := make([]Row, n)
 		now := time.Now()
 		for i := range rows {
-			rows[i] = Row{GUID: c.mint.uuid(), Version: c.mint.uuid(), Instances: 1 + c.mint.IntN(2*mean-1), State: desired.Started,
+			rows[i] = Row{GUID: c.ids.UUID(), Version: c.ids.UUID(), Instances: 1 + c.ids.IntN(2*mean-1), State: desired.Started,
 				Package: desired.Staged, Droplet: true, Memory: 256, UpdatedAt: now}
 		}
 		if err := c.apps.insertAll(ctx, rows); err != nil {
+			c.mu.Unlock()
 			return nil, err
 		}
 	}
-	return slices.Clone(c.apps.rows), nil
+	rows := slices.Clone(c.apps.rows)
+	c.mu.Unlock()
+	for _, r := range rows {
+		c.fleet.AppChanged(r.GUID)
+		if r.Package == desired.Pending && r.Droplet {
+			c.stageLater(r, false)
+		}
+	}
+	return rows, nil
 }
 
-// subscribe makes the Cloud Controller reachable; it works with NATS away too.
-func (c *controller) subscribe() error {
+// Close waits for what is under way and ends the connections to NATS and to the database: nothing can be changed any
+// more. It must not be called before the events of Options.After have ended.
+func (c *Controller) Close() {
+	c.stagings.Wait()
+	if c.nc != nil {
+		c.nc.Close()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.apps.close()
+}
+
+// DB says where the apps are kept, as desired/sqldb takes it: sqlite, postgres or mysql, and a data source name, which
+// may contain a password. name is without. All are empty if it is memory alone.
+func (c *Controller) DB() (driver, dsn, name string) {
+	if db := c.apps.db; db != nil { // never changes
+		return db.target.driver, db.target.dsn, db.target.name
+	}
+	return "", "", ""
+}
+
+// View is what can be read while the Cloud Controller is locked.
+type View struct{ c *Controller }
+
+// Read calls fn with the Cloud Controller locked, so that what fn reads belongs together. fn must not call methods of
+// the Controller.
+func (c *Controller) Read(fn func(View)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fn(View{c})
+}
+
+// App finds an app.
+func (v View) App(guid app.GUID) (Row, bool) { return v.c.apps.get(guid) }
+
+// Apps gives at most n apps with ids above after, in ascending order.
+func (v View) Apps(after int64, n int) []Row {
+	return v.c.apps.after(after, n, func(Row) bool { return true })
+}
+
+// Counts gives the commands by outcome.
+func (v View) Counts() Counts { return v.c.history.total() }
+
+// Commands gives at most n kept commands with a Seq above since, oldest first.
+func (c *Controller) Commands(since uint64, n int) []Command {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.history.since(since, n)
+}
+
+// Connected reports whether NATS is up, and how many messages were not published because it was not.
+func (c *Controller) Connected() (up bool, lost uint64) { return c.nc.IsConnected(), c.lost.Load() }
+
+// SetFaults replaces the present faults.
+func (c *Controller) SetFaults(f Faults) {
+	c.mu.Lock()
+	c.faults = f
+	c.mu.Unlock()
+}
+
+// Connect subscribes for commands and requests. It works while NATS is away, too. The Controller closes nc.
+func (c *Controller) Connect(nc *nats.Conn) error {
+	c.nc = nc
 	for _, subject := range []string{subjectHMStart, subjectHMStop} {
 		if _, err := c.nc.ChanQueueSubscribe(subject, queueCC, c.in); err != nil {
 			return err
 		}
 	}
-	credentials := mustJSON(struct {
+	credentials := wire.MustJSON(struct {
 		User     string `json:"user"`
 		Password string `json:"password"`
 	}{c.opts.BulkUser, c.opts.BulkPassword})
@@ -96,8 +197,8 @@ func (c *controller) subscribe() error {
 	return err
 }
 
-// respond takes commands off NATS, one at a time, until ctx ends.
-func (c *controller) respond(ctx context.Context) {
+// Respond takes commands off NATS, one at a time, until ctx ends.
+func (c *Controller) Respond(ctx context.Context) {
 	for {
 		var m *nats.Msg
 		select {
@@ -114,7 +215,7 @@ func (c *controller) respond(ctx context.Context) {
 		if f.RespondentDeaf {
 			continue
 		}
-		if f.RespondentDelay > 0 && !pause(ctx, time.Duration(f.RespondentDelay)) {
+		if f.RespondentDelay > 0 && !pause(ctx, f.RespondentDelay) {
 			return
 		}
 		action := ActionStop
@@ -137,106 +238,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// order is the body of hm9000.start and hm9000.stop (N21, N22).
-type order struct {
-	MessageID string    `json:"message_id"`
-	Droplet   *app.GUID `json:"droplet"`
-	Version   *app.GUID `json:"version"`
-	Index     *int      `json:"instance_index"`
-	Instance  *app.GUID `json:"instance_guid"`
-	Duplicate *bool     `json:"is_duplicate"`
-}
-
-// read makes a Command of a body; ok is false if it is not JSON or lacks a key (N25).
-func (o order) read(action, via string) (cmd Command, ok bool) {
-	if o.Droplet == nil || o.Version == nil || o.Index == nil || *o.Index < 0 {
-		return Command{}, false
-	}
-	cmd = Command{At: time.Now(), Via: via, MessageID: o.MessageID, Action: action, App: *o.Droplet, Version: *o.Version, Index: *o.Index}
-	if action == ActionStop {
-		if o.Instance == nil || o.Instance.IsZero() || o.Duplicate == nil {
-			return Command{}, false
-		}
-		cmd.Instance, cmd.Duplicate = *o.Instance, *o.Duplicate
-	}
-	return cmd, true
-}
-
-// take decides on one command, records it and does what was decided.
-func (c *controller) take(action, via string, body []byte) {
-	var o order
-	err := json.Unmarshal(body, &o)
-	cmd, ok := o.read(action, via)
-	if err != nil || !ok {
-		c.mu.Lock()
-		c.history.counts.Malformed++
-		c.mu.Unlock()
-		c.log.Warn("a command that cannot be read", "subject", via, "error", err)
-		return
-	}
-	c.publish(c.decide(cmd)...)
-}
-
-// decide records a command with the Cloud Controller's decision and gives the messages that carry it out.
-func (c *controller) decide(cmd Command) []post {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	row, known := c.apps.get(cmd.App)
-	key := app.Key{Droplet: cmd.App, Version: cmd.Version}
-	live, lives := c.liveAt(key, cmd)
-	cmd.Live = live
-	var out []post
-	if cmd.Action == ActionStart {
-		if cmd.Accepted, cmd.Check = decideStart(row, known, cmd.Version, cmd.Index); cmd.Accepted {
-			cmd.Needless = live > 0
-			var p post
-			if p, cmd.DEA = c.startMessage(row, cmd.Index); cmd.DEA != "" {
-				if cmd.Lost = c.mint.hits(c.faults.LoseStarts); !cmd.Lost {
-					out = append(out, p)
-				}
-			}
-		}
-	} else if cmd.Accepted, cmd.Check = decideStop(row, known, cmd.Version, cmd.Index, cmd.Duplicate); cmd.Accepted {
-		cmd.Harmful = lives && live == 0 && known && row.Startable() && cmd.Version == row.Version && cmd.Index < row.Instances
-		out = append(out, stopMessage(stopFilter{Droplet: cmd.App, Instances: []app.GUID{cmd.Instance}}))
-	}
-	c.history.record(cmd)
-	return out
-}
-
-// liveAt counts the live instances at a command's index besides the one that it names, and reports whether that
-// one is live there itself.
-func (c *controller) liveAt(key app.Key, cmd Command) (others int, itself bool) {
-	if cmd.Index > int(^uint32(0)>>1) {
-		return 0, false
-	}
-	c.fleet.mu.Lock()
-	defer c.fleet.mu.Unlock()
-	others = c.fleet.liveAt(key, uint32(cmd.Index), cmd.Instance)
-	return others, !cmd.Instance.IsZero() && c.fleet.liveAt(key, uint32(cmd.Index), app.GUID{}) > others
-}
-
-// startMessage places one instance and gives the message for the chosen DEA; dea is empty if none takes it.
-func (c *controller) startMessage(row Row, index int) (p post, dea string) {
-	c.fleet.mu.Lock()
-	d := c.fleet.pool.pick(time.Now())
-	if d != nil {
-		dea = d.id
-	}
-	c.fleet.mu.Unlock()
-	if dea == "" {
-		return post{}, ""
-	}
-	return post{subjectDEAStart(dea), mustJSON(deaStart{Partition: c.opts.Partition, Droplet: row.GUID, Name: "app-" + row.GUID.String()[:min(8, len(row.GUID.String()))],
-		Version: row.Version, Index: uint32(index), URIs: []string{}, Limits: deaLimits{Memory: row.Memory, Disk: 1024, Files: 16384}, Env: []string{}})}, dea
-}
-
-func stopMessage(s stopFilter) post { return post{subjectDEAStop, mustJSON(s)} }
-
 // publish sends messages. What NATS is not there for is lost, as it is for a real Cloud Controller.
-func (c *controller) publish(out ...post) {
-	for _, p := range out {
-		if !c.nc.IsConnected() || c.nc.Publish(p.subject, p.data) != nil {
+func (c *Controller) publish(out ...wire.Message) {
+	for _, m := range out {
+		if !c.nc.IsConnected() || c.nc.Publish(m.Subject, m.Data) != nil {
 			c.lost.Add(1)
 			continue
 		}

@@ -1,4 +1,4 @@
-package sim
+package cc
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hm/desired/sqldb/ccschema"
+	"hm/internal/sim/wire"
 )
 
 // The generations of the Cloud Controller's tables, for Options.DBSchema.
@@ -59,11 +60,11 @@ func openDatabase(ctx context.Context, target dbTarget, schema string) (*databas
 				return
 			}
 			if schema != "" && schema != d.schema {
-				x.fail(fmt.Errorf("%w: its tables are those of schema %s, not of %s: leave the schema out, or name another database", ErrInvalid, d.schema, schema))
+				x.fail(fmt.Errorf("%w: its tables are those of schema %s, not of %s: leave the schema out, or name another database", wire.ErrInvalid, d.schema, schema))
 				return
 			}
 		case x.has("apps") || x.has("processes"):
-			x.fail(fmt.Errorf("%w: there are tables of a Cloud Controller that no simulation has made; it writes to its own database only: name an empty one", ErrInvalid))
+			x.fail(fmt.Errorf("%w: there are tables of a Cloud Controller that no simulation has made; it writes to its own database only: name an empty one", wire.ErrInvalid))
 			return
 		default:
 			if schema == "" {
@@ -107,7 +108,7 @@ func (d *database) recall(x *tx) bool {
 	})
 	var known bool
 	if d.layout, known = layouts[d.schema]; !known && x.err == nil {
-		x.fail(fmt.Errorf("%w: the table hm_simulation says nothing that this version knows: drop the database's tables to start anew", ErrInvalid))
+		x.fail(fmt.Errorf("%w: the table hm_simulation says nothing that this version knows: drop the database's tables to start anew", wire.ErrInvalid))
 	}
 	return x.err == nil
 }
@@ -161,7 +162,7 @@ func (d *database) write(ctx context.Context, limit time.Duration, change func(*
 	err := d.run(ctx, limit, func(x *tx) {
 		change(x)
 		if x.exec("UPDATE hm_simulation SET revision = ? WHERE revision = ?", d.revision+1, d.revision) != 1 {
-			x.fail(fmt.Errorf("%w: another simulation writes to this database", ErrConflict))
+			x.fail(fmt.Errorf("%w: another simulation writes to this database", wire.ErrConflict))
 		}
 	})
 	if err == nil {
@@ -174,7 +175,7 @@ func (d *database) write(ctx context.Context, limit time.Duration, change func(*
 // the transaction; the next begins a new one.
 func (d *database) run(ctx context.Context, limit time.Duration, do func(*tx)) error {
 	if d.closed {
-		return errClosed
+		return wire.ErrClosed
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -191,8 +192,8 @@ func (d *database) run(ctx context.Context, limit time.Duration, do func(*tx)) e
 		return nil
 	}
 	d.hangUp()
-	if !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrConflict) {
-		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if !errors.Is(err, wire.ErrInvalid) && !errors.Is(err, wire.ErrConflict) {
+		err = fmt.Errorf("%w: %w", wire.ErrUnavailable, err)
 	}
 	return fmt.Errorf("database %s: %w", d.target.name, err)
 }

@@ -1,4 +1,4 @@
-package sim
+package cc
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"hm/desired"
 	"hm/desired/sqldb/ccschema"
 	"hm/internal/app"
+	"hm/internal/sim/wire"
 )
 
 var errCut = errors.New("the connection was cut")
@@ -62,15 +63,15 @@ func TestDatabaseCutOff(t *testing.T) {
 			}
 			return s, err
 		}
-		m := newMint(72, "test")
+		ids := wire.NewIDGenerator(72, "test")
 		row := func() Row {
-			return Row{GUID: m.uuid(), Version: m.uuid(), Instances: 1, State: desired.Started, Package: desired.Staged, Droplet: true, UpdatedAt: time.Now()}
+			return Row{GUID: ids.UUID(), Version: ids.UUID(), Instances: 1, State: desired.Started, Package: desired.Staged, Droplet: true, UpdatedAt: time.Now()}
 		}
 		if err := tab.insertAll(t.Context(), []Row{row(), row(), row(), row(), row()}); err != nil {
 			t.Fatal(err)
 		}
 		var told []app.GUID
-		tab.moved = func(g app.GUID) { told = append(told, g) }
+		tab.changed = func(g app.GUID) { told = append(told, g) }
 		changes := map[string]func() error{
 			"insert": func() error { _, err := tab.insert(row()); return err },
 			"update": func() error {
@@ -96,7 +97,7 @@ func TestDatabaseCutOff(t *testing.T) {
 					if err == nil {
 						break
 					}
-					if !errors.Is(err, ErrUnavailable) || !errors.Is(err, errCut) {
+					if !errors.Is(err, wire.ErrUnavailable) || !errors.Is(err, errCut) {
 						t.Fatalf("%s cut at %d: %v", name, n, err)
 					}
 					if !slices.Equal(asDatabase(tab.rows), before) {
@@ -126,7 +127,7 @@ func TestDatabaseRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer one.close()
-		if _, err := openTable(t.Context(), Options{DB: o.DB, DBSchema: other}); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "leave the schema out") {
+		if _, err := openTable(t.Context(), Options{DB: o.DB, DBSchema: other}); !errors.Is(err, wire.ErrInvalid) || !strings.Contains(err.Error(), "leave the schema out") {
 			t.Errorf("another schema: %v", err)
 		}
 
@@ -140,7 +141,7 @@ func TestDatabaseRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		row.GUID = app.MustGUID("b")
-		if _, err := two.insert(row); !errors.Is(err, ErrConflict) || !strings.Contains(err.Error(), "another simulation") {
+		if _, err := two.insert(row); !errors.Is(err, wire.ErrConflict) || !strings.Contains(err.Error(), "another simulation") {
 			t.Errorf("two simulations on one database: %v", err)
 		}
 		if got := stored(t, o); len(got) != 1 {
@@ -166,7 +167,7 @@ func TestDatabaseRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := openTable(t.Context(), Options{DB: target.dsn}); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "name an empty one") {
+		if _, err := openTable(t.Context(), Options{DB: target.dsn}); !errors.Is(err, wire.ErrInvalid) || !strings.Contains(err.Error(), "name an empty one") {
 			t.Errorf("a real Cloud Controller's database: %v", err)
 		}
 	})

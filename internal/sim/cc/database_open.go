@@ -1,4 +1,4 @@
-package sim
+package cc
 
 import (
 	"context"
@@ -46,7 +46,23 @@ const (
 	seconds      = "2006-01-02 15:04:05"
 )
 
-// parseDB reads Options.DB. Its errors have no secrets.
+// ValidateDB checks Options.DB and Options.DBSchema. Its errors contain no secrets.
+func ValidateDB(db, schema string) error {
+	var errs []error
+	if db != "" {
+		if _, err := parseDB(db); err != nil {
+			errs = append(errs, err)
+		}
+	} else if schema != "" {
+		errs = append(errs, errors.New("a database schema is given, but no database"))
+	}
+	if _, known := layouts[schema]; !known && schema != "" {
+		errs = append(errs, fmt.Errorf("database schema %.20q is neither v2 nor v3", schema))
+	}
+	return errors.Join(errs...)
+}
+
+// parseDB reads Options.DB. Its errors contain no secrets.
 func parseDB(text string) (dbTarget, error) {
 	scheme, rest, _ := strings.Cut(text, ":")
 	switch scheme {

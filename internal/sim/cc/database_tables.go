@@ -1,4 +1,4 @@
-package sim
+package cc
 
 import (
 	"crypto/rand"
@@ -9,6 +9,7 @@ import (
 	"hm/actual"
 	"hm/desired"
 	"hm/internal/app"
+	"hm/internal/sim/wire"
 )
 
 // layoutV2 keeps an app in one row of apps (D16). A deleted app's row is removed, as from December 2013 on.
@@ -171,7 +172,7 @@ func loadV3(x *tx) (rows []Row) {
 			return fmt.Errorf("process %d: %w", r.ID, read.err)
 		}
 		if owner != r.GUID.String() {
-			return fmt.Errorf("%w: process %s is of app %.130s: a simulated app has one process, of the same guid", ErrInvalid, r.GUID, owner)
+			return fmt.Errorf("%w: process %s is of app %.130s: a simulated app has one process, of the same guid", wire.ErrInvalid, r.GUID, owner)
 		}
 		r.Package, r.Droplet = packageState(current, droplets[owner], packages[owner]), current != ""
 		rows = append(rows, r)
@@ -226,8 +227,8 @@ func (r *values) row() Row {
 }
 
 func checkCount(rows []Row) error {
-	if len(rows) > maxApps {
-		return fmt.Errorf("%w: more than %d apps", ErrInvalid, maxApps)
+	if len(rows) > MaxApps {
+		return fmt.Errorf("%w: more than %d apps", wire.ErrInvalid, MaxApps)
 	}
 	return nil
 }

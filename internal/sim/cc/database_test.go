@@ -1,14 +1,17 @@
-package sim
+package cc
 
 import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"hm/desired"
 	"hm/desired/bulk"
@@ -32,10 +35,40 @@ func asDatabase(rows []Row) []Row {
 	return rows
 }
 
-func rowsOf(s *Sim) []Row {
-	s.controller.mu.Lock()
-	defer s.controller.mu.Unlock()
-	return asDatabase(s.controller.apps.rows)
+// idleFleet is a fleet that starts and stops nothing.
+type idleFleet struct{}
+
+func (idleFleet) Place() string                                         { return "0-dea" }
+func (idleFleet) LiveAt(app.Key, uint32, app.GUID) (others int, _ bool) { return 0, false }
+func (idleFleet) AppChanged(app.GUID)                                   {}
+
+// openController gives a Cloud Controller with at least n apps at first, without NATS and without a fleet. What it puts
+// off never happens, unless o.After is set.
+func openController(t testing.TB, o Options, n int) *Controller {
+	t.Helper()
+	o.Fleet, o.History, o.Logger = idleFleet{}, 1000, slog.New(slog.DiscardHandler)
+	o.BulkUser, o.BulkPassword = "bulk_api", "bulk-password"
+	if o.After == nil {
+		o.After = func(time.Duration, func()) {}
+	}
+	c, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	if c.nc, err = nats.Connect("nats://127.0.0.1:1", nats.RetryOnFailedConnect(true), nats.ReconnectWait(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Populate(t.Context(), n, 2); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func rowsOf(c *Controller) []Row {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return asDatabase(c.apps.rows)
 }
 
 // stored reads a database as a new simulation would.
@@ -77,10 +110,10 @@ func eachSchema(t *testing.T, test func(t *testing.T, o Options)) {
 }
 
 // changeAtRandom does what users do, n times, and what staging makes of it.
-func changeAtRandom(t *testing.T, s *Sim, dice *rand.Rand, n int) {
+func changeAtRandom(t *testing.T, c *Controller, dice *rand.Rand, n int) {
 	t.Helper()
 	for range n {
-		apps := s.Apps(0, 1000)
+		apps := rowsOf(c)
 		if len(apps) == 0 {
 			return
 		}
@@ -91,31 +124,31 @@ func changeAtRandom(t *testing.T, s *Sim, dice *rand.Rand, n int) {
 		case 0:
 			k := dice.IntN(5)
 			what = "create"
-			_, err = s.CreateApp(AppSpec{Instances: &k, Stopped: dice.IntN(4) == 0, Staging: dice.IntN(2) == 0, Diego: dice.IntN(5) == 0})
+			_, err = c.CreateApp(AppSpec{Instances: &k, Stopped: dice.IntN(4) == 0, Staging: dice.IntN(2) == 0, Diego: dice.IntN(5) == 0})
 		case 1:
 			what = "scale"
-			_, err = s.ScaleApp(guid, dice.IntN(9))
+			_, err = c.ScaleApp(guid, dice.IntN(9))
 		case 2:
 			what = "stop"
-			_, err = s.StopApp(guid)
+			_, err = c.StopApp(guid)
 		case 3:
 			what = "start"
-			_, err = s.StartApp(guid)
+			_, err = c.StartApp(guid)
 		case 4:
 			what = "restart"
-			_, err = s.RestartApp(guid)
+			_, err = c.RestartApp(guid)
 		case 5, 6:
 			what = "restage"
-			_, err = s.RestageApp(guid, false)
+			_, err = c.RestageApp(guid, false)
 		case 7:
 			what = "stage"
-			_, err = s.StageApp(guid, false)
+			_, err = c.StageApp(guid, false)
 		case 8:
 			what = "fail"
-			_, err = s.StageApp(guid, true)
+			_, err = c.StageApp(guid, true)
 		case 9:
 			what = "delete"
-			err = s.DeleteApp(guid)
+			err = c.DeleteApp(guid)
 		}
 		if err != nil {
 			t.Fatalf("%s %s: %v", what, guid, err)
@@ -126,50 +159,46 @@ func changeAtRandom(t *testing.T, s *Sim, dice *rand.Rand, n int) {
 // TestDatabaseHoldsEveryChange: after whatever changes, what the database says is what the Cloud Controller knows,
 // and a simulation on the same database goes on with it.
 func TestDatabaseHoldsEveryChange(t *testing.T) {
-	n := startNATS(t)
 	test := func(t *testing.T, o Options) {
-		o.Apps, o.DEAs, o.Seed, o.StagingDelay = 20, 3, 70, time.Hour
-		s := startSim(t, n, o)
-		if got := stored(t, o); len(got) != 20 || !slices.Equal(got, rowsOf(s)) {
-			t.Fatalf("at the start the database has\n%v\nwant\n%v", got, rowsOf(s))
+		o.Seed = 70
+		c := openController(t, o, 20)
+		if got := stored(t, o); len(got) != 20 || !slices.Equal(got, rowsOf(c)) {
+			t.Fatalf("at the start the database has\n%v\nwant\n%v", got, rowsOf(c))
 		}
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		dice := rand.New(rand.NewPCG(seed, 1))
 		for range 60 {
-			changeAtRandom(t, s, dice, 1)
-			if got, want := stored(t, o), rowsOf(s); !slices.Equal(got, want) {
+			changeAtRandom(t, c, dice, 1)
+			if got, want := stored(t, o), rowsOf(c); !slices.Equal(got, want) {
 				t.Fatalf("the database has\n%v\nwant\n%v", got, want)
 			}
 		}
-		if _, err := s.CreateApp(AppSpec{}); err != nil { // so that the highest id ever is free
+		if _, err := c.CreateApp(AppSpec{}); err != nil { // so that the highest id ever is free
 			t.Fatal(err)
 		}
-		rows := rowsOf(s)
+		rows := rowsOf(c)
 		last := rows[len(rows)-1]
-		if err := s.DeleteApp(last.GUID); err != nil {
+		if err := c.DeleteApp(last.GUID); err != nil {
 			t.Fatal(err)
 		}
-		want := rowsOf(s)
-		s.Close()
-		if _, err := s.CreateApp(AppSpec{}); err == nil {
+		want := rowsOf(c)
+		c.Close()
+		if _, err := c.CreateApp(AppSpec{}); err == nil {
 			t.Error("an app was created after the end")
 		}
 
-		o.Apps, o.DBSchema = 7, ""
-		s = startSim(t, n, o)
-		if got := rowsOf(s); !slices.Equal(got, want) {
+		o.DBSchema = ""
+		c = openController(t, o, 7)
+		if got := rowsOf(c); !slices.Equal(got, want) {
 			t.Fatalf("after a restart there are\n%v\nwant\n%v", got, want)
-		}
-		if st := s.State(); !st.Converged {
-			t.Errorf("after a restart what is wanted does not run: %+v", st)
 		}
 		known := map[app.GUID]bool{}
 		for _, r := range append(want, last) {
 			known[r.GUID], known[r.Version] = true, true
 		}
 		for range 30 { // more than the seed gave before
-			r, err := s.CreateApp(AppSpec{})
+			r, err := c.CreateApp(AppSpec{})
 			if err != nil || known[r.GUID] || known[r.Version] || r.ID <= last.ID {
 				t.Fatalf("after a restart: %+v, %v, the highest id was %d", r, err, last.ID)
 			}
@@ -181,36 +210,33 @@ func TestDatabaseHoldsEveryChange(t *testing.T) {
 
 // TestStagingGoesOnAfterARestart: an app that was being staged anew when the simulation ended is staged in the end.
 func TestStagingGoesOnAfterARestart(t *testing.T) {
-	n := startNATS(t)
 	eachSchema(t, func(t *testing.T, o Options) {
-		o.Apps, o.DEAs, o.StagingDelay = 3, 1, time.Hour
-		s := startSim(t, n, o)
-		guid := s.Apps(0, 1)[0].GUID
-		if _, err := s.RestageApp(guid, false); err != nil {
+		c := openController(t, o, 3)
+		guid := rowsOf(c)[0].GUID
+		if _, err := c.RestageApp(guid, false); err != nil {
 			t.Fatal(err)
 		}
-		s.Close()
-		o.StagingDelay = time.Millisecond
-		s = startSim(t, n, o)
-		await(t, s, "the end of staging", func(State) bool {
-			a, err := s.App(guid)
-			return err == nil && a.PackageState == desired.Staged.String()
-		})
+		c.Close()
+		o.After = func(_ time.Duration, event func()) { event() }
+		c = openController(t, o, 0)
+		c.stagings.Wait()
+		if r := rowsOf(c)[0]; r.GUID != guid || r.Package != desired.Staged {
+			t.Errorf("after a restart: %+v", r)
+		}
 	})
 }
 
 // TestLayOutIsOneTransaction: thousands of apps are made in one, and the layout is that of memory.
 func TestLayOutIsOneTransaction(t *testing.T) {
-	n := startNATS(t)
 	eachSchema(t, func(t *testing.T, o Options) {
-		o.Apps, o.Seed = 4000, 71
-		s := startSim(t, n, o)
-		if r := s.controller.apps.db.revision; r != 1 {
+		o.Seed = 71
+		c := openController(t, o, 4000)
+		if r := c.apps.db.revision; r != 1 {
 			t.Errorf("%d transactions", r)
 		}
 		o.DB, o.DBSchema = "", ""
-		memory := rowsOf(startSim(t, n, o))
-		got := rowsOf(s)
+		memory := rowsOf(openController(t, o, 4000))
+		got := rowsOf(c)
 		for i := range got {
 			got[i].UpdatedAt = memory[i].UpdatedAt
 		}
@@ -221,14 +247,16 @@ func TestLayOutIsOneTransaction(t *testing.T) {
 }
 
 // sources gives a reader of each way of a simulation's desired state.
-func sources(t *testing.T, s *Sim) (*bulk.Source, *sqldb.Source) {
+func sources(t *testing.T, c *Controller) (*bulk.Source, *sqldb.Source) {
 	t.Helper()
-	overHTTP, err := bulk.New(bulk.Options{URL: s.CCURL(), Username: "bulk_api", Password: "bulk-password", BatchSize: 7, Logger: slog.New(slog.DiscardHandler)})
+	api := httptest.NewServer(c.Handler())
+	t.Cleanup(api.Close)
+	overHTTP, err := bulk.New(bulk.Options{URL: api.URL, Username: "bulk_api", Password: "bulk-password", BatchSize: 7, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(overHTTP.Close)
-	driver, dsn, _ := s.DB()
+	driver, dsn, _ := c.DB()
 	overSQL, err := sqldb.New(sqldb.Options{Driver: driver, DSN: dsn, BatchSize: 7, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -261,22 +289,20 @@ func checkSourcesAgree(t *testing.T, overHTTP *bulk.Source, overSQL *sqldb.Sourc
 
 // TestSourcesAgree: the bulk API and the database give the same desired state, row by row, whatever happens.
 func TestSourcesAgree(t *testing.T) {
-	n := startNATS(t)
-	test := func(t *testing.T, o Options) { testSourcesAgree(t, n, o) }
-	eachSchema(t, test)
-	eachServer(t, test)
+	eachSchema(t, testSourcesAgree)
+	eachServer(t, testSourcesAgree)
 }
 
-func testSourcesAgree(t *testing.T, n *NATS, o Options) {
-	o.Apps, o.DEAs, o.StagingDelay, o.Passive = 30, 1, time.Hour, true
-	s := startSim(t, n, o)
-	overHTTP, overSQL := sources(t, s)
+func testSourcesAgree(t *testing.T, o Options) {
+	o.Passive = true
+	c := openController(t, o, 30)
+	overHTTP, overSQL := sources(t, c)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	dice := rand.New(rand.NewPCG(seed, 2))
 	packages := map[desired.PackageState]bool{}
 	for range 25 {
-		changeAtRandom(t, s, dice, 8)
+		changeAtRandom(t, c, dice, 8)
 		for _, a := range checkSourcesAgree(t, overHTTP, overSQL).Apps {
 			packages[a.Package] = true
 		}
@@ -288,10 +314,8 @@ func testSourcesAgree(t *testing.T, n *NATS, o Options) {
 
 // TestReadersAndWriterDoNotWait: a snapshot that stays open holds up no change, and does not see it.
 func TestReadersAndWriterDoNotWait(t *testing.T) {
-	n := startNATS(t)
 	eachSchema(t, func(t *testing.T, o Options) {
-		o.Apps = 10
-		s := startSim(t, n, o)
+		c := openController(t, o, 10)
 		reader, err := parseDB(o.DB)
 		if err != nil {
 			t.Fatal(err)
@@ -312,7 +336,7 @@ func TestReadersAndWriterDoNotWait(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := count()
-		if _, err := s.ScaleApp(s.Apps(0, 1)[0].GUID, 5000); err != nil {
+		if _, err := c.ScaleApp(rowsOf(c)[0].GUID, 5000); err != nil {
 			t.Fatalf("a change while the database is read: %v", err)
 		}
 		if got := count(); got != before {
@@ -334,22 +358,18 @@ func BenchmarkLayOut(b *testing.B) {
 	for _, schema := range []string{"memory", SchemaV2, SchemaV3} {
 		b.Run(schema, func(b *testing.B) {
 			for i := range b.N {
-				o := Options{Apps: apps}
+				o := Options{Fleet: idleFleet{}, History: 1}
 				if schema != "memory" {
 					o.DB, o.DBSchema = filepath.Join(b.TempDir(), fmt.Sprint(i)), schema
 				}
-				o = o.withDefaults()
-				tab, err := openTable(b.Context(), o)
+				c, err := Open(b.Context(), o)
 				if err != nil {
 					b.Fatal(err)
 				}
-				timeline := newTimeline()
-				c := newController(o, newFleet(o, timeline), timeline)
-				c.keepIn(tab)
-				if _, err := c.populate(b.Context(), apps, 2); err != nil {
+				if _, err := c.Populate(b.Context(), apps, 2); err != nil {
 					b.Fatal(err)
 				}
-				tab.close()
+				c.Close()
 			}
 			each := float64(b.Elapsed().Nanoseconds()) / float64(b.N*apps)
 			if schema == "memory" {

@@ -1,7 +1,6 @@
-package sim
+package cc
 
 import (
-	"slices"
 	"time"
 
 	"hm/internal/app"
@@ -130,9 +129,4 @@ func (h *history) total() Counts {
 		c.Checks[k] = v
 	}
 	return c
-}
-
-// Starts gives the accepted starts among commands, in their order.
-func Starts(commands []Command) []Command {
-	return slices.DeleteFunc(slices.Clone(commands), func(c Command) bool { return c.Action != ActionStart || !c.Accepted })
 }

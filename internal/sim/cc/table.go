@@ -1,4 +1,4 @@
-package sim
+package cc
 
 import (
 	"context"
@@ -8,7 +8,11 @@ import (
 
 	"hm/desired"
 	"hm/internal/app"
+	"hm/internal/sim/wire"
 )
+
+// MaxApps bounds the apps of one simulation, against a mistyped figure.
+const MaxApps = 5_000_000
 
 // Row is one app in the Cloud Controller's database.
 type Row struct {
@@ -39,11 +43,11 @@ func (r Row) Startable() bool {
 // only if that succeeds. Everything else goes through the methods, which take and give rows by value. Not safe for
 // concurrent use.
 type table struct {
-	rows   []Row // ascending id
-	byGUID map[app.GUID]int64
-	last   int64          // without a database, the highest id ever given
-	db     *database      // nil: memory only
-	moved  func(app.GUID) // told of an app whose change turned out to have taken effect after all; may be nil
+	rows    []Row // ascending id
+	byGUID  map[app.GUID]int64
+	last    int64          // without a database, the highest id ever given
+	db      *database      // nil: memory only
+	changed func(app.GUID) // called for an app whose change took effect after all, although it returned an error; may be nil
 }
 
 func newTable() *table { return &table{byGUID: make(map[app.GUID]int64)} }
@@ -71,7 +75,7 @@ func (t *table) fill(rows []Row) error {
 	t.rows, t.byGUID = rows, make(map[app.GUID]int64, len(rows))
 	for _, r := range rows {
 		if _, taken := t.byGUID[r.GUID]; taken {
-			return fmt.Errorf("%w: app %s is there twice", ErrConflict, r.GUID)
+			return fmt.Errorf("%w: app %s is there twice", wire.ErrConflict, r.GUID)
 		}
 		t.byGUID[r.GUID] = r.ID
 	}
@@ -92,19 +96,19 @@ func (t *table) settle() error {
 	for _, r := range before {
 		old[r.GUID] = r
 	}
-	if err := t.fill(rows); err != nil || t.moved == nil {
+	if err := t.fill(rows); err != nil || t.changed == nil {
 		return err
 	}
 	for _, r := range rows {
 		was := old[r.GUID]
 		was.UpdatedAt = r.UpdatedAt // the database's may be coarser
 		if was != r {
-			t.moved(r.GUID)
+			t.changed(r.GUID)
 		}
 	}
 	for _, r := range before {
 		if _, there := t.byGUID[r.GUID]; !there {
-			t.moved(r.GUID)
+			t.changed(r.GUID)
 		}
 	}
 	return nil
@@ -133,7 +137,7 @@ func (t *table) insert(r Row) (Row, error) {
 		return Row{}, err
 	}
 	if _, taken := t.byGUID[r.GUID]; taken {
-		return Row{}, fmt.Errorf("%w: app %s exists already", ErrConflict, r.GUID)
+		return Row{}, fmt.Errorf("%w: app %s exists already", wire.ErrConflict, r.GUID)
 	}
 	if t.db == nil {
 		t.last++
@@ -165,7 +169,7 @@ func (t *table) update(guid app.GUID, fn func(*Row)) (before, after Row, err err
 	}
 	i, ok := t.at(guid)
 	if !ok {
-		return Row{}, Row{}, noApp(guid)
+		return Row{}, Row{}, wire.NoApp(guid)
 	}
 	before = t.rows[i]
 	after = before
@@ -189,7 +193,7 @@ func (t *table) remove(guid app.GUID) (Row, error) {
 	}
 	i, ok := t.at(guid)
 	if !ok {
-		return Row{}, noApp(guid)
+		return Row{}, wire.NoApp(guid)
 	}
 	r := t.rows[i]
 	if t.db != nil {

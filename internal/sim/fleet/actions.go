@@ -1,4 +1,4 @@
-package sim
+package fleet
 
 import (
 	"fmt"
@@ -6,103 +6,103 @@ import (
 
 	"hm/actual"
 	"hm/internal/app"
+	"hm/internal/sim/wire"
 )
 
-// DEAAction is something that happens to a DEA.
-type DEAAction string
+// Action is something that happens to a DEA.
+type Action string
 
 // What can happen to a DEA.
 const (
-	DEAKill     DEAAction = "kill"     // dead at once, with all that it runs
-	DEAPause    DEAAction = "pause"    // cut off: silent and deaf, its instances run on
-	DEAResume   DEAAction = "resume"   // no longer cut off
-	DEARestart  DEAAction = "restart"  // its process comes back under a new id; instances keep their guids (N33)
-	DEAEvacuate DEAAction = "evacuate" // asked to leave (N31)
-	DEAShutdown DEAAction = "shutdown" // stops everything and leaves (N32)
+	Kill     Action = "kill"     // dead at once, with all that it runs
+	Pause    Action = "pause"    // cut off: sends and receives nothing, its instances run on
+	Resume   Action = "resume"   // no longer cut off
+	Restart  Action = "restart"  // its process comes back under a new id; instances keep their guids (N33)
+	Evacuate Action = "evacuate" // asked to leave (N31)
+	Shutdown Action = "shutdown" // stops everything and leaves (N32)
 )
 
 // find gives a DEA by id: one that is up, or the newest dead one of that id.
-func (f *fleet) find(id string) *dea {
+func (f *Fleet) find(id string) (*dea, error) {
 	if d := f.byID[id]; d != nil {
-		return d
+		return d, nil
 	}
 	for i := len(f.deas) - 1; i >= 0; i-- {
 		if f.deas[i].id == id {
-			return f.deas[i]
+			return f.deas[i], nil
 		}
 	}
-	return nil
+	return nil, fmt.Errorf("%w: no DEA %.80q", wire.ErrNotFound, id)
 }
 
-func (f *fleet) act(d *dea, a DEAAction) error {
+func (f *Fleet) act(d *dea, a Action) error {
 	switch a {
-	case DEAKill:
+	case Kill:
 		return f.kill(d)
-	case DEAPause:
+	case Pause:
 		return f.pause(d)
-	case DEAResume:
+	case Resume:
 		return f.resume(d)
-	case DEARestart:
+	case Restart:
 		return f.restart(d)
-	case DEAEvacuate:
+	case Evacuate:
 		return f.evacuate(d)
-	case DEAShutdown:
+	case Shutdown:
 		return f.shutDown(d)
 	}
-	return fmt.Errorf("%w: action %.40q is none of kill, pause, resume, restart, evacuate, shutdown", ErrInvalid, string(a))
+	return fmt.Errorf("%w: action %.40q is none of kill, pause, resume, restart, evacuate, shutdown", wire.ErrInvalid, string(a))
 }
 
-// ActOnDEA lets something happen to the DEA with the given id.
-func (s *Sim) ActOnDEA(id string, a DEAAction) error {
-	s.fleet.mu.Lock()
-	defer s.fleet.mu.Unlock()
-	d := s.fleet.find(id)
-	if d == nil {
-		return noDEA(id)
+// Act lets something happen to the DEA with the given id.
+func (f *Fleet) Act(id string, a Action) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d, err := f.find(id)
+	if err != nil {
+		return err
 	}
-	return s.fleet.act(d, a)
+	return f.act(d, a)
 }
 
-// KillDEA is ActOnDEA with DEAKill, and so on for the next ones.
-func (s *Sim) KillDEA(id string) error { return s.ActOnDEA(id, DEAKill) }
+// Kill is Act with Kill, and so on for the next ones.
+func (f *Fleet) Kill(id string) error { return f.Act(id, Kill) }
 
-// PauseDEA cuts a DEA off.
-func (s *Sim) PauseDEA(id string) error { return s.ActOnDEA(id, DEAPause) }
+// Pause cuts a DEA off.
+func (f *Fleet) Pause(id string) error { return f.Act(id, Pause) }
 
-// ResumeDEA ends what PauseDEA began.
-func (s *Sim) ResumeDEA(id string) error { return s.ActOnDEA(id, DEAResume) }
+// Resume ends what Pause began.
+func (f *Fleet) Resume(id string) error { return f.Act(id, Resume) }
 
-// RestartDEA restarts a DEA's process.
-func (s *Sim) RestartDEA(id string) error { return s.ActOnDEA(id, DEARestart) }
+// Restart restarts a DEA's process.
+func (f *Fleet) Restart(id string) error { return f.Act(id, Restart) }
 
-// EvacuateDEA asks a DEA to leave.
-func (s *Sim) EvacuateDEA(id string) error { return s.ActOnDEA(id, DEAEvacuate) }
+// Evacuate asks a DEA to leave.
+func (f *Fleet) Evacuate(id string) error { return f.Act(id, Evacuate) }
 
-// ShutDownDEA stops a DEA and all that it runs.
-func (s *Sim) ShutDownDEA(id string) error { return s.ActOnDEA(id, DEAShutdown) }
+// ShutDown stops a DEA and all that it runs.
+func (f *Fleet) ShutDown(id string) error { return f.Act(id, Shutdown) }
 
-// ActOnRandomDEAs lets something happen to k DEAs drawn from those that it can happen to, or to all of these if
-// there are fewer, all at one moment. It gives their ids of before.
-func (s *Sim) ActOnRandomDEAs(k int, a DEAAction) ([]string, error) {
-	if k < 0 {
-		return nil, fmt.Errorf("%w: %d DEAs, it must not be negative", ErrInvalid, k)
+// ActOnRandom lets something happen to n DEAs, drawn from those that it can happen to, or to all of these if there
+// are fewer, all at once. It returns the ids that they had before.
+func (f *Fleet) ActOnRandom(n int, a Action) ([]string, error) {
+	if n < 0 {
+		return nil, fmt.Errorf("%w: %d DEAs, it must not be negative", wire.ErrInvalid, n)
 	}
-	f := s.fleet
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var can []*dea
 	for _, d := range f.deas {
 		fits := d.status == serving && !d.paused
-		if a == DEAResume {
+		if a == Resume {
 			fits = d.paused
 		}
 		if fits {
 			can = append(can, d)
 		}
 	}
-	f.mint.Shuffle(len(can), func(i, j int) { can[i], can[j] = can[j], can[i] })
+	f.ids.Shuffle(len(can), func(i, j int) { can[i], can[j] = can[j], can[i] })
 	ids := []string{}
-	for _, d := range can[:min(k, len(can))] {
+	for _, d := range can[:min(n, len(can))] {
 		id := d.id
 		if err := f.act(d, a); err != nil {
 			return ids, err
@@ -112,72 +112,64 @@ func (s *Sim) ActOnRandomDEAs(k int, a DEAAction) ([]string, error) {
 	return ids, nil
 }
 
-// AddDEAs adds n empty DEAs and gives their ids. Where NATS is there they hear when it returns.
-func (s *Sim) AddDEAs(n int) ([]string, error) {
-	f := s.fleet
+// Add adds n empty DEAs and gives their ids. If NATS is up, they receive messages when it returns.
+func (f *Fleet) Add(n int) ([]string, error) {
 	f.mu.Lock()
 	have := len(f.deas)
 	f.mu.Unlock()
-	if n < 0 || have+n > maxDEAs {
-		return nil, fmt.Errorf("%w: %d more DEAs, it must be 0 to %d", ErrInvalid, n, maxDEAs-have)
+	if n < 0 || have+n > MaxDEAs {
+		return nil, fmt.Errorf("%w: %d more DEAs, it must be 0 to %d", wire.ErrInvalid, n, MaxDEAs-have)
 	}
-	var opened []*lane
-	lanes := s.lanesNow()
-	if s.opts.ConnectionPerDEA {
+	var opened []*connection
+	connections := f.connectionsNow()
+	if f.opts.ConnectionPerDEA {
 		var err error
-		if opened, err = s.openLanes(n); err != nil {
+		if opened, err = f.open(n); err != nil {
 			return nil, err
 		}
-		lanes = opened
+		connections = opened
 	}
 	ids := []string{}
 	var deas []*dea
 	now := time.Now()
 	f.mu.Lock()
 	for i := range n {
-		d := f.addDEA(lanes[(have+i)%len(lanes)], now.Add(time.Duration(f.mint.Int64N(int64(s.opts.HeartbeatPeriod)))))
-		d.lane.wantBeat(d) // N04
+		d := f.addDEA(connections[(have+i)%len(connections)], now.Add(time.Duration(f.ids.Int64N(int64(f.opts.HeartbeatPeriod)))))
+		d.conn.heartbeatNow(d) // N04
 		deas = append(deas, d)
 		ids = append(ids, d.id)
 	}
 	f.mu.Unlock()
-	if err := s.runLanes(opened); err != nil {
+	if err := f.run(opened); err != nil {
 		return nil, err
 	}
-	return ids, s.awaitSeats(deas)
+	return ids, f.awaitPool(deas)
 }
 
-// awaitSeats waits until new DEAs are in the pool.
-func (s *Sim) awaitSeats(deas []*dea) error {
+// awaitPool waits until new DEAs are in the pool.
+func (f *Fleet) awaitPool(deas []*dea) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
-		s.fleet.mu.Lock()
-		seated := true
+		f.mu.Lock()
+		ready := true
 		for _, d := range deas {
-			seated = seated && (d.seat.at >= 0 || d.status != serving || d.paused)
+			ready = ready && (d.seat.at >= 0 || d.status != serving || d.paused)
 		}
-		s.fleet.mu.Unlock()
-		if seated {
+		f.mu.Unlock()
+		if ready {
 			return nil
 		}
 		select {
-		case <-s.ctx.Done():
-			return errClosed
+		case <-f.ctx.Done():
+			return wire.ErrClosed
 		case <-tick.C:
 		}
 	}
 }
 
-func (s *Sim) lanesNow() []*lane {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.lanes
-}
-
-// CrashInstance lets the live instances of an app at an index crash, whatever their version.
-func (s *Sim) CrashInstance(droplet app.GUID, index int) error {
-	f := s.fleet
+// CrashInstance has the live instances of an app at an index crash, whatever their version.
+func (f *Fleet) CrashInstance(droplet app.GUID, index int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	crashed := false
@@ -189,62 +181,40 @@ func (s *Sim) CrashInstance(droplet app.GUID, index int) error {
 		}
 	}
 	if !crashed {
-		return fmt.Errorf("%w: nothing live at %s index %d", ErrNotFound, droplet, index)
+		return fmt.Errorf("%w: nothing live at %s index %d", wire.ErrNotFound, droplet, index)
 	}
 	return nil
 }
 
-// CrashLoop lets every instance of an app crash once it has run for after, those that run now too, until
+// CrashLoop has every instance of an app crash once it has run for after, those that run now included, until
 // EndCrashLoop.
-func (s *Sim) CrashLoop(droplet app.GUID, after time.Duration) error {
+func (f *Fleet) CrashLoop(droplet app.GUID, after time.Duration) error {
 	if after < 0 {
-		return fmt.Errorf("%w: a crash after %s, it must not be negative", ErrInvalid, after)
+		return fmt.Errorf("%w: a crash after %s, it must not be negative", wire.ErrInvalid, after)
 	}
-	f := s.fleet
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := f.apps[droplet]
 	if p == nil {
-		return noApp(droplet)
+		return wire.NoApp(droplet)
 	}
 	p.crashLoop, p.crashAfter = true, after
 	for _, in := range p.instances {
 		if in.state == actual.Running {
-			f.armCrash(in)
+			f.scheduleCrash(in)
 		}
 	}
 	return nil
 }
 
-// EndCrashLoop lets an app's instances run on again.
-func (s *Sim) EndCrashLoop(droplet app.GUID) error {
-	s.fleet.mu.Lock()
-	defer s.fleet.mu.Unlock()
-	p := s.fleet.apps[droplet]
+// EndCrashLoop ends what CrashLoop began.
+func (f *Fleet) EndCrashLoop(droplet app.GUID) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.apps[droplet]
 	if p == nil {
-		return noApp(droplet)
+		return wire.NoApp(droplet)
 	}
 	p.crashLoop = false
 	return nil
-}
-
-// SetFaults replaces the present faults; the zero value heals everything.
-func (s *Sim) SetFaults(f Faults) error {
-	if err := f.validate(); err != nil {
-		return err
-	}
-	s.controller.mu.Lock()
-	defer s.controller.mu.Unlock()
-	s.controller.faults = f
-	s.fleet.mu.Lock()
-	s.fleet.startFailure = f.StartFailure
-	s.fleet.mu.Unlock()
-	return nil
-}
-
-// Faults gives the present faults.
-func (s *Sim) Faults() Faults {
-	s.controller.mu.Lock()
-	defer s.controller.mu.Unlock()
-	return s.controller.faults
 }

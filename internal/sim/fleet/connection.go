@@ -1,4 +1,4 @@
-package sim
+package fleet
 
 import (
 	"container/heap"
@@ -13,67 +13,63 @@ import (
 
 	"hm/actual"
 	"hm/internal/app"
+	"hm/internal/notify"
+	"hm/internal/sim/wire"
 )
 
 const (
-	batchSize = 64      // messages taken at a time, which bounds how long fleet.mu is held
-	maxPosts  = 200_000 // exits that wait to be sent; more are dropped and counted
+	batchSize  = 64      // messages taken at a time, which bounds how long Fleet.mu is held
+	maxWaiting = 200_000 // exits that wait to be sent; more are dropped and counted
 )
 
-// lane is one NATS connection and the DEAs that share it. Two goroutines serve it: run sends, listen hears.
-type lane struct {
-	fleet     *fleet
+// connection is one NATS connection and the DEAs that share it. Two goroutines serve it: send and receive.
+type connection struct {
+	fleet     *Fleet
 	partition string // as JSON
 	nc        *nats.Conn
 	in        chan *nats.Msg
-	wake      chan struct{}
+	work      notify.Signal // there may be something to send, or to subscribe to
 	ready     chan struct{} // closed when the first subscriptions are made
 	subs      map[string]*nats.Subscription
 
-	// Guarded by fleet.mu.
-	timers timers
-	wanted []*dea
-	posts  []post
-	moves  []move
+	// Guarded by Fleet.mu.
+	timers  timers
+	wanted  []*dea         // that are to heartbeat now
+	waiting []wire.Message // exits
+	moves   []move
 
-	beats, exits, lost atomic.Uint64 // published; not published because NATS was away or too much waited
+	heartbeats, exits, lost atomic.Uint64 // published; not published because NATS was away or too much waited
 }
 
-// post is a message to publish.
-type post struct {
-	subject string
-	data    []byte
-}
-
-// move is a DEA that begins or ceases to hear start messages under an id.
+// move is a DEA that begins or ceases to receive start messages under an id.
 type move struct {
 	dea   *dea
 	id    string
-	enter bool
+	begin bool
 }
 
-func newLane(f *fleet, inbox int) *lane {
-	return &lane{fleet: f, partition: string(mustJSON(f.opts.Partition)), in: make(chan *nats.Msg, inbox),
-		wake: make(chan struct{}, 1), ready: make(chan struct{}), subs: map[string]*nats.Subscription{}}
+func newConnection(f *Fleet, inbox int) *connection {
+	return &connection{fleet: f, partition: string(wire.MustJSON(f.opts.Partition)), in: make(chan *nats.Msg, inbox),
+		work: notify.New(), ready: make(chan struct{}), subs: map[string]*nats.Subscription{}}
 }
 
-// run sends what the lane's DEAs have to say until ctx ends.
-func (l *lane) run(ctx context.Context) {
-	if _, err := l.nc.ChanSubscribe(subjectDEAStop, l.in); err != nil {
-		l.fleet.log.Error("DEAs cannot subscribe", "subject", subjectDEAStop, "error", err)
+// send publishes the heartbeats and exits of the connection's DEAs until ctx ends.
+func (c *connection) send(ctx context.Context) {
+	if _, err := c.nc.ChanSubscribe(wire.SubjectDEAStop, c.in); err != nil {
+		c.fleet.log.Error("DEAs cannot subscribe", "subject", wire.SubjectDEAStop, "error", err)
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var batch []post
+	var batch []wire.Message
 	for first := true; ; first = false {
-		l.follow(ctx)
+		c.subscribe(ctx)
 		if first {
-			close(l.ready)
+			close(c.ready)
 		}
 		var wait time.Duration
-		batch, wait = l.collect(time.Now(), batch[:0])
-		for _, p := range batch {
-			l.publish(p)
+		batch, wait = c.nextBatch(time.Now(), batch[:0])
+		for _, m := range batch {
+			c.publish(m)
 		}
 		if ctx.Err() != nil {
 			return
@@ -85,61 +81,62 @@ func (l *lane) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-l.wake:
+		case <-c.work.C():
 		case <-timer.C:
 		}
 	}
 }
 
-func (l *lane) publish(p post) {
-	counter := &l.exits
-	if p.subject == subjectHeartbeat {
-		counter = &l.beats
+func (c *connection) publish(m wire.Message) {
+	counter := &c.exits
+	if m.Subject == subjectHeartbeat {
+		counter = &c.heartbeats
 	}
-	if !l.nc.IsConnected() || l.nc.Publish(p.subject, p.data) != nil {
-		counter = &l.lost
+	if !c.nc.IsConnected() || c.nc.Publish(m.Subject, m.Data) != nil {
+		counter = &c.lost
 	}
 	counter.Add(1)
 }
 
-// collect takes up to a batch of what is to be said now, and says when the next beat is due: 0 if there is more.
-func (l *lane) collect(now time.Time, batch []post) ([]post, time.Duration) {
-	f := l.fleet
+// nextBatch appends what is to be sent now to batch, up to batchSize messages, and says when the next heartbeat is
+// due: 0 if there is more to send.
+func (c *connection) nextBatch(now time.Time, batch []wire.Message) ([]wire.Message, time.Duration) {
+	f := c.fleet
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n := min(batchSize, len(l.posts))
-	batch = append(batch, l.posts[:n]...)
-	if l.posts = l.posts[n:]; len(l.posts) == 0 {
-		l.posts = nil
+	n := min(batchSize, len(c.waiting))
+	batch = append(batch, c.waiting[:n]...)
+	if c.waiting = c.waiting[n:]; len(c.waiting) == 0 {
+		c.waiting = nil
 	}
-	for len(l.wanted) > 0 && len(batch) < batchSize {
-		d := l.wanted[0]
-		l.wanted = l.wanted[1:]
+	for len(c.wanted) > 0 && len(batch) < batchSize {
+		d := c.wanted[0]
+		c.wanted = c.wanted[1:]
 		d.wanted = false
-		if d.speaks() {
-			batch = append(batch, post{subjectHeartbeat, l.encode(d)})
+		if d.connected() {
+			batch = append(batch, wire.Message{Subject: subjectHeartbeat, Data: c.encode(d)})
 		}
 	}
 	for len(batch) < batchSize {
-		if len(l.timers) == 0 {
+		if len(c.timers) == 0 {
 			return batch, time.Hour
 		}
-		d := l.timers[0]
+		d := c.timers[0]
 		if wait := d.due.Sub(now); wait > 0 {
 			return batch, wait
 		}
-		d.due = l.nextBeat(d, now)
-		heap.Fix(&l.timers, 0)
+		d.due = c.nextDue(d, now)
+		heap.Fix(&c.timers, 0)
 		if f.tick(d, now) {
-			batch = append(batch, post{subjectHeartbeat, l.encode(d)})
+			batch = append(batch, wire.Message{Subject: subjectHeartbeat, Data: c.encode(d)})
 		}
 	}
 	return batch, 0
 }
 
-// nextBeat keeps a DEA's beats in phase: a whole number of periods after the last one, in the future.
-func (l *lane) nextBeat(d *dea, now time.Time) time.Time {
-	period := l.fleet.opts.HeartbeatPeriod
+// nextDue keeps a DEA's heartbeats in phase: a whole number of periods after the last one, in the future.
+func (c *connection) nextDue(d *dea, now time.Time) time.Time {
+	period := c.fleet.opts.HeartbeatPeriod
 	if d.status == evacuating {
 		period /= 2
 	}
@@ -151,162 +148,155 @@ func (l *lane) nextBeat(d *dea, now time.Time) time.Time {
 }
 
 // encode gives the DEA's heartbeat: the bytes of the last one unless something has changed since.
-func (l *lane) encode(d *dea) []byte {
+func (c *connection) encode(d *dea) []byte {
 	if d.stale {
-		const entry = 272 // bytes, about, so that the buffer is right at the first time
+		const entry = 272 // bytes, about, so that the buffer is large enough at first
 		d.payload = slices.Grow(d.payload[:0], entry*len(d.instances)+64)
-		d.payload = appendHeartbeat(d.payload[:0], l.partition, d.id, d.instances)
+		d.payload = appendHeartbeat(d.payload[:0], c.partition, d.id, d.instances)
 		d.stale = false
 	}
 	return d.payload
 }
 
-// The rest is called with fleet.mu held, but for follow and listen.
+// The rest is called with Fleet.mu held, except subscribe, receive and handle.
 
-func (l *lane) rouse() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
-
-// wantBeat has the DEA heartbeat now. Several wishes that meet before it is sent make one heartbeat.
-func (l *lane) wantBeat(d *dea) {
+// heartbeatNow has the DEA heartbeat without waiting for its timer. Several calls before it is sent make one heartbeat.
+func (c *connection) heartbeatNow(d *dea) {
 	if !d.wanted {
 		d.wanted = true
-		l.wanted = append(l.wanted, d)
-		l.rouse()
+		c.wanted = append(c.wanted, d)
+		c.work.Notify()
 	}
 }
 
-// announce publishes a droplet.exited, unless the instance's DEA is cut off.
-func (l *lane) announce(in *instance, reason actual.ExitReason, why string) {
-	if in.dea.speaks() {
-		l.post(post{subjectExited, encodeExit(l.fleet.opts.Partition, in, reason, why)})
+// announceExit publishes a droplet.exited, unless the instance's DEA is cut off.
+func (c *connection) announceExit(in *instance, reason actual.ExitReason, why string) {
+	if in.dea.connected() {
+		c.enqueue(wire.Message{Subject: subjectExited, Data: encodeExit(c.fleet.opts.Partition, in, reason, why)})
 	}
 }
 
-func (l *lane) announceShutdown(d *dea) {
-	l.post(post{subjectDEAShutdown, encodeDEAShutdown(d)})
+func (c *connection) announceShutdown(d *dea) {
+	c.enqueue(wire.Message{Subject: subjectDEAShutdown, Data: encodeDEAShutdown(d)})
 }
 
-func (l *lane) post(p post) {
-	if len(l.posts) >= maxPosts {
-		l.lost.Add(1)
+func (c *connection) enqueue(m wire.Message) {
+	if len(c.waiting) >= maxWaiting {
+		c.lost.Add(1)
 		return
 	}
-	l.posts = append(l.posts, p)
-	l.rouse()
+	c.waiting = append(c.waiting, m)
+	c.work.Notify()
 }
 
-// enter lets a DEA beat by its timer and hear start messages.
-func (l *lane) enter(d *dea) {
-	heap.Push(&l.timers, d)
-	l.moves = append(l.moves, move{d, d.id, true})
-	l.rouse()
+// join has a DEA heartbeat by its timer and receive start messages.
+func (c *connection) join(d *dea) {
+	heap.Push(&c.timers, d)
+	c.moves = append(c.moves, move{d, d.id, true})
+	c.work.Notify()
 }
 
-// quit undoes enter.
-func (l *lane) quit(d *dea) {
+// quit undoes join.
+func (c *connection) quit(d *dea) {
 	if d.dueAt >= 0 {
-		heap.Remove(&l.timers, d.dueAt)
+		heap.Remove(&c.timers, d.dueAt)
 	}
-	l.moves = append(l.moves, move{d, d.id, false})
-	l.rouse()
+	c.moves = append(c.moves, move{d, d.id, false})
+	c.work.Notify()
 }
 
-func (l *lane) setDue(d *dea, due time.Time) {
+func (c *connection) setDue(d *dea, due time.Time) {
 	d.due = due
 	if d.dueAt >= 0 {
-		heap.Fix(&l.timers, d.dueAt)
+		heap.Fix(&c.timers, d.dueAt)
 	}
-	l.rouse()
+	c.work.Notify()
 }
 
-// follow subscribes for DEAs that entered and unsubscribes for those that quit. A DEA takes new instances once it
-// surely hears of them.
-func (l *lane) follow(ctx context.Context) {
-	f := l.fleet
+// subscribe subscribes for DEAs that joined and unsubscribes for those that quit. A DEA takes new instances once its
+// subscription is known to the server.
+func (c *connection) subscribe(ctx context.Context) {
+	f := c.fleet
 	f.mu.Lock()
-	moves := l.moves
-	l.moves = nil
+	moves := c.moves
+	c.moves = nil
 	f.mu.Unlock()
 	if len(moves) == 0 {
 		return
 	}
 	for _, m := range moves {
-		if !m.enter {
-			if sub := l.subs[m.id]; sub != nil {
+		if !m.begin {
+			if sub := c.subs[m.id]; sub != nil {
 				_ = sub.Unsubscribe() // fails only when the connection is closed for good
-				delete(l.subs, m.id)
+				delete(c.subs, m.id)
 			}
 			continue
 		}
-		sub, err := l.nc.ChanSubscribe(subjectDEAStart(m.id), l.in)
+		sub, err := c.nc.ChanSubscribe(wire.SubjectDEAStart(m.id), c.in)
 		if err != nil {
 			f.log.Error("a DEA cannot subscribe to its starts", "dea", m.id, "error", err)
 			continue
 		}
-		l.subs[m.id] = sub
+		c.subs[m.id] = sub
 	}
-	if l.nc.IsConnected() {
+	if c.nc.IsConnected() {
 		flush, cancel := context.WithTimeout(ctx, time.Second)
-		_ = l.nc.FlushWithContext(flush) // without an answer the DEA is in the pool a little early, no more
+		_ = c.nc.FlushWithContext(flush) // without an answer the DEA is in the pool a little early, no more
 		cancel()
 	}
 	f.mu.Lock()
 	for _, m := range moves {
-		if m.enter && m.dea.id == m.id && m.dea.status == serving && !m.dea.paused {
+		if m.begin && m.dea.id == m.id && m.dea.status == serving && !m.dea.paused {
 			f.pool.add(&m.dea.seat)
 		}
 	}
 	f.mu.Unlock()
 }
 
-// listen carries out the start and stop messages of the Cloud Controller until ctx ends.
-func (l *lane) listen(ctx context.Context) {
+// receive carries out the start and stop messages of the Cloud Controller until ctx ends.
+func (c *connection) receive(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case m := <-l.in:
-			l.hear(m.Subject, m.Data)
+		case m := <-c.in:
+			c.handle(m.Subject, m.Data)
 		}
 	}
 }
 
-func (l *lane) hear(subject string, data []byte) {
-	f := l.fleet
-	if subject == subjectDEAStop {
+func (c *connection) handle(subject string, data []byte) {
+	f := c.fleet
+	if subject == wire.SubjectDEAStop {
 		// instance_ids is an older name of instances.
 		var s struct {
-			stopFilter
+			wire.Stop
 			IDs []app.GUID `json:"instance_ids"`
 		}
 		if err := json.Unmarshal(data, &s); err != nil || s.Droplet.IsZero() {
-			f.log.Warn("a stop that DEAs cannot read", "error", err)
+			f.log.Warn("unreadable stop message for DEAs", "error", err)
 			return
 		}
 		s.Instances = append(s.Instances, s.IDs...)
 		f.mu.Lock()
-		f.stop(l, s.stopFilter)
+		f.stop(c, s.Stop)
 		f.mu.Unlock()
 		return
 	}
 	id := strings.TrimSuffix(strings.TrimPrefix(subject, "dea."), ".start")
-	var s deaStart
+	var s wire.Start
 	if err := json.Unmarshal(data, &s); err != nil || s.Droplet.IsZero() || s.Version.IsZero() || s.Index > actual.MaxIndex {
-		f.log.Warn("a start that a DEA cannot read", "dea", id, "error", err)
+		f.log.Warn("unreadable start message for a DEA", "dea", id, "error", err)
 		return
 	}
 	f.mu.Lock()
 	if d := f.byID[id]; d != nil && d.status == serving && !d.paused {
-		f.begin(d, app.Key{Droplet: s.Droplet, Version: s.Version}, s.Index)
+		f.start(d, app.Key{Droplet: s.Droplet, Version: s.Version}, s.Index)
 	}
 	f.mu.Unlock()
 }
 
-// timers implements heap.Interface: the DEA whose beat is due first.
+// timers implements heap.Interface: the DEA whose heartbeat is due first.
 type timers []*dea
 
 func (h timers) Len() int           { return len(h) }

@@ -1,231 +1,242 @@
-package sim
+package fleet
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"hm/actual"
 	"hm/internal/app"
+	"hm/internal/sim/wire"
 )
 
-// fleet is all DEAs and everything that runs on them: the truth that heartbeats tell of.
-type fleet struct {
-	opts     Options
-	log      *slog.Logger
-	timeline *timeline
+// ExitStyle says which exits the DEAs announce, which depends on their age (N11).
+type ExitStyle int
+
+// The exit styles.
+const (
+	ExitsCrashes     ExitStyle = iota // only CRASHED: DEAs after June 2016
+	ExitsEvacuations                  // CRASHED and DEA_EVACUATION: December 2013 to June 2016
+	ExitsAll                          // also STOPPED and DEA_SHUTDOWN: before December 2013
+)
+
+// MaxDEAs bounds the DEAs of one fleet, dead ones included, against a mistyped figure.
+const MaxDEAs = 100_000
+
+// Options describe a fleet. All fields must be set; zero durations and counts mean zero.
+type Options struct {
+	Seed              uint64
+	HeartbeatPeriod   time.Duration
+	StartDelay        time.Duration // STARTING to RUNNING
+	StartJitter       time.Duration // at most this much is added to StartDelay
+	RestartDelay      time.Duration // how long a restarting DEA is away
+	EvacuationBailOut time.Duration // an evacuating DEA leaves after this at the latest (N31)
+	AdvertiseTTL      time.Duration // how long the Cloud Controller still places on a DEA that fell silent (N28)
+	CrashLifetime     time.Duration // how long a DEA lists a crash (N34)
+	Exits             ExitStyle
+	Connections       int  // NATS connections that the DEAs share
+	ConnectionPerDEA  bool // one NATS connection for each DEA instead
+	Partition         string
+	Logger            *slog.Logger
+
+	Dial  func(name string) (*nats.Conn, error)   // opens a connection to NATS
+	After func(delay time.Duration, event func()) // calls event once delay has passed
+}
+
+// Fleet is all DEAs and everything that runs on them: the truth that heartbeats report. Its methods are safe for
+// concurrent use.
+type Fleet struct {
+	opts Options
+	log  *slog.Logger
 
 	mu           sync.Mutex
-	mint         mint
+	ids          wire.IDGenerator
 	deas         []*dea // every DEA that ever was, in order of creation
 	byID         map[string]*dea
 	apps         map[app.GUID]*presence
-	dirty        []*presence // whose tally is to be counted anew
-	totals       tally
+	changed      []*presence // to be counted again
 	pool         pool
 	startFailure float64 // share of starting instances that crash instead of running
+
+	ctx    context.Context // of the goroutines; set by Start
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	connMu      sync.Mutex // guards the rest
+	connections []*connection
+	closed      bool
 }
 
-func newFleet(o Options, t *timeline) *fleet {
-	return &fleet{opts: o, log: o.Logger, timeline: t, mint: newMint(o.Seed, "fleet"), byID: map[string]*dea{}, apps: map[app.GUID]*presence{}}
+// New makes a fleet without DEAs.
+func New(o Options) *Fleet {
+	return &Fleet{opts: o, log: o.Logger, ids: wire.NewIDGenerator(o.Seed, "fleet"), byID: map[string]*dea{}, apps: map[app.GUID]*presence{}}
 }
 
-// instance is one instance on one DEA. Its fields are guarded by fleet.mu.
-type instance struct {
-	guid    app.GUID
-	app     *presence
-	version app.GUID
-	index   uint32
-	state   actual.State
-	since   int64 // microseconds since the epoch
-	dea     *dea  // nil once the DEA no longer lists it
-	at      int   // place in app.instances
+// Wanted is what a cold or a warm start has run: the instances 0 to Instances-1 of an app.
+type Wanted struct {
+	App       app.Key
+	Instances int
 }
 
-// presence is everything that the DEAs hold of one droplet, whatever its version and whether the CC knows it.
-type presence struct {
-	droplet   app.GUID
-	instances []*instance // in no particular order
-
-	crashLoop  bool // instances crash once they have run for crashAfter
-	crashAfter time.Duration
-
-	counted tally // this droplet's part of fleet.totals
-	dirty   bool
-}
-
-// presence finds or makes what is held of a droplet.
-func (f *fleet) presence(droplet app.GUID) *presence {
-	p := f.apps[droplet]
-	if p == nil {
-		p = &presence{droplet: droplet}
-		f.apps[droplet] = p
-		f.touch(p)
+// LayOut makes the first DEAs, their heartbeats spread evenly over the period, and has every wanted instance run on
+// them in turn.
+func (f *Fleet) LayOut(deas int, wanted []Wanted) error {
+	connections, err := f.open(deas)
+	if err != nil {
+		return err
 	}
-	return p
+	f.connMu.Lock()
+	f.connections = connections
+	f.connMu.Unlock()
+	now := time.Now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range deas {
+		phase := time.Duration(float64(f.opts.HeartbeatPeriod) * float64(i) / float64(deas))
+		f.addDEA(connections[i%len(connections)], now.Add(phase))
+	}
+	if len(f.deas) == 0 {
+		return nil
+	}
+	next := 0
+	for _, w := range wanted {
+		for i := range w.Instances {
+			in := f.add(f.deas[next%len(f.deas)], w.App, uint32(i), actual.Running)
+			in.since = now.UnixMicro() - f.ids.Int64N(int64(24*time.Hour/time.Microsecond))
+			next++
+		}
+	}
+	return nil
 }
 
-// touch marks a droplet to be counted anew.
-func (f *fleet) touch(p *presence) {
-	if !p.dirty {
-		p.dirty = true
-		f.dirty = append(f.dirty, p)
+// Start runs the fleet until ctx ends or Close is called. If NATS is up, every DEA receives start messages when
+// Start returns.
+func (f *Fleet) Start(ctx context.Context) error {
+	f.ctx, f.cancel = context.WithCancel(ctx)
+	f.connMu.Lock()
+	connections := f.connections
+	f.connections = nil
+	f.connMu.Unlock()
+	return f.run(connections)
+}
+
+// open makes the connections for n more DEAs: the shared ones, or one each.
+func (f *Fleet) open(n int) ([]*connection, error) {
+	inbox := 65536
+	if f.opts.ConnectionPerDEA {
+		inbox = 1024
+	} else {
+		n = f.opts.Connections
+	}
+	var connections []*connection
+	for i := range n {
+		nc, err := f.opts.Dial(fmt.Sprintf("hm-sim DEAs %d", i))
+		if err != nil {
+			for _, c := range connections {
+				c.nc.Close()
+			}
+			return nil, err
+		}
+		c := newConnection(f, inbox)
+		c.nc = nc
+		connections = append(connections, c)
+	}
+	return connections, nil
+}
+
+// run starts the connections' goroutines and waits until their DEAs receive messages, if NATS is up.
+func (f *Fleet) run(connections []*connection) error {
+	f.connMu.Lock()
+	if f.closed {
+		f.connMu.Unlock()
+		for _, c := range connections {
+			c.nc.Close()
+		}
+		return wire.ErrClosed
+	}
+	f.connections = append(f.connections, connections...)
+	for _, c := range connections {
+		f.wg.Go(func() { c.send(f.ctx) })
+		f.wg.Go(func() { c.receive(f.ctx) })
+	}
+	f.connMu.Unlock()
+	for _, c := range connections {
+		select {
+		case <-c.ready:
+		case <-f.ctx.Done():
+			return f.ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Close ends the fleet and waits for its goroutines. It may be called more than once, and without Start.
+func (f *Fleet) Close() {
+	f.connMu.Lock()
+	f.closed = true
+	connections := f.connections
+	f.connMu.Unlock()
+	if f.cancel != nil {
+		f.cancel()
+	}
+	f.wg.Wait()
+	for _, c := range connections {
+		c.nc.Close()
 	}
 }
 
-// changed tells the fleet that the CC's row of a droplet is another now.
-func (f *fleet) changed(droplet app.GUID) {
+func (f *Fleet) connectionsNow() []*connection {
+	f.connMu.Lock()
+	defer f.connMu.Unlock()
+	return f.connections
+}
+
+// SetStartFailure sets the share, 0 to 1, of starting instances that crash instead of running.
+func (f *Fleet) SetStartFailure(share float64) {
+	f.mu.Lock()
+	f.startFailure = share
+	f.mu.Unlock()
+}
+
+// AppChanged marks an app to be counted again: the Cloud Controller changed its row.
+func (f *Fleet) AppChanged(droplet app.GUID) {
 	f.mu.Lock()
 	f.touch(f.presence(droplet))
 	f.mu.Unlock()
 }
 
-// admit puts a new instance on a DEA.
-func (f *fleet) admit(d *dea, key app.Key, index uint32, st actual.State) *instance {
-	p := f.presence(key.Droplet)
-	in := &instance{guid: f.mint.instance(), app: p, version: key.Version, index: index, state: st, since: time.Now().UnixMicro(), dea: d, at: len(p.instances)}
-	p.instances = append(p.instances, in)
-	d.instances = append(d.instances, in)
-	d.stale = true
-	d.seat.instances++
-	d.seat.placed = max(0, d.seat.placed-1)
-	f.pool.moved(&d.seat)
-	f.touch(p)
-	return in
-}
-
-// evict takes an instance off its DEA's list.
-func (f *fleet) evict(in *instance) {
-	d, p := in.dea, in.app
-	d.instances = slices.DeleteFunc(d.instances, func(o *instance) bool { return o == in })
-	f.forget(in)
-	last := len(p.instances) - 1
-	p.instances[in.at] = p.instances[last]
-	p.instances[in.at].at = in.at
-	p.instances[last] = nil
-	p.instances = p.instances[:last]
-}
-
-// forget does the counting of evict, for one instance that leaves its DEA.
-func (f *fleet) forget(in *instance) {
-	d := in.dea
-	if in.state == actual.Crashed {
-		d.crashes--
-	} else {
-		d.seat.instances--
-		f.pool.moved(&d.seat)
+// Place chooses the DEA for one new instance, the one with the fewest instances. dea is empty if no DEA takes new
+// instances.
+func (f *Fleet) Place() (dea string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d := f.pool.pick(time.Now()); d != nil {
+		return d.id
 	}
-	d.stale = true
-	in.dea = nil
-	f.touch(in.app)
+	return ""
 }
 
-// turn gives an instance another state.
-func (f *fleet) turn(in *instance, st actual.State) {
-	in.state, in.since = st, time.Now().UnixMicro()
-	in.dea.stale = true
-	f.touch(in.app)
-}
-
-// begin starts an instance on a DEA: STARTING now, RUNNING or crashed after the start delay.
-func (f *fleet) begin(d *dea, key app.Key, index uint32) {
-	in := f.admit(d, key, index, actual.Starting)
-	delay := f.opts.StartDelay
-	if f.opts.StartJitter > 0 {
-		delay += time.Duration(f.mint.Int64N(int64(f.opts.StartJitter)))
-	}
-	fails := f.mint.hits(f.startFailure)
-	f.timeline.after(delay, func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		switch {
-		case in.dea == nil || in.state != actual.Starting:
-		case fails:
-			f.crash(in, "failed to start")
-		default:
-			f.turn(in, actual.Running)
-			in.dea.lane.wantBeat(in.dea) // N04
-			f.armCrash(in)
-		}
-	})
-}
-
-// armCrash lets a running instance of a crash-looping app crash when its time has come.
-func (f *fleet) armCrash(in *instance) {
-	p := in.app
-	if !p.crashLoop {
-		return
-	}
-	since := in.since
-	f.timeline.after(p.crashAfter, func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if p.crashLoop && in.dea != nil && in.state == actual.Running && in.since == since {
-			f.crash(in, "app instance exited")
-		}
-	})
-}
-
-// crash makes a starting or running instance crash, which its DEA announces but does not heartbeat at once (N04).
-// The process of an evacuating one can die without anything being said (N31), so nothing changes for it.
-func (f *fleet) crash(in *instance, why string) bool {
-	if !in.state.Live() {
-		return false
-	}
-	d := in.dea
-	f.turn(in, actual.Crashed)
-	d.crashes++
-	d.seat.instances--
-	f.pool.moved(&d.seat)
-	d.lane.announce(in, actual.ExitCrashed, why)
-	return true
-}
-
-// stopFilter is what a dea.stop asks for (N29). An empty filter does not filter.
-type stopFilter struct {
-	Droplet   app.GUID   `json:"droplet"`
-	Version   app.GUID   `json:"version,omitzero"`
-	Instances []app.GUID `json:"instances,omitempty"`
-	Indices   []uint32   `json:"indices,omitempty"`
-	States    []string   `json:"states,omitempty"`
-}
-
-func (s stopFilter) matches(in *instance) bool {
-	return in.state != actual.Crashed &&
-		(s.Version.IsZero() || s.Version == in.version) &&
-		(len(s.Instances) == 0 || slices.Contains(s.Instances, in.guid)) &&
-		(len(s.Indices) == 0 || slices.Contains(s.Indices, in.index)) &&
-		(len(s.States) == 0 || slices.Contains(s.States, in.state.String()))
-}
-
-// stop stops what the filter names on the DEAs of one lane that can hear it.
-func (f *fleet) stop(l *lane, s stopFilter) {
-	p := f.apps[s.Droplet]
+// LiveAt counts the instances of an app that are live at an index, on DEAs that are not cut off, besides the given
+// one, and reports whether that one is live there itself.
+func (f *Fleet) LiveAt(key app.Key, index uint32, instance app.GUID) (others int, itself bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.apps[key.Droplet]
 	if p == nil {
-		return
+		return 0, false
 	}
-	for i := len(p.instances) - 1; i >= 0; i-- { // evict moves the last one into the gap
-		in := p.instances[i]
-		if in.dea.lane != l || !in.dea.speaks() || !s.matches(in) {
-			continue
-		}
-		if f.opts.Exits >= ExitsAll {
-			l.announce(in, actual.ExitStopped, "stopped")
-		}
-		f.evict(in)
-	}
-}
-
-// liveAt counts the instances of an app that are live at an index on DEAs that speak, leaving one guid out.
-func (f *fleet) liveAt(key app.Key, index uint32, without app.GUID) int {
-	n := 0
-	if p := f.apps[key.Droplet]; p != nil {
-		for _, in := range p.instances {
-			if in.version == key.Version && in.index == index && in.guid != without && in.state.Live() && in.dea.speaks() {
-				n++
-			}
+	for _, in := range p.instances {
+		switch {
+		case in.version != key.Version || in.index != index || !in.state.Live() || !in.dea.connected():
+		case !instance.IsZero() && in.guid == instance:
+			itself = true
+		default:
+			others++
 		}
 	}
-	return n
+	return others, itself
 }

@@ -1,4 +1,4 @@
-package sim
+package fleet
 
 import (
 	"cmp"
@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// pool is the DEAs that take new instances, the one with the fewest first. The Cloud Controller places from it, as
-// it does from the DEAs' advertisements (N28): a DEA that fell silent is still chosen until its last
-// advertisement expires. Not safe for concurrent use.
+// pool is the DEAs that take new instances, the one with the fewest first. It stands for the DEAs' advertisements, by
+// which the Cloud Controller places (N28): a DEA that fell silent is still chosen until its last advertisement expires.
+// Not safe for concurrent use.
 type pool struct{ seats seats }
 
 // seat is a DEA's place in the pool.
@@ -16,9 +16,9 @@ type seat struct {
 	dea       *dea
 	order     int       // breaks ties: the older DEA first
 	instances int       // live ones, by the DEA's count
-	placed    int       // placed by the Cloud Controller since the DEA's last beat
+	placed    int       // placed by the Cloud Controller since the DEA's last heartbeat
 	held      int       // of a DEA that died: the live ones of its last advertisement
-	expires   time.Time // when a silent DEA drops out; zero while it speaks
+	expires   time.Time // when a silent DEA leaves the pool; zero while it is connected
 	at        int       // position in the heap, -1 when not in the pool
 }
 
@@ -50,7 +50,7 @@ func (p *pool) add(s *seat) {
 	heap.Fix(&p.seats, s.at)
 }
 
-// remove takes the DEA out; unknown to the pool is fine.
+// remove takes the DEA out; it need not be in.
 func (p *pool) remove(s *seat) {
 	if s.at >= 0 {
 		heap.Remove(&p.seats, s.at)

@@ -1,23 +1,20 @@
-package sim
+package fleet
 
 import (
 	"bytes"
-	"encoding/json"
 	"strconv"
 
 	"hm/actual"
 	"hm/internal/app"
+	"hm/internal/sim/wire"
 )
 
-// The subjects of the DEAs.
+// The subjects on which DEAs publish.
 const (
 	subjectHeartbeat   = "dea.heartbeat"
 	subjectExited      = "droplet.exited"
 	subjectDEAShutdown = "dea.shutdown"
-	subjectDEAStop     = "dea.stop"
 )
-
-func subjectDEAStart(id string) string { return "dea." + id + ".start" }
 
 // appendHeartbeat encodes one DEA's list as the DEA does: droplets first, the DEA last, the same order of keys in
 // every entry and no blank anywhere (N02). partition is the partition as JSON.
@@ -28,24 +25,15 @@ func appendHeartbeat(dst []byte, partition, id string, instances []*instance) []
 			dst = append(dst, ',')
 		}
 		dst = append(append(dst, `{"cc_partition":`...), partition...)
-		dst = appendGUID(append(dst, `,"droplet":`...), in.app.droplet)
-		dst = appendGUID(append(dst, `,"version":`...), in.version)
-		dst = appendGUID(append(dst, `,"instance":`...), in.guid)
+		dst = wire.AppendGUID(append(dst, `,"droplet":`...), in.app.droplet)
+		dst = wire.AppendGUID(append(dst, `,"version":`...), in.version)
+		dst = wire.AppendGUID(append(dst, `,"instance":`...), in.guid)
 		dst = strconv.AppendUint(append(dst, `,"index":`...), uint64(in.index), 10)
 		dst = append(append(dst, `,"state":"`...), in.state.String()...)
 		dst = appendSeconds(append(dst, `","state_timestamp":`...), in.since)
 		dst = append(dst, '}')
 	}
 	return append(append(append(dst, `],"dea":"`...), id...), `"}`...)
-}
-
-// appendGUID encodes a guid as a JSON text. Guids are printable ASCII, so a quote and a backslash are all that
-// needs escaping, and the binary forms have neither.
-func appendGUID(dst []byte, g app.GUID) []byte {
-	if _, form := g.Binary(); form != 0 {
-		return append(g.AppendTo(append(dst, '"')), '"')
-	}
-	return strconv.AppendQuote(dst, g.String())
 }
 
 // appendSeconds encodes microseconds since the epoch as Ruby writes a float of seconds: as short as it can be,
@@ -78,7 +66,7 @@ func encodeExit(partition string, in *instance, reason actual.ExitReason, why st
 	if reason == actual.ExitCrashed {
 		e.ExitStatus, e.CrashTimestamp = 255, in.since/1e6
 	}
-	return mustJSON(e)
+	return wire.MustJSON(e)
 }
 
 // deaShutdown is dea.shutdown (N14).
@@ -96,32 +84,5 @@ func encodeDEAShutdown(d *dea) []byte {
 			counts[in.app.droplet.String()]++
 		}
 	}
-	return mustJSON(deaShutdown{ID: d.id, IP: "127.0.0.1", Version: "0.0.1", Counts: counts})
-}
-
-// deaStart is dea.<id>.start (N28), with the fields that a simulated DEA and a reader of the traffic may want.
-type deaStart struct {
-	Partition string    `json:"cc_partition"`
-	Droplet   app.GUID  `json:"droplet"`
-	Name      string    `json:"name"`
-	Version   app.GUID  `json:"version"`
-	Index     uint32    `json:"index"`
-	URIs      []string  `json:"uris"`
-	Limits    deaLimits `json:"limits"`
-	Env       []string  `json:"env"`
-}
-
-type deaLimits struct {
-	Memory int `json:"mem"`
-	Disk   int `json:"disk"`
-	Files  int `json:"fds"`
-}
-
-// mustJSON encodes the package's own wire types, which cannot fail.
-func mustJSON(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic("sim: " + err.Error())
-	}
-	return b
+	return wire.MustJSON(deaShutdown{ID: d.id, IP: "127.0.0.1", Version: "0.0.1", Counts: counts})
 }

@@ -1,4 +1,4 @@
-package sim
+package wire
 
 import (
 	"errors"
@@ -7,17 +7,19 @@ import (
 	"hm/internal/app"
 )
 
-// What the methods of Sim refuse, besides an argument out of range.
+// The kinds of errors of the Cloud Controller and the fleet.
 var (
-	// ErrNotFound says that there is no such app, instance or DEA.
+	// ErrNotFound: there is no such app, instance or DEA.
 	ErrNotFound = errors.New("not found")
-	// ErrConflict says that what was asked cannot be in the present state.
+	// ErrConflict: the operation is not possible in the present state.
 	ErrConflict = errors.New("conflict")
-	// ErrInvalid says that an argument is not one that the operation takes.
+	// ErrInvalid: an argument is out of range or unknown.
 	ErrInvalid = errors.New("invalid")
-	// ErrUnavailable says that the Cloud Controller's database did not take a change.
+	// ErrUnavailable: the Cloud Controller's database did not take a change.
 	ErrUnavailable = errors.New("not available")
+	// ErrClosed: the simulation has ended.
+	ErrClosed = errors.New("the simulation is closed")
 )
 
-func noApp(guid app.GUID) error { return fmt.Errorf("%w: no app %s", ErrNotFound, guid) }
-func noDEA(id string) error     { return fmt.Errorf("%w: no DEA %.80q", ErrNotFound, id) }
+// NoApp is the error for an app that does not exist.
+func NoApp(guid app.GUID) error { return fmt.Errorf("%w: no app %s", ErrNotFound, guid) }

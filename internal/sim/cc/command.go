@@ -1,0 +1,95 @@
+package cc
+
+import (
+	"encoding/json"
+	"math"
+	"time"
+
+	"hm/internal/app"
+	"hm/internal/sim/wire"
+)
+
+// order is the body of hm9000.start and hm9000.stop (N21, N22).
+type order struct {
+	MessageID string    `json:"message_id"`
+	Droplet   *app.GUID `json:"droplet"`
+	Version   *app.GUID `json:"version"`
+	Index     *int      `json:"instance_index"`
+	Instance  *app.GUID `json:"instance_guid"`
+	Duplicate *bool     `json:"is_duplicate"`
+}
+
+// read makes a Command of a body; ok is false if it is not JSON or lacks a key (N25).
+func (o order) read(action, via string) (cmd Command, ok bool) {
+	if o.Droplet == nil || o.Version == nil || o.Index == nil || *o.Index < 0 {
+		return Command{}, false
+	}
+	cmd = Command{At: time.Now(), Via: via, MessageID: o.MessageID, Action: action, App: *o.Droplet, Version: *o.Version, Index: *o.Index}
+	if action == ActionStop {
+		if o.Instance == nil || o.Instance.IsZero() || o.Duplicate == nil {
+			return Command{}, false
+		}
+		cmd.Instance, cmd.Duplicate = *o.Instance, *o.Duplicate
+	}
+	return cmd, true
+}
+
+// take decides on one command, records it and does what was decided.
+func (c *Controller) take(action, via string, body []byte) {
+	var o order
+	err := json.Unmarshal(body, &o)
+	cmd, ok := o.read(action, via)
+	if err != nil || !ok {
+		c.mu.Lock()
+		c.history.counts.Malformed++
+		c.mu.Unlock()
+		c.log.Warn("unreadable command", "subject", via, "error", err)
+		return
+	}
+	c.publish(c.decide(cmd)...)
+}
+
+// decide records a command with the Cloud Controller's decision and gives the messages that carry it out.
+func (c *Controller) decide(cmd Command) []wire.Message {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	row, known := c.apps.get(cmd.App)
+	key := app.Key{Droplet: cmd.App, Version: cmd.Version}
+	var itself bool
+	if cmd.Index <= math.MaxInt32 {
+		cmd.Live, itself = c.fleet.LiveAt(key, uint32(cmd.Index), cmd.Instance)
+	}
+	var out []wire.Message
+	if cmd.Action == ActionStart {
+		if cmd.Accepted, cmd.Check = decideStart(row, known, cmd.Version, cmd.Index); cmd.Accepted {
+			cmd.Needless = cmd.Live > 0
+			var start wire.Message
+			if start, cmd.DEA = c.startMessage(row, cmd.Index); cmd.DEA != "" {
+				if cmd.Lost = c.ids.Chance(c.faults.LoseStarts); !cmd.Lost {
+					out = append(out, start)
+				}
+			}
+		}
+	} else if cmd.Accepted, cmd.Check = decideStop(row, known, cmd.Version, cmd.Index, cmd.Duplicate); cmd.Accepted {
+		cmd.Harmful = itself && cmd.Live == 0 && known && row.Startable() && cmd.Version == row.Version && cmd.Index < row.Instances
+		out = append(out, stopMessage(wire.Stop{Droplet: cmd.App, Instances: []app.GUID{cmd.Instance}}))
+	}
+	c.history.record(cmd)
+	return out
+}
+
+// startMessage places one instance and gives the message for the chosen DEA; dea is empty if none takes it.
+func (c *Controller) startMessage(row Row, index int) (m wire.Message, dea string) {
+	dea = c.fleet.Place()
+	if dea == "" {
+		return wire.Message{}, ""
+	}
+	return wire.Message{Subject: wire.SubjectDEAStart(dea), Data: wire.MustJSON(wire.Start{
+		Partition: c.opts.Partition, Droplet: row.GUID, Name: appName(row), Version: row.Version, Index: uint32(index),
+		URIs: []string{}, Limits: wire.Limits{Memory: row.Memory, Disk: 1024, Files: 16384}, Env: []string{},
+	})}, dea
+}
+
+func stopMessage(s wire.Stop) wire.Message {
+	return wire.Message{Subject: wire.SubjectDEAStop, Data: wire.MustJSON(s)}
+}
