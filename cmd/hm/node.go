@@ -128,7 +128,7 @@ func openNode(cfg config.Config, logger *slog.Logger) (_ *node, err error) {
 	}
 	n.api, err = api.Open(api.Options{
 		ID: cfg.Node.ID, Version: readBuildInfo().Version, Listen: cfg.API.Listen, Username: cfg.API.Username, Password: cfg.API.Password, TLS: api.TLS(cfg.API.TLS),
-		Node: n.cluster, Loop: n.loop, Link: n.link, Lag: n.marker.Lag, Feed: n.feedStats, Ended: &totals, Transfers: n.yields.transfers, Policy: cfg.DiffPolicy(), HeartbeatTTL: cfg.HeartbeatTTL(), Record: n.tap.record, RecordState: n.tap.State, Logger: logger,
+		Node: n.cluster, Loop: n.loop, Link: n.link, Lag: n.marker.Lag, Feed: n.feedStats, Ended: &totals, Transfers: n.yields.transfers, Policy: cfg.DiffPolicy(), HeartbeatTTL: cfg.HeartbeatTTL(), Record: n.tap.record, RecordState: n.tap.InsertState, Logger: logger,
 		KnowsLess: n.knowsLess, Subject: natspub.Subject,
 	})
 	if err != nil {

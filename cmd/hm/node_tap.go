@@ -15,16 +15,17 @@ import (
 	"hm/internal/cluster"
 	"hm/internal/config"
 	"hm/internal/reconcile"
-	"hm/internal/replay"
+	"hm/internal/recorder"
+	"hm/internal/recording"
 	"hm/raftfsm"
 )
 
 // nodeTap tells recordings of a node what the node hears, what it reads or is told to have been read, and what people
 // and leaders do. A follower's recording has all of it, too: from the log, and from the leader's word.
 type nodeTap struct {
-	*replay.Tap
+	*recorder.Hook
 	node   *node
-	header replay.Header
+	header recording.Header
 
 	appliedRead chan struct{} // what the leader told of may be applied here by now
 
@@ -38,15 +39,15 @@ type nodeTap struct {
 
 func newNodeTap(n *node, cfg config.Config) *nodeTap {
 	return &nodeTap{
-		Tap: replay.NewTap(func() app.Time { return n.cluster.Now() }), node: n, appliedRead: make(chan struct{}, 1),
-		header: replay.Header{Node: cfg.Node.ID, Config: replay.ConfigOf(cfg)},
+		Hook: recorder.NewHook(func() app.Time { return n.cluster.Now() }), node: n, appliedRead: make(chan struct{}, 1),
+		header: recording.Header{Node: cfg.Node.ID, Config: recording.ConfigOf(cfg)},
 	}
 }
 
 // record writes a recording of the node until ctx ends.
 func (t *nodeTap) record(ctx context.Context, out io.Writer, flush func() error) error {
-	return t.Record(ctx, out, flush, func() replay.Begin {
-		return replay.Begin{Header: t.header, Up: t.node.link.State().Up, Read: t.node.loop.Overview().Reads.Began, State: t.node.cluster.View()}
+	return t.Record(ctx, out, flush, func() recorder.Start {
+		return recorder.Start{Header: t.header, LinkUp: t.node.link.State().Up, ReadBegan: t.node.loop.Overview().Reads.Began, State: t.node.cluster.View()}
 	})
 }
 
@@ -61,7 +62,7 @@ func (t *nodeTap) appReadEnded(began app.Time, droplet app.GUID, rows []desired.
 
 // applied tells of what the log says that people and leaders did. It is called on the goroutine that applies.
 func (t *nodeTap) applied(a raftfsm.Applied) {
-	if !t.On() {
+	if !t.Active() {
 		return
 	}
 	released := func(i int) bool { // whether a person's release begins with record i: see api's releaseHold
@@ -178,8 +179,8 @@ func (t *nodeTap) follow() {
 			return // this node has not applied what was read: it is called again then
 		}
 		t.began = info.DesiredReadBegan
-		if t.On() {
-			if read, err := replay.RecordedRead(view); err == nil {
+		if t.Active() {
+			if read, err := recorder.RecordedRead(view); err == nil {
 				t.Read(info.DesiredReadEnded, t.began, read, nil)
 			}
 		}

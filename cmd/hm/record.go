@@ -14,7 +14,8 @@ import (
 	"hm/internal/app"
 	"hm/internal/bus"
 	"hm/internal/config"
-	"hm/internal/replay"
+	"hm/internal/recorder"
+	"hm/internal/recording"
 	"hm/raftfsm"
 )
 
@@ -97,7 +98,7 @@ func runRecord(ctx context.Context, c *cli, f recordFlags) (err error) {
 	}
 	cfg := loaded.Config
 	logger := newLogger(c.err, cfg.Log)
-	w, err := f.create(c, replay.ConfigOf(cfg))
+	w, err := f.create(c, recording.ConfigOf(cfg))
 	if err != nil {
 		return err
 	}
@@ -133,18 +134,18 @@ func runRecord(ctx context.Context, c *cli, f recordFlags) (err error) {
 const stdStream = "-"
 
 // create begins the recording.
-func (f recordFlags) create(c *cli, config map[string]string) (*replay.Writer, error) {
-	o := replay.WriterOptions{
-		Header:   replay.Header{Note: f.note, Config: config},
+func (f recordFlags) create(c *cli, config map[string]string) (*recording.Writer, error) {
+	o := recording.WriterOptions{
+		Header:   recording.Header{Note: f.note, Config: config},
 		MaxBytes: f.rotateMiB << 20, MaxAge: f.rotateAge, Keep: f.keep, Anonymize: f.anonymize,
 	}
 	switch {
 	case f.out != stdStream:
-		return replay.Create(f.out, o)
+		return recording.Create(f.out, o)
 	case f.rotateMiB > 0 || f.rotateAge > 0:
 		return nil, errors.New("--rotate-size and --rotate-age need a file: standard output is in one piece")
 	}
-	return replay.WriteTo(c.out, o), nil
+	return recording.WriteTo(c.out, o), nil
 }
 
 // size tells a number of bytes.
@@ -160,22 +161,22 @@ func size(n int64) string {
 }
 
 // recordNode takes down what a node hears.
-func recordNode(ctx context.Context, f recordFlags, w *replay.Writer, logger *slog.Logger) error {
+func recordNode(ctx context.Context, f recordFlags, w *recording.Writer, logger *slog.Logger) error {
 	client, err := f.remote.clientOf(f.fromAPI, "--from-api")
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	err = replay.Copy(ctx, replay.CopyOptions{
+	err = recorder.Copy(ctx, recorder.CopyOptions{
 		Name: f.fromAPI, Writer: w, Logger: logger,
-		Open:  func(ctx context.Context) (io.ReadCloser, error) { return client.Recording(ctx) },
-		State: client.RecordingState,
+		Open:        func(ctx context.Context) (io.ReadCloser, error) { return client.Recording(ctx) },
+		InsertState: client.RecordingState,
 	})
 	return explained(err, "--from-api")
 }
 
 // recordByListening records what it hears and reads by itself.
-func recordByListening(ctx context.Context, f recordFlags, cfg config.Config, w *replay.Writer, logger *slog.Logger) (err error) {
+func recordByListening(ctx context.Context, f recordFlags, cfg config.Config, w *recording.Writer, logger *slog.Logger) (err error) {
 	link, err := bus.Open(bus.Options{
 		Servers: cfg.NATS.Servers, Username: cfg.NATS.Username, Password: cfg.NATS.Password, Token: cfg.NATS.Token, Creds: cfg.NATS.Creds,
 		TLS: bus.TLS(cfg.NATS.TLS), PingInterval: cfg.PingInterval(), Name: "hm record", Logger: logger,
@@ -189,25 +190,25 @@ func recordByListening(ctx context.Context, f recordFlags, cfg config.Config, w 
 		return fmt.Errorf("preparing to read the desired state: %w", err)
 	}
 	defer source.Close()
-	o := replay.RecorderOptions{Link: link, Source: source, Writer: w, PollInterval: cfg.PollInterval(), ReadTimeout: readTimeout(cfg), Logger: logger}
+	o := recorder.ListenOptions{Link: link, Source: source, Writer: w, PollInterval: cfg.PollInterval(), ReadTimeout: readTimeout(cfg), Logger: logger}
 	if f.follow != "" {
 		client, err := f.remote.clientOf(f.follow, "--follow")
 		if err != nil {
 			return err
 		}
 		defer client.Close()
-		o.Ask = func(ctx context.Context) (replay.Told, error) { return toldBy(ctx, client) }
+		o.AskNode = func(ctx context.Context) (recorder.NodeInfo, error) { return toldBy(ctx, client) }
 	}
-	return replay.Record(ctx, o)
+	return recorder.Listen(ctx, o)
 }
 
 // toldBy asks a node for what nobody hears over NATS.
-func toldBy(ctx context.Context, client *api.Client) (replay.Told, error) {
+func toldBy(ctx context.Context, client *api.Client) (recorder.NodeInfo, error) {
 	s, _, err := client.Status(ctx)
 	if err != nil {
-		return replay.Told{}, err
+		return recorder.NodeInfo{}, err
 	}
-	told := replay.Told{Term: s.Cluster.Term}
+	told := recorder.NodeInfo{Term: s.Cluster.Term}
 	if s.Cluster.Leader == "" {
 		told.Term = 0 // between two leaders
 	}

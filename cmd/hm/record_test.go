@@ -104,7 +104,7 @@ func TestRecordOfACluster(t *testing.T) {
 	for _, path := range paths {
 		files, opts := openRecording(t, path)
 		began := ""
-		opts.Watch = func(m replay.Moment) {
+		opts.Watch = func(m replay.TimelineEvent) {
 			if began == "" {
 				began = m.Text
 			}

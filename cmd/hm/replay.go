@@ -17,6 +17,7 @@ import (
 	"hm/internal/app"
 	"hm/internal/config"
 	"hm/internal/liveview"
+	"hm/internal/recording"
 	"hm/internal/replay"
 )
 
@@ -95,8 +96,8 @@ Exit codes: 0; 1 error, such as a malformed file (file, line, reason); with --ex
 type replayRun struct {
 	*cli
 	flags   replayFlags
-	sources []replay.Source
-	header  replay.Header
+	sources []recording.Source
+	header  recording.Header
 	given   loaded
 	until   app.Time
 	named   target
@@ -110,7 +111,7 @@ type replayRun struct {
 func runReplay(ctx context.Context, c *cli, f replayFlags, paths []string) error {
 	r := &replayRun{cli: c, flags: f}
 	err := r.run(ctx, paths)
-	if errors.Is(err, replay.ErrTruncated) && f.format == "hm" && !f.truncated {
+	if errors.Is(err, recording.ErrTruncated) && f.format == "hm" && !f.truncated {
 		return withHint(err, "--truncated plays what there is of it")
 	}
 	if err == nil && !r.filter.App.IsZero() && !r.filter.Found() && !r.early {
@@ -165,7 +166,7 @@ func (r *replayRun) run(ctx context.Context, paths []string) error {
 
 // prepare reads what the flags say.
 func (r *replayRun) prepare(ctx context.Context, paths []string) (err error) {
-	if r.sources, err = replay.Sources(ctx, r.in, paths...); err != nil {
+	if r.sources, err = recording.Sources(ctx, r.in, paths...); err != nil {
 		return err
 	}
 	if r.given, err = r.flags.config.load(); err != nil {
@@ -174,7 +175,7 @@ func (r *replayRun) prepare(ctx context.Context, paths []string) (err error) {
 	if err := r.convert(); err != nil {
 		return err
 	}
-	if r.header, err = replay.ReadHeader(r.sources...); errors.Is(err, replay.ErrNoYear) {
+	if r.header, err = recording.ReadHeader(r.sources...); errors.Is(err, recording.ErrNoYear) {
 		return withHint(err, "nats sub prints no year; say which it was, as in --year 2026")
 	} else if err != nil {
 		return err
@@ -213,7 +214,7 @@ func (r *replayRun) prepare(ctx context.Context, paths []string) (err error) {
 	if r.flags.compare && (r.flags.expect != "" || r.speed > 0 || !r.filter.App.IsZero()) {
 		return errors.New("--compare cannot go with --expect, --explain or --speed")
 	}
-	if once := slices.IndexFunc(r.sources, replay.Source.Once); once >= 0 && r.flags.compare && r.policyGiven() {
+	if once := slices.IndexFunc(r.sources, recording.Source.ReadOnce); once >= 0 && r.flags.compare && r.policyGiven() {
 		return withHint(fmt.Errorf("--compare with a policy plays the recording twice, and %s can be read only once", r.sources[once].Name), "write it to a file first")
 	}
 	if r.flags.expect != "" && r.filter.From != 0 {
@@ -256,8 +257,8 @@ func (r *replayRun) convert() error {
 		}
 		return nil
 	}
-	if !slices.Contains(replay.Formats(), r.flags.format) {
-		return withHint(fmt.Errorf("--format %.20q is not known", r.flags.format), "use hm, "+strings.Join(replay.Formats(), " or "))
+	if !slices.Contains(recording.Formats(), r.flags.format) {
+		return withHint(fmt.Errorf("--format %.20q is not known", r.flags.format), "use hm, "+strings.Join(recording.Formats(), " or "))
 	}
 	if r.flags.truncated {
 		return errors.New("--truncated is for recordings, not for files of another format")
@@ -265,16 +266,16 @@ func (r *replayRun) convert() error {
 	if r.flags.year < 0 || r.flags.year > 9999 {
 		return fmt.Errorf("--year %d is no year", r.flags.year)
 	}
-	o := replay.ImportOptions{Format: r.flags.format, Poll: r.given.Config.PollInterval(), Year: r.flags.year}
+	o := recording.ImportOptions{Format: r.flags.format, Poll: r.given.Config.PollInterval(), Year: r.flags.year}
 	if r.flags.desired != "" {
-		read, err := replay.ReadDesired(r.flags.desired)
+		read, err := recording.ReadDesired(r.flags.desired)
 		if err != nil {
 			return err
 		}
 		o.Desired = &read
 	}
 	for i, s := range r.sources {
-		r.sources[i] = replay.Imported(s, o)
+		r.sources[i] = recording.ImportSource(s, o)
 	}
 	return nil
 }
@@ -307,7 +308,7 @@ func (r *replayRun) options(given bool) (replay.Options, error) {
 		err = cfg.Validate()
 	}
 	if err != nil { // what is given is valid by itself
-		return replay.Options{}, &replay.Error{File: r.sources[0].Name, Line: 1, Err: err}
+		return replay.Options{}, &recording.Error{File: r.sources[0].Name, Line: 1, Err: err}
 	}
 	opts := replay.OptionsOf(cfg)
 	opts.Until = r.until
@@ -323,7 +324,7 @@ func (r *replayRun) options(given bool) (replay.Options, error) {
 // policyGiven reports whether the configuration sets anything that a replay goes by.
 func (r *replayRun) policyGiven() bool {
 	for key := range r.given.origins {
-		if replay.Replayed(key) {
+		if recording.IsHeaderKey(key) {
 			return true
 		}
 	}
@@ -398,7 +399,7 @@ func (r *replayRun) compare(ctx context.Context) error {
 	differences := replay.Compare(here.Commands, there.Commands)
 	if !r.policyGiven() {
 		// The daemon's clock started at another moment than the replay's, and its looks at the clock with it.
-		differences = replay.Within(differences, (opts.Reconcile.Policy.HeartbeatPeriod / 5).Milliseconds())
+		differences = replay.IgnoreShifts(differences, (opts.Reconcile.Policy.HeartbeatPeriod / 5).Milliseconds())
 	}
 	if r.json() {
 		if differences == nil {

@@ -5,7 +5,7 @@ import (
 	"io"
 	"sync"
 
-	"hm/internal/replay"
+	"hm/internal/recording"
 )
 
 // cuts notes which files of a recording end early. They may be read several times, and by several goroutines.
@@ -16,11 +16,11 @@ type cuts struct {
 }
 
 // allow lets the sources end early.
-func (c *cuts) allow(sources []replay.Source) {
+func (c *cuts) allow(sources []recording.Source) {
 	c.lines = map[string]int{}
 	for i := range sources {
 		name := sources[i].Name
-		sources[i].Cut = func(line int) {
+		sources[i].OnTruncated = func(line int) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			if c.lines[name] == 0 {

@@ -11,6 +11,7 @@ import (
 
 	"hm/internal/app"
 	"hm/internal/config"
+	"hm/internal/recording"
 	"hm/internal/replay"
 	"hm/internal/sim"
 )
@@ -143,11 +144,11 @@ func compareTwin(t *testing.T, killed time.Time, paths ...string) (different []s
 	files, opts := openRecording(t, paths...)
 	var failover app.Time
 	outages := 0
-	opts.Watch = func(m replay.Moment) {
+	opts.Watch = func(m replay.TimelineEvent) {
 		switch m.Kind {
-		case replay.MomentLeader:
+		case replay.TimelineLeader:
 			failover = m.At
-		case replay.MomentLink:
+		case replay.TimelineLink:
 			outages++
 		}
 	}
@@ -163,7 +164,7 @@ func compareTwin(t *testing.T, killed time.Time, paths ...string) (different []s
 		t.Fatalf("%d starts and %d stops were sent: too little to compare", starts, stops)
 	}
 	explained, begun := 0, 0
-	all := replay.Within(replay.Compare(r.Recorded, r.Commands), twinSlack.Milliseconds())
+	all := replay.IgnoreShifts(replay.Compare(r.Recorded, r.Commands), twinSlack.Milliseconds())
 	for _, d := range all {
 		c := d.Here
 		if c == nil {
@@ -185,13 +186,13 @@ func compareTwin(t *testing.T, killed time.Time, paths ...string) (different []s
 }
 
 // openRecording gives a recording's files, and the options to replay it by its own policy.
-func openRecording(t *testing.T, paths ...string) ([]replay.Source, replay.Options) {
+func openRecording(t *testing.T, paths ...string) ([]recording.Source, replay.Options) {
 	t.Helper()
-	files, err := replay.Files(paths...)
+	files, err := recording.Files(paths...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	reader, err := replay.NewReader(files...)
+	reader, err := recording.NewReader(files...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ var laws = []law{
 		why: "a driver of the desired state knows its model and its database, nothing else"},
 	{of: []string{"desired/bulk"}, never: []string{"hm/..."}, except: []string{"hm/desired", "hm/internal/app"},
 		why: "a driver of the desired state knows its model and its wire, nothing else"},
-	{of: []string{"internal/api/..."}, never: []string{"hm/internal/sim", "hm/internal/replay", "hm/internal/config", "hm/cmd/..."},
+	{of: []string{"internal/api/..."}, never: []string{"hm/internal/sim", "hm/internal/recorder", "hm/internal/replay", "hm/internal/config", "hm/cmd/..."},
 		why: "the API shows a node; what runs nodes is not its business"},
 	{of: []string{"internal/...", "desired/...", "actual/...", "diff", "commands/...", "raftfsm/..."}, never: []string{"hm/internal/sim/...", "hm/cmd/..."}, except: []string{"internal/sim/...", "internal/sandbox"},
 		why: "the simulator and the program are on top: the daemon's packages never need them"},
@@ -73,7 +73,13 @@ var laws = []law{
 		why: "what the simulated Cloud Controller and DEAs share knows neither of them"},
 	{of: []string{"..."}, never: []string{"github.com/nats-io/nats-server/..."}, except: []string{"internal/sim", "internal/bus/bustest"},
 		why: "a daemon embeds no NATS server; the simulator and the tests do"},
-	{of: []string{"..."}, never: []string{"pgregory.net/rapid", "testing/..."}, except: []string{"internal/bus/bustest", "internal/liveview/ptytest"},
+	{of: []string{"internal/recording/..."}, never: []string{"hm/internal/recorder", "hm/internal/replay", "hm/internal/bus/...", "hm/internal/cluster"},
+		why: "the format of recordings knows neither who writes them nor who plays them"},
+	{of: []string{"internal/recorder"}, never: []string{"hm/internal/replay"},
+		why: "what writes recordings does not play them: the two have the format in common"},
+	{of: []string{"internal/replay"}, never: []string{"hm/internal/recorder", "hm/internal/bus/...", "hm/internal/cluster", "hm/internal/api/..."},
+		why: "a replay needs no network and no cluster: it reads recordings and runs the reconcile step"},
+	{of: []string{"..."}, never: []string{"pgregory.net/rapid", "testing/..."}, except: []string{"internal/bus/bustest", "internal/liveview/ptytest", "internal/recording/recordingtest"},
 		why: "test libraries stay out of the program"},
 }
 

@@ -17,16 +17,16 @@ type Filter struct {
 }
 
 // Watch returns a function for replay.Options.Watch that passes the selected moments on to show.
-func (f *Filter) Watch(show func(replay.Moment)) func(replay.Moment) {
-	return func(m replay.Moment) {
+func (f *Filter) Watch(show func(replay.TimelineEvent)) func(replay.TimelineEvent) {
+	return func(m replay.TimelineEvent) {
 		if f.pass(m) {
 			show(m)
 		}
 	}
 }
 
-func (f *Filter) pass(m replay.Moment) bool {
-	if m.Kind == replay.MomentApp {
+func (f *Filter) pass(m replay.TimelineEvent) bool {
+	if m.Kind == replay.TimelineApp {
 		if !f.ofIndex(m.Text) {
 			return false
 		}
@@ -35,7 +35,7 @@ func (f *Filter) pass(m replay.Moment) bool {
 	if m.At < f.From {
 		return false
 	}
-	ofAll := m.Kind == replay.MomentFinding || m.Kind == replay.MomentCommand || m.Kind == replay.MomentDesired
+	ofAll := m.Kind == replay.TimelineFinding || m.Kind == replay.TimelineCommand || m.Kind == replay.TimelineDesired
 	return f.App.IsZero() || !ofAll
 }
 

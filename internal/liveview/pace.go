@@ -13,7 +13,7 @@ import (
 // the replay, as the end of ctx does.
 func Pace(ctx context.Context, speed float64, started, from app.Time, idle func() error) replay.Pace {
 	t := newTempo(speed, started, from)
-	return func(next app.Time, _ func() replay.Glimpse) error {
+	return func(next app.Time, _ func() replay.Snapshot) error {
 		for {
 			wait := t.wait(time.Now(), next)
 			if wait <= 0 {

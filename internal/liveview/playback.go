@@ -61,7 +61,7 @@ func newPlayback(about string, opts replay.Options, t tempo) *playback {
 // pace returns the player's pace: it waits as the tempo says, and takes snapshots meanwhile.
 func (p *playback) pace(ctx context.Context) replay.Pace {
 	last := app.Time(0)
-	return func(next app.Time, snapshot func() replay.Glimpse) error {
+	return func(next app.Time, snapshot func() replay.Snapshot) error {
 		final := next == last
 		last = next
 		for viewed := false; ; {
@@ -108,7 +108,7 @@ func (p *playback) wait(now time.Time, next app.Time) (time.Duration, error) {
 }
 
 // show takes in a snapshot.
-func (p *playback) show(g replay.Glimpse) {
+func (p *playback) show(g replay.Snapshot) {
 	var wall api.Wall // hm time is the recording's time
 	status := api.StatusOf(g.Overview, g.Counts, g.Desired, wall)
 	status.NATS = api.NATS{Connected: g.Overview.LinkUp, Since: wall.Time(g.Overview.LinkSince)}
@@ -124,7 +124,7 @@ func (p *playback) show(g replay.Glimpse) {
 	at := g.Overview.At
 
 	p.mu.Lock()
-	p.status, p.commands, p.leaders = &status, cmds, g.Leaders
+	p.status, p.commands, p.leaders = &status, cmds, g.LeaderChanges
 	// Until the gate opens for the first time, most of what seems to be missing was only not heard yet.
 	if p.sampled == 0 && status.Gate.Open || p.sampled != 0 && at.Sub(p.sampled) >= p.heartbeat {
 		p.history, p.sampled = p.history.Add(status.Drift), at
@@ -134,14 +134,14 @@ func (p *playback) show(g replay.Glimpse) {
 }
 
 // add shows a moment as an event. Commands have their own list.
-func (p *playback) add(m replay.Moment) {
-	if m.Kind == replay.MomentCommand {
+func (p *playback) add(m replay.TimelineEvent) {
+	if m.Kind == replay.TimelineCommand {
 		return
 	}
 	e := Event{At: m.At.Std(), Text: fmt.Sprintf("%-8s %s", m.Kind, shortGUIDs(m.Text)), Failed: isBad(m)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if m.Kind == replay.MomentLeader {
+	if m.Kind == replay.TimelineLeader {
 		p.leaderAt = e.At
 	}
 	if p.events = append(p.events, e); len(p.events) >= 2*playbackMaxEvents {

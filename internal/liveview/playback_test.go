@@ -10,6 +10,7 @@ import (
 
 	"hm/internal/app"
 	"hm/internal/config"
+	"hm/internal/recording"
 	"hm/internal/replay"
 )
 
@@ -104,11 +105,11 @@ func TestPlaybackKeys(t *testing.T) {
 func TestPlaybackEvents(t *testing.T) {
 	p := testPlayback()
 	for i := range 5 * playbackMaxEvents {
-		p.add(replay.Moment{At: playbackStart, Kind: replay.MomentFinding, Text: fmt.Sprint(i)})
-		p.add(replay.Moment{At: playbackStart, Kind: replay.MomentCommand, Text: "start", Command: &replay.Command{}})
+		p.add(replay.TimelineEvent{At: playbackStart, Kind: replay.TimelineFinding, Text: fmt.Sprint(i)})
+		p.add(replay.TimelineEvent{At: playbackStart, Kind: replay.TimelineCommand, Text: "start", Command: &replay.Command{}})
 	}
-	p.add(replay.Moment{At: playbackStart.Add(time.Second), Kind: replay.MomentLeader, Text: "another node leads"})
-	p.add(replay.Moment{At: playbackStart, Kind: replay.MomentGate, Text: "closed: nats-down"})
+	p.add(replay.TimelineEvent{At: playbackStart.Add(time.Second), Kind: replay.TimelineLeader, Text: "another node leads"})
+	p.add(replay.TimelineEvent{At: playbackStart, Kind: replay.TimelineGate, Text: "closed: nats-down"})
 	f := p.Frame()
 	if len(f.Events) != playbackMaxEvents || !f.Events[0].Failed || f.Events[1].Failed || f.Events[2].Text != fmt.Sprintf("finding  %d", 5*playbackMaxEvents-1) {
 		t.Errorf("%d events, the newest %+v", len(f.Events), f.Events[:3])
@@ -133,7 +134,7 @@ func TestShortGUIDs(t *testing.T) {
 // The playback shows the recording's time up to the end, and the result is the same as that of a
 // replay without a view.
 func TestPlaybackShowsTheReplay(t *testing.T) {
-	files, err := replay.Files("../../testdata/recordings/outage-leader-change.jsonl")
+	files, err := recording.Files("../../testdata/recordings/outage-leader-change.jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +176,9 @@ func TestPlaybackStops(t *testing.T) {
 				p.Do(PlayOrPause)
 			}
 			held := make(chan error)
-			go func() { held <- pace(playbackStart.Add(time.Hour), func() replay.Glimpse { return replay.Glimpse{} }) }()
+			go func() {
+				held <- pace(playbackStart.Add(time.Hour), func() replay.Snapshot { return replay.Snapshot{} })
+			}()
 			<-p.changed // the first snapshot is shown
 			if !p.stop() {
 				t.Error("stop reports that the replay had ended")

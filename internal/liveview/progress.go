@@ -9,6 +9,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
+	"hm/internal/recording"
 	"hm/internal/replay"
 )
 
@@ -35,7 +36,7 @@ const (
 
 // NewProgress prepares a progress bar on out for a replay of the sources. It shows nothing if out is no terminal or a dumb
 // one, or if the size of the sources is not known.
-func NewProgress(out io.Writer, sources []replay.Source) *Progress {
+func NewProgress(out io.Writer, sources []recording.Source) *Progress {
 	total := totalSize(sources)
 	p := &Progress{total: total, began: time.Now()}
 	p.due = p.began.Add(progressAfter)
@@ -50,7 +51,7 @@ func NewProgress(out io.Writer, sources []replay.Source) *Progress {
 }
 
 // totalSize returns the stored bytes of the sources, as far as known.
-func totalSize(sources []replay.Source) (total int64) {
+func totalSize(sources []recording.Source) (total int64) {
 	for _, s := range sources {
 		total += s.Size
 	}

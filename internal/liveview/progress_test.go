@@ -11,19 +11,20 @@ import (
 
 	"hm/internal/app"
 	"hm/internal/liveview/ptytest"
+	"hm/internal/recording"
 	"hm/internal/replay"
 )
 
 func TestProgress(t *testing.T) {
 	t.Setenv("TERM", "xterm")
 	got := ptytest.Output(t, func(program *os.File) {
-		p := NewProgress(program, []replay.Source{{Name: "a", Size: 600}, {Name: "b", Size: 400}})
+		p := NewProgress(program, []recording.Source{{Name: "a", Size: 600}, {Name: "b", Size: 400}})
 		timeline := NewTimeline(p.Above(program), func(_ Tone, text string) string { return text })
 		p.Before = timeline.Flush
 		second := app.Time(0)
 		add := func(text string) {
 			second += 1000
-			timeline.Add(replay.Moment{At: second, Kind: replay.MomentState, Text: text})
+			timeline.Add(replay.TimelineEvent{At: second, Kind: replay.TimelineState, Text: text})
 		}
 		report := func(done int64, events int) {
 			if err := p.Report(done, &replay.Result{Events: events, Instances: 50_000_000}); err != nil {
@@ -68,13 +69,13 @@ func TestProgress(t *testing.T) {
 }
 
 func TestProgressNeedsATerminal(t *testing.T) {
-	source := []replay.Source{{Name: "a", Size: 600}}
+	source := []recording.Source{{Name: "a", Size: 600}}
 	t.Setenv("TERM", "xterm")
 	if p := NewProgress(&bytes.Buffer{}, source); p.bar != nil {
 		t.Error("the bar is shown without a terminal")
 	}
 	got := ptytest.Output(t, func(program *os.File) {
-		if p := NewProgress(program, []replay.Source{{Name: "pipe"}}); p.bar != nil {
+		if p := NewProgress(program, []recording.Source{{Name: "pipe"}}); p.bar != nil {
 			t.Error("the bar is shown though the size is not known")
 		}
 		t.Setenv("TERM", "dumb")

@@ -7,13 +7,14 @@ import (
 	"sync"
 
 	"hm/internal/app"
+	"hm/internal/recording"
 	"hm/internal/replay"
 )
 
 // Recording is a recording to play in the live view.
 type Recording struct {
 	About   string // what is played, for the title
-	Sources []replay.Source
+	Sources []recording.Source
 	Started app.Time       // when the recording begins
 	Speed   float64        // times as fast as it happened, from MinSpeed to MaxSpeed
 	Filter  *Filter        // what to show; playback begins at its From
@@ -41,10 +42,10 @@ func (r Recording) Play(ctx context.Context, t Terminal) (result replay.Result, 
 		p.finish(failed)
 	})
 	measured.Go(func() {
-		if slices.ContainsFunc(r.Sources, replay.Source.Once) {
+		if slices.ContainsFunc(r.Sources, recording.Source.ReadOnce) {
 			return // reading it here would take it from the player
 		}
-		if end, err := replay.EndOf(playing, r.Sources...); err == nil { // the player reports errors
+		if end, err := recording.EndOf(playing, r.Sources...); err == nil { // the player reports errors
 			p.endsAt(end)
 		}
 	})

@@ -27,17 +27,17 @@ const (
 )
 
 // isBad reports whether a moment is bad: from then on no command is sent, or messages were lost.
-func isBad(m replay.Moment) bool {
-	return m.Kind == replay.MomentGate && m.Text != "open" || m.Kind == replay.MomentLink && m.Text != "NATS is up"
+func isBad(m replay.TimelineEvent) bool {
+	return m.Kind == replay.TimelineGate && m.Text != "open" || m.Kind == replay.TimelineLink && m.Text != "NATS is up"
 }
 
-func toneOf(m replay.Moment) Tone {
+func toneOf(m replay.TimelineEvent) Tone {
 	switch {
-	case m.Kind == replay.MomentCommand:
+	case m.Kind == replay.TimelineCommand:
 		return ToneCommand
 	case isBad(m):
 		return ToneBad
-	case m.Kind == replay.MomentGate, m.Kind == replay.MomentLink:
+	case m.Kind == replay.TimelineGate, m.Kind == replay.TimelineLink:
 		return ToneGood
 	}
 	return ToneNone
@@ -49,7 +49,7 @@ type Timeline struct {
 	out     *bufio.Writer
 	paint   func(Tone, string) string
 	at      app.Time
-	pending []replay.Moment // the commands of one time
+	pending []replay.TimelineEvent // the commands of one time
 	err     error
 }
 
@@ -59,12 +59,12 @@ func NewTimeline(out io.Writer, paint func(Tone, string) string) *Timeline {
 }
 
 // Add prints a moment. Flush reports its errors.
-func (t *Timeline) Add(m replay.Moment) {
+func (t *Timeline) Add(m replay.TimelineEvent) {
 	if m.At != t.at {
 		t.addCommands()
 		t.at = m.At
 	}
-	if m.Kind == replay.MomentCommand {
+	if m.Kind == replay.TimelineCommand {
 		command := *m.Command // the replay appends to the list that it points into
 		m.Command = &command
 		t.pending = append(t.pending, m)
@@ -94,7 +94,7 @@ func (t *Timeline) addCommands() {
 	t.pending = t.pending[:0]
 }
 
-func (t *Timeline) addLine(m replay.Moment) {
+func (t *Timeline) addLine(m replay.TimelineEvent) {
 	text := t.paint(toneOf(m), Plain(m.Text)) // the text may contain recorded bytes
 	t.print(fmt.Sprintf("%s  %-8s %s\n", m.At.Std().Format(TimeFormat), m.Kind, text))
 }

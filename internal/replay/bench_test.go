@@ -16,20 +16,31 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"hm/actual"
 	"hm/desired"
 	"hm/internal/app"
+	"hm/internal/recording"
 )
 
-// benchFleet writes the recording of a fleet of deas DEAs with 100 instances each to path: so many heartbeats of each,
-// in which a share of the instances has changed since the one before. full writes every payload in full, as an import
-// does; else what is repeated is written short.
+// benchFleet writes the recording of a fleet to path: of each DEA, which has 100 instances, a number of heartbeats (beats).
+// In each of them a share of the instances (churn) has changed. full writes every payload in full; otherwise repeated ones
+// are written short.
 func benchFleet(tb testing.TB, path string, deas, beats int, churn float64, full bool) {
 	tb.Helper()
-	w, err := Create(path, WriterOptions{})
+	file, err := os.Create(path)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	defer file.Close()
+	out := io.WriteCloser(file)
+	if filepath.Ext(path) == ".zst" {
+		if out, err = zstd.NewWriter(file, zstd.WithEncoderConcurrency(1)); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	w := recording.WriteTo(out, recording.WriterOptions{})
 	start := time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
 	guid := func(kind byte, n int) app.GUID {
 		var b [16]byte
@@ -69,13 +80,20 @@ func benchFleet(tb testing.TB, path string, deas, beats int, churn float64, full
 					lists[d][i].GUID, lists[d][i].Since = guid(3, int(rnd.Uint32())|1<<40), t.UnixMilli()
 				}
 			}
-			if full {
-				clear(w.said)
+			payload := recording.EncodeHeartbeat(actual.Heartbeat{DEA: fmt.Sprintf("0-%032x", d), Instances: lists[d]})
+			if full && beat > 0 {
+				_, ferr := fmt.Fprintf(out, `{"t":%q,"type":"nats","subject":"dea.heartbeat","data":%s}`+"\n", t.Format(time.RFC3339Nano), payload)
+				err = errors.Join(err, ferr)
+			} else {
+				err = errors.Join(err, w.Message(t, "dea.heartbeat", payload))
 			}
-			err = errors.Join(err, w.Message(t, "dea.heartbeat", EncodeHeartbeat(actual.Heartbeat{DEA: fmt.Sprintf("0-%032x", d), Instances: lists[d]})))
 		}
 	}
-	if err := errors.Join(err, w.Close()); err != nil {
+	err = errors.Join(err, w.Close())
+	if out != io.WriteCloser(file) {
+		err = errors.Join(err, out.Close())
+	}
+	if err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -126,7 +144,7 @@ func BenchmarkReplay(b *testing.B) {
 				benchFleet(b, path, deas, beats, c.churn, c.full)
 				runtime.GC()
 			}
-			files, err := Files(path)
+			files, err := recording.Files(path)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -197,17 +215,8 @@ func splitOnly(tb testing.TB, path string) {
 		tb.Fatal(err)
 	}
 	defer f.Close()
-	l, err := newLineReader(f)
-	if err != nil {
+	if err := recording.Lines(f, func(int, []byte) error { return nil }); err != nil {
 		tb.Fatal(err)
-	}
-	defer l.close()
-	for {
-		if _, err := l.next(); errors.Is(err, io.EOF) {
-			return
-		} else if err != nil {
-			tb.Fatal(err)
-		}
 	}
 }
 
@@ -218,7 +227,7 @@ func BenchmarkLargestApp(b *testing.B) {
 	opts := optionsForTests()
 	opts.Settle = -1
 	for b.Loop() {
-		if _, err := Run(b.Context(), opts, Text("f", data)); err != nil {
+		if _, err := Run(b.Context(), opts, recording.Text("f", data)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -8,26 +8,10 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
-)
 
-// mixCase gives text with some of the letters of its guids as capitals. What drawFleet writes has quotes around its guids,
-// and around nothing else of their lengths.
-func mixCase(text string, seed uint64) string {
-	words := strings.Split(text, `"`)
-	for n, w := range words {
-		if len(w) != 32 && len(w) != 36 {
-			continue
-		}
-		out := []byte(w)
-		for i, c := range out {
-			if seed = seed*6364136223846793005 + 1442695040888963407; seed>>63 == 1 && 'a' <= c && c <= 'f' {
-				out[i] = c - 'a' + 'A'
-			}
-		}
-		words[n] = string(out)
-	}
-	return strings.Join(words, `"`)
-}
+	"hm/internal/recording"
+	"hm/internal/recording/recordingtest"
+)
 
 // drawFleet draws the recording of some minutes of a small fleet, in small letters.
 func drawFleet(t *rapid.T) string {
@@ -97,12 +81,12 @@ func TestCaseOfGUIDsChangesNothing(t *testing.T) {
 	opts.Settle = 20 * opts.Reconcile.Policy.HeartbeatPeriod
 	rapid.Check(t, func(t *rapid.T) {
 		small := drawFleet(t)
-		mixed := mixCase(small, rapid.Uint64().Draw(t, "capitals"))
-		want, err := Run(t.Context(), opts, Text("small", []byte(small)))
+		mixed := recordingtest.MixCase(small, rapid.Uint64().Draw(t, "capitals"))
+		want, err := Run(t.Context(), opts, recording.Text("small", []byte(small)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := Run(t.Context(), opts, Text("mixed", []byte(mixed)))
+		got, err := Run(t.Context(), opts, recording.Text("mixed", []byte(mixed)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,22 +94,4 @@ func TestCaseOfGUIDsChangesNothing(t *testing.T) {
 			t.Fatalf("in mixed case the recording\n%s\ngives\n%s\nwant\n%s", mixed, got.JSON(), want.JSON())
 		}
 	})
-}
-
-// One guid gets one other name, whatever the case in which it is written here and there. A DEA's id keeps its case.
-func TestMaskTakesNoNoticeOfCase(t *testing.T) {
-	m := newMask()
-	const beat = `{"dea":"Dea","droplets":[{"droplet":"abcdef01-0a1b-4c5d-8e9f-00112233aabb","version":"fedcba98765432100123456789abcdef","instance":"deadbeef0a1b4c5d8e9f00112233abcd","index":0,"state":"RUNNING"}]}`
-	want, ok := m.message("dea.heartbeat", []byte(beat))
-	if !ok || bytes.Contains(bytes.ToLower(want), []byte("abcdef01")) {
-		t.Fatalf("%s", want)
-	}
-	for seed := range uint64(20) {
-		if got, ok := m.message("dea.heartbeat", []byte(mixCase(beat, seed))); !ok || !bytes.Equal(got, want) {
-			t.Errorf("in mixed case it is\n%s\nwant\n%s", got, want)
-		}
-	}
-	if got, ok := m.message("dea.heartbeat", []byte(strings.Replace(beat, `"Dea"`, `"dEA"`, 1))); !ok || bytes.Equal(got, want) {
-		t.Error("two DEAs whose ids differ in case are one")
-	}
 }

@@ -10,30 +10,30 @@ import (
 	"hm/internal/app"
 )
 
-// Difference is a command that two replays do not have in common, or have at different times.
+// Difference is a command that only one of two replays has, or that both have at different times.
 type Difference struct {
-	Kind  string   `json:"kind"` // only_here, only_there, earlier or later (there than here)
+	Kind  string   `json:"kind"`
 	Here  *Command `json:"here"`
 	There *Command `json:"there"`
-	ByMS  int64    `json:"by_ms,omitempty"` // how much
+	ByMS  int64    `json:"by_ms,omitempty"` // milliseconds earlier or later
 }
 
 // The kinds of differences.
 const (
 	OnlyHere  = "only_here"
 	OnlyThere = "only_there"
-	Earlier   = "earlier"
+	Earlier   = "earlier" // there than here
 	Later     = "later"
 )
 
-// target is what two commands must have in common to be the same.
+// target is what two commands must have in common to be paired.
 type target struct {
 	action, app, version, instance string
 	index                          uint32
 }
 
-// Compare finds the differences between two lists of commands, each in the order of time. Of the commands on one target,
-// those here and there that are nearest to each other are held against each other; what is left is only here or only there.
+// Compare finds the differences between two lists of commands, each in the order of time. Commands for the same target are
+// paired so that their times are as near as possible; a command without a pair is only here or only there.
 func Compare(here, there []Command) []Difference {
 	h, t := byTarget(here), byTarget(there)
 	var out []Difference
@@ -112,13 +112,16 @@ func (d Difference) first() *Command {
 	return d.Here
 }
 
-// Within leaves out what differs by less than slack, such as a live run and its replay do.
-func Within(all []Difference, slackMS int64) []Difference {
-	return slices.DeleteFunc(all, func(d Difference) bool { return (d.Kind == Earlier || d.Kind == Later) && d.ByMS <= slackMS })
+// IgnoreShifts removes the differences of time that are at most maxMS milliseconds. A live run and its replay differ a
+// little.
+func IgnoreShifts(all []Difference, maxMS int64) []Difference {
+	return slices.DeleteFunc(all, func(d Difference) bool {
+		return (d.Kind == Earlier || d.Kind == Later) && d.ByMS <= maxMS
+	})
 }
 
-// Expect holds a result against an expected one in JSON, and gives what differs, in words. Members that want does not
-// name are not looked at, so that a result which has more of them still is as expected.
+// Expect compares a result with an expected one in JSON and returns the differences in words. It ignores members that want
+// does not have, so that a newer version may add members.
 func Expect(got Result, want []byte) ([]string, error) {
 	var w, g any
 	if err := json.Unmarshal(want, &w); err != nil {
@@ -131,11 +134,11 @@ func Expect(got Result, want []byte) ([]string, error) {
 		return nil, fmt.Errorf("reading the result: %w", err)
 	}
 	var out []string
-	differ("", w, g, &out)
+	addDifferences("", w, g, &out)
 	return out, nil
 }
 
-func differ(path string, want, got any, out *[]string) {
+func addDifferences(path string, want, got any, out *[]string) {
 	switch w := want.(type) {
 	case map[string]any:
 		g, ok := got.(map[string]any)
@@ -152,7 +155,7 @@ func differ(path string, want, got any, out *[]string) {
 				*out = append(*out, fmt.Sprintf("%s is not there, expected %s", at, text(w[k])))
 				continue
 			}
-			differ(at, w[k], g[k], out)
+			addDifferences(at, w[k], g[k], out)
 		}
 	case []any:
 		g, ok := got.([]any)
@@ -168,7 +171,7 @@ func differ(path string, want, got any, out *[]string) {
 			case i >= len(g):
 				*out = append(*out, fmt.Sprintf("%s is not there, expected %s", at, text(w[i])))
 			default:
-				differ(at, w[i], g[i], out)
+				addDifferences(at, w[i], g[i], out)
 			}
 		}
 	default:
@@ -186,7 +189,7 @@ func text(v any) string {
 	return string(raw)
 }
 
-// Since gives r without the commands and gate changes before a time; how the gate was then stays.
+// Since returns r without the commands and gate changes before a time, except for the gate change in effect at that time.
 func (r Result) Since(t app.Time) Result {
 	r.Commands = slices.DeleteFunc(slices.Clone(r.Commands), func(c Command) bool { return app.Time(c.At) < t })
 	gate := r.Gate

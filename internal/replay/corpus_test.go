@@ -14,6 +14,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"hm/internal/config"
+	"hm/internal/recording"
+	"hm/internal/recording/recordingtest"
 )
 
 var (
@@ -21,13 +23,11 @@ var (
 	generate = flag.Bool("generate", false, "write the recordings that are made here anew")
 )
 
-const corpusDir = "../../testdata/recordings"
-
-func gap(w *Writer, now time.Time) error { return w.Link(now, true, true) }
+func gap(w *recording.Writer, now time.Time) error { return w.Link(now, true, true) }
 
 // corpus gives the recordings, by the names of their golden results.
 func corpus(t testing.TB) map[string]string {
-	files, err := os.ReadDir(corpusDir)
+	files, err := os.ReadDir(recordingtest.Corpus)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func corpus(t testing.TB) map[string]string {
 	for _, f := range files {
 		for _, ending := range []string{".jsonl", ".jsonl.gz", ".jsonl.zst"} {
 			if name, ok := strings.CutSuffix(f.Name(), ending); ok {
-				all[name] = filepath.Join(corpusDir, f.Name())
+				all[name] = filepath.Join(recordingtest.Corpus, f.Name())
 			}
 		}
 	}
@@ -43,9 +43,9 @@ func corpus(t testing.TB) map[string]string {
 }
 
 // optionsFor gives the options that a recording's header asks for.
-func optionsFor(t testing.TB, sources ...Source) Options {
+func optionsFor(t testing.TB, sources ...recording.Source) Options {
 	t.Helper()
-	r, err := NewReader(sources...)
+	r, err := recording.NewReader(sources...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func optionsFor(t testing.TB, sources ...Source) Options {
 }
 
 // replayed replays a file by the policy of its header.
-func replay(t testing.TB, sources ...Source) Result {
+func replay(t testing.TB, sources ...recording.Source) Result {
 	t.Helper()
 	result, err := Run(t.Context(), optionsFor(t, sources...), sources...)
 	if err != nil {
@@ -72,7 +72,7 @@ func replay(t testing.TB, sources ...Source) Result {
 func TestCorpus(t *testing.T) {
 	if *generate {
 		for name, s := range scenes(t) {
-			if err := os.WriteFile(filepath.Join(corpusDir, name+".jsonl"), s.record(), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(recordingtest.Corpus, name+".jsonl"), s.record(), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -81,7 +81,7 @@ func TestCorpus(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(filepath.Join(corpusDir, name+".jsonl.zst"), z.EncodeAll(s.record(), nil), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(recordingtest.Corpus, name+".jsonl.zst"), z.EncodeAll(s.record(), nil), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -89,12 +89,12 @@ func TestCorpus(t *testing.T) {
 	for name, path := range corpus(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			files, err := Files(path)
+			files, err := recording.Files(path)
 			if err != nil {
 				t.Fatal(err)
 			}
 			got := replay(t, files...).JSON()
-			golden := filepath.Join(corpusDir, name+".json")
+			golden := filepath.Join(recordingtest.Corpus, name+".json")
 			if *update {
 				if err := os.WriteFile(golden, got, 0o644); err != nil {
 					t.Fatal(err)
@@ -114,7 +114,7 @@ func TestCorpus(t *testing.T) {
 // TestCorpusIsMadeHere holds the recordings against the scenes that they are made of, so that neither is changed alone.
 func TestCorpusIsMadeHere(t *testing.T) {
 	for name, s := range scenes(t) {
-		file, err := os.ReadFile(filepath.Join(corpusDir, name+".jsonl"))
+		file, err := os.ReadFile(filepath.Join(recordingtest.Corpus, name+".jsonl"))
 		if err != nil {
 			t.Error(err)
 		} else if !bytes.Equal(file, s.record()) {
@@ -122,7 +122,7 @@ func TestCorpusIsMadeHere(t *testing.T) {
 		}
 	}
 	for name, s := range largeScenes(t) {
-		file, err := os.ReadFile(filepath.Join(corpusDir, name+".jsonl.zst"))
+		file, err := os.ReadFile(filepath.Join(recordingtest.Corpus, name+".jsonl.zst"))
 		if err != nil {
 			t.Error(err)
 			continue

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"hm/internal/config"
+	"hm/internal/recording"
 )
 
 func optionsForTests() Options { return OptionsOf(config.Default()) }
@@ -30,7 +31,7 @@ func TestTheSameEveryTime(t *testing.T) {
 		if testing.Short() {
 			rounds = min(rounds, 4)
 		}
-		files, err := Files(path)
+		files, err := recording.Files(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +64,7 @@ func TestOrderWithinAnInstant(t *testing.T) {
 		}
 		lines := strings.SplitAfter(strings.TrimSpace(string(data))+"\n", "\n")
 		together := roundTimes(lines) // all DEAs of a period speak in one instant
-		want := replay(t, Text("f", []byte(strings.Join(together, "")))).JSON()
+		want := replay(t, recording.Text("f", []byte(strings.Join(together, "")))).JSON()
 		rnd := rand.New(rand.NewPCG(1, 2))
 		moved := 0
 		for range 20 {
@@ -79,7 +80,7 @@ func TestOrderWithinAnInstant(t *testing.T) {
 				})
 				from = max(to, from+1)
 			}
-			if got := replay(t, Text("f", []byte(strings.Join(shuffled, "")))).JSON(); !bytes.Equal(got, want) {
+			if got := replay(t, recording.Text("f", []byte(strings.Join(shuffled, "")))).JSON(); !bytes.Equal(got, want) {
 				t.Fatalf("%s: shuffled, the result is\n%s\nwant\n%s", name, got, want)
 			}
 		}
@@ -128,7 +129,7 @@ func key(line string) string { return line[:len(`{"t":"2026-01-15T12:00:19`)] }
 // them.
 func TestFrozenViewsMakeNoDifference(t *testing.T) {
 	for name, path := range corpus(t) {
-		files, err := Files(path)
+		files, err := recording.Files(path)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,7 +1,4 @@
-// Package replay records what hm hears, reads such recordings, and plays them in virtual time through the very
-// code of the daemon: intake, reconcile step, diff, planning, gate and guards. The replicated log is replaced by
-// direct Apply, the clock by the recording's times, and the publisher by a list. The same files and policy give
-// the same result, byte for byte.
-//
-// A recording is JSON lines, optionally compressed, in the order of time; docs/replay.md describes it.
+// Package replay plays recordings in virtual time through the code of the daemon: intake, reconcile step, diff, planning,
+// gate and guards. Apply takes the place of the replicated log, the recording's times that of the clock, and a list that
+// of the publisher. The same files and the same policy give the same result, byte for byte.
 package replay

@@ -12,20 +12,20 @@ import (
 	"hm/raftfsm"
 )
 
-// findings tells when drift appears and when it is gone, summed up by rule. It begins when the gate first opens: what
-// seems to be missing before that was only not heard of yet.
+// findings reports when drift appears and when it ends, summed up by rule. It begins when the gate first opens: what seems
+// to be missing before that may only not have been received yet.
 type findings struct {
-	tell func(Moment)
-	told bool                       // it has begun
-	of   map[app.Key][]diff.Finding // with drift
+	report func(TimelineEvent)
+	begun  bool
+	drift  map[app.Key][]diff.Finding // of the apps that have drift
 }
 
-func newFindings(tell func(Moment)) *findings {
-	return &findings{tell: tell, of: map[app.Key][]diff.Finding{}}
+func newFindings(report func(TimelineEvent)) *findings {
+	return &findings{report: report, drift: map[app.Key][]diff.Finding{}}
 }
 
-// sort of drift.
-type sortOf struct {
+// driftSort is what findings are summed up by.
+type driftSort struct {
 	kind diff.Kind
 	rule string
 }
@@ -33,46 +33,47 @@ type sortOf struct {
 // group is drift of one sort that appeared or ended at one time.
 type group struct {
 	n     int
-	first string // where, of the first
+	first string // app and index of the first
 }
 
+// update takes the apps that have changed and reports the drift that appeared or ended.
 func (f *findings) update(view *raftfsm.State, keys []app.Key, know reconcile.Knowledge, eval *reconcile.Evaluator, now app.Time) {
-	came, went := map[sortOf]group{}, map[sortOf]group{}
+	appeared, ended := map[driftSort]group{}, map[driftSort]group{}
 	for _, k := range keys {
 		var drift []diff.Finding
 		for x := range eval.App(view, k, know, now).Drift() {
 			drift = append(drift, *x)
 		}
-		old := f.of[k]
-		note(came, k, drift, old)
-		note(went, k, old, drift)
+		old := f.drift[k]
+		addDifference(appeared, k, drift, old)
+		addDifference(ended, k, old, drift)
 		if len(drift) == 0 {
-			delete(f.of, k)
+			delete(f.drift, k)
 		} else {
-			f.of[k] = drift
+			f.drift[k] = drift
 		}
 	}
-	if f.told {
-		f.say(came, now, "")
-		f.say(went, now, " no more")
+	if f.begun {
+		f.reportGroups(appeared, now, "")
+		f.reportGroups(ended, now, " no more")
 	}
 }
 
-// begin tells what there is.
+// begin reports the drift that there is.
 func (f *findings) begin(now app.Time) {
-	if f.told {
+	if f.begun {
 		return
 	}
-	f.told = true
-	all := map[sortOf]group{}
-	for _, k := range slices.SortedFunc(maps.Keys(f.of), app.Key.Compare) {
-		note(all, k, f.of[k], nil)
+	f.begun = true
+	all := map[driftSort]group{}
+	for _, k := range slices.SortedFunc(maps.Keys(f.drift), app.Key.Compare) {
+		addDifference(all, k, f.drift[k], nil)
 	}
-	f.say(all, now, "")
+	f.reportGroups(all, now, "")
 }
 
-// note counts what is in list and not in other.
-func note(groups map[sortOf]group, k app.Key, list, other []diff.Finding) {
+// addDifference adds what is in list and not in other.
+func addDifference(groups map[driftSort]group, k app.Key, list, other []diff.Finding) {
 	for i := range list {
 		x := &list[i]
 		if slices.ContainsFunc(other, func(o diff.Finding) bool {
@@ -80,7 +81,7 @@ func note(groups map[sortOf]group, k app.Key, list, other []diff.Finding) {
 		}) {
 			continue
 		}
-		s := sortOf{x.Kind, x.Rule}
+		s := driftSort{x.Kind, x.Rule}
 		g := groups[s]
 		if g.n++; g.n == 1 {
 			g.first = fmt.Sprintf("%s/%d", k.Droplet, x.Index)
@@ -89,13 +90,16 @@ func note(groups map[sortOf]group, k app.Key, list, other []diff.Finding) {
 	}
 }
 
-func (f *findings) say(groups map[sortOf]group, now app.Time, suffix string) {
-	for _, s := range slices.SortedFunc(maps.Keys(groups), func(a, b sortOf) int { return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.rule, b.rule)) }) {
+func (f *findings) reportGroups(groups map[driftSort]group, now app.Time, suffix string) {
+	sorts := slices.SortedFunc(maps.Keys(groups), func(a, b driftSort) int {
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.rule, b.rule))
+	})
+	for _, s := range sorts {
 		g := groups[s]
 		text := fmt.Sprintf("%s%s (%s) %s", s.kind, suffix, s.rule, g.first)
 		if g.n > 1 {
 			text = fmt.Sprintf("%d × %s%s (%s), the first %s", g.n, s.kind, suffix, s.rule, g.first)
 		}
-		f.tell(Moment{At: now, Kind: MomentFinding, Text: text})
+		f.report(TimelineEvent{At: now, Kind: TimelineFinding, Text: text})
 	}
 }

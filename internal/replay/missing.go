@@ -9,53 +9,54 @@ import (
 	"hm/raftfsm"
 )
 
-// missing counts the indices that are to be started and at which nothing is live or evacuating, and how long that was
-// so. It begins when the gate first opens: before that hm has not heard of everything.
+// missing counts the indices that should be started and have no live or evacuating instance, and sums up for how long. It
+// begins when the gate first opens: before that hm has not received everything.
 type missing struct {
-	began bool
-	of    map[app.Key]int // without the zeros
-	now   int             // all of them
-	total time.Duration
+	begun bool
+	byApp map[app.Key]int // without zeros
+	count int             // of all apps
+	total time.Duration   // of all indices together
 
-	instances []actual.Located // scratch
+	instances []actual.Located // buffer
 }
 
-// begin counts for the first time, and everything: until now it was not worth while.
+// begin counts the indices of all apps for the first time.
 func (m *missing) begin(view *raftfsm.State, eval *reconcile.Evaluator) {
-	m.began = true
-	for _, k := range eval.Unsettled(view) { // nothing is missing of the others
+	m.begun = true
+	for _, k := range eval.Unsettled(view) { // the other apps have no missing index
 		m.update(view, k)
 	}
 }
 
-// update counts an app of which something has changed.
+// update counts the indices of an app that has changed.
 func (m *missing) update(view *raftfsm.State, k app.Key) {
-	if m.began {
-		m.set(k, missingOf(view, k, &m.instances))
+	if m.begun {
+		m.set(k, missingIndices(view, k, &m.instances))
 	}
 }
 
+// pass adds the time that passes while the count stays the same.
 func (m *missing) pass(d time.Duration) {
-	if m.began {
-		m.total += time.Duration(m.now) * d
+	if m.begun {
+		m.total += time.Duration(m.count) * d
 	}
 }
 
 func (m *missing) set(k app.Key, n int) {
-	old := m.of[k]
+	old := m.byApp[k]
 	if old == n {
 		return
 	}
-	m.now += n - old
+	m.count += n - old
 	if n == 0 {
-		delete(m.of, k)
+		delete(m.byApp, k)
 	} else {
-		m.of[k] = n
+		m.byApp[k] = n
 	}
 }
 
-// missingOf counts an app's missing indices.
-func missingOf(view *raftfsm.State, k app.Key, scratch *[]actual.Located) int {
+// missingIndices counts an app's missing indices.
+func missingIndices(view *raftfsm.State, k app.Key, buffer *[]actual.Located) int {
 	if reconcile.Settled(view, k) {
 		return 0
 	}
@@ -63,10 +64,10 @@ func missingOf(view *raftfsm.State, k app.Key, scratch *[]actual.Located) int {
 	if !ok || !a.HasDesired || !a.Desired.Startable() {
 		return 0
 	}
-	*scratch = view.Instances((*scratch)[:0], k)
+	*buffer = view.Instances((*buffer)[:0], k)
 	n, counted := int(a.Desired.Instances), int64(-1)
-	for i := range *scratch {
-		inst := &(*scratch)[i]
+	for i := range *buffer {
+		inst := &(*buffer)[i]
 		if inst.State != actual.Crashed && inst.Index < a.Desired.Instances && int64(inst.Index) != counted {
 			n--
 			counted = int64(inst.Index)

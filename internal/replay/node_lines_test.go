@@ -13,13 +13,14 @@ import (
 	"hm/desired"
 	"hm/internal/app"
 	"hm/internal/reconcile"
-	"hm/raftfsm"
+	"hm/internal/recording"
+	"hm/internal/recording/recordingtest"
 )
 
 // cut gives what is recorded of a recording at a time, and a recording that begins there, with that or without.
 func cut(t *testing.T, data []byte, at time.Time, anonymize, state bool) []byte {
 	t.Helper()
-	reader, err := NewReader(Text("f", data))
+	reader, err := recording.NewReader(recording.Text("f", data))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,11 +33,11 @@ func cut(t *testing.T, data []byte, at time.Time, anonymize, state bool) []byte 
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	w := WriteTo(&out, WriterOptions{Header: Header{Note: "begins in the middle"}, Anonymize: anonymize})
+	w := recording.WriteTo(&out, recording.WriterOptions{Header: recording.Header{Note: "begins in the middle"}, Anonymize: anonymize})
 	if state {
 		err = w.State(at, p.View())
 	}
-	again, rerr := NewReader(Text("f", data))
+	again, rerr := recording.NewReader(recording.Text("f", data))
 	if err := errors.Join(err, rerr); err != nil {
 		t.Fatal(err)
 	}
@@ -44,13 +45,13 @@ func cut(t *testing.T, data []byte, at time.Time, anonymize, state bool) []byte 
 	var read desired.Read
 	said := map[string][]byte{}
 	for begun := false; ; {
-		var e Event
+		var e recording.Event
 		if err := again.Next(&e); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		if e.Type == TypeDesired && !e.Unchanged && e.Failed == "" {
+		if e.Type == recording.TypeDesired && !e.Unchanged && e.Failed == "" {
 			read = e.Read
 		}
 		if e.Repeat != "" {
@@ -67,9 +68,9 @@ func cut(t *testing.T, data []byte, at time.Time, anonymize, state bool) []byte 
 			err = w.Desired(at, at, read, nil)
 		}
 		switch e.Type {
-		case TypeNATS:
+		case recording.TypeNATS:
 			err = errors.Join(err, w.Message(e.At, e.Subject, e.Data))
-		case TypeDesired:
+		case recording.TypeDesired:
 			err = errors.Join(err, w.Desired(e.At, e.Began, read, nil))
 		}
 		if err != nil {
@@ -87,7 +88,7 @@ func TestARecordingGoesOnWithWhatWasRecorded(t *testing.T) {
 	whole := scenes(t)["R07-crash-loop"].record()
 	at := time.Date(2026, 1, 15, 12, 2, 56, 0, time.UTC) // behind the fifth crash; restarts at 12:03:54 and 12:06:24 are to come
 	starts := func(data []byte) (times []string) {
-		r, err := Run(t.Context(), optionsForTests(), Text("f", data))
+		r, err := Run(t.Context(), optionsForTests(), recording.Text("f", data))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,31 +111,12 @@ func TestARecordingGoesOnWithWhatWasRecorded(t *testing.T) {
 	}
 }
 
-// stateIn gives what a recording says was recorded when it began.
-func stateIn(t *testing.T, recording []byte) *raftfsm.State {
-	t.Helper()
-	r, err := NewReader(Text("f", recording))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	var e Event
-	if err := r.Next(&e); err != nil || e.Type != TypeState {
-		t.Fatalf("the first line is of type %d, %v", e.Type, err)
-	}
-	s, err := raftfsm.RestoreState(bytes.NewReader(e.State))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // An anonymous recording begins with what was recorded, of nobody in particular.
 func TestAnAnonymousRecordingHasTheState(t *testing.T) {
 	whole := scenes(t)["R07-crash-loop"].record()
 	whole = append(whole, []byte(`{"t":"2026-01-15T12:29:00Z","type":"hold","name":"maintenance-of-acme","set":true,"reason":"told by acme","by":"wile"}`+"\n")...)
 	hidden := cut(t, whole, time.Date(2026, 1, 15, 12, 30, 0, 0, time.UTC), true, true)
-	s := stateIn(t, hidden)
+	s := recordingtest.State(t, hidden)
 	if n := len(s.Holds()); n != 1 || s.Counts().Instances == 0 {
 		t.Errorf("%d holds, %+v", n, s.Counts())
 	}
@@ -166,7 +148,7 @@ func TestHoldsOfPeopleHold(t *testing.T) {
 			}
 			out.WriteString(l)
 		}
-		r, err := Run(t.Context(), optionsForTests(), Text("f", out.Bytes()))
+		r, err := Run(t.Context(), optionsForTests(), recording.Text("f", out.Bytes()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,10 +185,10 @@ func TestHoldsOfPeopleHold(t *testing.T) {
 // A read of one app is taken at once, and a complete read that was begun before it does not undo it.
 func TestReadsOfOneAppCount(t *testing.T) {
 	var out bytes.Buffer
-	w := WriteTo(&out, WriterOptions{})
+	w := recording.WriteTo(&out, recording.WriterOptions{})
 	start := time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
 	row := func(n uint32) []desired.App {
-		return []desired.App{{Key: sceneKey("web", "v1"), Instances: n, State: desired.Started, Package: desired.Staged}}
+		return []desired.App{{Key: recordingtest.Key("web", "v1"), Instances: n, State: desired.Started, Package: desired.Staged}}
 	}
 	read, err := desired.NewRead("the test", row(0))
 	if err != nil {
@@ -217,36 +199,18 @@ func TestReadsOfOneAppCount(t *testing.T) {
 		at := start.Add(time.Duration(s) * 10 * time.Second)
 		err = errors.Join(err, w.Message(at, feed.SubjectHeartbeat, []byte(`{"dea":"dea-a","droplets":[]}`)))
 		if s == 4 {
-			err = errors.Join(err, w.DesiredApp(at.Add(2*time.Second), at.Add(time.Second), sceneGUID("web"), row(1), nil),
-				w.Desired(at.Add(3*time.Second), at, read, nil), w.DesiredApp(at.Add(4*time.Second), at.Add(3*time.Second), sceneGUID("web"), nil, errors.New("no answer")))
+			err = errors.Join(err, w.DesiredApp(at.Add(2*time.Second), at.Add(time.Second), app.MustGUID("web"), row(1), nil),
+				w.Desired(at.Add(3*time.Second), at, read, nil), w.DesiredApp(at.Add(4*time.Second), at.Add(3*time.Second), app.MustGUID("web"), nil, errors.New("no answer")))
 		}
 	}
 	if err := errors.Join(err, w.Close()); err != nil {
 		t.Fatal(err)
 	}
-	r, err := Run(t.Context(), optionsForTests(), Text("f", out.Bytes()))
+	r, err := Run(t.Context(), optionsForTests(), recording.Text("f", out.Bytes()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(r.Commands) == 0 || r.Commands[0].App != "web" || r.Commands[0].At.String() != "2026-01-15T12:01:12.000Z" {
 		t.Errorf("commands %v, want the first at 12:01:12: a grace after the read at 12:00:42\n%s", r.Commands, out.Bytes())
-	}
-}
-
-func TestAnonymousHoldsTellNothing(t *testing.T) {
-	var out bytes.Buffer
-	w := WriteTo(&out, WriterOptions{Anonymize: true})
-	now := time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
-	err := errors.Join(w.Hold(now, raftfsm.Hold{Name: "deploy-of-web", Reason: "web is being deployed", By: "ann"}, false),
-		w.Hold(now, raftfsm.Hold{Name: "deploy-of-web"}, true), w.Hold(now, raftfsm.Hold{Name: reconcile.HoldPaused, By: "ann"}, false), w.Close())
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := out.String()
-	if strings.Contains(text, "web") || strings.Contains(text, "ann\"") || strings.Count(text, `"name":"hold-`) != 2 || !strings.Contains(text, `"name":"paused"`) {
-		t.Errorf("the recording is %s", text)
-	}
-	if _, err := Run(t.Context(), optionsForTests(), Text("f", out.Bytes())); err != nil {
-		t.Error(err)
 	}
 }

@@ -2,11 +2,11 @@ package replay
 
 import "math"
 
-// maxPairing bounds the table that nearest fills. Beyond that commands are paired one by one.
+// maxPairing is the largest table that nearest fills. Beyond that it pairs in order.
 const maxPairing = 1 << 22
 
-// nearest says, for each of the times in few, which of those in many belongs to it: no two the same, in the same order,
-// and all together as near to each other as can be. Both are in the order of time, and many is not the shorter one.
+// nearest pairs each time in few with one in many and returns the indices of those. They are different and in order, and
+// the sum of all distances is as small as possible. Both lists are sorted, and many is not shorter than few.
 func nearest(few, many []Time) []int {
 	n, spare := len(few), len(many)-len(few)
 	of := make([]int, n)
@@ -16,8 +16,8 @@ func nearest(few, many []Time) []int {
 		}
 		return of
 	}
-	// cost[k] is the least distance of the first so many of few, the last of which belongs to one of the first i+k+1 of
-	// many; paired says whether it belongs to the very last of those.
+	// cost[k] is the smallest sum of distances when few[:i+1] is paired with many[:i+k+1]. paired says whether few[i] is
+	// paired with many[i+k] then.
 	cost := make([]int64, spare+1)
 	paired := make([]bool, n*(spare+1))
 	for i := range few {
@@ -27,7 +27,7 @@ func nearest(few, many []Time) []int {
 			if distance < 0 {
 				distance = -distance
 			}
-			if c := cost[k] + distance; c < least { // of two that are as near the earlier one
+			if c := cost[k] + distance; c < least { // of two equally near ones the earlier
 				least, paired[i*(spare+1)+k] = c, true
 			}
 			cost[k] = least

@@ -13,6 +13,7 @@ import (
 
 	"hm/internal/app"
 	"hm/internal/config"
+	"hm/internal/recording"
 )
 
 // The properties of the picture: what a DEA's clock says, entries that cannot be read, and the order of two subjects
@@ -160,11 +161,11 @@ func recordingOf(events []drawnEvent) []byte {
 	return b.Bytes()
 }
 
-func commandsOf(t *rapid.T, recording []byte) []Command {
+func commandsOf(t *rapid.T, data []byte) []Command {
 	opts := OptionsOf(config.Default())
-	result, err := Run(t.Context(), opts, Text("drawn", recording))
+	result, err := Run(t.Context(), opts, recording.Text("drawn", data))
 	if err != nil {
-		t.Fatalf("%v in\n%s", err, recording)
+		t.Fatalf("%v in\n%s", err, data)
 	}
 	return result.Commands
 }

@@ -15,10 +15,11 @@ import (
 	"hm/internal/app"
 	"hm/internal/config"
 	"hm/internal/reconcile"
+	"hm/internal/recording"
 	"hm/raftfsm"
 )
 
-// Options say by which policy to replay, and what of it to show. OptionsOf makes them of a configuration.
+// Options say by which policy to replay, and what to show of it. OptionsOf makes them of a configuration.
 type Options struct {
 	Reconcile    reconcile.Options
 	HeartbeatTTL time.Duration // policy.heartbeat_ttl
@@ -26,14 +27,17 @@ type Options struct {
 
 	Settle time.Duration // how long the clock runs on after the last event; negative: not at all, 0: 60 heartbeats
 	Until  app.Time      // stop here, if before the end of the recording; 0: play all of it
-	React  *React        // let simulated DEAs answer; nil: the recording is fate
+	React  *React        // let simulated DEAs react to the commands; nil: instances come and go as recorded
 
-	Watch  func(Moment) // called for each thing worth telling, in the order of time
-	freeze bool         // views, as the daemon does; for tests
+	Watch   func(TimelineEvent) // called for each event of the timeline, in the order of time; nil: nobody watches
+	Explain app.GUID            // a droplet whose history Watch is called with; zero: none
+	Pace    Pace                // called before the clock moves; nil: as fast as possible
 
-	Explain  app.GUID                                // a droplet whose trail Watch is told; zero: none
-	Pace     Pace                                    // called before the clock moves; nil: as fast as it can
-	Progress func(done int64, r *Result) (err error) // called now and then with the stored bytes read and what there is so far
+	// Progress is called after each batch of events with the stored bytes that were read and the result so far. An error
+	// ends the replay. nil: not called.
+	Progress func(bytesRead int64, r *Result) error
+
+	freeze bool // views, as the daemon does; for tests
 }
 
 // settlePeriods is how many heartbeat periods the clock runs on by default.
@@ -42,7 +46,7 @@ const settlePeriods = 60
 // maxSettle bounds Settle: the clock runs through it step by step.
 const maxSettle = 31 * 24 * time.Hour
 
-// OptionsOf gives the options that a daemon with this configuration would run by.
+// OptionsOf returns the options that a daemon with this configuration would run by.
 func OptionsOf(cfg config.Config) Options {
 	return Options{
 		Reconcile: reconcile.Options{
@@ -59,10 +63,10 @@ func OptionsOf(cfg config.Config) Options {
 	}
 }
 
-// Run plays a recording. It reads to the end unless ctx ends, the recording is malformed (an *Error), or Until is
+// Run plays a recording. It reads to the end unless ctx ends, the recording is malformed (a *recording.Error), or Until is
 // reached.
-func Run(ctx context.Context, opts Options, sources ...Source) (Result, error) {
-	reader, err := NewReader(sources...)
+func Run(ctx context.Context, opts Options, sources ...recording.Source) (Result, error) {
+	reader, err := recording.NewReader(sources...)
 	if err != nil {
 		return Result{}, err
 	}
@@ -86,10 +90,11 @@ func Run(ctx context.Context, opts Options, sources ...Source) (Result, error) {
 	if err != nil && !errors.Is(err, ErrStop) {
 		return Result{}, err
 	}
-	return p.sum(), nil
+	return p.summarize(), nil
 }
 
-// player is one node, in virtual time, which leads unless none does. It is what reconcile.Core knows as log and publisher.
+// player is one node in virtual time. It leads unless the recording says that no node does. It is the log and the publisher
+// of reconcile.Core.
 type player struct {
 	opts    Options
 	now     app.Time
@@ -100,21 +105,21 @@ type player struct {
 	intake  *reconcile.Intake
 	core    *reconcile.Core
 	journal *reconcile.Journal
-	wake    bool // something was heard that is not recorded
+	wake    bool // there is something for the core to do
 
-	readsTakeTime bool     // the newest recorded read was under way for a time, as a node's reads are
+	readsTakeTime bool     // the newest recorded read took time, as the reads of a node do
 	leaderless    bool     // no node leads
-	leaders       int      // times that another one took the lead
-	next          app.Time // when the core is to be called at the latest
+	leaderChanges int      // times that another node took the lead
+	next          app.Time // when the core must be called at the latest
 
 	ctx      context.Context
 	result   Result
-	touched  []app.Key // since the last settled instant
+	touched  []app.Key // apps that have changed since the last settled instant
 	findings *findings // nil if nobody watches
 	missing  missing
-	trail    *trail
-	world    *world // nil if the recording is fate
-	failed   error  // of a step
+	history  *history // nil if no app is explained
+	fleet    *fleet   // nil if instances come and go as recorded
+	failed   error    // of a step
 	eval     *reconcile.Evaluator
 }
 
@@ -128,30 +133,30 @@ func newPlayer(opts Options, start app.Time) *player {
 	p := &player{opts: opts, now: start, state: raftfsm.NewState(), term: 1, next: start, wake: true, eval: reconcile.NewEvaluator(opts.Reconcile.Policy)}
 	p.result = Result{Started: Time(start), Ended: Time(start), Commands: []Command{}, Gate: []GateChange{}, Drift: []DriftItem{}}
 	p.journal = reconcile.NewJournal(100_000)
-	p.listen()
+	p.startNode()
 	p.lead()
 	if opts.Watch != nil {
 		p.findings = newFindings(opts.Watch)
 		if !opts.Explain.IsZero() {
-			p.trail = newTrail(opts.Explain, opts.Watch)
+			p.history = newHistory(opts.Explain, opts.Watch)
 		}
 	}
 	if opts.React != nil {
-		p.world = newWorld(*opts.React, opts.Reconcile.Policy.HeartbeatPeriod)
+		p.fleet = newFleet(*opts.React, opts.Reconcile.Policy.HeartbeatPeriod)
 	}
-	p.missing.of = map[app.Key]int{}
+	p.missing.byApp = map[app.Key]int{}
 	return p
 }
 
-// listen makes an intake that has heard nothing yet: a node's beginning.
-func (p *player) listen() {
+// startNode makes an intake that has received nothing yet.
+func (p *player) startNode() {
 	live := actual.NewLiveness(p.opts.Reconcile.Policy.HeartbeatPeriod, p.opts.HeartbeatTTL, p.opts.Freshness, p.now)
 	p.intake = reconcile.NewIntake(p, live, func() { p.wake = true })
 	p.intake.Keep()
 	p.intake.Link(true, 0)
 }
 
-// lead makes a core that knows what is recorded and what this node has heard: a leader's beginning.
+// lead makes the core of a new leader, which knows what is recorded and what this node has received.
 func (p *player) lead() {
 	var began app.Time
 	if p.core != nil {
@@ -162,7 +167,7 @@ func (p *player) lead() {
 	p.next, p.leaderless = p.now, false
 }
 
-// leading is that this node leads, unless none does.
+// leading returns who leads: this node, or none.
 func (p *player) leading() reconcile.Lead {
 	return reconcile.Lead{Leader: !p.leaderless, Known: !p.leaderless, Term: p.term}
 }
@@ -191,7 +196,7 @@ func (p *player) play(ctx context.Context, s *stream) error {
 			}
 		}
 		if p.opts.Progress != nil {
-			if err := p.opts.Progress(b.done, &p.result); err != nil {
+			if err := p.opts.Progress(b.bytes, &p.result); err != nil {
 				return err
 			}
 		}
@@ -203,16 +208,16 @@ func (p *player) play(ctx context.Context, s *stream) error {
 	}
 }
 
-// reach settles the present instant and lets the clock run to t, but not through it: everything that happens at t is
-// taken before the core looks at it.
+// reach finishes the present instant and moves the clock to t. It does not call the core at t: everything that happens at
+// t is taken first.
 func (p *player) reach(t app.Time) error {
 	if p.wake || p.next <= p.now {
 		p.step()
 	}
 	for p.failed == nil {
 		due := p.next
-		if p.world != nil {
-			due = min(due, p.world.next())
+		if p.fleet != nil {
+			due = min(due, p.fleet.next())
 		}
 		if due >= t {
 			break
@@ -220,8 +225,8 @@ func (p *player) reach(t app.Time) error {
 		if err := p.pass(due); err != nil {
 			return err
 		}
-		if p.world != nil {
-			p.world.happen(p)
+		if p.fleet != nil {
+			p.fleet.run(p)
 		}
 		if p.wake || p.next <= p.now {
 			p.step()
@@ -236,7 +241,7 @@ func (p *player) reach(t app.Time) error {
 // pass moves the clock.
 func (p *player) pass(t app.Time) error {
 	if p.opts.Pace != nil {
-		if err := p.opts.Pace(t, p.glimpse); err != nil {
+		if err := p.opts.Pace(t, p.snapshot); err != nil {
 			return err
 		}
 	}
@@ -245,49 +250,49 @@ func (p *player) pass(t app.Time) error {
 	return nil
 }
 
-// take has the node hear one event.
+// take gives one event to the node.
 func (p *player) take(e *item) error {
 	switch e.kind {
 	case itemHeartbeat:
 		p.result.Heartbeats++
-		p.result.Instances += len(e.said.hb.Instances)
-		p.result.RejectedInstances += e.said.hb.Rejected
-		said := e.said
-		if p.world != nil {
-			said = p.world.hear(said, p.now)
+		p.result.Instances += len(e.heartbeat.Instances)
+		p.result.RejectedInstances += e.heartbeat.Rejected
+		hb := e.heartbeat
+		if p.fleet != nil {
+			hb = p.fleet.rewrite(hb, p.now)
 		}
-		p.hear(said)
+		p.receive(hb)
 	case itemExit:
-		if p.world != nil && p.world.hidden(e.rest.exit.Instance) {
+		if p.fleet != nil && p.fleet.hidden(e.rest.exit.Instance) {
 			return nil
 		}
 		p.intake.Exit(e.rest.exit)
-		if p.trail != nil {
-			p.trail.exit(p.now, e.rest.exit)
+		if p.history != nil {
+			p.history.exit(p.now, e.rest.exit)
 		}
 	case itemUpdated:
 		p.intake.Updated(e.rest.updated)
 	case itemRejected:
 		p.result.Rejected++
-	case itemGarbled:
+	case itemUndecodable:
 		p.result.Rejected++
-		if g := e.rest.garbled; g.dea != "" {
-			p.intake.Garbled(g.dea, g.why)
+		if u := e.rest.undecodable; u.dea != "" {
+			p.intake.Garbled(u.dea, u.reason)
 		}
 	case itemStart, itemStop:
-		p.recorded(e)
+		p.recordedCommand(e)
 	case itemDesired:
 		return p.desired(&e.rest.event)
 	case itemLink:
 		p.intake.Link(e.rest.event.Up, 0)
-		p.tell(Moment{Kind: MomentLink, Text: linkText(&e.rest.event)})
+		p.report(TimelineEvent{Kind: TimelineLink, Text: linkText(&e.rest.event)})
 	case itemLeaderless:
 		p.leaderless, p.wake = true, true
-		p.tell(Moment{Kind: MomentLeader, Text: "no node leads"})
+		p.report(TimelineEvent{Kind: TimelineLeader, Text: "no node leads"})
 	case itemLeader:
-		p.term, p.leaders = p.term+1, p.leaders+1
+		p.term, p.leaderChanges = p.term+1, p.leaderChanges+1
 		p.lead()
-		p.tell(Moment{Kind: MomentLeader, Text: "another node leads"})
+		p.report(TimelineEvent{Kind: TimelineLeader, Text: "another node leads"})
 	case itemState:
 		p.restore(e.rest.state)
 	case itemHold:
@@ -296,33 +301,29 @@ func (p *player) take(e *item) error {
 	return nil
 }
 
-func (p *player) hear(s *said) {
-	if !p.intake.Unchanged(s.digest) {
-		p.intake.Heartbeat(s.hb, s.digest)
+func (p *player) receive(hb *heartbeat) {
+	if !p.intake.Unchanged(hb.digest) {
+		p.intake.Heartbeat(hb.Heartbeat, hb.digest)
 	}
 }
 
 // desired takes the outcome of one attempt to read the desired state.
-func (p *player) desired(e *Event) error {
-	if !e.Only.IsZero() {
-		return p.oneApp(e)
+func (p *player) desired(e *recording.Event) error {
+	if !e.OnlyApp.IsZero() {
+		return p.appRead(e)
 	}
-	if p.world != nil {
-		p.world.read = &e.Read
+	if p.fleet != nil {
+		p.fleet.read = &e.Read
 		if e.Failed != "" {
-			p.world.read = nil
+			p.fleet.read = nil
 		}
 	}
-	if e.Again {
-		return nil // the part before had it
-	}
-	var readErr error
-	if e.Failed != "" {
-		readErr = errors.New(e.Failed)
+	if e.CarriedOver {
+		return nil // the file before had it
 	}
 	p.readsTakeTime = e.Began.Before(p.now.Std())
-	p.tell(Moment{Kind: MomentDesired, Text: desiredText(e)})
-	return p.readEnded(e.Read, app.TimeOf(e.Began), readErr)
+	p.report(TimelineEvent{Kind: TimelineDesired, Text: desiredText(e)})
+	return p.readEnded(e.Read, app.TimeOf(e.Began), e.ReadError())
 }
 
 func (p *player) readEnded(read desired.Read, began app.Time, readErr error) error {
@@ -333,8 +334,8 @@ func (p *player) readEnded(read desired.Read, began app.Time, readErr error) err
 	return nil
 }
 
-// recorded notes a command that the hm of the recording sent.
-func (p *player) recorded(e *item) {
+// recordedCommand takes a command that the recorded hm sent.
+func (p *player) recordedCommand(e *item) {
 	c := Command{At: Time(p.now)}
 	if e.kind == itemStart {
 		s := e.rest.start
@@ -344,15 +345,15 @@ func (p *player) recorded(e *item) {
 		c.Action, c.App, c.Version, c.Index, c.Instance, c.ID = "stop", s.Droplet.String(), s.Version.String(), s.Index, s.Instance.String(), s.MessageID
 	}
 	p.result.Recorded = append(p.result.Recorded, c)
-	if p.world != nil {
-		p.world.recorded(e)
+	if p.fleet != nil {
+		p.fleet.recordedCommand(e)
 	}
 }
 
-// maxSteps is how often the core may ask to be called again in one instant. It never comes near it.
+// maxSteps is how often the core may ask to be called again in one instant: far more than it ever does.
 const maxSteps = 100_000
 
-// step calls the core until it comes to rest, and takes note of what that led to.
+// step calls the core until it has nothing more to do at this instant.
 func (p *player) step() {
 	for range maxSteps {
 		p.wake = false
@@ -363,11 +364,11 @@ func (p *player) step() {
 		}
 		switch {
 		case read == 0:
-		case p.world != nil:
-			p.world.wantRead(p.now)
+		case p.fleet != nil:
+			p.fleet.wantRead(p.now)
 		case !p.readsTakeTime:
 			p.core.ReadUnavailable(read)
-		} // else the next read of the recording is what it comes to
+		} // else the next read of the recording is the answer
 		if next > p.now && !p.wake {
 			p.next = next
 			p.settled()
@@ -378,28 +379,28 @@ func (p *player) step() {
 			return
 		}
 	}
-	p.failed = fmt.Errorf("replaying at %v: the reconcile step does not come to rest", p.now)
+	p.failed = fmt.Errorf("replaying at %v: the reconcile step does not end", p.now)
 }
 
-// settled looks at what the present instant has led to.
+// settled takes the gate, the drift and the app's history at the end of the present instant.
 func (p *player) settled() {
 	if reasons := p.core.GateReasons(); len(p.result.Gate) == 0 || !slices.Equal(reasons, p.result.Gate[len(p.result.Gate)-1].Reasons) {
 		g := GateChange{At: Time(p.now), Open: len(reasons) == 0, Reasons: append([]string{}, reasons...)}
 		if n := len(p.result.Gate); n > 0 && p.result.Gate[n-1].At == g.At {
-			p.result.Gate = p.result.Gate[:n-1] // the instant is not over: an event came at its time after a step
+			p.result.Gate = p.result.Gate[:n-1] // an event came at the same instant after a step
 		}
 		p.result.Gate = append(p.result.Gate, g)
-		if g.Open && !p.missing.began {
+		if g.Open && !p.missing.begun {
 			p.missing.begin(p.View(), p.eval)
 		}
-		p.tell(Moment{Kind: MomentGate, Text: gateText(g)})
+		p.report(TimelineEvent{Kind: TimelineGate, Text: gateText(g)})
 		if g.Open && p.findings != nil {
 			p.findings.begin(p.now)
 		}
 	}
 	if len(p.touched) > 0 {
 		view := p.View()
-		for _, k := range p.touched { // in any order, and some of them twice
+		for _, k := range p.touched { // not sorted, and with duplicates
 			p.missing.update(view, k)
 		}
 		if p.findings != nil {
@@ -409,15 +410,15 @@ func (p *player) settled() {
 		}
 		p.touched = p.touched[:0]
 	}
-	if p.trail != nil {
-		p.trail.update(p.View(), p.core.Knowledge(p.now), p.eval, p.now)
+	if p.history != nil {
+		p.history.update(p.View(), p.core.Knowledge(p.now), p.eval, p.now)
 	}
 }
 
 // runOn lets the clock run on after the last event.
 func (p *player) runOn() error {
-	if p.world != nil {
-		p.world.carryOn(p.now)
+	if p.fleet != nil {
+		p.fleet.endRecording(p.now)
 	}
 	if err := p.reach(p.now.Add(max(p.opts.Settle, 0))); err != nil {
 		return err
@@ -428,11 +429,11 @@ func (p *player) runOn() error {
 	if p.failed != nil || p.opts.Pace == nil {
 		return p.failed
 	}
-	return p.opts.Pace(p.now, p.glimpse)
+	return p.opts.Pace(p.now, p.snapshot)
 }
 
-// sum sums up what there is.
-func (p *player) sum() Result {
+// summarize returns the result.
+func (p *player) summarize() Result {
 	held := p.core.GateReasons()
 	p.eval.Fleet(p.View(), p.core.Knowledge(p.now), p.now, func(e *reconcile.Evaluation) bool {
 		for f := range e.Drift() {
@@ -456,9 +457,9 @@ func (p *player) Propose(_ context.Context, records ...raftfsm.Record) ([]raftfs
 	return []raftfsm.Result{r}, r.Err
 }
 
-// View is the state as it is. It is not frozen, since to freeze it for every changed heartbeat would have most of each
-// change be copying: nothing runs beside the one goroutine here, and the core looks at no view that it had before a
-// proposal. TestFrozenViewsMakeNoDifference holds it to that.
+// View returns the state itself, not a frozen copy: copying would be most of the work for each changed heartbeat. That is
+// safe because there is only one goroutine, and the core does not use a view from before a proposal.
+// TestFrozenViewsMakeNoDifference checks that.
 func (p *player) View() *raftfsm.State {
 	if !p.opts.freeze {
 		return p.state
@@ -469,33 +470,33 @@ func (p *player) View() *raftfsm.State {
 	return p.view
 }
 
-// Leading reports whether term is the present one.
+// Leading reports whether term is the current one.
 func (p *player) Leading(term uint64) bool { return term == p.term }
 
-// VerifyLease says yes: there is one node.
+// VerifyLease always succeeds: there is one node.
 func (p *player) VerifyLease(context.Context, uint64) error { return nil }
 
 // Now is the recording's time.
 func (p *player) Now() app.Time { return p.now }
 
-// Suspended is never: a recording goes by its own time.
+// Suspended returns 0: virtual time is never suspended.
 func (p *player) Suspended() time.Duration { return 0 }
 
-// Publish notes commands as sent.
+// Publish adds the commands to the result.
 func (p *player) Publish(_ context.Context, _ uint64, cmds []commands.Command) []error {
 	for _, c := range cmds {
 		p.result.Commands = append(p.result.Commands, commandOf(c, p.now))
-		p.tell(Moment{Kind: MomentCommand, Text: commandText(c), Command: &p.result.Commands[len(p.result.Commands)-1]})
-		if p.world != nil {
-			p.world.obey(c, p.now)
+		p.report(TimelineEvent{Kind: TimelineCommand, Text: commandText(c), Command: &p.result.Commands[len(p.result.Commands)-1]})
+		if p.fleet != nil {
+			p.fleet.command(c, p.now)
 		}
 	}
 	return make([]error, len(cmds))
 }
 
-func (p *player) tell(m Moment) {
+func (p *player) report(e TimelineEvent) {
 	if p.opts.Watch != nil {
-		m.At = p.now
-		p.opts.Watch(m)
+		e.At = p.now
+		p.opts.Watch(e)
 	}
 }

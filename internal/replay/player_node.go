@@ -1,26 +1,26 @@
 package replay
 
 import (
-	"errors"
 	"fmt"
 
 	"hm/internal/app"
 	"hm/internal/reconcile"
+	"hm/internal/recording"
 	"hm/raftfsm"
 )
 
-// restore has the replay begin with what was recorded when the recording began, or when it was begun anew, as a node that
-// starts anew does.
+// restore lets the replay begin with the state of the cluster when the recording began, or when its recorder was
+// restarted. The node is restarted with it.
 func (p *player) restore(state *raftfsm.State) {
-	if state == nil || p.world != nil && p.result.Heartbeats > 0 { // what simulated DEAs have become goes on
+	if state == nil || p.fleet != nil && p.result.Heartbeats > 0 { // the simulated DEAs go on as they are
 		return
 	}
-	for a := range p.state.Apps() { // some of which may be gone
+	for a := range p.state.Apps() { // the new state may not have all of them
 		p.touched = append(p.touched, a.Key)
 	}
 	p.state, p.view, p.index = state, nil, max(p.index, state.Index())
 	p.term = max(p.term, state.Term()) + 1
-	p.listen()
+	p.startNode()
 	p.lead()
 	for a := range state.Apps() {
 		p.touched = append(p.touched, a.Key)
@@ -29,12 +29,13 @@ func (p *player) restore(state *raftfsm.State) {
 	for range state.AllCommands() {
 		outstanding++
 	}
-	p.tell(Moment{Kind: MomentState, Text: fmt.Sprintf("recorded so far: %d instances on %d DEAs, %d desired, %d commands outstanding",
+	p.report(TimelineEvent{Kind: TimelineState, Text: fmt.Sprintf(
+		"recorded so far: %d instances on %d DEAs, %d desired, %d commands outstanding",
 		counts.Instances, counts.DEAs, counts.DesiredInstances, outstanding)})
 }
 
-// hold does to a hold what a person did.
-func (p *player) hold(e *Event) error {
+// hold sets or releases a hold as a person did.
+func (p *player) hold(e *recording.Event) error {
 	h := e.Hold
 	var record raftfsm.Record = raftfsm.HoldReleased{Name: h.Name}
 	text := "released " + h.Name
@@ -49,34 +50,28 @@ func (p *player) hold(e *Event) error {
 			text += ": " + h.Reason
 		}
 	}
-	if _, err := p.Propose(p.ctx, record); err != nil { // to release what this replay does not hold is refused, which is no error
+	if _, err := p.Propose(p.ctx, record); err != nil { // releasing a hold that this replay has not set is no error
 		return fmt.Errorf("replaying at %v: %w", p.now, err)
 	}
 	p.wake = true
-	p.tell(Moment{Kind: MomentHold, Text: text})
+	p.report(TimelineEvent{Kind: TimelineHold, Text: text})
 	return nil
 }
 
-// oneApp takes what was read of a single app.
-func (p *player) oneApp(e *Event) error {
-	var readErr error
+// appRead takes the outcome of a read of one app.
+func (p *player) appRead(e *recording.Event) error {
+	if p.fleet != nil && len(e.Read.Apps) > 0 {
+		p.fleet.readApp(e.OnlyApp, e.Read.Apps)
+	}
+	text := "read of app " + e.OnlyApp.String() + " alone"
 	if e.Failed != "" {
-		readErr = errors.New(e.Failed)
+		text += " failed: " + e.Failed
 	}
-	if p.world != nil && len(e.Read.Apps) > 0 {
-		p.world.readOne(e.Only, e.Read.Apps)
-	}
-	p.tell(Moment{Kind: MomentDesired, Text: "read of app " + e.Only.String() + " alone" + failedText(e)})
-	if err := p.core.AppRead(p.ctx, p.now, reconcile.AppReadOutcome{Droplet: e.Only, Began: app.TimeOf(e.Began), Rows: e.Read.Apps, Err: readErr}); err != nil {
+	p.report(TimelineEvent{Kind: TimelineDesired, Text: text})
+	outcome := reconcile.AppReadOutcome{Droplet: e.OnlyApp, Began: app.TimeOf(e.Began), Rows: e.Read.Apps, Err: e.ReadError()}
+	if err := p.core.AppRead(p.ctx, p.now, outcome); err != nil {
 		return fmt.Errorf("replaying at %v: %w", p.now, err)
 	}
 	p.wake = true
 	return nil
-}
-
-func failedText(e *Event) string {
-	if e.Failed != "" {
-		return " failed: " + e.Failed
-	}
-	return ""
 }

@@ -16,38 +16,40 @@ import (
 	"hm/internal/app"
 )
 
-// React says how simulated DEAs answer the commands of a replay.
+// React says how simulated DEAs react to the commands of a replay.
 type React struct {
-	Delay time.Duration // from a command to its effect, which the DEA's next heartbeat tells; 0: a tenth of a period
+	// Delay is the time from a command to its effect, which the DEA's next heartbeat shows; 0: a tenth of a period.
+	Delay time.Duration
 }
 
-// world lets the recorded DEAs answer the commands, by rewriting what they say:
+// fleet simulates how the recorded DEAs react to the commands of the replay. It rewrites their heartbeats:
 //
-//   - An instance that was told to stop is left out after the delay.
-//   - An instance that was started is RUNNING, after the delay, in what the DEA with the fewest instances says next.
-//     When the recording itself shows a new live instance at that index, that one has taken its place.
-//   - What the recorded hm did is undone as far as the recording holds its commands: a new instance at an index that
-//     it started is left out, and one that it stopped stays, until the replay stops it or its DEA falls silent.
+//   - An instance that was stopped is left out after the delay.
+//   - An instance that was started is RUNNING, after the delay, in the next heartbeat of the DEA with the fewest instances.
+//     When the recording itself shows a new live instance at that index, that one takes its place.
+//   - What the recorded hm did is undone, as far as the recording has its commands: a new instance at an index that it
+//     started is left out, and one that it stopped stays, until the replay stops it or its DEA falls silent.
 //
-// After the end of the recording the DEAs that still spoke go on speaking, and reads of the desired state give what
-// the last one gave.
-type world struct {
-	delay  time.Duration
-	period time.Duration
-	sum    feed.Digester
+// After the end of the recording the DEAs that were not silent keep sending heartbeats, and reads of the desired state
+// return what the last one returned.
+type fleet struct {
+	delay    time.Duration
+	period   time.Duration
+	digester feed.Digester
 
-	deas    map[string]*worldDEA
-	stopped map[app.GUID]app.Time // instances that are left out, and from when on
-	coming  []placement           // in the order of time
-	made    map[place]*worldDEA   // where a start of the replay put an instance
-	theirs  map[place]bool        // started by the recorded hm: what appears there is its doing
-	known   map[app.GUID]bool     // instances that the recording has shown
+	deas    map[string]*simulatedDEA
+	stopped map[app.GUID]app.Time   // instances that are left out, and from when on
+	pending []placement             // starts without effect yet, in the order of time
+	placed  map[place]*simulatedDEA // where a start of the replay put an instance
+	// startedByRecorded are the places that the recorded hm started: the next new instance there is its doing.
+	startedByRecorded map[place]bool
+	known             map[app.GUID]bool // instances that the recording has shown
 
-	over   bool          // the recording has ended
-	turns  []*worldDEA   // in the order in which they speak then
-	read   *desired.Read // the newest; nil if it failed
-	readAt app.Time      // when a read that the core wants ends; 0 if none is under way
-	began  app.Time
+	over      bool            // the recording has ended
+	turns     []*simulatedDEA // in the order in which they send heartbeats then
+	read      *desired.Read   // the newest; nil if it failed
+	readEnds  app.Time        // when the read that the core wants ends; 0 if none is under way
+	readBegan app.Time
 }
 
 type place struct {
@@ -55,121 +57,125 @@ type place struct {
 	index uint32
 }
 
+// placement is an instance that a start brings at a time.
 type placement struct {
 	at    app.Time
 	place place
 	guid  app.GUID
 }
 
-type worldDEA struct {
-	id    string
-	heard *said // in the recording
-	beat  app.Time
-	added []actual.Instance // started by the replay, or stopped by the recorded hm alone
-	said  *said             // in the replay
-	of    *said             // the heard that said is of
-	epoch uint64
+// simulatedDEA is a DEA of the recording with the instances that the replay has changed.
+type simulatedDEA struct {
+	id       string
+	recorded *heartbeat // the newest in the recording
+	sentAt   app.Time
+	added    []actual.Instance // started by the replay, or stopped by the recorded hm alone
+	sent     *heartbeat        // the newest in the replay
+	sentFor  *heartbeat        // the recorded one that sent was made of
+	changes  uint64
 }
 
 const (
-	never    = app.Time(math.MaxInt64)
-	readTook = 50 // ms
+	never        = app.Time(math.MaxInt64)
+	readDuration = 50 // ms, of a read after the end of the recording
 )
 
-func newWorld(r React, period time.Duration) *world {
+func newFleet(r React, period time.Duration) *fleet {
 	if r.Delay <= 0 {
 		r.Delay = period / 10
 	}
-	return &world{
-		delay: r.Delay, period: period, sum: feed.NewFastDigester(), deas: map[string]*worldDEA{}, stopped: map[app.GUID]app.Time{},
-		made: map[place]*worldDEA{}, theirs: map[place]bool{}, known: map[app.GUID]bool{},
+	return &fleet{
+		delay: r.Delay, period: period, digester: feed.NewFastDigester(), deas: map[string]*simulatedDEA{},
+		stopped: map[app.GUID]app.Time{}, placed: map[place]*simulatedDEA{}, startedByRecorded: map[place]bool{}, known: map[app.GUID]bool{},
 	}
 }
 
-// hear turns what a DEA said in the recording into what it says in the replay.
-func (w *world) hear(s *said, now app.Time) *said {
-	d := w.deas[s.hb.DEA]
+// rewrite turns a heartbeat of the recording into the one that the DEA sends in the replay.
+func (f *fleet) rewrite(recorded *heartbeat, now app.Time) *heartbeat {
+	d := f.deas[recorded.DEA]
 	if d == nil {
-		d = &worldDEA{id: s.hb.DEA}
-		w.deas[d.id] = d
+		d = &simulatedDEA{id: recorded.DEA}
+		f.deas[d.id] = d
 	}
-	if d.heard != s {
-		w.notice(s)
-		d.heard = s
+	if d.recorded != recorded {
+		f.addInstances(recorded)
+		d.recorded = recorded
 	}
-	d.beat = now
-	return w.say(d, now)
+	d.sentAt = now
+	return f.heartbeat(d, now)
 }
 
-// notice looks at instances that the recording shows for the first time.
-func (w *world) notice(s *said) {
-	for _, i := range s.hb.Instances {
-		if w.known[i.GUID] {
+// addInstances handles the instances that the recording shows for the first time.
+func (f *fleet) addInstances(recorded *heartbeat) {
+	for _, i := range recorded.Instances {
+		if f.known[i.GUID] {
 			continue
 		}
-		w.known[i.GUID] = true
+		f.known[i.GUID] = true
 		at := place{i.App, i.Index}
-		if w.theirs[at] {
-			delete(w.theirs, at)
-			w.stopped[i.GUID] = 0
-		} else if d := w.made[at]; d != nil && i.State.Live() {
+		if f.startedByRecorded[at] {
+			delete(f.startedByRecorded, at)
+			f.stopped[i.GUID] = 0
+		} else if d := f.placed[at]; d != nil && i.State.Live() {
 			d.drop(func(a actual.Instance) bool { return place{a.App, a.Index} == at })
-			delete(w.made, at)
+			delete(f.placed, at)
 		}
 	}
 }
 
-func (d *worldDEA) drop(which func(actual.Instance) bool) {
+func (d *simulatedDEA) drop(which func(actual.Instance) bool) {
 	d.added = slices.DeleteFunc(slices.Clone(d.added), which)
 }
 
-func (w *world) left(g app.GUID, now app.Time) bool {
-	since, ok := w.stopped[g]
+// leftOut reports whether an instance is stopped by now.
+func (f *fleet) leftOut(g app.GUID, now app.Time) bool {
+	since, ok := f.stopped[g]
 	return ok && now >= since
 }
 
-// hidden reports whether the replay knows nothing of an instance of the recording.
-func (w *world) hidden(g app.GUID) bool {
-	since, ok := w.stopped[g]
+// hidden reports whether an instance of the recording does not exist in the replay.
+func (f *fleet) hidden(g app.GUID) bool {
+	since, ok := f.stopped[g]
 	return ok && since == 0
 }
 
-// say makes a DEA's heartbeat.
-func (w *world) say(d *worldDEA, now app.Time) *said {
-	w.settle(now)
+// heartbeat makes a DEA's heartbeat.
+func (f *fleet) heartbeat(d *simulatedDEA, now app.Time) *heartbeat {
+	f.placePending(now)
 	d.drop(func(a actual.Instance) bool {
-		return w.left(a.GUID, now) || slices.ContainsFunc(d.heard.hb.Instances, func(i actual.Instance) bool { return i.GUID == a.GUID })
+		return f.leftOut(a.GUID, now) ||
+			slices.ContainsFunc(d.recorded.Instances, func(i actual.Instance) bool { return i.GUID == a.GUID })
 	})
-	list := make([]actual.Instance, 0, len(d.heard.hb.Instances)+len(d.added))
-	for _, i := range d.heard.hb.Instances {
-		if !w.left(i.GUID, now) {
+	list := make([]actual.Instance, 0, d.load())
+	for _, i := range d.recorded.Instances {
+		if !f.leftOut(i.GUID, now) {
 			list = append(list, i)
 		}
 	}
-	if len(list) == len(d.heard.hb.Instances) && len(d.added) == 0 {
-		return d.heard
+	if len(list) == len(d.recorded.Instances) && len(d.added) == 0 {
+		return d.recorded
 	}
 	list = append(list, d.added...)
-	if d.of == d.heard && slices.Equal(d.said.hb.Instances, list) {
-		return d.said
+	if d.sentFor == d.recorded && slices.Equal(d.sent.Instances, list) {
+		return d.sent
 	}
-	d.epoch++
-	text := append([]byte(d.id), d.heard.digest[:]...)
-	digest := w.sum.Sum(binary.BigEndian.AppendUint64(text, d.epoch))
-	hb := d.heard.hb // with what cannot be read of it
+	d.changes++
+	text := append([]byte(d.id), d.recorded.digest[:]...)
+	digest := f.digester.Sum(binary.BigEndian.AppendUint64(text, d.changes))
+	hb := d.recorded.Heartbeat // with its unreadable entries
 	hb.Instances = list
-	d.said, d.of = &said{digest: digest, hb: hb}, d.heard
-	return d.said
+	d.sent, d.sentFor = &heartbeat{digest, hb}, d.recorded
+	return d.sent
 }
 
-// settle puts the instances whose time has come where there is most room.
-func (w *world) settle(now app.Time) {
-	for len(w.coming) > 0 && w.coming[0].at <= now {
-		c := w.coming[0]
-		w.coming = w.coming[1:]
-		var best *worldDEA
-		for _, d := range w.deas {
-			if now.Sub(d.beat) >= w.period+w.period/2 {
+// placePending puts the instances whose time has come on the DEAs with the fewest instances.
+func (f *fleet) placePending(now app.Time) {
+	for len(f.pending) > 0 && f.pending[0].at <= now {
+		p := f.pending[0]
+		f.pending = f.pending[1:]
+		var best *simulatedDEA
+		for _, d := range f.deas {
+			if f.silent(d, now) {
 				continue
 			}
 			if best == nil || cmp.Or(cmp.Compare(d.load(), best.load()), cmp.Compare(d.id, best.id)) < 0 {
@@ -177,36 +183,42 @@ func (w *world) settle(now app.Time) {
 			}
 		}
 		if best == nil {
-			continue // nobody is there to start it
+			continue // there is no DEA to start it
 		}
-		best.added = append(best.added, actual.Instance{App: c.place.key, GUID: c.guid, Index: c.place.index, State: actual.Running, Since: int64(c.at)})
-		w.made[c.place] = best
+		best.added = append(best.added, actual.Instance{
+			App: p.place.key, GUID: p.guid, Index: p.place.index, State: actual.Running, Since: int64(p.at),
+		})
+		f.placed[p.place] = best
 	}
 }
 
-func (d *worldDEA) load() int { return len(d.heard.hb.Instances) + len(d.added) }
+func (f *fleet) silent(d *simulatedDEA, now app.Time) bool {
+	return now.Sub(d.sentAt) >= f.period+f.period/2
+}
 
-// obey takes a command of the replay.
-func (w *world) obey(c commands.Command, now app.Time) {
+func (d *simulatedDEA) load() int { return len(d.recorded.Instances) + len(d.added) }
+
+// command takes a command of the replay.
+func (f *fleet) command(c commands.Command, now app.Time) {
 	if c.Action == diff.Stop {
-		if _, hidden := w.stopped[c.Instance]; !hidden {
-			w.stopped[c.Instance] = now.Add(w.delay)
+		if _, stopped := f.stopped[c.Instance]; !stopped {
+			f.stopped[c.Instance] = now.Add(f.delay)
 		}
 		return
 	}
-	w.coming = append(w.coming, placement{now.Add(w.delay), place{c.App, c.Index}, app.FromBinary(c.ID, 'h')})
+	f.pending = append(f.pending, placement{now.Add(f.delay), place{c.App, c.Index}, app.FromBinary(c.ID, 'h')})
 }
 
-// recorded takes a command that the recorded hm sent.
-func (w *world) recorded(e *item) {
+// recordedCommand takes a command that the recorded hm sent.
+func (f *fleet) recordedCommand(e *item) {
 	if e.kind == itemStart {
 		s := e.rest.start
-		w.theirs[place{app.Key{Droplet: s.Droplet, Version: s.Version}, s.Index}] = true
+		f.startedByRecorded[place{app.Key{Droplet: s.Droplet, Version: s.Version}, s.Index}] = true
 		return
 	}
 	guid := e.rest.stop.Instance
-	for _, d := range w.deas {
-		for _, i := range d.heard.hb.Instances {
+	for _, d := range f.deas {
+		for _, i := range d.recorded.Instances {
 			if i.GUID == guid {
 				i.State = actual.Running
 				d.added = append(slices.Clone(d.added), i)
@@ -216,68 +228,70 @@ func (w *world) recorded(e *item) {
 	}
 }
 
-// carryOn begins the time after the end of the recording.
-func (w *world) carryOn(now app.Time) {
-	w.over = true
-	for _, d := range w.deas {
-		if now.Sub(d.beat) < w.period+w.period/2 {
-			w.turns = append(w.turns, d)
+// endRecording begins the time after the end of the recording.
+func (f *fleet) endRecording(now app.Time) {
+	f.over = true
+	for _, d := range f.deas {
+		if !f.silent(d, now) {
+			f.turns = append(f.turns, d)
 		}
 	}
-	slices.SortFunc(w.turns, func(a, b *worldDEA) int { return cmp.Or(cmp.Compare(a.beat, b.beat), cmp.Compare(a.id, b.id)) })
+	slices.SortFunc(f.turns, func(a, b *simulatedDEA) int {
+		return cmp.Or(cmp.Compare(a.sentAt, b.sentAt), cmp.Compare(a.id, b.id))
+	})
 }
 
-// wantRead begins a read of the desired state, unless the recording tells of the reads.
-func (w *world) wantRead(now app.Time) {
-	if w.over && w.readAt == 0 {
-		w.began, w.readAt = now, now+readTook
+// wantRead begins a read of the desired state. Before the end of the recording the recording has the reads.
+func (f *fleet) wantRead(now app.Time) {
+	if f.over && f.readEnds == 0 {
+		f.readBegan, f.readEnds = now, now+readDuration
 	}
 }
 
-// readOne has the reads after the end of the recording give the newest rows of an app, too.
-func (w *world) readOne(droplet app.GUID, rows []desired.App) {
-	if w.read == nil {
+// readApp has the reads after the end of the recording return the newest rows of an app, too.
+func (f *fleet) readApp(droplet app.GUID, rows []desired.App) {
+	if f.read == nil {
 		return
 	}
-	apps := slices.DeleteFunc(slices.Clone(w.read.Apps), func(a desired.App) bool { return a.Key.Droplet == droplet })
-	if read, err := desired.NewRead(w.read.Source, append(apps, rows...)); err == nil {
-		read.Unreadable = w.read.Unreadable
-		w.read = &read
+	apps := slices.DeleteFunc(slices.Clone(f.read.Apps), func(a desired.App) bool { return a.Key.Droplet == droplet })
+	if read, err := desired.NewRead(f.read.Source, append(apps, rows...)); err == nil {
+		read.Unreadable = f.read.Unreadable
+		f.read = &read
 	}
 }
 
-// next is when something happens of itself.
-func (w *world) next() app.Time {
-	if !w.over {
+// next is when the next heartbeat or the end of a read is due after the end of the recording.
+func (f *fleet) next() app.Time {
+	if !f.over {
 		return never
 	}
 	next := never
-	if len(w.turns) > 0 {
-		next = w.turns[0].beat.Add(w.period)
+	if len(f.turns) > 0 {
+		next = f.turns[0].sentAt.Add(f.period)
 	}
-	if w.readAt != 0 {
-		next = min(next, w.readAt)
+	if f.readEnds != 0 {
+		next = min(next, f.readEnds)
 	}
 	return next
 }
 
-// happen has everything happen that is due.
-func (w *world) happen(p *player) {
-	for len(w.turns) > 0 && w.turns[0].beat.Add(w.period) <= p.now {
-		d := w.turns[0]
-		w.turns = append(w.turns[1:], d)
-		d.beat = p.now
-		p.hear(w.say(d, p.now))
+// run sends the heartbeats and ends the read that are due.
+func (f *fleet) run(p *player) {
+	for len(f.turns) > 0 && f.turns[0].sentAt.Add(f.period) <= p.now {
+		d := f.turns[0]
+		f.turns = append(f.turns[1:], d)
+		d.sentAt = p.now
+		p.receive(f.heartbeat(d, p.now))
 	}
-	if w.readAt == 0 || w.readAt > p.now {
+	if f.readEnds == 0 || f.readEnds > p.now {
 		return
 	}
-	w.readAt = 0
+	f.readEnds = 0
 	var err error
-	if w.read != nil {
-		err = p.readEnded(*w.read, w.began, nil)
+	if f.read != nil {
+		err = p.readEnded(*f.read, f.readBegan, nil)
 	} else {
-		err = p.readEnded(desired.Read{}, w.began, errors.New("the last read of the recording failed"))
+		err = p.readEnded(desired.Read{}, f.readBegan, errors.New("the last read of the recording failed"))
 	}
 	if err != nil {
 		p.failed = err

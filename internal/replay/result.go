@@ -13,20 +13,20 @@ import (
 
 // Result is what hm would have done. Its JSON is the same, byte for byte, for the same recording and policy.
 type Result struct {
-	Events            int          `json:"events"`             // lines behind the headers
-	Heartbeats        int          `json:"heartbeats"`         // of them, those that the daemon takes
-	Instances         int          `json:"instances"`          // instances in all heartbeats together
+	Events            int          `json:"events"`             // lines without the headers
+	Heartbeats        int          `json:"heartbeats"`         // of the events, those that the daemon accepts
+	Instances         int          `json:"instances"`          // in all heartbeats together
 	Rejected          int          `json:"rejected"`           // messages that the daemon drops
-	RejectedInstances int          `json:"rejected_instances"` // entries that it leaves out of the others
+	RejectedInstances int          `json:"rejected_instances"` // entries that it drops from the accepted heartbeats
 	Started           Time         `json:"started"`
-	Ended             Time         `json:"ended"` // the end of the recording, without the time that it was let run on
+	Ended             Time         `json:"ended"` // the end of the recording; the clock ran on after it
 	Commands          []Command    `json:"commands"`
 	Gate              []GateChange `json:"gate"`
 	Drift             []DriftItem  `json:"drift"` // at the end
 	StateHash         string       `json:"state_hash"`
 	Totals            Totals       `json:"totals"`
 
-	// Recorded are the commands that the recording says were sent, by the hm of then.
+	// Recorded are the commands of the recording, which the recorded hm sent.
 	Recorded []Command `json:"-"`
 }
 
@@ -42,7 +42,7 @@ type Command struct {
 	ID       string `json:"id"` // its message id
 }
 
-// GateChange says how the gate is from At on. Reasons is empty if it is open.
+// GateChange is the gate from At on. Reasons is empty if it is open.
 type GateChange struct {
 	At      Time     `json:"at"`
 	Open    bool     `json:"open"`
@@ -67,13 +67,13 @@ type DriftItem struct {
 type Totals struct {
 	Starts int `json:"starts"`
 	Stops  int `json:"stops"`
-	// MissingSeconds is how long indices that were to be started were without a live or evacuating instance, by what hm
-	// knew, all indices together, since the gate opened first.
+	// MissingSeconds is how long indices that should be started had no live or evacuating instance, as far as hm knew, all
+	// indices together, since the gate first opened.
 	MissingSeconds float64 `json:"missing_seconds"`
-	WorstBurst     int     `json:"worst_burst"` // most commands within one heartbeat period
+	WorstBurst     int     `json:"worst_burst"` // the most commands within one heartbeat period
 }
 
-// Time is a moment in JSON: RFC 3339 in UTC with milliseconds.
+// Time is written as RFC 3339 in UTC with milliseconds.
 type Time app.Time
 
 // MarshalJSON writes t as a string.
@@ -113,7 +113,7 @@ func driftOf(k app.Key, f *diff.Finding, held []string) DriftItem {
 	return item
 }
 
-// TotalsOf sums commands up, which must be in the order of time. How long indices were missing they do not tell.
+// TotalsOf sums up commands, which must be in the order of time. It leaves MissingSeconds 0.
 func TotalsOf(all []Command, period time.Duration) Totals {
 	t := Totals{WorstBurst: worstBurst(all, period)}
 	for i := range all {
@@ -126,7 +126,7 @@ func TotalsOf(all []Command, period time.Duration) Totals {
 	return t
 }
 
-// worstBurst is the most commands within one period. all is in the order of time.
+// worstBurst returns the most commands within one period. all is in the order of time.
 func worstBurst(all []Command, period time.Duration) (most int) {
 	from := 0
 	for to := range all {
@@ -138,7 +138,7 @@ func worstBurst(all []Command, period time.Duration) (most int) {
 	return most
 }
 
-// JSON gives r as an object with one command, gate change and finding a line.
+// JSON returns r as an object with one command, gate change or finding on each line.
 func (r Result) JSON() []byte {
 	var b bytes.Buffer
 	value := func(v any) {

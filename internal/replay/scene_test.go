@@ -11,6 +11,8 @@ import (
 	"hm/actual"
 	"hm/desired"
 	"hm/internal/app"
+	"hm/internal/recording"
+	"hm/internal/recording/recordingtest"
 	"hm/raftfsm"
 )
 
@@ -19,7 +21,7 @@ import (
 type scene struct {
 	t      testing.TB
 	start  time.Time
-	header Header
+	header recording.Header
 	end    int // second at which it ends
 	every  int // seconds between reads; 0: 60
 
@@ -37,17 +39,11 @@ type sceneDEA struct {
 
 type deed struct {
 	at float64 // seconds
-	do func(s *scene, w *Writer, now time.Time) error
+	do func(s *scene, w *recording.Writer, now time.Time) error
 }
 
 func newScene(t testing.TB, note string, end int) *scene {
-	return &scene{t: t, start: time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC), header: Header{Note: note, Config: map[string]string{}}, end: end, every: 60}
-}
-
-func sceneGUID(s string) app.GUID { return app.MustGUID(s) }
-
-func sceneKey(name, version string) app.Key {
-	return app.Key{Droplet: sceneGUID(name), Version: sceneGUID(version)}
+	return &scene{t: t, start: time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC), header: recording.Header{Note: note, Config: map[string]string{}}, end: end, every: 60}
 }
 
 // dea adds a DEA.
@@ -72,7 +68,7 @@ func (s *scene) find(id string) *sceneDEA {
 func (s *scene) runs(name string, n int) *scene {
 	for i := range n {
 		d := s.deas[i%len(s.deas)]
-		d.list = append(d.list, actual.Instance{App: sceneKey(name, "v1"), GUID: sceneGUID(fmt.Sprintf("%s-%d", name, i)), Index: uint32(i), State: actual.Running, Since: s.start.Add(-time.Hour).UnixMilli()})
+		d.list = append(d.list, actual.Instance{App: recordingtest.Key(name, "v1"), GUID: app.MustGUID(fmt.Sprintf("%s-%d", name, i)), Index: uint32(i), State: actual.Running, Since: s.start.Add(-time.Hour).UnixMilli()})
 	}
 	return s
 }
@@ -87,12 +83,12 @@ func (s *scene) wants(name string, n int) *scene {
 }
 
 func (s *scene) set(name, version string, n int, state desired.RunState, pack desired.PackageState) {
-	s.apps = slices.DeleteFunc(s.apps, func(a desired.App) bool { return a.Key.Droplet == sceneGUID(name) })
-	s.apps = append(s.apps, desired.App{Key: sceneKey(name, version), Instances: uint32(n), State: state, Package: pack})
+	s.apps = slices.DeleteFunc(s.apps, func(a desired.App) bool { return a.Key.Droplet == app.MustGUID(name) })
+	s.apps = append(s.apps, desired.App{Key: recordingtest.Key(name, version), Instances: uint32(n), State: state, Package: pack})
 }
 
 func (s *scene) at(second float64, do func(s *scene)) *scene {
-	s.deeds = append(s.deeds, deed{second, func(s *scene, _ *Writer, _ time.Time) error { do(s); return nil }})
+	s.deeds = append(s.deeds, deed{second, func(s *scene, _ *recording.Writer, _ time.Time) error { do(s); return nil }})
 	return s
 }
 
@@ -105,7 +101,7 @@ func (s *scene) want(second float64, name, version string, n int, state desired.
 func (s *scene) forget(second float64, names ...string) *scene {
 	return s.at(second, func(s *scene) {
 		for _, name := range names {
-			s.apps = slices.DeleteFunc(s.apps, func(a desired.App) bool { return a.Key.Droplet == sceneGUID(name) })
+			s.apps = slices.DeleteFunc(s.apps, func(a desired.App) bool { return a.Key.Droplet == app.MustGUID(name) })
 		}
 	})
 }
@@ -114,7 +110,7 @@ func (s *scene) forget(second float64, names ...string) *scene {
 func (s *scene) put(second float64, dea, name, version string, index int, guid string, state actual.State) *scene {
 	return s.at(second, func(s *scene) {
 		d := s.find(dea)
-		d.list = append(d.list, actual.Instance{App: sceneKey(name, version), GUID: sceneGUID(guid), Index: uint32(index), State: state, Since: s.start.Add(time.Duration(second) * time.Second).UnixMilli()})
+		d.list = append(d.list, actual.Instance{App: recordingtest.Key(name, version), GUID: app.MustGUID(guid), Index: uint32(index), State: state, Since: s.start.Add(time.Duration(second) * time.Second).UnixMilli()})
 	})
 }
 
@@ -160,35 +156,35 @@ func (s *scene) reads(second float64, err string) *scene {
 	})
 }
 
-func (s *scene) write(second float64, do func(w *Writer, now time.Time) error) *scene {
-	s.deeds = append(s.deeds, deed{second, func(_ *scene, w *Writer, now time.Time) error { return do(w, now) }})
+func (s *scene) write(second float64, do func(w *recording.Writer, now time.Time) error) *scene {
+	s.deeds = append(s.deeds, deed{second, func(_ *scene, w *recording.Writer, now time.Time) error { return do(w, now) }})
 	return s
 }
 
 // updated has the Cloud Controller say that an app changed, and a read of it alone that gives what is wanted by then.
 func (s *scene) updated(second float64, name string) *scene {
 	s.say(second, "droplet.updated", fmt.Sprintf(`{"droplet":%q}`, name))
-	s.deeds = append(s.deeds, deed{second + 0.1, func(s *scene, w *Writer, now time.Time) error {
+	s.deeds = append(s.deeds, deed{second + 0.1, func(s *scene, w *recording.Writer, now time.Time) error {
 		var rows []desired.App
 		for _, a := range s.apps {
-			if a.Key.Droplet == sceneGUID(name) {
+			if a.Key.Droplet == app.MustGUID(name) {
 				rows = append(rows, a)
 			}
 		}
-		return w.DesiredApp(now, now, sceneGUID(name), rows, nil)
+		return w.DesiredApp(now, now, app.MustGUID(name), rows, nil)
 	}})
 	return s
 }
 
 // hold has a person set a hold, or release it.
 func (s *scene) hold(second float64, name string, set bool) *scene {
-	return s.write(second, func(w *Writer, now time.Time) error {
+	return s.write(second, func(w *recording.Writer, now time.Time) error {
 		return w.Hold(now, raftfsm.Hold{Name: name, Reason: "maintenance", By: "ann"}, !set)
 	})
 }
 
 func (s *scene) link(second float64, up bool) *scene {
-	return s.write(second, func(w *Writer, now time.Time) error { return w.Link(now, up, false) }).at(second, func(s *scene) {
+	return s.write(second, func(w *recording.Writer, now time.Time) error { return w.Link(now, up, false) }).at(second, func(s *scene) {
 		for _, d := range s.deas {
 			d.quiet = !up
 		}
@@ -196,22 +192,22 @@ func (s *scene) link(second float64, up bool) *scene {
 }
 
 func (s *scene) leader(second float64) *scene {
-	return s.write(second, func(w *Writer, now time.Time) error { return w.Leader(now) })
+	return s.write(second, func(w *recording.Writer, now time.Time) error { return w.Leader(now) })
 }
 
 // leaderless has the leader lost.
 func (s *scene) leaderless(second float64) *scene {
-	return s.write(second, func(w *Writer, now time.Time) error { return w.Leaderless(now) })
+	return s.write(second, func(w *recording.Writer, now time.Time) error { return w.Leaderless(now) })
 }
 
 func (s *scene) exit(second float64, name, version string, index int, guid string, reason actual.ExitReason) *scene {
-	return s.write(second, func(w *Writer, now time.Time) error {
-		return w.Message(now, "droplet.exited", EncodeExit(actual.Exit{App: sceneKey(name, version), Instance: sceneGUID(guid), Index: uint32(index), Reason: reason}))
+	return s.write(second, func(w *recording.Writer, now time.Time) error {
+		return w.Message(now, "droplet.exited", recording.EncodeExit(actual.Exit{App: recordingtest.Key(name, version), Instance: app.MustGUID(guid), Index: uint32(index), Reason: reason}))
 	})
 }
 
 func (s *scene) say(second float64, subject, data string) *scene {
-	return s.write(second, func(w *Writer, now time.Time) error { return w.Message(now, subject, []byte(data)) })
+	return s.write(second, func(w *recording.Writer, now time.Time) error { return w.Message(now, subject, []byte(data)) })
 }
 
 // config sets what the header carries.
@@ -224,7 +220,7 @@ func (s *scene) config(key, value string) *scene {
 // the other within each 10 s.
 func (s *scene) record() []byte {
 	var out bytes.Buffer
-	w := WriteTo(&out, WriterOptions{Header: s.header})
+	w := recording.WriteTo(&out, recording.WriterOptions{Header: s.header})
 	slices.SortStableFunc(s.deeds, func(a, b deed) int {
 		if a.at < b.at {
 			return -1
@@ -238,7 +234,6 @@ func (s *scene) record() []byte {
 			s.t.Fatal(err)
 		}
 	}
-	w.last = s.start
 	for tenth := 0; tenth <= s.end*10; tenth++ {
 		now := s.start.Add(time.Duration(tenth) * 100 * time.Millisecond)
 		for len(s.deeds) > 0 && int(s.deeds[0].at*10) <= tenth {
@@ -253,7 +248,7 @@ func (s *scene) record() []byte {
 		}
 		for i, d := range s.deas {
 			if tenth%100 == (10+100*i/len(s.deas))%100 && !d.quiet {
-				check(w.Message(now, "dea.heartbeat", EncodeHeartbeat(actual.Heartbeat{DEA: d.id, Instances: d.list})))
+				check(w.Message(now, "dea.heartbeat", recording.EncodeHeartbeat(actual.Heartbeat{DEA: d.id, Instances: d.list})))
 			}
 		}
 	}

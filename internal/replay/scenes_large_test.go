@@ -8,6 +8,9 @@ import (
 
 	"hm/actual"
 	"hm/desired"
+	"hm/internal/app"
+	"hm/internal/recording"
+	"hm/internal/recording/recordingtest"
 )
 
 // largeScenes are the recordings of larger fleets. They are stored compressed. What hm's commands led to is part of
@@ -29,7 +32,7 @@ func largeFleet(s *scene, deas, apps int) *scene {
 		for index := range n {
 			d := s.deas[next*7%deas]
 			next++
-			d.list = append(d.list, actual.Instance{App: sceneKey(name, "v1"), GUID: sceneGUID(fmt.Sprintf("%s-%d", name, index)), Index: uint32(index),
+			d.list = append(d.list, actual.Instance{App: recordingtest.Key(name, "v1"), GUID: app.MustGUID(fmt.Sprintf("%s-%d", name, index)), Index: uint32(index),
 				State: actual.Running, Since: s.start.UnixMilli()})
 		}
 		s.wants(name, n)
@@ -39,8 +42,8 @@ func largeFleet(s *scene, deas, apps int) *scene {
 
 // move puts a copy of an instance on a DEA.
 func (s *scene) move(second float64, i actual.Instance, to *sceneDEA) {
-	s.deeds = append(s.deeds, deed{second, func(s *scene, _ *Writer, _ time.Time) error {
-		i.GUID, i.State, i.Since = sceneGUID(i.GUID.String()+"-new"), actual.Running, s.start.UnixMilli()+int64(second*1000)
+	s.deeds = append(s.deeds, deed{second, func(s *scene, _ *recording.Writer, _ time.Time) error {
+		i.GUID, i.State, i.Since = app.MustGUID(i.GUID.String()+"-new"), actual.Running, s.start.UnixMilli()+int64(second*1000)
 		to.list = append(slices.Clone(to.list), i)
 		return nil
 	}})

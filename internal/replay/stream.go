@@ -12,34 +12,35 @@ import (
 	"hm/commands/natspub"
 	"hm/desired"
 	"hm/internal/app"
+	"hm/internal/recording"
 	"hm/raftfsm"
 )
 
-// said is what one DEA said last. It never changes.
-type said struct {
+// heartbeat is a decoded heartbeat of a DEA. It never changes.
+type heartbeat struct {
 	digest actual.Digest
-	hb     actual.Heartbeat
+	actual.Heartbeat
 }
 
 // item is one event, decoded as the daemon's feed decodes it.
 type item struct {
-	at   app.Time
-	kind itemKind
-	said *said  // of a heartbeat
-	rest *extra // of the others
+	at        app.Time
+	kind      itemKind
+	heartbeat *heartbeat // of itemHeartbeat
+	rest      *extra     // of the other kinds
 }
 
 type itemKind uint8
 
 const (
-	itemHeartbeat itemKind = iota
-	itemExit
-	itemUpdated
-	itemStart    // a start that the recorded hm sent
-	itemStop     // a stop likewise
-	itemRejected // a message that the daemon drops
-	itemGarbled  // a heartbeat that the daemon cannot decode
-	itemIgnored  // a subject that the daemon does not listen to
+	itemHeartbeat   itemKind = iota
+	itemExit                 // droplet.exited
+	itemUpdated              // droplet.updated
+	itemStart                // a start that the recorded hm sent
+	itemStop                 // a stop that the recorded hm sent
+	itemRejected             // a message that the daemon drops
+	itemUndecodable          // a heartbeat that the daemon cannot decode
+	itemIgnored              // a subject that the daemon does not subscribe to
 	itemDesired
 	itemLink
 	itemLeader
@@ -48,27 +49,28 @@ const (
 	itemHold
 )
 
+// extra has what the kinds other than itemHeartbeat carry.
 type extra struct {
-	exit    actual.Exit
-	updated app.GUID
-	start   natspub.Start
-	stop    natspub.Stop
-	garbled garbled
-	event   Event          // of itemDesired, itemLink and itemHold
-	state   *raftfsm.State // of itemState; nil in a later part, which goes on with what there is
+	exit        actual.Exit
+	updated     app.GUID
+	start       natspub.Start
+	stop        natspub.Stop
+	undecodable undecodable
+	event       recording.Event // of itemDesired, itemLink and itemHold
+	state       *raftfsm.State  // of itemState; nil in a later file, which continues with the present state
 }
 
-// garbled is a heartbeat that cannot be decoded.
-type garbled struct {
-	dea string // who probably sent it; empty if that cannot be told
-	why string
+// undecodable is a heartbeat that cannot be decoded.
+type undecodable struct {
+	dea    string // the probable sender; empty if unknown
+	reason string
 }
 
-// batch is what a stream hands over at once, with how far the files have been read then.
+// batch is what a stream hands over at once.
 type batch struct {
 	items []item
-	done  int64
-	err   error // why it is the last one; io.EOF at the end
+	bytes int64 // stored bytes that have been read so far
+	err   error // why it is the last batch; io.EOF at the end
 }
 
 const (
@@ -83,11 +85,14 @@ type stream struct {
 	ended   chan struct{}
 }
 
-func newStream(ctx context.Context, r *Reader) *stream {
+func newStream(ctx context.Context, r *recording.Reader) *stream {
 	s := &stream{batches: make(chan batch, batchAhead), ended: make(chan struct{})}
 	go func() {
 		defer close(s.ended)
-		d := decoder{reader: r, digest: feed.NewFastDigester(), byDigest: map[actual.Digest]*said{}, byDEA: map[string]*said{}}
+		d := decoder{
+			reader: r, digester: feed.NewFastDigester(),
+			byDigest: map[actual.Digest]*heartbeat{}, byDEA: map[string]*heartbeat{},
+		}
 		for {
 			b := d.batch()
 			select {
@@ -103,16 +108,29 @@ func newStream(ctx context.Context, r *Reader) *stream {
 	return s
 }
 
-// decoder turns events into items.
+// next returns the next batch.
+func (s *stream) next(ctx context.Context) (batch, error) {
+	select {
+	case b := <-s.batches:
+		if b.err != nil && !errors.Is(b.err, io.EOF) && len(b.items) == 0 {
+			return b, b.err
+		}
+		return b, nil
+	case <-ctx.Done():
+		return batch{}, context.Cause(ctx)
+	}
+}
+
+// decoder turns events into items. It keeps the newest heartbeat of each DEA.
 type decoder struct {
-	reader     *Reader
-	digest     feed.Digester
+	reader     *recording.Reader
+	digester   feed.Digester
 	heartbeats feed.Redecoder
-	byDigest   map[actual.Digest]*said
-	byDEA      map[string]*said
-	event      Event
+	byDigest   map[actual.Digest]*heartbeat
+	byDEA      map[string]*heartbeat
+	event      recording.Event
 	last       desired.Read // the newest complete read
-	decoded    int
+	decoded    int          // instances in the present batch
 }
 
 func (d *decoder) batch() batch {
@@ -126,7 +144,7 @@ func (d *decoder) batch() batch {
 		}
 		b.items = append(b.items, i)
 	}
-	b.done = d.reader.Done()
+	b.bytes = d.reader.BytesRead()
 	return b
 }
 
@@ -137,55 +155,55 @@ func (d *decoder) next() (item, error) {
 	}
 	i := item{at: app.TimeOf(e.At)}
 	switch e.Type {
-	case TypeNATS:
+	case recording.TypeNATS:
 		return i, d.message(e, &i)
-	case TypeDesired:
+	case recording.TypeDesired:
 		i.kind = itemDesired
 		switch {
 		case e.Unchanged:
 			e.Read = d.last
-		case e.Failed == "" && e.Only.IsZero():
+		case e.Failed == "" && e.OnlyApp.IsZero():
 			d.last = e.Read
 		}
 		i.rest = &extra{event: *e}
-	case TypeLink:
+	case recording.TypeLink:
 		i.kind, i.rest = itemLink, &extra{event: *e}
-	case TypeLeader:
+	case recording.TypeLeader:
 		switch {
-		case e.Again:
+		case e.CarriedOver:
 			i.kind = itemIgnored
-		case e.Lost:
+		case e.Leaderless:
 			i.kind = itemLeaderless
 		default:
 			i.kind = itemLeader
 		}
-	case TypeState:
+	case recording.TypeState:
 		return i, d.state(e, &i)
-	case TypeHold:
+	case recording.TypeHold:
 		i.kind, i.rest = itemHold, &extra{event: *e}
 	}
 	return i, nil
 }
 
 // state decodes what was recorded when the recording began.
-func (d *decoder) state(e *Event, i *item) error {
+func (d *decoder) state(e *recording.Event, i *item) error {
 	i.kind, i.rest = itemState, &extra{}
-	if e.Again {
+	if e.CarriedOver {
 		return nil
 	}
 	state, err := raftfsm.RestoreState(bytes.NewReader(e.State))
 	switch {
 	case err != nil:
-		return d.reader.wrong(fmt.Errorf("the state cannot be restored: %w", err))
+		return d.reader.WithPosition(fmt.Errorf("the state cannot be restored: %w", err))
 	case state.Time() > i.at:
-		return d.reader.wrong(fmt.Errorf("the state is of %v, which is later than the line", state.Time()))
+		return d.reader.WithPosition(fmt.Errorf("the state is of %v, which is later than the line", state.Time()))
 	}
 	i.rest.state = state
 	return nil
 }
 
 // message decodes a message as feed does.
-func (d *decoder) message(e *Event, i *item) error {
+func (d *decoder) message(e *recording.Event, i *item) error {
 	var err error
 	x := extra{}
 	switch e.Subject {
@@ -211,54 +229,43 @@ func (d *decoder) message(e *Event, i *item) error {
 	case err == nil:
 		i.rest = &x
 	case i.kind == itemStart || i.kind == itemStop:
-		i.kind = itemIgnored // the daemon does not listen to them either
+		i.kind = itemIgnored // the daemon does not subscribe to them
 	default:
 		i.kind = itemRejected
 	}
 	return nil
 }
 
-func (d *decoder) heartbeat(e *Event, i *item) error {
+func (d *decoder) heartbeat(e *recording.Event, i *item) error {
 	i.kind = itemHeartbeat
 	if e.Repeat != "" {
-		if i.said = d.byDEA[e.Repeat]; i.said == nil {
-			return d.reader.wrong(fmt.Errorf("DEA %.80s cannot repeat itself: the recording has no heartbeat of it before this line", e.Repeat))
+		if i.heartbeat = d.byDEA[e.Repeat]; i.heartbeat == nil {
+			return d.reader.WithPosition(fmt.Errorf(
+				"DEA %.80s cannot repeat its heartbeat: the recording has none of it before this line", e.Repeat))
 		}
 		return nil
 	}
-	sum := d.digest.Sum(e.Data)
-	if i.said = d.byDigest[sum]; i.said != nil {
+	digest := d.digester.Sum(e.Data)
+	if i.heartbeat = d.byDigest[digest]; i.heartbeat != nil {
 		return nil
 	}
 	hb, err := d.heartbeats.Decode(e.Data)
-	if err != nil && e.line != nil {
-		if err := e.strict(); err != nil {
-			return d.reader.wrong(err)
-		}
-		return d.heartbeat(e, i)
-	}
 	if err != nil {
-		i.kind, i.rest = itemGarbled, &extra{garbled: garbled{feed.Sender(e.Data), err.Error()}}
+		reparsed, lineErr := d.reader.Reparse(e)
+		switch {
+		case lineErr != nil:
+			return lineErr
+		case reparsed:
+			return d.heartbeat(e, i)
+		}
+		i.kind, i.rest = itemUndecodable, &extra{undecodable: undecodable{feed.Sender(e.Data), err.Error()}}
 		return nil
 	}
 	d.decoded += len(hb.Instances)
-	i.said = &said{sum, hb}
+	i.heartbeat = &heartbeat{digest, hb}
 	if old := d.byDEA[hb.DEA]; old != nil {
 		delete(d.byDigest, old.digest)
 	}
-	d.byDEA[hb.DEA], d.byDigest[sum] = i.said, i.said
+	d.byDEA[hb.DEA], d.byDigest[digest] = i.heartbeat, i.heartbeat
 	return nil
-}
-
-// next gives the next batch.
-func (s *stream) next(ctx context.Context) (batch, error) {
-	select {
-	case b := <-s.batches:
-		if b.err != nil && !errors.Is(b.err, io.EOF) && len(b.items) == 0 {
-			return b, b.err
-		}
-		return b, nil
-	case <-ctx.Done():
-		return batch{}, context.Cause(ctx)
-	}
 }

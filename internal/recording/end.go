@@ -1,0 +1,36 @@
+package recording
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"hm/internal/app"
+)
+
+// checkEvery is after how many events EndOf looks whether it is to stop.
+const checkEvery = 256
+
+// EndOf reads a recording through to tell when its newest event was. It decodes nothing, and is several times faster
+// than a replay.
+func EndOf(ctx context.Context, sources ...Source) (app.Time, error) {
+	r, err := NewReader(sources...)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	end := app.TimeOf(r.Started())
+	var e Event
+	for n := 0; ; n++ {
+		if n%checkEvery == 0 && ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		switch err := r.Next(&e); {
+		case errors.Is(err, io.EOF):
+			return end, nil
+		case err != nil:
+			return 0, err
+		}
+		end = app.TimeOf(e.At)
+	}
+}

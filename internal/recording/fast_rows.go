@@ -1,0 +1,112 @@
+package recording
+
+import (
+	"bytes"
+
+	"hm/desired"
+	"hm/internal/app"
+)
+
+// The rows of a read of the desired state are most of what a recording's first seconds are. Those that are as a Writer
+// makes them are read here, and taken out of the line; parse reads what is left of it.
+
+var (
+	quickDesired = []byte(`","type":"desired","apps":[`)
+	rowStart     = []byte(`{"id":"`)
+	rowVersion   = []byte(`,"version":"`)
+	rowInstances = []byte(`,"instances":`)
+	rowState     = []byte(`,"state":"`)
+	rowPackage   = []byte(`,"package_state":"`)
+)
+
+// takeRows gives the rows of a desired line, and the line with none. It declines, with ok false, a line in which
+// anything is unusual or wrong.
+func takeRows(text []byte) (rows []desired.App, without []byte, ok bool) {
+	head := bytes.Index(text[:min(len(text), 80)], quickDesired)
+	if head < len(quickTime) || !bytes.HasPrefix(text, quickTime) || bytes.IndexByte(text[len(quickTime):head], '"') >= 0 {
+		return nil, nil, false
+	}
+	from := head + len(quickDesired)
+	rest := text[from:]
+	rows = make([]desired.App, 0, bytes.Count(rest, rowStart))
+	for {
+		var a desired.App
+		if rest, ok = takeRow(rest, &a); !ok || len(rest) == 0 {
+			return nil, nil, false
+		}
+		rows = append(rows, a)
+		if rest[0] == ',' {
+			rest = rest[1:]
+			continue
+		}
+		break
+	}
+	// What follows may name apps once more, in letters of any case or in disguise: then that counts.
+	if rest[0] != ']' || bytes.ContainsFunc(rest, func(c rune) bool { return c == '\\' || c < ' ' || c > '~' }) || bytes.Contains(bytes.ToLower(rest), []byte("apps")) {
+		return nil, nil, false
+	}
+	return rows, append(text[:from:from], rest...), true
+}
+
+// takeRow reads one row and gives what is behind it.
+func takeRow(s []byte, a *desired.App) (rest []byte, ok bool) {
+	if a.Key.Droplet, s, ok = takeGUID(s, rowStart); !ok {
+		return nil, false
+	}
+	if a.Key.Version, s, ok = takeGUID(s, rowVersion); !ok {
+		return nil, false
+	}
+	if s, ok = bytes.CutPrefix(s, rowInstances); !ok {
+		return nil, false
+	}
+	digits := 0
+	for ; digits < len(s) && s[digits]-'0' <= 9; digits++ {
+		if digits == 7 {
+			return nil, false
+		}
+		a.Instances = a.Instances*10 + uint32(s[digits]-'0')
+	}
+	if digits == 0 || digits > 1 && s[0] == '0' || a.Instances > desired.MaxInstances {
+		return nil, false
+	}
+	var word []byte
+	var err error
+	if word, s, ok = takeWord(s[digits:], rowState); !ok {
+		return nil, false
+	}
+	if a.State, err = desired.ParseRunState(string(word)); err != nil {
+		return nil, false
+	}
+	if word, s, ok = takeWord(s, rowPackage); !ok {
+		return nil, false
+	}
+	if a.Package, err = desired.ParsePackageState(string(word)); err != nil {
+		return nil, false
+	}
+	return bytes.CutPrefix(s, []byte{'}'})
+}
+
+func takeGUID(s, name []byte) (g app.GUID, rest []byte, ok bool) {
+	text, rest, ok := takeWord(s, name)
+	if !ok {
+		return g, nil, false
+	}
+	g, err := app.ParseGUIDBytes(text)
+	return g, rest, err == nil
+}
+
+// takeWord takes name and what comes up to the next quote, which must be printable ASCII without escapes.
+func takeWord(s, name []byte) (word, rest []byte, ok bool) {
+	if s, ok = bytes.CutPrefix(s, name); !ok {
+		return nil, nil, false
+	}
+	for i, c := range s[:min(len(s), app.MaxGUIDLen+1)] {
+		if c == '"' {
+			return s[:i], s[i+1:], true
+		}
+		if c < ' ' || c > '~' || c == '\\' {
+			break
+		}
+	}
+	return nil, nil, false
+}

@@ -1,0 +1,119 @@
+package recording
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+
+	"hm/actual/feed"
+	"hm/commands"
+	"hm/commands/natspub"
+	"hm/desired"
+	"hm/diff"
+	"hm/internal/app"
+)
+
+// mask replaces guids and DEA ids by others, equal ones by equal ones. Its key leaves the process never, so nobody
+// can find out a guid by trying.
+type mask struct{ key []byte }
+
+func newMask() *mask {
+	m := &mask{key: make([]byte, 32)}
+	rand.Read(m.key) // never fails
+	return m
+}
+
+func (m *mask) sum(kind, text string) [16]byte {
+	h := hmac.New(sha256.New, m.key)
+	h.Write([]byte(kind))
+	h.Write([]byte(text))
+	return [16]byte(h.Sum(nil))
+}
+
+func (m *mask) guid(g app.GUID) app.GUID {
+	form := byte('u')
+	if _, f := g.Binary(); f == 'h' {
+		form = 'h'
+	}
+	return app.FromBinary(m.sum("guid", g.String()), form)
+}
+
+func (m *mask) key2(k app.Key) app.Key {
+	return app.Key{Droplet: m.guid(k.Droplet), Version: m.guid(k.Version)}
+}
+
+func (m *mask) dea(id string) string {
+	sum := m.sum("dea", id)
+	return hex.EncodeToString(sum[:])
+}
+
+func (m *mask) command(id commands.ID) commands.ID { return m.sum("id", commands.IDString(id)) }
+
+func (m *mask) read(r desired.Read) desired.Read {
+	apps := slices.Clone(r.Apps)
+	for i := range apps {
+		apps[i].Key = m.key2(apps[i].Key)
+	}
+	out, err := desired.NewRead("", apps)
+	if err != nil {
+		return desired.Read{} // cannot be: different guids stay different
+	}
+	var unreadable []app.GUID
+	for _, g := range r.Unreadable {
+		unreadable = append(unreadable, m.guid(g))
+	}
+	if out, err = out.WithUnreadable(unreadable); err != nil {
+		return desired.Read{}
+	}
+	return out
+}
+
+// message writes a message anew with what hm needs of it; false if it cannot be read.
+func (m *mask) message(subject string, data []byte) ([]byte, bool) {
+	switch subject {
+	case feed.SubjectHeartbeat:
+		hb, err := feed.DecodeHeartbeat(data)
+		if err != nil {
+			return nil, false
+		}
+		hb.DEA = m.dea(hb.DEA)
+		for i := range hb.Instances {
+			hb.Instances[i].App, hb.Instances[i].GUID = m.key2(hb.Instances[i].App), m.guid(hb.Instances[i].GUID)
+		}
+		return EncodeHeartbeat(hb), true
+	case feed.SubjectExited:
+		e, err := feed.DecodeExit(data)
+		if err != nil {
+			return nil, false
+		}
+		e.App, e.Instance = m.key2(e.App), m.guid(e.Instance)
+		return EncodeExit(e), true
+	case feed.SubjectUpdated:
+		g, err := feed.DecodeUpdated(data)
+		if err != nil {
+			return nil, false
+		}
+		return []byte(`{"droplet":"` + m.guid(g).String() + `"}`), true
+	case natspub.SubjectStart:
+		s, err := natspub.DecodeStart(data)
+		if err != nil {
+			return nil, false
+		}
+		k := m.key2(app.Key{Droplet: s.Droplet, Version: s.Version})
+		return natspub.EncodeStart(commands.Command{ID: m.sum("id", s.MessageID), Action: diff.Start, App: k, Index: s.Index}, commands.Spelling{}), true
+	case natspub.SubjectStop:
+		s, err := natspub.DecodeStop(data)
+		if err != nil {
+			return nil, false
+		}
+		c := commands.Command{ID: m.sum("id", s.MessageID), Action: diff.Stop, App: m.key2(app.Key{Droplet: s.Droplet, Version: s.Version}),
+			Instance: m.guid(s.Instance), Index: s.Index, Reason: diff.ReasonExtra}
+		if s.IsDuplicate {
+			c.Reason = diff.ReasonDuplicate
+		}
+		return natspub.EncodeStop(c, commands.Spelling{}), true
+	}
+	return nil, false
+}

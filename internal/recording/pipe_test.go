@@ -1,0 +1,87 @@
+package recording_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/klauspost/compress/zstd"
+
+	"hm/internal/recording"
+	"hm/internal/recording/recordingtest"
+)
+
+// A pipe gives the same events as the file, compressed or not, at once or byte by byte.
+func TestPipeGivesTheSameAsTheFile(t *testing.T) {
+	text := recordingtest.Load(t, "R05-crashed")
+	want := recordingtest.Events(t, recording.Text("f", text))
+	var zipped, zstandard bytes.Buffer
+	g := gzip.NewWriter(&zipped)
+	z, err := zstd.NewWriter(&zstandard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []io.WriteCloser{g, z} {
+		if _, err := w.Write(text); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, stored := range map[string][]byte{"plain": text, "gzip": zipped.Bytes(), "zstd": zstandard.Bytes()} {
+		for how, in := range map[string]io.Reader{"at once": bytes.NewReader(stored), "byte by byte": iotest.OneByteReader(bytes.NewReader(stored))} {
+			sources, err := recording.Sources(t.Context(), in, "-")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // looking takes nothing away
+				if h, err := recording.ReadHeader(sources...); err != nil || h.Started.IsZero() {
+					t.Fatalf("%s, %s: the header is %+v, %v", name, how, h, err)
+				}
+			}
+			if got := recordingtest.Events(t, sources...); !slices.Equal(got, want) {
+				t.Errorf("%s, %s: the events are\n%v\nwant\n%v", name, how, got, want)
+			}
+			if _, err := recording.NewReader(sources...); err == nil || !strings.Contains(err.Error(), "standard input can be read only once") {
+				t.Errorf("%s, %s: played again, the error is %v", name, how, err)
+			}
+		}
+	}
+}
+
+func TestFilesAndPipesTogether(t *testing.T) {
+	names := recordingtest.InFiles(t, recordingtest.Load(t, "R05-crashed"))
+	second, err := os.ReadFile(names[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := recording.Files(names...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := recordingtest.Events(t, files...)
+	names[1] = "-"
+	sources, err := recording.Sources(t.Context(), bytes.NewReader(second), names...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := recording.ReadHeader(sources...); err != nil {
+		t.Fatal(err)
+	}
+	if got := recordingtest.Events(t, sources...); !slices.Equal(got, want) {
+		t.Errorf("the events are\n%v\nwant\n%v", got, want)
+	}
+	if _, err := recording.Sources(t.Context(), nil, "-", "-"); err == nil {
+		t.Error("standard input may be named twice")
+	}
+	if _, err := recording.Sources(t.Context(), nil, "nothing.jsonl"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the error of a file that is not there is %v", err)
+	}
+}

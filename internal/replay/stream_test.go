@@ -1,0 +1,91 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"hm/internal/app"
+	"hm/internal/recording"
+	"hm/internal/recording/recordingtest"
+)
+
+// Errors of the events' content have a position, too.
+func TestMalformedEventsSayWhereAndWhy(t *testing.T) {
+	at := func(second int) string {
+		return time.Date(2026, 1, 15, 12, 0, second, 0, time.UTC).Format(time.RFC3339)
+	}
+	event := func(s string) string { return recordingtest.HeaderLine + recordingtest.DesiredLine + s + "\n" }
+	for _, c := range []struct{ name, data, want string }{
+		{"repeat of nothing", event(`{"t":"` + at(1) + `","type":"nats","subject":"dea.heartbeat","repeat":"dea-z"}`), "f:3: DEA dea-z cannot repeat its heartbeat"},
+		{"a heartbeat's line that is no JSON", event(`{"t":"` + at(1) + `","type":"nats","subject":"dea.heartbeat","data":{"dea":"a","droplets":[]]}`), "f:3: invalid character"},
+		{"a state that is none", recordingtest.HeaderLine + `{"t":"` + at(1) + `","type":"state","snapshot":"AAAA"}`, "f:2: the state cannot be restored"},
+		{"a state of later", recordingtest.HeaderLine + string(recordingtest.StateLine(t, at(0), 2_000_000_000_000)), "f:2: the state is of 2033-05-18T03:33:20.000Z, which is later than the line"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Run(t.Context(), optionsForTests(), recording.Text("f", []byte(c.data)))
+			var e *recording.Error
+			if !errors.As(err, &e) || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("the error is %v, want %q in it", err, c.want)
+			}
+		})
+	}
+}
+
+// A pipe that gives nothing holds nobody who wants to stop.
+func TestASilentPipe(t *testing.T) {
+	stopped := errors.New("stopped")
+	for name, heard := range map[string]string{"from the start": "", "behind the header": recordingtest.HeaderLine, "within a line": recordingtest.HeaderLine + `{"t":"`} {
+		for _, foreign := range []bool{false, true} {
+			in, out := io.Pipe()
+			go func() { _, _ = out.Write([]byte(heard)) }() // the reader may be gone
+			ctx, cancel := context.WithCancelCause(t.Context())
+			sources, err := recording.Sources(ctx, in, "-")
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case foreign: // whose header is only known at the first message
+				sources[0] = recording.ImportSource(sources[0], recording.ImportOptions{Format: recording.FormatNATSSub})
+			case heard != "":
+				if _, err := recording.ReadHeader(sources...); err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+			}
+			ended := make(chan error)
+			go func() {
+				_, err := Run(ctx, optionsForTests(), sources...)
+				ended <- err
+			}()
+			cancel(stopped)
+			if err := <-ended; !errors.Is(err, stopped) {
+				t.Errorf("%s: it ends with %v", name, err)
+			}
+			in.Close()
+		}
+	}
+}
+
+// FuzzRun plays the first minutes of whatever comes.
+func FuzzRun(f *testing.F) {
+	recordingtest.AddSeeds(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		opts := optionsForTests()
+		opts.Settle = -1
+		if h, err := recording.NewReader(recording.Text("f", data)); err == nil {
+			opts.Until = app.TimeOf(h.Started().Add(3 * time.Minute)) // each hour of the clock takes its time
+			h.Close()
+		}
+		r, err := Run(t.Context(), opts, recording.Text("f", data))
+		var e *recording.Error
+		if err != nil && !errors.As(err, &e) {
+			t.Fatalf("the error does not say where: %v", err)
+		}
+		if err == nil && r.Events < r.Heartbeats {
+			t.Fatalf("%d events, %d heartbeats", r.Events, r.Heartbeats)
+		}
+	})
+}
