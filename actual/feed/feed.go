@@ -14,7 +14,7 @@ import (
 	"hm/actual"
 	"hm/internal/app"
 	"hm/internal/bus"
-	"hm/internal/bus/sampled"
+	"hm/internal/sampled"
 )
 
 // The NATS subjects that a Feed subscribes to.
@@ -67,7 +67,7 @@ type Feed struct {
 // Open subscribes to the three subjects and begins to call sink. Before that, onMessage is called with each message as it
 // was received, if it is not nil; nobody changes the data afterwards. Open fails only if the link is closed.
 func Open(link *bus.Link, sink Sink, onMessage func(subject string, data []byte), logger *slog.Logger) (*Feed, error) {
-	f := &Feed{sink: sink, onMessage: onMessage, digest: NewDigester(), log: sampled.New(logger, logEvery)}
+	f := &Feed{sink: sink, onMessage: onMessage, digest: NewDigester(), log: sampled.New(logger, logEvery, 1)}
 	for _, s := range []struct {
 		subject string
 		limits  bus.Limits

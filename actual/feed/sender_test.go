@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"hm/actual"
-	"hm/internal/bus/sampled"
+	"hm/internal/sampled"
 )
 
 // TestSenderOfWhatCannotBeDecoded: who sent it is told by a member where DEAs write it, and by nothing else.
@@ -55,7 +55,7 @@ func TestSenderOfWhatCannotBeDecoded(t *testing.T) {
 // TestFeedCountsWhatItCannotRead, by kind, and says in one line which word it does not know.
 func TestFeedCountsWhatItCannotRead(t *testing.T) {
 	log, sink := &lines{}, &record{newest: map[Digest]bool{}}
-	f := &Feed{sink: sink, digest: NewDigester(), log: sampled.New(slog.New(slog.NewTextHandler(log, nil)), logEvery)}
+	f := &Feed{sink: sink, digest: NewDigester(), log: sampled.New(slog.New(slog.NewTextHandler(log, nil)), logEvery, 1)}
 	f.onHeartbeat(beat(entry(map[string]string{"state": `"RESUMING"`}), entry(map[string]string{"instance": `"` + i2 + `"`, "index": `"0"`}), `{}`, `{}`))
 	f.onHeartbeat(beat(entry(map[string]string{"state": `"STOPPING"`, "state_timestamp": "null"})))
 	f.onHeartbeat([]byte(`{"dea":"dea-1"}`))

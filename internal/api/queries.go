@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"hm/internal/bus"
-	"hm/internal/bus/sampled"
+	"hm/internal/sampled"
 )
 
 // The subjects on which a Cloud Controller asks, and the group that shares the questions among all nodes (N38).
@@ -66,7 +66,7 @@ type Queries struct {
 // whoever asked will ask again, and a full subscription would count as a gap in what was heard.
 func ServeQueries(link QueryLink, s *Server) (*Queries, error) {
 	q := &Queries{
-		server: s, link: link, logger: s.opts.Logger, log: sampled.New(s.opts.Logger, logEvery),
+		server: s, link: link, logger: s.opts.Logger, log: sampled.New(s.opts.Logger, logEvery, 1),
 		work: make(chan bus.Msg, maxQueries),
 	}
 	q.ctx, q.end = context.WithCancel(context.Background())

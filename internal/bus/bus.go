@@ -17,7 +17,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"hm/internal/bus/sampled"
+	"hm/internal/sampled"
 )
 
 // Limits of the link's own behaviour.
@@ -121,7 +121,7 @@ func Open(o Options) (*Link, error) {
 		return nil, err
 	}
 	l := &Link{
-		opts: o, servers: servers, auth: auth, logger: o.Logger, log: sampled.New(o.Logger, logEvery),
+		opts: o, servers: servers, auth: auth, logger: o.Logger, log: sampled.New(o.Logger, logEvery, 1),
 		ended: make(chan struct{}), jobs: make(chan *job), changed: make(chan struct{}, 1),
 		state: State{Since: time.Now()}, refused: newRefusals(),
 	}
