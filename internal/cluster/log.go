@@ -7,73 +7,32 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"hm/internal/sampled"
 )
 
-// How much of one repeating message gets through: so many in a window, then silence until the next window, whose
-// first message says how many were left out.
+// How often one message may repeat.
 const (
 	sampleWindow = 10 * time.Second
 	sampleBurst  = 3
-	sampleKeys   = 512
 )
 
-// sampledLog writes to a slog.Logger, but does not let one message flood it. Messages are told apart by their
-// constant text and a subject.
+// sampledLog writes to a slog.Logger, but does not let one message flood it. Messages are told apart by their constant
+// text and a subject.
 type sampledLog struct {
-	to *slog.Logger
-
-	mu   sync.Mutex
-	seen map[string]*sample
-}
-
-type sample struct {
-	from     time.Time
-	n, quiet int
+	to      *slog.Logger
+	sampled *sampled.Log
 }
 
 func newSampledLog(to *slog.Logger) *sampledLog {
-	return &sampledLog{to: to, seen: map[string]*sample{}}
+	return &sampledLog{to: to, sampled: sampled.New(to, sampleWindow, sampleBurst)}
 }
 
 func (l *sampledLog) log(level slog.Level, subject, msg string, args ...any) {
-	if !l.to.Enabled(context.Background(), level) {
-		return
-	}
-	pass, quiet := l.admit(msg+"\x00"+subject, time.Now())
-	if !pass {
-		return
-	}
-	if quiet > 0 {
-		args = append(args, "left_out", quiet)
-	}
-	l.to.Log(context.Background(), level, msg, args...)
-}
-
-func (l *sampledLog) admit(key string, now time.Time) (pass bool, quiet int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.seen[key]
-	if s == nil {
-		if len(l.seen) >= sampleKeys { // some messages of raft's hold variable text
-			clear(l.seen)
-		}
-		s = &sample{from: now}
-		l.seen[key] = s
-	}
-	if now.Sub(s.from) >= sampleWindow {
-		quiet = s.quiet
-		*s = sample{from: now}
-	}
-	s.n++
-	if s.n > sampleBurst {
-		s.quiet++
-		return false, 0
-	}
-	return true, quiet
+	l.sampled.Log(level, msg+"\x00"+subject, msg, func() []any { return args })
 }
 
 // forRaft gives raft a logger that ends in l: the intercept logger of hclog itself prints nothing and hands
