@@ -17,6 +17,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"hm/internal/notify"
 	"hm/internal/sampled"
 )
 
@@ -67,7 +68,7 @@ type Link struct {
 	calls   sync.WaitGroup // requests under way
 	ended   chan struct{}  // closed when Close is done
 	jobs    chan *job
-	changed chan struct{}
+	changed notify.Signal
 
 	marker atomic.Pointer[Marker] // nil: the lag is not measured
 
@@ -122,7 +123,7 @@ func Open(o Options) (*Link, error) {
 	}
 	l := &Link{
 		opts: o, servers: servers, auth: auth, logger: o.Logger, log: sampled.New(o.Logger, logEvery, 1),
-		ended: make(chan struct{}), jobs: make(chan *job), changed: make(chan struct{}, 1),
+		ended: make(chan struct{}), jobs: make(chan *job), changed: notify.New(),
 		state: State{Since: time.Now()}, refused: newRefusals(),
 	}
 	l.stop, l.cancel = context.WithCancel(context.Background())

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"hm/internal/notify"
 )
 
 // MarkerOptions say how a link's lag is measured.
@@ -53,7 +55,7 @@ type Marker struct {
 	link   *Link
 	opts   MarkerOptions
 	prefix string        // of this process's own markers: others may use the subject as well
-	came   chan struct{} // a marker came
+	came   notify.Signal // a marker came
 
 	mu     sync.Mutex
 	sp     *spell
@@ -86,7 +88,7 @@ type queueEnd struct {
 func (l *Link) Mark(o MarkerOptions) (*Marker, error) {
 	var nonce [8]byte
 	_, _ = rand.Read(nonce[:]) // it never fails
-	m := &Marker{link: l, opts: o, prefix: hex.EncodeToString(nonce[:]) + " ", came: make(chan struct{}, 1)}
+	m := &Marker{link: l, opts: o, prefix: hex.EncodeToString(nonce[:]) + " ", came: notify.New()}
 	if !l.marker.CompareAndSwap(nil, m) {
 		return nil, errors.New("the lag of this nats link is measured already")
 	}
@@ -125,7 +127,7 @@ func (m *Marker) run() {
 			return
 		case <-tick.C:
 			m.send()
-		case <-m.came:
+		case <-m.came.C():
 		case <-look.C:
 		}
 		if m.settle() {
@@ -172,10 +174,7 @@ func (m *Marker) hear(msg Msg) {
 		return
 	}
 	m.await(number)
-	select {
-	case m.came <- struct{}{}:
-	default:
-	}
+	m.came.Notify()
 }
 
 // await notes a marker that came, and where the queues end at this moment. m.mu must be held.

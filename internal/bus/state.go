@@ -25,16 +25,13 @@ func (l *Link) State() State {
 }
 
 // Changed receives after each change of the epoch. It holds one value: changes that come quickly become one.
-func (l *Link) Changed() <-chan struct{} { return l.changed }
+func (l *Link) Changed() <-chan struct{} { return l.changed.C() }
 
 // beginEpoch must be called with l.mu held.
 func (l *Link) beginEpoch() {
 	l.state.Epoch++
 	l.state.Since = time.Now()
-	select {
-	case l.changed <- struct{}{}:
-	default:
-	}
+	l.changed.Notify()
 }
 
 func (l *Link) setUp(sp *spell) {

@@ -5,18 +5,20 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"hm/internal/notify"
 )
 
 // timeline runs functions at set times, one after the other on one goroutine: everything in the simulation that
 // happens later (an app that has started, a crash, the end of staging) goes through it.
 type timeline struct {
-	mu     sync.Mutex
-	events events
-	seq    uint64
-	wake   chan struct{}
+	mu      sync.Mutex
+	events  events
+	seq     uint64
+	earlier notify.Signal // an event is due before all others
 }
 
-func newTimeline() *timeline { return &timeline{wake: make(chan struct{}, 1)} }
+func newTimeline() *timeline { return &timeline{earlier: notify.New()} }
 
 // after has fn run once d has passed. fn may take locks and must not block for long.
 func (t *timeline) after(d time.Duration, fn func()) {
@@ -26,10 +28,7 @@ func (t *timeline) after(d time.Duration, fn func()) {
 	first := t.events[0].seq == t.seq
 	t.mu.Unlock()
 	if first {
-		select {
-		case t.wake <- struct{}{}:
-		default:
-		}
+		t.earlier.Notify()
 	}
 }
 
@@ -58,7 +57,7 @@ func (t *timeline) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-t.wake:
+		case <-t.earlier.C():
 		case <-timer.C:
 		}
 	}
