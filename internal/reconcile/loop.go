@@ -8,6 +8,7 @@ import (
 
 	"hm/desired"
 	"hm/internal/app"
+	"hm/internal/notify"
 )
 
 // Leader tells who leads.
@@ -43,7 +44,7 @@ type Loop struct {
 	opts     LoopOptions
 	core     *Core
 	logger   *slog.Logger
-	wake     chan struct{}
+	wake     notify.Signal
 	overview atomic.Pointer[Overview]
 	journal  *Journal
 }
@@ -51,19 +52,14 @@ type Loop struct {
 // NewLoop returns a loop that Run starts. journal takes what Journal gives out.
 func NewLoop(opts LoopOptions, journal *Journal) *Loop {
 	_, opts.ReadsApps = opts.Source.(AppReader)
-	l := &Loop{opts: opts, core: NewCore(opts.Options, opts.Log, opts.Publisher, opts.Intake, journal), wake: make(chan struct{}, 1), journal: journal}
+	l := &Loop{opts: opts, core: NewCore(opts.Options, opts.Log, opts.Publisher, opts.Intake, journal), wake: notify.New(), journal: journal}
 	l.logger = l.core.logger
 	l.publishOverview()
 	return l
 }
 
 // Wake makes the loop step soon: something happened that it does not hear of itself. It never blocks.
-func (l *Loop) Wake() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
+func (l *Loop) Wake() { l.wake.Notify() }
 
 // Overview is what this node knows beyond the recorded state, as of its last step.
 func (l *Loop) Overview() Overview { return *l.overview.Load() }
@@ -110,7 +106,7 @@ func (l *Loop) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-		case <-l.wake:
+		case <-l.wake.C():
 		case o := <-outcomes:
 			reading.stop()
 			reading.stop = nil
