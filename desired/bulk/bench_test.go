@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// BenchmarkRead reads 400,000 apps in pages, and compares with a bare client that makes the same requests and
-// throws the answers away.
+// BenchmarkRead reads 400,000 apps in pages and compares this with a client that makes the same requests and discards the
+// answers.
 func BenchmarkRead(b *testing.B) {
 	const apps = 400_000
 	_, rows := fleet(apps)
 	for _, batch := range []int{500, 5000} {
 		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
-			// The answers are made beforehand, so that the server costs both readers the same.
+			// The answers are made in advance, so the server takes the same time for both readers.
 			answers := map[string]string{}
 			var tokens []string
 			cc := &controller{rows: rows}

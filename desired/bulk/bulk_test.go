@@ -47,7 +47,7 @@ func TestReadsEveryPage(t *testing.T) {
 					t.Errorf("%d requests, want %d", n, c.requests)
 				}
 				if read.Source != s.Name() || !strings.HasPrefix(read.Source, "bulk http://127.0.0.1:") {
-					t.Errorf("source is called %q", read.Source)
+					t.Errorf("source is %q", read.Source)
 				}
 			}
 			if st := s.Stats(); st.Reads != 2 || st.Failures != 0 || st.Rows != uint64(2*c.apps) || st.Pages != uint64(2*c.requests) || st.LastApps != c.apps || st.Bytes == 0 {
@@ -57,7 +57,7 @@ func TestReadsEveryPage(t *testing.T) {
 	}
 }
 
-// Whatever token a server writes, it gets back the same JSON (D01).
+// hm sends any token back as the same JSON (D01).
 func TestTokenIsPassedBackAsGiven(t *testing.T) {
 	_, rows := fleet(4)
 	tokens := []string{`{ "id" : 3, "a b":"ü&=+%#é\u00e9" }`, `"next/2?"`, `17`, `[1,{"x":null}]`, `{"id":9223372036854775806}`}
@@ -87,11 +87,11 @@ func TestURLKeepsItsPath(t *testing.T) {
 	base := cc.serve(t, Options{}).options.URL
 	mustRead(t, source(t, Options{URL: base + "/cc/"}))
 	if path != "/cc/bulk/apps" {
-		t.Errorf("asked for %s", path)
+		t.Errorf("requested %s", path)
 	}
 }
 
-// issuer hands out credentials as a Cloud Controller does over NATS.
+// issuer returns credentials as a Cloud Controller does over NATS.
 type issuer struct {
 	mu       sync.Mutex
 	password string
@@ -121,10 +121,10 @@ func TestCredentialsAreAskedForOnceAndAgainAfter401(t *testing.T) {
 		mustRead(t, s)
 	}
 	if from.asked != 1 {
-		t.Errorf("asked %d times for credentials that hold, want once", from.asked)
+		t.Errorf("asked %d times for credentials that are valid, want once", from.asked)
 	}
 
-	// They change between two reads, and in the midst of one.
+	// They change between two reads, and in the middle of a read.
 	cc.change(func(c *controller) { c.password = "two" })
 	from.set("two")
 	mustRead(t, s)
@@ -142,7 +142,7 @@ func TestCredentialsAreAskedForOnceAndAgainAfter401(t *testing.T) {
 		t.Errorf("%d apps after asking %d times, want %d after 3", len(read.Apps), from.asked, len(want))
 	}
 
-	// The issuer's are wrong: one try with fresh ones, and none is kept.
+	// The issuer returns wrong credentials: hm tries once with new ones and keeps none.
 	cc.change(func(c *controller) { c.instead, c.password = nil, "four" })
 	before := cc.requests.Load()
 	_, err := s.Read(t.Context())
@@ -152,7 +152,7 @@ func TestCredentialsAreAskedForOnceAndAgainAfter401(t *testing.T) {
 	from.set("four")
 	mustRead(t, s)
 
-	// There are none to be had.
+	// The issuer returns none.
 	cc.change(func(c *controller) { c.password = "five" })
 	from.err = errors.New("no answer within 5s")
 	if _, err = s.Read(t.Context()); kindOf(err) != Credentials || !strings.Contains(err.Error(), "no answer within 5s") || !strings.Contains(err.Error(), "desired.partition") {
@@ -160,7 +160,7 @@ func TestCredentialsAreAskedForOnceAndAgainAfter401(t *testing.T) {
 	}
 }
 
-// One read asks for fresh credentials once. A server that refuses those as well, a page later, ends it.
+// One read asks for new credentials only once. If the server refuses those too, on a later page, the read fails.
 func TestCredentialsAreRenewedOnceARead(t *testing.T) {
 	_, rows := fleet(3)
 	refuse := []bool{false, true, false, true, false}
@@ -216,7 +216,7 @@ func TestAFewUnreadableRowsAreLeftAlone(t *testing.T) {
 		t.Errorf("stats %+v", st)
 	}
 
-	// One more is too many, and the read before stays the last.
+	// One more is too many, and the values of the last complete read stay.
 	rows[1] = `"` + cc.rows[1][1:37] + `":null`
 	_, err := s.Read(t.Context())
 	if kindOf(err) != BadRows || !strings.Contains(err.Error(), "31 of 3000 rows are unreadable") || !strings.Contains(err.Error(), "version is missing") {
@@ -278,7 +278,7 @@ func TestParseCredentials(t *testing.T) {
 			t.Errorf("%.50s gives %q, %q, %v", c.reply, user, password, err)
 		}
 		if err != nil && strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("the error shows a password: %v", err)
+			t.Errorf("the error contains a password: %v", err)
 		}
 	}
 }

@@ -25,7 +25,7 @@ func kindOf(err error) Kind {
 	return e.Kind
 }
 
-// answers makes an instead that answers page n with body, and leaves the others to the controller.
+// answers returns a function for controller.instead that answers page n with body.
 func answers(n int, body string) func(http.ResponseWriter, *http.Request, int) bool {
 	return func(w http.ResponseWriter, _ *http.Request, page int) bool {
 		if page == n {
@@ -35,7 +35,7 @@ func answers(n int, body string) func(http.ResponseWriter, *http.Request, int) b
 	}
 }
 
-// Every failure refuses the whole read, says which page and what to do, keeps nothing, and the next read works.
+// Every failure fails the whole read. The error names the page and says what to do. The next read succeeds.
 func TestFailures(t *testing.T) {
 	apps, rows := fleet(25)
 	zipped := func(s string) string {
@@ -154,10 +154,10 @@ func TestFailures(t *testing.T) {
 			s := cc.serve(t, Options{BatchSize: 10, Timeout: timeout, Username: "bulk", Password: "hunter2"})
 			read, err := s.Read(t.Context())
 			if kindOf(err) != c.kind {
-				t.Fatalf("%v is of kind %q, want %q", err, kindOf(err), c.kind)
+				t.Fatalf("%v has the kind %q, want %q", err, kindOf(err), c.kind)
 			}
 			if len(read.Apps) != 0 || read.Source != "" {
-				t.Errorf("a failed read has content: %+v", read)
+				t.Errorf("a failed read returns data: %+v", read)
 			}
 			for _, say := range append(c.says, s.options.URL) {
 				if !strings.Contains(err.Error(), say) {
@@ -165,7 +165,7 @@ func TestFailures(t *testing.T) {
 				}
 			}
 			if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "\n") || len(err.Error()) > 700 {
-				t.Errorf("unfit to print: %q", err)
+				t.Errorf("the error has a password or a line break, or is too long: %q", err)
 			}
 			cc.change(func(c *controller) { c.instead = nil })
 			s.options.Timeout, s.client = 10*time.Second, newClient(10*time.Second)
@@ -224,7 +224,7 @@ func TestLimitsOfOneRead(t *testing.T) {
 	})
 }
 
-// A server in a loop of tokens that are no numbers is noticed long before the limits.
+// If the tokens of a server are no numbers and form a loop, hm notices it long before the limits.
 func TestTokensInALoop(t *testing.T) {
 	_, rows := fleet(1)
 	cc := &controller{instead: func(w http.ResponseWriter, _ *http.Request, page int) bool {
@@ -250,7 +250,7 @@ func TestNobodyListens(t *testing.T) {
 	}
 }
 
-// A listener that never answers a TLS handshake, or a connection, must not cost more than the page's time.
+// A server that accepts a connection and never answers takes no more than the timeout of a page.
 func TestSilentListener(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -302,7 +302,7 @@ func TestCredentialsGoToNoOtherHost(t *testing.T) {
 			t.Errorf("redirect to %s: %v, asked %d times", to, err, asked)
 		}
 	}
-	// Within the host it is followed, credentials and all.
+	// A redirect within the host is followed, with credentials.
 	cc := &controller{user: "u", password: "p"}
 	cc.instead = func(w http.ResponseWriter, r *http.Request, _ int) bool {
 		if !strings.HasPrefix(r.URL.Path, "/old") {

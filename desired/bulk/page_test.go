@@ -16,7 +16,7 @@ import (
 	"hm/internal/app"
 )
 
-// decode reads one page from a text, in pieces of the given size.
+// decode decodes one page from a text, which it reads in pieces of this size.
 func decode(text string, piece int) (page, []row, error) {
 	s := newScanner(strings.NewReader(text))
 	if piece > 0 {
@@ -95,14 +95,13 @@ func TestRows(t *testing.T) {
 					t.Fatalf("in pieces of %d: error %v, want %q", piece, r.err, c.bad)
 				}
 				if got := strings.Trim(fmt.Sprint(r.droplets), "[]"); got != c.droplets {
-					t.Errorf("in pieces of %d: about %s, want %s", piece, got, c.droplets)
+					t.Errorf("in pieces of %d: the droplets are %s, want %s", piece, got, c.droplets)
 				}
 			}
 		})
 	}
 }
 
-// An error of the reader is told as it is, wherever it strikes.
 // A guid in capitals is the guid in small letters. How the Cloud Controller spells it is kept.
 func TestRowsInCapitals(t *testing.T) {
 	const small, capitals = "3f2a1b4c-0d9e-4f00-8abc-0123456789ab", "3F2A1B4C-0D9E-4F00-8ABC-0123456789AB"
@@ -121,6 +120,7 @@ func TestRowsInCapitals(t *testing.T) {
 	}
 }
 
+// The reader's error is returned, wherever in the page it occurs.
 func TestReaderErrors(t *testing.T) {
 	_, rows := fleet(2)
 	text := `{"x":[1,-2.5e3,true,null,"\u00e9"],"results":{` + strings.Join(rows, ",") + `},"bulk_token":{"id":2}}`
@@ -139,7 +139,7 @@ func TestReaderErrors(t *testing.T) {
 	}
 	s := newScanner(iotest.OneByteReader(iotest.DataErrReader(strings.NewReader(text))))
 	if p, err := readPage(s, func(row) error { return nil }); err != nil || p.rows != 2 {
-		t.Errorf("data that comes together with the end: %d rows, %v", p.rows, err)
+		t.Errorf("when the last data comes together with the end: %d rows, %v", p.rows, err)
 	}
 }
 
@@ -147,7 +147,7 @@ func sameRow(a, b row) bool {
 	return a.app == b.app && fmt.Sprint(a.err) == fmt.Sprint(b.err) && slices.Equal(a.droplets, b.droplets)
 }
 
-// FuzzPage: what is taken for a page is one, in pieces of any size, and its rows obey the limits.
+// FuzzPage checks that an accepted page is valid JSON, that the pieces do not matter, and that rows are within the limits.
 func FuzzPage(f *testing.F) {
 	seeds, err := filepath.Glob("testdata/pages/*.json")
 	if err != nil || len(seeds) == 0 {
@@ -173,10 +173,10 @@ func FuzzPage(f *testing.F) {
 			Results map[string]json.RawMessage `json:"results"`
 		}
 		if err := json.Unmarshal([]byte(text), &reference); err != nil {
-			t.Fatalf("taken for a page, but encoding/json says %v", err)
+			t.Fatalf("the page was accepted, but encoding/json says %v", err)
 		}
 		if p.rows < len(reference.Results) || p.rows != len(rows) {
-			t.Fatalf("%d rows, of which encoding/json sees %d", p.rows, len(reference.Results))
+			t.Fatalf("%d rows, but encoding/json finds %d", p.rows, len(reference.Results))
 		}
 		for _, r := range rows {
 			a := r.app

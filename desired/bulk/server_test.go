@@ -19,21 +19,21 @@ import (
 	"hm/internal/app"
 )
 
-// controller is a Cloud Controller's bulk API as D01 to D05 tell of it.
+// controller is a Cloud Controller's bulk API as D01 to D05 describe it.
 type controller struct {
-	rows     []string // `"guid":{...}`, in the order of the database ids, which are 1, 2, ...
-	at2017   bool     // everything in the first answer, then nothing with id 0
+	rows     []string // `"guid":{...}`, sorted by database id: 1, 2, ...
+	at2017   bool     // the first answer has all apps, the second one has none and the token id 0
 	gzip     bool
 	user     string // empty: no authentication
 	password string
-	// instead may answer the request for a page (1 is the first) in place of the controller.
+	// instead may answer the request for a page (from 1) in place of the controller.
 	instead func(w http.ResponseWriter, r *http.Request, page int) bool
 
-	mu       sync.Mutex // held while a test changes a controller that serves, and while a request looks at it
+	mu       sync.Mutex // held while a test changes a running controller, and while a request reads it
 	requests atomic.Int64
 }
 
-// change alters a controller that serves already.
+// change changes a running controller.
 func (c *controller) change(how func(c *controller)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -94,7 +94,7 @@ func (c *controller) answer(size, after int) string {
 	return fmt.Sprintf(`{"results":{%s},"bulk_token":{"id":%d}}`, strings.Join(rows, ","), after+len(rows))
 }
 
-// serve starts the controller and makes a source of it.
+// serve starts the controller and returns a Source that reads from it.
 func (c *controller) serve(t testing.TB, o Options) *Source {
 	t.Helper()
 	server := httptest.NewServer(c)
@@ -116,7 +116,7 @@ func source(t testing.TB, o Options) *Source {
 	return s
 }
 
-// fleet gives n apps, and the controller's rows of them.
+// fleet returns n apps, and the controller's rows for them.
 func fleet(n int) ([]desired.App, []string) {
 	apps, rows := make([]desired.App, n), make([]string, n)
 	for i := range n {
@@ -140,7 +140,7 @@ func rowOf(a desired.App) string {
 		a.Key.Droplet, a.Key.Droplet, a.Instances, a.State, a.Package, a.Key.Version)
 }
 
-// mustRead reads, and fails the test on an error.
+// mustRead makes a read that must succeed.
 func mustRead(t testing.TB, s *Source) desired.Read {
 	t.Helper()
 	read, err := s.Read(context.Background())

@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// fillMany puts n started apps into the tables: in v3 with two packages and two droplets each, of which the newer
-// ones count.
+// fillMany puts n started apps into the tables. In v3 each app has two packages and two droplets; the newer ones count.
 func (d *database) fillMany(schema string, n int) {
 	var from, uuid, text string
 	switch d.driver {
@@ -57,7 +56,7 @@ func (d *database) fillMany(schema string, n int) {
 	}
 }
 
-// manyApps is how many apps are read: 400,000, or HM_TEST_BENCH_APPS, where only a short run is wanted.
+// manyApps is the number of apps to read: 400,000, or HM_TEST_BENCH_APPS for a short run.
 var manyApps = func() int {
 	if n, err := strconv.Atoi(os.Getenv("HM_TEST_BENCH_APPS")); err == nil && n > 0 {
 		return n
@@ -65,8 +64,8 @@ var manyApps = func() int {
 	return 400_000
 }()
 
-// BenchmarkRead reads 400,000 apps: seconds, memory at its peak above what was there before, and the ratio of time
-// to the driver alone reading the same rows, in one statement a table, into nothing.
+// BenchmarkRead reads 400,000 apps. It reports seconds, additional peak memory, and the ratio to the time in which the
+// driver alone reads the same rows, in one statement a table.
 func BenchmarkRead(b *testing.B) {
 	for _, driver := range drivers {
 		for _, schema := range schemas {
@@ -77,7 +76,7 @@ func BenchmarkRead(b *testing.B) {
 				var before, m runtime.MemStats
 				var peak uint64
 				s.afterPage = func(int) { runtime.ReadMemStats(&m); peak = max(peak, m.HeapAlloc) }
-				if _, err := s.Read(b.Context()); err != nil { // warms the server's caches
+				if _, err := s.Read(b.Context()); err != nil { // fills the server's caches
 					b.Fatal(err)
 				}
 				raw := readRaw(b, s)
@@ -102,7 +101,7 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// readRaw is how long the driver takes for all rows in one statement a table.
+// readRaw returns how long the driver alone takes to read all rows, in one statement a table.
 func readRaw(b *testing.B, s *Source) time.Duration {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The SQL in docs/ccdb.md makes a role that hm can read with.
+// TestDocumentedRoles checks that hm can read with the roles that the SQL in docs/ccdb.md creates.
 func TestDocumentedRoles(t *testing.T) {
 	text, err := os.ReadFile("../../docs/ccdb.md")
 	if err != nil {
@@ -35,10 +35,10 @@ func TestDocumentedRoles(t *testing.T) {
 			d.dsn = d.server.DSN("hm", "choose-one", d.name)
 			s := d.source(t)
 			reads(t, s, 17)
-			s.Close() // before the role goes
+			s.Close() // before the role is dropped
 		})
 	}
 	if n != 4 {
-		t.Errorf("docs/ccdb.md has %d blocks of SQL", n)
+		t.Errorf("docs/ccdb.md has %d blocks of SQL, want 4", n)
 	}
 }

@@ -40,7 +40,7 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// A mistake in a DSN is told without any of the DSN.
+// The error for a bad DSN does not quote the DSN.
 func TestRefusedOptions(t *testing.T) {
 	for _, c := range []struct {
 		o    Options

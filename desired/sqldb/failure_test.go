@@ -23,7 +23,7 @@ func setUp(t *testing.T, driver string, n int) *database {
 	return d
 }
 
-// once gives an afterPage that calls f after one page, in the next read only.
+// once returns an afterPage that calls f once, after this page.
 func once(page int, f func()) func(int) {
 	done := false
 	return func(n int) {
@@ -34,7 +34,7 @@ func once(page int, f func()) func(int) {
 	}
 }
 
-// What others write while a read is under way does not show in it: no row of it is of another moment.
+// A read does not see what other sessions write meanwhile: all its rows are of one point in time.
 func TestSnapshot(t *testing.T) {
 	for _, driver := range drivers {
 		for _, schema := range schemas {
@@ -60,14 +60,14 @@ func TestSnapshot(t *testing.T) {
 				}
 				after, err := s.Read(t.Context())
 				if err != nil || table(after) == table(before) {
-					t.Errorf("%v: the writes do not show afterwards", err)
+					t.Errorf("%v: the next read does not show the writes", err)
 				}
 			})
 		}
 	}
 }
 
-// An administrator cuts the connection in the middle of a read.
+// An administrator ends the connection in the middle of a read.
 func TestConnectionKilled(t *testing.T) {
 	for driver, kill := range map[string]string{
 		"postgres": "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'hm_reader'",
@@ -94,7 +94,7 @@ func TestConnectionKilled(t *testing.T) {
 	}
 }
 
-// A connection that died between two reads is no failure.
+// A connection that is lost between two reads makes no read fail.
 func TestIdleConnectionKilled(t *testing.T) {
 	for _, driver := range []string{"postgres", "mysql"} {
 		d := setUp(t, driver, 10)
@@ -118,8 +118,8 @@ func TestIdleConnectionKilled(t *testing.T) {
 	}
 }
 
-// The server is restarted, or killed with SIGKILL, in the middle of a read, again and again: every such read fails
-// whole, and the next one after the server's return is right.
+// The server is stopped, or killed with SIGKILL, in the middle of many reads. Every such read fails as a whole, and the
+// first read after the server's restart is right.
 func TestServerEndsMidRead(t *testing.T) {
 	kills := 50
 	if testing.Short() {
@@ -135,7 +135,7 @@ func TestServerEndsMidRead(t *testing.T) {
 				t.Fatal(len(good.Apps), err)
 			}
 			for i := range kills {
-				page := 1 + i%(apps/batch) // the last of them is followed by an empty page only
+				page := 1 + i%(apps/batch) // only an empty page follows the last one
 				end := d.server.Kill
 				if i%10 == 9 {
 					end = d.server.Stop
@@ -160,7 +160,7 @@ func TestServerEndsMidRead(t *testing.T) {
 	}
 }
 
-// Somebody has locked the table, as a migration does: the read ends in time, and the next one is good.
+// Another session has locked the table, as a migration does: the read fails in time, and the next one succeeds.
 func TestLocked(t *testing.T) {
 	for _, c := range []struct{ driver, lock, unlock string }{
 		{"postgres", "BEGIN; LOCK TABLE apps IN ACCESS EXCLUSIVE MODE", "COMMIT"},
@@ -178,7 +178,7 @@ func TestLocked(t *testing.T) {
 	}
 }
 
-// hold runs a statement on a connection of its own, which it keeps until it is called back with another.
+// hold runs a statement on a new connection. The returned function runs the last statement on that connection.
 func hold(t *testing.T, d *database, statement, last string) func() {
 	t.Helper()
 	if d.driver == "sqlite" {
@@ -190,7 +190,7 @@ func hold(t *testing.T, d *database, statement, last string) func() {
 	return func() { c(last) }
 }
 
-// A read that is given up does not go on in the server.
+// A canceled read ends in the server, too.
 func TestCanceled(t *testing.T) {
 	d := setUp(t, "postgres", 10)
 	unlock := hold(t, d, "BEGIN; LOCK TABLE apps IN ACCESS EXCLUSIVE MODE", "COMMIT")
@@ -213,7 +213,7 @@ func TestCanceled(t *testing.T) {
 	}
 	for deadline := time.Now().Add(20 * time.Second); waiting(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the statement is still under way in the server")
+			t.Fatal("the statement still runs in the server")
 		}
 	}
 	unlock()
@@ -246,7 +246,7 @@ func TestRefusedByServer(t *testing.T) {
 	d := &database{driver: "sqlite", dsn: filepath.Join(t.TempDir(), "none")}
 	fails(t, d.source(t), Refused, "check that desired.sql.dsn names the file")
 	if _, err := os.Stat(d.dsn); err == nil {
-		t.Error("the file was made")
+		t.Error("the file was created")
 	}
 	if err := os.WriteFile(d.dsn, []byte(strings.Repeat("this is no database", 1000)), 0o600); err != nil {
 		t.Fatal(err)
@@ -254,7 +254,7 @@ func TestRefusedByServer(t *testing.T) {
 	fails(t, d.source(t), Schema, "check that desired.sql.dsn names the Cloud Controller's database")
 }
 
-// The server insists on TLS, and hm on the right certificate.
+// The server requires TLS, and hm requires a trusted certificate.
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := certificate(t, dir, "server")
@@ -268,7 +268,7 @@ func TestTLS(t *testing.T) {
 			d.grant()
 			dsn := d.server.DSN("hm_reader", readerPassword, d.name)
 			plain, right, wrong := dsn, dsn+"?ssl-ca="+cert, dsn+"?ssl-ca="+other
-			refusal := Unauthorized // MariaDB has no other word for it
+			refusal := Unauthorized // MariaDB reports this
 			if driver == "postgres" {
 				refusal = TLS
 				base, _, _ := strings.Cut(dsn, "?")
@@ -317,7 +317,7 @@ func TestLimits(t *testing.T) {
 	fails(t, s, BadRows, "returned twice")
 }
 
-// PostgreSQL and SQLite tell capitals from small letters: two rows may differ in nothing else. Nothing is read of them.
+// In PostgreSQL and SQLite two guids may differ only in letter case. Both rows are unreadable.
 func TestRowsThatDifferInCaseOnly(t *testing.T) {
 	const small, capitals = "abcdef01-aaaa-4bbb-8ccc-000000000024", "ABCDEF01-AAAA-4BBB-8CCC-000000000024"
 	for _, driver := range []string{"postgres", "sqlite"} {
@@ -334,15 +334,15 @@ func TestRowsThatDifferInCaseOnly(t *testing.T) {
 	}
 }
 
-// 400,000 apps, none missing, none twice.
+// All of 400,000 apps are read, each once.
 func TestManyApps(t *testing.T) {
 	if testing.Short() && os.Getenv("HM_TEST_REQUIRE") != "all" {
-		t.Skip("takes its time")
+		t.Skip("takes a minute")
 	}
 	for driver, n := range map[string]int{"postgres": 400_000, "mysql": 400_000, "sqlite": 50_000} {
 		d := setUp(t, driver, n)
 		s := d.source(t, func(o *Options) { o.BatchSize = 0 })
-		reads(t, s, n) // NewRead refuses doubles
+		reads(t, s, n) // NewRead refuses duplicates
 		if st := s.Stats(); st.LastPages != n/DefaultBatchSize+1 {
 			t.Errorf("%+v", st)
 		}

@@ -29,7 +29,7 @@ func table(read desired.Read) string {
 	return b.String()
 }
 
-// Every database and both generations of tables give the same desired state for the same apps, whatever the pages.
+// The same apps give the same desired state in every database, in both schemas and with every page size.
 func TestFixture(t *testing.T) {
 	want, err := os.ReadFile(golden)
 	if err != nil && !*update {
@@ -69,7 +69,7 @@ func TestFixture(t *testing.T) {
 	}
 }
 
-// readApps reads every app of the fixture by itself, and expects what the complete read says of it.
+// readApps reads every app of the fixture separately and compares it with the complete read.
 func readApps(t *testing.T, s *Source, read desired.Read) {
 	t.Helper()
 	want := map[string]desired.App{}
@@ -83,16 +83,16 @@ func readApps(t *testing.T, s *Source, read desired.Read) {
 		switch {
 		case strings.Contains(unreadable, f.GUID):
 			if err == nil || got != nil {
-				t.Errorf("app %s: %v, %v; it is not readable", f.GUID, got, err)
+				t.Errorf("app %s: %v, %v; want an error, the row is unreadable", f.GUID, got, err)
 			}
 		case err != nil, there != (len(got) == 1), there && got[0] != a, len(got) > 1:
 			t.Errorf("app %s: %v, %v; want %v %v", f.GUID, got, err, there, a)
 		}
 	}
 	if got, err := s.ReadApp(t.Context(), app.MustGUID("abcdef01-aaaa-4bbb-8ccc-000000000024")); err != nil || len(got) != 1 || got[0].Capitals.Droplet.Spell(got[0].Key.Droplet) != "ABCDEF01-AAAA-4BBB-8CCC-000000000024" {
-		t.Errorf("an app whose guid is in capital letters: %v, %v", got, err)
+		t.Errorf("an app whose guid is in upper case: %v, %v", got, err)
 	}
 	if got, err := s.ReadApp(t.Context(), app.MustGUID("00000000-0000-0000-0000-00000000dead")); err != nil || len(got) != 0 {
-		t.Errorf("an app that is not there: %v, %v", got, err)
+		t.Errorf("an app that does not exist: %v, %v", got, err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"hm/internal/app"
 )
 
-// replicated is a database on a server of its own, and a replica of it that hm reads.
+// replicated is a database on its own server, and a replica of that server, which hm reads.
 type replicated struct {
 	*database
 	replica *dbtest.Server
@@ -32,7 +32,7 @@ func startReplicated(t *testing.T, driver string, grants ...string) *replicated 
 	return r
 }
 
-// await reads until a read is as it should be; reads that fail are none.
+// await reads until done returns true for a read. Failed reads are ignored.
 func (r *replicated) await(t *testing.T, what string, done func(desired.Read) bool) {
 	t.Helper()
 	var read desired.Read
@@ -42,7 +42,7 @@ func (r *replicated) await(t *testing.T, what string, done func(desired.Read) bo
 	}
 }
 
-// within reads until a read is as it should be, for so long at most. failed is why the newest one failed, if it did.
+// within is await with a time limit; it returns false if that ends. failed is the error of the newest read, if it failed.
 func (r *replicated) within(t *testing.T, limit time.Duration, done func(desired.Read) bool, failed *error) bool {
 	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		var read desired.Read
@@ -53,17 +53,17 @@ func (r *replicated) within(t *testing.T, limit time.Duration, done func(desired
 	return false
 }
 
-// scale changes the app on the primary, and gives a moment at which it surely was changed.
+// scale changes the app on the primary. It returns a time just after the change.
 func (r *replicated) scale(instances string) time.Time {
 	r.exec("UPDATE apps SET instances = " + instances + ", updated_at = CURRENT_TIMESTAMP")
 	return time.Now()
 }
 
-// mustLag reads, and wants to be told that what it read is older than a change that it does not show. whole is what the
-// server counts time in.
+// mustLag makes a read that does not have the change yet, and checks that its lag says so. whole is the resolution of the
+// server's lag.
 func (r *replicated) mustLag(t *testing.T, changed time.Time, instances uint32, whole time.Duration) {
 	t.Helper()
-	for time.Since(changed) < 2*appLag+2*whole { // so that the lag is told from none
+	for time.Since(changed) < 2*appLag+2*whole { // so that the lag is clearly more than none
 		time.Sleep(10 * time.Millisecond)
 	}
 	began := time.Now()
@@ -72,28 +72,28 @@ func (r *replicated) mustLag(t *testing.T, changed time.Time, instances uint32, 
 		t.Fatalf("%v; read %+v, want %d instances", err, read.Apps, instances)
 	}
 	if shown := began.Add(-read.Lag); shown.After(changed) {
-		t.Errorf("the read says to show %v, which is %v after a change that it does not show", shown, shown.Sub(changed))
+		t.Errorf("the read claims to show the time %v, %v after a change that it does not have", shown, shown.Sub(changed))
 	}
 	if read.Lag > time.Minute {
-		t.Errorf("the lag is %v, far more than there can be", read.Lag)
+		t.Errorf("the lag is %v, more than possible", read.Lag)
 	}
 	var e *Error
 	if _, err := r.source.ReadApp(t.Context(), app.MustGUID("g")); !errors.As(err, &e) || e.Kind != Stale {
-		t.Errorf("one app was read from a replica that lags behind: %v", err)
+		t.Errorf("one app was read from a replica that lags: %v", err)
 	}
 	if st := r.source.Stats(); st.Lag != read.Lag || !st.Replica {
 		t.Errorf("%+v, want a lag of %v", st, read.Lag)
 	}
 }
 
-// A hot standby that does not replay shows the past, and says so; an idle primary is no lag.
+// A hot standby that does not replay reports a lag; with an idle primary it reports none.
 func TestStandbyLags(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, grant string }{{"role of docs/ccdb.md", "SELECT 1"}, {"role that sees the receiver", "GRANT pg_read_all_stats TO hm_reader"}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			r := startReplicated(t, "postgres", c.grant)
-			r.scale("3") // else the standby has replayed no transaction since it began
+			r.scale("3") // else the standby has replayed no transaction since it was started
 			r.await(t, "a change", func(read desired.Read) bool { return read.Apps[0].Instances == 3 })
 			r.replica.Exec(t, "", "SELECT pg_wal_replay_pause()")
 			changed := r.scale("7")
@@ -112,7 +112,7 @@ func TestStandbyLags(t *testing.T) {
 				t.Error(err)
 			}
 
-			// With its primary gone a standby has replayed all that it received, and yet cannot know.
+			// Without its primary a standby cannot know its lag, although it has replayed all that it received.
 			if err := r.server.Kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -125,11 +125,11 @@ func TestStandbyLags(t *testing.T) {
 	}
 }
 
-// A replica of MariaDB that does not apply what it has received says so, if the role may ask.
+// A replica of MariaDB that does not apply what it has received reports a lag, if the role may see it.
 func TestMariaDBReplicaLags(t *testing.T) {
 	t.Parallel()
 	r := startReplicated(t, "mysql", "GRANT SLAVE MONITOR ON *.* TO 'hm_reader'@'%'")
-	// A lock of the row, not of all tables: the server counts what it waits with from when it has begun to apply it.
+	// Lock the row, not the table: the server counts the lag only from when it begins to apply the change.
 	lock := r.replica.Connect(t, r.name)
 	lock("BEGIN")
 	lock("SELECT * FROM apps FOR UPDATE")
@@ -151,7 +151,7 @@ func TestMariaDBReplicaLags(t *testing.T) {
 	r.exec("REVOKE SLAVE MONITOR ON *.* FROM 'hm_reader'@'%'")
 	denied := r.database.source(t)
 	if read, err := denied.Read(t.Context()); err != nil || read.Lag != 0 || !denied.Stats().NoLag {
-		t.Errorf("a role that may not ask: lag %v, %v, %+v", read.Lag, err, denied.Stats())
+		t.Errorf("a role that may not see the lag: lag %v, %v, %+v", read.Lag, err, denied.Stats())
 	}
 }
 

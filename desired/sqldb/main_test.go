@@ -21,10 +21,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// database is an empty database of one of the drivers, for a test.
+// database is a database of one of the drivers for a test.
 type database struct {
 	driver string
-	dsn    string // of the read-only role
+	dsn    string // DSN of the read-only role
 	exec   func(statements ...string)
 	server *dbtest.Server // nil: SQLite
 	name   string
@@ -32,7 +32,7 @@ type database struct {
 
 const readerPassword = "pw-never-shown"
 
-// openDatabase makes an empty database with the tables of a schema; "" makes none.
+// openDatabase makes an empty database with the tables of a schema, or without tables if schema is "".
 func openDatabase(t testing.TB, driver, schema string) *database {
 	t.Helper()
 	if driver == "sqlite" {
@@ -67,7 +67,7 @@ func openDatabaseOn(t testing.TB, server *dbtest.Server, driver, schema string) 
 		d.exec = func(statements ...string) { t.Helper(); d.server.Exec(t, d.name, statements...) }
 	}
 	if driver == "sqlite" {
-		d.exec("PRAGMA user_version = 1") // makes the file
+		d.exec("PRAGMA user_version = 1") // creates the file
 	}
 	if schema != "" {
 		statements, err := ccschema.Statements(driver, schema)
@@ -80,7 +80,7 @@ func openDatabaseOn(t testing.TB, server *dbtest.Server, driver, schema string) 
 	return d
 }
 
-// grant does what docs/ccdb.md says.
+// grant creates the role as docs/ccdb.md says.
 func (d *database) grant() {
 	switch d.driver {
 	case "postgres":
@@ -134,8 +134,8 @@ type fixtureApp struct {
 	Diego        bool
 	Deleted      bool
 	DockerImage  *string `json:"docker_image"`
-	App          string  // guid of the v3 app, if not the same
-	Current      *string // guid of its droplet
+	App          string  // guid of the v3 app, if it is another one
+	Current      *string // guid of the current droplet
 	Droplets     []struct {
 		GUID, State string
 		Package     *string
@@ -176,7 +176,7 @@ func (d *database) fill(schema string, apps []fixtureApp) {
 			continue
 		}
 		if a.Deleted {
-			continue // v3 has no soft deletion
+			continue // v3 deletes the row
 		}
 		owner := a.App
 		if owner == "" {

@@ -8,8 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// newestOf joins an app's newest row of a table, the way the behaviours of the Cloud Controller are written down in
-// SQL (D23).
+// newestOf joins an app's newest row of a table, as the reference statement for the Cloud Controller does (D23).
 func newestOf(table, alias string) string {
 	return fmt.Sprintf("LEFT JOIN %[1]s %[2]s ON %[2]s.id = (SELECT x.id FROM %[1]s x WHERE x.app_guid = a.guid ORDER BY x.created_at DESC, x.id DESC LIMIT 1)", table, alias)
 }
@@ -22,8 +21,7 @@ var byStatement = `SELECT p.guid || ' ' || CASE
   WHEN k.state = 'FAILED' THEN 'FAILED' ELSE 'PENDING' END
   FROM processes p JOIN apps a ON a.guid = p.app_guid ` + newestOf("droplets", "d") + " " + newestOf("packages", "k") + ` WHERE p.state = 'STARTED' AND p.diego = 0 ORDER BY p.guid`
 
-// Whatever droplets and packages an app has, and in whatever order they came, hm computes the package state that the
-// statement of D23 gives.
+// For any droplets and packages, created in any order, hm computes the package state that the statement of D23 returns.
 func TestPackageStateIsThatOfTheStatement(t *testing.T) {
 	d := openDatabase(t, "sqlite", schemaV3)
 	s := d.source(t)
@@ -48,7 +46,7 @@ func TestPackageStateIsThatOfTheStatement(t *testing.T) {
 				d.exec(fmt.Sprintf("INSERT INTO droplets (guid, app_guid, package_guid, state, created_at) VALUES ('d%d', 'a%d', %s, '%s', %s)", guid, n,
 					rapid.SampledFrom(packages).Draw(rt, "package"), rapid.SampledFrom([]string{"STAGED", "FAILED", "STAGING", "EXPIRED"}).Draw(rt, "state"), second("created")))
 			}
-			if rapid.IntRange(0, 9).Draw(rt, "app row") > 0 { // a process without its app is no answer
+			if rapid.IntRange(0, 9).Draw(rt, "app row") > 0 { // a process without its app is not returned
 				d.exec(fmt.Sprintf("INSERT INTO apps (guid, droplet_guid) VALUES ('a%d', %s)", n, rapid.SampledFrom(droplets).Draw(rt, "current")))
 			}
 			d.exec(fmt.Sprintf("INSERT INTO processes (guid, app_guid, version, state) VALUES ('a%d', 'a%d', 'v', '%s')", n, n, rapid.SampledFrom([]string{"STARTED", "STARTED", "STOPPED"}).Draw(rt, "state")))

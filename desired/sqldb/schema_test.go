@@ -8,14 +8,14 @@ import (
 	"hm/internal/app"
 )
 
-// fails reads, and expects an error of a kind that says something; nothing may come with it.
+// fails makes a read and expects an error of this kind that contains the texts, and no data.
 func fails(t *testing.T, s *Source, kind Kind, want ...string) {
 	t.Helper()
 	before := s.Stats()
 	read, err := s.Read(t.Context())
 	var e *Error
 	if !errors.As(err, &e) || e.Kind != kind || read.Apps != nil || read.Unreadable != nil || read.Source != "" {
-		t.Fatalf("%+v, %v; want a failure of kind %s", read, err, kind)
+		t.Fatalf("%+v, %v; want an error of kind %s", read, err, kind)
 	}
 	for _, w := range want {
 		if !strings.Contains(err.Error(), w) {
@@ -30,7 +30,7 @@ func fails(t *testing.T, s *Source, kind Kind, want ...string) {
 	}
 }
 
-// reads expects a good read of so many apps.
+// reads makes a read and expects this number of apps.
 func reads(t *testing.T, s *Source, apps int) {
 	t.Helper()
 	if read, err := s.Read(t.Context()); err != nil || len(read.Apps) != apps {
@@ -61,7 +61,7 @@ func TestSchemaIsChecked(t *testing.T) {
 	}
 }
 
-// A v2 database of before Diego has apps that are deleted softly, or not at all.
+// An old v2 database has no Diego column; it may or may not mark apps as deleted.
 func TestOldColumns(t *testing.T) {
 	for _, driver := range drivers {
 		t.Run(driver, func(t *testing.T) {
@@ -73,7 +73,7 @@ func TestOldColumns(t *testing.T) {
 			s := d.source(t)
 			reads(t, s, 2)
 			d.exec("DROP INDEX apps_diego_index"+map[string]string{"mysql": " ON apps"}[driver], "ALTER TABLE apps DROP COLUMN diego")
-			reads(t, s, 3) // the columns are looked at with every read
+			reads(t, s, 3) // every read looks at the columns
 			d.exec("ALTER TABLE apps DROP COLUMN deleted_at")
 			reads(t, s, 3)
 			d.exec("ALTER TABLE apps DROP COLUMN not_deleted")
@@ -84,7 +84,7 @@ func TestOldColumns(t *testing.T) {
 	}
 }
 
-// Old Sequels wrote letters for booleans into SQLite.
+// Old versions of Sequel store booleans in SQLite as letters.
 func TestSQLiteLetters(t *testing.T) {
 	d := openDatabase(t, "sqlite", "v2")
 	d.exec(oneApp, strings.Replace(oneApp, "'g'", "'h'", 1), "UPDATE apps SET diego = CASE guid WHEN 'g' THEN 'f' ELSE 't' END")
@@ -94,7 +94,7 @@ func TestSQLiteLetters(t *testing.T) {
 	reads(t, d.source(t), 1)
 }
 
-// A column that the role may not read is never taken for one that is not there.
+// A column that the role may not read is never treated as missing.
 func TestHiddenColumns(t *testing.T) {
 	columns := "id, guid, version, instances, state, package_state, created_at, updated_at, deleted_at"
 	t.Run("postgres", func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestHiddenColumns(t *testing.T) {
 	})
 }
 
-// hm does not write, whatever the role may do.
+// hm cannot write, even if the role may.
 func TestReadOnly(t *testing.T) {
 	for _, driver := range drivers {
 		d := openDatabase(t, driver, "v2")
@@ -142,7 +142,7 @@ func TestReadOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := c.query(t.Context(), "DELETE FROM apps", nil, func([][]byte) error { return nil }); err == nil {
-			t.Errorf("%s: a transaction of hm's wrote", driver)
+			t.Errorf("%s: a transaction of hm has written", driver)
 		}
 		c.close()
 		reads(t, s, 1)

@@ -27,7 +27,7 @@ func TestMarkBefore(t *testing.T) {
 	}{
 		{"the same", at("2016-01-01", 5, 5), at("2016-01-01", 5, 5), false},
 		{"an older change", at("2016-01-01", 9), at("2016-01-02", 5), true},
-		{"a newer change, but the newest row is gone", at("2016-01-02", 4), at("2016-01-01", 5), false},
+		{"a newer change, but the row with the highest id was deleted", at("2016-01-02", 4), at("2016-01-01", 5), false},
 		{"fewer rows in the same second", at("2016-01-01", 5, 4), at("2016-01-01", 5, 5), true},
 		{"more rows in the same second", at("2016-01-01", 5, 6), at("2016-01-01", 5, 5), false},
 		{"an empty table", at(""), at("2016-01-01", 1), true},
@@ -62,7 +62,7 @@ func TestAcceptedCheck(t *testing.T) {
 	}
 }
 
-// Two files are two servers of one database, of which the second lags behind.
+// Two files act as two servers of one database; the second one lags.
 func TestReplicaLags(t *testing.T) {
 	primary, replica := openDatabase(t, "sqlite", "v2"), openDatabase(t, "sqlite", "v2")
 	for _, d := range []*database{primary, replica} {
@@ -81,7 +81,7 @@ func TestReplicaLags(t *testing.T) {
 		}
 	}
 	away(primary, true)
-	s.disconnect() // the file stays open otherwise
+	s.disconnect() // else the file stays open
 	_, err := s.Read(t.Context())
 	var e *Error
 	if !errors.As(err, &e) || e.Kind != Refused || len(e.Others) != 1 || e.Others[0].Kind != Stale ||
@@ -89,7 +89,7 @@ func TestReplicaLags(t *testing.T) {
 		t.Fatalf("%v; want both servers' reasons", err)
 	}
 	if _, err := s.ReadApp(t.Context(), app.MustGUID("g")); err == nil {
-		t.Error("one app was read from the replica that lags behind")
+		t.Error("one app was read from the replica that lags")
 	}
 	if st := s.Stats(); st.Stale < 2 || st.Moves != 0 || st.From != primary.name {
 		t.Errorf("%+v", st)
@@ -99,18 +99,18 @@ func TestReplicaLags(t *testing.T) {
 	if st := s.Stats(); st.Moves != 1 || st.From != replica.name || !strings.Contains(s.Name(), replica.name+" (one of 2)") {
 		t.Errorf("%+v, %s", st, s.Name())
 	}
-	// None is preferred: the primary's return changes nothing.
+	// No server is preferred: when the primary is back, hm still reads the replica.
 	away(primary, false)
 	reads(t, s, 1)
 	if st := s.Stats(); st.From != replica.name {
 		t.Errorf("%+v", st)
 	}
-	// Deleted rows take the newest time away with them; on the server that was read last that is no going back.
+	// After rows are deleted the newest time is an earlier one. On the server that was read last this is allowed.
 	replica.exec("DELETE FROM apps")
 	reads(t, s, 0)
 }
 
-// One host of several does not answer, and one has a dead address.
+// hm reads the second host if the first one refuses connections, or never answers.
 func TestNextHost(t *testing.T) {
 	for _, driver := range []string{"postgres", "mysql"} {
 		d := setUp(t, driver, 10)
@@ -128,7 +128,7 @@ func TestNextHost(t *testing.T) {
 		if !strings.Contains(s.Name(), d.server.Addr) {
 			t.Error(s.Name())
 		}
-		silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+		silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and never answers
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,7 +143,7 @@ func TestNextHost(t *testing.T) {
 	}
 }
 
-// A read of one app waits for the complete read before it, so that what it returns is the newer.
+// A read of one app waits for the running complete read, so its result is the newer one.
 func TestReadsAreInOrder(t *testing.T) {
 	d := openDatabase(t, "sqlite", "v2")
 	d.exec(oneApp)
@@ -173,7 +173,7 @@ func TestVerify(t *testing.T) {
 	d := openDatabase(t, "sqlite", "v2")
 	d.exec(oneApp)
 	s := d.source(t)
-	s.afterPage = once(1, func() { // as if every statement were a transaction of its own
+	s.afterPage = once(1, func() { // as if every statement had its own transaction
 		if err := s.conn.rollback(t.Context()); err != nil {
 			t.Error(err)
 		}

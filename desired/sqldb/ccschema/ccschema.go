@@ -1,9 +1,9 @@
-// Package ccschema has the tables of the Cloud Controller's database that the desired state is read from, for every
-// database and both generations: what a simulated Cloud Controller keeps its apps in, and what tests fill.
+// Package ccschema creates the tables of the Cloud Controller's database that hm reads, for every database and both
+// generations. The simulated Cloud Controller and the tests use it.
 package ccschema
 
 import (
-	_ "embed" // of the tables
+	_ "embed" // for the SQL files
 	"fmt"
 	"strings"
 )
@@ -14,7 +14,7 @@ var v2 string
 //go:embed v3.sql
 var v3 string
 
-// dialects replaces what the databases spell differently.
+// dialects replaces the words that differ between the databases.
 var dialects = map[string]*strings.Replacer{
 	"postgres": strings.NewReplacer("{{serial}}", "serial PRIMARY KEY", "{{time}}", "timestamp", "{{bool}}", "boolean", "{{true}}", "true", "{{false}}", "false"),
 	"mysql": strings.NewReplacer("{{serial}}", "integer AUTO_INCREMENT PRIMARY KEY", "{{time}}", "timestamp", "{{bool}}", "tinyint(1)", "{{true}}", "1", "{{false}}", "0",
@@ -22,8 +22,8 @@ var dialects = map[string]*strings.Replacer{
 	"sqlite": strings.NewReplacer("{{serial}}", "integer PRIMARY KEY AUTOINCREMENT", "{{time}}", "timestamp", "{{bool}}", "boolean", "{{true}}", "1", "{{false}}", "0"),
 }
 
-// Statements gives what creates the tables and indexes of a schema (v2 or v3) in an empty database of a driver
-// (postgres, mysql or sqlite), one statement each.
+// Statements returns the statements that create the tables and indexes of a schema (v2 or v3) in an empty database of a
+// driver (postgres, mysql or sqlite).
 func Statements(driver, schema string) ([]string, error) {
 	text, ok := map[string]string{"v2": v2, "v3": v3}[schema]
 	if !ok {

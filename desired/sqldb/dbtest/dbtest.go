@@ -1,6 +1,5 @@
-// Package dbtest starts real database servers for tests: PostgreSQL and MariaDB from Debian's packages, as an
-// unprivileged user, on a free loopback port, with their data in a temporary directory. They do not outlive the
-// test binary.
+// Package dbtest starts real database servers for tests: PostgreSQL and MariaDB from Debian's packages. A server runs as an
+// unprivileged user on a free loopback port, with its data in a temporary directory. It ends with the test binary.
 package dbtest
 
 import (
@@ -20,7 +19,7 @@ import (
 	"time"
 )
 
-// TB is what is needed of testing.TB.
+// TB has the methods of testing.TB that this package uses.
 type TB interface {
 	Helper()
 	Cleanup(func())
@@ -29,12 +28,12 @@ type TB interface {
 	Skipf(format string, args ...any)
 }
 
-// Missing skips a test that needs a program which is not there, naming the Debian package that has it; with
+// Missing skips a test because a program is missing, and names the Debian package that contains it. With
 // HM_TEST_REQUIRE=all in the environment it fails the test instead.
 func Missing(t TB, program, debianPackage string) {
 	t.Helper()
 	if os.Getenv("HM_TEST_REQUIRE") == "all" {
-		t.Fatalf("%s is missing, and HM_TEST_REQUIRE=all asks for it: install Debian's package %s", program, debianPackage)
+		t.Fatalf("%s is missing, and HM_TEST_REQUIRE=all requires it: install Debian's package %s", program, debianPackage)
 	}
 	t.Skipf("%s is missing: install Debian's package %s", program, debianPackage)
 }
@@ -42,8 +41,8 @@ func Missing(t TB, program, debianPackage string) {
 // Options of a server.
 type Options struct {
 	TLSCert, TLSKey string // PEM files; empty: without TLS
-	RequireTLS      bool   // over TCP
-	Replicates      bool   // it can have replicas
+	RequireTLS      bool   // accept only TLS over TCP
+	Replicates      bool   // the server can have replicas
 	ReplicaOf       *Server
 }
 
@@ -60,14 +59,14 @@ type Server struct {
 	log     *os.File
 }
 
-// kind is what PostgreSQL and MariaDB do each in their own way.
+// kind has the differences between PostgreSQL and MariaDB.
 type kind struct {
 	driver, program, debian string
 	find                    func() string // path of program, or empty
 	prepare                 func(s *Server, program string) error
 	command                 func(s *Server, program string) *exec.Cmd
 	connect                 func(ctx context.Context, s *Server, database string) (session, error) // as administrator
-	follow                  func(s *Server) error                                                  // has a replica that runs follow its primary; nil: prepare did
+	follow                  func(s *Server) error                                                  // makes a running replica follow its primary; nil: prepare did it
 	dsn                     func(s *Server, user, password, database string) string
 }
 
@@ -79,7 +78,7 @@ type session interface {
 
 var kinds = map[string]*kind{"postgres": &postgres, "mysql": &mariadb}
 
-// Start starts a server of its own for a test, which ends with it.
+// Start starts a server for one test. It ends with the test.
 func Start(t TB, driver string, o Options) *Server {
 	t.Helper()
 	s, err := open(t, driver, o)
@@ -95,8 +94,8 @@ var (
 	shared     = map[string]*Server{}
 )
 
-// Shared gives the server that the tests of a package share, which is started with its first use. A test that
-// stops it must start it again. The package's TestMain must call CloseShared.
+// Shared returns the server that the tests of a package share. The first call starts it. A test that stops it must start
+// it again. The package's TestMain must call CloseShared.
 func Shared(t TB, driver string) *Server {
 	t.Helper()
 	sharedLock.Lock()
@@ -131,7 +130,7 @@ func open(t TB, driver string, o Options) (*Server, error) {
 	if program == "" {
 		Missing(t, k.program, k.debian)
 	}
-	dir, err := os.MkdirTemp("", "hm-"+driver+"-") // not the test's own: its name may be too long for a socket
+	dir, err := os.MkdirTemp("", "hm-"+driver+"-") // not t.TempDir: its path may be too long for a socket
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +168,7 @@ func (s *Server) port() string {
 	return port
 }
 
-// startTime is what a server is given to start or to end.
+// startTime is how long a server may take to start or to end.
 const startTime = 60 * time.Second
 
 // Start starts the server after Stop or Kill, with its data, at the same address, and waits until it answers.
@@ -186,7 +185,7 @@ func (s *Server) Start() error {
 	started := make(chan error, 1)
 	s.exited = make(chan struct{})
 	go func(exited chan struct{}) {
-		runtime.LockOSThread() // the signal comes when the thread that started the process ends
+		runtime.LockOSThread() // Pdeathsig is sent when the thread that started the process ends
 		defer runtime.UnlockOSThread()
 		defer close(exited)
 		err := s.process.Start()
@@ -206,11 +205,11 @@ func (s *Server) Start() error {
 		}
 		select {
 		case <-s.exited:
-			return fmt.Errorf("it ended at once: %s", s.tail())
+			return fmt.Errorf("the server ended: %s", s.tail())
 		case <-time.After(20 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("it does not answer: %w: %s", err, s.tail())
+			return fmt.Errorf("the server does not answer: %w: %s", err, s.tail())
 		}
 	}
 }
@@ -220,7 +219,7 @@ func (s *Server) tail() string {
 	return string(text[max(0, len(text)-2000):])
 }
 
-// Stop ends the server in order, cutting off whoever is connected.
+// Stop shuts the server down and closes all connections.
 func (s *Server) Stop() error { return s.end(syscall.SIGINT) }
 
 // Kill ends the server and all of its processes at once with SIGKILL.
@@ -255,7 +254,7 @@ func (s *Server) end(sig syscall.Signal) error {
 	return nil
 }
 
-// children finds the processes that a process has started.
+// children returns the processes that a process has started.
 func children(pid int) []int {
 	var list []int
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -275,7 +274,7 @@ func zombie(pid int) bool {
 	return len(state) == 0 || state[0] == "Z"
 }
 
-// processState gives the fields of a stat file from the state on; the parent follows.
+// processState returns the fields of a stat file from the state on; the next one is the parent.
 func processState(file string) []string {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -294,7 +293,7 @@ func (s *Server) remove() {
 	_ = os.RemoveAll(s.dir)
 }
 
-// nobody is the user that a server runs as when the test is run by root, whom servers refuse to serve.
+// nobody returns the user for a server if root runs the test: the servers refuse to run as root.
 func nobody() (uid, gid int, ok bool) {
 	if os.Getuid() != 0 {
 		return 0, 0, false
@@ -308,7 +307,7 @@ func nobody() (uid, gid int, ok bool) {
 	return uid, gid, true
 }
 
-// own gives a file to the user that the server runs as.
+// own makes the server's user the owner of a file.
 func (s *Server) own(file string) error {
 	if uid, gid, ok := nobody(); ok {
 		return os.Chown(file, uid, gid)
@@ -326,7 +325,7 @@ func (s *Server) unprivileged(cmd *exec.Cmd) *exec.Cmd {
 	return cmd
 }
 
-// run runs a program to its end, as the user that the server runs as.
+// run runs a program to its end, as the server's user.
 func (s *Server) run(cmd *exec.Cmd) error {
 	if out, err := s.unprivileged(cmd).CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %.2000s", cmd.Path, err, out)
@@ -334,7 +333,7 @@ func (s *Server) run(cmd *exec.Cmd) error {
 	return nil
 }
 
-// private copies a file to where the server may read it, and nobody else.
+// private copies a file to a place that only the server may read.
 func (s *Server) private(file string) (string, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -347,7 +346,7 @@ func (s *Server) private(file string) (string, error) {
 	return to, s.own(to)
 }
 
-// DSN gives the data source name of a user over TCP.
+// DSN returns the data source name of a user over TCP.
 func (s *Server) DSN(user, password, database string) string {
 	return s.kind.dsn(s, user, password, database)
 }
@@ -376,11 +375,11 @@ func (s *Server) exec(database string, statements ...string) error {
 	return nil
 }
 
-// statementTime is what statements may take together.
+// statementTime is how long the statements of one call may take.
 const statementTime = 3 * time.Minute
 
-// Connect opens a connection as the server's administrator that lasts until the test ends, and gives what runs
-// statements on it.
+// Connect opens a connection as the server's administrator, which stays open until the test ends. It returns a function
+// that runs a statement on it.
 func (s *Server) Connect(t TB, database string) func(statement string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), statementTime)
@@ -398,7 +397,7 @@ func (s *Server) Connect(t TB, database string) func(statement string) {
 	}
 }
 
-// Query gives the values of the last row of a statement, which it runs as the server's administrator.
+// Query runs a statement as the server's administrator and returns the values of its last row.
 func (s *Server) Query(database, statement string) (values []string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), statementTime)
 	defer cancel()
@@ -416,7 +415,7 @@ var databases struct {
 	n int
 }
 
-// CreateDatabase makes an empty database with a name of its own, which is dropped when the test ends.
+// CreateDatabase makes an empty database with a unique name. It is dropped when the test ends.
 func (s *Server) CreateDatabase(t TB) string {
 	t.Helper()
 	databases.Lock()

@@ -20,7 +20,7 @@ var mariadb = kind{
 		if path, err := exec.LookPath("mariadbd"); err == nil {
 			return path
 		}
-		if _, err := os.Stat("/usr/sbin/mariadbd"); err == nil { // not on everybody's PATH
+		if _, err := os.Stat("/usr/sbin/mariadbd"); err == nil { // not on the PATH of every user
 			return "/usr/sbin/mariadbd"
 		}
 		return ""
@@ -63,7 +63,7 @@ var mariadb = kind{
 			return nil, err
 		}
 		db := sql.OpenDB(connector)
-		db.SetMaxOpenConns(1) // so that locks and settings stay
+		db.SetMaxOpenConns(1) // so that locks and settings last
 		if err := db.PingContext(ctx); err != nil {
 			return nil, errors.Join(err, db.Close())
 		}

@@ -13,7 +13,7 @@ import (
 var postgres = kind{
 	driver: "postgres", program: "postgres", debian: "postgresql",
 	find: func() string {
-		paths, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres") // Debian keeps them off the PATH
+		paths, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres") // not on Debian's PATH
 		if len(paths) > 0 {
 			return paths[len(paths)-1]
 		}
@@ -68,7 +68,7 @@ func preparePostgres(s *Server, program string) error {
 	return s.keepTLS()
 }
 
-// keepTLS copies certificate and key to where the server may read them.
+// keepTLS copies certificate and key to a place that only the server may read.
 func (s *Server) keepTLS() error {
 	for _, file := range []string{s.options.TLSCert, s.options.TLSKey} {
 		if file == "" {
