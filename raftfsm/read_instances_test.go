@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"hm/actual"
+	"hm/desired"
 	"hm/internal/app"
 )
 
@@ -54,6 +55,22 @@ func TestEachOn(t *testing.T) {
 			if found[i] != 1 {
 				t.Errorf("%v was found %d times", i, found[i])
 			}
+		}
+	}
+}
+
+func TestReadingAllocatesNothing(t *testing.T) {
+	s := sampleState(t).Freeze()
+	k := testKey(0)
+	dst := s.Instances(nil, k)
+	for name, fn := range map[string]func(){
+		"EachInstance": func() { s.EachInstance(func(Handle, uint32, actual.State) {}) },
+		"EachDesired":  func() { s.EachDesired(func(Handle, desired.App) bool { return true }) },
+		"Instances":    func() { dst = s.Instances(dst[:0], k) },
+		"App":          func() { s.App(k) },
+	} {
+		if n := testing.AllocsPerRun(100, fn); n != 0 {
+			t.Errorf("%s allocates %v times", name, n)
 		}
 	}
 }
