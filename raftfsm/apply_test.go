@@ -29,9 +29,9 @@ func TestTimeNeverGoesBack(t *testing.T) {
 	}
 }
 
-// A snapshot of a longer log may be restored into a younger one: revisions go on growing, or a stale basis might
-// hold again.
-func TestRevisionsGrowOverARestoredSnapshot(t *testing.T) {
+// A snapshot of a longer log may be restored into a younger log. Revisions must still grow, or an old basis could become
+// valid again.
+func TestRevisionsGrowAfterARestore(t *testing.T) {
 	s := NewState()
 	k := testKey(0)
 	desire := func(index, generation uint64, n uint32) uint64 {
@@ -52,7 +52,7 @@ func TestRevisionsGrowOverARestoredSnapshot(t *testing.T) {
 func TestApplyOnAFrozenStatePanics(t *testing.T) {
 	defer func() {
 		if recover() == nil {
-			t.Fatal("it did not")
+			t.Fatal("Apply did not panic")
 		}
 	}()
 	NewState().Freeze().Apply(1, 1, Entry{})

@@ -14,7 +14,7 @@ import (
 	"hm/internal/app"
 )
 
-// cpu is the processor time of this process, which a busy machine does not blur as it does time by the clock.
+// cpu returns the processor time of this process. On a busy machine it is more exact than the time of the clock.
 func cpu() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -23,12 +23,12 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// cpuSince reports the processor seconds an operation took.
+// cpuSince reports the processor seconds an operation.
 func cpuSince(b *testing.B, start time.Duration) {
 	b.ReportMetric((cpu()-start).Seconds()/float64(b.N), "cpu-s/op")
 }
 
-// timed is for references that are measured once beside a benchmark: the mean of n calls.
+// timed returns the mean time of n calls. It measures the references of benchmarks.
 func timed(n int, fn func()) time.Duration {
 	start := time.Now()
 	for range n {
@@ -37,7 +37,8 @@ func timed(n int, fn func()) time.Duration {
 	return time.Since(start) / time.Duration(n)
 }
 
-// One changed instance of a DEA with 100, against recording the whole list anew, both encoded, decoded, applied.
+// One changed instance of a DEA with 100 instances, compared with recording the whole list. Both are encoded, decoded and
+// applied.
 func BenchmarkApplyDEADelta(b *testing.B) {
 	s := newFleet(4000, 100).state()
 	full := DEAChanges{DEA: "0"}
@@ -87,8 +88,8 @@ func BenchmarkApplyDEADelta(b *testing.B) {
 	b.ReportMetric(float64(deltaBytes), "B/delta-entry")
 }
 
-// A whole fleet recorded from nothing, on one core, against filling a map of the same instances. The one long Apply
-// is the commit of the first read: 400,000 rows at once.
+// A whole fleet recorded from the empty state, on one core, compared with filling a map of the same instances. The longest
+// Apply is the commit of the first read with 400,000 rows.
 func BenchmarkApplyColdStart(b *testing.B) {
 	f := million()
 	reference := timed(1, func() {
@@ -114,7 +115,7 @@ func BenchmarkApplyColdStart(b *testing.B) {
 	b.ReportMetric(float64(commit.Milliseconds()), "ms/first-commit")
 }
 
-// Heap of a live state, everything it stands on included, against a map of parsed instances.
+// Heap of a state with everything that it refers to, compared with a map of decoded instances.
 func BenchmarkHeap(b *testing.B) {
 	heap := func() uint64 {
 		var m runtime.MemStats
@@ -217,7 +218,7 @@ func BenchmarkApplyDuringSnapshot(b *testing.B) {
 			s.Apply(index, 1, Entry{At: s.Time() + 1, Records: []Record{DEAChanges{DEA: beat.DEA, Upserts: []actual.Instance{u}}}})
 			longest = max(longest, time.Since(start))
 			applies++
-			time.Sleep(50 * time.Microsecond) // about as often as a busy log delivers
+			time.Sleep(50 * time.Microsecond) // about the rate of a busy log
 		}
 		if err := <-finished; err != nil {
 			b.Fatal(err)
@@ -272,7 +273,7 @@ func BenchmarkInstancesOfOneApp(b *testing.B) {
 	}
 }
 
-// What the hash costs: of one instance taken out and put back, against the Apply that does so.
+// The hash of one instance, subtracted and added again.
 func BenchmarkHash(b *testing.B) {
 	s := millionState()
 	d := *s.deas.get(0)
@@ -289,7 +290,7 @@ func BenchmarkHash(b *testing.B) {
 	b.ReportMetric(float64(ask.Nanoseconds()), "ns/Hash()")
 }
 
-// One app with an instance on each of 10,000 DEAs: what is said of it must not grow with the square.
+// One app with an instance on each of 10,000 DEAs: the time must not grow with the square.
 func BenchmarkWideApp(b *testing.B) {
 	const n = 10_000
 	s := NewState()

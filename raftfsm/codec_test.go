@@ -16,7 +16,7 @@ import (
 	"hm/raftfsm/internal/wire"
 )
 
-func TestEntriesSurviveTheWire(t *testing.T) {
+func TestEntriesAreDecodedAsTheyWereEncoded(t *testing.T) {
 	seen := map[Kind]bool{}
 	for i, e := range sampleEntries() {
 		b, err := EncodeEntry(e)
@@ -36,15 +36,15 @@ func TestEntriesSurviveTheWire(t *testing.T) {
 	}
 	for k := Kind(1); k <= MaxKind; k++ {
 		if !seen[k] {
-			t.Errorf("the samples have no record of kind %d (%s)", k, k)
+			t.Errorf("sampleEntries has no record of kind %d (%s)", k, k)
 		}
 		if kinds[k].number != k || kinds[k].name == "" {
-			t.Errorf("kind %d stands in the table as %d, %q", k, kinds[k].number, kinds[k].name)
+			t.Errorf("kinds[%d] has the number %d and the name %q", k, kinds[k].number, kinds[k].name)
 		}
 	}
 }
 
-func TestAnyRecordSurvivesTheWire(t *testing.T) {
+func TestAnyRecordIsDecodedAsItWasEncoded(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := &world{t: rt, s: NewState()}
 		e := Entry{At: app.Time(rapid.Int64().Draw(rt, "at"))}
@@ -85,17 +85,17 @@ func TestAnUnknownKindIsAnErrorUnlessIgnorable(t *testing.T) {
 	if err != nil || len(e.Records) != 3 || e.Records[0] != (Unknown{Number: 4711}) {
 		t.Fatalf("ignorable: %+v, %v", e, err)
 	}
-	// The records behind keep their places, so that a Result means the same on every node.
+	// The records after it keep their positions, so a Result means the same on every node.
 	res := NewState().Apply(1, 1, e)
 	if len(res.Refused) != 1 || res.Refused[0].Record != 1 || res.Err != nil {
 		t.Fatalf("Result %+v", res)
 	}
 	if _, err := EncodeEntry(e); err == nil {
-		t.Error("an unknown record was encoded")
+		t.Error("EncodeEntry accepted a record of type Unknown")
 	}
 }
 
-// A field that this version does not know says something that it would not record.
+// A node that ignored an unknown field would record less than the others.
 func TestAnUnknownFieldIsAnError(t *testing.T) {
 	extra := func(b []byte) []byte {
 		return protowire.AppendVarint(protowire.AppendTag(b, 900, protowire.VarintType), 1)
@@ -114,10 +114,10 @@ func TestAnUnknownFieldIsAnError(t *testing.T) {
 	c, _ := proto.Marshal(encodeCommand(&commands.Command{}))
 	nested := protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), extra(c))
 	if _, err := decodeCommandsScheduled(nested); err == nil || !strings.Contains(err.Error(), "does not know") {
-		t.Errorf("in a command: %v", err)
+		t.Errorf("an unknown field in a command: %v", err)
 	}
 	if _, err := DecodeEntry(extra(nil)); err == nil {
-		t.Error("in an entry: accepted")
+		t.Error("an unknown field in an entry was accepted")
 	}
 }
 
@@ -129,15 +129,15 @@ func TestDecodeRefuses(t *testing.T) {
 		m    proto.Message
 	}{
 		"columns of different length": {KindDEAChanges, &wire.DEAChanges{Keys: key, App: []uint32{0}, Guids: guid, Index: []uint32{1}, Since: []int64{1}}},
-		"app that is not named":       {KindDEAChanges, &wire.DEAChanges{Keys: key, App: []uint32{1}, Guids: guid, Index: []uint32{1}, States: []byte{2}, Since: []int64{1}}},
+		"app that is not in keys":     {KindDEAChanges, &wire.DEAChanges{Keys: key, App: []uint32{1}, Guids: guid, Index: []uint32{1}, States: []byte{2}, Since: []int64{1}}},
 		"too few guids":               {KindDEAChanges, &wire.DEAChanges{Keys: key, App: []uint32{0}, Guids: guid[:9], Index: []uint32{1}, States: []byte{2}, Since: []int64{1}}},
 		"too many guids":              {KindDEAChanges, &wire.DEAChanges{Guids: guid}},
 		"half a removed guid":         {KindDEAChanges, &wire.DEAChanges{Removes: guid[:9]}},
 		"half a key":                  {KindDEAChanges, &wire.DEAChanges{Keys: guid}},
 		"rows without states":         {KindDesiredChanges, &wire.DesiredChanges{Keys: key, Instances: []uint32{1}}},
-		"key too many":                {KindDesiredChanges, &wire.DesiredChanges{Keys: key}},
+		"one key too many":            {KindDesiredChanges, &wire.DesiredChanges{Keys: key}},
 		"half a removed key":          {KindDesiredChanges, &wire.DesiredChanges{Removes: guid}},
-		"reason beyond a byte":        {KindInstanceExited, &wire.Exit{App: key, Instance: guid, Reason: 256}},
+		"reason above 255":            {KindInstanceExited, &wire.Exit{App: key, Instance: guid, Reason: 256}},
 		"exit without app":            {KindInstanceExited, &wire.Exit{Instance: guid}},
 		"short command id":            {KindCommandsResolved, &wire.Outcomes{Outcomes: []*wire.Outcome{{Id: []byte{1}}}}},
 		"short claim id":              {KindCommandsClaimed, &wire.Claims{Claims: []*wire.Claim{{}}}},
@@ -152,11 +152,11 @@ func TestDecodeRefuses(t *testing.T) {
 		}
 	}
 	if _, err := DecodeEntry(make([]byte, maxDecode+1)); err == nil {
-		t.Error("an entry beyond the limit was accepted")
+		t.Error("an entry above the limit was accepted")
 	}
 }
 
-func TestEncodeRefusesWhatIsTooLargeOrStrange(t *testing.T) {
+func TestEncodeRefusesLargeEntriesAndOtherTypes(t *testing.T) {
 	var rows []desired.App
 	for range 20_000 {
 		rows = append(rows, row(testKey(0), 1))
@@ -175,8 +175,8 @@ func TestEncodeRefusesWhatIsTooLargeOrStrange(t *testing.T) {
 	}
 }
 
-// A delta of 100 instances is about as small as its guids.
-func TestADeltaIsCompact(t *testing.T) {
+// A record of 100 instances is hardly larger than its guids.
+func TestDEAChangesAreCompact(t *testing.T) {
 	f := newFleet(400, 10)
 	b, err := EncodeEntry(Entry{At: fleetStart, Records: []Record{f.beats[0]}})
 	if err != nil {
@@ -191,7 +191,7 @@ func TestADeltaIsCompact(t *testing.T) {
 	}
 }
 
-// Whatever bytes arrive: an error, or an entry that can be applied, and that means the same once more on the wire.
+// Any bytes give an error, or an entry that can be applied and has the same effect when it is encoded and decoded again.
 func FuzzDecodeEntry(f *testing.F) {
 	for _, e := range sampleEntries() {
 		b, err := EncodeEntry(e)
@@ -217,16 +217,16 @@ func FuzzDecodeEntry(f *testing.F) {
 		if again, err := EncodeEntry(e); err == nil {
 			e2, err := DecodeEntry(again)
 			if err != nil {
-				t.Fatalf("decoding what was encoded: %v", err)
+				t.Fatalf("decoding an encoded entry: %v", err)
 			}
 			e = e2
 		}
 		b.Apply(1000, 1, e)
 		if a.Hash() != b.Hash() || recomputed(a) != a.Hash() {
-			t.Fatalf("hashes %s, %s, worked out anew %s", a.Hash(), b.Hash(), recomputed(a))
+			t.Fatalf("hashes %s, %s, recomputed %s", a.Hash(), b.Hash(), recomputed(a))
 		}
 		if _, err := RestoreState(bytes.NewReader(snapshotOf(t, a))); err != nil {
-			t.Fatalf("restoring what was written: %v", err)
+			t.Fatalf("restoring a written snapshot: %v", err)
 		}
 	})
 }

@@ -9,7 +9,7 @@ import (
 	"hm/internal/app"
 )
 
-// A crash that was counted or answered keeps its mark, however often its DEA lists it and others.
+// A crash that was counted or answered keeps its mark, whatever its DEA lists later.
 func TestCrashMarks(t *testing.T) {
 	k := testKey(0)
 	inst := func(n int, st actual.State) actual.Instance { return testInstance(k, n, 0, st) }
@@ -31,8 +31,8 @@ func TestCrashMarks(t *testing.T) {
 		log  []Record
 		want map[int]actual.CrashMark // of the crashed instances that are listed in the end
 	}{
-		{"nothing has come of it", []Record{list("a", inst(1, actual.Crashed))}, map[int]actual.CrashMark{1: fresh}},
-		{"a restart answers for every crash that is listed", []Record{list("a", inst(1, actual.Crashed), inst(2, actual.Crashed)), restart(1, 1)},
+		{"a new crash", []Record{list("a", inst(1, actual.Crashed))}, map[int]actual.CrashMark{1: fresh}},
+		{"a restart counts every crash that is listed", []Record{list("a", inst(1, actual.Crashed), inst(2, actual.Crashed)), restart(1, 1)},
 			map[int]actual.CrashMark{1: counted, 2: counted}},
 		{"the next crash is new", []Record{list("a", inst(1, actual.Crashed)), restart(1, 1), list("a", inst(2, actual.Crashed))},
 			map[int]actual.CrashMark{1: counted, 2: fresh}},
@@ -43,19 +43,19 @@ func TestCrashMarks(t *testing.T) {
 		{"listed first while a live copy runs", []Record{list("b", inst(2, actual.Running)), list("a", inst(1, actual.Crashed)), DEAsGone{[]string{"b"}}},
 			map[int]actual.CrashMark{1: answered}},
 		{"the live copy crashes", []Record{list("b", inst(2, actual.Running)), list("b", inst(2, actual.Crashed))}, map[int]actual.CrashMark{2: fresh}},
-		{"two DEAs of one id speak in turn",
+		{"two DEAs with one id send heartbeats in turn",
 			[]Record{list("a", inst(1, actual.Crashed)), DEAChanges{"a", []actual.Instance{inst(2, actual.Running)}, []app.GUID{inst(1, 1).GUID}},
 				DEAChanges{"a", []actual.Instance{inst(1, actual.Crashed)}, []app.GUID{inst(2, 1).GUID}}},
 			map[int]actual.CrashMark{1: answered}},
-		{"listed again after it was not", []Record{list("a", inst(1, actual.Crashed)), restart(1, 1), unlist("a", 1), list("a", inst(1, actual.Crashed))},
+		{"listed again later", []Record{list("a", inst(1, actual.Crashed)), restart(1, 1), unlist("a", 1), list("a", inst(1, actual.Crashed))},
 			map[int]actual.CrashMark{1: counted}},
-		{"its DEA was away", []Record{list("a", inst(1, actual.Crashed)), restart(1, 1), DEAsGone{[]string{"a"}}, list("a", inst(1, actual.Crashed))},
+		{"its DEA was gone", []Record{list("a", inst(1, actual.Crashed)), restart(1, 1), DEAsGone{[]string{"a"}}, list("a", inst(1, actual.Crashed))},
 			map[int]actual.CrashMark{1: counted}},
-		{"a DEA's first word may be old while a restart is awaited", []Record{list("a", inst(1, actual.Crashed)), restart(1, 1), list("b", inst(2, actual.Crashed))},
+		{"a DEA's first heartbeat may list an old crash while a restart is awaited", []Record{list("a", inst(1, actual.Crashed)), restart(1, 1), list("b", inst(2, actual.Crashed))},
 			map[int]actual.CrashMark{1: counted, 2: counted}},
-		{"it lives again: its next crash is new", []Record{list("a", inst(1, actual.Crashed)), restart(1, 1), list("a", inst(1, actual.Running)), list("a", inst(1, actual.Crashed))},
+		{"it is live again: its next crash is new", []Record{list("a", inst(1, actual.Crashed)), restart(1, 1), list("a", inst(1, actual.Running)), list("a", inst(1, actual.Crashed))},
 			map[int]actual.CrashMark{1: fresh}},
-		{"forgotten by name", []Record{list("a", inst(1, actual.Crashed)), restart(1, 1), ended(1), CrashesForgotten{[]CrashRef{{k, 0, inst(1, 1).GUID}}}},
+		{"forgotten with CrashesForgotten", []Record{list("a", inst(1, actual.Crashed)), restart(1, 1), ended(1), CrashesForgotten{[]CrashRef{{k, 0, inst(1, 1).GUID}}}},
 			map[int]actual.CrashMark{1: fresh}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -84,8 +84,8 @@ func TestCrashMarks(t *testing.T) {
 	}
 }
 
-// Marks of instances that are listed no more are bounded; those that are listed all stay.
-func TestCrashMarksAreBounded(t *testing.T) {
+// The marks of unlisted instances are limited. The marks of listed instances all stay.
+func TestCrashMarksAreLimited(t *testing.T) {
 	l := newLog(t)
 	k := testKey(0)
 	l.desire(row(k, 1))
@@ -103,18 +103,18 @@ func TestCrashMarksAreBounded(t *testing.T) {
 	l.must(DEAChanges{DEA: "b", Upserts: []actual.Instance{testInstance(k, n, 0, actual.Running), testInstance(k, n+1, 0, actual.Crashed)}})
 	unlisted := slices.Collect(l.UnlistedMarks())
 	if len(unlisted) > n || len(l.marksOf(k, nil)) != len(unlisted)+1 {
-		t.Fatalf("%d marks of instances that are not listed, %d in all", len(unlisted), len(l.marksOf(k, nil)))
+		t.Fatalf("%d marks of unlisted instances, %d marks in total", len(unlisted), len(l.marksOf(k, nil)))
 	}
 	for i := n + 2; i < 3*n; i++ {
 		l.must(DEAChanges{DEA: "b", Upserts: []actual.Instance{testInstance(k, i, 0, actual.Crashed)}, Removes: []app.GUID{testInstance(k, i-1, 0, 1).GUID}})
 	}
 	if got := len(slices.Collect(l.UnlistedMarks())); got > n {
-		t.Fatalf("%d marks of instances that are not listed", got)
+		t.Fatalf("%d marks of unlisted instances", got)
 	}
 	for _, m := range slices.Collect(l.UnlistedMarks()) {
 		l.must(CrashesForgotten{Crashes: []CrashRef{m.CrashRef}})
 	}
 	if got := len(slices.Collect(l.UnlistedMarks())); got != 0 {
-		t.Fatalf("%d marks are left of instances that are not listed", got)
+		t.Fatalf("%d marks of unlisted instances are left", got)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"hm/internal/app"
 )
 
-// The index against a map, with enough keys for every sort of collision, and frozen copies that must not move.
+// The index has the same content as a map, with enough keys for every kind of collision. Frozen copies never change.
 func TestDropletIndex(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	var keys []app.Key
@@ -27,7 +27,7 @@ func TestDropletIndex(t *testing.T) {
 		t.Helper()
 		for h, k := range keys {
 			if got, ok := x.find(&apps, k); ok != in[h] || ok && got != Handle(h) {
-				t.Fatalf("key %d: found %v as %d, should be %v", h, ok, got, in[h])
+				t.Fatalf("key %d: found %v with handle %d, want found %v", h, ok, got, in[h])
 			}
 		}
 	}
@@ -48,13 +48,13 @@ func TestDropletIndex(t *testing.T) {
 		frozen, then = x.freeze(), append([]bool(nil), in...)
 	}
 	x.remove(&apps, 0)
-	x.remove(&apps, 0) // what is not there
+	x.remove(&apps, 0) // removed already
 	in[0] = false
 	check(&x, in)
 	check(&frozen, then)
 	versions := 0
 	x.each(&apps, keys[len(keys)-1].Droplet, func(Handle) bool { versions++; return false })
 	if versions > 1 {
-		t.Error("each went on after false")
+		t.Error("each continued after fn returned false")
 	}
 }

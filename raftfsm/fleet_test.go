@@ -11,7 +11,7 @@ import (
 	"hm/internal/app"
 )
 
-// fleet is the fleet of the budgets: apps of one to four instances, spread over DEAs, everything running.
+// fleet has apps of one to four instances on many DEAs. All instances run.
 type fleet struct {
 	rows  []desired.App
 	beats []DEAChanges // each DEA's first heartbeat
@@ -26,7 +26,7 @@ func randomGUID(r *rand.Rand, form byte) app.GUID {
 	return app.FromBinary(b, form)
 }
 
-// newFleet makes the same fleet every time. apps and deas must be multiples of 4.
+// newFleet always makes the same fleet. apps and deas must be multiples of 4.
 func newFleet(apps, deas int) *fleet {
 	r := rand.New(rand.NewPCG(1, 2))
 	f := &fleet{beats: make([]DEAChanges, deas)}
@@ -47,7 +47,7 @@ func newFleet(apps, deas int) *fleet {
 	return f
 }
 
-// state applies the fleet, as a cold start would.
+// state applies the fleet, like a cold start.
 func (f *fleet) state() *State {
 	s := NewState()
 	index := uint64(0)

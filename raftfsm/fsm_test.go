@@ -26,22 +26,22 @@ func logOf(t testing.TB, index uint64, e Entry) *raft.Log {
 }
 
 func TestFSM(t *testing.T) {
-	var told []Applied
-	f := NewFSM(func(a Applied) { told = append(told, a) })
+	var calls []Applied
+	f := NewFSM(func(a Applied) { calls = append(calls, a) })
 	want := NewState()
 	for i, e := range sampleEntries() {
 		before := f.View()
 		if f.View() != before {
-			t.Fatal("two views of one moment")
+			t.Fatal("View returns two copies of one state")
 		}
 		hash := before.Hash()
 		res, ok := f.Apply(logOf(t, uint64(i+1), e)).(Result)
-		differ(t, "Result", describeResult(res), describeResult(want.Apply(uint64(i+1), 1, e)))
+		mustBeEqual(t, "Result", describeResult(res), describeResult(want.Apply(uint64(i+1), 1, e)))
 		if !ok || f.View() == before || f.View().Hash() != want.Hash() || before.Hash() != hash {
-			t.Fatalf("entry %d: the view is not of the newest state", i+1)
+			t.Fatalf("entry %d: View does not return the newest state", i+1)
 		}
-		if a := told[len(told)-1]; len(told) != i+1 || a.Index != uint64(i+1) || a.Term != 1 || a.Restored || len(a.Entry.Records) != len(e.Records) {
-			t.Fatalf("told %+v", a)
+		if a := calls[len(calls)-1]; len(calls) != i+1 || a.Index != uint64(i+1) || a.Term != 1 || a.Restored || len(a.Entry.Records) != len(e.Records) {
+			t.Fatalf("onApply got %+v", a)
 		}
 	}
 
@@ -60,7 +60,7 @@ func TestFSM(t *testing.T) {
 	}
 	snap.Release()
 	if err := f.Restore(io.NopCloser(strings.NewReader("no snapshot"))); !errors.Is(err, ErrSnapshot) || f.View().Index() != 1000 {
-		t.Fatalf("a restore that fails: %v, index %d", err, f.View().Index())
+		t.Fatalf("after a failed restore: %v, index %d", err, f.View().Index())
 	}
 	_, rc, err := store.Open(sink.ID())
 	if err != nil {
@@ -69,8 +69,8 @@ func TestFSM(t *testing.T) {
 	if err := f.Restore(rc); err != nil {
 		t.Fatal(err)
 	}
-	if a := told[len(told)-1]; !a.Restored || a.Index != want.Index() || f.View().Hash() != want.Hash() {
-		t.Fatalf("told %+v; hash %s, want %s", a, f.View().Hash(), want.Hash())
+	if a := calls[len(calls)-1]; !a.Restored || a.Index != want.Index() || f.View().Hash() != want.Hash() {
+		t.Fatalf("onApply got %+v; hash %s, want %s", a, f.View().Hash(), want.Hash())
 	}
 }
 
@@ -83,7 +83,7 @@ func (*badSink) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 func (*badSink) ID() string                { return "bad" }
 func (s *badSink) Cancel() error           { s.canceled = true; return nil }
 
-func TestPersistCancelsWhatItCannotWrite(t *testing.T) {
+func TestPersistCancelsASnapshotThatItCannotWrite(t *testing.T) {
 	snap, err := NewFSM(nil).Snapshot()
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestAnEntryNobodyUnderstandsStopsTheNode(t *testing.T) {
 	NewFSM(nil).Apply(&raft.Log{Index: 7, Data: b})
 }
 
-// Readers of views, and a snapshot being written, see one moment each, while entries are applied (run with -race).
+// Views and snapshots are of one state each while entries are applied (run with -race).
 func TestViewsWhileEntriesAreApplied(t *testing.T) {
 	f := NewFSM(nil)
 	fl := newFleet(400, 8)
@@ -130,12 +130,12 @@ func TestViewsWhileEntriesAreApplied(t *testing.T) {
 				}
 				v := f.View()
 				if v.Index() < last {
-					t.Errorf("a view of index %d after one of %d", v.Index(), last)
+					t.Errorf("a view of index %d after a view of %d", v.Index(), last)
 					return
 				}
 				last = v.Index()
 				if recomputed(v) != v.Hash() {
-					t.Errorf("the view of index %d is not of one moment", last)
+					t.Errorf("the view of index %d has a wrong hash", last)
 					return
 				}
 				n := 0

@@ -17,7 +17,7 @@ func TestHolders(t *testing.T) {
 		type view struct {
 			holders
 			n    uint8
-			said []uint32
+			want []uint32
 		}
 		var views []view
 		for range 60 {
@@ -35,8 +35,8 @@ func TestHolders(t *testing.T) {
 			views = append(views, view{l, n, slices.Clone(l.list(n))})
 		}
 		for _, v := range views {
-			if !slices.Equal(v.list(v.n), v.said) {
-				t.Fatalf("a copy changed from %v to %v", v.said, v.list(v.n))
+			if !slices.Equal(v.list(v.n), v.want) {
+				t.Fatalf("a copy changed from %v to %v", v.want, v.list(v.n))
 			}
 		}
 	}

@@ -25,19 +25,19 @@ func TestCrashRecord(t *testing.T) {
 	// A crash before any heartbeat showed the instance (R34).
 	l.must(exit(1, actual.ExitStopped), exit(1, actual.ExitOther))
 	if len(l.Crashes(k)) != 0 {
-		t.Fatalf("exits that are no crashes left %+v", l.Crashes(k))
+		t.Fatalf("exits that are no crashes were noted: %+v", l.Crashes(k))
 	}
 	l.must(exit(1, actual.ExitCrashed))
 	c := actual.Crash{Exited: inst(1, 0).GUID, ExitedAt: l.Time(), ExitReason: actual.ExitCrashed}
 	want(c)
-	// Its restart is scheduled: it is counted.
+	// When its restart is scheduled, the crash is counted.
 	l.must(CommandsScheduled{Commands: []commands.Command{crashStart(1, k, 0, 1, inst(1, 0).GUID)}})
 	c = actual.Crash{Count: 1, First: l.Time(), Last: l.Time(), Instance: inst(1, 0).GUID}
 	want(c)
-	l.must(exit(1, actual.ExitCrashed)) // told again: counted already
+	l.must(exit(1, actual.ExitCrashed)) // the same exit again: it was counted already
 	want(c)
 	l.must(CommandsResolved{Outcomes: []Outcome{{ID: testID(1), State: commands.Confirmed}}})
-	// The new instance starts, runs, moves to a restarted DEA, crashes: the time it ran is kept (W20).
+	// The new instance starts, runs, moves to a restarted DEA and crashes. Its running time is kept (W20).
 	l.must(DEAChanges{DEA: "dea-0", Upserts: []actual.Instance{inst(2, actual.Starting)}})
 	c.Answered = true
 	want(c)
@@ -47,7 +47,7 @@ func TestCrashRecord(t *testing.T) {
 	l.must(DEAChanges{DEA: "dea-1", Upserts: []actual.Instance{inst(2, actual.Running)}})
 	l.must(DEAsGone{DEAs: []string{"dea-0"}})
 	want(c)
-	l.must(exit(9, actual.ExitCrashed)) // something is live at the index: not noted
+	l.must(exit(9, actual.ExitCrashed)) // an instance is live at the index: the exit is not noted
 	want(c)
 	l.must(exit(2, actual.ExitCrashed))
 	c.Ran, c.RunningSince = l.Time().Sub(c.RunningSince), 0
@@ -55,22 +55,22 @@ func TestCrashRecord(t *testing.T) {
 	if got := l.Instances(nil, k); len(got) != 1 || got[0].State != actual.Crashed || c.Ran != 4*time.Second {
 		t.Fatalf("after the exit: %+v, ran %v", got, c.Ran)
 	}
-	// It runs again and its DEA falls silent.
+	// It runs again, and then its DEA is gone.
 	l.must(DEAChanges{DEA: "dea-2", Upserts: []actual.Instance{inst(3, actual.Running)}})
 	l.must(DEAsGone{DEAs: []string{"dea-2"}})
 	c.Ran += time.Second
 	want(c)
-	// The next restart starts the clock anew; First stays while the series lasts.
+	// The next restart sets the running time to 0. First stays as long as the series lasts.
 	l.must(CommandsScheduled{Commands: []commands.Command{crashStart(2, k, 0, 2, inst(2, 0).GUID)}})
 	c.Count, c.Last, c.Ran, c.Answered, c.Instance = 2, l.Time(), 0, false, inst(2, 0).GUID
 	want(c)
 	l.must(CrashesForgotten{Crashes: []CrashRef{{App: k, Index: 0}, {App: k, Index: 1}, {App: testKey(1)}}})
 	if len(l.Crashes(k)) != 0 {
-		t.Fatalf("forgotten, but %+v", l.Crashes(k))
+		t.Fatalf("after CrashesForgotten: %+v", l.Crashes(k))
 	}
 }
 
-// W23: starts that had no effect are counted until anything is heard of the index.
+// W23: starts without effect are counted until something happens at the index.
 func TestStartsWithoutEffectAreCounted(t *testing.T) {
 	l := newLog(t)
 	k := testKey(0)
@@ -90,7 +90,7 @@ func TestStartsWithoutEffectAreCounted(t *testing.T) {
 		for _, c := range l.Crashes(k) {
 			got = c.Tries
 			if (c.Tries == 0) != (c.TriedAt == 0) {
-				t.Errorf("%d tries, the newest at %v", c.Tries, c.TriedAt)
+				t.Errorf("%d tries, but TriedAt is %v", c.Tries, c.TriedAt)
 			}
 		}
 		if got != want {
@@ -100,10 +100,10 @@ func TestStartsWithoutEffectAreCounted(t *testing.T) {
 	try(commands.Expired)
 	try(commands.Expired)
 	tries(2)
-	try(commands.Abandoned) // it was never sent
+	try(commands.Abandoned) // does not count: it was never sent
 	try(commands.Confirmed)
 	tries(2)
-	l.must(DEAChanges{DEA: "a", Upserts: []actual.Instance{testInstance(k, 1, 0, actual.Crashed)}}) // it came, and crashed
+	l.must(DEAChanges{DEA: "a", Upserts: []actual.Instance{testInstance(k, 1, 0, actual.Crashed)}}) // the instance started and crashed
 	tries(0)
 	try(commands.Expired)
 	l.must(InstanceExited{Exit: actual.Exit{App: k, Instance: testInstance(k, 2, 0, 1).GUID, Reason: actual.ExitCrashed}})

@@ -8,7 +8,8 @@ import (
 	"hm/internal/app"
 )
 
-// A restarted DEA keeps its instances' guids under a new id: the later recorded DEA has them, and nothing grew (W10).
+// A restarted DEA lists the same instance guids under a new id. The DEA that was recorded later has them, and the app did
+// not grow (W10).
 func TestRestartedDEA(t *testing.T) {
 	l := newLog(t)
 	k := testKey(0)
@@ -26,13 +27,13 @@ func TestRestartedDEA(t *testing.T) {
 	if got := l.Instances(nil, k); len(got) != 1 || got[0].DEA != "after" {
 		t.Fatalf("once the old DEA is gone: %+v", got)
 	}
-	l.must(DEAChanges{DEA: "before", Upserts: []actual.Instance{old}}) // it is the later one now
+	l.must(DEAChanges{DEA: "before", Upserts: []actual.Instance{old}}) // now it is the DEA that was recorded later
 	if got := l.Instances(nil, k); len(got) != 1 || got[0].DEA != "before" {
 		t.Fatalf("once it came back: %+v", got)
 	}
 }
 
-// The same with as many instances as take the way with a table, and an index that changed on the way.
+// The same with so many instances that a map is used, and with changed indices.
 func TestRestartedDEAOfManyInstances(t *testing.T) {
 	const n = 200
 	l := newLog(t)
@@ -60,25 +61,25 @@ func TestRestartedDEAOfManyInstances(t *testing.T) {
 	}
 }
 
-func TestDEALife(t *testing.T) {
+func TestDEARecord(t *testing.T) {
 	l := newLog(t)
 	l.must(DEAChanges{DEA: "dea-0", Upserts: []actual.Instance{testInstance(testKey(0), 1, 0, actual.Running)}})
 	first := l.Time()
 	if res := l.apply(DEAsForgotten{DEAs: []string{"dea-0"}}); len(res.Refused) != 1 || !errors.Is(res.Refused[0].Err, ErrNotGone) {
-		t.Fatalf("forgetting a DEA that beats: %+v", res.Refused)
+		t.Fatalf("forgetting a DEA that is not gone: refused %+v", res.Refused)
 	}
 	rev := l.Index() - 1
 	l.must(DEAChanges{DEA: "dea-0", Upserts: []actual.Instance{testInstance(testKey(0), 1, 0, actual.Running)}})
 	if d, _ := l.DEA("dea-0"); d != (DEA{ID: "dea-0", Rev: rev, FirstSeen: first, ChangedAt: first, Len: 1}) {
-		t.Fatalf("a change that changes nothing left %+v", d)
+		t.Fatalf("after an entry without changes: %+v", d)
 	}
-	l.must(DEAsGone{DEAs: []string{"dea-0", "never heard of"}})
+	l.must(DEAsGone{DEAs: []string{"dea-0", "unknown"}})
 	gone := l.Time()
 	if d, _ := l.DEA("dea-0"); d.GoneAt != gone || d.Len != 0 || l.Counts().GoneDEAs != 1 {
 		t.Fatalf("gone: %+v, %+v", d, l.Counts())
 	}
 	if _, ok := l.App(testKey(0)); ok {
-		t.Fatal("the app stayed though nothing refers to it")
+		t.Fatal("the app is still recorded, but nothing refers to it")
 	}
 	l.must(DEAChanges{DEA: "dea-0"})
 	if d, _ := l.DEA("dea-0"); d.GoneAt != 0 || d.FirstSeen != l.Time() {
@@ -86,7 +87,7 @@ func TestDEALife(t *testing.T) {
 	}
 	l.must(DEAsGone{DEAs: []string{"dea-0"}}, DEAsForgotten{DEAs: []string{"dea-0"}})
 	if _, ok := l.DEA("dea-0"); ok || l.Counts() != (Counts{}) {
-		t.Fatalf("forgotten, but %+v", l.Counts())
+		t.Fatalf("after DEAsForgotten: %+v", l.Counts())
 	}
 }
 
@@ -103,13 +104,13 @@ func TestDEAChangesAreRefusedWhole(t *testing.T) {
 		many = append(many, testInstance(k, n, 0, actual.Running))
 	}
 	for name, r := range map[string]DEAChanges{
-		"no DEA":       {Upserts: []actual.Instance{good}},
-		"no guid":      bad(func(i *actual.Instance) { i.GUID = app.GUID{} }),
-		"no droplet":   bad(func(i *actual.Instance) { i.App.Droplet = app.GUID{} }),
-		"no version":   bad(func(i *actual.Instance) { i.App.Version = app.GUID{} }),
-		"no state":     bad(func(i *actual.Instance) { i.State = 0 }),
-		"large index":  bad(func(i *actual.Instance) { i.Index = actual.MaxIndex + 1 }),
-		"far too many": {DEA: "dea-0", Upserts: many},
+		"no DEA":      {Upserts: []actual.Instance{good}},
+		"no guid":     bad(func(i *actual.Instance) { i.GUID = app.GUID{} }),
+		"no droplet":  bad(func(i *actual.Instance) { i.App.Droplet = app.GUID{} }),
+		"no version":  bad(func(i *actual.Instance) { i.App.Version = app.GUID{} }),
+		"no state":    bad(func(i *actual.Instance) { i.State = 0 }),
+		"large index": bad(func(i *actual.Instance) { i.Index = actual.MaxIndex + 1 }),
+		"too many":    {DEA: "dea-0", Upserts: many},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLog(t)
@@ -117,21 +118,21 @@ func TestDEAChangesAreRefusedWhole(t *testing.T) {
 			if len(res.Refused) != 1 || !errors.Is(res.Refused[0].Err, ErrInvalid) || res.Refused[0].Record != 0 {
 				t.Fatalf("refused %+v", res.Refused)
 			}
-			if describeTest(l.State) != "" || l.Handles() != 0 {
-				t.Fatalf("something was recorded: %s", describeTest(l.State))
+			if describeRecords(l.State) != "" || l.Handles() != 0 {
+				t.Fatalf("a refused record was recorded: %s", describeRecords(l.State))
 			}
 		})
 	}
 	l := newLog(t)
 	l.must(DEAChanges{DEA: "dea-0", Upserts: many[:actual.MaxInstances]})
-	// One more only fits if one goes, and order in the record does not matter.
+	// One more instance fits only if another one is removed. Their order in the record does not matter.
 	if res := l.apply(DEAChanges{DEA: "dea-0", Upserts: many[actual.MaxInstances:]}); len(res.Refused) != 1 {
-		t.Fatal("the limit is not kept over several records")
+		t.Fatal("two records exceeded the limit")
 	}
 	l.must(DEAChanges{DEA: "dea-0", Upserts: many[actual.MaxInstances:], Removes: []app.GUID{many[0].GUID}})
 }
 
-// Upserts by the thousand take the way with tables, single ones the way without; both come to the same.
+// Many upserts in one record use maps, single ones do not. Both give the same result.
 func TestManyChangesOfOneDEA(t *testing.T) {
 	const n = 500
 	k := testKey(0)
@@ -142,7 +143,7 @@ func TestManyChangesOfOneDEA(t *testing.T) {
 		later = append(later, testInstance(testKey(i%7), i, uint32(i%13), actual.Running))
 	}
 	removes := []app.GUID{later[3].GUID, later[n-1].GUID, testGUID('c', n+5, 'u')}
-	twice := append(append([]actual.Instance(nil), ups...), later[:n/2]...) // half of the guids come twice: the later count
+	twice := append(append([]actual.Instance(nil), ups...), later[:n/2]...) // half of the guids come twice: the later ones count
 	all.must(DEAChanges{DEA: "dea-0", Upserts: twice})
 	for _, i := range twice {
 		one.must(DEAChanges{DEA: "dea-0", Upserts: []actual.Instance{i}})
@@ -160,7 +161,7 @@ func TestManyChangesOfOneDEA(t *testing.T) {
 			t.Fatalf("app %d: %d and %d instances", i, len(a), len(b))
 		}
 		for j := range a {
-			b[j].Heard = a[j].Heard // it came to be recorded step by step
+			b[j].Heard = a[j].Heard // the times differ: one log has more entries
 			if a[j] != b[j] {
 				t.Fatalf("app %d: %+v and %+v", i, a[j], b[j])
 			}

@@ -9,24 +9,24 @@ import (
 	"hm/internal/app"
 )
 
-// A desired read counts from its commit on, and only whole (I6).
+// A desired read has an effect only when all of it is committed (I6).
 func TestDesiredReadCountsOnlyWhenWhole(t *testing.T) {
 	l := newLog(t)
 	k0, k1, k2 := testKey(0), testKey(1), testKey(2)
 	l.desire(row(k0, 1))
 	refused := func(want error, r Record) {
 		t.Helper()
-		said := describeTest(l.State)
+		before := describeRecords(l.State)
 		if res := l.apply(r); len(res.Refused) != 1 || !errors.Is(res.Refused[0].Err, want) {
 			t.Fatalf("%T: refused %+v, want %v", r, res.Refused, want)
 		}
-		if describeTest(l.State) != said {
-			t.Fatalf("%T was refused, but changed something", r)
+		if describeRecords(l.State) != before {
+			t.Fatalf("%T was refused, but changed the state", r)
 		}
 	}
 	l.must(DesiredChanges{Generation: 5, Upserts: []desired.App{row(k1, 4)}, Removes: []app.Key{k0}})
 	if _, ok := l.App(k1); ok || l.Counts().Apps != 1 || l.DesiredVersion(k0.Droplet).IsZero() {
-		t.Fatal("a staged part shows")
+		t.Fatal("a staged part has an effect")
 	}
 	refused(ErrGeneration, DesiredCommit{Generation: 4, Parts: 1, Base: 1})
 	refused(ErrGeneration, DesiredChanges{Generation: 4})
@@ -45,24 +45,24 @@ func TestDesiredReadCountsOnlyWhenWhole(t *testing.T) {
 		t.Fatalf("app %+v", a)
 	}
 	if _, ok := l.App(k1); ok {
-		t.Fatal("a discarded part came to count")
+		t.Fatal("a discarded part has an effect")
 	}
 	refused(ErrGeneration, DesiredCommit{Generation: 7, Parts: 0, Base: 7})
 	l.must(DesiredCommit{Generation: 8, Parts: 0, Base: 7}) // a read that changes nothing, but is complete
 }
 
-// TestAFailedCommitLeavesNothingStaged: parts whose commit failed never meet the parts of a later read (I6).
+// The parts of a failed commit never mix with the parts of a later read (I6).
 func TestAFailedCommitLeavesNothingStaged(t *testing.T) {
 	part := DesiredChanges{Generation: 5, Upserts: []desired.App{row(testKey(1), 4)}}
 	for name, c := range map[string]struct {
 		commit DesiredCommit
 		want   error
 	}{
-		"a part is missing":                {DesiredCommit{Generation: 5, Parts: 2, Base: 1}, ErrIncomplete},
-		"a part too many":                  {DesiredCommit{Generation: 5, Parts: 0, Base: 1}, ErrIncomplete},
-		"of a newer read without a part":   {DesiredCommit{Generation: 6, Parts: 1, Base: 1}, ErrIncomplete},
-		"computed from an older record":    {DesiredCommit{Generation: 5, Parts: 1, Base: 0}, ErrOutdated},
-		"computed from what never counted": {DesiredCommit{Generation: 5, Parts: 1, Base: 4}, ErrOutdated},
+		"a part is missing":            {DesiredCommit{Generation: 5, Parts: 2, Base: 1}, ErrIncomplete},
+		"there is one part too many":   {DesiredCommit{Generation: 5, Parts: 0, Base: 1}, ErrIncomplete},
+		"it belongs to a newer read":   {DesiredCommit{Generation: 6, Parts: 1, Base: 1}, ErrIncomplete},
+		"it is based on an older read": {DesiredCommit{Generation: 5, Parts: 1, Base: 0}, ErrOutdated},
+		"it is based on a staged read": {DesiredCommit{Generation: 5, Parts: 1, Base: 4}, ErrOutdated},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLog(t)
@@ -80,8 +80,7 @@ func TestAFailedCommitLeavesNothingStaged(t *testing.T) {
 	}
 }
 
-// TestTheNextGenerationIsAboveWhatIsStaged: a leader that stopped in the middle of a read leaves parts behind. The next
-// read must not add to them.
+// A leader that stopped in the middle of a read leaves staged parts. The next read must not add to them.
 func TestTheNextGenerationIsAboveWhatIsStaged(t *testing.T) {
 	l := newLog(t)
 	l.desire(row(testKey(0), 1))
@@ -92,11 +91,11 @@ func TestTheNextGenerationIsAboveWhatIsStaged(t *testing.T) {
 	}
 	l.must(DesiredChanges{Generation: next, Upserts: []desired.App{row(testKey(2), 1)}}, DesiredCommit{Generation: next, Parts: 1, Base: 1})
 	if _, ok := l.App(testKey(1)); ok {
-		t.Error("a part of the dead leader's read counts")
+		t.Error("a part of the stopped leader's read has an effect")
 	}
 }
 
-func TestStagedRowsHaveABound(t *testing.T) {
+func TestStagedRowsAreLimited(t *testing.T) {
 	l := newLog(t)
 	rows := make([]desired.App, maxStagedRows/2)
 	for i := range rows {

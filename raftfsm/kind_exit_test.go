@@ -35,7 +35,7 @@ func TestExitOfARecordedInstance(t *testing.T) {
 	}
 }
 
-// Nothing is noted of an app that hm does not know: strangers' exits leave nothing behind.
+// An exit of an unknown app records nothing.
 func TestExitOfAnUnknownApp(t *testing.T) {
 	l := newLog(t)
 	x := actual.Exit{App: testKey(0), Instance: testGUID('c', 1, 'u'), Reason: actual.ExitCrashed}
@@ -46,9 +46,9 @@ func TestExitOfAnUnknownApp(t *testing.T) {
 	}
 }
 
-// TestExitsAtIndicesThatNobodyWants are not noted, and noted ones go when their index is no longer wanted: hours later
-// they would make a start of a scale-up that the Cloud Controller sees to itself.
-func TestExitsAtIndicesThatNobodyWants(t *testing.T) {
+// Exits at unwanted indices are not noted, and noted exits are dropped when their index is no longer wanted. Otherwise a
+// scale-up hours later would look like the restart of a crash.
+func TestExitsAtUnwantedIndicesAreNotNoted(t *testing.T) {
 	k := testKey(0)
 	exit := func(index uint32) InstanceExited {
 		return InstanceExited{Exit: actual.Exit{App: k, Instance: testGUID('c', 40+int(index), 'u'), Index: index, Reason: actual.ExitCrashed}}
@@ -76,13 +76,13 @@ func TestExitsAtIndicesThatNobodyWants(t *testing.T) {
 	noted(l, 0)
 }
 
-// TestAnExitIsAnsweredByAnotherInstance: once something else is live at the index, the exit is no news any more.
+// An exit is forgotten once another instance is live at the index.
 func TestAnExitIsAnsweredByAnotherInstance(t *testing.T) {
 	l, k := newLog(t), testKey(0)
 	l.desire(row(k, 1))
 	gone := testInstance(k, 1, 0, actual.Starting)
 	l.must(InstanceExited{Exit: actual.Exit{App: k, Instance: gone.GUID, Reason: actual.ExitCrashed}})
-	l.must(DEAChanges{DEA: "dea-0", Upserts: []actual.Instance{gone}}) // heard late: it is the crash
+	l.must(DEAChanges{DEA: "dea-0", Upserts: []actual.Instance{gone}}) // an old heartbeat: it is the instance that crashed
 	if c := l.Crashes(k); len(c) != 1 || c[0].Exited != gone.GUID {
 		t.Fatalf("crashes %+v", c)
 	}

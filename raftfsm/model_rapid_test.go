@@ -7,18 +7,18 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Apply against the model: after every entry both say the same of everything, the Result included. The frozen
-// states of earlier moments still say what they said, and the hash is what is worked out anew.
+// After every entry State and model have the same Result and the same content. Frozen copies never change, and the hash is
+// equal to a recomputed one.
 func TestApplyMatchesModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s, m := NewState(), newModel()
 		w := &world{t: rt, s: s}
-		type moment struct {
+		type frozen struct {
 			view *State
-			said string
+			text string
 			hash Hash
 		}
-		var moments []moment
+		var copies []frozen
 		index, term := uint64(0), uint64(1)
 		for range rapid.IntRange(1, 40).Draw(rt, "entries") {
 			index += uint64(1 + w.pick(2, "gap"))
@@ -26,7 +26,7 @@ func TestApplyMatchesModel(t *testing.T) {
 				term++
 			}
 			e := w.entry()
-			if w.chance(30, "on the wire") {
+			if w.chance(30, "encode") {
 				b, err := EncodeEntry(e)
 				if err != nil {
 					rt.Fatalf("EncodeEntry: %v", err)
@@ -36,29 +36,29 @@ func TestApplyMatchesModel(t *testing.T) {
 				}
 			}
 			got, want := s.Apply(index, term, e), m.Apply(index, term, e)
-			differ(rt, "Result", describeResult(got), describeResult(want))
-			said := describe(s)
-			differ(rt, "state", said, describe(m))
-			differ(rt, "iterators", iterators(s.DEAs(), s.Apps(), s.DesiredApps(), s.AllCommands(), s.AllCrashes()),
+			mustBeEqual(rt, "Result", describeResult(got), describeResult(want))
+			text := describe(s)
+			mustBeEqual(rt, "state", text, describe(m))
+			mustBeEqual(rt, "iterators", iterators(s.DEAs(), s.Apps(), s.DesiredApps(), s.AllCommands(), s.AllCrashes()),
 				iterators(m.DEAs(), m.Apps(), m.DesiredApps(), m.AllCommands(), m.AllCrashes()))
 			if h := recomputed(s); h != s.Hash() {
-				rt.Fatalf("the kept hash is %s, worked out anew it is %s", s.Hash(), h)
+				rt.Fatalf("the hash is %s, recomputed it is %s", s.Hash(), h)
 			}
 			if w.chance(30, "freeze") {
-				moments = append(moments, moment{s.Freeze(), said, s.Hash()})
+				copies = append(copies, frozen{s.Freeze(), text, s.Hash()})
 			}
 		}
-		for i, mo := range moments {
-			differ(rt, "frozen state", describe(mo.view), mo.said)
-			if mo.view.Hash() != mo.hash || recomputed(mo.view) != mo.hash {
-				rt.Fatalf("frozen state %d has another hash than when it was frozen", i)
+		for i, c := range copies {
+			mustBeEqual(rt, "frozen state", describe(c.view), c.text)
+			if c.view.Hash() != c.hash || recomputed(c.view) != c.hash {
+				rt.Fatalf("the hash of frozen state %d has changed", i)
 			}
 		}
 	})
 }
 
-// Some entries, a snapshot, a restore and the other entries come to what all the entries come to; so the layout,
-// which a restore makes anew, shows nowhere. Snapshots of equal states are equal.
+// A restore in the middle of the entries changes nothing in the result, so the layout in memory does not matter.
+// Snapshots of equal states are equal.
 func TestRestoreAndGoOnIsTheSame(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := NewState()
@@ -76,7 +76,7 @@ func TestRestoreAndGoOnIsTheSame(t *testing.T) {
 				if other, err = RestoreState(bytes.NewReader(b.Bytes())); err != nil {
 					rt.Fatalf("RestoreState: %v", err)
 				}
-				differ(rt, "restored state", describe(other), describe(s))
+				mustBeEqual(rt, "restored state", describe(other), describe(s))
 			}
 			if i == n {
 				break
@@ -84,10 +84,10 @@ func TestRestoreAndGoOnIsTheSame(t *testing.T) {
 			e := w.entry()
 			got := s.Apply(uint64(i+1), 1, e)
 			if other != nil {
-				differ(rt, "Result after a restore", describeResult(other.Apply(uint64(i+1), 1, e)), describeResult(got))
+				mustBeEqual(rt, "Result after a restore", describeResult(other.Apply(uint64(i+1), 1, e)), describeResult(got))
 			}
 		}
-		differ(rt, "state in the end", describe(other), describe(s))
+		mustBeEqual(rt, "last state", describe(other), describe(s))
 		if other.Hash() != s.Hash() {
 			rt.Fatalf("hashes differ: %s and %s", other.Hash(), s.Hash())
 		}

@@ -28,19 +28,19 @@ func TestPlaces(t *testing.T) {
 	}
 	for _, place := range few {
 		if !slices.Contains(got, place) {
-			t.Errorf("%v is not among them", place)
+			t.Errorf("%v is missing", place)
 		}
 	}
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(few), func(i, j int) { few[i], few[j] = few[j], few[i] })
 	if NewPlaces(few) != p {
-		t.Error("the order in which places are told makes a difference")
+		t.Error("the order of the list makes a difference")
 	}
 	if NewPlaces(nil) != "" || Places("").Len() != 0 || p.With("") != p {
-		t.Error("no places are not the empty text")
+		t.Error("Places without places is not the empty text")
 	}
 }
 
-// TestPlacesSample: what is too much becomes a sample, which is the same however its parts were put together.
+// Of too many places a sample is kept, which is the same however its parts were joined.
 func TestPlacesSample(t *testing.T) {
 	const n = 5000
 	all := places(0, n)
@@ -49,7 +49,7 @@ func TestPlacesSample(t *testing.T) {
 		t.Fatalf("%d places: %v", p.Len(), p.check())
 	}
 	if parts := NewPlaces(places(0, n)[:2000]).With(NewPlaces(places(0, n)[1500:])); parts != p {
-		t.Error("the sample of two samples is not that of the whole")
+		t.Error("the sample of two samples differs from the sample of all")
 	}
 	first := 0
 	for place := range p.All() {
@@ -58,11 +58,11 @@ func TestPlacesSample(t *testing.T) {
 		}
 	}
 	if first < MaxPlaces*2/5 || first > MaxPlaces*3/5 {
-		t.Errorf("%d of %d in the sample are of the first half", first, MaxPlaces)
+		t.Errorf("%d of the %d places in the sample are from the first half", first, MaxPlaces)
 	}
 }
 
-func TestPlacesThatCannotBe(t *testing.T) {
+func TestInvalidPlaces(t *testing.T) {
 	list := slices.Collect(NewPlaces(places(0, 3)).All())
 	text := func(list ...Place) Places {
 		var b []byte
@@ -75,7 +75,7 @@ func TestPlacesThatCannotBe(t *testing.T) {
 	uuid := testGUID('d', 1, 'u').String()
 	for name, p := range map[string]Places{
 		"cut short":         good[:len(good)-1],
-		"no wire form":      "x",
+		"not encoded":       "x",
 		"out of order":      text(list[1], list[0]),
 		"twice":             text(list[0], list[0]),
 		"an index too high": text(Place{App: list[0].App, Index: 1 << 16}),
@@ -90,11 +90,11 @@ func TestPlacesThatCannotBe(t *testing.T) {
 		if res := l.apply(HoldSet{Hold: Hold{Name: "mass-loss", Lost: p}}); len(res.Refused) != 1 {
 			t.Errorf("%s: the hold was recorded", name)
 		}
-		p.Len() // ends
+		p.Len() // must end
 	}
 }
 
-// TestManyPlacesInASnapshot: they do not fit into one record of it.
+// The lost places of many holds do not fit into one record of a snapshot.
 func TestManyPlacesInASnapshot(t *testing.T) {
 	var list []Place
 	for i := range MaxPlaces {

@@ -13,21 +13,22 @@ func TestOthersGrewAt(t *testing.T) {
 	l.desire(row(old, 1))
 	l.must(DEAChanges{DEA: "dea-0", Upserts: []actual.Instance{testInstance(old, 1, 0, actual.Running)}})
 	if at := l.OthersGrewAt(old); at != 0 {
-		t.Errorf("one version alone: %v", at)
+		t.Errorf("with one version: %v", at)
 	}
 	l.must(DEAChanges{DEA: "dea-1", Upserts: []actual.Instance{testInstance(other, 2, 0, actual.Crashed)}})
 	if at := l.OthersGrewAt(old); at != 0 {
-		t.Errorf("another version that only crashed: %v", at)
+		t.Errorf("with another version that only crashed: %v", at)
 	}
 	l.must(DEAChanges{DEA: "dea-1", Upserts: []actual.Instance{testInstance(other, 3, 0, actual.Starting)}})
 	if at := l.OthersGrewAt(old); at != l.Time() {
-		t.Errorf("another version starts: %v, want %v", at, l.Time())
+		t.Errorf("with another version that starts: %v, want %v", at, l.Time())
 	}
 	if at := l.OthersGrewAt(other); at == 0 || at == l.Time() {
-		t.Errorf("beside the other version: %v", at)
+		t.Errorf("for the other version: %v", at)
 	}
 }
 
-func describeTest(s *State) string {
+// describeRecords writes down what the iterators of a State yield.
+func describeRecords(s *State) string {
 	return iterators(s.DEAs(), s.Apps(), s.DesiredApps(), s.AllCommands(), s.AllCrashes())
 }

@@ -47,7 +47,7 @@ func TestEachOn(t *testing.T) {
 		asked := append(slices.Clone(guids[:n/2]), testGUID('x', 1, 't'))
 		found := map[actual.Instance]int{}
 		l.EachOn("a", asked, func(i actual.Instance) { found[i]++ })
-		l.EachOn("b", asked, func(i actual.Instance) { t.Errorf("found %v on a DEA that is not known", i) })
+		l.EachOn("b", asked, func(i actual.Instance) { t.Errorf("found %v on an unknown DEA", i) })
 		if len(found) != n/2 {
 			t.Errorf("%d of %d instances were found", len(found), n/2)
 		}

@@ -30,7 +30,7 @@ func TestSnapshotAndRestore(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			differ(t, "restored state", inventory(got), inventory(s))
+			mustBeEqual(t, "restored state", inventory(got), inventory(s))
 			if !bytes.Equal(snapshotOf(t, got), data) {
 				t.Error("the restored state has another snapshot")
 			}
@@ -51,8 +51,7 @@ func TestSnapshotAndRestore(t *testing.T) {
 	}
 }
 
-// Equal entries give equal bytes, whatever is in memory where: the second state has forgotten and reused handles
-// and DEA slots, and was restored halfway.
+// Equal entries give equal bytes, whatever the layout in memory: the second state is restored several times.
 func TestSnapshotsOfEqualStatesAreEqual(t *testing.T) {
 	entries := sampleEntries()
 	a, b := NewState(), NewState()
@@ -85,8 +84,8 @@ func TestDamagedSnapshots(t *testing.T) {
 		bad := bytes.Clone(data)
 		bad[n] ^= 0x10
 		if got, err := RestoreState(bytes.NewReader(bad)); err == nil {
-			accepted++ // zstd's frame has a bit that means nothing
-			differ(t, "a snapshot with a changed byte was restored", inventory(got), inventory(s))
+			accepted++ // zstd's frame has a bit without a meaning
+			mustBeEqual(t, "state of a snapshot with a changed byte", inventory(got), inventory(s))
 		}
 	}
 	if accepted > 2 {
@@ -107,7 +106,7 @@ func TestDamagedSnapshots(t *testing.T) {
 	if _, err := RestoreState(bytes.NewReader(newer)); !errors.Is(err, ErrSnapshot) || !strings.Contains(err.Error(), "format 2") {
 		t.Errorf("of a newer format: %v", err)
 	}
-	broken := errors.New("disk on fire")
+	broken := errors.New("disk error")
 	if _, err := RestoreState(io.MultiReader(bytes.NewReader(data[:len(data)/2]), errReader{broken})); !errors.Is(err, broken) {
 		t.Errorf("when reading fails: %v", err)
 	}
@@ -121,7 +120,7 @@ type errReader struct{ err error }
 
 func (r errReader) Read([]byte) (int, error) { return 0, r.err }
 
-// piece is a record to forge a snapshot of.
+// piece is a record of a forged snapshot.
 type piece struct {
 	sec  Section
 	body []byte
@@ -136,7 +135,7 @@ func pieceOf(t testing.TB, sec Section, m proto.Message) piece {
 	return piece{sec, b}
 }
 
-// forge makes a snapshot with a right frame, count and checksum around any records.
+// forge makes a snapshot with a valid frame, count and checksum from any records.
 func forge(t testing.TB, hash Hash, pieces ...piece) []byte {
 	t.Helper()
 	var b []byte
@@ -209,24 +208,24 @@ func TestForgedSnapshots(t *testing.T) {
 		"no meta record":            {nil, "no meta record"},
 		"meta twice":                {[]piece{meta, meta}, "twice"},
 		"sections out of order":     {[]piece{meta, two, meta}, "out of order"},
-		"a section of the future":   {[]piece{meta, {99, nil}}, "does not know the section"},
-		"bytes that are no message": {[]piece{meta, {SectionApps, []byte{0xff}}}, ""},
+		"an unknown section":        {[]piece{meta, {99, nil}}, "does not know the section"},
+		"a body that is no message": {[]piece{meta, {SectionApps, []byte{0xff}}}, ""},
 		"apps out of order":         {[]piece{meta, apps(make([]byte, 6), a1, a0)}, "out of order"},
 		"an app twice":              {[]piece{meta, apps(make([]byte, 6), a0, a0)}, "out of order"},
 		"apps without rows":         {[]piece{meta, apps(nil, a0)}, "columns"},
 		"an app without a state":    {[]piece{meta, apps([]byte{1, 0, 0}, a0)}, "run state"},
 		"two desired versions":      {[]piece{meta, apps([]byte{1, 1, 1, 1, 1, 1}, a0, appendKey(nil, k0next))}, "two versions"},
-		"a zero app":                {[]piece{meta, apps(make([]byte, 3), []byte{0, 0})}, "no droplet"},
+		"an app without a key":      {[]piece{meta, apps(make([]byte, 3), []byte{0, 0})}, "no droplet"},
 		"half a desired row":        {[]piece{meta, apps([]byte{0, 1, 1}, a0)}, "not desired"},
 		"a DEA twice":               {[]piece{meta, two, good, good}, "out of order"},
-		"a DEA that cannot be":      {[]piece{meta, two, dea(func(m *wire.SnapshotDEA) { m.Id = nil })}, "valid DEA id"},
-		"a DEA never born":          {[]piece{meta, two, dea(func(m *wire.SnapshotDEA) { m.Born = 0 })}, "not unique or not from 1 to 5"},
-		"a DEA born in the future":  {[]piece{meta, two, dea(func(m *wire.SnapshotDEA) { m.Born = 6 })}, "not unique or not from 1 to 5"},
-		"twins":                     {[]piece{meta, two, good, dea(func(m *wire.SnapshotDEA) { m.Id = []byte("dea2") })}, "not unique or not from 1 to 5"},
+		"a DEA with a bad id":       {[]piece{meta, two, dea(func(m *wire.SnapshotDEA) { m.Id = nil })}, "valid DEA id"},
+		"a DEA with number 0":       {[]piece{meta, two, dea(func(m *wire.SnapshotDEA) { m.Born = 0 })}, "not unique or not from 1 to 5"},
+		"a DEA with a high number":  {[]piece{meta, two, dea(func(m *wire.SnapshotDEA) { m.Born = 6 })}, "not unique or not from 1 to 5"},
+		"two DEAs, one number":      {[]piece{meta, two, good, dea(func(m *wire.SnapshotDEA) { m.Id = []byte("dea2") })}, "not unique or not from 1 to 5"},
 		"gone, with instances":      {[]piece{meta, two, dea(func(m *wire.SnapshotDEA) { m.GoneAt = 4 })}, "cannot have"},
 		"columns that differ":       {[]piece{meta, two, dea(func(m *wire.SnapshotDEA) { m.Index = nil })}, "columns"},
 		"an instance of no app":     {[]piece{meta, two, dea(func(m *wire.SnapshotDEA) { m.App[0] = 2 })}, "belongs to app"},
-		"an app's number runs over": {[]piece{meta, two, dea(func(m *wire.SnapshotDEA) { m.App[0] = 1<<32 - 1 })}, "belongs to app"},
+		"an app's number overflows": {[]piece{meta, two, dea(func(m *wire.SnapshotDEA) { m.App[0] = 1<<32 - 1 })}, "belongs to app"},
 		"no state":                  {[]piece{meta, two, dea(func(m *wire.SnapshotDEA) { m.States[0] = 0 })}, "invalid instance"},
 		"large index":               {[]piece{meta, two, dea(func(m *wire.SnapshotDEA) { m.Index[0] = actual.MaxIndex + 1 })}, "invalid instance"},
 		"negative since":            {[]piece{meta, two, dea(func(m *wire.SnapshotDEA) { m.Since[0] = -1 })}, "invalid instance"},
@@ -247,7 +246,7 @@ func TestForgedSnapshots(t *testing.T) {
 		"a crash twice": {[]piece{meta, two, crash(&wire.SnapshotCrash{App: a0, Instance: none, Exited: none}, &wire.SnapshotCrash{App: a0, Instance: none, Exited: none})},
 			"out of order"},
 		"a mark of no app":      {[]piece{meta, two, marks(&wire.SnapshotMark{App: appendKey(nil, testKey(9)), Instance: g, Mark: 1})}, "invalid crash mark"},
-		"a mark of nobody":      {[]piece{meta, two, marks(&wire.SnapshotMark{App: a0, Instance: none, Mark: 1})}, "invalid crash mark"},
+		"a mark without guid":   {[]piece{meta, two, marks(&wire.SnapshotMark{App: a0, Instance: none, Mark: 1})}, "invalid crash mark"},
 		"a mark that is new":    {[]piece{meta, two, marks(&wire.SnapshotMark{App: a0, Instance: g})}, "invalid crash mark"},
 		"a mark twice":          {[]piece{meta, two, marks(&wire.SnapshotMark{App: a0, Instance: g, Mark: 1}, &wire.SnapshotMark{App: a0, Instance: g, Mark: 2})}, "out of order"},
 		"a hold without a name": {[]piece{meta, pieceOf(t, SectionHolds, &wire.SnapshotHolds{Holds: []*wire.Hold{{}}})}, "hold's name"},
@@ -262,13 +261,13 @@ func TestForgedSnapshots(t *testing.T) {
 			}
 		})
 	}
-	// The forger's frame is right: with a right hash inside, it is accepted.
+	// The frame of forge is valid: with the right hash the snapshot is accepted.
 	rs := newRestorer()
 	if err := rs.record(SnapshotRecord{SectionMeta, recordVersion, meta.body}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := RestoreState(bytes.NewReader(forge(t, rs.s.Hash(), meta))); err != nil {
-		t.Fatalf("a good one: %v", err)
+		t.Fatalf("a valid snapshot: %v", err)
 	}
 	records := append([]byte{byte(SectionMeta), recordVersion, byte(len(meta.body))}, meta.body...)
 	records = binary.LittleEndian.AppendUint64(append(records, byte(sectionEnd)), 1)
@@ -279,8 +278,8 @@ func TestForgedSnapshots(t *testing.T) {
 
 const commandPending = 1
 
-// Lengths that lie, and data that unfolds, cost no memory to speak of.
-func TestHostileSnapshotsStaySmall(t *testing.T) {
+// Wrong lengths, and data that decompresses to much more, take little memory.
+func TestHostileSnapshotsTakeLittleMemory(t *testing.T) {
 	huge := binary.AppendUvarint([]byte{byte(SectionApps), recordVersion}, 1<<40)
 	large := binary.AppendUvarint([]byte{byte(SectionApps), recordVersion}, maxRecord)
 	var unfolds []byte
@@ -308,7 +307,7 @@ func TestHostileSnapshotsStaySmall(t *testing.T) {
 	}
 }
 
-// Every released format stays readable: testdata/snapshots has a directory for each, which is never edited.
+// Every released format stays readable. Each has a directory in testdata/snapshots that is never edited.
 func TestReleasedSnapshots(t *testing.T) {
 	dir := filepath.Join("..", "testdata", "snapshots", "v1")
 	snap, golden := filepath.Join(dir, "sample.hmsnap"), filepath.Join(dir, "sample.golden")
@@ -331,12 +330,12 @@ func TestReleasedSnapshots(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What was added to the model since the file was made is not in it.
+	// The file does not have what was added to the model later.
 	got := strings.ReplaceAll(inventory(s), " Capitals:{Droplet:0 Version:0}", "")
-	differ(t, "restored fixture", got, string(want))
+	mustBeEqual(t, "restored fixture", got, string(want))
 }
 
-// Any records inside a right frame: an error, or a state that is sound.
+// Any records in a valid frame give an error, or a state with the right hash.
 func FuzzRestoreRecords(f *testing.F) {
 	for _, s := range []*State{NewState(), sampleState(f)} {
 		var b []byte
@@ -364,7 +363,7 @@ func FuzzRestoreRecords(f *testing.F) {
 			s.Apply(uint64(i+1), 1, e)
 		}
 		if recomputed(s) != s.Hash() {
-			t.Fatalf("the kept hash is %s, worked out anew it is %s", s.Hash(), recomputed(s))
+			t.Fatalf("the hash is %s, recomputed it is %s", s.Hash(), recomputed(s))
 		}
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"hm/internal/app"
 )
 
-// Parts fit, and come to the same as the whole.
+// The parts fit, and have the same effect as the whole record.
 func TestSplit(t *testing.T) {
 	f := newFleet(4000, 4)
 	whole, inParts := NewState(), NewState()
@@ -47,7 +47,7 @@ func TestSplit(t *testing.T) {
 		for _, p := range parts {
 			b, err := EncodeEntry(Entry{At: MaxTime, Records: []Record{p}})
 			if err != nil || len(b) > room {
-				t.Fatalf("%s: a part of %d bytes, %v", r.Kind(), len(b), err)
+				t.Fatalf("%s: a part has %d bytes, %v", r.Kind(), len(b), err)
 			}
 		}
 		if n := len(parts); (n == 1) != reflect.DeepEqual(parts[0], r) {
@@ -61,7 +61,7 @@ func TestSplit(t *testing.T) {
 			inParts.Apply(1, 1, Entry{At: 1, Records: parts})
 		}
 		if whole.Hash() != inParts.Hash() {
-			t.Fatalf("%s: the parts come to something else", r.Kind())
+			t.Fatalf("%s: the parts have another effect", r.Kind())
 		}
 	}
 	if one := Split(DesiredChanges{Generation: 3}, room); len(one) != 1 {

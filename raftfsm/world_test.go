@@ -285,7 +285,7 @@ func describeResult(r Result) string {
 	return b.String()
 }
 
-func differ(t interface{ Fatalf(string, ...any) }, what, got, want string) {
+func mustBeEqual(t interface{ Fatalf(string, ...any) }, what, got, want string) {
 	if got == want {
 		return
 	}
