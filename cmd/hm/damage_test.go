@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hm/internal/api"
+	"hm/internal/bus/bustest"
 	"hm/internal/cluster"
 )
 
@@ -27,7 +28,7 @@ type bareNodes struct {
 
 func newBareNodes(t *testing.T, size int, sets ...string) *bareNodes {
 	t.Helper()
-	port := freePorts(t, 2*size+1)
+	port := bustest.FreePorts(t, 2*size+1)
 	b := &bareNodes{t: t}
 	var peers []string
 	for i := range size {

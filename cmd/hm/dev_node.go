@@ -9,6 +9,7 @@ import (
 
 	"hm/internal/api"
 	"hm/internal/config"
+	"hm/internal/server"
 )
 
 // devNode is one node of hm dev, which can be closed and opened again on the same data and under the same addresses.
@@ -18,8 +19,8 @@ type devNode struct {
 	logger *slog.Logger
 
 	mu     sync.Mutex
-	node   *node     // nil while it is closed
-	backAt time.Time // when a closed one is to be opened again
+	node   *server.Node // nil while it is closed
+	backAt time.Time    // when a closed one is to be opened again
 }
 
 // openDevNode opens a node for the first time. The caller must close it.
@@ -28,7 +29,7 @@ func openDevNode(cfg config.Config, logger *slog.Logger) (*devNode, error) {
 	if err := n.open(); err != nil {
 		return nil, err
 	}
-	n.cfg.API.Listen = n.node.api.Addr() // before anyone else knows n
+	n.cfg.API.Listen = n.node.APIAddr() // before anyone else knows n
 	var err error
 	n.client, err = api.NewClient(api.ClientOptions{Addr: n.url(), Username: cfg.API.Username, Password: cfg.API.Password, Timeout: devAskTimeout})
 	if err != nil {
@@ -50,7 +51,7 @@ func (n *devNode) open() error {
 	if n.node != nil {
 		return nil
 	}
-	opened, err := openNode(n.cfg, n.logger)
+	opened, err := server.Open(n.cfg, server.Options{Version: readBuildInfo().Version, Logger: n.logger})
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func (n *devNode) state() (open, leads bool, backAt time.Time) {
 	if n.node == nil {
 		return false, false, n.backAt
 	}
-	return true, n.node.cluster.Leadership().Leader, time.Time{}
+	return true, n.node.Leads(), time.Time{}
 }
 
 // close ends the node and waits for it.
@@ -94,5 +95,5 @@ func (n *devNode) close() error {
 	if open == nil {
 		return nil
 	}
-	return open.close()
+	return open.Close()
 }

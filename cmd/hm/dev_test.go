@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"hm/internal/api"
+	"hm/internal/bus/bustest"
 	"hm/internal/config"
 	"hm/internal/liveview"
 )
@@ -59,7 +60,7 @@ func startDev(t *testing.T, o devOptions) *devRun {
 		t.Fatal(err)
 	}
 	if len(saved.Nodes) == 0 { // a node that comes back must find its port free
-		for i, port := range freePorts(t, o.nodes) {
+		for i, port := range bustest.FreePorts(t, o.nodes) {
 			saved.Nodes = append(saved.Nodes, devPeer{ID: fmt.Sprintf("hm-%d", i), Raft: fmt.Sprintf("127.0.0.1:%d", port)})
 		}
 	}

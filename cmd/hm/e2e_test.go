@@ -7,14 +7,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"hm/internal/api"
+	"hm/internal/bus/bustest"
 	"hm/internal/sim"
 	"hm/internal/sim/cc"
 )
@@ -129,73 +127,10 @@ type foundry struct {
 	bulk    string
 }
 
-// freePorts gives ports of 127.0.0.1 on which a process or a node may listen, now and after it was down.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	given, err := ports.take(n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return given
-}
-
-var ports portPool
-
-// portPool gives every port once, and none of those that the system gives to connections: one of them could have it
-// while who should listen there is down. The ports come in blocks: who listens on a block's first port owns the others,
-// so that test binaries that run at the same time do not meet.
-type portPool struct {
-	mu           sync.Mutex
-	owned        []net.Listener // on the first port of each block
-	next, behind int            // of the newest block, what has not been given
-}
-
-const (
-	portBlock             = 50
-	firstPort, behindPort = 12_000, 32_000 // below the ports that Linux gives to connections
-)
-
-func (p *portPool) take(n int) (given []int, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for len(given) < n {
-		if p.next == p.behind {
-			if err := p.own(); err != nil {
-				return nil, err
-			}
-		}
-		if l, err := listenOn(p.next); err == nil {
-			l.Close()
-			given = append(given, p.next)
-		}
-		p.next++
-	}
-	return given, nil
-}
-
-// own makes a further block this process's own. The former stays so, too.
-func (p *portPool) own() error {
-	const blocks = (behindPort - firstPort) / portBlock
-	for try, begin := 0, rand.IntN(blocks); try < blocks; try++ {
-		first := firstPort + (begin+try)%blocks*portBlock
-		l, err := listenOn(first)
-		if err == nil {
-			p.owned = append(p.owned, l)
-			p.next, p.behind = first+1, first+portBlock
-			return nil
-		}
-	}
-	return fmt.Errorf("no ports are free from %d to %d", firstPort, behindPort)
-}
-
-func listenOn(port int) (net.Listener, error) {
-	return net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-}
-
 // newFoundry starts a nats-server, a simulated Cloud Foundry, and three nodes with extra settings.
 func newFoundry(t *testing.T, period time.Duration, simArgs []string, sets ...string) *foundry {
 	t.Helper()
-	port := freePorts(t, 9)
+	port := bustest.FreePorts(t, 9)
 	f := &foundry{t: t, natsURL: fmt.Sprintf("nats://127.0.0.1:%d", port[0])}
 	f.nats = startProcess(t, "nats", "nats-server", "-p", fmt.Sprint(port[0]))
 	f.bulk, f.control = fmt.Sprintf("127.0.0.1:%d", port[1]), fmt.Sprintf("127.0.0.1:%d", port[2])

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"hm/internal/bus/bustest"
 )
 
 // TestServerOnAFullDisk starts the real program on a file system without room: one sentence, exit code 1.
@@ -35,7 +37,7 @@ func TestServerOnAFullDisk(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	port := freePorts(t, 3)
+	port := bustest.FreePorts(t, 3)
 	cmd := exec.CommandContext(ctx, self, "server", "--set", "node.data_dir="+dir, "--set", fmt.Sprintf("raft.listen=127.0.0.1:%d", port[0]),
 		"--set", fmt.Sprintf("api.listen=127.0.0.1:%d", port[1]), "--set", fmt.Sprintf("nats.servers=nats://127.0.0.1:%d", port[2]))
 	cmd.Env = append(os.Environ(), asVariable+"=hm")

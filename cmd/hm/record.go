@@ -12,10 +12,10 @@ import (
 
 	"hm/internal/api"
 	"hm/internal/app"
-	"hm/internal/bus"
 	"hm/internal/config"
 	"hm/internal/recorder"
 	"hm/internal/recording"
+	"hm/internal/server"
 	"hm/raftfsm"
 )
 
@@ -177,20 +177,17 @@ func recordNode(ctx context.Context, f recordFlags, w *recording.Writer, logger 
 
 // recordByListening records what it hears and reads by itself.
 func recordByListening(ctx context.Context, f recordFlags, cfg config.Config, w *recording.Writer, logger *slog.Logger) (err error) {
-	link, err := bus.Open(bus.Options{
-		Servers: cfg.NATS.Servers, Username: cfg.NATS.Username, Password: cfg.NATS.Password, Token: cfg.NATS.Token, Creds: cfg.NATS.Creds,
-		TLS: bus.TLS(cfg.NATS.TLS), PingInterval: cfg.PingInterval(), Name: "hm record", Logger: logger,
-	})
+	link, err := server.OpenLink(cfg, "hm record", logger)
 	if err != nil {
-		return fmt.Errorf("opening the NATS link: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, link.Close()) }()
-	source, err := openSource(cfg, link, logger)
+	source, err := server.OpenSource(cfg, link, logger)
 	if err != nil {
-		return fmt.Errorf("preparing to read the desired state: %w", err)
+		return err
 	}
 	defer source.Close()
-	o := recorder.ListenOptions{Link: link, Source: source, Writer: w, PollInterval: cfg.PollInterval(), ReadTimeout: readTimeout(cfg), Logger: logger}
+	o := recorder.ListenOptions{Link: link, Source: source, Writer: w, PollInterval: cfg.PollInterval(), ReadTimeout: server.ReadTimeout(cfg), Logger: logger}
 	if f.follow != "" {
 		client, err := f.remote.clientOf(f.follow, "--follow")
 		if err != nil {

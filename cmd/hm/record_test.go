@@ -33,7 +33,7 @@ func TestRecordOfACluster(t *testing.T) {
 	r.await("gate", atRest)
 	dir := t.TempDir()
 	recorders := map[string]*process{}
-	node := "http://" + r.stage.world.nodes[0].node.api.Addr()
+	node := "http://" + r.stage.world.nodes[0].node.APIAddr()
 	for way, args := range map[string][]string{
 		"api": {"--from-api", node},
 		"nats": {"--follow", node, "--set", "nats.servers=" + r.stage.world.nats.URL(), "--set", "desired.source=sql", "--set", "desired.sql.driver=sqlite",

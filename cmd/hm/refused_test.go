@@ -10,35 +10,43 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
+	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"hm/internal/api"
 	"hm/internal/bus/bustest"
 	"hm/internal/config"
+	"hm/internal/server"
 	"hm/internal/sim"
 	"hm/internal/sim/fleet"
 )
 
-// refusedNodes are three nodes in this process, on a NATS server that refuses some subjects to them, and none to the
-// simulated Cloud Foundry. Each node can be cut off from the others.
+// refusedNodes are three nodes in this process, on a NATS server that refuses some subjects to them and none to the
+// simulated Cloud Foundry.
 type refusedNodes struct {
 	t     *testing.T
-	srv   *bustest.Server
-	nodes []*devNode
-	ways  []*bustest.Proxy // to each node's cluster port
+	nats  *bustest.Server
+	nodes []*refusedNode
 	sim   *sim.Sim
-	log   *devTestLog
+	log   *logBuffer
 }
 
-// refusing are the options of a server that refuses subjects to the nodes.
-func refusing(publish, subscribe []string) func(*server.Options) {
-	return func(o *server.Options) {
-		o.Users = []*server.User{
-			{Username: "hm", Password: "hm9000", Permissions: &server.Permissions{ // within words of what it refuses
-				Publish: &server.SubjectPermission{Deny: publish}, Subscribe: &server.SubjectPermission{Deny: subscribe},
+type refusedNode struct {
+	*server.Node
+	client *api.Client
+}
+
+func (n *refusedNode) url() string { return "http://" + n.APIAddr() }
+
+// refusing edits the options of a NATS server so that it refuses subjects to the nodes.
+func refusing(publish, subscribe []string) func(*natsserver.Options) {
+	return func(o *natsserver.Options) {
+		o.Users = []*natsserver.User{
+			{Username: "hm", Password: "hm9000", Permissions: &natsserver.Permissions{ // the password is part of a subject
+				Publish: &natsserver.SubjectPermission{Deny: publish}, Subscribe: &natsserver.SubjectPermission{Deny: subscribe},
 			}},
 			{Username: "sim", Password: "sim"},
 		}
@@ -47,7 +55,7 @@ func refusing(publish, subscribe []string) func(*server.Options) {
 
 func startRefusedNodes(t *testing.T, period time.Duration, publish, subscribe []string) *refusedNodes {
 	t.Helper()
-	r := &refusedNodes{t: t, srv: bustest.Run(t, refusing(publish, subscribe)), log: &devTestLog{}}
+	r := &refusedNodes{t: t, nats: bustest.Run(t, refusing(publish, subscribe)), log: &logBuffer{}}
 	logger := newLogger(r.log, config.Log{Level: "info"})
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -56,54 +64,48 @@ func startRefusedNodes(t *testing.T, period time.Duration, publish, subscribe []
 	})
 	var err error
 	r.sim, err = sim.Start(context.WithoutCancel(t.Context()), sim.Options{
-		NATS: []string{"nats://sim:sim@" + r.srv.Address()}, Apps: 20, InstancesPerApp: 2, DEAs: 10, Seed: 1, HeartbeatPeriod: period,
+		NATS: []string{"nats://sim:sim@" + r.nats.Address()}, Apps: 20, InstancesPerApp: 2, DEAs: 10, Seed: 1, HeartbeatPeriod: period,
 		Passive: true, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.sim.Close)
-	ports := freePorts(t, 3)
+	ports := bustest.FreePorts(t, 3)
 	var peers []string
 	for i, port := range ports {
-		r.ways = append(r.ways, bustest.RunProxy(t, fmt.Sprintf("127.0.0.1:%d", port)))
-		peers = append(peers, fmt.Sprintf("hm-%d=%s", i, strings.TrimPrefix(r.ways[i].URL(), "nats://")))
+		peers = append(peers, fmt.Sprintf("hm-%d=127.0.0.1:%d", i, port))
 	}
 	for i, port := range ports {
 		flags := configFlags{sets: []string{
 			fmt.Sprintf("node.id=hm-%d", i), "node.data_dir=" + t.TempDir(), fmt.Sprintf("raft.listen=127.0.0.1:%d", port),
-			"raft.peers=" + strings.Join(peers, ","), "raft.advertise=" + strings.TrimPrefix(r.ways[i].URL(), "nats://"),
+			"raft.peers=" + strings.Join(peers, ","),
 			// A loaded machine must not change the leader by itself.
 			"raft.heartbeat_timeout=2s", "raft.election_timeout=2s", "raft.lease_timeout=1s",
-			"api.listen=127.0.0.1:0", "nats.servers=" + r.srv.URL(), "nats.username=hm", "nats.password=hm9000", "nats.ping_interval=500ms",
+			"api.listen=127.0.0.1:0", "nats.servers=" + r.nats.URL(), "nats.username=hm", "nats.password=hm9000", "nats.ping_interval=500ms",
 			"desired.bulk.url=" + r.sim.CCURL(), "policy.heartbeat_period=" + period.String(), "guard.mass_loss=0",
 		}}
 		loaded, err := flags.load()
 		if err != nil {
 			t.Fatal(err)
 		}
-		n, err := openDevNode(loaded.Config, logger)
+		n, err := server.Open(loaded.Config, server.Options{Version: "test", Logger: logger})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
-			if err := n.close(); err != nil {
+			if err := n.Close(); err != nil {
 				t.Error(err)
 			}
 		})
-		r.nodes = append(r.nodes, n)
+		client, err := api.NewClient(api.ClientOptions{Addr: "http://" + n.APIAddr(), Timeout: 2 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(client.Close)
+		r.nodes = append(r.nodes, &refusedNode{n, client})
 	}
 	return r
-}
-
-// leads gives the number of the node that leads, or -1.
-func (r *refusedNodes) leads() int {
-	for i, n := range r.nodes {
-		if n.node.cluster.Leadership().Leader {
-			return i
-		}
-	}
-	return -1
 }
 
 func (r *refusedNodes) await(what string, cond func() bool) {
@@ -111,11 +113,12 @@ func (r *refusedNodes) await(what string, cond func() bool) {
 	bustest.Until(r.t, what, cond)
 }
 
+// awaitOpen waits until a node leads with an open gate, and gives its number.
 func (r *refusedNodes) awaitOpen(what string) (leader int) {
 	r.t.Helper()
 	r.await(what+": a gate is open", func() bool {
-		leader = r.leads()
-		return leader >= 0 && r.nodes[leader].node.loop.Overview().GateOpen
+		leader = slices.IndexFunc(r.nodes, func(n *refusedNode) bool { return n.Leads() })
+		return leader >= 0 && r.status(leader).Gate.Open
 	})
 	return leader
 }
@@ -129,10 +132,10 @@ func (r *refusedNodes) status(i int) api.Status {
 	return s
 }
 
-// outages is how often the nodes' links went down, as they do on a machine that stalls.
+// outages counts how often the nodes' links went down, which happens on a machine that stalls.
 func (r *refusedNodes) outages() (n uint64) {
-	for _, d := range r.nodes {
-		n += d.node.link.State().Outages
+	for i := range r.nodes {
+		n += r.status(i).NATS.Outages
 	}
 	return n
 }
@@ -203,7 +206,7 @@ func TestRefusedPublish(t *testing.T) {
 	if !told.Gate.Open {
 		t.Errorf("a refused publish shuts the gate: %v", told.Gate.Reasons)
 	}
-	r.wantLog(` level=ERROR msg="nats refuses a subject to this node" node=hm-` + fmt.Sprint(leader) + ` server=` + r.srv.Address() +
+	r.wantLog(` level=ERROR msg="nats refuses a subject to this node" node=hm-` + fmt.Sprint(leader) + ` server=` + r.nats.Address() +
 		` action=publish subject=hm9000.start error="Permissions Violation for Publish to \"hm9000.start\"" hint="grant the user that hm connects as the permission to publish"`)
 
 	follower := (leader + 1) % 3
@@ -255,7 +258,7 @@ func TestRefusedPublish(t *testing.T) {
 		t.Errorf("%d starts count as sent", n)
 	}
 
-	r.srv.Reload(t, refusing(nil, nil))
+	r.nats.Reload(t, refusing(nil, nil))
 	r.await("all runs again", func() bool { return r.sim.State().Converged })
 	r.await("nothing is refused any more", func() bool { return len(r.status(leader).NATS.Refused) == 0 })
 	if c := r.sim.State().Commands; c.Needless+c.Harmful+c.StopsAccepted != 0 {
@@ -284,14 +287,14 @@ func TestRefusedHeartbeats(t *testing.T) {
 	r.wantLines("hm status", r.hm(leader, "status"),
 		`refused: subscribe app.state for T, N times, last T ago: Permissions Violation for Subscription to "app.state" using queue "hm9000"`,
 		`refused: subscribe droplet.exited for T, N times, last T ago: Permissions Violation for Subscription to "droplet.exited"`)
-	before, outages := r.nodes[leader].node.link.State().Epoch, r.outages()
-	r.srv.Reload(t, refusing(nil, []string{"app.state"}))
+	before, outages := r.status(leader).NATS.Since, r.outages()
+	r.nats.Reload(t, refusing(nil, []string{"app.state"}))
 	r.await("exits are heard", func() bool { return fmt.Sprint(refused(leader)) == "[subscribe app.state]" })
-	if now := r.nodes[leader].node.link.State().Epoch; now != before && r.outages() == outages {
+	if now := r.status(leader).NATS.Since; !now.Equal(before.Time) && r.outages() == outages {
 		t.Error("that exits were granted shuts the gate for a freshness window")
 	}
 
-	r.srv.Reload(t, refusing(nil, []string{"dea.heartbeat"}))
+	r.nats.Reload(t, refusing(nil, []string{"dea.heartbeat"}))
 	r.await("no gate is open, and all say why", func() bool {
 		for i := range r.nodes {
 			if !strings.Contains(fmt.Sprint(r.status(i).Gate.Reasons), "nats-refused") {
@@ -311,10 +314,10 @@ func TestRefusedHeartbeats(t *testing.T) {
 		`refused: subscribe dea.heartbeat for T, N times, last T ago: Permissions Violation for Subscription to "dea.heartbeat"`)
 	explained := r.hm(leader, "explain", r.apps()[0])
 	r.wantLines("hm explain", explained, `gate closed for T: `+strings.Join(s.Gate.Reasons, ", "))
-	r.wantLog(`msg="nats refuses a subject to this node" node=hm-`+fmt.Sprint(leader)+` server=`+r.srv.Address()+
+	r.wantLog(`msg="nats refuses a subject to this node" node=hm-`+fmt.Sprint(leader)+` server=`+r.nats.Address()+
 		` action=subscribe subject=dea.heartbeat error="Permissions Violation for Subscription to \"dea.heartbeat\"" hint="grant the user that hm connects as the permission to subscribe; hm asks again until it has it"`,
 		`msg=gate node=hm-`+fmt.Sprint(leader)+` open=false reasons="[nats-refused actual-stale]"`)
-	cc := bustest.Client(t, "nats://sim:sim@"+r.srv.Address()) // the Cloud Controller's side still gets its answers
+	cc := bustest.Client(t, "nats://sim:sim@"+r.nats.Address()) // the Cloud Controller's side still gets its answers
 	defer cc.Close()
 	r.await("a question is answered", func() bool {
 		m, err := cc.Request("app.state", []byte(`{"droplet":"x","version":"y"}`), time.Second)
@@ -326,7 +329,7 @@ func TestRefusedHeartbeats(t *testing.T) {
 		}
 	}
 
-	r.srv.Reload(t, refusing(nil, nil))
+	r.nats.Reload(t, refusing(nil, nil))
 	leader = r.awaitOpen("granted")
 	r.await("nothing is refused", func() bool { return len(refused(leader)) == 0 })
 	r.wantLog(`msg="nats takes a subject that it has refused to this node" node=hm-` + fmt.Sprint(leader) + ` action=subscribe subject=dea.heartbeat refused_for=`)
@@ -346,4 +349,22 @@ func (r *refusedNodes) apps() (guids []string) {
 		guids = append(guids, a.App)
 	}
 	return guids
+}
+
+// logBuffer collects what several nodes log.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hm/internal/config"
+	"hm/internal/server"
 )
 
 func newServerCommand(c *cli) *cobra.Command {
@@ -34,17 +35,17 @@ A disk that is full, or hangs, does not end the node: it waits, and takes part a
 				return err
 			}
 			logger := newLogger(c.err, loaded.Log)
-			n, err := openNode(loaded.Config, logger)
+			n, err := server.Open(loaded.Config, server.Options{Version: readBuildInfo().Version, Logger: logger})
 			if err != nil {
 				return withRemedy(err)
 			}
 			select {
 			case <-cmd.Context().Done(): // main ends it on SIGINT and SIGTERM
-			case <-n.cluster.Failed():
+			case <-n.Failed():
 			}
 			logger.Info("hm is going down")
-			failed := n.cluster.Err()
-			closed := n.close()
+			failed := n.Err()
+			closed := n.Close()
 			if failed != nil {
 				return withRemedy(fmt.Errorf("this node cannot go on: %w", failed))
 			}

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"hm/internal/bus/bustest"
 )
 
 // statusText is what hm status says.
@@ -137,7 +139,7 @@ func TestE2EMovedNode(t *testing.T) {
 	leader := b.leader()
 	moved, other := (leader+1)%3, (leader+2)%3
 	b.nodes[moved].signal(syscall.SIGTERM)
-	address := fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0])
+	address := fmt.Sprintf("127.0.0.1:%d", bustest.FreePorts(t, 1)[0])
 	for i, arg := range b.nodes[moved].args {
 		b.nodes[moved].args[i] = strings.ReplaceAll(arg, b.rafts[moved], address)
 	}

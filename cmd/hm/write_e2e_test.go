@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hm/internal/bus/bustest"
 )
 
 // TestE2EWritesThroughEveryNode runs nodes as README's sample has them: the API at its default, on loopback, of which
@@ -16,7 +18,7 @@ import (
 func TestE2EWritesThroughEveryNode(t *testing.T) {
 	takesSeconds(t)
 	t.Parallel()
-	dead := freePorts(t, 1)[0]
+	dead := bustest.FreePorts(t, 1)[0]
 	f := newFoundry(t, e2ePeriod, []string{"--apps", "5", "--deas", "3"}, fmt.Sprintf("api.advertise=127.0.0.1:%d", dead),
 		"raft.heartbeat_timeout=2s", "raft.election_timeout=2s", "raft.lease_timeout=1s") // a loaded machine must not change the leader by itself
 	f.awaitOpen("first")

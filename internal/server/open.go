@@ -1,0 +1,157 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"hm/actual"
+	"hm/actual/feed"
+	"hm/commands"
+	"hm/commands/natspub"
+	"hm/internal/api"
+	"hm/internal/bus"
+	"hm/internal/cluster"
+	"hm/internal/config"
+	"hm/internal/notify"
+	"hm/internal/reconcile"
+	"hm/raftfsm"
+)
+
+// Open starts a node. It returns once the node's parts run; NATS, the Cloud Controller and the other nodes may still
+// be away. The caller must close the node.
+func Open(cfg config.Config, o Options) (_ *Node, err error) {
+	logger := o.Logger.With("node", cfg.Node.ID)
+	n := &Node{version: o.Version}
+	ctx, cancel := context.WithCancel(context.Background())
+	n.cancel = cancel
+	defer func() {
+		if err != nil {
+			_ = n.Close() // the first error says more
+		}
+	}()
+	journal := reconcile.NewJournal(cfg.Commands.JournalEntries)
+	var totals api.CommandTotals
+	n.hook = newRecorderHook(n, cfg)
+	joining, err := clusterOptions(cfg, logger)
+	if err != nil {
+		return nil, err
+	}
+	joining.OnApply = func(a raftfsm.Applied) {
+		journal.Add(a.Result.Ended)
+		totals.Applied(a)
+		n.hook.applied(a)
+	}
+	if n.cluster, err = cluster.Open(joining); err != nil {
+		return nil, fmt.Errorf("joining the cluster: %w", err)
+	}
+	n.handover = &handover{
+		id: cfg.Node.ID, window: cfg.Freshness(), period: cfg.Policy.HeartbeatPeriod, cluster: n.cluster, logger: logger,
+	}
+	if n.link, err = OpenLink(cfg, "hm "+cfg.Node.ID, logger); err != nil {
+		return nil, err
+	}
+	if n.source, err = OpenSource(cfg, n.link, logger); err != nil {
+		return nil, err
+	}
+	nats, err := natspub.New(n.link, cfg.Commands.Protocol)
+	if err != nil {
+		return nil, fmt.Errorf("commands.protocol: %w", err)
+	}
+	log := replicatedLog{n.cluster}
+	clock := intakeLog{log, time.Now()}
+	liveness := actual.NewLiveness(cfg.Policy.HeartbeatPeriod, cfg.HeartbeatTTL(), cfg.Freshness(), clock.Now())
+	wake := notify.New() // the intake wakes the loop, which is made from the intake
+	n.intake = reconcile.NewIntake(clock, liveness, wake.Notify)
+	if err := n.measureLag(cfg); err != nil {
+		return nil, fmt.Errorf("measuring the lag of the NATS link: %w", err)
+	}
+	nats.Spell = func(c commands.Command) commands.Spelling { return n.intake.Spelling(n.cluster.View(), c) }
+	options := loopOptions(cfg, logger)
+	options.StateDiffers, options.Peers = n.cluster.StateDiffers, peerHearing{cfg.Node.ID, n.cluster}
+	options.NATSRefused = n.heartbeatsRefused
+	n.loop = reconcile.NewLoop(reconcile.LoopOptions{
+		Options: options, Log: log, Leader: log, Publisher: publisherOf(cfg, nats),
+		Source: n.source, Intake: n.intake, ReadTimeout: ReadTimeout(cfg), PeerReads: n.newestPeerRead, Told: n.readRecorded,
+		ReadEnded: n.hook.readEnded, AppReadEnded: n.hook.appReadEnded,
+	}, journal)
+	if n.feed, err = feed.Open(n.link, n.intake, n.hook.Message, logger); err != nil {
+		return nil, fmt.Errorf("listening to the DEAs: %w", err)
+	}
+	if n.api, err = api.Open(n.apiOptions(cfg, &totals, logger)); err != nil {
+		return nil, fmt.Errorf("serving the API: %w", err)
+	}
+	if n.queries, err = api.ServeQueries(n.link, n.api); err != nil {
+		return nil, fmt.Errorf("answering app.state over NATS: %w", err)
+	}
+	n.apiAddress = cfg.APIAddress(n.api.Addr())
+	n.own(func() { n.loop.Run(ctx) })
+	n.own(func() { n.watch(ctx, wake.C()) })
+	logger.Info("hm is up", "version", n.version, "api", n.api.Addr(), "raft", cfg.Raft.Listen, "data_dir", cfg.Node.DataDir)
+	return n, nil
+}
+
+func clusterOptions(cfg config.Config, logger *slog.Logger) (cluster.Options, error) {
+	list, err := cfg.Raft.PeerList()
+	if err != nil {
+		return cluster.Options{}, fmt.Errorf("raft.peers: want %w", err)
+	}
+	peers := make([]cluster.Peer, len(list))
+	for i, p := range list {
+		peers[i] = cluster.Peer(p)
+	}
+	return cluster.Options{
+		ID: cfg.Node.ID, DataDir: cfg.Node.DataDir, Listen: cfg.Raft.Listen, Advertise: cfg.Raft.Advertise, Peers: peers,
+		TLS: cluster.TLS(cfg.Raft.TLS), Insecure: cfg.Raft.Insecure,
+		HeartbeatTimeout: cfg.Raft.HeartbeatTimeout, ElectionTimeout: cfg.Raft.ElectionTimeout, LeaseTimeout: cfg.Raft.LeaseTimeout,
+		SnapshotInterval: cfg.Raft.SnapshotInterval, SnapshotThreshold: uint64(cfg.Raft.SnapshotThreshold),
+		Logger: logger,
+	}, nil
+}
+
+// OpenLink opens the link to NATS that the configuration describes. name is shown by the NATS server. The caller must
+// close the link.
+func OpenLink(cfg config.Config, name string, logger *slog.Logger) (*bus.Link, error) {
+	link, err := bus.Open(bus.Options{
+		Servers: cfg.NATS.Servers, Username: cfg.NATS.Username, Password: cfg.NATS.Password, Token: cfg.NATS.Token, Creds: cfg.NATS.Creds,
+		TLS: bus.TLS(cfg.NATS.TLS), PingInterval: cfg.PingInterval(), Name: name, Logger: logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the NATS link: %w", err)
+	}
+	return link, nil
+}
+
+func loopOptions(cfg config.Config, logger *slog.Logger) reconcile.Options {
+	return reconcile.Options{
+		Policy: cfg.DiffPolicy(),
+		Guard: reconcile.Guard{
+			DesiredShrink: cfg.Guard.DesiredShrink, MinApps: cfg.Guard.MinApps, ConfirmReads: cfg.Guard.ConfirmReads,
+			MassLoss: cfg.Guard.MassLoss, MinDEAs: cfg.Guard.MinDEAs, MassLossHold: cfg.MassLossHold(),
+		},
+		StartLimit: cfg.Policy.StartLimit, StopLimit: cfg.Policy.StopLimit,
+		DesiredTTL: cfg.DesiredTTL(), PollInterval: cfg.PollInterval(), ClaimLease: cfg.ClaimLease(),
+		Shadow: cfg.Commands.Mode == config.ModeShadow, Logger: logger,
+	}
+}
+
+func (n *Node) apiOptions(cfg config.Config, totals *api.CommandTotals, logger *slog.Logger) api.Options {
+	return api.Options{
+		ID: cfg.Node.ID, Version: n.version, Listen: cfg.API.Listen,
+		Username: cfg.API.Username, Password: cfg.API.Password, TLS: api.TLS(cfg.API.TLS),
+		Node: n.cluster, Loop: n.loop, Link: n.link, Lag: n.marker.Lag, Feed: n.feedStats, Ended: totals, Transfers: n.handover.totals,
+		Policy: cfg.DiffPolicy(), HeartbeatTTL: cfg.HeartbeatTTL(), KnowsLess: n.knowsLess, Subject: natspub.Subject,
+		Record: n.hook.record, RecordState: n.hook.InsertState, Logger: logger,
+	}
+}
+
+func (n *Node) feedStats() api.FeedStats {
+	s := n.feed.Stats()
+	return api.FeedStats{
+		Heartbeats: s.Heartbeats.Received, Unchanged: s.Heartbeats.Unchanged,
+		HeartbeatsRejected: s.Heartbeats.Malformed + s.Heartbeats.TooLarge,
+		InstancesRejected:  s.Heartbeats.Rejected, InstancesUnplaced: s.Heartbeats.Unplaced, UnknownStates: s.Heartbeats.UnknownStates,
+		Exits: s.Exits.Received, ExitsRejected: s.Exits.Malformed + s.Exits.TooLarge, Updates: s.Updates.Received,
+	}
+}

@@ -1,0 +1,98 @@
+// Package server runs one node of hm. It opens the node's parts, connects them, carries what one part notices to
+// the others, and closes them in order. hm server runs one node in a process, hm dev several.
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"hm/actual/feed"
+	"hm/internal/api"
+	"hm/internal/bus"
+	"hm/internal/cluster"
+	"hm/internal/reconcile"
+)
+
+// Options are what a node needs beside its configuration.
+type Options struct {
+	Version string // of this program; shown in the status and told to the peers
+	Logger  *slog.Logger
+}
+
+// Node is one running hm node.
+type Node struct {
+	version  string
+	cluster  *cluster.Node
+	link     *bus.Link
+	marker   *bus.Marker // measures how late the link is
+	feed     *feed.Feed
+	source   Source
+	intake   *reconcile.Intake
+	loop     *reconcile.Loop
+	api      *api.Server
+	queries  *api.Queries // app.state and app.state.bulk over NATS
+	hook     *recorderHook
+	handover *handover
+
+	readEnded atomic.Int64 // hm time at which this node last recorded a complete read
+
+	apiAddress string // where others reach the API; empty if they cannot
+	cancel     context.CancelFunc
+	owned      sync.WaitGroup // goroutines that Close waits for
+	once       sync.Once
+	closed     error // the result of Close
+}
+
+// APIAddr gives the address on which the node serves its API, with the real port.
+func (n *Node) APIAddr() string { return n.api.Addr() }
+
+// Leads reports whether the node leads the cluster.
+func (n *Node) Leads() bool { return n.cluster.Leadership().Leader }
+
+// Failed is closed when the node's own record cannot be used any more. Err then gives the reason; the caller should
+// close the node.
+func (n *Node) Failed() <-chan struct{} { return n.cluster.Failed() }
+
+// Err gives the reason why the node failed, or nil.
+func (n *Node) Err() error { return n.cluster.Err() }
+
+// Close closes every part, the newest first, and waits until all have ended. Further calls give the same result.
+func (n *Node) Close() error {
+	n.once.Do(func() {
+		n.cancel()
+		var errs []error
+		if n.queries != nil {
+			n.queries.Close()
+		}
+		if n.api != nil {
+			errs = append(errs, n.api.Close())
+		}
+		if n.feed != nil {
+			n.feed.Close()
+		}
+		n.owned.Wait()
+		if n.link != nil {
+			errs = append(errs, n.link.Close())
+		}
+		if n.source != nil {
+			n.source.Close()
+		}
+		if n.cluster != nil {
+			errs = append(errs, n.cluster.Close())
+		}
+		n.closed = errors.Join(errs...)
+	})
+	return n.closed
+}
+
+// own runs f in a goroutine that Close waits for.
+func (n *Node) own(f func()) {
+	n.owned.Add(1)
+	go func() {
+		defer n.owned.Done()
+		f()
+	}()
+}

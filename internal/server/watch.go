@@ -1,0 +1,110 @@
+package server
+
+import (
+	"context"
+	"math"
+	"strings"
+	"time"
+
+	"hm/actual/feed"
+	"hm/internal/api"
+	"hm/internal/app"
+	"hm/internal/bus"
+	"hm/internal/cluster"
+	"hm/raftfsm"
+)
+
+// watchInterval is how often the node checks its parts and updates what its peers know of it, if nothing else causes
+// that earlier.
+const watchInterval = 250 * time.Millisecond
+
+// watch carries changes from the part that notices them to the parts that need them: link changes to the intake,
+// leadership changes to the loop, this node's own state to its peers. It also begins the handover of a leader that
+// hears too little.
+func (n *Node) watch(ctx context.Context, wake <-chan struct{}) {
+	ticker := time.NewTicker(watchInterval)
+	defer ticker.Stop()
+	var last bus.State
+	differs := false
+	for {
+		if d := n.cluster.StateDiffers(); d != differs {
+			differs = d
+			n.loop.Wake()
+		}
+		s := n.hearing()
+		if s.Epoch != last.Epoch || s.Up != last.Up {
+			n.hook.linkChanged(last, s)
+			n.intake.Link(s.Up, s.Epoch)
+			last = s
+		}
+		n.handover.consider(ctx, s, n.loop.Overview(), n.intake.Hearing().DEAs, n.own)
+		n.hook.follow()
+		n.updatePeerInfo()
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.link.Changed():
+		case <-n.cluster.LeadershipChanged():
+			n.loop.Wake()
+		case <-n.cluster.PeerReads():
+			n.loop.Wake()
+		case <-n.hook.appliedChanged.C():
+		case <-wake:
+			n.loop.Wake()
+		case <-ticker.C:
+		}
+	}
+}
+
+// hearing gives the link's state as far as hearing the DEAs is concerned. While the server refuses the subscription to
+// the heartbeats the link counts as down: no DEA is silent meanwhile, and nothing expires.
+func (n *Node) hearing() bus.State {
+	s := n.link.State()
+	s.Up = s.Up && !n.heartbeatsRefused()
+	return s
+}
+
+// heartbeatsRefused reports whether the server refuses the subscription to the heartbeats.
+func (n *Node) heartbeatsRefused() bool { return n.link.Refused(feed.SubjectHeartbeat) }
+
+// knowsLess reports whether this node knows less of what runs than its peers do.
+func (n *Node) knowsLess() bool {
+	heard := n.loop.Heard()
+	return !heard.Fresh || heard.Behind || !n.hearing().Up
+}
+
+// maxReadErrorLen bounds the error of a read, in bytes, that a node tells its peers.
+const maxReadErrorLen = 500
+
+// updatePeerInfo renews what this node tells its peers about itself.
+func (n *Node) updatePeerInfo() {
+	o := n.loop.Overview()
+	gate := "open"
+	if !o.GateOpen {
+		gate = strings.Join(o.GateReasons, ", ")
+	}
+	hears := n.intake.Hearing()
+	n.cluster.SetInfo(cluster.PeerInfo{
+		API: n.apiAddress, NATSUp: n.link.State().Up, AppliedIndex: n.cluster.View().Index(), Kinds: uint32(raftfsm.MaxKind),
+		DesiredReadBegan: o.Reads.Began, DesiredReadEnded: app.Time(n.readEnded.Load()),
+		DesiredReadError: o.ReadError[:min(len(o.ReadError), maxReadErrorLen)], Gate: gate, Version: n.version,
+		HeardDEAs: min(hears.DEAs, math.MaxInt32), HearingComplete: hears.Fresh,
+		Answers: n.api.Answers(), NATSRefused: api.RefusalText(n.link.Refusals()),
+	})
+}
+
+// readRecorded is called after a complete read was recorded. The peers learn of it at once.
+func (n *Node) readRecorded(app.Time, int) {
+	n.readEnded.Store(int64(n.cluster.Now()))
+	n.updatePeerInfo()
+}
+
+// newestPeerRead gives the time at which the newest complete read began that any node has told of.
+func (n *Node) newestPeerRead() (began app.Time) {
+	for _, m := range n.cluster.Members() {
+		if m.HasInfo {
+			began = max(began, m.Info.DesiredReadBegan)
+		}
+	}
+	return began
+}
