@@ -3,18 +3,18 @@ package sqldb
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"hm/internal/tlsfiles"
 )
 
 // mysqlDialect is MySQL from 5.6.5 on, and MariaDB from 10.0 on.
@@ -114,37 +114,19 @@ func userOf(text string) (*url.Userinfo, error) {
 // mysqlTLS takes the parameters ssl-ca, ssl-cert and ssl-key out of a config. They have the names of the mysql client's
 // options. The driver itself trusts only the system's authorities.
 func mysqlTLS(config *mysql.Config) (*tls.Config, error) {
-	file := func(key string) string {
-		v := config.Params[key]
+	file := func(key string) tlsfiles.File {
+		f := tlsfiles.File{Key: key, Path: config.Params[key]}
 		delete(config.Params, key)
-		return v
+		return f
 	}
 	ca, cert, key := file("ssl-ca"), file("ssl-cert"), file("ssl-key")
-	if ca == "" && cert == "" && key == "" {
+	if ca.Path == "" && cert.Path == "" && key.Path == "" {
 		return config.TLS, nil
 	}
 	if config.TLSConfig != "" && config.TLSConfig != "true" {
 		return nil, errors.New("with ssl-ca, ssl-cert or ssl-key, tls must be true or absent")
 	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12}
-	if ca != "" {
-		pem, err := os.ReadFile(ca)
-		if err != nil {
-			return nil, fmt.Errorf("ssl-ca: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ssl-ca: file %s contains no certificate", ca)
-		}
-	}
-	if cert != "" || key != "" {
-		pair, err := tls.LoadX509KeyPair(cert, key)
-		if err != nil {
-			return nil, fmt.Errorf("ssl-cert and ssl-key: %w", err)
-		}
-		t.Certificates = []tls.Certificate{pair}
-	}
-	return t, nil
+	return tlsfiles.Client(ca, cert, key)
 }
 
 type mysqlConn struct {

@@ -3,18 +3,17 @@ package api
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"hm/internal/tlsfiles"
 )
 
 // ClientOptions say which node to ask and how.
@@ -53,27 +52,10 @@ func NewClient(o ClientOptions) (*Client, error) {
 	}
 	base.Path = ""
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	if o.CA != "" {
-		pem, err := os.ReadFile(o.CA)
-		if err != nil {
-			return nil, fmt.Errorf("reading the certificate authorities: %w", err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("no certificate in %s: it must hold PEM certificates", o.CA)
-		}
-		transport.TLSClientConfig.RootCAs = pool
-	}
-	if (o.Cert == "") != (o.Key == "") {
-		return nil, errors.New("a client certificate needs its key: give both or none")
-	}
-	if o.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(o.Cert, o.Key)
-		if err != nil {
-			return nil, fmt.Errorf("reading the client certificate: %w", err)
-		}
-		transport.TLSClientConfig.Certificates = []tls.Certificate{pair}
+	transport.TLSClientConfig, err = tlsfiles.Client(tlsfiles.File{Key: "--ca (or HM_CA)", Path: o.CA},
+		tlsfiles.File{Key: "--cert (or HM_CERT)", Path: o.Cert}, tlsfiles.File{Key: "--key (or HM_KEY)", Path: o.Key})
+	if err != nil {
+		return nil, err
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout

@@ -3,18 +3,17 @@ package api
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"os"
 	"time"
 
 	"hm/commands"
 	"hm/diff"
 	"hm/internal/bus"
+	"hm/internal/config/limits"
+	"hm/internal/tlsfiles"
 )
 
 // Limits of the server.
@@ -78,14 +77,10 @@ func (o Options) complete() (Options, error) {
 		return o, errors.New("api: the node id is empty")
 	case o.Username == "" && o.Password != "":
 		return o, errors.New("api.password is set and api.username is not: set both or none")
-	case (o.TLS.Cert == "") != (o.TLS.Key == ""):
-		return o, errors.New("api.tls: cert and key belong together: set both or none")
-	case o.TLS.ClientCA != "" && o.TLS.Cert == "":
-		return o, errors.New("api.tls.client_ca asks clients for certificates, which needs api.tls.cert and api.tls.key")
 	}
-	if host, _, err := net.SplitHostPort(o.Listen); err != nil {
-		return o, fmt.Errorf("api.listen %q is not of the form host:port: %w", o.Listen, err)
-	} else if o.Username == "" && o.TLS.ClientCA == "" && !loopback(host) {
+	if _, _, err := limits.HostPort(o.Listen); err != nil {
+		return o, fmt.Errorf("api.listen %q %w", o.Listen, err)
+	} else if o.Username == "" && o.TLS.ClientCA == "" && !limits.Loopback(o.Listen) {
 		return o, fmt.Errorf("api.listen %s is open beyond loopback: set api.username and api.password, or api.tls.client_ca", o.Listen)
 	}
 	if o.MaxConns <= 0 {
@@ -121,32 +116,8 @@ func (o Options) complete() (Options, error) {
 	return o, nil
 }
 
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
 // load gives the configuration of the listening side, nil without TLS.
 func (t TLS) load() (*tls.Config, error) {
-	if t.Cert == "" {
-		return nil, nil
-	}
-	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-	if err != nil {
-		return nil, fmt.Errorf("api.tls.cert and api.tls.key: %w", err)
-	}
-	server := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
-	if t.ClientCA == "" {
-		return server, nil
-	}
-	pem, err := os.ReadFile(t.ClientCA)
-	if err != nil {
-		return nil, fmt.Errorf("api.tls.client_ca: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("api.tls.client_ca: no certificate in %s: it must hold PEM certificates", t.ClientCA)
-	}
-	server.ClientCAs, server.ClientAuth = pool, tls.RequireAndVerifyClientCert
-	return server, nil
+	return tlsfiles.Server(tlsfiles.File{Key: "api.tls.cert", Path: t.Cert}, tlsfiles.File{Key: "api.tls.key", Path: t.Key},
+		tlsfiles.File{Key: "api.tls.client_ca", Path: t.ClientCA})
 }

@@ -39,9 +39,9 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		"any address":       {func(o *api.Options) { o.Listen = ":0" }, "set api.username"},
 		"no port":           {func(o *api.Options) { o.Listen = "127.0.0.1" }, "host:port"},
 		"password alone":    {func(o *api.Options) { o.Password = "x" }, "api.username is not"},
-		"half a pair":       {func(o *api.Options) { o.TLS.Cert = "x" }, "belong together"},
+		"half a pair":       {func(o *api.Options) { o.TLS.Cert = "x" }, "api.tls.key is missing"},
 		"no certificate":    {func(o *api.Options) { o.TLS = api.TLS{Cert: "none", Key: "none"} }, "api.tls.cert"},
-		"CA without TLS":    {func(o *api.Options) { o.TLS.ClientCA = "x" }, "needs api.tls.cert"},
+		"CA without TLS":    {func(o *api.Options) { o.TLS.ClientCA = "x" }, "api.tls.cert is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := apitest.New().Options()

@@ -1,16 +1,14 @@
 package bus
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"os"
-	"strings"
 
 	"github.com/nats-io/nats.go"
+
+	"hm/internal/config/limits"
+	"hm/internal/tlsfiles"
 )
 
 // address is one server: as it is dialled, with user and password if the URL had any, and as it may be shown.
@@ -34,31 +32,10 @@ func parseServers(list []string) ([]address, error) {
 }
 
 func parseServer(text string) (address, error) {
-	text = strings.TrimSpace(text)
-	if text == "" {
-		return address{}, errors.New("is empty")
-	}
-	if !strings.Contains(text, "://") {
-		text = "nats://" + text
-	}
-	u, err := url.Parse(text)
+	u, err := limits.NATSServer(text)
 	if err != nil {
-		return address{}, errors.New("is not a URL like nats://host:4222; a special character in a user or password must be percent-encoded")
+		return address{}, err
 	}
-	if u.Scheme != "nats" && u.Scheme != "tls" {
-		return address{}, errors.New("must begin with nats:// or tls://")
-	}
-	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-		return address{}, errors.New("has something behind host and port; a special character in a user or password must be percent-encoded")
-	}
-	if u.Hostname() == "" || strings.Contains(u.Host, ",") {
-		return address{}, errors.New("must name one host, like nats://host:4222")
-	}
-	port := u.Port()
-	if port == "" {
-		port = "4222"
-	}
-	u.Host, u.Path = net.JoinHostPort(u.Hostname(), port), ""
 	s := address{url: u.String(), shown: u.Host}
 	if u.User != nil {
 		s.password, _ = u.User.Password()
@@ -99,25 +76,17 @@ func authOptions(o Options) ([]nats.Option, error) {
 	return append(opts, more...), err
 }
 
+// tlsOptions loads the files once, so that a wrong one stops the start.
 func tlsOptions(t TLS) ([]nats.Option, error) {
-	var opts []nats.Option
-	if (t.Cert == "") != (t.Key == "") {
-		return nil, errors.New("nats.tls: cert and key belong together: set both or none")
+	ca, cert, key := tlsfiles.File{Key: "nats.tls.ca", Path: t.CA}, tlsfiles.File{Key: "nats.tls.cert", Path: t.Cert}, tlsfiles.File{Key: "nats.tls.key", Path: t.Key}
+	if _, err := tlsfiles.Client(ca, cert, key); err != nil {
+		return nil, err
 	}
+	var opts []nats.Option
 	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, fmt.Errorf("nats.tls.ca: %w", err)
-		}
-		if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("nats.tls.ca: no certificate in %s: it must hold PEM certificates", t.CA)
-		}
 		opts = append(opts, nats.RootCAs(t.CA))
 	}
 	if t.Cert != "" {
-		if _, err := tls.LoadX509KeyPair(t.Cert, t.Key); err != nil {
-			return nil, fmt.Errorf("nats.tls.cert and key: %w", err)
-		}
 		opts = append(opts, nats.ClientCert(t.Cert, t.Key))
 	}
 	return opts, nil

@@ -31,9 +31,9 @@ func TestOpenRefusesWhatCannotWork(t *testing.T) {
 		{"password alone", Options{Servers: good, Password: "secret-x"}, "nats.username is not"},
 		{"two ways", Options{Servers: good, Username: "u", Token: "secret-x"}, "exclude each other"},
 		{"creds missing", Options{Servers: good, Creds: "/does/not/exist"}, "nats.creds"},
-		{"cert without key", Options{Servers: good, TLS: TLS{Cert: notPEM}}, "belong together"},
-		{"bad cert", Options{Servers: good, TLS: TLS{Cert: notPEM, Key: notPEM}}, "nats.tls.cert and key"},
-		{"bad ca", Options{Servers: good, TLS: TLS{CA: notPEM}}, "must hold PEM"},
+		{"cert without key", Options{Servers: good, TLS: TLS{Cert: notPEM}}, "nats.tls.key is missing"},
+		{"bad cert", Options{Servers: good, TLS: TLS{Cert: notPEM, Key: notPEM}}, "nats.tls.cert "},
+		{"bad ca", Options{Servers: good, TLS: TLS{CA: notPEM}}, "PEM certificates"},
 		{"ca missing", Options{Servers: good, TLS: TLS{CA: "/does/not/exist"}}, "nats.tls.ca"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

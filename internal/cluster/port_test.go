@@ -211,7 +211,7 @@ func TestTLSFilesAreNamed(t *testing.T) {
 		tls  TLS
 		want string
 	}{
-		{"no certificate", TLS{Cert: "/none.pem", Key: good.Key, CA: good.CA}, "raft.tls.cert /none.pem"},
+		{"no certificate", TLS{Cert: "/none.pem", Key: good.Key, CA: good.CA}, "raft.tls.cert: open /none.pem"},
 		{"another's key", TLS{Cert: good.Cert, Key: filepath.Join(ca.dir, "ca.key"), CA: good.CA}, "raft.tls.key"},
 		{"no CA", TLS{Cert: good.Cert, Key: good.Key, CA: "/none.pem"}, "raft.tls.ca"},
 		{"a CA that is none", TLS{Cert: good.Cert, Key: good.Key, CA: good.Key}, "raft.tls.ca"},
