@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 
+	"hm/internal/config/limits"
 	"hm/raftfsm"
 )
 
@@ -86,7 +87,7 @@ func decodeMessage(body []byte) (message, error) {
 	if m.Term > maxNumber {
 		return message{}, fmt.Errorf("a peer's message: term is %d: 0 to %d is its range", m.Term, int64(maxNumber))
 	}
-	if err := checkID(m.From); err != nil {
+	if err := limits.NodeID(m.From); err != nil {
 		return message{}, fmt.Errorf("a peer's message: from %w", err)
 	}
 	switch m.State {
@@ -102,7 +103,7 @@ func decodeMessage(body []byte) (message, error) {
 			return message{}, fmt.Errorf("a peer's message: a text is longer than %d bytes", maxText)
 		}
 		if i.API != "" {
-			if _, err := checkAddress(i.API); err != nil {
+			if _, _, err := limits.HostPort(i.API); err != nil {
 				return message{}, fmt.Errorf("a peer's message: api %q %w", i.API, err)
 			}
 		}

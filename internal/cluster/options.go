@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
 
+	"hm/internal/config/limits"
 	"hm/raftfsm"
 )
 
@@ -25,10 +24,7 @@ const (
 	DefaultSnapshotInterval  = 2 * time.Minute
 	DefaultSnapshotThreshold = 8192
 
-	minTimeout = 10 * time.Millisecond
-	maxTimeout = time.Minute
-	maxIDLen   = 255
-	maxPeers   = 31
+	maxPeers = 31
 )
 
 // Peer is one member as the configuration names it ("id=address" in raft.peers).
@@ -44,7 +40,7 @@ func (t TLS) Enabled() bool { return t != TLS{} }
 // Options say who a node is and with whom it forms a cluster. The zero value of a duration or of SnapshotThreshold
 // means its default.
 type Options struct {
-	ID        string // node.id, 1 to 255 printable ASCII characters without spaces
+	ID        string // node.id: see limits.NodeID
 	DataDir   string // node.data_dir; the node keeps what is its own in DataDir/raft
 	Listen    string // raft.listen, host:port
 	Advertise string // raft.advertise: the address under which peers reach Listen; empty means Listen itself
@@ -85,7 +81,7 @@ func (o Options) complete() (Options, error) {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
-	if err := checkID(o.ID); err != nil {
+	if err := limits.NodeID(o.ID); err != nil {
 		wrong("node.id %q %w", o.ID, err)
 	}
 	if o.DataDir == "" {
@@ -95,12 +91,14 @@ func (o Options) complete() (Options, error) {
 		key string
 		val time.Duration
 	}{
-		{"raft.heartbeat_timeout", o.HeartbeatTimeout}, {"raft.election_timeout", o.ElectionTimeout},
-		{"raft.lease_timeout", o.LeaseTimeout}, {"raft.snapshot_interval", o.SnapshotInterval},
+		{"raft.heartbeat_timeout", o.HeartbeatTimeout}, {"raft.election_timeout", o.ElectionTimeout}, {"raft.lease_timeout", o.LeaseTimeout},
 	} {
-		if d.val < minTimeout || (d.val > maxTimeout && d.key != "raft.snapshot_interval") {
-			wrong("%s is %s: it must lie between %s and %s", d.key, d.val, minTimeout, maxTimeout)
+		if d.val < limits.MinRaftTimeout || d.val > limits.MaxRaftTimeout {
+			wrong("%s is %s: it must lie between %s and %s", d.key, d.val, limits.MinRaftTimeout, limits.MaxRaftTimeout)
 		}
+	}
+	if o.SnapshotInterval < limits.MinSnapshotInterval {
+		wrong("raft.snapshot_interval is %s: it must be at least %s", o.SnapshotInterval, limits.MinSnapshotInterval)
 	}
 	if o.ElectionTimeout < o.HeartbeatTimeout {
 		wrong("raft.election_timeout is %s: it must be at least raft.heartbeat_timeout (%s)", o.ElectionTimeout, o.HeartbeatTimeout)
@@ -112,18 +110,18 @@ func (o Options) complete() (Options, error) {
 		wrong("raft.tls needs cert, key and ca, all three: every peer shows a certificate to every other")
 	}
 
-	host, err := checkAddress(o.Listen)
-	if err != nil {
+	switch host, port, err := limits.HostPort(o.Listen); {
+	case err != nil:
 		wrong("raft.listen %q %w", o.Listen, err)
-	} else if o.Advertise == "" && isWildcard(host) {
-		wrong("raft.listen is %s, which is no address that a peer could reach: set raft.advertise", o.Listen)
+	case port == 0:
+		wrong("raft.listen %q has the port \"0\": a number from 1 to 65535 is needed", o.Listen)
+	case o.Advertise == "" && limits.Wildcard(host):
+		wrong("raft.listen is %s, a wildcard, to which no peer can connect: set raft.advertise", o.Listen)
 	}
 	if o.Advertise == "" {
 		o.Advertise = o.Listen
-	} else if host, err := checkAddress(o.Advertise); err != nil {
+	} else if _, _, err := limits.Reachable(o.Advertise); err != nil {
 		wrong("raft.advertise %q %w", o.Advertise, err)
-	} else if isWildcard(host) {
-		wrong("raft.advertise is %s, which is no address that a peer could reach", o.Advertise)
 	}
 	errs = append(errs, o.checkPeers()...)
 	if key := o.exposed(); key != "" && !o.TLS.Enabled() && !o.Insecure {
@@ -146,11 +144,11 @@ func (o Options) complete() (Options, error) {
 // exposed names the key by which the cluster's port, or that of a peer, lies beyond loopback.
 func (o Options) exposed() (key string) {
 	switch {
-	case !isLoopback(o.Listen):
+	case !limits.Loopback(o.Listen):
 		return "raft.listen"
-	case !isLoopback(o.Advertise):
+	case !limits.Loopback(o.Advertise):
 		return "raft.advertise"
-	case slices.ContainsFunc(o.Peers, func(p Peer) bool { return !isLoopback(p.Address) }):
+	case slices.ContainsFunc(o.Peers, func(p Peer) bool { return !limits.Loopback(p.Address) }):
 		return "raft.peers"
 	}
 	return ""
@@ -167,13 +165,11 @@ func (o Options) checkPeers() (errs []error) {
 	ids, addresses := map[string]bool{}, map[string]string{}
 	for i, p := range o.Peers {
 		entry := p.ID + "=" + p.Address
-		if err := checkID(p.ID); err != nil {
+		if err := limits.NodeID(p.ID); err != nil {
 			errs = append(errs, fmt.Errorf("raft.peers: the id of %q %w", entry, err))
 		}
-		if host, err := checkAddress(p.Address); err != nil {
+		if _, _, err := limits.Reachable(p.Address); err != nil {
 			errs = append(errs, fmt.Errorf("raft.peers: the address of %q %w", entry, err))
-		} else if isWildcard(host) {
-			errs = append(errs, fmt.Errorf("raft.peers: the address of %q is none that a peer could reach", entry))
 		}
 		if ids[p.ID] {
 			errs = append(errs, fmt.Errorf("raft.peers names %s twice", p.ID))
@@ -194,44 +190,4 @@ func (o Options) checkPeers() (errs []error) {
 			o.ID, o.Peers[own].Address, o.Advertise))
 	}
 	return errs
-}
-
-func checkID(id string) error {
-	if id == "" {
-		return errors.New("is empty")
-	}
-	if len(id) > maxIDLen {
-		return fmt.Errorf("is %d bytes long, at most %d are allowed", len(id), maxIDLen)
-	}
-	for i := range len(id) {
-		if id[i] <= ' ' || id[i] > '~' || id[i] == '=' || id[i] == ',' {
-			return fmt.Errorf("holds the byte %#02x: printable ASCII without spaces, '=' and ',' is allowed", id[i])
-		}
-	}
-	return nil
-}
-
-func checkAddress(address string) (host string, err error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", errors.New("is not of the form host:port")
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return "", fmt.Errorf("has the port %q: a number from 1 to 65535 is needed", port)
-	}
-	return host, nil
-}
-
-func isWildcard(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "" || err == nil && ip.IsUnspecified()
-}
-
-func isLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }

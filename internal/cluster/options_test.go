@@ -21,7 +21,7 @@ func TestOptionsNameTheKey(t *testing.T) {
 		{"a name as address", func(o *Options) { o.Peers = nil; o.Listen, o.Advertise = ":7140", "hm-0.internal:7140" }, nil},
 		{"no id", func(o *Options) { o.ID = "" }, []string{"node.id"}},
 		{"an id with a space", func(o *Options) { o.ID = "a b" }, []string{"node.id", "0x20"}},
-		{"a long id", func(o *Options) { o.ID = strings.Repeat("x", 256) }, []string{"node.id", "256"}},
+		{"a long id", func(o *Options) { o.ID = strings.Repeat("x", 65) }, []string{"node.id", "65"}},
 		{"no directory", func(o *Options) { o.DataDir = "" }, []string{"node.data_dir"}},
 		{"no port", func(o *Options) { o.Listen = "10.0.0.1" }, []string{"raft.listen", "host:port"}},
 		{"port 0", func(o *Options) { o.Listen = "10.0.0.1:0" }, []string{"raft.listen", `"0"`}},

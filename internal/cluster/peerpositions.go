@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"hm/internal/config/limits"
 )
 
 // mark says how far a log reaches: the term and the index of its last entry. It is what raft compares when it gives
@@ -107,7 +109,7 @@ func readPeerPositions(path string) (map[string]logPosition, error) {
 		return nil, fmt.Errorf("its format is %d, this hm knows 1", file.Format)
 	}
 	for id := range file.Marks {
-		if err := checkID(id); err != nil {
+		if err := limits.NodeID(id); err != nil {
 			return nil, fmt.Errorf("the id of a member %w", err)
 		}
 	}

@@ -62,7 +62,7 @@ const (
 type container struct{ left int }
 
 // maxKept is how long a text may be that the meter keeps: the name of a field, or a member's id.
-const maxKept = maxIDLen
+const maxKept = 255
 
 // feed takes in what was read from the connection.
 func (m *requestScanner) feed(b []byte) error {

@@ -3,6 +3,8 @@ package config
 import (
 	"strings"
 	"time"
+
+	"hm/internal/config/limits"
 )
 
 // Key describes one configuration key.
@@ -48,12 +50,12 @@ var keyIndex = func() map[string]int {
 const beats = "heartbeats"
 
 var keys = []Key{
-	{Name: "node.id", limit: name(64), field: func(c *Config) any { return &c.Node.ID },
+	{Name: "node.id", limit: nodeID(), field: func(c *Config) any { return &c.Node.ID },
 		Doc: "Name of this node. It must be one of those in raft.peers and never change."},
 	{Name: "node.data_dir", limit: nonEmpty("a directory"), field: func(c *Config) any { return &c.Node.DataDir },
 		Doc: "Directory of the Raft log and the snapshots. No two nodes may share one."},
 
-	{Name: "raft.listen", limit: listenAddress(), field: func(c *Config) any { return &c.Raft.Listen },
+	{Name: "raft.listen", limit: fixedListenAddress(), field: func(c *Config) any { return &c.Raft.Listen },
 		Doc: "Where this node listens for its peers: the log, the nodes' word about themselves, and writes that one forwards to another."},
 	{Name: "raft.advertise", limit: either(reachableAddress()), field: func(c *Config) any { return &c.Raft.Advertise },
 		Doc: "Address under which the peers reach this node, if it is not raft.listen."},
@@ -67,13 +69,13 @@ var keys = []Key{
 		Doc: "Authority that must have signed the certificates of the peers."},
 	{Name: "raft.insecure", limit: yesNo(), field: func(c *Config) any { return &c.Raft.Insecure },
 		Doc: "Lets the nodes reach each other beyond loopback without raft.tls. Whoever can reach raft.listen can then change the record: true only where the network keeps everybody else away."},
-	{Name: "raft.heartbeat_timeout", limit: lasting(5*time.Millisecond, time.Minute), field: func(c *Config) any { return &c.Raft.HeartbeatTimeout },
+	{Name: "raft.heartbeat_timeout", limit: lasting(limits.MinRaftTimeout, limits.MaxRaftTimeout), field: func(c *Config) any { return &c.Raft.HeartbeatTimeout },
 		Doc: "How long a follower hears nothing from the leader until it asks for an election."},
-	{Name: "raft.election_timeout", limit: lasting(5*time.Millisecond, time.Minute), field: func(c *Config) any { return &c.Raft.ElectionTimeout },
+	{Name: "raft.election_timeout", limit: lasting(limits.MinRaftTimeout, limits.MaxRaftTimeout), field: func(c *Config) any { return &c.Raft.ElectionTimeout },
 		Doc: "How long a candidate waits for votes. Not below raft.heartbeat_timeout."},
-	{Name: "raft.lease_timeout", limit: lasting(5*time.Millisecond, time.Minute), field: func(c *Config) any { return &c.Raft.LeaseTimeout },
+	{Name: "raft.lease_timeout", limit: lasting(limits.MinRaftTimeout, limits.MaxRaftTimeout), field: func(c *Config) any { return &c.Raft.LeaseTimeout },
 		Doc: "How long a leader that hears from no majority goes on. Not above raft.heartbeat_timeout."},
-	{Name: "raft.snapshot_interval", limit: lasting(5*time.Millisecond, 24*time.Hour), field: func(c *Config) any { return &c.Raft.SnapshotInterval },
+	{Name: "raft.snapshot_interval", limit: lasting(limits.MinSnapshotInterval, 24*time.Hour), field: func(c *Config) any { return &c.Raft.SnapshotInterval },
 		Doc: "How often to look whether a snapshot is due."},
 	{Name: "raft.snapshot_threshold", Unit: "entries", limit: wholeFrom(1, 100_000_000), field: func(c *Config) any { return &c.Raft.SnapshotThreshold },
 		Doc: "Entries since the last snapshot that make the next one due."},

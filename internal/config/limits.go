@@ -3,13 +3,12 @@ package config
 import (
 	"fmt"
 	"math"
-	"net"
-	"net/netip"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"hm/internal/config/limits"
 )
 
 // limit is what one key's value must be like, whatever the others are. want completes "want ...", and stands in
@@ -82,72 +81,28 @@ func nonEmpty(want string) limit {
 	return limit{want, func(v any) bool { s := v.(string); return strings.TrimSpace(s) != "" && printable(s) }}
 }
 
-// name accepts what may be part of a NATS subject, a peer list and a file name.
-func name(most int) limit {
-	return limit{fmt.Sprintf("1 to %d letters, digits, '-', '_' and '.'", most), func(v any) bool { return validName(v.(string), most) }}
+// nodeID accepts the id of a node.
+func nodeID() limit {
+	return limit{fmt.Sprintf("1 to %d letters, digits, '-', '_' and '.'", limits.MaxNodeID), func(v any) bool { return limits.NodeID(v.(string)) == nil }}
 }
 
-func validName(s string, most int) bool {
-	if len(s) == 0 || len(s) > most {
-		return false
-	}
-	for _, c := range []byte(s) {
-		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
-		if !letter && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {
-			return false
-		}
-	}
-	return s != "." && s != ".."
-}
-
-// listenAddress accepts host:port where the host may be missing, which stands for all addresses.
+// listenAddress accepts host:port. The host may be empty, which stands for all addresses of the machine; the port may
+// be 0, which stands for any free port.
 func listenAddress() limit {
-	return limit{"host:port, such as 127.0.0.1:7140", func(v any) bool { _, _, ok := splitAddress(v.(string)); return ok }}
+	return limit{"host:port, such as 127.0.0.1:5155", func(v any) bool { _, _, err := limits.HostPort(v.(string)); return err == nil }}
+}
+
+// fixedListenAddress accepts host:port with a port that others can be told in advance.
+func fixedListenAddress() limit {
+	return limit{"host:port with a fixed port, such as 127.0.0.1:7140", func(v any) bool {
+		_, port, err := limits.HostPort(v.(string))
+		return err == nil && port != 0
+	}}
 }
 
 // reachableAddress accepts a host:port that others can connect to.
 func reachableAddress() limit {
-	return limit{"host:port that other nodes can connect to", func(v any) bool { return reachable(v.(string)) }}
-}
-
-func reachable(address string) bool {
-	host, port, ok := splitAddress(address)
-	return ok && port != 0 && !wildcard(host)
-}
-
-func splitAddress(address string) (host string, port int, ok bool) {
-	host, text, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", 0, false
-	}
-	n, err := strconv.ParseUint(text, 10, 16)
-	if err != nil || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("/@?#", r) }) {
-		return "", 0, false
-	}
-	return host, int(n), true
-}
-
-// wildcard reports whether a listener on host accepts connections to every address of the machine.
-func wildcard(host string) bool {
-	if host == "" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsUnspecified()
-}
-
-// loopback reports whether only this machine can reach a listener on address. A name other than localhost
-// counts as reachable from elsewhere, since what it resolves to is not known here.
-func loopback(address string) bool {
-	host, _, ok := splitAddress(address)
-	if !ok {
-		return false
-	}
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
+	return limit{"host:port that other nodes can connect to", func(v any) bool { _, _, err := limits.Reachable(v.(string)); return err == nil }}
 }
 
 func httpURL() limit {
@@ -164,17 +119,11 @@ const maxServers = 64
 func natsServers() limit {
 	return limit{"one or more NATS addresses, such as nats://10.0.0.1:4222 or tls://nats.internal:4222", func(v any) bool {
 		list := v.([]string)
-		return len(list) > 0 && len(list) <= maxServers && !slices.ContainsFunc(list, func(s string) bool { return !natsServer(s) })
+		return len(list) > 0 && len(list) <= maxServers && !slices.ContainsFunc(list, func(s string) bool {
+			_, err := limits.NATSServer(s)
+			return err != nil || !printable(s)
+		})
 	}}
-}
-
-func natsServer(s string) bool {
-	if !strings.Contains(s, "://") {
-		s = "nats://" + s
-	}
-	u, err := url.Parse(s)
-	return err == nil && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) && u.Hostname() != "" &&
-		u.RawQuery == "" && u.Fragment == "" && printable(s) && !strings.ContainsAny(s, " ,")
 }
 
 func peers() limit {
@@ -192,6 +141,6 @@ func peers() limit {
 func partition() limit {
 	return limit{"1 to 64 letters, digits, '-' and '_'", func(v any) bool {
 		s := v.(string)
-		return validName(s, 64) && !strings.Contains(s, ".")
+		return limits.NodeID(s) == nil && !strings.Contains(s, ".")
 	}}
 }

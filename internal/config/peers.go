@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
+
+	"hm/internal/config/limits"
 )
 
 // Peer is one node of the cluster.
@@ -38,7 +41,10 @@ func (r Raft) PeerList() ([]Peer, error) {
 
 func parsePeer(s string) (Peer, error) {
 	id, address, ok := strings.Cut(s, "=")
-	if !ok || !validName(id, 64) || !reachable(address) {
+	if !ok || limits.NodeID(id) != nil {
+		return Peer{}, errors.New("id=host:port")
+	}
+	if _, _, err := limits.Reachable(address); err != nil {
 		return Peer{}, errors.New("id=host:port")
 	}
 	return Peer{id, address}, nil
@@ -58,12 +64,12 @@ func (c Config) APIAddress(listening string) string {
 	if c.API.Advertise != "" {
 		return c.API.Advertise
 	}
-	host, port, ok := splitAddress(listening)
-	raftHost, _, raftOK := splitAddress(c.RaftAddress())
+	host, port, err := limits.HostPort(listening)
+	raftHost, _, raftErr := limits.HostPort(c.RaftAddress())
 	switch {
-	case ok && raftOK && wildcard(host):
-		return net.JoinHostPort(raftHost, fmt.Sprint(port))
-	case loopback(listening) && !loopback(c.RaftAddress()):
+	case err == nil && raftErr == nil && limits.Wildcard(host):
+		return net.JoinHostPort(raftHost, strconv.Itoa(port))
+	case limits.Loopback(listening) && !limits.Loopback(c.RaftAddress()):
 		return ""
 	}
 	return listening

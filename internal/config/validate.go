@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"hm/internal/config/limits"
 )
 
 // Validate checks every value and every combination. The error is nil or of type Problems, which holds all that
@@ -79,7 +81,7 @@ func (v *validation) node() {
 		return
 	}
 	if len(peers) == 0 {
-		if host, _, _ := splitAddress(c.Raft.Listen); wildcard(host) && c.Raft.Advertise == "" {
+		if host, _, _ := limits.HostPort(c.Raft.Listen); limits.Wildcard(host) && c.Raft.Advertise == "" {
 			v.add("raft.listen", "an address of this machine, or raft.advertise set to one: peers cannot connect to a wildcard")
 		}
 		return
@@ -90,13 +92,11 @@ func (v *validation) node() {
 			own = p.Address
 		}
 	}
-	host, port, _ := splitAddress(c.Raft.Listen)
+	host, _, _ := limits.HostPort(c.Raft.Listen)
 	switch {
 	case own == "":
 		v.add("raft.peers", "a list with node.id (%s) in it: peers are all nodes of the cluster, this one included", c.Node.ID)
-	case port == 0:
-		v.add("raft.listen", "a fixed port: the peers look for this node at %s", own)
-	case wildcard(host) && c.Raft.Advertise == "":
+	case limits.Wildcard(host) && c.Raft.Advertise == "":
 		v.add("raft.listen", "an address of this machine, or raft.advertise set to %s: peers cannot connect to a wildcard", own)
 	case c.Raft.Advertise != "" && c.Raft.Advertise != own:
 		v.add("raft.advertise", "%s, which is the address of %s in raft.peers", own, c.Node.ID)
@@ -115,11 +115,11 @@ func (v *validation) raftPort() {
 	key := ""
 	peers, _ := c.Raft.PeerList()
 	switch {
-	case !loopback(c.Raft.Listen):
+	case !limits.Loopback(c.Raft.Listen):
 		key = "raft.listen"
-	case c.Raft.Advertise != "" && !loopback(c.Raft.Advertise):
+	case c.Raft.Advertise != "" && !limits.Loopback(c.Raft.Advertise):
 		key = "raft.advertise"
-	case slices.ContainsFunc(peers, func(p Peer) bool { return !loopback(p.Address) }):
+	case slices.ContainsFunc(peers, func(p Peer) bool { return !limits.Loopback(p.Address) }):
 		key = "raft.peers"
 	default:
 		return
@@ -137,10 +137,10 @@ func (v *validation) source() {
 
 func (v *validation) listeners() {
 	c := v.config
-	if v.good("api.listen") && !loopback(c.API.Listen) && (c.API.Username == "" || c.API.Password == "") && c.API.TLS.ClientCA == "" {
+	if v.good("api.listen") && !limits.Loopback(c.API.Listen) && (c.API.Username == "" || c.API.Password == "") && c.API.TLS.ClientCA == "" {
 		v.add("api.listen", "a loopback address, or authentication (api.username and api.password, or api.tls.client_ca): anyone who can reach the API can pause hm")
 	}
-	if _, _, ok := splitAddress(c.Heartbeats.Listen); ok && !loopback(c.Heartbeats.Listen) && (c.Heartbeats.TLS.Cert == "" || c.Heartbeats.TLS.Key == "") {
+	if _, _, err := limits.HostPort(c.Heartbeats.Listen); err == nil && !limits.Loopback(c.Heartbeats.Listen) && (c.Heartbeats.TLS.Cert == "" || c.Heartbeats.TLS.Key == "") {
 		v.add("heartbeats.listen", "a loopback address, or heartbeats.tls.cert and heartbeats.tls.key: plain HTTP would let anyone invent heartbeats")
 	}
 }
