@@ -1,10 +1,23 @@
 # What a person does with hm. Everything needs Go alone, unless it says otherwise.
 GO ?= go
+PREFIX ?= /usr/local
 
-.PHONY: build test race lint fuzz bench dev generate
+SHARE = $(DESTDIR)$(PREFIX)/share
+BASH_COMPLETIONS = $(SHARE)/bash-completion/completions
+ZSH_COMPLETIONS = $(SHARE)/zsh/site-functions
+FISH_COMPLETIONS = $(SHARE)/fish/vendor_completions.d
+
+.PHONY: build install test race lint fuzz bench dev generate
 
 build: ## bin/hm
 	$(GO) build -o bin/hm ./cmd/hm
+
+install: ## hm and its shell completions, to PREFIX (/usr/local), below DESTDIR if that is set
+	$(GO) build -o $(DESTDIR)$(PREFIX)/bin/hm ./cmd/hm
+	mkdir -p $(BASH_COMPLETIONS) $(ZSH_COMPLETIONS) $(FISH_COMPLETIONS)
+	$(DESTDIR)$(PREFIX)/bin/hm completion bash > $(BASH_COMPLETIONS)/hm
+	$(DESTDIR)$(PREFIX)/bin/hm completion zsh > $(ZSH_COMPLETIONS)/_hm
+	$(DESTDIR)$(PREFIX)/bin/hm completion fish > $(FISH_COMPLETIONS)/hm.fish
 
 test: ## all tests
 	$(GO) test ./...
