@@ -8,13 +8,13 @@ import (
 	"hm/internal/api"
 )
 
-// NewestCommands joins outstanding and ended commands, the one that changed last first, and gives at most n of them.
+// NewestCommands joins outstanding and ended commands, and returns the n that changed last, the newest first.
 func NewestCommands(outstanding, ended []api.Command, n int) []api.Command {
 	all := slices.Concat(outstanding, ended)
 	slices.SortFunc(all, func(a, b api.Command) int {
 		return cmp.Or(lastChange(b).Compare(lastChange(a)), cmp.Compare(a.ID, b.ID))
 	})
-	// A command that ended between the two readings is in both; the newer word counts.
+	// A command that ended between the two requests is in both lists. Keep its newer state.
 	seen := make(map[string]bool, len(all))
 	all = slices.DeleteFunc(all, func(c api.Command) bool {
 		twice := seen[c.ID]
@@ -24,7 +24,7 @@ func NewestCommands(outstanding, ended []api.Command, n int) []api.Command {
 	return slices.Clip(all[:min(max(n, 0), len(all))])
 }
 
-// lastChange is when something happened to a command last.
+// lastChange returns when a command changed last.
 func lastChange(c api.Command) time.Time {
 	last := c.CreatedAt.Time
 	for _, t := range []time.Time{c.SentAt.Time, c.EndedAt.Time} {

@@ -1,4 +1,6 @@
-// Package liveview draws what hm dev shows, and hm replay --speed: a frame of text that fits a terminal, made of the
-// API's JSON types and of what the person at the keys has done. What a frame does not have is left out. It is pure: no
-// terminal, no clock, no I/O. The same types give the totals that hm dev --plain prints.
+// Package liveview shows a cluster of hm nodes, or a recording of one, on a terminal.
+//
+// Render draws a Frame as text that fits a terminal. It is pure: it reads no terminal and no clock. Show runs the live
+// view of any ViewModel: hm dev's is sandbox.View, and Recording.Play uses its own for hm replay --speed. Timeline,
+// Progress and Pace show a replay without the live view.
 package liveview

@@ -1,9 +1,9 @@
 package liveview
 
-// Action is what a key asks for.
+// Action is what a key does.
 type Action string
 
-// What can be asked for.
+// The actions of hm dev.
 const (
 	KillDEA      Action = "kill-dea"
 	KillSeveral  Action = "kill-several"
@@ -20,8 +20,11 @@ const (
 	ToggleLeader Action = "toggle-leader"
 	TogglePause  Action = "toggle-pause"
 	ToggleBulk   Action = "toggle-bulk"
-	Quit         Action = "quit"
+	Quit         Action = "quit" // of every live view
+)
 
+// The actions of a recording.
+const (
 	PlayOrPause Action = "play-or-pause"
 	Faster      Action = "faster"
 	Slower      Action = "slower"
@@ -30,15 +33,15 @@ const (
 
 // Key is a key of the live view.
 type Key struct {
-	Name   string // as the terminal calls it
+	Name   string // as the terminal library calls it
 	Action Action
-	Help   string // short enough for the help at the bottom; empty: not told there
+	Help   string // for the bottom line; empty: the key is not shown there
 }
 
-// Keys are keys in the order of the help.
+// Keys are keys in the order of the bottom line.
 type Keys []Key
 
-// ActionOf gives what a key asks for, and false for one that asks for nothing.
+// ActionOf returns the action of a key, and false if it has none.
 func (keys Keys) ActionOf(name string) (Action, bool) {
 	for _, k := range keys {
 		if k.Name == name {
@@ -54,7 +57,7 @@ var quitKeys = Keys{
 	{"ctrl+c", Quit, ""},
 }
 
-// DevKeys are those of hm dev.
+// DevKeys are the keys of hm dev.
 var DevKeys = append(Keys{
 	{"k", KillDEA, "kill DEA"},
 	{"K", KillSeveral, "kill several"},

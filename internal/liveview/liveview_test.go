@@ -15,28 +15,28 @@ func TestKeysAreUniqueAndShown(t *testing.T) {
 		"dev": DevKeys, "playing": (&Play{}).Keys(), "paused": (&Play{Paused: true}).Keys(), "ended": (&Play{Phase: Ended}).Keys(),
 	} {
 		t.Run(name, func(t *testing.T) {
-			seen, told := map[string]bool{}, map[Action]bool{}
+			seen, helped := map[string]bool{}, map[Action]bool{}
 			help := strings.Join(painter{Frame: Frame{Keys: keys}, width: 1000}.keys(), " ")
 			for _, k := range keys {
 				if seen[k.Name] {
-					t.Errorf("key %q is there twice", k.Name)
+					t.Errorf("key %q occurs twice", k.Name)
 				}
 				seen[k.Name] = true
 				if a, ok := keys.ActionOf(k.Name); !ok || a != k.Action {
-					t.Errorf("key %q asks for %q, want %q", k.Name, a, k.Action)
+					t.Errorf("the action of key %q is %q, want %q", k.Name, a, k.Action)
 				}
 				if k.Help != "" && !strings.Contains(help, k.Name+" "+k.Help) {
 					t.Errorf("key %q is not in the help %q", k.Name, help)
 				}
-				told[k.Action] = told[k.Action] || k.Help != ""
+				helped[k.Action] = helped[k.Action] || k.Help != ""
 			}
-			for action, told := range told {
-				if !told {
-					t.Errorf("no key in the help asks for %q", action)
+			for action, ok := range helped {
+				if !ok {
+					t.Errorf("no key in the help has the action %q", action)
 				}
 			}
 			if _, ok := keys.ActionOf("ctrl+alt+x"); ok {
-				t.Error("a key that is not in the table asks for something")
+				t.Error("a key that is not in the table has an action")
 			}
 		})
 	}
@@ -52,7 +52,7 @@ func TestSparklines(t *testing.T) {
 		"nothing yet":          {nil, 5, ""},
 		"never any":            {[]int{0, 0}, 5, ""},
 		"zero is the lowest":   {[]int{0, 7}, 5, "▁█"},
-		"not zero is seen":     {[]int{1, 1000}, 5, "▂█"},
+		"small is not zero":    {[]int{1, 1000}, 5, "▂█"},
 		"the newest":           {[]int{4, 0, 8}, 2, "▁█"},
 		"no room":              {[]int{1}, 0, ""},
 		"a count cannot be <0": {[]int{-5, 1}, 5, "▁█"},
@@ -129,7 +129,7 @@ func TestAges(t *testing.T) {
 		59*time.Minute + 59*time.Second: "59m59s", 2*time.Hour + 3*time.Minute: "2h03m", 100 * time.Hour: "100h00m",
 	} {
 		if got := age(d); got != want {
-			t.Errorf("%s is told as %s, want %s", d, got, want)
+			t.Errorf("%s is shown as %s, want %s", d, got, want)
 		}
 	}
 }

@@ -17,7 +17,7 @@ func (p painter) title() []string {
 	return []string{line}
 }
 
-// gate tells whether commands may be sent, what is broken on purpose, and whether the simulated world has come to rest.
+// gate shows whether commands may be sent, and the injected faults.
 func (p painter) gate() []string {
 	line := p.label("gate")
 	switch s := p.Status; {
@@ -86,7 +86,7 @@ func (p painter) node(n Node) string {
 	return fmt.Sprintf("%s %s  index %-7s NATS %s", state, health, index, nats)
 }
 
-// seen is how the cluster sees a node.
+// seen returns a node as the cluster sees it, or nil.
 func (p painter) seen(id string) *api.ClusterNode {
 	if p.Status == nil {
 		return nil
@@ -106,8 +106,7 @@ func (p painter) upDown(up bool) string {
 	return p.theme.Bad.Render("down")
 }
 
-// counts sets what should run against what does, by hm's record and, if there is one, by the simulation's own
-// knowledge.
+// counts shows what should run and what does: in hm's record and, if it is known, in truth.
 func (p painter) counts() []string {
 	var lines []string
 	if s := p.Status; s != nil {
@@ -157,7 +156,7 @@ func (p painter) lastRead(d api.DesiredStatus) string {
 	return text
 }
 
-// driftCell is how wide one kind of drift is drawn: name, count and sparkline.
+// driftCell is the width of one kind of drift: name, count and sparkline.
 const (
 	driftCell  = 30
 	driftSpark = 12
@@ -168,7 +167,7 @@ func (p painter) drift() []string {
 		return nil
 	}
 	perLine := 1
-	for _, n := range []int{2, 3, 6} { // full lines look best
+	for _, n := range []int{2, 3, 6} { // the divisors of the number of kinds give full lines
 		if len(indent)+n*driftCell-len("  ") <= p.width {
 			perLine = n
 		}
@@ -193,7 +192,7 @@ func (p painter) drift() []string {
 	return lines
 }
 
-// commands lists the commands; at most n lines are of use.
+// commands lists the newest commands, at most n.
 func (p painter) commands(n int) []string {
 	if p.Status == nil {
 		return nil
@@ -212,7 +211,7 @@ func (p painter) commands(n int) []string {
 	return lines
 }
 
-// state tells where a command stands, and why it ended as it did.
+// state shows the state of a command, and why it ended.
 func (p painter) state(c api.Command) string {
 	switch c.State {
 	case "pending":
@@ -228,7 +227,7 @@ func (p painter) state(c api.Command) string {
 	return c.State
 }
 
-// events lists what was done here, or happened in the recording; at most n lines are of use.
+// events lists the newest events, at most n.
 func (p painter) events(n int) []string {
 	name, none := "done", "nothing yet: press a key"
 	if p.Play != nil {
@@ -275,7 +274,7 @@ func (p painter) clock(t time.Time) string {
 	return p.theme.Faint.Render(t.In(p.Now.Location()).Format("15:04:05"))
 }
 
-// Plain takes from a text, which may come from outside, what would make a terminal do something.
+// Plain replaces the control characters in a text, which may come from outside.
 func Plain(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
@@ -285,10 +284,10 @@ func Plain(text string) string {
 	}, text)
 }
 
-// short is enough of a guid to tell it from others.
+// short returns the first eight characters of a guid, padded.
 func short(guid string) string { return fmt.Sprintf("%-8.8s", guid) }
 
-// age gives a duration in whole seconds, as it is spoken of: never negative, 5s, 1m05s, 2h03m.
+// age returns a duration in whole seconds, for people: 5s, 1m05s, 2h03m. A negative one is 0s.
 func age(d time.Duration) string {
 	switch d = max(d, 0).Truncate(time.Second); {
 	case d < time.Minute:

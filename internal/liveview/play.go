@@ -10,26 +10,26 @@ import (
 // Play is how a recording is being played.
 type Play struct {
 	Speed  float64   // how many times as fast as it happened
-	Paused bool      // the clock stands
-	Skip   time.Time // it is played as fast as it can to here; zero: it is not
+	Paused bool      // the clock does not advance
+	Skip   time.Time // it plays as fast as possible up to this time; zero: it does not skip
 	Phase  PlayPhase
-	Done   float64 // share of it that has been played, of 1; negative: not known
+	Done   float64 // played share, from 0 to 1; negative: not known
 
-	Leaders  int       // times that another node took the lead
-	LeaderAt time.Time // the last time
+	Leaders  int       // changes of the leader
+	LeaderAt time.Time // the newest change
 }
 
-// PlayPhase is how far a recording has come.
+// PlayPhase is the part of a recording that is being played.
 type PlayPhase uint8
 
-// The stages.
+// The phases.
 const (
 	Playing   PlayPhase = iota
-	RunningOn           // the last event has been, the clock runs on
+	RunningOn           // the last event is played, the clock runs on
 	Ended
 )
 
-// Keys are the keys that do something at this moment.
+// Keys returns the keys that do something now.
 func (p *Play) Keys() Keys {
 	if p.Phase == Ended {
 		return quitKeys
@@ -49,14 +49,14 @@ func (p *Play) Keys() Keys {
 	}, quitKeys...)
 }
 
-// The widths of the bar that shows how far a recording has come, and of what stands beside it.
+// The widths of the progress bar, and of the text beside it.
 const (
 	playBarMin = 10
 	playBarMax = 50
 	playBeside = 62
 )
 
-// play tells the recording's time, how far that is, and how fast it goes.
+// play shows the recording's time, progress and speed.
 func (p painter) play() []string {
 	if p.Play == nil {
 		return nil
@@ -71,7 +71,7 @@ func (p painter) play() []string {
 	return []string{line + "  " + p.pace()}
 }
 
-// pace tells how fast the recording goes.
+// pace shows the speed, and whether the recording is paused or skips.
 func (p painter) pace() string {
 	play := p.Play
 	text := strconv.FormatFloat(play.Speed, 'f', -1, 64) + "x"
@@ -89,7 +89,7 @@ func (p painter) pace() string {
 	return text
 }
 
-// link tells of NATS and of the leader, for whom a cluster has a line a node.
+// link shows NATS and changes of the leader. A live cluster has a line for each node instead.
 func (p painter) link() []string {
 	if p.Play == nil || p.Status == nil {
 		return nil

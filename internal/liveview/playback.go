@@ -10,6 +10,7 @@ import (
 
 	"hm/internal/api"
 	"hm/internal/app"
+	"hm/internal/notify"
 	"hm/internal/replay"
 )
 
@@ -21,8 +22,8 @@ type playback struct {
 	start     app.Time
 	until     app.Time      // play at most to here; 0: to the end
 	settle    time.Duration // the clock runs on for this time after the last event
-	changed   chan struct{} // notified when there is something new to draw
-	control   chan struct{} // notified when the player must look at the tempo again
+	changed   notify.Signal // notified when there is something new to draw
+	control   notify.Signal // notified when the player must look at the tempo again
 
 	viewAt time.Time // when the player takes its next snapshot; used by the player alone
 
@@ -54,7 +55,7 @@ const (
 func newPlayback(about string, opts replay.Options, t tempo) *playback {
 	return &playback{
 		about: about, heartbeat: opts.Reconcile.Policy.HeartbeatPeriod, start: t.at, until: opts.Until, settle: max(opts.Settle, 0),
-		changed: make(chan struct{}, 1), control: make(chan struct{}, 1), tempo: t, share: -1,
+		changed: notify.New(), control: notify.New(), tempo: t, share: -1,
 	}
 }
 
@@ -88,9 +89,9 @@ func (p *playback) pace(ctx context.Context) replay.Pace {
 			timer := time.NewTimer(wait)
 			select {
 			case <-ctx.Done():
-			case <-p.control:
+			case <-p.control.C():
 			case <-timer.C:
-				notify(p.changed) // time has passed
+				p.changed.Notify() // time has passed
 			}
 			timer.Stop()
 		}
@@ -130,7 +131,7 @@ func (p *playback) show(g replay.Snapshot) {
 		p.history, p.sampled = p.history.Add(status.Drift), at
 	}
 	p.mu.Unlock()
-	notify(p.changed)
+	p.changed.Notify()
 }
 
 // add shows a moment as an event. Commands have their own list.
@@ -173,7 +174,7 @@ func (p *playback) endsAt(end app.Time) {
 		p.end = min(end, p.until)
 	}
 	p.mu.Unlock()
-	notify(p.changed)
+	p.changed.Notify()
 }
 
 // finish takes in that the replay has ended.
@@ -181,7 +182,7 @@ func (p *playback) finish(err error) {
 	p.mu.Lock()
 	p.ended, p.failed = true, err != nil
 	p.mu.Unlock()
-	notify(p.changed)
+	p.changed.Notify()
 }
 
 // Do changes the tempo.
@@ -199,8 +200,8 @@ func (p *playback) Do(a Action) {
 		p.tempo.forward(now, playbackSkip*p.heartbeat)
 	}
 	p.mu.Unlock()
-	notify(p.control)
-	notify(p.changed)
+	p.control.Notify()
+	p.changed.Notify()
 }
 
 // stop ends the replay at its present time. It reports whether the replay had not ended by itself. Call it after the
@@ -210,7 +211,7 @@ func (p *playback) stop() (early bool) {
 	p.stopped = true
 	early = !p.ended
 	p.mu.Unlock()
-	notify(p.control)
+	p.control.Notify()
 	return early
 }
 
@@ -223,7 +224,7 @@ func (p *playback) Keys() Keys {
 }
 
 // Changed receives when there is something new to draw.
-func (p *playback) Changed() <-chan struct{} { return p.changed }
+func (p *playback) Changed() <-chan struct{} { return p.changed.C() }
 
 // Done returns true when the replay has failed: then the error is more useful. A replay that has ended stays on the
 // screen.

@@ -95,7 +95,7 @@ func TestPlaybackKeys(t *testing.T) {
 			t.Errorf("after %s it is %+v, want %+v", tc.key, got, tc.want)
 		}
 		select {
-		case <-p.control:
+		case <-p.control.C():
 		default:
 			t.Errorf("key %s does not notify the player", tc.key)
 		}
@@ -179,7 +179,7 @@ func TestPlaybackStops(t *testing.T) {
 			go func() {
 				held <- pace(playbackStart.Add(time.Hour), func() replay.Snapshot { return replay.Snapshot{} })
 			}()
-			<-p.changed // the first snapshot is shown
+			<-p.changed.C() // the first snapshot is shown
 			if !p.stop() {
 				t.Error("stop reports that the replay had ended")
 			}

@@ -107,11 +107,3 @@ func (p *program) View() tea.View {
 	}
 	return v
 }
-
-// notify wakes the reader of a channel that holds one value. It does not block.
-func notify(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}

@@ -7,14 +7,14 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// The smallest terminal that a frame is drawn for; a smaller one shows its upper left corner.
+// The smallest size of a frame. A smaller terminal shows its upper left corner.
 const (
 	minWidth  = 20
 	minHeight = 6
 )
 
-// Render draws a frame of at most height lines of at most width columns. What does not fit is left out, the least
-// important first: commands and events get what the rest leaves.
+// Render draws a frame of at most height lines of at most width columns. It leaves out what does not fit, the least
+// important parts first. Commands and events share the lines that the other parts leave.
 func Render(f Frame, width, height int, theme Theme) string {
 	width, height = max(width, minWidth), max(height, minHeight)
 	p := painter{Frame: f, width: width, theme: theme}
@@ -44,15 +44,15 @@ func Render(f Frame, width, height int, theme Theme) string {
 // part is a section of the frame.
 type part struct {
 	lines []string
-	rank  int  // in what order parts get their lines
-	list  bool // it can be cut off anywhere: a head line, and the newest of many
+	rank  int  // parts with a lower rank get their lines first
+	list  bool // it can be cut after any line: a head line, and the newest items
 }
 
-// listMin is what a list gets before the rest is shared out: its head and two lines.
+// listMin is how many lines a list gets before the lists share the rest: its head and two items.
 const listMin = 3
 
-// share says how many lines each part gets. A part that is no list gets all its lines or none, since half of one
-// would mislead; the lists share what is left, line by line.
+// share returns how many lines each part gets. A part that is not a list gets all its lines or none, since half of it
+// would mislead. The lists share the rest, line by line.
 func share(parts []part, height int) []int {
 	got := make([]int, len(parts))
 	left := height
@@ -88,13 +88,13 @@ type painter struct {
 	theme Theme
 }
 
-// label sets off the word that a line begins with.
+// label draws the word at the beginning of a line.
 func (p painter) label(word string) string { return p.theme.Label.Render(fmt.Sprintf("%-9s", word)) }
 
-// indent is as wide as a label.
+// indent has the width of a label.
 const indent = "         "
 
-// flow puts words into lines, with two blanks between, broken where the next does not fit.
+// flow puts words into lines that fit, two spaces apart.
 func (p painter) flow(words []string) []string {
 	var lines []string
 	line := ""

@@ -22,7 +22,7 @@ func ago(d time.Duration) api.Timestamp { return api.Timestamp{Time: noon.Add(-d
 
 func some[T any](v T) *T { return &v }
 
-// busy is a frame with something in every part.
+// busy returns a frame with something in every part.
 func busy() Frame {
 	f := Frame{
 		Title: "hm dev", About: "3 nodes, heartbeat 1s, seed 1", Now: noon, Up: 75 * time.Second, Keys: DevKeys,
@@ -61,7 +61,7 @@ func busy() Frame {
 	return f
 }
 
-// shut is a frame of a cluster without NATS and without a good read of the desired state.
+// shut returns a frame of a cluster without NATS and without a good read of the desired state.
 func shut() Frame {
 	f := busy()
 	f.Status.Gate = api.Gate{Reasons: []string{"nats-down", "actual-stale", "hold:mass-loss"}, Since: ago(3700 * time.Second)}
@@ -72,7 +72,7 @@ func shut() Frame {
 	return f
 }
 
-// played is a frame of a replay at 10 times the speed, in the middle of an outage.
+// played returns a frame of a replay at 10 times the speed, in the middle of an outage.
 func played() Frame {
 	f := busy()
 	f.Title, f.About, f.Up, f.Places, f.Nodes, f.Truth, f.Faults = "hm replay", "a zone is lost  zone.jsonl.zst", 0, nil, nil, nil, nil
@@ -89,7 +89,7 @@ func played() Frame {
 	return f
 }
 
-// playing is played with another way of playing.
+// playing returns a frame like played with another Play.
 func playing(p Play) Frame {
 	f := played()
 	f.Play, f.Keys = &p, p.Keys()
@@ -139,7 +139,7 @@ func TestFramesAreGolden(t *testing.T) {
 	}
 }
 
-// What does not fit is left out, whatever there is to show: a line too long or too many would scroll the terminal.
+// Every frame fits the terminal. A longer line or more lines would scroll it.
 func TestFramesFit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := rapid.SampledFrom([]Frame{busy(), shut(), played(), playing(Play{Paused: true, Phase: RunningOn}), {}}).Draw(t, "frame")
@@ -163,7 +163,7 @@ func TestFramesFit(t *testing.T) {
 	})
 }
 
-// A terminal that is high enough shows every part and fills what is left with the lists.
+// If all parts fit, the lists share the lines that are left.
 func TestListsShareWhatIsLeft(t *testing.T) {
 	head := func(n int) []string { return make([]string, n) }
 	for name, tc := range map[string]struct {

@@ -8,9 +8,9 @@ import (
 	"hm/internal/api"
 )
 
-// Totals sum up a frame in one line, for people or as JSON.
+// Totals summarise a frame in one line, for people or as JSON.
 type Totals struct {
-	Leader      string   `json:"leader"` // node id; empty if none is known
+	Leader      string   `json:"leader"` // node id; empty if there is none
 	NodesUp     int      `json:"nodes_up"`
 	GateOpen    bool     `json:"gate_open"`
 	GateReasons []string `json:"gate_reasons"` // never null; why it is closed
@@ -31,7 +31,7 @@ type Totals struct {
 	Truth    Truth              `json:"truth"`
 }
 
-// TotalsOf sums up a frame.
+// TotalsOf summarises a frame.
 func TotalsOf(f Frame) Totals {
 	t := Totals{GateReasons: []string{}}
 	if f.Truth != nil {
@@ -54,10 +54,10 @@ func TotalsOf(f Frame) Totals {
 	return t
 }
 
-// Equal reports whether two totals say the same.
+// Equal reports whether two totals are equal.
 func (t Totals) Equal(o Totals) bool { return reflect.DeepEqual(t, o) }
 
-// String gives the totals in one line for people.
+// String returns the totals in one line for people.
 func (t Totals) String() string {
 	gate := "open"
 	if !t.GateOpen {
