@@ -72,8 +72,8 @@ func newAppCommand(c *cli) *cobra.Command {
 	var wide bool
 	cmd := &cobra.Command{
 		Use:   "app GUID[/INDEX]",
-		Short: "Show what is recorded of an app: desired state, instances, crashes, commands",
-		Long:  "Show what is recorded of an app: desired state, instances, crashes, commands. The beginning of a guid is enough if it is the only one. An app whose guid itself ends in a slash and a number is named with --index, one whose guid begins with a hyphen behind --.",
+		Short: "Show the record of an app: desired state, instances, crashes, commands",
+		Long:  "Show the record of an app: desired state, instances, crashes and commands.\n\n" + guidHelp,
 	}
 	named := targetFlag(cmd)
 	r := c.remote(cmd)
@@ -84,9 +84,9 @@ func newAppCommand(c *cli) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a, raw, err := client.App(cmd.Context(), t.guid, t.index)
+			a, raw, err := client.App(cmd.Context(), t.GUID, t.Index)
 			if err != nil {
-				return t.notFound(err)
+				return t.Explain(err)
 			}
 			if c.json() {
 				return c.printRaw(raw)
@@ -142,7 +142,7 @@ func (c *cli) printAppVersion(a api.App, v api.AppVersion, wide bool) error {
 	return err
 }
 
-// state colours an instance's state.
+// state returns an instance's state, coloured.
 func (c *cli) state(s string) string {
 	switch s {
 	case "CRASHED":

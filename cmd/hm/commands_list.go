@@ -12,8 +12,8 @@ import (
 func newCommandsCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "commands",
-		Short: "List the start and stop commands that are outstanding; list those that ended; cancel one",
-		Long:  "List the start and stop commands that are outstanding, like hm commands list.",
+		Short: "List outstanding or ended start and stop commands, or cancel one",
+		Long:  "List the outstanding start and stop commands, like hm commands list.",
 		Args:  cobra.NoArgs,
 	}
 	cmd.RunE = c.listCommands(cmd)
@@ -24,14 +24,14 @@ func newCommandsCommand(c *cli) *cobra.Command {
 func newCommandsListCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the commands that are outstanding",
+		Short: "List the outstanding commands",
 		Args:  cobra.NoArgs,
 	}
 	cmd.RunE = c.listCommands(cmd)
 	return cmd
 }
 
-// listCommands gives cmd the flags of a list of outstanding commands, and what to run.
+// listCommands adds the flags of a list of outstanding commands to cmd. It returns what cmd runs.
 func (c *cli) listCommands(cmd *cobra.Command) func(*cobra.Command, []string) error {
 	r := c.remote(cmd)
 	limit := c.limitFlag(cmd)
@@ -55,10 +55,10 @@ func (c *cli) listCommands(cmd *cobra.Command) func(*cobra.Command, []string) er
 func newCommandsHistoryCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "history",
-		Short: "List the newest commands that came to an end",
-		Long: `List the newest commands that came to an end, the newest first: confirmed (the effect was heard), expired (it was
-not), dropped (no longer needed before it was sent) or abandoned (it could not be sent in time). Each node remembers
-what has ended since it began.`,
+		Short: "List the newest commands that have ended",
+		Long: `List the newest commands that have ended, the newest first. A command ends confirmed (a heartbeat showed its effect),
+expired (no heartbeat showed it), dropped (it was no longer needed before it was sent) or abandoned (it could not be
+sent in time). Each node remembers the commands that have ended since it started.`,
 		Args: cobra.NoArgs,
 	}
 	r := c.remote(cmd)
@@ -67,7 +67,7 @@ what has ended since it began.`,
 	n := cmd.Flags().Int("limit", tableLimit, "show at most this many, from 1 to 10000")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *n < 1 || *n > 10_000 {
-			return fmt.Errorf("--limit %d must lie between 1 and 10000", *n)
+			return fmt.Errorf("--limit %d: want 1 to 10000", *n)
 		}
 		return r.ask(func(client *api.Client) error {
 			l, err := client.History(cmd.Context(), *app, *n)
@@ -83,9 +83,9 @@ what has ended since it began.`,
 func newCommandsCancelCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cancel ID",
-		Short: "Drop a command that is not being sent yet",
-		Long: `Drop a command that is not being sent yet. As long as what it was to correct remains, hm schedules a new one with
-its full grace. hm pause, or hm hold, is what keeps hm from acting.`,
+		Short: "Drop a command that has not been sent",
+		Long: `Drop a command that has not been sent. If its drift remains, hm schedules a new command with the full grace period. To
+keep hm from sending commands, use hm pause or hm hold.`,
 		Args: cobra.ExactArgs(1),
 	}
 	r := c.remote(cmd)
@@ -125,7 +125,7 @@ func (c *cli) printCommands(l api.Listing[api.Command], wide bool, none string) 
 
 var commandHeader = []string{"id", "action", "reason", "app", "version", "index", "instance", "state", "due", "sent", "ended", "detail"}
 
-// commandRows leaves out the app where the context says it.
+// commandRows returns a row for each command. ofOneApp leaves out the app.
 func (c *cli) commandRows(b api.Basis, list []api.Command, wide, ofOneApp bool) [][]string {
 	id := ids(wide)
 	var rows [][]string

@@ -25,7 +25,7 @@ func newConfigCheckCommand(c *cli) *cobra.Command {
 	var flags configFlags
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Tell everything that is wrong with the configuration",
+		Short: "Report every mistake in the configuration",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if _, err := flags.load(); err != nil {
@@ -47,7 +47,7 @@ func newConfigPrintCommand(c *cli) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use:   "print",
-		Short: "Print the configuration in force, secrets masked, and where each value came from",
+		Short: "Print the effective configuration with masked secrets, and where each value came from",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if format != "yaml" && format != "json" {
@@ -87,7 +87,7 @@ func newConfigDocsCommand(c *cli) *cobra.Command {
 	}
 }
 
-// tree gives the configuration as a YAML mapping in the order of the keys. A value that is not the default has a
+// tree returns the configuration as a YAML mapping in the order of the keys. A value that is not the default has a
 // comment that says where it came from.
 func (l loaded) tree() *yaml.Node {
 	masked := l.Masked()
@@ -107,7 +107,7 @@ func (l loaded) tree() *yaml.Node {
 	return root
 }
 
-// child finds or adds the mapping called name.
+// child returns the mapping with this name, and adds it if it is missing.
 func child(section *yaml.Node, name string) *yaml.Node {
 	for i := 0; i < len(section.Content); i += 2 {
 		if section.Content[i].Value == name {

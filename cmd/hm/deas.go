@@ -57,7 +57,7 @@ func (c *cli) deaRow(b api.Basis, d api.DEA) []string {
 	return []string{d.DEA, strconv.Itoa(d.Count), ago(b, d.LastHeard), ago(b, d.ChangedAt), span(b, d.FirstSeen), gone, c.paint(yellow, strings.Join(troubles(b, d), "; "))}
 }
 
-// troubles says what cannot be read of what a DEA says.
+// troubles lists what is wrong with what a DEA sends.
 func troubles(b api.Basis, d api.DEA) []string {
 	var all []string
 	if u := d.Unreadable; u != nil {
@@ -82,7 +82,7 @@ func newDEACommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dea ID",
 		Short: "Show a DEA and its instances",
-		Long:  "Show a DEA and its instances. The beginning of an id is enough if it is the only one.",
+		Long:  "Show a DEA and its instances. The beginning of an id is enough if only one DEA has it.",
 		Args:  cobra.ExactArgs(1),
 	}
 	r := c.remote(cmd)

@@ -11,15 +11,15 @@ import (
 	"hm/internal/api"
 )
 
-// tableLimit is how many rows a table shows unless --limit says otherwise. JSON is always whole.
+// tableLimit is the default of --limit. JSON has no limit by default.
 const tableLimit = 200
 
-// limitFlag adds --limit. limit gives how many items to ask for; 0 is all.
+// limitFlag adds --limit. limit returns how many items to ask for; 0 is all.
 func (c *cli) limitFlag(cmd *cobra.Command) (limit func() (int, error)) {
-	n := cmd.Flags().Int("limit", tableLimit, "show at most this many; 0 is all. JSON is whole unless a limit is given")
+	n := cmd.Flags().Int("limit", tableLimit, "show at most this many; 0 shows all, as JSON does by default")
 	return func() (int, error) {
 		if *n < 0 {
-			return 0, fmt.Errorf("--limit %d must not be negative", *n)
+			return 0, fmt.Errorf("--limit %d: want 0 or more", *n)
 		}
 		if c.json() && !cmd.Flags().Changed("limit") {
 			return 0, nil
@@ -28,7 +28,7 @@ func (c *cli) limitFlag(cmd *cobra.Command) (limit func() (int, error)) {
 	}
 }
 
-// printMore says that a table was cut.
+// printMore prints how many items a table leaves out.
 func printMore[T any](c *cli, l api.Listing[T]) error {
 	if !l.More {
 		return nil
@@ -47,10 +47,10 @@ func newDriftCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drift",
 		Short: "List where desired and actual state differ, most urgent first",
-		Long: `List where desired and actual state differ, most urgent first: what is acted on now, then by when it is due.
+		Long: `List where desired and actual state differ. Drift that hm acts on now comes first; the rest is sorted by when it is due.
 
-Exit codes: 0 it ran; 1 any error. With --exit-code: 2 if any of the drift listed is acted on now; 3 if all of it is
-held or waiting, or the gate is closed; 0 if there is none.`,
+Exit codes: 0 success; 1 error. With --exit-code: 2 if hm acts on any of the listed drift now; 3 if all of it is held or
+waiting, or the gate is closed; 0 if there is no drift.`,
 		Example: "  hm drift --kind missing\n  hm drift --app 3f2a1b4c -o json | jq -r '.[].detail'\n  hm drift --exit-code > /dev/null || echo something is off",
 		Args:    cobra.NoArgs,
 	}
@@ -78,7 +78,7 @@ held or waiting, or the gate is closed; 0 if there is none.`,
 			if err != nil || !wantCode {
 				return err
 			}
-			due := slices.ContainsFunc(l.Items, func(d api.DriftItem) bool { return d.Bucket == "start" || d.Bucket == "stop" })
+			due := slices.ContainsFunc(l.Items, api.DriftItem.ActedOnNow)
 			return codeOf(due, len(l.Items) > 0 || len(l.Gate) > 0)
 		})
 	}
@@ -114,7 +114,7 @@ func (c *cli) driftRows(b api.Basis, items []api.DriftItem, wide bool) [][]strin
 		due := when(b, d.Due)
 		col := colour("")
 		switch {
-		case d.Bucket == "start" || d.Bucket == "stop":
+		case d.ActedOnNow():
 			due, col = "now", red
 		case d.Bucket == "hold":
 			due, col = "held", yellow

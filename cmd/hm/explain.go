@@ -13,16 +13,17 @@ func newExplainCommand(c *cli) *cobra.Command {
 	var all, wide bool
 	cmd := &cobra.Command{
 		Use:   "explain APP[/INDEX]",
-		Short: "Say what is done about an app and why, or why nothing is",
-		Long: `Say what is done about an app and why, or why nothing is: for each index what is desired, which instances are
-recorded, which rule decides, what a command waits for and until when, and what the gate has to do with it. Indices
-that are as desired are left out unless --all or an index is given. The beginning of a guid is enough. An app whose guid
-itself ends in a slash and a number is named with --index, one whose guid begins with a hyphen behind --.`,
+		Short: "Explain what hm does about an app, or why it does nothing",
+		Long: `Explain what hm does about an app, or why it does nothing. For each index it shows what is desired, which instances are
+recorded, which rule decides, what a command waits for and until when, and whether the gate holds it. It leaves out
+indices that are as desired, unless --all or an index is given.
+
+` + guidHelp,
 		Example: "  hm explain 3f2a1b4c\n  hm explain 3f2a1b4c/2\n  hm explain --index 3 -- -odd/1",
 	}
 	named := targetFlag(cmd)
 	r := c.remote(cmd)
-	cmd.Flags().BoolVar(&all, "all", false, "show the indices that are as desired, too")
+	cmd.Flags().BoolVar(&all, "all", false, "also show the indices that are as desired")
 	cmd.Flags().BoolVar(&wide, "wide", false, "show every id in full")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return r.ask(func(client *api.Client) error {
@@ -30,14 +31,14 @@ itself ends in a slash and a number is named with --index, one whose guid begins
 			if err != nil {
 				return err
 			}
-			e, raw, err := client.Explain(cmd.Context(), t.guid, t.index)
+			e, raw, err := client.Explain(cmd.Context(), t.GUID, t.Index)
 			if err != nil {
-				return t.notFound(err)
+				return t.Explain(err)
 			}
 			if c.json() {
 				return c.printRaw(raw)
 			}
-			return c.printExplanation(e, t.index, all, wide)
+			return c.printExplanation(e, t.Index, all, wide)
 		})
 	}
 	return cmd
@@ -61,7 +62,7 @@ func (c *cli) printExplanation(e api.Explanation, index string, all, wide bool) 
 		}
 		left := 0
 		for _, x := range v.Indices {
-			if index == "" && !all && settled(x) {
+			if index == "" && !all && x.AsDesired() {
 				left++
 				continue
 			}
@@ -99,16 +100,6 @@ func countIndices(n int) string {
 		return "1 index is"
 	}
 	return fmt.Sprintf("%d indices are", n)
-}
-
-// settled reports whether there is nothing to say about an index.
-func settled(x api.ExplainedIndex) bool {
-	for _, f := range x.Findings {
-		if f.Bucket != "keep" || f.Rule != "" {
-			return false
-		}
-	}
-	return x.Crash == nil && len(x.Commands) == 0
 }
 
 func (c *cli) explainIndex(p func(string, ...any), b api.Basis, x api.ExplainedIndex, wide bool) {

@@ -11,17 +11,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"hm/internal/api"
+	"hm/internal/reconcile"
 )
-
-// pausedHold is the hold that hm pause sets and hm resume releases.
-const pausedHold = "paused"
 
 func newHoldCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "hold NAME",
-		Short: "Keep hm from sending commands, under a name of your own",
-		Long: `Keep hm from sending commands until the hold is released or over. Everything else goes on: hm records and shows the
-drift. A hold of the same name is replaced. Several holds may stand at a time; each must go before hm acts again.`,
+		Short: "Keep hm from sending commands, with a hold that you name",
+		Long: `Keep hm from sending commands until the hold is released or expires. hm still records and shows the drift. A new hold
+replaces one of the same name. Several holds can be set; hm sends commands again when all of them are gone.`,
 		Example: "  hm hold network-work --for 2h --reason 'switches are being replaced'",
 		Args:    cobra.ExactArgs(1),
 	}
@@ -33,29 +31,29 @@ drift. A hold of the same name is replaced. Several holds may stand at a time; e
 func newPauseCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "pause",
-		Short:   "Keep hm from sending commands, until hm resume",
+		Short:   "Keep hm from sending commands until hm resume",
 		Example: "  hm pause --for 30m --reason 'upgrading the DEAs'",
 		Args:    cobra.NoArgs,
 	}
 	set := c.setHold(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return set(cmd, pausedHold) }
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return set(cmd, reconcile.HoldPaused) }
 	return cmd
 }
 
-// setHold gives cmd the flags of a hold, and what sets one.
+// setHold adds the flags of a hold to cmd. The function that it returns sets the hold.
 func (c *cli) setHold(cmd *cobra.Command) func(cmd *cobra.Command, name string) error {
 	var reason, by, until string
 	var length time.Duration
 	r := c.remote(cmd)
 	f := cmd.Flags()
-	f.StringVar(&reason, "reason", "", "why, for whoever sees it")
-	f.StringVar(&by, "by", "", "who sets it; $USER at this host if empty")
-	f.DurationVar(&length, "for", 0, "for how long, like 30m or 2h; without it until it is released")
+	f.StringVar(&reason, "reason", "", "the reason; hm status shows it")
+	f.StringVar(&by, "by", "", "who sets it (default: $USER at this host)")
+	f.DurationVar(&length, "for", 0, "for how long, like 30m or 2h (default: until it is released)")
 	f.StringVar(&until, "until", "", "until when, like 2026-01-31T12:00:00Z")
 	return func(cmd *cobra.Command, name string) error {
 		req := api.HoldRequest{Name: name, Reason: reason, By: cmp.Or(by, whoAmI()), Minutes: length.Minutes()}
 		if length < 0 || length == 0 && cmd.Flags().Changed("for") {
-			return fmt.Errorf("--for %s must be longer than nothing", length)
+			return fmt.Errorf("--for %s: want more than 0s", length)
 		}
 		if until != "" {
 			at, err := time.Parse(time.RFC3339, until)
@@ -89,7 +87,7 @@ func whoAmI() string {
 	return host
 }
 
-// describeHold says what a hold is, in a line.
+// describeHold describes a hold in one line.
 func describeHold(b api.Basis, h api.Hold) string {
 	text := h.Name
 	if h.StopLimit > 0 {
@@ -118,10 +116,10 @@ type released struct {
 func newReleaseCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "release NAME",
-		Short: "Release a hold: one of your own, or one that hm set itself",
-		Long: `Release a hold: one of your own, or one that hm set itself (desired-shrink, mass-loss, first-picture). hm status lists
-them. A second loss of instances during a hold has a hold of its own, mass-loss-2. Look at hm drift first: it shows what hm
-will do.`,
+		Short: "Release a hold that you or hm set",
+		Long: `Release a hold that you or hm set. hm sets the holds desired-shrink, mass-loss and first-picture itself; a second loss of
+instances during a hold sets mass-loss-2. hm status lists the holds. Look at hm drift before you release one: it shows what
+hm will do.`,
 		Args: cobra.ExactArgs(1),
 	}
 	r := c.remote(cmd)
@@ -139,21 +137,21 @@ will do.`,
 func newResumeCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "resume",
-		Short: "End what hm pause began",
+		Short: "Let hm send commands again after hm pause",
 		Args:  cobra.NoArgs,
 	}
 	r := c.remote(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return r.ask(func(client *api.Client) error {
-			err := client.ReleaseHold(cmd.Context(), pausedHold)
+			err := client.ReleaseHold(cmd.Context(), reconcile.HoldPaused)
 			var p *api.Problem
 			if errors.As(err, &p) && p.Status == http.StatusNotFound {
-				return c.printReleased(released{pausedHold, false}, "hm was not paused")
+				return c.printReleased(released{reconcile.HoldPaused, false}, "hm was not paused")
 			}
 			if err != nil {
 				return err
 			}
-			return c.printReleased(released{pausedHold, true}, "hm is no longer paused")
+			return c.printReleased(released{reconcile.HoldPaused, true}, "hm is no longer paused")
 		})
 	}
 	return cmd

@@ -25,14 +25,14 @@ func (f *configFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.sets, "set", nil, "set one key: nats.servers=nats://10.0.0.1:4222 (repeatable; wins over environment and file)")
 }
 
-// loaded is a configuration and where its values came from.
+// loaded is a configuration with the origin of each value.
 type loaded struct {
 	config.Config
-	origins map[string]string // by key: "--set", "environment HM_...", "file ..."; none for a default
+	origins map[string]string // by key: "--set", "environment HM_...", "file ..."; a default has none
 }
 
-// load gathers the configuration: --set over the environment over the file over the defaults. The error tells
-// everything that is wrong at once.
+// load reads the configuration. --set wins over the environment, the environment over the file, the file over the
+// defaults. The error lists every mistake.
 func (f *configFlags) load() (loaded, error) {
 	l, problems, err := f.gather()
 	if err != nil {
@@ -41,7 +41,7 @@ func (f *configFlags) load() (loaded, error) {
 	var invalid config.Problems
 	if errors.As(l.Validate(), &invalid) {
 		for _, p := range invalid {
-			// What could not be read is known to be wrong; its default says nothing.
+			// A value that cannot be read is reported already.
 			if !slices.ContainsFunc(problems, func(q config.Problem) bool { return q.Key == p.Key }) {
 				problems = append(problems, p)
 			}
@@ -59,8 +59,8 @@ func (f *configFlags) load() (loaded, error) {
 	return loaded{}, withHint(problems, "hm config print without --config shows every key with its default; docs/configuration.md explains them")
 }
 
-// gather reads every source. Viper merges them and knows which one wins. Names and types are judged by the table
-// of keys, since viper takes unknown keys and makes a zero of a mistyped value.
+// gather reads all sources. Viper merges them. The table of keys checks names and types, since viper accepts unknown
+// keys and turns a value of the wrong type into zero.
 func (f *configFlags) gather() (loaded, config.Problems, error) {
 	l := loaded{Config: config.Default(), origins: map[string]string{}}
 	v := viper.New()
@@ -81,7 +81,7 @@ func (f *configFlags) gather() (loaded, config.Problems, error) {
 			return l, nil, withHint(fmt.Errorf("--set %.60q is not key=value", s), "write --set log.level=debug")
 		}
 		if _, known := config.KeyNamed(name); !known {
-			// viper must not see it: a value for a section would hide all that the file says in it.
+			// Viper must not see it: a value for a section would hide the file's values in that section.
 			p := config.Unknown(name)
 			p.Want += " (from --set)"
 			problems = append(problems, p)
@@ -114,7 +114,7 @@ func (f *configFlags) gather() (loaded, config.Problems, error) {
 	return l, problems, nil
 }
 
-// environment gives the variables that begin with HM_ and are not empty. Viper, too, takes an empty one as unset.
+// environment returns the variables that begin with HM_ and are not empty. Viper ignores empty ones, too.
 func environment() map[string]string {
 	env := map[string]string{}
 	for _, e := range os.Environ() {
@@ -125,8 +125,7 @@ func environment() map[string]string {
 	return env
 }
 
-// mergeFile gives v what the file says. The problems are the names in it that are no keys, and keys without a
-// value or with two.
+// mergeFile adds the file's values to v. The problems are unknown keys, and keys without a value or with two.
 func (f *configFlags) mergeFile(v *viper.Viper) (config.Problems, error) {
 	if f.file == "" {
 		return nil, nil
@@ -150,8 +149,8 @@ func (f *configFlags) mergeFile(v *viper.Viper) (config.Problems, error) {
 	return problems, nil
 }
 
-// flatten puts the values of known keys into flat, and tells of everything else. A key may be written nested or
-// with its dots.
+// flatten adds the values of known keys to flat, and returns a problem for everything else. A key may be nested or
+// written with dots.
 func flatten(flat map[string]any, prefix string, values map[string]any) config.Problems {
 	var problems config.Problems
 	for _, part := range slices.Sorted(maps.Keys(values)) {
@@ -167,7 +166,7 @@ func flatten(flat map[string]any, prefix string, values map[string]any) config.P
 			problems = append(problems, config.Problem{Key: name, Want: "it has no value: give it one, or leave the key out"})
 		case known:
 			flat[name] = value
-		case section && value == nil: // all that was in it is commented out
+		case section && value == nil: // everything in it is commented out
 		case section && isMap:
 			problems = append(problems, flatten(flat, name+".", below)...)
 		default:
@@ -177,7 +176,7 @@ func flatten(flat map[string]any, prefix string, values map[string]any) config.P
 	return problems
 }
 
-// insert puts value where the dots of name lead to.
+// insert puts a value into the nested maps that the dots in name lead to.
 func insert(nested map[string]any, name string, value any) {
 	for {
 		first, rest, more := strings.Cut(name, ".")

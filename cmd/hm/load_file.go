@@ -17,8 +17,8 @@ import (
 // maxConfigFile bounds a configuration file, in bytes.
 const maxConfigFile = 1 << 20
 
-// decodeFile reads a configuration file of any of the formats. A key that is there twice is an error in all of
-// them, as is a second document: one of the two would be ignored.
+// decodeFile reads a configuration file in any of the formats. A duplicate key is an error, as is a second document: one
+// of the two would be ignored.
 func decodeFile(path string) (map[string]any, error) {
 	decode := map[string]func([]byte) (map[string]any, error){
 		".yaml": decodeYAML, ".yml": decodeYAML, ".json": decodeJSON, ".toml": decodeTOML,
@@ -48,7 +48,7 @@ func readLimited(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s: longer than %d bytes, which no configuration is", path, limit)
+		return nil, fmt.Errorf("%s: larger than the limit of %d bytes", path, limit)
 	}
 	return data, nil
 }
@@ -99,7 +99,7 @@ func decodeJSON(data []byte) (map[string]any, error) {
 	return values, nil
 }
 
-// jsonValue reads one value token by token, since json.Unmarshal takes the last of two equal keys in silence.
+// jsonValue reads one value token by token, since json.Unmarshal silently takes the last of duplicate keys.
 func jsonValue(dec *json.Decoder) (any, error) {
 	token, err := dec.Token()
 	delim, open := token.(json.Delim)
@@ -114,7 +114,7 @@ func jsonValue(dec *json.Decoder) (any, error) {
 			if err != nil {
 				return nil, err
 			}
-			key = token.(string) // the decoder yields nothing else here
+			key = token.(string) // the decoder returns nothing else here
 			if _, twice := object[key]; twice {
 				return nil, fmt.Errorf("key %.60q is there twice", key)
 			}

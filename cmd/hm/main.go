@@ -1,7 +1,7 @@
 // Command hm is the health manager: the daemon (hm server), the drift-inspection CLI (hm drift, hm explain, ...)
 // and the replay of recorded heartbeats (hm record, hm replay).
 //
-// Exit codes: 0 it ran; 1 any error, usage included; 2 and 3 only with --exit-code, see hm drift and hm replay.
+// Exit codes: 0 success; 1 error, usage errors included; 2 and 3 only if a flag asks for them: see hm drift and hm replay.
 package main
 
 import (
@@ -15,7 +15,7 @@ func main() {
 	os.Exit(run())
 }
 
-// run is main without the exit, so that deferred work is done before the process ends.
+// run is main without the exit, so that deferred calls run before the process ends.
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -24,8 +24,8 @@ func run() int {
 	return newCLI(os.Stdin, os.Stdout, os.Stderr).run(ctx, os.Args[1:])
 }
 
-// untilHangup gives a context that ends when the terminal is closed, too, for commands that must end in good order then.
-// Who asked for that to be ignored, as nohup does, is obeyed.
+// untilHangup returns a context that also ends when the terminal closes (SIGHUP), for commands that must clean up. It
+// respects nohup, which ignores SIGHUP.
 func untilHangup(ctx context.Context) (context.Context, context.CancelFunc) {
 	if signal.Ignored(syscall.SIGHUP) {
 		return ctx, func() {}

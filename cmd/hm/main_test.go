@@ -5,23 +5,23 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets the test binary be the hm command, so that the scripts run the real program in a process of its
-// own, with exit codes and streams.
+// TestMain lets the test binary act as the hm command, so that the scripts run the real program in a process of its own.
 func TestMain(m *testing.M) {
 	actAs()
 	testscript.Main(tests{m}, map[string]func(){"hm": main})
 }
 
-// tests are those of the package: what they leave in the directory for temporary files fails them.
+// tests are the tests of this package. They fail if they leave temporary files.
 type tests struct{ *testing.M }
 
 func (m tests) Run() int {
-	// The parallel tests wait for heartbeats most of their time, and hardly need a processor.
+	// The parallel tests wait for heartbeats most of the time, and hardly need a processor.
 	if err := flag.Set("test.parallel", fmt.Sprint(3*runtime.GOMAXPROCS(0))); err != nil { // -parallel counts more
 		panic(err)
 	}
@@ -52,11 +52,21 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup:               endAtOnce,
+		Cmds:                map[string]func(ts *testscript.TestScript, neg bool, args []string){"truncate": truncate},
 	})
 }
 
-// endAtOnce lets the programs of a script end when they are done: with the race detector, each of them would wait a
-// second for what its goroutines still do.
+// truncate is the script command "truncate FILE BYTES", which needs no program of the system.
+func truncate(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: truncate FILE BYTES")
+	}
+	n, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	ts.Check(os.Truncate(ts.MkAbs(args[0]), n))
+}
+
+// endAtOnce shortens the second for which a program with the race detector waits before it exits.
 func endAtOnce(env *testscript.Env) error {
 	env.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=20")
 	return nil

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Whoever copies the configuration of the README must get one that hm takes.
+// The configuration in the README must be valid.
 func TestReadmeSampleIsValid(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {

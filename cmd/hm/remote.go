@@ -13,7 +13,7 @@ import (
 	"hm/internal/api"
 )
 
-// remote is what every command that asks a node shares: how to get in.
+// remote has the flags for reaching a node.
 type remote struct {
 	c                  *cli
 	username, password string
@@ -21,26 +21,26 @@ type remote struct {
 	timeout            time.Duration
 }
 
-// remote gives cmd the flags that say how to reach a node. What a flag leaves empty comes from the environment, and
-// is read when the command runs, so that no help text shows a password.
+// remote adds the flags for reaching a node to cmd. The environment replaces empty flags when the command runs. It is not
+// the default of the flags, since the help would show the password.
 func (c *cli) remote(cmd *cobra.Command) *remote {
 	r := &remote{c: c}
 	f := cmd.Flags()
 	f.StringVar(&r.username, "username", "", "user of the API; also HM_USERNAME")
-	f.StringVar(&r.password, "password", "", "password of the API; better HM_PASSWORD, which no process list shows")
-	f.StringVar(&r.ca, "ca", "", "PEM file of the authorities to trust, instead of the system's; also HM_CA")
+	f.StringVar(&r.password, "password", "", "password of the API; prefer HM_PASSWORD, since a process list shows flags")
+	f.StringVar(&r.ca, "ca", "", "PEM file of the trusted authorities (default: those of the system); also HM_CA")
 	f.StringVar(&r.cert, "cert", "", "PEM file of a client certificate; also HM_CERT")
-	f.StringVar(&r.key, "key", "", "PEM file of its key; also HM_KEY")
+	f.StringVar(&r.key, "key", "", "PEM file of the certificate's key; also HM_KEY")
 	f.DurationVar(&r.timeout, "timeout", 30*time.Second, "how long to wait for one answer")
 	return r
 }
 
-// addrFlags are what names the node that a command asks.
+// addrFlags are the flags that name the node to ask.
 const addrFlags = "--addr or HM_ADDR"
 
 func (r *remote) client() (*api.Client, error) { return r.clientOf(r.c.addr, addrFlags) }
 
-// clientOf gives a client of the node at addr, which flags named.
+// clientOf returns a client of the node at addr. flags are the flags that named it.
 func (r *remote) clientOf(addr, flags string) (*api.Client, error) {
 	client, err := api.NewClient(api.ClientOptions{
 		Addr: addr, Username: cmp.Or(r.username, os.Getenv("HM_USERNAME")), Password: cmp.Or(r.password, os.Getenv("HM_PASSWORD")),
@@ -53,7 +53,7 @@ func (r *remote) clientOf(addr, flags string) (*api.Client, error) {
 	return client, nil
 }
 
-// ask runs fn with a client, and says what can be done about its error.
+// ask runs fn with a client, and adds hints to its error.
 func (r *remote) ask(fn func(*api.Client) error) error {
 	client, err := r.client()
 	if err != nil {
@@ -63,7 +63,7 @@ func (r *remote) ask(fn func(*api.Client) error) error {
 	return explained(fn(client), addrFlags)
 }
 
-// explained adds to an error of the API what it knows beyond its text. flags are what named the node.
+// explained adds the hint and the candidates of an error of the API. flags are the flags that named the node.
 func explained(err error, flags string) error {
 	var p *api.Problem
 	var gone *api.Unreachable

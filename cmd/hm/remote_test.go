@@ -17,10 +17,10 @@ import (
 	"hm/raftfsm"
 )
 
-// TestRemoteScripts runs the commands that ask a node, against servers of this process. Each script has its own:
-// HM_ADDR leads with an open gate, HELD has a closed one, EMPTY has nothing recorded, CALM has no drift, ODDIDS has ids that
-// need an escape, ODD has DEAs that cannot be understood, FOLLOWER
-// forwards to HM_ADDR, LOCKED asks for the user amy and the password secret, GONE is not there.
+// TestRemoteScripts runs the commands that ask a node. Each script has its own servers in this process: HM_ADDR leads with
+// an open gate, HELD has a closed gate, EMPTY has nothing recorded, CALM has no drift, ODDIDS has ids that need an escape,
+// ODD has DEAs that send what hm cannot read, FOLLOWER forwards to HM_ADDR, LOCKED needs the user amy and the password
+// secret, and nothing listens at GONE.
 func TestRemoteScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/remote",
@@ -83,7 +83,7 @@ func checkJSON(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// execCode is the script command "exec-code N program args...": exec that asks for an exit code.
+// execCode is the script command "exec-code N program args...": exec that checks the exit code.
 func execCode(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exec-code N program [args...]")

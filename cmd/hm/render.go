@@ -15,7 +15,7 @@ import (
 	"hm/internal/liveview"
 )
 
-// printRaw prints an answer's JSON as it came.
+// printRaw prints the JSON of an answer unchanged.
 func (c *cli) printRaw(raw []byte) error {
 	_, err := fmt.Fprintf(c.out, "%s\n", strings.TrimRight(string(raw), "\n"))
 	return err
@@ -24,7 +24,7 @@ func (c *cli) printRaw(raw []byte) error {
 // printJSON prints v as one line of JSON.
 func (c *cli) printJSON(v any) error { return json.NewEncoder(c.out).Encode(v) }
 
-// printList prints a JSON array, one item a line. All items are at hand before the first byte is printed.
+// printList prints a JSON array, one item a line.
 func printList[T any](c *cli, items []T) error {
 	w := bufio.NewWriter(c.out)
 	sep := "["
@@ -44,12 +44,12 @@ func printList[T any](c *cli, items []T) error {
 	return w.Flush()
 }
 
-// tableStyle has no lines: columns are told apart by two spaces.
+// tableStyle separates columns by two spaces, without lines.
 var tableStyle = table.Style{
 	Name: "hm", Box: table.BoxStyle{PaddingRight: "  "}, Format: table.FormatOptionsDefault, Options: table.OptionsNoBordersAndSeparators,
 }
 
-// printTable prints rows under a header. Columns in which every row is empty are left out.
+// printTable prints rows under a header. It leaves out a column if all its rows are empty.
 func printTable(w io.Writer, header []string, rows [][]string) error {
 	if len(rows) == 0 {
 		return nil
@@ -78,7 +78,7 @@ func printTable(w io.Writer, header []string, rows [][]string) error {
 	return err
 }
 
-// printBasis prints what an answer rests on.
+// printBasis prints on which log index an answer is based, how old it is, and which node answered.
 func (c *cli) printBasis(b api.Basis) error {
 	leader := "leader " + b.Leader
 	if b.Leader == "" {
@@ -91,7 +91,7 @@ func (c *cli) printBasis(b api.Basis) error {
 	return err
 }
 
-// The colours. What they say is always said in words, too.
+// The colours. Each coloured text says the same in words.
 type colour string
 
 const (
@@ -101,7 +101,7 @@ const (
 	faint  colour = "2"
 )
 
-// paint colours text if out may be coloured.
+// paint colours text if the output may be coloured.
 func (c *cli) paint(col colour, text string) string {
 	if text == "" || !c.color() {
 		return text
@@ -109,8 +109,7 @@ func (c *cli) paint(col colour, text string) string {
 	return "\x1b[" + string(col) + "m" + text + "\x1b[0m"
 }
 
-// short cuts the guids that Cloud Foundry writes to the eight characters that people tell them apart by. Commands
-// take such beginnings, too.
+// short shortens a guid of Cloud Foundry to its first eight characters. Arguments can be shortened in the same way.
 func short(id string) string {
 	if len(id) == 36 || len(id) == 32 {
 		return id[:8]
@@ -118,7 +117,7 @@ func short(id string) string {
 	return id
 }
 
-// ids shortens unless wide.
+// ids returns a function that shortens ids, unless wide is set.
 func ids(wide bool) func(string) string {
 	if wide {
 		return func(id string) string { return id }
@@ -126,7 +125,7 @@ func ids(wide bool) func(string) string {
 	return short
 }
 
-// ago gives the time from t to the answer, for people.
+// ago returns the time from t to the answer: "5s ago", or "never" for no time.
 func ago(b api.Basis, t api.Timestamp) string {
 	if t.IsZero() {
 		return "never"
@@ -134,10 +133,10 @@ func ago(b api.Basis, t api.Timestamp) string {
 	return span(b, t) + " ago"
 }
 
-// span gives the time from t to the answer.
+// span returns the time from t to the answer.
 func span(b api.Basis, t api.Timestamp) string { return api.Span(max(0, b.At.Sub(t.Time))) }
 
-// when gives the time from the answer to t: "now", "in 58s", "12s ago"; empty for never.
+// when returns the time from the answer to t: "now", "in 58s", "12s ago", or an empty text for no time.
 func when(b api.Basis, t api.Timestamp) string {
 	if t.IsZero() {
 		return ""
@@ -152,7 +151,7 @@ func when(b api.Basis, t api.Timestamp) string {
 	return api.Span(-left) + " ago"
 }
 
-// count gives "1 app" or "2 apps".
+// count returns "1 app" or "2 apps".
 func count[N int | uint64 | uint32](n N, singular string) string {
 	if n == 1 {
 		return "1 " + singular

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hm/internal/api"
 	"hm/internal/app"
 	"hm/internal/config"
 	"hm/internal/liveview"
@@ -100,7 +101,7 @@ type replayRun struct {
 	header  recording.Header
 	given   loaded
 	until   app.Time
-	named   target
+	named   api.Target
 	filter  liveview.Filter
 	speed   float64
 	early   bool // the viewer quit the live view before the end
@@ -115,7 +116,7 @@ func runReplay(ctx context.Context, c *cli, f replayFlags, paths []string) error
 		return withHint(err, "--truncated plays what there is of it")
 	}
 	if err == nil && !r.filter.App.IsZero() && !r.filter.Found() && !r.early {
-		err = withHint(fmt.Errorf("%s%s does not occur in what was played", r.filter.App, r.filter.Index), cmp.Or(r.named.hint, "--explain takes the whole guid of an app, and an index behind it"))
+		err = withHint(fmt.Errorf("%s%s does not occur in what was played", r.filter.App, r.filter.Index), cmp.Or(r.named.Hint(), "--explain takes the whole guid of an app, and an index behind it"))
 	}
 	return errors.Join(err, r.cuts.tell(c.err))
 }
@@ -225,14 +226,14 @@ func (r *replayRun) prepare(ctx context.Context, paths []string) (err error) {
 
 // parseExplain reads APP or APP/INDEX, and --index.
 func (r *replayRun) parseExplain() (err error) {
-	if r.named, err = targetOf(r.flags.explain, r.flags.index); err != nil {
+	if r.named, err = parseTarget(r.flags.explain, r.flags.index); err != nil {
 		return err
 	}
-	if r.filter.App, err = app.ParseGUID(r.named.guid); err != nil {
+	if r.filter.App, err = app.ParseGUID(r.named.GUID); err != nil {
 		return fmt.Errorf("--explain: %w", err)
 	}
-	if r.named.index != "" {
-		n, err := strconv.ParseUint(r.named.index, 10, 32)
+	if r.named.Index != "" {
+		n, err := strconv.ParseUint(r.named.Index, 10, 32)
 		if err != nil {
 			return fmt.Errorf("--explain: %w", err)
 		}

@@ -73,7 +73,7 @@ func (r *terminalRun) printed() string {
 	return r.text
 }
 
-// await waits until text has been printed behind what was printed when it was last called.
+// await waits until text is printed after the position from. It returns the position after the text.
 func (r *terminalRun) await(from int, text string) int {
 	r.t.Helper()
 	deadline := time.After(devTestDeadline)
@@ -85,7 +85,7 @@ func (r *terminalRun) await(from int, text string) int {
 		select {
 		case <-r.grown:
 		case <-deadline:
-			r.t.Fatalf("%q is not shown behind\n%s\nbut\n%s", text, all[:from], all[from:])
+			r.t.Fatalf("%q is not shown after\n%s\nbut\n%s", text, all[:from], all[from:])
 		}
 	}
 }
@@ -97,7 +97,7 @@ func (r *terminalRun) press(keys string) {
 	}
 }
 
-// end waits for the command's end, and gives its exit code and everything that it printed.
+// end waits for the end of the command, and returns its exit code and output.
 func (r *terminalRun) end() (int, string) {
 	r.t.Helper()
 	select {
@@ -113,7 +113,7 @@ func (r *terminalRun) end() (int, string) {
 
 const someRecording = "../../testdata/recordings/outage-dea-lost.jsonl"
 
-// A recording unfolds in the live view, obeys the keys, and is summed up when one quits, however far it has come.
+// The live view plays a recording and obeys the keys. After it quits, hm prints a summary of what was played.
 func TestReplayLiveView(t *testing.T) {
 	useSignals()
 	for name, tc := range map[string]struct {
@@ -186,19 +186,19 @@ func TestReplayLiveView(t *testing.T) {
 			for _, want := range tc.want {
 				_, behind, found := strings.Cut(text, want)
 				if !found {
-					t.Errorf("it does not end with %q:\n%s", tc.want, text)
+					t.Errorf("the output does not have %q in this order:\n%s", tc.want, text)
 				}
 				text = behind
 			}
 			if raw := r.raw.String(); strings.Count(raw, "\x1b[?1049h") != 1 || strings.Count(raw, "\x1b[?1049l") != 1 {
-				t.Error("the terminal's screen is not as it was")
+				t.Error("the terminal is not restored")
 			}
 			awaitGoroutines(t, before)
 		})
 	}
 }
 
-// A malformed recording ends the view by itself: the error is what one needs to see.
+// A malformed recording ends the live view, and hm prints the error.
 func TestReplayLiveViewFails(t *testing.T) {
 	good, err := os.ReadFile(someRecording)
 	if err != nil {
@@ -214,7 +214,7 @@ func TestReplayLiveViewFails(t *testing.T) {
 	}
 }
 
-// Where the view is not wanted, or would be in the way, the timeline is printed at that speed.
+// Without the live view, hm prints the timeline at that speed.
 func TestReplayWithoutLiveView(t *testing.T) {
 	for name, tc := range map[string]struct{ kind, args, want string }{
 		"plain":  {"xterm", "--plain", "gate     open"},

@@ -15,8 +15,8 @@ import (
 // defaultAddr is where a daemon with the default configuration serves its API.
 const defaultAddr = "http://127.0.0.1:5155"
 
-// cli is what every command shares: the streams and the flags of the root. The flags are set once cobra has
-// parsed the command line, so commands read them when they run, not when they are made.
+// cli is what all commands share: the streams and the flags of the root. Cobra sets the flags when it parses the command
+// line, so commands must read them when they run.
 type cli struct {
 	in  io.Reader
 	out io.Writer
@@ -36,8 +36,8 @@ func newRoot(c *cli) *cobra.Command {
 		Use:   "hm",
 		Short: "Health manager for Cloud Foundry's DEAs, replicated over Raft",
 		Long: `hm records what should run (from the Cloud Controller) and what does run (from the DEAs' heartbeats),
-computes the drift between the two, and issues start and stop commands until they agree.`,
-		SilenceErrors: true, // run prints them, with their hints
+computes the drift between the two, and sends start and stop commands until they agree.`,
+		SilenceErrors: true, // run prints them with their hints
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -48,7 +48,7 @@ computes the drift between the two, and issues start and stop commands until the
 	root.SetIn(c.in)
 	root.SetOut(c.out)
 	root.SetErr(c.err)
-	// A command whose -o means something else (a file, other formats) declares its own flag named "output".
+	// A command with another meaning of -o declares its own flag "output".
 	root.PersistentFlags().StringVarP(&c.output, "output", "o", "table", "output format: table or json")
 	root.PersistentFlags().StringVar(&c.addr, "addr", addrFromEnv(), "base URL of any node's API; also HM_ADDR")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -61,8 +61,8 @@ computes the drift between the two, and issues start and stop commands until the
 	return root
 }
 
-// refuseStrayArguments makes a command that only groups others fail on a sub-command it does not have. Cobra
-// alone would print the help and report success.
+// refuseStrayArguments makes a command that only groups others fail on an unknown sub-command. Cobra alone would print
+// the help and report success.
 func refuseStrayArguments(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		refuseStrayArguments(sub)
@@ -97,19 +97,19 @@ func (c *cli) checkOutput(cmd *cobra.Command) error {
 	return nil
 }
 
-// json reports whether the output is to be JSON.
+// json reports whether to print JSON.
 func (c *cli) json() bool { return c.output == "json" }
 
-// color reports whether out may be coloured: it is a terminal that can do more than print, and NO_COLOR does not forbid it.
+// color reports whether to colour the output: it is a terminal, and NO_COLOR is not set.
 func (c *cli) color() bool { return os.Getenv("NO_COLOR") == "" && c.terminal() }
 
-// terminal reports whether out is a terminal that can do more than print, which a dumb TERM says it cannot.
+// terminal reports whether the output is a terminal, and not a dumb one.
 func (c *cli) terminal() bool {
 	f, ok := c.out.(*os.File)
 	return ok && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 }
 
-// run parses args, runs the command they name, reports its error, and returns the exit code.
+// run parses args, runs the command, prints its error, and returns the exit code.
 func (c *cli) run(ctx context.Context, args []string) int {
 	root := newRoot(c)
 	root.SetArgs(args)
@@ -129,7 +129,7 @@ func (c *cli) run(ctx context.Context, args []string) int {
 	return 1
 }
 
-// exitCode ends the program with a code and without a message: what --exit-code asks for.
+// exitCode is an error that ends the program with a code and without a message.
 type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
@@ -143,5 +143,5 @@ func (e *hintedError) Unwrap() error { return e.error }
 
 func (e *hintedError) Hint() string { return e.hint }
 
-// withHint adds to err what the user can do about it. It is printed on a line of its own.
+// withHint adds what the user can do about an error. run prints it on its own line.
 func withHint(err error, hint string) error { return &hintedError{err, hint} }

@@ -15,7 +15,7 @@ import (
 	"hm/internal/sim/fleet"
 )
 
-// simTotalsEvery is how often hm sim looks whether the totals have changed.
+// simTotalsEvery is how often hm sim checks whether the totals have changed.
 const simTotalsEvery = 2 * time.Second
 
 func newSimCommand(c *cli) *cobra.Command {
@@ -26,9 +26,9 @@ func newSimCommand(c *cli) *cobra.Command {
 		Use:   "sim",
 		Short: "Run a simulated Cloud Foundry against a given NATS",
 		Long: `Run a simulated Cloud Foundry against a given NATS: a Cloud Controller with its bulk API, and DEAs that heartbeat,
-start, stop, crash and evacuate instances. It runs until it is interrupted. NATS need not be there: it is tried for ever.
+start, stop, crash and evacuate instances. It runs until it is interrupted, and keeps trying to connect to NATS.
 
-The control API lets things happen, and says what is:
+The control API shows and changes what is simulated:
   curl 127.0.0.1:8182/state                                     totals, and whether desired and actual agree
   curl 127.0.0.1:8182/apps?limit=10                             also /deas and /commands?since=SEQ
   curl -X POST 127.0.0.1:8182/deas/random/kill?count=3          also pause, resume, restart, evacuate, shutdown; or /deas/ID/kill
@@ -49,7 +49,7 @@ The control API lets things happen, and says what is:
 			styles := map[string]fleet.ExitStyle{"crashes": fleet.ExitsCrashes, "evacuations": fleet.ExitsEvacuations, "all": fleet.ExitsAll}
 			style, ok := styles[exits]
 			if !ok {
-				return withHint(fmt.Errorf("exits %q are not known", exits), "use --exits crashes, evacuations or all")
+				return withHint(fmt.Errorf("--exits %q is not valid", exits), "use --exits crashes, evacuations or all")
 			}
 			o.Exits = style
 			level := slog.LevelWarn
@@ -64,10 +64,10 @@ The control API lets things happen, and says what is:
 	f.StringSliceVar(&o.NATS, "nats", []string{"nats://127.0.0.1:4222"}, "URLs of the NATS servers")
 	f.IntVar(&o.Apps, "apps", 100, "apps at the start")
 	f.IntVar(&o.DEAs, "deas", 10, "DEAs at the start")
-	f.IntVar(&o.InstancesPerApp, "instances-per-app", 2, "mean number of wanted instances of an app: each draws 1 to 2n-1")
+	f.IntVar(&o.InstancesPerApp, "instances-per-app", 2, "mean number n of wanted instances of an app: each has 1 to 2n-1")
 	f.DurationVar(&o.HeartbeatPeriod, "heartbeat", 10*time.Second, "heartbeat period of the DEAs")
-	f.DurationVar(&o.StartDelay, "start-delay", 0, "from STARTING to RUNNING; 0 for a tenth of the heartbeat period")
-	f.DurationVar(&o.StartJitter, "start-jitter", 0, "at most this much more; 0 for half the start delay, negative for none")
+	f.DurationVar(&o.StartDelay, "start-delay", 0, "time from STARTING to RUNNING; 0 for a tenth of the heartbeat period")
+	f.DurationVar(&o.StartJitter, "start-jitter", 0, "random addition to --start-delay, at most this much; 0 for half the start delay, negative for none")
 	f.DurationVar(&o.StagingDelay, "staging-delay", 0, "how long a restage takes; 0 for one heartbeat period")
 	f.DurationVar(&o.EvacuationBailOut, "evacuation-bail-out", 0, "an evacuating DEA leaves after this at the latest; 0 for 11.5 heartbeat periods")
 	f.StringVar(&o.CCListen, "cc-listen", "127.0.0.1:8181", "address of the Cloud Controller's bulk API")
@@ -75,11 +75,11 @@ The control API lets things happen, and says what is:
 	f.StringVar(&o.Partition, "partition", "default", "Cloud Controller partition")
 	f.StringVar(&o.BulkUser, "bulk-user", "bulk_api", "user of the bulk API")
 	f.StringVar(&o.BulkPassword, "bulk-password", "bulk-password", "password of the bulk API")
-	f.BoolVar(&o.BulkAllRows, "bulk-all-rows", false, "the bulk API gives stopped and failed apps too, as Cloud Controllers before July 2015")
-	addSimDBFlags(f, &o.DB, &o.DBSchema, "default: memory alone")
-	f.Uint64Var(&o.Seed, "seed", 1, "same seed, same guids and layout")
+	f.BoolVar(&o.BulkAllRows, "bulk-all-rows", false, "the bulk API also returns stopped and failed apps, as Cloud Controllers before July 2015 do")
+	addSimDBFlags(f, &o.DB, &o.DBSchema, "default: memory")
+	f.Uint64Var(&o.Seed, "seed", 1, "the same seed gives the same guids and placement")
 	f.BoolVar(&o.ColdStart, "cold", false, "nothing runs at the start")
-	f.BoolVar(&o.Passive, "cc-passive", false, "the Cloud Controller starts and stops nothing by itself: all work is left to hm")
+	f.BoolVar(&o.Passive, "cc-passive", false, "the Cloud Controller starts and stops nothing by itself and leaves it to hm")
 	f.StringVar(&exits, "exits", "crashes", "exits that the DEAs announce: crashes, evacuations (and crashes) or all")
 	f.IntVar(&o.Connections, "connections", 4, "NATS connections that the DEAs share")
 	f.BoolVar(&o.ConnectionPerDEA, "connection-per-dea", false, "one NATS connection for each DEA")
@@ -87,11 +87,11 @@ The control API lets things happen, and says what is:
 	return cmd
 }
 
-// addSimDBFlags adds the flags that say where the simulated Cloud Controller keeps its apps.
+// addSimDBFlags adds the flags for the database of the simulated Cloud Controller. otherwise describes the default.
 func addSimDBFlags(f *pflag.FlagSet, db, schema *string, otherwise string) {
-	f.StringVar(db, "cc-db", "", "database that the Cloud Controller keeps its apps in, empty or left by an earlier simulation, which is continued: "+
+	f.StringVar(db, "cc-db", "", "database for the Cloud Controller's apps, empty or from an earlier simulation, which then continues: "+
 		"a path or sqlite:PATH, postgres://..., mysql://... or mysql:USER:PASSWORD@tcp(HOST:PORT)/DATABASE ("+otherwise+")")
-	f.StringVar(schema, "cc-schema", "", "tables that the database gets: v2 (apps) or v3 (processes, apps, packages, droplets) (default: those it has, v3 if it is empty)")
+	f.StringVar(schema, "cc-schema", "", "tables of the database: v2 (apps) or v3 (processes, apps, packages, droplets) (default: those that it has, v3 if it is empty)")
 }
 
 // runSim runs a simulation until ctx ends.
@@ -136,7 +136,7 @@ func runSim(ctx context.Context, c *cli, o sim.Options) error {
 	return err
 }
 
-// simTotals is what makes a new line of totals worth printing: everything but time and what always grows.
+// simTotals are the figures that cause a new line when they change.
 type simTotals struct {
 	converged                                    bool
 	connected, deas, paused, apps                int

@@ -13,17 +13,17 @@ import (
 
 // The exit codes that --exit-code asks for.
 const (
-	exitDrift exitCode = 2 // drift that will be acted on
-	exitHeld  exitCode = 3 // drift that is only held or waiting, or a gate that is closed
+	exitDrift exitCode = 2 // hm acts on drift now
+	exitHeld  exitCode = 3 // all drift is held or waiting, or the gate is closed
 )
 
-const exitCodeUsage = "exit with 2 if there is drift that is acted on now, with 3 if it is only held or waiting or the gate is closed"
+const exitCodeUsage = "exit with 2 if hm acts on drift now, with 3 if all drift is held or waiting or the gate is closed"
 
 func newStatusCommand(c *cli) *cobra.Command {
 	var wantCode bool
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show the cluster, the gate, how fresh everything is, and how much drift there is",
+		Short: "Show the cluster, the gate, how fresh the record is, and how much drift there is",
 		Args:  cobra.NoArgs,
 	}
 	r := c.remote(cmd)
@@ -48,7 +48,7 @@ func newStatusCommand(c *cli) *cobra.Command {
 	return cmd
 }
 
-// codeOf is the error for --exit-code, nil for 0.
+// codeOf returns the error for --exit-code, nil for 0.
 func codeOf(due, other bool) error {
 	switch {
 	case due:
@@ -131,7 +131,7 @@ func (c *cli) printStatus(s api.Status) error {
 	}
 	for _, n := range s.Cluster.Nodes {
 		for line := range strings.Lines(n.NATSRefused) {
-			if n.ID != s.Node { // its own are told above
+			if n.ID != s.Node { // its own are printed above
 				if _, err := fmt.Fprintf(c.out, "%s: %s %s\n", n.ID, c.paint(red, "refused:"), strings.TrimSpace(line)); err != nil {
 					return err
 				}
@@ -146,7 +146,7 @@ func (c *cli) printStatus(s api.Status) error {
 	return c.printBasis(b)
 }
 
-// describeLag says how late the link is, if it is up.
+// describeLag returns how late messages arrive on the link, if it is up.
 func describeLag(n api.NATS) string {
 	switch {
 	case n.LagRefused != "":
@@ -157,7 +157,7 @@ func describeLag(n api.NATS) string {
 	return ", lag " + time.Duration(*n.Lag*float64(time.Second)).Round(time.Millisecond).String()
 }
 
-// describeUnreadable says what cannot be read of what the DEAs say.
+// describeUnreadable returns what hm cannot read of what the DEAs send.
 func describeUnreadable(u api.Unreadable) string {
 	var parts []string
 	if u.Entries > 0 {
@@ -172,7 +172,7 @@ func describeUnreadable(u api.Unreadable) string {
 	return strings.Join(parts, ", ") + " of " + count(u.DEAs, "DEA")
 }
 
-// andMore gives the first few of n names.
+// andMore lists the first of n names.
 func andMore(names []string, n int) string {
 	text := strings.Join(names, ", ")
 	if more := n - len(names); more > 0 {
@@ -206,23 +206,14 @@ func (c *cli) fresh(fresh bool) string {
 	return c.paint(yellow, "stale")
 }
 
-// quorum says how many more voters may fail, and what to do if too many have.
+// quorum returns how many more voters may fail, or that too many have failed.
 func (c *cli) quorum(cl api.Cluster) string {
-	voters, healthy := 0, 0
-	for _, n := range cl.Nodes {
-		if n.Voter {
-			voters++
-			if n.Healthy {
-				healthy++
-			}
-		}
-	}
-	need := voters/2 + 1
-	said := fmt.Sprintf("%d of %s healthy", healthy, count(voters, "voter"))
+	voters, healthy, need := cl.Quorum()
+	text := fmt.Sprintf("%d of %s healthy", healthy, count(voters, "voter"))
 	if healthy < need {
-		return c.paint(red, said+fmt.Sprintf(", %d are needed: nothing is decided until more of them are back", need))
+		return c.paint(red, text+fmt.Sprintf(", %d are needed: nothing is decided until more of them are back", need))
 	}
-	return fmt.Sprintf("%s, %d more may fail", said, healthy-need)
+	return fmt.Sprintf("%s, %d more may fail", text, healthy-need)
 }
 
 func (c *cli) describeDrift(d api.DriftCounts) string {

@@ -12,7 +12,7 @@ import (
 // release is set by the linker in released builds: -ldflags "-X main.release=v1.2.3".
 var release string
 
-// buildInfo says which hm this is. Its JSON is what hm version -o json prints.
+// buildInfo describes this build. hm version -o json prints it.
 type buildInfo struct {
 	Version  string `json:"version"`
 	Commit   string `json:"commit,omitempty"`
@@ -47,7 +47,7 @@ func readBuildInfo() buildInfo {
 func newVersionCommand(c *cli) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Print which hm this is",
+		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			info := readBuildInfo()
