@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
+
+	"hm/internal/notify"
 )
 
 // checkedSnapshots is raft's snapshot store. What is in a snapshot has checksums already. Beside it raft writes
@@ -21,7 +23,7 @@ type checkedSnapshots struct {
 	log *sampledLog
 
 	newest atomic.Uint64 // the entry that the newest snapshot ends with that was seen, or written
-	lost   chan struct{} // that one is not there any more, or is damaged
+	lost   notify.Signal // that one is not there any more, or is damaged
 }
 
 // look notes the newest snapshot there is. If it is not the newest that there was, that one is lost.
@@ -29,7 +31,7 @@ func (s *checkedSnapshots) look(newest uint64) {
 	for {
 		known := s.newest.Load()
 		if newest < known {
-			notify(s.lost)
+			s.lost.Notify()
 			return
 		}
 		if s.newest.CompareAndSwap(known, newest) {
@@ -72,7 +74,7 @@ func (s *checkedSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, e
 	if _, damage := checkSnapshot(filepath.Join(s.dir, id)); errors.Is(damage, errDamaged) {
 		kept, failed := setAside(filepath.Join(s.dir, id), filepath.Join(filepath.Dir(s.dir), "snapshot"))
 		s.log.log(slog.LevelError, id, "a snapshot is damaged and was set aside", "snapshot", id, "damage", damage, "kept_as", kept, "error", failed)
-		notify(s.lost)
+		s.lost.Notify()
 		return nil, nil, damage
 	}
 	return nil, nil, err

@@ -14,7 +14,7 @@ import (
 func (n *Node) diskChanged() {
 	n.stalls.Add(1)
 	n.confirmed.Store(0)
-	notify(n.diskEvents)
+	n.diskEvents.Notify()
 }
 
 // watchDisk stops the node when its disk has failed for good.

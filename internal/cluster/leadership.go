@@ -26,7 +26,7 @@ func (n *Node) Leadership() Leadership {
 }
 
 // LeadershipChanged gets a value after Leadership changed. It holds one: changes in quick succession come as one.
-func (n *Node) LeadershipChanged() <-chan struct{} { return n.leadChanged }
+func (n *Node) LeadershipChanged() <-chan struct{} { return n.leadChanged.C() }
 
 // watch keeps n.lead. Raft's notices tell when to look; the ticker catches what gets lost between them.
 func (n *Node) watch(observations <-chan raft.Observation) {
@@ -69,7 +69,7 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 		case <-failed:
 			failed = nil
 			n.wg.Go(n.stopRaft)
-		case <-n.diskEvents: // the disk is stalled, or well again
+		case <-n.diskEvents.C(): // the disk is stalled, or well again
 			n.peerStatus.notifySenders()
 		case <-n.raft.LeaderCh():
 		case <-observations:
@@ -102,6 +102,6 @@ func (n *Node) publishLeadership() {
 		return
 	}
 	n.lead.Store(&l)
-	notify(n.leadChanged)
+	n.leadChanged.Notify()
 	n.peerStatus.notifySenders()
 }

@@ -100,7 +100,7 @@ func (ps *peerStatus) ask(q *leaseQuestion) {
 	defer ps.mu.Unlock()
 	ps.leaseQuestions[q] = struct{}{}
 	for _, t := range ps.senders {
-		notify(t.urgent)
+		t.urgent.Notify()
 	}
 }
 

@@ -21,7 +21,7 @@ func (n *Node) replaceLostSnapshots() {
 		select {
 		case <-n.halted:
 			return
-		case <-n.stores.snapshots.lost:
+		case <-n.stores.snapshots.lost.C():
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), lostSnapshotTimeout)
 		err := n.ask(ctx, func() raft.Future { return n.raft.Snapshot() })

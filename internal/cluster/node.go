@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"hm/internal/app"
+	"hm/internal/notify"
 	"hm/raftfsm"
 )
 
@@ -41,11 +42,11 @@ type Node struct {
 	pending chan pendingEntry
 
 	lead        atomic.Pointer[Leadership]
-	leadChanged chan struct{}
+	leadChanged notify.Signal
 	confirmed   atomic.Uint64 // newest term of which a barrier of this node's own was applied here
 	transfers   atomic.Uint64 // leadership transfers begun
 	stalls      atomic.Uint64 // times that the disk became stalled, or well again
-	diskEvents  chan struct{} // watch is to look at once
+	diskEvents  notify.Signal // watch is to look at once
 
 	peerStatus *peerStatus
 	join       *joining
@@ -77,8 +78,8 @@ func Open(o Options) (_ *Node, err error) {
 		opts: o, clock: newClock(),
 		log:   newSampledLog(o.Logger.With("module", "cluster")),
 		queue: make(chan *proposal, maxQueued), slots: make(chan struct{}, maxPending), pending: make(chan pendingEntry, maxPending),
-		leadChanged: make(chan struct{}, 1), raftCalls: make(chan struct{}, maxQuestions),
-		diskEvents: make(chan struct{}, 1), closing: make(chan struct{}), halted: make(chan struct{}), landed: make(chan struct{}),
+		leadChanged: notify.New(), raftCalls: make(chan struct{}, maxQuestions),
+		diskEvents: notify.New(), closing: make(chan struct{}), halted: make(chan struct{}), landed: make(chan struct{}),
 	}
 	n.failure.failed = make(chan struct{})
 	n.endRaft = sync.OnceValue(func() raft.Future { return n.raft.Shutdown() })

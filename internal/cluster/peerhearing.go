@@ -50,7 +50,7 @@ func (n *Node) AskPeers(deas []string) {
 		}
 		if t := ps.senders[id]; t != nil {
 			q.of[id] = &PeerHearing{ID: id}
-			notify(t.urgent)
+			t.urgent.Notify()
 		}
 	}
 }
@@ -127,7 +127,7 @@ func (ps *peerStatus) takeHearing(id string, part hearingPart, r *hearingReply) 
 	}
 	if len(e.Ago) < len(part.q.deas) {
 		if t := ps.senders[id]; t != nil {
-			notify(t.urgent)
+			t.urgent.Notify()
 		}
 	}
 	return nil

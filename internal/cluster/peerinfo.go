@@ -17,7 +17,7 @@ func (n *Node) SetInfo(info PeerInfo) {
 }
 
 // PeerReads says, for one who waits, that a peer has told how a read of the desired state ended.
-func (n *Node) PeerReads() <-chan struct{} { return n.peerStatus.peerReads }
+func (n *Node) PeerReads() <-chan struct{} { return n.peerStatus.peerReads.C() }
 
 // PeerInfo is what a node tells its peers about itself (I1). It is not recorded.
 type PeerInfo struct {

@@ -96,10 +96,10 @@ func (ps *peerStatus) takeMessage(m message, now time.Time) error {
 	before := ps.latest[m.From].message.Info
 	ps.latest[m.From] = peerMessage{m, now}
 	if m.Info != nil && (before == nil || before.DesiredReadBegan != m.Info.DesiredReadBegan || before.DesiredReadError != m.Info.DesiredReadError) {
-		notify(ps.peerReads)
+		ps.peerReads.Notify()
 	}
 	if ps.node.join.active.Load() {
-		notify(ps.recheckJoining) // it may be the message that was waited for
+		ps.recheckJoining.Notify() // it may be the message that was waited for
 	}
 	return nil
 }

@@ -8,14 +8,15 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"hm/internal/notify"
 	"hm/raftfsm"
 )
 
 // peerSender is the goroutine that tells one peer.
 type peerSender struct {
 	peer    Peer
-	changed chan struct{} // there is news
-	urgent  chan struct{} // somebody waits for an answer
+	changed notify.Signal // there is news
+	urgent  notify.Signal // somebody waits for an answer
 	cancel  context.CancelFunc
 }
 
@@ -29,7 +30,7 @@ func (ps *peerStatus) keepSending(ctx context.Context, t *peerSender) {
 			return
 		}
 		ps.noteContact(t.peer.ID, err)
-		urgent := t.urgent
+		urgent := t.urgent.C()
 		if version := (*frameVersionError)(nil); errors.As(err, &version) {
 			ps.node.log.log(slog.LevelWarn, t.peer.ID, "a peer speaks another version of the messages between peers", "peer", t.peer.ID, "address", t.peer.Address, "error", err)
 			urgent, backoff = nil, maxBackoff // to ask again at once would not help
@@ -86,16 +87,16 @@ func (ps *peerStatus) exchange(ctx context.Context, t *peerSender) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-t.urgent:
+		case <-t.urgent.C():
 			continue
 		case <-time.After(statusGap):
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-t.urgent:
+		case <-t.urgent.C():
 		case <-ticker.C:
-		case <-t.changed:
+		case <-t.changed.C():
 		}
 	}
 }
@@ -149,6 +150,6 @@ func (ps *peerStatus) sendSoon(id string) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if t := ps.senders[id]; t != nil {
-		notify(t.urgent)
+		t.urgent.Notify()
 	}
 }

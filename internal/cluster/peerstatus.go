@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"hm/internal/notify"
 )
 
 const (
@@ -34,9 +36,9 @@ type peerStatus struct {
 	hearing        *hearingQuestion // the newest; nil: none was ever asked
 	answerHearing  atomic.Pointer[HearingFunc]
 
-	changed        chan struct{} // there is news to tell
-	recheckJoining chan struct{} // there is news about peers, and this node is joining
-	peerReads      chan struct{} // a peer told how a read of the desired state ended
+	changed        notify.Signal // there is news to tell
+	recheckJoining notify.Signal // there is news about peers, and this node is joining
+	peerReads      notify.Signal // a peer told how a read of the desired state ended
 	ctx            context.Context
 	cancel         context.CancelFunc
 	wg             sync.WaitGroup
@@ -49,20 +51,12 @@ type peerMessage struct {
 }
 
 func newPeerStatus(n *Node) *peerStatus {
-	ps := &peerStatus{node: n, latest: map[string]peerMessage{}, rejectedBy: map[string]bool{}, senders: map[string]*peerSender{}, contacts: map[string]contact{}, began: time.Now(), leaseQuestions: map[*leaseQuestion]struct{}{}, changed: make(chan struct{}, 1), recheckJoining: make(chan struct{}, 1), peerReads: make(chan struct{}, 1)}
+	ps := &peerStatus{node: n, latest: map[string]peerMessage{}, rejectedBy: map[string]bool{}, senders: map[string]*peerSender{}, contacts: map[string]contact{}, began: time.Now(), leaseQuestions: map[*leaseQuestion]struct{}{}, changed: notify.New(), recheckJoining: notify.New(), peerReads: notify.New()}
 	ps.ctx, ps.cancel = context.WithCancel(context.Background())
 	return ps
 }
 
-func (ps *peerStatus) notifySenders() { notify(ps.changed) }
-
-// notify leaves word in a channel that holds one.
-func notify(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
+func (ps *peerStatus) notifySenders() { ps.changed.Notify() }
 
 // run keeps one peerSender for each other member, whoever is one at the time.
 func (ps *peerStatus) run() {
@@ -77,11 +71,11 @@ func (ps *peerStatus) run() {
 			ps.wg.Wait()
 			return
 		case <-ticker.C:
-		case <-ps.recheckJoining:
-		case <-ps.changed:
+		case <-ps.recheckJoining.C():
+		case <-ps.changed.C():
 			ps.mu.Lock()
 			for _, t := range ps.senders {
-				notify(t.changed)
+				t.changed.Notify()
 			}
 			ps.mu.Unlock()
 		}
@@ -127,7 +121,7 @@ func (ps *peerStatus) updateSenders() {
 	}
 	for id, peer := range present {
 		if ps.senders[id] == nil {
-			t := &peerSender{peer: peer, changed: make(chan struct{}, 1), urgent: make(chan struct{}, 1)}
+			t := &peerSender{peer: peer, changed: notify.New(), urgent: notify.New()}
 			var ctx context.Context
 			ctx, t.cancel = context.WithCancel(ps.ctx)
 			ps.senders[id] = t

@@ -12,6 +12,8 @@ import (
 	boltstore "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"hm/internal/notify"
 )
 
 const (
@@ -62,7 +64,7 @@ func openFiles(o Options, log *sampledLog) (_ *stores, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("node.data_dir: opening the snapshots in %s: %w", s.dir, explainFull(err))
 	}
-	s.snapshots = &checkedSnapshots{SnapshotStore: inner, dir: filepath.Join(s.dir, "snapshots"), log: log, lost: make(chan struct{}, 1)}
+	s.snapshots = &checkedSnapshots{SnapshotStore: inner, dir: filepath.Join(s.dir, "snapshots"), log: log, lost: notify.New()}
 	var under raftStore = boltLog{s.bolt}
 	if o.store != nil {
 		under = o.store(under)
