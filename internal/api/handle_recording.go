@@ -12,7 +12,7 @@ const maxRecordings = 4
 // recordingIdle is how long a client of a recording may take nothing before it is cut off.
 const recordingIdle = 30 * time.Second
 
-// recording answers GET /v1/recording: a recording of what this node hears, as JSON lines (docs/replay.md), until the
+// recording answers GET /v1/recording: a recording of what this node hears, as JSON lines (docs/recording-format.md), until the
 // client goes away or the node goes down. Empty lines come when there is nothing to tell.
 func (s *Server) recording(w http.ResponseWriter, r *http.Request) error {
 	if err := refuseUnknown(r); err != nil {

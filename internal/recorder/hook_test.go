@@ -20,12 +20,12 @@ import (
 	"hm/raftfsm"
 )
 
-// hookedNode is a recording of a tap under way.
+// hookedNode is a hook with a recording under way.
 type hookedNode struct {
 	*Hook
-	out  recordingtest.Buffer
-	end  func() error
-	hour app.Time // at which it was begun
+	out   recordingtest.Buffer
+	end   func() error
+	began app.Time
 
 	state *raftfsm.State
 	view  atomic.Pointer[raftfsm.State] // of state
@@ -33,13 +33,13 @@ type hookedNode struct {
 	ahead time.Duration // of hm time
 }
 
-// startHook begins a recording in a bubble, in whose time everything happens.
+// startHook begins a recording in a synctest bubble. slow, if not nil, is called before each write.
 func startHook(t *testing.T, state *raftfsm.State, slow func()) *hookedNode {
 	t.Helper()
 	r := &hookedNode{state: state}
 	r.view.Store(state.Freeze())
 	r.Hook = NewHook(func() app.Time { return app.TimeOf(time.Now()).Add(r.ahead) })
-	r.hour = app.TimeOf(time.Now())
+	r.began = app.TimeOf(time.Now())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	out := io.Writer(&r.out)
@@ -48,7 +48,7 @@ func startHook(t *testing.T, state *raftfsm.State, slow func()) *hookedNode {
 	}
 	go func() {
 		done <- r.Record(ctx, out, nil, func() Start {
-			return Start{Header: recording.Header{Node: "hm-0"}, LinkUp: true, State: r.view.Load(), ReadBegan: r.hour}
+			return Start{Header: recording.Header{Node: "hm-0"}, LinkUp: true, State: r.view.Load(), ReadBegan: r.began}
 		})
 	}()
 	synctest.Wait()
@@ -60,7 +60,7 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// smallState has one DEA, and one app that is desired.
+// smallState has one DEA and one desired app.
 func smallState() *raftfsm.State {
 	s := raftfsm.NewState()
 	row := desired.App{Key: recordingtest.Key("web", "v1"), Instances: 1, State: desired.Started, Package: desired.Staged}
@@ -70,7 +70,7 @@ func smallState() *raftfsm.State {
 	return s
 }
 
-func TestTapWritesInTheOrderOfTime(t *testing.T) {
+func TestHookWritesInTheOrderOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := startHook(t, smallState(), nil)
 		now := func() app.Time { return app.TimeOf(time.Now()) }
@@ -80,7 +80,7 @@ func TestTapWritesInTheOrderOfTime(t *testing.T) {
 		late := now()
 		time.Sleep(100 * time.Millisecond)
 		r.Message("droplet.updated", []byte(`{"droplet":"web"}`))
-		r.Hold(late, raftfsm.Hold{Name: "paused", By: "ann"}, false) // the log tells of it only now
+		r.Hold(late, raftfsm.Hold{Name: "paused", By: "ann"}, false) // learned from the log only now
 		r.Leaderless(late)
 		r.Leader()
 		r.Link(false, false)
@@ -90,19 +90,19 @@ func TestTapWritesInTheOrderOfTime(t *testing.T) {
 		r.ReadApp(late, late, app.MustGUID("web"), nil, nil)
 		r.Command(late, "hm9000.start", []byte(`{"message_id":"1","droplet":"web","version":"v1","instance_index":0}`))
 		if strings.Contains(r.out.String(), "hold") {
-			t.Error("what may still be preceded by something was written")
+			t.Error("an event was written that an earlier one may still precede")
 		}
 		time.Sleep(settleTime + writeEvery)
 		synctest.Wait()
 		if !strings.Contains(r.out.String(), "no answer") {
-			t.Error("what is settled was not written")
+			t.Error("an event was not written after the settle time")
 		}
 		r.Message("droplet.exited", []byte(`{}`))
 		if err := r.end(); err != nil {
 			t.Fatal(err)
 		}
 		if r.Active() {
-			t.Error("the tap is on, and nobody records")
+			t.Error("the hook is active without a recording")
 		}
 		r.Message("dea.heartbeat", []byte(`{"dea":"dea-z","droplets":[]}`))
 		var kinds []string
@@ -122,7 +122,7 @@ func TestTapWritesInTheOrderOfTime(t *testing.T) {
 		}
 		want := "5 2 1dea.heartbeat 6 4 2 1hm9000.start 1droplet.updated 4 3 2 2 1droplet.exited"
 		if got := strings.Join(kinds, " "); got != want || reader.Header().Node != "hm-0" {
-			t.Errorf("the recording holds %s\nwant                %s\n%s", got, want, r.out.String())
+			t.Errorf("the recording has %s\nwant              %s\n%s", got, want, r.out.String())
 		}
 		if _, err := replay.Run(t.Context(), replay.OptionsOf(config.Default()), recording.Text("f", []byte(r.out.String()))); err != nil {
 			t.Error(err)
@@ -130,14 +130,14 @@ func TestTapWritesInTheOrderOfTime(t *testing.T) {
 	})
 }
 
-func TestTapTellsThatItIsThere(t *testing.T) {
+func TestHookKeepsTheConnectionAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := startHook(t, smallState(), nil)
 		lines := strings.Count(r.out.String(), "\n")
 		time.Sleep(5*keepAliveEvery + writeEvery)
 		synctest.Wait()
 		if got := strings.Count(r.out.String(), "\n") - lines; got != 5 {
-			t.Errorf("%d signs of life in %v, want 5", got, 5*keepAliveEvery)
+			t.Errorf("%d empty lines in %v, want 5", got, 5*keepAliveEvery)
 		}
 		if err := r.end(); err != nil {
 			t.Fatal(err)
@@ -145,8 +145,8 @@ func TestTapTellsThatItIsThere(t *testing.T) {
 	})
 }
 
-// A recording that cannot keep up loses messages and says so; it never holds up who tells it.
-func TestTapThatIsBehindSaysThatMessagesWereLost(t *testing.T) {
+// A recording that is too slow loses messages and has a gap there. It never delays the node.
+func TestSlowRecordingHasAGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var stuck atomic.Bool
 		r := startHook(t, smallState(), func() {
@@ -155,31 +155,31 @@ func TestTapThatIsBehindSaysThatMessagesWereLost(t *testing.T) {
 			}
 		})
 		stuck.Store(true)
-		say := func(n int) {
+		send := func(n int) {
 			for range n {
 				r.Message("dea.heartbeat", []byte(`{"dea":"dea-a","droplets":[]}`))
 			}
 		}
-		say(maxQueuedMessages + 50)
+		send(maxQueuedMessages + 50)
 		time.Sleep(2 * settleTime)
 		stuck.Store(false)
 		time.Sleep(2 * settleTime)
-		say(1)
+		send(1)
 		if err := r.end(); err != nil {
 			t.Fatal(err)
 		}
 		out := r.out.String()
 		if n := strings.Count(out, `"dea.heartbeat"`); n != maxQueuedMessages+1 {
-			t.Errorf("%d heartbeats were written, want what fits, and the one after", n)
+			t.Errorf("%d heartbeats were written, want those that fit and the one after them", n)
 		}
 		gap := strings.Index(out, `"type":"link","up":true,"gap":true`)
 		if gap < 0 || strings.Count(out[gap:], `"dea.heartbeat"`) != 1 {
-			t.Error("the gap does not stand where messages were lost: before the one after")
+			t.Error("the gap is not before the first message after the lost ones")
 		}
 	})
 }
 
-func TestTapThatLosesWhatItMustNotEnds(t *testing.T) {
+func TestRecordingEndsWhenItLosesOtherEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var stuck atomic.Bool
 		r := startHook(t, smallState(), func() {
@@ -201,13 +201,13 @@ func TestTapThatLosesWhatItMustNotEnds(t *testing.T) {
 	})
 }
 
-// hm time jumps when a node that has slept through the newest entries takes one in. The recording's time passes.
-func TestTapGoesOnWithTheTimeThatPasses(t *testing.T) {
+// hm time jumps when a node receives entries late. The time of the recording does not.
+func TestRecordingIgnoresJumpsOfHMTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := startHook(t, smallState(), nil)
 		start := time.Now()
 		time.Sleep(time.Second)
-		r.ahead = time.Hour // an entry has come
+		r.ahead = time.Hour // an entry has arrived
 		now := r.now()
 		r.Leader()
 		read, _ := desired.NewRead("the test", nil)

@@ -20,7 +20,7 @@ import (
 	"hm/raftfsm"
 )
 
-// source gives the answers of a Cloud Controller, one after the other; the last one stays.
+// source fails with each of errs once, and then returns read.
 type source struct {
 	mu   sync.Mutex
 	errs []error
@@ -54,7 +54,7 @@ func TestListenRecordsMessagesAndReads(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var mu sync.Mutex
-	term, holds, away := uint64(3), []raftfsm.Hold(nil), true
+	term, holds, unreachable := uint64(3), []raftfsm.Hold(nil), true
 	var logged recordingtest.Buffer
 	done := make(chan error, 1)
 	go func() {
@@ -63,7 +63,7 @@ func TestListenRecordsMessagesAndReads(t *testing.T) {
 			AskNode: func(context.Context) (NodeInfo, error) {
 				mu.Lock()
 				defer mu.Unlock()
-				if away {
+				if unreachable {
 					return NodeInfo{}, errors.New("connection refused")
 				}
 				return NodeInfo{Term: term, Holds: holds}, nil
@@ -79,30 +79,30 @@ func TestListenRecordsMessagesAndReads(t *testing.T) {
 	has(`"apps":[{"id":"web"`)
 	has(`"unchanged":true`)
 	client := bustest.Client(t, nats.URL())
-	say := func(subject, data string) {
+	publish := func(subject, data string) {
 		t.Helper()
 		if err := errors.Join(client.Publish(subject, []byte(data)), client.Flush()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// The subscriptions may not be there yet; a DEA speaks again and again.
+	// The subscriptions may not exist yet, so the DEA sends its heartbeat again and again.
 	bustest.Until(t, "a heartbeat is recorded", func() bool {
-		say("dea.heartbeat", `{"dea":"dea-a","droplets":[]}`)
+		publish("dea.heartbeat", `{"dea":"dea-a","droplets":[]}`)
 		return strings.Contains(out.String(), `"repeat":"dea-a"`)
 	})
 	for _, s := range []string{"droplet.exited", "droplet.updated", "hm9000.start", "hm9000.stop"} {
-		say(s, `{"what":"`+s+`"}`)
+		publish(s, `{"what":"`+s+`"}`)
 		has(`"subject":"` + s + `","data":{"what":"` + s + `"}`)
 	}
-	say("dea.heartbeat", "no JSON")
+	publish("dea.heartbeat", "no JSON")
 	has(`"base64":"bm8gSlNPTg=="`)
 	logs := func(what string) {
 		t.Helper()
 		bustest.Until(t, "it logs "+what, func() bool { return strings.Count(logged.String(), what) == 1 })
 	}
-	logs("the node does not answer") // however often it is asked
+	logs("the node does not answer") // once, however often it is asked
 	mu.Lock()
-	away = false
+	unreachable = false
 	mu.Unlock()
 	logs("the node answers again")
 	mu.Lock()
@@ -116,7 +116,7 @@ func TestListenRecordsMessagesAndReads(t *testing.T) {
 	mu.Unlock()
 	has(`"type":"hold","name":"paused","set":false`)
 	if strings.Contains(out.String(), "mass-loss") {
-		t.Error("a hold of hm's own is recorded, which a replay sets by itself")
+		t.Error("a hold that hm has set is recorded, but a replay sets it by itself")
 	}
 	nats.Stop()
 	has(`"type":"link","up":false`)
@@ -127,13 +127,14 @@ func TestListenRecordsMessagesAndReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r, err := replay.Run(t.Context(), replay.OptionsOf(config.Default()), recording.Text("f", []byte(out.String()))); err != nil || r.Heartbeats < 2 {
-		t.Errorf("its replay: %+v, %v", r, err)
+		t.Errorf("the replay of the recording gives %+v, %v", r, err)
 	}
 }
 
-type full struct{ after int }
+// fullDisk fails after some bytes.
+type fullDisk struct{ after int }
 
-func (f *full) Write(p []byte) (int, error) {
+func (f *fullDisk) Write(p []byte) (int, error) {
 	if f.after -= len(p); f.after < 0 {
 		return 0, io.ErrShortWrite
 	}
@@ -147,7 +148,7 @@ func TestListenEndsWhenItCannotWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer link.Close()
-	w := recording.WriteTo(&full{after: 150}, recording.WriterOptions{})
+	w := recording.WriteTo(&fullDisk{after: 150}, recording.WriterOptions{})
 	err = Listen(t.Context(), ListenOptions{Link: link, Source: &source{}, Writer: w, PollInterval: 20 * time.Millisecond, ReadTimeout: time.Second})
 	if !errors.Is(err, io.ErrShortWrite) {
 		t.Errorf("the error is %v", err)

@@ -22,22 +22,20 @@ import (
 	"hm/raftfsm"
 )
 
-// fakeNode gives recordings, one connection after the other, each made by a script that writes what the node tells.
+// fakeNode serves one connection after the other. A script writes what the node sends; a nil script refuses the connection.
 type fakeNode struct {
 	id      string // of its recordings
 	scripts []func(w *recording.Writer, out *io.PipeWriter)
-	asked   int
 }
 
-var errAway = errors.New("connection refused")
+var errUnreachable = errors.New("connection refused")
 
 func (n *fakeNode) open(ctx context.Context) (io.ReadCloser, error) {
-	n.asked++
 	if len(n.scripts) == 0 || n.scripts[0] == nil {
 		if len(n.scripts) > 0 {
 			n.scripts = n.scripts[1:]
 		}
-		return nil, errAway
+		return nil, errUnreachable
 	}
 	script := n.scripts[0]
 	n.scripts = n.scripts[1:]
@@ -50,8 +48,8 @@ func (n *fakeNode) open(ctx context.Context) (io.ReadCloser, error) {
 	return in, nil
 }
 
-// tells writes what every connection begins with.
-func tells(t *testing.T, w *recording.Writer, up bool) {
+// sendStart writes what every connection begins with.
+func sendStart(t *testing.T, w *recording.Writer, up bool) {
 	now := time.Now()
 	err := writeStart(w, now, Start{LinkUp: up, State: smallState().Freeze(), ReadBegan: app.TimeOf(now)})
 	if err != nil && !errors.Is(err, io.ErrClosedPipe) { // the reader may be gone
@@ -59,15 +57,15 @@ func tells(t *testing.T, w *recording.Writer, up bool) {
 	}
 }
 
-func heartbeats(w *recording.Writer, dea string, n int, every time.Duration) {
+func sendHeartbeats(w *recording.Writer, dea string, n int, every time.Duration) {
 	for range n {
 		_ = w.Message(time.Now(), "dea.heartbeat", []byte(`{"dea":"`+dea+`","droplets":[]}`)) // the reader may be gone
 		time.Sleep(every)
 	}
 }
 
-// quiet gives signs of life until the reader is gone.
-func quiet(out *io.PipeWriter) {
+// keepAlive writes empty lines until the reader is gone.
+func keepAlive(out *io.PipeWriter) {
 	for {
 		if _, err := out.Write([]byte("\n")); err != nil {
 			return
@@ -76,12 +74,12 @@ func quiet(out *io.PipeWriter) {
 	}
 }
 
-// Everything that a node tells stands in the copy, and the header is the node's with the copier's note.
-func TestCopyTakesDownEverything(t *testing.T) {
+// The copy has everything that a node sends. Its header is the node's, with the note of the copy.
+func TestCopyHasEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		node := &fakeNode{scripts: []func(*recording.Writer, *io.PipeWriter){func(w *recording.Writer, out *io.PipeWriter) {
-			tells(t, w, true)
-			heartbeats(w, "dea-a", 2, time.Second)
+			sendStart(t, w, true)
+			sendHeartbeats(w, "dea-a", 2, time.Second)
 			now := time.Now()
 			read, _ := desired.NewRead("the test", nil)
 			err := errors.Join(w.Desired(now, now, read, nil), w.Desired(now, now, read, nil), w.Desired(now, now, read, errors.New("no answer")),
@@ -91,7 +89,7 @@ func TestCopyTakesDownEverything(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			quiet(out)
+			keepAlive(out)
 		}}}
 		var out recordingtest.Buffer
 		w := recording.WriteTo(&out, recording.WriterOptions{Header: recording.Header{Note: "a copy"}})
@@ -114,8 +112,9 @@ func TestCopyTakesDownEverything(t *testing.T) {
 	})
 }
 
-// When the node goes away nothing is heard, which the copy says; when it is back the copy goes on.
-func TestCopyOutlivesTheNode(t *testing.T) {
+// While the node is unreachable nothing is received, so the copy has the link as down. When the node is back, the copy
+// continues.
+func TestCopyContinuesWhenTheNodeIsBack(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		up   bool // the node's link when it is back
@@ -123,23 +122,23 @@ func TestCopyOutlivesTheNode(t *testing.T) {
 		want string
 	}{
 		{"it dies", true, func(out *io.PipeWriter) { _ = out.CloseWithError(io.ErrUnexpectedEOF) }, "link true false, desired 0 true, repeat dea-a, repeat dea-a"},
-		{"it goes down in good order", true, func(out *io.PipeWriter) { _ = out.Close() }, "link true false, desired 0 true, repeat dea-a, repeat dea-a"},
-		{"it falls silent", true, func(*io.PipeWriter) {}, "link true false, desired 0 true, repeat dea-a, repeat dea-a"},
-		{"its line breaks", true, func(out *io.PipeWriter) { _, _ = out.Write([]byte(`{"t":"20`)); _ = out.Close() }, "link true false, desired 0 true, repeat dea-a, repeat dea-a"},
+		{"it shuts down", true, func(out *io.PipeWriter) { _ = out.Close() }, "link true false, desired 0 true, repeat dea-a, repeat dea-a"},
+		{"it sends nothing more", true, func(*io.PipeWriter) {}, "link true false, desired 0 true, repeat dea-a, repeat dea-a"},
+		{"a line breaks off", true, func(out *io.PipeWriter) { _, _ = out.Write([]byte(`{"t":"20`)); _ = out.Close() }, "link true false, desired 0 true, repeat dea-a, repeat dea-a"},
 		{"it comes back without NATS", false, func(out *io.PipeWriter) { _ = out.Close() }, "link false false, desired 0 true, repeat dea-a, repeat dea-a"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				node := &fakeNode{scripts: []func(*recording.Writer, *io.PipeWriter){
 					func(w *recording.Writer, out *io.PipeWriter) {
-						tells(t, w, true)
-						heartbeats(w, "dea-a", 2, time.Second)
+						sendStart(t, w, true)
+						sendHeartbeats(w, "dea-a", 2, time.Second)
 						c.gone(out)
 					}, nil, nil,
 					func(w *recording.Writer, out *io.PipeWriter) {
-						tells(t, w, c.up)
-						heartbeats(w, "dea-a", 2, time.Second)
-						quiet(out)
+						sendStart(t, w, c.up)
+						sendHeartbeats(w, "dea-a", 2, time.Second)
+						keepAlive(out)
 					},
 				}}
 				var out recordingtest.Buffer
@@ -156,16 +155,16 @@ func TestCopyOutlivesTheNode(t *testing.T) {
 	}
 }
 
-// The time of a node that was started anew begins at its newest entry. The copy goes on with the time that has passed.
-func TestCopyGoesOnWithTheTime(t *testing.T) {
+// The time of a restarted node begins at its newest entry. The copy continues with the time that has passed.
+func TestCopyShiftsTheTimesOfARestartedNode(t *testing.T) {
 	for name, back := range map[string]time.Duration{"the connection broke": 0, "its time is set back": -time.Hour, "its time jumps": time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
 				node := &fakeNode{scripts: []func(*recording.Writer, *io.PipeWriter){
 					func(w *recording.Writer, out *io.PipeWriter) {
-						tells(t, w, true)
-						heartbeats(w, "dea-a", 2, time.Second)
+						sendStart(t, w, true)
+						sendHeartbeats(w, "dea-a", 2, time.Second)
 						time.Sleep(settleTime)
 						_ = out.Close()
 					},
@@ -176,7 +175,7 @@ func TestCopyGoesOnWithTheTime(t *testing.T) {
 						if err != nil {
 							t.Error(err)
 						}
-						quiet(out)
+						keepAlive(out)
 					},
 				}}
 				var out recordingtest.Buffer
@@ -206,14 +205,14 @@ func TestCopyGoesOnWithTheTime(t *testing.T) {
 	}
 }
 
-// A part of a recording can be replayed by itself: what a DEA repeats stands in full in the part where it is new.
+// Each part can be replayed by itself: the first heartbeat of a DEA in it is in full, even if the node sends a repeat.
 func TestCopyInParts(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		node := &fakeNode{scripts: []func(*recording.Writer, *io.PipeWriter){func(w *recording.Writer, out *io.PipeWriter) {
-			tells(t, w, true)
-			heartbeats(w, "dea-a", 10, time.Second)
-			quiet(out)
+			sendStart(t, w, true)
+			sendHeartbeats(w, "dea-a", 10, time.Second)
+			keepAlive(out)
 		}}}
 		w, err := recording.Create(filepath.Join(dir, "x.jsonl"), recording.WriterOptions{MaxAge: 4 * time.Second})
 		if err != nil {
@@ -241,7 +240,7 @@ func TestCopyInParts(t *testing.T) {
 	}
 }
 
-// tapped gives connections to a tap.
+// open begins another recording of the node.
 func (r *hookedNode) open(ctx context.Context) (io.ReadCloser, error) {
 	in, out := io.Pipe()
 	context.AfterFunc(ctx, func() { in.CloseWithError(ctx.Err()) })
@@ -253,7 +252,7 @@ func (r *hookedNode) open(ctx context.Context) (io.ReadCloser, error) {
 	return in, nil
 }
 
-// Each part of the recording of a node begins with what is recorded by then, so that the parts before may be thrown away.
+// Each part of a node's recording begins with the state, so that the parts before it can be deleted.
 func TestCopyInPartsOfANode(t *testing.T) {
 	for _, c := range []struct {
 		name         string
@@ -278,7 +277,7 @@ func TestCopyInPartsOfANode(t *testing.T) {
 				done := make(chan error, 1)
 				state := func(_ context.Context, id string) error {
 					if c.refuse || !r.InsertState(id) {
-						return errAway
+						return errUnreachable
 					}
 					return nil
 				}
@@ -346,9 +345,8 @@ func TestCopyInPartsOfANode(t *testing.T) {
 	}
 }
 
-// What is recorded when a part begins, and what is told of from then on, are one whole: what happened before, and is told of
-// only after, stands behind the state.
-func TestTapKeepsWhatIsLateBehindTheState(t *testing.T) {
+// An event that is learned after the state was taken is written after it, even if it happened before.
+func TestHookWritesLateEventsAfterTheState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := startHook(t, smallState(), nil)
 		time.Sleep(time.Second)
@@ -359,7 +357,7 @@ func TestTapKeepsWhatIsLateBehindTheState(t *testing.T) {
 			id = of.id
 		}
 		if r.InsertState("another") || !r.InsertState(id) || r.InsertState(id) {
-			t.Error("the recording under way is not the first, or takes a state while it takes one")
+			t.Error("InsertState accepts a wrong id, or a second state, or refuses the first one")
 		}
 		r.Hold(early, raftfsm.Hold{Name: "paused"}, false)
 		if err := r.end(); err != nil {
@@ -370,7 +368,7 @@ func TestTapKeepsWhatIsLateBehindTheState(t *testing.T) {
 			t.Errorf("the recording is\n%s", text)
 		}
 		if r.InsertState(id) {
-			t.Error("a recording that has ended takes the state")
+			t.Error("a recording that has ended accepts a state")
 		}
 	})
 }
@@ -378,8 +376,8 @@ func TestTapKeepsWhatIsLateBehindTheState(t *testing.T) {
 func TestCopyHidesNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		node := &fakeNode{scripts: []func(*recording.Writer, *io.PipeWriter){func(w *recording.Writer, out *io.PipeWriter) {
-			tells(t, w, true)
-			heartbeats(w, "dea-a", 3, time.Second)
+			sendStart(t, w, true)
+			sendHeartbeats(w, "dea-a", 3, time.Second)
 			_ = out.CloseWithError(io.ErrUnexpectedEOF)
 		}}}
 		var out bytes.Buffer
@@ -394,19 +392,19 @@ func TestCopyHidesNames(t *testing.T) {
 		}
 		s := recordingtest.State(t, out.Bytes())
 		if _, ok := s.App(recordingtest.Key("web", "v1")); ok || s.Counts().DesiredInstances != 1 || s.DesiredMeta().Source == "the test" {
-			t.Errorf("what is recorded is not hidden, or not there: %+v, %+v", s.Counts(), s.DesiredMeta())
+			t.Errorf("the state is not anonymized, or empty: %+v, %+v", s.Counts(), s.DesiredMeta())
 		}
 	})
 }
 
-// Who is killed in the midst of it leaves a file with all but the last second, compressed or not.
-func TestCopyIsInTheFileSoon(t *testing.T) {
+// A recorder that is killed leaves a file with all but the last second, compressed or not.
+func TestCopyFlushesEachSecond(t *testing.T) {
 	for _, ending := range []string{".jsonl", ".jsonl.gz", ".jsonl.zst"} {
 		synctest.Test(t, func(t *testing.T) {
 			node := &fakeNode{scripts: []func(*recording.Writer, *io.PipeWriter){func(w *recording.Writer, out *io.PipeWriter) {
-				tells(t, w, true)
-				heartbeats(w, "dea-a", 3, time.Second)
-				quiet(out)
+				sendStart(t, w, true)
+				sendHeartbeats(w, "dea-a", 3, time.Second)
+				keepAlive(out)
 			}}}
 			path := filepath.Join(t.TempDir(), "r"+ending)
 			w, err := recording.Create(path, recording.WriterOptions{})
@@ -428,24 +426,24 @@ func TestCopyIsInTheFileSoon(t *testing.T) {
 			time.Sleep(2 * time.Second) // the script ends
 			r, err := recording.NewReader(recording.Text("left", left))
 			if err != nil {
-				t.Fatalf("%s: of what a killed recorder leaves not even the header can be read: %v", ending, err)
+				t.Fatalf("%s: the header cannot be read: %v", ending, err)
 			}
 			defer r.Close()
-			heard := 0
+			heartbeats := 0
 			for e := (recording.Event{}); r.Next(&e) == nil; {
 				if e.Type == recording.TypeNATS {
-					heard++
+					heartbeats++
 				}
 			}
-			if heard != 3 {
-				t.Errorf("%s: a killed recorder leaves %d of 3 heartbeats", ending, heard)
+			if heartbeats != 3 {
+				t.Errorf("%s: the file has %d of 3 heartbeats", ending, heartbeats)
 			}
 		})
 	}
 }
 
 func TestCopyFails(t *testing.T) {
-	if err := Copy(t.Context(), CopyOptions{Open: (&fakeNode{}).open, Writer: recording.WriteTo(io.Discard, recording.WriterOptions{})}); !errors.Is(err, errAway) {
+	if err := Copy(t.Context(), CopyOptions{Open: (&fakeNode{}).open, Writer: recording.WriteTo(io.Discard, recording.WriterOptions{})}); !errors.Is(err, errUnreachable) {
 		t.Errorf("a node that never answers: %v", err)
 	}
 	node := &fakeNode{scripts: []func(*recording.Writer, *io.PipeWriter){func(_ *recording.Writer, out *io.PipeWriter) { _, _ = out.Write([]byte("<html>\n")); _ = out.Close() }}}
@@ -453,24 +451,24 @@ func TestCopyFails(t *testing.T) {
 	if err := Copy(t.Context(), CopyOptions{Name: "n", Open: node.open, Writer: recording.WriteTo(io.Discard, recording.WriterOptions{})}); !errors.As(err, &e) {
 		t.Errorf("something that is no node: %v", err)
 	}
-	node = &fakeNode{scripts: []func(*recording.Writer, *io.PipeWriter){func(w *recording.Writer, out *io.PipeWriter) { tells(t, w, true); _ = out.Close() }}}
-	if err := Copy(t.Context(), CopyOptions{Name: "n", Open: node.open, Writer: recording.WriteTo(&full{after: 150}, recording.WriterOptions{})}); !errors.Is(err, io.ErrShortWrite) {
+	node = &fakeNode{scripts: []func(*recording.Writer, *io.PipeWriter){func(w *recording.Writer, out *io.PipeWriter) { sendStart(t, w, true); _ = out.Close() }}}
+	if err := Copy(t.Context(), CopyOptions{Name: "n", Open: node.open, Writer: recording.WriteTo(&fullDisk{after: 150}, recording.WriterOptions{})}); !errors.Is(err, io.ErrShortWrite) {
 		t.Errorf("a full disk: %v", err)
 	}
 }
 
-// That no node leads is over when the recorded node is back from being away: it is recorded only while somebody leads.
+// A node can be recorded only while there is a leader. So when it is back, there is one.
 func TestCopyFindsALeaderWhenTheNodeIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		node := &fakeNode{scripts: []func(*recording.Writer, *io.PipeWriter){func(w *recording.Writer, out *io.PipeWriter) {
-			tells(t, w, true)
+			sendStart(t, w, true)
 			if err := w.Leaderless(time.Now()); err != nil {
 				t.Error(err)
 			}
 			_ = out.Close()
 		}, func(w *recording.Writer, out *io.PipeWriter) {
-			tells(t, w, true)
-			quiet(out)
+			sendStart(t, w, true)
+			keepAlive(out)
 		}}}
 		var out recordingtest.Buffer
 		w := recording.WriteTo(&out, recording.WriterOptions{})
@@ -484,8 +482,8 @@ func TestCopyFindsALeaderWhenTheNodeIsBack(t *testing.T) {
 	})
 }
 
-// The times in the state of a node that was started anew are not those of the recording: its parts begin without it.
-func TestCopyDoesNotAskForAStateOfOtherTimes(t *testing.T) {
+// The times in the state of a restarted node are not those of the copy. The parts of the copy begin without it then.
+func TestCopyDoesNotAskForAStateWithOtherTimes(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		script := func(back time.Duration, end func(*io.PipeWriter)) func(*recording.Writer, *io.PipeWriter) {
@@ -503,7 +501,7 @@ func TestCopyDoesNotAskForAStateOfOtherTimes(t *testing.T) {
 			}
 		}
 		node := &fakeNode{id: "a", scripts: []func(*recording.Writer, *io.PipeWriter){
-			script(0, func(out *io.PipeWriter) { _ = out.Close() }), script(time.Hour, quiet),
+			script(0, func(out *io.PipeWriter) { _ = out.Close() }), script(time.Hour, keepAlive),
 		}}
 		asked := 0
 		w, err := recording.Create(filepath.Join(dir, "x.jsonl"), recording.WriterOptions{MaxAge: 5 * time.Second})
@@ -512,12 +510,12 @@ func TestCopyDoesNotAskForAStateOfOtherTimes(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		ask := func(context.Context, string) error { asked++; return errAway }
+		ask := func(context.Context, string) error { asked++; return errUnreachable }
 		if err := errors.Join(Copy(ctx, CopyOptions{Name: "n", Open: node.open, InsertState: ask, Writer: w}), w.Close()); err != nil {
 			t.Fatal(err)
 		}
 		if asked != 2 || w.Stats.Files < 5 {
-			t.Errorf("the node was asked %d times for its state, %d files; want 2, while its times were those of the recording", asked, w.Stats.Files)
+			t.Errorf("the node was asked %d times for its state, and there are %d files; want 2 requests, from before the restart", asked, w.Stats.Files)
 		}
 		time.Sleep(2 * time.Second) // the script ends
 	})

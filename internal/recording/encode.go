@@ -8,7 +8,7 @@ import (
 	"hm/actual"
 )
 
-// EncodeHeartbeat writes a heartbeat as a DEA does (N02).
+// EncodeHeartbeat encodes a heartbeat as a DEA does (N02).
 func EncodeHeartbeat(hb actual.Heartbeat) []byte {
 	b := append([]byte(`{"dea":`), quoted(hb.DEA)...)
 	b = append(b, `,"droplets":[`...)
@@ -30,7 +30,7 @@ func EncodeHeartbeat(hb actual.Heartbeat) []byte {
 	return append(b, `]}`...)
 }
 
-// EncodeExit writes a droplet.exited as a DEA does (N10).
+// EncodeExit encodes a droplet.exited as a DEA does (N10).
 func EncodeExit(e actual.Exit) []byte {
 	b := append([]byte(`{"droplet":`), quoted(e.App.Droplet.String())...)
 	b = append(append(b, `,"version":`...), quoted(e.App.Version.String())...)
@@ -40,7 +40,7 @@ func EncodeExit(e actual.Exit) []byte {
 	return append(b, '}')
 }
 
-// quoted gives s as a JSON string without the escapes of HTML.
+// quoted returns s as a JSON string without the escapes for HTML.
 func quoted(s string) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -3,56 +3,58 @@ package recording
 import (
 	"bytes"
 	"time"
+
+	"hm/actual/feed"
 )
 
-// Most of a recording is heartbeats, in lines as a Writer makes them. They are taken apart here without a look at
-// what they carry; anything else, and any heartbeat that cannot be decoded then, goes through parse.
+// Most lines of a recording are heartbeats that a Writer has written. They are split here without a check of the payload.
+// parse reads all other lines, and those whose payload cannot be decoded later (see Reparse).
 
 var (
-	quickTime    = []byte(`{"t":"`)
-	quickData    = []byte(`","type":"nats","subject":"dea.heartbeat","data":`)
-	quickRepeat  = []byte(`","type":"nats","subject":"dea.heartbeat","repeat":"`)
-	quickSubject = "dea.heartbeat"
+	timeStart       = []byte(`{"t":"`)
+	heartbeatData   = []byte(`","type":"nats","subject":"dea.heartbeat","data":`)
+	heartbeatRepeat = []byte(`","type":"nats","subject":"dea.heartbeat","repeat":"`)
 )
 
-// quick reads a heartbeat's line as a Writer makes it. e.Data is not known to be JSON.
-func (r *Reader) quick(text []byte, e *Event) bool {
-	if r.part != nil || r.state != nil || !bytes.HasPrefix(text, quickTime) {
+// parseHeartbeat reads the line of a heartbeat as a Writer writes it. It returns false for any other line. e.Data may be
+// invalid JSON.
+func (r *Reader) parseHeartbeat(text []byte, e *Event) bool {
+	if r.rows != nil || r.state != nil || !bytes.HasPrefix(text, timeStart) {
 		return false
 	}
-	rest := text[len(quickTime):]
+	rest := text[len(timeStart):]
 	end := bytes.IndexByte(rest[:min(len(rest), 40)], '"')
 	if end < 0 {
 		return false
 	}
-	at, ok := r.year.parse(rest[:end])
+	at, ok := r.minute.parse(rest[:end])
 	if !ok {
 		return false
 	}
 	rest = rest[end:]
 	switch {
-	case bytes.HasPrefix(rest, quickData) && rest[len(rest)-1] == '}':
-		*e = Event{At: at, Type: TypeNATS, Subject: quickSubject, Data: rest[len(quickData) : len(rest)-1], line: text}
+	case bytes.HasPrefix(rest, heartbeatData) && rest[len(rest)-1] == '}':
+		*e = Event{At: at, Type: TypeNATS, Subject: feed.SubjectHeartbeat, Data: rest[len(heartbeatData) : len(rest)-1], line: text}
 		return true
-	case bytes.HasPrefix(rest, quickRepeat) && len(rest) >= len(quickRepeat)+2 && bytes.HasSuffix(rest, []byte(`"}`)):
-		dea := rest[len(quickRepeat) : len(rest)-2]
+	case bytes.HasPrefix(rest, heartbeatRepeat) && len(rest) >= len(heartbeatRepeat)+2 && bytes.HasSuffix(rest, []byte(`"}`)):
+		dea := rest[len(heartbeatRepeat) : len(rest)-2]
 		if bytes.IndexByte(dea, '\\') >= 0 || bytes.IndexByte(dea, '"') >= 0 {
 			return false
 		}
-		*e = Event{At: at, Type: TypeNATS, Subject: quickSubject, Repeat: string(dea)}
+		*e = Event{At: at, Type: TypeNATS, Subject: feed.SubjectHeartbeat, Repeat: string(dea)}
 		return true
 	}
 	return false
 }
 
-// yearCache reads times of one minute after the other without reading the date anew.
-type yearCache struct {
+// minuteCache parses times. It parses date, hour and minute again only when they change.
+type minuteCache struct {
 	text [17]byte // "2006-01-02T15:04:"
 	at   time.Time
 }
 
 // parse reads "2006-01-02T15:04:05.999999999Z".
-func (c *yearCache) parse(s []byte) (time.Time, bool) {
+func (c *minuteCache) parse(s []byte) (time.Time, bool) {
 	const minute = len("2006-01-02T15:04:")
 	if len(s) < minute+3 || s[len(s)-1] != 'Z' {
 		return time.Time{}, false
@@ -87,9 +89,8 @@ func (c *yearCache) parse(s []byte) (time.Time, bool) {
 	return c.at.Add(nanos), true
 }
 
-// Reparse reads the line of a heartbeat again, in full, if Next has not looked at the payload. It is for a payload that
-// cannot be decoded: an error says that the line is not JSON, or not what it should be. done reports whether there was
-// anything to read again.
+// Reparse reads the line of a heartbeat again, in full, if Next has not checked its payload. It is for a payload that cannot
+// be decoded: the error says what is wrong with the line. done reports whether the line was read again.
 func (r *Reader) Reparse(e *Event) (done bool, err error) {
 	if e.line == nil {
 		return false, nil

@@ -7,11 +7,11 @@ import (
 	"hm/internal/app"
 )
 
-// The rows of a read of the desired state are most of what a recording's first seconds are. Those that are as a Writer
-// makes them are read here, and taken out of the line; parse reads what is left of it.
+// The first seconds of a recording are mostly the rows of a read of the desired state. Those that a Writer has written are
+// read here and cut out of the line; parseLine reads the rest of it.
 
 var (
-	quickDesired = []byte(`","type":"desired","apps":[`)
+	desiredApps  = []byte(`","type":"desired","apps":[`)
 	rowStart     = []byte(`{"id":"`)
 	rowVersion   = []byte(`,"version":"`)
 	rowInstances = []byte(`,"instances":`)
@@ -19,14 +19,14 @@ var (
 	rowPackage   = []byte(`,"package_state":"`)
 )
 
-// takeRows gives the rows of a desired line, and the line with none. It declines, with ok false, a line in which
-// anything is unusual or wrong.
+// takeRows returns the rows of a desired line, and the line without them. ok is false if anything in the line is unusual or
+// wrong.
 func takeRows(text []byte) (rows []desired.App, without []byte, ok bool) {
-	head := bytes.Index(text[:min(len(text), 80)], quickDesired)
-	if head < len(quickTime) || !bytes.HasPrefix(text, quickTime) || bytes.IndexByte(text[len(quickTime):head], '"') >= 0 {
+	head := bytes.Index(text[:min(len(text), 80)], desiredApps)
+	if head < len(timeStart) || !bytes.HasPrefix(text, timeStart) || bytes.IndexByte(text[len(timeStart):head], '"') >= 0 {
 		return nil, nil, false
 	}
-	from := head + len(quickDesired)
+	from := head + len(desiredApps)
 	rest := text[from:]
 	rows = make([]desired.App, 0, bytes.Count(rest, rowStart))
 	for {
@@ -41,14 +41,14 @@ func takeRows(text []byte) (rows []desired.App, without []byte, ok bool) {
 		}
 		break
 	}
-	// What follows may name apps once more, in letters of any case or in disguise: then that counts.
+	// A second member "apps", in any case or with escapes, would replace the first one.
 	if rest[0] != ']' || bytes.ContainsFunc(rest, func(c rune) bool { return c == '\\' || c < ' ' || c > '~' }) || bytes.Contains(bytes.ToLower(rest), []byte("apps")) {
 		return nil, nil, false
 	}
 	return rows, append(text[:from:from], rest...), true
 }
 
-// takeRow reads one row and gives what is behind it.
+// takeRow reads one row and returns what follows it.
 func takeRow(s []byte, a *desired.App) (rest []byte, ok bool) {
 	if a.Key.Droplet, s, ok = takeGUID(s, rowStart); !ok {
 		return nil, false
@@ -95,7 +95,7 @@ func takeGUID(s, name []byte) (g app.GUID, rest []byte, ok bool) {
 	return g, rest, err == nil
 }
 
-// takeWord takes name and what comes up to the next quote, which must be printable ASCII without escapes.
+// takeWord reads name and the text up to the next quote, which must be printable ASCII without escapes.
 func takeWord(s, name []byte) (word, rest []byte, ok bool) {
 	if s, ok = bytes.CutPrefix(s, name); !ok {
 		return nil, nil, false

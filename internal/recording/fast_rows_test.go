@@ -17,7 +17,7 @@ func desiredLine(rows, rest string) string {
 	return `{"t":"2026-01-15T12:00:00Z","type":"desired","apps":[` + rows + `]` + rest + `}`
 }
 
-// sameLine reads a line with and without the quick way through its rows.
+// sameLine reads a line with and without takeRows and compares the results. It reports whether takeRows has read the rows.
 func sameLine(t *testing.T, text string) (taken bool) {
 	t.Helper()
 	var quick, slow Reader
@@ -25,16 +25,16 @@ func sameLine(t *testing.T, text string) (taken bool) {
 	gotAll, gotErr := quick.parse([]byte(text), &a)
 	wantAll, wantErr := slow.parseLine([]byte(text), nil, &b)
 	if gotAll != wantAll || (gotErr == nil) != (wantErr == nil) || gotErr != nil && gotErr.Error() != wantErr.Error() {
-		t.Fatalf("%s\nis read as %v, %v; without the quick way as %v, %v", text, gotAll, gotErr, wantAll, wantErr)
+		t.Fatalf("%s\nis read as %v, %v; without takeRows as %v, %v", text, gotAll, gotErr, wantAll, wantErr)
 	}
-	if !reflect.DeepEqual(a, b) || len(quick.part) != len(slow.part) || len(slow.part) > 0 && !reflect.DeepEqual(quick.part, slow.part) || quick.read != slow.read {
-		t.Fatalf("%s\nis read as %+v %v; without the quick way as %+v %v", text, a, quick.part, b, slow.part)
+	if !reflect.DeepEqual(a, b) || len(quick.rows) != len(slow.rows) || len(slow.rows) > 0 && !reflect.DeepEqual(quick.rows, slow.rows) || quick.hasRead != slow.hasRead {
+		t.Fatalf("%s\nis read as %+v %v; without takeRows as %+v %v", text, a, quick.rows, b, slow.rows)
 	}
 	_, _, taken = takeRows([]byte(text))
 	return taken
 }
 
-var oddLines = []string{
+var unusualLines = []string{
 	desiredLine("", ""), desiredLine(rowOne+",", ""), desiredLine(rowOne+rowTwo, ""), desiredLine(" "+rowOne, ""),
 	desiredLine(rowOne, `,"apps":[]`), desiredLine(rowOne, `,"Apps":null`), desiredLine(rowOne, `,"app\u0073":[]`), desiredLine(rowOne, `,"appſ":[]`),
 	desiredLine(strings.Replace(rowOne, "3", "65537", 1), ""), desiredLine(strings.Replace(rowOne, "3", "03", 1), ""), desiredLine(strings.Replace(rowOne, "3", "3e0", 1), ""),
@@ -44,27 +44,27 @@ var oddLines = []string{
 	`{"t":"2026-01-15T12:00:00Z","type":"desired","apps":[` + rowOne, `{"t":","type":"desired","apps":[`,
 }
 
-var plainLines = []string{
+var usualLines = []string{
 	desiredLine(rowOne, ""), desiredLine(rowOne+","+rowTwo, `,"more":true`), desiredLine(rowOne+","+rowOne, ""), desiredLine(rowTwo, `,"source":"x","unreadable":["b"]`),
 	desiredLine(rowOne, `,"type":"link","up":true`), desiredLine(rowOne, `,"error":"x"`), desiredLine(rowOne, `,"began":"2026-01-15T12:00:01Z"`), desiredLine(rowOne, `,"t":"x"`), desiredLine(rowOne, `,`),
 	strings.TrimSuffix(desiredLine(rowOne, ""), "}"), desiredLine(rowOne, "") + "x",
 }
 
-func TestRowsAreReadAlike(t *testing.T) {
-	for _, text := range oddLines {
+func TestTakeRowsChangesNothing(t *testing.T) {
+	for _, text := range unusualLines {
 		if sameLine(t, text) {
-			t.Errorf("the quick way does not decline %s", text)
+			t.Errorf("takeRows reads %s", text)
 		}
 	}
-	for _, text := range plainLines {
+	for _, text := range usualLines {
 		if !sameLine(t, text) {
-			t.Errorf("the quick way declines %s", text)
+			t.Errorf("takeRows does not read %s", text)
 		}
 	}
 }
 
-// TestWriterMakesQuickRows makes sure that what hm records is read the quick way.
-func TestWriterMakesQuickRows(t *testing.T) {
+// takeRows reads the rows that a Writer has written.
+func TestTakeRowsReadsWhatIsWritten(t *testing.T) {
 	data, err := os.ReadFile("../../testdata/recordings/R42-steady.jsonl")
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +74,7 @@ func TestWriterMakesQuickRows(t *testing.T) {
 		if strings.Contains(line, `"apps":[{`) {
 			n++
 			if !sameLine(t, strings.TrimSuffix(line, "\n")) {
-				t.Errorf("the quick way declines %s", line)
+				t.Errorf("takeRows does not read %s", line)
 			}
 		}
 	}
@@ -84,7 +84,7 @@ func TestWriterMakesQuickRows(t *testing.T) {
 }
 
 func FuzzRows(f *testing.F) {
-	for _, text := range append(oddLines, plainLines...) {
+	for _, text := range append(unusualLines, usualLines...) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) { sameLine(t, text) })

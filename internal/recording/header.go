@@ -1,38 +1,37 @@
 package recording
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"hm/internal/config"
 )
 
-// Header is the first line of a recording, and of each further part of one.
+// Header is the first line of a recording, and of each further part of it.
 type Header struct {
 	Started   time.Time
-	Part      int    // of a recording that was rotated: 1, 2, ...; 0 if it is in one part
-	Note      string // what it shows, for people
-	Node      string // of which node it was taken, whose hm time it goes by; empty: by somebody who listened
-	ID        string // by which the node knows it while it is under way
-	Restarted bool   // of a further part: the recorder was started anew, and heard nothing between the part before and this one
-	// Config holds the settings that it was recorded under, by key: a replay's defaults.
+	Part      int    // 1, 2, ... of a recording in several parts; 0 if it is in one
+	Note      string // what the recording shows, for people
+	Node      string // the id of the recorded node, whose hm time the recording has; empty: recorded by listening
+	ID        string // the node's name for the recording while it is under way
+	Restarted bool   // of a further part: the recorder was restarted, and received nothing between the two parts
+	// Config has the settings that differ from the defaults, by key. A replay uses them unless it is given others.
 	Config     map[string]string
 	Anonymized bool
 }
 
-// replayed are the sections of the configuration that a recording carries and a replay goes by.
-var replayed = []string{"policy.", "guard.", "desired.poll_interval", "desired.ttl", "commands.mode", "commands.claim_lease"}
-
-// IsHeaderKey reports whether a key of the configuration has a bearing on a replay.
-func IsHeaderKey(key string) bool {
-	for _, p := range replayed {
-		if len(key) >= len(p) && key[:len(p)] == p {
-			return true
-		}
-	}
-	return false
+// headerKeys are the configuration keys, or what they begin with, that a header has and a replay uses.
+var headerKeys = []string{
+	"policy.", "guard.", "desired.poll_interval", "desired.ttl", "commands.mode", "commands.claim_lease",
 }
 
-// ConfigOf gives the settings in cfg that a replay goes by and that are not the defaults.
+// IsHeaderKey reports whether a replay uses a configuration key, so that headers have it.
+func IsHeaderKey(key string) bool {
+	return slices.ContainsFunc(headerKeys, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
+}
+
+// ConfigOf returns the settings in cfg for a header.
 func ConfigOf(cfg config.Config) map[string]string {
 	set := map[string]string{}
 	for _, k := range config.Keys() {
@@ -43,7 +42,7 @@ func ConfigOf(cfg config.Config) map[string]string {
 	return set
 }
 
-// Configure puts the header's settings into cfg, except those for which keep is true.
+// Configure puts the header's settings into cfg, except for those for which keep, if not nil, returns true.
 func (h Header) Configure(cfg *config.Config, keep func(key string) bool) error {
 	var problems config.Problems
 	for _, k := range config.Keys() {

@@ -16,36 +16,36 @@ import (
 	"hm/internal/app"
 )
 
-// The formats that Import understands besides hm's own.
+// The formats that Import reads.
 const (
-	FormatNATSSub = "nats-sub" // what `nats sub '>' --timestamp` prints, whose times have no year, or the older nats-sub -t
-	FormatHM9000  = "hm9000"   // one message a line: a time, a subject and the payload; or a JSON object of the three
+	FormatNATSSub = "nats-sub" // the output of `nats sub '>' --timestamp`, without years, or of the older nats-sub -t
+	FormatHM9000  = "hm9000"   // one message a line: time, subject and payload; or a JSON object of the three
 )
 
-// Formats lists them.
+// Formats returns the formats that Import reads.
 func Formats() []string { return []string{FormatNATSSub, FormatHM9000} }
 
-// ImportOptions say what goes into a recording besides the messages.
+// ImportOptions say how to import a file.
 type ImportOptions struct {
 	Format  string
-	Desired *desired.Read // read at the start and every Poll after it; nil: the recording has no read
+	Desired *desired.Read // a read of it is recorded at the start and every Poll; nil: the recording has no read
 	Poll    time.Duration
-	Year    int // of times that have none
+	Year    int // of the first message, for times without a year; 0: unknown
 }
 
-// ErrNoYear says that the times of a file have no year, and none was given.
-var ErrNoYear = errors.New("it has no year, and none is given")
+// ErrNoYear says that a time has no year, and ImportOptions neither.
+var ErrNoYear = errors.New("the time has no year, and none was given")
 
-// ImportSource gives a source that turns a file of another format into a recording while it is read.
+// ImportSource returns a source that converts a file of another format to a recording while it is read.
 func ImportSource(src Source, o ImportOptions) Source {
-	all := Source{Name: src.Name, Size: 0, Open: func() (io.ReadCloser, error) { return src.imported(src.Open, o) }}
+	converted := Source{Name: src.Name, Open: func() (io.ReadCloser, error) { return src.convert(src.Open, o) }}
 	if src.ReadOnce() {
-		all.look = func() (io.ReadCloser, error) { return src.imported(src.look, o) }
+		converted.peek = func() (io.ReadCloser, error) { return src.convert(src.peek, o) }
 	}
-	return all
+	return converted
 }
 
-func (s Source) imported(open func() (io.ReadCloser, error), o ImportOptions) (io.ReadCloser, error) {
+func (s Source) convert(open func() (io.ReadCloser, error), o ImportOptions) (io.ReadCloser, error) {
 	in, err := open()
 	if err != nil {
 		return nil, err
@@ -62,27 +62,28 @@ func (s Source) imported(open func() (io.ReadCloser, error), o ImportOptions) (i
 		}
 		w.CloseWithError(err)
 	}()
-	return &imported{r, in, done}, nil
+	return &conversion{r, in, done}, nil
 }
 
-type imported struct {
+// conversion reads a recording that another goroutine makes of in.
+type conversion struct {
 	*io.PipeReader
-	in   io.Closer // whose reader may be waiting for more
+	in   io.Closer // a read of it may block
 	done chan struct{}
 }
 
-func (i *imported) Close() error {
-	err := errors.Join(i.PipeReader.Close(), i.in.Close())
-	<-i.done
+func (c *conversion) Close() error {
+	err := errors.Join(c.PipeReader.Close(), c.in.Close())
+	<-c.done
 	return err
 }
 
-// Import writes the messages of a file as a recording. What is wrong with the file is an *Error.
+// Import writes the messages of a file as a recording. An error of the file is an *Error.
 func Import(in io.Reader, w *Writer, o ImportOptions) error {
 	im := &importer{w: w, o: o}
 	take := map[string]func([]byte) error{FormatNATSSub: im.natsSub, FormatHM9000: im.capture}[o.Format]
 	if take == nil {
-		return fmt.Errorf("format %.40q is none of %s", o.Format, strings.Join(Formats(), ", "))
+		return fmt.Errorf("unknown format %.40q: want %s", o.Format, strings.Join(Formats(), ", "))
 	}
 	line := 0
 	err := Lines(in, func(number int, text []byte) error {
@@ -95,9 +96,9 @@ func Import(in io.Reader, w *Writer, o ImportOptions) error {
 		}
 	}
 	if err == nil && im.last.IsZero() {
-		err = fmt.Errorf("no message of format %s is in it", o.Format)
+		err = fmt.Errorf("the file has no message of format %s", o.Format)
 		if o.Format == FormatNATSSub {
-			err = fmt.Errorf("%w: want what nats sub --timestamp prints, not --raw", err)
+			err = fmt.Errorf("%w: want the output of nats sub --timestamp, without --raw", err)
 		}
 		err = &Error{Line: max(line, 1), Err: err}
 	}
@@ -117,18 +118,18 @@ type importer struct {
 	last time.Time // of the newest message
 	read time.Time // when the next read is due
 
-	subject string // of the message that the lines belong to; empty for none
+	subject string // of the message whose lines are read; empty: none
 	at      time.Time
 	body    []byte
 }
 
-// message takes a whole message.
+// message writes a complete message.
 func (im *importer) message(at time.Time, subject string, data []byte) error {
 	if err := checkTime(at); err != nil {
 		return err
 	}
 	if at.Before(im.last) {
-		return fmt.Errorf("its time %s is before that of the message before, %s", at.Format(time.RFC3339Nano), im.last.Format(time.RFC3339Nano))
+		return fmt.Errorf("the time %s is before that of the message before, %s", at.Format(time.RFC3339Nano), im.last.Format(time.RFC3339Nano))
 	}
 	if im.o.Desired != nil {
 		if im.last.IsZero() {
@@ -147,19 +148,19 @@ func (im *importer) message(at time.Time, subject string, data []byte) error {
 	return im.w.Message(at, subject, data)
 }
 
-// natsHead is the line above a message: [#1] Received on "subject", with a time before or behind the number.
-var natsHead = func() *regexp.Regexp {
+// natsSubHead is the line before a message: [#1] Received on "subject", with a time before or after the number.
+var natsSubHead = func() *regexp.Regexp {
 	const stamp = `(\d\S+(?: \d\d:\d\d:\d\d\S*)?|[A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d\S*)`
 	return regexp.MustCompile(`^(?:` + stamp + ` )?\[#\d+\](?: @ ?` + stamp + `)? Received (?:on ["\[]([^"\]]+)["\]]|JetStream message.*? subject: (\S+))(.*)$`)
 }()
 
 func (im *importer) natsSub(text []byte) error {
-	m := natsHead.FindSubmatch(text)
+	m := natsSubHead.FindSubmatch(text)
 	if m == nil {
 		if im.subject != "" {
 			im.body = append(append(im.body, text...), '\n')
 		}
-		return nil // what the program says of itself
+		return nil // a line of the log of nats sub
 	}
 	if err := im.end(); err != nil {
 		return err
@@ -169,42 +170,42 @@ func (im *importer) natsSub(text []byte) error {
 		stamp = string(m[2])
 	}
 	if stamp == "" {
-		return errors.New("the message has no time; have nats sub print it (--timestamp)")
+		return errors.New("the message has no time: run nats sub with --timestamp")
 	}
-	at, err := im.stamp(stamp)
+	at, err := im.parseTime(stamp)
 	if err != nil {
 		return err
 	}
 	im.subject, im.at, im.body = string(m[3])+string(m[4]), at, nil
 	if rest := bytes.TrimSpace(m[5]); bytes.HasPrefix(rest, []byte(": '")) && bytes.HasSuffix(rest, []byte("'")) {
-		im.body = append(im.body, rest[len(": '"):len(rest)-1]...) // the older program: all in one line
+		im.body = append(im.body, rest[len(": '"):len(rest)-1]...) // the older program prints it in one line
 	}
 	return nil
 }
 
-// natsStamp is how nats sub prints a time: of whatever year.
-const natsStamp = "Jan _2 15:04:05.999999"
+// natsSubTime is how nats sub prints a time, without the year.
+const natsSubTime = "Jan _2 15:04:05.999999"
 
-// stamp reads a time that may have no year.
-func (im *importer) stamp(s string) (time.Time, error) {
-	if _, err := time.Parse(natsStamp, s); err != nil && !strings.HasPrefix(s, "Feb 29 ") { // which only some years have
-		return parseStamp(s)
+// parseTime reads a time that may have no year.
+func (im *importer) parseTime(s string) (time.Time, error) {
+	if _, err := time.Parse(natsSubTime, s); err != nil && !strings.HasPrefix(s, "Feb 29 ") { // which does not exist in every year
+		return parseTime(s)
 	}
 	if im.o.Year == 0 {
-		return time.Time{}, fmt.Errorf("the time %s: %w", s, ErrNoYear)
+		return time.Time{}, fmt.Errorf("%w: %s", ErrNoYear, s)
 	}
 	year := max(im.o.Year, im.last.Year())
-	at, err := time.Parse("2006 "+natsStamp, fmt.Sprintf("%04d %s", year, s))
+	at, err := time.Parse("2006 "+natsSubTime, fmt.Sprintf("%04d %s", year, s))
 	if err == nil && im.last.Sub(at) > 180*24*time.Hour {
-		at, err = time.Parse("2006 "+natsStamp, fmt.Sprintf("%04d %s", year+1, s)) // over new year
+		at, err = time.Parse("2006 "+natsSubTime, fmt.Sprintf("%04d %s", year+1, s)) // it is January now
 	}
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%.40q is no time of the year %d", s, year)
+		return time.Time{}, fmt.Errorf("invalid time %.40q in the year %d", s, year)
 	}
 	return at, nil
 }
 
-// end takes the message whose lines were read.
+// end writes the message whose lines were read.
 func (im *importer) end() error {
 	if im.subject == "" {
 		return nil
@@ -214,7 +215,7 @@ func (im *importer) end() error {
 	return im.message(im.at, subject, bytes.TrimSpace(im.body))
 }
 
-// capture takes a line of a time, a subject and the payload.
+// capture reads a line with a time, a subject and a payload.
 func (im *importer) capture(text []byte) error {
 	text = bytes.TrimSpace(text)
 	if len(text) == 0 || text[0] == '#' {
@@ -237,7 +238,7 @@ func (im *importer) capture(text []byte) error {
 		if json.Unmarshal(data, &quoted) == nil {
 			data = []byte(quoted) // the payload as text
 		}
-		at, err := parseStamp(strings.Trim(string(stamp), `"`))
+		at, err := parseTime(strings.Trim(string(stamp), `"`))
 		if err != nil {
 			return err
 		}
@@ -251,19 +252,19 @@ func (im *importer) capture(text []byte) error {
 	}
 	subject, data := field(rest)
 	if len(data) == 0 {
-		return errors.New("want a time, a subject and the payload, with spaces or tabs between them")
+		return errors.New("want a time, a subject and a payload, separated by spaces or tabs")
 	}
-	at, err := parseStamp(stamp)
+	at, err := parseTime(stamp)
 	if err != nil {
 		return err
 	}
 	return im.message(at, subject, data)
 }
 
-// dateOnly is the first half of the log package's times.
+// dateOnly is the first half of a time that package log prints.
 var dateOnly = regexp.MustCompile(`^\d{4}[/-]\d\d[/-]\d\d$`)
 
-// field takes what is in front of the first space or tab, and leaves what is behind it.
+// field returns the text before the first space or tab, and the rest.
 func field(text []byte) (first string, rest []byte) {
 	n := bytes.IndexAny(text, " \t")
 	if n < 0 {
@@ -281,8 +282,8 @@ func firstOf(all ...json.RawMessage) json.RawMessage {
 	return nil
 }
 
-// parseStamp reads RFC 3339, the log package's times (as UTC), or seconds since the epoch.
-func parseStamp(s string) (time.Time, error) {
+// parseTime reads RFC 3339, a time that package log prints (as UTC), or seconds since the epoch.
+func parseTime(s string) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339Nano, "2006/01/02 15:04:05.999999", "2006-01-02 15:04:05.999999999"} {
 		if t, err := time.Parse(layout, s); err == nil {
 			return t.UTC(), nil
@@ -294,10 +295,10 @@ func parseStamp(s string) (time.Time, error) {
 			return time.Unix(sec, nanos).UTC(), nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%.40q is no time: want RFC 3339, 2026/01/15 12:00:00.000000, or seconds since the epoch", s)
+	return time.Time{}, fmt.Errorf("invalid time %.40q: want RFC 3339, 2026/01/15 12:00:00.000000, or seconds since the epoch", s)
 }
 
-// ReadDesired reads a desired state from a file: an array of apps as in a recording, or an answer of the Cloud
+// ReadDesired reads a desired state from a JSON file: an array of apps as in a recording, or a response of the Cloud
 // Controller's bulk API.
 func ReadDesired(path string) (desired.Read, error) {
 	data, err := os.ReadFile(path)

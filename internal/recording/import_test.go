@@ -24,7 +24,7 @@ const natsSubLog = `12:00:00 Subscribing on >
 {"host":"x"}
 `
 
-// natsSubStampLog is what nats sub --timestamp 0.4 printed, its log in between, and a stream's message.
+// natsSubStampLog is output of nats sub --timestamp, version 0.4, with lines of its log and the message of a stream.
 const natsSubStampLog = `15:05:44 Subscribing on >
 [#1] @ Dec 31 23:59:58.932882 Received on "dea.heartbeat"
 {"dea":"dea-a","droplets":[{"droplet":"web","version":"v1","instance":"web-0","index":0,"state":"RUNNING","state_timestamp":1}]}
@@ -81,7 +81,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// Times without a year are of the one that is given, and of the next one when they go from December to January.
+// Times without a year are in the given year, and in the next one after they go from December to January.
 func TestImportedTimesWithoutAYear(t *testing.T) {
 	at := func(year int, log string) (started, ended string, err error) {
 		source := recording.ImportSource(recording.Text("f", []byte(log)), recording.ImportOptions{Format: recording.FormatNATSSub, Year: year})
@@ -93,31 +93,31 @@ func TestImportedTimesWithoutAYear(t *testing.T) {
 		return app.TimeOf(h.Started).String(), end.String(), err
 	}
 	if started, ended, err := at(2025, natsSubStampLog); err != nil || started != "2025-12-31T23:59:58.932Z" || ended != "2026-01-01T00:00:01.000Z" {
-		t.Errorf("it is from %s to %s, %v", started, ended, err)
+		t.Errorf("the recording is from %s to %s, %v", started, ended, err)
 	}
 	leap := strings.ReplaceAll(natsSubStampLog[:strings.Index(natsSubStampLog, "[#2]")], "Dec 31", "Feb 29")
 	if started, _, err := at(2028, leap); err != nil || started != "2028-02-29T23:59:58.932Z" {
-		t.Errorf("in a leap year it is from %s, %v", started, err)
+		t.Errorf("in a leap year the recording is from %s, %v", started, err)
 	}
-	if _, _, err := at(2027, leap); err == nil || !strings.Contains(err.Error(), `f:2: "Feb 29 23:59:58.932882" is no time of the year 2027`) {
-		t.Errorf("in no leap year the error is %v", err)
+	if _, _, err := at(2027, leap); err == nil || !strings.Contains(err.Error(), `f:2: invalid time "Feb 29 23:59:58.932882" in the year 2027`) {
+		t.Errorf("in a common year the error is %v", err)
 	}
-	if _, _, err := at(0, natsSubStampLog); !errors.Is(err, recording.ErrNoYear) || err.Error() != "f:2: the time Dec 31 23:59:58.932882: it has no year, and none is given" {
+	if _, _, err := at(0, natsSubStampLog); !errors.Is(err, recording.ErrNoYear) || err.Error() != "f:2: the time has no year, and none was given: Dec 31 23:59:58.932882" {
 		t.Errorf("without a year the error is %v", err)
 	}
 }
 
 func TestImportsSayWhereAndWhy(t *testing.T) {
 	for _, c := range []struct{ name, format, log, want string }{
-		{"nothing", recording.FormatNATSSub, "hello\n", "f:1: no message of format nats-sub is in it"},
-		{"raw", recording.FormatNATSSub, "{}\n", "f:1: no message of format nats-sub is in it: want what nats sub --timestamp prints, not --raw"},
-		{"times since the start", recording.FormatNATSSub, "[#1] @ 20.466511ms Received on \"x\"\n{}\n", `f:1: "20.466511ms" is no time`},
+		{"nothing", recording.FormatNATSSub, "hello\n", "f:1: the file has no message of format nats-sub"},
+		{"raw", recording.FormatNATSSub, "{}\n", "f:1: the file has no message of format nats-sub: want the output of nats sub --timestamp, without --raw"},
+		{"times since the start", recording.FormatNATSSub, "[#1] @ 20.466511ms Received on \"x\"\n{}\n", `f:1: invalid time "20.466511ms"`},
 		{"no time", recording.FormatNATSSub, "[#1] Received on \"x\"\n{}\n", "f:1: the message has no time"},
-		{"back in time", recording.FormatHM9000, "2026-01-15T12:00:01Z x {}\n2026-01-15T12:00:00Z x {}\n", "f:2: its time 2026-01-15T12:00:00Z is before"},
-		{"no time in a capture", recording.FormatHM9000, "soon x {}\n", `f:1: "soon" is no time`},
-		{"too little", recording.FormatHM9000, "2026-01-15T12:00:01Z x\n", "f:1: want a time, a subject and the payload"},
+		{"back in time", recording.FormatHM9000, "2026-01-15T12:00:01Z x {}\n2026-01-15T12:00:00Z x {}\n", "f:2: the time 2026-01-15T12:00:00Z is before"},
+		{"no time in a capture", recording.FormatHM9000, "soon x {}\n", `f:1: invalid time "soon"`},
+		{"too little", recording.FormatHM9000, "2026-01-15T12:00:01Z x\n", "f:1: want a time, a subject and a payload"},
 		{"half an object", recording.FormatHM9000, `{"subject":"x"}`, "f:1: the object needs a time"},
-		{"another format", "csv", "x\n", `f:1: reading: format "csv" is none of nats-sub, hm9000`},
+		{"another format", "csv", "x\n", `f:1: reading: unknown format "csv": want nats-sub, hm9000`},
 	} {
 		_, err := read(recording.ImportSource(recording.Text("f", []byte(c.log)), recording.ImportOptions{Format: c.format}))
 		if err == nil || !strings.HasPrefix(err.Error(), c.want) {

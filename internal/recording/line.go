@@ -10,7 +10,7 @@ import (
 	"hm/internal/app"
 )
 
-// line is a line of any type as JSON has it. Members that it does not name are passed over.
+// line is a line of any type in JSON. Unknown members are ignored.
 type line struct {
 	T       *time.Time      `json:"t,omitempty"`
 	Type    string          `json:"type"`
@@ -53,7 +53,7 @@ type line struct {
 	Lost   bool  `json:"lost,omitempty"`
 }
 
-// appRow is a desired app as a recording has it.
+// appRow is a desired app in JSON.
 type appRow struct {
 	ID        app.GUID `json:"id"`
 	Version   app.GUID `json:"version"`

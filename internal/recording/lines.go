@@ -14,19 +14,19 @@ import (
 
 // lineReader splits a stream, compressed or not, into lines.
 type lineReader struct {
-	ahead  *ahead
+	ahead  *readAhead
 	closer func()
-	buf    []byte
-	lent   bool   // buf is a buffer of ahead; else it is long
-	long   []byte // for lines that do not fit into one
-	from   int    // of what is not given out yet
-	to     int    // end of what was read
+	buf    []byte // buf[from:to] was read and not returned yet
+	from   int
+	to     int
+	lent   bool   // buf belongs to ahead; else it is long
+	long   []byte // for lines that do not fit into a buffer of ahead
 	err    error
-	line   int  // number of the line that next gave last
-	open   bool // it has no end: the file ends within it, or its last line was written so
+	line   int  // number of the newest line
+	open   bool // the newest line has no end: the file ends within it, or was written so
 }
 
-// newLineReader looks at the first bytes of in for whether it is compressed.
+// newLineReader recognizes by the first bytes of in whether it is compressed.
 func newLineReader(in io.Reader) (*lineReader, error) {
 	r := &lineReader{closer: func() {}}
 	b := bufio.NewReaderSize(in, 64<<10)
@@ -39,22 +39,22 @@ func newLineReader(in io.Reader) (*lineReader, error) {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
 		z, err := gzip.NewReader(b)
 		if err != nil {
-			return nil, fmt.Errorf("it begins as gzip does, but: %w", err)
+			return nil, fmt.Errorf("the file begins as gzip does, but: %w", err)
 		}
 		plain = z
 	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(b, zstd.WithDecoderMaxWindow(64<<20), zstd.WithDecoderConcurrency(1)) // in ahead's goroutine alone: that costs the least
+		z, err := zstd.NewReader(b, zstd.WithDecoderMaxWindow(64<<20), zstd.WithDecoderConcurrency(1)) // in the goroutine of ahead alone, which is the cheapest
 		if err != nil {
-			return nil, fmt.Errorf("it begins as zstd does, but: %w", err)
+			return nil, fmt.Errorf("the file begins as zstd does, but: %w", err)
 		}
 		plain, r.closer = z, z.Close
 	}
-	r.ahead = newAhead(plain, plain != io.Reader(b))
+	r.ahead = newReadAhead(plain, plain != io.Reader(b))
 	return r, nil
 }
 
-// Lines splits what is read from in into lines, decompressing it if it is compressed. It gives each line without its end
-// and with its number, from 1. A line is good until the next call. It ends at the first error, which tells its line.
+// Lines calls each with the lines of in, which may be compressed, and with their numbers from 1. A line comes without its
+// end and is valid until the next call. Lines ends at the first error and returns it as an *Error without a file.
 func Lines(in io.Reader, each func(number int, text []byte) error) error {
 	lines, err := newLineReader(in)
 	if err != nil {
@@ -80,14 +80,14 @@ func (r *lineReader) close() {
 	r.closer()
 }
 
-// next gives the next line without its end. It is good until the next call. io.EOF is the end.
+// next returns the next line without its end. It is valid until the next call. io.EOF is the end.
 func (r *lineReader) next() ([]byte, error) {
-	seen := r.from // up to here there is no end of line
+	seen := r.from // there is no end of line before it
 	for {
 		if n := bytes.IndexByte(r.buf[seen:r.to], '\n'); n >= 0 {
 			text := r.buf[r.from : seen+n]
 			r.from = seen + n + 1
-			return r.give(text)
+			return r.counted(text)
 		}
 		seen = r.to
 		switch {
@@ -104,7 +104,7 @@ func (r *lineReader) next() ([]byte, error) {
 			}
 			text := r.buf[r.from:r.to]
 			r.from, r.open = r.to, true
-			return r.give(text)
+			return r.counted(text)
 		}
 		seen -= r.from
 		r.fill()
@@ -112,10 +112,10 @@ func (r *lineReader) next() ([]byte, error) {
 	}
 }
 
-// end gives no more lines.
+// end skips the remaining lines.
 func (r *lineReader) end() { r.from, r.err = r.to, io.EOF }
 
-func (r *lineReader) give(text []byte) ([]byte, error) {
+func (r *lineReader) counted(text []byte) ([]byte, error) {
 	r.line++
 	if len(text) > MaxLine {
 		return nil, errLong
@@ -123,14 +123,14 @@ func (r *lineReader) give(text []byte) ([]byte, error) {
 	return text, nil
 }
 
-// ErrTruncated says that a file ends early: who wrote it was killed, had no more room, or is still at it.
+// ErrTruncated says that a file ends early: its recorder was killed, had no disk space left, or still writes it.
 var ErrTruncated = errors.New("the file is truncated")
 
 var errTruncated = fmt.Errorf("the compressed data ends early: %w", ErrTruncated)
 
 var errLong = fmt.Errorf("the line is longer than %d MiB", MaxLine>>20)
 
-// readError says why no more can be read.
+// readError describes an error of the file that is read.
 func readError(err error) error {
 	var imported *Error
 	switch {
@@ -142,39 +142,39 @@ func readError(err error) error {
 	return fmt.Errorf("reading: %w", err)
 }
 
-// fill puts more behind what is not given out yet, which in most cases goes in front of the next chunk.
+// fill appends the next chunk to what was not returned yet. In most cases that is short and is copied before the chunk.
 func (r *lineReader) fill() {
 	c := <-r.ahead.full
 	r.err = c.err
 	left := r.buf[r.from:r.to]
-	if len(left) <= aheadRoom {
-		from := aheadRoom - len(left)
+	if len(left) <= chunkRoom {
+		from := chunkRoom - len(left)
 		copy(c.buf[from:], left)
-		r.giveBack()
+		r.returnBuffer()
 		r.buf, r.lent, r.from, r.to = c.buf, true, from, c.to
 		return
 	}
 	if r.lent {
 		r.long = append(r.long[:0], left...)
-		r.giveBack()
+		r.returnBuffer()
 	} else {
 		r.long = r.long[:copy(r.long, left)]
 	}
-	more := c.buf[aheadRoom:c.to]
+	more := c.buf[chunkRoom:c.to]
 	r.long = append(withRoom(r.long, len(more)), more...)
 	r.buf, r.lent = r.long, false
 	r.from, r.to = 0, len(r.buf)
 	r.ahead.free <- c.buf
 }
 
-// giveBack lets ahead read into buf again.
-func (r *lineReader) giveBack() {
+// returnBuffer lets ahead use buf again.
+func (r *lineReader) returnBuffer() {
 	if r.lent {
 		r.ahead.free <- r.buf
 	}
 }
 
-// withRoom gives s with room for n more. It doubles what is too small, where append copies large slices more often.
+// withRoom returns s with room for n more. It doubles the capacity; append grows large slices in smaller steps.
 func withRoom[E any](s []E, n int) []E {
 	if cap(s)-len(s) < n {
 		s = slices.Grow(s, max(n, len(s)))

@@ -9,14 +9,14 @@ import (
 	"testing/iotest"
 )
 
-// TestLinesOfEveryLength reads lines that fit into what is read at once, that do not, and that do so again.
+// Some lines fit into one chunk, and some do not.
 func TestLinesOfEveryLength(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 20 {
 		var text []byte
 		var want []string
 		for range 12 {
-			n := []int{0, 10, aheadRoom - 1, aheadRoom + 1, aheadChunk, aheadChunk + aheadRoom, 3 * aheadChunk}[rnd.IntN(7)]
+			n := []int{0, 10, chunkRoom - 1, chunkRoom + 1, chunkSize, chunkSize + chunkRoom, 3 * chunkSize}[rnd.IntN(7)]
 			line := bytes.Repeat([]byte{byte('a' + rnd.IntN(26))}, max(n+rnd.IntN(5)-2, 0))
 			want = append(want, string(line))
 			text = append(append(text, line...), '\n')
@@ -37,15 +37,15 @@ func TestLinesOfEveryLength(t *testing.T) {
 	}
 }
 
-// TestReadingAheadEnds closes a reader of which nobody took anything.
-func TestReadingAheadEnds(t *testing.T) {
-	r, err := newLineReader(bytes.NewReader(make([]byte, 20*aheadChunk)))
+// The goroutine ends when the reader is closed, even if nobody has read anything.
+func TestReadAheadEnds(t *testing.T) {
+	r, err := newLineReader(bytes.NewReader(make([]byte, 20*chunkSize)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.close()
 	r.close()
 	if _, open := <-r.ahead.done; open {
-		t.Error("the goroutine is still there")
+		t.Error("the goroutine still runs")
 	}
 }

@@ -15,18 +15,18 @@ import (
 	"hm/internal/app"
 )
 
-// mask replaces guids and DEA ids by others, equal ones by equal ones. Its key leaves the process never, so nobody
-// can find out a guid by trying.
-type mask struct{ key []byte }
+// mask replaces guids and DEA ids, equal ones by equal ones. Its secret never leaves the process, so nobody can find a guid
+// by trying.
+type mask struct{ secret []byte }
 
 func newMask() *mask {
-	m := &mask{key: make([]byte, 32)}
-	rand.Read(m.key) // never fails
+	m := &mask{secret: make([]byte, 32)}
+	rand.Read(m.secret) // never fails
 	return m
 }
 
 func (m *mask) sum(kind, text string) [16]byte {
-	h := hmac.New(sha256.New, m.key)
+	h := hmac.New(sha256.New, m.secret)
 	h.Write([]byte(kind))
 	h.Write([]byte(text))
 	return [16]byte(h.Sum(nil))
@@ -40,7 +40,7 @@ func (m *mask) guid(g app.GUID) app.GUID {
 	return app.FromBinary(m.sum("guid", g.String()), form)
 }
 
-func (m *mask) key2(k app.Key) app.Key {
+func (m *mask) key(k app.Key) app.Key {
 	return app.Key{Droplet: m.guid(k.Droplet), Version: m.guid(k.Version)}
 }
 
@@ -54,11 +54,11 @@ func (m *mask) command(id commands.ID) commands.ID { return m.sum("id", commands
 func (m *mask) read(r desired.Read) desired.Read {
 	apps := slices.Clone(r.Apps)
 	for i := range apps {
-		apps[i].Key = m.key2(apps[i].Key)
+		apps[i].Key = m.key(apps[i].Key)
 	}
 	out, err := desired.NewRead("", apps)
 	if err != nil {
-		return desired.Read{} // cannot be: different guids stay different
+		return desired.Read{} // impossible: different guids stay different
 	}
 	var unreadable []app.GUID
 	for _, g := range r.Unreadable {
@@ -70,7 +70,7 @@ func (m *mask) read(r desired.Read) desired.Read {
 	return out
 }
 
-// message writes a message anew with what hm needs of it; false if it cannot be read.
+// message returns a message with replaced names and only what hm needs of it; false if it cannot be decoded.
 func (m *mask) message(subject string, data []byte) ([]byte, bool) {
 	switch subject {
 	case feed.SubjectHeartbeat:
@@ -80,7 +80,7 @@ func (m *mask) message(subject string, data []byte) ([]byte, bool) {
 		}
 		hb.DEA = m.dea(hb.DEA)
 		for i := range hb.Instances {
-			hb.Instances[i].App, hb.Instances[i].GUID = m.key2(hb.Instances[i].App), m.guid(hb.Instances[i].GUID)
+			hb.Instances[i].App, hb.Instances[i].GUID = m.key(hb.Instances[i].App), m.guid(hb.Instances[i].GUID)
 		}
 		return EncodeHeartbeat(hb), true
 	case feed.SubjectExited:
@@ -88,7 +88,7 @@ func (m *mask) message(subject string, data []byte) ([]byte, bool) {
 		if err != nil {
 			return nil, false
 		}
-		e.App, e.Instance = m.key2(e.App), m.guid(e.Instance)
+		e.App, e.Instance = m.key(e.App), m.guid(e.Instance)
 		return EncodeExit(e), true
 	case feed.SubjectUpdated:
 		g, err := feed.DecodeUpdated(data)
@@ -101,14 +101,14 @@ func (m *mask) message(subject string, data []byte) ([]byte, bool) {
 		if err != nil {
 			return nil, false
 		}
-		k := m.key2(app.Key{Droplet: s.Droplet, Version: s.Version})
+		k := m.key(app.Key{Droplet: s.Droplet, Version: s.Version})
 		return natspub.EncodeStart(commands.Command{ID: m.sum("id", s.MessageID), Action: diff.Start, App: k, Index: s.Index}, commands.Spelling{}), true
 	case natspub.SubjectStop:
 		s, err := natspub.DecodeStop(data)
 		if err != nil {
 			return nil, false
 		}
-		c := commands.Command{ID: m.sum("id", s.MessageID), Action: diff.Stop, App: m.key2(app.Key{Droplet: s.Droplet, Version: s.Version}),
+		c := commands.Command{ID: m.sum("id", s.MessageID), Action: diff.Stop, App: m.key(app.Key{Droplet: s.Droplet, Version: s.Version}),
 			Instance: m.guid(s.Instance), Index: s.Index, Reason: diff.ReasonExtra}
 		if s.IsDuplicate {
 			c.Reason = diff.ReasonDuplicate

@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// parts are the files of a recording that is in several, by name, oldest first: FILE.0001.jsonl.zst and so on.
+// parts are the files of a recording in several files: FILE.0001.jsonl.zst and so on.
 type parts struct {
 	stem, endings string
-	numbers       []int // of those that are there
+	numbers       []int // of the existing files, in order
 }
 
-// findParts finds the files of the recording at path that are there already: those of an earlier recorder.
+// findParts finds the existing files of the recording at path, which an earlier recorder has written.
 func findParts(path string) (*parts, error) {
 	dir, stem := filepath.Split(path)
 	p := &parts{}
@@ -46,10 +46,10 @@ func findParts(path string) (*parts, error) {
 	return p, nil
 }
 
-// name puts a number before the file's endings.
+// name returns the path of part n.
 func (p *parts) name(n int) string { return fmt.Sprintf("%s.%04d%s", p.stem, n, p.endings) }
 
-// last is the number of the newest file, 0 if there is none.
+// last returns the number of the newest file, 0 if there is none.
 func (p *parts) last() int {
 	if len(p.numbers) == 0 {
 		return 0
@@ -57,7 +57,7 @@ func (p *parts) last() int {
 	return p.numbers[len(p.numbers)-1]
 }
 
-// add tells of file n, which is there now, and removes the oldest files but for so many, if keep is not 0.
+// add adds the new file n. If keep is not 0, it removes the oldest files until keep are left.
 func (p *parts) add(n, keep int) error {
 	p.numbers = append(p.numbers, n)
 	for keep > 0 && len(p.numbers) > keep {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// numberedFiles gives the names of the files in a directory.
-func numberedFiles(t *testing.T, dir string) (names []string) {
+// fileNames returns the names of the files in a directory.
+func fileNames(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -35,8 +35,8 @@ func TestPartsAreNumbered(t *testing.T) {
 	if err := p.add(12346, 2); err != nil || !slices.Equal(p.numbers, []int{12345, 12346}) {
 		t.Errorf("the parts are %v, %v", p, err)
 	}
-	if got := numberedFiles(t, dir); slices.Contains(got, "x.0002.jsonl.zst") || len(got) != 8 {
-		t.Errorf("left are %v", got)
+	if got := fileNames(t, dir); slices.Contains(got, "x.0002.jsonl.zst") || len(got) != 8 {
+		t.Errorf("the files are %v", got)
 	}
 	for path, want := range map[string]string{"x": "x.0001", "x.json": "x.0001.json", "a.b/x.gz": "a.b/x.0001.gz", ".jsonl": ".jsonl.0001", "x.jsonl.gz": "x.0001.jsonl.gz"} {
 		if filepath.Dir(path) != "." {
@@ -48,6 +48,6 @@ func TestPartsAreNumbered(t *testing.T) {
 		}
 	}
 	if _, err := findParts(filepath.Join(dir, "none", "x.jsonl")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("in a directory that is not there: %v", err)
+		t.Errorf("in a missing directory: %v", err)
 	}
 }

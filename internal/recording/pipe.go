@@ -9,22 +9,22 @@ import (
 	"sync"
 )
 
-// Sources gives the sources that play what is named one after the other: files, pipes and the like, and for - what
-// stdin gives. Other than files, pipes can be played only once, and are waited for no longer than ctx.
+// Sources returns the sources for the files and pipes with the given names, and for "-" one for stdin. Pipes can be read
+// only once. A read of a pipe ends with ctx.
 func Sources(ctx context.Context, stdin io.Reader, names ...string) ([]Source, error) {
 	var all []Source
-	taken := false
+	usesStdin := false
 	for _, name := range names {
 		if name == "-" {
-			if taken {
-				return nil, errors.New("- is named twice; standard input can be read only once")
+			if usesStdin {
+				return nil, errors.New("- is given twice: standard input can be read only once")
 			}
-			taken = true
-			all = append(all, once(ctx, "standard input", func() (io.Reader, error) { return struct{ io.Reader }{stdin}, nil })) // not to be closed
+			usesStdin = true
+			all = append(all, pipeSource(ctx, "standard input", func() (io.Reader, error) { return struct{ io.Reader }{stdin}, nil })) // without Close
 			continue
 		}
 		if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
-			all = append(all, once(ctx, name, func() (io.Reader, error) { return os.Open(name) })) // which waits for who writes
+			all = append(all, pipeSource(ctx, name, func() (io.Reader, error) { return os.Open(name) })) // blocks until there is a writer
 			continue
 		}
 		file, err := Files(name)
@@ -36,14 +36,14 @@ func Sources(ctx context.Context, stdin io.Reader, names ...string) ([]Source, e
 	return all, nil
 }
 
-// Once reports whether the source can be played only once.
-func (s Source) ReadOnce() bool { return s.look != nil }
+// ReadOnce reports whether the source can be read only once.
+func (s Source) ReadOnce() bool { return s.peek != nil }
 
-// ReadHeader looks at the header of a recording. Sources that can be played only once still can be.
+// ReadHeader reads the header of a recording. A source that can be read only once can still be read afterwards.
 func ReadHeader(sources ...Source) (Header, error) {
 	if len(sources) > 0 && sources[0].ReadOnce() {
 		first := sources[0]
-		first.Open = first.look
+		first.Open = first.peek
 		sources = []Source{first}
 	}
 	r, err := NewReader(sources...)
@@ -54,39 +54,38 @@ func ReadHeader(sources ...Source) (Header, error) {
 	return r.Header(), nil
 }
 
-// once gives a source of what can be read only once.
-func once(ctx context.Context, name string, open func() (io.Reader, error)) Source {
+// pipeSource returns a source that can be read only once.
+func pipeSource(ctx context.Context, name string, open func() (io.Reader, error)) Source {
 	p := &pipe{ctx: ctx, open: open, chunks: make(chan []byte)}
 	return Source{
 		Name: name,
-		look: func() (io.ReadCloser, error) { return p.reader(true), nil },
+		peek: func() (io.ReadCloser, error) { return p.reader(true), nil },
 		Open: func() (io.ReadCloser, error) {
-			if p.played {
+			if p.opened {
 				return nil, fmt.Errorf("%s can be read only once", name)
 			}
-			p.played = true
+			p.opened = true
 			return p.reader(false), nil
 		},
 	}
 }
 
-// pipe is what several readers read, one after the other: those that only look leave to the next one all that they
-// have read. It is read in a goroutine of its own, so that a reader can be closed, or end with its context, while the
-// pipe gives nothing.
+// pipe has several readers, one after the other. Those that peek leave all that they have read to the next one. The pipe is
+// read in a goroutine of its own, so that a reader can be closed, or end with its context, while a read blocks.
 type pipe struct {
 	ctx    context.Context
 	open   func() (io.Reader, error)
 	begin  sync.Once
 	chunks chan []byte
-	err    error // why there are no more; good when chunks is closed
-	seen   []byte
-	played bool
+	err    error  // why there are no more chunks; valid once chunks is closed
+	peeked []byte // what readers that peek have read
+	opened bool   // by a reader that does not peek
 }
 
-const pipeChunk = 64 << 10 // what a pipe of Linux holds
+const pipeChunk = 64 << 10 // the capacity of a pipe on Linux
 
-// pump reads until there is no more, or nobody wants it any more.
-func (p *pipe) pump() {
+// readAll reads until the end, an error, or the end of the context.
+func (p *pipe) readAll() {
 	defer close(p.chunks)
 	var in io.Reader
 	if in, p.err = p.open(); p.err != nil {
@@ -110,19 +109,19 @@ func (p *pipe) pump() {
 	}
 }
 
-func (p *pipe) reader(looks bool) io.ReadCloser {
-	p.begin.Do(func() { go p.pump() })
-	r := &pipeReader{pipe: p, looks: looks, left: p.seen, closed: make(chan struct{})}
-	if !looks {
-		p.seen = nil
+func (p *pipe) reader(peeks bool) io.ReadCloser {
+	p.begin.Do(func() { go p.readAll() })
+	r := &pipeReader{pipe: p, peeks: peeks, left: p.peeked, closed: make(chan struct{})}
+	if !peeks {
+		p.peeked = nil
 	}
 	return r
 }
 
 type pipeReader struct {
 	*pipe
-	looks  bool
-	left   []byte // of what was read
+	peeks  bool
+	left   []byte // of what the pipe has given
 	closed chan struct{}
 	close  sync.Once
 }
@@ -139,8 +138,8 @@ func (r *pipeReader) Read(b []byte) (int, error) {
 				return 0, r.err
 			}
 			r.left = c
-			if r.looks {
-				r.seen = append(r.seen, c...)
+			if r.peeks {
+				r.peeked = append(r.peeked, c...)
 			}
 		}
 	}

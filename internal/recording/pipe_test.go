@@ -41,7 +41,7 @@ func TestPipeGivesTheSameAsTheFile(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for range 2 { // looking takes nothing away
+			for range 2 { // ReadHeader leaves everything to be read
 				if h, err := recording.ReadHeader(sources...); err != nil || h.Started.IsZero() {
 					t.Fatalf("%s, %s: the header is %+v, %v", name, how, h, err)
 				}
@@ -50,13 +50,13 @@ func TestPipeGivesTheSameAsTheFile(t *testing.T) {
 				t.Errorf("%s, %s: the events are\n%v\nwant\n%v", name, how, got, want)
 			}
 			if _, err := recording.NewReader(sources...); err == nil || !strings.Contains(err.Error(), "standard input can be read only once") {
-				t.Errorf("%s, %s: played again, the error is %v", name, how, err)
+				t.Errorf("%s, %s: when it is opened again the error is %v", name, how, err)
 			}
 		}
 	}
 }
 
-func TestFilesAndPipesTogether(t *testing.T) {
+func TestPipeAmongFiles(t *testing.T) {
 	names := recordingtest.InFiles(t, recordingtest.Load(t, "R05-crashed"))
 	second, err := os.ReadFile(names[1])
 	if err != nil {
@@ -79,9 +79,9 @@ func TestFilesAndPipesTogether(t *testing.T) {
 		t.Errorf("the events are\n%v\nwant\n%v", got, want)
 	}
 	if _, err := recording.Sources(t.Context(), nil, "-", "-"); err == nil {
-		t.Error("standard input may be named twice")
+		t.Error("standard input may be given twice")
 	}
 	if _, err := recording.Sources(t.Context(), nil, "nothing.jsonl"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the error of a file that is not there is %v", err)
+		t.Errorf("the error of a missing file is %v", err)
 	}
 }

@@ -6,32 +6,32 @@ import (
 )
 
 const (
-	aheadChunk  = 512 << 10
-	aheadChunks = 4
-	aheadRoom   = 64 << 10 // in front of each chunk, for the line that the chunk before leaves unfinished
+	chunkSize = 512 << 10
+	maxChunks = 4
+	chunkRoom = 64 << 10 // before each chunk, for the unfinished line of the chunk before it
 )
 
-// ahead reads, and so decompresses, before it is asked to, in a goroutine of its own and at most aheadChunks chunks.
-type ahead struct {
+// readAhead reads, and so decompresses, up to maxChunks chunks in a goroutine of its own before they are needed.
+type readAhead struct {
 	full chan chunk
-	free chan []byte // buffers of aheadRoom+aheadChunk bytes
+	free chan []byte // buffers of chunkRoom+chunkSize bytes
 	stop chan struct{}
 	once sync.Once
 	done chan struct{}
 }
 
-// chunk is what was read at once: buf[aheadRoom:to]. err is why it is the last one.
+// chunk is buf[chunkRoom:to]. err is why it is the last one.
 type chunk struct {
 	buf []byte
 	to  int
 	err error
 }
 
-// newAhead begins to read. whole has each chunk filled, which is for what is read from memory mostly; without it a chunk
-// is what one call of Read gives, so that nothing that is there has to wait for what is not.
-func newAhead(in io.Reader, whole bool) *ahead {
-	a := &ahead{full: make(chan chunk, aheadChunks), free: make(chan []byte, aheadChunks), stop: make(chan struct{}), done: make(chan struct{})}
-	for range aheadChunks {
+// newReadAhead begins to read. With whole it fills each chunk, which suits a decompressor. Without whole a chunk is what
+// one call of Read returns, so that lines of a slow source are not delayed.
+func newReadAhead(in io.Reader, whole bool) *readAhead {
+	a := &readAhead{full: make(chan chunk, maxChunks), free: make(chan []byte, maxChunks), stop: make(chan struct{}), done: make(chan struct{})}
+	for range maxChunks {
 		a.free <- nil // made when first needed: most recordings are short
 	}
 	go func() {
@@ -41,8 +41,8 @@ func newAhead(in io.Reader, whole bool) *ahead {
 			case <-a.stop:
 				return
 			case buf := <-a.free:
-				c := read(in, buf, whole)
-				a.full <- c // there is room: no more buffers are about
+				c := readChunk(in, buf, whole)
+				a.full <- c // does not block: there are no more buffers
 				if c.err != nil {
 					return
 				}
@@ -52,13 +52,13 @@ func newAhead(in io.Reader, whole bool) *ahead {
 	return a
 }
 
-// read fills a buffer, or puts in what comes at once.
-func read(in io.Reader, buf []byte, whole bool) chunk {
+// readChunk fills a buffer, or reads once.
+func readChunk(in io.Reader, buf []byte, whole bool) chunk {
 	if buf == nil {
-		buf = make([]byte, aheadRoom+aheadChunk)
+		buf = make([]byte, chunkRoom+chunkSize)
 	}
-	c := chunk{buf: buf, to: aheadRoom}
-	for empty := 0; c.err == nil && len(buf)-c.to >= aheadChunk/2; {
+	c := chunk{buf: buf, to: chunkRoom}
+	for empty := 0; c.err == nil && len(buf)-c.to >= chunkSize/2; {
 		var n int
 		n, c.err = in.Read(buf[c.to:])
 		c.to += n
@@ -66,7 +66,7 @@ func read(in io.Reader, buf []byte, whole bool) chunk {
 			if empty = 0; !whole {
 				break
 			}
-		} else if empty++; empty == 100 && c.err == nil { // a reader that gives nothing and no error for so long is broken
+		} else if empty++; empty == 100 && c.err == nil { // the reader is broken
 			c.err = io.ErrNoProgress
 		}
 	}
@@ -74,7 +74,7 @@ func read(in io.Reader, buf []byte, whole bool) chunk {
 }
 
 // close ends the goroutine and waits for it.
-func (a *ahead) close() {
+func (a *readAhead) close() {
 	a.once.Do(func() { close(a.stop) })
 	<-a.done
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"hm/actual/feed"
 	"hm/desired"
 	"hm/internal/app"
 )
@@ -20,15 +21,16 @@ import (
 type Source struct {
 	Name string // for errors
 	Open func() (io.ReadCloser, error)
-	Size int64 // bytes as stored, 0 if unknown; for the progress
+	Size int64 // stored bytes, 0 if unknown; for showing progress
 
-	// Cut, if not nil, takes a file that ends early for what it has. It is told behind which line that was.
+	// OnTruncated, if not nil, allows the file to end early. It is called with the number of the last complete line. If it is
+	// nil, a file that ends early is an error (ErrTruncated).
 	OnTruncated func(line int)
 
-	look func() (io.ReadCloser, error) // like Open, for who looks at the header; nil if that may be opened many times
+	peek func() (io.ReadCloser, error) // like Open, to read the header alone; nil if Open may be called many times
 }
 
-// Files gives the sources that play the files at paths one after the other.
+// Files returns the sources for the files at paths, which are the parts of one recording.
 func Files(paths ...string) ([]Source, error) {
 	var all []Source
 	for _, p := range paths {
@@ -37,14 +39,14 @@ func Files(paths ...string) ([]Source, error) {
 			return nil, fmt.Errorf("opening a recording: %w", err)
 		}
 		if info.IsDir() {
-			return nil, fmt.Errorf("opening a recording: %s is a directory; name its files in the order of time", p)
+			return nil, fmt.Errorf("opening a recording: %s is a directory: give its files in the order of time", p)
 		}
 		all = append(all, Source{Name: p, Size: info.Size(), Open: func() (io.ReadCloser, error) { return os.Open(p) }})
 	}
 	return all, nil
 }
 
-// Text gives a source that is in memory.
+// Text returns a source for a recording in memory.
 func Text(name string, data []byte) Source {
 	return Source{Name: name, Size: int64(len(data)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
 }
@@ -52,29 +54,31 @@ func Text(name string, data []byte) Source {
 // Reader reads the events of a recording, which may be in several files. Errors are of type *Error.
 type Reader struct {
 	sources []Source
-	at      int // in sources
+	current int // index in sources
 	file    io.ReadCloser
-	counted *countingReader
-	lines   *lineReader
-	header  Header    // of the first file
-	number  int       // of the present part, if it has one
-	last    time.Time // of the newest event
-	begun   bool      // an event of the present file was given
-	again   bool      // the present file begins with what the one before ended with
-	read    bool      // a complete read was given
-	lost    bool      // no node leads
-	anew    []Event   // to be given before those of the present file, which goes on after a time of which nothing is known
-	live    bool      // from a running node: the state may come again
-	part    []desired.App
-	state   []byte // of a state that goes on in the next line
-	done    int64  // stored bytes of the files that are behind
-	year    yearCache
+	counter *countingReader // of file
+	lines   *lineReader     // of file
+	header  Header          // of the first file
+	last    time.Time       // time of the newest event
+	minute  minuteCache
+
+	part       int     // number of the current part, 0 if it has none
+	continues  bool    // the current part begins with what the one before it ended with
+	hasEvent   bool    // the current part has had an event
+	hasRead    bool    // there was a complete read of the desired state
+	leaderless bool    // no node leads
+	inserted   []Event // to return before the events of the current part
+	anyState   bool    // see AllowStates
+
+	rows      []desired.App // of a read that the next line continues; nil: none
+	state     []byte        // of a state that the next line continues; nil: none
+	bytesRead int64         // stored bytes of the files before the current one
 }
 
 // NewReader opens a recording and reads its header. The caller must close it.
 func NewReader(sources ...Source) (*Reader, error) {
 	if len(sources) == 0 {
-		return nil, errors.New("no recording is named")
+		return nil, errors.New("no recording was given")
 	}
 	r := &Reader{sources: sources}
 	h, err := r.open()
@@ -82,31 +86,28 @@ func NewReader(sources ...Source) (*Reader, error) {
 		r.Close()
 		return nil, err
 	}
-	r.header, r.number, r.last = h, h.Part, h.Started
+	r.header, r.part, r.last = h, h.Part, h.Started
 	return r, nil
 }
 
-// AllowStates lets lines of the recorded state come anywhere, as in the recording that a running node sends.
-func (r *Reader) AllowStates() { r.live = true }
+// AllowStates allows a state anywhere, not only at the beginning, as in the recording that a running node sends.
+func (r *Reader) AllowStates() { r.anyState = true }
 
-// Header is the header of the first file.
+// Header returns the header of the first file.
 func (r *Reader) Header() Header { return r.header }
 
-// Started is when the recording was begun.
+// Started returns when the recording was begun.
 func (r *Reader) Started() time.Time { return r.header.Started }
 
-// Line is the number of the newest line in its file.
-func (r *Reader) Line() int { return r.lines.line }
-
-// BytesRead is how many stored bytes have been read, of all files together.
+// BytesRead returns how many stored bytes have been read, of all files together.
 func (r *Reader) BytesRead() int64 {
-	if r.counted == nil {
-		return r.done
+	if r.counter == nil {
+		return r.bytesRead
 	}
-	return r.done + r.counted.n.Load()
+	return r.bytesRead + r.counter.n.Load()
 }
 
-// Close closes the file that is open, whose reader may be waiting for more of it.
+// Close closes the current file. It may be called while a read of it blocks.
 func (r *Reader) Close() {
 	if r.file != nil {
 		_ = r.file.Close() // it was only read
@@ -118,7 +119,7 @@ func (r *Reader) Close() {
 	}
 }
 
-// countingReader counts what is read, which a decompressor may do in a goroutine of its own.
+// countingReader counts what is read. Another goroutine may read.
 type countingReader struct {
 	in io.Reader
 	n  atomic.Int64
@@ -130,20 +131,20 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// open opens the present source and reads its header.
+// open opens the current source and reads its header.
 func (r *Reader) open() (Header, error) {
-	s := r.sources[r.at]
+	s := r.sources[r.current]
 	file, err := s.Open()
 	if err != nil {
 		return Header{}, &Error{File: s.Name, Err: err}
 	}
-	r.file, r.counted = file, &countingReader{in: file}
-	if r.lines, err = newLineReader(r.counted); err != nil {
+	r.file, r.counter = file, &countingReader{in: file}
+	if r.lines, err = newLineReader(r.counter); err != nil {
 		return Header{}, r.WithPosition(err)
 	}
 	text, err := r.lines.next()
 	if errors.Is(err, io.EOF) {
-		err = errors.New("the file is empty; a recording begins with a header")
+		err = errors.New("the file is empty: a recording begins with a header")
 	}
 	if err != nil {
 		return Header{}, r.WithPosition(err)
@@ -155,7 +156,7 @@ func (r *Reader) open() (Header, error) {
 	return h, nil
 }
 
-// WithPosition adds to an error the file and the line of the newest event. An *Error stays as it is.
+// WithPosition returns an *Error with the file and the line of the newest event. It returns an *Error unchanged.
 func (r *Reader) WithPosition(err error) error {
 	var already *Error
 	if errors.As(err, &already) {
@@ -165,21 +166,21 @@ func (r *Reader) WithPosition(err error) error {
 	if r.lines != nil {
 		line = max(r.lines.line, 1)
 	}
-	return &Error{File: r.sources[r.at].Name, Line: line, Err: err}
+	return &Error{File: r.sources[r.current].Name, Line: line, Err: err}
 }
 
 func parseHeader(text []byte) (Header, error) {
 	var l line
 	if err := unmarshal(text, &l); err != nil {
-		return Header{}, fmt.Errorf("this is no recording: %w", err)
+		return Header{}, fmt.Errorf("not a recording: %w", err)
 	}
 	switch {
 	case l.Type != "header":
-		return Header{}, fmt.Errorf("this is no recording: its first line is of type %.40q, not header", l.Type)
+		return Header{}, fmt.Errorf("not a recording: the first line is of type %.40q, not header", l.Type)
 	case l.Format == nil:
 		return Header{}, errors.New("the header has no format")
 	case *l.Format != Format:
-		return Header{}, fmt.Errorf("the recording's format is %d; this version of hm reads format %d", *l.Format, Format)
+		return Header{}, fmt.Errorf("the recording has format %d; this version of hm reads format %d", *l.Format, Format)
 	case l.Started == nil:
 		return Header{}, errors.New("the header has no started")
 	}
@@ -219,8 +220,8 @@ func unmarshal(text []byte, v any) error {
 // Next reads the next event into e; io.EOF is the end of the last file.
 func (r *Reader) Next(e *Event) error {
 	for {
-		if len(r.anew) > 0 {
-			*e, r.anew = r.anew[0], r.anew[1:]
+		if len(r.inserted) > 0 {
+			*e, r.inserted = r.inserted[0], r.inserted[1:]
 			return nil
 		}
 		text, err := r.lines.next()
@@ -231,55 +232,55 @@ func (r *Reader) Next(e *Event) error {
 			continue
 		}
 		if err != nil {
-			if err = r.cut(err); err == nil {
-				continue
+			if !r.endEarly(err) {
+				return r.WithPosition(err)
 			}
-			return r.WithPosition(err)
+			continue
 		}
 		if len(bytes.TrimSpace(text)) == 0 {
 			continue
 		}
 		if r.lines.open && !json.Valid(text) {
-			if r.cut(ErrTruncated) == nil {
+			if r.endEarly(ErrTruncated) {
 				continue
 			}
 			_, err := r.parse(text, e)
-			return r.WithPosition(fmt.Errorf("%w, and no line follows: %w", cmp.Or(err, errUnended), ErrTruncated))
+			return r.WithPosition(fmt.Errorf("%w in the last line: %w", cmp.Or(err, errNoEnd), ErrTruncated))
 		}
-		complete := r.quick(text, e)
+		complete := r.parseHeartbeat(text, e)
 		if !complete {
 			if complete, err = r.parse(text, e); err != nil {
 				return r.WithPosition(err)
 			}
 		}
-		if err := r.order(e.At); err != nil {
+		if err := r.checkOrder(e.At); err != nil {
 			return r.WithPosition(err)
 		}
 		if complete {
-			r.begun = true
+			r.hasEvent = true
 			return nil
 		}
 	}
 }
 
-var errUnended = errors.New("the line has no end")
+var errNoEnd = errors.New("no end of line")
 
-// cut takes the file to end where it ends early, if that is allowed. Else it gives the error back.
-func (r *Reader) cut(err error) error {
-	s := r.sources[r.at]
+// endEarly handles a file that ends early. It returns false if err is another error, or the file must not end early.
+func (r *Reader) endEarly(err error) bool {
+	s := r.sources[r.current]
 	if s.OnTruncated == nil || !errors.Is(err, ErrTruncated) {
-		return err
+		return false
 	}
 	s.OnTruncated(r.lines.line - 1)
-	r.part, r.state = nil, nil // what was to go on is not there
+	r.rows, r.state = nil, nil // the rest of them is missing
 	r.lines.end()
-	return nil
+	return true
 }
 
-// within tells what goes on in the next line, if anything.
-func (r *Reader) within() string {
+// unfinished names what the next line must continue; empty: nothing.
+func (r *Reader) unfinished() string {
 	switch {
-	case r.part != nil:
+	case r.rows != nil:
 		return "read of the desired state"
 	case r.state != nil:
 		return "state"
@@ -287,52 +288,52 @@ func (r *Reader) within() string {
 	return ""
 }
 
-// nextFile goes on with the next source, or says io.EOF.
+// nextFile opens the next source, or returns io.EOF.
 func (r *Reader) nextFile() error {
-	if within := r.within(); within != "" {
-		return r.WithPosition(fmt.Errorf("the file ends within a %s: more is true on its last line", within))
+	if what := r.unfinished(); what != "" {
+		return r.WithPosition(fmt.Errorf("the file ends in the middle of a %s: its last line has more: true", what))
 	}
-	r.done += r.counted.n.Load()
-	if r.at+1 == len(r.sources) {
-		r.counted = nil
+	r.bytesRead += r.counter.n.Load()
+	if r.current+1 == len(r.sources) {
+		r.counter = nil
 		return io.EOF
 	}
 	r.Close()
-	r.at++
+	r.current++
 	h, err := r.open()
 	if err != nil {
 		return err
 	}
-	if err := r.order(h.Started); err != nil {
+	if err := r.checkOrder(h.Started); err != nil {
 		return r.WithPosition(fmt.Errorf("the files are not in the order of time: %w", err))
 	}
-	if r.number > 0 && h.Part > r.number+1 {
-		return r.WithPosition(fmt.Errorf("the files are not in the order of time, or one is missing: part %d of a recording follows part %d", h.Part, r.number))
+	if r.part > 0 && h.Part > r.part+1 {
+		return r.WithPosition(fmt.Errorf("the files are not in the order of time, or one is missing: part %d of a recording follows part %d", h.Part, r.part))
 	}
-	r.number = h.Part
-	r.begun, r.again = false, !h.Restarted
-	if h.Restarted {
-		r.anew = append(r.anew, Event{At: r.last, Type: TypeLink, Up: true, Gap: true})
-		if r.lost { // a recording is begun only where somebody leads
-			r.lost, r.anew = false, append(r.anew, Event{At: r.last, Type: TypeLeader})
+	r.part = h.Part
+	r.hasEvent, r.continues = false, !h.Restarted
+	if h.Restarted { // nothing was received between the two parts
+		r.inserted = append(r.inserted, Event{At: r.last, Type: TypeLink, Up: true, Gap: true})
+		if r.leaderless { // a recorder starts only while there is a leader
+			r.leaderless, r.inserted = false, append(r.inserted, Event{At: r.last, Type: TypeLeader})
 		}
 	}
 	return nil
 }
 
-// order holds the times against each other.
-func (r *Reader) order(t time.Time) error {
+// checkOrder checks the time of an event against that of the one before it.
+func (r *Reader) checkOrder(t time.Time) error {
 	switch {
 	case t.Before(r.last):
-		return fmt.Errorf("its time %s is before that of the line before, %s", t.Format(time.RFC3339Nano), r.last.Format(time.RFC3339Nano))
+		return fmt.Errorf("the time %s is before that of the line before, %s", t.Format(time.RFC3339Nano), r.last.Format(time.RFC3339Nano))
 	case t.Sub(r.last) > MaxGap:
-		return fmt.Errorf("its time %s is more than %d hours after that of the line before", t.Format(time.RFC3339Nano), MaxGap/time.Hour)
+		return fmt.Errorf("the time %s is more than %d hours after that of the line before", t.Format(time.RFC3339Nano), MaxGap/time.Hour)
 	}
 	r.last = t
 	return nil
 }
 
-// parse reads a line of any kind. complete is false for a part of a read that more parts follow.
+// parse reads a line of any type. complete is false if the next line continues the event.
 func (r *Reader) parse(text []byte, e *Event) (complete bool, err error) {
 	rows, without, ok := takeRows(text)
 	if ok {
@@ -341,29 +342,29 @@ func (r *Reader) parse(text []byte, e *Event) (complete bool, err error) {
 	return r.parseLine(text, rows, e)
 }
 
-// parseLine is parse for a line from which rows were taken, if any.
+// parseLine is parse for a line without the rows that takeRows has cut out.
 func (r *Reader) parseLine(text []byte, rows []desired.App, e *Event) (complete bool, err error) {
 	var l line
 	if err := unmarshal(text, &l); err != nil {
 		return false, err
 	}
-	kind, known := typeWords[l.Type]
+	kind, known := typeNames[l.Type]
 	switch {
 	case l.Type == "header":
-		return false, errors.New("a second header; give the parts of a recording as files of their own")
+		return false, errors.New("a second header: give the parts of a recording as separate files")
 	case l.Type == "":
-		return false, errors.New("it has no type")
+		return false, errors.New("the line has no type")
 	case !known:
-		return false, fmt.Errorf("type %.40q is none of nats, desired, link, leader, state, hold", l.Type)
+		return false, fmt.Errorf("unknown type %.40q: want nats, desired, link, leader, state or hold", l.Type)
 	case l.T == nil:
-		return false, errors.New("it has no t")
+		return false, errors.New("the line has no t")
 	}
 	*e = Event{At: l.T.UTC(), Type: kind}
 	if err := checkTime(e.At); err != nil {
 		return false, err
 	}
-	if r.part != nil && kind != TypeDesired || r.state != nil && kind != TypeState {
-		return false, fmt.Errorf("it comes between the lines of one %s", r.within())
+	if r.rows != nil && kind != TypeDesired || r.state != nil && kind != TypeState {
+		return false, fmt.Errorf("the line interrupts a %s", r.unfinished())
 	}
 	switch kind {
 	case TypeNATS:
@@ -379,7 +380,7 @@ func (r *Reader) parseLine(text []byte, rows []desired.App, e *Event) (complete 
 		if (l.Change == nil || !*l.Change) != l.Lost {
 			return false, errors.New("a leader line needs change: true, or lost: true")
 		}
-		e.Leaderless, e.CarriedOver, r.lost = l.Lost, l.Again && r.again, l.Lost
+		e.Leaderless, e.CarriedOver, r.leaderless = l.Lost, l.Again && r.continues, l.Lost
 	case TypeState:
 		return r.stateLine(&l, e)
 	case TypeHold:
@@ -400,7 +401,7 @@ func (l *line) message(e *Event) error {
 		return errors.New("a nats line needs a subject of at most 1024 bytes")
 	case ways != 1:
 		return errors.New("a nats line needs one of data, base64 and repeat")
-	case l.Repeat != "" && l.Subject != "dea.heartbeat":
+	case l.Repeat != "" && l.Subject != feed.SubjectHeartbeat:
 		return errors.New("only a dea.heartbeat can be repeated")
 	}
 	e.Subject, e.Repeat = l.Subject, l.Repeat
@@ -420,7 +421,7 @@ func (r *Reader) desired(l *line, rows []desired.App, e *Event) (complete bool, 
 	if ways != 1 {
 		return false, errors.New("a desired line needs one of apps, error and unchanged")
 	}
-	e.Failed, e.Unchanged, e.CarriedOver = l.Error, l.Unchanged, l.Again && r.again
+	e.Failed, e.Unchanged, e.CarriedOver = l.Error, l.Unchanged, l.Again && r.continues
 	e.Began = e.At
 	if l.Began != nil {
 		e.Began = l.Began.UTC()
@@ -432,32 +433,32 @@ func (r *Reader) desired(l *line, rows []desired.App, e *Event) (complete bool, 
 		return true, l.oneApp(rows, e)
 	}
 	if l.Apps == nil {
-		if r.part != nil {
-			return false, errors.New("it comes between the lines of one read of the desired state")
+		if r.rows != nil {
+			return false, fmt.Errorf("the line interrupts a %s", r.unfinished())
 		}
-		if l.Unchanged && !r.read {
-			return false, errors.New("a read cannot be unchanged: no complete one came before it")
+		if l.Unchanged && !r.hasRead {
+			return false, errors.New("the read cannot be unchanged: there is no complete read before it")
 		}
 		return true, nil
 	}
-	if len(r.part)+len(rows)+len(*l.Apps) > maxApps {
+	if len(r.rows)+len(rows)+len(*l.Apps) > maxApps {
 		return false, fmt.Errorf("a read of more than %d apps", maxApps)
 	}
-	if r.part == nil {
-		r.part = rows
+	if r.rows == nil {
+		r.rows = rows
 	} else {
-		r.part = append(withRoom(r.part, len(rows)), rows...)
+		r.rows = append(withRoom(r.rows, len(rows)), rows...)
 	}
 	for _, row := range *l.Apps {
 		a, err := row.app()
 		if err != nil {
 			return false, err
 		}
-		r.part = append(r.part, a)
+		r.rows = append(r.rows, a)
 	}
 	if l.More {
-		if r.part == nil {
-			r.part = []desired.App{}
+		if r.rows == nil {
+			r.rows = []desired.App{}
 		}
 		return false, nil
 	}
@@ -465,17 +466,17 @@ func (r *Reader) desired(l *line, rows []desired.App, e *Event) (complete bool, 
 	if source == "" {
 		source = "recording"
 	}
-	if e.Read, err = desired.NewRead(source, r.part); err != nil {
+	if e.Read, err = desired.NewRead(source, r.rows); err != nil {
 		return false, err
 	}
 	if slices.ContainsFunc(l.Unreadable, app.GUID.IsZero) {
-		return false, errors.New("unreadable holds an empty guid")
+		return false, errors.New("unreadable has an empty guid")
 	}
 	if len(l.Unreadable) > 0 {
 		if e.Read, err = e.Read.WithUnreadable(l.Unreadable); err != nil {
 			return false, err
 		}
 	}
-	r.part, r.read = nil, true
+	r.rows, r.hasRead = nil, true
 	return true, nil
 }

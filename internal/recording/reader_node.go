@@ -10,15 +10,15 @@ import (
 	"hm/raftfsm"
 )
 
-// The lines that only a node can tell of: what it had recorded, what people held, and reads of single apps.
+// The lines that only a node can write: the recorded state, the holds that people set, and reads of single apps.
 
-// stateLine reads a line of the recorded state, with which a file begins.
+// stateLine reads a line of the recorded state.
 func (r *Reader) stateLine(l *line, e *Event) (complete bool, err error) {
 	switch {
 	case len(l.Snapshot) == 0:
 		return false, errors.New("a state line needs a snapshot")
-	case r.begun && !r.live:
-		return false, errors.New("a state can only come before everything else")
+	case r.hasEvent && !r.anyState:
+		return false, errors.New("a state must come before all other events")
 	case len(r.state)+len(l.Snapshot) > maxState:
 		return false, fmt.Errorf("a state of more than %d MiB", maxState>>20)
 	}
@@ -27,11 +27,11 @@ func (r *Reader) stateLine(l *line, e *Event) (complete bool, err error) {
 		return false, nil
 	}
 	e.State, r.state = r.state, nil
-	e.CarriedOver = r.again
+	e.CarriedOver = r.continues
 	return true, nil
 }
 
-// hold reads what a person did to a hold.
+// hold reads that a person set or released a hold.
 func (l *line) hold(e *Event) error {
 	if l.Set == nil {
 		return errors.New("a hold line needs set: true or false")
@@ -47,12 +47,12 @@ func (l *line) hold(e *Event) error {
 	return raftfsm.CheckHold(e.Hold)
 }
 
-// oneApp reads what was read of a single app: its rows, of which some were taken out of the line, an error, or nothing
-// if it is not there.
+// oneApp reads the outcome of a read of one app: its rows, none if the app does not exist, or an error. apps are the rows
+// that takeRows has cut out.
 func (l *line) oneApp(apps []desired.App, e *Event) error {
 	e.OnlyApp = *l.App
 	if e.OnlyApp.IsZero() || l.More || l.Unchanged || len(l.Unreadable) > 0 {
-		return errors.New("a read of one app has its guid, and nothing else but apps, began or error")
+		return errors.New("a read of one app has app, and of the other members only apps, began or error")
 	}
 	if l.Apps == nil {
 		return nil

@@ -57,26 +57,26 @@ func TestMalformedRecordingsSayWhereAndWhy(t *testing.T) {
 	event := func(s string) string { return recordingtest.HeaderLine + recordingtest.DesiredLine + s + "\n" }
 	for _, c := range []struct{ name, data, want string }{
 		{"empty", "", "f:1: the file is empty"},
-		{"no header", recordingtest.DesiredLine, "f:1: this is no recording: its first line is of type \"desired\""},
-		{"junk", "\x00\x01\x02\xff\xfe junk\n", "f:1: this is no recording: binary data, not JSON"},
+		{"no header", recordingtest.DesiredLine, "f:1: not a recording: the first line is of type \"desired\""},
+		{"junk", "\x00\x01\x02\xff\xfe junk\n", "f:1: not a recording: binary data, not JSON"},
 		{"junk in the middle", event("\x00\x7f\xff\xfe"), "f:3: binary data, not JSON"},
-		{"text", "hello\nworld\n", "f:1: this is no recording: invalid character"},
-		{"another format", `{"type":"header","format":2,"started":"2026-01-15T12:00:00Z"}`, "f:1: the recording's format is 2; this version of hm reads format 1"},
+		{"text", "hello\nworld\n", "f:1: not a recording: invalid character"},
+		{"another format", `{"type":"header","format":2,"started":"2026-01-15T12:00:00Z"}`, "f:1: the recording has format 2; this version of hm reads format 1"},
 		{"no format", `{"type":"header","started":"2026-01-15T12:00:00Z"}`, "f:1: the header has no format"},
 		{"no start", `{"type":"header","format":1}`, "f:1: the header has no started"},
-		{"a start in the dark ages", `{"type":"header","format":1,"started":"0900-01-15T12:00:00Z"}`, "f:1: started: the time is not between"},
+		{"a start before 1970", `{"type":"header","format":1,"started":"0900-01-15T12:00:00Z"}`, "f:1: started: the time is not between"},
 		{"config that is none", `{"type":"header","format":1,"started":"2026-01-15T12:00:00Z","config":{"policy.grace":3}}`, "f:1: the header's config must be an object of strings"},
 		{"two headers", recordingtest.HeaderLine + recordingtest.HeaderLine, "f:2: a second header"},
-		{"no type", event(`{"t":"` + at(1) + `"}`), "f:3: it has no type"},
-		{"unknown type", event(`{"t":"` + at(1) + `","type":"weather"}`), `f:3: type "weather" is none of nats, desired, link, leader`},
-		{"no time", event(`{"type":"link","up":true}`), "f:3: it has no t"},
+		{"no type", event(`{"t":"` + at(1) + `"}`), "f:3: the line has no type"},
+		{"unknown type", event(`{"t":"` + at(1) + `","type":"weather"}`), `f:3: unknown type "weather": want nats, desired, link, leader`},
+		{"no time", event(`{"type":"link","up":true}`), "f:3: the line has no t"},
 		{"bad time", event(`{"t":"yesterday","type":"link","up":true}`), "f:3: "},
-		{"back in time", event(recordingtest.HeartbeatLine + `{"t":"` + at(0) + `","type":"link","up":true}`), "f:4: its time 2026-01-15T12:00:00Z is before that of the line before, 2026-01-15T12:00:01Z"},
-		{"a heartbeat back in time", event(`{"t":"` + at(5) + `","type":"link","up":true}` + "\n" + recordingtest.HeartbeatLine), "f:4: its time 2026-01-15T12:00:01Z is before"},
-		{"a leap of years", event(`{"t":"2036-01-15T12:00:00Z","type":"link","up":true}`), "f:3: its time 2036-01-15T12:00:00Z is more than 24 hours after"},
+		{"back in time", event(recordingtest.HeartbeatLine + `{"t":"` + at(0) + `","type":"link","up":true}`), "f:4: the time 2026-01-15T12:00:00Z is before that of the line before, 2026-01-15T12:00:01Z"},
+		{"a heartbeat back in time", event(`{"t":"` + at(5) + `","type":"link","up":true}` + "\n" + recordingtest.HeartbeatLine), "f:4: the time 2026-01-15T12:00:01Z is before"},
+		{"a leap of years", event(`{"t":"2036-01-15T12:00:00Z","type":"link","up":true}`), "f:3: the time 2036-01-15T12:00:00Z is more than 24 hours after"},
 		{"no object", event(`[]`), "f:3: json: cannot unmarshal array"},
-		{"truncated line", recordingtest.HeaderLine + recordingtest.DesiredLine + recordingtest.HeartbeatLine[:60], "f:3: unexpected end of JSON input, and no line follows: the file is truncated"},
-		{"truncated heartbeat", recordingtest.HeaderLine + recordingtest.DesiredLine + recordingtest.HeartbeatLine[:90], "f:3: unexpected end of JSON input, and no line follows: the file is truncated"},
+		{"truncated line", recordingtest.HeaderLine + recordingtest.DesiredLine + recordingtest.HeartbeatLine[:60], "f:3: unexpected end of JSON input in the last line: the file is truncated"},
+		{"truncated heartbeat", recordingtest.HeaderLine + recordingtest.DesiredLine + recordingtest.HeartbeatLine[:90], "f:3: unexpected end of JSON input in the last line: the file is truncated"},
 		{"no subject", event(`{"t":"` + at(1) + `","type":"nats","data":{}}`), "f:3: a nats line needs a subject"},
 		{"no data", event(`{"t":"` + at(1) + `","type":"nats","subject":"dea.heartbeat"}`), "f:3: a nats line needs one of data, base64 and repeat"},
 		{"data twice", event(`{"t":"` + at(1) + `","type":"nats","subject":"x","data":1,"base64":"AA=="}`), "f:3: a nats line needs one of"},
@@ -87,27 +87,27 @@ func TestMalformedRecordingsSayWhereAndWhy(t *testing.T) {
 		{"leader without change", event(`{"t":"` + at(1) + `","type":"leader","change":false}`), "f:3: a leader line needs change"},
 		{"leader lost and found", event(`{"t":"` + at(1) + `","type":"leader","change":true,"lost":true}`), "f:3: a leader line needs change: true, or lost: true"},
 		{"desired without apps", event(`{"t":"` + at(1) + `","type":"desired"}`), "f:3: a desired line needs one of apps, error and unchanged"},
-		{"unchanged at first", recordingtest.HeaderLine + `{"t":"` + at(1) + `","type":"desired","unchanged":true}`, "f:2: a read cannot be unchanged"},
+		{"unchanged at first", recordingtest.HeaderLine + `{"t":"` + at(1) + `","type":"desired","unchanged":true}`, "f:2: the read cannot be unchanged"},
 		{"an app without instances", event(`{"t":"` + at(1) + `","type":"desired","apps":[{"id":"a","version":"b","state":"STARTED","package_state":"STAGED"}]}`), "f:3: app a: instances must be a number"},
 		{"an app without a version", event(`{"t":"` + at(1) + `","type":"desired","apps":[{"id":"a","instances":1,"state":"STARTED","package_state":"STAGED"}]}`), "f:3: an app has no id or no version"},
 		{"an app of no state", event(`{"t":"` + at(1) + `","type":"desired","apps":[{"id":"a","version":"b","instances":1,"state":"ON","package_state":"STAGED"}]}`), "f:3: app a: state \"ON\" is neither"},
 		{"an app twice", event(`{"t":"` + at(1) + `","type":"desired","apps":[{"id":"a","version":"b","instances":1,"state":"STARTED","package_state":"STAGED"},{"id":"a","version":"c","instances":1,"state":"STARTED","package_state":"STAGED"}]}`), "f:3: app a was returned twice"},
-		{"a read that does not end", event(`{"t":"` + at(1) + `","type":"desired","more":true,"apps":[]}`), "f:3: the file ends within a read"},
-		{"a read that is interrupted", event(`{"t":"` + at(1) + `","type":"desired","more":true,"apps":[]}` + "\n" + `{"t":"` + at(1) + `","type":"link","up":true}`), "f:4: it comes between the lines of one read"},
+		{"a read that does not end", event(`{"t":"` + at(1) + `","type":"desired","more":true,"apps":[]}`), "f:3: the file ends in the middle of a read"},
+		{"a read that is interrupted", event(`{"t":"` + at(1) + `","type":"desired","more":true,"apps":[]}` + "\n" + `{"t":"` + at(1) + `","type":"link","up":true}`), "f:4: the line interrupts a read"},
 		{"began in the future", event(`{"t":"` + at(1) + `","type":"desired","unchanged":true,"began":"` + at(9) + `"}`), "f:3: began is after t"},
-		{"a state late", event(`{"t":"` + at(1) + `","type":"state","snapshot":"AAAA"}`), "f:3: a state can only come before everything else"},
+		{"a state late", event(`{"t":"` + at(1) + `","type":"state","snapshot":"AAAA"}`), "f:3: a state must come before all other events"},
 		{"a state of nothing", recordingtest.HeaderLine + `{"t":"` + at(1) + `","type":"state"}`, "f:2: a state line needs a snapshot"},
-		{"a state that is interrupted", recordingtest.HeaderLine + `{"t":"` + at(0) + `","type":"state","snapshot":"AAAA","more":true}` + "\n" + recordingtest.HeartbeatLine, "f:3: it comes between the lines of one state"},
-		{"a state that does not end", recordingtest.HeaderLine + `{"t":"` + at(0) + `","type":"state","snapshot":"AAAA","more":true}`, "f:2: the file ends within a state"},
+		{"a state that is interrupted", recordingtest.HeaderLine + `{"t":"` + at(0) + `","type":"state","snapshot":"AAAA","more":true}` + "\n" + recordingtest.HeartbeatLine, "f:3: the line interrupts a state"},
+		{"a state that does not end", recordingtest.HeaderLine + `{"t":"` + at(0) + `","type":"state","snapshot":"AAAA","more":true}`, "f:2: the file ends in the middle of a state"},
 		{"a hold without a name", event(`{"t":"` + at(1) + `","type":"hold","set":true}`), "f:3: invalid: \"\" cannot be a hold's name"},
 		{"a hold neither set nor released", event(`{"t":"` + at(1) + `","type":"hold","name":"x"}`), "f:3: a hold line needs set: true or false"},
-		{"a hold until the dark ages", event(`{"t":"` + at(1) + `","type":"hold","name":"x","set":true,"until":"0900-01-15T12:00:00Z"}`), "f:3: until: the time is not between"},
+		{"a hold until before 1970", event(`{"t":"` + at(1) + `","type":"hold","name":"x","set":true,"until":"0900-01-15T12:00:00Z"}`), "f:3: until: the time is not between"},
 		{"a read of one app with a row of another", event(`{"t":"` + at(1) + `","type":"desired","app":"a","apps":[{"id":"b","version":"b","instances":1,"state":"STARTED","package_state":"STAGED"}]}`), "f:3: a read of app a has a row of b"},
-		{"a read of one app that goes on", event(`{"t":"` + at(1) + `","type":"desired","app":"a","apps":[],"more":true}`), "f:3: a read of one app has its guid, and nothing else"},
+		{"a read of one app that goes on", event(`{"t":"` + at(1) + `","type":"desired","app":"a","apps":[],"more":true}`), "f:3: a read of one app has app, and of the other members only"},
 		{"gzip, truncated", zipped(good)[:60], "truncated"},
 		{"zstd, truncated", zstandard(good)[:60], "truncated"},
 		{"gzip, damaged", zipped(good)[:30] + "XXXX" + zipped(good)[34:], "f:"},
-		{"gzip of junk", "\x1f\x8b\xff\xff\xff\xff\xff\xff\xff\xff\xff", "f:1: it begins as gzip does, but"},
+		{"gzip of junk", "\x1f\x8b\xff\xff\xff\xff\xff\xff\xff\xff\xff", "f:1: the file begins as gzip does, but"},
 		{"zstd of junk", "\x28\xb5\x2f\xfd\xff\xff\xff\xff\xff\xff\xff\xff", "f:"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -123,9 +123,9 @@ func TestMalformedRecordingsSayWhereAndWhy(t *testing.T) {
 	}
 }
 
-// Wherever a file is cut off, compressed or not: if that is allowed, what is in it plays, and it is told where it ends.
-// Else it is an error that says so.
-func TestFilesThatAreCutOff(t *testing.T) {
+// A file may be cut off anywhere, compressed or not. If that is allowed, its complete lines are read, and OnTruncated gets
+// the number of the last one. Otherwise it is an ErrTruncated.
+func TestTruncatedFiles(t *testing.T) {
 	text := []byte(recordingtest.HeaderLine + recordingtest.DesiredLine + strings.Repeat(recordingtest.HeartbeatLine, 3) +
 		`{"t":"2026-01-15T12:00:02Z","type":"desired","more":true,"apps":[]}` + "\n" + `{"t":"2026-01-15T12:00:02Z","type":"desired","apps":[]}` + "\n")
 	lines := bytes.SplitAfter(text, []byte("\n"))
@@ -157,13 +157,13 @@ func TestFilesThatAreCutOff(t *testing.T) {
 			if atLine && !packed {
 				continue
 			}
-			behind := 0
-			src.OnTruncated = func(line int) { behind = line }
+			last := 0
+			src.OnTruncated = func(line int) { last = line }
 			events, err := read(src)
-			if err != nil || behind < whole || behind > whole+1 || !packed && behind != whole { // a compressor gives a line before its own mark
-				t.Errorf("packed %v, %d bytes: behind line %d of %d, %v", packed, n, behind, whole, err)
+			if err != nil || last < whole || last > whole+1 || !packed && last != whole { // a decompressor returns a line before its own end mark
+				t.Errorf("packed %v, %d bytes: it ends after line %d of %d, %v", packed, n, last, whole, err)
 			}
-			if want := []int{0, 0, 1, 2, 3, 4, 4, 5}[behind]; events != want { // the last read is in two lines
+			if want := []int{0, 0, 1, 2, 3, 4, 4, 5}[last]; events != want { // the last read is in two lines
 				t.Errorf("packed %v, %d bytes: %d events, want %d", packed, n, events, want)
 			}
 		}
@@ -172,8 +172,8 @@ func TestFilesThatAreCutOff(t *testing.T) {
 
 func second(_ int, err error) error { return err }
 
-// Parts that are left out are silence to a replay, and silence is a loss.
-func TestAPartThatIsMissing(t *testing.T) {
+// A missing part would look like silence of all DEAs.
+func TestMissingPart(t *testing.T) {
 	part := func(n, second int) recording.Source {
 		at := fmt.Sprintf("2026-01-15T12:00:%02dZ", second)
 		return recording.Text(fmt.Sprintf("part%d", n), fmt.Appendf(nil, `{"type":"header","format":1,"started":%q,"part":%d}`+"\n"+`{"t":%q,"type":"link","up":true}`, at, n, at))
@@ -195,8 +195,8 @@ func TestAPartThatIsMissing(t *testing.T) {
 	}
 }
 
-// A part that is cut off is gone on from with the next one.
-func TestAPartThatIsCutOff(t *testing.T) {
+// After a truncated part the next one is read.
+func TestTruncatedPart(t *testing.T) {
 	first := recording.Text("f", []byte(recordingtest.HeaderLine+recordingtest.DesiredLine+recordingtest.HeartbeatLine[:70]))
 	first.OnTruncated = func(int) {}
 	next := recording.Text("g", []byte(`{"type":"header","format":1,"started":"2026-01-15T12:00:09Z"}`+"\n"+`{"t":"2026-01-15T12:00:09Z","type":"link","up":true}`))
@@ -205,10 +205,10 @@ func TestAPartThatIsCutOff(t *testing.T) {
 	}
 }
 
-// endless gives the same byte for ever.
-type endless struct{ left int }
+// sameByte returns the same byte again and again.
+type sameByte struct{ left int }
 
-func (e *endless) Read(p []byte) (int, error) {
+func (e *sameByte) Read(p []byte) (int, error) {
 	if e.left <= 0 {
 		return 0, io.EOF
 	}
@@ -220,9 +220,9 @@ func (e *endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func TestALineOf100MBIsRefusedWithoutReadingIt(t *testing.T) {
+func TestLineOf100MiBIsRefusedBeforeItsEnd(t *testing.T) {
 	for _, packed := range []bool{false, true} {
-		long := &endless{left: 100 << 20}
+		long := &sameByte{left: 100 << 20}
 		src := recording.Source{Name: "f", Open: func() (io.ReadCloser, error) {
 			plain := io.MultiReader(strings.NewReader(recordingtest.HeaderLine+recordingtest.DesiredLine), long, strings.NewReader("\n"))
 			if !packed {
@@ -247,7 +247,7 @@ func TestALineOf100MBIsRefusedWithoutReadingIt(t *testing.T) {
 	}
 }
 
-func TestALineOf16MiBIsRead(t *testing.T) {
+func TestLineOf16MiBIsRead(t *testing.T) {
 	line := `{"t":"2026-01-15T12:00:01Z","type":"nats","subject":"x","data":"`
 	line += strings.Repeat("y", recording.MaxLine-len(line)-2) + `"}`
 	if len(line) != recording.MaxLine {
@@ -257,11 +257,11 @@ func TestALineOf16MiBIsRead(t *testing.T) {
 		t.Errorf("%d events, %v", events, err)
 	}
 	if _, err := read(recording.Text("f", []byte(recordingtest.HeaderLine+" "+line+"\n"+recordingtest.HeartbeatLine))); err == nil || !strings.Contains(err.Error(), "f:2: the line is longer") {
-		t.Errorf("a line of a byte more: %v", err)
+		t.Errorf("a line longer by one byte: %v", err)
 	}
 }
 
-func TestCompressionIsToldByContent(t *testing.T) {
+func TestCompressionIsRecognizedByContent(t *testing.T) {
 	plain := recordingtest.Load(t, "R05-crashed")
 	want := recordingtest.Events(t, recording.Text("f", plain))
 	var gz bytes.Buffer
@@ -279,7 +279,7 @@ func TestCompressionIsToldByContent(t *testing.T) {
 	}
 }
 
-// FuzzReader reads whatever comes to its end: events in the order of time, or an error that says where.
+// FuzzReader checks that any input gives events in the order of time, or an error with a position.
 func FuzzReader(f *testing.F) {
 	recordingtest.AddSeeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -287,7 +287,7 @@ func FuzzReader(f *testing.F) {
 		var where *recording.Error
 		if err != nil {
 			if !errors.As(err, &where) {
-				t.Fatalf("the error does not say where: %v", err)
+				t.Fatalf("the error has no position: %v", err)
 			}
 			return
 		}
@@ -298,7 +298,7 @@ func FuzzReader(f *testing.F) {
 				return
 			} else if err != nil {
 				if !errors.As(err, &where) || where.Line == 0 {
-					t.Fatalf("the error does not say where: %v", err)
+					t.Fatalf("the error has no position: %v", err)
 				}
 				return
 			}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"hm/actual"
@@ -13,93 +14,100 @@ import (
 	"hm/desired"
 )
 
-// rowsPerLine keeps the lines of a read of the desired state well below MaxLine.
+// rowsPerLine keeps the lines of a read of the desired state below MaxLine.
 const rowsPerLine = 50_000
 
 // WriterOptions say how a recording is written.
 type WriterOptions struct {
-	Header    Header        // Started and Part are set by the Writer
-	MaxBytes  int64         // stored bytes after which another file is begun; 0: no limit
-	MaxAge    time.Duration // by the events' times, after which another file is begun; 0: no limit
-	Keep      int           // files of a recording in several: when there are more, the oldest is removed; 0: none is
-	Anonymize bool          // replace guids and DEA ids, keeping equality; leave out all that hm does not need
+	Header    Header        // the Writer sets Started and Part
+	MaxBytes  int64         // stored bytes after which the next part is begun; 0: no limit
+	MaxAge    time.Duration // by the events' times, after which the next part is begun; 0: no limit
+	Keep      int           // parts to keep: the oldest are removed; 0: all
+	Anonymize bool          // replace guids and DEA ids, equal ones by equal ones; leave out all that hm does not need
 }
 
-// Writer writes a recording. With MaxBytes or MaxAge it is in several files: FILE.jsonl.zst becomes
-// FILE.0001.jsonl.zst and so on, behind those that are there, each of which can be replayed by itself. It must be used by
-// one goroutine at a time.
+// Writer writes a recording. With MaxBytes or MaxAge it is in several parts: FILE.jsonl.zst becomes FILE.0001.jsonl.zst and
+// so on, after the existing ones. Each part can be replayed by itself. Only one goroutine at a time may use a Writer.
 type Writer struct {
 	opts   WriterOptions
 	create func(part int) (io.WriteCloser, string, error)
-	parts  *parts // nil: the recording is in one piece
-	name   string // of the present file
-	file   io.WriteCloser
-	stored *countingWriter
-	out    io.WriteCloser // compresses, or is stored
-	flush  func() error
-	part   int
-	head   int64       // stored bytes of what the present file begins with
-	hold   func() bool // asked whether a file that is full has to wait for Rotate; nil: it need not
-	began  time.Time   // of the present file
-	last   time.Time   // of the newest line
-	up     *bool       // the link's newest state
-	lost   bool        // no node leads
-	begun  bool        // there was a file
-	read   *desired.Read
-	readAt time.Time // when it was begun
-	digest feed.Digester
-	deas   map[string]actual.Digest // what each DEA said last in this file
-	said   map[actual.Digest]string // the same, by digest
-	hide   *mask
-	buf    []byte
+	parts  *parts // nil: the recording is in one file
+	mask   *mask  // nil: the recording has the real names
+	begun  bool   // there was a file
+
+	name       string // of the current file
+	file       io.WriteCloser
+	stored     *countingWriter
+	out        io.WriteCloser // compresses to stored, or is stored
+	flush      func() error
+	part       int
+	startBytes int64       // stored bytes of what the file begins with, which do not count for MaxBytes
+	delay      func() bool // see DelayRotation
+	began      time.Time   // time of the first line of the file
+	buf        []byte
+
+	last       time.Time     // time of the newest line
+	linkUp     *bool         // the newest state of the link; nil: unknown
+	leaderless bool          // no node leads
+	read       *desired.Read // the newest complete read
+	readBegan  time.Time
+
+	// The newest heartbeat of each DEA in this file.
+	digester feed.Digester
+	digests  map[string]actual.Digest
+	byDigest map[actual.Digest]string
 
 	Stats WriterStats
 }
 
 // WriterStats count what was written.
 type WriterStats struct {
-	Lines, Heartbeats, Repeated, Reads, LeftOut int
-	Bytes                                       int64 // stored
-	Files                                       int
+	Lines      int // without the headers
+	Heartbeats int
+	Repeated   int // of the heartbeats, those that repeat the DEA's newest one
+	Reads      int // complete reads of the desired state
+	LeftOut    int // messages that cannot be anonymized
+	Bytes      int64
+	Files      int
 }
 
-// WriteTo begins a recording in one piece, uncompressed, on out.
+// WriteTo begins a recording in one file, uncompressed, on out.
 func WriteTo(out io.Writer, opts WriterOptions) *Writer {
 	opts.MaxBytes, opts.MaxAge = 0, 0
 	return newWriter(opts, func(int) (io.WriteCloser, string, error) { return keepOpen{out}, "", nil })
 }
 
 func newWriter(opts WriterOptions, create func(int) (io.WriteCloser, string, error)) *Writer {
-	w := &Writer{opts: opts, create: create, digest: feed.NewDigester()}
+	w := &Writer{opts: opts, create: create, digester: feed.NewDigester()}
 	if opts.Anonymize {
-		w.hide = newMask()
+		w.mask = newMask()
 	}
 	return w
 }
 
-// SetOrigin says which node the recording is of, and the settings that go into the headers. It has an effect on files that
-// are begun later.
+// SetOrigin sets the recorded node and its settings in the headers of the files that are begun later.
 func (w *Writer) SetOrigin(node string, config map[string]string) {
 	w.opts.Header.Node, w.opts.Header.Config = node, config
 }
 
-// DelayRotation has delay decide, when a file is full, whether the next one waits for Rotate. nil: it does not wait.
-func (w *Writer) DelayRotation(delay func() bool) { w.hold = delay }
+// DelayRotation sets a function that is called when a file is full. As long as it returns true, the Writer continues the file
+// and leaves it to the caller to call Rotate. nil, the default, begins the next file at once.
+func (w *Writer) DelayRotation(delay func() bool) { w.delay = delay }
 
-// LastTime is the time of the newest line.
+// LastTime returns the time of the newest line.
 func (w *Writer) LastTime() time.Time { return w.last }
 
 // Begun reports whether a file was begun.
 func (w *Writer) Begun() bool { return w.begun }
 
-// IsLeaderless reports whether the newest line about a leader says that no node leads.
-func (w *Writer) IsLeaderless() bool { return w.lost }
+// IsLeaderless reports whether no node leads, by the newest line about it.
+func (w *Writer) IsLeaderless() bool { return w.leaderless }
 
-// Message records a message as it was heard.
+// Message records a message as it was received.
 func (w *Writer) Message(t time.Time, subject string, data []byte) error {
-	if w.hide != nil {
+	if w.mask != nil {
 		var ok bool
-		if data, ok = w.hide.message(subject, data); !ok {
+		if data, ok = w.mask.message(subject, data); !ok {
 			w.Stats.LeftOut++
 			return nil
 		}
@@ -110,21 +118,21 @@ func (w *Writer) Message(t time.Time, subject string, data []byte) error {
 	}
 	if subject == feed.SubjectHeartbeat && len(data) <= feed.MaxHeartbeat {
 		w.Stats.Heartbeats++
-		sum := w.digest.Sum(data)
-		if dea, ok := w.said[sum]; ok {
+		digest := w.digester.Sum(data)
+		if dea, ok := w.byDigest[digest]; ok {
 			w.Stats.Repeated++
 			return w.repeat(t, dea)
 		}
 		if hb, err := feed.DecodeHeartbeat(data); err == nil {
-			delete(w.said, w.deas[hb.DEA])
-			w.deas[hb.DEA], w.said[sum] = sum, hb.DEA
+			delete(w.byDigest, w.digests[hb.DEA])
+			w.digests[hb.DEA], w.byDigest[digest] = digest, hb.DEA
 		}
 	}
 	return w.line(func(b []byte) []byte {
 		b = fmt.Appendf(appendTime(b, t), `,"type":"nats","subject":%s,`, quoted(subject))
 		switch {
 		case !json.Valid(data) || len(data) > MaxLine-4096:
-			data = data[:min(len(data), MaxLine/2)] // a message of this size is refused in any case
+			data = data[:min(len(data), MaxLine/2)] // hm refuses a message of this size in any case
 			b = append(b, `"base64":"`...)
 			b = base64.StdEncoding.AppendEncode(b, data)
 			return append(b, `"}`...)
@@ -138,15 +146,16 @@ func (w *Writer) Message(t time.Time, subject string, data []byte) error {
 	})
 }
 
-// Repeat records that a DEA said byte for byte what it had said last. It does nothing if this file does not have that.
+// Repeat records that the newest heartbeat of a DEA was received again, byte for byte. It does nothing and returns false if
+// this file does not have that heartbeat.
 func (w *Writer) Repeat(t time.Time, dea string) (done bool, err error) {
-	if w.hide != nil {
-		dea = w.hide.dea(dea)
+	if w.mask != nil {
+		dea = w.mask.dea(dea)
 	}
 	if t, err = w.ready(t); err != nil {
 		return false, err
 	}
-	if _, ok := w.deas[dea]; !ok {
+	if _, ok := w.digests[dea]; !ok {
 		return false, nil
 	}
 	w.Stats.Heartbeats++
@@ -160,7 +169,7 @@ func (w *Writer) repeat(t time.Time, dea string) error {
 	})
 }
 
-// Desired records the outcome of one attempt to read the desired state.
+// Desired records the outcome of a read of the desired state.
 func (w *Writer) Desired(t, began time.Time, read desired.Read, readErr error) error {
 	t, err := w.ready(t)
 	if err != nil {
@@ -172,18 +181,18 @@ func (w *Writer) Desired(t, began time.Time, read desired.Read, readErr error) e
 	if readErr != nil {
 		return w.line(func(b []byte) []byte {
 			text := readErr.Error()
-			if w.hide != nil {
+			if w.mask != nil {
 				text = "the read failed"
 			}
 			return fmt.Appendf(appendBegan(b, t, began), `,"error":%s}`, quoted(text))
 		})
 	}
 	w.Stats.Reads++
-	if w.hide != nil {
-		read = w.hide.read(read)
+	if w.mask != nil {
+		read = w.mask.read(read)
 	}
 	same := w.read != nil && sameRead(*w.read, read)
-	w.read, w.readAt = &read, began
+	w.read, w.readBegan = &read, began
 	if same {
 		return w.line(func(b []byte) []byte {
 			return append(appendBegan(b, t, began), `,"unchanged":true}`...)
@@ -193,23 +202,10 @@ func (w *Writer) Desired(t, began time.Time, read desired.Read, readErr error) e
 }
 
 func sameRead(a, b desired.Read) bool {
-	if len(a.Apps) != len(b.Apps) || len(a.Unreadable) != len(b.Unreadable) {
-		return false
-	}
-	for i := range a.Apps {
-		if a.Apps[i] != b.Apps[i] {
-			return false
-		}
-	}
-	for i := range a.Unreadable {
-		if a.Unreadable[i] != b.Unreadable[i] {
-			return false
-		}
-	}
-	return true
+	return slices.Equal(a.Apps, b.Apps) && slices.Equal(a.Unreadable, b.Unreadable)
 }
 
-// rows writes the newest read.
+// rows writes the newest complete read.
 func (w *Writer) rows(t time.Time, again bool) error {
 	apps := w.read.Apps
 	for {
@@ -220,12 +216,12 @@ func (w *Writer) rows(t time.Time, again bool) error {
 		}
 		apps = apps[n:]
 		l := line{T: &t, Type: "desired", Apps: &rows, More: len(apps) > 0, Again: again}
-		if !w.readAt.Equal(t) {
-			l.Began = &w.readAt
+		if !w.readBegan.Equal(t) {
+			l.Began = &w.readBegan
 		}
 		if !l.More {
 			l.Unreadable, l.Source = w.read.Unreadable, w.read.Source
-			if w.hide != nil {
+			if w.mask != nil {
 				l.Source = ""
 			}
 		}
@@ -235,19 +231,19 @@ func (w *Writer) rows(t time.Time, again bool) error {
 	}
 }
 
-// Link records that NATS was lost or is back, or, with gap, that messages were lost while it was up.
+// Link records that the NATS link is down or up, or, with gap, that messages were lost while it was up.
 func (w *Writer) Link(t time.Time, up, gap bool) error {
 	t, err := w.ready(t)
 	if err != nil {
 		return err
 	}
-	w.up = &up
+	w.linkUp = &up
 	return w.link(t, gap)
 }
 
 func (w *Writer) link(t time.Time, gap bool) error {
 	return w.line(func(b []byte) []byte {
-		b = fmt.Appendf(appendTime(b, t), `,"type":"link","up":%t`, *w.up)
+		b = fmt.Appendf(appendTime(b, t), `,"type":"link","up":%t`, *w.linkUp)
 		if gap {
 			b = append(b, `,"gap":true`...)
 		}
@@ -261,7 +257,7 @@ func (w *Writer) Leader(t time.Time) error {
 	if err != nil {
 		return err
 	}
-	w.lost = false
+	w.leaderless = false
 	return w.line(func(b []byte) []byte { return append(appendTime(b, t), `,"type":"leader","change":true}`...) })
 }
 
@@ -271,11 +267,11 @@ func (w *Writer) Leaderless(t time.Time) error {
 	if err != nil {
 		return err
 	}
-	w.lost = true
-	return w.leaderless(t, false)
+	w.leaderless = true
+	return w.noLeader(t, false)
 }
 
-func (w *Writer) leaderless(t time.Time, again bool) error {
+func (w *Writer) noLeader(t time.Time, again bool) error {
 	return w.json(line{T: &t, Type: "leader", Lost: true, Again: again})
 }
 

@@ -16,10 +16,10 @@ import (
 	"hm/actual"
 )
 
-// The files of a recording: their beginning, their end, and what each needs to stand by itself.
+// The files of a recording: how they begin and end, and what each needs so that it can be replayed by itself.
 
-// Create begins a recording at path, whose ending says how it is compressed: .jsonl, .jsonl.gz or .jsonl.zst (or just
-// .gz, .zst). It never overwrites a file. Nothing is written before the first event.
+// Create begins a recording at path. A path that ends in .gz or .zst gives a compressed file. Create never overwrites a
+// file. The file is created with the first event.
 func Create(path string, opts WriterOptions) (*Writer, error) {
 	if err := checkEnding(path); err != nil {
 		return nil, err
@@ -34,18 +34,18 @@ func Create(path string, opts WriterOptions) (*Writer, error) {
 		return w, nil
 	}
 	if _, err := os.Lstat(path); err == nil {
-		return nil, fmt.Errorf("%s exists already; a recording never overwrites a file", path)
+		return nil, fmt.Errorf("%s exists already: a recording never overwrites a file", path)
 	}
 	return newWriter(opts, func(int) (io.WriteCloser, string, error) { return createFile(path) }), nil
 }
 
-// checkEnding refuses the names of files that would be thought to be compressed and would not be.
+// checkEnding refuses names that look like those of compressed files and are not.
 func checkEnding(path string) error {
 	ending := filepath.Ext(path)
 	switch strings.ToLower(ending) {
 	case ".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4", ".lzma", ".br", ".zip", ".7z", ".z":
 		if ending != ".gz" && ending != ".zst" {
-			return fmt.Errorf("%s: a recording is compressed if its name ends in .gz or .zst, which %s is not", path, ending)
+			return fmt.Errorf("%s: unknown ending %s: a compressed recording ends in .gz or .zst", path, ending)
 		}
 	}
 	return nil
@@ -54,18 +54,19 @@ func checkEnding(path string) error {
 func createFile(name string) (io.WriteCloser, string, error) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
 	if errors.Is(err, os.ErrExist) {
-		err = fmt.Errorf("%s exists already; a recording never overwrites a file", name)
+		err = fmt.Errorf("%s exists already: a recording never overwrites a file", name)
 	}
 	return f, name, err
 }
 
-// ready gives t, or the time of the newest line if that is later, after it has made sure that there is a file.
+// ready makes sure that there is a file that is not full. It returns the time for the next line: t, or the time of the newest
+// line if that is later.
 func (w *Writer) ready(t time.Time) (time.Time, error) {
 	t = t.UTC().Round(0)
 	if t.Before(w.last) {
 		t = w.last
 	}
-	if w.full(t) && (w.hold == nil || !w.hold()) {
+	if w.full(t) && (w.delay == nil || !w.delay()) {
 		if err := w.end(); err != nil {
 			return t, err
 		}
@@ -79,20 +80,20 @@ func (w *Writer) ready(t time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// full reports whether the file that is open has reached its size or its age.
+// full reports whether the file has reached its size or its age.
 func (w *Writer) full(t time.Time) bool {
 	if w.file == nil || !w.Rotates() {
 		return false
 	}
-	return w.opts.MaxBytes > 0 && w.stored.n-w.head >= w.opts.MaxBytes || w.opts.MaxAge > 0 && t.Sub(w.began) >= w.opts.MaxAge
+	return w.opts.MaxBytes > 0 && w.stored.n-w.startBytes >= w.opts.MaxBytes || w.opts.MaxAge > 0 && t.Sub(w.began) >= w.opts.MaxAge
 }
 
-// Rotate begins the next file, with the snapshot of what is recorded at t, which the events before are not needed for.
+// Rotate begins the next file with a snapshot of the state at t, so that the files before it are not needed.
 func (w *Writer) Rotate(t time.Time, snapshot []byte) error {
 	t = later(t.UTC().Round(0), w.last)
-	if w.hide != nil {
+	if w.mask != nil {
 		var err error
-		if snapshot, err = w.hide.snapshot(snapshot); err != nil {
+		if snapshot, err = w.mask.snapshot(snapshot); err != nil {
 			return err
 		}
 	}
@@ -103,7 +104,7 @@ func (w *Writer) Rotate(t time.Time, snapshot []byte) error {
 	return w.begin(t, snapshot)
 }
 
-// begin opens the next file and writes what it needs to stand by itself.
+// begin opens the next file and writes its header and what the file before it ended with.
 func (w *Writer) begin(t time.Time, snapshot []byte) error {
 	w.part++
 	file, name, err := w.create(w.part)
@@ -111,7 +112,7 @@ func (w *Writer) begin(t time.Time, snapshot []byte) error {
 		return fmt.Errorf("beginning a recording: %w", err)
 	}
 	w.file, w.name, w.began = file, name, t
-	w.stored, w.head = &countingWriter{out: file}, 0
+	w.stored, w.startBytes = &countingWriter{out: file}, 0
 	w.Stats.Files++
 	switch {
 	case strings.HasSuffix(name, ".zst"):
@@ -126,14 +127,14 @@ func (w *Writer) begin(t time.Time, snapshot []byte) error {
 	default:
 		w.out, w.flush = w.stored, func() error { return nil }
 	}
-	w.deas, w.said = map[string]actual.Digest{}, map[actual.Digest]string{}
+	w.digests, w.byDigest = map[string]actual.Digest{}, map[actual.Digest]string{}
 	format, h := Format, w.opts.Header
 	if w.opts.Anonymize {
 		h.Node = ""
 	}
 	l := line{Type: "header", Format: &format, Started: &t, Note: h.Note, Node: h.Node, ID: h.ID, Anon: w.opts.Anonymize}
 	if w.Rotates() {
-		l.Part, l.Anew = w.part, !w.begun && w.part > 1 // behind those of another recorder
+		l.Part, l.Anew = w.part, !w.begun && w.part > 1 // an earlier recorder wrote the other parts
 		if err := w.parts.add(w.part, w.opts.Keep); err != nil {
 			return err
 		}
@@ -147,28 +148,28 @@ func (w *Writer) begin(t time.Time, snapshot []byte) error {
 		return err
 	}
 	w.Stats.Lines--
-	again := w.begun
+	first := !w.begun
 	w.begun = true
-	if !again {
+	if first {
 		return nil
 	}
-	return w.goOn(t, snapshot)
+	return w.carryOver(t, snapshot)
 }
 
-// goOn writes what the file before ended with.
-func (w *Writer) goOn(t time.Time, snapshot []byte) error {
+// carryOver writes what the file before ended with.
+func (w *Writer) carryOver(t time.Time, snapshot []byte) error {
 	if snapshot != nil {
 		if err := w.snapshot(t, snapshot); err != nil {
 			return err
 		}
 	}
-	if w.up != nil && !*w.up {
+	if w.linkUp != nil && !*w.linkUp {
 		if err := w.link(t, false); err != nil {
 			return err
 		}
 	}
-	if w.lost {
-		if err := w.leaderless(t, true); err != nil {
+	if w.leaderless {
+		if err := w.noLeader(t, true); err != nil {
 			return err
 		}
 	}
@@ -177,19 +178,19 @@ func (w *Writer) goOn(t time.Time, snapshot []byte) error {
 			return err
 		}
 	}
-	return w.discount()
+	return w.excludeStart()
 }
 
-// discount has what is stored so far not count for the size of the file.
-func (w *Writer) discount() error {
+// excludeStart excludes what is stored so far from the size of the file.
+func (w *Writer) excludeStart() error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	w.head = w.stored.n
+	w.startBytes = w.stored.n
 	return nil
 }
 
-// Flush hands what is buffered over to the file.
+// Flush writes what is buffered to the file.
 func (w *Writer) Flush() error {
 	if w.file == nil {
 		return nil
@@ -213,7 +214,7 @@ func (w *Writer) end() error {
 	return nil
 }
 
-// Close ends the recording. One without any event is written as a header alone.
+// Close ends the recording. Without any event it has only a header.
 func (w *Writer) Close() error {
 	if w.file == nil && w.begun {
 		return nil
@@ -230,7 +231,7 @@ type keepOpen struct{ io.Writer }
 
 func (keepOpen) Close() error { return nil }
 
-// Rotates reports whether the recording may be in several files.
+// Rotates reports whether the recording can have several parts.
 func (w *Writer) Rotates() bool { return w.parts != nil }
 
 type countingWriter struct {

@@ -13,21 +13,22 @@ import (
 	"hm/raftfsm"
 )
 
-// The lines that only a node can tell of.
+// The lines that only a node can write.
 
-// statePerLine keeps the lines of a state well below MaxLine: base64 makes a third more of it.
+// statePerLine keeps the lines of a state below MaxLine: base64 makes them longer by a third.
 const statePerLine = 8 << 20
 
-// State records what is recorded when the recording begins, before anything else.
+// State records the state of the cluster. A file can have one only before its other events; the recording that a running
+// node sends may have more (see Reader.AllowStates).
 func (w *Writer) State(t time.Time, s *raftfsm.State) error {
-	snapshot, err := snapshotOf(s)
+	snapshot, err := encodeState(s)
 	if err != nil {
 		return err
 	}
 	return w.Snapshot(t, snapshot)
 }
 
-func snapshotOf(s *raftfsm.State) ([]byte, error) {
+func encodeState(s *raftfsm.State) ([]byte, error) {
 	var snapshot bytes.Buffer
 	if err := s.WriteSnapshot(&snapshot); err != nil {
 		return nil, fmt.Errorf("recording the state: %w", err)
@@ -35,11 +36,11 @@ func snapshotOf(s *raftfsm.State) ([]byte, error) {
 	return snapshot.Bytes(), nil
 }
 
-// Snapshot is State for one that is written already.
+// Snapshot is State for a state that is encoded already.
 func (w *Writer) Snapshot(t time.Time, snapshot []byte) error {
-	if w.hide != nil {
+	if w.mask != nil {
 		var err error
-		if snapshot, err = w.hide.snapshot(snapshot); err != nil {
+		if snapshot, err = w.mask.snapshot(snapshot); err != nil {
 			return err
 		}
 	}
@@ -50,7 +51,7 @@ func (w *Writer) Snapshot(t time.Time, snapshot []byte) error {
 	if err := w.snapshot(t, snapshot); err != nil {
 		return err
 	}
-	return w.discount()
+	return w.excludeStart()
 }
 
 func (w *Writer) snapshot(t time.Time, snapshot []byte) error {
@@ -65,14 +66,14 @@ func (w *Writer) snapshot(t time.Time, snapshot []byte) error {
 	return nil
 }
 
-// Hold records that a person set a hold, or released it.
+// Hold records that a person set or released a hold.
 func (w *Writer) Hold(t time.Time, h raftfsm.Hold, released bool) error {
 	t, err := w.ready(t)
 	if err != nil {
 		return err
 	}
-	if w.hide != nil {
-		h = w.hide.hold(h)
+	if w.mask != nil {
+		h = w.mask.hold(h)
 	}
 	set := !released
 	l := line{T: &t, Type: "hold", Name: h.Name, Set: &set}
@@ -86,17 +87,17 @@ func (w *Writer) Hold(t time.Time, h raftfsm.Hold, released bool) error {
 	return w.json(l)
 }
 
-// DesiredApp records the outcome of one attempt to read a single app: its rows, none if it is not there.
+// DesiredApp records the outcome of a read of one app: its rows, none if the app does not exist, or an error.
 func (w *Writer) DesiredApp(t, began time.Time, droplet app.GUID, rows []desired.App, readErr error) error {
 	t, err := w.ready(t)
 	if err != nil {
 		return err
 	}
-	if w.hide != nil {
-		droplet = w.hide.guid(droplet)
+	if w.mask != nil {
+		droplet = w.mask.guid(droplet)
 		rows = slices.Clone(rows)
 		for i := range rows {
-			rows[i].Key = w.hide.key2(rows[i].Key)
+			rows[i].Key = w.mask.key(rows[i].Key)
 		}
 	}
 	l := line{T: &t, Type: "desired", App: &droplet}
@@ -104,7 +105,7 @@ func (w *Writer) DesiredApp(t, began time.Time, droplet app.GUID, rows []desired
 		l.Began = &began
 	}
 	if readErr != nil {
-		if l.Error = readErr.Error(); w.hide != nil {
+		if l.Error = readErr.Error(); w.mask != nil {
 			l.Error = "the read failed"
 		}
 		return w.json(l)
@@ -120,12 +121,12 @@ func (w *Writer) DesiredApp(t, began time.Time, droplet app.GUID, rows []desired
 func (w *Writer) json(l line) error {
 	text, err := json.Marshal(l)
 	if err != nil {
-		return fmt.Errorf("recording a line of type %s: %w", l.Type, err)
+		return fmt.Errorf("recording an event of type %s: %w", l.Type, err)
 	}
 	return w.line(func(b []byte) []byte { return append(b, text...) })
 }
 
-// hold leaves of a hold what a replay needs. The names that hm itself gives tell nothing.
+// hold returns what a replay needs of a hold. It keeps the names that hm itself gives.
 func (m *mask) hold(h raftfsm.Hold) raftfsm.Hold {
 	if !reconcile.OwnHoldName(h.Name) {
 		h.Name = fmt.Sprintf("hold-%x", m.sum("hold", h.Name))[:13]
@@ -134,7 +135,7 @@ func (m *mask) hold(h raftfsm.Hold) raftfsm.Hold {
 	return h
 }
 
-// snapshot gives one that records the same of others.
+// snapshot returns a snapshot with replaced names.
 func (m *mask) snapshot(snapshot []byte) ([]byte, error) {
 	s, err := raftfsm.RestoreState(bytes.NewReader(snapshot))
 	if err != nil {
@@ -143,5 +144,5 @@ func (m *mask) snapshot(snapshot []byte) ([]byte, error) {
 	if s, err = s.Renamed(raftfsm.Names{GUID: m.guid, DEA: m.dea, Command: m.command, Hold: m.hold, Source: "recording"}); err != nil {
 		return nil, fmt.Errorf("recording the state: %w", err)
 	}
-	return snapshotOf(s)
+	return encodeState(s)
 }

@@ -55,7 +55,7 @@ func TestWriterNeverOverwrites(t *testing.T) {
 	if err := os.WriteFile(numbered, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w, err := recording.Create(path, recording.WriterOptions{MaxBytes: 100}) // and goes on behind the parts that are there
+	w, err := recording.Create(path, recording.WriterOptions{MaxBytes: 100}) // continues after the existing parts
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,8 +73,8 @@ func TestWriterNeverOverwrites(t *testing.T) {
 	}
 }
 
-// A name that promises a compression must keep it.
-func TestWriterKnowsEndings(t *testing.T) {
+// A file name with the ending of another compression is refused.
+func TestWriterRefusesOtherEndings(t *testing.T) {
 	for name, good := range map[string]bool{
 		"r": true, "r.jsonl": true, "r.txt": true, "r.gz": true, "r.jsonl.zst": true, "r.2026.01.15": true,
 		"r.jsonl.bz2": false, "r.JSONL.GZ": false, "r.zstd": false, "r.xz": false,
