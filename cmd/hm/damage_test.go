@@ -168,7 +168,7 @@ func TestE2EDamagedStoreAlone(t *testing.T) {
 	b.nodes[0].signal(syscall.SIGTERM)
 	b.flip(0, "its entry is to be damaged")
 	b.nodes[0].start()
-	b.ended(0, "the raft store in .* is damaged, and there is no other node to take the record from: entry [0-9]+ of the raft log does not have its checksum$")
+	b.ended(0, "the Raft store in .* is damaged, and no other node has a copy: entry [0-9]+ of the Raft log does not match its checksum$")
 }
 
 // An entry is damaged under the running leader, which has to send it to a node that was away. The leader's process ends,
@@ -206,7 +206,7 @@ func damageLeader(t *testing.T) (shown bool) {
 	if _, err := b.status(leader); moved && err == nil {
 		return false
 	}
-	b.ended(leader, "the raft store in .* is damaged: entry [0-9]+ of the raft log does not have its checksum$")
+	b.ended(leader, "the Raft store in .* is damaged: entry [0-9]+ of the Raft log does not match its checksum$")
 	b.hold("after", "")
 	b.nodes[leader].start()
 	b.await("the node has healed", func() bool {

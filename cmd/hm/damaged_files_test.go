@@ -114,11 +114,11 @@ func TestE2EDamagedFilesSayWhatToDo(t *testing.T) {
 	t.Parallel()
 	takesSeconds(t)
 	const (
-		alone   = "hm: joining the cluster: node.data_dir: the raft store in DIR/raft is damaged, and there is no other node to take the record from: "
-		toOlder = "hint: put back a copy of DIR/raft, or move DIR/raft/raft.db away: hm then begins with its snapshot that ends with entry N," +
-			" without what it recorded later, and records anew what the DEAs and the Cloud Controller tell"
-		toNothing = "hint: put back a copy of DIR/raft, or move it away as a whole: hm then begins with nothing," +
-			" without its holds and its memory of crashes, and records anew what the DEAs and the Cloud Controller tell"
+		alone   = "hm: joining the cluster: node.data_dir: the Raft store in DIR/raft is damaged, and no other node has a copy: "
+		toOlder = "hint: restore a backup of DIR/raft; or move DIR/raft/raft.db away: hm then starts from its snapshot of entry N," +
+			" without what it recorded later, and learns the rest from the DEAs and the Cloud Controller"
+		toNothing = "hint: restore a backup of DIR/raft; or move it away: hm then starts empty," +
+			" without its holds and crash series, and learns the rest from the DEAs and the Cloud Controller"
 	)
 	withoutLog := func(raft string) error { return os.Rename(filepath.Join(raft, "raft.db"), raft+".db-away") }
 	for name, tt := range map[string]struct {
@@ -128,7 +128,7 @@ func TestE2EDamagedFilesSayWhatToDo(t *testing.T) {
 	}{
 		"the newest snapshot is truncated": {
 			func(t *testing.T, b *bareNodes) { cutInHalf(t, filepath.Join(b.newestSnapshots(0)[0], "state.bin")) },
-			alone + "the newest snapshot that can be used ends with entry N and the log begins with entry N: state.bin of the snapshot SNAPSHOT does not have its checksum\n" + toOlder,
+			alone + "the newest usable snapshot ends with entry N and the log begins with entry N: state.bin of the snapshot SNAPSHOT does not match its checksum\n" + toOlder,
 			withoutLog,
 		},
 		"the newest snapshot is gone": {
@@ -137,7 +137,7 @@ func TestE2EDamagedFilesSayWhatToDo(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
-			alone + "the newest snapshot that can be used ends with entry N and the log begins with entry N\n" + toOlder,
+			alone + "the newest usable snapshot ends with entry N and the log begins with entry N\n" + toOlder,
 			withoutLog,
 		},
 		"both snapshots are damaged": {
@@ -146,7 +146,7 @@ func TestE2EDamagedFilesSayWhatToDo(t *testing.T) {
 					cutInHalf(t, filepath.Join(dir, "state.bin"))
 				}
 			},
-			alone + "no snapshot can be used and the log begins with entry N: state.bin of the snapshot SNAPSHOT does not have its checksum\n" + toNothing,
+			alone + "no snapshot is usable and the log begins with entry N: state.bin of the snapshot SNAPSHOT does not match its checksum\n" + toNothing,
 			func(raft string) error { return os.Rename(raft, raft+"-away") },
 		},
 		"raft.db is torn": {
@@ -211,8 +211,8 @@ func TestE2EDataDirOfAnotherUser(t *testing.T) {
 	if who := regexp.MustCompile(`runs as the user ([^ ,]+),`).FindStringSubmatch(got); who != nil {
 		got = strings.ReplaceAll(got, who[1], "USER")
 	}
-	const want = "hm: joining the cluster: node.data_dir: checking the raft store in DIR/raft: open DIR/raft/raft.db: permission denied\n" +
-		"hint: hm runs as the user USER, who must be able to read and write DIR and all that is in it: give it to that user (chown -R USER DIR), or run hm as its owner"
+	const want = "hm: joining the cluster: node.data_dir: checking the Raft store in DIR/raft: open DIR/raft/raft.db: permission denied\n" +
+		"hint: hm runs as the user USER, which must be able to read and write DIR and everything in it: run chown -R USER DIR, or run hm as the owner"
 	if got != want {
 		t.Errorf("it says\n%s\nwant\n%s", got, want)
 	}

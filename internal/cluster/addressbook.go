@@ -6,8 +6,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// addressBook gives the configured address of a member precedence over the recorded one, so that a member may move
-// by a change of raft.peers.
+// addressBook finds a member's address. The address in raft.peers counts before the recorded one, so that a member can
+// move by a change of raft.peers.
 type addressBook []Peer
 
 // ServerAddr finds a member's address for raft.

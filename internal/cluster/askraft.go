@@ -6,12 +6,12 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// maxQuestions bounds the questions to raft that wait for an answer at a time. Raft itself takes 64 and then blocks.
-const maxQuestions = 32
+// maxRaftCalls bounds the calls of askRaft under way. Raft itself takes 64 requests and then blocks.
+const maxRaftCalls = 32
 
-// ask puts a question to raft and waits for the answer, or for ctx. Raft's futures know no context, so the waiting
-// is done by a goroutine, for which settle waits by its place in n.raftCalls.
-func (n *Node) ask(ctx context.Context, question func() raft.Future) error {
+// askRaft sends raft a request and waits for the answer, or for the end of ctx. A goroutine waits for the answer, because
+// raft's futures have no context. Close waits for the goroutine by its place in n.raftCalls.
+func (n *Node) askRaft(ctx context.Context, request func() raft.Future) error {
 	stalled := n.stores.disk.untilStalled()
 	select {
 	case n.raftCalls <- struct{}{}:
@@ -24,7 +24,7 @@ func (n *Node) ask(ctx context.Context, question func() raft.Future) error {
 	}
 	answer := make(chan error, 1)
 	go func() {
-		answer <- question().Error()
+		answer <- request().Error()
 		<-n.raftCalls
 	}()
 	select {

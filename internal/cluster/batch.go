@@ -16,18 +16,18 @@ type share struct {
 	from  int // position of its first record in the entry
 }
 
-// pendingEntry is one entry on its way through the log.
+// pendingEntry is one entry that was submitted to raft and has no outcome yet.
 type pendingEntry struct {
-	future raft.ApplyFuture // nil: it was not submitted, for err
+	future raft.ApplyFuture // nil if it was not submitted because of err
 	err    error
 	shares []share
 }
 
-// batch packs proposals into entries and hands them to raft, one after the other. While raft writes one to disk the
-// next gathers: the busier the callers, the fuller the entries.
+// batch packs proposals into entries and submits them to raft, one after the other. While raft writes one entry, further
+// proposals gather: the more callers there are, the fuller the entries.
 func (n *Node) batch() {
-	var waiting []*proposal // taken off the queue, in order; only the first may be under way
-	var stamped app.Time    // newest time given to an entry
+	var waiting []*proposal // taken off the queue, in order; only of the first may chunks have been submitted
+	var stamped app.Time    // the time of the newest entry
 	for {
 		if len(waiting) == 0 {
 			select {
@@ -59,7 +59,7 @@ func (n *Node) batch() {
 		}
 		stamped = max(stamped, n.clock.now())
 		n.submit(&f, raftfsm.Entry{At: stamped, Records: recs})
-		n.pending <- f // never blocks: as many places as slots
+		n.pending <- f // never blocks: it has as many places as there are slots
 	}
 }
 
@@ -73,7 +73,7 @@ func pack(waiting []*proposal, limit int) (rest []*proposal, shares []share, rec
 			break
 		}
 		if p.next == 0 && !p.state.CompareAndSwap(proposalQueued, proposalTaken) {
-			waiting = waiting[1:] // its caller went away
+			waiting = waiting[1:] // its caller withdrew it
 			continue
 		}
 		shares = append(shares, share{p, p.next, len(recs)})
@@ -91,20 +91,24 @@ func pack(waiting []*proposal, limit int) (rest []*proposal, shares []share, rec
 	return waiting, shares, recs
 }
 
-// leadershipEpoch is a stretch of leading without a break in which an entry could be refused and the next accepted: between the
-// two, what a proposal rests on could change.
-type leadershipEpoch struct{ term, transfers, stalls uint64 }
+// leadershipEpoch is a time of leading without interruption. In one epoch raft cannot refuse one entry and accept the
+// next. So the entries of a proposal are submitted only in the epoch in which it was accepted: between two epochs the
+// state that it was made from may change.
+type leadershipEpoch struct{ term, transfers, diskChanges uint64 }
 
 func (n *Node) epochOf(l Leadership) leadershipEpoch {
-	return leadershipEpoch{l.Term, n.transfers.Load(), n.stalls.Load()}
+	return leadershipEpoch{l.Term, n.transfers.Load(), n.diskChanges.Load()}
 }
+
+// submit hands an entry to raft, or sets f.err.
 
 func (n *Node) submit(f *pendingEntry, e raftfsm.Entry) {
 	lead := n.Leadership()
 	now := n.epochOf(lead)
 	for _, s := range f.shares {
 		if !lead.Leader || s.p.leadershipEpoch != now || s.p.failed.Load() {
-			// It is rare that only some of those who share the entry are concerned. All are told: it is true of all.
+			// All proposals in the entry fail, even if only one of them is from an earlier epoch. That is rare, and the
+			// error holds for all: none of them is in the log.
 			f.err = ErrNotLeader
 			return
 		}

@@ -16,14 +16,14 @@ import (
 
 // boltContent is what checkBoltFile finds in a raft.db.
 type boltContent struct {
-	entries []uint64 // the numbers of the log entries, ascending
-	values  []string // the names of the stored values
-	bytes   int64    // that were read
+	entries []uint64 // indices of the log entries, ascending
+	values  []string // names of the stored values
+	bytes   int64    // number of bytes read
 }
 
-// checkBoltFile reads the pages of a raft.db, as a file, and reports with errDamaged what bbolt would stumble over: it
-// trusts every page, and a damaged one makes it panic, on a goroutine of its own too, recurse without an end, or pass
-// over what was stored. What the entries hold is not looked at. A file that is not there, or empty, has no content.
+// checkBoltFile reads all pages of a raft.db and fails with errDamaged if one is damaged. Bbolt itself trusts every page:
+// a damaged page makes it panic, even on a goroutine of its own, recurse without end, or skip stored data. This check does
+// not decode the entries. A file that does not exist or is empty has no content.
 func checkBoltFile(path string) (content boltContent, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
@@ -32,7 +32,7 @@ func checkBoltFile(path string) (content boltContent, err error) {
 	if err != nil {
 		return boltContent{}, err
 	}
-	// Whoever opens the file to write locks it. Opened for reading only, bbolt looks at nothing but the first two pages.
+	// This takes the file's lock, so that no other process writes. A read-only bbolt reads nothing but the first two pages.
 	var lock *bbolt.DB
 	err = guarded(func() (err error) {
 		lock, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, ReadOnly: true})
@@ -41,7 +41,7 @@ func checkBoltFile(path string) (content boltContent, err error) {
 	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return boltContent{}, err
 	}
-	unopened := err // it had the lock, and stumbled over what is found below, or over something else
+	openErr := err // the check below may find the cause and give a better error
 	if lock != nil {
 		defer func() { err = errors.Join(err, lock.Close()) }()
 	}
@@ -54,10 +54,10 @@ func checkBoltFile(path string) (content boltContent, err error) {
 	if err := b.check(); err != nil {
 		return boltContent{}, err
 	}
-	return b.content, unopened
+	return b.content, openErr
 }
 
-// The format of bbolt's files, which has been the same since 2014.
+// The format of bbolt's files. It has not changed since 2014.
 const (
 	boltPageHeader = 16 // id uint64, flags uint16, count uint16, overflow uint32
 	boltElement    = 16
@@ -68,9 +68,9 @@ const (
 	boltBranch = 0x01
 	boltLeaf   = 0x02
 
-	boltMaxPage  = 64 << 10 // bytes of a page of 4 KiB that is not a large entry's are far fewer
+	boltMaxPage  = 64 << 10 // bytes of a page; usual are 4 KiB
 	boltMaxDepth = 32
-	boltMaxSpan  = 64 << 20 // bytes of one page with its overflow; 32 full entries come to 16 MiB
+	boltMaxSpan  = 64 << 20 // bytes of a page with its overflow pages; 32 full entries have 16 MiB
 )
 
 var boltOrder = binary.NativeEndian
@@ -78,21 +78,21 @@ var boltOrder = binary.NativeEndian
 type boltFile struct {
 	file    *os.File
 	size    int64
-	page    int64  // bytes of a page
-	pages   uint64 // in use, or free
-	seen    []uint64
+	page    int64    // bytes of a page
+	pages   uint64   // number of pages, in use or free
+	seen    []uint64 // one bit for each page that was read
 	content boltContent
 }
 
-// boltMeta is one of the two pages that a transaction ends with.
+// boltMeta is one of the two meta pages. Each transaction writes one of them, in turn, as its last step.
 type boltMeta struct {
 	pageSize        uint32
 	root, pages, tx uint64
 }
 
 func (b *boltFile) check() error {
-	// Bbolt goes by the newer of its two meta pages, and by the older if that one is damaged: it would go back by one
-	// transaction, and forget what was acknowledged. A crash leaves both whole: they are smaller than a sector.
+	// Bbolt uses the newer of its two meta pages, or the older if the newer is damaged. Then it would lose the last
+	// transaction, which was acknowledged. A crash damages neither: a meta page is smaller than a sector.
 	first, err := b.meta(0)
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func (b *boltFile) check() error {
 		newest = second
 	}
 	if first.tx != second.tx+1 && second.tx != first.tx+1 || second.pageSize != first.pageSize {
-		return damagef("the two heads of raft.db do not follow each other")
+		return damagef("the two meta pages of raft.db are not of consecutive transactions")
 	}
 	if newest.pages < 2 || newest.pages > uint64(b.size/b.page) {
 		return damagef("raft.db has %d bytes, but should have %d pages", b.size, newest.pages)
@@ -120,6 +120,7 @@ func (b *boltFile) check() error {
 	return b.buckets(newest.root)
 }
 
+// meta reads the meta page at a byte of the file.
 func (b *boltFile) meta(at int64) (boltMeta, error) {
 	buf := make([]byte, boltPageHeader+boltMetaSize)
 	if _, err := b.file.ReadAt(buf, at); err != nil {
@@ -129,7 +130,7 @@ func (b *boltFile) meta(at int64) (boltMeta, error) {
 	sum := fnv.New64a()
 	_, _ = sum.Write(m[:56]) // a hash takes everything
 	if boltOrder.Uint32(m) != boltMagic || boltOrder.Uint32(m[4:]) != boltVersion || boltOrder.Uint64(m[56:]) != sum.Sum64() {
-		return boltMeta{}, damagef("the head of raft.db at byte %d does not have its checksum", at)
+		return boltMeta{}, damagef("the meta page of raft.db at byte %d does not match its checksum", at)
 	}
 	return boltMeta{pageSize: boltOrder.Uint32(m[8:]), root: boltOrder.Uint64(m[16:]), pages: boltOrder.Uint64(m[40:]), tx: boltOrder.Uint64(m[48:])}, nil
 }
@@ -141,12 +142,12 @@ func readError(err error) error {
 	return fmt.Errorf("reading raft.db: %w", err)
 }
 
-// buckets walks the root, whose leaves are the two buckets.
+// buckets walks the root, which has the two buckets as leaves, and the buckets.
 func (b *boltFile) buckets(root uint64) error {
 	found := map[string][]byte{}
 	err := b.walk(root, nil, nil, 0, func(flags uint32, key, value []byte) error {
 		if flags != 1 || len(value) < 16 {
-			return damagef("raft.db has %.40q where there should be a bucket", key)
+			return damagef("raft.db has %.40q where a bucket should be", key)
 		}
 		found[string(key)] = bytes.Clone(value)
 		return nil
@@ -156,14 +157,14 @@ func (b *boltFile) buckets(root uint64) error {
 	}
 	logs, values := found["logs"], found["conf"]
 	if len(found) == 0 {
-		return nil // it was made, and nothing was stored
+		return nil // it was created, and nothing was stored
 	}
 	if len(found) != 2 || logs == nil || values == nil {
-		return damagef("raft.db does not have the buckets of a raft store")
+		return damagef("raft.db does not have the buckets of a Raft store")
 	}
 	err = b.bucket(logs, func(flags uint32, key, _ []byte) error {
 		if flags != 0 || len(key) != 8 {
-			return damagef("raft.db has the log entry %.40q", key)
+			return damagef("raft.db has a log entry with the invalid key %.40q", key)
 		}
 		b.content.entries = append(b.content.entries, binary.BigEndian.Uint64(key))
 		return nil
@@ -173,14 +174,14 @@ func (b *boltFile) buckets(root uint64) error {
 	}
 	return b.bucket(values, func(flags uint32, key, _ []byte) error {
 		if flags != 0 || !slices.Contains([]string{valueTerm, valueVoteTerm, valueVoteFor}, string(key)) {
-			return damagef("raft.db stores a value %.40q, which raft does not", key)
+			return damagef("raft.db has a value %.40q, which is not one of raft's", key)
 		}
 		b.content.values = append(b.content.values, string(key))
 		return nil
 	})
 }
 
-// bucket walks a bucket: its value in the root holds the number of its first page, or, if that is 0, the page itself.
+// bucket walks a bucket. Its value in the root has the number of its first page, or, if that is 0, the page itself.
 func (b *boltFile) bucket(value []byte, leaf func(uint32, []byte, []byte) error) error {
 	if root := boltOrder.Uint64(value); root != 0 {
 		return b.walk(root, nil, nil, 0, leaf)
@@ -192,7 +193,7 @@ func (b *boltFile) bucket(value []byte, leaf func(uint32, []byte, []byte) error)
 	return b.elements(page, nil, nil, 0, leaf)
 }
 
-// walk reads a page and what hangs on it. Its keys are at least from, and, unless it is nil, less than to.
+// walk reads a page and the pages below it. Its keys must be at least from and, unless to is nil, less than to.
 func (b *boltFile) walk(id uint64, from, to []byte, depth int, leaf func(uint32, []byte, []byte) error) error {
 	if id < 2 || id >= b.pages || depth > boltMaxDepth {
 		return damagef("raft.db points to page %d of %d", id, b.pages)
@@ -203,11 +204,11 @@ func (b *boltFile) walk(id uint64, from, to []byte, depth int, leaf func(uint32,
 	}
 	more := uint64(boltOrder.Uint32(head[12:]))
 	if boltOrder.Uint64(head[:]) != id || more >= b.pages-id || int64(more+1)*b.page > boltMaxSpan {
-		return damagef("page %d of raft.db does not say what it is", id)
+		return damagef("page %d of raft.db has a wrong head", id)
 	}
 	for p := id; p <= id+more; p++ {
 		if b.seen[p/64]&(1<<(p%64)) != 0 {
-			return damagef("page %d of raft.db is in two places", p)
+			return damagef("page %d of raft.db is used twice", p)
 		}
 		b.seen[p/64] |= 1 << (p % 64)
 	}
@@ -217,16 +218,16 @@ func (b *boltFile) walk(id uint64, from, to []byte, depth int, leaf func(uint32,
 	}
 	b.content.bytes += int64(len(page))
 	if kind := boltOrder.Uint16(page[8:]); kind != boltBranch && kind != boltLeaf {
-		return damagef("page %d of raft.db is of kind %#x", id, kind)
+		return damagef("page %d of raft.db has the invalid kind %#x", id, kind)
 	}
 	return b.elements(page, from, to, depth, leaf)
 }
 
-// elements looks at what a page holds: where its parts are, and that its keys are in order.
+// elements checks the parts of a page: that they lie in the page, and that the keys are in order.
 func (b *boltFile) elements(page, from, to []byte, depth int, leaf func(uint32, []byte, []byte) error) error {
 	id, branch, count := boltOrder.Uint64(page), boltOrder.Uint16(page[8:]) == boltBranch, int(boltOrder.Uint16(page[10:]))
 	if boltPageHeader+count*boltElement > len(page) || branch && count == 0 {
-		return damagef("page %d of raft.db holds %d parts", id, count)
+		return damagef("page %d of raft.db has the invalid number of parts %d", id, count)
 	}
 	part := func(i int) (e, key, value []byte, err error) {
 		at := boltPageHeader + i*boltElement
@@ -239,7 +240,7 @@ func (b *boltFile) elements(page, from, to []byte, depth int, leaf func(uint32, 
 		}
 		start := uint64(at) + pos
 		if start < uint64(boltPageHeader+count*boltElement) || start+keySize+valueSize > uint64(len(page)) {
-			return nil, nil, nil, damagef("part %d of page %d of raft.db points out of the page", i, id)
+			return nil, nil, nil, damagef("part %d of page %d of raft.db lies outside the page", i, id)
 		}
 		return e, page[start : start+keySize], page[start+keySize : start+keySize+valueSize], nil
 	}

@@ -38,7 +38,7 @@ func TestFlippedBitIsFoundOrHarmless(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(o.DataDir, "raft", "raft.db"), db, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return openSound(o, log, false)
+		return openUndamaged(o, log, false)
 	}
 	s, err := open(t, whole)
 	if err != nil {
@@ -96,7 +96,7 @@ func TestDamagedFieldNameIsFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := openSound(o, newSampledLog(o.Logger), false)
+	s, err := openUndamaged(o, newSampledLog(o.Logger), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestDamagedFieldNameIsFound(t *testing.T) {
 			}
 			at += n
 			flip(t, path, int64(at)+1, 1)
-			s, err := openSound(o, newSampledLog(o.Logger), false)
+			s, err := openUndamaged(o, newSampledLog(o.Logger), false)
 			switch {
 			case errors.Is(err, errDamaged):
 				found++
@@ -213,7 +213,7 @@ func TestSoundStoreIsNotDamaged(t *testing.T) {
 		if err := os.MkdirAll(filepath.Join(o.DataDir, "raft"), 0o750); err != nil {
 			t.Fatal(err)
 		}
-		s, err := openSound(o, log, aside)
+		s, err := openUndamaged(o, log, aside)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -254,8 +254,8 @@ func TestSoundStoreIsNotDamaged(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if last >= first && (s.log.last != last || s.log.solid != first) {
-			t.Fatalf("step %d: the log has the entries %d to %d, and is taken to have %d to %d", step, first, last, s.log.solid, s.log.last)
+		if last >= first && (s.log.last != last || s.log.first != first) {
+			t.Fatalf("step %d: the log has the entries %d to %d, and is taken to have %d to %d", step, first, last, s.log.first, s.log.last)
 		}
 		if step%5 == 0 {
 			b, err := os.ReadFile(filepath.Join(o.DataDir, "raft", "raft.db"))

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// setPeers tells the stream who the members are and where.
+// setPeers sets the members and their addresses.
 func (s *clusterPort) setPeers(peers []Peer) {
 	peers = slices.Clone(peers)
 	s.members.Store(&peers)
@@ -40,19 +40,19 @@ func (s *clusterPort) named(cert *x509.Certificate) (ids []string) {
 	return ids
 }
 
-// speaksFor refuses a certificate that does not name the member. The CA has signed it; but it signs those of all
-// members, and one of them must not speak for another.
+// speaksFor refuses a certificate that does not name the member. The CA signs the certificates of all members, so its
+// signature alone would let one member act for another.
 func (s *clusterPort) speaksFor(cert *x509.Certificate, id string) error {
 	if names(cert, id, s.peers()) {
 		return nil
 	}
-	return fmt.Errorf("the certificate does not name %.80q, as whom it is shown: its DNS names are %.200q, its IP addresses %.200q; "+
-		"it must have the id as a DNS name, or the host of that node's address in raft.peers where no other node has the same host",
+	return fmt.Errorf("the certificate does not name the node %.80q that uses it: its DNS names are %.200q, its IP addresses %.200q; "+
+		"it must have the id as a DNS name, or the host of the node's address in raft.peers if no other node has the same host",
 		id, cert.DNSNames, fmt.Sprint(cert.IPAddresses))
 }
 
-// names reports whether a certificate names a member: by its id as a DNS name, or by the host of its address, if that
-// is no other member's host. A name with a wildcard names nobody, and nor does the common name.
+// names reports whether a certificate names a member: by the member's id as a DNS name, or by the host of its address if
+// no other member has this host. Names with a wildcard and the common name do not count.
 func names(cert *x509.Certificate, id string, peers []Peer) bool {
 	if id == "" {
 		return false
@@ -84,7 +84,7 @@ func hasName(cert *x509.Certificate, name string) bool {
 	return slices.ContainsFunc(cert.DNSNames, func(have string) bool { return strings.EqualFold(have, name) })
 }
 
-// hostOf is the host of a member's address in a form that can be compared.
+// hostOf is the host of a member's address, in a form that can be compared.
 func hostOf(p Peer) string {
 	host, _, _ := net.SplitHostPort(p.Address)
 	if ip, err := netip.ParseAddr(host); err == nil {

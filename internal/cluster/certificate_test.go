@@ -98,7 +98,7 @@ func TestCertificateSpeaksForItsMember(t *testing.T) {
 	if r, err := say("hm-0"); err != nil || r.Refused != "" {
 		t.Errorf("a member's own word is answered with %+v, %v", r, err)
 	}
-	if r, err := say("hm-2"); err != nil || !strings.Contains(r.Refused, `does not name "hm-2"`) || r.Stranger {
+	if r, err := say("hm-2"); err != nil || !strings.Contains(r.Refused, `does not name the node "hm-2"`) || r.Stranger {
 		t.Errorf("a member that speaks for another is answered with %+v, %v", r, err)
 	}
 
@@ -139,7 +139,7 @@ func TestNodeWithAnothersCertificate(t *testing.T) {
 		t.Fatal("it leads")
 	}
 	eventually(t, "both sides say so", func() bool {
-		return lines.count(`does not name \"hm-2\"`) > 0 && lines.count("cannot tell a peer how this node is") > 0
+		return lines.count(`does not name the node \"hm-2\"`) > 0 && lines.count("cannot send this node's status to a peer") > 0
 	})
 	if m := member(lead, "hm-2"); m.Healthy || !m.LastContact.IsZero() {
 		t.Errorf("it is seen as %+v", m)

@@ -23,7 +23,7 @@ func BenchmarkCheckStore(b *testing.B) {
 			if err := os.MkdirAll(filepath.Join(o.DataDir, "raft"), 0o750); err != nil {
 				b.Fatal(err)
 			}
-			s, err := openSound(o, log, false)
+			s, err := openUndamaged(o, log, false)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -52,7 +52,7 @@ func BenchmarkCheckStore(b *testing.B) {
 			}
 			b.SetBytes(info.Size())
 			for b.Loop() {
-				s, err := openSound(o, log, false)
+				s, err := openUndamaged(o, log, false)
 				if err != nil {
 					b.Fatal(err)
 				}

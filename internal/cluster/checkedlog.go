@@ -12,29 +12,29 @@ import (
 	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
-// checkedLog is a log store of which every entry carries a checksum: one made here gets it when it is stored, one
-// received is checked before it is stored, and every one is checked when it is read.
+// checkedLog is a log store in which every entry has a checksum. An entry that this node makes gets its checksum when it
+// is stored; a received entry is checked before it is stored; every entry is checked when it is read.
 type checkedLog struct {
 	inner raft.LogStore
 	raft  atomic.Pointer[raft.Raft] // nil until raft runs
 
-	// The entries solid to last are there, without a gap. Raft leaves a gap when it installs a snapshot, but only below
+	// The entries first to last are stored without a gap. Raft leaves a gap when it installs a snapshot, but only below
 	// the snapshot.
 	mu          sync.Mutex
-	solid, last uint64 // both 0: there is none
-	cut         bool   // the end of the log was cut off, and nothing was stored since
+	first, last uint64 // both 0 if there is no entry
+	cut         bool   // the end of the log was deleted, and nothing was stored since
 }
 
-// span sets which entries are there, without a gap.
-func (c *checkedLog) span(solid, last uint64) {
+// setSpan says which entries are stored without a gap.
+func (c *checkedLog) setSpan(first, last uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.solid, c.last = solid, last
+	c.first, c.last = first, last
 }
 
-// GetLog reads an entry. It fails with errDamaged if it is not what was stored, or is missing.
+// GetLog reads an entry. It fails with errDamaged if the entry is not what was stored, or if it is missing.
 func (c *checkedLog) GetLog(index uint64, l *raft.Log) error {
-	*l = raft.Log{} // decoding leaves alone what the stored entry, being damaged, does not name
+	*l = raft.Log{} // decoding does not touch fields whose names are damaged in the stored entry
 	err := guarded(func() error { return c.inner.GetLog(index, l) })
 	switch {
 	case err == nil:
@@ -42,38 +42,38 @@ func (c *checkedLog) GetLog(index uint64, l *raft.Log) error {
 	case errors.Is(err, raft.ErrLogNotFound):
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.solid <= index && index <= c.last {
-			return damagef("entry %d of the raft log is missing", index)
+		if c.first <= index && index <= c.last {
+			return damagef("entry %d of the Raft log is missing", index)
 		}
 	}
 	return err
 }
 
-// boltLog is the store itself. It tells an entry that cannot be decoded from a store that cannot be read.
+// boltLog is the store itself. It distinguishes an entry that cannot be decoded from a store that cannot be read.
 type boltLog struct{ *boltstore.BoltStore }
 
-// GetLog reads an entry. Since the file is mapped, nothing but the entry's bytes can make it fail.
+// GetLog reads an entry. The file is mapped into memory, so any other error comes from the entry's bytes.
 func (b boltLog) GetLog(index uint64, l *raft.Log) error {
 	err := guarded(func() error { return b.BoltStore.GetLog(index, l) })
 	switch {
 	case err == nil, errors.Is(err, raft.ErrLogNotFound), errors.Is(err, bbolterrors.ErrDatabaseNotOpen), errors.Is(err, errDamaged):
 		return err
 	}
-	return damagef("entry %d of the raft log cannot be decoded: %v", index, err)
+	return damagef("entry %d of the Raft log cannot be decoded: %v", index, err)
 }
 
 // StoreLog stores an entry.
 func (c *checkedLog) StoreLog(l *raft.Log) error { return c.StoreLogs([]*raft.Log{l}) }
 
-// StoreLogs stores entries. Those that this node makes as the leader have no checksum yet and get one here.
+// StoreLogs stores entries. Entries that this node makes as the leader have no checksum yet and get it here.
 func (c *checkedLog) StoreLogs(logs []*raft.Log) error {
 	r := c.raft.Load()
 	for _, l := range logs {
-		// Raft is the leader for as long as its one goroutine makes entries, and never while it takes some in.
+		// Raft is the leader whenever its one goroutine makes entries, and never when it stores received ones.
 		if len(l.Extensions) == 0 && (r == nil || r.State() == raft.Leader) {
 			sealEntry(l)
 		} else if err := verifyEntry(l.Index, l); err != nil {
-			return c.refused(err)
+			return c.refusal(err)
 		}
 	}
 	if err := guarded(func() error { return c.inner.StoreLogs(logs) }); err != nil {
@@ -83,41 +83,42 @@ func (c *checkedLog) StoreLogs(logs []*raft.Log) error {
 	defer c.mu.Unlock()
 	c.cut = false
 	for _, l := range logs {
-		if l.Index != c.last+1 || c.solid == 0 {
-			c.solid = l.Index
+		if l.Index != c.last+1 || c.first == 0 {
+			c.first = l.Index
 		}
 		c.last = l.Index
 	}
 	return nil
 }
 
-// refused gives the error for an entry that arrived damaged. The leader sends it again, unless raft has just cut off the
-// end of the log to make room: then it would ask for what it cut off for ever, and must start anew.
-func (c *checkedLog) refused(err error) error {
+// refusal gives the error for an entry that arrived damaged. Usually the leader sends it again. But if raft has just
+// deleted the end of the log to replace it, raft would ask for the deleted entries for ever; so this is damage, and the
+// node must start again.
+func (c *checkedLog) refusal(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cut {
-		return damagef("the raft log lacks its end: a peer sent an entry in its place that is refused: %v", err)
+		return damagef("the end of the Raft log was deleted, and a peer sent a damaged entry in its place: %v", err)
 	}
 	return fmt.Errorf("%w: %s", errArrivedDamaged, err)
 }
 
-// errArrivedDamaged says that nothing here is damaged: what a peer sent is.
-var errArrivedDamaged = errors.New("a peer sent an entry that is refused")
+// errArrivedDamaged says that an entry of a peer is damaged, and nothing here is.
+var errArrivedDamaged = errors.New("a peer sent a damaged entry")
 
 // DeleteRange deletes entries.
 func (c *checkedLog) DeleteRange(from, to uint64) error {
-	c.mu.Lock() // first: who reads meanwhile must not take a deleted entry for a lost one
+	c.mu.Lock() // before the deletion: a reader must not take a deleted entry for a missing one
 	switch {
 	case c.last == 0:
 	case to >= c.last && from <= c.last: // the end
 		c.last = from - 1
 		c.cut = true
-		if c.solid > c.last {
-			c.solid, c.last = 0, 0
+		if c.first > c.last {
+			c.first, c.last = 0, 0
 		}
-	case to >= c.solid:
-		c.solid = to + 1
+	case to >= c.first:
+		c.first = to + 1
 	}
 	c.mu.Unlock()
 	return guarded(func() error { return c.inner.DeleteRange(from, to) })
@@ -135,13 +136,12 @@ func (c *checkedLog) LastIndex() (index uint64, err error) {
 	return index, err
 }
 
-// guarded turns a panic into an error: bbolt panics on a page that it cannot make sense of, and reads where a damaged
-// page points to.
+// guarded turns a panic into an errDamaged: bbolt panics on a damaged page, or reads memory where a damaged page points.
 func guarded(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = damagef("the pages of raft.db make no sense: %v", p)
+			err = damagef("the pages of raft.db are damaged: %v", p)
 		}
 	}()
 	return f()

@@ -66,11 +66,11 @@ func TestMissingEntryIsDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	log = &checkedLog{inner: boltLog{c.nodes[0].stores.bolt}} // without the cache
-	log.span(1, last)
+	log.setSpan(1, last)
 	if err := log.GetLog(2, &l); !errors.Is(err, errDamaged) {
 		t.Errorf("a missing entry: %v", err)
 	}
-	log.span(3, last)
+	log.setSpan(3, last)
 	if err := log.GetLog(2, &l); !errors.Is(err, raft.ErrLogNotFound) {
 		t.Errorf("an entry below a gap: %v", err)
 	}

@@ -14,20 +14,20 @@ import (
 	"hm/internal/notify"
 )
 
-// checkedSnapshots is raft's snapshot store. What is in a snapshot has checksums already. Beside it raft writes
-// meta.json: which index and term the snapshot is of, and who the members are. That gets a checksum here, in a file of
-// its own, after everything else is on disk: a snapshot without it is none.
+// checkedSnapshots is raft's snapshot store with one more checksum. The state in a snapshot has checksums already. Beside
+// it raft writes meta.json with the index, the term and the members. That file gets a checksum in a file of its own, after
+// everything else is on disk. A snapshot without this checksum does not count.
 type checkedSnapshots struct {
 	raft.SnapshotStore
 	dir string // of the snapshots
 	log *sampledLog
 
-	newest atomic.Uint64 // the entry that the newest snapshot ends with that was seen, or written
-	lost   notify.Signal // that one is not there any more, or is damaged
+	newest atomic.Uint64 // last entry of the newest snapshot that was ever listed or written
+	lost   notify.Signal // notifies that this snapshot is gone or damaged
 }
 
-// look notes the newest snapshot there is. If it is not the newest that there was, that one is lost.
-func (s *checkedSnapshots) look(newest uint64) {
+// noteNewest notes the newest snapshot that there is now. If a newer one was there before, that one is lost.
+func (s *checkedSnapshots) noteNewest(newest uint64) {
 	for {
 		known := s.newest.Load()
 		if newest < known {
@@ -40,29 +40,29 @@ func (s *checkedSnapshots) look(newest uint64) {
 	}
 }
 
-// List gives the snapshots, the newest first, without those whose description is damaged.
+// List gives the snapshots, the newest first, without those whose meta.json is damaged.
 func (s *checkedSnapshots) List() ([]*raft.SnapshotMeta, error) {
 	all, err := s.SnapshotStore.List()
 	if err != nil {
 		return nil, err
 	}
-	var sound []*raft.SnapshotMeta
+	var usable []*raft.SnapshotMeta
 	for _, m := range all {
 		if _, err := readSnapshotMeta(filepath.Join(s.dir, m.ID)); err != nil {
-			s.log.log(slog.LevelError, m.ID, "a snapshot is not used", "snapshot", m.ID, "error", err)
+			s.log.log(slog.LevelError, m.ID, "a snapshot is ignored", "snapshot", m.ID, "error", err)
 			continue
 		}
-		sound = append(sound, m)
+		usable = append(usable, m)
 	}
-	if len(sound) > 0 {
-		s.look(sound[0].Index)
+	if len(usable) > 0 {
+		s.noteNewest(usable[0].Index)
 	} else {
-		s.look(0)
+		s.noteNewest(0)
 	}
-	return sound, nil
+	return usable, nil
 }
 
-// Open opens a snapshot. One that is damaged is set aside: raft would try to send it to a peer for ever.
+// Open opens a snapshot. It sets a damaged one aside, because raft would try to send it to a peer for ever.
 func (s *checkedSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	if _, err := readSnapshotMeta(filepath.Join(s.dir, id)); err != nil {
 		return nil, nil, err
@@ -86,15 +86,15 @@ func (s *checkedSnapshots) Create(version raft.SnapshotVersion, index, term uint
 	if err != nil {
 		return nil, err
 	}
-	return &checkedSink{SnapshotSink: sink, dir: filepath.Join(s.dir, sink.ID()), written: func() { s.look(index) }}, nil
+	return &checkedSink{SnapshotSink: sink, dir: filepath.Join(s.dir, sink.ID()), written: func() { s.noteNewest(index) }}, nil
 }
 
+// checkedSink writes one snapshot.
 type checkedSink struct {
 	raft.SnapshotSink
-	dir  string
-	done bool
-
-	written func()
+	dir     string
+	done    bool
+	written func() // called when the snapshot counts
 }
 
 // Cancel drops the snapshot.
@@ -103,7 +103,7 @@ func (s *checkedSink) Cancel() error {
 	return s.SnapshotSink.Cancel()
 }
 
-// Close ends the snapshot, and makes it count.
+// Close ends the snapshot and writes its checksum, so that it counts.
 func (s *checkedSink) Close() error {
 	if s.done {
 		return s.SnapshotSink.Close()

@@ -6,10 +6,10 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// checkedValues is a stable store, of raft's term and vote, of which every value carries a checksum.
+// checkedValues is a stable store for raft's term and vote, in which every value has a checksum.
 type checkedValues struct{ inner raft.StableStore }
 
-// The names under which raft stores its term and its vote. It stores nothing else.
+// The names under which raft stores its term and its vote. It stores no other values.
 const (
 	valueTerm     = "CurrentTerm"
 	valueVoteTerm = "LastVoteTerm"
@@ -45,7 +45,7 @@ func (c checkedValues) GetUint64(key []byte) (uint64, error) {
 		return 0, err
 	}
 	if len(value) != 8 {
-		return 0, damagef("the stored value %q has %d bytes, a number has 8", key, len(value))
+		return 0, damagef("the stored value %q has %d bytes, and a number has 8", key, len(value))
 	}
 	return binary.BigEndian.Uint64(value), nil
 }

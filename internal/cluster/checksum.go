@@ -9,10 +9,10 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// errDamaged marks what was read, or received, and is not what was written.
+// errDamaged says that data that was read or received is not what was written.
 var errDamaged = errors.New("damaged")
 
-// damageError is such a damage. Its text begins with what is damaged.
+// damageError is an errDamaged with a text that says what is damaged.
 type damageError struct{ what string }
 
 func (e *damageError) Error() string { return e.what }
@@ -22,7 +22,7 @@ func (e *damageError) Is(target error) bool { return target == errDamaged }
 
 func damagef(format string, args ...any) error { return &damageError{fmt.Sprintf(format, args...)} }
 
-// damageText is the damage itself, without what was added to it on its way.
+// damageText gives the text of the damageError in err, without the errors that wrap it.
 func damageText(err error) string {
 	var d *damageError
 	if errors.As(err, &d) {
@@ -31,35 +31,35 @@ func damageText(err error) string {
 	return err.Error()
 }
 
-// A log entry carries its checksum in Extensions: a mark with a version, and the sum. The leader that makes the entry
-// computes it; it travels with the entry, so that every node checks what it receives as well as what it reads. A
-// stored value carries the same in front.
+// A log entry has its checksum in Extensions: a mark with a version, and the sum. The leader that makes the entry computes
+// it. It travels with the entry, so that every node checks what it receives and what it reads. A stored value has the
+// same in front.
 const (
 	entryMark = "hme\x01"
 	valueMark = "hmv\x01"
 	sumSize   = 16
 )
 
-// sealEntry puts the checksum of an entry into it.
+// sealEntry adds the checksum to an entry.
 func sealEntry(l *raft.Log) {
 	sum := entrySum(l)
 	l.Extensions = append([]byte(entryMark), sum[:]...)
 }
 
-// verifyEntry checks an entry that was stored, or received, as number index.
+// verifyEntry checks an entry that was stored or received as entry index.
 func verifyEntry(index uint64, l *raft.Log) error {
 	switch {
 	case l.Index != index:
-		return damagef("entry %d of the raft log says that it is entry %d", index, l.Index)
+		return damagef("entry %d of the Raft log has the number %d", index, l.Index)
 	case len(l.Extensions) != len(entryMark)+sumSize || string(l.Extensions[:len(entryMark)]) != entryMark:
-		return damagef("entry %d of the raft log has no checksum", index)
+		return damagef("entry %d of the Raft log has no checksum", index)
 	case entrySum(l) != [sumSize]byte(l.Extensions[len(entryMark):]):
-		return damagef("entry %d of the raft log does not have its checksum", index)
+		return damagef("entry %d of the Raft log does not match its checksum", index)
 	}
 	return nil
 }
 
-// entrySum covers everything that raft and the state machine go by. AppendedAt is only told to people.
+// entrySum covers all fields that raft and the state machine use. AppendedAt is only for people.
 func entrySum(l *raft.Log) [sumSize]byte {
 	var head [17]byte
 	binary.LittleEndian.PutUint64(head[0:], l.Index)
@@ -68,21 +68,21 @@ func entrySum(l *raft.Log) [sumSize]byte {
 	return xxh3.Hash128Seed(l.Data, xxh3.Hash(head[:])).Bytes()
 }
 
-// sealValue gives what is stored for a value: the term, or the vote.
+// sealValue gives the stored form of a value (the term or the vote): with its checksum.
 func sealValue(key, value []byte) []byte {
 	sum := valueSum(key, value)
 	b := make([]byte, 0, len(valueMark)+sumSize+len(value))
 	return append(append(append(b, valueMark...), sum[:]...), value...)
 }
 
-// openValue gives the value of what sealValue gave.
+// openValue reads the stored form that sealValue made.
 func openValue(key, stored []byte) ([]byte, error) {
 	if len(stored) < len(valueMark)+sumSize || string(stored[:len(valueMark)]) != valueMark {
 		return nil, damagef("the stored value %q has no checksum", key)
 	}
 	value := stored[len(valueMark)+sumSize:]
 	if valueSum(key, value) != [sumSize]byte(stored[len(valueMark):]) {
-		return nil, damagef("the stored value %q does not have its checksum", key)
+		return nil, damagef("the stored value %q does not match its checksum", key)
 	}
 	return value, nil
 }

@@ -8,36 +8,39 @@ import (
 	"hm/raftfsm"
 )
 
-// slewShift bounds how fast the clock gives way to entries that say it is ahead: by 1/1024 of the time that passed
-// since the last entry, about 1,000 parts per million. Crystals differ by 100 at most.
+// slewShift bounds how fast the clock is set back: by 1/1024 of the time since the last entry, about 1,000 parts per
+// million. The clocks of two machines differ by 100 parts per million at most.
 const slewShift = 10
 
-// clock is hm time on one node: what the newest entry says plus the monotonic time since it was applied here.
+// clock is hm time on one node: the time of the newest entry plus the monotonic time since it was applied here.
 //
-// An entry always reaches the clock later than it was stamped, by the time that committing took. To take each entry's
-// word as it arrives would lose that time once an entry: a busy leader, stamping from its own clock, would slow hm
-// time to a crawl. So an entry that is ahead of the clock moves it forward at once; one that is behind says only that
-// committing takes time, or that this node's crystal is the faster one, and pulls the clock back no faster than
-// slewShift allows; and one that this node stamped itself says nothing. Readings never go back in either case: while
-// the clock is pulled back they stand still.
+// An entry reaches the clock later than it was stamped, by the duration of the commit. If the clock were set to each
+// entry's time, it would lose that duration with every entry; a busy leader, which stamps entries with its own clock,
+// would almost stop hm time. So:
+//   - An entry that is ahead of the clock moves it forward at once.
+//   - An entry that is behind sets the clock back, but no faster than slewShift allows: most of the difference is the
+//     duration of the commit.
+//   - An entry that this node stamped itself changes nothing.
+//
+// Readings never go back: while the clock is set back, they stand still.
 type clock struct {
-	start   time.Time // anchor of the monotonic readings
+	start   time.Time // origin of the monotonic readings
 	epoch   atomic.Pointer[clockEpoch]
-	ownTerm atomic.Uint64 // entries of this term were stamped from this very clock
+	ownTerm atomic.Uint64 // this node stamped the entries of this term, with this clock
 
-	adopted time.Duration // monotonic reading at the last entry; used by the applying goroutine alone
-	started atomic.Bool   // an entry was applied, so that the clock shows the log's time
+	adopted time.Duration // monotonic reading at the last entry; only the applying goroutine uses it
+	started atomic.Bool   // an entry was applied, so the clock shows the log's time
 }
 
-// clockEpoch is what readers share. The change from the wall clock to the log's time is a new one, so that no reader
-// of the old can leave its reading in the new.
+// clockEpoch is shared by all readers. The change from the wall clock to the log's time begins a new epoch, so that a
+// reader of the old epoch cannot store its reading in the new one.
 type clockEpoch struct {
-	base atomic.Int64 // nanoseconds of hm time at the anchor
-	last atomic.Int64 // newest reading, milliseconds
+	base atomic.Int64 // hm time at the origin, in nanoseconds
+	last atomic.Int64 // newest reading, in milliseconds
 }
 
-// newClock gives a clock that shows the wall clock's time until the first entry is applied. A wall clock that is not
-// between 1970 and raftfsm.MaxTime shows as the nearer of the two.
+// newClock gives a clock that shows the wall clock's time until the first entry is applied, limited to the range from
+// 1970 to raftfsm.MaxTime.
 func newClock() *clock {
 	c := &clock{start: time.Now()}
 	e := &clockEpoch{}
@@ -46,9 +49,9 @@ func newClock() *clock {
 	return c
 }
 
-// now never goes back, with one exception: the first entry applied replaces the wall clock by the log's time.
-// Nothing is recorded before it, so nothing is timed by the difference. It stands still at raftfsm.MaxTime, which
-// leaves room for 62 years of monotonic time before a nanosecond count overflows.
+// now never goes back, with one exception: the first applied entry replaces the wall clock's time by the log's time.
+// Nothing is recorded before, so no deadline depends on it. The clock stops at raftfsm.MaxTime; a nanosecond count
+// overflows 62 years later.
 func (c *clock) now() app.Time {
 	e := c.epoch.Load()
 	for {
@@ -63,7 +66,7 @@ func (c *clock) now() app.Time {
 	}
 }
 
-// applied tells the clock of an entry, or of a snapshot, that carries the time at. It is called on one goroutine.
+// applied sets the clock by an entry or a snapshot with the time at. Only one goroutine may call it.
 func (c *clock) applied(at app.Time, term uint64) {
 	if at <= 0 || at > raftfsm.MaxTime { // Apply refuses such an entry
 		return
@@ -71,20 +74,20 @@ func (c *clock) applied(at app.Time, term uint64) {
 	mono := time.Since(c.start)
 	since := mono - c.adopted
 	c.adopted = mono
-	word := int64(at)*int64(time.Millisecond) - int64(mono)
+	entryBase := int64(at)*int64(time.Millisecond) - int64(mono)
 	e := c.epoch.Load()
 	base := e.base.Load()
 	switch {
 	case !c.started.Load():
 		fresh := &clockEpoch{}
-		fresh.base.Store(word)
+		fresh.base.Store(entryBase)
 		fresh.last.Store(int64(at))
 		c.epoch.Store(fresh)
 		c.started.Store(true)
-	case word >= base:
-		e.base.Store(word)
+	case entryBase >= base:
+		e.base.Store(entryBase)
 	case term != c.ownTerm.Load():
-		c.now() // whatever could have been read until now is not to be undercut
-		e.base.Store(max(word, base-int64(since>>slewShift)))
+		c.now() // keeps the newest possible reading, so that no later one is below it
+		e.base.Store(max(entryBase, base-int64(since>>slewShift)))
 	}
 }

@@ -10,10 +10,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Close ends the node: proposals under way get up to two election timeouts to land, a leader hands over, then
-// everything stops, and Close returns when it has. If the disk does not answer, nothing is handed over, and Close
-// returns an error after two election timeouts; what is stuck then ends with the write that it waits for. It may be
-// called again.
+// Close ends the node. Pending proposals get up to two election timeouts to end, and a leader hands over; then everything
+// stops and Close returns. If the disk does not respond, the node hands nothing over, and Close returns an error after
+// two election timeouts; goroutines that wait for the disk end later. Close may be called again.
 func (n *Node) Close() error { return n.close(true) }
 
 func (n *Node) close(graceful bool) error {
@@ -24,15 +23,15 @@ func (n *Node) close(graceful bool) error {
 			release(n.slots, fill(ctx, n.slots))
 			if n.raft.State() == raft.Leader && len(n.voters()) > 1 {
 				if err := n.transfer(ctx); err != nil {
-					n.log.log(slog.LevelInfo, "", "closing as leader without a hand-over", "error", err)
+					n.log.log(slog.LevelInfo, "", "the leader closes and could not hand over its leadership", "error", err)
 				}
 			}
-			// Raft forgets to answer what it was asked when it is shut down: let nothing be under way then.
+			// Raft may never answer calls that are under way when it is shut down.
 			fill(ctx, n.slots)
 			fill(ctx, n.raftCalls)
 			cancel()
 		}
-		// Shutting raft down waits for exchanges with peers; closing the connections ends those at once.
+		// The shutdown of raft waits for exchanges with peers. They end at once when the connections are closed.
 		raftEnded := n.endRaft()
 		n.stores.disk.close()
 		n.trans.CloseStreams()
@@ -50,8 +49,8 @@ func (n *Node) end(raftEnded raft.Future) error {
 	err := n.waitRaft(raftEnded)
 	n.haltOnce.Do(func() { close(n.halted) })
 	select {
-	case <-n.landed:
-	case <-time.After(n.opts.ElectionTimeout): // waits for an answer that raft forgot
+	case <-n.delivered:
+	case <-time.After(n.opts.ElectionTimeout): // it waits for an answer that raft will never give
 	}
 	n.trans.wait()
 	n.wg.Wait()
@@ -59,7 +58,7 @@ func (n *Node) end(raftEnded raft.Future) error {
 	return errors.Join(err, n.closeStores())
 }
 
-// awaitEnd waits for end, but not without a bound: a write that hangs cannot be called off.
+// awaitEnd waits for end, with a time limit: a write that hangs cannot be cancelled.
 func (n *Node) awaitEnd(ended <-chan error) error {
 	began := time.Now()
 	ticker := time.NewTicker(10 * time.Millisecond)
@@ -75,21 +74,20 @@ func (n *Node) awaitEnd(ended <-chan error) error {
 		switch {
 		case trouble != nil && lasted > 2*n.opts.ElectionTimeout:
 		case lasted > closeWithin:
-			trouble = fmt.Errorf("something in %s has not ended after %s", n.stores.dir, lasted.Round(time.Second))
+			trouble = fmt.Errorf("a read or write in %s has not ended after %s", n.stores.dir, lasted.Round(time.Second))
 		default:
 			continue
 		}
 		n.haltOnce.Do(func() { close(n.halted) })
 		_ = n.trans.Close()
-		return fmt.Errorf("closing gave up: %w", trouble)
+		return fmt.Errorf("closing the node took too long: %w", trouble)
 	}
 }
 
-// closeWithin bounds the wait for what does not go through raft.db: snapshots and small files.
+// closeWithin bounds the wait for writes that do not go to raft.db: snapshots and small files.
 const closeWithin = 20 * time.Second
 
-// fill takes every place of a semaphore, which shows that nothing holds one any more, and gives how many it got
-// before ctx ended.
+// fill takes all places of a semaphore, so that nobody else holds one. It gives how many it got before ctx ended.
 func fill(ctx context.Context, places chan struct{}) (taken int) {
 	for taken < cap(places) {
 		select {

@@ -20,10 +20,10 @@ func TestDamagedStoreAlone(t *testing.T) {
 	for range 2 {
 		_, err := Open(c.opts[0])
 		var d *Damage
-		if !errors.As(err, &d) || !d.Alone || strings.Contains(err.Error(), "\n") || !strings.Contains(d.Remedy(), "move it away as a whole") {
+		if !errors.As(err, &d) || !d.Alone || strings.Contains(err.Error(), "\n") || !strings.Contains(d.Remedy(), "move it away: hm then starts empty") {
 			t.Fatalf("a single node with a damaged log starts with %v", err)
 		}
-		if !strings.Contains(err.Error(), "of the raft log does not have its checksum") {
+		if !strings.Contains(err.Error(), "of the Raft log does not match its checksum") {
 			t.Errorf("it does not say what is damaged: %v", err)
 		}
 	}

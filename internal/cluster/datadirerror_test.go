@@ -76,7 +76,7 @@ func unrestorable(t *testing.T, both bool) {
 	}
 	before := listing(t, c.file(0))
 	sentence, hint := c.refusedStart(0)
-	if !strings.Contains(sentence, "is whole, but this version of hm cannot restore it: ") || !strings.Contains(hint, "run the version of hm that wrote it") {
+	if !strings.Contains(sentence, "is undamaged, but this version of hm cannot restore it: ") || !strings.Contains(hint, "run the version of hm that wrote it") {
 		t.Errorf("%s\nhint: %s", sentence, hint)
 	}
 	if after := listing(t, c.file(0)); after != before {
@@ -174,7 +174,7 @@ func TestRecordDamagedEverywhere(t *testing.T) {
 	for _, n := range c.nodes {
 		eventually(t, "every node shows every node as healing, and as not healthy", func() bool {
 			for _, m := range n.Members() {
-				if m.Healthy || m.Fault == nil || m.Fault.Kind != FaultHealing || !strings.Contains(m.Fault.Detail, "does not have its checksum") {
+				if m.Healthy || m.Fault == nil || m.Fault.Kind != FaultHealing || !strings.Contains(m.Fault.Detail, "does not match its checksum") {
 					return false
 				}
 			}

@@ -19,78 +19,75 @@ type raftStore interface {
 	raft.StableStore
 }
 
-// disk stands between raft and raft.db, and knows what has no outcome yet. Raft itself waits for its stores without
-// end, and while it waits its heartbeats go on: a leader whose disk hangs would lead for ever and record nothing. And it
-// panics where a term cannot be stored.
+// disk stands between raft and raft.db and watches every read and write. Raft itself waits for its stores without a time
+// limit, and goes on with its heartbeats: a leader whose disk hangs would lead for ever and record nothing. And raft
+// panics if it cannot store a term. Before raft runs, raft.db is written without the disk: see stores.initialize.
 //
-// Nothing of raft.db is written through it before raft runs: see stores.found.
-//
-// An operation that has no outcome within limit makes the disk stalled. The node then leads no more, by its own word and
-// in the eyes of its peers: see Node.Leadership and guardedTransport. When every such operation has ended the node
-// takes part again.
-//
-// A write that finds no room counts as one that has not ended: it is tried again until there is room. It also makes the
-// disk tight, until there is as much room as a node needs to start: what little there is may be gone with the next
-// write. A node with a tight disk follows and votes, and does not stand for election: it would lead now and then.
-//
-// Any other failed
-// write makes the disk failed, for good. Above all a failed sync is never tried again, not even for want of room: the
-// system may have thrown away what it could not write, and a second sync would say that all is well.
+// The disk is in one of four states:
+//   - Well.
+//   - Stalled: an operation took longer than limit. The node does not lead, and its peers do not take it for the leader:
+//     see Node.Leadership and guardedTransport. When all such operations have ended the node takes part again.
+//   - Tight: a write found no room. The write counts as unfinished and is tried again until there is room, so the disk
+//     may be stalled as well. It stays tight until there is as much room as a node needs to start, because a little room
+//     may be gone with the next write. The node follows and votes, but does not stand for election: it would lead only
+//     now and then.
+//   - Failed: a write failed in another way. This is final. Above all a failed sync is never repeated, not even if the
+//     disk was full: the system may have dropped what it could not write, and a second sync would succeed without it.
 type disk struct {
 	store   raftStore
 	path    string
 	limit   time.Duration
 	log     *sampledLog
-	changed func() // the disk is about to be stalled, or well again; called with the mutex held
+	changed func() // called just before stalled or tight changes, with the mutex held
 
 	stalled atomic.Bool
 	tight   atomic.Bool
-	room    func() bool // whether there is enough
+	hasRoom func() bool
 	closing chan struct{}
 	failed  chan struct{}
 
-	mu     sync.Mutex
-	under  map[*operation]struct{} // under way
-	signal chan struct{}           // closed when the disk becomes stalled; another one when it is well again
-	since  time.Time               // when the oldest of the operations that made it stalled was begun
-	err    error                   // why it failed
-	full   time.Time               // when a write found no room last
-	closed bool
+	mu       sync.Mutex
+	running  map[*operation]struct{}
+	stalling chan struct{} // closed when the disk stalls; a new channel when it responds again
+	since    time.Time     // when the oldest operation that stalled the disk began
+	err      error         // why it failed
+	full     time.Time     // when a write last found no room
+	closed   bool
 }
 
 // operation is one read or write of raft.db.
 type operation struct {
 	what  string
 	began time.Time
-	err   error // why it was not done at the last try
+	err   error // why the last try failed
 }
 
 const (
-	stallTimeouts = 4               // election timeouts without an outcome make a disk stalled,
-	stallAtLeast  = 2 * time.Second // but so long it may take in any case
+	stallTimeouts = 4               // an operation may take this many election timeouts,
+	stallAtLeast  = 2 * time.Second // and at least so long
 	retryFirst    = 50 * time.Millisecond
 	retryMost     = time.Second
-	sayAgain      = 10 * time.Second
+	logEvery      = 10 * time.Second // while the disk is stalled
 )
 
 var (
-	errDiskStalled = errors.New("the disk does not answer")
+	errDiskStalled = errors.New("the disk does not respond")
 	errDiskClosed  = errors.New("the node was closed before there was room on the disk")
 	errDiskTight   = fmt.Errorf("the disk is almost full: this node follows, and does not lead until %d KiB are free", minFree>>10)
 )
 
 func newDisk(store raftStore, path string, limit time.Duration, log *sampledLog) *disk {
 	return &disk{
-		store: store, path: path, limit: limit, log: log, changed: func() {}, room: func() bool { return hasRoom(filepath.Dir(path)) },
-		closing: make(chan struct{}), failed: make(chan struct{}), under: map[*operation]struct{}{}, signal: make(chan struct{}),
+		store: store, path: path, limit: limit, log: log, changed: func() {}, hasRoom: func() bool { return hasRoom(filepath.Dir(path)) },
+		closing: make(chan struct{}), failed: make(chan struct{}), running: map[*operation]struct{}{}, stalling: make(chan struct{}),
 	}
 }
 
-// watch looks at what is under way until done is closed.
+// watch finds out again and again whether the disk is stalled or tight, until done is closed.
 func (d *disk) watch(done <-chan struct{}) {
 	ticker := time.NewTicker(max(d.limit/16, 10*time.Millisecond))
 	defer ticker.Stop()
-	var said time.Time
+	var logged time.Time
 	for {
 		select {
 		case <-done:
@@ -99,16 +96,16 @@ func (d *disk) watch(done <-chan struct{}) {
 			if d.tight.Load() {
 				d.loosen(now)
 			}
-			if d.look(now) && now.Sub(said) > sayAgain {
-				said = now
-				d.log.log(slog.LevelError, "disk", "the disk does not answer: this node records nothing, and does not lead", "error", d.trouble())
+			if d.checkStalled(now) && now.Sub(logged) > logEvery {
+				logged = now
+				d.log.log(slog.LevelError, "disk", "the disk does not respond: this node records nothing and does not lead", "error", d.trouble())
 			}
 		}
 	}
 }
 
-// look finds out whether the disk is stalled.
-func (d *disk) look(now time.Time) (stalled bool) {
+// checkStalled finds out whether the disk is stalled.
+func (d *disk) checkStalled(now time.Time) (stalled bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	op := d.oldest()
@@ -118,7 +115,7 @@ func (d *disk) look(now time.Time) (stalled bool) {
 	return d.stalled.Load()
 }
 
-// tighten notes that a write found no room.
+// tighten makes the disk tight: a write found no room.
 func (d *disk) tighten() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -128,13 +125,13 @@ func (d *disk) tighten() {
 	}
 }
 
-// loosen ends the tightness if there is enough room again.
+// loosen ends the tight state if there is enough room again.
 func (d *disk) loosen(now time.Time) {
-	if !d.room() {
+	if !d.hasRoom() {
 		return
 	}
 	d.mu.Lock()
-	over := now.Sub(d.full) > d.limit && d.tight.CompareAndSwap(true, false) // a quota shows in no file system's numbers
+	over := now.Sub(d.full) > d.limit && d.tight.CompareAndSwap(true, false) // hasRoom does not see a quota
 	if over {
 		d.changed()
 	}
@@ -144,8 +141,8 @@ func (d *disk) loosen(now time.Time) {
 	}
 }
 
-// complaint says what is wrong with the disk, or that there is too little room on it to lead; nil if nothing is.
-func (d *disk) complaint() error {
+// problem says why the disk is stalled, failed or tight; nil if it is well.
+func (d *disk) problem() error {
 	if err := d.trouble(); err != nil || !d.tight.Load() {
 		return err
 	}
@@ -154,16 +151,16 @@ func (d *disk) complaint() error {
 	return fmt.Errorf("%w: a write to %s found no room %s ago", errDiskTight, d.path, time.Since(d.full).Round(10*time.Millisecond))
 }
 
-// stall is called with the mutex held.
+// stall makes the disk stalled. The caller holds the mutex.
 func (d *disk) stall(since time.Time) {
 	d.since = since
 	d.stalled.Store(true)
-	d.changed() // before anybody is told
-	close(d.signal)
+	d.changed() // before anybody is notified
+	close(d.stalling)
 }
 
 func (d *disk) oldest() (oldest *operation) {
-	for op := range d.under {
+	for op := range d.running {
 		if oldest == nil || op.began.Before(oldest.began) {
 			oldest = op
 		}
@@ -175,13 +172,13 @@ func (d *disk) begin(what string) *operation {
 	op := &operation{what: what, began: time.Now()}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.under[op] = struct{}{}
+	d.running[op] = struct{}{}
 	return op
 }
 
 func (d *disk) end(op *operation) {
 	d.mu.Lock()
-	delete(d.under, op)
+	delete(d.running, op)
 	well := d.stalled.Load() && d.err == nil
 	if well {
 		oldest := d.oldest()
@@ -191,22 +188,22 @@ func (d *disk) end(op *operation) {
 	if well {
 		d.changed()
 		d.stalled.Store(false)
-		d.signal = make(chan struct{})
+		d.stalling = make(chan struct{})
 	}
 	d.mu.Unlock()
 	if well {
-		d.log.log(slog.LevelWarn, "disk", "the disk answers again", "file", d.path, "after", lasted)
+		d.log.log(slog.LevelWarn, "disk", "the disk responds again", "file", d.path, "after", lasted)
 	}
 }
 
-// untilStalled gives a channel that is closed when the disk becomes stalled, or is.
+// untilStalled gives a channel that is closed when the disk stalls, or if it is stalled.
 func (d *disk) untilStalled() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.signal
+	return d.stalling
 }
 
-// trouble says what is wrong with the disk; nil if nothing is.
+// trouble says why the disk is stalled or failed; nil if it is neither.
 func (d *disk) trouble() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -218,11 +215,11 @@ func (d *disk) trouble() error {
 	case op.err != nil:
 		return fmt.Errorf("%s in %s has failed for %s: %w", op.what, d.path, time.Since(op.began).Round(10*time.Millisecond), op.err)
 	default:
-		return fmt.Errorf("%w: %s in %s has no outcome after %s", errDiskStalled, op.what, d.path, time.Since(op.began).Round(10*time.Millisecond))
+		return fmt.Errorf("%w: %s in %s has not ended after %s", errDiskStalled, op.what, d.path, time.Since(op.began).Round(10*time.Millisecond))
 	}
 }
 
-// stalledFor is how long the disk has not answered; 0 if it does.
+// stalledFor is how long the disk has been stalled; 0 if it is not.
 func (d *disk) stalledFor() time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -232,8 +229,8 @@ func (d *disk) stalledFor() time.Duration {
 	return time.Since(d.since)
 }
 
-// write does one write. It comes back when that is done, cannot be done, or the node is closed. If optional, a write
-// that finds no room is given up: whoever asked does it another time.
+// write does one write. It returns when the write succeeded, when it failed, or when the node is closed. A write that
+// finds no room is tried again, unless it is optional: then the caller tries it another time.
 func (d *disk) write(what string, optional bool, do func() error) error {
 	op := d.begin(what)
 	defer d.end(op)
@@ -252,7 +249,7 @@ func (d *disk) write(what string, optional bool, do func() error) error {
 		d.mu.Lock()
 		op.err = err
 		d.mu.Unlock()
-		d.log.log(slog.LevelError, what, "there is no room on the disk: this node waits for some", "doing", what, "file", d.path, "error", err)
+		d.log.log(slog.LevelError, what, "there is no room on the disk: this node waits for room", "doing", what, "file", d.path, "error", err)
 		select {
 		case <-d.closing:
 			return errDiskClosed
@@ -261,8 +258,8 @@ func (d *disk) write(what string, optional bool, do func() error) error {
 	}
 }
 
-// must is write for what raft ends the process over. It does not come back without success: raft's goroutine stands
-// still until the node is closed, and then ends.
+// must is write for values without which raft would panic. It returns only after success: otherwise raft's goroutine
+// waits until the node is closed, and then ends.
 func (d *disk) must(what string, do func() error) error {
 	err := d.write(what, false, do)
 	if err != nil {
@@ -272,7 +269,7 @@ func (d *disk) must(what string, do func() error) error {
 	return nil
 }
 
-// fail makes the disk failed.
+// fail makes the disk failed, for good.
 func (d *disk) fail(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -286,7 +283,7 @@ func (d *disk) fail(err error) {
 	close(d.failed)
 }
 
-// close gives up whatever waits for room.
+// close ends the writes that wait for room.
 func (d *disk) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

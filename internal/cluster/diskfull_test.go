@@ -19,7 +19,7 @@ func smallDisk(t *testing.T, size string) (dir string) {
 	dir = t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
 		if os.Getenv("HM_TEST_REQUIRE") == "all" {
-			t.Fatalf("cannot mount a tmpfs, and HM_TEST_REQUIRE=all urgent for it: run as root: %v", err)
+			t.Fatalf("cannot mount a tmpfs, and HM_TEST_REQUIRE=all asks for it: run as root: %v", err)
 		}
 		t.Skipf("a full disk needs a tmpfs of its own, which only root may mount: %v", err)
 	}

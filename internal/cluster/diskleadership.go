@@ -9,15 +9,15 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// diskChanged is called when the disk is about to be stalled, or well again. Whoever was leader must show anew that it
-// is. It must not block.
-func (n *Node) diskChanged() {
-	n.stalls.Add(1)
+// noteDiskChange is called just before the disk stalls, responds again, becomes tight or gets room again. A leader must
+// confirm its leadership again afterwards. It must not block.
+func (n *Node) noteDiskChange() {
+	n.diskChanges.Add(1)
 	n.confirmed.Store(0)
-	n.diskEvents.Notify()
+	n.diskChanged.Notify()
 }
 
-// watchDisk stops the node when its disk has failed for good.
+// watchDisk stops the node when its disk has failed.
 func (n *Node) watchDisk() {
 	select {
 	case <-n.stores.disk.failed:
@@ -26,14 +26,14 @@ func (n *Node) watchDisk() {
 	}
 }
 
-// DiskTrouble says for how long the disk has taken nothing in, and why; 0 and nil if it does. An error with 0 says that
-// it does, and that there is too little room for this node to lead.
+// DiskTrouble says how long the disk has been stalled, and why; 0 and nil if nothing is wrong. If stalled is 0 and err is
+// not nil, the disk works but has too little room for this node to lead.
 func (n *Node) DiskTrouble() (stalled time.Duration, err error) {
-	return n.stores.disk.stalledFor(), n.stores.disk.complaint()
+	return n.stores.disk.stalledFor(), n.stores.disk.problem()
 }
 
-// unfit reports whether this node must not lead for the state of its disk. Where there is no other voter nobody else
-// can: then a tight disk is better than none.
+// unfit reports whether this node must not lead because of its disk. A single voter may lead with a tight disk, because
+// no other node can.
 func (n *Node) unfit() bool {
 	d := n.stores.disk
 	return d.stalled.Load() || d.tight.Load() && len(n.voters()) > 1
@@ -49,12 +49,12 @@ func (n *Node) yieldTight(last *time.Time) {
 		ctx, cancel := context.WithTimeout(context.Background(), tightGap)
 		defer cancel()
 		if err := n.transfer(ctx); err != nil {
-			n.log.log(slog.LevelWarn, "tight", "the disk of this node is almost full, and it could not hand over its leadership", "error", err)
+			n.log.log(slog.LevelWarn, "tight", "the disk of this leader is almost full, and it could not hand over its leadership", "error", err)
 			return
 		}
-		n.log.log(slog.LevelWarn, "tight", "the disk of this node is almost full: it handed over its leadership")
+		n.log.log(slog.LevelWarn, "tight", "the disk of this leader is almost full: it handed over its leadership")
 	})
 }
 
-// tightGap is how far apart two attempts to hand over are, and how long one may take.
+// tightGap is the time between two attempts to hand over, and the time limit of one.
 const tightGap = time.Second

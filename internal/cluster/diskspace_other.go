@@ -2,5 +2,5 @@
 
 package cluster
 
-// freeSpace cannot tell here.
+// freeSpace is not known on this system.
 func freeSpace(string) (bytes uint64, ok bool) { return 0, false }

@@ -4,7 +4,7 @@ package cluster
 
 import "syscall"
 
-// freeSpace gives how many bytes a write may take in the file system of dir; false if that cannot be told.
+// freeSpace gives how many bytes can be written in the file system of dir; false if that is not known.
 func freeSpace(dir string) (bytes uint64, ok bool) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil || st.Bsize <= 0 {

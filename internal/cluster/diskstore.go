@@ -32,12 +32,12 @@ func (d *disk) StoreLogs(entries []*raft.Log) error {
 	return d.write("storing entries", false, func() error { return d.store.StoreLogs(entries) })
 }
 
-// DeleteRange is part of raft.LogStore. What raft deletes it deletes again at another time, if it must.
+// DeleteRange is part of raft.LogStore. It is optional: raft deletes the entries another time.
 func (d *disk) DeleteRange(from, to uint64) error {
 	return d.write("deleting entries", true, func() error { return d.store.DeleteRange(from, to) })
 }
 
-// Set is part of raft.StableStore. What is stored already is not stored again: raft does so at each start.
+// Set is part of raft.StableStore. It writes nothing if the same value is stored already, as at each start of raft.
 func (d *disk) Set(key, value []byte) error {
 	if stored, err := d.Get(key); err == nil && bytes.Equal(stored, value) {
 		return nil
@@ -49,7 +49,7 @@ func (d *disk) Set(key, value []byte) error {
 	return d.must(what, func() error { return d.store.Set(key, value) })
 }
 
-// SetUint64 is part of raft.StableStore. What is stored already is not stored again: raft does so at each start.
+// SetUint64 is part of raft.StableStore. It writes nothing if the same value is stored already.
 func (d *disk) SetUint64(key []byte, value uint64) error {
 	if stored, err := d.GetUint64(key); err == nil && stored == value {
 		return nil

@@ -6,11 +6,11 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// drainingPipeline is raft's pipeline to a follower, which goes on taking in replies after one that ends it.
+// drainingPipeline is raft's pipeline to a follower. It goes on to take replies after raft has stopped to do so.
 //
-// Raft itself stops to listen at the first reply that is no success, or is of a later term. The pipeline then has
-// nobody to hand the next reply to and takes no further request; raft, which may be about to send one, waits for that
-// without end. The node could not replicate to the follower any more, nor be closed.
+// Raft stops at the first reply that is not a success, or is of a later term. Then raft's own pipeline cannot deliver the
+// next reply and accepts no further request, and raft may wait for ever to send one. The node could then no longer
+// replicate to the follower, and could not be closed.
 type drainingPipeline struct {
 	raft.AppendPipeline
 	replies chan raft.AppendFuture

@@ -10,18 +10,18 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// failure is why a node has stopped by itself.
+// failure says why a node has stopped by itself.
 type failure struct {
 	once   sync.Once
 	err    error         // set before failed is closed
 	failed chan struct{} // closed when the node stops
 }
 
-// Failed is closed when the node has stopped by itself: it leads no more and takes part in nothing. Err tells why.
-// It is to be closed, and opened anew; that mends what can be mended.
+// Failed is closed when the node has stopped by itself: it no longer leads or takes part in anything. Err says why. Close
+// the node and open it again: Open repairs what can be repaired.
 func (n *Node) Failed() <-chan struct{} { return n.failure.failed }
 
-// Err is why the node has stopped by itself, nil while it has not.
+// Err says why the node has stopped by itself; nil if it has not.
 func (n *Node) Err() error {
 	select {
 	case <-n.failure.failed:
@@ -31,16 +31,16 @@ func (n *Node) Err() error {
 	}
 }
 
-// fail stops the node. It may be called from any goroutine, raft's too, and does not wait.
+// fail stops the node. It may be called from any goroutine, also from raft's, and does not wait.
 func (n *Node) fail(err error) {
 	n.failure.once.Do(func() {
 		n.failure.err = err
 		close(n.failure.failed)
-		n.opts.Logger.Error("this node stops: it must not go on with what it has", "module", "cluster", "error", err)
+		n.opts.Logger.Error("this node stops, because it cannot go on with its data", "module", "cluster", "error", err)
 	})
 }
 
-// failStore stops the node for a damage that raft came upon.
+// failStore stops the node because raft found damage.
 func (n *Node) failStore(err error) {
 	d := &Damage{Dir: n.stores.dir, What: damageText(err), Kind: FaultStore, Alone: len(n.opts.Peers) == 1}
 	if d.Alone {
@@ -56,14 +56,14 @@ func (n *Node) stopRaft() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*n.opts.ElectionTimeout)
 		defer cancel()
 		if err := n.transfer(ctx); err != nil {
-			n.log.log(slog.LevelInfo, "", "stopping as leader without a hand-over", "error", err)
+			n.log.log(slog.LevelInfo, "", "the leader stops and could not hand over its leadership", "error", err)
 		}
 	}
 	n.endRaft()
 }
 
-// waitRaft waits until raft's goroutines have ended. One that was in the middle of a damaged store may hold its locks
-// for ever, so that those who wait for them never end.
+// waitRaft waits until raft's goroutines have ended. After a failure the wait has a time limit: a goroutine that ended
+// while it read a damaged store may have left a lock locked.
 func (n *Node) waitRaft(ended raft.Future) error {
 	if n.Err() == nil {
 		return ended.Error()
@@ -74,11 +74,11 @@ func (n *Node) waitRaft(ended raft.Future) error {
 	case err := <-done:
 		return err
 	case <-time.After(10 * n.opts.ElectionTimeout):
-		return errors.New("raft did not end: the damaged store holds it")
+		return errors.New("raft did not end: it waits for the damaged store")
 	}
 }
 
-// closeStores closes the stores, and does not wait for ever for those that are damaged.
+// closeStores closes the stores. After a failure the wait has a time limit.
 func (n *Node) closeStores() error {
 	if n.Err() == nil {
 		return n.stores.close()

@@ -4,7 +4,7 @@ import (
 	"errors"
 )
 
-// Fault is what is wrong with a node.
+// Fault says what is wrong with a node.
 type Fault struct {
 	Kind   string `json:"kind"`
 	Detail string `json:"detail,omitempty"`
@@ -12,18 +12,18 @@ type Fault struct {
 
 // The kinds of Fault.
 const (
-	FaultStore   = "store-damaged" // what is stored is not what was written; the node has stopped
-	FaultState   = "state-differs" // its state is not that of its peers at the same index
-	FaultHealing = "healing"       // it set aside what was damaged, and takes the record from its peers
+	FaultStore   = "store-damaged" // the stored data is not what was written; the node has stopped
+	FaultState   = "state-differs" // its state differs from that of its peers at the same index
+	FaultHealing = "healing"       // it set the damaged files aside and copies the record from its peers
 )
 
-// Fault tells what is wrong with this node. A node with a fault must not be believed, and must act on nothing.
+// Fault says what is wrong with this node; false if nothing is. The record of a node with a fault must not be used.
 func (n *Node) Fault() (Fault, bool) {
 	var d *Damage
 	if err := n.Err(); errors.As(err, &d) {
 		return Fault{d.Kind, d.What}, true
 	}
-	if text := n.states.undecided(); text != "" {
+	if text := n.states.undecidedText(); text != "" {
 		return Fault{FaultState, text}, true
 	}
 	if n.healing != "" && n.join.active.Load() {
@@ -32,7 +32,7 @@ func (n *Node) Fault() (Fault, bool) {
 	return Fault{}, false
 }
 
-// StateDiffers reports whether this node's state is not that of its peers, or nobody can tell whose is right.
+// StateDiffers reports whether this node's state differs from that of its peers, even if nobody can say whose is right.
 func (n *Node) StateDiffers() bool {
 	f, ok := n.Fault()
 	return ok && f.Kind == FaultState

@@ -28,7 +28,7 @@ func writeSynced(path, text string) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// replaceFile puts a whole new file in the place of path, or leaves the old one.
+// replaceFile replaces the file at path as a whole, or leaves it as it is.
 func replaceFile(path string, content []byte) error {
 	fresh := path + ".new"
 	if err := writeSynced(fresh, string(content)); err != nil {

@@ -8,23 +8,23 @@ import (
 	"io"
 )
 
-// frameVersion is the version of what peers say to each other, messages and replies. It rises only when a node of the
-// version before would misunderstand: a field that such a node may pass over needs no new version.
+// frameVersion is the version of the messages and replies between peers. It rises only for a change that older nodes
+// would misunderstand. A field that they may ignore needs no new version.
 const frameVersion = 1
 
-// A frame is eight bytes and a body of JSON: the letters "hm", the version, a byte that is 0, and the length of the
-// body in four bytes, big-endian. These eight bytes are the same in every version, so that two nodes of different
-// versions can tell each other so.
+// A frame is a head of eight bytes and a body of JSON. The head is the letters "hm", the version, a zero byte, and the
+// length of the body in four bytes, big-endian. It is the same in every version, so that nodes of different versions
+// notice the difference.
 const (
 	frameHead = 8
 	maxFrame  = 64 << 10 // bytes of a body
 )
 
-// frameVersionError says that a peer speaks another version.
+// frameVersionError says that a peer uses another version.
 type frameVersionError struct{ theirs uint8 }
 
 func (e *frameVersionError) Error() string {
-	return fmt.Sprintf("the peer speaks version %d of the messages between peers, this node version %d: run versions of hm on both that can talk to each other",
+	return fmt.Sprintf("the peer uses version %d of the messages between peers, this node uses version %d: run versions of hm that can talk to each other",
 		e.theirs, frameVersion)
 }
 
@@ -34,7 +34,7 @@ func writeFrame(w io.Writer, body any) error {
 		return err
 	}
 	if len(b) > maxFrame {
-		return fmt.Errorf("a message to the peers takes %d bytes, %d are allowed", len(b), maxFrame)
+		return fmt.Errorf("a message to a peer has %d bytes, at most %d are allowed", len(b), maxFrame)
 	}
 	head := [frameHead]byte{'h', 'm', frameVersion}
 	binary.BigEndian.PutUint32(head[4:], uint32(len(b)))
@@ -42,8 +42,8 @@ func writeFrame(w io.Writer, body any) error {
 	return err
 }
 
-// readFrame reads a frame's body. The error is io.EOF only if there is no next frame, and a *frameVersionError if the
-// frame, which is then read to its end, is of another version.
+// readFrame reads a frame and gives its body. The error is io.EOF only if there is no further frame. If the frame has
+// another version, it is read to its end and the error is a *frameVersionError.
 func readFrame(r io.Reader) ([]byte, error) {
 	var head [frameHead]byte
 	if n, err := io.ReadFull(r, head[:]); err != nil {
@@ -53,11 +53,11 @@ func readFrame(r io.Reader) ([]byte, error) {
 		return nil, err
 	}
 	if head[0] != 'h' || head[1] != 'm' {
-		return nil, fmt.Errorf("a peer's message begins with % x, not with \"hm\": the peer is no hm, or one of before messages had a version", head[:4])
+		return nil, fmt.Errorf("a peer's message begins with % x, not with \"hm\": the peer is not hm, or a version of hm that is too old", head[:4])
 	}
 	size := binary.BigEndian.Uint32(head[4:])
 	if size == 0 || size > maxFrame {
-		return nil, fmt.Errorf("a peer's message of %d bytes: 1 to %d are allowed", size, maxFrame)
+		return nil, fmt.Errorf("a peer's message has %d bytes, 1 to %d are allowed", size, maxFrame)
 	}
 	body := make([]byte, size)
 	if _, err := io.ReadFull(r, body); err != nil {

@@ -46,10 +46,10 @@ func TestMessageOfAnotherVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err := readReply(conn)
-	if err != nil || !strings.Contains(r.Refused, "speaks version 2") || !strings.Contains(r.Refused, "this node version 1") {
+	if err != nil || !strings.Contains(r.Refused, "uses version 2") || !strings.Contains(r.Refused, "this node uses version 1") {
 		t.Errorf("the reply is %+v, %v, want one that names both versions", r, err)
 	}
-	eventually(t, "the log says so", func() bool { return lines.count("speaks version 2") > 0 })
+	eventually(t, "the log says so", func() bool { return lines.count("uses version 2") > 0 })
 	c.propose(dea(1))
 }
 
@@ -89,14 +89,14 @@ func TestPeerOfAnotherVersion(t *testing.T) {
 	c.start(1)
 	eventually(t, "the others say so", func() bool {
 		c.propose(dea(1))
-		_ = c.leader().VerifyLease(bounded(t)) // urgent the peer whenever it can
-		return lines.count("speaks version 2") >= 2 && dials.Load() >= 6
+		_ = c.leader().VerifyLease(bounded(t)) // asks the peer whenever it can
+		return lines.count("uses version 2") >= 2 && dials.Load() >= 6
 	})
 	// Each of the two waits at least half of maxBackoff between two dials.
 	if most := 2 + 2*int64(time.Since(began)/(maxBackoff/2)); dials.Load() > most {
 		t.Errorf("the peer was dialled %d times in %s, at most %d are allowed", dials.Load(), time.Since(began), most)
 	}
-	if got := lines.count("speaks version 2"); got > 2*sampleBurst*(1+int(time.Since(began)/sampleWindow)) {
+	if got := lines.count("uses version 2"); got > 2*sampleBurst*(1+int(time.Since(began)/sampleWindow)) {
 		t.Errorf("the log says so %d times in %s", got, time.Since(began))
 	}
 	_ = c.opts[2].listener.Close()

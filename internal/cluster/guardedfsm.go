@@ -21,8 +21,8 @@ type guardedFSM struct {
 	restore error // of the first snapshot that could not be restored: raft only logs it, and tries an older one
 }
 
-// Apply applies an entry. The state machine panics at one that it does not know: this node must not go on without it.
-// The node ends then, and not the process with all its goroutines.
+// Apply applies an entry. The state machine panics at an entry that it does not know, because this node must not go on
+// without it. Apply then ends the node, and not the process.
 func (g *guardedFSM) Apply(l *raft.Log) any {
 	defer func() {
 		p := recover()
@@ -32,9 +32,9 @@ func (g *guardedFSM) Apply(l *raft.Log) any {
 		g.logger.Error("an entry cannot be applied", "module", "cluster", "index", l.Index, "panic", p, "stack", string(debug.Stack()))
 		g.fail(&DataDirError{
 			Err:  fmt.Errorf("node.data_dir: the record in %s: %v", g.dir, p),
-			Hint: "run the version of hm that the other nodes run: an entry that they have recorded is none that this version knows",
+			Hint: "run the version of hm that the other nodes run: this version does not know an entry that they recorded",
 		})
-		runtime.Goexit() // whoever waits for the entry sees the node end
+		runtime.Goexit() // those who wait for the entry see that the node ends
 	}()
 	return g.FSM.Apply(l)
 }

@@ -7,12 +7,12 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// guardedTransport is raft's transport, through which this node takes part in no election that it must keep out of:
-// while it is joining, and with a member that it has not yet compared memories with.
+// guardedTransport is raft's transport. It keeps this node out of elections while the node is joining, and out of
+// elections with a member with which it has not yet compared log positions.
 //
-// While the disk is stalled it carries nothing. Raft's own goroutine is stuck in a write then, and cannot give up the
-// leadership; but the peers elect another leader when they hear no more of this one, and whoever leads must see that
-// this node takes nothing in.
+// While the disk is stalled it sends and accepts nothing. Raft's main goroutine waits for a write then and cannot give up
+// the leadership. But the peers elect another leader when this node is silent, and a leader sees that this node stores
+// nothing.
 type guardedTransport struct {
 	*retryTransport
 	join      *joining
@@ -30,9 +30,9 @@ func newGuardedTransport(inner *retryTransport, join *joining, positions *peerPo
 	return t
 }
 
-// mayElect says why this node must keep out of elections with another; nil if it need not.
+// mayElect gives the reason why this node must not take part in an election with another; nil if it may.
 func (t *guardedTransport) mayElect(id string) error {
-	if err := t.maySpeak(); err != nil {
+	if err := t.maySend(); err != nil {
 		return err
 	}
 	if t.join.active.Load() {
@@ -41,7 +41,7 @@ func (t *guardedTransport) mayElect(id string) error {
 	return t.positions.mayElect(id)
 }
 
-// mayStand says why this node must not stand for election with another's vote; nil if it may.
+// mayStand gives the reason why this node must not stand for election with another's vote; nil if it may.
 func (t *guardedTransport) mayStand(id string) error {
 	if t.disk.tight.Load() {
 		return errDiskTight
@@ -49,8 +49,8 @@ func (t *guardedTransport) mayStand(id string) error {
 	return t.mayElect(id)
 }
 
-// maySpeak says why this node must keep silent; nil if it need not.
-func (t *guardedTransport) maySpeak() error {
+// maySend gives the reason why this node must not send anything; nil if it may.
+func (t *guardedTransport) maySend() error {
 	if t.disk.stalled.Load() {
 		return errDiskStalled
 	}
@@ -85,14 +85,14 @@ func (t *guardedTransport) forward(from <-chan raft.RPC) {
 	}
 }
 
-// refuse answers a request that raft does not get to see. What follows the request on its connection is read away.
+// refuse answers a request that raft does not see. It also reads a body that follows the request on its connection.
 func (t *guardedTransport) refuse(rpc raft.RPC) {
 	if rpc.Reader == nil {
 		rpc.Respond(nil, errDiskStalled)
 		return
 	}
 	t.wg.Go(func() {
-		_, _ = io.Copy(io.Discard, rpc.Reader) // it ends with the connection at the latest
+		_, _ = io.Copy(io.Discard, rpc.Reader) // ends when the connection does, at the latest
 		rpc.Respond(nil, errDiskStalled)
 	})
 }
@@ -100,10 +100,10 @@ func (t *guardedTransport) refuse(rpc raft.RPC) {
 // Consumer gives raft the requests of its peers.
 func (t *guardedTransport) Consumer() <-chan raft.RPC { return t.consumer }
 
-// SetHeartbeatHandler has heartbeats answered past the consumer.
+// SetHeartbeatHandler sets the function that answers heartbeats, which do not go through the consumer.
 func (t *guardedTransport) SetHeartbeatHandler(answer func(raft.RPC)) {
 	t.NetworkTransport.SetHeartbeatHandler(func(rpc raft.RPC) {
-		if err := t.maySpeak(); err != nil {
+		if err := t.maySend(); err != nil {
 			rpc.Respond(nil, err)
 			return
 		}
@@ -113,7 +113,7 @@ func (t *guardedTransport) SetHeartbeatHandler(answer func(raft.RPC)) {
 
 // AppendEntries sends entries to a peer, or a heartbeat.
 func (t *guardedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	if err := t.maySpeak(); err != nil {
+	if err := t.maySend(); err != nil {
 		return err
 	}
 	return t.retryTransport.AppendEntries(id, target, args, resp)
@@ -121,7 +121,7 @@ func (t *guardedTransport) AppendEntries(id raft.ServerID, target raft.ServerAdd
 
 // AppendEntriesPipeline opens a way to send entries to a peer without waiting for each answer.
 func (t *guardedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	if err := t.maySpeak(); err != nil {
+	if err := t.maySend(); err != nil {
 		return nil, err
 	}
 	p, err := t.retryTransport.AppendEntriesPipeline(id, target)
@@ -131,7 +131,7 @@ func (t *guardedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.S
 	return &guardedPipeline{p, t}, nil
 }
 
-// guardedPipeline is a pipeline that takes no more when the node must keep silent.
+// guardedPipeline is a pipeline that sends nothing while the node must not.
 type guardedPipeline struct {
 	raft.AppendPipeline
 	trans *guardedTransport
@@ -139,7 +139,7 @@ type guardedPipeline struct {
 
 // AppendEntries sends entries to the peer.
 func (p *guardedPipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
-	if err := p.trans.maySpeak(); err != nil {
+	if err := p.trans.maySend(); err != nil {
 		return nil, err
 	}
 	return p.AppendPipeline.AppendEntries(args, resp)
@@ -147,7 +147,7 @@ func (p *guardedPipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *r
 
 // InstallSnapshot sends a peer a snapshot.
 func (t *guardedTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	if err := t.maySpeak(); err != nil {
+	if err := t.maySend(); err != nil {
 		return err
 	}
 	return t.retryTransport.InstallSnapshot(id, target, args, resp, data)
@@ -169,7 +169,7 @@ func (t *guardedTransport) RequestPreVote(id raft.ServerID, target raft.ServerAd
 	return t.retryTransport.RequestPreVote(id, target, args, resp)
 }
 
-// TimeoutNow has a peer ask for votes at once: leadership is handed over to it.
+// TimeoutNow makes a peer stand for election at once: leadership is handed over to it.
 func (t *guardedTransport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
 	if err := t.mayElect(string(id)); err != nil {
 		return err

@@ -14,32 +14,33 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// joining keeps a node out of elections that may have forgotten what it acknowledged: one whose log was lost, with the
-// whole disk or alone, and one that knows less than its peers remember of it (see memory). Raft takes it for granted
-// that a node remembers. If it does not, its vote, or its own candidacy, could make a leader of a node that lacks
-// entries which this node once helped to commit (I8).
+// joining keeps this node out of elections while it may have forgotten what it acknowledged: its log was lost, alone or
+// with the whole disk, or its peers remember that it had more (see peerPositions). Raft assumes that a node remembers.
+// If this node does not, its vote, or its own candidacy, could elect a leader that lacks entries which this node once
+// helped to commit (I8).
 //
-// The node may take part again once it has everything that the leader had after the joining began, committed, and an
-// entry of the present term with it: for whatever this node helped to commit, the leader has. In a new cluster there is
-// no such entry and nobody to lose one: there it is enough that a majority of the members say that their logs are
-// blank, and none says otherwise, or that it belongs to another cluster. As long as at most a minority lose their
-// disks, a majority of blank logs means that nothing was ever recorded. Unless all have spoken, those who have not get
-// hearingTime to do so.
+// The joining ends when this node has everything that the leader's log had after the joining began, committed, and with
+// it an entry of the present term: the leader has whatever this node helped to commit.
+//
+// A new cluster has no such entry, and nothing to lose. There the joining ends when a majority of the members say that
+// their logs are blank, and no member says that its log is not blank or that this node is not a member. If at most a
+// minority lost their disks, a majority of blank logs means that nothing was ever recorded. Members that have not sent a
+// message get newClusterWait to do so.
 type joining struct {
 	active atomic.Bool
-	marker string // file that outlasts a crash in the middle
+	marker string // path of a file that exists as long as the node is joining, so that it goes on after a crash
 
 	mu    sync.Mutex // held while the marker and active change
 	since time.Time
-	goal  logPosition // how far a leader's log reached after since, with the term in which it leads
+	goal  logPosition // how far a leader's log reached after since, with the term of the leader
 }
 
-const hearingTime = time.Second
+const newClusterWait = time.Second
 
 var errJoining = errors.New("this node is joining: it may have forgotten what it acknowledged, and takes part in no election until it has caught up")
 
-// joining finds out whether the node is joining, and leaves a mark in the directory if so. What counts is the log:
-// snapshots do not say what was acknowledged after them. A node without peers has nobody to learn from.
+// joining finds out whether the node is joining, and writes the marker if so. Only the log counts: snapshots do not say
+// what was acknowledged after them. A node without peers never joins.
 func (s *stores) joining(o Options) (*joining, error) {
 	j := &joining{marker: filepath.Join(s.dir, joiningMarker), since: time.Now()}
 	if s.alone(o.Peers) {
@@ -59,7 +60,7 @@ func (s *stores) joining(o Options) (*joining, error) {
 	return j, nil
 }
 
-// begin keeps the node out of elections from now on. It does so even if the marker cannot be written.
+// begin starts the joining. It does so even if the marker cannot be written.
 func (j *joining) begin() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -68,7 +69,7 @@ func (j *joining) begin() error {
 	return writeSynced(j.marker, "this node has not yet caught up with its cluster; hm removes this file when it has\n")
 }
 
-// end lets the node take part from now on.
+// end ends the joining.
 func (j *joining) end() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -85,49 +86,49 @@ func (j *joining) began() time.Time {
 	return j.since
 }
 
-// goalOf gives the index that this node must reach in a term: how far the leader's log reached when it was first heard
-// in that term after the joining began. h is the newest message of the leader.
-func (j *joining) goalOf(term uint64, h peerMessage) (index uint64, ok bool) {
+// goalOf gives the index that this node must reach in a term: how far the leader's log reached in its first message of
+// that term after the joining began. leader is the leader's newest message.
+func (j *joining) goalOf(term uint64, leader peerMessage) (index uint64, ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.goal.Term != term {
-		if h.message.State != stateLeader || h.message.Term != term || h.at.Before(j.since) {
+		if leader.message.State != stateLeader || leader.message.Term != term || leader.at.Before(j.since) {
 			return 0, false
 		}
-		j.goal = logPosition{term, h.message.Last.Index}
+		j.goal = logPosition{term, leader.message.Last.Index}
 	}
 	return j.goal.Index, true
 }
 
-// rejoin makes this node join anew: a peer remembers more of it than it has.
+// rejoin makes this node join again, because a peer remembers that its log had more.
 func (n *Node) rejoin(peer string, has, remembered logPosition) {
 	if n.join.active.Load() {
 		return
 	}
 	err := n.join.begin()
-	n.opts.Logger.Error("a peer remembers more of this node than it has: an older copy must have been put into node.data_dir; this node takes part in no election until it has caught up",
+	n.opts.Logger.Error("a peer remembers that the log of this node had more: most likely node.data_dir was replaced by an older copy; this node takes part in no election until it has caught up",
 		"module", "cluster", "peer", peer, "has", has, "remembered", remembered)
 	if err != nil {
-		n.opts.Logger.Error("cannot write down that this node is joining", "module", "cluster", "error", err)
+		n.opts.Logger.Error("cannot write the file that marks this node as joining", "module", "cluster", "file", n.join.marker, "error", err)
 	}
 }
 
-// judgeJoining ends the joining if what is known of the cluster allows it.
-func (n *Node) judgeJoining() {
+// checkJoining ends the joining if it may end now.
+func (n *Node) checkJoining() {
 	if !n.join.active.Load() || n.stores.disk.stalled.Load() {
 		return
 	}
 	why := ""
 	switch {
 	case n.clusterIsNew():
-		why = "a majority of the members start from blank"
+		why = "the logs of a majority of the members are blank"
 	case n.caughtUp():
 		why = "it has caught up"
 	default:
 		return
 	}
 	if err := n.join.end(); err != nil {
-		n.opts.Logger.Error("cannot end the joining of this node", "module", "cluster", "error", err)
+		n.opts.Logger.Error("cannot remove the file that marks this node as joining", "module", "cluster", "error", err)
 		return
 	}
 	n.opts.Logger.Info("this node takes part in elections", "module", "cluster", "because", why)
@@ -136,8 +137,9 @@ func (n *Node) judgeJoining() {
 // logIsBlank reports whether nothing but the first entry was ever stored here.
 func (n *Node) logIsBlank() bool { return n.raft.LastIndex() <= 1 }
 
+// clusterIsNew reports whether no member of the cluster can have recorded anything; see joining.
 func (n *Node) clusterIsNew() bool {
-	if !n.logIsBlank() || n.peerStatus.isRejected() || n.positions.owes().Index > 1 {
+	if !n.logIsBlank() || n.peerStatus.isRejected() || n.positions.ownHighest().Index > 1 {
 		return false
 	}
 	voters := n.voters()
@@ -147,36 +149,35 @@ func (n *Node) clusterIsNew() bool {
 			blank++
 			continue
 		}
-		h, ok := n.peerStatus.latestFrom(string(v.ID))
+		m, ok := n.peerStatus.latestFrom(string(v.ID))
 		switch {
 		case !ok:
-		case !h.message.Blank:
+		case !m.message.Blank:
 			return false
 		default:
 			blank++
 		}
 	}
-	return blank == len(voters) || blank > len(voters)/2 && time.Since(n.join.began()) > hearingTime
+	return blank == len(voters) || blank > len(voters)/2 && time.Since(n.join.began()) > newClusterWait
 }
 
-// caughtUp reports whether this node holds everything that its leader held at some moment since the joining began,
-// and knows it to be committed. That some entry of the present term is here and committed does not suffice: raft
-// takes entries over in batches and counts each as committed at once, while what this node had acknowledged may come
-// in a later one.
+// caughtUp reports whether this node has everything that its leader had at some time since the joining began, and knows
+// that it is committed. An entry of the present term that is committed here does not suffice: raft sends entries in
+// batches and commits each batch at once, and a later batch may have entries that this node once acknowledged.
 func (n *Node) caughtUp() bool {
 	_, leader := n.raft.LeaderWithID()
 	if leader == "" {
 		return false
 	}
 	term, commit := n.raft.CurrentTerm(), n.raft.CommitIndex()
-	h, _ := n.peerStatus.latestFrom(string(leader))
-	if goal, ok := n.join.goalOf(term, h); !ok || commit <= 1 || commit < goal {
+	m, _ := n.peerStatus.latestFrom(string(leader))
+	if goal, ok := n.join.goalOf(term, m); !ok || commit <= 1 || commit < goal {
 		return false
 	}
 	var entry raft.Log
 	switch err := n.stores.log.GetLog(commit, &entry); {
 	case err == nil:
-	case errors.Is(err, raft.ErrLogNotFound): // it may be the one that a snapshot ended with
+	case errors.Is(err, raft.ErrLogNotFound): // it may be the last entry of a snapshot
 		snapshot := positionOf(n.raft.Stats(), "last_snapshot")
 		if snapshot.Index != commit {
 			return false
@@ -185,33 +186,33 @@ func (n *Node) caughtUp() bool {
 	default:
 		return false
 	}
-	return entry.Term == term && n.raft.CurrentTerm() == term && !n.last().less(n.positions.owes())
+	return entry.Term == term && n.raft.CurrentTerm() == term && !n.logEnd().less(n.positions.ownHighest())
 }
 
-// positionOf reads a mark from raft's statistics: what names the last entry of the log or the last snapshot.
+// positionOf reads a position from raft's statistics; what is "last_log" or "last_snapshot".
 func positionOf(stats map[string]string, what string) (m logPosition) {
 	m.Index, _ = strconv.ParseUint(stats[what+"_index"], 10, 64)
 	m.Term, _ = strconv.ParseUint(stats[what+"_term"], 10, 64)
 	return m
 }
 
-// Joining reports whether this node began with an empty store and has not yet caught up with its cluster: what it shows
-// may be less than it once acknowledged.
+// Joining reports whether this node may have forgotten what it acknowledged and has not yet caught up with its cluster.
+// Until then its state may lack entries that it once had.
 func (n *Node) Joining() bool { return n.join.active.Load() }
 
-// joiningMarker is the file that says that this node has not yet caught up with its cluster.
+// joiningMarker is the name of the file that says that this node has not yet caught up with its cluster.
 const joiningMarker = "joining"
 
-// healingWord begins the joining marker of a node that joins because it was damaged.
-const healingWord = "damaged: "
+// healingPrefix begins the text of the joining marker if the node joins because it was damaged.
+const healingPrefix = "damaged: "
 
-// healing tells why a node that is joining does: what was damaged; empty if it is new or lost its disk.
+// healing reads from the joining marker what was damaged; empty if the node joins for another reason.
 func healing(marker string) string {
 	text, err := readSmall(marker, 4<<10)
 	if err != nil {
 		return ""
 	}
-	what, ok := strings.CutPrefix(strings.TrimSpace(string(text)), healingWord)
+	what, ok := strings.CutPrefix(strings.TrimSpace(string(text)), healingPrefix)
 	if !ok {
 		return ""
 	}

@@ -64,10 +64,10 @@ func TestBlankNodeMakesNoLeader(t *testing.T) {
 	for range 10 {
 		id, address := raft.ServerID(follower.opts.ID), raft.ServerAddress(follower.opts.Listen)
 		if err := blank.trans.RequestVote(id, address, &raft.RequestVoteRequest{}, &raft.RequestVoteResponse{}); !errors.Is(err, errJoining) {
-			t.Fatalf("the blank node urgent for votes: %v", err)
+			t.Fatalf("the blank node asks for votes: %v", err)
 		}
 		if err := blank.trans.RequestPreVote(id, address, &raft.RequestPreVoteRequest{}, &raft.RequestPreVoteResponse{}); !errors.Is(err, errJoining) {
-			t.Fatalf("the blank node urgent for votes: %v", err)
+			t.Fatalf("the blank node asks for votes: %v", err)
 		}
 		var resp raft.RequestPreVoteResponse
 		err := follower.trans.RequestPreVote(raft.ServerID(blank.opts.ID), raft.ServerAddress(blank.opts.Listen),
@@ -112,7 +112,7 @@ func TestNoSecondClusterBesideTheFirst(t *testing.T) {
 	for _, n := range c.nodes[1:] {
 		eventually(t, "the first node says that they are no members", n.peerStatus.isRejected)
 		eventually(t, "they hear each other", func() bool { return c.hearEachOther(1, 2) })
-		eventually(t, "the hearing is over", func() bool { return time.Since(n.join.since) > hearingTime+2*statusEvery })
+		eventually(t, "the hearing is over", func() bool { return time.Since(n.join.since) > newClusterWait+2*statusEvery })
 		if !n.join.active.Load() {
 			t.Errorf("%s founds a cluster of its own", n.opts.ID)
 		}
@@ -242,7 +242,7 @@ func TestLostLogOfASingleNode(t *testing.T) {
 			t.Errorf("%s is missing", deaID(i))
 		}
 	}
-	if got := log.String(); !strings.Contains(got, "level=ERROR") || !strings.Contains(got, "RECORDED AFTER THAT IS LOST") {
+	if got := log.String(); !strings.Contains(got, "level=ERROR") || !strings.Contains(got, "EVERYTHING RECORDED LATER IS LOST") {
 		t.Errorf("nothing says that records are lost:\n%s", got)
 	}
 }
@@ -354,7 +354,7 @@ func TestJoiningLastsOverTheFirstBatch(t *testing.T) {
 		return h.at.After(first.at.Add(statusEvery)) || n.stores.disk.stalled.Load()
 	})
 	if !n.join.active.Load() {
-		t.Errorf("the node takes part in elections with a part of what the leader has: %d of %v", n.raft.CommitIndex(), c.leader().last())
+		t.Errorf("the node takes part in elections with a part of what the leader has: %d of %v", n.raft.CommitIndex(), c.leader().logEnd())
 	}
 	sick.heal()
 	eventually(t, "the node has caught up and takes part", func() bool { return !n.join.active.Load() })

@@ -7,14 +7,14 @@ import (
 	"hm/raftfsm"
 )
 
-// commonKind is the highest kind of record that every release of hm knows.
+// commonKind is the highest kind of record that all releases of hm know.
 const commonKind = raftfsm.KindCrashesForgotten
 
-// ErrKind is why a proposal is refused whose record some voter could not apply: that voter would stop.
+// ErrKind says that a proposal is refused because some voter could not apply its records: that voter would stop.
 var ErrKind = errors.New("not every voter knows this kind of record")
 
-// Knows reports whether every voter can apply records of kind k. A voter that is away counts by what it told last; one
-// that this node has not heard since it began counts as one of the first release.
+// Knows reports whether every voter can apply records of kind k. For a voter that is away its last message counts. A
+// voter that has sent no message since this node started counts as one of the first release.
 func (n *Node) Knows(k raftfsm.Kind) bool { return n.checkKind(k) == nil }
 
 // checkKind gives an ErrKind that names a voter which does not know the kind.
@@ -31,11 +31,11 @@ func (n *Node) checkKind(k raftfsm.Kind) error {
 		knows := n.opts.commonKind
 		if id == n.opts.ID {
 			knows = raftfsm.MaxKind
-		} else if h, ok := n.peerStatus.latestFrom(id); ok && h.message.Info != nil {
-			knows = max(knows, raftfsm.Kind(h.message.Info.Kinds))
+		} else if m, ok := n.peerStatus.latestFrom(id); ok && m.message.Info != nil {
+			knows = max(knows, raftfsm.Kind(m.message.Info.Kinds))
 		}
 		if knows < k {
-			return fmt.Errorf("%w: %s (%d); %s has told that it knows kinds up to %d: run a version of hm on it that knows this kind", ErrKind, k, k, id, knows)
+			return fmt.Errorf("%w: %s (%d); %s knows kinds up to %d: run a version of hm on it that knows this kind", ErrKind, k, k, id, knows)
 		}
 	}
 	return nil
@@ -50,7 +50,7 @@ func (n *Node) checkKinds(recs []raftfsm.Record) error {
 		}
 	}
 	if highest > raftfsm.MaxKind {
-		return nil // this node does not know it either, which encoding the entry tells
+		return nil // this node does not know it either: encoding the entry will fail
 	}
 	return n.checkKind(highest)
 }

@@ -30,11 +30,11 @@ func TestKindsThatNotEveryVoterKnows(t *testing.T) {
 	}
 	tell(0, raftfsm.MaxKind)
 	tell(1, raftfsm.MaxKind)
-	refused("hm-2 has told that it knows kinds up to 3") // it was never heard
+	refused("hm-2 knows kinds up to 3") // it has sent no message
 
 	c.start(2)
 	tell(2, later.Kind()-1)
-	refused("hm-2 has told that it knows kinds up to 10")
+	refused("hm-2 knows kinds up to 10")
 
 	tell(2, later.Kind())
 	eventually(t, "every voter knows the kind", func() bool {

@@ -6,35 +6,35 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Leadership is who leads, as this node knows it.
+// Leadership says who leads, as far as this node knows.
 type Leadership struct {
 	Leader   bool      // this node leads, and has applied everything that was committed before its term
-	Term     uint64    // raft's term; at an election it rises
-	LeaderID string    // the leader's id; empty while none is known
-	Since    time.Time // when the other fields came to be what they are, with a monotonic reading
+	Term     uint64    // raft's term; each election raises it
+	LeaderID string    // the leader's id; empty if none is known
+	Since    time.Time // when the other fields last changed, with a monotonic reading
 }
 
-// Leadership tells who leads. Leader turns false no later than LeaseTimeout, and the 10 ms that raft's timer is
-// coarse by, after a majority was last heard; but a process that was stalled may see true until raft's own goroutine
-// has looked at its watch: see VerifyLease. It is false while the disk does not answer. Leader turns true only after a barrier of the term has been applied here.
+// Leadership says who leads. Leader becomes true only after a barrier of the term was applied here. It becomes false at
+// most LeaseTimeout, and 10 ms for raft's timer, after the last contact with a majority, and while the disk is stalled.
+// But a process that was stalled may still see true until raft's goroutine has run: see VerifyLease.
 func (n *Node) Leadership() Leadership {
 	l := *n.lead.Load()
 	if l.Leader && (n.Err() != nil || n.unfit() || n.raft.State() != raft.Leader || n.raft.CurrentTerm() != l.Term) {
-		l.Leader, l.LeaderID = false, "" // watch is about to know
+		l.Leader, l.LeaderID = false, "" // watch has not noticed yet
 	}
 	return l
 }
 
-// LeadershipChanged gets a value after Leadership changed. It holds one: changes in quick succession come as one.
+// LeadershipChanged gets a value after Leadership changed. It holds one value, for any number of changes.
 func (n *Node) LeadershipChanged() <-chan struct{} { return n.leadChanged.C() }
 
-// watch keeps n.lead. Raft's notices tell when to look; the ticker catches what gets lost between them.
+// watch keeps n.lead up to date. Raft's observations say when to look; the ticker covers those that get lost.
 func (n *Node) watch(observations <-chan raft.Observation) {
 	ticker := time.NewTicker(max(n.opts.HeartbeatTimeout/4, 10*time.Millisecond))
 	defer ticker.Stop()
 	barrier := make(chan uint64, 1)
 	asked := false   // a barrier is under way
-	refused := false // one failed since the last tick: while leadership is handed over each would at once
+	refused := false // a barrier failed since the last tick; during a transfer each one fails at once
 	failed := n.Failed()
 	var yielded time.Time
 	for {
@@ -42,11 +42,11 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 			select {
 			case n.raftCalls <- struct{}{}:
 				asked = true
-				stalls := n.stalls.Load()
+				changes := n.diskChanges.Load()
 				go func() {
 					passed := n.barrier(term)
-					if n.stalls.Load() != stalls {
-						passed = 0 // another may have come to lead meanwhile
+					if n.diskChanges.Load() != changes {
+						passed = 0 // another node may lead meanwhile
 					}
 					barrier <- passed
 					<-n.raftCalls
@@ -69,7 +69,7 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 		case <-failed:
 			failed = nil
 			n.wg.Go(n.stopRaft)
-		case <-n.diskEvents.C(): // the disk is stalled, or well again
+		case <-n.diskChanged.C():
 			n.peerStatus.notifySenders()
 		case <-n.raft.LeaderCh():
 		case <-observations:
@@ -79,12 +79,12 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 	}
 }
 
-// barrier returns term once everything before it is applied here and this node still leads in it, else 0.
+// barrier waits until everything before the term is applied here. It returns term if this node then still leads in it,
+// else 0.
 func (n *Node) barrier(term uint64) uint64 {
 	err := n.raft.Barrier(0).Error()
 	if err != nil || n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term {
-		// A barrier that went through in a later term than the one asked about shows as a changed term.
-		return 0
+		return 0 // also if the barrier succeeded in a later term
 	}
 	return term
 }

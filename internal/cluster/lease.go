@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// VerifyLease returns nil if, after the call was made, a majority confirmed that this node leads, and it still does
-// in the same term. Whoever acts on the outside asks before (I1). It costs one exchange with the followers, well under
-// a millisecond on a quiet network; with a majority out of reach it fails with ErrNotLeader when the lease ends.
+// VerifyLease returns nil if a majority confirmed, after the call began, that this node leads, and it still leads in the
+// same term. Call it before an action on the outside world (I1). It takes one exchange with the followers, well under a
+// millisecond on a quiet network. If no majority can be reached it fails with ErrNotLeader when the lease ends.
 //
-// Raft's own VerifyLeader does not serve: it counts any reply that comes in after the question, also one to a
-// heartbeat sent long before it. A leader that was stopped and goes on finds such replies waiting in its sockets.
+// Raft's own VerifyLeader does not suffice: it counts any reply that arrives after the question, even a reply to a
+// heartbeat that was sent long before. A leader process that was stopped and resumed finds such replies in its sockets.
 func (n *Node) VerifyLease(ctx context.Context) error {
 	lead := n.Leadership()
 	if !lead.Leader {
@@ -19,9 +19,9 @@ func (n *Node) VerifyLease(ctx context.Context) error {
 	}
 	q := n.newLeaseQuestion(lead.Term)
 	if q.missing > 0 {
-		n.peerStatus.ask(q)
-		defer n.peerStatus.withdraw(q)
-		if err := n.awaitAnswer(ctx, q); err != nil {
+		n.peerStatus.askLease(q)
+		defer n.peerStatus.withdrawLease(q)
+		if err := n.awaitLease(ctx, q); err != nil {
 			return err
 		}
 	}
@@ -31,13 +31,13 @@ func (n *Node) VerifyLease(ctx context.Context) error {
 	return nil
 }
 
-// question asks the voters whether they follow this node in a term. The gossip's mutex guards it.
+// leaseQuestion asks the voters whether they follow this node in a term. peerStatus.mu guards it.
 type leaseQuestion struct {
 	term    uint64
-	voters  map[string]bool // those who have not yet said yes
-	missing int             // how many more must say yes
+	voters  map[string]bool // those that have not yet confirmed
+	missing int             // how many more must confirm
 	closed  bool
-	done    chan struct{} // closed when enough said yes, or one said that there is a later term
+	done    chan struct{} // closed when enough voters confirmed, or one is in a later term
 }
 
 func (n *Node) newLeaseQuestion(term uint64) *leaseQuestion {
@@ -72,19 +72,19 @@ func (q *leaseQuestion) answer(id string, r reply) {
 	}
 }
 
-func (n *Node) awaitAnswer(ctx context.Context, q *leaseQuestion) error {
-	// Raft says when the lease has ended, but not to whoever waits here.
+func (n *Node) awaitLease(ctx context.Context, q *leaseQuestion) error {
+	// Nothing notifies this goroutine when raft ends the lease, so it looks again and again.
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-q.done:
 			if q.missing > 0 {
-				return fmt.Errorf("%w: a member is in a later term", ErrNotLeader)
+				return fmt.Errorf("%w: another member is in a later term", ErrNotLeader)
 			}
 			return nil
 		case <-ctx.Done():
-			return fmt.Errorf("asking the members whether this node leads: %w", ctx.Err())
+			return fmt.Errorf("asking the members whether they follow this node: %w", ctx.Err())
 		case <-n.halted:
 			return ErrClosed
 		case <-ticker.C:
@@ -95,16 +95,16 @@ func (n *Node) awaitAnswer(ctx context.Context, q *leaseQuestion) error {
 	}
 }
 
-func (ps *peerStatus) ask(q *leaseQuestion) {
+func (ps *peerStatus) askLease(q *leaseQuestion) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	ps.leaseQuestions[q] = struct{}{}
-	for _, t := range ps.senders {
-		t.urgent.Notify()
+	for _, s := range ps.senders {
+		s.urgent.Notify()
 	}
 }
 
-func (ps *peerStatus) withdraw(q *leaseQuestion) {
+func (ps *peerStatus) withdrawLease(q *leaseQuestion) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	delete(ps.leaseQuestions, q)

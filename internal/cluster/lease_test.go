@@ -85,14 +85,14 @@ func TestOldRepliesConfirmNothing(t *testing.T) {
 	g := &peerStatus{rejectedBy: map[string]bool{}, leaseQuestions: map[*leaseQuestion]struct{}{}}
 	before := g.openLeaseQuestions()
 	q := &leaseQuestion{term: 7, voters: map[string]bool{"b": true}, missing: 1, done: make(chan struct{})}
-	g.ask(q)
+	g.askLease(q)
 	if err := g.takeReply("b", reply{Follows: true, Term: 7}, before, hearingPart{}); err != nil || q.missing != 1 {
 		t.Errorf("a reply to a message that was sent before the question answered it (%v)", err)
 	}
 	if err := g.takeReply("b", reply{Follows: true, Term: 7}, g.openLeaseQuestions(), hearingPart{}); err != nil || q.missing != 0 {
 		t.Errorf("a reply to a message that was sent after the question did not answer it (%v)", err)
 	}
-	g.withdraw(q)
+	g.withdrawLease(q)
 	if len(g.openLeaseQuestions()) != 0 || len(g.leaseQuestions) != 0 {
 		t.Error("a question that was withdrawn is still asked")
 	}

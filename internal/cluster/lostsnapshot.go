@@ -8,14 +8,13 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// lostSnapshotGap is how far apart two attempts to replace a lost snapshot are at least.
-const lostSnapshotGap = time.Second
+const (
+	lostSnapshotGap     = time.Second // between two attempts to replace a lost snapshot, at least
+	lostSnapshotTimeout = time.Minute // for one attempt
+)
 
-// lostSnapshotTimeout bounds the wait for one.
-const lostSnapshotTimeout = time.Minute
-
-// replaceLostSnapshots takes a snapshot when the newest one is gone, or damaged: the log does not reach back to an older
-// one, and a follower that needs the newest would be sent older ones without end.
+// replaceLostSnapshots takes a snapshot when the newest one is gone or damaged. The log does not reach back to an older
+// one, so a follower that needs the newest would be sent older ones for ever.
 func (n *Node) replaceLostSnapshots() {
 	for {
 		select {
@@ -24,12 +23,12 @@ func (n *Node) replaceLostSnapshots() {
 		case <-n.stores.snapshots.lost.C():
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), lostSnapshotTimeout)
-		err := n.ask(ctx, func() raft.Future { return n.raft.Snapshot() })
+		err := n.askRaft(ctx, func() raft.Future { return n.raft.Snapshot() })
 		cancel()
 		if err != nil {
-			n.log.log(slog.LevelError, "resnapshot", "the newest snapshot is lost, and no other could be taken yet", "error", err)
+			n.log.log(slog.LevelError, "snapshot", "the newest snapshot is lost, and another one could not be taken yet", "error", err)
 		} else {
-			n.log.log(slog.LevelWarn, "resnapshot", "the newest snapshot was lost: another one was taken")
+			n.log.log(slog.LevelWarn, "snapshot", "the newest snapshot was lost: another one was taken")
 		}
 		select {
 		case <-n.halted:

@@ -14,18 +14,18 @@ type Member struct {
 	ID      string
 	Address string
 	Voter   bool
-	State   string // leader, follower, candidate; unreachable if not heard within a second
-	Healthy bool   // heard within a second, or this node itself, and without a problem or a fault
-	Problem string // what is wrong with it, by its own word or as this node sees it: its disk, its address; empty if nothing is
-	// LastContact is when the member was last heard, with a monotonic reading; zero if never since this node began.
+	State   string // leader, follower or candidate; unreachable if it sent no message for a second
+	Healthy bool   // it is this node or sent a message within a second, and has no Problem and no Fault
+	Problem string // of its disk or its address, as it says itself or as this node sees it; empty if there is none
+	// LastContact is when its last message arrived, with a monotonic reading; zero if none did since this node started.
 	LastContact time.Time
-	Info        PeerInfo      // its own word, newest
-	HasInfo     bool          // Info was ever told
-	InfoAge     time.Duration // since it was told
-	Fault       *Fault        // what is wrong with it, by its own word; nil if nothing is
+	Info        PeerInfo      // the newest that it sent
+	HasInfo     bool          // it has sent an Info
+	InfoAge     time.Duration // since it was sent
+	Fault       *Fault        // as it says itself; nil if there is none
 }
 
-// Members lists the members that the log records, sorted by id, with what is known of each.
+// Members lists the members that the log names, sorted by id, with the newest status of each.
 func (n *Node) Members() []Member {
 	servers, err := n.configuration()
 	if err != nil {
@@ -56,7 +56,7 @@ func (n *Node) describeSelf(m *Member, now time.Time) {
 	if f, ok := n.Fault(); ok {
 		m.Fault, m.Healthy = &f, false
 	}
-	if err := n.stores.disk.complaint(); err != nil {
+	if err := n.stores.disk.problem(); err != nil {
 		m.Healthy, m.Problem = false, err.Error()
 	} else if text := n.peerStatus.unheardProblem(now); text != "" {
 		m.Healthy, m.Problem = false, text
@@ -69,11 +69,11 @@ func (n *Node) describeSelf(m *Member, now time.Time) {
 }
 
 func (n *Node) describePeer(m *Member, now time.Time, leads bool) {
-	h, ok := n.peerStatus.latestFrom(m.ID)
+	latest, ok := n.peerStatus.latestFrom(m.ID)
 	if ok {
-		m.LastContact, m.Fault = h.at, h.message.Fault
-		if h.message.Info != nil {
-			m.Info, m.HasInfo, m.InfoAge = *h.message.Info, true, now.Sub(h.at)
+		m.LastContact, m.Fault = latest.at, latest.message.Fault
+		if latest.message.Info != nil {
+			m.Info, m.HasInfo, m.InfoAge = *latest.message.Info, true, now.Sub(latest.at)
 		}
 	}
 	if contact := n.raft.LastContact(); leads && contact.After(m.LastContact) {
@@ -82,7 +82,7 @@ func (n *Node) describePeer(m *Member, now time.Time, leads bool) {
 	if m.LastContact.IsZero() || now.Sub(m.LastContact) > staleAfter {
 		return
 	}
-	m.Problem = h.message.Disk
+	m.Problem = latest.message.Disk
 	if m.Problem == "" {
 		m.Problem = n.peerStatus.unreachableProblem(m.ID, m.Address, now)
 	}
@@ -90,10 +90,10 @@ func (n *Node) describePeer(m *Member, now time.Time, leads bool) {
 	switch {
 	case leads:
 		m.State = stateLeader
-	case ok && h.message.State == stateLeader && h.message.Term < n.raft.CurrentTerm():
-		m.State = stateFollower // what it said is of a past term
+	case ok && latest.message.State == stateLeader && latest.message.Term < n.raft.CurrentTerm():
+		m.State = stateFollower // its message is of a past term
 	case ok:
-		m.State = h.message.State
+		m.State = latest.message.State
 	}
 }
 

@@ -11,40 +11,40 @@ import (
 	"hm/raftfsm"
 )
 
-// message is what a node tells a peer, one frame at a time. The receiver answers each with a reply. Both are JSON:
-// a field that a newer peer sends is passed over, and one that an older peer does not send is zero.
+// message is a node's status as it sends it to a peer, in one frame. The receiver answers with a reply. Both are JSON: a
+// node ignores fields that it does not know, and a field that the peer's version does not know is zero.
 type message struct {
 	From  string      `json:"from"`
 	State string      `json:"state"` // leader, follower or candidate
 	Term  uint64      `json:"term"`
 	Blank bool        `json:"blank,omitempty"` // its log holds nothing but the first entry; see joining
-	Disk  string      `json:"disk,omitempty"`  // why its disk takes nothing in; empty if it does
-	Last  logPosition `json:"last,omitzero"`   // how far its log reaches; see memory
+	Disk  string      `json:"disk,omitempty"`  // the problem of its disk; empty if there is none
+	Last  logPosition `json:"last,omitzero"`   // how far its log reaches; see peerPositions
 	Known logPosition `json:"known,omitzero"`  // how far the receiver's log reached, as the sender remembers it
 	Info  *PeerInfo   `json:"info,omitempty"`  // nil until SetInfo was called
-	Fault *Fault      `json:"fault,omitempty"` // nil: there is none
-	// States are what the sender's state was after some of the newest entries, as hashed in HashVersion.
+	Fault *Fault      `json:"fault,omitempty"` // nil if there is none
+	// States are the sender's states after some of its newest entries, hashed as HashVersion says.
 	States      []stateClaim `json:"states,omitempty"`
 	HashVersion uint32       `json:"hash_version,omitempty"`
-	// Silent are DEAs that the sender does not hear. It asks whether the receiver does.
+	// Silent are DEAs that the sender does not hear. The receiver's reply says whether it does.
 	Silent [][]byte `json:"silent,omitempty"`
 }
 
-// reply answers a message. By it the sender notices a dead link at once and not when TCP does, and a leader whom it
-// leads. A reply that refuses the message ends the connection.
+// reply answers a message. It shows the sender that the link works, long before TCP would notice that it does not, and a
+// leader who follows it. A reply that refuses the message ends the connection.
 type reply struct {
-	Refused  string `json:"refused,omitempty"`  // why the message was not taken in; nothing else counts then, save Stranger
-	Stranger bool   `json:"stranger,omitempty"` // the sender is no member, as the receiver knows them
+	Refused  string `json:"refused,omitempty"`  // why the message was refused; then only Stranger counts besides
+	Stranger bool   `json:"stranger,omitempty"` // the receiver does not know the sender as a member
 	Follows  bool   `json:"follows,omitempty"`  // the receiver follows the sender in its term
 	Term     uint64 `json:"term"`               // the receiver's
-	From     string `json:"from,omitempty"`     // the receiver; empty from one of an earlier version
-	// Ears answers what was asked about silent DEAs; nil if nothing was, and from a peer of before there were such questions.
+	From     string `json:"from,omitempty"`     // the receiver; empty if its version is older than this field
+	// Hearing answers Silent; nil if the message had none, or if the receiver's version is older than the question.
 	Hearing *hearingReply `json:"ears,omitempty"`
 }
 
 const (
-	maxText   = 1 << 10
-	maxNumber = 1 << 53 // more than any index or term comes to: a million a second for 285 years
+	maxText   = 1 << 10 // bytes of one text
+	maxNumber = 1 << 53 // of an index or a term: a million a second for 285 years
 	maxKinds  = 1 << 20
 )
 
@@ -60,7 +60,7 @@ func readReply(r io.Reader) (reply, error) {
 		return reply{}, fmt.Errorf("a peer's reply: %w", err)
 	}
 	if len(out.Refused) > maxText || out.Term > maxNumber {
-		return reply{}, errors.New("a peer's reply: a text or a number is out of its range")
+		return reply{}, errors.New("a peer's reply: a text or a number is out of range")
 	}
 	if err := out.Hearing.check(); err != nil {
 		return reply{}, fmt.Errorf("a peer's reply: %w", err)
@@ -78,14 +78,14 @@ func readMessage(r io.Reader) (message, error) {
 	return decodeMessage(body)
 }
 
-// decodeMessage reads a message's JSON. Unknown fields are a newer peer's and are passed over.
+// decodeMessage reads a message's JSON and refuses what is out of range. It ignores unknown fields.
 func decodeMessage(body []byte) (message, error) {
 	var m message
 	if err := json.Unmarshal(body, &m); err != nil {
 		return message{}, fmt.Errorf("a peer's message: %w", err)
 	}
 	if m.Term > maxNumber {
-		return message{}, fmt.Errorf("a peer's message: term is %d: 0 to %d is its range", m.Term, int64(maxNumber))
+		return message{}, fmt.Errorf("a peer's message: term is %d, it must be between 0 and %d", m.Term, int64(maxNumber))
 	}
 	if err := limits.NodeID(m.From); err != nil {
 		return message{}, fmt.Errorf("a peer's message: from %w", err)
@@ -116,7 +116,7 @@ func decodeMessage(body []byte) (message, error) {
 			{"desired_read_apps", int64(i.DesiredReadApps), math.MaxInt32}, {"hears", int64(i.HeardDEAs), math.MaxInt32},
 		} {
 			if n.value < 0 || n.value > n.most {
-				return message{}, fmt.Errorf("a peer's message: %s is %d: 0 to %d is its range", n.name, n.value, n.most)
+				return message{}, fmt.Errorf("a peer's message: %s is %d, it must be between 0 and %d", n.name, n.value, n.most)
 			}
 		}
 	}

@@ -30,7 +30,7 @@ func TestMessageSurvivesTheWire(t *testing.T) {
 
 func TestMessageRefused(t *testing.T) {
 	for _, tt := range []struct{ name, frame, want string }{
-		{"of before messages had a version", "\x00\x00\x00\x25{\"from", "no hm, or one of before"},
+		{"older than frames with a version", "\x00\x00\x00\x25{\"from", "is not hm, or a version of hm that is too old"},
 		{"another version", "hm\x02\x00\x00\x00\x00\x02{}", "version 2"},
 		{"half a head", "hm", "ends early"},
 		{"100 MB", "hm\x01\x00\x06\x40\x00\x00", "104857600 bytes"},
@@ -41,7 +41,7 @@ func TestMessageRefused(t *testing.T) {
 		{"no sender", string(frame(`{"state":"leader"}`)), "from"},
 		{"no state", string(frame(`{"from":"a"}`)), "state"},
 		{"a long text", string(frame(`{"from":"a","state":"leader","info":{"version":"` + strings.Repeat("x", 2000) + `"}}`)), "longer"},
-		{"a negative number", string(frame(`{"from":"a","state":"leader","info":{"desired_read_apps":-1}}`)), "range"},
+		{"a negative number", string(frame(`{"from":"a","state":"leader","info":{"desired_read_apps":-1}}`)), "it must be between"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if _, err := readMessage(strings.NewReader(tt.frame)); err == nil || !strings.Contains(err.Error(), tt.want) {

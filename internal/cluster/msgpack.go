@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// headLength is how many bytes say what a value of msgpack is and how long. A number is all head.
+// headLength is the number of bytes that give the type and length of a msgpack value. A number is nothing but head.
 func headLength(first byte) int {
 	switch first {
 	case 0xc4, 0xd9, 0xcc, 0xd0, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8:
@@ -31,7 +31,7 @@ func bigEndian(b []byte) (n uint64) {
 	return n
 }
 
-// wholeNumber gives the number that a head says.
+// wholeNumber reads the number in a head.
 func wholeNumber(head []byte) (int64, error) {
 	n := bigEndian(head[1:])
 	switch first := head[0]; {
@@ -47,5 +47,5 @@ func wholeNumber(head []byte) (int64, error) {
 		unused := 64 - 8*(len(head)-1)
 		return int64(n<<unused) >> unused, nil
 	}
-	return 0, fmt.Errorf("%s is no whole number", fieldSize)
+	return 0, fmt.Errorf("%s is not a whole number", fieldSize)
 }

@@ -1,11 +1,15 @@
-// Package cluster is the only owner of *raft.Raft, its stores and its transport. It speaks the words of hm: Propose
+// Package cluster is the only owner of *raft.Raft, its stores and its transport. It offers them in hm's terms: Propose
 // records, View the state, Now in hm time, Leadership, Members.
 //
-// What a node promises: a record whose Propose returned without an error is on the disks of a majority and is applied
-// here (I5). A node that does not hear a majority for LeaseTimeout stops leading; one whose process was stalled may
-// believe for the moment of waking that it still leads, so whoever is about to act on the outside asks VerifyLease
-// first (I1). A node that lost its disk takes no part in elections until it holds again everything that it may ever
-// have acknowledged (I8; see joining).
+// A node promises:
+//   - If Propose returns without an error, the records are on the disks of a majority and applied on this node (I5).
+//   - A node that has no contact with a majority for LeaseTimeout stops leading. A process that was stalled may take
+//     itself for the leader for a moment when it resumes. So call VerifyLease before an action on the outside (I1).
+//   - A node that lost its disk takes part in no election until it has everything that it may have acknowledged (I8;
+//     see joining).
+//
+// Files whose names begin with peer exchange status with the other nodes; with port, they serve the TCP port; with disk,
+// checked and bolt, they store the log.
 package cluster
 
 import (
@@ -33,42 +37,43 @@ type Node struct {
 	port   *clusterPort
 	trans  *guardedTransport
 	stats  counters
-	// replayed is the newest entry that the log held when this process began.
+	// replayed is the newest entry that the log had when this process started.
 	replayed uint64
 
-	// Propose and its two goroutines
+	// For Propose and its two goroutines.
 	queue   chan *proposal
-	slots   chan struct{} // one for each entry under way
+	slots   chan struct{} // one value for each pending entry
 	pending chan pendingEntry
 
 	lead        atomic.Pointer[Leadership]
 	leadChanged notify.Signal
-	confirmed   atomic.Uint64 // newest term of which a barrier of this node's own was applied here
+	confirmed   atomic.Uint64 // newest term in which this node's own barrier was applied here
 	transfers   atomic.Uint64 // leadership transfers begun
-	stalls      atomic.Uint64 // times that the disk became stalled, or well again
-	diskEvents  notify.Signal // watch is to look at once
+	diskChanges atomic.Uint64 // times that the disk stalled, responded again, filled up or got room again
+	diskChanged notify.Signal // notifies watch of such a change
 
 	peerStatus *peerStatus
 	join       *joining
 	positions  *peerPositions
 
 	states  stateComparison
-	healing string // what was damaged, if this node joins because of that
+	healing string // what was damaged, if this node joins because of damage
 	failure failure
-	endRaft func() raft.Future // begins to end raft, once
+	endRaft func() raft.Future // begins to shut raft down, once
 
-	raftCalls chan struct{} // one for each question to raft under way
-	closing   chan struct{} // closed first: nothing new is begun
-	halted    chan struct{} // closed when raft has ended: no outcome will come any more
-	landed    chan struct{} // closed when the last outcome was handed out
+	raftCalls chan struct{} // one value for each call of askRaft under way
+	closing   chan struct{} // closed first: nothing new begins
+	halted    chan struct{} // closed when raft has ended: no further outcome will arrive
+	delivered chan struct{} // closed when the last outcome was delivered
 	wg        sync.WaitGroup
 	closeOnce sync.Once
 	haltOnce  sync.Once
 	closeErr  error
 }
 
-// Open starts a node: it opens the stores under o.DataDir/raft, restores the newest snapshot, listens, and joins the
-// cluster that o.Peers describes. It returns as soon as the node runs, mostly before there is a leader.
+// Open starts a node: it opens the stores in o.DataDir/raft, restores the newest snapshot, listens, and joins the
+// cluster that o.Peers describes. It returns when the node runs, which is usually before there is a leader. An error that
+// has a Remedy method says what to do about it; see Damage and DataDirError.
 func Open(o Options) (_ *Node, err error) {
 	o, err = o.complete()
 	if err != nil {
@@ -78,8 +83,8 @@ func Open(o Options) (_ *Node, err error) {
 		opts: o, clock: newClock(),
 		log:   newSampledLog(o.Logger.With("module", "cluster")),
 		queue: make(chan *proposal, maxQueued), slots: make(chan struct{}, maxPending), pending: make(chan pendingEntry, maxPending),
-		leadChanged: notify.New(), raftCalls: make(chan struct{}, maxQuestions),
-		diskEvents: notify.New(), closing: make(chan struct{}), halted: make(chan struct{}), landed: make(chan struct{}),
+		leadChanged: notify.New(), raftCalls: make(chan struct{}, maxRaftCalls),
+		diskChanged: notify.New(), closing: make(chan struct{}), halted: make(chan struct{}), delivered: make(chan struct{}),
 	}
 	n.failure.failed = make(chan struct{})
 	n.endRaft = sync.OnceValue(func() raft.Future { return n.raft.Shutdown() })
@@ -103,12 +108,12 @@ func Open(o Options) (_ *Node, err error) {
 	return n, nil
 }
 
-// transportTimeout bounds one exchange between two nodes, and the dialling before it. It must leave time for a batch
-// of full entries to reach a slow disk, and yet end soon after a link went dead, or the peer would be missed for
-// long after the link healed.
+// transportTimeout bounds one exchange between two nodes, and the connecting before it. It must be long enough to write
+// a batch of full entries to a slow disk. It must be short enough to notice a dead link soon: a peer counts as missing
+// until the exchange ends, even if the link works again before.
 func transportTimeout(o Options) time.Duration { return max(2*time.Second, 4*o.ElectionTimeout) }
 
-// maxAppend is how many entries go to a follower in one message: times MaxEntry, at most 16 MiB.
+// maxAppend is the number of entries in one message to a follower: with MaxEntry bytes each, at most 16 MiB.
 const maxAppend = 32
 
 func (n *Node) start() error {
@@ -123,7 +128,7 @@ func (n *Node) start() error {
 	conf.TrailingLogs = o.trailingLogs
 	conf.MaxAppendEntries = maxAppend
 	conf.NoLegacyTelemetry = true
-	conf.ShutdownOnRemove = false // a removed node stays up as a follower of nobody, and says so
+	conf.ShutdownOnRemove = false // a removed node goes on as a follower without a leader, and says so
 	conf.Logger = n.log.forRaft()
 
 	var err error
@@ -133,13 +138,13 @@ func (n *Node) start() error {
 	if n.join.active.Load() {
 		n.healing = healing(n.join.marker)
 	}
-	n.stores.disk.changed = n.diskChanged
+	n.stores.disk.changed = n.noteDiskChange
 	n.positions = loadPeerPositions(n.stores.dir, n.log)
 	n.trans = newGuardedTransport(&retryTransport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.port, MaxPool: maxPool, Timeout: transportTimeout(o), Logger: conf.Logger,
 		ServerAddressProvider: addressBook(o.Peers), MsgpackUseNewTimeFormat: true,
 	})}, n.join, n.positions, n.stores.disk)
-	if err := n.stores.found(o.Peers, o.Logger); err != nil {
+	if err := n.stores.initialize(o.Peers, o.Logger); err != nil {
 		return err
 	}
 	if n.replayed, err = n.stores.log.LastIndex(); err != nil {
@@ -151,13 +156,13 @@ func (n *Node) start() error {
 	if err := n.checkMembership(); err != nil {
 		ended := n.raft.Shutdown()
 		n.stores.disk.close()
-		_ = ended.Error() // the error to tell is the one at hand
+		_ = ended.Error() // err is the cause
 		return err
 	}
 	n.peerStatus = newPeerStatus(n)
 	n.port.serve(n.peerStatus.receive)
 	if o.exposed() != "" && !o.TLS.Enabled() {
-		o.Logger.Warn("raft.insecure is true: the cluster port is open beyond loopback without TLS, and whoever can reach it can change the record",
+		o.Logger.Warn("raft.insecure is true: the cluster port is open beyond loopback without TLS, so everybody who can reach it can change the record",
 			"module", "cluster", "listen", o.Listen, "advertise", o.Advertise)
 	}
 	observations := make(chan raft.Observation, 16)
@@ -172,15 +177,15 @@ func (n *Node) start() error {
 	n.wg.Go(n.watchDisk)
 	n.wg.Go(n.replaceLostSnapshots)
 	n.wg.Go(n.batch)
-	go n.land()
+	go n.deliver()
 	n.wg.Go(func() { n.watch(observations) })
 	n.wg.Go(n.peerStatus.run)
 	n.wg.Go(func() { n.positions.run(n.peerStatus.ctx) })
 	return nil
 }
 
-// checkMembership refuses a data directory that belongs to somebody else, and tells of a configuration that differs
-// from what the log says, which counts.
+// checkMembership refuses the data directory of another node, and warns if raft.peers differs from the members in the
+// log. The log counts.
 func (n *Node) checkMembership() error {
 	members, err := n.configuration()
 	if err != nil {
@@ -195,11 +200,11 @@ func (n *Node) checkMembership() error {
 		differs = differs || !logged[p.ID]
 	}
 	if !logged[n.opts.ID] {
-		return fmt.Errorf("%s records a cluster of %v, of which node.id %s is no member: the directory belongs to another node, or this one was removed",
+		return fmt.Errorf("node.data_dir: %s belongs to a cluster of the nodes %v, and node.id %s is not one of them: correct node.id or node.data_dir, unless this node was removed",
 			n.stores.dir, memberIDs(members), n.opts.ID)
 	}
 	if differs {
-		n.opts.Logger.Warn("raft.peers differs from the members that the log records; the log counts",
+		n.opts.Logger.Warn("raft.peers differs from the members in the log; the members in the log count",
 			"module", "cluster", "recorded", memberIDs(members), "configured", len(n.opts.Peers))
 	}
 	return nil
@@ -222,10 +227,10 @@ func (n *Node) applied(a raftfsm.Applied) {
 	}
 }
 
-// View gives the newest applied state, frozen. It costs microseconds after an entry was applied and nothing else.
+// View gives the newest applied state, frozen. The first call after an entry takes microseconds, further calls nothing.
 func (n *Node) View() *raftfsm.State { return n.fsm.View() }
 
-// Now gives hm time: the time of the newest applied entry plus the monotonic time since it was applied here. Before
-// the first entry it is the wall clock's. It never goes back while the node runs, except from the wall clock to the
-// log's time at the first entry. Time in which no node ran does not count.
+// Now gives hm time: the time of the newest applied entry plus the monotonic time since it was applied here. Before the
+// first entry it is the wall clock's time. It never goes back while the node runs, except once: from the wall clock to
+// the log's time at the first entry. Time in which no node ran does not count.
 func (n *Node) Now() app.Time { return n.clock.now() }

@@ -16,7 +16,7 @@ import (
 	"hm/raftfsm"
 )
 
-// Defaults of Options, and the names of the configuration keys that its errors use.
+// Defaults and limits of Options.
 const (
 	DefaultHeartbeatTimeout  = 500 * time.Millisecond
 	DefaultElectionTimeout   = 500 * time.Millisecond
@@ -30,18 +30,17 @@ const (
 // Peer is one member as the configuration names it ("id=address" in raft.peers).
 type Peer struct{ ID, Address string }
 
-// TLS names PEM files. All three or none: the certificate serves both directions, and every peer must show one that
+// TLS names PEM files, all three or none. The certificate serves both directions. Every peer must have a certificate that
 // the CA signed.
 type TLS struct{ Cert, Key, CA string }
 
 // Enabled reports whether any of the files is named.
 func (t TLS) Enabled() bool { return t != TLS{} }
 
-// Options say who a node is and with whom it forms a cluster. The zero value of a duration or of SnapshotThreshold
-// means its default.
+// Options say who a node is and which nodes form its cluster. A duration or SnapshotThreshold of 0 means the default.
 type Options struct {
 	ID        string // node.id: see limits.NodeID
-	DataDir   string // node.data_dir; the node keeps what is its own in DataDir/raft
+	DataDir   string // node.data_dir; the node's files are in DataDir/raft
 	Listen    string // raft.listen, host:port
 	Advertise string // raft.advertise: the address under which peers reach Listen; empty means Listen itself
 	Peers     []Peer // raft.peers: every member, this node too, the same on every node; empty means a single node
@@ -54,8 +53,8 @@ type Options struct {
 	SnapshotInterval  time.Duration // raft.snapshot_interval: how often to look whether a snapshot is due
 	SnapshotThreshold uint64        // raft.snapshot_threshold: entries since the last snapshot that make one due; as many stay in the log behind it
 
-	// OnApply is called after each entry and each restored snapshot, in order, on the goroutine that applies: it
-	// holds up the log for as long as it runs. It is called before Open returns, too. It may be nil.
+	// OnApply is called after each entry and each restored snapshot, in order, on the goroutine that applies entries: the
+	// log waits while it runs. It may be called before Open returns. It may be nil.
 	OnApply func(raftfsm.Applied)
 	Logger  *slog.Logger // nil discards
 
@@ -66,7 +65,7 @@ type Options struct {
 	store        func(raftStore) raftStore // tests put a store that hangs or fails in between
 }
 
-// complete fills in the defaults and reports everything that is wrong, each by its configuration key.
+// complete fills in the defaults and reports all errors, each with its configuration key.
 func (o Options) complete() (Options, error) {
 	o.HeartbeatTimeout = cmp.Or(o.HeartbeatTimeout, DefaultHeartbeatTimeout)
 	o.ElectionTimeout = cmp.Or(o.ElectionTimeout, DefaultElectionTimeout)
@@ -107,7 +106,7 @@ func (o Options) complete() (Options, error) {
 		wrong("raft.lease_timeout is %s: it must be at most raft.heartbeat_timeout (%s), or two nodes could lead at once", o.LeaseTimeout, o.HeartbeatTimeout)
 	}
 	if t := o.TLS; t.Enabled() && (t.Cert == "" || t.Key == "" || t.CA == "") {
-		wrong("raft.tls needs cert, key and ca, all three: every peer shows a certificate to every other")
+		wrong("raft.tls needs cert, key and ca: each peer shows a certificate to each other peer")
 	}
 
 	switch host, port, err := limits.HostPort(o.Listen); {
@@ -141,7 +140,7 @@ func (o Options) complete() (Options, error) {
 	return o, nil
 }
 
-// exposed names the key by which the cluster's port, or that of a peer, lies beyond loopback.
+// exposed gives the key whose address is beyond loopback; empty if there is none.
 func (o Options) exposed() (key string) {
 	switch {
 	case !limits.Loopback(o.Listen):

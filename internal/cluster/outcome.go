@@ -10,9 +10,9 @@ import (
 	"hm/raftfsm"
 )
 
-// land hands out the outcomes, in the order of the entries.
-func (n *Node) land() {
-	defer close(n.landed)
+// deliver gives the outcomes to the proposals, in the order of the entries.
+func (n *Node) deliver() {
+	defer close(n.delivered)
 	for {
 		select {
 		case f := <-n.pending:
@@ -39,8 +39,8 @@ func (f *pendingEntry) outcome() (raftfsm.Result, error) {
 	return res, nil
 }
 
-// outcomeError translates raft's errors. Everything that is not known to have kept the entry out of the log counts
-// as unknown.
+// outcomeError translates raft's errors. Unless an error says for certain that the entry is not in the log, the outcome
+// is unknown.
 func outcomeError(err error) error {
 	switch {
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrEnqueueTimeout):
@@ -68,7 +68,7 @@ func (f *pendingEntry) settle(res raftfsm.Result, err error) {
 	}
 }
 
-// own gives the part of an entry's result that concerns one share of it.
+// own gives the part of an entry's result that belongs to its share i.
 func (f *pendingEntry) own(res raftfsm.Result, i int) raftfsm.Result {
 	s := f.shares[i]
 	c := s.p.chunks[s.chunk]
@@ -100,7 +100,7 @@ func (f *pendingEntry) own(res raftfsm.Result, i int) raftfsm.Result {
 	return out
 }
 
-// resolves lists the commands that records move on: nothing else ends a command.
+// resolves gives the ids of the commands that records resolve: nothing else ends a command.
 func resolves(recs []raftfsm.Record) map[commands.ID]bool {
 	ids := map[commands.ID]bool{}
 	for _, r := range recs {

@@ -7,63 +7,63 @@ import (
 	"time"
 )
 
-// movedAfter is for how long one of two ways between members must fail, while the other works, until that is told. A
-// member that has just begun, or is slow, is no reason.
+// movedAfter is how long messages must fail in one direction, while they arrive in the other, before that counts as a
+// problem. A member that has just started, or is slow, is none.
 const movedAfter = 3 * time.Second
 
-// contact is how telling one peer goes.
+// contact says whether this node's messages reach one peer.
 type contact struct {
-	at    time.Time // when it answered last
-	since time.Time // since when telling it has failed; zero if it does not
-	err   error     // what it fails with
+	replied time.Time // when the peer last replied
+	failing time.Time // since when no message has reached it; zero if the last one did
+	err     error     // why the last message failed
 }
 
-// told notes how telling a peer went.
+// noteContact records whether a message reached a peer.
 func (ps *peerStatus) noteContact(id string, err error) {
 	now := time.Now()
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	r := ps.contacts[id]
+	c := ps.contacts[id]
 	switch {
 	case err == nil:
-		r = contact{at: now}
-	case r.since.IsZero():
-		r.since, r.err = now, err
+		c = contact{replied: now}
+	case c.failing.IsZero():
+		c.failing, c.err = now, err
 	default:
-		r.err = err
+		c.err = err
 	}
-	ps.contacts[id] = r
+	ps.contacts[id] = c
 }
 
-// unreachableProblem says what is wrong with a member that this node hears and cannot speak to; empty if nothing is. Its address
-// has most likely changed, and the raft.peers of this node does not say so.
+// unreachableProblem describes the problem of a member whose messages arrive but which this node cannot reach; empty if
+// there is none. Most likely its address has changed, and raft.peers of this node has the old one.
 func (ps *peerStatus) unreachableProblem(id, address string, now time.Time) string {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	r, ok := ps.contacts[id]
-	if !ok || r.since.IsZero() || now.Sub(r.since) < movedAfter {
+	c, ok := ps.contacts[id]
+	if !ok || c.failing.IsZero() || now.Sub(c.failing) < movedAfter {
 		return ""
 	}
-	return fmt.Sprintf("it speaks to this node, which has not reached it at %s for %s: if it has moved, correct raft.peers of this node (%v)",
-		address, now.Sub(r.since).Round(time.Second), r.err)
+	return fmt.Sprintf("its messages arrive, but this node has not reached it at %s for %s: if it has moved, correct raft.peers of this node (%v)",
+		address, now.Sub(c.failing).Round(time.Second), c.err)
 }
 
-// unheardProblem says what is wrong with this node if it reaches others, and none of them reaches it; empty if nothing is. Its
-// address has most likely changed, and their raft.peers do not say so.
+// unheardProblem describes the problem of this node if it reaches other members and no message of any member arrives;
+// empty if there is none. Most likely this node's address has changed, and raft.peers of the others have the old one.
 func (ps *peerStatus) unheardProblem(now time.Time) string {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if now.Sub(ps.began) < movedAfter {
 		return ""
 	}
-	for _, h := range ps.latest {
-		if now.Sub(h.at) < movedAfter {
+	for _, m := range ps.latest {
+		if now.Sub(m.at) < movedAfter {
 			return ""
 		}
 	}
 	var reached []string
-	for id, r := range ps.contacts {
-		if r.since.IsZero() && now.Sub(r.at) < movedAfter {
+	for id, c := range ps.contacts {
+		if c.failing.IsZero() && now.Sub(c.replied) < movedAfter {
 			reached = append(reached, id)
 		}
 	}
@@ -71,6 +71,6 @@ func (ps *peerStatus) unheardProblem(now time.Time) string {
 		return ""
 	}
 	slices.Sort(reached)
-	return fmt.Sprintf("it reaches %s, and hears no other member: if it has moved, correct raft.peers of the others, which must say %s=%s",
+	return fmt.Sprintf("it reaches %s, but no message of another member arrives: if it has moved, correct raft.peers of the others to %s=%s",
 		strings.Join(reached, ", "), ps.node.opts.ID, ps.node.opts.Advertise)
 }

@@ -41,12 +41,12 @@ func TestMovedNodeIsNotHealthy(t *testing.T) {
 		}
 		eventually(t, peer.opts.ID+" shows the moved node as not healthy", func() bool {
 			m := member(peer, id)
-			return !m.Healthy && strings.HasPrefix(m.Problem, "it speaks to this node, which has not reached it at "+old+" for ")
+			return !m.Healthy && strings.HasPrefix(m.Problem, "its messages arrive, but this node has not reached it at "+old+" for ")
 		})
 	}
 	eventually(t, "it shows itself as not healthy", func() bool {
 		m := member(n, id)
-		return !m.Healthy && strings.HasPrefix(m.Problem, "it reaches hm-") && strings.HasSuffix(m.Problem, "must say "+id+"="+n.opts.Listen)
+		return !m.Healthy && strings.HasPrefix(m.Problem, "it reaches hm-") && strings.HasSuffix(m.Problem, "of the others to "+id+"="+n.opts.Listen)
 	})
 	for i := range c.nodes {
 		if m := member(c.nodes[i], c.opts[(moved+1)%3].ID); i != moved && !m.Healthy {

@@ -10,28 +10,29 @@ import (
 	"hm/actual"
 )
 
-// What is asked of a peer in one message. More goes out in several, one behind the other.
+// Limits of the question in one message. A longer question is asked in several messages, one after the other.
 const (
 	maxAsked      = 1024     // DEAs
 	maxAskedBytes = 16 << 10 // of their ids
 )
 
-// Ears is what one voter says of DEAs that it was asked about.
+// PeerHearing is what one voter answers about the DEAs that it was asked about.
 type PeerHearing struct {
-	ID     string
-	Counts bool            // it should hear every DEA at this moment
-	Ago    []time.Duration // for how long it has not heard each of the DEAs; negative if too long to tell, or always
+	ID     string          // of the voter
+	Counts bool            // the voter can hear every DEA now
+	Ago    []time.Duration // how long ago it heard each DEA; negative if never, or too long ago to tell
 }
 
-// HearingFunc tells for how long this node has not heard each of the DEAs, negative if too long to tell, and whether it
-// should hear every DEA at this moment. It must be quick.
+// HearingFunc says how long ago this node heard each of the DEAs, negative if never or too long ago to tell, and whether
+// this node can hear every DEA now. It must be quick.
 type HearingFunc func(deas []string) (ago []time.Duration, counts bool)
 
-// AnswerPeers has peers that ask be answered by fn. Until then, what this node says does not count.
+// AnswerPeers makes fn answer the questions of peers about DEAs. Until then this node's answers do not count.
 func (n *Node) AnswerPeers(fn HearingFunc) { n.peerStatus.answerHearing.Store(&fn) }
 
-// AskPeers begins to ask every other voter of which there was word within a second for how long it has not heard each of
-// the DEAs. It does not wait, and what was asked before is forgotten. deas must not be changed afterwards.
+// AskPeers asks every other voter that sent a message within the last second how long ago it heard each of the DEAs. It
+// does not wait: PeerAnswers gives the answers. A new question replaces the one before. The caller must not change deas
+// afterwards.
 func (n *Node) AskPeers(deas []string) {
 	ps := n.peerStatus
 	q := &hearingQuestion{deas: deas, of: map[string]*PeerHearing{}}
@@ -45,18 +46,18 @@ func (n *Node) AskPeers(deas []string) {
 	}
 	for _, v := range voters {
 		id := string(v.ID)
-		if h, ok := ps.latest[id]; v.ID == raft.ServerID(n.opts.ID) || !ok || now.Sub(h.at) > staleAfter {
+		if m, ok := ps.latest[id]; v.ID == raft.ServerID(n.opts.ID) || !ok || now.Sub(m.at) > staleAfter {
 			continue
 		}
-		if t := ps.senders[id]; t != nil {
+		if s := ps.senders[id]; s != nil {
 			q.of[id] = &PeerHearing{ID: id}
-			t.urgent.Notify()
+			s.urgent.Notify()
 		}
 	}
 }
 
-// Ears are the answers to the newest question that are complete; all says that no more are awaited: what is left are
-// voters of which there has been no word for a second.
+// PeerAnswers gives the complete answers to the newest question. all says that no further answer is expected: the voters
+// that have not answered have sent no message for a second.
 func (n *Node) PeerAnswers() (answers []PeerHearing, all bool) {
 	ps := n.peerStatus
 	ps.mu.Lock()
@@ -70,26 +71,26 @@ func (n *Node) PeerAnswers() (answers []PeerHearing, all bool) {
 		switch {
 		case len(e.Ago) == len(ps.hearing.deas):
 			answers = append(answers, *e)
-		case now.Sub(ps.latest[id].at) <= staleAfter: // else it died after it was asked, most likely
+		case now.Sub(ps.latest[id].at) <= staleAfter: // else it most likely died after it was asked
 			all = false
 		}
 	}
 	return answers, all
 }
 
-// hearingQuestion is one question and what has been answered. The gossip's mutex guards it; a complete answer stays as it is.
+// hearingQuestion is one question with its answers so far. peerStatus.mu guards it. A complete answer does not change.
 type hearingQuestion struct {
 	deas []string
-	of   map[string]*PeerHearing
+	of   map[string]*PeerHearing // by the voters that are asked
 }
 
-// hearingPart is the part of a question that goes out in one message; the zero value asks nothing.
+// hearingPart is the part of a question that one message carries; the zero value asks nothing.
 type hearingPart struct {
 	q    *hearingQuestion
 	deas [][]byte
 }
 
-// nextHearingPart is what a peer is to be asked next.
+// nextHearingPart is what a peer is asked next.
 func (ps *peerStatus) nextHearingPart(id string) hearingPart {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -108,26 +109,26 @@ func (ps *peerStatus) nextHearingPart(id string) hearingPart {
 	return part
 }
 
-// takeHearing takes a peer's answer to a part of a question. ps.mu must be held.
+// takeHearing takes a peer's answer to a part of a question. The caller holds ps.mu.
 func (ps *peerStatus) takeHearing(id string, part hearingPart, r *hearingReply) error {
 	if len(part.deas) == 0 || part.q != ps.hearing {
 		return nil
 	}
 	e := part.q.of[id]
-	if r == nil { // a peer of before there were such questions
+	if r == nil { // the peer's version does not know such questions
 		e.Counts, e.Ago = false, make([]time.Duration, len(part.q.deas))
 		return nil
 	}
 	if len(r.Ago) != len(part.deas) {
-		return fmt.Errorf("%s was asked about %d DEAs and answers for %d", id, len(part.deas), len(r.Ago))
+		return fmt.Errorf("%s was asked about %d DEAs and answered for %d", id, len(part.deas), len(r.Ago))
 	}
 	e.Counts = r.Counts && (e.Counts || len(e.Ago) == 0)
 	for _, ms := range r.Ago {
 		e.Ago = append(e.Ago, time.Duration(ms)*time.Millisecond)
 	}
 	if len(e.Ago) < len(part.q.deas) {
-		if t := ps.senders[id]; t != nil {
-			t.urgent.Notify()
+		if s := ps.senders[id]; s != nil {
+			s.urgent.Notify()
 		}
 	}
 	return nil
@@ -136,10 +137,10 @@ func (ps *peerStatus) takeHearing(id string, part hearingPart, r *hearingReply) 
 // hearingReply answers a question about DEAs.
 type hearingReply struct {
 	Counts bool    `json:"counts,omitempty"`
-	Ago    []int64 `json:"ago"` // milliseconds; negative: too long to tell
+	Ago    []int64 `json:"ago"` // milliseconds; negative: never, or too long ago to tell
 }
 
-// hearingReplyTo answers a peer's question.
+// hearingReplyTo answers a peer's question; nil if it asked none.
 func (ps *peerStatus) hearingReplyTo(deas [][]byte) *hearingReply {
 	fn := ps.answerHearing.Load()
 	if len(deas) == 0 {
@@ -166,7 +167,7 @@ func (ps *peerStatus) hearingReplyTo(deas [][]byte) *hearingReply {
 	return r
 }
 
-// check looks at an answer as it came.
+// check refuses an answer that is out of range.
 func (r *hearingReply) check() error {
 	if r == nil {
 		return nil
@@ -176,26 +177,26 @@ func (r *hearingReply) check() error {
 	}
 	for _, ms := range r.Ago {
 		if ms < -1 || ms > math.MaxInt32 {
-			return fmt.Errorf("ago is %d: -1 to %d is its range", ms, math.MaxInt32)
+			return fmt.Errorf("ago is %d, it must be between -1 and %d", ms, math.MaxInt32)
 		}
 	}
 	return nil
 }
 
-// checkHearingQuestion looks at a question as it came.
+// checkHearingQuestion refuses a question that is out of range.
 func checkHearingQuestion(deas [][]byte) error {
 	if len(deas) > maxAsked {
-		return fmt.Errorf("it urgent about %d DEAs, at most %d are allowed", len(deas), maxAsked)
+		return fmt.Errorf("it asks about %d DEAs, at most %d are allowed", len(deas), maxAsked)
 	}
 	bytes := 0
 	for _, dea := range deas {
 		if !actual.ValidDEA(dea) {
-			return fmt.Errorf("it urgent about %.40q, which is no DEA's id", dea)
+			return fmt.Errorf("it asks about %.40q, which is not a valid DEA id", dea)
 		}
 		bytes += len(dea)
 	}
 	if bytes > maxAskedBytes {
-		return fmt.Errorf("the DEAs that it urgent about take %d bytes, at most %d are allowed", bytes, maxAskedBytes)
+		return fmt.Errorf("the DEAs that it asks about take %d bytes, at most %d are allowed", bytes, maxAskedBytes)
 	}
 	return nil
 }

@@ -115,11 +115,11 @@ func TestEarsOfPeersThatSayOtherThings(t *testing.T) {
 		long[i] = `"YQ=="`
 	}
 	for _, c := range []struct{ name, body, want string }{
-		{"an empty id", `{"from":"a","state":"leader","silent":[""]}`, "no DEA's id"},
-		{"an id of other bytes", `{"from":"a","state":"leader","silent":["AA=="]}`, "no DEA's id"},
+		{"an empty id", `{"from":"a","state":"leader","silent":[""]}`, "not a valid DEA id"},
+		{"an id of other bytes", `{"from":"a","state":"leader","silent":["AA=="]}`, "not a valid DEA id"},
 		{"no base64", `{"from":"a","state":"leader","silent":["%"]}`, "a peer's message"},
 		{"too many", `{"from":"a","state":"leader","silent":[` + strings.Join(long, ",") + `]}`, "at most 1024"},
-		{"a count out of range", `{"from":"a","state":"leader","info":{"hears":-1}}`, "range"},
+		{"a count out of range", `{"from":"a","state":"leader","info":{"hears":-1}}`, "it must be between"},
 	} {
 		if _, err := readMessage(bytes.NewReader(frame(c.body))); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: the error is %v, want one that says %q", c.name, err, c.want)

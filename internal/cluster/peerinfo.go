@@ -4,7 +4,7 @@ import (
 	"hm/internal/app"
 )
 
-// SetInfo replaces what this node tells its peers, and tells them soon.
+// SetInfo replaces what this node tells its peers about itself. A change is sent at once.
 func (n *Node) SetInfo(info PeerInfo) {
 	ps := n.peerStatus
 	ps.mu.Lock()
@@ -16,23 +16,23 @@ func (n *Node) SetInfo(info PeerInfo) {
 	}
 }
 
-// PeerReads says, for one who waits, that a peer has told how a read of the desired state ended.
+// PeerReads gets a value after a peer reported how a read of the desired state ended. It holds one value.
 func (n *Node) PeerReads() <-chan struct{} { return n.peerStatus.peerReads.C() }
 
-// PeerInfo is what a node tells its peers about itself (I1). It is not recorded.
+// PeerInfo is what a node tells its peers about itself (I1). It is not recorded. Every text has at most 1 KiB.
 type PeerInfo struct {
 	API              string   `json:"api,omitempty"`                // address of its HTTP API
 	NATSUp           bool     `json:"nats_up,omitempty"`            // its own NATS link is up
 	AppliedIndex     uint64   `json:"applied,omitempty"`            // newest entry that it has applied
 	Kinds            uint32   `json:"kinds,omitempty"`              // highest entry kind that it knows
-	DesiredReadBegan app.Time `json:"desired_read_began,omitempty"` // hm time at which the newest complete read of the desired state began
-	DesiredReadEnded app.Time `json:"desired_read_ended,omitempty"` // hm time at which it was recorded; 0 if another node read
-	DesiredReadApps  int      `json:"desired_read_apps,omitempty"`  // how many apps that read held
-	DesiredReadError string   `json:"desired_read_error,omitempty"` // why the newest attempt failed; empty if it did not
-	Gate             string   `json:"gate,omitempty"`               // "open", or why its gate is closed
+	DesiredReadBegan app.Time `json:"desired_read_began,omitempty"` // when the newest complete read of the desired state began
+	DesiredReadEnded app.Time `json:"desired_read_ended,omitempty"` // when that read was recorded; 0 if another node did it
+	DesiredReadApps  int      `json:"desired_read_apps,omitempty"`  // number of apps in that read
+	DesiredReadError string   `json:"desired_read_error,omitempty"` // why the newest attempt failed; empty if it succeeded
+	Gate             string   `json:"gate,omitempty"`               // "open", or the reasons why its gate is closed
 	Version          string   `json:"version,omitempty"`            // of its program
-	HeardDEAs        int      `json:"hears,omitempty"`              // DEAs that it has heard within a time to live
-	HearingComplete  bool     `json:"hears_fresh,omitempty"`        // it should hear every DEA: its picture is fresh, and its link in time
-	Answers          bool     `json:"answers,omitempty"`            // it knows enough to tell a Cloud Controller what runs
-	NATSRefused      string   `json:"nats_refused,omitempty"`       // what its NATS server refuses to it, a line for each subject
+	HeardDEAs        int      `json:"hears,omitempty"`              // number of DEAs that it heard within a time to live
+	HearingComplete  bool     `json:"hears_fresh,omitempty"`        // it can hear every DEA: its actual state is fresh and its link not late
+	Answers          bool     `json:"answers,omitempty"`            // it knows enough to answer a Cloud Controller
+	NATSRefused      string   `json:"nats_refused,omitempty"`       // what its NATS server refuses, one line a subject
 }

@@ -9,16 +9,15 @@ import (
 	"hm/internal/app"
 )
 
-// aheadSlack is how far a time that a peer tells may lie ahead of this node's own hm time. Two nodes differ by what a
-// commit takes, and by their crystals since the newest entry.
+// aheadSlack is how far a peer's time may lie ahead of this node's hm time. The times of two nodes differ by the duration
+// of a commit, and by the drift of their clocks since the newest entry.
 const aheadSlack = 10 * time.Second
 
-// dropFalseNumbers takes out of a message what cannot be true, and counts it. The rest stays: that a peer is there, and whom
-// it follows, does not depend on a wrong number. What is right the next message brings again.
+// dropFalseNumbers sets numbers of a message that cannot be true to 0, and counts them. The rest of the message stays
+// valid: whether a peer is there, and whom it follows, does not depend on them.
 //
-// A node that has applied nothing yet shows the wall clock's time, and one that catches up shows a time gone by.
-// Neither can judge, and neither has a use for the times: they are left out without a word, until the log's time is
-// known here.
+// A node that has applied nothing yet shows the wall clock's time, and a node that catches up shows a time in the past.
+// Such a node can neither check nor use the times of a peer. It drops them without a warning until it has the log's time.
 func (ps *peerStatus) dropFalseNumbers(m *message) {
 	i := m.Info
 	if i == nil {
@@ -33,17 +32,17 @@ func (ps *peerStatus) dropFalseNumbers(m *message) {
 	view := n.View()
 	now := n.Now()
 	limit := now.Add(aheadSlack + now.Sub(view.Time())>>slewShift)
-	known := n.clock.started.Load()
+	knowsTime := n.clock.started.Load()
 	behind := i.AppliedIndex > view.Index()
 	times := []struct {
 		name string
 		t    *app.Time
 	}{{"desired_read_began", &i.DesiredReadBegan}, {"desired_read_ended", &i.DesiredReadEnded}}
 	for _, f := range times {
-		if *f.t == 0 || known && *f.t <= limit {
+		if *f.t == 0 || knowsTime && *f.t <= limit {
 			continue
 		}
-		if known && !behind {
+		if knowsTime && !behind {
 			ps.noteFalseNumber(m.From, f.name, *f.t, limit)
 		}
 		*f.t = 0
@@ -55,5 +54,5 @@ func (ps *peerStatus) dropFalseNumbers(m *message) {
 
 func (ps *peerStatus) noteFalseNumber(from, field string, value, most any) {
 	ps.node.stats.badNumbers.Add(1)
-	ps.node.log.log(slog.LevelWarn, from+" "+field, "passed over a number that a peer cannot rightly tell", "peer", from, "field", field, "value", value, "most", most)
+	ps.node.log.log(slog.LevelWarn, from+" "+field, "ignored a number of a peer that cannot be true", "peer", from, "field", field, "value", value, "most", most)
 }

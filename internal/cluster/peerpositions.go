@@ -17,8 +17,8 @@ import (
 	"hm/internal/config/limits"
 )
 
-// mark says how far a log reaches: the term and the index of its last entry. It is what raft compares when it gives
-// a vote: first the term, then the index.
+// logPosition says how far a log reaches: the term and the index of its last entry. Raft compares the same two numbers
+// before it gives a vote: first the term, then the index.
 type logPosition struct {
 	Term  uint64 `json:"term"`
 	Index uint64 `json:"index"`
@@ -30,29 +30,30 @@ func (m logPosition) less(o logPosition) bool {
 
 func (m logPosition) String() string { return fmt.Sprintf("term %d, index %d", m.Term, m.Index) }
 
-// memory is what this node remembers of its peers: how far each one's log reached by its own word, at the most. Raft
-// takes it for granted that a node never forgets what it acknowledged. A node whose data_dir was replaced by an older
-// copy breaks that, and does not know it. Its peers know: each message carries how far the sender's log reaches and
-// what the sender remembers of the receiver. A node that is told of more than it has is joining from then on, as one
-// that lost its disk (see joining). Before two members have spoken in the life of this process neither asks the other
-// for its vote nor gives it one (see guardedTransport), so an old copy is found out before it can do harm.
+// peerPositions remembers how far the log of each peer reached, as the peer said itself.
 //
-// What is left: a node tells how far its log reaches every statusEvery. What it acknowledged after it last told a peer
-// that still runs, nobody knows but the leader that counted the acknowledgement.
+// Raft assumes that a node never forgets what it acknowledged. A node whose data_dir was replaced by an older copy breaks
+// this assumption without knowing it; but its peers know. Each message says how far the sender's log reaches, and how far
+// the receiver's log reached as the sender remembers it. A node that learns that it once had more is joining from then
+// on, like a node that lost its disk (see joining). Two members neither ask each other for a vote nor give one before
+// they have exchanged messages in this process (see guardedTransport). So an older copy is found before it does harm.
 //
-// A log that loses entries which were never committed gets others of a later term, so its mark does not fall. There is
-// one exception, a node that dies between the two: it is joining until it has heard from a leader.
+// One gap remains: a node tells its position every statusEvery. Entries that it acknowledged after its last message to a
+// peer that still runs are known only to the leader that counted them.
 //
-// The memory outlasts the process in a small file, which is at most saveEvery behind.
+// If a node drops entries that were never committed, it gets others of a later term, so its position does not fall. One
+// exception: if it stops between the two, it is joining until it has contact with a leader.
+//
+// The positions are saved in a small file, at most saveEvery late.
 type peerPositions struct {
 	path string
 	log  *sampledLog
 
-	mu       sync.Mutex
-	marks    map[string]logPosition // the most that each member said to have
-	spoken   map[string]bool        // members that spoke in the life of this process
-	behind   map[string]bool        // members that say to have less than they once said
-	owed     map[string]logPosition // what each member remembers of this node
+	mu       sync.Mutex             // the maps are by member id
+	highest  map[string]logPosition // the highest position that the member said to have
+	compared map[string]bool        // a message of the member arrived in this process
+	behind   map[string]bool        // the member now says to have less than it once said
+	own      map[string]logPosition // this node's position as the member remembers it
 	unsaved  bool
 	saveLock sync.Mutex
 }
@@ -62,26 +63,27 @@ const (
 	maxPositionsFile = 64 << 10
 )
 
-// peerPositionsFile is the form of the file. Only hm reads it.
+// peerPositionsFile is the format of the file. Only hm reads it.
 type peerPositionsFile struct {
 	Format int                    `json:"format"`
 	Marks  map[string]logPosition `json:"marks"`
 }
 
-// loadPeerPositions reads what dir holds. A file that cannot be used is told of and counts as none: it is one of two nets.
+// loadPeerPositions reads the file in dir. A file that cannot be used is logged and ignored: the messages of the peers
+// protect as well.
 func loadPeerPositions(dir string, log *sampledLog) *peerPositions {
 	m := &peerPositions{
 		path: filepath.Join(dir, "peers.json"), log: log,
-		marks: map[string]logPosition{}, spoken: map[string]bool{}, behind: map[string]bool{}, owed: map[string]logPosition{},
+		highest: map[string]logPosition{}, compared: map[string]bool{}, behind: map[string]bool{}, own: map[string]logPosition{},
 	}
-	marks, err := readPeerPositions(m.path)
+	positions, err := readPeerPositions(m.path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 	case err != nil:
-		log.log(slog.LevelError, "memory", "what was remembered of the peers is lost: until they have spoken, a peer with an old copy of its data goes unnoticed",
+		log.log(slog.LevelError, "positions", "cannot read how far the logs of the peers reached: a peer with an older copy of its data may go unnoticed until its first message",
 			"file", m.path, "error", err)
 	default:
-		m.marks = marks
+		m.highest = positions
 	}
 	return m
 }
@@ -106,7 +108,7 @@ func readPeerPositions(path string) (map[string]logPosition, error) {
 		return nil, err
 	}
 	if file.Format != 1 || file.Marks == nil {
-		return nil, fmt.Errorf("its format is %d, this hm knows 1", file.Format)
+		return nil, fmt.Errorf("its format is %d, this version of hm knows only 1", file.Format)
 	}
 	for id := range file.Marks {
 		if err := limits.NodeID(id); err != nil {
@@ -116,79 +118,79 @@ func readPeerPositions(path string) (map[string]logPosition, error) {
 	return file.Marks, nil
 }
 
-// heard takes in how far a member's log reaches and what that member remembers of this node, by its word. A member of
-// a version that does not tell has spoken all the same.
-func (m *peerPositions) heard(from string, has, remembers logPosition) {
+// update takes how far a member's log reaches, and how far this node's log reached as the member remembers it. An older
+// version of hm sends neither; its message counts all the same.
+func (m *peerPositions) update(from string, has, remembers logPosition) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.spoken[from] = true
-	m.owed[from] = remembers
+	m.compared[from] = true
+	m.own[from] = remembers
 	if has == (logPosition{}) {
 		return
 	}
-	known := m.marks[from]
+	known := m.highest[from]
 	m.behind[from] = has.less(known)
 	if known.less(has) {
-		m.marks[from] = has
+		m.highest[from] = has
 		m.unsaved = true
 	}
 }
 
-// of gives what is remembered of a member.
+// of gives the highest position that a member said to have.
 func (m *peerPositions) of(id string) logPosition {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.marks[id]
+	return m.highest[id]
 }
 
-// owes gives the most that any member remembers of this node, as told in the life of this process.
-func (m *peerPositions) owes() (most logPosition) {
+// ownHighest gives the highest position of this node that any member remembers and sent to this process.
+func (m *peerPositions) ownHighest() (highest logPosition) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, k := range m.owed {
-		if most.less(k) {
-			most = k
+	for _, p := range m.own {
+		if highest.less(p) {
+			highest = p
 		}
 	}
-	return most
+	return highest
 }
 
-// Why a member's vote is neither asked for nor given one.
+// Why this node and another take part in no election together.
 var (
-	errUnspoken = errors.New("the two nodes have not yet compared what they remember of each other")
-	errBehind   = errors.New("the node has less in its log than it once said to have, and must catch up first")
+	errNotCompared = errors.New("the two nodes have not yet told each other how far their logs reach")
+	errBehind      = errors.New("the log of the node has less than the node once said to have: the node must catch up first")
 )
 
-// mayElect says whether this node and another may take part in an election together.
+// mayElect gives the reason why this node and another may not take part in an election together; nil if they may.
 func (m *peerPositions) mayElect(id string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
-	case !m.spoken[id]:
-		return fmt.Errorf("%s: %w", id, errUnspoken)
+	case !m.compared[id]:
+		return fmt.Errorf("%s: %w", id, errNotCompared)
 	case m.behind[id]:
 		return fmt.Errorf("%s: %w", id, errBehind)
 	}
 	return nil
 }
 
-// keep forgets everybody who is no member any more.
+// keep forgets the nodes that are no longer members.
 func (m *peerPositions) keep(member func(id string) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for id := range m.marks {
+	for id := range m.highest {
 		if !member(id) {
-			delete(m.marks, id)
+			delete(m.highest, id)
 			m.unsaved = true
 		}
 	}
 	gone := func(id string, _ bool) bool { return !member(id) }
-	maps.DeleteFunc(m.spoken, gone)
+	maps.DeleteFunc(m.compared, gone)
 	maps.DeleteFunc(m.behind, gone)
-	maps.DeleteFunc(m.owed, func(id string, _ logPosition) bool { return !member(id) })
+	maps.DeleteFunc(m.own, func(id string, _ logPosition) bool { return !member(id) })
 }
 
-// run saves the memory until ctx ends, and then once more.
+// run saves the positions again and again until ctx ends, and then once more.
 func (m *peerPositions) run(ctx context.Context) {
 	ticker := time.NewTicker(saveEvery)
 	defer ticker.Stop()
@@ -198,7 +200,7 @@ func (m *peerPositions) run(ctx context.Context) {
 		case <-ticker.C:
 		}
 		if err := m.save(); err != nil {
-			m.log.log(slog.LevelWarn, "memory", "cannot save what is remembered of the peers", "file", m.path, "error", err)
+			m.log.log(slog.LevelWarn, "positions", "cannot save how far the logs of the peers reach", "file", m.path, "error", err)
 		}
 	}
 }
@@ -211,7 +213,7 @@ func (m *peerPositions) save() error {
 		m.mu.Unlock()
 		return nil
 	}
-	b, err := json.Marshal(peerPositionsFile{Format: 1, Marks: m.marks})
+	b, err := json.Marshal(peerPositionsFile{Format: 1, Marks: m.highest})
 	m.unsaved = false
 	m.mu.Unlock()
 	if err == nil {
@@ -225,8 +227,8 @@ func (m *peerPositions) save() error {
 	return err
 }
 
-// last says how far this node's log reaches.
-func (n *Node) last() logPosition {
+// logEnd says how far this node's log reaches.
+func (n *Node) logEnd() logPosition {
 	stats := n.raft.Stats() // raft tells the term of its last entry nowhere else
 	entry, snapshot := positionOf(stats, "last_log"), positionOf(stats, "last_snapshot")
 	if entry.Index >= snapshot.Index {

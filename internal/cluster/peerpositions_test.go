@@ -24,7 +24,7 @@ func (c *testCluster) makeNoLeader(follower, forgetful *Node) {
 		var own raft.RequestVoteResponse
 		err := forgetful.trans.RequestVote(raft.ServerID(follower.opts.ID), raft.ServerAddress(follower.opts.Listen), &raft.RequestVoteRequest{}, &own)
 		if !errors.Is(err, errJoining) {
-			c.t.Fatalf("the forgetful node urgent for votes: %v", err)
+			c.t.Fatalf("the forgetful node asks for votes: %v", err)
 		}
 		var resp raft.RequestPreVoteResponse
 		err = follower.trans.NetworkTransport.RequestPreVote(raft.ServerID(forgetful.opts.ID), raft.ServerAddress(forgetful.opts.Listen),
@@ -68,7 +68,7 @@ func TestOlderBackupMakesNoLeader(t *testing.T) {
 	behind := (restored + 1) % 3
 	other := 3 - restored - behind
 	eventually(t, "the third node was told how far the log of the first reaches", func() bool {
-		return !c.nodes[behind].positions.of(c.opts[restored].ID).less(c.nodes[restored].last())
+		return !c.nodes[behind].positions.of(c.opts[restored].ID).less(c.nodes[restored].logEnd())
 	})
 	c.close(behind)
 	for i := range 20 {
@@ -129,7 +129,7 @@ func TestElectionsWaitForAComparison(t *testing.T) {
 	} {
 		eventually(t, "the node does not ask a member that has not spoken for "+what, func() bool {
 			forget()
-			return errors.Is(ask(), errUnspoken)
+			return errors.Is(ask(), errNotCompared)
 		})
 	}
 	inner := peer.trans.NetworkTransport
@@ -144,7 +144,7 @@ func TestElectionsWaitForAComparison(t *testing.T) {
 		eventually(t, "the node does not give a member that has not spoken "+what, func() bool {
 			forget()
 			err := ask()
-			return err != nil && strings.Contains(err.Error(), errUnspoken.Error())
+			return err != nil && strings.Contains(err.Error(), errNotCompared.Error())
 		})
 	}
 	c.propose(dea(2))
@@ -154,19 +154,19 @@ func TestElectionsWaitForAComparison(t *testing.T) {
 func TestMemoryOutlastsTheProcess(t *testing.T) {
 	dir := t.TempDir()
 	m := loadPeerPositions(dir, newSampledLog(discard()))
-	if err := m.mayElect("b"); !errors.Is(err, errUnspoken) {
+	if err := m.mayElect("b"); !errors.Is(err, errNotCompared) {
 		t.Errorf("an election with a member that has not spoken: %v", err)
 	}
-	m.heard("b", logPosition{3, 10}, logPosition{2, 5})
-	m.heard("b", logPosition{3, 9}, logPosition{2, 4})
-	m.heard("c", logPosition{}, logPosition{}) // a version that does not tell
+	m.update("b", logPosition{3, 10}, logPosition{2, 5})
+	m.update("b", logPosition{3, 9}, logPosition{2, 4})
+	m.update("c", logPosition{}, logPosition{}) // a version that does not tell
 	if err := m.mayElect("b"); !errors.Is(err, errBehind) {
 		t.Errorf("an election with a member that has less than it had: %v", err)
 	}
 	if err := m.mayElect("c"); err != nil {
 		t.Errorf("an election with a member of an older version: %v", err)
 	}
-	if got := m.owes(); got != (logPosition{2, 4}) {
+	if got := m.ownHighest(); got != (logPosition{2, 4}) {
 		t.Errorf("the peers remember %v of this node", got)
 	}
 	if err := m.save(); err != nil {
@@ -176,12 +176,12 @@ func TestMemoryOutlastsTheProcess(t *testing.T) {
 	if got := m.of("b"); got != (logPosition{3, 10}) {
 		t.Errorf("after a restart b is remembered at %v", got)
 	}
-	m.heard("b", logPosition{4, 7}, logPosition{}) // of a later term: entries that were never committed gave way
+	m.update("b", logPosition{4, 7}, logPosition{}) // of a later term: entries that were never committed gave way
 	if err := m.mayElect("b"); err != nil || m.of("b") != (logPosition{4, 7}) {
 		t.Errorf("an election with a member that has caught up: %v, remembered at %v", err, m.of("b"))
 	}
 	m.keep(func(id string) bool { return id == "c" })
-	if m.of("b") != (logPosition{}) || !errors.Is(m.mayElect("b"), errUnspoken) {
+	if m.of("b") != (logPosition{}) || !errors.Is(m.mayElect("b"), errNotCompared) {
 		t.Error("a member that was removed is remembered")
 	}
 	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
@@ -206,7 +206,7 @@ func TestMemoryFileThatCannotBeUsed(t *testing.T) {
 				t.Error("it was read")
 			}
 			m := loadPeerPositions(dir, newSampledLog(discard()))
-			m.heard("a", logPosition{1, 1}, logPosition{})
+			m.update("a", logPosition{1, 1}, logPosition{})
 			if err := m.save(); err != nil {
 				t.Fatal(err)
 			}

@@ -12,7 +12,7 @@ import (
 	"hm/raftfsm"
 )
 
-// receive takes in the messages that come over one connection. The stream closes the connection when it returns.
+// receive takes the messages of one connection and replies to each. The port closes the connection when it returns.
 func (ps *peerStatus) receive(conn net.Conn) {
 	n := ps.node
 	r := bufio.NewReader(conn)
@@ -23,7 +23,7 @@ func (ps *peerStatus) receive(conn net.Conn) {
 		m, err := readMessage(r)
 		if err == nil {
 			if err = ps.takeChecked(conn, m); err == nil && first {
-				ps.sendSoon(m.From)
+				ps.sendNow(m.From)
 			}
 		}
 		if err != nil {
@@ -42,7 +42,7 @@ func (ps *peerStatus) receive(conn net.Conn) {
 	}
 }
 
-// takeFrom takes in a message, unless it names a sender whom the connection's certificate does not name.
+// takeChecked takes a message if the certificate of its connection names the sender, or if there is no TLS.
 func (ps *peerStatus) takeChecked(conn net.Conn, m message) error {
 	c, ok := conn.(*portConn)
 	if ok && c.cert != nil {
@@ -66,8 +66,9 @@ func (ps *peerStatus) sendRefusal(conn net.Conn, why error) {
 	_ = writeReply(conn, reply{Refused: text[:min(len(text), maxText/2)], Stranger: errors.Is(why, errStranger)})
 }
 
-// reply says whether this node follows the sender. The term is read first: a node that goes over to a later term
-// forgets its leader before it takes up the term. A joining node may have followed another and not know it.
+// reply says whether this node follows the sender. The term is read first, because a node that moves to a later term
+// forgets its leader before it takes the new term. A joining node may have followed another node and have forgotten it,
+// so it never says that it follows.
 func (ps *peerStatus) reply(m message) reply {
 	n := ps.node
 	r := reply{From: n.opts.ID, Term: n.raft.CurrentTerm()}
@@ -76,19 +77,20 @@ func (ps *peerStatus) reply(m message) reply {
 	return r
 }
 
-var errStranger = errors.New("the sender is no other member of this cluster")
+var errStranger = errors.New("the sender is not another member of this cluster")
 
+// takeMessage keeps a message of a member and passes its parts on to whoever compares them.
 func (ps *peerStatus) takeMessage(m message, now time.Time) error {
 	if !ps.node.isMember(m.From) || m.From == ps.node.opts.ID {
 		return fmt.Errorf("a message from %s: %w", m.From, errStranger)
 	}
 	ps.node.stats.messages.Add(1)
-	if told, err := checkClaims(m.States); err == nil && m.HashVersion == raftfsm.HashVersion {
-		ps.node.states.take(m.From, told, now)
+	if states, err := checkClaims(m.States); err == nil && m.HashVersion == raftfsm.HashVersion {
+		ps.node.states.take(m.From, states, now)
 	}
 	ps.dropFalseNumbers(&m)
-	ps.node.positions.heard(m.From, m.Last, m.Known)
-	if has := ps.node.last(); has.less(m.Known) {
+	ps.node.positions.update(m.From, m.Last, m.Known)
+	if has := ps.node.logEnd(); has.less(m.Known) {
 		ps.node.rejoin(m.From, has, m.Known)
 	}
 	ps.mu.Lock()
@@ -99,7 +101,7 @@ func (ps *peerStatus) takeMessage(m message, now time.Time) error {
 		ps.peerReads.Notify()
 	}
 	if ps.node.join.active.Load() {
-		ps.recheckJoining.Notify() // it may be the message that was waited for
+		ps.recheckJoining.Notify() // this may be the message that ends the joining
 	}
 	return nil
 }

@@ -12,33 +12,35 @@ import (
 	"hm/raftfsm"
 )
 
-// peerSender is the goroutine that tells one peer.
+// peerSender belongs to the goroutine that sends this node's status to one peer.
 type peerSender struct {
 	peer    Peer
-	changed notify.Signal // there is news
-	urgent  notify.Signal // somebody waits for an answer
+	changed notify.Signal // this node's status changed: send soon
+	urgent  notify.Signal // somebody waits for the peer's reply: send at once
 	cancel  context.CancelFunc
 }
 
-// tell keeps a connection to one peer and sends this node's message over it.
-func (ps *peerStatus) keepSending(ctx context.Context, t *peerSender) {
+// keepSending connects to one peer again and again and exchanges messages with it, until ctx ends.
+func (ps *peerStatus) keepSending(ctx context.Context, s *peerSender) {
 	backoff := statusEvery
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := ps.exchange(ctx, t)
+		err := ps.exchange(ctx, s)
 		if ctx.Err() != nil {
 			return
 		}
-		ps.noteContact(t.peer.ID, err)
-		urgent := t.urgent.C()
+		ps.noteContact(s.peer.ID, err)
+		urgent := s.urgent.C()
 		if version := (*frameVersionError)(nil); errors.As(err, &version) {
-			ps.node.log.log(slog.LevelWarn, t.peer.ID, "a peer speaks another version of the messages between peers", "peer", t.peer.ID, "address", t.peer.Address, "error", err)
-			urgent, backoff = nil, maxBackoff // to ask again at once would not help
+			ps.node.log.log(slog.LevelWarn, s.peer.ID, "a peer uses another version of the messages between peers",
+				"peer", s.peer.ID, "address", s.peer.Address, "error", err)
+			urgent, backoff = nil, maxBackoff // another attempt at once would not help
 		} else {
-			ps.node.log.log(slog.LevelInfo, t.peer.ID, "cannot tell a peer how this node is", "peer", t.peer.ID, "address", t.peer.Address, "error", err)
+			ps.node.log.log(slog.LevelInfo, s.peer.ID, "cannot send this node's status to a peer",
+				"peer", s.peer.ID, "address", s.peer.Address, "error", err)
 		}
 		if time.Since(began) > 2*replyWithin {
-			backoff = statusEvery // it had worked
+			backoff = statusEvery // the connection had worked
 		}
 		select {
 		case <-ctx.Done():
@@ -53,8 +55,9 @@ func (ps *peerStatus) keepSending(ctx context.Context, t *peerSender) {
 	}
 }
 
-func (ps *peerStatus) exchange(ctx context.Context, t *peerSender) error {
-	conn, err := ps.node.port.dial(t.peer.Address, replyWithin, carriesStatus)
+// exchange opens one connection to a peer, sends messages over it and takes the replies, until something fails.
+func (ps *peerStatus) exchange(ctx context.Context, s *peerSender) error {
+	conn, err := ps.node.port.dial(s.peer.Address, replyWithin, carriesStatus)
 	if err != nil {
 		return err
 	}
@@ -69,10 +72,10 @@ func (ps *peerStatus) exchange(ctx context.Context, t *peerSender) error {
 		if err := conn.SetDeadline(time.Now().Add(replyWithin)); err != nil {
 			return err
 		}
-		questions := ps.openLeaseQuestions() // before the message is made: the reply is then newer than each of them
-		silent := ps.nextHearingPart(t.peer.ID)
-		m := ps.messageTo(t.peer.ID)
-		m.Silent = silent.deas
+		questions := ps.openLeaseQuestions() // before the message is made, so that the reply is newer than each of them
+		part := ps.nextHearingPart(s.peer.ID)
+		m := ps.messageTo(s.peer.ID)
+		m.Silent = part.deas
 		if err := writeMessage(conn, m); err != nil {
 			return err
 		}
@@ -80,47 +83,48 @@ func (ps *peerStatus) exchange(ctx context.Context, t *peerSender) error {
 		if err != nil {
 			return err
 		}
-		if err := ps.takeReply(t.peer.ID, r, questions, silent); err != nil {
+		if err := ps.takeReply(s.peer.ID, r, questions, part); err != nil {
 			return err
 		}
-		ps.noteContact(t.peer.ID, nil)
+		ps.noteContact(s.peer.ID, nil)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-t.urgent.C():
+		case <-s.urgent.C():
 			continue
 		case <-time.After(statusGap):
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-t.urgent.C():
+		case <-s.urgent.C():
 		case <-ticker.C:
-		case <-t.changed.C():
+		case <-s.changed.C():
 		}
 	}
 }
 
-func (ps *peerStatus) takeReply(id string, r reply, questions []*leaseQuestion, silent hearingPart) error {
+// takeReply takes a peer's reply to a message that carried the questions and part. An error ends the connection.
+func (ps *peerStatus) takeReply(id string, r reply, questions []*leaseQuestion, part hearingPart) error {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	ps.rejectedBy[id] = r.Stranger
 	switch {
 	case r.Stranger:
-		return fmt.Errorf("%s says that this node is no member of its cluster", id)
+		return fmt.Errorf("%s says that this node is not a member of its cluster", id)
 	case r.From != "" && r.From != id:
 		return fmt.Errorf("%s answers there", r.From)
 	case r.Refused != "":
-		return fmt.Errorf("%s refuses what this node says: %s", id, r.Refused)
+		return fmt.Errorf("%s refuses this node's message: %s", id, r.Refused)
 	}
 	for _, q := range questions {
 		q.answer(id, r)
 	}
-	return ps.takeHearing(id, silent, r.Hearing)
+	return ps.takeHearing(id, part, r.Hearing)
 }
 
-// message is what this node tells the member named to. How far the log reaches is read last: a leader's message then
-// covers everything that was committed before its term.
+// messageTo makes this node's message to one member. How far the log reaches is read last: so a leader's message covers
+// everything that was committed before its term.
 func (ps *peerStatus) messageTo(to string) message {
 	n := ps.node
 	m := message{From: n.opts.ID, States: n.states.claims(), HashVersion: raftfsm.HashVersion}
@@ -128,7 +132,7 @@ func (ps *peerStatus) messageTo(to string) message {
 		f.Detail = f.Detail[:min(len(f.Detail), maxText/2)]
 		m.Fault = &f
 	}
-	if err := n.stores.disk.complaint(); err != nil {
+	if err := n.stores.disk.problem(); err != nil {
 		m.Disk = err.Error()
 		m.Disk = m.Disk[:min(len(m.Disk), maxText)]
 	}
@@ -138,18 +142,18 @@ func (ps *peerStatus) messageTo(to string) message {
 		m.Info = &info
 	}
 	ps.mu.Unlock()
-	// After the info: what that says was applied is then of no later term than the message's.
+	// After the info, so that the applied index in the info is not of a later term than the message's.
 	m.State, m.Term, m.Blank = n.stateWord(), n.raft.CurrentTerm(), n.logIsBlank()
-	m.Last, m.Known = n.last(), n.positions.of(to)
+	m.Last, m.Known = n.logEnd(), n.positions.of(to)
 	return m
 }
 
-// answer has a member told at once how this node is: it has just begun to speak, and may take part in no election
-// with this node before it has heard this node, too.
-func (ps *peerStatus) sendSoon(id string) {
+// sendNow sends this node's status to a member at once. A member that has just connected may take part in no election
+// with this node before it has received this node's status.
+func (ps *peerStatus) sendNow(id string) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if t := ps.senders[id]; t != nil {
-		t.urgent.Notify()
+	if s := ps.senders[id]; s != nil {
+		s.urgent.Notify()
 	}
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,32 +14,33 @@ import (
 )
 
 const (
-	statusEvery = 250 * time.Millisecond
-	statusGap   = 20 * time.Millisecond // between two messages, however often there is news
-	staleAfter  = time.Second           // a member that was not heard for so long is unreachable
-	replyWithin = time.Second           // for a peer to acknowledge a message, and to be dialled
-	idleTimeout = 5 * time.Second       // for a peer to send its next message
-	maxBackoff  = time.Second
+	statusEvery = 250 * time.Millisecond // between two messages to a peer, if nothing changes
+	statusGap   = 20 * time.Millisecond  // between two messages to a peer, at least
+	staleAfter  = time.Second            // a member that sent no message for so long is unreachable
+	replyWithin = time.Second            // time limit for a connection to a peer, and for each reply
+	idleTimeout = 5 * time.Second        // time limit for a peer's next message
+	maxBackoff  = time.Second            // between two attempts to connect to a peer
 )
 
-// gossip tells every member how this node is and keeps what they tell: one outgoing connection to each.
+// peerStatus exchanges status messages with the other members: it sends this node's status over one connection to each
+// member, and keeps the newest message of each.
 type peerStatus struct {
 	node *Node
 
-	mu             sync.Mutex
-	info           *PeerInfo
+	mu             sync.Mutex // guards the fields up to hearing; all maps but leaseQuestions are by member id
+	info           *PeerInfo  // nil until SetInfo was called
 	latest         map[string]peerMessage
-	rejectedBy     map[string]bool        // peers that say that this node is no member of their cluster
-	senders        map[string]*peerSender // by id
-	contacts       map[string]contact     // by id
+	rejectedBy     map[string]bool // whether the peer says that this node is not a member of its cluster
+	senders        map[string]*peerSender
+	contacts       map[string]contact
 	began          time.Time
 	leaseQuestions map[*leaseQuestion]struct{}
-	hearing        *hearingQuestion // the newest; nil: none was ever asked
-	answerHearing  atomic.Pointer[HearingFunc]
+	hearing        *hearingQuestion // the newest; nil if none was ever asked
 
-	changed        notify.Signal // there is news to tell
-	recheckJoining notify.Signal // there is news about peers, and this node is joining
-	peerReads      notify.Signal // a peer told how a read of the desired state ended
+	answerHearing  atomic.Pointer[HearingFunc]
+	changed        notify.Signal // this node's status changed: send it
+	recheckJoining notify.Signal // a message arrived while this node is joining
+	peerReads      notify.Signal // a peer reported how a read of the desired state ended
 	ctx            context.Context
 	cancel         context.CancelFunc
 	wg             sync.WaitGroup
@@ -51,21 +53,26 @@ type peerMessage struct {
 }
 
 func newPeerStatus(n *Node) *peerStatus {
-	ps := &peerStatus{node: n, latest: map[string]peerMessage{}, rejectedBy: map[string]bool{}, senders: map[string]*peerSender{}, contacts: map[string]contact{}, began: time.Now(), leaseQuestions: map[*leaseQuestion]struct{}{}, changed: notify.New(), recheckJoining: notify.New(), peerReads: notify.New()}
+	ps := &peerStatus{
+		node: n, began: time.Now(),
+		latest: map[string]peerMessage{}, rejectedBy: map[string]bool{}, senders: map[string]*peerSender{},
+		contacts: map[string]contact{}, leaseQuestions: map[*leaseQuestion]struct{}{},
+		changed: notify.New(), recheckJoining: notify.New(), peerReads: notify.New(),
+	}
 	ps.ctx, ps.cancel = context.WithCancel(context.Background())
 	return ps
 }
 
 func (ps *peerStatus) notifySenders() { ps.changed.Notify() }
 
-// run keeps one peerSender for each other member, whoever is one at the time.
+// run keeps one sender for each other member, and compares this node with its peers after each change.
 func (ps *peerStatus) run() {
 	ticker := time.NewTicker(statusEvery)
 	defer ticker.Stop()
 	for {
 		ps.updateSenders()
-		ps.node.judgeJoining()
-		ps.node.judgeState()
+		ps.node.checkJoining()
+		ps.node.checkState()
 		select {
 		case <-ps.ctx.Done():
 			ps.wg.Wait()
@@ -74,15 +81,15 @@ func (ps *peerStatus) run() {
 		case <-ps.recheckJoining.C():
 		case <-ps.changed.C():
 			ps.mu.Lock()
-			for _, t := range ps.senders {
-				t.changed.Notify()
+			for _, s := range ps.senders {
+				s.changed.Notify()
 			}
 			ps.mu.Unlock()
 		}
 	}
 }
 
-// follow starts and ends senders, so that they are those of the present members.
+// updateSenders starts and ends senders so that each other member of the present configuration has one.
 func (ps *peerStatus) updateSenders() {
 	members, err := ps.node.configuration()
 	if err != nil {
@@ -100,48 +107,43 @@ func (ps *peerStatus) updateSenders() {
 		}
 	}
 	ps.node.port.setPeers(peers)
-	ps.node.positions.keep(func(id string) bool { _, ok := present[id]; return ok })
+	isPresent := func(id string) bool { _, ok := present[id]; return ok }
+	ps.node.positions.keep(isPresent)
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	for id, t := range ps.senders {
-		if present[id] != t.peer {
-			t.cancel()
+	for id, s := range ps.senders {
+		if present[id] != s.peer {
+			s.cancel()
 			delete(ps.senders, id)
 		}
 	}
-	for id := range ps.latest {
-		if _, ok := present[id]; !ok {
-			delete(ps.latest, id)
-		}
-	}
-	for id := range ps.contacts {
-		if _, ok := present[id]; !ok {
-			delete(ps.contacts, id)
-		}
-	}
+	maps.DeleteFunc(ps.latest, func(id string, _ peerMessage) bool { return !isPresent(id) })
+	maps.DeleteFunc(ps.contacts, func(id string, _ contact) bool { return !isPresent(id) })
 	for id, peer := range present {
 		if ps.senders[id] == nil {
-			t := &peerSender{peer: peer, changed: notify.New(), urgent: notify.New()}
+			s := &peerSender{peer: peer, changed: notify.New(), urgent: notify.New()}
 			var ctx context.Context
-			ctx, t.cancel = context.WithCancel(ps.ctx)
-			ps.senders[id] = t
-			ps.wg.Go(func() { ps.keepSending(ctx, t) })
+			ctx, s.cancel = context.WithCancel(ps.ctx)
+			ps.senders[id] = s
+			ps.wg.Go(func() { ps.keepSending(ctx, s) })
 		}
 	}
 }
 
+// latestFrom gives the newest message of a member; false if there is none.
 func (ps *peerStatus) latestFrom(id string) (peerMessage, bool) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	h, ok := ps.latest[id]
-	return h, ok
+	m, ok := ps.latest[id]
+	return m, ok
 }
 
+// isRejected reports whether some peer says that this node is not a member of its cluster.
 func (ps *peerStatus) isRejected() bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	for _, rejectedBy := range ps.rejectedBy {
-		if rejectedBy {
+	for _, rejected := range ps.rejectedBy {
+		if rejected {
 			return true
 		}
 	}
@@ -157,9 +159,10 @@ const (
 	stateUnreachable = "unreachable"
 )
 
+// stateWord is this node's state as its peers are told.
 func (n *Node) stateWord() string {
 	switch s := n.raft.State(); {
-	case n.stores.disk.stalled.Load(): // raft's own word is as old as the write that hangs
+	case n.stores.disk.stalled.Load(): // raft's own answer is as old as the write that hangs
 		return stateFollower
 	case s == raft.Leader:
 		return stateLeader

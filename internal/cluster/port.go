@@ -15,19 +15,19 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// The first byte of a connection says what it carries. With TLS it is the first byte inside.
+// The first byte of a connection says what the connection is for. With TLS it is the first encrypted byte.
 const (
 	carriesRaft   byte = 1
 	carriesStatus byte = 2
 )
 
-// helloTimeout is how long a stranger has to shake hands and to say what the connection carries.
+// helloTimeout is the time limit for the TLS handshake and the first byte of an incoming connection.
 const helloTimeout = 5 * time.Second
 
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
 
-// stream owns the cluster's TCP port and every connection through it, in both directions. It is raft's StreamLayer;
-// connections of peers go to onPeer instead.
+// clusterPort owns the cluster's TCP port and every connection through it, in both directions. It is raft's StreamLayer.
+// Status connections go to onPeer, and connections with forwarded requests to writes.
 type clusterPort struct {
 	listener  net.Listener
 	advertise advertised
@@ -35,23 +35,23 @@ type clusterPort struct {
 	log       *sampledLog
 	onPeer    func(net.Conn) // runs on the connection's own goroutine; the connection is closed when it returns
 
-	ctx    context.Context // ended by close
+	ctx    context.Context // ended by Close
 	cancel context.CancelFunc
 	raft   chan net.Conn
 	writes *writes
-	wg     sync.WaitGroup // the accept loop, one goroutine for each stranger or peer, and raft's handlers
+	wg     sync.WaitGroup // the accept loop, a goroutine for each new or status connection, and raft's handlers
 
-	requestTimeout time.Duration // for a request to raft to come in, or the reply to it to go out
+	requestTimeout time.Duration // time limit for one request to raft to arrive, or for the reply to be written
 	members        atomic.Pointer[[]Peer]
 
 	mu      sync.Mutex
 	conns   map[*portConn]struct{}
-	held    map[owner]int         // bytes of requests that are not answered yet
-	reached map[string]netip.Addr // where members were reached, by the address that was dialled
-	refused atomic.Uint64         // connections closed for what they sent, or did not send, or for being too many
+	held    map[owner]int         // bytes of unanswered requests
+	reached map[string]netip.Addr // IP addresses of members, by the address in raft.peers
+	refused atomic.Uint64         // connections that were closed for what they sent or did not send, or to make room
 }
 
-// advertised is the net.Addr that raft tells its peers.
+// advertised is the address of this node as raft tells it to the peers.
 type advertised string
 
 // Network is "tcp".
@@ -113,11 +113,11 @@ func (s *clusterPort) acceptLoop() {
 	}
 }
 
-// greet finds out what a new connection carries and hands it on.
+// greet finds out what a new connection is for and passes it on.
 func (s *clusterPort) greet(c *portConn) {
 	kind, err := s.hello(c)
 	if err == nil {
-		err = s.settle(c)
+		err = s.identify(c)
 	}
 	switch {
 	case err != nil:
@@ -137,10 +137,10 @@ func (s *clusterPort) greet(c *portConn) {
 		s.onPeer(c)
 	case kind == carriesWrites:
 		if err = s.writes.hand(c); err == nil {
-			return // whoever took it closes it
+			return // the receiver closes it
 		}
 	default:
-		err = fmt.Errorf("the first byte is %#02x: neither raft, nor a peer's message, nor a peer's request", kind)
+		err = fmt.Errorf("the first byte is %#02x: not raft, not a peer's status, not a peer's forwarded request", kind)
 	}
 	if err != nil && s.ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
 		s.refuse(c, err)
@@ -148,6 +148,7 @@ func (s *clusterPort) greet(c *portConn) {
 	_ = c.Close()
 }
 
+// hello does the TLS handshake of an incoming connection and reads its first byte.
 func (s *clusterPort) hello(c *portConn) (kind byte, err error) {
 	if err := c.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
 		return 0, err
@@ -230,7 +231,7 @@ func (s *clusterPort) dial(address string, timeout time.Duration, kind byte) (_ 
 // Addr is the address that peers are told.
 func (s *clusterPort) Addr() net.Addr { return s.advertise }
 
-// Close ends the port and every connection, and so whatever waits on one. It does not wait; wait does.
+// Close closes the port and every connection. It does not wait for their goroutines; wait does.
 func (s *clusterPort) Close() error {
 	s.cancel()
 	err := s.listener.Close()
@@ -253,13 +254,13 @@ func (s *clusterPort) wait() { s.wg.Wait() }
 
 func (s *clusterPort) newConn(conn net.Conn) *portConn {
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetKeepAliveConfig(keepAlive) // a half-open connection then ends by itself
+		_ = tcp.SetKeepAliveConfig(keepAlive) // so that a half-open connection ends by itself
 	}
 	return &portConn{Conn: conn, raw: conn, port: s, opened: time.Now()}
 }
 
-// track takes a connection that this node opened into the stream's books, so that Close finds it. What strangers do
-// is no reason to refuse it; how many there are, raft's pool and the senders bound.
+// track registers a connection that this node opened, so that Close closes it. The limits on incoming connections do not
+// apply to it: raft's pool and the number of senders bound these connections.
 func (s *clusterPort) track(conn net.Conn) (*portConn, error) {
 	c := s.newConn(conn)
 	s.mu.Lock()

@@ -80,7 +80,7 @@ func (s *clusterPort) strangers() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		if c.inbound && !c.settled && !c.evicted {
+		if c.inbound && !c.identified && !c.evicted {
 			n++
 		}
 	}

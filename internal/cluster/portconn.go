@@ -13,10 +13,9 @@ import (
 	"time"
 )
 
-// How long a stream of raft's may be silent. Raft sends something at once over a stream that it opens; of those that
-// it has no use for at the moment it keeps up to three for each peer, for as long as nobody closes them. The node that
-// opened a stream stops using it well before the other node closes it: a request for a vote that went out on a stream
-// that was closed long ago would be lost.
+// How long a raft connection may be silent. Raft keeps up to three unused connections to each peer until somebody closes
+// them. The node that opened a connection stops using it long before the other node closes it: otherwise a request for a
+// vote could be sent over a closed connection and be lost.
 const (
 	quietOut = time.Minute
 	quietIn  = 2 * time.Minute
@@ -24,10 +23,10 @@ const (
 	stallTimeout = 10 * time.Second // between two parts of a snapshot
 )
 
-// errQuiet says that a stream was silent for too long to be used again. Nothing was sent over it.
+// errQuiet says that a connection was silent for too long to be used again. Nothing was sent over it.
 var errQuiet = errors.New("the connection was silent for too long")
 
-// portConn is a connection in the stream's books.
+// portConn is a connection of the cluster port.
 type portConn struct {
 	net.Conn
 	raw    net.Conn
@@ -36,33 +35,33 @@ type portConn struct {
 	once   sync.Once
 
 	inbound bool
-	cert    *x509.Certificate // of the other end, if it came in over TLS
+	cert    *x509.Certificate // of the other end, if the connection is inbound and has TLS
 	quiet   bool              // raft opened it: it is not used again after quietOut
-	scanner *requestScanner   // of a stream of raft's that came in; used by raft's handler alone
-	began   time.Time         // when raft could have begun to read the request at hand
-	handled atomic.Bool       // raft's handler runs on it and is waited for
+	scanner *requestScanner   // of an inbound raft connection; only raft's handler uses it
+	began   time.Time         // when raft was ready to read the present request
+	handled atomic.Bool       // raft's handler serves it; clusterPort.wait waits for that
 
-	active atomic.Int64 // when something last went over it, as the time since it was opened
-	proven atomic.Bool  // a whole request, or a message of a member, came in
+	active atomic.Int64 // when bytes were last read or written, in nanoseconds since it was opened
+	proven atomic.Bool  // a whole request, or a member's message, has arrived
 
-	// Guarded by stream.mu.
-	owner   owner
-	settled bool // it has said what it carries
-	evicted bool // it had to make room, and was counted as refused
-	held    int  // bytes of requests that are not answered yet
+	// Guarded by clusterPort.mu.
+	owner      owner
+	identified bool // its first byte and certificate have arrived
+	evicted    bool // it was closed to make room, and counted as refused
+	held       int  // bytes of unanswered requests
 }
 
-// secure puts TLS over the connection. Only the goroutine that opened it, before it hands it on, may call it.
+// secure puts TLS over the connection. Only the goroutine that opened the connection may call it, before it passes it on.
 func (c *portConn) secure(over *tls.Conn) { c.Conn = over }
 
-// cut ends the connection under whoever uses it, who still has to Close it.
+// cut ends the connection while another goroutine uses it. That goroutine must still call Close.
 func (c *portConn) cut() { _ = c.raw.Close() }
 
-// Close ends the connection and strikes it from the books.
+// Close ends the connection and unregisters it.
 func (c *portConn) Close() (err error) {
 	c.once.Do(func() {
 		s := c.port
-		_ = s.hold(c, 0) // gives back, and so cannot fail
+		_ = s.hold(c, 0) // a decrease cannot fail
 		s.mu.Lock()
 		delete(s.conns, c)
 		s.mu.Unlock()
@@ -74,7 +73,7 @@ func (c *portConn) Close() (err error) {
 	return err
 }
 
-// Read reads from the connection. What a peer asks of raft is measured before raft sees it.
+// Read reads from the connection. Requests to raft are checked before raft sees them.
 func (c *portConn) Read(b []byte) (int, error) {
 	if c.scanner == nil {
 		n, err := c.Conn.Read(b)
@@ -90,7 +89,7 @@ func (c *portConn) Read(b []byte) (int, error) {
 		return 0, c.late()
 	}
 	if n > 0 {
-		if err := c.measure(b[:n]); err != nil {
+		if err := c.scan(b[:n]); err != nil {
 			c.port.refuse(c, err)
 			c.cut()
 			return 0, err
@@ -99,12 +98,13 @@ func (c *portConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// deadline is when the next bytes must be there.
+// deadline is when the next bytes must arrive.
 func (c *portConn) deadline() time.Time {
 	s := c.port
 	switch now := time.Now(); {
 	case c.scanner.at == inBody:
-		// As long as the sender gives itself, and never without progress: raft's main loop waits for it.
+		// The whole snapshot may take as long as the sender allows itself, but it must make progress: raft's main loop
+		// waits for it.
 		whole := c.began.Add(s.requestTimeout * time.Duration(2+c.scanner.data/(256<<10)))
 		if next := now.Add(max(stallTimeout, s.requestTimeout)); next.Before(whole) {
 			return next
@@ -119,20 +119,21 @@ func (c *portConn) deadline() time.Time {
 	}
 }
 
-// late tells why nothing came in time. That a stream went out of use is no fault.
+// late refuses a connection over which nothing arrived in time. A connection that is no longer used just ends.
 func (c *portConn) late() error {
 	if c.scanner.at == betweenRequests && c.scanner.requests > 0 {
 		return io.EOF
 	}
-	err := errors.New("no request came over it")
+	err := errors.New("no request arrived")
 	if c.scanner.at != betweenRequests {
-		err = fmt.Errorf("a request has not come in whole %s after it began", time.Since(c.began).Round(time.Second))
+		err = fmt.Errorf("a request was not complete %s after it began", time.Since(c.began).Round(time.Second))
 	}
 	c.port.refuse(c, err)
 	return io.EOF
 }
 
-func (c *portConn) measure(b []byte) error {
+// scan checks bytes of requests to raft before raft sees them.
+func (c *portConn) scan(b []byte) error {
 	m := c.scanner
 	before, requests := m.at, m.requests
 	if err := m.feed(b); err != nil {
@@ -163,7 +164,7 @@ func (c *portConn) Write(b []byte) (int, error) {
 		if err := c.port.hold(c, c.scanner.unanswered()); err != nil {
 			return 0, err
 		}
-		c.began = time.Now() // raft was busy with the request before, not the peer
+		c.began = time.Now() // before the reply raft could not read the next request
 	}
 	n, err := c.Conn.Write(b)
 	c.touch(n)

@@ -8,20 +8,22 @@ import (
 	"net/netip"
 )
 
-// How many connections may come in at a time. Those that this node opens itself do not count: no stranger can keep a
-// node from reaching its peers. Where there is no place left, the connection that is least likely to be a member's
-// makes room for the new one.
+// Limits on incoming connections. Connections that this node opens do not count, so that nobody can keep a node from its
+// peers. When a limit is reached, the connection that is least likely to be a member's is closed for the new one.
 const (
-	maxStrangers     = 128 // connections that have not yet said what they carry, from addresses that are no member's
-	maxStrangersFrom = 32  // those from one address, or from one member's
+	// Connections that have not sent their first byte yet.
+	maxStrangers     = 128 // from all addresses that are not a member's
+	maxStrangersFrom = 32  // from one address
 
-	maxOthers     = 64 // streams from addresses that are no member's: raft sets 256 KiB aside for each
-	maxOthersFrom = 16
-	maxOfMember   = 64 // streams of one member, or from its address: a member needs fewer than ten
-	maxMemory     = 4 * maxRequest
+	// Connections that have.
+	maxOthers     = 64 // from all addresses that are not a member's; raft reserves 256 KiB for each
+	maxOthersFrom = 16 // from one address that is not a member's
+	maxOfMember   = 64 // of one member; a member needs fewer than ten
+
+	maxMemory = 4 * maxRequest // bytes of unanswered requests, for each member and for all others together
 )
 
-// owner is who a connection counts for: with TLS the member that its certificate names, else the address that it
+// owner is who a connection counts for: with TLS the member that its certificate names, otherwise the address that it
 // comes from.
 type owner struct {
 	member bool
@@ -30,7 +32,7 @@ type owner struct {
 
 var errNoRoom = errors.New("closed to make room for another connection")
 
-// admit takes an accepted connection into the stream's books, as a stranger.
+// admit registers an accepted connection that has not sent its first byte yet.
 func (s *clusterPort) admit(conn net.Conn) (*portConn, error) {
 	c := s.newConn(conn)
 	c.inbound = true
@@ -43,12 +45,13 @@ func (s *clusterPort) admit(conn net.Conn) (*portConn, error) {
 	closed := s.makeRoom(c, maxStrangersFrom, maxStrangersFrom, maxStrangers)
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
-	s.logEvicted(closed)
+	s.refuseEvicted(closed)
 	return c, nil
 }
 
-// settle makes a stream of a stranger that has said what it carries. It fails if the connection was closed meanwhile.
-func (s *clusterPort) settle(c *portConn) error {
+// identify counts a connection for its owner after it has sent its certificate and its first byte. It fails if the
+// connection was closed meanwhile.
+func (s *clusterPort) identify(c *portConn) error {
 	who := c.owner
 	if ids := s.named(c.cert); len(ids) > 0 {
 		who = owner{true, "certificate of " + ids[0]}
@@ -56,22 +59,22 @@ func (s *clusterPort) settle(c *portConn) error {
 	s.mu.Lock()
 	if c.evicted {
 		s.mu.Unlock()
-		return net.ErrClosed // that was counted
+		return net.ErrClosed // refuseEvicted has counted it
 	}
-	c.owner, c.settled = who, true
+	c.owner, c.identified = who, true
 	closed := s.makeRoom(c, maxOfMember, maxOthersFrom, maxOthers)
 	s.mu.Unlock()
-	s.logEvicted(closed)
+	s.refuseEvicted(closed)
 	return nil
 }
 
-// makeRoom closes a connection in favour of c where c's owner, or everybody who is no member, has as many as allowed,
-// and gives it. s.mu is held.
+// makeRoom closes another connection if c exceeds the limit of its owner, or of all that are not members. It gives the
+// closed connection; nil if there is room. The caller holds s.mu.
 func (s *clusterPort) makeRoom(c *portConn, ofMember, ofOther, ofOthers int) (closed *portConn) {
 	own, others := 0, 0
 	var worstOwn, worstOther *portConn
 	for d := range s.conns {
-		if d == c || !d.inbound || d.evicted || d.settled != c.settled {
+		if d == c || !d.inbound || d.evicted || d.identified != c.identified {
 			continue
 		}
 		if d.owner == c.owner {
@@ -96,18 +99,18 @@ func (s *clusterPort) makeRoom(c *portConn, ofMember, ofOther, ofOthers int) (cl
 		return nil
 	}
 	closed.evicted = true
-	closed.cut() // whoever reads from it closes it then
+	closed.cut() // its reader closes it then
 	return closed
 }
 
-func (s *clusterPort) logEvicted(c *portConn) {
+func (s *clusterPort) refuseEvicted(c *portConn) {
 	if c != nil {
 		s.refuse(c, errNoRoom)
 	}
 }
 
-// lessLikely gives the one of two connections that is less likely to be a member's: it has not sent a whole request or
-// message yet, or has been silent for longer.
+// lessLikely gives the one of two connections that is less likely to be a member's: the one that has not sent a whole
+// request or message yet, or else the one that has been silent for longer.
 func lessLikely(a, b *portConn) *portConn {
 	switch {
 	case a == nil:
@@ -123,8 +126,8 @@ func lessLikely(a, b *portConn) *portConn {
 	return b
 }
 
-// hold counts bytes of requests that are not answered yet, which raft's decoder keeps in memory, and refuses those
-// that would be too many for their owner.
+// hold sets the bytes of c's unanswered requests, which raft's decoder keeps in memory. It refuses an increase beyond
+// maxMemory for the owner.
 func (s *clusterPort) hold(c *portConn, bytes int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,7 +137,7 @@ func (s *clusterPort) hold(c *portConn, bytes int) error {
 	}
 	held := s.held[account] - c.held + bytes
 	if held > maxMemory && bytes > c.held {
-		return fmt.Errorf("unanswered requests of %d bytes: at most %d are allowed", held, maxMemory)
+		return fmt.Errorf("unanswered requests have %d bytes, at most %d are allowed", held, maxMemory)
 	}
 	c.held = bytes
 	if held == 0 {
@@ -145,8 +148,8 @@ func (s *clusterPort) hold(c *portConn, bytes int) error {
 	return nil
 }
 
-// ownerOf tells whom a connection from an address counts for, as long as it has shown no certificate. All addresses of
-// one IPv6 network of 64 bits are one: a stranger has as many as he likes.
+// ownerOf gives the owner of a connection without a certificate, by its remote address. All addresses of one IPv6 network
+// of 64 bits are one owner, because one host can have any number of them.
 func (s *clusterPort) ownerOf(remote net.Addr) owner {
 	from, err := netip.ParseAddrPort(remote.String())
 	if err != nil {
@@ -182,7 +185,7 @@ func (s *clusterPort) isMemberAddress(ip netip.Addr) bool {
 	return false
 }
 
-// noteReached keeps the address at which a member was reached, which may be given by name.
+// noteReached keeps the IP address at which a member was reached: raft.peers may have a name instead.
 func (s *clusterPort) noteReached(address string, remote net.Addr) {
 	if at, err := netip.ParseAddrPort(remote.String()); err == nil {
 		s.mu.Lock()

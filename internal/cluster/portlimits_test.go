@@ -11,11 +11,11 @@ import (
 func TestWhoMakesRoom(t *testing.T) {
 	s, _, _ := pipeStream(t)
 	member, one, two := owner{true, "10.0.0.1"}, owner{false, "10.9.9.1"}, owner{false, "10.9.9.2"}
-	add := func(who owner, settled, proven bool, active time.Duration) *portConn {
+	add := func(who owner, identified, proven bool, active time.Duration) *portConn {
 		ours, theirs := net.Pipe()
 		t.Cleanup(func() { _ = ours.Close(); _ = theirs.Close() })
 		c := s.newConn(ours)
-		c.inbound, c.owner, c.settled = true, who, settled
+		c.inbound, c.owner, c.identified = true, who, identified
 		c.proven.Store(proven)
 		c.active.Store(int64(active))
 		s.conns[c] = struct{}{}

@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// carriesWrites is the first byte of a connection on which a peer hands requests on to this node, because it leads: see
+// carriesWrites is the first byte of a connection over which a peer forwards requests to this node, because it leads: see
 // Writes.
 const carriesWrites byte = 3
 
 const (
-	maxWrites     = 64              // connections of this kind that wait for Accept or are served
-	writesTimeout = 5 * time.Second // for Accept to take one, and to dial one
+	maxWrites     = 64              // such connections that wait for Accept or are in use
+	writesTimeout = 5 * time.Second // time limit for Accept to take one, and to open one
 )
 
-// writes hands connections of peers to whoever serves the listener.
+// writes is the listener that Writes gives.
 type writes struct {
 	port   *clusterPort
 	conns  chan net.Conn
@@ -31,12 +31,12 @@ func newWrites(s *clusterPort) *writes {
 	return &writes{port: s, conns: make(chan net.Conn), closed: make(chan struct{}), places: make(chan struct{}, maxWrites)}
 }
 
-// Writes is a listener for requests that other members hand on to this node. They come over the cluster's own port, and
-// with raft.tls from members alone, so no other port of this node need be reachable for its peers. It is one and the
-// same at each call; once it is closed such connections are refused.
+// Writes is a listener for requests that other members forward to this node. They arrive over the cluster's port, with
+// raft.tls only from members; so peers need to reach no other port of this node. Each call gives the same listener. After
+// it is closed such connections are refused.
 func (n *Node) Writes() net.Listener { return n.port.writes }
 
-// DialWrites opens a connection to the Writes of another member.
+// DialWrites opens a connection to the Writes listener of another member.
 func (n *Node) DialWrites(ctx context.Context, id string) (net.Conn, error) {
 	members, err := n.configuration()
 	if err != nil {
@@ -57,15 +57,15 @@ func (n *Node) DialWrites(ctx context.Context, id string) (net.Conn, error) {
 		}
 		return conn, nil
 	}
-	return nil, fmt.Errorf("%s is no other member of this cluster", id)
+	return nil, fmt.Errorf("%s is not another member of this cluster", id)
 }
 
-// hand gives a peer's connection to Accept.
+// hand passes a peer's connection to Accept.
 func (w *writes) hand(c net.Conn) error {
 	select {
 	case w.places <- struct{}{}:
 	default:
-		return fmt.Errorf("%d connections with requests of peers are open, which is the most allowed", maxWrites)
+		return fmt.Errorf("%d connections with forwarded requests are open, and no more are allowed", maxWrites)
 	}
 	timer := time.NewTimer(writesTimeout)
 	defer timer.Stop()
@@ -78,7 +78,7 @@ func (w *writes) hand(c net.Conn) error {
 	case <-w.port.ctx.Done():
 	}
 	held.free()
-	return errors.New("nobody here takes requests of peers")
+	return errors.New("this node accepts no forwarded requests now")
 }
 
 // writesConn gives its place back when it is closed.

@@ -9,40 +9,39 @@ import (
 	"hm/raftfsm"
 )
 
-// Why a proposal, or a leader's question, failed. After ErrLeadershipLost and ErrTimeout the records may or may not
-// come to be applied. After every other error the entry that failed is not in the log, nor is any that was to follow
-// it; of a proposal of several entries those before it are applied.
+// Why a proposal, or another request to the leader, failed. After ErrLeadershipLost and ErrTimeout the records may still
+// be applied, or not. After every other error the entry that failed is not in the log, and no later entry of the same
+// proposal is; the entries before it are applied.
 var (
 	ErrNotLeader      = errors.New("this node is not the leader")
 	ErrLeadershipLost = errors.New("leadership was lost before the outcome was known")
-	ErrTimeout        = errors.New("gave up before the outcome was known")
+	ErrTimeout        = errors.New("the time limit passed before the outcome was known")
 	ErrClosed         = errors.New("the node is closed")
 )
 
 const (
-	maxQueued  = 1024 // proposals waiting to be packed; further callers wait to be let in
-	maxPending = 2    // entries on their way through the log: while one is committed the next is written; more make many small ones of few large ones
+	maxQueued  = 1024 // proposals that wait to be packed; further callers block
+	maxPending = 2    // entries that are not applied yet: one is written while the other is committed; more would make entries smaller
 	maxSharing = 4096 // records in an entry that several callers share
 )
 
-// chunk is what goes into one entry together: some or all of a proposal's records.
+// chunk is the part of a proposal's records that goes into one entry.
 type chunk struct {
 	records []raftfsm.Record
-	origin  []int // of each record, its position in the proposal; nil if the whole proposal is in this chunk, unsplit
-	size    int   // encoded, as an entry of its own
+	origin  []int // of each record, its position in the proposal; nil if the chunk is the whole proposal, unsplit
+	size    int   // bytes, encoded as an entry of its own
 }
 
 // proposal is one call of Propose.
 type proposal struct {
 	chunks          []chunk
-	next            int             // chunk to submit next; the batcher's
+	next            int             // chunk to submit next; only batch uses it
 	leadershipEpoch leadershipEpoch // in which it was accepted
 
-	// state is held by the caller until the batcher takes the proposal for its first entry.
-	state   atomic.Int32
-	failed  atomic.Bool // an entry failed; no further one is tried
+	state   atomic.Int32 // proposalQueued until batch takes it or the caller withdraws it
+	failed  atomic.Bool  // an entry failed; no further one is tried
 	results []raftfsm.Result
-	waiting int // chunks without an outcome
+	waiting int // number of chunks without an outcome
 	err     error
 	done    chan struct{} // closed when waiting is 0
 }
@@ -54,18 +53,19 @@ const (
 )
 
 // Propose writes records to the log and returns when all of them are applied on this node, which must be the leader.
-// Records that fit into one entry (raftfsm.MaxEntry encoded) are applied together, in one entry, in the order given;
-// others become several entries in that order, of which a failure leaves a beginning applied. A record too large for
-// one entry is cut with raftfsm.Split: whoever counts the parts of a DesiredChanges for its commit does that before.
-// A record that cannot be encoded, or cut, is refused with raftfsm.ErrInvalid, one of a kind that some voter does not
-// know with ErrKind.
 //
-// There is one result for each entry that carried records of the call, in order; mostly one. Refusal.Record is the
-// position among recs. Concurrent calls share entries: then Touched lists the apps that the whole entry touched, a
-// caller's and its neighbours', and must not be written to, while Refused and Ended hold the caller's own.
+// Records that fit into one entry (raftfsm.MaxEntry bytes, encoded) are applied together in one entry, in the given
+// order. Otherwise they become several entries in the given order; if one fails, those before it are applied. A record
+// that is too large for one entry is cut with raftfsm.Split. A caller that counts the parts of a DesiredChanges for its
+// commit must cut it before. A record that cannot be encoded or cut is refused with raftfsm.ErrInvalid, and a record of a
+// kind that some voter does not know with ErrKind.
 //
-// Cancelling ctx while the records wait to be packed withdraws them, and gives ctx's error alone; later it gives
-// ErrTimeout wrapping it.
+// There is one result for each entry that has records of the call, in order; usually one. Refusal.Record is the position
+// in recs. Concurrent calls share entries. Refused and Ended have only the caller's own records, but Touched lists the
+// apps that the whole entry touched and must not be changed.
+//
+// If ctx ends while the records wait to be packed, they are withdrawn and the error is that of ctx. If ctx ends later,
+// the error is ErrTimeout and wraps that of ctx.
 func (n *Node) Propose(ctx context.Context, recs ...raftfsm.Record) ([]raftfsm.Result, error) {
 	if len(recs) == 0 {
 		return nil, nil
@@ -110,11 +110,11 @@ func (n *Node) Propose(ctx context.Context, recs ...raftfsm.Record) ([]raftfsm.R
 		}
 		select {
 		case <-p.done:
-		default: // the write that hangs may be the one that carries the records
+		default: // the write that hangs may have the records
 			return nil, fmt.Errorf("%w: %w", ErrLeadershipLost, errDiskStalled)
 		}
 	case <-n.halted:
-		// The log is gone. What it had decided is known; the rest nobody will tell.
+		// Raft has ended: the outcome is known already, or never will be.
 		select {
 		case <-p.done:
 		default:
@@ -130,6 +130,7 @@ func (n *Node) Propose(ctx context.Context, recs ...raftfsm.Record) ([]raftfsm.R
 	return p.results, nil
 }
 
+// notLeader gives ErrNotLeader with the problem of the disk or with the leader's id.
 func (n *Node) notLeader() error {
 	if err := n.stores.disk.trouble(); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotLeader, err)
@@ -140,8 +141,8 @@ func (n *Node) notLeader() error {
 	return ErrNotLeader
 }
 
-// cut packs records into chunks of at most limit bytes, in order. What fits is never split: the parts of a
-// DesiredChanges count.
+// cut packs records into chunks of at most limit bytes, in order. It never splits a record that fits, because the parts
+// of a DesiredChanges are counted.
 func cut(recs []raftfsm.Record, limit int) ([]chunk, error) {
 	if size, err := encodedSize(recs...); err == nil && size <= limit {
 		return []chunk{{records: recs, size: size}}, nil
@@ -170,7 +171,7 @@ func cut(recs []raftfsm.Record, limit int) ([]chunk, error) {
 				return nil, fmt.Errorf("record %d: %w", i, err)
 			}
 			if size > limit {
-				return nil, fmt.Errorf("record %d: %w: it takes %d bytes in an entry, %d are allowed", i, raftfsm.ErrInvalid, size, limit)
+				return nil, fmt.Errorf("record %d: %w: it has %d bytes in an entry, at most %d are allowed", i, raftfsm.ErrInvalid, size, limit)
 			}
 			add(part, i, size)
 		}
@@ -178,7 +179,8 @@ func cut(recs []raftfsm.Record, limit int) ([]chunk, error) {
 	return append(chunks, open), nil
 }
 
-// encodedSize is what records take as an entry of their own. Entries that are joined take no more than the sum.
+// encodedSize is the size of records as an entry of their own, in bytes. Several such entries joined are not larger than
+// the sum of their sizes.
 func encodedSize(recs ...raftfsm.Record) (int, error) {
 	b, err := raftfsm.EncodeEntry(raftfsm.Entry{At: raftfsm.MaxTime, Records: recs})
 	return len(b), err

@@ -7,15 +7,15 @@ import (
 	"hm/raftfsm"
 )
 
-// What a request of raft's may hold. Raft's own decoder takes whatever it is sent, without end.
-// A version of hm that raises raftfsm.MaxEntry must lower maxAppend, or its entries do not reach older nodes.
+// Limits of one request to raft. Raft's own decoder has none. A version of hm that raises raftfsm.MaxEntry must lower
+// maxAppend, or older nodes refuse its requests.
 const (
 	maxRequest       = maxAppend*raftfsm.MaxEntry + 1<<20 // bytes, before the body of a snapshot
 	maxRequestValues = 1 << 15                            // an entry takes 12
 	maxSnapshot      = 4 << 30                            // bytes; a fleet of 1,000,000 instances takes 64 MiB at most
 )
 
-// The numbers that raft's transport gives its requests, and the fields that the meter looks at.
+// The numbers of the requests in raft's transport, and the fields that the scanner reads.
 const (
 	requestSnapshot = 2
 	lastRequest     = 4
@@ -25,29 +25,29 @@ const (
 	fieldEntries = "Entries"
 )
 
-// meter follows the requests that a peer sends over a connection of raft's, byte by byte and ahead of raft's decoder.
-// It ends the connection when a request grows beyond its bounds, or comes from somebody whom the connection's
-// certificate does not name, before raft has all of it. A request is a byte that gives its kind and a map in msgpack;
-// the request of a snapshot has Size bytes of body behind it.
+// requestScanner checks the requests that a peer sends over a raft connection, byte by byte and ahead of raft's decoder.
+// It fails when a request exceeds a limit, or when the certificate of the connection does not name the sender; raft never
+// gets the whole request then. A request is a byte with its kind and a map in msgpack. After the map of a snapshot
+// request, Size bytes of body follow.
 type requestScanner struct {
-	allow func(id string) error // whether the connection may speak for a member; called once a request
+	allow func(id string) error // whether the connection may send requests of a member; called once a request
 
 	at       scanState
 	kind     byte
 	size     int // bytes of the request so far, without a body
-	requests int // that came in whole
+	requests int // number of complete requests
 	values   int
-	body     uint64 // bytes of a snapshot that are still to come
+	body     uint64 // bytes of the body that are still to come
 
 	head  []byte // of a value, if it is not complete
 	skip  uint64 // bytes of a text that are still to come
-	keep  bool   // that text is wanted, in text
+	keep  bool   // whether the text is kept in text
 	text  []byte
 	open  [3]container // the request's map, the array of entries, an entry
-	depth int
-	field string // whose value comes next, of the request's map
-	id    string
-	data  int64 // the request's Size
+	depth int          // number of open containers
+	field string       // field of the request's map whose value comes next
+	id    string       // of the sender
+	data  int64        // the request's Size
 }
 
 type scanState uint8
@@ -58,19 +58,19 @@ const (
 	inBody
 )
 
-// container is a list or a map of which left values are still to come; the name of a field is one.
+// container is a list or a map. left is the number of values that are still to come; a field's name counts as a value.
 type container struct{ left int }
 
-// maxKept is how long a text may be that the meter keeps: the name of a field, or a member's id.
+// maxKept is the length limit of a text that the scanner keeps: the name of a field, or a member's id.
 const maxKept = 255
 
-// feed takes in what was read from the connection.
+// feed takes the next bytes of the connection.
 func (m *requestScanner) feed(b []byte) error {
 	for len(b) > 0 {
 		switch m.at {
 		case betweenRequests:
 			if b[0] > lastRequest {
-				return fmt.Errorf("raft has no request of the kind %d", b[0])
+				return fmt.Errorf("a request to raft has the invalid kind %d", b[0])
 			}
 			*m = requestScanner{allow: m.allow, requests: m.requests, at: inRequest, kind: b[0], head: m.head[:0], text: m.text[:0]}
 			b = b[1:]
@@ -92,7 +92,7 @@ func (m *requestScanner) feed(b []byte) error {
 	return nil
 }
 
-// unanswered is how many bytes of the request that comes in next raft's decoder has taken in already.
+// unanswered is the number of bytes of the incomplete request that raft's decoder already has.
 func (m *requestScanner) unanswered() int {
 	if m.at == inRequest {
 		return m.size
@@ -105,7 +105,7 @@ func (m *requestScanner) end() {
 	m.requests++
 }
 
-// value takes in some of b, the next bytes of a value, and says how many.
+// value takes some of b, the next bytes of a value, and says how many.
 func (m *requestScanner) value(b []byte) (n int, err error) {
 	if m.skip == 0 { // the head of a value
 		m.head = append(m.head, b[0])
@@ -155,9 +155,9 @@ func (m *requestScanner) begin() (opened bool, err error) {
 	}
 	switch m.depth {
 	case 0:
-		return false, fmt.Errorf("it is no map: it begins with %#02x", first)
+		return false, fmt.Errorf("it is not a map: it begins with %#02x", first)
 	case 2:
-		return false, errors.New("an entry is no map") // raft would not survive one that is nil
+		return false, errors.New("an entry is not a map") // raft would panic at an entry that is nil
 	}
 	switch {
 	case first&0xe0 == 0xa0:
@@ -169,9 +169,9 @@ func (m *requestScanner) begin() (opened bool, err error) {
 	case first >= 0xd4 && first <= 0xd8:
 		err = m.start(1<<(first-0xd4), false)
 	case first == 0xc1:
-		err = errors.New("the byte 0xc1 is no msgpack")
+		err = errors.New("the byte 0xc1 is not valid in msgpack")
 	case m.depth == 1 && m.atKey():
-		err = fmt.Errorf("the name of a field begins with %#02x: it is no text", first)
+		err = fmt.Errorf("the name of a field begins with %#02x: it is not a text", first)
 	case m.depth == 1 && m.field == fieldSize:
 		m.data, err = wholeNumber(m.head)
 	case m.depth == 1 && m.field == fieldID:
@@ -180,7 +180,7 @@ func (m *requestScanner) begin() (opened bool, err error) {
 	return false, err
 }
 
-// start begins a text, or bytes, or a value of a type that msgpack does not know.
+// start begins a text, bytes, or a value of an extension type.
 func (m *requestScanner) start(length uint64, isText bool) error {
 	if length > maxRequest-uint64(m.size) {
 		return errTooLong
@@ -190,23 +190,24 @@ func (m *requestScanner) start(length uint64, isText bool) error {
 	switch {
 	case !m.keep && (m.depth != 1 || m.field != fieldSize):
 	case !isText || !m.keep:
-		return fmt.Errorf("%s is of a type that it cannot have", m.field)
+		return fmt.Errorf("%s has a wrong type", m.field)
 	case length > maxKept:
-		return fmt.Errorf("the name of a field, or of a member, is %d bytes long", length)
+		return fmt.Errorf("the name of a field or the id of a member has %d bytes, at most %d are allowed", length, maxKept)
 	}
 	return nil
 }
 
-// atKey reports whether the value at hand is the name of a field of the request.
+// atKey reports whether the present value is the name of a field of the request.
 func (m *requestScanner) atKey() bool { return m.open[0].left%2 == 0 }
 
+// push opens a container. It reports whether the container has something in it.
 func (m *requestScanner) push(length uint64, isMap bool) (opened bool, err error) {
 	switch {
 	case m.depth == 0 && isMap:
 	case m.depth == 1 && !isMap && !m.atKey() && m.field == fieldEntries:
 	case m.depth == 2 && isMap:
 	default:
-		return false, errors.New("a list or map is where none can be")
+		return false, errors.New("a list or map is in a wrong place")
 	}
 	if length > maxRequestValues {
 		return false, fmt.Errorf("it has a list or map of %d values", length)
@@ -224,7 +225,7 @@ func (m *requestScanner) push(length uint64, isMap bool) (opened bool, err error
 	return length > 0, nil
 }
 
-// complete ends a value, and every container of which it is the last.
+// complete ends a value, and every container whose last value it is.
 func (m *requestScanner) complete() error {
 	if m.depth == 1 && m.keep {
 		if m.atKey() {
@@ -251,7 +252,7 @@ func (m *requestScanner) complete() error {
 		return nil
 	}
 	if m.data < 0 || m.data > maxSnapshot {
-		return fmt.Errorf("a snapshot of %d bytes: at most %d are allowed", m.data, int64(maxSnapshot))
+		return fmt.Errorf("a snapshot has %d bytes, at most %d are allowed", m.data, int64(maxSnapshot))
 	}
 	m.at, m.body = inBody, uint64(m.data)
 	if m.body == 0 {

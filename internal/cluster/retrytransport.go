@@ -7,14 +7,15 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// maxPool is how many streams raft keeps for each peer, for later.
+// maxPool is the number of unused connections that raft keeps to each peer.
 const maxPool = 3
 
-// retryTransport is raft's transport, which asks once more over another stream where one was silent for too long.
+// retryTransport is raft's transport. It sends a request again over another connection if the first one was silent for
+// too long.
 type retryTransport struct{ *raft.NetworkTransport }
 
 func retry(ask func() error) (err error) {
-	for range maxPool + 1 { // all that were in the pool, and a new one
+	for range maxPool + 1 { // all connections of the pool, and a new one
 		if err = ask(); !errors.Is(err, errQuiet) {
 			break
 		}
@@ -37,7 +38,7 @@ func (t *retryTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddr
 	return retry(func() error { return t.NetworkTransport.RequestPreVote(id, target, args, resp) })
 }
 
-// InstallSnapshot sends a snapshot. Where the stream was silent for too long, nothing was read from data.
+// InstallSnapshot sends a snapshot. If the connection was silent for too long, nothing was read from data.
 func (t *retryTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	return retry(func() error { return t.NetworkTransport.InstallSnapshot(id, target, args, resp, data) })
 }

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// setAside renames path to name.damaged-N, and deletes the oldest of those beyond keepDamaged.
+// setAside renames path to name.damaged-N, with the next free N, and keeps only the newest keepDamaged of these.
 func setAside(path, name string) (kept string, err error) {
 	prefix := filepath.Base(name) + ".damaged-"
 	entries, err := os.ReadDir(filepath.Dir(name))
@@ -45,13 +45,13 @@ func setAside(path, name string) (kept string, err error) {
 	return kept, errors.Join(syncDir(filepath.Dir(path)), syncDir(filepath.Dir(kept)))
 }
 
-// keepDamaged is how many damaged files, and how many damaged snapshots, are kept for people to look at.
+// keepDamaged is how many damaged raft.db files, and how many damaged snapshots, are kept for a later look.
 const keepDamaged = 3
 
-// dropDifferingState sets aside everything if the node ended for having another state than a majority.
+// dropDifferingState sets all stores aside if the node stopped because its state differs from a majority's.
 func dropDifferingState(dir string, alone bool, log *sampledLog) error {
-	mark := filepath.Join(dir, differsMarker)
-	text, err := readSmall(mark, 4<<10)
+	marker := filepath.Join(dir, differsMarker)
+	text, err := readSmall(marker, 4<<10)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -59,10 +59,10 @@ func dropDifferingState(dir string, alone bool, log *sampledLog) error {
 		return err
 	}
 	if alone {
-		return fmt.Errorf("%s says that this node's state differs from that of its peers, and raft.peers names none: name them, or remove %s", mark, mark)
+		return fmt.Errorf("%s says that this node's state differs from that of its peers, and raft.peers names no peer: name them, or remove %s", marker, marker)
 	}
 	what := strings.TrimSpace(string(text))
-	if err := writeSynced(filepath.Join(dir, joiningMarker), healingWord+what+"\n"); err != nil {
+	if err := writeSynced(filepath.Join(dir, joiningMarker), healingPrefix+what+"\n"); err != nil {
 		return err
 	}
 	db, err := setAside(filepath.Join(dir, "raft.db"), filepath.Join(dir, "raft.db"))
@@ -73,13 +73,13 @@ func dropDifferingState(dir string, alone bool, log *sampledLog) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Remove(mark); err != nil {
+	if err := os.Remove(marker); err != nil {
 		return err
 	}
-	log.log(slog.LevelError, "", "this node's state differed from that of a majority: the raft store was set aside, and this node joins its cluster anew",
+	log.log(slog.LevelError, "", "this node's state differed from that of a majority: its Raft store was set aside, and it joins its cluster again",
 		"difference", what, "kept_as", []string{db, snapshots})
 	return syncDir(dir)
 }
 
-// differsMarker tells the next start that this node's state is not that of a majority.
+// differsMarker is the name of the file that tells the next start that this node's state differs from a majority's.
 const differsMarker = "state-differs"

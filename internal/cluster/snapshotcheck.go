@@ -22,21 +22,21 @@ const (
 	maxSnapshotMeta = 1 << 20
 )
 
-// snapshotFacts are what a snapshot's description says of it.
+// snapshotFacts are the fields that hm uses of a snapshot's meta.json.
 type snapshotFacts struct {
 	Index, Term uint64
 	Size        int64
 	CRC         []byte
 }
 
-// foundSnapshots is what is in the directory of the snapshots.
+// foundSnapshots says what the directory of the snapshots contains.
 type foundSnapshots struct {
-	newest  *snapshotFacts // of those that can be used; nil: there is none
-	damaged []string       // directories; older ones than newest are not looked at
+	newest  *snapshotFacts // the newest usable one; nil if there is none
+	damaged []string       // directories of damaged ones; those older than newest are not checked
 	why     error          // the damage of the first of them
 }
 
-// findSnapshots looks for the newest snapshot that can be used.
+// findSnapshots looks for the newest usable snapshot.
 func findSnapshots(dir string) (found foundSnapshots, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -69,7 +69,7 @@ func findSnapshots(dir string) (found foundSnapshots, err error) {
 	return found, nil
 }
 
-// checkSnapshot reads a snapshot to its end, and fails with errDamaged if it is not what was written.
+// checkSnapshot reads a whole snapshot, and fails with errDamaged if it is not what was written.
 func checkSnapshot(dir string) (snapshotFacts, error) {
 	facts, err := readSnapshotMeta(dir)
 	if err != nil {
@@ -89,7 +89,7 @@ func checkSnapshot(dir string) (snapshotFacts, error) {
 		return facts, err
 	}
 	if size != facts.Size || string(sum.Sum(nil)) != string(facts.CRC) {
-		return facts, damagef("%s of the snapshot %s does not have its checksum", snapshotState, filepath.Base(dir))
+		return facts, damagef("%s of the snapshot %s does not match its checksum", snapshotState, filepath.Base(dir))
 	}
 	return facts, nil
 }
@@ -105,11 +105,11 @@ func readSnapshotMeta(dir string) (facts snapshotFacts, err error) {
 	sum, err := readSmall(filepath.Join(dir, snapshotSum), 1<<10)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return facts, damagef("the snapshot %s has no checksum of its %s", filepath.Base(dir), snapshotMeta)
+		return facts, damagef("the snapshot %s has no checksum for its %s", filepath.Base(dir), snapshotMeta)
 	case err != nil:
 		return facts, err
 	case string(sum) != metaSum(meta):
-		return facts, damagef("%s of the snapshot %s does not have its checksum", snapshotMeta, filepath.Base(dir))
+		return facts, damagef("%s of the snapshot %s does not match its checksum", snapshotMeta, filepath.Base(dir))
 	}
 	if err := json.Unmarshal(meta, &facts); err != nil {
 		return facts, damagef("%s of the snapshot %s: %v", snapshotMeta, filepath.Base(dir), err)

@@ -6,7 +6,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// newRaft starts raft. What it comes upon in the stores while it starts ends the start and not the process.
+// newRaft starts raft. If raft finds damage while it starts, the start ends with an error, and not the process.
 func (n *Node) newRaft(conf *raft.Config) error {
 	guarded := &guardedFSM{FSM: n.fsm, dir: n.stores.dir, fail: n.fail, logger: n.opts.Logger}
 	var fsm raft.FSM = guarded
@@ -15,7 +15,7 @@ func (n *Node) newRaft(conf *raft.Config) error {
 	}
 	var err error
 	done := make(chan struct{})
-	go func() { // of its own, since a damage ends the goroutine that comes upon it
+	go func() { // in a goroutine of its own, because damage ends the goroutine that finds it
 		defer close(done)
 		defer func() {
 			if p := recover(); p != nil {
@@ -33,10 +33,10 @@ func (n *Node) newRaft(conf *raft.Config) error {
 	}()
 	<-done
 	switch {
-	case err != nil && guarded.restore != nil: // raft has tried an older one; the log need not reach back to that
+	case err != nil && guarded.restore != nil: // raft has tried an older one; the log may not reach back to it
 		return &DataDirError{
-			Err: fmt.Errorf("node.data_dir: the newest snapshot in %s is whole, but this version of hm cannot restore it: %w", n.stores.dir, guarded.restore),
-			Hint: fmt.Sprintf("run the version of hm that wrote it, or move %s away as a whole: hm then takes the record from its peers, or, without peers, begins with nothing",
+			Err: fmt.Errorf("node.data_dir: the newest snapshot in %s is undamaged, but this version of hm cannot restore it: %w", n.stores.dir, guarded.restore),
+			Hint: fmt.Sprintf("run the version of hm that wrote it; or move %s away: hm then copies the record from its peers, or starts empty if it has none",
 				n.stores.dir),
 		}
 	case err == nil && n.raft == nil:

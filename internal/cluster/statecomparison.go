@@ -13,15 +13,16 @@ import (
 )
 
 const (
-	keptStates     = 8192             // newest states of this node that can be compared with what a peer tells
+	keptStates     = 8192             // newest states of this node, for the comparison with claims of peers
 	keptClaims     = 32               // newest claims of a peer
 	maxClaims      = 16               // in a message
-	claimAge       = 10 * time.Second // a claim that was not told again for so long counts no more
-	undecidedAfter = 2 * time.Second  // how long a disagreement may stand while those who could decide it have yet to speak
+	claimAge       = 10 * time.Second // a claim that was not repeated for so long does not count
+	undecidedAfter = 2 * time.Second  // how long to wait for voters that could decide a difference
 )
 
-// strides say which states a node tells: of each, the newest at an index that is a multiple of it. Nodes that apply fast
-// are never at the same index when they speak; of the greater strides they all tell the same indices for a while.
+// strides say which states a node claims: for each stride, the newest state at an index that is a multiple of it. Nodes
+// that apply entries fast send their messages at different indices; but at the longer strides they all claim the same
+// indices for a while.
 var strides = [...]uint64{1, 16, 256, 4096}
 
 // stateClaim says which state a node has after an entry (I7).
@@ -30,19 +31,19 @@ type stateClaim struct {
 	Hash  string `json:"h"` // hex
 }
 
-// stateComparison compares this node's state with what its peers tell of theirs.
+// stateComparison compares this node's states with those that its peers claim.
 //
-// A state that once differs at an index stays different, since what is recorded builds on what was. So a majority that
-// has this node's state at some index proves it right up to there, and an accusation at or before that index is of no
-// account, whoever makes it and however often. Beyond, a majority that agrees on another state convicts this node. Where
-// neither can come about, nobody can tell who is right.
+// States that differ at one index differ at all later ones, because each state is built on the one before. So if a
+// majority has this node's state at an index, this node is right up to there, and differences at or below that index do
+// not count. Above it, if a majority agrees on another state, this node is wrong. If neither can happen, nobody can say
+// who is right.
 type stateComparison struct {
-	mu     sync.Mutex
-	ring   [keptStates]stateAt // by index modulo its length
-	newest [len(strides)]stateAt
-	heard  map[string][]heardClaim // by peer, what was told last is the last
-	proven uint64                  // newest index at which a majority has this node's state
-	open   string                  // the disagreement that nobody can decide; empty if there is none
+	mu        sync.Mutex
+	ring      [keptStates]stateAt // by index modulo keptStates
+	newest    [len(strides)]stateAt
+	claimed   map[string][]peerClaim // by peer, the newest last
+	proven    uint64                 // newest index at which a majority has this node's state
+	undecided string                 // a difference that nobody can decide; empty if there is none
 }
 
 type stateAt struct {
@@ -50,12 +51,13 @@ type stateAt struct {
 	hash  raftfsm.Hash
 }
 
-type heardClaim struct {
+// peerClaim is a state that a peer claimed.
+type peerClaim struct {
 	stateAt
-	first, last time.Time // when it was told
+	first, last time.Time // when the peer claimed it
 }
 
-// applied takes in the state after an entry. It runs on the goroutine that applies.
+// applied takes this node's state after an entry. It runs on the goroutine that applies entries.
 func (w *stateComparison) applied(index uint64, hash raftfsm.Hash) {
 	at := stateAt{index, hash}
 	w.mu.Lock()
@@ -68,7 +70,7 @@ func (w *stateComparison) applied(index uint64, hash raftfsm.Hash) {
 	}
 }
 
-// reset forgets this node's states: the whole state was replaced, and what comes does not build on what was.
+// reset forgets this node's states, because the whole state was replaced by a snapshot.
 func (w *stateComparison) reset() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -77,7 +79,7 @@ func (w *stateComparison) reset() {
 	w.proven = 0
 }
 
-// claims are what this node tells of its states.
+// claims are the states that this node claims in its messages.
 func (w *stateComparison) claims() (claims []stateClaim) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -89,70 +91,71 @@ func (w *stateComparison) claims() (claims []stateClaim) {
 	return claims
 }
 
-// checkClaims decodes what a peer tells.
+// checkClaims decodes the claims of a peer.
 func checkClaims(claims []stateClaim) ([]stateAt, error) {
 	if len(claims) > maxClaims {
-		return nil, fmt.Errorf("it tells %d states, at most %d are allowed", len(claims), maxClaims)
+		return nil, fmt.Errorf("it claims %d states, at most %d are allowed", len(claims), maxClaims)
 	}
-	told := make([]stateAt, len(claims))
+	states := make([]stateAt, len(claims))
 	for i, c := range claims {
-		told[i].index = c.Index
-		if b, err := hex.DecodeString(c.Hash); err != nil || len(b) != len(told[i].hash) {
-			return nil, fmt.Errorf("the hash of its state is %.40q", c.Hash)
+		states[i].index = c.Index
+		if b, err := hex.DecodeString(c.Hash); err != nil || len(b) != len(states[i].hash) {
+			return nil, fmt.Errorf("the hash of its state is invalid: %.40q", c.Hash)
 		} else {
-			told[i].hash = raftfsm.Hash(b)
+			states[i].hash = raftfsm.Hash(b)
 		}
 	}
-	return told, nil
+	return states, nil
 }
 
-// take keeps what a peer tells.
-func (w *stateComparison) take(peer string, told []stateAt, now time.Time) {
+// take keeps the states that a peer claims.
+func (w *stateComparison) take(peer string, states []stateAt, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.heard == nil {
-		w.heard = map[string][]heardClaim{}
+	if w.claimed == nil {
+		w.claimed = map[string][]peerClaim{}
 	}
-	kept := slices.DeleteFunc(w.heard[peer], func(c heardClaim) bool { return now.Sub(c.last) > claimAge })
-	for _, at := range told {
-		if i := slices.IndexFunc(kept, func(c heardClaim) bool { return c.stateAt == at }); i >= 0 {
+	kept := slices.DeleteFunc(w.claimed[peer], func(c peerClaim) bool { return now.Sub(c.last) > claimAge })
+	for _, at := range states {
+		if i := slices.IndexFunc(kept, func(c peerClaim) bool { return c.stateAt == at }); i >= 0 {
 			again := kept[i]
 			again.last = now
 			kept = append(slices.Delete(kept, i, i+1), again)
 			continue
 		}
-		kept = append(kept, heardClaim{at, now, now})
+		kept = append(kept, peerClaim{at, now, now})
 	}
-	w.heard[peer] = kept[max(0, len(kept)-keptClaims):]
+	w.claimed[peer] = kept[max(0, len(kept)-keptClaims):]
 }
 
-// wrongState is a state that a majority agrees on and this node does not have.
+// wrongState is a state of this node that differs from a majority's.
 type wrongState struct {
 	index        uint64
 	mine, theirs raftfsm.Hash
 }
 
-// judge compares this node's states with what the voters tell. present tells whether a voter was heard just now.
-func (w *stateComparison) judge(self string, voters []string, present func(id string) bool, now time.Time) (guilty *wrongState, accusers []string) {
+// compare compares this node's states with those that the voters claim. present says whether a voter is up. wrong is not
+// nil if this node is wrong; differing are the peers that claim another state, sorted if wrong is nil.
+func (w *stateComparison) compare(self string, voters []string, present func(id string) bool, now time.Time) (wrong *wrongState, differing []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for id := range w.heard {
+	for id := range w.claimed {
 		if !slices.Contains(voters, id) {
-			delete(w.heard, id)
+			delete(w.claimed, id)
 		}
 	}
 	majority := len(voters)/2 + 1
-	need := majority // peers that must have this node's state to prove it right
+	need := majority // number of peers that must have this node's state to prove it right
 	if slices.Contains(voters, self) {
 		need--
 	}
-	type accusation struct {
-		heardClaim
+	type difference struct {
+		peerClaim
 		by string
 	}
-	var agreed []uint64
-	var accusations []accusation
-	for id, claims := range w.heard {
+	var agreed []uint64 // of each peer, the newest index at which it has this node's state
+	var differences []difference
+	for id, claims := range w.claimed {
 		upTo := uint64(0)
 		for _, c := range claims {
 			mine := w.ring[c.index%keptStates]
@@ -161,14 +164,14 @@ func (w *stateComparison) judge(self string, voters []string, present func(id st
 			case mine.hash == c.hash:
 				upTo = max(upTo, c.index)
 			default:
-				accusations = append(accusations, accusation{c, id})
+				differences = append(differences, difference{c, id})
 			}
 		}
 		agreed = append(agreed, upTo)
 	}
 	slices.Sort(agreed)
 	if need == 0 {
-		accusations = nil
+		differences = nil
 	} else if len(agreed) >= need {
 		w.proven = max(w.proven, agreed[len(agreed)-need])
 	}
@@ -176,50 +179,50 @@ func (w *stateComparison) judge(self string, voters []string, present func(id st
 	by := map[string]bool{}
 	votes := map[stateAt]int{}
 	late := false
-	worst := accusation{}
-	for _, a := range accusations {
-		if !slices.Contains(accusers, a.by) {
-			accusers = append(accusers, a.by)
+	newest := difference{}
+	for _, d := range differences {
+		if !slices.Contains(differing, d.by) {
+			differing = append(differing, d.by)
 		}
-		if a.index <= w.proven {
+		if d.index <= w.proven {
 			continue
 		}
-		by[a.by] = true
-		late = late || now.Sub(a.first) > undecidedAfter
-		if a.index > worst.index {
-			worst = a
+		by[d.by] = true
+		late = late || now.Sub(d.first) > undecidedAfter
+		if d.index > newest.index {
+			newest = d
 		}
-		if votes[a.stateAt]++; votes[a.stateAt] >= majority {
-			w.open = ""
-			return &wrongState{a.index, w.ring[a.index%keptStates].hash, a.hash}, accusers
+		if votes[d.stateAt]++; votes[d.stateAt] >= majority {
+			w.undecided = ""
+			return &wrongState{d.index, w.ring[d.index%keptStates].hash, d.hash}, differing
 		}
 	}
-	slices.Sort(accusers)
-	w.open = ""
+	slices.Sort(differing)
+	w.undecided = ""
 	if len(by) == 0 {
-		return nil, accusers
+		return nil, differing
 	}
-	silent := 0 // voters that may still decide it
+	open := 0 // number of voters that may still decide it
 	for _, id := range voters {
 		if id != self && !by[id] && present(id) {
-			silent++
+			open++
 		}
 	}
-	if late || silent < need && silent+len(by) < majority {
-		w.open = fmt.Sprintf("%s has another state after entry %d, and no majority of the voters agrees on either", worst.by, worst.index)
+	if late || open < need && open+len(by) < majority {
+		w.undecided = fmt.Sprintf("%s has another state after entry %d, and no majority of the voters agrees on either", newest.by, newest.index)
 	}
-	return nil, accusers
+	return nil, differing
 }
 
-// undecided tells of the disagreement that nobody can decide; empty if there is none.
-func (w *stateComparison) undecided() string {
+// undecidedText describes a difference that nobody can decide; empty if there is none.
+func (w *stateComparison) undecidedText() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.open
+	return w.undecided
 }
 
-// judgeState compares this node's state with that of its peers, and stops the node if it is in the wrong.
-func (n *Node) judgeState() {
+// checkState compares this node's state with that of its peers, and stops the node if it is wrong.
+func (n *Node) checkState() {
 	if n.Err() != nil {
 		return
 	}
@@ -229,27 +232,28 @@ func (n *Node) judgeState() {
 		ids[i] = string(v.ID)
 	}
 	now := time.Now()
-	before := n.states.undecided()
-	guilty, accusers := n.states.judge(n.opts.ID, ids, func(id string) bool {
-		h, ok := n.peerStatus.latestFrom(id)
-		return ok && now.Sub(h.at) <= staleAfter
+	before := n.states.undecidedText()
+	wrong, differing := n.states.compare(n.opts.ID, ids, func(id string) bool {
+		m, ok := n.peerStatus.latestFrom(id)
+		return ok && now.Sub(m.at) <= staleAfter
 	}, now)
-	if guilty != nil {
-		what := fmt.Sprintf("the state of %s after entry %d has the hash %s, a majority of the voters has %s: it would act on a wrong record",
-			n.opts.ID, guilty.index, guilty.mine, guilty.theirs)
-		if err := writeSynced(filepath.Join(n.stores.dir, differsMarker), what+"\n"); err != nil {
-			n.opts.Logger.Error("cannot leave the mark for the next start to take the record from a peer", "module", "cluster", "error", err)
+	if wrong != nil {
+		what := fmt.Sprintf("the state of %s after entry %d has the hash %s, but a majority of the voters has %s: the node would act on a wrong record",
+			n.opts.ID, wrong.index, wrong.mine, wrong.theirs)
+		marker := filepath.Join(n.stores.dir, differsMarker)
+		if err := writeSynced(marker, what+"\n"); err != nil {
+			n.opts.Logger.Error("cannot write the file that makes the next start copy the record from a peer", "module", "cluster", "file", marker, "error", err)
 		}
 		n.fail(&Damage{Dir: n.stores.dir, What: what, Kind: FaultState})
 		return
 	}
-	after := n.states.undecided()
+	after := n.states.undecidedText()
 	switch {
 	case after != "" && before == "":
-		n.opts.Logger.Error("the states of the nodes differ and no majority agrees on one: no node acts until that is settled", "module", "cluster", "difference", after)
+		n.opts.Logger.Error("the states of the nodes differ and no majority agrees on one: this node sends no command until a majority does", "module", "cluster", "difference", after)
 	case after == "" && before != "":
-		n.opts.Logger.Info("the difference of the nodes' states is settled", "module", "cluster", "was", before)
-	case after == "" && len(accusers) > 0:
-		n.log.log(slog.LevelError, "state", "peers have another state than this node and a majority", "peers", accusers)
+		n.opts.Logger.Info("a majority of the nodes agrees on this node's state again", "module", "cluster", "was", before)
+	case after == "" && len(differing) > 0:
+		n.log.log(slog.LevelError, "state", "peers have another state than this node and a majority", "peers", differing)
 	}
 }

@@ -205,9 +205,9 @@ func TestJudgeState(t *testing.T) {
 				w.take(s.by, s.states, now) // it is told again and again
 			}
 		}
-		guilty, _ := w.judge("a", tc.voters, tc.present, now)
-		if (guilty != nil) != tc.guilty || (w.undecided() != "") != tc.open {
-			t.Errorf("%s: guilty %v, undecided %q", name, guilty, w.undecided())
+		guilty, _ := w.compare("a", tc.voters, tc.present, now)
+		if (guilty != nil) != tc.guilty || (w.undecidedText() != "") != tc.open {
+			t.Errorf("%s: guilty %v, undecided %q", name, guilty, w.undecidedText())
 		}
 	}
 }
@@ -222,15 +222,15 @@ func TestAccusationOfOnePeerSilencesNobody(t *testing.T) {
 		w.applied(2*i+1, hashOf(1))
 		w.take("b", []stateAt{{2*i + 1, hashOf(2)}, {2 * i, hashOf(3)}, {1 << 60, hashOf(4)}}, now)
 		w.take("c", []stateAt{{2 * i, hashOf(1)}}, now)
-		guilty, accusers := w.judge("a", []string{"a", "b", "c"}, func(string) bool { return true }, now)
-		if guilty != nil || w.undecided() != "" {
-			t.Fatalf("entry %d: guilty %v, undecided %q", i, guilty, w.undecided())
+		guilty, accusers := w.compare("a", []string{"a", "b", "c"}, func(string) bool { return true }, now)
+		if guilty != nil || w.undecidedText() != "" {
+			t.Fatalf("entry %d: guilty %v, undecided %q", i, guilty, w.undecidedText())
 		}
 		if len(accusers) != 1 || accusers[0] != "b" {
 			t.Fatalf("entry %d: the accusers are %v", i, accusers)
 		}
-		if len(w.heard["b"]) > keptClaims {
-			t.Fatalf("%d claims are kept", len(w.heard["b"]))
+		if len(w.claimed["b"]) > keptClaims {
+			t.Fatalf("%d claims are kept", len(w.claimed["b"]))
 		}
 	}
 }
@@ -273,7 +273,7 @@ func TestReplacedStateBeginsAnew(t *testing.T) {
 		w.take(id, []stateAt{{9, hashOf(2)}}, now)
 	}
 	w.reset()
-	if guilty, _ := w.judge("a", []string{"a", "b", "c"}, func(string) bool { return true }, now); guilty != nil || len(w.claims()) != 0 {
+	if guilty, _ := w.compare("a", []string{"a", "b", "c"}, func(string) bool { return true }, now); guilty != nil || len(w.claims()) != 0 {
 		t.Errorf("guilty %v, tells %v", guilty, w.claims())
 	}
 	w.applied(11, hashOf(1))

@@ -6,13 +6,13 @@ import (
 
 // Stats are running totals since Open.
 type Stats struct {
-	Proposals    uint64 // calls of Propose that were let in
-	Entries      uint64 // entries that they became, on this node as leader
+	Proposals    uint64 // calls of Propose that were accepted
+	Entries      uint64 // entries made from them, on this node as leader
 	EntryBytes   uint64
 	Refused      uint64 // connections on the cluster port that were closed for what they sent or did not send
-	PeerMessages uint64 // messages of peers taken in
-	BadMessages  uint64 // messages of peers that were refused
-	BadNumbers   uint64 // numbers in messages of peers that were passed over, as they cannot be true
+	PeerMessages uint64 // accepted messages of peers
+	BadMessages  uint64 // refused messages of peers
+	BadNumbers   uint64 // ignored numbers in messages of peers, because they cannot be true
 }
 
 // Stats gives the running totals.

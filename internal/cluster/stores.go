@@ -18,23 +18,23 @@ import (
 
 const (
 	retainSnapshots = 2
-	lockTimeout     = time.Second // for the store's file lock; a store in use is told of instead of waited for
-	cachedEntries   = maxAppend   // times MaxEntry they keep at most 16 MiB in memory
+	lockTimeout     = time.Second // for the store's file lock; after that the start fails
+	cachedEntries   = maxAppend   // in memory: with MaxEntry bytes each, at most 16 MiB
 )
 
-// stores are the files under data_dir/raft: raft.db with the log, the term and the vote, and snapshots/.
+// stores are the files in data_dir/raft: raft.db with the log, the term and the vote, and snapshots/.
 type stores struct {
 	dir       string
 	bolt      *boltstore.BoltStore
-	disk      *disk       // over bolt: what raft reads and writes goes through it
-	log       *checkedLog // over a cache of the newest entries, which every follower is about to ask for
+	disk      *disk       // on top of bolt: raft reads and writes through it
+	log       *checkedLog // on top of disk and a cache of the newest entries, which the followers will ask for
 	values    checkedValues
 	snapshots *checkedSnapshots
 	blank     bool               // the log holds no entry: the node is new, or its log was lost
 	newest    *raft.SnapshotMeta // nil if there is none
 }
 
-// openFiles opens the files; openStores has looked at them before.
+// openFiles opens the files. openUndamaged has checked them before.
 func openFiles(o Options, log *sampledLog) (_ *stores, err error) {
 	s := &stores{dir: filepath.Join(o.DataDir, "raft")}
 	if err := os.MkdirAll(s.dir, 0o750); err != nil {
@@ -53,7 +53,7 @@ func openFiles(o Options, log *sampledLog) (_ *stores, err error) {
 	case errors.Is(err, bbolterrors.ErrTimeout):
 		return nil, errInUse(s.dir)
 	case err != nil:
-		return nil, fmt.Errorf("node.data_dir: opening the raft store in %s: %w", s.dir, explainFull(err))
+		return nil, fmt.Errorf("node.data_dir: opening the Raft store in %s: %w", s.dir, explainFull(err))
 	}
 	defer func() {
 		if err != nil {
@@ -79,20 +79,20 @@ func openFiles(o Options, log *sampledLog) (_ *stores, err error) {
 }
 
 func errInUse(dir string) error {
-	return fmt.Errorf("node.data_dir: the raft store in %s is in use: another hm runs on it", dir)
+	return fmt.Errorf("node.data_dir: the Raft store in %s is in use by another hm process: stop it, or use another directory", dir)
 }
 
-// alone reports whether the node has no peer, by its configuration and by what is recorded.
+// alone reports whether the node has no peer, in raft.peers and in the newest snapshot.
 func (s *stores) alone(peers []Peer) bool {
 	return len(peers) == 1 && (s.newest == nil || len(s.newest.Configuration.Servers) <= 1)
 }
 
-// found fills a log without entries. In a new node it writes the first entry, which names the members; every node
-// writes the same one, so it does not matter who is first. Where a snapshot is, the log was lost: nothing may be
-// founded anew beside what the snapshot holds, but raft must not begin in a term before the snapshot's. A term is stored
-// in any case, so that raft finds nothing to write when it starts, where it could only panic.
-func (s *stores) found(peers []Peer, log *slog.Logger) error {
-	values := checkedValues{s.bolt} // past the disk's care: an error ends the start
+// initialize prepares a log without entries. In a new node it writes the first entry, which names the members. Every node
+// writes the same entry, so it does not matter who is first. If there is a snapshot the log was lost: then it writes no
+// entry, but raft must not start in a term before the snapshot's. It stores a term in any case, so that raft has nothing
+// to write when it starts: there raft would panic if the write failed.
+func (s *stores) initialize(peers []Peer, log *slog.Logger) error {
+	values := checkedValues{s.bolt} // not through disk: an error ends the start
 	term, err := values.GetUint64(keyCurrentTerm)
 	if err != nil && !isNotFound(err) {
 		return fmt.Errorf("node.data_dir: reading the term from %s: %w", s.dir, err)
@@ -102,11 +102,7 @@ func (s *stores) found(peers []Peer, log *slog.Logger) error {
 		begin = s.newest.Term
 	}
 	if s.blank && s.newest != nil {
-		say := log.Warn
-		if s.alone(peers) {
-			say = log.Error
-		}
-		say(s.lossOf(peers), "module", "cluster", "dir", s.dir, "snapshot", s.newest.ID, "index", s.newest.Index, "term", s.newest.Term)
+		s.logLoss(peers, log)
 	}
 	if term < begin {
 		if err := values.SetUint64(keyCurrentTerm, begin); err != nil {
@@ -128,17 +124,20 @@ func (s *stores) found(peers []Peer, log *slog.Logger) error {
 	return nil
 }
 
-func (s *stores) lossOf(peers []Peer) string {
+// logLoss logs that the log was lost and a snapshot is left.
+func (s *stores) logLoss(peers []Peer, log *slog.Logger) {
+	about := []any{"module", "cluster", "dir", s.dir, "snapshot", s.newest.ID, "index", s.newest.Index, "term", s.newest.Term}
 	if s.alone(peers) {
-		return "the log of this node was lost, and no peer has it: it starts from its newest snapshot, and WHATEVER WAS RECORDED AFTER THAT IS LOST"
+		log.Error("the log of this node was lost, and no peer has it: the node starts from its newest snapshot, and EVERYTHING RECORDED LATER IS LOST", about...)
+		return
 	}
-	return "the log of this node was lost: it starts from its newest snapshot and fetches what is missing from its peers"
+	log.Warn("the log of this node was lost: the node starts from its newest snapshot and copies the rest from its peers", about...)
 }
 
 // keyCurrentTerm is raft's name for the term in its stable store.
 var keyCurrentTerm = []byte(valueTerm)
 
-// isNotFound tells a key that is not stored from a store that cannot be read, as raft does.
+// isNotFound reports whether the error says that a key is not stored, as raft itself tests it.
 func isNotFound(err error) bool { return err.Error() == boltstore.ErrKeyNotFound.Error() }
 
 func (s *stores) close() error { return s.bolt.Close() }

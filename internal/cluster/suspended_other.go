@@ -4,5 +4,5 @@ package cluster
 
 import "time"
 
-// Suspended is for how long in all the machine has been suspended since it booted, where that can be told: not here.
+// Suspended is how long the machine has been suspended since it booted, in all. It is not known on this system.
 func (n *Node) Suspended() time.Duration { return 0 }

@@ -7,8 +7,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// TransferTo hands leadership to one voter. It returns when this node leads no more, or with an error when it goes on
-// leading: the voter does not catch up, or refuses, within an election timeout. Until then no proposal is taken.
+// TransferTo hands leadership to one voter. It returns nil when this node no longer leads. It returns an error if this
+// node goes on leading, because the voter does not catch up within an election timeout, or refuses. No proposal is
+// accepted meanwhile.
 func (n *Node) TransferTo(ctx context.Context, id string) error {
 	if n.raft.State() != raft.Leader {
 		return n.notLeader()
@@ -24,15 +25,15 @@ func (n *Node) TransferTo(ctx context.Context, id string) error {
 		}
 		address := raft.ServerAddress(addressBook(n.opts.Peers).of(v))
 		n.transfers.Add(1)
-		if err := n.ask(ctx, func() raft.Future { return n.raft.LeadershipTransferToServer(v.ID, address) }); err != nil {
+		if err := n.askRaft(ctx, func() raft.Future { return n.raft.LeadershipTransferToServer(v.ID, address) }); err != nil {
 			return fmt.Errorf("transferring leadership to %s: %w", id, err)
 		}
 		return nil
 	}
-	return fmt.Errorf("transferring leadership to %s: it is no other voter of this cluster", id)
+	return fmt.Errorf("transferring leadership to %s: it is not another voter of this cluster", id)
 }
 
-// Transfer hands leadership to the follower that is furthest along. It returns when this node leads no more.
+// Transfer hands leadership to the follower whose log reaches furthest. It returns when this node no longer leads.
 func (n *Node) Transfer(ctx context.Context) error {
 	if n.raft.State() != raft.Leader {
 		return n.notLeader()
@@ -50,7 +51,7 @@ func (n *Node) Transfer(ctx context.Context) error {
 
 func (n *Node) transfer(ctx context.Context) error {
 	n.transfers.Add(1)
-	if err := n.ask(ctx, func() raft.Future { return n.raft.LeadershipTransfer() }); err != nil {
+	if err := n.askRaft(ctx, func() raft.Future { return n.raft.LeadershipTransfer() }); err != nil {
 		return fmt.Errorf("transferring leadership: %w", err)
 	}
 	return nil
