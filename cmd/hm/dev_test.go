@@ -4,26 +4,19 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"log/slog"
-	"net"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"hm/internal/api"
-	"hm/internal/bus/bustest"
 	"hm/internal/config"
 	"hm/internal/liveview"
+	"hm/internal/sandbox"
 )
 
 // devTestPeriod is the heartbeat period of the tests of hm dev.
@@ -32,259 +25,119 @@ const devTestPeriod = 100 * time.Millisecond
 // devTestDeadline bounds each wait; it is generous, for slow machines.
 const devTestDeadline = 60 * time.Second
 
-func testDevOptions() devOptions {
-	return devOptions{deas: 20, apps: 50, instancesPerApp: 2, nodes: 3, heartbeat: devTestPeriod, desired: config.SourceBulk, seed: 1, api: "127.0.0.1:0",
-		plain: true, given: map[string]bool{},
-		// A loaded machine must not change the leader by itself in the middle of a test.
-		sets: []string{"log.level=warn", "raft.heartbeat_timeout=2s", "raft.election_timeout=2s", "raft.lease_timeout=1s"}}
+func testDevFlags() devFlags {
+	return devFlags{plain: true, sandbox: sandbox.Options{
+		DEAs: 20, Apps: 50, InstancesPerApp: 2, Nodes: 1, Heartbeat: devTestPeriod, Desired: config.SourceBulk, Seed: 1, API: "127.0.0.1:0",
+		Sets: []string{"log.level=warn"},
+	}}
 }
 
-// devRun is hm dev running in this process, with its parts within reach.
+// devRun is a sandbox that runs in this process.
 type devRun struct {
-	t     *testing.T
-	stage *devStage
-	close func()
+	*sandbox.Sandbox
+	t *testing.T
 }
 
-func startDev(t *testing.T, o devOptions) *devRun {
+func startDev(t *testing.T, d devFlags) *devRun {
 	t.Helper()
-	dir, err := openDevDir(o.dataDir)
+	var log lockedBuffer
+	s, err := openSandbox(t.Context(), newCLI(nil, io.Discard, &log), d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	saved, err := dir.load()
-	if err == nil {
-		o, err = o.continuing(saved)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(saved.Nodes) == 0 { // a node that comes back must find its port free
-		for i, port := range bustest.FreePorts(t, o.nodes) {
-			saved.Nodes = append(saved.Nodes, devPeer{ID: fmt.Sprintf("hm-%d", i), Raft: fmt.Sprintf("127.0.0.1:%d", port)})
-		}
-	}
-	logs := &devTestLog{}
-	world, err := openDevWorld(t.Context(), o, dir, saved, func(cfg devLog) *slog.Logger { return newLogger(logs, cfg) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &devRun{t: t, stage: openDevStage(world)}
-	r.close = sync.OnceFunc(func() {
-		r.stage.close()
-		if err := world.close(); err != nil {
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
 			t.Errorf("closing: %v", err)
 		}
-		if err := dir.close(); err != nil {
-			t.Error(err)
-		}
-		if _, err := os.Stat(dir.path); dir.temporary && !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("left behind: %s, %v", dir.path, err)
-		}
-	})
-	t.Cleanup(func() {
-		r.close()
 		if t.Failed() {
-			t.Logf("the nodes' log:\n%s", logs)
+			t.Logf("the node's log:\n%s", log.String())
 		}
 	})
-	return r
+	return &devRun{Sandbox: s, t: t}
 }
 
-// await waits for a frame of which reached holds.
-func (r *devRun) await(what string, reached func(liveview.Frame) bool) liveview.Frame {
+// await waits for a frame for which reached returns true.
+func (r *devRun) await(what string, reached func(liveview.Frame) bool) {
 	r.t.Helper()
 	deadline := time.NewTimer(devTestDeadline)
 	defer deadline.Stop()
 	for {
-		f := r.stage.Frame()
+		f := r.View().Frame()
 		if reached(f) {
-			return f
+			return
 		}
 		select {
-		case <-r.stage.changed:
+		case <-r.View().Changed():
 		case <-deadline.C:
 			r.t.Fatalf("%s: not after %s\n%s", what, devTestDeadline, liveview.Render(f, 120, 60, liveview.Theme{}))
 		}
 	}
 }
 
-func allHealthy(f liveview.Frame) bool {
-	return f.Status != nil && len(f.Status.Cluster.Nodes) == 3 &&
-		!slices.ContainsFunc(f.Nodes, func(n liveview.Node) bool { return n.Down }) &&
-		!slices.ContainsFunc(f.Status.Cluster.Nodes, func(n api.ClusterNode) bool { return !n.Healthy })
-}
-
 func gateOpen(f liveview.Frame) bool { return f.Status != nil && f.Status.Gate.Open }
 
-// press does what a key does, and gives the line that was shown for it.
-func (r *devRun) press(key string) string {
-	r.t.Helper()
-	action, ok := liveview.DevKeys.ActionOf(key)
-	if !ok {
-		r.t.Fatalf("no key %q", key)
-	}
-	before := len(r.stage.Frame().Events)
-	r.stage.Do(action)
-	f := r.await("key "+key, func(f liveview.Frame) bool { return len(f.Events) > before })
-	e := f.Events[len(f.Events)-1-before]
-	if e.Failed {
-		r.t.Fatalf("key %s: %s", key, e.Text)
-	}
-	return e.Text
-}
-
-func TestDevCorrectsWhatItsKeysBreak(t *testing.T) {
+// The live view draws and takes keys. A key or its context ends it, and it leaves no goroutine and no terminal mode.
+func TestDevLiveView(t *testing.T) {
 	takesSeconds(t)
-	r := startDev(t, testDevOptions())
-	f := r.await("gate", gateOpen)
-	if f.Truth.DEAs != 20 || f.Truth.Apps != 50 || !f.Truth.Converged {
-		t.Fatalf("the simulation began as %+v", f.Truth)
-	}
-	if sent := f.Status.Commands; sent.SentStarts+sent.SentStops != 0 {
-		t.Fatalf("commands were sent though nothing drifted: %+v", sent)
-	}
-
-	t.Log(r.press("k"))
-	r.await("drift", func(f liveview.Frame) bool { return f.Status != nil && f.Status.Drift.Missing > 0 })
-	f = r.await("convergence", func(f liveview.Frame) bool { return f.Truth.Converged && gateOpen(f) && f.Status.Drift.Total() == 0 })
-	if f.Status.Commands.SentStarts == 0 || f.Truth.DEAs != 19 {
-		t.Fatalf("converged after %+v on %d DEAs", f.Status.Commands, f.Truth.DEAs)
-	}
-
-	// The leader goes: another one opens its gate, and what was sent before is known to it.
-	leader, sent := f.Status.Cluster.Leader, f.Status.Commands
-	t.Log(r.press("l"))
-	f = r.await("failover", func(f liveview.Frame) bool { return gateOpen(f) && f.Status.Cluster.Leader != leader })
-	if f.Status.Commands.SentStarts != sent.SentStarts || f.Status.Commands.SentStops != sent.SentStops {
-		t.Errorf("the failover sent commands: %+v, before %+v", f.Status.Commands, sent)
-	}
-	r.await("return", allHealthy)
-
-	// I4: NATS away for longer than every time to live is no reason for a command.
-	sent = r.stage.Frame().Status.Commands
-	t.Log(r.press("n"))
-	r.await("closed gate", func(f liveview.Frame) bool {
-		return f.Status != nil && slices.Contains(f.Status.Gate.Reasons, "nats-down")
-	})
-	stopped := time.Now()
-	r.await("an outage of 15 heartbeats", func(liveview.Frame) bool { return time.Since(stopped) > 15*devTestPeriod })
-	t.Log(r.press("n"))
-	f = r.await("open gate", gateOpen)
-	settled := time.Now()
-	f = r.await("ten heartbeats more", func(liveview.Frame) bool { return time.Since(settled) > 10*devTestPeriod })
-	if f.Status.Commands.SentStarts != sent.SentStarts || f.Status.Commands.SentStops != sent.SentStops {
-		t.Errorf("an outage of NATS caused commands: %+v, before %+v", f.Status.Commands, sent)
-	}
-	if f.Truth.Harmful != 0 || f.Truth.Needless != 0 {
-		t.Errorf("harmful stops or needless starts: %+v", f.Truth)
-	}
-}
-
-// Every key does something, and whatever they have done together is put right.
-func TestDevKeys(t *testing.T) {
-	takesSeconds(t)
-	o := testDevOptions()
-	o.ccPassive = true
-	r := startDev(t, o)
+	d := testDevFlags()
+	d.plain = false
+	r := startDev(t, d)
 	r.await("gate", gateOpen)
-	for _, key := range []string{"s", "S", "a", "d", "u", "c", "C", "e", "p", "b", "K"} {
-		t.Log(r.press(key))
+	for name, end := range map[string]func(keys io.Writer, cancel func()){
+		"key":     func(keys io.Writer, _ func()) { _, _ = io.WriteString(keys, "q") },
+		"control": func(keys io.Writer, _ func()) { _, _ = io.WriteString(keys, "\x03") },
+		"signal":  func(_ io.Writer, cancel func()) { cancel() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := runtime.NumGoroutine()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			in, keys := io.Pipe()
+			out := &lockedBuffer{}
+			ended := make(chan error, 1)
+			go func() { ended <- showDevLive(ctx, newCLI(in, out, io.Discard), r.Sandbox) }()
+			count := len(r.View().Frame().Events)
+			if _, err := io.WriteString(keys, "a"); err != nil {
+				t.Fatal(err)
+			}
+			r.await("the key's event", func(f liveview.Frame) bool { return len(f.Events) > count })
+			end(keys, cancel)
+			select {
+			case err := <-ended:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(devTestDeadline):
+				t.Fatal("the live view does not end")
+			}
+			keys.Close()
+			if text := out.String(); !strings.Contains(text, "hm dev ran for ") || !strings.Contains(text, "\x1b[?1049l") {
+				t.Errorf("it ended with %q", text[max(0, len(text)-400):])
+			}
+			awaitGoroutines(t, before+4) // the simulation's and the API's come and go
+		})
 	}
-	f := r.await("faults", func(f liveview.Frame) bool { return len(f.Faults) == 3 && f.Status != nil && len(f.Status.Holds) > 0 })
-	for i, want := range []string{"the bulk API is broken (b)", "crash-loops (C)", "gone (r)"} {
-		if !strings.Contains(f.Faults[i], want) {
-			t.Errorf("fault %d is %q, want %q", i, f.Faults[i], want)
+}
+
+func TestDevPlainLines(t *testing.T) {
+	at := func(s int) time.Time { return time.Date(2026, 1, 31, 12, 0, s, 0, time.UTC) }
+	var out bytes.Buffer
+	for _, l := range []sandbox.Line{
+		{Type: "listen", At: at(0), Places: []liveview.Place{{Name: "hm-0", Address: "http://127.0.0.1:5155"}}},
+		{Type: "totals", At: at(1), Totals: &liveview.Totals{GateOpen: true}},
+		{Type: "event", At: at(2), Text: "stopped NATS"},
+	} {
+		if err := newCLI(nil, &out, nil).printDevLine(l); err != nil {
+			t.Fatal(err)
 		}
 	}
-	for _, key := range []string{"b", "C", "p", "r"} {
-		t.Log(r.press(key))
-	}
-	r.press("l")
-	if text := r.press("l"); !strings.HasPrefix(text, "opened node") {
-		t.Errorf("the second l: %s", text)
-	}
-	// The evacuated DEA may leave later.
-	f = r.await("convergence", func(f liveview.Frame) bool { return f.Truth.Converged && gateOpen(f) && f.Status.Drift.Total() == 0 })
-	if f.Truth.Harmful != 0 {
-		t.Errorf("stops that took an index down: %+v", f.Truth)
+	want := "hm-0  http://127.0.0.1:5155\n12:00:01.000 gate open, leader none, "
+	if text := out.String(); !strings.HasPrefix(text, want) || !strings.HasSuffix(text, "\n12:00:02.000 stopped NATS\n") {
+		t.Errorf("printed %q", text)
 	}
 }
 
-// The nodes of hm dev are to have addresses of their own.
-func TestDevPeersDiffer(t *testing.T) {
-	peers, err := newDevPeers(400)
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := map[string]string{}
-	for _, p := range peers {
-		if other := seen[p.Raft]; other != "" {
-			t.Fatalf("%s and %s are both at %s", other, p.ID, p.Raft)
-		}
-		seen[p.Raft] = p.ID
-	}
-}
-
-func TestDevEndsCleanlyAndContinues(t *testing.T) {
-	takesSeconds(t)
-	o := testDevOptions()
-	o.dataDir = filepath.Join(t.TempDir(), "kept")
-	useSignals()
-	before := runtime.NumGoroutine()
-	r := startDev(t, o)
-	r.await("gate", gateOpen)
-	t.Log(r.press("a"))
-	f := r.await("the new app", func(f liveview.Frame) bool {
-		return f.Truth.Apps == 51 && f.Truth.Converged && gateOpen(f) && f.Status.Desired.Apps == 51 && f.Status.Drift.Total() == 0
-	})
-	index := f.Status.Basis.Index
-	r.close()
-	awaitGoroutines(t, before)
-
-	o.nodes, o.apps = 1, 7 // as defaults: what was saved counts
-	r = startDev(t, o)
-	f = r.await("gate", gateOpen)
-	if f.Status.Basis.Index <= index || len(f.Nodes) != 3 || f.Truth.Apps != 51 {
-		t.Errorf("index %d after %d, %d nodes, %d apps: not a continuation", f.Status.Basis.Index, index, len(f.Nodes), f.Truth.Apps)
-	}
-	if c := f.Status.Commands; c.SentStarts+c.SentStops+uint64(c.PendingStarts+c.PendingStops) != 0 {
-		t.Errorf("the restart caused commands: %+v", c)
-	}
-
-	// A second one on the same directory is refused while the first runs.
-	var out, errs bytes.Buffer
-	if code := newCLI(nil, &out, &errs).run(t.Context(), []string{"dev", "--plain", "--api", "127.0.0.1:0", "--data-dir", o.dataDir}); code != 1 {
-		t.Errorf("a second hm dev ended with %d", code)
-	}
-	if !strings.Contains(errs.String(), "is another hm dev running on this directory?") {
-		t.Errorf("a second hm dev said %q", &errs)
-	}
-	r.close()
-	awaitGoroutines(t, before)
-}
-
-// useSignals is for tests that count goroutines: from its first use on, package signal keeps one for good.
-func useSignals() {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP)
-	signal.Stop(signals)
-}
-
-// awaitGoroutines waits until no more goroutines run than before.
-func awaitGoroutines(t *testing.T, before int) {
-	t.Helper()
-	deadline := time.Now().Add(devTestDeadline)
-	for runtime.NumGoroutine() > before {
-		if time.Now().After(deadline) {
-			stacks := make([]byte, 1<<20)
-			t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-// The whole command: JSON lines, ended by --for, nothing left behind.
+// The whole command prints JSON lines, ends by --for, and leaves nothing behind.
 func TestDevPlainJSON(t *testing.T) {
 	takesSeconds(t)
 	temp := t.TempDir()
@@ -296,9 +149,9 @@ func TestDevPlainJSON(t *testing.T) {
 		t.Fatalf("hm dev ended with %d: %s", code, &errs)
 	}
 	var types []string
-	var last devLine
+	var last sandbox.Line
 	for dec := json.NewDecoder(&out); dec.More(); {
-		last = devLine{}
+		last = sandbox.Line{}
 		if err := dec.Decode(&last); err != nil {
 			t.Fatal(err)
 		}
@@ -312,7 +165,7 @@ func TestDevPlainJSON(t *testing.T) {
 	}
 }
 
-func TestDevRefusesWhatCannotBe(t *testing.T) {
+func TestDevRefusesBadFlags(t *testing.T) {
 	useSignals()
 	for name, tc := range map[string]struct {
 		args []string
@@ -357,73 +210,28 @@ func TestDevRefusesWhatCannotBe(t *testing.T) {
 func writeDevFile(t *testing.T, text string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, devFileName), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "dev.json"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return dir
 }
 
-// The address that other commands ask by default may be taken: then any other will do, unless it was asked for.
-func TestDevAPIAddress(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	busy := l.Addr().String()
-	w := &devWorld{opts: devOptions{api: busy}}
-	got, err := w.firstAPI()
-	if err != nil || got != "127.0.0.1:0" || !strings.Contains(w.notice, busy+" is taken") {
-		t.Errorf("got %q, %v, with notice %q", got, err, w.notice)
-	}
-	w = &devWorld{opts: devOptions{api: busy, apiFixed: true}}
-	if _, err := w.firstAPI(); err == nil {
-		t.Error("an address that was asked for and is taken was replaced")
-	}
+// useSignals is for tests that count goroutines: from its first use on, package signal keeps one for good.
+func useSignals() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	signal.Stop(signals)
 }
 
-func TestDevActionsAllHaveADeed(t *testing.T) {
-	a := newDevActor(&devWorld{})
-	for _, k := range liveview.DevKeys {
-		if k.Action != liveview.Quit && a.deedOf(k.Action) == nil {
-			t.Errorf("key %s: nothing does %q", k.Name, k.Action)
+// awaitGoroutines waits until no more goroutines run than before.
+func awaitGoroutines(t *testing.T, before int) {
+	t.Helper()
+	deadline := time.Now().Add(devTestDeadline)
+	for runtime.NumGoroutine() > before {
+		if time.Now().After(deadline) {
+			stacks := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
-	if _, err := a.do(context.Background(), "juggle"); err == nil {
-		t.Error("an unknown action was done")
-	}
-}
-
-// Keys that come faster than they can be done are left out, and told so.
-func TestDevLeavesOutWhatIsTooMuch(t *testing.T) {
-	s := &devStage{world: &devWorld{logger: newLogger(&devTestLog{}, devLog{})}, asked: make(chan liveview.Action, 1), changed: make(chan struct{}, 1)}
-	s.Do(liveview.AddApp)
-	s.Do(liveview.AddApp)
-	if len(s.events) != 1 || !s.events[0].Failed || !strings.Contains(s.events[0].Text, "add-app left out") {
-		t.Errorf("events %+v", s.events)
-	}
-	for i := range 2 * devMaxEvents {
-		s.note(fmt.Sprint(i), nil)
-	}
-	if len(s.events) != devMaxEvents || s.events[0].Text != fmt.Sprint(2*devMaxEvents-1) {
-		t.Errorf("%d events, the newest %+v", len(s.events), s.events[0])
-	}
-}
-
-// devTestLog takes what several nodes log.
-type devTestLog struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *devTestLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *devTestLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }

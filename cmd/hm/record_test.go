@@ -18,26 +18,27 @@ import (
 	"hm/internal/replay"
 )
 
-// A cluster that reads a database is recorded both ways. Either recording has the read of the one app that changed, and
-// its replay starts what the cluster started. A third one is in parts, of which the newest are kept: each has what was
-// recorded when it began.
+// A cluster that reads a database is recorded in both ways. Each recording has the read of the one app that changed, and
+// its replay sends the start that the cluster sent. A third recording is in parts, and keeps the newest. Each part begins
+// with the recorded state.
 func TestRecordOfACluster(t *testing.T) {
 	takesSeconds(t)
-	o := testDevOptions()
-	o.nodes, o.desired, o.ccPassive, o.dataDir = 1, config.SourceSQL, true, t.TempDir()
-	o.heartbeat = 250 * time.Millisecond // by which what a busy machine delays may differ from its replay
-	r := startDev(t, o)
+	d := testDevFlags()
+	o := &d.sandbox
+	o.Desired, o.CCPassive, o.DataDir = config.SourceSQL, true, t.TempDir()
+	o.Heartbeat = 250 * time.Millisecond // a busy machine may delay a command by this much
+	r := startDev(t, d)
 	atRest := func(f liveview.Frame) bool {
 		return gateOpen(f) && f.Truth.Converged && f.Status.Drift.Total() == 0
 	}
 	r.await("gate", atRest)
 	dir := t.TempDir()
 	recorders := map[string]*process{}
-	node := "http://" + r.stage.world.nodes[0].node.APIAddr()
+	node := r.place("hm-0")
 	for way, args := range map[string][]string{
 		"api": {"--from-api", node},
-		"nats": {"--follow", node, "--set", "nats.servers=" + r.stage.world.nats.URL(), "--set", "desired.source=sql", "--set", "desired.sql.driver=sqlite",
-			"--set", "desired.sql.dsn=" + filepath.Join(o.dataDir, devCCDBName), "--set", "policy.heartbeat_period=" + o.heartbeat.String()},
+		"nats": {"--follow", node, "--set", "nats.servers=" + r.place("nats"), "--set", "desired.source=sql", "--set", "desired.sql.driver=sqlite",
+			"--set", "desired.sql.dsn=" + filepath.Join(o.DataDir, "cc.db"), "--set", "policy.heartbeat_period=" + o.Heartbeat.String()},
 	} {
 		path := filepath.Join(dir, way+".jsonl")
 		recorders[path] = startProcess(t, way, "hm", append([]string{"record", "-o", path}, args...)...)
@@ -50,7 +51,7 @@ func TestRecordOfACluster(t *testing.T) {
 				return
 			}
 			if time.Now().After(end) {
-				t.Fatalf("%s does not come to hold %s", filepath.Base(path), what)
+				t.Fatalf("%s does not get %s", filepath.Base(path), what)
 			}
 		}
 	}
@@ -58,20 +59,19 @@ func TestRecordOfACluster(t *testing.T) {
 		awaitFile(path, `"type":"desired"`)
 		awaitFile(path, `"repeat"`)
 	}
-	time.Sleep(5 * o.heartbeat) // that a replay's gate opens
-	grown := r.apps()[0]
-	if _, err := r.stage.world.sim.CC.ScaleApp(grown.GUID, grown.Instances+1); err != nil {
+	time.Sleep(5 * o.Heartbeat) // so that the gate of a replay opens
+	grown := r.Simulation().Apps(0, 1)[0]
+	if _, err := r.Simulation().CC.ScaleApp(grown.GUID, grown.Instances+1); err != nil {
 		t.Fatal(err)
 	}
-	r.awaitStart(grown.GUID.String(), grown.Instances)
-	r.await("the start", atRest)
+	r.await("the start", func(f liveview.Frame) bool { return atRest(f) && f.Status.Commands.SentStarts == 1 })
 	for path, p := range recorders {
 		awaitFile(path, `"subject":"hm9000.start"`)
 		awaitFile(path, `"app":"`+grown.GUID.String()+`"`)
 		p.signal(syscall.SIGTERM)
 		files, opts := openRecording(t, path)
-		if got := opts.Reconcile.Policy.HeartbeatPeriod; got != o.heartbeat {
-			t.Errorf("the header's policy has a period of %v, want %v", got, o.heartbeat)
+		if got := opts.Reconcile.Policy.HeartbeatPeriod; got != o.Heartbeat {
+			t.Errorf("the header's policy has a period of %v, want %v", got, o.Heartbeat)
 		}
 		result, err := replay.Run(t.Context(), opts, files...)
 		if err != nil {
@@ -83,7 +83,7 @@ func TestRecordOfACluster(t *testing.T) {
 		}
 		there, here := result.Commands[0], result.Recorded[0]
 		late := app.Time(there.At).Sub(app.Time(here.At))
-		if there.App != grown.GUID.String() || here.App != there.App || late.Abs() > o.heartbeat {
+		if there.App != grown.GUID.String() || here.App != there.App || late.Abs() > o.Heartbeat {
 			t.Errorf("%s: the replay sends %+v, %v after %+v was sent", way, there, late, here)
 		}
 		t.Logf("%s: %d events; the replay sends the start %v after the cluster", way, result.Events, late)
@@ -93,7 +93,7 @@ func TestRecordOfACluster(t *testing.T) {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatal("there is no third part")
+			t.Fatal("no third part is written")
 		}
 	}
 	parts.signal(syscall.SIGTERM)
@@ -115,7 +115,19 @@ func TestRecordOfACluster(t *testing.T) {
 	}
 }
 
-// lockedBuffer takes what a process prints while it is read.
+// place returns the address of a part of the sandbox.
+func (r *devRun) place(name string) string {
+	r.t.Helper()
+	for _, p := range r.Places() {
+		if p.Name == name {
+			return p.Address
+		}
+	}
+	r.t.Fatalf("the sandbox has no place %q", name)
+	return ""
+}
+
+// lockedBuffer can be read while a process prints to it.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -133,7 +145,22 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// A recorder whose terminal is closed ends in good order, and one under nohup goes on.
+// The report says what was recorded, also when writing fails.
+func TestRecordReportsWhenTheDiskIsFull(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skipf("no /dev/full: %v", err)
+	}
+	defer full.Close()
+	var errs lockedBuffer
+	code := newCLI(nil, full, &errs).run(t.Context(), []string{"record", "-o", "-", "--for", "100ms", "--set", "nats.servers=nats://127.0.0.1:1"})
+	text := errs.String()
+	if code != 1 || !strings.HasPrefix(text, "recorded ") && !strings.Contains(text, "\nrecorded ") || !strings.HasSuffix(text, "no space left on device\n") {
+		t.Errorf("exit code %d: %s", code, text)
+	}
+}
+
+// A recorder whose terminal closes finishes its file. Under nohup it goes on.
 func TestRecordAfterAHangup(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -141,17 +168,17 @@ func TestRecordAfterAHangup(t *testing.T) {
 	}
 	for name, nohup := range map[string]bool{"hangup": false, "nohup": true} {
 		t.Run(name, func(t *testing.T) {
-			if !nohup { // what this process catches, its children do not ignore, even if it runs under nohup itself
+			if !nohup { // a child does not ignore a signal that this process catches, even under nohup
 				hangups := make(chan os.Signal, 1)
 				signal.Notify(hangups, syscall.SIGHUP)
 				defer signal.Stop(hangups)
 			}
 			path := filepath.Join(t.TempDir(), "r.jsonl.gz")
-			command := []string{self, "record", "-o", path, "--set", "nats.servers=nats://127.0.0.1:1"}
-			if nohup {
-				command = append([]string{"sh", "-c", `trap "" HUP; exec "$0" "$@"`}, command...)
+			if nohup { // a child inherits what this process ignores
+				signal.Ignore(syscall.SIGHUP)
+				defer signal.Reset(syscall.SIGHUP)
 			}
-			cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
+			cmd := exec.CommandContext(t.Context(), self, "record", "-o", path, "--set", "nats.servers=nats://127.0.0.1:1")
 			cmd.Env = append(os.Environ(), asVariable+"=hm")
 			var log lockedBuffer
 			cmd.Stdout, cmd.Stderr = &log, &log
@@ -162,7 +189,7 @@ func TestRecordAfterAHangup(t *testing.T) {
 				t.Helper()
 				for end := time.Now().Add(20 * time.Second); !strings.Contains(log.String(), what); time.Sleep(10 * time.Millisecond) {
 					if time.Now().After(end) {
-						t.Fatalf("it does not say %q:\n%s", what, log.String())
+						t.Fatalf("it does not log %q:\n%s", what, log.String())
 					}
 				}
 			}
@@ -184,7 +211,7 @@ func TestRecordAfterAHangup(t *testing.T) {
 			}
 			files, opts := openRecording(t, path)
 			if _, err := replay.Run(t.Context(), opts, files...); err != nil {
-				t.Errorf("its file is not whole: %v", err)
+				t.Errorf("its file is not complete: %v", err)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package main
+package sandbox
 
 import (
 	"slices"
@@ -12,23 +12,23 @@ import (
 	"hm/internal/sim"
 )
 
-// The nodes read the simulated Cloud Controller's database without any set-up, also when its bulk API is broken, and
-// a later hm dev on the same directory goes on so.
-func TestDevDesiredSQL(t *testing.T) {
+// The nodes read the simulated Cloud Controller's database without any set-up, also when its bulk API is broken. A later
+// sandbox on the same directory does the same.
+func TestDesiredSQL(t *testing.T) {
 	takesSeconds(t)
-	o := testDevOptions()
-	o.nodes, o.desired, o.ccPassive = 1, config.SourceSQL, true
-	o.dataDir = t.TempDir()
-	r := startDev(t, o)
+	o := testOptions()
+	o.Nodes, o.Desired, o.CCPassive = 1, config.SourceSQL, true
+	o.DataDir = t.TempDir()
+	r := start(t, o)
 	fromDB := func(f liveview.Frame) bool {
 		return gateOpen(f) && f.Status.Desired.Fresh && strings.HasPrefix(f.Status.Desired.Source, "sql sqlite ")
 	}
-	f := r.await("gate, and figures that were counted since", func(f liveview.Frame) bool { return fromDB(f) && f.Status.Drift.Total() == 0 })
+	f := r.await("gate and no drift", func(f liveview.Frame) bool { return fromDB(f) && f.Status.Drift.Total() == 0 })
 	if f.Status.Desired.Apps != 50 || f.Status.Desired.Instances != f.Truth.Desired {
 		t.Errorf("desired %+v, drift %+v, in truth %+v", f.Status.Desired, f.Status.Drift, f.Truth)
 	}
 	t.Log(f.Status.Desired.Source)
-	if text := r.press("b"); !strings.Contains(text, "do not mind") {
+	if text := r.press("b"); !strings.Contains(text, "do not need it") {
 		t.Error(text)
 	}
 	wanted := f.Status.Desired.Instances
@@ -43,51 +43,51 @@ func TestDevDesiredSQL(t *testing.T) {
 	}
 	r.close()
 
-	o.desired = config.SourceBulk // as a default: what was saved counts
-	r = startDev(t, o)
+	o.Desired = config.SourceBulk // the saved value replaces this default
+	r = start(t, o)
 	if f = r.await("gate", gateOpen); !fromDB(f) {
 		t.Errorf("continued with %+v", f.Status.Desired)
 	}
 }
 
-// pollTestPeriod makes a poll of 60 heartbeats so long that what shows within a fraction of it was not polled.
+// With pollTestPeriod a poll of 60 heartbeats is so long that a change that shows much earlier was not polled.
 const (
 	pollTestPeriod   = 500 * time.Millisecond
 	pollTestBeats    = 60
 	pollTestInterval = pollTestBeats * pollTestPeriod
 )
 
-// startSlowPoll runs a node that by itself reads the desired state twice a minute, and waits until it is at rest.
-func startSlowPoll(t *testing.T, source string) *devRun {
+// startSlowPoll runs a node that polls the desired state twice a minute, and waits until nothing drifts.
+func startSlowPoll(t *testing.T, source string) *run {
 	t.Helper()
 	takesSeconds(t)
-	o := testDevOptions()
-	o.nodes, o.heartbeat, o.desired, o.ccPassive = 1, pollTestPeriod, source, true
-	o.sets = append(o.sets, "desired.poll_interval=60", "desired.ttl=120", "policy.start_limit=1000")
-	r := startDev(t, o)
+	o := testOptions()
+	o.Nodes, o.Heartbeat, o.Desired, o.CCPassive = 1, pollTestPeriod, source, true
+	o.Sets = append(o.Sets, "desired.poll_interval=60", "desired.ttl=120", "policy.start_limit=1000")
+	r := start(t, o)
 	r.await("gate", func(f liveview.Frame) bool { return gateOpen(f) && f.Truth.Converged && f.Status.Drift.Total() == 0 })
 	return r
 }
 
-func (r *devRun) status() api.Status {
+func (r *run) status() api.Status {
 	r.t.Helper()
-	status, _, err := r.stage.world.nodes[0].client.Status(r.t.Context())
+	status, _, err := r.nodes[0].client.Status(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	return status
 }
 
-func (r *devRun) apps() []sim.AppView {
-	return slices.DeleteFunc(r.stage.world.sim.Apps(0, devApps), func(v sim.AppView) bool { return v.State != "STARTED" })
+func (r *run) apps() []sim.AppView {
+	return slices.DeleteFunc(r.sim.Apps(0, maxApps), func(v sim.AppView) bool { return v.State != "STARTED" })
 }
 
 // awaitStart waits until the start of an index is scheduled.
-func (r *devRun) awaitStart(app string, index int) api.Command {
+func (r *run) awaitStart(app string, index int) api.Command {
 	r.t.Helper()
-	client := r.stage.world.nodes[0].client
-	for end := time.Now().Add(devTestDeadline); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		outstanding, err := client.Commands(r.t.Context(), app, devCommands)
+	client := r.nodes[0].client
+	for end := time.Now().Add(testDeadline); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		outstanding, err := client.Commands(r.t.Context(), app, maxCommands)
 		if err != nil {
 			r.t.Fatal(err)
 		}
@@ -97,12 +97,12 @@ func (r *devRun) awaitStart(app string, index int) api.Command {
 			}
 		}
 	}
-	r.t.Fatalf("app %s: no start of index %d is scheduled within %v", app, index, devTestDeadline)
+	r.t.Fatalf("app %s: no start of index %d is scheduled within %v", app, index, testDeadline)
 	return api.Command{}
 }
 
-// A scaled app of which the Cloud Controller tells (droplet.updated) is read at once, by itself: the command is
-// there within milliseconds, and from then on waits for what the policy says.
+// When the Cloud Controller announces a scaled app (droplet.updated), hm reads that app at once. It schedules the command
+// within milliseconds; the command is due when the policy says.
 func TestScaleShowsAtOnceOverSQL(t *testing.T) {
 	t.Parallel()
 	r := startSlowPoll(t, config.SourceSQL)
@@ -110,7 +110,7 @@ func TestScaleShowsAtOnceOverSQL(t *testing.T) {
 	var took, due []time.Duration
 	for _, v := range r.apps()[:20] {
 		began := time.Now()
-		if _, err := r.stage.world.sim.CC.ScaleApp(v.GUID, v.Instances+1); err != nil {
+		if _, err := r.sim.CC.ScaleApp(v.GUID, v.Instances+1); err != nil {
 			t.Fatal(err)
 		}
 		c := r.awaitStart(v.GUID.String(), v.Instances)
@@ -122,7 +122,7 @@ func TestScaleShowsAtOnceOverSQL(t *testing.T) {
 	}
 	after := r.status()
 	if !after.Desired.SyncedAt.Equal(before.Desired.SyncedAt.Time) || after.Desired.Error != "" {
-		t.Errorf("a complete read was begun: %+v, before %+v", after.Desired, before.Desired)
+		t.Errorf("a complete read has started: %+v, before %+v", after.Desired, before.Desired)
 	}
 	if got, want := after.Desired.Instances, before.Desired.Instances+20; got != want {
 		t.Errorf("%d instances are desired, want %d", got, want)
@@ -140,7 +140,7 @@ func TestScaleShowsAtOnceOverSQL(t *testing.T) {
 	}
 }
 
-// The bulk API has no single apps: there a change leads to an early read of all, and many to few reads.
+// The bulk API cannot return a single app. A change leads to an early read of all apps, and many changes to few reads.
 func TestScaleIsReadEarlyOverBulk(t *testing.T) {
 	t.Parallel()
 	r := startSlowPoll(t, config.SourceBulk)
@@ -148,13 +148,13 @@ func TestScaleIsReadEarlyOverBulk(t *testing.T) {
 	began := time.Now()
 	apps := r.apps()[:40]
 	for _, v := range apps {
-		if _, err := r.stage.world.sim.CC.ScaleApp(v.GUID, v.Instances+1); err != nil {
+		if _, err := r.sim.CC.ScaleApp(v.GUID, v.Instances+1); err != nil {
 			t.Fatal(err)
 		}
 	}
 	seen := map[time.Time]bool{before.SyncedAt.UTC(): true}
 	for d := before; d.Instances != before.Instances+len(apps) || len(seen) == 1; time.Sleep(time.Millisecond) {
-		if time.Since(began) > devTestDeadline {
+		if time.Since(began) > testDeadline {
 			t.Fatalf("%d instances are desired after %d reads, want %d", d.Instances, len(seen)-1, before.Instances+len(apps))
 		}
 		d = r.status().Desired
