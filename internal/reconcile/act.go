@@ -46,7 +46,7 @@ func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
 		}
 		for _, op := range p.Ops {
 			if op.Schedule.ID.IsZero() {
-				ended.Outcomes = append(ended.Outcomes, raftfsm.Outcome{ID: op.End, State: op.Outcome, Detail: c.refused.detail(op)})
+				ended.Outcomes = append(ended.Outcomes, raftfsm.Outcome{ID: op.End, State: op.Outcome, Detail: c.claims.detail(op)})
 			} else {
 				scheduled.Commands = append(scheduled.Commands, op.Schedule)
 			}

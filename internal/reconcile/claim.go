@@ -27,20 +27,20 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 	c.throttle.StopLimit = c.stopLimit(view, now)
 	c.queue.add(c.ready.update(view, c.opts.Policy.HeartbeatPeriod)...)
 	taken := map[place]bool{}
-	holds := map[app.Key][]commands.ID{} // what an app's plan has ready in view: made once, however much is due
+	holds := map[app.Key][]dueCommand{} // what an app's plan has ready in view: made once, however much is due
 	know := c.deciding(now)
 	var claims raftfsm.CommandsClaimed
-	var claimed []commands.Command
+	var claimed []claimedCommand
 	for action := range c.ready.due {
 		c.ready.walk(action, func(cmd commands.Command) (next walk) {
-			at := place{cmd.App, cmd.Index}
+			where := place{cmd.App, cmd.Index}
 			switch {
 			case len(claims.Claims) == claimsPerEntry:
 				again = true
 				return walkStop
 			case now < c.claimAt[action]:
 				return walkStop
-			case taken[at]:
+			case taken[where]:
 				again = true
 				return walkKeep
 			}
@@ -53,7 +53,8 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 				due = c.verified(view, cmd.App, know, now)
 				holds[cmd.App] = due
 			}
-			if _, still := slices.BinarySearchFunc(due, cmd.ID, compareIDs); !still {
+			at, still := slices.BinarySearchFunc(due, cmd.ID, dueCommand.compare)
+			if !still {
 				c.queue.add(cmd.App) // it is dropped, or waits for something: its plan says
 				return walkDrop
 			}
@@ -61,9 +62,9 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 				c.claimAt[action] = c.throttle.Next(cmd.Action, now)
 				return walkStop
 			}
-			taken[at] = true
+			taken[where] = true
 			claims.Claims = append(claims.Claims, raftfsm.Claim{ID: cmd.ID, Term: c.term, Basis: view.Basis(cmd.App, cmd.Index)})
-			claimed = append(claimed, cmd)
+			claimed = append(claimed, claimedCommand{cmd, due[at].rule})
 			return walkDrop
 		})
 	}
@@ -73,14 +74,32 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 	return again, c.publish(ctx, claims, claimed)
 }
 
-// verified gives those of an app's due commands that still hold, sorted (R53, R54).
-func (c *Core) verified(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) []commands.ID {
-	ready := slices.Clone(c.eval.Plan(view, k, know, now).Ready)
-	slices.SortFunc(ready, compareIDs)
-	return ready
+// claimedCommand is a command that is to be published, and the rule that asks for it.
+type claimedCommand struct {
+	commands.Command
+	rule string
 }
 
-func compareIDs(a, b commands.ID) int { return bytes.Compare(a[:], b[:]) }
+// dueCommand is a command that may be claimed, and the rule that asks for it.
+type dueCommand struct {
+	id   commands.ID
+	rule string
+}
+
+func (d dueCommand) compare(id commands.ID) int { return bytes.Compare(d.id[:], id[:]) }
+
+// verified gives those of an app's due commands that still hold, sorted (R53, R54).
+func (c *Core) verified(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) []dueCommand {
+	ready := c.eval.Plan(view, k, know, now).Ready
+	due := make([]dueCommand, 0, len(ready))
+	for i := 0; len(due) < len(ready); i++ { // the plan has them in the order of the findings
+		if f := &c.eval.app.Findings[i]; f.Command == ready[len(due)] {
+			due = append(due, dueCommand{f.Command, f.Rule})
+		}
+	}
+	slices.SortFunc(due, func(a, b dueCommand) int { return a.compare(b.id) })
+	return due
+}
 
 // seededThrottle is a new leader's throttle: it counts what earlier leaders claimed within one heartbeat period.
 func (c *Core) seededThrottle(now app.Time) commands.Throttle {

@@ -25,6 +25,8 @@ type Options struct {
 	Peers        Peers         // nil: there are none
 	NATSRefused  func() bool   // the link is up, and the server refuses the subscription to the heartbeats; nil: it never does
 	Logger       *slog.Logger
+	// OnCommand is told of each command that this leader sends, and of each that ends. nil: nobody is told.
+	OnCommand func(CommandEvent)
 
 	partBytes int // of a desired read in one entry; tests make small reads large
 }
@@ -44,7 +46,7 @@ type Core struct {
 	queue     queue
 	ready     ready
 	claimAt   [2]app.Time // when the throttle allows starts and stops again
-	refused   refused
+	claims    claimNotes
 	nextSweep app.Time
 	nextFull  app.Time
 	nextTidy  app.Time // when to look next for crash marks that nobody needs
@@ -82,6 +84,9 @@ const fullPassPeriods = 60
 func NewCore(opts Options, log Log, pub Publisher, intake *Intake, journal *Journal) *Core {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.OnCommand == nil {
+		opts.OnCommand = func(CommandEvent) {}
 	}
 	return &Core{opts: opts, log: log, pub: pub, intake: intake, journal: journal, logger: opts.Logger, eval: NewEvaluator(opts.Policy), ready: ready{apps: map[commands.ID]app.Key{}}}
 }

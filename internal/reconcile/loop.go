@@ -47,12 +47,17 @@ type Loop struct {
 	wake     notify.Signal
 	overview atomic.Pointer[Overview]
 	journal  *Journal
+	commands commandLog
 }
 
 // NewLoop returns a loop that Run starts. journal takes what Journal gives out.
 func NewLoop(opts LoopOptions, journal *Journal) *Loop {
 	_, opts.ReadsApps = opts.Source.(AppReader)
-	l := &Loop{opts: opts, core: NewCore(opts.Options, opts.Log, opts.Publisher, opts.Intake, journal), wake: notify.New(), journal: journal}
+	l := &Loop{opts: opts, wake: notify.New(), journal: journal, commands: newCommandLog(opts.Logger)}
+	if opts.OnCommand == nil {
+		opts.OnCommand = l.commands.write
+	}
+	l.core = NewCore(opts.Options, opts.Log, opts.Publisher, opts.Intake, journal)
 	l.logger = l.core.logger
 	l.publishOverview()
 	return l
@@ -144,6 +149,7 @@ func (l *Loop) step(ctx context.Context) (next app.Time, read uint64, err error)
 		l.core.Learn(now, l.opts.PeerReads())
 	}
 	next, read, err = l.core.Step(ctx, now, l.opts.Leader.Lead())
+	l.commands.leftOut()
 	l.publishOverview()
 	return next, read, err
 }

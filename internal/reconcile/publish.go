@@ -15,7 +15,7 @@ import (
 // publish has claims committed and sends what was granted, once (I2). Whatever happens, a granted claim is never
 // published again: it ends as sent, or as abandoned if it surely was not. One that the bus refuses stays claimed until
 // its time is over: to try it again at once would be refused again.
-func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds []commands.Command) error {
+func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds []claimedCommand) error {
 	asked, suspended := c.log.Now(), c.log.Suspended()
 	results, err := c.log.Propose(ctx, claims)
 	if err != nil {
@@ -38,11 +38,14 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 			c.queue.add(cmd.App) // something changed since: decide again
 			continue
 		}
-		granted = append(granted, cmd)
+		c.claims.claimed(cmd.ID, cmd.rule)
+		granted = append(granted, cmd.Command)
 	}
 	if c.opts.Shadow {
 		// Left claimed: each ends when its effect is heard, because somebody else commands, or when it expires.
-		c.logger.Info("shadow: decided, not published", "commands", len(granted))
+		for _, cmd := range granted {
+			c.noteClaimed(cmd, commands.Claimed, "")
+		}
 		return nil
 	}
 	var outcomes raftfsm.CommandsResolved
@@ -50,7 +53,7 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 		o := raftfsm.Outcome{ID: granted[i].ID, State: commands.Sent}
 		switch {
 		case errors.Is(err, ErrRefused):
-			c.refused.note(granted[i], err, c.log.View())
+			c.claims.refused(granted[i].ID, err, c.log.View())
 			continue
 		case errors.Is(err, ErrNotSent):
 			o.State, o.Detail = commands.Abandoned, err.Error()
@@ -58,6 +61,9 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 			c.claimAt = [2]app.Time{max(c.claimAt[0], retry), max(c.claimAt[1], retry)}
 		case err != nil:
 			o.Detail = "it may not have been sent: " + err.Error()
+		}
+		if o.State == commands.Sent {
+			c.noteClaimed(granted[i], commands.Sent, o.Detail)
 		}
 		outcomes.Outcomes = append(outcomes.Outcomes, o)
 	}
@@ -68,6 +74,13 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 		return fmt.Errorf("recording that %d commands were sent: %w", len(outcomes.Outcomes), err)
 	}
 	return nil
+}
+
+// noteClaimed tells of a claimed command that was sent, or was not since this is shadow mode.
+func (c *Core) noteClaimed(cmd commands.Command, state commands.State, detail string) {
+	now := c.log.Now()
+	cmd.State, cmd.ClaimedAt = state, now
+	c.opts.OnCommand(CommandEvent{Command: cmd, Rule: c.claims[cmd.ID].rule, Detail: detail, At: now})
 }
 
 // send publishes granted claims, unless this leader has stalled since it asked for them, or what the decision rested on

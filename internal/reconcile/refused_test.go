@@ -78,28 +78,16 @@ func TestARefusedCommandWaitsLikeOneWithoutEffect(t *testing.T) {
 			if n := w.View().Counts(); n.SentStarts+n.SentStops != 0 {
 				t.Errorf("%d starts and %d stops count as sent", n.SentStarts, n.SentStops)
 			}
-			if len(w.core.refused) > 1 {
-				t.Errorf("%d reasons are remembered for one command", len(w.core.refused))
+			if len(w.core.claims) > 1 {
+				t.Errorf("%d commands are remembered, one was refused", len(w.core.claims))
 			}
 			r.granted = true
 			w.run(20 * hb)
 			w.wantSent("the permission is there", cause.starts, cause.stops)
-			if len(w.core.refused) != 0 {
-				t.Errorf("%d reasons are remembered", len(w.core.refused))
+			if len(w.core.claims) != 0 {
+				t.Errorf("%d commands are remembered", len(w.core.claims))
 			}
 		})
-	}
-}
-
-// TestReasonsOfRefusedCommandsAreBounded: those that others ended are forgotten.
-func TestReasonsOfRefusedCommandsAreBounded(t *testing.T) {
-	w := newWorld(t, testOptions())
-	var r refused
-	for i := range 3 * maxRefused {
-		r.note(commands.Command{ID: commands.ID{byte(i), byte(i >> 8), byte(i >> 16), 1}}, ErrRefused, w.View())
-	}
-	if len(r) == 0 || len(r) > maxRefused {
-		t.Errorf("%d reasons are remembered, want at most %d", len(r), maxRefused)
 	}
 }
 

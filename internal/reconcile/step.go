@@ -51,7 +51,7 @@ func (c *Core) beginTerm(term uint64, now app.Time) {
 	c.throttle = c.seededThrottle(now)
 	c.queue = queue{}
 	c.ready = ready{apps: map[commands.ID]app.Key{}}
-	c.claimAt, c.refused = [2]app.Time{}, nil
+	c.claimAt, c.claims = [2]app.Time{}, nil
 	c.nextSweep, c.nextFull, c.nextTidy = now, now, now
 	c.gateKnown, c.inherited, c.ears = false, true, ears{}
 	c.surplus = surplus{}

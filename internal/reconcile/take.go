@@ -87,6 +87,9 @@ func (c *Core) propose(ctx context.Context, records ...raftfsm.Record) error {
 	view := c.log.View()
 	for _, r := range results {
 		c.touched(view, r.Touched)
+		for _, e := range r.Ended {
+			c.opts.OnCommand(CommandEvent{Command: e.Command, Rule: c.claims.ended(e.ID), Detail: e.Detail, At: e.At})
+		}
 		for _, refused := range r.Refused {
 			c.logger.Debug("the record refused a change", "error", refused.Err)
 		}

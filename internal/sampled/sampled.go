@@ -5,6 +5,8 @@ package sampled
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -79,6 +81,23 @@ func (l *Log) admit(kind string, now time.Time) (write bool, suppressed uint64) 
 	}
 	w.lines++
 	return true, suppressed
+}
+
+// LeftOut writes a line, msg, for each kind whose newest period is over and left something out, with the kind and the number
+// as "suppressed". A caller of it need not wait for the kind's next event to say what a flood left out.
+func (l *Log) LeftOut(level slog.Level, msg string) {
+	now := time.Now()
+	left := map[string]uint64{}
+	l.mu.Lock()
+	for kind, w := range l.kinds {
+		if w.suppressed > 0 && now.Sub(w.from) >= l.every {
+			left[kind], w.suppressed = w.suppressed, 0
+		}
+	}
+	l.mu.Unlock()
+	for _, kind := range slices.Sorted(maps.Keys(left)) {
+		l.logger.Log(context.Background(), level, msg, "kind", kind, "suppressed", left[kind])
+	}
 }
 
 // Warn is Log at slog.LevelWarn.

@@ -71,3 +71,27 @@ func TestKindsAreBounded(t *testing.T) {
 		t.Errorf("%d kinds kept, want at most %d", len(l.kinds), maxKinds)
 	}
 }
+
+// TestLeftOut says what a flood left out once its period is over, and only once.
+func TestLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		l := New(slog.New(slog.NewTextHandler(&out, nil)), time.Second, 3)
+		for range 10 {
+			l.Warn("a", "bad", nil)
+		}
+		l.Warn("b", "bad", nil)
+		out.Reset()
+		if l.LeftOut(slog.LevelInfo, "left out"); out.Len() > 0 {
+			t.Errorf("within the period:\n%s", out.String())
+		}
+		time.Sleep(time.Second)
+		for range 2 {
+			l.LeftOut(slog.LevelInfo, "left out")
+		}
+		l.Warn("a", "bad", nil)
+		if got := strings.Count(out.String(), "suppressed="); got != 1 || !strings.Contains(out.String(), `msg="left out" kind=a suppressed=7`) {
+			t.Errorf("after the period:\n%s", out.String())
+		}
+	})
+}
