@@ -17,9 +17,9 @@ func cpu(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkHeartbeats runs a fleet for a few seconds and gives the processor time per heartbeat, the share of a
-// core that the fleet takes, and the ratio to a loop that publishes messages of the same size at the same rate
-// over one connection. The embedded NATS server's share is in both.
+// BenchmarkHeartbeats runs a fleet for a few seconds and reports the processor time per heartbeat, the cores that the
+// fleet uses, and the ratio to a loop that publishes messages of the same size at the same rate over one connection. The
+// embedded NATS server's time is in both.
 func BenchmarkHeartbeats(b *testing.B) {
 	for _, bc := range []struct {
 		name   string

@@ -18,8 +18,8 @@ import (
 // maxControlBody bounds a control request.
 const maxControlBody = 1 << 20
 
-// controlHandler serves the control API. It has no authentication, so it listens on loopback only, and it refuses
-// what a web page on another site would have a browser send.
+// controlHandler serves the control API. It asks for no password, so it listens on loopback only, and refuses requests
+// that a web page of another site makes a browser send.
 func (s *Sim) controlHandler() http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, fn func(*http.Request) (any, error)) {
@@ -92,7 +92,7 @@ func (s *Sim) controlHandler() http.Handler {
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
-// controlApp lets something happen to an app: what users do, and crashes.
+// controlApp changes an app, as users do, or makes it crash.
 func (s *Sim) controlApp(r *http.Request) (any, error) {
 	guid, err := guidOf(r)
 	if err != nil {
@@ -138,7 +138,7 @@ func (s *Sim) controlApp(r *http.Request) (any, error) {
 	}
 }
 
-// after shows an app as it is after a change.
+// after gives an app's state after a change.
 func (s *Sim) after(row cc.Row, err error) (any, error) {
 	if err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ func (s *Sim) after(row cc.Row, err error) (any, error) {
 	return s.App(row.GUID)
 }
 
-// controlDEA lets something happen to one DEA, or, where the id is "random", to ?count= of them.
+// controlDEA acts on one DEA, or, if the id is "random", on ?count= of them.
 func (s *Sim) controlDEA(r *http.Request) (any, error) {
 	id, action := r.PathValue("id"), fleet.Action(r.PathValue("action"))
 	if id != "random" {
@@ -170,7 +170,7 @@ func guidOf(r *http.Request) (app.GUID, error) {
 	return guid, nil
 }
 
-// window reads where a listing starts and how long it may be: ?<name>=0&limit=1000.
+// window reads where a list starts and its greatest length: ?<name>=0&limit=1000.
 func window(r *http.Request, name string) (from int64, n int, err error) {
 	n = 1000
 	query := r.URL.Query()
@@ -187,7 +187,7 @@ func window(r *http.Request, name string) (from int64, n int, err error) {
 	return from, n, nil
 }
 
-// readBody decodes a JSON object strictly; no body at all leaves v as it is.
+// readBody decodes a JSON object and refuses unknown fields. Without a body v stays as it is.
 func readBody(r *http.Request, v any) error {
 	dec := json.NewDecoder(r.Body)
 	dec.DisallowUnknownFields()

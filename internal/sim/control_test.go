@@ -149,7 +149,7 @@ func TestControlRefuses(t *testing.T) {
 			t.Errorf("%s %s %.60s: %d, want %d", tc.method, tc.path, tc.body, code, tc.code)
 		}
 	}
-	// A page on another site has no business here.
+	// Requests of a page on another site are refused.
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.ControlURL()+d+"/kill", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -166,14 +166,14 @@ func TestControlRefuses(t *testing.T) {
 	}
 }
 
-// TestCloseWaits: nothing of the simulation's own runs on once Close has returned, in the midst of work.
+// TestCloseWaits: when Close has returned, none of the simulation's goroutines runs on, even if it was busy.
 func TestCloseWaits(t *testing.T) {
 	n := startNATS(t)
 	s := startSim(t, n, Options{Apps: 50, DEAs: 50, Seed: 32, HeartbeatPeriod: time.Millisecond, ConnectionPerDEA: true})
 	if _, err := s.Fleet.ActOnRandom(10, fleet.Restart); err != nil {
 		t.Fatal(err)
 	}
-	// An event that is under way when Close is called has ended when Close returns.
+	// An event that runs when Close is called has ended when Close returns.
 	entered, ended := make(chan struct{}), false
 	s.timeline.after(0, func() {
 		close(entered)
@@ -195,6 +195,6 @@ func TestCloseWaits(t *testing.T) {
 	}
 	s.Close()
 	if _, err := s.Fleet.Add(1); err == nil {
-		t.Error("a closed simulation took a DEA")
+		t.Error("a DEA was added to a closed simulation")
 	}
 }

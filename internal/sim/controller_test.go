@@ -22,7 +22,7 @@ import (
 	"hm/internal/sim/wire"
 )
 
-// TestRespondent puts every check through NATS and reads the recorded decision.
+// TestRespondent sends a command for every check over NATS and reads the recorded decision.
 func TestRespondent(t *testing.T) {
 	noLeaks(t)
 	n := startNATS(t)
@@ -45,8 +45,7 @@ func TestRespondent(t *testing.T) {
 		t.Fatal(err)
 	}
 	mk("restaging", cc.AppSpec{})
-	restaged, err := s.CC.RestageApp(app.MustGUID("restaging"), false)
-	if err != nil {
+	if _, err := s.CC.RestageApp(app.MustGUID("restaging"), false); err != nil {
 		t.Fatal(err)
 	}
 	for i, tc := range []struct {
@@ -93,8 +92,7 @@ func TestRespondent(t *testing.T) {
 	if st.StartsAccepted != 1 || st.StartsRefused != 7 || st.StopsAccepted != 7 || st.StopsRefused != 1 || st.Harmful != 0 {
 		t.Errorf("counts %+v", st)
 	}
-	_ = restaged
-	// What cannot be read is counted and decided on by nobody (N25).
+	// Messages that cannot be read are counted, and not decided on (N25).
 	bad := []string{`{`, `[]`, `{"droplet":"good","version":"v1"}`, `{"droplet":"good","instance_index":0}`, `{"droplet":"good","version":"v1","instance_index":"0"}`,
 		`{"droplet":"good","version":"v1","instance_index":-1}`, `{"droplet":"","version":"v1"}`}
 	for _, body := range bad {
@@ -120,7 +118,7 @@ func TestRespondentFaults(t *testing.T) {
 	}
 	set(Faults{RespondentDeaf: true})
 	send(t, n, subjectHMStart, start)
-	if st := await(t, s, "deafness", func(st State) bool { return st.Commands.Unheard == 1 }); st.Commands.StartsAccepted != 0 {
+	if st := await(t, s, "a command dropped unread", func(st State) bool { return st.Commands.Unheard == 1 }); st.Commands.StartsAccepted != 0 {
 		t.Errorf("deaf: %+v", st.Commands)
 	}
 	set(Faults{LoseStarts: 1})
@@ -134,11 +132,11 @@ func TestRespondentFaults(t *testing.T) {
 	await(t, s, "a slow start", converged)
 	for _, f := range []Faults{{Bulk: "meteor"}, {LoseStarts: 1.1}, {StartFailure: -0.1}, {BulkDelay: -1}} {
 		if s.SetFaults(f) == nil {
-			t.Errorf("taken: %+v", f)
+			t.Errorf("invalid faults were accepted: %+v", f)
 		}
 	}
 	if s.Faults() != (Faults{RespondentDelay: Duration(time.Millisecond)}) {
-		t.Errorf("a refused fault has changed something: %+v", s.Faults())
+		t.Errorf("refused faults changed the present ones: %+v", s.Faults())
 	}
 }
 
@@ -275,7 +273,7 @@ func TestBulkFaults(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if code, _, err := getBulk(ctx, s, "u", "p", first); err == nil {
-		t.Errorf("an answer %d where none was to come", code)
+		t.Errorf("an answer with status %d, want none", code)
 	}
 	// Close must not wait for a client that waits.
 	hung := make(chan error, 1)
@@ -347,7 +345,7 @@ func TestCredentialsOverNATS(t *testing.T) {
 	}
 }
 
-// TestUserChanges: the Cloud Controller carries out what users ask for by itself, and says droplet.updated.
+// TestUserChanges: the Cloud Controller itself carries out what users ask for, and publishes droplet.updated.
 func TestUserChanges(t *testing.T) {
 	n := startNATS(t)
 	updates := listen(t, n, subjectUpdated)
@@ -357,7 +355,7 @@ func TestUserChanges(t *testing.T) {
 	do := func(what string, wantRunning int, sameVersion bool, act func() error) {
 		t.Helper()
 		before := version()
-		updates.forget()
+		updates.reset()
 		if err := act(); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
@@ -396,14 +394,14 @@ func TestUserChanges(t *testing.T) {
 		t.Error("a deleted app was scaled")
 	}
 	if _, err := s.CC.ScaleApp(s.Apps(0, 1)[0].GUID, 1<<20); err == nil {
-		t.Error("a million instances were taken")
+		t.Error("an app was scaled to a million instances")
 	}
 	if st := s.State(); st.Commands.StartsAccepted != 0 {
-		t.Errorf("its own work counts as commands: %+v", st.Commands)
+		t.Errorf("its own starts count as commands: %+v", st.Commands)
 	}
 }
 
-func TestPassiveLeavesTheWorkUndone(t *testing.T) {
+func TestPassiveStartsAndStopsNothing(t *testing.T) {
 	n := startNATS(t)
 	s := startSim(t, n, Options{Apps: 2, DEAs: 2, Seed: 27, Passive: true})
 	all := listen(t, n, ">")

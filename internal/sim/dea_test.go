@@ -26,9 +26,9 @@ func TestKilledDEA(t *testing.T) {
 	}
 	e := listen(t, n, subjectHeartbeat)
 	var counts map[string]int
-	e.until("many beats", func(m []*nats.Msg) bool { counts = beatsByDEA(t, m); return len(m) > 20 })
+	e.until("many heartbeats", func(m []*nats.Msg) bool { counts = beatsByDEA(t, m); return len(m) > 20 })
 	if len(counts) != 2 || counts[victim.ID] > 0 {
-		t.Errorf("beats after the kill: %v", counts)
+		t.Errorf("heartbeats after the kill: %v", counts)
 	}
 	if err := s.Fleet.Kill(victim.ID); err == nil {
 		t.Error("a dead DEA was killed again")
@@ -54,11 +54,11 @@ func TestPausedDEAKeepsItsInstances(t *testing.T) {
 		t.Fatalf("paused: %+v", st)
 	}
 	e := listen(t, n, subjectHeartbeat)
-	e.until("many beats", func(m []*nats.Msg) bool { return len(m) > 20 })
-	if counts := beatsByDEA(t, e.heard()); counts[victim.ID] > 1 { // one may have been under way
-		t.Errorf("beats of a paused DEA: %v", counts)
+	e.until("many heartbeats", func(m []*nats.Msg) bool { return len(m) > 20 })
+	if counts := beatsByDEA(t, e.messages()); counts[victim.ID] > 1 { // one may have been on its way
+		t.Errorf("heartbeats of a paused DEA: %v", counts)
 	}
-	// It hears nothing either.
+	// It receives nothing either.
 	for _, a := range s.Apps(0, 10) {
 		send(t, n, wire.SubjectDEAStop, `{"droplet":"`+a.GUID.String()+`"}`)
 	}
@@ -69,8 +69,8 @@ func TestPausedDEAKeepsItsInstances(t *testing.T) {
 	if st := s.State(); st.Running != victim.Live || st.CutOff != 0 {
 		t.Errorf("resumed: %+v", st)
 	}
-	e.forget()
-	e.until("its beat", func(m []*nats.Msg) bool { return beatsByDEA(t, m)[victim.ID] > 0 })
+	e.reset()
+	e.until("its heartbeat", func(m []*nats.Msg) bool { return beatsByDEA(t, m)[victim.ID] > 0 })
 }
 
 func TestRestartedDEAKeepsItsGuids(t *testing.T) {
@@ -96,7 +96,7 @@ func TestRestartedDEAKeepsItsGuids(t *testing.T) {
 	if now.ID == on || now.Live != before.Live {
 		t.Fatalf("before %+v, now %+v", before, now)
 	}
-	beats := e.until("a beat under the new id", func(m []*nats.Msg) bool { return beatsByDEA(t, m)[now.ID] > 0 })
+	beats := e.until("a heartbeat with the new id", func(m []*nats.Msg) bool { return beatsByDEA(t, m)[now.ID] > 0 })
 	for _, m := range beats {
 		if hb := decodeHeartbeat(t, m.Data); hb.DEA == now.ID {
 			if got := guidsOf(hb); strings.Join(got, " ") != strings.Join(guids, " ") {
@@ -116,7 +116,7 @@ func TestEvacuation(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.Fleet.Evacuate(victim.ID); err == nil {
-		t.Error("it was evacuated twice")
+		t.Error("a DEA was evacuated twice")
 	}
 	if st := s.State(); st.Evacuating != victim.Live || st.Missing != 0 || st.Converged || st.DEAsEvacuating != 1 {
 		t.Fatalf("evacuating: %+v", st)
@@ -152,10 +152,10 @@ func TestEvacuation(t *testing.T) {
 	for _, in := range olds {
 		send(t, n, subjectHMStop, stopBody{MessageID: "s" + in.GUID.String(), Droplet: in.App, Version: in.Version, Instance: in.GUID, Index: int(in.Index), Duplicate: true})
 	}
-	await(t, s, "the DEA gone and all settled", func(st State) bool { return st.Converged && st.DEAsGone == 1 })
+	await(t, s, "the DEA gone and everything settled", func(st State) bool { return st.Converged && st.DEAsGone == 1 })
 }
 
-func TestEvacuationBailsOut(t *testing.T) {
+func TestEvacuationEndsAfterTheBailOut(t *testing.T) {
 	n := startNATS(t)
 	s := startSim(t, n, Options{Apps: 4, DEAs: 2, Seed: 14, Passive: true, HeartbeatPeriod: 20 * time.Millisecond, EvacuationBailOut: 60 * time.Millisecond})
 	victim := s.Fleet.DEAs(1, 1)[0]
@@ -184,7 +184,7 @@ func TestShutdown(t *testing.T) {
 	exits.until("an exit for each", func(m []*nats.Msg) bool {
 		return len(m) == victim.Live && bytes.Contains(m[0].Data, []byte("DEA_SHUTDOWN"))
 	})
-	await(t, s, "it gone", func(st State) bool { return st.DEAsGone == 1 && st.Missing == victim.Live })
+	await(t, s, "the end of the DEA", func(st State) bool { return st.DEAsGone == 1 && st.Missing == victim.Live })
 }
 
 func TestRandomAndAddedDEAs(t *testing.T) {

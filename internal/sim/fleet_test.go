@@ -13,7 +13,7 @@ import (
 	"hm/internal/sim/wire"
 )
 
-func TestFleetRunsEverythingAtTheStart(t *testing.T) {
+func TestEverythingRunsAtTheStart(t *testing.T) {
 	noLeaks(t)
 	n := startNATS(t)
 	e := listen(t, n, subjectHeartbeat)
@@ -59,7 +59,7 @@ func TestHeartbeatIsByteIdenticalWhileNothingChanges(t *testing.T) {
 	for id, all := range payloads {
 		for _, p := range all {
 			if !bytes.Equal(p, all[0]) {
-				t.Fatalf("DEA %s said\n%s\nand then\n%s", id, all[0], p)
+				t.Fatalf("DEA %s sent\n%s\nand then\n%s", id, all[0], p)
 			}
 		}
 	}
@@ -85,10 +85,10 @@ func TestSameSeedSameLayout(t *testing.T) {
 	}
 	a, b, c := layout(7), layout(7), layout(8)
 	if a != b {
-		t.Errorf("one seed, two layouts:\n%s\n%s", a, b)
+		t.Errorf("one seed gave two layouts:\n%s\n%s", a, b)
 	}
 	if a == c {
-		t.Error("two seeds, one layout")
+		t.Error("two seeds gave one layout")
 	}
 }
 
@@ -115,7 +115,7 @@ func TestStartAndStopOverNATS(t *testing.T) {
 			t.Errorf("DEA %s has %d of %d", d.ID, d.Live, st.Desired)
 		}
 	}
-	// One start too many makes a duplicate, which a stop with is_duplicate takes away.
+	// One start too many makes a duplicate, which a stop with is_duplicate ends.
 	a := s.Apps(0, 1)[0]
 	send(t, n, subjectHMStart, startBody{MessageID: "again", Droplet: a.GUID, Version: a.Version, Index: 0})
 	st = await(t, s, "a duplicate", func(st State) bool { return st.Duplicate == 1 && st.Starting == 0 })
@@ -131,7 +131,7 @@ func TestStartAndStopOverNATS(t *testing.T) {
 	if st.Commands.StopsAccepted != 1 || st.Commands.Harmful != 0 {
 		t.Errorf("commands: %+v", st.Commands)
 	}
-	// The same stop for the other one is honoured too, and does harm.
+	// The same stop for the other instance is accepted, too, and does harm.
 	a, _ = s.App(a.GUID)
 	send(t, n, subjectHMStop, stopBody{MessageID: "harm", Droplet: a.GUID, Version: a.Version, Instance: a.Running[0].GUID, Duplicate: true})
 	st = await(t, s, "one missing", func(st State) bool { return st.Missing == 1 })
@@ -180,7 +180,7 @@ func TestCrashIsAnnouncedAndListed(t *testing.T) {
 	}
 }
 
-func TestOnlyTheNewestCrashOfAnAppIsListed(t *testing.T) {
+func TestDEAListsOnlyTheNewestCrash(t *testing.T) {
 	n := startNATS(t)
 	s := startSim(t, n, Options{Apps: 0, DEAs: 1, Seed: 5, HeartbeatPeriod: 20 * time.Millisecond})
 	two := 3
@@ -217,8 +217,8 @@ func TestCrashLoop(t *testing.T) {
 		}
 		send(t, n, subjectHMStart, startBody{MessageID: string(rune('a' + crashes)), Droplet: a.GUID, Version: a.Version, Index: 0})
 	}
-	await(t, s, "an instance that lives on", converged)
-	if got := len(exits.heard()); got != 3 {
+	await(t, s, "an instance that no longer crashes", converged)
+	if got := len(exits.messages()); got != 3 {
 		t.Errorf("%d crashes", got)
 	}
 }
@@ -239,7 +239,7 @@ func TestStartFailure(t *testing.T) {
 	}
 }
 
-func TestRunningIsHeartbeatAtOnce(t *testing.T) {
+func TestHeartbeatAtOnceWhenRunning(t *testing.T) {
 	n := startNATS(t)
 	beats := listen(t, n, subjectHeartbeat)
 	s := startSim(t, n, Options{DEAs: 1, Seed: 8, HeartbeatPeriod: time.Hour, StartDelay: time.Millisecond})
@@ -247,7 +247,7 @@ func TestRunningIsHeartbeatAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	beats.until("a beat long before the period is over", func(m []*nats.Msg) bool {
+	beats.until("a heartbeat long before the end of the period", func(m []*nats.Msg) bool {
 		for _, msg := range m {
 			for _, in := range decodeHeartbeat(t, msg.Data).Droplets {
 				if in.State == "RUNNING" && in.Droplet == row.GUID.String() {
@@ -291,7 +291,7 @@ func TestStopFilter(t *testing.T) {
 			await(t, s, "running", converged)
 			a, _ := s.App(row.GUID)
 			send(t, n, wire.SubjectDEAStop, tc.body(a))
-			// A later app that has started proves that the stop has been carried out: one connection keeps the order.
+			// One connection keeps the order of messages, so once a later app has started, the stop was carried out.
 			probe, err := s.CC.CreateApp(cc.AppSpec{})
 			if err != nil {
 				t.Fatal(err)

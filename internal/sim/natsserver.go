@@ -12,13 +12,13 @@ import (
 
 // NATSOptions describe an embedded NATS server.
 type NATSOptions struct {
-	Port               int // on 127.0.0.1; 0 for a free one, which it then keeps
+	Port               int // on 127.0.0.1; 0 for a free one, which the server then keeps
 	Username, Password string
 	Token              string
 }
 
-// NATS is a NATS server on 127.0.0.1 in this process, for `hm dev` and for tests. Stop and Start make an outage
-// of it: clients find it again on the same port. Its methods are safe for concurrent use.
+// NATS is a NATS server on 127.0.0.1 in this process, for `hm dev` and for tests. Stop and Start make an outage: the
+// server comes back on the same port. Its methods are safe for concurrent use.
 type NATS struct {
 	opts NATSOptions
 
@@ -26,7 +26,7 @@ type NATS struct {
 	srv *server.Server // nil while stopped
 }
 
-// natsReady is how long a server may take until it accepts connections.
+// natsReady is how long a server may take to accept connections.
 const natsReady = 10 * time.Second
 
 // StartNATS starts a server and returns once it accepts connections.
@@ -38,14 +38,14 @@ func StartNATS(o NATSOptions) (*NATS, error) {
 	return n, n.Start()
 }
 
-// URL is where the server listens, running or not. It bears no credentials.
+// URL is where the server listens, also while it is stopped. It has no credentials.
 func (n *NATS) URL() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return fmt.Sprintf("nats://127.0.0.1:%d", n.opts.Port)
 }
 
-// Start starts a stopped server on the port that it had. Starting a running one does nothing.
+// Start starts a stopped server on its former port. Starting a running server does nothing.
 func (n *NATS) Start() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -67,18 +67,18 @@ func (n *NATS) Start() error {
 	if !srv.ReadyForConnections(natsReady) {
 		srv.Shutdown()
 		srv.WaitForShutdown()
-		return fmt.Errorf("embedded NATS: it does not accept connections on 127.0.0.1:%d after %s; is the port taken?", n.opts.Port, natsReady)
+		return fmt.Errorf("embedded NATS: no connections accepted on 127.0.0.1:%d after %s; is the port taken?", n.opts.Port, natsReady)
 	}
 	addr, ok := srv.Addr().(*net.TCPAddr)
 	if !ok {
 		srv.Shutdown()
-		return errors.New("embedded NATS: it listens on no TCP address")
+		return errors.New("embedded NATS: it does not listen on a TCP address")
 	}
 	n.opts.Port, n.srv = addr.Port, srv
 	return nil
 }
 
-// free reports whether a port can be listened on; the server itself would only fall silent about it.
+// free returns an error if a port is taken, which the server itself does not report.
 func free(port int) error {
 	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
@@ -87,7 +87,7 @@ func free(port int) error {
 	return l.Close()
 }
 
-// Stop cuts every client off and returns once the server is down. Stopping a stopped one does nothing.
+// Stop closes every connection and returns once the server is down. Stopping a stopped server does nothing.
 func (n *NATS) Stop() {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -14,21 +14,21 @@ import (
 	"hm/internal/sim/fleet"
 )
 
-// Options describe the simulated Cloud Foundry. Zero values take the default that the field names; Apps and DEAs
-// have none, so a zero means that there are none at first.
+// Options describe the simulated Cloud Foundry. A zero value means the default that the field names; zero Apps or DEAs
+// mean that there are none at first.
 type Options struct {
 	NATS []string // server URLs, with credentials if needed; default nats://127.0.0.1:4222
 
 	// DB is where the Cloud Controller keeps its apps: empty for memory alone, or a path or sqlite:PATH,
-	// postgres://..., or mysql://... or mysql:user:password@tcp(host:port)/database. A database with a simulation's
-	// apps in it is continued from: these are the apps, whatever Apps and Seed say.
+	// postgres://..., or mysql://... or mysql:user:password@tcp(host:port)/database. If an earlier simulation left apps
+	// there, the simulation continues with them, whatever Apps and Seed are.
 	DB       string
-	DBSchema string // cc.SchemaV2 or cc.SchemaV3; default what DB has, SchemaV3 if it is empty
+	DBSchema string // cc.SchemaV2 or cc.SchemaV3; default the one that DB has, or SchemaV3 if it is empty
 
 	Apps            int    // apps at the start, all STARTED and STAGED
-	InstancesPerApp int    // mean wanted instances an app, default 2: each app draws 1 to 2n-1
+	InstancesPerApp int    // wanted instances of an app on average, default 2: each app gets 1 to 2n-1
 	DEAs            int    // DEAs at the start
-	Seed            uint64 // same seed, same guids and same layout
+	Seed            uint64 // the same seed gives the same guids and the same layout
 	ColdStart       bool   // nothing runs at the start
 
 	HeartbeatPeriod   time.Duration // default 10 s
@@ -47,8 +47,8 @@ type Options struct {
 	CCListen, ControlListen    string // TCP addresses, default 127.0.0.1:0; ControlListen must be loopback
 	BulkUser, BulkPassword     string // defaults "bulk_api" and "bulk-password"
 	CommandUser, CommandSecret string // basic auth of commands over HTTP (N23), defaults as the bulk ones
-	BulkAllRows                bool   // the bulk API gives every row, as before July 2015, not only STARTED ones that did not fail
-	Passive                    bool   // the CC starts and stops nothing by itself: all work is left to the health manager
+	BulkAllRows                bool   // the bulk API gives every row, as before July 2015, not only STARTED ones whose staging did not fail
+	Passive                    bool   // the CC starts and stops nothing by itself: it leaves all work to the health manager
 	History                    int    // commands kept for Commands, default 100,000
 
 	Logger *slog.Logger // default: discard
@@ -131,7 +131,7 @@ func (o Options) validate() error {
 	if host, _, err := net.SplitHostPort(o.ControlListen); err != nil {
 		errs = append(errs, fmt.Errorf("control address %q: %w", o.ControlListen, err))
 	} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		errs = append(errs, fmt.Errorf("control address %q is not loopback: it asks for no password, so it must be on 127.0.0.1 or ::1", o.ControlListen))
+		errs = append(errs, fmt.Errorf("control address %q is not loopback: the control API asks for no password, so it must listen on 127.0.0.1 or ::1", o.ControlListen))
 	}
 	return errors.Join(errs...)
 }

@@ -12,8 +12,8 @@ import (
 	"hm/internal/sim/cc"
 )
 
-// TestOutage: while NATS is away the DEAs run on and the API serves, user changes do not reach the DEAs, and
-// heartbeats and commands go on once it is back (SEED).
+// TestOutage: while NATS is away, the DEAs run on and the API answers, but users' changes do not reach the DEAs. Once
+// NATS is back, heartbeats and commands continue.
 func TestOutage(t *testing.T) {
 	noLeaks(t)
 	n := startNATS(t)
@@ -40,12 +40,12 @@ func TestOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, s, "every connection back", func(st State) bool { return st.Connected == st.Connections })
-	e.forget()
+	e.reset()
 	e.heartbeats(3)
 	for i := range 2 {
 		send(t, n, subjectHMStart, startBody{"late-" + strconv.Itoa(i), a.GUID, a.Version, a.Instances + i})
 	}
-	await(t, s, "the lost scale made good", converged)
+	await(t, s, "the instances that the outage prevented", converged)
 }
 
 func TestStartsWithoutNATS(t *testing.T) {
@@ -64,7 +64,7 @@ func TestStartsWithoutNATS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	poll(t, "an app started, after a second try if the CC was not back yet", func() bool {
+	poll(t, "an app started, after a second try if the Cloud Controller was not connected yet", func() bool {
 		if len(s.Fleet.Instances(row.GUID)) == 0 && s.State().Connected == s.State().Connections {
 			_, _ = s.CC.RestartApp(row.GUID)
 		}

@@ -18,7 +18,7 @@ import (
 	"hm/internal/sim/cc"
 )
 
-// TestFeedReadsTheFleet: what the health manager's own decoder makes of the heartbeats and exits is the fleet.
+// TestFeedReadsTheFleet: hm's decoder reads the fleet's heartbeats and exits, and finds what the fleet runs.
 func TestFeedReadsTheFleet(t *testing.T) {
 	n := startNATS(t)
 	beats, exits, updates := listen(t, n, subjectHeartbeat), listen(t, n, subjectExited), listen(t, n, subjectUpdated)
@@ -37,7 +37,7 @@ func TestFeedReadsTheFleet(t *testing.T) {
 	got := map[app.GUID]actual.Located{}
 	want := s.State()
 	states := map[actual.State]int{}
-	beats.until("heartbeats that tell all", func(msgs []*nats.Msg) bool {
+	beats.until("heartbeats that list everything", func(msgs []*nats.Msg) bool {
 		clear(got)
 		byDEA := map[string]actual.Heartbeat{}
 		for _, m := range msgs {
@@ -63,12 +63,12 @@ func TestFeedReadsTheFleet(t *testing.T) {
 			g := got[in.GUID]
 			if g.App != (app.Key{Droplet: in.App, Version: in.Version}) || g.Index != in.Index || g.DEA != in.DEA || g.State.String() != in.State ||
 				g.Since != in.Since.UnixMilli() {
-				t.Errorf("heard %+v, is %+v", g, in)
+				t.Errorf("the feed has %+v, the fleet %+v", g, in)
 			}
 		}
 	}
 	if seen != len(got) || seen == 0 {
-		t.Errorf("%d instances heard, %d are", len(got), seen)
+		t.Errorf("the feed has %d instances, the fleet %d", len(got), seen)
 	}
 	exit := exits.until("the exit", func(m []*nats.Msg) bool { return len(m) == 1 })
 	if e, err := feed.DecodeExit(exit[0].Data); err != nil || e.App.Droplet != a.GUID || e.Reason != actual.ExitCrashed || e.Instance != a.Running[0].GUID {
@@ -80,8 +80,8 @@ func TestFeedReadsTheFleet(t *testing.T) {
 	}
 }
 
-// TestBulkReadsTheApps: the health manager's own reader gets every app, page by page, with the credentials that
-// the Cloud Controller tells it over NATS, and refuses the read under every fault.
+// TestBulkReadsTheApps: hm's reader gets every app, page by page, with the credentials that the Cloud Controller sends
+// over NATS, and the read fails with every fault.
 func TestBulkReadsTheApps(t *testing.T) {
 	n := startNATS(t)
 	s := startSim(t, n, Options{Apps: 57, DEAs: 1, Seed: 41, Passive: true})
@@ -123,12 +123,12 @@ func TestBulkReadsTheApps(t *testing.T) {
 			t.Fatal(err)
 		}
 		if read, err := src.Read(t.Context()); err == nil {
-			t.Errorf("fault %q: a read of %d apps", fault, len(read.Apps))
+			t.Errorf("fault %q: the read succeeded with %d apps", fault, len(read.Apps))
 		} else if errors.Is(err, context.Canceled) {
 			t.Errorf("fault %q: %v", fault, err)
 		}
 	}
-	// An empty answer is a complete read (D05, W04): the guard must catch it, the reader cannot.
+	// An empty answer is a complete read (D05, W04): the reader cannot see the fault, the guard must.
 	if err := s.SetFaults(Faults{Bulk: cc.BulkEmpty}); err != nil {
 		t.Fatal(err)
 	}

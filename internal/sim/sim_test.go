@@ -19,7 +19,7 @@ import (
 	"hm/internal/sim/wire"
 )
 
-// patience bounds every wait of the tests; nothing waits for it unless it fails.
+// patience bounds every wait of the tests. Only a failing test waits that long.
 const patience = 30 * time.Second
 
 // startNATS runs an embedded server for the test.
@@ -33,7 +33,7 @@ func startNATS(t testing.TB) *NATS {
 	return n
 }
 
-// startSim runs a simulation at a quick period.
+// startSim runs a simulation with a short heartbeat period.
 func startSim(t testing.TB, n *NATS, o Options) *Sim {
 	t.Helper()
 	o.NATS = []string{n.URL()}
@@ -58,7 +58,7 @@ const (
 	subjectHMStop      = "hm9000.stop"
 )
 
-// heartbeat is N02 as a reader sees it.
+// heartbeat is a DEA's heartbeat as a reader decodes it (N02).
 type heartbeat struct {
 	Droplets []heartbeatEntry `json:"droplets"`
 	DEA      string           `json:"dea"`
@@ -74,66 +74,66 @@ type heartbeatEntry struct {
 	Since     *float64 `json:"state_timestamp"`
 }
 
-// ear hears everything on a subject.
-type ear struct {
+// listener keeps every message on a subject.
+type listener struct {
 	t    testing.TB
 	nc   *nats.Conn
 	mu   sync.Mutex
 	msgs []*nats.Msg
 }
 
-func listen(t testing.TB, n *NATS, subject string) *ear {
+func listen(t testing.TB, n *NATS, subject string) *listener {
 	t.Helper()
 	nc, err := nats.Connect(n.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	e := &ear{t: t, nc: nc}
+	l := &listener{t: t, nc: nc}
 	if _, err := nc.Subscribe(subject, func(m *nats.Msg) {
-		e.mu.Lock()
-		e.msgs = append(e.msgs, m)
-		e.mu.Unlock()
+		l.mu.Lock()
+		l.msgs = append(l.msgs, m)
+		l.mu.Unlock()
 	}); err != nil {
 		t.Fatal(err)
 	}
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	return e
+	return l
 }
 
-func (e *ear) heard() []*nats.Msg {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return slices.Clone(e.msgs)
+func (l *listener) messages() []*nats.Msg {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.msgs)
 }
 
-func (e *ear) forget() {
-	e.mu.Lock()
-	e.msgs = nil
-	e.mu.Unlock()
+func (l *listener) reset() {
+	l.mu.Lock()
+	l.msgs = nil
+	l.mu.Unlock()
 }
 
-// until waits until done holds of what was heard.
-func (e *ear) until(what string, done func([]*nats.Msg) bool) []*nats.Msg {
-	e.t.Helper()
+// until waits until done returns true for the messages so far.
+func (l *listener) until(what string, done func([]*nats.Msg) bool) []*nats.Msg {
+	l.t.Helper()
 	var last []*nats.Msg
-	poll(e.t, what, func() bool {
-		last = e.heard()
+	poll(l.t, what, func() bool {
+		last = l.messages()
 		return done(last)
 	})
 	return last
 }
 
-// heartbeats waits until every DEA in the list has beaten, and gives its newest beat and raw payload.
-func (e *ear) heartbeats(deas int) map[string]heartbeat {
-	e.t.Helper()
+// heartbeats waits until so many DEAs have sent a heartbeat, and gives the newest one of each.
+func (l *listener) heartbeats(deas int) map[string]heartbeat {
+	l.t.Helper()
 	beats := map[string]heartbeat{}
-	e.until(fmt.Sprintf("a heartbeat of %d DEAs", deas), func(msgs []*nats.Msg) bool {
+	l.until(fmt.Sprintf("a heartbeat of %d DEAs", deas), func(msgs []*nats.Msg) bool {
 		clear(beats)
 		for _, m := range msgs {
-			hb := decodeHeartbeat(e.t, m.Data)
+			hb := decodeHeartbeat(l.t, m.Data)
 			beats[hb.DEA] = hb
 		}
 		return len(beats) >= deas
@@ -213,7 +213,7 @@ type stopBody struct {
 	Duplicate bool     `json:"is_duplicate"`
 }
 
-// noLeaks fails the test if goroutines of this package, of NATS clients or of HTTP outlive it.
+// noLeaks fails the test if more goroutines run after it than before.
 func noLeaks(t *testing.T) {
 	t.Helper()
 	before := runtime.NumGoroutine()

@@ -9,8 +9,8 @@ import (
 	"hm/internal/notify"
 )
 
-// timeline runs functions at set times, one after the other on one goroutine: everything in the simulation that
-// happens later (an app that has started, a crash, the end of staging) goes through it.
+// timeline runs functions at set times, one after the other on one goroutine. Everything in the simulation that happens
+// later (the end of a start, a crash, the end of staging) goes through it.
 type timeline struct {
 	mu      sync.Mutex
 	events  events
@@ -32,7 +32,7 @@ func (t *timeline) after(d time.Duration, fn func()) {
 	}
 }
 
-// run runs what is due until ctx ends.
+// run runs functions when they are due, until ctx ends.
 func (t *timeline) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()

@@ -13,7 +13,7 @@ import (
 	"hm/internal/sim/wire"
 )
 
-// maxBatch bounds batch_size, which a real Cloud Controller leaves to its database.
+// maxBatch bounds batch_size, which a real Cloud Controller does not.
 const maxBatch = 1_000_000
 
 // Handler serves what the Cloud Controller offers over HTTP: the bulk API (D03, N44) and the health manager's
@@ -79,10 +79,10 @@ func (c *Controller) serveApps(w http.ResponseWriter, r *http.Request) {
 		body = body[:len(body)/2]
 	}
 	w.Header().Set("Content-Type", "application/json;charset=utf-8")
-	_, _ = w.Write(body) // a client that went away is its own affair
+	_, _ = w.Write(body) // the client may have gone
 }
 
-// bulkVisible says which rows the Cloud Controller of 2015 to 2017 gave (D17).
+// bulkVisible reports whether the Cloud Controllers of 2015 to 2017 gave a row (D17).
 func bulkVisible(r Row) bool {
 	return !r.Diego && r.State == desired.Started && r.Package != desired.Failed
 }
@@ -133,8 +133,8 @@ func (c *Controller) serveCounts(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{"counts": map[string]int{"user": 1}})
 }
 
-// serveCommand takes a command over HTTP. An app without a row is 404 before the body is looked at, for a stop too
-// (N25, W01); whatever was decided, the answer is 200.
+// serveCommand takes a command over HTTP. An app without a row is a 404 before the body is read, for a stop, too (N25,
+// W01). Otherwise the answer is 200, whatever the decision.
 func (c *Controller) serveCommand(w http.ResponseWriter, r *http.Request, action string) {
 	if !authorized(r, c.opts.CommandUser, c.opts.CommandSecret) {
 		refuse(w, http.StatusUnauthorized, 10002, "Authentication error")

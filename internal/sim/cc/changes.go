@@ -106,7 +106,7 @@ func (c *Controller) RestartApp(guid app.GUID) (Row, error) {
 	})
 }
 
-// RestageApp stops an app and stages it anew, under a new version: it is PENDING until staging ends after
+// RestageApp stops an app and stages it again, with a new version: it is PENDING until staging ends after
 // Options.StagingDelay, then STAGED and started; or FAILED, if it is to fail.
 func (c *Controller) RestageApp(guid app.GUID, fail bool) (Row, error) {
 	row, err := c.change(guid, func(r *Row) { r.Package, r.Version = desired.Pending, c.ids.UUID() }, c.stopBefore)
@@ -117,10 +117,10 @@ func (c *Controller) RestageApp(guid app.GUID, fail bool) (Row, error) {
 	return row, nil
 }
 
-// stageLater ends an app's staging after Options.StagingDelay, unless the app has got another version by then.
+// stageLater ends an app's staging after Options.StagingDelay, unless the app has another version by then.
 func (c *Controller) stageLater(row Row, fail bool) {
 	c.opts.After(c.opts.StagingDelay, func() {
-		c.stagings.Go(func() { c.endStaging(row, fail) }) // the database may take its time, which the timeline must not
+		c.stagings.Go(func() { c.endStaging(row, fail) }) // the database may be slow, and events must not be
 	})
 }
 
@@ -132,9 +132,9 @@ func (c *Controller) endStaging(row Row, fail bool) {
 		return
 	}
 	if _, err := c.StageApp(row.GUID, fail); errors.Is(err, wire.ErrUnavailable) {
-		c.log.Warn("the end of a staging could not be kept and is tried again", "app", row.GUID.String(), "error", err)
+		c.log.Warn("could not record the end of a staging; trying again", "app", row.GUID.String(), "error", err)
 		c.stageLater(row, fail)
-	} // the app can also have been deleted meanwhile, which is fine
+	} // other errors: the app was deleted meanwhile
 }
 
 // StageApp ends the staging of an app: STAGED with a droplet, or FAILED.
@@ -167,7 +167,7 @@ func (c *Controller) DeleteApp(guid app.GUID) error {
 	return err
 }
 
-// change alters a row and, unless passive, sends what act asks for; droplet.updated follows (N46).
+// change alters a row and, unless passive, sends the messages that act returns; droplet.updated follows (N46).
 func (c *Controller) change(guid app.GUID, alter func(*Row), act func(before, after Row) []wire.Message) (Row, error) {
 	c.mu.Lock()
 	before, after, err := c.apps.update(guid, func(r *Row) {
@@ -197,7 +197,7 @@ func (c *Controller) stopBefore(before, _ Row) []wire.Message {
 
 func (c *Controller) startAll(row Row) []wire.Message { return c.startFrom(row, 0) }
 
-// startFrom starts the indices from the given one up, if the app is one to be started.
+// startFrom starts the indices from the given one up, if the app is startable.
 func (c *Controller) startFrom(row Row, from int) []wire.Message {
 	if c.opts.Passive || !row.Startable() {
 		return nil

@@ -5,8 +5,8 @@ import (
 	"hm/internal/app"
 )
 
-// The names of the Cloud Controller's checks, in the order in which a start goes through them (N26) and a stop does
-// (N27). A start is refused by the first that holds; a stop is accepted by the first that holds.
+// The names of the Cloud Controller's checks, in their order for a start (N26) and for a stop (N27). The first check
+// that applies refuses a start, and accepts a stop.
 const (
 	CheckUnknownApp  = "app-unknown"
 	CheckDiego       = "on-diego"
@@ -18,12 +18,12 @@ const (
 	CheckStageFailed = "staging-failed"
 	CheckDuplicate   = "is-duplicate"
 	CheckStopped     = "app-stopped"
-	CheckNone        = ""          // a start that nothing speaks against, a stop that nothing speaks for
-	CheckMalformed   = "malformed" // a message that cannot be read or lacks a key; no decision is made (N25)
+	CheckNone        = ""          // no check applies: a start is accepted, a stop refused
+	CheckMalformed   = "malformed" // a message that cannot be read or lacks a key: there is no decision (N25)
 )
 
-// decideStart is the Cloud Controller's decision on a start: row is the app's, if known. It does not look at what
-// runs: a start for an index that runs already is accepted, and makes a duplicate.
+// decideStart is the Cloud Controller's decision on a start. row is the app's, if it is known. What runs does not matter:
+// a start for an index that runs already is accepted, and makes a duplicate.
 func decideStart(row Row, known bool, version app.GUID, index int) (accept bool, check string) {
 	switch {
 	case !known:
@@ -44,8 +44,8 @@ func decideStart(row Row, known bool, version app.GUID, index int) (accept bool,
 	return true, CheckNone
 }
 
-// decideStop is the Cloud Controller's decision on a stop. One flagged as a duplicate is honoured without any
-// look at the index (N27), so a health manager that sends two too many takes an app down.
+// decideStop is the Cloud Controller's decision on a stop. A stop of a duplicate is accepted whatever its index (N27), so
+// a health manager that sends too many of them takes an app down.
 func decideStop(row Row, known bool, version app.GUID, index int, duplicate bool) (accept bool, check string) {
 	switch {
 	case !known:

@@ -22,7 +22,7 @@ func TestDecideStart(t *testing.T) {
 		index   int
 		check   string
 	}{
-		{"nothing against it", nil, true, "v1", 1, CheckNone},
+		{"accepted", nil, true, "v1", 1, CheckNone},
 		{"unknown", nil, false, "v1", 0, CheckUnknownApp},
 		{"on Diego", func(r *Row) { r.Diego = true }, true, "v1", 0, CheckDiego},
 		{"Diego before version", func(r *Row) { r.Diego = true }, true, "v2", 0, CheckDiego},
@@ -57,7 +57,7 @@ func TestDecideStop(t *testing.T) {
 		duplicate bool
 		check     string
 	}{
-		{"nothing for it", nil, true, "v1", 1, false, CheckNone},
+		{"refused", nil, true, "v1", 1, false, CheckNone},
 		{"pending is no reason", func(r *Row) { r.Package = desired.Pending }, true, "v1", 1, false, CheckNone},
 		{"unknown", nil, false, "v1", 0, true, CheckUnknownApp},
 		{"on Diego", func(r *Row) { r.Diego = true; r.Package = desired.Failed }, true, "v1", 0, false, CheckDiego},

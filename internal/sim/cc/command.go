@@ -19,7 +19,7 @@ type order struct {
 	Duplicate *bool     `json:"is_duplicate"`
 }
 
-// read makes a Command of a body; ok is false if it is not JSON or lacks a key (N25).
+// read turns the body into a Command; ok is false if a key is missing (N25).
 func (o order) read(action, via string) (cmd Command, ok bool) {
 	if o.Droplet == nil || o.Version == nil || o.Index == nil || *o.Index < 0 {
 		return Command{}, false
@@ -34,7 +34,7 @@ func (o order) read(action, via string) (cmd Command, ok bool) {
 	return cmd, true
 }
 
-// take decides on one command, records it and does what was decided.
+// take decides on one command, records it and carries the decision out.
 func (c *Controller) take(action, via string, body []byte) {
 	var o order
 	err := json.Unmarshal(body, &o)

@@ -70,8 +70,8 @@ type Controller struct {
 	faults  Faults
 	history *history
 
-	stagings        sync.WaitGroup // that are being ended
-	published, lost atomic.Uint64  // messages of its own; those not published because NATS was away
+	stagings sync.WaitGroup // that are just ending
+	lost     atomic.Uint64  // messages, because NATS was away
 }
 
 // Open gives a Cloud Controller with the apps that its database has. If there are any, new guids do not come from the
@@ -117,8 +117,8 @@ func (c *Controller) Populate(ctx context.Context, n, mean int) ([]Row, error) {
 	return rows, nil
 }
 
-// Close waits for what is under way and ends the connections to NATS and to the database: nothing can be changed any
-// more. It must not be called before the events of Options.After have ended.
+// Close waits for stagings that are ending and closes the connections to NATS and to the database; from then on every
+// change fails. Events of Options.After must have ended before.
 func (c *Controller) Close() {
 	c.stagings.Wait()
 	if c.nc != nil {
@@ -138,11 +138,11 @@ func (c *Controller) DB() (driver, dsn, name string) {
 	return "", "", ""
 }
 
-// View is what can be read while the Cloud Controller is locked.
+// View reads the Cloud Controller while it is locked.
 type View struct{ c *Controller }
 
-// Read calls fn with the Cloud Controller locked, so that what fn reads belongs together. fn must not call methods of
-// the Controller.
+// Read calls fn with the Cloud Controller locked, so that everything that fn reads is of one time. fn must not call
+// methods of the Controller.
 func (c *Controller) Read(fn func(View)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -167,7 +167,7 @@ func (c *Controller) Commands(since uint64, n int) []Command {
 	return c.history.since(since, n)
 }
 
-// Connected reports whether NATS is up, and how many messages were not published because it was not.
+// Connected reports whether NATS is up, and how many messages were lost because it was not.
 func (c *Controller) Connected() (up bool, lost uint64) { return c.nc.IsConnected(), c.lost.Load() }
 
 // SetFaults replaces the present faults.
@@ -197,7 +197,7 @@ func (c *Controller) Connect(nc *nats.Conn) error {
 	return err
 }
 
-// Respond takes commands off NATS, one at a time, until ctx ends.
+// Respond carries out the commands from NATS, one at a time, until ctx ends.
 func (c *Controller) Respond(ctx context.Context) {
 	for {
 		var m *nats.Msg
@@ -226,7 +226,7 @@ func (c *Controller) Respond(ctx context.Context) {
 	}
 }
 
-// pause waits and reports whether ctx still stands.
+// pause waits, and reports false if ctx ended meanwhile.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -238,13 +238,11 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// publish sends messages. What NATS is not there for is lost, as it is for a real Cloud Controller.
+// publish sends messages. They are lost while NATS is away, like a real Cloud Controller's.
 func (c *Controller) publish(out ...wire.Message) {
 	for _, m := range out {
 		if !c.nc.IsConnected() || c.nc.Publish(m.Subject, m.Data) != nil {
 			c.lost.Add(1)
-			continue
 		}
-		c.published.Add(1)
 	}
 }

@@ -12,51 +12,51 @@ import (
 	"hm/internal/sim/wire"
 )
 
-// The generations of the Cloud Controller's tables, for Options.DBSchema.
+// The schemas of the Cloud Controller's tables, for Options.DBSchema.
 const (
 	SchemaV2 = "v2" // one table apps (D16)
 	SchemaV3 = "v3" // processes, apps, packages and droplets (D19)
 )
 
-// Bounds on the time of one transaction.
+// The time that one transaction may take.
 const (
 	changeTimeout = 5 * time.Second
-	layOutTimeout = 10 * time.Minute // all apps at once
+	fillTimeout   = 10 * time.Minute // for all apps at once
 )
 
-// database keeps the Cloud Controller's apps in a database, in the tables that a Cloud Controller has. One table of
-// its own, hm_simulation, says that the database is a simulation's and not a real Cloud Controller's, and counts
-// the changes, so that two simulations do not write to one database. Not safe for concurrent use.
+// database keeps the Cloud Controller's apps in the tables of a real Cloud Controller. One more table, hm_simulation,
+// marks the database as a simulation's, and counts the changes, so that two simulations do not write to one database.
+// Not safe for concurrent use.
 type database struct {
 	target   dbTarget
 	layout   layout
 	schema   string
 	revision int64     // of hm_simulation, as this simulation left it
 	session  dbSession // nil: none is open
-	doubt    bool      // whether the last commit took effect is not known
+	unsure   bool      // the last commit failed, and may have taken effect
 	closed   bool
 }
 
 // layout is how the apps are kept in the tables of one schema.
 type layout struct {
 	load  func(*tx) []Row            // ascending id
-	add   func(*tx, []Row)           // their ids are the database's to give
-	alter func(x *tx, before, r Row) // what differs
-	drop  func(*tx, Row)             //
-	id    string                     // statement: id by guid
+	add   func(*tx, []Row)           // the database gives the ids
+	alter func(x *tx, before, r Row) // writes what differs
+	drop  func(*tx, Row)
+	id    string // statement: id by guid
 }
 
 var layouts = map[string]layout{SchemaV2: layoutV2, SchemaV3: layoutV3}
 
-// openDatabase opens a database, makes the tables in an empty one, and gives the apps in it. schema may be empty:
-// what the database has, v3 in an empty one.
+// openDatabase opens a database, creates the tables if it is empty, and gives the apps in it. An empty schema means the
+// one that the database has, and v3 if it is empty.
 func openDatabase(ctx context.Context, target dbTarget, schema string) (*database, []Row, error) {
 	d := &database{target: target}
 	var rows []Row
-	err := d.run(ctx, layOutTimeout, func(x *tx) {
+	err := d.run(ctx, fillTimeout, func(x *tx) {
 		switch {
 		case x.has("hm_simulation"):
-			if !d.recall(x) {
+			if !d.readMark(x) {
 				return
 			}
 			if schema != "" && schema != d.schema {
@@ -64,14 +64,14 @@ func openDatabase(ctx context.Context, target dbTarget, schema string) (*databas
 				return
 			}
 		case x.has("apps") || x.has("processes"):
-			x.fail(fmt.Errorf("%w: there are tables of a Cloud Controller that no simulation has made; it writes to its own database only: name an empty one", wire.ErrInvalid))
+			x.fail(fmt.Errorf("%w: it contains tables of a real Cloud Controller, which a simulation must not change: name an empty one", wire.ErrInvalid))
 			return
 		default:
 			if schema == "" {
 				schema = SchemaV3
 			}
 			x.create(schema)
-			if !d.recall(x) {
+			if !d.readMark(x) {
 				return
 			}
 		}
@@ -84,7 +84,7 @@ func openDatabase(ctx context.Context, target dbTarget, schema string) (*databas
 	return d, rows, nil
 }
 
-// create makes the tables. The row of hm_simulation comes last, for databases that commit each table by itself.
+// create creates the tables. The row of hm_simulation comes last, because some databases commit each table by itself.
 func (x *tx) create(schema string) {
 	statements, err := ccschema.Statements(x.target.driver, schema)
 	if err != nil {
@@ -98,8 +98,8 @@ func (x *tx) create(schema string) {
 	x.exec("INSERT INTO hm_simulation (schema_name, revision) VALUES (?, 0)", schema)
 }
 
-// recall reads what hm_simulation says.
-func (d *database) recall(x *tx) bool {
+// readMark reads the table hm_simulation.
+func (d *database) readMark(x *tx) bool {
 	d.schema = ""
 	x.query("SELECT schema_name, revision FROM hm_simulation", nil, func(v [][]byte) (err error) {
 		d.schema = string(v[0])
@@ -108,27 +108,27 @@ func (d *database) recall(x *tx) bool {
 	})
 	var known bool
 	if d.layout, known = layouts[d.schema]; !known && x.err == nil {
-		x.fail(fmt.Errorf("%w: the table hm_simulation says nothing that this version knows: drop the database's tables to start anew", wire.ErrInvalid))
+		x.fail(fmt.Errorf("%w: this version cannot read the table hm_simulation: drop the database's tables to start again", wire.ErrInvalid))
 	}
 	return x.err == nil
 }
 
-// reload reads all apps anew, after a commit of which it is not known whether it took effect.
+// reload reads all apps again, after a commit that failed but may have taken effect.
 func (d *database) reload() (rows []Row, err error) {
 	err = d.run(context.Background(), changeTimeout, func(x *tx) {
-		if d.recall(x) {
+		if d.readMark(x) {
 			rows = d.layout.load(x)
 		}
 	})
 	if err == nil {
-		d.doubt = false
+		d.unsure = false
 	}
 	return rows, err
 }
 
-// insertAll adds apps in one transaction, and gives all there are.
+// insertAll adds apps in one transaction, and gives all apps.
 func (d *database) insertAll(ctx context.Context, rows []Row) (all []Row, err error) {
-	err = d.write(ctx, layOutTimeout, func(x *tx) {
+	err = d.write(ctx, fillTimeout, func(x *tx) {
 		for part := range slices.Chunk(rows, 10_000) {
 			d.layout.add(x, part)
 		}
@@ -137,7 +137,7 @@ func (d *database) insertAll(ctx context.Context, rows []Row) (all []Row, err er
 	return all, err
 }
 
-// insert adds an app, and gives the id that it got.
+// insert adds an app, and gives its id.
 func (d *database) insert(r Row) (id int64, err error) {
 	err = d.write(context.Background(), changeTimeout, func(x *tx) {
 		d.layout.add(x, []Row{r})
@@ -171,8 +171,8 @@ func (d *database) write(ctx context.Context, limit time.Duration, change func(*
 	return err
 }
 
-// run runs do in a transaction, which counts if there is no error. After one the session is given up, and with it
-// the transaction; the next begins a new one.
+// run runs do in a transaction and commits it. After an error the session is closed, and with it the transaction; the
+// next call opens a new one.
 func (d *database) run(ctx context.Context, limit time.Duration, do func(*tx)) error {
 	if d.closed {
 		return wire.ErrClosed
@@ -184,28 +184,28 @@ func (d *database) run(ctx context.Context, limit time.Duration, do func(*tx)) e
 		do(x)
 		if x.err == nil {
 			x.exec("COMMIT")
-			d.doubt = d.doubt || x.err != nil
+			d.unsure = d.unsure || x.err != nil
 		}
 		err = x.err
 	}
 	if err == nil {
 		return nil
 	}
-	d.hangUp()
+	d.endSession()
 	if !errors.Is(err, wire.ErrInvalid) && !errors.Is(err, wire.ErrConflict) {
 		err = fmt.Errorf("%w: %w", wire.ErrUnavailable, err)
 	}
 	return fmt.Errorf("database %s: %w", d.target.name, err)
 }
 
-// begin opens a transaction, on a new session if the one that was kept has died meanwhile.
+// begin opens a transaction, on a new session if the last one has failed meanwhile.
 func (d *database) begin(ctx context.Context) (*tx, error) {
 	if d.session != nil {
 		x := &tx{ctx: ctx, session: d.session, target: d.target}
 		if x.exec(d.target.begin); x.err == nil {
 			return x, nil
 		}
-		d.hangUp()
+		d.endSession()
 	}
 	var err error
 	if d.session, err = d.target.open(ctx); err != nil {
@@ -217,15 +217,15 @@ func (d *database) begin(ctx context.Context) (*tx, error) {
 	return x, x.err
 }
 
-func (d *database) hangUp() {
+func (d *database) endSession() {
 	if d.session != nil {
 		d.session.close()
 		d.session = nil
 	}
 }
 
-// close ends the session; nothing can be changed any more.
+// close ends the session; from then on every change fails.
 func (d *database) close() {
 	d.closed = true
-	d.hangUp()
+	d.endSession()
 }

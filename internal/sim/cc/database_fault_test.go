@@ -17,16 +17,16 @@ import (
 
 var errCut = errors.New("the connection was cut")
 
-// frailSession loses its connection at a statement: before it, or, of a commit, after it.
-type frailSession struct {
+// failingSession loses its connection at a statement: before it, or, if it is a commit, after it.
+type failingSession struct {
 	dbSession
 	left  *int // statements until then
 	after bool
 }
 
-func (s frailSession) cut() bool { *s.left--; return *s.left == -1 }
+func (s failingSession) cut() bool { *s.left--; return *s.left == -1 }
 
-func (s frailSession) exec(ctx context.Context, statement string, args [][]byte) (int64, error) {
+func (s failingSession) exec(ctx context.Context, statement string, args [][]byte) (int64, error) {
 	if !s.cut() {
 		return s.dbSession.exec(ctx, statement, args)
 	}
@@ -38,15 +38,15 @@ func (s frailSession) exec(ctx context.Context, statement string, args [][]byte)
 	return 0, errCut
 }
 
-func (s frailSession) query(ctx context.Context, statement string, args [][]byte, row func([][]byte) error) error {
+func (s failingSession) query(ctx context.Context, statement string, args [][]byte, row func([][]byte) error) error {
 	if s.cut() {
 		return errCut
 	}
 	return s.dbSession.query(ctx, statement, args, row)
 }
 
-// TestDatabaseCutOff: wherever the connection is lost in a change, the change counts in the database and in memory
-// alike, at the next change at the latest, or in neither.
+// TestDatabaseCutOff: wherever the connection is lost in a change, the change takes effect in the database and, at the
+// next change at the latest, in memory, or in neither of them.
 func TestDatabaseCutOff(t *testing.T) {
 	eachSchema(t, func(t *testing.T, o Options) {
 		tab, err := openTable(t.Context(), o)
@@ -59,7 +59,7 @@ func TestDatabaseCutOff(t *testing.T) {
 		tab.db.target.open = func(ctx context.Context) (dbSession, error) {
 			s, err := open(ctx)
 			if left >= 0 {
-				s = frailSession{s, &left, after}
+				s = failingSession{s, &left, after}
 			}
 			return s, err
 		}
@@ -70,8 +70,8 @@ func TestDatabaseCutOff(t *testing.T) {
 		if err := tab.insertAll(t.Context(), []Row{row(), row(), row(), row(), row()}); err != nil {
 			t.Fatal(err)
 		}
-		var told []app.GUID
-		tab.changed = func(g app.GUID) { told = append(told, g) }
+		var changed []app.GUID
+		tab.changed = func(g app.GUID) { changed = append(changed, g) }
 		changes := map[string]func() error{
 			"insert": func() error { _, err := tab.insert(row()); return err },
 			"update": func() error {
@@ -90,8 +90,8 @@ func TestDatabaseCutOff(t *testing.T) {
 						t.Fatalf("%s: never succeeds", name)
 					}
 					before := asDatabase(tab.rows)
-					tab.db.hangUp() // so that the next session is frail
-					left, told = n, nil
+					tab.db.endSession() // so that the next session fails
+					left, changed = n, nil
 					err := change()
 					left = -1
 					if err == nil {
@@ -101,17 +101,17 @@ func TestDatabaseCutOff(t *testing.T) {
 						t.Fatalf("%s cut at %d: %v", name, n, err)
 					}
 					if !slices.Equal(asDatabase(tab.rows), before) {
-						t.Fatalf("%s cut at %d: it failed, but memory has changed", name, n)
+						t.Fatalf("%s cut at %d: it failed, but changed memory", name, n)
 					}
-					if err := tab.settle(); err != nil {
+					if err := tab.sync(); err != nil {
 						t.Fatal(err)
 					}
 					got := stored(t, o)
 					if !slices.Equal(got, asDatabase(tab.rows)) {
 						t.Fatalf("%s cut at %d: the database has\n%v\nmemory\n%v", name, n, got, tab.rows)
 					}
-					if moved := !slices.Equal(got, before); moved != (len(told) == 1) {
-						t.Fatalf("%s cut at %d: changed %v, told of %v", name, n, moved, told)
+					if moved := !slices.Equal(got, before); moved != (len(changed) == 1) {
+						t.Fatalf("%s cut at %d: changed %v, called changed for %v", name, n, moved, changed)
 					}
 				}
 			}
@@ -145,10 +145,10 @@ func TestDatabaseRefuses(t *testing.T) {
 			t.Errorf("two simulations on one database: %v", err)
 		}
 		if got := stored(t, o); len(got) != 1 {
-			t.Errorf("what was refused is there: %v", got)
+			t.Errorf("a refused app was added: %v", got)
 		}
 
-		// A real Cloud Controller's database must not be written to.
+		// A real Cloud Controller's database must not be changed.
 		target, err := parseDB(filepath.Join(t.TempDir(), "real.db"))
 		if err != nil {
 			t.Fatal(err)
@@ -173,24 +173,24 @@ func TestDatabaseRefuses(t *testing.T) {
 	})
 }
 
-// TestPackageState: what v3 readers compute (D22).
+// TestPackageState: the package state that v3 readers compute (D22).
 func TestPackageState(t *testing.T) {
 	at := func(s int64) time.Time { return time.Unix(s, 0) }
-	d := func(guid, state, of string, s int64) made { return made{guid, state, of, at(s)} }
+	d := func(guid, state, of string, s int64) artifact { return artifact{guid, state, of, at(s)} }
 	for _, tc := range []struct {
 		name          string
 		current       string
-		droplet, bits made
+		droplet, bits artifact
 		want          desired.PackageState
 	}{
-		{"nothing", "", made{}, made{}, desired.Pending},
-		{"bits", "", made{}, d("p", "READY", "", 1), desired.Pending},
-		{"bad bits", "", made{}, d("p", "FAILED", "", 1), desired.Failed},
+		{"nothing", "", artifact{}, artifact{}, desired.Pending},
+		{"bits", "", artifact{}, d("p", "READY", "", 1), desired.Pending},
+		{"bad bits", "", artifact{}, d("p", "FAILED", "", 1), desired.Failed},
 		{"staged", "d", d("d", "STAGED", "p", 2), d("p", "READY", "", 1), desired.Staged},
 		{"being staged", "", d("d", "STAGING", "p", 2), d("p", "READY", "", 1), desired.Pending},
 		{"being staged anew", "old", d("d", "STAGING", "p", 2), d("p", "READY", "", 1), desired.Pending},
 		{"failed", "old", d("d", "FAILED", "p", 2), d("p", "READY", "", 1), desired.Failed},
-		{"copied", "d", d("d", "STAGED", "", 2), made{}, desired.Staged},
+		{"copied", "d", d("d", "STAGED", "", 2), artifact{}, desired.Staged},
 		{"newer bits", "d", d("d", "STAGED", "p", 2), d("q", "READY", "", 3), desired.Pending},
 		{"newer bad bits", "d", d("d", "STAGED", "p", 2), d("q", "FAILED", "", 3), desired.Failed},
 		{"newer than bad bits", "d", d("d", "STAGED", "p", 4), d("q", "FAILED", "", 3), desired.Staged},
@@ -225,7 +225,7 @@ func TestParseDB(t *testing.T) {
 	}
 }
 
-// TestDatabaseWhenTheClockGoesBack: what is newest is told by time, so the times of an app's rows must not go back.
+// TestDatabaseWhenTheClockGoesBack: readers find the newest rows by time, so the times of an app's rows must not go back.
 func TestDatabaseWhenTheClockGoesBack(t *testing.T) {
 	eachSchema(t, func(t *testing.T, o Options) {
 		tab, err := openTable(t.Context(), o)
@@ -249,8 +249,8 @@ func TestDatabaseWhenTheClockGoesBack(t *testing.T) {
 	})
 }
 
-// TestDatabaseKeepsNothingOfWhatIsGone: neither deleted apps nor stagings of long ago leave rows behind.
-func TestDatabaseKeepsNothingOfWhatIsGone(t *testing.T) {
+// TestDatabaseKeepsNoOldRows: deleted apps and old stagings leave no rows.
+func TestDatabaseKeepsNoOldRows(t *testing.T) {
 	eachSchema(t, func(t *testing.T, o Options) {
 		tab, err := openTable(t.Context(), o)
 		if err != nil {

@@ -19,15 +19,15 @@ import (
 	"modernc.org/sqlite"
 )
 
-// dbTarget is a database that can be opened, and how it likes to be spoken to.
+// dbTarget is a database that can be opened, and its dialect of SQL.
 type dbTarget struct {
 	driver, dsn string // as desired/sqldb takes them
 	name        string // for people, without secrets
 	open        func(context.Context) (dbSession, error)
 	begin       string
-	tables      string // statement: how many tables of a name there are
+	tables      string // statement: the number of tables with a name
 	timeFormat  string
-	place       func(statement string) string // puts in the placeholders
+	place       func(statement string) string // replaces each ? by the dialect's placeholder
 }
 
 // dbSession is one connection to a database.
@@ -88,13 +88,13 @@ func parseDB(text string) (dbTarget, error) {
 func sqliteTarget(path string) (dbTarget, error) {
 	path = strings.TrimPrefix(path, "//")
 	if path == "" || strings.ContainsRune(path, 0) || strings.Contains(path, ":memory:") {
-		return dbTarget{}, errors.New("database: sqlite: needs the path of a file")
+		return dbTarget{}, errors.New("database: sqlite: give the path of a file")
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return dbTarget{}, fmt.Errorf("database: sqlite: %w", err)
 	}
-	// With a write-ahead log, readers never wait for this writer, nor it for them.
+	// With a write-ahead log, readers and this writer never wait for each other.
 	uri := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(2000)&_pragma=journal_mode(wal)&_pragma=synchronous(normal)"
 	return dbTarget{driver: "sqlite", dsn: path, name: path, begin: "BEGIN IMMEDIATE", tables: tablesSQLite, timeFormat: microseconds, place: asIs,
 		open: func(ctx context.Context) (dbSession, error) {
@@ -109,7 +109,7 @@ func sqliteTarget(path string) (dbTarget, error) {
 func mysqlURLTarget(text string) (dbTarget, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" {
-		return dbTarget{}, errors.New("database: mysql: the URL cannot be parsed; it looks like mysql://user:password@host:3306/ccdb")
+		return dbTarget{}, errors.New("database: mysql: the URL cannot be parsed; it must look like mysql://user:password@host:3306/ccdb")
 	}
 	config, err := mysql.ParseDSN("tcp(" + u.Host + ")" + u.Path + "?" + u.RawQuery)
 	if err != nil {
@@ -123,14 +123,14 @@ func mysqlURLTarget(text string) (dbTarget, error) {
 func mysqlTarget(dsn string) (dbTarget, error) {
 	config, err := mysql.ParseDSN(dsn)
 	if err != nil { // the driver's error may quote the password
-		return dbTarget{}, errors.New("database: mysql: cannot be parsed; it looks like mysql:user:password@tcp(host:3306)/ccdb")
+		return dbTarget{}, errors.New("database: mysql: cannot be parsed; it must look like mysql:user:password@tcp(host:3306)/ccdb")
 	}
 	return mysqlConfigTarget(config, dsn)
 }
 
 func mysqlConfigTarget(config *mysql.Config, dsn string) (dbTarget, error) {
 	if config.DBName == "" {
-		return dbTarget{}, errors.New("database: mysql: names no database")
+		return dbTarget{}, errors.New("database: mysql: the name of the database is missing")
 	}
 	config.InterpolateParams = true // one round trip a statement
 	config.MultiStatements, config.AllowAllFiles, config.ParseTime = false, false, false
@@ -138,10 +138,10 @@ func mysqlConfigTarget(config *mysql.Config, dsn string) (dbTarget, error) {
 	if config.Params == nil {
 		config.Params = map[string]string{}
 	}
-	config.Params["time_zone"] = "'+00:00'" // a TIMESTAMP is told in the session's
+	config.Params["time_zone"] = "'+00:00'" // of TIMESTAMP values in answers
 	connector, err := mysql.NewConnector(config)
 	if err != nil {
-		return dbTarget{}, errors.New("database: mysql: the driver does not take the parameters")
+		return dbTarget{}, errors.New("database: mysql: the driver refuses the parameters")
 	}
 	return dbTarget{driver: "mysql", dsn: dsn, name: config.Addr + "/" + config.DBName, begin: "START TRANSACTION", tables: tablesMySQL,
 		timeFormat: seconds, place: asIs,
@@ -150,7 +150,7 @@ func mysqlConfigTarget(config *mysql.Config, dsn string) (dbTarget, error) {
 
 func asIs(statement string) string { return statement }
 
-// sqlSession speaks through database/sql.
+// sqlSession is a session through database/sql.
 type sqlSession struct {
 	db   *sql.DB
 	conn *sql.Conn
@@ -217,11 +217,11 @@ func texts(args [][]byte) []any {
 	return list
 }
 
-// postgresTarget speaks through pgconn, which takes and gives text as it is.
+// postgresTarget uses pgconn, which sends and returns text unchanged.
 func postgresTarget(dsn string) (dbTarget, error) {
 	config, err := pgconn.ParseConfig(dsn)
 	if err != nil { // the error may quote the password
-		return dbTarget{}, errors.New("database: postgres: the URL cannot be parsed; it looks like postgres://user:password@host:5432/ccdb")
+		return dbTarget{}, errors.New("database: postgres: the URL cannot be parsed; it must look like postgres://user:password@host:5432/ccdb")
 	}
 	config.RuntimeParams["application_name"] = "hm-sim"
 	return dbTarget{driver: "postgres", dsn: dsn, name: net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))) + "/" + config.Database,
@@ -235,7 +235,7 @@ func postgresTarget(dsn string) (dbTarget, error) {
 		}}, nil
 }
 
-// numbered turns each ? into $1, $2 and so on. No statement has one in a literal.
+// numbered turns each ? into $1, $2 and so on. No statement has a ? in a literal.
 func numbered(statement string) string {
 	parts := strings.Split(statement, "?")
 	var b strings.Builder

@@ -75,8 +75,8 @@ func dropletHash(r Row) any {
 	return nil
 }
 
-// layoutV3 keeps an app in a row of apps and one of processes under the same guid, as apps had it that existed before
-// v3 (D19, D24), with its bits in packages and what was staged of them in droplets. The package state is not kept:
+// layoutV3 keeps an app in a row of apps and one of processes with the same guid, like the apps that are older than v3
+// (D19, D24). Its bits are in packages, and what was staged from them is in droplets. The package state is not kept:
 // readers compute it (D22).
 var layoutV3 = layout{id: "SELECT id FROM processes WHERE guid = ?", load: loadV3, add: addV3, alter: alterV3, drop: dropV3}
 
@@ -109,8 +109,8 @@ func alterV3(x *tx, before, r Row) {
 	}
 }
 
-// stageV3 begins or ends a staging: the app's newest droplet gets the state that makes the package state computed
-// from it the row's. An app runs its old droplet until the new one is staged.
+// stageV3 begins or ends a staging: the app's newest droplet gets the state from which readers compute the row's package
+// state. An app runs its old droplet until the new one is staged.
 func stageV3(x *tx, r Row) {
 	var droplet, state string
 	x.query("SELECT guid, state FROM droplets WHERE app_guid = ? ORDER BY created_at DESC, id DESC LIMIT 1", []any{r.GUID}, func(v [][]byte) error {
@@ -132,7 +132,7 @@ func stageV3(x *tx, r Row) {
 	if r.Package == desired.Staged {
 		x.exec("UPDATE apps SET droplet_guid = ?, updated_at = ? WHERE guid = ?", droplet, r.UpdatedAt, r.GUID)
 	}
-	// Whatever else there is will not be run again.
+	// Other droplets of the app will not run again.
 	x.exec("DELETE FROM droplets WHERE app_guid = ? AND guid <> ? AND guid <> COALESCE((SELECT a.droplet_guid FROM apps a WHERE a.guid = ?), '')", r.GUID, droplet, r.GUID)
 }
 
@@ -143,7 +143,7 @@ func dropV3(x *tx, r Row) {
 	x.exec("DELETE FROM apps WHERE guid = ?", r.GUID)
 }
 
-// dropletState is the state of a droplet whose staging stands as the row's package does.
+// dropletState is the state of a droplet that goes with the row's package state.
 func dropletState(r Row) string {
 	switch r.Package {
 	case desired.Staged:
@@ -154,10 +154,11 @@ func dropletState(r Row) string {
 	return "STAGING"
 }
 
-// made is a droplet or a package.
-type made struct {
-	guid, state, of string // of: a droplet's package
-	at              time.Time
+// artifact is a droplet or a package.
+type artifact struct {
+	guid, state string
+	pack        string // of a droplet: the package that it was staged from
+	createdAt   time.Time
 }
 
 func loadV3(x *tx) (rows []Row) {
@@ -172,7 +173,7 @@ func loadV3(x *tx) (rows []Row) {
 			return fmt.Errorf("process %d: %w", r.ID, read.err)
 		}
 		if owner != r.GUID.String() {
-			return fmt.Errorf("%w: process %s is of app %.130s: a simulated app has one process, of the same guid", wire.ErrInvalid, r.GUID, owner)
+			return fmt.Errorf("%w: process %s belongs to app %.130s: a simulated app has one process, with the same guid", wire.ErrInvalid, r.GUID, owner)
 		}
 		r.Package, r.Droplet = packageState(current, droplets[owner], packages[owner]), current != ""
 		rows = append(rows, r)
@@ -181,20 +182,21 @@ func loadV3(x *tx) (rows []Row) {
 	return rows
 }
 
-// newestByApp gives each app's last row of a statement.
-func newestByApp(x *tx, statement string) map[string]made {
-	list := map[string]made{}
+// newestByApp gives each app's last row in a statement's result.
+func newestByApp(x *tx, statement string) map[string]artifact {
+	list := map[string]artifact{}
 	x.query(statement, nil, func(v [][]byte) error {
 		read := values{v: v}
 		owner := read.text()
-		list[owner] = made{guid: read.text(), state: read.text(), of: read.text(), at: read.time()}
+		list[owner] = artifact{guid: read.text(), state: read.text(), pack: read.text(), createdAt: read.time()}
 		return read.err
 	})
 	return list
 }
 
-// packageState computes what v2 kept, from an app's current droplet, and its newest droplet and package (D22).
-func packageState(current string, droplet, bits made) desired.PackageState {
+// packageState computes the package state, which v2 stores, from an app's current droplet and its newest droplet and
+// package (D22).
+func packageState(current string, droplet, bits artifact) desired.PackageState {
 	bitsFailed := bits.state == "FAILED"
 	switch {
 	case droplet.guid == "":
@@ -206,7 +208,7 @@ func packageState(current string, droplet, bits made) desired.PackageState {
 		return desired.Failed
 	case droplet.guid != current:
 		return desired.Pending
-	case bits.guid == "", droplet.of == bits.guid, droplet.at.After(bits.at):
+	case bits.guid == "", droplet.pack == bits.guid, droplet.createdAt.After(bits.createdAt):
 		return desired.Staged
 	case bitsFailed:
 		return desired.Failed
@@ -214,7 +216,7 @@ func packageState(current string, droplet, bits made) desired.PackageState {
 	return desired.Pending
 }
 
-// row reads what both schemas have, in this order.
+// row reads the columns that both schemas have, in this order.
 func (r *values) row() Row {
 	row := Row{ID: int64(r.int()), GUID: r.guid(), Version: r.guid(), Instances: r.int()}
 	state, err := desired.ParseRunState([]byte(r.text()))
@@ -235,7 +237,8 @@ func checkCount(rows []Row) error {
 
 func appName(r Row) string { g := r.GUID.String(); return "app-" + g[:min(8, len(g))] }
 
-// newGUID names what only the database knows. It is not of the seed: after a restart that would give the same again.
+// newGUID makes a guid of what only the database knows. It does not come from the seed, which would repeat itself after
+// a restart.
 func newGUID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// asDatabase gives rows as a reader of the database gets them: without what only memory has.
+// asDatabase gives rows as a reader of the database gets them: with times in whole seconds.
 func asDatabase(rows []Row) []Row {
 	rows = slices.Clone(rows)
 	for i := range rows {
@@ -42,8 +42,8 @@ func (idleFleet) Place() string                                         { return
 func (idleFleet) LiveAt(app.Key, uint32, app.GUID) (others int, _ bool) { return 0, false }
 func (idleFleet) AppChanged(app.GUID)                                   {}
 
-// openController gives a Cloud Controller with at least n apps at first, without NATS and without a fleet. What it puts
-// off never happens, unless o.After is set.
+// openController gives a Cloud Controller with n apps, if its database has none, without NATS and without a fleet.
+// Unless o.After is set, delayed events never happen.
 func openController(t testing.TB, o Options, n int) *Controller {
 	t.Helper()
 	o.Fleet, o.History, o.Logger = idleFleet{}, 1000, slog.New(slog.DiscardHandler)
@@ -71,7 +71,7 @@ func rowsOf(c *Controller) []Row {
 	return asDatabase(c.apps.rows)
 }
 
-// stored reads a database as a new simulation would.
+// stored reads a database like a new simulation does.
 func stored(t *testing.T, o Options) []Row {
 	t.Helper()
 	tab, err := openTable(t.Context(), Options{DB: o.DB})
@@ -109,7 +109,7 @@ func eachSchema(t *testing.T, test func(t *testing.T, o Options)) {
 	}
 }
 
-// changeAtRandom does what users do, n times, and what staging makes of it.
+// changeAtRandom makes n random changes: what users do, and the end of stagings.
 func changeAtRandom(t *testing.T, c *Controller, dice *rand.Rand, n int) {
 	t.Helper()
 	for range n {
@@ -156,8 +156,8 @@ func changeAtRandom(t *testing.T, c *Controller, dice *rand.Rand, n int) {
 	}
 }
 
-// TestDatabaseHoldsEveryChange: after whatever changes, what the database says is what the Cloud Controller knows,
-// and a simulation on the same database goes on with it.
+// TestDatabaseHoldsEveryChange: after every change the database has the same apps as the Cloud Controller, and a later
+// one on the same database continues with them.
 func TestDatabaseHoldsEveryChange(t *testing.T) {
 	test := func(t *testing.T, o Options) {
 		o.Seed = 70
@@ -174,7 +174,7 @@ func TestDatabaseHoldsEveryChange(t *testing.T) {
 				t.Fatalf("the database has\n%v\nwant\n%v", got, want)
 			}
 		}
-		if _, err := c.CreateApp(AppSpec{}); err != nil { // so that the highest id ever is free
+		if _, err := c.CreateApp(AppSpec{}); err != nil { // to delete it again: its id must not be reused
 			t.Fatal(err)
 		}
 		rows := rowsOf(c)
@@ -208,8 +208,8 @@ func TestDatabaseHoldsEveryChange(t *testing.T) {
 	eachServer(t, test)
 }
 
-// TestStagingGoesOnAfterARestart: an app that was being staged anew when the simulation ended is staged in the end.
-func TestStagingGoesOnAfterARestart(t *testing.T) {
+// TestStagingContinuesAfterARestart: an app that was being staged again when the simulation ended is staged by the next.
+func TestStagingContinuesAfterARestart(t *testing.T) {
 	eachSchema(t, func(t *testing.T, o Options) {
 		c := openController(t, o, 3)
 		guid := rowsOf(c)[0].GUID
@@ -226,8 +226,8 @@ func TestStagingGoesOnAfterARestart(t *testing.T) {
 	})
 }
 
-// TestLayOutIsOneTransaction: thousands of apps are made in one, and the layout is that of memory.
-func TestLayOutIsOneTransaction(t *testing.T) {
+// TestPopulateIsOneTransaction: thousands of apps are made in one transaction, and are the same as in memory.
+func TestPopulateIsOneTransaction(t *testing.T) {
 	eachSchema(t, func(t *testing.T, o Options) {
 		o.Seed = 71
 		c := openController(t, o, 4000)
@@ -241,12 +241,12 @@ func TestLayOutIsOneTransaction(t *testing.T) {
 			got[i].UpdatedAt = memory[i].UpdatedAt
 		}
 		if !slices.Equal(got, memory) {
-			t.Error("the apps are not those that the same seed gives in memory")
+			t.Error("the apps differ from those that the same seed gives in memory")
 		}
 	})
 }
 
-// sources gives a reader of each way of a simulation's desired state.
+// sources gives both readers of a Cloud Controller's desired state.
 func sources(t *testing.T, c *Controller) (*bulk.Source, *sqldb.Source) {
 	t.Helper()
 	api := httptest.NewServer(c.Handler())
@@ -265,7 +265,7 @@ func sources(t *testing.T, c *Controller) (*bulk.Source, *sqldb.Source) {
 	return overHTTP, overSQL
 }
 
-// checkSourcesAgree compares what the two sources say, row by row.
+// checkSourcesAgree compares the apps of both sources, row by row.
 func checkSourcesAgree(t *testing.T, overHTTP *bulk.Source, overSQL *sqldb.Source) desired.Read {
 	t.Helper()
 	a, err := overHTTP.Read(t.Context())
@@ -287,7 +287,7 @@ func checkSourcesAgree(t *testing.T, overHTTP *bulk.Source, overSQL *sqldb.Sourc
 	return b
 }
 
-// TestSourcesAgree: the bulk API and the database give the same desired state, row by row, whatever happens.
+// TestSourcesAgree: the bulk API and the database give the same desired state, row by row, after any changes.
 func TestSourcesAgree(t *testing.T) {
 	eachSchema(t, testSourcesAgree)
 	eachServer(t, testSourcesAgree)
@@ -312,7 +312,7 @@ func testSourcesAgree(t *testing.T, o Options) {
 	}
 }
 
-// TestReadersAndWriterDoNotWait: a snapshot that stays open holds up no change, and does not see it.
+// TestReadersAndWriterDoNotWait: an open snapshot does not delay a change, and does not see it.
 func TestReadersAndWriterDoNotWait(t *testing.T) {
 	eachSchema(t, func(t *testing.T, o Options) {
 		c := openController(t, o, 10)
@@ -346,13 +346,13 @@ func TestReadersAndWriterDoNotWait(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := count(); got == before {
-			t.Error("the change does not show")
+			t.Error("a new read does not see the change")
 		}
 	})
 }
 
-// BenchmarkLayOut makes apps in a new SQLite file, against making them in memory.
-func BenchmarkLayOut(b *testing.B) {
+// BenchmarkPopulate makes apps in a new SQLite file, compared with making them in memory.
+func BenchmarkPopulate(b *testing.B) {
 	const apps = 4000
 	var reference float64
 	for _, schema := range []string{"memory", SchemaV2, SchemaV3} {

@@ -12,7 +12,7 @@ import (
 	"hm/internal/app"
 )
 
-// tx is a transaction under way. The first error stays, and nothing is done after it.
+// tx is an open transaction. After the first error, which is kept in err, its methods do nothing.
 type tx struct {
 	ctx     context.Context // of this transaction alone
 	session dbSession
@@ -26,7 +26,7 @@ func (x *tx) fail(err error) {
 	}
 }
 
-// exec runs a statement with ? for each argument, and gives the number of rows that it changed.
+// exec runs a statement with a ? for each argument, and returns the number of rows that it changed.
 func (x *tx) exec(statement string, args ...any) int64 {
 	if x.err != nil {
 		return 0
@@ -38,7 +38,7 @@ func (x *tx) exec(statement string, args ...any) int64 {
 	return n
 }
 
-// query calls row for each row of a statement. Nil is NULL; the values are valid until row returns.
+// query calls row for each row of a statement. A nil value is NULL; the values are valid until row returns.
 func (x *tx) query(statement string, args []any, row func([][]byte) error) {
 	if x.err != nil {
 		return
@@ -48,17 +48,17 @@ func (x *tx) query(statement string, args []any, row func([][]byte) error) {
 	}
 }
 
-// has tells whether there is a table.
+// has reports whether a table exists.
 func (x *tx) has(table string) bool {
 	n := "0"
 	x.query(x.target.tables, []any{table}, func(v [][]byte) error { n = string(v[0]); return nil })
 	return n != "0"
 }
 
-// maxValues bounds the arguments of one statement: SQLite takes 32,766, PostgreSQL 65,535.
+// maxValues bounds the arguments of one statement. SQLite allows 32,766, PostgreSQL 65,535.
 const maxValues = 10_000
 
-// insert adds rows, given as the values of the columns one row after the other.
+// insert adds rows. values are the columns' values, row after row.
 func (x *tx) insert(table string, columns []string, values []any) {
 	width := len(columns)
 	row := "(" + strings.Repeat("?, ", width-1) + "?)"
@@ -67,7 +67,7 @@ func (x *tx) insert(table string, columns []string, values []any) {
 	}
 }
 
-// encode makes text of arguments, which every database takes for any column.
+// encode turns arguments into text, which every database accepts for any column.
 func (x *tx) encode(args []any) [][]byte {
 	list := make([][]byte, len(args))
 	for i, a := range args {
@@ -95,7 +95,7 @@ func (x *tx) encode(args []any) [][]byte {
 	return list
 }
 
-// values reads one row, one value after the other. The first error stays.
+// values reads one row, value by value. err collects the errors.
 type values struct {
 	v   [][]byte
 	err error
@@ -125,17 +125,17 @@ func (r *values) guid() app.GUID {
 	return g
 }
 
-// time reads a time as the databases write it; NULL is the zero time.
+// time reads a time in the databases' formats; NULL is the zero time.
 func (r *values) time() time.Time {
 	s := r.text()
 	if s == "" {
 		return time.Time{}
 	}
-	for _, format := range []string{time.DateTime, time.RFC3339} { // both take a fraction
+	for _, format := range []string{time.DateTime, time.RFC3339} { // both accept a fraction
 		if t, err := time.Parse(format, s); err == nil {
 			return t
 		}
 	}
-	r.err = errors.Join(r.err, fmt.Errorf("%.40q is not a time", s))
+	r.err = errors.Join(r.err, fmt.Errorf("invalid time %.40q", s))
 	return time.Time{}
 }

@@ -15,10 +15,10 @@ const (
 	BulkHealthy      BulkFault = ""
 	BulkUnauthorized BulkFault = "401"         // refuses every credential
 	BulkError        BulkFault = "500"         //
-	BulkTimeout      BulkFault = "timeout"     // takes the request and never answers
+	BulkTimeout      BulkFault = "timeout"     // accepts the request and never answers
 	BulkTruncated    BulkFault = "truncated"   // 200 with the first half of the JSON
 	BulkHTML         BulkFault = "html"        // 200 with a web page, as a proxy would
-	BulkSecondPage   BulkFault = "second-page" // the first page is right, each one after it is a 500
+	BulkSecondPage   BulkFault = "second-page" // the first page is right, each later one is a 500
 	BulkEmpty        BulkFault = "empty"       // 200 without any app
 )
 

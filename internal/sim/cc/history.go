@@ -12,7 +12,7 @@ const (
 	ActionStop  = "stop"
 )
 
-// Command is one command of a health manager as the Cloud Controller took it.
+// Command is one command of a health manager, with the Cloud Controller's decision.
 type Command struct {
 	Seq       uint64    `json:"seq"` // from 1, in the order of arrival
 	At        time.Time `json:"at"`
@@ -26,11 +26,11 @@ type Command struct {
 	Duplicate bool      `json:"is_duplicate,omitempty"`
 
 	Accepted bool   `json:"accepted"`
-	Check    string `json:"check,omitempty"` // the Cloud Controller's check that settled it, see CheckUnknownApp and the rest
-	DEA      string `json:"dea,omitempty"`   // where an accepted start was sent; empty if no DEA takes new instances
+	Check    string `json:"check,omitempty"` // the check that decided, see CheckUnknownApp and the others
+	DEA      string `json:"dea,omitempty"`   // that an accepted start was sent to; empty if no DEA takes new instances
 	Lost     bool   `json:"lost,omitempty"`  // an accepted start that a fault dropped on its way to the DEA
-	// Live is how many instances were live at the index when the command arrived, as the fleet knows and the
-	// Cloud Controller does not: for a stop, besides the one to be stopped.
+	// Live is the number of live instances at the index when the command arrived, without the one to be stopped. Only the
+	// fleet knows it: the Cloud Controller decides without it.
 	Live int `json:"live"`
 	// Needless marks an accepted start for an index that was live already.
 	Needless bool `json:"needless,omitempty"`
@@ -45,21 +45,21 @@ type Counts struct {
 	StopsAccepted  uint64            `json:"stops_accepted"`
 	StopsRefused   uint64            `json:"stops_refused"`
 	Malformed      uint64            `json:"malformed"`
-	Unheard        uint64            `json:"unheard"`         // dropped by a deaf respondent
+	Unheard        uint64            `json:"unheard"`         // dropped because of Faults.RespondentDeaf
 	Lost           uint64            `json:"lost"`            // accepted starts that a fault dropped
-	Unplaced       uint64            `json:"unplaced"`        // accepted starts for which there was no DEA
-	Repeated       uint64            `json:"repeated"`        // commands whose message_id had been seen before
+	Unplaced       uint64            `json:"unplaced"`        // accepted starts for which no DEA had a place
+	Repeated       uint64            `json:"repeated"`        // commands whose message_id was not new
 	Needless       uint64            `json:"needless_starts"` // see Command.Needless
 	Harmful        uint64            `json:"harmful_stops"`   // see Command.Harmful
-	Checks         map[string]uint64 `json:"checks"`          // "start:version-differs" and so on; a check that settled nothing is not there
+	Checks         map[string]uint64 `json:"checks"`          // "start:version-differs" and so on; only checks that decided
 }
 
-// history keeps the newest commands and counts them all. Not safe for concurrent use.
+// history keeps the newest commands and counts all. Not safe for concurrent use.
 type history struct {
 	ring   []Command
 	limit  int
 	next   uint64
-	seen   map[string]uint64 // message_id to the newest Seq that bore it, for what is in the ring
+	seen   map[string]uint64 // message_id to the newest Seq with it, for the commands in the ring
 	counts Counts
 }
 
@@ -110,7 +110,7 @@ func (h *history) record(c Command) Command {
 
 // since gives at most n kept commands with a Seq above seq, oldest first.
 func (h *history) since(seq uint64, n int) []Command {
-	oldest := h.next - uint64(len(h.ring)) // Seq before the oldest kept
+	oldest := h.next - uint64(len(h.ring)) // the Seq before the oldest one kept
 	from := max(seq, oldest)
 	if from >= h.next || n <= 0 {
 		return []Command{}

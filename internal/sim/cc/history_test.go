@@ -26,7 +26,7 @@ func TestHistory(t *testing.T) {
 	if got := h.since(6, 100); len(got) != 0 {
 		t.Errorf("since the newest: %+v", got)
 	}
-	// "a" came again while it was kept; "b" only after it had been dropped from the ring.
+	// "a" came again while it was in the ring, "b" only afterwards.
 	n := h.total()
 	if n.Repeated != 1 || n.StartsAccepted != 3 || n.StartsRefused != 3 || n.Checks["start:version-differs"] != 3 || len(n.Checks) != 1 {
 		t.Errorf("counts %+v", n)

@@ -16,14 +16,14 @@ const MaxApps = 5_000_000
 
 // Row is one app in the Cloud Controller's database.
 type Row struct {
-	ID        int64                // ascending, never used again; the bulk API pages by it (D04)
+	ID        int64                // ascending, never reused; the bulk API pages by it (D04)
 	GUID      app.GUID             // what DEAs call the droplet
 	Version   app.GUID             // new at each change that needs a new start (D25)
 	Instances int                  // wanted
 	State     desired.RunState     // STARTED or STOPPED
 	Package   desired.PackageState // PENDING, STAGED or FAILED
 	Droplet   bool                 // whether there is a droplet to run: false until staged once
-	Diego     bool                 // runs on Diego, so DEAs and their health manager have no business with it
+	Diego     bool                 // runs on Diego, so not on DEAs, and is none of their health manager's apps
 	Memory    int                  // MiB
 	UpdatedAt time.Time
 }
@@ -38,10 +38,8 @@ func (r Row) Startable() bool {
 	return !r.Diego && r.Droplet && r.State == desired.Started && r.Package == desired.Staged
 }
 
-// table is the Cloud Controller's apps. It is the only place that knows how they are kept: in memory, from where they
-// are read, and, if there is a database, in there as well: a change is made in it first, in a transaction, and counts
-// only if that succeeds. Everything else goes through the methods, which take and give rows by value. Not safe for
-// concurrent use.
+// table is the Cloud Controller's apps. They are read from memory. If there is a database, they are kept there, too: a
+// change is made there first, in a transaction, and in memory only if that succeeds. Not safe for concurrent use.
 type table struct {
 	rows    []Row // ascending id
 	byGUID  map[app.GUID]int64
@@ -52,7 +50,7 @@ type table struct {
 
 func newTable() *table { return &table{byGUID: make(map[app.GUID]int64)} }
 
-// openTable gives the table that the options ask for, with the apps that its database has.
+// openTable gives the table of the options' database, with the apps in it, or an empty one in memory.
 func openTable(ctx context.Context, o Options) (*table, error) {
 	t := newTable()
 	if o.DB == "" {
@@ -70,21 +68,21 @@ func openTable(ctx context.Context, o Options) (*table, error) {
 	return t, t.fill(rows)
 }
 
-// fill has the table hold these rows and no others.
+// fill replaces all rows.
 func (t *table) fill(rows []Row) error {
 	t.rows, t.byGUID = rows, make(map[app.GUID]int64, len(rows))
 	for _, r := range rows {
 		if _, taken := t.byGUID[r.GUID]; taken {
-			return fmt.Errorf("%w: app %s is there twice", wire.ErrConflict, r.GUID)
+			return fmt.Errorf("%w: app %s exists twice", wire.ErrConflict, r.GUID)
 		}
 		t.byGUID[r.GUID] = r.ID
 	}
 	return nil
 }
 
-// settle makes sure that the rows are the database's, if that is in doubt.
-func (t *table) settle() error {
-	if t.db == nil || !t.db.doubt {
+// sync reads the rows from the database again, if the last change may have taken effect there.
+func (t *table) sync() error {
+	if t.db == nil || !t.db.unsure {
 		return nil
 	}
 	rows, err := t.db.reload()
@@ -101,20 +99,20 @@ func (t *table) settle() error {
 	}
 	for _, r := range rows {
 		was := old[r.GUID]
-		was.UpdatedAt = r.UpdatedAt // the database's may be coarser
+		was.UpdatedAt = r.UpdatedAt // which the database may have rounded
 		if was != r {
 			t.changed(r.GUID)
 		}
 	}
 	for _, r := range before {
-		if _, there := t.byGUID[r.GUID]; !there {
+		if _, exists := t.byGUID[r.GUID]; !exists {
 			t.changed(r.GUID)
 		}
 	}
 	return nil
 }
 
-// insertAll keeps rows that are new, in one transaction.
+// insertAll adds rows in one transaction. No app may exist yet.
 func (t *table) insertAll(ctx context.Context, rows []Row) error {
 	if t.db == nil {
 		for _, r := range rows {
@@ -131,9 +129,9 @@ func (t *table) insertAll(ctx context.Context, rows []Row) error {
 	return t.fill(all)
 }
 
-// insert gives the row the next id and keeps it.
+// insert adds a row, and returns it with its id.
 func (t *table) insert(r Row) (Row, error) {
-	if err := t.settle(); err != nil {
+	if err := t.sync(); err != nil {
 		return Row{}, err
 	}
 	if _, taken := t.byGUID[r.GUID]; taken {
@@ -161,10 +159,10 @@ func (t *table) get(guid app.GUID) (Row, bool) {
 	return t.rows[i], true
 }
 
-// update changes an app's row by fn, which must leave its id and guid alone, and returns the row before and after.
-// The time of its update never goes back, whatever the clock does.
+// update changes an app's row with fn, which must not change its id and guid, and returns the row before and after.
+// UpdatedAt never goes back, even if the clock does.
 func (t *table) update(guid app.GUID, fn func(*Row)) (before, after Row, err error) {
-	if err := t.settle(); err != nil {
+	if err := t.sync(); err != nil {
 		return Row{}, Row{}, err
 	}
 	i, ok := t.at(guid)
@@ -188,7 +186,7 @@ func (t *table) update(guid app.GUID, fn func(*Row)) (before, after Row, err err
 
 // remove deletes an app's row.
 func (t *table) remove(guid app.GUID) (Row, error) {
-	if err := t.settle(); err != nil {
+	if err := t.sync(); err != nil {
 		return Row{}, err
 	}
 	i, ok := t.at(guid)
@@ -206,14 +204,14 @@ func (t *table) remove(guid app.GUID) (Row, error) {
 	return r, nil
 }
 
-// close ends the connection to the database; nothing can be changed any more.
+// close ends the connection to the database; from then on every change fails.
 func (t *table) close() {
 	if t.db != nil {
 		t.db.close()
 	}
 }
 
-// after gives at most n rows for which keep holds, with ids above id, in ascending order.
+// after gives at most n rows that keep accepts, with ids above id, in ascending order.
 func (t *table) after(id int64, n int, keep func(Row) bool) []Row {
 	var page []Row
 	for _, r := range t.rows[t.search(id+1):] {
@@ -237,7 +235,7 @@ func (t *table) at(guid app.GUID) (int, bool) {
 	return t.search(id), true
 }
 
-// search gives the place of the first row whose id is not below id.
+// search gives the position of the first row whose id is not below id.
 func (t *table) search(id int64) int {
 	i, _ := slices.BinarySearchFunc(t.rows, id, func(r Row, id int64) int {
 		switch {

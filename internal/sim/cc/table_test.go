@@ -9,8 +9,8 @@ import (
 	"hm/internal/sim/wire"
 )
 
-// TestTablePages: whatever rows come and go between the pages, a walk by id meets every row that was there all
-// along exactly once, in ascending order, and page sizes do not matter.
+// TestTablePages: even if rows are removed between the pages, a walk by id meets every row that stays exactly once, in
+// ascending order, with any page size.
 func TestTablePages(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tab := newTable()
@@ -85,6 +85,6 @@ func TestTable(t *testing.T) {
 		t.Error("a removed app was updated")
 	}
 	if _, ok := tab.get(app.MustGUID("a")); ok {
-		t.Error("a removed app is there")
+		t.Error("a removed app was found")
 	}
 }

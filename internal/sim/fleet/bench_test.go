@@ -8,7 +8,7 @@ import (
 	"hm/internal/app"
 )
 
-// BenchmarkEncode encodes the heartbeat of 100 instances anew, and, as the reference, takes the kept bytes.
+// BenchmarkEncode encodes the heartbeat of 100 instances. Its reference is a heartbeat that is already encoded.
 func BenchmarkEncode(b *testing.B) {
 	f := New(testOptions())
 	c := newConnection(f, 1)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestPoolPicksTheEmptiest holds the heap against a plain search.
+// TestPoolPicksTheEmptiest compares the heap with a plain search.
 func TestPoolPicksTheEmptiest(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	now := time.Now()
