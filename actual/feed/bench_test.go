@@ -12,7 +12,7 @@ import (
 	"hm/actual"
 )
 
-// fleet is enough different heartbeats that they do not all stay in the processor's cache.
+// fleet returns so many different heartbeats that they do not all fit into the processor's cache.
 func fleet(deas int) [][]byte {
 	all := make([][]byte, deas)
 	for i := range all {
@@ -21,7 +21,7 @@ func fleet(deas int) [][]byte {
 	return all
 }
 
-// plain is how one would decode a heartbeat with the standard library, with none of the checks.
+// plain decodes a heartbeat with the standard library, without checks.
 type plain struct {
 	DEA      string `json:"dea"`
 	Droplets []struct {
@@ -34,8 +34,7 @@ type plain struct {
 	} `json:"droplets"`
 }
 
-// cpu is the processor time that this process has used: unlike the wall clock it does not count what other
-// processes take away on a busy machine.
+// cpu returns the processor time of this process. On a busy machine it is more exact than the wall clock.
 func cpu(b *testing.B) time.Duration {
 	var r syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
@@ -44,7 +43,7 @@ func cpu(b *testing.B) time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// BenchmarkHeartbeat gives instances a second of processor time, and how many times encoding/json that is.
+// BenchmarkHeartbeat reports instances a second of processor time, and the ratio to encoding/json.
 func BenchmarkHeartbeat(b *testing.B) {
 	all := fleet(500)
 	spaced := make([][]byte, len(all))
@@ -53,7 +52,7 @@ func BenchmarkHeartbeat(b *testing.B) {
 		if err := json.Unmarshal(data, &v); err != nil {
 			b.Fatal(err)
 		}
-		spaced[i], _ = json.MarshalIndent(v, "", " ") // names in another order, and spaces
+		spaced[i], _ = json.MarshalIndent(v, "", " ") // sorted names, and spaces
 	}
 	began := cpu(b)
 	for _, data := range all {

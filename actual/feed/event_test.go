@@ -10,6 +10,7 @@ import (
 	"hm/internal/app"
 )
 
+// exit returns a droplet.exited message with some fields replaced by JSON texts; an empty text removes the field.
 func exit(change map[string]string) string {
 	fields := []struct{ name, text string }{
 		{"cc_partition", `"default"`}, {"droplet", `"` + d1 + `"`}, {"version", `"` + v1 + `"`}, {"instance", `"` + i1 + `"`}, {"index", "3"},
@@ -40,9 +41,9 @@ func TestDecodeExit(t *testing.T) {
 		}
 	}
 	want.Reason = actual.ExitCrashed
-	for _, odd := range []map[string]string{{"exit_status": `"x"`}, {"exit_description": "{}"}, {"crash_timestamp": ""}, {"cc_partition": "1"}, {"index": "3.0"}} {
-		if got, err := DecodeExit([]byte(exit(odd))); err != nil || got != want {
-			t.Errorf("with %v it gives %+v, %v", odd, got, err)
+	for _, unusual := range []map[string]string{{"exit_status": `"x"`}, {"exit_description": "{}"}, {"crash_timestamp": ""}, {"cc_partition": "1"}, {"index": "3.0"}} {
+		if got, err := DecodeExit([]byte(exit(unusual))); err != nil || got != want {
+			t.Errorf("with %v it gives %+v, %v", unusual, got, err)
 		}
 	}
 }

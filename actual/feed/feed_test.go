@@ -16,30 +16,30 @@ import (
 	"hm/internal/bus/bustest"
 )
 
-// record is a sink that keeps what it is given.
-type record struct {
+// recordingSink is a Sink that keeps everything that it gets.
+type recordingSink struct {
 	mu         sync.Mutex
 	newest     map[Digest]bool
 	heartbeats []actual.Heartbeat
 	exits      []actual.Exit
 	updates    []app.GUID
-	garbled    map[string]int // by sender
+	garbled    map[string]int // by "sender: reason"
 }
 
-func (r *record) Unchanged(d Digest) bool {
+func (r *recordingSink) Unchanged(d Digest) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.newest[d]
 }
 
-func (r *record) Heartbeat(hb actual.Heartbeat, d Digest) {
+func (r *recordingSink) Heartbeat(hb actual.Heartbeat, d Digest) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.newest[d] = true
 	r.heartbeats = append(r.heartbeats, hb)
 }
 
-func (r *record) Garbled(dea, why string) {
+func (r *recordingSink) Garbled(dea, why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if why == "" {
@@ -51,38 +51,38 @@ func (r *record) Garbled(dea, why string) {
 	r.garbled[dea+": "+strings.SplitN(why, ":", 2)[0]]++
 }
 
-func (r *record) Exit(e actual.Exit) {
+func (r *recordingSink) Exit(e actual.Exit) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.exits = append(r.exits, e)
 }
 
-func (r *record) Updated(g app.GUID) {
+func (r *recordingSink) Updated(g app.GUID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.updates = append(r.updates, g)
 }
 
-// lines is a log that can be read while it is written.
-type lines struct {
+// logBuffer is a log that can be read while it is written.
+type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.Write(p)
 }
 
-func (l *lines) String() string {
+func (l *logBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.String()
 }
 
-// Malformed and huge messages on every subject, good ones in between: the good ones count, the others are counted,
-// and nothing else happens (I10, N08, N13).
+// Malformed and huge messages arrive on every subject, with good ones in between. The Sink gets the good ones; the others
+// are counted, and nothing else happens (I10, N08, N13).
 func TestFeedOverNATS(t *testing.T) {
 	srv := bustest.Run(t, func(o *server.Options) { o.MaxPayload = MaxHeartbeat + 1024; o.MaxPending = 256 << 20 })
 	link, err := bus.Open(bus.Options{Servers: []string{srv.URL()}})
@@ -90,7 +90,7 @@ func TestFeedOverNATS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer link.Close()
-	sink, log := &record{newest: map[Digest]bool{}}, &lines{}
+	sink, log := &recordingSink{newest: map[Digest]bool{}}, &logBuffer{}
 	f, err := Open(link, sink, nil, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +125,7 @@ func TestFeedOverNATS(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := nc.Publish(SubjectHeartbeat, good); err != nil { // the same once more
+		if err := nc.Publish(SubjectHeartbeat, good); err != nil { // the same heartbeat again
 			t.Fatal(err)
 		}
 	}
@@ -137,7 +137,7 @@ func TestFeedOverNATS(t *testing.T) {
 	for _, data := range bad {
 		bytesSent += uint64(len(data)) * rounds
 	}
-	refused := uint64((len(bad) - 1) * rounds) // one of the bad is too deep, which is a limit
+	refused := uint64((len(bad) - 1) * rounds) // one of the bad messages is nested too deeply, which counts as too large
 	wantExits := Counts{Received: refused + rounds + 1 + rounds, Decoded: rounds, Malformed: refused, TooLarge: rounds + 1}
 	wantHeartbeats := wantExits
 	wantHeartbeats.Received += rounds
@@ -147,7 +147,7 @@ func TestFeedOverNATS(t *testing.T) {
 		s = f.Stats()
 		for _, c := range []*Counts{&s.Heartbeats, &s.Exits, &s.Updates} {
 			if c.Bytes < bytesSent+uint64(len(huge)) {
-				c.Malformed = 0 // not there yet
+				c.Malformed = 0 // not all messages have arrived
 			}
 			c.Bytes = 0
 		}
@@ -167,7 +167,7 @@ func TestFeedOverNATS(t *testing.T) {
 		t.Errorf("the sink has %d heartbeats, %d exits, %d updates, want %d of each", len(sink.heartbeats), len(sink.exits), len(sink.updates), rounds)
 	}
 	if len(sink.garbled) != 1 || sink.garbled["dea-9: message is malformed"] != rounds {
-		t.Errorf("the sink was told of %v, want %d messages of dea-9", sink.garbled, rounds)
+		t.Errorf("Garbled was called with %v, want %d messages of dea-9", sink.garbled, rounds)
 	}
 	for n, hb := range sink.heartbeats {
 		if len(hb.Instances) != 1 || hb.Instances[0].Index != uint32(n) || hb.Rejected != 1 {
@@ -178,7 +178,7 @@ func TestFeedOverNATS(t *testing.T) {
 		t.Errorf("%d lines of log for %d bad messages:\n%s", n, 3*len(bad)*rounds, log.String())
 	}
 	if s := link.State(); !s.Up || s.Outages != 0 || s.Gaps != 0 {
-		t.Errorf("the link has suffered: %+v", s)
+		t.Errorf("the link had an outage or a gap: %+v", s)
 	}
 
 	before := f.Stats()
@@ -188,14 +188,14 @@ func TestFeedOverNATS(t *testing.T) {
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	if err := link.Close(); err != nil { // drains: the message has been through by then
+	if err := link.Close(); err != nil { // drains: the message has been handled then
 		t.Fatal(err)
 	}
 	if s := f.Stats(); s != before || len(sink.updates) != rounds {
-		t.Error("a closed feed took a message")
+		t.Error("a closed Feed has handled a message")
 	}
 	if _, err := Open(link, sink, nil, nil); err == nil {
-		t.Error("a feed opens on a closed link")
+		t.Error("Open succeeds on a closed link")
 	}
 }
 
@@ -207,7 +207,7 @@ func TestDigests(t *testing.T) {
 			seen := map[Digest]int{a.Sum(nil): -1}
 			for i := range data {
 				if j, twice := seen[a.Sum(data[:i+1])]; twice {
-					t.Fatalf("%d and %d bytes have one digest", i+1, j)
+					t.Fatalf("the first %d and %d bytes have the same digest", i+1, j)
 				}
 				seen[a.Sum(data[:i+1])] = i + 1
 			}
@@ -216,7 +216,7 @@ func TestDigests(t *testing.T) {
 				t.Error("equal payloads have different digests")
 			}
 			if whole == b.Sum(data) {
-				t.Error("two digesters have one key")
+				t.Error("two Digesters have the same key")
 			}
 			data[len(data)/2] ^= 1
 			if whole == a.Sum(data) {

@@ -13,7 +13,7 @@ import (
 	"hm/internal/app"
 )
 
-// seeds are the starting points of every fuzz target here.
+// seeds adds the seed messages of every fuzz target here.
 func seeds(f *testing.F) {
 	f.Helper()
 	golden, err := os.ReadFile(filepath.Join("testdata", "heartbeat-100.json"))
@@ -34,8 +34,8 @@ func seeds(f *testing.F) {
 	}
 }
 
-// reference decodes a heartbeat with encoding/json alone, following the words of DecodeHeartbeat's doc comment.
-// It knows no limits on size and depth.
+// reference decodes a heartbeat with encoding/json, as the doc comment of DecodeHeartbeat says. It has no limits on size
+// and depth.
 func reference(data []byte) (hb actual.Heartbeat, ok bool) {
 	var message map[string]json.RawMessage
 	var list []json.RawMessage
@@ -74,7 +74,7 @@ func reference(data []byte) (hb actual.Heartbeat, ok bool) {
 	return hb, true
 }
 
-// referenceEntry reads an entry, and puts what it names into hb if it is no instance.
+// referenceEntry decodes an entry. If it is no instance, its guids go into hb.Unreadable and hb.Unplaced.
 func referenceEntry(raw json.RawMessage, hb *actual.Heartbeat) (in actual.Instance, ok bool) {
 	var m map[string]json.RawMessage
 	if json.Unmarshal(raw, &m) != nil {
@@ -108,25 +108,25 @@ func referenceEntry(raw json.RawMessage, hb *actual.Heartbeat) (in actual.Instan
 	}
 	in.Index = uint32(*index)
 	if ts := m["state_timestamp"]; len(ts) > 0 && (ts[0] == '-' || ts[0] >= '0' && ts[0] <= '9') {
-		in.Since = parseMillis(ts) // has a table test of its own
+		in.Since = parseMillis(ts) // TestStateTimestamp tests it
 	} else {
 		hb.Untimed++
 	}
 	return in, true
 }
 
-// FuzzHeartbeat holds the quick way, the complete way and the reference together.
+// FuzzHeartbeat checks that the fast decoder, the full decoder and the reference return the same.
 func FuzzHeartbeat(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		quick, taken := scanHeartbeat(data)
+		fast, ok := scanHeartbeat(data)
 		full, fullErr := readHeartbeat(data)
-		if taken && (fullErr != nil || !same(quick, full)) {
-			t.Fatalf("the quick way gives %+v, the complete way %+v, %v", quick, full, fullErr)
+		if ok && (fullErr != nil || !same(fast, full)) {
+			t.Fatalf("the fast decoder returns %+v, the full decoder %+v, %v", fast, full, fullErr)
 		}
 		hb, err := DecodeHeartbeat(data)
 		if want, ok := reference(data); check(data) == nil && (ok != (err == nil) || ok && !same(hb, want)) {
-			t.Fatalf("decoded as %+v, %v; the reference says %+v, %v", hb, err, want, ok)
+			t.Fatalf("decoded as %+v, %v; the reference returns %+v, %v", hb, err, want, ok)
 		}
 		if err != nil {
 			return
@@ -151,7 +151,7 @@ func same(a, b actual.Heartbeat) bool {
 		(len(a.Instances) == 0 || reflect.DeepEqual(a.Instances, b.Instances))
 }
 
-// FuzzSender: who sent a message that is a heartbeat is who it says, and nobody else; anything else costs nothing.
+// FuzzSender checks that the sender of a valid heartbeat is its dea, and that other messages cause no panic.
 func FuzzSender(f *testing.F) {
 	seeds(f)
 	for _, s := range []string{`{"dea":"a","droplets":[],"dea":"b"}`, `{"dea" : "a" , "droplets":[NaN]}`, `{"droplets":[{"dea":"x"}],"dea":"a"}`, `{"droplets":[],"x":{},"dea":"a"}`} {
@@ -160,10 +160,10 @@ func FuzzSender(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		sender := Sender(data)
 		if sender != "" && !actual.ValidDEA(sender) {
-			t.Fatalf("%q is no DEA", sender)
+			t.Fatalf("%q is not a valid DEA id", sender)
 		}
 		if hb, err := DecodeHeartbeat(data); err == nil && sender != "" && sender != hb.DEA && !bytes.Contains(data, []byte(`\`)) && bytes.Count(data, []byte(`"dea"`)) == 1 {
-			t.Fatalf("%s is of %q, not of %q", data, hb.DEA, sender)
+			t.Fatalf("%s has the dea %q, but Sender returns %q", data, hb.DEA, sender)
 		}
 	})
 }
@@ -174,7 +174,7 @@ func FuzzExit(f *testing.F) {
 		e, err := DecodeExit(data)
 		if err != nil {
 			if e != (actual.Exit{}) {
-				t.Fatalf("with %v comes %+v", err, e)
+				t.Fatalf("DecodeExit returns both %v and %+v", err, e)
 			}
 			return
 		}
@@ -193,7 +193,7 @@ func FuzzUpdated(f *testing.F) {
 	})
 }
 
-// FuzzGUID holds the guids read eight digits at a time against those read one by one.
+// FuzzGUID checks that guids are the same whether hm reads them eight digits at a time or one by one.
 func FuzzGUID(f *testing.F) {
 	for _, s := range []string{d1, i1, "00000000-0000-0000-0000-000000000000", "3F2A1B4C-0D9E-4F00-8ABC-0123456789AB", "3f2a1b4c-0d9e-4f00-8abc-0123456789ag", "/0:`fg@G", "a"} {
 		f.Add([]byte(s))

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// agree decodes data both ways.
+// agree checks that Redecoder and DecodeHeartbeat return the same.
 func agree(t interface {
 	Helper()
 	Fatalf(string, ...any)
@@ -19,14 +19,14 @@ func agree(t interface {
 	got, gotErr := r.Decode(bytes.Clone(data))
 	want, wantErr := DecodeHeartbeat(data)
 	if (gotErr == nil) != (wantErr == nil) || gotErr != nil && gotErr.Error() != wantErr.Error() {
-		t.Fatalf("%s\nis refused with %v, by DecodeHeartbeat with %v", data, gotErr, wantErr)
+		t.Fatalf("%s\nthe Redecoder returns the error %v, DecodeHeartbeat %v", data, gotErr, wantErr)
 	}
 	if !same(got, want) {
 		t.Fatalf("%s\nis decoded as %+v\nby DecodeHeartbeat as %+v", data, got, want)
 	}
 }
 
-// FuzzRedecoder has three payloads follow one another in every order that matters.
+// FuzzRedecoder decodes three payloads after one another, in every order that matters.
 func FuzzRedecoder(f *testing.F) {
 	var all [][]byte
 	for n := range 4 {
@@ -52,7 +52,7 @@ func FuzzRedecoder(f *testing.F) {
 	})
 }
 
-// TestRedecoder plays the lives of a few DEAs, with every kind of change between two heartbeats.
+// TestRedecoder decodes the heartbeats of two DEAs, with every kind of change between two heartbeats.
 func TestRedecoder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := Redecoder{maxBytes: rapid.SampledFrom([]int{0, 0, 3000}).Draw(t, "bytes remembered")}
@@ -69,7 +69,7 @@ func TestRedecoder(t *testing.T) {
 			}
 			return entry(change)
 		}
-		odd := []string{`{}`, `1`, `{"a":[{}]}`, entry(map[string]string{"index": "1.5"}), entry(map[string]string{"state": `"RUNN\u0049NG"`}), entry(map[string]string{`"x"`: `"\\"`}), ` ` + entry(nil), entry(nil) + "\n", ``, `{`}
+		unusual := []string{`{}`, `1`, `{"a":[{}]}`, entry(map[string]string{"index": "1.5"}), entry(map[string]string{"state": `"RUNN\u0049NG"`}), entry(map[string]string{`"x"`: `"\\"`}), ` ` + entry(nil), entry(nil) + "\n", ``, `{`}
 		lists := make([][]string, 2)
 		for range rapid.IntRange(1, 40).Draw(t, "heartbeats") {
 			d := rnd.IntN(len(lists))
@@ -95,11 +95,11 @@ func TestRedecoder(t *testing.T) {
 						list = append(append(list[:at:at], fresh()), list[at+1:]...)
 					}
 				case 7:
-					if n > 0 { // the same once more
+					if n > 0 { // the same entry again
 						list = append(list[:len(list):len(list)], list[at])
 					}
 				case 8:
-					list = append(list[:at:at], append([]string{odd[rnd.IntN(len(odd))]}, list[at:]...)...)
+					list = append(list[:at:at], append([]string{unusual[rnd.IntN(len(unusual))]}, list[at:]...)...)
 				}
 			}
 			lists[d] = list
@@ -127,8 +127,7 @@ func TestRedecoder(t *testing.T) {
 	})
 }
 
-// TestRedecoderCompares makes sure that what is tested is not the long way alone: a heartbeat of mostly known entries
-// allocates little but the list.
+// TestRedecoderCompares checks that a Redecoder really compares entries: it decodes at most the one changed entry.
 func TestRedecoderCompares(t *testing.T) {
 	whole := dea(3, 100)
 	entries := bytes.SplitAfter(whole, []byte("},"))
@@ -154,7 +153,7 @@ func TestRedecoderCompares(t *testing.T) {
 		}
 		hb := r.byDEA[string(probableDEA(before))]
 		if hb == nil || !r.update(hb, next) || len(r.fresh) > 1 {
-			t.Errorf("%s: it is not compared, or %d entries of it are read", name, len(r.fresh))
+			t.Errorf("%s: the payload was not compared, or %d of its entries were decoded", name, len(r.fresh))
 		}
 		agree(t, &r, next)
 	}
