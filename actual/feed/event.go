@@ -8,9 +8,9 @@ import (
 	"hm/internal/app"
 )
 
-// DecodeExit decodes a droplet.exited message (N10). droplet, version and instance must be guids, index an integer from 0
-// to actual.MaxIndex, and reason a string; other members are ignored. The case of reason does not matter, as in the Cloud
-// Controller (N09). A reason that hm does not know is actual.ExitOther (R36).
+// DecodeExit decodes a droplet.exited message (N10). droplet, version and instance must be guids, index an integer from
+// 0 to actual.MaxIndex, and reason a string; other members are ignored. The case of reason does not matter, as in the
+// Cloud Controller (N09). A reason that hm does not know is actual.ExitOther (R36).
 func DecodeExit(data []byte) (actual.Exit, error) {
 	var e actual.Exit
 	var wrong fieldErrors
@@ -39,7 +39,7 @@ func DecodeExit(data []byte) (actual.Exit, error) {
 }
 
 func exitReason(word string) actual.ExitReason {
-	for _, r := range []actual.ExitReason{actual.ExitCrashed, actual.ExitShutdown, actual.ExitEvacuation, actual.ExitStopped} {
+	for r := actual.ExitCrashed; r < actual.ExitOther; r++ {
 		if strings.EqualFold(word, r.String()) {
 			return r
 		}

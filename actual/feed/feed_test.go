@@ -81,8 +81,8 @@ func (l *logBuffer) String() string {
 	return l.buf.String()
 }
 
-// Malformed and huge messages arrive on every subject, with good ones in between. The Sink gets the good ones; the others
-// are counted, and nothing else happens (I10, N08, N13).
+// Malformed and huge messages arrive on every subject, with good ones in between. The Sink gets the good ones; the
+// others are counted, and nothing else happens (I10, N08, N13).
 func TestFeedOverNATS(t *testing.T) {
 	srv := bustest.Run(t, func(o *server.Options) { o.MaxPayload = MaxHeartbeat + 1024; o.MaxPending = 256 << 20 })
 	link, err := bus.Open(bus.Options{Servers: []string{srv.URL()}})

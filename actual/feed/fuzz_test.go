@@ -34,8 +34,8 @@ func seeds(f *testing.F) {
 	}
 }
 
-// reference decodes a heartbeat with encoding/json, as the doc comment of DecodeHeartbeat says. It has no limits on size
-// and depth.
+// reference decodes a heartbeat with encoding/json, as the doc comment of DecodeHeartbeat says. It has no limits on
+// size and depth.
 func reference(data []byte) (hb actual.Heartbeat, ok bool) {
 	var message map[string]json.RawMessage
 	var list []json.RawMessage

@@ -58,8 +58,8 @@ func readHeartbeat(data []byte) (actual.Heartbeat, error) {
 	return hb, nil
 }
 
-// addEntry adds one entry of the list. An entry is an instance if it has the app, the index and the instance guid. Then a
-// missing or unknown state does not matter.
+// addEntry adds one entry of the list. An entry is an instance if it has the app, the index and the instance guid. Then
+// a missing or unknown state does not matter.
 func addEntry(hb *actual.Heartbeat, v value) {
 	e := readEntry(v)
 	if e.have&placed == placed {
@@ -163,7 +163,8 @@ func plainText(v value) string {
 	return string(v)
 }
 
-// check returns an error if data is not JSON or is nested too deeply. The functions below rely on it: they check nothing.
+// check returns an error if data is not JSON or is nested too deeply. The functions below rely on it: they check
+// nothing.
 func check(data []byte) error {
 	depth, text := 0, false
 	for i := 0; i < len(data); i++ {

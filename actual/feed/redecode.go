@@ -10,9 +10,9 @@ import (
 // maxRemembered is how many bytes of payloads a Redecoder keeps. Then it drops them all and starts again.
 const maxRemembered = 1 << 30
 
-// Redecoder decodes heartbeats like DecodeHeartbeat, but it keeps the newest payload of each DEA. It decodes only the new
-// entries of the next payload and compares the others. It is for replays, which have the memory for it. The daemon keeps
-// no payloads and decodes only changed ones. The zero value is ready to use. It is for one goroutine.
+// Redecoder decodes heartbeats like DecodeHeartbeat, but it keeps the newest payload of each DEA. It decodes only the
+// new entries of the next payload and compares the others. It is for replays, which have the memory for it. The daemon
+// keeps no payloads and decodes only changed ones. The zero value is ready to use. It is for one goroutine.
 type Redecoder struct {
 	byDEA    map[string]*payload
 	size     int // bytes of all payloads
@@ -22,8 +22,8 @@ type Redecoder struct {
 	fresh  []int  // scratch: positions of the entries that were decoded and not compared
 }
 
-// payload is a heartbeat in the usual form: no guid has capitals, no entry is rejected, no guid comes twice, and there is
-// only a comma between two entries. So an entry with the same bytes has the same meaning.
+// payload is a heartbeat in the usual form: no guid has capitals, no entry is rejected, no guid comes twice, and there
+// is only a comma between two entries. So an entry with the same bytes has the same meaning.
 type payload struct {
 	text   []byte
 	places places
@@ -66,8 +66,8 @@ func (p *places) plain(text []byte) bool {
 	return text[p.close()] == ']'
 }
 
-// Decode returns the same as DecodeHeartbeat. It keeps no reference to data. The caller must not change the instances: a
-// later heartbeat may share them.
+// Decode returns the same as DecodeHeartbeat. It keeps no reference to data. The caller must not change the instances:
+// a later heartbeat may share them.
 func (r *Redecoder) Decode(data []byte) (actual.Heartbeat, error) {
 	if len(data) > MaxHeartbeat {
 		return DecodeHeartbeat(data)
@@ -127,8 +127,8 @@ func (r *Redecoder) store(p *payload, data []byte) {
 // lookAhead is how many removed entries find skips to find the next entry that is still there.
 const lookAhead = 8
 
-// update decodes a payload that is mostly equal to p, and stores it in p. It returns false, and does not change p, if data
-// does not have the form of a payload; data may still be a heartbeat.
+// update decodes a payload that is mostly equal to p, and stores it in p. It returns false, and does not change p, if
+// data does not have the form of a payload; data may still be a heartbeat.
 func (r *Redecoder) update(p *payload, data []byte) bool {
 	old, first := p.hb.Instances, p.places.first
 	if len(data) <= first || !bytes.Equal(data[:first], p.text[:first]) {
@@ -196,7 +196,8 @@ func (r *Redecoder) update(p *payload, data []byte) bool {
 	return true
 }
 
-// find returns which of p's entries is at position at of data, and where it ends. It returns -1 if none of them is there.
+// find returns which of p's entries is at position at of data, and where it ends. It returns -1 if none of them is
+// there.
 func (p *payload) find(data []byte, at, next int, passed bool) (was, end int) {
 	rest := data[at:]
 	to := min(next+lookAhead, len(p.places.ends))

@@ -7,9 +7,9 @@ import (
 )
 
 // Sender returns the id of the DEA that probably sent a message that is no heartbeat. It is the value of a member "dea"
-// where DEAs write it: first in the message, or last, after the list. If the message is JSON, the member may be anywhere.
-// Sender returns "" if there is no such member, or if the first and the last one differ. It does not check the rest of
-// the message.
+// where DEAs write it: first in the message, or last, after the list. If the message is JSON, the member may be
+// anywhere. Sender returns "" if there is no such member, or if the first and the last one differ. It does not check
+// the rest of the message.
 func Sender(data []byte) string {
 	first, last := firstMember(data), lastMember(data)
 	switch {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// BenchmarkRead reads 400,000 apps in pages and compares this with a client that makes the same requests and discards the
-// answers.
+// BenchmarkRead reads 400,000 apps in pages and compares this with a client that makes the same requests and discards
+// the answers.
 func BenchmarkRead(b *testing.B) {
 	const apps = 400_000
 	_, rows := fleet(apps)

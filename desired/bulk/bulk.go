@@ -1,6 +1,6 @@
-// Package bulk reads the desired state from the Cloud Controller's bulk API: GET /bulk/apps, page by page (D01 to D15). A
-// read is complete or it fails: if any page fails, or the pages contradict each other, the whole read is refused (I6).
-// The error says what to do about it.
+// Package bulk reads the desired state from the Cloud Controller's bulk API: GET /bulk/apps, page by page (D01 to D15).
+// A read is complete or it fails: if any page fails, or the pages contradict each other, the whole read is refused
+// (I6). The error says what to do about it.
 package bulk
 
 import (
@@ -73,8 +73,10 @@ func New(o Options) (*Source, error) {
 	if err != nil {
 		return nil, errors.New("bulk API: the URL cannot be parsed") // a quoted URL might show a password
 	}
-	if (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("bulk API: %.100q must be an http:// or https:// URL with a host, without user, query and fragment", u.Redacted())
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil || u.RawQuery != "" ||
+		u.Fragment != "" {
+		return nil, fmt.Errorf("bulk API: %.100q must be an http:// or https:// URL with a host, without user, query and fragment",
+			u.Redacted())
 	}
 	if o.BatchSize < 0 || o.Timeout < 0 {
 		return nil, fmt.Errorf("bulk API: batch size %d or timeout %s is negative", o.BatchSize, o.Timeout)
@@ -122,7 +124,8 @@ func (s *Source) Read(ctx context.Context) (desired.Read, error) {
 	case s.reading <- struct{}{}:
 		defer func() { <-s.reading }()
 	case <-ctx.Done():
-		return desired.Read{}, s.failed(&Error{Kind: Canceled, URL: s.options.URL, Err: fmt.Errorf("wait for the previous read: %w", ctx.Err())})
+		err := fmt.Errorf("wait for the previous read: %w", ctx.Err())
+		return desired.Read{}, s.failed(&Error{Kind: Canceled, URL: s.options.URL, Err: err})
 	}
 	began := time.Now()
 	r := s.newRead()
@@ -168,11 +171,13 @@ func (r *reading) run(ctx context.Context) (desired.Read, *Error) {
 			break // only an empty page is the end (D05)
 		}
 		if err := pages.advance(p.token); err != nil {
-			return desired.Read{}, &Error{Kind: Paging, Page: n, Err: err, Hint: "check that desired.bulk.url names a Cloud Controller with the bulk API that hm knows"}
+			return desired.Read{}, &Error{Kind: Paging, Page: n, Err: err,
+				Hint: "check that desired.bulk.url names a Cloud Controller with the bulk API that hm knows"}
 		}
 	}
 	if err := desired.CheckUnreadable(r.unread, r.rows, r.firstBad); err != nil {
-		return desired.Read{}, &Error{Kind: BadRows, Err: err, Hint: "check whether this version of hm supports the Cloud Controller"}
+		return desired.Read{}, &Error{Kind: BadRows, Err: err,
+			Hint: "check whether this version of hm supports the Cloud Controller"}
 	}
 	read, err := desired.NewRead(r.Name(), r.apps)
 	if err == nil {
@@ -182,7 +187,8 @@ func (r *reading) run(ctx context.Context) (desired.Read, *Error) {
 		read, err = read.WithUnreadable(r.unreadable)
 	}
 	if err != nil {
-		return desired.Read{}, &Error{Kind: Inconsistent, Err: err, Hint: "the recorded state stays, and the next poll reads again"}
+		return desired.Read{}, &Error{Kind: Inconsistent, Err: err,
+			Hint: "the recorded state stays, and the next poll reads again"}
 	}
 	return read, nil
 }
@@ -256,6 +262,7 @@ func (s *Source) succeeded(r *reading, read desired.Read, took time.Duration) {
 	s.mu.Unlock()
 	if r.unread != before { // do not log the same rows with every read
 		s.log.Warn("some desired rows are unreadable: the recorded rows of these apps stay",
-			"rows", r.unread, "of", r.rows, "apps", read.Unreadable[:min(3, len(read.Unreadable))], "first", fmt.Sprint(r.firstBad))
+			"rows", r.unread, "of", r.rows, "apps", read.Unreadable[:min(3, len(read.Unreadable))],
+			"first", fmt.Sprint(r.firstBad))
 	}
 }

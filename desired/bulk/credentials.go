@@ -16,7 +16,8 @@ const (
 // {"user": ..., "password": ...} (N45). The error never quotes the reply.
 func ParseCredentials(reply []byte) (user, password string, err error) {
 	if len(reply) > maxCredentials {
-		return "", "", fmt.Errorf("bulk credentials: the reply has %d bytes, at most %d are allowed", len(reply), maxCredentials)
+		return "", "", fmt.Errorf("bulk credentials: the reply has %d bytes, at most %d are allowed",
+			len(reply), maxCredentials)
 	}
 	var c struct{ User, Password *string }
 	if json.Unmarshal(reply, &c) != nil {

@@ -81,16 +81,19 @@ func classify(ctx, page context.Context, err error, phase string) *Error {
 			Hint: "hm does not send credentials to another host; if the Cloud Controller is there, set desired.bulk.url to it"}
 	case page.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
 		return &Error{Kind: Timeout, Err: fmt.Errorf("timed out while %s", phase),
-			Hint: "if the Cloud Controller is overloaded, a smaller desired.bulk.batch_size or a longer desired.bulk.timeout may help"}
+			Hint: "if the Cloud Controller is overloaded, a smaller desired.bulk.batch_size or a longer desired.bulk.timeout " +
+				"may help"}
 	case errors.As(err, &oversize), errors.Is(err, errTooManyApps):
 		return &Error{Kind: TooLarge, Err: err}
-	case errors.As(err, &unknownCA), errors.As(err, &wrongName), errors.As(err, &noTLS), errors.As(err, &alert), errors.Is(err, http.ErrSchemeMismatch):
+	case errors.As(err, &unknownCA), errors.As(err, &wrongName), errors.As(err, &noTLS), errors.As(err, &alert),
+		errors.Is(err, http.ErrSchemeMismatch):
 		return &Error{Kind: TLS, Err: err,
 			Hint: "check the scheme and host of desired.bulk.url, and that this machine trusts the authority of the certificate"}
 	case errors.As(err, &dns):
 		return &Error{Kind: Refused, Err: err, Hint: "check the host in desired.bulk.url"}
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return &Error{Kind: Refused, Err: err, Hint: "check that the Cloud Controller is running and that desired.bulk.url is its address"}
+		return &Error{Kind: Refused, Err: err,
+			Hint: "check that the Cloud Controller is running and that desired.bulk.url is its address"}
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return &Error{Kind: Truncated, Err: fmt.Errorf("the answer ended early: %w", err), Hint: "the next poll reads again"}
 	case errors.Is(err, errHTML):

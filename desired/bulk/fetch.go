@@ -22,8 +22,8 @@ const (
 	maxQuoted      = 160 // bytes of an unexpected answer in an error
 )
 
-// newClient makes a client with its own connections. Each phase has its own timeout, so that a dead address does not use
-// up the time of a whole page.
+// newClient makes a client with its own connections. Each phase has its own timeout, so that a dead address does not
+// use up the time of a whole page.
 func newClient(timeout time.Duration) *http.Client {
 	dialer := &net.Dialer{Timeout: min(timeout/2, 5*time.Second), KeepAlive: 15 * time.Second}
 	return &http.Client{
@@ -45,12 +45,13 @@ type redirectError struct{ to string }
 
 func (e *redirectError) Error() string { return "redirected to " + e.to }
 
-// checkRedirect allows a redirect only to the same host and port, or to the same host over TLS: the credentials were sent
-// there anyway. net/http alone would also send them to subdomains and other ports, and from https to http.
+// checkRedirect allows a redirect only to the same host and port, or to the same host over TLS: the credentials were
+// sent there anyway. net/http alone would also send them to subdomains and other ports, and from https to http.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	first := via[0].URL
-	upgrade := first.Scheme == "http" && req.URL.Scheme == "https" && strings.EqualFold(first.Hostname(), req.URL.Hostname())
-	same := first.Scheme == req.URL.Scheme && strings.EqualFold(first.Hostname(), req.URL.Hostname()) && port(first) == port(req.URL)
+	sameHost := strings.EqualFold(first.Hostname(), req.URL.Hostname())
+	upgrade := sameHost && first.Scheme == "http" && req.URL.Scheme == "https"
+	same := sameHost && first.Scheme == req.URL.Scheme && port(first) == port(req.URL)
 	if !upgrade && !same {
 		return &redirectError{req.URL.Scheme + "://" + req.URL.Host}
 	}
@@ -64,8 +65,8 @@ func port(u *url.URL) string {
 	return cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
 }
 
-// page fetches and decodes one page. If the server answers 401 to credentials from an earlier request for them, page drops
-// them and tries again with new ones, once a read.
+// page fetches and decodes one page. If the server answers 401 to credentials from an earlier request for them, page
+// drops them and tries again with new ones, once a read.
 func (r *reading) page(ctx context.Context, n int, token string) (page, *Error) {
 	for {
 		user, password, fresh, err := r.credentials(ctx)
@@ -111,7 +112,8 @@ func (s *Source) credentials(ctx context.Context) (user, password string, fresh 
 			return "", "", false, &Error{Kind: Canceled, Err: fmt.Errorf("canceled while asking for credentials: %w", ctx.Err())}
 		}
 		return "", "", false, &Error{Kind: Credentials, Err: fmt.Errorf("ask for credentials: %w", err),
-			Hint: "check that a Cloud Controller answers on NATS for desired.partition, or set desired.bulk.username and desired.bulk.password"}
+			Hint: "check that a Cloud Controller answers on NATS for desired.partition, " +
+				"or set desired.bulk.username and desired.bulk.password"}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -236,7 +238,10 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 // phases remembers what a request is doing. The hooks of a trace may run on other goroutines.
 type phases struct{ now atomic.Int32 }
 
-var phaseWords = [...]string{"connecting", "looking up the host", "connecting", "making the TLS handshake", "waiting for the answer", "reading the answer"}
+var phaseWords = [...]string{
+	"connecting", "looking up the host", "connecting", "making the TLS handshake", "waiting for the answer",
+	"reading the answer",
+}
 
 func (p *phases) String() string { return phaseWords[p.now.Load()] }
 

@@ -30,7 +30,8 @@ func (p *paging) advance(token []byte) error {
 	before, hadID := tokenID(p.token)
 	after, hasID := tokenID(next)
 	if next == p.token || next == p.mark || hadID && hasID && after <= before {
-		return fmt.Errorf("a page with rows has the bulk_token %.60s, which does not advance after %.60s: the pages would never end", next, p.token)
+		return fmt.Errorf("a page with rows has the bulk_token %.60s, which does not advance after %.60s: the pages would never end",
+			next, p.token)
 	}
 	p.token = next
 	if p.steps++; p.steps == p.until {

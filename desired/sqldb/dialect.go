@@ -35,7 +35,7 @@ type dialect struct {
 	classify func(ctx context.Context, err error) *Error
 
 	columns string                        // statement: table, column, 1 if the role may read it; table names replace {}
-	server  string                        // statement: identity of the server, 1 if it is a replica; empty: target.name is the identity
+	server  string                        // statement: identity of the server, 1 if it is a replica; empty: use target.name
 	text    string                        // expression: a time, which replaces {}, as text that sorts by time
 	isFalse func(string) string           // condition that a column is false
 	isTrue  func(string) string           // condition that a column is true

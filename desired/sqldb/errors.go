@@ -23,7 +23,7 @@ const (
 	Timeout      Kind = "timeout"
 	Locked       Kind = "locked"    // another session has locked a table
 	Conflict     Kind = "conflict"  // the server ended the snapshot because of replication or a changed table
-	Refused      Kind = "refused"   // nobody listens there, the host cannot be reached, or the server accepts no more connections
+	Refused      Kind = "refused"   // nobody listens, the host cannot be reached, or the server is full
 	TLS          Kind = "tls"       // the certificate is not trusted, or only one side wants TLS
 	Transport    Kind = "transport" // the connection was lost
 	Server       Kind = "server"    // another error of the server
@@ -76,10 +76,11 @@ func (e *Error) tryNext() bool {
 const (
 	hintTimeout = "check whether the database is overloaded and can be reached; the next poll reads again"
 	hintLocked  = "another session has locked the table, such as a migration; the next poll reads again"
-	hintAuth    = "check the user and password in desired.sql.dsn, and that the server accepts the role from this host, with or without TLS; " +
-		"docs/ccdb.md has the SQL that creates the role"
-	hintGrant  = "grant the role SELECT on the tables that docs/ccdb.md lists"
-	hintTLS    = "check the TLS settings in desired.sql.dsn, and that its authority signed the server's certificate; docs/ccdb.md has examples"
+	hintAuth    = "check the user and password in desired.sql.dsn, and that the server accepts the role from this host, " +
+		"with or without TLS; docs/ccdb.md has the SQL that creates the role"
+	hintGrant = "grant the role SELECT on the tables that docs/ccdb.md lists"
+	hintTLS   = "check the TLS settings in desired.sql.dsn, and that its authority signed the server's certificate; " +
+		"docs/ccdb.md has examples"
 	hintSchema = "check that desired.sql.dsn names the Cloud Controller's database"
 	hintTable  = "check that desired.sql.dsn names the Cloud Controller's database: this does not look like its table"
 	hintLost   = "nothing was recorded; the next poll connects again"
@@ -103,17 +104,21 @@ func classifyCommon(ctx context.Context, err error) *Error {
 	switch {
 	case errors.As(err, &own):
 		return own
-	case errors.As(err, &trust), errors.As(err, &unknown), errors.As(err, &name), errors.As(err, &invalid), errors.As(err, &noTLS), errors.As(err, &alert):
+	case errors.As(err, &trust), errors.As(err, &unknown), errors.As(err, &name), errors.As(err, &invalid),
+		errors.As(err, &noTLS), errors.As(err, &alert):
 		return &Error{Kind: TLS, Err: err, Hint: hintTLS}
 	case errors.As(err, &dns):
 		return &Error{Kind: Refused, Err: err, Hint: "check the host in desired.sql.dsn"}
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.ENOENT):
-		return &Error{Kind: Refused, Err: err, Hint: "check that the database is running and that desired.sql.dsn has its address"}
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EHOSTUNREACH),
+		errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.ENOENT):
+		return &Error{Kind: Refused, Err: err,
+			Hint: "check that the database is running and that desired.sql.dsn has its address"}
 	case errors.Is(err, context.Canceled) && ctx.Err() == context.Canceled:
 		return &Error{Kind: Canceled, Err: err}
 	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return &Error{Kind: Timeout, Err: fmt.Errorf("timed out: %w", err), Hint: hintTimeout}
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return &Error{Kind: Transport, Err: fmt.Errorf("the connection was lost: %w", err), Hint: hintLost}
 	}
 	return &Error{Kind: Server, Err: err}

@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// lag says how far a server was behind its primary at most, measured just before the snapshot was taken. A server that is
-// no replica has a known lag of 0.
+// lag says how far a server was behind its primary at most, measured just before the snapshot was taken. A server that
+// is no replica has a known lag of 0.
 type lag struct {
 	known bool // false: the server does not say, or the role may not see it
 	by    time.Duration
@@ -39,21 +39,23 @@ func (snap *snapshot) checkApp() *Error {
 // errNoAge returns the error for a replica whose age is unknown.
 func errNoAge(why string) error {
 	return &Error{Kind: Stale, Err: errors.New("it is unknown how far this replica is behind its primary, because " + why),
-		Hint: "repair the replication, or remove the server from desired.sql.dsn; hm reads the replica again once it follows its primary"}
+		Hint: "repair the replication, or remove the server from desired.sql.dsn; " +
+			"hm reads the replica again once it follows its primary"}
 }
 
-// postgresLag asks a replica for three values: whether it has replayed all that it has received; how long ago the primary
-// sent its last message (NULL: it is not connected to a primary, -1: the role may not see it); and how long ago the
-// newest replayed transaction was committed (NULL: none since the replica was started). The replica's data is at most as
-// old as that transaction. If everything is replayed, it is also at most as old as the primary's last message. A
-// connection without messages ends after wal_receiver_timeout, 60 s by default.
+// postgresLag asks a replica for three values: whether it has replayed all that it has received; how long ago the
+// primary sent its last message (NULL: it is not connected to a primary, -1: the role may not see it); and how long ago
+// the newest replayed transaction was committed (NULL: none since the replica was started). The replica's data is at
+// most as old as that transaction. If everything is replayed, it is also at most as old as the primary's last message.
+// A connection without messages ends after wal_receiver_timeout, 60 s by default.
 const postgresLag = "SELECT CASE WHEN pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn() THEN 1 ELSE 0 END," +
 	" (SELECT CASE WHEN r.status IS NULL THEN -1 ELSE " + postgresAge + "r.last_msg_receipt_time) * 1000)::bigint END" +
 	" FROM pg_stat_wal_receiver r WHERE r.status IS NULL OR r.status = 'streaming')," +
 	" " + postgresAge + "pg_last_xact_replay_timestamp()) * 1000)::bigint"
 
 // postgresLagOld is for servers before version 10, where the functions have other names.
-const postgresLagOld = "SELECT CASE WHEN pg_last_xlog_replay_location() >= pg_last_xlog_receive_location() THEN 1 ELSE 0 END, -1," +
+const postgresLagOld = "SELECT CASE WHEN pg_last_xlog_replay_location() >= pg_last_xlog_receive_location()" +
+	" THEN 1 ELSE 0 END, -1," +
 	" " + postgresAge + "pg_last_xact_replay_timestamp()) * 1000)::bigint"
 
 const postgresAge = "ceil(extract(epoch from clock_timestamp() - "
@@ -140,8 +142,8 @@ func (c *mysqlConn) lag(ctx context.Context, readOnly bool) (lag, error) {
 	return lag{}, nil
 }
 
-// mysqlLagOf computes the lag from the state of a replica's channels. A server that is no replica has no channels. A server
-// that accepts writes and whose channel is stopped is a former replica.
+// mysqlLagOf computes the lag from the state of a replica's channels. A server that is no replica has no channels. A
+// server that accepts writes and whose channel is stopped is a former replica.
 func mysqlLagOf(channels []map[string]*string, readOnly bool) (lag, error) {
 	l := noLag
 	for _, channel := range channels {

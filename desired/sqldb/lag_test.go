@@ -42,7 +42,8 @@ func (r *replicated) await(t *testing.T, what string, done func(desired.Read) bo
 	}
 }
 
-// within is await with a time limit; it returns false if that ends. failed is the error of the newest read, if it failed.
+// within is await with a time limit; it returns false if that ends. failed is the error of the newest read, if it
+// failed.
 func (r *replicated) within(t *testing.T, limit time.Duration, done func(desired.Read) bool, failed *error) bool {
 	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		var read desired.Read
@@ -59,8 +60,8 @@ func (r *replicated) scale(instances string) time.Time {
 	return time.Now()
 }
 
-// mustLag makes a read that does not have the change yet, and checks that its lag says so. whole is the resolution of the
-// server's lag.
+// mustLag makes a read that does not have the change yet, and checks that its lag says so. whole is the resolution of
+// the server's lag.
 func (r *replicated) mustLag(t *testing.T, changed time.Time, instances uint32, whole time.Duration) {
 	t.Helper()
 	for time.Since(changed) < 2*appLag+2*whole { // so that the lag is clearly more than none

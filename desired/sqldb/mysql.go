@@ -29,10 +29,11 @@ var mysqlDialect = dialect{
 	text:    "DATE_FORMAT({}, '%Y-%m-%d %H:%i:%s.%f')",
 	isFalse: func(c string) string { return c + " = 0" },
 	isTrue:  func(c string) string { return c + " = 1" },
-	unsafe:  "SELECT table_name, engine FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN ({}) AND engine <> 'InnoDB'",
-	hidden:  func(err error) bool { n := mysqlNumber(err); return n == 1142 || n == 1143 },
-	among:   amongEach,
-	list:    listEach,
+	unsafe: "SELECT table_name, engine FROM information_schema.tables WHERE table_schema = DATABASE()" +
+		" AND table_name IN ({}) AND engine <> 'InnoDB'",
+	hidden: func(err error) bool { n := mysqlNumber(err); return n == 1142 || n == 1143 },
+	among:  amongEach,
+	list:   listEach,
 }
 
 // parseMySQL parses a DSN in the driver's own form, or a URL. Both may have several hosts.
@@ -191,7 +192,8 @@ func classifyMySQL(ctx context.Context, err error) *Error {
 		switch {
 		case errors.Is(err, mysql.ErrNoTLS):
 			return &Error{Kind: TLS, Err: err, Hint: hintTLS}
-		case ctx.Err() == nil && (errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrMalformPkt) || errors.Is(err, mysql.ErrPktSync)):
+		case ctx.Err() == nil && (errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, driver.ErrBadConn) ||
+			errors.Is(err, mysql.ErrMalformPkt) || errors.Is(err, mysql.ErrPktSync)):
 			return &Error{Kind: Transport, Err: fmt.Errorf("the connection was lost: %w", err), Hint: hintLost}
 		}
 		return classifyCommon(ctx, err)

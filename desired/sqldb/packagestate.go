@@ -66,7 +66,9 @@ func (r *reading) addPackageStates(ctx context.Context) error {
 		}
 		for i, into := range newest {
 			statement := r.snap.plan.artifacts[i] + r.snap.dialect.among(len(owners))
-			err := r.snap.conn.query(ctx, statement, r.snap.dialect.list(owners), func(v [][]byte) error { return addArtifact(into, v) })
+			err := r.snap.conn.query(ctx, statement, r.snap.dialect.list(owners), func(v [][]byte) error {
+				return addArtifact(into, v)
+			})
 			if err != nil {
 				return err
 			}
@@ -91,7 +93,9 @@ func addArtifact(newest map[string]artifact, v [][]byte) error {
 	}
 	id, err := strconv.ParseInt(string(v[1]), 10, 64)
 	if err != nil || id <= 0 {
-		return &Error{Kind: BadRows, Err: fmt.Errorf("the id of a droplet or package of app %.40q is %.40q, not a positive whole number", v[0], v[1]), Hint: hintTable}
+		return &Error{Kind: BadRows, Err: fmt.Errorf("the id of a droplet or package of app %.40q is %.40q, not a positive whole number",
+			v[0], v[1]),
+			Hint: hintTable}
 	}
 	if a := (artifact{id: id, created: string(v[4])}); a.newer(old) {
 		a.guid, a.state, a.from = lowerGUID(string(v[2])), string(v[3]), lowerGUID(string(v[5]))

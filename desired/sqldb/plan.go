@@ -24,8 +24,8 @@ const (
 	cutText  = 255 // length of the Cloud Controller's columns
 )
 
-// planV2 reads the rows that a v2 Cloud Controller returns: started, not deleted, not on Diego (D17). Rows whose staging
-// failed are left out later, as in v3.
+// planV2 reads the rows that a v2 Cloud Controller returns: started, not deleted, not on Diego (D17). Rows whose
+// staging failed are left out later, as in v3.
 func planV2(d *dialect, f found) plan {
 	where := []string{"p.state = 'STARTED'"}
 	if f.has("apps", "diego") {
@@ -37,23 +37,27 @@ func planV2(d *dialect, f found) plan {
 		where = append(where, d.isTrue("p.not_deleted"))
 	}
 	return newPlanOf(d, schemaV2, v2Tables[:],
-		fmt.Sprintf("SELECT p.id, substr(p.guid, 1, %d), substr(p.version, 1, %d), p.instances, p.state, substr(p.package_state, 1, %d) FROM apps p WHERE %s",
+		fmt.Sprintf("SELECT p.id, substr(p.guid, 1, %d), substr(p.version, 1, %d), p.instances, p.state,"+
+			" substr(p.package_state, 1, %d) FROM apps p WHERE %s",
 			cutGUID, cutGUID, cutState, strings.Join(where, " AND ")))
 }
 
-// planV3 reads the rows that the last Cloud Controllers with DEAs return (D21). An app has the guid of its process: DEAs and
-// the Cloud Controller's starts and stops use that guid (D24, W57). The package state is added later: see
+// planV3 reads the rows that the last Cloud Controllers with DEAs return (D21). An app has the guid of its process:
+// DEAs and the Cloud Controller's starts and stops use that guid (D24, W57). The package state is added later: see
 // addPackageStates.
 func planV3(d *dialect) plan {
 	p := newPlanOf(d, schemaV3, v3Tables[:],
-		fmt.Sprintf("SELECT p.id, substr(p.guid, 1, %d), substr(p.version, 1, %d), p.instances, p.state, substr(p.app_guid, 1, %d), substr(a.droplet_guid, 1, %d)"+
-			" FROM processes p JOIN apps a ON a.guid = p.app_guid WHERE p.state = 'STARTED' AND %s", cutGUID, cutGUID, cutText, cutText, d.isFalse("p.diego")))
+		fmt.Sprintf("SELECT p.id, substr(p.guid, 1, %d), substr(p.version, 1, %d), p.instances, p.state,"+
+			" substr(p.app_guid, 1, %d), substr(a.droplet_guid, 1, %d)"+
+			" FROM processes p JOIN apps a ON a.guid = p.app_guid WHERE p.state = 'STARTED' AND %s",
+			cutGUID, cutGUID, cutText, cutText, d.isFalse("p.diego")))
 	for i, table := range [...]struct{ name, from string }{{"droplets", "package_guid"}, {"packages", "NULL"}} {
 		from := table.from
 		if from != "NULL" {
 			from = fmt.Sprintf("substr(%s, 1, %d)", from, cutText)
 		}
-		p.artifacts[i] = fmt.Sprintf("SELECT app_guid, id, substr(guid, 1, %d), substr(state, 1, %d), %s, %s FROM %s WHERE app_guid ",
+		p.artifacts[i] = fmt.Sprintf("SELECT app_guid, id, substr(guid, 1, %d), substr(state, 1, %d), %s, %s FROM %s"+
+			" WHERE app_guid ",
 			cutText, cutState, strings.ReplaceAll(d.text, "{}", "created_at"), from, table.name)
 	}
 	return p

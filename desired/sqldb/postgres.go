@@ -14,8 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// postgres uses pgconn, the lower layer of pgx: it does not copy rows, and its statements have no names, so hm also works
-// through a connection pooler.
+// postgres uses pgconn, the lower layer of pgx: it does not copy rows, and its statements have no names, so hm also
+// works through a connection pooler.
 var postgres = dialect{
 	parse:    parsePostgres,
 	example:  "postgres://user:password@host:5432/ccdb?sslmode=verify-full&sslrootcert=/path/ca.pem",
@@ -29,7 +29,8 @@ var postgres = dialect{
 	columns: "SELECT c.relname, a.attname, CASE WHEN has_column_privilege(c.oid, a.attnum, 'SELECT') THEN 1 ELSE 0 END" +
 		" FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped" +
 		" WHERE c.relname IN ({}) AND pg_table_is_visible(c.oid) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')",
-	server: "SELECT COALESCE(host(inet_server_addr()), 'socket') || ':' || COALESCE(inet_server_port()::text, '') || '/' || current_database() ||" +
+	server: "SELECT COALESCE(host(inet_server_addr()), 'socket') || ':' || COALESCE(inet_server_port()::text, '') ||" +
+		" '/' || current_database() ||" +
 		" ' up since ' || to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')," +
 		" CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END",
 	text:    "to_char({}, 'YYYY-MM-DD HH24:MI:SS.US')",
@@ -121,7 +122,8 @@ type postgresConn struct{ pg *pgconn.PgConn }
 func (c *postgresConn) begin(ctx context.Context, limit time.Duration) error {
 	ms := max(limit.Milliseconds(), 1)
 	settings := fmt.Sprintf("SELECT set_config(s.name, v.value, true) FROM pg_settings s JOIN (VALUES"+
-		" ('statement_timeout', '%d'), ('lock_timeout', '%d'), ('idle_in_transaction_session_timeout', '%d'), ('TimeZone', 'UTC'),"+
+		" ('statement_timeout', '%d'), ('lock_timeout', '%d'), ('idle_in_transaction_session_timeout', '%d'),"+
+		" ('TimeZone', 'UTC'),"+
 		// Parallel processes and compiled code do not help to look up a few thousand rows by index.
 		" ('max_parallel_workers_per_gather', '0'), ('jit', 'off')) v (name, value) ON v.name = s.name",
 		ms, max(ms/2, 1), ms)
@@ -189,7 +191,8 @@ func classifyPostgres(ctx context.Context, err error) *Error {
 	case pg.Code == "57014" || pg.Code == "25P03":
 		return &Error{Kind: Timeout, Err: err, Hint: hintTimeout}
 	case class == "40":
-		return &Error{Kind: Conflict, Err: err, Hint: "on a replica, raise max_standby_streaming_delay or set hot_standby_feedback"}
+		return &Error{Kind: Conflict, Err: err,
+			Hint: "on a replica, raise max_standby_streaming_delay or set hot_standby_feedback"}
 	case pg.Code == "57P03", pg.Code == "53300":
 		return &Error{Kind: Refused, Err: err, Hint: hintFull}
 	case class == "08", pg.Code == "57P01", pg.Code == "57P02":

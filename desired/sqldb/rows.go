@@ -37,7 +37,8 @@ func (r *reading) all(ctx context.Context) (desired.Read, *Error) {
 	for {
 		r.pages++
 		n := 0
-		err := r.snap.conn.query(ctx, r.snap.plan.page(r.last, r.options.BatchSize), nil, func(v [][]byte) error { n++; return r.row(v) })
+		statement := r.snap.plan.page(r.last, r.options.BatchSize)
+		err := r.snap.conn.query(ctx, statement, nil, func(v [][]byte) error { n++; return r.row(v) })
 		if err == nil {
 			err = r.addPackageStates(ctx)
 		}
@@ -54,7 +55,8 @@ func (r *reading) all(ctx context.Context) (desired.Read, *Error) {
 		}
 	}
 	if err := desired.CheckUnreadable(len(r.unreadable), r.rows, r.firstBad); err != nil {
-		return desired.Read{}, &Error{Kind: BadRows, Err: err, Hint: "check whether this version of hm supports the Cloud Controller"}
+		return desired.Read{}, &Error{Kind: BadRows, Err: err,
+			Hint: "check whether this version of hm supports the Cloud Controller"}
 	}
 	read, err := desired.NewRead("sql "+r.options.Driver+" "+r.targets[r.current].name, r.apps)
 	if err == nil {
@@ -64,7 +66,8 @@ func (r *reading) all(ctx context.Context) (desired.Read, *Error) {
 		read, err = read.WithUnreadable(r.unreadable)
 	}
 	if err != nil {
-		return desired.Read{}, &Error{Kind: BadRows, Err: err, Hint: "check the Cloud Controller's database: guids must be unique there"}
+		return desired.Read{}, &Error{Kind: BadRows, Err: err,
+			Hint: "check the Cloud Controller's database: guids must be unique there"}
 	}
 	return read, nil
 }
@@ -86,7 +89,8 @@ func (r *reading) app(ctx context.Context, droplet app.GUID) ([]desired.App, *Er
 		return nil, r.snap.dialect.classify(ctx, err)
 	}
 	if r.firstBad != nil {
-		return nil, &Error{Kind: BadRows, Err: fmt.Errorf("the row is unreadable: %w", r.firstBad), Hint: "the recorded row of the app stays"}
+		return nil, &Error{Kind: BadRows, Err: fmt.Errorf("the row is unreadable: %w", r.firstBad),
+			Hint: "the recorded row of the app stays"}
 	}
 	return r.apps, nil
 }

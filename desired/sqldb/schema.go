@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -86,15 +87,18 @@ func detect(f found) (string, error) {
 	v2, v3 := f.has("apps", "package_state"), f["processes"] != nil
 	switch {
 	case v2 && v3:
-		return "", &Error{Kind: Schema, Err: fmt.Errorf("the database has both apps.package_state, which only v2 has, and the table processes, which only v3 has"),
-			Hint: "if a migration of the Cloud Controller's database is running, wait for its end; else set desired.sql.schema to v2 or v3"}
+		return "", &Error{Kind: Schema,
+			Err: errors.New("the database has both apps.package_state, which only v2 has, and the table processes, which only v3 has"),
+			Hint: "if a migration of the Cloud Controller's database is running, wait for its end; " +
+				"else set desired.sql.schema to v2 or v3"}
 	case v2:
 		return schemaV2, nil
 	case v3:
 		return schemaV3, nil
 	}
 	return "", &Error{Kind: Schema, Err: fmt.Errorf(
-		"the database has neither apps.package_state, which v2 has, nor the table processes, which v3 has: found %s", f.describe()),
+		"the database has neither apps.package_state, which v2 has, nor the table processes, which v3 has: found %s",
+		f.describe()),
 		Hint: "check that desired.sql.dsn names the Cloud Controller's database, and that the role may read its tables"}
 }
 
@@ -120,16 +124,20 @@ func checkColumns(f found, schema string) error {
 		}
 	}
 	if len(unreadable) > 0 {
-		return &Error{Kind: Permission, Err: fmt.Errorf("the role may not read %s", strings.Join(unreadable, ", ")), Hint: "grant it SELECT on them; docs/ccdb.md has the SQL"}
+		return &Error{Kind: Permission, Err: fmt.Errorf("the role may not read %s", strings.Join(unreadable, ", ")),
+			Hint: "grant it SELECT on them; docs/ccdb.md has the SQL"}
 	}
 	if len(missing) == 0 {
 		return nil
 	}
 	hint := "check desired.sql.schema, and that the role may read the tables"
 	if schema == schemaV3 && slices.Contains(missing, "processes.diego") {
-		hint = "either the role may not read the column, or the Cloud Controller is newer than mid 2017 and has no DEAs, and hm is only for DEAs"
+		hint = "either the role may not read the column, or the Cloud Controller is newer than mid 2017 and has no DEAs, " +
+			"and hm is only for DEAs"
 	}
-	return &Error{Kind: Schema, Err: fmt.Errorf("schema %s needs what is missing here: %s; found %s", schema, strings.Join(missing, ", "), f.describe()), Hint: hint}
+	return &Error{Kind: Schema, Err: fmt.Errorf("schema %s needs what is missing here: %s; found %s",
+		schema, strings.Join(missing, ", "), f.describe()),
+		Hint: hint}
 }
 
 // describe lists the existing columns, at most 40 a table.
@@ -159,7 +167,8 @@ func checkEngines(ctx context.Context, c conn, statement, list string) error {
 		return fmt.Errorf("look at the tables' engines: %w", err)
 	}
 	if len(tables) > 0 {
-		return &Error{Kind: Schema, Err: fmt.Errorf("hm cannot read a snapshot of %s", strings.Join(tables, ", ")), Hint: "change the engine of the tables to InnoDB"}
+		return &Error{Kind: Schema, Err: fmt.Errorf("hm cannot read a snapshot of %s", strings.Join(tables, ", ")),
+			Hint: "change the engine of the tables to InnoDB"}
 	}
 	return nil
 }
@@ -174,9 +183,11 @@ func checkHiddenColumns(ctx context.Context, c conn, d *dialect, f found) error 
 		err := c.query(ctx, "SELECT "+column+" FROM apps LIMIT 0", nil, func([][]byte) error { return nil })
 		switch {
 		case err == nil:
-			return &Error{Kind: Inconsistent, Err: fmt.Errorf("the column apps.%s was added during the read", column), Hint: "the next poll reads again"}
+			return &Error{Kind: Inconsistent, Err: fmt.Errorf("the column apps.%s was added during the read", column),
+				Hint: "the next poll reads again"}
 		case d.hidden(err):
-			return &Error{Kind: Permission, Err: fmt.Errorf("the role may not read apps.%s", column), Hint: "grant it SELECT on it; docs/ccdb.md has the SQL"}
+			return &Error{Kind: Permission, Err: fmt.Errorf("the role may not read apps.%s", column),
+				Hint: "grant it SELECT on it; docs/ccdb.md has the SQL"}
 		case d.classify(ctx, err).Kind != Schema:
 			return fmt.Errorf("look for apps.%s: %w", column, err)
 		}

@@ -63,8 +63,8 @@ func (snap *snapshot) begin(ctx context.Context, limit time.Duration) error {
 			return fmt.Errorf("end a transaction on another server: %w", err)
 		}
 	}
-	return &Error{Kind: Inconsistent, Err: fmt.Errorf("%d transactions in a row ran on another server than the statement before", maxBegins),
-		Hint: hintProxy}
+	return &Error{Kind: Inconsistent, Hint: hintProxy,
+		Err: fmt.Errorf("%d transactions in a row ran on another server than the statement before", maxBegins)}
 }
 
 func (snap *snapshot) identifyIfAsked(ctx context.Context) error {
@@ -84,8 +84,8 @@ func (snap *snapshot) identify(ctx context.Context) error {
 	})
 }
 
-// verify checks that the transaction still runs on the same server and sees the same data. If a proxy sends statements to
-// several servers, or a table has no transactions, the pages are not of one point in time.
+// verify checks that the transaction still runs on the same server and sees the same data. If a proxy sends statements
+// to several servers, or a table has no transactions, the pages are not of one point in time.
 func (snap *snapshot) verify(ctx context.Context) error {
 	end := *snap
 	if err := end.identifyIfAsked(ctx); err != nil {
@@ -96,8 +96,8 @@ func (snap *snapshot) verify(ctx context.Context) error {
 		return fmt.Errorf("read the newest change again: %w", err)
 	}
 	if end.server != snap.server || end.mark != snap.mark {
-		return &Error{Kind: Inconsistent, Err: errors.New("the server, or the data in the transaction, changed during the read"),
-			Hint: hintProxy}
+		return &Error{Kind: Inconsistent, Hint: hintProxy,
+			Err: errors.New("the server, or the data in the transaction, changed during the read")}
 	}
 	return nil
 }

@@ -1,7 +1,7 @@
-// Package sqldb reads the desired state from the Cloud Controller's database: PostgreSQL, MySQL or MariaDB, or SQLite, with
-// both generations of its tables (D16 to D24). It returns the same rows as the Cloud Controller's bulk API. A read is one
-// snapshot of one server. It is complete or it fails: if anything fails, or the rows are inconsistent, the whole read is
-// refused (I6). The error says what to do about it.
+// Package sqldb reads the desired state from the Cloud Controller's database: PostgreSQL, MySQL or MariaDB, or SQLite,
+// with both generations of its tables (D16 to D24). It returns the same rows as the Cloud Controller's bulk API. A read
+// is one snapshot of one server. It is complete or it fails: if anything fails, or the rows are inconsistent, the whole
+// read is refused (I6). The error says what to do about it.
 package sqldb
 
 import (
@@ -31,9 +31,10 @@ const (
 // Options configure a Source.
 type Options struct {
 	Driver string // postgres, mysql (MariaDB too) or sqlite
-	// DSN has one or several data source names; docs/ccdb.md has examples. Several data source names are several servers of
-	// one database, such as a primary and its replicas: if one fails, the next is read. They stand on separate lines. Those
-	// of MySQL and postgres:// URLs may also be separated by spaces. A name with several hosts means several servers.
+	// DSN has one or several data source names; docs/ccdb.md has examples. Several data source names are several servers
+	// of one database, such as a primary and its replicas: if one fails, the next is read. They stand on separate lines.
+	// Those of MySQL and postgres:// URLs may also be separated by spaces. A name with several hosts means several
+	// servers.
 	DSN       string
 	Schema    string        // v2, v3 or auto; empty: auto
 	BatchSize int           // rows in a page; 0: DefaultBatchSize, at most MaxBatchSize
@@ -41,8 +42,8 @@ type Options struct {
 	Logger    *slog.Logger  // nil: slog.Default
 }
 
-// Source reads the desired state from one database. Its methods may be called concurrently. Reads run one after the other,
-// so a later read never returns older data than an earlier one.
+// Source reads the desired state from one database. Its methods may be called concurrently. Reads run one after the
+// other, so a later read never returns older data than an earlier one.
 type Source struct {
 	options   Options
 	targets   []target
@@ -72,7 +73,8 @@ func New(o Options) (*Source, error) {
 		return nil, fmt.Errorf("desired state from SQL: schema %.40q is none of v2, v3, auto", o.Schema)
 	}
 	if o.BatchSize < 0 || o.BatchSize > MaxBatchSize || o.Timeout < 0 {
-		return nil, fmt.Errorf("desired state from SQL: batch size %d is not within 0 to %d, or timeout %s is negative", o.BatchSize, MaxBatchSize, o.Timeout)
+		return nil, fmt.Errorf("desired state from SQL: batch size %d is not within 0 to %d, or timeout %s is negative",
+			o.BatchSize, MaxBatchSize, o.Timeout)
 	}
 	targets, err := parseDSNs(o.Driver, o.DSN)
 	if err != nil {
@@ -93,8 +95,8 @@ func New(o Options) (*Source, error) {
 	}, nil
 }
 
-// Name returns what is read, for people to see: "sql postgres db1:5432/ccdb". With several servers it names the one that
-// was read last, or will be read first. It has no secrets.
+// Name returns what is read, for people to see: "sql postgres db1:5432/ccdb". With several servers it names the one
+// that was read last, or will be read first. It has no secrets.
 func (s *Source) Name() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,8 +134,8 @@ func (s *Source) Read(ctx context.Context) (desired.Read, error) {
 	return read, nil
 }
 
-// ReadApp reads the rows of one droplet. The Cloud Controller publishes droplet.updated when it has changed them. No rows
-// mean that the app is not desired: it is deleted or stopped, its staging failed, or it does not run on DEAs. An
+// ReadApp reads the rows of one droplet. The Cloud Controller publishes droplet.updated when it has changed them. No
+// rows mean that the app is not desired: it is deleted or stopped, its staging failed, or it does not run on DEAs. An
 // unreadable row is an error. Every error is an *Error.
 func (s *Source) ReadApp(ctx context.Context, droplet app.GUID) ([]desired.App, error) {
 	var apps []desired.App
@@ -153,8 +155,8 @@ func (s *Source) ReadApp(ctx context.Context, droplet app.GUID) ([]desired.App, 
 	return apps, nil
 }
 
-// run calls read with a snapshot of a server. If that fails, it calls read with a snapshot of the next server. The data of
-// read is valid only if run returns nil.
+// run calls read with a snapshot of a server. If that fails, it calls read with a snapshot of the next server. The data
+// of read is valid only if run returns nil.
 func (s *Source) run(ctx context.Context, timeout time.Duration, read func(context.Context, *snapshot) *Error) *Error {
 	select {
 	case s.reading <- struct{}{}:

@@ -17,8 +17,9 @@ var sqliteDialect = dialect{
 	example:  "/path/ccdb.sqlite or file:/path/ccdb.sqlite",
 	classify: classifySQLite,
 	split:    wholeLine,
-	columns:  "SELECT m.name, p.name, 1 FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type IN ('table', 'view') AND m.name IN ({})",
-	text:     "CAST({} AS TEXT)",
+	columns: "SELECT m.name, p.name, 1 FROM sqlite_master m JOIN pragma_table_info(m.name) p" +
+		" WHERE m.type IN ('table', 'view') AND m.name IN ({})",
+	text: "CAST({} AS TEXT)",
 	// The writer of the file chooses how it stores booleans: older versions of Sequel write letters.
 	isFalse: func(c string) string { return c + " IN (0, 'f', 'false')" },
 	isTrue:  func(c string) string { return c + " IN (1, 't', 'true')" },
@@ -48,7 +49,8 @@ func parseSQLite(dsn string) ([]target, error) {
 	}
 	for key, values := range params {
 		if isURI && (key != "mode" || len(values) != 1 || values[0] != "ro") {
-			return nil, fmt.Errorf("its parameter %.40q is not allowed: only mode=ro is, because other processes write to the file", key)
+			return nil, fmt.Errorf(
+				"its parameter %.40q is not allowed: only mode=ro is, because other processes write to the file", key)
 		}
 	}
 	if path == "" || strings.Contains(path, ":memory:") || strings.ContainsRune(path, 0) {
@@ -75,7 +77,8 @@ const maxBusy = 5 * time.Second
 
 // begin sets the timeout for locks. The first statement takes the snapshot.
 func (c *sqliteConn) begin(ctx context.Context, limit time.Duration) error {
-	if err := c.exec(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", max(min(limit/2, maxBusy).Milliseconds(), 1))); err != nil {
+	timeout := max(min(limit/2, maxBusy).Milliseconds(), 1)
+	if err := c.exec(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", timeout)); err != nil {
 		return err
 	}
 	return c.exec(ctx, "BEGIN")

@@ -56,10 +56,12 @@ func (s *Source) succeeded(r *reading, read desired.Read, took time.Duration) {
 	s.stats.Reads++
 	s.stats.Rows += uint64(r.rows)
 	s.stats.Unreadable += uint64(len(r.unreadable))
-	s.stats.LastApps, s.stats.LastUnreadable, s.stats.LastPages, s.stats.LastDuration = len(read.Apps), len(r.unreadable), r.pages, took
+	s.stats.LastApps, s.stats.LastUnreadable = len(read.Apps), len(r.unreadable)
+	s.stats.LastPages, s.stats.LastDuration = r.pages, took
 	s.mu.Unlock()
 	if len(r.unreadable) != before { // do not log the same rows with every read
 		s.log.Warn("some desired rows are unreadable: the recorded rows of these apps stay",
-			"rows", len(r.unreadable), "of", r.rows, "apps", read.Unreadable[:min(3, len(read.Unreadable))], "first", fmt.Sprint(r.firstBad))
+			"rows", len(r.unreadable), "of", r.rows, "apps", read.Unreadable[:min(3, len(read.Unreadable))],
+			"first", fmt.Sprint(r.firstBad))
 	}
 }

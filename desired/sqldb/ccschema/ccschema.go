@@ -16,10 +16,13 @@ var v3 string
 
 // dialects replaces the words that differ between the databases.
 var dialects = map[string]*strings.Replacer{
-	"postgres": strings.NewReplacer("{{serial}}", "serial PRIMARY KEY", "{{time}}", "timestamp", "{{bool}}", "boolean", "{{true}}", "true", "{{false}}", "false"),
-	"mysql": strings.NewReplacer("{{serial}}", "integer AUTO_INCREMENT PRIMARY KEY", "{{time}}", "timestamp", "{{bool}}", "tinyint(1)", "{{true}}", "1", "{{false}}", "0",
+	"postgres": strings.NewReplacer("{{serial}}", "serial PRIMARY KEY", "{{time}}", "timestamp",
+		"{{bool}}", "boolean", "{{true}}", "true", "{{false}}", "false"),
+	"mysql": strings.NewReplacer("{{serial}}", "integer AUTO_INCREMENT PRIMARY KEY", "{{time}}", "timestamp",
+		"{{bool}}", "tinyint(1)", "{{true}}", "1", "{{false}}", "0",
 		"\n);", "\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;"),
-	"sqlite": strings.NewReplacer("{{serial}}", "integer PRIMARY KEY AUTOINCREMENT", "{{time}}", "timestamp", "{{bool}}", "boolean", "{{true}}", "1", "{{false}}", "0"),
+	"sqlite": strings.NewReplacer("{{serial}}", "integer PRIMARY KEY AUTOINCREMENT", "{{time}}", "timestamp",
+		"{{bool}}", "boolean", "{{true}}", "1", "{{false}}", "0"),
 }
 
 // Statements returns the statements that create the tables and indexes of a schema (v2 or v3) in an empty database of a

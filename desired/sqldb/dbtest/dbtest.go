@@ -1,5 +1,6 @@
-// Package dbtest starts real database servers for tests: PostgreSQL and MariaDB from Debian's packages. A server runs as an
-// unprivileged user on a free loopback port, with its data in a temporary directory. It ends with the test binary.
+// Package dbtest starts real database servers for tests: PostgreSQL and MariaDB from Debian's packages. A server runs
+// as an unprivileged user on a free loopback port, with its data in a temporary directory. It ends with the test
+// binary.
 package dbtest
 
 import (
@@ -66,7 +67,7 @@ type kind struct {
 	prepare                 func(s *Server, program string) error
 	command                 func(s *Server, program string) *exec.Cmd
 	connect                 func(ctx context.Context, s *Server, database string) (session, error) // as administrator
-	follow                  func(s *Server) error                                                  // makes a running replica follow its primary; nil: prepare did it
+	follow                  func(s *Server) error                                                  // starts the replication of a replica; nil: prepare did it
 	dsn                     func(s *Server, user, password, database string) string
 }
 
@@ -94,8 +95,8 @@ var (
 	shared     = map[string]*Server{}
 )
 
-// Shared returns the server that the tests of a package share. The first call starts it. A test that stops it must start
-// it again. The package's TestMain must call CloseShared.
+// Shared returns the server that the tests of a package share. The first call starts it. A test that stops it must
+// start it again. The package's TestMain must call CloseShared.
 func Shared(t TB, driver string) *Server {
 	t.Helper()
 	sharedLock.Lock()

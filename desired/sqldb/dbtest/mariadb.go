@@ -30,18 +30,22 @@ var mariadb = kind{
 		if err != nil {
 			return err
 		}
-		cmd := exec.Command(install, "--no-defaults", "--datadir="+filepath.Join(s.dir, "data"), "--auth-root-authentication-method=normal", "--skip-test-db")
+		cmd := exec.Command(install, "--no-defaults", "--datadir="+filepath.Join(s.dir, "data"),
+			"--auth-root-authentication-method=normal", "--skip-test-db")
 		if err := s.run(cmd); err != nil {
 			return err
 		}
 		return s.keepTLS()
 	},
 	command: func(s *Server, program string) *exec.Cmd {
-		args := []string{"--no-defaults", "--datadir=" + filepath.Join(s.dir, "data"), "--socket=" + s.socket(), "--pid-file=" + filepath.Join(s.dir, "pid"),
-			"--port=" + s.port(), "--bind-address=127.0.0.1", "--skip-name-resolve", "--character-set-server=utf8mb4", "--innodb-flush-log-at-trx-commit=2",
+		args := []string{"--no-defaults", "--datadir=" + filepath.Join(s.dir, "data"), "--socket=" + s.socket(),
+			"--pid-file=" + filepath.Join(s.dir, "pid"),
+			"--port=" + s.port(), "--bind-address=127.0.0.1", "--skip-name-resolve", "--character-set-server=utf8mb4",
+			"--innodb-flush-log-at-trx-commit=2",
 			"--innodb-buffer-pool-size=256M", "--innodb-log-file-size=64M", "--performance-schema=OFF"}
 		if s.options.TLSCert != "" {
-			args = append(args, "--ssl-cert="+filepath.Join(s.dir, filepath.Base(s.options.TLSCert)), "--ssl-key="+filepath.Join(s.dir, filepath.Base(s.options.TLSKey)))
+			args = append(args, "--ssl-cert="+filepath.Join(s.dir, filepath.Base(s.options.TLSCert)),
+				"--ssl-key="+filepath.Join(s.dir, filepath.Base(s.options.TLSKey)))
 		}
 		switch {
 		case s.options.ReplicaOf != nil:
@@ -72,11 +76,13 @@ var mariadb = kind{
 	follow: func(s *Server) error {
 		const user = "replicator"
 		primary := s.options.ReplicaOf
-		err := primary.exec("", "CREATE USER IF NOT EXISTS '"+user+"'@'%' IDENTIFIED BY 'replica'", "GRANT REPLICATION SLAVE ON *.* TO '"+user+"'@'%'")
+		err := primary.exec("", "CREATE USER IF NOT EXISTS '"+user+"'@'%' IDENTIFIED BY 'replica'",
+			"GRANT REPLICATION SLAVE ON *.* TO '"+user+"'@'%'")
 		if err != nil {
 			return err
 		}
-		return s.exec("", "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT="+primary.port()+", MASTER_USER='"+user+"', MASTER_PASSWORD='replica',"+
+		return s.exec("", "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT="+primary.port()+","+
+			" MASTER_USER='"+user+"', MASTER_PASSWORD='replica',"+
 			" MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1", "START SLAVE")
 	},
 	dsn: func(s *Server, user, password, database string) string {

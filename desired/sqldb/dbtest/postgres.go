@@ -23,7 +23,8 @@ var postgres = kind{
 	prepare: preparePostgres,
 	command: func(s *Server, program string) *exec.Cmd {
 		args := []string{"-D", filepath.Join(s.dir, "data"), "-k", s.dir, "-p", s.port(), "-h", "127.0.0.1",
-			"-c", "wal_retrieve_retry_interval=100ms", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=50", "-c", "shared_buffers=256MB"}
+			"-c", "wal_retrieve_retry_interval=100ms", "-c", "fsync=off", "-c", "synchronous_commit=off",
+			"-c", "full_page_writes=off", "-c", "max_connections=50", "-c", "shared_buffers=256MB"}
 		if s.options.TLSCert != "" {
 			args = append(args, "-c", "ssl=on", "-c", "ssl_cert_file="+filepath.Join(s.dir, filepath.Base(s.options.TLSCert)),
 				"-c", "ssl_key_file="+filepath.Join(s.dir, filepath.Base(s.options.TLSKey)))
@@ -34,7 +35,8 @@ var postgres = kind{
 		if database == "" {
 			database = "postgres"
 		}
-		c, err := pgconn.Connect(ctx, fmt.Sprintf("host=%s port=%s user=postgres dbname=%s sslmode=disable", s.dir, s.port(), database))
+		dsn := fmt.Sprintf("host=%s port=%s user=postgres dbname=%s sslmode=disable", s.dir, s.port(), database)
+		c, err := pgconn.Connect(ctx, dsn)
 		if err != nil {
 			return nil, err
 		}
@@ -51,7 +53,9 @@ func preparePostgres(s *Server, program string) error {
 		return s.run(exec.Command(filepath.Join(filepath.Dir(program), "pg_basebackup"), "-D", data, "-R", "-X", "stream", "-c", "fast", "--no-sync",
 			"-h", primary.dir, "-p", primary.port(), "-U", "postgres"))
 	}
-	if err := s.run(exec.Command(filepath.Join(filepath.Dir(program), "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")); err != nil {
+	initdb := exec.Command(filepath.Join(filepath.Dir(program), "initdb"),
+		"-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+	if err := s.run(initdb); err != nil {
 		return err
 	}
 	over := "host"
@@ -59,7 +63,8 @@ func preparePostgres(s *Server, program string) error {
 		over = "hostssl"
 	}
 	hba := filepath.Join(data, "pg_hba.conf")
-	if err := os.WriteFile(hba, []byte("local all all trust\nlocal replication all trust\n"+over+" all all 127.0.0.1/32 scram-sha-256\n"), 0o600); err != nil {
+	rules := "local all all trust\nlocal replication all trust\n" + over + " all all 127.0.0.1/32 scram-sha-256\n"
+	if err := os.WriteFile(hba, []byte(rules), 0o600); err != nil {
 		return err
 	}
 	if err := s.own(hba); err != nil {
