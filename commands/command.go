@@ -1,21 +1,12 @@
-// Package commands holds the start and stop commands that hm sends to the Cloud Controller (not the commands of
-// the CLI): their identity, planning against what is outstanding, order, and throttle. It is pure;
-// commands/natspub does the sending.
+// Package commands is the model of the start and stop commands that hm sends to the Cloud Controller (not of the
+// commands of the CLI): what they ask for and why, their ids, states, order and rate limit. It is pure. diff decides
+// which commands are needed; commands/natspub sends them.
 package commands
 
 import (
-	"encoding/hex"
 	"fmt"
 
-	"hm/diff"
 	"hm/internal/app"
-)
-
-// Action and Reason are diff's, under names that packages which may not know diff can use.
-type (
-	Action = diff.Action
-	Reason = diff.Reason
-	ID     = diff.ID
 )
 
 // State is how far a command has come.
@@ -73,16 +64,30 @@ type Command struct {
 // IsDuplicate is the is_duplicate flag of a stop on the wire: a Cloud Controller honours such a stop without a
 // check of its own (N27, R53).
 func (c Command) IsDuplicate() bool {
-	return c.Reason == diff.ReasonDuplicate || c.Reason == diff.ReasonEvacuationComplete
+	return c.Reason == ReasonDuplicate || c.Reason == ReasonEvacuationComplete
 }
 
-// Outstanding gives the part of c that diff decides on.
-func (c Command) Outstanding() diff.Outstanding {
-	o := diff.Outstanding{ID: c.ID, Action: c.Action, Index: c.Index, Instance: c.Instance, Reason: c.Reason, MadeAt: c.CreatedAt, DueAt: c.DueAt, Crashed: c.Crashed, Tries: c.Tries}
+// Outstanding gives the part of c that decisions depend on.
+func (c Command) Outstanding() Outstanding {
+	o := Outstanding{ID: c.ID, Action: c.Action, Index: c.Index, Instance: c.Instance, Reason: c.Reason, MadeAt: c.CreatedAt, DueAt: c.DueAt, Crashed: c.Crashed, Tries: c.Tries}
 	if c.State != Pending {
 		o.SentAt = c.ClaimedAt
 	}
 	return o
+}
+
+// Outstanding is the part of a command that decisions depend on.
+type Outstanding struct {
+	ID       ID
+	Action   Action
+	Index    uint32
+	Instance app.GUID // of a stop
+	Reason   Reason
+	MadeAt   app.Time // when it was scheduled
+	DueAt    app.Time
+	SentAt   app.Time // when it was claimed for sending; 0 while it is pending
+	Crashed  app.GUID // of a crash restart: the crashed instance it was scheduled for
+	Tries    uint32   // of a start: how many were sent before it without effect
 }
 
 // Compare orders commands by app, index, action and instance: the order of the record and of listings.
@@ -97,23 +102,4 @@ func (c Command) Compare(o Command) int {
 		return int(c.Action) - int(o.Action)
 	}
 	return c.Instance.Compare(o.Instance)
-}
-
-// ParseID reads an id as IDString writes it.
-func ParseID(s string) (ID, error) {
-	var id ID
-	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
-		return id, fmt.Errorf("%.40q is not a command id: it must look like a UUID", s)
-	}
-	plain := s[:8] + s[9:13] + s[14:18] + s[19:23] + s[24:]
-	if _, err := hex.Decode(id[:], []byte(plain)); err != nil {
-		return ID{}, fmt.Errorf("%.40q is not a command id: %w", s, err)
-	}
-	return id, nil
-}
-
-// IDString gives id in the form of a UUID, as it goes on the wire.
-func IDString(id ID) string {
-	h := hex.EncodeToString(id[:])
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }

@@ -3,7 +3,15 @@ package commands
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
+	"fmt"
 )
+
+// ID identifies a command.
+type ID [16]byte
+
+// IsZero reports whether id names no command.
+func (id ID) IsZero() bool { return id == ID{} }
 
 // NewID derives a command's id from what it is about and when it was scheduled, so that two nodes, or a replay,
 // that come to the same decision give it the same name. It has the form of a version 8 UUID (RFC 9562).
@@ -20,4 +28,23 @@ func NewID(c Command) ID {
 	id[6] = id[6]&0x0f | 0x80
 	id[8] = id[8]&0x3f | 0x80
 	return id
+}
+
+// ParseID reads an id in the form of a UUID, in capitals or not.
+func ParseID(s string) (ID, error) {
+	var id ID
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+		return id, fmt.Errorf("%.40q is not a command id: it must look like a UUID", s)
+	}
+	plain := s[:8] + s[9:13] + s[14:18] + s[19:23] + s[24:]
+	if _, err := hex.Decode(id[:], []byte(plain)); err != nil {
+		return ID{}, fmt.Errorf("%.40q is not a command id: %w", s, err)
+	}
+	return id, nil
+}
+
+// String gives id in the form of a UUID, as it goes on the wire.
+func (id ID) String() string {
+	h := hex.EncodeToString(id[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }

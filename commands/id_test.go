@@ -7,15 +7,18 @@ import (
 	"pgregory.net/rapid"
 
 	"hm/commands"
-	"hm/diff"
 	"hm/internal/app"
 )
 
+const t0 = app.Time(1_700_000_000_000)
+
 var (
-	start1 = commands.Command{Action: diff.Start, App: key, Index: 1, Reason: diff.ReasonMissing, CreatedAt: t0}
+	key = app.Key{Droplet: app.MustGUID("droplet"), Version: app.MustGUID("v1")}
+
+	start1 = commands.Command{Action: commands.Start, App: key, Index: 1, Reason: commands.ReasonMissing, CreatedAt: t0}
 	stop2  = commands.Command{
-		Action: diff.Stop, App: app.Key{Droplet: app.MustGUID("3f2a1b4c-0d9e-4f00-8abc-0123456789ab"), Version: app.MustGUID("3f2a1b4c0d9e4f008abc0123456789ab")},
-		Index: 2, Instance: app.MustGUID("0123"), Reason: diff.ReasonDuplicate, CreatedAt: t0,
+		Action: commands.Stop, App: app.Key{Droplet: app.MustGUID("3f2a1b4c-0d9e-4f00-8abc-0123456789ab"), Version: app.MustGUID("3f2a1b4c0d9e4f008abc0123456789ab")},
+		Index: 2, Instance: app.MustGUID("0123"), Reason: commands.ReasonDuplicate, CreatedAt: t0,
 	}
 )
 
@@ -25,7 +28,7 @@ func TestNewIDIsStable(t *testing.T) {
 		cmd  commands.Command
 		want string
 	}{{start1, "26b38f3e-9f32-8c8b-a620-339de7fef68d"}, {stop2, "33c108b2-2a7b-86da-9df7-c63fb877dc0f"}} {
-		if got := commands.IDString(commands.NewID(c.cmd)); got != c.want {
+		if got := commands.NewID(c.cmd).String(); got != c.want {
 			t.Errorf("%+v has the id %s, want %s", c.cmd, got, c.want)
 		}
 	}
@@ -37,16 +40,16 @@ func TestNewIDDependsOnItsSubjectOnly(t *testing.T) {
 	if commands.NewID(same) != commands.NewID(start1) {
 		t.Error("the id depends on how far a command has come")
 	}
-	seen := map[diff.ID]string{commands.NewID(start1): "itself"}
+	seen := map[commands.ID]string{commands.NewID(start1): "itself"}
 	for name, change := range map[string]func(*commands.Command){
-		"action":   func(c *commands.Command) { c.Action = diff.Stop },
+		"action":   func(c *commands.Command) { c.Action = commands.Stop },
 		"droplet":  func(c *commands.Command) { c.App.Droplet = app.MustGUID("droplet2") },
 		"version":  func(c *commands.Command) { c.App.Version = app.MustGUID("v2") },
 		"swapped":  func(c *commands.Command) { c.App.Droplet, c.App.Version = c.App.Version, c.App.Droplet },
 		"cut":      func(c *commands.Command) { c.App.Droplet, c.App.Version = app.MustGUID("dropletv"), app.MustGUID("1") },
 		"index":    func(c *commands.Command) { c.Index = 2 },
 		"instance": func(c *commands.Command) { c.Instance = app.MustGUID("x") },
-		"reason":   func(c *commands.Command) { c.Reason = diff.ReasonCrashed },
+		"reason":   func(c *commands.Command) { c.Reason = commands.ReasonCrashed },
 		"time":     func(c *commands.Command) { c.CreatedAt++ },
 	} {
 		c := start1
@@ -65,12 +68,12 @@ func TestIDsAreVersion8UUIDs(t *testing.T) {
 		c.Index = rapid.Uint32().Draw(t, "index")
 		c.CreatedAt = app.Time(rapid.Int64().Draw(t, "created"))
 		id := commands.NewID(c)
-		s := commands.IDString(id)
+		s := id.String()
 		if s[14] != '8' || !strings.ContainsRune("89ab", rune(s[19])) {
 			t.Fatalf("%s is not a version 8 UUID", s)
 		}
 		if back, err := commands.ParseID(s); err != nil || back != id {
-			t.Fatalf("%s reads as %x: %v", s, back, err)
+			t.Fatalf("%s reads as %s: %v", s, back, err)
 		}
 	})
 }
@@ -81,8 +84,8 @@ func FuzzParseID(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		id, err := commands.ParseID(s)
-		if err == nil && !strings.EqualFold(commands.IDString(id), s) {
-			t.Errorf("%q reads as %s", s, commands.IDString(id))
+		if err == nil && !strings.EqualFold(id.String(), s) {
+			t.Errorf("%q reads as %s", s, id.String())
 		}
 	})
 }
@@ -97,8 +100,8 @@ func TestWords(t *testing.T) {
 	if got := commands.State(200).String(); got != "unknown(200)" {
 		t.Errorf("an unknown state reads %q", got)
 	}
-	for reason, want := range map[diff.Reason]bool{
-		diff.ReasonExtra: false, diff.ReasonDuplicate: true, diff.ReasonEvacuationComplete: true, diff.ReasonMissing: false,
+	for reason, want := range map[commands.Reason]bool{
+		commands.ReasonExtra: false, commands.ReasonDuplicate: true, commands.ReasonEvacuationComplete: true, commands.ReasonMissing: false,
 	} {
 		if got := (commands.Command{Reason: reason}).IsDuplicate(); got != want {
 			t.Errorf("is_duplicate of %v is %v, want %v (R53)", reason, got, want)

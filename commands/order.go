@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"hm/diff"
 	"hm/internal/app"
 )
 
@@ -73,7 +72,7 @@ func (t *Throttle) Seed(a Action, at app.Time) {
 // window drops what is older than one period.
 func (t *Throttle) window(a Action, now app.Time) (*[]app.Time, int) {
 	times, limit := &t.claimed[0], t.StartLimit
-	if a == diff.Stop {
+	if a == Stop {
 		times, limit = &t.claimed[1], t.StopLimit
 	}
 	old := 0

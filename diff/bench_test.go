@@ -30,7 +30,7 @@ func BenchmarkApp(b *testing.B) {
 			var findings []diff.Finding
 			for b.Loop() {
 				findings = diff.App(findings[:0], in, t0, policy)
-				sink += len(commands.Make(in, findings, t0, policy).Ops)
+				sink += len(diff.MakePlan(in, findings, t0, policy).Ops)
 			}
 		})
 	}
@@ -45,7 +45,7 @@ func BenchmarkLargestApp(b *testing.B) {
 			b.Fatal(err)
 		}
 		for i := range n {
-			c := commands.Command{Action: diff.Start, App: key, Index: i, Reason: diff.ReasonMissing, DueAt: t0.Add(time.Minute)}
+			c := commands.Command{Action: commands.Start, App: key, Index: i, Reason: commands.ReasonMissing, DueAt: t0.Add(time.Minute)}
 			c.ID = commands.NewID(c)
 			in.Outstanding = append(in.Outstanding, c.Outstanding())
 		}
@@ -54,7 +54,7 @@ func BenchmarkLargestApp(b *testing.B) {
 		rounds := max(1, 1_000_000/int(n))
 		for range rounds {
 			findings = diff.App(findings[:0], in, t0, policy)
-			sink += len(commands.Make(in, findings, t0, policy).Ops)
+			sink += len(diff.MakePlan(in, findings, t0, policy).Ops)
 		}
 		return float64(time.Since(begun).Nanoseconds()) / float64(rounds) / float64(n)
 	}

@@ -39,13 +39,16 @@ import (
 //
 // What follows is what is found, and after it the plan.
 
-const t0 = app.Time(1_700_000_000_000)
+const (
+	t0        = app.Time(1_700_000_000_000)
+	heartbeat = 10 * time.Second
+)
 
-// policy is the default policy at a heartbeat period of ten seconds.
+// policy is the default policy.
 var policy = diff.Policy{
-	HeartbeatPeriod: 10 * time.Second, Grace: 30 * time.Second, CrashesBeforeBackoff: 3,
-	BackoffStart: 30 * time.Second, BackoffMax: 960 * time.Second, DuplicateGrace: 4,
-	StopYield: 180 * time.Second, StartingTTL: 300 * time.Second,
+	HeartbeatPeriod: heartbeat, Grace: 3 * heartbeat, CrashesBeforeBackoff: 3,
+	BackoffStart: 3 * heartbeat, BackoffMax: 96 * heartbeat, DuplicateGrace: 4,
+	StopYield: 18 * heartbeat, StartingTTL: 30 * heartbeat,
 }
 
 var key = app.Key{Droplet: app.MustGUID("droplet"), Version: app.MustGUID("v1")}
@@ -224,17 +227,17 @@ func parseCrash(in *diff.Input, words []string) error {
 	return err
 }
 
-var reasons = map[string]diff.Reason{
-	"MISSING": diff.ReasonMissing, "CRASHED": diff.ReasonCrashed, "EVACUATING": diff.ReasonEvacuating,
-	"EXTRA": diff.ReasonExtra, "DUPLICATE": diff.ReasonDuplicate, "EVACUATION_COMPLETE": diff.ReasonEvacuationComplete,
+var reasons = map[string]commands.Reason{
+	"MISSING": commands.ReasonMissing, "CRASHED": commands.ReasonCrashed, "EVACUATING": commands.ReasonEvacuating,
+	"EXTRA": commands.ReasonExtra, "DUPLICATE": commands.ReasonDuplicate, "EVACUATION_COMPLETE": commands.ReasonEvacuationComplete,
 }
 
 func parseOutstanding(in *diff.Input, words []string) error {
-	c := commands.Command{Action: diff.Start, App: key, State: commands.Pending, CreatedAt: t0.Add(-time.Minute)}
+	c := commands.Command{Action: commands.Start, App: key, State: commands.Pending, CreatedAt: t0.Add(-time.Minute)}
 	var err error
 	words = words[1:]
 	if _, digits := strconv.Atoi(words[0]); digits != nil {
-		c.Action = diff.Stop
+		c.Action = commands.Stop
 		c.Instance, err = app.ParseGUID(words[0])
 		words = words[1:]
 	}
@@ -272,8 +275,8 @@ func parseOutstanding(in *diff.Input, words []string) error {
 }
 
 // target names what a command or finding is about: "start 1" or "stop c".
-func target(a diff.Action, index uint32, instance app.GUID) string {
-	if a == diff.Stop {
+func target(a commands.Action, index uint32, instance app.GUID) string {
+	if a == commands.Stop {
 		return "stop " + instance.String()
 	}
 	return fmt.Sprintf("start %d", index)
@@ -293,7 +296,7 @@ func relative(at app.Time) string {
 // decide gives the findings and the plan of an input as text.
 func decide(in *diff.Input) string {
 	findings := diff.App(nil, in, t0, policy)
-	return formatFindings(in, findings) + "\n" + formatPlan(in, commands.Make(in, findings, t0, policy))
+	return formatFindings(in, findings) + "\n" + formatPlan(in, diff.MakePlan(in, findings, t0, policy))
 }
 
 func formatFindings(in *diff.Input, findings []diff.Finding) string {
@@ -304,7 +307,7 @@ func formatFindings(in *diff.Input, findings []diff.Finding) string {
 		for _, w := range []string{f.Kind.String(), f.Rule} {
 			words = append(words, cmp.Or(w, "-"))
 		}
-		if f.Action != diff.None {
+		if f.Action != commands.None {
 			words = append(words, f.Action.String(), f.Reason.String(), "due="+relative(f.Due))
 		}
 		if f.Priority != 0 {
@@ -316,7 +319,7 @@ func formatFindings(in *diff.Input, findings []diff.Finding) string {
 		if f.Tries != 0 {
 			words = append(words, fmt.Sprintf("tries=%d", f.Tries))
 		}
-		if f.Action == diff.None && f.Due != 0 {
+		if f.Action == commands.None && f.Due != 0 {
 			words = append(words, "until="+relative(f.Due))
 		}
 		if !f.Command.IsZero() {
@@ -333,7 +336,7 @@ func formatFindings(in *diff.Input, findings []diff.Finding) string {
 	return cmp.Or(b.String(), "nothing\n")
 }
 
-func nameOf(in *diff.Input, id diff.ID) string {
+func nameOf(in *diff.Input, id commands.ID) string {
 	for _, o := range in.Outstanding {
 		if o.ID == id {
 			return strings.ReplaceAll(target(o.Action, o.Index, o.Instance), " ", "-")
@@ -342,7 +345,7 @@ func nameOf(in *diff.Input, id diff.ID) string {
 	return "UNKNOWN"
 }
 
-func formatPlan(in *diff.Input, plan commands.Plan) string {
+func formatPlan(in *diff.Input, plan diff.Plan) string {
 	var b strings.Builder
 	for _, op := range plan.Ops {
 		c := op.Schedule

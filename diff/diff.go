@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hm/actual"
+	"hm/commands"
 	"hm/desired"
 	"hm/internal/app"
 )
@@ -44,17 +45,17 @@ func (p Policy) HealthyRun() time.Duration { return 2 * p.BackoffStart }
 // Input is everything that is known of one app (one droplet in one version).
 type Input struct {
 	Key            app.Key
-	Desired        *desired.App     // as last recorded; nil if the last complete read did not have this version
-	DesiredVersion app.GUID         // the version in which the droplet is desired, zero if in none
-	Elsewhere      Served           // how that version, if it is another one, is served
-	Instances      []actual.Located // sorted by index, then guid; no guid twice
-	Crashes        []actual.Crash   // sorted by index
-	Outstanding    []Outstanding    // commands on this app that are not resolved, in any order
-	GrewAt         app.Time         // when an instance was last added to what is recorded of this app
-	OtherGrewAt    app.Time         // the same of the droplet's other versions that have live instances; 0 if none has
-	Unplaced       []app.Time       // when each entry was first heard that names the app, and no index that can be read; sorted
-	Read           Reads            // what is known of the reads of the desired state
-	Held           []string         // why nothing may be sent now: the gate's reasons; empty if it is open
+	Desired        *desired.App           // as last recorded; nil if the last complete read did not have this version
+	DesiredVersion app.GUID               // the version in which the droplet is desired, zero if in none
+	Elsewhere      Served                 // how that version, if it is another one, is served
+	Instances      []actual.Located       // sorted by index, then guid; no guid twice
+	Crashes        []actual.Crash         // sorted by index
+	Outstanding    []commands.Outstanding // commands on this app that are not resolved, in any order
+	GrewAt         app.Time               // when an instance was last added to what is recorded of this app
+	OtherGrewAt    app.Time               // the same of the droplet's other versions that have live instances; 0 if none has
+	Unplaced       []app.Time             // when each entry was first heard that names the app, and no index that can be read; sorted
+	Read           Reads                  // what is known of the reads of the desired state
+	Held           []string               // why nothing may be sent now: the gate's reasons; empty if it is open
 }
 
 // Served says how well the indices of an app that are wanted are served.
@@ -95,42 +96,6 @@ type Reads struct {
 	Began    app.Time // when the newest complete read was begun; 0 if none is known
 	Failing  bool     // the newest attempt failed
 	UnderWay bool     // a newer one is under way
-}
-
-// Action is what a finding asks for.
-type Action uint8
-
-// The actions. Their numbers are recorded and never change.
-const (
-	None  Action = 0
-	Start Action = 1
-	Stop  Action = 2
-)
-
-// String gives the word used in JSON: none, start or stop.
-func (a Action) String() string { return [...]string{"none", "start", "stop"}[min(a, 2)] }
-
-// Reason is why a command is sent. The words are HM9000's.
-type Reason uint8
-
-// The reasons. Their numbers are recorded and never change.
-const (
-	ReasonMissing            Reason = 1
-	ReasonCrashed            Reason = 2
-	ReasonEvacuating         Reason = 3
-	ReasonExtra              Reason = 4
-	ReasonDuplicate          Reason = 5
-	ReasonEvacuationComplete Reason = 6
-)
-
-var reasonWords = [...]string{"", "MISSING", "CRASHED", "EVACUATING", "EXTRA", "DUPLICATE", "EVACUATION_COMPLETE"}
-
-// String gives the reason's word in JSON.
-func (r Reason) String() string {
-	if int(r) < len(reasonWords) {
-		return reasonWords[r]
-	}
-	return "UNKNOWN"
 }
 
 // Kind is the sort of drift that a finding is about.
@@ -180,39 +145,19 @@ type Finding struct {
 	Bucket   Bucket
 	Kind     Kind
 	Rule     string // id of the rule that made it: R01...
-	Action   Action
-	Reason   Reason // of the command that Action asks for
+	Action   commands.Action
+	Reason   commands.Reason // of the command that Action asks for
 	Index    uint32
 	Instance app.GUID // the instance it is about; zero when it is about an index without a live instance
 	DEA      string   // where Instance is
 	State    actual.State
-	Due      app.Time // when the action is or becomes due; with Action None when to look again, 0 if only after a change
-	Priority float64  // of a start: the share of desired indices without a live instance; 2 for an evacuation
-	Command  ID       // the outstanding command for this target, zero if there is none
-	Expired  bool     // Command was sent, and its time to take effect is over: it is to be replaced
-	Why      Why      // what it waits for, or why nothing is done
+	Due      app.Time    // when the action is or becomes due; with Action None when to look again, 0 if only after a change
+	Priority float64     // of a start: the share of desired indices without a live instance; 2 for an evacuation
+	Command  commands.ID // the outstanding command for this target, zero if there is none
+	Expired  bool        // Command was sent, and its time to take effect is over: it is to be replaced
+	Why      Why         // what it waits for, or why nothing is done
 	// CrashCount and Crashed are what the crash record becomes when a start with ReasonCrashed is scheduled.
 	CrashCount uint32
 	Crashed    app.GUID
 	Tries      uint32 // of a start: how many were sent before it, since anything was heard of the index
-}
-
-// ID identifies a command. It is derived from what the command is about (commands.NewID).
-type ID [16]byte
-
-// IsZero reports whether id names no command.
-func (id ID) IsZero() bool { return id == ID{} }
-
-// Outstanding is the part of a command that decisions depend on. commands.Outstanding makes it.
-type Outstanding struct {
-	ID       ID
-	Action   Action
-	Index    uint32
-	Instance app.GUID // of a stop
-	Reason   Reason
-	MadeAt   app.Time // when it was scheduled
-	DueAt    app.Time
-	SentAt   app.Time // when it was claimed for sending; 0 while it is pending
-	Crashed  app.GUID // of a crash restart: the crashed instance it was scheduled for
-	Tries    uint32   // of a start: how many were sent before it without effect
 }

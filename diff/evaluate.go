@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hm/actual"
+	"hm/commands"
 	"hm/desired"
 	"hm/internal/app"
 )
@@ -40,9 +41,9 @@ type evaluation struct {
 	missing     float64 // share of desired indices without a live instance
 	startsAhead bool    // a missing or crashed start has not been sent yet (R19)
 
-	unclearUntil app.Time                // until when a start at the index at hand waits for an instance in a state that hm does not know
-	unplaced     int                     // entries of in.Unplaced that were taken for the effect of a start
-	table        map[target]*Outstanding // of an app with many outstanding commands
+	unclearUntil app.Time                         // until when a start at the index at hand waits for an instance in a state that hm does not know
+	unplaced     int                              // entries of in.Unplaced that were taken for the effect of a start
+	table        map[target]*commands.Outstanding // of an app with many outstanding commands
 }
 
 // undesired finds for an app that should not run at all: stopped, failed to stage, deleted, or another version.
@@ -139,20 +140,20 @@ func (e *evaluation) unserved(g group) {
 	e.unclearUntil = e.unclear(g)
 	switch {
 	case g.evacuating > 0 && !e.staged:
-		e.start(Finding{Kind: KindEvacuating, Rule: "R25", Reason: ReasonEvacuating, Index: g.index, Priority: 2}, 0, WhyNothing)
+		e.start(Finding{Kind: KindEvacuating, Rule: "R25", Reason: commands.ReasonEvacuating, Index: g.index, Priority: 2}, 0, WhyNothing)
 	case g.evacuating > 0:
 		rule := "R29"
 		if e.remembered(g.index).Count > 0 {
 			rule = "R28"
 		}
-		e.start(Finding{Kind: KindEvacuating, Rule: rule, Reason: ReasonEvacuating, Index: g.index, Priority: 2}, 0, WhyNothing)
+		e.start(Finding{Kind: KindEvacuating, Rule: rule, Reason: commands.ReasonEvacuating, Index: g.index, Priority: 2}, 0, WhyNothing)
 	case e.staged && e.exited(e.remembered(g.index), actual.ExitShutdown, actual.ExitEvacuation):
-		e.start(Finding{Kind: KindEvacuating, Rule: "R33", Reason: ReasonEvacuating, Index: g.index, Priority: 2}, 0, WhyNothing)
+		e.start(Finding{Kind: KindEvacuating, Rule: "R33", Reason: commands.ReasonEvacuating, Index: g.index, Priority: 2}, 0, WhyNothing)
 	default:
 		f, delay, crashed := e.crash(g)
-		kind, reason := KindMissing, ReasonMissing
+		kind, reason := KindMissing, commands.ReasonMissing
 		if crashed {
-			kind, reason = KindCrashed, ReasonCrashed
+			kind, reason = KindCrashed, commands.ReasonCrashed
 		}
 		f.Kind, f.Reason, f.Index, f.Priority = kind, reason, g.index, e.missing
 		switch {
@@ -189,8 +190,8 @@ func (e *evaluation) unclear(g group) (until app.Time) {
 // keeps its place, and with it the time of its back-off that has passed.
 func (e *evaluation) canary(index uint32, kind Kind) {
 	f := Finding{Kind: kind, Rule: "R06", Index: index}
-	if o := e.outstanding(Start, index, app.GUID{}); o != nil {
-		f.Action, f.Reason, f.Priority = Start, o.Reason, e.missing
+	if o := e.outstanding(commands.Start, index, app.GUID{}); o != nil {
+		f.Action, f.Reason, f.Priority = commands.Start, o.Reason, e.missing
 		e.resolve(&f, o, 0, WhyCanary)
 	}
 	if f.Why != WhySent {
@@ -225,7 +226,7 @@ func (e *evaluation) inRange(g group) {
 
 // evacuating finds for one evacuating instance at a desired index (R25 to R29).
 func (e *evaluation) evacuating(inst *actual.Located, g group) {
-	complete := Finding{Kind: KindEvacuating, Reason: ReasonEvacuationComplete}
+	complete := Finding{Kind: KindEvacuating, Reason: commands.ReasonEvacuationComplete}
 	switch {
 	case !e.staged:
 		complete.Rule = "R25"
@@ -248,7 +249,7 @@ func (e *evaluation) evacuating(inst *actual.Located, g group) {
 // is not on its way out itself.
 func (e *evaluation) replaced(inst *actual.Located, g group) {
 	stays := func(l actual.Located) bool {
-		return l.State == actual.Running && e.outstanding(Stop, g.index, l.GUID) == nil
+		return l.State == actual.Running && e.outstanding(commands.Stop, g.index, l.GUID) == nil
 	}
 	switch {
 	case g.running > 0:
@@ -256,7 +257,7 @@ func (e *evaluation) replaced(inst *actual.Located, g group) {
 		if !slices.ContainsFunc(g.instances, stays) {
 			block = WhyOtherStop
 		}
-		e.stop(inst, Finding{Kind: KindDuplicate, Rule: "R63", Reason: ReasonDuplicate}, 0, WhyNothing, block)
+		e.stop(inst, Finding{Kind: KindDuplicate, Rule: "R63", Reason: commands.ReasonDuplicate}, 0, WhyNothing, block)
 		e.unlessQuiet(g)
 	case g.live() > 0:
 		e.add(about(inst, Finding{Bucket: Wait, Kind: KindDuplicate, Rule: "R63", Why: WhyReplacement}))
@@ -275,7 +276,7 @@ func (e *evaluation) unlessQuiet(g group) {
 
 // putOff makes a stop that is due wait until the DEA that it relies on has spoken, or is gone.
 func (e *evaluation) putOff(f *Finding) {
-	if f.Action == Stop && (f.Bucket == ToStop || f.Bucket == Hold) {
+	if f.Action == commands.Stop && (f.Bucket == ToStop || f.Bucket == Hold) {
 		f.Bucket, f.Why, f.Due = Wait, WhyQuiet, e.now.Add(e.p.HeartbeatPeriod/2)
 	}
 }
@@ -316,7 +317,7 @@ func (e *evaluation) duplicates(g group) {
 		if !e.live(inst) {
 			continue
 		}
-		if o := e.outstanding(Stop, g.index, inst.GUID); o != nil && o.SentAt != 0 && e.now < e.expiry(o) {
+		if o := e.outstanding(commands.Stop, g.index, inst.GUID); o != nil && o.SentAt != 0 && e.now < e.expiry(o) {
 			leaving = true
 			e.stop(inst, Finding{Kind: KindDuplicate, Rule: "R20", Reason: o.Reason}, 0, WhyNothing, WhyNothing)
 			continue
@@ -324,7 +325,7 @@ func (e *evaluation) duplicates(g group) {
 		staying = append(staying, inst)
 	}
 	asked := func(inst *actual.Located) int { // 1 if it was told to stop with no effect so far, or is about to be
-		if e.outstanding(Stop, g.index, inst.GUID) != nil {
+		if e.outstanding(commands.Stop, g.index, inst.GUID) != nil {
 			return 1
 		}
 		return 0
@@ -333,8 +334,8 @@ func (e *evaluation) duplicates(g group) {
 		return cmp.Or(cmp.Compare(b.State, a.State), asked(a)-asked(b), cmp.Compare(a.Heard, b.Heard), a.GUID.Compare(b.GUID))
 	})
 	scheduled := func(inst *actual.Located) bool {
-		o := e.outstanding(Stop, g.index, inst.GUID)
-		return o != nil && o.SentAt == 0 && o.Reason == ReasonDuplicate
+		o := e.outstanding(commands.Stop, g.index, inst.GUID)
+		return o != nil && o.SentAt == 0 && o.Reason == commands.ReasonDuplicate
 	}
 	ahead := 0 // copies whose stop is scheduled already: the others follow them
 	for _, inst := range staying[min(1, len(staying)):] {
@@ -355,7 +356,7 @@ func (e *evaluation) duplicates(g group) {
 		if !scheduled(inst) {
 			ahead++
 		}
-		e.stop(inst, Finding{Kind: KindDuplicate, Rule: "R20", Reason: ReasonDuplicate}, delay, WhyDuplicateGrace, block)
+		e.stop(inst, Finding{Kind: KindDuplicate, Rule: "R20", Reason: commands.ReasonDuplicate}, delay, WhyDuplicateGrace, block)
 		e.unlessQuiet(g)
 		if due := e.findings[len(e.findings)-1].Bucket; due == ToStop || due == Hold {
 			leaving = true
@@ -371,7 +372,7 @@ func (e *evaluation) stopExtra(inst *actual.Located, kind Kind, rule string, del
 	if e.awaitsRead(e.in.GrewAt) {
 		block = WhyNewerRead
 	}
-	e.stop(inst, Finding{Kind: kind, Rule: rule, Reason: ReasonExtra}, delay, WhyStartsFirst, block)
+	e.stop(inst, Finding{Kind: kind, Rule: rule, Reason: commands.ReasonExtra}, delay, WhyStartsFirst, block)
 	if e.served.Quiet && e.p.StopYield > 0 {
 		e.putOff(&e.findings[len(e.findings)-1])
 	}
@@ -386,14 +387,14 @@ func (e *evaluation) awaitsRead(appeared app.Time) bool {
 
 // start finds that an index is to be started, delay from now unless a command for it is outstanding.
 func (e *evaluation) start(f Finding, delay time.Duration, why Why) {
-	f.Action = Start
-	o := e.outstanding(Start, f.Index, app.GUID{})
+	f.Action = commands.Start
+	o := e.outstanding(commands.Start, f.Index, app.GUID{})
 	var tried app.Time
 	f.Tries, tried = e.tries(&f, o)
 	if o != nil && o.SentAt == 0 && o.Tries > f.Tries {
 		o = nil // it waits longer for starts without effect, and since then something was heard of the index: it is made anew
 	}
-	evacuation := f.Reason == ReasonEvacuating
+	evacuation := f.Reason == commands.ReasonEvacuating
 	if o != nil && o.SentAt == 0 && o.Reason != f.Reason { // what is scheduled stays as it is (R12)
 		if !evacuation {
 			f.Rule, why = "R12", whyPending(o.Reason)
@@ -402,7 +403,7 @@ func (e *evaluation) start(f Finding, delay time.Duration, why Why) {
 	}
 	// Not a further crash: the time since it was sent counts. But where nobody looked for a whole grace after the command
 	// had expired, as behind a gate that was closed, the index may not have been wanted all along: its grace begins anew.
-	stale := len(e.in.Held) == 0 && f.Reason == ReasonMissing && o != nil && o.SentAt != 0 && e.now >= e.expiry(o).Add(e.p.Grace)
+	stale := len(e.in.Held) == 0 && f.Reason == commands.ReasonMissing && o != nil && o.SentAt != 0 && e.now >= e.expiry(o).Add(e.p.Grace)
 	if o != nil && o.SentAt != 0 && f.Crashed == o.Crashed && !stale {
 		delay = max(0, delay-e.now.Sub(o.SentAt))
 	}
@@ -434,13 +435,13 @@ func (e *evaluation) start(f Finding, delay time.Duration, why Why) {
 
 // tries counts the starts of f's index that were sent and had no effect, and says when the newest was sent. A new crash
 // is an effect, and so is an exit that was heard since.
-func (e *evaluation) tries(f *Finding, o *Outstanding) (n uint32, at app.Time) {
+func (e *evaluation) tries(f *Finding, o *commands.Outstanding) (n uint32, at app.Time) {
 	c := e.remembered(f.Index)
 	n, at = c.Tries, c.TriedAt
 	if o != nil && o.SentAt != 0 && e.now >= e.expiry(o) {
 		n, at = n+1, o.SentAt
 	}
-	if c.ExitedAt > at || f.Reason == ReasonCrashed && f.Crashed != c.Instance {
+	if c.ExitedAt > at || f.Reason == commands.ReasonCrashed && f.Crashed != c.Instance {
 		return 0, 0
 	}
 	return n, at
@@ -459,11 +460,11 @@ func (e *evaluation) unplacedUntil(sent app.Time) app.Time {
 }
 
 // whyPending says what a start that was scheduled for a reason waits for.
-func whyPending(r Reason) Why {
+func whyPending(r commands.Reason) Why {
 	switch r {
-	case ReasonMissing:
+	case commands.ReasonMissing:
 		return WhyGrace
-	case ReasonCrashed:
+	case commands.ReasonCrashed:
 		return WhyBackoff
 	}
 	return WhyNothing
@@ -473,13 +474,13 @@ func whyPending(r Reason) Why {
 // any, keeps a stop that is due from being sent.
 func (e *evaluation) stop(inst *actual.Located, f Finding, delay time.Duration, why, block Why) {
 	f = about(inst, f)
-	f.Action = Stop
-	o := e.outstanding(Stop, inst.Index, inst.GUID)
+	f.Action = commands.Stop
+	o := e.outstanding(commands.Stop, inst.Index, inst.GUID)
 	if o != nil && o.SentAt == 0 && o.Reason != f.Reason {
 		o = nil // its time and its is_duplicate belong to another reason: it is dropped, and made anew
 	}
 	e.resolve(&f, o, delay, why)
-	if o != nil && o.SentAt == 0 && f.Reason == ReasonExtra && e.p.StopYield > 0 {
+	if o != nil && o.SentAt == 0 && f.Reason == commands.ReasonExtra && e.p.StopYield > 0 {
 		// It yields from when it was made, as long as there is something to yield to, and no longer.
 		f.Due, f.Bucket, f.Why = e.now, ToStop, WhyNothing
 		if until := o.MadeAt.Add(delay); delay > 0 && until > e.now {
@@ -504,7 +505,7 @@ func (e *evaluation) readDue(appeared app.Time) app.Time {
 }
 
 // resolve settles when f is due and what it waits for, given the outstanding command for its target.
-func (e *evaluation) resolve(f *Finding, o *Outstanding, delay time.Duration, why Why) {
+func (e *evaluation) resolve(f *Finding, o *commands.Outstanding, delay time.Duration, why Why) {
 	f.Due, f.Why = e.now.Add(delay), why
 	switch {
 	case o == nil:
@@ -520,24 +521,24 @@ func (e *evaluation) resolve(f *Finding, o *Outstanding, delay time.Duration, wh
 	if f.Due <= e.now {
 		f.Why = WhyNothing
 		f.Bucket = ToStart
-		if f.Action == Stop {
+		if f.Action == commands.Stop {
 			f.Bucket = ToStop
 		}
 	}
 }
 
 // expiry is when a sent command that had no effect ceases to be outstanding (keep_alive in part 3 of the rules).
-func (e *evaluation) expiry(o *Outstanding) app.Time { return o.SentAt.Add(e.p.Grace) }
+func (e *evaluation) expiry(o *commands.Outstanding) app.Time { return o.SentAt.Add(e.p.Grace) }
 
 // target is what a command is about: an index to start, or an instance to stop.
 type target struct {
-	action   Action
+	action   commands.Action
 	index    uint32 // of a start
 	instance app.GUID
 }
 
-func targetOf(a Action, index uint32, instance app.GUID) target {
-	if a == Stop {
+func targetOf(a commands.Action, index uint32, instance app.GUID) target {
+	if a == commands.Stop {
 		index = 0
 	}
 	return target{a, index, instance}
@@ -547,7 +548,7 @@ func targetOf(a Action, index uint32, instance app.GUID) target {
 const fewOutstanding = 32
 
 // outstanding finds the command for a target, nil if there is none.
-func (e *evaluation) outstanding(a Action, index uint32, instance app.GUID) *Outstanding {
+func (e *evaluation) outstanding(a commands.Action, index uint32, instance app.GUID) *commands.Outstanding {
 	want := targetOf(a, index, instance)
 	if len(e.in.Outstanding) <= fewOutstanding {
 		for i := range e.in.Outstanding {
@@ -558,7 +559,7 @@ func (e *evaluation) outstanding(a Action, index uint32, instance app.GUID) *Out
 		return nil
 	}
 	if e.table == nil {
-		e.table = make(map[target]*Outstanding, len(e.in.Outstanding))
+		e.table = make(map[target]*commands.Outstanding, len(e.in.Outstanding))
 		for i := range e.in.Outstanding {
 			o := &e.in.Outstanding[i]
 			e.table[targetOf(o.Action, o.Index, o.Instance)] = o // raftfsm records at most one a target

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"hm/actual"
+	"hm/commands"
 	"hm/desired"
 	"hm/diff"
 	"hm/internal/app"
@@ -78,34 +79,34 @@ func anyGUID(t *rapid.T, what string) app.GUID {
 // drawOutstanding adds n commands, no two for one target.
 func drawOutstanding(t *rapid.T, in *diff.Input, n int) {
 	for range n {
-		o := diff.Outstanding{
-			ID: diff.ID{byte(len(in.Outstanding) + 1)}, Action: diff.Start, Index: rapid.Uint32Range(0, 9).Draw(t, "at"),
-			Reason: diff.Reason(rapid.IntRange(1, 3).Draw(t, "reason")),
+		o := commands.Outstanding{
+			ID: commands.ID{byte(len(in.Outstanding) + 1)}, Action: commands.Start, Index: rapid.Uint32Range(0, 9).Draw(t, "at"),
+			Reason: commands.Reason(rapid.IntRange(1, 3).Draw(t, "reason")),
 			DueAt:  t0.Add(time.Duration(rapid.IntRange(-100, 3000).Draw(t, "due")) * time.Second),
 		}
 		if rapid.Bool().Draw(t, "sent") {
 			o.SentAt = t0.Add(time.Duration(rapid.IntRange(-60, 3000).Draw(t, "sent at")) * time.Second)
 		}
-		if o.Reason == diff.ReasonCrashed {
+		if o.Reason == commands.ReasonCrashed {
 			o.Crashed = anyGUID(t, "crashed")
 		}
 		if rapid.Bool().Draw(t, "stop") {
-			o.Action, o.Crashed, o.Reason, o.Instance = diff.Stop, app.GUID{}, diff.Reason(rapid.IntRange(4, 6).Draw(t, "stop reason")), guid(rapid.IntRange(0, 17).Draw(t, "instance"))
+			o.Action, o.Crashed, o.Reason, o.Instance = commands.Stop, app.GUID{}, commands.Reason(rapid.IntRange(4, 6).Draw(t, "stop reason")), guid(rapid.IntRange(0, 17).Draw(t, "instance"))
 			if i := slices.IndexFunc(in.Instances, func(l actual.Located) bool { return l.GUID == o.Instance }); i >= 0 {
 				o.Index = in.Instances[i].Index
 			}
 		}
-		if o.Reason == diff.ReasonEvacuating || o.Reason == diff.ReasonEvacuationComplete {
+		if o.Reason == commands.ReasonEvacuating || o.Reason == commands.ReasonEvacuationComplete {
 			o.DueAt = min(o.DueAt, t0) // these are never scheduled for later
 		}
-		if !slices.ContainsFunc(in.Outstanding, func(p diff.Outstanding) bool { return sameTarget(o, p) }) {
+		if !slices.ContainsFunc(in.Outstanding, func(p commands.Outstanding) bool { return sameTarget(o, p) }) {
 			in.Outstanding = append(in.Outstanding, o)
 		}
 	}
 }
 
-func sameTarget(a, b diff.Outstanding) bool {
-	return a.Action == b.Action && a.Instance == b.Instance && (a.Action == diff.Stop || a.Index == b.Index)
+func sameTarget(a, b commands.Outstanding) bool {
+	return a.Action == b.Action && a.Instance == b.Instance && (a.Action == commands.Stop || a.Index == b.Index)
 }
 
 // unservedIndices are the desired indices without a live instance.
@@ -168,30 +169,30 @@ func TestFindingsMakeSense(t *testing.T) {
 		for _, f := range diff.App(nil, in, now, policy) {
 			due := f.Bucket == diff.ToStart || f.Bucket == diff.ToStop || f.Bucket == diff.Hold
 			switch {
-			case f.Action == diff.Start && !unserved[f.Index]:
+			case f.Action == commands.Start && !unserved[f.Index]:
 				t.Fatalf("a start where nothing is missing: %+v", f)
-			case f.Bucket == diff.ToStart && f.Action != diff.Start, f.Bucket == diff.ToStop && f.Action != diff.Stop:
+			case f.Bucket == diff.ToStart && f.Action != commands.Start, f.Bucket == diff.ToStop && f.Action != commands.Stop:
 				t.Fatalf("bucket and action disagree: %+v", f)
-			case due && (f.Due > now || f.Action == diff.None), f.Action != diff.None && f.Due == 0:
+			case due && (f.Due > now || f.Action == commands.None), f.Action != commands.None && f.Due == 0:
 				t.Fatalf("not due: %+v", f)
 			case f.Bucket == diff.Wait && f.Why == diff.WhyNothing:
 				t.Fatalf("waits for nothing: %+v", f)
-			case f.Bucket == diff.Keep && (f.Action != diff.None || !f.Command.IsZero() || f.Kind != diff.KindNone):
+			case f.Bucket == diff.Keep && (f.Action != commands.None || !f.Command.IsZero() || f.Kind != diff.KindNone):
 				t.Fatalf("kept, and yet: %+v", f)
 			case f.Bucket != diff.Keep && (f.Rule == "" || f.Kind == diff.KindNone):
 				t.Fatalf("drift without a rule or a kind: %+v", f)
-			case (f.Action == diff.Stop) != (f.Reason >= diff.ReasonExtra), f.Action == diff.Stop && f.State == actual.Crashed:
+			case (f.Action == commands.Stop) != (f.Reason >= commands.ReasonExtra), f.Action == commands.Stop && f.State == actual.Crashed:
 				t.Fatalf("no reason to stop: %+v", f)
 			case len(in.Held) > 0 && (f.Bucket == diff.ToStart || f.Bucket == diff.ToStop), len(in.Held) == 0 && f.Bucket == diff.Hold:
 				t.Fatalf("held by %v: %+v", in.Held, f)
-			case (f.CrashCount != 0) != (f.Reason == diff.ReasonCrashed) && f.Command.IsZero():
+			case (f.CrashCount != 0) != (f.Reason == commands.ReasonCrashed) && f.Command.IsZero():
 				t.Fatalf("crash counted: %+v", f)
 			}
 			if f.Command.IsZero() {
 				continue
 			}
-			i := slices.IndexFunc(in.Outstanding, func(o diff.Outstanding) bool { return o.ID == f.Command })
-			if i < 0 || !sameTarget(in.Outstanding[i], diff.Outstanding{Action: f.Action, Index: f.Index, Instance: f.Instance}) {
+			i := slices.IndexFunc(in.Outstanding, func(o commands.Outstanding) bool { return o.ID == f.Command })
+			if i < 0 || !sameTarget(in.Outstanding[i], commands.Outstanding{Action: f.Action, Index: f.Index, Instance: f.Instance}) {
 				t.Fatalf("%+v names a command for something else", f)
 			}
 			if o := in.Outstanding[i]; o.SentAt != 0 && now < o.SentAt.Add(policy.Grace) && (due || f.Why != diff.WhySent) {
@@ -211,8 +212,8 @@ func TestNoStopTakesTheLastInstance(t *testing.T) {
 			return
 		}
 		for i, l := range in.Instances { // many that are told to stop, or are about to be
-			o := diff.Outstanding{ID: diff.ID{2, byte(i)}, Action: diff.Stop, Index: l.Index, Instance: l.GUID, Reason: diff.ReasonDuplicate, DueAt: t0}
-			taken := slices.ContainsFunc(in.Outstanding, func(p diff.Outstanding) bool { return sameTarget(o, p) })
+			o := commands.Outstanding{ID: commands.ID{2, byte(i)}, Action: commands.Stop, Index: l.Index, Instance: l.GUID, Reason: commands.ReasonDuplicate, DueAt: t0}
+			taken := slices.ContainsFunc(in.Outstanding, func(p commands.Outstanding) bool { return sameTarget(o, p) })
 			switch how := rapid.IntRange(0, 3).Draw(t, "told"); {
 			case how == 0 || taken:
 				continue
@@ -233,7 +234,7 @@ func TestNoStopTakesTheLastInstance(t *testing.T) {
 				continue
 			}
 			live[f.Index]++
-			told := slices.ContainsFunc(in.Outstanding, func(o diff.Outstanding) bool {
+			told := slices.ContainsFunc(in.Outstanding, func(o commands.Outstanding) bool {
 				return o.Instance == f.Instance && o.SentAt != 0 && now < o.SentAt.Add(policy.Grace)
 			})
 			if told {
@@ -273,7 +274,7 @@ func TestAppIsAFunction(t *testing.T) {
 		other := *in
 		other.Outstanding = rapid.Permutation(in.Outstanding).Draw(t, "order")
 		for n := range rapid.SampledFrom([]int{0, 40}).Draw(t, "unrelated") {
-			other.Outstanding = append(other.Outstanding, diff.Outstanding{ID: diff.ID{1, byte(n)}, Action: diff.Stop, Instance: guid(100 + n), SentAt: t0})
+			other.Outstanding = append(other.Outstanding, commands.Outstanding{ID: commands.ID{1, byte(n)}, Action: commands.Stop, Instance: guid(100 + n), SentAt: t0})
 		}
 		mark := diff.Finding{Rule: "before"}
 		second := diff.App([]diff.Finding{mark}, &other, now, policy)
@@ -380,7 +381,7 @@ func TestCrashesOnlyFade(t *testing.T) {
 }
 
 func TestWordsOfUnknownNumbers(t *testing.T) {
-	for _, s := range []string{diff.Action(200).String(), diff.Reason(200).String(), diff.Kind(200).String(), diff.Bucket(200).String(), diff.Why(200).String()} {
+	for _, s := range []string{commands.Action(200).String(), commands.Reason(200).String(), diff.Kind(200).String(), diff.Bucket(200).String(), diff.Why(200).String()} {
 		if s == "" {
 			t.Error("an unknown number has no word")
 		}

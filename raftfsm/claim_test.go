@@ -171,10 +171,10 @@ func TestScheduleRefusesASecondCommandForATarget(t *testing.T) {
 		"stop, index changed":     {stop(2, k, 4, g), ErrOutstanding},
 		"stop of another copy":    {stop(2, k, 0, testGUID('c', 2, 'u')), nil},
 		"stop in another version": {stop(2, other, 0, g), nil},
-		"no id":                   {commands.Command{Action: actionStart, App: k, Reason: 1}, ErrInvalid},
-		"no app":                  {commands.Command{ID: testID(2), Action: actionStart, Reason: 1}, ErrInvalid},
+		"no id":                   {commands.Command{Action: commands.Start, App: k, Reason: 1}, ErrInvalid},
+		"no app":                  {commands.Command{ID: testID(2), Action: commands.Start, Reason: 1}, ErrInvalid},
 		"no action":               {commands.Command{ID: testID(2), App: k, Reason: 1}, ErrInvalid},
-		"no reason":               {commands.Command{ID: testID(2), App: k, Action: actionStart}, ErrInvalid},
+		"no reason":               {commands.Command{ID: testID(2), App: k, Action: commands.Start}, ErrInvalid},
 		"stop without instance":   {stop(2, k, 0, app.GUID{}), ErrInvalid},
 		"index beyond the limit":  {start(2, k, actual.MaxIndex+1), ErrInvalid},
 	} {

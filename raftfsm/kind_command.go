@@ -48,14 +48,6 @@ type CommandsResolved struct{ Outcomes []Outcome }
 // Kind is KindCommandsResolved.
 func (CommandsResolved) Kind() Kind { return KindCommandsResolved }
 
-// diff's numbers, which are recorded and never change; this package may not know diff.
-const (
-	actionStart   commands.Action = 1
-	actionStop    commands.Action = 2
-	reasonCrashed commands.Reason = 2
-	lastReason    commands.Reason = 6
-)
-
 func applyCommandsScheduled(a *applier, r CommandsScheduled) error {
 	for i := range r.Commands {
 		if err := a.schedule(r.Commands[i]); err != nil {
@@ -73,22 +65,22 @@ func (s *State) schedule(c commands.Command) error {
 		return fmt.Errorf("%w: its id is in use", ErrOutstanding)
 	}
 	from := uint32(0) // an instance may be told to stop at any index
-	if c.Action == actionStart {
+	if c.Action == commands.Start {
 		from = c.Index
 	}
 	for o := range s.commandsFrom(c.App, from) {
-		if c.Action == actionStart && o.Index != c.Index {
+		if c.Action == commands.Start && o.Index != c.Index {
 			break
 		}
-		if o.Action == c.Action && (c.Action == actionStart && o.Index == c.Index || c.Action == actionStop && o.Instance == c.Instance) {
-			return fmt.Errorf("%w: %s", ErrOutstanding, commands.IDString(o.ID))
+		if o.Action == c.Action && (c.Action == commands.Start && o.Index == c.Index || c.Action == commands.Stop && o.Instance == c.Instance) {
+			return fmt.Errorf("%w: %s", ErrOutstanding, o.ID.String())
 		}
 	}
 	c.State, c.CreatedAt, c.ClaimedAt, c.SentAt, c.Term = commands.Pending, s.now, 0, 0, 0
 	h := s.intern(c.App)
 	s.touch(h)
 	s.setCommand(nil, &c)
-	if c.Action != actionStart || c.Reason != reasonCrashed {
+	if c.Action != commands.Start || c.Reason != commands.ReasonCrashed {
 		return nil
 	}
 	crash, _ := s.crash(c.App, c.Index)
@@ -116,11 +108,11 @@ func checkCommand(c *commands.Command) error {
 		return fmt.Errorf("%w: a command without an app", ErrInvalid)
 	case c.Index > actual.MaxIndex:
 		return fmt.Errorf("%w: index %d, the largest allowed is %d", ErrInvalid, c.Index, actual.MaxIndex)
-	case c.Action != actionStart && c.Action != actionStop:
+	case c.Action != commands.Start && c.Action != commands.Stop:
 		return fmt.Errorf("%w: action %d", ErrInvalid, c.Action)
-	case (c.Action == actionStop) == c.Instance.IsZero():
+	case (c.Action == commands.Stop) == c.Instance.IsZero():
 		return fmt.Errorf("%w: a stop names an instance, a start none", ErrInvalid)
-	case c.Reason == 0 || c.Reason > lastReason:
+	case !c.Reason.Valid():
 		return fmt.Errorf("%w: reason %d", ErrInvalid, c.Reason)
 	case math.IsNaN(c.Priority) || math.IsInf(c.Priority, 0):
 		return fmt.Errorf("%w: priority is not a number", ErrInvalid)
@@ -189,7 +181,7 @@ func (a *applier) resolve(o Outcome) error {
 		n.State, n.SentAt = commands.Sent, a.now
 		a.touchKey(n.App)
 		a.setCommand(old.c, &n)
-		if n.Action == actionStart {
+		if n.Action == commands.Start {
 			a.counts.SentStarts++
 		} else {
 			a.counts.SentStops++
@@ -198,7 +190,7 @@ func (a *applier) resolve(o Outcome) error {
 	case commands.Confirmed, commands.Expired, commands.Dropped, commands.Abandoned:
 		a.touchKey(n.App)
 		a.setCommand(old.c, nil)
-		if h, ok := a.lookup.find(&a.apps, n.App); ok && n.Action == actionStart && o.State == commands.Expired && n.ClaimedAt != 0 {
+		if h, ok := a.lookup.find(&a.apps, n.App); ok && n.Action == commands.Start && o.State == commands.Expired && n.ClaimedAt != 0 {
 			a.countFailedStart(h, n.Index, n.ClaimedAt)
 		}
 		n.State = o.State
@@ -236,7 +228,7 @@ func (s *State) setCommand(old, c *commands.Command) {
 func (s *State) countCommand(c *commands.Command, by int) {
 	switch {
 	case c.State != commands.Pending:
-	case c.Action == actionStart:
+	case c.Action == commands.Start:
 		s.counts.PendingStarts += by
 	default:
 		s.counts.PendingStops += by
@@ -370,13 +362,13 @@ func restoreCommands(r *restorer, body []byte) error {
 			return err
 		}
 		if _, ok := r.s.lookup.find(&r.s.apps, c.App); !ok || !c.State.Outstanding() {
-			return fmt.Errorf("invalid command %s: its app is not recorded, or the command is not outstanding", commands.IDString(c.ID))
+			return fmt.Errorf("invalid command %s: its app is not recorded, or the command is not outstanding", c.ID.String())
 		}
 		if last, any := r.s.cmds.Max(); any && last.Compare(c) >= 0 {
-			return fmt.Errorf("command %s is out of order", commands.IDString(c.ID))
+			return fmt.Errorf("command %s is out of order", c.ID.String())
 		}
 		if _, twice := r.s.byID.Get(commandID{id: c.ID}); twice {
-			return fmt.Errorf("command %s comes twice", commands.IDString(c.ID))
+			return fmt.Errorf("command %s comes twice", c.ID.String())
 		}
 		r.s.setCommand(nil, &c)
 	}

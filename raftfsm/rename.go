@@ -47,7 +47,7 @@ func (s *State) Renamed(n Names) (*State, error) {
 	for c := range s.AllCommands() {
 		c.ID, c.App, c.Instance, c.Crashed = n.Command(c.ID), n.key(c.App), n.guid(c.Instance), n.guid(c.Crashed)
 		if _, twice := t.cmds.Set(&c); twice {
-			return nil, fmt.Errorf("renaming a recorded state: two commands are named %s", commands.IDString(c.ID))
+			return nil, fmt.Errorf("renaming a recorded state: two commands are named %s", c.ID.String())
 		}
 	}
 	for k, c := range s.AllCrashes() {

@@ -97,8 +97,8 @@ func TestRenamed(t *testing.T) {
 		}
 	}
 	for c := range s.AllCommands() {
-		if strings.Contains(text, commands.IDString(c.ID)) {
-			t.Errorf("command %s is still in\n%s", commands.IDString(c.ID), text)
+		if strings.Contains(text, c.ID.String()) {
+			t.Errorf("command %s is still in\n%s", c.ID.String(), text)
 		}
 	}
 	if got := renamed.DesiredMeta().Source; got != "elsewhere" {

@@ -32,17 +32,17 @@ func testInstance(k app.Key, n int, index uint32, st actual.State) actual.Instan
 func testID(n byte) commands.ID { return commands.ID{0xc0, n, 15: 1} }
 
 func start(n byte, k app.Key, index uint32) commands.Command {
-	return commands.Command{ID: testID(n), Action: actionStart, App: k, Index: index, Reason: 1, Priority: 0.5, DueAt: 20_000}
+	return commands.Command{ID: testID(n), Action: commands.Start, App: k, Index: index, Reason: 1, Priority: 0.5, DueAt: 20_000}
 }
 
 func crashStart(n byte, k app.Key, index uint32, count uint32, crashed app.GUID) commands.Command {
 	c := start(n, k, index)
-	c.Reason, c.CrashCount, c.Crashed = reasonCrashed, count, crashed
+	c.Reason, c.CrashCount, c.Crashed = commands.ReasonCrashed, count, crashed
 	return c
 }
 
 func stop(n byte, k app.Key, index uint32, instance app.GUID) commands.Command {
-	return commands.Command{ID: testID(n), Action: actionStop, App: k, Index: index, Instance: instance, Reason: 5, DueAt: 20_000}
+	return commands.Command{ID: testID(n), Action: commands.Stop, App: k, Index: index, Instance: instance, Reason: 5, DueAt: 20_000}
 }
 
 func row(k app.Key, n uint32) desired.App {

@@ -94,12 +94,12 @@ func (w *world) row() desired.App {
 
 func (w *world) command() commands.Command {
 	w.next++
-	c := commands.Command{App: w.key(), Index: w.index(), Action: actionStart, Reason: commands.Reason(1 + w.pick(3, "reason")),
+	c := commands.Command{App: w.key(), Index: w.index(), Action: commands.Start, Reason: commands.Reason(1 + w.pick(3, "reason")),
 		Priority: float64(w.pick(3, "priority")) / 2, DueAt: app.Time(w.pick(1000, "due")), State: commands.Sent, SentAt: 4, Term: 9}
 	c.ID[0], c.ID[1], c.ID[2] = byte(w.next%16), byte(w.next/16%2), 1
 	if w.chance(40, "stop") {
-		c.Action, c.Instance, c.Reason = actionStop, w.guid(), commands.Reason(4+w.pick(3, "reason"))
-	} else if c.Reason == reasonCrashed {
+		c.Action, c.Instance, c.Reason = commands.Stop, w.guid(), commands.Reason(4+w.pick(3, "reason"))
+	} else if c.Reason == commands.ReasonCrashed {
 		c.CrashCount, c.Crashed = uint32(w.pick(4, "crash count")), w.guid()
 	}
 	if w.chance(2, "bad command") {
@@ -258,7 +258,7 @@ func iterators(deas func(func(DEA) bool), apps func(func(App) bool), rows func(f
 		fmt.Fprintf(&b, "row %+v\n", a)
 	}
 	for c := range cmds {
-		fmt.Fprintf(&b, "command %v\n", commands.IDString(c.ID))
+		fmt.Fprintf(&b, "command %v\n", c.ID.String())
 	}
 	for k, c := range crashes {
 		fmt.Fprintf(&b, "crash %v %+v\n", k, c)

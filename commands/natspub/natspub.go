@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"hm/commands"
-	"hm/diff"
 	"hm/internal/bus"
 )
 
@@ -51,7 +50,7 @@ func (p *Publisher) Publish(ctx context.Context, epoch uint64, cmds []commands.C
 	for k, err := range p.link.PublishBatchIn(ctx, epoch, outs) {
 		if err != nil {
 			c := cmds[at[k]]
-			errs[at[k]] = fmt.Errorf("publish %s %s: %w", c.Action, commands.IDString(c.ID), err)
+			errs[at[k]] = fmt.Errorf("publish %s %s: %w", c.Action, c.ID.String(), err)
 		}
 	}
 	return errs
@@ -60,9 +59,9 @@ func (p *Publisher) Publish(ctx context.Context, epoch uint64, cmds []commands.C
 // Subject names the subject on which commands of an action are published; empty if there are none of it.
 func Subject(a commands.Action) string {
 	switch a {
-	case diff.Start:
+	case commands.Start:
 		return SubjectStart
-	case diff.Stop:
+	case commands.Stop:
 		return SubjectStop
 	}
 	return ""
@@ -72,11 +71,11 @@ func Subject(a commands.Action) string {
 // instance.
 func Message(c commands.Command, s commands.Spelling) (subject string, data []byte, err error) {
 	switch {
-	case c.Action == diff.Start:
+	case c.Action == commands.Start:
 		return SubjectStart, EncodeStart(c, s), nil
-	case c.Action == diff.Stop && !c.Instance.IsZero():
+	case c.Action == commands.Stop && !c.Instance.IsZero():
 		return SubjectStop, EncodeStop(c, s), nil
 	}
 	// A stop without a guid would be read as a stop of every instance of the app (N20, N29).
-	return "", nil, fmt.Errorf("publish %s %s: it is neither a start nor a stop of an instance: %w: %w", c.Action, commands.IDString(c.ID), bus.ErrRefused, bus.ErrDown)
+	return "", nil, fmt.Errorf("publish %s %s: it is neither a start nor a stop of an instance: %w: %w", c.Action, c.ID.String(), bus.ErrRefused, bus.ErrDown)
 }

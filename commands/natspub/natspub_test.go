@@ -13,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"hm/commands"
-	"hm/diff"
 	"hm/internal/app"
 	"hm/internal/bus"
 	"hm/internal/bus/bustest"
@@ -27,20 +26,20 @@ func command(action commands.Action, reason commands.Reason) commands.Command {
 		App:   app.Key{Droplet: app.MustGUID("3f2a1b4c-0d9e-4f00-8abc-0123456789ab"), Version: app.MustGUID("7c9e6679-7425-40de-944b-e07fc1f90ae7")},
 		Index: 3,
 	}
-	if action == diff.Stop {
+	if action == commands.Stop {
 		c.Instance = app.MustGUID("0123456789abcdef0123456789abcdef")
 	}
 	return c
 }
 
 func TestGoldenMessages(t *testing.T) {
-	odd := command(diff.Stop, diff.ReasonExtra)
+	odd := command(commands.Stop, commands.ReasonExtra)
 	odd.App.Droplet = app.MustGUID(`we"ird\/,<&>`)
 	for name, data := range map[string][]byte{
-		"start":                    EncodeStart(command(diff.Start, diff.ReasonMissing), commands.Spelling{}),
-		"stop-extra":               EncodeStop(command(diff.Stop, diff.ReasonExtra), commands.Spelling{}),
-		"stop-duplicate":           EncodeStop(command(diff.Stop, diff.ReasonDuplicate), commands.Spelling{}),
-		"stop-evacuation":          EncodeStop(command(diff.Stop, diff.ReasonEvacuationComplete), commands.Spelling{}),
+		"start":                    EncodeStart(command(commands.Start, commands.ReasonMissing), commands.Spelling{}),
+		"stop-extra":               EncodeStop(command(commands.Stop, commands.ReasonExtra), commands.Spelling{}),
+		"stop-duplicate":           EncodeStop(command(commands.Stop, commands.ReasonDuplicate), commands.Spelling{}),
+		"stop-evacuation":          EncodeStop(command(commands.Stop, commands.ReasonEvacuationComplete), commands.Spelling{}),
 		"stop-with-an-odd-droplet": EncodeStop(odd, commands.Spelling{}),
 	} {
 		file := filepath.Join("testdata", name+".json")
@@ -57,7 +56,7 @@ func TestGoldenMessages(t *testing.T) {
 			t.Errorf("%s is written as\n%s\nwant\n%s", name, data, want)
 		}
 	}
-	capitals := command(diff.Stop, diff.ReasonExtra)
+	capitals := command(commands.Stop, commands.ReasonExtra)
 	spelling := commands.Spelling{App: app.KeyCapitals{Droplet: app.AllCapitals, Version: 2}, Instance: app.AllCapitals}
 	const spelled = `"droplet":"3F2A1B4C-0D9E-4F00-8ABC-0123456789AB","version":"7C9e6679-7425-40de-944b-e07fc1f90ae7",`
 	if data := EncodeStop(capitals, spelling); !strings.Contains(string(data), spelled+`"instance_guid":"0123456789ABCDEF0123456789ABCDEF"`) {
@@ -99,8 +98,8 @@ func TestDecodersAreStrict(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add(EncodeStart(command(diff.Start, diff.ReasonMissing), commands.Spelling{}))
-	f.Add(EncodeStop(command(diff.Stop, diff.ReasonDuplicate), commands.Spelling{}))
+	f.Add(EncodeStart(command(commands.Start, commands.ReasonMissing), commands.Spelling{}))
+	f.Add(EncodeStop(command(commands.Stop, commands.ReasonDuplicate), commands.Spelling{}))
 	f.Add([]byte(`{"message_id":null,"instance_index":1e9}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if s, err := DecodeStart(data); err == nil {
@@ -142,8 +141,8 @@ func TestPublish(t *testing.T) {
 	}
 	bustest.Until(t, "the link is up", func() bool { return link.State().Up })
 
-	start, stop := command(diff.Start, diff.ReasonMissing), command(diff.Stop, diff.ReasonDuplicate)
-	wild := command(diff.Stop, diff.ReasonExtra)
+	start, stop := command(commands.Start, commands.ReasonMissing), command(commands.Stop, commands.ReasonDuplicate)
+	wild := command(commands.Stop, commands.ReasonExtra)
 	wild.Instance = app.GUID{}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -42,12 +42,12 @@ type Stop struct {
 
 // EncodeStart gives the body of hm9000.start for a start command.
 func EncodeStart(c commands.Command, s commands.Spelling) []byte {
-	return encode(startText{commands.IDString(c.ID), s.Droplet(c), s.Version(c), c.Index})
+	return encode(startText{c.ID.String(), s.Droplet(c), s.Version(c), c.Index})
 }
 
 // EncodeStop gives the body of hm9000.stop for a stop command.
 func EncodeStop(c commands.Command, s commands.Spelling) []byte {
-	return encode(stopText{commands.IDString(c.ID), s.Droplet(c), s.Version(c), s.InstanceGUID(c), c.Index, c.IsDuplicate()})
+	return encode(stopText{c.ID.String(), s.Droplet(c), s.Version(c), s.InstanceGUID(c), c.Index, c.IsDuplicate()})
 }
 
 // startText and stopText are the bodies, their fields in the order in which they are written.

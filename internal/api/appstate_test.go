@@ -10,7 +10,6 @@ import (
 
 	"hm/actual"
 	"hm/commands"
-	"hm/diff"
 	"hm/internal/api"
 	"hm/internal/api/apitest"
 	"hm/internal/app"
@@ -130,7 +129,7 @@ func TestAppStateIsWhatACloudControllerReads(t *testing.T) {
 		{App: k, GUID: app.MustGUID("i"), Index: 3, State: actual.Crashed, Since: 1_500_000_000_250},
 		{App: k, GUID: app.MustGUID("j"), Index: 4, State: actual.Running, Since: 1_500_000_001_000},
 	}})
-	c := commands.Command{Action: diff.Start, App: k, Index: 3, Reason: diff.ReasonCrashed, State: commands.Pending, CrashCount: 1, Crashed: app.MustGUID("i")}
+	c := commands.Command{Action: commands.Start, App: k, Index: 3, Reason: commands.ReasonCrashed, State: commands.Pending, CrashCount: 1, Crashed: app.MustGUID("i")}
 	c.ID = commands.NewID(c)
 	w.Must(apitest.Start.Add(1999*time.Millisecond), raftfsm.CommandsScheduled{Commands: []commands.Command{c}})
 	request, err := json.Marshal(map[string]string{"droplet": k.Droplet.String(), "version": k.Version.String()})

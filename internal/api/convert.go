@@ -16,7 +16,7 @@ func commandID(id commands.ID) string {
 	if id.IsZero() {
 		return ""
 	}
-	return commands.IDString(id)
+	return id.String()
 }
 
 // CommandOf gives an outstanding command.
@@ -131,7 +131,7 @@ func driftItem(n now, f *diff.Finding, in *diff.Input, at app.Time) DriftItem {
 		Kind: f.Kind.String(), Rule: f.Rule, Action: f.Action.String(), HeldBy: heldBy(f, in), Detail: detail(f, in, at, n.refusalOf(f)),
 		Bucket: f.Bucket.String(), DEA: f.DEA, Command: commandID(f.Command),
 	}
-	if f.Action != diff.None {
+	if f.Action != commands.None {
 		item.Due, item.Reason = n.wall.Time(f.Due), f.Reason.String()
 	}
 	return item
@@ -139,7 +139,7 @@ func driftItem(n now, f *diff.Finding, in *diff.Input, at app.Time) DriftItem {
 
 // heldBy are the gate's reasons, for what they hold: what is due, and what waits while the gate is closed.
 func heldBy(f *diff.Finding, in *diff.Input) []string {
-	if f.Action == diff.None || len(in.Held) == 0 {
+	if f.Action == commands.None || len(in.Held) == 0 {
 		return []string{}
 	}
 	return in.Held

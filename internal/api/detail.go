@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"hm/commands"
 	"hm/diff"
 	"hm/internal/app"
 )
@@ -109,7 +110,7 @@ func timing(f *diff.Finding, in *diff.Input, at app.Time, refused string) string
 	switch {
 	case f.Why == diff.WhyNoEffect && left > 0:
 		return "next try in " + Span(left)
-	case f.Action == diff.None:
+	case f.Action == commands.None:
 		return ""
 	case f.Why == diff.WhySent && refused != "":
 		return fmt.Sprintf("%s was not sent: %s; it is decided anew in %s", f.Action, refused, Span(left))

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"hm/commands"
 	"hm/diff"
 	"hm/internal/app"
 )
@@ -25,7 +26,7 @@ func TestStartsInVainAreTold(t *testing.T) {
 		{diff.Finding{Rule: "R63", Why: diff.WhyGrace, Bucket: diff.Wait, Due: now.Add(30 * time.Second)},
 			"the instance at the index has been STARTING for too long, missing for less than the grace period, start in 30s"},
 	} {
-		c.f.Kind, c.f.Action = diff.KindMissing, diff.Start
+		c.f.Kind, c.f.Action = diff.KindMissing, commands.Start
 		if got := detail(&c.f, in, now, ""); got != c.want {
 			t.Errorf("it says\n%s\nwant\n%s", got, c.want)
 		}

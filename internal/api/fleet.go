@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hm/actual"
+	"hm/commands"
 	"hm/desired"
 	"hm/diff"
 	"hm/internal/app"
@@ -71,7 +72,7 @@ func (a ref) compare(b ref) int {
 // urgency is when a finding is acted on, for sorting.
 func urgency(f *diff.Finding) app.Time {
 	switch {
-	case f.Action == diff.None:
+	case f.Action == commands.None:
 		return dueNever
 	case f.Bucket != diff.Wait:
 		return 0

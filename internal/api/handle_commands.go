@@ -103,16 +103,16 @@ func (s *Server) cancelCommand(w http.ResponseWriter, r *http.Request) error {
 	}
 	c, ok := s.opts.Node.View().Command(id)
 	if !ok {
-		return problem(http.StatusNotFound, "not-found", "no command "+commands.IDString(id)+" is outstanding", "see hm commands list and hm commands history")
+		return problem(http.StatusNotFound, "not-found", "no command "+id.String()+" is outstanding", "see hm commands list and hm commands history")
 	}
 	if c.State != commands.Pending {
-		return problem(http.StatusConflict, "too-late", fmt.Sprintf("command %s is %s already", commands.IDString(id), c.State), "")
+		return problem(http.StatusConflict, "too-late", fmt.Sprintf("command %s is %s already", id.String(), c.State), "")
 	}
 	results, err := s.opts.Node.Propose(r.Context(), raftfsm.CommandsResolved{Outcomes: []raftfsm.Outcome{{
 		ID: id, State: commands.Dropped, Detail: "cancelled by " + s.asker(r, ""),
 	}}})
 	if err != nil {
-		return fmt.Errorf("cancelling command %s: %w", commands.IDString(id), err)
+		return fmt.Errorf("cancelling command %s: %w", id.String(), err)
 	}
 	s.opts.Loop.Wake()
 	n := s.look()

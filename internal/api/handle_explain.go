@@ -99,7 +99,7 @@ func finding(n now, f *diff.Finding, in *diff.Input) Finding {
 		Instance: f.Instance.String(), DEA: f.DEA, WaitsFor: f.Why.String(), Command: commandID(f.Command), Priority: f.Priority,
 		HeldBy: heldBy(f, in),
 	}
-	if f.Action != diff.None {
+	if f.Action != commands.None {
 		out.Due, out.DueInMS, out.Reason = n.wall.Time(f.Due), f.Due.Sub(n.hm).Milliseconds(), f.Reason.String()
 	}
 	switch {

@@ -66,8 +66,8 @@ var sentReasons = []struct {
 	action commands.Action
 	reason commands.Reason
 }{
-	{diff.Start, diff.ReasonMissing}, {diff.Start, diff.ReasonCrashed}, {diff.Start, diff.ReasonEvacuating},
-	{diff.Stop, diff.ReasonExtra}, {diff.Stop, diff.ReasonDuplicate}, {diff.Stop, diff.ReasonEvacuationComplete},
+	{commands.Start, commands.ReasonMissing}, {commands.Start, commands.ReasonCrashed}, {commands.Start, commands.ReasonEvacuating},
+	{commands.Stop, commands.ReasonExtra}, {commands.Stop, commands.ReasonDuplicate}, {commands.Stop, commands.ReasonEvacuationComplete},
 }
 
 // Add counts ended commands.

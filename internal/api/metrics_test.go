@@ -11,7 +11,6 @@ import (
 	"github.com/prometheus/common/model"
 
 	"hm/commands"
-	"hm/diff"
 	"hm/internal/api"
 	"hm/internal/api/apitest"
 	"hm/raftfsm"
@@ -25,9 +24,9 @@ func TestMetrics(t *testing.T) {
 	o := w.Options()
 	o.Ended = &api.CommandTotals{}
 	o.Ended.Add([]raftfsm.EndedCommand{
-		{Command: commands.Command{Action: diff.Start, Reason: diff.ReasonMissing, State: commands.Confirmed}},
-		{Command: commands.Command{Action: diff.Start, Reason: diff.ReasonMissing, State: commands.Confirmed}},
-		{Command: commands.Command{Action: diff.Stop, Reason: diff.ReasonExtra, State: commands.Expired}},
+		{Command: commands.Command{Action: commands.Start, Reason: commands.ReasonMissing, State: commands.Confirmed}},
+		{Command: commands.Command{Action: commands.Start, Reason: commands.ReasonMissing, State: commands.Confirmed}},
+		{Command: commands.Command{Action: commands.Stop, Reason: commands.ReasonExtra, State: commands.Expired}},
 	})
 	_, raw := ask(t, "GET", serve(t, o)+"/metrics", "")
 	parser := expfmt.NewTextParser(model.UTF8Validation)

@@ -53,7 +53,7 @@ func (s *Server) refusedCommands(lead cluster.Leadership) map[commands.Action]st
 		return nil
 	}
 	refused := map[commands.Action]string{}
-	for _, action := range []commands.Action{diff.Start, diff.Stop} {
+	for _, action := range []commands.Action{commands.Start, commands.Stop} {
 		subject := s.opts.Subject(action)
 		for line := range strings.SplitSeq(told, "\n") {
 			if words, ok := strings.CutPrefix(line, bus.RefusedPublish+" "+subject+": "); ok {

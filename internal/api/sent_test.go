@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"hm/commands"
-	"hm/diff"
 	"hm/internal/api"
 	"hm/internal/api/apitest"
 	"hm/raftfsm"
@@ -34,12 +33,12 @@ func TestSentCommandsAreCountedByReason(t *testing.T) {
 		action commands.Action
 		reason commands.Reason
 	}{
-		{`{action="start",reason="missing"}`, diff.Start, diff.ReasonMissing},
-		{`{action="start",reason="crashed"}`, diff.Start, diff.ReasonCrashed},
-		{`{action="start",reason="evacuating"}`, diff.Start, diff.ReasonEvacuating},
-		{`{action="stop",reason="extra"}`, diff.Stop, diff.ReasonExtra},
-		{`{action="stop",reason="duplicate"}`, diff.Stop, diff.ReasonDuplicate},
-		{`{action="stop",reason="evacuation_complete"}`, diff.Stop, diff.ReasonEvacuationComplete},
+		{`{action="start",reason="missing"}`, commands.Start, commands.ReasonMissing},
+		{`{action="start",reason="crashed"}`, commands.Start, commands.ReasonCrashed},
+		{`{action="start",reason="evacuating"}`, commands.Start, commands.ReasonEvacuating},
+		{`{action="stop",reason="extra"}`, commands.Stop, commands.ReasonExtra},
+		{`{action="stop",reason="duplicate"}`, commands.Stop, commands.ReasonDuplicate},
+		{`{action="stop",reason="evacuation_complete"}`, commands.Stop, commands.ReasonEvacuationComplete},
 	}
 	sent := raftfsm.Result{}
 	for i, s := range series {

@@ -205,7 +205,7 @@ func checkSettled(t *testing.T, w *world) {
 		if !Settled(view, a.Key) || view.HasCommands(a.Key) {
 			continue
 		}
-		if p := w.core.eval.App(view, a.Key, w.core.deciding(w.now), w.now).Plan(); !reflect.DeepEqual(p, commands.Plan{}) {
+		if p := w.core.eval.App(view, a.Key, w.core.deciding(w.now), w.now).Plan(); !reflect.DeepEqual(p, diff.Plan{}) {
 			t.Fatalf("%v is taken for settled, and its plan is %+v", a.Key, p)
 		}
 	}
@@ -361,7 +361,7 @@ func fault(w *world, rnd *rand.Rand) {
 func (w *world) startByCC(a desired.App, from uint32) {
 	if a.Startable() && w.linkUp {
 		for index := from; index < a.Instances; index++ {
-			if l := w.obey(commands.Command{Action: diff.Start, App: a.Key, Index: index}); l != nil {
+			if l := w.obey(commands.Command{Action: commands.Start, App: a.Key, Index: index}); l != nil {
 				l.byCC = true
 			}
 		}
@@ -424,7 +424,7 @@ func checkTwice(t *testing.T, w *world) {
 		} else {
 			ids[id] = true
 		}
-		if c.Action != diff.Start {
+		if c.Action != commands.Start {
 			continue
 		}
 		p := place{c.App, c.Index}

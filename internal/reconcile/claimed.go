@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"hm/commands"
+	"hm/diff"
 	"hm/raftfsm"
 )
 
@@ -45,7 +46,7 @@ func (n *claimNotes) refused(id commands.ID, why error, view *raftfsm.State) {
 }
 
 // detail says why a command ends.
-func (n claimNotes) detail(op commands.Op) string {
+func (n claimNotes) detail(op diff.Op) string {
 	if why := n[op.End].refused; why != "" && op.Outcome == commands.Expired {
 		return why
 	}

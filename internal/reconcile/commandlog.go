@@ -49,7 +49,7 @@ func (l commandLog) leftOut() {
 }
 
 func (e CommandEvent) attributes() []any {
-	attrs := []any{"command", commands.IDString(e.ID), "action", e.Action.String(), "app", e.App.Droplet.String(), "version", e.App.Version.String(), "index", e.Index}
+	attrs := []any{"command", e.ID.String(), "action", e.Action.String(), "app", e.App.Droplet.String(), "version", e.App.Version.String(), "index", e.Index}
 	add := func(key string, value any, is bool) {
 		if is {
 			attrs = append(attrs, key, value)

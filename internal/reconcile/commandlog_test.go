@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hm/commands"
+	"hm/diff"
 )
 
 // logLines gives the lines of a log, without their time and level, and empties it.
@@ -169,7 +170,7 @@ func TestClaimNotesAreBounded(t *testing.T) {
 		t.Errorf("rule %q, then %q; %d commands are remembered", rule, again, len(notes))
 	}
 	var empty claimNotes
-	if empty.ended(id(0)) != "" || empty.detail(commands.Op{Outcome: commands.Expired, Detail: "why"}) != "why" {
+	if empty.ended(id(0)) != "" || empty.detail(diff.Op{Outcome: commands.Expired, Detail: "why"}) != "why" {
 		t.Error("something is known of a command that nobody claimed")
 	}
 }

@@ -3,7 +3,6 @@ package reconcile
 import (
 	"iter"
 
-	"hm/commands"
 	"hm/diff"
 	"hm/internal/app"
 	"hm/raftfsm"
@@ -53,15 +52,15 @@ func (a *Evaluation) Drift() iter.Seq[*diff.Finding] {
 }
 
 // Plan is what is to be done about the app.
-func (a *Evaluation) Plan() commands.Plan {
-	return commands.Make(&a.Input, a.Findings, a.now, a.policy)
+func (a *Evaluation) Plan() diff.Plan {
+	return diff.MakePlan(&a.Input, a.Findings, a.now, a.policy)
 }
 
 // Plan evaluates one app at now and plans it. For an app that is plainly as desired it takes a fraction of the time of
 // App, and gives the same plan: an empty one.
-func (e *Evaluator) Plan(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) commands.Plan {
+func (e *Evaluator) Plan(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) diff.Plan {
 	if Settled(view, k) && !view.HasCommands(k) {
-		return commands.Plan{}
+		return diff.Plan{}
 	}
 	return e.App(view, k, know, now).Plan()
 }

@@ -7,7 +7,6 @@ import (
 
 	"hm/actual"
 	"hm/commands"
-	"hm/diff"
 	"hm/internal/app"
 	"hm/raftfsm"
 )
@@ -75,7 +74,7 @@ func (p *fleetPass) unheard(view *raftfsm.State, keys []app.Key, known func(comm
 		}
 		view.EachCopy(k.Droplet, func(string) bool { return true }, func(_ string, i *actual.Instance) { know(i.Index) })
 		for _, cmd := range view.Commands(k) {
-			if cmd.Action == diff.Start && known(cmd) {
+			if cmd.Action == commands.Start && known(cmd) {
 				know(cmd.Index)
 			}
 		}

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"hm/commands"
-	"hm/diff"
 	"hm/internal/app"
 	"hm/raftfsm"
 )
@@ -35,7 +34,7 @@ func (r *ready) update(view *raftfsm.State, period time.Duration) (ended []app.K
 			delete(r.apps, id)
 			continue
 		}
-		fresh[cmd.Action-diff.Start] = append(fresh[cmd.Action-diff.Start], cmd)
+		fresh[cmd.Action-commands.Start] = append(fresh[cmd.Action-commands.Start], cmd)
 	}
 	r.added = r.added[:0]
 	for action, list := range fresh {

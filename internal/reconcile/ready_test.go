@@ -9,7 +9,6 @@ import (
 	"pgregory.net/rapid"
 
 	"hm/commands"
-	"hm/diff"
 	"hm/internal/app"
 	"hm/raftfsm"
 )
@@ -23,11 +22,11 @@ func TestReadyKeepsTheOrder(t *testing.T) {
 		var scheduled raftfsm.CommandsScheduled
 		for i := range rapid.IntRange(1, 40).Draw(t, "commands") {
 			c := commands.Command{
-				Action: diff.Start, App: testKey(i/4, 1), Index: uint32(i % 4), Reason: diff.ReasonMissing, State: commands.Pending,
+				Action: commands.Start, App: testKey(i/4, 1), Index: uint32(i % 4), Reason: commands.ReasonMissing, State: commands.Pending,
 				Priority: float64(rapid.IntRange(0, 2).Draw(t, "priority")), DueAt: app.Time(rapid.IntRange(0, 40_000).Draw(t, "due")),
 			}
 			if rapid.Bool().Draw(t, "stop") {
-				c.Action, c.Reason, c.Instance = diff.Stop, diff.ReasonExtra, app.MustGUID(fmt.Sprint("i", i))
+				c.Action, c.Reason, c.Instance = commands.Stop, commands.ReasonExtra, app.MustGUID(fmt.Sprint("i", i))
 			}
 			c.ID = commands.NewID(c)
 			scheduled.Commands = append(scheduled.Commands, c)
@@ -55,7 +54,7 @@ func TestReadyKeepsTheOrder(t *testing.T) {
 			for action := range r.due {
 				want = append(want, slices.Collect(func(yield func(commands.Command) bool) {
 					for _, c := range waiting {
-						if int(c.Action-diff.Start) == action && !yield(c) {
+						if int(c.Action-commands.Start) == action && !yield(c) {
 							return
 						}
 					}

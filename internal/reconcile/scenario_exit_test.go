@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"hm/actual"
-	"hm/diff"
+	"hm/commands"
 	"hm/internal/app"
 )
 
@@ -37,7 +37,7 @@ func TestR34AHeartbeatMadeBeforeTheExit(t *testing.T) {
 			w.run(15 * time.Second)
 			starts := 0
 			for _, c := range w.sent {
-				if c.Action == diff.Start {
+				if c.Action == commands.Start {
 					starts++
 				}
 			}
@@ -130,7 +130,7 @@ func TestW44ACrashThatIsNotActedOnIsForgotten(t *testing.T) {
 		t.Errorf("crash records %+v", w.View().Crashes(k))
 	}
 	for _, c := range w.sent {
-		if c.Index == 3 && c.Reason == diff.ReasonCrashed {
+		if c.Index == 3 && c.Reason == commands.ReasonCrashed {
 			t.Errorf("%v start of index 3 at %v", c.Reason, c.at)
 		}
 	}

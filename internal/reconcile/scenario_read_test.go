@@ -8,7 +8,6 @@ import (
 
 	"hm/commands"
 	"hm/desired"
-	"hm/diff"
 	"hm/internal/app"
 	"hm/raftfsm"
 )
@@ -97,7 +96,7 @@ func TestI3NoCommandWhileASlowReadIsUnderWay(t *testing.T) {
 	w.apps[0].Key.Version = app.MustGUID("v2")
 	w.stopByCC(old, 0)
 	for index := range w.apps[0].Instances {
-		w.obey(commands.Command{Action: diff.Start, App: w.apps[0].Key, Index: index})
+		w.obey(commands.Command{Action: commands.Start, App: w.apps[0].Key, Index: index})
 	}
 	w.run(20 * hb)
 	w.wantSent("a new version during a slow read", 0, 0)

@@ -9,7 +9,6 @@ import (
 	"hm/actual"
 	"hm/commands"
 	"hm/desired"
-	"hm/diff"
 	"hm/internal/app"
 )
 
@@ -21,7 +20,7 @@ func TestR01MissingIndexIsStartedAfterItsGrace(t *testing.T) {
 	d.list = d.list[1:]
 	w.run(6 * hb)
 	w.wantSent("one instance lost", 1, 0)
-	if c := w.sent[0]; c.App != lost.App || c.Index != lost.Index || c.Reason != diff.ReasonMissing {
+	if c := w.sent[0]; c.App != lost.App || c.Index != lost.Index || c.Reason != commands.ReasonMissing {
 		t.Errorf("sent %+v, want a start of %s/%d", c, lost.App, lost.Index)
 	}
 	if after := w.sent[0].at.Sub(began); after < 3*hb || after > 4*hb+hb/2 {
@@ -362,8 +361,8 @@ func TestStopWaitsForANewerRead(t *testing.T) {
 	// The Cloud Controller scales an app up and starts the instances itself, just after a read.
 	w.run(hb / 2)
 	w.apps[0].Instances = 6
-	w.obey(commands.Command{Action: diff.Start, App: w.apps[0].Key, Index: 4})
-	w.obey(commands.Command{Action: diff.Start, App: w.apps[0].Key, Index: 5})
+	w.obey(commands.Command{Action: commands.Start, App: w.apps[0].Key, Index: 4})
+	w.obey(commands.Command{Action: commands.Start, App: w.apps[0].Key, Index: 5})
 	w.run(20 * hb)
 	w.wantSent("instances that were started before hm read that they are wanted", 0, 0)
 }
@@ -428,7 +427,7 @@ func TestI3NoStopOnAccountOfACopyWhoseDEAIsSilent(t *testing.T) {
 	home.quiet = true
 	w.run(3 * hb)
 	for _, c := range w.sent {
-		if c.Action == diff.Stop && c.App == k {
+		if c.Action == commands.Stop && c.App == k {
 			t.Fatalf("%s/%d was stopped %v after its other copy was last heard", k, c.Index, c.at)
 		}
 	}

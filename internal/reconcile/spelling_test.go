@@ -7,7 +7,6 @@ import (
 	"hm/actual"
 	"hm/commands"
 	"hm/desired"
-	"hm/diff"
 	"hm/internal/app"
 	"hm/raftfsm"
 )
@@ -63,11 +62,11 @@ func TestCommandsAreSpelledAsTheirReadersSpell(t *testing.T) {
 		cmd  commands.Command
 		want [3]string
 	}{
-		"a start":                       {commands.Command{Action: diff.Start, App: key(d, v1)}, [3]string{strings.ToUpper(d), strings.ToUpper(v1), ""}},
-		"a stop":                        {commands.Command{Action: diff.Stop, App: key(d, v1), Instance: app.MustGUID(i)}, [3]string{strings.ToUpper(d), strings.ToUpper(v1), strings.ToUpper(i)}},
-		"a stop of another version":     {commands.Command{Action: diff.Stop, App: key(d, v2), Instance: app.MustGUID(i)}, [3]string{strings.ToUpper(d), strings.ToUpper(v2), strings.ToUpper(i)}},
-		"a stop of what is not desired": {commands.Command{Action: diff.Stop, App: key(other, v2), Instance: app.MustGUID(i)}, [3]string{strings.ToUpper(other), strings.ToUpper(v2), strings.ToUpper(i)}},
-		"of nothing that is recorded":   {commands.Command{Action: diff.Stop, App: key(other, v1), Instance: app.MustGUID(i)}, [3]string{other, v1, i}},
+		"a start":                       {commands.Command{Action: commands.Start, App: key(d, v1)}, [3]string{strings.ToUpper(d), strings.ToUpper(v1), ""}},
+		"a stop":                        {commands.Command{Action: commands.Stop, App: key(d, v1), Instance: app.MustGUID(i)}, [3]string{strings.ToUpper(d), strings.ToUpper(v1), strings.ToUpper(i)}},
+		"a stop of another version":     {commands.Command{Action: commands.Stop, App: key(d, v2), Instance: app.MustGUID(i)}, [3]string{strings.ToUpper(d), strings.ToUpper(v2), strings.ToUpper(i)}},
+		"a stop of what is not desired": {commands.Command{Action: commands.Stop, App: key(other, v2), Instance: app.MustGUID(i)}, [3]string{strings.ToUpper(other), strings.ToUpper(v2), strings.ToUpper(i)}},
+		"of nothing that is recorded":   {commands.Command{Action: commands.Stop, App: key(other, v1), Instance: app.MustGUID(i)}, [3]string{other, v1, i}},
 	} {
 		s := intake.Spelling(log.view, tt.cmd)
 		if got := [3]string{s.Droplet(tt.cmd), s.Version(tt.cmd), s.InstanceGUID(tt.cmd)}; got != tt.want {

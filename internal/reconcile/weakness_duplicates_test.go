@@ -10,7 +10,6 @@ import (
 
 	"hm/actual"
 	"hm/commands"
-	"hm/diff"
 	"hm/internal/app"
 	"hm/raftfsm"
 )
@@ -127,7 +126,7 @@ func TestW02SecondClaimIsRefused(t *testing.T) {
 			}
 			for _, i := range w.View().Instances(nil, k) {
 				if i.Index == index {
-					c := commands.Command{Action: diff.Stop, App: k, Index: index, Instance: i.GUID, Reason: diff.ReasonDuplicate, DueAt: w.now, State: commands.Pending}
+					c := commands.Command{Action: commands.Stop, App: k, Index: index, Instance: i.GUID, Reason: commands.ReasonDuplicate, DueAt: w.now, State: commands.Pending}
 					c.ID = commands.NewID(c)
 					scheduled.Commands, ids = append(scheduled.Commands, c), append(ids, c.ID)
 				}

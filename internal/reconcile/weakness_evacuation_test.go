@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"hm/actual"
+	"hm/commands"
 	"hm/desired"
-	"hm/diff"
 	"hm/internal/app"
 )
 
@@ -78,7 +78,7 @@ func TestW17EvacuationThatNobodyAnswers(t *testing.T) {
 	w.run(2 * hb)
 	starts := func() (n int) {
 		for _, c := range w.sent {
-			if c.Action == diff.Start {
+			if c.Action == commands.Start {
 				n++
 			}
 		}

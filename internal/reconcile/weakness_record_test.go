@@ -9,7 +9,6 @@ import (
 	"hm/actual"
 	"hm/commands"
 	"hm/desired"
-	"hm/diff"
 	"hm/internal/app"
 	"hm/raftfsm"
 )
@@ -253,7 +252,7 @@ func TestW24RestartForgetsNothing(t *testing.T) {
 // backoff is how far away the pending crash restart is.
 func (w *world) backoff() time.Duration {
 	for c := range w.View().AllCommands() {
-		if c.Reason == diff.ReasonCrashed && c.State == commands.Pending {
+		if c.Reason == commands.ReasonCrashed && c.State == commands.Pending {
 			return c.DueAt.Sub(w.now)
 		}
 	}

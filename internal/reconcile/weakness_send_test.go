@@ -11,7 +11,6 @@ import (
 	"hm/actual"
 	"hm/commands"
 	"hm/desired"
-	"hm/diff"
 	"hm/internal/app"
 )
 
@@ -189,7 +188,7 @@ func TestW37ExtrasGoByIndex(t *testing.T) {
 	w.run(20 * hb)
 	var stopped []uint32
 	for _, c := range w.sent {
-		if c.Action != diff.Stop || c.App != k {
+		if c.Action != commands.Stop || c.App != k {
 			t.Fatalf("%s of %s", c.Action, c.App)
 		}
 		stopped = append(stopped, c.Index)
@@ -255,7 +254,7 @@ func TestW59NewVersionOnTheSpot(t *testing.T) {
 			}
 			w.run(30 * hb)
 			for _, c := range w.sent {
-				if c.Action == diff.Start || c.App != k {
+				if c.Action == commands.Start || c.App != k {
 					t.Errorf("%s of %s/%d", c.Action, c.App, c.Index)
 				}
 			}

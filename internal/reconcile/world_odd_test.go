@@ -7,7 +7,6 @@ import (
 
 	"hm/actual"
 	"hm/commands"
-	"hm/diff"
 	"hm/internal/app"
 )
 
@@ -210,7 +209,7 @@ func (w *world) checkKnownOf(c commands.Command, d *simDEA, i actual.Instance) {
 	case len(w.intake.Unplaced(c.App, w.now)) == 0:
 		needless("which lists it without an index, which is not known", odd.since)
 	}
-	if isOdd && odd.kind == oddIndex && !d.garbles && c.Reason == diff.ReasonMissing && w.now.Sub(odd.since) < ttl+w.opts.Policy.Grace {
+	if isOdd && odd.kind == oddIndex && !d.garbles && c.Reason == commands.ReasonMissing && w.now.Sub(odd.since) < ttl+w.opts.Policy.Grace {
 		needless("which names it", odd.since)
 	}
 }

@@ -299,7 +299,7 @@ func (w *world) Publish(_ context.Context, epoch uint64, cmds []commands.Command
 
 // obey does what a command asks for. It gives the life that a start began, nil if none.
 func (w *world) obey(c commands.Command) *life {
-	if c.Action == diff.Stop {
+	if c.Action == commands.Stop {
 		if l := w.truth.lives[c.Instance]; l != nil {
 			l.told = true
 		}
@@ -353,7 +353,7 @@ func (w *world) desire(n int, instances uint32, running bool) {
 		w.apps = append(w.apps, a)
 		if running {
 			for index := range instances {
-				w.obey(commands.Command{Action: diff.Start, App: a.Key, Index: index})
+				w.obey(commands.Command{Action: commands.Start, App: a.Key, Index: index})
 			}
 		}
 	}
@@ -637,7 +637,7 @@ func (w *world) wantSent(what string, starts, stops int) {
 	w.t.Helper()
 	var gotStarts, gotStops int
 	for _, c := range w.sent {
-		if c.Action == diff.Start {
+		if c.Action == commands.Start {
 			gotStarts++
 		} else {
 			gotStops++

@@ -7,7 +7,6 @@ import (
 	"hm/actual"
 	"hm/commands"
 	"hm/desired"
-	"hm/diff"
 	"hm/internal/app"
 	"hm/raftfsm"
 )
@@ -174,7 +173,7 @@ func (tr *truth) claimed(w *world, r raftfsm.CommandsClaimed) {
 // scheduled holds that a crash is counted once, however long its DEA lists it.
 func (tr *truth) scheduled(w *world, r raftfsm.CommandsScheduled, refused func(commands.ID) bool) {
 	for _, c := range r.Commands {
-		if c.Reason != diff.ReasonCrashed || c.Crashed.IsZero() || refused(c.ID) {
+		if c.Reason != commands.ReasonCrashed || c.Crashed.IsZero() || refused(c.ID) {
 			continue
 		}
 		if before, again := tr.counted[c.Crashed]; again && c.CrashCount > before {
@@ -222,7 +221,7 @@ func (w *world) checkCommand(c commands.Command) {
 	if age := w.now.Add(w.suspended).Sub(w.truth.claims[c.ID]); age > w.opts.ClaimLease {
 		w.t.Fatalf("I2: published %v after its claim", age)
 	}
-	if c.Action == diff.Stop {
+	if c.Action == commands.Stop {
 		w.checkStop(c)
 		return
 	}
@@ -232,13 +231,13 @@ func (w *world) checkCommand(c commands.Command) {
 // checkStop holds a published stop against I3.
 func (w *world) checkStop(c commands.Command) {
 	w.t.Helper()
-	if w.truth.watched && c.Reason == diff.ReasonExtra {
+	if w.truth.watched && c.Reason == commands.ReasonExtra {
 		if l := w.truth.lives[c.Instance]; l != nil && !l.unwanted {
 			w.t.Fatalf("I3: stop of %s/%d %s, which was wanted all its life, since %v; recorded is %+v; the Cloud Controller answers wrong: %v; holds %+v", c.App.Droplet, c.Index, c.App.Version, w.now.Sub(l.born), w.recordedRow(c.App.Droplet), w.answer != nil, w.state.Holds())
 		}
 	}
 	for _, a := range w.apps {
-		if a.Key != c.App || !a.Startable() || c.Index >= a.Instances || c.Reason == diff.ReasonEvacuationComplete {
+		if a.Key != c.App || !a.Startable() || c.Index >= a.Instances || c.Reason == commands.ReasonEvacuationComplete {
 			continue
 		}
 		if w.truth.watched && w.truth.since[place{c.App, c.Index}] > w.core.reads.beganOf(c.App.Droplet) {
@@ -283,8 +282,8 @@ func (w *world) checkStart(c commands.Command) {
 			// an evacuation, which waits for nothing. But no crash may be seen in what is only just wanted.
 			// Nor can hm tell its own start's effect from a copy that was back at the index, and crashed before the start's
 			// was heard of.
-			overtaken := l.byCC && (c.CreatedAt < l.born || c.Reason != diff.ReasonCrashed) ||
-				c.Reason == diff.ReasonCrashed && !w.recordedLive(i) && w.truth.lostSince(l.started, c, i.GUID)
+			overtaken := l.byCC && (c.CreatedAt < l.born || c.Reason != commands.ReasonCrashed) ||
+				c.Reason == commands.ReasonCrashed && !w.recordedLive(i) && w.truth.lostSince(l.started, c, i.GUID)
 			if i.App == c.App && i.Index == c.Index && l.started != 0 && !overtaken && w.now.Sub(l.started) < w.opts.Policy.Grace {
 				w.t.Fatalf("needless start %v of %s/%d: %s was started %v ago and lives", c.Reason, c.App.Droplet, c.Index, i.GUID, w.now.Sub(l.started))
 			}

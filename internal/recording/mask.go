@@ -11,7 +11,6 @@ import (
 	"hm/commands"
 	"hm/commands/natspub"
 	"hm/desired"
-	"hm/diff"
 	"hm/internal/app"
 )
 
@@ -49,7 +48,7 @@ func (m *mask) dea(id string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (m *mask) command(id commands.ID) commands.ID { return m.sum("id", commands.IDString(id)) }
+func (m *mask) command(id commands.ID) commands.ID { return m.sum("id", id.String()) }
 
 func (m *mask) read(r desired.Read) desired.Read {
 	apps := slices.Clone(r.Apps)
@@ -102,16 +101,16 @@ func (m *mask) message(subject string, data []byte) ([]byte, bool) {
 			return nil, false
 		}
 		k := m.key(app.Key{Droplet: s.Droplet, Version: s.Version})
-		return natspub.EncodeStart(commands.Command{ID: m.sum("id", s.MessageID), Action: diff.Start, App: k, Index: s.Index}, commands.Spelling{}), true
+		return natspub.EncodeStart(commands.Command{ID: m.sum("id", s.MessageID), Action: commands.Start, App: k, Index: s.Index}, commands.Spelling{}), true
 	case natspub.SubjectStop:
 		s, err := natspub.DecodeStop(data)
 		if err != nil {
 			return nil, false
 		}
-		c := commands.Command{ID: m.sum("id", s.MessageID), Action: diff.Stop, App: m.key(app.Key{Droplet: s.Droplet, Version: s.Version}),
-			Instance: m.guid(s.Instance), Index: s.Index, Reason: diff.ReasonExtra}
+		c := commands.Command{ID: m.sum("id", s.MessageID), Action: commands.Stop, App: m.key(app.Key{Droplet: s.Droplet, Version: s.Version}),
+			Instance: m.guid(s.Instance), Index: s.Index, Reason: commands.ReasonExtra}
 		if s.IsDuplicate {
-			c.Reason = diff.ReasonDuplicate
+			c.Reason = commands.ReasonDuplicate
 		}
 		return natspub.EncodeStop(c, commands.Spelling{}), true
 	}

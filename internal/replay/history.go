@@ -69,12 +69,12 @@ func addVersion(lines map[string]string, view *raftfsm.State, e *reconcile.Evalu
 		lines[fmt.Sprintf("/%d instance %s", i.Index, i.GUID)] = fmt.Sprintf("%s on %s%s", i.State, i.DEA, version)
 	}
 	for _, c := range view.Commands(k) {
-		text := fmt.Sprintf("%s %s is %s", c.Reason, commands.IDString(c.ID), c.State)
+		text := fmt.Sprintf("%s %s is %s", c.Reason, c.ID.String(), c.State)
 		if c.State == commands.Pending {
 			text += ", due " + c.DueAt.String()
 		}
 		subject := fmt.Sprintf("/%d %s%s", c.Index, c.Action, version)
-		if c.Action == diff.Stop {
+		if c.Action == commands.Stop {
 			subject += " of " + c.Instance.String()
 		}
 		lines[subject] = text

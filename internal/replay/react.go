@@ -12,7 +12,6 @@ import (
 	"hm/actual/feed"
 	"hm/commands"
 	"hm/desired"
-	"hm/diff"
 	"hm/internal/app"
 )
 
@@ -200,7 +199,7 @@ func (d *simulatedDEA) load() int { return len(d.recorded.Instances) + len(d.add
 
 // command takes a command of the replay.
 func (f *fleet) command(c commands.Command, now app.Time) {
-	if c.Action == diff.Stop {
+	if c.Action == commands.Stop {
 		if _, stopped := f.stopped[c.Instance]; !stopped {
 			f.stopped[c.Instance] = now.Add(f.delay)
 		}

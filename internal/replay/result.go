@@ -94,7 +94,7 @@ func (t Time) String() string { return app.Time(t).String() }
 func commandOf(c commands.Command, at app.Time) Command {
 	return Command{
 		At: Time(at), Action: c.Action.String(), App: c.App.Droplet.String(), Version: c.App.Version.String(), Index: c.Index,
-		Instance: c.Instance.String(), Reason: c.Reason.String(), ID: commands.IDString(c.ID),
+		Instance: c.Instance.String(), Reason: c.Reason.String(), ID: c.ID.String(),
 	}
 }
 
@@ -103,7 +103,7 @@ func driftOf(k app.Key, f *diff.Finding, held []string) DriftItem {
 		App: k.Droplet.String(), Version: k.Version.String(), Index: f.Index, Instance: f.Instance.String(),
 		Kind: f.Kind.String(), Rule: f.Rule, Action: f.Action.String(), HeldBy: []string{}, Detail: f.Why.String(),
 	}
-	if f.Action != diff.None {
+	if f.Action != commands.None {
 		due := Time(f.Due)
 		item.Due = &due
 		if len(held) > 0 {
@@ -117,7 +117,7 @@ func driftOf(k app.Key, f *diff.Finding, held []string) DriftItem {
 func TotalsOf(all []Command, period time.Duration) Totals {
 	t := Totals{WorstBurst: worstBurst(all, period)}
 	for i := range all {
-		if all[i].Action == diff.Start.String() {
+		if all[i].Action == commands.Start.String() {
 			t.Starts++
 		} else {
 			t.Stops++

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"hm/commands"
-	"hm/diff"
 	"hm/internal/app"
 	"hm/internal/recording"
 )
@@ -64,7 +63,7 @@ func desiredText(e *recording.Event) string {
 
 func commandText(c commands.Command) string {
 	text := fmt.Sprintf("%s %s/%d %s", c.Action, c.App.Droplet, c.Index, c.Reason)
-	if c.Action == diff.Stop {
+	if c.Action == commands.Stop {
 		text += " instance " + c.Instance.String()
 	}
 	return text

@@ -13,7 +13,6 @@ import (
 	"hm/commands"
 	"hm/commands/natspub"
 	"hm/desired/bulk"
-	"hm/diff"
 	"hm/internal/app"
 	"hm/internal/sim/cc"
 )
@@ -149,13 +148,13 @@ func TestReadsHMsEncoding(t *testing.T) {
 	s := startSim(t, n, Options{Apps: 1, InstancesPerApp: 1, DEAs: 1, Seed: 42, ColdStart: true, Passive: true})
 	a := s.Apps(0, 1)[0]
 	key := app.Key{Droplet: a.GUID, Version: a.Version}
-	send(t, n, natspub.SubjectStart, string(natspub.EncodeStart(commands.Command{ID: commands.ID{1}, Action: diff.Start, App: key}, commands.Spelling{})))
+	send(t, n, natspub.SubjectStart, string(natspub.EncodeStart(commands.Command{ID: commands.ID{1}, Action: commands.Start, App: key}, commands.Spelling{})))
 	await(t, s, "the start", converged)
 	in := s.Fleet.Instances(a.GUID)[0]
-	send(t, n, natspub.SubjectStop, string(natspub.EncodeStop(commands.Command{ID: commands.ID{2}, Action: diff.Stop, App: key, Instance: in.GUID, Reason: diff.ReasonDuplicate}, commands.Spelling{})))
+	send(t, n, natspub.SubjectStop, string(natspub.EncodeStop(commands.Command{ID: commands.ID{2}, Action: commands.Stop, App: key, Instance: in.GUID, Reason: commands.ReasonDuplicate}, commands.Spelling{})))
 	st := await(t, s, "the stop", func(st State) bool { return st.Missing == 1 })
 	got := s.CC.Commands(0, 9)
-	if st.Commands.Malformed != 0 || len(got) != 2 || got[0].MessageID != commands.IDString(commands.ID{1}) || got[1].Instance != in.GUID || !got[1].Duplicate {
+	if st.Commands.Malformed != 0 || len(got) != 2 || got[0].MessageID != (commands.ID{1}).String() || got[1].Instance != in.GUID || !got[1].Duplicate {
 		t.Errorf("%+v\n%+v", st.Commands, got)
 	}
 }

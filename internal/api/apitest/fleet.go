@@ -74,13 +74,13 @@ func Fleet() *World {
 	)
 	w.Must(Start.Add(20*time.Second), raftfsm.DEAsGone{DEAs: []string{"2-dea-three"}})
 
-	confirmed := command(commands.Command{Action: diff.Start, App: Steady, Index: 1, Reason: diff.ReasonMissing, Priority: 0.5, DueAt: Start.Add(30 * time.Second)}, Start.Add(21*time.Second))
-	missing := command(commands.Command{Action: diff.Start, App: Gappy, Index: 2, Reason: diff.ReasonMissing, Priority: 1. / 3, DueAt: Start.Add(65 * time.Second)}, Start.Add(21*time.Second))
+	confirmed := command(commands.Command{Action: commands.Start, App: Steady, Index: 1, Reason: commands.ReasonMissing, Priority: 0.5, DueAt: Start.Add(30 * time.Second)}, Start.Add(21*time.Second))
+	missing := command(commands.Command{Action: commands.Start, App: Gappy, Index: 2, Reason: commands.ReasonMissing, Priority: 1. / 3, DueAt: Start.Add(65 * time.Second)}, Start.Add(21*time.Second))
 	crashed := command(commands.Command{
-		Action: diff.Start, App: Crashy, Index: 1, Reason: diff.ReasonCrashed, Priority: 0.5, DueAt: Start.Add(118 * time.Second),
+		Action: commands.Start, App: Crashy, Index: 1, Reason: commands.ReasonCrashed, Priority: 0.5, DueAt: Start.Add(118 * time.Second),
 		CrashCount: 4, Crashed: guid('c', 4),
 	}, Start.Add(21*time.Second))
-	stop := command(commands.Command{Action: diff.Stop, App: Gone, Instance: guid('c', 13), Reason: diff.ReasonExtra, DueAt: Start.Add(21 * time.Second)}, Start.Add(21*time.Second))
+	stop := command(commands.Command{Action: commands.Stop, App: Gone, Instance: guid('c', 13), Reason: commands.ReasonExtra, DueAt: Start.Add(21 * time.Second)}, Start.Add(21*time.Second))
 	w.Must(Start.Add(21*time.Second), raftfsm.CommandsScheduled{Commands: []commands.Command{confirmed, missing, crashed, stop}})
 	view := w.View()
 	w.Must(Start.Add(50*time.Second), raftfsm.CommandsClaimed{Claims: []raftfsm.Claim{

@@ -1,37 +1,37 @@
-package commands
+package diff
 
 import (
 	"cmp"
 	"slices"
 
 	"hm/actual"
-	"hm/diff"
+	"hm/commands"
 	"hm/internal/app"
 )
 
 // Op is one step of a plan: a command to schedule, or an outstanding one to end.
 type Op struct {
-	Schedule Command // with its ID; zero if this ends a command
-	End      ID
-	Outcome  State  // Confirmed, Expired or Dropped
-	Detail   string // why it ends, for people
+	Schedule commands.Command // with its ID; zero if this ends a command
+	End      commands.ID
+	Outcome  commands.State // Confirmed, Expired or Dropped
+	Detail   string         // why it ends, for people
 }
 
 // Plan is what is to be done about one app.
 type Plan struct {
 	Ops   []Op
-	Ready []ID     // outstanding commands that may be claimed now
-	Next  app.Time // when the app is to be looked at again; 0 if only after a change
+	Ready []commands.ID // outstanding commands that may be claimed now
+	Next  app.Time      // when the app is to be looked at again; 0 if only after a change
 	// WantsRead: a decision would be better for a newer read of the desired state, which is worth an early one.
 	WantsRead bool
 	// NeedsRead: something waits for a read that is begun from now on.
 	NeedsRead bool
 }
 
-// Make plans one app: findings against the commands that are outstanding. A target that has an outstanding
+// MakePlan plans one app: findings against the commands that are outstanding. A target that has an outstanding
 // command gets no second one (R12, R31); a pending command whose finding is gone is dropped (R02, R03, R55); a
 // sent one ends when its effect was heard or its time is over (R52). Behind a closed gate commands only end.
-func Make(in *diff.Input, findings []diff.Finding, now app.Time, p diff.Policy) Plan {
+func MakePlan(in *Input, findings []Finding, now app.Time, p Policy) Plan {
 	var plan Plan
 	found := commandsOf(in, findings)
 	for _, o := range unfound(in, found) {
@@ -42,17 +42,17 @@ func Make(in *diff.Input, findings []diff.Finding, now app.Time, p diff.Policy) 
 		if f.Due > now {
 			plan.wake(f.Due)
 		}
-		if f.Action == diff.None {
+		if f.Action == commands.None {
 			continue
 		}
-		if f.Why == diff.WhyNewerRead {
+		if f.Why == WhyNewerRead {
 			plan.WantsRead, plan.NeedsRead = true, true
 		}
 		switch {
 		case f.Expired:
-			plan.Ops = append(plan.Ops, Op{End: f.Command, Outcome: Expired, Detail: "no effect was heard within the grace"})
+			plan.Ops = append(plan.Ops, Op{End: f.Command, Outcome: commands.Expired, Detail: "no effect was heard within the grace"})
 		case f.Command.IsZero():
-		case f.Bucket == diff.ToStart || f.Bucket == diff.ToStop:
+		case f.Bucket == ToStart || f.Bucket == ToStop:
 			plan.Ready = append(plan.Ready, f.Command)
 		}
 		if (f.Command.IsZero() || f.Expired) && len(in.Held) == 0 && schedulable(f) {
@@ -63,57 +63,54 @@ func Make(in *diff.Input, findings []diff.Finding, now app.Time, p diff.Policy) 
 	return plan
 }
 
-// few is how many commands of one app are searched one by one; for more a table is made.
-const few = 32
-
 // commandsOf gives a test for the commands that findings name.
-func commandsOf(in *diff.Input, findings []diff.Finding) func(ID) bool {
-	if len(in.Outstanding) <= few {
-		return func(id ID) bool {
-			return slices.ContainsFunc(findings, func(f diff.Finding) bool { return f.Command == id })
+func commandsOf(in *Input, findings []Finding) func(commands.ID) bool {
+	if len(in.Outstanding) <= fewOutstanding {
+		return func(id commands.ID) bool {
+			return slices.ContainsFunc(findings, func(f Finding) bool { return f.Command == id })
 		}
 	}
-	named := make(map[ID]bool, len(findings))
+	named := make(map[commands.ID]bool, len(findings))
 	for i := range findings {
 		named[findings[i].Command] = true
 	}
-	return func(id ID) bool { return named[id] }
+	return func(id commands.ID) bool { return named[id] }
 }
 
 // unfound gives the commands that no finding names, by index, action and instance.
-func unfound(in *diff.Input, found func(ID) bool) []*diff.Outstanding {
-	var left []*diff.Outstanding
+func unfound(in *Input, found func(commands.ID) bool) []*commands.Outstanding {
+	var left []*commands.Outstanding
 	for i := range in.Outstanding {
 		if o := &in.Outstanding[i]; !found(o.ID) {
 			left = append(left, o)
 		}
 	}
-	slices.SortFunc(left, func(a, b *diff.Outstanding) int {
+	slices.SortFunc(left, func(a, b *commands.Outstanding) int {
 		return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.Action, b.Action), a.Instance.Compare(b.Instance))
 	})
 	return left
 }
 
 // endUnfound ends a command for whose target nothing is to be done any more.
-func (plan *Plan) endUnfound(in *diff.Input, findings []diff.Finding, o *diff.Outstanding, now app.Time, p diff.Policy) {
+func (plan *Plan) endUnfound(in *Input, findings []Finding, o *commands.Outstanding, now app.Time, p Policy) {
 	expiry := o.SentAt.Add(p.Grace)
 	switch effect, heard := effectOf(in, findings, o); {
 	case o.SentAt == 0:
-		plan.Ops = append(plan.Ops, Op{End: o.ID, Outcome: Dropped, Detail: effect})
+		plan.Ops = append(plan.Ops, Op{End: o.ID, Outcome: commands.Dropped, Detail: effect})
 	case heard:
-		plan.Ops = append(plan.Ops, Op{End: o.ID, Outcome: Confirmed, Detail: effect})
+		plan.Ops = append(plan.Ops, Op{End: o.ID, Outcome: commands.Confirmed, Detail: effect})
 	case now >= expiry:
-		plan.Ops = append(plan.Ops, Op{End: o.ID, Outcome: Expired, Detail: effect})
+		plan.Ops = append(plan.Ops, Op{End: o.ID, Outcome: commands.Expired, Detail: effect})
 	default:
 		plan.wake(expiry)
 	}
 }
 
 // effectOf says what became of a command's target, and whether the command's effect was heard.
-func effectOf(in *diff.Input, findings []diff.Finding, o *diff.Outstanding) (effect string, heard bool) {
+func effectOf(in *Input, findings []Finding, o *commands.Outstanding) (effect string, heard bool) {
 	at := instancesAt(in, o.Index)
-	named := func(match func(f *diff.Finding) bool) bool {
-		j, _ := slices.BinarySearchFunc(findings, o.Index, func(f diff.Finding, index uint32) int { return cmp.Compare(f.Index, index) })
+	named := func(match func(f *Finding) bool) bool {
+		j, _ := slices.BinarySearchFunc(findings, o.Index, func(f Finding, index uint32) int { return cmp.Compare(f.Index, index) })
 		for ; j < len(findings) && findings[j].Index == o.Index; j++ {
 			if match(&findings[j]) {
 				return true
@@ -121,13 +118,13 @@ func effectOf(in *diff.Input, findings []diff.Finding, o *diff.Outstanding) (eff
 		}
 		return false
 	}
-	if o.Action == diff.Start {
+	if o.Action == commands.Start {
 		switch {
 		case slices.ContainsFunc(at, func(l actual.Located) bool { return l.State.Live() && l.GUID != o.Crashed }):
 			return "an instance is live at the index", true
 		case in.Desired == nil || !in.Desired.Wanted() || o.Index >= in.Desired.Instances:
 			return "the index is no longer desired", false
-		case named(func(f *diff.Finding) bool { return f.Action == diff.Start }):
+		case named(func(f *Finding) bool { return f.Action == commands.Start }):
 			return "something was heard of the index since: the start is decided anew", false
 		}
 		return "the index can no longer be started", false
@@ -136,14 +133,14 @@ func effectOf(in *diff.Input, findings []diff.Finding, o *diff.Outstanding) (eff
 	if i < 0 || at[i].State == actual.Crashed {
 		return "the instance is gone", true
 	}
-	if named(func(f *diff.Finding) bool { return f.Action == diff.Stop && f.Instance == o.Instance }) {
+	if named(func(f *Finding) bool { return f.Action == commands.Stop && f.Instance == o.Instance }) {
 		return "the instance is to be stopped for another reason now", false
 	}
 	return "the instance is desired, or the last one at its index", false
 }
 
 // instancesAt gives the instances at one index.
-func instancesAt(in *diff.Input, index uint32) []actual.Located {
+func instancesAt(in *Input, index uint32) []actual.Located {
 	from, _ := slices.BinarySearchFunc(in.Instances, index, func(l actual.Located, index uint32) int { return cmp.Compare(l.Index, index) })
 	to := from
 	for to < len(in.Instances) && in.Instances[to].Index == index {
@@ -154,28 +151,28 @@ func instancesAt(in *diff.Input, index uint32) []actual.Located {
 
 // schedulable reports whether a finding is to become a command now. What is blocked by something other than time
 // is not scheduled before the block is gone, but a start that waits for a newer read: its time passes meanwhile.
-func schedulable(f *diff.Finding) bool {
+func schedulable(f *Finding) bool {
 	switch f.Why {
-	case diff.WhyNewerRead:
-		return f.Action == diff.Start
-	case diff.WhyOtherStop, diff.WhyCanary, diff.WhySent, diff.WhyUnknownState, diff.WhyUnplaced:
+	case WhyNewerRead:
+		return f.Action == commands.Start
+	case WhyOtherStop, WhyCanary, WhySent, WhyUnknownState, WhyUnplaced:
 		return false
 	}
 	return true
 }
 
-func scheduled(key app.Key, f *diff.Finding, now app.Time) Command {
-	c := Command{
-		Action: f.Action, App: key, Index: f.Index, Reason: f.Reason, Priority: f.Priority, State: Pending,
+func scheduled(key app.Key, f *Finding, now app.Time) commands.Command {
+	c := commands.Command{
+		Action: f.Action, App: key, Index: f.Index, Reason: f.Reason, Priority: f.Priority, State: commands.Pending,
 		CreatedAt: now, DueAt: f.Due, Tries: f.Tries,
 	}
-	if f.Action == diff.Stop {
+	if f.Action == commands.Stop {
 		c.Instance = f.Instance
 	}
-	if f.Reason == diff.ReasonCrashed {
+	if f.Reason == commands.ReasonCrashed {
 		c.CrashCount, c.Crashed = f.CrashCount, f.Crashed
 	}
-	c.ID = NewID(c)
+	c.ID = commands.NewID(c)
 	return c
 }
 
