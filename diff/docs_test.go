@@ -1,58 +1,104 @@
 package diff_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"hm/diff"
 )
 
-// TestRulesDocument holds that docs/rules.md has one row for each of R01 to R64, in order and complete, and that
-// the rows marked "finding" are exactly the ids that findings carry.
+const rulesDocument = "../docs/rules.md"
+
+// TestRulesDocument holds that docs/rules.md is what the table of rules gives. With -update it writes the file.
 func TestRulesDocument(t *testing.T) {
-	b, err := os.ReadFile("../docs/rules.md")
+	want := rulesMarkdown(t)
+	if *update {
+		if err := os.WriteFile(rulesDocument, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(rulesDocument); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("docs/rules.md is not what diff/rules.go gives (%v): run go generate ./diff", err)
+	}
+}
+
+// rulesMarkdown gives docs/rules.md: its head, a table with a line for each rule, then each rule in full.
+func rulesMarkdown(t *testing.T) []byte {
+	t.Helper()
+	head, err := os.ReadFile("testdata/rules-head.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	byFinding := map[string]bool{}
-	n := 0
-	for line := range strings.Lines(string(b)) {
-		if !strings.HasPrefix(line, "| R") {
-			continue
-		}
-		n++
-		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
-		if len(cells) != 6 {
-			t.Fatalf("%d cells instead of 6: %s", len(cells), line)
-		}
-		for i := range cells {
-			if cells[i] = strings.TrimSpace(cells[i]); cells[i] == "" {
-				t.Errorf("cell %d is empty: %s", i+1, line)
+	var b bytes.Buffer
+	b.Write(head)
+	for _, r := range diff.Rules() {
+		fmt.Fprintf(&b, "| [%s](#%s) | %s | %s |\n", r.ID, strings.ToLower(r.ID), r.Short, r.By)
+	}
+	b.WriteString("\n## In full\n")
+	for _, r := range diff.Rules() {
+		fmt.Fprintf(&b, "\n### %s\n\n", r.ID)
+		for _, part := range []struct{ name, text string }{
+			{"When", r.When}, {"What hm does", r.Does}, {"How soon", r.Timing}, {"HM9000", r.HM9000},
+		} {
+			if part.text != "" {
+				b.WriteString(wrap(fmt.Sprintf("- **%s.** %s", part.name, part.text)))
 			}
 		}
-		id, by := cells[0], cells[5]
-		if want := fmt.Sprintf("R%02d", n); id != want {
-			t.Fatalf("row %d is about %s, want %s", n, id, want)
-		}
-		byFinding[id] = by == "finding"
-		_, other := elsewhere[id]
-		if here := by == "finding" || by == "diff" || by == "commands"; here == other {
-			t.Errorf("%s: the document says %q, the tests say %q", id, by, elsewhere[id])
-		}
-		if other && !strings.Contains(elsewhere[id], by) {
-			t.Errorf("%s: the document says %q, the tests say %q", id, by, elsewhere[id])
-		}
 	}
-	if n != 64 {
-		t.Errorf("%d rows, want 64", n)
+	return b.Bytes()
+}
+
+// wrap breaks an item of a list into lines of at most 100 columns.
+func wrap(item string) string {
+	var b strings.Builder
+	column := 0
+	for i, word := range strings.Fields(item) {
+		switch {
+		case i == 0:
+		case column+1+len(word) > 100:
+			b.WriteString("\n ")
+			column = 1
+			fallthrough
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
 	}
+	return b.String() + "\n"
+}
+
+// TestRulesTable holds that the table has each of R01 to R64, in order and complete, and that the rules marked
+// ByFinding are exactly those that the code puts into findings.
+func TestRulesTable(t *testing.T) {
 	inCode := rulesInCode(t)
-	for id, said := range byFinding {
-		if said != inCode[id] {
-			t.Errorf("%s: marked as a finding's: %v; carried by findings: %v", id, said, inCode[id])
+	rules := diff.Rules()
+	if len(rules) != 64 {
+		t.Fatalf("%d rules, want 64", len(rules))
+	}
+	for i, r := range rules {
+		if want := fmt.Sprintf("R%02d", i+1); r.ID != want {
+			t.Fatalf("rule %d is %s, want %s", i, r.ID, want)
 		}
+		if r.Short == "" || r.When == "" || r.Does == "" || r.HM9000 == "" || diff.RuleText(r.ID) != r.Short {
+			t.Errorf("%s is not complete: %+v", r.ID, r)
+		}
+		if here := r.By == diff.ByFinding || r.By == "diff" || r.By == "commands"; here == (elsewhere[r.ID] != "") ||
+			!here && !strings.Contains(elsewhere[r.ID], r.By) {
+			t.Errorf("%s: the table says %q, the tests say %q", r.ID, r.By, elsewhere[r.ID])
+		}
+		if marked := r.By == diff.ByFinding; marked != inCode[r.ID] {
+			t.Errorf("%s: marked as a finding's: %v; carried by findings: %v", r.ID, marked, inCode[r.ID])
+		}
+	}
+	if got := diff.RuleText("R99"); got != "" {
+		t.Errorf("an unknown rule reads %q", got)
 	}
 }
 
@@ -65,7 +111,7 @@ func rulesInCode(t *testing.T) map[string]bool {
 	}
 	ids := map[string]bool{}
 	for _, f := range files {
-		if strings.HasSuffix(f, "_test.go") {
+		if strings.HasSuffix(f, "_test.go") || f == "rules.go" {
 			continue
 		}
 		b, err := os.ReadFile(f)

@@ -3,9 +3,6 @@ package api_test
 import (
 	"encoding/json"
 	"net/http"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -50,35 +47,6 @@ func TestFollowersTellWhatTheLeaderActsOn(t *testing.T) {
 	}
 	if strings.Join(s.Gate.Reasons, ",") != "not-leader,nats-down" || s.Gate.Open {
 		t.Errorf("the status tells %+v, want every reason", s.Gate)
-	}
-}
-
-// TestEveryRuleHasItsText looks for the rules in diff's source.
-func TestEveryRuleHasItsText(t *testing.T) {
-	files, err := filepath.Glob("../../diff/*.go")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	rules := map[string]bool{}
-	for _, f := range files {
-		if strings.HasSuffix(f, "_test.go") {
-			continue
-		}
-		src, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range regexp.MustCompile(`"(R\d\d)"`).FindAllStringSubmatch(string(src), -1) {
-			rules[m[1]] = true
-		}
-	}
-	if len(rules) < 20 {
-		t.Fatalf("only %d rules found", len(rules))
-	}
-	for rule := range rules {
-		if api.RuleText(rule) == "" {
-			t.Errorf("rule %s has no text", rule)
-		}
 	}
 }
 

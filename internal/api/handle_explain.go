@@ -95,7 +95,7 @@ func (s *Server) explainIndex(n now, in *diff.Input, outstanding []commands.Comm
 
 func finding(n now, f *diff.Finding, in *diff.Input) Finding {
 	out := Finding{
-		Bucket: f.Bucket.String(), Kind: f.Kind.String(), Rule: f.Rule, RuleText: RuleText(f.Rule), Action: f.Action.String(),
+		Bucket: f.Bucket.String(), Kind: f.Kind.String(), Rule: f.Rule, RuleText: diff.RuleText(f.Rule), Action: f.Action.String(),
 		Instance: f.Instance.String(), DEA: f.DEA, WaitsFor: f.Why.String(), Command: commandID(f.Command), Priority: f.Priority,
 		HeldBy: heldBy(f, in),
 	}
