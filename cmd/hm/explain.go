@@ -79,11 +79,7 @@ func (c *cli) printExplanation(e api.Explanation, index string, all, wide bool) 
 		}
 		p("")
 	}
-	if e.Gate.Open {
-		p("gate      %s for %s", c.paint(green, "open"), span(e.Basis, e.Gate.Since))
-	} else {
-		p("gate      %s for %s: %s", c.paint(yellow, "closed"), span(e.Basis, e.Gate.Since), strings.Join(e.Gate.Reasons, ", "))
-	}
+	p("gate      %s", c.describeGate(e.Basis, e.Gate))
 	failing := ""
 	if e.Reads.Failing {
 		failing = c.paint(yellow, "; the newest read failed: ") + e.Reads.Error

@@ -42,7 +42,7 @@ func newStatusCommand(c *cli) *cobra.Command {
 			if err != nil || !wantCode {
 				return err
 			}
-			return codeOf(s.Drift.Due > 0, s.Drift.Total() > 0 || closes(s.Gate.Reasons))
+			return codeOf(s.Drift.Due > 0, s.Drift.Total() > 0 || s.Gate.Closed())
 		})
 	}
 	return cmd
@@ -59,12 +59,6 @@ func codeOf(due, other bool) error {
 	return nil
 }
 
-// closes reports whether a gate's reasons keep the cluster from acting. That the node asked does not lead, alone,
-// does not: the leader acts.
-func closes(reasons []string) bool {
-	return len(reasons) > 1 || len(reasons) == 1 && reasons[0] != "not-leader"
-}
-
 func (c *cli) printStatus(s api.Status) error {
 	b := s.Basis
 	var out strings.Builder
@@ -78,16 +72,7 @@ func (c *cli) printStatus(s api.Status) error {
 	}
 	line("node", "%s, %s, term %d", s.Node, leader, s.Cluster.Term)
 	line("quorum", "%s", c.quorum(s.Cluster))
-	switch led := leaderGate(s); {
-	case s.Gate.Open:
-		line("gate", "%s for %s", c.paint(green, "open"), span(b, s.Gate.Since))
-	case led == "open" && !closes(s.Gate.Reasons):
-		line("gate", "%s on the leader; this node does not lead", c.paint(green, "open"))
-	case led != "" && led != "open" && !closes(s.Gate.Reasons):
-		line("gate", "%s on the leader: %s", c.paint(yellow, "closed"), led)
-	default:
-		line("gate", "%s for %s: %s", c.paint(yellow, "closed"), span(b, s.Gate.Since), strings.Join(s.Gate.Reasons, ", "))
-	}
+	line("gate", "%s", c.describeGate(b, s.Gate))
 	for _, h := range s.Holds {
 		line("hold", "%s", describeHold(b, h))
 	}
@@ -179,17 +164,6 @@ func andMore(names []string, n int) string {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
-}
-
-// leaderGate is what the leader tells of its gate: open, or why it is closed; empty if that is not known, or if the
-// node asked leads.
-func leaderGate(s api.Status) string {
-	for _, n := range s.Cluster.Nodes {
-		if n.ID == s.Cluster.Leader && n.ID != s.Node {
-			return n.Gate
-		}
-	}
-	return ""
 }
 
 func from(source string) string {

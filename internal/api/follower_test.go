@@ -3,6 +3,7 @@ package api_test
 import (
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -47,6 +48,28 @@ func TestFollowersTellWhatTheLeaderActsOn(t *testing.T) {
 	}
 	if strings.Join(s.Gate.Reasons, ",") != "not-leader,nats-down" || s.Gate.Open {
 		t.Errorf("the status tells %+v, want every reason", s.Gate)
+	}
+}
+
+// TestFollowersShowTheGateOfTheLeader: status and explain give the same gate.
+func TestFollowersShowTheGateOfTheLeader(t *testing.T) {
+	node := apitest.Fleet()
+	node.Follow("hm-2", "hm-1", "x:1")
+	for i := range node.Peers {
+		if node.Peers[i].ID == "hm-1" {
+			node.Peers[i].Info.Gate = "paused, shadow"
+		}
+	}
+	base := serve(t, node.Options())
+	var status api.Status
+	var explained api.Explanation
+	for path, answer := range map[string]any{"/v1/status": &status, "/v1/apps/" + apitest.Steady.Droplet.String() + "/explain": &explained} {
+		if _, raw := ask(t, "GET", base+path, ""); json.Unmarshal(raw, answer) != nil {
+			t.Fatalf("%s: %s", path, raw)
+		}
+	}
+	if g := status.Gate; g.OnLeader != "paused, shadow" || g.Open || g.Closed() || !reflect.DeepEqual(g, explained.Gate) {
+		t.Errorf("the status shows %+v, the explanation %+v", g, explained.Gate)
 	}
 }
 

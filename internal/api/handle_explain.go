@@ -31,7 +31,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	e := Explanation{
-		App: keys[0].Droplet.String(), Gate: gateOf(n.over, n.wall), Basis: n.basis(n.view),
+		App: keys[0].Droplet.String(), Gate: s.gate(n), Basis: n.basis(n.view),
 		Reads: Reads{Began: n.wall.Time(n.over.Reads.Began), Failing: n.over.Reads.Failing, UnderWay: n.over.Reads.UnderWay, Error: n.over.ReadError},
 	}
 	for _, k := range keys {

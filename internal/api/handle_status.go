@@ -18,7 +18,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	n := s.look()
 	p := s.fleet.now(n)
 	st := StatusOf(n.over, n.view.Counts(), n.view.DesiredMeta(), n.wall)
-	st.Node, st.Version, st.Cluster, st.NATS = s.opts.ID, s.opts.Version, s.cluster(n.lead), s.nats()
+	st.Node, st.Version, st.Cluster, st.NATS, st.Gate = s.opts.ID, s.opts.Version, s.cluster(n.lead), s.nats(), s.gate(n)
 	st.Drift, st.Holds, st.Hash, st.Basis = p.counts(), holds(n.wall, n.view.Holds()), n.view.Hash().String(), n.basis(n.view)
 	return writeJSON(w, http.StatusOK, st.Basis, st)
 }
@@ -40,6 +40,17 @@ func StatusOf(over reconcile.Overview, c raftfsm.Counts, meta raftfsm.DesiredMet
 		Commands: CommandsStatus{PendingStarts: c.PendingStarts, PendingStops: c.PendingStops, SentStarts: c.SentStarts, SentStops: c.SentStops},
 		Queue:    Queue{Apps: over.Queue},
 	}
+}
+
+// gate gives the gate of this node, and what the leader, if it is another node, tells of its own.
+func (s *Server) gate(n now) Gate {
+	g := gateOf(n.over, n.wall)
+	for _, m := range s.opts.Node.Members() {
+		if m.ID == n.lead.LeaderID && m.ID != s.opts.ID && m.HasInfo {
+			g.OnLeader = m.Info.Gate
+		}
+	}
+	return g
 }
 
 func (s *Server) nats() NATS {

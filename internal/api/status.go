@@ -1,6 +1,9 @@
 package api
 
-import "hm/internal/cluster"
+import (
+	"hm/internal/cluster"
+	"hm/internal/reconcile"
+)
 
 // Status is the answer to GET /v1/status.
 type Status struct {
@@ -52,6 +55,15 @@ type Gate struct {
 	Open    bool      `json:"open"`
 	Reasons []string  `json:"reasons"` // never null; why it is closed
 	Since   Timestamp `json:"since"`   // since when it has been open, or closed
+	// OnLeader is what the leader reports of its own gate: open, or why it is closed. It is missing if the
+	// answering node leads, or does not know.
+	OnLeader string `json:"on_leader,omitempty"`
+}
+
+// Closed reports whether the gate keeps the cluster from sending commands. That the answering node does not lead,
+// alone, does not: the leader sends.
+func (g Gate) Closed() bool {
+	return len(g.Reasons) > 1 || len(g.Reasons) == 1 && g.Reasons[0] != reconcile.ReasonNotLeader
 }
 
 // NATS is the answering node's own link.
