@@ -1,5 +1,5 @@
-// Package actual is the model of what does run: heartbeats, instances, exits, and liveness as a function of
-// now. It is pure; actual/feed takes messages off the wire.
+// Package actual is the model of what does run: heartbeats, instances, exits and crashes, and which DEAs are alive at a
+// given time. It is pure; actual/feed decodes messages.
 package actual
 
 import (
@@ -9,7 +9,7 @@ import (
 	"hm/internal/app"
 )
 
-// Limits on what one DEA may say. A message beyond them is refused whole.
+// Limits on one message of a DEA. A message beyond them is refused as a whole.
 const (
 	MaxIndex     = 1<<16 - 1 // largest instance index
 	MaxInstances = 20_000    // instances in one heartbeat
@@ -25,11 +25,11 @@ const (
 	Running    State = 2
 	Crashed    State = 3
 	Evacuating State = 4
-	Unknown    State = 5 // the DEA's word is one that hm does not know: the instance is there, and may come to serve
-	Stopping   State = 6 // STOPPING, STOPPED and the like: the instance is on its way out, or gone
+	Unknown    State = 5 // a state that hm does not know: the instance is there, and may serve later
+	Stopping   State = 6 // STOPPING, STOPPED and DELETED: the instance is on its way out, or gone
 )
 
-// StateOf reads the DEA's word, whatever it is and in whatever case: one that hm does not know is Unknown.
+// StateOf reads any word of a DEA for a state, in any case. A word that hm does not know is Unknown.
 func StateOf(word string) State {
 	for _, s := range [...]State{Starting, Running, Crashed, Evacuating, Stopping} {
 		if strings.EqualFold(word, s.String()) {
@@ -42,7 +42,7 @@ func StateOf(word string) State {
 	return Unknown
 }
 
-// ParseState reads the word of a state in which a DEA that is as it should be lists an instance (N03).
+// ParseState reads one of the four states that a DEA of Cloud Foundry writes (N03).
 func ParseState[T string | []byte](s T) (State, error) {
 	switch string(s) {
 	case "STARTING":
@@ -82,8 +82,8 @@ func (s State) Known() bool { return s >= Starting && s <= Stopping }
 // Live reports whether an instance in this state serves or is about to: STARTING or RUNNING.
 func (s State) Live() bool { return s == Starting || s == Running }
 
-// AfterExit gives the state of an instance in state s once its exit was heard. What has crashed stays so: an exit is
-// final for its guid.
+// AfterExit gives the state of an instance that was in state s, after its exit was heard. A crashed instance stays
+// crashed.
 func (s State) AfterExit(r ExitReason) State {
 	switch {
 	case r == ExitCrashed:
@@ -100,45 +100,46 @@ type Instance struct {
 	GUID  app.GUID
 	Index uint32 // 0 to MaxIndex
 	State State
-	Since int64 // state_timestamp in milliseconds since the epoch, by the DEA's clock; shown, never decided on
+	Since int64 // state_timestamp in milliseconds since the epoch, by the DEA's clock; only shown
 }
 
-// Heartbeat is one DEA's full list of its instances (N03).
+// Heartbeat is a DEA's list of all its instances (N03).
 type Heartbeat struct {
-	DEA       string     // the DEA's id, 1 to MaxDEALen printable ASCII bytes; new at each start of the DEA (N33)
+	DEA       string     // the DEA's id, 1 to MaxDEALen printable ASCII bytes; a new one at each start of the DEA (N33)
 	Instances []Instance // in the DEA's order; no guid twice
-	Rejected  int        // entries left out because a required field was missing or wrong (W14), or listed twice
-	// Unreadable are the instances that left-out entries name: they are there, though nothing else is known of them.
+	Rejected  int        // entries left out: a required field was missing or wrong (W14), or the instance was listed twice
+	// Unreadable are the instances that left-out entries name. They exist, but nothing else is known of them.
 	Unreadable []app.GUID
-	// Contradicted are the instances that are listed more than once and not alike. The entry that counts is in Instances.
+	// Contradicted are the instances that are listed more than once, with different fields. Instances has the entry that
+	// counts.
 	Contradicted []app.GUID
-	// Unplaced are the left-out entries that name an app, and do not say that they are no instance of it any more.
+	// Unplaced are the left-out entries that name an app, unless their state says that they are on their way out.
 	Unplaced []Unplaced
-	// UnknownStates counts the Instances whose state is none that hm knows: they are Unknown.
+	// UnknownStates counts the Instances in a state that hm does not know: they are Unknown.
 	UnknownStates int
-	// Untimed counts the Instances without a state_timestamp that can be read: their Since is 0.
+	// Untimed counts the Instances without a readable state_timestamp: their Since is 0.
 	Untimed int
-	// Capitals are those of the guids that the DEA writes with capitals: it knows them by no other spelling. Nil if there
-	// are none.
-	Capitals map[app.GUID]app.Capitals
-	// Why says what is wrong with the first entry that is left out, or whose state is not known, for people; else empty.
+	// LetterCases has the guids that the DEA writes with capital letters; it does not recognise another spelling. Nil if
+	// there are none.
+	LetterCases map[app.GUID]app.LetterCase
+	// Why says, for people, what is wrong with the first entry that is left out or in an unknown state; empty if none is.
 	Why string
 }
 
-// Odd reports whether something in the heartbeat cannot be read that says what runs.
-func (h *Heartbeat) Odd() bool { return h.Rejected > 0 || h.UnknownStates > 0 }
+// HasUnreadable reports whether an entry was left out or is in an unknown state.
+func (h *Heartbeat) HasUnreadable() bool { return h.Rejected > 0 || h.UnknownStates > 0 }
 
-// Unplaced is an entry of a heartbeat that names an app, but not both an index and an instance.
+// Unplaced is an entry of a heartbeat that names an app, and lacks a readable index or a readable instance.
 type Unplaced struct {
 	App  app.Key
 	GUID app.GUID // of the instance; zero if it cannot be read
 }
 
-// Digest identifies a heartbeat's payload. Equal digests mean equal bytes; the key is the process's own secret, so
-// nobody outside can make two payloads of one digest.
+// Digest identifies the payload of a heartbeat. Equal digests mean equal bytes: the key of the digest is a secret of the
+// process, so nobody outside can make two payloads with one digest.
 type Digest [16]byte
 
-// ExitReason says why an instance went away (N11).
+// ExitReason says why an instance exited (N11).
 type ExitReason uint8
 
 // The exit reasons. Their numbers are recorded and never change.
@@ -147,7 +148,7 @@ const (
 	ExitShutdown   ExitReason = 2 // DEA_SHUTDOWN
 	ExitEvacuation ExitReason = 3 // DEA_EVACUATION
 	ExitStopped    ExitReason = 4
-	ExitOther      ExitReason = 5 // any word that hm does not know (R36)
+	ExitOther      ExitReason = 5 // a reason that hm does not know (R36)
 )
 
 // String gives the DEA's word.
@@ -165,8 +166,8 @@ func (r ExitReason) String() string {
 	return "OTHER"
 }
 
-// Ends reports whether an instance that went away for this reason is to be replaced where it is wanted: it crashed, or its
-// DEA shuts down or evacuates.
+// Ends reports whether an instance that exited for this reason must be replaced if it is wanted: it crashed, or its DEA
+// shuts down or evacuates.
 func (r ExitReason) Ends() bool { return r == ExitCrashed || r == ExitShutdown || r == ExitEvacuation }
 
 // Exit is a droplet.exited message (N10).

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestStatesSpeakTheDEAsWords(t *testing.T) {
+func TestStatesHaveTheDEAsWords(t *testing.T) {
 	live := map[State]bool{Starting: true, Running: true}
 	for s, word := range map[State]string{Starting: "STARTING", Running: "RUNNING", Crashed: "CRASHED", Evacuating: "EVACUATING"} {
 		if s.String() != word {
@@ -27,7 +27,7 @@ func TestStatesSpeakTheDEAsWords(t *testing.T) {
 		}
 	}
 	if State(0).Known() || State(7).Known() {
-		t.Error("what is no state is known")
+		t.Error("a number that is no state is known")
 	}
 	if State(0).Live() || State(9).Live() {
 		t.Error("an unknown state is live")
@@ -37,7 +37,7 @@ func TestStatesSpeakTheDEAsWords(t *testing.T) {
 	}
 }
 
-func TestParseStateRefusesWhatIsNone(t *testing.T) {
+func TestParseStateRefusesOtherWords(t *testing.T) {
 	for _, s := range []string{"", "running", "RUNNING ", "STOPPED", "DOWN", "BORN", "RESUMING", strings.Repeat("X", 1<<16), "RUNN\x00ING"} {
 		_, err := ParseState(s)
 		if st := StateOf(s); st != map[string]State{"running": Running, "STOPPED": Stopping}[s] && st != Unknown {
@@ -51,7 +51,7 @@ func TestParseStateRefusesWhatIsNone(t *testing.T) {
 	}
 }
 
-func TestExitReasonsSpeakTheDEAsWords(t *testing.T) {
+func TestExitReasonsHaveTheDEAsWords(t *testing.T) {
 	for r, word := range map[ExitReason]string{
 		ExitCrashed: "CRASHED", ExitShutdown: "DEA_SHUTDOWN", ExitEvacuation: "DEA_EVACUATION", ExitStopped: "STOPPED", ExitOther: "OTHER", 0: "OTHER", 77: "OTHER",
 	} {

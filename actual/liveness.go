@@ -7,42 +7,42 @@ import (
 	"hm/internal/app"
 )
 
-// Liveness is one node's own knowledge of who spoke when. Every node hears every heartbeat, so every node keeps
-// one, leader or not; it is never replicated. Silence is no knowledge: times to live count only what could have been
-// heard. While the link is down or late nothing expires, and afterwards every time to live starts anew in full (I4).
-// It is not safe for concurrent use.
+// Liveness is what one node knows of when each DEA was heard. Every node hears every heartbeat, so every node has one,
+// leader or not; it is never replicated. A time to live counts only the time in which the DEA could have been heard:
+// while the link is down or late nothing expires, and afterwards every time to live begins anew in full (I4). It is not
+// safe for concurrent use.
 type Liveness struct {
 	Period    time.Duration // between two heartbeats of one DEA (policy.heartbeat_period)
 	TTL       time.Duration // silence after which a DEA is lost (policy.heartbeat_ttl)
-	Freshness time.Duration // for how long there must have been no gap (policy.freshness)
+	Freshness time.Duration // how long the link must have been up without a gap (policy.freshness)
 
-	up      bool
-	upSince app.Time // start of the link's present spell without a gap; while it is down, of the outage
-	late    bool     // what is said now may still be under way
-	window  app.Time // start of the freshness window: the spell's, or the first word after a whole time to live of silence
-	renewed app.Time // when every time to live began anew last
-	newest  app.Time // when anything was heard last; 0 if nothing was since the spell began
-	spoken  app.Time // when anything was heard last, in whatever spell; 0 if nothing was ever heard
-	back    app.Time // when a DEA that was known before renewed was heard after it for the first time, the last such time
-	heard   map[string]app.Time
+	up         bool
+	upSince    app.Time // when the link came up, or had its last gap; while it is down, when it went down
+	late       bool     // messages of now may still be under way
+	window     app.Time // start of the freshness window: upSince, or the first heartbeat after a silence of a whole time to live
+	renewed    app.Time // when every time to live last began anew
+	heardAny   app.Time // when any DEA was last heard; 0 if none was since upSince
+	everHeard  app.Time // when any DEA was last heard, before upSince or after; 0 if none ever was
+	lastReturn app.Time // when a DEA that was known before renewed was last heard for the first time since renewed
+	heard      map[string]app.Time
 }
 
-// NewLiveness returns the knowledge of a node that has heard nothing and whose link is down since now.
+// NewLiveness returns the Liveness of a node that has heard nothing and whose link has been down since now.
 func NewLiveness(period, ttl, freshness time.Duration, now app.Time) *Liveness {
 	l := &Liveness{Period: period, TTL: ttl, Freshness: freshness, heard: map[string]app.Time{}}
 	l.Link(false, now)
 	return l
 }
 
-// Link notes that the link is up or down since now. A gap in what was heard, such as messages dropped by a slow
-// consumer, counts as a new spell: note it as Link(true) again.
+// Link notes that the link came up or went down at now. After a gap, such as messages that a slow consumer lost, call
+// Link(true) again.
 func (l *Liveness) Link(up bool, now app.Time) {
-	l.up, l.upSince, l.window, l.newest = up, now, now, 0
+	l.up, l.upSince, l.window, l.heardAny = up, now, now, 0
 	l.renew(now)
 }
 
-// Late notes whether the link is late at now: it is up, and what is said now is heard much later. What was said
-// meanwhile has been heard once it is late no more.
+// Late notes whether the link is late at now: it is up, and messages arrive much later than they were sent. When it is no
+// longer late, everything that was sent meanwhile has arrived.
 func (l *Liveness) Late(late bool, now app.Time) {
 	if l.late && !late {
 		l.renew(now)
@@ -53,7 +53,7 @@ func (l *Liveness) Late(late bool, now app.Time) {
 // IsLate reports whether the link is late.
 func (l *Liveness) IsLate() bool { return l.late }
 
-// Hears is how many DEAs were heard within a time to live at now.
+// Hears is the number of DEAs that were heard within the last time to live.
 func (l *Liveness) Hears(now app.Time) (n int) {
 	if !l.up {
 		return 0
@@ -66,74 +66,74 @@ func (l *Liveness) Hears(now app.Time) (n int) {
 	return n
 }
 
-// renew has every time to live begin anew.
-func (l *Liveness) renew(now app.Time) { l.renewed, l.back = now, 0 }
+// renew lets every time to live begin anew.
+func (l *Liveness) renew(now app.Time) { l.renewed, l.lastReturn = now, 0 }
 
-// Heard notes that a DEA spoke at now. recorded says that the DEA is on record, so that its first word is a return,
-// though this node may never have heard it before.
+// Heard notes that a DEA was heard at now. recorded says that the DEA is on record: then it returns, even if this node has
+// never heard it.
 //
-// The first word after a silence of everybody says that the silence was no absence. What was known before is then as
-// old as after an outage that the link told of: after a whole time to live of silence, and at the first word of all,
-// the freshness window begins anew, and with it every time to live. A shorter silence ends only the times to live.
+// If no DEA at all was heard for a time, the node could not hear them, and what it knew before is as old as after an
+// outage. After a silence of a whole time to live, and at the first heartbeat of all, the freshness window and every time
+// to live begin anew. After a shorter silence only the times to live do.
 func (l *Liveness) Heard(dea string, recorded bool, now app.Time) {
 	switch {
-	case l.spoken == 0 || now.Sub(l.spoken) >= l.TTL:
+	case l.everHeard == 0 || now.Sub(l.everHeard) >= l.TTL:
 		l.window = now
 		l.renew(now)
-	case now.Sub(l.spoken) > l.Period+l.Period/2: // all must have missed a heartbeat
+	case now.Sub(l.everHeard) > l.Period+l.Period/2: // a heartbeat of every DEA was missed
 		l.renew(now)
 	}
 	before, known := l.heard[dea]
 	if (known || recorded) && before < l.renewed {
-		l.back = now
+		l.lastReturn = now
 	}
-	l.heard[dea], l.newest, l.spoken = now, now, now
+	l.heard[dea], l.heardAny, l.everHeard = now, now, now
 }
 
 // Forget drops what is known of a DEA that is no longer recorded.
 func (l *Liveness) Forget(dea string) { delete(l.heard, dea) }
 
-// LastHeard is when a DEA spoke last, 0 if this node has never heard it.
+// LastHeard is when a DEA was last heard; 0 if this node has never heard it.
 func (l *Liveness) LastHeard(dea string) app.Time { return l.heard[dea] }
 
-// Deadline is when a recorded DEA is lost unless it speaks before, and whether its time is running at all. After an
-// outage DEAs find their way back to the bus one by one: as long as they do, those that have not been heard since get
-// their whole time to live anew. Only DEAs known before count, each once, so this comes to an end.
+// Deadline is when a recorded DEA is lost unless it is heard before, and whether its time to live runs now. After an
+// outage the DEAs reconnect one by one. Each return gives the DEAs that have not returned yet a whole new time to live.
+// This ends, because only DEAs that were known before the outage count, and each of them once.
 func (l *Liveness) Deadline(dea string) (app.Time, bool) {
 	heard := l.heard[dea]
 	if heard < l.renewed {
-		heard = max(l.renewed, l.back)
+		heard = max(l.renewed, l.lastReturn)
 	}
 	return heard.Add(l.TTL), l.up && !l.late
 }
 
-// CountsFrom is from when on the time until now counts for whatever lasts as long as nothing is heard: silence before
-// it is no knowledge. It is now itself while the link is down or late, or nobody at all speaks.
+// CountsFrom is the start of the time in which the DEAs could be heard without a break until now. A silence before it
+// says nothing. It is now itself while the link is down or late, or while no DEA at all is heard.
 func (l *Liveness) CountsFrom(now app.Time) app.Time {
-	if !l.up || l.late || now.Sub(l.newest) > l.Period {
+	if !l.up || l.late || now.Sub(l.heardAny) > l.Period {
 		return now
 	}
-	return max(l.renewed, l.back)
+	return max(l.renewed, l.lastReturn)
 }
 
-// Silent reports whether a recorded DEA has been silent for its whole time to live at now (R40).
+// Silent reports whether a recorded DEA has not been heard for its whole time to live (R40).
 func (l *Liveness) Silent(dea string, now app.Time) bool {
 	deadline, running := l.Deadline(dea)
 	return running && now >= deadline
 }
 
-// Quiet reports whether a DEA has not been heard for more than one and a half periods at now.
+// Quiet reports whether a DEA has not been heard for more than one and a half periods.
 func (l *Liveness) Quiet(dea string, now app.Time) bool {
 	return now.Sub(l.heard[dea]) > l.Period+l.Period/2
 }
 
-// Fresh reports whether what this node has heard may be acted on: for the freshness window the link has been up
-// without a gap, and there was no time to live without a word, since silence is not absence (R43, R44).
+// Fresh reports whether hm may act on what this node has heard: for the whole freshness window the link has been up
+// without a gap, and there was no time to live without a heartbeat of any DEA (R43, R44).
 func (l *Liveness) Fresh(now app.Time) bool {
 	return l.up && now.Sub(l.window) >= l.Freshness && now < l.StaleAt()
 }
 
-// FreshAt is the earliest time at which Fresh can become true if heartbeats keep coming, 0 while the link is down.
+// FreshAt is when Fresh becomes true if heartbeats keep coming; 0 while the link is down.
 func (l *Liveness) FreshAt() app.Time {
 	if !l.up {
 		return 0
@@ -141,22 +141,22 @@ func (l *Liveness) FreshAt() app.Time {
 	return l.window.Add(l.Freshness)
 }
 
-// StaleAt is when Fresh becomes false unless somebody speaks before, 0 if nobody has spoken in the present spell.
+// StaleAt is when Fresh becomes false unless a DEA is heard before; 0 if none was heard since the link came up.
 func (l *Liveness) StaleAt() app.Time {
-	if l.newest == 0 {
+	if l.heardAny == 0 {
 		return 0
 	}
-	return l.newest.Add(l.TTL)
+	return l.heardAny.Add(l.TTL)
 }
 
-// Up reports whether the link is up, and since when it has been so without a gap, or since when it is down.
+// Up reports whether the link is up, and since when it has been up without a gap, or down.
 func (l *Liveness) Up() (up bool, since app.Time) { return l.up, l.upSince }
 
-// SilentOf gives those of the recorded DEAs that are silent at now, sorted, and when the next of the others will be
-// unless it speaks before; 0 if that cannot be told yet. None is silent while nobody at all has spoken for a whole
-// period. DEAs that all stop at once would else be lost one by one, each while the next still counts as heard.
+// SilentOf gives the recorded DEAs that are silent at now, sorted, and when the next of the others will be silent unless it
+// is heard before; 0 if that is not known yet. No DEA is silent while none at all has been heard for a whole period:
+// otherwise DEAs that all stop at once would be lost one by one, while the rest still count as heard.
 func (l *Liveness) SilentOf(recorded func(yield func(string) bool), now app.Time) (silent []string, next app.Time) {
-	if l.newest == 0 || now.Sub(l.newest) > l.Period {
+	if l.heardAny == 0 || now.Sub(l.heardAny) > l.Period {
 		return nil, 0
 	}
 	for dea := range recorded {

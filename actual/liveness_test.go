@@ -21,22 +21,22 @@ func TestLiveness(t *testing.T) {
 		lost  []string
 	}{
 		{"down from the start: nothing is fresh, nothing expires", 10, nil, false, nil},
-		{"up, and a speaks: R43 not fresh yet", 10, func(now app.Time) { l.Link(true, now); l.Heard("a", true, now) }, false, nil},
+		{"up, and a is heard: R43 not fresh yet", 10, func(now app.Time) { l.Link(true, now); l.Heard("a", true, now) }, false, nil},
 		{"a beat on", 11, func(now app.Time) { l.Heard("a", true, now) }, false, nil},
 		{"two beats on", 12, func(now app.Time) { l.Heard("a", true, now) }, false, nil},
-		{"the window has passed: fresh, and b, which never spoke, is lost (R40)", 13, func(now app.Time) { l.Heard("a", true, now) }, true, []string{"b"}},
-		{"nobody speaks for a time to live: R44 not fresh, and nobody is lost", 16, nil, false, nil},
-		{"R44 somebody speaks: knowledge begins anew", 16, func(now app.Time) { l.Heard("a", true, now) }, false, nil},
+		{"the window has passed: fresh, and b, which was never heard, is lost (R40)", 13, func(now app.Time) { l.Heard("a", true, now) }, true, []string{"b"}},
+		{"no DEA is heard for a time to live: R44 not fresh, and none is lost", 16, nil, false, nil},
+		{"R44 a DEA is heard: every time to live begins anew", 16, func(now app.Time) { l.Heard("a", true, now) }, false, nil},
 		{"R44 a beat on", 17, func(now app.Time) { l.Heard("a", true, now) }, false, nil},
 		{"R44 two beats on", 18, func(now app.Time) { l.Heard("a", true, now) }, false, nil},
 		{"R44 the window has passed again", 19, func(now app.Time) { l.Heard("a", true, now) }, true, []string{"b"}},
-		{"I4 the link goes: all clocks stop", 20, func(now app.Time) { l.Link(false, now) }, false, nil},
+		{"I4 the link goes down: all times to live stop", 20, func(now app.Time) { l.Link(false, now) }, false, nil},
 		{"I4 a long outage", 10_000, nil, false, nil},
 		{"I4 the link is back: every time to live starts anew in full", 10_001, func(now app.Time) { l.Link(true, now); l.Heard("b", true, now) }, false, nil},
 		{"I4 a beat on", 10_002, func(now app.Time) { l.Heard("b", true, now) }, false, nil},
 		{"I4 just before it ends", 10_003, func(now app.Time) { l.Heard("b", true, now) }, false, nil},
 		{"a is lost after a full time to live since b came back, not before", 10_004, nil, true, []string{"a"}},
-		{"a gap in what was heard starts a new spell", 10_005, func(now app.Time) { l.Link(true, now); l.Heard("a", true, now); l.Heard("b", true, now) }, false, nil},
+		{"after a gap the window begins anew", 10_005, func(now app.Time) { l.Link(true, now); l.Heard("a", true, now); l.Heard("b", true, now) }, false, nil},
 		{"a beat after the gap", 10_006, func(now app.Time) { l.Heard("a", true, now); l.Heard("b", true, now) }, false, nil},
 		{"two beats after the gap", 10_007, func(now app.Time) { l.Heard("a", true, now); l.Heard("b", true, now) }, false, nil},
 		{"fresh again a window later", 10_008, func(now app.Time) { l.Heard("a", true, now); l.Heard("b", true, now) }, true, nil},
@@ -61,7 +61,7 @@ func TestLiveness(t *testing.T) {
 func TestReturningDEAsGiveTheOthersTime(t *testing.T) {
 	l := NewLiveness(10*time.Second, 30*time.Second, 30*time.Second, 0)
 	l.Link(true, 1*beat)
-	l.Heard("new", false, 1*beat) // never known: nobody's return
+	l.Heard("new", false, 1*beat) // never known: this is no return
 	l.Heard("new", false, 2*beat)
 	l.Heard("a", true, 2*beat)
 	l.Heard("a", true, 3*beat) // not for the first time
@@ -73,11 +73,11 @@ func TestReturningDEAsGiveTheOthersTime(t *testing.T) {
 		t.Errorf("b has until %d, want a time to live after c's return: %d", at, 7*beat)
 	}
 	if at, _ := l.Deadline("a"); at != 6*beat {
-		t.Errorf("a has until %d, want a time to live after its newest word: %d", at, 6*beat)
+		t.Errorf("a has until %d, want a time to live after it was last heard: %d", at, 6*beat)
 	}
 }
 
-func TestSilentOfTellsWhoIsNext(t *testing.T) {
+func TestSilentOfGivesTheNextTime(t *testing.T) {
 	l := NewLiveness(10*time.Second, 30*time.Second, 30*time.Second, 0)
 	l.Link(true, 0)
 	l.Heard("a", true, 1*beat)
@@ -88,11 +88,11 @@ func TestSilentOfTellsWhoIsNext(t *testing.T) {
 		t.Errorf("silent are %v, the next one at %d, want a, and b at %d", silent, next, 5*beat)
 	}
 	if silent, next := l.SilentOf(slices.Values([]string{"c", "b", "a"}), 5*beat); silent != nil || next != 0 {
-		t.Errorf("nobody spoke for two periods, yet silent are %v, the next one at %d", silent, next)
+		t.Errorf("no DEA was heard for two periods, yet silent are %v, the next one at %d", silent, next)
 	}
 }
 
-// TestSilenceEndsKnowledge: a whole time to live without a word of anybody is like an outage, whether the link told of it
+// TestSilenceEndsKnowledge: a whole time to live without a heartbeat is like an outage, whether the link went down
 // or not.
 func TestSilenceEndsKnowledge(t *testing.T) {
 	const second = app.Time(1000)
@@ -105,7 +105,7 @@ func TestSilenceEndsKnowledge(t *testing.T) {
 			l.Heard("b", true, now+second)
 		}
 		if !l.Fresh(57 * second) {
-			t.Fatal("not fresh, though both have spoken all along")
+			t.Fatal("not fresh, though both were heard all the time")
 		}
 		return l
 	}
@@ -125,28 +125,28 @@ func TestSilenceEndsKnowledge(t *testing.T) {
 		l := begin()
 		for now := 120 * second; now < 150*second; now += 10 * second {
 			l.Heard("b", true, now)
-			fresh(l, "within the window after the first word", now, false)
-			silent(l, "within the time to live after the first word", now)
+			fresh(l, "within the window after the first heartbeat", now, false)
+			silent(l, "within the time to live after the first heartbeat", now)
 		}
 		l.Heard("b", true, 149*second)
 		fresh(l, "just before the window is over", 150*second-1, false)
 		fresh(l, "when the window is over", 150*second, true)
-		silent(l, "a time to live after the first word", 150*second, "a")
+		silent(l, "a time to live after the first heartbeat", 150*second, "a")
 		if at := l.FreshAt(); at != 150*second {
 			t.Errorf("fresh at %v, want %v", at, 150*second)
 		}
 	})
-	t.Run("for a time to live, with the link away for a part of it", func(t *testing.T) {
+	t.Run("for a time to live, with the link down for a part of it", func(t *testing.T) {
 		l := begin()
 		l.Link(false, 60*second)
 		l.Link(true, 70*second)
-		l.Heard("b", true, 95*second) // 39 s after the last word
+		l.Heard("b", true, 95*second) // 39 s after the last heartbeat
 		l.Heard("b", true, 105*second)
 		fresh(l, "a window after the link came back", 110*second, false)
 		l.Heard("b", true, 115*second)
-		fresh(l, "a window after the first word", 125*second, true)
+		fresh(l, "a window after the first heartbeat", 125*second, true)
 	})
-	t.Run("for less, with the link away for a part of it", func(t *testing.T) {
+	t.Run("for less, with the link down for a part of it", func(t *testing.T) {
 		l := begin()
 		l.Link(false, 60*second)
 		l.Link(true, 70*second)
@@ -155,29 +155,29 @@ func TestSilenceEndsKnowledge(t *testing.T) {
 		fresh(l, "just before the window of the link is over", 100*second-1, false)
 		fresh(l, "when it is over", 100*second, true)
 	})
-	t.Run("the first word of a process", func(t *testing.T) {
+	t.Run("the first heartbeat of a process", func(t *testing.T) {
 		l := NewLiveness(10*time.Second, 30*time.Second, 30*time.Second, 0)
 		l.Link(true, 0)
 		for now := 8 * second; now < 38*second; now += 10 * second {
 			l.Heard("a", true, now)
 		}
 		fresh(l, "a window after the link came up", 30*second, false)
-		fresh(l, "a window after the first word", 38*second, true)
-		silent(l, "a time to live after the first word", 38*second, "b")
+		fresh(l, "a window after the first heartbeat", 38*second, true)
+		silent(l, "a time to live after the first heartbeat", 38*second, "b")
 	})
 	t.Run("a silence that is shorter than a time to live", func(t *testing.T) {
 		l := begin()
-		l.Heard("b", true, 84*second) // a is due in a second: it was not heard for 29 s, and nobody was for 28 s
+		l.Heard("b", true, 84*second) // a is lost in a second: it was not heard for 29 s, and no DEA was for 28 s
 		fresh(l, "the window goes on", 84*second, true)
 		l.Heard("b", true, 94*second)
-		silent(l, "the silence is not counted against a", 94*second)
+		silent(l, "the silence does not count for a", 94*second)
 		l.Heard("b", true, 104*second)
 		l.Heard("b", true, 114*second)
 		silent(l, "a has been silent since for a time to live", 114*second, "a")
 	})
 }
 
-// TestALateLinkStopsTheClocks: while what is said is still under way, nobody counts as silent, and afterwards everybody
+// TestALateLinkStopsTheClocks: while messages are late no DEA counts as silent, and afterwards each of them
 // has the whole time to live.
 func TestALateLinkStopsTheClocks(t *testing.T) {
 	l := NewLiveness(10*time.Second, 30*time.Second, 30*time.Second, 0)
@@ -197,24 +197,24 @@ func TestALateLinkStopsTheClocks(t *testing.T) {
 			t.Fatalf("at %d b is silent, while the link is late", now)
 		}
 	}
-	l.Late(true, 20*beat) // told again
+	l.Late(true, 20*beat) // noted again
 	l.Late(false, 20*beat)
 	l.Late(false, 21*beat)
 	l.Heard("a", true, 21*beat)
 	l.Heard("a", true, 22*beat)
 	if silent, next := l.SilentOf(known, 23*beat-1); silent != nil || next != 23*beat {
-		t.Errorf("silent are %v, the next one at %d, want b, a time to live after the link was late no more", silent, next)
+		t.Errorf("silent are %v, the next one at %d, want b, a time to live after the link was no longer late", silent, next)
 	}
 	if silent, _ := l.SilentOf(known, 23*beat); !slices.Equal(silent, []string{"b"}) {
 		t.Errorf("silent are %v, want b", silent)
 	}
 	if !l.Fresh(23 * beat) {
-		t.Error("not fresh: what was late has been heard")
+		t.Error("not fresh, though everything that was late has been heard")
 	}
 }
 
-// TestSilenceCountsOnlyWhileSomebodyCanBeHeard (I4).
-func TestSilenceCountsOnlyWhileSomebodyCanBeHeard(t *testing.T) {
+// TestSilenceCountsOnlyWhileDEAsCanBeHeard (I4).
+func TestSilenceCountsOnlyWhileDEAsCanBeHeard(t *testing.T) {
 	const period = 10 * time.Second
 	at := func(s int) app.Time { return app.Time(1_700_000_000_000).Add(time.Duration(s) * time.Second) }
 	l := NewLiveness(period, 3*period, 3*period, at(0))
@@ -226,13 +226,13 @@ func TestSilenceCountsOnlyWhileSomebodyCanBeHeard(t *testing.T) {
 	}
 	want("the link is down", 5, 5)
 	l.Link(true, at(10))
-	want("nobody has spoken", 15, 15)
+	want("no DEA was heard", 15, 15)
 	l.Heard("a", true, at(16))
 	l.Heard("b", true, at(18))
 	want("they return one by one", 20, 18)
 	l.Heard("a", true, at(26))
 	want("all have returned", 30, 18)
-	want("nobody has spoken for a period", 37, 37)
+	want("no DEA was heard for a period", 37, 37)
 	l.Heard("a", true, at(40))
 	want("after a short silence", 41, 18)
 	l.Late(true, at(45))

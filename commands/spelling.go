@@ -6,8 +6,8 @@ import "hm/internal/app"
 // app and version up by the letter where its database does, and passes the instance on to a DEA, which compares by the
 // letter too. It is no part of what is recorded of a command.
 type Spelling struct {
-	App      app.KeyCapitals
-	Instance app.Capitals
+	App      app.KeyLetterCase
+	Instance app.LetterCase
 }
 
 // Droplet gives the text of the droplet of c's app.

@@ -1,5 +1,5 @@
-// Package desired is the model of what should run: the Cloud Controller's apps, one complete read of them, and
-// what a read changes against what is recorded. It is pure: desired/bulk and desired/sqldb do the reading.
+// Package desired is the model of what should run: the Cloud Controller's apps, a complete read of them, and the changes
+// from what is recorded to a read. It is pure; desired/bulk and desired/sqldb read.
 package desired
 
 import (
@@ -13,7 +13,7 @@ import (
 	"hm/internal/app"
 )
 
-// MaxInstances bounds App.Instances. A Cloud Controller that asks for more is taken to be broken.
+// MaxInstances is the largest App.Instances. A row that asks for more is treated as an error of the Cloud Controller.
 const MaxInstances = 1 << 16
 
 // RunState is an app's wanted state as the Cloud Controller writes it.
@@ -78,41 +78,41 @@ type App struct {
 	Instances uint32 // 0 to MaxInstances
 	State     RunState
 	Package   PackageState
-	// Capitals says how the Cloud Controller spells Key. It compares guids by the letter, unless its database takes no
-	// notice of case: what is sent to it is spelled as it spells it.
-	Capitals app.KeyCapitals
+	// LetterCase says how the Cloud Controller writes Key. Commands write it in the same way, because most databases of a
+	// Cloud Controller compare guids letter by letter.
+	LetterCase app.KeyLetterCase
 }
 
-// Wanted reports whether instances of the app should exist at all: STARTED, and STAGED or PENDING (D11).
+// Wanted reports whether the app should have instances: it is STARTED, and STAGED or PENDING (D11).
 func (a App) Wanted() bool {
 	return a.State == Started && (a.Package == Staged || a.Package == Pending)
 }
 
-// Startable reports whether the app's instances may be started: wanted, and staged (R01, R13).
+// Startable reports whether instances of the app may be started: it is STARTED and STAGED (R01, R13).
 func (a App) Startable() bool { return a.State == Started && a.Package == Staged }
 
-// Read is one complete read of the desired state. A value of it exists only if every page was read.
+// Read is one complete read of the desired state. It exists only if every page was read.
 type Read struct {
-	Source string // what was read, for people: "bulk http://…" without credentials
-	Apps   []App  // sorted by Key, one entry a droplet
-	// Lag is for how long before its begin, at most, the source was already behind what it was read for: a replica shows
-	// a past of its primary. The read shows the desired state of no earlier moment than its begin less Lag.
+	Source string // what was read, for people, without credentials: "bulk http://…"
+	Apps   []App  // sorted by Key, one for each droplet
+	// Lag is how far the source may have been behind the Cloud Controller when the read was begun: a replica of a database
+	// is behind its primary. The read shows the desired state at its begin less Lag, or later.
 	Lag time.Duration
-	// Unreadable are the droplets whose row could not be understood, or told from another, sorted. What is recorded of them stays as it
-	// is: an app that cannot be read is neither new nor gone (W49).
+	// Unreadable are the droplets whose row could not be read, or not be told from another row, sorted. What is recorded
+	// of them stays as it is: an app that cannot be read is neither new nor gone (W49).
 	Unreadable []app.GUID
 }
 
-// ErrAlike is why nothing is read of an app that has two rows, whose guids differ in case only.
+// ErrAlike is the reason why an app is unreadable that has two rows, whose guids differ only in the case of letters.
 var ErrAlike = errors.New("two rows have this guid, in capitals and in small letters: delete one of them")
 
-// NewRead sorts apps and checks that they are one consistent picture. An app that two pages repeat unchanged is
-// folded; one whose rows disagree means that the table changed between the pages, and the whole read is refused
-// (W06). Two rows whose droplets differ in case only are two apps of the Cloud Controller that hm cannot tell apart:
-// the droplet becomes one of Unreadable. NewRead takes ownership of apps.
+// NewRead sorts apps and checks that they are consistent. An app that two pages repeat unchanged counts once. If two rows
+// of an app disagree, the table changed between the pages, and the whole read is refused (W06). If the droplets of two
+// rows differ only in the case of letters, hm cannot tell these apps apart: the droplet is added to Unreadable. NewRead
+// takes ownership of apps.
 func NewRead(source string, apps []App) (Read, error) {
 	slices.SortFunc(apps, func(a, b App) int {
-		return cmp.Or(a.Key.Droplet.Compare(b.Key.Droplet), cmp.Compare(a.Capitals.Droplet, b.Capitals.Droplet), a.Key.Version.Compare(b.Key.Version))
+		return cmp.Or(a.Key.Droplet.Compare(b.Key.Droplet), cmp.Compare(a.LetterCase.Droplet, b.LetterCase.Droplet), a.Key.Version.Compare(b.Key.Version))
 	})
 	apps = slices.Compact(apps)
 	var alike []app.GUID
@@ -120,7 +120,7 @@ func NewRead(source string, apps []App) (Read, error) {
 		a, b := &apps[i-1], &apps[i]
 		switch {
 		case a.Key.Droplet != b.Key.Droplet:
-		case a.Capitals.Droplet == b.Capitals.Droplet:
+		case a.LetterCase.Droplet == b.LetterCase.Droplet:
 			return Read{}, fmt.Errorf("app %s was returned twice with different content: the desired state changed while it was read", b.Key.Droplet)
 		case len(alike) == 0 || alike[len(alike)-1] != b.Key.Droplet:
 			alike = append(alike, b.Key.Droplet)
@@ -132,15 +132,15 @@ func NewRead(source string, apps []App) (Read, error) {
 	return Read{Source: source, Apps: apps, Unreadable: alike}, nil
 }
 
-// in reports whether a droplet is one of a sorted list.
+// in reports whether a sorted list has a droplet.
 func in(droplets []app.GUID, d app.GUID) bool {
 	_, found := slices.BinarySearchFunc(droplets, d, app.GUID.Compare)
 	return found
 }
 
-// WithUnreadable gives r with the droplets whose row could not be understood, in any order. A droplet that r has a
-// readable row of as well was returned twice with different content, and the whole read is refused (W06).
-// WithUnreadable takes ownership of droplets.
+// WithUnreadable adds the droplets whose rows could not be read to r, in any order. If r also has a readable row of one of
+// them, it was returned twice with different content, and the whole read is refused (W06). WithUnreadable takes
+// ownership of droplets.
 func (r Read) WithUnreadable(droplets []app.GUID) (Read, error) {
 	droplets = append(droplets, r.Unreadable...)
 	slices.SortFunc(droplets, app.GUID.Compare)
@@ -154,7 +154,7 @@ func (r Read) WithUnreadable(droplets []app.GUID) (Read, error) {
 	return r, nil
 }
 
-// Keeping gives r without what it says of some droplets, sorted: what is recorded of them is newer, and stays.
+// Keeping gives r as if some droplets, sorted, were unreadable: what is recorded of them is newer than r, and stays.
 func (r Read) Keeping(droplets []app.GUID) Read {
 	if len(droplets) == 0 {
 		return r
@@ -177,7 +177,8 @@ func (r Read) Wanted() (apps, instances int) {
 	return apps, instances
 }
 
-// Changes says what r changes. lookup finds a recorded row; recorded yields all of them, in any order.
+// Changes gives the changes from the recorded rows to r. lookup finds a recorded row; recorded yields all of them, in any
+// order.
 func (r Read) Changes(lookup func(app.Key) (App, bool), recorded iter.Seq[App]) Changes {
 	var c Changes
 	for _, a := range r.Apps {
@@ -197,10 +198,10 @@ func (r Read) Changes(lookup func(app.Key) (App, bool), recorded iter.Seq[App]) 
 	return c
 }
 
-// Changes are what one read asks to be recorded: rows that are new or differ, and keys that are gone.
+// Changes is what has to be recorded of a read.
 type Changes struct {
-	Upserts []App     // sorted by Key
-	Removes []app.Key // sorted
+	Upserts []App     // rows that are new or differ, sorted by Key
+	Removes []app.Key // keys that the read does not have, sorted
 }
 
 // Empty reports whether there is nothing to record.

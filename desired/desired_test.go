@@ -60,7 +60,7 @@ func TestRowsThatDifferInCaseOnly(t *testing.T) {
 	const small, other = "6f1c2d3e-0a1b-4c5d-8e9f-00112233aabb", "7f1c2d3e-0a1b-4c5d-8e9f-00112233aabb"
 	spelled := func(droplet string, instances uint32) App {
 		a := row(droplet, "1", instances)
-		a.Capitals.Droplet = app.CapitalsOf(a.Key.Droplet, droplet)
+		a.LetterCase.Droplet = app.LetterCaseOf(a.Key.Droplet, droplet)
 		return a
 	}
 	a, b, c := spelled(small, 1), spelled(strings.ToUpper(small), 1), spelled(strings.ToUpper(other), 2)

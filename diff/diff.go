@@ -1,7 +1,7 @@
-// Package diff decides. From what is recorded of one app it finds what is as desired, what should be started or
-// stopped, and what that waits for. It is pure and total: the same Input, time and Policy always give the same
-// findings in the same order, in the daemon, in hm explain, in a replay and in a test. The rules (R01...) are
-// those of docs/rules.md.
+// Package diff decides. From what is recorded of one app it finds what is as desired, what should be started or stopped,
+// and what that waits for (App). From these findings it plans which commands to schedule, claim and end (MakePlan). It is
+// pure and total: the same Input, time and Policy always give the same result, in the daemon, in hm explain, in a replay
+// and in a test. Rules has the rules (R01...); docs/rules.md is generated from it.
 package diff
 
 import (
@@ -13,23 +13,23 @@ import (
 	"hm/internal/app"
 )
 
-// Policy holds the times and limits that findings depend on, already turned from heartbeats into durations.
+// Policy holds the times and limits that findings depend on. The configuration gives them in heartbeats.
 type Policy struct {
 	HeartbeatPeriod      time.Duration
-	Grace                time.Duration // how long an index may be missing before its start is due; how long a sent command stays outstanding
+	Grace                time.Duration // from when an index is missing until its start is due; also for how long a sent command is outstanding
 	CrashesBeforeBackoff int           // crash restarts without a delay
 	BackoffStart         time.Duration // first back-off delay; doubles with each further crash
 	BackoffMax           time.Duration // longest back-off delay
-	DuplicateGrace       int           // graces that a duplicate is left alone for
-	StopYield            time.Duration // for how long stops wait for a wanted index of the app that does not run; 0: as HM9000 did, one grace at most
-	StartingTTL          time.Duration // how long an instance may be STARTING and count as live; 0: for ever
+	DuplicateGrace       int           // for how many graces a duplicate is left alone
+	StopYield            time.Duration // for how long stops wait for a wanted index of the app that does not run; 0: one grace at most, as in HM9000
+	StartingTTL          time.Duration // for how long a STARTING instance counts as live; 0: for ever
 }
 
 // CrashMemory is how long a crash series is remembered after its last restart (R08).
 func (p Policy) CrashMemory() time.Duration { return 2 * p.BackoffMax }
 
-// UnclearTTL is for how long an instance keeps a start away that may be the wanted one: it is in a state that hm does not
-// know, or its index cannot be read.
+// UnclearTTL is for how long a start waits because of an instance that may be the wanted one: its state is unknown, or its
+// index cannot be read.
 func (p Policy) UnclearTTL() time.Duration {
 	if p.StartingTTL > 0 {
 		return p.StartingTTL
@@ -39,10 +39,10 @@ func (p Policy) UnclearTTL() time.Duration {
 
 const defaultUnclear = 30 // heartbeats
 
-// HealthyRun is how much running time takes one crash off a series (W20).
+// HealthyRun is the running time that takes one crash off a series (W20).
 func (p Policy) HealthyRun() time.Duration { return 2 * p.BackoffStart }
 
-// Input is everything that is known of one app (one droplet in one version).
+// Input is everything that is known of one app: one droplet in one version.
 type Input struct {
 	Key            app.Key
 	Desired        *desired.App           // as last recorded; nil if the last complete read did not have this version
@@ -50,27 +50,27 @@ type Input struct {
 	Elsewhere      Served                 // how that version, if it is another one, is served
 	Instances      []actual.Located       // sorted by index, then guid; no guid twice
 	Crashes        []actual.Crash         // sorted by index
-	Outstanding    []commands.Outstanding // commands on this app that are not resolved, in any order
-	GrewAt         app.Time               // when an instance was last added to what is recorded of this app
-	OtherGrewAt    app.Time               // the same of the droplet's other versions that have live instances; 0 if none has
-	Unplaced       []app.Time             // when each entry was first heard that names the app, and no index that can be read; sorted
+	Outstanding    []commands.Outstanding // outstanding commands on this app, in any order
+	GrewAt         app.Time               // when an instance was last added to the record of this app
+	OtherGrewAt    app.Time               // the same for the other versions of the droplet that have live instances; 0 if none has
+	Unplaced       []app.Time             // when each entry that names the app without a readable index was first heard; sorted
 	Read           Reads                  // what is known of the reads of the desired state
-	Held           []string               // why nothing may be sent now: the gate's reasons; empty if it is open
+	Held           []string               // the reasons of the closed gate; empty if it is open
 }
 
-// Served says how well the indices of an app that are wanted are served.
+// Served says whether instances run at all wanted indices of an app.
 type Served struct {
-	Lacking bool // one has no running instance
-	Quiet   bool // one has, but only such as may have gone
+	Lacking bool // an index has no running instance
+	Quiet   bool // an index has only running instances that may be gone
 }
 
-// count takes in one index: how many instances run there, and how many of these may have gone.
+// count adds an index at which running instances run, quiet of which may be gone.
 func (s *Served) count(running, quiet int) {
 	s.Lacking = s.Lacking || running == 0
 	s.Quiet = s.Quiet || running > 0 && quiet >= running
 }
 
-// ServedBy says how well the indices below wanted are served by an app's instances, which are sorted by index.
+// ServedBy says whether instances run at all indices below wanted. The instances are sorted by index.
 func ServedBy(wanted uint32, instances []actual.Located) (s Served) {
 	next := uint32(0)
 	for i := 0; i < len(instances) && instances[i].Index < wanted; {
@@ -98,7 +98,7 @@ type Reads struct {
 	UnderWay bool     // a newer one is under way
 }
 
-// Kind is the sort of drift that a finding is about.
+// Kind is the kind of drift that a finding is about.
 type Kind uint8
 
 // The kinds of drift, and KindNone for what is as desired.
@@ -117,18 +117,18 @@ var kindWords = [...]string{"", "missing", "crashed", "evacuating", "extra", "du
 // String gives the kind's word in JSON.
 func (k Kind) String() string { return kindWords[min(int(k), len(kindWords)-1)] }
 
-// Kinds lists every kind of drift, in the order in which people see them.
+// Kinds lists every kind of drift, in the order in which they are shown.
 func Kinds() []Kind {
 	return []Kind{KindMissing, KindCrashed, KindEvacuating, KindExtra, KindDuplicate, KindUndesired}
 }
 
-// Bucket says what becomes of a finding. Every recorded instance, and every desired index without a live
-// instance, is in exactly one.
+// Bucket says what is done about a finding. Every recorded instance, and every desired index without a live instance, is
+// in exactly one bucket.
 type Bucket uint8
 
 // The buckets.
 const (
-	Keep    Bucket = iota // as desired, or nothing is to be done about it
+	Keep    Bucket = iota // it is as desired, or nothing is to be done about it
 	ToStart               // a start is due
 	ToStop                // a stop is due
 	Wait                  // something is to be done, later
@@ -140,7 +140,7 @@ func (b Bucket) String() string {
 	return [...]string{"keep", "start", "stop", "wait", "hold"}[min(b, 4)]
 }
 
-// Finding is what one app's instance or index comes to.
+// Finding is the decision about one instance, or about one index without a live instance.
 type Finding struct {
 	Bucket   Bucket
 	Kind     Kind
@@ -148,16 +148,16 @@ type Finding struct {
 	Action   commands.Action
 	Reason   commands.Reason // of the command that Action asks for
 	Index    uint32
-	Instance app.GUID // the instance it is about; zero when it is about an index without a live instance
+	Instance app.GUID // the instance; zero if the finding is about an index without a live instance
 	DEA      string   // where Instance is
 	State    actual.State
-	Due      app.Time    // when the action is or becomes due; with Action None when to look again, 0 if only after a change
+	Due      app.Time    // when the action is or becomes due; with Action None when to evaluate again, 0 if only after a change
 	Priority float64     // of a start: the share of desired indices without a live instance; 2 for an evacuation
-	Command  commands.ID // the outstanding command for this target, zero if there is none
-	Expired  bool        // Command was sent, and its time to take effect is over: it is to be replaced
+	Command  commands.ID // the outstanding command for this target; zero if there is none
+	Expired  bool        // Command was sent and had no effect in time: it must be replaced
 	Why      Why         // what it waits for, or why nothing is done
 	// CrashCount and Crashed are what the crash record becomes when a start with ReasonCrashed is scheduled.
 	CrashCount uint32
 	Crashed    app.GUID
-	Tries      uint32 // of a start: how many were sent before it, since anything was heard of the index
+	Tries      uint32 // of a start: how many were sent since the index was last heard of
 }

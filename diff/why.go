@@ -1,25 +1,25 @@
 package diff
 
-// Why is what a finding waits for, or why nothing is done about it.
+// Why says what a finding waits for, or why nothing is done about it.
 type Why uint8
 
 // The explanations.
 const (
 	WhyNothing         Why = iota
 	WhyGrace               // the grace has not passed yet
-	WhyBackoff             // the index crashed too often of late
-	WhySent                // a command was sent and has time to take effect
+	WhyBackoff             // the index crashed too often lately
+	WhySent                // a command was sent, and its time to take effect is not over
 	WhyStaging             // the app is not staged: nothing can be started
-	WhyCanary              // nothing of the app is live: only index 0 is tried
-	WhyStartsFirst         // the app's starts go before its stops, which wait until every wanted index runs
+	WhyCanary              // no instance of the app is live: only index 0 is started
+	WhyStartsFirst         // the app's stops wait until every wanted index runs
 	WhyOtherStop           // another copy at the index is being stopped
-	WhyQuiet               // the DEA of a copy that would stay has missed a heartbeat
-	WhyNewerRead           // the instance, or another version of the app, appeared after the newest read of the desired state was begun
+	WhyQuiet               // the DEA of an instance that would stay has missed a heartbeat
+	WhyNewerRead           // an instance appeared after the newest read of the desired state was begun
 	WhyReplacement         // the replacement is starting
-	WhyDuplicateGrace      // duplicates are left alone for a while: one may be on its way out
-	WhyNoEffect            // starts of the index were sent and nothing was heard: the next one waits longer
+	WhyDuplicateGrace      // duplicates are left alone at first: one may be on its way out
+	WhyNoEffect            // starts of the index had no effect: the next one waits longer
 	WhyUnknownState        // a DEA lists an instance at the index in a state that hm does not know
-	WhyUnplaced            // a DEA lists an instance of the app, and hm cannot read at which index
+	WhyUnplaced            // a DEA lists an instance of the app at an index that hm cannot read
 	WhyStuck               // the instance has been STARTING for too long to count as live
 	WhyCrashedInstance     // a crashed instance needs no stop
 	WhyGate                // due, but the gate is closed
@@ -46,5 +46,5 @@ var whyText = [...]string{
 	WhyGate:            "due, but the gate is closed",
 }
 
-// String explains, in words for people.
+// String gives the explanation in words.
 func (w Why) String() string { return whyText[min(int(w), len(whyText)-1)] }

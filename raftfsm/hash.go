@@ -74,8 +74,8 @@ func (e *encoding) flag(b bool) {
 }
 
 // letterCase adds nothing if there are no capitals: older versions did not record the letter case.
-func (e *encoding) letterCase(c app.KeyCapitals) {
-	if c != (app.KeyCapitals{}) {
+func (e *encoding) letterCase(c app.KeyLetterCase) {
+	if c != (app.KeyLetterCase{}) {
 		e.u32(uint32(c.Droplet))
 		e.u32(uint32(c.Version))
 	}
@@ -83,7 +83,7 @@ func (e *encoding) letterCase(c app.KeyCapitals) {
 
 func (e encoding) hash() xxh3.Uint128 { return xxh3.Hash128(e) }
 
-func (e *encoding) app(a *appRec, c app.KeyCapitals) xxh3.Uint128 {
+func (e *encoding) app(a *appRec, c app.KeyLetterCase) xxh3.Uint128 {
 	e.reset(hashedApp)
 	e.key(a.key)
 	e.flag(a.has)
@@ -194,7 +194,7 @@ func (e *encoding) staged(n int, d *DesiredChanges) xxh3.Uint128 {
 		e.u32(a.Instances)
 		e.u8(uint8(a.State))
 		e.u8(uint8(a.Package))
-		e.letterCase(a.Capitals)
+		e.letterCase(a.LetterCase)
 	}
 	for _, k := range d.Removes {
 		e.key(k)

@@ -87,8 +87,8 @@ func checkRow(d *desired.App) error {
 		return fmt.Errorf("%w: app %s has run state %d", ErrInvalid, d.Key, d.State)
 	case d.Package < desired.Pending || d.Package > desired.Failed:
 		return fmt.Errorf("%w: app %s has package state %d", ErrInvalid, d.Key, d.Package)
-	case !d.Capitals.Fits(d.Key):
-		return fmt.Errorf("%w: the letter case %x and %x does not fit the guids of app %s", ErrInvalid, d.Capitals.Droplet, d.Capitals.Version, d.Key)
+	case !d.LetterCase.Fits(d.Key):
+		return fmt.Errorf("%w: the letter case %x and %x does not fit the guids of app %s", ErrInvalid, d.LetterCase.Droplet, d.LetterCase.Version, d.Key)
 	}
 	return nil
 }
@@ -158,7 +158,7 @@ func (s *State) setRow(d *desired.App) {
 	rec := s.apps.mut(uint32(h))
 	s.countDesired(rec.row(), -1)
 	rec.has, rec.desired, rec.run, rec.pkg, rec.rev = true, d.Instances, d.State, d.Package, s.rev
-	s.setLetterCase(h, d.Capitals)
+	s.setLetterCase(h, d.LetterCase)
 	s.countDesired(*d, 1)
 	s.forgetExits(h)
 }
@@ -172,7 +172,7 @@ func (s *State) removeRow(h Handle) {
 	rec := s.apps.mut(uint32(h))
 	s.countDesired(rec.row(), -1)
 	rec.has, rec.desired, rec.run, rec.pkg, rec.rev = false, 0, 0, 0, 0
-	s.setLetterCase(h, app.KeyCapitals{})
+	s.setLetterCase(h, app.KeyLetterCase{})
 	s.forgetExits(h)
 }
 
@@ -198,7 +198,7 @@ func wireDesiredChanges(r *DesiredChanges) *wire.DesiredChanges {
 		m.Keys = appendKey(m.Keys, d.Key)
 		m.Instances[i] = d.Instances
 		m.States = append(m.States, byte(d.State), byte(d.Package))
-		m.Capitals = appendLetterCase(m.Capitals, i, len(r.Upserts), d.Capitals)
+		m.Capitals = appendLetterCase(m.Capitals, i, len(r.Upserts), d.LetterCase)
 	}
 	return &m
 }
@@ -221,7 +221,7 @@ func decodeDesiredChanges(b []byte) (DesiredChanges, error) {
 	}
 	for i := range r.Upserts {
 		r.Upserts[i] = desired.App{Key: keys.key(), Instances: m.Instances[i],
-			State: desired.RunState(m.States[2*i]), Package: desired.PackageState(m.States[2*i+1]), Capitals: letterCaseOf(m.Capitals, i)}
+			State: desired.RunState(m.States[2*i]), Package: desired.PackageState(m.States[2*i+1]), LetterCase: letterCaseOf(m.Capitals, i)}
 	}
 	removes := column{b: m.Removes}
 	for removes.more() {
@@ -298,7 +298,7 @@ func restoreApps(r *restorer, body []byte) error {
 	return keys.end("keys")
 }
 
-func (r *restorer) addApp(rec appRec, c app.KeyCapitals) error {
+func (r *restorer) addApp(rec appRec, c app.KeyLetterCase) error {
 	s := r.s
 	if !validKey(rec.key) {
 		return fmt.Errorf("an app has no droplet or no version")
@@ -308,7 +308,7 @@ func (r *restorer) addApp(rec appRec, c app.KeyCapitals) error {
 	}
 	if rec.has {
 		row := rec.row()
-		row.Capitals = c
+		row.LetterCase = c
 		if err := checkRow(&row); err != nil {
 			return err
 		}
@@ -316,7 +316,7 @@ func (r *restorer) addApp(rec appRec, c app.KeyCapitals) error {
 			return fmt.Errorf("droplet %s is desired in two versions", rec.key.Droplet)
 		}
 		r.desired = rec.key.Droplet
-	} else if rec.desired != 0 || rec.run != 0 || rec.pkg != 0 || rec.rev != 0 || c != (app.KeyCapitals{}) {
+	} else if rec.desired != 0 || rec.run != 0 || rec.pkg != 0 || rec.rev != 0 || c != (app.KeyLetterCase{}) {
 		return fmt.Errorf("app %s is not desired, but has a desired row", rec.key)
 	}
 	h := Handle(s.apps.push(rec))

@@ -11,28 +11,28 @@ import (
 // rows are rare: their letter case is kept outside of the app records, which would all be larger otherwise.
 type appLetterCase struct {
 	app      Handle
-	capitals app.KeyCapitals
+	capitals app.KeyLetterCase
 }
 
 // row returns an app's desired row, or the zero row if it has none.
 func (s *State) row(h Handle) desired.App {
 	d := s.apps.get(uint32(h)).row()
-	d.Capitals = s.letterCase(h)
+	d.LetterCase = s.letterCase(h)
 	return d
 }
 
 // letterCase returns the letter case of the guids in an app's desired row.
-func (s *State) letterCase(h Handle) app.KeyCapitals {
+func (s *State) letterCase(h Handle) app.KeyLetterCase {
 	if s.cases.Len() == 0 {
-		return app.KeyCapitals{}
+		return app.KeyLetterCase{}
 	}
 	x, _ := s.cases.Get(appLetterCase{app: h})
 	return x.capitals
 }
 
 // setLetterCase records the letter case of the guids in an app's desired row.
-func (s *State) setLetterCase(h Handle, c app.KeyCapitals) {
-	if c != (app.KeyCapitals{}) {
+func (s *State) setLetterCase(h Handle, c app.KeyLetterCase) {
+	if c != (app.KeyLetterCase{}) {
 		s.cases.Set(appLetterCase{h, c})
 	} else if s.cases.Len() > 0 {
 		s.cases.Delete(appLetterCase{app: h})
@@ -43,9 +43,9 @@ func (s *State) setLetterCase(h Handle, c app.KeyCapitals) {
 // which is the usual case.
 
 // appendLetterCase appends the numbers of row i of n.
-func appendLetterCase(dst []uint32, i, n int, c app.KeyCapitals) []uint32 {
+func appendLetterCase(dst []uint32, i, n int, c app.KeyLetterCase) []uint32 {
 	if len(dst) == 0 {
-		if c == (app.KeyCapitals{}) {
+		if c == (app.KeyLetterCase{}) {
 			return dst
 		}
 		dst = append(dst, make([]uint32, 2*i, 2*n)...)
@@ -60,9 +60,9 @@ func checkLetterCase(column []uint32, rows int) error {
 	return nil
 }
 
-func letterCaseOf(column []uint32, i int) app.KeyCapitals {
+func letterCaseOf(column []uint32, i int) app.KeyLetterCase {
 	if len(column) == 0 {
-		return app.KeyCapitals{}
+		return app.KeyLetterCase{}
 	}
-	return app.KeyCapitals{Droplet: app.Capitals(column[2*i]), Version: app.Capitals(column[2*i+1])}
+	return app.KeyLetterCase{Droplet: app.LetterCase(column[2*i]), Version: app.LetterCase(column[2*i+1])}
 }

@@ -188,7 +188,7 @@ func (s *model) applyDesiredChanges(r DesiredChanges) error {
 		return ErrGeneration
 	}
 	for _, a := range r.Upserts {
-		if !validKey(a.Key) || a.Instances > desired.MaxInstances || a.State < 1 || a.State > 2 || a.Package < 1 || a.Package > 3 || !a.Capitals.Fits(a.Key) {
+		if !validKey(a.Key) || a.Instances > desired.MaxInstances || a.State < 1 || a.State > 2 || a.Package < 1 || a.Package > 3 || !a.LetterCase.Fits(a.Key) {
 			return ErrInvalid
 		}
 	}

@@ -111,7 +111,7 @@ func (s *State) EachDesired(fn func(h Handle, d desired.App) bool) {
 			continue
 		}
 		d := a.row()
-		d.Capitals = s.letterCase(Handle(h))
+		d.LetterCase = s.letterCase(Handle(h))
 		if !fn(Handle(h), d) {
 			return
 		}

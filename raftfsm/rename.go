@@ -115,7 +115,7 @@ func (n Names) dea(d *deaRec) *deaRec {
 func (n Names) staged(d *DesiredChanges) DesiredChanges {
 	c := DesiredChanges{Generation: d.Generation, Upserts: slices.Clone(d.Upserts), Removes: slices.Clone(d.Removes)}
 	for i := range c.Upserts {
-		c.Upserts[i].Key, c.Upserts[i].Capitals = n.key(c.Upserts[i].Key), app.KeyCapitals{}
+		c.Upserts[i].Key, c.Upserts[i].LetterCase = n.key(c.Upserts[i].Key), app.KeyLetterCase{}
 	}
 	for i := range c.Removes {
 		c.Removes[i] = n.key(c.Removes[i])

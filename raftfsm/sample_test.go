@@ -145,7 +145,8 @@ func inventory(s *State) string {
 		}
 	}
 	for c := range s.AllCommands() {
-		fmt.Fprintf(&b, "%+v\n", c)
+		text := fmt.Sprintf("%+v\n", c)
+		b.WriteString(strings.Replace(text, c.ID.String(), fmt.Sprint(c.ID[:]), 1)) // released files have the id as numbers
 	}
 	fmt.Fprintf(&b, "holds %+v\n", s.Holds())
 	for _, d := range s.staged {

@@ -331,7 +331,7 @@ func TestReleasedSnapshots(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The file does not have what was added to the model later.
-	got := strings.ReplaceAll(inventory(s), " Capitals:{Droplet:0 Version:0}", "")
+	got := strings.ReplaceAll(inventory(s), " LetterCase:{Droplet:0 Version:0}", "")
 	mustBeEqual(t, "restored fixture", got, string(want))
 }
 

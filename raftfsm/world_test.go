@@ -82,14 +82,14 @@ func (w *world) instance() actual.Instance {
 
 func (w *world) row() desired.App {
 	k := w.key()
-	var c app.KeyCapitals
+	var c app.KeyLetterCase
 	if !w.small && w.chance(20, "capitals") {
-		c = app.KeyCapitals{Droplet: app.CapitalsOf(k.Droplet, strings.ToUpper(k.Droplet.String())), Version: app.CapitalsOf(k.Version, strings.ToUpper(k.Version.String()))}
+		c = app.KeyLetterCase{Droplet: app.LetterCaseOf(k.Droplet, strings.ToUpper(k.Droplet.String())), Version: app.LetterCaseOf(k.Version, strings.ToUpper(k.Version.String()))}
 	}
 	if !w.small && w.chance(1, "bad capitals") {
 		c.Droplet = 1 << 31
 	}
-	return desired.App{Key: k, Capitals: c, Instances: uint32(w.pick(4, "instances")), State: desired.RunState(1 + w.pick(2, "run")), Package: desired.PackageState(1 + w.pick(3, "package"))}
+	return desired.App{Key: k, LetterCase: c, Instances: uint32(w.pick(4, "instances")), State: desired.RunState(1 + w.pick(2, "run")), Package: desired.PackageState(1 + w.pick(3, "package"))}
 }
 
 func (w *world) command() commands.Command {

@@ -124,7 +124,7 @@ func (f *Feed) onHeartbeat(data []byte) {
 		return
 	}
 	f.heartbeats.decoded.Add(1)
-	if hb.Odd() {
+	if hb.HasUnreadable() {
 		f.countUnreadable(&hb, data)
 	}
 	f.sink.Heartbeat(hb, d)

@@ -75,7 +75,7 @@ func finish(data []byte, hb actual.Heartbeat, ok, capitals bool) (actual.Heartbe
 		}
 	}
 	if !ok || capitals {
-		hb.Capitals = letterCasesOf(data)
+		hb.LetterCases = letterCasesOf(data)
 	}
 	return hb, nil
 }

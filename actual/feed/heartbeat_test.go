@@ -210,7 +210,7 @@ func TestOneBadEntryCostsOnlyItself(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if len(hb.Instances) != 1 || hb.Instances[0].Index != 1 || hb.Rejected != len(list)-1 || hb.DEA != "dea-1" || hb.UnknownStates != 0 || !hb.Odd() || hb.Why == "" {
+				if len(hb.Instances) != 1 || hb.Instances[0].Index != 1 || hb.Rejected != len(list)-1 || hb.DEA != "dea-1" || hb.UnknownStates != 0 || !hb.HasUnreadable() || hb.Why == "" {
 					t.Errorf("%s gives %+v", list, show(hb))
 				}
 			}
@@ -254,7 +254,7 @@ func TestUnusualHeartbeatsThatCount(t *testing.T) {
 func TestStateTimestampCostsNothing(t *testing.T) {
 	for _, text := range []string{"", "null", `"1404260398"`, `"NaN"`, "true", "{}", "[1404260398]", `""`} {
 		hb := mustDecode(t, beat(entry(map[string]string{"state_timestamp": text}), entry(map[string]string{"instance": `"` + i2 + `"`})))
-		if len(hb.Instances) != 2 || hb.Instances[0].Since != 0 || hb.Instances[1].Since == 0 || hb.Untimed != 1 || hb.Odd() {
+		if len(hb.Instances) != 2 || hb.Instances[0].Since != 0 || hb.Instances[1].Since == 0 || hb.Untimed != 1 || hb.HasUnreadable() {
 			t.Errorf("%s gives %+v", text, hb)
 		}
 	}
@@ -274,7 +274,7 @@ func TestStatesOfEveryKind(t *testing.T) {
 		if want == actual.Unknown {
 			unknown = 1
 		}
-		if len(hb.Instances) != 1 || hb.Instances[0].State != want || hb.Rejected != 0 || hb.UnknownStates != unknown || hb.Odd() != (unknown > 0) {
+		if len(hb.Instances) != 1 || hb.Instances[0].State != want || hb.Rejected != 0 || hb.UnknownStates != unknown || hb.HasUnreadable() != (unknown > 0) {
 			t.Errorf("%.40s gives %+v", text, hb)
 		}
 		if (hb.Why == "") != (unknown == 0) || len(hb.Why) > 200 {
@@ -452,7 +452,7 @@ func scanHeartbeat(data []byte) (hb actual.Heartbeat, ok bool) {
 }
 
 // A DEA knows a guid only as it has written it itself: the spelling is kept beside what the guid is compared by.
-func TestCapitalsOfAHeartbeat(t *testing.T) {
+func TestLetterCasesOfAHeartbeat(t *testing.T) {
 	upper := strings.ToUpper(d1)
 	for name, text := range map[string]string{
 		"quick":    `{"dea":"a","droplets":[{"droplet":"` + upper + `","version":"v","instance":"ABCDEF0123456789abcdef0123456789","index":0,"state":"RUNNING"}]}`,
@@ -463,14 +463,14 @@ func TestCapitalsOfAHeartbeat(t *testing.T) {
 			t.Fatalf("%s: %+v, %v", name, hb, err)
 		}
 		in := hb.Instances[0]
-		if in.App.Droplet != app.MustGUID(d1) || hb.Capitals[in.App.Droplet].Spell(in.App.Droplet) != upper {
-			t.Errorf("%s: the droplet is %s, spelled %v", name, in.App.Droplet, hb.Capitals)
+		if in.App.Droplet != app.MustGUID(d1) || hb.LetterCases[in.App.Droplet].Spell(in.App.Droplet) != upper {
+			t.Errorf("%s: the droplet is %s, spelled %v", name, in.App.Droplet, hb.LetterCases)
 		}
-		if got := hb.Capitals[in.GUID].Spell(in.GUID); got != "ABCDEF0123456789abcdef0123456789" || len(hb.Capitals) != 2 {
-			t.Errorf("%s: the instance is spelled %s, of %v", name, got, hb.Capitals)
+		if got := hb.LetterCases[in.GUID].Spell(in.GUID); got != "ABCDEF0123456789abcdef0123456789" || len(hb.LetterCases) != 2 {
+			t.Errorf("%s: the instance is spelled %s, of %v", name, got, hb.LetterCases)
 		}
 	}
-	if hb, err := DecodeHeartbeat(beat(entry(nil))); err != nil || hb.Capitals != nil {
+	if hb, err := DecodeHeartbeat(beat(entry(nil))); err != nil || hb.LetterCases != nil {
 		t.Errorf("small letters: %+v, %v", hb, err)
 	}
 }

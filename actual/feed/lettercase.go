@@ -7,8 +7,8 @@ import (
 
 // letterCasesOf returns the letter case of the guids with capitals in a decoded heartbeat, or nil if there are none. DEAs
 // hardly ever write capitals, so to read such a message a second time costs less than to check every guid.
-func letterCasesOf(data []byte) map[app.GUID]app.Capitals {
-	var found map[app.GUID]app.Capitals
+func letterCasesOf(data []byte) map[app.GUID]app.LetterCase {
+	var found map[app.GUID]app.LetterCase
 	note := func(v value) {
 		t, ok := v.text()
 		if !ok {
@@ -18,9 +18,9 @@ func letterCasesOf(data []byte) map[app.GUID]app.Capitals {
 		if err != nil {
 			return
 		}
-		if c := app.CapitalsOf(g, t); c != 0 {
+		if c := app.LetterCaseOf(g, t); c != 0 {
 			if found == nil {
-				found = map[app.GUID]app.Capitals{}
+				found = map[app.GUID]app.LetterCase{}
 			}
 			found[g] = c
 		}

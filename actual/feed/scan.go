@@ -261,7 +261,7 @@ func (s *scanner) guid(g *app.GUID) bool {
 	}
 	var err error
 	*g, err = app.ParseGUIDBytes(t)
-	s.capitals = s.capitals || app.CapitalsOf(*g, t) != 0
+	s.capitals = s.capitals || app.LetterCaseOf(*g, t) != 0
 	return err == nil
 }
 

@@ -57,7 +57,7 @@ func TestGoldenMessages(t *testing.T) {
 		}
 	}
 	capitals := command(commands.Stop, commands.ReasonExtra)
-	spelling := commands.Spelling{App: app.KeyCapitals{Droplet: app.AllCapitals, Version: 2}, Instance: app.AllCapitals}
+	spelling := commands.Spelling{App: app.KeyLetterCase{Droplet: app.UpperCase, Version: 2}, Instance: app.UpperCase}
 	const spelled = `"droplet":"3F2A1B4C-0D9E-4F00-8ABC-0123456789AB","version":"7C9e6679-7425-40de-944b-e07fc1f90ae7",`
 	if data := EncodeStop(capitals, spelling); !strings.Contains(string(data), spelled+`"instance_guid":"0123456789ABCDEF0123456789ABCDEF"`) {
 		t.Errorf("spelled with capitals: %s", data)

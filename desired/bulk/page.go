@@ -107,7 +107,7 @@ func readRow(s *scanner, key []byte) (row, error) {
 	keyGUID, keyErr := app.ParseGUIDBytes(key)
 	var r row
 	var id app.GUID
-	keyCapitals := app.CapitalsOf(keyGUID, key) // before the scanner reuses the memory of key
+	keyLetterCase := app.LetterCaseOf(keyGUID, key) // before the scanner reuses the memory of key
 	var seen int
 	bad := func(err error) {
 		if err != nil && r.err == nil {
@@ -152,7 +152,7 @@ func readRow(s *scanner, key []byte) (row, error) {
 	}
 	r.app.Key.Droplet = id
 	if seen&fieldID == 0 {
-		r.app.Key.Droplet, r.app.Capitals.Droplet = keyGUID, keyCapitals
+		r.app.Key.Droplet, r.app.LetterCase.Droplet = keyGUID, keyLetterCase
 		if keyErr != nil {
 			bad(fmt.Errorf("id is missing, and the key is %w", keyErr))
 		}
@@ -204,10 +204,10 @@ func readField(s *scanner, field int, a *desired.App, id *app.GUID, bad func(err
 	switch field {
 	case fieldID:
 		*id, err = app.ParseGUIDBytes(text)
-		a.Capitals.Droplet = app.CapitalsOf(*id, text)
+		a.LetterCase.Droplet = app.LetterCaseOf(*id, text)
 	case fieldVersion:
 		a.Key.Version, err = app.ParseGUIDBytes(text)
-		a.Capitals.Version = app.CapitalsOf(a.Key.Version, text)
+		a.LetterCase.Version = app.LetterCaseOf(a.Key.Version, text)
 	case fieldState:
 		a.State, err = desired.ParseRunState(text)
 		bad(err) // it names the field

@@ -103,7 +103,7 @@ func TestRows(t *testing.T) {
 }
 
 // A guid in capitals is the guid in small letters. How the Cloud Controller spells it is kept.
-func TestRowsInCapitals(t *testing.T) {
+func TestRowsInUpperCase(t *testing.T) {
 	const small, capitals = "3f2a1b4c-0d9e-4f00-8abc-0123456789ab", "3F2A1B4C-0D9E-4F00-8ABC-0123456789AB"
 	for name, c := range map[string]struct{ key, id string }{
 		"id":              {small, `"id":"` + capitals + `",`},
@@ -114,7 +114,7 @@ func TestRowsInCapitals(t *testing.T) {
 			t.Fatalf("%s: %+v, %v", name, rows, err)
 		}
 		a := rows[0].app
-		if a.Key.Droplet != app.MustGUID(small) || a.Capitals.Droplet.Spell(a.Key.Droplet) != capitals || a.Capitals.Version.Spell(a.Key.Version) != "ABCDEF0123456789abcdef0123456789" {
+		if a.Key.Droplet != app.MustGUID(small) || a.LetterCase.Droplet.Spell(a.Key.Droplet) != capitals || a.LetterCase.Version.Spell(a.Key.Version) != "ABCDEF0123456789abcdef0123456789" {
 			t.Errorf("%s: %+v", name, a)
 		}
 	}

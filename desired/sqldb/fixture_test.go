@@ -21,7 +21,7 @@ var newest = map[string]string{schemaV2: "2016-01-01 00:00:30", schemaV3: "2016-
 func table(read desired.Read) string {
 	var b strings.Builder
 	for _, a := range read.Apps {
-		fmt.Fprintf(&b, "%s %s %d %s %s\n", a.Capitals.Droplet.Spell(a.Key.Droplet), a.Capitals.Version.Spell(a.Key.Version), a.Instances, a.State, a.Package)
+		fmt.Fprintf(&b, "%s %s %d %s %s\n", a.LetterCase.Droplet.Spell(a.Key.Droplet), a.LetterCase.Version.Spell(a.Key.Version), a.Instances, a.State, a.Package)
 	}
 	for _, g := range read.Unreadable {
 		fmt.Fprintf(&b, "%s unreadable\n", g)
@@ -89,7 +89,7 @@ func readApps(t *testing.T, s *Source, read desired.Read) {
 			t.Errorf("app %s: %v, %v; want %v %v", f.GUID, got, err, there, a)
 		}
 	}
-	if got, err := s.ReadApp(t.Context(), app.MustGUID("abcdef01-aaaa-4bbb-8ccc-000000000024")); err != nil || len(got) != 1 || got[0].Capitals.Droplet.Spell(got[0].Key.Droplet) != "ABCDEF01-AAAA-4BBB-8CCC-000000000024" {
+	if got, err := s.ReadApp(t.Context(), app.MustGUID("abcdef01-aaaa-4bbb-8ccc-000000000024")); err != nil || len(got) != 1 || got[0].LetterCase.Droplet.Spell(got[0].Key.Droplet) != "ABCDEF01-AAAA-4BBB-8CCC-000000000024" {
 		t.Errorf("an app whose guid is in upper case: %v, %v", got, err)
 	}
 	if got, err := s.ReadApp(t.Context(), app.MustGUID("00000000-0000-0000-0000-00000000dead")); err != nil || len(got) != 0 {

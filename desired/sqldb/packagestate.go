@@ -106,7 +106,7 @@ func addArtifact(newest map[string]artifact, v [][]byte) error {
 
 // lowerGUID returns a guid as it is compared with others: a UUID in lower case, any other text as it is.
 func lowerGUID(text string) string {
-	if g, err := app.ParseGUID(text); err == nil && app.CapitalsOf(g, text) != 0 {
+	if g, err := app.ParseGUID(text); err == nil && app.LetterCaseOf(g, text) != 0 {
 		return g.String()
 	}
 	return text

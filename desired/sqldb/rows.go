@@ -75,7 +75,7 @@ func (r *reading) all(ctx context.Context) (desired.Read, *Error) {
 // app reads the rows of one droplet.
 func (r *reading) app(ctx context.Context, droplet app.GUID) ([]desired.App, *Error) {
 	// The table may have a UUID in lower or in upper case. The next complete read finds one in mixed case.
-	spellings := slices.Compact([]string{droplet.String(), app.AllCapitals.Spell(droplet)})
+	spellings := slices.Compact([]string{droplet.String(), app.UpperCase.Spell(droplet)})
 	err := r.snap.conn.query(ctx, r.snap.plan.app(len(spellings)), r.snap.dialect.list(spellings), func(v [][]byte) error {
 		if g, err := app.ParseGUIDBytes(v[1]); err != nil || g != droplet {
 			return nil // another app: the database ignores letter case
@@ -118,7 +118,7 @@ func (r *reading) row(v [][]byte) error {
 	r.last = id
 	c := candidate{id: id}
 	if c.app.Key.Droplet, c.nameless = app.ParseGUIDBytes(v[1]); c.nameless == nil {
-		c.app.Capitals.Droplet = app.CapitalsOf(c.app.Key.Droplet, v[1])
+		c.app.LetterCase.Droplet = app.LetterCaseOf(c.app.Key.Droplet, v[1])
 		c.unreadable = parseApp(&c.app, v)
 	}
 	if r.snap.plan.schema == schemaV3 {
@@ -174,7 +174,7 @@ func parseApp(a *desired.App, v [][]byte) (err error) {
 	if a.Key.Version, err = app.ParseGUIDBytes(v[2]); err != nil {
 		return fmt.Errorf("version: %w", err)
 	}
-	a.Capitals.Version = app.CapitalsOf(a.Key.Version, v[2])
+	a.LetterCase.Version = app.LetterCaseOf(a.Key.Version, v[2])
 	n, err := strconv.ParseUint(string(v[3]), 10, 32)
 	if err != nil || n > desired.MaxInstances {
 		return fmt.Errorf("instances is %.40q, not a whole number from 0 to %d", v[3], desired.MaxInstances)

@@ -33,14 +33,14 @@ func (a appAsked) key() (spelledKey, bool) {
 	v, err := app.ParseGUID(a.Version)
 	return spelledKey{
 		app.Key{Droplet: d, Version: v},
-		app.KeyCapitals{Droplet: app.CapitalsOf(d, a.Droplet), Version: app.CapitalsOf(v, a.Version)},
+		app.KeyLetterCase{Droplet: app.LetterCaseOf(d, a.Droplet), Version: app.LetterCaseOf(v, a.Version)},
 	}, err == nil
 }
 
 // spelledKey is an app as the Cloud Controller spells it: it looks for that spelling in the answer.
 type spelledKey struct {
 	app.Key
-	capitals app.KeyCapitals
+	capitals app.KeyLetterCase
 }
 
 func (k spelledKey) compare(o spelledKey) int {
@@ -167,7 +167,7 @@ func bulkKeys(view *raftfsm.State, fresh bool, request []byte) []spelledKey {
 	}
 	type spelled struct {
 		droplet  app.GUID
-		capitals app.Capitals
+		capitals app.LetterCase
 	}
 	found := make(map[spelled]spelledKey, len(asked))
 	for _, a := range asked {
@@ -255,7 +255,7 @@ func appendSeconds(dst []byte, ms int64) []byte {
 }
 
 // appendGUID appends a guid, in a spelling of its own, as a JSON string.
-func appendGUID(dst []byte, g app.GUID, c app.Capitals) []byte {
+func appendGUID(dst []byte, g app.GUID, c app.LetterCase) []byte {
 	if c == 0 {
 		return appendString(dst, g)
 	}

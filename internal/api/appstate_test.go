@@ -55,7 +55,7 @@ func TestAppState(t *testing.T) {
 }
 
 // A Cloud Controller looks for the spelling that it asked in.
-func TestAppStateInCapitals(t *testing.T) {
+func TestAppStateInUpperCase(t *testing.T) {
 	view := apitest.Fleet().View()
 	small := one(apitest.Crashy)
 	capitals := bytes.ReplaceAll(bytes.ToUpper(small), []byte(`"DROPLET":`), []byte(`"droplet":`))

@@ -60,7 +60,7 @@ func TestOddIDsAreAddressed(t *testing.T) {
 }
 
 // A guid in capitals names the app in small letters, whole or by its beginning.
-func TestAppsAreFoundInCapitals(t *testing.T) {
+func TestAppsAreFoundInUpperCase(t *testing.T) {
 	base := serve(t, apitest.Fleet().Options())
 	client, err := api.NewClient(api.ClientOptions{Addr: base})
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package app holds the identities that every other package speaks of: guids of droplets, versions and
-// instances, the (droplet, version) key that an app is known by, and hm time. It knows no policy and does no I/O.
+// Package app holds what every other package names things by: the guids of droplets, versions and instances, the key of
+// an app (its droplet and version), and hm time. It has no policy and does no I/O.
 package app
 
 import (
@@ -13,10 +13,10 @@ import (
 // MaxGUIDLen is the longest guid accepted from outside, in bytes. Cloud Controllers and DEAs write 32 or 36.
 const MaxGUIDLen = 128
 
-// GUID is a droplet, version or instance guid. It is comparable, so it serves as a map key, and takes 24 bytes:
-// the two forms that Cloud Foundry writes (a hyphenated UUID, and 32 hex digits) are held in binary; any other text is
-// interned. The zero GUID means "none". Equal text always gives an equal GUID. So does a UUID, or 32 hex digits, in
-// capitals and in small letters: the text of such a GUID has small letters, and Capitals says how it was written.
+// GUID is a droplet, version or instance guid. It is comparable, so it serves as a map key, and takes 24 bytes: the two
+// forms that Cloud Foundry writes (a hyphenated UUID, and 32 hex digits) are held in binary, and any other text is
+// interned. The zero GUID means "none". Equal texts give equal GUIDs. In the two binary forms the case of letters does
+// not count: String gives small letters, and LetterCase says how the guid was written.
 type GUID struct {
 	b    [16]byte
 	form unique.Handle[string] // zero: b is a UUID; hex32: b is 32 hex digits; anything else: the text itself
@@ -30,8 +30,8 @@ var (
 // ErrGUID is wrapped by every error that ParseGUID returns.
 var ErrGUID = errors.New("not a guid")
 
-// ParseGUID reads a guid. It accepts 1 to MaxGUIDLen printable ASCII characters without spaces. Hex digits of the two
-// binary forms count the same in either case; of any other text the case counts.
+// ParseGUID reads a guid: 1 to MaxGUIDLen printable ASCII characters without spaces. The case of letters does not count
+// in the two binary forms; in any other text it does. An error wraps ErrGUID.
 func ParseGUID(s string) (GUID, error) { return parse(s, &nibble) }
 
 // ParseGUIDBytes is ParseGUID without an allocation for the two binary forms. It keeps no reference to s.
@@ -64,7 +64,7 @@ func parse[T string | []byte](s T, digits *[256]byte) (GUID, error) {
 	return GUID{form: unique.Make(string(s))}, nil
 }
 
-// MustGUID is ParseGUID for texts that are known to be right, such as those in tests. It panics on any other.
+// MustGUID is ParseGUID for a text that is known to be a guid, as in tests. It panics if it is not.
 func MustGUID(s string) GUID {
 	g, err := ParseGUID(s)
 	if err != nil {
@@ -78,7 +78,7 @@ func parseUUID[T string | []byte](b *[16]byte, s T, digits *[256]byte) bool {
 		parseHex(b[4:6], s, 9, digits) && parseHex(b[6:8], s, 14, digits) && parseHex(b[8:10], s, 19, digits) && parseHex(b[10:16], s, 24, digits)
 }
 
-// parseHex fills dst from the hex digits of s that start at from. digits says what they are worth.
+// parseHex fills dst from the hex digits of s that start at from. digits gives the value of each byte as a digit.
 func parseHex[T string | []byte](dst []byte, s T, from int, digits *[256]byte) bool {
 	for i := range dst {
 		hi, lo := digits[s[from+2*i]], digits[s[from+2*i+1]]
@@ -95,7 +95,7 @@ var (
 	smallNibble = digitsOf(hexDigits)
 )
 
-// digitsOf gives what each byte is worth as a hex digit, 0xff if it is none of those given.
+// digitsOf gives the value of each byte as a hex digit, 0xff for a byte that is not one of digits.
 func digitsOf(digits string) (t [256]byte) {
 	for i := range t {
 		t[i] = 0xff
@@ -114,9 +114,8 @@ const hexDigits = "0123456789abcdef"
 // IsZero reports whether g names nothing.
 func (g GUID) IsZero() bool { return g == GUID{} }
 
-// Binary returns the sixteen bytes of a guid in one of the two binary forms, and which of them it is:
-// 'u' for a UUID, 'h' for 32 hex digits. For any other guid, and for the zero GUID, form is 0.
-// FromBinary is its inverse; packed tables use the pair.
+// Binary returns the sixteen bytes of a guid in one of the two binary forms, and the form: 'u' for a UUID, 'h' for 32 hex
+// digits. For any other guid, and for the zero GUID, form is 0. FromBinary is its inverse; packed tables use both.
 func (g GUID) Binary() (b [16]byte, form byte) {
 	switch {
 	case g.form == hex32:
@@ -127,7 +126,7 @@ func (g GUID) Binary() (b [16]byte, form byte) {
 	return b, 0
 }
 
-// FromBinary makes the guid that Binary took apart. form must be 'u' or 'h'; with 'u' b must not be all zero.
+// FromBinary makes a guid of what Binary returned. form must be 'u' or 'h'; with 'u', b must not be all zero.
 func FromBinary(b [16]byte, form byte) GUID {
 	if form == 'h' {
 		return GUID{b: b, form: hex32}
@@ -201,8 +200,8 @@ func (g *GUID) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// AppendWire appends the form of g that entries and snapshots carry: a length byte's worth of kind, then the
-// payload. 'u' or 'h' and 16 bytes; or 't', a length byte and the text; or a single 0 for the zero GUID.
+// AppendWire appends the form of g that entries and snapshots carry: 'u' or 'h' and 16 bytes; or 't', a length byte and
+// the text; or a single 0 for the zero GUID.
 func (g GUID) AppendWire(dst []byte) []byte {
 	b, form := g.Binary()
 	if form != 0 {
@@ -215,8 +214,8 @@ func (g GUID) AppendWire(dst []byte) []byte {
 	return append(append(dst, 't', byte(len(s))), s...)
 }
 
-// CutWire reads one guid that AppendWire wrote and returns the bytes behind it. A text stays as it is: in what earlier
-// versions of hm recorded, a UUID in capitals is a guid of its own, and is so on every node that reads it.
+// CutWire reads one guid that AppendWire wrote, and returns the bytes after it. A text stays as it is: earlier versions
+// of hm recorded a UUID in capital letters as a text, and every node must read it as the same guid.
 func CutWire(src []byte) (GUID, []byte, error) {
 	if len(src) == 0 {
 		return GUID{}, nil, fmt.Errorf("%w: the wire form ends early", ErrGUID)
@@ -245,7 +244,7 @@ func CutWire(src []byte) (GUID, []byte, error) {
 	return GUID{}, nil, fmt.Errorf("%w: unknown wire form %#02x", ErrGUID, form)
 }
 
-// Key is what an app is known by: instances of a version that is not the desired one belong to another Key (D12).
+// Key identifies an app. Instances of a version that is not the desired one belong to another Key (D12).
 type Key struct{ Droplet, Version GUID }
 
 // Compare orders keys by droplet, then version.

@@ -24,7 +24,7 @@ func TestGUIDKeepsItsText(t *testing.T) {
 		if g.String() != small(s) || g.IsZero() {
 			t.Errorf("ParseGUID(%q) gives %q, zero %v", s, g, g.IsZero())
 		}
-		if got := CapitalsOf(g, s).Spell(g); got != s {
+		if got := LetterCaseOf(g, s).Spell(g); got != s {
 			t.Errorf("%q is spelled %q", s, got)
 		}
 		if h, err := ParseGUIDBytes([]byte(s)); err != nil || h != g {
@@ -37,7 +37,7 @@ func TestGUIDKeepsItsText(t *testing.T) {
 	}
 }
 
-// small gives the text that a guid has in any case.
+// small gives the text of the guid that s is: in the binary forms its letters are small.
 func small(s string) string {
 	if low := strings.ToLower(s); binaryForm.MatchString(low) {
 		return low
@@ -47,9 +47,8 @@ func small(s string) string {
 
 var binaryForm = regexp.MustCompile(`^([0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$`)
 
-// Whatever the case of each of its letters, a UUID is one guid, and so are 32 hex digits. Of any other text the case
-// counts.
-func TestCaseIsNoPartOfAGUID(t *testing.T) {
+// The case of letters does not count in a UUID and in 32 hex digits; in any other text it does.
+func TestCaseDoesNotCountInBinaryForms(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.OneOf(rapid.StringMatching(`[0-9a-f]{32}`), rapid.StringMatching(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)).Draw(t, "text")
 		spelled := []byte(text)
@@ -59,27 +58,27 @@ func TestCaseIsNoPartOfAGUID(t *testing.T) {
 			}
 		}
 		g, h := MustGUID(text), MustGUID(string(spelled))
-		c := CapitalsOf(h, spelled)
+		c := LetterCaseOf(h, spelled)
 		switch {
 		case g != h || g.Compare(h) != 0 || h.String() != text:
-			t.Fatalf("%q and %q are two guids, of the text %q", text, spelled, h)
+			t.Fatalf("%q and %q are two guids, with the text %q", text, spelled, h)
 		case c.Spell(h) != string(spelled):
 			t.Fatalf("%q is spelled %q", spelled, c.Spell(h))
-		case !c.Fits(h) || CapitalsOf(g, text) != 0:
-			t.Fatalf("the capitals %x do not fit %q", c, spelled)
+		case !c.Fits(h) || LetterCaseOf(g, text) != 0:
+			t.Fatalf("the letter case %x does not fit %q", c, spelled)
 		}
 	})
 	if MustGUID("App-1") == MustGUID("app-1") || MustGUID("3F2A1B4C_0d9e-4f00-8abc-0123456789ab") == MustGUID("3f2a1b4c_0d9e-4f00-8abc-0123456789ab") {
-		t.Error("texts of no binary form are taken for one guid")
+		t.Error("two texts that differ in case are one guid")
 	}
-	for g, c := range map[string]Capitals{"app-1": 1, "01234567890123456789012345678901": 1, "3f2a1b4c0d9e4f008abc0123456789ab": 1} {
+	for g, c := range map[string]LetterCase{"app-1": 1, "01234567890123456789012345678901": 1, "3f2a1b4c0d9e4f008abc0123456789ab": 1} {
 		if c.Fits(MustGUID(g)) {
-			t.Errorf("capitals %x fit %s", c, g)
+			t.Errorf("the letter case %x fits %s", c, g)
 		}
 	}
 }
 
-// An entry that an earlier version of hm wrote means the same to every node that reads it, whatever its version.
+// Every node reads an entry of an earlier version of hm in the same way.
 func TestRecordedTextKeepsItsCase(t *testing.T) {
 	const upper = "3F2A1B4C-0D9E-4F00-8ABC-0123456789AB"
 	g, _, err := CutWire(append([]byte{'t', byte(len(upper))}, upper...))
@@ -88,7 +87,7 @@ func TestRecordedTextKeepsItsCase(t *testing.T) {
 	}
 }
 
-func TestGUIDRefusesWhatIsNone(t *testing.T) {
+func TestInvalidGUIDsAreRefused(t *testing.T) {
 	for _, s := range []string{"", " ", "a b", "a\n", "é", strings.Repeat("x", MaxGUIDLen+1), "\x00hex32"} {
 		if g, err := ParseGUID(s); err == nil {
 			t.Errorf("ParseGUID(%q) = %v, want an error", s, g)
@@ -112,7 +111,7 @@ func TestGUIDProperties(t *testing.T) {
 		a, b := text.Draw(t, "a"), text.Draw(t, "b")
 		x, y := MustGUID(a), MustGUID(b)
 		if x.Compare(y) != cmp.Compare(small(a), small(b)) || (x == y) != (small(a) == small(b)) {
-			t.Fatalf("order of %q and %q differs from that of their texts", a, b)
+			t.Fatalf("%q and %q are not in the order of their texts", a, b)
 		}
 		if bin, form := x.Binary(); form != 0 && FromBinary(bin, form) != x {
 			t.Fatalf("%q does not survive Binary", a)

@@ -2,25 +2,25 @@ package app
 
 import "math/bits"
 
-// Capitals says which hex digits of a guid in a binary form are written as capitals: bit i is of digit i. It is zero
-// for a guid in small letters, and for a guid of any other form. It is no part of what a guid is compared by. It is
-// kept for those who do compare by the letter: a Cloud Controller on PostgreSQL, and every DEA.
-type Capitals uint32
+// LetterCase says which hex digits of a guid were written as capital letters: bit i stands for digit i. It is zero for a
+// guid in small letters, and for a guid that is kept as text. hm compares guids without it. It keeps it for receivers
+// that compare letter by letter: every DEA, and a Cloud Controller on PostgreSQL.
+type LetterCase uint32
 
-// AllCapitals spells every letter as a capital. It is for Spell only.
-const AllCapitals Capitals = 1<<32 - 1
+// UpperCase writes every letter as a capital. It is for Spell only: it Fits no guid that has a digit from 0 to 9.
+const UpperCase LetterCase = 1<<32 - 1
 
-// CapitalsOf gives the Capitals of a text that g was parsed from.
-func CapitalsOf[T string | []byte](g GUID, text T) Capitals {
+// LetterCaseOf gives the LetterCase of text, from which g was parsed.
+func LetterCaseOf[T string | []byte](g GUID, text T) LetterCase {
 	for i := range len(text) {
 		if text[i]-'A' < 6 {
-			return capitalsOf(g, text)
+			return letterCaseOf(g, text)
 		}
 	}
 	return 0
 }
 
-func capitalsOf[T string | []byte](g GUID, text T) (c Capitals) {
+func letterCaseOf[T string | []byte](g GUID, text T) (c LetterCase) {
 	if _, form := g.Binary(); form == 0 {
 		return 0
 	}
@@ -37,11 +37,11 @@ func capitalsOf[T string | []byte](g GUID, text T) (c Capitals) {
 	return c
 }
 
-// Fits reports whether c can be the Capitals of g: it names letters only.
-func (c Capitals) Fits(g GUID) bool { return c == 0 || CapitalsOf(g, c.Spell(g)) == c }
+// Fits reports whether c can be the LetterCase of g: each of its bits stands for a letter.
+func (c LetterCase) Fits(g GUID) bool { return c == 0 || LetterCaseOf(g, c.Spell(g)) == c }
 
-// Spell gives the text of g with the digits of c as capitals.
-func (c Capitals) Spell(g GUID) string {
+// Spell gives the text of g, with the digits that c names as capital letters.
+func (c LetterCase) Spell(g GUID) string {
 	if c == 0 {
 		return g.String()
 	}
@@ -62,11 +62,13 @@ func (c Capitals) Spell(g GUID) string {
 	return string(text)
 }
 
-// KeyCapitals are the Capitals of a Key's two guids.
-type KeyCapitals struct{ Droplet, Version Capitals }
+// KeyLetterCase has the LetterCase of both guids of a Key.
+type KeyLetterCase struct{ Droplet, Version LetterCase }
 
-// Fits reports whether c can be the KeyCapitals of k.
-func (c KeyCapitals) Fits(k Key) bool { return c.Droplet.Fits(k.Droplet) && c.Version.Fits(k.Version) }
+// Fits reports whether c can be the KeyLetterCase of k.
+func (c KeyLetterCase) Fits(k Key) bool {
+	return c.Droplet.Fits(k.Droplet) && c.Version.Fits(k.Version)
+}
 
 // hyphensBefore gives how many hyphens of a UUID are before its hex digit i.
 func hyphensBefore(i int) int {

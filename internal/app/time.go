@@ -2,12 +2,11 @@ package app
 
 import "time"
 
-// Time is hm time: milliseconds since the Unix epoch as the log tells it, which is the newest recorded time plus
-// the monotonic time since it was recorded. It never goes back, whatever a wall clock does. Deadlines are kept
-// in it. 0 means "never".
+// Time is hm time in milliseconds since the Unix epoch: the newest recorded time plus the monotonic time since it was
+// recorded. It never goes back, whatever a wall clock does. All deadlines are in hm time. 0 means "never".
 type Time int64
 
-// TimeOf gives the hm time that a wall-clock reading stands for. Only the first entry of a log is stamped so.
+// TimeOf turns a time of a wall clock into hm time. Only the first entry of a log gets its time in this way.
 func TimeOf(t time.Time) Time { return Time(t.UnixMilli()) }
 
 // Add returns t moved by d, in whole milliseconds.
@@ -16,7 +15,7 @@ func (t Time) Add(d time.Duration) Time { return t + Time(d/time.Millisecond) }
 // Sub returns how much later t is than u.
 func (t Time) Sub(u Time) time.Duration { return time.Duration(t-u) * time.Millisecond }
 
-// Next gives the first multiple of d, in whole milliseconds, that is later than t.
+// Next gives the first multiple of d, in whole milliseconds, after t.
 func (t Time) Next(d time.Duration) Time {
 	step := max(Time(d/time.Millisecond), 1)
 	return (t/step + 1) * step

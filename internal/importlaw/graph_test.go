@@ -39,7 +39,8 @@ func (i imports) violations(l law) []string {
 			continue
 		}
 		for _, chain := range chains(edges, pkg, l.direct) {
-			if reached := chain[len(chain)-1]; matches(l.never, reached) && !matches(l.except, reached) {
+			reached := chain[len(chain)-1]
+			if matches(l.never, reached) && !matches(l.except, reached) && !isTool(reached) {
 				found = append(found, fmt.Sprintf("%s: %s", strings.Join(chain, " -> "), l.why))
 			}
 		}
@@ -66,6 +67,12 @@ func chains(edges map[string][]string, from string, direct bool) [][]string {
 		}
 	}
 	return all
+}
+
+// isTool reports whether an import path is one of tools.
+func isTool(p string) bool {
+	inside, ours := strings.CutPrefix(p, module)
+	return ours && slices.Contains(tools, inside)
 }
 
 // matches reports whether a path is one of the patterns, or below one that ends in "/...".

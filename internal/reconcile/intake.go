@@ -47,7 +47,7 @@ type heardDEA struct {
 	newest *actual.Heartbeat // not recorded yet; nil if the record agrees
 	kept   []actual.Instance // of an intake that keeps: what the record at rev has, in the DEA's order
 
-	capitals map[app.GUID]app.Capitals // of the newest heartbeat
+	capitals map[app.GUID]app.LetterCase // of the newest heartbeat
 
 	changes   raftfsm.DEAChanges // from the record at changesOf to newest
 	changesOf uint64
@@ -123,7 +123,7 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 	if !h.beats.doubled() { // else the same words may mean more, or less, together with those of the other
 		i.byDigest[d] = h
 	}
-	h.capitals = hb.Capitals
+	h.capitals = hb.LetterCases
 	i.dirty[h.id] = h
 	changed := !i.settle(view, h)
 	i.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 func (i *Intake) Spelling(view *raftfsm.State, c commands.Command) commands.Spelling {
 	heard := i.spelledBy(view, c)
 	s := commands.Spelling{
-		App:      app.KeyCapitals{Droplet: heard[c.App.Droplet], Version: heard[c.App.Version]},
+		App:      app.KeyLetterCase{Droplet: heard[c.App.Droplet], Version: heard[c.App.Version]},
 		Instance: heard[c.Instance],
 	}
 	version := view.DesiredVersion(c.App.Droplet)
@@ -23,16 +23,16 @@ func (i *Intake) Spelling(view *raftfsm.State, c commands.Command) commands.Spel
 	if !ok {
 		return s
 	}
-	s.App.Droplet = row.Desired.Capitals.Droplet
+	s.App.Droplet = row.Desired.LetterCase.Droplet
 	if version == c.App.Version {
-		s.App.Version = row.Desired.Capitals.Version
+		s.App.Version = row.Desired.LetterCase.Version
 	}
 	return s
 }
 
 // spelledBy gives the capitals that the DEA of a command's instance writes; of a start, those that any DEA writes that
 // runs the app.
-func (i *Intake) spelledBy(view *raftfsm.State, c commands.Command) map[app.GUID]app.Capitals {
+func (i *Intake) spelledBy(view *raftfsm.State, c commands.Command) map[app.GUID]app.LetterCase {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, in := range view.Instances(nil, c.App) {

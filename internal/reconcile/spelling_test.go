@@ -24,19 +24,19 @@ func (l stillLog) Now() app.Time        { return 1000 }
 // finds it by another spelling.
 func TestCommandsAreSpelledAsTheirReadersSpell(t *testing.T) {
 	const d, other, v1, v2, i = "6f1c2d3e-0a1b-4c5d-8e9f-00112233aabb", "7f1c2d3e-0a1b-4c5d-8e9f-00112233aabb", "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002", "cccccccc000040008000000000000003"
-	capitals := func(text string) app.Capitals {
-		return app.CapitalsOf(app.MustGUID(text), strings.ToUpper(text))
+	capitals := func(text string) app.LetterCase {
+		return app.LetterCaseOf(app.MustGUID(text), strings.ToUpper(text))
 	}
 	key := func(droplet, version string) app.Key {
 		return app.Key{Droplet: app.MustGUID(droplet), Version: app.MustGUID(version)}
 	}
 	// The Cloud Controller writes the droplet and its version in capitals. The DEA writes small letters, but for another
 	// version, another app, and its instances.
-	spelled := map[app.GUID]app.Capitals{
+	spelled := map[app.GUID]app.LetterCase{
 		app.MustGUID(v2): capitals(v2), app.MustGUID(other): capitals(other), app.MustGUID(i): capitals(i),
 	}
 	state := raftfsm.NewState()
-	row := desired.App{Key: key(d, v1), Instances: 1, State: desired.Started, Package: desired.Staged, Capitals: app.KeyCapitals{Droplet: capitals(d), Version: capitals(v1)}}
+	row := desired.App{Key: key(d, v1), Instances: 1, State: desired.Started, Package: desired.Staged, LetterCase: app.KeyLetterCase{Droplet: capitals(d), Version: capitals(v1)}}
 	instance := func(k app.Key) actual.Instance {
 		return actual.Instance{App: k, GUID: app.MustGUID(i), State: actual.Running}
 	}
@@ -56,7 +56,7 @@ func TestCommandsAreSpelledAsTheirReadersSpell(t *testing.T) {
 	intake := NewIntake(log, actual.NewLiveness(hb, 3*hb, 3*hb, 0), func() {})
 	for _, k := range []app.Key{key(d, v1), key(d, v2), key(other, v2)} {
 		dea := "dea-" + k.String()
-		intake.Heartbeat(actual.Heartbeat{DEA: dea, Instances: []actual.Instance{instance(k)}, Capitals: spelled}, actual.Digest{byte(len(intake.deas))})
+		intake.Heartbeat(actual.Heartbeat{DEA: dea, Instances: []actual.Instance{instance(k)}, LetterCases: spelled}, actual.Digest{byte(len(intake.deas))})
 	}
 	for name, tt := range map[string]struct {
 		cmd  commands.Command

@@ -108,11 +108,11 @@ func (i *Intake) readable(h *heardDEA) {
 // place than before.
 func (i *Intake) understand(h *heardDEA, hb *actual.Heartbeat, now app.Time) (shifted bool) {
 	t := &h.trouble
-	if t.left+t.unknown == 0 && !hb.Odd() {
+	if t.left+t.unknown == 0 && !hb.HasUnreadable() {
 		return false
 	}
 	switch {
-	case !hb.Odd():
+	case !hb.HasUnreadable():
 		t.since = 0
 	case t.left+t.unknown == 0:
 		t.since = now
