@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"hm/internal/config"
+	"hm/internal/server"
 )
 
 func newConfigCommand(c *cli) *cobra.Command {
@@ -21,6 +22,12 @@ func newConfigCommand(c *cli) *cobra.Command {
 	return cmd
 }
 
+// checkResult is the JSON of hm config check.
+type checkResult struct {
+	OK       bool     `json:"ok"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
 func newConfigCheckCommand(c *cli) *cobra.Command {
 	var flags configFlags
 	cmd := &cobra.Command{
@@ -28,13 +35,26 @@ func newConfigCheckCommand(c *cli) *cobra.Command {
 		Short: "Report every mistake in the configuration",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if _, err := flags.load(); err != nil {
+			l, err := flags.load()
+			if err != nil {
 				return err
 			}
-			if c.json() {
-				return json.NewEncoder(c.out).Encode(map[string]bool{"ok": true})
+			if err := server.Check(l.Config); err != nil {
+				return err
 			}
-			_, err := fmt.Fprintln(c.out, "ok")
+			result := checkResult{OK: true}
+			for _, w := range l.Warnings() {
+				result.Warnings = append(result.Warnings, w.Error())
+			}
+			if c.json() {
+				return json.NewEncoder(c.out).Encode(result)
+			}
+			for _, w := range result.Warnings {
+				if _, err := fmt.Fprintf(c.err, "warning: %s\n", w); err != nil {
+					return err
+				}
+			}
+			_, err = fmt.Fprintln(c.out, "ok")
 			return err
 		},
 	}

@@ -69,19 +69,30 @@ type Options struct {
 	Clock       func() time.Time // the wall clock; nil: time.Now
 }
 
-func (o Options) complete() (Options, error) {
+// Validate reports what is wrong with the options that come from the configuration. It reads the files that they name,
+// and listens nowhere.
+func (o Options) Validate() error {
 	switch {
-	case o.Node == nil || o.Loop == nil || o.Link == nil:
-		return o, errors.New("api: node, loop and link must be given")
 	case o.ID == "":
-		return o, errors.New("api: the node id is empty")
+		return errors.New("api: the node id is empty")
 	case o.Username == "" && o.Password != "":
-		return o, errors.New("api.password is set and api.username is not: set both or none")
+		return errors.New("api.password is set and api.username is not: set both or none")
 	}
 	if _, _, err := limits.HostPort(o.Listen); err != nil {
-		return o, fmt.Errorf("api.listen %q %w", o.Listen, err)
+		return fmt.Errorf("api.listen %q %w", o.Listen, err)
 	} else if o.Username == "" && o.TLS.ClientCA == "" && !limits.Loopback(o.Listen) {
-		return o, fmt.Errorf("api.listen %s is open beyond loopback: set api.username and api.password, or api.tls.client_ca", o.Listen)
+		return fmt.Errorf("api.listen %s is open beyond loopback: set api.username and api.password, or api.tls.client_ca", o.Listen)
+	}
+	_, err := o.TLS.load()
+	return err
+}
+
+func (o Options) complete() (Options, error) {
+	if o.Node == nil || o.Loop == nil || o.Link == nil {
+		return o, errors.New("api: node, loop and link must be given")
+	}
+	if err := o.Validate(); err != nil {
+		return o, err
 	}
 	if o.MaxConns <= 0 {
 		o.MaxConns = defaultMaxConns

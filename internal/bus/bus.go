@@ -103,6 +103,15 @@ type tap struct {
 	dropped int // as last counted
 }
 
+// Validate reports what is wrong with the options. It reads the files that they name, and connects to nothing.
+func (o Options) Validate() error {
+	if _, err := parseServers(o.Servers); err != nil {
+		return err
+	}
+	_, err := authOptions(o)
+	return err
+}
+
 // Open starts a link. It returns at once, whether a server can be reached or not, and fails only for options that
 // can never work: no server, an address or a file that is not what it should be, two ways of authentication. Its
 // errors and everything that a link logs are free of passwords and tokens. The caller must Close it.

@@ -65,6 +65,12 @@ type Options struct {
 	store        func(raftStore) raftStore // tests put a store that hangs or fails in between
 }
 
+// Validate reports all errors in the options, each with its configuration key. It opens nothing and reads no file.
+func (o Options) Validate() error {
+	_, err := o.complete()
+	return err
+}
+
 // complete fills in the defaults and reports all errors, each with its configuration key.
 func (o Options) complete() (Options, error) {
 	o.HeartbeatTimeout = cmp.Or(o.HeartbeatTimeout, DefaultHeartbeatTimeout)

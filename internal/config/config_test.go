@@ -363,3 +363,34 @@ func TestAddresses(t *testing.T) {
 		}
 	}
 }
+
+// TestWarnings: with peers on other machines, an API that these cannot reach is probably a mistake.
+func TestWarnings(t *testing.T) {
+	const far = "raft.insecure=true raft.listen=10.0.0.1:7140 raft.peers=hm-0=10.0.0.1:7140,hm-1=10.0.0.2:7140,hm-2=10.0.0.3:7140 "
+	const near = "raft.peers=hm-0=127.0.0.1:7140,hm-1=127.0.0.1:7141,hm-2=127.0.0.1:7142 "
+	const login = "api.username=u api.password=p "
+	for _, c := range []struct{ set, key string }{
+		{"node.id=hm-0", ""},
+		{near, ""},
+		{near + "api.advertise=127.0.0.1:1", ""},
+		{"raft.insecure=true raft.listen=10.0.0.1:7140", ""}, // a single node
+		{far, "api.listen"},
+		{far + "api.advertise=localhost:5155", "api.advertise"},
+		{far + "api.advertise=hm.internal:443", ""}, // a proxy on this machine
+		{far + login + "api.listen=0.0.0.0:5155", ""},
+		{far + login + "api.listen=10.0.0.1:5155", ""},
+		{far + login + "api.listen=10.0.0.1:5155 api.advertise=127.0.0.1:5155", "api.advertise"},
+	} {
+		cfg := set(t, strings.Fields(c.set)...)
+		if err := cfg.Validate(); err != nil {
+			t.Errorf("%s: %v", c.set, err)
+		}
+		got := ""
+		for _, w := range cfg.Warnings() {
+			got += w.Key
+		}
+		if got != c.key {
+			t.Errorf("%s: warnings of %q, want of %q", c.set, got, c.key)
+		}
+	}
+}

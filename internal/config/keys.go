@@ -49,6 +49,9 @@ var keyIndex = func() map[string]int {
 
 const beats = "heartbeats"
 
+// maxBulkCredential is the length in bytes that desired/bulk allows for a user name and a password.
+const maxBulkCredential = 1 << 10
+
 var keys = []Key{
 	{Name: "node.id", limit: nodeID(), field: func(c *Config) any { return &c.Node.ID },
 		Doc: "Name of this node. It must be one of those in raft.peers and never change."},
@@ -124,9 +127,9 @@ var keys = []Key{
 		Doc: "Cloud Controller partition whose bulk credentials are asked for: cloudcontroller.bulk.credentials.<partition>."},
 	{Name: "desired.bulk.url", limit: httpURL(), field: func(c *Config) any { return &c.Desired.Bulk.URL },
 		Doc: "Base URL of the Cloud Controller."},
-	{Name: "desired.bulk.username", limit: text("a user name without ':'"), field: func(c *Config) any { return &c.Desired.Bulk.Username },
+	{Name: "desired.bulk.username", limit: textUpTo(maxBulkCredential, "a user name without ':'"), field: func(c *Config) any { return &c.Desired.Bulk.Username },
 		Doc: "User of the bulk API. Empty: credentials are asked for over NATS."},
-	{Name: "desired.bulk.password", Secret: true, limit: text("a password"), field: func(c *Config) any { return &c.Desired.Bulk.Password },
+	{Name: "desired.bulk.password", Secret: true, limit: textUpTo(maxBulkCredential, "a password"), field: func(c *Config) any { return &c.Desired.Bulk.Password },
 		Doc: "Password of desired.bulk.username."},
 	{Name: "desired.bulk.batch_size", Unit: "apps", limit: wholeFrom(1, 100_000), field: func(c *Config) any { return &c.Desired.Bulk.BatchSize },
 		Doc: "Apps in a page."},

@@ -63,6 +63,11 @@ func text(want string) limit {
 	return limit{want, func(v any) bool { return printable(v.(string)) }}
 }
 
+// textUpTo is text of at most n bytes.
+func textUpTo(n int, want string) limit {
+	return limit{fmt.Sprintf("%s, at most %d bytes", want, n), func(v any) bool { return len(v.(string)) <= n && printable(v.(string)) }}
+}
+
 // lines is text of several lines.
 func lines(want string) limit {
 	return limit{want, func(v any) bool {

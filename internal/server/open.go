@@ -22,7 +22,13 @@ import (
 // Open starts a node. It returns once the node's parts run; NATS, the Cloud Controller and the other nodes may still
 // be away. The caller must close the node.
 func Open(cfg config.Config, o Options) (_ *Node, err error) {
+	if err := Check(cfg); err != nil {
+		return nil, err
+	}
 	logger := o.Logger.With("node", cfg.Node.ID)
+	for _, w := range cfg.Warnings() {
+		logger.Warn("a configuration key is probably not as you want it", "key", w.Key, "value", w.Value, "want", w.Want)
+	}
 	n := &Node{version: o.Version}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
@@ -79,7 +85,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	if n.feed, err = feed.Open(n.link, n.intake, n.hook.Message, logger); err != nil {
 		return nil, fmt.Errorf("listening to the DEAs: %w", err)
 	}
-	if n.api, err = api.Open(n.apiOptions(cfg, &totals, logger)); err != nil {
+	if n.api, err = api.Open(n.apiPorts(apiOptions(cfg, logger), &totals)); err != nil {
 		return nil, fmt.Errorf("serving the API: %w", err)
 	}
 	if n.queries, err = api.ServeQueries(n.link, n.api); err != nil {
@@ -110,13 +116,17 @@ func clusterOptions(cfg config.Config, logger *slog.Logger) (cluster.Options, er
 	}, nil
 }
 
+func linkOptions(cfg config.Config, name string, logger *slog.Logger) bus.Options {
+	return bus.Options{
+		Servers: cfg.NATS.Servers, Username: cfg.NATS.Username, Password: cfg.NATS.Password, Token: cfg.NATS.Token, Creds: cfg.NATS.Creds,
+		TLS: bus.TLS(cfg.NATS.TLS), PingInterval: cfg.PingInterval(), Name: name, Logger: logger,
+	}
+}
+
 // OpenLink opens the link to NATS that the configuration describes. name is shown by the NATS server. The caller must
 // close the link.
 func OpenLink(cfg config.Config, name string, logger *slog.Logger) (*bus.Link, error) {
-	link, err := bus.Open(bus.Options{
-		Servers: cfg.NATS.Servers, Username: cfg.NATS.Username, Password: cfg.NATS.Password, Token: cfg.NATS.Token, Creds: cfg.NATS.Creds,
-		TLS: bus.TLS(cfg.NATS.TLS), PingInterval: cfg.PingInterval(), Name: name, Logger: logger,
-	})
+	link, err := bus.Open(linkOptions(cfg, name, logger))
 	if err != nil {
 		return nil, fmt.Errorf("opening the NATS link: %w", err)
 	}
@@ -136,14 +146,20 @@ func loopOptions(cfg config.Config, logger *slog.Logger) reconcile.Options {
 	}
 }
 
-func (n *Node) apiOptions(cfg config.Config, totals *api.CommandTotals, logger *slog.Logger) api.Options {
+// apiOptions gives the options of the API that come from the configuration; apiPorts adds the rest.
+func apiOptions(cfg config.Config, logger *slog.Logger) api.Options {
 	return api.Options{
-		ID: cfg.Node.ID, Version: n.version, Listen: cfg.API.Listen,
-		Username: cfg.API.Username, Password: cfg.API.Password, TLS: api.TLS(cfg.API.TLS),
-		Node: n.cluster, Loop: n.loop, Link: n.link, Lag: n.marker.Lag, Feed: n.feedStats, Ended: totals, Transfers: n.handover.totals,
-		Policy: cfg.DiffPolicy(), HeartbeatTTL: cfg.HeartbeatTTL(), KnowsLess: n.knowsLess, Subject: natspub.Subject,
-		Record: n.hook.record, RecordState: n.hook.InsertState, Logger: logger,
+		ID: cfg.Node.ID, Listen: cfg.API.Listen, Username: cfg.API.Username, Password: cfg.API.Password, TLS: api.TLS(cfg.API.TLS),
+		Policy: cfg.DiffPolicy(), HeartbeatTTL: cfg.HeartbeatTTL(), Logger: logger,
 	}
+}
+
+func (n *Node) apiPorts(o api.Options, totals *api.CommandTotals) api.Options {
+	o.Version = n.version
+	o.Node, o.Loop, o.Link, o.Lag, o.Feed = n.cluster, n.loop, n.link, n.marker.Lag, n.feedStats
+	o.Ended, o.Transfers, o.KnowsLess, o.Subject = totals, n.handover.totals, n.knowsLess, natspub.Subject
+	o.Record, o.RecordState = n.hook.record, n.hook.InsertState
+	return o
 }
 
 func (n *Node) feedStats() api.FeedStats {
