@@ -64,8 +64,9 @@ func (a *applier) refuse(id commands.ID, err error) {
 	a.res.Refused = append(a.res.Refused, Refusal{Record: a.record, ID: id, Err: err})
 }
 
-// finish ends an entry: it removes the apps that nothing refers to any more and adds the others to the hash again. While
-// a hold keeps the gate closed crash records stay: the app may be missing because of the error that the hold is for (I6).
+// finish ends an entry: it removes the apps that nothing refers to any more and adds the others to the hash again.
+// While a hold keeps the gate closed crash records stay: the app may be missing because of the error that the hold is
+// for (I6).
 func (a *applier) finish() {
 	t := a.scratch
 	if len(t.touched) == 0 {

@@ -43,7 +43,9 @@ type lostCrash struct {
 // lostAt returns the crashed instances of app h at index that are being removed. t.lost is sorted by place.
 func (t *scratch) lostAt(h Handle, index uint32) []lostCrash {
 	place := uint64(h)<<32 | uint64(index)
-	from, _ := slices.BinarySearchFunc(t.lost, place, func(l lostCrash, place uint64) int { return cmp.Compare(l.place, place) })
+	from, _ := slices.BinarySearchFunc(t.lost, place, func(l lostCrash, place uint64) int {
+		return cmp.Compare(l.place, place)
+	})
 	to := from
 	for to < len(t.lost) && t.lost[to].place == place {
 		to++
@@ -85,8 +87,8 @@ func (s *State) markOld(h Handle, index uint32, g app.GUID) {
 	}
 }
 
-// markAnswered marks every crash that is or was listed at index of app h as answered: an instance is live there. It drops
-// the marks of crashed instances that are live again.
+// markAnswered marks every crash that is or was listed at index of app h as answered: an instance is live there. It
+// drops the marks of crashed instances that are live again.
 func (s *State) markAnswered(h Handle, index uint32) {
 	k := s.apps.get(uint32(h)).key
 	crashed := s.crashedAt(h, index)
@@ -209,7 +211,9 @@ func (s *State) UnlistedMarks() iter.Seq[CrashMarked] {
 func persistMarks(s *State, w *snapshotWriter) error {
 	var m wire.SnapshotMarks
 	for r := range s.allMarks() {
-		m.Marks = append(m.Marks, &wire.SnapshotMark{App: appendKey(nil, r.key), Index: r.index, Instance: r.guid.AppendWire(nil), Mark: uint32(r.mark), At: int64(r.at)})
+		m.Marks = append(m.Marks, &wire.SnapshotMark{
+			App: appendKey(nil, r.key), Index: r.index, Instance: r.guid.AppendWire(nil), Mark: uint32(r.mark), At: int64(r.at),
+		})
 		if len(m.Marks) == snapshotChunk {
 			if err := w.record(SectionMarks, &m); err != nil {
 				return err

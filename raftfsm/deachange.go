@@ -104,8 +104,8 @@ func (t *scratch) repeats(ups []actual.Instance) func(i int) bool {
 	return func(i int) bool { return t.last[ups[i].GUID] != int32(i) }
 }
 
-// prepareNewcomers sets the handles and times of the newcomers in scratch.add, and notes the apps that grow. first is true
-// if the DEA gets a new record.
+// prepareNewcomers sets the handles and times of the newcomers in scratch.add, and notes the apps that grow. first is
+// true if the DEA gets a new record.
 func (s *State) prepareNewcomers(r DEAChanges, first bool) {
 	t := s.scratch
 	t.fresh = t.fresh[:0]
@@ -150,11 +150,13 @@ func (s *State) recorded(h Handle, g app.GUID) (found *packed) {
 // nextDEA returns a DEA's next record without its instances. old is the present record, or nil.
 func (s *State) nextDEA(old *deaRec, id string) *deaRec {
 	if old != nil && old.GoneAt == 0 {
-		return &deaRec{DEA: DEA{ID: old.ID, Rev: s.rev, FirstSeen: old.FirstSeen, ChangedAt: s.now}, num: old.num, born: old.born, seed: old.seed}
+		return &deaRec{DEA: DEA{ID: old.ID, Rev: s.rev, FirstSeen: old.FirstSeen, ChangedAt: s.now},
+			num: old.num, born: old.born, seed: old.seed}
 	}
 	s.births++
 	s.counts.DEAs++
-	d := &deaRec{DEA: DEA{ID: id, Rev: s.rev, FirstSeen: s.now, ChangedAt: s.now}, born: s.births, seed: xxh3.HashString(id)}
+	d := &deaRec{DEA: DEA{ID: id, Rev: s.rev, FirstSeen: s.now, ChangedAt: s.now},
+		born: s.births, seed: xxh3.HashString(id)}
 	if old != nil {
 		s.counts.GoneDEAs--
 		d.ID, d.num = old.ID, old.num

@@ -8,8 +8,8 @@ import (
 
 const indexShards = 256
 
-// dropletIndex finds the handles of a droplet's versions. It is a hash table with open addressing that has handles only:
-// the keys are in the app records. After a freeze a shard is copied before it is changed.
+// dropletIndex finds the handles of a droplet's versions. It is a hash table with open addressing that has handles
+// only: the keys are in the app records. After a freeze a shard is copied before it is changed.
 type dropletIndex struct {
 	shards [indexShards]*indexShard
 	epoch  uint64

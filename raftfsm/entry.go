@@ -40,7 +40,8 @@ func EncodeEntry(e Entry) ([]byte, error) {
 		return nil, fmt.Errorf("encoding an entry: %w", err)
 	}
 	if len(b) > MaxEntry {
-		return nil, fmt.Errorf("encoding an entry: %w: it has %d bytes, at most %d are allowed; split its records over several entries", ErrInvalid, len(b), MaxEntry)
+		return nil, fmt.Errorf("encoding an entry: %w: it has %d bytes, at most %d are allowed; split its records over several entries",
+			ErrInvalid, len(b), MaxEntry)
 	}
 	return b, nil
 }

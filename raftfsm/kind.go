@@ -45,23 +45,37 @@ type kind struct {
 	ignorable bool // nodes that do not know the kind may skip it
 	encode    func(Record) ([]byte, error)
 	decode    func([]byte) (Record, error)
-	apply     func(*applier, Record) error // an error refuses the record; it has changed nothing then, unless the record's type says otherwise
+
+	// An error of apply refuses the record. Then apply has changed nothing, unless the record's type says otherwise.
+	apply func(*applier, Record) error
 }
 
 // kinds has every kind at its number. A retired kind keeps its row.
 var kinds = [MaxKind + 1]kind{
-	KindDesiredChanges:    define(KindDesiredChanges, "desired changes", encodeDesiredChanges, decodeDesiredChanges, applyDesiredChanges),
-	KindDesiredCommit:     define(KindDesiredCommit, "desired commit", encodeDesiredCommit, decodeDesiredCommit, applyDesiredCommit),
-	KindDEAChanges:        define(KindDEAChanges, "DEA changes", encodeDEAChanges, decodeDEAChanges, applyDEAChanges),
-	KindDEAsGone:          define(KindDEAsGone, "DEAs gone", encodeDEAsGone, decodeDEAsGone, applyDEAsGone),
-	KindDEAsForgotten:     define(KindDEAsForgotten, "DEAs forgotten", encodeDEAsForgotten, decodeDEAsForgotten, applyDEAsForgotten),
-	KindInstanceExited:    define(KindInstanceExited, "instance exited", encodeInstanceExited, decodeInstanceExited, applyInstanceExited),
-	KindCommandsScheduled: define(KindCommandsScheduled, "commands scheduled", encodeCommandsScheduled, decodeCommandsScheduled, applyCommandsScheduled),
-	KindCommandsClaimed:   define(KindCommandsClaimed, "commands claimed", encodeCommandsClaimed, decodeCommandsClaimed, applyCommandsClaimed),
-	KindCommandsResolved:  define(KindCommandsResolved, "commands resolved", encodeCommandsResolved, decodeCommandsResolved, applyCommandsResolved),
-	KindHoldSet:           define(KindHoldSet, "hold set", encodeHoldSet, decodeHoldSet, applyHoldSet),
-	KindHoldReleased:      define(KindHoldReleased, "hold released", encodeHoldReleased, decodeHoldReleased, applyHoldReleased),
-	KindCrashesForgotten:  define(KindCrashesForgotten, "crashes forgotten", encodeCrashesForgotten, decodeCrashesForgotten, applyCrashesForgotten),
+	KindDesiredChanges: define(KindDesiredChanges, "desired changes",
+		encodeDesiredChanges, decodeDesiredChanges, applyDesiredChanges),
+	KindDesiredCommit: define(KindDesiredCommit, "desired commit",
+		encodeDesiredCommit, decodeDesiredCommit, applyDesiredCommit),
+	KindDEAChanges: define(KindDEAChanges, "DEA changes",
+		encodeDEAChanges, decodeDEAChanges, applyDEAChanges),
+	KindDEAsGone: define(KindDEAsGone, "DEAs gone",
+		encodeDEAsGone, decodeDEAsGone, applyDEAsGone),
+	KindDEAsForgotten: define(KindDEAsForgotten, "DEAs forgotten",
+		encodeDEAsForgotten, decodeDEAsForgotten, applyDEAsForgotten),
+	KindInstanceExited: define(KindInstanceExited, "instance exited",
+		encodeInstanceExited, decodeInstanceExited, applyInstanceExited),
+	KindCommandsScheduled: define(KindCommandsScheduled, "commands scheduled",
+		encodeCommandsScheduled, decodeCommandsScheduled, applyCommandsScheduled),
+	KindCommandsClaimed: define(KindCommandsClaimed, "commands claimed",
+		encodeCommandsClaimed, decodeCommandsClaimed, applyCommandsClaimed),
+	KindCommandsResolved: define(KindCommandsResolved, "commands resolved",
+		encodeCommandsResolved, decodeCommandsResolved, applyCommandsResolved),
+	KindHoldSet: define(KindHoldSet, "hold set",
+		encodeHoldSet, decodeHoldSet, applyHoldSet),
+	KindHoldReleased: define(KindHoldReleased, "hold released",
+		encodeHoldReleased, decodeHoldReleased, applyHoldReleased),
+	KindCrashesForgotten: define(KindCrashesForgotten, "crashes forgotten",
+		encodeCrashesForgotten, decodeCrashesForgotten, applyCrashesForgotten),
 }
 
 // define makes the kind of a record type from the functions for that type.

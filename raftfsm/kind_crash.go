@@ -101,7 +101,8 @@ func (s *State) indexChanged(h Handle, index uint32) {
 	}
 	running := s.anyAt(h, index, isRunning)
 	if c != was || running && c.Tries > 0 || running != (c.RunningSince != 0) ||
-		!c.Exited.IsZero() && s.liveBeside(h, index, c.Exited) || !c.Answered && c.Count > 0 && s.liveBeside(h, index, c.Instance) {
+		!c.Exited.IsZero() && s.liveBeside(h, index, c.Exited) ||
+		!c.Answered && c.Count > 0 && s.liveBeside(h, index, c.Instance) {
 		s.setCrash(h, c)
 	}
 }
@@ -189,8 +190,9 @@ func persistCrashes(s *State, w *snapshotWriter) error {
 	for k, c := range s.AllCrashes() {
 		m.Crashes = append(m.Crashes, &wire.SnapshotCrash{
 			App: appendKey(nil, k), Index: c.Index, Count: c.Count, First: int64(c.First), Last: int64(c.Last),
-			Instance: c.Instance.AppendWire(nil), Exited: c.Exited.AppendWire(nil), RunningSince: int64(c.RunningSince), Ran: int64(c.Ran), ExitedAt: int64(c.ExitedAt),
-			ExitReason: uint32(c.ExitReason), Answered: c.Answered, Tries: c.Tries, TriedAt: int64(c.TriedAt),
+			Instance: c.Instance.AppendWire(nil), Exited: c.Exited.AppendWire(nil), RunningSince: int64(c.RunningSince),
+			Ran: int64(c.Ran), ExitedAt: int64(c.ExitedAt), ExitReason: uint32(c.ExitReason), Answered: c.Answered,
+			Tries: c.Tries, TriedAt: int64(c.TriedAt),
 		})
 		if len(m.Crashes) == snapshotChunk {
 			if err := w.record(SectionCrashes, &m); err != nil {
@@ -220,11 +222,14 @@ func restoreCrashes(r *restorer, body []byte) error {
 		}
 		h, ok := r.s.lookup.find(&r.s.apps, k)
 		if !ok || c.Index > actual.MaxIndex {
-			return fmt.Errorf("invalid crash record of app %s, index %d: the app is not recorded, or the index is too large", k, c.Index)
+			return fmt.Errorf("invalid crash record of app %s, index %d: the app is not recorded, or the index is too large",
+				k, c.Index)
 		}
-		rec := &crashRec{key: k, Crash: actual.Crash{Index: c.Index, Count: c.Count, First: app.Time(c.First), Last: app.Time(c.Last),
-			Instance: instance, Exited: exited, RunningSince: app.Time(c.RunningSince), Ran: time.Duration(c.Ran), ExitedAt: app.Time(c.ExitedAt),
-			ExitReason: reason, Answered: c.Answered, Tries: c.Tries, TriedAt: app.Time(c.TriedAt)}}
+		rec := &crashRec{key: k, Crash: actual.Crash{
+			Index: c.Index, Count: c.Count, First: app.Time(c.First), Last: app.Time(c.Last),
+			Instance: instance, Exited: exited, RunningSince: app.Time(c.RunningSince), Ran: time.Duration(c.Ran),
+			ExitedAt: app.Time(c.ExitedAt), ExitReason: reason, Answered: c.Answered, Tries: c.Tries, TriedAt: app.Time(c.TriedAt),
+		}}
 		if last, any := r.s.crashes.Max(); any && compareCrash(last, rec) >= 0 {
 			return fmt.Errorf("the crash record of app %s, index %d is out of order", k, c.Index)
 		}

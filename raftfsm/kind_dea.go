@@ -17,8 +17,8 @@ import (
 const MaxSince = 1<<48 - 1
 
 // DEAChanges is the difference between one DEA's heartbeat and its record. An unknown or gone DEA gets a new record. An
-// upsert replaces the instance with its guid; if two upserts have one guid the later counts. The record is refused whole
-// if anything in it is invalid, or if the DEA would have more than actual.MaxInstances instances.
+// upsert replaces the instance with its guid; if two upserts have one guid the later counts. The record is refused
+// whole if anything in it is invalid, or if the DEA would have more than actual.MaxInstances instances.
 type DEAChanges struct {
 	DEA     string
 	Upserts []actual.Instance
@@ -28,14 +28,15 @@ type DEAChanges struct {
 // Kind is KindDEAChanges.
 func (DEAChanges) Kind() Kind { return KindDEAChanges }
 
-// DEAsGone says that DEAs no longer send heartbeats. Their instances are removed; the DEAs stay recorded, with GoneAt. A
-// DEA that is unknown or gone already is ignored.
+// DEAsGone says that DEAs no longer send heartbeats. Their instances are removed; the DEAs stay recorded, with GoneAt.
+// A DEA that is unknown or gone already is ignored.
 type DEAsGone struct{ DEAs []string }
 
 // Kind is KindDEAsGone.
 func (DEAsGone) Kind() Kind { return KindDEAsGone }
 
-// DEAsForgotten drops the records of gone DEAs. It is refused if one of the DEAs is not gone. An unknown DEA is ignored.
+// DEAsForgotten drops the records of gone DEAs. It is refused if one of the DEAs is not gone. An unknown DEA is
+// ignored.
 type DEAsForgotten struct{ DEAs []string }
 
 // Kind is KindDEAsForgotten.
@@ -52,7 +53,8 @@ func applyDEAChanges(a *applier, r DEAChanges) error {
 	}
 	n := a.planDEAChanges(base, r)
 	if n > actual.MaxInstances {
-		return fmt.Errorf("%w: DEA %s would have %d instances, at most %d are allowed", ErrInvalid, r.DEA, n, actual.MaxInstances)
+		return fmt.Errorf("%w: DEA %s would have %d instances, at most %d are allowed",
+			ErrInvalid, r.DEA, n, actual.MaxInstances)
 	}
 	if old != nil && old.GoneAt == 0 && len(a.scratch.add) == 0 && n == len(old.inst) {
 		return nil
@@ -72,7 +74,8 @@ func (r DEAChanges) check() error {
 		case !validKey(u.App) || u.GUID.IsZero():
 			return fmt.Errorf("%w: instance %d of DEA %s has no droplet, version or guid", ErrInvalid, i, r.DEA)
 		case u.Index > actual.MaxIndex:
-			return fmt.Errorf("%w: instance %s has index %d, the largest allowed is %d", ErrInvalid, u.GUID, u.Index, actual.MaxIndex)
+			return fmt.Errorf("%w: instance %s has index %d, the largest allowed is %d",
+				ErrInvalid, u.GUID, u.Index, actual.MaxIndex)
 		case !u.State.Known():
 			return fmt.Errorf("%w: instance %s has state %d", ErrInvalid, u.GUID, u.State)
 		}
@@ -96,7 +99,8 @@ func (s *State) setDEAGone(d *deaRec) {
 	for range d.inst {
 		t.drop = append(t.drop, true)
 	}
-	next := &deaRec{DEA: DEA{ID: d.ID, Rev: s.rev, FirstSeen: d.FirstSeen, ChangedAt: s.now, GoneAt: s.now}, num: d.num, born: d.born, seed: d.seed}
+	next := &deaRec{DEA: DEA{ID: d.ID, Rev: s.rev, FirstSeen: d.FirstSeen, ChangedAt: s.now, GoneAt: s.now},
+		num: d.num, born: d.born, seed: d.seed}
 	s.counts.DEAs--
 	s.counts.GoneDEAs++
 	s.replaceDEA(d, d, next, 0)
@@ -165,7 +169,8 @@ func decodeDEAChanges(b []byte) (DEAChanges, error) {
 	r := DEAChanges{DEA: string(m.Dea)}
 	n := len(m.App)
 	if len(m.Index) != n || len(m.States) != n || len(m.Since) != n {
-		return r, fmt.Errorf("columns of %d, %d, %d and %d rows: they must have the same number", n, len(m.Index), len(m.States), len(m.Since))
+		return r, fmt.Errorf("columns of %d, %d, %d and %d rows: they must have the same number",
+			n, len(m.Index), len(m.States), len(m.Since))
 	}
 	var keys []app.Key
 	for c := (column{b: m.Keys}); ; {
@@ -187,7 +192,8 @@ func decodeDEAChanges(b []byte) (DEAChanges, error) {
 			return r, fmt.Errorf("instance %d belongs to app %d, but there are only %d apps", i, m.App[i], len(keys))
 		}
 		since += m.Since[i]
-		r.Upserts[i] = actual.Instance{App: keys[m.App[i]], GUID: guids.guid(), Index: m.Index[i], State: actual.State(m.States[i]), Since: since}
+		r.Upserts[i] = actual.Instance{App: keys[m.App[i]], GUID: guids.guid(), Index: m.Index[i],
+			State: actual.State(m.States[i]), Since: since}
 	}
 	removes := column{b: m.Removes}
 	for removes.more() {
@@ -249,7 +255,8 @@ func persistDEAs(s *State, w *snapshotWriter) error {
 		})
 		m.Id, m.Rev, m.Born = append(m.Id[:0], d.ID...), d.Rev, d.born
 		m.FirstSeen, m.ChangedAt, m.GoneAt = int64(d.FirstSeen), int64(d.ChangedAt), int64(d.GoneAt)
-		m.App, m.Index, m.States, m.Guids, m.Since, m.Heard = m.App[:0], m.Index[:0], m.States[:0], m.Guids[:0], m.Since[:0], m.Heard[:0]
+		m.App, m.Index, m.States = m.App[:0], m.Index[:0], m.States[:0]
+		m.Guids, m.Since, m.Heard = m.Guids[:0], m.Since[:0], m.Heard[:0]
 		var lastApp uint32
 		var lastSince, lastHeard int64
 		for _, o := range order {
@@ -289,15 +296,16 @@ func restoreDEA(r *restorer, body []byte) error {
 	case any && last.id >= id:
 		return fmt.Errorf("DEA %s is out of order", id)
 	case len(m.Index) != n || len(m.States) != n || len(m.Since) != n || len(m.Heard) != n:
-		return fmt.Errorf("DEA %s: columns of %d, %d, %d, %d and %d rows: they must have the same number", id, n, len(m.Index), len(m.States), len(m.Since), len(m.Heard))
+		return fmt.Errorf("DEA %s: columns of %d, %d, %d, %d and %d rows: they must have the same number",
+			id, n, len(m.Index), len(m.States), len(m.Since), len(m.Heard))
 	case n > actual.MaxInstances || n > 0 && m.GoneAt != 0:
 		return fmt.Errorf("DEA %s cannot have %d instances", id, n)
 	case m.Born == 0 || m.Born > s.births || r.born[m.Born]:
 		return fmt.Errorf("DEA %s has the number %d, which is not unique or not from 1 to %d", id, m.Born, s.births)
 	}
 	r.born[m.Born] = true
-	d := &deaRec{DEA: DEA{ID: id, Rev: m.Rev, FirstSeen: app.Time(m.FirstSeen), ChangedAt: app.Time(m.ChangedAt), GoneAt: app.Time(m.GoneAt), Len: n},
-		born: m.Born, seed: xxh3.HashString(id)}
+	d := &deaRec{DEA: DEA{ID: id, Rev: m.Rev, FirstSeen: app.Time(m.FirstSeen), ChangedAt: app.Time(m.ChangedAt),
+		GoneAt: app.Time(m.GoneAt), Len: n}, born: m.Born, seed: xxh3.HashString(id)}
 	if err := r.fill(d, &m); err != nil {
 		return fmt.Errorf("DEA %s: %w", id, err)
 	}
@@ -344,8 +352,10 @@ func (r *restorer) fill(d *deaRec, m *wire.SnapshotDEA) error {
 			return guids.end("guids")
 		case int(at) >= s.apps.len():
 			return fmt.Errorf("instance %s belongs to app %d of %d", g, at, s.apps.len())
-		case g.IsZero() || m.Index[i] > actual.MaxIndex || !st.Known() || since < 0 || since > MaxSince || heard < 0 || heard > MaxSince:
-			return fmt.Errorf("invalid instance %q at index %d in state %d since %d, recorded at %d", g, m.Index[i], st, since, heard)
+		case g.IsZero() || m.Index[i] > actual.MaxIndex || !st.Known() || since < 0 || since > MaxSince ||
+			heard < 0 || heard > MaxSince:
+			return fmt.Errorf("invalid instance %q at index %d in state %d since %d, recorded at %d",
+				g, m.Index[i], st, since, heard)
 		}
 		k := s.apps.get(at).key
 		p := pack(actual.Instance{GUID: g, Index: m.Index[i], State: st, Since: since}, Handle(at))

@@ -10,9 +10,9 @@ import (
 // InstanceExited is a droplet.exited message. A recorded instance becomes CRASHED, or EVACUATING if it is live and its
 // DEA shuts down or evacuates; the next heartbeats bring its further states.
 //
-// If the instance is not recorded, and it crashed or its DEA shuts down or evacuates, the exit is noted as Exited in the
-// crash record of the index (R33, R34). That is so only if the index is wanted, has no live instance, and the crash was
-// not counted before.
+// If the instance is not recorded, and it crashed or its DEA shuts down or evacuates, the exit is noted as Exited in
+// the crash record of the index (R33, R34). That is so only if the index is wanted, has no live instance, and the crash
+// was not counted before.
 type InstanceExited struct{ Exit actual.Exit }
 
 // Kind is KindInstanceExited.
@@ -20,8 +20,10 @@ func (InstanceExited) Kind() Kind { return KindInstanceExited }
 
 func applyInstanceExited(a *applier, r InstanceExited) error {
 	x := r.Exit
-	if !validKey(x.App) || x.Instance.IsZero() || x.Index > actual.MaxIndex || x.Reason < actual.ExitCrashed || x.Reason > actual.ExitOther {
-		return fmt.Errorf("%w: exit of instance %s of app %s, index %d, reason %d", ErrInvalid, x.Instance, x.App, x.Index, x.Reason)
+	if !validKey(x.App) || x.Instance.IsZero() || x.Index > actual.MaxIndex ||
+		x.Reason < actual.ExitCrashed || x.Reason > actual.ExitOther {
+		return fmt.Errorf("%w: exit of instance %s of app %s, index %d, reason %d",
+			ErrInvalid, x.Instance, x.App, x.Index, x.Reason)
 	}
 	h, ok := a.lookup.find(&a.apps, x.App)
 	if !ok {
@@ -69,7 +71,9 @@ func (s *State) setState(d *deaRec, i int, st actual.State) {
 
 func encodeInstanceExited(r InstanceExited) ([]byte, error) {
 	x := r.Exit
-	return marshal(&wire.Exit{App: appendKey(nil, x.App), Instance: x.Instance.AppendWire(nil), Index: x.Index, Reason: uint32(x.Reason)})
+	return marshal(&wire.Exit{
+		App: appendKey(nil, x.App), Instance: x.Instance.AppendWire(nil), Index: x.Index, Reason: uint32(x.Reason),
+	})
 }
 
 func decodeInstanceExited(b []byte) (InstanceExited, error) {
@@ -80,5 +84,6 @@ func decodeInstanceExited(b []byte) (InstanceExited, error) {
 	k, err1 := oneKey(m.App, "app")
 	g, err2 := oneGUID(m.Instance, "instance")
 	reason, err3 := small[actual.ExitReason](m.Reason, "reason")
-	return InstanceExited{Exit: actual.Exit{App: k, Instance: g, Index: m.Index, Reason: reason}}, firstError(err1, err2, err3)
+	r := InstanceExited{Exit: actual.Exit{App: k, Instance: g, Index: m.Index, Reason: reason}}
+	return r, firstError(err1, err2, err3)
 }

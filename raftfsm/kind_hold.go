@@ -22,8 +22,8 @@ type Hold struct {
 	// AppsBefore belongs to a hold because of a desired read. It is the number of wanted apps before that read: once most
 	// of them are back the hold is released. 0: unknown.
 	AppsBefore uint32
-	// Lost belongs to a hold because of a loss of instances. It has the lost places, or a sample of them: once most of them
-	// are back the hold is released.
+	// Lost belongs to a hold because of a loss of instances. It has the lost places, or a sample of them: once most of
+	// them are back the hold is released.
 	Lost Places
 }
 
@@ -77,8 +77,10 @@ func applyHoldSet(a *applier, r HoldSet) error {
 
 // CheckHold returns why a hold is invalid by itself: its name or its Lost is malformed.
 func CheckHold(h Hold) error {
-	if h.Name == "" || len(h.Name) > MaxHoldName || strings.ContainsFunc(h.Name, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return fmt.Errorf("%w: %.70q cannot be a hold's name: use 1 to %d printable ASCII characters without spaces", ErrInvalid, h.Name, MaxHoldName)
+	unprintable := func(c rune) bool { return c <= ' ' || c > '~' }
+	if h.Name == "" || len(h.Name) > MaxHoldName || strings.ContainsFunc(h.Name, unprintable) {
+		return fmt.Errorf("%w: %.70q cannot be a hold's name: use 1 to %d printable ASCII characters without spaces",
+			ErrInvalid, h.Name, MaxHoldName)
 	}
 	return h.Lost.check()
 }
@@ -98,11 +100,17 @@ func (s *State) holdAt(name string) (int, bool) {
 }
 
 func encodeHold(h Hold) *wire.Hold {
-	return &wire.Hold{Name: []byte(h.Name), Reason: []byte(h.Reason), By: []byte(h.By), SetAt: int64(h.SetAt), Until: int64(h.Until), StopLimit: h.StopLimit, AppsBefore: h.AppsBefore, Lost: []byte(h.Lost)}
+	return &wire.Hold{
+		Name: []byte(h.Name), Reason: []byte(h.Reason), By: []byte(h.By), SetAt: int64(h.SetAt), Until: int64(h.Until),
+		StopLimit: h.StopLimit, AppsBefore: h.AppsBefore, Lost: []byte(h.Lost),
+	}
 }
 
 func decodeHold(m *wire.Hold) Hold {
-	return Hold{Name: string(m.Name), Reason: string(m.Reason), By: string(m.By), SetAt: app.Time(m.SetAt), Until: app.Time(m.Until), StopLimit: m.StopLimit, AppsBefore: m.AppsBefore, Lost: Places(m.Lost)}
+	return Hold{
+		Name: string(m.Name), Reason: string(m.Reason), By: string(m.By), SetAt: app.Time(m.SetAt), Until: app.Time(m.Until),
+		StopLimit: m.StopLimit, AppsBefore: m.AppsBefore, Lost: Places(m.Lost),
+	}
 }
 
 func encodeHoldSet(r HoldSet) ([]byte, error) { return marshal(encodeHold(r.Hold)) }

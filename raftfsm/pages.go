@@ -8,7 +8,8 @@ const (
 )
 
 // pages is a growing array that can be frozen in constant time. After a freeze the first change to a page copies the
-// page, its chunk and the list of chunks, a few KiB in all; the frozen copy keeps the old ones. The zero value is empty.
+// page, its chunk and the list of chunks, a few KiB in all; the frozen copy keeps the old ones. The zero value is
+// empty.
 type pages[T any] struct {
 	chunks []*chunk[T]
 	n      int

@@ -24,8 +24,8 @@ type Place struct {
 // Places is an immutable set of up to MaxPlaces places. It is comparable.
 type Places string
 
-// MaxPlaces is the most places that Places holds. Of more places it holds a sample, large enough to estimate which share
-// of them has changed.
+// MaxPlaces is the most places that Places holds. Of more places it holds a sample, large enough to estimate which
+// share of them has changed.
 const MaxPlaces = 512
 
 // NewPlaces makes Places of list. If there are too many it keeps the ones with the smallest hashes. So the sample is
@@ -107,7 +107,8 @@ func (p Places) check() error {
 		case n == MaxPlaces:
 			return fmt.Errorf("%w: more than %d places", ErrInvalid, MaxPlaces)
 		case !validKey(place.App) || place.Index > actual.MaxIndex:
-			return fmt.Errorf("%w: place %d has no droplet, no version, or index %d, the largest allowed is %d", ErrInvalid, n, place.Index, actual.MaxIndex)
+			return fmt.Errorf("%w: place %d has no droplet, no version, or index %d, the largest allowed is %d",
+				ErrInvalid, n, place.Index, actual.MaxIndex)
 		}
 		if whole := place.append(nil); !bytes.Equal(whole, b[:len(b)-len(rest)]) {
 			return fmt.Errorf("%w: place %d is not encoded as this version encodes it", ErrInvalid, n)

@@ -9,8 +9,8 @@ import (
 	"hm/internal/app"
 )
 
-// Basis says on which data a decision about one index of an app was made. If two are equal, nothing relevant has changed
-// in between.
+// Basis says on which data a decision about one index of an app was made. If two are equal, nothing relevant has
+// changed in between.
 type Basis struct {
 	Desired uint64 // revision of the app's desired row; 0: it has none
 	Index   uint64 // fingerprint of the instances (guid, state, DEA) and the claimed or sent commands at the index

@@ -7,8 +7,8 @@ import (
 	"hm/internal/app"
 )
 
-// EachCopy calls fn for every instance of a droplet, in all its versions, on the DEAs for which on returns true. The order
-// is undefined. A guid that two DEAs list comes twice (W10).
+// EachCopy calls fn for every instance of a droplet, in all its versions, on the DEAs for which on returns true. The
+// order is undefined. A guid that two DEAs list comes twice (W10).
 func (s *State) EachCopy(droplet app.GUID, on func(dea string) bool, fn func(dea string, i *actual.Instance)) {
 	s.lookup.each(&s.apps, droplet, func(h Handle) bool {
 		rec := s.apps.get(uint32(h))
@@ -27,8 +27,8 @@ func (s *State) EachCopy(droplet app.GUID, on func(dea string) bool, fn func(dea
 	})
 }
 
-// Instances appends an app's instances to dst, sorted by index, then guid. If two DEAs list one guid, only the instance on
-// the DEA that was recorded later is appended (W10).
+// Instances appends an app's instances to dst, sorted by index, then guid. If two DEAs list one guid, only the instance
+// on the DEA that was recorded later is appended (W10).
 func (s *State) Instances(dst []actual.Located, k app.Key) []actual.Located {
 	h, ok := s.lookup.find(&s.apps, k)
 	if !ok {
@@ -55,8 +55,8 @@ func (s *State) Instances(dst []actual.Located, k app.Key) []actual.Located {
 	return dst
 }
 
-// latest moves one instance of each guid to the front of list, the one on the DEA that was recorded last. It returns the
-// number of guids.
+// latest moves one instance of each guid to the front of list, the one on the DEA that was recorded last. It returns
+// the number of guids.
 func (s *State) latest(list []actual.Located) int {
 	const few = 32 // up to this many instances comparing all guids is as fast as a map
 	var seen map[app.GUID]int
@@ -94,8 +94,8 @@ func (s *State) located(d *deaRec, i int, k app.Key) actual.Located {
 	return x
 }
 
-// EachInstanceOf calls fn for every instance of an app, in any order, and returns the app's record. A guid that two DEAs
-// list comes twice (W10). It allocates nothing.
+// EachInstanceOf calls fn for every instance of an app, in any order, and returns the app's record. A guid that two
+// DEAs list comes twice (W10). It allocates nothing.
 func (s *State) EachInstanceOf(k app.Key, fn func(index uint32, st actual.State)) (App, bool) {
 	h, ok := s.lookup.find(&s.apps, k)
 	if !ok {
@@ -112,7 +112,8 @@ func (s *State) EachInstanceOf(k app.Key, fn func(index uint32, st actual.State)
 	return s.appOf(h), true
 }
 
-// EachInstance calls fn for every instance, DEA by DEA. A guid that two DEAs list comes twice (W10). It allocates nothing.
+// EachInstance calls fn for every instance, DEA by DEA. A guid that two DEAs list comes twice (W10). It allocates
+// nothing.
 func (s *State) EachInstance(fn func(h Handle, index uint32, st actual.State)) {
 	for num := range s.deas.len() {
 		d := *s.deas.get(uint32(num))

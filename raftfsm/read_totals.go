@@ -35,8 +35,8 @@ func (s *State) DesiredMeta() DesiredMeta {
 // Counts returns the totals. It takes a constant time.
 func (s *State) Counts() Counts { return s.counts }
 
-// NextGeneration returns the number for the next read of the desired state. It is higher than the committed generation and
-// than one that a leader staged and never committed, so the parts of two reads never mix.
+// NextGeneration returns the number for the next read of the desired state. It is higher than the committed generation
+// and than one that a leader staged and never committed, so the parts of two reads never mix.
 func (s *State) NextGeneration() uint64 {
 	newest := s.meta.Generation
 	if len(s.staged) > 0 {

@@ -16,8 +16,8 @@ import (
 	"hm/raftfsm/internal/wire"
 )
 
-// Section is the number of a kind of snapshot record. A number is never reused. A snapshot has its sections in ascending
-// order.
+// Section is the number of a kind of snapshot record. A number is never reused. A snapshot has its sections in
+// ascending order.
 type Section uint32
 
 // The sections.
@@ -34,7 +34,9 @@ const (
 	sectionEnd Section = 0 // the footer
 )
 
-var sectionNames = [...]string{"footer", "meta", "apps", "DEA", "commands", "crashes", "holds", "staged desired changes", "crash marks"}
+var sectionNames = [...]string{
+	"footer", "meta", "apps", "DEA", "commands", "crashes", "holds", "staged desired changes", "crash marks",
+}
 
 // String returns the name of the section.
 func (s Section) String() string {
@@ -96,7 +98,8 @@ func (s *State) WriteSnapshot(w io.Writer) error {
 	if _, err := w.Write(start); err != nil {
 		return fmt.Errorf("writing the snapshot's header: %w", err)
 	}
-	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
+	z, err := zstd.NewWriter(w,
+		zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
 	if err != nil {
 		return fmt.Errorf("compressing the snapshot: %w", err)
 	}
@@ -199,7 +202,8 @@ func (s *State) sortedApps() []Handle {
 func persistMeta(s *State, w *snapshotWriter) error {
 	return w.record(SectionMeta, &wire.SnapshotMeta{
 		Revision: s.rev, Births: s.births, SentStarts: s.counts.SentStarts, SentStops: s.counts.SentStops,
-		Generation: s.meta.Generation, CommittedAt: int64(s.meta.CommittedAt), Source: []byte(s.meta.Source), Complete: s.meta.Complete,
+		Generation: s.meta.Generation, CommittedAt: int64(s.meta.CommittedAt), Source: []byte(s.meta.Source),
+		Complete: s.meta.Complete,
 	})
 }
 
@@ -217,6 +221,7 @@ func restoreMeta(r *restorer, body []byte) error {
 	r.meta = true
 	r.s.rev, r.s.births = m.Revision, m.Births
 	r.s.counts.SentStarts, r.s.counts.SentStops = m.SentStarts, m.SentStops
-	r.s.meta = DesiredMeta{Generation: m.Generation, CommittedAt: app.Time(m.CommittedAt), Source: string(m.Source), Complete: m.Complete}
+	r.s.meta = DesiredMeta{Generation: m.Generation, CommittedAt: app.Time(m.CommittedAt), Source: string(m.Source),
+		Complete: m.Complete}
 	return nil
 }

@@ -24,15 +24,16 @@ type SnapshotRecord struct {
 	Body    []byte // protobuf; valid only during the call of fn
 }
 
-// ReadSnapshot reads a whole snapshot, checks its frame, record count and checksum, and calls fn, which may be nil, with
-// each record. Restoring and inspecting a snapshot both use it. The records may be damaged unless ReadSnapshot returns
-// without an error. Whatever r contains, ReadSnapshot keeps at most a few MiB in memory.
+// ReadSnapshot reads a whole snapshot, checks its frame, record count and checksum, and calls fn, which may be nil,
+// with each record. Restoring and inspecting a snapshot both use it. The records may be damaged unless ReadSnapshot
+// returns without an error. Whatever r contains, ReadSnapshot keeps at most a few MiB in memory.
 func ReadSnapshot(r io.Reader, fn func(SnapshotRecord) error) (SnapshotHeader, error) {
 	head, start, err := readHeader(r)
 	if err != nil {
 		return SnapshotHeader{}, err
 	}
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20))
+	z, err := zstd.NewReader(r,
+		zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20))
 	if err != nil {
 		return head, fmt.Errorf("reading the snapshot: %w", err)
 	}
@@ -62,15 +63,19 @@ func readHeader(r io.Reader) (SnapshotHeader, []byte, error) {
 		return SnapshotHeader{}, nil, fmt.Errorf("reading the snapshot's header: %w", endsEarly(err))
 	}
 	if string(start[:len(snapshotMagic)]) != snapshotMagic {
-		return SnapshotHeader{}, nil, fmt.Errorf("%w: it does not begin like a snapshot of hm, or a transfer has changed its line ends", ErrSnapshot)
+		return SnapshotHeader{}, nil, fmt.Errorf(
+			"%w: it does not begin like a snapshot of hm, or a transfer has changed its line ends", ErrSnapshot)
 	}
 	format := binary.LittleEndian.Uint32(start[len(snapshotMagic):])
 	if format != snapshotFormat {
-		return SnapshotHeader{}, nil, fmt.Errorf("%w: it has format %d, this version of hm reads %d: use the version that wrote it, or a newer one", ErrSnapshot, format, snapshotFormat)
+		return SnapshotHeader{}, nil, fmt.Errorf(
+			"%w: it has format %d, this version of hm reads %d: use the version that wrote it, or a newer one",
+			ErrSnapshot, format, snapshotFormat)
 	}
 	size := binary.LittleEndian.Uint32(start[len(snapshotMagic)+4:])
 	if size > maxHeader {
-		return SnapshotHeader{}, nil, fmt.Errorf("%w: its header has %d bytes, at most %d are allowed", ErrSnapshot, size, maxHeader)
+		return SnapshotHeader{}, nil, fmt.Errorf(
+			"%w: its header has %d bytes, at most %d are allowed", ErrSnapshot, size, maxHeader)
 	}
 	body := make([]byte, size)
 	if _, err := io.ReadFull(r, body); err != nil {
@@ -82,7 +87,8 @@ func readHeader(r io.Reader) (SnapshotHeader, []byte, error) {
 	}
 	head := SnapshotHeader{Format: int(format), Index: m.Index, Term: m.Term, Time: app.Time(m.Time)}
 	if len(m.Hash) != len(head.Hash) || head.Time < 0 || head.Time > MaxTime {
-		return SnapshotHeader{}, nil, fmt.Errorf("%w: its header has a hash of %d bytes and the time %d", ErrSnapshot, len(m.Hash), m.Time)
+		return SnapshotHeader{}, nil, fmt.Errorf(
+			"%w: its header has a hash of %d bytes and the time %d", ErrSnapshot, len(m.Hash), m.Time)
 	}
 	head.Hash = Hash(m.Hash)
 	return head, append(start, body...), nil
@@ -245,12 +251,14 @@ func (r *restorer) record(rec SnapshotRecord) error {
 			continue
 		}
 		if rec.Version != recordVersion {
-			return fmt.Errorf("%w: the record has version %d, this version of hm reads %d", ErrSnapshot, rec.Version, recordVersion)
+			return fmt.Errorf("%w: the record has version %d, this version of hm reads %d",
+				ErrSnapshot, rec.Version, recordVersion)
 		}
 		if err := sec.restore(r, rec.Body); err != nil {
 			return fmt.Errorf("%w: %w", ErrSnapshot, err)
 		}
 		return nil
 	}
-	return fmt.Errorf("%w: this version of hm does not know the section: use the version that wrote it, or a newer one", ErrSnapshot)
+	return fmt.Errorf(
+		"%w: this version of hm does not know the section: use the version that wrote it, or a newer one", ErrSnapshot)
 }

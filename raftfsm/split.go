@@ -17,9 +17,9 @@ const (
 	textExtra    = 8
 )
 
-// Split cuts a record into parts. An entry with one part has at most maxBytes. To apply the parts in order, in one entry
-// or in several, has the same effect as to apply r. DesiredCommit.Parts counts the parts of DesiredChanges. A record that
-// fits, or that cannot be cut, is returned as it is. The parts share r's memory.
+// Split cuts a record into parts. An entry with one part has at most maxBytes. To apply the parts in order, in one
+// entry or in several, has the same effect as to apply r. DesiredCommit.Parts counts the parts of DesiredChanges. A
+// record that fits, or that cannot be cut, is returned as it is. The parts share r's memory.
 func Split(r Record, maxBytes int) []Record {
 	c := cutter{room: max(maxBytes-entryExtra, 1)}
 	switch r := r.(type) {
@@ -31,9 +31,8 @@ func Split(r Record, maxBytes int) []Record {
 	case DEAChanges:
 		c.room = max(c.room-len(r.DEA), 1)
 		cut(&c, r.Removes, guidSize, func(p []app.GUID) { c.take(DEAChanges{DEA: r.DEA, Removes: p}) })
-		cut(&c, r.Upserts, func(i actual.Instance) int { return keySize(i.App) + guidSize(i.GUID) + 3*numberExtra }, func(p []actual.Instance) {
-			c.take(DEAChanges{DEA: r.DEA, Upserts: p})
-		})
+		size := func(i actual.Instance) int { return keySize(i.App) + guidSize(i.GUID) + 3*numberExtra }
+		cut(&c, r.Upserts, size, func(p []actual.Instance) { c.take(DEAChanges{DEA: r.DEA, Upserts: p}) })
 	case DEAsGone:
 		cut(&c, r.DEAs, textSize, func(p []string) { c.take(DEAsGone{DEAs: p}) })
 	case DEAsForgotten:
@@ -43,9 +42,11 @@ func Split(r Record, maxBytes int) []Record {
 	case CommandsClaimed:
 		cut(&c, r.Claims, func(Claim) int { return claimExtra }, func(p []Claim) { c.take(CommandsClaimed{Claims: p}) })
 	case CommandsResolved:
-		cut(&c, r.Outcomes, func(o Outcome) int { return outcomeExtra + len(o.Detail) }, func(p []Outcome) { c.take(CommandsResolved{Outcomes: p}) })
+		size := func(o Outcome) int { return outcomeExtra + len(o.Detail) }
+		cut(&c, r.Outcomes, size, func(p []Outcome) { c.take(CommandsResolved{Outcomes: p}) })
 	case CrashesForgotten:
-		cut(&c, r.Crashes, func(f CrashRef) int { return keySize(f.App) + numberExtra }, func(p []CrashRef) { c.take(CrashesForgotten{Crashes: p}) })
+		size := func(f CrashRef) int { return keySize(f.App) + numberExtra }
+		cut(&c, r.Crashes, size, func(p []CrashRef) { c.take(CrashesForgotten{Crashes: p}) })
 	}
 	if c.size <= c.room || len(c.parts) == 0 {
 		return []Record{r}
