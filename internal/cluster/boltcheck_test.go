@@ -13,18 +13,11 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// A bit that flips anywhere in a raft.db is found, or it is where nobody reads.
+// A flipped bit anywhere in a raft.db is found, or lies where nothing is read.
 func TestFlippedBitIsFoundOrHarmless(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 1, nil)
-	for i := range 150 {
-		c.propose(wide(i))
-	}
-	c.close(0)
-	whole, err := os.ReadFile(c.file(0, "raft.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := c.storeOf(150)
 	o, err := c.opts[0].complete()
 	if err != nil {
 		t.Fatal(err)
@@ -66,20 +59,20 @@ func TestFlippedBitIsFoundOrHarmless(t *testing.T) {
 			t.Fatalf("seed %d: bit %d of byte %d: %v", seed, bit, at, err)
 		}
 		if got := s.contentOf(t); strings.Join(got, "\n") != strings.Join(want, "\n") {
-			t.Errorf("seed %d: bit %d of byte %d: another content is read", seed, bit, at)
+			t.Errorf("seed %d: bit %d of byte %d: the content differs", seed, bit, at)
 		}
 		if err := s.close(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if found < seeds/4 {
-		t.Errorf("of %d flipped bits %d were found: most of them should have hit something", seeds, found)
+		t.Errorf("%d flipped bits: %d were found, want at least a quarter", seeds, found)
 	}
-	t.Logf("of %d flipped bits %d were found, the others are where nobody reads", seeds, found)
+	t.Logf("%d flipped bits: %d were found, the others lie where nothing is read", seeds, found)
 }
 
-// An entry is stored as names and values. One whose name is damaged is not there; it must not be taken from the entry
-// that was read before.
+// An entry is stored as fields with names. If a name is damaged, the field must not keep the value of the entry that was
+// read before.
 func TestDamagedFieldNameIsFound(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 1, nil)
@@ -119,9 +112,9 @@ func TestDamagedFieldNameIsFound(t *testing.T) {
 				found++
 			case err != nil:
 				t.Fatal(err)
-			default: // an old copy, which nobody reads
+			default: // an old copy of the page, which is not read
 				if got := strings.Join(s.contentOf(t), "\n"); got != want {
-					t.Errorf("%s at byte %d: another content is read", name, at)
+					t.Errorf("%s at byte %d: the content differs", name, at)
 				}
 				if err := s.close(); err != nil {
 					t.Fatal(err)
@@ -137,8 +130,8 @@ func TestDamagedFieldNameIsFound(t *testing.T) {
 	}
 }
 
-// Bbolt goes by the older head if the newer one is damaged, and has then forgotten what was acknowledged last.
-func TestDamagedHeadIsFound(t *testing.T) {
+// If the newer meta page is damaged, bbolt would use the older one and lose the last transaction.
+func TestDamagedMetaPageIsFound(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 1, nil)
 	c.propose(wide(1))
@@ -158,18 +151,11 @@ func TestDamagedHeadIsFound(t *testing.T) {
 	}
 }
 
-// Files that are torn, cut off or of something else are damaged, whatever is in them, and no reason to panic.
-func TestTornStoreIsDamaged(t *testing.T) {
+// A file that is incomplete, or something else, is reported as damaged and causes no panic.
+func TestIncompleteStoreIsDamaged(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 1, nil)
-	for i := range 50 {
-		c.propose(wide(i))
-	}
-	c.close(0)
-	whole, err := os.ReadFile(c.file(0, "raft.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := c.storeOf(50)
 	r := rand.New(rand.NewPCG(1, 2))
 	random := make([]byte, len(whole))
 	for i := range random {
@@ -201,8 +187,8 @@ func TestTornStoreIsDamaged(t *testing.T) {
 	}
 }
 
-// Whatever raft does to its log, the file that comes of it is sound, at every moment at which a process may be killed.
-func TestSoundStoreIsNotDamaged(t *testing.T) {
+// Whatever raft does to its log, a copy of the file at any time is undamaged, as after a crash.
+func TestUndamagedStoreIsAccepted(t *testing.T) {
 	t.Parallel()
 	o, err := Options{ID: "hm-0", DataDir: t.TempDir(), Listen: "127.0.0.1:1"}.complete()
 	if err != nil {
@@ -255,7 +241,7 @@ func TestSoundStoreIsNotDamaged(t *testing.T) {
 			}
 		}
 		if last >= first && (s.log.last != last || s.log.first != first) {
-			t.Fatalf("step %d: the log has the entries %d to %d, and is taken to have %d to %d", step, first, last, s.log.first, s.log.last)
+			t.Fatalf("step %d: the log has the entries %d to %d, the checked log says %d to %d", step, first, last, s.log.first, s.log.last)
 		}
 		if step%5 == 0 {
 			b, err := os.ReadFile(filepath.Join(o.DataDir, "raft", "raft.db"))

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestWhomACertificateNames(t *testing.T) {
+func TestNamesInACertificate(t *testing.T) {
 	apart := []Peer{{"a", "10.0.0.1:1"}, {"b", "hm-b.internal:1"}, {"c", "[fd00::1]:1"}}
 	shared := []Peer{{"a", "10.0.0.1:1"}, {"b", "10.0.0.1:2"}, {"c", "10.0.0.3:1"}}
 	cert := func(names ...string) *x509.Certificate {
@@ -53,13 +53,13 @@ func TestWhomACertificateNames(t *testing.T) {
 	s := &clusterPort{}
 	s.setPeers(apart)
 	if err := s.speaksFor(cert("10.0.0.1"), ""); err == nil {
-		t.Error("a certificate speaks for nobody in particular")
+		t.Error("a certificate counts for a node without an id")
 	}
 	if err := s.speaksFor(cert("d"), "d"); err != nil { // a member of whom this node does not know yet
 		t.Error(err)
 	}
 	if err := s.speaksFor(cert("10.0.0.1", "x"), "b"); err == nil || !strings.Contains(err.Error(), `"b"`) || !strings.Contains(err.Error(), "10.0.0.1") {
-		t.Errorf("the error is %v, want one that says whom it does not name, and whom it does", err)
+		t.Errorf("the error is %v, want one with the missing name and with the names of the certificate", err)
 	}
 }
 
@@ -81,8 +81,8 @@ func dialAs(t *testing.T, ca *authority, own TLS, address string) *tls.Conn {
 	return conn
 }
 
-// One member's certificate does not speak for another, neither in a message nor in a request to raft.
-func TestCertificateSpeaksForItsMember(t *testing.T) {
+// One member's certificate is not accepted for another, neither in a message nor in a request to raft.
+func TestCertificateCountsOnlyForItsMember(t *testing.T) {
 	ca := newAuthority(t)
 	c := startCluster(t, 3, func(_ int, o *Options) { o.TLS = ca.issue(o.ID, o.ID) })
 	c.propose(dea(1))
@@ -96,10 +96,10 @@ func TestCertificateSpeaksForItsMember(t *testing.T) {
 		return readReply(conn)
 	}
 	if r, err := say("hm-0"); err != nil || r.Refused != "" {
-		t.Errorf("a member's own word is answered with %+v, %v", r, err)
+		t.Errorf("the message of a member itself is answered with %+v, %v", r, err)
 	}
 	if r, err := say("hm-2"); err != nil || !strings.Contains(r.Refused, `does not name the node "hm-2"`) || r.Stranger {
-		t.Errorf("a member that speaks for another is answered with %+v, %v", r, err)
+		t.Errorf("a message in the name of another member is answered with %+v, %v", r, err)
 	}
 
 	ask := func(id string) error { // a pre-vote of a term long gone, which changes nothing
@@ -112,19 +112,19 @@ func TestCertificateSpeaksForItsMember(t *testing.T) {
 		return err
 	}
 	if err := ask("hm-0"); err != nil {
-		t.Errorf("a request to raft in a member's own name: %v", err)
+		t.Errorf("a request to raft of a member itself: %v", err)
 	}
 	before := n.Stats().Refused
 	if err := ask("hm-2"); err == nil {
-		t.Error("a request to raft in another's name is answered")
+		t.Error("a request to raft in the name of another member is answered")
 	}
-	eventually(t, "it is counted", func() bool { return n.Stats().Refused > before })
+	eventually(t, "the refusal is counted", func() bool { return n.Stats().Refused > before })
 	c.propose(dea(2))
 	c.converged()
 }
 
-// A node whose certificate names another is not reached, and not heard.
-func TestNodeWithAnothersCertificate(t *testing.T) {
+// A node whose certificate names another node reaches nobody, and nobody reaches it.
+func TestNodeWithTheCertificateOfAnother(t *testing.T) {
 	ca := newAuthority(t)
 	var lines logLines
 	c := startCluster(t, 3, func(i int, o *Options) {
@@ -136,13 +136,13 @@ func TestNodeWithAnothersCertificate(t *testing.T) {
 	c.propose(dea(1))
 	lead := c.leader()
 	if lead.opts.ID == "hm-2" {
-		t.Fatal("it leads")
+		t.Fatal("the node with the wrong certificate leads")
 	}
-	eventually(t, "both sides say so", func() bool {
+	eventually(t, "both sides log it", func() bool {
 		return lines.count(`does not name the node \"hm-2\"`) > 0 && lines.count("cannot send this node's status to a peer") > 0
 	})
 	if m := member(lead, "hm-2"); m.Healthy || !m.LastContact.IsZero() {
-		t.Errorf("it is seen as %+v", m)
+		t.Errorf("the leader shows it as %+v", m)
 	}
 	if index := c.nodes[2].View().Index(); index != 0 {
 		t.Errorf("it has applied entries up to %d", index)

@@ -10,8 +10,8 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// BenchmarkCheckStore looks at a whole raft.db, as every start does, against the hash of the same bytes in memory. The
-// file is in the page cache: a disk that is slower than this is the limit then.
+// BenchmarkCheckStore checks a whole raft.db, as every start does, and compares that with a hash of the same bytes in
+// memory. The file is in the page cache.
 func BenchmarkCheckStore(b *testing.B) {
 	for _, size := range []int{200, 10 << 10, 256 << 10} {
 		b.Run(fmt.Sprintf("entry=%d", size), func(b *testing.B) {
@@ -64,7 +64,8 @@ func BenchmarkCheckStore(b *testing.B) {
 	}
 }
 
-// BenchmarkSealAndVerify is what a checksum costs a leader for each entry, and a follower about twice the second half.
+// BenchmarkSealAndVerify is the cost of a checksum for each entry: both parts on the leader, about twice the second part on
+// a follower.
 func BenchmarkSealAndVerify(b *testing.B) {
 	for _, size := range []int{200, 10 << 10, 512 << 10} {
 		b.Run(fmt.Sprintf("entry=%d", size), func(b *testing.B) {
@@ -80,8 +81,8 @@ func BenchmarkSealAndVerify(b *testing.B) {
 	}
 }
 
-// BenchmarkStateWatch is what the comparison of states costs for each entry that is applied, without the hash itself.
-func BenchmarkStateWatch(b *testing.B) {
+// BenchmarkStateComparison is the cost of the comparison of states for each applied entry, without the hash.
+func BenchmarkStateComparison(b *testing.B) {
 	w := &stateComparison{}
 	i := uint64(0)
 	for b.Loop() {

@@ -8,8 +8,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// What arrives damaged is not stored; the leader sends it again.
-func TestEntryThatArrivesDamagedIsRefused(t *testing.T) {
+// An entry that arrives damaged is not stored; the leader sends it again.
+func TestReceivedEntryThatIsDamagedIsRefused(t *testing.T) {
 	c := startCluster(t, 1, nil)
 	c.propose(dea(1))
 	s := c.nodes[0].stores
@@ -35,10 +35,10 @@ func TestEntryThatArrivesDamagedIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	c.propose(dea(2)) // it was no damage of this node's own
+	c.propose(dea(2)) // nothing on this node is damaged
 }
 
-// A follower of which nobody made the entry stores none without a checksum.
+// A follower stores no entry without a checksum.
 func TestEntryWithoutChecksumIsRefused(t *testing.T) {
 	c := startCluster(t, 3, nil)
 	c.propose(dea(1))
@@ -52,7 +52,7 @@ func TestEntryWithoutChecksumIsRefused(t *testing.T) {
 	}
 }
 
-// Raft leaves a gap below a snapshot that it installs. What is missing above it was lost.
+// Raft leaves a gap below a snapshot that it installs. An entry that is missing above the gap is damage.
 func TestMissingEntryIsDamage(t *testing.T) {
 	c := startCluster(t, 1, nil)
 	c.propose(dea(1))

@@ -73,7 +73,8 @@ func (s *checkedSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, e
 	}
 	if _, damage := checkSnapshot(filepath.Join(s.dir, id)); errors.Is(damage, errDamaged) {
 		kept, failed := setAside(filepath.Join(s.dir, id), filepath.Join(filepath.Dir(s.dir), "snapshot"))
-		s.log.log(slog.LevelError, id, "a snapshot is damaged and was set aside", "snapshot", id, "damage", damage, "kept_as", kept, "error", failed)
+		s.log.log(slog.LevelError, id, "a snapshot is damaged and was set aside",
+			"snapshot", id, "damage", damage, "kept_as", kept, "error", failed)
 		s.lost.Notify()
 		return nil, nil, damage
 	}

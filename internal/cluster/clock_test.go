@@ -56,7 +56,7 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// No time that a wall clock or an entry can show makes the clock overflow or go back.
+// No time of a wall clock or an entry makes the clock overflow or go back.
 func TestClockAtTheEndOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClock()
@@ -84,7 +84,7 @@ func TestClockAtTheEndOfTime(t *testing.T) {
 	})
 }
 
-// Entries are stamped with the clock's time, however late it is: the state machine must take them.
+// Entries are stamped with the clock's time. The state machine must accept them even at the end of time.
 func TestEntriesAtTheEndOfTime(t *testing.T) {
 	c := startCluster(t, 1, nil)
 	n := c.leader()

@@ -23,7 +23,8 @@ func (n *Node) close(graceful bool) error {
 			release(n.slots, fill(ctx, n.slots))
 			if n.raft.State() == raft.Leader && len(n.voters()) > 1 {
 				if err := n.transfer(ctx); err != nil {
-					n.log.log(slog.LevelInfo, "", "the leader closes and could not hand over its leadership", "error", err)
+					n.log.log(slog.LevelInfo, "", "the leader closes and could not hand over its leadership",
+						"error", err)
 				}
 			}
 			// Raft may never answer calls that are under way when it is shut down.
@@ -74,7 +75,8 @@ func (n *Node) awaitEnd(ended <-chan error) error {
 		switch {
 		case trouble != nil && lasted > 2*n.opts.ElectionTimeout:
 		case lasted > closeWithin:
-			trouble = fmt.Errorf("a read or write in %s has not ended after %s", n.stores.dir, lasted.Round(time.Second))
+			trouble = fmt.Errorf("a read or write in %s has not ended after %s",
+				n.stores.dir, lasted.Round(time.Second))
 		default:
 			continue
 		}

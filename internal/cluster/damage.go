@@ -21,7 +21,8 @@ func (d *Damage) Error() string {
 	case d.Kind == FaultState:
 		return d.What
 	case d.Alone:
-		return fmt.Sprintf("node.data_dir: the Raft store in %s is damaged, and no other node has a copy: %s", d.Dir, d.What)
+		return fmt.Sprintf("node.data_dir: the Raft store in %s is damaged, and no other node has a copy: %s",
+			d.Dir, d.What)
 	}
 	return fmt.Sprintf("node.data_dir: the Raft store in %s is damaged: %s", d.Dir, d.What)
 }
@@ -34,7 +35,8 @@ func (d *Damage) Remedy() string {
 		return fmt.Sprintf("restore a backup of %s; or move %s away: hm then starts from its snapshot of entry %d, without what it recorded later, %s",
 			d.Dir, filepath.Join(d.Dir, "raft.db"), d.Snapshot, rest)
 	case d.Alone:
-		return fmt.Sprintf("restore a backup of %s; or move it away: hm then starts empty, without its holds and crash series, %s", d.Dir, rest)
+		return fmt.Sprintf("restore a backup of %s; or move it away: hm then starts empty, without its holds and crash series, %s",
+			d.Dir, rest)
 	}
 	return fmt.Sprintf("start the node again: it sets the damaged files aside and copies the record from its peers, if a majority of the nodes is undamaged; "+
 		"if not, restore backups of %s until a majority is", d.Dir)

@@ -39,7 +39,7 @@ func TestDamagedStoreAlone(t *testing.T) {
 }
 
 // One node after the other finds its store damaged when it starts, in many ways, while the two others go on recording.
-// It heals from them, and nothing that was acknowledged is lost.
+// It copies the record from them, and no acknowledged record is lost.
 func TestDamagedStoreHealsFromPeers(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 3, nil)
@@ -83,7 +83,7 @@ func TestDamagedStoreHealsFromPeers(t *testing.T) {
 			t.Fatalf("round %d: %+v, and it takes part in elections", round, f)
 		}
 		if !faulty && n.join.active.Load() {
-			t.Fatalf("round %d: it joins and does not say why", round)
+			t.Fatalf("round %d: it joins without a fault", round)
 		}
 		c.propose(wide(200 + round))
 		eventually(t, "the node has healed", func() bool {
@@ -107,8 +107,8 @@ func TestDamagedStoreHealsFromPeers(t *testing.T) {
 	}
 }
 
-// A node tells its peers that it is healing.
-func TestPeersHearOfDamage(t *testing.T) {
+// The peers of a healing node show its fault.
+func TestPeersShowTheFaultOfANode(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 3, nil)
 	for i := range 10 {
@@ -118,25 +118,25 @@ func TestPeersHearOfDamage(t *testing.T) {
 	c.close(1)
 	c.close(2)
 	flipText(t, c.file(2, "raft.db"), deaID(3))
-	c.start(2) // the two have no leader, so that it cannot heal
-	eventually(t, "the peer has heard", func() bool {
+	c.start(2) // the two nodes have no leader, so it cannot heal
+	eventually(t, "the peer shows the fault", func() bool {
 		f := member(c.nodes[0], c.opts[2].ID).Fault
 		return f != nil && f.Kind == FaultHealing && strings.Contains(f.Detail, "entry")
 	})
 	c.kill(2)
 	n := c.start(2)
 	if f, ok := n.Fault(); !ok || f.Kind != FaultHealing {
-		t.Errorf("after a crash it has forgotten why it joins: %+v", f)
+		t.Errorf("after a crash the fault is %+v", f)
 	}
 	c.start(1)
 	eventually(t, "the node has healed", func() bool { _, faulty := n.Fault(); return !faulty })
-	eventually(t, "the peer has heard that, too", func() bool { return member(c.nodes[0], c.opts[2].ID).Fault == nil })
+	eventually(t, "the peer shows no fault", func() bool { return member(c.nodes[0], c.opts[2].ID).Fault == nil })
 	c.propose(wide(100))
 	c.converged()
 }
 
-// A byte flips under a running leader, in an entry that a follower asks for. The leader stops without a panic, another
-// one takes over, and when the node starts again it heals.
+// A byte of an entry that a follower needs flips in the store of a running leader. The leader stops without a panic,
+// another node leads, and the first one heals when it starts again.
 func TestDamageUnderARunningLeader(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 3, nil)
@@ -145,7 +145,7 @@ func TestDamageUnderARunningLeader(t *testing.T) {
 	var old *Node
 	var at, first int
 	failed := func() bool { return old != nil && old.Err() != nil }
-	for first = 1; !failed(); first += 1000 { // again, if another node was elected meanwhile: that one sends what is sound
+	for first = 1; !failed(); first += 1000 { // again if another node was elected meanwhile, which sends undamaged entries
 		if first > 10_000 {
 			t.Fatal("the leader does not notice")
 		}
@@ -159,7 +159,7 @@ func TestDamageUnderARunningLeader(t *testing.T) {
 		target := old.View().Index()
 		flipText(t, c.file(at, "raft.db"), deaID(first)+"\x12") // the whole name in the wire form, and nothing that begins like it
 		n := c.start(behind)
-		eventually(t, "the leader stops, or another one has sent what was missing", func() bool { return failed() || n.View().Index() >= target })
+		eventually(t, "the leader stops, or another one has sent the missing entries", func() bool { return failed() || n.View().Index() >= target })
 	}
 	first -= 1000
 	if f, ok := old.Fault(); !ok || f.Kind != FaultStore || old.Leadership().Leader {
@@ -170,7 +170,7 @@ func TestDamageUnderARunningLeader(t *testing.T) {
 		t.Errorf("it ends with %v", err)
 	}
 	if _, err := old.Propose(bounded(t), wide(900)); !errors.Is(err, ErrNotLeader) {
-		t.Errorf("it takes a record: %v", err)
+		t.Errorf("a proposal to it: %v", err)
 	}
 	eventually(t, "another node leads", func() bool {
 		for _, n := range c.running() {
@@ -184,7 +184,7 @@ func TestDamageUnderARunningLeader(t *testing.T) {
 	c.propose(wide(901))
 	n := c.start(at)
 	if f, _ := n.Fault(); f.Kind != FaultHealing {
-		t.Errorf("at its start the node says %+v", f)
+		t.Errorf("after its start the fault is %+v", f)
 	}
 	eventually(t, "the node has healed", func() bool { return !n.join.active.Load() })
 	s := c.converged()
@@ -195,8 +195,8 @@ func TestDamageUnderARunningLeader(t *testing.T) {
 	}
 }
 
-// An entry is damaged after the node has looked at it and before it is applied. It is raft's main goroutine that comes
-// upon it then, which would panic.
+// An entry is damaged after the start has checked it and before it is applied. Then raft's main goroutine finds the
+// damage, and would panic.
 func TestDamageBeforeItIsApplied(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 3, nil)
@@ -220,7 +220,7 @@ func TestDamageBeforeItIsApplied(t *testing.T) {
 		t.Fatal("the node did not notice")
 	}
 	if _, ok := n.View().DEA(deaID(2*cachedEntries - 1)); ok {
-		t.Error("it applies what comes after the damaged entry")
+		t.Error("it applies entries after the damaged one")
 	}
 	c.close(0)
 	c.propose(wide(500))
@@ -230,7 +230,7 @@ func TestDamageBeforeItIsApplied(t *testing.T) {
 	c.converged()
 }
 
-// What was not damaged is kept: the node begins with its snapshot, and asks its peers only for what came after.
+// If only the log is damaged the snapshot is kept: the node starts from it and copies only later entries from its peers.
 func TestDamagedLogLeavesTheSnapshot(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 3, nil)
@@ -245,10 +245,10 @@ func TestDamagedLogLeavesTheSnapshot(t *testing.T) {
 	c.converged()
 	c.close(0)
 	flipText(t, c.file(0, "raft.db"), deaID(10))
-	c.close(1) // nobody leads, so that it stays with what it has
+	c.close(1) // no node leads, so it gets nothing from its peers
 	n := c.start(0)
 	if _, ok := n.View().DEA(deaID(9)); !ok || !n.join.active.Load() {
-		t.Errorf("it has not kept its snapshot, or takes part in elections: joining is %v", n.join.active.Load())
+		t.Errorf("it has lost its snapshot, or takes part in elections: joining is %v", n.join.active.Load())
 	}
 	c.start(1)
 	eventually(t, "the node has healed", func() bool { _, faulty := n.Fault(); return !faulty })
@@ -258,7 +258,7 @@ func TestDamagedLogLeavesTheSnapshot(t *testing.T) {
 	}
 }
 
-// The file is cut off under a running node: what is mapped and no longer there must not end the process.
+// The file of a running node is cut off: the mapped pages that are gone must not end the process.
 func TestStoreCutOffUnderARunningNode(t *testing.T) {
 	c := startCluster(t, 1, nil)
 	for i := range 2 * cachedEntries {
@@ -273,7 +273,7 @@ func TestStoreCutOffUnderARunningNode(t *testing.T) {
 		t.Errorf("reading an entry that is gone: %v", err)
 	}
 	if _, err := n.Propose(bounded(t), wide(1000)); err == nil {
-		t.Error("a record is acknowledged that is on no disk")
+		t.Error("a record is acknowledged and is not on disk")
 	}
 	select {
 	case <-n.Failed():
@@ -282,7 +282,7 @@ func TestStoreCutOffUnderARunningNode(t *testing.T) {
 	}
 	c.nodes[0] = nil
 	if err := n.Close(); err != nil {
-		t.Logf("closing: %v", err) // the store may be beyond closing
+		t.Logf("closing: %v", err) // the damaged store may not close
 	}
 	if _, err := Open(c.opts[0]); !errors.As(err, new(*Damage)) {
 		t.Errorf("it starts with %v", err)

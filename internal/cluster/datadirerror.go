@@ -36,9 +36,11 @@ func explainAccess(dataDir string, err error) error {
 		return &DataDirError{err, fmt.Sprintf("hm runs as the user %s, which must be able to read and write %s and everything in it: run chown -R %s %s, or run hm as the owner",
 			who, dataDir, who, dataDir)}
 	case errors.Is(err, syscall.EROFS):
-		return &DataDirError{err, fmt.Sprintf("the file system of %s is mounted read-only: mount it writable; if the system made it read-only by itself, check the disk first", dataDir)}
+		return &DataDirError{err, fmt.Sprintf("the file system of %s is mounted read-only: mount it writable; if the system made it read-only by itself, check the disk first",
+			dataDir)}
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR):
-		return &DataDirError{err, fmt.Sprintf("raft/raft.db in %s must be a file and raft/snapshots a directory, and one of them is not: move it away", dataDir)}
+		return &DataDirError{err, fmt.Sprintf("raft/raft.db in %s must be a file and raft/snapshots a directory, and one of them is not: move it away",
+			dataDir)}
 	}
 	return err
 }

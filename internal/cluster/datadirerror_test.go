@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// refusedStart opens a node that must not start, and gives what it says: one sentence, and a way back.
+// refusedStart opens a node that must not start, and gives its error, one sentence, and the remedy.
 func (c *testCluster) refusedStart(i int) (sentence, hint string) {
 	c.t.Helper()
 	l := newCluster(c.t, 1, nil)
@@ -27,12 +27,12 @@ func (c *testCluster) refusedStart(i int) (sentence, hint string) {
 	}
 	var back interface{ Remedy() string }
 	if strings.Contains(err.Error(), "\n") || !errors.As(err, &back) {
-		c.t.Fatalf("%q is not one sentence with a way back", err)
+		c.t.Fatalf("%q is not one sentence with a remedy", err)
 	}
 	return err.Error(), back.Remedy()
 }
 
-// A snapshot that is what was written, but of which this version can make no state: a newer version has written it.
+// An undamaged snapshot that this version cannot restore, because a newer version has written it.
 func TestSnapshotThatCannotBeRestored(t *testing.T) {
 	t.Parallel()
 	for _, both := range []bool{false, true} {
@@ -99,8 +99,8 @@ func TestEntryThatCannotBeApplied(t *testing.T) {
 	c.close(0)
 }
 
-// Files where directories should be, directories where files should be, and no leave to read or write.
-func TestDataDirOfAnotherForm(t *testing.T) {
+// Files where directories should be, directories where files should be, and no permission to read or write.
+func TestDataDirThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(raft string) error{
 		"raft is a file": func(raft string) error {
@@ -150,9 +150,9 @@ func TestDataDirOfAnotherForm(t *testing.T) {
 	}
 }
 
-// All nodes find their record damaged. Nobody leads with less than was acknowledged, and every node says why; moved away
-// on all of them, the record begins anew.
-func TestRecordDamagedEverywhere(t *testing.T) {
+// The record is damaged on all nodes. No node leads with less than was acknowledged, and every node says why. When the
+// record is moved away on all nodes, the cluster starts empty.
+func TestDamageOnAllNodes(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 3, nil)
 	for i := range 10 {
@@ -161,7 +161,7 @@ func TestRecordDamagedEverywhere(t *testing.T) {
 	c.converged()
 	for _, n := range c.nodes {
 		for _, peer := range c.nodes {
-			eventually(t, "each remembers how far the others were", func() bool { return n == peer || n.positions.of(peer.opts.ID).Index > 10 })
+			eventually(t, "each node knows how far the logs of the others reach", func() bool { return n == peer || n.positions.of(peer.opts.ID).Index > 10 })
 		}
 	}
 	for i := range c.nodes {

@@ -73,7 +73,8 @@ const (
 var (
 	errDiskStalled = errors.New("the disk does not respond")
 	errDiskClosed  = errors.New("the node was closed before there was room on the disk")
-	errDiskTight   = fmt.Errorf("the disk is almost full: this node follows, and does not lead until %d KiB are free", minFree>>10)
+	errDiskTight   = fmt.Errorf("the disk is almost full: this node follows, and does not lead until %d KiB are free",
+		minFree>>10)
 )
 
 func newDisk(store raftStore, path string, limit time.Duration, log *sampledLog) *disk {
@@ -98,7 +99,8 @@ func (d *disk) watch(done <-chan struct{}) {
 			}
 			if d.checkStalled(now) && now.Sub(logged) > logEvery {
 				logged = now
-				d.log.log(slog.LevelError, "disk", "the disk does not respond: this node records nothing and does not lead", "error", d.trouble())
+				d.log.log(slog.LevelError, "disk", "the disk does not respond: this node records nothing and does not lead",
+					"error", d.trouble())
 			}
 		}
 	}
@@ -148,7 +150,8 @@ func (d *disk) problem() error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return fmt.Errorf("%w: a write to %s found no room %s ago", errDiskTight, d.path, time.Since(d.full).Round(10*time.Millisecond))
+	return fmt.Errorf("%w: a write to %s found no room %s ago",
+		errDiskTight, d.path, time.Since(d.full).Round(10*time.Millisecond))
 }
 
 // stall makes the disk stalled. The caller holds the mutex.
@@ -215,7 +218,8 @@ func (d *disk) trouble() error {
 	case op.err != nil:
 		return fmt.Errorf("%s in %s has failed for %s: %w", op.what, d.path, time.Since(op.began).Round(10*time.Millisecond), op.err)
 	default:
-		return fmt.Errorf("%w: %s in %s has not ended after %s", errDiskStalled, op.what, d.path, time.Since(op.began).Round(10*time.Millisecond))
+		return fmt.Errorf("%w: %s in %s has not ended after %s",
+			errDiskStalled, op.what, d.path, time.Since(op.began).Round(10*time.Millisecond))
 	}
 }
 
@@ -249,7 +253,8 @@ func (d *disk) write(what string, optional bool, do func() error) error {
 		d.mu.Lock()
 		op.err = err
 		d.mu.Unlock()
-		d.log.log(slog.LevelError, what, "there is no room on the disk: this node waits for room", "doing", what, "file", d.path, "error", err)
+		d.log.log(slog.LevelError, what, "there is no room on the disk: this node waits for room",
+			"doing", what, "file", d.path, "error", err)
 		select {
 		case <-d.closing:
 			return errDiskClosed

@@ -14,7 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// sickStore is a store whose writes hang, or fail, when told to.
+// sickStore is a store whose writes can be made to hang or fail.
 type sickStore struct {
 	raftStore
 	mu   sync.Mutex
@@ -79,7 +79,7 @@ func (s *sickStore) SetUint64(key []byte, value uint64) error {
 	return s.write(func() error { return s.raftStore.SetUint64(key, value) })
 }
 
-// startSick starts a cluster of which every disk can be made to hang or fail.
+// startSick starts a cluster in which every disk can be made to hang or fail.
 func startSick(t *testing.T, size int) (*testCluster, map[*Node]*sickStore) {
 	t.Helper()
 	var made []*sickStore
@@ -133,12 +133,12 @@ func TestLeaderWithAHangingDiskGivesUpLeading(t *testing.T) {
 		}
 	})
 	waits.Wait()
-	eventually(t, "it says that its disk hangs", stalled(old))
+	eventually(t, "it reports that its disk hangs", stalled(old))
 	if lasted, err := old.DiskTrouble(); !errors.Is(err, errDiskStalled) || lasted < stallAtLeast || !strings.Contains(err.Error(), "raft.db") {
-		t.Errorf("the trouble is %v, for %s", err, lasted)
+		t.Errorf("the disk's trouble is %v, for %s", err, lasted)
 	}
 	if l := old.Leadership(); l.Leader || l.LeaderID == old.opts.ID {
-		t.Errorf("the hanging node says %+v", l)
+		t.Errorf("the leadership of the hanging node is %+v", l)
 	}
 	if err := old.Transfer(ctx); err == nil {
 		t.Error("the hanging node hands over a leadership")
@@ -160,7 +160,7 @@ func TestLeaderWithAHangingDiskGivesUpLeading(t *testing.T) {
 	}
 
 	stores[old].heal()
-	eventually(t, "its disk answers", func() bool { return !stalled(old)() })
+	eventually(t, "its disk responds", func() bool { return !stalled(old)() })
 	c.propose(dea(3))
 	s := c.converged()
 	for _, i := range []int{1, 2, 3} {
@@ -168,7 +168,7 @@ func TestLeaderWithAHangingDiskGivesUpLeading(t *testing.T) {
 			t.Errorf("%s was acknowledged and is lost", deaID(i))
 		}
 	}
-	eventually(t, "it is healthy in the eyes of all", func() bool {
+	eventually(t, "all nodes show it as healthy", func() bool {
 		for _, n := range c.running() {
 			if m := member(n, old.opts.ID); !m.Healthy || m.Problem != "" {
 				return false
@@ -178,7 +178,7 @@ func TestLeaderWithAHangingDiskGivesUpLeading(t *testing.T) {
 	})
 }
 
-// A single node has nobody to give way to. It leads on when its disk answers.
+// A single node leads again when its disk responds.
 func TestSingleNodeWithAHangingDisk(t *testing.T) {
 	c, stores := startSick(t, 1)
 	c.propose(dea(1))
@@ -188,7 +188,7 @@ func TestSingleNodeWithAHangingDisk(t *testing.T) {
 		t.Errorf("the proposal that hangs: %v, want one whose outcome is unknown", err)
 	}
 	if n.Leadership().Leader || n.confirmed.Load() != 0 {
-		t.Error("it leads, or will without a new barrier")
+		t.Error("it leads, or would lead without a new barrier")
 	}
 	if _, err := n.Propose(context.Background(), dea(3)); !errors.Is(err, ErrNotLeader) {
 		t.Errorf("a proposal while the disk hangs: %v", err)
@@ -203,7 +203,7 @@ func TestFollowerWithAHangingDisk(t *testing.T) {
 	c.converged()
 	follower := c.nodes[(c.index(c.leader())+1)%3]
 	stores[follower].hang()
-	eventually(t, "the follower says that its disk hangs", func() bool {
+	eventually(t, "the follower reports that its disk hangs", func() bool {
 		c.propose(dea(2))
 		return stalled(follower)()
 	})
@@ -229,7 +229,7 @@ func TestCloseWhileTheDiskHangs(t *testing.T) {
 	began := time.Now()
 	err := n.Close()
 	if err == nil || !errors.Is(err, errDiskStalled) || !strings.Contains(err.Error(), "raft.db") {
-		t.Errorf("closing gives %v, want an error that tells of the write that hangs", err)
+		t.Errorf("closing gives %v, want an error that names the write that hangs", err)
 	}
 	if lasted := time.Since(began); lasted > patience {
 		t.Errorf("closing took %s", lasted)
@@ -238,11 +238,11 @@ func TestCloseWhileTheDiskHangs(t *testing.T) {
 		t.Errorf("closing again gives %v", again)
 	}
 	if _, err := n.Propose(context.Background(), dea(3)); err == nil {
-		t.Error("a closed node takes a proposal")
+		t.Error("a closed node accepts a proposal")
 	}
 	c.propose(dea(4))
 	sick.heal()
-	eventually(t, "what was stuck has ended, and the store is free again", func() bool {
+	eventually(t, "the stuck write has ended, and the store is free again", func() bool {
 		c.opts[at].store = nil
 		s, err := openStores(c.opts[at], newSampledLog(discard()))
 		return err == nil && s.close() == nil
@@ -281,7 +281,7 @@ func TestFullDiskUnderTheLeader(t *testing.T) {
 	}
 }
 
-// Every disk is full at once, so that not even a term can be stored. Nobody panics, and all come back.
+// All disks are full at once, so that not even a term can be stored. No node panics, and all return.
 func TestFullDiskEverywhere(t *testing.T) {
 	c, stores := startSick(t, 3)
 	c.propose(dea(1))
@@ -313,7 +313,7 @@ func TestFullDiskEverywhere(t *testing.T) {
 	c.converged()
 }
 
-// A store that fails for another reason ends the node, with a sentence and without a panic.
+// A store that fails for another reason ends the node with one error and without a panic.
 func TestFailedDiskEndsTheNode(t *testing.T) {
 	for name, err := range map[string]error{
 		"an input/output error":           &fs.PathError{Op: "write", Path: "raft.db", Err: syscall.EIO},
@@ -331,7 +331,7 @@ func TestFailedDiskEndsTheNode(t *testing.T) {
 			})
 			<-old.Failed()
 			if got := old.Err(); !errors.Is(got, err) || !strings.Contains(got.Error(), "node.data_dir") || !strings.Contains(got.Error(), "raft.db") {
-				t.Errorf("the node says %v", got)
+				t.Errorf("the node's error is %v", got)
 			}
 			if old.Leadership().Leader {
 				t.Error("a node whose disk failed leads")

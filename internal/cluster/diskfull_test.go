@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// smallDisk mounts a file system of its own with so much room. Where that is not allowed the test is skipped, or fails
-// if HM_TEST_REQUIRE=all asks for everything.
+// smallDisk mounts a small file system. If that is not allowed the test is skipped, or fails if HM_TEST_REQUIRE=all is set.
 func smallDisk(t *testing.T, size string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -31,7 +30,20 @@ func smallDisk(t *testing.T, size string) (dir string) {
 	return dir
 }
 
-// fill takes all room on the disk.
+// startOnDisk starts three nodes, the first one with its data in dir, and records a DEA.
+func startOnDisk(t *testing.T, dir string) *testCluster {
+	t.Helper()
+	c := startCluster(t, 3, func(i int, o *Options) {
+		if i == 0 {
+			o.DataDir = dir
+		}
+	})
+	c.propose(dea(1))
+	c.converged()
+	return c
+}
+
+// fillDisk takes all room on the disk.
 func fillDisk(t *testing.T, dir string) (file string) {
 	t.Helper()
 	file = filepath.Join(dir, "filler")
@@ -90,20 +102,14 @@ func TestStartOnAFullDisk(t *testing.T) {
 	}
 }
 
-// The disk of a node fills up while it runs. The others go on; the node returns by itself when there is room.
-func TestDiskFillsUp(t *testing.T) {
+// The disk of a running node fills up. The others go on, and the node returns by itself when there is room.
+func TestFullDiskWhileRunning(t *testing.T) {
 	for name, leads := range map[string]bool{"under the leader": true, "under a follower": false} {
 		t.Run(name, func(t *testing.T) {
 			dir := smallDisk(t, "48m")
-			c := startCluster(t, 3, func(i int, o *Options) {
-				if i == 0 {
-					o.DataDir = dir
-				}
-			})
-			c.propose(dea(1))
-			c.converged()
+			c := startOnDisk(t, dir)
 			n := c.nodes[0]
-			eventually(t, "the node leads, or another does", func() bool {
+			eventually(t, "the node leads, or another node does", func() bool {
 				l := c.leader()
 				if (l == n) != leads {
 					_ = l.Transfer(bounded(t))
@@ -119,7 +125,7 @@ func TestDiskFillsUp(t *testing.T) {
 				_, err := n.DiskTrouble()
 				return errors.Is(err, syscall.ENOSPC)
 			})
-			// A snapshot that finds no room changes nothing.
+			// A snapshot that finds no room leaves nothing behind.
 			snapshots := func() int {
 				entries, err := os.ReadDir(filepath.Join(dir, "raft", "snapshots"))
 				if err != nil {
@@ -133,7 +139,7 @@ func TestDiskFillsUp(t *testing.T) {
 				_ = sink.Cancel()
 			}
 			if after := snapshots(); after != before {
-				t.Errorf("snapshots that found no room leave %d directories", after-before)
+				t.Errorf("a snapshot that found no room leaves %d directories", after-before)
 			}
 			for j := range 10 {
 				c.propose(dea(10 + j))
@@ -154,17 +160,11 @@ func TestDiskFillsUp(t *testing.T) {
 	}
 }
 
-// A disk that is full has a little room now and then. A leader that gave up for want of room does not come back to lead
-// for the moment in which it can write, and says why.
-func TestFullDiskDoesNotLeadNowAndThen(t *testing.T) {
+// A full disk has a little room now and then. A leader that stopped leading for lack of room does not lead again in such a
+// moment, and says why.
+func TestAlmostFullDiskDoesNotLead(t *testing.T) {
 	dir := smallDisk(t, "48m")
-	c := startCluster(t, 3, func(i int, o *Options) {
-		if i == 0 {
-			o.DataDir = dir
-		}
-	})
-	c.propose(dea(1))
-	c.converged()
+	c := startOnDisk(t, dir)
 	n := c.nodes[0]
 	eventually(t, "the node leads", func() bool {
 		if l := c.leader(); l != n {
@@ -201,7 +201,7 @@ func TestFullDiskDoesNotLeadNowAndThen(t *testing.T) {
 		if err := os.Truncate(filler, fileSize(t, filler)-2<<20); err != nil { // room for some writes, and less than a start needs
 			t.Fatal(err)
 		}
-		eventually(t, "the node takes in what it missed", func() bool { return n.View().Index() >= c.leader().View().Index() })
+		eventually(t, "the node has caught up", func() bool { return n.View().Index() >= c.leader().View().Index() })
 		// Whoever leads tries to hand over to it, as an operator might.
 		for _, o := range others {
 			if o.Leadership().Leader {
@@ -218,7 +218,7 @@ func TestFullDiskDoesNotLeadNowAndThen(t *testing.T) {
 			eventually(t, "the node is shown as not healthy", func() bool { m := member(o, n.opts.ID); return !m.Healthy && m.Problem != "" })
 		}
 		if m := member(n, n.opts.ID); m.Healthy || m.Problem == "" {
-			t.Errorf("round %d: it shows itself as %+v", round, m)
+			t.Errorf("round %d: the node shows itself as %+v", round, m)
 		}
 	}
 	close(ended)
@@ -249,7 +249,7 @@ func fileSize(t *testing.T, file string) int64 {
 	return info.Size()
 }
 
-// fillUp takes the room that is left.
+// fillUp takes the remaining room.
 func fillUp(t *testing.T, file string) {
 	t.Helper()
 	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)

@@ -49,7 +49,8 @@ func (n *Node) yieldTight(last *time.Time) {
 		ctx, cancel := context.WithTimeout(context.Background(), tightGap)
 		defer cancel()
 		if err := n.transfer(ctx); err != nil {
-			n.log.log(slog.LevelWarn, "tight", "the disk of this leader is almost full, and it could not hand over its leadership", "error", err)
+			n.log.log(slog.LevelWarn, "tight", "the disk of this leader is almost full, and it could not hand over its leadership",
+				"error", err)
 			return
 		}
 		n.log.log(slog.LevelWarn, "tight", "the disk of this leader is almost full: it handed over its leadership")

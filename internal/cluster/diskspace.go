@@ -17,7 +17,8 @@ func checkSpace(dir string) error {
 		return nil
 	}
 	free, _ := freeSpace(dir)
-	return fmt.Errorf("node.data_dir: the disk is full: the file system of %s has %d KiB left, and a node needs %d KiB to start: make room and start the node again", dir, free>>10, minFree>>10)
+	return fmt.Errorf("node.data_dir: the disk is full: the file system of %s has %d KiB left, and a node needs %d KiB to start: make room and start the node again",
+		dir, free>>10, minFree>>10)
 }
 
 // hasRoom reports whether there is as much room as a start needs. It is true if the free space is not known.

@@ -8,8 +8,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Raft stops to listen to a pipeline at the first reply that is no success, and may be about to send on it.
-func TestPipelineThatNobodyListensTo(t *testing.T) {
+// Raft stops to receive replies from a pipeline at the first one that is not a success, and may be about to send on it.
+func TestPipelineWithoutReceiver(t *testing.T) {
 	follower, err := raft.NewTCPTransport("127.0.0.1:0", nil, 1, patience, io.Discard)
 	if err != nil {
 		t.Fatal(err)
@@ -65,6 +65,6 @@ func TestPipelineThatNobodyListensTo(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(patience):
-		t.Fatal("after a reply that nobody took, the next request is never sent")
+		t.Fatal("after a reply that nobody received, the next request is never sent")
 	}
 }

@@ -53,7 +53,8 @@ func readFrame(r io.Reader) ([]byte, error) {
 		return nil, err
 	}
 	if head[0] != 'h' || head[1] != 'm' {
-		return nil, fmt.Errorf("a peer's message begins with % x, not with \"hm\": the peer is not hm, or a version of hm that is too old", head[:4])
+		return nil, fmt.Errorf("a peer's message begins with % x, not with \"hm\": the peer is not hm, or a version of hm that is too old",
+			head[:4])
 	}
 	size := binary.BigEndian.Uint32(head[4:])
 	if size == 0 || size > maxFrame {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// logLines keeps what is logged.
+// logLines keeps the log lines.
 type logLines struct {
 	mu    sync.Mutex
 	lines strings.Builder
@@ -30,7 +30,7 @@ func (l *logLines) count(part string) int {
 
 func (l *logLines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-// A node that gets a message of another version says so, to the peer and in its log, in a frame of its own version.
+// A node that gets a message of another version reports that to the peer, in a frame of its own version, and in its log.
 func TestMessageOfAnotherVersion(t *testing.T) {
 	var lines logLines
 	c := startCluster(t, 3, func(_ int, o *Options) { o.Logger = lines.logger() })
@@ -49,11 +49,11 @@ func TestMessageOfAnotherVersion(t *testing.T) {
 	if err != nil || !strings.Contains(r.Refused, "uses version 2") || !strings.Contains(r.Refused, "this node uses version 1") {
 		t.Errorf("the reply is %+v, %v, want one that names both versions", r, err)
 	}
-	eventually(t, "the log says so", func() bool { return lines.count("uses version 2") > 0 })
+	eventually(t, "it is logged", func() bool { return lines.count("uses version 2") > 0 })
 	c.propose(dea(1))
 }
 
-// A node whose peer answers in another version says so, does not ask again at once, and works with the others.
+// A node whose peer replies in another version logs that, does not try again at once, and works with the other nodes.
 func TestPeerOfAnotherVersion(t *testing.T) {
 	var lines logLines
 	var dials atomic.Int64
@@ -87,7 +87,7 @@ func TestPeerOfAnotherVersion(t *testing.T) {
 	t.Cleanup(func() { _ = other.Close() })
 	c.start(0)
 	c.start(1)
-	eventually(t, "the others say so", func() bool {
+	eventually(t, "the others log it", func() bool {
 		c.propose(dea(1))
 		_ = c.leader().VerifyLease(bounded(t)) // asks the peer whenever it can
 		return lines.count("uses version 2") >= 2 && dials.Load() >= 6
@@ -97,7 +97,7 @@ func TestPeerOfAnotherVersion(t *testing.T) {
 		t.Errorf("the peer was dialled %d times in %s, at most %d are allowed", dials.Load(), time.Since(began), most)
 	}
 	if got := lines.count("uses version 2"); got > 2*sampleBurst*(1+int(time.Since(began)/sampleWindow)) {
-		t.Errorf("the log says so %d times in %s", got, time.Since(began))
+		t.Errorf("it is logged %d times in %s", got, time.Since(began))
 	}
 	_ = c.opts[2].listener.Close()
 }

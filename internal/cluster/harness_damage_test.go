@@ -11,7 +11,7 @@ import (
 	"hm/raftfsm"
 )
 
-// wide is an entry of some kilobytes.
+// wide is a record of some kilobytes.
 func wide(i int) raftfsm.DEAChanges {
 	d := raftfsm.DEAChanges{DEA: deaID(i)}
 	for j := range 100 {
@@ -24,7 +24,21 @@ func (c *testCluster) file(i int, name ...string) string {
 	return filepath.Join(append([]string{c.opts[i].DataDir, "raft"}, name...)...)
 }
 
-// flip changes one bit of a file, in place, and tells where.
+// storeOf records so many wide entries on a single node, closes it, and gives its raft.db.
+func (c *testCluster) storeOf(entries int) []byte {
+	c.t.Helper()
+	for i := range entries {
+		c.propose(wide(i))
+	}
+	c.close(0)
+	db, err := os.ReadFile(c.file(0, "raft.db"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return db
+}
+
+// flip changes one bit of a file, in place.
 func flip(t testing.TB, path string, at int64, bit int) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -42,7 +56,7 @@ func flip(t testing.TB, path string, at int64, bit int) {
 	}
 }
 
-// flipText flips a bit wherever text is in a file: bbolt leaves old copies of its pages behind.
+// flipText flips a bit in each occurrence of text in a file: bbolt leaves old copies of its pages behind.
 func flipText(t testing.TB, path, text string) {
 	t.Helper()
 	b, err := os.ReadFile(path)

@@ -18,7 +18,7 @@ import (
 	"hm/raftfsm"
 )
 
-// patience bounds every wait of these tests. It is no expectation: a machine may stall for seconds.
+// patience bounds every wait of these tests. It is long, because a machine may stall for seconds.
 const patience = 30 * time.Second
 
 func eventually(t testing.TB, what string, cond func() bool) {
@@ -34,7 +34,7 @@ func eventually(t testing.TB, what string, cond func() bool) {
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// lockedBuffer takes what several goroutines log.
+// lockedBuffer is a buffer for the logs of several goroutines.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -143,7 +143,7 @@ func (c *testCluster) close(i int) {
 	}
 }
 
-// kill ends a node as a crash would: nothing is settled and nothing handed over.
+// kill ends a node as a crash would: it waits for no proposal and hands nothing over.
 func (c *testCluster) kill(i int) {
 	n := c.nodes[i]
 	c.nodes[i] = nil
@@ -186,8 +186,8 @@ func (c *testCluster) leader() (leader *Node) {
 	return leader
 }
 
-// propose has some leader apply records, through elections, and gives the results and that leader. The machine may
-// stall at any moment and cost the leader its lease: the records must be such that they may be applied twice.
+// propose has a leader apply records, and gives the results and that leader. It tries again after an election, because a
+// stall of the machine may end the leader's lease at any time. So the records may be applied twice.
 func (c *testCluster) propose(recs ...raftfsm.Record) ([]raftfsm.Result, *Node) {
 	c.t.Helper()
 	ctx := bounded(c.t)
@@ -227,6 +227,16 @@ func (c *testCluster) converged() *raftfsm.State {
 	return first
 }
 
+// wantDEAs fails if one of the count DEAs from the number from on is not recorded, although it was acknowledged.
+func wantDEAs(t testing.TB, s *raftfsm.State, from, count int) {
+	t.Helper()
+	for i := from; i < from+count; i++ {
+		if _, ok := s.DEA(deaID(i)); !ok {
+			t.Fatalf("%s was acknowledged and is lost", deaID(i))
+		}
+	}
+}
+
 func dea(i int) raftfsm.DEAChanges {
 	return raftfsm.DEAChanges{DEA: deaID(i), Upserts: []actual.Instance{instance(i), instance(i + 1<<20)}}
 }
@@ -240,7 +250,7 @@ func instance(i int) actual.Instance {
 	return actual.Instance{App: app.Key{Droplet: guid(1), Version: guid(2)}, GUID: guid(3), Index: uint32(i % 8), State: actual.Running, Since: int64(i)}
 }
 
-// linked gives every node its own way to every other, through a proxy that can be cut: links[i][j] leads from i to j.
+// linked puts a proxy between every two nodes, one for each direction: links[i][j] leads from i to j.
 func (c *testCluster) linked() (links [][]*proxy) {
 	links = make([][]*proxy, len(c.opts))
 	for i := range c.opts {
@@ -316,7 +326,7 @@ func (p *proxy) set(state linkState) {
 	}
 }
 
-// pass waits while the link is a hole, and reports whether the connection may go on.
+// pass waits while the link is a black hole, and reports whether the connection may go on.
 func (p *proxy) pass() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -386,8 +396,8 @@ func (p *proxy) copy(to, from net.Conn) {
 	}
 }
 
-// hearEachOther reports whether each of the nodes has heard each other.
-func (c *testCluster) hearEachOther(nodes ...int) bool {
+// haveStatus reports whether each of the nodes has a status message of each other one.
+func (c *testCluster) haveStatus(nodes ...int) bool {
 	for _, i := range nodes {
 		for _, j := range nodes {
 			if _, ok := c.nodes[i].peerStatus.latestFrom(c.opts[j].ID); i != j && !ok {

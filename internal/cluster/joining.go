@@ -109,7 +109,8 @@ func (n *Node) rejoin(peer string, has, remembered logPosition) {
 	n.opts.Logger.Error("a peer remembers that the log of this node had more: most likely node.data_dir was replaced by an older copy; this node takes part in no election until it has caught up",
 		"module", "cluster", "peer", peer, "has", has, "remembered", remembered)
 	if err != nil {
-		n.opts.Logger.Error("cannot write the file that marks this node as joining", "module", "cluster", "file", n.join.marker, "error", err)
+		n.opts.Logger.Error("cannot write the file that marks this node as joining",
+			"module", "cluster", "file", n.join.marker, "error", err)
 	}
 }
 

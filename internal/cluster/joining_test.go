@@ -17,7 +17,7 @@ func TestNewClusterJoinsAtOnce(t *testing.T) {
 	c := newCluster(t, 3, nil)
 	c.start(0)
 	if !c.nodes[0].join.active.Load() {
-		t.Fatal("a blank node takes part in elections before it has heard anybody")
+		t.Fatal("a blank node takes part in elections before a message has arrived")
 	}
 	c.start(1) // two of three are a majority; the third may come whenever it likes
 	c.propose(dea(1))
@@ -34,8 +34,8 @@ func TestNewClusterJoinsAtOnce(t *testing.T) {
 	})
 }
 
-// A follower holds nothing of what the other two acknowledged. One of those loses its disk, the other dies. Were the
-// blank one to vote, the follower would lead and everything would be lost.
+// A follower lacks what the other two acknowledged. One of these loses its disk, the other dies. If the blank node voted,
+// the follower would lead and everything would be lost.
 func TestBlankNodeMakesNoLeader(t *testing.T) {
 	c := startCluster(t, 3, nil)
 	c.propose(dea(1))
@@ -57,7 +57,7 @@ func TestBlankNodeMakesNoLeader(t *testing.T) {
 	blank := c.start(wiped)
 	follower := c.nodes[behind]
 	// Both run and hear each other, and the follower asks for votes: several times, so that the answer is no accident.
-	eventually(t, "they hear each other", func() bool {
+	eventually(t, "they have each other's status", func() bool {
 		return member(follower, blank.opts.ID).Healthy && member(blank, follower.opts.ID).Healthy
 	})
 	eventually(t, "the follower has asked for votes", func() bool { return follower.raft.State() == raft.Candidate })
@@ -80,7 +80,7 @@ func TestBlankNodeMakesNoLeader(t *testing.T) {
 		t.Fatal("the two nodes that lack acknowledged records elected a leader")
 	}
 
-	// A crash in the middle does not make it forget that it has to wait.
+	// After a crash it still waits.
 	c.kill(wiped)
 	blank = c.start(wiped)
 	if !blank.join.active.Load() {
@@ -89,16 +89,12 @@ func TestBlankNodeMakesNoLeader(t *testing.T) {
 	c.start(at)
 	c.propose(dea(200))
 	s := c.converged()
-	for i := range 20 {
-		if _, ok := s.DEA(deaID(100 + i)); !ok {
-			t.Fatalf("%s was acknowledged and is lost", deaID(100+i))
-		}
-	}
+	wantDEAs(t, s, 100, 20)
 	eventually(t, "the blank node has caught up and takes part", func() bool { return !blank.join.active.Load() })
 }
 
-// A single node is configured to be one of three, without having been told. The two others must not found a cluster
-// of their own, of which the leader would overwrite what the first recorded.
+// The second and third node have the first one in raft.peers, but the first runs as a single node. The two must not form
+// a cluster of their own: its leader would overwrite the record of the first.
 func TestNoSecondClusterBesideTheFirst(t *testing.T) {
 	c := newCluster(t, 3, nil)
 	peers := c.opts[0].Peers
@@ -110,11 +106,11 @@ func TestNoSecondClusterBesideTheFirst(t *testing.T) {
 	c.start(1)
 	c.start(2)
 	for _, n := range c.nodes[1:] {
-		eventually(t, "the first node says that they are no members", n.peerStatus.isRejected)
-		eventually(t, "they hear each other", func() bool { return c.hearEachOther(1, 2) })
-		eventually(t, "the hearing is over", func() bool { return time.Since(n.join.since) > newClusterWait+2*statusEvery })
+		eventually(t, "the first node says that they are not members", n.peerStatus.isRejected)
+		eventually(t, "they have each other's status", func() bool { return c.haveStatus(1, 2) })
+		eventually(t, "the wait for a new cluster is over", func() bool { return time.Since(n.join.since) > newClusterWait+2*statusEvery })
 		if !n.join.active.Load() {
-			t.Errorf("%s founds a cluster of its own", n.opts.ID)
+			t.Errorf("%s forms a cluster of its own", n.opts.ID)
 		}
 	}
 	if !first.Leadership().Leader {
@@ -138,12 +134,12 @@ func TestJoiningEndsAfterASnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := c.start(wiped)
-	// Nothing is proposed any more: the snapshot alone must do.
+	// No entry follows: the snapshot alone must suffice.
 	eventually(t, "the node takes part in elections", func() bool { return !n.join.active.Load() })
 	c.converged()
 }
 
-// The operator removes a damaged raft.db and leaves the snapshots. They say nothing of what was acknowledged since.
+// The operator removes a damaged raft.db and leaves the snapshots, which do not say what was acknowledged later.
 func TestLostLogMakesNoLeader(t *testing.T) {
 	for wiped := range 3 {
 		t.Run(fmt.Sprint("node ", wiped), func(t *testing.T) {
@@ -161,7 +157,7 @@ func TestLostLogMakesNoLeader(t *testing.T) {
 			at := 3 - wiped - behind
 			c.close(behind)
 			for i := range 20 {
-				c.propose(dea(100 + i)) // acknowledged by the node that is about to lose its log
+				c.propose(dea(100 + i)) // acknowledged by the node that will lose its log
 			}
 			c.kill(wiped)
 			if err := os.Remove(filepath.Join(c.opts[wiped].DataDir, "raft", "raft.db")); err != nil {
@@ -171,16 +167,12 @@ func TestLostLogMakesNoLeader(t *testing.T) {
 			follower, lost := c.start(behind), c.start(wiped)
 			c.makeNoLeader(follower, lost)
 			if first, err := lost.stores.bolt.FirstIndex(); err != nil || first == 1 {
-				t.Errorf("the node founded a cluster beside its snapshot: first entry %d, %v", first, err)
+				t.Errorf("the node wrote a first entry beside its snapshot: %d, %v", first, err)
 			}
 			c.start(at)
 			c.propose(dea(200))
 			s := c.converged()
-			for i := range 20 {
-				if _, ok := s.DEA(deaID(100 + i)); !ok {
-					t.Fatalf("%s was acknowledged and is lost", deaID(100+i))
-				}
-			}
+			wantDEAs(t, s, 100, 20)
 			eventually(t, "the node has caught up and takes part", func() bool { return !lost.join.active.Load() })
 		})
 	}
@@ -211,7 +203,7 @@ func TestLostLogsUnderLoad(t *testing.T) {
 	(&acknowledged{known: known}).check(t, c.converged())
 }
 
-// Nobody can give a single node back what it lost. It goes on from its snapshot, in a later term, and says so.
+// A single node that lost its log goes on from its snapshot, in a later term, and says that records are lost.
 func TestLostLogOfASingleNode(t *testing.T) {
 	var log lockedBuffer
 	c := startCluster(t, 1, func(_ int, o *Options) {
@@ -243,11 +235,11 @@ func TestLostLogOfASingleNode(t *testing.T) {
 		}
 	}
 	if got := log.String(); !strings.Contains(got, "level=ERROR") || !strings.Contains(got, "EVERYTHING RECORDED LATER IS LOST") {
-		t.Errorf("nothing says that records are lost:\n%s", got)
+		t.Errorf("the log does not say that records are lost:\n%s", got)
 	}
 }
 
-// A log that begins after an entry that no snapshot holds cannot be replayed. Raft would panic.
+// A log that begins after entries that are in no snapshot cannot be replayed. Raft would panic.
 func TestLostSnapshotsStopTheStart(t *testing.T) {
 	c := startCluster(t, 1, func(_ int, o *Options) { o.SnapshotThreshold, o.trailingLogs = 4, 2 })
 	for i := range 10 {
@@ -266,14 +258,14 @@ func TestLostSnapshotsStopTheStart(t *testing.T) {
 	c.opts[0].listener = nil
 	if err == nil {
 		_ = n.Close()
-		t.Fatal("it starts")
+		t.Fatal("the node starts")
 	}
 	if !strings.Contains(err.Error(), "there is no snapshot and the log begins with entry") || !strings.Contains(err.Error(), c.opts[0].DataDir) {
 		t.Errorf("the error is %q", err)
 	}
 }
 
-// A crash between the two writes that found a cluster leaves a term and no entry.
+// A crash between the first two writes of a new node leaves a term and no entry.
 func TestCrashWhileTheFirstEntryIsWritten(t *testing.T) {
 	c := newCluster(t, 1, nil)
 	s, err := openStores(c.opts[0], newSampledLog(discard()))
@@ -287,9 +279,9 @@ func TestCrashWhileTheFirstEntryIsWritten(t *testing.T) {
 	c.propose(dea(1))
 }
 
-// Raft counts each batch that it takes over as committed at once. What the node had acknowledged may come in a later
-// one: only what the leader had when the joining began is enough.
-func TestJoiningNeedsAllThatTheLeaderHad(t *testing.T) {
+// Raft commits each batch of entries at once, and acknowledged entries may come in a later batch. So the node must reach
+// the end of the log that the leader had when the joining began.
+func TestJoiningNeedsTheWholeLogOfTheLeader(t *testing.T) {
 	j := &joining{marker: filepath.Join(t.TempDir(), "joining")}
 	if err := j.begin(); err != nil {
 		t.Fatal(err)
@@ -310,7 +302,7 @@ func TestJoiningNeedsAllThatTheLeaderHad(t *testing.T) {
 	}
 	for _, h := range []peerMessage{told(stateLeader, 5, 100, j.since.Add(1)), told(stateLeader, 5, 500, j.since.Add(2)), {}} {
 		if index, ok := j.goalOf(5, h); !ok || index != 100 {
-			t.Errorf("the goal is %d, %v, want what the leader had at first", index, ok)
+			t.Errorf("the goal is %d, %v, want the end of the leader's log in its first message", index, ok)
 		}
 	}
 	if _, ok := j.goalOf(6, told(stateLeader, 5, 100, j.since.Add(1))); ok {
@@ -344,17 +336,17 @@ func TestJoiningLastsOverTheFirstBatch(t *testing.T) {
 	}
 	n := c.start(wiped)
 	t.Cleanup(sick.heal)
-	eventually(t, "the second batch is on its way to the disk, and the first is there", func() bool {
+	eventually(t, "the first batch is on the disk, and the second is being written", func() bool {
 		return sick.hung.Load() > 0 && n.raft.CommitIndex() > 1
 	})
 	leader := c.leader()
 	first, _ := n.peerStatus.latestFrom(leader.opts.ID)
-	eventually(t, "the node has heard the leader twice more", func() bool {
+	eventually(t, "two more messages of the leader have arrived", func() bool {
 		h, _ := n.peerStatus.latestFrom(leader.opts.ID)
 		return h.at.After(first.at.Add(statusEvery)) || n.stores.disk.stalled.Load()
 	})
 	if !n.join.active.Load() {
-		t.Errorf("the node takes part in elections with a part of what the leader has: %d of %v", n.raft.CommitIndex(), c.leader().logEnd())
+		t.Errorf("the node takes part in elections with a part of the leader's log: %d of %v", n.raft.CommitIndex(), c.leader().logEnd())
 	}
 	sick.heal()
 	eventually(t, "the node has caught up and takes part", func() bool { return !n.join.active.Load() })

@@ -35,7 +35,8 @@ func (n *Node) checkKind(k raftfsm.Kind) error {
 			knows = max(knows, raftfsm.Kind(m.message.Info.Kinds))
 		}
 		if knows < k {
-			return fmt.Errorf("%w: %s (%d); %s knows kinds up to %d: run a version of hm on it that knows this kind", ErrKind, k, k, id, knows)
+			return fmt.Errorf("%w: %s (%d); %s knows kinds up to %d: run a version of hm on it that knows this kind",
+				ErrKind, k, k, id, knows)
 		}
 	}
 	return nil

@@ -8,9 +8,9 @@ import (
 	"hm/raftfsm"
 )
 
-// A kind that came after the first release is proposed only when every voter has told that it knows it. Here all but
-// the first three kinds are later ones.
-func TestKindsThatNotEveryVoterKnows(t *testing.T) {
+// A kind that came after the first release is proposed only when every voter says that it knows the kind. Here all but
+// the first three kinds are such later ones.
+func TestKindThatAVoterDoesNotKnow(t *testing.T) {
 	c := newCluster(t, 3, func(_ int, o *Options) { o.commonKind = raftfsm.KindDEAChanges })
 	later := raftfsm.HoldReleased{Name: "none"} // kind 11
 	c.start(0)
@@ -19,7 +19,7 @@ func TestKindsThatNotEveryVoterKnows(t *testing.T) {
 	tell := func(i int, kinds raftfsm.Kind) { c.nodes[i].SetInfo(PeerInfo{Kinds: uint32(kinds)}) }
 	refused := func(by string) {
 		t.Helper()
-		eventually(t, "the kind is refused because of "+by, func() bool {
+		eventually(t, "the kind is refused: "+by, func() bool {
 			n := c.leader()
 			_, err := n.Propose(bounded(t), dea(2), later)
 			if err == nil {
@@ -64,7 +64,7 @@ func TestKindsThatNotEveryVoterKnows(t *testing.T) {
 	}
 }
 
-// Whatever the voters tell or do not tell, the kinds of the first release are proposed.
+// The kinds of the first release are proposed whatever the voters say.
 func TestKindsOfTheFirstRelease(t *testing.T) {
 	c := startCluster(t, 1, nil)
 	n := c.leader()
@@ -74,6 +74,6 @@ func TestKindsOfTheFirstRelease(t *testing.T) {
 		}
 	}
 	if commonKind != 12 {
-		t.Errorf("the kinds of the first release end with %d: that is past, and does not change", commonKind)
+		t.Errorf("the last kind of the first release is %d, and this never changes", commonKind)
 	}
 }

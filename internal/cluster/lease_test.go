@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestQuestion(t *testing.T) {
+func TestLeaseQuestion(t *testing.T) {
 	type answer struct {
 		from string
 		reply
@@ -41,20 +41,20 @@ func TestQuestion(t *testing.T) {
 			select {
 			case <-q.done:
 				if !tt.closed {
-					t.Error("who waits is told too early")
+					t.Error("the caller is notified too early")
 				}
 			default:
 				if tt.closed {
-					t.Error("who waits is not told")
+					t.Error("the caller is not notified")
 				}
 			}
 		})
 	}
 }
 
-func TestReplySaysWhomANodeFollows(t *testing.T) {
+func TestReplySaysWhetherANodeFollows(t *testing.T) {
 	c := startCluster(t, 3, nil)
-	eventually(t, "the followers say so, and nothing else", func() bool {
+	eventually(t, "the followers reply so, and only to the right message", func() bool {
 		leader := c.leader()
 		term := leader.Leadership().Term
 		for _, n := range c.nodes {
@@ -69,7 +69,7 @@ func TestReplySaysWhomANodeFollows(t *testing.T) {
 					t.Fatalf("%s replies %+v to %+v while %s leads in term %d", n.opts.ID, r, m, leader.opts.ID, term)
 				}
 			}
-			n.join.active.Store(true) // it may have followed another before it lost its disk
+			n.join.active.Store(true) // it may have followed another node before it lost its disk
 			r := n.peerStatus.reply(message{From: leader.opts.ID, Term: term})
 			n.join.active.Store(false)
 			if r.Follows {
@@ -80,7 +80,7 @@ func TestReplySaysWhomANodeFollows(t *testing.T) {
 	})
 }
 
-// What a peer said to an earlier message is no answer, however late it arrives.
+// A reply to an earlier message does not answer the question, even if it arrives late.
 func TestOldRepliesConfirmNothing(t *testing.T) {
 	g := &peerStatus{rejectedBy: map[string]bool{}, leaseQuestions: map[*leaseQuestion]struct{}{}}
 	before := g.openLeaseQuestions()
@@ -97,11 +97,11 @@ func TestOldRepliesConfirmNothing(t *testing.T) {
 		t.Error("a question that was withdrawn is still asked")
 	}
 	if err := g.takeReply("b", reply{Stranger: true}, nil, hearingPart{}); err == nil || !g.isRejected() {
-		t.Error("a peer that knows this node for a stranger goes unnoticed")
+		t.Error("a peer that does not know this node as a member goes unnoticed")
 	}
 }
 
-func TestReplySurvivesTheWire(t *testing.T) {
+func TestReplyRoundTrip(t *testing.T) {
 	for _, r := range []reply{{}, {Stranger: true}, {Refused: "why", Stranger: true}, {Follows: true, Term: maxNumber}} {
 		var b bytes.Buffer
 		if err := writeReply(&b, r); err != nil {

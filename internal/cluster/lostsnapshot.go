@@ -26,7 +26,8 @@ func (n *Node) replaceLostSnapshots() {
 		err := n.askRaft(ctx, func() raft.Future { return n.raft.Snapshot() })
 		cancel()
 		if err != nil {
-			n.log.log(slog.LevelError, "snapshot", "the newest snapshot is lost, and another one could not be taken yet", "error", err)
+			n.log.log(slog.LevelError, "snapshot", "the newest snapshot is lost, and another one could not be taken yet",
+				"error", err)
 		} else {
 			n.log.log(slog.LevelWarn, "snapshot", "the newest snapshot was lost: another one was taken")
 		}

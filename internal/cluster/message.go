@@ -85,7 +85,8 @@ func decodeMessage(body []byte) (message, error) {
 		return message{}, fmt.Errorf("a peer's message: %w", err)
 	}
 	if m.Term > maxNumber {
-		return message{}, fmt.Errorf("a peer's message: term is %d, it must be between 0 and %d", m.Term, int64(maxNumber))
+		return message{}, fmt.Errorf("a peer's message: term is %d, it must be between 0 and %d",
+			m.Term, int64(maxNumber))
 	}
 	if err := limits.NodeID(m.From); err != nil {
 		return message{}, fmt.Errorf("a peer's message: from %w", err)
@@ -116,7 +117,8 @@ func decodeMessage(body []byte) (message, error) {
 			{"desired_read_apps", int64(i.DesiredReadApps), math.MaxInt32}, {"hears", int64(i.HeardDEAs), math.MaxInt32},
 		} {
 			if n.value < 0 || n.value > n.most {
-				return message{}, fmt.Errorf("a peer's message: %s is %d, it must be between 0 and %d", n.name, n.value, n.most)
+				return message{}, fmt.Errorf("a peer's message: %s is %d, it must be between 0 and %d",
+					n.name, n.value, n.most)
 			}
 		}
 	}

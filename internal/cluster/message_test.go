@@ -12,7 +12,7 @@ func frame(body string) []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{'h', 'm', frameVersion, 0}, uint32(len(body))), body...)
 }
 
-func TestMessageSurvivesTheWire(t *testing.T) {
+func TestMessageRoundTrip(t *testing.T) {
 	m := message{From: "hm-1", State: stateLeader, Term: 7, Blank: true, Info: &PeerInfo{API: "10.0.0.1:5155", NATSUp: true, AppliedIndex: 1 << 50, Kinds: 12, DesiredReadBegan: 5, DesiredReadApps: 400_000, Version: "1.2"}}
 	var b bytes.Buffer
 	if err := writeMessage(&b, m); err != nil {
@@ -24,7 +24,7 @@ func TestMessageSurvivesTheWire(t *testing.T) {
 	}
 	m.Info.Version = strings.Repeat("x", maxFrame)
 	if err := writeMessage(&b, m); err == nil {
-		t.Error("a message beyond the limit is written")
+		t.Error("a message that is too long is written")
 	}
 }
 

@@ -54,7 +54,7 @@ func TestThreeNodesAgree(t *testing.T) {
 	if s.Counts().DEAs != 50 {
 		t.Errorf("%d DEAs are recorded, want 50", s.Counts().DEAs)
 	}
-	eventually(t, "every follower says who leads, and does not", func() bool {
+	eventually(t, "every follower refuses proposals and names the leader", func() bool {
 		leader := c.leader()
 		for _, n := range c.running() {
 			if n == leader {
@@ -72,7 +72,7 @@ func TestThreeNodesAgree(t *testing.T) {
 	})
 }
 
-// acknowledged keeps proposing numbered DEAs through whatever happens and remembers which proposals returned well.
+// acknowledged proposes numbered DEAs again and again and remembers which proposals succeeded.
 type acknowledged struct {
 	next  atomic.Int64
 	mu    sync.Mutex
@@ -188,7 +188,7 @@ func TestLeaderOfAMinorityStepsDown(t *testing.T) {
 				_, lost = old.Propose(ctx, dea(1_000_000))
 			}
 			if !errors.Is(lost, ErrLeadershipLost) && !errors.Is(lost, ErrNotLeader) {
-				t.Errorf("a leader that was cut off answers %v", lost)
+				t.Errorf("a proposal to a leader that was cut off: %v", lost)
 			}
 			eventually(t, "the leader that was cut off steps down", func() bool { return !old.Leadership().Leader })
 			stepped := time.Since(began)
@@ -259,7 +259,7 @@ func TestTransfer(t *testing.T) {
 }
 
 func TestCloseHandsOver(t *testing.T) {
-	c := startCluster(t, 3, func(_ int, o *Options) { // so slow that no stall of the machine gets in the way
+	c := startCluster(t, 3, func(_ int, o *Options) { // so slow that a stall of the machine does not matter
 		o.HeartbeatTimeout, o.LeaseTimeout, o.ElectionTimeout = time.Second, time.Second, 10*time.Second
 	})
 	old := c.leader()
@@ -270,7 +270,7 @@ func TestCloseHandsOver(t *testing.T) {
 	case <-changed:
 	default:
 	}
-	for _, n := range c.running() { // nobody misses the leader before the test gives up
+	for _, n := range c.running() { // nobody stands for election before the test ends
 		if patient := n.raft.ReloadableConfig(); n != old {
 			patient.HeartbeatTimeout, patient.ElectionTimeout = 10*patience, 10*patience
 			if err := n.raft.ReloadConfig(patient); err != nil {
@@ -286,7 +286,7 @@ func TestCloseHandsOver(t *testing.T) {
 	select {
 	case <-changed:
 	case <-bounded(t).Done():
-		t.Error("nobody was told that the leadership changed")
+		t.Error("LeadershipChanged got no value")
 	}
 }
 

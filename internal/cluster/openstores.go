@@ -35,7 +35,8 @@ func openStores(o Options, log *sampledLog) (*stores, error) {
 	if err != nil {
 		return nil, fmt.Errorf("node.data_dir: setting aside the damaged raft.db: %w", err)
 	}
-	log.log(slog.LevelError, "", "the Raft store is damaged: it was set aside, and this node joins its cluster again", "damage", what, "kept_as", kept)
+	log.log(slog.LevelError, "", "the Raft store is damaged: it was set aside, and this node joins its cluster again",
+		"damage", what, "kept_as", kept)
 	s, err = openUndamaged(o, log, true)
 	if errors.Is(err, errDamaged) {
 		return nil, &Damage{Dir: dir, What: damageText(err), Kind: FaultStore}
@@ -81,7 +82,8 @@ func openUndamaged(o Options, log *sampledLog, logSetAside bool) (_ *stores, err
 		if err != nil {
 			return nil, fmt.Errorf("node.data_dir: setting aside a damaged snapshot: %w", err)
 		}
-		log.log(slog.LevelError, path, "a snapshot is damaged and was set aside", "damage", damageText(found.why), "kept_as", kept)
+		log.log(slog.LevelError, path, "a snapshot is damaged and was set aside",
+			"damage", damageText(found.why), "kept_as", kept)
 	}
 	usable, err := s.snapshots.List()
 	if err != nil {
@@ -133,7 +135,8 @@ func checkComplete(found foundSnapshots, first, last uint64, logSetAside bool) e
 		if found.why != nil {
 			text = ": " + damageText(found.why)
 		}
-		return damagef("the newest usable snapshot ends with entry %d and the log begins with entry %d%s", found.newest.Index, first, text)
+		return damagef("the newest usable snapshot ends with entry %d and the log begins with entry %d%s",
+			found.newest.Index, first, text)
 	}
 	return nil
 }

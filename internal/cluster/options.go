@@ -106,10 +106,12 @@ func (o Options) complete() (Options, error) {
 		wrong("raft.snapshot_interval is %s: it must be at least %s", o.SnapshotInterval, limits.MinSnapshotInterval)
 	}
 	if o.ElectionTimeout < o.HeartbeatTimeout {
-		wrong("raft.election_timeout is %s: it must be at least raft.heartbeat_timeout (%s)", o.ElectionTimeout, o.HeartbeatTimeout)
+		wrong("raft.election_timeout is %s: it must be at least raft.heartbeat_timeout (%s)",
+			o.ElectionTimeout, o.HeartbeatTimeout)
 	}
 	if o.LeaseTimeout > o.HeartbeatTimeout {
-		wrong("raft.lease_timeout is %s: it must be at most raft.heartbeat_timeout (%s), or two nodes could lead at once", o.LeaseTimeout, o.HeartbeatTimeout)
+		wrong("raft.lease_timeout is %s: it must be at most raft.heartbeat_timeout (%s), or two nodes could lead at once",
+			o.LeaseTimeout, o.HeartbeatTimeout)
 	}
 	if t := o.TLS; t.Enabled() && (t.Cert == "" || t.Key == "" || t.CA == "") {
 		wrong("raft.tls needs cert, key and ca: each peer shows a certificate to each other peer")
@@ -189,7 +191,8 @@ func (o Options) checkPeers() (errs []error) {
 	}
 	switch {
 	case own < 0:
-		errs = append(errs, fmt.Errorf("raft.peers does not name this node: node.id is %q, and the list must be the same on every node, each included", o.ID))
+		errs = append(errs, fmt.Errorf("raft.peers does not name this node: node.id is %q, and the list must be the same on every node, each included",
+			o.ID))
 	case o.Peers[own].Address != o.Advertise:
 		errs = append(errs, fmt.Errorf("raft.peers says that %s is reached at %s, but raft.advertise (or raft.listen, where that is empty) says %s: make them agree",
 			o.ID, o.Peers[own].Address, o.Advertise))

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// moveTo gives a node that is not running another address, of which its peers hear nothing.
+// moveTo gives a node that is not running another address, without a change on its peers.
 func (c *testCluster) moveTo(i int) {
 	c.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -23,7 +23,7 @@ func (c *testCluster) moveTo(i int) {
 	o.Peers = peers
 }
 
-// A node has moved, and the raft.peers of the others still name its old address. All show it as not healthy, and why.
+// A node has moved, and raft.peers of the others still has its old address. All nodes show it as not healthy, and why.
 func TestMovedNodeIsNotHealthy(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 3, nil)
@@ -53,7 +53,7 @@ func TestMovedNodeIsNotHealthy(t *testing.T) {
 			t.Errorf("%s shows %s, which has not moved, as %+v", c.opts[i].ID, m.ID, m)
 		}
 	}
-	for i := range c.nodes { // told of the address, they reach it again
+	for i := range c.nodes { // with the new address they reach it again
 		if i != moved {
 			c.close(i)
 			peers := append([]Peer(nil), c.opts[i].Peers...)
@@ -76,8 +76,8 @@ func TestMovedNodeIsNotHealthy(t *testing.T) {
 	}
 }
 
-// At the old address of a node another member answers. It must not be taken for the one that moved.
-func TestOldAddressOfAMovedNodeIsAnothers(t *testing.T) {
+// Another member answers at the old address of a node. It must not be taken for the node that moved.
+func TestAnotherNodeAtTheOldAddress(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 3, nil)
 	c.propose(dea(1))
@@ -99,7 +99,7 @@ func TestOldAddressOfAMovedNodeIsAnothers(t *testing.T) {
 		c.opts[i].Peers = peers
 		c.start(i)
 	}
-	eventually(t, "the third node shows who answers at the address of the one that moved", func() bool {
+	eventually(t, "the third node shows which node answers at the old address", func() bool {
 		m := member(c.nodes[2], c.opts[b].ID)
 		return !m.Healthy && strings.Contains(m.Problem, c.opts[a].ID+" answers there")
 	})

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// askPeers asks and waits until nothing more is awaited.
+// askPeers asks and waits until no further answer is expected.
 func askPeers(t *testing.T, n *Node, deas []string) map[string]PeerHearing {
 	t.Helper()
 	n.AskPeers(deas)
@@ -27,7 +27,7 @@ func askPeers(t *testing.T, n *Node, deas []string) map[string]PeerHearing {
 	return of
 }
 
-func TestPeersSayWhatTheyHear(t *testing.T) {
+func TestPeersAnswerAboutDEAs(t *testing.T) {
 	c := startCluster(t, 3, nil)
 	leader := c.leader()
 	var peers []*Node
@@ -36,11 +36,11 @@ func TestPeersSayWhatTheyHear(t *testing.T) {
 			peers = append(peers, n)
 		}
 	}
-	eventually(t, "the peers are heard", func() bool {
+	eventually(t, "the peers are healthy", func() bool {
 		return member(leader, peers[0].opts.ID).Healthy && member(leader, peers[1].opts.ID).Healthy
 	})
 	if answers, all := leader.PeerAnswers(); len(answers) != 0 || !all {
-		t.Errorf("before anything was asked there are the answers %+v, all: %v", answers, all)
+		t.Errorf("before any question the answers are %+v, all: %v", answers, all)
 	}
 	peers[0].AnswerPeers(func(deas []string) ([]time.Duration, bool) {
 		ago := make([]time.Duration, len(deas))
@@ -57,49 +57,49 @@ func TestPeersSayWhatTheyHear(t *testing.T) {
 	}
 	answers := askPeers(t, leader, deas)
 	if a := answers[peers[1].opts.ID]; a.Counts || len(a.Ago) != len(deas) || a.Ago[7] >= 0 {
-		t.Errorf("a peer that nobody told what it hears answers %v %.3v", a.Counts, a.Ago)
+		t.Errorf("a peer without a HearingFunc answers %v %.3v", a.Counts, a.Ago)
 	}
 	a := answers[peers[0].opts.ID]
 	if !a.Counts || len(a.Ago) != len(deas) {
-		t.Fatalf("the other's answer counts: %v, it is for %d DEAs", a.Counts, len(a.Ago))
+		t.Fatalf("the other peer's answer counts: %v, it is for %d DEAs", a.Counts, len(a.Ago))
 	}
 	for i, ago := range a.Ago {
 		if want := i%10 == 7; want && ago != 7*time.Second || !want && ago >= 0 {
-			t.Fatalf("for %q it is %v", deas[i], ago)
+			t.Fatalf("for %q the answer is %v", deas[i], ago)
 		}
 	}
 	if got := askPeers(t, leader, nil); len(got) != 0 {
-		t.Errorf("asked about nothing there are %d answers", len(got))
+		t.Errorf("a question about no DEA has %d answers", len(got))
 	}
 
 	c.close(slices.Index(c.nodes, peers[1]))
-	eventually(t, "one is gone", func() bool { return !member(leader, peers[1].opts.ID).Healthy })
+	eventually(t, "one peer is gone", func() bool { return !member(leader, peers[1].opts.ID).Healthy })
 	if answers := askPeers(t, leader, deas[:5]); len(answers) != 1 || len(answers[peers[0].opts.ID].Ago) != 5 {
 		t.Errorf("with one peer gone the answers are %+v", answers)
 	}
 }
 
-// TestEarsOfPeersThatSayOtherThings: an older peer's silence does not count, and what cannot be is refused.
-func TestEarsOfPeersThatSayOtherThings(t *testing.T) {
+// TestUnusualAnswersAboutDEAs: a peer of an older version gives no answer that counts, and invalid answers are refused.
+func TestUnusualAnswersAboutDEAs(t *testing.T) {
 	q := &hearingQuestion{deas: []string{"a", "b"}, of: map[string]*PeerHearing{"old": {ID: "old"}, "bad": {ID: "bad"}}}
 	ps := &peerStatus{hearing: q, senders: map[string]*peerSender{}, latest: map[string]peerMessage{"old": {at: time.Now()}, "bad": {at: time.Now()}}}
 	n := &Node{peerStatus: ps}
 	part := ps.nextHearingPart("old")
 	if want := [][]byte{[]byte("a"), []byte("b")}; !reflect.DeepEqual(part.deas, want) {
-		t.Fatalf("it is asked about %q", part.deas)
+		t.Fatalf("the peer is asked about %q", part.deas)
 	}
 	if err := ps.takeHearing("old", part, nil); err != nil || q.of["old"].Counts {
 		t.Errorf("an older peer's reply: %v, counts: %v", err, q.of["old"].Counts)
 	}
 	if err := ps.takeHearing("bad", ps.nextHearingPart("bad"), &hearingReply{Counts: true, Ago: []int64{1}}); err == nil {
-		t.Error("an answer for one of two DEAs is taken")
+		t.Error("an answer for one of two DEAs is accepted")
 	}
 	if answers, all := n.PeerAnswers(); all || len(answers) != 1 || answers[0].Counts {
 		t.Errorf("the answers are %+v, all: %v", answers, all)
 	}
 	ps.latest["bad"] = peerMessage{at: time.Now().Add(-2 * staleAfter)}
 	if answers, all := n.PeerAnswers(); !all || len(answers) != 1 {
-		t.Errorf("without word of the one that is asked: the answers are %+v, all: %v", answers, all)
+		t.Errorf("after a second without a message: the answers are %+v, all: %v", answers, all)
 	}
 	stale := ps.nextHearingPart("bad")
 	ps.hearing = &hearingQuestion{deas: []string{"c"}, of: map[string]*PeerHearing{"bad": {ID: "bad"}}}
@@ -127,7 +127,7 @@ func TestEarsOfPeersThatSayOtherThings(t *testing.T) {
 	}
 	for _, body := range []string{`{"ears":{"ago":[-2]}}`, `{"ears":{"ago":[2147483648]}}`, `{"ears":{"ago":[` + strings.Repeat("1,", maxAsked) + `1]}}`} {
 		if _, err := readReply(bytes.NewReader(frame(body))); err == nil {
-			t.Errorf("the reply %.40s is taken", body)
+			t.Errorf("the reply %.40s is accepted", body)
 		}
 	}
 }

@@ -54,5 +54,6 @@ func (ps *peerStatus) dropFalseNumbers(m *message) {
 
 func (ps *peerStatus) noteFalseNumber(from, field string, value, most any) {
 	ps.node.stats.badNumbers.Add(1)
-	ps.node.log.log(slog.LevelWarn, from+" "+field, "ignored a number of a peer that cannot be true", "peer", from, "field", field, "value", value, "most", most)
+	ps.node.log.log(slog.LevelWarn, from+" "+field, "ignored a number of a peer that cannot be true",
+		"peer", from, "field", field, "value", value, "most", most)
 }

@@ -11,7 +11,7 @@ import (
 	"hm/raftfsm"
 )
 
-// A number that cannot be true is passed over and counted, and the rest of the message counts.
+// A number that cannot be true is ignored and counted; the rest of the message is used.
 func TestNumbersThatCannotBeTrue(t *testing.T) {
 	c := startCluster(t, 3, nil)
 	c.propose(dea(1))
@@ -39,15 +39,15 @@ func TestNumbersThatCannotBeTrue(t *testing.T) {
 			m := message{From: from, State: stateFollower, Term: n.raft.CurrentTerm(), Info: &tt.told}
 			n.peerStatus.dropFalseNumbers(&m)
 			if *m.Info != tt.want {
-				t.Errorf("taken in as %+v, want %+v", *m.Info, tt.want)
+				t.Errorf("the info is %+v, want %+v", *m.Info, tt.want)
 			}
 			if got := n.Stats().BadNumbers - before; got != tt.bad {
-				t.Errorf("%d numbers were counted as passed over, want %d", got, tt.bad)
+				t.Errorf("%d numbers were counted as ignored, want %d", got, tt.bad)
 			}
 		})
 	}
 
-	eventually(t, "a leader knows that nobody has applied more than it has itself", func() bool {
+	eventually(t, "a leader ignores an applied index beyond its own log", func() bool {
 		lead := c.leader()
 		m := message{From: n.opts.ID, State: stateFollower, Term: lead.raft.CurrentTerm(), Info: &PeerInfo{AppliedIndex: 1 << 40}}
 		lead.peerStatus.dropFalseNumbers(&m)
@@ -56,19 +56,19 @@ func TestNumbersThatCannotBeTrue(t *testing.T) {
 	lead = c.leader()
 	later := message{From: n.opts.ID, State: stateLeader, Term: 1 << 40, Info: &PeerInfo{AppliedIndex: 1 << 40}}
 	if lead.peerStatus.dropFalseNumbers(&later); later.Info.AppliedIndex != 1<<40 {
-		t.Error("a leader of the past judges what a later one has applied")
+		t.Error("a leader of a past term ignores the applied index of a later term")
 	}
 }
 
-// A node that shows the wall clock's time cannot judge a peer's; it takes it as soon as it has applied an entry.
-func TestJoiningNodeTakesNoTimes(t *testing.T) {
+// A node that shows the wall clock's time cannot check a peer's times; it uses them after it has applied an entry.
+func TestJoiningNodeIgnoresTimes(t *testing.T) {
 	c := newCluster(t, 3, nil)
 	n := c.start(0) // alone: nothing is applied
 	told := PeerInfo{DesiredReadBegan: app.TimeOf(time.Now()), NATSUp: true}
 	m := message{From: "hm-1", State: stateLeader, Info: new(PeerInfo)}
 	*m.Info = told
 	if n.peerStatus.dropFalseNumbers(&m); m.Info.DesiredReadBegan != 0 || !m.Info.NATSUp || n.Stats().BadNumbers != 0 {
-		t.Errorf("taken in as %+v, with %d numbers refused", m.Info, n.Stats().BadNumbers)
+		t.Errorf("the info is %+v, with %d ignored numbers", m.Info, n.Stats().BadNumbers)
 	}
 	c.start(1)
 	c.start(2)
@@ -76,12 +76,12 @@ func TestJoiningNodeTakesNoTimes(t *testing.T) {
 	c.converged()
 	*m.Info = PeerInfo{DesiredReadBegan: n.Now()}
 	if n.peerStatus.dropFalseNumbers(&m); m.Info.DesiredReadBegan == 0 {
-		t.Error("a node that has applied an entry takes no peer's times")
+		t.Error("a node that has applied an entry ignores a peer's times")
 	}
 }
 
-// What a stranger tells in a leader's name cannot blind the loop: this is the frame that did.
-func TestForgedFrameOfTheFuture(t *testing.T) {
+// A forged message in a leader's name must not set a time in the future: this one once stopped all reads.
+func TestForgedTimeInTheFuture(t *testing.T) {
 	c := startCluster(t, 3, nil)
 	c.propose(dea(1))
 	c.converged()
@@ -103,11 +103,11 @@ func TestForgedFrameOfTheFuture(t *testing.T) {
 		}
 		for _, m := range n.Members() {
 			if m.Info.DesiredReadBegan > n.Now().Add(aheadSlack) {
-				t.Errorf("%s is believed to have begun a read at %s", m.ID, m.Info.DesiredReadBegan)
+				t.Errorf("%s has begun a read at %s", m.ID, m.Info.DesiredReadBegan)
 			}
 		}
 	}
-	eventually(t, "what was refused is counted", func() bool { s := n.Stats(); return s.BadNumbers >= 1 && s.BadMessages >= 3 })
+	eventually(t, "the refusals are counted", func() bool { s := n.Stats(); return s.BadNumbers >= 1 && s.BadMessages >= 3 })
 }
 
 func TestNumbersOutOfRange(t *testing.T) {

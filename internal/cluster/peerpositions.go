@@ -200,7 +200,8 @@ func (m *peerPositions) run(ctx context.Context) {
 		case <-ticker.C:
 		}
 		if err := m.save(); err != nil {
-			m.log.log(slog.LevelWarn, "positions", "cannot save how far the logs of the peers reach", "file", m.path, "error", err)
+			m.log.log(slog.LevelWarn, "positions", "cannot save how far the logs of the peers reach",
+				"file", m.path, "error", err)
 		}
 	}
 }

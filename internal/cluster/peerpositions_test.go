@@ -10,12 +10,12 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// makeNoLeader checks that two running nodes, of which one may have forgotten what it acknowledged, elect nobody: the
-// one that follows has asked for votes, and gets none.
+// makeNoLeader checks that two running nodes elect no leader if one of them may have forgotten what it acknowledged: the
+// follower asks for votes and gets none.
 func (c *testCluster) makeNoLeader(follower, forgetful *Node) {
 	c.t.Helper()
 	eventually(c.t, "the forgetful node is joining", forgetful.join.active.Load)
-	eventually(c.t, "they hear each other", func() bool {
+	eventually(c.t, "they have each other's status", func() bool {
 		return member(follower, forgetful.opts.ID).Healthy && member(forgetful, follower.opts.ID).Healthy
 	})
 	eventually(c.t, "the follower has asked for votes", func() bool { return follower.raft.State() == raft.Candidate })
@@ -48,8 +48,8 @@ func copyDir(t *testing.T, to, from string) {
 	}
 }
 
-// An operator puts an older backup in the place of data_dir, of a node that helped to commit what the backup lacks.
-// The other one that did dies; the third was down when the newest records were made.
+// An operator replaces data_dir by an older backup on a node that helped to commit newer records. The other node that
+// helped dies; the third was down when the newest records were made.
 func TestOlderBackupMakesNoLeader(t *testing.T) {
 	c := startCluster(t, 3, func(_ int, o *Options) { o.SnapshotThreshold, o.trailingLogs = 4, 2 })
 	for i := range 10 {
@@ -82,28 +82,24 @@ func TestOlderBackupMakesNoLeader(t *testing.T) {
 	c.makeNoLeader(follower, old)
 	c.kill(restored) // a crash in the middle does not make it forget that it has to wait
 	if old = c.start(restored); !old.join.active.Load() {
-		t.Fatal("after a crash the node with the old copy takes part in elections")
+		t.Fatal("after a crash the node with the older copy takes part in elections")
 	}
 	c.start(other)
 	c.propose(dea(300))
 	s := c.converged()
-	for i := range 20 {
-		if _, ok := s.DEA(deaID(200 + i)); !ok {
-			t.Fatalf("%s was acknowledged and is lost", deaID(200+i))
-		}
-	}
-	eventually(t, "the node with the old copy has caught up and takes part", func() bool { return !old.join.active.Load() })
-	eventually(t, "each of the others lets it", func() bool {
+	wantDEAs(t, s, 200, 20)
+	eventually(t, "the node with the older copy has caught up and takes part", func() bool { return !old.join.active.Load() })
+	eventually(t, "each of the others accepts its votes", func() bool {
 		return c.nodes[behind].positions.mayElect(old.opts.ID) == nil && c.nodes[other].positions.mayElect(old.opts.ID) == nil
 	})
 }
 
-// Until two members have spoken they ask nothing of each other and grant nothing.
+// Until two members have exchanged messages neither asks the other for a vote nor gives one.
 func TestElectionsWaitForAComparison(t *testing.T) {
 	c := startCluster(t, 3, nil)
 	c.propose(dea(1))
 	c.converged()
-	eventually(t, "nobody is joining", func() bool {
+	eventually(t, "no node is joining", func() bool {
 		for _, n := range c.nodes {
 			if n.join.active.Load() {
 				return false
@@ -127,7 +123,7 @@ func TestElectionsWaitForAComparison(t *testing.T) {
 			return n.trans.TimeoutNow(to, toAddress, &raft.TimeoutNowRequest{}, &raft.TimeoutNowResponse{})
 		},
 	} {
-		eventually(t, "the node does not ask a member that has not spoken for "+what, func() bool {
+		eventually(t, "the node does not ask a member without a message for "+what, func() bool {
 			forget()
 			return errors.Is(ask(), errNotCompared)
 		})
@@ -141,7 +137,7 @@ func TestElectionsWaitForAComparison(t *testing.T) {
 			return inner.RequestPreVote(from, fromAddress, &raft.RequestPreVoteRequest{RPCHeader: header}, &raft.RequestPreVoteResponse{})
 		},
 	} {
-		eventually(t, "the node does not give a member that has not spoken "+what, func() bool {
+		eventually(t, "the node does not give a member without a message "+what, func() bool {
 			forget()
 			err := ask()
 			return err != nil && strings.Contains(err.Error(), errNotCompared.Error())
@@ -151,47 +147,47 @@ func TestElectionsWaitForAComparison(t *testing.T) {
 	c.converged()
 }
 
-func TestMemoryOutlastsTheProcess(t *testing.T) {
+func TestPeerPositionsAreSaved(t *testing.T) {
 	dir := t.TempDir()
 	m := loadPeerPositions(dir, newSampledLog(discard()))
 	if err := m.mayElect("b"); !errors.Is(err, errNotCompared) {
-		t.Errorf("an election with a member that has not spoken: %v", err)
+		t.Errorf("an election with a member that sent no message: %v", err)
 	}
 	m.update("b", logPosition{3, 10}, logPosition{2, 5})
 	m.update("b", logPosition{3, 9}, logPosition{2, 4})
 	m.update("c", logPosition{}, logPosition{}) // a version that does not tell
 	if err := m.mayElect("b"); !errors.Is(err, errBehind) {
-		t.Errorf("an election with a member that has less than it had: %v", err)
+		t.Errorf("an election with a member whose log has become shorter: %v", err)
 	}
 	if err := m.mayElect("c"); err != nil {
 		t.Errorf("an election with a member of an older version: %v", err)
 	}
 	if got := m.ownHighest(); got != (logPosition{2, 4}) {
-		t.Errorf("the peers remember %v of this node", got)
+		t.Errorf("this node's position as the peers remember it is %v", got)
 	}
 	if err := m.save(); err != nil {
 		t.Fatal(err)
 	}
 	m = loadPeerPositions(dir, newSampledLog(discard()))
 	if got := m.of("b"); got != (logPosition{3, 10}) {
-		t.Errorf("after a restart b is remembered at %v", got)
+		t.Errorf("after a restart the position of b is %v", got)
 	}
 	m.update("b", logPosition{4, 7}, logPosition{}) // of a later term: entries that were never committed gave way
 	if err := m.mayElect("b"); err != nil || m.of("b") != (logPosition{4, 7}) {
-		t.Errorf("an election with a member that has caught up: %v, remembered at %v", err, m.of("b"))
+		t.Errorf("an election with a member that has caught up: %v, its position is %v", err, m.of("b"))
 	}
 	m.keep(func(id string) bool { return id == "c" })
 	if m.of("b") != (logPosition{}) || !errors.Is(m.mayElect("b"), errNotCompared) {
-		t.Error("a member that was removed is remembered")
+		t.Error("a removed member still has a position")
 	}
 	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
 		t.Errorf("the directory holds %v, %v", files, err)
 	}
 }
 
-func TestMemoryFileThatCannotBeUsed(t *testing.T) {
+func TestPeerPositionsFileThatCannotBeUsed(t *testing.T) {
 	for name, content := range map[string]string{
-		"empty": "", "no JSON": "{", "another format": `{"format":2,"marks":{}}`, "no marks": `{"format":1}`,
+		"empty": "", "no JSON": "{", "another format": `{"format":2,"marks":{}}`, "no positions": `{"format":1}`,
 		"an unknown field": `{"format":1,"marks":{},"x":1}`, "a bad id": `{"format":1,"marks":{"a b":{"term":1,"index":1}}}`,
 		"negative":  `{"format":1,"marks":{"a":{"term":-1,"index":1}}}`,
 		"too large": `{"format":1,"marks":{"a":{"term":1,"index":1}}}` + strings.Repeat(" ", maxPositionsFile),
@@ -210,8 +206,8 @@ func TestMemoryFileThatCannotBeUsed(t *testing.T) {
 			if err := m.save(); err != nil {
 				t.Fatal(err)
 			}
-			if marks, err := readPeerPositions(path); err != nil || marks["a"] != (logPosition{1, 1}) {
-				t.Errorf("the file that replaced it reads as %v, %v", marks, err)
+			if positions, err := readPeerPositions(path); err != nil || positions["a"] != (logPosition{1, 1}) {
+				t.Errorf("the file that replaced it reads as %v, %v", positions, err)
 			}
 		})
 	}

@@ -13,10 +13,10 @@ func member(n *Node, id string) Member {
 	return Member{}
 }
 
-func TestPeersTellOfThemselves(t *testing.T) {
+func TestPeersExchangeStatus(t *testing.T) {
 	c := startCluster(t, 3, nil)
 	a, b := c.nodes[0], c.nodes[1]
-	eventually(t, "every node hears every other", func() bool {
+	eventually(t, "every node has the status of every other", func() bool {
 		leader := c.leader()
 		for _, n := range c.nodes {
 			for _, m := range n.Members() {
@@ -32,10 +32,10 @@ func TestPeersTellOfThemselves(t *testing.T) {
 		return true
 	})
 	if m := member(a, "hm-1"); m.HasInfo {
-		t.Errorf("a node that told nothing has the info %+v", m.Info)
+		t.Errorf("a node that sent no info has the info %+v", m.Info)
 	}
 	for i := range 3 {
-		c.propose(dea(i)) // the log's time is known then, and what the others tell can be judged
+		c.propose(dea(i)) // then the log's time is known, and the times of the others can be checked
 	}
 	c.converged()
 	info := PeerInfo{API: "10.0.0.2:5155", NATSUp: true, AppliedIndex: b.View().Index(), Kinds: 12, DesiredReadBegan: 99, DesiredReadApps: 7, Version: "v1"}
@@ -52,8 +52,8 @@ func TestPeersTellOfThemselves(t *testing.T) {
 	eventually(t, "a node that is gone is no longer healthy", func() bool { return !member(a, "hm-1").Healthy })
 	m := member(a, "hm-1")
 	if m.State != stateUnreachable || !m.HasInfo || m.InfoAge < staleAfter || m.Info != info {
-		t.Errorf("a node that is gone is seen as %+v", m)
+		t.Errorf("a node that is gone is shown as %+v", m)
 	}
 	c.start(1)
-	eventually(t, "it is heard again", func() bool { m := member(a, "hm-1"); return m.Healthy && !m.HasInfo })
+	eventually(t, "its messages arrive again", func() bool { m := member(a, "hm-1"); return m.Healthy && !m.HasInfo })
 }

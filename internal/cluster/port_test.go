@@ -75,7 +75,7 @@ func TestGarbageOnThePort(t *testing.T) {
 	c.converged()
 }
 
-// strangers counts the connections that have not yet said what they carry.
+// strangers counts the connections that have not sent their first byte yet.
 func (s *clusterPort) strangers() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,7 +156,7 @@ func TestTLS(t *testing.T) {
 	}
 	c.converged()
 	n := c.leader()
-	eventually(t, "every peer is heard over TLS", func() bool {
+	eventually(t, "every peer's status arrives over TLS", func() bool {
 		for _, m := range n.Members() {
 			if !m.Healthy {
 				return false

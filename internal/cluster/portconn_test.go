@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// pipeStream gives a stream's connection over a pipe, and the other end of it.
-func pipeStream(t *testing.T) (s *clusterPort, c *portConn, theirs net.Conn) {
+// pipeConn gives a connection of a cluster port over a pipe, and its other end.
+func pipeConn(t *testing.T) (s *clusterPort, c *portConn, theirs net.Conn) {
 	ours, theirs := net.Pipe()
 	t.Cleanup(func() { _ = ours.Close(); _ = theirs.Close() })
 	s = &clusterPort{
@@ -28,7 +28,7 @@ func pipeStream(t *testing.T) (s *clusterPort, c *portConn, theirs net.Conn) {
 
 const smallRequest = "\x01\x81\xa4Term\x01"
 
-func TestQuietStreamsEnd(t *testing.T) {
+func TestSilentConnectionsEnd(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		send    func(theirs net.Conn)
@@ -54,7 +54,7 @@ func TestQuietStreamsEnd(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, c, theirs := pipeStream(t)
+				s, c, theirs := pipeConn(t)
 				c.scanner = &requestScanner{}
 				ended := make(chan time.Time)
 				go func() {
@@ -72,7 +72,7 @@ func TestQuietStreamsEnd(t *testing.T) {
 				tt.send(theirs)
 				sent := time.Now()
 				if lasted := (<-ended).Sub(sent); lasted != tt.lasts {
-					t.Errorf("the stream is given up after %s, want %s", lasted, tt.lasts)
+					t.Errorf("the connection ends after %s, want %s", lasted, tt.lasts)
 				}
 				if got := s.refused.Load(); got != tt.refused {
 					t.Errorf("%d connections were counted as refused, want %d", got, tt.refused)
@@ -82,10 +82,10 @@ func TestQuietStreamsEnd(t *testing.T) {
 	}
 }
 
-// A peer that does not take its reply does not hold raft's handler for ever.
-func TestReplyThatNobodyTakes(t *testing.T) {
+// A peer that does not read its reply does not block raft's handler for ever.
+func TestReplyThatThePeerDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, c, _ := pipeStream(t)
+		_, c, _ := pipeConn(t)
 		c.scanner = &requestScanner{}
 		began := time.Now()
 		if _, err := c.Write(make([]byte, 100)); err == nil || time.Since(began) != 4*time.Second {
@@ -94,10 +94,10 @@ func TestReplyThatNobodyTakes(t *testing.T) {
 	})
 }
 
-// What raft kept for later is not used again when the other node may have closed it: the request would be lost.
-func TestQuietStreamIsNotUsedAgain(t *testing.T) {
+// Raft does not use a connection again that the other node may have closed: the request would be lost.
+func TestSilentConnectionIsNotUsedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, c, theirs := pipeStream(t)
+		_, c, theirs := pipeConn(t)
 		c.inbound, c.quiet = false, true
 		go func() { _, _ = io.Copy(io.Discard, theirs) }()
 		for range 3 {
@@ -119,13 +119,13 @@ func TestQuietStreamIsNotUsedAgain(t *testing.T) {
 		}
 		return nil
 	}); err != nil || asked != maxPool+1 {
-		t.Errorf("with %d quiet streams in the pool, raft asked %d times: %v", maxPool, asked, err)
+		t.Errorf("with %d silent connections in the pool, raft sent the request %d times: %v", maxPool, asked, err)
 	}
 }
 
-// What requests keep in memory until they are answered is bounded for each owner, and for all strangers together.
+// The memory of unanswered requests is bounded for each member, and for all strangers together.
 func TestUnansweredRequestsAreBounded(t *testing.T) {
-	s, _, _ := pipeStream(t)
+	s, _, _ := pipeConn(t)
 	s.log = newSampledLog(slog.New(slog.DiscardHandler))
 	conn := func(who owner) *portConn {
 		ours, theirs := net.Pipe()
@@ -144,7 +144,7 @@ func TestUnansweredRequestsAreBounded(t *testing.T) {
 		t.Error("two strangers hold more than is allowed")
 	}
 	if err := s.hold(a, 0); err != nil || s.hold(b, maxMemory) != nil {
-		t.Error("what was answered still counts")
+		t.Error("answered requests still count")
 	}
 	_, _, _ = b.Close(), c.Close(), a.Close()
 	if len(s.held) != 0 {

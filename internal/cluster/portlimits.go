@@ -198,5 +198,6 @@ func (s *clusterPort) noteReached(address string, remote net.Addr) {
 
 func (s *clusterPort) refuse(c net.Conn, err error) {
 	s.refused.Add(1)
-	s.log.log(slog.LevelWarn, "refused", "refused a connection on the cluster port", "remote", c.RemoteAddr().String(), "error", err)
+	s.log.log(slog.LevelWarn, "refused", "refused a connection on the cluster port",
+		"remote", c.RemoteAddr().String(), "error", err)
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-func TestWhoMakesRoom(t *testing.T) {
-	s, _, _ := pipeStream(t)
+func TestWhichConnectionMakesRoom(t *testing.T) {
+	s, _, _ := pipeConn(t)
 	member, one, two := owner{true, "10.0.0.1"}, owner{false, "10.9.9.1"}, owner{false, "10.9.9.2"}
 	add := func(who owner, identified, proven bool, active time.Duration) *portConn {
 		ours, theirs := net.Pipe()
@@ -25,36 +25,36 @@ func TestWhoMakesRoom(t *testing.T) {
 	proven := add(member, true, true, time.Second)
 	idle := add(member, true, false, time.Hour)
 	if got := room(add(member, true, false, 0)); got != idle {
-		t.Error("a connection that asked nothing yet must make room before one that did")
+		t.Error("a connection without a request must make room before one with a request")
 	}
 	if got := room(add(member, true, false, time.Minute)); got == proven || got == nil {
-		t.Error("a member's proven connection made room while there was another")
+		t.Error("a member's proven connection made room although there was another one")
 	}
 	if room(add(one, false, false, 0)) != nil || room(add(one, false, false, time.Minute)) != nil {
-		t.Error("strangers made room while there was place")
+		t.Error("a stranger made room although there was room")
 	}
 	if got := room(add(one, false, false, time.Hour)); got == nil || got.active.Load() != 0 {
-		t.Error("the address that has as many as allowed must close the one that is silent for longest")
+		t.Error("the connection that was silent for longest must make room for another one of its address")
 	}
 	if room(add(two, false, false, time.Hour)) != nil {
-		t.Error("a stranger was closed while there was place")
+		t.Error("a stranger was closed although there was room")
 	}
 	if got := room(add(two, false, false, 2*time.Hour)); got == nil || got.owner != one {
-		t.Error("all strangers together are too many: the one that is silent for longest makes room")
+		t.Error("when all strangers together are too many, the one that was silent for longest must make room")
 	}
 	old, young := add(owner{true, "10.0.0.2"}, true, true, 0), add(owner{true, "10.0.0.2"}, true, true, 0)
 	old.opened = old.opened.Add(-time.Hour)
 	old.active.Store(int64(time.Minute)) // and nothing since
 	if got := room(add(owner{true, "10.0.0.2"}, true, false, 0)); got != old || young.evicted {
-		t.Error("a connection that was opened just now made room before one that is silent for an hour")
+		t.Error("a new connection made room before one that was silent for an hour")
 	}
 	if proven.evicted {
-		t.Error("strangers elsewhere cost a member its connection")
+		t.Error("strangers made a member lose its connection")
 	}
 }
 
 func TestOwnerOfAnAddress(t *testing.T) {
-	s, _, _ := pipeStream(t)
+	s, _, _ := pipeConn(t)
 	s.setPeers([]Peer{{"a", "10.0.0.1:7140"}, {"b", "[fd00::1]:7140"}, {"c", "hm-c.internal:7140"}})
 	from := func(ip string) owner {
 		return s.ownerOf(net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(ip), 9)))
@@ -64,12 +64,12 @@ func TestOwnerOfAnAddress(t *testing.T) {
 		"10.0.0.3": {false, "10.0.0.3"}, "2001:db8::1:2": {false, "2001:db8::/64"},
 	} {
 		if got := from(ip); got != want {
-			t.Errorf("%s counts for %v, want %v", ip, got, want)
+			t.Errorf("the owner of %s is %v, want %v", ip, got, want)
 		}
 	}
 	s.noteReached("hm-c.internal:7140", &net.TCPAddr{IP: net.IPv4(10, 0, 0, 3), Port: 7140})
 	if got := from("10.0.0.3"); !got.member {
-		t.Errorf("where a member was reached counts for %v", got)
+		t.Errorf("the owner of a member's address is %v", got)
 	}
 }
 
@@ -83,19 +83,19 @@ func TestStrangersAreLimited(t *testing.T) {
 		}
 		defer conn.Close()
 	}
-	eventually(t, "every connection was looked at", func() bool {
+	eventually(t, "every connection was accepted or refused", func() bool {
 		return n.Stats().Refused+uint64(n.port.strangers()) >= maxStrangers+20
 	})
 	if got := n.port.strangers(); got > maxStrangersFrom {
-		t.Errorf("%d strangers are let in from one address, at most %d are allowed", got, maxStrangersFrom)
+		t.Errorf("%d strangers of one address are connected, at most %d are allowed", got, maxStrangersFrom)
 	}
 	if _, err := n.Propose(bounded(t), dea(1)); err != nil {
 		t.Error(err)
 	}
 }
 
-// Strangers with more connections than the port takes keep no node from its peers: the leader reaches them, and a
-// follower that was restarted comes back.
+// Strangers open more connections than the port accepts. The leader still reaches its followers, and a restarted follower
+// comes back.
 func TestStrangersTakeNoMembersPlace(t *testing.T) {
 	c := startCluster(t, 3, nil)
 	c.propose(dea(1))
@@ -156,7 +156,7 @@ func TestStrangersTakeNoMembersPlace(t *testing.T) {
 	}
 	lead.port.mu.Unlock()
 	if most := maxStrangers + 2*maxStrangersFrom + maxOthers + maxOfMember; inbound > most {
-		t.Errorf("%d connections are let in, at most %d are allowed", inbound, most)
+		t.Errorf("%d connections are open, at most %d are allowed", inbound, most)
 	}
 	c.kill(at)
 	n := c.start(at)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// TestWritesReachAnotherMember has one node serve requests that another hands on, over the cluster's port.
+// TestWritesReachAnotherMember forwards requests from one node to another over the cluster port.
 func TestWritesReachAnotherMember(t *testing.T) {
 	ca := newAuthority(t)
 	for name, tweak := range map[string]func(int, *Options){"plain": nil, "TLS": func(_ int, o *Options) { o.TLS = ca.issue(o.ID, o.ID) }} {
@@ -60,14 +60,14 @@ func TestWritesReachAnotherMember(t *testing.T) {
 				t.Error(err)
 			}
 			if err := ask(); err == nil {
-				t.Error("a request was answered though nobody serves")
+				t.Error("a request was answered although nobody serves")
 			}
 			eventually(t, "the connection is counted as refused", func() bool { return to.Stats().Refused > refused })
 		})
 	}
 }
 
-// TestWritesAreLimited: whoever opens more connections than a cluster needs takes none from raft.
+// TestWritesAreLimited: too many connections with forwarded requests take none away from raft.
 func TestWritesAreLimited(t *testing.T) {
 	c := startCluster(t, 1, nil)
 	n := c.leader()
@@ -101,7 +101,7 @@ func TestWritesAreLimited(t *testing.T) {
 	extra := dial()
 	_ = extra.SetReadDeadline(time.Now().Add(patience))
 	if _, err := extra.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("a connection too many was not closed: %v", err)
+		t.Errorf("a connection beyond the limit was not closed: %v", err)
 	}
 	_ = held[0].Close()
 	dial()

@@ -171,7 +171,8 @@ func cut(recs []raftfsm.Record, limit int) ([]chunk, error) {
 				return nil, fmt.Errorf("record %d: %w", i, err)
 			}
 			if size > limit {
-				return nil, fmt.Errorf("record %d: %w: it has %d bytes in an entry, at most %d are allowed", i, raftfsm.ErrInvalid, size, limit)
+				return nil, fmt.Errorf("record %d: %w: it has %d bytes in an entry, at most %d are allowed",
+					i, raftfsm.ErrInvalid, size, limit)
 			}
 			add(part, i, size)
 		}

@@ -131,7 +131,7 @@ func TestPack(t *testing.T) {
 		}
 	}
 	if len(shares) != 2 || shares[1].p != last || len(rest) != 0 {
-		t.Errorf("the end of the large proposal is not shared with its neighbour: %d shares, %d left", len(shares), len(rest))
+		t.Errorf("the last chunk of the large proposal does not share its entry: %d shares, %d left", len(shares), len(rest))
 	}
 	if got := recs[len(recs)-1].(raftfsm.DEAChanges).DEA; got != deaID(6) {
 		t.Errorf("the last record is of %s", got)
@@ -208,7 +208,7 @@ func TestConcurrentProposalsShareEntries(t *testing.T) {
 				id := g*calls + i
 				res, n := c.propose(dea(id), raftfsm.HoldReleased{Name: "none"})
 				if len(res) != 1 || len(res[0].Refused) != 1 || res[0].Refused[0].Record != 1 {
-					t.Errorf("a result of another: %+v", res)
+					t.Errorf("a result of another caller: %+v", res)
 				}
 				if _, ok := n.View().DEA(deaID(id)); !ok {
 					t.Errorf("%s is acknowledged and not in the view", deaID(id))
@@ -230,7 +230,7 @@ func TestConcurrentProposalsShareEntries(t *testing.T) {
 	}
 }
 
-func TestProposeGivesUpWithItsContext(t *testing.T) {
+func TestProposeEndsWithItsContext(t *testing.T) {
 	release := make(chan struct{})
 	var block sync.Once
 	blocked := make(chan struct{})
@@ -253,16 +253,16 @@ func TestProposeGivesUpWithItsContext(t *testing.T) {
 	<-blocked
 	cancel()
 	if err := <-first; !errors.Is(err, ErrTimeout) || !errors.Is(err, context.Canceled) {
-		t.Errorf("given up while the entry is under way: %v", err)
+		t.Errorf("the context ended while the entry was pending: %v", err)
 	}
 	if _, err := n.Propose(ctx, dea(2)); !errors.Is(err, context.Canceled) {
-		t.Errorf("proposed with a context that has ended: %v", err)
+		t.Errorf("proposed with an ended context: %v", err)
 	}
 	close(release)
 	if _, err := n.Propose(bounded(t), dea(3)); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "the entry that was under way is applied", func() bool { _, ok := n.View().DEA(deaID(1)); return ok })
+	eventually(t, "the pending entry is applied", func() bool { _, ok := n.View().DEA(deaID(1)); return ok })
 }
 
 func TestProposeNothing(t *testing.T) {

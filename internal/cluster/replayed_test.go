@@ -7,8 +7,8 @@ import (
 	"hm/raftfsm"
 )
 
-// TestWhatAnEarlierProcessHadIsReplayed: what is counted as it is applied must not be counted anew at each start.
-func TestWhatAnEarlierProcessHadIsReplayed(t *testing.T) {
+// TestEntriesOfAnEarlierProcessAreReplayed: what is counted as it is applied must not be counted anew at each start.
+func TestEntriesOfAnEarlierProcessAreReplayed(t *testing.T) {
 	var mu sync.Mutex
 	told := map[uint64]bool{} // by index, whether it was told as replayed
 	c := newCluster(t, 1, func(_ int, o *Options) {
@@ -28,11 +28,11 @@ func TestWhatAnEarlierProcessHadIsReplayed(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if len(told) < 5 {
-			t.Errorf("%s: %d entries were told", when, len(told))
+			t.Errorf("%s: OnApply was called for %d entries", when, len(told))
 		}
 		for index, replayed := range told {
 			if replayed != want(index) {
-				t.Errorf("%s: entry %d was told as replayed: %v", when, index, replayed)
+				t.Errorf("%s: entry %d was called replayed: %v", when, index, replayed)
 			}
 		}
 	}

@@ -192,7 +192,8 @@ func (m *requestScanner) start(length uint64, isText bool) error {
 	case !isText || !m.keep:
 		return fmt.Errorf("%s has a wrong type", m.field)
 	case length > maxKept:
-		return fmt.Errorf("the name of a field or the id of a member has %d bytes, at most %d are allowed", length, maxKept)
+		return fmt.Errorf("the name of a field or the id of a member has %d bytes, at most %d are allowed",
+			length, maxKept)
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// oneStream is raft's way out over a single connection.
+// oneStream lets raft's transport dial a single connection.
 type oneStream struct {
 	net.Listener
 	conn net.Conn
@@ -86,8 +86,8 @@ func requests(t testing.TB) map[string][]byte {
 	}
 }
 
-// What raft sends passes, however the network cuts it up, and the requestScanner finds where each request ends.
-func TestScannerPassesWhatRaftSends(t *testing.T) {
+// The scanner accepts what raft sends, in pieces of any size, and finds where each request ends.
+func TestScannerAcceptsRaftRequests(t *testing.T) {
 	var all []byte
 	n := 0
 	for name, b := range requests(t) {
@@ -134,7 +134,7 @@ func TestScannerRefuses(t *testing.T) {
 		{"an empty map", "\x00\x80", "empty"},
 		{"a map of 4 billion", "\x00\xdf\xff\xff\xff\xff", "4294967295 values"},
 		{"4 billion entries", "\x00\x81\xa7Entries\xdd\xff\xff\xff\xff", "4294967295 values"},
-		{"an entry that is nil", "\x00\x81\xa7Entries\x91\xc0", "an entry is not a map"}, // raft's main loop would panic
+		{"an entry that is nil", "\x00\x81\xa7Entries\x91\xc0", "an entry is not a map"}, // it would make raft's main loop panic
 		{"an entry that is a list", "\x00\x81\xa7Entries\x91\x90", "in a wrong place"},
 		{"many small entries", "\x00\x81\xa7Entries\xdd\x00\x00\x80\x00" + many, "values"},
 		{"a list in an entry", "\x00\x81\xa7Entries\x91\x81\xa4Data\x91\x00", "in a wrong place"},
@@ -161,7 +161,7 @@ func TestScannerRefuses(t *testing.T) {
 				err = one.feed([]byte{tt.sent[i]})
 			}
 			if err == nil {
-				t.Error("byte by byte it passes")
+				t.Error("byte by byte it is accepted")
 			}
 		})
 	}
@@ -174,11 +174,11 @@ func TestScannerRefuses(t *testing.T) {
 		err = m.feed(part)
 	}
 	if fed < 15 && err == nil || fed > 18 {
-		t.Errorf("%d MiB of a request passed: %v", fed, err)
+		t.Errorf("%d MiB of a request were accepted: %v", fed, err)
 	}
 }
 
-func TestScannerAsksWhoSpeaks(t *testing.T) {
+func TestScannerChecksTheSender(t *testing.T) {
 	wrong := errors.New("wrong")
 	for _, tt := range []struct{ sent, id string }{
 		{"\x01\x82\xa2ID\xa4hm-1\xa4Term\x01", "hm-1"},

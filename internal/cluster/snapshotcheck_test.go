@@ -72,17 +72,17 @@ func TestDamagedSnapshots(t *testing.T) {
 		flip(t, filepath.Join(dirs[1], snapshotState), 200, 1)
 		n := c.start(0)
 		if f, ok := n.Fault(); !ok || f.Kind != FaultHealing {
-			t.Errorf("it says %+v", f)
+			t.Errorf("the fault is %+v", f)
 		}
 		c.propose(wide(100))
 		eventually(t, "the node has healed", func() bool { return !n.join.active.Load() })
 		c.converged()
 	})
-	t.Run("the log reaches back to the older", func(t *testing.T) {
+	t.Run("the log reaches back to the older snapshot", func(t *testing.T) {
 		c := build(t, 1)
 		want := c.nodes[0].View().Hash()
 		c.close(0)
-		// The older one with the log is as good as before the newer one: nothing is missing, and nobody need be asked.
+		// The older snapshot and the log have everything: the node needs no peer.
 		c.opts[0].trailingLogs = 1 << 20
 		n := c.start(0)
 		c.propose(wide(100))

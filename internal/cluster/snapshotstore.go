@@ -38,7 +38,8 @@ func (s *snapshotStore) clear() error {
 // Create begins a snapshot.
 func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, members raft.Configuration, membersIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
 	if free, ok := freeSpace(s.dir); ok && free < minFree {
-		return nil, fmt.Errorf("the disk of %s is full: %d KiB are left, and a snapshot needs %d KiB", s.dir, free>>10, minFree>>10)
+		return nil, fmt.Errorf("the disk of %s is full: %d KiB are left, and a snapshot needs %d KiB",
+			s.dir, free>>10, minFree>>10)
 	}
 	return s.FileSnapshotStore.Create(version, index, term, members, membersIndex, trans)
 }

@@ -35,7 +35,8 @@ func (n *Node) newRaft(conf *raft.Config) error {
 	switch {
 	case err != nil && guarded.restore != nil: // raft has tried an older one; the log may not reach back to it
 		return &DataDirError{
-			Err: fmt.Errorf("node.data_dir: the newest snapshot in %s is undamaged, but this version of hm cannot restore it: %w", n.stores.dir, guarded.restore),
+			Err: fmt.Errorf("node.data_dir: the newest snapshot in %s is undamaged, but this version of hm cannot restore it: %w",
+				n.stores.dir, guarded.restore),
 			Hint: fmt.Sprintf("run the version of hm that wrote it; or move %s away: hm then copies the record from its peers, or starts empty if it has none",
 				n.stores.dir),
 		}

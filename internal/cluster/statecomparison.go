@@ -209,7 +209,8 @@ func (w *stateComparison) compare(self string, voters []string, present func(id 
 		}
 	}
 	if late || open < need && open+len(by) < majority {
-		w.undecided = fmt.Sprintf("%s has another state after entry %d, and no majority of the voters agrees on either", newest.by, newest.index)
+		w.undecided = fmt.Sprintf("%s has another state after entry %d, and no majority of the voters agrees on either",
+			newest.by, newest.index)
 	}
 	return nil, differing
 }
@@ -242,7 +243,8 @@ func (n *Node) checkState() {
 			n.opts.ID, wrong.index, wrong.mine, wrong.theirs)
 		marker := filepath.Join(n.stores.dir, differsMarker)
 		if err := writeSynced(marker, what+"\n"); err != nil {
-			n.opts.Logger.Error("cannot write the file that makes the next start copy the record from a peer", "module", "cluster", "file", marker, "error", err)
+			n.opts.Logger.Error("cannot write the file that makes the next start copy the record from a peer",
+				"module", "cluster", "file", marker, "error", err)
 		}
 		n.fail(&Damage{Dir: n.stores.dir, What: what, Kind: FaultState})
 		return
@@ -250,10 +252,13 @@ func (n *Node) checkState() {
 	after := n.states.undecidedText()
 	switch {
 	case after != "" && before == "":
-		n.opts.Logger.Error("the states of the nodes differ and no majority agrees on one: this node sends no command until a majority does", "module", "cluster", "difference", after)
+		n.opts.Logger.Error("the states of the nodes differ and no majority agrees on one: this node sends no command until a majority does",
+			"module", "cluster", "difference", after)
 	case after == "" && before != "":
-		n.opts.Logger.Info("a majority of the nodes agrees on this node's state again", "module", "cluster", "was", before)
+		n.opts.Logger.Info("a majority of the nodes agrees on this node's state again",
+			"module", "cluster", "was", before)
 	case after == "" && len(differing) > 0:
-		n.log.log(slog.LevelError, "state", "peers have another state than this node and a majority", "peers", differing)
+		n.log.log(slog.LevelError, "state", "peers have another state than this node and a majority",
+			"peers", differing)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"hm/raftfsm"
 )
 
-// otherRecord applies another record than the log has, once it is armed.
+// otherRecord applies another record than the log has, after it was armed.
 type otherRecord struct {
 	raft.FSM
 	armed *atomic.Bool
@@ -36,7 +36,7 @@ func (f otherRecord) Apply(l *raft.Log) any {
 	return f.FSM.Apply(l)
 }
 
-// tampered starts a cluster of which each node can be made to record something else than the log says.
+// tampered starts a cluster in which each node can be made to record something else than the log says.
 func tampered(t *testing.T, size int) (*testCluster, []atomic.Bool) {
 	arm := make([]atomic.Bool, size)
 	c := startCluster(t, size, func(i int, o *Options) {
@@ -68,7 +68,7 @@ func TestLeaderWithAnotherStateStops(t *testing.T) {
 		t.Errorf("it ends with %v", err)
 	}
 	if wrong.Leadership().Leader || !wrong.StateDiffers() {
-		t.Error("it leads, or does not say that its state differs")
+		t.Error("it leads, or does not report that its state differs")
 	}
 	eventually(t, "another node leads", func() bool {
 		for i, n := range c.nodes {
@@ -78,7 +78,7 @@ func TestLeaderWithAnotherStateStops(t *testing.T) {
 		}
 		return false
 	})
-	eventually(t, "its peers have heard", func() bool {
+	eventually(t, "its peers show the fault", func() bool {
 		f := member(c.nodes[(at+1)%3], wrong.opts.ID).Fault
 		return f != nil && f.Kind == FaultState
 	})
@@ -91,18 +91,19 @@ func TestLeaderWithAnotherStateStops(t *testing.T) {
 	c.propose(dea(4))
 	n := c.start(at)
 	if f, _ := n.Fault(); f.Kind != FaultHealing {
-		t.Errorf("at its start it says %+v", f)
+		t.Errorf("after its start the fault is %+v", f)
 	}
 	eventually(t, "the node has healed", func() bool { _, faulty := n.Fault(); return !faulty && !n.join.active.Load() })
 	c.propose(dea(5))
 	c.converged() // compares the hashes
 	if _, err := os.Stat(c.file(at, differsMarker)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the mark is still there: %v", err)
+		t.Errorf("the marker is still there: %v", err)
 	}
 }
 
-// Two nodes are left and differ: nobody can tell who is right, and both say so. When the third is back it decides.
-func TestTwoNodesThatDifferBothSaySo(t *testing.T) {
+// Two nodes are left and their states differ: nobody can say who is right, and both report it. The third node decides when
+// it is back.
+func TestTwoNodesThatDifferBothReportIt(t *testing.T) {
 	t.Parallel()
 	c, arm := tampered(t, 3)
 	c.propose(dea(1))
@@ -114,15 +115,15 @@ func TestTwoNodesThatDifferBothSaySo(t *testing.T) {
 	c.propose(dea(2))
 	for i, n := range c.nodes {
 		if i != away {
-			eventually(t, "both say that their states differ", n.StateDiffers)
+			eventually(t, "both report that their states differ", n.StateDiffers)
 		}
 	}
 	for i, n := range c.nodes {
 		if i != away && n.Err() != nil {
-			t.Errorf("%s stops, though nobody can tell that it is wrong: %v", n.opts.ID, n.Err())
+			t.Errorf("%s stops, although nobody can say that it is wrong: %v", n.opts.ID, n.Err())
 		}
 	}
-	if err := c.proposeAny(dea(3)); err != nil { // what is heard goes on being recorded
+	if err := c.proposeAny(dea(3)); err != nil { // recording goes on
 		t.Error(err)
 	}
 	c.start(away)
@@ -130,18 +131,18 @@ func TestTwoNodesThatDifferBothSaySo(t *testing.T) {
 	select {
 	case <-wrong.Failed():
 	case <-bounded(t).Done():
-		t.Fatal("the third node has not decided it")
+		t.Fatal("the third node has not decided")
 	}
 	c.close(at)
 	c.start(at)
 	for _, n := range c.nodes {
-		eventually(t, "nobody differs any more", func() bool { _, faulty := n.Fault(); return !faulty })
+		eventually(t, "no node has a fault", func() bool { _, faulty := n.Fault(); return !faulty })
 	}
 	c.propose(dea(4))
 	c.converged()
 }
 
-// proposeAny has any leader take a record.
+// proposeAny proposes a record to any leader.
 func (c *testCluster) proposeAny(recs ...raftfsm.Record) error {
 	_, n := c.propose(recs...)
 	if n == nil {
@@ -152,8 +153,8 @@ func (c *testCluster) proposeAny(recs ...raftfsm.Record) error {
 
 func hashOf(b byte) raftfsm.Hash { return raftfsm.Hash{b} }
 
-// trial is a node with the states 1 to upTo, all with the hash 1, of the three voters a, b and c.
-func trial(upTo uint64) *stateComparison {
+// comparisonUpTo is the comparison of a node with the states 1 to upTo, all with the hash 1; the voters are a, b and c.
+func comparisonUpTo(upTo uint64) *stateComparison {
 	w := &stateComparison{}
 	for i := uint64(1); i <= upTo; i++ {
 		w.applied(i, hashOf(1))
@@ -161,7 +162,7 @@ func trial(upTo uint64) *stateComparison {
 	return w
 }
 
-func TestJudgeState(t *testing.T) {
+func TestCompareStates(t *testing.T) {
 	now := time.Now()
 	three := []string{"a", "b", "c"}
 	present := func(ids ...string) func(string) bool {
@@ -177,7 +178,7 @@ func TestJudgeState(t *testing.T) {
 		voters  []string
 		told    []told
 		present func(string) bool
-		guilty  bool
+		wrong   bool
 		open    bool
 	}{
 		"nobody speaks":                           {three, nil, present(), false, false},
@@ -198,22 +199,23 @@ func TestJudgeState(t *testing.T) {
 		"two of five accuse":                      {[]string{"a", "b", "c", "d", "e"}, []told{{"b", at(9, 2), 5 * time.Second}, {"c", at(9, 2), 5 * time.Second}, {"d", at(9, 1), 0}, {"e", at(9, 1), 0}}, present("b", "c", "d", "e"), false, false},
 		"three of five accuse":                    {[]string{"a", "b", "c", "d", "e"}, []told{{"b", at(9, 2), 0}, {"c", at(9, 2), 0}, {"d", at(9, 2), 0}, {"e", at(9, 1), 0}}, present("b", "c", "d", "e"), true, false},
 	} {
-		w := trial(10)
+		w := comparisonUpTo(10)
 		for _, s := range tc.told {
 			w.take(s.by, s.states, now.Add(-s.ago))
 			if s.ago < claimAge {
 				w.take(s.by, s.states, now) // it is told again and again
 			}
 		}
-		guilty, _ := w.compare("a", tc.voters, tc.present, now)
-		if (guilty != nil) != tc.guilty || (w.undecidedText() != "") != tc.open {
-			t.Errorf("%s: guilty %v, undecided %q", name, guilty, w.undecidedText())
+		wrong, _ := w.compare("a", tc.voters, tc.present, now)
+		if (wrong != nil) != tc.wrong || (w.undecidedText() != "") != tc.open {
+			t.Errorf("%s: wrong %v, undecided %q", name, wrong, w.undecidedText())
 		}
 	}
 }
 
-// One peer accuses at every entry that this node applies, while the other agrees, but speaks of an older one each time.
-func TestAccusationOfOnePeerSilencesNobody(t *testing.T) {
+// One peer claims another state at every entry that this node applies. The other peer agrees with this node, but always at
+// an older entry.
+func TestOnePeerThatDiffersStopsNobody(t *testing.T) {
 	w := &stateComparison{}
 	now := time.Now()
 	for i := uint64(1); i < 2000; i++ {
@@ -222,12 +224,12 @@ func TestAccusationOfOnePeerSilencesNobody(t *testing.T) {
 		w.applied(2*i+1, hashOf(1))
 		w.take("b", []stateAt{{2*i + 1, hashOf(2)}, {2 * i, hashOf(3)}, {1 << 60, hashOf(4)}}, now)
 		w.take("c", []stateAt{{2 * i, hashOf(1)}}, now)
-		guilty, accusers := w.compare("a", []string{"a", "b", "c"}, func(string) bool { return true }, now)
-		if guilty != nil || w.undecidedText() != "" {
-			t.Fatalf("entry %d: guilty %v, undecided %q", i, guilty, w.undecidedText())
+		wrong, differing := w.compare("a", []string{"a", "b", "c"}, func(string) bool { return true }, now)
+		if wrong != nil || w.undecidedText() != "" {
+			t.Fatalf("entry %d: wrong %v, undecided %q", i, wrong, w.undecidedText())
 		}
-		if len(accusers) != 1 || accusers[0] != "b" {
-			t.Fatalf("entry %d: the accusers are %v", i, accusers)
+		if len(differing) != 1 || differing[0] != "b" {
+			t.Fatalf("entry %d: the peers that differ are %v", i, differing)
 		}
 		if len(w.claimed["b"]) > keptClaims {
 			t.Fatalf("%d claims are kept", len(w.claimed["b"]))
@@ -235,8 +237,8 @@ func TestAccusationOfOnePeerSilencesNobody(t *testing.T) {
 	}
 }
 
-// The same, with real nodes: somebody lies in the name of the third to two that are busy.
-func TestLyingPeerSilencesNobody(t *testing.T) {
+// The same with real nodes: false claims arrive in the name of the third node while the other two are busy.
+func TestFalseClaimsOfOnePeerStopNobody(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 3, nil)
 	c.propose(dea(1))
@@ -257,28 +259,28 @@ func TestLyingPeerSilencesNobody(t *testing.T) {
 		lie()
 		c.propose(dea(i % 100))
 		for _, n := range c.running() {
-			eventually(t, "nobody believes the liar", func() bool { lie(); return !n.StateDiffers() }) // but for a stall of the machine, it never did
+			eventually(t, "the false claims have no effect", func() bool { lie(); return !n.StateDiffers() }) // they have one only if the machine stalls
 			if n.Err() != nil {
-				t.Fatalf("%s believes the liar: %v", n.opts.ID, n.Err())
+				t.Fatalf("%s stops because of the false claims: %v", n.opts.ID, n.Err())
 			}
 		}
 	}
 }
 
-// A replaced state is compared with nothing that was before it.
-func TestReplacedStateBeginsAnew(t *testing.T) {
-	w := trial(10)
+// After the state was replaced, earlier states do not count.
+func TestReplacedStateForgetsEarlierClaims(t *testing.T) {
+	w := comparisonUpTo(10)
 	now := time.Now()
 	for _, id := range []string{"b", "c"} {
 		w.take(id, []stateAt{{9, hashOf(2)}}, now)
 	}
 	w.reset()
-	if guilty, _ := w.compare("a", []string{"a", "b", "c"}, func(string) bool { return true }, now); guilty != nil || len(w.claims()) != 0 {
-		t.Errorf("guilty %v, tells %v", guilty, w.claims())
+	if wrong, _ := w.compare("a", []string{"a", "b", "c"}, func(string) bool { return true }, now); wrong != nil || len(w.claims()) != 0 {
+		t.Errorf("wrong %v, claims %v", wrong, w.claims())
 	}
 	w.applied(11, hashOf(1))
 	if claims := w.claims(); len(claims) != 1 || claims[0].Index != 11 {
-		t.Errorf("tells %v", claims)
+		t.Errorf("claims %v", claims)
 	}
 }
 
@@ -292,8 +294,8 @@ func TestClaimsOfPeers(t *testing.T) {
 			t.Errorf("%v is accepted", bad)
 		}
 	}
-	w := trial(40_001)
+	w := comparisonUpTo(40_001)
 	if claims := w.claims(); len(claims) != 4 || claims[3].Index != 36864 || claims[0].Index != 40_001 {
-		t.Errorf("tells %v", claims)
+		t.Errorf("claims %v", claims)
 	}
 }

@@ -79,7 +79,8 @@ func openFiles(o Options, log *sampledLog) (_ *stores, err error) {
 }
 
 func errInUse(dir string) error {
-	return fmt.Errorf("node.data_dir: the Raft store in %s is in use by another hm process: stop it, or use another directory", dir)
+	return fmt.Errorf("node.data_dir: the Raft store in %s is in use by another hm process: stop it, or use another directory",
+		dir)
 }
 
 // alone reports whether the node has no peer, in raft.peers and in the newest snapshot.
@@ -128,10 +129,12 @@ func (s *stores) initialize(peers []Peer, log *slog.Logger) error {
 func (s *stores) logLoss(peers []Peer, log *slog.Logger) {
 	about := []any{"module", "cluster", "dir", s.dir, "snapshot", s.newest.ID, "index", s.newest.Index, "term", s.newest.Term}
 	if s.alone(peers) {
-		log.Error("the log of this node was lost, and no peer has it: the node starts from its newest snapshot, and EVERYTHING RECORDED LATER IS LOST", about...)
+		log.Error("the log of this node was lost, and no peer has it: the node starts from its newest snapshot, and EVERYTHING RECORDED LATER IS LOST",
+			about...)
 		return
 	}
-	log.Warn("the log of this node was lost: the node starts from its newest snapshot and copies the rest from its peers", about...)
+	log.Warn("the log of this node was lost: the node starts from its newest snapshot and copies the rest from its peers",
+		about...)
 }
 
 // keyCurrentTerm is raft's name for the term in its stable store.

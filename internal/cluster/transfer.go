@@ -11,13 +11,8 @@ import (
 // node goes on leading, because the voter does not catch up within an election timeout, or refuses. No proposal is
 // accepted meanwhile.
 func (n *Node) TransferTo(ctx context.Context, id string) error {
-	if n.raft.State() != raft.Leader {
-		return n.notLeader()
-	}
-	select {
-	case <-n.closing:
-		return ErrClosed
-	default:
+	if err := n.checkLeading(); err != nil {
+		return err
 	}
 	for _, v := range n.voters() {
 		if string(v.ID) != id || id == n.opts.ID {
@@ -35,6 +30,17 @@ func (n *Node) TransferTo(ctx context.Context, id string) error {
 
 // Transfer hands leadership to the follower whose log reaches furthest. It returns when this node no longer leads.
 func (n *Node) Transfer(ctx context.Context) error {
+	if err := n.checkLeading(); err != nil {
+		return err
+	}
+	if err := n.stores.disk.trouble(); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotLeader, err)
+	}
+	return n.transfer(ctx)
+}
+
+// checkLeading fails if this node does not lead, or is closing.
+func (n *Node) checkLeading() error {
 	if n.raft.State() != raft.Leader {
 		return n.notLeader()
 	}
@@ -42,11 +48,8 @@ func (n *Node) Transfer(ctx context.Context) error {
 	case <-n.closing:
 		return ErrClosed
 	default:
+		return nil
 	}
-	if err := n.stores.disk.trouble(); err != nil {
-		return fmt.Errorf("%w: %w", ErrNotLeader, err)
-	}
-	return n.transfer(ctx)
 }
 
 func (n *Node) transfer(ctx context.Context) error {

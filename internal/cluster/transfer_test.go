@@ -9,7 +9,7 @@ func TestTransferToOneVoter(t *testing.T) {
 	c := startCluster(t, 3, nil)
 	for range 3 {
 		var to string
-		eventually(t, "the voter that was named leads", func() bool {
+		eventually(t, "the named voter leads", func() bool {
 			old := c.leader()
 			to = c.nodes[(c.index(old)+2)%3].opts.ID
 			return old.TransferTo(bounded(t), to) == nil && c.leader().opts.ID == to
@@ -23,6 +23,6 @@ func TestTransferToOneVoter(t *testing.T) {
 		}
 	}
 	if other := c.nodes[(c.index(leader)+1)%3]; !errors.Is(other.TransferTo(bounded(t), leader.opts.ID), ErrNotLeader) {
-		t.Error("a follower handed over what it does not have")
+		t.Error("a follower handed over a leadership")
 	}
 }
