@@ -18,8 +18,8 @@ import (
 	"hm/raftfsm"
 )
 
-// Hook lets a running node be recorded. The node's parts call it with each event. While no recording is under way, a call
-// costs one atomic load. A recording that is too slow loses messages, notes that, and never delays the node.
+// Hook lets a running node be recorded. The node's parts call it with each event. While no recording is under way, a
+// call costs one atomic load. A recording that is too slow loses messages, notes that, and never delays the node.
 //
 // The times of a recording start with hm time, so that a replay decides at the same instants, and then follow the
 // monotonic clock: hm time itself jumps forward on a node that receives log entries late. Events learned after the fact
@@ -42,8 +42,8 @@ const (
 )
 
 const (
-	// settleTime is how long an event waits before it is written: by then all earlier ones are known. A follower notices
-	// the loss of the leader after raft.heartbeat_timeout, at most twice as long.
+	// settleTime is how long an event waits before it is written: by then all earlier ones are known. A follower
+	// notices the loss of the leader after raft.heartbeat_timeout, at most twice as long.
 	settleTime     = 2 * time.Second
 	writeEvery     = 50 * time.Millisecond  // how often events that have waited long enough are written
 	keepAliveEvery = 2 * time.Second        // between empty lines while there is nothing to write
@@ -105,7 +105,9 @@ func (h *Hook) Message(subject string, data []byte) {
 
 // Link records that the node's NATS link is down or up, or, with gap, that it lost messages.
 func (h *Hook) Link(up, gap bool) {
-	h.add(0, 0, func(w *recording.Writer, at time.Time, _ func(app.Time) time.Time) error { return w.Link(at, up, gap) })
+	h.add(0, 0, func(w *recording.Writer, at time.Time, _ func(app.Time) time.Time) error {
+		return w.Link(at, up, gap)
+	})
 }
 
 // Leader records that another node leads, or this one again.

@@ -35,8 +35,8 @@ type NodeInfo struct {
 	Holds []raftfsm.Hold // that are set
 }
 
-// Subjects are those that Listen records: all that hm subscribes to, and the commands that hm or its predecessors send. A
-// replay compares its commands with those.
+// Subjects are those that Listen records: all that hm subscribes to, and the commands that hm or its predecessors send.
+// A replay compares its commands with those.
 var Subjects = []string{
 	feed.SubjectHeartbeat, feed.SubjectExited, feed.SubjectUpdated,
 	natspub.SubjectStart, natspub.SubjectStop, "health.start", "health.stop",
@@ -46,8 +46,8 @@ const (
 	flushEvery = time.Second
 	checkEvery = 100 * time.Millisecond // the link and the leader
 
-	// linkPatience is how long Listen waits for NATS at first. Without NATS no credentials for the read can be requested,
-	// and the recording would begin with an outage that did not happen.
+	// linkPatience is how long Listen waits for NATS at first. Without NATS no credentials for the read can be
+	// requested, and the recording would begin with an outage that did not happen.
 	linkPatience = 3 * time.Second
 
 	// maxUpdated is how many apps may wait for a read of their own.

@@ -21,8 +21,8 @@ type CopyOptions struct {
 	Name string // the node's address, for errors and the log
 	// Open begins a recording of the node (see Hook.Record), which ends with ctx.
 	Open func(ctx context.Context) (io.ReadCloser, error)
-	// InsertState asks the node to write its recorded state into its recording with an id (see Hook.InsertState), so that
-	// the next file can begin with it. nil: only the first file begins with a state.
+	// InsertState asks the node to write its recorded state into its recording with an id (see Hook.InsertState), so
+	// that the next file can begin with it. nil: only the first file begins with a state.
 	InsertState func(ctx context.Context, id string) error
 	Writer      *recording.Writer
 	Logger      *slog.Logger // nil discards
@@ -33,8 +33,8 @@ const (
 	minRetryWait = 100 * time.Millisecond // between two attempts to reach it again
 	maxRetryWait = 5 * time.Second
 
-	// maxTimeOffset is by how much a node's time may differ from the expected one after a broken connection. If it differs by
-	// more, the node has been restarted.
+	// maxTimeOffset is by how much a node's time may differ from the expected one after a broken connection. If it
+	// differs by more, the node has been restarted.
 	maxTimeOffset = 5 * time.Second
 
 	// stateTimeout is how long a full file waits for the state that the next one begins with.
@@ -45,9 +45,9 @@ const (
 )
 
 // Copy copies the recording that a node sends until ctx ends, which is no error, and lingerTime longer; or until the
-// recording cannot be written. While the node is unreachable, Copy tries to reach it again and the recording has NATS as
-// lost, since nothing is received. Only if the node does not answer at first, Copy fails. Each event is in the file a
-// second later, even if the process is killed. The caller closes the writer afterwards.
+// recording cannot be written. While the node is unreachable, Copy tries to reach it again and the recording has NATS
+// as lost, since nothing is received. Only if the node does not answer at first, Copy fails. Each event is in the file
+// a second later, even if the process is killed. The caller closes the writer afterwards.
 func Copy(ctx context.Context, o CopyOptions) error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -212,8 +212,8 @@ func (c *copier) connect(ctx context.Context) error {
 	}
 }
 
-// shiftFor returns by how much to shift the times of a node that begin at started: 0 if the node was running all the time.
-// The time of a node that was restarted begins at its newest log entry.
+// shiftFor returns by how much to shift the times of a node that begin at started: 0 if the node was running all the
+// time. The time of a node that was restarted begins at its newest log entry.
 func (c *copier) shiftFor(started time.Time) time.Duration {
 	last := c.Writer.LastTime()
 	expected := last.Add(time.Since(c.received) + settleTime)
@@ -223,8 +223,8 @@ func (c *copier) shiftFor(started time.Time) time.Duration {
 	return 0
 }
 
-// awaitState is called when a file is full. It reports whether to wait for the state that the next file begins with, and
-// asks the node for it. The times in a state are the node's, so it is of no use while they are shifted.
+// awaitState is called when a file is full. It reports whether to wait for the state that the next file begins with,
+// and asks the node for it. The times in a state are the node's, so it is of no use while they are shifted.
 func (c *copier) awaitState(ctx context.Context, asking *sync.WaitGroup, id string) bool {
 	if c.InsertState == nil || id == "" || c.shift != 0 {
 		return false
@@ -337,8 +337,8 @@ func (c *copier) write(e *recording.Event) error {
 	return fmt.Errorf("recording an event of type %d", e.Type)
 }
 
-// message writes a message. A repeated heartbeat is written short, unless the file does not have the one that it repeats:
-// then the payload is written in full.
+// message writes a message. A repeated heartbeat is written short, unless the file does not have the one that it
+// repeats: then the payload is written in full.
 func (c *copier) message(e *recording.Event) error {
 	w := c.Writer
 	if e.Repeat != "" {

@@ -22,7 +22,8 @@ import (
 	"hm/raftfsm"
 )
 
-// fakeNode serves one connection after the other. A script writes what the node sends; a nil script refuses the connection.
+// fakeNode serves one connection after the other. A script writes what the node sends; a nil script refuses the
+// connection.
 type fakeNode struct {
 	id      string // of its recordings
 	scripts []func(w *recording.Writer, out *io.PipeWriter)

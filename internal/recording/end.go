@@ -11,8 +11,8 @@ import (
 // checkEvery is how many events EndOf reads between two checks of its context.
 const checkEvery = 256
 
-// EndOf reads a recording and returns the time of its newest event. It does not decode messages, and so is several times
-// faster than a replay.
+// EndOf reads a recording and returns the time of its newest event. It does not decode messages, and so is several
+// times faster than a replay.
 func EndOf(ctx context.Context, sources ...Source) (app.Time, error) {
 	r, err := NewReader(sources...)
 	if err != nil {

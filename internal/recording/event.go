@@ -37,7 +37,8 @@ const (
 
 // typeNames are the types as lines have them.
 var typeNames = map[string]Type{
-	"nats": TypeNATS, "desired": TypeDesired, "link": TypeLink, "leader": TypeLeader, "state": TypeState, "hold": TypeHold,
+	"nats": TypeNATS, "desired": TypeDesired, "link": TypeLink,
+	"leader": TypeLeader, "state": TypeState, "hold": TypeHold,
 }
 
 // Event is something that happened. Type says which of the other fields have a meaning.

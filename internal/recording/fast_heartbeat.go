@@ -7,8 +7,8 @@ import (
 	"hm/actual/feed"
 )
 
-// Most lines of a recording are heartbeats that a Writer has written. They are split here without a check of the payload.
-// parse reads all other lines, and those whose payload cannot be decoded later (see Reparse).
+// Most lines of a recording are heartbeats that a Writer has written. They are split here without a check of the
+// payload. parse reads all other lines, and those whose payload cannot be decoded later (see Reparse).
 
 var (
 	timeStart       = []byte(`{"t":"`)
@@ -16,8 +16,8 @@ var (
 	heartbeatRepeat = []byte(`","type":"nats","subject":"dea.heartbeat","repeat":"`)
 )
 
-// parseHeartbeat reads the line of a heartbeat as a Writer writes it. It returns false for any other line. e.Data may be
-// invalid JSON.
+// parseHeartbeat reads the line of a heartbeat as a Writer writes it. It returns false for any other line. e.Data may
+// be invalid JSON.
 func (r *Reader) parseHeartbeat(text []byte, e *Event) bool {
 	if r.rows != nil || r.state != nil || !bytes.HasPrefix(text, timeStart) {
 		return false
@@ -34,11 +34,12 @@ func (r *Reader) parseHeartbeat(text []byte, e *Event) bool {
 	rest = rest[end:]
 	switch {
 	case bytes.HasPrefix(rest, heartbeatData) && rest[len(rest)-1] == '}':
-		*e = Event{At: at, Type: TypeNATS, Subject: feed.SubjectHeartbeat, Data: rest[len(heartbeatData) : len(rest)-1], line: text}
+		data := rest[len(heartbeatData) : len(rest)-1]
+		*e = Event{At: at, Type: TypeNATS, Subject: feed.SubjectHeartbeat, Data: data, line: text}
 		return true
-	case bytes.HasPrefix(rest, heartbeatRepeat) && len(rest) >= len(heartbeatRepeat)+2 && bytes.HasSuffix(rest, []byte(`"}`)):
-		dea := rest[len(heartbeatRepeat) : len(rest)-2]
-		if bytes.IndexByte(dea, '\\') >= 0 || bytes.IndexByte(dea, '"') >= 0 {
+	case bytes.HasPrefix(rest, heartbeatRepeat):
+		dea, ok := bytes.CutSuffix(rest[len(heartbeatRepeat):], []byte(`"}`))
+		if !ok || bytes.IndexByte(dea, '\\') >= 0 || bytes.IndexByte(dea, '"') >= 0 {
 			return false
 		}
 		*e = Event{At: at, Type: TypeNATS, Subject: feed.SubjectHeartbeat, Repeat: string(dea)}
@@ -89,8 +90,8 @@ func (c *minuteCache) parse(s []byte) (time.Time, bool) {
 	return c.at.Add(nanos), true
 }
 
-// Reparse reads the line of a heartbeat again, in full, if Next has not checked its payload. It is for a payload that cannot
-// be decoded: the error says what is wrong with the line. done reports whether the line was read again.
+// Reparse reads the line of a heartbeat again, in full, if Next has not checked its payload. It is for a payload that
+// cannot be decoded: the error says what is wrong with the line. done reports whether the line was read again.
 func (r *Reader) Reparse(e *Event) (done bool, err error) {
 	if e.line == nil {
 		return false, nil

@@ -7,8 +7,8 @@ import (
 	"hm/internal/app"
 )
 
-// The first seconds of a recording are mostly the rows of a read of the desired state. Those that a Writer has written are
-// read here and cut out of the line; parseLine reads the rest of it.
+// The first seconds of a recording are mostly the rows of a read of the desired state. Those that a Writer has written
+// are read here and cut out of the line; parseLine reads the rest of it.
 
 var (
 	desiredApps  = []byte(`","type":"desired","apps":[`)
@@ -19,11 +19,12 @@ var (
 	rowPackage   = []byte(`,"package_state":"`)
 )
 
-// takeRows returns the rows of a desired line, and the line without them. ok is false if anything in the line is unusual or
-// wrong.
+// takeRows returns the rows of a desired line, and the line without them. ok is false if anything in the line is
+// unusual or wrong.
 func takeRows(text []byte) (rows []desired.App, without []byte, ok bool) {
 	head := bytes.Index(text[:min(len(text), 80)], desiredApps)
-	if head < len(timeStart) || !bytes.HasPrefix(text, timeStart) || bytes.IndexByte(text[len(timeStart):head], '"') >= 0 {
+	if head < len(timeStart) || !bytes.HasPrefix(text, timeStart) ||
+		bytes.IndexByte(text[len(timeStart):head], '"') >= 0 {
 		return nil, nil, false
 	}
 	from := head + len(desiredApps)
@@ -42,7 +43,8 @@ func takeRows(text []byte) (rows []desired.App, without []byte, ok bool) {
 		break
 	}
 	// A second member "apps", in any case or with escapes, would replace the first one.
-	if rest[0] != ']' || bytes.ContainsFunc(rest, func(c rune) bool { return c == '\\' || c < ' ' || c > '~' }) || bytes.Contains(bytes.ToLower(rest), []byte("apps")) {
+	unusual := func(c rune) bool { return c == '\\' || c < ' ' || c > '~' }
+	if rest[0] != ']' || bytes.ContainsFunc(rest, unusual) || bytes.Contains(bytes.ToLower(rest), []byte("apps")) {
 		return nil, nil, false
 	}
 	return rows, append(text[:from:from], rest...), true

@@ -17,7 +17,8 @@ func desiredLine(rows, rest string) string {
 	return `{"t":"2026-01-15T12:00:00Z","type":"desired","apps":[` + rows + `]` + rest + `}`
 }
 
-// sameLine reads a line with and without takeRows and compares the results. It reports whether takeRows has read the rows.
+// sameLine reads a line with and without takeRows and compares the results. It reports whether takeRows has read the
+// rows.
 func sameLine(t *testing.T, text string) (taken bool) {
 	t.Helper()
 	var quick, slow Reader

@@ -129,7 +129,8 @@ func (im *importer) message(at time.Time, subject string, data []byte) error {
 		return err
 	}
 	if at.Before(im.last) {
-		return fmt.Errorf("the time %s is before that of the message before, %s", at.Format(time.RFC3339Nano), im.last.Format(time.RFC3339Nano))
+		return fmt.Errorf("the time %s is before that of the message before, %s",
+			at.Format(time.RFC3339Nano), im.last.Format(time.RFC3339Nano))
 	}
 	if im.o.Desired != nil {
 		if im.last.IsZero() {
@@ -151,7 +152,8 @@ func (im *importer) message(at time.Time, subject string, data []byte) error {
 // natsSubHead is the line before a message: [#1] Received on "subject", with a time before or after the number.
 var natsSubHead = func() *regexp.Regexp {
 	const stamp = `(\d\S+(?: \d\d:\d\d:\d\d\S*)?|[A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d\S*)`
-	return regexp.MustCompile(`^(?:` + stamp + ` )?\[#\d+\](?: @ ?` + stamp + `)? Received (?:on ["\[]([^"\]]+)["\]]|JetStream message.*? subject: (\S+))(.*)$`)
+	const subject = `(?:on ["\[]([^"\]]+)["\]]|JetStream message.*? subject: (\S+))`
+	return regexp.MustCompile(`^(?:` + stamp + ` )?\[#\d+\](?: @ ?` + stamp + `)? Received ` + subject + `(.*)$`)
 }()
 
 func (im *importer) natsSub(text []byte) error {
@@ -188,7 +190,8 @@ const natsSubTime = "Jan _2 15:04:05.999999"
 
 // parseTime reads a time that may have no year.
 func (im *importer) parseTime(s string) (time.Time, error) {
-	if _, err := time.Parse(natsSubTime, s); err != nil && !strings.HasPrefix(s, "Feb 29 ") { // which does not exist in every year
+	leapDay := strings.HasPrefix(s, "Feb 29 ") // without a year it cannot be parsed
+	if _, err := time.Parse(natsSubTime, s); err != nil && !leapDay {
 		return parseTime(s)
 	}
 	if im.o.Year == 0 {
@@ -295,7 +298,8 @@ func parseTime(s string) (time.Time, error) {
 			return time.Unix(sec, nanos).UTC(), nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("invalid time %.40q: want RFC 3339, 2026/01/15 12:00:00.000000, or seconds since the epoch", s)
+	return time.Time{}, fmt.Errorf(
+		"invalid time %.40q: want RFC 3339, 2026/01/15 12:00:00.000000, or seconds since the epoch", s)
 }
 
 // ReadDesired reads a desired state from a JSON file: an array of apps as in a recording, or a response of the Cloud

@@ -43,7 +43,8 @@ func newLineReader(in io.Reader) (*lineReader, error) {
 		}
 		plain = z
 	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(b, zstd.WithDecoderMaxWindow(64<<20), zstd.WithDecoderConcurrency(1)) // in the goroutine of ahead alone, which is the cheapest
+		// It decompresses in the goroutine of ahead, which is cheaper than several goroutines.
+		z, err := zstd.NewReader(b, zstd.WithDecoderMaxWindow(64<<20), zstd.WithDecoderConcurrency(1))
 		if err != nil {
 			return nil, fmt.Errorf("the file begins as zstd does, but: %w", err)
 		}
@@ -53,8 +54,8 @@ func newLineReader(in io.Reader) (*lineReader, error) {
 	return r, nil
 }
 
-// Lines calls each with the lines of in, which may be compressed, and with their numbers from 1. A line comes without its
-// end and is valid until the next call. Lines ends at the first error and returns it as an *Error without a file.
+// Lines calls each with the lines of in, which may be compressed, and with their numbers from 1. A line comes without
+// its end and is valid until the next call. Lines ends at the first error and returns it as an *Error without a file.
 func Lines(in io.Reader, each func(number int, text []byte) error) error {
 	lines, err := newLineReader(in)
 	if err != nil {

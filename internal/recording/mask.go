@@ -14,8 +14,8 @@ import (
 	"hm/internal/app"
 )
 
-// mask replaces guids and DEA ids, equal ones by equal ones. Its secret never leaves the process, so nobody can find a guid
-// by trying.
+// mask replaces guids and DEA ids, equal ones by equal ones. Its secret never leaves the process, so nobody can find a
+// guid by trying.
 type mask struct{ secret []byte }
 
 func newMask() *mask {
@@ -101,14 +101,18 @@ func (m *mask) message(subject string, data []byte) ([]byte, bool) {
 			return nil, false
 		}
 		k := m.key(app.Key{Droplet: s.Droplet, Version: s.Version})
-		return natspub.EncodeStart(commands.Command{ID: m.sum("id", s.MessageID), Action: commands.Start, App: k, Index: s.Index}, commands.Spelling{}), true
+		c := commands.Command{ID: m.sum("id", s.MessageID), Action: commands.Start, App: k, Index: s.Index}
+		return natspub.EncodeStart(c, commands.Spelling{}), true
 	case natspub.SubjectStop:
 		s, err := natspub.DecodeStop(data)
 		if err != nil {
 			return nil, false
 		}
-		c := commands.Command{ID: m.sum("id", s.MessageID), Action: commands.Stop, App: m.key(app.Key{Droplet: s.Droplet, Version: s.Version}),
-			Instance: m.guid(s.Instance), Index: s.Index, Reason: commands.ReasonExtra}
+		k := m.key(app.Key{Droplet: s.Droplet, Version: s.Version})
+		c := commands.Command{
+			ID: m.sum("id", s.MessageID), Action: commands.Stop, App: k,
+			Instance: m.guid(s.Instance), Index: s.Index, Reason: commands.ReasonExtra,
+		}
 		if s.IsDuplicate {
 			c.Reason = commands.ReasonDuplicate
 		}

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// Sources returns the sources for the files and pipes with the given names, and for "-" one for stdin. Pipes can be read
-// only once. A read of a pipe ends with ctx.
+// Sources returns the sources for the files and pipes with the given names, and for "-" one for stdin. Pipes can be
+// read only once. A read of a pipe ends with ctx.
 func Sources(ctx context.Context, stdin io.Reader, names ...string) ([]Source, error) {
 	var all []Source
 	usesStdin := false
@@ -20,11 +20,13 @@ func Sources(ctx context.Context, stdin io.Reader, names ...string) ([]Source, e
 				return nil, errors.New("- is given twice: standard input can be read only once")
 			}
 			usesStdin = true
-			all = append(all, pipeSource(ctx, "standard input", func() (io.Reader, error) { return struct{ io.Reader }{stdin}, nil })) // without Close
+			withoutClose := struct{ io.Reader }{stdin}
+			all = append(all, pipeSource(ctx, "standard input", func() (io.Reader, error) { return withoutClose, nil }))
 			continue
 		}
 		if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
-			all = append(all, pipeSource(ctx, name, func() (io.Reader, error) { return os.Open(name) })) // blocks until there is a writer
+			open := func() (io.Reader, error) { return os.Open(name) } // blocks until there is a writer
+			all = append(all, pipeSource(ctx, name, open))
 			continue
 		}
 		file, err := Files(name)
@@ -70,8 +72,8 @@ func pipeSource(ctx context.Context, name string, open func() (io.Reader, error)
 	}
 }
 
-// pipe has several readers, one after the other. Those that peek leave all that they have read to the next one. The pipe is
-// read in a goroutine of its own, so that a reader can be closed, or end with its context, while a read blocks.
+// pipe has several readers, one after the other. Those that peek leave all that they have read to the next one. The
+// pipe is read in a goroutine of its own, so that a reader can be closed, or end with its context, while a read blocks.
 type pipe struct {
 	ctx    context.Context
 	open   func() (io.Reader, error)

@@ -27,10 +27,13 @@ type chunk struct {
 	err error
 }
 
-// newReadAhead begins to read. With whole it fills each chunk, which suits a decompressor. Without whole a chunk is what
-// one call of Read returns, so that lines of a slow source are not delayed.
+// newReadAhead begins to read. With whole it fills each chunk, which suits a decompressor. Without whole a chunk is
+// what one call of Read returns, so that lines of a slow source are not delayed.
 func newReadAhead(in io.Reader, whole bool) *readAhead {
-	a := &readAhead{full: make(chan chunk, maxChunks), free: make(chan []byte, maxChunks), stop: make(chan struct{}), done: make(chan struct{})}
+	a := &readAhead{
+		full: make(chan chunk, maxChunks), free: make(chan []byte, maxChunks),
+		stop: make(chan struct{}), done: make(chan struct{}),
+	}
 	for range maxChunks {
 		a.free <- nil // made when first needed: most recordings are short
 	}

@@ -23,8 +23,8 @@ type Source struct {
 	Open func() (io.ReadCloser, error)
 	Size int64 // stored bytes, 0 if unknown; for showing progress
 
-	// OnTruncated, if not nil, allows the file to end early. It is called with the number of the last complete line. If it is
-	// nil, a file that ends early is an error (ErrTruncated).
+	// OnTruncated, if not nil, allows the file to end early. It is called with the number of the last complete line. If
+	// it is nil, a file that ends early is an error (ErrTruncated).
 	OnTruncated func(line int)
 
 	peek func() (io.ReadCloser, error) // like Open, to read the header alone; nil if Open may be called many times
@@ -48,7 +48,9 @@ func Files(paths ...string) ([]Source, error) {
 
 // Text returns a source for a recording in memory.
 func Text(name string, data []byte) Source {
-	return Source{Name: name, Size: int64(len(data)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
+	return Source{Name: name, Size: int64(len(data)), Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(data)), nil
+	}}
 }
 
 // Reader reads the events of a recording, which may be in several files. Errors are of type *Error.
@@ -184,7 +186,9 @@ func parseHeader(text []byte) (Header, error) {
 	case l.Started == nil:
 		return Header{}, errors.New("the header has no started")
 	}
-	h := Header{Started: l.Started.UTC(), Part: l.Part, Note: l.Note, Node: l.Node, ID: l.ID, Restarted: l.Anew, Anonymized: l.Anon}
+	h := Header{
+		Started: l.Started.UTC(), Part: l.Part, Note: l.Note, Node: l.Node, ID: l.ID, Restarted: l.Anew, Anonymized: l.Anon,
+	}
 	if err := checkTime(h.Started); err != nil {
 		return Header{}, fmt.Errorf("started: %w", err)
 	}
@@ -211,7 +215,8 @@ func checkTime(t time.Time) error {
 func unmarshal(text []byte, v any) error {
 	err := json.Unmarshal(text, v)
 	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) && bytes.IndexFunc(text[:min(len(text), 512)], func(c rune) bool { return c == 0xfffd || c < ' ' && c != '\t' && c != '\r' }) >= 0 {
+	binary := func(c rune) bool { return c == 0xfffd || c < ' ' && c != '\t' && c != '\r' }
+	if errors.As(err, &syntax) && bytes.ContainsFunc(text[:min(len(text), 512)], binary) {
 		return errors.New("binary data, not JSON")
 	}
 	return err
@@ -308,7 +313,8 @@ func (r *Reader) nextFile() error {
 		return r.WithPosition(fmt.Errorf("the files are not in the order of time: %w", err))
 	}
 	if r.part > 0 && h.Part > r.part+1 {
-		return r.WithPosition(fmt.Errorf("the files are not in the order of time, or one is missing: part %d of a recording follows part %d", h.Part, r.part))
+		return r.WithPosition(fmt.Errorf(
+			"the files are not in the order of time, or one is missing: part %d of a recording follows part %d", h.Part, r.part))
 	}
 	r.part = h.Part
 	r.hasEvent, r.continues = false, !h.Restarted
@@ -325,9 +331,11 @@ func (r *Reader) nextFile() error {
 func (r *Reader) checkOrder(t time.Time) error {
 	switch {
 	case t.Before(r.last):
-		return fmt.Errorf("the time %s is before that of the line before, %s", t.Format(time.RFC3339Nano), r.last.Format(time.RFC3339Nano))
+		return fmt.Errorf("the time %s is before that of the line before, %s",
+			t.Format(time.RFC3339Nano), r.last.Format(time.RFC3339Nano))
 	case t.Sub(r.last) > MaxGap:
-		return fmt.Errorf("the time %s is more than %d hours after that of the line before", t.Format(time.RFC3339Nano), MaxGap/time.Hour)
+		return fmt.Errorf("the time %s is more than %d hours after that of the line before",
+			t.Format(time.RFC3339Nano), MaxGap/time.Hour)
 	}
 	r.last = t
 	return nil

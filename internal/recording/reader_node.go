@@ -47,8 +47,8 @@ func (l *line) hold(e *Event) error {
 	return raftfsm.CheckHold(e.Hold)
 }
 
-// oneApp reads the outcome of a read of one app: its rows, none if the app does not exist, or an error. apps are the rows
-// that takeRows has cut out.
+// oneApp reads the outcome of a read of one app: its rows, none if the app does not exist, or an error. apps are the
+// rows that takeRows has cut out.
 func (l *line) oneApp(apps []desired.App, e *Event) error {
 	e.OnlyApp = *l.App
 	if e.OnlyApp.IsZero() || l.More || l.Unchanged || len(l.Unreadable) > 0 {

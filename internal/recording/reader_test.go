@@ -123,8 +123,8 @@ func TestMalformedRecordingsSayWhereAndWhy(t *testing.T) {
 	}
 }
 
-// A file may be cut off anywhere, compressed or not. If that is allowed, its complete lines are read, and OnTruncated gets
-// the number of the last one. Otherwise it is an ErrTruncated.
+// A file may be cut off anywhere, compressed or not. If that is allowed, its complete lines are read, and OnTruncated
+// gets the number of the last one. Otherwise it is an ErrTruncated.
 func TestTruncatedFiles(t *testing.T) {
 	text := []byte(recordingtest.HeaderLine + recordingtest.DesiredLine + strings.Repeat(recordingtest.HeartbeatLine, 3) +
 		`{"t":"2026-01-15T12:00:02Z","type":"desired","more":true,"apps":[]}` + "\n" + `{"t":"2026-01-15T12:00:02Z","type":"desired","apps":[]}` + "\n")

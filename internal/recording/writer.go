@@ -26,8 +26,9 @@ type WriterOptions struct {
 	Anonymize bool          // replace guids and DEA ids, equal ones by equal ones; leave out all that hm does not need
 }
 
-// Writer writes a recording. With MaxBytes or MaxAge it is in several parts: FILE.jsonl.zst becomes FILE.0001.jsonl.zst and
-// so on, after the existing ones. Each part can be replayed by itself. Only one goroutine at a time may use a Writer.
+// Writer writes a recording. With MaxBytes or MaxAge it is in several parts: FILE.jsonl.zst becomes FILE.0001.jsonl.zst
+// and so on, after the existing ones. Each part can be replayed by itself. Only one goroutine at a time may use a
+// Writer.
 type Writer struct {
 	opts   WriterOptions
 	create func(part int) (io.WriteCloser, string, error)
@@ -90,8 +91,8 @@ func (w *Writer) SetOrigin(node string, config map[string]string) {
 	w.opts.Header.Node, w.opts.Header.Config = node, config
 }
 
-// DelayRotation sets a function that is called when a file is full. As long as it returns true, the Writer continues the file
-// and leaves it to the caller to call Rotate. nil, the default, begins the next file at once.
+// DelayRotation sets a function that is called when a file is full. As long as it returns true, the Writer continues
+// the file and leaves it to the caller to call Rotate. nil, the default, begins the next file at once.
 func (w *Writer) DelayRotation(delay func() bool) { w.delay = delay }
 
 // LastTime returns the time of the newest line.
@@ -146,8 +147,8 @@ func (w *Writer) Message(t time.Time, subject string, data []byte) error {
 	})
 }
 
-// Repeat records that the newest heartbeat of a DEA was received again, byte for byte. It does nothing and returns false if
-// this file does not have that heartbeat.
+// Repeat records that the newest heartbeat of a DEA was received again, byte for byte. It does nothing and returns
+// false if this file does not have that heartbeat.
 func (w *Writer) Repeat(t time.Time, dea string) (done bool, err error) {
 	if w.mask != nil {
 		dea = w.mask.dea(dea)

@@ -59,8 +59,8 @@ func createFile(name string) (io.WriteCloser, string, error) {
 	return f, name, err
 }
 
-// ready makes sure that there is a file that is not full. It returns the time for the next line: t, or the time of the newest
-// line if that is later.
+// ready makes sure that there is a file that is not full. It returns the time for the next line: t, or the time of the
+// newest line if that is later.
 func (w *Writer) ready(t time.Time) (time.Time, error) {
 	t = t.UTC().Round(0)
 	if t.Before(w.last) {
@@ -85,7 +85,8 @@ func (w *Writer) full(t time.Time) bool {
 	if w.file == nil || !w.Rotates() {
 		return false
 	}
-	return w.opts.MaxBytes > 0 && w.stored.n-w.startBytes >= w.opts.MaxBytes || w.opts.MaxAge > 0 && t.Sub(w.began) >= w.opts.MaxAge
+	return w.opts.MaxBytes > 0 && w.stored.n-w.startBytes >= w.opts.MaxBytes ||
+		w.opts.MaxAge > 0 && t.Sub(w.began) >= w.opts.MaxAge
 }
 
 // Rotate begins the next file with a snapshot of the state at t, so that the files before it are not needed.
@@ -132,7 +133,9 @@ func (w *Writer) begin(t time.Time, snapshot []byte) error {
 	if w.opts.Anonymize {
 		h.Node = ""
 	}
-	l := line{Type: "header", Format: &format, Started: &t, Note: h.Note, Node: h.Node, ID: h.ID, Anon: w.opts.Anonymize}
+	l := line{
+		Type: "header", Format: &format, Started: &t, Note: h.Note, Node: h.Node, ID: h.ID, Anon: w.opts.Anonymize,
+	}
 	if w.Rotates() {
 		l.Part, l.Anew = w.part, !w.begun && w.part > 1 // an earlier recorder wrote the other parts
 		if err := w.parts.add(w.part, w.opts.Keep); err != nil {

@@ -18,8 +18,8 @@ import (
 // statePerLine keeps the lines of a state below MaxLine: base64 makes them longer by a third.
 const statePerLine = 8 << 20
 
-// State records the state of the cluster. A file can have one only before its other events; the recording that a running
-// node sends may have more (see Reader.AllowStates).
+// State records the state of the cluster. A file can have one only before its other events; the recording that a
+// running node sends may have more (see Reader.AllowStates).
 func (w *Writer) State(t time.Time, s *raftfsm.State) error {
 	snapshot, err := encodeState(s)
 	if err != nil {
@@ -141,7 +141,8 @@ func (m *mask) snapshot(snapshot []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("recording the state: %w", err)
 	}
-	if s, err = s.Renamed(raftfsm.Names{GUID: m.guid, DEA: m.dea, Command: m.command, Hold: m.hold, Source: "recording"}); err != nil {
+	names := raftfsm.Names{GUID: m.guid, DEA: m.dea, Command: m.command, Hold: m.hold, Source: "recording"}
+	if s, err = s.Renamed(names); err != nil {
 		return nil, fmt.Errorf("recording the state: %w", err)
 	}
 	return encodeState(s)

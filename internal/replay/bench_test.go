@@ -24,9 +24,9 @@ import (
 	"hm/internal/recording"
 )
 
-// benchFleet writes the recording of a fleet to path: of each DEA, which has 100 instances, a number of heartbeats (beats).
-// In each of them a share of the instances (churn) has changed. full writes every payload in full; otherwise repeated ones
-// are written short.
+// benchFleet writes the recording of a fleet to path: of each DEA, which has 100 instances, a number of heartbeats
+// (beats). In each of them a share of the instances (churn) has changed. full writes every payload in full; otherwise
+// repeated ones are written short.
 func benchFleet(tb testing.TB, path string, deas, beats int, churn float64, full bool) {
 	tb.Helper()
 	file, err := os.Create(path)
@@ -106,22 +106,22 @@ func cpuTime(tb testing.TB) time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// number reads an environment variable, otherwise if it is not set.
-func number(name string, otherwise int) int {
+// number returns the number in an environment variable, or a default.
+func number(name string, defaultValue int) int {
 	if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n > 0 {
 		return n
 	}
-	return otherwise
+	return defaultValue
 }
 
-// benchDEAs is the size of the fleet: 1,000 DEAs, HM_BENCH_DEAS, or two hundred apps of HM_TEST_BENCH_APPS to a DEA,
-// where only a short run is wanted.
+// benchDEAs returns the number of DEAs: HM_BENCH_DEAS, or else 1,000. For a short run HM_TEST_BENCH_APPS gives one DEA
+// for 200 apps.
 func benchDEAs() int {
 	return number("HM_BENCH_DEAS", max(number("HM_TEST_BENCH_APPS", 200*1000)/200, 1))
 }
 
-// BenchmarkReplay plays the recordings of a fleet, and compares with merely decompressing them and splitting them into
-// lines. HM_BENCH_DEAS and HM_BENCH_BEATS set its size; the budget is for 10,000 DEAs and 60 heartbeats of each.
+// BenchmarkReplay plays the recordings of a fleet, and compares that with only decompressing them and splitting them
+// into lines. HM_BENCH_DEAS and HM_BENCH_BEATS set the size; the budget is for 10,000 DEAs and 60 heartbeats of each.
 func BenchmarkReplay(b *testing.B) {
 	deas := benchDEAs()
 	for _, c := range []struct {
@@ -150,7 +150,7 @@ func BenchmarkReplay(b *testing.B) {
 			}
 			opts := optionsForTests()
 			opts.Settle = -1
-			forgetPeak()
+			resetPeak()
 			var wall, cpu, split, splitCPU, first, firstCPU time.Duration
 			var r, cold Result
 			for b.Loop() {
@@ -159,7 +159,7 @@ func BenchmarkReplay(b *testing.B) {
 					b.Fatal(err)
 				}
 				wall, cpu = wall+time.Since(began), cpu+cpuTime(b)-c0
-				// The first period is another matter: the whole fleet is new.
+				// The first period is measured apart: everything is new.
 				one := opts
 				one.Until = app.TimeOf(time.Date(2026, 1, 15, 12, 0, 10, 0, time.UTC)) - 1
 				began, c0 = time.Now(), cpuTime(b)
@@ -187,14 +187,14 @@ func BenchmarkReplay(b *testing.B) {
 	}
 }
 
-// forgetPeak begins the measure of peakMemory anew, where the system can: making the files takes memory too.
-func forgetPeak() {
+// resetPeak resets peakMemory, since making the files takes memory, too. It works on Linux alone.
+func resetPeak() {
 	debug.FreeOSMemory()
-	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // elsewhere the peak is that of the process
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 }
 
-// peakMemory is the most that the process ever had resident, in MiB; where the system does not tell, what the runtime
-// has taken from it.
+// peakMemory returns the peak resident memory of the process in MiB; on other systems than Linux, the memory that the
+// Go runtime has.
 func peakMemory(tb testing.TB) float64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if _, rest, ok := bytes.Cut(status, []byte("\nVmHWM:")); err == nil && ok {
@@ -209,6 +209,7 @@ func peakMemory(tb testing.TB) float64 {
 	return float64(m.Sys) / (1 << 20)
 }
 
+// splitOnly decompresses a file and splits it into lines.
 func splitOnly(tb testing.TB, path string) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -220,7 +221,8 @@ func splitOnly(tb testing.TB, path string) {
 	}
 }
 
-// BenchmarkLargestApp plays an app of 65,000 missing instances, or HM_TEST_BENCH_APPS if that is less, for three minutes.
+// BenchmarkLargestApp plays three minutes of an app with 65,000 missing instances, or HM_TEST_BENCH_APPS if that is
+// less.
 func BenchmarkLargestApp(b *testing.B) {
 	data := scenes(b)["R42-steady"].record()
 	data = bytes.Replace(data, []byte(`"instances":3`), fmt.Appendf(nil, `"instances":%d`, min(number("HM_TEST_BENCH_APPS", 65_000), 65_000)), 1)

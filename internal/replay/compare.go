@@ -32,8 +32,8 @@ type target struct {
 	index                          uint32
 }
 
-// Compare finds the differences between two lists of commands, each in the order of time. Commands for the same target are
-// paired so that their times are as near as possible; a command without a pair is only here or only there.
+// Compare finds the differences between two lists of commands, each in the order of time. Commands for the same target
+// are paired so that their times are as near as possible; a command without a pair is only here or only there.
 func Compare(here, there []Command) []Difference {
 	h, t := byTarget(here), byTarget(there)
 	var out []Difference
@@ -47,8 +47,9 @@ func Compare(here, there []Command) []Difference {
 	}
 	slices.SortFunc(out, func(a, b Difference) int {
 		x, y := a.first(), b.first()
-		return cmp.Or(cmp.Compare(x.At, y.At), cmp.Compare(x.App, y.App), cmp.Compare(x.Version, y.Version), cmp.Compare(x.Index, y.Index),
-			cmp.Compare(x.Action, y.Action), cmp.Compare(x.Instance, y.Instance), cmp.Compare(a.Kind, b.Kind))
+		return cmp.Or(cmp.Compare(x.At, y.At), cmp.Compare(x.App, y.App), cmp.Compare(x.Version, y.Version),
+			cmp.Compare(x.Index, y.Index), cmp.Compare(x.Action, y.Action), cmp.Compare(x.Instance, y.Instance),
+			cmp.Compare(a.Kind, b.Kind))
 	})
 	return out
 }
@@ -120,8 +121,8 @@ func IgnoreShifts(all []Difference, maxMS int64) []Difference {
 	})
 }
 
-// Expect compares a result with an expected one in JSON and returns the differences in words. It ignores members that want
-// does not have, so that a newer version may add members.
+// Expect compares a result with an expected one in JSON and returns the differences in words. It ignores members that
+// want does not have, so that a newer version may add members.
 func Expect(got Result, want []byte) ([]string, error) {
 	var w, g any
 	if err := json.Unmarshal(want, &w); err != nil {
@@ -189,7 +190,8 @@ func text(v any) string {
 	return string(raw)
 }
 
-// Since returns r without the commands and gate changes before a time, except for the gate change in effect at that time.
+// Since returns r without the commands and gate changes before a time, except for the gate change in effect at that
+// time.
 func (r Result) Since(t app.Time) Result {
 	r.Commands = slices.DeleteFunc(slices.Clone(r.Commands), func(c Command) bool { return app.Time(c.At) < t })
 	gate := r.Gate

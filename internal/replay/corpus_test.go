@@ -19,13 +19,13 @@ import (
 )
 
 var (
-	update   = flag.Bool("update", false, "write the golden results anew")
-	generate = flag.Bool("generate", false, "write the recordings that are made here anew")
+	update   = flag.Bool("update", false, "update the golden results")
+	generate = flag.Bool("generate", false, "update the recordings that are made of scenes")
 )
 
 func gap(w *recording.Writer, now time.Time) error { return w.Link(now, true, true) }
 
-// corpus gives the recordings, by the names of their golden results.
+// corpus returns the paths of the recordings, by name.
 func corpus(t testing.TB) map[string]string {
 	files, err := os.ReadDir(recordingtest.Corpus)
 	if err != nil {
@@ -42,7 +42,7 @@ func corpus(t testing.TB) map[string]string {
 	return all
 }
 
-// optionsFor gives the options that a recording's header asks for.
+// optionsFor returns the options in a recording's header.
 func optionsFor(t testing.TB, sources ...recording.Source) Options {
 	t.Helper()
 	r, err := recording.NewReader(sources...)
@@ -57,7 +57,7 @@ func optionsFor(t testing.TB, sources ...recording.Source) Options {
 	return OptionsOf(cfg)
 }
 
-// replayed replays a file by the policy of its header.
+// replay plays a recording with the policy of its header.
 func replay(t testing.TB, sources ...recording.Source) Result {
 	t.Helper()
 	result, err := Run(t.Context(), optionsFor(t, sources...), sources...)
@@ -67,8 +67,8 @@ func replay(t testing.TB, sources ...recording.Source) Result {
 	return result
 }
 
-// TestCorpus replays every recording in testdata/recordings and holds the result against its golden one. A case is
-// added by dropping a file there and running with -update.
+// Every recording in testdata/recordings gives its golden result. To add a recording, put the file there and run with
+// -update.
 func TestCorpus(t *testing.T) {
 	if *generate {
 		for name, s := range scenes(t) {
@@ -111,14 +111,14 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// TestCorpusIsMadeHere holds the recordings against the scenes that they are made of, so that neither is changed alone.
-func TestCorpusIsMadeHere(t *testing.T) {
+// The recordings are what their scenes make, so that nobody changes one without the other.
+func TestCorpusMatchesScenes(t *testing.T) {
 	for name, s := range scenes(t) {
 		file, err := os.ReadFile(filepath.Join(recordingtest.Corpus, name+".jsonl"))
 		if err != nil {
 			t.Error(err)
 		} else if !bytes.Equal(file, s.record()) {
-			t.Errorf("%s.jsonl is not what its scene makes; run with -generate -update and look at the difference", name)
+			t.Errorf("%s.jsonl differs from its scene: run with -generate -update and look at the difference", name)
 		}
 	}
 	for name, s := range largeScenes(t) {
@@ -135,14 +135,13 @@ func TestCorpusIsMadeHere(t *testing.T) {
 			t.Fatal(err)
 		}
 		if plain, err := z.DecodeAll(file, nil); err != nil || !bytes.Equal(plain, s.record()) {
-			t.Errorf("%s.jsonl.zst is not what its scene makes (%v); run with -generate -update and look at the difference", name, err)
+			t.Errorf("%s.jsonl.zst differs from its scene (%v): run with -generate -update and look at the difference", name, err)
 		}
 		z.Close()
 	}
 }
 
-// TestEveryRuleHasARecording looks for each rule in the names and notes of the recordings, but for those that no recording
-// can show, of which docs/replay.md says why.
+// Every rule is in the name or the note of a recording, or docs/replay.md says that no recording can show it.
 func TestEveryRuleHasARecording(t *testing.T) {
 	shown := map[string]bool{}
 	rule := regexp.MustCompile(`R[0-9]{2}`)
@@ -163,7 +162,7 @@ func TestEveryRuleHasARecording(t *testing.T) {
 	for n := 1; n <= 62; n++ {
 		r := fmt.Sprintf("R%02d", n)
 		if shown[r] == strings.Contains(sentence, r) {
-			t.Errorf("%s: shown by a recording %t, and docs/replay.md says that none can: %t", r, shown[r], strings.Contains(sentence, r))
+			t.Errorf("%s: a recording shows it: %t, docs/replay.md says that no recording can: %t", r, shown[r], strings.Contains(sentence, r))
 		}
 	}
 }

@@ -14,11 +14,11 @@ import (
 
 func optionsForTests() Options { return OptionsOf(config.Default()) }
 
-// underRace: the race detector is on, and makes everything several times slower.
+// underRace says that the race detector is on, which makes everything several times slower.
 var underRace bool
 
-// TestTheSameEveryTime plays every recording many times, with one processor and with two.
-func TestTheSameEveryTime(t *testing.T) {
+// Every recording gives the same result many times, with one processor and with two.
+func TestSameResultEveryTime(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	for name, path := range corpus(t) {
 		rounds := 100
@@ -55,7 +55,7 @@ func TestTheSameEveryTime(t *testing.T) {
 	}
 }
 
-// TestOrderWithinAnInstant shuffles the heartbeats that were heard in one instant: whose is first must not matter.
+// The order of the heartbeats that were received in one instant does not matter.
 func TestOrderWithinAnInstant(t *testing.T) {
 	for _, name := range []string{"outage-dea-lost", "outage-deas-lost-for-good", "R51-start-limit", "R26-evacuation", "R07-crash-loop"} {
 		data, err := os.ReadFile(corpus(t)[name])
@@ -63,7 +63,7 @@ func TestOrderWithinAnInstant(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines := strings.SplitAfter(strings.TrimSpace(string(data))+"\n", "\n")
-		together := roundTimes(lines) // all DEAs of a period speak in one instant
+		together := roundTimes(lines) // all heartbeats of a period are received in one instant
 		want := replay(t, recording.Text("f", []byte(strings.Join(together, "")))).JSON()
 		rnd := rand.New(rand.NewPCG(1, 2))
 		moved := 0
@@ -85,7 +85,7 @@ func TestOrderWithinAnInstant(t *testing.T) {
 			}
 		}
 		if moved < 100 {
-			t.Errorf("%s: only %d exchanges", name, moved)
+			t.Errorf("%s: only %d heartbeats were exchanged", name, moved)
 		}
 	}
 }
@@ -108,25 +108,24 @@ func roundTimes(lines []string) []string {
 		line = line[:tens] + "9Z" + rest
 		held = append(held, line)
 	}
-	return order(append(out, held...))
+	return sortLines(append(out, held...))
 }
 
-// order sorts lines behind the header by time, keeping the order of equal ones.
-func order(lines []string) []string {
+// sortLines sorts the lines after the header by time. It keeps the order of equal times.
+func sortLines(lines []string) []string {
 	body := lines[1:]
 	for i := 1; i < len(body); i++ {
-		for j := i; j > 0 && body[j] != "" && body[j-1] != "" && key(body[j]) < key(body[j-1]); j-- {
+		for j := i; j > 0 && body[j] != "" && body[j-1] != "" && second(body[j]) < second(body[j-1]); j-- {
 			body[j], body[j-1] = body[j-1], body[j]
 		}
 	}
 	return lines
 }
 
-// key is the time without its fraction: enough for what roundTimes and the scenes make.
-func key(line string) string { return line[:len(`{"t":"2026-01-15T12:00:19`)] }
+// second returns the time of a line without its fraction.
+func second(line string) string { return line[:len(`{"t":"2026-01-15T12:00:19`)] }
 
-// TestFrozenViewsMakeNoDifference plays every recording with views that a proposal does not change, as the daemon has
-// them.
+// Frozen views, which the daemon has, give the same results as the state itself.
 func TestFrozenViewsMakeNoDifference(t *testing.T) {
 	for name, path := range corpus(t) {
 		files, err := recording.Files(path)

@@ -12,8 +12,8 @@ import (
 	"hm/raftfsm"
 )
 
-// findings reports when drift appears and when it ends, summed up by rule. It begins when the gate first opens: what seems
-// to be missing before that may only not have been received yet.
+// findings reports when drift appears and when it ends, summed up by rule. It begins when the gate first opens: what
+// seems to be missing before that may only not have been received yet.
 type findings struct {
 	report func(TimelineEvent)
 	begun  bool
@@ -37,7 +37,9 @@ type group struct {
 }
 
 // update takes the apps that have changed and reports the drift that appeared or ended.
-func (f *findings) update(view *raftfsm.State, keys []app.Key, know reconcile.Knowledge, eval *reconcile.Evaluator, now app.Time) {
+func (f *findings) update(
+	view *raftfsm.State, keys []app.Key, know reconcile.Knowledge, eval *reconcile.Evaluator, now app.Time,
+) {
 	appeared, ended := map[driftSort]group{}, map[driftSort]group{}
 	for _, k := range keys {
 		var drift []diff.Finding

@@ -13,7 +13,8 @@ import (
 	"hm/raftfsm"
 )
 
-// history follows one droplet through time: what is desired, what runs, which commands are outstanding, and what hm finds.
+// history follows one droplet through time: what is desired, what runs, which commands are outstanding, and what hm
+// finds.
 type history struct {
 	droplet app.GUID
 	report  func(TimelineEvent)

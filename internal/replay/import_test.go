@@ -50,7 +50,7 @@ func TestImportWithADesiredState(t *testing.T) {
 	}
 }
 
-func TestAnonymousRecordingKeepsTheCommands(t *testing.T) {
+func TestAnonymizedRecordingGivesTheSameCommands(t *testing.T) {
 	for _, name := range []string{"R05-crashed", "R20-duplicate", "R26-evacuation", "R34-exit-crashed", "outage-dea-lost"} {
 		data := scenes(t)[name].record()
 		var hidden bytes.Buffer
@@ -59,7 +59,7 @@ func TestAnonymousRecordingKeepsTheCommands(t *testing.T) {
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		for _, secret := range []string{"web-0", `"web"`, "api-", `"dea-a"`, "Cloud Controller", "customer"} { // a mask may hold dea-a by chance: it is hexadecimal
+		for _, secret := range []string{"web-0", `"web"`, "api-", `"dea-a"`, "Cloud Controller", "customer"} { // with quotes, since a replacement may contain dea-a
 			if strings.Contains(hidden.String(), secret) {
 				t.Errorf("%s: %q is still in\n%s", name, secret, hidden.String())
 			}
@@ -72,7 +72,7 @@ func TestAnonymousRecordingKeepsTheCommands(t *testing.T) {
 		}
 		want, got := shape(replay(t, recording.Text("f", data))), shape(replay(t, recording.Text("f", hidden.Bytes())))
 		if strings.Join(got, "\n") != strings.Join(want, "\n") || len(want) == 0 {
-			t.Errorf("%s: anonymous, the commands are %v, want %v", name, got, want)
+			t.Errorf("%s: anonymized, the commands are %v, want %v", name, got, want)
 		}
 	}
 }

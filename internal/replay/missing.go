@@ -9,8 +9,8 @@ import (
 	"hm/raftfsm"
 )
 
-// missing counts the indices that should be started and have no live or evacuating instance, and sums up for how long. It
-// begins when the gate first opens: before that hm has not received everything.
+// missing counts the indices that should be started and have no live or evacuating instance, and sums up for how long.
+// It begins when the gate first opens: before that hm has not received everything.
 type missing struct {
 	begun bool
 	byApp map[app.Key]int // without zeros

@@ -5,8 +5,8 @@ import "math"
 // maxPairing is the largest table that nearest fills. Beyond that it pairs in order.
 const maxPairing = 1 << 22
 
-// nearest pairs each time in few with one in many and returns the indices of those. They are different and in order, and
-// the sum of all distances is as small as possible. Both lists are sorted, and many is not shorter than few.
+// nearest pairs each time in few with one in many and returns the indices of those. They are different and in order,
+// and the sum of all distances is as small as possible. Both lists are sorted, and many is not shorter than few.
 func nearest(few, many []Time) []int {
 	n, spare := len(few), len(many)-len(few)
 	of := make([]int, n)
@@ -16,8 +16,8 @@ func nearest(few, many []Time) []int {
 		}
 		return of
 	}
-	// cost[k] is the smallest sum of distances when few[:i+1] is paired with many[:i+k+1]. paired says whether few[i] is
-	// paired with many[i+k] then.
+	// cost[k] is the smallest sum of distances when few[:i+1] is paired with many[:i+k+1]. paired says whether few[i]
+	// is paired with many[i+k] then.
 	cost := make([]int64, spare+1)
 	paired := make([]bool, n*(spare+1))
 	for i := range few {

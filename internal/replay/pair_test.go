@@ -30,12 +30,12 @@ func TestNearest(t *testing.T) {
 	for i := range long {
 		long[i] = Time(i)
 	}
-	if got := nearest(long[2500:], long); got[0] != 0 { // too many to look at all ways
-		t.Errorf("the first of very many belongs to %d", got[0])
+	if got := nearest(long[2500:], long); got[0] != 0 { // too many to try all pairings
+		t.Errorf("of very many the first is paired with %d, want 0", got[0])
 	}
 }
 
-// Of all ways to pair them in order it is one of the nearest.
+// No other pairing in order has a smaller sum of distances.
 func TestNearestIsNearest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		draw := func(most int, what string) []Time {
@@ -77,13 +77,13 @@ func TestNearestIsNearest(t *testing.T) {
 		}
 		try(nil)
 		if got := nearest(few, many); distance(got) != best {
-			t.Errorf("%v in %v: %v has the distance %d, the best has %d", few, many, got, distance(got), best)
+			t.Errorf("%v in %v: %v has the sum %d, the best has %d", few, many, got, distance(got), best)
 		}
 	})
 }
 
-// A command that one side did not send does not make those that follow it differ.
-func TestCompareHoldsTheNearestAgainstEachOther(t *testing.T) {
+// If one side has a command more, the commands after it are still paired with each other.
+func TestCompareAfterAMissingCommand(t *testing.T) {
 	at := func(times ...Time) (list []Command) {
 		for _, v := range times {
 			list = append(list, Command{At: v, Action: "start", App: "web"})
@@ -97,12 +97,12 @@ func TestCompareHoldsTheNearestAgainstEachOther(t *testing.T) {
 		return s
 	}
 	if got := show(Compare(at(1000, 20_000), at(20_010))); !slices.Equal(got, []string{"only_here 0", "later 10"}) {
-		t.Errorf("what is only here: %v", got)
+		t.Errorf("with a command only here: %v", got)
 	}
 	if got := show(Compare(at(20_010), at(1000, 20_000))); !slices.Equal(got, []string{"only_there 0", "earlier 10"}) {
-		t.Errorf("what is only there: %v", got)
+		t.Errorf("with a command only there: %v", got)
 	}
 	if got := show(Compare(nil, at(5))); !slices.Equal(got, []string{"only_there 0"}) {
-		t.Errorf("nothing here: %v", got)
+		t.Errorf("without a command here: %v", got)
 	}
 }

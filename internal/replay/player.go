@@ -33,8 +33,8 @@ type Options struct {
 	Explain app.GUID            // a droplet whose history Watch is called with; zero: none
 	Pace    Pace                // called before the clock moves; nil: as fast as possible
 
-	// Progress is called after each batch of events with the stored bytes that were read and the result so far. An error
-	// ends the replay. nil: not called.
+	// Progress is called after each batch of events with the stored bytes that were read and the result so far. An
+	// error ends the replay. nil: not called.
 	Progress func(bytesRead int64, r *Result) error
 
 	freeze bool // views, as the daemon does; for tests
@@ -63,8 +63,8 @@ func OptionsOf(cfg config.Config) Options {
 	}
 }
 
-// Run plays a recording. It reads to the end unless ctx ends, the recording is malformed (a *recording.Error), or Until is
-// reached.
+// Run plays a recording. It reads to the end unless ctx ends, the recording is malformed (a *recording.Error), or Until
+// is reached.
 func Run(ctx context.Context, opts Options, sources ...recording.Source) (Result, error) {
 	reader, err := recording.NewReader(sources...)
 	if err != nil {
@@ -93,8 +93,8 @@ func Run(ctx context.Context, opts Options, sources ...recording.Source) (Result
 	return p.summarize(), nil
 }
 
-// player is one node in virtual time. It leads unless the recording says that no node does. It is the log and the publisher
-// of reconcile.Core.
+// player is one node in virtual time. It leads unless the recording says that no node does. It is the log and the
+// publisher of reconcile.Core.
 type player struct {
 	opts    Options
 	now     app.Time
@@ -130,8 +130,13 @@ func newPlayer(opts Options, start app.Time) *player {
 	if opts.Settle == 0 {
 		opts.Settle = settlePeriods * opts.Reconcile.Policy.HeartbeatPeriod
 	}
-	p := &player{opts: opts, now: start, state: raftfsm.NewState(), term: 1, next: start, wake: true, eval: reconcile.NewEvaluator(opts.Reconcile.Policy)}
-	p.result = Result{Started: Time(start), Ended: Time(start), Commands: []Command{}, Gate: []GateChange{}, Drift: []DriftItem{}}
+	p := &player{
+		opts: opts, now: start, state: raftfsm.NewState(), term: 1, next: start, wake: true,
+		eval: reconcile.NewEvaluator(opts.Reconcile.Policy),
+	}
+	p.result = Result{
+		Started: Time(start), Ended: Time(start), Commands: []Command{}, Gate: []GateChange{}, Drift: []DriftItem{},
+	}
 	p.journal = reconcile.NewJournal(100_000)
 	p.startNode()
 	p.lead()
@@ -208,8 +213,8 @@ func (p *player) play(ctx context.Context, s *stream) error {
 	}
 }
 
-// reach finishes the present instant and moves the clock to t. It does not call the core at t: everything that happens at
-// t is taken first.
+// reach finishes the present instant and moves the clock to t. It does not call the core at t: everything that happens
+// at t is taken first.
 func (p *player) reach(t app.Time) error {
 	if p.wake || p.next <= p.now {
 		p.step()
@@ -327,7 +332,8 @@ func (p *player) desired(e *recording.Event) error {
 }
 
 func (p *player) readEnded(read desired.Read, began app.Time, readErr error) error {
-	if err := p.core.DesiredRead(p.ctx, p.now, reconcile.ReadOutcome{Began: began, Read: read, Err: readErr}); err != nil {
+	outcome := reconcile.ReadOutcome{Began: began, Read: read, Err: readErr}
+	if err := p.core.DesiredRead(p.ctx, p.now, outcome); err != nil {
 		return fmt.Errorf("replaying at %v: %w", p.now, err)
 	}
 	p.wake = true
@@ -339,10 +345,12 @@ func (p *player) recordedCommand(e *item) {
 	c := Command{At: Time(p.now)}
 	if e.kind == itemStart {
 		s := e.rest.start
-		c.Action, c.App, c.Version, c.Index, c.ID = "start", s.Droplet.String(), s.Version.String(), s.Index, s.MessageID
+		c.Action, c.ID = "start", s.MessageID
+		c.App, c.Version, c.Index = s.Droplet.String(), s.Version.String(), s.Index
 	} else {
 		s := e.rest.stop
-		c.Action, c.App, c.Version, c.Index, c.Instance, c.ID = "stop", s.Droplet.String(), s.Version.String(), s.Index, s.Instance.String(), s.MessageID
+		c.Action, c.ID = "stop", s.MessageID
+		c.App, c.Version, c.Index, c.Instance = s.Droplet.String(), s.Version.String(), s.Index, s.Instance.String()
 	}
 	p.result.Recorded = append(p.result.Recorded, c)
 	if p.fleet != nil {
@@ -384,19 +392,9 @@ func (p *player) step() {
 
 // settled takes the gate, the drift and the app's history at the end of the present instant.
 func (p *player) settled() {
-	if reasons := p.core.GateReasons(); len(p.result.Gate) == 0 || !slices.Equal(reasons, p.result.Gate[len(p.result.Gate)-1].Reasons) {
-		g := GateChange{At: Time(p.now), Open: len(reasons) == 0, Reasons: append([]string{}, reasons...)}
-		if n := len(p.result.Gate); n > 0 && p.result.Gate[n-1].At == g.At {
-			p.result.Gate = p.result.Gate[:n-1] // an event came at the same instant after a step
-		}
-		p.result.Gate = append(p.result.Gate, g)
-		if g.Open && !p.missing.begun {
-			p.missing.begin(p.View(), p.eval)
-		}
-		p.report(TimelineEvent{Kind: TimelineGate, Text: gateText(g)})
-		if g.Open && p.findings != nil {
-			p.findings.begin(p.now)
-		}
+	reasons := p.core.GateReasons()
+	if n := len(p.result.Gate); n == 0 || !slices.Equal(reasons, p.result.Gate[n-1].Reasons) {
+		p.gateChanged(reasons)
 	}
 	if len(p.touched) > 0 {
 		view := p.View()
@@ -412,6 +410,21 @@ func (p *player) settled() {
 	}
 	if p.history != nil {
 		p.history.update(p.View(), p.core.Knowledge(p.now), p.eval, p.now)
+	}
+}
+
+func (p *player) gateChanged(reasons []string) {
+	g := GateChange{At: Time(p.now), Open: len(reasons) == 0, Reasons: append([]string{}, reasons...)}
+	if n := len(p.result.Gate); n > 0 && p.result.Gate[n-1].At == g.At {
+		p.result.Gate = p.result.Gate[:n-1] // an event came at the same instant after a step
+	}
+	p.result.Gate = append(p.result.Gate, g)
+	if g.Open && !p.missing.begun {
+		p.missing.begin(p.View(), p.eval)
+	}
+	p.report(TimelineEvent{Kind: TimelineGate, Text: gateText(g)})
+	if g.Open && p.findings != nil {
+		p.findings.begin(p.now)
 	}
 }
 
@@ -457,8 +470,8 @@ func (p *player) Propose(_ context.Context, records ...raftfsm.Record) ([]raftfs
 	return []raftfsm.Result{r}, r.Err
 }
 
-// View returns the state itself, not a frozen copy: copying would be most of the work for each changed heartbeat. That is
-// safe because there is only one goroutine, and the core does not use a view from before a proposal.
+// View returns the state itself, not a frozen copy: copying would be most of the work for each changed heartbeat. That
+// is safe because there is only one goroutine, and the core does not use a view from before a proposal.
 // TestFrozenViewsMakeNoDifference checks that.
 func (p *player) View() *raftfsm.State {
 	if !p.opts.freeze {
@@ -486,7 +499,8 @@ func (p *player) Suspended() time.Duration { return 0 }
 func (p *player) Publish(_ context.Context, _ uint64, cmds []commands.Command) []error {
 	for _, c := range cmds {
 		p.result.Commands = append(p.result.Commands, commandOf(c, p.now))
-		p.report(TimelineEvent{Kind: TimelineCommand, Text: commandText(c), Command: &p.result.Commands[len(p.result.Commands)-1]})
+		sent := &p.result.Commands[len(p.result.Commands)-1]
+		p.report(TimelineEvent{Kind: TimelineCommand, Text: commandText(c), Command: sent})
 		if p.fleet != nil {
 			p.fleet.command(c, p.now)
 		}

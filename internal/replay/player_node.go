@@ -68,7 +68,9 @@ func (p *player) appRead(e *recording.Event) error {
 		text += " failed: " + e.Failed
 	}
 	p.report(TimelineEvent{Kind: TimelineDesired, Text: text})
-	outcome := reconcile.AppReadOutcome{Droplet: e.OnlyApp, Began: app.TimeOf(e.Began), Rows: e.Read.Apps, Err: e.ReadError()}
+	outcome := reconcile.AppReadOutcome{
+		Droplet: e.OnlyApp, Began: app.TimeOf(e.Began), Rows: e.Read.Apps, Err: e.ReadError(),
+	}
 	if err := p.core.AppRead(p.ctx, p.now, outcome); err != nil {
 		return fmt.Errorf("replaying at %v: %w", p.now, err)
 	}

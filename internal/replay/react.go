@@ -24,8 +24,8 @@ type React struct {
 // fleet simulates how the recorded DEAs react to the commands of the replay. It rewrites their heartbeats:
 //
 //   - An instance that was stopped is left out after the delay.
-//   - An instance that was started is RUNNING, after the delay, in the next heartbeat of the DEA with the fewest instances.
-//     When the recording itself shows a new live instance at that index, that one takes its place.
+//   - An instance that was started is RUNNING, after the delay, in the next heartbeat of the DEA with the fewest
+//     instances. When the recording itself shows a new live instance at that index, that one takes its place.
 //   - What the recorded hm did is undone, as far as the recording has its commands: a new instance at an index that it
 //     started is left out, and one that it stopped stays, until the replay stops it or its DEA falls silent.
 //
@@ -85,7 +85,8 @@ func newFleet(r React, period time.Duration) *fleet {
 	}
 	return &fleet{
 		delay: r.Delay, period: period, digester: feed.NewFastDigester(), deas: map[string]*simulatedDEA{},
-		stopped: map[app.GUID]app.Time{}, placed: map[place]*simulatedDEA{}, startedByRecorded: map[place]bool{}, known: map[app.GUID]bool{},
+		stopped: map[app.GUID]app.Time{}, placed: map[place]*simulatedDEA{}, startedByRecorded: map[place]bool{},
+		known: map[app.GUID]bool{},
 	}
 }
 

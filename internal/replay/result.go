@@ -67,8 +67,8 @@ type DriftItem struct {
 type Totals struct {
 	Starts int `json:"starts"`
 	Stops  int `json:"stops"`
-	// MissingSeconds is how long indices that should be started had no live or evacuating instance, as far as hm knew, all
-	// indices together, since the gate first opened.
+	// MissingSeconds is how long indices that should be started had no live or evacuating instance, as far as hm knew,
+	// all indices together, since the gate first opened.
 	MissingSeconds float64 `json:"missing_seconds"`
 	WorstBurst     int     `json:"worst_burst"` // the most commands within one heartbeat period
 }

@@ -16,8 +16,8 @@ import (
 	"hm/raftfsm"
 )
 
-// scene writes the recording of a small Cloud Foundry: DEAs that heartbeat every 10 s, a Cloud Controller that is read
-// every 60 s, and what happens to them at given seconds.
+// scene makes the recording of a small Cloud Foundry: DEAs that send a heartbeat every 10 s, a Cloud Controller that is
+// read every 60 s, and steps that change them at given seconds.
 type scene struct {
 	t      testing.TB
 	start  time.Time
@@ -25,10 +25,10 @@ type scene struct {
 	end    int // second at which it ends
 	every  int // seconds between reads; 0: 60
 
-	deas   []*sceneDEA
-	apps   []desired.App
-	broken error // what reads fail with
-	deeds  []deed
+	deas    []*sceneDEA
+	apps    []desired.App
+	readErr error // of reads; nil: they succeed
+	steps   []step
 }
 
 type sceneDEA struct {
@@ -37,7 +37,7 @@ type sceneDEA struct {
 	quiet bool
 }
 
-type deed struct {
+type step struct {
 	at float64 // seconds
 	do func(s *scene, w *recording.Writer, now time.Time) error
 }
@@ -64,7 +64,7 @@ func (s *scene) find(id string) *sceneDEA {
 	return nil
 }
 
-// runs puts instances of name in v1 on the DEAs, one an index, from the first DEA on.
+// runs puts n instances of name in v1 on the DEAs in turn, from the first DEA on.
 func (s *scene) runs(name string, n int) *scene {
 	for i := range n {
 		d := s.deas[i%len(s.deas)]
@@ -73,10 +73,10 @@ func (s *scene) runs(name string, n int) *scene {
 	return s
 }
 
-// fleet has three DEAs and an app "web" of three instances that run.
+// fleet adds three DEAs and an app "web" with three running instances.
 func (s *scene) fleet() *scene { return s.dea("a", "b", "c").runs("web", 3).wants("web", 3) }
 
-// wants has the Cloud Controller want n started and staged instances of name in v1, from the beginning.
+// wants makes the Cloud Controller want n started and staged instances of name in v1, from the beginning.
 func (s *scene) wants(name string, n int) *scene {
 	s.set(name, "v1", n, desired.Started, desired.Staged)
 	return s
@@ -88,16 +88,16 @@ func (s *scene) set(name, version string, n int, state desired.RunState, pack de
 }
 
 func (s *scene) at(second float64, do func(s *scene)) *scene {
-	s.deeds = append(s.deeds, deed{second, func(s *scene, _ *recording.Writer, _ time.Time) error { do(s); return nil }})
+	s.steps = append(s.steps, step{second, func(s *scene, _ *recording.Writer, _ time.Time) error { do(s); return nil }})
 	return s
 }
 
-// want changes what is desired at a second.
+// want changes the desired state of an app at a second.
 func (s *scene) want(second float64, name, version string, n int, state desired.RunState, pack desired.PackageState) *scene {
 	return s.at(second, func(s *scene) { s.set(name, version, n, state, pack) })
 }
 
-// forget takes an app out of the Cloud Controller.
+// forget deletes apps from the Cloud Controller.
 func (s *scene) forget(second float64, names ...string) *scene {
 	return s.at(second, func(s *scene) {
 		for _, name := range names {
@@ -106,7 +106,7 @@ func (s *scene) forget(second float64, names ...string) *scene {
 	})
 }
 
-// put adds an instance to a DEA. Each instance is written "name-index" or "name-index-what".
+// put adds an instance to a DEA. Guids of instances are "name-index" or "name-index-suffix".
 func (s *scene) put(second float64, dea, name, version string, index int, guid string, state actual.State) *scene {
 	return s.at(second, func(s *scene) {
 		d := s.find(dea)
@@ -114,7 +114,7 @@ func (s *scene) put(second float64, dea, name, version string, index int, guid s
 	})
 }
 
-// turn changes an instance's state.
+// turn changes the state of instances.
 func (s *scene) turn(second float64, state actual.State, guids ...string) *scene {
 	return s.at(second, func(s *scene) {
 		for _, d := range s.deas {
@@ -129,7 +129,7 @@ func (s *scene) turn(second float64, state actual.State, guids ...string) *scene
 	})
 }
 
-// lose takes instances away.
+// lose removes instances.
 func (s *scene) lose(second float64, guids ...string) *scene {
 	return s.at(second, func(s *scene) {
 		for _, d := range s.deas {
@@ -138,7 +138,7 @@ func (s *scene) lose(second float64, guids ...string) *scene {
 	})
 }
 
-// quiet has DEAs fall silent, or speak again.
+// quiet makes DEAs silent, or send heartbeats again.
 func (s *scene) quiet(second float64, quiet bool, deas ...string) *scene {
 	return s.at(second, func(s *scene) {
 		for _, id := range deas {
@@ -147,24 +147,24 @@ func (s *scene) quiet(second float64, quiet bool, deas ...string) *scene {
 	})
 }
 
-// reads has reads of the desired state fail, or work again.
+// reads makes reads of the desired state fail with err, or succeed if it is empty.
 func (s *scene) reads(second float64, err string) *scene {
 	return s.at(second, func(s *scene) {
-		if s.broken = nil; err != "" {
-			s.broken = errors.New(err)
+		if s.readErr = nil; err != "" {
+			s.readErr = errors.New(err)
 		}
 	})
 }
 
 func (s *scene) write(second float64, do func(w *recording.Writer, now time.Time) error) *scene {
-	s.deeds = append(s.deeds, deed{second, func(_ *scene, w *recording.Writer, now time.Time) error { return do(w, now) }})
+	s.steps = append(s.steps, step{second, func(_ *scene, w *recording.Writer, now time.Time) error { return do(w, now) }})
 	return s
 }
 
-// updated has the Cloud Controller say that an app changed, and a read of it alone that gives what is wanted by then.
+// updated lets the Cloud Controller announce a change of an app, and records the read of that app.
 func (s *scene) updated(second float64, name string) *scene {
 	s.say(second, "droplet.updated", fmt.Sprintf(`{"droplet":%q}`, name))
-	s.deeds = append(s.deeds, deed{second + 0.1, func(s *scene, w *recording.Writer, now time.Time) error {
+	s.steps = append(s.steps, step{second + 0.1, func(s *scene, w *recording.Writer, now time.Time) error {
 		var rows []desired.App
 		for _, a := range s.apps {
 			if a.Key.Droplet == app.MustGUID(name) {
@@ -176,13 +176,14 @@ func (s *scene) updated(second float64, name string) *scene {
 	return s
 }
 
-// hold has a person set a hold, or release it.
+// hold lets a person set or release a hold.
 func (s *scene) hold(second float64, name string, set bool) *scene {
 	return s.write(second, func(w *recording.Writer, now time.Time) error {
 		return w.Hold(now, raftfsm.Hold{Name: name, Reason: "maintenance", By: "ann"}, !set)
 	})
 }
 
+// link takes the NATS link down or up. While it is down, no heartbeats are received.
 func (s *scene) link(second float64, up bool) *scene {
 	return s.write(second, func(w *recording.Writer, now time.Time) error { return w.Link(now, up, false) }).at(second, func(s *scene) {
 		for _, d := range s.deas {
@@ -195,7 +196,7 @@ func (s *scene) leader(second float64) *scene {
 	return s.write(second, func(w *recording.Writer, now time.Time) error { return w.Leader(now) })
 }
 
-// leaderless has the leader lost.
+// leaderless begins a time without a leader.
 func (s *scene) leaderless(second float64) *scene {
 	return s.write(second, func(w *recording.Writer, now time.Time) error { return w.Leaderless(now) })
 }
@@ -210,18 +211,18 @@ func (s *scene) say(second float64, subject, data string) *scene {
 	return s.write(second, func(w *recording.Writer, now time.Time) error { return w.Message(now, subject, []byte(data)) })
 }
 
-// config sets what the header carries.
+// config sets a configuration key in the header.
 func (s *scene) config(key, value string) *scene {
 	s.header.Config[key] = value
 	return s
 }
 
-// record gives the recording. Reads come first at their seconds, then deeds, then heartbeats: the DEAs speak one after
+// record returns the recording. At each instant steps come first, then reads, then heartbeats. The DEAs send one after
 // the other within each 10 s.
 func (s *scene) record() []byte {
 	var out bytes.Buffer
 	w := recording.WriteTo(&out, recording.WriterOptions{Header: s.header})
-	slices.SortStableFunc(s.deeds, func(a, b deed) int {
+	slices.SortStableFunc(s.steps, func(a, b step) int {
 		if a.at < b.at {
 			return -1
 		} else if a.at > b.at {
@@ -236,15 +237,15 @@ func (s *scene) record() []byte {
 	}
 	for tenth := 0; tenth <= s.end*10; tenth++ {
 		now := s.start.Add(time.Duration(tenth) * 100 * time.Millisecond)
-		for len(s.deeds) > 0 && int(s.deeds[0].at*10) <= tenth {
-			d := s.deeds[0]
-			s.deeds = s.deeds[1:]
+		for len(s.steps) > 0 && int(s.steps[0].at*10) <= tenth {
+			d := s.steps[0]
+			s.steps = s.steps[1:]
 			check(d.do(s, w, now))
 		}
 		if tenth%(s.every*10) == 0 {
 			read, err := desired.NewRead("the Cloud Controller", slices.Clone(s.apps))
 			check(err)
-			check(w.Desired(now, now, read, s.broken))
+			check(w.Desired(now, now, read, s.readErr))
 		}
 		for i, d := range s.deas {
 			if tenth%100 == (10+100*i/len(s.deas))%100 && !d.quiet {

@@ -13,15 +13,15 @@ import (
 	"hm/internal/recording/recordingtest"
 )
 
-// largeScenes are the recordings of larger fleets. They are stored compressed. What hm's commands led to is part of
-// what they tell: the replacements come when and where the starts would have brought them.
+// largeScenes are the recordings of larger fleets, stored compressed. They contain the effect of hm's commands:
+// replacements appear when the starts would have brought them.
 func largeScenes(t testing.TB) map[string]*scene {
 	return map[string]*scene{
 		"large-evacuation": evacuation(t), "large-zone-lost": zoneLost(t), "large-nats-lost-during-a-deploy": deploy(t),
 	}
 }
 
-// largeFleet has so many DEAs and apps of two to six instances, spread evenly.
+// largeFleet adds DEAs and apps with two to six instances each, spread evenly.
 func largeFleet(s *scene, deas, apps int) *scene {
 	for i := range deas {
 		s.dea(fmt.Sprintf("%03d", i))
@@ -40,9 +40,9 @@ func largeFleet(s *scene, deas, apps int) *scene {
 	return s
 }
 
-// move puts a copy of an instance on a DEA.
+// move puts a replacement of an instance on a DEA.
 func (s *scene) move(second float64, i actual.Instance, to *sceneDEA) {
-	s.deeds = append(s.deeds, deed{second, func(s *scene, _ *recording.Writer, _ time.Time) error {
+	s.steps = append(s.steps, step{second, func(s *scene, _ *recording.Writer, _ time.Time) error {
 		i.GUID, i.State, i.Since = app.MustGUID(i.GUID.String()+"-new"), actual.Running, s.start.UnixMilli()+int64(second*1000)
 		to.list = append(slices.Clone(to.list), i)
 		return nil
@@ -62,7 +62,7 @@ func evacuation(t testing.TB) *scene {
 			}
 			old.list = list
 		})
-		for i, inst := range old.list { // started at once when the DEA says so, and seen one period later
+		for i, inst := range old.list { // started as soon as the DEA evacuates, and listed one period later
 			s.move(at+14, inst, s.deas[gone+(n*31+i*7)%(deas-gone)])
 		}
 		s.at(at+26, func(s *scene) { old.list = nil }) // stopped once their replacements run
@@ -93,12 +93,12 @@ func deploy(t testing.TB) *scene {
 		name, count := fmt.Sprintf("app-%04d", n*5), 2+n*5%5
 		s.want(130+float64(n)*12, name, "v2", count, desired.Started, desired.Staged)
 		for index := range count {
-			// The Cloud Controller cannot reach the DEAs either: hm's starts bring the new version.
+			// The Cloud Controller cannot reach the DEAs, so hm's starts bring the new version.
 			s.put(790+float64(n/8)*10, s.deas[(n*11+index*5)%50].id[len("dea-"):], name, "v2", index, fmt.Sprintf("%s-%d-v2", name, index), actual.Running)
 			s.lose(890, fmt.Sprintf("%s-%d", name, index))
 		}
 	}
-	// link(720, true) has every DEA speak again; three do not.
+	// After link(720, true) every DEA sends heartbeats again; three do not.
 	s.quiet(720, true, "057", "058", "059")
 	for n, id := range []int{57, 58, 59} {
 		for i, inst := range s.deas[id].list {

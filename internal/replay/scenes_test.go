@@ -8,8 +8,7 @@ import (
 	"hm/desired"
 )
 
-// scenes are the recordings of testdata/recordings that are made here, by name. go test -run TestCorpus -generate
-// writes them; others can be dropped beside them.
+// scenes are the small recordings in testdata/recordings, by name. go test -run TestCorpus -generate writes them.
 func scenes(t testing.TB) map[string]*scene {
 	const (
 		starting, running, crashed, evacuating = actual.Starting, actual.Running, actual.Crashed, actual.Evacuating
@@ -157,8 +156,8 @@ func crashLoop(s *scene) *scene {
 	return s.crashes("web", 1, 388, 45, 65, 85, 105, 165, 255)
 }
 
-// crashes has an index crash at each of the seconds; it runs anew a few seconds before the next one, and in the end
-// when it recovers, unless that is 0.
+// crashes lets the instance at an index crash at each of the seconds. A new one runs a few seconds before the next
+// crash, and at the end from the second recovers on, unless that is 0.
 func (s *scene) crashes(name string, index int, recovers float64, seconds ...float64) *scene {
 	guid := fmt.Sprintf("%s-%d", name, index)
 	d := s.deas[index%len(s.deas)].id[len("dea-"):]
@@ -185,6 +184,7 @@ func flapping(s *scene) *scene {
 	return s
 }
 
+// emptied makes reads return nothing for some time.
 func (s *scene) emptied(from, to float64) *scene {
 	var all []desired.App
 	return s.at(from, func(s *scene) { all, s.apps = s.apps, nil }).at(to, func(s *scene) { s.apps = all })

@@ -12,17 +12,17 @@ import (
 	"hm/raftfsm"
 )
 
-// Pace is called when everything at one instant is done, before the clock moves to next. It delays the replay for as long
-// as it runs. At the very end, where the clock moves no further, it is called once more, with that time as next. An error
-// ends the replay; ErrStop ends it without an error.
+// Pace is called when everything at one instant is done, before the clock moves to next. It delays the replay for as
+// long as it runs. At the very end, where the clock moves no further, it is called once more, with that time as next.
+// An error ends the replay; ErrStop ends it without an error.
 //
-// snapshot returns the state at this instant. It must not be called after Pace has returned. It changes nothing: a replay
-// with snapshots has the same result as one without. It looks at every instance, so the caller must bound how often it is
-// called.
+// snapshot returns the state at this instant. It must not be called after Pace has returned. It changes nothing: a
+// replay with snapshots has the same result as one without. It looks at every instance, so the caller must bound how
+// often it is called.
 type Pace func(next app.Time, snapshot func() Snapshot) error
 
-// ErrStop is what Pace returns to end a replay at the present instant, without the clock running on. Run then returns the
-// result up to there.
+// ErrStop is what Pace returns to end a replay at the present instant, without the clock running on. Run then returns
+// the result up to there.
 var ErrStop = errors.New("the replay was stopped")
 
 // Snapshot is the state at one instant of a replay: what a daemon's API would show.

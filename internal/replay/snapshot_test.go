@@ -15,9 +15,8 @@ import (
 	"hm/internal/recording/recordingtest"
 )
 
-// TestLookingChangesNothing plays every recording with somebody watching all of it, and holds the result against that
-// of a replay that nobody looks at.
-func TestLookingChangesNothing(t *testing.T) {
+// Watching a replay and taking snapshots does not change its result.
+func TestSnapshotsChangeNothing(t *testing.T) {
 	for name, path := range corpus(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -28,7 +27,7 @@ func TestLookingChangesNothing(t *testing.T) {
 			every, reacts := 1, []*React{nil, {}}
 			if strings.HasPrefix(name, "large-") {
 				every = 500
-				if underRace { // which has little to find: it is the player's goroutine that looks
+				if underRace { // snapshots are taken on the player's goroutine, so there is little to find
 					reacts = reacts[:1]
 				}
 			}
@@ -42,13 +41,13 @@ func TestLookingChangesNothing(t *testing.T) {
 				var before app.Time
 				var last Snapshot
 				calls := 0
-				opts.Pace = func(next app.Time, look func() Snapshot) error {
+				opts.Pace = func(next app.Time, take func() Snapshot) error {
 					if next < before {
 						t.Errorf("the clock moves from %v back to %v", before, next)
 					}
 					before = next
 					if calls++; calls%every == 0 || next > app.Time(want.Ended) {
-						last = look()
+						last = take()
 					}
 					return nil
 				}
@@ -59,7 +58,7 @@ func TestLookingChangesNothing(t *testing.T) {
 					t.Fatal(err)
 				}
 				if !bytes.Equal(got.JSON(), want.JSON()) {
-					t.Errorf("looked at, the result is\n%s\nwant\n%s", got.JSON(), want.JSON())
+					t.Errorf("with snapshots the result is\n%s\nwant\n%s", got.JSON(), want.JSON())
 				}
 				checkLast(t, last, got)
 			}
@@ -67,7 +66,7 @@ func TestLookingChangesNothing(t *testing.T) {
 	}
 }
 
-// checkLast holds the last glimpse against the result: both tell how things stand at the end.
+// checkLast compares the last snapshot with the result: both have the state at the end.
 func checkLast(t *testing.T, g Snapshot, r Result) {
 	t.Helper()
 	drift := map[string]int{}
@@ -76,7 +75,7 @@ func checkLast(t *testing.T, g Snapshot, r Result) {
 	}
 	for kind, n := range g.Drift {
 		if name := diff.Kind(kind).String(); drift[name] != n {
-			t.Errorf("the last glimpse has %d findings of kind %q, the result %d", n, name, drift[name])
+			t.Errorf("the last snapshot has %d findings of kind %q, the result %d", n, name, drift[name])
 		}
 	}
 	gate := r.Gate[len(r.Gate)-1]
@@ -88,8 +87,8 @@ func checkLast(t *testing.T, g Snapshot, r Result) {
 	}
 }
 
-// The newest commands of a glimpse are sorted, whatever the order of the record.
-func TestSnapshotShowsTheNewestCommands(t *testing.T) {
+// A snapshot has the newest commands, sorted.
+func TestSnapshotHasTheNewestCommands(t *testing.T) {
 	files, err := recording.Files(corpus(t)["large-zone-lost"])
 	if err != nil {
 		t.Fatal(err)
@@ -97,11 +96,11 @@ func TestSnapshotShowsTheNewestCommands(t *testing.T) {
 	opts := optionsFor(t, files...)
 	most := 0
 	calls := 0
-	opts.Pace = func(_ app.Time, look func() Snapshot) error {
+	opts.Pace = func(_ app.Time, take func() Snapshot) error {
 		if calls++; calls%20 != 0 {
 			return nil
 		}
-		g := look()
+		g := take()
 		if len(g.Outstanding) > snapshotCommands || len(g.Ended) > snapshotCommands {
 			t.Errorf("%d outstanding and %d ended commands are more than a screen needs", len(g.Outstanding), len(g.Ended))
 		}
@@ -109,7 +108,7 @@ func TestSnapshotShowsTheNewestCommands(t *testing.T) {
 		for i := 1; i < len(g.Outstanding); i++ {
 			a, b := g.Outstanding[i-1], g.Outstanding[i]
 			if max(a.CreatedAt, a.SentAt) < max(b.CreatedAt, b.SentAt) {
-				t.Errorf("command %d of a glimpse is older than the next", i-1)
+				t.Errorf("command %d of a snapshot is older than the next", i-1)
 			}
 		}
 		return nil
@@ -118,11 +117,11 @@ func TestSnapshotShowsTheNewestCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	if most < snapshotCommands {
-		t.Errorf("at most %d commands were outstanding: the recording shows nothing of the bound", most)
+		t.Errorf("at most %d commands were outstanding, so this test does not reach the limit", most)
 	}
 }
 
-// A replay that is stopped sums up what there was until then.
+// A stopped replay has the result up to then.
 func TestStop(t *testing.T) {
 	files, err := recording.Files(corpus(t)["outage-dea-lost"])
 	if err != nil {
@@ -142,11 +141,11 @@ func TestStop(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			opts := opts
 			var stopped app.Time
-			opts.Pace = func(next app.Time, look func() Snapshot) error {
+			opts.Pace = func(next app.Time, take func() Snapshot) error {
 				if next <= at {
 					return nil
 				}
-				stopped = look().Overview.At
+				stopped = take().Overview.At
 				return ErrStop
 			}
 			got, err := Run(t.Context(), opts, files...)
@@ -167,7 +166,6 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// A clock that is told to stop before it has started would have to go back.
 func TestUntilBeforeTheStart(t *testing.T) {
 	opts := optionsForTests()
 	opts.Until = app.TimeOf(time.Date(2026, 1, 15, 11, 59, 59, 0, time.UTC))
@@ -177,7 +175,7 @@ func TestUntilBeforeTheStart(t *testing.T) {
 	}
 }
 
-// Any other error of Pace is the replay's.
+// Any other error of Pace is the error of the replay.
 func TestPaceFails(t *testing.T) {
 	files, err := recording.Files(corpus(t)["R01-missing"])
 	if err != nil {
@@ -185,8 +183,8 @@ func TestPaceFails(t *testing.T) {
 	}
 	opts := optionsFor(t, files...)
 	for _, last := range []bool{false, true} {
-		opts.Pace = func(next app.Time, look func() Snapshot) error {
-			if last && look().Overview.At < next {
+		opts.Pace = func(next app.Time, take func() Snapshot) error {
+			if last && take().Overview.At < next {
 				return nil
 			}
 			return context.DeadlineExceeded

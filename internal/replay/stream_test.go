@@ -13,7 +13,7 @@ import (
 	"hm/internal/recording/recordingtest"
 )
 
-// Errors of the events' content have a position, too.
+// Errors that are found while events are decoded have a position, too.
 func TestMalformedEventsSayWhereAndWhy(t *testing.T) {
 	at := func(second int) string {
 		return time.Date(2026, 1, 15, 12, 0, second, 0, time.UTC).Format(time.RFC3339)
@@ -35,22 +35,22 @@ func TestMalformedEventsSayWhereAndWhy(t *testing.T) {
 	}
 }
 
-// A pipe that gives nothing holds nobody who wants to stop.
-func TestASilentPipe(t *testing.T) {
+// A replay of a pipe without a writer can be stopped.
+func TestStopWhileAPipeBlocks(t *testing.T) {
 	stopped := errors.New("stopped")
-	for name, heard := range map[string]string{"from the start": "", "behind the header": recordingtest.HeaderLine, "within a line": recordingtest.HeaderLine + `{"t":"`} {
+	for name, written := range map[string]string{"from the start": "", "after the header": recordingtest.HeaderLine, "within a line": recordingtest.HeaderLine + `{"t":"`} {
 		for _, foreign := range []bool{false, true} {
 			in, out := io.Pipe()
-			go func() { _, _ = out.Write([]byte(heard)) }() // the reader may be gone
+			go func() { _, _ = out.Write([]byte(written)) }() // the reader may be gone
 			ctx, cancel := context.WithCancelCause(t.Context())
 			sources, err := recording.Sources(ctx, in, "-")
 			if err != nil {
 				t.Fatal(err)
 			}
 			switch {
-			case foreign: // whose header is only known at the first message
+			case foreign: // its header is only known at the first message
 				sources[0] = recording.ImportSource(sources[0], recording.ImportOptions{Format: recording.FormatNATSSub})
-			case heard != "":
+			case written != "":
 				if _, err := recording.ReadHeader(sources...); err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
@@ -69,20 +69,20 @@ func TestASilentPipe(t *testing.T) {
 	}
 }
 
-// FuzzRun plays the first minutes of whatever comes.
+// FuzzRun plays the first minutes of any input.
 func FuzzRun(f *testing.F) {
 	recordingtest.AddSeeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		opts := optionsForTests()
 		opts.Settle = -1
 		if h, err := recording.NewReader(recording.Text("f", data)); err == nil {
-			opts.Until = app.TimeOf(h.Started().Add(3 * time.Minute)) // each hour of the clock takes its time
+			opts.Until = app.TimeOf(h.Started().Add(3 * time.Minute)) // a long time takes long to play
 			h.Close()
 		}
 		r, err := Run(t.Context(), opts, recording.Text("f", data))
 		var e *recording.Error
 		if err != nil && !errors.As(err, &e) {
-			t.Fatalf("the error does not say where: %v", err)
+			t.Fatalf("the error has no position: %v", err)
 		}
 		if err == nil && r.Events < r.Heartbeats {
 			t.Fatalf("%d events, %d heartbeats", r.Events, r.Heartbeats)

@@ -206,8 +206,8 @@ func InFiles(tb testing.TB, data []byte) (paths []string) {
 	return paths
 }
 
-// MixCase writes some letters of the guids in text in upper case. Whatever has the length of a guid and stands in quotes
-// counts as one.
+// MixCase writes some letters of the guids in text in upper case. Whatever has the length of a guid and stands in
+// quotes counts as one.
 func MixCase(text string, seed uint64) string {
 	words := strings.Split(text, `"`)
 	for n, w := range words {

@@ -13,7 +13,7 @@ import (
 	"hm/internal/recording/recordingtest"
 )
 
-// drawFleet draws the recording of some minutes of a small fleet, in small letters.
+// drawFleet draws the recording of some minutes of a small fleet. All guids are in lower case.
 func drawFleet(t *rapid.T) string {
 	start := time.Date(2026, 2, 3, 9, 0, 0, 0, time.UTC)
 	var b strings.Builder
@@ -54,35 +54,35 @@ func drawFleet(t *rapid.T) string {
 			continue
 		}
 		list := &lists[pick(len(lists), "dea")]
-		switch what := pick(8, "what"); {
-		case what == 0:
+		switch change := pick(8, "change"); {
+		case change == 0:
 			*list = append(*list, entry{pick(12, "guid"), pick(3, "app"), pick(2, "version"), pick(3, "index"), states[pick(len(states), "state")]})
-		case what == 1:
+		case change == 1:
 			instances[pick(3, "app")] = pick(4, "instances")
 		case len(*list) == 0:
-		case what == 2:
+		case change == 2:
 			*list = (*list)[1:]
-		case what == 3:
+		case change == 3:
 			(*list)[0].state = states[pick(len(states), "state")]
-		case what == 4:
+		case change == 4:
 			e := (*list)[0]
 			fmt.Fprintf(&b, `{"t":"%s","type":"nats","subject":"droplet.exited","data":{"droplet":"%s","version":"%s","instance":"%s","index":%d,"reason":"%s"}}`+"\n",
 				at(second+5), droplet(e.app), version(e.version), instance(e.guid), e.index, []string{"CRASHED", "DEA_SHUTDOWN", "DEA_EVACUATION", "STOPPED"}[pick(4, "reason")])
-		case what == 5:
+		case change == 5:
 			fmt.Fprintf(&b, `{"t":"%s","type":"nats","subject":"droplet.updated","data":{"droplet":"%s"}}`+"\n", at(second+5), droplet(pick(3, "app")))
 		}
 	}
 	return b.String()
 }
 
-// The case in which a guid is written, here and there in another one, changes nothing.
+// The case of guids changes nothing, even if it differs between the messages.
 func TestCaseOfGUIDsChangesNothing(t *testing.T) {
 	opts := optionsForTests()
 	opts.Settle = 20 * opts.Reconcile.Policy.HeartbeatPeriod
 	rapid.Check(t, func(t *rapid.T) {
-		small := drawFleet(t)
-		mixed := recordingtest.MixCase(small, rapid.Uint64().Draw(t, "capitals"))
-		want, err := Run(t.Context(), opts, recording.Text("small", []byte(small)))
+		lower := drawFleet(t)
+		mixed := recordingtest.MixCase(lower, rapid.Uint64().Draw(t, "seed"))
+		want, err := Run(t.Context(), opts, recording.Text("lower", []byte(lower)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +91,7 @@ func TestCaseOfGUIDsChangesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(got.JSON(), want.JSON()) {
-			t.Fatalf("in mixed case the recording\n%s\ngives\n%s\nwant\n%s", mixed, got.JSON(), want.JSON())
+			t.Fatalf("the recording with mixed case\n%s\ngives\n%s\nwant\n%s", mixed, got.JSON(), want.JSON())
 		}
 	})
 }

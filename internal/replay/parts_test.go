@@ -38,7 +38,7 @@ func TestPartsPlayAsOne(t *testing.T) {
 	}
 	want := replay(t, recording.Text("one", one))
 	got := replay(t, files...)
-	if got.Events-3 != want.Events { // each further part says again what is desired
+	if got.Events-3 != want.Events { // each further part begins with the newest read
 		t.Errorf("%d events in parts, %d in one", got.Events, want.Events)
 	}
 	got.Events = want.Events
@@ -54,9 +54,9 @@ func TestPartsPlayAsOne(t *testing.T) {
 	}
 }
 
-// A recorder that is started anew goes on with the numbers, and the parts of both can be replayed together: that nothing
-// was heard in between is a gap, and that nobody led before is over.
-func TestPartsOfARecorderThatWasStartedAnew(t *testing.T) {
+// A restarted recorder continues the numbers. The parts of both recorders can be replayed together. Between them there
+// is a gap, and after it there is a leader.
+func TestPartsOfARestartedRecorder(t *testing.T) {
 	dir := t.TempDir()
 	start := time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
 	for run := range 3 {
@@ -98,15 +98,15 @@ func TestPartsOfARecorderThatWasStartedAnew(t *testing.T) {
 		return reasons
 	}
 	if got := reasonsAt(start.Add(time.Hour + 59*time.Minute)); !slices.Contains(got, "no-leader") {
-		t.Errorf("between the second recorder and the third the gate is shut for %v", got)
+		t.Errorf("between the second recorder and the third the gate is closed for %v", got)
 	}
 	if got := reasonsAt(start.Add(2*time.Hour + 5*time.Second)); slices.Contains(got, "no-leader") {
-		t.Errorf("with the third recorder the gate is shut for %v", got)
+		t.Errorf("with the third recorder the gate is closed for %v", got)
 	}
 }
 
-// What the second recorder found recorded counts from then on, not what the first one's recording has led to.
-func TestARecorderThatWasStartedAnewBeginsWithWhatIsRecorded(t *testing.T) {
+// The state at the beginning of the second recorder's part replaces the one that the replay has reached.
+func TestStateOfARestartedRecorderCounts(t *testing.T) {
 	dir := t.TempDir()
 	for run, name := range []string{"web", "api"} {
 		at := time.Date(2026, 1, 15, 12+run, 0, 0, 0, time.UTC)
@@ -138,21 +138,21 @@ func TestARecorderThatWasStartedAnewBeginsWithWhatIsRecorded(t *testing.T) {
 		return apps
 	}
 	if got := drift(files[0]); !slices.Equal(got, []string{"web"}) {
-		t.Errorf("of the first recorder drift %v", got)
+		t.Errorf("the first recorder gives drift %v", got)
 	}
 	if got := drift(files...); !slices.Equal(got, []string{"api"}) {
-		t.Errorf("of both together drift %v", got)
+		t.Errorf("both recorders together give drift %v", got)
 	}
 }
 
-// What was heard before a recorder was started anew is held against nothing that is recorded since: the revisions of the
-// replay's own record and of the cluster's may be the same by chance.
-func TestARecorderThatWasStartedAnewHearsEverythingAnew(t *testing.T) {
+// A heartbeat that is identical to one from before the restart still counts as new: the state may not have it, even if
+// the revisions of the two states are equal by chance.
+func TestHeartbeatsAfterARestartAreNew(t *testing.T) {
 	row := desired.App{Key: recordingtest.Key("web", "v1"), Instances: 1, State: desired.Started, Package: desired.Staged}
-	said := recording.EncodeHeartbeat(actual.Heartbeat{DEA: "dea-a", Instances: []actual.Instance{{App: row.Key, GUID: app.MustGUID("web-0"), State: actual.Running}}})
+	payload := recording.EncodeHeartbeat(actual.Heartbeat{DEA: "dea-a", Instances: []actual.Instance{{App: row.Key, GUID: app.MustGUID("web-0"), State: actual.Running}}})
 	for revision := uint64(1); revision < 10; revision++ {
 		dir := t.TempDir()
-		for run, records := range [][]raftfsm.Record{nil, { // the second recorder begins when web/0 is not recorded yet
+		for run, records := range [][]raftfsm.Record{nil, { // web/0 is not recorded yet when the second recorder starts
 			raftfsm.DEAChanges{DEA: "dea-a"}, raftfsm.DesiredChanges{Generation: 1, Upserts: []desired.App{row}}, raftfsm.DesiredCommit{Generation: 1, Parts: 1, Source: "the test"},
 		}} {
 			at := time.Date(2026, 1, 15, 12+run, 0, 0, 0, time.UTC)
@@ -164,7 +164,7 @@ func TestARecorderThatWasStartedAnewHearsEverythingAnew(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(w.State(at, s), w.Message(at.Add(time.Second), "dea.heartbeat", said), w.Close()); err != nil {
+			if err := errors.Join(w.State(at, s), w.Message(at.Add(time.Second), "dea.heartbeat", payload), w.Close()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -175,7 +175,7 @@ func TestARecorderThatWasStartedAnewHearsEverythingAnew(t *testing.T) {
 		opts := optionsForTests()
 		opts.Settle = -1
 		if r, err := Run(t.Context(), opts, files...); err != nil || len(r.Drift) != 0 {
-			t.Errorf("at revision %d: web/0 runs, and drift is %+v, %v", revision, r.Drift, err)
+			t.Errorf("at revision %d: drift is %+v, %v, although web/0 runs", revision, r.Drift, err)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"hm/internal/recording/recordingtest"
 )
 
-// cut gives what is recorded of a recording at a time, and a recording that begins there, with that or without.
+// cut returns the rest of a recording from a time on, with the state at that time or without.
 func cut(t *testing.T, data []byte, at time.Time, anonymize, state bool) []byte {
 	t.Helper()
 	reader, err := recording.NewReader(recording.Text("f", data))
@@ -43,7 +43,7 @@ func cut(t *testing.T, data []byte, at time.Time, anonymize, state bool) []byte 
 	}
 	defer again.Close()
 	var read desired.Read
-	said := map[string][]byte{}
+	payloads := map[string][]byte{}
 	for begun := false; ; {
 		var e recording.Event
 		if err := again.Next(&e); errors.Is(err, io.EOF) {
@@ -55,9 +55,9 @@ func cut(t *testing.T, data []byte, at time.Time, anonymize, state bool) []byte 
 			read = e.Read
 		}
 		if e.Repeat != "" {
-			e.Data = said[e.Repeat]
+			e.Data = payloads[e.Repeat]
 		} else if hb, err := feed.DecodeHeartbeat(e.Data); err == nil && e.Subject == feed.SubjectHeartbeat {
-			said[hb.DEA] = bytes.Clone(e.Data)
+			payloads[hb.DEA] = bytes.Clone(e.Data)
 		}
 		if !e.At.After(at) {
 			continue
@@ -83,10 +83,10 @@ func cut(t *testing.T, data []byte, at time.Time, anonymize, state bool) []byte 
 	return out.Bytes()
 }
 
-// A recording that is begun in the midst of a crash loop goes on with its delays, because it holds what was recorded.
-func TestARecordingGoesOnWithWhatWasRecorded(t *testing.T) {
+// A recording that begins in the middle of a crash loop has the same delays, because it begins with the state.
+func TestRecordingBeginsWithTheState(t *testing.T) {
 	whole := scenes(t)["R07-crash-loop"].record()
-	at := time.Date(2026, 1, 15, 12, 2, 56, 0, time.UTC) // behind the fifth crash; restarts at 12:03:54 and 12:06:24 are to come
+	at := time.Date(2026, 1, 15, 12, 2, 56, 0, time.UTC) // after the fifth crash, before the restarts at 12:03:54 and 12:06:24
 	starts := func(data []byte) (times []string) {
 		r, err := Run(t.Context(), optionsForTests(), recording.Text("f", data))
 		if err != nil {
@@ -101,18 +101,18 @@ func TestARecordingGoesOnWithWhatWasRecorded(t *testing.T) {
 	}
 	want := strings.Join(starts(whole), ", ")
 	if got := strings.Join(starts(cut(t, whole, at, false, true)), ", "); got != want || want == "" {
-		t.Errorf("it starts at %s, the whole recording at %s", got, want)
+		t.Errorf("with the state it starts at %s, the whole recording at %s", got, want)
 	}
 	if got := strings.Join(starts(cut(t, whole, at, false, false)), ", "); got == want {
-		t.Errorf("without what was recorded it starts at %s as well: the test shows nothing", got)
+		t.Errorf("without the state it starts at %s as well, so this test proves nothing", got)
 	}
 	if got := strings.Join(starts(cut(t, whole, at, true, true)), ", "); got != want {
-		t.Errorf("anonymous it starts at %s, the whole recording at %s", got, want)
+		t.Errorf("anonymized it starts at %s, the whole recording at %s", got, want)
 	}
 }
 
-// An anonymous recording begins with what was recorded, of nobody in particular.
-func TestAnAnonymousRecordingHasTheState(t *testing.T) {
+// The state in an anonymized recording is anonymized, too.
+func TestStateIsAnonymized(t *testing.T) {
 	whole := scenes(t)["R07-crash-loop"].record()
 	whole = append(whole, []byte(`{"t":"2026-01-15T12:29:00Z","type":"hold","name":"maintenance-of-acme","set":true,"reason":"told by acme","by":"wile"}`+"\n")...)
 	hidden := cut(t, whole, time.Date(2026, 1, 15, 12, 30, 0, 0, time.UTC), true, true)
@@ -130,13 +130,13 @@ func TestAnAnonymousRecordingHasTheState(t *testing.T) {
 	fmt.Fprintln(&text, s.Holds(), s.DesiredMeta().Source)
 	for _, secret := range []string{"web", "acme", "wile", "dea-a", "v1", "Cloud Controller"} {
 		if strings.Contains(text.String(), secret) {
-			t.Errorf("%q is still in what is recorded:\n%s", secret, text.String())
+			t.Errorf("%q is still in the state:\n%s", secret, text.String())
 		}
 	}
 }
 
-// What a person holds holds the replay, and a hold that this replay's hm did not set is not released by it.
-func TestHoldsOfPeopleHold(t *testing.T) {
+// Holds that people set and release have an effect. Releasing a hold that the replay does not have changes nothing.
+func TestHoldsOfPeople(t *testing.T) {
 	whole := scenes(t)["R01-missing"].record()
 	play := func(lines ...string) Result {
 		t.Helper()
@@ -156,7 +156,7 @@ func TestHoldsOfPeopleHold(t *testing.T) {
 	}
 	free := play()
 	if len(free.Commands) != 1 {
-		t.Fatalf("%d commands, want one to hold back", len(free.Commands))
+		t.Fatalf("%d commands without a hold, want one", len(free.Commands))
 	}
 	at := func(d time.Duration) string { return app.Time(free.Commands[0].At).Std().Add(d).Format(time.RFC3339) }
 	only := func(r Result) string {
@@ -178,12 +178,12 @@ func TestHoldsOfPeopleHold(t *testing.T) {
 		t.Errorf("paused with an end: started at %s, want %s", got, at(4*time.Second))
 	}
 	if r := play(strings.Replace(release, "paused", "mass-loss", 1)); len(r.Commands) != 1 {
-		t.Errorf("a hold that is not set was released: %d commands", len(r.Commands))
+		t.Errorf("after the release of a hold that was not set: %d commands", len(r.Commands))
 	}
 }
 
-// A read of one app is taken at once, and a complete read that was begun before it does not undo it.
-func TestReadsOfOneAppCount(t *testing.T) {
+// A read of one app counts at once, and a complete read that was begun earlier does not undo it.
+func TestReadsOfOneApp(t *testing.T) {
 	var out bytes.Buffer
 	w := recording.WriteTo(&out, recording.WriterOptions{})
 	start := time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)

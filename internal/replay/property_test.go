@@ -16,8 +16,9 @@ import (
 	"hm/internal/recording"
 )
 
-// The properties of the picture: what a DEA's clock says, entries that cannot be read, and the order of two subjects
-// change no command (case_test.go has the case of guids). The small fleets here do not react to commands. `-rapid.checks=100000` is the long run.
+// Properties: the clocks of DEAs, unreadable entries, and the order of two subjects change no command.
+// (guid_case_test.go has one about the case of guids.) The small fleets here do not react to commands. Use
+// -rapid.checks=100000 for a long run.
 
 // drawnEvent is one message of a drawn recording.
 type drawnEvent struct {
@@ -56,36 +57,36 @@ const (
 	v2GUID     = "9f1c2d3e-0a1b-4c5d-8e9f-00112233aabb"
 )
 
-// drawEvents makes the heartbeats and exits of three DEAs for 16 periods: instances appear, crash, evacuate, are doubled
-// or vanish, DEAs fall silent and return.
+// drawEvents draws the heartbeats and exits of three DEAs for 16 periods. Instances appear, crash, evacuate, are
+// doubled or disappear; DEAs become silent and return.
 func drawEvents(t *rapid.T) []drawnEvent {
 	type instance struct {
 		entry drawnEntry
 		dea   int
 	}
-	named := 0
-	make1 := func(app, version string, index, dea int, state string) *instance {
-		named++
-		return &instance{drawnEntry{"droplet": app, "version": version, "instance": fmt.Sprintf("%08x-0a1b-4c5d-8e9f-00112233ccdd", 0xa0000000+named),
+	created := 0
+	newInstance := func(app, version string, index, dea int, state string) *instance {
+		created++
+		return &instance{drawnEntry{"droplet": app, "version": version, "instance": fmt.Sprintf("%08x-0a1b-4c5d-8e9f-00112233ccdd", 0xa0000000+created),
 			"index": index, "state": state, "state_timestamp": 1_770_000_000 + rapid.IntRange(0, 1000).Draw(t, "since")}, dea}
 	}
 	var all []*instance
 	for index := range 3 {
-		all = append(all, make1(webGUID, v1GUID, index, index, "RUNNING"))
+		all = append(all, newInstance(webGUID, v1GUID, index, index, "RUNNING"))
 	}
-	all = append(all, make1(apiGUID, v1GUID, 0, 1, "RUNNING"))
+	all = append(all, newInstance(apiGUID, v1GUID, 0, 1, "RUNNING"))
 	silent := [3]bool{}
 	var events []drawnEvent
 	for beat := range drawnBeats {
 		if beat > 2 {
-			for range rapid.IntRange(0, 2).Draw(t, "deeds") {
+			for range rapid.IntRange(0, 2).Draw(t, "changes") {
 				i := rapid.IntRange(0, len(all)-1).Draw(t, "of")
 				x := all[i]
-				switch rapid.IntRange(0, 8).Draw(t, "deed") {
+				switch rapid.IntRange(0, 8).Draw(t, "change") {
 				case 0:
 					all = slices.Delete(all, i, i+1)
 					if len(all) == 0 {
-						all = append(all, make1(apiGUID, v1GUID, 0, 1, "RUNNING"))
+						all = append(all, newInstance(apiGUID, v1GUID, 0, 1, "RUNNING"))
 					}
 				case 1:
 					x.entry["state"] = "CRASHED"
@@ -96,7 +97,7 @@ func drawEvents(t *rapid.T) []drawnEvent {
 				case 4:
 					x.entry["state"] = "RUNNING"
 				case 5:
-					all = append(all, make1(webGUID, rapid.SampledFrom([]string{v1GUID, v2GUID}).Draw(t, "version"), rapid.IntRange(0, 4).Draw(t, "index"),
+					all = append(all, newInstance(webGUID, rapid.SampledFrom([]string{v1GUID, v2GUID}).Draw(t, "version"), rapid.IntRange(0, 4).Draw(t, "index"),
 						rapid.IntRange(0, 2).Draw(t, "dea"), rapid.SampledFrom([]string{"RUNNING", "STARTING", "CRASHED"}).Draw(t, "state")))
 				case 6:
 					x.entry["state"] = "CRASHED"
@@ -176,8 +177,9 @@ func sameCommands(t *rapid.T, got, want []Command, changed, recording []byte) {
 	}
 }
 
-// beforeRepeats gives the commands that were sent before any start is repeated: the fleet does not react, so what follows
-// says nothing. Their ids are left out: these tell when a command was scheduled, which may be at any look at its app.
+// beforeRepeats returns the commands from before the first start is repeated. Later ones mean nothing, since the fleet
+// does not react. It leaves out the ids: they depend on when a command was scheduled, which may be whenever hm
+// evaluates the app.
 func beforeRepeats(commands []Command) []Command {
 	commands = slices.Clone(commands)
 	for i := range commands {
@@ -191,7 +193,7 @@ func beforeRepeats(commands []Command) []Command {
 	return slices.DeleteFunc(commands, func(c Command) bool { return app.Time(c.At) >= end })
 }
 
-// W26: whatever a DEA's clock says, the same commands are sent.
+// W26: the clock of a DEA changes no command.
 func TestNoClockOfADEADecides(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		events := drawEvents(t)
@@ -211,7 +213,7 @@ func TestNoClockOfADEADecides(t *testing.T) {
 	})
 }
 
-// W14: entries that cannot be read and name other instances change no command.
+// W14: unreadable entries that name other instances change no command.
 func TestUnreadableEntriesOfOthersHideNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		events := drawEvents(t)
@@ -245,7 +247,7 @@ func TestUnreadableEntriesOfOthersHideNothing(t *testing.T) {
 	})
 }
 
-// R34: one crash gives one start, whichever of the exit and the heartbeat is handled first.
+// R34: one crash gives one start, whether hm handles the exit or the heartbeat first.
 func TestTheOrderOfExitAndHeartbeatChangesNoCount(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		index := rapid.IntRange(0, 2).Draw(t, "index")
@@ -283,7 +285,7 @@ func TestTheOrderOfExitAndHeartbeatChangesNoCount(t *testing.T) {
 						case 1: // the heartbeat first
 							exit.at = at + gap
 							events = append(events, exit)
-						case 2: // a heartbeat that was made before the crash comes behind its exit
+						case 2: // a heartbeat from before the crash comes after the exit
 							exit.at = at - gap
 							x["state"] = "RUNNING"
 							events = append(events, exit)
@@ -299,7 +301,7 @@ func TestTheOrderOfExitAndHeartbeatChangesNoCount(t *testing.T) {
 				if c.Action != "start" || c.Index != uint32(index) {
 					t.Fatalf("%+v was sent", c)
 				}
-				if app.Time(c.At) < app.TimeOf(drawnStart).Add(time.Duration(when)*10*time.Second+25*time.Second) { // the fleet does not react: then it is repeated
+				if app.Time(c.At) < app.TimeOf(drawnStart).Add(time.Duration(when)*10*time.Second+25*time.Second) { // later the start is repeated
 					n++
 				}
 			}
@@ -307,7 +309,7 @@ func TestTheOrderOfExitAndHeartbeatChangesNoCount(t *testing.T) {
 		}
 		for order := range 3 {
 			if order == 2 && !seenBefore {
-				continue // an instance that was listed live was heard before
+				continue // an instance that was listed live was reported before
 			}
 			if n := starts(order); n != 1 {
 				t.Fatalf("order %d: %d starts for one crash", order, n)
