@@ -1,10 +1,10 @@
-// Package bus is a node's link to NATS. A Link connects for ever, knows since when it has heard everything
-// without a gap (State), hands messages to subscribers, and publishes at once or not at all.
+// Package bus is a node's link to NATS. A Link tries to connect for ever, knows since when it has received everything
+// without a gap (State), passes messages to subscribers, and publishes at once or not at all.
 //
-// Each time the link is up it stands on one nats.Conn that never reconnects by itself: when it breaks, the link
-// opens a new one. So nothing that was given to a broken connection can be sent over a later one, the states of
-// nats.go that end a connection for good (an error from the server that it does not know) end nothing here, and a
-// server that is away at boot is like one that goes away later.
+// While the link is up it uses one nats.Conn that never reconnects by itself: when it breaks, the link opens a new one.
+// So nothing that was given to a broken connection can be sent over a later one. An error from the server that nats.go
+// does not know ends the connection, but not the link. And a server that is away at the start is like one that goes
+// away later.
 package bus
 
 import (
@@ -23,38 +23,38 @@ import (
 
 // Limits of the link's own behaviour.
 const (
-	connectTimeout = 2 * time.Second // for the dial to one address, and for the greeting that follows
-	maxWait        = 2 * time.Second // longest pause between two rounds of the servers
+	connectTimeout = 2 * time.Second // for the dial to one address, and for the handshake that follows
+	maxWait        = 2 * time.Second // longest pause between two rounds of attempts
 	minWait        = 50 * time.Millisecond
-	maxPingsOut    = 1 // unanswered pings after which the next one declares the link down: two at most go unanswered
+	maxPingsOut    = 1 // unanswered pings that are allowed: the next one takes the link down
 	drainTimeout   = 5 * time.Second
 	logEvery       = 10 * time.Second
 )
 
-// Options says where the servers are and how to get in. At most one way of authentication may be given, besides a
-// client certificate; user and password inside a server's URL hold for that server.
+// Options says where the servers are and how to authenticate. At most one way may be given, besides a client
+// certificate; a user and password in a server's URL are for that server.
 type Options struct {
-	// Servers are tried in this order, and after a loss from the one behind the lost server on; there is no
-	// random order, and servers that NATS itself announces are not used. nats:// or tls://, or just host:port.
+	// Servers are tried in this order; after a loss, the attempts begin with the one after the lost server. The order is
+	// not random, and servers that NATS itself announces are not used. nats:// or tls://, or just host:port.
 	Servers []string
-	// Username with Password, or Token, or Creds: the path of a NATS credentials file, read anew at each attempt.
+	// Username with Password, or Token, or Creds: the path of a NATS credentials file, which is read at each attempt.
 	Username, Password, Token, Creds string
 	TLS                              TLS
-	// PingInterval is how often the server is asked for a sign of life. A link that has gone silent is declared
-	// down after maxPingsOut+1 = 2 of them at the latest. Default 2 s.
+	// PingInterval is the time between two pings to the server. A silent link is down after maxPingsOut+1 = 2 of them at
+	// the latest. Default 2 s.
 	PingInterval time.Duration
 	Name         string // what the server shows for this client
 	Logger       *slog.Logger
 }
 
-// TLS holds paths of PEM files, which are read anew at each attempt. Any of them set makes TLS a must.
+// TLS holds paths of PEM files, which are read at each attempt. If one is set, TLS is required.
 type TLS struct {
 	CA        string // authorities to trust instead of the system's
 	Cert, Key string // the client's own certificate, both or none
 }
 
-// Link is one node's connection to NATS, with everything that must survive the loss of it. All methods are safe
-// for concurrent use.
+// Link is one node's link to NATS, with everything that must survive the loss of a connection. All methods are safe for
+// concurrent use.
 type Link struct {
 	opts    Options
 	servers []address
@@ -65,45 +65,45 @@ type Link struct {
 	stop    context.Context // ended by Close
 	cancel  context.CancelFunc
 	loops   sync.WaitGroup // the owner and the publisher
-	calls   sync.WaitGroup // requests under way
+	calls   sync.WaitGroup // open requests
 	ended   chan struct{}  // closed when Close is done
 	jobs    chan *job
 	changed notify.Signal
 
 	marker atomic.Pointer[Marker] // nil: the lag is not measured
 
-	live atomic.Pointer[spell] // the connection whose messages count; from before its subscriptions are made
+	live atomic.Pointer[session] // the connection whose messages count; set before its subscriptions are made
 
 	subMu sync.Mutex // held while subscriptions are made; guards subs
 	subs  []*subscription
 
 	mu       sync.Mutex
 	state    State
-	up       *spell // nil while the link is down
-	unlogged int    // drops that are counted and not yet logged
+	up       *session // nil while the link is down
+	unlogged int      // drops that are counted and not yet logged
 	refused  refusals
 	closed   bool
 }
 
-// spell is one connection, from its greeting to its end.
-type spell struct {
+// session is one connection, from its handshake to its end.
+type session struct {
 	nc     *nats.Conn
 	server string
 	gone   chan struct{} // closed when nc is closed for good
-	taps   []*tap        // guarded by Link.mu
+	active []*activeSub  // guarded by Link.mu
 
-	verdicts verdicts
-	retry    retry // guarded by Link.subMu
+	handled handledErrors
+	retry   retry // guarded by Link.subMu
 }
 
-// tap is one subscription during one spell.
-type tap struct {
+// activeSub is a subscription on the connection of one session.
+type activeSub struct {
 	sub     *nats.Subscription
 	s       *subscription
-	dropped int // as last counted
+	dropped int // messages, as last counted
 }
 
-// Validate reports what is wrong with the options. It reads the files that they name, and connects to nothing.
+// Validate returns the error that Open would return for the options. It reads their files and connects to nothing.
 func (o Options) Validate() error {
 	if _, err := parseServers(o.Servers); err != nil {
 		return err
@@ -112,9 +112,9 @@ func (o Options) Validate() error {
 	return err
 }
 
-// Open starts a link. It returns at once, whether a server can be reached or not, and fails only for options that
-// can never work: no server, an address or a file that is not what it should be, two ways of authentication. Its
-// errors and everything that a link logs are free of passwords and tokens. The caller must Close it.
+// Open starts a link. It returns at once, whether a server can be reached or not, and fails only for options that can
+// never work: no server, a bad address or file, two ways of authentication. Neither its errors nor what a link logs
+// contain passwords or tokens. The caller must Close it.
 func Open(o Options) (*Link, error) {
 	if o.PingInterval <= 0 {
 		o.PingInterval = 2 * time.Second
@@ -141,21 +141,21 @@ func Open(o Options) (*Link, error) {
 	return l, nil
 }
 
-// run owns the connection: it makes one, watches it until it is gone, and starts over.
+// run owns the connection: it opens one, watches it until it is closed, and starts again.
 func (l *Link) run() {
 	var retry backoff
 	for next := 0; ; {
-		sp, at := l.connect(next, &retry)
-		if sp == nil {
+		ses, at := l.connect(next, &retry)
+		if ses == nil {
 			return
 		}
-		l.setUp(sp)
+		l.setUp(ses)
 		began := time.Now()
-		l.watch(sp)
+		l.watch(ses)
 		if l.stop.Err() != nil {
-			return // Close drains what is left
+			return // Close handles the pending messages
 		}
-		l.setDown(sp)
+		l.setDown(ses)
 		next = (at + 1) % len(l.servers)
 		if time.Since(began) >= maxWait {
 			retry.reset()
@@ -163,26 +163,26 @@ func (l *Link) run() {
 	}
 }
 
-// watch looks for drops, and asks again for what is refused, until the spell ends or the link is to stop.
-func (l *Link) watch(sp *spell) {
+// watch counts drops and retries refused subscriptions, until the session ends or the link is to stop.
+func (l *Link) watch(ses *session) {
 	tick := time.NewTicker(min(max(l.opts.PingInterval/4, 10*time.Millisecond), 500*time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {
-		case <-sp.gone:
+		case <-ses.gone:
 			return
 		case <-l.stop.Done():
 			return
 		case <-tick.C:
 			l.countDrops()
-			l.askAgain(sp)
+			l.retryRefused(ses)
 		}
 	}
 }
 
-// Close stops publishing, lets the subscribers handle what has been received, and waits until the last of them
-// has returned and every goroutine of the link has ended. Subscribers that need longer than drainTimeout for
-// what is pending lose the rest, and Close says so. It must not be called by a subscriber.
+// Close stops publishing, lets the subscribers handle the messages received so far, and waits until every subscriber has
+// returned and every goroutine of the link has ended. If that takes longer than drainTimeout, the remaining messages are
+// lost, and Close returns an error. It must not be called by a subscriber.
 func (l *Link) Close() error {
 	l.mu.Lock()
 	first := !l.closed
@@ -197,14 +197,14 @@ func (l *Link) Close() error {
 	l.loops.Wait()
 
 	var err error
-	if sp := l.live.Load(); sp != nil {
-		err = sp.drain()
+	if ses := l.live.Load(); ses != nil {
+		err = ses.drain()
 	}
 	l.live.Store(nil)
 	l.calls.Wait()
 	l.subMu.Lock()
 	for _, s := range l.subs {
-		s.turn.Lock() // waits for the handler that still runs
+		s.turn.Lock() // waits for a handler that still runs
 		s.ended = true
 		s.turn.Unlock()
 	}
@@ -213,16 +213,16 @@ func (l *Link) Close() error {
 	return err
 }
 
-// drain lets the spell's subscribers finish and closes the connection.
-func (sp *spell) drain() error {
-	if err := sp.nc.Drain(); err != nil {
-		sp.nc.Close()
-		<-sp.gone
-		return nil // it was down already, and nothing is pending on a connection that is gone
+// drain lets the session's subscribers finish and closes the connection.
+func (ses *session) drain() error {
+	if err := ses.nc.Drain(); err != nil {
+		ses.nc.Close()
+		<-ses.gone
+		return nil // it was down already; nothing is pending on a closed connection
 	}
-	<-sp.gone // nats.go closes after its DrainTimeout at the latest
-	if errors.Is(sp.nc.LastError(), nats.ErrDrainTimeout) {
-		return errors.New("nats link closed before its subscribers had handled all that was received: they took longer than " + drainTimeout.String())
+	<-ses.gone // nats.go closes after its DrainTimeout at the latest
+	if errors.Is(ses.nc.LastError(), nats.ErrDrainTimeout) {
+		return errors.New("the nats link was closed before its subscribers had handled all messages: they took longer than " + drainTimeout.String())
 	}
 	return nil
 }

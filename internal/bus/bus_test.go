@@ -18,9 +18,9 @@ import (
 	"hm/internal/bus/bustest"
 )
 
-const ping = 50 * time.Millisecond // scales the whole link; production has 2 s
+const ping = 50 * time.Millisecond // the default is 2 s
 
-// logBuffer collects a link's log for a look at it while the link runs.
+// logBuffer collects a link's log, to be read while the link runs.
 type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -69,7 +69,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// inbox counts what a subscription hears.
+// inbox keeps the messages of a subscription.
 type inbox struct {
 	mu  sync.Mutex
 	got []string
@@ -112,12 +112,12 @@ func TestServerStartsAfterTheLink(t *testing.T) {
 	select {
 	case <-l.Changed():
 	default:
-		t.Error("Changed said nothing")
+		t.Error("Changed did not report the change")
 	}
 	if err := l.Publish(within(t, time.Minute), "a", []byte("hello")); err != nil {
 		t.Fatal(err)
 	}
-	bustest.Until(t, "the subscription made before hears", in.has("hello"))
+	bustest.Until(t, "the earlier subscription receives the message", in.has("hello"))
 }
 
 func TestServerStopsAndStarts(t *testing.T) {
@@ -140,11 +140,11 @@ func TestServerStopsAndStarts(t *testing.T) {
 		}
 		srv.Start(t, nil)
 		bustest.Until(t, "the link is up again", up(l))
-		word := fmt.Sprint("after outage ", n)
-		if err := l.Publish(within(t, time.Minute), "a", []byte(word)); err != nil {
+		text := fmt.Sprint("after outage ", n)
+		if err := l.Publish(within(t, time.Minute), "a", []byte(text)); err != nil {
 			t.Fatal(err)
 		}
-		bustest.Until(t, "the subscription hears again", in.has(word))
+		bustest.Until(t, "the subscription receives again", in.has(text))
 	}
 	if in.has("late")() {
 		t.Error("a message that was refused while the link was down was delivered later")
@@ -175,7 +175,7 @@ func TestSilentServerIsDeclaredDown(t *testing.T) {
 	bustest.Until(t, "the link is up", up(l))
 	proxy.BlackHole(true)
 	began := time.Now()
-	ctx := within(t, ping) // ends before the link is given up
+	ctx := within(t, ping) // ends before the link is down
 	if err := l.Publish(ctx, "cmd", []byte("into the hole")); !errors.Is(err, ErrUnknown) {
 		t.Errorf("publish into the hole: %v, want ErrUnknown", err)
 	}
@@ -189,21 +189,21 @@ func TestSilentServerIsDeclaredDown(t *testing.T) {
 	bustest.Until(t, "the link is up again", up(l))
 }
 
-// What the kernel of this side holds when a connection is given up must not leave once the network has healed.
+// What the kernel on this side holds when a connection is closed must not be sent once the network is back.
 func TestGivenUpConnectionSendsNothingMore(t *testing.T) {
 	srv := bustest.Run(t, nil)
 	proxy := bustest.RunProxy(t, srv.Address())
 	l, _ := open(t, Options{Servers: []string{proxy.URL()}})
 	bustest.Until(t, "the link is up", up(l))
-	heard := bustest.Client(t, srv.URL())
-	sub, err := heard.SubscribeSync("cmd")
+	other := bustest.Client(t, srv.URL())
+	sub, err := other.SubscribeSync("cmd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := heard.Flush(); err != nil {
+	if err := other.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	const n = 26 // of 4 KiB: all fit into the kernel on this side, some 9 on the side of the proxy
+	const n = 26 // of 4 KiB: all fit into the kernel's buffers on this side, about 9 on the proxy's side
 	outs := make([]Out, n)
 	for i := range outs {
 		outs[i] = Out{Subject: "cmd", Data: append([]byte(fmt.Sprint(i, " ")), make([]byte, 4096)...)}
@@ -217,7 +217,7 @@ func TestGivenUpConnectionSendsNothingMore(t *testing.T) {
 	bustest.Until(t, "the silent link is down", down(l))
 	proxy.BlackHole(false)
 	bustest.Until(t, "the link is up again", up(l))
-	bustest.Until(t, "the given up connection is gone", func() bool { return srv.NumClients() == 2 })
+	bustest.Until(t, "the server has closed the first connection", func() bool { return srv.NumClients() == 2 })
 	if err := l.Publish(within(t, time.Minute), "cmd", []byte("after")); err != nil {
 		t.Fatal(err)
 	}
@@ -230,12 +230,12 @@ func TestGivenUpConnectionSendsNothingMore(t *testing.T) {
 			break
 		}
 		if strings.HasPrefix(string(m.Data), fmt.Sprint(n-1, " ")) {
-			t.Fatal("the last message was delivered after its connection had been given up")
+			t.Fatal("the last message was delivered after its connection had been closed")
 		}
 	}
 }
 
-// A peer that takes no more bytes blocks a write under the client library's lock; nobody may hang on that.
+// A peer that reads nothing blocks a write that holds the client library's lock. No caller may hang because of it.
 func TestBlockedWriteBlocksNobody(t *testing.T) {
 	srv := bustest.Run(t, nil)
 	proxy := bustest.RunProxy(t, srv.Address())
@@ -291,15 +291,15 @@ func TestSlowSubscriberIsAGap(t *testing.T) {
 	if !s.Up || s.Outages != 0 || s.Epoch != before.Epoch+s.Gaps || !s.Since.After(before.Since) {
 		t.Errorf("after the drop the state is %+v, was %+v", s, before)
 	}
-	// More drops in the same row: the library calls back only for the first.
+	// More drops in the same series: the library calls back only for the first.
 	publish(10)
-	bustest.Until(t, "further drops are a further gap", func() bool { n := l.State(); return n.Gaps > s.Gaps && n.Since.After(s.Since) })
+	bustest.Until(t, "more drops are another gap", func() bool { n := l.State(); return n.Gaps > s.Gaps && n.Since.After(s.Since) })
 	close(release)
-	bustest.Until(t, "what was kept is handled", func() bool { return handled.Load() >= 10 })
-	bustest.Until(t, "the log tells", func() bool { return strings.Contains(log.String(), "messages were dropped") })
+	bustest.Until(t, "the messages that were kept are handled", func() bool { return handled.Load() >= 10 })
+	bustest.Until(t, "the log reports it", func() bool { return strings.Contains(log.String(), "messages were dropped") })
 	quiet := l.State()
 	publish(1)
-	bustest.Until(t, "it is handled", func() bool { return handled.Load() >= 11 })
+	bustest.Until(t, "the message is handled", func() bool { return handled.Load() >= 11 })
 	if now := l.State(); now != quiet {
 		t.Errorf("a message that was not dropped changed the state from %+v to %+v", quiet, now)
 	}
@@ -329,7 +329,7 @@ func TestCredentialsAreCorrectedLater(t *testing.T) {
 	srv.Restart(t, func(o *server.Options) { o.Password = "s3cret-word" })
 	bustest.Until(t, "the link is up again", up(l))
 	if strings.Contains(log.String(), "s3cret-word") {
-		t.Error("the log holds the password")
+		t.Error("the log contains the password")
 	}
 }
 
@@ -344,7 +344,7 @@ func TestUserInURLIsUsedAndNotShown(t *testing.T) {
 	bustest.Until(t, "failures are logged", func() bool { return strings.Contains(log.String(), "cannot connect") })
 	for _, secret := range []string{"wrong-one", "p@ss", "p%40ss", "hm:"} {
 		if strings.Contains(log.String(), secret) {
-			t.Errorf("the log holds %q:\n%s", secret, log.String())
+			t.Errorf("the log contains %q:\n%s", secret, log.String())
 		}
 	}
 }
@@ -363,7 +363,7 @@ func TestTokenAndPermissions(t *testing.T) {
 	if errs[0] != nil || errs[2] != nil || !errors.Is(errs[1], ErrRefused) || !errors.Is(errs[1], ErrDown) {
 		t.Errorf("errors %v, want only the second refused", errs)
 	}
-	bustest.Until(t, "the log tells", func() bool { return strings.Contains(log.String(), "refuses a subject") })
+	bustest.Until(t, "the log reports it", func() bool { return strings.Contains(log.String(), "refuses a subject") })
 }
 
 // nats.go closes a connection for good when the server sends an error that it does not know.
@@ -394,7 +394,7 @@ func TestUnknownServerErrorEndsNothing(t *testing.T) {
 						fmt.Fprint(c, "PONG\r\n")
 					}
 					if n == 2 {
-						fmt.Fprint(c, "-ERR 'Something Nobody Has Heard Of'\r\n")
+						fmt.Fprint(c, "-ERR 'Some Unknown Error'\r\n")
 					}
 				}
 			}()
@@ -411,7 +411,7 @@ func TestRequestAndAnswer(t *testing.T) {
 	srv := bustest.Run(t, nil)
 	l, _ := open(t, Options{Servers: []string{srv.URL()}})
 	if _, err := l.Request(within(t, time.Nanosecond), "q", nil); !errors.Is(err, ErrDown) {
-		t.Errorf("a request whose time is over: %v, want ErrDown", err)
+		t.Errorf("a request after its deadline: %v, want ErrDown", err)
 	}
 	if err := l.SubscribeQueue("q", "group", Limits{}, func(m Msg) {
 		if err := l.Answer(m, append([]byte("re: "), m.Data...)); err != nil {
@@ -466,7 +466,7 @@ func TestPublishRefusals(t *testing.T) {
 		t.Errorf("an empty batch gives %v", errs)
 	}
 	if s := l.State(); !s.Up || s.Outages != 0 {
-		t.Errorf("refusals cost the link: %+v", s)
+		t.Errorf("refusals took the link down: %+v", s)
 	}
 }
 
@@ -487,7 +487,7 @@ func TestCloseLetsSubscribersFinish(t *testing.T) {
 	<-entered
 	closed := make(chan error, 1)
 	go func() { closed <- l.Close() }()
-	bustest.Until(t, "the link takes no more", func() bool { return errors.Is(l.Publish(t.Context(), "b", nil), ErrDown) })
+	bustest.Until(t, "the link publishes nothing more", func() bool { return errors.Is(l.Publish(t.Context(), "b", nil), ErrDown) })
 	select {
 	case <-closed:
 		t.Fatal("Close did not wait for the subscriber")
@@ -501,12 +501,12 @@ func TestCloseLetsSubscribersFinish(t *testing.T) {
 		t.Errorf("state after Close is %+v", s)
 	}
 	if err := l.Subscribe("b", Limits{}, func(Msg) {}); err == nil {
-		t.Error("a closed link takes a subscription")
+		t.Error("a closed link accepted a subscription")
 	}
 }
 
 func TestCloseWhileConnecting(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never says a word
+	ln, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections, and sends nothing
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -529,8 +529,8 @@ func TestManyAtOnce(t *testing.T) {
 	srv := bustest.Run(t, nil)
 	l, _ := open(t, Options{Servers: []string{srv.URL()}})
 	var wg sync.WaitGroup
-	var sent, heard atomic.Int64
-	if err := l.Subscribe("a", Limits{}, func(Msg) { heard.Add(1) }); err != nil {
+	var sent, received atomic.Int64
+	if err := l.Subscribe("a", Limits{}, func(Msg) { received.Add(1) }); err != nil {
 		t.Fatal(err)
 	}
 	bustest.Until(t, "the link is up", up(l))
@@ -549,5 +549,5 @@ func TestManyAtOnce(t *testing.T) {
 	wg.Go(func() { srv.Restart(t, nil) })
 	wg.Wait()
 	bustest.Until(t, "the link is up", up(l))
-	t.Logf("%d of 400 confirmed, %d heard", sent.Load(), heard.Load())
+	t.Logf("%d of 400 confirmed, %d received", sent.Load(), received.Load())
 }

@@ -11,18 +11,18 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// connect tries the servers round by round, beginning with number first, until one lets the link in and has
-// confirmed its subscriptions. It returns nil when the link is to stop.
-func (l *Link) connect(first int, retry *backoff) (*spell, int) {
+// connect tries the servers in rounds, beginning with number first, until one accepts the link and has confirmed its
+// subscriptions. It returns nil when the link is to stop.
+func (l *Link) connect(first int, retry *backoff) (*session, int) {
 	for {
 		if !retry.wait(l.stop) {
 			return nil, 0
 		}
 		for k := range l.servers {
 			at := (first + k) % len(l.servers)
-			sp, err := l.try(l.servers[at])
+			ses, err := l.try(l.servers[at])
 			if err == nil {
-				return sp, at
+				return ses, at
 			}
 			if l.stop.Err() != nil {
 				return nil, 0
@@ -32,42 +32,42 @@ func (l *Link) connect(first int, retry *backoff) (*spell, int) {
 	}
 }
 
-// try makes a connection to one server and all subscriptions on it.
-func (l *Link) try(srv address) (*spell, error) {
-	sp := &spell{server: srv.shown, gone: make(chan struct{})}
+// try opens a connection to one server and makes all subscriptions on it.
+func (l *Link) try(srv address) (*session, error) {
+	ses := &session{server: srv.shown, gone: make(chan struct{})}
 	d := &dialer{stop: l.stop}
 	abort := context.AfterFunc(l.stop, d.abort)
 	defer abort()
 	opts := append([]nats.Option{
 		nats.Name(l.opts.Name),
 		nats.SetCustomDialer(d),
-		nats.SkipHostLookup(), // the dialer looks names up itself, and stops when the link does
+		nats.SkipHostLookup(), // the dialer itself looks names up, and stops with the link
 		nats.Timeout(connectTimeout),
 		nats.NoReconnect(),
 		nats.PingInterval(l.opts.PingInterval),
 		nats.MaxPingsOutstanding(maxPingsOut),
 		// A write that a dead peer blocks holds the connection's lock, and with it the ping timer.
 		nats.FlusherTimeout(l.opts.PingInterval),
-		nats.ReconnectOnFlusherError(), // which closes, as there is no reconnecting
+		nats.ReconnectOnFlusherError(), // closes the connection, because of NoReconnect
 		nats.DrainTimeout(drainTimeout),
-		nats.ClosedHandler(func(*nats.Conn) { close(sp.gone) }),
-		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { l.onAsyncError(sp, sub, err) }),
+		nats.ClosedHandler(func(*nats.Conn) { close(ses.gone) }),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { l.onAsyncError(ses, sub, err) }),
 	}, l.auth...)
 	nc, err := nats.Connect(srv.url, opts...)
 	if err != nil {
 		return nil, errors.Join(err, d.failure())
 	}
-	sp.nc = nc
-	if err := l.subscribeAll(sp); err != nil {
-		l.live.CompareAndSwap(sp, nil)
+	ses.nc = nc
+	if err := l.subscribeAll(ses); err != nil {
+		l.live.CompareAndSwap(ses, nil)
 		nc.Close()
 		return nil, err
 	}
-	return sp, nil
+	return ses, nil
 }
 
-// dialer makes one TCP connection, ends it when the link stops, and remembers why it could not: nats.go says only
-// that no server was available.
+// dialer makes one TCP connection, closes it when the link stops, and keeps the error: nats.go reports only that no
+// server was available.
 type dialer struct {
 	stop context.Context
 
@@ -87,8 +87,8 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 		return nil, err
 	}
 	if tcp, ok := c.(*net.TCPConn); ok {
-		// Without this the kernel goes on sending, for minutes, what a connection that was given up had
-		// accepted: a command would reach a network that has healed, long after it was decided on.
+		// Without this, the kernel sends what a closed connection had accepted for minutes: a command would arrive when the
+		// network is back, long after its decision.
 		if err := tcp.SetLinger(0); err != nil {
 			c.Close()
 			d.err = err
@@ -117,8 +117,8 @@ func (d *dialer) failure() error {
 	return d.err
 }
 
-// backoff spaces the rounds: none before the first, then minWait doubling up to maxWait, each shortened by up to
-// half at random so that nodes that lost one server do not come back in step.
+// backoff is the pause between rounds: none before the first, then minWait, doubled each time up to maxWait. Each pause is
+// shortened by up to half at random, so that nodes that lost one server do not all come back at once.
 type backoff struct{ round int }
 
 func (b *backoff) reset() { b.round = 0 }
@@ -151,7 +151,7 @@ func (b *backoff) next() time.Duration {
 	return d/2 + rand.N(d/2) + 1
 }
 
-// logFailure says what went wrong and, where hm can know, what to do about it.
+// logFailure logs what went wrong and, if hm knows, what to do about it.
 func (l *Link) logFailure(srv address, err error) {
 	kind, hint := "connect", "hm keeps trying; check that the server runs and nats.servers is right"
 	switch {
@@ -168,7 +168,7 @@ func (l *Link) logFailure(srv address, err error) {
 	})
 }
 
-func (l *Link) onAsyncError(sp *spell, sub *nats.Subscription, err error) {
+func (l *Link) onAsyncError(ses *session, sub *nats.Subscription, err error) {
 	subject := ""
 	if sub != nil {
 		subject = sub.Subject
@@ -177,13 +177,13 @@ func (l *Link) onAsyncError(sp *spell, sub *nats.Subscription, err error) {
 	case errors.Is(err, nats.ErrSlowConsumer):
 		l.countDrops()
 	case errors.Is(err, nats.ErrPermissionViolation):
-		if !l.marker.Load().refuse(sp, err) {
-			l.refuse(sp, parseViolation(err))
+		if !l.marker.Load().noteRefusal(ses, err) {
+			l.noteRefusal(ses, parseViolation(err))
 		}
-		sp.verdicts.note(err)
+		ses.handled.note(err)
 	default:
 		l.log.Warn("async "+subject, "nats reports an error", func() []any {
-			return []any{"server", sp.server, "subject", subject, "error", l.redact(err)}
+			return []any{"server", ses.server, "subject", subject, "error", l.redact(err)}
 		})
 	}
 }

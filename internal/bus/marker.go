@@ -16,12 +16,12 @@ import (
 
 // MarkerOptions say how a link's lag is measured.
 type MarkerOptions struct {
-	Subject string // of this node's own: MarkerSubject makes one
-	// Behind names subjects of this link's subscriptions. A marker counts as heard when everything has been handled that
-	// came on them before it.
+	Subject string // this node's own: MarkerSubject makes one
+	// Behind names subjects of this link's subscriptions. A marker counts as received when all messages that came on them
+	// before it have been handled.
 	Behind []string
 	Every  time.Duration // between two markers
-	// Heard, if not nil, is called after a marker was heard, with how long that took. It must be quick.
+	// Heard, if not nil, is called after a marker was received, with the time that it took. It must be quick.
 	Heard func(took time.Duration)
 }
 
@@ -39,47 +39,47 @@ func MarkerSubject(node string) string {
 // Lag is how late a link is.
 type Lag struct {
 	Known bool
-	// Time is for how long the oldest marker has been under way, or how long the newest one took, whichever is more.
+	// Time is the age of the oldest marker that has not come back, or the time that the newest one took, whichever is more.
 	Time time.Duration
-	// Refused is why it cannot be known, in the server's words.
+	// Refused is the server's text if it refuses the markers: the lag is then not known.
 	Refused string
 }
 
-// maxMarkersOut bounds the markers that are under way. With more none is sent: the oldest tells the lag.
-const maxMarkersOut = 256
+// maxPendingMarkers bounds the markers that have not come back. At the bound no more are sent: the oldest gives the lag.
+const maxPendingMarkers = 256
 
-// Marker measures how late a link is: it publishes markers and listens to them on the connection on which everything
-// else is heard. A marker comes back behind all that the server holds for this connection, and counts as heard behind
-// all that waits in this process. It ends with its link.
+// Marker measures how late a link is: it publishes markers and receives them on the link's own connection. A marker comes
+// back behind all messages that the server holds for this connection, and counts as received once all messages that wait
+// in this process have been handled. It ends with its link.
 type Marker struct {
-	link   *Link
-	opts   MarkerOptions
-	prefix string        // of this process's own markers: others may use the subject as well
-	came   notify.Signal // a marker came
+	link    *Link
+	opts    MarkerOptions
+	prefix  string        // of this process's markers: others may publish on the subject, too
+	arrived notify.Signal // a marker has come back
 
-	mu     sync.Mutex
-	sp     *spell
-	number uint64 // of the newest marker
-	out    []markerOut
-	took   time.Duration // by the newest marker that was heard on this connection
-	heard  bool          // one was heard on this connection
+	mu      sync.Mutex
+	ses     *session
+	number  uint64 // of the newest marker
+	pending []pendingMarker
+	took    time.Duration // of the newest marker that was received on this connection
+	heard   bool          // a marker was received on this connection
 
-	awaits uint64     // a marker that came, while what came before it is still to be handled; 0: none
-	next   uint64     // the newest marker that came since
-	queues []queueEnd // up to where the queues are to be handled
+	awaited uint64          // a marker that came back, while messages before it are still to be handled; 0: none
+	next    uint64          // the newest marker that came back since
+	queues  []queuePosition // the messages to be handled before it
 
 	refused   string // by the server, on the connection refusedOn
-	refusedOn *spell
+	refusedOn *session
 	warned    bool
 }
 
-type markerOut struct {
+type pendingMarker struct {
 	number uint64
 	sent   time.Time
 }
 
-// queueEnd is a place in the queue of a subscription, by how many messages were delivered before it.
-type queueEnd struct {
+// queuePosition is a position in the queue of a subscription: the number of messages delivered before it.
+type queuePosition struct {
 	sub *nats.Subscription
 	at  int64
 }
@@ -88,30 +88,30 @@ type queueEnd struct {
 func (l *Link) Mark(o MarkerOptions) (*Marker, error) {
 	var nonce [8]byte
 	_, _ = rand.Read(nonce[:]) // it never fails
-	m := &Marker{link: l, opts: o, prefix: hex.EncodeToString(nonce[:]) + " ", came: notify.New()}
+	m := &Marker{link: l, opts: o, prefix: hex.EncodeToString(nonce[:]) + " ", arrived: notify.New()}
 	if !l.marker.CompareAndSwap(nil, m) {
-		return nil, errors.New("the lag of this nats link is measured already")
+		return nil, errors.New("the lag of this nats link is already measured")
 	}
-	if err := l.Subscribe(o.Subject, Limits{Messages: 4 * maxMarkersOut, Bytes: 1 << 20, Spare: true}, m.hear); err != nil {
+	if err := l.Subscribe(o.Subject, Limits{Messages: 4 * maxPendingMarkers, Bytes: 1 << 20, Spare: true}, m.receive); err != nil {
 		return nil, err
 	}
 	l.loops.Go(m.run)
 	return m, nil
 }
 
-// Lag is how late the link is at this moment. It is not known while the link is down.
+// Lag is how late the link is now. It is not known while the link is down.
 func (m *Marker) Lag() Lag {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
-	case m.sp == nil || m.link.current() != m.sp:
+	case m.ses == nil || m.link.current() != m.ses:
 		return Lag{}
-	case m.refusedOn == m.sp:
+	case m.refusedOn == m.ses:
 		return Lag{Refused: m.refused}
 	}
-	lag := Lag{Known: m.heard || len(m.out) > 0, Time: m.took}
-	if len(m.out) > 0 {
-		lag.Time = max(lag.Time, time.Since(m.out[0].sent))
+	lag := Lag{Known: m.heard || len(m.pending) > 0, Time: m.took}
+	if len(m.pending) > 0 {
+		lag.Time = max(lag.Time, time.Since(m.pending[0].sent))
 	}
 	return lag
 }
@@ -127,35 +127,35 @@ func (m *Marker) run() {
 			return
 		case <-tick.C:
 			m.send()
-		case <-m.came.C():
+		case <-m.arrived.C():
 		case <-look.C:
 		}
-		if m.settle() {
+		if m.checkArrived() {
 			look.Reset(max(m.opts.Every/20, time.Millisecond))
 		}
 	}
 }
 
-// send sends a marker on the connection that there is.
+// send sends a marker, if the link is up.
 func (m *Marker) send() {
-	sp := m.link.current()
+	ses := m.link.current()
 	m.mu.Lock()
-	if sp != m.sp {
-		m.sp, m.out, m.took, m.heard, m.awaits, m.next, m.queues = sp, nil, 0, false, 0, 0, nil
+	if ses != m.ses {
+		m.ses, m.pending, m.took, m.heard, m.awaited, m.next, m.queues = ses, nil, 0, false, 0, 0, nil
 	}
-	if sp == nil || m.refusedOn == sp || len(m.out) == maxMarkersOut {
+	if ses == nil || m.refusedOn == ses || len(m.pending) == maxPendingMarkers {
 		m.mu.Unlock()
 		return
 	}
 	m.number++
 	text := m.prefix + strconv.FormatUint(m.number, 10)
-	m.out = append(m.out, markerOut{m.number, time.Now()})
+	m.pending = append(m.pending, pendingMarker{m.number, time.Now()})
 	m.mu.Unlock()
-	_ = sp.nc.Publish(m.opts.Subject, []byte(text)) // it may block, and fails only with the connection
+	_ = ses.nc.Publish(m.opts.Subject, []byte(text)) // may block, and fails only with the connection
 }
 
-// hear takes a message on the marker's subject.
-func (m *Marker) hear(msg Msg) {
+// receive handles a message on the marker's subject.
+func (m *Marker) receive(msg Msg) {
 	if len(msg.Data) > 64 {
 		return
 	}
@@ -166,53 +166,54 @@ func (m *Marker) hear(msg Msg) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.out) == 0 || number < m.out[0].number || number > m.number {
+	if len(m.pending) == 0 || number < m.pending[0].number || number > m.number {
 		return // of an earlier connection
 	}
-	if m.awaits != 0 {
+	if m.awaited != 0 {
 		m.next = max(m.next, number)
 		return
 	}
-	m.await(number)
-	m.came.Notify()
+	m.waitFor(number)
+	m.arrived.Notify()
 }
 
-// await notes a marker that came, and where the queues end at this moment. m.mu must be held.
-func (m *Marker) await(number uint64) {
-	m.awaits, m.next, m.queues = number, 0, m.queues[:0]
+// waitFor notes a marker that came back, and where the queues end now. m.mu must be held.
+func (m *Marker) waitFor(number uint64) {
+	m.awaited, m.next, m.queues = number, 0, m.queues[:0]
 	m.link.mu.Lock()
 	defer m.link.mu.Unlock()
-	for _, t := range m.sp.taps {
+	for _, t := range m.ses.active {
 		for _, subject := range m.opts.Behind {
 			if t.s.subject != subject {
 				continue
 			}
-			// In this order: what is delivered between the two is then counted in neither, and not in both.
+			// In this order, a message that is delivered between the two calls is counted in neither, not in both.
 			delivered, err := t.sub.Delivered()
 			pending, _, errPending := t.sub.Pending()
 			if err == nil && errPending == nil && pending > 0 {
-				m.queues = append(m.queues, queueEnd{t.sub, delivered + int64(pending)})
+				m.queues = append(m.queues, queuePosition{t.sub, delivered + int64(pending)})
 			}
 		}
 	}
 }
 
-// handled reports whether everything before the place has been handled. The message that is being handled counts as
-// delivered and as pending, so that the place may be one too far: an empty queue tells as well.
-func (q queueEnd) handled() bool {
+// handled reports whether all messages before the position have been handled. The message that is being handled counts as
+// delivered and as pending, so the position may be one too high: an empty queue is enough, too.
+func (q queuePosition) handled() bool {
 	delivered, err := q.sub.Delivered()
 	if err != nil || delivered > q.at {
-		return true // a subscription that is no more has nothing to wait for
+		return true // or the subscription was closed
 	}
 	pending, _, err := q.sub.Pending()
 	return err != nil || pending == 0
 }
 
-// settle looks whether the marker that came counts as heard, and reports whether it is still to be awaited.
-func (m *Marker) settle() (awaits bool) {
+// checkArrived counts the marker that came back as received once all messages before it have been handled. It reports
+// whether it still waits for them.
+func (m *Marker) checkArrived() (waiting bool) {
 	for {
 		m.mu.Lock()
-		if m.awaits == 0 {
+		if m.awaited == 0 {
 			m.mu.Unlock()
 			return false
 		}
@@ -224,16 +225,16 @@ func (m *Marker) settle() (awaits bool) {
 		}
 		now := time.Now()
 		longest := time.Duration(0)
-		for len(m.out) > 0 && m.out[0].number <= m.awaits {
-			m.took = now.Sub(m.out[0].sent)
+		for len(m.pending) > 0 && m.pending[0].number <= m.awaited {
+			m.took = now.Sub(m.pending[0].sent)
 			longest = max(longest, m.took)
-			m.out = m.out[1:]
+			m.pending = m.pending[1:]
 		}
 		m.heard = true
 		if m.next != 0 {
-			m.await(m.next)
+			m.waitFor(m.next)
 		} else {
-			m.awaits = 0
+			m.awaited = 0
 		}
 		m.mu.Unlock()
 		if m.opts.Heard != nil {
@@ -242,23 +243,23 @@ func (m *Marker) settle() (awaits bool) {
 	}
 }
 
-// refuse takes in that the server refuses something on a connection, and reports whether that is the marker.
-func (m *Marker) refuse(sp *spell, err error) bool {
+// noteRefusal records that the server refuses the markers on a connection, and reports false for other subjects.
+func (m *Marker) noteRefusal(ses *session, err error) bool {
 	if m == nil || !strings.Contains(err.Error(), `"`+m.opts.Subject+`"`) {
 		return false
 	}
-	words := m.link.redact(err)
+	text := m.link.redact(err)
 	m.mu.Lock()
 	first := !m.warned
 	m.warned = true
-	m.refusedOn, m.refused = sp, words
-	if m.sp == sp {
-		m.out, m.awaits, m.next = nil, 0, 0
+	m.refusedOn, m.refused = ses, text
+	if m.ses == ses {
+		m.pending, m.awaited, m.next = nil, 0, 0
 	}
 	m.mu.Unlock()
 	if first {
-		m.link.logger.Warn("nats refuses the messages by which this node measures how late it hears: it will not notice a link that is late",
-			"subject", m.opts.Subject, "error", words, "hint", "grant the user that hm connects as the permission to publish and to subscribe to this subject")
+		m.link.logger.Warn("nats refuses the messages that measure how late this link is: this node will not notice a late link",
+			"subject", m.opts.Subject, "error", text, "hint", "grant the user that hm connects as the permission to publish and to subscribe to this subject")
 	}
 	return true
 }

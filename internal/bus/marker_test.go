@@ -26,12 +26,12 @@ func mark(t *testing.T, l *Link, o MarkerOptions) *Marker {
 func TestMarkerSubject(t *testing.T) {
 	for node, want := range map[string]string{"hm-0": "hm.hm-0.marker", "a.b*>c": "hm.a_b__c.marker", "ü": "hm._.marker"} {
 		if got := MarkerSubject(node); got != want || validSubject(got) != nil {
-			t.Errorf("for %q it is %q, want %q", node, got, want)
+			t.Errorf("MarkerSubject(%q) = %q, want %q", node, got, want)
 		}
 	}
 }
 
-// TestLagOfAStalledLink: the lag is what the link holds up, for as long as it does.
+// TestLagOfAStalledLink: the lag is the time for which the link stalls.
 func TestLagOfAStalledLink(t *testing.T) {
 	srv := bustest.Run(t, nil)
 	proxy := bustest.RunProxy(t, srv.Address())
@@ -45,15 +45,15 @@ func TestLagOfAStalledLink(t *testing.T) {
 	bustest.Until(t, "the lag is known", func() bool { return m.Lag().Known && longest.Load() > 0 })
 	proxy.BlackHole(true)
 	const stall = 300 * time.Millisecond
-	bustest.Until(t, "the lag is what the link holds up", func() bool { return m.Lag().Time > stall })
+	bustest.Until(t, "the lag exceeds the stall", func() bool { return m.Lag().Time > stall })
 	proxy.BlackHole(false)
-	bustest.Until(t, "all has come", func() bool { return m.Lag().Time < stall && time.Duration(longest.Load()) > stall })
+	bustest.Until(t, "everything has arrived", func() bool { return m.Lag().Time < stall && time.Duration(longest.Load()) > stall })
 	if _, err := l.Mark(MarkerOptions{Subject: "other"}); err == nil {
-		t.Error("a link took a second marker")
+		t.Error("a link accepted a second marker")
 	}
 }
 
-// TestLagOfAThrottledLink: what others say holds up the marker.
+// TestLagOfAThrottledLink: other messages delay the marker.
 func TestLagOfAThrottledLink(t *testing.T) {
 	srv := bustest.Run(t, nil)
 	proxy := bustest.RunProxy(t, srv.Address())
@@ -67,19 +67,19 @@ func TestLagOfAThrottledLink(t *testing.T) {
 	proxy.Throttle(20_000)
 	nc := bustest.Client(t, srv.URL())
 	for range 20 {
-		if err := nc.Publish("beats", make([]byte, 1000)); err != nil { // a second's worth in all
+		if err := nc.Publish("beats", make([]byte, 1000)); err != nil { // one second's worth altogether
 			t.Fatal(err)
 		}
 	}
 	if err := nc.Publish("beats", []byte("last")); err != nil {
 		t.Fatal(err)
 	}
-	bustest.Until(t, "the marker waits behind what was said before it", func() bool { return m.Lag().Time > 400*time.Millisecond })
+	bustest.Until(t, "the marker waits behind the earlier messages", func() bool { return m.Lag().Time > 400*time.Millisecond })
 	proxy.Throttle(0)
-	bustest.Until(t, "all has come", func() bool { return in.has("last")() && m.Lag().Time < 400*time.Millisecond })
+	bustest.Until(t, "everything has arrived", func() bool { return in.has("last")() && m.Lag().Time < 400*time.Millisecond })
 }
 
-// TestLagOfASlowSubscriber: what waits in this process counts like what waits in the server.
+// TestLagOfASlowSubscriber: messages that wait in this process count like those that wait in the server.
 func TestLagOfASlowSubscriber(t *testing.T) {
 	srv := bustest.Run(t, nil)
 	l, _ := open(t, Options{Servers: []string{srv.URL()}})
@@ -96,9 +96,9 @@ func TestLagOfASlowSubscriber(t *testing.T) {
 		})
 	}
 	m := mark(t, l, MarkerOptions{Behind: []string{"beats"}})
-	bustest.Until(t, "the lag is known", func() bool { return m.heardOne() })
+	bustest.Until(t, "the lag is known", func() bool { return m.receivedOne() })
 	nc := bustest.Client(t, srv.URL())
-	say := func(subject string) {
+	send := func(subject string) {
 		for range 3 {
 			if err := nc.Publish(subject, nil); err != nil {
 				t.Fatal(err)
@@ -108,28 +108,28 @@ func TestLagOfASlowSubscriber(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	say("questions") // which nobody answers: that is no lag of what the marker is for
+	send("questions") // their handler blocks, but the marker is not behind them
 	for began := time.Now(); time.Since(began) < 20*markEvery; time.Sleep(markEvery) {
 		if lag := m.Lag(); lag.Time > 10*time.Second {
 			t.Fatalf("the lag is %v", lag)
 		}
 	}
 	bustest.Until(t, "markers come back while another queue waits", func() bool { return m.Lag().Time < 300*time.Millisecond })
-	say("beats")
+	send("beats")
 	bustest.Until(t, "the marker waits for the queue", func() bool { return m.Lag().Time > 300*time.Millisecond })
 	once.Store(true)
 	close(hold)
-	bustest.Until(t, "all is handled", func() bool { return m.Lag().Time < 300*time.Millisecond })
+	bustest.Until(t, "everything is handled", func() bool { return m.Lag().Time < 300*time.Millisecond })
 }
 
-// heardOne reports whether a marker was heard on the present connection.
-func (m *Marker) heardOne() bool {
+// receivedOne reports whether a marker was received on the present connection.
+func (m *Marker) receivedOne() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.heard
 }
 
-// TestLagIsNotKnown: while the link is down, and where the server does not permit the marker.
+// TestLagIsNotKnown: the lag is not known while the link is down, or if the server refuses the marker.
 func TestLagIsNotKnown(t *testing.T) {
 	deny := func(publish, subscribe bool) func(*server.Options) {
 		return func(o *server.Options) {
@@ -144,50 +144,50 @@ func TestLagIsNotKnown(t *testing.T) {
 		}
 	}
 	for name, edit := range map[string]func(*server.Options){
-		"publishing is refused": deny(true, false), "subscribing is refused": deny(false, true), "both are": deny(true, true),
+		"publishing is refused": deny(true, false), "subscribing is refused": deny(false, true), "both are refused": deny(true, true),
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := bustest.Run(t, edit)
 			l, log := open(t, Options{Servers: []string{srv.URL()}, Username: "hm", Password: "pw"})
 			m := mark(t, l, MarkerOptions{})
-			bustest.Until(t, "the server's words are known", func() bool { return m.Lag().Refused != "" })
+			bustest.Until(t, "the server's text is known", func() bool { return m.Lag().Refused != "" })
 			lag := m.Lag()
 			if lag.Known || lag.Time != 0 || !strings.Contains(lag.Refused, `"hm.hm-0.marker"`) {
 				t.Errorf("the lag is %+v", lag)
 			}
 			srv.Restart(t, nil)
-			bustest.Until(t, "the server's words are known again", func() bool { return l.State().Up && l.State().Outages == 1 && m.Lag().Refused != "" })
-			const words = "it will not notice a link that is late"
-			if n := strings.Count(log.String(), words); n != 1 {
+			bustest.Until(t, "the server's text is known again", func() bool { return l.State().Up && l.State().Outages == 1 && m.Lag().Refused != "" })
+			const text = "this node will not notice a late link"
+			if n := strings.Count(log.String(), text); n != 1 {
 				t.Errorf("%d warnings, want one", n)
 			}
 			if !l.State().Up {
-				t.Error("the link went down for it")
+				t.Error("the refusal took the link down")
 			}
 			srv.Restart(t, deny(false, false))
-			bustest.Until(t, "it is permitted now", func() bool { return m.Lag().Known && m.heardOne() })
+			bustest.Until(t, "the marker is permitted", func() bool { return m.Lag().Known && m.receivedOne() })
 			srv.Stop()
 			bustest.Until(t, "the link is down", down(l))
 			if lag := m.Lag(); lag != (Lag{}) {
-				t.Errorf("while the link is down its lag is %+v", lag)
+				t.Errorf("while the link is down, the lag is %+v", lag)
 			}
 		})
 	}
 }
 
-// TestForeignMarkersSayNothing: another process of the same name, an old marker and rubbish come on the subject.
-func TestForeignMarkersSayNothing(t *testing.T) {
+// TestForeignMarkersAreIgnored: markers of another process with the same name, old markers and garbage change nothing.
+func TestForeignMarkersAreIgnored(t *testing.T) {
 	srv := bustest.Run(t, nil)
 	proxy := bustest.RunProxy(t, srv.Address())
 	l, _ := open(t, Options{Servers: []string{srv.URL()}})
 	m := mark(t, l, MarkerOptions{})
-	bustest.Until(t, "the lag is known", m.heardOne)
+	bustest.Until(t, "the lag is known", m.receivedOne)
 	m.mu.Lock()
 	old := m.prefix + "1"
 	m.mu.Unlock()
 	other, _ := open(t, Options{Servers: []string{proxy.URL()}})
-	n := mark(t, other, MarkerOptions{}) // of the same name
-	bustest.Until(t, "the other's lag is known", n.heardOne)
+	n := mark(t, other, MarkerOptions{}) // with the same subject
+	bustest.Until(t, "the other's lag is known", n.receivedOne)
 	nc := bustest.Client(t, srv.URL())
 	for _, text := range []string{old, "", "x", m.prefix, m.prefix + "-1", m.prefix + "99999999999999999999", m.prefix + "18446744073709551615", strings.Repeat("9", 10_000)} {
 		if err := nc.Publish(MarkerSubject("hm-0"), []byte(text)); err != nil {
@@ -197,7 +197,7 @@ func TestForeignMarkersSayNothing(t *testing.T) {
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	bustest.Until(t, "markers go on", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return m.number > 50 })
+	bustest.Until(t, "markers continue", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return m.number > 50 })
 	if lag := m.Lag(); !lag.Known || l.State().Gaps != 0 {
 		t.Errorf("the lag is %+v, %d gaps", lag, l.State().Gaps)
 	}

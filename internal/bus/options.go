@@ -11,11 +11,11 @@ import (
 	"hm/internal/tlsfiles"
 )
 
-// address is one server: as it is dialled, with user and password if the URL had any, and as it may be shown.
+// address is one server: its URL with user and password, if any, and host:port to show.
 type address struct{ url, shown, password string }
 
-// parseServers reads the addresses. Its errors give a server's place in the list and nothing of its text: what
-// is not a URL may well be a password in the wrong place.
+// parseServers reads the addresses. Its errors give a server's number in the list and nothing of its text, which may be
+// a misplaced password.
 func parseServers(list []string) ([]address, error) {
 	if len(list) == 0 {
 		return nil, errors.New("nats.servers is empty: give at least one, like nats://10.0.0.1:4222")
@@ -46,8 +46,8 @@ func parseServer(text string) (address, error) {
 	return s, nil
 }
 
-// authOptions checks the credentials and certificates once, so that a wrong path stops the start, and leaves the
-// reading to each attempt, so that renewed files are taken up.
+// authOptions checks the credentials and certificates once, so that a wrong path stops the start. Each attempt reads the
+// files again, so that renewed ones are used.
 func authOptions(o Options) ([]nats.Option, error) {
 	var opts []nats.Option
 	ways := 0

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestOpenRefusesWhatCannotWork(t *testing.T) {
+func TestOpenRefusesBadOptions(t *testing.T) {
 	good := []string{"127.0.0.1:4222"}
 	notPEM := filepath.Join(t.TempDir(), "not.pem")
 	if err := os.WriteFile(notPEM, []byte("no certificate"), 0o600); err != nil {
@@ -40,7 +40,7 @@ func TestOpenRefusesWhatCannotWork(t *testing.T) {
 			l, err := Open(c.o)
 			if err == nil {
 				l.Close()
-				t.Fatal("it was accepted")
+				t.Fatal("Open accepted the options")
 			}
 			if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret-x") {
 				t.Errorf("error %q, want one with %q and no secret", err, c.want)
@@ -80,6 +80,6 @@ func TestBackoffStaysBounded(t *testing.T) {
 		t.Errorf("after a reset the second round waits %v", d)
 	}
 	if maxWait > 2*time.Second {
-		t.Error("the design says 2 s at most")
+		t.Error("maxWait is more than 2 s")
 	}
 }

@@ -11,23 +11,23 @@ import (
 )
 
 var (
-	// ErrDown means that the message surely was not sent, and will not be: the link is down, or the context
-	// ended before the message's turn came.
+	// ErrDown means that the message was certainly not sent, and will not be: the link is down, or the context ended
+	// before it was the message's turn.
 	ErrDown = errors.New("nats link is down: the message was not sent")
-	// ErrUnknown means that the message may or may not have reached the server: the link broke, or the context
-	// ended, after it was handed over and before the server confirmed it.
+	// ErrUnknown means that the message may or may not have reached the server: the link broke, or the context ended,
+	// before the server confirmed it.
 	ErrUnknown = errors.New("nats did not confirm the message: it may have been sent")
-	// ErrRefused means that the server, or the client library on its behalf, does not take the message: no
-	// permission for the subject, too large, a bad subject. Such errors are ErrDown as well: it was not sent.
+	// ErrRefused means that the server, or the client library, does not accept the message: no permission for the
+	// subject, too large, a bad subject. Such errors are ErrDown, too: the message was not sent.
 	ErrRefused = errors.New("nats refuses the message")
-	// ErrNoResponders means that nobody listens on a request's subject.
+	// ErrNoResponders means that nobody subscribes to a request's subject.
 	ErrNoResponders = errors.New("nobody answers on this nats subject")
 )
 
-// publishTimeout ends a publish or request whose context has no end of its own.
+// publishTimeout bounds a publish or request whose context has no deadline.
 const publishTimeout = 30 * time.Second
 
-// refused is a message that the server does not take, with its words.
+// refused is a message that the server does not accept, with the server's text.
 type refused struct {
 	subject string
 	cause   error
@@ -42,21 +42,21 @@ func (r refused) Is(target error) bool { return target == ErrRefused || target =
 // Out is one message to publish.
 type Out struct {
 	Subject string
-	Data    []byte // must not be changed after it was handed over, not even when the publish has returned
+	Data    []byte // must not be changed from then on, not even when the publish has returned
 }
 
-// job is a batch on its way through the publisher. It is bound to the connection of the spell in which it was asked
-// for: if that is gone when its turn comes, the batch is not sent, though the link may be up again.
+// job is a batch for the publisher. It belongs to the session in which the caller asked for it: if that has ended when
+// it is the batch's turn, the batch is not sent, even if the link is up again.
 type job struct {
 	ctx   context.Context
 	epoch uint64 // in which it is to be sent; 0: in any
-	sp    *spell
+	ses   *session
 	outs  []Out
 	done  chan []error // capacity 1
 }
 
 // Publish sends one message and waits until the server has confirmed it. The errors are ErrDown, ErrUnknown and
-// ErrRefused; nothing is kept for later. It returns when ctx ends, at the latest.
+// ErrRefused; nothing is kept for later. It returns at the latest when ctx ends.
 func (l *Link) Publish(ctx context.Context, subject string, data []byte) error {
 	return l.PublishBatch(ctx, []Out{{Subject: subject, Data: data}})[0]
 }
@@ -66,20 +66,20 @@ func (l *Link) PublishBatch(ctx context.Context, outs []Out) []error {
 	return l.PublishBatchIn(ctx, 0, outs)
 }
 
-// PublishBatchIn is PublishBatch for messages that rest on what was heard in an epoch of the link: once the link has had
-// a gap they are not sent, and the error is ErrDown.
+// PublishBatchIn is PublishBatch for messages that depend on what was received in an epoch of the link: once the link has
+// had a gap they are not sent, and the error is ErrDown.
 func (l *Link) PublishBatchIn(ctx context.Context, epoch uint64, outs []Out) []error {
 	errs := make([]error, len(outs))
-	sp := l.current()
-	if sp == nil {
+	ses := l.current()
+	if ses == nil {
 		return fill(errs, ErrDown)
 	}
 	if len(outs) == 0 {
 		return errs
 	}
-	// The library's publish may block on a connection that no longer drains, whatever ctx says. So it is done by
-	// a goroutine of the link's, one batch at a time, and waited for here.
-	j := &job{ctx: ctx, epoch: epoch, sp: sp, outs: outs, done: make(chan []error, 1)}
+	// The library's publish may block on a connection whose peer reads nothing, whatever ctx is. So a goroutine of the
+	// link publishes, one batch at a time, and this one waits for it.
+	j := &job{ctx: ctx, epoch: epoch, ses: ses, outs: outs, done: make(chan []error, 1)}
 	select {
 	case <-ctx.Done():
 		return fill(errs, notSent(ctx))
@@ -107,7 +107,7 @@ func (l *Link) PublishBatchIn(ctx context.Context, epoch uint64, outs []Out) []e
 	}
 }
 
-// publisher sends the batches, until the link stops.
+// publisher sends batches until the link stops.
 func (l *Link) publisher() {
 	for {
 		select {
@@ -128,7 +128,7 @@ func (l *Link) send(j *job) []error {
 	before := map[string]uint64{}
 	l.mu.Lock()
 	for _, s := range subjects {
-		before[s] = l.noteAsked(s)
+		before[s] = l.notePublish(s)
 	}
 	l.mu.Unlock()
 	accepted, tooLarge := 0, map[string]uint64{}
@@ -141,19 +141,19 @@ func (l *Link) send(j *job) []error {
 			errs[i] = refused{o.Subject, err}
 			continue
 		}
-		switch err := j.sp.nc.Publish(o.Subject, o.Data); {
+		switch err := j.ses.nc.Publish(o.Subject, o.Data); {
 		case err == nil:
 			accepted++
 		case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
 			errs[i] = ErrDown
 		case errors.Is(err, nats.ErrMaxPayload):
-			err = fmt.Errorf("%w: %d bytes, its max_payload is %d", err, len(o.Data), j.sp.nc.MaxPayload())
-			l.refuse(j.sp, violation{RefusedPublish, o.Subject, err.Error(), "raise max_payload of the nats server"})
+			err = fmt.Errorf("%w: %d bytes, its max_payload is %d", err, len(o.Data), j.ses.nc.MaxPayload())
+			l.noteRefusal(j.ses, violation{RefusedPublish, o.Subject, err.Error(), "raise max_payload of the nats server"})
 			errs[i] = refused{o.Subject, err}
 			tooLarge[o.Subject]++
 		case errors.Is(err, nats.ErrBadSubject):
 			errs[i] = refused{o.Subject, err}
-		default: // part of it may be on the wire
+		default: // part of it may have been sent
 			errs[i] = fmt.Errorf("%w: %w", ErrUnknown, err)
 		}
 	}
@@ -162,7 +162,7 @@ func (l *Link) send(j *job) []error {
 	}
 	err := l.confirm(j)
 	if err == nil {
-		j.sp.settle()
+		j.ses.awaitRefusals()
 	}
 	after := l.counts(RefusedPublish, subjects...)
 	for i := range errs {
@@ -170,17 +170,17 @@ func (l *Link) send(j *job) []error {
 		switch {
 		case errs[i] != nil:
 		case after[subject] != before[subject]+tooLarge[subject]:
-			errs[i] = refused{subject, errors.New(l.words(RefusedPublish, subject))}
+			errs[i] = refused{subject, errors.New(l.serverText(RefusedPublish, subject))}
 		case err != nil:
 			errs[i] = fmt.Errorf("%w: %w", ErrUnknown, err)
 		case tooLarge[subject] == 0:
-			l.granted(refusalKey{RefusedPublish, subject})
+			l.noteGrant(refusalKey{RefusedPublish, subject})
 		}
 	}
 	return errs
 }
 
-// subjectsOf gives the subjects of messages that have one, each once.
+// subjectsOf gives the valid subjects of messages, each once.
 func subjectsOf(outs []Out) []string {
 	var subjects []string
 	for _, o := range outs {
@@ -191,47 +191,47 @@ func subjectsOf(outs []Out) []string {
 	return subjects
 }
 
-// confirm waits for the server's answer to a ping behind everything that was sent.
+// confirm waits for the server's answer to a ping that follows the messages.
 func (l *Link) confirm(j *job) error {
 	ctx, cancel := l.bounded(j.ctx)
 	defer cancel()
-	return j.sp.nc.FlushWithContext(ctx)
+	return j.ses.nc.FlushWithContext(ctx)
 }
 
-// bounded gives a context that also ends with the link, and at some time in any case.
+// bounded gives a context that also ends with the link, and after publishTimeout at the latest.
 func (l *Link) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	unhook := context.AfterFunc(l.stop, cancel)
 	return ctx, func() { unhook(); cancel() }
 }
 
-// current returns the spell while the link is up.
-func (l *Link) current() *spell {
+// current returns the session, nil while the link is down.
+func (l *Link) current() *session {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.up
 }
 
-// MaxPayload is how many bytes a message may have on the present connection; 0 if there is none.
+// MaxPayload is the greatest size of a message in bytes on the present connection; 0 if there is none.
 func (l *Link) MaxPayload() int {
-	sp := l.live.Load()
-	if sp == nil {
+	ses := l.live.Load()
+	if ses == nil {
 		return 0
 	}
-	return int(sp.nc.MaxPayload())
+	return int(ses.nc.MaxPayload())
 }
 
-// Answer sends the answer to a request that m is. It does not wait for a confirmation: whoever asked will ask
-// again. A message that expects no answer is passed over in silence.
+// Answer sends the answer to the request m. It does not wait for a confirmation: the client will ask again. It does
+// nothing if m expects no answer.
 func (l *Link) Answer(m Msg, data []byte) error {
 	if m.Reply == "" {
 		return nil
 	}
-	sp := l.live.Load()
-	if sp == nil {
+	ses := l.live.Load()
+	if ses == nil {
 		return ErrDown
 	}
-	if err := sp.nc.Publish(m.Reply, data); err != nil {
+	if err := ses.nc.Publish(m.Reply, data); err != nil {
 		return fmt.Errorf("answer a request on %s: %w", m.Subject, err)
 	}
 	return nil
@@ -247,8 +247,8 @@ func (l *Link) Request(ctx context.Context, subject string, data []byte) ([]byte
 		return nil, notSent(ctx)
 	}
 	l.mu.Lock()
-	sp := l.up
-	if sp == nil || l.closed {
+	ses := l.up
+	if ses == nil || l.closed {
 		l.mu.Unlock()
 		return nil, ErrDown
 	}
@@ -257,11 +257,11 @@ func (l *Link) Request(ctx context.Context, subject string, data []byte) ([]byte
 		err  error
 	}
 	done := make(chan answer, 1)
-	before := l.noteAsked(subject)
-	l.calls.Go(func() { // it may block like a publish, and ends with ctx or with the connection
+	before := l.notePublish(subject)
+	l.calls.Go(func() { // may block like a publish, and ends with ctx or with the connection
 		ctx, cancel := l.bounded(ctx)
 		defer cancel()
-		m, err := sp.nc.RequestWithContext(ctx, subject, data)
+		m, err := ses.nc.RequestWithContext(ctx, subject, data)
 		if err != nil {
 			done <- answer{err: l.requestError(subject, before, err)}
 			return
@@ -277,11 +277,11 @@ func (l *Link) Request(ctx context.Context, subject string, data []byte) ([]byte
 	}
 }
 
-// requestError says what a request has failed with. before is how often the subject had been refused until then.
+// requestError gives the error of a failed request. before is how often the subject had been refused before it.
 func (l *Link) requestError(subject string, before uint64, err error) error {
 	switch {
 	case l.counts(RefusedPublish, subject)[subject] != before:
-		return refused{subject, errors.New(l.words(RefusedPublish, subject))}
+		return refused{subject, errors.New(l.serverText(RefusedPublish, subject))}
 	case errors.Is(err, nats.ErrNoResponders):
 		return fmt.Errorf("request on %s: %w", subject, ErrNoResponders)
 	case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject):
@@ -290,9 +290,8 @@ func (l *Link) requestError(subject string, before uint64, err error) error {
 	return fmt.Errorf("request on %s: %w: %w", subject, ErrUnknown, err)
 }
 
-// noteAsked notes that this link publishes on subject, and gives how often that has been refused. It must be called with
-// l.mu held.
-func (l *Link) noteAsked(subject string) uint64 {
+// notePublish notes that this link publishes on subject, and gives how often that has been refused. l.mu must be held.
+func (l *Link) notePublish(subject string) uint64 {
 	if len(l.refused.published) < maxPublished {
 		l.refused.published[subject] = true
 	}

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// redact gives an error's text without any of the link's secrets, should a library ever quote one.
+// redact gives an error's text without the link's secrets, in case a library quotes one.
 func (l *Link) redact(err error) string {
 	if err == nil {
 		return "none given"
@@ -31,8 +31,8 @@ func (l *Link) redact(err error) string {
 	return strings.ReplaceAll(text, "\n", ": ")
 }
 
-// hideWhole hides a secret where it stands as a whole value. A password that is part of a word by chance, as hm is of
-// hm9000.start, would else take from a message what it is about, and show by that what the password is.
+// hideWhole hides a secret where it is a whole value. If the password is part of a word by chance, as hm is of
+// hm9000.start, hiding it there would make the message unclear, and show what the password is.
 func hideWhole(text, secret string) string {
 	var out strings.Builder
 	for {
@@ -54,7 +54,7 @@ func hideWhole(text, secret string) string {
 	}
 }
 
-// joined reports whether a word goes on from the end of a to the beginning of b. A dot inside a word belongs to it.
+// joined reports whether a word continues from the end of a to the start of b. A dot inside a word belongs to it.
 func joined(a, b string) bool {
 	last, n := utf8.DecodeLastRuneInString(a)
 	first, m := utf8.DecodeRuneInString(b)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestSecretsAreHiddenAsWholeValues: a password that is a part of a word hides nothing of the word.
+// TestSecretsAreHiddenAsWholeValues: a password that is part of a word does not hide the word.
 func TestSecretsAreHiddenAsWholeValues(t *testing.T) {
 	for _, c := range []struct{ secret, text, want string }{
 		{"hm", `Permissions Violation for Publish to "hm9000.start"`, `Permissions Violation for Publish to "hm9000.start"`},
@@ -28,7 +28,7 @@ func TestSecretsAreHiddenAsWholeValues(t *testing.T) {
 			"password": {opts: Options{Password: c.secret}}, "token": {opts: Options{Token: c.secret}}, "server": {servers: []address{{password: c.secret}}},
 		} {
 			if got := l.redact(errors.New(c.text)); got != c.want {
-				t.Errorf("%s %q: %q is shown as %q, want %q", name, c.secret, c.text, got, c.want)
+				t.Errorf("%s %q: %q became %q, want %q", name, c.secret, c.text, got, c.want)
 			}
 		}
 	}

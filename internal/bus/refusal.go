@@ -14,29 +14,29 @@ import (
 
 // What a server can refuse.
 const (
-	RefusedSubscribe = "subscribe" // to let this link hear a subject
-	RefusedPublish   = "publish"   // to take messages on a subject from this link
+	RefusedSubscribe = "subscribe" // that this link receives a subject
+	RefusedPublish   = "publish"   // that this link sends on a subject
 )
 
-// Refusal is one subject that the server refuses to this link, be it for want of a permission or because messages are
-// too large. A refused subscription is asked for again, at a bounded pace, until the server grants it; a refused
-// publish is over when the server takes the next message on the subject.
+// Refusal is one subject that the server refuses to this link, because a permission is missing or messages are too large.
+// A refused subscription is tried again, with growing pauses, until the server grants it. A refused publish ends when the
+// server accepts the next message on the subject.
 type Refusal struct {
 	Action  string // RefusedSubscribe or RefusedPublish
 	Subject string
-	Error   string    // the server's words
-	Since   time.Time // of the first refusal in this row
-	Last    time.Time // of the newest
-	Count   uint64    // in this row
+	Error   string    // the server's text
+	Since   time.Time // of the first refusal since the subject was last granted
+	Last    time.Time // of the newest refusal
+	Count   uint64    // since Since
 }
 
-// String gives a refusal in one line.
+// String formats a refusal in one line.
 func (r Refusal) String() string { return r.Action + " " + r.Subject + ": " + r.Error }
 
-// repliesSubject stands for all subjects that others choose: where answers go, and where they come in.
+// repliesSubject stands for all subjects that this link does not choose: those of answers, sent or received.
 const repliesSubject = "_INBOX.>"
 
-// maxPublished is of how many subjects a refused publish is told one by one.
+// maxPublished bounds the subjects whose refused publishes are reported one by one.
 const maxPublished = 64
 
 type refusalKey struct{ action, subject string }
@@ -44,8 +44,8 @@ type refusalKey struct{ action, subject string }
 // refusals is what the server refuses, guarded by Link.mu.
 type refusals struct {
 	rows      map[refusalKey]*Refusal
-	asked     map[string]bool // subjects that were subscribed to; true: vitally
-	published map[string]bool // subjects on which this link has published by its own choice
+	asked     map[string]bool // subjects that were subscribed to; true: by a vital subscription
+	published map[string]bool // subjects on which this link published, without answers
 	total     map[refusalKey]uint64
 }
 
@@ -53,7 +53,7 @@ func newRefusals() refusals {
 	return refusals{rows: map[refusalKey]*Refusal{}, asked: map[string]bool{}, published: map[string]bool{}, total: map[refusalKey]uint64{}}
 }
 
-// Refusals gives what the server refuses now, by action and subject. It is told while the link is down, too.
+// Refusals gives what the server refuses now, by action and subject. While the link is down it gives the last state.
 func (l *Link) Refusals() []Refusal {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -80,25 +80,25 @@ func (l *Link) RefusalTotals(fn func(action, subject string, total uint64)) {
 	}
 }
 
-// Refused reports whether the link is up, and the server does not let it hear a subject that it has subscribed to.
+// Refused reports whether the link is up and the server refuses its subscription to a subject.
 func (l *Link) Refused(subject string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.up != nil && l.refused.rows[refusalKey{RefusedSubscribe, subject}] != nil
 }
 
-// violation is what a server's word on a permission comes to. hint, if it is not empty, says what to do about it.
-type violation struct{ action, subject, words, hint string }
+// violation is a server's message about a permission. hint, if it is not empty, says what to do.
+type violation struct{ action, subject, text, hint string }
 
 var (
 	violationWords     = regexp.MustCompile(`(?i)for (subscription|publish) to ("(?:[^"\\]|\\.)*")`)
-	subscriptionNumber = regexp.MustCompile(` \(sid "\d+"\)$`) // of this connection: it tells nobody anything
+	subscriptionNumber = regexp.MustCompile(` \(sid "\d+"\)$`) // of this connection, useless to a reader
 )
 
 func parseViolation(err error) violation {
 	words := strings.TrimPrefix(err.Error(), nats.ErrPermissionViolation.Error()+": ")
 	words = subscriptionNumber.ReplaceAllString(words, "")
-	v := violation{action: RefusedPublish, subject: repliesSubject, words: words}
+	v := violation{action: RefusedPublish, subject: repliesSubject, text: words}
 	m := violationWords.FindStringSubmatch(words)
 	if m == nil {
 		return v
@@ -112,12 +112,12 @@ func parseViolation(err error) violation {
 	return v
 }
 
-// refuse takes in that the server refuses something on a connection.
-func (l *Link) refuse(sp *spell, v violation) {
+// noteRefusal records that the server refuses something on a connection.
+func (l *Link) noteRefusal(ses *session, v violation) {
 	l.mu.Lock()
-	if l.live.Load() != sp {
+	if l.live.Load() != ses {
 		l.mu.Unlock()
-		return // of a connection that is gone
+		return // of a closed connection
 	}
 	vital, asked := l.refused.asked[v.subject]
 	subscribed := v.action == RefusedSubscribe && asked
@@ -132,11 +132,11 @@ func (l *Link) refuse(sp *spell, v violation) {
 		r = &Refusal{Action: v.action, Subject: v.subject, Since: now}
 		l.refused.rows[k] = r
 	}
-	r.Error, r.Last = v.words, now
+	r.Error, r.Last = v.text, now
 	r.Count++
 	l.refused.total[k]++
-	if first && l.up == sp && subscribed && vital {
-		l.beginEpoch() // from now on it is not heard
+	if first && l.up == ses && subscribed && vital {
+		l.beginEpoch() // its messages are missed from now on
 	}
 	l.mu.Unlock()
 
@@ -148,14 +148,14 @@ func (l *Link) refuse(sp *spell, v violation) {
 	default:
 		hint = "grant the user that hm connects as the permission to " + v.action
 	}
-	// The server's words are made of the subject and the queue group: there is no secret in them to hide.
+	// The server's text consists of the subject and the queue group: it contains no secret.
 	l.log.Log(slog.LevelError, "refused "+v.action+" "+v.subject, "nats refuses a subject to this node", func() []any {
-		return []any{"server", sp.server, "action", v.action, "subject", v.subject, "error", v.words, "hint", hint}
+		return []any{"server", ses.server, "action", v.action, "subject", v.subject, "error", v.text, "hint", hint}
 	})
 }
 
-// granted takes in that the server no longer refuses something.
-func (l *Link) granted(k refusalKey) {
+// noteGrant records that the server no longer refuses something.
+func (l *Link) noteGrant(k refusalKey) {
 	l.mu.Lock()
 	r := l.refused.rows[k]
 	delete(l.refused.rows, k)
@@ -165,7 +165,7 @@ func (l *Link) granted(k refusalKey) {
 	}
 }
 
-// counts gives how often each subject was refused in this row.
+// counts gives how often each subject was refused since the link was opened.
 func (l *Link) counts(action string, subjects ...string) map[string]uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -176,8 +176,8 @@ func (l *Link) counts(action string, subjects ...string) map[string]uint64 {
 	return n
 }
 
-// words gives the server's newest words on a refused subject.
-func (l *Link) words(action, subject string) string {
+// serverText gives the server's newest text about a refused subject.
+func (l *Link) serverText(action, subject string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if r := l.refused.rows[refusalKey{action, subject}]; r != nil {

@@ -12,7 +12,7 @@ import (
 	"hm/internal/bus/bustest"
 )
 
-// limited are the options of a server whose one user may not publish or hear some subjects.
+// limited are the options of a server whose only user may not publish on or subscribe to some subjects.
 func limited(publish, subscribe []string) func(*server.Options) {
 	return func(o *server.Options) {
 		o.Users = []*server.User{{Username: "hm", Password: "pw", Permissions: &server.Permissions{
@@ -26,20 +26,20 @@ func openLimited(t *testing.T, srv *bustest.Server) (*Link, *logBuffer) {
 	return open(t, Options{Servers: []string{srv.URL()}, Username: "hm", Password: "pw"})
 }
 
-// told gives a refusal in one line, without times.
-func told(list []Refusal) string {
+// format gives refusals in one line, without times.
+func format(list []Refusal) string {
 	var out []string
 	for _, r := range list {
 		if r.Since.IsZero() || r.Last.Before(r.Since) || r.Count == 0 {
-			out = append(out, fmt.Sprintf("impossible %+v", r))
+			out = append(out, fmt.Sprintf("invalid %+v", r))
 		}
 		out = append(out, r.Action+" "+r.Subject+": "+r.Error)
 	}
 	return strings.Join(out, "; ")
 }
 
-// TestEveryRefusedSubjectOfABatchIsTold: the client library remembers only the newest violation.
-func TestEveryRefusedSubjectOfABatchIsTold(t *testing.T) {
+// TestEveryRefusedSubjectOfABatchIsReported: the client library keeps only the newest violation.
+func TestEveryRefusedSubjectOfABatchIsReported(t *testing.T) {
 	srv := bustest.Run(t, limited([]string{"start", "stop"}, nil))
 	l, log := openLimited(t, srv)
 	bustest.Until(t, "the link is up", up(l))
@@ -53,7 +53,7 @@ func TestEveryRefusedSubjectOfABatchIsTold(t *testing.T) {
 		}
 	}
 	want := `publish start: Permissions Violation for Publish to "start"; publish stop: Permissions Violation for Publish to "stop"`
-	if got := told(l.Refusals()); got != want {
+	if got := format(l.Refusals()); got != want {
 		t.Errorf("refusals %s, want %s", got, want)
 	}
 	for _, want := range []string{
@@ -61,7 +61,7 @@ func TestEveryRefusedSubjectOfABatchIsTold(t *testing.T) {
 		` action=publish subject=stop error="Permissions Violation for Publish to \"stop\"" `,
 	} {
 		if n := strings.Count(log.String(), want); n != 1 {
-			t.Errorf("the log has %d lines with %s, want 1, one a subject", n, want)
+			t.Errorf("the log has %d lines with %s, want 1", n, want)
 		}
 	}
 	totals := map[string]uint64{}
@@ -74,12 +74,12 @@ func TestEveryRefusedSubjectOfABatchIsTold(t *testing.T) {
 	if errs := l.PublishBatch(within(t, time.Minute), []Out{{Subject: "start"}, {Subject: "stop"}}); errs[0] != nil || !errors.Is(errs[1], ErrRefused) {
 		t.Fatalf("errors %v, want only the stop refused", errs)
 	}
-	if got := told(l.Refusals()); got != `publish stop: Permissions Violation for Publish to "stop"` {
-		t.Errorf("after the permission was given: %s", got)
+	if got := format(l.Refusals()); got != `publish stop: Permissions Violation for Publish to "stop"` {
+		t.Errorf("after the permission was granted: %s", got)
 	}
 }
 
-// TestTooLargeIsARefusal: the subject is told with both sizes until the server takes a message on it.
+// TestTooLargeIsARefusal: the subject is reported with both sizes until the server accepts a message on it.
 func TestTooLargeIsARefusal(t *testing.T) {
 	srv := bustest.Run(t, func(o *server.Options) { o.MaxPayload = 1000 })
 	l, log := open(t, Options{Servers: []string{srv.URL()}})
@@ -91,24 +91,24 @@ func TestTooLargeIsARefusal(t *testing.T) {
 	if want := "nats refuses the message on a: nats: maximum payload exceeded: 1001 bytes, its max_payload is 1000"; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
-	if got, want := told(l.Refusals()), "publish a: nats: maximum payload exceeded: 1001 bytes, its max_payload is 1000"; got != want {
+	if got, want := format(l.Refusals()), "publish a: nats: maximum payload exceeded: 1001 bytes, its max_payload is 1000"; got != want {
 		t.Errorf("refusals %s, want %s", got, want)
 	}
 	if !strings.Contains(log.String(), `subject=a error="nats: maximum payload exceeded: 1001 bytes, its max_payload is 1000" hint="raise max_payload of the nats server"`) {
 		t.Errorf("log:\n%s", log)
 	}
 	if err := l.Publish(within(t, time.Minute), "a", nil); err != nil || len(l.Refusals()) != 0 {
-		t.Errorf("a small message: %v, then refusals %s", err, told(l.Refusals()))
+		t.Errorf("a small message: %v, then refusals %s", err, format(l.Refusals()))
 	}
 }
 
-// TestRefusedRequestNamesTheSubject: without that it reads like a Cloud Controller that does not answer.
+// TestRefusedRequestNamesTheSubject: otherwise the error would look as if the Cloud Controller did not answer.
 func TestRefusedRequestNamesTheSubject(t *testing.T) {
 	srv := bustest.Run(t, limited([]string{"credentials"}, nil))
 	l, _ := openLimited(t, srv)
 	bustest.Until(t, "the link is up", up(l))
 	var err error
-	for until := 20 * time.Millisecond; ; until *= 2 { // a loaded machine tells late
+	for until := 20 * time.Millisecond; ; until *= 2 { // the refusal comes late on a busy machine
 		if _, err = l.Request(within(t, until), "credentials", nil); errors.Is(err, ErrRefused) || until > 10*time.Second {
 			break
 		}
@@ -118,7 +118,7 @@ func TestRefusedRequestNamesTheSubject(t *testing.T) {
 	}
 }
 
-// TestRefusedSubscription: it is told until it is granted, which the link finds out by itself, and the others hear.
+// TestRefusedSubscription: a refusal is reported until the link itself finds that it ended. Other subscriptions work.
 func TestRefusedSubscription(t *testing.T) {
 	srv := bustest.Run(t, limited(nil, []string{"beat", "hint", "ask"}))
 	l, log := openLimited(t, srv)
@@ -134,66 +134,66 @@ func TestRefusedSubscription(t *testing.T) {
 	bustest.Until(t, "the link is up", up(l))
 	want := `subscribe ask: Permissions Violation for Subscription to "ask" using queue "group"; ` +
 		`subscribe beat: Permissions Violation for Subscription to "beat"; subscribe hint: Permissions Violation for Subscription to "hint"`
-	if got := told(l.Refusals()); got != want { // as soon as it is up, not some time later
+	if got := format(l.Refusals()); got != want { // as soon as it is up, not some time later
 		t.Fatalf("refusals\n%s, want\n%s", got, want)
 	}
 	if !l.Refused("beat") || l.Refused("other") {
-		t.Error("beat is refused, and other is not")
+		t.Error("want beat refused, and other not")
 	}
 	since := l.Refusals()[1].Since
-	bustest.Until(t, "the link has asked again", func() bool { return l.Refusals()[1].Count >= 3 })
+	bustest.Until(t, "the link has tried again", func() bool { return l.Refusals()[1].Count >= 3 })
 	if r := l.Refusals()[1]; !r.Since.Equal(since) {
 		t.Errorf("refused since %v, and then since %v", since, r.Since)
 	}
 	line := `level=ERROR msg="nats refuses a subject to this node" server=` + srv.Address() +
 		` action=subscribe subject=beat error="Permissions Violation for Subscription to \"beat\"" hint="grant the user that hm connects as the permission to subscribe; hm asks again until it has it"`
 	if n := strings.Count(log.String(), line); n != 1 {
-		t.Errorf("the log tells %d times, want once in %v:\n%s", n, logEvery, log)
+		t.Errorf("the log reports it %d times, want once in %v:\n%s", n, logEvery, log)
 	}
 
 	before := l.State()
 	srv.Reload(t, limited(nil, []string{"beat"}))
-	bustest.Until(t, "what is granted is told no more", func() bool {
-		return told(l.Refusals()) == `subscribe beat: Permissions Violation for Subscription to "beat"`
+	bustest.Until(t, "what is granted is no longer reported", func() bool {
+		return format(l.Refusals()) == `subscribe beat: Permissions Violation for Subscription to "beat"`
 	})
 	if s := l.State(); s != before {
-		t.Errorf("a spare subject and one of a queue group were granted: the state is %+v, was %+v", s, before)
+		t.Errorf("a spare subject and one of a queue group were granted, and the state is %+v, was %+v", s, before)
 	}
 	srv.Reload(t, limited(nil, nil))
 	bustest.Until(t, "nothing is refused", func() bool { return len(l.Refusals()) == 0 })
-	bustest.Until(t, "from now on the subject is heard without a gap", func() bool { return l.State().Epoch == before.Epoch+1 })
+	bustest.Until(t, "an epoch begins with the grant", func() bool { return l.State().Epoch == before.Epoch+1 })
 	if s := l.State(); s.Outages != 0 || s.Gaps != 0 || !s.Since.After(before.Since) {
 		t.Errorf("state %+v, was %+v", s, before)
 	}
 	if err := errors.Join(l.Publish(within(t, time.Minute), "beat", []byte("beat")), l.Publish(within(t, time.Minute), "other", []byte("other"))); err != nil {
 		t.Fatal(err)
 	}
-	bustest.Until(t, "both are heard", func() bool { return in.has("beat")() && other.has("other")() })
+	bustest.Until(t, "both are received", func() bool { return in.has("beat")() && other.has("other")() })
 	if !strings.Contains(log.String(), `level=INFO msg="nats takes a subject that it has refused to this node" action=subscribe subject=beat refused_for=`) {
 		t.Errorf("log:\n%s", log)
 	}
 
-	// The permission is taken away while the link is up.
+	// The permission ends while the link is up.
 	before = l.State()
 	srv.Reload(t, limited(nil, []string{"beat"}))
-	bustest.Until(t, "the refusal is told", func() bool { return l.Refused("beat") })
+	bustest.Until(t, "the refusal is reported", func() bool { return l.Refused("beat") })
 	if s := l.State(); !s.Up || s.Epoch != before.Epoch+1 || s.Outages != 0 {
-		t.Errorf("what is heard has a gap from now on: state %+v, was %+v", s, before)
+		t.Errorf("a refusal begins an epoch: state %+v, was %+v", s, before)
 	}
-	// A lost connection changes nothing about it, and a new one with the permission does.
+	// A lost connection does not end the refusal, a new one with the permission does.
 	srv.Stop()
 	bustest.Until(t, "the link is down", down(l))
 	if l.Refused("beat") || len(l.Refusals()) != 1 {
-		t.Errorf("while down: refused %v, told %s", l.Refused("beat"), told(l.Refusals()))
+		t.Errorf("while down: refused %v, told %s", l.Refused("beat"), format(l.Refusals()))
 	}
 	srv.Start(t, limited(nil, nil))
 	bustest.Until(t, "the link is up", up(l))
 	if got := l.Refusals(); len(got) != 0 {
-		t.Errorf("with the permission: %s", told(got))
+		t.Errorf("with the permission: %s", format(got))
 	}
 }
 
-// TestRepliesAreOneSubject: whoever asks chooses where the answer goes, as often as he likes.
+// TestRepliesAreOneSubject: clients choose the subjects of answers, so these count as one.
 func TestRepliesAreOneSubject(t *testing.T) {
 	srv := bustest.Run(t, limited([]string{"answers.>"}, nil))
 	l, _ := openLimited(t, srv)
@@ -203,14 +203,13 @@ func TestRepliesAreOneSubject(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	bustest.Until(t, "all are told", func() bool { r := l.Refusals(); return len(r) == 1 && r[0].Count == 200 })
+	bustest.Until(t, "all refusals are counted", func() bool { r := l.Refusals(); return len(r) == 1 && r[0].Count == 200 })
 	if r := l.Refusals()[0]; r.Subject != "_INBOX.>" || r.Action != RefusedPublish {
-		t.Errorf("refusals %s", told(l.Refusals()))
+		t.Errorf("refusals %s", format(l.Refusals()))
 	}
 }
 
-// TestLeaveAQueueGroup: the other members get what the group is asked, the one that left hears nothing, and none of it
-// is a gap.
+// TestLeaveAQueueGroup: the other members get the group's messages, the one that left gets none, and nothing is a gap.
 func TestLeaveAQueueGroup(t *testing.T) {
 	srv := bustest.Run(t, nil)
 	l, _ := open(t, Options{Servers: []string{srv.URL()}})
@@ -220,18 +219,18 @@ func TestLeaveAQueueGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	bustest.Until(t, "the links are up", func() bool { return l.State().Up && m.State().Up })
-	ask := func(word string, n int) {
+	ask := func(prefix string, n int) {
 		t.Helper()
 		for i := range n {
-			if err := m.Publish(within(t, time.Minute), "ask", []byte(fmt.Sprint(word, i))); err != nil {
+			if err := m.Publish(within(t, time.Minute), "ask", []byte(fmt.Sprint(prefix, i))); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	all := func(in *inbox, word string, n int) func() bool {
+	all := func(in *inbox, prefix string, n int) func() bool {
 		return func() bool {
 			for i := range n {
-				if !in.has(fmt.Sprint(word, i))() {
+				if !in.has(fmt.Sprint(prefix, i))() {
 					return false
 				}
 			}
@@ -241,22 +240,22 @@ func TestLeaveAQueueGroup(t *testing.T) {
 	l.Leave("ask", "group")
 	bustest.Until(t, "the server knows", func() bool { return subscribers(t, srv, "ask") == 1 })
 	ask("left ", 20)
-	bustest.Until(t, "the other one gets all", all(&theirs, "left ", 20))
+	bustest.Until(t, "the other member gets all", all(&theirs, "left ", 20))
 	srv.Restart(t, nil)
 	bustest.Until(t, "the links are back", func() bool { return l.State().Outages == 1 && l.State().Up && m.State().Outages == 1 && m.State().Up })
 	ask("away ", 20)
-	bustest.Until(t, "the other one still gets all", all(&theirs, "away ", 20))
+	bustest.Until(t, "the other member still gets all", all(&theirs, "away ", 20))
 	before := l.State()
 	l.Rejoin("ask", "group")
 	m.Leave("ask", "group")
 	l.Leave("ask", "none")
 	ask("back ", 20)
-	bustest.Until(t, "the group is asked again", func() bool {
+	bustest.Until(t, "the member that rejoined gets messages", func() bool {
 		ask("more ", 20)
 		return all(&mine, "more ", 20)()
 	})
 	if mine.has("left 0")() || mine.has("away 0")() {
-		t.Error("it heard what was asked while it was away")
+		t.Error("a member got messages while it was away")
 	}
 	if s := l.State(); s != before {
 		t.Errorf("state %+v, was %+v", s, before)

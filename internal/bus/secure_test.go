@@ -97,10 +97,10 @@ func TestMutualTLS(t *testing.T) {
 
 	stranger, log := open(t, Options{Servers: []string{srv.URL()}, TLS: TLS{CA: ca.path("ca")}})
 	bustest.Until(t, "a node without a certificate is refused", func() bool { return strings.Contains(log.String(), "cannot connect") })
-	doubter, log2 := open(t, Options{Servers: []string{srv.URL()}, TLS: TLS{CA: newAuthority(t).path("ca"), Cert: files.Cert, Key: files.Key}})
+	distrustful, log2 := open(t, Options{Servers: []string{srv.URL()}, TLS: TLS{CA: newAuthority(t).path("ca"), Cert: files.Cert, Key: files.Key}})
 	bustest.Until(t, "a server of another authority is refused", func() bool { return strings.Contains(log2.String(), "certificate") })
-	if stranger.State().Up || doubter.State().Up {
-		t.Error("a link is up that must not be")
+	if stranger.State().Up || distrustful.State().Up {
+		t.Error("a link is up, want it refused")
 	}
 
 	bare := bustest.Run(t, nil)
@@ -108,7 +108,7 @@ func TestMutualTLS(t *testing.T) {
 	bustest.Until(t, "a server without TLS is refused", func() bool { return strings.Contains(log3.String(), "offers no TLS") })
 }
 
-// A link with a credentials file takes up a new one without a restart.
+// A link reads a new credentials file without a restart.
 func TestCredentialsFile(t *testing.T) {
 	operator, account := nkey(t, nkeys.CreateOperator), nkey(t, nkeys.CreateAccount)
 	accountKey, operatorKey := public(t, account), public(t, operator)
@@ -157,7 +157,7 @@ func TestCredentialsFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if strings.Contains(log.String(), string(seed)) {
-		t.Error("the log holds the seed")
+		t.Error("the log contains the seed")
 	}
 }
 

@@ -2,21 +2,21 @@ package bus
 
 import "time"
 
-// State is what a link knows of itself.
+// State is the state of a link.
 type State struct {
 	Up bool
-	// Since is since when the link has been up without a gap, or down. It carries a monotonic reading.
+	// Since is when the link came up or had its last gap, or went down. It has a monotonic reading.
 	Since time.Time
-	// Epoch is raised whenever Since is set anew: two equal epochs mean that nothing was missed in between.
+	// Epoch grows whenever Since changes: between two equal epochs nothing was missed.
 	Epoch   uint64
-	Outages uint64 // times the link went down; being away at boot is none
+	Outages uint64 // times the link went down; a server that is away at the start is none
 	Gaps    uint64 // times messages were dropped while it was up, because a subscriber was too slow
-	Dropped uint64 // messages dropped so, as far as the client library counts them
-	Server  string // where it is connected, or was last: host:port
+	Dropped uint64 // messages dropped like this, as far as the client library counts them
+	Server  string // host:port of the present or the last connection
 }
 
-// State returns the link's state. Drops are looked up at this moment, so a link that is up has really missed
-// nothing since Since, but for what the server has sent and the network not yet delivered.
+// State returns the link's state. It counts drops first, so a link that is up has missed nothing since Since, except
+// messages that the network has not yet delivered.
 func (l *Link) State() State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -24,27 +24,27 @@ func (l *Link) State() State {
 	return l.state
 }
 
-// Changed receives after each change of the epoch. It holds one value: changes that come quickly become one.
+// Changed receives after each change of the epoch. Several changes before a receive count as one.
 func (l *Link) Changed() <-chan struct{} { return l.changed.C() }
 
-// beginEpoch must be called with l.mu held.
+// beginEpoch begins a new epoch. l.mu must be held.
 func (l *Link) beginEpoch() {
 	l.state.Epoch++
 	l.state.Since = time.Now()
 	l.changed.Notify()
 }
 
-func (l *Link) setUp(sp *spell) {
+func (l *Link) setUp(ses *session) {
 	l.mu.Lock()
-	l.up = sp
-	l.state.Up, l.state.Server = true, sp.server
+	l.up = ses
+	l.state.Up, l.state.Server = true, ses.server
 	l.beginEpoch()
 	l.mu.Unlock()
-	l.logger.Info("nats link is up", "server", sp.server)
+	l.logger.Info("nats link is up", "server", ses.server)
 }
 
-func (l *Link) setDown(sp *spell) {
-	l.live.CompareAndSwap(sp, nil)
+func (l *Link) setDown(ses *session) {
+	l.live.CompareAndSwap(ses, nil)
 	l.mu.Lock()
 	l.countDropsLocked()
 	lasted := time.Since(l.state.Since)
@@ -55,11 +55,11 @@ func (l *Link) setDown(sp *spell) {
 	l.mu.Unlock()
 	l.log.Warn("down", "nats link is down, no command is evaluated until it has been up for the freshness window",
 		func() []any {
-			return []any{"server", sp.server, "error", l.redact(sp.nc.LastError()), "up_for", lasted.Round(time.Millisecond)}
+			return []any{"server", ses.server, "error", l.redact(ses.nc.LastError()), "up_for", lasted.Round(time.Millisecond)}
 		})
 }
 
-// setClosed marks the end without an outage: it was asked for.
+// setClosed marks the end of the link, which is no outage.
 func (l *Link) setClosed() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,8 +70,8 @@ func (l *Link) setClosed() {
 	}
 }
 
-// countDrops turns messages that were dropped since the last look into a gap, and logs what was found since it
-// was last called, by State too, which leaves the logging to it.
+// countDrops turns newly dropped messages into a gap, and logs all drops since its last call. State counts drops, too,
+// but does not log them.
 func (l *Link) countDrops() {
 	l.mu.Lock()
 	l.countDropsLocked()
@@ -79,24 +79,23 @@ func (l *Link) countDrops() {
 	l.unlogged = 0
 	l.mu.Unlock()
 	if n > 0 {
-		l.log.Warn("gap", "messages were dropped because a subscriber was too slow: what was heard has a gap, and the freshness window starts anew",
+		l.log.Warn("gap", "messages were dropped because a subscriber was too slow: this is a gap, and the freshness window starts again",
 			func() []any { return []any{"dropped", n} })
 	}
 }
 
-// countDropsLocked is the one place that decides on gaps. The library's slow-consumer callback comes only once
-// for a row of drops, so the counters themselves are compared, from three sides: that callback, the owner's
-// ticker, and every reading of the state.
+// countDropsLocked is the only place that decides on gaps. The library calls back only once for a series of drops, so
+// this compares the library's counters, and is called by that callback, by watch's ticker, and by State.
 func (l *Link) countDropsLocked() {
 	if l.up == nil {
-		return // while it is down or being set up, what was missed is an outage's
+		return // what is missed while the link is down belongs to the outage
 	}
 	n := 0
-	lost := uint64(0) // of a queue group, of whose messages nobody hears all
-	for _, t := range l.up.taps {
+	lost := uint64(0) // of queue groups, whose members do not expect every message
+	for _, t := range l.up.active {
 		dropped, err := t.sub.Dropped()
 		if err != nil || dropped <= t.dropped {
-			continue // a closed subscription counts no more: its connection is gone
+			continue // or the subscription was closed with its connection
 		}
 		if t.s.queue == "" {
 			n += dropped - t.dropped

@@ -11,12 +11,12 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Limits bound what may wait for a subscriber. Beyond either, messages are dropped and counted as a gap.
+// Limits bound the messages that wait for a subscriber. Beyond either limit, messages are dropped, which is a gap.
 type Limits struct {
 	Messages int // default 65,536
 	Bytes    int // default 64 MiB
-	// Spare says that these messages only hasten what is learnt in another way as well: while the server refuses the
-	// subject, and when it grants it, what is heard has no gap.
+	// Spare says that these messages only report sooner what is learned in another way, too. A refusal of the subject, and
+	// its end, are then no gap.
 	Spare bool
 }
 
@@ -37,31 +37,31 @@ type Msg struct {
 	Data    []byte
 }
 
-// subscription is kept for the life of the link and made anew on each connection.
+// subscription is kept for the life of the link and made again on each connection.
 type subscription struct {
 	subject, queue string
 	limits         Limits
 	fn             func(Msg)
 	turn           sync.Mutex // held while fn runs: a new connection's messages wait for the old one's handler
 	ended          bool       // guarded by turn
-	away           bool       // it has left its queue group; guarded by Link.subMu
+	away           bool       // has left its queue group; guarded by Link.subMu
 }
 
-// vital reports whether something rests on having heard all that was said on the subject.
+// vital reports whether missing a message of the subject is a gap.
 func (s *subscription) vital() bool { return s.queue == "" && !s.limits.Spare }
 
-// Subscribe has fn called for each message on subject, one at a time and in the order of their arrival, for the
-// life of the link. fn must return soon: what comes meanwhile waits within limits. A subscription on a link that
-// is up begins a new epoch: what was said before it was not heard. It returns when the server has confirmed the
-// subscription, at once if the link is down; an error means that subject can never be subscribed to, or that the
-// link is closed. Messages that waited when a connection broke are lost; the outage stands for them. A subject that the
-// server refuses is no error: Refusals tells of it, and the link asks for it again until it is granted.
+// Subscribe calls fn for each message on subject, one at a time and in the order of arrival, for the life of the link.
+// fn must return soon: messages wait meanwhile, within limits. A subscription on a link that is up begins a new epoch,
+// because earlier messages were missed. Subscribe returns when the server has confirmed the subscription, or at once if
+// the link is down. An error means that the subject is invalid or the link closed. Messages that wait when a connection
+// breaks are lost, as part of the outage. A subject that the server refuses is no error: it is in Refusals, and the link
+// tries it again until it is granted.
 func (l *Link) Subscribe(subject string, limits Limits, fn func(Msg)) error {
 	return l.SubscribeQueue(subject, "", limits, fn)
 }
 
-// SubscribeQueue is Subscribe as a member of a queue group: each message goes to one member only. Since no member hears
-// them all, such a subscription begins no epoch, and what is dropped of it is no gap.
+// SubscribeQueue is Subscribe as a member of a queue group: each message goes to one member only. No member expects every
+// message, so such a subscription begins no epoch, and dropped messages are no gap.
 func (l *Link) SubscribeQueue(subject, queue string, limits Limits, fn func(Msg)) error {
 	if err := validSubject(subject); err != nil {
 		return err
@@ -76,22 +76,23 @@ func (l *Link) SubscribeQueue(subject, queue string, limits Limits, fn func(Msg)
 		return errors.New("nats link is closed")
 	}
 	l.subs = append(l.subs, s)
-	sp := l.live.Load()
-	if sp == nil {
+	ses := l.live.Load()
+	if ses == nil {
 		return nil
 	}
-	_ = l.ask(sp, []*subscription{s}) // if it fails, so does the connection, and the next one has s
+	_ = l.subscribeAndConfirm(ses, []*subscription{s}) // if it fails, the connection fails, too, and the next one makes s
 	if queue == "" {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.up == sp {
+		if l.up == ses {
 			l.beginEpoch()
 		}
 	}
 	return nil
 }
 
-// Leave has this link leave a queue group: the other members get its messages. What it has been given it still handles.
+// Leave makes this link leave a queue group: the other members get its messages. Messages that it already has are still
+// handled.
 func (l *Link) Leave(subject, queue string) {
 	l.subMu.Lock()
 	defer l.subMu.Unlock()
@@ -100,11 +101,11 @@ func (l *Link) Leave(subject, queue string) {
 			continue
 		}
 		s.away = true
-		if sp := l.live.Load(); sp != nil {
-			l.forget(sp, s)
+		if ses := l.live.Load(); ses != nil {
+			l.unsubscribe(ses, s)
 		}
 		l.mu.Lock()
-		delete(l.refused.rows, refusalKey{RefusedSubscribe, subject}) // it is not asked for
+		delete(l.refused.rows, refusalKey{RefusedSubscribe, subject}) // no longer wanted
 		l.mu.Unlock()
 	}
 }
@@ -118,38 +119,38 @@ func (l *Link) Rejoin(subject, queue string) {
 			continue
 		}
 		s.away = false
-		if sp := l.live.Load(); sp != nil {
-			_ = l.ask(sp, []*subscription{s}) // if it fails, so does the connection, and the next one has s
+		if ses := l.live.Load(); ses != nil {
+			_ = l.subscribeAndConfirm(ses, []*subscription{s}) // if it fails, the connection fails, too, and the next one makes s
 		}
 	}
 }
 
 // subscribeAll makes every subscription on a new connection and waits until the server has them.
-func (l *Link) subscribeAll(sp *spell) error {
+func (l *Link) subscribeAll(ses *session) error {
 	l.subMu.Lock()
 	defer l.subMu.Unlock()
-	l.live.Store(sp)
+	l.live.Store(ses)
 	var subs []*subscription
 	for _, s := range l.subs {
 		if !s.away {
 			subs = append(subs, s)
 		}
 	}
-	if err := l.ask(sp, subs); err != nil {
+	if err := l.subscribeAndConfirm(ses, subs); err != nil {
 		return err
 	}
-	if err := sp.nc.LastError(); errors.Is(err, nats.ErrMaxSubscriptionsExceeded) {
-		return fmt.Errorf("make the subscriptions: %w", err) // which of them there is no telling
+	if err := ses.nc.LastError(); errors.Is(err, nats.ErrMaxSubscriptionsExceeded) {
+		return fmt.Errorf("make the subscriptions: %w", err) // the server does not say which
 	}
 	return nil
 }
 
-// forget ends what a connection has of a subscription, once what came in on it has been handled.
-func (l *Link) forget(sp *spell, s *subscription) {
+// unsubscribe ends a subscription on a connection, once the messages received on it have been handled.
+func (l *Link) unsubscribe(ses *session, s *subscription) {
 	l.mu.Lock()
 	l.countDropsLocked()
-	var old []*tap
-	sp.taps = slices.DeleteFunc(sp.taps, func(t *tap) bool {
+	var old []*activeSub
+	ses.active = slices.DeleteFunc(ses.active, func(t *activeSub) bool {
 		if t.s == s {
 			old = append(old, t)
 		}
@@ -165,8 +166,8 @@ func (l *Link) confirmTimeout() time.Duration {
 	return max((maxPingsOut+1)*l.opts.PingInterval, connectTimeout)
 }
 
-func (l *Link) subscribe(sp *spell, s *subscription) error {
-	sub, err := sp.nc.QueueSubscribe(s.subject, s.queue, func(m *nats.Msg) { l.deliver(sp, s, m) })
+func (l *Link) subscribe(ses *session, s *subscription) error {
+	sub, err := ses.nc.QueueSubscribe(s.subject, s.queue, func(m *nats.Msg) { l.deliver(ses, s, m) })
 	if err != nil {
 		return fmt.Errorf("subscribe to %s: %w", s.subject, err)
 	}
@@ -174,16 +175,16 @@ func (l *Link) subscribe(sp *spell, s *subscription) error {
 		return err
 	}
 	l.mu.Lock()
-	sp.taps = append(sp.taps, &tap{sub: sub, s: s})
+	ses.active = append(ses.active, &activeSub{sub: sub, s: s})
 	l.mu.Unlock()
 	return nil
 }
 
-func (l *Link) deliver(sp *spell, s *subscription, m *nats.Msg) {
+func (l *Link) deliver(ses *session, s *subscription, m *nats.Msg) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
-	if s.ended || l.live.Load() != sp {
-		return // of a connection that is gone: an older message must not follow a newer one's
+	if s.ended || l.live.Load() != ses {
+		return // of a closed connection: an older message must not follow a newer one
 	}
 	s.fn(Msg{Subject: m.Subject, Reply: m.Reply, Data: m.Data})
 }

@@ -9,8 +9,8 @@ import (
 	"hm/internal/bus/bustest"
 )
 
-// TestTooManySubscriptionsIsNoLink: the server says so without naming the subject. A link that looks sound and does not
-// hear what it should would be worse than none.
+// TestTooManySubscriptionsIsNoLink: the server's error does not name the subject, so the link is not up. A link that
+// looks healthy but misses messages would be worse.
 func TestTooManySubscriptionsIsNoLink(t *testing.T) {
 	srv := bustest.Run(t, func(o *server.Options) { o.MaxSubs = 1 })
 	l, log := open(t, Options{Servers: []string{srv.URL()}})
@@ -20,7 +20,7 @@ func TestTooManySubscriptionsIsNoLink(t *testing.T) {
 		}
 	}
 	srv.Restart(t, nil)
-	bustest.Until(t, "the log tells", func() bool {
+	bustest.Until(t, "the log reports it", func() bool {
 		return strings.Contains(log.String(), "make the subscriptions: nats: server maximum subscriptions exceeded")
 	})
 	if l.State().Up {

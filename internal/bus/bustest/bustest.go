@@ -1,5 +1,5 @@
-// Package bustest gives tests a real NATS server in the test's process, and a proxy that can stop passing bytes
-// without closing anything, as a network does that loses its peer.
+// Package bustest gives tests a real NATS server in the test's process, and a proxy that can stop passing bytes without
+// closing anything, like a network that loses its peer.
 package bustest
 
 import (
@@ -41,7 +41,7 @@ func (s *Server) start(t testing.TB) {
 	}
 	srv.Start()
 	if !srv.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the nats server does not get ready")
+		t.Fatal("the nats server does not become ready")
 	}
 	s.Server = srv
 	s.opts.Port = srv.Addr().(*net.TCPAddr).Port
@@ -53,14 +53,14 @@ func (s *Server) Stop() {
 	s.WaitForShutdown()
 }
 
-// Restart stops the server and starts it anew on its port. edit may change its options, or be nil.
+// Restart stops the server and starts it again on its port. edit may change its options, or be nil.
 func (s *Server) Restart(t testing.TB, edit func(*server.Options)) {
 	t.Helper()
 	s.Stop()
 	s.Start(t, edit)
 }
 
-// Start starts a stopped server anew on its port. edit may change its options, or be nil.
+// Start starts a stopped server again on its port. edit may change its options, or be nil.
 func (s *Server) Start(t testing.TB, edit func(*server.Options)) {
 	t.Helper()
 	if edit != nil {
@@ -69,8 +69,7 @@ func (s *Server) Start(t testing.TB, edit func(*server.Options)) {
 	s.start(t)
 }
 
-// Reload has the running server take up changed options: it keeps its connections, but for those of users that are no
-// more.
+// Reload changes the options of the running server: it keeps its connections, except those of users that were removed.
 func (s *Server) Reload(t testing.TB, edit func(*server.Options)) {
 	t.Helper()
 	o := s.opts
@@ -81,7 +80,7 @@ func (s *Server) Reload(t testing.TB, edit func(*server.Options)) {
 	}
 }
 
-// URL is where clients find the server.
+// URL is the server's address for clients.
 func (s *Server) URL() string { return "nats://" + s.Address() }
 
 // Address is the server's host:port.
@@ -100,7 +99,7 @@ func FreeAddress(t testing.TB) (address string, port int) {
 	return ln.Addr().String(), ln.Addr().(*net.TCPAddr).Port
 }
 
-// Client is a plain connection of the test's own.
+// Client is a plain connection for the test.
 func Client(t testing.TB, url string) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect(url)
@@ -111,7 +110,7 @@ func Client(t testing.TB, url string) *nats.Conn {
 	return nc
 }
 
-// Until polls cond until it is true, and fails the test if that takes longer than any sound run does.
+// Until polls cond until it is true, and fails the test after 30 s.
 func Until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !cond(); time.Sleep(time.Millisecond) {
@@ -127,7 +126,7 @@ type Proxy struct {
 	target string
 	wg     sync.WaitGroup
 
-	rate atomic.Int64 // bytes a second that pass from the target to a client; 0: as many as come
+	rate atomic.Int64 // bytes a second from the target to a client; 0: no limit
 
 	mu     sync.Mutex
 	passes *sync.Cond
@@ -150,10 +149,10 @@ func RunProxy(t testing.TB, target string) *Proxy {
 	return p
 }
 
-// URL is where clients find the proxy.
+// URL is the proxy's address for clients.
 func (p *Proxy) URL() string { return "nats://" + p.ln.Addr().String() }
 
-// BlackHole makes the proxy take no byte from anybody, and close nothing; or lets it go on.
+// BlackHole makes the proxy pass no bytes and close nothing, or ends that.
 func (p *Proxy) BlackHole(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -161,10 +160,10 @@ func (p *Proxy) BlackHole(on bool) {
 	p.passes.Broadcast()
 }
 
-// Throttle lets so many bytes a second pass from the target to each client, and the others wait; 0: as many as come.
+// Throttle limits the bytes a second from the target to each client; 0 means no limit.
 func (p *Proxy) Throttle(bytesPerSecond int) { p.rate.Store(int64(bytesPerSecond)) }
 
-// slow waits for as long as n bytes may take.
+// slow waits for the time that n bytes take at the rate.
 func (p *Proxy) slow(n int) {
 	if rate := p.rate.Load(); rate > 0 {
 		time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
@@ -177,7 +176,7 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		if err := c.(*net.TCPConn).SetReadBuffer(4096); err != nil { // so that a black hole fills soon
+		if err := c.(*net.TCPConn).SetReadBuffer(4096); err != nil { // so that the buffers of a black hole fill soon
 			c.Close()
 			continue
 		}
@@ -222,7 +221,7 @@ func (p *Proxy) pass(to, from net.Conn, slow func(n int)) {
 	}
 }
 
-// mayPass waits while the proxy is a black hole; false means that the proxy ends.
+// mayPass waits while the proxy is a black hole. It returns false if the proxy ends.
 func (p *Proxy) mayPass() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

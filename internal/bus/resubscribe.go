@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// maxRetryFactor is how many ping intervals lie between two attempts at a refused subscription, at most.
+// maxRetryFactor is the greatest number of ping intervals between two attempts at a refused subscription.
 const maxRetryFactor = 16
 
-// retry says when the subscriptions that are refused on one connection are asked for again.
+// retry is when the refused subscriptions of one connection are tried again.
 type retry struct {
 	at   time.Time // zero: nothing is refused
 	wait time.Duration
 }
 
-// askAgain asks once more for the subscriptions that the server refuses, if it is time to.
-func (l *Link) askAgain(sp *spell) {
+// retryRefused tries the subscriptions again that the server refuses, if it is time.
+func (l *Link) retryRefused(ses *session) {
 	l.subMu.Lock()
 	defer l.subMu.Unlock()
 	var again []*subscription
@@ -30,22 +30,22 @@ func (l *Link) askAgain(sp *spell) {
 	now := time.Now()
 	switch {
 	case len(again) == 0:
-		sp.retry = retry{}
+		ses.retry = retry{}
 		return
-	case sp.retry.at.IsZero():
-		sp.retry = retry{now.Add(l.opts.PingInterval), l.opts.PingInterval}
+	case ses.retry.at.IsZero():
+		ses.retry = retry{now.Add(l.opts.PingInterval), l.opts.PingInterval}
 		return
-	case now.Before(sp.retry.at):
+	case now.Before(ses.retry.at):
 		return
 	}
-	sp.retry.wait = min(2*sp.retry.wait, maxRetryFactor*l.opts.PingInterval)
-	sp.retry.at = now.Add(sp.retry.wait)
-	_ = l.ask(sp, again) // if it fails, so does the connection, and the next one has them
+	ses.retry.wait = min(2*ses.retry.wait, maxRetryFactor*l.opts.PingInterval)
+	ses.retry.at = now.Add(ses.retry.wait)
+	_ = l.subscribeAndConfirm(ses, again) // if it fails, the connection fails, too, and the next one makes them
 }
 
-// ask makes subscriptions on a connection, and waits until the server has confirmed or refused them. It must be called
-// with subMu held.
-func (l *Link) ask(sp *spell, subs []*subscription) error {
+// subscribeAndConfirm makes subscriptions on a connection, and waits until the server has confirmed or refused them.
+// subMu must be held.
+func (l *Link) subscribeAndConfirm(ses *session, subs []*subscription) error {
 	subjects := make([]string, len(subs))
 	for i, s := range subs {
 		subjects[i] = s.subject
@@ -57,22 +57,22 @@ func (l *Link) ask(sp *spell, subs []*subscription) error {
 	}
 	l.mu.Unlock()
 	for _, s := range subs {
-		l.forget(sp, s)
-		if err := l.subscribe(sp, s); err != nil {
+		l.unsubscribe(ses, s)
+		if err := l.subscribe(ses, s); err != nil {
 			return err
 		}
 	}
 	ctx, cancel := context.WithTimeout(l.stop, l.confirmTimeout())
 	defer cancel()
-	if err := sp.nc.FlushWithContext(ctx); err != nil {
+	if err := ses.nc.FlushWithContext(ctx); err != nil {
 		return fmt.Errorf("confirm the subscriptions: %w", err)
 	}
-	sp.settle()
+	ses.awaitRefusals()
 	after := l.counts(RefusedSubscribe, subjects...)
 	for _, s := range subs {
 		if k := (refusalKey{RefusedSubscribe, s.subject}); after[s.subject] == before[s.subject] && l.isRefused(k) {
-			l.granted(k)
-			l.hearsFrom(sp, s)
+			l.noteGrant(k)
+			l.beginEpochFor(ses, s)
 		}
 	}
 	return nil
@@ -84,11 +84,11 @@ func (l *Link) isRefused(k refusalKey) bool {
 	return l.refused.rows[k] != nil
 }
 
-// hearsFrom begins an epoch, if what was said on a subscription so far was missed and counts.
-func (l *Link) hearsFrom(sp *spell, s *subscription) {
+// beginEpochFor begins an epoch if messages of a vital subscription were missed so far.
+func (l *Link) beginEpochFor(ses *session, s *subscription) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.up == sp && s.vital() {
+	if l.up == ses && s.vital() {
 		l.beginEpoch()
 	}
 }
