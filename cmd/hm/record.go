@@ -10,13 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"hm/internal/api"
-	"hm/internal/app"
 	"hm/internal/config"
 	"hm/internal/recorder"
 	"hm/internal/recording"
 	"hm/internal/server"
-	"hm/raftfsm"
 )
 
 // recordFlags are the flags of hm record.
@@ -39,29 +36,27 @@ func newRecordCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "record -o FILE",
 		Short: "Record what hm hears and reads, for hm replay",
-		Long: `Record what hm hears over NATS and reads of the desired state, until --for is over, or SIGINT, SIGTERM or SIGHUP.
-It sends nothing. The ending of FILE says how it is compressed: .jsonl, .jsonl.gz or .jsonl.zst; - is standard output,
-uncompressed. Losses of NATS, lost messages and failed reads are recorded as such.
+		Long: `Record what hm receives over NATS and reads of the desired state, until --for is over or a signal (SIGINT, SIGTERM,
+SIGHUP). hm record sends nothing. The extension of FILE selects the compression: .jsonl, .jsonl.gz or .jsonl.zst; - is
+standard output, not compressed. Outages of NATS, lost messages and failed reads are recorded, too.
 
-With --from-api it takes down what a running node hears, and needs nothing but that node's API. The recording begins with
-all that the cluster has recorded so far (crashes, outstanding commands, holds), goes by the node's own time and policy,
-and has what only nodes know: failovers, and what people hold and release. When the node goes away, it waits for its
-return.
+With --from-api it records what a running node receives, and needs only that node's API. The recording begins with all that
+the cluster has recorded so far (crashes, outstanding commands, holds). It has the node's own times and policy, and what
+only nodes know: failovers, and which holds people set and release. While the node is away, hm record waits for it.
 
-With --rotate-size or --rotate-age it is in numbered files, each of which can be replayed by itself or with those that
-follow it; --rotate-keep makes that a flight recorder, which always has the newest files. A recorder that is started anew
-goes on behind the files that are there.
+With --rotate-size or --rotate-age it writes numbered files. Each can be replayed alone, or together with those after it.
+With --rotate-keep it keeps only the newest, as a flight recorder. A restarted recorder continues after the existing files.
 
-Without --from-api it listens by itself, and needs no running node. The configuration is that of hm server (nats.*,
-desired.*, and policy.*, which goes into the header). It begins with a complete read of the desired state; what runs, the
-DEAs tell within one heartbeat period. With --follow a node is asked for failovers and holds.`,
+Without --from-api it listens to NATS and reads the desired state itself, and needs no running node. Its configuration is
+that of hm server (nats.*, desired.*, and policy.* for the header). It begins with a complete read of the desired state;
+the heartbeats of the DEAs show what runs within one period. With --follow it asks a node for failovers and holds.`,
 		Example: `  hm record --from-api http://10.0.0.1:5155 -o incident.jsonl.zst --for 30m
   hm record --from-api http://10.0.0.1:5155 -o /var/vcap/store/hm/rec.jsonl.zst --rotate-age 1h --rotate-keep 48
   hm record --set nats.servers=nats://10.0.0.1:4222 --set desired.bulk.url=http://10.0.0.2:8181 -o x.jsonl.gz --anonymize`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cmd.Flags().Changed("addr") { // which every command has
-				return withHint(errors.New("hm record does not go by --addr"), "--from-api names the node to record, --follow one that is asked while hm record listens by itself")
+			if cmd.Flags().Changed("addr") { // every command has the flag
+				return withHint(errors.New("hm record does not use --addr"), "--from-api names the node to record; --follow names a node to ask while hm record listens itself")
 			}
 			return runRecord(cmd.Context(), c, f)
 		},
@@ -70,14 +65,14 @@ DEAs tell within one heartbeat period. With --follow a node is asked for failove
 	f.remote = c.remote(cmd)
 	p := cmd.Flags()
 	p.StringVarP(&f.out, "output", "o", "", "file to write, which must not exist; - for standard output")
-	p.StringVar(&f.note, "note", "", "a word on what it shows, for the header")
+	p.StringVar(&f.note, "note", "", "what the recording shows, for the header")
 	p.DurationVar(&f.duration, "for", 0, "end by itself after this time")
-	p.Int64Var(&f.rotateMiB, "rotate-size", 0, "begin another file after so many MiB; files are then numbered: x.0001.jsonl.zst")
-	p.DurationVar(&f.rotateAge, "rotate-age", 0, "begin another file after this time")
-	p.IntVar(&f.keep, "rotate-keep", 0, "keep only so many of the numbered files, those of earlier recorders included, and remove the oldest; 0 removes none")
-	p.BoolVar(&f.anonymize, "anonymize", false, "replace guids and DEA ids, equal ones by equal ones, and leave out all that hm does not need")
-	p.StringVar(&f.fromAPI, "from-api", "", "address of the node's API to record from, instead of NATS and the desired source")
-	p.StringVar(&f.follow, "follow", "", "while listening by itself: address of a node that is asked who leads and what people hold")
+	p.Int64Var(&f.rotateMiB, "rotate-size", 0, "start a new file after so many MiB; the files are numbered: x.0001.jsonl.zst")
+	p.DurationVar(&f.rotateAge, "rotate-age", 0, "start a new file after this time")
+	p.IntVar(&f.keep, "rotate-keep", 0, "keep only so many numbered files, including those of earlier recorders, and remove the oldest; 0 removes none")
+	p.BoolVar(&f.anonymize, "anonymize", false, "replace guids and DEA ids by others, consistently, and leave out all that hm does not need")
+	p.StringVar(&f.fromAPI, "from-api", "", "address of the API of the node to record, instead of NATS and the source of the desired state")
+	p.StringVar(&f.follow, "follow", "", "without --from-api: address of a node to ask for failovers and holds")
 	return cmd
 }
 
@@ -88,9 +83,9 @@ func runRecord(ctx context.Context, c *cli, f recordFlags) (err error) {
 	case f.duration < 0 || f.rotateAge < 0 || f.rotateMiB < 0 || f.keep < 0:
 		return errors.New("--for, --rotate-size, --rotate-age and --rotate-keep must not be negative")
 	case f.keep > 0 && f.rotateAge == 0 && f.rotateMiB == 0:
-		return withHint(errors.New("--rotate-keep is for a recording in several files"), "give --rotate-size or --rotate-age, too")
+		return withHint(errors.New("--rotate-keep needs --rotate-size or --rotate-age"), "give --rotate-size or --rotate-age, too")
 	case f.fromAPI != "" && f.follow != "":
-		return errors.New("--follow goes with listening: what --from-api records has leaders and holds already")
+		return errors.New("--follow cannot be used with --from-api, which records failovers and holds already")
 	}
 	loaded, err := f.config.load()
 	if err != nil {
@@ -102,7 +97,7 @@ func runRecord(ctx context.Context, c *cli, f recordFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	ctx, stop := untilHangup(ctx) // the file is to be whole
+	ctx, stop := untilHangup(ctx) // finish the file
 	defer stop()
 	if f.duration > 0 {
 		var cancel context.CancelFunc
@@ -115,9 +110,9 @@ func runRecord(ctx context.Context, c *cli, f recordFlags) (err error) {
 		err = recordByListening(ctx, f, cfg, w, logger)
 	}
 	if err != nil && w.Stats.Files == 0 {
-		return err // and no file is left that holds nothing
+		return err // without an empty file
 	}
-	if closed := w.Close(); err == nil { // else it is the same error again
+	if closed := w.Close(); err == nil { // otherwise it is the same error
 		err = closed
 	}
 	s := w.Stats
@@ -125,15 +120,15 @@ func runRecord(ctx context.Context, c *cli, f recordFlags) (err error) {
 	if f.out == stdStream {
 		report = c.err
 	}
-	_, told := fmt.Fprintf(report, "recorded %s in %s, %s: %s, %d of them repeated, %s of the desired state\n",
+	_, printed := fmt.Fprintf(report, "recorded %s in %s, %s: %s, %d of them repeated, %s of the desired state\n",
 		count(s.Lines, "line"), count(s.Files, "file"), size(s.Bytes), count(s.Heartbeats, "heartbeat"), s.Repeated, count(s.Reads, "read"))
-	return errors.Join(err, told)
+	return errors.Join(err, printed)
 }
 
-// stdStream in place of a file's name is standard output or input.
+// stdStream is the file name for standard output or input.
 const stdStream = "-"
 
-// create begins the recording.
+// create starts the recording.
 func (f recordFlags) create(c *cli, config map[string]string) (*recording.Writer, error) {
 	o := recording.WriterOptions{
 		Header:   recording.Header{Note: f.note, Config: config},
@@ -143,12 +138,12 @@ func (f recordFlags) create(c *cli, config map[string]string) (*recording.Writer
 	case f.out != stdStream:
 		return recording.Create(f.out, o)
 	case f.rotateMiB > 0 || f.rotateAge > 0:
-		return nil, errors.New("--rotate-size and --rotate-age need a file: standard output is in one piece")
+		return nil, errors.New("--rotate-size and --rotate-age need a file: standard output cannot be split")
 	}
 	return recording.WriteTo(c.out, o), nil
 }
 
-// size tells a number of bytes.
+// size returns a number of bytes, for people.
 func size(n int64) string {
 	unit, of := "KiB", float64(n)/(1<<10)
 	for _, next := range []string{"MiB", "GiB", "TiB"} {
@@ -160,7 +155,7 @@ func size(n int64) string {
 	return fmt.Sprintf("%.1f %s", of, unit)
 }
 
-// recordNode takes down what a node hears.
+// recordNode records what a node receives.
 func recordNode(ctx context.Context, f recordFlags, w *recording.Writer, logger *slog.Logger) error {
 	client, err := f.remote.clientOf(f.fromAPI, "--from-api")
 	if err != nil {
@@ -175,7 +170,7 @@ func recordNode(ctx context.Context, f recordFlags, w *recording.Writer, logger 
 	return explained(err, "--from-api")
 }
 
-// recordByListening records what it hears and reads by itself.
+// recordByListening records from NATS and the source of the desired state.
 func recordByListening(ctx context.Context, f recordFlags, cfg config.Config, w *recording.Writer, logger *slog.Logger) (err error) {
 	link, err := server.OpenLink(cfg, "hm record", logger)
 	if err != nil {
@@ -194,27 +189,10 @@ func recordByListening(ctx context.Context, f recordFlags, cfg config.Config, w 
 			return err
 		}
 		defer client.Close()
-		o.AskNode = func(ctx context.Context) (recorder.NodeInfo, error) { return toldBy(ctx, client) }
+		o.AskNode = func(ctx context.Context) (recorder.NodeInfo, error) {
+			s, _, err := client.Status(ctx)
+			return recorder.NodeInfoOf(s), err
+		}
 	}
 	return recorder.Listen(ctx, o)
-}
-
-// toldBy asks a node for what nobody hears over NATS.
-func toldBy(ctx context.Context, client *api.Client) (recorder.NodeInfo, error) {
-	s, _, err := client.Status(ctx)
-	if err != nil {
-		return recorder.NodeInfo{}, err
-	}
-	told := recorder.NodeInfo{Term: s.Cluster.Term}
-	if s.Cluster.Leader == "" {
-		told.Term = 0 // between two leaders
-	}
-	for _, h := range s.Holds {
-		hold := raftfsm.Hold{Name: h.Name, Reason: h.Reason, By: h.By}
-		if !h.Until.IsZero() {
-			hold.Until = app.TimeOf(h.Until.Time)
-		}
-		told.Holds = append(told.Holds, hold)
-	}
-	return told, nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -44,20 +43,20 @@ func newReplayCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay FILE...",
 		Short: "Play a recording in virtual time: what hm would have done, and why",
-		Long: `Play a recording in virtual time through the very code of the daemon: what hm would have done, and why. No network, no
-disk, no clock: the same files and the same policy print the same, byte for byte. Several files are the parts of one
-recording, in the order of time; - is standard input. Whether they are compressed, by gzip or zstd, is told by content.
+		Long: `Play a recording in virtual time, with the same code as the daemon: what hm would have done, and why. A replay uses no
+network, no disk and no clock: the same files and the same policy always give the same output. Several files are the parts
+of one recording, in order; - is standard input. hm detects gzip and zstd by content.
 
-The policy is that of the configuration (--config, HM_..., --set); keys that it does not set are as the recording's
-header has them, or else the defaults. The node that is replayed has just started when the recording begins, and leads
-unless the recording says that no node does. What happened is taken as fate; with --react simulated DEAs answer the commands.
+The policy comes from the configuration (--config, HM_..., --set). Keys that it does not set come from the recording's
+header, or have their defaults. The replayed node starts when the recording begins, and leads unless the recording says
+that no node does. Its commands have no effect on the recording; with --react simulated DEAs answer them.
 
-With --speed 10x it unfolds as it happened, ten times as fast: on a terminal in the live view, with gate, link, desired
-and actual state, drift, commands and events in the recording's time. Keys: space or p pauses and continues, + and - double
-and halve the speed, f or the right arrow plays ten heartbeats as fast as it can, q quits. What it came to by then is
-printed at the end.
+With --speed 10x the recording plays ten times as fast as it happened. On a terminal it plays in the live view, with gate,
+link, desired and actual state, drift, commands and events at the recording's time. Keys: space or p pauses and continues,
++ and - double and halve the speed, f or the right arrow skips ten heartbeats, q quits. At the end hm prints a summary of
+what was played.
 
-Exit codes: 0; 1 error, such as a malformed file (file, line, reason); with --expect 2 if the result differs.`,
+Exit codes: 0 success; 1 error, such as a malformed file; 2 with --expect if the result differs.`,
 		Example: `  hm replay incident.jsonl.zst
   hm replay incident.jsonl.zst --speed 10x
   ssh hm-0 cat incident.jsonl.zst | hm replay -
@@ -75,59 +74,58 @@ Exit codes: 0; 1 error, such as a malformed file (file, line, reason); with --ex
 	}
 	f.config.register(cmd)
 	p := cmd.Flags()
-	p.StringVar(&f.expect, "expect", "", "file with the expected result, as -o json prints it; members that it leaves out may be anything")
+	p.StringVar(&f.expect, "expect", "", "file with the expected result, as -o json prints it; members that it leaves out are not compared")
 	p.StringVar(&f.from, "from", "", "show nothing before this time: RFC 3339, or 5m for five minutes after the start")
-	p.StringVar(&f.until, "until", "", "play no further than to this time")
+	p.StringVar(&f.until, "until", "", "stop at this time")
 	p.IntVar(&f.settle, "settle", 60, "heartbeats for which the clock runs on after the last event")
 	p.StringVar(&f.index, "index", "", "with --explain: "+indexUsage)
-	p.StringVar(&f.explain, "explain", "", "show the trail of this app, or of APP/INDEX, through time instead of the timeline")
-	p.BoolVar(&f.react, "react", false, "let simulated DEAs answer the commands, instead of taking the recording as fate")
+	p.StringVar(&f.explain, "explain", "", "show the history of this app, or of APP/INDEX, instead of the timeline")
+	p.BoolVar(&f.react, "react", false, "let simulated DEAs answer the commands")
 	p.DurationVar(&f.reactDelay, "react-delay", 0, "with --react: from a command to its effect; 0 for a tenth of the heartbeat period")
-	p.BoolVar(&f.compare, "compare", false, "show which commands differ between the recording's policy and the one given here; if none is given, between the replay and what the recorded hm sent, give or take a fifth of a heartbeat")
-	p.BoolVar(&f.truncated, "truncated", false, "play what there is of files that end early: their recorder was killed, had no more room, or still records")
-	p.StringVar(&f.format, "format", "hm", "what the files are: hm, nats-sub (the output of nats sub --timestamp) or hm9000 (a time, a subject and the payload on each line)")
-	p.StringVar(&f.desired, "desired", "", "with another format: JSON file of the desired apps, as a recording or the bulk API has them; taken as read all along")
+	p.BoolVar(&f.compare, "compare", false, "show which commands differ between the recording's policy and the one given here; if none is given, between what the recorded hm sent and the replay, except for up to a fifth of a heartbeat")
+	p.BoolVar(&f.truncated, "truncated", false, "allow files that end early because the recorder was killed, had no space left, or still records")
+	p.StringVar(&f.format, "format", "hm", "format of the files: hm, nats-sub (the output of nats sub --timestamp) or hm9000 (a time, a subject and the payload on each line)")
+	p.StringVar(&f.desired, "desired", "", "with another format: JSON file of the desired apps, in the form of a recording or of the bulk API; all reads return it")
 	p.IntVar(&f.year, "year", 0, "with --format nats-sub: the year of the first message, which nats sub does not print")
-	p.StringVar(&f.speed, "speed", "", "watch it unfold: 10x is ten times as fast as it happened; on a terminal in the live view, whose help tells the keys")
-	p.BoolVar(&f.plain, "plain", false, "with --speed: no live view, but the timeline at that speed")
+	p.StringVar(&f.speed, "speed", "", "play at this speed, from 0.01x to 1000000x: 10x is ten times as fast as it happened; in the live view if there is a terminal")
+	p.BoolVar(&f.plain, "plain", false, "with --speed: print the timeline instead of the live view")
 	return cmd
 }
 
-// replayRun is one use of hm replay.
+// replayRun is one run of hm replay.
 type replayRun struct {
 	*cli
-	flags   replayFlags
-	sources []recording.Source
-	header  recording.Header
-	given   loaded
-	until   app.Time
-	named   api.Target
-	filter  liveview.Filter
-	speed   float64
-	early   bool // the viewer quit the live view before the end
-	cuts    cuts
+	flags     replayFlags
+	sources   []recording.Source
+	truncated *recording.Truncations // nil if no file may end early
+	header    recording.Header
+	given     loaded
+	until     app.Time
+	target    api.Target // of --explain
+	filter    liveview.Filter
+	speed     float64
+	early     bool // the viewer quit the live view before the end
 }
 
-// runReplay plays a recording, and says what can be done about one that ends early.
+// runReplay plays a recording, and adds hints to its errors.
 func runReplay(ctx context.Context, c *cli, f replayFlags, paths []string) error {
 	r := &replayRun{cli: c, flags: f}
 	err := r.run(ctx, paths)
 	if errors.Is(err, recording.ErrTruncated) && f.format == "hm" && !f.truncated {
-		return withHint(err, "--truncated plays what there is of it")
+		return withHint(err, "--truncated plays the complete lines")
 	}
 	if err == nil && !r.filter.App.IsZero() && !r.filter.Found() && !r.early {
-		err = withHint(fmt.Errorf("%s%s does not occur in what was played", r.filter.App, r.filter.Index), cmp.Or(r.named.Hint(), "--explain takes the whole guid of an app, and an index behind it"))
+		err = withHint(fmt.Errorf("%s%s does not occur in what was played", r.filter.App, r.filter.Index),
+			cmp.Or(r.target.Hint(), "--explain takes the whole guid of an app, with /INDEX for one index"))
 	}
-	return errors.Join(err, r.cuts.tell(c.err))
+	return errors.Join(err, r.printTruncated())
 }
 
-// run plays a recording.
 func (r *replayRun) run(ctx context.Context, paths []string) error {
-	c, f := r.cli, r.flags
 	if err := r.prepare(ctx, paths); err != nil {
 		return err
 	}
-	if f.compare {
+	if r.flags.compare {
 		return r.compare(ctx)
 	}
 	opts, err := r.options(true)
@@ -138,11 +136,27 @@ func (r *replayRun) run(ctx context.Context, paths []string) error {
 	if r.live() {
 		return r.playLive(ctx, opts)
 	}
-	progress := liveview.NewProgress(c.err, r.sources)
-	timeline := liveview.NewTimeline(progress.Above(c.out), c.paintTone)
+	result, err := r.play(ctx, opts)
+	if err != nil {
+		return err
+	}
+	switch {
+	case r.flags.expect != "":
+		return r.expect(result)
+	case r.json():
+		_, err = r.out.Write(result.Since(r.filter.From).JSON())
+		return err
+	}
+	return r.printSummary(result)
+}
+
+// play plays the recording without the live view. It prints the timeline, unless the output is JSON or a comparison.
+func (r *replayRun) play(ctx context.Context, opts replay.Options) (replay.Result, error) {
+	progress := liveview.NewProgress(r.err, r.sources)
+	timeline := liveview.NewTimeline(progress.Above(r.out), r.paintTone)
 	progress.Before = timeline.Flush
 	opts.Progress = progress.Report
-	if !c.json() && f.expect == "" {
+	if !r.json() && r.flags.expect == "" {
 		r.printHeader()
 		opts.Watch = r.filter.Watch(timeline.Add)
 	}
@@ -152,20 +166,45 @@ func (r *replayRun) run(ctx context.Context, paths []string) error {
 		})
 	}
 	result, err := replay.Run(ctx, opts, r.sources...)
-	if err := errors.Join(progress.Hide(), timeline.Flush(), err); err != nil {
+	return result, errors.Join(progress.Hide(), timeline.Flush(), err)
+}
+
+// live reports whether to play the recording in the live view.
+func (r *replayRun) live() bool {
+	return r.speed > 0 && !r.flags.plain && !r.json() && r.flags.expect == "" && r.terminal()
+}
+
+// playLive plays the recording in the live view until a key quits, and prints the summary of what was played.
+func (r *replayRun) playLive(ctx context.Context, opts replay.Options) error {
+	r.printHeader()
+	played := liveview.Recording{
+		About: r.about(), Sources: r.sources, Started: app.TimeOf(r.header.Started), Speed: r.speed, Filter: &r.filter, Options: opts,
+	}
+	result, early, err := played.Play(ctx, r.liveTerminal())
+	if err != nil {
 		return err
 	}
-	switch {
-	case f.expect != "":
-		return r.expect(result)
-	case c.json():
-		_, err = c.out.Write(result.Since(r.filter.From).JSON())
-		return err
+	if r.early = early; early {
+		if _, err := fmt.Fprintf(r.out, "stopped at %s, before the end\n", app.Time(result.Ended).Std().Format(liveview.TimeFormat)); err != nil {
+			return err
+		}
 	}
 	return r.printSummary(result)
 }
 
-// prepare reads what the flags say.
+// about returns the title of the live view.
+func (r *replayRun) about() string {
+	text := r.sources[0].Name
+	if more := len(r.sources) - 1; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	if r.header.Note != "" {
+		text += "  " + r.header.Note
+	}
+	return text
+}
+
+// prepare opens the files and checks the flags.
 func (r *replayRun) prepare(ctx context.Context, paths []string) (err error) {
 	if r.sources, err = recording.Sources(ctx, r.in, paths...); err != nil {
 		return err
@@ -173,103 +212,108 @@ func (r *replayRun) prepare(ctx context.Context, paths []string) (err error) {
 	if r.given, err = r.flags.config.load(); err != nil {
 		return err
 	}
-	if err := r.convert(); err != nil {
+	if err := r.prepareFormat(); err != nil {
 		return err
 	}
 	if r.header, err = recording.ReadHeader(r.sources...); errors.Is(err, recording.ErrNoYear) {
-		return withHint(err, "nats sub prints no year; say which it was, as in --year 2026")
+		return withHint(err, "nats sub prints no year; give it, as in --year 2026")
 	} else if err != nil {
 		return err
 	}
-	if r.filter.From, err = r.moment("from", r.flags.from); err != nil {
+	if r.filter.From, err = r.parseTime("from", r.flags.from); err != nil {
 		return err
 	}
-	if r.until, err = r.moment("until", r.flags.until); err != nil {
+	if r.until, err = r.parseTime("until", r.flags.until); err != nil {
 		return err
 	}
 	if r.until != 0 && r.until < r.filter.From {
 		return fmt.Errorf("--until %s is before --from %s", r.flags.until, r.flags.from)
-	}
-	switch {
-	case r.flags.explain != "":
-		if err := r.parseExplain(); err != nil {
-			return err
-		}
-	case r.flags.index != "":
-		return errors.New("--index goes with --explain")
-	}
-	switch {
-	case r.flags.reactDelay < 0:
-		return fmt.Errorf("--react-delay %v: want no less than nothing", r.flags.reactDelay)
-	case r.flags.reactDelay > 0 && !r.flags.react:
-		return errors.New("--react-delay goes with --react")
-	}
-	if r.flags.settle < 0 || r.flags.settle > 100_000 {
-		return fmt.Errorf("--settle %d: want 0 to 100000 heartbeats", r.flags.settle)
 	}
 	if s := r.flags.speed; s != "" {
 		if r.speed, err = liveview.ParseSpeed(s); err != nil {
 			return withHint(fmt.Errorf("--speed %w", err), "write --speed 10x; 0.01x to 1000000x are possible")
 		}
 	}
-	if r.flags.compare && (r.flags.expect != "" || r.speed > 0 || !r.filter.App.IsZero()) {
-		return errors.New("--compare cannot go with --expect, --explain or --speed")
+	if err := r.parseExplain(); err != nil {
+		return err
 	}
-	if once := slices.IndexFunc(r.sources, recording.Source.ReadOnce); once >= 0 && r.flags.compare && r.policyGiven() {
-		return withHint(fmt.Errorf("--compare with a policy plays the recording twice, and %s can be read only once", r.sources[once].Name), "write it to a file first")
+	return r.checkFlags()
+}
+
+// checkFlags checks the flags that need no parsing.
+func (r *replayRun) checkFlags() error {
+	f := r.flags
+	switch {
+	case f.reactDelay < 0:
+		return fmt.Errorf("--react-delay %v: want 0s or more", f.reactDelay)
+	case f.reactDelay > 0 && !f.react:
+		return errors.New("--react-delay needs --react")
+	case f.settle < 0 || f.settle > 100_000:
+		return fmt.Errorf("--settle %d: want 0 to 100000 heartbeats", f.settle)
+	case f.compare && (f.expect != "" || r.speed > 0 || f.explain != ""):
+		return errors.New("--compare cannot be used with --expect, --explain or --speed")
+	case f.expect != "" && r.filter.From != 0:
+		return errors.New("--expect cannot be used with --from")
 	}
-	if r.flags.expect != "" && r.filter.From != 0 {
-		return errors.New("--expect cannot go with --from")
+	if once := slices.IndexFunc(r.sources, recording.Source.ReadOnce); once >= 0 && f.compare && r.policyGiven() {
+		return withHint(fmt.Errorf("--compare with a policy plays the recording twice, and %s can be read only once", r.sources[once].Name),
+			"write it to a file first")
 	}
 	return nil
 }
 
-// parseExplain reads APP or APP/INDEX, and --index.
+// parseExplain parses --explain and --index.
 func (r *replayRun) parseExplain() (err error) {
-	if r.named, err = parseTarget(r.flags.explain, r.flags.index); err != nil {
+	if r.flags.explain == "" {
+		if r.flags.index != "" {
+			return errors.New("--index needs --explain")
+		}
+		return nil
+	}
+	if r.target, err = parseTarget(r.flags.explain, r.flags.index); err != nil {
 		return err
 	}
-	if r.filter.App, err = app.ParseGUID(r.named.GUID); err != nil {
+	if r.filter.App, err = app.ParseGUID(r.target.GUID); err != nil {
 		return fmt.Errorf("--explain: %w", err)
 	}
-	if r.named.Index != "" {
-		n, err := strconv.ParseUint(r.named.Index, 10, 32)
+	if r.target.Index != "" {
+		n, err := strconv.ParseUint(r.target.Index, 10, 32)
 		if err != nil {
 			return fmt.Errorf("--explain: %w", err)
 		}
 		r.filter.Index = fmt.Sprintf("/%d", n)
 	}
 	if r.json() || r.flags.expect != "" {
-		return errors.New("--explain is for people: it cannot go with -o json or --expect")
+		return errors.New("--explain cannot be used with -o json or --expect")
 	}
 	return nil
 }
 
-// convert has files of another format turned into recordings while they are read.
-func (r *replayRun) convert() error {
-	if r.flags.format == "hm" {
+// prepareFormat makes the sources convert files of another format. It checks the flags for that.
+func (r *replayRun) prepareFormat() error {
+	f := r.flags
+	if f.format == "hm" {
 		switch {
-		case r.flags.desired != "":
+		case f.desired != "":
 			return errors.New("--desired is for files of another format: a recording has its own reads")
-		case r.flags.year != 0:
-			return errors.New("--year is for files of another format: the times of a recording have one")
-		case r.flags.truncated:
-			r.cuts.allow(r.sources)
+		case f.year != 0:
+			return errors.New("--year is for files of another format: the times of a recording have a year")
+		case f.truncated:
+			r.truncated = recording.AllowTruncated(r.sources)
 		}
 		return nil
 	}
-	if !slices.Contains(recording.Formats(), r.flags.format) {
-		return withHint(fmt.Errorf("--format %.20q is not known", r.flags.format), "use hm, "+strings.Join(recording.Formats(), " or "))
-	}
-	if r.flags.truncated {
+	switch {
+	case !slices.Contains(recording.Formats(), f.format):
+		return withHint(fmt.Errorf("--format %.20q is not known", f.format), "use hm, "+strings.Join(recording.Formats(), " or "))
+	case f.truncated:
 		return errors.New("--truncated is for recordings, not for files of another format")
+	case f.year < 0 || f.year > 9999:
+		return fmt.Errorf("invalid --year %d", f.year)
 	}
-	if r.flags.year < 0 || r.flags.year > 9999 {
-		return fmt.Errorf("--year %d is no year", r.flags.year)
-	}
-	o := recording.ImportOptions{Format: r.flags.format, Poll: r.given.Config.PollInterval(), Year: r.flags.year}
-	if r.flags.desired != "" {
-		read, err := recording.ReadDesired(r.flags.desired)
+	o := recording.ImportOptions{Format: f.format, Poll: r.given.Config.PollInterval(), Year: f.year}
+	if f.desired != "" {
+		read, err := recording.ReadDesired(f.desired)
 		if err != nil {
 			return err
 		}
@@ -281,8 +325,8 @@ func (r *replayRun) convert() error {
 	return nil
 }
 
-// moment reads a time, or a time since the start of the recording.
-func (r *replayRun) moment(flag, text string) (app.Time, error) {
+// parseTime parses a time, or a duration since the start of the recording. An empty text gives 0.
+func (r *replayRun) parseTime(flag, text string) (app.Time, error) {
 	if text == "" {
 		return 0, nil
 	}
@@ -291,12 +335,14 @@ func (r *replayRun) moment(flag, text string) (app.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return 0, withHint(fmt.Errorf("--%s %.40q is no time", flag, text), "write --"+flag+" 2026-01-15T12:01:30Z, or --"+flag+" 90s for 90 s after the start of the recording")
+		return 0, withHint(fmt.Errorf("--%s %.40q is not a time", flag, text),
+			fmt.Sprintf("write --%s 2026-01-15T12:01:30Z, or --%s 90s for 90 s after the start of the recording", flag, flag))
 	}
 	return app.TimeOf(t), nil
 }
 
-// options gives the options of a replay: by the policy of the recording, with the given configuration over it if given.
+// options returns the options of a replay with the recording's policy. If given is set, the given configuration takes
+// precedence over it.
 func (r *replayRun) options(given bool) (replay.Options, error) {
 	cfg := config.Default()
 	keep := func(string) bool { return false }
@@ -308,7 +354,7 @@ func (r *replayRun) options(given bool) (replay.Options, error) {
 	if err == nil {
 		err = cfg.Validate()
 	}
-	if err != nil { // what is given is valid by itself
+	if err != nil { // the given configuration alone is valid
 		return replay.Options{}, &recording.Error{File: r.sources[0].Name, Line: 1, Err: err}
 	}
 	opts := replay.OptionsOf(cfg)
@@ -322,7 +368,7 @@ func (r *replayRun) options(given bool) (replay.Options, error) {
 	return opts, nil
 }
 
-// policyGiven reports whether the configuration sets anything that a replay goes by.
+// policyGiven reports whether the given configuration sets a key that a replay uses.
 func (r *replayRun) policyGiven() bool {
 	for key := range r.given.origins {
 		if recording.IsHeaderKey(key) {
@@ -332,7 +378,7 @@ func (r *replayRun) policyGiven() bool {
 	return false
 }
 
-// expect holds the result against the expected one.
+// expect compares the result with the expected one.
 func (r *replayRun) expect(result replay.Result) error {
 	want, err := os.ReadFile(r.flags.expect)
 	if err != nil {
@@ -342,24 +388,8 @@ func (r *replayRun) expect(result replay.Result) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.flags.expect, err)
 	}
-	if r.json() {
-		if differences == nil {
-			differences = []string{}
-		}
-		if err := r.printJSON(map[string]any{"differences": differences}); err != nil {
-			return err
-		}
-	} else {
-		for _, d := range differences {
-			if _, err := fmt.Fprintln(r.out, d); err != nil {
-				return err
-			}
-		}
-		if len(differences) == 0 {
-			if _, err := fmt.Fprintf(r.out, "as expected: %s, %s\n", count(len(result.Commands), "command"), count(len(result.Drift), "finding")); err != nil {
-				return err
-			}
-		}
+	if err := r.printExpected(result, differences); err != nil {
+		return err
 	}
 	if len(differences) > 0 {
 		return exitCode(2)
@@ -367,7 +397,8 @@ func (r *replayRun) expect(result replay.Result) error {
 	return nil
 }
 
-// compare plays the recording by two policies, or holds a replay against what was sent then.
+// compare compares two replays with different policies. Without a given policy, it compares a replay with what the
+// recorded hm sent.
 func (r *replayRun) compare(ctx context.Context) error {
 	opts, err := r.options(true)
 	if err != nil {
@@ -383,34 +414,16 @@ func (r *replayRun) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	hereName, thereName := "the recording's policy", "the given one"
-	var here replay.Result
-	if r.policyGiven() {
-		if opts, err = r.options(false); err != nil {
-			return err
-		}
-		if here, err = run(opts); err != nil {
-			return err
-		}
-	} else {
-		hereName, thereName = "what was sent then", "the replay"
-		here = replay.Result{Commands: there.Recorded, Totals: replay.TotalsOf(there.Recorded, opts.Reconcile.Policy.HeartbeatPeriod)}
-	}
-	here, there = here.Since(r.filter.From), there.Since(r.filter.From)
-	differences := replay.Compare(here.Commands, there.Commands)
 	if !r.policyGiven() {
-		// The daemon's clock started at another moment than the replay's, and its looks at the clock with it.
-		differences = replay.IgnoreShifts(differences, (opts.Reconcile.Policy.HeartbeatPeriod / 5).Milliseconds())
+		c := replay.CompareWithRecorded(there, opts.Reconcile.Policy.HeartbeatPeriod, r.filter.From)
+		return r.printComparison("what was sent then", "the replay", c)
 	}
-	if r.json() {
-		if differences == nil {
-			differences = []replay.Difference{}
-		}
-		raw, err := json.Marshal(map[string]any{"here": here.Totals, "there": there.Totals, "differences": differences})
-		if err != nil {
-			return fmt.Errorf("encoding the differences: %w", err)
-		}
-		return r.printRaw(raw)
+	if opts, err = r.options(false); err != nil {
+		return err
 	}
-	return r.printComparison(hereName, thereName, here, there, differences, r.policyGiven())
+	here, err := run(opts)
+	if err != nil {
+		return err
+	}
+	return r.printComparison("the recording's policy", "the given one", replay.CompareResults(here, there, r.filter.From))
 }

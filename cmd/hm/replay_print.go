@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -63,27 +64,51 @@ func seconds(s float64) string {
 	return (time.Duration(s*1000) * time.Millisecond).Round(100 * time.Millisecond).String()
 }
 
-func (r *replayRun) printComparison(hereName, thereName string, here, there replay.Result, differences []replay.Difference, policyGiven bool) error {
+// printExpected prints the differences from the expected result, or that there are none.
+func (r *replayRun) printExpected(result replay.Result, differences []string) error {
+	if r.json() {
+		return r.printJSON(map[string]any{"differences": append([]string{}, differences...)})
+	}
+	for _, d := range differences {
+		if _, err := fmt.Fprintln(r.out, d); err != nil {
+			return err
+		}
+	}
+	if len(differences) > 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(r.out, "as expected: %s, %s\n", count(len(result.Commands), "command"), count(len(result.Drift), "finding"))
+	return err
+}
+
+// printTruncated prints which files end early.
+func (r *replayRun) printTruncated() (err error) {
+	if r.truncated == nil {
+		return nil
+	}
+	r.truncated.Each(func(name string, line int) {
+		if err == nil {
+			_, err = fmt.Fprintf(r.err, "%s ends early, after line %d; hm played the complete lines\n", name, line)
+		}
+	})
+	return err
+}
+
+// printComparison prints a comparison of two runs with the given names.
+func (r *replayRun) printComparison(hereName, thereName string, c replay.Comparison) error {
+	if r.json() {
+		raw, err := json.Marshal(map[string]any{"here": c.Here.Totals, "there": c.There.Totals, "differences": c.Differences})
+		if err != nil {
+			return fmt.Errorf("encoding the differences: %w", err)
+		}
+		return r.printRaw(raw)
+	}
 	if _, err := fmt.Fprintf(r.out, "here: %s; there: %s\n\n", hereName, thereName); err != nil {
 		return err
 	}
 	var rows [][]string
-	for _, d := range differences {
-		c := d.Here
-		if c == nil {
-			c = d.There
-		}
-		times := [2]string{}
-		for i, x := range []*replay.Command{d.Here, d.There} {
-			if x != nil {
-				times[i] = app.Time(x.At).Std().Format(liveview.TimeFormat)
-			}
-		}
-		word := map[string]string{replay.OnlyHere: "only here", replay.OnlyThere: "only there"}[d.Kind]
-		if word == "" {
-			word = fmt.Sprintf("%s %s", (time.Duration(d.ByMS) * time.Millisecond).String(), d.Kind)
-		}
-		rows = append(rows, []string{word, times[0], times[1], c.Action, fmt.Sprintf("%s/%d", c.App, c.Index), c.Reason, c.Instance})
+	for _, d := range c.Differences {
+		rows = append(rows, differenceRow(d))
 	}
 	if len(rows) > 0 {
 		if err := printTable(r.out, []string{"there it is", "here", "there", "action", "target", "reason", "instance"}, rows); err != nil {
@@ -98,9 +123,27 @@ func (r *replayRun) printComparison(hereName, thereName string, here, there repl
 	total := func(name string, t replay.Totals) []string {
 		return []string{name, fmt.Sprint(t.Starts), fmt.Sprint(t.Stops), fmt.Sprint(t.WorstBurst), seconds(t.MissingSeconds)}
 	}
-	table := [][]string{total("here", here.Totals), total("there", there.Totals)}
-	if !policyGiven {
+	table := [][]string{total("here", c.Here.Totals), total("there", c.There.Totals)}
+	if c.Recorded {
 		table[0][4] = ""
 	}
 	return printTable(r.out, []string{"", "starts", "stops", "worst burst", "missing"}, table)
+}
+
+func differenceRow(d replay.Difference) []string {
+	c := d.Here
+	if c == nil {
+		c = d.There
+	}
+	times := [2]string{}
+	for i, x := range []*replay.Command{d.Here, d.There} {
+		if x != nil {
+			times[i] = app.Time(x.At).Std().Format(liveview.TimeFormat)
+		}
+	}
+	kind := map[string]string{replay.OnlyHere: "only here", replay.OnlyThere: "only there"}[d.Kind]
+	if kind == "" {
+		kind = fmt.Sprintf("%s %s", (time.Duration(d.ByMS) * time.Millisecond).String(), d.Kind)
+	}
+	return []string{kind, times[0], times[1], c.Action, fmt.Sprintf("%s/%d", c.App, c.Index), c.Reason, c.Instance}
 }

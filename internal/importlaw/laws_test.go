@@ -44,6 +44,8 @@ var laws = []law{
 	{of: []string{"..."}, never: []string{"github.com/hashicorp/raft", "github.com/hashicorp/raft-boltdb/..."},
 		except: []string{"internal/cluster", "raftfsm/fsm.go"}, direct: true,
 		why: "internal/cluster is the only owner of *raft.Raft; other packages speak of it in words of the domain"},
+	{of: []string{"..."}, never: []string{"github.com/spf13/cobra"}, except: []string{"cmd/hm"},
+		why: "a command has flags, calls a package and prints; only cmd/hm has commands"},
 	{of: []string{"..."}, never: []string{"github.com/spf13/viper"}, except: []string{"cmd/hm"},
 		why: "configuration is read once, in the program; packages take the typed part that they use"},
 
@@ -65,6 +67,8 @@ var laws = []law{
 		except: []string{"hm/diff", "hm/desired", "hm/actual", "hm/commands", "hm/internal/app"},
 		why:    "the configuration's types and checks read no file and know no feature but the policy of the decision"},
 	{of: tools, never: []string{"hm/..."}, why: "small tools know nothing of hm, so that every package but the pure ones may use them"},
+	{of: []string{"internal/liveview/..."}, never: []string{"hm/internal/server", "hm/internal/sandbox", "hm/internal/sim/..."},
+		why: "the live view shows what any view model gives it, and runs no nodes"},
 	{of: []string{"..."}, never: []string{"hm/internal/server"}, except: []string{"cmd/hm", "internal/sandbox", "internal/server"},
 		direct: true, why: "a node is put together in one place, for the programs that run nodes; its parts know each other through ports"},
 	{of: []string{"internal/bus/..."}, never: []string{"hm/..."},
