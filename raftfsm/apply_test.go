@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 
+	"hm/actual"
+	"hm/commands"
 	"hm/desired"
 	"hm/internal/app"
 )
@@ -29,8 +31,8 @@ func TestTimeNeverGoesBack(t *testing.T) {
 	}
 }
 
-// A snapshot of a longer log may be restored into a younger log. Revisions must still grow, or an old basis could become
-// valid again.
+// A snapshot of a longer log may be restored into a younger log. Revisions must still grow, or an old basis could
+// become valid again.
 func TestRevisionsGrowAfterARestore(t *testing.T) {
 	s := NewState()
 	k := testKey(0)
@@ -56,4 +58,33 @@ func TestApplyOnAFrozenStatePanics(t *testing.T) {
 		}
 	}()
 	NewState().Freeze().Apply(1, 1, Entry{})
+}
+
+// An app record stays while anything refers to it, and is removed with the last reference.
+func TestAnAppIsRemovedWithItsLastReference(t *testing.T) {
+	l, k := newLog(t), testKey(0)
+	l.desire(row(k, 1))
+	i := testInstance(k, 1, 0, actual.Crashed)
+	l.must(DEAChanges{DEA: "dea-0", Upserts: []actual.Instance{i}})
+	l.must(CommandsScheduled{Commands: []commands.Command{crashStart(1, k, 0, 1, i.GUID)}})
+	l.must(DesiredChanges{Generation: 2, Removes: []app.Key{k}}, DesiredCommit{Generation: 2, Parts: 1, Base: 1})
+	if _, ok := l.App(k); !ok || len(l.Crashes(k)) != 1 {
+		t.Fatal("the app was removed while an instance was recorded")
+	}
+	l.must(DEAsGone{DEAs: []string{"dea-0"}})
+	if _, ok := l.App(k); !ok || len(l.Crashes(k)) != 0 {
+		t.Fatalf("with a command left: app recorded %v, crashes %v", ok, l.Crashes(k))
+	}
+	l.must(CommandsResolved{Outcomes: []Outcome{{ID: testID(1), State: commands.Dropped}}})
+	if a, ok := l.App(k); ok {
+		t.Fatalf("nothing refers to the app, but it is recorded: %+v", a)
+	}
+	if len(l.Versions(k.Droplet)) != 0 || l.DesiredVersion(k.Droplet) != (app.GUID{}) {
+		t.Fatal("the droplet is still recorded")
+	}
+	h := l.Handles()
+	l.desire(row(testKey(5), 1))
+	if l.Handles() != h {
+		t.Fatalf("the handle was not reused: %d, then %d", h, l.Handles())
+	}
 }

@@ -37,8 +37,8 @@ func timed(n int, fn func()) time.Duration {
 	return time.Since(start) / time.Duration(n)
 }
 
-// One changed instance of a DEA with 100 instances, compared with recording the whole list. Both are encoded, decoded and
-// applied.
+// One changed instance of a DEA with 100 instances, compared with recording the whole list. Both are encoded, decoded
+// and applied.
 func BenchmarkApplyDEADelta(b *testing.B) {
 	s := newFleet(4000, 100).state()
 	full := DEAChanges{DEA: "0"}
@@ -88,8 +88,8 @@ func BenchmarkApplyDEADelta(b *testing.B) {
 	b.ReportMetric(float64(deltaBytes), "B/delta-entry")
 }
 
-// A whole fleet recorded from the empty state, on one core, compared with filling a map of the same instances. The longest
-// Apply is the commit of the first read with 400,000 rows.
+// A whole fleet recorded from the empty state, on one core, compared with filling a map of the same instances. The
+// longest Apply is the commit of the first read with 400,000 rows.
 func BenchmarkApplyColdStart(b *testing.B) {
 	f := million()
 	reference := timed(1, func() {

@@ -46,7 +46,7 @@ func TestEntriesAreDecodedAsTheyWereEncoded(t *testing.T) {
 
 func TestAnyRecordIsDecodedAsItWasEncoded(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		w := &world{t: rt, s: NewState()}
+		w := &entryGenerator{t: rt, s: NewState()}
 		e := Entry{At: app.Time(rapid.Int64().Draw(rt, "at"))}
 		for range w.pick(5, "records") {
 			e.Records = append(e.Records, w.record())
@@ -191,7 +191,8 @@ func TestDEAChangesAreCompact(t *testing.T) {
 	}
 }
 
-// Any bytes give an error, or an entry that can be applied and has the same effect when it is encoded and decoded again.
+// Any bytes give an error, or an entry that can be applied and has the same effect when it is encoded and decoded
+// again.
 func FuzzDecodeEntry(f *testing.F) {
 	for _, e := range sampleEntries() {
 		b, err := EncodeEntry(e)

@@ -17,8 +17,8 @@ import (
 // versions cannot be compared.
 const HashVersion = 2
 
-// Hash is the fingerprint of a State (I7): the sum of the hashes of all its records and of its header. Equal states have
-// equal hashes, whatever the order in which they were recorded and the layout in memory.
+// Hash is the fingerprint of a State (I7): the sum of the hashes of all its records and of its header. Equal states
+// have equal hashes, whatever the order in which they were recorded and the layout in memory.
 type Hash [16]byte
 
 // String returns h in hex.

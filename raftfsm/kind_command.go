@@ -11,38 +11,38 @@ import (
 	"hm/raftfsm/internal/wire"
 )
 
-// CommandsScheduled adds commands to the record, in state Pending and with CreatedAt the entry's time. A command is
-// refused if an outstanding one has its id or its target: app, action and index for a start, app and instance for a
-// stop. A start for a crash counts it in the index's crash record.
+// CommandsScheduled records commands in state Pending. CreatedAt is the entry's time. A command is refused if an
+// outstanding command has the same id or the same target: app and index of a start, app and instance of a stop. A start
+// for a crash counts the crash in the crash record of the index.
 type CommandsScheduled struct{ Commands []commands.Command }
 
 // Kind is KindCommandsScheduled.
 func (CommandsScheduled) Kind() Kind { return KindCommandsScheduled }
 
-// Claim is one leader's word that it will publish a command, once (I2).
+// Claim announces that the leader will publish a command, once (I2).
 type Claim struct {
 	ID    commands.ID
-	Term  uint64 // the claimant's Raft term
-	Basis Basis  // what the decision rested on: State.Basis of the command's app and index
+	Term  uint64 // Raft term of the leader
+	Basis Basis  // State.Basis of the command's app and index at the decision
 }
 
 // CommandsClaimed claims commands. A claim is refused if its command is not Pending, if Term is not the term of the
-// entry, if a hold shuts the gate (I1), or if Basis no longer holds. An accepted claim is part of the Basis of its index, so that of two claims
-// decided on one Basis only the first is accepted (W02).
+// entry, if a hold closes the gate (I1), or if Basis has changed. An accepted claim is part of the Basis of its index.
+// So of two claims with the same Basis only the first is accepted (W02).
 type CommandsClaimed struct{ Claims []Claim }
 
 // Kind is KindCommandsClaimed.
 func (CommandsClaimed) Kind() Kind { return KindCommandsClaimed }
 
-// Outcome is what became of a command.
+// Outcome is the next state of a command.
 type Outcome struct {
 	ID     commands.ID
 	State  commands.State // Sent keeps a claimed command outstanding; Confirmed, Expired, Dropped and Abandoned end it
-	Detail string         // for people; not recorded, it goes into Result.Ended
+	Detail string         // for people; it is not recorded, but goes into Result.Ended
 }
 
-// CommandsResolved moves commands on. An outcome for an id that is not outstanding is ignored; Sent is refused for
-// a command that was not claimed.
+// CommandsResolved changes the states of commands. An outcome for an id that is not outstanding is ignored. Sent is
+// refused for a command that was not claimed.
 type CommandsResolved struct{ Outcomes []Outcome }
 
 // Kind is KindCommandsResolved.
@@ -64,7 +64,7 @@ func (s *State) schedule(c commands.Command) error {
 	if _, ok := s.byID.Get(commandID{id: c.ID}); ok {
 		return fmt.Errorf("%w: its id is in use", ErrOutstanding)
 	}
-	from := uint32(0) // an instance may be told to stop at any index
+	from := uint32(0) // a stop of the same instance may have any index
 	if c.Action == commands.Start {
 		from = c.Index
 	}
@@ -72,7 +72,9 @@ func (s *State) schedule(c commands.Command) error {
 		if c.Action == commands.Start && o.Index != c.Index {
 			break
 		}
-		if o.Action == c.Action && (c.Action == commands.Start && o.Index == c.Index || c.Action == commands.Stop && o.Instance == c.Instance) {
+		sameStart := c.Action == commands.Start && o.Index == c.Index
+		sameStop := c.Action == commands.Stop && o.Instance == c.Instance
+		if o.Action == c.Action && (sameStart || sameStop) {
 			return fmt.Errorf("%w: %s", ErrOutstanding, o.ID.String())
 		}
 	}
@@ -85,7 +87,7 @@ func (s *State) schedule(c commands.Command) error {
 	}
 	crash, _ := s.crash(c.App, c.Index)
 	if crash.Count > 0 && crash.Instance == c.Crashed && crash.Count >= c.CrashCount {
-		return nil // counted before: the restart is only made anew, and what the index has run since stays true (W20)
+		return nil // counted before: the restart is only scheduled again, and the running time since stays (W20)
 	}
 	if crash.Count == 0 {
 		crash.First = s.now
@@ -103,15 +105,15 @@ func (s *State) schedule(c commands.Command) error {
 func checkCommand(c *commands.Command) error {
 	switch {
 	case c.ID.IsZero():
-		return fmt.Errorf("%w: a command without an id", ErrInvalid)
+		return fmt.Errorf("%w: the command has no id", ErrInvalid)
 	case !validKey(c.App):
-		return fmt.Errorf("%w: a command without an app", ErrInvalid)
+		return fmt.Errorf("%w: the command has no app", ErrInvalid)
 	case c.Index > actual.MaxIndex:
 		return fmt.Errorf("%w: index %d, the largest allowed is %d", ErrInvalid, c.Index, actual.MaxIndex)
 	case c.Action != commands.Start && c.Action != commands.Stop:
 		return fmt.Errorf("%w: action %d", ErrInvalid, c.Action)
 	case (c.Action == commands.Stop) == c.Instance.IsZero():
-		return fmt.Errorf("%w: a stop names an instance, a start none", ErrInvalid)
+		return fmt.Errorf("%w: a stop must name an instance, and a start must not", ErrInvalid)
 	case !c.Reason.Valid():
 		return fmt.Errorf("%w: reason %d", ErrInvalid, c.Reason)
 	case math.IsNaN(c.Priority) || math.IsInf(c.Priority, 0):
@@ -137,7 +139,7 @@ func (s *State) claim(c Claim) error {
 	case o.c.State != commands.Pending:
 		return fmt.Errorf("%w: it is %s", ErrNotPending, o.c.State)
 	case c.Term != s.term:
-		return fmt.Errorf("%w: %d, now is %d", ErrTerm, c.Term, s.term)
+		return fmt.Errorf("%w: %d, but the present term is %d", ErrTerm, c.Term, s.term)
 	case s.held():
 		return ErrHeld
 	case c.Basis != s.Basis(o.c.App, o.c.Index):
@@ -150,7 +152,7 @@ func (s *State) claim(c Claim) error {
 	return nil
 }
 
-// held reports whether a hold shuts the gate at the time of the entry.
+// held reports whether a hold closes the gate at the time of the entry.
 func (s *State) held() bool {
 	return slices.ContainsFunc(s.holds, func(h Hold) bool { return h.Shuts(s.now) })
 }
@@ -190,25 +192,27 @@ func (a *applier) resolve(o Outcome) error {
 	case commands.Confirmed, commands.Expired, commands.Dropped, commands.Abandoned:
 		a.touchKey(n.App)
 		a.setCommand(old.c, nil)
-		if h, ok := a.lookup.find(&a.apps, n.App); ok && n.Action == commands.Start && o.State == commands.Expired && n.ClaimedAt != 0 {
-			a.countFailedStart(h, n.Index, n.ClaimedAt)
+		if n.Action == commands.Start && o.State == commands.Expired && n.ClaimedAt != 0 {
+			if h, ok := a.lookup.find(&a.apps, n.App); ok {
+				a.countFailedStart(h, n.Index, n.ClaimedAt)
+			}
 		}
 		n.State = o.State
 		a.res.Ended = append(a.res.Ended, EndedCommand{Command: n, Detail: o.Detail, At: a.now})
 	default:
-		return fmt.Errorf("%w: %s is no outcome", ErrInvalid, o.State)
+		return fmt.Errorf("%w: %s is not an outcome", ErrInvalid, o.State)
 	}
 	return nil
 }
 
-// touchKey is touch for an app that is known to be recorded.
+// touchKey is touch for an app that must be recorded.
 func (s *State) touchKey(k app.Key) {
 	if h, ok := s.lookup.find(&s.apps, k); ok {
 		s.touch(h)
 	}
 }
 
-// setCommand replaces old, nil if there was none, by c, nil if there is to be none.
+// setCommand replaces old by c. old is nil if the command is new, and c is nil if the command ends.
 func (s *State) setCommand(old, c *commands.Command) {
 	if old != nil {
 		s.sum.sub(s.scratch.enc.command(old))
@@ -245,9 +249,10 @@ func encodeCommandsScheduled(r CommandsScheduled) ([]byte, error) {
 
 func encodeCommand(c *commands.Command) *wire.Command {
 	return &wire.Command{
-		Id: c.ID[:], Action: uint32(c.Action), App: appendKey(nil, c.App), Index: c.Index, Instance: c.Instance.AppendWire(nil),
-		Reason: uint32(c.Reason), Priority: c.Priority, DueAt: int64(c.DueAt), CrashCount: c.CrashCount, Crashed: c.Crashed.AppendWire(nil), Tries: c.Tries,
-		State: uint32(c.State), CreatedAt: int64(c.CreatedAt), ClaimedAt: int64(c.ClaimedAt), SentAt: int64(c.SentAt), Term: c.Term,
+		Id: c.ID[:], Action: uint32(c.Action), App: appendKey(nil, c.App), Index: c.Index,
+		Instance: c.Instance.AppendWire(nil), Reason: uint32(c.Reason), Priority: c.Priority, DueAt: int64(c.DueAt),
+		CrashCount: c.CrashCount, Crashed: c.Crashed.AppendWire(nil), Tries: c.Tries, State: uint32(c.State),
+		CreatedAt: int64(c.CreatedAt), ClaimedAt: int64(c.ClaimedAt), SentAt: int64(c.SentAt), Term: c.Term,
 	}
 }
 
@@ -276,9 +281,10 @@ func decodeCommand(w *wire.Command) (commands.Command, error) {
 	crashed, err6 := oneGUID(w.Crashed, "crashed")
 	state, err7 := small[commands.State](w.State, "state")
 	return commands.Command{
-		ID: id, Action: action, App: k, Index: w.Index, Instance: instance, Reason: reason, Priority: w.Priority, State: state,
-		CreatedAt: app.Time(w.CreatedAt), DueAt: app.Time(w.DueAt), ClaimedAt: app.Time(w.ClaimedAt), SentAt: app.Time(w.SentAt),
-		Term: w.Term, CrashCount: w.CrashCount, Crashed: crashed, Tries: w.Tries,
+		ID: id, Action: action, App: k, Index: w.Index, Instance: instance, Reason: reason, Priority: w.Priority,
+		State: state, CreatedAt: app.Time(w.CreatedAt), DueAt: app.Time(w.DueAt), ClaimedAt: app.Time(w.ClaimedAt),
+		SentAt: app.Time(w.SentAt),
+		Term:   w.Term, CrashCount: w.CrashCount, Crashed: crashed, Tries: w.Tries,
 	}, firstError(known(w), err1, err2, err3, err4, err5, err6, err7)
 }
 

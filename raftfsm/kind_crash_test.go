@@ -6,6 +6,7 @@ import (
 
 	"hm/actual"
 	"hm/commands"
+	"hm/internal/app"
 )
 
 func TestCrashRecord(t *testing.T) {
@@ -114,4 +115,25 @@ func TestStartsWithoutEffectAreCounted(t *testing.T) {
 	tries(0)
 	try(commands.Expired)
 	tries(0)
+}
+
+// A read that lacks an app by error, and is held, does not remove the app's back-off.
+func TestI6AHeldReadKeepsCrashSeries(t *testing.T) {
+	l, k := newLog(t), testKey(0)
+	l.desire(row(k, 1))
+	l.must(CommandsScheduled{Commands: []commands.Command{crashStart(1, k, 0, 1, testGUID('c', 1, 'u'))}})
+	l.must(CommandsResolved{Outcomes: []Outcome{{ID: testID(1), State: commands.Dropped}}})
+	crashes := l.Crashes(k)
+	l.must(HoldSet{Hold: Hold{Name: "desired-shrink"}}, DesiredChanges{Generation: 2, Removes: []app.Key{k}}, DesiredCommit{Generation: 2, Parts: 1, Base: 1})
+	l.desire(row(k, 1))
+	l.must(HoldReleased{Name: "desired-shrink"})
+	if got := l.Crashes(k); len(got) != 1 || got[0] != crashes[0] {
+		t.Fatalf("crashes %+v, want %+v", got, crashes)
+	}
+	l.must(HoldSet{Hold: Hold{Name: "desired-shrink"}}, DesiredChanges{Generation: 4, Removes: []app.Key{k}}, DesiredCommit{Generation: 4, Parts: 1, Base: 3})
+	l.must(HoldReleased{Name: "desired-shrink"})
+	l.must(CrashesForgotten{Crashes: []CrashRef{{App: k}}}) // as they are once their time is over
+	if _, ok := l.App(k); ok {
+		t.Fatal("the app did not leave")
+	}
 }

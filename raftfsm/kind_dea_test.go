@@ -8,8 +8,8 @@ import (
 	"hm/internal/app"
 )
 
-// A restarted DEA lists the same instance guids under a new id. The DEA that was recorded later has them, and the app did
-// not grow (W10).
+// A restarted DEA lists the same instance guids under a new id. The DEA that was recorded later has them, and the app
+// did not grow (W10).
 func TestRestartedDEA(t *testing.T) {
 	l := newLog(t)
 	k := testKey(0)

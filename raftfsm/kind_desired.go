@@ -8,10 +8,10 @@ import (
 	"hm/raftfsm/internal/wire"
 )
 
-// DesiredChanges is one part of the changes that a complete read of the desired state makes. It is only staged: it has no
-// effect until its commit (I6). A part of a newer generation discards the staged parts of older ones. A part is refused
-// if its generation is older than the staged one or not newer than the committed one, or if more than maxStagedRows rows
-// would be staged. The leader gets the number of a read from State.NextGeneration.
+// DesiredChanges is one part of the changes that a complete read of the desired state makes. It is only staged: it has
+// no effect until its commit (I6). A part of a newer generation discards the staged parts of older ones. A part is
+// refused if its generation is older than the staged one or not newer than the committed one, or if more than
+// maxStagedRows rows would be staged. The leader gets the number of a read from State.NextGeneration.
 type DesiredChanges struct {
 	Generation uint64 // from 1
 	Upserts    []desired.App
@@ -21,10 +21,10 @@ type DesiredChanges struct {
 // Kind is KindDesiredChanges.
 func (DesiredChanges) Kind() Kind { return KindDesiredChanges }
 
-// DesiredCommit applies the staged parts of one generation, all at once. It is refused unless exactly Parts parts of the
-// generation are staged and Base is the committed generation. A refused commit drops the staged parts of its generation
-// and of older ones, so they never mix with the parts of a later read. A droplet is desired in one version: its new row
-// replaces the row of another version.
+// DesiredCommit applies the staged parts of one generation, all at once. It is refused unless exactly Parts parts of
+// the generation are staged and Base is the committed generation. A refused commit drops the staged parts of its
+// generation and of older ones, so they never mix with the parts of a later read. A droplet is desired in one version:
+// its new row replaces the row of another version.
 type DesiredCommit struct {
 	Generation uint64
 	Parts      int
@@ -37,8 +37,8 @@ func (DesiredCommit) Kind() Kind { return KindDesiredCommit }
 
 const maxText = 1 << 10 // bytes of a text that only people read
 
-// maxStagedRows is the most upserts and removes that are staged together: ten times the apps of the largest fleet in the
-// benchmarks.
+// maxStagedRows is the most upserts and removes that are staged together: ten times the apps of the largest fleet in
+// the benchmarks.
 const maxStagedRows = 4 << 20
 
 func applyDesiredChanges(a *applier, r DesiredChanges) error {
@@ -82,13 +82,15 @@ func checkRow(d *desired.App) error {
 	case !validKey(d.Key):
 		return fmt.Errorf("%w: the row has no droplet or no version", ErrInvalid)
 	case d.Instances > desired.MaxInstances:
-		return fmt.Errorf("%w: app %s wants %d instances, at most %d are allowed", ErrInvalid, d.Key, d.Instances, desired.MaxInstances)
+		return fmt.Errorf("%w: app %s wants %d instances, at most %d are allowed",
+			ErrInvalid, d.Key, d.Instances, desired.MaxInstances)
 	case d.State != desired.Started && d.State != desired.Stopped:
 		return fmt.Errorf("%w: app %s has run state %d", ErrInvalid, d.Key, d.State)
 	case d.Package < desired.Pending || d.Package > desired.Failed:
 		return fmt.Errorf("%w: app %s has package state %d", ErrInvalid, d.Key, d.Package)
 	case !d.LetterCase.Fits(d.Key):
-		return fmt.Errorf("%w: the letter case %x and %x does not fit the guids of app %s", ErrInvalid, d.LetterCase.Droplet, d.LetterCase.Version, d.Key)
+		return fmt.Errorf("%w: the letter case %x and %x does not fit the guids of app %s",
+			ErrInvalid, d.LetterCase.Droplet, d.LetterCase.Version, d.Key)
 	}
 	return nil
 }
@@ -221,7 +223,8 @@ func decodeDesiredChanges(b []byte) (DesiredChanges, error) {
 	}
 	for i := range r.Upserts {
 		r.Upserts[i] = desired.App{Key: keys.key(), Instances: m.Instances[i],
-			State: desired.RunState(m.States[2*i]), Package: desired.PackageState(m.States[2*i+1]), LetterCase: letterCaseOf(m.Capitals, i)}
+			State: desired.RunState(m.States[2*i]), Package: desired.PackageState(m.States[2*i+1]),
+			LetterCase: letterCaseOf(m.Capitals, i)}
 	}
 	removes := column{b: m.Removes}
 	for removes.more() {
@@ -231,7 +234,9 @@ func decodeDesiredChanges(b []byte) (DesiredChanges, error) {
 }
 
 func encodeDesiredCommit(r DesiredCommit) ([]byte, error) {
-	return marshal(&wire.DesiredCommit{Generation: r.Generation, Parts: int64(r.Parts), Base: r.Base, Source: []byte(r.Source)})
+	return marshal(&wire.DesiredCommit{
+		Generation: r.Generation, Parts: int64(r.Parts), Base: r.Base, Source: []byte(r.Source),
+	})
 }
 
 func decodeDesiredCommit(b []byte) (DesiredCommit, error) {
@@ -246,7 +251,8 @@ func persistApps(s *State, w *snapshotWriter) error {
 	var m wire.SnapshotApps
 	for from := 0; from < len(order); from += snapshotChunk {
 		chunk := order[from:min(from+snapshotChunk, len(order))]
-		m.Keys, m.Rows, m.Instances, m.Rev, m.GrewAt, m.Capitals = m.Keys[:0], m.Rows[:0], m.Instances[:0], m.Rev[:0], m.GrewAt[:0], m.Capitals[:0]
+		m.Keys, m.Rows, m.Instances = m.Keys[:0], m.Rows[:0], m.Instances[:0]
+		m.Rev, m.GrewAt, m.Capitals = m.Rev[:0], m.GrewAt[:0], m.Capitals[:0]
 		var before app.Time
 		for i, h := range chunk {
 			a := s.apps.get(uint32(h))
@@ -277,7 +283,8 @@ func restoreApps(r *restorer, body []byte) error {
 	}
 	n := len(m.Instances)
 	if len(m.Rows) != 3*n || len(m.Rev) != n || len(m.GrewAt) != n {
-		return fmt.Errorf("columns of %d, %d/3, %d and %d rows: they must have the same number", n, len(m.Rows), len(m.Rev), len(m.GrewAt))
+		return fmt.Errorf("columns of %d, %d/3, %d and %d rows: they must have the same number",
+			n, len(m.Rows), len(m.Rev), len(m.GrewAt))
 	}
 	if err := checkLetterCase(m.Capitals, n); err != nil {
 		return err

@@ -46,8 +46,8 @@ func TestExitOfAnUnknownApp(t *testing.T) {
 	}
 }
 
-// Exits at unwanted indices are not noted, and noted exits are dropped when their index is no longer wanted. Otherwise a
-// scale-up hours later would look like the restart of a crash.
+// Exits at unwanted indices are not noted, and noted exits are dropped when their index is no longer wanted. Otherwise
+// a scale-up hours later would look like the restart of a crash.
 func TestExitsAtUnwantedIndicesAreNotNoted(t *testing.T) {
 	k := testKey(0)
 	exit := func(index uint32) InstanceExited {

@@ -10,8 +10,8 @@ import (
 // appLetterCase is the letter case of the guids in a desired row that the Cloud Controller writes with capitals. Such
 // rows are rare: their letter case is kept outside of the app records, which would all be larger otherwise.
 type appLetterCase struct {
-	app      Handle
-	capitals app.KeyLetterCase
+	app        Handle
+	letterCase app.KeyLetterCase
 }
 
 // row returns an app's desired row, or the zero row if it has none.
@@ -27,7 +27,7 @@ func (s *State) letterCase(h Handle) app.KeyLetterCase {
 		return app.KeyLetterCase{}
 	}
 	x, _ := s.cases.Get(appLetterCase{app: h})
-	return x.capitals
+	return x.letterCase
 }
 
 // setLetterCase records the letter case of the guids in an app's desired row.

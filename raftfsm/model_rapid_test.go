@@ -7,12 +7,12 @@ import (
 	"pgregory.net/rapid"
 )
 
-// After every entry State and model have the same Result and the same content. Frozen copies never change, and the hash is
-// equal to a recomputed one.
+// After every entry State and model have the same Result and the same content. Frozen copies never change, and the hash
+// is equal to a recomputed one.
 func TestApplyMatchesModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s, m := NewState(), newModel()
-		w := &world{t: rt, s: s}
+		w := &entryGenerator{t: rt, s: s}
 		type frozen struct {
 			view *State
 			text string
@@ -62,7 +62,7 @@ func TestApplyMatchesModel(t *testing.T) {
 func TestRestoreAndGoOnIsTheSame(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := NewState()
-		w := &world{t: rt, s: s}
+		w := &entryGenerator{t: rt, s: s}
 		n := rapid.IntRange(0, 30).Draw(rt, "entries")
 		cut := rapid.IntRange(0, n).Draw(rt, "cut")
 		var other *State

@@ -27,8 +27,3 @@ func TestOthersGrewAt(t *testing.T) {
 		t.Errorf("for the other version: %v", at)
 	}
 }
-
-// describeRecords writes down what the iterators of a State yield.
-func describeRecords(s *State) string {
-	return iterators(s.DEAs(), s.Apps(), s.DesiredApps(), s.AllCommands(), s.AllCrashes())
-}

@@ -19,8 +19,8 @@ type Names struct {
 	Source  string          // new source of the desired state
 }
 
-// Renamed returns a copy of the State in which every guid, id and text is replaced; nothing else differs. The state must
-// not change meanwhile: freeze it first.
+// Renamed returns a copy of the State in which every guid, id and text is replaced; nothing else differs. The state
+// must not change meanwhile: freeze it first.
 func (s *State) Renamed(n Names) (*State, error) {
 	// This makes only what goes into a snapshot. Restoring the snapshot makes the rest, and finds every invalid name and
 	// most names that were used twice.

@@ -11,8 +11,8 @@ import (
 	"hm/internal/app"
 )
 
-// others gives names for the names of a state, and the way back.
-func others() (there, back Names) {
+// otherNames returns Names that replace all names of a state, and Names that restore them.
+func otherNames() (there, back Names) {
 	guids, deas, ids, holds := map[app.GUID]app.GUID{}, map[string]string{}, map[commands.ID]commands.ID{}, map[string]Hold{}
 	there = Names{
 		GUID: func(g app.GUID) app.GUID {
@@ -28,7 +28,7 @@ func others() (there, back Names) {
 			return to
 		},
 		DEA: func(id string) string {
-			to := fmt.Sprintf("%x", id) // sorts otherwise than what is kept in order of births
+			to := fmt.Sprintf("%x", id) // has another order than the DEA records
 			deas[to] = id
 			return to
 		},
@@ -54,12 +54,12 @@ func others() (there, back Names) {
 	return there, back
 }
 
-// thereAndBack renames what s records, and looks whether that is all that was done.
+// thereAndBack renames a state and checks that renaming it back gives the same state. It returns the renamed state.
 func thereAndBack(t interface {
 	Fatal(...any)
 	Errorf(string, ...any)
 }, s *State) *State {
-	there, back := others()
+	there, back := otherNames()
 	back.Source = s.DesiredMeta().Source
 	renamed, err := s.Freeze().Renamed(there)
 	if err != nil {
@@ -70,7 +70,7 @@ func thereAndBack(t interface {
 		t.Fatal(err)
 	}
 	if same.Hash() != s.Hash() {
-		t.Errorf("there and back again, the state is\n%s\nand was\n%s", inventory(same), inventory(s))
+		t.Errorf("renamed there and back, the state is\n%s\nand was\n%s", inventory(same), inventory(s))
 	}
 	return renamed
 }
@@ -106,25 +106,25 @@ func TestRenamed(t *testing.T) {
 	}
 }
 
-// Two names that become one would make a state of something else.
-func TestRenamedRefusesOneNameForTwo(t *testing.T) {
+// If two names are mapped to one name, the renamed state would be wrong.
+func TestRenamedRefusesEqualNames(t *testing.T) {
 	s := sampleState(t)
 	for what, spoil := range map[string]func(*Names){
 		"DEAs":     func(n *Names) { n.DEA = func(string) string { return "the-same" } },
 		"guids":    func(n *Names) { n.GUID = func(app.GUID) app.GUID { return testGUID('a', 1, 'u') } },
 		"commands": func(n *Names) { n.Command = func(commands.ID) commands.ID { return testID(1) } },
 	} {
-		n, _ := others()
+		n, _ := otherNames()
 		spoil(&n)
 		if _, err := s.Renamed(n); err == nil || !strings.Contains(err.Error(), "renaming a recorded state") {
-			t.Errorf("%s of one name: %v", what, err)
+			t.Errorf("equal names of %s: %v", what, err)
 		}
 	}
 }
 
-func TestRenamedKeepsWhatIsRecorded(t *testing.T) {
+func TestRenamedKeepsTheRestOfTheState(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		w := &world{t: rt, s: NewState(), small: true} // other names are spelled without capitals
+		w := &entryGenerator{t: rt, s: NewState(), lower: true} // Renamed drops the letter case
 		for i := range rapid.IntRange(1, 30).Draw(rt, "entries") {
 			w.s.Apply(uint64(i+1), 1, w.entry())
 		}

@@ -61,7 +61,7 @@ func (l *log) apply(recs ...Record) Result {
 	return l.Apply(l.Index()+1, 1, Entry{At: l.Time() + 1000, Records: recs})
 }
 
-// must applies records of which none may be refused.
+// must applies records; none may be refused.
 func (l *log) must(recs ...Record) Result {
 	l.t.Helper()
 	res := l.apply(recs...)
@@ -77,7 +77,7 @@ func (l *log) desire(rows ...desired.App) {
 	l.must(DesiredChanges{Generation: g, Upserts: rows}, DesiredCommit{Generation: g, Parts: 1, Base: l.DesiredMeta().Generation, Source: "test"})
 }
 
-// sampleEntries use every kind of record and leave something in every section of a snapshot.
+// sampleEntries returns entries with every kind of record. Their state has something in every section of a snapshot.
 func sampleEntries() []Entry {
 	k0, k1, k2, k3 := testKey(0), testKey(1), testKey(2), testKey(3)
 	k0old := app.Key{Droplet: k0.Droplet, Version: testGUID('b', 99, 'u')}
@@ -133,7 +133,7 @@ func sampleState(t testing.TB) *State {
 	return s
 }
 
-// inventory writes down all of a state, for golden files.
+// inventory writes down a whole state, for golden files.
 func inventory(s *State) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "index %d term %d time %v hash %v\nmeta %+v\ncounts %+v\n", s.Index(), s.Term(), s.Time(), s.Hash(), s.DesiredMeta(), s.Counts())

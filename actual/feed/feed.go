@@ -24,8 +24,8 @@ const (
 	SubjectUpdated   = "droplet.updated"
 )
 
-// How much may wait for the Sink. With 10,000 DEAs that send 23 KB every 10 s this is 11 s of heartbeats. If more waits,
-// messages are dropped and the link counts a gap.
+// How much may wait for the Sink. With 10,000 DEAs that send 23 KB every 10 s this is 11 s of heartbeats. If more
+// waits, messages are dropped and the link counts a gap.
 var (
 	heartbeatLimits = bus.Limits{Messages: 65_536, Bytes: 256 << 20}
 	eventLimits     = bus.Limits{Messages: 65_536, Bytes: 32 << 20, Spare: true}
@@ -36,16 +36,16 @@ const (
 	quoteBytes = 200 // bytes of a bad message in the log
 )
 
-// Sink takes decoded messages. Its methods are called by several goroutines, one a subject. They must return soon: while
-// one runs, the next messages on its subject wait.
+// Sink takes decoded messages. Its methods are called by several goroutines, one a subject. They must return soon:
+// while one runs, the next messages on its subject wait.
 type Sink interface {
 	// Unchanged reports whether the payload with this digest is equal to the newest one of its DEA. If so, the Sink notes
 	// that the DEA is alive, and the payload is not decoded.
 	Unchanged(Digest) bool
 	// Heartbeat takes a heartbeat for which Unchanged returned false.
 	Heartbeat(actual.Heartbeat, Digest)
-	// Garbled is called for a message on SubjectHeartbeat that is no heartbeat. dea probably sent it (see Sender); why says
-	// what is wrong with it.
+	// Garbled is called for a message on SubjectHeartbeat that is no heartbeat. dea probably sent it (see Sender); why
+	// says what is wrong with it.
 	Garbled(dea, why string)
 	Exit(actual.Exit)
 	Updated(app.GUID)
@@ -64,8 +64,8 @@ type Feed struct {
 	closed bool
 }
 
-// Open subscribes to the three subjects and begins to call sink. Before that, onMessage is called with each message as it
-// was received, if it is not nil; nobody changes the data afterwards. Open fails only if the link is closed.
+// Open subscribes to the three subjects and begins to call sink. Before that, onMessage is called with each message as
+// it was received, if it is not nil; nobody changes the data afterwards. Open fails only if the link is closed.
 func Open(link *bus.Link, sink Sink, onMessage func(subject string, data []byte), logger *slog.Logger) (*Feed, error) {
 	f := &Feed{sink: sink, onMessage: onMessage, digest: NewDigester(), log: sampled.New(logger, logEvery, 1)}
 	for _, s := range []struct {

@@ -38,11 +38,11 @@ var (
 // is actual.Unknown and is counted in UnknownStates. A state_timestamp that is no number is 0; a time before 1970 or
 // after the year 9999 is moved to the nearer bound, since it is only shown.
 //
-// Other entries are left out and counted in Rejected. Their instance guids are in Unreadable. Their apps are in Unplaced,
-// unless their state is CRASHED or STOPPING. null means absent. Names are case-sensitive; if a name comes twice, the last
-// value counts; unknown names are ignored. If an instance guid comes twice, the last live entry counts, or the last
-// entry if none is live; it takes the position of the first. The others are counted in Rejected, and the guid is in
-// Contradicted unless all of them have the same app, index and state.
+// Other entries are left out and counted in Rejected. Their instance guids are in Unreadable. Their apps are in
+// Unplaced, unless their state is CRASHED or STOPPING. null means absent. Names are case-sensitive; if a name comes
+// twice, the last value counts; unknown names are ignored. If an instance guid comes twice, the last live entry counts,
+// or the last entry if none is live; it takes the position of the first. The others are counted in Rejected, and the
+// guid is in Contradicted unless all of them have the same app, index and state.
 func DecodeHeartbeat(data []byte) (actual.Heartbeat, error) {
 	if len(data) > MaxHeartbeat {
 		return actual.Heartbeat{}, fmt.Errorf("%w: it has %d bytes, at most %d are allowed", ErrTooLarge, len(data), MaxHeartbeat)
@@ -52,8 +52,8 @@ func DecodeHeartbeat(data []byte) (actual.Heartbeat, error) {
 	return finish(data, hb, ok, s.capitals)
 }
 
-// finish returns the heartbeat in data. hb, ok and capitals are the result of the fast decoder: the heartbeat, whether it
-// could decode data, and whether a guid has capitals.
+// finish returns the heartbeat in data. hb, ok and capitals are the result of the fast decoder: the heartbeat, whether
+// it could decode data, and whether a guid has capitals.
 func finish(data []byte, hb actual.Heartbeat, ok, capitals bool) (actual.Heartbeat, error) {
 	if !ok {
 		var err error

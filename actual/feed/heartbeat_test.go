@@ -25,7 +25,7 @@ const (
 	i2 = "fedcba9876543210fedcba9876543210"
 )
 
-// dea makes a heartbeat as a DEA writes it: droplets first, dea last, fixed order, no spaces.
+// dea returns a heartbeat as a DEA writes it: droplets first, dea last, fixed order, no spaces.
 func dea(seed uint64, n int) []byte {
 	r := rand.New(rand.NewPCG(seed, 0))
 	uuid := func() string {
@@ -43,7 +43,7 @@ func dea(seed uint64, n int) []byte {
 	return fmt.Appendf(b, `],"dea":"2-%016x%016x"}`, r.Uint64(), r.Uint64())
 }
 
-// entry makes one entry with some fields replaced by the given JSON; an empty one is left out.
+// entry returns one entry with some fields replaced by JSON texts. An empty text removes the field.
 func entry(change map[string]string) string {
 	var parts []string
 	for _, f := range [][2]string{
@@ -70,7 +70,7 @@ func beat(entries ...string) []byte {
 	return []byte(`{"droplets":[` + strings.Join(entries, ",") + `],"dea":"dea-1"}`)
 }
 
-// golden is how the golden file shows a heartbeat.
+// golden is a heartbeat as the golden file has it.
 type golden struct {
 	DEA       string   `json:"dea"`
 	Rejected  int      `json:"rejected"`
@@ -97,7 +97,7 @@ func TestGoldenHeartbeat(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, ok := scanHeartbeat(data); !ok {
-		t.Error("the quick way declines what a DEA writes")
+		t.Error("the fast decoder does not accept a heartbeat of a DEA")
 	}
 	hb, err := DecodeHeartbeat(data)
 	if err != nil {
@@ -117,7 +117,7 @@ func TestGoldenHeartbeat(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got) != string(want) {
-		t.Errorf("%s decodes otherwise than %s says; if that is right, run with -update", in, out)
+		t.Errorf("the decoded %s differs from %s; if that is right, run with -update", in, out)
 	}
 }
 
@@ -132,7 +132,7 @@ func TestHeartbeatIsRefusedWhole(t *testing.T) {
 		{"not JSON", `dea`, ErrMalformed},
 		{"cut off", `{"droplets":[],"dea":"dea-1"`, ErrMalformed},
 		{"cut off in a string", `{"droplets":[],"dea":"de`, ErrMalformed},
-		{"something behind it", `{"droplets":[],"dea":"dea-1"} x`, ErrMalformed},
+		{"text after the end", `{"droplets":[],"dea":"dea-1"} x`, ErrMalformed},
 		{"two messages", `{"droplets":[],"dea":"dea-1"}{"droplets":[],"dea":"dea-1"}`, ErrMalformed},
 		{"bare control character", "{\"droplets\":[],\"dea\":\"dea\n1\"}", ErrMalformed},
 		{"control character in an ignored field", "{\"x\":\"a\tb\",\"droplets\":[],\"dea\":\"dea-1\"}", ErrMalformed},
@@ -142,7 +142,7 @@ func TestHeartbeatIsRefusedWhole(t *testing.T) {
 		{"bad number in an ignored field", `{"x":01,"droplets":[],"dea":"dea-1"}`, ErrMalformed},
 		{"trailing comma", `{"droplets":[],"dea":"dea-1",}`, ErrMalformed},
 		{"array", `[]`, ErrMalformed}, {"null", `null`, ErrMalformed}, {"number", `1`, ErrMalformed}, {"string", `"x"`, ErrMalformed},
-		{"W13, N08: nothing in it", `{}`, ErrMalformed},
+		{"W13, N08: empty object", `{}`, ErrMalformed},
 		{"W13: no dea", `{"droplets":[]}`, ErrMalformed},
 		{"W13: empty dea", `{"droplets":[],"dea":""}`, ErrMalformed},
 		{"dea null", `{"droplets":[],"dea":null}`, ErrMalformed},
@@ -169,7 +169,7 @@ func TestHeartbeatIsRefusedWhole(t *testing.T) {
 				t.Fatalf("error %v, want %v", err, c.want)
 			}
 			if !reflect.DeepEqual(hb, actual.Heartbeat{}) {
-				t.Errorf("with the error comes %+v", hb)
+				t.Errorf("DecodeHeartbeat returns %+v with the error", hb)
 			}
 		})
 	}
@@ -218,7 +218,7 @@ func TestOneBadEntryCostsOnlyItself(t *testing.T) {
 	}
 }
 
-func TestUnusualHeartbeatsThatCount(t *testing.T) {
+func TestUnusualHeartbeatsThatAreValid(t *testing.T) {
 	plain := show(mustDecode(t, beat(entry(nil))))
 	for _, c := range []struct{ name, data string }{
 		{"dea first", `{"dea":"dea-1","droplets":[` + entry(nil) + `]}`},
@@ -230,7 +230,7 @@ func TestUnusualHeartbeatsThatCount(t *testing.T) {
 		{"escapes", `{"dropl\u0065ts":[` + entry(map[string]string{"state": `"RUNN\u0049NG"`, "droplet": `"3f2a1b4c\u002d0d9e-4f00-8abc-0123456789ab"`}) + `],"d\u0065a":"dea\u002d1"}`},
 		{"index as a float", string(beat(entry(map[string]string{"index": "0.0"})))},
 		{"index with an exponent", string(beat(entry(map[string]string{"index": "0e5"})))},
-		{"index minus nought", string(beat(entry(map[string]string{"index": "-0"})))},
+		{"index minus zero", string(beat(entry(map[string]string{"index": "-0"})))},
 		{"index given twice, the last one good", string(beat(`{"index":"x",` + entry(nil)[1:]))},
 		{"dea given twice", `{"dea":1,"droplets":[` + entry(nil) + `],"dea":"dea-1"}`},
 		{"droplets given twice", `{"droplets":[1,2],"droplets":[` + entry(nil) + `],"dea":"dea-1"}`},
@@ -240,7 +240,7 @@ func TestUnusualHeartbeatsThatCount(t *testing.T) {
 		{"cc_partition a number", string(beat(entry(map[string]string{`"cc_partition"`: "7"})))},
 		{"cc_partition an object", string(beat(entry(map[string]string{`"cc_partition"`: `{"name":["default"]}`})))},
 		{"cc_partition null", string(beat(entry(map[string]string{`"cc_partition"`: "null"})))},
-		{"depth just allowed", `{"x":` + strings.Repeat("[", MaxDepth-1) + strings.Repeat("]", MaxDepth-1) + `,"droplets":[` + entry(nil) + `],"dea":"dea-1"}`},
+		{"greatest depth allowed", `{"x":` + strings.Repeat("[", MaxDepth-1) + strings.Repeat("]", MaxDepth-1) + `,"droplets":[` + entry(nil) + `],"dea":"dea-1"}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := show(mustDecode(t, []byte(c.data))); !reflect.DeepEqual(got, plain) {
@@ -250,7 +250,7 @@ func TestUnusualHeartbeatsThatCount(t *testing.T) {
 	}
 }
 
-// TestStateTimestampCostsNothing: it is only shown, so whatever it is, the entry is an instance.
+// The state_timestamp is only shown. An entry is an instance with any value of it.
 func TestStateTimestampCostsNothing(t *testing.T) {
 	for _, text := range []string{"", "null", `"1404260398"`, `"NaN"`, "true", "{}", "[1404260398]", `""`} {
 		hb := mustDecode(t, beat(entry(map[string]string{"state_timestamp": text}), entry(map[string]string{"instance": `"` + i2 + `"`})))
@@ -260,7 +260,7 @@ func TestStateTimestampCostsNothing(t *testing.T) {
 	}
 }
 
-// TestStatesOfEveryKind: an entry that says which instance of which app it is at what index is one, whatever its state.
+// An entry with an app, an index and an instance guid is an instance, whatever its state.
 func TestStatesOfEveryKind(t *testing.T) {
 	for text, want := range map[string]actual.State{
 		`"RUNNING"`: actual.Running, `"running"`: actual.Running, `"Starting"`: actual.Starting, `"crashed"`: actual.Crashed, `"EVACUATING"`: actual.Evacuating,
@@ -286,7 +286,7 @@ func TestStatesOfEveryKind(t *testing.T) {
 	}
 }
 
-// TestEntriesWithoutAPlace: an entry that names an app, and lacks its index or instance, may be an instance of the app.
+// An entry that names an app, but has no index or no instance guid, may be an instance of the app.
 func TestEntriesWithoutAPlace(t *testing.T) {
 	key := app.Key{Droplet: app.MustGUID(d1), Version: app.MustGUID(v1)}
 	of := func(guid string) []actual.Unplaced {
@@ -322,7 +322,7 @@ func TestEntriesWithoutAPlace(t *testing.T) {
 	}
 }
 
-// TestContradiction: of entries that say different things of one instance a live one counts, and the instance is named.
+// If the entries of one instance differ, a live one counts, and the instance is in Contradicted.
 func TestContradiction(t *testing.T) {
 	state := func(word string) string { return entry(map[string]string{"state": `"` + word + `"`}) }
 	elsewhere := entry(map[string]string{"index": "4"})
@@ -332,15 +332,15 @@ func TestContradiction(t *testing.T) {
 		state        actual.State
 		contradicted bool
 	}{
-		"live first":         {[]string{state("RUNNING"), state("CRASHED")}, 0, actual.Running, true},
-		"live last":          {[]string{state("CRASHED"), state("STARTING")}, 0, actual.Starting, true},
-		"live between":       {[]string{state("CRASHED"), state("RUNNING"), state("EVACUATING")}, 0, actual.Running, true},
-		"both live":          {[]string{state("STARTING"), state("RUNNING")}, 0, actual.Running, true},
-		"none live":          {[]string{state("CRASHED"), state("EVACUATING")}, 0, actual.Evacuating, true},
-		"in two places":      {[]string{state("RUNNING"), elsewhere}, 4, actual.Running, true},
-		"unknown and live":   {[]string{state("RUNNING"), state("ODD")}, 0, actual.Running, true},
-		"the same":           {[]string{state("RUNNING"), state("RUNNING")}, 0, actual.Running, false},
-		"but for their time": {[]string{state("RUNNING"), entry(map[string]string{"state_timestamp": "7"})}, 0, actual.Running, false},
+		"live first":        {[]string{state("RUNNING"), state("CRASHED")}, 0, actual.Running, true},
+		"live last":         {[]string{state("CRASHED"), state("STARTING")}, 0, actual.Starting, true},
+		"live between":      {[]string{state("CRASHED"), state("RUNNING"), state("EVACUATING")}, 0, actual.Running, true},
+		"both live":         {[]string{state("STARTING"), state("RUNNING")}, 0, actual.Running, true},
+		"none live":         {[]string{state("CRASHED"), state("EVACUATING")}, 0, actual.Evacuating, true},
+		"in two places":     {[]string{state("RUNNING"), elsewhere}, 4, actual.Running, true},
+		"unknown and live":  {[]string{state("RUNNING"), state("ODD")}, 0, actual.Running, true},
+		"the same":          {[]string{state("RUNNING"), state("RUNNING")}, 0, actual.Running, false},
+		"another timestamp": {[]string{state("RUNNING"), entry(map[string]string{"state_timestamp": "7"})}, 0, actual.Running, false},
 	} {
 		hb := mustDecode(t, beat(c.list...))
 		if len(hb.Instances) != 1 || hb.Instances[0].State != c.state || hb.Instances[0].Index != c.index || hb.Rejected != len(c.list)-1 ||
@@ -379,7 +379,7 @@ func TestInstanceListedTwice(t *testing.T) {
 	} {
 		hb := mustDecode(t, data)
 		if len(hb.Instances) != 2 || hb.Instances[0].Index != 7 || hb.Instances[1].Index != 5 || hb.Rejected == 0 {
-			t.Errorf("gives %+v, want the last one in the first one's place", show(hb))
+			t.Errorf("gives %+v, want the last entry at the position of the first", show(hb))
 		}
 	}
 	// Guids of every form, each several times.
@@ -393,12 +393,12 @@ func TestInstanceListedTwice(t *testing.T) {
 	}
 	for _, in := range hb.Instances {
 		if in.Index != 2 {
-			t.Fatalf("of %s, entry %d counts and not the last", in.GUID, in.Index)
+			t.Fatalf("instance %s: entry %d counts instead of the last one", in.GUID, in.Index)
 		}
 	}
 }
 
-// Guids read eight digits at a time are those read one by one, whatever byte is wherever.
+// A guid is the same whether hm reads it eight digits at a time or one by one, with any byte at any position.
 func TestGUIDWithEveryByte(t *testing.T) {
 	for _, good := range []string{d1, i1, i2, v1, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "99999999999999999999999999999999"} {
 		for at := range good {
@@ -445,18 +445,18 @@ func mustDecode(t testing.TB, data []byte) actual.Heartbeat {
 	return hb
 }
 
-// scanHeartbeat is the quick way alone. It returns false when it declines.
+// scanHeartbeat calls only the fast decoder.
 func scanHeartbeat(data []byte) (hb actual.Heartbeat, ok bool) {
 	s := scanner{data: data}
 	return s.heartbeat()
 }
 
-// A DEA knows a guid only as it has written it itself: the spelling is kept beside what the guid is compared by.
+// A DEA recognises a guid only in its own letter case, so the letter case is kept.
 func TestLetterCasesOfAHeartbeat(t *testing.T) {
 	upper := strings.ToUpper(d1)
 	for name, text := range map[string]string{
-		"quick":    `{"dea":"a","droplets":[{"droplet":"` + upper + `","version":"v","instance":"ABCDEF0123456789abcdef0123456789","index":0,"state":"RUNNING"}]}`,
-		"complete": `{"dea":"a","x":[{}],"droplets":[null,{"droplet":"` + upper + `","version":"v","instance":"\u0041BCDEF0123456789abcdef0123456789","index":0,"state":"RUNNING"}]}`,
+		"fast": `{"dea":"a","droplets":[{"droplet":"` + upper + `","version":"v","instance":"ABCDEF0123456789abcdef0123456789","index":0,"state":"RUNNING"}]}`,
+		"full": `{"dea":"a","x":[{}],"droplets":[null,{"droplet":"` + upper + `","version":"v","instance":"\u0041BCDEF0123456789abcdef0123456789","index":0,"state":"RUNNING"}]}`,
 	} {
 		hb, err := DecodeHeartbeat([]byte(text))
 		if err != nil || len(hb.Instances) != 1 {

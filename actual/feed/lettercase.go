@@ -5,8 +5,8 @@ import (
 	"hm/internal/app"
 )
 
-// letterCasesOf returns the letter case of the guids with capitals in a decoded heartbeat, or nil if there are none. DEAs
-// hardly ever write capitals, so to read such a message a second time costs less than to check every guid.
+// letterCasesOf returns the letter case of the guids with capitals in a decoded heartbeat, or nil if there are none.
+// DEAs hardly ever write capitals, so to read such a message a second time costs less than to check every guid.
 func letterCasesOf(data []byte) map[app.GUID]app.LetterCase {
 	var found map[app.GUID]app.LetterCase
 	note := func(v value) {

@@ -16,17 +16,17 @@ type page struct {
 	token []byte // JSON as the server wrote it; nil if it is null or missing. Valid until the next page
 }
 
-// row is one entry of results. Either app is set, or err says why the entry is unreadable; then droplets are the apps that
-// it may belong to.
+// row is one entry of results. Either app is set, or err says why the entry is unreadable; then droplets are the apps
+// that it may belong to.
 type row struct {
 	app      desired.App
 	err      error
 	droplets []app.GUID
 }
 
-// readPage decodes one answer: {"results": {guid: entry, ...}, "bulk_token": ...}. It calls emit for each row, and stops if
-// emit fails. It refuses an answer without results, with two of them, or with anything after the JSON: an error must not
-// look like an empty list of apps.
+// readPage decodes one answer: {"results": {guid: entry, ...}, "bulk_token": ...}. It calls emit for each row, and
+// stops if emit fails. It refuses an answer without results, with two of them, or with anything after the JSON: an
+// error must not look like an empty list of apps.
 func readPage(s *scanner, emit func(row) error) (page, error) {
 	var p page
 	var seenResults, seenToken bool

@@ -102,7 +102,7 @@ func TestRows(t *testing.T) {
 	}
 }
 
-// A guid in capitals is the guid in small letters. How the Cloud Controller spells it is kept.
+// A guid is the same in upper and lower case. The letter case of the Cloud Controller is kept.
 func TestRowsInUpperCase(t *testing.T) {
 	const small, capitals = "3f2a1b4c-0d9e-4f00-8abc-0123456789ab", "3F2A1B4C-0D9E-4F00-8ABC-0123456789AB"
 	for name, c := range map[string]struct{ key, id string }{
@@ -147,7 +147,8 @@ func sameRow(a, b row) bool {
 	return a.app == b.app && fmt.Sprint(a.err) == fmt.Sprint(b.err) && slices.Equal(a.droplets, b.droplets)
 }
 
-// FuzzPage checks that an accepted page is valid JSON, that the pieces do not matter, and that rows are within the limits.
+// FuzzPage checks that an accepted page is valid JSON, that the pieces do not matter, and that rows are within the
+// limits.
 func FuzzPage(f *testing.F) {
 	seeds, err := filepath.Glob("testdata/pages/*.json")
 	if err != nil || len(seeds) == 0 {

@@ -13,8 +13,8 @@ const (
 	maxToken  = 4 << 10  // bytes of a bulk token, which becomes part of a URL
 )
 
-// scanner reads strict JSON (RFC 8259) from a stream, value by value. It keeps no more than its buffer. encoding/json does
-// not do: it accepts equal keys, allocates for every token, and is slower than a Cloud Controller sends.
+// scanner reads strict JSON (RFC 8259) from a stream, value by value. It keeps no more than its buffer. encoding/json
+// does not do: it accepts equal keys, allocates for every token, and is slower than a Cloud Controller sends.
 type scanner struct {
 	r        io.Reader
 	buf      []byte
@@ -134,8 +134,8 @@ func (s *scanner) atEnd() error {
 	return err
 }
 
-// object calls field for every key of an object. The scanner is before the value then, and field must take the value. The
-// key is valid until that.
+// object calls field for every key of an object. The scanner is before the value then, and field must take the value.
+// The key is valid until that.
 func (s *scanner) object(field func(key []byte) error) error {
 	if err := s.take('{'); err != nil {
 		return err
@@ -179,8 +179,8 @@ func (s *scanner) object(field func(key []byte) error) error {
 	}
 }
 
-// string takes a string and returns its value, which is valid until the next call. With max 0 it only checks the string,
-// which may have any length.
+// string takes a string and returns its value, which is valid until the next call. With max 0 it only checks the
+// string, which may have any length.
 func (s *scanner) string(max int) ([]byte, error) {
 	if err := s.take('"'); err != nil {
 		return nil, err

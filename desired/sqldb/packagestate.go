@@ -23,9 +23,9 @@ func (a artifact) newer(o artifact) bool {
 	return o.id == 0 || a.created > o.created || a.created == o.created && a.id > o.id
 }
 
-// packageState computes the package state as the Cloud Controller does: from an app's newest droplet, its newest package,
-// and the guid of its current droplet (D22). It is PENDING if the newest droplet is not the current one, although the app
-// runs (W56): the Cloud Controller returns that, and decides with it about a start.
+// packageState computes the package state as the Cloud Controller does: from an app's newest droplet, its newest
+// package, and the guid of its current droplet (D22). It is PENDING if the newest droplet is not the current one,
+// although the app runs (W56): the Cloud Controller returns that, and decides with it about a start.
 func packageState(droplet, pack artifact, current string) string {
 	failed := pack.id != 0 && pack.state == "FAILED"
 	switch {

@@ -104,8 +104,8 @@ type candidate struct {
 	current              string // guid of the v3 app's droplet; empty: none
 }
 
-// row decodes one row: id, guid, version, instances, state; in v2 also the package state, in v3 the guids of the app and of
-// its current droplet.
+// row decodes one row: id, guid, version, instances, state; in v2 also the package state, in v3 the guids of the app
+// and of its current droplet.
 func (r *reading) row(v [][]byte) error {
 	id, err := strconv.ParseInt(string(v[0]), 10, 64)
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"hm/internal/app"
 )
 
-// claimed is a log with app 0 desired twice, two copies at index 0, and two stops for them scheduled: W02's trap.
+// claimed returns a log in which app 0 is desired with 2 instances, two copies are at index 0, and a stop is scheduled
+// for each of them (W02). It returns a claim for each stop, too.
 func claimed(t *testing.T) (l *log, k app.Key, one, two Claim) {
 	l, k = newLog(t), testKey(0)
 	l.desire(row(k, 2))
@@ -41,7 +42,7 @@ func TestClaimIsRefusedWhenItsGroundsAreGone(t *testing.T) {
 		"DEA fell silent":          {DEAsGone{DEAs: []string{"dea-1"}}, nil, ErrBasis},
 		"another index changed":    {DEAChanges{DEA: "dea-2", Upserts: []actual.Instance{testInstance(k, 3, 1, actual.Starting)}}, nil, nil},
 		"another app changed":      {DEAChanges{DEA: "dea-2", Upserts: []actual.Instance{testInstance(testKey(1), 3, 0, actual.Starting)}}, nil, nil},
-		"only the DEA's clock":     {DEAChanges{DEA: "dea-1", Upserts: []actual.Instance{{App: k, GUID: testInstance(k, 2, 0, 0).GUID, State: actual.Running, Since: 7}}}, nil, nil},
+		"only the timestamp":       {DEAChanges{DEA: "dea-1", Upserts: []actual.Instance{{App: k, GUID: testInstance(k, 2, 0, 0).GUID, State: actual.Running, Since: 7}}}, nil, nil},
 		"another command waits":    {CommandsScheduled{Commands: []commands.Command{start(3, k, 0)}}, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -71,17 +72,10 @@ func TestClaimIsRefusedWhenItsGroundsAreGone(t *testing.T) {
 				t.Fatalf("refused %+v, want %v", res.Refused, c.want)
 			}
 			if len(res.Touched) != 0 || recomputedRecords(l.State) != hash {
-				t.Fatalf("a refused claim changed something: %+v", res.Touched)
+				t.Fatalf("a refused claim changed the state: %+v", res.Touched)
 			}
 		})
 	}
-}
-
-// recomputedRecords is the hash of the records alone.
-func recomputedRecords(s *State) Hash {
-	c := *s
-	c.index, c.term, c.now, c.rev = 0, 0, 0, 0
-	return recomputed(&c)
 }
 
 func TestClaimOfADesiredStateThatChanged(t *testing.T) {
@@ -90,14 +84,14 @@ func TestClaimOfADesiredStateThatChanged(t *testing.T) {
 	if res := l.apply(CommandsClaimed{Claims: []Claim{one}}); len(res.Refused) != 1 || !errors.Is(res.Refused[0].Err, ErrBasis) {
 		t.Fatalf("refused %+v, want %v", res.Refused, ErrBasis)
 	}
-	// A commit that leaves the row as it is leaves the basis too.
+	// A commit that does not change the row does not change the basis.
 	l, k, one, _ = claimed(t)
 	l.desire(row(k, 2), row(testKey(1), 1))
 	l.must(CommandsClaimed{Claims: []Claim{one}})
 }
 
-// Of two claims that were decided on one view, the second is refused, in one entry as in two: never both copies of
-// a duplicate (W02).
+// Of two claims with the same basis the second is refused, in one entry or in two. So both copies of a duplicate are
+// never stopped together (W02).
 func TestOneClaimAnIndex(t *testing.T) {
 	l, _, one, two := claimed(t)
 	res := l.apply(CommandsClaimed{Claims: []Claim{one, two}})
@@ -109,27 +103,6 @@ func TestOneClaimAnIndex(t *testing.T) {
 	l.must(CommandsResolved{Outcomes: []Outcome{{ID: one.ID, State: commands.Sent}}})
 	if res := l.apply(CommandsClaimed{Claims: []Claim{two}}); len(res.Refused) != 1 || !errors.Is(res.Refused[0].Err, ErrBasis) {
 		t.Fatalf("in a later entry: refused %+v", res.Refused)
-	}
-}
-
-// TestI6AHeldReadKeepsCrashSeries: a read that lacks an app by error, and is held, does not take the app's back-off.
-func TestI6AHeldReadKeepsCrashSeries(t *testing.T) {
-	l, k := newLog(t), testKey(0)
-	l.desire(row(k, 1))
-	l.must(CommandsScheduled{Commands: []commands.Command{crashStart(1, k, 0, 1, testGUID('c', 1, 'u'))}})
-	l.must(CommandsResolved{Outcomes: []Outcome{{ID: testID(1), State: commands.Dropped}}})
-	crashes := l.Crashes(k)
-	l.must(HoldSet{Hold: Hold{Name: "desired-shrink"}}, DesiredChanges{Generation: 2, Removes: []app.Key{k}}, DesiredCommit{Generation: 2, Parts: 1, Base: 1})
-	l.desire(row(k, 1))
-	l.must(HoldReleased{Name: "desired-shrink"})
-	if got := l.Crashes(k); len(got) != 1 || got[0] != crashes[0] {
-		t.Fatalf("crashes %+v, want %+v", got, crashes)
-	}
-	l.must(HoldSet{Hold: Hold{Name: "desired-shrink"}}, DesiredChanges{Generation: 4, Removes: []app.Key{k}}, DesiredCommit{Generation: 4, Parts: 1, Base: 3})
-	l.must(HoldReleased{Name: "desired-shrink"})
-	l.must(CrashesForgotten{Crashes: []CrashRef{{App: k}}}) // as they are once their time is over
-	if _, ok := l.App(k); ok {
-		t.Fatal("the app did not leave")
 	}
 }
 
@@ -190,11 +163,11 @@ func TestScheduleRefusesASecondCommandForATarget(t *testing.T) {
 	}
 }
 
-func TestACommandsLife(t *testing.T) {
+func TestCommandStates(t *testing.T) {
 	l, k := newLog(t), testKey(0)
 	l.desire(row(k, 1))
 	c := start(1, k, 0)
-	c.State, c.SentAt, c.Term = commands.Sent, 5, 5 // what a proposer says of these does not count
+	c.State, c.SentAt, c.Term = commands.Sent, 5, 5 // Apply ignores these fields
 	l.must(CommandsScheduled{Commands: []commands.Command{c}})
 	got, _ := l.Command(c.ID)
 	if got.State != commands.Pending || got.CreatedAt != l.Time() || got.SentAt != 0 || got.Term != 0 || l.Counts().PendingStarts != 1 {
@@ -206,7 +179,7 @@ func TestACommandsLife(t *testing.T) {
 	l.must(CommandsClaimed{Claims: []Claim{{ID: c.ID, Term: 1, Basis: l.Basis(k, 0)}}})
 	sent := l.must(CommandsResolved{Outcomes: []Outcome{{ID: c.ID, State: commands.Sent}, {ID: c.ID, State: commands.Sent}}}).Sent
 	if len(sent) != 1 || sent[0].ID != c.ID || sent[0].Reason != c.Reason {
-		t.Fatalf("told as sent: %+v, want the command once", sent)
+		t.Fatalf("Result.Sent has %+v, want the command once", sent)
 	}
 	got, _ = l.Command(c.ID)
 	if n := l.Counts(); got.State != commands.Sent || got.SentAt != l.Time() || n.SentStarts != 1 || n.PendingStarts != 0 {
@@ -220,35 +193,6 @@ func TestACommandsLife(t *testing.T) {
 		t.Fatal("an ended command is still outstanding")
 	}
 	if res := l.apply(CommandsScheduled{Commands: []commands.Command{start(2, k, 0)}}, CommandsResolved{Outcomes: []Outcome{{ID: testID(2), State: commands.Pending}}}); len(res.Refused) != 1 {
-		t.Fatalf("pending is no outcome: %+v", res.Refused)
-	}
-}
-
-// An app record stays while a command refers to it, and goes with the last of everything.
-func TestAnAppLeavesWithTheLastReference(t *testing.T) {
-	l, k := newLog(t), testKey(0)
-	l.desire(row(k, 1))
-	i := testInstance(k, 1, 0, actual.Crashed)
-	l.must(DEAChanges{DEA: "dea-0", Upserts: []actual.Instance{i}})
-	l.must(CommandsScheduled{Commands: []commands.Command{crashStart(1, k, 0, 1, i.GUID)}})
-	l.must(DesiredChanges{Generation: 2, Removes: []app.Key{k}}, DesiredCommit{Generation: 2, Parts: 1, Base: 1})
-	if _, ok := l.App(k); !ok || len(l.Crashes(k)) != 1 {
-		t.Fatal("the app left while an instance was recorded")
-	}
-	l.must(DEAsGone{DEAs: []string{"dea-0"}})
-	if _, ok := l.App(k); !ok || len(l.Crashes(k)) != 0 {
-		t.Fatalf("with a command left: app recorded %v, crashes %v", ok, l.Crashes(k))
-	}
-	l.must(CommandsResolved{Outcomes: []Outcome{{ID: testID(1), State: commands.Dropped}}})
-	if a, ok := l.App(k); ok {
-		t.Fatalf("nothing refers to the app, but it is recorded: %+v", a)
-	}
-	if len(l.Versions(k.Droplet)) != 0 || l.DesiredVersion(k.Droplet) != (app.GUID{}) {
-		t.Fatal("the droplet is still known")
-	}
-	h := l.Handles()
-	l.desire(row(testKey(5), 1))
-	if l.Handles() != h {
-		t.Fatalf("the handle was not reused: %d, then %d", h, l.Handles())
+		t.Fatalf("the outcome pending: refused %+v", res.Refused)
 	}
 }
