@@ -51,7 +51,7 @@ func TestRemoteScripts(t *testing.T) {
 			locked := apitest.Fleet().Options()
 			locked.Username, locked.Password = "amy", "secret"
 			for name, o := range map[string]api.Options{
-				"HM_ADDR": leader.Options(), "HELD": held.Options(), "EMPTY": apitest.New().Options(), "CALM": apitest.Calm().Options(), "ODDIDS": odd.Options(), "ODD": apitest.Odd().Options(), "LOCKED": locked,
+				"HM_ADDR": leader.Options(), "HELD": held.Options(), "EMPTY": apitest.New().Options(), "CALM": apitest.Calm().Options(), "ODDIDS": odd.Options(), "ODD": apitest.WithUnreadable().Options(), "LOCKED": locked,
 			} {
 				if err := open(name, o); err != nil {
 					return err

@@ -19,7 +19,7 @@ const bulkPath = "/bulk_app_state"
 // maxAsked is how many apps one request may ask for. A Cloud Controller asks for 50 at a time (N39).
 const maxAsked = 20_000
 
-// appAsked is what a Cloud Controller asks for: one app in one version.
+// appAsked is one app, in one version, that a Cloud Controller asks for.
 type appAsked struct {
 	Droplet string `json:"droplet"`
 	Version string `json:"version"`
@@ -37,7 +37,7 @@ func (a appAsked) key() (spelledKey, bool) {
 	}, err == nil
 }
 
-// spelledKey is an app as the Cloud Controller spells it: it looks for that spelling in the answer.
+// spelledKey is an app with the letter case in which the Cloud Controller writes it. It looks for that text in the answer.
 type spelledKey struct {
 	app.Key
 	capitals app.KeyLetterCase
@@ -49,8 +49,8 @@ func (k spelledKey) compare(o spelledKey) int {
 
 var emptyObject = []byte("{}")
 
-// AppState answers an app.state request (N38): the app object, or {} if what is recorded is not fresh, if the
-// request cannot be read, or if no instance of the app is recorded.
+// AppState answers an app.state request (N38): the app object, or {} if the record is not fresh, if the request cannot be
+// read, or if no instance of the app is recorded.
 func AppState(view *raftfsm.State, fresh bool, wall Wall, request []byte) []byte {
 	var asked appAsked
 	if !fresh || json.Unmarshal(request, &asked) != nil {
@@ -68,15 +68,15 @@ func AppState(view *raftfsm.State, fresh bool, wall Wall, request []byte) []byte
 }
 
 // AppStateBulk answers an app.state.bulk request (N39), and POST /bulk_app_state (N40): an object from app guid to
-// app object, without the apps that are not found; {} if what is recorded is not fresh or the request cannot be
-// read. Of two versions of one app that are asked for and found, the later one in the request is given.
+// app object, without the apps that are not found; {} if the record is not fresh or the request cannot be read. If the
+// request has two versions of an app and both are found, the answer has the later one.
 func AppStateBulk(view *raftfsm.State, fresh bool, wall Wall, request []byte) []byte {
 	var out bytes.Buffer
 	writeBulk(&out, view, fresh, wall, request)
 	return out.Bytes()
 }
 
-// bulkWriter is where a bulk answer goes, app by app. What a write fails with shows in the end.
+// bulkWriter receives a bulk answer, app by app.
 type bulkWriter interface {
 	Write(p []byte) (int, error)
 }
@@ -100,18 +100,18 @@ func writeBulk(w bulkWriter, view *raftfsm.State, fresh bool, wall Wall, request
 			object = object[:0]
 		}
 	}
-	_, _ = w.Write(append(object, '}')) // a client that is gone needs no answer
+	_, _ = w.Write(append(object, '}')) // an error means that the client is gone
 }
 
-// leftOut are apps that were left out of an answer.
+// leftOut says which apps were left out of an answer.
 type leftOut struct {
 	apps    int
 	largest string // app guid of the largest
-	whole   int    // bytes of the answer with all of them
+	whole   int    // bytes of the answer if it had all apps
 }
 
-// fitBulk gives a bulk answer of at most limit bytes. The largest apps are left out if not all fit: so the others are
-// answered, and they are as many as can be.
+// fitBulk gives a bulk answer of at most limit bytes. If not all apps fit, it leaves out the largest, so that the answer has
+// as many apps as possible.
 func fitBulk(view *raftfsm.State, wall Wall, keys []spelledKey, limit int) ([]byte, leftOut) {
 	var scratch []actual.Located
 	member := func(dst []byte, k spelledKey) []byte {
@@ -133,11 +133,11 @@ func fitBulk(view *raftfsm.State, wall Wall, keys []spelledKey, limit int) ([]by
 		out = member(out, k)
 		size := len(out) - before
 		if before == 1 && len(apps) > 0 {
-			size++ // the comma that it has if another app stays before it
+			size++ // the comma before it, if another app is before it in the end
 		}
 		apps = append(apps, sized{k, size})
 		if whole += size; whole > limit {
-			out = out[:1] // only the sizes are of use now
+			out = out[:1] // from here on only the sizes are needed
 		}
 	}
 	if whole <= limit {
@@ -254,7 +254,7 @@ func appendSeconds(dst []byte, ms int64) []byte {
 	return dst
 }
 
-// appendGUID appends a guid, in a spelling of its own, as a JSON string.
+// appendGUID appends a guid, written in the letter case c, as a JSON string.
 func appendGUID(dst []byte, g app.GUID, c app.LetterCase) []byte {
 	if c == 0 {
 		return appendString(dst, g)
@@ -285,10 +285,10 @@ func (s *Server) bulkAppState(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "application/json")
 	var request bytes.Buffer
 	if _, err := request.ReadFrom(r.Body); err != nil {
-		_, _ = w.Write(emptyObject) // a client that is gone needs no answer
+		_, _ = w.Write(emptyObject) // an error means that the client is gone
 		return nil
 	}
-	n, fresh := s.answerable()
+	n, fresh := s.snapshotForQuery()
 	writeBulk(w, n.view, fresh, n.wall, request.Bytes())
 	return nil
 }

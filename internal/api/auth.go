@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-// credentials are what basic authentication asks for. They are compared by digest, so that the time a comparison
-// takes tells nothing, not even a length.
+// credentials are the user name and password of basic authentication. They are compared by digest, so that the time of a
+// comparison reveals nothing, not even a length.
 type credentials struct {
 	needed         bool
 	user, password [sha256.Size]byte
@@ -23,8 +23,8 @@ func (c credentials) ok(r *http.Request) bool {
 	return subtle.ConstantTimeCompare(u[:], c.user[:])&subtle.ConstantTimeCompare(p[:], c.password[:]) == 1 && given
 }
 
-// guard lets in whoever knows the credentials. The health checks are open to all: they tell nothing, and load
-// balancers ask them.
+// guard refuses requests without the right credentials. The health checks need none: load balancers ask them, and they
+// reveal nothing.
 func (c credentials) guard(next http.Handler) http.Handler {
 	if !c.needed {
 		return next

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Basis says what an answer rests on.
+// Basis says which recorded state an answer is about.
 type Basis struct {
 	Index  uint64    `json:"index"`  // Raft index of the newest entry in the recorded state that was read
-	AgeMS  int64     `json:"age_ms"` // for how long the node has not heard from the leader; 0 on the leader; -1 if it never did
+	AgeMS  int64     `json:"age_ms"` // time since the node last heard from the leader; 0 on the leader, -1 if it never did
 	Leader string    `json:"leader"` // node id; empty if none is known
 	Node   string    `json:"node"`   // the node that answered
 	At     Timestamp `json:"at"`     // when it answered, by its wall clock
@@ -35,7 +35,7 @@ func (b Basis) setHeaders(h http.Header) {
 	h.Set(headerAt, b.At.String())
 }
 
-// basisOf reads a basis from an answer's headers. What is missing stays zero.
+// basisOf reads a basis from the headers of an answer. Missing fields stay zero.
 func basisOf(h http.Header) Basis {
 	b := Basis{Leader: h.Get(headerLeader), Node: h.Get(headerNode)}
 	b.Index, _ = strconv.ParseUint(h.Get(headerIndex), 10, 64)

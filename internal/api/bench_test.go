@@ -18,7 +18,7 @@ import (
 )
 
 // bigFleet returns a world of 400,000 apps with 1,000,000 instances on 10,000 DEAs, of which lost are gone.
-func bigFleet(lost int) *apitest.World {
+func bigFleet(lost int) *apitest.Node {
 	const apps, deas, per = 400_000, 10_000, 100
 	w := apitest.New()
 	keys := make([]app.Key, apps)

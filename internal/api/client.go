@@ -38,17 +38,17 @@ const (
 	maxAnswer      = 64 << 20 // of one answer, which is at most a page
 )
 
-// NewClient checks the options. It asks nothing yet.
+// NewClient checks the options. It sends nothing yet.
 func NewClient(o ClientOptions) (*Client, error) {
 	base, err := url.Parse(o.Addr)
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, fmt.Errorf("the API address %q is not a URL like http://127.0.0.1:5155", o.Addr)
 	}
 	if base.User != nil {
-		return nil, errors.New("the API address must not hold a user name or password: they would show in messages")
+		return nil, errors.New("the API address must not hold a user name or password: messages would show them")
 	}
 	if strings.Trim(base.Path, "/") != "" || base.RawQuery != "" {
-		return nil, fmt.Errorf("the API address %q must end behind the port", o.Addr)
+		return nil, fmt.Errorf("the API address %q must end after the port", o.Addr)
 	}
 	base.Path = ""
 	transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -66,13 +66,13 @@ func NewClient(o ClientOptions) (*Client, error) {
 // Close ends idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Unreachable is the error of a node that could not be asked.
+// Unreachable is the error if no answer came from a node.
 type Unreachable struct {
 	Addr string
 	Err  error
 }
 
-// Error tells the address and the cause.
+// Error gives the address and the cause.
 func (u *Unreachable) Error() string {
 	cause := u.Err
 	var asked *url.Error
@@ -85,13 +85,13 @@ func (u *Unreachable) Error() string {
 // Unwrap gives the cause.
 func (u *Unreachable) Unwrap() error { return u.Err }
 
-// answer is one answer that was not a problem.
+// answer is an answer that is not a problem document.
 type answer struct {
 	header http.Header
 	body   []byte
 }
 
-// do asks. A problem document becomes the error *Problem, a node that cannot be asked an *Unreachable.
+// do sends a request. A problem document becomes the error *Problem; if no answer comes, the error is *Unreachable.
 func (c *Client) do(ctx context.Context, method, path string, query url.Values, body any) (answer, error) {
 	u := *c.base
 	u.RawPath, u.RawQuery = path, query.Encode()
@@ -146,7 +146,7 @@ func problemOf(resp *http.Response, raw []byte) error {
 	}
 }
 
-// get asks for an object. raw is the answer as it came.
+// get asks for an object. raw is the answer as it was received.
 func get[T any](ctx context.Context, c *Client, path string, query url.Values) (v T, raw []byte, err error) {
 	a, err := c.do(ctx, http.MethodGet, path, query, nil)
 	if err != nil {
@@ -158,13 +158,13 @@ func get[T any](ctx context.Context, c *Client, path string, query url.Values) (
 	return v, a.body, nil
 }
 
-// Listing is a list, or as much of one as was asked for.
+// Listing is a list, or its first items if not all were asked for.
 type Listing[T any] struct {
 	Items []T
 	Basis Basis
-	Gate  []string // of drift: the reasons why nothing is acted on; empty if the gate is open
+	Gate  []string // of drift: the reasons of the closed gate; empty if it is open
 	Total int      // items in the whole list; -1 if that is not known
-	More  bool     // there are more than Items
+	More  bool     // the whole list has more than Items
 }
 
 // list asks for at most limit items (0: all), page by page.
@@ -212,7 +212,7 @@ func list[T any](ctx context.Context, c *Client, path string, query url.Values, 
 	}
 }
 
-// Status asks for the status. raw is the answer as it came.
+// Status asks for the status. raw is the answer as it was received.
 func (c *Client) Status(ctx context.Context) (s Status, raw []byte, err error) {
 	return get[Status](ctx, c, "/v1/status", nil)
 }
@@ -228,12 +228,12 @@ func (c *Client) Apps(ctx context.Context, limit int) (Listing[AppItem], error) 
 	return list[AppItem](ctx, c, "/v1/apps", nil, limit)
 }
 
-// App asks for all that is recorded of an app; index is empty or one index.
+// App asks for everything that is recorded of an app; index is empty or one index.
 func (c *Client) App(ctx context.Context, guid, index string) (a App, raw []byte, err error) {
 	return get[App](ctx, c, "/v1/apps/"+segment(guid), nonEmpty("index", index))
 }
 
-// Explain asks why what is done about an app is done, or is not; index is empty or one index.
+// Explain asks what is done about an app and why, or why nothing is; index is empty or one index.
 func (c *Client) Explain(ctx context.Context, guid, index string) (e Explanation, raw []byte, err error) {
 	return get[Explanation](ctx, c, "/v1/apps/"+segment(guid)+"/explain", nonEmpty("index", index))
 }
@@ -253,7 +253,7 @@ func (c *Client) Commands(ctx context.Context, app string, limit int) (Listing[C
 	return list[Command](ctx, c, "/v1/commands", nonEmpty("app", app), limit)
 }
 
-// History lists the newest commands that ended, the newest first. At most 10,000 are given.
+// History lists the newest commands that ended, newest first, at most 10,000.
 func (c *Client) History(ctx context.Context, app string, newest int) (Listing[Command], error) {
 	query := nonEmpty("app", app)
 	query.Set("outstanding", "false")
@@ -261,7 +261,7 @@ func (c *Client) History(ctx context.Context, app string, newest int) (Listing[C
 	return list[Command](ctx, c, "/v1/commands", query, 0)
 }
 
-// Cancel drops a command that is not claimed yet.
+// Cancel drops a command that has not been claimed.
 func (c *Client) Cancel(ctx context.Context, id string) (cmd Command, raw []byte, err error) {
 	a, err := c.do(ctx, http.MethodDelete, "/v1/commands/"+segment(id), nil, nil)
 	if err != nil {
@@ -273,7 +273,7 @@ func (c *Client) Cancel(ctx context.Context, id string) (cmd Command, raw []byte
 	return cmd, a.body, nil
 }
 
-// SetHold sets a hold, or replaces the one of that name.
+// SetHold sets a hold. It replaces a hold of the same name.
 func (c *Client) SetHold(ctx context.Context, r HoldRequest) (h Hold, raw []byte, err error) {
 	a, err := c.do(ctx, http.MethodPost, "/v1/holds", nil, r)
 	if err != nil {
@@ -285,7 +285,7 @@ func (c *Client) SetHold(ctx context.Context, r HoldRequest) (h Hold, raw []byte
 	return h, a.body, nil
 }
 
-// ReleaseHold releases a hold. The error is a *Problem with status 404 if none of that name is set.
+// ReleaseHold releases a hold. The error is a *Problem with status 404 if no hold has that name.
 func (c *Client) ReleaseHold(ctx context.Context, name string) error {
 	_, err := c.do(ctx, http.MethodDelete, "/v1/holds/"+segment(name), nil, nil)
 	return err

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Recording begins a recording of the node, as JSON lines, which lasts until ctx ends or the node goes down. The node has
-// the client's timeout to begin. The caller must close what it gets.
+// Recording begins a recording of the node, as JSON lines, which ends with ctx or with the node. The node must begin within
+// the client's timeout. The caller must close the recording.
 func (c *Client) Recording(ctx context.Context) (io.ReadCloser, error) {
 	u := *c.base
 	u.Path = "/v1/recording"
@@ -29,7 +29,7 @@ func (c *Client) Recording(ctx context.Context) (io.ReadCloser, error) {
 	if err != nil || !late.Stop() {
 		cancel()
 		if err == nil {
-			_ = resp.Body.Close() // nothing of it was wanted
+			_ = resp.Body.Close() // nothing was read from it
 			err = context.DeadlineExceeded
 		}
 		return nil, &Unreachable{Addr: c.base.String(), Err: err}
@@ -46,7 +46,7 @@ func (c *Client) Recording(ctx context.Context) (io.ReadCloser, error) {
 	return &recordingBody{resp.Body, cancel}, nil
 }
 
-// RecordingState has the node put what is recorded into its recording with an id.
+// RecordingState asks the node to put the recorded state into the recording with an id.
 func (c *Client) RecordingState(ctx context.Context, id string) error {
 	_, err := c.do(ctx, http.MethodPost, "/v1/recording/"+segment(id)+"/state", nil, nil)
 	return err
@@ -58,7 +58,7 @@ type recordingBody struct {
 	cancel context.CancelFunc
 }
 
-// Close cuts the connection.
+// Close closes the connection.
 func (b *recordingBody) Close() error {
 	b.cancel()
 	return b.ReadCloser.Close()

@@ -35,13 +35,13 @@ func EndedCommandOf(e raftfsm.EndedCommand, wall Wall) Command {
 	return c
 }
 
-func (n now) command(c commands.Command) Command {
+func (n snapshot) command(c commands.Command) Command {
 	out := CommandOf(c, n.wall)
 	out.Detail = n.refusal(c)
 	return out
 }
 
-func (n now) ended(e raftfsm.EndedCommand) Command { return EndedCommandOf(e, n.wall) }
+func (n snapshot) ended(e raftfsm.EndedCommand) Command { return EndedCommandOf(e, n.wall) }
 
 func desiredOf(d *desired.App) *Desired {
 	if d == nil {
@@ -71,7 +71,7 @@ func countInstances(list []actual.Located) (c InstanceCounts) {
 }
 
 // instance leaves out the app.
-func (s *Server) instance(n now, i *actual.Located) Instance {
+func (s *Server) instance(n snapshot, i *actual.Located) Instance {
 	out := Instance{Index: i.Index, Instance: i.GUID.String(), State: i.State.String(), DEA: i.DEA, LastHeard: n.wall.Time(s.opts.Loop.LastHeard(i.DEA))}
 	out.RecordedAt = n.wall.Time(i.Heard)
 	if i.State == actual.Crashed {
@@ -83,7 +83,7 @@ func (s *Server) instance(n now, i *actual.Located) Instance {
 	return out
 }
 
-func (s *Server) crashRecord(n now, c actual.Crash) CrashRecord {
+func (s *Server) crashRecord(n snapshot, c actual.Crash) CrashRecord {
 	p := s.opts.Policy
 	ran := c.Ran
 	if c.RunningSince != 0 {
@@ -125,7 +125,7 @@ func gateOf(over reconcile.Overview, wall Wall) Gate {
 }
 
 // driftItem gives a finding that is drift.
-func driftItem(n now, f *diff.Finding, in *diff.Input, at app.Time) DriftItem {
+func driftItem(n snapshot, f *diff.Finding, in *diff.Input, at app.Time) DriftItem {
 	item := DriftItem{
 		App: in.Key.Droplet.String(), Version: in.Key.Version.String(), Index: f.Index, Instance: f.Instance.String(),
 		Kind: f.Kind.String(), Rule: f.Rule, Action: f.Action.String(), HeldBy: heldBy(f, in), Detail: detail(f, in, at, n.refusalOf(f)),

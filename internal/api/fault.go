@@ -17,13 +17,13 @@ func (s *Server) fault() *cluster.Fault {
 	return nil
 }
 
-// believed refuses a read of a record that is known to be wrong, or not whole. It is refused and not marked: who asks is
-// most often a program, which looks at no mark, and another node has the right answer. The status, the metrics and the
-// two probes are answered, since they tell of the fault.
-func (s *Server) believed(e endpoint) endpoint {
+// unlessFaulty refuses to read a record that is known to be wrong or incomplete. A mark on the answer would not do: most
+// clients are programs that look at no mark, and another node has the right answer. The status, the metrics and the two
+// probes are answered, because they report the fault.
+func (s *Server) unlessFaulty(e endpoint) endpoint {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if f := s.fault(); f != nil {
-			return problem(http.StatusServiceUnavailable, f.Kind, fmt.Sprintf("the record of node %s is not to be believed: %s", s.opts.ID, f.Detail), "ask another node; hm status tells of each")
+			return problem(http.StatusServiceUnavailable, f.Kind, fmt.Sprintf("the record of node %s cannot be trusted: %s", s.opts.ID, f.Detail), "ask another node; hm status shows all of them")
 		}
 		return e(w, r)
 	}

@@ -11,7 +11,7 @@ import (
 	"hm/internal/cluster"
 )
 
-// A node whose record is not to be believed answers no question about it, and says why, to probes and people too.
+// A node whose record is not to be trusted answers no question about it, and says why, to probes and people too.
 func TestFaultIsToldAndNotServed(t *testing.T) {
 	w := apitest.Fleet()
 	base := serve(t, w.Options())

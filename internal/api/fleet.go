@@ -17,28 +17,28 @@ import (
 	"hm/raftfsm"
 )
 
-// How long a pass over the fleet serves.
+// How long a pass over the fleet is used.
 const (
 	passCost    = 20               // a pass is used for at least this many times as long as it took: 5 % of one core
-	passMaxAge  = 10 * time.Second // and no longer than this: findings change with time, too
-	passMaxKeep = 30 * time.Second // not even if it was expensive
-	listKeep    = time.Minute      // how long a pass that somebody pages through is kept after the last page
+	passMaxAge  = 10 * time.Second // and no longer than this, because findings change with time
+	passMaxKeep = 30 * time.Second // the longest use of a pass that was expensive
+	listKeep    = time.Minute      // how long the pass of a listing is kept after its newest page
 	maxLists    = 3                // passes kept for that
 )
 
-// fleet finds the drift of the whole fleet, rarely enough that scrapes and dashboards cost little, and keeps the
-// passes that lists page through.
+// fleet finds the drift of the whole fleet. It does so rarely enough that scrapes and dashboards cost little, and keeps the
+// passes of listings that have more pages.
 type fleet struct {
 	policy diff.Policy
 
-	mu      sync.Mutex // held during a pass: a second question waits for the answer to the first
+	mu      sync.Mutex // held during a pass: a second request waits for it
 	eval    *reconcile.Evaluator
 	current *pass
 	lists   []*pass // most recently used first
 }
 
-// pass is what a look at the whole fleet (or at some apps) found, compactly: 24 bytes a finding. The findings
-// themselves are evaluated again for the page on which they stand.
+// pass is what was found about the whole fleet, or about some apps, in 24 bytes a finding. The findings of a page are
+// evaluated again when the page is asked for.
 type pass struct {
 	view   *raftfsm.State
 	at     app.Time
@@ -55,15 +55,15 @@ type pass struct {
 	used  time.Time
 }
 
-// ref addresses a finding: the nth of the findings of an app. Refs sort by urgency.
+// ref names a finding: the nth of an app. Refs are sorted by urgency.
 type ref struct {
-	due  app.Time // 0: now; dueNever: no action
+	due  app.Time // 0: now; neverDue: no action
 	key  uint32   // position in pass.keys
 	nth  uint32
 	kind diff.Kind
 }
 
-const dueNever = app.Time(math.MaxInt64)
+const neverDue = app.Time(math.MaxInt64)
 
 func (a ref) compare(b ref) int {
 	return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.kind, b.kind), cmp.Compare(a.key, b.key), cmp.Compare(a.nth, b.nth))
@@ -73,27 +73,27 @@ func (a ref) compare(b ref) int {
 func urgency(f *diff.Finding) app.Time {
 	switch {
 	case f.Action == commands.None:
-		return dueNever
+		return neverDue
 	case f.Bucket != diff.Wait:
 		return 0
 	}
 	return f.Due
 }
 
-// gauges are what HM9000's metrics tell of the fleet (M01 to M10).
+// gauges are the numbers of HM9000's metrics of the fleet (M01 to M10).
 type gauges struct {
 	appsAllReporting, appsMissing, undesiredRunning, missingIndices, crashedIndices int
 	desiredApps, desiredInstances, pendingStaging                                   int
 }
 
-// now gives a pass that is recent.
-func (f *fleet) now(n now) *pass {
+// recent gives a pass that is recent enough.
+func (f *fleet) recent(n snapshot) *pass {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.nowLocked(n)
+	return f.recentLocked(n)
 }
 
-func (f *fleet) nowLocked(n now) *pass {
+func (f *fleet) recentLocked(n snapshot) *pass {
 	f.expire()
 	know := n.knowledge()
 	if p := f.current; p != nil {
@@ -104,17 +104,17 @@ func (f *fleet) nowLocked(n now) *pass {
 			return p
 		}
 	}
-	f.current = f.look(n.view, know, n.hm, nil)
+	f.current = f.newPass(n.view, know, n.hm, nil)
 	return f.current
 }
 
-// list gives the pass behind a listing: at is 0 for a new one, or the hm time of the pass whose pages were given
-// out so far. If that pass is gone, the fleet of now is looked at as of then, which gives nearly the same order.
-func (f *fleet) list(n now, at app.Time) *pass {
+// list gives the pass of a listing. at is 0 for a new listing, or else the hm time of its first pass. If that pass is no
+// longer kept, list makes a new one as of that time, which gives nearly the same order.
+func (f *fleet) list(n snapshot, at app.Time) *pass {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if at == 0 {
-		return f.keep(f.nowLocked(n))
+		return f.keep(f.recentLocked(n))
 	}
 	f.expire()
 	for _, p := range append(slices.Clone(f.lists), f.current) {
@@ -122,17 +122,17 @@ func (f *fleet) list(n now, at app.Time) *pass {
 			return f.keep(p)
 		}
 	}
-	return f.keep(f.look(n.view, n.knowledge(), at, nil))
+	return f.keep(f.newPass(n.view, n.knowledge(), at, nil))
 }
 
-// apps looks at some apps only.
-func (f *fleet) apps(n now, at app.Time, keys []app.Key) *pass {
+// apps makes a pass over some apps only.
+func (f *fleet) apps(n snapshot, at app.Time, keys []app.Key) *pass {
 	if at == 0 {
 		at = n.hm
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.look(n.view, n.knowledge(), at, keys)
+	return f.newPass(n.view, n.knowledge(), at, keys)
 }
 
 func (f *fleet) keep(p *pass) *pass {
@@ -143,7 +143,7 @@ func (f *fleet) keep(p *pass) *pass {
 	return p
 }
 
-// forget drops passes that nobody has used for a while, and with them the views that they hold.
+// forget drops passes that were not used for a while, with the views that they hold.
 func (f *fleet) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -157,8 +157,8 @@ func (f *fleet) expire() {
 	f.lists = slices.DeleteFunc(f.lists, func(p *pass) bool { return time.Since(p.used) > listKeep })
 }
 
-// look makes a pass over the fleet, or over the apps that keys name.
-func (f *fleet) look(view *raftfsm.State, know reconcile.Knowledge, at app.Time, keys []app.Key) *pass {
+// newPass makes a pass over the fleet, or over the apps that keys name.
+func (f *fleet) newPass(view *raftfsm.State, know reconcile.Knowledge, at app.Time, keys []app.Key) *pass {
 	began := time.Now()
 	p := &pass{view: view, at: at, know: know, policy: f.policy, keys: keys, built: began, used: began}
 	whole := keys == nil
@@ -231,7 +231,7 @@ func (g *gauges) complete(view *raftfsm.State) {
 	g.appsAllReporting = g.desiredApps - g.appsMissing
 }
 
-// counts gives the status's numbers.
+// counts gives the numbers of the status.
 func (p *pass) counts() DriftCounts {
 	return DriftCountsOf(p.kinds, p.due)
 }
@@ -244,7 +244,7 @@ func DriftCountsOf(kinds [diff.KindUndesired + 1]int, due int) DriftCounts {
 	}
 }
 
-// next is the first ref that may follow a.
+// next is the smallest ref after a.
 func (a ref) next() ref { a.nth++; return a }
 
 // from is the position of the first ref that is not before at.
@@ -252,13 +252,13 @@ func (p *pass) from(at ref) int {
 	return sort.Search(len(p.refs), func(i int) bool { return p.refs[i].compare(at) >= 0 })
 }
 
-// place is the position that a key has, or would have, among the pass's keys, and whether it is there.
+// place is the position of a key among the pass's keys, or where it would be, and whether it is there.
 func (p *pass) place(k app.Key) (uint32, bool) {
 	i, found := slices.BinarySearchFunc(p.keys, k, app.Key.Compare)
 	return uint32(i), found
 }
 
-// reader evaluates the findings of single refs, keeping the last app's.
+// reader evaluates the findings of single refs. It keeps those of the last app.
 type reader struct {
 	p    *pass
 	eval *reconcile.Evaluator
@@ -270,7 +270,7 @@ func (p *pass) reader() *reader {
 	return &reader{p: p, eval: reconcile.NewEvaluator(p.policy), key: -1}
 }
 
-// finding gives what a ref stands for. in is valid until the next call.
+// finding gives the finding of a ref. in is valid until the next call.
 func (r *reader) finding(at ref) (f *diff.Finding, in *diff.Input) {
 	if r.key != int(at.key) {
 		r.key = int(at.key)

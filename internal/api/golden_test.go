@@ -92,7 +92,7 @@ func TestAnswers(t *testing.T) {
 	closed := apitest.Fleet()
 	closed.CloseGate("nats-down", "actual-stale")
 	held := serve(t, closed.Options())
-	odd := serve(t, apitest.Odd().Options())
+	odd := serve(t, apitest.WithUnreadable().Options())
 	for _, c := range []struct {
 		name, url string
 		status    int

@@ -59,7 +59,7 @@ func (l *keyList) of(view *raftfsm.State) []app.Key {
 }
 
 // findApp gives every recorded version of an app, named by its guid or by the beginning of it.
-func (s *Server) findApp(n now, text string) ([]app.Key, error) {
+func (s *Server) findApp(n snapshot, text string) ([]app.Key, error) {
 	guid, err := app.ParseGUID(text)
 	if err != nil {
 		return nil, badRequest("%.80q names no app: %v", text, err)
@@ -122,7 +122,7 @@ func (s *Server) apps(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	n := s.look()
+	n := s.snapshot()
 	keys := s.keys.of(n.view)
 	total := len(keys)
 	if resumed {
@@ -171,7 +171,7 @@ func (s *Server) app(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	n := s.look()
+	n := s.snapshot()
 	keys, err := s.findApp(n, r.PathValue("guid"))
 	if err != nil {
 		return err
@@ -183,7 +183,7 @@ func (s *Server) app(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, answer.Basis, answer)
 }
 
-func (s *Server) appVersion(n now, k app.Key, only indexFilter) AppVersion {
+func (s *Server) appVersion(n snapshot, k app.Key, only indexFilter) AppVersion {
 	e := reconcile.NewEvaluator(s.opts.Policy).App(n.view, k, n.knowledge(), n.hm)
 	in := &e.Input
 	v := AppVersion{

@@ -44,7 +44,7 @@ func (s *Server) commands(w http.ResponseWriter, r *http.Request) error {
 			return badRequest("outstanding %.20q must be true or false", text)
 		}
 	}
-	n := s.look()
+	n := s.snapshot()
 	of := func(app.GUID) bool { return true }
 	if text := q.Get("app"); text != "" {
 		keys, err := s.findApp(n, text)
@@ -78,7 +78,7 @@ func (s *Server) commands(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, n.basis(n.view), items)
 }
 
-func (s *Server) history(n now, limit int, of func(app.GUID) bool) []Command {
+func (s *Server) history(n snapshot, limit int, of func(app.GUID) bool) []Command {
 	var items []Command
 	for _, e := range s.opts.Loop.Journal().Newest(maxJournal) {
 		if len(items) == limit {
@@ -109,13 +109,13 @@ func (s *Server) cancelCommand(w http.ResponseWriter, r *http.Request) error {
 		return problem(http.StatusConflict, "too-late", fmt.Sprintf("command %s is %s already", id.String(), c.State), "")
 	}
 	results, err := s.opts.Node.Propose(r.Context(), raftfsm.CommandsResolved{Outcomes: []raftfsm.Outcome{{
-		ID: id, State: commands.Dropped, Detail: "cancelled by " + s.asker(r, ""),
+		ID: id, State: commands.Dropped, Detail: "cancelled by " + s.requester(r, ""),
 	}}})
 	if err != nil {
 		return fmt.Errorf("cancelling command %s: %w", id.String(), err)
 	}
 	s.opts.Loop.Wake()
-	n := s.look()
+	n := s.snapshot()
 	answer := n.command(c)
 	for _, res := range results {
 		for _, e := range res.Ended {

@@ -18,7 +18,7 @@ func (s *Server) deas(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	n := s.look()
+	n := s.snapshot()
 	items := []DEA{}
 	for d := range n.view.DEAs() {
 		if resumed && d.ID <= last {
@@ -37,12 +37,12 @@ func (s *Server) deas(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, n.basis(n.view), items)
 }
 
-func (s *Server) deaItem(n now, d raftfsm.DEA) DEA {
+func (s *Server) deaItem(n snapshot, d raftfsm.DEA) DEA {
 	item := DEA{
 		DEA: d.ID, Count: d.Len, FirstSeen: n.wall.Time(d.FirstSeen), ChangedAt: n.wall.Time(d.ChangedAt),
 		LastHeard: n.wall.Time(s.opts.Loop.LastHeard(d.ID)), GoneAt: n.wall.Time(d.GoneAt),
 	}
-	s.trouble(n, d, &item)
+	s.addTrouble(n, d, &item)
 	return item
 }
 
@@ -51,7 +51,7 @@ func (s *Server) dea(w http.ResponseWriter, r *http.Request) error {
 	if err := refuseUnknown(r); err != nil {
 		return err
 	}
-	n := s.look()
+	n := s.snapshot()
 	d, err := findDEA(n.view, r.PathValue("id"))
 	if err != nil {
 		return err

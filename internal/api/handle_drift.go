@@ -38,7 +38,7 @@ func (s *Server) drift(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	n := s.look()
+	n := s.snapshot()
 	if resumed && (cursor.At <= 0 || cursor.At > n.hm || n.hm.Sub(cursor.At) > maxCursorAge) {
 		return badCursor()
 	}

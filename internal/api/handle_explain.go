@@ -25,7 +25,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	n := s.look()
+	n := s.snapshot()
 	keys, err := s.findApp(n, r.PathValue("guid"))
 	if err != nil {
 		return err
@@ -40,7 +40,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, e.Basis, e)
 }
 
-func (s *Server) explainVersion(n now, k app.Key, only indexFilter) ExplainedVersion {
+func (s *Server) explainVersion(n snapshot, k app.Key, only indexFilter) ExplainedVersion {
 	e := reconcile.NewEvaluator(s.opts.Policy).App(n.view, k, n.knowledge(), n.hm)
 	in, findings := &e.Input, e.Findings
 	if only.set {
@@ -73,7 +73,7 @@ func (s *Server) explainVersion(n now, k app.Key, only indexFilter) ExplainedVer
 	return v
 }
 
-func (s *Server) explainIndex(n now, in *diff.Input, outstanding []commands.Command, index uint32) ExplainedIndex {
+func (s *Server) explainIndex(n snapshot, in *diff.Input, outstanding []commands.Command, index uint32) ExplainedIndex {
 	x := ExplainedIndex{Index: index, Instances: []Instance{}, Commands: []Command{}}
 	first, _ := slices.BinarySearchFunc(in.Instances, index, func(i actual.Located, at uint32) int { return int(i.Index) - int(at) })
 	for i := first; i < len(in.Instances) && in.Instances[i].Index == index; i++ {
@@ -93,7 +93,7 @@ func (s *Server) explainIndex(n now, in *diff.Input, outstanding []commands.Comm
 	return x
 }
 
-func finding(n now, f *diff.Finding, in *diff.Input) Finding {
+func finding(n snapshot, f *diff.Finding, in *diff.Input) Finding {
 	out := Finding{
 		Bucket: f.Bucket.String(), Kind: f.Kind.String(), Rule: f.Rule, RuleText: diff.RuleText(f.Rule), Action: f.Action.String(),
 		Instance: f.Instance.String(), DEA: f.DEA, WaitsFor: f.Why.String(), Command: commandID(f.Command), Priority: f.Priority,

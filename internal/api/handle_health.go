@@ -25,7 +25,7 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) error {
 
 // readyz answers GET /readyz: a leader is known, this node has caught up with it, and its disk answers.
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
-	n := s.look()
+	n := s.snapshot()
 	answer := Readiness{Reasons: []string{}, Basis: n.basis(n.view)}
 	if f := s.fault(); f != nil {
 		answer.Reasons = append(answer.Reasons, f.Kind+": "+f.Detail)
@@ -42,7 +42,7 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
 }
 
 // unready tells why this node is not ready; empty if it is.
-func (s *Server) unready(n now) string {
+func (s *Server) unready(n snapshot) string {
 	if _, err := s.opts.Node.DiskTrouble(); err != nil {
 		return err.Error()
 	}
@@ -63,7 +63,7 @@ func (s *Server) unready(n now) string {
 }
 
 // lag is how many entries this node is behind what the leader last told of.
-func (s *Server) lag(n now) (entries uint64, known bool) {
+func (s *Server) lag(n snapshot) (entries uint64, known bool) {
 	for _, m := range s.opts.Node.Members() {
 		if m.ID != n.lead.LeaderID || !m.HasInfo {
 			continue

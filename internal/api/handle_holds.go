@@ -26,7 +26,7 @@ func (s *Server) holds(w http.ResponseWriter, r *http.Request) error {
 	if err := refuseUnknown(r); err != nil {
 		return err
 	}
-	n := s.look()
+	n := s.snapshot()
 	return writeJSON(w, http.StatusOK, n.basis(n.view), holds(n.wall, n.view.Holds()))
 }
 
@@ -36,7 +36,7 @@ func (s *Server) setHold(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(r, &req); err != nil {
 		return err
 	}
-	n := s.look()
+	n := s.snapshot()
 	until, err := req.until(n)
 	if err != nil {
 		return err
@@ -44,7 +44,7 @@ func (s *Server) setHold(w http.ResponseWriter, r *http.Request) error {
 	if len(req.Reason) > maxText || len(req.By) > maxText {
 		return badRequest("reason and by may have at most %d bytes", maxText)
 	}
-	h := raftfsm.Hold{Name: req.Name, Reason: req.Reason, By: s.asker(r, req.By), SetAt: n.hm, Until: until}
+	h := raftfsm.Hold{Name: req.Name, Reason: req.Reason, By: s.requester(r, req.By), SetAt: n.hm, Until: until}
 	results, err := s.opts.Node.Propose(r.Context(), raftfsm.HoldSet{Hold: h})
 	if err != nil {
 		return fmt.Errorf("setting hold %.64q: %w", req.Name, err)
@@ -54,13 +54,13 @@ func (s *Server) setHold(w http.ResponseWriter, r *http.Request) error {
 			return problem(http.StatusBadRequest, "bad-request", fmt.Sprintf("hold %.64q was refused: %v", req.Name, res.Refused[0].Err), "a name has 1 to 64 printable ASCII characters without spaces")
 		}
 	}
-	s.settle(r.Context())
-	n = s.look()
+	s.waitForStep(r.Context())
+	n = s.snapshot()
 	return writeJSON(w, http.StatusCreated, n.basis(n.view), hold(n.wall, h))
 }
 
 // until is when the hold ends, in hm time; 0 if it does not.
-func (req HoldRequest) until(n now) (app.Time, error) {
+func (req HoldRequest) until(n snapshot) (app.Time, error) {
 	switch {
 	case req.Minutes != 0 && req.Until != nil:
 		return 0, badRequest("minutes and until exclude each other")
@@ -82,13 +82,13 @@ func (req HoldRequest) until(n now) (app.Time, error) {
 // is released: so the log tells that a person released it, and not hm itself.
 func (s *Server) releaseHold(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
-	holds := s.look().view.Holds()
+	holds := s.snapshot().view.Holds()
 	at := slices.IndexFunc(holds, func(h raftfsm.Hold) bool { return h.Name == name })
 	if at < 0 {
 		return problem(http.StatusNotFound, "no-hold", fmt.Sprintf("no hold %.64q is set", name), "hm status lists the holds")
 	}
 	hold := holds[at]
-	hold.By = s.asker(r, "")
+	hold.By = s.requester(r, "")
 	results, err := s.opts.Node.Propose(r.Context(), raftfsm.HoldSet{Hold: hold}, raftfsm.HoldReleased{Name: name})
 	if err != nil {
 		return fmt.Errorf("releasing hold %.64q: %w", name, err)
@@ -98,22 +98,22 @@ func (s *Server) releaseHold(w http.ResponseWriter, r *http.Request) error {
 			return badRequest("hold %.64q was not released: %v", name, res.Refused[0].Err)
 		}
 	}
-	s.settle(r.Context())
-	n := s.look()
+	s.waitForStep(r.Context())
+	n := s.snapshot()
 	n.basis(n.view).setHeaders(w.Header())
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-// settleTimeout bounds how long a write waits for the loop to have seen it.
-const settleTimeout = 500 * time.Millisecond
+// stepTimeout bounds how long a write waits for the loop to have seen it.
+const stepTimeout = 500 * time.Millisecond
 
 // settle wakes the loop and waits until it has taken a step since, so that whoever set a hold and then asks for the
 // status sees a closed gate.
-func (s *Server) settle(ctx context.Context) {
+func (s *Server) waitForStep(ctx context.Context) {
 	asked := s.opts.Node.Now()
 	s.opts.Loop.Wake()
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -128,7 +128,7 @@ func (s *Server) settle(ctx context.Context) {
 }
 
 // asker is who is behind a write: the user that authenticated, and who the client says it is.
-func (s *Server) asker(r *http.Request, by string) string {
+func (s *Server) requester(r *http.Request, by string) string {
 	user, _, _ := r.BasicAuth()
 	if user == "" && by == "" {
 		by, _, _ = net.SplitHostPort(r.RemoteAddr)

@@ -21,7 +21,7 @@ func (s *Server) recording(w http.ResponseWriter, r *http.Request) error {
 	if s.opts.Record == nil {
 		return notFound("this node offers no recordings")
 	}
-	n := s.look()
+	n := s.snapshot()
 	if why := s.unready(n); why != "" { // its record is not what the cluster's is, nor is its time
 		return problem(http.StatusServiceUnavailable, "not-ready", "this node cannot be recorded yet: "+why, "try again in a moment")
 	}
@@ -42,7 +42,7 @@ func (s *Server) recording(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "application/jsonl")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
-	out := &patient{w: w, control: control}
+	out := &slowClientWriter{w: w, control: control}
 	if err := s.opts.Record(ctx, out, control.Flush); err != nil {
 		if ctx.Err() == nil {
 			s.opts.Logger.Info("a recording of this node has ended", "remote", r.RemoteAddr, "error", err)
@@ -65,13 +65,13 @@ func (s *Server) recordingState(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// patient gives a client that takes what it is sent all the time it wants.
-type patient struct {
+// slowClientWriter gives a client that takes what it is sent all the time it wants.
+type slowClientWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 }
 
-func (p *patient) Write(b []byte) (int, error) {
+func (p *slowClientWriter) Write(b []byte) (int, error) {
 	if err := p.control.SetWriteDeadline(time.Now().Add(recordingIdle)); err != nil {
 		return 0, err
 	}

@@ -15,8 +15,8 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	if err := refuseUnknown(r); err != nil {
 		return err
 	}
-	n := s.look()
-	p := s.fleet.now(n)
+	n := s.snapshot()
+	p := s.fleet.recent(n)
 	st := StatusOf(n.over, n.view.Counts(), n.view.DesiredMeta(), n.wall)
 	st.Node, st.Version, st.Cluster, st.NATS, st.Gate = s.opts.ID, s.opts.Version, s.cluster(n.lead), s.nats(), s.gate(n)
 	st.Drift, st.Holds, st.Hash, st.Basis = p.counts(), holds(n.wall, n.view.Holds()), n.view.Hash().String(), n.basis(n.view)
@@ -43,7 +43,7 @@ func StatusOf(over reconcile.Overview, c raftfsm.Counts, meta raftfsm.DesiredMet
 }
 
 // gate gives the gate of this node, and what the leader, if it is another node, tells of its own.
-func (s *Server) gate(n now) Gate {
+func (s *Server) gate(n snapshot) Gate {
 	g := gateOf(n.over, n.wall)
 	for _, m := range s.opts.Node.Members() {
 		if m.ID == n.lead.LeaderID && m.ID != s.opts.ID && m.HasInfo {

@@ -18,7 +18,7 @@ import (
 )
 
 // largeFleet has one app with 5,000 instances, one with 3,000, and two small ones.
-func largeFleet() (w *apitest.World, huge, large, small, other app.Key) {
+func largeFleet() (w *apitest.Node, huge, large, small, other app.Key) {
 	w = apitest.New()
 	huge, large, small, other = apitest.Key(20, 1), apitest.Key(21, 1), apitest.Key(22, 1), apitest.Key(19, 1)
 	n := 1000
@@ -93,7 +93,7 @@ func TestLargeAppsOverNATS(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			url := bustest.Run(t, func(o *server.Options) { o.MaxPayload = c.maxPayload }).URL()
-			a := startAsker(t, url, w, time.Hour)
+			a := startQueryNode(t, url, w, time.Hour)
 			cc := bustest.Client(t, url)
 			m, err := cc.Request("app.state.bulk", []byte(asked(c.bulk...)), 20*time.Second)
 			if err != nil {

@@ -173,7 +173,7 @@ var (
 
 	mStateDiffers = gauge("state_differs", "1 if this node's recorded state is not that of its peers at the same index, or nobody can tell whose is right.")
 	mStoreDamaged = gauge("store_damaged", "1 if this node found its store damaged, and has not yet taken the whole record from its peers.")
-	mUnanswered   = counter("app_state_not_fresh_total", "Questions for the state of apps (app.state, app.state.bulk, POST /bulk_app_state) that got {} because what is recorded could not be believed, by reason.", "reason")
+	mUnanswered   = counter("app_state_not_fresh_total", "Questions for the state of apps (app.state, app.state.bulk, POST /bulk_app_state) that got {} because what is recorded could not be trusted, by reason.", "reason")
 
 	mStrangers   = counter("cluster_connections_refused_total", "Connections on the cluster port that were closed for what they sent, or did not send, or for being too many.")
 	mBadMessages = counter("cluster_messages_refused_total", "Messages of peers that were refused.")
@@ -216,12 +216,12 @@ func (c *collector) Describe(chan<- *prometheus.Desc) {}
 // old as fleet allows.
 func (c *collector) Collect(out chan<- prometheus.Metric) {
 	s := c.s
-	n := s.look()
+	n := s.snapshot()
 	send := func(m metric, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(m.Desc, m.kind, v, labels...)
 	}
 	count := n.view.Counts()
-	c.fleet(send, s.fleet.now(n), count)
+	c.fleet(send, s.fleet.recent(n), count)
 
 	send(mActualFresh, bit(n.over.ActualFresh))
 	send(mDesiredFresh, bit(n.over.DesiredFresh))
@@ -282,7 +282,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	send(mAnswering, bit(s.answering.Load()))
 	send(mLeftOut, float64(s.leftOut[0].Load()), subjectAppState)
 	send(mLeftOut, float64(s.leftOut[1].Load()), subjectAppStateBulk)
-	s.unanswered.each(func(why disbelief, total uint64) { send(mUnanswered, float64(total), string(why)) })
+	s.unanswered.each(func(why distrust, total uint64) { send(mUnanswered, float64(total), string(why)) })
 	send(mBuild, 1, s.opts.Version, runtime.Version())
 }
 
@@ -308,7 +308,7 @@ func (c *collector) fleet(send func(metric, float64, ...string), p *pass, count 
 	send(mInstances, float64(count.Evacuating), "evacuating")
 }
 
-func (c *collector) gate(send func(metric, float64, ...string), n now) {
+func (c *collector) gate(send func(metric, float64, ...string), n snapshot) {
 	send(mGateOpen, bit(n.over.GateOpen))
 	for _, r := range gateReasons {
 		send(mGateClosed, bit(slices.Contains(n.over.GateReasons, r)), r)

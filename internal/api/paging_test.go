@@ -20,7 +20,7 @@ import (
 )
 
 // missing returns a world in which n apps of one instance are desired and nothing runs.
-func missing(n int) *apitest.World {
+func missing(n int) *apitest.Node {
 	w := apitest.New()
 	apps := make([]desired.App, n)
 	for i := range apps {

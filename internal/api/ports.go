@@ -76,7 +76,7 @@ type Transfers struct {
 }
 
 // now is what most answers begin with: one consistent set of the node's knowledge.
-type now struct {
+type snapshot struct {
 	view  *raftfsm.State
 	over  reconcile.Overview
 	lead  cluster.Leadership
@@ -92,9 +92,9 @@ type now struct {
 }
 
 // look takes in the node's knowledge. It is cheap: the view is frozen in microseconds.
-func (s *Server) look() now {
+func (s *Server) snapshot() snapshot {
 	wall := s.opts.Clock()
-	n := now{
+	n := snapshot{
 		view: s.opts.Node.View(), over: s.opts.Loop.Overview(), lead: s.opts.Node.Leadership(),
 		hm: s.opts.Node.Now(), at: stamp(wall), local: s.opts.ID,
 	}
@@ -121,13 +121,13 @@ func (s *Server) sinceLeader(lead cluster.Leadership) time.Duration {
 }
 
 // basis says what an answer from view rests on.
-func (n now) basis(view *raftfsm.State) Basis {
+func (n snapshot) basis(view *raftfsm.State) Basis {
 	return Basis{Index: view.Index(), AgeMS: n.age.Milliseconds(), Leader: n.lead.LeaderID, Node: n.local, At: n.at}
 }
 
 // held are the reasons for which a due command is not sent. That another node leads is none of them: that node
 // acts. It is this node's own view of the rest.
-func (n now) held() []string {
+func (n snapshot) held() []string {
 	var held []string
 	for _, r := range n.over.GateReasons {
 		if r != reconcile.ReasonNotLeader {
@@ -138,7 +138,7 @@ func (n now) held() []string {
 }
 
 // knowledge is the part of decisions' input that is not recorded. It does not change later.
-func (n now) knowledge() reconcile.Knowledge {
+func (n snapshot) knowledge() reconcile.Knowledge {
 	know := n.over.Knowledge()
 	know.Held = n.held()
 	know.Unplaced = func(k app.Key) []app.Time { return n.unplaced()[k] }

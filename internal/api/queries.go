@@ -52,7 +52,7 @@ type Queries struct {
 	closed  bool
 	work    chan bus.Msg
 	answers sync.WaitGroup  // the goroutine that answers
-	attends sync.WaitGroup  // the one that leaves the group and comes back
+	membership sync.WaitGroup  // the one that leaves the group and comes back
 	ctx     context.Context // ended first by Close
 	end     context.CancelFunc
 	closing sync.Once
@@ -66,7 +66,7 @@ type Queries struct {
 // whoever asked will ask again, and a full subscription would count as a gap in what was heard.
 func ServeQueries(link QueryLink, s *Server) (*Queries, error) {
 	q := &Queries{
-		server: s, link: link, logger: s.opts.Logger, log: sampled.New(s.opts.Logger, logEvery, 1),
+		server: s, link: link, logger: s.opts.Logger, log: sampled.New(s.opts.Logger, logInterval, 1),
 		work: make(chan bus.Msg, maxQueries),
 	}
 	q.ctx, q.end = context.WithCancel(context.Background())
@@ -84,7 +84,7 @@ func ServeQueries(link QueryLink, s *Server) (*Queries, error) {
 	}
 	link.Leave(subjectReady, queryGroup) // until it is known that this node knows enough
 	s.answering.Store(true)
-	q.attends.Go(q.attend)
+	q.membership.Go(q.keepMembership)
 	return q, nil
 }
 
@@ -116,7 +116,7 @@ func (q *Queries) run() {
 }
 
 func (q *Queries) answer(m bus.Msg) []byte {
-	n, fresh := q.server.answerable()
+	n, fresh := q.server.snapshotForQuery()
 	limit := q.link.MaxPayload()
 	if limit <= 0 {
 		limit = math.MaxInt
@@ -139,8 +139,8 @@ func (q *Queries) answer(m bus.Msg) []byte {
 	return answer
 }
 
-// logEvery is how often a kind of event that outsiders cause is logged.
-const logEvery = 10 * time.Second
+// logInterval is how often a kind of event that outsiders cause is logged.
+const logInterval = 10 * time.Second
 
 // leftOut counts and tells that apps were left out of an answer: to whoever asked it is as if they were not known.
 func (q *Queries) leftOut(subject string, limit, whole, apps int, left leftOut) {
@@ -166,7 +166,7 @@ func (q *Queries) Stats() (answered, passedOver uint64) {
 func (q *Queries) Close() {
 	q.closing.Do(func() {
 		q.end()
-		q.attends.Wait()
+		q.membership.Wait()
 		for _, subject := range []string{subjectReady, subjectAppState, subjectAppStateBulk} {
 			q.link.Leave(subject, queryGroup)
 		}

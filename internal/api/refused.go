@@ -65,7 +65,7 @@ func (s *Server) refusedCommands(lead cluster.Leadership) map[commands.Action]st
 }
 
 // refusal says why a command that is claimed was not published; empty if it was, as far as is known.
-func (n now) refusal(c commands.Command) string {
+func (n snapshot) refusal(c commands.Command) string {
 	if c.State != commands.Claimed {
 		return ""
 	}
@@ -73,7 +73,7 @@ func (n now) refusal(c commands.Command) string {
 }
 
 // refusalOf is refusal for the command that a finding waits for.
-func (n now) refusalOf(f *diff.Finding) string {
+func (n snapshot) refusalOf(f *diff.Finding) string {
 	if f.Why != diff.WhySent {
 		return ""
 	}

@@ -35,17 +35,17 @@ func TestRefusedCommandsAreTold(t *testing.T) {
 	refusal := bus.Refusal{Action: "publish", Subject: "hm9000.start", Error: `Permissions Violation for Publish to "hm9000.start"`, Since: time.Now(), Last: time.Now(), Count: 3}
 	const want = `nats refuses hm9000.start: Permissions Violation for Publish to \"hm9000.start\"`
 	for name, c := range map[string]struct {
-		prepare func(*apitest.World)
+		prepare func(*apitest.Node)
 		told    bool
 	}{
-		"the leader's own link": {func(w *apitest.World) { w.Refused = []bus.Refusal{refusal} }, true},
-		"nothing is refused":    {func(*apitest.World) {}, false},
-		"a follower's own link": {func(w *apitest.World) { w.Follow("hm-2", "hm-1", "x:1"); w.Refused = []bus.Refusal{refusal} }, false},
-		"the leader's word to a follower": {func(w *apitest.World) {
+		"the leader's own link": {func(w *apitest.Node) { w.Refused = []bus.Refusal{refusal} }, true},
+		"nothing is refused":    {func(*apitest.Node) {}, false},
+		"a follower's own link": {func(w *apitest.Node) { w.Follow("hm-2", "hm-1", "x:1"); w.Refused = []bus.Refusal{refusal} }, false},
+		"the leader's word to a follower": {func(w *apitest.Node) {
 			w.Follow("hm-2", "hm-1", "x:1")
 			w.Peers[0].Info.NATSRefused = refusal.String()
 		}, true},
-		"another subject": {func(w *apitest.World) {
+		"another subject": {func(w *apitest.Node) {
 			w.Refused = []bus.Refusal{{Action: "publish", Subject: "hm9000.stop", Error: "no"}, {Action: "subscribe", Subject: "hm9000.start", Error: "no"}}
 		}, false},
 	} {

@@ -129,7 +129,7 @@ func TestForwarding(t *testing.T) {
 }
 
 // writesOf is where the writes arrive that other nodes forward to a world.
-func writesOf(w *apitest.World) string { return w.Writes().Addr().String() }
+func writesOf(w *apitest.Node) string { return w.Writes().Addr().String() }
 
 // TestOnlyForwardedWritesComeOverTheClusterPort: the API, which may be on loopback and without authentication, is not
 // open to whoever reaches the cluster's port.
@@ -163,16 +163,16 @@ func TestOnlyForwardedWritesComeOverTheClusterPort(t *testing.T) {
 
 func TestForwardingThatFails(t *testing.T) {
 	for name, c := range map[string]struct {
-		prepare func(*apitest.World)
+		prepare func(*apitest.Node)
 		status  int
 		slug    string
 	}{
-		"no leader":           {func(w *apitest.World) { w.Follow("hm-2", "", "") }, 503, "no-leader"},
-		"nobody there":        {func(w *apitest.World) { w.Follow("hm-2", "hm-1", "127.0.0.1:1") }, 502, "leader-unreachable"},
-		"not a member":        {func(w *apitest.World) { w.Follow("hm-2", "hm-9", "") }, 502, "leader-unreachable"},
-		"leadership lost":     {func(w *apitest.World) { w.Err = fmt.Errorf("x: %w", cluster.ErrLeadershipLost) }, 504, "outcome-unknown"},
-		"no longer leader":    {func(w *apitest.World) { w.Err = cluster.ErrNotLeader }, 503, "not-leader"},
-		"elected, catches up": {func(w *apitest.World) { w.Lead = cluster.Leadership{LeaderID: "hm-1", Since: time.Now()} }, 503, "no-leader"},
+		"no leader":           {func(w *apitest.Node) { w.Follow("hm-2", "", "") }, 503, "no-leader"},
+		"nobody there":        {func(w *apitest.Node) { w.Follow("hm-2", "hm-1", "127.0.0.1:1") }, 502, "leader-unreachable"},
+		"not a member":        {func(w *apitest.Node) { w.Follow("hm-2", "hm-9", "") }, 502, "leader-unreachable"},
+		"leadership lost":     {func(w *apitest.Node) { w.Err = fmt.Errorf("x: %w", cluster.ErrLeadershipLost) }, 504, "outcome-unknown"},
+		"no longer leader":    {func(w *apitest.Node) { w.Err = cluster.ErrNotLeader }, 503, "not-leader"},
+		"elected, catches up": {func(w *apitest.Node) { w.Lead = cluster.Leadership{LeaderID: "hm-1", Since: time.Now()} }, 503, "no-leader"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := apitest.Fleet()
@@ -294,16 +294,16 @@ func TestConnectionsAreLimited(t *testing.T) {
 
 func TestReadiness(t *testing.T) {
 	for name, c := range map[string]struct {
-		prepare func(*apitest.World)
+		prepare func(*apitest.Node)
 		ready   bool
 	}{
-		"leader":    {func(*apitest.World) {}, true},
-		"follower":  {func(w *apitest.World) { w.Follow("hm-2", "hm-1", "x:1") }, true},
-		"no leader": {func(w *apitest.World) { w.Follow("hm-2", "", "") }, false},
-		"unheard":   {func(w *apitest.World) { w.Follow("hm-2", "hm-3", "x:1") }, false},
-		"behind":    {func(w *apitest.World) { w.Follow("hm-2", "hm-1", "x:1"); w.Peers[0].Info.AppliedIndex = 1000 }, false},
-		"full disk": {func(w *apitest.World) { w.Disk = errors.New("storing entries in raft.db has failed for 3s") }, false},
-		"elected":   {func(w *apitest.World) { w.Lead = cluster.Leadership{LeaderID: "hm-1", Since: time.Now()} }, false},
+		"leader":    {func(*apitest.Node) {}, true},
+		"follower":  {func(w *apitest.Node) { w.Follow("hm-2", "hm-1", "x:1") }, true},
+		"no leader": {func(w *apitest.Node) { w.Follow("hm-2", "", "") }, false},
+		"unheard":   {func(w *apitest.Node) { w.Follow("hm-2", "hm-3", "x:1") }, false},
+		"behind":    {func(w *apitest.Node) { w.Follow("hm-2", "hm-1", "x:1"); w.Peers[0].Info.AppliedIndex = 1000 }, false},
+		"full disk": {func(w *apitest.Node) { w.Disk = errors.New("storing entries in raft.db has failed for 3s") }, false},
+		"elected":   {func(w *apitest.Node) { w.Lead = cluster.Leadership{LeaderID: "hm-1", Since: time.Now()} }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := apitest.Fleet()

@@ -76,7 +76,7 @@ func TestTLS(t *testing.T) {
 	for _, name := range []string{"one", "two", "amy"} {
 		a.node(name)
 	}
-	tls := func(w *apitest.World, name string) api.Options {
+	tls := func(w *apitest.Node, name string) api.Options {
 		o := w.Options()
 		o.TLS = api.TLS{Cert: a.file(name + ".pem"), Key: a.file(name + ".key"), ClientCA: a.file("ca.pem")}
 		return o

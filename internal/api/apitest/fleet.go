@@ -40,27 +40,27 @@ func Instance(k app.Key, n int, index uint32, s actual.State) actual.Instance {
 	return actual.Instance{App: k, GUID: guid('c', n), Index: index, State: s, Since: int64(Start) - 86_400_000}
 }
 
-// Odd returns a Fleet of whose DEAs' words something cannot be read.
-func Odd() *World {
-	w := Fleet()
-	w.Must(w.At, raftfsm.DEAChanges{DEA: "1-dea-two", Upserts: []actual.Instance{Instance(Steady, 15, 1, actual.Unknown)}})
-	w.Odd = map[string]reconcile.Trouble{
-		"1-dea-one": {Messages: 34, MessagesSince: w.At.Add(-340 * time.Second), Why: "message is malformed: not JSON: invalid character 'N' looking for beginning of value"},
-		"1-dea-two": {Entries: 2, Unplaced: 1, UnknownStates: 1, Since: w.At.Add(-20 * time.Second), Why: `index of an entry is "0"`, Doubled: w.At.Add(-90 * time.Second)},
+// WithUnreadable returns a Fleet in which parts of the heartbeats cannot be read.
+func WithUnreadable() *Node {
+	n := Fleet()
+	n.Must(n.At, raftfsm.DEAChanges{DEA: "1-dea-two", Upserts: []actual.Instance{Instance(Steady, 15, 1, actual.Unknown)}})
+	n.Troubles = map[string]reconcile.Trouble{
+		"1-dea-one": {Messages: 34, MessagesSince: n.At.Add(-340 * time.Second), Why: "message is malformed: not JSON: invalid character 'N' looking for beginning of value"},
+		"1-dea-two": {Entries: 2, Unplaced: 1, UnknownStates: 1, Since: n.At.Add(-20 * time.Second), Why: `index of an entry is "0"`, Doubled: n.At.Add(-90 * time.Second)},
 	}
-	w.NoPlace = map[app.Key][]app.Time{Gappy: {w.At.Add(-20 * time.Second)}}
-	w.Over.Unreadable = reconcile.Unreadable{DEAs: 2, Entries: 2, Unplaced: 1, UnknownStates: 1, Messages: 34, Doubled: []string{"1-dea-two"}, DoubledIDs: 1}
-	return w
+	n.UnplacedSince = map[app.Key][]app.Time{Gappy: {n.At.Add(-20 * time.Second)}}
+	n.Over.Unreadable = reconcile.Unreadable{DEAs: 2, Entries: 2, Unplaced: 1, UnknownStates: 1, Messages: 34, Doubled: []string{"1-dea-two"}, DoubledIDs: 1}
+	return n
 }
 
 // Fleet returns a world with nine apps on two DEAs, a third DEA that is gone, and every kind of drift, a minute after
 // the first entry.
-func Fleet() *World {
-	w := New()
-	w.Desire(Start, staged(Steady, 2), staged(Gappy, 3), staged(Crashy, 2), staged(Extra, 1), staged(Double, 1), staged(Leaving, 1),
+func Fleet() *Node {
+	n := New()
+	n.Desire(Start, staged(Steady, 2), staged(Gappy, 3), staged(Crashy, 2), staged(Extra, 1), staged(Double, 1), staged(Leaving, 1),
 		desired.App{Key: Staging, Instances: 1, State: desired.Started, Package: desired.Pending},
 		staged(Key(9, 2), 1))
-	w.Must(Start.Add(time.Second),
+	n.Must(Start.Add(time.Second),
 		raftfsm.DEAChanges{DEA: "1-dea-one", Upserts: []actual.Instance{
 			Instance(Steady, 1, 0, actual.Running), Instance(Gappy, 2, 0, actual.Running), Instance(Crashy, 3, 0, actual.Running),
 			Instance(Crashy, 4, 1, actual.Crashed), Instance(Extra, 5, 0, actual.Running), Instance(Double, 6, 0, actual.Running),
@@ -72,7 +72,7 @@ func Fleet() *World {
 		}},
 		raftfsm.DEAChanges{DEA: "2-dea-three", Upserts: []actual.Instance{Instance(Gappy, 14, 2, actual.Running)}},
 	)
-	w.Must(Start.Add(20*time.Second), raftfsm.DEAsGone{DEAs: []string{"2-dea-three"}})
+	n.Must(Start.Add(20*time.Second), raftfsm.DEAsGone{DEAs: []string{"2-dea-three"}})
 
 	confirmed := command(commands.Command{Action: commands.Start, App: Steady, Index: 1, Reason: commands.ReasonMissing, Priority: 0.5, DueAt: Start.Add(30 * time.Second)}, Start.Add(21*time.Second))
 	missing := command(commands.Command{Action: commands.Start, App: Gappy, Index: 2, Reason: commands.ReasonMissing, Priority: 1. / 3, DueAt: Start.Add(65 * time.Second)}, Start.Add(21*time.Second))
@@ -81,26 +81,26 @@ func Fleet() *World {
 		CrashCount: 4, Crashed: guid('c', 4),
 	}, Start.Add(21*time.Second))
 	stop := command(commands.Command{Action: commands.Stop, App: Gone, Instance: guid('c', 13), Reason: commands.ReasonExtra, DueAt: Start.Add(21 * time.Second)}, Start.Add(21*time.Second))
-	w.Must(Start.Add(21*time.Second), raftfsm.CommandsScheduled{Commands: []commands.Command{confirmed, missing, crashed, stop}})
-	view := w.View()
-	w.Must(Start.Add(50*time.Second), raftfsm.CommandsClaimed{Claims: []raftfsm.Claim{
+	n.Must(Start.Add(21*time.Second), raftfsm.CommandsScheduled{Commands: []commands.Command{confirmed, missing, crashed, stop}})
+	view := n.View()
+	n.Must(Start.Add(50*time.Second), raftfsm.CommandsClaimed{Claims: []raftfsm.Claim{
 		{ID: stop.ID, Term: 7, Basis: view.Basis(stop.App, stop.Index)}, {ID: confirmed.ID, Term: 7, Basis: view.Basis(confirmed.App, confirmed.Index)},
 	}})
-	w.Must(Start.Add(51*time.Second), raftfsm.CommandsResolved{Outcomes: []raftfsm.Outcome{
+	n.Must(Start.Add(51*time.Second), raftfsm.CommandsResolved{Outcomes: []raftfsm.Outcome{
 		{ID: stop.ID, State: commands.Sent}, {ID: confirmed.ID, State: commands.Sent},
 	}})
-	w.Must(Start.Add(60*time.Second), raftfsm.CommandsResolved{Outcomes: []raftfsm.Outcome{
+	n.Must(Start.Add(60*time.Second), raftfsm.CommandsResolved{Outcomes: []raftfsm.Outcome{
 		{ID: confirmed.ID, State: commands.Confirmed, Detail: "an instance is live at the index"},
 	}})
-	w.HeardAt["1-dea-one"], w.HeardAt["1-dea-two"] = Start.Add(55*time.Second), Start.Add(58*time.Second)
-	w.Over.Reads = diff.Reads{Began: Start.Add(40 * time.Second)}
-	return w
+	n.HeardAt["1-dea-one"], n.HeardAt["1-dea-two"] = Start.Add(55*time.Second), Start.Add(58*time.Second)
+	n.Over.Reads = diff.Reads{Began: Start.Add(40 * time.Second)}
+	return n
 }
 
 // Desire records one complete read.
-func (w *World) Desire(at app.Time, apps ...desired.App) {
-	generation := w.View().DesiredMeta().Generation + 1
-	w.Must(at, raftfsm.DesiredChanges{Generation: generation, Upserts: apps}, raftfsm.DesiredCommit{Generation: generation, Parts: 1, Source: "bulk http://cc.internal"})
+func (n *Node) Desire(at app.Time, apps ...desired.App) {
+	generation := n.View().DesiredMeta().Generation + 1
+	n.Must(at, raftfsm.DesiredChanges{Generation: generation, Upserts: apps}, raftfsm.DesiredCommit{Generation: generation, Parts: 1, Source: "bulk http://cc.internal"})
 }
 
 func staged(k app.Key, instances uint32) desired.App {
@@ -114,11 +114,11 @@ func command(c commands.Command, at app.Time) commands.Command {
 }
 
 // Calm returns a world in which everything is as desired.
-func Calm() *World {
-	w := New()
-	w.Desire(Start, staged(Steady, 2))
-	w.Must(Start.Add(time.Second), raftfsm.DEAChanges{DEA: "1-dea-one", Upserts: []actual.Instance{
+func Calm() *Node {
+	n := New()
+	n.Desire(Start, staged(Steady, 2))
+	n.Must(Start.Add(time.Second), raftfsm.DEAChanges{DEA: "1-dea-one", Upserts: []actual.Instance{
 		Instance(Steady, 1, 0, actual.Running), Instance(Steady, 2, 1, actual.Running),
 	}})
-	return w
+	return n
 }

@@ -34,18 +34,18 @@ func (b *syncBuffer) String() string {
 	return b.buf.String()
 }
 
-// asker is one node of a queue group: its world, its link and its log.
-type asker struct {
-	*apitest.World
+// queryNode is a node of a queue group with its link and its log.
+type queryNode struct {
+	*apitest.Node
 	knowsLess atomic.Bool
 	queries   *api.Queries
 	server    *api.Server
 	log       syncBuffer
 }
 
-func startAsker(t *testing.T, url string, w *apitest.World, period time.Duration) *asker {
+func startQueryNode(t *testing.T, url string, w *apitest.Node, period time.Duration) *queryNode {
 	t.Helper()
-	a := &asker{World: w}
+	a := &queryNode{Node: w}
 	link, err := bus.Open(bus.Options{Servers: []string{url}})
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func startAsker(t *testing.T, url string, w *apitest.World, period time.Duration
 }
 
 // peers sets whether this node's peer tells that it can answer.
-func (a *asker) peerAnswers(answers bool) {
+func (a *queryNode) peerAnswers(answers bool) {
 	a.Lock()
 	defer a.Unlock()
 	peers := append(a.Peers[:0:0], a.Peers...)
@@ -80,13 +80,13 @@ func (a *asker) peerAnswers(answers bool) {
 	a.Peers = peers
 }
 
-func (a *asker) behind(behind bool) {
+func (a *queryNode) behind(behind bool) {
 	a.Lock()
 	defer a.Unlock()
 	a.Behind = behind
 }
 
-func (a *asker) metrics(t *testing.T) string {
+func (a *queryNode) metrics(t *testing.T) string {
 	t.Helper()
 	_, raw := ask(t, "GET", "http://"+a.server.Addr()+"/metrics", "")
 	return string(raw)
@@ -97,7 +97,7 @@ func (a *asker) metrics(t *testing.T) string {
 func TestANodeThatKnowsLessLeavesTheQuestions(t *testing.T) {
 	const period = 20 * time.Millisecond
 	url := bustest.Run(t, nil).URL()
-	good, bad := startAsker(t, url, apitest.Fleet(), time.Hour), startAsker(t, url, apitest.Fleet(), period)
+	good, bad := startQueryNode(t, url, apitest.Fleet(), time.Hour), startQueryNode(t, url, apitest.Fleet(), period)
 	cc := bustest.Client(t, url)
 	told := func() bool {
 		m, err := cc.Request("app.state", one(apitest.Crashy), 5*time.Second)

@@ -40,30 +40,30 @@ func (l *answerLink) Answer(_ bus.Msg, data []byte) error {
 func TestAppStateOfARecordThatGrowsOld(t *testing.T) {
 	const ttl = 30 * time.Second // Policy's, as Options leaves it
 	for name, c := range map[string]struct {
-		prepare func(*apitest.World)
+		prepare func(*apitest.Node)
 		why     string // empty: the record is told
 	}{
-		"leader":   {func(*apitest.World) {}, ""},
-		"follower": {func(w *apitest.World) { w.Follow("hm-2", "hm-1", "x:1") }, ""},
-		"a backlog that is not recorded for longer than a heartbeat": {func(w *apitest.World) { w.Behind = true }, "unrecorded"},
-		"a follower with such a backlog": {func(w *apitest.World) {
+		"leader":   {func(*apitest.Node) {}, ""},
+		"follower": {func(w *apitest.Node) { w.Follow("hm-2", "hm-1", "x:1") }, ""},
+		"a backlog that is not recorded for longer than a heartbeat": {func(w *apitest.Node) { w.Behind = true }, "unrecorded"},
+		"a follower with such a backlog": {func(w *apitest.Node) {
 			w.Follow("hm-2", "hm-1", "x:1")
 			w.Behind = true
 		}, "unrecorded"},
-		"the link is down, and the loop does not know yet": {func(w *apitest.World) { w.Link.Up = false }, "actual-stale"},
-		"not fresh":                    {func(w *apitest.World) { w.Over.ActualFresh = false }, "actual-stale"},
-		"a leader was known just now":  {func(w *apitest.World) { w.Follow("hm-2", "", ""); w.Contact = time.Now().Add(-ttl / 2) }, ""},
-		"no leader for a time to live": {func(w *apitest.World) { w.Follow("hm-2", "", ""); w.Contact = time.Now().Add(-ttl) }, "no-leader"},
-		"no leader for a time to live, and elections go on": {func(w *apitest.World) {
+		"the link is down, and the loop does not know yet": {func(w *apitest.Node) { w.Link.Up = false }, "actual-stale"},
+		"not fresh":                    {func(w *apitest.Node) { w.Over.ActualFresh = false }, "actual-stale"},
+		"a leader was known just now":  {func(w *apitest.Node) { w.Follow("hm-2", "", ""); w.Contact = time.Now().Add(-ttl / 2) }, ""},
+		"no leader for a time to live": {func(w *apitest.Node) { w.Follow("hm-2", "", ""); w.Contact = time.Now().Add(-ttl) }, "no-leader"},
+		"no leader for a time to live, and elections go on": {func(w *apitest.Node) {
 			w.Follow("hm-2", "", "")
 			w.Lead.Term, w.Lead.Since, w.Contact = 99, time.Now(), time.Now().Add(-ttl)
 		}, "no-leader"},
-		"never a leader":         {func(w *apitest.World) { w.Follow("hm-2", "", ""); w.Contact = time.Time{} }, "no-leader"},
-		"joining":                {func(w *apitest.World) { w.Follow("hm-2", "hm-1", "x:1"); w.Joins = true }, "catching-up"},
-		"behind the leader":      {func(w *apitest.World) { w.Follow("hm-2", "hm-1", "x:1"); w.Peers[0].Info.AppliedIndex = 1000 }, "catching-up"},
-		"leader not heard yet":   {func(w *apitest.World) { w.Follow("hm-2", "hm-3", "x:1") }, "catching-up"},
-		"elected, and replaying": {func(w *apitest.World) { w.Lead = cluster.Leadership{LeaderID: "hm-1"}; w.Contact = time.Now() }, "catching-up"},
-		"behind a node that has gone, and no leader": {func(w *apitest.World) {
+		"never a leader":         {func(w *apitest.Node) { w.Follow("hm-2", "", ""); w.Contact = time.Time{} }, "no-leader"},
+		"joining":                {func(w *apitest.Node) { w.Follow("hm-2", "hm-1", "x:1"); w.Joins = true }, "catching-up"},
+		"behind the leader":      {func(w *apitest.Node) { w.Follow("hm-2", "hm-1", "x:1"); w.Peers[0].Info.AppliedIndex = 1000 }, "catching-up"},
+		"leader not heard yet":   {func(w *apitest.Node) { w.Follow("hm-2", "hm-3", "x:1") }, "catching-up"},
+		"elected, and replaying": {func(w *apitest.Node) { w.Lead = cluster.Leadership{LeaderID: "hm-1"}; w.Contact = time.Now() }, "catching-up"},
+		"behind a node that has gone, and no leader": {func(w *apitest.Node) {
 			w.Follow("hm-2", "", "")
 			w.Peers[0].Info.AppliedIndex, w.Peers[0].Healthy = 1000, false
 		}, "catching-up"},

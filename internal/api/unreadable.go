@@ -40,7 +40,7 @@ func unreadableOf(u reconcile.Unreadable) Unreadable {
 }
 
 // trouble adds to a DEA what of its words cannot be read.
-func (s *Server) trouble(n now, d raftfsm.DEA, item *DEA) {
+func (s *Server) addTrouble(n snapshot, d raftfsm.DEA, item *DEA) {
 	t, any := s.opts.Loop.Trouble(d.ID)
 	if !any {
 		return
@@ -55,7 +55,7 @@ func (s *Server) trouble(n now, d raftfsm.DEA, item *DEA) {
 	}
 }
 
-func unplacedOf(n now, since []app.Time) *UnplacedEntries {
+func unplacedOf(n snapshot, since []app.Time) *UnplacedEntries {
 	if len(since) == 0 {
 		return nil
 	}

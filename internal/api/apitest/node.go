@@ -1,0 +1,316 @@
+// Package apitest serves the API of a node that does not exist, over a small recorded state with every kind of
+// drift in it, at a moment that never passes. The tests of internal/api and of the CLI share it.
+package apitest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"hm/commands"
+	"hm/diff"
+	"hm/internal/api"
+	"hm/internal/app"
+	"hm/internal/bus"
+	"hm/internal/cluster"
+	"hm/internal/reconcile"
+	"hm/raftfsm"
+)
+
+// Start is the hm time of the first entry: 2023-11-14T22:13:20Z.
+const Start = app.Time(1_700_000_000_000)
+
+// WallLead is how far the wall clock is ahead of hm time.
+const WallLead = time.Hour
+
+// World is a node, its loop and its link at once. The fields may be changed under Lock while nothing is served.
+type Node struct {
+	sync.Mutex
+	ID            string
+	Lead          cluster.Leadership
+	Peers         []cluster.Member
+	Over          reconcile.Overview
+	Link          bus.State
+	Refused       []bus.Refusal
+	HeardAt       map[string]app.Time
+	Troubles      map[string]reconcile.Trouble // of DEAs of whose words something cannot be read
+	UnplacedSince map[app.Key][]app.Time
+	At            app.Time  // hm time
+	Err           error     // what Propose fails with
+	Behind        bool      // something that was heard is not recorded
+	Contact       time.Time // LeaderContact
+	Joins         bool
+	Disk          error // what is wrong with the node's disk
+	Stalled       time.Duration
+	Woken         int
+	writes        net.Listener
+	journal       *reconcile.Journal
+	state         *raftfsm.State
+	view          *raftfsm.State
+}
+
+// New returns a node called hm-1 that leads, with an open gate and nothing recorded.
+func New() *Node {
+	n := &Node{
+		ID: "hm-1", At: Start, HeardAt: map[string]app.Time{}, journal: reconcile.NewJournal(1000), state: raftfsm.NewState(),
+		Lead: cluster.Leadership{Leader: true, Term: 7, LeaderID: "hm-1", Since: time.Now()},
+		Link: bus.State{Up: true, Server: "10.0.0.1:4222", Since: wall(Start), Epoch: 1, Outages: 1},
+	}
+	n.Peers = []cluster.Member{
+		n.member("hm-1", "leader", true), n.member("hm-2", "follower", true), n.member("hm-3", "unreachable", false),
+	}
+	n.Over = reconcile.Overview{
+		At: Start, Lead: reconcile.Lead{Leader: true, Term: 7, Known: true}, GateOpen: true, GateSince: Start,
+		LinkUp: true, LinkSince: Start, ActualFresh: true, DesiredFresh: true,
+	}
+	return n
+}
+
+func (n *Node) member(id, state string, healthy bool) cluster.Member {
+	m := cluster.Member{ID: id, Address: "10.0.0." + id[3:] + ":7140", Voter: true, State: state, Healthy: healthy, LastContact: time.Now()}
+	if healthy {
+		m.HasInfo, m.Info = true, cluster.PeerInfo{API: "127.0.0.1:1", NATSUp: true, AppliedIndex: 9, Version: "v1.0.0"}
+	}
+	return m
+}
+
+func wall(t app.Time) time.Time { return t.Add(WallLead).Std() }
+
+// Policy is the default policy at a heartbeat period of 10 s.
+func Policy() diff.Policy {
+	return diff.Policy{
+		HeartbeatPeriod: 10 * time.Second, Grace: 30 * time.Second, CrashesBeforeBackoff: 3,
+		BackoffStart: 30 * time.Second, BackoffMax: 960 * time.Second, DuplicateGrace: 4,
+		StopYield: 180 * time.Second, StartingTTL: 300 * time.Second,
+	}
+}
+
+// Options are those of a server of this world on a free port of loopback.
+func (n *Node) Options() api.Options {
+	return api.Options{
+		ID: n.ID, Version: "v1.0.0", Listen: "127.0.0.1:0", Node: n, Loop: n, Link: link{n}, Policy: Policy(),
+		Clock:     func() time.Time { return wall(n.Now()) },
+		Transfers: func() []api.Transfers { return []api.Transfers{{Reason: "nats-down", Done: 2, Failed: 1}} },
+		Subject:   func(a commands.Action) string { return "hm9000." + a.String() },
+		Feed:      func() api.FeedStats { return api.FeedStats{Heartbeats: 120, Unchanged: 110, Exits: 3} },
+	}
+}
+
+type link struct{ n *Node }
+
+// State gives the link's state.
+func (l link) State() bus.State {
+	l.n.Lock()
+	defer l.n.Unlock()
+	return l.n.Link
+}
+
+// Refusals gives Refused.
+func (l link) Refusals() []bus.Refusal {
+	l.n.Lock()
+	defer l.n.Unlock()
+	return l.n.Refused
+}
+
+// RefusalTotals counts each refusal once.
+func (l link) RefusalTotals(fn func(action, subject string, total uint64)) {
+	for _, r := range l.Refusals() {
+		fn(r.Action, r.Subject, 1)
+	}
+}
+
+// Apply records records at hm time at, which becomes now.
+func (n *Node) Apply(at app.Time, records ...raftfsm.Record) raftfsm.Result {
+	n.Lock()
+	defer n.Unlock()
+	return n.apply(at, records...)
+}
+
+func (n *Node) apply(at app.Time, records ...raftfsm.Record) raftfsm.Result {
+	n.At = max(n.At, at)
+	res := n.state.Apply(n.state.Index()+1, 7, raftfsm.Entry{At: at, Records: records})
+	n.view = nil
+	n.journal.Add(res.Ended)
+	n.Over.At = n.At
+	return res
+}
+
+// Must is Apply for records that are not refused; it panics if one is.
+func (n *Node) Must(at app.Time, records ...raftfsm.Record) {
+	if res := n.Apply(at, records...); res.Err != nil || len(res.Refused) > 0 {
+		panic(fmt.Sprintf("apitest: %v %v", res.Err, res.Refused))
+	}
+}
+
+// View is the newest applied state.
+func (n *Node) View() *raftfsm.State {
+	n.Lock()
+	defer n.Unlock()
+	if n.view == nil {
+		n.view = n.state.Freeze()
+	}
+	return n.view
+}
+
+// Now is hm time: that of the newest entry, or what At was set to.
+func (n *Node) Now() app.Time {
+	n.Lock()
+	defer n.Unlock()
+	return n.At
+}
+
+// Leadership gives Lead.
+func (n *Node) Leadership() cluster.Leadership {
+	n.Lock()
+	defer n.Unlock()
+	return n.Lead
+}
+
+// Members gives Peers.
+func (n *Node) Members() []cluster.Member {
+	n.Lock()
+	defer n.Unlock()
+	return n.Peers
+}
+
+// Writes listens on loopback.
+func (n *Node) Writes() net.Listener {
+	n.Lock()
+	defer n.Unlock()
+	if n.writes == nil {
+		var err error
+		if n.writes, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			panic(err)
+		}
+	}
+	return n.writes
+}
+
+// DialWrites connects to the address that Follow has given a peer.
+func (n *Node) DialWrites(ctx context.Context, id string) (net.Conn, error) {
+	for _, m := range n.Members() {
+		if m.ID == id && m.Info.API != "" {
+			return (&net.Dialer{}).DialContext(ctx, "tcp", m.Info.API)
+		}
+	}
+	return nil, errors.New("no such member")
+}
+
+// Stats are those of a quiet cluster.
+func (n *Node) Stats() cluster.Stats { return cluster.Stats{} }
+
+// DiskTrouble says what is wrong with the disk.
+func (n *Node) DiskTrouble() (stalled time.Duration, err error) {
+	n.Lock()
+	defer n.Unlock()
+	return n.Stalled, n.Disk
+}
+
+// Propose applies the records, if this node leads.
+func (n *Node) Propose(ctx context.Context, records ...raftfsm.Record) ([]raftfsm.Result, error) {
+	n.Lock()
+	defer n.Unlock()
+	switch {
+	case n.Err != nil:
+		return nil, n.Err
+	case !n.Lead.Leader:
+		return nil, cluster.ErrNotLeader
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	}
+	return []raftfsm.Result{n.apply(n.At, records...)}, nil
+}
+
+// Overview gives Over.
+func (n *Node) Overview() reconcile.Overview {
+	n.Lock()
+	defer n.Unlock()
+	return n.Over
+}
+
+// Heard gives Over.ActualFresh and Behind.
+func (n *Node) Heard() reconcile.Heard {
+	n.Lock()
+	defer n.Unlock()
+	return reconcile.Heard{Fresh: n.Over.ActualFresh, Behind: n.Behind}
+}
+
+// LeaderContact gives Contact.
+func (n *Node) LeaderContact() time.Time {
+	n.Lock()
+	defer n.Unlock()
+	return n.Contact
+}
+
+// Joining gives Joins.
+func (n *Node) Joining() bool {
+	n.Lock()
+	defer n.Unlock()
+	return n.Joins
+}
+
+// LastHeard gives the entry of HeardAt.
+func (n *Node) LastHeard(dea string) app.Time {
+	n.Lock()
+	defer n.Unlock()
+	return n.HeardAt[dea]
+}
+
+// Trouble gives the entry of Troubles.
+func (n *Node) Trouble(dea string) (reconcile.Trouble, bool) {
+	n.Lock()
+	defer n.Unlock()
+	t, any := n.Troubles[dea]
+	return t, any
+}
+
+// Unplaced gives UnplacedSince.
+func (n *Node) Unplaced() map[app.Key][]app.Time {
+	n.Lock()
+	defer n.Unlock()
+	return n.UnplacedSince
+}
+
+// Journal holds the commands that ended.
+func (n *Node) Journal() *reconcile.Journal { return n.journal }
+
+// Wake takes a step: the gate follows the holds.
+func (n *Node) Wake() {
+	n.Lock()
+	defer n.Unlock()
+	n.Woken++
+	n.Over.At = n.At + 1
+	if !n.Lead.Leader {
+		return
+	}
+	n.Over.GateReasons = reconcile.Gate(reconcile.GateInput{
+		Lead: n.Over.Lead, NATSUp: n.Link.Up, ActualFresh: n.Over.ActualFresh, DesiredFresh: n.Over.DesiredFresh, Holds: n.state.Holds(),
+	}, n.At)
+	n.Over.GateOpen = len(n.Over.GateReasons) == 0
+}
+
+// CloseGate closes the gate for these reasons.
+func (n *Node) CloseGate(reasons ...string) {
+	n.Lock()
+	defer n.Unlock()
+	n.Over.GateOpen, n.Over.GateReasons, n.Over.GateSince = false, reasons, n.At
+}
+
+// Follow makes the node a follower of leader, whose Writes are at address.
+func (n *Node) Follow(id, leader, address string) {
+	n.Lock()
+	defer n.Unlock()
+	n.ID = id
+	n.Lead = cluster.Leadership{Term: 7, LeaderID: leader, Since: time.Now()}
+	n.Contact = time.Now()
+	n.Over.Lead = reconcile.Lead{Term: 7, Known: leader != ""}
+	n.Over.GateOpen, n.Over.GateReasons = false, []string{reconcile.ReasonNotLeader}
+	for i := range n.Peers {
+		if n.Peers[i].ID == leader {
+			n.Peers[i].Info.API = address
+		}
+	}
+}
