@@ -70,7 +70,7 @@ func countInstances(list []actual.Located) (c InstanceCounts) {
 	return c
 }
 
-// instance leaves out the app.
+// instance gives an instance without its app.
 func (s *Server) instance(n snapshot, i *actual.Located) Instance {
 	out := Instance{Index: i.Index, Instance: i.GUID.String(), State: i.State.String(), DEA: i.DEA, LastHeard: n.wall.Time(s.opts.Loop.LastHeard(i.DEA))}
 	out.RecordedAt = n.wall.Time(i.Heard)
@@ -124,7 +124,7 @@ func gateOf(over reconcile.Overview, wall Wall) Gate {
 	return Gate{Open: over.GateOpen, Reasons: reasons, Since: wall.Time(over.GateSince)}
 }
 
-// driftItem gives a finding that is drift.
+// driftItem gives the item of a finding that is drift.
 func driftItem(n snapshot, f *diff.Finding, in *diff.Input, at app.Time) DriftItem {
 	item := DriftItem{
 		App: in.Key.Droplet.String(), Version: in.Key.Version.String(), Index: f.Index, Instance: f.Instance.String(),
@@ -137,7 +137,7 @@ func driftItem(n snapshot, f *diff.Finding, in *diff.Input, at app.Time) DriftIt
 	return item
 }
 
-// heldBy are the gate's reasons, for what they hold: what is due, and what waits while the gate is closed.
+// heldBy gives the gate's reasons for a finding with an action; empty for any other.
 func heldBy(f *diff.Finding, in *diff.Input) []string {
 	if f.Action == commands.None || len(in.Held) == 0 {
 		return []string{}

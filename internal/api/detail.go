@@ -10,20 +10,20 @@ import (
 	"hm/internal/app"
 )
 
-// detail says in a line for people what a finding rests on, what it waits for, and when it is acted on. The words
-// come from the finding; nothing is judged anew. refused, if it is not empty, says why its command was not published.
+// detail says in a line, for people, what a finding rests on, what it waits for, and when hm acts on it. It decides nothing.
+// refused, if it is not empty, says why the finding's command was not published.
 func detail(f *diff.Finding, in *diff.Input, at app.Time, refused string) string {
 	parts := []string{evidence(f, in)}
-	if t := tried(f); t != "" && refused == "" { // what NATS refuses was never sent
+	if t := tried(f); t != "" && refused == "" { // a command that NATS refused was never sent
 		parts = append(parts, t)
 	}
 	switch f.Why {
-	case diff.WhyNothing, diff.WhyGate, diff.WhySent, diff.WhyBackoff, diff.WhyNoEffect: // the timing tells
+	case diff.WhyNothing, diff.WhyGate, diff.WhySent, diff.WhyBackoff, diff.WhyNoEffect: // timing says it
 	default:
 		parts = append(parts, f.Why.String())
 	}
 	if t := timing(f, in, at, refused); f.Why == diff.WhyNoEffect && len(in.Held) == 0 {
-		parts[len(parts)-1] += ": " + t // the starts in vain are what the next one waits for
+		parts[len(parts)-1] += ": " + t // the next start waits because of those without effect
 	} else if t != "" {
 		parts = append(parts, t)
 	}
@@ -36,7 +36,7 @@ func detail(f *diff.Finding, in *diff.Input, at app.Time, refused string) string
 	return strings.Join(out, ", ")
 }
 
-// tried tells of the starts before this one that had no effect.
+// tried says how many starts before this one had no effect.
 func tried(f *diff.Finding) string {
 	switch f.Tries {
 	case 0:
@@ -100,7 +100,7 @@ func evidence(f *diff.Finding, in *diff.Input) string {
 	return ""
 }
 
-// timing says when the action comes.
+// timing says when the action is sent.
 func timing(f *diff.Finding, in *diff.Input, at app.Time, refused string) string {
 	left := f.Due.Sub(at)
 	again := ""
@@ -126,7 +126,7 @@ func timing(f *diff.Finding, in *diff.Input, at app.Time, refused string) string
 	return fmt.Sprintf("%s as soon as that is over", f.Action)
 }
 
-// Span gives a duration for people: two digits below ten seconds, then whole seconds, minutes, hours or days.
+// Span gives a duration for people: tenths of a second below ten seconds, then whole seconds, minutes, hours or days.
 func Span(d time.Duration) string {
 	sign := ""
 	if d < 0 {

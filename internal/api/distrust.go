@@ -11,9 +11,9 @@ type distrust string
 
 // The reasons why app.state, app.state.bulk and POST /bulk_app_state are answered with {}.
 const (
-	trusted        distrust = ""
+	trusted            distrust = ""
 	distrustFault      distrust = "fault"        // its store is damaged, or its state differs from that of its peers
-	distrustStale     distrust = "actual-stale" // what this node has heard is not fresh
+	distrustStale      distrust = "actual-stale" // what this node has heard is not fresh
 	distrustUnrecorded distrust = "unrecorded"   // something that it heard is still not recorded a heartbeat period later
 	distrustNoLeader   distrust = "no-leader"    // there has been no leader for a whole time to live
 	distrustBehind     distrust = "catching-up"  // it is joining, or has not caught up with the log

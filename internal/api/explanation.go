@@ -1,7 +1,7 @@
 package api
 
-// Explanation is the answer to GET /v1/apps/{guid}/explain: for every index what is desired, what is recorded, what
-// follows from it and by which rule.
+// Explanation is the answer to GET /v1/apps/{guid}/explain: for every index what is desired, what is recorded, and what hm
+// decides by which rule.
 type Explanation struct {
 	App      string             `json:"app"`
 	Versions []ExplainedVersion `json:"versions"`
@@ -22,16 +22,16 @@ type Reads struct {
 type ExplainedVersion struct {
 	Version        string           `json:"version"`
 	Desired        *Desired         `json:"desired"`
-	DesiredVersion string           `json:"desired_version,omitempty"` // the version that is desired, if it is another one
+	DesiredVersion string           `json:"desired_version,omitempty"` // the desired version, if it is another one
 	GrewAt         Timestamp        `json:"grew_at"`                   // when an instance was last added to the record
-	Verdict        string           `json:"verdict"`                   // in one line, for people
-	Unplaced       *UnplacedEntries `json:"unplaced,omitempty"`        // what may be instances of it, at an index that is not known
+	Verdict        string           `json:"verdict"`                   // a summary in a line, for people
+	Unplaced       *UnplacedEntries `json:"unplaced,omitempty"`        // entries that may be instances of it at an unknown index
 	Indices        []ExplainedIndex `json:"indices"`
 	Truncated      bool             `json:"truncated,omitempty"` // more indices than are listed
 }
 
-// ExplainedIndex is one index of an app. Every recorded instance at the index, and the index itself if it is
-// desired and without a live instance, has exactly one finding.
+// ExplainedIndex is one index of an app. Every recorded instance at the index has exactly one finding. So has the index
+// itself, if it is desired and has no live instance.
 type ExplainedIndex struct {
 	Index     uint32       `json:"index"`
 	Instances []Instance   `json:"instances"`
@@ -40,7 +40,7 @@ type ExplainedIndex struct {
 	Findings  []Finding    `json:"findings"`
 }
 
-// Finding is what one instance, or one index without a live instance, comes to.
+// Finding is the decision about one instance, or about one index without a live instance.
 type Finding struct {
 	Bucket   string    `json:"bucket"` // keep, start, stop, wait, hold
 	Kind     string    `json:"kind"`   // empty with keep

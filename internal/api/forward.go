@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// headerForwarded names the node that forwarded a write. A write is forwarded once: a second time would mean that
-// two nodes take each other for the leader.
+// headerForwarded names the node that forwarded a write. A write is forwarded only once: a second time would mean that two
+// nodes each believe that the other leads.
 const headerForwarded = "X-Hm-Forwarded-By"
 
-// forwarder hands writes to the leader, over the cluster's own port: it is the one port of a node that its peers surely
-// reach, while an API may listen on loopback alone.
+// forwarder sends writes to the leader over the cluster's own port. The peers of a node surely reach that port; its API may
+// listen on loopback only.
 type forwarder struct {
 	id        string
 	transport *http.Transport
@@ -53,7 +53,7 @@ func (s *Server) write(e endpoint) endpoint {
 			return e(w, r.WithContext(ctx))
 		}
 		if by := r.Header.Get(headerForwarded); by != "" {
-			return problem(http.StatusServiceUnavailable, "not-leader", fmt.Sprintf("node %.64s took this node for the leader, which it is not (any more)", by), "try again")
+			return problem(http.StatusServiceUnavailable, "not-leader", fmt.Sprintf("node %.64s forwarded the write to this node, which does not lead", by), "try again")
 		}
 		if lead.LeaderID == "" || lead.LeaderID == s.opts.ID {
 			return problem(http.StatusServiceUnavailable, "no-leader", "no leader is known: the cluster is electing one, or a majority of its nodes is away", "see hm status, then try again")
@@ -69,9 +69,9 @@ func (f *forwarder) to(w http.ResponseWriter, r *http.Request, leader string) er
 		Transport: f.transport,
 		ErrorLog:  slog.NewLogLogger(f.logger.Handler(), slog.LevelDebug),
 		Rewrite: func(p *httputil.ProxyRequest) {
-			p.SetURL(&url.URL{Scheme: "http", Host: leader}) // the cluster's port has its own TLS
+			p.SetURL(&url.URL{Scheme: "http", Host: leader}) // the cluster's own port has its own TLS
 			p.Out.Header.Set(headerForwarded, f.id)
-			for _, h := range []string{"Origin", "Sec-Fetch-Site"} { // checked here, and foreign to the leader
+			for _, h := range []string{"Origin", "Sec-Fetch-Site"} { // this node has checked them; to the leader they would be wrong
 				p.Out.Header.Del(h)
 			}
 		},
@@ -81,11 +81,11 @@ func (f *forwarder) to(w http.ResponseWriter, r *http.Request, leader string) er
 	if failed == nil {
 		return nil
 	}
-	return problem(http.StatusBadGateway, "leader-unreachable", fmt.Sprintf("the leader %s could not be asked: %v", leader, failed),
+	return problem(http.StatusBadGateway, "leader-unreachable", fmt.Sprintf("the leader %s does not answer: %v", leader, failed),
 		"the change may or may not have been made: see hm status, then try again")
 }
 
-// servePeers serves the writes that other nodes forward. Nothing else comes over the cluster's port.
+// servePeers serves the writes that other nodes forward. It serves nothing else on the cluster's own port.
 func (s *Server) servePeers() {
 	s.peers = &http.Server{
 		Handler: onlyForwarded(s.handler), MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: readHeaderTimeout,
@@ -95,16 +95,16 @@ func (s *Server) servePeers() {
 	listener := s.opts.Node.Writes()
 	s.served.Go(func() {
 		if err := s.peers.Serve(listener); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-			s.opts.Logger.Error("the API stopped serving the writes of peers", "error", err)
+			s.opts.Logger.Error("the API no longer serves the writes that other nodes forward", "error", err)
 		}
 	})
 }
 
-// onlyForwarded lets through the writes that another node has forwarded.
+// onlyForwarded refuses everything but writes that another node has forwarded.
 func onlyForwarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get(headerForwarded) == "" || r.Method != http.MethodPost && r.Method != http.MethodDelete {
-			writeProblem(w, problem(http.StatusForbidden, "not-forwarded", "only writes that a node forwards are taken on the cluster's port", "ask the API"))
+			writeProblem(w, problem(http.StatusForbidden, "not-forwarded", "the cluster's own port accepts only writes that a node forwards", "ask the API"))
 			return
 		}
 		next.ServeHTTP(w, r)

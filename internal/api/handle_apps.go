@@ -21,7 +21,7 @@ const maxDetail = 20_000
 // maxCandidates is how many ids an ambiguous prefix lists.
 const maxCandidates = 10
 
-// keyList keeps the sorted keys of all apps for pages and for prefixes.
+// keyList keeps the sorted keys of all apps, for pages and for prefixes of guids.
 type keyList struct {
 	mu    sync.Mutex
 	keys  []app.Key
@@ -31,7 +31,7 @@ type keyList struct {
 	used  time.Time
 }
 
-// forget drops the keys if nobody has asked for them for a while.
+// forget drops the keys if they were not used for a while.
 func (l *keyList) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -40,7 +40,7 @@ func (l *keyList) forget() {
 	}
 }
 
-// of gives the keys of view, or of one that is a little older. They must not be changed.
+// of gives the keys of view, or of a view that is a little older. The caller must not change them.
 func (l *keyList) of(view *raftfsm.State) []app.Key {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -58,7 +58,7 @@ func (l *keyList) of(view *raftfsm.State) []app.Key {
 	return keys
 }
 
-// findApp gives every recorded version of an app, named by its guid or by the beginning of it.
+// findApp gives every recorded version of the app that text names by its guid or by the beginning of it.
 func (s *Server) findApp(n snapshot, text string) ([]app.Key, error) {
 	guid, err := app.ParseGUID(text)
 	if err != nil {
@@ -69,7 +69,7 @@ func (s *Server) findApp(n snapshot, text string) ([]app.Key, error) {
 	}
 	keys := s.keys.of(n.view)
 	candidates := beginWith(nil, keys, text, func(app.GUID) bool { return true })
-	if small := strings.ToLower(text); small != text { // of a UUID, the case does not count
+	if small := strings.ToLower(text); small != text { // the case of letters does not count in a UUID
 		candidates = beginWith(candidates, keys, small, func(d app.GUID) bool { _, form := d.Binary(); return form != 0 })
 	}
 	if len(candidates) == 1 {
@@ -88,8 +88,8 @@ func (s *Server) findApp(n snapshot, text string) ([]app.Key, error) {
 	return nil, ambiguous("app", text, words)
 }
 
-// beginWith appends to candidates the droplets of keys, which are sorted, whose guid begins with text and that may be
-// one, as long as there are not more of them than anybody wants to see.
+// beginWith appends to candidates the droplets of the sorted keys that begin with text and for which may is true. It stops
+// when there are more than maxCandidates.
 func beginWith(candidates []app.GUID, keys []app.Key, text string, may func(app.GUID) bool) []app.GUID {
 	for i := sort.Search(len(keys), func(i int) bool { return keys[i].Droplet.String() >= text }); i < len(keys) && len(candidates) <= maxCandidates; i++ {
 		d := keys[i].Droplet
@@ -138,7 +138,7 @@ func (s *Server) apps(w http.ResponseWriter, r *http.Request) error {
 	eval, know := reconcile.NewEvaluator(s.opts.Policy), n.knowledge()
 	for _, k := range keys {
 		if _, ok := n.view.App(k); !ok {
-			continue // it left the record since the keys were listed
+			continue // it was removed since the keys were listed
 		}
 		e := eval.App(n.view, k, know, n.hm)
 		items = append(items, AppItem{
@@ -223,7 +223,7 @@ func (s *Server) appVersion(n snapshot, k app.Key, only indexFilter) AppVersion 
 	return v
 }
 
-// indexFilter is one index, or all.
+// indexFilter selects one index, or all.
 type indexFilter struct {
 	set   bool
 	index uint32

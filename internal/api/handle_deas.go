@@ -8,7 +8,7 @@ import (
 	"hm/raftfsm"
 )
 
-// deas answers GET /v1/deas?limit=&cursor=, sorted by id. DEAs that are gone are among them.
+// deas answers GET /v1/deas?limit=&cursor=, sorted by id, with the DEAs that are gone.
 func (s *Server) deas(w http.ResponseWriter, r *http.Request) error {
 	if err := refuseUnknown(r, "limit", "cursor"); err != nil {
 		return err
@@ -69,7 +69,7 @@ func (s *Server) dea(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, b, answer)
 }
 
-// findDEA finds a DEA by its id or by the beginning of it.
+// findDEA finds the DEA that text names by its id or by the beginning of it.
 func findDEA(view *raftfsm.State, text string) (raftfsm.DEA, error) {
 	if d, ok := view.DEA(text); ok {
 		return d, nil

@@ -10,7 +10,7 @@ import (
 	"hm/internal/app"
 )
 
-// driftCursor is where a page of drift ended: in a pass that was made at At, behind this finding.
+// driftCursor names the last finding of a page, in a pass that was made at At.
 type driftCursor struct {
 	At   app.Time  `json:"t"`
 	Due  app.Time  `json:"d"`
@@ -23,8 +23,8 @@ type driftCursor struct {
 // maxCursorAge is how long after its first page a listing of drift may be continued.
 const maxCursorAge = time.Hour
 
-// drift answers GET /v1/drift?app=&kind=&limit=&cursor=. All pages of one listing show the drift as of one moment,
-// if they are asked for within a minute of each other.
+// drift answers GET /v1/drift?app=&kind=&limit=&cursor=. All pages of a listing show the drift at the same time, if each is
+// asked for within a minute of the one before.
 func (s *Server) drift(w http.ResponseWriter, r *http.Request) error {
 	if err := refuseUnknown(r, "app", "kind", "limit", "cursor"); err != nil {
 		return err
@@ -79,7 +79,7 @@ func (s *Server) drift(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, n.basis(p.view), items)
 }
 
-// gateHeader is the gate for whoever looks at drift: on a node that does not lead, that alone does not close it.
+// gateHeader gives the gate for a listing of drift. That the node does not lead is not among its reasons.
 func gateHeader(held []string) string {
 	if len(held) == 0 {
 		return "open"
@@ -94,11 +94,11 @@ func (p *pass) total(kind diff.Kind) int {
 	return len(p.refs)
 }
 
-// resume is the position behind a cursor. If the app is not in the pass any more, it is behind its place.
+// resume is the position after a cursor. If the app is no longer in the pass, it is where the app would be.
 func (p *pass) resume(c driftCursor) int {
 	key, found := p.place(app.Key{Droplet: c.App, Version: c.Ver})
 	last := ref{due: c.Due, kind: c.Kind, key: key, nth: c.Nth}
-	if !found { // key is the next app's, of which nothing was given out
+	if !found { // key is the position of the next app, of which no finding was given yet
 		last.nth = 0
 		return p.from(last)
 	}
@@ -121,5 +121,5 @@ func parseKind(text string) (diff.Kind, error) {
 	return diff.KindNone, problem(http.StatusBadRequest, "bad-request", "there is no kind of drift "+strconv.Quote(cut(text)), "use one of "+strings.Join(words, ", "))
 }
 
-// cut shortens what is quoted back.
+// cut shortens a text of a request, to quote it.
 func cut(text string) string { return text[:min(len(text), 80)] }

@@ -5,8 +5,8 @@ import (
 	"net/http"
 )
 
-// readyLag is how many entries a node may be behind its leader and yet be called caught up: an election and each
-// change of the membership take an index that never reaches the recorded state.
+// readyLag is by how many entries a node may be behind its leader and count as caught up. Elections and changes of the
+// membership take an index, too, and never reach the recorded state.
 const readyLag = 64
 
 // Readiness is the answer to GET /readyz: status 200 if Ready, else 503.
@@ -16,14 +16,14 @@ type Readiness struct {
 	Basis   Basis    `json:"basis"`
 }
 
-// healthz answers GET /healthz: the process serves requests.
+// healthz answers GET /healthz: it shows that the process serves requests.
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = w.Write([]byte("ok\n")) // a probe that is gone needs no answer
+	_, _ = w.Write([]byte("ok\n")) // an error means that the probe is gone
 	return nil
 }
 
-// readyz answers GET /readyz: a leader is known, this node has caught up with it, and its disk answers.
+// readyz answers GET /readyz. A node is ready if it knows a leader, has caught up with it, and its disk answers.
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
 	n := s.snapshot()
 	answer := Readiness{Reasons: []string{}, Basis: n.basis(n.view)}
@@ -41,7 +41,7 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, status, answer.Basis, answer)
 }
 
-// unready tells why this node is not ready; empty if it is.
+// unready says why this node is not ready; empty if it is.
 func (s *Server) unready(n snapshot) string {
 	if _, err := s.opts.Node.DiskTrouble(); err != nil {
 		return err.Error()
@@ -62,7 +62,7 @@ func (s *Server) unready(n snapshot) string {
 	return ""
 }
 
-// lag is how many entries this node is behind what the leader last told of.
+// lag is by how many entries this node is behind the newest index that the leader reported.
 func (s *Server) lag(n snapshot) (entries uint64, known bool) {
 	for _, m := range s.opts.Node.Members() {
 		if m.ID != n.lead.LeaderID || !m.HasInfo {

@@ -30,7 +30,7 @@ func (s *Server) holds(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, n.basis(n.view), holds(n.wall, n.view.Holds()))
 }
 
-// setHold answers POST /v1/holds on the leader. A hold of that name that stands already is replaced.
+// setHold answers POST /v1/holds on the leader. It replaces a hold of the same name.
 func (s *Server) setHold(w http.ResponseWriter, r *http.Request) error {
 	var req HoldRequest
 	if err := readJSON(r, &req); err != nil {
@@ -59,11 +59,11 @@ func (s *Server) setHold(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusCreated, n.basis(n.view), hold(n.wall, h))
 }
 
-// until is when the hold ends, in hm time; 0 if it does not.
+// until is when the hold ends, in hm time; 0 if it has no end.
 func (req HoldRequest) until(n snapshot) (app.Time, error) {
 	switch {
 	case req.Minutes != 0 && req.Until != nil:
-		return 0, badRequest("minutes and until exclude each other")
+		return 0, badRequest("give minutes or until, not both")
 	case req.Until != nil:
 		at := n.wall.HM(req.Until.Time)
 		if at <= n.hm || at.Sub(n.hm) > maxHoldMinutes*time.Minute {
@@ -78,8 +78,8 @@ func (req HoldRequest) until(n snapshot) (app.Time, error) {
 	return 0, nil
 }
 
-// releaseHold answers DELETE /v1/holds/{name} on the leader. The entry says whose hold it becomes before it says that it
-// is released: so the log tells that a person released it, and not hm itself.
+// releaseHold answers DELETE /v1/holds/{name} on the leader. The entry first sets the hold again in the name of the person
+// who releases it: so the log shows that a person released it, not hm itself.
 func (s *Server) releaseHold(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
 	holds := s.snapshot().view.Holds()
@@ -105,11 +105,11 @@ func (s *Server) releaseHold(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// stepTimeout bounds how long a write waits for the loop to have seen it.
+// stepTimeout is how long a write waits for the loop to take it into account.
 const stepTimeout = 500 * time.Millisecond
 
-// settle wakes the loop and waits until it has taken a step since, so that whoever set a hold and then asks for the
-// status sees a closed gate.
+// waitForStep wakes the loop and waits until it has taken a step: a client that sets a hold and then asks for the status
+// sees a closed gate.
 func (s *Server) waitForStep(ctx context.Context) {
 	asked := s.opts.Node.Now()
 	s.opts.Loop.Wake()
@@ -122,12 +122,12 @@ func (s *Server) waitForStep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			s.opts.Loop.Wake() // a step in the very millisecond of the write may have been begun before it
+			s.opts.Loop.Wake() // a step in the same millisecond as the write may have begun before it
 		}
 	}
 }
 
-// asker is who is behind a write: the user that authenticated, and who the client says it is.
+// requester names who made a write: the user that authenticated, and by, which the client gives.
 func (s *Server) requester(r *http.Request, by string) string {
 	user, _, _ := r.BasicAuth()
 	if user == "" && by == "" {

@@ -48,14 +48,14 @@ type Queries struct {
 	logger *slog.Logger
 	log    *sampled.Log
 
-	mu      sync.Mutex // guards closed and sends on work
-	closed  bool
-	work    chan bus.Msg
-	answers sync.WaitGroup  // the goroutine that answers
+	mu         sync.Mutex // guards closed and sends on work
+	closed     bool
+	work       chan bus.Msg
+	answers    sync.WaitGroup  // the goroutine that answers
 	membership sync.WaitGroup  // the one that leaves the group and comes back
-	ctx     context.Context // ended first by Close
-	end     context.CancelFunc
-	closing sync.Once
+	ctx        context.Context // ended first by Close
+	end        context.CancelFunc
+	closing    sync.Once
 
 	answered, passedOver atomic.Uint64
 }

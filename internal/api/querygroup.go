@@ -40,8 +40,8 @@ func (a *groupMembership) update(now time.Time, knows, peer bool, period time.Du
 // while it knows too little and no peer reports that it knows more.
 const (
 	membershipInterval = 250 * time.Millisecond
-	askInterval    = time.Second
-	askTimeout  = 500 * time.Millisecond
+	askInterval        = time.Second
+	askTimeout         = 500 * time.Millisecond
 )
 
 // keepMembership lets the node leave the queue group and come back, until Close.

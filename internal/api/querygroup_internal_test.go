@@ -14,7 +14,7 @@ func TestGroupMembership(t *testing.T) {
 		in          bool
 	}
 	for name, steps := range map[string][]step{
-		"it knows enough":       {{0, true, false, true}, {1, true, true, true}, {100, true, false, true}},
+		"it knows enough":                        {{0, true, false, true}, {1, true, true, true}, {100, true, false, true}},
 		"alone it answers that nothing is known": {{0, false, false, true}, {1, false, false, true}},
 		"it leaves at once":                      {{0, true, true, true}, {1, false, true, false}, {2, false, true, false}},
 		"a new node leaves at once":              {{0, false, true, false}},
