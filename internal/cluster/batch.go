@@ -23,8 +23,8 @@ type pendingEntry struct {
 	shares []share
 }
 
-// batch packs proposals into entries and submits them to raft, one after the other. While raft writes one entry, further
-// proposals gather: the more callers there are, the fuller the entries.
+// batch packs proposals into entries and submits them to raft, one after the other. While raft writes one entry,
+// further proposals gather: the more callers there are, the fuller the entries.
 func (n *Node) batch() {
 	var waiting []*proposal // taken off the queue, in order; only of the first may chunks have been submitted
 	var stamped app.Time    // the time of the newest entry

@@ -21,9 +21,9 @@ type boltContent struct {
 	bytes   int64    // number of bytes read
 }
 
-// checkBoltFile reads all pages of a raft.db and fails with errDamaged if one is damaged. Bbolt itself trusts every page:
-// a damaged page makes it panic, even on a goroutine of its own, recurse without end, or skip stored data. This check does
-// not decode the entries. A file that does not exist or is empty has no content.
+// checkBoltFile reads all pages of a raft.db and fails with errDamaged if one is damaged. Bbolt itself trusts every
+// page: a damaged page makes it panic, even on a goroutine of its own, recurse without end, or skip stored data. This
+// check does not decode the entries. A file that does not exist or is empty has no content.
 func checkBoltFile(path string) (content boltContent, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
@@ -32,7 +32,8 @@ func checkBoltFile(path string) (content boltContent, err error) {
 	if err != nil {
 		return boltContent{}, err
 	}
-	// This takes the file's lock, so that no other process writes. A read-only bbolt reads nothing but the first two pages.
+	// This takes the file's lock, so that no other process writes. A read-only bbolt reads nothing but the first two
+	// pages.
 	var lock *bbolt.DB
 	err = guarded(func() (err error) {
 		lock, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, ReadOnly: true})

@@ -71,8 +71,8 @@ func TestFlippedBitIsFoundOrHarmless(t *testing.T) {
 	t.Logf("%d flipped bits: %d were found, the others lie where nothing is read", seeds, found)
 }
 
-// An entry is stored as fields with names. If a name is damaged, the field must not keep the value of the entry that was
-// read before.
+// An entry is stored as fields with names. If a name is damaged, the field must not keep the value of the entry that
+// was read before.
 func TestDamagedFieldNameIsFound(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 1, nil)

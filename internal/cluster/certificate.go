@@ -51,8 +51,8 @@ func (s *clusterPort) speaksFor(cert *x509.Certificate, id string) error {
 		id, cert.DNSNames, fmt.Sprint(cert.IPAddresses))
 }
 
-// names reports whether a certificate names a member: by the member's id as a DNS name, or by the host of its address if
-// no other member has this host. Names with a wildcard and the common name do not count.
+// names reports whether a certificate names a member: by the member's id as a DNS name, or by the host of its address
+// if no other member has this host. Names with a wildcard and the common name do not count.
 func names(cert *x509.Certificate, id string, peers []Peer) bool {
 	if id == "" {
 		return false

@@ -64,8 +64,8 @@ func BenchmarkCheckStore(b *testing.B) {
 	}
 }
 
-// BenchmarkSealAndVerify is the cost of a checksum for each entry: both parts on the leader, about twice the second part on
-// a follower.
+// BenchmarkSealAndVerify is the cost of a checksum for each entry: both parts on the leader, about twice the second
+// part on a follower.
 func BenchmarkSealAndVerify(b *testing.B) {
 	for _, size := range []int{200, 10 << 10, 512 << 10} {
 		b.Run(fmt.Sprintf("entry=%d", size), func(b *testing.B) {

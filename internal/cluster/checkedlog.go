@@ -12,8 +12,8 @@ import (
 	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
-// checkedLog is a log store in which every entry has a checksum. An entry that this node makes gets its checksum when it
-// is stored; a received entry is checked before it is stored; every entry is checked when it is read.
+// checkedLog is a log store in which every entry has a checksum. An entry that this node makes gets its checksum when
+// it is stored; a received entry is checked before it is stored; every entry is checked when it is read.
 type checkedLog struct {
 	inner raft.LogStore
 	raft  atomic.Pointer[raft.Raft] // nil until raft runs
@@ -136,7 +136,8 @@ func (c *checkedLog) LastIndex() (index uint64, err error) {
 	return index, err
 }
 
-// guarded turns a panic into an errDamaged: bbolt panics on a damaged page, or reads memory where a damaged page points.
+// guarded turns a panic into an errDamaged: bbolt panics on a damaged page, or reads memory where a damaged page
+// points.
 func guarded(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

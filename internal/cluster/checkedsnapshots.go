@@ -14,9 +14,9 @@ import (
 	"hm/internal/notify"
 )
 
-// checkedSnapshots is raft's snapshot store with one more checksum. The state in a snapshot has checksums already. Beside
-// it raft writes meta.json with the index, the term and the members. That file gets a checksum in a file of its own, after
-// everything else is on disk. A snapshot without this checksum does not count.
+// checkedSnapshots is raft's snapshot store with one more checksum. The state in a snapshot has checksums already.
+// Beside it raft writes meta.json with the index, the term and the members. That file gets a checksum in a file of its
+// own, after everything else is on disk. A snapshot without this checksum does not count.
 type checkedSnapshots struct {
 	raft.SnapshotStore
 	dir string // of the snapshots

@@ -31,9 +31,9 @@ func damageText(err error) string {
 	return err.Error()
 }
 
-// A log entry has its checksum in Extensions: a mark with a version, and the sum. The leader that makes the entry computes
-// it. It travels with the entry, so that every node checks what it receives and what it reads. A stored value has the
-// same in front.
+// A log entry has its checksum in Extensions: a mark with a version, and the sum. The leader that makes the entry
+// computes it. It travels with the entry, so that every node checks what it receives and what it reads. A stored value
+// has the same in front.
 const (
 	entryMark = "hme\x01"
 	valueMark = "hmv\x01"

@@ -10,9 +10,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Close ends the node. Pending proposals get up to two election timeouts to end, and a leader hands over; then everything
-// stops and Close returns. If the disk does not respond, the node hands nothing over, and Close returns an error after
-// two election timeouts; goroutines that wait for the disk end later. Close may be called again.
+// Close ends the node. Pending proposals get up to two election timeouts to end, and a leader hands over; then
+// everything stops and Close returns. If the disk does not respond, the node hands nothing over, and Close returns an
+// error after two election timeouts; goroutines that wait for the disk end later. Close may be called again.
 func (n *Node) Close() error { return n.close(true) }
 
 func (n *Node) close(graceful bool) error {

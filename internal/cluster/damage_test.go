@@ -230,7 +230,8 @@ func TestDamageBeforeItIsApplied(t *testing.T) {
 	c.converged()
 }
 
-// If only the log is damaged the snapshot is kept: the node starts from it and copies only later entries from its peers.
+// If only the log is damaged the snapshot is kept: the node starts from it and copies only later entries from its
+// peers.
 func TestDamagedLogLeavesTheSnapshot(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 3, nil)

@@ -19,18 +19,18 @@ type raftStore interface {
 	raft.StableStore
 }
 
-// disk stands between raft and raft.db and watches every read and write. Raft itself waits for its stores without a time
-// limit, and goes on with its heartbeats: a leader whose disk hangs would lead for ever and record nothing. And raft
-// panics if it cannot store a term. Before raft runs, raft.db is written without the disk: see stores.initialize.
+// disk stands between raft and raft.db and watches every read and write. Raft itself waits for its stores without a
+// time limit, and goes on with its heartbeats: a leader whose disk hangs would lead for ever and record nothing. And
+// raft panics if it cannot store a term. Before raft runs, raft.db is written without the disk: see stores.initialize.
 //
 // The disk is in one of four states:
 //   - Well.
-//   - Stalled: an operation took longer than limit. The node does not lead, and its peers do not take it for the leader:
-//     see Node.Leadership and guardedTransport. When all such operations have ended the node takes part again.
+//   - Stalled: an operation took longer than limit. The node does not lead, and its peers do not take it for the
+//     leader: see Node.Leadership and guardedTransport. When all such operations have ended the node takes part again.
 //   - Tight: a write found no room. The write counts as unfinished and is tried again until there is room, so the disk
-//     may be stalled as well. It stays tight until there is as much room as a node needs to start, because a little room
-//     may be gone with the next write. The node follows and votes, but does not stand for election: it would lead only
-//     now and then.
+//     may be stalled as well. It stays tight until there is as much room as a node needs to start, because a little
+//     room may be gone with the next write. The node follows and votes, but does not stand for election: it would lead
+//     only now and then.
 //   - Failed: a write failed in another way. This is final. Above all a failed sync is never repeated, not even if the
 //     disk was full: the system may have dropped what it could not write, and a second sync would succeed without it.
 type disk struct {

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// smallDisk mounts a small file system. If that is not allowed the test is skipped, or fails if HM_TEST_REQUIRE=all is set.
+// smallDisk mounts a small file system. If that is not allowed the test is skipped, or fails if HM_TEST_REQUIRE=all is
+// set.
 func smallDisk(t *testing.T, size string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -160,8 +161,8 @@ func TestFullDiskWhileRunning(t *testing.T) {
 	}
 }
 
-// A full disk has a little room now and then. A leader that stopped leading for lack of room does not lead again in such a
-// moment, and says why.
+// A full disk has a little room now and then. A leader that stopped leading for lack of room does not lead again in
+// such a moment, and says why.
 func TestAlmostFullDiskDoesNotLead(t *testing.T) {
 	dir := smallDisk(t, "48m")
 	c := startOnDisk(t, dir)

@@ -26,8 +26,8 @@ func (n *Node) watchDisk() {
 	}
 }
 
-// DiskTrouble says how long the disk has been stalled, and why; 0 and nil if nothing is wrong. If stalled is 0 and err is
-// not nil, the disk works but has too little room for this node to lead.
+// DiskTrouble says how long the disk has been stalled, and why; 0 and nil if nothing is wrong. If stalled is 0 and err
+// is not nil, the disk works but has too little room for this node to lead.
 func (n *Node) DiskTrouble() (stalled time.Duration, err error) {
 	return n.stores.disk.stalledFor(), n.stores.disk.problem()
 }

@@ -8,8 +8,8 @@ import (
 
 // drainingPipeline is raft's pipeline to a follower. It goes on to take replies after raft has stopped to do so.
 //
-// Raft stops at the first reply that is not a success, or is of a later term. Then raft's own pipeline cannot deliver the
-// next reply and accepts no further request, and raft may wait for ever to send one. The node could then no longer
+// Raft stops at the first reply that is not a success, or is of a later term. Then raft's own pipeline cannot deliver
+// the next reply and accepts no further request, and raft may wait for ever to send one. The node could then no longer
 // replicate to the follower, and could not be closed.
 type drainingPipeline struct {
 	raft.AppendPipeline

@@ -17,8 +17,8 @@ type failure struct {
 	failed chan struct{} // closed when the node stops
 }
 
-// Failed is closed when the node has stopped by itself: it no longer leads or takes part in anything. Err says why. Close
-// the node and open it again: Open repairs what can be repaired.
+// Failed is closed when the node has stopped by itself: it no longer leads or takes part in anything. Err says why.
+// Close the node and open it again: Open repairs what can be repaired.
 func (n *Node) Failed() <-chan struct{} { return n.failure.failed }
 
 // Err says why the node has stopped by itself; nil if it has not.

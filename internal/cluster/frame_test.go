@@ -30,7 +30,8 @@ func (l *logLines) count(part string) int {
 
 func (l *logLines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-// A node that gets a message of another version reports that to the peer, in a frame of its own version, and in its log.
+// A node that gets a message of another version reports that to the peer, in a frame of its own version, and in its
+// log.
 func TestMessageOfAnotherVersion(t *testing.T) {
 	var lines logLines
 	c := startCluster(t, 3, func(_ int, o *Options) { o.Logger = lines.logger() })

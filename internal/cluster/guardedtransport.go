@@ -10,9 +10,9 @@ import (
 // guardedTransport is raft's transport. It keeps this node out of elections while the node is joining, and out of
 // elections with a member with which it has not yet compared log positions.
 //
-// While the disk is stalled it sends and accepts nothing. Raft's main goroutine waits for a write then and cannot give up
-// the leadership. But the peers elect another leader when this node is silent, and a leader sees that this node stores
-// nothing.
+// While the disk is stalled it sends and accepts nothing. Raft's main goroutine waits for a write then and cannot give
+// up the leadership. But the peers elect another leader when this node is silent, and a leader sees that this node
+// stores nothing.
 type guardedTransport struct {
 	*retryTransport
 	join      *joining

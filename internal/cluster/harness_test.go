@@ -186,8 +186,8 @@ func (c *testCluster) leader() (leader *Node) {
 	return leader
 }
 
-// propose has a leader apply records, and gives the results and that leader. It tries again after an election, because a
-// stall of the machine may end the leader's lease at any time. So the records may be applied twice.
+// propose has a leader apply records, and gives the results and that leader. It tries again after an election, because
+// a stall of the machine may end the leader's lease at any time. So the records may be applied twice.
 func (c *testCluster) propose(recs ...raftfsm.Record) ([]raftfsm.Result, *Node) {
 	c.t.Helper()
 	ctx := bounded(c.t)

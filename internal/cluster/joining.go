@@ -24,8 +24,8 @@ import (
 //
 // A new cluster has no such entry, and nothing to lose. There the joining ends when a majority of the members say that
 // their logs are blank, and no member says that its log is not blank or that this node is not a member. If at most a
-// minority lost their disks, a majority of blank logs means that nothing was ever recorded. Members that have not sent a
-// message get newClusterWait to do so.
+// minority lost their disks, a majority of blank logs means that nothing was ever recorded. Members that have not sent
+// a message get newClusterWait to do so.
 type joining struct {
 	active atomic.Bool
 	marker string // path of a file that exists as long as the node is joining, so that it goes on after a crash

@@ -34,8 +34,8 @@ func TestNewClusterJoinsAtOnce(t *testing.T) {
 	})
 }
 
-// A follower lacks what the other two acknowledged. One of these loses its disk, the other dies. If the blank node voted,
-// the follower would lead and everything would be lost.
+// A follower lacks what the other two acknowledged. One of these loses its disk, the other dies. If the blank node
+// voted, the follower would lead and everything would be lost.
 func TestBlankNodeMakesNoLeader(t *testing.T) {
 	c := startCluster(t, 3, nil)
 	c.propose(dea(1))
@@ -93,8 +93,8 @@ func TestBlankNodeMakesNoLeader(t *testing.T) {
 	eventually(t, "the blank node has caught up and takes part", func() bool { return !blank.join.active.Load() })
 }
 
-// The second and third node have the first one in raft.peers, but the first runs as a single node. The two must not form
-// a cluster of their own: its leader would overwrite the record of the first.
+// The second and third node have the first one in raft.peers, but the first runs as a single node. The two must not
+// form a cluster of their own: its leader would overwrite the record of the first.
 func TestNoSecondClusterBesideTheFirst(t *testing.T) {
 	c := newCluster(t, 3, nil)
 	peers := c.opts[0].Peers
@@ -279,8 +279,8 @@ func TestCrashWhileTheFirstEntryIsWritten(t *testing.T) {
 	c.propose(dea(1))
 }
 
-// Raft commits each batch of entries at once, and acknowledged entries may come in a later batch. So the node must reach
-// the end of the log that the leader had when the joining began.
+// Raft commits each batch of entries at once, and acknowledged entries may come in a later batch. So the node must
+// reach the end of the log that the leader had when the joining began.
 func TestJoiningNeedsTheWholeLogOfTheLeader(t *testing.T) {
 	j := &joining{marker: filepath.Join(t.TempDir(), "joining")}
 	if err := j.begin(); err != nil {

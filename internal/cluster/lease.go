@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// VerifyLease returns nil if a majority confirmed, after the call began, that this node leads, and it still leads in the
-// same term. Call it before an action on the outside world (I1). It takes one exchange with the followers, well under a
-// millisecond on a quiet network. If no majority can be reached it fails with ErrNotLeader when the lease ends.
+// VerifyLease returns nil if a majority confirmed, after the call began, that this node leads, and it still leads in
+// the same term. Call it before an action on the outside world (I1). It takes one exchange with the followers, well
+// under a millisecond on a quiet network. If no majority can be reached it fails with ErrNotLeader when the lease ends.
 //
 // Raft's own VerifyLeader does not suffice: it counts any reply that arrives after the question, even a reply to a
 // heartbeat that was sent long before. A leader process that was stopped and resumed finds such replies in its sockets.

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The snapshot that a running leader must send is damaged or gone. Its log does not reach back to an older one, so without
-// a new snapshot the follower would never catch up.
+// The snapshot that a running leader must send is damaged or gone. Its log does not reach back to an older one, so
+// without a new snapshot the follower would never catch up.
 func TestSnapshotLostUnderARunningLeader(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(t *testing.T, newest string, all []string){

@@ -11,8 +11,8 @@ import (
 	"hm/raftfsm"
 )
 
-// message is a node's status as it sends it to a peer, in one frame. The receiver answers with a reply. Both are JSON: a
-// node ignores fields that it does not know, and a field that the peer's version does not know is zero.
+// message is a node's status as it sends it to a peer, in one frame. The receiver answers with a reply. Both are JSON:
+// a node ignores fields that it does not know, and a field that the peer's version does not know is zero.
 type message struct {
 	From  string      `json:"from"`
 	State string      `json:"state"` // leader, follower or candidate
@@ -30,8 +30,8 @@ type message struct {
 	Silent [][]byte `json:"silent,omitempty"`
 }
 
-// reply answers a message. It shows the sender that the link works, long before TCP would notice that it does not, and a
-// leader who follows it. A reply that refuses the message ends the connection.
+// reply answers a message. It shows the sender that the link works, long before TCP would notice that it does not, and
+// a leader who follows it. A reply that refuses the message ends the connection.
 type reply struct {
 	Refused  string `json:"refused,omitempty"`  // why the message was refused; then only Stranger counts besides
 	Stranger bool   `json:"stranger,omitempty"` // the receiver does not know the sender as a member

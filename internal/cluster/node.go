@@ -8,8 +8,8 @@
 //   - A node that lost its disk takes part in no election until it has everything that it may have acknowledged (I8;
 //     see joining).
 //
-// Files whose names begin with peer exchange status with the other nodes; with port, they serve the TCP port; with disk,
-// checked and bolt, they store the log.
+// Files whose names begin with peer exchange status with the other nodes; with port, they serve the TCP port; with
+// disk, checked and bolt, they store the log.
 package cluster
 
 import (
@@ -72,8 +72,8 @@ type Node struct {
 }
 
 // Open starts a node: it opens the stores in o.DataDir/raft, restores the newest snapshot, listens, and joins the
-// cluster that o.Peers describes. It returns when the node runs, which is usually before there is a leader. An error that
-// has a Remedy method says what to do about it; see Damage and DataDirError.
+// cluster that o.Peers describes. It returns when the node runs, which is usually before there is a leader. An error
+// that has a Remedy method says what to do about it; see Damage and DataDirError.
 func Open(o Options) (_ *Node, err error) {
 	o, err = o.complete()
 	if err != nil {

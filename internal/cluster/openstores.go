@@ -44,8 +44,8 @@ func openStores(o Options, log *sampledLog) (*stores, error) {
 	return s, err
 }
 
-// openUndamaged opens the stores. If they are damaged it fails with errDamaged and changes nothing. logSetAside says that
-// the log was just set aside, so that it may be empty.
+// openUndamaged opens the stores. If they are damaged it fails with errDamaged and changes nothing. logSetAside says
+// that the log was just set aside, so that it may be empty.
 func openUndamaged(o Options, log *sampledLog, logSetAside bool) (_ *stores, err error) {
 	dir := filepath.Join(o.DataDir, "raft")
 	snapshots := filepath.Join(dir, "snapshots")
@@ -95,8 +95,8 @@ func openUndamaged(o Options, log *sampledLog, logSetAside bool) (_ *stores, err
 	return s, nil
 }
 
-// checkEntries reads every entry and every value of the store. The entries first to last are the end of the log that has
-// no gap.
+// checkEntries reads every entry and every value of the store. The entries first to last are the end of the log that
+// has no gap.
 func (s *stores) checkEntries(content boltContent) (first, last uint64, err error) {
 	var l raft.Log
 	for _, index := range content.entries {

@@ -30,8 +30,8 @@ const (
 // Peer is one member as the configuration names it ("id=address" in raft.peers).
 type Peer struct{ ID, Address string }
 
-// TLS names PEM files, all three or none. The certificate serves both directions. Every peer must have a certificate that
-// the CA signed.
+// TLS names PEM files, all three or none. The certificate serves both directions. Every peer must have a certificate
+// that the CA signed.
 type TLS struct{ Cert, Key, CA string }
 
 // Enabled reports whether any of the files is named.
@@ -49,12 +49,12 @@ type Options struct {
 
 	HeartbeatTimeout  time.Duration // raft.heartbeat_timeout: how long a follower waits for a leader
 	ElectionTimeout   time.Duration // raft.election_timeout: how long a candidate waits; at least HeartbeatTimeout
-	LeaseTimeout      time.Duration // raft.lease_timeout: how long a leader leads unheardProblem; at most HeartbeatTimeout
+	LeaseTimeout      time.Duration // raft.lease_timeout: how long a leader leads without contact; at most HeartbeatTimeout
 	SnapshotInterval  time.Duration // raft.snapshot_interval: how often to look whether a snapshot is due
-	SnapshotThreshold uint64        // raft.snapshot_threshold: entries since the last snapshot that make one due; as many stay in the log behind it
+	SnapshotThreshold uint64        // raft.snapshot_threshold: a snapshot is due after so many entries; as many stay in the log
 
-	// OnApply is called after each entry and each restored snapshot, in order, on the goroutine that applies entries: the
-	// log waits while it runs. It may be called before Open returns. It may be nil.
+	// OnApply is called after each entry and each restored snapshot, in order, on the goroutine that applies entries:
+	// the log waits while it runs. It may be called before Open returns. It may be nil.
 	OnApply func(raftfsm.Applied)
 	Logger  *slog.Logger // nil discards
 

@@ -23,8 +23,8 @@ type PeerHearing struct {
 	Ago    []time.Duration // how long ago it heard each DEA; negative if never, or too long ago to tell
 }
 
-// HearingFunc says how long ago this node heard each of the DEAs, negative if never or too long ago to tell, and whether
-// this node can hear every DEA now. It must be quick.
+// HearingFunc says how long ago this node heard each of the DEAs, negative if never or too long ago to tell, and
+// whether this node can hear every DEA now. It must be quick.
 type HearingFunc func(deas []string) (ago []time.Duration, counts bool)
 
 // AnswerPeers makes fn answer the questions of peers about DEAs. Until then this node's answers do not count.
@@ -56,8 +56,8 @@ func (n *Node) AskPeers(deas []string) {
 	}
 }
 
-// PeerAnswers gives the complete answers to the newest question. all says that no further answer is expected: the voters
-// that have not answered have sent no message for a second.
+// PeerAnswers gives the complete answers to the newest question. all says that no further answer is expected: the
+// voters that have not answered have sent no message for a second.
 func (n *Node) PeerAnswers() (answers []PeerHearing, all bool) {
 	ps := n.peerStatus
 	ps.mu.Lock()

@@ -9,15 +9,16 @@ import (
 	"hm/internal/app"
 )
 
-// aheadSlack is how far a peer's time may lie ahead of this node's hm time. The times of two nodes differ by the duration
-// of a commit, and by the drift of their clocks since the newest entry.
+// aheadSlack is how far a peer's time may lie ahead of this node's hm time. The times of two nodes differ by the
+// duration of a commit, and by the drift of their clocks since the newest entry.
 const aheadSlack = 10 * time.Second
 
 // dropFalseNumbers sets numbers of a message that cannot be true to 0, and counts them. The rest of the message stays
 // valid: whether a peer is there, and whom it follows, does not depend on them.
 //
 // A node that has applied nothing yet shows the wall clock's time, and a node that catches up shows a time in the past.
-// Such a node can neither check nor use the times of a peer. It drops them without a warning until it has the log's time.
+// Such a node can neither check nor use the times of a peer. It drops them without a warning until it has the log's
+// time.
 func (ps *peerStatus) dropFalseNumbers(m *message) {
 	i := m.Info
 	if i == nil {

@@ -32,14 +32,15 @@ func (m logPosition) String() string { return fmt.Sprintf("term %d, index %d", m
 
 // peerPositions remembers how far the log of each peer reached, as the peer said itself.
 //
-// Raft assumes that a node never forgets what it acknowledged. A node whose data_dir was replaced by an older copy breaks
-// this assumption without knowing it; but its peers know. Each message says how far the sender's log reaches, and how far
-// the receiver's log reached as the sender remembers it. A node that learns that it once had more is joining from then
-// on, like a node that lost its disk (see joining). Two members neither ask each other for a vote nor give one before
-// they have exchanged messages in this process (see guardedTransport). So an older copy is found before it does harm.
+// Raft assumes that a node never forgets what it acknowledged. A node whose data_dir was replaced by an older copy
+// breaks this assumption without knowing it; but its peers know. Each message says how far the sender's log reaches,
+// and how far the receiver's log reached as the sender remembers it. A node that learns that it once had more is
+// joining from then on, like a node that lost its disk (see joining). Two members neither ask each other for a vote nor
+// give one before they have exchanged messages in this process (see guardedTransport). So an older copy is found before
+// it does harm.
 //
-// One gap remains: a node tells its position every statusEvery. Entries that it acknowledged after its last message to a
-// peer that still runs are known only to the leader that counted them.
+// One gap remains: a node tells its position every statusEvery. Entries that it acknowledged after its last message to
+// a peer that still runs are known only to the leader that counted them.
 //
 // If a node drops entries that were never committed, it gets others of a later term, so its position does not fall. One
 // exception: if it stops between the two, it is joining until it has contact with a leader.

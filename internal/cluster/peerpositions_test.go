@@ -10,8 +10,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// makeNoLeader checks that two running nodes elect no leader if one of them may have forgotten what it acknowledged: the
-// follower asks for votes and gets none.
+// makeNoLeader checks that two running nodes elect no leader if one of them may have forgotten what it acknowledged:
+// the follower asks for votes and gets none.
 func (c *testCluster) makeNoLeader(follower, forgetful *Node) {
 	c.t.Helper()
 	eventually(c.t, "the forgetful node is joining", forgetful.join.active.Load)

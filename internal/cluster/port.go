@@ -26,8 +26,8 @@ const helloTimeout = 5 * time.Second
 
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
 
-// clusterPort owns the cluster's TCP port and every connection through it, in both directions. It is raft's StreamLayer.
-// Status connections go to onPeer, and connections with forwarded requests to writes.
+// clusterPort owns the cluster's TCP port and every connection through it, in both directions. It is raft's
+// StreamLayer. Status connections go to onPeer, and connections with forwarded requests to writes.
 type clusterPort struct {
 	listener  net.Listener
 	advertise advertised
@@ -259,8 +259,8 @@ func (s *clusterPort) newConn(conn net.Conn) *portConn {
 	return &portConn{Conn: conn, raw: conn, port: s, opened: time.Now()}
 }
 
-// track registers a connection that this node opened, so that Close closes it. The limits on incoming connections do not
-// apply to it: raft's pool and the number of senders bound these connections.
+// track registers a connection that this node opened, so that Close closes it. The limits on incoming connections do
+// not apply to it: raft's pool and the number of senders bound these connections.
 func (s *clusterPort) track(conn net.Conn) (*portConn, error) {
 	c := s.newConn(conn)
 	s.mu.Lock()

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// How long a raft connection may be silent. Raft keeps up to three unused connections to each peer until somebody closes
-// them. The node that opened a connection stops using it long before the other node closes it: otherwise a request for a
-// vote could be sent over a closed connection and be lost.
+// How long a raft connection may be silent. Raft keeps up to three unused connections to each peer until somebody
+// closes them. The node that opened a connection stops using it long before the other node closes it: otherwise a
+// request for a vote could be sent over a closed connection and be lost.
 const (
 	quietOut = time.Minute
 	quietIn  = 2 * time.Minute
@@ -51,7 +51,8 @@ type portConn struct {
 	held       int  // bytes of unanswered requests
 }
 
-// secure puts TLS over the connection. Only the goroutine that opened the connection may call it, before it passes it on.
+// secure puts TLS over the connection. Only the goroutine that opened the connection may call it, before it passes it
+// on.
 func (c *portConn) secure(over *tls.Conn) { c.Conn = over }
 
 // cut ends the connection while another goroutine uses it. That goroutine must still call Close.

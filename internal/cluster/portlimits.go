@@ -8,8 +8,8 @@ import (
 	"net/netip"
 )
 
-// Limits on incoming connections. Connections that this node opens do not count, so that nobody can keep a node from its
-// peers. When a limit is reached, the connection that is least likely to be a member's is closed for the new one.
+// Limits on incoming connections. Connections that this node opens do not count, so that nobody can keep a node from
+// its peers. When a limit is reached, the connection that is least likely to be a member's is closed for the new one.
 const (
 	// Connections that have not sent their first byte yet.
 	maxStrangers     = 128 // from all addresses that are not a member's
@@ -148,8 +148,8 @@ func (s *clusterPort) hold(c *portConn, bytes int) error {
 	return nil
 }
 
-// ownerOf gives the owner of a connection without a certificate, by its remote address. All addresses of one IPv6 network
-// of 64 bits are one owner, because one host can have any number of them.
+// ownerOf gives the owner of a connection without a certificate, by its remote address. All addresses of one IPv6
+// network of 64 bits are one owner, because one host can have any number of them.
 func (s *clusterPort) ownerOf(remote net.Addr) owner {
 	from, err := netip.ParseAddrPort(remote.String())
 	if err != nil {

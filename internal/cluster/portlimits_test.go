@@ -94,8 +94,8 @@ func TestStrangersAreLimited(t *testing.T) {
 	}
 }
 
-// Strangers open more connections than the port accepts. The leader still reaches its followers, and a restarted follower
-// comes back.
+// Strangers open more connections than the port accepts. The leader still reaches its followers, and a restarted
+// follower comes back.
 func TestStrangersTakeNoMembersPlace(t *testing.T) {
 	c := startCluster(t, 3, nil)
 	c.propose(dea(1))

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// carriesWrites is the first byte of a connection over which a peer forwards requests to this node, because it leads: see
-// Writes.
+// carriesWrites is the first byte of a connection over which a peer forwards requests to this node, because it leads:
+// see Writes.
 const carriesWrites byte = 3
 
 const (
@@ -32,8 +32,8 @@ func newWrites(s *clusterPort) *writes {
 }
 
 // Writes is a listener for requests that other members forward to this node. They arrive over the cluster's port, with
-// raft.tls only from members; so peers need to reach no other port of this node. Each call gives the same listener. After
-// it is closed such connections are refused.
+// raft.tls only from members; so peers need to reach no other port of this node. Each call gives the same listener.
+// After it is closed such connections are refused.
 func (n *Node) Writes() net.Listener { return n.port.writes }
 
 // DialWrites opens a connection to the Writes listener of another member.

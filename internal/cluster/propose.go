@@ -9,9 +9,9 @@ import (
 	"hm/raftfsm"
 )
 
-// Why a proposal, or another request to the leader, failed. After ErrLeadershipLost and ErrTimeout the records may still
-// be applied, or not. After every other error the entry that failed is not in the log, and no later entry of the same
-// proposal is; the entries before it are applied.
+// Why a proposal, or another request to the leader, failed. After ErrLeadershipLost and ErrTimeout the records may
+// still be applied, or not. After every other error the entry that failed is not in the log, and no later entry of the
+// same proposal is; the entries before it are applied.
 var (
 	ErrNotLeader      = errors.New("this node is not the leader")
 	ErrLeadershipLost = errors.New("leadership was lost before the outcome was known")
@@ -57,12 +57,12 @@ const (
 // Records that fit into one entry (raftfsm.MaxEntry bytes, encoded) are applied together in one entry, in the given
 // order. Otherwise they become several entries in the given order; if one fails, those before it are applied. A record
 // that is too large for one entry is cut with raftfsm.Split. A caller that counts the parts of a DesiredChanges for its
-// commit must cut it before. A record that cannot be encoded or cut is refused with raftfsm.ErrInvalid, and a record of a
-// kind that some voter does not know with ErrKind.
+// commit must cut it before. A record that cannot be encoded or cut is refused with raftfsm.ErrInvalid, and a record of
+// a kind that some voter does not know with ErrKind.
 //
-// There is one result for each entry that has records of the call, in order; usually one. Refusal.Record is the position
-// in recs. Concurrent calls share entries. Refused and Ended have only the caller's own records, but Touched lists the
-// apps that the whole entry touched and must not be changed.
+// There is one result for each entry that has records of the call, in order; usually one. Refusal.Record is the
+// position in recs. Concurrent calls share entries. Refused and Ended have only the caller's own records, but Touched
+// lists the apps that the whole entry touched and must not be changed.
 //
 // If ctx ends while the records wait to be packed, they are withdrawn and the error is that of ctx. If ctx ends later,
 // the error is ErrTimeout and wraps that of ctx.
@@ -180,8 +180,8 @@ func cut(recs []raftfsm.Record, limit int) ([]chunk, error) {
 	return append(chunks, open), nil
 }
 
-// encodedSize is the size of records as an entry of their own, in bytes. Several such entries joined are not larger than
-// the sum of their sizes.
+// encodedSize is the size of records as an entry of their own, in bytes. Several such entries joined are not larger
+// than the sum of their sizes.
 func encodedSize(recs ...raftfsm.Record) (int, error) {
 	b, err := raftfsm.EncodeEntry(raftfsm.Entry{At: raftfsm.MaxTime, Records: recs})
 	return len(b), err

@@ -7,9 +7,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// raftLog and raftValues are the stores as raft's own goroutines see them. Raft panics if it cannot read an entry that it
-// needs, and the process would end. Instead they call fail and end the goroutine, as a return would: those who wait for
-// the goroutine see that it ends, and nothing goes on without the entry.
+// raftLog and raftValues are the stores as raft's own goroutines see them. Raft panics if it cannot read an entry that
+// it needs, and the process would end. Instead they call fail and end the goroutine, as a return would: those who wait
+// for the goroutine see that it ends, and nothing goes on without the entry.
 type raftLog struct {
 	*checkedLog
 	fail func(error)

@@ -25,10 +25,10 @@ const (
 	fieldEntries = "Entries"
 )
 
-// requestScanner checks the requests that a peer sends over a raft connection, byte by byte and ahead of raft's decoder.
-// It fails when a request exceeds a limit, or when the certificate of the connection does not name the sender; raft never
-// gets the whole request then. A request is a byte with its kind and a map in msgpack. After the map of a snapshot
-// request, Size bytes of body follow.
+// requestScanner checks the requests that a peer sends over a raft connection, byte by byte and ahead of raft's
+// decoder. It fails when a request exceeds a limit, or when the certificate of the connection does not name the sender;
+// raft never gets the whole request then. A request is a byte with its kind and a map in msgpack. After the map of a
+// snapshot request, Size bytes of body follow.
 type requestScanner struct {
 	allow func(id string) error // whether the connection may send requests of a member; called once a request
 

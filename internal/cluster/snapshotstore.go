@@ -9,9 +9,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// snapshotStore is raft's store of snapshots with two changes. It removes the directories of unfinished snapshots when it
-// is opened, because raft leaves them behind. It begins no snapshot on a disk that is almost full, because the log needs
-// the room more; raft tries again later.
+// snapshotStore is raft's store of snapshots with two changes. It removes the directories of unfinished snapshots when
+// it is opened, because raft leaves them behind. It begins no snapshot on a disk that is almost full, because the log
+// needs the room more; raft tries again later.
 type snapshotStore struct {
 	*raft.FileSnapshotStore
 	dir string

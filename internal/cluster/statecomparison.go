@@ -134,8 +134,8 @@ type wrongState struct {
 	mine, theirs raftfsm.Hash
 }
 
-// compare compares this node's states with those that the voters claim. present says whether a voter is up. wrong is not
-// nil if this node is wrong; differing are the peers that claim another state, sorted if wrong is nil.
+// compare compares this node's states with those that the voters claim. present says whether a voter is up. wrong is
+// not nil if this node is wrong; differing are the peers that claim another state, sorted if wrong is nil.
 func (w *stateComparison) compare(self string, voters []string, present func(id string) bool, now time.Time) (wrong *wrongState, differing []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -101,8 +101,8 @@ func TestLeaderWithAnotherStateStops(t *testing.T) {
 	}
 }
 
-// Two nodes are left and their states differ: nobody can say who is right, and both report it. The third node decides when
-// it is back.
+// Two nodes are left and their states differ: nobody can say who is right, and both report it. The third node decides
+// when it is back.
 func TestTwoNodesThatDifferBothReportIt(t *testing.T) {
 	t.Parallel()
 	c, arm := tampered(t, 3)
@@ -213,8 +213,8 @@ func TestCompareStates(t *testing.T) {
 	}
 }
 
-// One peer claims another state at every entry that this node applies. The other peer agrees with this node, but always at
-// an older entry.
+// One peer claims another state at every entry that this node applies. The other peer agrees with this node, but always
+// at an older entry.
 func TestOnePeerThatDiffersStopsNobody(t *testing.T) {
 	w := &stateComparison{}
 	now := time.Now()

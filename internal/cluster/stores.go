@@ -88,10 +88,10 @@ func (s *stores) alone(peers []Peer) bool {
 	return len(peers) == 1 && (s.newest == nil || len(s.newest.Configuration.Servers) <= 1)
 }
 
-// initialize prepares a log without entries. In a new node it writes the first entry, which names the members. Every node
-// writes the same entry, so it does not matter who is first. If there is a snapshot the log was lost: then it writes no
-// entry, but raft must not start in a term before the snapshot's. It stores a term in any case, so that raft has nothing
-// to write when it starts: there raft would panic if the write failed.
+// initialize prepares a log without entries. In a new node it writes the first entry, which names the members. Every
+// node writes the same entry, so it does not matter who is first. If there is a snapshot the log was lost: then it
+// writes no entry, but raft must not start in a term before the snapshot's. It stores a term in any case, so that raft
+// has nothing to write when it starts: there raft would panic if the write failed.
 func (s *stores) initialize(peers []Peer, log *slog.Logger) error {
 	values := checkedValues{s.bolt} // not through disk: an error ends the start
 	term, err := values.GetUint64(keyCurrentTerm)

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Suspended is how long the machine has been suspended since it booted, in all. Linux stops the monotonic clock, which hm
-// time depends on, during that time.
+// Suspended is how long the machine has been suspended since it booted, in all. Linux stops the monotonic clock, which
+// hm time depends on, during that time.
 func (n *Node) Suspended() time.Duration {
 	var boot, mono unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono) != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil {
