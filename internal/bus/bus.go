@@ -222,7 +222,8 @@ func (ses *session) drain() error {
 	}
 	<-ses.gone // nats.go closes after its DrainTimeout at the latest
 	if errors.Is(ses.nc.LastError(), nats.ErrDrainTimeout) {
-		return errors.New("the nats link was closed before its subscribers had handled all messages: they took longer than " + drainTimeout.String())
+		return errors.New("the nats link was closed before its subscribers had handled all messages: " +
+			"they took longer than " + drainTimeout.String())
 	}
 	return nil
 }

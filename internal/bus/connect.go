@@ -155,11 +155,13 @@ func (b *backoff) next() time.Duration {
 func (l *Link) logFailure(srv address, err error) {
 	kind, hint := "connect", "hm keeps trying; check that the server runs and nats.servers is right"
 	switch {
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked),
-		errors.Is(err, nats.ErrAccountAuthExpired):
-		kind, hint = "auth", "the server refuses these credentials; correct nats.username and nats.password, nats.token or nats.creds, or the server's users; hm keeps trying"
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired),
+		errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
+		kind, hint = "auth", "the server refuses these credentials; correct nats.username and nats.password, "+
+			"nats.token or nats.creds, or the server's users; hm keeps trying"
 	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
-		kind, hint = "subscriptions", "the server allows too few subscriptions; raise the limit (max_subs) of the server, or of the account; hm keeps trying"
+		kind, hint = "subscriptions", "the server allows too few subscriptions; "+
+			"raise the limit (max_subs) of the server, or of the account; hm keeps trying"
 	case errors.Is(err, nats.ErrSecureConnWanted), errors.Is(err, nats.ErrSecureConnRequired):
 		kind, hint = "tls", "nats.tls is set and the server offers no TLS, or the other way round; make them agree"
 	}

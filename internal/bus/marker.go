@@ -92,7 +92,8 @@ func (l *Link) Mark(o MarkerOptions) (*Marker, error) {
 	if !l.marker.CompareAndSwap(nil, m) {
 		return nil, errors.New("the lag of this nats link is already measured")
 	}
-	if err := l.Subscribe(o.Subject, Limits{Messages: 4 * maxPendingMarkers, Bytes: 1 << 20, Spare: true}, m.receive); err != nil {
+	limits := Limits{Messages: 4 * maxPendingMarkers, Bytes: 1 << 20, Spare: true}
+	if err := l.Subscribe(o.Subject, limits, m.receive); err != nil {
 		return nil, err
 	}
 	l.loops.Go(m.run)
@@ -259,7 +260,8 @@ func (m *Marker) noteRefusal(ses *session, err error) bool {
 	m.mu.Unlock()
 	if first {
 		m.link.logger.Warn("nats refuses the messages that measure how late this link is: this node will not notice a late link",
-			"subject", m.opts.Subject, "error", text, "hint", "grant the user that hm connects as the permission to publish and to subscribe to this subject")
+			"subject", m.opts.Subject, "error", text, "hint",
+			"grant the user that hm connects as the permission to publish and to subscribe to this subject")
 	}
 	return true
 }

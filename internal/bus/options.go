@@ -78,7 +78,9 @@ func authOptions(o Options) ([]nats.Option, error) {
 
 // tlsOptions loads the files once, so that a wrong one stops the start.
 func tlsOptions(t TLS) ([]nats.Option, error) {
-	ca, cert, key := tlsfiles.File{Key: "nats.tls.ca", Path: t.CA}, tlsfiles.File{Key: "nats.tls.cert", Path: t.Cert}, tlsfiles.File{Key: "nats.tls.key", Path: t.Key}
+	ca := tlsfiles.File{Key: "nats.tls.ca", Path: t.CA}
+	cert := tlsfiles.File{Key: "nats.tls.cert", Path: t.Cert}
+	key := tlsfiles.File{Key: "nats.tls.key", Path: t.Key}
 	if _, err := tlsfiles.Client(ca, cert, key); err != nil {
 		return nil, err
 	}

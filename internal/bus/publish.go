@@ -148,7 +148,8 @@ func (l *Link) send(j *job) []error {
 			errs[i] = ErrDown
 		case errors.Is(err, nats.ErrMaxPayload):
 			err = fmt.Errorf("%w: %d bytes, its max_payload is %d", err, len(o.Data), j.ses.nc.MaxPayload())
-			l.noteRefusal(j.ses, violation{RefusedPublish, o.Subject, err.Error(), "raise max_payload of the nats server"})
+			l.noteRefusal(j.ses,
+				violation{RefusedPublish, o.Subject, err.Error(), "raise max_payload of the nats server"})
 			errs[i] = refused{o.Subject, err}
 			tooLarge[o.Subject]++
 		case errors.Is(err, nats.ErrBadSubject):

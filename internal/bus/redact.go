@@ -22,7 +22,8 @@ func (l *Link) redact(err error) string {
 			continue
 		}
 		text = hideWhole(text, s)
-		for _, encoded := range []string{url.QueryEscape(s), url.PathEscape(s), strings.TrimPrefix(url.UserPassword("", s).String(), ":")} {
+		for _, encoded := range []string{url.QueryEscape(s), url.PathEscape(s),
+			strings.TrimPrefix(url.UserPassword("", s).String(), ":")} {
 			if encoded != s {
 				text = hideWhole(text, encoded)
 			}

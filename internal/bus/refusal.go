@@ -50,7 +50,8 @@ type refusals struct {
 }
 
 func newRefusals() refusals {
-	return refusals{rows: map[refusalKey]*Refusal{}, asked: map[string]bool{}, published: map[string]bool{}, total: map[refusalKey]uint64{}}
+	return refusals{rows: map[refusalKey]*Refusal{}, asked: map[string]bool{}, published: map[string]bool{},
+		total: map[refusalKey]uint64{}}
 }
 
 // Refusals gives what the server refuses now, by action and subject. While the link is down it gives the last state.
@@ -161,7 +162,8 @@ func (l *Link) noteGrant(k refusalKey) {
 	delete(l.refused.rows, k)
 	l.mu.Unlock()
 	if r != nil {
-		l.logger.Info("nats takes a subject that it has refused to this node", "action", k.action, "subject", k.subject, "refused_for", time.Since(r.Since).Round(time.Millisecond))
+		l.logger.Info("nats takes a subject that it has refused to this node", "action", k.action, "subject", k.subject,
+			"refused_for", time.Since(r.Since).Round(time.Millisecond))
 	}
 }
 

@@ -55,7 +55,8 @@ func (l *Link) setDown(ses *session) {
 	l.mu.Unlock()
 	l.log.Warn("down", "nats link is down, no command is evaluated until it has been up for the freshness window",
 		func() []any {
-			return []any{"server", ses.server, "error", l.redact(ses.nc.LastError()), "up_for", lasted.Round(time.Millisecond)}
+			return []any{"server", ses.server, "error", l.redact(ses.nc.LastError()), "up_for",
+				lasted.Round(time.Millisecond)}
 		})
 }
 
@@ -79,7 +80,8 @@ func (l *Link) countDrops() {
 	l.unlogged = 0
 	l.mu.Unlock()
 	if n > 0 {
-		l.log.Warn("gap", "messages were dropped because a subscriber was too slow: this is a gap, and the freshness window starts again",
+		l.log.Warn("gap", "messages were dropped because a subscriber was too slow: "+
+			"this is a gap, and the freshness window starts again",
 			func() []any { return []any{"dropped", n} })
 	}
 }

@@ -80,7 +80,8 @@ func (l *Link) SubscribeQueue(subject, queue string, limits Limits, fn func(Msg)
 	if ses == nil {
 		return nil
 	}
-	_ = l.subscribeAndConfirm(ses, []*subscription{s}) // if it fails, the connection fails, too, and the next one makes s
+	// If it fails, the connection fails, too, and the next one makes s.
+	_ = l.subscribeAndConfirm(ses, []*subscription{s})
 	if queue == "" {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -120,7 +121,8 @@ func (l *Link) Rejoin(subject, queue string) {
 		}
 		s.away = false
 		if ses := l.live.Load(); ses != nil {
-			_ = l.subscribeAndConfirm(ses, []*subscription{s}) // if it fails, the connection fails, too, and the next one makes s
+			// If it fails, the connection fails, too, and the next one makes s.
+			_ = l.subscribeAndConfirm(ses, []*subscription{s})
 		}
 	}
 }

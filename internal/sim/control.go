@@ -134,7 +134,8 @@ func (s *Sim) controlApp(r *http.Request) (any, error) {
 	case "end-crash-loop":
 		return struct{}{}, s.Fleet.EndCrashLoop(guid)
 	default:
-		return nil, fmt.Errorf("%w: action %.40q is none of scale, stop, start, restart, restage, stage, crash, crash-loop, end-crash-loop", ErrInvalid, action)
+		return nil, fmt.Errorf("%w: action %.40q is none of scale, stop, start, restart, restage, stage, "+
+			"crash, crash-loop, end-crash-loop", ErrInvalid, action)
 	}
 }
 
@@ -221,5 +222,6 @@ func writeProblem(w http.ResponseWriter, err error) {
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	_, _ = w.Write(wire.MustJSON(map[string]any{"title": http.StatusText(status), "status": status, "detail": err.Error()}))
+	_, _ = w.Write(wire.MustJSON(map[string]any{"title": http.StatusText(status), "status": status,
+		"detail": err.Error()}))
 }

@@ -58,8 +58,11 @@ func (n *NATS) Start() error {
 	} else if err := free(port); err != nil {
 		return fmt.Errorf("embedded NATS: %w", err)
 	}
-	srv, err := server.NewServer(&server.Options{ServerName: "hm-sim", Host: "127.0.0.1", Port: port, Username: n.opts.Username, Password: n.opts.Password,
-		Authorization: n.opts.Token, MaxPayload: 8 << 20, MaxPending: 64 << 20, NoLog: true, NoSigs: true, NoSystemAccount: true})
+	srv, err := server.NewServer(&server.Options{
+		ServerName: "hm-sim", Host: "127.0.0.1", Port: port,
+		Username: n.opts.Username, Password: n.opts.Password, Authorization: n.opts.Token,
+		MaxPayload: 8 << 20, MaxPending: 64 << 20, NoLog: true, NoSigs: true, NoSystemAccount: true,
+	})
 	if err != nil {
 		return fmt.Errorf("embedded NATS: %w", err)
 	}
@@ -67,7 +70,8 @@ func (n *NATS) Start() error {
 	if !srv.ReadyForConnections(natsReady) {
 		srv.Shutdown()
 		srv.WaitForShutdown()
-		return fmt.Errorf("embedded NATS: no connections accepted on 127.0.0.1:%d after %s; is the port taken?", n.opts.Port, natsReady)
+		return fmt.Errorf("embedded NATS: no connections accepted on 127.0.0.1:%d after %s; is the port taken?",
+			n.opts.Port, natsReady)
 	}
 	addr, ok := srv.Addr().(*net.TCPAddr)
 	if !ok {

@@ -47,9 +47,10 @@ type Options struct {
 	CCListen, ControlListen    string // TCP addresses, default 127.0.0.1:0; ControlListen must be loopback
 	BulkUser, BulkPassword     string // defaults "bulk_api" and "bulk-password"
 	CommandUser, CommandSecret string // basic auth of commands over HTTP (N23), defaults as the bulk ones
-	BulkAllRows                bool   // the bulk API gives every row, as before July 2015, not only STARTED ones whose staging did not fail
-	Passive                    bool   // the CC starts and stops nothing by itself: it leaves all work to the health manager
-	History                    int    // commands kept for Commands, default 100,000
+	// BulkAllRows: the bulk API gives every row, as before July 2015, not only STARTED ones whose staging did not fail.
+	BulkAllRows bool
+	Passive     bool // the CC starts and stops nothing by itself: it leaves all work to the health manager
+	History     int  // commands kept for Commands, default 100,000
 
 	Logger *slog.Logger // default: discard
 }
@@ -119,8 +120,11 @@ func (o Options) validate() error {
 	for _, d := range []struct {
 		name  string
 		value time.Duration
-	}{{"start delay", o.StartDelay}, {"staging delay", o.StagingDelay}, {"restart delay", o.RestartDelay}, {"evacuation bail-out", o.EvacuationBailOut},
-		{"advertise TTL", o.AdvertiseTTL}, {"crash lifetime", o.CrashLifetime}} {
+	}{
+		{"start delay", o.StartDelay}, {"staging delay", o.StagingDelay}, {"restart delay", o.RestartDelay},
+		{"evacuation bail-out", o.EvacuationBailOut},
+		{"advertise TTL", o.AdvertiseTTL}, {"crash lifetime", o.CrashLifetime},
+	} {
 		if d.value < 0 {
 			errs = append(errs, fmt.Errorf("%s is %s, it must not be negative", d.name, d.value))
 		}
@@ -131,7 +135,8 @@ func (o Options) validate() error {
 	if host, _, err := net.SplitHostPort(o.ControlListen); err != nil {
 		errs = append(errs, fmt.Errorf("control address %q: %w", o.ControlListen, err))
 	} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		errs = append(errs, fmt.Errorf("control address %q is not loopback: the control API asks for no password, so it must listen on 127.0.0.1 or ::1", o.ControlListen))
+		errs = append(errs, fmt.Errorf("control address %q is not loopback: "+
+			"the control API asks for no password, so it must listen on 127.0.0.1 or ::1", o.ControlListen))
 	}
 	return errors.Join(errs...)
 }
@@ -139,9 +144,11 @@ func (o Options) validate() error {
 // fleet gives the options of the fleet.
 func (o Options) fleet(dial func(string) (*nats.Conn, error), after func(time.Duration, func())) fleet.Options {
 	return fleet.Options{
-		Seed: o.Seed, HeartbeatPeriod: o.HeartbeatPeriod, StartDelay: o.StartDelay, StartJitter: o.StartJitter, RestartDelay: o.RestartDelay,
-		EvacuationBailOut: o.EvacuationBailOut, AdvertiseTTL: o.AdvertiseTTL, CrashLifetime: o.CrashLifetime, Exits: o.Exits,
-		Connections: o.Connections, ConnectionPerDEA: o.ConnectionPerDEA, Partition: o.Partition, Logger: o.Logger, Dial: dial, After: after,
+		Seed: o.Seed, HeartbeatPeriod: o.HeartbeatPeriod, StartDelay: o.StartDelay, StartJitter: o.StartJitter,
+		RestartDelay: o.RestartDelay, EvacuationBailOut: o.EvacuationBailOut, AdvertiseTTL: o.AdvertiseTTL,
+		CrashLifetime: o.CrashLifetime, Exits: o.Exits,
+		Connections: o.Connections, ConnectionPerDEA: o.ConnectionPerDEA, Partition: o.Partition,
+		Logger: o.Logger, Dial: dial, After: after,
 	}
 }
 

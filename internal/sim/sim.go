@@ -69,8 +69,10 @@ func Start(ctx context.Context, o Options) (*Sim, error) {
 		return nil, fmt.Errorf("simulation: %w", err)
 	}
 	// The servers start last: connections wait until then, so that a request finds everything ready.
-	for listener, handler := range map[net.Listener]http.Handler{ccListener: s.CC.Handler(), control: s.controlHandler()} {
-		srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return s.ctx }}
+	servers := map[net.Listener]http.Handler{ccListener: s.CC.Handler(), control: s.controlHandler()}
+	for listener, handler := range servers {
+		srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second,
+			BaseContext: func(net.Listener) context.Context { return s.ctx }}
 		s.wg.Go(func() { serve(s.ctx, srv, func() error { return srv.Serve(listener) }) })
 	}
 	return s, nil
@@ -93,7 +95,8 @@ func (s *Sim) begin() error {
 	if !s.opts.ColdStart {
 		for _, r := range rows {
 			if r.Startable() {
-				wanted = append(wanted, fleet.Wanted{App: app.Key{Droplet: r.GUID, Version: r.Version}, Instances: r.Instances})
+				key := app.Key{Droplet: r.GUID, Version: r.Version}
+				wanted = append(wanted, fleet.Wanted{App: key, Instances: r.Instances})
 			}
 		}
 	}

@@ -54,10 +54,15 @@ func (s *Sim) State() State {
 	var st State
 	s.CC.Read(func(v cc.View) {
 		t, deas := s.totals.recount(s.Fleet, v)
-		st = State{At: time.Now(), Converged: t.converged(), DEAs: deas.Connected, DEAsPaused: deas.Paused, DEAsEvacuating: deas.Evacuating,
-			DEAsRestarting: deas.Restarting, DEAsGone: deas.Gone, Apps: t.apps, AppsWanted: t.wanted, Desired: t.desired, Settled: t.settled,
-			Missing: t.missing, Duplicate: t.duplicate, Undesired: t.undesired, Starting: t.starting, Running: t.running, Crashed: t.crashed,
-			Evacuating: t.evacuating, CutOff: t.cutOff, Commands: v.Counts()}
+		st = State{
+			At: time.Now(), Converged: t.converged(),
+			DEAs: deas.Connected, DEAsPaused: deas.Paused, DEAsEvacuating: deas.Evacuating,
+			DEAsRestarting: deas.Restarting, DEAsGone: deas.Gone,
+			Apps: t.apps, AppsWanted: t.wanted, Desired: t.desired, Settled: t.settled, Missing: t.missing,
+			Duplicate: t.duplicate, Undesired: t.undesired,
+			Starting: t.starting, Running: t.running, Crashed: t.crashed, Evacuating: t.evacuating, CutOff: t.cutOff,
+			Commands: v.Counts(),
+		}
 	})
 	traffic := s.Fleet.Traffic()
 	st.Connections, st.Connected = traffic.Connections+1, traffic.Connected
@@ -115,8 +120,10 @@ type InstanceView struct {
 }
 
 func viewInstance(in fleet.Instance) InstanceView {
-	return InstanceView{App: in.App.Droplet, Version: in.App.Version, Index: in.Index, GUID: in.GUID, State: in.State.String(),
-		Since: in.Since, DEA: in.DEA, CutOff: in.CutOff}
+	return InstanceView{
+		App: in.App.Droplet, Version: in.App.Version, Index: in.Index, GUID: in.GUID, State: in.State.String(),
+		Since: in.Since, DEA: in.DEA, CutOff: in.CutOff,
+	}
 }
 
 // App gives one app.
@@ -145,8 +152,10 @@ func (s *Sim) Apps(after int64, n int) (views []AppView) {
 }
 
 func (s *Sim) viewApp(r cc.Row) AppView {
-	v := AppView{ID: r.ID, GUID: r.GUID, Version: r.Version, Instances: r.Instances, State: r.State.String(), PackageState: r.Package.String(),
-		Diego: r.Diego, UpdatedAt: r.UpdatedAt.UTC(), Running: []InstanceView{}}
+	v := AppView{
+		ID: r.ID, GUID: r.GUID, Version: r.Version, Instances: r.Instances, State: r.State.String(),
+		PackageState: r.Package.String(), Diego: r.Diego, UpdatedAt: r.UpdatedAt.UTC(), Running: []InstanceView{},
+	}
 	instances := s.Fleet.Instances(r.GUID)
 	for _, in := range instances {
 		v.Running = append(v.Running, viewInstance(in))

@@ -22,8 +22,10 @@ func (c *Controller) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /bulk/apps", c.serveApps)
 	mux.HandleFunc("GET /bulk/counts", c.serveCounts)
-	mux.HandleFunc("POST /internal/dea/hm9000/start/{guid}", func(w http.ResponseWriter, r *http.Request) { c.serveCommand(w, r, ActionStart) })
-	mux.HandleFunc("POST /internal/dea/hm9000/stop/{guid}", func(w http.ResponseWriter, r *http.Request) { c.serveCommand(w, r, ActionStop) })
+	mux.HandleFunc("POST /internal/dea/hm9000/start/{guid}",
+		func(w http.ResponseWriter, r *http.Request) { c.serveCommand(w, r, ActionStart) })
+	mux.HandleFunc("POST /internal/dea/hm9000/stop/{guid}",
+		func(w http.ResponseWriter, r *http.Request) { c.serveCommand(w, r, ActionStop) })
 	return mux
 }
 
@@ -163,8 +165,8 @@ func (c *Controller) serveCommand(w http.ResponseWriter, r *http.Request, action
 
 func authorized(r *http.Request, user, password string) bool {
 	u, p, ok := r.BasicAuth()
-	right := subtle.ConstantTimeCompare([]byte(u), []byte(user)) & subtle.ConstantTimeCompare([]byte(p), []byte(password))
-	return ok && right == 1
+	right := subtle.ConstantTimeCompare([]byte(u), []byte(user)) == 1
+	return subtle.ConstantTimeCompare([]byte(p), []byte(password)) == 1 && right && ok
 }
 
 // refuse answers with the Cloud Controller's error object.

@@ -32,8 +32,10 @@ func (c *Controller) CreateApp(spec AppSpec) (Row, error) {
 		return Row{}, err
 	}
 	c.mu.Lock()
-	row := Row{GUID: spec.GUID, Version: spec.Version, Instances: instances, State: desired.Started, Package: desired.Staged,
-		Droplet: !spec.Staging, Diego: spec.Diego, Memory: spec.Memory, UpdatedAt: time.Now()}
+	row := Row{
+		GUID: spec.GUID, Version: spec.Version, Instances: instances, State: desired.Started, Package: desired.Staged,
+		Droplet: !spec.Staging, Diego: spec.Diego, Memory: spec.Memory, UpdatedAt: time.Now(),
+	}
 	if row.GUID.IsZero() {
 		row.GUID = c.ids.UUID()
 	}
@@ -101,9 +103,10 @@ func (c *Controller) StartApp(guid app.GUID) (Row, error) {
 
 // RestartApp stops an app and starts it with a new version.
 func (c *Controller) RestartApp(guid app.GUID) (Row, error) {
-	return c.change(guid, func(r *Row) { r.State, r.Version = desired.Started, c.ids.UUID() }, func(before, after Row) []wire.Message {
-		return append(c.stopBefore(before, after), c.startAll(after)...)
-	})
+	return c.change(guid, func(r *Row) { r.State, r.Version = desired.Started, c.ids.UUID() },
+		func(before, after Row) []wire.Message {
+			return append(c.stopBefore(before, after), c.startAll(after)...)
+		})
 }
 
 // RestageApp stops an app and stages it again, with a new version: it is PENDING until staging ends after

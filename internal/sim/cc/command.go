@@ -24,7 +24,8 @@ func (o order) read(action, via string) (cmd Command, ok bool) {
 	if o.Droplet == nil || o.Version == nil || o.Index == nil || *o.Index < 0 {
 		return Command{}, false
 	}
-	cmd = Command{At: time.Now(), Via: via, MessageID: o.MessageID, Action: action, App: *o.Droplet, Version: *o.Version, Index: *o.Index}
+	cmd = Command{At: time.Now(), Via: via, MessageID: o.MessageID, Action: action, App: *o.Droplet,
+		Version: *o.Version, Index: *o.Index}
 	if action == ActionStop {
 		if o.Instance == nil || o.Instance.IsZero() || o.Duplicate == nil {
 			return Command{}, false
@@ -71,7 +72,8 @@ func (c *Controller) decide(cmd Command) []wire.Message {
 			}
 		}
 	} else if cmd.Accepted, cmd.Check = decideStop(row, known, cmd.Version, cmd.Index, cmd.Duplicate); cmd.Accepted {
-		cmd.Harmful = itself && cmd.Live == 0 && known && row.Startable() && cmd.Version == row.Version && cmd.Index < row.Instances
+		cmd.Harmful = itself && cmd.Live == 0 && known && row.Startable() && cmd.Version == row.Version &&
+			cmd.Index < row.Instances
 		out = append(out, stopMessage(wire.Stop{Droplet: cmd.App, Instances: []app.GUID{cmd.Instance}}))
 	}
 	c.history.record(cmd)

@@ -35,7 +35,7 @@ type Options struct {
 	Partition                  string
 	BulkUser, BulkPassword     string
 	CommandUser, CommandSecret string // basic auth of commands over HTTP (N23)
-	BulkAllRows                bool   // the bulk API gives every row, as before July 2015, not only STARTED ones that did not fail
+	BulkAllRows                bool   // see sim.Options
 	Passive                    bool   // starts and stops nothing by itself
 	History                    int    // commands kept for Commands
 	Logger                     *slog.Logger
@@ -98,8 +98,10 @@ func (c *Controller) Populate(ctx context.Context, n, mean int) ([]Row, error) {
 		rows := make([]Row, n)
 		now := time.Now()
 		for i := range rows {
-			rows[i] = Row{GUID: c.ids.UUID(), Version: c.ids.UUID(), Instances: 1 + c.ids.IntN(2*mean-1), State: desired.Started,
-				Package: desired.Staged, Droplet: true, Memory: 256, UpdatedAt: now}
+			rows[i] = Row{
+				GUID: c.ids.UUID(), Version: c.ids.UUID(), Instances: 1 + c.ids.IntN(2*mean-1), State: desired.Started,
+				Package: desired.Staged, Droplet: true, Memory: 256, UpdatedAt: now,
+			}
 		}
 		if err := c.apps.insertAll(ctx, rows); err != nil {
 			c.mu.Unlock()

@@ -60,11 +60,13 @@ func openDatabase(ctx context.Context, target dbTarget, schema string) (*databas
 				return
 			}
 			if schema != "" && schema != d.schema {
-				x.fail(fmt.Errorf("%w: its tables are those of schema %s, not of %s: leave the schema out, or name another database", wire.ErrInvalid, d.schema, schema))
+				x.fail(fmt.Errorf("%w: its tables are those of schema %s, not of %s: "+
+					"leave the schema out, or name another database", wire.ErrInvalid, d.schema, schema))
 				return
 			}
 		case x.has("apps") || x.has("processes"):
-			x.fail(fmt.Errorf("%w: it contains tables of a real Cloud Controller, which a simulation must not change: name an empty one", wire.ErrInvalid))
+			x.fail(fmt.Errorf("%w: it contains tables of a real Cloud Controller, "+
+				"which a simulation must not change: name an empty one", wire.ErrInvalid))
 			return
 		default:
 			if schema == "" {
@@ -108,7 +110,8 @@ func (d *database) readMark(x *tx) bool {
 	})
 	var known bool
 	if d.layout, known = layouts[d.schema]; !known && x.err == nil {
-		x.fail(fmt.Errorf("%w: this version cannot read the table hm_simulation: drop the database's tables to start again", wire.ErrInvalid))
+		x.fail(fmt.Errorf("%w: this version cannot read the table hm_simulation: "+
+			"drop the database's tables to start again", wire.ErrInvalid))
 	}
 	return x.err == nil
 }

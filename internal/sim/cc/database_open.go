@@ -95,21 +95,26 @@ func sqliteTarget(path string) (dbTarget, error) {
 		return dbTarget{}, fmt.Errorf("database: sqlite: %w", err)
 	}
 	// With a write-ahead log, readers and this writer never wait for each other.
-	uri := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(2000)&_pragma=journal_mode(wal)&_pragma=synchronous(normal)"
-	return dbTarget{driver: "sqlite", dsn: path, name: path, begin: "BEGIN IMMEDIATE", tables: tablesSQLite, timeFormat: microseconds, place: asIs,
+	uri := "file:" + (&url.URL{Path: path}).EscapedPath() +
+		"?_pragma=busy_timeout(2000)&_pragma=journal_mode(wal)&_pragma=synchronous(normal)"
+	return dbTarget{
+		driver: "sqlite", dsn: path, name: path,
+		begin: "BEGIN IMMEDIATE", tables: tablesSQLite, timeFormat: microseconds, place: asIs,
 		open: func(ctx context.Context) (dbSession, error) {
 			connector, err := sqlite.NewConnector(uri)
 			if err != nil {
 				return nil, err
 			}
 			return openSQLSession(ctx, connector)
-		}}, nil
+		},
+	}, nil
 }
 
 func mysqlURLTarget(text string) (dbTarget, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" {
-		return dbTarget{}, errors.New("database: mysql: the URL cannot be parsed; it must look like mysql://user:password@host:3306/ccdb")
+		return dbTarget{}, errors.New("database: mysql: the URL cannot be parsed; " +
+			"it must look like mysql://user:password@host:3306/ccdb")
 	}
 	config, err := mysql.ParseDSN("tcp(" + u.Host + ")" + u.Path + "?" + u.RawQuery)
 	if err != nil {
@@ -143,9 +148,11 @@ func mysqlConfigTarget(config *mysql.Config, dsn string) (dbTarget, error) {
 	if err != nil {
 		return dbTarget{}, errors.New("database: mysql: the driver refuses the parameters")
 	}
-	return dbTarget{driver: "mysql", dsn: dsn, name: config.Addr + "/" + config.DBName, begin: "START TRANSACTION", tables: tablesMySQL,
-		timeFormat: seconds, place: asIs,
-		open: func(ctx context.Context) (dbSession, error) { return openSQLSession(ctx, connector) }}, nil
+	return dbTarget{
+		driver: "mysql", dsn: dsn, name: config.Addr + "/" + config.DBName,
+		begin: "START TRANSACTION", tables: tablesMySQL, timeFormat: seconds, place: asIs,
+		open: func(ctx context.Context) (dbSession, error) { return openSQLSession(ctx, connector) },
+	}, nil
 }
 
 func asIs(statement string) string { return statement }
@@ -221,10 +228,13 @@ func texts(args [][]byte) []any {
 func postgresTarget(dsn string) (dbTarget, error) {
 	config, err := pgconn.ParseConfig(dsn)
 	if err != nil { // the error may quote the password
-		return dbTarget{}, errors.New("database: postgres: the URL cannot be parsed; it must look like postgres://user:password@host:5432/ccdb")
+		return dbTarget{}, errors.New("database: postgres: the URL cannot be parsed; " +
+			"it must look like postgres://user:password@host:5432/ccdb")
 	}
 	config.RuntimeParams["application_name"] = "hm-sim"
-	return dbTarget{driver: "postgres", dsn: dsn, name: net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))) + "/" + config.Database,
+	address := net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))
+	return dbTarget{
+		driver: "postgres", dsn: dsn, name: address + "/" + config.Database,
 		begin: "BEGIN", tables: tablesPostgres, timeFormat: microseconds, place: numbered,
 		open: func(ctx context.Context) (dbSession, error) {
 			conn, err := pgconn.ConnectConfig(ctx, config)
@@ -232,7 +242,8 @@ func postgresTarget(dsn string) (dbTarget, error) {
 				return nil, err
 			}
 			return &postgresSession{conn}, nil
-		}}, nil
+		},
+	}, nil
 }
 
 // numbered turns each ? into $1, $2 and so on. No statement has a ? in a literal.

@@ -17,7 +17,8 @@ var layoutV2 = layout{id: "SELECT id FROM apps WHERE guid = ?", load: loadV2, ad
 	drop: func(x *tx, r Row) { x.exec("DELETE FROM apps WHERE guid = ?", r.GUID) }}
 
 func loadV2(x *tx) (rows []Row) {
-	x.query("SELECT id, guid, version, instances, state, diego, memory, updated_at, package_state, CASE WHEN droplet_hash IS NULL THEN 0 ELSE 1 END"+
+	x.query("SELECT id, guid, version, instances, state, diego, memory, updated_at, package_state,"+
+		" CASE WHEN droplet_hash IS NULL THEN 0 ELSE 1 END"+
 		" FROM apps WHERE deleted_at IS NULL ORDER BY id", nil, func(v [][]byte) error {
 		read := values{v: v}
 		r := read.row()
@@ -35,20 +36,24 @@ func loadV2(x *tx) (rows []Row) {
 func addV2(x *tx, rows []Row) {
 	var values []any
 	for _, r := range rows {
-		values = append(values, r.GUID, r.GUID, appName(r), r.Version, r.Instances, r.State.String(), r.Diego, r.Memory, r.UpdatedAt, r.UpdatedAt,
-			r.Package.String(), pendingSince(r), failedReason(r), dropletHash(r))
+		values = append(values, r.GUID, r.GUID, appName(r), r.Version, r.Instances, r.State.String(), r.Diego, r.Memory,
+			r.UpdatedAt, r.UpdatedAt, r.Package.String(), pendingSince(r), failedReason(r), dropletHash(r))
 	}
-	x.insert("apps", []string{"guid", "app_guid", "name", "version", "instances", "state", "diego", "memory", "created_at", "updated_at",
-		"package_state", "package_pending_since", "staging_failed_reason", "droplet_hash"}, values)
+	x.insert("apps", []string{
+		"guid", "app_guid", "name", "version", "instances", "state", "diego", "memory", "created_at", "updated_at",
+		"package_state", "package_pending_since", "staging_failed_reason", "droplet_hash",
+	}, values)
 }
 
 func alterV2(x *tx, before, r Row) {
-	x.exec("UPDATE apps SET version = ?, instances = ?, state = ?, diego = ?, memory = ?, updated_at = ?, package_state = ? WHERE guid = ?",
+	x.exec("UPDATE apps SET version = ?, instances = ?, state = ?, diego = ?, memory = ?, updated_at = ?, package_state = ?"+
+		" WHERE guid = ?",
 		r.Version, r.Instances, r.State.String(), r.Diego, r.Memory, r.UpdatedAt, r.Package.String(), r.GUID)
 	if r.Package == before.Package && r.Droplet == before.Droplet {
 		return
 	}
-	x.exec("UPDATE apps SET package_pending_since = ?, staging_failed_reason = ? WHERE guid = ?", pendingSince(r), failedReason(r), r.GUID)
+	x.exec("UPDATE apps SET package_pending_since = ?, staging_failed_reason = ? WHERE guid = ?", pendingSince(r),
+		failedReason(r), r.GUID)
 	if r.Package == desired.Staged {
 		x.exec("UPDATE apps SET droplet_hash = ? WHERE guid = ?", dropletHash(r), r.GUID)
 	}
@@ -78,7 +83,8 @@ func dropletHash(r Row) any {
 // layoutV3 keeps an app in a row of apps and one of processes with the same guid, like the apps that are older than v3
 // (D19, D24). Its bits are in packages, and what was staged from them is in droplets. The package state is not kept:
 // readers compute it (D22).
-var layoutV3 = layout{id: "SELECT id FROM processes WHERE guid = ?", load: loadV3, add: addV3, alter: alterV3, drop: dropV3}
+var layoutV3 = layout{id: "SELECT id FROM processes WHERE guid = ?", load: loadV3, add: addV3, alter: alterV3,
+	drop: dropV3}
 
 func addV3(x *tx, rows []Row) {
 	var apps, processes, packages, droplets []any
@@ -88,12 +94,15 @@ func addV3(x *tx, rows []Row) {
 			current = droplet
 		}
 		apps = append(apps, r.GUID, appName(r), current, r.State.String(), r.UpdatedAt, r.UpdatedAt)
-		processes = append(processes, r.GUID, r.GUID, r.Version, r.Instances, r.State.String(), r.Diego, r.Memory, r.UpdatedAt, r.UpdatedAt)
+		processes = append(processes, r.GUID, r.GUID, r.Version, r.Instances, r.State.String(), r.Diego, r.Memory,
+			r.UpdatedAt, r.UpdatedAt)
 		packages = append(packages, bits, r.GUID, "READY", "bits", r.UpdatedAt, r.UpdatedAt)
 		droplets = append(droplets, droplet, r.GUID, bits, dropletState(r), r.UpdatedAt, r.UpdatedAt)
 	}
 	x.insert("apps", []string{"guid", "name", "droplet_guid", "desired_state", "created_at", "updated_at"}, apps)
-	x.insert("processes", []string{"guid", "app_guid", "version", "instances", "state", "diego", "memory", "created_at", "updated_at"}, processes)
+	x.insert("processes", []string{
+		"guid", "app_guid", "version", "instances", "state", "diego", "memory", "created_at", "updated_at",
+	}, processes)
 	x.insert("packages", []string{"guid", "app_guid", "state", "type", "created_at", "updated_at"}, packages)
 	x.insert("droplets", []string{"guid", "app_guid", "package_guid", "state", "created_at", "updated_at"}, droplets)
 }
@@ -102,7 +111,8 @@ func alterV3(x *tx, before, r Row) {
 	x.exec("UPDATE processes SET version = ?, instances = ?, state = ?, diego = ?, memory = ?, updated_at = ? WHERE guid = ?",
 		r.Version, r.Instances, r.State.String(), r.Diego, r.Memory, r.UpdatedAt, r.GUID)
 	if r.State != before.State {
-		x.exec("UPDATE apps SET desired_state = ?, updated_at = ? WHERE guid = ?", r.State.String(), r.UpdatedAt, r.GUID)
+		x.exec("UPDATE apps SET desired_state = ?, updated_at = ? WHERE guid = ?", r.State.String(), r.UpdatedAt,
+			r.GUID)
 	}
 	if r.Package != before.Package || r.Droplet != before.Droplet {
 		stageV3(x, r)
@@ -113,18 +123,20 @@ func alterV3(x *tx, before, r Row) {
 // state. An app runs its old droplet until the new one is staged.
 func stageV3(x *tx, r Row) {
 	var droplet, state string
-	x.query("SELECT guid, state FROM droplets WHERE app_guid = ? ORDER BY created_at DESC, id DESC LIMIT 1", []any{r.GUID}, func(v [][]byte) error {
-		droplet, state = string(v[0]), string(v[1])
-		return nil
-	})
+	x.query("SELECT guid, state FROM droplets WHERE app_guid = ? ORDER BY created_at DESC, id DESC LIMIT 1",
+		[]any{r.GUID}, func(v [][]byte) error {
+			droplet, state = string(v[0]), string(v[1])
+			return nil
+		})
 	if state == "STAGING" {
 		x.exec("UPDATE droplets SET state = ?, updated_at = ? WHERE guid = ?", dropletState(r), r.UpdatedAt, droplet)
 	} else {
 		var bits any
-		x.query("SELECT guid FROM packages WHERE app_guid = ? ORDER BY created_at DESC, id DESC LIMIT 1", []any{r.GUID}, func(v [][]byte) error {
-			bits = string(v[0])
-			return nil
-		})
+		x.query("SELECT guid FROM packages WHERE app_guid = ? ORDER BY created_at DESC, id DESC LIMIT 1", []any{r.GUID},
+			func(v [][]byte) error {
+				bits = string(v[0])
+				return nil
+			})
 		droplet = newGUID()
 		x.insert("droplets", []string{"guid", "app_guid", "package_guid", "state", "created_at", "updated_at"},
 			[]any{droplet, r.GUID, bits, dropletState(r), r.UpdatedAt, r.UpdatedAt})
@@ -133,7 +145,8 @@ func stageV3(x *tx, r Row) {
 		x.exec("UPDATE apps SET droplet_guid = ?, updated_at = ? WHERE guid = ?", droplet, r.UpdatedAt, r.GUID)
 	}
 	// Other droplets of the app will not run again.
-	x.exec("DELETE FROM droplets WHERE app_guid = ? AND guid <> ? AND guid <> COALESCE((SELECT a.droplet_guid FROM apps a WHERE a.guid = ?), '')", r.GUID, droplet, r.GUID)
+	x.exec("DELETE FROM droplets WHERE app_guid = ? AND guid <> ?"+
+		" AND guid <> COALESCE((SELECT a.droplet_guid FROM apps a WHERE a.guid = ?), '')", r.GUID, droplet, r.GUID)
 }
 
 func dropV3(x *tx, r Row) {
@@ -162,9 +175,11 @@ type artifact struct {
 }
 
 func loadV3(x *tx) (rows []Row) {
-	droplets := newestByApp(x, "SELECT app_guid, guid, state, COALESCE(package_guid, ''), created_at FROM droplets ORDER BY created_at, id")
+	droplets := newestByApp(x,
+		"SELECT app_guid, guid, state, COALESCE(package_guid, ''), created_at FROM droplets ORDER BY created_at, id")
 	packages := newestByApp(x, "SELECT app_guid, guid, state, '', created_at FROM packages ORDER BY created_at, id")
-	x.query("SELECT p.id, p.guid, p.version, p.instances, p.state, p.diego, p.memory, p.updated_at, a.guid, COALESCE(a.droplet_guid, '')"+
+	x.query("SELECT p.id, p.guid, p.version, p.instances, p.state, p.diego, p.memory, p.updated_at, a.guid,"+
+		" COALESCE(a.droplet_guid, '')"+
 		" FROM processes p JOIN apps a ON a.guid = p.app_guid ORDER BY p.id", nil, func(v [][]byte) error {
 		read := values{v: v}
 		r := read.row()
@@ -173,7 +188,8 @@ func loadV3(x *tx) (rows []Row) {
 			return fmt.Errorf("process %d: %w", r.ID, read.err)
 		}
 		if owner != r.GUID.String() {
-			return fmt.Errorf("%w: process %s belongs to app %.130s: a simulated app has one process, with the same guid", wire.ErrInvalid, r.GUID, owner)
+			return fmt.Errorf("%w: process %s belongs to app %.130s: "+
+				"a simulated app has one process, with the same guid", wire.ErrInvalid, r.GUID, owner)
 		}
 		r.Package, r.Droplet = packageState(current, droplets[owner], packages[owner]), current != ""
 		rows = append(rows, r)

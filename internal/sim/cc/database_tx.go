@@ -63,7 +63,8 @@ func (x *tx) insert(table string, columns []string, values []any) {
 	width := len(columns)
 	row := "(" + strings.Repeat("?, ", width-1) + "?)"
 	for part := range slices.Chunk(values, maxValues/width*width) {
-		x.exec("INSERT INTO "+table+" ("+strings.Join(columns, ", ")+") VALUES "+strings.Repeat(row+", ", len(part)/width-1)+row, part...)
+		x.exec("INSERT INTO "+table+" ("+strings.Join(columns, ", ")+
+			") VALUES "+strings.Repeat(row+", ", len(part)/width-1)+row, part...)
 	}
 }
 

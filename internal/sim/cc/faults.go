@@ -28,7 +28,8 @@ func (f BulkFault) Validate() error {
 	case BulkHealthy, BulkUnauthorized, BulkError, BulkTimeout, BulkTruncated, BulkHTML, BulkSecondPage, BulkEmpty:
 		return nil
 	}
-	return fmt.Errorf("%w: bulk fault %.40q is none of \"\", 401, 500, timeout, truncated, html, second-page, empty", wire.ErrInvalid, string(f))
+	return fmt.Errorf("%w: bulk fault %.40q is none of \"\", 401, 500, timeout, truncated, html, second-page, empty",
+		wire.ErrInvalid, string(f))
 }
 
 // Faults is what is wrong with the Cloud Controller at present. The zero value means that it works.

@@ -100,7 +100,10 @@ func (h *history) record(c Command) Command {
 	for _, flag := range []struct {
 		set   bool
 		count *uint64
-	}{{c.Lost, &n.Lost}, {c.Action == ActionStart && c.Accepted && c.DEA == "", &n.Unplaced}, {c.Needless, &n.Needless}, {c.Harmful, &n.Harmful}} {
+	}{
+		{c.Lost, &n.Lost}, {c.Action == ActionStart && c.Accepted && c.DEA == "", &n.Unplaced},
+		{c.Needless, &n.Needless}, {c.Harmful, &n.Harmful},
+	} {
 		if flag.set {
 			*flag.count++
 		}

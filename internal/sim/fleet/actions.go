@@ -50,7 +50,8 @@ func (f *Fleet) act(d *dea, a Action) error {
 	case Shutdown:
 		return f.shutDown(d)
 	}
-	return fmt.Errorf("%w: action %.40q is none of kill, pause, resume, restart, evacuate, shutdown", wire.ErrInvalid, string(a))
+	return fmt.Errorf("%w: action %.40q is none of kill, pause, resume, restart, evacuate, shutdown", wire.ErrInvalid,
+		string(a))
 }
 
 // Act lets something happen to the DEA with the given id.
@@ -134,7 +135,8 @@ func (f *Fleet) Add(n int) ([]string, error) {
 	now := time.Now()
 	f.mu.Lock()
 	for i := range n {
-		d := f.addDEA(connections[(have+i)%len(connections)], now.Add(time.Duration(f.ids.Int64N(int64(f.opts.HeartbeatPeriod)))))
+		d := f.addDEA(connections[(have+i)%len(connections)],
+			now.Add(time.Duration(f.ids.Int64N(int64(f.opts.HeartbeatPeriod)))))
 		d.conn.heartbeatNow(d) // N04
 		deas = append(deas, d)
 		ids = append(ids, d.id)

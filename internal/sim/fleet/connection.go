@@ -285,7 +285,8 @@ func (c *connection) handle(subject string, data []byte) {
 	}
 	id := strings.TrimSuffix(strings.TrimPrefix(subject, "dea."), ".start")
 	var s wire.Start
-	if err := json.Unmarshal(data, &s); err != nil || s.Droplet.IsZero() || s.Version.IsZero() || s.Index > actual.MaxIndex {
+	if err := json.Unmarshal(data, &s); err != nil || s.Droplet.IsZero() || s.Version.IsZero() ||
+		s.Index > actual.MaxIndex {
 		f.log.Warn("unreadable start message for a DEA", "dea", id, "error", err)
 		return
 	}

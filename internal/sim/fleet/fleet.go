@@ -73,7 +73,8 @@ type Fleet struct {
 
 // New makes a fleet without DEAs.
 func New(o Options) *Fleet {
-	return &Fleet{opts: o, log: o.Logger, ids: wire.NewIDGenerator(o.Seed, "fleet"), byID: map[string]*dea{}, apps: map[app.GUID]*presence{}}
+	return &Fleet{opts: o, log: o.Logger, ids: wire.NewIDGenerator(o.Seed, "fleet"), byID: map[string]*dea{},
+		apps: map[app.GUID]*presence{}}
 }
 
 // Wanted is what a cold or a warm start has run: the instances 0 to Instances-1 of an app.

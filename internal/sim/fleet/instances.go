@@ -37,8 +37,11 @@ type presence struct {
 func (p *presence) all() iter.Seq[Instance] {
 	return func(yield func(Instance) bool) {
 		for _, in := range p.instances {
-			if !yield(Instance{App: app.Key{Droplet: p.droplet, Version: in.version}, Index: in.index, GUID: in.guid, State: in.state,
-				Since: time.UnixMicro(in.since).UTC(), DEA: in.dea.id, CutOff: !in.dea.connected()}) {
+			view := Instance{
+				App: app.Key{Droplet: p.droplet, Version: in.version}, Index: in.index, GUID: in.guid, State: in.state,
+				Since: time.UnixMicro(in.since).UTC(), DEA: in.dea.id, CutOff: !in.dea.connected(),
+			}
+			if !yield(view) {
 				return
 			}
 		}
@@ -74,7 +77,8 @@ func (f *Fleet) touchAll(d *dea) {
 // add puts a new instance on a DEA.
 func (f *Fleet) add(d *dea, key app.Key, index uint32, st actual.State) *instance {
 	p := f.presence(key.Droplet)
-	in := &instance{guid: f.ids.Instance(), app: p, version: key.Version, index: index, state: st, since: time.Now().UnixMicro(), dea: d, at: len(p.instances)}
+	in := &instance{guid: f.ids.Instance(), app: p, version: key.Version, index: index, state: st,
+		since: time.Now().UnixMicro(), dea: d, at: len(p.instances)}
 	p.instances = append(p.instances, in)
 	d.instances = append(d.instances, in)
 	d.stale = true
