@@ -10,7 +10,7 @@ import (
 	"hm/raftfsm"
 )
 
-// The lines that only a node can write: the recorded state, the holds that people set, and reads of single apps.
+// The lines with the recorded state, holds, and reads of single apps.
 
 // stateLine reads a line of the recorded state.
 func (r *Reader) stateLine(l *line, e *Event) (complete bool, err error) {

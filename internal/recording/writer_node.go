@@ -13,7 +13,7 @@ import (
 	"hm/raftfsm"
 )
 
-// The lines that only a node can write.
+// The lines with the recorded state, holds, and reads of single apps.
 
 // statePerLine keeps the lines of a state below MaxLine: base64 makes them longer by a third.
 const statePerLine = 8 << 20
