@@ -1,5 +1,5 @@
-// Package config is hm's configuration: its keys, their defaults, and what they mean together. It reads no file
-// and no environment; cmd/hm does. The table in keys.go is the one source of every key's name, environment
+// Package config is the configuration of hm: its keys, their defaults, and what they mean together. It reads neither
+// files nor the environment; cmd/hm does. The table in keys.go is the only source of each key's name, environment
 // variable, limits and documentation.
 package config
 
@@ -9,7 +9,7 @@ import (
 	"hm/diff"
 )
 
-// Config is the whole configuration of a node. Default gives one that is valid. The comments name the keys.
+// Config is the configuration of a node. Default gives a valid one. The comments name the keys.
 type Config struct {
 	Node       Node       // node.*
 	Raft       Raft       // raft.*
@@ -29,7 +29,7 @@ type Node struct {
 	DataDir string
 }
 
-// Raft is how the nodes of a cluster agree.
+// Raft says how the nodes of a cluster reach each other and agree.
 type Raft struct {
 	Listen            string // host:port
 	Advertise         string // host:port, or empty: Listen
@@ -43,7 +43,7 @@ type Raft struct {
 	SnapshotThreshold int // entries
 }
 
-// MutualTLS names the files of a connection on which both ends show a certificate. All three are set, or none.
+// MutualTLS names the files of a connection on which both sides show a certificate. All three are set, or none.
 type MutualTLS struct{ Cert, Key, CA string }
 
 // ServerTLS names the files of a TLS server. ClientCA, if set, makes it ask for client certificates.
@@ -61,7 +61,7 @@ type API struct {
 	TLS       ServerTLS
 }
 
-// NATS is the message bus on which the DEAs and the Cloud Controller are.
+// NATS is the message bus of the DEAs and the Cloud Controller.
 type NATS struct {
 	Servers      []string
 	Username     string
@@ -99,7 +99,7 @@ type SQL struct {
 	BatchSize int    // rows
 }
 
-// Policy says when drift is acted on. All of it scales with HeartbeatPeriod.
+// Policy says when hm acts on drift. All of its times scale with HeartbeatPeriod.
 type Policy struct {
 	HeartbeatPeriod      time.Duration
 	HeartbeatTTL         int // heartbeats
@@ -111,11 +111,11 @@ type Policy struct {
 	BackoffStart         int // heartbeats
 	BackoffMax           int // heartbeats
 	DuplicateGrace       int // times Grace
-	StopYield            int // heartbeats; 0: as HM9000 did
+	StopYield            int // heartbeats; 0: like HM9000
 	StartingTTL          int // heartbeats; 0: for ever
 }
 
-// Guard says when to hold instead of acting.
+// Guard says when hm holds its commands back.
 type Guard struct {
 	DesiredShrink float64 // share, 0 to 1; 0: off
 	MinApps       int
@@ -125,7 +125,7 @@ type Guard struct {
 	MassLossHold  int // heartbeats
 }
 
-// Commands is how start and stop commands are sent.
+// Commands says how start and stop commands are sent.
 type Commands struct {
 	Mode           string // enforce or shadow
 	Protocol       string // hm9000, health or http
@@ -157,13 +157,14 @@ const (
 	ProtocolHTTP   = "http"
 )
 
-// Default gives the configuration in which every key has its default value: a single node on loopback.
+// Default gives the configuration with the default value of every key: a single node on loopback.
 func Default() Config {
 	return Config{
 		Node: Node{ID: "hm-0", DataDir: "/var/vcap/store/hm"},
 		Raft: Raft{
 			Listen:           "127.0.0.1:7140",
-			HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond, LeaseTimeout: 250 * time.Millisecond,
+			HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond,
+			LeaseTimeout:     250 * time.Millisecond,
 			SnapshotInterval: 2 * time.Minute, SnapshotThreshold: 8192,
 		},
 		API:  API{Listen: "127.0.0.1:5155"},
@@ -188,19 +189,20 @@ func Default() Config {
 	}
 }
 
-// heartbeats turns a count of heartbeats into a duration.
+// heartbeats converts a number of heartbeats to a duration.
 func (c Config) heartbeats(n int) time.Duration { return time.Duration(n) * c.Policy.HeartbeatPeriod }
 
-// HeartbeatTTL is how long a DEA may be silent until it counts as gone.
+// HeartbeatTTL is how long a DEA may be silent before it counts as gone.
 func (c Config) HeartbeatTTL() time.Duration { return c.heartbeats(c.Policy.HeartbeatTTL) }
 
-// Freshness is how long the NATS link must have been up without a gap before absence is believed.
+// Freshness is how long the NATS link must have been up without a gap before hm believes that a silent DEA is absent.
 func (c Config) Freshness() time.Duration { return c.heartbeats(c.Policy.Freshness) }
 
-// Grace is how long an index may be missing until its start is due, and how long a sent command may take.
+// Grace is how long an index may be missing before its start is due, and how long a sent command has to take effect.
 func (c Config) Grace() time.Duration { return c.heartbeats(c.Policy.Grace) }
 
-// StartingTTL is policy.starting_ttl, of which the default stretches beyond a long grace: a start has that to take effect.
+// StartingTTL is how long an instance may be STARTING and count as live; 0: for ever. The default grows with a long
+// grace, because a start has a whole grace to take effect.
 func (c Config) StartingTTL() time.Duration {
 	if c.Policy.StartingTTL == 0 {
 		return 0
@@ -208,39 +210,40 @@ func (c Config) StartingTTL() time.Duration {
 	return c.heartbeats(max(c.Policy.StartingTTL, c.Policy.Grace+1))
 }
 
-// PollInterval is the time from the beginning of one read of the desired state to that of the next.
+// PollInterval is the time from the start of one read of the desired state to the start of the next.
 func (c Config) PollInterval() time.Duration { return c.heartbeats(c.Desired.PollInterval) }
 
 // DesiredTTL is how long the desired state counts as fresh after a complete read.
 func (c Config) DesiredTTL() time.Duration { return c.heartbeats(c.Desired.TTL) }
 
-// MassLossHold is how long hold:mass-loss and hold:first-picture last at most.
+// MassLossHold is the longest time that hold:mass-loss and hold:first-picture last.
 func (c Config) MassLossHold() time.Duration { return c.heartbeats(c.Guard.MassLossHold) }
 
-// ClaimLease is commands.claim_lease, of which the default shrinks to half a grace: after a grace a successor takes a
-// claim for lost and sends the command anew.
+// ClaimLease is how long after its claim a command may still be published. The default shrinks to half a grace, because
+// a new leader considers a claim lost after a grace and sends the command again.
 func (c Config) ClaimLease() time.Duration { return min(c.Commands.ClaimLease, c.longestLease()) }
 
 func (c Config) longestLease() time.Duration { return c.Grace() / 2 }
 
-// PublishTimeout bounds the hand-over of a batch of commands to NATS. A claim is published within its lease, and so the
-// publish has ended before the grace has.
+// PublishTimeout bounds the time to publish a batch of commands. A publish begins within the claim's lease and takes no
+// longer than the lease, so it ends before the grace ends.
 func (c Config) PublishTimeout() time.Duration { return min(c.ClaimLease(), maxPublish) }
 
-// maxPublish is the longest that anything else waits for a publish.
+// maxPublish is the longest time that other work waits for a publish.
 const maxPublish = 2 * time.Second
 
-// PingInterval is nats.ping_interval, of which the default shrinks to half the freshness window: two pings go unanswered
-// until a dead link is noticed.
+// PingInterval is the time between two pings to the NATS server. The default shrinks to half the freshness window,
+// because hm notices a dead link after two unanswered pings.
 func (c Config) PingInterval() time.Duration { return min(c.NATS.PingInterval, c.longestPing()) }
 
 func (c Config) longestPing() time.Duration { return max(c.Freshness()/2, shortPing) }
 
-// shortPing is a ping interval that is never too long: with a shorter one a busy machine looks like a dead link. Where
-// heartbeats are so close, the silence of a dead link closes the gate before the pings do, after policy.heartbeat_ttl.
+// shortPing is an interval that is never too long. With a shorter one, a busy machine looks like a dead link. If
+// heartbeats are so frequent that it exceeds half the freshness window, the silence on a dead link closes the gate after
+// policy.heartbeat_ttl, before the pings fail.
 const shortPing = time.Second
 
-// DiffPolicy gives the part of the policy that decisions depend on, as durations.
+// DiffPolicy gives the part of the policy that the decisions depend on, with durations.
 func (c Config) DiffPolicy() diff.Policy {
 	return diff.Policy{
 		HeartbeatPeriod:      c.Policy.HeartbeatPeriod,

@@ -11,14 +11,14 @@ import (
 	"hm/internal/config/limits"
 )
 
-// limit is what one key's value must be like, whatever the others are. want completes "want ...", and stands in
-// the documentation.
+// limit says which values one key takes, whatever the values of other keys are. want completes the sentence "want ...";
+// the documentation shows it as well.
 type limit struct {
 	want string
 	ok   func(v any) bool
 }
 
-// Bounds that keep every product of a count and the heartbeat period far from overflowing a duration.
+// With these bounds no product of a count and the heartbeat period overflows a duration.
 const (
 	maxBeats  = 10_000
 	maxPeriod = 10 * time.Minute
@@ -51,12 +51,12 @@ func share() limit {
 	}}
 }
 
-// either accepts the empty text as well.
+// either also accepts the empty text.
 func either(l limit) limit {
 	return limit{l.want + ", or nothing", func(v any) bool { return v.(string) == "" || l.ok(v) }}
 }
 
-// maxText bounds every text: longer ones are mistakes, such as a certificate where its file name belongs.
+// maxText bounds every text, in bytes. A longer text is a mistake, such as a certificate in place of its file name.
 const maxText = 4096
 
 func text(want string) limit {
@@ -65,10 +65,12 @@ func text(want string) limit {
 
 // textUpTo is text of at most n bytes.
 func textUpTo(n int, want string) limit {
-	return limit{fmt.Sprintf("%s, at most %d bytes", want, n), func(v any) bool { return len(v.(string)) <= n && printable(v.(string)) }}
+	return limit{fmt.Sprintf("%s, at most %d bytes", want, n), func(v any) bool {
+		return len(v.(string)) <= n && printable(v.(string))
+	}}
 }
 
-// lines is text of several lines.
+// lines accepts text with several lines.
 func lines(want string) limit {
 	return limit{want, func(v any) bool {
 		return printable(strings.NewReplacer("\n", "", "\r", "", "\t", "").Replace(v.(string)))
@@ -88,13 +90,18 @@ func nonEmpty(want string) limit {
 
 // nodeID accepts the id of a node.
 func nodeID() limit {
-	return limit{fmt.Sprintf("1 to %d letters, digits, '-', '_' and '.'", limits.MaxNodeID), func(v any) bool { return limits.NodeID(v.(string)) == nil }}
+	return limit{fmt.Sprintf("1 to %d letters, digits, '-', '_' and '.'", limits.MaxNodeID), func(v any) bool {
+		return limits.NodeID(v.(string)) == nil
+	}}
 }
 
 // listenAddress accepts host:port. The host may be empty, which stands for all addresses of the machine; the port may
 // be 0, which stands for any free port.
 func listenAddress() limit {
-	return limit{"host:port, such as 127.0.0.1:5155", func(v any) bool { _, _, err := limits.HostPort(v.(string)); return err == nil }}
+	return limit{"host:port, such as 127.0.0.1:5155", func(v any) bool {
+		_, _, err := limits.HostPort(v.(string))
+		return err == nil
+	}}
 }
 
 // fixedListenAddress accepts host:port with a port that others can be told in advance.
@@ -107,7 +114,10 @@ func fixedListenAddress() limit {
 
 // reachableAddress accepts a host:port that others can connect to.
 func reachableAddress() limit {
-	return limit{"host:port that other nodes can connect to", func(v any) bool { _, _, err := limits.Reachable(v.(string)); return err == nil }}
+	return limit{"host:port that other nodes can connect to", func(v any) bool {
+		_, _, err := limits.Reachable(v.(string))
+		return err == nil
+	}}
 }
 
 func httpURL() limit {
@@ -122,7 +132,8 @@ func httpURL() limit {
 const maxServers = 64
 
 func natsServers() limit {
-	return limit{"one or more NATS addresses, such as nats://10.0.0.1:4222 or tls://nats.internal:4222", func(v any) bool {
+	const want = "one or more NATS addresses, such as nats://10.0.0.1:4222 or tls://nats.internal:4222"
+	return limit{want, func(v any) bool {
 		list := v.([]string)
 		return len(list) > 0 && len(list) <= maxServers && !slices.ContainsFunc(list, func(s string) bool {
 			_, err := limits.NATSServer(s)
@@ -132,7 +143,8 @@ func natsServers() limit {
 }
 
 func peers() limit {
-	return limit{`a list of id=host:port, one for each of the 1, 3 or 5 nodes, such as "hm-0=10.0.0.1:7140"`, func(v any) bool {
+	const want = `a list of id=host:port, one for each of the 1, 3 or 5 nodes, such as "hm-0=10.0.0.1:7140"`
+	return limit{want, func(v any) bool {
 		for _, s := range v.([]string) {
 			if _, err := parsePeer(s); err != nil {
 				return false

@@ -2,7 +2,7 @@ package config
 
 import "strings"
 
-// Unknown says that name is no key, with the key that was probably meant, if there is one.
+// Unknown gives the problem that name is not a key, with the key that was probably meant, if there is one.
 func Unknown(name string) Problem {
 	p := Problem{Key: name, Want: "there is no such key"}
 	if IsSection(name) {
@@ -20,8 +20,8 @@ func Unknown(name string) Problem {
 	return p
 }
 
-// UnknownEnv judges an environment variable. It returns a problem if name looks like one of hm's configuration
-// keys without being one. Other variables that begin with HM_ belong to someone else.
+// UnknownEnv checks an environment variable. It returns a problem if name looks like the variable of a key and is not
+// one. Other variables that begin with HM_ belong to other programs.
 func UnknownEnv(name string) (Problem, bool) {
 	if !strings.HasPrefix(name, "HM_") || orchestratorEnv(name) {
 		return Problem{}, false
@@ -47,10 +47,10 @@ func UnknownEnv(name string) (Problem, bool) {
 	return p, true
 }
 
-// orchestratorEnv reports whether name has the form that Kubernetes gives to the address of a service: one
-// called hm-api would otherwise keep hm from starting.
+// orchestratorEnv reports whether name has the form in which Kubernetes gives the address of a service. Without this, a
+// service called hm-api would keep hm from starting.
 func orchestratorEnv(name string) bool {
-	if strings.HasSuffix(name, "_SERVICE_HOST") || strings.HasSuffix(name, "_SERVICE_PORT") || strings.Contains(name, "_SERVICE_PORT_") || strings.HasSuffix(name, "_PORT") {
+	if strings.HasSuffix(name, "_SERVICE_HOST") || strings.HasSuffix(name, "_PORT") || strings.Contains(name, "_SERVICE_PORT_") {
 		return true
 	}
 	_, rest, ok := strings.Cut(name, "_PORT_")
@@ -79,8 +79,8 @@ func keyNames() []string {
 	return names
 }
 
-// nearest finds the candidate that name was probably meant to be: one that a few keystrokes make of it, or the
-// only one with the same last part, as when a key is written without its section.
+// nearest finds the candidate that was probably meant: one that differs in a few characters, or the only one with the
+// same last part, for a key that was written without its section.
 func nearest(name string, candidates []string) (string, bool) {
 	name = strings.ToLower(name)
 	best, least := "", 1+len(name)/5
@@ -107,7 +107,7 @@ func nearest(name string, candidates []string) (string, bool) {
 	return best, best != ""
 }
 
-// distance is the number of characters to insert, delete, replace or swap with a neighbour to get from a to b.
+// distance counts the characters to insert, delete, replace or swap with a neighbour to change a into b.
 func distance(a, b string) int {
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {

@@ -16,8 +16,8 @@ type Peer struct {
 	Address string // host:port
 }
 
-// PeerList reads raft.peers. It fails unless they make a cluster of 1, 3 or 5 nodes, each with an id and an
-// address of its own, or there are none, which stands for a single node.
+// PeerList parses raft.peers. An empty list stands for a single node. Otherwise the list must have 1, 3 or 5 nodes, each
+// with its own id and address. An error completes the sentence "want ...".
 func (r Raft) PeerList() ([]Peer, error) {
 	list := make([]Peer, 0, len(r.Peers))
 	ids, addresses := map[string]bool{}, map[string]bool{}
@@ -27,7 +27,7 @@ func (r Raft) PeerList() ([]Peer, error) {
 			return nil, err
 		}
 		if ids[p.ID] || addresses[p.Address] {
-			return nil, fmt.Errorf("ids and addresses that differ: %s is there twice", s)
+			return nil, fmt.Errorf("unique ids and addresses: the id or the address of %s occurs twice", s)
 		}
 		ids[p.ID], addresses[p.Address] = true, true
 		list = append(list, p)
@@ -36,7 +36,8 @@ func (r Raft) PeerList() ([]Peer, error) {
 	case 0, 1, 3, 5:
 		return list, nil
 	}
-	return nil, fmt.Errorf("1, 3 or 5 nodes, not %d: an even number survives no more failures than one node fewer", len(list))
+	return nil, fmt.Errorf("1, 3 or 5 nodes, not %d: with an even number the cluster survives no more failures "+
+		"than with one node less", len(list))
 }
 
 func parsePeer(s string) (Peer, error) {
@@ -58,8 +59,9 @@ func (c Config) RaftAddress() string {
 	return c.Raft.Listen
 }
 
-// APIAddress is where others find the API of this node, which listens at listening (api.listen, with the real port);
-// empty if only this machine can reach it. It is for people and their tools: between the nodes nothing depends on it.
+// APIAddress is the address at which other machines reach the API of this node. listening is where the API listens:
+// api.listen with the real port. The result is empty if only this machine can reach the API. It is for people and their
+// tools; the nodes do not use it between themselves.
 func (c Config) APIAddress(listening string) string {
 	if c.API.Advertise != "" {
 		return c.API.Advertise

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// Problem is one thing wrong with a configuration.
+// Problem is one error in a configuration.
 type Problem struct {
-	Key   string // the key, or what stands where a key should
-	Value string // as found, secrets masked; empty if there is none to show
+	Key   string // the key, or the text that is in the place of a key
+	Value string // the value found, with secrets masked; empty if there is none to show
 	Want  string // what would be right
 }
 
@@ -22,7 +22,7 @@ func (p Problem) Error() string {
 	return fmt.Sprintf("%s: %q: want %s", p.Key, p.Value, p.Want)
 }
 
-// Problems is everything that is wrong with a configuration, in the order of the keys.
+// Problems is all errors in a configuration, in the order of the keys.
 type Problems []Problem
 
 // Error lists the problems, one a line.
@@ -46,7 +46,7 @@ func (ps Problems) Unwrap() []error {
 	return list
 }
 
-// err gives ps as an error: nil if there are none.
+// err gives ps as an error, which is nil if there are no problems.
 func (ps Problems) err() error {
 	if len(ps) == 0 {
 		return nil
@@ -54,7 +54,7 @@ func (ps Problems) err() error {
 	return ps
 }
 
-// Sort puts ps into the order of the keys; what is no key comes first.
+// Sort sorts ps in the order of the keys. Texts that are not keys come first.
 func (ps Problems) Sort() {
 	rank := func(p Problem) int {
 		if i, ok := keyIndex[p.Key]; ok {
@@ -62,5 +62,7 @@ func (ps Problems) Sort() {
 		}
 		return -1
 	}
-	slices.SortStableFunc(ps, func(a, b Problem) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Key, b.Key)) })
+	slices.SortStableFunc(ps, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Key, b.Key))
+	})
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// mask stands for a secret.
+// mask is shown in place of a secret.
 const mask = "********"
 
 // Masked gives a copy of c without its secrets, for printing.
@@ -39,8 +39,8 @@ func (k Key) maskText(s string) string {
 	return maskURL(s)
 }
 
-// maskURL hides what stands between "://" and "@", except a user's name. It works on texts that are no valid
-// URL, too, since it is they that error messages quote.
+// maskURL hides the text between "://" and "@", except the name of a user. It also works on texts that are not valid
+// URLs, because error messages quote those.
 func maskURL(s string) string {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
@@ -61,7 +61,7 @@ func maskURL(s string) string {
 	return scheme + hidden + rest[at:]
 }
 
-// show gives a value for people: never a secret, never without end.
+// show gives a value for people, without secrets and not too long.
 func (k Key) show(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -102,7 +102,7 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s[:most], "") + "..."
 }
 
-// formatDuration is time.Duration.String without the zero units at the end: 2m, not 2m0s.
+// formatDuration is time.Duration.String without zero units at the end: 2m instead of 2m0s.
 func formatDuration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
@@ -114,7 +114,7 @@ func formatDuration(d time.Duration) string {
 	return s
 }
 
-// userInURL reports whether a URL carries a user or a token.
+// userInURL reports whether a URL contains a user or a token.
 func userInURL(s string) bool {
 	if !strings.Contains(s, "://") {
 		s = "nats://" + s

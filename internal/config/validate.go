@@ -8,8 +8,8 @@ import (
 	"hm/internal/config/limits"
 )
 
-// Validate checks every value and every combination. The error is nil or of type Problems, which holds all that
-// is wrong, in the order of the keys.
+// Validate checks every value and every combination of values. The error is nil or of type Problems, with all errors in
+// the order of the keys.
 func (c Config) Validate() error {
 	v := validation{config: &c, bad: map[string]bool{}}
 	for _, k := range keys {
@@ -26,8 +26,8 @@ func (c Config) Validate() error {
 	return v.problems.err()
 }
 
-// validation gathers problems. A combination is judged only if each key in it is right by itself, so that one
-// mistake is told once.
+// validation collects problems. It checks a combination only if each value in it is right by itself, so it reports a
+// mistake only once.
 type validation struct {
 	config   *Config
 	problems Problems
@@ -38,7 +38,7 @@ func (v *validation) value(k Key) {
 	value := k.Get(v.config)
 	switch {
 	case k.NotYet && !k.IsDefault(v.config):
-		v.add(k.Name, "nothing else than the default: this is not supported yet")
+		v.add(k.Name, "the default value: this is not supported yet")
 	case !k.limit.ok(value):
 		v.add(k.Name, "%s", k.limit.want)
 	case len(k.Later) > 0 && slices.Contains(k.Later, value.(string)):
@@ -82,7 +82,7 @@ func (v *validation) node() {
 	}
 	if len(peers) == 0 {
 		if host, _, _ := limits.HostPort(c.Raft.Listen); limits.Wildcard(host) && c.Raft.Advertise == "" {
-			v.add("raft.listen", "an address of this machine, or raft.advertise set to one: peers cannot connect to a wildcard")
+			v.add("raft.listen", "an address of this machine, or raft.advertise set to one: no peer can connect to a wildcard")
 		}
 		return
 	}
@@ -95,18 +95,18 @@ func (v *validation) node() {
 	host, _, _ := limits.HostPort(c.Raft.Listen)
 	switch {
 	case own == "":
-		v.add("raft.peers", "a list with node.id (%s) in it: peers are all nodes of the cluster, this one included", c.Node.ID)
+		v.add("raft.peers", "a list that contains node.id (%s): it names all nodes of the cluster, including this one", c.Node.ID)
 	case limits.Wildcard(host) && c.Raft.Advertise == "":
-		v.add("raft.listen", "an address of this machine, or raft.advertise set to %s: peers cannot connect to a wildcard", own)
+		v.add("raft.listen", "an address of this machine, or raft.advertise set to %s: no peer can connect to a wildcard", own)
 	case c.Raft.Advertise != "" && c.Raft.Advertise != own:
-		v.add("raft.advertise", "%s, which is the address of %s in raft.peers", own, c.Node.ID)
+		v.add("raft.advertise", "%s, the address of %s in raft.peers", own, c.Node.ID)
 	case c.Raft.Advertise == "" && c.Raft.Listen != own:
-		v.add("raft.listen", "%s, which is the address of %s in raft.peers, or raft.advertise set to it", own, c.Node.ID)
+		v.add("raft.listen", "%s, the address of %s in raft.peers, or raft.advertise set to it", own, c.Node.ID)
 	}
 }
 
-// raftPort refuses a port of the cluster that strangers may reach and that asks nobody who he is. Loopback alone is
-// safe; an address elsewhere that this node connects to is as open as one that it listens on.
+// raftPort refuses a cluster port that strangers can reach and that does not ask for certificates. Only loopback is
+// safe. A peer's address beyond loopback is as open as one on which this node listens.
 func (v *validation) raftPort() {
 	c := v.config
 	if c.Raft.Insecure || c.Raft.TLS != (MutualTLS{}) || !v.good("raft.listen", "raft.advertise", "raft.peers") {
@@ -124,8 +124,8 @@ func (v *validation) raftPort() {
 	default:
 		return
 	}
-	v.add(key, "loopback addresses, or raft.tls.cert, raft.tls.key and raft.tls.ca, or raft.insecure: true where the network keeps everybody "+
-		"but the nodes away: without TLS, whoever can reach the port can change the record")
+	v.add(key, "loopback addresses, or raft.tls.cert, raft.tls.key and raft.tls.ca, or raft.insecure: true "+
+		"if the network lets only the nodes in: without TLS, whoever reaches the port can change the record")
 }
 
 func (v *validation) source() {
@@ -137,11 +137,15 @@ func (v *validation) source() {
 
 func (v *validation) listeners() {
 	c := v.config
-	if v.good("api.listen") && !limits.Loopback(c.API.Listen) && (c.API.Username == "" || c.API.Password == "") && c.API.TLS.ClientCA == "" {
-		v.add("api.listen", "a loopback address, or authentication (api.username and api.password, or api.tls.client_ca): anyone who can reach the API can pause hm")
+	authenticated := c.API.Username != "" && c.API.Password != "" || c.API.TLS.ClientCA != ""
+	if v.good("api.listen") && !limits.Loopback(c.API.Listen) && !authenticated {
+		v.add("api.listen", "a loopback address, or authentication (api.username and api.password, or api.tls.client_ca): "+
+			"anyone who can reach the API can pause hm")
 	}
-	if _, _, err := limits.HostPort(c.Heartbeats.Listen); err == nil && !limits.Loopback(c.Heartbeats.Listen) && (c.Heartbeats.TLS.Cert == "" || c.Heartbeats.TLS.Key == "") {
-		v.add("heartbeats.listen", "a loopback address, or heartbeats.tls.cert and heartbeats.tls.key: plain HTTP would let anyone invent heartbeats")
+	encrypted := c.Heartbeats.TLS.Cert != "" && c.Heartbeats.TLS.Key != ""
+	if _, _, err := limits.HostPort(c.Heartbeats.Listen); err == nil && !limits.Loopback(c.Heartbeats.Listen) && !encrypted {
+		v.add("heartbeats.listen", "a loopback address, or heartbeats.tls.cert and heartbeats.tls.key: "+
+			"plain HTTP would let anyone invent heartbeats")
 	}
 }
 
@@ -186,13 +190,17 @@ func (v *validation) credentials() {
 	pair("api", c.API.Username, c.API.Password)
 	pair("nats", c.NATS.Username, c.NATS.Password)
 	pair("desired.bulk", c.Desired.Bulk.Username, c.Desired.Bulk.Password)
-	for name, user := range map[string]string{"api.username": c.API.Username, "desired.bulk.username": c.Desired.Bulk.Username} {
+	for name, user := range map[string]string{
+		"api.username": c.API.Username, "desired.bulk.username": c.Desired.Bulk.Username,
+	} {
 		if v.good(name) && strings.Contains(user, ":") {
 			v.add(name, "a user name without ':', which HTTP basic authentication cannot carry")
 		}
 	}
 	var ways []string
-	for _, w := range []struct{ name, value string }{{"nats.username", c.NATS.Username}, {"nats.token", c.NATS.Token}, {"nats.creds", c.NATS.Creds}} {
+	for _, w := range []struct{ name, value string }{
+		{"nats.username", c.NATS.Username}, {"nats.token", c.NATS.Token}, {"nats.creds", c.NATS.Creds},
+	} {
 		if w.value != "" {
 			ways = append(ways, w.name)
 		}
@@ -209,27 +217,34 @@ func (v *validation) credentials() {
 
 func (v *validation) timing() {
 	c := v.config
-	if v.good("raft.heartbeat_timeout", "raft.election_timeout") && c.Raft.ElectionTimeout < c.Raft.HeartbeatTimeout {
-		v.add("raft.election_timeout", "at least raft.heartbeat_timeout (%s)", formatDuration(c.Raft.HeartbeatTimeout))
-	}
-	if v.good("raft.heartbeat_timeout", "raft.lease_timeout") && c.Raft.LeaseTimeout > c.Raft.HeartbeatTimeout {
-		v.add("raft.lease_timeout", "at most raft.heartbeat_timeout (%s): a leader must notice that it is cut off before another is elected", formatDuration(c.Raft.HeartbeatTimeout))
-	}
-	if v.good("desired.ttl", "desired.poll_interval") && c.Desired.TTL <= c.Desired.PollInterval {
-		v.add("desired.ttl", "more than desired.poll_interval (%d): the desired state would be stale before it is read again", c.Desired.PollInterval)
-	}
-	// What is left at its default is fitted instead: see Config.ClaimLease, Config.PingInterval and Config.StartingTTL.
+	v.require(c.Raft.ElectionTimeout >= c.Raft.HeartbeatTimeout, "raft.election_timeout", []string{"raft.heartbeat_timeout"},
+		"at least raft.heartbeat_timeout (%s)", formatDuration(c.Raft.HeartbeatTimeout))
+	v.require(c.Raft.LeaseTimeout <= c.Raft.HeartbeatTimeout, "raft.lease_timeout", []string{"raft.heartbeat_timeout"},
+		"at most raft.heartbeat_timeout (%s): a leader must notice that it is cut off before another is elected",
+		formatDuration(c.Raft.HeartbeatTimeout))
+	v.require(c.Desired.TTL > c.Desired.PollInterval, "desired.ttl", []string{"desired.poll_interval"},
+		"more than desired.poll_interval (%d): the desired state would be stale before it is read again", c.Desired.PollInterval)
+	v.require(c.Policy.BackoffMax >= c.Policy.BackoffStart, "policy.backoff_max", []string{"policy.backoff_start"},
+		"at least policy.backoff_start (%d)", c.Policy.BackoffStart)
+
+	// A default value is adapted instead of refused: see Config.ClaimLease, Config.PingInterval and Config.StartingTTL.
 	isDefault := func(name string) bool { k, _ := KeyNamed(name); return k.IsDefault(c) }
-	if v.good("policy.heartbeat_period", "policy.grace", "commands.claim_lease") && c.Commands.ClaimLease > c.longestLease() && !isDefault("commands.claim_lease") {
-		v.add("commands.claim_lease", "at most half of policy.grace (%s): after a grace a claim counts as lost, and the command is sent anew", formatDuration(c.longestLease()))
-	}
-	if v.good("policy.heartbeat_period", "policy.freshness", "nats.ping_interval") && c.NATS.PingInterval > c.longestPing() && !isDefault("nats.ping_interval") {
-		v.add("nats.ping_interval", "at most half of policy.freshness (%s), or %s if that is more: a dead link is noticed after two intervals", formatDuration(c.Freshness()/2), formatDuration(shortPing))
-	}
-	if v.good("policy.grace", "policy.starting_ttl") && c.Policy.StartingTTL > 0 && c.Policy.StartingTTL <= c.Policy.Grace && !isDefault("policy.starting_ttl") {
-		v.add("policy.starting_ttl", "above policy.grace (%d), or 0", c.Policy.Grace)
-	}
-	if v.good("policy.backoff_start", "policy.backoff_max") && c.Policy.BackoffMax < c.Policy.BackoffStart {
-		v.add("policy.backoff_max", "at least policy.backoff_start (%d)", c.Policy.BackoffStart)
+	v.require(c.Commands.ClaimLease <= c.longestLease() || isDefault("commands.claim_lease"),
+		"commands.claim_lease", []string{"policy.heartbeat_period", "policy.grace"},
+		"at most half of policy.grace (%s): after a grace a claim counts as lost, and the command is sent again",
+		formatDuration(c.longestLease()))
+	v.require(c.NATS.PingInterval <= c.longestPing() || isDefault("nats.ping_interval"),
+		"nats.ping_interval", []string{"policy.heartbeat_period", "policy.freshness"},
+		"at most half of policy.freshness (%s), or %s if that is more: a dead link is noticed after two intervals",
+		formatDuration(c.Freshness()/2), formatDuration(shortPing))
+	v.require(c.Policy.StartingTTL == 0 || c.Policy.StartingTTL > c.Policy.Grace || isDefault("policy.starting_ttl"),
+		"policy.starting_ttl", []string{"policy.grace"}, "above policy.grace (%d), or 0", c.Policy.Grace)
+}
+
+// require adds a problem with key unless ok. It adds none if key, or one of the others that ok depends on, has a problem
+// already.
+func (v *validation) require(ok bool, key string, others []string, format string, args ...any) {
+	if !ok && v.good(key) && v.good(others...) {
+		v.add(key, format, args...)
 	}
 }

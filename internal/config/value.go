@@ -29,7 +29,7 @@ func (k Key) Type() string {
 	return "text"
 }
 
-// Text gives the value in the form that SetText reads, with secrets masked.
+// Text gives the value in the form that SetText reads, but with secrets masked.
 func (k Key) Text(c *Config) string { return k.show(k.Get(c)) }
 
 // DefaultText gives the key's default value in the form that SetText reads.
@@ -51,8 +51,8 @@ func equal(a, b any) bool {
 	return a == b
 }
 
-// SetText sets the key from text, which is how the environment and --set give values. A list is separated by
-// commas. It returns nil, or what is wrong; then c is unchanged.
+// SetText sets the key from text, as the environment and --set give it. The elements of a list are separated by commas.
+// It returns nil, or a problem; then c is unchanged.
 func (k Key) SetText(c *Config, text string) *Problem {
 	var v any
 	var err error
@@ -94,9 +94,8 @@ func splitList(text string) []string {
 	return list
 }
 
-// Set sets the key from a decoded YAML, JSON or TOML value. It converts nothing but numbers to numbers and text
-// to durations: a value of another type is more likely a mistake than meant. It returns nil, or what is wrong;
-// then c is unchanged.
+// Set sets the key from a decoded YAML, JSON or TOML value. It converts only numbers to numbers, and text to durations,
+// because a value of another type is probably a mistake. It returns nil, or a problem; then c is unchanged.
 func (k Key) Set(c *Config, v any) *Problem {
 	ok := false
 	switch p := k.field(c).(type) {
@@ -180,7 +179,7 @@ func number(v any) (float64, bool) {
 	return float64(n), ok
 }
 
-// mistyped says that v is not of the key's type. It names the type's form as well as the key's limits.
+// mistyped gives the problem that v is not of the key's type. It names the form of the type and the limits of the key.
 func (k Key) mistyped(v any) *Problem {
 	want := k.limit.want
 	switch k.Type() {

@@ -15,14 +15,15 @@ func (c Config) Warnings() Problems {
 	if err != nil || len(peers) < 2 || !elsewhere {
 		return nil
 	}
-	const why = "people and tools on other machines, who read this address in the status of any node, cannot reach the API of this node"
+	const why = "since raft.peers are other machines: people and tools there read this address in the status of any node, " +
+		"and cannot reach the API of this node"
 	switch address := c.APIAddress(c.API.Listen); {
 	case address == "":
 		warnings = append(warnings, Problem{Key: "api.listen", Value: c.API.Listen,
-			Want: "an address of this machine, with authentication, since raft.peers are other machines: " + why})
+			Want: "an address of this machine, with authentication, " + why})
 	case limits.Loopback(address):
 		warnings = append(warnings, Problem{Key: "api.advertise", Value: c.API.Advertise,
-			Want: "an address that other machines reach, since raft.peers are other machines: " + why})
+			Want: "an address that other machines reach, " + why})
 	}
 	return warnings
 }

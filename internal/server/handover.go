@@ -128,7 +128,8 @@ func successor(in handoverInput, members []cluster.Member, now time.Time) string
 		if m.InfoAge >= now.Sub(in.Since) {
 			return true // a leader that was lost may have told about itself just before
 		}
-		return !canReplace(in.ID, m) || m.Info.AppliedIndex+maxInfoLag < in.Applied || deaf && (!m.Info.HearingComplete || m.Info.HeardDEAs <= in.Hears)
+		hearsLess := !m.Info.HearingComplete || m.Info.HeardDEAs <= in.Hears
+		return !canReplace(in.ID, m) || m.Info.AppliedIndex+maxInfoLag < in.Applied || deaf && hearsLess
 	})
 	if len(candidates) == 0 {
 		return ""
@@ -156,7 +157,8 @@ func canReplace(id string, m cluster.Member) bool {
 // pictureFresh reports whether the reasons of a member's gate show that its picture of the DEAs is fresh.
 func pictureFresh(m cluster.Member) bool {
 	return m.Info.Gate != "" && !slices.ContainsFunc(gateReasons(m), func(r string) bool {
-		return r == reconcile.ReasonNATSDown || r == reconcile.ReasonNATSRefused || r == reconcile.ReasonNATSLate || r == reconcile.ReasonActualStale
+		return r == reconcile.ReasonNATSDown || r == reconcile.ReasonNATSRefused || r == reconcile.ReasonNATSLate ||
+			r == reconcile.ReasonActualStale
 	})
 }
 
@@ -169,12 +171,13 @@ func (h *handover) transfer(ctx context.Context, to, reason string, lasted time.
 	n := slices.Index(handoverReasons[:], reason)
 	if err := h.cluster.TransferTo(ctx, to); err != nil {
 		h.failed[n].Add(1)
-		h.logger.Warn("this node leads and hears too little to command, and could not hand over to a node that hears more; it will try again",
-			"to", to, "reason", reason, "for", lasted.Round(time.Millisecond), "error", err)
+		h.logger.Warn("this node leads and hears too little to command, and the handover to a node that hears more failed; "+
+			"it will try again", "to", to, "reason", reason, "for", lasted.Round(time.Millisecond), "error", err)
 		return
 	}
 	h.done[n].Add(1)
-	h.logger.Info("handed leadership to a node that hears more", "to", to, "reason", reason, "for", lasted.Round(time.Millisecond))
+	h.logger.Info("handed the leadership over to a node that hears more",
+		"to", to, "reason", reason, "for", lasted.Round(time.Millisecond))
 }
 
 // totals counts the transfers by reason, for the metrics.

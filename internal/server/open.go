@@ -94,7 +94,8 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	n.apiAddress = cfg.APIAddress(n.api.Addr())
 	n.own(func() { n.loop.Run(ctx) })
 	n.own(func() { n.watch(ctx, wake.C()) })
-	logger.Info("hm is up", "version", n.version, "api", n.api.Addr(), "raft", cfg.Raft.Listen, "data_dir", cfg.Node.DataDir)
+	logger.Info("hm is up",
+		"version", n.version, "api", n.api.Addr(), "raft", cfg.Raft.Listen, "data_dir", cfg.Node.DataDir)
 	return n, nil
 }
 
@@ -110,7 +111,8 @@ func clusterOptions(cfg config.Config, logger *slog.Logger) (cluster.Options, er
 	return cluster.Options{
 		ID: cfg.Node.ID, DataDir: cfg.Node.DataDir, Listen: cfg.Raft.Listen, Advertise: cfg.Raft.Advertise, Peers: peers,
 		TLS: cluster.TLS(cfg.Raft.TLS), Insecure: cfg.Raft.Insecure,
-		HeartbeatTimeout: cfg.Raft.HeartbeatTimeout, ElectionTimeout: cfg.Raft.ElectionTimeout, LeaseTimeout: cfg.Raft.LeaseTimeout,
+		HeartbeatTimeout: cfg.Raft.HeartbeatTimeout, ElectionTimeout: cfg.Raft.ElectionTimeout,
+		LeaseTimeout:     cfg.Raft.LeaseTimeout,
 		SnapshotInterval: cfg.Raft.SnapshotInterval, SnapshotThreshold: uint64(cfg.Raft.SnapshotThreshold),
 		Logger: logger,
 	}, nil
@@ -118,7 +120,8 @@ func clusterOptions(cfg config.Config, logger *slog.Logger) (cluster.Options, er
 
 func linkOptions(cfg config.Config, name string, logger *slog.Logger) bus.Options {
 	return bus.Options{
-		Servers: cfg.NATS.Servers, Username: cfg.NATS.Username, Password: cfg.NATS.Password, Token: cfg.NATS.Token, Creds: cfg.NATS.Creds,
+		Servers:  cfg.NATS.Servers,
+		Username: cfg.NATS.Username, Password: cfg.NATS.Password, Token: cfg.NATS.Token, Creds: cfg.NATS.Creds,
 		TLS: bus.TLS(cfg.NATS.TLS), PingInterval: cfg.PingInterval(), Name: name, Logger: logger,
 	}
 }
@@ -149,7 +152,8 @@ func loopOptions(cfg config.Config, logger *slog.Logger) reconcile.Options {
 // apiOptions gives the options of the API that come from the configuration; apiPorts adds the rest.
 func apiOptions(cfg config.Config, logger *slog.Logger) api.Options {
 	return api.Options{
-		ID: cfg.Node.ID, Listen: cfg.API.Listen, Username: cfg.API.Username, Password: cfg.API.Password, TLS: api.TLS(cfg.API.TLS),
+		ID: cfg.Node.ID, Listen: cfg.API.Listen,
+		Username: cfg.API.Username, Password: cfg.API.Password, TLS: api.TLS(cfg.API.TLS),
 		Policy: cfg.DiffPolicy(), HeartbeatTTL: cfg.HeartbeatTTL(), Logger: logger,
 	}
 }
@@ -167,7 +171,8 @@ func (n *Node) feedStats() api.FeedStats {
 	return api.FeedStats{
 		Heartbeats: s.Heartbeats.Received, Unchanged: s.Heartbeats.Unchanged,
 		HeartbeatsRejected: s.Heartbeats.Malformed + s.Heartbeats.TooLarge,
-		InstancesRejected:  s.Heartbeats.Rejected, InstancesUnplaced: s.Heartbeats.Unplaced, UnknownStates: s.Heartbeats.UnknownStates,
+		InstancesRejected:  s.Heartbeats.Rejected,
+		InstancesUnplaced:  s.Heartbeats.Unplaced, UnknownStates: s.Heartbeats.UnknownStates,
 		Exits: s.Exits.Received, ExitsRejected: s.Exits.Malformed + s.Exits.TooLarge, Updates: s.Updates.Received,
 	}
 }

@@ -50,7 +50,8 @@ func newRecorderHook(n *Node, cfg config.Config) *recorderHook {
 func (h *recorderHook) record(ctx context.Context, out io.Writer, flush func() error) error {
 	return h.Record(ctx, out, flush, func() recorder.Start {
 		return recorder.Start{
-			Header: h.header, LinkUp: h.node.link.State().Up, ReadBegan: h.node.loop.Overview().Reads.Began, State: h.node.cluster.View(),
+			Header: h.header, LinkUp: h.node.link.State().Up,
+			ReadBegan: h.node.loop.Overview().Reads.Began, State: h.node.cluster.View(),
 		}
 	})
 }
@@ -119,7 +120,8 @@ const maxAppsChanged = 100
 // to a complete read, of which the leader tells a little later. Only a complete read removes an app.
 func (h *recorderHook) appsChanged(a raftfsm.Applied, r raftfsm.DesiredChanges) {
 	commit, ok := a.Entry.Records[len(a.Entry.Records)-1].(raftfsm.DesiredCommit)
-	if !ok || commit.Generation != r.Generation || commit.Parts != 1 || len(r.Upserts) > maxAppsChanged || h.node.Leads() {
+	wholeRead := ok && commit.Generation == r.Generation && commit.Parts == 1
+	if !wholeRead || len(r.Upserts) > maxAppsChanged || h.node.Leads() {
 		return
 	}
 	for _, row := range r.Upserts {

@@ -65,6 +65,8 @@ func Loopback(address string) bool {
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
+const percentEncode = "a special character in a user or password must be percent-encoded"
+
 // defaultNATSPort is the port of a NATS server whose address has none.
 const defaultNATSPort = "4222"
 
@@ -81,13 +83,13 @@ func NATSServer(text string) (*url.URL, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return nil, errors.New("is not a URL like nats://host:4222; a special character in a user or password must be percent-encoded")
+		return nil, errors.New("is not a URL like nats://host:4222; " + percentEncode)
 	}
 	switch {
 	case u.Scheme != "nats" && u.Scheme != "tls":
 		return nil, errors.New("must begin with nats:// or tls://")
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
-		return nil, errors.New("has something after host and port; a special character in a user or password must be percent-encoded")
+		return nil, errors.New("has something after host and port; " + percentEncode)
 	case u.Hostname() == "" || strings.ContainsAny(u.Host, ", "):
 		return nil, errors.New("must name one host, like nats://host:4222")
 	}
