@@ -94,7 +94,7 @@ func TestPersistCancelsASnapshotThatItCannotWrite(t *testing.T) {
 	}
 }
 
-func TestAnEntryNobodyUnderstandsStopsTheNode(t *testing.T) {
+func TestUndecodableEntryStopsTheNode(t *testing.T) {
 	defer func() {
 		if msg := fmt.Sprint(recover()); !strings.Contains(msg, "log entry 7") || !strings.Contains(msg, "newer hm") {
 			t.Fatalf("panic %q", msg)

@@ -21,7 +21,7 @@ func claimed(t *testing.T) (l *log, k app.Key, one, two Claim) {
 	return l, k, Claim{ID: testID(1), Term: 1, Basis: basis}, Claim{ID: testID(2), Term: 1, Basis: basis}
 }
 
-func TestClaimIsRefusedWhenItsGroundsAreGone(t *testing.T) {
+func TestClaimIsRefusedWhenItsBasisChanged(t *testing.T) {
 	k := testKey(0)
 	for name, c := range map[string]struct {
 		before Record

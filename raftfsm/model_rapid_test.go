@@ -59,7 +59,7 @@ func TestApplyMatchesModel(t *testing.T) {
 
 // A restore in the middle of the entries changes nothing in the result, so the layout in memory does not matter.
 // Snapshots of equal states are equal.
-func TestRestoreAndGoOnIsTheSame(t *testing.T) {
+func TestRestoreChangesNoLaterResult(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := NewState()
 		w := &entryGenerator{t: rt, s: s}

@@ -92,7 +92,7 @@ func TestDamagedSnapshots(t *testing.T) {
 		t.Errorf("%d changed bytes were not noticed", accepted)
 	}
 	if _, err := RestoreState(bytes.NewReader(append(bytes.Clone(data), 0))); !errors.Is(err, ErrSnapshot) || !strings.Contains(err.Error(), "follows") {
-		t.Errorf("with a byte behind it: %v", err)
+		t.Errorf("with a byte after its end: %v", err)
 	}
 	if _, err := RestoreState(bytes.NewReader(append(bytes.Clone(data), data...))); err == nil {
 		t.Error("two snapshots were accepted as one")

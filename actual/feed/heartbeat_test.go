@@ -16,7 +16,7 @@ import (
 	"hm/internal/app"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "update the golden files")
 
 const (
 	d1 = "3f2a1b4c-0d9e-4f00-8abc-0123456789ab"

@@ -10,7 +10,7 @@ import (
 )
 
 // The sender of a bad message is the value of "dea" where DEAs write it, and nothing else.
-func TestSenderOfWhatCannotBeDecoded(t *testing.T) {
+func TestSenderOfABadMessage(t *testing.T) {
 	long := strings.Repeat("x", actual.MaxDEALen)
 	for _, c := range []struct{ name, data, want string }{
 		{"last", `{"droplets":[{"index":NaN}],"dea":"dea-1"}`, "dea-1"},

@@ -18,7 +18,7 @@ import (
 	"hm/internal/bus/bustest"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "update the golden files")
 
 func command(action commands.Action, reason commands.Reason) commands.Command {
 	c := commands.Command{

@@ -11,7 +11,7 @@ import (
 	"hm/internal/app"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "update the golden files")
 
 const golden = "../../testdata/ccdb/golden.txt"
 
