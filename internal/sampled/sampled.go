@@ -83,8 +83,8 @@ func (l *Log) admit(kind string, now time.Time) (write bool, suppressed uint64) 
 	return true, suppressed
 }
 
-// LeftOut writes a line, msg, for each kind whose newest period is over and left something out, with the kind and the number
-// as "suppressed". A caller of it need not wait for the kind's next event to say what a flood left out.
+// LeftOut writes msg for each kind that suppressed events in a period that is over, with the kind and their number. So
+// the count is written even if the kind has no further event.
 func (l *Log) LeftOut(level slog.Level, msg string) {
 	now := time.Now()
 	left := map[string]uint64{}

@@ -156,7 +156,7 @@ func (f *Fleet) awaitPool(deas []*dea) error {
 		f.mu.Lock()
 		ready := true
 		for _, d := range deas {
-			ready = ready && (d.seat.at >= 0 || d.status != serving || d.paused)
+			ready = ready && (d.inPool.at >= 0 || d.status != serving || d.paused)
 		}
 		f.mu.Unlock()
 		if ready {

@@ -247,7 +247,7 @@ func (c *connection) subscribe(ctx context.Context) {
 	f.mu.Lock()
 	for _, m := range moves {
 		if m.begin && m.dea.id == m.id && m.dea.status == serving && !m.dea.paused {
-			f.pool.add(&m.dea.seat)
+			f.pool.add(&m.dea.inPool)
 		}
 	}
 	f.mu.Unlock()

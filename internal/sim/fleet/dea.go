@@ -36,7 +36,7 @@ type dea struct {
 
 	instances []*instance // in the order of their start
 	crashes   int         // how many of them are CRASHED
-	seat      seat
+	inPool    poolEntry
 
 	due     time.Time // when the timer sends the next heartbeat
 	dueAt   int       // position in the connection's heap, -1 if it has no timer
@@ -53,7 +53,7 @@ func (d *dea) connected() bool {
 // addDEA makes a DEA with its own id on a connection. Its first heartbeat is at due.
 func (f *Fleet) addDEA(c *connection, due time.Time) *dea {
 	d := &dea{id: f.ids.DEA(), conn: c, due: due, dueAt: -1, stale: true}
-	d.seat = seat{dea: d, order: len(f.deas), at: -1}
+	d.inPool = poolEntry{dea: d, order: len(f.deas), at: -1}
 	f.deas = append(f.deas, d)
 	f.byID[d.id] = d
 	d.conn.join(d)
@@ -62,16 +62,16 @@ func (f *Fleet) addDEA(c *connection, due time.Time) *dea {
 
 // tick does what a DEA does when its timer fires, and reports whether it sends a heartbeat.
 func (f *Fleet) tick(d *dea, now time.Time) bool {
-	if d.status == evacuating && !d.paused && (d.seat.instances == 0 || !now.Before(d.bailAt)) {
+	if d.status == evacuating && !d.paused && (d.inPool.instances == 0 || !now.Before(d.bailAt)) {
 		f.leave(d)
 		return false
 	}
 	if d.crashes > 0 {
 		f.reap(d, now)
 	}
-	if d.connected() && d.seat.placed > 0 { // its advertisement reports what it really runs
-		d.seat.placed = 0
-		f.pool.moved(&d.seat)
+	if d.connected() && d.inPool.placed > 0 { // its advertisement reports what it really runs
+		d.inPool.placed = 0
+		f.pool.moved(&d.inPool)
 	}
 	return d.connected()
 }
@@ -121,10 +121,10 @@ func (f *Fleet) kill(d *dea) error {
 	if d.status == gone {
 		return cannotBe(d, "killed")
 	}
-	ran := d.seat.instances
+	ran := d.inPool.instances
 	f.leave(d)
-	d.seat.expires, d.seat.held = time.Now().Add(f.opts.AdvertiseTTL), ran
-	f.pool.moved(&d.seat)
+	d.inPool.expires, d.inPool.held = time.Now().Add(f.opts.AdvertiseTTL), ran
+	f.pool.moved(&d.inPool)
 	return nil
 }
 
@@ -133,7 +133,7 @@ func (f *Fleet) pause(d *dea) error {
 		return cannotBe(d, "paused")
 	}
 	d.paused = true
-	d.seat.expires = time.Now().Add(f.opts.AdvertiseTTL)
+	d.inPool.expires = time.Now().Add(f.opts.AdvertiseTTL)
 	f.touchAll(d)
 	return nil
 }
@@ -144,7 +144,7 @@ func (f *Fleet) resume(d *dea) error {
 	}
 	d.paused = false
 	if d.status == serving {
-		f.pool.add(&d.seat)
+		f.pool.add(&d.inPool)
 	}
 	f.touchAll(d)
 	d.conn.heartbeatNow(d)
@@ -162,7 +162,7 @@ func (f *Fleet) restart(d *dea) error {
 		d.conn.quit(d)
 		delete(f.byID, d.id)
 	}
-	f.pool.remove(&d.seat)
+	f.pool.remove(&d.inPool)
 	d.status, d.paused = restarting, false
 	f.touchAll(d)
 	f.opts.After(f.opts.RestartDelay, func() {
@@ -198,7 +198,7 @@ func (f *Fleet) evacuate(d *dea) error {
 	}
 	now := time.Now()
 	d.status, d.bailAt = evacuating, now.Add(f.opts.EvacuationBailOut)
-	f.pool.remove(&d.seat)
+	f.pool.remove(&d.inPool)
 	d.conn.announceShutdown(d)
 	for _, in := range d.instances {
 		if !in.state.Live() {
@@ -221,7 +221,7 @@ func (f *Fleet) shutDown(d *dea) error {
 		return cannotBe(d, "shut down")
 	}
 	d.status = stopping
-	f.pool.remove(&d.seat)
+	f.pool.remove(&d.inPool)
 	d.conn.announceShutdown(d)
 	for _, in := range slices.Clone(d.instances) {
 		if f.opts.Exits >= ExitsAll && in.state != actual.Crashed {

@@ -82,9 +82,9 @@ func (f *Fleet) add(d *dea, key app.Key, index uint32, st actual.State) *instanc
 	p.instances = append(p.instances, in)
 	d.instances = append(d.instances, in)
 	d.stale = true
-	d.seat.instances++
-	d.seat.placed = max(0, d.seat.placed-1)
-	f.pool.moved(&d.seat)
+	d.inPool.instances++
+	d.inPool.placed = max(0, d.inPool.placed-1)
+	f.pool.moved(&d.inPool)
 	f.touch(p)
 	return in
 }
@@ -96,8 +96,8 @@ func (f *Fleet) remove(in *instance) {
 	if in.state == actual.Crashed {
 		d.crashes--
 	} else {
-		d.seat.instances--
-		f.pool.moved(&d.seat)
+		d.inPool.instances--
+		f.pool.moved(&d.inPool)
 	}
 	d.stale = true
 	in.dea = nil
@@ -163,8 +163,8 @@ func (f *Fleet) crash(in *instance, why string) bool {
 	d := in.dea
 	f.setState(in, actual.Crashed)
 	d.crashes++
-	d.seat.instances--
-	f.pool.moved(&d.seat)
+	d.inPool.instances--
+	f.pool.moved(&d.inPool)
 	d.conn.announceExit(in, actual.ExitCrashed, why)
 	return true
 }

@@ -11,14 +11,14 @@ func TestPoolPicksTheEmptiest(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	now := time.Now()
 	var p pool
-	seats := make([]*seat, 20)
-	for i := range seats {
-		seats[i] = &seat{order: i, at: -1, instances: rng.IntN(5)}
-		seats[i].dea = &dea{id: string(rune('a' + i))}
-		p.add(seats[i])
+	entries := make([]*poolEntry, 20)
+	for i := range entries {
+		entries[i] = &poolEntry{order: i, at: -1, instances: rng.IntN(5)}
+		entries[i].dea = &dea{id: string(rune('a' + i))}
+		p.add(entries[i])
 	}
 	for range 2000 {
-		s := seats[rng.IntN(len(seats))]
+		s := entries[rng.IntN(len(entries))]
 		switch rng.IntN(4) {
 		case 0:
 			p.remove(s)
@@ -30,8 +30,8 @@ func TestPoolPicksTheEmptiest(t *testing.T) {
 		case 3:
 			s.expires = now.Add(time.Duration(rng.IntN(3)-1) * time.Second)
 		}
-		var want *seat
-		for _, s := range seats {
+		var want *poolEntry
+		for _, s := range entries {
 			if s.at < 0 || !s.expires.IsZero() && !now.Before(s.expires) {
 				continue
 			}

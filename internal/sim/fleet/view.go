@@ -135,7 +135,7 @@ func (f *Fleet) DEA(id string) (DEA, error) {
 
 func (d *dea) view() DEA {
 	return DEA{
-		Number: d.seat.order, ID: d.id, Status: d.status.String(), Paused: d.paused, Live: d.seat.instances,
+		Number: d.inPool.order, ID: d.id, Status: d.status.String(), Paused: d.paused, Live: d.inPool.instances,
 		Crashed: d.crashes, Connection: d.conn.nc.IsConnected(),
 	}
 }
