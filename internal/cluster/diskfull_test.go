@@ -48,18 +48,7 @@ func startOnDisk(t *testing.T, dir string) *testCluster {
 func fillDisk(t *testing.T, dir string) (file string) {
 	t.Helper()
 	file = filepath.Join(dir, "filler")
-	f, err := os.Create(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for size := 1 << 20; size > 0; {
-		if _, err := f.Write(make([]byte, size)); errors.Is(err, syscall.ENOSPC) {
-			size /= 4
-		} else if err != nil {
-			t.Fatal(err)
-		}
-	}
+	fillUp(t, file)
 	return file
 }
 
@@ -250,10 +239,10 @@ func fileSize(t *testing.T, file string) int64 {
 	return info.Size()
 }
 
-// fillUp takes the remaining room.
+// fillUp makes a file, which may exist, as large as the remaining room allows.
 func fillUp(t *testing.T, file string) {
 	t.Helper()
-	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -9,26 +8,6 @@ import (
 	"testing"
 	"time"
 )
-
-// logLines keeps the log lines.
-type logLines struct {
-	mu    sync.Mutex
-	lines strings.Builder
-}
-
-func (l *logLines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.lines.Write(b)
-}
-
-func (l *logLines) count(part string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.lines.String(), part)
-}
-
-func (l *logLines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // A node that gets a message of another version reports that to the peer, in a frame of its own version, and in its
 // log.

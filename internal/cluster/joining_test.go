@@ -3,14 +3,11 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/hashicorp/raft"
 )
 
 func TestNewClusterJoinsAtOnce(t *testing.T) {
@@ -56,29 +53,7 @@ func TestBlankNodeMakesNoLeader(t *testing.T) {
 	c.start(behind)
 	blank := c.start(wiped)
 	follower := c.nodes[behind]
-	// Both run and hear each other, and the follower asks for votes: several times, so that the answer is no accident.
-	eventually(t, "they have each other's status", func() bool {
-		return member(follower, blank.opts.ID).Healthy && member(blank, follower.opts.ID).Healthy
-	})
-	eventually(t, "the follower has asked for votes", func() bool { return follower.raft.State() == raft.Candidate })
-	for range 10 {
-		id, address := raft.ServerID(follower.opts.ID), raft.ServerAddress(follower.opts.Listen)
-		if err := blank.trans.RequestVote(id, address, &raft.RequestVoteRequest{}, &raft.RequestVoteResponse{}); !errors.Is(err, errJoining) {
-			t.Fatalf("the blank node asks for votes: %v", err)
-		}
-		if err := blank.trans.RequestPreVote(id, address, &raft.RequestPreVoteRequest{}, &raft.RequestPreVoteResponse{}); !errors.Is(err, errJoining) {
-			t.Fatalf("the blank node asks for votes: %v", err)
-		}
-		var resp raft.RequestPreVoteResponse
-		err := follower.trans.RequestPreVote(raft.ServerID(blank.opts.ID), raft.ServerAddress(blank.opts.Listen),
-			&raft.RequestPreVoteRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte(follower.opts.ID), Addr: []byte(follower.opts.Listen)}, Term: 1000, LastLogIndex: 1000, LastLogTerm: 1000}, &resp)
-		if err == nil && resp.Granted {
-			t.Fatal("the blank node gives its vote")
-		}
-	}
-	if !blank.join.active.Load() || follower.Leadership().Leader || blank.Leadership().Leader {
-		t.Fatal("the two nodes that lack acknowledged records elected a leader")
-	}
+	c.wantNoLeader(follower, blank)
 
 	// After a crash it still waits.
 	c.kill(wiped)
@@ -165,7 +140,7 @@ func TestLostLogMakesNoLeader(t *testing.T) {
 			}
 			c.kill(at)
 			follower, lost := c.start(behind), c.start(wiped)
-			c.makeNoLeader(follower, lost)
+			c.wantNoLeader(follower, lost)
 			if first, err := lost.stores.bolt.FirstIndex(); err != nil || first == 1 {
 				t.Errorf("the node wrote a first entry beside its snapshot: %d, %v", first, err)
 			}
@@ -205,10 +180,10 @@ func TestLostLogsUnderLoad(t *testing.T) {
 
 // A single node that lost its log goes on from its snapshot, in a later term, and says that records are lost.
 func TestLostLogOfASingleNode(t *testing.T) {
-	var log lockedBuffer
+	var log logLines
 	c := startCluster(t, 1, func(_ int, o *Options) {
 		o.SnapshotThreshold, o.trailingLogs = 4, 2
-		o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		o.Logger = log.logger()
 	})
 	for i := range 10 {
 		c.propose(dea(i))
