@@ -34,12 +34,12 @@ func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
 	var ended raftfsm.CommandsResolved
 	for _, k := range keys {
 		p := c.eval.Plan(view, k, know, now)
-		c.queue.wake(k, p.Next)
+		c.queue.evaluateAt(k, p.Next)
 		if p.WantsRead {
 			if _, read := c.reads.apps[k.Droplet]; !read || p.NeedsRead { // else it was read by itself, after the newest complete read
 				c.reads.wanted = true
 			}
-			c.queue.block(k)
+			c.queue.waitForRead(k)
 		}
 		for _, id := range p.Ready {
 			c.ready.add(id, k)

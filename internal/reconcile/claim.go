@@ -32,21 +32,21 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 	var claims raftfsm.CommandsClaimed
 	var claimed []claimedCommand
 	for action := range c.ready.due {
-		c.ready.walk(action, func(cmd commands.Command) (next walk) {
+		c.ready.visit(action, func(cmd commands.Command) (next visited) {
 			where := place{cmd.App, cmd.Index}
 			switch {
 			case len(claims.Claims) == claimsPerEntry:
 				again = true
-				return walkStop
+				return visitedEnds
 			case now < c.claimAt[action]:
-				return walkStop
+				return visitedEnds
 			case taken[where]:
 				again = true
-				return walkKeep
+				return visitedStays
 			}
 			if pending, ok := view.Command(cmd.ID); !ok || pending.State != commands.Pending {
 				c.queue.add(cmd.App) // somebody else ended it, as a person may: what it was for is still to be done
-				return walkDrop
+				return visitedLeaves
 			}
 			due, planned := holds[cmd.App]
 			if !planned {
@@ -56,16 +56,16 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 			at, still := slices.BinarySearchFunc(due, cmd.ID, dueCommand.compare)
 			if !still {
 				c.queue.add(cmd.App) // it is dropped, or waits for something: its plan says
-				return walkDrop
+				return visitedLeaves
 			}
 			if !c.throttle.Allow(cmd.Action, now) {
 				c.claimAt[action] = c.throttle.Next(cmd.Action, now)
-				return walkStop
+				return visitedEnds
 			}
 			taken[where] = true
 			claims.Claims = append(claims.Claims, raftfsm.Claim{ID: cmd.ID, Term: c.term, Basis: view.Basis(cmd.App, cmd.Index)})
 			claimed = append(claimed, claimedCommand{cmd, due[at].rule})
-			return walkDrop
+			return visitedLeaves
 		})
 	}
 	if len(claimed) == 0 {

@@ -51,18 +51,18 @@ type Core struct {
 	nextFull  app.Time
 	nextTidy  app.Time // when to look next for crash marks that nobody needs
 
-	reads     reads
-	losses    losses          // of instances, within one time to live
-	surplus   surplus         // live instances that a loss is not measured by
-	back      map[string]back // by the name of the hold on a loss
-	inherited bool            // the losses that earlier leaders recorded are still to be judged
-	picture   picture
-	nextLate  app.Time // when to look whether a hold on a loss names all of it
-	ears      ears
-	gate      []string
-	gateSince app.Time
-	gateKnown bool
-	epoch     uint64 // of the link, when the gate was computed last
+	reads        reads
+	losses       losses              // of instances, within one time to live
+	surplus      surplus             // live instances that a loss is not measured by
+	recoveries   map[string]recovery // by the name of the hold on a loss
+	inherited    bool                // the losses that earlier leaders recorded are still to be judged
+	firstPicture firstPicture
+	nextLate     app.Time // when to look whether a hold on a loss names all of it
+	heardByPeers heardByPeers
+	gate         []string
+	gateSince    app.Time
+	gateKnown    bool
+	epoch        uint64 // of the link, when the gate was computed last
 
 	eval *Evaluator
 }
@@ -84,9 +84,6 @@ const fullPassPeriods = 60
 func NewCore(opts Options, log Log, pub Publisher, intake *Intake, journal *Journal) *Core {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
-	}
-	if opts.OnCommand == nil {
-		opts.OnCommand = func(CommandEvent) {}
 	}
 	return &Core{opts: opts, log: log, pub: pub, intake: intake, journal: journal, logger: opts.Logger, eval: NewEvaluator(opts.Policy), ready: ready{apps: map[commands.ID]app.Key{}}}
 }
@@ -117,7 +114,7 @@ func (c *Core) Overview(now app.Time, lead Lead) Overview {
 		GateOpen: c.gateKnown && len(c.gate) == 0, GateReasons: slices.Clone(c.gate), GateSince: c.gateSince,
 		LinkUp: up, LinkSince: since, ActualFresh: fresh, DesiredFresh: c.reads.fresh(now, c.opts),
 		Reads: c.reads.known(), ReadError: c.reads.lastError, Queue: c.queue.len(), Backlog: c.intake.Backlog(),
-		Missed:     len(c.ears.missed),
+		Missed:     len(c.heardByPeers.missed),
 		Unreadable: c.intake.Unreadable(),
 	}
 }

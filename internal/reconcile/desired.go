@@ -45,7 +45,7 @@ func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) err
 	meta := view.DesiredMeta()
 	var changes desired.Changes
 	why := ""
-	if !c.reads.again(read, meta) {
+	if !c.reads.isRecorded(read, meta) {
 		changes = read.Changes(desiredLookup(view), view.DesiredApps())
 		why = c.opts.Guard.Shrinks(view.DesiredApps(), read)
 	}
@@ -62,7 +62,7 @@ func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) err
 	}
 	if len(records) > 0 {
 		if err := c.propose(ctx, records...); err != nil {
-			c.reads.lost(now)
+			c.reads.outcomeUnknown(now)
 			return fmt.Errorf("recording a read of the desired state: %w", err)
 		}
 		if got := c.log.View().DesiredMeta().Generation; got != generation {
@@ -74,10 +74,10 @@ func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) err
 			return err
 		}
 	}
-	c.reads.judged(v, began)
+	c.reads.noteVerdict(v, began)
 	c.reads.succeeded(began)
-	c.reads.of, c.reads.generation = read, generation
-	c.queue.add(c.queue.takeBlocked()...)
+	c.reads.newest, c.reads.generation = read, generation
+	c.queue.add(c.queue.takeWaiting()...)
 	return nil
 }
 
@@ -85,7 +85,7 @@ func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) err
 func (c *Core) ReadUnavailable(number uint64) {
 	if number == c.reads.underWay {
 		c.reads.underWay = 0
-		c.queue.add(c.queue.takeBlocked()...)
+		c.queue.add(c.queue.takeWaiting()...)
 	}
 }
 
@@ -126,7 +126,7 @@ func desiredLookup(view *raftfsm.State) func(app.Key) (desired.App, bool) {
 // hold.
 func (c *Core) checkFirstRead(ctx context.Context, now app.Time) error {
 	view := c.log.View()
-	if c.reads.notice(view) || c.reads.accepted {
+	if c.reads.followHold(view) || c.reads.accepted {
 		return nil
 	}
 	why := c.opts.Guard.FirstRead(view)

@@ -20,12 +20,12 @@ const (
 )
 
 // beats are the newest messages under one id.
-type beats struct {
+type idUse struct {
 	digests [2]actual.Digest // of the last message and of the one before
 	at      [2]app.Time      // when they came
 	signs   float64          // that there are two, by when they came: each counts half after four periods
 	signAt  app.Time         // of the newest of them
-	crowded app.Time         // when a third message came last within the time in which one DEA sends two
+	thirdAt app.Time         // when a third message came last within the time in which one DEA sends two
 	since   app.Time         // since when the id is known to be doubled; 0 if it is not
 	lists   []heardList      // of a doubled id, in the order in which they came
 }
@@ -36,9 +36,9 @@ type heardList struct {
 }
 
 // heard takes note of a message. Silence counts from a time on.
-func (b *beats) heard(d actual.Digest, now, from app.Time, period, ttl time.Duration) {
+func (b *idUse) note(d actual.Digest, now, from app.Time, period, ttl time.Duration) {
 	if b.at[1] != 0 && now.Sub(b.at[1]) <= period+period/4 {
-		b.crowded = now
+		b.thirdAt = now
 		if d == b.digests[1] && d != b.digests[0] {
 			if b.signAt != 0 {
 				b.signs *= math.Exp2(-now.Sub(b.signAt).Seconds() / (4 * period).Seconds())
@@ -57,18 +57,18 @@ func (b *beats) heard(d actual.Digest, now, from app.Time, period, ttl time.Dura
 }
 
 // doubled reports whether two DEAs speak under the id.
-func (b *beats) doubled() bool { return b.since != 0 }
+func (b *idUse) doubled() bool { return b.since != 0 }
 
 // over reports whether only one DEA has spoken for a time to live, or none.
-func (b *beats) over(now, from app.Time, ttl time.Duration) bool {
-	return b.since != 0 && now.Sub(max(b.crowded, from)) >= ttl
+func (b *idUse) over(now, from app.Time, ttl time.Duration) bool {
+	return b.since != 0 && now.Sub(max(b.thirdAt, from)) >= ttl
 }
 
-func (b *beats) end() { b.since, b.signs, b.signAt, b.lists = 0, 0, 0, nil }
+func (b *idUse) end() { b.since, b.signs, b.signAt, b.lists = 0, 0, 0, nil }
 
 // together gives what a heartbeat says together with those of the other DEA that uses the id: the heartbeat itself
 // if there is none.
-func (b *beats) together(hb *actual.Heartbeat, now, from app.Time, period time.Duration) *actual.Heartbeat {
+func (b *idUse) merge(hb *actual.Heartbeat, now, from app.Time, period time.Duration) *actual.Heartbeat {
 	if !b.doubled() {
 		return hb
 	}
@@ -108,7 +108,7 @@ func (b *beats) together(hb *actual.Heartbeat, now, from app.Time, period time.D
 }
 
 // unsure reports whether an instance of a doubled id was listed in neither of the last two messages.
-func (b *beats) unsure(g app.GUID) bool {
+func (b *idUse) mayBeGone(g app.GUID) bool {
 	for _, l := range b.lists[max(len(b.lists)-2, 0):] {
 		if slices.ContainsFunc(l.hb.Instances, func(i actual.Instance) bool { return i.GUID == g }) {
 			return false
@@ -119,8 +119,8 @@ func (b *beats) unsure(g app.GUID) bool {
 
 // doubled are the ids that two DEAs use.
 type doubled struct {
-	ids  map[string]*heardDEA
-	news []DoubledID // not taken yet
+	ids        map[string]*heardDEA
+	unreported []DoubledID // not taken yet
 }
 
 // DoubledID tells that an id was found to be used by two DEAs, or is no more.
@@ -129,31 +129,31 @@ type DoubledID struct {
 	Ended bool
 }
 
-// maxDoubledNews bounds the news that nobody has taken.
-const maxDoubledNews = 1_000
+// maxUnreportedDoubled bounds the news that nobody has taken.
+const maxUnreportedDoubled = 1_000
 
 // spoke takes note of a message of a DEA.
-func (i *Intake) spoke(h *heardDEA, d actual.Digest, now app.Time) {
-	was := h.beats.doubled()
+func (i *Intake) noteMessage(h *heardDEA, d actual.Digest, now app.Time) {
+	was := h.idUse.doubled()
 	if was {
-		i.lag.look(i.live, now)
+		i.lag.update(i.live, now)
 	}
-	h.beats.heard(d, now, i.live.CountsFrom(now), i.live.Period, i.live.TTL)
-	i.tellDoubled(h, was)
+	h.idUse.note(d, now, i.live.CountsFrom(now), i.live.Period, i.live.TTL)
+	i.reportDoubled(h, was)
 }
 
 // endDoubled looks for ids under which only one DEA has spoken for a time to live, or none.
 func (i *Intake) endDoubled(now app.Time) {
 	for _, h := range i.doubled.ids {
-		if h.beats.over(now, i.live.CountsFrom(now), i.live.TTL) {
-			h.beats.end()
-			i.tellDoubled(h, true)
+		if h.idUse.over(now, i.live.CountsFrom(now), i.live.TTL) {
+			h.idUse.end()
+			i.reportDoubled(h, true)
 		}
 	}
 }
 
-func (i *Intake) tellDoubled(h *heardDEA, was bool) {
-	is := h.beats.doubled()
+func (i *Intake) reportDoubled(h *heardDEA, was bool) {
+	is := h.idUse.doubled()
 	if is == was {
 		return
 	}
@@ -165,8 +165,8 @@ func (i *Intake) tellDoubled(h *heardDEA, was bool) {
 	} else {
 		delete(i.doubled.ids, h.id)
 	}
-	if len(i.doubled.news) < maxDoubledNews {
-		i.doubled.news = append(i.doubled.news, DoubledID{h.id, !is})
+	if len(i.doubled.unreported) < maxUnreportedDoubled {
+		i.doubled.unreported = append(i.doubled.unreported, DoubledID{h.id, !is})
 	}
 }
 
@@ -174,9 +174,9 @@ func (i *Intake) tellDoubled(h *heardDEA, was bool) {
 func (i *Intake) TakeDoubled() []DoubledID {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	news := i.doubled.news
-	i.doubled.news = nil
-	return news
+	unreported := i.doubled.unreported
+	i.doubled.unreported = nil
+	return unreported
 }
 
 // logDoubledIDs logs which ids two DEAs use from now on, and which only one uses again.

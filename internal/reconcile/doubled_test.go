@@ -81,8 +81,8 @@ func TestW12ItEndsWhenOneIsGone(t *testing.T) {
 			if w.isDoubled(one.id) {
 				t.Error("it has not ended after a time to live")
 			}
-			if d := w.intake.deas[one.id]; d != nil && d.beats.lists != nil {
-				t.Errorf("%d lists are still kept", len(d.beats.lists))
+			if d := w.intake.deas[one.id]; d != nil && d.idUse.lists != nil {
+				t.Errorf("%d lists are still kept", len(d.idUse.lists))
 			}
 		})
 	}
@@ -228,12 +228,12 @@ func TestW12OneInstanceInTwoStates(t *testing.T) {
 
 // TestDoubledIDsAreBounded: a stream of messages under one id keeps no more than the newest.
 func TestDoubledIDsAreBounded(t *testing.T) {
-	var b beats
+	var b idUse
 	now := app.Time(1_700_000_000_000)
 	for n := range 1000 {
 		hb1 := &actual.Heartbeat{DEA: "d"}
-		b.heard(actual.Digest{byte(n % 2)}, now, 0, hb, 3*hb)
-		b.together(hb1, now, 0, hb)
+		b.note(actual.Digest{byte(n % 2)}, now, 0, hb, 3*hb)
+		b.merge(hb1, now, 0, hb)
 		now = now.Add(time.Millisecond)
 	}
 	if !b.doubled() || len(b.lists) > maxLists {

@@ -80,7 +80,7 @@ func onlyHeld(reasons []string) bool {
 func (c *Core) reasons(now app.Time, lead Lead, recorded bool) []string {
 	fresh, up, _ := c.intake.Fresh(now)
 	return Gate(GateInput{
-		Lead: lead, NATSUp: up, NATSLate: c.intake.Late(), Deaf: lead.Leader && c.ears.deaf, ActualFresh: fresh && recorded, DesiredFresh: c.reads.fresh(now, c.opts),
+		Lead: lead, NATSUp: up, NATSLate: c.intake.Late(), Deaf: lead.Leader && c.heardByPeers.deaf, ActualFresh: fresh && recorded, DesiredFresh: c.reads.fresh(now, c.opts),
 		Holds: c.log.View().Holds(), Shadow: c.opts.Shadow, StateDiffers: c.opts.StateDiffers != nil && c.opts.StateDiffers(),
 		NATSRefused: c.opts.NATSRefused != nil && c.opts.NATSRefused(),
 	}, now)
@@ -90,7 +90,7 @@ func (c *Core) reasons(now app.Time, lead Lead, recorded bool) []string {
 func (c *Core) setGate(now app.Time, lead Lead, recorded bool) {
 	c.epoch = c.intake.Epoch() // before the link is looked at: a gap between the two is noticed before the publish
 	reasons := c.reasons(now, lead, recorded)
-	c.picture.follow(c.log.View(), reasons)
+	c.firstPicture.follow(c.log.View(), reasons)
 	if !c.gateKnown || !slices.Equal(reasons, c.gate) {
 		if !c.gateKnown || (len(reasons) == 0) != (len(c.gate) == 0) {
 			c.gateSince = now

@@ -101,7 +101,7 @@ type loss struct {
 }
 
 // from gives the DEAs that had what was lost.
-func (l *loss) from() map[string]bool {
+func (l *loss) fromDEAs() map[string]bool {
 	if l.deas == nil {
 		l.deas = map[string]bool{}
 		for i := range l.lost {
@@ -120,16 +120,16 @@ func (l *loss) places() raftfsm.Places {
 }
 
 // whose gives the apps and the DEAs that lost something.
-func (l *loss) whose() string {
+func (l *loss) summary() string {
 	apps := map[app.GUID]bool{}
 	for i := range l.lost {
 		apps[l.lost[i].App.Droplet] = true
 	}
-	return listedApps(apps) + ", on " + listed(l.from(), "DEA")
+	return listedApps(apps) + ", on " + listed(l.fromDEAs(), "DEA")
 }
 
 // more tells of a loss that came after another.
-func (l *loss) more() string { return fmt.Sprintf("%d more: %s", len(l.lost), l.whose()) }
+func (l *loss) addition() string { return fmt.Sprintf("%d more: %s", len(l.lost), l.summary()) }
 
 // Loses says why a loss of instances must not be acted on at once (W03, W38); empty if it may be. What counts is the
 // harm: instances that are to run and have no other live copy, not DEAs. But what a single DEA can lose is no mass
@@ -138,7 +138,7 @@ func (g Guard) Loses(view *raftfsm.State, l loss) string {
 	if !g.much(len(l.lost), l.live) {
 		return ""
 	}
-	deas := l.from()
+	deas := l.fromDEAs()
 	run := len(deas) // DEAs that run anything, but for the loss
 	for d := range view.DEAs() {
 		if d.GoneAt == 0 && d.Len > 0 && !deas[d.ID] {
@@ -159,7 +159,7 @@ func (g Guard) Loses(view *raftfsm.State, l loss) string {
 	if l.inherited {
 		lost = fmt.Sprintf("%d of %d live instances were lost of late, as a new leader finds", len(l.lost), l.live)
 	}
-	return lost + ": " + l.whose()
+	return lost + ": " + l.summary()
 }
 
 // Unheard says why a node must not begin to start what it has not heard of: it is too much of what is desired, and

@@ -16,23 +16,23 @@ import (
 type Intake struct {
 	wake func() // called after something was heard that is not recorded
 
-	mu       sync.Mutex
-	log      Log
-	live     *actual.Liveness
-	deas     map[string]*heardDEA
-	byDigest map[actual.Digest]*heardDEA
-	dirty    map[string]*heardDEA // heard something that the record does not show yet
-	exits    []actual.Exit
-	lost     uint64                // exits not taken because the buffer was full
-	exited   exited                // instances whose exit was heard of late
-	epoch    uint64                // of the link, as Link was told last
-	updated  map[app.GUID]struct{} // apps that the Cloud Controller said have changed
-	keeps    bool                  // heartbeats are kept after they are recorded
-	unread   unread                // what of the DEAs' words cannot be read
-	doubled  doubled               // ids that two DEAs use
+	mu          sync.Mutex
+	log         Log
+	live        *actual.Liveness
+	deas        map[string]*heardDEA
+	byDigest    map[actual.Digest]*heardDEA
+	dirty       map[string]*heardDEA // heard something that the record does not show yet
+	exits       []actual.Exit
+	lost        uint64                // exits not taken because the buffer was full
+	recentExits recentExits           // instances whose exit was heard of late
+	epoch       uint64                // of the link, as Link was told last
+	updated     map[app.GUID]struct{} // apps that the Cloud Controller says have changed
+	keeps       bool                  // heartbeats are kept after they are recorded
+	troubles    troubles              // what of the DEAs' words cannot be read
+	doubled     doubled               // ids that two DEAs use
 
 	lag       lag
-	hears     hears
+	hearing   hearingCount
 	forgotten []app.Time // when DEAs that are lost were heard last, as far as a peer's word may still count them
 }
 
@@ -57,9 +57,9 @@ type heardDEA struct {
 	partial         bool     // what was compared last leaves out something that the heartbeat says, for a time
 	unrecordedSince app.Time // while there is a newest one: when the first was heard that the record did not agree with
 
-	doubts  doubts  // about entries of the newest heartbeat
-	trouble trouble // what of the DEA's words cannot be read
-	beats   beats   // whether one DEA speaks under this id, or two
+	uncertain uncertain // about entries of the newest heartbeat
+	trouble   trouble   // what of the DEA's words cannot be read
+	idUse     idUse     // whether one DEA speaks under this id, or two
 }
 
 // NewIntake returns an intake that has heard nothing. wake must not block. Of log it uses View, and Now as the clock by
@@ -72,7 +72,7 @@ func NewIntake(log Log, live *actual.Liveness, wake func()) *Intake {
 	}
 }
 
-// Keep makes the intake keep what each DEA said last, so that it finds changes without a look at the record, and has it
+// Keep makes the intake keep what each DEA merged last, so that it finds changes without a look at the record, and has it
 // take what it gave out for recorded. That is for a replay, which has the memory for it in use already and in which
 // nobody else records anything.
 func (i *Intake) Keep() { i.keeps = true }
@@ -92,8 +92,8 @@ func (i *Intake) Unchanged(d actual.Digest) bool {
 	} // else: heard before, and still to be recorded
 	now := i.log.Now()
 	i.live.Heard(h.id, recorded, now)
-	i.readable(h)
-	i.spoke(h, d, now)
+	i.noteReadable(h)
+	i.noteMessage(h, d, now)
 	return true
 }
 
@@ -114,13 +114,13 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 	if h.newest == nil {
 		h.unrecordedSince = now
 	}
-	i.readable(h)
-	i.spoke(h, d, now)
-	said := h.beats.together(&hb, now, i.live.CountsFrom(now), i.live.Period)
-	shifted := i.understand(h, said, now)
-	h.doubts.update(said, now)
-	h.digest, h.newest, h.compared, h.proposed = d, said, false, false
-	if !h.beats.doubled() { // else the same words may mean more, or less, together with those of the other
+	i.noteReadable(h)
+	i.noteMessage(h, d, now)
+	merged := h.idUse.merge(&hb, now, i.live.CountsFrom(now), i.live.Period)
+	shifted := i.noteEntries(h, merged, now)
+	h.uncertain.update(merged, now)
+	h.digest, h.newest, h.compared, h.proposed = d, merged, false, false
+	if !h.idUse.doubled() { // else the same words may mean more, or less, together with those of the other
 		i.byDigest[d] = h
 	}
 	h.capitals = hb.LetterCases
@@ -135,7 +135,7 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 // Exit takes a droplet.exited.
 func (i *Intake) Exit(e actual.Exit) {
 	i.mu.Lock()
-	i.exited.add(e, i.log.Now(), i.live.TTL)
+	i.recentExits.add(e, i.log.Now(), i.live.TTL)
 	if len(i.exits) < maxExits {
 		i.exits = append(i.exits, e)
 	} else {
@@ -196,9 +196,9 @@ func (i *Intake) changes(view *raftfsm.State, h *heardDEA, rev uint64) raftfsm.D
 	changes := h.changes
 	now := i.log.Now()
 	var overruled, withheld bool
-	changes.Upserts, overruled = i.exited.overrule(view, h.id, changes.Upserts, now, i.live.TTL)
-	changes, withheld = h.doubts.withhold(view, changes, now, i.live.TTL)
-	h.partial = overruled || withheld || h.beats.doubled()
+	changes.Upserts, overruled = i.recentExits.overrule(view, h.id, changes.Upserts, now, i.live.TTL)
+	changes, withheld = h.uncertain.withhold(view, changes, now, i.live.TTL)
+	h.partial = overruled || withheld || h.idUse.doubled()
 	return changes
 }
 
@@ -272,9 +272,9 @@ func (i *Intake) Link(up bool, epoch uint64) {
 	i.mu.Lock()
 	now := i.log.Now()
 	i.live.Link(up, now)
-	i.unread.linkChanged(now)
+	i.troubles.linkChanged(now)
 	i.epoch = epoch
-	i.hears = hears{}
+	i.hearing = hearingCount{}
 	i.mu.Unlock()
 	i.wake()
 }
@@ -287,14 +287,14 @@ func (i *Intake) Epoch() uint64 {
 }
 
 // shown gives a time of the intake's clock in hm time, which is now.
-func (i *Intake) shown(t, now app.Time) app.Time { return now.Add(t.Sub(i.log.Now())) }
+func (i *Intake) toHMTime(t, now app.Time) app.Time { return now.Add(t.Sub(i.log.Now())) }
 
 // Fresh reports whether what was heard may be acted on, and the link's present spell, in hm time, which is now.
 func (i *Intake) Fresh(now app.Time) (fresh, up bool, since app.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	up, since = i.live.Up()
-	return i.live.Fresh(i.log.Now()), up, i.shown(since, now)
+	return i.live.Fresh(i.log.Now()), up, i.toHMTime(since, now)
 }
 
 // FreshWithin is when the freshness window of the present spell ends, and when what was heard is stale unless somebody
@@ -303,10 +303,10 @@ func (i *Intake) FreshWithin(now app.Time) (from, until app.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if from = i.live.FreshAt(); from != 0 {
-		from = i.shown(from, now)
+		from = i.toHMTime(from, now)
 	}
 	if until = i.live.StaleAt(); until != 0 {
-		until = i.shown(until, now)
+		until = i.toHMTime(until, now)
 	}
 	return from, until
 }
@@ -319,7 +319,7 @@ func (i *Intake) LastHeard(dea string, now app.Time) app.Time {
 	if at == 0 {
 		return 0
 	}
-	return i.shown(at, now)
+	return i.toHMTime(at, now)
 }
 
 // Quiet reports whether a recorded instance may have gone: its DEA has missed a heartbeat, or its newest message cannot
@@ -332,7 +332,7 @@ func (i *Intake) Quiet(dea string, instance app.GUID) bool {
 		return true
 	}
 	h := i.deas[dea]
-	return h != nil && (h.trouble.garbled > 0 || h.doubts.about(instance, now, i.live.TTL) || h.beats.unsure(instance))
+	return h != nil && (h.trouble.garbled > 0 || h.uncertain.covers(instance, now, i.live.TTL) || h.idUse.mayBeGone(instance))
 }
 
 // Silent gives the recorded DEAs that have been silent for their whole time to live, sorted, how many are recorded as
@@ -342,10 +342,10 @@ func (i *Intake) Silent(view *raftfsm.State, now app.Time) (silent []string, pre
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	heardNow := i.log.Now()
-	i.lag.look(i.live, heardNow)
+	i.lag.update(i.live, heardNow)
 	if !i.live.Fresh(heardNow) {
 		if at := i.live.FreshAt(); at > heardNow {
-			next = i.shown(at, now)
+			next = i.toHMTime(at, now)
 		}
 		return nil, view.Counts().DEAs, next
 	}
@@ -361,7 +361,7 @@ func (i *Intake) Silent(view *raftfsm.State, now app.Time) (silent []string, pre
 		}
 	}, heardNow)
 	if next != 0 {
-		next = i.shown(next, now)
+		next = i.toHMTime(next, now)
 	}
 	return silent, present, next
 }
@@ -372,8 +372,8 @@ func (i *Intake) Forget(view *raftfsm.State) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	now := i.log.Now()
-	i.lag.look(i.live, now)
-	i.exited.prune(now, i.live.TTL)
+	i.lag.update(i.live, now)
+	i.recentExits.prune(now, i.live.TTL)
 	i.endDoubled(now)
 	for id, h := range i.deas {
 		if !i.live.Silent(id, now) {
@@ -385,7 +385,7 @@ func (i *Intake) Forget(view *raftfsm.State) {
 		delete(i.deas, id)
 		delete(i.byDigest, h.digest)
 		delete(i.dirty, id)
-		i.unread.forget(h)
+		i.troubles.forget(h)
 		delete(i.doubled.ids, id)
 		i.forgotten = append(i.forgotten, i.live.LastHeard(id))
 		i.live.Forget(id)

@@ -29,14 +29,14 @@ const unknownDEA = "(not known)"
 // losses are the places that lost their last live copy within one time to live, as far as no hold names them. It is the
 // leader's own memory.
 type losses struct {
-	of     []lostPlace
+	places []lostPlace
 	unsure bool // whether the newest were recorded is not known
 }
 
 // recent gives those that were lost at since or later.
 func (l *losses) recent(since app.Time) []lostPlace {
-	l.of = slices.DeleteFunc(l.of, func(p lostPlace) bool { return p.at < since })
-	return l.of
+	l.places = slices.DeleteFunc(l.places, func(p lostPlace) bool { return p.at < since })
+	return l.places
 }
 
 // guardLoss gives records, which are about to be recorded, with the hold before them that keeps their loss from being
@@ -55,10 +55,10 @@ func (c *Core) guardLoss(view *raftfsm.State, now app.Time, records []raftfsm.Re
 	for i := range lost {
 		lost[i].at = now
 	}
-	earlier := c.losses.of // which are not in view any more
+	earlier := c.losses.places // which are not in view any more
 	live := c.livePlaces(view, now, len(earlier)+len(lost))
 	if c.losses.unsure || c.opts.Guard.much(len(earlier)+len(lost), live) {
-		earlier = r.except(r.without(view, c.losses.recent(now.Add(-c.intake.live.TTL))), lost)
+		earlier = r.except(r.missing(view, c.losses.recent(now.Add(-c.intake.live.TTL))), lost)
 	}
 	// Neither copies beside others nor instances that nobody wants make a loss smaller.
 	all := append(earlier, lost...)
@@ -68,15 +68,15 @@ func (c *Core) guardLoss(view *raftfsm.State, now app.Time, records []raftfsm.Re
 		records = append([]raftfsm.Record{hold}, records...)
 	}
 	return records, func(err error) {
-		c.losses = losses{of: all, unsure: err != nil}
+		c.losses = losses{places: all, unsure: err != nil}
 		if held && err == nil {
-			c.losses.of = nil
+			c.losses.places = nil
 		}
 	}
 }
 
 // inherit takes over, before anything else is recorded in a leadership, what is recorded as lost.
-func (c *Core) inherit(ctx context.Context, now app.Time) error {
+func (c *Core) inheritLosses(ctx context.Context, now app.Time) error {
 	if !c.inherited {
 		return nil
 	}
@@ -87,7 +87,7 @@ func (c *Core) inherit(ctx context.Context, now app.Time) error {
 		}
 	}
 	if held {
-		c.losses.of = nil
+		c.losses.places = nil
 	}
 	c.inherited = false
 	return nil
@@ -129,7 +129,7 @@ func (c *Core) inheritedLoss(view *raftfsm.State, now app.Time) (hold raftfsm.Re
 			l.lost = append(l.lost, lostPlace{Place: p, dea: unknownDEA, at: now})
 		}
 	}
-	c.losses.of = l.lost
+	c.losses.places = l.lost
 	l.live = min(c.livePlaces(view, now, len(l.lost))+len(l.lost), view.Counts().DesiredInstances)
 	return c.holdLoss(view, now, l)
 }
@@ -162,7 +162,7 @@ func (c *Core) holdLoss(view *raftfsm.State, now app.Time, l loss) (set raftfsm.
 
 // lateLoss gives the record that adds to the newest hold on a loss what was lost shortly after the hold was set: the DEAs
 // of one loss fall silent one by one.
-func (c *Core) lateLoss(view *raftfsm.State, now app.Time) (set raftfsm.Record, ok bool) {
+func (c *Core) laterLoss(view *raftfsm.State, now app.Time) (set raftfsm.Record, ok bool) {
 	late := c.losses.recent(now.Add(-c.intake.live.TTL))
 	others := massLosses(view)
 	if len(late) == 0 || len(others) == 0 {
@@ -172,7 +172,7 @@ func (c *Core) lateLoss(view *raftfsm.State, now app.Time) (set raftfsm.Record, 
 	if now.Sub(hold.SetAt) > c.intake.live.TTL {
 		return nil, false
 	}
-	if late = (&removal{}).without(view, late); len(late) == 0 {
+	if late = (&removal{}).missing(view, late); len(late) == 0 {
 		return nil, false
 	}
 	l := loss{lost: late}
@@ -180,9 +180,9 @@ func (c *Core) lateLoss(view *raftfsm.State, now app.Time) (set raftfsm.Record, 
 	if lost == hold.Lost {
 		return nil, true
 	}
-	hold.Reason += "; then " + l.more()
+	hold.Reason += "; then " + l.addition()
 	hold.Lost, hold.Until = lost, now.Add(c.opts.Guard.MassLossHold)
-	c.logger.Warn("more instances were lost: the hold lasts longer", "hold", hold.Name, "why", l.more(), "until", hold.Until)
+	c.logger.Warn("more instances were lost: the hold lasts longer", "hold", hold.Name, "why", l.addition(), "until", hold.Until)
 	return raftfsm.HoldSet{Hold: hold}, true
 }
 
@@ -235,7 +235,7 @@ func (r *removal) lost(view *raftfsm.State) []lostPlace {
 			})
 		}
 	}
-	return r.without(view, lost)
+	return r.missing(view, lost)
 }
 
 // inPlace reports whether one of the instances is live in the place of another.
@@ -251,7 +251,7 @@ func inPlace(i *actual.Instance, others []actual.Instance) bool {
 // without leaves of a list the places that are to run and have no live copy once the records are recorded, each once. A
 // copy of any version counts, and one of a version that is not known to be desired runs in the place of one that is:
 // what is desired is read later than it is changed.
-func (r *removal) without(view *raftfsm.State, list []lostPlace) []lostPlace {
+func (r *removal) missing(view *raftfsm.State, list []lostPlace) []lostPlace {
 	if len(list) == 0 {
 		return nil
 	}
@@ -259,7 +259,7 @@ func (r *removal) without(view *raftfsm.State, list []lostPlace) []lostPlace {
 	if there == nil {
 		there = actual.State.Live
 	}
-	come := r.bring(list)
+	come := r.brought(list)
 	live := map[uint32]bool{}
 	kept := make([]lostPlace, 0, len(list))
 	on := func(dea string) bool { return !r.silent[dea] }
@@ -302,7 +302,7 @@ func (r *removal) except(list, others []lostPlace) []lostPlace {
 }
 
 // bring gives, by droplet, the indices at which the records bring live copies, of the droplets in list.
-func (r *removal) bring(list []lostPlace) map[app.GUID][]uint32 {
+func (r *removal) brought(list []lostPlace) map[app.GUID][]uint32 {
 	changes := 0
 	for _, record := range r.records {
 		if c, ok := record.(raftfsm.DEAChanges); ok {

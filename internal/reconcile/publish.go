@@ -80,7 +80,13 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 func (c *Core) noteClaimed(cmd commands.Command, state commands.State, detail string) {
 	now := c.log.Now()
 	cmd.State, cmd.ClaimedAt = state, now
-	c.opts.OnCommand(CommandEvent{Command: cmd, Rule: c.claims[cmd.ID].rule, Detail: detail, At: now})
+	c.onCommand(CommandEvent{Command: cmd, Rule: c.claims[cmd.ID].rule, Detail: detail, At: now})
+}
+
+func (c *Core) onCommand(e CommandEvent) {
+	if c.opts.OnCommand != nil {
+		c.opts.OnCommand(e)
+	}
 }
 
 // send publishes granted claims, unless this leader has stalled since it asked for them, or what the decision rested on

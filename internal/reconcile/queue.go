@@ -16,7 +16,7 @@ type queue struct {
 	full    bool                 // more changed than is kept track of: a pass over the whole fleet is needed
 	at      map[app.Key]app.Time // when each waiting app is to be evaluated
 	order   wakeHeap
-	blocked map[app.Key]struct{} // wait for a newer read of the desired state
+	waiting map[app.Key]struct{} // wait for a newer read of the desired state
 }
 
 // maxQueued bounds the changed apps that are kept track of one by one; beyond it a pass over the whole fleet is
@@ -46,7 +46,7 @@ func (q *queue) replace(keys []app.Key) {
 }
 
 // wake asks for an evaluation at a time; the newest call for an app counts. 0 takes its wake-up back.
-func (q *queue) wake(k app.Key, at app.Time) {
+func (q *queue) evaluateAt(k app.Key, at app.Time) {
 	if at == 0 {
 		delete(q.at, k)
 		return
@@ -62,17 +62,17 @@ func (q *queue) wake(k app.Key, at app.Time) {
 }
 
 // block asks for an evaluation after the next complete read.
-func (q *queue) block(k app.Key) {
-	if q.blocked == nil {
-		q.blocked = map[app.Key]struct{}{}
+func (q *queue) waitForRead(k app.Key) {
+	if q.waiting == nil {
+		q.waiting = map[app.Key]struct{}{}
 	}
-	q.blocked[k] = struct{}{}
+	q.waiting[k] = struct{}{}
 }
 
-// takeBlocked gives the apps that waited for a complete read.
-func (q *queue) takeBlocked() []app.Key {
-	keys := slices.SortedFunc(maps.Keys(q.blocked), app.Key.Compare)
-	q.blocked = nil
+// takeWaiting gives the apps that waited for a complete read.
+func (q *queue) takeWaiting() []app.Key {
+	keys := slices.SortedFunc(maps.Keys(q.waiting), app.Key.Compare)
+	q.waiting = nil
 	return keys
 }
 

@@ -30,7 +30,7 @@ type reads struct {
 	apps map[app.GUID]app.Time // when the newest read of a single app was begun, if after the newest complete one
 	ask  []app.GUID            // single apps that are to be read
 
-	of         desired.Read // the newest complete read that this node has recorded
+	newest     desired.Read // the newest complete read that this node has recorded
 	generation uint64       // that it was recorded as
 }
 
@@ -52,13 +52,13 @@ func (c *Core) Learn(now, began app.Time) {
 func (r *reads) notAhead(now app.Time) { r.began = min(r.began, now) }
 
 func (r *reads) lead() {
-	// of and generation: again trusts them only as far as the record agrees.
-	*r = reads{began: r.began, wanted: true, asked: r.asked, of: r.of, generation: r.generation}
+	// newest and generation: again trusts them only as far as the record agrees.
+	*r = reads{began: r.began, wanted: true, asked: r.asked, newest: r.newest, generation: r.generation}
 }
 
 // lost notes at now that the outcome of recording a read is not known. It may be recorded: what was begun before now may
 // be older.
-func (r *reads) lost(now app.Time) { r.notBefore, r.wanted = now, true }
+func (r *reads) outcomeUnknown(now app.Time) { r.notBefore, r.wanted = now, true }
 
 // abandon forgets the attempt that is under way.
 func (r *reads) abandon() { r.underWay = 0 }
@@ -79,7 +79,7 @@ func (r *reads) staleAt(o Options) app.Time { return r.began.Add(o.DesiredTTL) }
 
 // early is how far apart two attempts are at least: reads that decisions ask for come soon, but do not burden the
 // Cloud Controller with every change.
-func early(o Options) time.Duration { return min(o.PollInterval/3, o.Policy.HeartbeatPeriod) }
+func minInterval(o Options) time.Duration { return min(o.PollInterval/3, o.Policy.HeartbeatPeriod) }
 
 // due gives the number of an attempt that should be begun at now, 0 if none should. While one is under way, what asks
 // for another waits for its end.
@@ -100,7 +100,7 @@ func (r *reads) nextPoll(now app.Time, o Options) (at app.Time, ok bool) {
 	case r.attempted == 0:
 		return now, true
 	case r.wanted || r.failing:
-		return r.attempted.Add(early(o)), true
+		return r.attempted.Add(minInterval(o)), true
 	}
 	return r.attempted.Add(o.PollInterval), true
 }
@@ -114,8 +114,8 @@ func (r *reads) succeeded(began app.Time) {
 
 // again reports whether a read is the very value that was recorded last, as it is in a replay of a recording which says
 // that nothing has changed: then it need not be looked at.
-func (r *reads) again(read desired.Read, meta raftfsm.DesiredMeta) bool {
-	return len(read.Apps) > 0 && len(read.Apps) == len(r.of.Apps) && &read.Apps[0] == &r.of.Apps[0] && meta.Complete && meta.Generation == r.generation
+func (r *reads) isRecorded(read desired.Read, meta raftfsm.DesiredMeta) bool {
+	return len(read.Apps) > 0 && len(read.Apps) == len(r.newest.Apps) && &read.Apps[0] == &r.newest.Apps[0] && meta.Complete && meta.Generation == r.generation
 }
 
 // verdict is what a complete read means for the hold on the desired state.
@@ -134,7 +134,7 @@ type verdict struct {
 func (r *reads) judge(view *raftfsm.State, o Options, read desired.Read, began app.Time, why string) verdict {
 	recorded := view.DesiredMeta().Apps
 	apps, _ := read.Wanted()
-	set := r.notice(view)
+	set := r.followHold(view)
 	before := 0 // wanted apps before what is held
 	for _, h := range view.Holds() {
 		if h.Name == HoldDesiredShrink {
@@ -163,7 +163,7 @@ func (r *reads) judge(view *raftfsm.State, o Options, read desired.Read, began a
 }
 
 // judged notes a verdict that was recorded.
-func (r *reads) judged(v verdict, began app.Time) {
+func (r *reads) noteVerdict(v verdict, began app.Time) {
 	switch {
 	case v.hold != "":
 		r.confirmed, r.confirmedAt, r.holding = 0, began, true
@@ -179,7 +179,7 @@ func (r *reads) judged(v verdict, began app.Time) {
 
 // notice follows the hold on the desired state, which a person may release at any time, and reports whether it is
 // set.
-func (r *reads) notice(view *raftfsm.State) bool {
+func (r *reads) followHold(view *raftfsm.State) bool {
 	set := held(view, HoldDesiredShrink)
 	r.accepted = r.accepted || r.holding && !set
 	r.holding = set

@@ -61,25 +61,25 @@ func merge(a, b []commands.Command, period time.Duration) []commands.Command {
 }
 
 // walk says what becomes of a command that was looked at.
-type walk int
+type visited int
 
 const (
-	walkKeep walk = iota // it stays where it is
-	walkDrop             // it leaves
-	walkStop             // it stays, and so do all behind it
+	visitedStays  visited = iota // it stays where it is
+	visitedLeaves                // it leaves
+	visitedEnds                  // it stays, and so do all behind it
 )
 
 // walk looks at the commands of one action, in their order.
-func (r *ready) walk(action int, look func(commands.Command) walk) {
+func (r *ready) visit(action int, look func(commands.Command) visited) {
 	list := r.due[action]
 	var kept []commands.Command
 	i := 0
 	for ; i < len(list); i++ {
 		w := look(list[i])
-		if w == walkStop {
+		if w == visitedEnds {
 			break
 		}
-		if w == walkKeep {
+		if w == visitedStays {
 			kept = append(kept, list[i])
 		} else {
 			delete(r.apps, list[i].ID)

@@ -60,16 +60,16 @@ func TestReadyKeepsTheOrder(t *testing.T) {
 					}
 				})...)
 				stop := rapid.IntRange(0, 10).Draw(t, "stop after")
-				r.walk(action, func(c commands.Command) walk {
+				r.visit(action, func(c commands.Command) visited {
 					if stop--; stop < 0 {
-						return walkStop
+						return visitedEnds
 					}
 					got = append(got, c)
 					if rapid.IntRange(0, 3).Draw(t, "keep") == 0 {
-						return walkKeep
+						return visitedStays
 					}
 					waiting = slices.DeleteFunc(waiting, func(o commands.Command) bool { return o.ID == c.ID })
-					return walkDrop
+					return visitedLeaves
 				})
 			}
 			at := 0

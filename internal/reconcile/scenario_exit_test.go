@@ -73,19 +73,19 @@ func TestR34ADEAThatGoesOnListingAnInstanceIsBelieved(t *testing.T) {
 }
 
 func TestExitedHasABound(t *testing.T) {
-	x := exited{}
+	x := recentExits{}
 	exit := func(i int) actual.Exit {
 		return actual.Exit{Instance: app.MustGUID(fmt.Sprint("i", i)), Reason: actual.ExitCrashed}
 	}
 	for i := range maxExited + 5 {
 		x.add(exit(i), 1000, hb)
 	}
-	if len(x.of) != maxExited {
-		t.Errorf("%d exits are kept, at most %d are allowed", len(x.of), maxExited)
+	if len(x.byInstance) != maxExited {
+		t.Errorf("%d exits are kept, at most %d are allowed", len(x.byInstance), maxExited)
 	}
 	x.add(exit(maxExited+9), 1000+app.Time(hb.Milliseconds()), hb)
-	if len(x.of) != 1 {
-		t.Errorf("%d exits are kept once the others are over", len(x.of))
+	if len(x.byInstance) != 1 {
+		t.Errorf("%d exits are kept once the others are over", len(x.byInstance))
 	}
 }
 

@@ -33,11 +33,11 @@ func (c *Core) retryAt(now app.Time) app.Time { return now.Add(c.opts.Policy.Hea
 
 // follow is the step of a node that does not lead: it only keeps up with what it hears and with the record.
 func (c *Core) follow(now app.Time, lead Lead) {
-	c.term, c.ears = 0, ears{}
+	c.term, c.heardByPeers = 0, heardByPeers{}
 	c.reads.abandon()
 	c.intake.TakeExits() // the leader hears them too
 	c.intake.TakeUpdated()
-	c.intake.TakeShifted()
+	c.intake.TakeUnplacedChanged()
 	c.intake.Settle(c.log.View())
 	c.setGate(now, lead, true)
 	if c.due(&c.nextSweep, now, c.opts.Policy.HeartbeatPeriod) {
@@ -53,9 +53,9 @@ func (c *Core) beginTerm(term uint64, now app.Time) {
 	c.ready = ready{apps: map[commands.ID]app.Key{}}
 	c.claimAt, c.claims = [2]app.Time{}, nil
 	c.nextSweep, c.nextFull, c.nextTidy = now, now, now
-	c.gateKnown, c.inherited, c.ears = false, true, ears{}
+	c.gateKnown, c.inherited, c.heardByPeers = false, true, heardByPeers{}
 	c.surplus = surplus{}
-	c.losses, c.back, c.picture, c.nextLate = losses{}, map[string]back{}, picture{}, now
+	c.losses, c.recoveries, c.firstPicture, c.nextLate = losses{}, map[string]recovery{}, firstPicture{}, now
 	c.reads.lead()
 }
 
@@ -74,7 +74,7 @@ func (c *Core) lead(ctx context.Context, now app.Time, lead Lead) (more bool, re
 	c.setGate(now, lead, recorded)
 	opens := !wasOpen && evaluates(c.gate)
 	var unsettled []app.Key
-	if opens || c.picture.due(c.gate) {
+	if opens || c.firstPicture.due(c.gate) {
 		unsettled = c.eval.Unsettled(c.log.View())
 		if err := c.checkBeginning(ctx, now, opens, unsettled); err != nil {
 			return false, 0, err
@@ -82,7 +82,7 @@ func (c *Core) lead(ctx context.Context, now app.Time, lead Lead) (more bool, re
 		c.setGate(now, lead, recorded)
 	}
 	c.announced(c.intake.TakeUpdated())
-	c.shifted(c.intake.TakeShifted())
+	c.queueUnplaced(c.intake.TakeUnplacedChanged())
 	read = c.reads.due(now, c.opts) // before anything is decided, which a read that is under way may put off
 	if evaluates(c.gate) {
 		if !wasOpen || c.queue.full || c.due(&c.nextFull, now, fullPassPeriods*c.opts.Policy.HeartbeatPeriod) {
@@ -100,8 +100,8 @@ func (c *Core) lead(ctx context.Context, now app.Time, lead Lead) (more bool, re
 // checkBeginning checks what a leader knows at first, before it acts on it: what it heard, and, if the gate opens, what
 // it read. A check that fails sets a hold. unsettled are the apps that Evaluator.Unsettled gives.
 func (c *Core) checkBeginning(ctx context.Context, now app.Time, opens bool, unsettled []app.Key) error {
-	if c.picture.due(c.gate) {
-		if err := c.judgePicture(ctx, now, unsettled); err != nil {
+	if c.firstPicture.due(c.gate) {
+		if err := c.checkFirstPicture(ctx, now, unsettled); err != nil {
 			return err
 		}
 	}

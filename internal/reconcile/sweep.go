@@ -34,16 +34,16 @@ func (c *Core) sweep(ctx context.Context, now app.Time) error {
 	var hold raftfsm.Record
 	namedNow := false // all that is known to be lost is named by a hold
 	if c.due(&c.nextLate, now, c.opts.Policy.HeartbeatPeriod) {
-		hold, namedNow = c.lateLoss(view, now)
+		hold, namedNow = c.laterLoss(view, now)
 	}
 	if hold != nil {
 		records = append(records, hold)
 	}
 	silent, present, nextSilent := c.intake.Silent(view, now)
 	at(nextSilent)
-	silent, again := c.agreed(silent, now)
+	silent, again := c.silentForAll(silent, now)
 	at(again)
-	c.compare(present, now)
+	c.compareHearing(present, now)
 	recorded := func(error) {}
 	if len(silent) > 0 {
 		var gone []raftfsm.Record
@@ -61,7 +61,7 @@ func (c *Core) sweep(ctx context.Context, now app.Time) error {
 		}
 	}
 	if namedNow && len(silent) == 0 {
-		c.losses.of = nil
+		c.losses.places = nil
 	}
 	c.nextSweep = next
 	return nil
@@ -70,7 +70,7 @@ func (c *Core) sweep(ctx context.Context, now app.Time) error {
 // endedHolds gives the records that release holds which are over: their time has come, or what was lost is back, unless
 // something is lost just now. It has at called with the times at which others may be.
 func (c *Core) endedHolds(view *raftfsm.State, now app.Time, losing bool, at func(app.Time)) []raftfsm.Record {
-	c.forgetBack(view)
+	c.forgetRecoveries(view)
 	var records []raftfsm.Record
 	for _, h := range view.Holds() {
 		if !h.InForce(now) {
@@ -82,7 +82,7 @@ func (c *Core) endedHolds(view *raftfsm.State, now app.Time, losing bool, at fun
 		if losing {
 			continue
 		}
-		over, again := c.isBack(view, now, h)
+		over, again := c.isRecovered(view, now, h)
 		if at(again); over {
 			c.logger.Info("hold is over: what was lost is back", "hold", h.Name)
 			records = append(records, raftfsm.HoldReleased{Name: h.Name})

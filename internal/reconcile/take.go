@@ -12,7 +12,7 @@ import (
 // take records what was heard before this step, and first, in a new leadership, what earlier leaders lost. It reports
 // whether all that was heard is recorded.
 func (c *Core) take(ctx context.Context, now app.Time) (all bool, err error) {
-	if err := c.inherit(ctx, now); err != nil {
+	if err := c.inheritLosses(ctx, now); err != nil {
 		return false, err
 	}
 	if all, err := c.takeHeartbeats(ctx, now); !all || err != nil {
@@ -88,7 +88,7 @@ func (c *Core) propose(ctx context.Context, records ...raftfsm.Record) error {
 	for _, r := range results {
 		c.touched(view, r.Touched)
 		for _, e := range r.Ended {
-			c.opts.OnCommand(CommandEvent{Command: e.Command, Rule: c.claims.ended(e.ID), Detail: e.Detail, At: e.At})
+			c.onCommand(CommandEvent{Command: e.Command, Rule: c.claims.ended(e.ID), Detail: e.Detail, At: e.At})
 		}
 		for _, refused := range r.Refused {
 			c.logger.Debug("the record refused a change", "error", refused.Err)
@@ -109,7 +109,7 @@ func (c *Core) touched(view *raftfsm.State, keys []app.Key) {
 }
 
 // shifted queues apps of which the DEAs list other entries without a place, all if there are many.
-func (c *Core) shifted(keys []app.Key, all bool) {
+func (c *Core) queueUnplaced(keys []app.Key, all bool) {
 	c.queue.add(keys...)
 	c.queue.full = c.queue.full || all
 }

@@ -224,8 +224,8 @@ func TestW55NothingIsLeftBehind(t *testing.T) {
 	}
 	w.run(60 * hb)
 	w.wantSent("a list came and went", 0, 0)
-	if q := &w.core.queue; len(q.order) > 0 || len(q.at) > 0 || len(q.now) > 0 || len(q.blocked) > 0 || len(w.core.ready.apps) > 0 {
-		t.Errorf("left are %d alarms for %d apps, %d queued, %d blocked, %d ready", len(q.order), len(q.at), len(q.now), len(q.blocked), len(w.core.ready.apps))
+	if q := &w.core.queue; len(q.order) > 0 || len(q.at) > 0 || len(q.now) > 0 || len(q.waiting) > 0 || len(w.core.ready.apps) > 0 {
+		t.Errorf("left are %d alarms for %d apps, %d queued, %d blocked, %d ready", len(q.order), len(q.at), len(q.now), len(q.waiting), len(w.core.ready.apps))
 	}
 	if c := w.View().Counts(); c.PendingStarts+c.PendingStops > 0 {
 		t.Errorf("%d commands are pending", c.PendingStarts+c.PendingStops)

@@ -81,10 +81,10 @@ func (p worldPeers) Hearing() (said []Hearing) {
 
 func (p worldPeers) Ask(deas []string) { p.self.asked = deas }
 
-func (p worldPeers) Answers() (answers []Ears, all bool) {
+func (p worldPeers) Answers() (answers []PeerHearing, all bool) {
 	p.others(func(n *simNode) {
 		ago, counts := n.intake.HeardAgo(p.self.asked)
-		answers = append(answers, Ears{Counts: counts, Ago: ago})
+		answers = append(answers, PeerHearing{Counts: counts, Ago: ago})
 	})
 	return answers, true
 }

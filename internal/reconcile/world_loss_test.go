@@ -120,7 +120,7 @@ func (w *world) lossRecorded(before, after *raftfsm.State) {
 			continue
 		}
 		lost := lostPlace{Place: p, dea: dea, at: w.now}
-		if slices.Contains(rest.bring([]lostPlace{lost})[p.App.Droplet], p.Index) {
+		if slices.Contains(rest.brought([]lostPlace{lost})[p.App.Droplet], p.Index) {
 			l.moved[p] = lost
 		} else {
 			l.of[p] = lost

@@ -14,26 +14,26 @@ import (
 const garbledTTLs = 20
 
 // unread is what of the DEAs' words this node cannot read.
-type unread struct {
-	deas    map[string]*heardDEA               // with any trouble
-	byApp   map[app.Key]map[*heardDEA]struct{} // which DEAs list entries of an app that have no place
-	shifted map[app.Key]struct{}               // apps with other such entries than when they were taken last
-	many    bool                               // more have shifted than are kept
+type troubles struct {
+	deas        map[string]*heardDEA               // with any trouble
+	byApp       map[app.Key]map[*heardDEA]struct{} // which DEAs list entries of an app that have no place
+	changed     map[app.Key]struct{}               // apps with other such entries than when they were taken last
+	manyChanged bool                               // more have shifted than are kept
 }
 
 // trouble is what of one DEA's words cannot be read. Times are by the intake's clock.
 type trouble struct {
-	left    int                    // entries of the newest heartbeat that are left out
-	unknown int                    // entries in a state that hm does not know
-	since   app.Time               // since when each heartbeat has had such entries
-	why     string                 // what is wrong with one of them
-	placed  map[app.Key][]unplaced // entries that name an app and have no place in it
-	entries int                    // in placed
+	rejected      int                    // entries of the newest heartbeat that are left out
+	unknownStates int                    // entries in a state that hm does not know
+	since         app.Time               // since when each heartbeat has had such entries
+	why           string                 // what is wrong with one of them
+	unplaced      map[app.Key][]unplaced // entries that name an app and have no place in it
+	unplacedCount int                    // in placed
 
-	garbled    int      // messages since the last one that could be decoded
-	first      app.Time // when the first of them came
-	bound      app.Time // from when on its time counts: first, or when the link came back since
-	whyGarbled string   // what is wrong with the newest of them
+	garbled      int      // messages since the last one that could be decoded
+	garbledSince app.Time // when the first of them came
+	countsFrom   app.Time // from when on its time counts: first, or when the link came back since
+	whyGarbled   string   // what is wrong with the newest of them
 }
 
 // unplaced is an entry that names an app, and lacks an index or an instance.
@@ -42,7 +42,7 @@ type unplaced struct {
 	since app.Time // when it was heard first
 }
 
-func (t *trouble) any() bool { return t.left+t.unknown+t.garbled > 0 }
+func (t *trouble) any() bool { return t.rejected+t.unknownStates+t.garbled > 0 }
 
 // Trouble is what this node cannot read of what a DEA says. Times are in hm time.
 type Trouble struct {
@@ -86,45 +86,45 @@ func (i *Intake) Garbled(dea, why string) {
 	}
 	t := &h.trouble
 	if t.garbled == 0 {
-		t.first, t.bound = now, now
+		t.garbledSince, t.countsFrom = now, now
 	}
 	t.garbled++
 	t.whyGarbled = why
-	i.unread.note(h)
-	if now.Sub(t.bound) < garbledTTLs*i.live.TTL {
+	i.troubles.update(h)
+	if now.Sub(t.countsFrom) < garbledTTLs*i.live.TTL {
 		i.live.Heard(dea, true, now)
 	}
 }
 
 // readable takes note that a DEA's message could be decoded.
-func (i *Intake) readable(h *heardDEA) {
+func (i *Intake) noteReadable(h *heardDEA) {
 	if t := &h.trouble; t.garbled > 0 {
-		t.garbled, t.first, t.bound, t.whyGarbled = 0, 0, 0, ""
-		i.unread.note(h)
+		t.garbled, t.garbledSince, t.countsFrom, t.whyGarbled = 0, 0, 0, ""
+		i.troubles.update(h)
 	}
 }
 
 // understand takes note of what of a heartbeat cannot be read, and reports whether an app has other entries without a
 // place than before.
-func (i *Intake) understand(h *heardDEA, hb *actual.Heartbeat, now app.Time) (shifted bool) {
+func (i *Intake) noteEntries(h *heardDEA, hb *actual.Heartbeat, now app.Time) (shifted bool) {
 	t := &h.trouble
-	if t.left+t.unknown == 0 && !hb.HasUnreadable() {
+	if t.rejected+t.unknownStates == 0 && !hb.HasUnreadable() {
 		return false
 	}
 	switch {
 	case !hb.HasUnreadable():
 		t.since = 0
-	case t.left+t.unknown == 0:
+	case t.rejected+t.unknownStates == 0:
 		t.since = now
 	}
-	t.left, t.unknown, t.why = hb.Rejected, hb.UnknownStates, hb.Why
-	shifted = i.unread.place(h, hb, now)
-	i.unread.note(h)
+	t.rejected, t.unknownStates, t.why = hb.Rejected, hb.UnknownStates, hb.Why
+	shifted = i.troubles.setUnplaced(h, hb, now)
+	i.troubles.update(h)
 	return shifted
 }
 
 // note keeps account of which DEAs have trouble.
-func (u *unread) note(h *heardDEA) {
+func (u *troubles) update(h *heardDEA) {
 	if !h.trouble.any() {
 		delete(u.deas, h.id)
 		return
@@ -137,9 +137,9 @@ func (u *unread) note(h *heardDEA) {
 
 // place takes the entries without a place that a heartbeat lists in the place of those that the one before had. An entry
 // is known again by its guid, or by its place among those of the app that have none.
-func (u *unread) place(h *heardDEA, hb *actual.Heartbeat, now app.Time) (shifted bool) {
+func (u *troubles) setUnplaced(h *heardDEA, hb *actual.Heartbeat, now app.Time) (shifted bool) {
 	t := &h.trouble
-	if len(t.placed)+len(hb.Unplaced) == 0 {
+	if len(t.unplaced)+len(hb.Unplaced) == 0 {
 		return false
 	}
 	listed := make(map[app.GUID]bool, len(hb.Instances))
@@ -157,9 +157,9 @@ func (u *unread) place(h *heardDEA, hb *actual.Heartbeat, now app.Time) (shifted
 		next[e.App] = append(next[e.App], unplaced{e.GUID, now})
 	}
 	for k, list := range next {
-		inherit(list, t.placed[k])
-		if !slices.Equal(list, t.placed[k]) {
-			u.shift(k)
+		keepTimes(list, t.unplaced[k])
+		if !slices.Equal(list, t.unplaced[k]) {
+			u.markChanged(k)
 			shifted = true
 		}
 		if u.byApp == nil {
@@ -170,21 +170,21 @@ func (u *unread) place(h *heardDEA, hb *actual.Heartbeat, now app.Time) (shifted
 		}
 		u.byApp[k][h] = struct{}{}
 	}
-	for k := range t.placed {
+	for k := range t.unplaced {
 		if next[k] == nil {
-			u.displace(h, k)
+			u.removeUnplaced(h, k)
 			shifted = true
 		}
 	}
-	t.placed, t.entries = next, 0
+	t.unplaced, t.unplacedCount = next, 0
 	for _, list := range next {
-		t.entries += len(list)
+		t.unplacedCount += len(list)
 	}
 	return shifted
 }
 
-// inherit gives the entries of a list the times of those that they were before.
-func inherit(list, before []unplaced) {
+// keepTimes gives the entries of a list the times of those that they were before.
+func keepTimes(list, before []unplaced) {
 	named := make(map[app.GUID]app.Time, len(before))
 	var nameless []app.Time
 	for _, b := range before {
@@ -206,54 +206,54 @@ func inherit(list, before []unplaced) {
 	}
 }
 
-func (u *unread) displace(h *heardDEA, k app.Key) {
+func (u *troubles) removeUnplaced(h *heardDEA, k app.Key) {
 	if delete(u.byApp[k], h); len(u.byApp[k]) == 0 {
 		delete(u.byApp, k)
 	}
-	u.shift(k)
+	u.markChanged(k)
 }
 
 // shift takes note that an app is to be looked at anew.
-func (u *unread) shift(k app.Key) {
-	if len(u.shifted) >= maxQueued {
-		u.many = true
+func (u *troubles) markChanged(k app.Key) {
+	if len(u.changed) >= maxQueued {
+		u.manyChanged = true
 		return
 	}
-	if u.shifted == nil {
-		u.shifted = map[app.Key]struct{}{}
+	if u.changed == nil {
+		u.changed = map[app.Key]struct{}{}
 	}
-	u.shifted[k] = struct{}{}
+	u.changed[k] = struct{}{}
 }
 
 // forget drops what is known of a DEA.
-func (u *unread) forget(h *heardDEA) {
+func (u *troubles) forget(h *heardDEA) {
 	delete(u.deas, h.id)
-	for k := range h.trouble.placed {
-		u.displace(h, k)
+	for k := range h.trouble.unplaced {
+		u.removeUnplaced(h, k)
 	}
 	h.trouble = trouble{}
 }
 
 // linkChanged has the time of the DEAs that cannot be understood begin anew, as all times to live do (I4).
-func (u *unread) linkChanged(now app.Time) {
+func (u *troubles) linkChanged(now app.Time) {
 	for _, h := range u.deas {
 		if h.trouble.garbled > 0 {
-			h.trouble.bound = now
+			h.trouble.countsFrom = now
 		}
 	}
 }
 
-// TakeShifted gives the apps that have other entries without a place than at the last call, sorted. all says that there
+// TakeUnplacedChanged gives the apps that have other entries without a place than at the last call, sorted. all says that there
 // are more.
-func (i *Intake) TakeShifted() (keys []app.Key, all bool) {
+func (i *Intake) TakeUnplacedChanged() (keys []app.Key, all bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	u := &i.unread
-	if len(u.shifted) == 0 {
+	u := &i.troubles
+	if len(u.changed) == 0 {
 		return nil, false
 	}
-	keys, all = slices.SortedFunc(maps.Keys(u.shifted), app.Key.Compare), u.many
-	u.shifted, u.many = nil, false
+	keys, all = slices.SortedFunc(maps.Keys(u.changed), app.Key.Compare), u.manyChanged
+	u.changed, u.manyChanged = nil, false
 	return keys, all
 }
 
@@ -263,7 +263,7 @@ func (i *Intake) TakeShifted() (keys []app.Key, all bool) {
 func (i *Intake) Unplaced(k app.Key, now app.Time) []app.Time {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if len(i.unread.byApp[k]) == 0 {
+	if len(i.troubles.byApp[k]) == 0 {
 		return nil
 	}
 	return i.unplaced(i.log.View(), k, now)
@@ -279,10 +279,10 @@ func (i *Intake) unplaced(view *raftfsm.State, k app.Key, now app.Time) []app.Ti
 		recorded[instance{inst.DEA, inst.GUID}] = true
 	}
 	var since []app.Time
-	for h := range i.unread.byApp[k] {
-		for _, e := range h.trouble.placed[k] {
+	for h := range i.troubles.byApp[k] {
+		for _, e := range h.trouble.unplaced[k] {
 			if e.guid.IsZero() || !recorded[instance{h.id, e.guid}] {
-				since = append(since, i.shown(e.since, now))
+				since = append(since, i.toHMTime(e.since, now))
 			}
 		}
 	}
@@ -294,11 +294,11 @@ func (i *Intake) unplaced(view *raftfsm.State, k app.Key, now app.Time) []app.Ti
 func (i *Intake) AllUnplaced(now app.Time) map[app.Key][]app.Time {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if len(i.unread.byApp) == 0 {
+	if len(i.troubles.byApp) == 0 {
 		return nil
 	}
-	view, all := i.log.View(), make(map[app.Key][]app.Time, len(i.unread.byApp))
-	for k := range i.unread.byApp {
+	view, all := i.log.View(), make(map[app.Key][]app.Time, len(i.troubles.byApp))
+	for k := range i.troubles.byApp {
 		if since := i.unplaced(view, k, now); len(since) > 0 {
 			all[k] = since
 		}
@@ -311,19 +311,19 @@ func (i *Intake) Trouble(dea string, now app.Time) (Trouble, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	h := i.deas[dea]
-	if h == nil || !h.trouble.any() && !h.beats.doubled() {
+	if h == nil || !h.trouble.any() && !h.idUse.doubled() {
 		return Trouble{}, false
 	}
-	t := Trouble{Entries: h.trouble.left, Unplaced: h.trouble.entries, UnknownStates: h.trouble.unknown, Messages: h.trouble.garbled}
+	t := Trouble{Entries: h.trouble.rejected, Unplaced: h.trouble.unplacedCount, UnknownStates: h.trouble.unknownStates, Messages: h.trouble.garbled}
 	t.Why = h.trouble.why
 	if t.Entries+t.UnknownStates > 0 {
-		t.Since = i.shown(h.trouble.since, now)
+		t.Since = i.toHMTime(h.trouble.since, now)
 	}
 	if t.Messages > 0 {
-		t.MessagesSince, t.Why = i.shown(h.trouble.first, now), h.trouble.whyGarbled
+		t.MessagesSince, t.Why = i.toHMTime(h.trouble.garbledSince, now), h.trouble.whyGarbled
 	}
-	if h.beats.doubled() {
-		t.Doubled = i.shown(h.beats.since, now)
+	if h.idUse.doubled() {
+		t.Doubled = i.toHMTime(h.idUse.since, now)
 	}
 	return t, true
 }
@@ -332,11 +332,11 @@ func (i *Intake) Trouble(dea string, now app.Time) (Trouble, bool) {
 func (i *Intake) Unreadable() Unreadable {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	u := Unreadable{DEAs: len(i.unread.deas), DoubledIDs: len(i.doubled.ids)}
-	for _, h := range i.unread.deas {
-		u.Entries += h.trouble.left
-		u.Unplaced += h.trouble.entries
-		u.UnknownStates += h.trouble.unknown
+	u := Unreadable{DEAs: len(i.troubles.deas), DoubledIDs: len(i.doubled.ids)}
+	for _, h := range i.troubles.deas {
+		u.Entries += h.trouble.rejected
+		u.Unplaced += h.trouble.unplacedCount
+		u.UnknownStates += h.trouble.unknownStates
 		u.Messages += h.trouble.garbled
 	}
 	if len(i.doubled.ids) > 0 {

@@ -13,14 +13,14 @@ import (
 
 // picture is what a leader knows of its first picture: what it has heard when it may first act on it, at the beginning of
 // a leadership and after nobody was heard.
-type picture struct {
+type firstPicture struct {
 	judged   bool // it has been judged since what is heard became fresh
 	holding  bool // hold:first-picture was seen set
 	accepted bool // it ended before the picture was judged
 }
 
 // follow takes note of the gate's reasons and of the hold, which a person may release at any time.
-func (p *picture) follow(view *raftfsm.State, reasons []string) {
+func (p *firstPicture) follow(view *raftfsm.State, reasons []string) {
 	set := held(view, HoldFirstPicture)
 	p.accepted = p.accepted || p.holding && !set
 	p.holding = set
@@ -31,14 +31,14 @@ func (p *picture) follow(view *raftfsm.State, reasons []string) {
 }
 
 // due reports whether the picture is to be judged: what is heard and read is fresh, whatever is held.
-func (p *picture) due(reasons []string) bool { return !p.judged && onlyHeld(reasons) }
+func (p *firstPicture) due(reasons []string) bool { return !p.judged && onlyHeld(reasons) }
 
-// judgePicture holds all commands if most of what is desired has not been heard of. unsettled are the apps that
+// checkFirstPicture holds all commands if most of what is desired has not been heard of. unsettled are the apps that
 // Evaluator.Unsettled gives.
-func (c *Core) judgePicture(ctx context.Context, now app.Time, unsettled []app.Key) error {
+func (c *Core) checkFirstPicture(ctx context.Context, now app.Time, unsettled []app.Key) error {
 	view := c.log.View()
-	if c.picture.holding || c.picture.accepted || len(massLosses(view)) > 0 { // it is held, or known, or recorded as lost
-		c.picture.judged = true
+	if c.firstPicture.holding || c.firstPicture.accepted || len(massLosses(view)) > 0 { // it is held, or known, or recorded as lost
+		c.firstPicture.judged = true
 		return nil
 	}
 	unheard := c.eval.fleet.unheard(view, unsettled, func(commands.Command) bool { return true })
@@ -50,9 +50,9 @@ func (c *Core) judgePicture(ctx context.Context, now app.Time, unsettled []app.K
 		if err := c.propose(ctx, raftfsm.HoldSet{Hold: hold}); err != nil {
 			return fmt.Errorf("holding all commands: %w", err)
 		}
-		c.picture.holding = true
+		c.firstPicture.holding = true
 	}
-	c.picture.judged = true
+	c.firstPicture.judged = true
 	return nil
 }
 

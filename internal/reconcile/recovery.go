@@ -7,15 +7,15 @@ import (
 )
 
 // back is how far what a hold says was lost has come back, once most of it has.
-type back struct {
+type recovery struct {
 	missing int      // places that are still missing; it was not less since then
 	since   app.Time // when one came back last
 }
 
-// isBack reports whether what a hold says was lost is back, or is not wanted any more: all of it, or most of it, and
+// isRecovered reports whether what a hold says was lost is back, or is not wanted any more: all of it, or most of it, and
 // nothing has come back for a whole time to live in which this node heard the DEAs. They come back one by one. It says
 // when to look again at the latest, 0 if no time can be told.
-func (c *Core) isBack(view *raftfsm.State, now app.Time, h raftfsm.Hold) (over bool, again app.Time) {
+func (c *Core) isRecovered(view *raftfsm.State, now app.Time, h raftfsm.Hold) (over bool, again app.Time) {
 	if h.Lost == "" || !isMassLoss(h.Name) && h.Name != HoldFirstPicture {
 		return false, 0
 	}
@@ -30,25 +30,25 @@ func (c *Core) isBack(view *raftfsm.State, now app.Time, h raftfsm.Hold) (over b
 		there = func(actual.State) bool { return true }
 	}
 	r := removal{there: there}
-	missing := len(r.without(view, list))
+	missing := len(r.missing(view, list))
 	if missing == 0 || 2*missing > total {
-		delete(c.back, h.Name) // what comes back and goes again begins anew
+		delete(c.recoveries, h.Name) // what comes back and goes again begins anew
 		return missing == 0, 0
 	}
-	b, known := c.back[h.Name]
+	b, known := c.recoveries[h.Name]
 	if !fresh || !known || missing < b.missing {
-		b = back{missing, now}
+		b = recovery{missing, now}
 	}
-	c.back[h.Name] = b
+	c.recoveries[h.Name] = b
 	ttl := c.intake.live.TTL
 	return now.Sub(b.since) >= ttl, b.since.Add(ttl)
 }
 
-// forgetBack drops what is known of holds that are not set any more.
-func (c *Core) forgetBack(view *raftfsm.State) {
-	for name := range c.back {
+// forgetRecoveries drops what is known of holds that are not set any more.
+func (c *Core) forgetRecoveries(view *raftfsm.State) {
+	for name := range c.recoveries {
 		if !held(view, name) {
-			delete(c.back, name)
+			delete(c.recoveries, name)
 		}
 	}
 }

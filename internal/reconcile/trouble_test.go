@@ -165,7 +165,7 @@ func TestEntriesWithoutAPlaceGoWithTheirDEA(t *testing.T) {
 	}
 	d.quiet = true
 	w.run(5 * hb)
-	if n := len(w.intake.Unplaced(i.App, w.now)); n != 0 || len(w.intake.AllUnplaced(w.now)) != 0 || w.intake.Unreadable().DEAs != 0 || len(w.intake.unread.byApp) != 0 {
+	if n := len(w.intake.Unplaced(i.App, w.now)); n != 0 || len(w.intake.AllUnplaced(w.now)) != 0 || w.intake.Unreadable().DEAs != 0 || len(w.intake.troubles.byApp) != 0 {
 		t.Errorf("%d entries of a silent DEA have no place: %+v", n, w.intake.Unreadable())
 	}
 }

@@ -13,9 +13,9 @@ import (
 // exited holds the instances whose exit was heard within a time to live. droplet.exited and dea.heartbeat come over
 // queues of their own: a heartbeat that was made before an exit may be handled after it, and must not bring the instance
 // back to life. A DEA that still lists the instance as live after a whole time to live is believed.
-type exited struct {
-	of     map[app.GUID]heardExit
-	pruned app.Time // when add looked last for what is over
+type recentExits struct {
+	byInstance map[app.GUID]heardExit
+	pruned     app.Time // when add looked last for what is over
 }
 
 type heardExit struct {
@@ -26,31 +26,31 @@ type heardExit struct {
 // maxExited bounds the exits that are held. Of one beyond it, the next heartbeat's word counts at once.
 const maxExited = 100_000
 
-func (x *exited) add(e actual.Exit, now app.Time, ttl time.Duration) {
-	if len(x.of) >= maxExited && now.Sub(x.pruned) >= ttl/10 { // a flood of exits must not have each look at all
+func (x *recentExits) add(e actual.Exit, now app.Time, ttl time.Duration) {
+	if len(x.byInstance) >= maxExited && now.Sub(x.pruned) >= ttl/10 { // a flood of exits must not have each look at all
 		x.pruned = now
 		x.prune(now, ttl)
 	}
-	if x.of == nil {
-		x.of = map[app.GUID]heardExit{}
+	if x.byInstance == nil {
+		x.byInstance = map[app.GUID]heardExit{}
 	}
-	if len(x.of) < maxExited {
-		x.of[e.Instance] = heardExit{e.Reason, now}
+	if len(x.byInstance) < maxExited {
+		x.byInstance[e.Instance] = heardExit{e.Reason, now}
 	}
 }
 
-func (x *exited) prune(now app.Time, ttl time.Duration) {
-	maps.DeleteFunc(x.of, func(_ app.GUID, h heardExit) bool { return now.Sub(h.at) >= ttl })
+func (x *recentExits) prune(now app.Time, ttl time.Duration) {
+	maps.DeleteFunc(x.byInstance, func(_ app.GUID, h heardExit) bool { return now.Sub(h.at) >= ttl })
 }
 
 // overrule gives upserts with the states that the exits heard lately leave, without those which the record of the DEA
 // then agrees with, and whether any differs from what the DEA said. It does not change upserts.
-func (x *exited) overrule(view *raftfsm.State, dea string, upserts []actual.Instance, now app.Time, ttl time.Duration) (_ []actual.Instance, overruled bool) {
-	if len(x.of) == 0 {
+func (x *recentExits) overrule(view *raftfsm.State, dea string, upserts []actual.Instance, now app.Time, ttl time.Duration) (_ []actual.Instance, overruled bool) {
+	if len(x.byInstance) == 0 {
 		return upserts, false
 	}
 	after := func(i actual.Instance) actual.State {
-		h, ok := x.of[i.GUID]
+		h, ok := x.byInstance[i.GUID]
 		if !ok || now.Sub(h.at) >= ttl {
 			return i.State
 		}

@@ -196,9 +196,9 @@ func TestADEAThatIsLostForAllIsLostInTime(t *testing.T) {
 // mutePeers are peers that never answer.
 type mutePeers struct{ asked int }
 
-func (*mutePeers) Hearing() []Hearing      { return []Hearing{{DEAs: -1, Fresh: true}, {DEAs: 1 << 40}} }
-func (p *mutePeers) Ask([]string)          { p.asked++ }
-func (*mutePeers) Answers() ([]Ears, bool) { return []Ears{{Counts: true}, {}}, false }
+func (*mutePeers) Hearing() []Hearing             { return []Hearing{{DEAs: -1, Fresh: true}, {DEAs: 1 << 40}} }
+func (p *mutePeers) Ask([]string)                 { p.asked++ }
+func (*mutePeers) Answers() ([]PeerHearing, bool) { return []PeerHearing{{Counts: true}, {}}, false }
 
 // TestPeersThatDoNotAnswerHoldUpNothing: a DEA is lost a second later than it would be.
 func TestPeersThatDoNotAnswerHoldUpNothing(t *testing.T) {

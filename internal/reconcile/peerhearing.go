@@ -17,24 +17,24 @@ type Peers interface {
 	// before is forgotten.
 	Ask(deas []string)
 	// Answers are those that have come in since Ask; all says that no more are awaited.
-	Answers() (answers []Ears, all bool)
+	Answers() (answers []PeerHearing, all bool)
 }
 
 // Ears is one peer's answer.
-type Ears struct {
+type PeerHearing struct {
 	Peer   string
 	Counts bool            // its picture is fresh, and its link in time
 	Ago    []time.Duration // for how long it has not heard each of the DEAs; negative: for a whole time to live, or never
 }
 
 // ears is what a leader knows of what its peers hear and it does not.
-type ears struct {
-	asked    []string // DEAs that the peers are being asked about, sorted; nil: none
-	askedAt  app.Time
-	missed   map[string]app.Time // silent DEAs that a peer hears, and until when that counts without asking again
-	many     app.Time            // since when many are missed; 0: they are not
-	compared bool                // what this node hears was compared in this leadership
-	deaf     bool
+type heardByPeers struct {
+	asked     []string // DEAs that the peers are being asked about, sorted; nil: none
+	askedAt   app.Time
+	missed    map[string]app.Time // silent DEAs that a peer hears, and until when that counts without asking again
+	manySince app.Time            // since when many are missed; 0: they are not
+	compared  bool                // what this node hears was compared in this leadership
+	deaf      bool
 }
 
 // answerWithin is how long an answer is awaited. A peer that has not answered then does not count.
@@ -44,11 +44,11 @@ const answerWithin = time.Second
 // record, and the peers are asked again before that peer's word on them is as old as a time to live. again is when to
 // look again, 0 if that need not be soon. While answers are awaited nothing is lost, so that DEAs that fall silent
 // together are lost together.
-func (c *Core) agreed(silent []string, now app.Time) (lost []string, again app.Time) {
+func (c *Core) silentForAll(silent []string, now app.Time) (lost []string, again app.Time) {
 	if c.opts.Peers == nil {
 		return silent, 0
 	}
-	e, ttl := &c.ears, c.intake.live.TTL
+	e, ttl := &c.heardByPeers, c.intake.live.TTL
 	isSilent := func(dea string) bool { _, still := slices.BinarySearch(silent, dea); return still }
 	maps.DeleteFunc(e.missed, func(dea string, _ app.Time) bool { return !isSilent(dea) })
 	var open []string
@@ -119,15 +119,15 @@ const deafShare = 10
 
 // compare finds out whether this leader is deaf: there are many DEAs that it does not hear and a peer does. present is
 // how many are recorded.
-func (c *Core) compare(present int, now app.Time) {
+func (c *Core) compareHearing(present int, now app.Time) {
 	if c.opts.Peers == nil {
 		return
 	}
-	e := &c.ears
+	e := &c.heardByPeers
 	missed, of := len(e.missed), present
 	own := c.intake.Hearing()
 	// A node whose own picture is not fresh knows of no silent DEA, and yet it can hear fewer than another does.
-	if !c.intake.comparable() {
+	if !c.intake.linkSettled() {
 		return // as deaf as it was: nobody counts as silent on a link that is late, or has only just come up
 	}
 	for _, p := range c.opts.Peers.Hearing() {
@@ -138,12 +138,12 @@ func (c *Core) compare(present int, now app.Time) {
 	was := e.deaf
 	switch {
 	case missed*deafShare > of:
-		if e.many == 0 {
-			e.many = now
+		if e.manySince == 0 {
+			e.manySince = now
 		}
-		e.deaf = e.deaf || !e.compared || now.Sub(e.many) >= c.opts.Policy.HeartbeatPeriod
+		e.deaf = e.deaf || !e.compared || now.Sub(e.manySince) >= c.opts.Policy.HeartbeatPeriod
 	case !e.deaf || missed*2*deafShare <= of:
-		e.many, e.deaf = 0, false
+		e.manySince, e.deaf = 0, false
 	}
 	e.compared = true
 	if e.deaf && !was {

@@ -15,7 +15,7 @@ type Hearing struct {
 }
 
 // hears remembers a Hearing for a moment: to count the DEAs takes a look at each.
-type hears struct {
+type hearingCount struct {
 	DEAs int
 	at   app.Time // when it was counted; 0: never
 }
@@ -28,10 +28,10 @@ func (i *Intake) Hearing() Hearing {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	now := i.log.Now()
-	if i.hears.at == 0 || now.Sub(i.hears.at) >= i.live.Period/hearsPerPeriod {
-		i.hears = hears{i.live.Hears(now), now}
+	if i.hearing.at == 0 || now.Sub(i.hearing.at) >= i.live.Period/hearsPerPeriod {
+		i.hearing = hearingCount{i.live.Hears(now), now}
 	}
-	return Hearing{DEAs: i.hears.DEAs, Fresh: i.reliable(now)}
+	return Hearing{DEAs: i.hearing.DEAs, Fresh: i.hearingCounts(now)}
 }
 
 // maxWordAge is more than the age that a peer's word may have.
@@ -53,18 +53,18 @@ func (i *Intake) heardLately(age time.Duration) int {
 }
 
 // reliable reports whether this node's word on who is silent counts.
-func (i *Intake) reliable(now app.Time) bool {
-	i.lag.look(i.live, now)
+func (i *Intake) hearingCounts(now app.Time) bool {
+	i.lag.update(i.live, now)
 	return i.live.Fresh(now) && !i.live.IsLate()
 }
 
 // comparable reports whether this node should hear what others hear: its link has been up for the freshness window, and
 // is in time.
-func (i *Intake) comparable() bool {
+func (i *Intake) linkSettled() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	now := i.log.Now()
-	i.lag.look(i.live, now)
+	i.lag.update(i.live, now)
 	up, since := i.live.Up()
 	return up && now.Sub(since) >= i.live.Freshness && !i.live.IsLate()
 }
@@ -82,5 +82,5 @@ func (i *Intake) HeardAgo(deas []string) (ago []time.Duration, counts bool) {
 			ago[n] = now.Sub(at)
 		}
 	}
-	return ago, i.reliable(now)
+	return ago, i.hearingCounts(now)
 }
