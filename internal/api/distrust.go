@@ -24,7 +24,7 @@ var distrusts = [...]distrust{distrustFault, distrustStale, distrustUnrecorded, 
 // distrustOf gives the reason why the record of this node must not be used to answer what runs. The record of a node that
 // is cut off from the leader grows old, even if the node hears every heartbeat.
 func (s *Server) distrustOf(n snapshot) distrust {
-	heard := s.opts.Loop.Heard()
+	heard := s.opts.Loop.Freshness()
 	switch {
 	case s.fault() != nil:
 		return distrustFault

@@ -80,7 +80,7 @@ func (s *Server) commands(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) history(n snapshot, limit int, of func(app.GUID) bool) []Command {
 	var items []Command
-	for _, e := range s.opts.Loop.Journal().Newest(maxJournal) {
+	for _, e := range s.opts.Loop.EndedCommands().Newest(maxJournal) {
 		if len(items) == limit {
 			break
 		}

@@ -37,13 +37,13 @@ type Node interface {
 // Loop is what the node knows beyond the recorded state: *reconcile.Loop.
 type Loop interface {
 	Overview() reconcile.Overview
-	Heard() reconcile.Heard
+	Freshness() reconcile.Freshness
 	LastHeard(dea string) app.Time
 	// Trouble is what the node cannot read of what a DEA says, and whether there is anything.
 	Trouble(dea string) (reconcile.Trouble, bool)
 	// Unplaced gives, by app, when each entry was first heard that has no place in it.
 	Unplaced() map[app.Key][]app.Time
-	Journal() *reconcile.Journal
+	EndedCommands() *reconcile.EndedCommands
 	Wake()
 }
 

@@ -174,7 +174,7 @@ func BenchmarkLoss(b *testing.B) {
 			w := &world{now: 1_800_000_000_000, view: view}
 			b.ReportAllocs()
 			for b.Loop() {
-				core := NewCore(opts, w, nil, NewIntake(w, actual.NewLiveness(hb, 3*hb, 3*hb, w.now), func() {}), NewJournal(1))
+				core := NewCore(opts, w, nil, NewIntake(w, actual.NewLiveness(hb, 3*hb, 3*hb, w.now), func() {}), NewEndedCommands(1))
 				guarded, _ := core.guardLoss(view, w.now, []raftfsm.Record{c.record})
 				if held := len(guarded) > 1; held != (c.name == "half of the DEAs") {
 					b.Fatalf("held: %v", held)

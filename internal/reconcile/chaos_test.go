@@ -435,7 +435,7 @@ func checkTwice(t *testing.T, w *world) {
 	}
 }
 
-// confirmed reports whether the journal says that a command's effect was heard.
+// confirmed reports whether the record says that a command's effect was heard.
 func (w *world) confirmed(c sentCommand) bool {
 	return slices.ContainsFunc(w.ended, func(id [16]byte) bool { return id == c.ID })
 }

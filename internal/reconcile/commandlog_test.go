@@ -138,11 +138,11 @@ func TestTheLoopLogsCommands(t *testing.T) {
 	var log bytes.Buffer
 	opts := LoopOptions{Options: w.opts, Log: w, Leader: leads{w}, Publisher: w, Intake: w.intake}
 	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	NewLoop(opts, w.journal).core.opts.OnCommand(CommandEvent{Command: commands.Command{State: commands.Sent}})
+	NewLoop(opts, w.endedCommands).core.opts.OnCommand(CommandEvent{Command: commands.Command{State: commands.Sent}})
 	wantLines(t, "a loop", logLines(&log), `msg="command sent"`)
 	told := 0
 	opts.OnCommand = func(CommandEvent) { told++ }
-	NewLoop(opts, w.journal).core.opts.OnCommand(CommandEvent{})
+	NewLoop(opts, w.endedCommands).core.opts.OnCommand(CommandEvent{})
 	if lines := logLines(&log); told != 1 || len(lines) != 0 {
 		t.Errorf("told %d times, want 1; the log has %q", told, lines)
 	}

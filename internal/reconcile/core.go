@@ -34,12 +34,12 @@ type Options struct {
 // Core is one node's reconcile step: everything between what is heard and what is sent. It has no goroutine, no
 // clock and no I/O but its ports, and must be called by one goroutine at a time.
 type Core struct {
-	opts    Options
-	log     Log
-	pub     Publisher
-	intake  *Intake
-	journal *Journal
-	logger  *slog.Logger
+	opts   Options
+	log    Log
+	pub    Publisher
+	intake *Intake
+	ended  *EndedCommands
+	logger *slog.Logger
 
 	term      uint64 // of the leadership that the fields below belong to; 0 while this node does not lead
 	throttle  commands.Throttle
@@ -81,11 +81,11 @@ const (
 const fullPassPeriods = 60
 
 // NewCore returns a core that knows nothing yet.
-func NewCore(opts Options, log Log, pub Publisher, intake *Intake, journal *Journal) *Core {
+func NewCore(opts Options, log Log, pub Publisher, intake *Intake, ended *EndedCommands) *Core {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Core{opts: opts, log: log, pub: pub, intake: intake, journal: journal, logger: opts.Logger, eval: NewEvaluator(opts.Policy), ready: ready{apps: map[commands.ID]app.Key{}}}
+	return &Core{opts: opts, log: log, pub: pub, intake: intake, ended: ended, logger: opts.Logger, eval: NewEvaluator(opts.Policy), ready: ready{apps: map[commands.ID]app.Key{}}}
 }
 
 // GateReasons are why the gate is closed, as of the last step; none if it is open. They must not be changed.

@@ -31,16 +31,16 @@ func (l *lag) set(live *actual.Liveness, lag time.Duration, now app.Time) {
 	l.tooLate = lag > live.Period || l.tooLate && late
 }
 
-// LagBy makes the intake go by how late it hears. of is called often and must be quick; it must call nothing of the
+// SetLag makes the intake go by how late it hears. of is called often and must be quick; it must call nothing of the
 // intake's. A link that is down has no lag, nor has one of which it is not known.
-func (i *Intake) LagBy(of func() time.Duration) {
+func (i *Intake) SetLag(of func() time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.lag.of = of
 }
 
-// CameBack notes how late something was heard that has just come, though nobody may have looked meanwhile.
-func (i *Intake) CameBack(late time.Duration) {
+// NoteLag notes how late something was heard that has just come, though nobody may have looked meanwhile.
+func (i *Intake) NoteLag(late time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if late > lateAfter(i.live.Period) {

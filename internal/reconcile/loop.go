@@ -24,14 +24,14 @@ type AppReader interface {
 // LoopOptions are what a Loop is made of.
 type LoopOptions struct {
 	Options
-	Log         Log
-	Leader      Leader
-	Publisher   Publisher
-	Source      Source
-	Intake      *Intake
-	ReadTimeout time.Duration                  // of one complete read of the desired state
-	PeerReads   func() app.Time                // the newest complete read that any peer has told of
-	Told        func(began app.Time, apps int) // called after a complete read of one's own, to tell the peers
+	Log          Log
+	Leader       Leader
+	Publisher    Publisher
+	Source       Source
+	Intake       *Intake
+	ReadTimeout  time.Duration                  // of one complete read of the desired state
+	PeerReads    func() app.Time                // the newest complete read that any peer has told of
+	ReadRecorded func(began app.Time, apps int) // called after a complete read of one's own, to tell the peers
 	// ReadEnded and AppReadEnded, if not nil, are told how each attempt of this leader to read the desired state ended,
 	// or that of one app, before it is recorded.
 	ReadEnded    func(began app.Time, read desired.Read, err error)
@@ -46,18 +46,18 @@ type Loop struct {
 	logger   *slog.Logger
 	wake     notify.Signal
 	overview atomic.Pointer[Overview]
-	journal  *Journal
+	ended    *EndedCommands
 	commands commandLog
 }
 
-// NewLoop returns a loop that Run starts. journal takes what Journal gives out.
-func NewLoop(opts LoopOptions, journal *Journal) *Loop {
+// NewLoop returns a loop that Run starts. ended holds what EndedCommands gives out.
+func NewLoop(opts LoopOptions, ended *EndedCommands) *Loop {
 	_, opts.ReadsApps = opts.Source.(AppReader)
-	l := &Loop{opts: opts, wake: notify.New(), journal: journal, commands: newCommandLog(opts.Logger)}
+	l := &Loop{opts: opts, wake: notify.New(), ended: ended, commands: newCommandLog(opts.Logger)}
 	if opts.OnCommand == nil {
 		opts.OnCommand = l.commands.write
 	}
-	l.core = NewCore(opts.Options, opts.Log, opts.Publisher, opts.Intake, journal)
+	l.core = NewCore(opts.Options, opts.Log, opts.Publisher, opts.Intake, ended)
 	l.logger = l.core.logger
 	l.publishOverview()
 	return l
@@ -80,8 +80,8 @@ func (l *Loop) Trouble(dea string) (Trouble, bool) {
 // Unplaced gives, by app, when each entry was first heard that has no place in it (Intake.Unplaced).
 func (l *Loop) Unplaced() map[app.Key][]app.Time { return l.opts.Intake.AllUnplaced(l.opts.Log.Now()) }
 
-// Journal is the record of commands that came to an end.
-func (l *Loop) Journal() *Journal { return l.journal }
+// EndedCommands are the newest commands that ended.
+func (l *Loop) EndedCommands() *EndedCommands { return l.ended }
 
 // outcome is how one attempt to read the desired state ended.
 type outcome struct {
@@ -199,8 +199,8 @@ func (l *Loop) take(ctx context.Context, o outcome) {
 		l.logger.Warn("a complete read of the desired state could not be recorded", "error", err)
 		return
 	}
-	if o.Err == nil && l.opts.Told != nil {
-		l.opts.Told(o.Began, len(o.Read.Apps))
+	if o.Err == nil && l.opts.ReadRecorded != nil {
+		l.opts.ReadRecorded(o.Began, len(o.Read.Apps))
 	}
 }
 

@@ -76,7 +76,7 @@ func TestALeaderThatHearsLessThanItsPeersSendsNothing(t *testing.T) {
 // TestADeafLeaderStaysDeafWhileItCannotTell: on a link that is late, or has only just come up, nobody counts as silent.
 func TestADeafLeaderStaysDeafWhileItCannotTell(t *testing.T) {
 	for name, trouble := range map[string]func(w *world){
-		"a late link":       func(w *world) { w.intake.LagBy(func() time.Duration { return hb/2 + time.Second }) },
+		"a late link":       func(w *world) { w.intake.SetLag(func() time.Duration { return hb/2 + time.Second }) },
 		"a gap in the link": func(w *world) { w.spell(true) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestADeafLeaderStaysDeafWhileItCannotTell(t *testing.T) {
 					t.Fatalf("they are still not heard: the gate's reasons are %v", w.core.gate)
 				}
 			}
-			w.intake.LagBy(func() time.Duration { return 0 })
+			w.intake.SetLag(func() time.Duration { return 0 })
 			w.deafTo(0)
 			w.run(8 * hb)
 			w.wantGate("they are heard")
@@ -160,7 +160,7 @@ func TestOnlyPeersWithAFreshPictureCount(t *testing.T) {
 		},
 		"a link that is late": func(w *world, peers []*simNode) {
 			for _, n := range peers {
-				n.intake.LagBy(func() time.Duration { return hb })
+				n.intake.SetLag(func() time.Duration { return hb })
 			}
 		},
 		"a link that is down": func(w *world, peers []*simNode) {
@@ -250,12 +250,12 @@ func TestALagThatNobodySawBeginsTheTimesToLiveAnew(t *testing.T) {
 	last := d.beat.Add(-hb)
 	d.quiet = true
 	w.run(last.Add(3*hb).Sub(w.now) - time.Second)
-	w.intake.CameBack(hb/2 + 1)
+	w.intake.NoteLag(hb/2 + 1)
 	w.run(3*hb - time.Second)
 	w.wantGone("within the time to live that began anew", 0)
 	w.run(hb + 2*time.Second) // for those that speak meanwhile have returned
 	w.wantGone("after it", 1)
-	if w.intake.CameBack(hb / 2); w.intake.Late() {
+	if w.intake.NoteLag(hb / 2); w.intake.Late() {
 		t.Error("late after half a heartbeat")
 	}
 }
@@ -264,7 +264,7 @@ func TestALagThatNobodySawBeginsTheTimesToLiveAnew(t *testing.T) {
 func TestTheGateStaysShutUntilTheLagIsSmall(t *testing.T) {
 	w := steady(t, 10, 25, testOptions())
 	var lag time.Duration
-	w.intake.LagBy(func() time.Duration { return lag })
+	w.intake.SetLag(func() time.Duration { return lag })
 	for _, c := range []struct {
 		lag  time.Duration
 		late bool

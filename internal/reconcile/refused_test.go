@@ -47,7 +47,7 @@ func TestARefusedCommandWaitsLikeOneWithoutEffect(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := steady(t, 4, 10, testOptions())
 			r := &refusing{world: w}
-			w.core = NewCore(w.opts, w, r, w.intake, w.journal)
+			w.core = NewCore(w.opts, w, r, w.intake, w.endedCommands)
 			w.core.Learn(w.now, w.now)
 			cause.drift(w)
 			for len(r.tried) == 0 {
@@ -68,12 +68,12 @@ func TestARefusedCommandWaitsLikeOneWithoutEffect(t *testing.T) {
 			if len(r.tried) < 2 || r.tried[1].Sub(first) < testPolicy.Grace {
 				t.Errorf("tried at %v, want again after the grace of %v and not before", r.tried, testPolicy.Grace)
 			}
-			ended := w.journal.Newest(100)
+			ended := w.endedCommands.Newest(100)
 			if len(ended) == 0 {
 				t.Fatal("nothing has ended")
 			}
 			if e := ended[len(ended)-1]; e.State != commands.Expired || e.Detail != cause.why || e.SentAt != 0 {
-				t.Errorf("the journal says %s %q, sent at %d; want expired, %q and never", e.State, e.Detail, e.SentAt, cause.why)
+				t.Errorf("the command ended as %s %q, sent at %d; want expired, %q and never", e.State, e.Detail, e.SentAt, cause.why)
 			}
 			if n := w.View().Counts(); n.SentStarts+n.SentStops != 0 {
 				t.Errorf("%d starts and %d stops count as sent", n.SentStarts, n.SentStops)

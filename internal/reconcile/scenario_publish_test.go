@@ -31,7 +31,7 @@ func TestI1TheGateIsLookedAtAgainBeforeThePublish(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := steady(t, 4, 10, testOptions())
 			m := &meddler{world: w, before: func() { c.meddle(w) }}
-			w.core = NewCore(w.opts, m, w, w.intake, w.journal)
+			w.core = NewCore(w.opts, m, w, w.intake, w.endedCommands)
 			w.core.Learn(w.now, w.now)
 			w.lose(1)
 			for i := 0; m.before != nil; i++ {
@@ -54,7 +54,7 @@ func TestI1TheGateIsLookedAtAgainBeforeThePublish(t *testing.T) {
 func TestI2ASuspensionAbandonsTheClaim(t *testing.T) {
 	w := steady(t, 4, 10, testOptions())
 	l := suspendedAtClaim{w}
-	w.core = NewCore(w.opts, l, w, w.intake, w.journal)
+	w.core = NewCore(w.opts, l, w, w.intake, w.endedCommands)
 	w.core.Learn(w.now, w.now)
 	w.lose(1)
 	w.run(6 * hb) // checkCommand holds each publish against its claim's age

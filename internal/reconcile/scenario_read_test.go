@@ -41,7 +41,7 @@ func stopsIn[R raftfsm.Record](w *world, left int) *stopsAfter {
 	}}
 	began := w.core.reads.began
 	w.term++
-	w.core = NewCore(w.opts, s, w, w.intake, w.journal)
+	w.core = NewCore(w.opts, s, w, w.intake, w.endedCommands)
 	w.core.Learn(w.now, began)
 	w.next, w.reads, w.tolerant = w.now, nil, true
 	return s
@@ -313,7 +313,7 @@ func (l laggingSource) Read(context.Context) (desired.Read, error) {
 // TestALagIsTakenOffTheBeginOfARead: what appeared within the lag may be missing from the read.
 func TestALagIsTakenOffTheBeginOfARead(t *testing.T) {
 	w := steady(t, 4, 5, testOptions())
-	l := NewLoop(LoopOptions{Options: w.opts, Log: w, Leader: leads{w}, Publisher: w, Source: laggingSource(7 * time.Second), Intake: w.intake}, w.journal)
+	l := NewLoop(LoopOptions{Options: w.opts, Log: w, Leader: leads{w}, Publisher: w, Source: laggingSource(7 * time.Second), Intake: w.intake}, w.endedCommands)
 	o := l.read(t.Context(), 3)
 	if o.Number != 3 || o.Began > w.now.Add(-7*time.Second) || o.Began < w.now.Add(-8*time.Second) {
 		t.Errorf("read %d was begun %v ago, want 7 s", o.Number, w.now.Sub(o.Began))

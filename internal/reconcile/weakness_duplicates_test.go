@@ -182,7 +182,7 @@ func TestW02CopyThatGoesAtTheLastMomentSavesTheOther(t *testing.T) {
 			}
 		}
 	}
-	w.core = NewCore(w.opts, m, w, w.intake, w.journal)
+	w.core = NewCore(w.opts, m, w, w.intake, w.endedCommands)
 	w.core.Learn(w.now, w.now)
 	w.run(20 * hb)
 	if m.before != nil {

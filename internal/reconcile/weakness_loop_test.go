@@ -92,7 +92,7 @@ func hang(t *testing.T, h *hanging, body func(l *Loop, log *liveLog, in *Intake)
 		log := &liveLog{w: w, start: w.now, began: time.Now()}
 		var loop *Loop
 		intake := NewIntake(log, actual.NewLiveness(hb, 3*hb, 3*hb, log.Now()), func() { loop.Wake() })
-		loop = NewLoop(LoopOptions{Options: w.opts, Log: log, Leader: log, Publisher: h, Source: h, Intake: intake, ReadTimeout: 7 * time.Second}, w.journal)
+		loop = NewLoop(LoopOptions{Options: w.opts, Log: log, Leader: log, Publisher: h, Source: h, Intake: intake, ReadTimeout: 7 * time.Second}, w.endedCommands)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { loop.Run(ctx); close(done) }()

@@ -68,7 +68,7 @@ func TestW23RefusedStartsHoldUpOthersNoLongerThanTheLimitSays(t *testing.T) {
 			w := steady(t, 6, 10, testOptions())
 			w.core = NewCore(w.opts, w, choosy{w, func(c commands.Command) bool {
 				return !strings.HasPrefix(c.App.Droplet.String(), "no-")
-			}}, w.intake, w.journal)
+			}}, w.intake, w.endedCommands)
 			for i := range refused {
 				k := app.Key{Droplet: app.MustGUID(fmt.Sprintf("no-%d", i)), Version: app.MustGUID("v1")}
 				w.apps = append(w.apps, desired.App{Key: k, Instances: 1, State: desired.Started, Package: desired.Staged})

@@ -44,7 +44,7 @@ func (w *world) endSlowness() {
 	for _, n := range w.nodes {
 		if s := n.slow; s.until != 0 && s.until <= w.now {
 			n.slow = slowLink{}
-			n.intake.CameBack(s.lag(s.until - 1))
+			n.intake.NoteLag(s.lag(s.until - 1))
 		}
 	}
 }

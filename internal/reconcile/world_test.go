@@ -85,13 +85,13 @@ type world struct {
 
 // simNode is one node of hm.
 type simNode struct {
-	core     *Core
-	journal  *Journal
-	intake   *Intake
-	reads    []pendingRead
-	appReads []pendingAppRead
-	next     app.Time
-	wake     bool
+	core          *Core
+	endedCommands *EndedCommands
+	intake        *Intake
+	reads         []pendingRead
+	appReads      []pendingAppRead
+	next          app.Time
+	wake          bool
 
 	slow    slowLink
 	earless map[string]bool // DEAs whose heartbeats do not reach it
@@ -167,8 +167,8 @@ func (w *world) restart() {
 // open begins a node's process.
 func (w *world) open(n *simNode) {
 	n.intake = NewIntake(w, actual.NewLiveness(hb, 3*hb, 3*hb, w.now), func() { n.wake = true })
-	n.intake.LagBy(func() time.Duration { return n.slow.lag(w.now) })
-	n.journal = NewJournal(100_000)
+	n.intake.SetLag(func() time.Duration { return n.slow.lag(w.now) })
+	n.endedCommands = NewEndedCommands(100_000)
 	n.core = w.newCore(n)
 	n.next, n.reads, n.appReads = w.now, nil, nil
 	if w.linkUp {
@@ -180,7 +180,7 @@ func (w *world) open(n *simNode) {
 func (w *world) newCore(n *simNode) *Core {
 	opts := w.opts
 	opts.Peers = worldPeers{w, n}
-	return NewCore(opts, w, w, n.intake, n.journal)
+	return NewCore(opts, w, w, n.intake, n.endedCommands)
 }
 
 // failover puts a node in the leader's place that has heard everything.
@@ -233,7 +233,7 @@ func (w *world) apply(term uint64, records []raftfsm.Record) (raftfsm.Result, er
 	check := w.watchLosses(entry.Records)
 	r := w.state.Apply(w.index, term, entry)
 	for _, n := range w.nodes {
-		n.journal.Add(r.Ended)
+		n.endedCommands.Add(r.Ended)
 	}
 	for _, e := range r.Ended {
 		if e.State == commands.Confirmed {

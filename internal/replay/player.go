@@ -104,7 +104,7 @@ type player struct {
 	term    uint64
 	intake  *reconcile.Intake
 	core    *reconcile.Core
-	journal *reconcile.Journal
+	journal *reconcile.EndedCommands
 	wake    bool // there is something for the core to do
 
 	readsTakeTime bool     // the newest recorded read took time, as the reads of a node do
@@ -137,7 +137,7 @@ func newPlayer(opts Options, start app.Time) *player {
 	p.result = Result{
 		Started: Time(start), Ended: Time(start), Commands: []Command{}, Gate: []GateChange{}, Drift: []DriftItem{},
 	}
-	p.journal = reconcile.NewJournal(100_000)
+	p.journal = reconcile.NewEndedCommands(100_000)
 	p.startNode()
 	p.lead()
 	if opts.Watch != nil {

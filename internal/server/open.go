@@ -37,7 +37,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 			_ = n.Close() // the first error says more
 		}
 	}()
-	journal := reconcile.NewJournal(cfg.Commands.JournalEntries)
+	journal := reconcile.NewEndedCommands(cfg.Commands.JournalEntries)
 	var totals api.CommandTotals
 	n.hook = newRecorderHook(n, cfg)
 	joining, err := clusterOptions(cfg, logger)
@@ -79,7 +79,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	options.NATSRefused = n.heartbeatsRefused
 	n.loop = reconcile.NewLoop(reconcile.LoopOptions{
 		Options: options, Log: log, Leader: log, Publisher: publisherOf(cfg, nats),
-		Source: n.source, Intake: n.intake, ReadTimeout: ReadTimeout(cfg), PeerReads: n.newestPeerRead, Told: n.readRecorded,
+		Source: n.source, Intake: n.intake, ReadTimeout: ReadTimeout(cfg), PeerReads: n.newestPeerRead, ReadRecorded: n.readRecorded,
 		ReadEnded: n.hook.readEnded, AppReadEnded: n.hook.appReadEnded,
 	}, journal)
 	if n.feed, err = feed.Open(n.link, n.intake, n.hook.Message, logger); err != nil {

@@ -20,12 +20,12 @@ const (
 func (n *Node) measureLag(cfg config.Config) (err error) {
 	n.marker, err = n.link.Mark(bus.MarkerOptions{
 		Subject: bus.MarkerSubject(cfg.Node.ID), Behind: []string{feed.SubjectHeartbeat},
-		Every: max(cfg.Policy.HeartbeatPeriod/markersPerPeriod, minMarkerInterval), Heard: n.intake.CameBack,
+		Every: max(cfg.Policy.HeartbeatPeriod/markersPerPeriod, minMarkerInterval), Heard: n.intake.NoteLag,
 	})
 	if err != nil {
 		return err
 	}
-	n.intake.LagBy(func() time.Duration { return n.marker.Lag().Time })
+	n.intake.SetLag(func() time.Duration { return n.marker.Lag().Time })
 	n.cluster.AnswerPeers(n.intake.HeardAgo)
 	return nil
 }
@@ -51,10 +51,10 @@ func (p peerHearing) Hearing() (hearing []reconcile.Hearing) {
 func (p peerHearing) Ask(deas []string) { p.cluster.AskPeers(deas) }
 
 // Answers gives the answers that have arrived. all says that none is missing.
-func (p peerHearing) Answers() (answers []reconcile.Ears, all bool) {
+func (p peerHearing) Answers() (answers []reconcile.PeerHearing, all bool) {
 	arrived, all := p.cluster.PeerAnswers()
 	for _, a := range arrived {
-		answers = append(answers, reconcile.Ears{Peer: a.ID, Counts: a.Counts, Ago: a.Ago})
+		answers = append(answers, reconcile.PeerHearing{Peer: a.ID, Counts: a.Counts, Ago: a.Ago})
 	}
 	return answers, all
 }

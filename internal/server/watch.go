@@ -69,7 +69,7 @@ func (n *Node) heartbeatsRefused() bool { return n.link.Refused(feed.SubjectHear
 
 // knowsLess reports whether this node knows less of what runs than its peers do.
 func (n *Node) knowsLess() bool {
-	heard := n.loop.Heard()
+	heard := n.loop.Freshness()
 	return !heard.Fresh || heard.Behind || !n.hearing().Up
 }
 

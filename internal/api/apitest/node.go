@@ -47,7 +47,7 @@ type Node struct {
 	Stalled       time.Duration
 	Woken         int
 	writes        net.Listener
-	journal       *reconcile.Journal
+	journal       *reconcile.EndedCommands
 	state         *raftfsm.State
 	view          *raftfsm.State
 }
@@ -55,7 +55,7 @@ type Node struct {
 // New returns a node called hm-1 that leads, with an open gate and nothing recorded.
 func New() *Node {
 	n := &Node{
-		ID: "hm-1", At: Start, HeardAt: map[string]app.Time{}, journal: reconcile.NewJournal(1000), state: raftfsm.NewState(),
+		ID: "hm-1", At: Start, HeardAt: map[string]app.Time{}, journal: reconcile.NewEndedCommands(1000), state: raftfsm.NewState(),
 		Lead: cluster.Leadership{Leader: true, Term: 7, LeaderID: "hm-1", Since: time.Now()},
 		Link: bus.State{Up: true, Server: "10.0.0.1:4222", Since: wall(Start), Epoch: 1, Outages: 1},
 	}
@@ -232,10 +232,10 @@ func (n *Node) Overview() reconcile.Overview {
 }
 
 // Heard gives Over.ActualFresh and Behind.
-func (n *Node) Heard() reconcile.Heard {
+func (n *Node) Freshness() reconcile.Freshness {
 	n.Lock()
 	defer n.Unlock()
-	return reconcile.Heard{Fresh: n.Over.ActualFresh, Behind: n.Behind}
+	return reconcile.Freshness{Fresh: n.Over.ActualFresh, Behind: n.Behind}
 }
 
 // LeaderContact gives Contact.
@@ -275,7 +275,7 @@ func (n *Node) Unplaced() map[app.Key][]app.Time {
 }
 
 // Journal holds the commands that ended.
-func (n *Node) Journal() *reconcile.Journal { return n.journal }
+func (n *Node) EndedCommands() *reconcile.EndedCommands { return n.journal }
 
 // Wake takes a step: the gate follows the holds.
 func (n *Node) Wake() {

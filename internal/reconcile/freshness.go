@@ -3,7 +3,7 @@ package reconcile
 import "time"
 
 // Heard is what a node can say of what it has heard, at this moment.
-type Heard struct {
+type Freshness struct {
 	// Fresh says that what was heard may be believed: the link has been up without a gap for the freshness window and is
 	// not late, and there was no time to live without a word.
 	Fresh bool
@@ -13,10 +13,10 @@ type Heard struct {
 
 // Heard looks at what this node has heard. Unlike Overview it does not wait for a step: a step may hang in a proposal
 // for as long as the log has no majority.
-func (l *Loop) Heard() Heard {
+func (l *Loop) Freshness() Freshness {
 	intake := l.opts.Intake
 	fresh, _, _ := intake.Fresh(l.opts.Log.Now())
-	return Heard{Fresh: fresh && !intake.Late(), Behind: intake.Behind(l.opts.Policy.HeartbeatPeriod)}
+	return Freshness{Fresh: fresh && !intake.Late(), Behind: intake.Behind(l.opts.Policy.HeartbeatPeriod)}
 }
 
 // Behind reports whether a heartbeat that was heard longer ago than limit is not recorded yet.
