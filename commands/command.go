@@ -9,19 +9,19 @@ import (
 	"hm/internal/app"
 )
 
-// State is how far a command has come.
+// State is the state of a command.
 type State uint8
 
-// The states. Their numbers are recorded and never change. A command is outstanding while Pending, Claimed or
-// Sent; the others are outcomes, after which it is no longer part of the recorded state.
+// The states. Their numbers are recorded and never change. A command is outstanding while it is Pending, Claimed or Sent.
+// The others are outcomes: a command with an outcome is no longer recorded.
 const (
-	Pending   State = 1 // scheduled, waits until it is due
-	Claimed   State = 2 // a leader has committed to publish it, once
+	Pending   State = 1 // scheduled, and not claimed yet
+	Claimed   State = 2 // a leader has recorded that it will publish it, once
 	Sent      State = 3 // published
 	Confirmed State = 4 // its effect was heard
-	Expired   State = 5 // sent, and no effect was heard within the grace
-	Dropped   State = 6 // no longer needed before it was sent
-	Abandoned State = 7 // claimed, but the leader could not publish it within the claim lease
+	Expired   State = 5 // sent, and its effect was not heard within the grace
+	Dropped   State = 6 // not needed any more before it was sent
+	Abandoned State = 7 // claimed, and not published within the claim lease
 )
 
 var stateWords = [...]string{"", "pending", "claimed", "sent", "confirmed", "expired", "dropped", "abandoned"}
@@ -34,7 +34,7 @@ func (s State) String() string {
 	return fmt.Sprintf("unknown(%d)", uint8(s))
 }
 
-// Outstanding reports whether a command in this state still bears on decisions.
+// Outstanding reports whether a command in state s is outstanding.
 func (s State) Outstanding() bool { return s == Pending || s == Claimed || s == Sent }
 
 // Command is one start or stop.
@@ -54,15 +54,15 @@ type Command struct {
 	SentAt    app.Time // 0 until published
 	Term      uint64   // the Raft term in which it was claimed
 
-	// CrashCount and Crashed go into the index's crash record when a start with ReasonCrashed is scheduled.
+	// CrashCount and Crashed become part of the crash record of the index when a start with ReasonCrashed is scheduled.
 	CrashCount uint32
 	Crashed    app.GUID
 
-	Tries uint32 // of a start: how many before it were sent and had no effect
+	Tries uint32 // of a start: how many starts before it were sent and had no effect
 }
 
-// IsDuplicate is the is_duplicate flag of a stop on the wire: a Cloud Controller honours such a stop without a
-// check of its own (N27, R53).
+// IsDuplicate is the field is_duplicate of a stop message: a Cloud Controller carries out such a stop without a check of its
+// own (N27, R53).
 func (c Command) IsDuplicate() bool {
 	return c.Reason == ReasonDuplicate || c.Reason == ReasonEvacuationComplete
 }
@@ -90,7 +90,7 @@ type Outstanding struct {
 	Tries    uint32   // of a start: how many were sent before it without effect
 }
 
-// Compare orders commands by app, index, action and instance: the order of the record and of listings.
+// Compare compares commands by app, index, action and instance: the order of the record and of lists.
 func (c Command) Compare(o Command) int {
 	if n := c.App.Compare(o.App); n != 0 {
 		return n

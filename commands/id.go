@@ -13,8 +13,8 @@ type ID [16]byte
 // IsZero reports whether id names no command.
 func (id ID) IsZero() bool { return id == ID{} }
 
-// NewID derives a command's id from what it is about and when it was scheduled, so that two nodes, or a replay,
-// that come to the same decision give it the same name. It has the form of a version 8 UUID (RFC 9562).
+// NewID derives the id of a command from its target, its reason and when it was scheduled. So two nodes, or a node and a
+// replay, give the same id to the same decision. The id has the form of a version 8 UUID (RFC 9562).
 func NewID(c Command) ID {
 	b := make([]byte, 0, 160)
 	b = append(b, byte(c.Action), byte(c.Reason))
@@ -30,7 +30,7 @@ func NewID(c Command) ID {
 	return id
 }
 
-// ParseID reads an id in the form of a UUID, in capitals or not.
+// ParseID reads an id in the form of a UUID. The case of its letters does not count.
 func ParseID(s string) (ID, error) {
 	var id ID
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
@@ -43,7 +43,7 @@ func ParseID(s string) (ID, error) {
 	return id, nil
 }
 
-// String gives id in the form of a UUID, as it goes on the wire.
+// String gives id in the form of a UUID, as messages carry it.
 func (id ID) String() string {
 	h := hex.EncodeToString(id[:])
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]

@@ -8,14 +8,14 @@ import (
 	"hm/internal/app"
 )
 
-// Sort puts due commands into the order in which they are claimed: starts before stops; evacuations first; then
-// what was due first, in whole periods; then the app that misses the larger share of its instances (R51). The
-// order is total.
+// Sort sorts due commands into the order in which they are claimed: starts before stops; evacuations before other starts;
+// then by due time in whole periods; then the app that misses the larger share of its instances first (R51). The order is
+// total.
 func Sort(due []Command, period time.Duration) {
 	slices.SortFunc(due, func(a, b Command) int { return Order(a, b, period) })
 }
 
-// Order compares two due commands by the order of Sort.
+// Order compares two due commands in the order of Sort.
 func Order(a, b Command, period time.Duration) int {
 	slot := func(c Command) app.Time {
 		if c.Priority >= 2 || period < time.Millisecond {
@@ -38,10 +38,10 @@ type Throttle struct {
 	StartLimit, StopLimit int
 	Period                time.Duration
 
-	claimed [2][]app.Time // when the newest starts and stops were claimed, oldest first
+	claimed [2][]app.Time // when starts and stops were claimed within the last period, oldest first
 }
 
-// Allow reports whether one more command of this action may be claimed at now, and counts it if so.
+// Allow reports whether one more command of action a may be claimed at now. If so, it counts the command.
 func (t *Throttle) Allow(a Action, now app.Time) bool {
 	times, limit := t.window(a, now)
 	if limit > 0 && len(*times) >= limit {
@@ -53,23 +53,23 @@ func (t *Throttle) Allow(a Action, now app.Time) bool {
 	return true
 }
 
-// Next is when a command of this action, refused at now, may be claimed.
+// Next is when a command of action a may be claimed that was refused at now.
 func (t *Throttle) Next(a Action, now app.Time) app.Time {
 	times, limit := t.window(a, now)
 	if limit <= 0 || len(*times) < limit {
 		return now
 	}
-	return (*times)[len(*times)-limit].Add(t.Period) // more than the limit may have been seeded, if it was lowered
+	return (*times)[len(*times)-limit].Add(t.Period) // there may be more than the limit, if the limit was lowered
 }
 
-// Seed counts a command that another leader claimed at at. Calls must come in the order of time.
+// Seed counts a command that another leader claimed at a time. Calls must be in the order of time.
 func (t *Throttle) Seed(a Action, at app.Time) {
 	if times, limit := t.window(a, at); limit > 0 {
 		*times = append(*times, at)
 	}
 }
 
-// window drops what is older than one period.
+// window drops the times that are a period old or older, and gives the rest and the limit.
 func (t *Throttle) window(a Action, now app.Time) (*[]app.Time, int) {
 	times, limit := &t.claimed[0], t.StartLimit
 	if a == Stop {

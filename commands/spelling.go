@@ -2,18 +2,18 @@ package commands
 
 import "hm/internal/app"
 
-// Spelling says how the guids of a command are written for those that it is meant for. The Cloud Controller looks its
-// app and version up by the letter where its database does, and passes the instance on to a DEA, which compares by the
-// letter too. It is no part of what is recorded of a command.
+// Spelling says in which letter case the guids of a command are written in its message. Most databases of a Cloud Controller
+// compare the app and version letter by letter, and DEAs compare the instance so. The spelling is not recorded with a
+// command.
 type Spelling struct {
 	App      app.KeyLetterCase
 	Instance app.LetterCase
 }
 
-// Droplet gives the text of the droplet of c's app.
+// Droplet gives the text of c's droplet.
 func (s Spelling) Droplet(c Command) string { return s.App.Droplet.Spell(c.App.Droplet) }
 
-// Version gives the text of the version of c's app.
+// Version gives the text of c's version.
 func (s Spelling) Version(c Command) string { return s.App.Version.Spell(c.App.Version) }
 
 // InstanceGUID gives the text of the instance that c stops.

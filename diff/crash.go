@@ -9,8 +9,8 @@ import (
 	"hm/internal/app"
 )
 
-// Backoff is the delay of a crash restart, by the number of crashes before it (R07): none at first, then
-// BackoffStart, doubling, at most BackoffMax. hm never gives up.
+// Backoff is the delay of a crash restart after a number of earlier crashes (R07): at first 0, then BackoffStart, doubling
+// with each crash, at most BackoffMax. hm never gives up.
 func (p Policy) Backoff(crashesBefore uint32) time.Duration {
 	if int64(crashesBefore) < int64(p.CrashesBeforeBackoff) {
 		return 0
@@ -28,8 +28,8 @@ func (p Policy) Backoff(crashesBefore uint32) time.Duration {
 	return min(d, p.BackoffMax)
 }
 
-// Crashes is what a crash record is worth at now: 0 once the series is forgotten (R08), less for every
-// HealthyRun that the index has been running since (W20).
+// Crashes is how many crashes of a series still count at now: 0 once the series is forgotten (R08), and one less for every
+// HealthyRun of running time since the newest (W20).
 func (p Policy) Crashes(c actual.Crash, now app.Time) uint32 {
 	if c.Count == 0 || now.Sub(c.Last) >= p.CrashMemory() {
 		return 0
@@ -44,7 +44,7 @@ func (p Policy) Crashes(c actual.Crash, now app.Time) uint32 {
 	return uint32(max(0, int64(c.Count)-int64(ran/p.HealthyRun())))
 }
 
-// remembered gives the crash record of an index, with the Count that it is worth now.
+// remembered gives the crash record of an index, with Count as Crashes gives it.
 func (e *evaluation) remembered(index uint32) actual.Crash {
 	i, found := slices.BinarySearchFunc(e.in.Crashes, index, func(c actual.Crash, i uint32) int { return cmp.Compare(c.Index, i) })
 	if !found {
@@ -55,10 +55,10 @@ func (e *evaluation) remembered(index uint32) actual.Crash {
 	return c
 }
 
-// crash says whether an index without a live instance has crashed, and if so how its restart is counted and
-// delayed. Three things tell of a crash: a crashed instance, a droplet.exited for an instance that no heartbeat
-// has shown (R34), and a crash series that is still remembered when the DEA has forgotten the crash (W19). Once
-// another instance has been live after it a crash is answered: what is missing then is missing, and has not crashed.
+// crash says whether an index without a live instance has crashed, and if so how its restart is counted and delayed. Three
+// things show a crash: a crashed instance; a droplet.exited of an instance that no heartbeat has shown (R34); and a crash
+// series that is remembered though the DEA has forgotten the crash (W19). Once another instance has been live after a
+// crash, the crash is answered: the index is missing then and has not crashed.
 func (e *evaluation) crash(g group) (f Finding, delay time.Duration, crashed bool) {
 	c := e.remembered(g.index)
 	recorded := e.uncounted(g, c)
@@ -71,7 +71,7 @@ func (e *evaluation) crash(g group) (f Finding, delay time.Duration, crashed boo
 		delay = e.p.Backoff(c.Count)
 	case c.Answered:
 		return Finding{}, 0, false
-	case g.counted > 0: // the restart was lost, or dropped
+	case g.counted > 0: // its restart was lost or dropped
 		f = Finding{Rule: "R05", CrashCount: max(c.Count, 1), Crashed: c.Instance}
 		delay = max(0, e.p.Backoff(max(c.Count, 1)-1)-e.now.Sub(c.Last))
 	case c.Count > 0:
@@ -86,15 +86,14 @@ func (e *evaluation) crash(g group) (f Finding, delay time.Duration, crashed boo
 	return f, delay, true
 }
 
-// exited reports whether an exit for one of the reasons, of an instance that no heartbeat has shown, is noted in a crash
-// record and recent.
+// exited reports whether a crash record has a recent exit, for one of the reasons, of an instance that no heartbeat has
+// shown.
 func (e *evaluation) exited(c actual.Crash, reasons ...actual.ExitReason) bool {
 	return !c.Exited.IsZero() && slices.Contains(reasons, c.ExitReason) && e.now.Sub(c.ExitedAt) < e.p.CrashMemory()
 }
 
-// uncounted gives the crashed instance of an index of which nothing has come yet, zero if there is none; of several the
-// one that was recorded last. A DEA lists a crash for as long as it likes: those that were counted, or answered by an
-// instance that was live after them, are no news.
+// uncounted gives the newest crashed instance at an index that was neither counted nor answered; zero if there is none. A
+// DEA may list a crash for any time.
 func (e *evaluation) uncounted(g group, c actual.Crash) app.GUID {
 	var newest *actual.Located
 	for i := range g.instances {
@@ -109,8 +108,8 @@ func (e *evaluation) uncounted(g group, c actual.Crash) app.GUID {
 	return newest.GUID
 }
 
-// Pause is the time from a start that had no effect to the next one, after so many: a grace, doubling, at most
-// BackoffMax (W23).
+// Pause is the time from a start without effect to the next start, after a number of such starts: a grace, doubling with
+// each, at most BackoffMax (W23).
 func (p Policy) Pause(tries uint32) time.Duration {
 	d := p.Grace
 	for range min(tries, 64) - min(tries, 1) {

@@ -9,8 +9,8 @@ import (
 	"hm/commands"
 )
 
-// replaced finds for an instance that has been STARTING for too long: it is stopped once another one runs (R63), which
-// is not on its way out itself.
+// replaced adds the finding of an instance that has been STARTING for too long: it is stopped once another one runs that is
+// not being stopped itself (R63).
 func (e *evaluation) replaced(inst *actual.Located, g group) {
 	stays := func(l actual.Located) bool {
 		return l.State == actual.Running && e.outstanding(commands.Stop, g.index, l.GUID) == nil
@@ -30,9 +30,9 @@ func (e *evaluation) replaced(inst *actual.Located, g group) {
 	}
 }
 
-// duplicates finds for several live instances at one desired index (R20). The copy that serves best stays: a
-// RUNNING one before a STARTING one, then one that was not told to stop, then the one that was recorded so first.
-// At most one copy is on its way out at any moment, so that they can never all be (W02, I3).
+// duplicates adds the findings of several live instances at one desired index (R20). One stays: a RUNNING instance before a
+// STARTING one, then one that was not told to stop, then the one that was recorded first. At most one is being stopped at
+// any time, so that they can never all be (W02, I3).
 func (e *evaluation) duplicates(g group) {
 	var staying []*actual.Located
 	leaving := false
@@ -48,7 +48,7 @@ func (e *evaluation) duplicates(g group) {
 		}
 		staying = append(staying, inst)
 	}
-	asked := func(inst *actual.Located) int { // 1 if it was told to stop with no effect so far, or is about to be
+	asked := func(inst *actual.Located) int { // 1 if a stop of it is scheduled, or was sent without effect
 		if e.outstanding(commands.Stop, g.index, inst.GUID) != nil {
 			return 1
 		}
@@ -61,7 +61,7 @@ func (e *evaluation) duplicates(g group) {
 		o := e.outstanding(commands.Stop, g.index, inst.GUID)
 		return o != nil && o.SentAt == 0 && o.Reason == commands.ReasonDuplicate
 	}
-	ahead := 0 // copies whose stop is scheduled already: the others follow them
+	ahead := 0 // instances with a scheduled stop: the others follow them
 	for _, inst := range staying[min(1, len(staying)):] {
 		if scheduled(inst) {
 			ahead++

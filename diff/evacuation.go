@@ -5,7 +5,7 @@ import (
 	"hm/commands"
 )
 
-// evacuating finds for one evacuating instance at a desired index (R25 to R29).
+// evacuating adds the finding of an evacuating instance at a desired index (R25 to R29).
 func (e *evaluation) evacuating(inst *actual.Located, g group) {
 	complete := Finding{Kind: KindEvacuating, Reason: commands.ReasonEvacuationComplete}
 	switch {

@@ -11,8 +11,8 @@ import (
 	"hm/internal/app"
 )
 
-// App appends to dst what one app comes to at now: exactly one finding for each recorded instance and one for
-// each desired index without a live instance, sorted by index and instance.
+// App appends the findings of one app at now to dst: exactly one for each recorded instance and one for each desired index
+// without a live instance, sorted by index and instance.
 func App(dst []Finding, in *Input, now app.Time, p Policy) []Finding {
 	e := evaluation{in: in, now: now, p: p, findings: dst}
 	if in.Desired == nil || !in.Desired.Wanted() {
@@ -27,7 +27,7 @@ func App(dst []Finding, in *Input, now app.Time, p Policy) []Finding {
 	return e.findings
 }
 
-// evaluation is one call of App under way.
+// evaluation is the state of one call of App.
 type evaluation struct {
 	in       *Input
 	now      app.Time
@@ -36,17 +36,17 @@ type evaluation struct {
 
 	desired     uint32 // indices 0 to desired-1 are wanted
 	staged      bool
-	anyLive     bool    // some instance of the app is live, at whatever index (R06)
-	served      Served  // how the wanted indices are served: of this version, or of the one in which the droplet is desired
+	anyLive     bool    // an instance of the app is live, at any index (R06)
+	served      Served  // of this version, or of the version in which the droplet is desired
 	missing     float64 // share of desired indices without a live instance
 	startsAhead bool    // a missing or crashed start has not been sent yet (R19)
 
-	unclearUntil app.Time                         // until when a start at the index at hand waits for an instance in a state that hm does not know
-	unplaced     int                              // entries of in.Unplaced that were taken for the effect of a start
-	table        map[target]*commands.Outstanding // of an app with many outstanding commands
+	unclearUntil app.Time                         // until when a start at the present index waits for an instance in an unknown state
+	unplaced     int                              // how many of in.Unplaced were taken for the effect of a start
+	table        map[target]*commands.Outstanding // only for an app with many outstanding commands
 }
 
-// undesired finds for an app that should not run at all: stopped, failed to stage, deleted, or another version.
+// undesired adds the findings of an app that should not run: it is stopped, failed to stage, deleted, or an old version.
 func (e *evaluation) undesired() {
 	rule := "R16"
 	switch d := e.in.Desired; {
@@ -77,7 +77,7 @@ func (e *evaluation) undesired() {
 	}
 }
 
-// idle finds for an instance that is there and not live: nothing is to be done about it.
+// idle adds the finding of an instance that is there and not live: nothing is done about it.
 func (e *evaluation) idle(inst *actual.Located) {
 	why := WhyNothing
 	if inst.State == actual.Unknown {
@@ -86,7 +86,7 @@ func (e *evaluation) idle(inst *actual.Located) {
 	e.keep(inst, "R64", why)
 }
 
-// wanted finds for an app that should run. Starts are found first: stops yield to them (R19).
+// wanted adds the findings of an app that should run. It adds starts first, because stops wait for them (R19).
 func (e *evaluation) wanted() {
 	e.desired, e.staged = e.in.Desired.Instances, e.in.Desired.Startable()
 	served := uint32(0)
@@ -126,7 +126,7 @@ func (e *evaluation) wanted() {
 	}
 }
 
-// inRange finds for the instances at a desired index.
+// inRange adds the findings of the instances at a desired index.
 func (e *evaluation) inRange(g group) {
 	if g.live() > 1 {
 		e.duplicates(g)
@@ -150,7 +150,7 @@ func (e *evaluation) inRange(g group) {
 	}
 }
 
-// outOfRange finds for the instances at an index that is not desired (R18, R21, R24).
+// outOfRange adds the findings of the instances at an index that is not desired (R18, R21, R24).
 func (e *evaluation) outOfRange(g group) {
 	rule := "R18"
 	if g.live() > 1 {

@@ -4,7 +4,7 @@ import (
 	"hm/actual"
 )
 
-// live reports whether an instance serves or is about to: it is not, if it has been STARTING for too long.
+// live reports whether an instance is live: STARTING for not too long, or RUNNING.
 func (e *evaluation) live(inst *actual.Located) bool {
 	return inst.State.Live() && !e.stuck(inst)
 }
@@ -13,19 +13,19 @@ func (e *evaluation) stuck(inst *actual.Located) bool {
 	return inst.State == actual.Starting && e.p.StartingTTL > 0 && e.now >= inst.Heard.Add(e.p.StartingTTL)
 }
 
-// group is the instances at one index.
+// group has the instances at one index.
 type group struct {
 	index                                  uint32
 	instances                              []actual.Located
 	starting, running, crashed, evacuating int
-	counted                                int // crashed ones that were counted and not answered
+	counted                                int // crashed instances that were counted and not answered
 	stuck                                  int // STARTING for too long: not among starting
-	quiet                                  int // live ones on DEAs that have missed a heartbeat
+	quiet                                  int // live instances on DEAs that have missed a heartbeat
 }
 
 func (g group) live() int { return g.starting + g.running }
 
-// groups yields the indices that have instances, in order.
+// groups yields a group for each index that has instances, in order.
 func (e *evaluation) groups() func(yield func(group) bool) {
 	return func(yield func(group) bool) {
 		for rest := e.in.Instances; len(rest) > 0; {

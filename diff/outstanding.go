@@ -7,7 +7,7 @@ import (
 	"hm/internal/app"
 )
 
-// resolve settles when f is due and what it waits for, given the outstanding command for its target.
+// resolve sets when f is due and what it waits for, given the outstanding command for its target.
 func (e *evaluation) resolve(f *Finding, o *commands.Outstanding, delay time.Duration, why Why) {
 	f.Due, f.Why = e.now.Add(delay), why
 	switch {
@@ -30,10 +30,10 @@ func (e *evaluation) resolve(f *Finding, o *commands.Outstanding, delay time.Dur
 	}
 }
 
-// expiry is when a sent command that had no effect ceases to be outstanding (keep_alive in part 3 of the rules).
+// expiry is when a sent command that had no effect is no longer outstanding: the end of its keep time.
 func (e *evaluation) expiry(o *commands.Outstanding) app.Time { return o.SentAt.Add(e.p.Grace) }
 
-// target is what a command is about: an index to start, or an instance to stop.
+// target is the target of a command: an index to start, or an instance to stop.
 type target struct {
 	action   commands.Action
 	index    uint32 // of a start
@@ -47,10 +47,10 @@ func targetOf(a commands.Action, index uint32, instance app.GUID) target {
 	return target{a, index, instance}
 }
 
-// fewOutstanding is how many commands are searched one by one; an app with more gets a table.
+// fewOutstanding is up to how many commands of an app are searched one by one; for more a table is made.
 const fewOutstanding = 32
 
-// outstanding finds the command for a target, nil if there is none.
+// outstanding gives the command for a target; nil if there is none.
 func (e *evaluation) outstanding(a commands.Action, index uint32, instance app.GUID) *commands.Outstanding {
 	want := targetOf(a, index, instance)
 	if len(e.in.Outstanding) <= fewOutstanding {
@@ -65,7 +65,7 @@ func (e *evaluation) outstanding(a commands.Action, index uint32, instance app.G
 		e.table = make(map[target]*commands.Outstanding, len(e.in.Outstanding))
 		for i := range e.in.Outstanding {
 			o := &e.in.Outstanding[i]
-			e.table[targetOf(o.Action, o.Index, o.Instance)] = o // raftfsm records at most one a target
+			e.table[targetOf(o.Action, o.Index, o.Instance)] = o // raftfsm records at most one for each target
 		}
 	}
 	return e.table[want]

@@ -9,28 +9,28 @@ import (
 	"hm/internal/app"
 )
 
-// Op is one step of a plan: a command to schedule, or an outstanding one to end.
+// Op is one step of a plan: it schedules a command, or ends an outstanding one.
 type Op struct {
-	Schedule commands.Command // with its ID; zero if this ends a command
+	Schedule commands.Command // with its ID; zero if the step ends a command
 	End      commands.ID
 	Outcome  commands.State // Confirmed, Expired or Dropped
-	Detail   string         // why it ends, for people
+	Detail   string         // for people: why the command ends
 }
 
-// Plan is what is to be done about one app.
+// Plan is what must be done about one app.
 type Plan struct {
 	Ops   []Op
 	Ready []commands.ID // outstanding commands that may be claimed now
-	Next  app.Time      // when the app is to be looked at again; 0 if only after a change
-	// WantsRead: a decision would be better for a newer read of the desired state, which is worth an early one.
+	Next  app.Time      // when to plan the app again; 0 if only after a change
+	// WantsRead says that an early read of the desired state would help a decision.
 	WantsRead bool
-	// NeedsRead: something waits for a read that is begun from now on.
+	// NeedsRead says that something waits for a read that is begun from now on.
 	NeedsRead bool
 }
 
-// MakePlan plans one app: findings against the commands that are outstanding. A target that has an outstanding
-// command gets no second one (R12, R31); a pending command whose finding is gone is dropped (R02, R03, R55); a
-// sent one ends when its effect was heard or its time is over (R52). Behind a closed gate commands only end.
+// MakePlan compares the findings of one app with its outstanding commands. A target that has an outstanding command gets no
+// second one (R12, R31). A pending command whose finding is gone is dropped (R02, R03, R55). A sent command ends when its
+// effect is heard or its keep time is over (R52). Behind a closed gate commands only end.
 func MakePlan(in *Input, findings []Finding, now app.Time, p Policy) Plan {
 	var plan Plan
 	found := commandsOf(in, findings)
@@ -63,7 +63,7 @@ func MakePlan(in *Input, findings []Finding, now app.Time, p Policy) Plan {
 	return plan
 }
 
-// commandsOf gives a test for the commands that findings name.
+// commandsOf gives a function that reports whether a finding names a command.
 func commandsOf(in *Input, findings []Finding) func(commands.ID) bool {
 	if len(in.Outstanding) <= fewOutstanding {
 		return func(id commands.ID) bool {
@@ -77,7 +77,7 @@ func commandsOf(in *Input, findings []Finding) func(commands.ID) bool {
 	return func(id commands.ID) bool { return named[id] }
 }
 
-// unfound gives the commands that no finding names, by index, action and instance.
+// unfound gives the commands that no finding names, sorted by index, action and instance.
 func unfound(in *Input, found func(commands.ID) bool) []*commands.Outstanding {
 	var left []*commands.Outstanding
 	for i := range in.Outstanding {
@@ -91,7 +91,7 @@ func unfound(in *Input, found func(commands.ID) bool) []*commands.Outstanding {
 	return left
 }
 
-// endUnfound ends a command for whose target nothing is to be done any more.
+// endUnfound ends a command that no finding names: nothing is to be done about its target any more.
 func (plan *Plan) endUnfound(in *Input, findings []Finding, o *commands.Outstanding, now app.Time, p Policy) {
 	expiry := o.SentAt.Add(p.Grace)
 	switch effect, heard := effectOf(in, findings, o); {
@@ -106,7 +106,7 @@ func (plan *Plan) endUnfound(in *Input, findings []Finding, o *commands.Outstand
 	}
 }
 
-// effectOf says what became of a command's target, and whether the command's effect was heard.
+// effectOf says what happened to the target of a command, and whether the effect of the command was heard.
 func effectOf(in *Input, findings []Finding, o *commands.Outstanding) (effect string, heard bool) {
 	at := instancesAt(in, o.Index)
 	named := func(match func(f *Finding) bool) bool {
@@ -149,8 +149,8 @@ func instancesAt(in *Input, index uint32) []actual.Located {
 	return in.Instances[from:to]
 }
 
-// schedulable reports whether a finding is to become a command now. What is blocked by something other than time
-// is not scheduled before the block is gone, but a start that waits for a newer read: its time passes meanwhile.
+// schedulable reports whether a finding becomes a command now. A finding that waits for something other than time becomes
+// one only when that is over. A start that waits for a newer read is an exception: its grace passes meanwhile.
 func schedulable(f *Finding) bool {
 	switch f.Why {
 	case WhyNewerRead:

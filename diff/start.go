@@ -8,7 +8,7 @@ import (
 	"hm/internal/app"
 )
 
-// unserved finds for a desired index without a live instance.
+// unserved adds the finding of a desired index without a live instance.
 func (e *evaluation) unserved(g group) {
 	e.unclearUntil = e.unclear(g)
 	switch {
@@ -49,7 +49,7 @@ func (e *evaluation) unserved(g group) {
 	}
 }
 
-// unclear is until when an instance at an index, in a state that hm does not know, is waited for; 0 if there is none.
+// unclear is until when a start waits for an instance at the index in an unknown state; 0 if there is none.
 func (e *evaluation) unclear(g group) (until app.Time) {
 	for i := range g.instances {
 		if inst := &g.instances[i]; inst.State == actual.Unknown {
@@ -59,8 +59,8 @@ func (e *evaluation) unclear(g group) (until app.Time) {
 	return until
 }
 
-// canary finds that a crashed index waits until something of the app is live (R06). A restart that is pending
-// keeps its place, and with it the time of its back-off that has passed.
+// canary adds the finding that a crashed index waits until an instance of the app is live (R06). A restart that is pending
+// stays, so that the part of its back-off that has passed counts.
 func (e *evaluation) canary(index uint32, kind Kind) {
 	f := Finding{Kind: kind, Rule: "R06", Index: index}
 	if o := e.outstanding(commands.Start, index, app.GUID{}); o != nil {
@@ -73,30 +73,31 @@ func (e *evaluation) canary(index uint32, kind Kind) {
 	e.add(f)
 }
 
-// start finds that an index is to be started, delay from now unless a command for it is outstanding.
+// start adds the finding that an index must be started: delay from now, unless a command for it is outstanding.
 func (e *evaluation) start(f Finding, delay time.Duration, why Why) {
 	f.Action = commands.Start
 	o := e.outstanding(commands.Start, f.Index, app.GUID{})
 	var tried app.Time
 	f.Tries, tried = e.tries(&f, o)
 	if o != nil && o.SentAt == 0 && o.Tries > f.Tries {
-		o = nil // it waits longer for starts without effect, and since then something was heard of the index: it is made anew
+		o = nil // it waits because of starts without effect, and the index was heard of since: a new command replaces it
 	}
 	evacuation := f.Reason == commands.ReasonEvacuating
-	if o != nil && o.SentAt == 0 && o.Reason != f.Reason { // what is scheduled stays as it is (R12)
+	if o != nil && o.SentAt == 0 && o.Reason != f.Reason { // a scheduled start stays as it is (R12)
 		if !evacuation {
 			f.Rule, why = "R12", whyPending(o.Reason)
 		}
 		f.Reason, f.CrashCount, f.Crashed = o.Reason, 0, app.GUID{}
 	}
-	// Not a further crash: the time since it was sent counts. But where nobody looked for a whole grace after the command
-	// had expired, as behind a gate that was closed, the index may not have been wanted all along: its grace begins anew.
+	// Without a new crash, the time since the start was sent counts. But if the index was not evaluated for a whole grace
+	// after the command had expired, as behind a closed gate, it may not have been wanted all the time: its grace begins
+	// anew.
 	stale := len(e.in.Held) == 0 && f.Reason == commands.ReasonMissing && o != nil && o.SentAt != 0 && e.now >= e.expiry(o).Add(e.p.Grace)
 	if o != nil && o.SentAt != 0 && f.Crashed == o.Crashed && !stale {
 		delay = max(0, delay-e.now.Sub(o.SentAt))
 	}
 	e.resolve(&f, o, delay, why)
-	if evacuation && f.Why != WhySent { // whatever its time, a pending start is what the evacuation needs now
+	if evacuation && f.Why != WhySent { // an evacuation needs the pending start now, whenever it is due
 		f.Bucket, f.Due, f.Why = ToStart, min(f.Due, e.now), WhyNothing
 	}
 	wait := func(until app.Time, why Why) {
@@ -111,7 +112,7 @@ func (e *evaluation) start(f Finding, delay time.Duration, why Why) {
 	wait(e.unclearUntil, WhyUnknownState)
 	switch {
 	case f.Why == WhySent:
-	case e.in.OtherGrewAt != 0 && e.awaitsRead(e.in.OtherGrewAt): // this version may be the old one
+	case e.in.OtherGrewAt != 0 && e.awaitsRead(e.in.OtherGrewAt): // this may be the old version
 		f.Bucket, f.Why = Wait, WhyNewerRead
 		f.Due = max(f.Due, e.readDue(e.in.OtherGrewAt))
 		e.startsAhead = true
@@ -121,8 +122,8 @@ func (e *evaluation) start(f Finding, delay time.Duration, why Why) {
 	e.add(f)
 }
 
-// tries counts the starts of f's index that were sent and had no effect, and says when the newest was sent. A new crash
-// is an effect, and so is an exit that was heard since.
+// tries counts the starts of f's index that were sent and had no effect, and says when the newest was sent. A new crash is
+// an effect, and so is an exit since then.
 func (e *evaluation) tries(f *Finding, o *commands.Outstanding) (n uint32, at app.Time) {
 	c := e.remembered(f.Index)
 	n, at = c.Tries, c.TriedAt
@@ -135,8 +136,8 @@ func (e *evaluation) tries(f *Finding, o *commands.Outstanding) (n uint32, at ap
 	return n, at
 }
 
-// unplacedUntil takes an entry that names the app and no index for the effect of the start that was sent at a time, if it
-// was first heard later. It gives until when; 0 if there is none left.
+// unplacedUntil takes an unplaced entry for the effect of a start, if the entry was first heard after the start was sent.
+// It gives until when the next start waits because of it; 0 if no such entry is left.
 func (e *evaluation) unplacedUntil(sent app.Time) app.Time {
 	for i := e.unplaced; i < len(e.in.Unplaced); i++ {
 		if at := e.in.Unplaced[i]; at >= sent {
@@ -147,7 +148,7 @@ func (e *evaluation) unplacedUntil(sent app.Time) app.Time {
 	return 0
 }
 
-// whyPending says what a start that was scheduled for a reason waits for.
+// whyPending says what a pending start waits for that was scheduled for reason r.
 func whyPending(r commands.Reason) Why {
 	switch r {
 	case commands.ReasonMissing:

@@ -12,15 +12,15 @@ import (
 // ProtocolHM9000 publishes hm9000.start and hm9000.stop (N21, N22).
 const ProtocolHM9000 = "hm9000"
 
-// Publisher publishes commands on a link. It keeps nothing: a command is published within the call or not at all.
+// Publisher publishes commands on a link. It has no queue: a command is published within the call or not at all.
 type Publisher struct {
-	// Spell says how the guids of a command are written; nil: in small letters.
+	// Spell gives the letter case of the guids of a command; nil: small letters.
 	Spell func(commands.Command) commands.Spelling
 
 	link *bus.Link
 }
 
-// New makes a Publisher that speaks the given protocol. It fails for a protocol that it does not speak.
+// New makes a Publisher for a protocol. The only one is ProtocolHM9000.
 func New(link *bus.Link, protocol string) (*Publisher, error) {
 	if protocol != ProtocolHM9000 {
 		return nil, fmt.Errorf("commands.protocol %q cannot be published over nats: use %s", protocol, ProtocolHM9000)
@@ -28,10 +28,10 @@ func New(link *bus.Link, protocol string) (*Publisher, error) {
 	return &Publisher{link: link}, nil
 }
 
-// Publish sends commands and waits until the server has confirmed them. It sends none once the link has had a gap since
-// the given epoch began. It returns one error for each: nil for a command that was sent, one that is bus.ErrDown for a
-// command that surely was not and will not be, also bus.ErrRefused if the server does not take it, and one that is
-// bus.ErrUnknown for one that may have been. It returns when ctx ends, at the latest.
+// Publish sends commands and waits until the server has confirmed them. It sends nothing after the link has had a gap since
+// the given epoch began. It returns an error for each command: nil if it was sent; bus.ErrDown if it was not and will not
+// be sent, with bus.ErrRefused if the server refuses it; bus.ErrUnknown if it may have been sent. It returns when ctx ends
+// at the latest.
 func (p *Publisher) Publish(ctx context.Context, epoch uint64, cmds []commands.Command) []error {
 	errs := make([]error, len(cmds))
 	outs, at := make([]bus.Out, 0, len(cmds)), make([]int, 0, len(cmds))
@@ -56,7 +56,7 @@ func (p *Publisher) Publish(ctx context.Context, epoch uint64, cmds []commands.C
 	return errs
 }
 
-// Subject names the subject on which commands of an action are published; empty if there are none of it.
+// Subject gives the subject on which commands of an action are published; empty for None.
 func Subject(a commands.Action) string {
 	switch a {
 	case commands.Start:
@@ -67,8 +67,7 @@ func Subject(a commands.Action) string {
 	return ""
 }
 
-// Message gives a command in the form in which it is published. It fails for what is neither a start nor a stop of an
-// instance.
+// Message gives the subject and body of a command. It fails for a command that is neither a start nor a stop of an instance.
 func Message(c commands.Command, s commands.Spelling) (subject string, data []byte, err error) {
 	switch {
 	case c.Action == commands.Start:
@@ -76,6 +75,6 @@ func Message(c commands.Command, s commands.Spelling) (subject string, data []by
 	case c.Action == commands.Stop && !c.Instance.IsZero():
 		return SubjectStop, EncodeStop(c, s), nil
 	}
-	// A stop without a guid would be read as a stop of every instance of the app (N20, N29).
+	// The Cloud Controller would read a stop without a guid as a stop of every instance of the app (N20, N29).
 	return "", nil, fmt.Errorf("publish %s %s: it is neither a start nor a stop of an instance: %w: %w", c.Action, c.ID.String(), bus.ErrRefused, bus.ErrDown)
 }

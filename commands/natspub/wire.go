@@ -10,19 +10,19 @@ import (
 	"hm/internal/app"
 )
 
-// The subjects on which a Cloud Controller takes commands.
+// The subjects of commands.
 const (
 	SubjectStart = "hm9000.start"
 	SubjectStop  = "hm9000.stop"
 )
 
-// maxMessage is the size in bytes from which DecodeStart and DecodeStop refuse a message.
+// maxMessage is the largest message, in bytes, that DecodeStart and DecodeStop accept.
 const maxMessage = 64 << 10
 
 // ErrMalformed is wrapped by the errors of DecodeStart and DecodeStop.
 var ErrMalformed = errors.New("command message is malformed")
 
-// Start is what an hm9000.start says (N21).
+// Start is the content of an hm9000.start message (N21).
 type Start struct {
 	MessageID string // a UUID, for the Cloud Controller's log
 	Droplet   app.GUID
@@ -30,14 +30,14 @@ type Start struct {
 	Index     uint32
 }
 
-// Stop is what an hm9000.stop says (N22).
+// Stop is the content of an hm9000.stop message (N22).
 type Stop struct {
 	MessageID   string
 	Droplet     app.GUID
 	Version     app.GUID
 	Instance    app.GUID
 	Index       uint32
-	IsDuplicate bool // the Cloud Controller stops without a check of its own (N27)
+	IsDuplicate bool // the Cloud Controller stops the instance without a check of its own (N27)
 }
 
 // EncodeStart gives the body of hm9000.start for a start command.
@@ -75,8 +75,8 @@ func encode(v any) []byte {
 	return data
 }
 
-// DecodeStart reads the body of hm9000.start. Every field is required, as the Cloud Controller requires it;
-// unknown ones are passed over.
+// DecodeStart reads the body of hm9000.start. It requires every field, as the Cloud Controller does, and ignores unknown
+// ones. An error wraps ErrMalformed.
 func DecodeStart(data []byte) (Start, error) {
 	var w struct {
 		MessageID *string   `json:"message_id"`
@@ -93,7 +93,7 @@ func DecodeStart(data []byte) (Start, error) {
 	return Start{*w.MessageID, *w.Droplet, *w.Version, *w.Index}, nil
 }
 
-// DecodeStop reads the body of hm9000.stop. Every field is required; unknown ones are passed over.
+// DecodeStop reads the body of hm9000.stop. It requires every field and ignores unknown ones. An error wraps ErrMalformed.
 func DecodeStop(data []byte) (Stop, error) {
 	var w struct {
 		MessageID   *string   `json:"message_id"`

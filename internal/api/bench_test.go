@@ -17,7 +17,7 @@ import (
 	"hm/raftfsm"
 )
 
-// bigFleet returns a world of 400,000 apps with 1,000,000 instances on 10,000 DEAs, of which lost are gone.
+// bigFleet returns a node with 400,000 apps and 1,000,000 instances on 10,000 DEAs; lost of the DEAs are gone.
 func bigFleet(lost int) *apitest.Node {
 	const apps, deas, per = 400_000, 10_000, 100
 	w := apitest.New()

@@ -10,8 +10,8 @@ type DriftItem struct {
 	Rule     string    `json:"rule"`
 	Action   string    `json:"action"`  // start, stop or none
 	Due      Timestamp `json:"due"`     // null with action none
-	HeldBy   []string  `json:"held_by"` // the gate's reasons, if it is closed; never null
-	Detail   string    `json:"detail"`  // what it waits for and why, for people
+	HeldBy   []string  `json:"held_by"` // the reasons of the closed gate; never null
+	Detail   string    `json:"detail"`  // for people: what it waits for and why
 
 	Bucket  string `json:"bucket"`            // start, stop, wait, hold
 	Reason  string `json:"reason,omitempty"`  // of the command: MISSING, CRASHED, ...
@@ -34,7 +34,7 @@ type Command struct {
 	State     string    `json:"state"` // pending, claimed, sent, confirmed, expired, dropped, abandoned
 	SentAt    Timestamp `json:"sent_at"`
 	EndedAt   Timestamp `json:"ended_at"`
-	Detail    string    `json:"detail"` // why it ended, or why it is claimed and was not published
+	Detail    string    `json:"detail"` // why it ended, or why it was claimed and not published
 }
 
 // AppItem sums up one app (one droplet in one version) in GET /v1/apps.
@@ -65,14 +65,14 @@ type InstanceCounts struct {
 
 // Instance is one recorded instance.
 type Instance struct {
-	App      string    `json:"app,omitempty"` // left out where the context says it
+	App      string    `json:"app,omitempty"` // left out where the context gives it
 	Version  string    `json:"version,omitempty"`
 	Index    uint32    `json:"index"`
 	Instance string    `json:"instance"`
-	State    string    `json:"state"` // STARTING, RUNNING, CRASHED, EVACUATING; STOPPING or UNKNOWN if it is there and not live
-	Since    Timestamp `json:"since"` // by the DEA's own clock: nothing is decided by it
+	State    string    `json:"state"` // STARTING, RUNNING, CRASHED, EVACUATING, STOPPING or UNKNOWN
+	Since    Timestamp `json:"since"` // by the DEA's own clock; only shown
 	DEA      string    `json:"dea,omitempty"`
-	// LastHeard is when the answering node heard the DEA last.
+	// LastHeard is when the answering node last heard the DEA.
 	LastHeard Timestamp `json:"last_heard"`
 	// RecordedAt is when the instance was recorded in this state.
 	RecordedAt Timestamp `json:"recorded_at"`
@@ -81,21 +81,21 @@ type Instance struct {
 	Crash string `json:"crash,omitempty"`
 }
 
-// CrashRecord is what is remembered of an index's crashes.
+// CrashRecord is the crash series of an index.
 type CrashRecord struct {
 	Index     uint32    `json:"index"`
 	Count     uint32    `json:"count"`     // restarts in this series
-	Effective uint32    `json:"effective"` // what the series is worth now: forgotten after a time, less after a healthy run
+	Effective uint32    `json:"effective"` // crashes that count now: fewer after a healthy run, none once the series is forgotten
 	First     Timestamp `json:"first"`
 	Last      Timestamp `json:"last"`
 	Instance  string    `json:"instance"`             // the crashed instance that was counted last
-	Exited    string    `json:"exited,omitempty"`     // went away before any heartbeat showed it, not counted yet
+	Exited    string    `json:"exited,omitempty"`     // an instance that exited before any heartbeat showed it, and is not counted yet
 	ExitedBy  string    `json:"exited_by,omitempty"`  // CRASHED, DEA_SHUTDOWN or DEA_EVACUATION
-	Answered  bool      `json:"answered"`             // another instance has been live at the index since the newest crash was counted
-	Tries     uint32    `json:"tries"`                // starts that were sent and had no effect, since anything was heard of the index
-	TriedAt   Timestamp `json:"tried_at"`             // when the newest of them was sent
-	BackoffMS int64     `json:"backoff_ms"`           // delay of a restart after a further crash
-	Forgotten Timestamp `json:"forgotten_at"`         // when the series is forgotten if nothing crashes
+	Answered  bool      `json:"answered"`             // another instance has been live at the index since the newest counted crash
+	Tries     uint32    `json:"tries"`                // starts that had no effect since the index was last heard of
+	TriedAt   Timestamp `json:"tried_at"`             // when the newest of these was sent
+	BackoffMS int64     `json:"backoff_ms"`           // delay of the restart after the next crash
+	Forgotten Timestamp `json:"forgotten_at"`         // when the series is forgotten unless the index crashes
 	RunningMS int64     `json:"running_ms,omitempty"` // healthy running time since the last restart
 }
 
@@ -106,8 +106,8 @@ type App struct {
 	Basis    Basis        `json:"basis"`
 }
 
-// AppVersion is all that is recorded of one version of an app. At most maxDetail instances and as many indices of
-// findings are listed; Truncated says that there are more. The parameter index narrows the answer.
+// AppVersion is everything that is recorded of one version of an app. It lists at most maxDetail instances and as many
+// findings; Truncated says that there are more. The parameter index selects one index.
 type AppVersion struct {
 	Version   string         `json:"version"`
 	Desired   *Desired       `json:"desired"`
@@ -124,10 +124,10 @@ type DEA struct {
 	DEA       string    `json:"dea"`
 	Count     int       `json:"count"` // of instances
 	FirstSeen Timestamp `json:"first_seen"`
-	ChangedAt Timestamp `json:"changed_at"` // when what is recorded of it changed last
+	ChangedAt Timestamp `json:"changed_at"` // when its record last changed
 	LastHeard Timestamp `json:"last_heard"` // by the answering node; null if never
-	GoneAt    Timestamp `json:"gone_at"`    // null unless it fell silent
-	// Unreadable is missing unless something is; DoubledSince is missing unless two DEAs use the id.
+	GoneAt    Timestamp `json:"gone_at"`    // null unless it is gone
+	// Unreadable is missing if everything can be read; DoubledSince is missing unless two DEAs use the id.
 	Unreadable   *DEAUnreadable `json:"unreadable,omitempty"`
 	DoubledSince Timestamp      `json:"doubled_since,omitzero"`
 	Instances    []Instance     `json:"instances,omitempty"` // sorted by app, version and index

@@ -84,8 +84,8 @@ func TestLargeAppsOverNATS(t *testing.T) {
 	}{
 		{"a server that takes 1 MiB", 1 << 20, []app.Key{huge, small, large, other}, []app.Key{small, large, other}, false,
 			`hm_app_state_left_out_total{subject="app.state.bulk"} 1`,
-			`level=WARN msg="apps were left out of an answer, as it would have been larger than the nats server takes" subject=app.state.bulk bytes=%d max_payload=1048576 apps=4 left_out=1 largest=` +
-				huge.Droplet.String() + ` hint="raise max_payload of the nats server, or have the Cloud Controller ask POST /bulk_app_state"`},
+			`level=WARN msg="apps were left out of an answer, because it would have been larger than the nats server accepts" subject=app.state.bulk bytes=%d max_payload=1048576 apps=4 left_out=1 largest=` +
+				huge.Droplet.String() + ` hint="raise max_payload of the nats server, or let the Cloud Controller ask POST /bulk_app_state"`},
 		{"a server that takes 1 KiB", 1 << 10, []app.Key{huge, small, large, other}, []app.Key{small}, false,
 			`hm_app_state_left_out_total{subject="app.state.bulk"} 3`, `subject=app.state.bulk bytes=%d max_payload=1024 apps=4 left_out=3 largest=`},
 		{"a server that takes 8 MiB", 8 << 20, []app.Key{huge, small, large, other}, []app.Key{huge, small, large, other}, true,

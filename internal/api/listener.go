@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// limitedListener lets at most a number of connections be open at a time. Those beyond wait in the kernel's queue.
+// limitedListener limits how many connections are open at a time. More connections wait in the kernel's queue.
 type limitedListener struct {
 	net.Listener
 	slots     chan struct{}

@@ -16,8 +16,8 @@ import (
 	"hm/raftfsm"
 )
 
-// CommandTotals counts commands that were sent and that came to an end, by what they were and how they ended. It is safe
-// for concurrent use; the zero value is ready.
+// CommandTotals counts the commands that were sent, by reason, and those that ended, by action, reason and outcome. It is
+// safe for concurrent use; the zero value is ready to use.
 type CommandTotals struct {
 	mu     sync.Mutex
 	totals map[endKind]uint64
@@ -30,7 +30,7 @@ type endKind struct {
 	outcome commands.State
 }
 
-// Applied counts what an entry came to, unless it was counted by an earlier process of this node.
+// Applied counts the results of an entry, unless an earlier process of this node has counted them.
 func (t *CommandTotals) Applied(a raftfsm.Applied) {
 	if a.Replayed {
 		return
@@ -60,8 +60,8 @@ func (t *CommandTotals) sentOf(r commands.Reason) uint64 {
 	return t.sent[r]
 }
 
-// sentReasons are the reasons that commands have, with their actions. All are exported from the start, so that the first
-// command shows as a rise.
+// sentReasons are the reasons of commands, with their actions. All are exported from the start, so that the first command
+// shows as an increase.
 var sentReasons = []struct {
 	action commands.Action
 	reason commands.Reason
@@ -93,7 +93,7 @@ func (t *CommandTotals) each(fn func(endKind, uint64)) {
 	}
 }
 
-// gateReasons are always exported, so that an alert can tell "not closed for this" from "never heard of".
+// gateReasons are always exported, so that an alert can tell a reason that does not hold from one that hm does not know.
 var gateReasons = []string{
 	reconcile.ReasonNotLeader, reconcile.ReasonNoLeader, reconcile.ReasonStateDiffers, reconcile.ReasonNATSDown, reconcile.ReasonNATSRefused, reconcile.ReasonNATSLate,
 	reconcile.ReasonDeaf, reconcile.ReasonActualStale, reconcile.ReasonDesiredStale,
@@ -113,7 +113,7 @@ func (s *Server) newMetrics() (*prometheus.Registry, *prometheus.CounterVec) {
 	return reg, requests
 }
 
-// metric is one metric of the collector: a description and what type it has.
+// metric is one metric of the collector: its description and type.
 type metric struct {
 	*prometheus.Desc
 	kind prometheus.ValueType
@@ -127,11 +127,11 @@ func counter(name, help string, labels ...string) metric {
 	return metric{prometheus.NewDesc("hm_"+name, help, labels, nil), prometheus.CounterValue}
 }
 
-// The metrics. The first ten carry HM9000's names (M01 to M10). HM9000 gave -1 for all of them when it did not know
-// (M11); here they always tell what is recorded, and hm_actual_fresh and hm_desired_fresh whether to believe it.
+// The metrics. The first ten have the names of HM9000 (M01 to M10). HM9000 gave -1 for all of them when its data was not
+// fresh (M11); hm always gives what is recorded, and hm_actual_fresh and hm_desired_fresh say whether that is fresh.
 var (
-	mAppsAllReporting = gauge("number_of_apps_with_all_instances_reporting", "Desired, staged apps of which every desired index has an instance in any state.")
-	mAppsMissing      = gauge("number_of_apps_with_missing_instances", "Desired, staged apps of which some desired index has no instance at all.")
+	mAppsAllReporting = gauge("number_of_apps_with_all_instances_reporting", "Desired, staged apps with an instance, in any state, at every desired index.")
+	mAppsMissing      = gauge("number_of_apps_with_missing_instances", "Desired, staged apps with a desired index that has no instance at all.")
 	mUndesiredRunning = gauge("number_of_undesired_running_apps", "App versions that are not desired and have a live instance.")
 	mRunning          = gauge("number_of_running_instances", "Live instances (STARTING or RUNNING), desired or not.")
 	mMissingIndices   = gauge("number_of_missing_indices", "Indices of desired, staged apps without any instance.")
@@ -149,41 +149,41 @@ var (
 	mGoneDEAs     = gauge("gone_deas", "Recorded DEAs that fell silent.")
 	mDrift        = gauge("drift", "Findings by kind of drift.", "kind")
 	mDriftDue     = gauge("drift_due", "Findings that are acted on now.")
-	mPassSeconds  = gauge("fleet_pass_seconds", "What the newest look at the whole fleet for this page took.")
+	mPassSeconds  = gauge("fleet_pass_seconds", "How long the newest pass over the whole fleet for the API took.")
 
 	mGateOpen   = gauge("gate_open", "1 if this node may send commands.")
 	mGateClosed = gauge("gate_closed", "1 for each reason that closes the gate of this node.", "reason")
 	mQueue      = gauge("queue_apps", "Apps that wait to be evaluated.")
 	mBacklog    = gauge("backlog_deas", "DEAs whose newest heartbeat is not recorded yet.")
 
-	mUnreadableDEAs = gauge("unreadable_deas", "DEAs of whose newest words something cannot be read.")
-	mUnreadable     = gauge("unreadable", "What cannot be read of the DEAs' newest words, by kind: entries of heartbeats that are left out, of these those that name an app, entries in unknown states, and messages since the last one that could be decoded.", "kind")
+	mUnreadableDEAs = gauge("unreadable_deas", "DEAs with something that cannot be read in their newest messages.")
+	mUnreadable     = gauge("unreadable", "What cannot be read in the newest messages of the DEAs, by kind: entries that are left out of heartbeats, those of them that name an app, entries in unknown states, and messages since the last one that could be decoded.", "kind")
 	mDoubled        = gauge("doubled_dea_ids", "Ids that two DEAs use.")
 
 	mPending = gauge("commands_pending", "Commands that are scheduled and not claimed yet.", "action")
-	mSent    = counter("commands_sent_total", "Commands that this node has seen become sent since it began, by whichever node (HM9000's StartMissing to StopEvacuationComplete).", "action", "reason")
-	mEnded   = counter("commands_ended_total", "Commands that this node has seen come to an end since it began.", "action", "reason", "outcome")
+	mSent    = counter("commands_sent_total", "Commands that any node has sent since this node started (HM9000's StartMissing to StopEvacuationComplete).", "action", "reason")
+	mEnded   = counter("commands_ended_total", "Commands that have ended since this node started.", "action", "reason", "outcome")
 
 	mLeader      = gauge("raft_leader", "1 if this node leads.")
 	mLeaderKnown = gauge("raft_leader_known", "1 if a leader is known.")
 	mTerm        = gauge("raft_term", "Raft term.")
 	mIndex       = gauge("raft_applied_index", "Raft index of the newest entry in the recorded state.")
-	mDisk        = gauge("disk_stalled_seconds", "For how long the disk of this node has not done what was asked of it: it hangs, is full or has failed; 0 if it does.")
+	mDisk        = gauge("disk_stalled_seconds", "For how long the disk of this node has not worked: it hangs, is full or has failed; 0 if it works.")
 	mMembers     = gauge("raft_members", "Members of the cluster by state.", "state")
 
-	mStateDiffers = gauge("state_differs", "1 if this node's recorded state is not that of its peers at the same index, or nobody can tell whose is right.")
+	mStateDiffers = gauge("state_differs", "1 if this node's recorded state differs from that of its peers at the same index, or it is not known whose is right.")
 	mStoreDamaged = gauge("store_damaged", "1 if this node found its store damaged, and has not yet taken the whole record from its peers.")
-	mUnanswered   = counter("app_state_not_fresh_total", "Questions for the state of apps (app.state, app.state.bulk, POST /bulk_app_state) that got {} because what is recorded could not be trusted, by reason.", "reason")
+	mUnanswered   = counter("app_state_not_fresh_total", "Questions for the state of apps (app.state, app.state.bulk, POST /bulk_app_state) that were answered with {} because the record was not trusted, by reason.", "reason")
 
-	mStrangers   = counter("cluster_connections_refused_total", "Connections on the cluster port that were closed for what they sent, or did not send, or for being too many.")
+	mStrangers   = counter("cluster_connections_refused_total", "Connections on the cluster port that were closed because of what they sent or did not send, or because there were too many.")
 	mBadMessages = counter("cluster_messages_refused_total", "Messages of peers that were refused.")
-	mBadNumbers  = counter("cluster_numbers_refused_total", "Numbers in messages of peers that were passed over, as they cannot be true.")
+	mBadNumbers  = counter("cluster_numbers_refused_total", "Numbers in messages of peers that were ignored because they cannot be true.")
 
-	mTransfers = counter("leadership_transfers_total", "Times that this node, leading, handed over by itself, by reason and outcome.", "reason", "outcome")
+	mTransfers = counter("leadership_transfers_total", "Times that this node handed over its leadership by itself, by reason and outcome.", "reason", "outcome")
 
-	mNATSLag     = gauge("nats_lag_seconds", "How much later than it was said something is heard by this node; missing if that is not known.")
-	mHeardDEAs   = gauge("heard_deas", "DEAs that this node has heard within a time to live.")
-	mMissedDEAs  = gauge("missed_deas", "DEAs that this node, leading, does not hear, and a peer does.")
+	mNATSLag     = gauge("nats_lag_seconds", "How long a message takes from its sender to this node; missing if that is not known.")
+	mHeardDEAs   = gauge("heard_deas", "DEAs that this node has heard within the last time to live.")
+	mMissedDEAs  = gauge("missed_deas", "DEAs that this node, as leader, does not hear and a peer does.")
 	mNATSUp      = gauge("nats_connected", "1 if this node's link to NATS is up.")
 	mNATSOutages = counter("nats_outages_total", "Times that the link went down.")
 	mNATSGaps    = counter("nats_gaps_total", "Times that messages were lost while the link was up.")
@@ -191,13 +191,13 @@ var (
 
 	mNATSRefused = counter("nats_refused_total", "Times that the NATS server refused a subject to this node, or a message that was too large.", "action", "subject")
 	mAnswering   = gauge("app_state_answering", "1 if this node is in the queue group that answers app.state and app.state.bulk.")
-	mLeftOut     = counter("app_state_left_out_total", "Apps left out of answers over NATS, as the answer would have been larger than the server takes.", "subject")
+	mLeftOut     = counter("app_state_left_out_total", "Apps left out of answers over NATS because the answer would have been larger than the server accepts.", "subject")
 
 	mHeartbeats         = counter("heartbeats_received_total", "Heartbeat messages taken in (HM9000's ReceivedHeartbeats, as a running total).")
-	mHeartbeatsSame     = counter("heartbeats_unchanged_total", "Heartbeat messages that said what was recorded already.")
+	mHeartbeatsSame     = counter("heartbeats_unchanged_total", "Heartbeat messages that repeated what was recorded.")
 	mHeartbeatsRejected = counter("heartbeats_rejected_total", "Heartbeat messages that could not be understood.")
 	mInstancesRejected  = counter("heartbeat_instances_rejected_total", "Instances left out of heartbeats because a field was missing or wrong.")
-	mInstancesUnplaced  = counter("heartbeat_instances_unplaced_total", "Of the instances left out of heartbeats, those that name an app, and lack an index or an instance that can be read.")
+	mInstancesUnplaced  = counter("heartbeat_instances_unplaced_total", "Of the instances left out of heartbeats, those that name an app and lack a readable index or instance.")
 	mUnknownStates      = counter("heartbeat_instances_unknown_state_total", "Instances in heartbeats in a state that hm does not know.")
 	mExits              = counter("exits_received_total", "droplet.exited messages taken in.")
 	mExitsRejected      = counter("exits_rejected_total", "droplet.exited messages that could not be understood.")
@@ -209,11 +209,10 @@ var (
 // collector computes all metrics of hm for one scrape.
 type collector struct{ s *Server }
 
-// Describe sends nothing: the collector is unchecked, since reasons of holds are not known beforehand.
+// Describe sends nothing: the collector is unchecked, because the names of holds are not known beforehand.
 func (c *collector) Describe(chan<- *prometheus.Desc) {}
 
-// Collect sends the metrics of this moment. Those that need a look at the whole fleet come from a pass that is as
-// old as fleet allows.
+// Collect sends the metrics of now. Those of the whole fleet come from a pass that may be as old as fleet allows.
 func (c *collector) Collect(out chan<- prometheus.Metric) {
 	s := c.s
 	n := s.snapshot()

@@ -34,7 +34,7 @@ const (
 // of its authorities signed.
 type TLS struct{ Cert, Key, ClientCA string }
 
-// Options are what a server is made of.
+// Options configure a server.
 type Options struct {
 	ID       string // this node's id
 	Version  string // of this program, shown in the status
@@ -42,28 +42,27 @@ type Options struct {
 	Username string // empty: no authentication
 	Password string
 	TLS      TLS
-	MaxConns int // connections at a time; default 1024. Further ones wait to be accepted
+	MaxConns int // connections at a time; default 1024. More wait to be accepted
 
 	Node      Node
 	Loop      Loop
 	Link      Link
-	Lag       func() bus.Lag     // how late the link is; nil: it is not known
+	Lag       func() bus.Lag     // how late the link is; nil: unknown
 	Feed      func() FeedStats   // nil: nothing is heard
 	Ended     *CommandTotals     // nil: not counted
-	Transfers func() []Transfers // nil: none are told
+	Transfers func() []Transfers // nil: none
 	Policy    diff.Policy
-	// HeartbeatTTL is after how long without a leader the record is not told as the actual state any more. 0: three
-	// heartbeat periods.
+	// HeartbeatTTL is how long the record may be used without a leader to answer what runs. 0: three heartbeat periods.
 	HeartbeatTTL time.Duration
-	// KnowsLess says that this node knows less of what runs than its peers do: it leaves what a Cloud Controller asks over
-	// NATS to them, as long as one of them can answer. nil: it never does.
+	// KnowsLess reports whether this node knows less of what runs than its peers. Then it leaves the questions of a Cloud
+	// Controller over NATS to them, while one of them can answer. nil: it never does.
 	KnowsLess func() bool
-	// Subject names the subject on which commands are published; nil, or an empty one: none is known.
+	// Subject gives the subject on which commands of an action are published; nil or an empty subject: unknown.
 	Subject func(commands.Action) string
-	// Record writes a recording of what the node hears to out until ctx ends; flush has out pass on what it has. nil: no
-	// recordings are offered.
+	// Record writes a recording of what the node hears to out until ctx ends; flush sends what is buffered. nil: the node
+	// offers no recordings.
 	Record func(ctx context.Context, out io.Writer, flush func() error) error
-	// RecordState puts what is recorded now into the recording with an id; false if there is none that can take it.
+	// RecordState puts the recorded state into the recording with an id; false if there is no such recording.
 	RecordState func(id string) bool
 	Logger      *slog.Logger     // nil discards
 	Clock       func() time.Time // the wall clock; nil: time.Now

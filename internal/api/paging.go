@@ -18,7 +18,7 @@ const (
 	maxCursor   = 2048 // bytes
 )
 
-// pageOf reads the parameters limit and cursor. cursor is filled if there is one.
+// pageOf reads the parameters limit and cursor. It fills cursor if the request has one, and then resumed is true.
 func pageOf(r *http.Request, cursor any) (limit int, resumed bool, err error) {
 	q := r.URL.Query()
 	limit = defaultPage
@@ -49,7 +49,7 @@ func badCursor() *Problem {
 	return problem(http.StatusBadRequest, "bad-cursor", "the cursor is not one that this API gave out", "start again without a cursor")
 }
 
-// setNext tells of the next page.
+// setNext sets the headers that lead to the next page.
 func setNext(w http.ResponseWriter, r *http.Request, cursor any) error {
 	raw, err := json.Marshal(cursor)
 	if err != nil {
@@ -72,7 +72,7 @@ func decodeStrict(r io.Reader, v any) error {
 		return err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return fmt.Errorf("there is more behind the JSON value")
+		return fmt.Errorf("there is more after the JSON value")
 	}
 	return nil
 }

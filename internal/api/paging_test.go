@@ -19,7 +19,7 @@ import (
 	"hm/raftfsm"
 )
 
-// missing returns a world in which n apps of one instance are desired and nothing runs.
+// missing returns a node with n desired apps of one instance each, of which none runs.
 func missing(n int) *apitest.Node {
 	w := apitest.New()
 	apps := make([]desired.App, n)

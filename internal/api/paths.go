@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// segment escapes an id for one segment of a path. What url.PathEscape leaves alone, and every client and server takes
-// for a step in the path, is escaped as well.
+// segment escapes an id for one segment of a path. It also escapes "." and "..": url.PathEscape does not, and clients and
+// servers would read them as steps in the path.
 func segment(id string) string {
 	switch id {
 	case ".":
@@ -21,8 +21,8 @@ func segment(id string) string {
 // slashSuffix ends the patterns of slashID.
 const slashSuffix = "{rest...}"
 
-// slashID serves the one id that http.ServeMux finds in no segment, because it takes it for the end of a path: a slash
-// and nothing else. endpoints are by what follows the id in a path, and take the id as the path value that is named.
+// slashID serves the id "/", which http.ServeMux reads as the end of a path and finds in no segment. endpoints has an
+// endpoint for each rest of a path after the id; the path value named value becomes the id.
 func slashID(mux *http.ServeMux, base, value string, endpoints map[string]endpoint) endpoint {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		rest := strings.TrimPrefix(r.URL.EscapedPath(), base)

@@ -42,7 +42,7 @@ func notFound(format string, args ...any) *Problem {
 	return problem(http.StatusNotFound, "not-found", fmt.Sprintf(format, args...), "")
 }
 
-// asProblem turns any error into what the client is told.
+// asProblem turns any error into the problem document for the client.
 func asProblem(err error) *Problem {
 	var p *Problem
 	var tooLarge *http.MaxBytesError
@@ -50,7 +50,7 @@ func asProblem(err error) *Problem {
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &tooLarge):
-		return problem(http.StatusRequestEntityTooLarge, "too-large", fmt.Sprintf("the body is larger than the %d bytes that are allowed", tooLarge.Limit), "")
+		return problem(http.StatusRequestEntityTooLarge, "too-large", fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit), "")
 	case errors.Is(err, cluster.ErrNotLeader), errors.Is(err, cluster.ErrClosed):
 		return problem(http.StatusServiceUnavailable, "not-leader", "this node does not lead, and the write was not made", "try again")
 	case errors.Is(err, cluster.ErrLeadershipLost), errors.Is(err, cluster.ErrTimeout):
@@ -69,5 +69,5 @@ func writeProblem(w http.ResponseWriter, p *Problem) {
 	h.Set("Content-Type", problemType)
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(p.Status)
-	_, _ = w.Write(append(body, '\n')) // a client that is gone needs no answer
+	_, _ = w.Write(append(body, '\n')) // an error means that the client is gone
 }

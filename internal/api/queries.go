@@ -19,23 +19,24 @@ const (
 	subjectAppState     = "app.state"
 	subjectAppStateBulk = "app.state.bulk"
 	queryGroup          = "hm9000"
-	// subjectReady is where a node of the group asks whether another one knows enough to answer. Those that do listen.
+	// subjectReady is where a node of the group asks whether another one knows enough to answer. Only nodes that do are
+	// subscribed.
 	subjectReady = "hm.app.state.ready"
 )
 
-// Limits on questions that wait. A Cloud Controller gives up after 2 s, so there is no point in a long queue.
+// Limits on questions that wait. A Cloud Controller gives up after 2 s, so a long queue would be useless.
 const (
 	maxQueries      = 256
 	maxQueriesBytes = 8 << 20
 )
 
-// QueryLink is what answering questions needs of a link: *bus.Link.
+// QueryLink is the part of a link that answers questions: *bus.Link.
 type QueryLink interface {
 	SubscribeQueue(subject, queue string, limits bus.Limits, fn func(bus.Msg)) error
-	// Leave has the other members of a queue group get its messages, Rejoin undoes that.
+	// Leave leaves the messages of a queue group to its other members; Rejoin undoes that.
 	Leave(subject, queue string)
 	Rejoin(subject, queue string)
-	// MaxPayload is how large an answer may be; 0 if that is not known.
+	// MaxPayload is the largest answer that the server accepts, in bytes; 0 if that is not known.
 	MaxPayload() int
 	Answer(m bus.Msg, data []byte) error
 	Request(ctx context.Context, subject string, data []byte) ([]byte, error)
@@ -52,18 +53,18 @@ type Queries struct {
 	closed     bool
 	work       chan bus.Msg
 	answers    sync.WaitGroup  // the goroutine that answers
-	membership sync.WaitGroup  // the one that leaves the group and comes back
+	membership sync.WaitGroup  // the goroutine that leaves the group and comes back
 	ctx        context.Context // ended first by Close
 	end        context.CancelFunc
 	closing    sync.Once
 
-	answered, passedOver atomic.Uint64
+	answered, ignored atomic.Uint64
 }
 
-// ServeQueries subscribes to the questions and answers them from s's node until Close. The subscriptions are the
-// link's, for its life; after Close they are passed over. A node that knows less than its peers leaves them to those.
-// Questions beyond those that may wait are passed over, too:
-// whoever asked will ask again, and a full subscription would count as a gap in what was heard.
+// ServeQueries subscribes to the questions and answers them from the node of s until Close. The link keeps the
+// subscriptions for its life; after Close their messages are ignored. A node that knows less than its peers leaves the
+// questions to them. Questions for which the queue has no room are ignored: a Cloud Controller asks again, and a full
+// subscription would count as a gap in what was heard.
 func ServeQueries(link QueryLink, s *Server) (*Queries, error) {
 	q := &Queries{
 		server: s, link: link, logger: s.opts.Logger, log: sampled.New(s.opts.Logger, logInterval, 1),
@@ -88,10 +89,10 @@ func ServeQueries(link QueryLink, s *Server) (*Queries, error) {
 	return q, nil
 }
 
-// take queues a question, or passes it over. It never waits.
+// take queues a question, or ignores it if the queue is full. It never waits.
 func (q *Queries) take(m bus.Msg) {
 	if m.Reply == "" {
-		return // N38: ignored
+		return // N38: a question without a reply subject is ignored
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -101,14 +102,14 @@ func (q *Queries) take(m bus.Msg) {
 	select {
 	case q.work <- m:
 	default:
-		q.passedOver.Add(1)
+		q.ignored.Add(1)
 	}
 }
 
 func (q *Queries) run() {
 	for m := range q.work {
 		if err := q.link.Answer(m, q.answer(m)); err != nil {
-			q.logger.Debug("a question could not be answered", "subject", m.Subject, "error", err)
+			q.logger.Debug("a question was not answered", "subject", m.Subject, "error", err)
 			continue
 		}
 		q.answered.Add(1)
@@ -127,7 +128,7 @@ func (q *Queries) answer(m bus.Msg) []byte {
 			return answer
 		}
 		var asked appAsked
-		_ = json.Unmarshal(m.Data, &asked) // it was read before
+		_ = json.Unmarshal(m.Data, &asked) // AppState has read it before
 		q.leftOut(m.Subject, limit, len(answer), 1, leftOut{apps: 1, largest: asked.Droplet})
 		return emptyObject
 	}
@@ -142,27 +143,28 @@ func (q *Queries) answer(m bus.Msg) []byte {
 // logInterval is how often a kind of event that outsiders cause is logged.
 const logInterval = 10 * time.Second
 
-// leftOut counts and tells that apps were left out of an answer: to whoever asked it is as if they were not known.
+// leftOut counts and logs that apps were left out of an answer. For the Cloud Controller it looks as if hm did not know
+// them.
 func (q *Queries) leftOut(subject string, limit, whole, apps int, left leftOut) {
 	at := 0
 	if subject == subjectAppStateBulk {
 		at = 1
 	}
 	q.server.leftOut[at].Add(uint64(left.apps))
-	q.log.Warn("left out "+subject, "apps were left out of an answer, as it would have been larger than the nats server takes", func() []any {
+	q.log.Warn("left out "+subject, "apps were left out of an answer, because it would have been larger than the nats server accepts", func() []any {
 		return []any{
 			"subject", subject, "bytes", whole, "max_payload", limit, "apps", apps, "left_out", left.apps, "largest", left.largest,
-			"hint", "raise max_payload of the nats server, or have the Cloud Controller ask POST " + bulkPath,
+			"hint", "raise max_payload of the nats server, or let the Cloud Controller ask POST " + bulkPath,
 		}
 	})
 }
 
-// Stats tells how many questions were answered, and how many passed over because too many came at once.
-func (q *Queries) Stats() (answered, passedOver uint64) {
-	return q.answered.Load(), q.passedOver.Load()
+// Stats gives how many questions were answered, and how many were ignored because too many came at once.
+func (q *Queries) Stats() (answered, ignored uint64) {
+	return q.answered.Load(), q.ignored.Load()
 }
 
-// Close leaves the questions to the other nodes, answers what is queued, and returns when that is done.
+// Close leaves the questions to the other nodes, answers those that are queued, and returns when that is done.
 func (q *Queries) Close() {
 	q.closing.Do(func() {
 		q.end()

@@ -10,10 +10,10 @@ import (
 	"hm/internal/cluster"
 )
 
-// maxRefusalText is how many bytes a node tells its peers of what is refused to it.
+// maxRefusalText is the longest text, in bytes, with which a node tells its peers what NATS refuses to it.
 const maxRefusalText = 1000
 
-// RefusalText gives refusals as a node tells them to its peers: a line for each, as many as fit.
+// RefusalText gives the text of refusals for the peers of a node: a line for each, as many as fit.
 func RefusalText(list []bus.Refusal) string {
 	var out strings.Builder
 	for _, r := range list {
@@ -64,7 +64,7 @@ func (s *Server) refusedCommands(lead cluster.Leadership) map[commands.Action]st
 	return refused
 }
 
-// refusal says why a command that is claimed was not published; empty if it was, as far as is known.
+// refusal says why a claimed command was not published; empty if it was, as far as this node knows.
 func (n snapshot) refusal(c commands.Command) string {
 	if c.State != commands.Claimed {
 		return ""
@@ -72,7 +72,7 @@ func (n snapshot) refusal(c commands.Command) string {
 	return n.refused()[c.Action]
 }
 
-// refusalOf is refusal for the command that a finding waits for.
+// refusalOf gives the refusal of the command that a finding waits for.
 func (n snapshot) refusalOf(f *diff.Finding) string {
 	if f.Why != diff.WhySent {
 		return ""

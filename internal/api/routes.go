@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// endpoint answers a request or returns the error that becomes a problem document.
+// endpoint answers a request. An error that it returns becomes a problem document.
 type endpoint func(w http.ResponseWriter, r *http.Request) error
 
 // routes lists every endpoint.
@@ -49,7 +49,7 @@ func (s *Server) routes() http.Handler {
 	return protection.Handler(s.auth.guard(mux))
 }
 
-// noRoute tells a path that does not exist from one that does, with another method.
+// noRoute gives the problem of a request without an endpoint: the path does not exist, or the method is not allowed.
 func noRoute(mux *http.ServeMux, r *http.Request) error {
 	var allowed []string
 	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
@@ -64,7 +64,7 @@ func noRoute(mux *http.ServeMux, r *http.Request) error {
 	return notFound("there is nothing at %.200s", r.URL.Path)
 }
 
-// wrap turns an endpoint into a handler that is counted and whose errors and panics become problem documents.
+// wrap turns an endpoint into a handler: its requests are counted, its errors and panics become problem documents.
 func (s *Server) wrap(pattern string, e endpoint) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &recorder{ResponseWriter: w}
@@ -74,7 +74,7 @@ func (s *Server) wrap(pattern string, e endpoint) http.Handler {
 					panic(p)
 				}
 				s.opts.Logger.Error("an API request panicked", "route", pattern, "panic", p, "stack", string(debug.Stack()))
-				rec.fail(problem(http.StatusInternalServerError, "internal", "this is a bug in hm: the node's log tells more", ""))
+				rec.fail(problem(http.StatusInternalServerError, "internal", "this is a bug in hm: the log of the node has the details", ""))
 			}
 			s.requests.WithLabelValues(pattern, strconv.Itoa(rec.status)).Inc()
 		}()
@@ -118,8 +118,8 @@ func (r *recorder) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// fail answers with a problem, unless the answer has begun: then the connection is cut, so that half an answer is
-// never taken for a whole one.
+// fail answers with a problem. If the answer has begun, it closes the connection, so that the client does not mistake half
+// an answer for a whole one.
 func (r *recorder) fail(p *Problem) {
 	if r.status != 0 {
 		panic(http.ErrAbortHandler)
@@ -127,7 +127,7 @@ func (r *recorder) fail(p *Problem) {
 	writeProblem(r, p)
 }
 
-// writeJSON answers with v, built as a whole before the first byte is sent.
+// writeJSON answers with v. It encodes all of v before it sends the first byte.
 func writeJSON(w http.ResponseWriter, status int, b Basis, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -145,10 +145,10 @@ func writeJSON(w http.ResponseWriter, status int, b Basis, v any) error {
 	return nil
 }
 
-// errGone says that the client went away. Nobody reads the problem that it becomes.
+// errGone means that the client is gone. No one reads its problem document.
 var errGone = errors.New("the client is gone")
 
-// refuseUnknown fails for query parameters that an endpoint does not know: a misspelt filter must not be taken for
+// refuseUnknown fails for query parameters that an endpoint does not know: a filter with a spelling error must not count as
 // no filter.
 func refuseUnknown(r *http.Request, known ...string) error {
 next:

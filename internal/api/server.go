@@ -27,19 +27,19 @@ type Server struct {
 	auth       credentials
 	registry   *prometheus.Registry
 	unanswered unanswered
-	knows      atomic.Bool      // this node knows enough to answer app.state, as of the last look
+	knows      atomic.Bool      // this node knew enough to answer app.state when that was last checked
 	answering  atomic.Bool      // it is in the queue group that answers
-	leftOut    [2]atomic.Uint64 // apps left out of answers to app.state and app.state.bulk, for their size
+	leftOut    [2]atomic.Uint64 // apps left out of answers to app.state and app.state.bulk because of their size
 	requests   *prometheus.CounterVec
 	handler    http.Handler
 
-	recordings chan struct{}   // one for each under way
-	ending     context.Context // ended when Close begins: what would go on for ever ends then
+	recordings chan struct{}   // has an element for each recording under way
+	ending     context.Context // ends when Close begins, and with it the recordings
 	end        context.CancelFunc
 
 	listener net.Listener
 	http     *http.Server
-	peers    *http.Server // of writes that other nodes forward
+	peers    *http.Server // serves the writes that other nodes forward
 	served   sync.WaitGroup
 	done     chan struct{} // closed by Close
 	closing  sync.Once
@@ -67,7 +67,7 @@ func Open(o Options) (*Server, error) {
 	}
 	s.served.Go(func() {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-			s.opts.Logger.Error("the API stopped serving", "error", err)
+			s.opts.Logger.Error("the API no longer serves requests", "error", err)
 		}
 	})
 	s.servePeers()
@@ -75,7 +75,7 @@ func Open(o Options) (*Server, error) {
 	return s, nil
 }
 
-// newServer makes a server that does not listen.
+// newServer makes a server that does not listen yet.
 func newServer(o Options) (*Server, *tls.Config, error) {
 	o, err := o.complete()
 	if err != nil {
@@ -94,7 +94,7 @@ func newServer(o Options) (*Server, *tls.Config, error) {
 	return s, server, nil
 }
 
-// forget drops what is kept for pages that nobody asks for any more: it is big for a big fleet.
+// forget drops what is kept for pages that no one asks for any more. It is large for a large fleet.
 func (s *Server) forget() {
 	tick := time.NewTicker(listKeep / 2)
 	defer tick.Stop()
@@ -109,11 +109,11 @@ func (s *Server) forget() {
 	}
 }
 
-// Addr is the address that the server listens on: the port is the real one if Listen asked for any.
+// Addr is the address that the server listens on, with the real port if Listen has port 0.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// Close stops listening, ends recordings, lets the requests under way finish for up to five seconds, cuts off the rest, and returns
-// when every goroutine of the server has ended.
+// Close stops listening and ends recordings. It gives the requests under way up to five seconds to finish, closes the
+// connections of the others, and returns when every goroutine of the server has ended.
 func (s *Server) Close() error {
 	s.closing.Do(func() {
 		s.end()

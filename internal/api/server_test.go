@@ -33,15 +33,15 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		change func(*api.Options)
 		says   string
 	}{
-		"no node":           {func(o *api.Options) { o.Node = nil }, "must be given"},
-		"no id":             {func(o *api.Options) { o.ID = "" }, "node id is empty"},
-		"open to the world": {func(o *api.Options) { o.Listen = "0.0.0.0:0" }, "set api.username"},
-		"any address":       {func(o *api.Options) { o.Listen = ":0" }, "set api.username"},
-		"no port":           {func(o *api.Options) { o.Listen = "127.0.0.1" }, "host:port"},
-		"password alone":    {func(o *api.Options) { o.Password = "x" }, "api.username is not"},
-		"half a pair":       {func(o *api.Options) { o.TLS.Cert = "x" }, "api.tls.key is missing"},
-		"no certificate":    {func(o *api.Options) { o.TLS = api.TLS{Cert: "none", Key: "none"} }, "api.tls.cert"},
-		"CA without TLS":    {func(o *api.Options) { o.TLS.ClientCA = "x" }, "api.tls.cert is missing"},
+		"no node":               {func(o *api.Options) { o.Node = nil }, "must be given"},
+		"no id":                 {func(o *api.Options) { o.ID = "" }, "node id is empty"},
+		"open to every network": {func(o *api.Options) { o.Listen = "0.0.0.0:0" }, "set api.username"},
+		"any address":           {func(o *api.Options) { o.Listen = ":0" }, "set api.username"},
+		"no port":               {func(o *api.Options) { o.Listen = "127.0.0.1" }, "host:port"},
+		"password alone":        {func(o *api.Options) { o.Password = "x" }, "api.username is not"},
+		"half a pair":           {func(o *api.Options) { o.TLS.Cert = "x" }, "api.tls.key is missing"},
+		"no certificate":        {func(o *api.Options) { o.TLS = api.TLS{Cert: "none", Key: "none"} }, "api.tls.cert"},
+		"CA without TLS":        {func(o *api.Options) { o.TLS.ClientCA = "x" }, "api.tls.cert is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := apitest.New().Options()
@@ -128,7 +128,7 @@ func TestForwarding(t *testing.T) {
 	}
 }
 
-// writesOf is where the writes arrive that other nodes forward to a world.
+// writesOf gives the address to which other nodes forward writes for a node.
 func writesOf(w *apitest.Node) string { return w.Writes().Addr().String() }
 
 // TestOnlyForwardedWritesComeOverTheClusterPort: the API, which may be on loopback and without authentication, is not

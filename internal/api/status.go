@@ -29,24 +29,24 @@ type Cluster struct {
 	Nodes  []ClusterNode `json:"nodes"` // sorted by id
 }
 
-// ClusterNode is one member. What the members tell of themselves (NATS, AppliedIndex, Hears, Version) is null or missing
-// while a member has not been heard.
+// ClusterNode is one member. What a member reports itself (NATS, AppliedIndex, Hears, Version) is null or missing while it has
+// not been heard.
 type ClusterNode struct {
 	ID           string  `json:"id"`
 	Address      string  `json:"address"` // of its Raft port
 	State        string  `json:"state"`   // leader, follower, candidate or unreachable
 	Voter        bool    `json:"voter"`
 	Healthy      bool    `json:"healthy"`
-	Problem      string  `json:"problem,omitempty"` // what is wrong with the member, by its own word or as the node asked sees it: its disk, its address
+	Problem      string  `json:"problem,omitempty"` // what is wrong with the member, as it reports itself or as the answering node sees it: its disk, its address
 	NATS         *bool   `json:"nats"`              // whether its own link to NATS is up
 	AppliedIndex *uint64 `json:"applied_index"`
-	Hears        *int    `json:"hears"` // DEAs that it has heard within a time to live
+	Hears        *int    `json:"hears"` // DEAs that it has heard within the last time to live
 	API          string  `json:"api,omitempty"`
 	Gate         string  `json:"gate,omitempty"` // open, or why its gate is closed
 	Version      string  `json:"version,omitempty"`
-	// NATSRefused is what its NATS server refuses to it, a line for each subject.
+	// NATSRefused says what its NATS server refuses to it, in a line for each subject.
 	NATSRefused string `json:"nats_refused,omitempty"`
-	// Fault is what is wrong with the node's record, by its own word; missing if nothing is.
+	// Fault says what is wrong with its record, as it reports itself; missing if nothing is.
 	Fault *cluster.Fault `json:"fault,omitempty"`
 }
 
@@ -72,23 +72,23 @@ type NATS struct {
 	Server    string    `json:"server"` // where it is connected, or was last
 	Since     Timestamp `json:"since"`  // since when it has been up without a gap, or down
 	Outages   uint64    `json:"outages"`
-	Gaps      uint64    `json:"gaps"` // times that messages were lost while it was up
-	// Lag is how much later than it was said something is heard, in seconds; null if that is not known.
+	Gaps      uint64    `json:"gaps"` // how often messages were lost while it was up
+	// Lag is how long a message takes to this node, in seconds; null if that is not known.
 	Lag *float64 `json:"lag"`
-	// LagRefused is why the lag cannot be known, in the server's words.
+	// LagRefused is the server's error because of which the lag is not known.
 	LagRefused string `json:"lag_refused,omitempty"`
-	// Refused are the subjects that the server refuses to this node; never null.
+	// Refused has the subjects that the server refuses to this node; never null.
 	Refused []NATSRefusal `json:"refused"`
 }
 
-// NATSRefusal is one subject that a NATS server refuses to a node. What is refused to dea.heartbeat shuts the gate.
+// NATSRefusal is one subject that a NATS server refuses to a node. A refused subscription to dea.heartbeat closes the gate.
 type NATSRefusal struct {
 	Action  string    `json:"action"` // subscribe or publish
 	Subject string    `json:"subject"`
-	Error   string    `json:"error"` // the server's words
+	Error   string    `json:"error"` // as the server gives it
 	Since   Timestamp `json:"since"`
 	Last    Timestamp `json:"last"`  // when it was refused last
-	Count   uint64    `json:"count"` // times from Since on
+	Count   uint64    `json:"count"` // how often since Since
 }
 
 // DesiredStatus is the recorded desired state.
@@ -112,16 +112,16 @@ type ActualStatus struct {
 	Crashed    int  `json:"crashed"`
 	Evacuating int  `json:"evacuating"`
 	Backlog    int  `json:"backlog"` // DEAs whose newest heartbeat is not recorded yet
-	// MissedDEAs are those that the answering node, leading, does not hear, and a peer does: they stay on record.
+	// MissedDEAs counts DEAs that the answering node, as leader, does not hear and a peer does. They stay recorded.
 	MissedDEAs int `json:"missed_deas,omitempty"`
 
 	Unreadable Unreadable `json:"unreadable"`
-	DoubledIDs int        `json:"doubled_ids"`       // ids that two DEAs use, as far as the answering node can tell
+	DoubledIDs int        `json:"doubled_ids"`       // ids that two DEAs use, as far as the answering node knows
 	Doubled    []string   `json:"doubled,omitempty"` // the first few of them
 }
 
-// DriftCounts is how many findings there are of each kind, as of the newest pass over the fleet: at most as old as
-// twenty times what such a pass takes.
+// DriftCounts counts the findings of each kind in the newest pass over the fleet. A pass is used for up to twenty times as
+// long as it took.
 type DriftCounts struct {
 	Missing    int `json:"missing"`
 	Crashed    int `json:"crashed"`
@@ -129,16 +129,16 @@ type DriftCounts struct {
 	Extra      int `json:"extra"`
 	Duplicate  int `json:"duplicate"`
 	Undesired  int `json:"undesired"`
-	// Due are those findings that are acted on now. It is what hm status --exit-code goes by.
+	// Due counts the findings that hm acts on now. hm status --exit-code uses it.
 	Due int `json:"due"`
 }
 
-// Total is how many findings there are.
+// Total is the number of all findings.
 func (d DriftCounts) Total() int {
 	return d.Missing + d.Crashed + d.Evacuating + d.Extra + d.Duplicate + d.Undesired
 }
 
-// CommandsStatus counts commands: outstanding ones that are not sent yet, and all that were ever sent.
+// CommandsStatus counts the outstanding commands that are not sent yet, and all commands that were ever sent.
 type CommandsStatus struct {
 	PendingStarts int    `json:"pending_starts"`
 	PendingStops  int    `json:"pending_stops"`
@@ -148,26 +148,26 @@ type CommandsStatus struct {
 
 // Queue is the leader's work queue.
 type Queue struct {
-	Apps int `json:"apps"` // that wait to be evaluated
+	Apps int `json:"apps"` // apps that wait to be evaluated
 }
 
-// Hold is a reason to send nothing that stands in the record.
+// Hold is a recorded reason to send nothing.
 type Hold struct {
 	Name   string    `json:"name"`
 	Reason string    `json:"reason"`
 	By     string    `json:"by"`
 	SetAt  Timestamp `json:"set_at"`
 	Until  Timestamp `json:"until"` // null: until it is released
-	// StopLimit, if it is not 0, is how many stops are sent in a heartbeat period: such a hold keeps no gate shut.
+	// StopLimit, if it is not 0, is how many stops may be sent in a heartbeat period. Such a hold does not close the gate.
 	StopLimit uint32 `json:"stop_limit,omitempty"`
 }
 
-// HoldRequest is the body of POST /v1/holds. At most one of Minutes and Until may be given; with neither the hold
-// stands until it is released.
+// HoldRequest is the body of POST /v1/holds. It has at most one of Minutes and Until; with neither the hold lasts until it is
+// released.
 type HoldRequest struct {
 	Name    string     `json:"name"` // 1 to 64 printable ASCII bytes without spaces; "paused" is what hm pause sets
 	Reason  string     `json:"reason"`
-	By      string     `json:"by,omitempty"` // who asks; the user that authenticated counts more
+	By      string     `json:"by,omitempty"` // who asks; added to the user that authenticated, if there is one
 	Minutes float64    `json:"minutes,omitempty"`
 	Until   *Timestamp `json:"until,omitempty"` // by the wall clock of the leader
 }

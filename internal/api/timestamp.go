@@ -9,7 +9,7 @@ import (
 	"hm/internal/app"
 )
 
-// Timestamp is a moment in JSON: RFC 3339 in UTC with milliseconds, or null for "never".
+// Timestamp is a time in JSON: RFC 3339 in UTC with milliseconds, or null for "never".
 type Timestamp struct{ time.Time }
 
 const timestampLayout = "2006-01-02T15:04:05.000Z"
@@ -48,11 +48,11 @@ func (t *Timestamp) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Wall turns hm time into what a wall clock shows: it is the wall clock's lead over hm time. People and the Cloud
-// Controller read wall time; no deadline is ever computed from it. The zero Wall takes hm time for wall time.
+// Wall turns hm time into the time of a wall clock. It holds the difference between the two. People and the Cloud
+// Controller read wall time; no deadline is computed from it. With the zero Wall, wall time is hm time.
 type Wall struct{ offset time.Duration }
 
-// Time gives t by the wall clock, in whole milliseconds; zero for "never".
+// Time gives t in the time of the wall clock, in whole milliseconds; zero for "never".
 func (w Wall) Time(t app.Time) Timestamp {
 	if t == 0 {
 		return Timestamp{}
@@ -60,10 +60,10 @@ func (w Wall) Time(t app.Time) Timestamp {
 	return Timestamp{t.Add(w.offset).Std()}
 }
 
-// HM gives a wall-clock moment in hm time.
+// HM gives a time of the wall clock in hm time.
 func (w Wall) HM(t time.Time) app.Time { return app.TimeOf(t).Add(-w.offset) }
 
-// stamp gives a moment of this process's clocks, without the monotonic reading.
+// stamp gives a time of this process as a Timestamp, without the monotonic reading.
 func stamp(t time.Time) Timestamp {
 	if t.IsZero() {
 		return Timestamp{}
@@ -71,11 +71,11 @@ func stamp(t time.Time) Timestamp {
 	return Timestamp{t.UTC().Round(time.Millisecond)}
 }
 
-// wallJitter is how far the two clocks may drift apart before the difference is taken anew. Both are read in
-// milliseconds, one after the other; without it the same deadline would be shown a millisecond off now and then.
+// wallJitter is by how much the difference between the two clocks may change before it is measured again. Both clocks are
+// read in milliseconds, one after the other: without wallJitter the same deadline would sometimes differ by a millisecond.
 const wallJitter = 50 * time.Millisecond
 
-// wallClock keeps the offset between wall clock and hm time steady from one answer to the next.
+// wallClock keeps the difference between wall clock and hm time the same from one answer to the next.
 type wallClock struct{ offset atomic.Int64 }
 
 func (c *wallClock) at(wall time.Time, now app.Time) Wall {
@@ -88,5 +88,5 @@ func (c *wallClock) at(wall time.Time, now app.Time) Wall {
 	return Wall{offset}
 }
 
-// WallOf is the Wall of a wall clock that is ahead of hm time by lead.
+// WallOf gives the Wall of a wall clock that is ahead of hm time by lead.
 func WallOf(lead time.Duration) Wall { return Wall{lead} }

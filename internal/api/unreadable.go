@@ -6,29 +6,29 @@ import (
 	"hm/raftfsm"
 )
 
-// Unreadable sums up what the answering node cannot read of what the DEAs say: of their newest heartbeats, or of their
-// messages since the last one that could be decoded.
+// Unreadable counts what the answering node cannot read: in the newest heartbeat of each DEA, and of its messages since the
+// last one that could be decoded.
 type Unreadable struct {
-	DEAs          int `json:"deas"`           // with entries or messages that cannot be read
-	Entries       int `json:"entries"`        // left out
-	Unplaced      int `json:"unplaced"`       // of these, those that name an app, and lack an index or an instance
-	UnknownStates int `json:"unknown_states"` // not left out, in a state that hm does not know
-	Messages      int `json:"messages"`       // that could not be decoded
+	DEAs          int `json:"deas"`           // DEAs with such entries or messages
+	Entries       int `json:"entries"`        // entries that are left out
+	Unplaced      int `json:"unplaced"`       // of these, those that name an app and lack a readable index or instance
+	UnknownStates int `json:"unknown_states"` // entries in a state that hm does not know; they are not left out
+	Messages      int `json:"messages"`       // messages that could not be decoded
 }
 
-// DEAUnreadable is what the answering node cannot read of what one DEA says.
+// DEAUnreadable counts what the answering node cannot read in the messages of one DEA.
 type DEAUnreadable struct {
-	Entries       int       `json:"entries"`        // of its newest heartbeat that are left out
-	Unplaced      int       `json:"unplaced"`       // of these, those that name an app, and lack an index or an instance
-	UnknownStates int       `json:"unknown_states"` // not left out, in a state that hm does not know
-	Since         Timestamp `json:"since"`          // since when each heartbeat has had such entries
-	Messages      int       `json:"messages"`       // that could not be decoded, since the last one that could
+	Entries       int       `json:"entries"`        // entries that are left out of its newest heartbeat
+	Unplaced      int       `json:"unplaced"`       // of these, those that name an app and lack a readable index or instance
+	UnknownStates int       `json:"unknown_states"` // entries in a state that hm does not know; they are not left out
+	Since         Timestamp `json:"since"`          // since when every heartbeat has had such entries
+	Messages      int       `json:"messages"`       // messages that could not be decoded, since the last one that could
 	MessagesSince Timestamp `json:"messages_since"`
 	Why           string    `json:"why"` // what is wrong with one of them, for people
 }
 
-// UnplacedEntries are what DEAs list of an app without an index or an instance that can be read. They may be instances
-// of it.
+// UnplacedEntries counts the entries of heartbeats that name an app and lack a readable index or instance. They may be
+// instances of the app.
 type UnplacedEntries struct {
 	Entries int       `json:"entries"`
 	Oldest  Timestamp `json:"oldest"` // when the first and the last of them were first heard
@@ -39,7 +39,7 @@ func unreadableOf(u reconcile.Unreadable) Unreadable {
 	return Unreadable{DEAs: u.DEAs, Entries: u.Entries, Unplaced: u.Unplaced, UnknownStates: u.UnknownStates, Messages: u.Messages}
 }
 
-// trouble adds to a DEA what of its words cannot be read.
+// addTrouble adds what cannot be read in the messages of a DEA to its item.
 func (s *Server) addTrouble(n snapshot, d raftfsm.DEA, item *DEA) {
 	t, any := s.opts.Loop.Trouble(d.ID)
 	if !any {

@@ -13,7 +13,7 @@ import (
 	"hm/raftfsm"
 )
 
-// The apps of Fleet, by what is the matter with them.
+// The apps of Fleet, by what is wrong with them.
 var (
 	Steady  = Key(1, 1)
 	Gappy   = Key(2, 1)
@@ -53,8 +53,8 @@ func WithUnreadable() *Node {
 	return n
 }
 
-// Fleet returns a world with nine apps on two DEAs, a third DEA that is gone, and every kind of drift, a minute after
-// the first entry.
+// Fleet returns a node with nine apps on two DEAs, a third DEA that is gone, and every kind of drift, a minute after the
+// first entry.
 func Fleet() *Node {
 	n := New()
 	n.Desire(Start, staged(Steady, 2), staged(Gappy, 3), staged(Crashy, 2), staged(Extra, 1), staged(Double, 1), staged(Leaving, 1),
@@ -113,7 +113,7 @@ func command(c commands.Command, at app.Time) commands.Command {
 	return c
 }
 
-// Calm returns a world in which everything is as desired.
+// Calm returns a node with everything as desired.
 func Calm() *Node {
 	n := New()
 	n.Desire(Start, staged(Steady, 2))

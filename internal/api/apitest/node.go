@@ -1,5 +1,5 @@
-// Package apitest serves the API of a node that does not exist, over a small recorded state with every kind of
-// drift in it, at a moment that never passes. The tests of internal/api and of the CLI share it.
+// Package apitest serves the API of a fake node: a small recorded state with every kind of drift, at a fixed time. The tests
+// of internal/api and of the CLI share it.
 package apitest
 
 import (
@@ -26,7 +26,7 @@ const Start = app.Time(1_700_000_000_000)
 // WallLead is how far the wall clock is ahead of hm time.
 const WallLead = time.Hour
 
-// World is a node, its loop and its link at once. The fields may be changed under Lock while nothing is served.
+// Node is a fake node, with its loop and its link. Tests may change the fields under Lock while nothing is served.
 type Node struct {
 	sync.Mutex
 	ID            string
@@ -36,7 +36,7 @@ type Node struct {
 	Link          bus.State
 	Refused       []bus.Refusal
 	HeardAt       map[string]app.Time
-	Troubles      map[string]reconcile.Trouble // of DEAs of whose words something cannot be read
+	Troubles      map[string]reconcile.Trouble // by DEA: what cannot be read in its messages
 	UnplacedSince map[app.Key][]app.Time
 	At            app.Time  // hm time
 	Err           error     // what Propose fails with
@@ -88,7 +88,7 @@ func Policy() diff.Policy {
 	}
 }
 
-// Options are those of a server of this world on a free port of loopback.
+// Options returns the options of a server for this node, on a free port of loopback.
 func (n *Node) Options() api.Options {
 	return api.Options{
 		ID: n.ID, Version: "v1.0.0", Listen: "127.0.0.1:0", Node: n, Loop: n, Link: link{n}, Policy: Policy(),
