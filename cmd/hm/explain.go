@@ -57,7 +57,7 @@ func (c *cli) printExplanation(e api.Explanation, index string, all, wide bool) 
 		}
 		p("verdict   %s", verdict)
 		if u := v.Unplaced; u != nil {
-			p("unplaced  %s: listed without an index or an instance that can be read, first heard %s; hm deas tells by which DEA",
+			p("unplaced  %s: listed without an index or an instance that can be read, first heard %s; hm deas shows by which DEA",
 				c.paint(yellow, count(u.Entries, "instance")), ago(e.Basis, u.Oldest))
 		}
 		left := 0

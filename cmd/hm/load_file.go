@@ -24,7 +24,7 @@ func decodeFile(path string) (map[string]any, error) {
 		".yaml": decodeYAML, ".yml": decodeYAML, ".json": decodeJSON, ".toml": decodeTOML,
 	}[strings.ToLower(filepath.Ext(path))]
 	if decode == nil {
-		return nil, withHint(fmt.Errorf("%s: the extension does not tell the format", path), "name the file .yaml, .yml, .json or .toml")
+		return nil, withHint(fmt.Errorf("%s: unknown file extension", path), "name the file .yaml, .yml, .json or .toml")
 	}
 	data, err := readLimited(path, maxConfigFile)
 	if err != nil {

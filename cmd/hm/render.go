@@ -85,7 +85,7 @@ func (c *cli) printBasis(b api.Basis) error {
 		leader = "no leader"
 	}
 	if b.Node != b.Leader {
-		leader += ", told by " + b.Node
+		leader += ", answered by " + b.Node
 	}
 	_, err := fmt.Fprintf(c.out, "basis: index %d, age %.1fs, %s\n", b.Index, float64(b.AgeMS)/1000, leader)
 	return err

@@ -16,22 +16,22 @@ import (
 	"hm/internal/sim"
 )
 
-// twinPeriod is a heartbeat period in which 10 DEAs speak 100 ms apart, so that what two of them say comes in the same
-// order for the cluster and for its replay.
+// twinPeriod is the heartbeat period. 10 DEAs send their heartbeats 100 ms apart, so that the cluster and its replay
+// receive them in the same order.
 const twinPeriod = time.Second
 
-// twinSlack is by how much a decision may come at another time in the replay: a cluster on a busy machine takes its time.
+// twinSlack is how much earlier or later a decision of the replay may be, since a busy machine delays the cluster.
 const twinSlack = twinPeriod / 2
 
-// twinTries bounds how often the run is made anew because the machine stood still in it.
+// twinTries bounds how often the test runs again because the machine stalled.
 const twinTries = 4
 
 // TestE2ERecordingIsTheTwin records a cluster of three nodes through faults of every kind, replays the recording, and
-// compares what the replay sends with what the cluster sent. They differ only around the failover. It does so from the one
-// file of one follower, and from the many of the other.
+// compares the commands of the replay with those of the cluster. They may differ only around the failover. One follower is
+// recorded in one file, the other in several.
 //
-// That compares moments of a machine with moments of virtual time: where processes stood still for longer than the
-// DEAs' words lie apart, one cannot tell in which order a node would have heard them, and the run says nothing.
+// The test compares real time with virtual time. If processes stalled for longer than the time between two heartbeats, a
+// node may have received them in another order. Such a run is repeated.
 func TestE2ERecordingIsTheTwin(t *testing.T) {
 	for try := 1; ; try++ {
 		stalls := watchStalls(t)
@@ -44,21 +44,21 @@ func TestE2ERecordingIsTheTwin(t *testing.T) {
 			for _, d := range different {
 				t.Error(d)
 			}
-			t.Fatalf("the machine stood still %d times, for longer than %v", stalled, twinSlack/10)
+			t.Fatalf("the machine stalled %d times for longer than %v", stalled, twinSlack/10)
 		}
-		t.Logf("run %d says nothing: the machine stood still %d times, as planned %t; different: %v", try, stalled, asPlanned, different)
+		t.Logf("run %d is repeated: the machine stalled %d times, as planned %t; different: %v", try, stalled, asPlanned, different)
 	}
 }
 
-// watchStalls looks for moments in which this process, and so most likely every other, did not run for a tenth of
-// the slack. The function that it gives ends the watch and tells how many there were.
+// watchStalls counts how often this process, and so most likely every other, did not run for a tenth of twinSlack. The
+// function that it returns ends the watch and returns the count.
 func watchStalls(t *testing.T) func() int {
 	ctx, cancel := context.WithCancel(t.Context())
 	n := 0
 	var done sync.WaitGroup
 	done.Go(func() {
-		const look = 5 * time.Millisecond
-		tick := time.NewTicker(look)
+		const every = 5 * time.Millisecond
+		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for last := time.Now(); ; {
 			select {
@@ -67,7 +67,7 @@ func watchStalls(t *testing.T) func() int {
 			case <-tick.C:
 			}
 			now := time.Now()
-			if now.Sub(last) > look+twinSlack/10 {
+			if now.Sub(last) > every+twinSlack/10 {
 				n++
 			}
 			last = now
@@ -80,8 +80,8 @@ func watchStalls(t *testing.T) func() int {
 	}
 }
 
-// twinRun makes a run and gives the differences that nothing explains. It does not go as planned if a leader gives up by
-// itself, as one does that stands still for longer than its lease.
+// twinRun makes one run and returns the differences without an explanation. A run is not as planned if a leader gives up
+// by itself, as it does when it stalls for longer than its lease.
 func twinRun(t *testing.T) (different []string, asPlanned bool) {
 	f := newFoundry(t, twinPeriod, []string{"--apps", "40", "--deas", "10", "--cc-passive"})
 	defer f.stop()
@@ -94,11 +94,11 @@ func twinRun(t *testing.T) (different []string, asPlanned bool) {
 		t.Helper()
 		f.await(what, 60*time.Second, func() bool { return f.state().Converged })
 	}
-	wait := func(periods float64) { time.Sleep(time.Duration(periods * float64(twinPeriod))) } // the recording is of time that passes
+	wait := func(periods float64) { time.Sleep(time.Duration(periods * float64(twinPeriod))) } // the recording needs real time
 	apps := f.apps()
 	wait(5) // a replay needs a freshness window, too
 	f.act("POST", "deas/random/kill", "")
-	wait(0.5) // deeds are so far apart that it is certain which was first
+	wait(0.5) // so that the order of the faults is certain
 	f.act("POST", "apps/"+apps[0]+"/crash", `{"index":0}`)
 	wait(2)
 	f.act("POST", "apps/"+apps[1]+"/scale", `{"instances":5}`)
@@ -139,7 +139,7 @@ func twinRun(t *testing.T) (different []string, asPlanned bool) {
 	return append(different, compareTwin(t, killed, paths[1:]...)...), true // what is recorded by then stands for what is left out
 }
 
-// compareTwin replays a recording and holds what it sends against what it says was sent.
+// compareTwin replays a recording and compares its commands with those that the recording says were sent.
 func compareTwin(t *testing.T, killed time.Time, paths ...string) (different []string) {
 	files, opts := openRecording(t, paths...)
 	var failover app.Time
@@ -157,7 +157,7 @@ func compareTwin(t *testing.T, killed time.Time, paths ...string) (different []s
 		t.Fatal(err)
 	}
 	if failover < app.TimeOf(killed) || outages < 2 {
-		t.Fatalf("the recording tells of a failover at %v and of %d link changes", failover, outages)
+		t.Fatalf("the recording has a failover at %v and %d link changes", failover, outages)
 	}
 	starts, stops := replay.TotalsOf(r.Recorded, twinPeriod).Starts, replay.TotalsOf(r.Recorded, twinPeriod).Stops
 	if starts < 10 || starts+stops < 15 {
@@ -172,10 +172,10 @@ func compareTwin(t *testing.T, killed time.Time, paths ...string) (different []s
 		}
 		switch at := app.Time(c.At); {
 		case at >= app.TimeOf(killed) && at < failover.Add(twinSlack):
-			explained++ // the leader is dead before anybody knows: what it would have sent meanwhile, its successor sends
+			explained++ // the leader is dead, but nobody knows yet: its successor sends what it would have sent
 			continue
 		case at < app.Time(r.Started).Add(opts.HeartbeatTTL+2*opts.Reconcile.Policy.Grace+twinSlack):
-			begun++ // a replay is a node that has just started: for it a DEA is silent a time to live later, at the most
+			begun++ // a replay is a node that has just started: for it a DEA is silent up to a time to live later
 			continue
 		}
 		different = append(different, fmt.Sprintf("%s: %s: by %d ms, live %+v, in the replay %+v", filepath.Base(paths[0]), d.Kind, d.ByMS, d.Here, d.There))
@@ -185,7 +185,7 @@ func compareTwin(t *testing.T, killed time.Time, paths ...string) (different []s
 	return different
 }
 
-// openRecording gives a recording's files, and the options to replay it by its own policy.
+// openRecording returns the files of a recording, and the options to replay it with its own policy.
 func openRecording(t *testing.T, paths ...string) ([]recording.Source, replay.Options) {
 	t.Helper()
 	files, err := recording.Files(paths...)
@@ -204,7 +204,7 @@ func openRecording(t *testing.T, paths ...string) ([]recording.Source, replay.Op
 	return files, replay.OptionsOf(cfg)
 }
 
-// apps gives the guids of the simulated Cloud Controller's started apps, in their order.
+// apps returns the guids of the simulated Cloud Controller's started apps, in order.
 func (f *foundry) apps() (guids []string) {
 	f.t.Helper()
 	var rows []sim.AppView

@@ -155,11 +155,11 @@ func printTotals(w io.Writer, asJSON bool, st sim.State) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(st)
 	}
-	word := "drifting "
+	state := "drifting "
 	if st.Converged {
-		word = "converged"
+		state = "converged"
 	}
-	_, err := fmt.Fprintf(w, "%s  %s  apps %d  desired %d  running %d", st.At.Format(time.TimeOnly), word, st.Apps, st.Desired, st.Running)
+	_, err := fmt.Fprintf(w, "%s  %s  apps %d  desired %d  running %d", st.At.Format(time.TimeOnly), state, st.Apps, st.Desired, st.Running)
 	for _, part := range []struct {
 		name string
 		n    int

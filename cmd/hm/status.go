@@ -99,7 +99,7 @@ func (c *cli) printStatus(s api.Status) error {
 		line("", "%s", c.paint(yellow, count(s.Actual.MissedDEAs, "DEA")+" that this node does not hear and another does: kept on record"))
 	}
 	if u := s.Actual.Unreadable; u.DEAs > 0 {
-		line("", "%s %s (hm deas tells which)", c.paint(yellow, "cannot be read:"), describeUnreadable(u))
+		line("", "%s %s (hm deas shows which)", c.paint(yellow, "cannot be read:"), describeUnreadable(u))
 	}
 	if n := s.Actual.DoubledIDs; n > 0 {
 		line("", "%s %s", c.paint(red, "two DEAs use one id:"), andMore(s.Actual.Doubled, n))
@@ -197,10 +197,10 @@ func (c *cli) describeDrift(d api.DriftCounts) string {
 	var parts []string
 	for _, k := range []struct {
 		n    int
-		word string
+		name string
 	}{{d.Missing, "missing"}, {d.Crashed, "crashed"}, {d.Evacuating, "evacuating"}, {d.Extra, "extra"}, {d.Duplicate, "duplicate"}, {d.Undesired, "undesired"}} {
 		if k.n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", k.n, k.word))
+			parts = append(parts, fmt.Sprintf("%d %s", k.n, k.name))
 		}
 	}
 	return c.paint(yellow, fmt.Sprintf("%d", d.Total())) + ": " + strings.Join(parts, ", ") + fmt.Sprintf("; %d acted on now", d.Due)

@@ -30,7 +30,7 @@ func parseTarget(arg, index string) (api.Target, error) {
 // as the flag, since the command takes no other argument.
 func targetFlag(cmd *cobra.Command) func(args []string) (api.Target, error) {
 	index := cmd.Flags().String("index", "", indexUsage)
-	split := func(args []string) (app []string, word string) {
+	split := func(args []string) (app []string, value string) {
 		switch n := len(args); {
 		case cmd.ArgsLenAtDash() != 0:
 		case n == 3 && args[1] == "--index":

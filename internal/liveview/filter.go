@@ -16,26 +16,26 @@ type Filter struct {
 	found bool
 }
 
-// Watch returns a function for replay.Options.Watch that passes the selected moments on to show.
+// Watch returns a function for replay.Options.Watch that passes the selected events on to show.
 func (f *Filter) Watch(show func(replay.TimelineEvent)) func(replay.TimelineEvent) {
-	return func(m replay.TimelineEvent) {
-		if f.pass(m) {
-			show(m)
+	return func(e replay.TimelineEvent) {
+		if f.pass(e) {
+			show(e)
 		}
 	}
 }
 
-func (f *Filter) pass(m replay.TimelineEvent) bool {
-	if m.Kind == replay.TimelineApp {
-		if !f.ofIndex(m.Text) {
+func (f *Filter) pass(e replay.TimelineEvent) bool {
+	if e.Kind == replay.TimelineApp {
+		if !f.ofIndex(e.Text) {
 			return false
 		}
 		f.found = true
 	}
-	if m.At < f.From {
+	if e.At < f.From {
 		return false
 	}
-	ofAll := m.Kind == replay.TimelineFinding || m.Kind == replay.TimelineCommand || m.Kind == replay.TimelineDesired
+	ofAll := e.Kind == replay.TimelineFinding || e.Kind == replay.TimelineCommand || e.Kind == replay.TimelineDesired
 	return f.App.IsZero() || !ofAll
 }
 

@@ -109,23 +109,23 @@ func (p *playback) wait(now time.Time, next app.Time) (time.Duration, error) {
 }
 
 // show takes in a snapshot.
-func (p *playback) show(g replay.Snapshot) {
+func (p *playback) show(s replay.Snapshot) {
 	var wall api.Wall // hm time is the recording's time
-	status := api.StatusOf(g.Overview, g.Counts, g.Desired, wall)
-	status.NATS = api.NATS{Connected: g.Overview.LinkUp, Since: wall.Time(g.Overview.LinkSince)}
-	status.Drift = api.DriftCountsOf(g.Drift, g.Due)
-	outstanding, ended := make([]api.Command, 0, len(g.Outstanding)), make([]api.Command, 0, len(g.Ended))
-	for _, c := range g.Outstanding {
+	status := api.StatusOf(s.Overview, s.Counts, s.Desired, wall)
+	status.NATS = api.NATS{Connected: s.Overview.LinkUp, Since: wall.Time(s.Overview.LinkSince)}
+	status.Drift = api.DriftCountsOf(s.Drift, s.Due)
+	outstanding, ended := make([]api.Command, 0, len(s.Outstanding)), make([]api.Command, 0, len(s.Ended))
+	for _, c := range s.Outstanding {
 		outstanding = append(outstanding, api.CommandOf(c, wall))
 	}
-	for _, c := range g.Ended {
+	for _, c := range s.Ended {
 		ended = append(ended, api.EndedCommandOf(c, wall))
 	}
 	cmds := NewestCommands(outstanding, ended, playbackCommands)
-	at := g.Overview.At
+	at := s.Overview.At
 
 	p.mu.Lock()
-	p.status, p.commands, p.leaders = &status, cmds, g.LeaderChanges
+	p.status, p.commands, p.leaders = &status, cmds, s.LeaderChanges
 	// Until the gate opens for the first time, most of what seems to be missing was only not heard yet.
 	if p.sampled == 0 && status.Gate.Open || p.sampled != 0 && at.Sub(p.sampled) >= p.heartbeat {
 		p.history, p.sampled = p.history.Add(status.Drift), at
@@ -134,18 +134,18 @@ func (p *playback) show(g replay.Snapshot) {
 	p.changed.Notify()
 }
 
-// add shows a moment as an event. Commands have their own list.
-func (p *playback) add(m replay.TimelineEvent) {
-	if m.Kind == replay.TimelineCommand {
+// add shows an event of the timeline. Commands have their own list.
+func (p *playback) add(e replay.TimelineEvent) {
+	if e.Kind == replay.TimelineCommand {
 		return
 	}
-	e := Event{At: m.At.Std(), Text: fmt.Sprintf("%-8s %s", m.Kind, shortGUIDs(m.Text)), Failed: isBad(m)}
+	shown := Event{At: e.At.Std(), Text: fmt.Sprintf("%-8s %s", e.Kind, shortGUIDs(e.Text)), Failed: isBad(e)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if m.Kind == replay.TimelineLeader {
-		p.leaderAt = e.At
+	if e.Kind == replay.TimelineLeader {
+		p.leaderAt = shown.At
 	}
-	if p.events = append(p.events, e); len(p.events) >= 2*playbackMaxEvents {
+	if p.events = append(p.events, shown); len(p.events) >= 2*playbackMaxEvents {
 		p.events = slices.Clone(p.events[len(p.events)-playbackMaxEvents:])
 	}
 }

@@ -88,8 +88,8 @@ type painter struct {
 	theme Theme
 }
 
-// label draws the word at the beginning of a line.
-func (p painter) label(word string) string { return p.theme.Label.Render(fmt.Sprintf("%-9s", word)) }
+// label draws the name at the beginning of a line.
+func (p painter) label(name string) string { return p.theme.Label.Render(fmt.Sprintf("%-9s", name)) }
 
 // indent has the width of a label.
 const indent = "         "

@@ -26,24 +26,24 @@ const (
 	ToneCommand
 )
 
-// isBad reports whether a moment is bad: from then on no command is sent, or messages were lost.
-func isBad(m replay.TimelineEvent) bool {
-	return m.Kind == replay.TimelineGate && m.Text != "open" || m.Kind == replay.TimelineLink && m.Text != "NATS is up"
+// isBad reports whether an event is bad: from then on no command is sent, or messages were lost.
+func isBad(e replay.TimelineEvent) bool {
+	return e.Kind == replay.TimelineGate && e.Text != "open" || e.Kind == replay.TimelineLink && e.Text != "NATS is up"
 }
 
-func toneOf(m replay.TimelineEvent) Tone {
+func toneOf(e replay.TimelineEvent) Tone {
 	switch {
-	case m.Kind == replay.TimelineCommand:
+	case e.Kind == replay.TimelineCommand:
 		return ToneCommand
-	case isBad(m):
+	case isBad(e):
 		return ToneBad
-	case m.Kind == replay.TimelineGate, m.Kind == replay.TimelineLink:
+	case e.Kind == replay.TimelineGate, e.Kind == replay.TimelineLink:
 		return ToneGood
 	}
 	return ToneNone
 }
 
-// Timeline prints the moments of a replay in order, in whole lines. It joins many commands of one time into one line.
+// Timeline prints the events of a replay in order, in whole lines. It joins many commands of one time into one line.
 // It is not safe for concurrent use.
 type Timeline struct {
 	out     *bufio.Writer
@@ -58,45 +58,45 @@ func NewTimeline(out io.Writer, paint func(Tone, string) string) *Timeline {
 	return &Timeline{out: bufio.NewWriter(out), paint: paint}
 }
 
-// Add prints a moment. Flush reports its errors.
-func (t *Timeline) Add(m replay.TimelineEvent) {
-	if m.At != t.at {
+// Add prints an event. Flush reports its errors.
+func (t *Timeline) Add(e replay.TimelineEvent) {
+	if e.At != t.at {
 		t.addCommands()
-		t.at = m.At
+		t.at = e.At
 	}
-	if m.Kind == replay.TimelineCommand {
-		command := *m.Command // the replay appends to the list that it points into
-		m.Command = &command
-		t.pending = append(t.pending, m)
+	if e.Kind == replay.TimelineCommand {
+		command := *e.Command // the replay appends to the list that it points into
+		e.Command = &command
+		t.pending = append(t.pending, e)
 		return
 	}
-	t.addLine(m)
+	t.addLine(e)
 }
 
 // addCommands prints the pending commands.
 func (t *Timeline) addCommands() {
 	type kind struct{ action, reason string }
 	counts := map[kind]int{}
-	for _, m := range t.pending {
-		counts[kind{m.Command.Action, m.Command.Reason}]++
+	for _, e := range t.pending {
+		counts[kind{e.Command.Action, e.Command.Reason}]++
 	}
-	for _, m := range t.pending {
-		k := kind{m.Command.Action, m.Command.Reason}
+	for _, e := range t.pending {
+		k := kind{e.Command.Action, e.Command.Reason}
 		switch n := counts[k]; {
 		case n > maxAlike:
-			m.Text = fmt.Sprintf("%d × %s %s, the first %s/%d", n, k.action, k.reason, m.Command.App, m.Command.Index)
+			e.Text = fmt.Sprintf("%d × %s %s, the first %s/%d", n, k.action, k.reason, e.Command.App, e.Command.Index)
 			counts[k] = -1
 		case n < 0:
 			continue
 		}
-		t.addLine(m)
+		t.addLine(e)
 	}
 	t.pending = t.pending[:0]
 }
 
-func (t *Timeline) addLine(m replay.TimelineEvent) {
-	text := t.paint(toneOf(m), Plain(m.Text)) // the text may contain recorded bytes
-	t.print(fmt.Sprintf("%s  %-8s %s\n", m.At.Std().Format(TimeFormat), m.Kind, text))
+func (t *Timeline) addLine(e replay.TimelineEvent) {
+	text := t.paint(toneOf(e), Plain(e.Text)) // the text may contain recorded bytes
+	t.print(fmt.Sprintf("%s  %-8s %s\n", e.At.Std().Format(TimeFormat), e.Kind, text))
 }
 
 func (t *Timeline) print(line string) {
