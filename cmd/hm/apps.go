@@ -38,10 +38,12 @@ func newAppsCommand(c *cli) *cobra.Command {
 				if a.Drift > 0 {
 					drift = c.paint(yellow, strconv.Itoa(a.Drift))
 				}
-				rows = append(rows, append([]string{a.App, ids(wide)(a.Version)}, append(desiredCells(a.Desired), strconv.Itoa(a.Instances.Running),
-					nonZero(a.Instances.Starting), nonZero(a.Instances.Crashed), nonZero(a.Instances.Evacuating), drift)...))
+				rows = append(rows, append([]string{a.App, ids(wide)(a.Version)},
+					append(desiredCells(a.Desired), strconv.Itoa(a.Instances.Running),
+						nonZero(a.Instances.Starting), nonZero(a.Instances.Crashed), nonZero(a.Instances.Evacuating), drift)...))
 			}
-			header := []string{"app", "version", "state", "package", "desired", "running", "starting", "crashed", "evacuating", "drift"}
+			header := []string{"app", "version", "state", "package", "desired", "running", "starting", "crashed", "evacuating",
+				"drift"}
 			if err := printTable(c.out, header, rows); err != nil {
 				return err
 			}
@@ -104,12 +106,14 @@ func newAppCommand(c *cli) *cobra.Command {
 
 func (c *cli) printAppVersion(a api.App, v api.AppVersion, wide bool) error {
 	id := ids(wide)
-	if _, err := fmt.Fprintf(c.out, "app       %s\nversion   %s\ndesired   %s\n", a.App, v.Version, describeDesired(v.Desired, "")); err != nil {
+	if _, err := fmt.Fprintf(c.out, "app       %s\nversion   %s\ndesired   %s\n", a.App, v.Version,
+		describeDesired(v.Desired, "")); err != nil {
 		return err
 	}
 	var instances [][]string
 	for _, i := range v.Instances {
-		instances = append(instances, []string{strconv.FormatUint(uint64(i.Index), 10), id(i.Instance), c.state(i.State), i.DEA, ago(a.Basis, i.Since), ago(a.Basis, i.LastHeard)})
+		instances = append(instances, []string{strconv.FormatUint(uint64(i.Index), 10), id(i.Instance), c.state(i.State),
+			i.DEA, ago(a.Basis, i.Since), ago(a.Basis, i.LastHeard)})
 	}
 	var crashes [][]string
 	for _, r := range v.Crashes {

@@ -32,12 +32,14 @@ func TestColourIsForTerminals(t *testing.T) {
 			t.Setenv("TERM", c.term)
 			code := -1
 			got := ptytest.Output(t, func(program *os.File) {
-				code = newCLI(strings.NewReader(""), program, io.Discard).run(t.Context(), []string{"drift", "--addr", "http://" + s.Addr()})
+				code = newCLI(strings.NewReader(""), program, io.Discard).run(t.Context(),
+					[]string{"drift", "--addr", "http://" + s.Addr()})
 			})
 			if code != 0 || !strings.Contains(got, "evacuating") {
 				t.Fatalf("exit code %d:\n%s", code, got)
 			}
-			if strings.Contains(got, "\x1b[31mevacuating\x1b[0m  start") != c.colour || strings.Contains(got, "\x1b") != c.colour {
+			if strings.Contains(got, "\x1b[31mevacuating\x1b[0m  start") != c.colour ||
+				strings.Contains(got, "\x1b") != c.colour {
 				t.Errorf("want colour %v:\n%q", c.colour, got)
 			}
 		})

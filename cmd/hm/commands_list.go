@@ -56,9 +56,10 @@ func newCommandsHistoryCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "history",
 		Short: "List the newest commands that have ended",
-		Long: `List the newest commands that have ended, the newest first. A command ends confirmed (a heartbeat showed its effect),
-expired (no heartbeat showed it), dropped (it was no longer needed before it was sent) or abandoned (it could not be
-sent in time). Each node remembers the commands that have ended since it started.`,
+		Long: `List the newest commands that have ended, the newest first. A command ends confirmed (a heartbeat
+showed its effect), expired (no heartbeat showed it), dropped (it was no longer needed before it was
+sent) or abandoned (it could not be sent in time). Each node remembers the commands that have ended
+since it started.`,
 		Args: cobra.NoArgs,
 	}
 	r := c.remote(cmd)
@@ -84,8 +85,8 @@ func newCommandsCancelCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cancel ID",
 		Short: "Drop a command that has not been sent",
-		Long: `Drop a command that has not been sent. If its drift remains, hm schedules a new command with the full grace period. To
-keep hm from sending commands, use hm pause or hm hold.`,
+		Long: `Drop a command that has not been sent. If its drift remains, hm schedules a new command with the
+full grace period. To keep hm from sending commands, use hm pause or hm hold.`,
 		Args: cobra.ExactArgs(1),
 	}
 	r := c.remote(cmd)
@@ -98,7 +99,8 @@ keep hm from sending commands, use hm pause or hm hold.`,
 			if c.json() {
 				return c.printRaw(raw)
 			}
-			_, err = fmt.Fprintf(c.out, "%s %s of app %s, index %d: %s\n", done.State, done.Action, done.App, done.Index, done.Detail)
+			_, err = fmt.Fprintf(c.out, "%s %s of app %s, index %d: %s\n", done.State, done.Action, done.App, done.Index,
+				done.Detail)
 			return err
 		})
 	}
@@ -123,7 +125,8 @@ func (c *cli) printCommands(l api.Listing[api.Command], wide bool, none string) 
 	return c.printBasis(l.Basis)
 }
 
-var commandHeader = []string{"id", "action", "reason", "app", "version", "index", "instance", "state", "due", "sent", "ended", "detail"}
+var commandHeader = []string{"id", "action", "reason", "app", "version", "index", "instance", "state", "due", "sent",
+	"ended", "detail"}
 
 // commandRows returns a row for each command. ofOneApp leaves out the app.
 func (c *cli) commandRows(b api.Basis, list []api.Command, wide, ofOneApp bool) [][]string {

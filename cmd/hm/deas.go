@@ -54,7 +54,8 @@ func (c *cli) deaRow(b api.Basis, d api.DEA) []string {
 	if !d.GoneAt.IsZero() {
 		gone = c.paint(red, ago(b, d.GoneAt))
 	}
-	return []string{d.DEA, strconv.Itoa(d.Count), ago(b, d.LastHeard), ago(b, d.ChangedAt), span(b, d.FirstSeen), gone, c.paint(yellow, strings.Join(troubles(b, d), "; "))}
+	return []string{d.DEA, strconv.Itoa(d.Count), ago(b, d.LastHeard), ago(b, d.ChangedAt), span(b, d.FirstSeen), gone,
+		c.paint(yellow, strings.Join(troubles(b, d), "; "))}
 }
 
 // troubles lists what is wrong with what a DEA sends.
@@ -107,7 +108,8 @@ func newDEACommand(c *cli) *cobra.Command {
 			}
 			var rows [][]string
 			for _, i := range d.Instances {
-				rows = append(rows, []string{i.App, ids(wide)(i.Version), strconv.FormatUint(uint64(i.Index), 10), ids(wide)(i.Instance), c.state(i.State), ago(b, i.Since)})
+				rows = append(rows, []string{i.App, ids(wide)(i.Version), strconv.FormatUint(uint64(i.Index), 10),
+					ids(wide)(i.Instance), c.state(i.State), ago(b, i.Since)})
 			}
 			if _, err := fmt.Fprintln(c.out); err != nil {
 				return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"hm/internal/config"
 	"hm/internal/liveview"
@@ -28,18 +29,17 @@ func newDevCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run everything in one process: NATS, a simulated Cloud Foundry and a cluster of hm nodes",
-		Long: `Run everything in one process, without set-up and without a network: an embedded NATS, a simulated Cloud Foundry
-(Cloud Controller and DEAs), and a cluster of hm nodes over loopback. On a terminal it shows a live view, whose keys
-kill DEAs, crash and scale apps, stop NATS, close the leader, and so on. From another terminal hm status, hm drift,
-hm explain and the rest ask the same cluster.
+		Long: `Run everything in one process, without set-up and without a network: NATS, a simulated Cloud Foundry
+(Cloud Controller and DEAs), and a cluster of hm nodes over loopback. On a terminal it shows a live
+view. Its keys kill DEAs, crash and scale apps, stop NATS, close the leader, and more. From another
+terminal, hm status, hm drift, hm explain and the other commands ask the same cluster.
 
-Without a terminal, on a dumb one, or with --plain, it prints where everything listens and a line of totals at each
-change (JSON lines with -o json); the nodes log to standard error. It ends on SIGINT or SIGTERM, or by itself after --for.`,
+Without a terminal, on a dumb one, or with --plain, it prints the addresses of all parts, and a line
+of totals at each change (JSON lines with -o json). The nodes then log to standard error. It ends on
+SIGINT or SIGTERM, or after --for.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, name := range []string{"api", "deas", "apps", "instances-per-app", "nodes", "heartbeat", "seed", "cc-passive", "desired"} {
-				o.Given[name] = cmd.Flags().Changed(name)
-			}
+			cmd.Flags().Visit(func(f *pflag.Flag) { o.Given[f.Name] = true })
 			d.plain = d.plain || c.json() || !c.terminal()
 			return runDev(cmd.Context(), c, d)
 		},
@@ -47,17 +47,21 @@ change (JSON lines with -o json); the nodes log to standard error. It ends on SI
 	f := cmd.Flags()
 	f.IntVar(&o.DEAs, "deas", 20, "DEAs at the start")
 	f.IntVar(&o.Apps, "apps", 50, "apps at the start")
-	f.IntVar(&o.InstancesPerApp, "instances-per-app", 2, "mean wanted instances an app")
+	f.IntVar(&o.InstancesPerApp, "instances-per-app", 2, "mean number of wanted instances of an app")
 	f.IntVar(&o.Nodes, "nodes", 3, "hm nodes: 1, 3 or 5")
 	f.DurationVar(&o.Heartbeat, "heartbeat", time.Second, "heartbeat period; all of the policy scales with it")
-	f.Uint64Var(&o.Seed, "seed", 1, "same seed, same apps and DEAs")
-	f.BoolVar(&o.CCPassive, "cc-passive", false, "the Cloud Controller starts and stops nothing by itself: hm does all the work")
-	f.StringVar(&o.Desired, "desired", config.SourceBulk, "where the nodes read the desired state: bulk, the Cloud Controller's bulk API, or sql, its database")
+	f.Uint64Var(&o.Seed, "seed", 1, "the same seed gives the same apps and DEAs")
+	f.BoolVar(&o.CCPassive, "cc-passive", false,
+		"the Cloud Controller starts and stops nothing by itself: hm does all the work")
+	f.StringVar(&o.Desired, "desired", config.SourceBulk,
+		"where the nodes read the desired state: bulk, the Cloud Controller's bulk API, or sql, its database")
 	addSimDBFlags(f, &o.CCDB, &o.CCSchema, "default: cc.db, an SQLite file in the data directory")
 	f.StringVar(&o.API, "api", "127.0.0.1:5155", "address of the first node's API; if the default is taken, a free port")
-	f.StringVar(&o.DataDir, "data-dir", "", "keep everything here; a later hm dev continues from it (default: a temporary directory, removed at the end)")
+	f.StringVar(&o.DataDir, "data-dir", "",
+		"keep everything here; a later hm dev continues from it (default: a temporary directory, removed at "+
+			"the end)")
 	f.BoolVar(&d.plain, "plain", false, "no live view: lines of totals, and the nodes' log on standard error")
-	f.DurationVar(&d.duration, "for", 0, "end by itself after this time")
+	f.DurationVar(&d.duration, "for", 0, "end after this time")
 	f.StringArrayVar(&o.Sets, "set", nil, "set one key of the nodes' configuration: policy.grace=5 (repeatable)")
 	return cmd
 }

@@ -27,7 +27,8 @@ const devTestDeadline = 60 * time.Second
 
 func testDevFlags() devFlags {
 	return devFlags{plain: true, sandbox: sandbox.Options{
-		DEAs: 20, Apps: 50, InstancesPerApp: 2, Nodes: 1, Heartbeat: devTestPeriod, Desired: config.SourceBulk, Seed: 1, API: "127.0.0.1:0",
+		DEAs: 20, Apps: 50, InstancesPerApp: 2, Nodes: 1, Heartbeat: devTestPeriod, Desired: config.SourceBulk, Seed: 1,
+		API:  "127.0.0.1:0",
 		Sets: []string{"log.level=warn"},
 	}}
 }
@@ -143,7 +144,8 @@ func TestDevPlainJSON(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	var out, errs bytes.Buffer
-	args := []string{"dev", "-o", "json", "--heartbeat", devTestPeriod.String(), "--deas", "5", "--apps", "5", "--nodes", "1", "--api", "127.0.0.1:0",
+	args := []string{"dev", "-o", "json", "--heartbeat", devTestPeriod.String(), "--deas", "5", "--apps", "5",
+		"--nodes", "1", "--api", "127.0.0.1:0",
 		"--for", "3s", "--set", "log.level=error"}
 	if code := newCLI(nil, &out, &errs).run(t.Context(), args); code != 0 {
 		t.Fatalf("hm dev ended with %d: %s", code, &errs)
@@ -157,7 +159,8 @@ func TestDevPlainJSON(t *testing.T) {
 		}
 		types = append(types, last.Type)
 	}
-	if len(types) < 3 || types[0] != "listen" || last.Totals == nil || !last.Totals.GateOpen || last.Totals.DEAs != 5 || last.Totals.Leader != "hm-0" {
+	if len(types) < 3 || types[0] != "listen" || last.Totals == nil || !last.Totals.GateOpen || last.Totals.DEAs != 5 ||
+		last.Totals.Leader != "hm-0" {
 		t.Errorf("lines %v, the last %+v %+v", types, last, last.Totals)
 	}
 	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
@@ -195,7 +198,8 @@ func TestDevRefusesBadFlags(t *testing.T) {
 			t.Setenv("TMPDIR", temp)
 			before := runtime.NumGoroutine()
 			var out, errs bytes.Buffer
-			code := newCLI(nil, &out, &errs).run(t.Context(), append([]string{"dev", "--plain", "--api", "127.0.0.1:0"}, tc.args...))
+			code := newCLI(nil, &out, &errs).run(t.Context(),
+				append([]string{"dev", "--plain", "--api", "127.0.0.1:0"}, tc.args...))
 			if code != 1 || !strings.Contains(errs.String(), tc.want) {
 				t.Errorf("code %d, want %q in %q", code, tc.want, &errs)
 			}

@@ -17,12 +17,15 @@ func newDriftCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drift",
 		Short: "List where desired and actual state differ, most urgent first",
-		Long: `List where desired and actual state differ. Drift that hm acts on now comes first; the rest is sorted by when it is due.
+		Long: `List where desired and actual state differ. Drift that hm acts on now comes first; the rest is
+sorted by when it is due.
 
-Exit codes: 0 success; 1 error. With --exit-code: 2 if hm acts on any of the listed drift now; 3 if all of it is held or
-waiting, or the gate is closed; 0 if there is no drift.`,
-		Example: "  hm drift --kind missing\n  hm drift --app 3f2a1b4c -o json | jq -r '.[].detail'\n  hm drift --exit-code > /dev/null || echo something is off",
-		Args:    cobra.NoArgs,
+Exit codes: 0 success; 1 error. With --exit-code: 2 if hm acts on any of the listed drift now; 3 if
+all of it is held or waiting, or the gate is closed; 0 if there is no drift.`,
+		Example: `  hm drift --kind missing
+  hm drift --app 3f2a1b4c -o json | jq -r '.[].detail'
+  hm drift --exit-code > /dev/null || echo there is drift`,
+		Args: cobra.NoArgs,
 	}
 	r := c.remote(cmd)
 	limit := c.limitFlag(cmd)

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// TestE2ELeaderKilledInTheMiddleOfAFirstRead: the parts of a read that was recorded in part do not prevent the next read.
-// HM_TEST_ROUNDS sets how many clusters to try, with 100,000 apps each. Without a DEA, hm decides nothing meanwhile.
+// TestE2ELeaderKilledInTheMiddleOfAFirstRead: the parts of a read that was recorded in part do not prevent the next
+// read. HM_TEST_ROUNDS sets how many clusters to try, with 100,000 apps each. Without a DEA, hm decides nothing
+// meanwhile.
 func TestE2ELeaderKilledInTheMiddleOfAFirstRead(t *testing.T) {
 	takesSeconds(t)
 	rounds, apps := 2, 40_000
@@ -29,11 +30,12 @@ func TestE2ELeaderKilledInTheMiddleOfAFirstRead(t *testing.T) {
 	t.Logf("%d rounds, in %d of them the leader was killed between the parts of the read", rounds, halves)
 }
 
-// killInAFirstRead kills the leader while it records its first read, and waits until the others have a complete read. half
-// reports that some parts were recorded, but not the commit.
+// killInAFirstRead kills the leader while it records its first read, and waits until the others have a complete read.
+// half reports that some parts were recorded, but not the commit.
 func killInAFirstRead(t *testing.T, apps int) (half bool) {
 	f := newFoundry(t, 2*e2ePeriod, []string{"--apps", fmt.Sprint(apps), "--deas", "0", "--cold", "--cc-passive"},
-		"desired.bulk.batch_size=5000", "desired.bulk.username=bulk_api", "desired.bulk.password=bulk-password", "commands.mode=shadow")
+		"desired.bulk.batch_size=5000", "desired.bulk.username=bulk_api", "desired.bulk.password=bulk-password",
+		"commands.mode=shadow")
 	leader := -1
 	f.await("a node leads", 60*time.Second, func() bool {
 		for i := range f.apis {

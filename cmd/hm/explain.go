@@ -14,9 +14,10 @@ func newExplainCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain APP[/INDEX]",
 		Short: "Explain what hm does about an app, or why it does nothing",
-		Long: `Explain what hm does about an app, or why it does nothing. For each index it shows what is desired, which instances are
-recorded, which rule decides, what a command waits for and until when, and whether the gate holds it. It leaves out
-indices that are as desired, unless --all or an index is given.
+		Long: `Explain what hm does about an app, or why it does nothing. For each index it shows what is desired,
+which instances are recorded, which rule decides, what a command waits for and until when, and
+whether the gate holds it. It leaves out indices that are as desired, unless --all or an index is
+given.
 
 ` + guidHelp,
 		Example: "  hm explain 3f2a1b4c\n  hm explain 3f2a1b4c/2\n  hm explain --index 3 -- -odd/1",

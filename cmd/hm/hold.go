@@ -18,8 +18,9 @@ func newHoldCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "hold NAME",
 		Short: "Keep hm from sending commands, with a hold that you name",
-		Long: `Keep hm from sending commands until the hold is released or expires. hm still records and shows the drift. A new hold
-replaces one of the same name. Several holds can be set; hm sends commands again when all of them are gone.`,
+		Long: `Keep hm from sending commands until the hold is released or expires. hm still records and shows the
+drift. A new hold replaces one of the same name. Several holds can be set; hm sends commands again
+when all of them are gone.`,
 		Example: "  hm hold network-work --for 2h --reason 'switches are being replaced'",
 		Args:    cobra.ExactArgs(1),
 	}
@@ -117,9 +118,9 @@ func newReleaseCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "release NAME",
 		Short: "Release a hold that you or hm set",
-		Long: `Release a hold that you or hm set. hm sets the holds desired-shrink, mass-loss and first-picture itself; a second loss of
-instances during a hold sets mass-loss-2. hm status lists the holds. Look at hm drift before you release one: it shows what
-hm will do.`,
+		Long: `Release a hold that you or hm set. hm sets the holds desired-shrink, mass-loss and first-picture
+itself; a second loss of instances during a hold sets mass-loss-2. hm status lists the holds. Look
+at hm drift before you release one: it shows what hm will do.`,
 		Args: cobra.ExactArgs(1),
 	}
 	r := c.remote(cmd)

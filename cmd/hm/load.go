@@ -22,7 +22,8 @@ type configFlags struct {
 
 func (f *configFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.file, "config", "", "configuration file (.yaml, .yml, .json or .toml)")
-	cmd.Flags().StringArrayVar(&f.sets, "set", nil, "set one key: nats.servers=nats://10.0.0.1:4222 (repeatable; wins over environment and file)")
+	cmd.Flags().StringArrayVar(&f.sets, "set", nil,
+		"set one key: nats.servers=nats://10.0.0.1:4222 (repeatable; wins over environment and file)")
 }
 
 // loaded is a configuration with the origin of each value.
@@ -56,7 +57,8 @@ func (f *configFlags) load() (loaded, error) {
 			problems[i].Want += " (from " + origin + ")"
 		}
 	}
-	return loaded{}, withHint(problems, "hm config print without --config shows every key with its default; docs/configuration.md explains them")
+	return loaded{}, withHint(problems,
+		"hm config print without --config shows every key with its default; docs/configuration.md explains them")
 }
 
 // gather reads all sources. Viper merges them. The table of keys checks names and types, since viper accepts unknown

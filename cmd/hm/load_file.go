@@ -17,8 +17,8 @@ import (
 // maxConfigFile bounds a configuration file, in bytes.
 const maxConfigFile = 1 << 20
 
-// decodeFile reads a configuration file in any of the formats. A duplicate key is an error, as is a second document: one
-// of the two would be ignored.
+// decodeFile reads a configuration file in any of the formats. A duplicate key is an error, as is a second document:
+// one of the two would be ignored.
 func decodeFile(path string) (map[string]any, error) {
 	decode := map[string]func([]byte) (map[string]any, error){
 		".yaml": decodeYAML, ".yml": decodeYAML, ".json": decodeJSON, ".toml": decodeTOML,

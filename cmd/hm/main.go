@@ -1,7 +1,8 @@
 // Command hm is the health manager: the daemon (hm server), the drift-inspection CLI (hm drift, hm explain, ...)
 // and the replay of recorded heartbeats (hm record, hm replay).
 //
-// Exit codes: 0 success; 1 error, usage errors included; 2 and 3 only if a flag asks for them: see hm drift and hm replay.
+// Exit codes: 0 success; 1 error, usage errors included; 2 and 3 only if a flag asks for them: see hm drift and hm
+// replay.
 package main
 
 import (

@@ -11,7 +11,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets the test binary act as the hm command, so that the scripts run the real program in a process of its own.
+// TestMain lets the test binary act as the hm command, so that the scripts run the real program in a process of its
+// own.
 func TestMain(m *testing.M) {
 	actAs()
 	testscript.Main(tests{m}, map[string]func(){"hm": main})

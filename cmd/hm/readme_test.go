@@ -35,7 +35,8 @@ func TestReadmeSampleIsValid(t *testing.T) {
 	if err := os.WriteFile(file, open, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (&configFlags{file: file}).load(); err == nil || !bytes.Contains([]byte(err.Error()), []byte("raft.insecure")) {
+	if _, err := (&configFlags{file: file}).load(); err == nil ||
+		!bytes.Contains([]byte(err.Error()), []byte("raft.insecure")) {
 		t.Errorf("without TLS: the error is %v, want one that names raft.insecure", err)
 	}
 }

@@ -36,27 +36,32 @@ func newRecordCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "record -o FILE",
 		Short: "Record what hm hears and reads, for hm replay",
-		Long: `Record what hm receives over NATS and reads of the desired state, until --for is over or a signal (SIGINT, SIGTERM,
-SIGHUP). hm record sends nothing. The extension of FILE selects the compression: .jsonl, .jsonl.gz or .jsonl.zst; - is
-standard output, not compressed. Outages of NATS, lost messages and failed reads are recorded, too.
+		Long: `Record what hm receives over NATS and reads of the desired state, until --for is over or a signal
+(SIGINT, SIGTERM, SIGHUP). hm record sends nothing. The extension of FILE selects the compression:
+.jsonl, .jsonl.gz or .jsonl.zst; - is standard output, not compressed. Outages of NATS, lost
+messages and failed reads are recorded, too.
 
-With --from-api it records what a running node receives, and needs only that node's API. The recording begins with all that
-the cluster has recorded so far (crashes, outstanding commands, holds). It has the node's own times and policy, and what
-only nodes know: failovers, and which holds people set and release. While the node is away, hm record waits for it.
+With --from-api it records what a running node receives, and needs only that node's API. The
+recording begins with all that the cluster has recorded so far (crashes, outstanding commands,
+holds). It has the node's own times and policy, and what only nodes know: failovers, and which holds
+people set and release. While the node is away, hm record waits for it.
 
-With --rotate-size or --rotate-age it writes numbered files. Each can be replayed alone, or together with those after it.
-With --rotate-keep it keeps only the newest, as a flight recorder. A restarted recorder continues after the existing files.
+With --rotate-size or --rotate-age it writes numbered files. Each can be replayed alone, or together
+with those after it. With --rotate-keep it keeps only the newest, as a flight recorder. A restarted
+recorder continues after the existing files.
 
-Without --from-api it listens to NATS and reads the desired state itself, and needs no running node. Its configuration is
-that of hm server (nats.*, desired.*, and policy.* for the header). It begins with a complete read of the desired state;
-the heartbeats of the DEAs show what runs within one period. With --follow it asks a node for failovers and holds.`,
+Without --from-api it listens to NATS and reads the desired state itself, and needs no running node.
+Its configuration is that of hm server (nats.*, desired.*, and policy.* for the header). It begins
+with a complete read of the desired state; the heartbeats of the DEAs show what runs within one
+period. With --follow it asks a node for failovers and holds.`,
 		Example: `  hm record --from-api http://10.0.0.1:5155 -o incident.jsonl.zst --for 30m
   hm record --from-api http://10.0.0.1:5155 -o /var/vcap/store/hm/rec.jsonl.zst --rotate-age 1h --rotate-keep 48
   hm record --set nats.servers=nats://10.0.0.1:4222 --set desired.bulk.url=http://10.0.0.2:8181 -o x.jsonl.gz --anonymize`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("addr") { // every command has the flag
-				return withHint(errors.New("hm record does not use --addr"), "--from-api names the node to record; --follow names a node to ask while hm record listens itself")
+				return withHint(errors.New("hm record does not use --addr"),
+					"--from-api names the node to record; --follow names a node to ask while hm record listens itself")
 			}
 			return runRecord(cmd.Context(), c, f)
 		},
@@ -66,12 +71,17 @@ the heartbeats of the DEAs show what runs within one period. With --follow it as
 	p := cmd.Flags()
 	p.StringVarP(&f.out, "output", "o", "", "file to write, which must not exist; - for standard output")
 	p.StringVar(&f.note, "note", "", "what the recording shows, for the header")
-	p.DurationVar(&f.duration, "for", 0, "end by itself after this time")
-	p.Int64Var(&f.rotateMiB, "rotate-size", 0, "start a new file after so many MiB; the files are numbered: x.0001.jsonl.zst")
+	p.DurationVar(&f.duration, "for", 0, "end after this time")
+	p.Int64Var(&f.rotateMiB, "rotate-size", 0,
+		"start a new file after so many MiB; the files are numbered: x.0001.jsonl.zst")
 	p.DurationVar(&f.rotateAge, "rotate-age", 0, "start a new file after this time")
-	p.IntVar(&f.keep, "rotate-keep", 0, "keep only so many numbered files, including those of earlier recorders, and remove the oldest; 0 removes none")
-	p.BoolVar(&f.anonymize, "anonymize", false, "replace guids and DEA ids by others, consistently, and leave out all that hm does not need")
-	p.StringVar(&f.fromAPI, "from-api", "", "address of the API of the node to record, instead of NATS and the source of the desired state")
+	p.IntVar(&f.keep, "rotate-keep", 0,
+		"keep only so many numbered files, including those of earlier recorders, and remove the oldest; 0 "+
+			"removes none")
+	p.BoolVar(&f.anonymize, "anonymize", false,
+		"replace guids and DEA ids by others, consistently, and leave out all that hm does not need")
+	p.StringVar(&f.fromAPI, "from-api", "",
+		"address of the API of the node to record, instead of NATS and the source of the desired state")
 	p.StringVar(&f.follow, "follow", "", "without --from-api: address of a node to ask for failovers and holds")
 	return cmd
 }
@@ -83,7 +93,8 @@ func runRecord(ctx context.Context, c *cli, f recordFlags) (err error) {
 	case f.duration < 0 || f.rotateAge < 0 || f.rotateMiB < 0 || f.keep < 0:
 		return errors.New("--for, --rotate-size, --rotate-age and --rotate-keep must not be negative")
 	case f.keep > 0 && f.rotateAge == 0 && f.rotateMiB == 0:
-		return withHint(errors.New("--rotate-keep needs --rotate-size or --rotate-age"), "give --rotate-size or --rotate-age, too")
+		return withHint(errors.New("--rotate-keep needs --rotate-size or --rotate-age"),
+			"give --rotate-size or --rotate-age, too")
 	case f.fromAPI != "" && f.follow != "":
 		return errors.New("--follow cannot be used with --from-api, which records failovers and holds already")
 	}
@@ -121,7 +132,8 @@ func runRecord(ctx context.Context, c *cli, f recordFlags) (err error) {
 		report = c.err
 	}
 	_, printed := fmt.Fprintf(report, "recorded %s in %s, %s: %s, %d of them repeated, %s of the desired state\n",
-		count(s.Lines, "line"), count(s.Files, "file"), size(s.Bytes), count(s.Heartbeats, "heartbeat"), s.Repeated, count(s.Reads, "read"))
+		count(s.Lines, "line"), count(s.Files, "file"), size(s.Bytes), count(s.Heartbeats, "heartbeat"), s.Repeated,
+		count(s.Reads, "read"))
 	return errors.Join(err, printed)
 }
 
@@ -171,7 +183,8 @@ func recordNode(ctx context.Context, f recordFlags, w *recording.Writer, logger 
 }
 
 // recordByListening records from NATS and the source of the desired state.
-func recordByListening(ctx context.Context, f recordFlags, cfg config.Config, w *recording.Writer, logger *slog.Logger) (err error) {
+func recordByListening(ctx context.Context, f recordFlags, cfg config.Config, w *recording.Writer,
+	logger *slog.Logger) (err error) {
 	link, err := server.OpenLink(cfg, "hm record", logger)
 	if err != nil {
 		return err
@@ -182,7 +195,8 @@ func recordByListening(ctx context.Context, f recordFlags, cfg config.Config, w 
 		return err
 	}
 	defer source.Close()
-	o := recorder.ListenOptions{Link: link, Source: source, Writer: w, PollInterval: cfg.PollInterval(), ReadTimeout: server.ReadTimeout(cfg), Logger: logger}
+	o := recorder.ListenOptions{Link: link, Source: source, Writer: w, PollInterval: cfg.PollInterval(),
+		ReadTimeout: server.ReadTimeout(cfg), Logger: logger}
 	if f.follow != "" {
 		client, err := f.remote.clientOf(f.follow, "--follow")
 		if err != nil {

@@ -18,9 +18,9 @@ import (
 	"hm/internal/replay"
 )
 
-// A cluster that reads a database is recorded in both ways. Each recording has the read of the one app that changed, and
-// its replay sends the start that the cluster sent. A third recording is in parts, and keeps the newest. Each part begins
-// with the recorded state.
+// A cluster that reads a database is recorded in both ways. Each recording has the read of the one app that changed,
+// and its replay sends the start that the cluster sent. A third recording is in parts, and keeps the newest. Each
+// part begins with the recorded state.
 func TestRecordOfACluster(t *testing.T) {
 	takesSeconds(t)
 	d := testDevFlags()
@@ -37,13 +37,16 @@ func TestRecordOfACluster(t *testing.T) {
 	node := r.place("hm-0")
 	for way, args := range map[string][]string{
 		"api": {"--from-api", node},
-		"nats": {"--follow", node, "--set", "nats.servers=" + r.place("nats"), "--set", "desired.source=sql", "--set", "desired.sql.driver=sqlite",
-			"--set", "desired.sql.dsn=" + filepath.Join(o.DataDir, "cc.db"), "--set", "policy.heartbeat_period=" + o.Heartbeat.String()},
+		"nats": {"--follow", node, "--set", "nats.servers=" + r.place("nats"), "--set", "desired.source=sql",
+			"--set", "desired.sql.driver=sqlite",
+			"--set", "desired.sql.dsn=" + filepath.Join(o.DataDir, "cc.db"),
+			"--set", "policy.heartbeat_period=" + o.Heartbeat.String()},
 	} {
 		path := filepath.Join(dir, way+".jsonl")
 		recorders[path] = startProcess(t, way, "hm", append([]string{"record", "-o", path}, args...)...)
 	}
-	parts := startProcess(t, "parts", "hm", "record", "-o", filepath.Join(dir, "parts.jsonl.gz"), "--from-api", node, "--rotate-age", "3s", "--rotate-keep", "2")
+	parts := startProcess(t, "parts", "hm", "record", "-o", filepath.Join(dir, "parts.jsonl.gz"), "--from-api", node,
+		"--rotate-age", "3s", "--rotate-keep", "2")
 	awaitFile := func(path, what string) {
 		t.Helper()
 		for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
@@ -79,7 +82,8 @@ func TestRecordOfACluster(t *testing.T) {
 		}
 		way := strings.TrimSuffix(filepath.Base(path), ".jsonl")
 		if len(result.Commands) != 1 || len(result.Recorded) != 1 {
-			t.Fatalf("%s: %d commands in the replay, %d were sent, want the one start", way, len(result.Commands), len(result.Recorded))
+			t.Fatalf("%s: %d commands in the replay, %d were sent, want the one start", way, len(result.Commands),
+				len(result.Recorded))
 		}
 		there, here := result.Commands[0], result.Recorded[0]
 		late := app.Time(there.At).Sub(app.Time(here.At))
@@ -153,9 +157,11 @@ func TestRecordReportsWhenTheDiskIsFull(t *testing.T) {
 	}
 	defer full.Close()
 	var errs lockedBuffer
-	code := newCLI(nil, full, &errs).run(t.Context(), []string{"record", "-o", "-", "--for", "100ms", "--set", "nats.servers=nats://127.0.0.1:1"})
+	code := newCLI(nil, full, &errs).run(t.Context(),
+		[]string{"record", "-o", "-", "--for", "100ms", "--set", "nats.servers=nats://127.0.0.1:1"})
 	text := errs.String()
-	if code != 1 || !strings.HasPrefix(text, "recorded ") && !strings.Contains(text, "\nrecorded ") || !strings.HasSuffix(text, "no space left on device\n") {
+	if code != 1 || !strings.HasPrefix(text, "recorded ") && !strings.Contains(text, "\nrecorded ") ||
+		!strings.HasSuffix(text, "no space left on device\n") {
 		t.Errorf("exit code %d: %s", code, text)
 	}
 }
@@ -187,7 +193,8 @@ func TestRecordAfterAHangup(t *testing.T) {
 			}
 			logs := func(what string) {
 				t.Helper()
-				for end := time.Now().Add(20 * time.Second); !strings.Contains(log.String(), what); time.Sleep(10 * time.Millisecond) {
+				end := time.Now().Add(20 * time.Second)
+				for ; !strings.Contains(log.String(), what); time.Sleep(10 * time.Millisecond) {
 					if time.Now().After(end) {
 						t.Fatalf("it does not log %q:\n%s", what, log.String())
 					}

@@ -21,8 +21,8 @@ type remote struct {
 	timeout            time.Duration
 }
 
-// remote adds the flags for reaching a node to cmd. The environment replaces empty flags when the command runs. It is not
-// the default of the flags, since the help would show the password.
+// remote adds the flags for reaching a node to cmd. The environment replaces empty flags when the command runs. It is
+// not the default of the flags, since the help would show the password.
 func (c *cli) remote(cmd *cobra.Command) *remote {
 	r := &remote{c: c}
 	f := cmd.Flags()
@@ -43,8 +43,10 @@ func (r *remote) client() (*api.Client, error) { return r.clientOf(r.c.addr, add
 // clientOf returns a client of the node at addr. flags are the flags that named it.
 func (r *remote) clientOf(addr, flags string) (*api.Client, error) {
 	client, err := api.NewClient(api.ClientOptions{
-		Addr: addr, Username: cmp.Or(r.username, os.Getenv("HM_USERNAME")), Password: cmp.Or(r.password, os.Getenv("HM_PASSWORD")),
-		CA: cmp.Or(r.ca, os.Getenv("HM_CA")), Cert: cmp.Or(r.cert, os.Getenv("HM_CERT")), Key: cmp.Or(r.key, os.Getenv("HM_KEY")),
+		Addr: addr, Username: cmp.Or(r.username, os.Getenv("HM_USERNAME")),
+		Password: cmp.Or(r.password, os.Getenv("HM_PASSWORD")),
+		CA:       cmp.Or(r.ca, os.Getenv("HM_CA")), Cert: cmp.Or(r.cert, os.Getenv("HM_CERT")),
+		Key:     cmp.Or(r.key, os.Getenv("HM_KEY")),
 		Timeout: r.timeout,
 	})
 	if err != nil {

@@ -17,10 +17,10 @@ import (
 	"hm/raftfsm"
 )
 
-// TestRemoteScripts runs the commands that ask a node. Each script has its own servers in this process: HM_ADDR leads with
-// an open gate, HELD has a closed gate, EMPTY has nothing recorded, CALM has no drift, ODDIDS has ids that need an escape,
-// ODD has DEAs that send what hm cannot read, FOLLOWER forwards to HM_ADDR, LOCKED needs the user amy and the password
-// secret, and nothing listens at GONE.
+// TestRemoteScripts runs the commands that ask a node. Each script has its own servers in this process: HM_ADDR leads
+// with an open gate, HELD has a closed gate, EMPTY has nothing recorded, CALM has no drift, ODDIDS has ids that need
+// an escape, ODD has DEAs that send what hm cannot read, FOLLOWER forwards to HM_ADDR, LOCKED needs the user amy and
+// the password secret, and nothing listens at GONE.
 func TestRemoteScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/remote",
@@ -44,14 +44,17 @@ func TestRemoteScripts(t *testing.T) {
 			odd := apitest.New()
 			for i, id := range []string{"-weird/id", "-weird/id/3", "weird", "weird/3", "..", "a/.."} {
 				k := app.Key{Droplet: app.MustGUID(id), Version: app.MustGUID("version-of-" + id)}
-				odd.Must(apitest.Start, raftfsm.DEAChanges{DEA: id, Upserts: []actual.Instance{apitest.Instance(k, i, 3, actual.Running)}})
+				odd.Must(apitest.Start, raftfsm.DEAChanges{DEA: id,
+					Upserts: []actual.Instance{apitest.Instance(k, i, 3, actual.Running)}})
 			}
 			held := apitest.Fleet()
 			held.CloseGate("nats-down", "actual-stale")
 			locked := apitest.Fleet().Options()
 			locked.Username, locked.Password = "amy", "secret"
 			for name, o := range map[string]api.Options{
-				"HM_ADDR": leader.Options(), "HELD": held.Options(), "EMPTY": apitest.New().Options(), "CALM": apitest.Calm().Options(), "ODDIDS": odd.Options(), "ODD": apitest.WithUnreadable().Options(), "LOCKED": locked,
+				"HM_ADDR": leader.Options(), "HELD": held.Options(), "EMPTY": apitest.New().Options(),
+				"CALM": apitest.Calm().Options(), "ODDIDS": odd.Options(), "ODD": apitest.WithUnreadable().Options(),
+				"LOCKED": locked,
 			} {
 				if err := open(name, o); err != nil {
 					return err

@@ -46,7 +46,8 @@ func printList[T any](c *cli, items []T) error {
 
 // tableStyle separates columns by two spaces, without lines.
 var tableStyle = table.Style{
-	Name: "hm", Box: table.BoxStyle{PaddingRight: "  "}, Format: table.FormatOptionsDefault, Options: table.OptionsNoBordersAndSeparators,
+	Name: "hm", Box: table.BoxStyle{PaddingRight: "  "}, Format: table.FormatOptionsDefault,
+	Options: table.OptionsNoBordersAndSeparators,
 }
 
 // printTable prints rows under a header. It leaves out a column if all its rows are empty.

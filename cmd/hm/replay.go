@@ -43,18 +43,20 @@ func newReplayCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay FILE...",
 		Short: "Play a recording in virtual time: what hm would have done, and why",
-		Long: `Play a recording in virtual time, with the same code as the daemon: what hm would have done, and why. A replay uses no
-network, no disk and no clock: the same files and the same policy always give the same output. Several files are the parts
-of one recording, in order; - is standard input. hm detects gzip and zstd by content.
+		Long: `Play a recording in virtual time, with the same code as the daemon: what hm would have done, and
+why. A replay uses no network, no disk and no clock: the same files and the same policy always give
+the same output. Several files are the parts of one recording, in order; - is standard input. hm
+detects gzip and zstd by content.
 
-The policy comes from the configuration (--config, HM_..., --set). Keys that it does not set come from the recording's
-header, or have their defaults. The replayed node starts when the recording begins, and leads unless the recording says
-that no node does. Its commands have no effect on the recording; with --react simulated DEAs answer them.
+The policy comes from the configuration (--config, HM_..., --set). Keys that it does not set come
+from the recording's header, or have their defaults. The replayed node starts when the recording
+begins, and leads unless the recording says that no node does. Its commands have no effect on the
+recording; with --react simulated DEAs answer them.
 
-With --speed 10x the recording plays ten times as fast as it happened. On a terminal it plays in the live view, with gate,
-link, desired and actual state, drift, commands and events at the recording's time. Keys: space or p pauses and continues,
-+ and - double and halve the speed, f or the right arrow skips ten heartbeats, q quits. At the end hm prints a summary of
-what was played.
+With --speed 10x the recording plays ten times as fast as it happened. On a terminal it plays in the
+live view, with gate, link, desired and actual state, drift, commands and events at the recording's
+time. Keys: space or p pauses and continues, + and - double and halve the speed, f or the right
+arrow skips ten heartbeats, q quits. At the end hm prints a summary of what was played.
 
 Exit codes: 0 success; 1 error, such as a malformed file; 2 with --expect if the result differs.`,
 		Example: `  hm replay incident.jsonl.zst
@@ -74,20 +76,31 @@ Exit codes: 0 success; 1 error, such as a malformed file; 2 with --expect if the
 	}
 	f.config.register(cmd)
 	p := cmd.Flags()
-	p.StringVar(&f.expect, "expect", "", "file with the expected result, as -o json prints it; members that it leaves out are not compared")
+	p.StringVar(&f.expect, "expect", "",
+		"file with the expected result, as -o json prints it; members that it leaves out are not compared")
 	p.StringVar(&f.from, "from", "", "show nothing before this time: RFC 3339, or 5m for five minutes after the start")
 	p.StringVar(&f.until, "until", "", "stop at this time")
 	p.IntVar(&f.settle, "settle", 60, "heartbeats for which the clock runs on after the last event")
 	p.StringVar(&f.index, "index", "", "with --explain: "+indexUsage)
 	p.StringVar(&f.explain, "explain", "", "show the history of this app, or of APP/INDEX, instead of the timeline")
 	p.BoolVar(&f.react, "react", false, "let simulated DEAs answer the commands")
-	p.DurationVar(&f.reactDelay, "react-delay", 0, "with --react: from a command to its effect; 0 for a tenth of the heartbeat period")
-	p.BoolVar(&f.compare, "compare", false, "show which commands differ between the recording's policy and the one given here; if none is given, between what the recorded hm sent and the replay, except for up to a fifth of a heartbeat")
-	p.BoolVar(&f.truncated, "truncated", false, "allow files that end early because the recorder was killed, had no space left, or still records")
-	p.StringVar(&f.format, "format", "hm", "format of the files: hm, nats-sub (the output of nats sub --timestamp) or hm9000 (a time, a subject and the payload on each line)")
-	p.StringVar(&f.desired, "desired", "", "with another format: JSON file of the desired apps, in the form of a recording or of the bulk API; all reads return it")
+	p.DurationVar(&f.reactDelay, "react-delay", 0,
+		"with --react: from a command to its effect; 0 for a tenth of the heartbeat period")
+	p.BoolVar(&f.compare, "compare", false,
+		"show which commands differ between the recording's policy and the one given here; if none is given, "+
+			"between what the recorded hm sent and the replay, except for up to a fifth of a heartbeat")
+	p.BoolVar(&f.truncated, "truncated", false,
+		"allow files that end early because the recorder was killed, had no space left, or still records")
+	p.StringVar(&f.format, "format", "hm",
+		"format of the files: hm, nats-sub (the output of nats sub --timestamp) or hm9000 (a time, a subject "+
+			"and the payload on each line)")
+	p.StringVar(&f.desired, "desired", "",
+		"with another format: JSON file of the desired apps, in the form of a recording or of the bulk API; "+
+			"all reads return it")
 	p.IntVar(&f.year, "year", 0, "with --format nats-sub: the year of the first message, which nats sub does not print")
-	p.StringVar(&f.speed, "speed", "", "play at this speed, from 0.01x to 1000000x: 10x is ten times as fast as it happened; in the live view if there is a terminal")
+	p.StringVar(&f.speed, "speed", "",
+		"play at this speed, from 0.01x to 1000000x: 10x is ten times as fast as it happened; in the live "+
+			"view if there is a terminal")
 	p.BoolVar(&f.plain, "plain", false, "with --speed: print the timeline instead of the live view")
 	return cmd
 }
@@ -178,14 +191,16 @@ func (r *replayRun) live() bool {
 func (r *replayRun) playLive(ctx context.Context, opts replay.Options) error {
 	r.printHeader()
 	played := liveview.Recording{
-		About: r.about(), Sources: r.sources, Started: app.TimeOf(r.header.Started), Speed: r.speed, Filter: &r.filter, Options: opts,
+		About: r.about(), Sources: r.sources, Started: app.TimeOf(r.header.Started), Speed: r.speed, Filter: &r.filter,
+		Options: opts,
 	}
 	result, early, err := played.Play(ctx, r.liveTerminal())
 	if err != nil {
 		return err
 	}
 	if r.early = early; early {
-		if _, err := fmt.Fprintf(r.out, "stopped at %s, before the end\n", app.Time(result.Ended).Std().Format(liveview.TimeFormat)); err != nil {
+		if _, err := fmt.Fprintf(r.out, "stopped at %s, before the end\n",
+			app.Time(result.Ended).Std().Format(liveview.TimeFormat)); err != nil {
 			return err
 		}
 	}
@@ -256,7 +271,8 @@ func (r *replayRun) checkFlags() error {
 		return errors.New("--expect cannot be used with --from")
 	}
 	if once := slices.IndexFunc(r.sources, recording.Source.ReadOnce); once >= 0 && f.compare && r.policyGiven() {
-		return withHint(fmt.Errorf("--compare with a policy plays the recording twice, and %s can be read only once", r.sources[once].Name),
+		return withHint(fmt.Errorf("--compare with a policy plays the recording twice, and %s can be read only once",
+			r.sources[once].Name),
 			"write it to a file first")
 	}
 	return nil
@@ -305,7 +321,8 @@ func (r *replayRun) prepareFormat() error {
 	}
 	switch {
 	case !slices.Contains(recording.Formats(), f.format):
-		return withHint(fmt.Errorf("--format %.20q is not known", f.format), "use hm, "+strings.Join(recording.Formats(), " or "))
+		return withHint(fmt.Errorf("--format %.20q is not known", f.format),
+			"use hm, "+strings.Join(recording.Formats(), " or "))
 	case f.truncated:
 		return errors.New("--truncated is for recordings, not for files of another format")
 	case f.year < 0 || f.year > 9999:

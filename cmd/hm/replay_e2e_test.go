@@ -27,11 +27,11 @@ const twinSlack = twinPeriod / 2
 const twinTries = 4
 
 // TestE2ERecordingIsTheTwin records a cluster of three nodes through faults of every kind, replays the recording, and
-// compares the commands of the replay with those of the cluster. They may differ only around the failover. One follower is
-// recorded in one file, the other in several.
+// compares the commands of the replay with those of the cluster. They may differ only around the failover. One
+// follower is recorded in one file, the other in several.
 //
-// The test compares real time with virtual time. If processes stalled for longer than the time between two heartbeats, a
-// node may have received them in another order. Such a run is repeated.
+// The test compares real time with virtual time. If processes stalled for longer than the time between two
+// heartbeats, a node may have received them in another order. Such a run is repeated.
 func TestE2ERecordingIsTheTwin(t *testing.T) {
 	for try := 1; ; try++ {
 		stalls := watchStalls(t)
@@ -46,7 +46,8 @@ func TestE2ERecordingIsTheTwin(t *testing.T) {
 			}
 			t.Fatalf("the machine stalled %d times for longer than %v", stalled, twinSlack/10)
 		}
-		t.Logf("run %d is repeated: the machine stalled %d times, as planned %t; different: %v", try, stalled, asPlanned, different)
+		t.Logf("run %d is repeated: the machine stalled %d times, as planned %t; different: %v", try, stalled, asPlanned,
+			different)
 	}
 }
 
@@ -80,16 +81,18 @@ func watchStalls(t *testing.T) func() int {
 	}
 }
 
-// twinRun makes one run and returns the differences without an explanation. A run is not as planned if a leader gives up
-// by itself, as it does when it stalls for longer than its lease.
+// twinRun makes one run and returns the differences without an explanation. A run is not as planned if a leader gives
+// up by itself, as it does when it stalls for longer than its lease.
 func twinRun(t *testing.T) (different []string, asPlanned bool) {
 	f := newFoundry(t, twinPeriod, []string{"--apps", "40", "--deas", "10", "--cc-passive"})
 	defer f.stop()
 	leader := f.awaitOpen("first")
 	f.await("no drift", 20*time.Second, func() bool { return f.state().Converged })
 	dir := t.TempDir()
-	whole := startProcess(t, "record", "hm", "record", "-o", filepath.Join(dir, "twin.jsonl.zst"), "--from-api", f.apis[(leader+1)%3])
-	parts := startProcess(t, "record-parts", "hm", "record", "-o", filepath.Join(dir, "parts.jsonl.gz"), "--rotate-age", "5s", "--from-api", f.apis[(leader+2)%3])
+	whole := startProcess(t, "record", "hm", "record", "-o", filepath.Join(dir, "twin.jsonl.zst"),
+		"--from-api", f.apis[(leader+1)%3])
+	parts := startProcess(t, "record-parts", "hm", "record", "-o", filepath.Join(dir, "parts.jsonl.gz"),
+		"--rotate-age", "5s", "--from-api", f.apis[(leader+2)%3])
 	settle := func(what string) {
 		t.Helper()
 		f.await(what, 60*time.Second, func() bool { return f.state().Converged })
@@ -136,7 +139,8 @@ func twinRun(t *testing.T) (different []string, asPlanned bool) {
 		t.Fatalf("the parts are %v, %v", paths, err)
 	}
 	different = append(different, compareTwin(t, killed, paths...)...)
-	return append(different, compareTwin(t, killed, paths[1:]...)...), true // what is recorded by then stands for what is left out
+	// The second part begins with the recorded state, in place of the first.
+	return append(different, compareTwin(t, killed, paths[1:]...)...), true
 }
 
 // compareTwin replays a recording and compares its commands with those that the recording says were sent.
@@ -178,10 +182,12 @@ func compareTwin(t *testing.T, killed time.Time, paths ...string) (different []s
 			begun++ // a replay is a node that has just started: for it a DEA is silent up to a time to live later
 			continue
 		}
-		different = append(different, fmt.Sprintf("%s: %s: by %d ms, live %+v, in the replay %+v", filepath.Base(paths[0]), d.Kind, d.ByMS, d.Here, d.There))
+		different = append(different, fmt.Sprintf("%s: %s: by %d ms, live %+v, in the replay %+v", filepath.Base(paths[0]),
+			d.Kind, d.ByMS, d.Here, d.There))
 	}
 	t.Logf("%s: %d starts and %d stops live, %d and %d in the replay; %d differ by more than %v, %d of them around the failover and %d at the beginning; %d events, %d heartbeats",
-		filepath.Base(paths[0]), starts, stops, r.Totals.Starts, r.Totals.Stops, len(all), twinSlack, explained, begun, r.Events, r.Heartbeats)
+		filepath.Base(paths[0]), starts, stops, r.Totals.Starts, r.Totals.Stops, len(all), twinSlack, explained, begun,
+		r.Events, r.Heartbeats)
 	return different
 }
 

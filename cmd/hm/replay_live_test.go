@@ -40,7 +40,8 @@ func runOnTerminalOf(ctx context.Context, t *testing.T, kind string, args ...str
 	t.Helper()
 	t.Setenv("TERM", kind)
 	screen, program := ptytest.Open(t, 100, 30)
-	r := &terminalRun{t: t, screen: screen, ended: make(chan int, 1), grown: make(chan struct{}, 1), read: make(chan struct{})}
+	r := &terminalRun{t: t, screen: screen, ended: make(chan int, 1), grown: make(chan struct{}, 1),
+		read: make(chan struct{})}
 	go func() {
 		defer close(r.read)
 		b := make([]byte, 4096)

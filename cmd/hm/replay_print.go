@@ -37,7 +37,8 @@ func (r *replayRun) printSummary(result replay.Result) error {
 		count(result.Events, "event"), count(result.Heartbeats, "heartbeat"), count(result.Instances, "instance"),
 		count(t.Starts, "start"), count(t.Stops, "stop"), t.WorstBurst, seconds(t.MissingSeconds))
 	if err == nil && result.Rejected+result.RejectedInstances > 0 {
-		_, err = fmt.Fprintf(r.out, "not understood: %s, %s in heartbeats\n", count(result.Rejected, "message"), count(result.RejectedInstances, "instance"))
+		_, err = fmt.Fprintf(r.out, "not understood: %s, %s in heartbeats\n", count(result.Rejected, "message"),
+			count(result.RejectedInstances, "instance"))
 	}
 	if err != nil || len(result.Drift) == 0 || !r.filter.App.IsZero() {
 		return err
@@ -77,7 +78,8 @@ func (r *replayRun) printExpected(result replay.Result, differences []string) er
 	if len(differences) > 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(r.out, "as expected: %s, %s\n", count(len(result.Commands), "command"), count(len(result.Drift), "finding"))
+	_, err := fmt.Fprintf(r.out, "as expected: %s, %s\n", count(len(result.Commands), "command"),
+		count(len(result.Drift), "finding"))
 	return err
 }
 
@@ -111,7 +113,8 @@ func (r *replayRun) printComparison(hereName, thereName string, c replay.Compari
 		rows = append(rows, differenceRow(d))
 	}
 	if len(rows) > 0 {
-		if err := printTable(r.out, []string{"there it is", "here", "there", "action", "target", "reason", "instance"}, rows); err != nil {
+		header := []string{"there it is", "here", "there", "action", "target", "reason", "instance"}
+		if err := printTable(r.out, header, rows); err != nil {
 			return err
 		}
 	} else if _, err := fmt.Fprintln(r.out, "no difference: the same commands at the same times"); err != nil {

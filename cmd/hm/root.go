@@ -15,8 +15,8 @@ import (
 // defaultAddr is where a daemon with the default configuration serves its API.
 const defaultAddr = "http://127.0.0.1:5155"
 
-// cli is what all commands share: the streams and the flags of the root. Cobra sets the flags when it parses the command
-// line, so commands must read them when they run.
+// cli is what all commands share: the streams and the flags of the root. Cobra sets the flags when it parses the
+// command line, so commands must read them when they run.
 type cli struct {
 	in  io.Reader
 	out io.Writer
@@ -35,8 +35,8 @@ func newRoot(c *cli) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "hm",
 		Short: "Health manager for Cloud Foundry's DEAs, replicated over Raft",
-		Long: `hm records what should run (from the Cloud Controller) and what does run (from the DEAs' heartbeats),
-computes the drift between the two, and sends start and stop commands until they agree.`,
+		Long: `hm records what should run (from the Cloud Controller) and what does run (from the DEAs'
+heartbeats), computes the drift between the two, and sends start and stop commands until they agree.`,
 		SilenceErrors: true, // run prints them with their hints
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,

@@ -25,8 +25,9 @@ func newSimCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sim",
 		Short: "Run a simulated Cloud Foundry against a given NATS",
-		Long: `Run a simulated Cloud Foundry against a given NATS: a Cloud Controller with its bulk API, and DEAs that heartbeat,
-start, stop, crash and evacuate instances. It runs until it is interrupted, and keeps trying to connect to NATS.
+		Long: `Run a simulated Cloud Foundry against a given NATS: a Cloud Controller with its bulk API, and DEAs
+that heartbeat, start, stop, crash and evacuate instances. It runs until it is interrupted, and
+keeps trying to connect to NATS.
 
 The control API shows and changes what is simulated:
   curl 127.0.0.1:8182/state                                     totals, and whether desired and actual agree
@@ -46,7 +47,8 @@ The control API shows and changes what is simulated:
   hm sim --apps 100 --deas 5 --heartbeat 1s --cold --cc-passive -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			styles := map[string]fleet.ExitStyle{"crashes": fleet.ExitsCrashes, "evacuations": fleet.ExitsEvacuations, "all": fleet.ExitsAll}
+			styles := map[string]fleet.ExitStyle{"crashes": fleet.ExitsCrashes, "evacuations": fleet.ExitsEvacuations,
+				"all": fleet.ExitsAll}
 			style, ok := styles[exits]
 			if !ok {
 				return withHint(fmt.Errorf("--exits %q is not valid", exits), "use --exits crashes, evacuations or all")
@@ -67,19 +69,23 @@ The control API shows and changes what is simulated:
 	f.IntVar(&o.InstancesPerApp, "instances-per-app", 2, "mean number n of wanted instances of an app: each has 1 to 2n-1")
 	f.DurationVar(&o.HeartbeatPeriod, "heartbeat", 10*time.Second, "heartbeat period of the DEAs")
 	f.DurationVar(&o.StartDelay, "start-delay", 0, "time from STARTING to RUNNING; 0 for a tenth of the heartbeat period")
-	f.DurationVar(&o.StartJitter, "start-jitter", 0, "random addition to --start-delay, at most this much; 0 for half the start delay, negative for none")
+	f.DurationVar(&o.StartJitter, "start-jitter", 0,
+		"random addition to --start-delay, at most this much; 0 for half the start delay, negative for none")
 	f.DurationVar(&o.StagingDelay, "staging-delay", 0, "how long a restage takes; 0 for one heartbeat period")
-	f.DurationVar(&o.EvacuationBailOut, "evacuation-bail-out", 0, "an evacuating DEA leaves after this at the latest; 0 for 11.5 heartbeat periods")
+	f.DurationVar(&o.EvacuationBailOut, "evacuation-bail-out", 0,
+		"an evacuating DEA leaves after this at the latest; 0 for 11.5 heartbeat periods")
 	f.StringVar(&o.CCListen, "cc-listen", "127.0.0.1:8181", "address of the Cloud Controller's bulk API")
 	f.StringVar(&o.ControlListen, "control-listen", "127.0.0.1:8182", "address of the control API, loopback only")
 	f.StringVar(&o.Partition, "partition", "default", "Cloud Controller partition")
 	f.StringVar(&o.BulkUser, "bulk-user", "bulk_api", "user of the bulk API")
 	f.StringVar(&o.BulkPassword, "bulk-password", "bulk-password", "password of the bulk API")
-	f.BoolVar(&o.BulkAllRows, "bulk-all-rows", false, "the bulk API also returns stopped and failed apps, as Cloud Controllers before July 2015 do")
+	f.BoolVar(&o.BulkAllRows, "bulk-all-rows", false,
+		"the bulk API also returns stopped and failed apps, as Cloud Controllers before July 2015 do")
 	addSimDBFlags(f, &o.DB, &o.DBSchema, "default: memory")
 	f.Uint64Var(&o.Seed, "seed", 1, "the same seed gives the same guids and placement")
 	f.BoolVar(&o.ColdStart, "cold", false, "nothing runs at the start")
-	f.BoolVar(&o.Passive, "cc-passive", false, "the Cloud Controller starts and stops nothing by itself and leaves it to hm")
+	f.BoolVar(&o.Passive, "cc-passive", false,
+		"the Cloud Controller starts and stops nothing by itself and leaves it to hm")
 	f.StringVar(&exits, "exits", "crashes", "exits that the DEAs announce: crashes, evacuations (and crashes) or all")
 	f.IntVar(&o.Connections, "connections", 4, "NATS connections that the DEAs share")
 	f.BoolVar(&o.ConnectionPerDEA, "connection-per-dea", false, "one NATS connection for each DEA")
@@ -91,7 +97,9 @@ The control API shows and changes what is simulated:
 func addSimDBFlags(f *pflag.FlagSet, db, schema *string, otherwise string) {
 	f.StringVar(db, "cc-db", "", "database for the Cloud Controller's apps, empty or from an earlier simulation, which then continues: "+
 		"a path or sqlite:PATH, postgres://..., mysql://... or mysql:USER:PASSWORD@tcp(HOST:PORT)/DATABASE ("+otherwise+")")
-	f.StringVar(schema, "cc-schema", "", "tables of the database: v2 (apps) or v3 (processes, apps, packages, droplets) (default: those that it has, v3 if it is empty)")
+	f.StringVar(schema, "cc-schema", "",
+		"tables of the database: v2 (apps) or v3 (processes, apps, packages, droplets) (default: those that "+
+			"it has, v3 if it is empty)")
 }
 
 // runSim runs a simulation until ctx ends.
@@ -113,7 +121,8 @@ func runSim(ctx context.Context, c *cli, o sim.Options) error {
 	if c.json() {
 		err = json.NewEncoder(c.out).Encode(where)
 	} else {
-		_, err = fmt.Fprintf(c.out, "Cloud Controller  %s  (user %s)\ncontrol           %s\n", where.CC, o.BulkUser, where.Control)
+		_, err = fmt.Fprintf(c.out, "Cloud Controller  %s  (user %s)\ncontrol           %s\n", where.CC, o.BulkUser,
+			where.Control)
 		if err == nil && db != "" {
 			_, err = fmt.Fprintf(c.out, "CC database       %s\n", where.CCDB)
 		}
@@ -146,7 +155,8 @@ type simTotals struct {
 }
 
 func totalsOf(st sim.State) simTotals {
-	return simTotals{st.Converged, st.Connected, st.DEAs, st.DEAsPaused, st.Apps, st.Desired, st.Running, st.Starting, st.Crashed, st.Missing,
+	return simTotals{st.Converged, st.Connected, st.DEAs, st.DEAsPaused, st.Apps, st.Desired, st.Running, st.Starting,
+		st.Crashed, st.Missing,
 		st.Duplicate, st.Undesired, st.Evacuating, st.CutOff, st.Commands.StartsAccepted + st.Commands.StopsAccepted,
 		st.Commands.StartsRefused + st.Commands.StopsRefused}
 }
@@ -159,11 +169,13 @@ func printTotals(w io.Writer, asJSON bool, st sim.State) error {
 	if st.Converged {
 		state = "converged"
 	}
-	_, err := fmt.Fprintf(w, "%s  %s  apps %d  desired %d  running %d", st.At.Format(time.TimeOnly), state, st.Apps, st.Desired, st.Running)
+	_, err := fmt.Fprintf(w, "%s  %s  apps %d  desired %d  running %d", st.At.Format(time.TimeOnly), state, st.Apps,
+		st.Desired, st.Running)
 	for _, part := range []struct {
 		name string
 		n    int
-	}{{"starting", st.Starting}, {"missing", st.Missing}, {"crashed", st.Crashed}, {"evacuating", st.Evacuating}, {"duplicate", st.Duplicate},
+	}{{"starting", st.Starting}, {"missing", st.Missing}, {"crashed", st.Crashed}, {"evacuating", st.Evacuating},
+		{"duplicate", st.Duplicate},
 		{"undesired", st.Undesired}, {"cut off", st.CutOff}, {"DEAs paused", st.DEAsPaused}, {"DEAs gone", st.DEAsGone}} {
 		if part.n > 0 && err == nil {
 			_, err = fmt.Fprintf(w, "  %s %d", part.name, part.n)
@@ -173,7 +185,8 @@ func printTotals(w io.Writer, asJSON bool, st sim.State) error {
 		return err
 	}
 	n := st.Commands
-	_, err = fmt.Fprintf(w, "  starts %d/%d  stops %d/%d", n.StartsAccepted, n.StartsAccepted+n.StartsRefused, n.StopsAccepted, n.StopsAccepted+n.StopsRefused)
+	_, err = fmt.Fprintf(w, "  starts %d/%d  stops %d/%d", n.StartsAccepted, n.StartsAccepted+n.StartsRefused,
+		n.StopsAccepted, n.StopsAccepted+n.StopsRefused)
 	if err == nil && st.Connected < st.Connections {
 		_, err = fmt.Fprintf(w, "  NATS %d of %d connections", st.Connected, st.Connections)
 	}

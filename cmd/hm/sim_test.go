@@ -21,8 +21,9 @@ func TestSimPrintsWhereItListensAndItsTotals(t *testing.T) {
 		r, w := io.Pipe()
 		code := make(chan int, 1)
 		go func() {
-			code <- newCLI(strings.NewReader(""), w, io.Discard).run(ctx, []string{"sim", "-o", format, "--nats", "nats://127.0.0.1:1", "--apps", "3", "--deas", "2",
-				"--cc-listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0", "--cc-db", db})
+			code <- newCLI(strings.NewReader(""), w, io.Discard).run(ctx,
+				[]string{"sim", "-o", format, "--nats", "nats://127.0.0.1:1", "--apps", "3", "--deas", "2",
+					"--cc-listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0", "--cc-db", db})
 			_ = w.Close()
 		}()
 		want := "converged  apps 3"
@@ -52,7 +53,8 @@ func TestSimPrintsWhereItListensAndItsTotals(t *testing.T) {
 		dec := json.NewDecoder(&seen)
 		var where map[string]string
 		var st sim.State
-		if err := dec.Decode(&where); err != nil || !strings.HasPrefix(where["cc"], "http://127.0.0.1:") || where["control"] == "" {
+		if err := dec.Decode(&where); err != nil || !strings.HasPrefix(where["cc"], "http://127.0.0.1:") ||
+			where["control"] == "" {
 			t.Errorf("%v: %v", where, err)
 		}
 		if err := dec.Decode(&st); err != nil || st.Apps != 3 {
@@ -73,7 +75,8 @@ func TestSimRefusesWhatCannotBe(t *testing.T) {
 		{"--cc-db x --cc-schema v4", "neither v2 nor v3"},
 	} {
 		var out, errs bytes.Buffer
-		if code := newCLI(strings.NewReader(""), &out, &errs).run(t.Context(), append([]string{"sim"}, strings.Fields(tc.args)...)); code != 1 || !strings.Contains(errs.String(), tc.has) {
+		if code := newCLI(strings.NewReader(""), &out, &errs).run(t.Context(),
+			append([]string{"sim"}, strings.Fields(tc.args)...)); code != 1 || !strings.Contains(errs.String(), tc.has) {
 			t.Errorf("%s: exit code %d, %s", tc.args, code, errs.String())
 		}
 	}

@@ -17,7 +17,7 @@ const (
 	exitHeld  exitCode = 3 // all drift is held or waiting, or the gate is closed
 )
 
-const exitCodeUsage = "exit with 2 if hm acts on drift now, with 3 if all drift is held or waiting or the gate is closed"
+const exitCodeUsage = "exit with 2 if hm acts on drift now, 3 if all drift is held or waiting or the gate is closed"
 
 func newStatusCommand(c *cli) *cobra.Command {
 	var wantCode bool
@@ -80,11 +80,14 @@ func (c *cli) printStatus(s api.Status) error {
 	if s.NATS.Connected {
 		state = c.paint(green, "connected") + " to " + s.NATS.Server
 	}
-	line("nats", "%s for %s, %s, %s%s", state, span(b, s.NATS.Since), count(s.NATS.Outages, "outage"), count(s.NATS.Gaps, "gap"), describeLag(s.NATS))
+	line("nats", "%s for %s, %s, %s%s", state, span(b, s.NATS.Since), count(s.NATS.Outages, "outage"),
+		count(s.NATS.Gaps, "gap"), describeLag(s.NATS))
 	for _, r := range s.NATS.Refused {
-		line("", "%s %s %s for %s, %s, last %s: %s", c.paint(red, "refused:"), r.Action, r.Subject, span(b, r.Since), count(r.Count, "time"), ago(b, r.Last), r.Error)
+		line("", "%s %s %s for %s, %s, last %s: %s", c.paint(red, "refused:"), r.Action, r.Subject, span(b, r.Since),
+			count(r.Count, "time"), ago(b, r.Last), r.Error)
 	}
-	line("desired", "%s, %s, %s, read %s%s", c.fresh(s.Desired.Fresh), count(s.Desired.Apps, "app"), count(s.Desired.Instances, "instance"),
+	line("desired", "%s, %s, %s, read %s%s", c.fresh(s.Desired.Fresh), count(s.Desired.Apps, "app"),
+		count(s.Desired.Instances, "instance"),
 		ago(b, s.Desired.SyncedAt), from(s.Desired.Source))
 	if s.Desired.Error != "" {
 		line("", "%s %s", c.paint(yellow, "newest read failed:"), s.Desired.Error)
@@ -93,10 +96,12 @@ func (c *cli) printStatus(s api.Status) error {
 	if s.Actual.GoneDEAs > 0 {
 		gone = fmt.Sprintf(" (%d gone)", s.Actual.GoneDEAs)
 	}
-	line("actual", "%s, %s%s, %s: %d running, %d starting, %d crashed, %d evacuating", c.fresh(s.Actual.Fresh), count(s.Actual.DEAs, "DEA"), gone,
+	line("actual", "%s, %s%s, %s: %d running, %d starting, %d crashed, %d evacuating", c.fresh(s.Actual.Fresh),
+		count(s.Actual.DEAs, "DEA"), gone,
 		count(s.Actual.Instances, "instance"), s.Actual.Running, s.Actual.Starting, s.Actual.Crashed, s.Actual.Evacuating)
 	if s.Actual.MissedDEAs > 0 {
-		line("", "%s", c.paint(yellow, count(s.Actual.MissedDEAs, "DEA")+" that this node does not hear and another does: kept on record"))
+		line("", "%s", c.paint(yellow,
+			count(s.Actual.MissedDEAs, "DEA")+" that this node does not hear and another does: kept on record"))
 	}
 	if u := s.Actual.Unreadable; u.DEAs > 0 {
 		line("", "%s %s (hm deas shows which)", c.paint(yellow, "cannot be read:"), describeUnreadable(u))
@@ -105,7 +110,8 @@ func (c *cli) printStatus(s api.Status) error {
 		line("", "%s %s", c.paint(red, "two DEAs use one id:"), andMore(s.Actual.Doubled, n))
 	}
 	line("drift", "%s", c.describeDrift(s.Drift))
-	line("commands", "%s and %s pending, %s and %s sent so far", count(s.Commands.PendingStarts, "start"), count(s.Commands.PendingStops, "stop"),
+	line("commands", "%s and %s pending, %s and %s sent so far", count(s.Commands.PendingStarts, "start"),
+		count(s.Commands.PendingStops, "stop"),
 		count(s.Commands.SentStarts, "start"), count(s.Commands.SentStops, "stop"))
 	line("queue", "%s", count(s.Queue.Apps, "app"))
 	if _, err := fmt.Fprintln(c.out, out.String()); err != nil {
@@ -117,7 +123,8 @@ func (c *cli) printStatus(s api.Status) error {
 	for _, n := range s.Cluster.Nodes {
 		for line := range strings.Lines(n.NATSRefused) {
 			if n.ID != s.Node { // its own are printed above
-				if _, err := fmt.Fprintf(c.out, "%s: %s %s\n", n.ID, c.paint(red, "refused:"), strings.TrimSpace(line)); err != nil {
+				if _, err := fmt.Fprintf(c.out, "%s: %s %s\n", n.ID, c.paint(red, "refused:"),
+					strings.TrimSpace(line)); err != nil {
 					return err
 				}
 			}
@@ -198,12 +205,14 @@ func (c *cli) describeDrift(d api.DriftCounts) string {
 	for _, k := range []struct {
 		n    int
 		name string
-	}{{d.Missing, "missing"}, {d.Crashed, "crashed"}, {d.Evacuating, "evacuating"}, {d.Extra, "extra"}, {d.Duplicate, "duplicate"}, {d.Undesired, "undesired"}} {
+	}{{d.Missing, "missing"}, {d.Crashed, "crashed"}, {d.Evacuating, "evacuating"}, {d.Extra, "extra"},
+		{d.Duplicate, "duplicate"}, {d.Undesired, "undesired"}} {
 		if k.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", k.n, k.name))
 		}
 	}
-	return c.paint(yellow, fmt.Sprintf("%d", d.Total())) + ": " + strings.Join(parts, ", ") + fmt.Sprintf("; %d acted on now", d.Due)
+	total := c.paint(yellow, fmt.Sprintf("%d", d.Total()))
+	return fmt.Sprintf("%s: %s; %d acted on now", total, strings.Join(parts, ", "), d.Due)
 }
 
 func (c *cli) printNodes(nodes []api.ClusterNode) error {
@@ -230,7 +239,8 @@ func (c *cli) printNodes(nodes []api.ClusterNode) error {
 		}
 		rows = append(rows, []string{n.ID, n.Address, state, voter, nats, hears, applied, n.Version})
 	}
-	if err := printTable(c.out, []string{"node", "address", "state", "vote", "nats", "hears", "applied", "version"}, rows); err != nil {
+	header := []string{"node", "address", "state", "vote", "nats", "hears", "applied", "version"}
+	if err := printTable(c.out, header, rows); err != nil {
 		return err
 	}
 	for _, n := range nodes {

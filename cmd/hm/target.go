@@ -10,8 +10,8 @@ import (
 )
 
 // guidHelp explains how to name an app.
-const guidHelp = `The beginning of a guid is enough if only one app has it. For a guid that ends in a slash and a number, use --index.
-Write -- before a guid that begins with a hyphen.`
+const guidHelp = `The beginning of a guid is enough if only one app has it. For a guid that ends in a slash and a
+number, use --index. Write -- before a guid that begins with a hyphen.`
 
 // indexUsage is the help of --index.
 const indexUsage = "only this index, or all; APP is then the guid as it is, even if it ends in a slash and a number"
@@ -26,8 +26,8 @@ func parseTarget(arg, index string) (api.Target, error) {
 }
 
 // targetFlag adds --index to a command that takes one APP. The function that it returns parses the arguments. An app
-// whose guid begins with a hyphen must follow --. After --, cobra takes --index as an argument; targetFlag still takes it
-// as the flag, since the command takes no other argument.
+// whose guid begins with a hyphen must follow --. After --, cobra takes --index as an argument; targetFlag still
+// takes it as the flag, since the command takes no other argument.
 func targetFlag(cmd *cobra.Command) func(args []string) (api.Target, error) {
 	index := cmd.Flags().String("index", "", indexUsage)
 	split := func(args []string) (app []string, value string) {

@@ -12,7 +12,8 @@ import (
 
 func TestKeysAreUniqueAndShown(t *testing.T) {
 	for name, keys := range map[string]Keys{
-		"dev": DevKeys, "playing": (&Play{}).Keys(), "paused": (&Play{Paused: true}).Keys(), "ended": (&Play{Phase: Ended}).Keys(),
+		"dev": DevKeys, "playing": (&Play{}).Keys(), "paused": (&Play{Paused: true}).Keys(),
+		"ended": (&Play{Phase: Ended}).Keys(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			seen, helped := map[string]bool{}, map[Action]bool{}
@@ -76,7 +77,8 @@ func TestHistoriesAreValues(t *testing.T) {
 		next := old.Add(api.DriftCounts{Missing: i})
 		other := old.Add(api.DriftCounts{Missing: -1})
 		if len(next.samples) > historyLength || next.samples[len(next.samples)-1].Missing != i {
-			t.Fatalf("after %d samples the history has %d and ends with %v, other %v", i+1, len(next.samples), next.samples[len(next.samples)-1], other)
+			t.Fatalf("after %d samples the history has %d and ends with %v, other %v", i+1, len(next.samples),
+				next.samples[len(next.samples)-1], other)
 		}
 		old = next
 	}
@@ -84,8 +86,10 @@ func TestHistoriesAreValues(t *testing.T) {
 
 func TestNewestCommands(t *testing.T) {
 	at := func(s int) api.Timestamp { return api.Timestamp{Time: noon.Add(time.Duration(s) * time.Second)} }
-	outstanding := []api.Command{{ID: "a", CreatedAt: at(1), State: "pending"}, {ID: "b", CreatedAt: at(2), SentAt: at(9), State: "sent"}, {ID: "e", CreatedAt: at(1), State: "sent"}}
-	ended := []api.Command{{ID: "c", CreatedAt: at(1), EndedAt: at(8)}, {ID: "d", CreatedAt: at(0), EndedAt: at(3)}, {ID: "e", CreatedAt: at(1), EndedAt: at(4), State: "confirmed"}}
+	outstanding := []api.Command{{ID: "a", CreatedAt: at(1), State: "pending"},
+		{ID: "b", CreatedAt: at(2), SentAt: at(9), State: "sent"}, {ID: "e", CreatedAt: at(1), State: "sent"}}
+	ended := []api.Command{{ID: "c", CreatedAt: at(1), EndedAt: at(8)}, {ID: "d", CreatedAt: at(0), EndedAt: at(3)},
+		{ID: "e", CreatedAt: at(1), EndedAt: at(4), State: "confirmed"}}
 	ids := func(n int) string {
 		var b strings.Builder
 		for _, c := range NewestCommands(outstanding, ended, n) {
@@ -125,7 +129,8 @@ func TestTotals(t *testing.T) {
 
 func TestAges(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		-time.Hour: "0s", 999 * time.Millisecond: "0s", 59 * time.Second: "59s", time.Minute: "1m00s", 65 * time.Second: "1m05s",
+		-time.Hour: "0s", 999 * time.Millisecond: "0s", 59 * time.Second: "59s", time.Minute: "1m00s",
+		65 * time.Second:                "1m05s",
 		59*time.Minute + 59*time.Second: "59m59s", 2*time.Hour + 3*time.Minute: "2h03m", 100 * time.Hour: "100h00m",
 	} {
 		if got := age(d); got != want {

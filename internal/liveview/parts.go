@@ -124,7 +124,8 @@ func (p painter) counts() []string {
 	if !t.Converged {
 		verdict = p.theme.Bad.Render("not converged")
 	}
-	truth := p.label("truth") + fmt.Sprintf("%d of %d indices right, %d undesired, %d DEAs speak  ", t.Settled, t.Desired, t.Undesired, t.DEAs) + verdict
+	truth := p.label("truth") + fmt.Sprintf("%d of %d indices right, %d undesired, %d DEAs speak  ",
+		t.Settled, t.Desired, t.Undesired, t.DEAs) + verdict
 	if t.Harmful > 0 || t.Needless > 0 {
 		truth += fmt.Sprintf("  %d needless starts, %d harmful stops", t.Needless, t.Harmful)
 	}
@@ -205,8 +206,9 @@ func (p painter) commands(n int) []string {
 	}
 	for _, c := range p.Commands[:min(len(p.Commands), n)] {
 		at := lastChange(c)
-		line := indent + p.clock(at) + fmt.Sprintf("  %-5s %s  %-19s ", c.Action, short(c.App)+fmt.Sprintf("/%-3d", c.Index), c.Reason) + p.state(c)
-		lines = append(lines, line)
+		index := short(c.App) + fmt.Sprintf("/%-3d", c.Index)
+		line := indent + p.clock(at) + fmt.Sprintf("  %-5s %s  %-19s ", c.Action, index, c.Reason)
+		lines = append(lines, line+p.state(c))
 	}
 	return lines
 }

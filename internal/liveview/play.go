@@ -66,7 +66,8 @@ func (p painter) play() []string {
 		share = min(share, 1)
 		width := min(max(p.width-playBeside, playBarMin), playBarMax)
 		full := int(share * float64(width))
-		line += "  " + p.theme.Good.Render(strings.Repeat("█", full)) + p.theme.Faint.Render(strings.Repeat("░", width-full)) + fmt.Sprintf(" %3.0f %%", 100*share)
+		line += "  " + p.theme.Good.Render(strings.Repeat("█", full))
+		line += p.theme.Faint.Render(strings.Repeat("░", width-full)) + fmt.Sprintf(" %3.0f %%", 100*share)
 	}
 	return []string{line + "  " + p.pace()}
 }

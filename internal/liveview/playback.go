@@ -54,7 +54,8 @@ const (
 
 func newPlayback(about string, opts replay.Options, t tempo) *playback {
 	return &playback{
-		about: about, heartbeat: opts.Reconcile.Policy.HeartbeatPeriod, start: t.at, until: opts.Until, settle: max(opts.Settle, 0),
+		about: about, heartbeat: opts.Reconcile.Policy.HeartbeatPeriod, start: t.at, until: opts.Until,
+		settle:  max(opts.Settle, 0),
 		changed: notify.New(), control: notify.New(), tempo: t, share: -1,
 	}
 }

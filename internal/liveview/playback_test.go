@@ -50,7 +50,8 @@ func TestPlaybackShowsItsProgress(t *testing.T) {
 		t.Errorf("after the recording it is %+v", play)
 	}
 	p.finish(nil)
-	if f := p.Frame(); f.Play.Done != 1 || f.Play.Phase != Ended || f.Now != playbackStart.Add(301*time.Second).Std() || len(p.Keys()) != 2 || p.Done() {
+	if f := p.Frame(); f.Play.Done != 1 || f.Play.Phase != Ended || f.Now != playbackStart.Add(301*time.Second).Std() ||
+		len(p.Keys()) != 2 || p.Done() {
 		t.Errorf("at the end it is %+v with keys %v", f.Play, p.Keys())
 	}
 	if p.stop() {
@@ -106,12 +107,15 @@ func TestPlaybackEvents(t *testing.T) {
 	p := testPlayback()
 	for i := range 5 * playbackMaxEvents {
 		p.add(replay.TimelineEvent{At: playbackStart, Kind: replay.TimelineFinding, Text: fmt.Sprint(i)})
-		p.add(replay.TimelineEvent{At: playbackStart, Kind: replay.TimelineCommand, Text: "start", Command: &replay.Command{}})
+		p.add(replay.TimelineEvent{At: playbackStart, Kind: replay.TimelineCommand, Text: "start",
+			Command: &replay.Command{}})
 	}
-	p.add(replay.TimelineEvent{At: playbackStart.Add(time.Second), Kind: replay.TimelineLeader, Text: "another node leads"})
+	p.add(replay.TimelineEvent{At: playbackStart.Add(time.Second), Kind: replay.TimelineLeader,
+		Text: "another node leads"})
 	p.add(replay.TimelineEvent{At: playbackStart, Kind: replay.TimelineGate, Text: "closed: nats-down"})
 	f := p.Frame()
-	if len(f.Events) != playbackMaxEvents || !f.Events[0].Failed || f.Events[1].Failed || f.Events[2].Text != fmt.Sprintf("finding  %d", 5*playbackMaxEvents-1) {
+	if len(f.Events) != playbackMaxEvents || !f.Events[0].Failed || f.Events[1].Failed ||
+		f.Events[2].Text != fmt.Sprintf("finding  %d", 5*playbackMaxEvents-1) {
 		t.Errorf("%d events, the newest %+v", len(f.Events), f.Events[:3])
 	}
 	if at := playbackStart.Add(time.Second).Std(); !f.Play.LeaderAt.Equal(at) {
@@ -156,8 +160,10 @@ func TestPlaybackShowsTheReplay(t *testing.T) {
 	f := p.Frame()
 	shown := Render(f, 100, 40, Theme{})
 	for _, line := range []string{
-		"time     2026-01-15 12:14:00.0", "gate     closed  actual-stale, desired-stale  for 9m32s", "link     NATS up  for 14m00s  the leader changed 3 times  12m18s ago",
-		"desired  stale  3 instances of 1 apps  read 10m00s ago", "actual   stale  3 running", "commands starts 0 pending 2 sent", "12:01:57  start web", "12:01:41  leader   another node leads",
+		"time     2026-01-15 12:14:00.0", "gate     closed  actual-stale, desired-stale  for 9m32s",
+		"link     NATS up  for 14m00s  the leader changed 3 times  12m18s ago",
+		"desired  stale  3 instances of 1 apps  read 10m00s ago", "actual   stale  3 running",
+		"commands starts 0 pending 2 sent", "12:01:57  start web", "12:01:41  leader   another node leads",
 	} {
 		if !strings.Contains(shown, line) {
 			t.Errorf("%q is missing in\n%s", line, shown)

@@ -34,8 +34,8 @@ const (
 	progressWidth = 20 // columns; the library takes fewer on a narrow terminal
 )
 
-// NewProgress prepares a progress bar on out for a replay of the sources. It shows nothing if out is no terminal or a dumb
-// one, or if the size of the sources is not known.
+// NewProgress prepares a progress bar on out for a replay of the sources. It shows nothing if out is no terminal or a
+// dumb one, or if the size of the sources is not known.
 func NewProgress(out io.Writer, sources []recording.Source) *Progress {
 	total := totalSize(sources)
 	p := &Progress{total: total, began: time.Now()}

@@ -26,7 +26,8 @@ func some[T any](v T) *T { return &v }
 func busy() Frame {
 	f := Frame{
 		Title: "hm dev", About: "3 nodes, heartbeat 1s, seed 1", Now: noon, Up: 75 * time.Second, Keys: DevKeys,
-		Places: []Place{{"hm-0", "http://127.0.0.1:5155"}, {"hm-1", "http://127.0.0.1:40001"}, {"hm-2", "http://127.0.0.1:40002"},
+		Places: []Place{{"hm-0", "http://127.0.0.1:5155"}, {"hm-1", "http://127.0.0.1:40001"},
+			{"hm-2", "http://127.0.0.1:40002"},
 			{"nats", "nats://127.0.0.1:40003"}, {"cc", "http://127.0.0.1:40004"}, {"log", "/tmp/hm-dev-1/dev.log"}},
 		Nodes: []Node{{ID: "hm-0"}, {ID: "hm-1", Down: true, BackIn: 7 * time.Second}, {ID: "hm-2"}},
 		Status: &api.Status{
@@ -44,10 +45,15 @@ func busy() Frame {
 		Truth:  &Truth{Apps: 50, DEAs: 19, Desired: 98, Settled: 92},
 		Faults: []string{"app 11111111 crash-loops (C)", "1 DEA gone (r)"},
 		Commands: []api.Command{
-			{ID: "1", Action: "start", App: "11111111-1111-4111-8111-111111111111", Index: 3, Reason: "CRASHED", State: "pending", CreatedAt: ago(time.Second), DueAt: ago(-2 * time.Second)},
-			{ID: "2", Action: "start", App: "22222222-2222-4222-8222-222222222222", Index: 0, Reason: "MISSING", State: "sent", CreatedAt: ago(5 * time.Second), SentAt: ago(2 * time.Second)},
-			{ID: "3", Action: "stop", App: "33333333-3333-4333-8333-333333333333", Index: 12, Reason: "EVACUATION_COMPLETE", State: "confirmed", CreatedAt: ago(9 * time.Second), EndedAt: ago(3 * time.Second)},
-			{ID: "4", Action: "start", App: "44444444-4444-4444-8444-444444444444", Index: 1, Reason: "MISSING", State: "dropped", Detail: "the index is running again", CreatedAt: ago(9 * time.Second), EndedAt: ago(4 * time.Second)},
+			{ID: "1", Action: "start", App: "11111111-1111-4111-8111-111111111111", Index: 3, Reason: "CRASHED",
+				State: "pending", CreatedAt: ago(time.Second), DueAt: ago(-2 * time.Second)},
+			{ID: "2", Action: "start", App: "22222222-2222-4222-8222-222222222222", Index: 0, Reason: "MISSING", State: "sent",
+				CreatedAt: ago(5 * time.Second), SentAt: ago(2 * time.Second)},
+			{ID: "3", Action: "stop", App: "33333333-3333-4333-8333-333333333333", Index: 12, Reason: "EVACUATION_COMPLETE",
+				State: "confirmed", CreatedAt: ago(9 * time.Second), EndedAt: ago(3 * time.Second)},
+			{ID: "4", Action: "start", App: "44444444-4444-4444-8444-444444444444", Index: 1, Reason: "MISSING",
+				State: "dropped", Detail: "the index is running again", CreatedAt: ago(9 * time.Second),
+				EndedAt: ago(4 * time.Second)},
 		},
 		Events: []Event{
 			{At: noon.Add(-4 * time.Second), Text: "closed node hm-1, which led; it comes back in 10s"},
@@ -64,7 +70,8 @@ func busy() Frame {
 // shut returns a frame of a cluster without NATS and without a good read of the desired state.
 func shut() Frame {
 	f := busy()
-	f.Status.Gate = api.Gate{Reasons: []string{"nats-down", "actual-stale", "hold:mass-loss"}, Since: ago(3700 * time.Second)}
+	f.Status.Gate = api.Gate{Reasons: []string{"nats-down", "actual-stale", "hold:mass-loss"},
+		Since: ago(3700 * time.Second)}
 	f.Status.Desired.Fresh, f.Status.Desired.Error = false, "the bulk API answered 500"
 	f.Status.Actual.Fresh = false
 	f.Status.Queue.Apps = 7
@@ -75,7 +82,8 @@ func shut() Frame {
 // played returns a frame of a replay at 10 times the speed, in the middle of an outage.
 func played() Frame {
 	f := busy()
-	f.Title, f.About, f.Up, f.Places, f.Nodes, f.Truth, f.Faults = "hm replay", "a zone is lost  zone.jsonl.zst", 0, nil, nil, nil, nil
+	f.Title, f.About, f.Up, f.Places, f.Nodes, f.Truth, f.Faults = "hm replay", "a zone is lost  zone.jsonl.zst", 0, nil,
+		nil, nil, nil
 	f.Status.NATS = api.NATS{Connected: true, Since: ago(290 * time.Second)}
 	f.Play = &Play{Speed: 10, Done: 0.423, Leaders: 2, LeaderAt: noon.Add(-95 * time.Second)}
 	f.Events = []Event{
@@ -102,23 +110,26 @@ func TestFramesAreGolden(t *testing.T) {
 		width, height int
 		theme         Theme
 	}{
-		"wide":    {busy(), 150, 40, Theme{}},
-		"usual":   {busy(), 80, 24, Theme{}},
-		"small":   {busy(), 60, 14, Theme{}},
-		"tiny":    {busy(), 1, 1, Theme{}},
-		"shut":    {shut(), 100, 30, Theme{}},
-		"start":   {Frame{Title: "hm dev", About: "1 node", Now: noon, Nodes: []Node{{ID: "hm-0"}}, Truth: &Truth{}, Places: busy().Places[:1], Keys: DevKeys}, 80, 24, Theme{}},
+		"wide":  {busy(), 150, 40, Theme{}},
+		"usual": {busy(), 80, 24, Theme{}},
+		"small": {busy(), 60, 14, Theme{}},
+		"tiny":  {busy(), 1, 1, Theme{}},
+		"shut":  {shut(), 100, 30, Theme{}},
+		"start": {Frame{Title: "hm dev", About: "1 node", Now: noon, Nodes: []Node{{ID: "hm-0"}}, Truth: &Truth{},
+			Places: busy().Places[:1], Keys: DevKeys}, 80, 24, Theme{}},
 		"colored": {busy(), 100, 30, Colored()},
 
 		"replay-wide":    {played(), 150, 40, Theme{}},
 		"replay-usual":   {played(), 80, 24, Theme{}},
 		"replay-small":   {played(), 60, 14, Theme{}},
 		"replay-colored": {played(), 100, 30, Colored()},
-		"replay-start":   {Frame{Title: "hm replay", About: "r.jsonl", Now: noon, Play: &Play{Speed: 0.25, Done: -1}, Keys: (&Play{}).Keys()}, 80, 24, Theme{}},
-		"replay-paused":  {playing(Play{Speed: 1e6, Paused: true}), 80, 24, Theme{}},
-		"replay-forward": {playing(Play{Speed: 1, Done: 0.5, Skip: noon.Add(100 * time.Second), Leaders: 1}), 80, 24, Theme{}},
-		"replay-over":    {playing(Play{Speed: 1, Done: 0.99, Phase: RunningOn}), 80, 24, Theme{}},
-		"replay-ended":   {playing(Play{Speed: 1, Done: 1, Phase: Ended}), 80, 24, Theme{}},
+		"replay-start": {Frame{Title: "hm replay", About: "r.jsonl", Now: noon, Play: &Play{Speed: 0.25, Done: -1},
+			Keys: (&Play{}).Keys()}, 80, 24, Theme{}},
+		"replay-paused": {playing(Play{Speed: 1e6, Paused: true}), 80, 24, Theme{}},
+		"replay-forward": {playing(Play{Speed: 1, Done: 0.5, Skip: noon.Add(100 * time.Second), Leaders: 1}), 80, 24,
+			Theme{}},
+		"replay-over":  {playing(Play{Speed: 1, Done: 0.99, Phase: RunningOn}), 80, 24, Theme{}},
+		"replay-ended": {playing(Play{Speed: 1, Done: 1, Phase: Ended}), 80, 24, Theme{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := Render(tc.frame, tc.width, tc.height, tc.theme) + "\n"
@@ -142,7 +153,8 @@ func TestFramesAreGolden(t *testing.T) {
 // Every frame fits the terminal. A longer line or more lines would scroll it.
 func TestFramesFit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f := rapid.SampledFrom([]Frame{busy(), shut(), played(), playing(Play{Paused: true, Phase: RunningOn}), {}}).Draw(t, "frame")
+		f := rapid.SampledFrom([]Frame{busy(), shut(), played(), playing(Play{Paused: true, Phase: RunningOn}), {}}).Draw(t,
+			"frame")
 		for range rapid.IntRange(0, 60).Draw(t, "commands") {
 			f.Commands = append(f.Commands, api.Command{ID: "x", State: rapid.StringMatching(`[a-zé漢]{0,9}`).Draw(t, "state")})
 		}
@@ -171,11 +183,13 @@ func TestListsShareWhatIsLeft(t *testing.T) {
 		height int
 		want   []int
 	}{
-		"room for all":          {[]part{{lines: head(3)}, {lines: head(5), rank: 1, list: true}}, 20, []int{3, 5}},
-		"lists grow in turn":    {[]part{{lines: head(9), list: true}, {lines: head(9), rank: 1, list: true}}, 11, []int{6, 5}},
-		"a short list is whole": {[]part{{lines: head(2), list: true}, {lines: head(9), rank: 1, list: true}}, 11, []int{2, 9}},
-		"no half parts":         {[]part{{lines: head(4), rank: 1}, {lines: head(3)}}, 6, []int{0, 3}},
-		"nothing to show":       {[]part{{}, {rank: 1, list: true}}, 6, []int{0, 0}},
+		"room for all": {[]part{{lines: head(3)}, {lines: head(5), rank: 1, list: true}}, 20, []int{3, 5}},
+		"lists grow in turn": {[]part{{lines: head(9), list: true}, {lines: head(9), rank: 1, list: true}}, 11,
+			[]int{6, 5}},
+		"a short list is whole": {[]part{{lines: head(2), list: true}, {lines: head(9), rank: 1, list: true}}, 11,
+			[]int{2, 9}},
+		"no half parts":   {[]part{{lines: head(4), rank: 1}, {lines: head(3)}}, 6, []int{0, 3}},
+		"nothing to show": {[]part{{}, {rank: 1, list: true}}, 6, []int{0, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := share(tc.parts, tc.height)

@@ -29,20 +29,30 @@ func TestTempo(t *testing.T) {
 		from  app.Time
 		asks  []ask
 	}{
-		"ten times as fast":        {10, 0, []ask{{0, nil, 1000, 100 * ms}, {40, nil, 1000, 60 * ms}, {100, nil, 1000, 0}, {100, nil, 2000, 100 * ms}}},
-		"a tenth as fast":          {0.1, 0, []ask{{0, nil, 10, 100 * ms}, {100, nil, 10, 0}}},
-		"a delay is caught up":     {1, 0, []ask{{0, nil, 100, 100 * ms}, {200, nil, 100, 0}, {200, nil, 150, 0}, {200, nil, 300, 100 * ms}}},
-		"a long one is not":        {1, 0, []ask{{0, nil, 100, 100 * ms}, {5000, nil, 100, 0}, {5000, nil, 150, 50 * ms}}},
-		"too short to wait":        {1000, 0, []ask{{0, nil, 500, 0}, {0, nil, 1100, 1100 * time.Microsecond}}},
-		"a pause":                  {1, 0, []ask{{0, nil, 100, 100 * ms}, {60, pause, 100, forever}, {900, nil, 100, forever}, {900, pause, 100, 40 * ms}}},
-		"a pause where it is":      {1, 0, []ask{{0, nil, 100, 100 * ms}, {100, nil, 100, 0}, {100, pause, 100, 0}, {100, nil, 101, forever}}},
-		"another speed from here":  {1, 0, []ask{{0, nil, 100, 100 * ms}, {50, faster, 100, 25 * ms}}},
-		"another speed in a pause": {1, 0, []ask{{0, nil, 100, 100 * ms}, {50, pause, 100, forever}, {70, faster, 100, forever}, {80, pause, 100, 25 * ms}}},
-		"as fast as possible":      {1, 0, []ask{{0, nil, 4, 4 * ms}, {0, skip, 4, 0}, {1, nil, 9999, 0}, {2, nil, 10_500, 500 * ms}, {3, nil, 10_500, 499 * ms}}},
-		"twice as far":             {1, 0, []ask{{0, nil, 4, 4 * ms}, {0, skip, 4, 0}, {1, skip, 19_999, 0}, {1, nil, 20_100, 100 * ms}}},
-		"forward in a pause":       {1, 0, []ask{{0, nil, 4, 4 * ms}, {0, pause, 4, forever}, {9, skip, 10_000, 0}, {9, nil, 10_001, forever}}},
-		"a pause during a skip":    {1, 0, []ask{{0, nil, 4, 4 * ms}, {0, skip, 4000, 0}, {9, pause, 4000, 0}, {9, nil, 4001, forever}}},
-		"skip to from":             {1, start + 60_000, []ask{{0, nil, 59_000, 0}, {3, nil, 60_000, 0}, {3, nil, 60_100, 100 * ms}}},
+		"ten times as fast": {10, 0, []ask{{0, nil, 1000, 100 * ms}, {40, nil, 1000, 60 * ms}, {100, nil, 1000, 0},
+			{100, nil, 2000, 100 * ms}}},
+		"a tenth as fast": {0.1, 0, []ask{{0, nil, 10, 100 * ms}, {100, nil, 10, 0}}},
+		"a delay is caught up": {1, 0, []ask{{0, nil, 100, 100 * ms}, {200, nil, 100, 0}, {200, nil, 150, 0},
+			{200, nil, 300, 100 * ms}}},
+		"a long one is not": {1, 0, []ask{{0, nil, 100, 100 * ms}, {5000, nil, 100, 0}, {5000, nil, 150, 50 * ms}}},
+		"too short to wait": {1000, 0, []ask{{0, nil, 500, 0}, {0, nil, 1100, 1100 * time.Microsecond}}},
+		"a pause": {1, 0, []ask{{0, nil, 100, 100 * ms}, {60, pause, 100, forever}, {900, nil, 100, forever},
+			{900, pause, 100, 40 * ms}}},
+		"a pause where it is": {1, 0, []ask{{0, nil, 100, 100 * ms}, {100, nil, 100, 0}, {100, pause, 100, 0},
+			{100, nil, 101, forever}}},
+		"another speed from here": {1, 0, []ask{{0, nil, 100, 100 * ms}, {50, faster, 100, 25 * ms}}},
+		"another speed in a pause": {1, 0, []ask{{0, nil, 100, 100 * ms}, {50, pause, 100, forever},
+			{70, faster, 100, forever}, {80, pause, 100, 25 * ms}}},
+		"as fast as possible": {1, 0, []ask{{0, nil, 4, 4 * ms}, {0, skip, 4, 0}, {1, nil, 9999, 0},
+			{2, nil, 10_500, 500 * ms}, {3, nil, 10_500, 499 * ms}}},
+		"twice as far": {1, 0, []ask{{0, nil, 4, 4 * ms}, {0, skip, 4, 0}, {1, skip, 19_999, 0},
+			{1, nil, 20_100, 100 * ms}}},
+		"forward in a pause": {1, 0, []ask{{0, nil, 4, 4 * ms}, {0, pause, 4, forever}, {9, skip, 10_000, 0},
+			{9, nil, 10_001, forever}}},
+		"a pause during a skip": {1, 0, []ask{{0, nil, 4, 4 * ms}, {0, skip, 4000, 0}, {9, pause, 4000, 0},
+			{9, nil, 4001, forever}}},
+		"skip to from": {1, start + 60_000,
+			[]ask{{0, nil, 59_000, 0}, {3, nil, 60_000, 0}, {3, nil, 60_100, 100 * ms}}},
 		"from before the start":    {1, start - 60_000, []ask{{0, nil, 100, 100 * ms}}},
 		"no faster than the limit": {MaxSpeed, 0, []ask{{0, faster, 2_000_000, 2 * ms}}},
 	} {
@@ -63,7 +73,8 @@ func TestTempo(t *testing.T) {
 // Whatever keys are pressed, the recording's time never goes back, and is never ahead of what has been played.
 func TestTempoNeverGoesBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		tempo := newTempo(rapid.Float64Range(MinSpeed, MaxSpeed).Draw(t, "speed"), 1000, app.Time(rapid.Int64Range(0, 5000).Draw(t, "from")))
+		tempo := newTempo(rapid.Float64Range(MinSpeed, MaxSpeed).Draw(t, "speed"), 1000,
+			app.Time(rapid.Int64Range(0, 5000).Draw(t, "from")))
 		wall, next, last := time.UnixMilli(1), app.Time(1000), app.Time(0)
 		for range rapid.IntRange(0, 50).Draw(t, "steps") {
 			wall = wall.Add(time.Duration(rapid.Int64Range(0, int64(10*time.Second)).Draw(t, "passes")))

@@ -49,7 +49,8 @@ func TotalsOf(f Frame) Totals {
 	t.Leader, t.GateOpen, t.GateReasons = s.Cluster.Leader, s.Gate.Open, append(t.GateReasons, s.Gate.Reasons...)
 	t.DEAs, t.Apps, t.Desired = s.Actual.DEAs, s.Desired.Apps, s.Desired.Instances
 	t.Running, t.Starting, t.Crashed = s.Actual.Running, s.Actual.Starting, s.Actual.Crashed
-	t.Drift, t.Missing, t.Extra, t.Duplicate, t.Undesired = s.Drift.Total(), s.Drift.Missing, s.Drift.Extra, s.Drift.Duplicate, s.Drift.Undesired
+	t.Drift, t.Missing, t.Extra, t.Duplicate, t.Undesired = s.Drift.Total(), s.Drift.Missing, s.Drift.Extra,
+		s.Drift.Duplicate, s.Drift.Undesired
 	t.Commands = s.Commands
 	return t
 }

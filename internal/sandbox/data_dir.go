@@ -54,8 +54,8 @@ func (d dataDir) close() error {
 	return nil
 }
 
-// saved is what a later sandbox on the same directory needs to continue: the nodes must have the same ids and addresses,
-// and the simulation must create the same apps and DEAs.
+// saved is what a later sandbox on the same directory needs to continue: the nodes must have the same ids and
+// addresses, and the simulation must create the same apps and DEAs.
 type saved struct {
 	Format    int           `json:"format"`
 	Nodes     []peer        `json:"nodes"`
@@ -66,7 +66,7 @@ type saved struct {
 	Seed      uint64        `json:"seed"`
 	CCPassive bool          `json:"cc_passive"`
 	Desired   string        `json:"desired,omitempty"`     // empty: bulk
-	CCDBGiven bool          `json:"cc_db_given,omitempty"` // the apps are in another database, whose address may be a secret
+	CCDBGiven bool          `json:"cc_db_given,omitempty"` // the apps are in another database; its address may be secret
 }
 
 // format is the version of the saved file.
@@ -95,8 +95,8 @@ func (d dataDir) load() (saved, error) {
 		return saved{}, withHint(fmt.Errorf("%s: %w", path, err), "remove the directory to start anew")
 	}
 	if s.Format != format || len(s.Nodes) == 0 {
-		return saved{}, withHint(fmt.Errorf("%s: format %d with %d nodes does not fit this version", path, s.Format, len(s.Nodes)),
-			"remove the directory to start anew")
+		err := fmt.Errorf("%s: format %d with %d nodes does not fit this version", path, s.Format, len(s.Nodes))
+		return saved{}, withHint(err, "remove the directory to start anew")
 	}
 	return s, nil
 }

@@ -16,7 +16,8 @@ func shortGUID(g app.GUID) string { return fmt.Sprintf("%.8s", g.String()) }
 
 // servingDEAs returns the DEAs that run and take new instances.
 func (i *injector) servingDEAs() []fleet.DEA {
-	return slices.DeleteFunc(i.sandbox.sim.Fleet.DEAs(0, 1<<30), func(d fleet.DEA) bool { return d.Status != "serving" || d.Paused })
+	return slices.DeleteFunc(i.sandbox.sim.Fleet.DEAs(0, 1<<30),
+		func(d fleet.DEA) bool { return d.Status != "serving" || d.Paused })
 }
 
 // draw picks one at random. It returns false if there is none.
@@ -82,7 +83,8 @@ func (i *injector) evacuateDEA(context.Context) (string, error) {
 	if !ok {
 		return "evacuating a DEA", errNoDEA
 	}
-	return fmt.Sprintf("asked DEA %s to evacuate its %s", d.ID, plural(d.Live, "instance")), i.sandbox.sim.Fleet.Evacuate(d.ID)
+	return fmt.Sprintf("asked DEA %s to evacuate its %s", d.ID, plural(d.Live, "instance")),
+		i.sandbox.sim.Fleet.Evacuate(d.ID)
 }
 
 // maxApps bounds the apps from which one is drawn.
@@ -90,7 +92,8 @@ const maxApps = 2000
 
 // app draws one of the started apps that fit accepts.
 func (i *injector) app(fit func(sim.AppView) bool) (sim.AppView, error) {
-	apps := slices.DeleteFunc(i.sandbox.sim.Apps(0, maxApps), func(v sim.AppView) bool { return v.State != "STARTED" || !fit(v) })
+	apps := slices.DeleteFunc(i.sandbox.sim.Apps(0, maxApps),
+		func(v sim.AppView) bool { return v.State != "STARTED" || !fit(v) })
 	v, ok := draw(i, apps)
 	if !ok {
 		return v, errNoApp
@@ -116,7 +119,8 @@ func (i *injector) crashOne(context.Context) (string, error) {
 		return "crashing an instance", err
 	}
 	index, _ := runs(v)
-	return fmt.Sprintf("crashed app %s index %d", shortGUID(v.GUID), index), i.sandbox.sim.Fleet.CrashInstance(v.GUID, int(index))
+	return fmt.Sprintf("crashed app %s index %d", shortGUID(v.GUID), index),
+		i.sandbox.sim.Fleet.CrashInstance(v.GUID, int(index))
 }
 
 func (i *injector) crashLoop(context.Context) (string, error) {
@@ -151,7 +155,8 @@ func (i *injector) scale(by int, fit func(sim.AppView) bool) (string, error) {
 		return "scaling an app", err
 	}
 	_, err = i.sandbox.sim.CC.ScaleApp(v.GUID, v.Instances+by)
-	return fmt.Sprintf("scaled app %s from %d to %s", shortGUID(v.GUID), v.Instances, plural(v.Instances+by, "instance")), err
+	to := plural(v.Instances+by, "instance")
+	return fmt.Sprintf("scaled app %s from %d to %s", shortGUID(v.GUID), v.Instances, to), err
 }
 
 func (i *injector) updateApp(context.Context) (string, error) {
@@ -160,7 +165,8 @@ func (i *injector) updateApp(context.Context) (string, error) {
 		return "updating an app", err
 	}
 	row, err := i.sandbox.sim.CC.RestartApp(v.GUID)
-	return fmt.Sprintf("updated app %s from version %s to %s", shortGUID(v.GUID), shortGUID(v.Version), shortGUID(row.Version)), err
+	return fmt.Sprintf("updated app %s from version %s to %s",
+		shortGUID(v.GUID), shortGUID(v.Version), shortGUID(row.Version)), err
 }
 
 func (i *injector) deleteApp(context.Context) (string, error) {
@@ -168,7 +174,8 @@ func (i *injector) deleteApp(context.Context) (string, error) {
 	if err != nil {
 		return "deleting an app", err
 	}
-	return fmt.Sprintf("deleted app %s with %s", shortGUID(v.GUID), plural(v.Instances, "instance")), i.sandbox.sim.CC.DeleteApp(v.GUID)
+	return fmt.Sprintf("deleted app %s with %s", shortGUID(v.GUID), plural(v.Instances, "instance")),
+		i.sandbox.sim.CC.DeleteApp(v.GUID)
 }
 
 func (i *injector) addApp(context.Context) (string, error) {

@@ -69,7 +69,8 @@ func (i *injector) togglePause(ctx context.Context) (string, error) {
 			return "resumed: commands are sent again", client.ReleaseHold(ctx, h.Name)
 		}
 	}
-	_, _, err = client.SetHold(ctx, api.HoldRequest{Name: reconcile.HoldPaused, Reason: "paused from hm dev", By: "hm dev"})
+	_, _, err = client.SetHold(ctx, api.HoldRequest{Name: reconcile.HoldPaused, Reason: "paused from hm dev",
+		By: "hm dev"})
 	return "paused: no command is sent until p is pressed again", err
 }
 

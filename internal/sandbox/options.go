@@ -44,7 +44,8 @@ func (o Options) check() error {
 		return withHint(fmt.Errorf("--nodes %d: a cluster has 1, 3 or 5 nodes", o.Nodes), "use --nodes 3")
 	}
 	if o.Desired != config.SourceBulk && o.Desired != config.SourceSQL {
-		return withHint(fmt.Errorf("--desired %s is not a source of the desired state", o.Desired), "use --desired bulk or sql")
+		return withHint(fmt.Errorf("--desired %s is not a source of the desired state", o.Desired),
+			"use --desired bulk or sql")
 	}
 	return nil
 }

@@ -27,8 +27,8 @@ type Sandbox struct {
 	view    *View
 }
 
-// Open starts everything in the order NATS, simulation, nodes, view. The caller must close the sandbox. If a part cannot
-// start, Open closes those that have started.
+// Open starts everything in the order NATS, simulation, nodes, view. The caller must close the sandbox. If a part
+// cannot start, Open closes those that have started.
 func Open(ctx context.Context, o Options) (_ *Sandbox, err error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -89,7 +89,8 @@ func (s *Sandbox) start(ctx context.Context, peers []peer) (err error) {
 	if s.nats, err = sim.StartNATS(sim.NATSOptions{}); err != nil {
 		return err
 	}
-	if s.sim, err = sim.Start(context.WithoutCancel(ctx), s.simOptions(cfg.Desired.Partition)); err != nil { // Close ends it
+	ctx = context.WithoutCancel(ctx) // Close ends the simulation
+	if s.sim, err = sim.Start(ctx, s.simOptions(cfg.Desired.Partition)); err != nil {
 		return err
 	}
 	// Save before the first node starts: from then on its peers know it under this address only.

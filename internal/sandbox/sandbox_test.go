@@ -34,9 +34,11 @@ const testDeadline = 60 * time.Second
 
 func testOptions() Options {
 	return Options{
-		DEAs: 20, Apps: 50, InstancesPerApp: 2, Nodes: 3, Heartbeat: testPeriod, Desired: config.SourceBulk, Seed: 1, API: anyPort,
+		DEAs: 20, Apps: 50, InstancesPerApp: 2, Nodes: 3, Heartbeat: testPeriod, Desired: config.SourceBulk, Seed: 1,
+		API: anyPort,
 		// A busy machine must not change the leader by itself in the middle of a test.
-		Sets:      []string{"log.level=warn", "raft.heartbeat_timeout=2s", "raft.election_timeout=2s", "raft.lease_timeout=1s"},
+		Sets: []string{"log.level=warn", "raft.heartbeat_timeout=2s", "raft.election_timeout=2s",
+			"raft.lease_timeout=1s"},
 		Configure: configure, NewLogger: newLogger, Log: &testLog{}, Version: "test",
 	}
 }
@@ -167,7 +169,9 @@ func TestFaultsAreCorrected(t *testing.T) {
 
 	t.Log(r.press("k"))
 	r.await("drift", func(f liveview.Frame) bool { return f.Status != nil && f.Status.Drift.Missing > 0 })
-	f = r.await("convergence", func(f liveview.Frame) bool { return f.Truth.Converged && gateOpen(f) && f.Status.Drift.Total() == 0 })
+	f = r.await("convergence", func(f liveview.Frame) bool {
+		return f.Truth.Converged && gateOpen(f) && f.Status.Drift.Total() == 0
+	})
 	if f.Status.Commands.SentStarts == 0 || f.Truth.DEAs != 19 {
 		t.Fatalf("converged after %+v on %d DEAs", f.Status.Commands, f.Truth.DEAs)
 	}
@@ -211,7 +215,9 @@ func TestKeys(t *testing.T) {
 	for _, key := range []string{"s", "S", "a", "d", "u", "c", "C", "e", "p", "b", "K"} {
 		t.Log(r.press(key))
 	}
-	f := r.await("faults", func(f liveview.Frame) bool { return len(f.Faults) == 3 && f.Status != nil && len(f.Status.Holds) > 0 })
+	f := r.await("faults", func(f liveview.Frame) bool {
+		return len(f.Faults) == 3 && f.Status != nil && len(f.Status.Holds) > 0
+	})
 	for i, want := range []string{"the bulk API is broken (b)", "crash-loops (C)", "gone (r)"} {
 		if !strings.Contains(f.Faults[i], want) {
 			t.Errorf("fault %d is %q, want %q", i, f.Faults[i], want)
@@ -225,7 +231,9 @@ func TestKeys(t *testing.T) {
 		t.Errorf("the second l: %s", text)
 	}
 	// The evacuated DEA may leave later.
-	f = r.await("convergence", func(f liveview.Frame) bool { return f.Truth.Converged && gateOpen(f) && f.Status.Drift.Total() == 0 })
+	f = r.await("convergence", func(f liveview.Frame) bool {
+		return f.Truth.Converged && gateOpen(f) && f.Status.Drift.Total() == 0
+	})
 	if f.Truth.Harmful != 0 {
 		t.Errorf("stops of the only instance of an index: %+v", f.Truth)
 	}
@@ -256,7 +264,8 @@ func TestEndsCleanlyAndContinues(t *testing.T) {
 	r.await("gate", gateOpen)
 	t.Log(r.press("a"))
 	f := r.await("the new app", func(f liveview.Frame) bool {
-		return f.Truth.Apps == 51 && f.Truth.Converged && gateOpen(f) && f.Status.Desired.Apps == 51 && f.Status.Drift.Total() == 0
+		return f.Truth.Apps == 51 && f.Truth.Converged && gateOpen(f) && f.Status.Desired.Apps == 51 &&
+			f.Status.Drift.Total() == 0
 	})
 	index := f.Status.Basis.Index
 	r.close()
@@ -266,7 +275,8 @@ func TestEndsCleanlyAndContinues(t *testing.T) {
 	r = start(t, o)
 	f = r.await("gate", gateOpen)
 	if f.Status.Basis.Index <= index || len(f.Nodes) != 3 || f.Truth.Apps != 51 {
-		t.Errorf("index %d after %d, %d nodes, %d apps: it does not continue", f.Status.Basis.Index, index, len(f.Nodes), f.Truth.Apps)
+		t.Errorf("index %d after %d, %d nodes, %d apps: it does not continue", f.Status.Basis.Index, index, len(f.Nodes),
+			f.Truth.Apps)
 	}
 	if c := f.Status.Commands; c.SentStarts+c.SentStops+uint64(c.PendingStarts+c.PendingStops) != 0 {
 		t.Errorf("the restart caused commands: %+v", c)
@@ -274,7 +284,8 @@ func TestEndsCleanlyAndContinues(t *testing.T) {
 
 	// While the first runs, a second one on the same directory must not start.
 	var hinted interface{ Hint() string }
-	if _, err := Open(t.Context(), o); !errors.As(err, &hinted) || hinted.Hint() != "is another hm dev running on this directory?" {
+	if _, err := Open(t.Context(), o); !errors.As(err, &hinted) ||
+		hinted.Hint() != "is another hm dev running on this directory?" {
 		t.Errorf("a second sandbox opens with %v", err)
 	}
 	r.close()

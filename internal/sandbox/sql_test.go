@@ -12,8 +12,8 @@ import (
 	"hm/internal/sim"
 )
 
-// The nodes read the simulated Cloud Controller's database without any set-up, also when its bulk API is broken. A later
-// sandbox on the same directory does the same.
+// The nodes read the simulated Cloud Controller's database without any set-up, also when its bulk API is broken. A
+// later sandbox on the same directory does the same.
 func TestDesiredSQL(t *testing.T) {
 	takesSeconds(t)
 	o := testOptions()
@@ -37,7 +37,9 @@ func TestDesiredSQL(t *testing.T) {
 		return fromDB(f) && f.Status.Desired.Instances == wanted+1 && f.Truth.Converged
 	})
 	t.Log(r.press("d"))
-	f = r.await("the deletion", func(f liveview.Frame) bool { return fromDB(f) && f.Status.Desired.Apps == 49 && f.Truth.Converged })
+	f = r.await("the deletion", func(f liveview.Frame) bool {
+		return fromDB(f) && f.Status.Desired.Apps == 49 && f.Truth.Converged
+	})
 	if f.Status.Commands.SentStarts != 1 || f.Truth.Harmful != 0 {
 		t.Errorf("commands %+v, in truth %+v", f.Status.Commands, f.Truth)
 	}
@@ -101,8 +103,8 @@ func (r *run) awaitStart(app string, index int) api.Command {
 	return api.Command{}
 }
 
-// When the Cloud Controller announces a scaled app (droplet.updated), hm reads that app at once. It schedules the command
-// within milliseconds; the command is due when the policy says.
+// When the Cloud Controller announces a scaled app (droplet.updated), hm reads that app at once. It schedules the
+// command within milliseconds; the command is due when the policy says.
 func TestScaleShowsAtOnceOverSQL(t *testing.T) {
 	t.Parallel()
 	r := startSlowPoll(t, config.SourceSQL)
@@ -161,7 +163,8 @@ func TestScaleIsReadEarlyOverBulk(t *testing.T) {
 		seen[d.SyncedAt.UTC()] = true
 	}
 	took, reads := time.Since(began), len(seen)-1
-	t.Logf("%d scaled apps were in the desired state after %v and %d complete reads; polled every %v", len(apps), took, reads, pollTestInterval)
+	t.Logf("%d scaled apps were in the desired state after %v and %d complete reads; polled every %v", len(apps), took,
+		reads, pollTestInterval)
 	if took > pollTestInterval/3 {
 		t.Errorf("it took %v: not an early read", took)
 	}

@@ -163,15 +163,17 @@ func (v *View) ask(ctx context.Context) (*api.Status, []api.Command) {
 // Frame returns what to draw now.
 func (v *View) Frame() liveview.Frame {
 	s, now := v.sandbox, time.Now()
-	f := liveview.Frame{Title: "hm dev", About: s.about(), Now: now, Up: now.Sub(v.started), Places: s.Places(), Keys: v.Keys()}
+	f := liveview.Frame{Title: "hm dev", About: s.about(), Now: now, Up: now.Sub(v.started), Places: s.Places(),
+		Keys: v.Keys()}
 	for _, n := range s.nodes {
 		open, _, backAt := n.state()
 		f.Nodes = append(f.Nodes, liveview.Node{ID: n.id(), Down: !open, BackIn: max(0, backAt.Sub(now))})
 	}
 	t := s.sim.State()
 	f.Truth = &liveview.Truth{
-		Apps: t.AppsWanted, DEAs: t.DEAs, Desired: t.Desired, Settled: t.Settled, Undesired: t.Undesired, Converged: t.Converged,
-		Needless: int(t.Commands.Needless), Harmful: int(t.Commands.Harmful),
+		Apps: t.AppsWanted, DEAs: t.DEAs, Desired: t.Desired, Settled: t.Settled, Undesired: t.Undesired,
+		Converged: t.Converged,
+		Needless:  int(t.Commands.Needless), Harmful: int(t.Commands.Harmful),
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
