@@ -17,6 +17,9 @@ import (
 var mariadb = kind{
 	driver: "mysql", program: "mariadbd", debian: "mariadb-server",
 	find: func() string {
+		if _, err := exec.LookPath("mariadb-install-db"); err != nil { // prepare needs it
+			return ""
+		}
 		if path, err := exec.LookPath("mariadbd"); err == nil {
 			return path
 		}
