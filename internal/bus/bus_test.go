@@ -106,7 +106,8 @@ func TestServerStartsAfterTheLink(t *testing.T) {
 	srv := bustest.Run(t, func(o *server.Options) { o.Port = port })
 	bustest.Until(t, "the link is up", up(l))
 	s := l.State()
-	if s.Outages != 0 || s.Gaps != 0 || s.Epoch <= first.Epoch || s.Server != srv.Address() || s.Since.Before(first.Since) {
+	if s.Outages != 0 || s.Gaps != 0 || s.Epoch <= first.Epoch || s.Server != srv.Address() ||
+		s.Since.Before(first.Since) {
 		t.Errorf("after the first connection the state is %+v, was %+v", s, first)
 	}
 	select {
@@ -159,13 +160,15 @@ func TestSecondServerTakesOver(t *testing.T) {
 		t.Fatalf("connected to %s, want the first server %s", s, a.Address())
 	}
 	a.Stop()
-	bustest.Until(t, "the second server has taken over", func() bool { s := l.State(); return s.Up && s.Server == b.Address() })
+	bustest.Until(t, "the second server has taken over",
+		func() bool { s := l.State(); return s.Up && s.Server == b.Address() })
 	if s := l.State(); s.Outages != 1 {
 		t.Errorf("state %+v, want one outage", s)
 	}
 	a.Start(t, nil)
 	b.Stop()
-	bustest.Until(t, "the first server has taken over", func() bool { s := l.State(); return s.Up && s.Server == a.Address() })
+	bustest.Until(t, "the first server has taken over",
+		func() bool { s := l.State(); return s.Up && s.Server == a.Address() })
 }
 
 func TestSilentServerIsDeclaredDown(t *testing.T) {
@@ -293,10 +296,12 @@ func TestSlowSubscriberIsAGap(t *testing.T) {
 	}
 	// More drops in the same series: the library calls back only for the first.
 	publish(10)
-	bustest.Until(t, "more drops are another gap", func() bool { n := l.State(); return n.Gaps > s.Gaps && n.Since.After(s.Since) })
+	bustest.Until(t, "more drops are another gap",
+		func() bool { n := l.State(); return n.Gaps > s.Gaps && n.Since.After(s.Since) })
 	close(release)
 	bustest.Until(t, "the messages that were kept are handled", func() bool { return handled.Load() >= 10 })
-	bustest.Until(t, "the log reports it", func() bool { return strings.Contains(log.String(), "messages were dropped") })
+	bustest.Until(t, "the log reports it",
+		func() bool { return strings.Contains(log.String(), "messages were dropped") })
 	quiet := l.State()
 	publish(1)
 	bustest.Until(t, "the message is handled", func() bool { return handled.Load() >= 11 })
@@ -321,7 +326,8 @@ func TestLateSubscriptionBeginsAnEpoch(t *testing.T) {
 func TestCredentialsAreCorrectedLater(t *testing.T) {
 	srv := bustest.Run(t, func(o *server.Options) { o.Username, o.Password = "hm", "other" })
 	l, log := open(t, Options{Servers: []string{srv.URL()}, Username: "hm", Password: "s3cret-word"})
-	bustest.Until(t, "the log says what to do", func() bool { return strings.Contains(log.String(), "correct nats.username") })
+	bustest.Until(t, "the log says what to do",
+		func() bool { return strings.Contains(log.String(), "correct nats.username") })
 	srv.Restart(t, func(o *server.Options) { o.Password = "s3cret-word" })
 	bustest.Until(t, "the link is up", up(l))
 	srv.Restart(t, func(o *server.Options) { o.Password = "changed" })
@@ -355,7 +361,8 @@ func TestTokenAndPermissions(t *testing.T) {
 	bustest.Until(t, "the link is up", up(l))
 
 	limited := bustest.Run(t, func(o *server.Options) {
-		o.Users = []*server.User{{Username: "hm", Password: "pw", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Allow: []string{"ok"}}}}}
+		o.Users = []*server.User{{Username: "hm", Password: "pw",
+			Permissions: &server.Permissions{Publish: &server.SubjectPermission{Allow: []string{"ok"}}}}}
 	})
 	m, log := open(t, Options{Servers: []string{limited.URL()}, Username: "hm", Password: "pw"})
 	bustest.Until(t, "the link is up", up(m))
@@ -448,7 +455,8 @@ func TestPublishRefusals(t *testing.T) {
 	srv := bustest.Run(t, func(o *server.Options) { o.MaxPayload = 1000 })
 	l, _ := open(t, Options{Servers: []string{srv.URL()}})
 	bustest.Until(t, "the link is up", up(l))
-	errs := l.PublishBatch(within(t, time.Minute), []Out{{Subject: "a"}, {Subject: "a", Data: make([]byte, 1001)}, {Subject: ""}, {Subject: "a b"}, {Subject: "a..b"}})
+	errs := l.PublishBatch(within(t, time.Minute), []Out{{Subject: "a"}, {Subject: "a", Data: make([]byte, 1001)},
+		{Subject: ""}, {Subject: "a b"}, {Subject: "a..b"}})
 	if errs[0] != nil {
 		t.Errorf("a good message among bad ones: %v", errs[0])
 	}
@@ -487,7 +495,8 @@ func TestCloseLetsSubscribersFinish(t *testing.T) {
 	<-entered
 	closed := make(chan error, 1)
 	go func() { closed <- l.Close() }()
-	bustest.Until(t, "the link publishes nothing more", func() bool { return errors.Is(l.Publish(t.Context(), "b", nil), ErrDown) })
+	bustest.Until(t, "the link publishes nothing more",
+		func() bool { return errors.Is(l.Publish(t.Context(), "b", nil), ErrDown) })
 	select {
 	case <-closed:
 		t.Fatal("Close did not wait for the subscriber")

@@ -24,7 +24,8 @@ func mark(t *testing.T, l *Link, o MarkerOptions) *Marker {
 }
 
 func TestMarkerSubject(t *testing.T) {
-	for node, want := range map[string]string{"hm-0": "hm.hm-0.marker", "a.b*>c": "hm.a_b__c.marker", "ü": "hm._.marker"} {
+	for node, want := range map[string]string{"hm-0": "hm.hm-0.marker", "a.b*>c": "hm.a_b__c.marker",
+		"ü": "hm._.marker"} {
 		if got := MarkerSubject(node); got != want || validSubject(got) != nil {
 			t.Errorf("MarkerSubject(%q) = %q, want %q", node, got, want)
 		}
@@ -47,7 +48,8 @@ func TestLagOfAStalledLink(t *testing.T) {
 	const stall = 300 * time.Millisecond
 	bustest.Until(t, "the lag exceeds the stall", func() bool { return m.Lag().Time > stall })
 	proxy.BlackHole(false)
-	bustest.Until(t, "everything has arrived", func() bool { return m.Lag().Time < stall && time.Duration(longest.Load()) > stall })
+	bustest.Until(t, "everything has arrived",
+		func() bool { return m.Lag().Time < stall && time.Duration(longest.Load()) > stall })
 	if _, err := l.Mark(MarkerOptions{Subject: "other"}); err == nil {
 		t.Error("a link accepted a second marker")
 	}
@@ -74,9 +76,11 @@ func TestLagOfAThrottledLink(t *testing.T) {
 	if err := nc.Publish("beats", []byte("last")); err != nil {
 		t.Fatal(err)
 	}
-	bustest.Until(t, "the marker waits behind the earlier messages", func() bool { return m.Lag().Time > 400*time.Millisecond })
+	bustest.Until(t, "the marker waits behind the earlier messages",
+		func() bool { return m.Lag().Time > 400*time.Millisecond })
 	proxy.Throttle(0)
-	bustest.Until(t, "everything has arrived", func() bool { return in.has("last")() && m.Lag().Time < 400*time.Millisecond })
+	bustest.Until(t, "everything has arrived",
+		func() bool { return in.has("last")() && m.Lag().Time < 400*time.Millisecond })
 }
 
 // TestLagOfASlowSubscriber: messages that wait in this process count like those that wait in the server.
@@ -114,7 +118,8 @@ func TestLagOfASlowSubscriber(t *testing.T) {
 			t.Fatalf("the lag is %v", lag)
 		}
 	}
-	bustest.Until(t, "markers come back while another queue waits", func() bool { return m.Lag().Time < 300*time.Millisecond })
+	bustest.Until(t, "markers come back while another queue waits",
+		func() bool { return m.Lag().Time < 300*time.Millisecond })
 	send("beats")
 	bustest.Until(t, "the marker waits for the queue", func() bool { return m.Lag().Time > 300*time.Millisecond })
 	once.Store(true)
@@ -144,7 +149,8 @@ func TestLagIsNotKnown(t *testing.T) {
 		}
 	}
 	for name, edit := range map[string]func(*server.Options){
-		"publishing is refused": deny(true, false), "subscribing is refused": deny(false, true), "both are refused": deny(true, true),
+		"publishing is refused": deny(true, false), "subscribing is refused": deny(false, true),
+		"both are refused": deny(true, true),
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := bustest.Run(t, edit)
@@ -156,7 +162,8 @@ func TestLagIsNotKnown(t *testing.T) {
 				t.Errorf("the lag is %+v", lag)
 			}
 			srv.Restart(t, nil)
-			bustest.Until(t, "the server's text is known again", func() bool { return l.State().Up && l.State().Outages == 1 && m.Lag().Refused != "" })
+			bustest.Until(t, "the server's text is known again",
+				func() bool { return l.State().Up && l.State().Outages == 1 && m.Lag().Refused != "" })
 			const text = "this node will not notice a late link"
 			if n := strings.Count(log.String(), text); n != 1 {
 				t.Errorf("%d warnings, want one", n)
@@ -189,7 +196,10 @@ func TestForeignMarkersAreIgnored(t *testing.T) {
 	n := mark(t, other, MarkerOptions{}) // with the same subject
 	bustest.Until(t, "the other's lag is known", n.receivedOne)
 	nc := bustest.Client(t, srv.URL())
-	for _, text := range []string{old, "", "x", m.prefix, m.prefix + "-1", m.prefix + "99999999999999999999", m.prefix + "18446744073709551615", strings.Repeat("9", 10_000)} {
+	for _, text := range []string{
+		old, "", "x", m.prefix, m.prefix + "-1", m.prefix + "99999999999999999999", m.prefix + "18446744073709551615",
+		strings.Repeat("9", 10_000),
+	} {
 		if err := nc.Publish(MarkerSubject("hm-0"), []byte(text)); err != nil {
 			t.Fatal(err)
 		}

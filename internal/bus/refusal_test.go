@@ -44,7 +44,8 @@ func TestEveryRefusedSubjectOfABatchIsReported(t *testing.T) {
 	l, log := openLimited(t, srv)
 	bustest.Until(t, "the link is up", up(l))
 	for round := range 20 {
-		errs := l.PublishBatch(within(t, time.Minute), []Out{{Subject: "start"}, {Subject: "ok"}, {Subject: "stop"}, {Subject: "start"}})
+		errs := l.PublishBatch(within(t, time.Minute),
+			[]Out{{Subject: "start"}, {Subject: "ok"}, {Subject: "stop"}, {Subject: "start"}})
 		for i, want := range []string{`nats refuses the message on start: Permissions Violation for Publish to "start"`, "",
 			`nats refuses the message on stop: Permissions Violation for Publish to "stop"`, `nats refuses the message on start: Permissions Violation for Publish to "start"`} {
 			if got := errs[i]; (want == "") != (got == nil) || got != nil && (got.Error() != want || !errors.Is(got, ErrRefused) || !errors.Is(got, ErrDown)) {
@@ -124,7 +125,8 @@ func TestRefusedSubscription(t *testing.T) {
 	l, log := openLimited(t, srv)
 	var in, other, asked inbox
 	for _, err := range []error{
-		l.Subscribe("beat", Limits{}, in.take), l.Subscribe("hint", Limits{Spare: true}, in.take), l.Subscribe("other", Limits{}, other.take),
+		l.Subscribe("beat", Limits{}, in.take), l.Subscribe("hint", Limits{Spare: true}, in.take),
+		l.Subscribe("other", Limits{}, other.take),
 		l.SubscribeQueue("ask", "group", Limits{}, asked.take),
 	} {
 		if err != nil {
@@ -203,7 +205,8 @@ func TestRepliesAreOneSubject(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	bustest.Until(t, "all refusals are counted", func() bool { r := l.Refusals(); return len(r) == 1 && r[0].Count == 200 })
+	bustest.Until(t, "all refusals are counted",
+		func() bool { r := l.Refusals(); return len(r) == 1 && r[0].Count == 200 })
 	if r := l.Refusals()[0]; r.Subject != "_INBOX.>" || r.Action != RefusedPublish {
 		t.Errorf("refusals %s", format(l.Refusals()))
 	}
@@ -242,7 +245,8 @@ func TestLeaveAQueueGroup(t *testing.T) {
 	ask("left ", 20)
 	bustest.Until(t, "the other member gets all", all(&theirs, "left ", 20))
 	srv.Restart(t, nil)
-	bustest.Until(t, "the links are back", func() bool { return l.State().Outages == 1 && l.State().Up && m.State().Outages == 1 && m.State().Up })
+	bustest.Until(t, "the links are back",
+		func() bool { return l.State().Outages == 1 && l.State().Up && m.State().Outages == 1 && m.State().Up })
 	ask("away ", 20)
 	bustest.Until(t, "the other member still gets all", all(&theirs, "away ", 20))
 	before := l.State()

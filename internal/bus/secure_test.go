@@ -86,7 +86,8 @@ func TestMutualTLS(t *testing.T) {
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.cert)
 	srv := bustest.Run(t, func(o *server.Options) {
-		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}
+		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: pool,
+			ClientAuth: tls.RequireAndVerifyClientCert}
 	})
 	files := TLS{CA: ca.path("ca"), Cert: ca.path("hm"), Key: ca.path("hm-key")}
 	l, _ := open(t, Options{Servers: []string{srv.URL()}, TLS: files})
@@ -96,16 +97,20 @@ func TestMutualTLS(t *testing.T) {
 	}
 
 	stranger, log := open(t, Options{Servers: []string{srv.URL()}, TLS: TLS{CA: ca.path("ca")}})
-	bustest.Until(t, "a node without a certificate is refused", func() bool { return strings.Contains(log.String(), "cannot connect") })
-	distrustful, log2 := open(t, Options{Servers: []string{srv.URL()}, TLS: TLS{CA: newAuthority(t).path("ca"), Cert: files.Cert, Key: files.Key}})
-	bustest.Until(t, "a server of another authority is refused", func() bool { return strings.Contains(log2.String(), "certificate") })
+	bustest.Until(t, "a node without a certificate is refused",
+		func() bool { return strings.Contains(log.String(), "cannot connect") })
+	distrustful, log2 := open(t, Options{Servers: []string{srv.URL()},
+		TLS: TLS{CA: newAuthority(t).path("ca"), Cert: files.Cert, Key: files.Key}})
+	bustest.Until(t, "a server of another authority is refused",
+		func() bool { return strings.Contains(log2.String(), "certificate") })
 	if stranger.State().Up || distrustful.State().Up {
 		t.Error("a link is up, want it refused")
 	}
 
 	bare := bustest.Run(t, nil)
 	_, log3 := open(t, Options{Servers: []string{bare.URL()}, TLS: files})
-	bustest.Until(t, "a server without TLS is refused", func() bool { return strings.Contains(log3.String(), "offers no TLS") })
+	bustest.Until(t, "a server without TLS is refused",
+		func() bool { return strings.Contains(log3.String(), "offers no TLS") })
 }
 
 // A link reads a new credentials file without a restart.
@@ -147,7 +152,8 @@ func TestCredentialsFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	l, log := open(t, Options{Servers: []string{srv.URL()}, Creds: path})
-	bustest.Until(t, "the expired credentials are refused", func() bool { return strings.Contains(log.String(), "nats.creds") })
+	bustest.Until(t, "the expired credentials are refused",
+		func() bool { return strings.Contains(log.String(), "nats.creds") })
 	if err := os.WriteFile(path, creds(user, time.Now().Add(time.Hour)), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,8 @@ func BenchmarkHeartbeats(b *testing.B) {
 	} {
 		b.Run(bc.name, func(b *testing.B) {
 			n := startNATS(b)
-			s := startSim(b, n, Options{Apps: bc.deas * 40, InstancesPerApp: 3, DEAs: bc.deas, Seed: 1, HeartbeatPeriod: bc.period})
+			s := startSim(b, n, Options{Apps: bc.deas * 40, InstancesPerApp: 3, DEAs: bc.deas, Seed: 1,
+				HeartbeatPeriod: bc.period})
 			s.State()
 			if bc.period > time.Second { // let every DEA encode its first heartbeat
 				poll(b, "a first round", func() bool { return s.State().Heartbeats >= uint64(bc.deas) })

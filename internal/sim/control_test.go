@@ -66,7 +66,8 @@ func TestControl(t *testing.T) {
 			t.Errorf("%s: %d", step.action, code)
 		}
 	}
-	await(t, s, "staged and running", func(st State) bool { return st.Converged && live(s.Fleet.Instances(created.GUID)) == 5 })
+	await(t, s, "staged and running",
+		func(st State) bool { return st.Converged && live(s.Fleet.Instances(created.GUID)) == 5 })
 	exits := listen(t, n, subjectExited)
 	if code := call(t, s, "POST", path+"/crash", `{"index":4}`, nil); code != 200 {
 		t.Errorf("crash: %d", code)
@@ -169,7 +170,8 @@ func TestControlRefuses(t *testing.T) {
 // TestCloseWaits: when Close has returned, none of the simulation's goroutines runs on, even if it was busy.
 func TestCloseWaits(t *testing.T) {
 	n := startNATS(t)
-	s := startSim(t, n, Options{Apps: 50, DEAs: 50, Seed: 32, HeartbeatPeriod: time.Millisecond, ConnectionPerDEA: true})
+	s := startSim(t, n, Options{Apps: 50, DEAs: 50, Seed: 32, HeartbeatPeriod: time.Millisecond,
+		ConnectionPerDEA: true})
 	if _, err := s.Fleet.ActOnRandom(10, fleet.Restart); err != nil {
 		t.Fatal(err)
 	}

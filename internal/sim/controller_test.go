@@ -76,12 +76,14 @@ func TestRespondent(t *testing.T) {
 		if tc.action == cc.ActionStart {
 			send(t, n, subjectHMStart, startBody{id, app.MustGUID(tc.app), app.MustGUID(tc.version), tc.index})
 		} else {
-			send(t, n, subjectHMStop, stopBody{id, app.MustGUID(tc.app), app.MustGUID(tc.version), app.MustGUID("guid"), tc.index, tc.duplicate})
+			send(t, n, subjectHMStop, stopBody{id, app.MustGUID(tc.app), app.MustGUID(tc.version), app.MustGUID("guid"),
+				tc.index, tc.duplicate})
 		}
 		var got []cc.Command
 		poll(t, "the decision on "+id, func() bool { got = s.CC.Commands(uint64(i), 10); return len(got) == 1 })
 		c := got[0]
-		if c.MessageID != id || c.Action != tc.action || c.Accepted != tc.accepted || c.Check != tc.check || c.App.String() != tc.app || c.Index != tc.index {
+		if c.MessageID != id || c.Action != tc.action || c.Accepted != tc.accepted || c.Check != tc.check ||
+			c.App.String() != tc.app || c.Index != tc.index {
 			t.Errorf("%s %s %s %d: %+v", tc.action, tc.app, tc.version, tc.index, c)
 		}
 		if (c.DEA != "") != (tc.action == cc.ActionStart && tc.accepted) {
@@ -89,7 +91,8 @@ func TestRespondent(t *testing.T) {
 		}
 	}
 	st := s.State().Commands
-	if st.StartsAccepted != 1 || st.StartsRefused != 7 || st.StopsAccepted != 7 || st.StopsRefused != 1 || st.Harmful != 0 {
+	if st.StartsAccepted != 1 || st.StartsRefused != 7 || st.StopsAccepted != 7 || st.StopsRefused != 1 ||
+		st.Harmful != 0 {
 		t.Errorf("counts %+v", st)
 	}
 	// Messages that cannot be read are counted, and not decided on (N25).
@@ -187,7 +190,8 @@ func TestBulkPages(t *testing.T) {
 	seen := map[string]int{}
 	token, sizes := "{}", []int{}
 	for {
-		code, body, err := getBulk(t.Context(), s, "u", "p", url.Values{"batch_size": {"10"}, "bulk_token": {token}}.Encode())
+		code, body, err := getBulk(t.Context(), s, "u", "p",
+			url.Values{"batch_size": {"10"}, "bulk_token": {token}}.Encode())
 		if err != nil || code != 200 {
 			t.Fatalf("%d %s %v", code, body, err)
 		}
@@ -198,7 +202,8 @@ func TestBulkPages(t *testing.T) {
 		sizes = append(sizes, len(p.Results))
 		for guid, r := range p.Results {
 			seen[guid]++
-			if r.ID != guid || r.Instances == nil || r.State != "STARTED" || r.Package != "STAGED" || len(r.Version) != 36 || r.Memory == 0 || r.Updated == nil {
+			if r.ID != guid || r.Instances == nil || r.State != "STARTED" || r.Package != "STAGED" ||
+				len(r.Version) != 36 || r.Memory == 0 || r.Updated == nil {
 				t.Fatalf("%s: %+v", guid, r)
 			}
 		}
@@ -210,7 +215,8 @@ func TestBulkPages(t *testing.T) {
 		}
 		token = string(p.Token)
 	}
-	if !slices.Equal(sizes, []int{10, 10, 3, 0}) || len(seen) != 23 || seen[apps[3].GUID.String()]+seen[apps[4].GUID.String()] > 0 {
+	if !slices.Equal(sizes, []int{10, 10, 3, 0}) || len(seen) != 23 ||
+		seen[apps[3].GUID.String()]+seen[apps[4].GUID.String()] > 0 {
 		t.Errorf("pages of %v, %d apps", sizes, len(seen))
 	}
 	for _, tc := range []struct {
@@ -291,7 +297,8 @@ func TestCommandsOverHTTP(t *testing.T) {
 	a := s.Apps(0, 1)[0]
 	post := func(path, password, body string) (int, string) {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.CCURL()+"/internal/dea/hm9000/"+path, strings.NewReader(body))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.CCURL()+"/internal/dea/hm9000/"+path,
+			strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -380,7 +387,8 @@ func TestUserChanges(t *testing.T) {
 	if v, _ := s.App(a.GUID); v.PackageState != desired.Pending.String() {
 		t.Errorf("restaging: %+v", v)
 	}
-	await(t, s, "the end of staging", func(st State) bool { return st.Converged && live(s.Fleet.Instances(a.GUID)) == 2 })
+	await(t, s, "the end of staging",
+		func(st State) bool { return st.Converged && live(s.Fleet.Instances(a.GUID)) == 2 })
 	if _, err := s.CC.RestageApp(a.GUID, true); err != nil {
 		t.Fatal(err)
 	}
@@ -389,7 +397,8 @@ func TestUserChanges(t *testing.T) {
 	if err := s.CC.DeleteApp(a.GUID); err != nil {
 		t.Fatal(err)
 	}
-	await(t, s, "delete", func(st State) bool { return st.Converged && st.Apps == 2 && len(s.Fleet.Instances(a.GUID)) == 0 })
+	await(t, s, "delete",
+		func(st State) bool { return st.Converged && st.Apps == 2 && len(s.Fleet.Instances(a.GUID)) == 0 })
 	if _, err := s.CC.ScaleApp(a.GUID, 1); err == nil {
 		t.Error("a deleted app was scaled")
 	}
@@ -417,7 +426,8 @@ func TestPassiveStartsAndStopsNothing(t *testing.T) {
 	if st.Undesired != apps[0].Instances || st.Missing != 3 || st.Running != was || st.Converged {
 		t.Errorf("%+v", st)
 	}
-	published := all.until("two droplet.updated", func(m []*nats.Msg) bool { return len(ofController(m, subjectUpdated)) == 2 })
+	published := all.until("two droplet.updated",
+		func(m []*nats.Msg) bool { return len(ofController(m, subjectUpdated)) == 2 })
 	if got := ofController(published, subjectUpdated, "start", "stop"); len(got) != 2 {
 		t.Errorf("%d messages published", len(got))
 	}

@@ -110,7 +110,8 @@ func TestRestartedDEAKeepsItsGuids(t *testing.T) {
 func TestEvacuation(t *testing.T) {
 	n := startNATS(t)
 	e, exits, shutdowns := listen(t, n, subjectHeartbeat), listen(t, n, subjectExited), listen(t, n, subjectDEAShutdown)
-	s := startSim(t, n, Options{Apps: 6, DEAs: 3, Seed: 13, Passive: true, Exits: fleet.ExitsEvacuations, HeartbeatPeriod: 100 * time.Millisecond, EvacuationBailOut: time.Hour})
+	s := startSim(t, n, Options{Apps: 6, DEAs: 3, Seed: 13, Passive: true, Exits: fleet.ExitsEvacuations,
+		HeartbeatPeriod: 100 * time.Millisecond, EvacuationBailOut: time.Hour})
 	victim := s.Fleet.DEAs(0, 1)[0]
 	if err := s.Fleet.Evacuate(victim.ID); err != nil {
 		t.Fatal(err)
@@ -121,9 +122,11 @@ func TestEvacuation(t *testing.T) {
 	if st := s.State(); st.Evacuating != victim.Live || st.Missing != 0 || st.Converged || st.DEAsEvacuating != 1 {
 		t.Fatalf("evacuating: %+v", st)
 	}
-	shutdowns.until("dea.shutdown", func(m []*nats.Msg) bool { return len(m) == 1 && bytes.Contains(m[0].Data, []byte(victim.ID)) })
+	shutdowns.until("dea.shutdown",
+		func(m []*nats.Msg) bool { return len(m) == 1 && bytes.Contains(m[0].Data, []byte(victim.ID)) })
 	exits.until("an exit for each", func(m []*nats.Msg) bool {
-		return len(m) == victim.Live && bytes.Contains(m[0].Data, []byte("DEA_EVACUATION")) && !bytes.Contains(m[0].Data, []byte("crash_timestamp"))
+		return len(m) == victim.Live && bytes.Contains(m[0].Data, []byte("DEA_EVACUATION")) &&
+			!bytes.Contains(m[0].Data, []byte("crash_timestamp"))
 	})
 	e.until("EVACUATING in a heartbeat", func(m []*nats.Msg) bool {
 		for _, msg := range m {
@@ -139,7 +142,8 @@ func TestEvacuation(t *testing.T) {
 		for _, in := range a.Running {
 			if in.State == "EVACUATING" {
 				olds = append(olds, in)
-				send(t, n, subjectHMStart, startBody{MessageID: in.GUID.String(), Droplet: a.GUID, Version: a.Version, Index: int(in.Index)})
+				send(t, n, subjectHMStart,
+					startBody{MessageID: in.GUID.String(), Droplet: a.GUID, Version: a.Version, Index: int(in.Index)})
 			}
 		}
 	}
@@ -150,19 +154,22 @@ func TestEvacuation(t *testing.T) {
 		}
 	}
 	for _, in := range olds {
-		send(t, n, subjectHMStop, stopBody{MessageID: "s" + in.GUID.String(), Droplet: in.App, Version: in.Version, Instance: in.GUID, Index: int(in.Index), Duplicate: true})
+		send(t, n, subjectHMStop, stopBody{MessageID: "s" + in.GUID.String(), Droplet: in.App, Version: in.Version,
+			Instance: in.GUID, Index: int(in.Index), Duplicate: true})
 	}
 	await(t, s, "the DEA gone and everything settled", func(st State) bool { return st.Converged && st.DEAsGone == 1 })
 }
 
 func TestEvacuationEndsAfterTheBailOut(t *testing.T) {
 	n := startNATS(t)
-	s := startSim(t, n, Options{Apps: 4, DEAs: 2, Seed: 14, Passive: true, HeartbeatPeriod: 20 * time.Millisecond, EvacuationBailOut: 60 * time.Millisecond})
+	s := startSim(t, n, Options{Apps: 4, DEAs: 2, Seed: 14, Passive: true, HeartbeatPeriod: 20 * time.Millisecond,
+		EvacuationBailOut: 60 * time.Millisecond})
 	victim := s.Fleet.DEAs(1, 1)[0]
 	if err := s.Fleet.Evacuate(victim.ID); err != nil {
 		t.Fatal(err)
 	}
-	await(t, s, "the bail-out", func(st State) bool { return st.DEAsGone == 1 && st.Missing == victim.Live && st.Evacuating == 0 })
+	await(t, s, "the bail-out",
+		func(st State) bool { return st.DEAsGone == 1 && st.Missing == victim.Live && st.Evacuating == 0 })
 }
 
 func TestShutdown(t *testing.T) {

@@ -29,7 +29,8 @@ func TestEverythingRunsAtTheStart(t *testing.T) {
 		}
 		for _, in := range hb.Droplets {
 			seen++
-			if in.Partition != "default" || len(in.Droplet) != 36 || len(in.Version) != 36 || len(in.Instance) != 32 || in.Index == nil || in.State != "RUNNING" || in.Since == nil || *in.Since < 1e9 {
+			if in.Partition != "default" || len(in.Droplet) != 36 || len(in.Version) != 36 || len(in.Instance) != 32 ||
+				in.Index == nil || in.State != "RUNNING" || in.Since == nil || *in.Since < 1e9 {
 				t.Fatalf("entry %+v", in)
 			}
 		}
@@ -95,7 +96,8 @@ func TestSameSeedSameLayout(t *testing.T) {
 func TestStartAndStopOverNATS(t *testing.T) {
 	noLeaks(t)
 	n := startNATS(t)
-	s := startSim(t, n, Options{Apps: 3, DEAs: 3, Seed: 3, ColdStart: true, Passive: true, HeartbeatPeriod: 20 * time.Millisecond})
+	s := startSim(t, n, Options{Apps: 3, DEAs: 3, Seed: 3, ColdStart: true, Passive: true,
+		HeartbeatPeriod: 20 * time.Millisecond})
 	if st := s.State(); st.Running != 0 || st.Missing != st.Desired || st.Converged {
 		t.Fatalf("cold: %+v", st)
 	}
@@ -103,7 +105,8 @@ func TestStartAndStopOverNATS(t *testing.T) {
 	for _, a := range s.Apps(0, 10) {
 		for i := range a.Instances {
 			id++
-			send(t, n, subjectHMStart, startBody{MessageID: string(rune('a' + id)), Droplet: a.GUID, Version: a.Version, Index: i})
+			send(t, n, subjectHMStart,
+				startBody{MessageID: string(rune('a' + id)), Droplet: a.GUID, Version: a.Version, Index: i})
 		}
 	}
 	st := await(t, s, "all started", converged)
@@ -126,14 +129,16 @@ func TestStartAndStopOverNATS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	send(t, n, subjectHMStop, stopBody{MessageID: "stop", Droplet: a.GUID, Version: a.Version, Instance: a.Running[0].GUID, Duplicate: true})
+	send(t, n, subjectHMStop,
+		stopBody{MessageID: "stop", Droplet: a.GUID, Version: a.Version, Instance: a.Running[0].GUID, Duplicate: true})
 	st = await(t, s, "no duplicate", converged)
 	if st.Commands.StopsAccepted != 1 || st.Commands.Harmful != 0 {
 		t.Errorf("commands: %+v", st.Commands)
 	}
 	// The same stop for the other instance is accepted, too, and does harm.
 	a, _ = s.App(a.GUID)
-	send(t, n, subjectHMStop, stopBody{MessageID: "harm", Droplet: a.GUID, Version: a.Version, Instance: a.Running[0].GUID, Duplicate: true})
+	send(t, n, subjectHMStop,
+		stopBody{MessageID: "harm", Droplet: a.GUID, Version: a.Version, Instance: a.Running[0].GUID, Duplicate: true})
 	st = await(t, s, "one missing", func(st State) bool { return st.Missing == 1 })
 	if st.Commands.Harmful != 1 {
 		t.Errorf("commands: %+v", st.Commands)
@@ -158,7 +163,8 @@ func TestCrashIsAnnouncedAndListed(t *testing.T) {
 	if err := json.Unmarshal(msgs[0].Data, &got); err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]any{"cc_partition": "default", "droplet": a.GUID.String(), "version": a.Version.String(), "instance": was.GUID.String(),
+	for key, want := range map[string]any{"cc_partition": "default", "droplet": a.GUID.String(),
+		"version": a.Version.String(), "instance": was.GUID.String(),
 		"index": 0.0, "reason": "CRASHED", "exit_status": 255.0, "exit_description": "app instance exited"} {
 		if got[key] != want {
 			t.Errorf("exit: %s is %v, want %v", key, got[key], want)
@@ -169,7 +175,8 @@ func TestCrashIsAnnouncedAndListed(t *testing.T) {
 	}
 	beats.until("CRASHED in a heartbeat", func(m []*nats.Msg) bool {
 		hb := decodeHeartbeat(t, m[len(m)-1].Data)
-		return len(hb.Droplets) == 1 && hb.Droplets[0].State == "CRASHED" && hb.Droplets[0].Instance == was.GUID.String()
+		return len(hb.Droplets) == 1 && hb.Droplets[0].State == "CRASHED" &&
+			hb.Droplets[0].Instance == was.GUID.String()
 	})
 	if err := s.Fleet.CrashInstance(a.GUID, 0); err == nil {
 		t.Error("a crashed instance crashed again")
@@ -215,7 +222,8 @@ func TestCrashLoop(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		send(t, n, subjectHMStart, startBody{MessageID: string(rune('a' + crashes)), Droplet: a.GUID, Version: a.Version, Index: 0})
+		send(t, n, subjectHMStart,
+			startBody{MessageID: string(rune('a' + crashes)), Droplet: a.GUID, Version: a.Version, Index: 0})
 	}
 	await(t, s, "an instance that no longer crashes", converged)
 	if got := len(exits.messages()); got != 3 {
@@ -233,7 +241,8 @@ func TestStartFailure(t *testing.T) {
 	if _, err := s.CC.CreateApp(cc.AppSpec{}); err != nil {
 		t.Fatal(err)
 	}
-	exits.until("a crash at the start", func(m []*nats.Msg) bool { return len(m) == 1 && bytes.Contains(m[0].Data, []byte("failed to start")) })
+	exits.until("a crash at the start",
+		func(m []*nats.Msg) bool { return len(m) == 1 && bytes.Contains(m[0].Data, []byte("failed to start")) })
 	if st := s.State(); st.Crashed != 1 {
 		t.Errorf("state: %+v", st)
 	}

@@ -53,14 +53,16 @@ func TestFeedReadsTheFleet(t *testing.T) {
 				got[in.GUID] = actual.Located{Instance: in, DEA: hb.DEA}
 			}
 		}
-		return states[actual.Running] == want.Running && states[actual.Evacuating] == want.Evacuating && states[actual.Crashed] == 1
+		return states[actual.Running] == want.Running && states[actual.Evacuating] == want.Evacuating &&
+			states[actual.Crashed] == 1
 	})
 	seen := 0
 	for _, a := range s.Apps(0, 100) {
 		for _, in := range a.Running {
 			seen++
 			g := got[in.GUID]
-			if g.App != (app.Key{Droplet: in.App, Version: in.Version}) || g.Index != in.Index || g.DEA != in.DEA || g.State.String() != in.State ||
+			if g.App != (app.Key{Droplet: in.App, Version: in.Version}) || g.Index != in.Index || g.DEA != in.DEA ||
+				g.State.String() != in.State ||
 				g.Since != in.Since.UnixMilli() {
 				t.Errorf("the feed has %+v, the fleet %+v", g, in)
 			}
@@ -89,13 +91,14 @@ func TestBulkReadsTheApps(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	src, err := bulk.New(bulk.Options{URL: s.CCURL(), BatchSize: 10, Timeout: 200 * time.Millisecond, Credentials: func(ctx context.Context) (string, string, error) {
-		m, err := nc.RequestWithContext(ctx, "cloudcontroller.bulk.credentials.default", nil)
-		if err != nil {
-			return "", "", err
-		}
-		return bulk.ParseCredentials(m.Data)
-	}})
+	src, err := bulk.New(bulk.Options{URL: s.CCURL(), BatchSize: 10, Timeout: 200 * time.Millisecond,
+		Credentials: func(ctx context.Context) (string, string, error) {
+			m, err := nc.RequestWithContext(ctx, "cloudcontroller.bulk.credentials.default", nil)
+			if err != nil {
+				return "", "", err
+			}
+			return bulk.ParseCredentials(m.Data)
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +120,8 @@ func TestBulkReadsTheApps(t *testing.T) {
 			t.Errorf("%+v, want %d instances", a, want[a.Key])
 		}
 	}
-	for _, fault := range []cc.BulkFault{cc.BulkUnauthorized, cc.BulkError, cc.BulkTimeout, cc.BulkTruncated, cc.BulkHTML, cc.BulkSecondPage} {
+	for _, fault := range []cc.BulkFault{cc.BulkUnauthorized, cc.BulkError, cc.BulkTimeout, cc.BulkTruncated,
+		cc.BulkHTML, cc.BulkSecondPage} {
 		if err := s.SetFaults(Faults{Bulk: fault}); err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +158,8 @@ func TestReadsHMsEncoding(t *testing.T) {
 	send(t, n, natspub.SubjectStop, string(natspub.EncodeStop(commands.Command{ID: commands.ID{2}, Action: commands.Stop, App: key, Instance: in.GUID, Reason: commands.ReasonDuplicate}, commands.Spelling{})))
 	st := await(t, s, "the stop", func(st State) bool { return st.Missing == 1 })
 	got := s.CC.Commands(0, 9)
-	if st.Commands.Malformed != 0 || len(got) != 2 || got[0].MessageID != (commands.ID{1}).String() || got[1].Instance != in.GUID || !got[1].Duplicate {
+	if st.Commands.Malformed != 0 || len(got) != 2 || got[0].MessageID != (commands.ID{1}).String() ||
+		got[1].Instance != in.GUID || !got[1].Duplicate {
 		t.Errorf("%+v\n%+v", st.Commands, got)
 	}
 }

@@ -222,7 +222,8 @@ func noLeaks(t *testing.T) {
 		for runtime.NumGoroutine() > before {
 			if time.Now().After(deadline) {
 				stacks := make([]byte, 1<<20)
-				t.Errorf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
+				t.Errorf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(),
+					stacks[:runtime.Stack(stacks, true)])
 				return
 			}
 			time.Sleep(5 * time.Millisecond)
@@ -246,7 +247,8 @@ func TestContinuesFromADatabase(t *testing.T) {
 		t.Errorf("after a restart: %+v", st)
 	}
 	for i := range after {
-		if after[i].GUID != before[i].GUID || after[i].Version != before[i].Version || after[i].Instances != before[i].Instances {
+		if after[i].GUID != before[i].GUID || after[i].Version != before[i].Version ||
+			after[i].Instances != before[i].Instances {
 			t.Errorf("after a restart: %+v, before: %+v", after[i], before[i])
 		}
 	}

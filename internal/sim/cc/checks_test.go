@@ -9,7 +9,8 @@ import (
 
 // goodRow is an app for which every start is accepted and every stop refused.
 func goodRow() Row {
-	return Row{GUID: app.MustGUID("app"), Version: app.MustGUID("v1"), Instances: 2, State: desired.Started, Package: desired.Staged, Droplet: true}
+	return Row{GUID: app.MustGUID("app"), Version: app.MustGUID("v1"), Instances: 2, State: desired.Started,
+		Package: desired.Staged, Droplet: true}
 }
 
 func TestDecideStart(t *testing.T) {
@@ -31,7 +32,8 @@ func TestDecideStart(t *testing.T) {
 		{"index at the number of instances", nil, true, "v1", 2, CheckIndex},
 		{"index before droplet", func(r *Row) { r.Droplet = false }, true, "v1", 2, CheckIndex},
 		{"no droplet", func(r *Row) { r.Droplet = false; r.Package = desired.Pending }, true, "v1", 0, CheckNoDroplet},
-		{"pending", func(r *Row) { r.Package = desired.Pending; r.State = desired.Stopped }, true, "v1", 0, CheckNotStaged},
+		{"pending", func(r *Row) { r.Package = desired.Pending; r.State = desired.Stopped }, true, "v1", 0,
+			CheckNotStaged},
 		{"failed", func(r *Row) { r.Package = desired.Failed }, true, "v1", 0, CheckNotStaged},
 		{"stopped", func(r *Row) { r.State = desired.Stopped }, true, "v1", 0, CheckNotStarted},
 	} {

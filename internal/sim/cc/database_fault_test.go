@@ -65,7 +65,8 @@ func TestDatabaseCutOff(t *testing.T) {
 		}
 		ids := wire.NewIDGenerator(72, "test")
 		row := func() Row {
-			return Row{GUID: ids.UUID(), Version: ids.UUID(), Instances: 1, State: desired.Started, Package: desired.Staged, Droplet: true, UpdatedAt: time.Now()}
+			return Row{GUID: ids.UUID(), Version: ids.UUID(), Instances: 1, State: desired.Started,
+				Package: desired.Staged, Droplet: true, UpdatedAt: time.Now()}
 		}
 		if err := tab.insertAll(t.Context(), []Row{row(), row(), row(), row(), row()}); err != nil {
 			t.Fatal(err)
@@ -77,7 +78,8 @@ func TestDatabaseCutOff(t *testing.T) {
 			"update": func() error {
 				_, _, err := tab.update(tab.rows[0].GUID, func(r *Row) {
 					r.Instances++
-					r.Package = map[desired.PackageState]desired.PackageState{desired.Staged: desired.Failed, desired.Failed: desired.Pending, desired.Pending: desired.Staged}[r.Package]
+					r.Package = map[desired.PackageState]desired.PackageState{desired.Staged: desired.Failed,
+						desired.Failed: desired.Pending, desired.Pending: desired.Staged}[r.Package]
 				})
 				return err
 			},
@@ -136,7 +138,8 @@ func TestDatabaseRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer two.close()
-		row := Row{GUID: app.MustGUID("a"), Version: app.MustGUID("v"), UpdatedAt: time.Now(), State: desired.Stopped, Package: desired.Pending}
+		row := Row{GUID: app.MustGUID("a"), Version: app.MustGUID("v"), UpdatedAt: time.Now(), State: desired.Stopped,
+			Package: desired.Pending}
 		if _, err := one.insert(row); err != nil {
 			t.Fatal(err)
 		}
@@ -217,7 +220,8 @@ func TestParseDB(t *testing.T) {
 			t.Errorf("%s: %s %s, %v", tc.text, got.driver, got.name, err)
 		}
 	}
-	for _, text := range []string{"sqlite:", "oracle://me:secret@db/x", "postgres://me:secret@db:port/x", "mysql:me:secret@@tcp(db", "mysql://me:secret@db", "mysql://me:secret%@db/x",
+	for _, text := range []string{"sqlite:", "oracle://me:secret@db/x", "postgres://me:secret@db:port/x",
+		"mysql:me:secret@@tcp(db", "mysql://me:secret@db", "mysql://me:secret%@db/x",
 		":memory:", "me:secret@tcp(db:1)/"} {
 		if _, err := parseDB(text); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", text, err)
@@ -233,7 +237,8 @@ func TestDatabaseWhenTheClockGoesBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer tab.close()
-		row := Row{GUID: app.MustGUID("a"), Version: app.MustGUID("v"), UpdatedAt: time.Now(), State: desired.Started, Package: desired.Staged, Droplet: true}
+		row := Row{GUID: app.MustGUID("a"), Version: app.MustGUID("v"), UpdatedAt: time.Now(), State: desired.Started,
+			Package: desired.Staged, Droplet: true}
 		if _, err := tab.insert(row); err != nil {
 			t.Fatal(err)
 		}
@@ -257,7 +262,8 @@ func TestDatabaseKeepsNoOldRows(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer tab.close()
-		row := Row{GUID: app.MustGUID("a"), Version: app.MustGUID("v"), UpdatedAt: time.Now(), State: desired.Started, Package: desired.Staged, Droplet: true}
+		row := Row{GUID: app.MustGUID("a"), Version: app.MustGUID("v"), UpdatedAt: time.Now(), State: desired.Started,
+			Package: desired.Staged, Droplet: true}
 		if _, err := tab.insert(row); err != nil {
 			t.Fatal(err)
 		}

@@ -90,7 +90,8 @@ func eachServer(t *testing.T, test func(t *testing.T, o Options)) {
 				server := dbtest.Shared(t, driver)
 				name := server.CreateDatabase(t)
 				if driver == "mysql" {
-					server.Exec(t, name, "CREATE USER IF NOT EXISTS hm_sim@'%' IDENTIFIED BY 'pw-never-shown'", "GRANT ALL ON "+name+".* TO hm_sim@'%'")
+					server.Exec(t, name, "CREATE USER IF NOT EXISTS hm_sim@'%' IDENTIFIED BY 'pw-never-shown'",
+						"GRANT ALL ON "+name+".* TO hm_sim@'%'")
 				} else {
 					server.Exec(t, name, "DO $$ BEGIN CREATE ROLE hm_sim LOGIN PASSWORD 'pw-never-shown'; EXCEPTION WHEN duplicate_object THEN NULL; END $$", "ALTER DATABASE "+name+" OWNER TO hm_sim")
 				}
@@ -124,7 +125,8 @@ func changeAtRandom(t *testing.T, c *Controller, dice *rand.Rand, n int) {
 		case 0:
 			k := dice.IntN(5)
 			what = "create"
-			_, err = c.CreateApp(AppSpec{Instances: &k, Stopped: dice.IntN(4) == 0, Staging: dice.IntN(2) == 0, Diego: dice.IntN(5) == 0})
+			_, err = c.CreateApp(AppSpec{Instances: &k, Stopped: dice.IntN(4) == 0, Staging: dice.IntN(2) == 0,
+				Diego: dice.IntN(5) == 0})
 		case 1:
 			what = "scale"
 			_, err = c.ScaleApp(guid, dice.IntN(9))
@@ -251,13 +253,15 @@ func sources(t *testing.T, c *Controller) (*bulk.Source, *sqldb.Source) {
 	t.Helper()
 	api := httptest.NewServer(c.Handler())
 	t.Cleanup(api.Close)
-	overHTTP, err := bulk.New(bulk.Options{URL: api.URL, Username: "bulk_api", Password: "bulk-password", BatchSize: 7, Logger: slog.New(slog.DiscardHandler)})
+	overHTTP, err := bulk.New(bulk.Options{URL: api.URL, Username: "bulk_api", Password: "bulk-password", BatchSize: 7,
+		Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(overHTTP.Close)
 	driver, dsn, _ := c.DB()
-	overSQL, err := sqldb.New(sqldb.Options{Driver: driver, DSN: dsn, BatchSize: 7, Logger: slog.New(slog.DiscardHandler)})
+	overSQL, err := sqldb.New(sqldb.Options{Driver: driver, DSN: dsn, BatchSize: 7,
+		Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,8 @@ import (
 func TestHistory(t *testing.T) {
 	h := newHistory(3)
 	for i, id := range []string{"a", "b", "a", "c", "d", "b"} {
-		h.record(Command{MessageID: id, Action: ActionStart, Accepted: i%2 == 0, Check: []string{CheckNone, CheckVersion}[i%2]})
+		h.record(Command{MessageID: id, Action: ActionStart, Accepted: i%2 == 0,
+			Check: []string{CheckNone, CheckVersion}[i%2]})
 	}
 	var seqs []uint64
 	for _, c := range h.since(0, 100) {
@@ -28,7 +29,8 @@ func TestHistory(t *testing.T) {
 	}
 	// "a" came again while it was in the ring, "b" only afterwards.
 	n := h.total()
-	if n.Repeated != 1 || n.StartsAccepted != 3 || n.StartsRefused != 3 || n.Checks["start:version-differs"] != 3 || len(n.Checks) != 1 {
+	if n.Repeated != 1 || n.StartsAccepted != 3 || n.StartsRefused != 3 || n.Checks["start:version-differs"] != 3 ||
+		len(n.Checks) != 1 {
 		t.Errorf("counts %+v", n)
 	}
 }

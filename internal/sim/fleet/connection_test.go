@@ -11,8 +11,10 @@ import (
 
 // testOptions are the options of a fleet that runs nothing by itself.
 func testOptions() Options {
-	return Options{HeartbeatPeriod: 10 * time.Second, Connections: 1, Partition: "default", Logger: slog.New(slog.DiscardHandler),
-		After: func(time.Duration, func()) {}}
+	return Options{
+		HeartbeatPeriod: 10 * time.Second, Connections: 1, Partition: "default",
+		Logger: slog.New(slog.DiscardHandler), After: func(time.Duration, func()) {},
+	}
 }
 
 // FuzzHandle: no message on a DEA's subjects makes the fleet fail.

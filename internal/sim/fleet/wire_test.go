@@ -11,8 +11,10 @@ func TestHeartbeatEncoding(t *testing.T) {
 	quoted := &presence{droplet: app.MustGUID(`a"b\c`)}
 	d := &dea{id: "0-abc"}
 	got := appendHeartbeat(nil, `"zone 1"`, d.id, []*instance{
-		{guid: app.MustGUID("0123456789abcdef0123456789abcdef"), app: p, version: app.MustGUID("v1"), index: 3, state: 2, since: 1389380134483760, dea: d},
-		{guid: app.MustGUID("x"), app: quoted, version: app.MustGUID("v2"), index: 0, state: 4, since: 1389380134000000, dea: d},
+		{guid: app.MustGUID("0123456789abcdef0123456789abcdef"), app: p, version: app.MustGUID("v1"), index: 3,
+			state: 2, since: 1389380134483760, dea: d},
+		{guid: app.MustGUID("x"), app: quoted, version: app.MustGUID("v2"), index: 0, state: 4, since: 1389380134000000,
+			dea: d},
 	})
 	want := `{"droplets":[` +
 		`{"cc_partition":"zone 1","droplet":"11111111-2222-3333-4444-555555555555","version":"v1","instance":"0123456789abcdef0123456789abcdef","index":3,"state":"RUNNING","state_timestamp":1389380134.48376},` +
