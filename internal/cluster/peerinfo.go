@@ -4,21 +4,6 @@ import (
 	"hm/internal/app"
 )
 
-// SetInfo replaces what this node tells its peers about itself. A change is sent at once.
-func (n *Node) SetInfo(info PeerInfo) {
-	ps := n.peerStatus
-	ps.mu.Lock()
-	changed := ps.info == nil || *ps.info != info
-	ps.info = &info
-	ps.mu.Unlock()
-	if changed {
-		ps.notifySenders()
-	}
-}
-
-// PeerReads gets a value after a peer reported how a read of the desired state ended. It holds one value.
-func (n *Node) PeerReads() <-chan struct{} { return n.peerStatus.peerReads.C() }
-
 // PeerInfo is what a node tells its peers about itself (I1). It is not recorded. Every text has at most 1 KiB.
 type PeerInfo struct {
 	API              string   `json:"api,omitempty"`                // address of its HTTP API
@@ -36,3 +21,18 @@ type PeerInfo struct {
 	Answers          bool     `json:"answers,omitempty"`            // it knows enough to answer a Cloud Controller
 	NATSRefused      string   `json:"nats_refused,omitempty"`       // what its NATS server refuses, one line a subject
 }
+
+// SetInfo replaces what this node tells its peers about itself. A change is sent at once.
+func (n *Node) SetInfo(info PeerInfo) {
+	ps := n.peerStatus
+	ps.mu.Lock()
+	changed := ps.info == nil || *ps.info != info
+	ps.info = &info
+	ps.mu.Unlock()
+	if changed {
+		ps.notifySenders()
+	}
+}
+
+// PeerReads gets a value after a peer reported how a read of the desired state ended. It holds one value.
+func (n *Node) PeerReads() <-chan struct{} { return n.peerStatus.peerReads.C() }
