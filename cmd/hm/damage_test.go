@@ -17,7 +17,7 @@ import (
 	"hm/internal/cluster"
 )
 
-// bareNodes are nodes without NATS and without a Cloud Controller: what they record comes over the API.
+// bareNodes are nodes without NATS and without a Cloud Controller. Tests write to them over the API.
 type bareNodes struct {
 	t     *testing.T
 	nodes []*process
@@ -67,7 +67,7 @@ func (b *bareNodes) status(i int) (s api.Status, err error) {
 	return s, getJSON(b.apis[i]+"/v1/status", &s)
 }
 
-// leader is the number of the node that leads, as one of them says.
+// leader gives the number of the node that leads.
 func (b *bareNodes) leader() (leader int) {
 	b.t.Helper()
 	b.await("a node leads", func() bool {
@@ -82,7 +82,7 @@ func (b *bareNodes) leader() (leader int) {
 	return leader
 }
 
-// hold records a hold by way of any node.
+// hold sets a hold over any node that accepts it.
 func (b *bareNodes) hold(name, reason string) {
 	b.t.Helper()
 	b.await("a hold is recorded", func() bool {
@@ -100,7 +100,7 @@ func (b *bareNodes) hold(name, reason string) {
 	})
 }
 
-// flip changes a bit where text is in a node's raft.db, as often as it is there.
+// flip changes one bit of each occurrence of text in a node's raft.db.
 func (b *bareNodes) flip(i int, text string) {
 	b.t.Helper()
 	path := filepath.Join(b.dirs[i], "raft", "raft.db")
@@ -130,8 +130,7 @@ func (b *bareNodes) flip(i int, text string) {
 	}
 }
 
-// ended waits until a process has ended by itself, and checks that it did so with exit code 1, one sentence that matches,
-// and a hint.
+// ended waits until a process has ended by itself. It checks the exit code 1, the last sentence, and that a hint follows.
 func (b *bareNodes) ended(i int, sentence string) {
 	b.t.Helper()
 	p := b.nodes[i]
@@ -142,14 +141,14 @@ func (b *bareNodes) ended(i int, sentence string) {
 	case <-time.After(30 * time.Second):
 		b.t.Fatal("the process does not end")
 	}
-	said, err := os.ReadFile(p.log.Name())
+	output, err := os.ReadFile(p.log.Name())
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 1 {
 		b.t.Errorf("exit code %d", code)
 	}
-	lines := strings.Split(strings.TrimRight(string(said), "\n"), "\n")
+	lines := strings.Split(strings.TrimRight(string(output), "\n"), "\n")
 	if len(lines) < 2 || !regexp.MustCompile("^hm: .*"+sentence).MatchString(lines[len(lines)-2]) || !strings.HasPrefix(lines[len(lines)-1], "hint: ") {
 		b.t.Errorf("it ends with %q", lines[max(0, len(lines)-3):])
 	}
@@ -171,17 +170,18 @@ func TestE2EDamagedStoreAlone(t *testing.T) {
 	b.ended(0, "the Raft store in .* is damaged, and no other node has a copy: entry [0-9]+ of the Raft log does not match its checksum$")
 }
 
-// An entry is damaged under the running leader, which has to send it to a node that was away. The leader's process ends,
-// and when it is started again it heals from its peers, while they go on recording.
+// TestE2EDamagedLeaderEndsAndHeals: an entry is damaged while the leader runs, and the leader has to send it to a node
+// that was down. The leader's process ends. After a restart it takes the entry from its peers, which go on recording
+// meanwhile.
 func TestE2EDamagedLeaderEndsAndHeals(t *testing.T) {
 	t.Parallel()
 	takesSeconds(t)
-	for range 5 { // another node may be elected meanwhile, which then sends what the first has damaged
+	for range 5 { // the test needs another round if another node becomes the leader
 		if damageLeader(t) {
 			return
 		}
 	}
-	t.Error("the leadership never stays where it is")
+	t.Error("in every round another node became the leader")
 }
 
 func damageLeader(t *testing.T) (shown bool) {
@@ -191,13 +191,13 @@ func damageLeader(t *testing.T) (shown bool) {
 	away := (leader + 1) % 3
 	b.nodes[away].signal(syscall.SIGTERM)
 	b.hold("flipped", "its entry is to be damaged")
-	for i := range 40 { // more than are cached
+	for i := range 40 { // more entries than the leader caches
 		b.hold(fmt.Sprintf("paused-%d", i%10), "")
 	}
 	b.flip(leader, "its entry is to be damaged")
 	b.nodes[away].start()
 	moved := false
-	b.await("the leader ends, or leads no more", func() bool {
+	b.await("the leader ends, or no longer leads", func() bool {
 		s, err := b.status(away)
 		moved = err == nil && s.Cluster.Leader != "" && s.Cluster.Leader != fmt.Sprintf("hm-%d", leader) && len(s.Holds) > 10
 		_, gone := b.status(leader)

@@ -16,9 +16,9 @@ import (
 	"hm/raftfsm"
 )
 
-// said waits until a node's process has ended by itself with exit code 1, and gives the last two lines of what it
-// said, which are all that is for people. The data directory is written as DIR, and numbers as N.
-func (b *bareNodes) said(i int) string {
+// finalMessage waits until a node's process has ended by itself with exit code 1. It gives the last two lines of its
+// output, the message for people. In it DIR stands for the data directory, and N for each number.
+func (b *bareNodes) finalMessage(i int) string {
 	b.t.Helper()
 	p := b.nodes[i]
 	done := make(chan error, 1)
@@ -31,11 +31,11 @@ func (b *bareNodes) said(i int) string {
 	if code := p.cmd.ProcessState.ExitCode(); code != 1 {
 		b.t.Errorf("exit code %d, want 1", code)
 	}
-	said, err := os.ReadFile(p.log.Name())
+	output, err := os.ReadFile(p.log.Name())
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	lines := strings.Split(strings.TrimRight(string(said), "\n"), "\n")
+	lines := strings.Split(strings.TrimRight(string(output), "\n"), "\n")
 	for _, line := range lines {
 		if strings.HasPrefix(line, "panic") || strings.HasPrefix(line, "goroutine ") || strings.HasPrefix(line, "fatal error") {
 			b.t.Fatalf("it ends in a panic: %s", line)
@@ -68,8 +68,9 @@ func (b *bareNodes) newestSnapshots(i int) []string {
 	return slices.DeleteFunc(dirs, func(d string) bool { return strings.HasSuffix(d, ".tmp") })
 }
 
-// atGap is a single node that was ended with two snapshots, between which lies more than its log reaches back.
-func atGap(t *testing.T) *bareNodes {
+// nodeWithGap makes a stopped single node with two snapshots. There are more entries between the two than its log still
+// has, so the older snapshot and the log together leave a gap.
+func nodeWithGap(t *testing.T) *bareNodes {
 	b := newBareNodes(t, 1)
 	b.leader()
 	b.nodes[0].signal(syscall.SIGTERM)
@@ -82,7 +83,7 @@ func atGap(t *testing.T) *bareNodes {
 	}
 	b.await("two snapshots are far enough apart", func() bool {
 		for i := range 40 {
-			_, _ = n.Propose(t.Context(), raftfsm.HoldSet{Hold: raftfsm.Hold{Name: fmt.Sprintf("hold-%d", i), Reason: "its entry"}}) // it may not lead yet
+			_, _ = n.Propose(t.Context(), raftfsm.HoldSet{Hold: raftfsm.Hold{Name: fmt.Sprintf("hold-%d", i), Reason: "its entry"}}) // fails until the node leads
 		}
 		dirs := b.newestSnapshots(0)
 		if len(dirs) < 2 {
@@ -109,7 +110,8 @@ func cutInHalf(t *testing.T, path string) {
 	}
 }
 
-// A single node that cannot make its record whole says what is damaged, and a way back that leads back.
+// TestE2EDamagedFilesSayWhatToDo: a single node that cannot repair its record says what is damaged and how to go on, and
+// that advice works.
 func TestE2EDamagedFilesSayWhatToDo(t *testing.T) {
 	t.Parallel()
 	takesSeconds(t)
@@ -122,9 +124,9 @@ func TestE2EDamagedFilesSayWhatToDo(t *testing.T) {
 	)
 	withoutLog := func(raft string) error { return os.Rename(filepath.Join(raft, "raft.db"), raft+".db-away") }
 	for name, tt := range map[string]struct {
-		spoil func(t *testing.T, b *bareNodes)
-		want  string
-		back  func(raft string) error // what the hint says
+		damage func(t *testing.T, b *bareNodes)
+		want   string
+		repair func(raft string) error // what the hint advises
 	}{
 		"the newest snapshot is truncated": {
 			func(t *testing.T, b *bareNodes) { cutInHalf(t, filepath.Join(b.newestSnapshots(0)[0], "state.bin")) },
@@ -157,22 +159,22 @@ func TestE2EDamagedFilesSayWhatToDo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := atGap(t)
-			tt.spoil(t, b)
+			b := nodeWithGap(t)
+			tt.damage(t, b)
 			b.nodes[0].start()
-			if got := b.said(0); got != tt.want {
-				t.Errorf("it says\n%s\nwant\n%s", got, tt.want)
+			if got := b.finalMessage(0); got != tt.want {
+				t.Errorf("the message is\n%s\nwant\n%s", got, tt.want)
 			}
-			if err := tt.back(filepath.Join(b.dirs[0], "raft")); err != nil {
+			if err := tt.repair(filepath.Join(b.dirs[0], "raft")); err != nil {
 				t.Fatal(err)
 			}
 			b.nodes[0].start()
-			b.hold("after", "the way back")
+			b.hold("after", "the repair")
 		})
 	}
 }
 
-// A node that may not read its record says so, and who must be able to.
+// TestE2EDataDirOfAnotherUser: a node that may not read its record says which user needs the permission.
 func TestE2EDataDirOfAnotherUser(t *testing.T) {
 	t.Parallel()
 	takesSeconds(t)
@@ -182,12 +184,12 @@ func TestE2EDataDirOfAnotherUser(t *testing.T) {
 	if err := os.Chmod(filepath.Join(b.dirs[0], "raft", "raft.db"), 0); err != nil {
 		t.Fatal(err)
 	}
-	if os.Geteuid() == 0 { // who may read everything: a process that is not
+	if os.Geteuid() == 0 { // root may read everything, so the node runs as another user
 		dir, err := os.MkdirTemp("/tmp", "hm-test-")
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = os.RemoveAll(dir) }) // what is left there harms nobody
+		t.Cleanup(func() { _ = os.RemoveAll(dir) }) // a directory that is left there does no harm
 		self, err := os.Executable()
 		if err != nil {
 			t.Fatal(err)
@@ -207,13 +209,13 @@ func TestE2EDataDirOfAnotherUser(t *testing.T) {
 		p.program, p.user = program, 65534
 	}
 	b.nodes[0].start()
-	got := b.said(0)
+	got := b.finalMessage(0)
 	if who := regexp.MustCompile(`runs as the user ([^ ,]+),`).FindStringSubmatch(got); who != nil {
 		got = strings.ReplaceAll(got, who[1], "USER")
 	}
 	const want = "hm: joining the cluster: node.data_dir: checking the Raft store in DIR/raft: open DIR/raft/raft.db: permission denied\n" +
 		"hint: hm runs as the user USER, which must be able to read and write DIR and everything in it: run chown -R USER DIR, or run hm as the owner"
 	if got != want {
-		t.Errorf("it says\n%s\nwant\n%s", got, want)
+		t.Errorf("the message is\n%s\nwant\n%s", got, want)
 	}
 }

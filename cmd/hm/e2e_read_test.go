@@ -10,9 +10,8 @@ import (
 	"time"
 )
 
-// TestE2ELeaderKilledInTheMiddleOfAFirstRead: the parts of a read that was recorded in part do not prevent the next
-// read. HM_TEST_ROUNDS sets how many clusters to try, with 100,000 apps each. Without a DEA, hm decides nothing
-// meanwhile.
+// TestE2ELeaderKilledInTheMiddleOfAFirstRead: the recorded parts of an incomplete read do not disturb the next read.
+// HM_TEST_ROUNDS sets the number of clusters to try, with 100,000 apps each. Without DEAs, hm decides nothing meanwhile.
 func TestE2ELeaderKilledInTheMiddleOfAFirstRead(t *testing.T) {
 	takesSeconds(t)
 	rounds, apps := 2, 40_000
@@ -27,11 +26,11 @@ func TestE2ELeaderKilledInTheMiddleOfAFirstRead(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("%d rounds, in %d of them the leader was killed between the parts of the read", rounds, halves)
+	t.Logf("in %d rounds the leader was killed %d times between two parts of the read", rounds, halves)
 }
 
-// killInAFirstRead kills the leader while it records its first read, and waits until the others have a complete read.
-// half reports that some parts were recorded, but not the commit.
+// killInAFirstRead kills the leader while it records its first read, and waits until the other nodes have the whole next
+// read. half reports whether some parts of the first read were recorded without its commit.
 func killInAFirstRead(t *testing.T, apps int) (half bool) {
 	f := newFoundry(t, 2*e2ePeriod, []string{"--apps", fmt.Sprint(apps), "--deas", "0", "--cold", "--cc-passive"},
 		"desired.bulk.batch_size=5000", "desired.bulk.username=bulk_api", "desired.bulk.password=bulk-password",
@@ -45,7 +44,7 @@ func killInAFirstRead(t *testing.T, apps int) (half bool) {
 		}
 		return leader >= 0
 	})
-	part := 4 + rand.Uint64N(uint64(apps/20_000)) // anywhere in the read
+	part := 4 + rand.Uint64N(uint64(apps/20_000)) // a random part of the read
 	for end := time.Now().Add(60 * time.Second); ; {
 		s, err := f.status(leader)
 		if err == nil && (s.Basis.Index >= part || s.Desired.Apps > 0) {
@@ -61,7 +60,7 @@ func killInAFirstRead(t *testing.T, apps int) (half bool) {
 			half = true
 		}
 	}
-	f.await("the next read counts", 60*time.Second, func() bool {
+	f.await("the next read is complete", 60*time.Second, func() bool {
 		for i := range f.apis {
 			if s, err := f.status(i); i != leader && (err != nil || s.Desired.Apps != apps || !s.Desired.Fresh) {
 				return false

@@ -25,16 +25,16 @@ import (
 	"hm/internal/sim/cc"
 )
 
-// These tests run the real thing: a nats-server process, hm server processes, an hm sim process, over loopback.
+// The end-to-end tests run real processes over loopback: nats-server, hm server and hm sim.
 
-// e2ePeriod is the heartbeat period of the end-to-end tests: every time of the policy scales with it.
+// e2ePeriod is the heartbeat period of the end-to-end tests. All times of the policy scale with it.
 const e2ePeriod = 500 * time.Millisecond
 
-// asVariable names the program that the test binary is to be, in place of the tests.
+// asVariable is the environment variable that says which program the test binary runs instead of the tests.
 const asVariable = "HM_TEST_BINARY_AS"
 
-// actAs makes the test binary hm or nats-server if the environment says so: the end-to-end tests need processes of
-// their own, which can be killed, without building anything.
+// actAs runs hm or nats-server if the environment says so. With it the end-to-end tests can start and kill these programs
+// without building them.
 func actAs() {
 	switch os.Getenv(asVariable) {
 	case "hm":
@@ -56,16 +56,16 @@ func actAs() {
 	}
 }
 
-// process is one child process, started anew by start after it was killed.
+// process is a child process. After it was killed, start starts it again.
 type process struct {
 	t    *testing.T
-	as   string // hm or nats-server
+	as   string // the program: hm or nats-server
 	args []string
 	log  *os.File
 	cmd  *exec.Cmd
 
-	program string // a copy of this one to run; empty: this one
-	user    uint32 // to run as; 0: the present one
+	program string // path of a copy of the test binary; empty: the test binary itself
+	user    uint32 // id of the user to run as; 0: the user of the test
 }
 
 func startProcess(t *testing.T, name, as string, args ...string) *process {
@@ -104,7 +104,7 @@ func (p *process) start() {
 	}
 }
 
-// signal sends s and, for the signals that end a process, waits until it has.
+// signal sends s. If s ends the process, signal waits for the end.
 func (p *process) signal(s syscall.Signal) {
 	if p.cmd.ProcessState != nil {
 		return
@@ -115,7 +115,7 @@ func (p *process) signal(s syscall.Signal) {
 	}
 }
 
-// foundry is a whole installation.
+// foundry is a NATS server, a simulated Cloud Foundry and three nodes, each a process.
 type foundry struct {
 	t       *testing.T
 	nats    *process
@@ -160,7 +160,7 @@ func newFoundry(t *testing.T, period time.Duration, simArgs []string, sets ...st
 			return f
 		}
 		if time.Now().After(end) {
-			t.Fatalf("the simulation does not come up: %v", err)
+			t.Fatalf("the simulation does not start: %v", err)
 		}
 	}
 }
@@ -209,7 +209,7 @@ func (f *foundry) commands() (all []cc.Command) {
 	}
 }
 
-// act lets the simulation do something: act("deas/random/kill").
+// act calls the control API of the simulation, for example with "POST", "deas/random/kill".
 func (f *foundry) act(method, path, body string) {
 	f.t.Helper()
 	req, err := http.NewRequest(method, "http://"+f.control+"/"+path, strings.NewReader(body))
@@ -242,7 +242,7 @@ func (f *foundry) awaitOpen(what string) (leader int) {
 	return leader
 }
 
-// await polls until done, and says what the nodes' gates are if it never is.
+// await polls until done. If that takes longer than limit, it fails the test and shows the state of the nodes.
 func (f *foundry) await(what string, limit time.Duration, done func() bool) {
 	f.t.Helper()
 	for end := time.Now().Add(limit); !done(); {
@@ -258,7 +258,7 @@ func (f *foundry) await(what string, limit time.Duration, done func() bool) {
 	}
 }
 
-// pass lets so many heartbeat periods go by, which is how one sees that nothing happens.
+// pass waits for a number of heartbeat periods, so that a test can see that nothing happens.
 func pass(periods int) { time.Sleep(time.Duration(periods) * e2ePeriod) }
 
 func (f *foundry) wantNoCommands(what string) {
@@ -268,7 +268,7 @@ func (f *foundry) wantNoCommands(what string) {
 	}
 }
 
-// checkCommands holds what the Cloud Controller got against I2 and I3.
+// checkCommands checks the commands that the Cloud Controller received against the invariants I2 and I3.
 func (f *foundry) checkCommands(period time.Duration) {
 	f.t.Helper()
 	counts := f.state().Commands
@@ -290,7 +290,7 @@ func (f *foundry) checkCommands(period time.Duration) {
 }
 
 func TestE2ELeaderKilledWhileCommanding(t *testing.T) {
-	// Everything has to be started, 20 a period, so that the leader dies in the midst of it.
+	// hm must start all instances, 20 in a period, so the leader dies while it commands.
 	f := newFoundry(t, e2ePeriod, []string{"--apps", "60", "--deas", "10", "--instances-per-app", "5", "--cold", "--start-delay", "50ms"}, "policy.start_limit=20")
 	var reopened []time.Duration
 	for range 2 {
@@ -335,7 +335,7 @@ func TestE2ERestartOfAllNodesCausesNoCommand(t *testing.T) {
 	}
 	f.wantNoCommands("restarts of all nodes")
 	var again api.Status
-	f.await("the node tells its state", 10*time.Second, func() bool { again, err = f.status(0); return err == nil && again.Desired.Apps > 0 })
+	f.await("the node shows its state", 10*time.Second, func() bool { again, err = f.status(0); return err == nil && again.Desired.Apps > 0 })
 	if again.Hash != hash.Hash {
 		t.Errorf("the state's hash was %s before the restarts and is %s after them", hash.Hash, again.Hash)
 	}
@@ -346,7 +346,7 @@ func TestE2ENATSOutageCausesNoCommand(t *testing.T) {
 	f := newFoundry(t, e2ePeriod, []string{"--apps", "40", "--deas", "10"})
 	f.awaitOpen("first")
 	f.nats.signal(syscall.SIGKILL)
-	f.await("every gate says nats-down", 10*time.Second, func() bool {
+	f.await("every gate has the reason nats-down", 10*time.Second, func() bool {
 		for i := range f.apis {
 			if s, err := f.status(i); err != nil || !strings.Contains(fmt.Sprint(s.Gate.Reasons), "nats-down") {
 				return false
@@ -375,7 +375,7 @@ func TestE2ESteadyFleetWritesNothing(t *testing.T) {
 	t.Logf("index %d before and after 50 periods, %d instances", index, f.state().Running)
 }
 
-// index is the applied index that a node tells.
+// index gives the applied index that a node shows of itself.
 func (f *foundry) index(node int) uint64 {
 	f.t.Helper()
 	s, err := f.status(node)
@@ -387,7 +387,7 @@ func (f *foundry) index(node int) uint64 {
 			return *n.AppliedIndex
 		}
 	}
-	f.t.Fatalf("hm-%d is not among its own nodes", node)
+	f.t.Fatalf("hm-%d does not list itself", node)
 	return 0
 }
 
@@ -396,7 +396,7 @@ func TestE2ELostDEAIsReplaced(t *testing.T) {
 	f := newFoundry(t, e2ePeriod, []string{"--apps", "50", "--deas", "20", "--start-delay", "50ms"})
 	f.awaitOpen("first")
 	f.act("POST", "deas/random/kill", "")
-	f.await("the loss shows", 10*time.Second, func() bool { return !f.state().Converged })
+	f.await("the loss is noticed", 10*time.Second, func() bool { return !f.state().Converged })
 	f.await("everything runs again", 20*time.Second, func() bool { return f.state().Converged })
 	f.checkCommands(e2ePeriod)
 	if c := f.state().Commands; c.Needless > 0 || c.StopsAccepted > 0 || c.StartsAccepted == 0 {
@@ -439,20 +439,20 @@ func TestE2EBadInputChangesNothing(t *testing.T) {
 		return err == nil && (s.Gate.Open || strings.Contains(fmt.Sprint(s.Gate.Reasons), "hold:desired-shrink"))
 	})
 	if s, _ := f.status(leader); !s.Gate.Open {
-		f.await("the apps are back: the hold ends", 30*time.Second, func() bool { return f.leader() >= 0 })
+		f.await("the hold ends, because the apps are back", 30*time.Second, func() bool { return f.leader() >= 0 })
 	}
-	odd := func(data string) api.Unreadable { // of a DEA of its own
+	unreadable := func(data string) api.Unreadable { // sends a heartbeat of a DEA that sends nothing else
 		if err := nc.Publish("dea.heartbeat", []byte(data)); err != nil {
 			t.Fatal(err)
 		}
 		s, _ := f.status(leader)
 		return s.Actual.Unreadable
 	}
-	f.await("it is told what a DEA lists that cannot be read", 30*time.Second, func() bool {
-		return odd(`{"dea":"odd","droplets":[{"droplet":"a","version":"b","instance":"c","index":"0","state":"RUNNING"}]}`) == api.Unreadable{DEAs: 1, Entries: 1, Unplaced: 1}
+	f.await("the status counts an unreadable instance", 30*time.Second, func() bool {
+		return unreadable(`{"dea":"odd","droplets":[{"droplet":"a","version":"b","instance":"c","index":"0","state":"RUNNING"}]}`) == api.Unreadable{DEAs: 1, Entries: 1, Unplaced: 1}
 	})
-	f.await("it is told that messages of it cannot be decoded", 30*time.Second, func() bool {
-		return odd(`{"dea":"odd","droplets":[NaN]}`).Messages > 3
+	f.await("the status counts messages that cannot be decoded", 30*time.Second, func() bool {
+		return unreadable(`{"dea":"odd","droplets":[NaN]}`).Messages > 3
 	})
 	pass(5)
 	f.wantNoCommands("bad input")

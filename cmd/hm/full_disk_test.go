@@ -17,7 +17,7 @@ import (
 	"hm/internal/bus/bustest"
 )
 
-// TestServerOnAFullDisk starts the real program on a file system without room: one sentence, exit code 1.
+// TestServerOnAFullDisk: hm server on a full file system ends with one sentence and exit code 1.
 func TestServerOnAFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
@@ -41,14 +41,14 @@ func TestServerOnAFullDisk(t *testing.T) {
 	cmd := exec.CommandContext(ctx, self, "server", "--set", "node.data_dir="+dir, "--set", fmt.Sprintf("raft.listen=127.0.0.1:%d", port[0]),
 		"--set", fmt.Sprintf("api.listen=127.0.0.1:%d", port[1]), "--set", fmt.Sprintf("nats.servers=nats://127.0.0.1:%d", port[2]))
 	cmd.Env = append(os.Environ(), asVariable+"=hm")
-	var said bytes.Buffer
-	cmd.Stderr = &said
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	err = cmd.Run()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
-		t.Errorf("it ended with %v, want exit code 1", err)
+		t.Errorf("hm server ended with %v, want exit code 1", err)
 	}
-	if text := strings.TrimSuffix(said.String(), "\n"); strings.Contains(text, "\n") || !strings.Contains(text, "node.data_dir: the disk is full") || !strings.Contains(text, dir) {
+	if text := strings.TrimSuffix(stderr.String(), "\n"); strings.Contains(text, "\n") || !strings.Contains(text, "node.data_dir: the disk is full") || !strings.Contains(text, dir) {
 		t.Errorf("standard error is %q, want one sentence that names %s and says that the disk is full", text, dir)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"hm/internal/api"
 )
 
-// TestE2ELogLostOnEachNodeInTurn: the operator removes raft.db and leaves the snapshots, on one node after the other,
-// while holds are set. Nothing that was acknowledged is lost.
+// TestE2ELogLostOnEachNodeInTurn: on one node after the other, an operator removes raft.db and leaves the snapshots, while
+// holds are set. No acknowledged record is lost.
 func TestE2ELogLostOnEachNodeInTurn(t *testing.T) {
 	t.Parallel()
 	takesSeconds(t)
@@ -52,7 +52,7 @@ func TestE2ELogLostOnEachNodeInTurn(t *testing.T) {
 		hold(3)
 		b.nodes[i].start()
 		hold(3)
-		b.await("the node has everything again", func() bool { return has(i) })
+		b.await("the node has all records again", func() bool { return has(i) })
 		b.await("the node takes part again", func() bool {
 			_, err := os.Stat(filepath.Join(b.dirs[i], "raft", "joining"))
 			return os.IsNotExist(err)

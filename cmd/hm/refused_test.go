@@ -163,7 +163,7 @@ var (
 	words  = regexp.MustCompile(` {2,}`)
 )
 
-// wantLines looks for whole lines, word for word but for times and how often.
+// wantLines looks for whole lines. T stands for every duration, and "N times" for every count.
 func (r *refusedNodes) wantLines(what, text string, lines ...string) {
 	r.t.Helper()
 	text = aCount.ReplaceAllString(aSpan.ReplaceAllString(text, "T"), "N times")
@@ -174,7 +174,7 @@ func (r *refusedNodes) wantLines(what, text string, lines ...string) {
 			found = found || strings.TrimSpace(l) == line
 		}
 		if !found {
-			r.t.Errorf("%s lacks the line\n%s\nit is\n%s", what, line, text)
+			r.t.Errorf("%s lacks the line\n%s\nthe output is\n%s", what, line, text)
 		}
 	}
 }
@@ -182,35 +182,35 @@ func (r *refusedNodes) wantLines(what, text string, lines ...string) {
 func (r *refusedNodes) wantLog(parts ...string) {
 	r.t.Helper()
 	for _, p := range parts {
-		r.await("the log tells "+p, func() bool { return strings.Contains(r.log.String(), p) }) // just after it shows
+		r.await("the log has "+p, func() bool { return strings.Contains(r.log.String(), p) })
 	}
 }
 
-// TestRefusedPublish: NATS does not let hm publish starts. Each waits its grace, once; status, explain and the log name
-// the subject and the server's words, on every node; with the permission hm goes on by itself.
+// TestRefusedPublish: the NATS server refuses the starts. Each start waits one grace. hm status, hm explain and the log
+// show the subject and the server's error, on every node. When the server permits the starts, hm goes on by itself.
 func TestRefusedPublish(t *testing.T) {
 	takesSeconds(t)
 	t.Parallel()
 	const period = 400 * time.Millisecond
 	r := startRefusedNodes(t, period, []string{"hm9000.start"}, nil)
 	leader := r.awaitOpen("first")
-	r.await("all runs", func() bool { return r.sim.State().Converged })
+	r.await("everything runs", func() bool { return r.sim.State().Converged })
 	if _, err := r.sim.Fleet.ActOnRandom(1, fleet.Kill); err != nil {
 		t.Fatal(err)
 	}
 	var told api.Status
 	r.await("a start was refused", func() bool { told = r.status(leader); return len(told.NATS.Refused) > 0 })
 	if x := told.NATS.Refused[0]; x.Action != "publish" || x.Subject != "hm9000.start" || x.Error != `Permissions Violation for Publish to "hm9000.start"` || x.Count == 0 || x.Since.IsZero() || x.Last.IsZero() {
-		t.Errorf("status tells %+v", x)
+		t.Errorf("the status shows %+v", x)
 	}
 	if !told.Gate.Open {
-		t.Errorf("a refused publish shuts the gate: %v", told.Gate.Reasons)
+		t.Errorf("a refused publish closes the gate: %v", told.Gate.Reasons)
 	}
 	r.wantLog(` level=ERROR msg="nats refuses a subject to this node" node=hm-` + fmt.Sprint(leader) + ` server=` + r.nats.Address() +
 		` action=publish subject=hm9000.start error="Permissions Violation for Publish to \"hm9000.start\"" hint="grant the user that hm connects as the permission to publish"`)
 
 	follower := (leader + 1) % 3
-	r.await("the follower has heard", func() bool {
+	r.await("the follower knows of the refusal", func() bool {
 		for _, n := range r.status(follower).Cluster.Nodes {
 			if n.NATSRefused != "" {
 				return true
@@ -223,9 +223,9 @@ func TestRefusedPublish(t *testing.T) {
 	r.wantLines("hm status of the follower", r.hm(follower, "status"),
 		fmt.Sprintf(`hm-%d: refused: publish hm9000.start: Permissions Violation for Publish to "hm9000.start"`, leader))
 	for i, node := range []int{leader, follower} {
-		// A command is claimed again and again; whoever asks meets a moment in between now and then.
+		// hm claims the command again and again, so the question must come between two claims.
 		var text string
-		r.await(fmt.Sprintf("explain of node %d tells", i), func() bool {
+		r.await(fmt.Sprintf("hm explain of node %d shows the refusal", i), func() bool {
 			drift, err := r.nodes[node].client.Drift(t.Context(), "", "missing", 1)
 			if err != nil || len(drift.Items) == 0 {
 				return false
@@ -239,7 +239,7 @@ func TestRefusedPublish(t *testing.T) {
 			`wait index: no instance is live at the index, start was not sent: nats refuses hm9000.start: Permissions Violation for Publish to "hm9000.start"; it is decided anew in T`)
 	}
 	var history api.Listing[api.Command]
-	wasRefused := func(c api.Command) bool { return strings.Contains(c.Detail, "refuse") } // a loaded machine stalls leaders, too
+	wasRefused := func(c api.Command) bool { return strings.Contains(c.Detail, "refuse") } // on a loaded machine other starts may end for other reasons
 	r.await("refused starts have ended", func() bool {
 		var err error
 		history, err = r.nodes[leader].client.History(t.Context(), "", 1000)
@@ -254,27 +254,28 @@ func TestRefusedPublish(t *testing.T) {
 			t.Errorf("a refused start ended %v after it was due, want a grace of %v", took, 3*period)
 		}
 	}
-	if n := r.status(leader).Commands.SentStarts; n != 0 && r.outages() == 0 { // of what a loaded machine cuts off it is not known
+	if n := r.status(leader).Commands.SentStarts; n != 0 && r.outages() == 0 { // after an outage hm does not know what was sent
 		t.Errorf("%d starts count as sent", n)
 	}
 
 	r.nats.Reload(t, refusing(nil, nil))
-	r.await("all runs again", func() bool { return r.sim.State().Converged })
-	r.await("nothing is refused any more", func() bool { return len(r.status(leader).NATS.Refused) == 0 })
+	r.await("everything runs again", func() bool { return r.sim.State().Converged })
+	r.await("nothing is refused", func() bool { return len(r.status(leader).NATS.Refused) == 0 })
 	if c := r.sim.State().Commands; c.Needless+c.Harmful+c.StopsAccepted != 0 {
 		t.Errorf("commands: %+v", c)
 	}
 }
 
-// TestRefusedHeartbeats: NATS does not let hm hear the DEAs. That is no silence: the gate says nats-refused and nothing
-// expires; with the permission hm goes on by itself. Other subjects shut no gate.
+// TestRefusedHeartbeats: the NATS server refuses the subscription to the heartbeats. hm does not treat this as silence of
+// the DEAs: the gate has the reason nats-refused, and nothing expires. When the server permits the subscription, hm goes
+// on by itself. A refusal of other subjects does not close the gate.
 func TestRefusedHeartbeats(t *testing.T) {
 	takesSeconds(t)
 	t.Parallel()
 	const period = 300 * time.Millisecond
 	r := startRefusedNodes(t, period, nil, []string{"droplet.exited", "app.state"})
 	leader := r.awaitOpen("first")
-	r.await("all runs", func() bool { return r.sim.State().Converged })
+	r.await("everything runs", func() bool { return r.sim.State().Converged })
 	refused := func(i int) (subjects []string) {
 		for _, x := range r.status(i).NATS.Refused {
 			subjects = append(subjects, x.Action+" "+x.Subject)
@@ -291,11 +292,11 @@ func TestRefusedHeartbeats(t *testing.T) {
 	r.nats.Reload(t, refusing(nil, []string{"app.state"}))
 	r.await("exits are heard", func() bool { return fmt.Sprint(refused(leader)) == "[subscribe app.state]" })
 	if now := r.status(leader).NATS.Since; !now.Equal(before.Time) && r.outages() == outages {
-		t.Error("that exits were granted shuts the gate for a freshness window")
+		t.Error("the permission to hear exits closes the gate for a freshness window")
 	}
 
 	r.nats.Reload(t, refusing(nil, []string{"dea.heartbeat"}))
-	r.await("no gate is open, and all say why", func() bool {
+	r.await("every gate is closed with the reason", func() bool {
 		for i := range r.nodes {
 			if !strings.Contains(fmt.Sprint(r.status(i).Gate.Reasons), "nats-refused") {
 				return false
@@ -317,7 +318,7 @@ func TestRefusedHeartbeats(t *testing.T) {
 	r.wantLog(`msg="nats refuses a subject to this node" node=hm-`+fmt.Sprint(leader)+` server=`+r.nats.Address()+
 		` action=subscribe subject=dea.heartbeat error="Permissions Violation for Subscription to \"dea.heartbeat\"" hint="grant the user that hm connects as the permission to subscribe; hm asks again until it has it"`,
 		`msg=gate node=hm-`+fmt.Sprint(leader)+` open=false reasons="[nats-refused actual-stale]"`)
-	cc := bustest.Client(t, "nats://sim:sim@"+r.nats.Address()) // the Cloud Controller's side still gets its answers
+	cc := bustest.Client(t, "nats://sim:sim@"+r.nats.Address()) // questions of the Cloud Controller are still answered
 	defer cc.Close()
 	r.await("a question is answered", func() bool {
 		m, err := cc.Request("app.state", []byte(`{"droplet":"x","version":"y"}`), time.Second)
@@ -330,7 +331,7 @@ func TestRefusedHeartbeats(t *testing.T) {
 	}
 
 	r.nats.Reload(t, refusing(nil, nil))
-	leader = r.awaitOpen("granted")
+	leader = r.awaitOpen("after the permission")
 	r.await("nothing is refused", func() bool { return len(refused(leader)) == 0 })
 	r.wantLog(`msg="nats takes a subject that it has refused to this node" node=hm-` + fmt.Sprint(leader) + ` action=subscribe subject=dea.heartbeat refused_for=`)
 	if c := r.sim.State().Commands; c.StartsAccepted+c.StopsAccepted+c.Needless+c.Harmful != 0 {

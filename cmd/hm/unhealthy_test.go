@@ -17,7 +17,7 @@ import (
 	"hm/internal/bus/bustest"
 )
 
-// statusText is what hm status says.
+// statusText is the output of hm status. In it DIR-a stands for the data directory of hm-0, and so on.
 func (b *bareNodes) statusText(i int) string {
 	b.t.Helper()
 	self, err := os.Executable()
@@ -37,7 +37,7 @@ func (b *bareNodes) statusText(i int) string {
 	return text
 }
 
-// problemOf is what hm status of node i says is wrong with node of, without numbers; empty if that is nothing.
+// problemOf gives the problem of node of that hm status of node i shows, without numbers. It is empty if there is none.
 func (b *bareNodes) problemOf(i, of int) string {
 	for line := range strings.Lines(b.statusText(i)) {
 		if rest, ok := strings.CutPrefix(line, fmt.Sprintf("hm-%d: ", of)); ok {
@@ -49,13 +49,13 @@ func (b *bareNodes) problemOf(i, of int) string {
 	return ""
 }
 
-// The disk of the leader fills up: another leads, and hm status says which node is ill, and with what.
+// TestE2EFullDiskOfTheLeader: the disk of the leader fills up. Another node leads, and hm status shows the problem.
 func TestE2EFullDiskOfTheLeader(t *testing.T) {
 	t.Parallel()
 	takesSeconds(t)
 	b := newBareNodes(t, 3)
 	leader := b.leader()
-	// Give the leader a small disk: it joins anew on it, and leads again.
+	// Give the leader a small disk. It joins the cluster again on this disk, and leads again.
 	b.nodes[leader].signal(syscall.SIGTERM)
 	if err := syscall.Mount("tmpfs", b.dirs[leader], "tmpfs", 0, "size=12m"); err != nil {
 		if os.Getenv("HM_TEST_REQUIRE") == "all" {
@@ -74,7 +74,7 @@ func TestE2EFullDiskOfTheLeader(t *testing.T) {
 		if err != nil || s.Cluster.Leader == "" || s.Cluster.Leader == s.Node {
 			return err == nil && s.Cluster.Leader == s.Node
 		}
-		for i, n := range b.nodes { // stopping the others in turn makes it lead sooner or later
+		for i, n := range b.nodes { // restart each other leader until this node leads
 			if fmt.Sprintf("hm-%d", i) == s.Cluster.Leader {
 				if _, err := os.Stat(filepath.Join(b.dirs[leader], "raft", "joining")); err == nil {
 					return false
@@ -100,7 +100,7 @@ func TestE2EFullDiskOfTheLeader(t *testing.T) {
 	other := (leader + 1) % 3
 	n := 0
 	want := "WRITING in DIR-" + string(rune('a'+leader)) + "/raft/raft.db has failed for TIME: write DIR-" + string(rune('a'+leader)) + "/raft/raft.db: no space left on device"
-	b.await("the others say that its disk is full", func() bool {
+	b.await("another node shows that its disk is full", func() bool {
 		for range 5 {
 			n++
 			b.hold(fmt.Sprintf("hold-%d", n%20), strings.Repeat("x", 400))
@@ -108,7 +108,7 @@ func TestE2EFullDiskOfTheLeader(t *testing.T) {
 		return b.problemOf(other, leader) == want
 	})
 	if got := b.problemOf(leader, leader); got != want {
-		t.Errorf("it says of itself\n%s\nwant\n%s", got, want)
+		t.Errorf("the node shows its own problem as\n%s\nwant\n%s", got, want)
 	}
 	for range 20 {
 		if s, err := b.status(leader); err == nil && s.Gate.Open || s.Cluster.Leader == s.Node {
@@ -121,17 +121,17 @@ func TestE2EFullDiskOfTheLeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, node := range s.Cluster.Nodes {
-		if ill := node.ID == fmt.Sprintf("hm-%d", leader); node.Healthy == ill {
+		if full := node.ID == fmt.Sprintf("hm-%d", leader); node.Healthy == full {
 			t.Errorf("%s is shown as healthy %v", node.ID, node.Healthy)
 		}
 	}
 	if err := filler.Truncate(0); err != nil {
 		t.Fatal(err)
 	}
-	b.await("it is healthy when there is room", func() bool { return b.problemOf(other, leader) == "" })
+	b.await("the node is healthy again when its disk has room", func() bool { return b.problemOf(other, leader) == "" })
 }
 
-// A node has moved to another address, and the others were not told.
+// TestE2EMovedNode: a node has moved to another address, and raft.peers of the others still has the old one.
 func TestE2EMovedNode(t *testing.T) {
 	t.Parallel()
 	takesSeconds(t)
