@@ -1,5 +1,5 @@
-// Package weaknesses holds docs/weaknesses.md to the code: every weakness has its row, and every test that a row
-// names exists.
+// Package weaknesses compares docs/weaknesses.md and docs/invariants.md with the code: each weakness and each invariant
+// has a row and a section, and every test that a section names exists.
 package weaknesses
 
 import (
@@ -24,77 +24,93 @@ const (
 
 var (
 	verdicts = []string{"Impossible", "Decided", "Partly", "As well", "Remains"}
-	inLink   = regexp.MustCompile("`([^ `]+) (Test[^`]+)`")
+	tableRow = regexp.MustCompile(`(?m)^\| \[(\w+)\]\(#(\w+)\) \| (.+) \|$`)
+	heading  = regexp.MustCompile(`(?m)^#{2,3} (.+)$`)
+	codeSpan = regexp.MustCompile("`([^`]+)`")
+	testName = regexp.MustCompile(`^([^ ]+) (Test.+)$`)
 	inName   = regexp.MustCompile(`W\d\d`)
 )
 
-// row is one line of the table.
-type row struct {
-	id, how string
-	tests   []named
+// section is what a document says about one weakness or invariant: a row of its table, and the text below it.
+type section struct {
+	id    string
+	cells []string // of the row, after the id
+	text  string   // up to the tests that show it, in one line
+	tests []namedTest
 }
 
-// named is a test that a row names: package directory, function, and the beginning of a subtest's name, if any.
-type named struct{ dir, function, sub string }
+// namedTest is a test that a section names: its package directory, its function, and the beginning of the name of a
+// subtest, if any.
+type namedTest struct{ dir, function, sub string }
 
-func (n named) String() string { return n.dir + " " + n.function }
+func (n namedTest) String() string { return n.dir + " " + n.function }
 
-func rows(t *testing.T) []row {
+// sections reads a document: rows "| [id](#id) | ... |", and for each a heading with its id.
+func sections(t *testing.T, document string) []section {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(root, "docs", "weaknesses.md"))
+	b, err := os.ReadFile(filepath.Join(root, "docs", document))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []row
-	for line := range strings.Lines(string(b)) {
-		if !strings.HasPrefix(line, "| W") {
-			continue
+	texts := map[string]string{} // of a heading
+	marks := heading.FindAllSubmatchIndex(b, -1)
+	for i, m := range marks {
+		end := len(b)
+		if i+1 < len(marks) {
+			end = marks[i+1][0]
 		}
-		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
-		if len(cells) != 4 {
-			t.Fatalf("%d cells instead of 4: %s", len(cells), line)
+		texts[string(b[m[2]:m[3]])] = strings.Join(strings.Fields(string(b[m[1]:end])), " ")
+	}
+	var all []section
+	for _, m := range tableRow.FindAllSubmatch(b, -1) {
+		s := section{id: string(m[1]), cells: strings.Split(string(m[3]), " | ")}
+		if link := string(m[2]); link != strings.ToLower(s.id) {
+			t.Errorf("%s: %s links to %s", document, s.id, link)
 		}
-		r := row{id: strings.TrimSpace(cells[0]), how: strings.TrimSpace(cells[2])}
-		if strings.TrimSpace(cells[1]) == "" {
-			t.Errorf("%s: the weakness is not told", r.id)
+		text, shown, found := strings.Cut(texts[s.id], "Shown by ")
+		if s.text = strings.TrimSpace(text); s.text == "" || !found {
+			t.Errorf("%s: %s has no section that says how it holds and what shows it", document, s.id)
 		}
-		for part := range strings.SplitSeq(cells[3], "`, `") {
-			m := inLink.FindStringSubmatch("`" + strings.Trim(strings.TrimSpace(part), "`") + "`")
-			if m == nil {
-				t.Errorf("%s: %q is no package and test", r.id, part)
+		for _, span := range codeSpan.FindAllStringSubmatch(shown, -1) {
+			name := testName.FindStringSubmatch(span[1])
+			if name == nil {
+				t.Errorf("%s: %s: %q does not name a package and a test", document, s.id, span[1])
 				continue
 			}
-			n := named{dir: m[1]}
-			n.function, n.sub, _ = strings.Cut(m[2], "/")
-			r.tests = append(r.tests, n)
+			n := namedTest{dir: name[1]}
+			n.function, n.sub, _ = strings.Cut(name[2], "/")
+			s.tests = append(s.tests, n)
 		}
-		all = append(all, r)
+		if len(s.tests) == 0 {
+			t.Errorf("%s: no test shows %s", document, s.id)
+		}
+		all = append(all, s)
 	}
 	return all
 }
 
 func TestEveryWeaknessHasOneRow(t *testing.T) {
-	all := rows(t)
+	all := sections(t, "weaknesses.md")
 	if len(all) != count {
 		t.Errorf("%d rows, want %d", len(all), count)
 	}
-	for n, r := range all {
-		if want := fmt.Sprintf("W%02d", n+1); r.id != want {
-			t.Fatalf("row %d is about %s, want %s", n+1, r.id, want)
+	for n, s := range all {
+		if want := fmt.Sprintf("W%02d", n+1); s.id != want {
+			t.Fatalf("row %d is about %s, want %s", n+1, s.id, want)
 		}
-		if !slices.ContainsFunc(verdicts, func(v string) bool { return strings.HasPrefix(r.how, "**"+v+"**") }) {
-			t.Errorf("%s: %.40q begins with none of %v", r.id, r.how, verdicts)
+		if len(s.cells) != 2 || s.cells[0] == "" {
+			t.Fatalf("%s: the row has the cells %q; want the weakness and the verdict", s.id, s.cells)
 		}
-		if len(r.tests) == 0 {
-			t.Errorf("%s: no test shows it", r.id)
+		if verdict := s.cells[1]; !slices.Contains(verdicts, verdict) || !strings.HasPrefix(s.text, "**"+verdict+".** ") {
+			t.Errorf("%s: the row says %q, the section %.40q; want one of %v in both", s.id, verdict, s.text, verdicts)
 		}
 	}
 }
 
 func TestNamedTestsExist(t *testing.T) {
 	functions := testFunctions(t)
-	for _, r := range rows(t) {
-		seen := map[named]bool{}
+	for _, r := range sections(t, "weaknesses.md") {
+		seen := map[namedTest]bool{}
 		for _, n := range r.tests {
 			if seen[n] {
 				t.Errorf("%s: %s is named twice", r.id, n)
@@ -111,15 +127,15 @@ func TestNamedTestsExist(t *testing.T) {
 }
 
 // recorded reports whether a test of the corpus is about a recording that is there.
-func recorded(n named) bool {
+func recorded(n namedTest) bool {
 	_, err := os.Stat(filepath.Join(root, "testdata", "recordings", n.sub+".jsonl"))
 	return n.function == "TestCorpus" && err == nil
 }
 
-// TestTestsOfAWeaknessAreNamed holds the other way round: a test that has a weakness in its name stands in its row.
+// TestTestsOfAWeaknessAreNamed holds the reverse: a weakness names every test that has the weakness in its name.
 func TestTestsOfAWeaknessAreNamed(t *testing.T) {
 	byID := map[string][]string{}
-	for _, r := range rows(t) {
+	for _, r := range sections(t, "weaknesses.md") {
 		for _, n := range r.tests {
 			byID[r.id] = append(byID[r.id], n.String())
 		}
@@ -127,13 +143,14 @@ func TestTestsOfAWeaknessAreNamed(t *testing.T) {
 	for _, f := range slices.Sorted(maps.Keys(testFunctions(t))) {
 		for _, id := range inName.FindAllString(f, -1) {
 			if !slices.Contains(byID[id], f) {
-				t.Errorf("%s is not in the row of %s", f, id)
+				t.Errorf("%s does not name %s", id, f)
 			}
 		}
 	}
 }
 
-// TestW26OnlyTheFirstEntryReadsAWallClock: where hm decides, one place alone makes hm time of a wall clock's.
+// TestW26OnlyTheFirstEntryReadsAWallClock: in the packages that decide, only one place turns the time of a wall clock into
+// hm time.
 func TestW26OnlyTheFirstEntryReadsAWallClock(t *testing.T) {
 	const clock = "internal/cluster/clock.go"
 	found := 0
@@ -157,7 +174,7 @@ func TestW26OnlyTheFirstEntryReadsAWallClock(t *testing.T) {
 				}
 				found++
 				if rel, _ := filepath.Rel(root, f); rel != clock {
-					t.Errorf("%s uses %s: only %s may make hm time of a wall clock's", rel, s.Sel.Name, clock)
+					t.Errorf("%s uses %s: only %s may turn the time of a wall clock into hm time", rel, s.Sel.Name, clock)
 				}
 				return true
 			})
@@ -204,8 +221,7 @@ func testFunctions(t *testing.T) map[string]bool {
 	return functions
 }
 
-// mentions reports whether the tests of a package, or what they read, have a text in them: names of subtests are
-// data.
+// mentions reports whether the tests of a package, or their test data, contain a text. Names of subtests are data there.
 func mentions(t *testing.T, dir, text string) bool {
 	t.Helper()
 	var files []string
