@@ -171,11 +171,11 @@ func BenchmarkLoss(b *testing.B) {
 		{"half of the DEAs", half},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			w := &world{now: 1_800_000_000_000, view: view}
+			cf := &simCF{now: 1_800_000_000_000, view: view}
 			b.ReportAllocs()
 			for b.Loop() {
-				core := NewCore(opts, w, nil, NewIntake(w, actual.NewLiveness(hb, 3*hb, 3*hb, w.now), func() {}), NewEndedCommands(1))
-				guarded, _ := core.guardLoss(view, w.now, []raftfsm.Record{c.record})
+				core := NewCore(opts, cf, nil, NewIntake(cf, actual.NewLiveness(hb, 3*hb, 3*hb, cf.now), func() {}), NewEndedCommands(1))
+				guarded, _ := core.guardLoss(view, cf.now, []raftfsm.Record{c.record})
 				if held := len(guarded) > 1; held != (c.name == "half of the DEAs") {
 					b.Fatalf("held: %v", held)
 				}

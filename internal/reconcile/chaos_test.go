@@ -38,13 +38,13 @@ func TestChaos(t *testing.T) {
 	for seed := first; seed < first+seeds; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			w := chaos(t, rand.New(rand.NewPCG(seed, 1)), false)
+			cf := chaos(t, rand.New(rand.NewPCG(seed, 1)), false)
 			mu.Lock()
 			defer mu.Unlock()
-			for what, n := range w.faults.counts {
+			for what, n := range cf.faults.counts {
 				total[what] += n
 			}
-			total["commands sent"] += len(w.sent)
+			total["commands sent"] += len(cf.sent)
 		})
 	}
 }
@@ -71,21 +71,21 @@ func TestJunkChangesNoCommand(t *testing.T) {
 	}
 }
 
-func chaos(t *testing.T, rnd *rand.Rand, junk bool) *world {
+func chaos(t *testing.T, rnd *rand.Rand, junk bool) *simCF {
 	opts := testOptions()
 	opts.StartLimit = []int{0, 5, 60}[rnd.IntN(3)]
 	opts.ReadsApps = rnd.IntN(2) == 0
 	opts.Policy.BackoffMax = 12 * hb
 	opts.Guard.MassLossHold, opts.Guard.ConfirmReads = 10*hb, 4
 	opts.partBytes = 300
-	w := steady(t, 6+rnd.IntN(8), 25, opts)
-	w.junk = junk
-	w.run(2 * hb)
+	cf := steadyFleet(t, 6+rnd.IntN(8), 25, opts)
+	cf.junk = junk
+	cf.run(2 * hb)
 	other := &simNode{}
-	w.open(other)
-	w.nodes = append(w.nodes, other)
-	w.faults = &faults{rnd: rnd, losses: rnd.IntN(3) == 0}
-	w.onStart = func(i *actual.Instance) {
+	cf.open(other)
+	cf.nodes = append(cf.nodes, other)
+	cf.faults = &faults{rnd: rnd, losses: rnd.IntN(3) == 0}
+	cf.onStart = func(i *actual.Instance) {
 		switch rnd.IntN(10) {
 		case 0:
 			i.State = actual.Crashed
@@ -93,136 +93,136 @@ func chaos(t *testing.T, rnd *rand.Rand, junk bool) *world {
 			i.State = actual.Starting
 		}
 	}
-	w.truth.changed(w)
+	cf.truth.changed(cf)
 	busy, wrongUntil := false, app.Time(0)
 	for range 60 {
 		switch n := rnd.IntN(24); n {
 		case 20:
 			busy = !busy
 		case 21:
-			if w.answer == nil && !held(w.View(), HoldDesiredShrink) { // else several short ones make a long one
-				w.answer, wrongUntil = w.tooLittle, w.now.Add(opts.PollInterval*2)
+			if cf.answer == nil && !held(cf.View(), HoldDesiredShrink) { // else several short ones make a long one
+				cf.answer, wrongUntil = cf.tooLittle, cf.now.Add(opts.PollInterval*2)
 			}
 		default:
-			fault(w, rnd)
+			fault(cf, rnd)
 		}
-		w.truth.changed(w)
-		for end := w.now.Add(time.Duration(rnd.Int64N(int64(2 * hb)))); w.now < end; {
+		cf.truth.changed(cf)
+		for end := cf.now.Add(time.Duration(rnd.Int64N(int64(2 * hb)))); cf.now < end; {
 			if busy {
-				w.post("updated", func(in *Intake) { in.Updated(app.MustGUID("some-app")) })
+				cf.post("updated", func(in *Intake) { in.Updated(app.MustGUID("some-app")) })
 			}
-			w.run(min(hb/2, end.Sub(w.now)))
-			if w.now >= wrongUntil {
-				w.answer = nil
+			cf.run(min(hb/2, end.Sub(cf.now)))
+			if cf.now >= wrongUntil {
+				cf.answer = nil
 			}
 		}
-		settleStarting(w)
-		checkSettled(t, w)
+		settleStarting(cf)
+		checkSettled(t, cf)
 	}
-	checkTwice(t, w)
-	heal(w)
-	w.truth.changed(w)
-	converge(t, w, rnd)
-	return w
+	checkTwice(t, cf)
+	heal(cf)
+	cf.truth.changed(cf)
+	converge(t, cf, rnd)
+	return cf
 }
 
 // tooLittle is a Cloud Controller's answer that lacks most apps by error, if there are enough of them for the guard to
 // notice.
-func (w *world) tooLittle(apps []desired.App) []desired.App {
-	if w.View().DesiredMeta().Apps < w.opts.Guard.MinApps {
+func (cf *simCF) tooLittle(apps []desired.App) []desired.App {
+	if cf.View().DesiredMeta().Apps < cf.opts.Guard.MinApps {
 		return apps
 	}
 	return apps[:min(5, len(apps))]
 }
 
 // heal ends every fault. What the DEAs list that nobody can read stays.
-func heal(w *world) {
-	w.setLink(true)
-	w.readErr, w.fail, w.pubErr, w.onStart, w.deaf, w.answer = nil, nil, nil, nil, false, nil
-	w.faults.calm = true
-	for _, n := range w.nodes {
-		n.earless = nil
+func heal(cf *simCF) {
+	cf.setLink(true)
+	cf.readErr, cf.fail, cf.pubErr, cf.onStart, cf.nobodyObeys, cf.answer = nil, nil, nil, nil, false, nil
+	cf.faults.calm = true
+	for _, n := range cf.nodes {
+		n.notHeard = nil
 	}
-	w.plainAgain(append(slices.Collect(maps.Keys(w.odd)), w.garbled)...)
-	for _, key := range w.deaKeys() {
-		d := w.deas[key]
-		d.quiet, d.hides = false, 0
+	cf.reportPlainly(append(slices.Collect(maps.Keys(cf.misreported)), cf.unreadable)...)
+	for _, key := range cf.deaKeys() {
+		d := cf.deas[key]
+		d.quiet, d.omits = false, 0
 		if d.garbles {
-			w.garble(d)
+			cf.garble(d)
 		}
-		if len(w.sharers(d)) > 0 {
-			w.share(nil, d)
+		if len(cf.sharers(d)) > 0 {
+			cf.share(nil, d)
 		}
 	}
-	w.addDEAs(1)
-	for i := range w.apps {
-		if w.apps[i].Package == desired.Pending {
-			w.apps[i].Package = desired.Staged
+	cf.addDEAs(1)
+	for i := range cf.apps {
+		if cf.apps[i].Package == desired.Pending {
+			cf.apps[i].Package = desired.Staged
 		}
 	}
 }
 
 // converge requires that everything comes to run as desired, and that nothing is sent then (I9).
-func converge(t *testing.T, w *world, rnd *rand.Rand) {
+func converge(t *testing.T, cf *simCF, rnd *rand.Rand) {
 	want := 0
-	for _, a := range w.apps {
+	for _, a := range cf.apps {
 		if a.Wanted() && a.Startable() {
 			want += int(a.Instances)
 		}
 	}
 	converged := func() bool {
-		settleStarting(w)
-		c := w.View().Counts()
-		return len(w.core.gate) == 0 && len(w.drift()) == 0 && w.live() == want && c.PendingStarts+c.PendingStops == 0
+		settleStarting(cf)
+		c := cf.View().Counts()
+		return len(cf.core.gate) == 0 && len(cf.drift()) == 0 && cf.live() == want && c.PendingStarts+c.PendingStops == 0
 	}
 	for range 30 { // the longest back-off is 12 heartbeats, a held loss 10, a held read 24, stops that are slowed 60
-		if w.run(10 * hb); converged() {
+		if cf.run(10 * hb); converged() {
 			break
 		}
 	}
 	if !converged() {
-		t.Fatalf("after healing %d instances live, want %d; gate %v; drift %v; %+v", w.live(), want, w.core.gate, w.drift(), w.View().Counts())
+		t.Fatalf("after healing %d instances live, want %d; gate %v; drift %v; %+v", cf.live(), want, cf.core.gate, cf.drift(), cf.View().Counts())
 	}
-	for k, at := range w.liveAtEach() {
+	for k, at := range cf.liveAtEach() {
 		for index, n := range at {
-			if n != 1 || !w.wanted(k, index) {
-				t.Errorf("%d live instances of %s/%d, wanted: %v", n, k, index, w.wanted(k, index))
+			if n != 1 || !cf.wanted(k, index) {
+				t.Errorf("%d live instances of %s/%d, wanted: %v", n, k, index, cf.wanted(k, index))
 			}
 		}
 	}
-	sent := len(w.sent)
-	w.run(10 * hb)
-	if len(w.sent) != sent {
-		t.Errorf("%d commands were sent at rest", len(w.sent)-sent)
+	sent := len(cf.sent)
+	cf.run(10 * hb)
+	if len(cf.sent) != sent {
+		t.Errorf("%d commands were sent at rest", len(cf.sent)-sent)
 	}
 }
 
 // checkSettled has apps about which nothing is found out of hand be looked at in full.
-func checkSettled(t *testing.T, w *world) {
+func checkSettled(t *testing.T, cf *simCF) {
 	t.Helper()
-	view := w.View()
+	view := cf.View()
 	for a := range view.Apps() {
 		if !Settled(view, a.Key) || view.HasCommands(a.Key) {
 			continue
 		}
-		if p := w.core.eval.App(view, a.Key, w.core.deciding(w.now), w.now).Plan(); !reflect.DeepEqual(p, diff.Plan{}) {
+		if p := cf.core.eval.App(view, a.Key, cf.core.deciding(cf.now), cf.now).Plan(); !reflect.DeepEqual(p, diff.Plan{}) {
 			t.Fatalf("%v is taken for settled, and its plan is %+v", a.Key, p)
 		}
 	}
 }
 
-func fault(w *world, rnd *rand.Rand) {
-	ids := slices.Sorted(maps.Keys(w.deas))
-	dea := w.deas[ids[rnd.IntN(len(ids))]]
+func fault(cf *simCF, rnd *rand.Rand) {
+	ids := slices.Sorted(maps.Keys(cf.deas))
+	dea := cf.deas[ids[rnd.IntN(len(ids))]]
 	some := func() *actual.Instance {
 		if len(dea.list) == 0 {
 			return &actual.Instance{}
 		}
 		return &dea.list[rnd.IntN(len(dea.list))]
 	}
-	a := &w.apps[rnd.IntN(len(w.apps))]
+	a := &cf.apps[rnd.IntN(len(cf.apps))]
 	n := rnd.IntN(37)
-	if w.faults.losses {
+	if cf.faults.losses {
 		n = rnd.IntN(42)
 	} else if n >= 26 {
 		n += 5
@@ -231,17 +231,17 @@ func fault(w *world, rnd *rand.Rand) {
 	case 0:
 		dea.quiet = !dea.quiet
 	case 1:
-		w.setLink(!w.linkUp)
+		cf.setLink(!cf.linkUp)
 	case 2:
-		w.spell(true)
+		cf.spell(true)
 	case 3:
-		w.faults.elect(w)
+		cf.faults.elect(cf)
 	case 4:
-		w.restart()
+		cf.restart()
 	case 5:
 		if i := some(); i.State.Live() {
 			i.State = actual.Crashed
-			w.exit(actual.Exit{App: i.App, Instance: i.GUID, Index: i.Index, Reason: actual.ExitCrashed})
+			cf.exit(actual.Exit{App: i.App, Instance: i.GUID, Index: i.Index, Reason: actual.ExitCrashed})
 		}
 	case 6:
 		some().State = actual.Crashed
@@ -262,119 +262,119 @@ func fault(w *world, rnd *rand.Rand) {
 	case 12:
 		a.Key.Version = app.MustGUID(fmt.Sprintf("v%d", rnd.IntN(3)))
 	case 13:
-		if w.readErr = nil; rnd.IntN(2) == 0 {
-			w.readErr = errTest
+		if cf.readErr = nil; rnd.IntN(2) == 0 {
+			cf.readErr = errTest
 		}
 	case 14:
-		if w.fail = nil; rnd.IntN(2) == 0 {
-			w.fail = errTest
+		if cf.fail = nil; rnd.IntN(2) == 0 {
+			cf.fail = errTest
 		}
 	case 15:
-		w.pubErr = []error{nil, ErrNotSent, ErrRefused, errTest}[rnd.IntN(4)]
+		cf.pubErr = []error{nil, ErrNotSent, ErrRefused, errTest}[rnd.IntN(4)]
 	case 16:
-		w.deaf = !w.deaf
+		cf.nobodyObeys = !cf.nobodyObeys
 	case 17: // somebody else starts a copy
 		if i := some(); i.State.Live() {
-			dea.list = append(dea.list, w.instance(i.App, i.Index, actual.Running))
+			dea.list = append(dea.list, cf.instance(i.App, i.Index, actual.Running))
 		}
 	case 18: // the Cloud Controller updates an app, starts its new instances and stops the old ones
 		old := a.Key
 		a.Key.Version = app.MustGUID(fmt.Sprintf("v%d", rnd.IntN(1000)))
-		w.startByCC(*a, 0)
-		w.stopByCC(old, 0)
+		cf.startByCC(*a, 0)
+		cf.stopByCC(old, 0)
 	case 19: // the Cloud Controller scales an app
 		if n := uint32(rnd.IntN(7)); n > a.Instances {
 			from := a.Instances
 			a.Instances = n
-			w.startByCC(*a, from)
+			cf.startByCC(*a, from)
 		} else {
 			a.Instances = n
-			w.stopByCC(a.Key, n)
+			cf.stopByCC(a.Key, n)
 		}
 	case 20, 21:
 		dea.nameless = rnd.IntN(3)
 	case 22:
-		if w.plainAgain(w.garbled); rnd.IntN(2) == 0 {
-			w.garbled = some().GUID
+		if cf.reportPlainly(cf.unreadable); rnd.IntN(2) == 0 {
+			cf.unreadable = some().GUID
 		}
 	case 23: // a node that comes back from a snapshot
-		w.restore()
+		cf.restore()
 	case 24: // an exit at an index that nobody wants, or of long ago
-		w.exit(actual.Exit{App: a.Key, Instance: app.MustGUID(fmt.Sprintf("old-%d", rnd.IntN(1e9))), Index: uint32(rnd.IntN(8)), Reason: actual.ExitCrashed})
+		cf.exit(actual.Exit{App: a.Key, Instance: app.MustGUID(fmt.Sprintf("old-%d", rnd.IntN(1e9))), Index: uint32(rnd.IntN(8)), Reason: actual.ExitCrashed})
 	case 25: // a crash of which the exit and the next heartbeat come in any order
 		if i := some(); i.State.Live() {
-			w.heartbeat(dea)
+			cf.heartbeat(dea)
 			i.State = actual.Crashed
-			w.exit(actual.Exit{App: i.App, Instance: i.GUID, Index: i.Index, Reason: actual.ExitCrashed})
+			cf.exit(actual.Exit{App: i.App, Instance: i.GUID, Index: i.Index, Reason: actual.ExitCrashed})
 		}
 	case 26: // a zone is lost, or returns
-		w.zone(rnd, func(d *simDEA) { d.quiet = true }, func(d *simDEA) { d.quiet = false })
+		cf.zone(rnd, func(d *simDEA) { d.quiet = true }, func(d *simDEA) { d.quiet = false })
 	case 27: // many DEAs tell empty lists, or nearly empty ones, or what they have
 		few := rnd.IntN(2)
-		w.zone(rnd, func(d *simDEA) { d.hides = max(len(d.list)-few, 1) }, func(d *simDEA) { d.hides = 0 })
+		cf.zone(rnd, func(d *simDEA) { d.omits = max(len(d.list)-few, 1) }, func(d *simDEA) { d.omits = 0 })
 	case 28: // the fleet is made larger by DEAs that take nothing
-		if len(w.deas) < 24 {
-			before := w.nextDEA
-			w.addDEAs(6)
-			w.each(before, w.nextDEA, closing)
+		if len(cf.deas) < 24 {
+			before := cf.nextDEA
+			cf.addDEAs(6)
+			cf.each(before, cf.nextDEA, closing)
 		}
 	case 29: // DEAs that have nothing are switched off
-		maps.DeleteFunc(w.deas, func(_ string, d *simDEA) bool { return len(d.list) == 0 && len(w.deas) > 6 })
+		maps.DeleteFunc(cf.deas, func(_ string, d *simDEA) bool { return len(d.list) == 0 && len(cf.deas) > 6 })
 	case 30: // a person releases a hold on a loss
-		if holds := massLosses(w.View()); len(holds) > 0 {
-			clear(w.losses.of) // what is recorded as lost is to be started
-			w.released = true
-			_, _ = w.apply(w.term, []raftfsm.Record{raftfsm.HoldReleased{Name: holds[rnd.IntN(len(holds))].Name}})
-			w.released = false
+		if holds := massLosses(cf.View()); len(holds) > 0 {
+			clear(cf.losses.of) // what is recorded as lost is to be started
+			cf.released = true
+			_, _ = cf.apply(cf.term, []raftfsm.Record{raftfsm.HoldReleased{Name: holds[rnd.IntN(len(holds))].Name}})
+			cf.released = false
 		}
 	case 31: // nobody is heard, and no link tells of it
-		w.faults.count("silences")
-		w.hush = w.now.Add(4*hb + time.Duration(rnd.Int64N(int64(4*hb)))) // what was said before may still be under way
+		cf.faults.count("silences")
+		cf.silentUntil = cf.now.Add(4*hb + time.Duration(rnd.Int64N(int64(4*hb)))) // what was said before may still be under way
 	case 32, 33: // the link of one node, or of all, is late
-		w.faults.count("slow links")
+		cf.faults.count("slow links")
 		factor, d := int64(2+rnd.IntN(9)), time.Duration(rnd.Int64N(int64(15*hb)))
-		for _, n := range w.nodes {
-			if n == w.simNode || rnd.IntN(3) == 0 {
-				w.slowDown(n, factor, d)
+		for _, n := range cf.nodes {
+			if n == cf.simNode || rnd.IntN(3) == 0 {
+				cf.slowDown(n, factor, d)
 			}
 		}
 	case 34, 35: // one node does not hear some of the DEAs, or hears them again
-		w.faults.count("deaf nodes")
-		w.deafen(w.nodes[rnd.IntN(len(w.nodes))], float64(rnd.IntN(3))/4)
+		cf.faults.count("deaf nodes")
+		cf.makePartlyDeaf(cf.nodes[rnd.IntN(len(cf.nodes))], float64(rnd.IntN(3))/4)
 	case 36:
-		for _, n := range w.nodes {
-			n.earless = nil
+		for _, n := range cf.nodes {
+			n.notHeard = nil
 		}
 	case 37: // an instance whose DEA says a word that hm does not know, or no index
-		w.makeOdd(some().GUID, oddWord)
+		cf.setMisreported(some().GUID, unknownState)
 	case 38:
-		w.makeOdd(some().GUID, []oddKind{oddIndex, oddNameless}[rnd.IntN(2)])
+		cf.setMisreported(some().GUID, []misreportKind{noIndex, noIndexNoGUID}[rnd.IntN(2)])
 	case 39, 40:
-		w.garble(dea)
+		cf.garble(dea)
 	case 41:
-		w.share(rnd, dea)
+		cf.share(rnd, dea)
 	}
 }
 
 // startByCC has the Cloud Controller start the wanted instances of an app from an index on, as it does when somebody
 // changes the app. It tells of the change as well.
-func (w *world) startByCC(a desired.App, from uint32) {
-	if a.Startable() && w.linkUp {
+func (cf *simCF) startByCC(a desired.App, from uint32) {
+	if a.Startable() && cf.linkUp {
 		for index := from; index < a.Instances; index++ {
-			if l := w.obey(commands.Command{Action: commands.Start, App: a.Key, Index: index}); l != nil {
+			if l := cf.obey(commands.Command{Action: commands.Start, App: a.Key, Index: index}); l != nil {
 				l.byCC = true
 			}
 		}
-		w.post("updated", func(in *Intake) { in.Updated(a.Key.Droplet) })
+		cf.post("updated", func(in *Intake) { in.Updated(a.Key.Droplet) })
 	}
 }
 
 // stopByCC has the Cloud Controller stop the instances of an app from an index on.
-func (w *world) stopByCC(k app.Key, from uint32) {
-	if !w.linkUp {
+func (cf *simCF) stopByCC(k app.Key, from uint32) {
+	if !cf.linkUp {
 		return
 	}
-	for _, d := range w.deas {
+	for _, d := range cf.deas {
 		d.list = slices.DeleteFunc(d.list, func(i actual.Instance) bool {
 			return i.App == k && i.Index >= from && i.State != actual.Crashed && !d.quiet
 		})
@@ -382,24 +382,24 @@ func (w *world) stopByCC(k app.Key, from uint32) {
 }
 
 // restore replaces the record by what a snapshot of it says.
-func (w *world) restore() {
+func (cf *simCF) restore() {
 	var b bytes.Buffer
-	if err := w.View().WriteSnapshot(&b); err != nil {
-		w.t.Fatal(err)
+	if err := cf.View().WriteSnapshot(&b); err != nil {
+		cf.t.Fatal(err)
 	}
-	hash := w.View().Hash()
+	hash := cf.View().Hash()
 	state, err := raftfsm.RestoreState(&b)
 	if err != nil {
-		w.t.Fatal(err)
+		cf.t.Fatal(err)
 	}
-	if w.state, w.view = state, nil; w.View().Hash() != hash {
-		w.t.Fatalf("I7: the restored state's hash is %s, not %s", w.View().Hash(), hash)
+	if cf.state, cf.view = state, nil; cf.View().Hash() != hash {
+		cf.t.Fatalf("I7: the restored state's hash is %s, not %s", cf.View().Hash(), hash)
 	}
 }
 
 // settleStarting lets what is starting run.
-func settleStarting(w *world) {
-	for _, d := range w.deas {
+func settleStarting(cf *simCF) {
+	for _, d := range cf.deas {
 		for i := range d.list {
 			if d.list[i].State == actual.Starting {
 				d.list[i].State = actual.Running
@@ -411,14 +411,14 @@ func settleStarting(w *world) {
 
 // checkTwice holds the published starts against I2: two for one index, the first of which was not seen to work or
 // to fail, lie at least a grace apart.
-func checkTwice(t *testing.T, w *world) {
+func checkTwice(t *testing.T, cf *simCF) {
 	type place struct {
 		k     app.Key
 		index uint32
 	}
 	last := map[place]sentCommand{}
 	ids := map[string]bool{}
-	for _, c := range w.sent {
+	for _, c := range cf.sent {
 		if id := fmt.Sprintf("%x", c.ID); ids[id] {
 			t.Errorf("command %s was published twice", id)
 		} else {
@@ -428,7 +428,7 @@ func checkTwice(t *testing.T, w *world) {
 			continue
 		}
 		p := place{c.App, c.Index}
-		if before, ok := last[p]; ok && c.at.Sub(before.at) < testPolicy.Grace && !w.confirmed(before) {
+		if before, ok := last[p]; ok && c.at.Sub(before.at) < testPolicy.Grace && !cf.confirmed(before) {
 			t.Errorf("%s/%d was started at %v and again at %v", c.App, c.Index, before.at, c.at)
 		}
 		last[p] = c
@@ -436,6 +436,6 @@ func checkTwice(t *testing.T, w *world) {
 }
 
 // confirmed reports whether the record says that a command's effect was heard.
-func (w *world) confirmed(c sentCommand) bool {
-	return slices.ContainsFunc(w.ended, func(id [16]byte) bool { return id == c.ID })
+func (cf *simCF) confirmed(c sentCommand) bool {
+	return slices.ContainsFunc(cf.ended, func(id [16]byte) bool { return id == c.ID })
 }

@@ -24,9 +24,9 @@ func logLines(log *bytes.Buffer) (lines []string) {
 }
 
 // loggedTo has the leader of a world write its commands to a log.
-func (w *world) loggedTo(log *bytes.Buffer) {
-	w.opts.OnCommand = newCommandLog(slog.New(slog.NewTextHandler(log, nil))).write
-	w.failover()
+func (cf *simCF) loggedTo(log *bytes.Buffer) {
+	cf.opts.OnCommand = newCommandLog(slog.New(slog.NewTextHandler(log, nil))).write
+	cf.failover()
 }
 
 // wantLines requires that a log has one line for each of the texts, and that the line has the text's parts in order.
@@ -50,30 +50,30 @@ func wantLines(t *testing.T, what string, lines []string, want ...string) {
 
 // TestTheLogNamesEachCommand that the leader sends, and each that ends, with its outcome.
 func TestTheLogNamesEachCommand(t *testing.T) {
-	w := steady(t, 4, 10, testOptions())
+	cf := steadyFleet(t, 4, 10, testOptions())
 	var log bytes.Buffer
-	w.loggedTo(&log)
-	k := w.apps[0].Key
-	w.lose(1)
-	w.run(8 * hb)
+	cf.loggedTo(&log)
+	k := cf.apps[0].Key
+	cf.lose(1)
+	cf.run(8 * hb)
 	name := fmt.Sprintf("action=start app=%s version=%s index=1 reason=MISSING rule=R01 due=20", k.Droplet, k.Version)
 	wantLines(t, "an instance is lost", logLines(&log),
 		`msg="command sent" command= ... `+name+" ... delay=",
 		`msg="command ended" command= ... `+name+` ... delay= ... outcome=confirmed took= ... detail="an instance is live at the index"`)
 
-	w.deaf = true
-	w.lose(1)
-	w.run(9 * hb)
+	cf.nobodyObeys = true
+	cf.lose(1)
+	cf.run(9 * hb)
 	lines := logLines(&log)
 	wantLines(t, "the start has no effect", lines[:2], `msg="command sent"`, `msg="command ended" ... outcome=expired`)
 
-	w.deaf = false
-	w.run(20 * hb)
+	cf.nobodyObeys = false
+	cf.run(20 * hb)
 	log.Reset()
-	w.lose(1)
-	w.run(2 * hb)
-	w.copies(1)
-	w.run(2 * hb)
+	cf.lose(1)
+	cf.run(2 * hb)
+	cf.copies(1)
+	cf.run(2 * hb)
 	lines = logLines(&log)
 	wantLines(t, "the start is not needed any more", lines[:1], `msg="command ended" ... reason=MISSING due= ... outcome=dropped detail="an instance is live at the index"`)
 	if strings.Contains(lines[0], "delay=") {
@@ -84,13 +84,13 @@ func TestTheLogNamesEachCommand(t *testing.T) {
 // TestTheLogNamesCommandsThatWereNotSent: the link is down at the last moment, or this is shadow mode.
 func TestTheLogNamesCommandsThatWereNotSent(t *testing.T) {
 	t.Run("abandoned", func(t *testing.T) {
-		w := steady(t, 4, 10, testOptions())
+		cf := steadyFleet(t, 4, 10, testOptions())
 		var log bytes.Buffer
-		w.loggedTo(&log)
-		w.pubErr = fmt.Errorf("%w: the link is down", ErrNotSent)
-		w.lose(1)
+		cf.loggedTo(&log)
+		cf.pubErr = fmt.Errorf("%w: the link is down", ErrNotSent)
+		cf.lose(1)
 		for log.Len() == 0 {
-			w.run(hb / 10)
+			cf.run(hb / 10)
 		}
 		wantLines(t, "the link is down", logLines(&log)[:1],
 			`msg="command ended" ... rule=R01 ... outcome=abandoned ... detail="the command was not sent: the link is down"`)
@@ -98,15 +98,15 @@ func TestTheLogNamesCommandsThatWereNotSent(t *testing.T) {
 	t.Run("shadow", func(t *testing.T) {
 		opts := testOptions()
 		opts.Shadow = true
-		w := newWorld(t, opts)
-		w.addDEAs(4)
-		w.desire(5, 4, true)
-		w.run(5 * hb)
+		cf := newSimCF(t, opts)
+		cf.addDEAs(4)
+		cf.desire(5, 4, true)
+		cf.run(5 * hb)
 		var log bytes.Buffer
-		w.loggedTo(&log)
-		w.lose(1)
+		cf.loggedTo(&log)
+		cf.lose(1)
 		for log.Len() == 0 {
-			w.run(hb / 10)
+			cf.run(hb / 10)
 		}
 		wantLines(t, "shadow mode", logLines(&log), `msg="command decided, not sent in shadow mode" ... rule=R01`)
 	})
@@ -134,15 +134,15 @@ func TestTheLogOfCommandsIsBounded(t *testing.T) {
 
 // TestTheLoopLogsCommands, unless its options say who is told of them.
 func TestTheLoopLogsCommands(t *testing.T) {
-	w := newWorld(t, testOptions())
+	cf := newSimCF(t, testOptions())
 	var log bytes.Buffer
-	opts := LoopOptions{Options: w.opts, Log: w, Leader: leads{w}, Publisher: w, Intake: w.intake}
+	opts := LoopOptions{Options: cf.opts, Log: cf, Leader: leads{cf}, Publisher: cf, Intake: cf.intake}
 	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	NewLoop(opts, w.endedCommands).core.opts.OnCommand(CommandEvent{Command: commands.Command{State: commands.Sent}})
+	NewLoop(opts, cf.endedCommands).core.opts.OnCommand(CommandEvent{Command: commands.Command{State: commands.Sent}})
 	wantLines(t, "a loop", logLines(&log), `msg="command sent"`)
 	told := 0
 	opts.OnCommand = func(CommandEvent) { told++ }
-	NewLoop(opts, w.endedCommands).core.opts.OnCommand(CommandEvent{})
+	NewLoop(opts, cf.endedCommands).core.opts.OnCommand(CommandEvent{})
 	if lines := logLines(&log); told != 1 || len(lines) != 0 {
 		t.Errorf("told %d times, want 1; the log has %q", told, lines)
 	}
@@ -150,11 +150,11 @@ func TestTheLoopLogsCommands(t *testing.T) {
 
 // TestClaimNotesAreBounded: those of commands that others ended are forgotten.
 func TestClaimNotesAreBounded(t *testing.T) {
-	w := newWorld(t, testOptions())
+	cf := newSimCF(t, testOptions())
 	id := func(i int) commands.ID { return commands.ID{byte(i), byte(i >> 8), byte(i >> 16), 1} }
 	var notes claimNotes
 	for i := range 3 * maxClaimNotes {
-		notes.refused(id(i), ErrRefused, w.View())
+		notes.refused(id(i), ErrRefused, cf.View())
 	}
 	if len(notes) == 0 || len(notes) > maxClaimNotes {
 		t.Errorf("%d commands are remembered, want at most %d", len(notes), maxClaimNotes)

@@ -10,53 +10,55 @@ import (
 	"hm/internal/app"
 )
 
-// twins has two DEAs of a steady world share an id, so much apart.
-func twins(t *testing.T, apart time.Duration) (w *world, one, two *simDEA) {
-	w = steady(t, 6, 30, testOptions())
-	one, two = w.deas["dea-001"], w.deas["dea-002"]
-	two.id, two.beat = one.id, one.beat.Add(apart)
-	return w, one, two
+// twoWithOneID has two DEAs of a steady world share an id, so much apart.
+func twoWithOneID(t *testing.T, apart time.Duration) (cf *simCF, one, two *simDEA) {
+	cf = steadyFleet(t, 6, 30, testOptions())
+	one, two = cf.deas["dea-001"], cf.deas["dea-002"]
+	two.id, two.nextBeat = one.id, one.nextBeat.Add(apart)
+	return cf, one, two
 }
 
-func (w *world) isDoubled(id string) bool { return slices.Contains(w.intake.Unreadable().Doubled, id) }
+func (cf *simCF) isDoubled(id string) bool {
+	return slices.Contains(cf.intake.Unreadable().Doubled, id)
+}
 
 // TestW12ADoubledIDIsFound soon, whatever lies between the two, and costs nothing from then on.
 func TestW12ADoubledIDIsFound(t *testing.T) {
 	for _, apart := range []time.Duration{10 * time.Millisecond, time.Second, hb / 2, hb - time.Second, hb - 10*time.Millisecond} {
 		t.Run(apart.String(), func(t *testing.T) {
-			w, one, two := twins(t, apart)
-			w.run(6 * hb)
-			if !w.isDoubled(one.id) || w.isDoubled("dea-003") {
-				t.Fatalf("doubled are %v", w.intake.Unreadable().Doubled)
+			cf, one, two := twoWithOneID(t, apart)
+			cf.run(6 * hb)
+			if !cf.isDoubled(one.id) || cf.isDoubled("dea-003") {
+				t.Fatalf("doubled are %v", cf.intake.Unreadable().Doubled)
 			}
-			trouble, any := w.intake.Trouble(one.id, w.now)
-			if since := w.now.Sub(trouble.Doubled); !any || since <= 0 || since > 5*hb {
+			trouble, any := cf.intake.Trouble(one.id, cf.now)
+			if since := cf.now.Sub(trouble.Doubled); !any || since <= 0 || since > 5*hb {
 				t.Errorf("told of it is %+v", trouble)
 			}
-			index := w.index
+			index := cf.index
 			for range 40 {
-				w.run(hb)
-				one.beat, two.beat = one.beat+7, two.beat-3 // no two timers are alike
+				cf.run(hb)
+				one.nextBeat, two.nextBeat = one.nextBeat+7, two.nextBeat-3 // no two timers are alike
 			}
-			if w.index != index {
-				t.Errorf("%d entries were written", w.index-index)
+			if cf.index != index {
+				t.Errorf("%d entries were written", cf.index-index)
 			}
 			both := slices.Concat(one.list, two.list)
-			if got := w.View().DEAInstances(nil, one.id); !sameInstances(got, both) {
+			if got := cf.View().DEAInstances(nil, one.id); !sameInstances(got, both) {
 				t.Errorf("%d instances are recorded of the two, want %d", len(got), len(both))
 			}
-			w.wantSent("both beat", 0, 0)
+			cf.wantSent("both beat", 0, 0)
 			lost := two.list[0]
 			two.list = two.list[1:]
-			began := w.now
-			for w.recordedAs(one.id, lost.GUID) != 0 && w.now.Sub(began) < 10*hb {
-				w.run(hb / 10)
+			began := cf.now
+			for cf.recordedAs(one.id, lost.GUID) != 0 && cf.now.Sub(began) < 10*hb {
+				cf.run(hb / 10)
 			}
-			if after := w.now.Sub(began); after > 3*hb+hb/10 {
+			if after := cf.now.Sub(began); after > 3*hb+hb/10 {
 				t.Errorf("that one lost an instance is noticed after %v", after)
 			}
-			w.run(5 * hb)
-			w.wantSent("one of the two has lost an instance", 1, 0)
+			cf.run(5 * hb)
+			cf.wantSent("one of the two has lost an instance", 1, 0)
 		})
 	}
 }
@@ -70,18 +72,18 @@ func TestW12ItEndsWhenOneIsGone(t *testing.T) {
 		"both are gone":      func(one, two *simDEA) { one.quiet, two.quiet = true, true },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, one, two := twins(t, hb/3)
-			w.run(6 * hb)
+			cf, one, two := twoWithOneID(t, hb/3)
+			cf.run(6 * hb)
 			end(one, two)
-			w.run(2 * hb)
-			if !w.isDoubled(one.id) {
+			cf.run(2 * hb)
+			if !cf.isDoubled(one.id) {
 				t.Error("it has ended within a time to live")
 			}
-			w.run(5 * hb)
-			if w.isDoubled(one.id) {
+			cf.run(5 * hb)
+			if cf.isDoubled(one.id) {
 				t.Error("it has not ended after a time to live")
 			}
-			if d := w.intake.deas[one.id]; d != nil && d.idUse.lists != nil {
+			if d := cf.intake.deas[one.id]; d != nil && d.idUse.lists != nil {
 				t.Errorf("%d lists are still kept", len(d.idUse.lists))
 			}
 		})
@@ -90,39 +92,39 @@ func TestW12ItEndsWhenOneIsGone(t *testing.T) {
 
 // TestW12TimeInWhichNobodyIsHeardEndsNothing: each of the two is heard alone at first when the link is back.
 func TestW12TimeInWhichNobodyIsHeardEndsNothing(t *testing.T) {
-	for name, trouble := range map[string]func(w *world){
-		"an outage": func(w *world) {
-			w.setLink(false)
-			w.run(10 * hb)
-			w.setLink(true)
+	for name, trouble := range map[string]func(cf *simCF){
+		"an outage": func(cf *simCF) {
+			cf.setLink(false)
+			cf.run(10 * hb)
+			cf.setLink(true)
 		},
-		"a silence": func(w *world) {
-			w.hush = w.now.Add(10 * hb)
-			w.run(10 * hb)
+		"a silence": func(cf *simCF) {
+			cf.silentUntil = cf.now.Add(10 * hb)
+			cf.run(10 * hb)
 		},
-		"a late link": func(w *world) {
-			w.slowDown(w.simNode, 8, 10*hb)
-			w.run(10*hb + time.Second)
+		"a late link": func(cf *simCF) {
+			cf.slowDown(cf.simNode, 8, 10*hb)
+			cf.run(10*hb + time.Second)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, one, two := twins(t, hb/3)
-			w.run(6 * hb)
-			index := w.index
-			trouble(w)
+			cf, one, two := twoWithOneID(t, hb/3)
+			cf.run(6 * hb)
+			index := cf.index
+			trouble(cf)
 			for range 60 {
-				if w.run(hb / 20); !w.isDoubled(one.id) {
+				if cf.run(hb / 20); !cf.isDoubled(one.id) {
 					t.Fatal("it has ended")
 				}
 			}
-			if w.index != index {
-				t.Errorf("%d entries were written", w.index-index)
+			if cf.index != index {
+				t.Errorf("%d entries were written", cf.index-index)
 			}
-			w.run(5 * hb)
-			w.wantSent("both still beat", 0, 0)
+			cf.run(5 * hb)
+			cf.wantSent("both still beat", 0, 0)
 			two.quiet = true
-			w.run(5 * hb)
-			if w.isDoubled(one.id) {
+			cf.run(5 * hb)
+			if cf.isDoubled(one.id) {
 				t.Error("one of them is gone, and it has not ended after a time to live")
 			}
 		})
@@ -132,64 +134,64 @@ func TestW12TimeInWhichNobodyIsHeardEndsNothing(t *testing.T) {
 // TestW12OneThatChangesHidesNothing: the two are found though one of them says something new now and then.
 func TestW12OneThatChangesHidesNothing(t *testing.T) {
 	for _, every := range []int{1, 2, 3, 5} {
-		w, one, two := twins(t, hb/3)
+		cf, one, two := twoWithOneID(t, hb/3)
 		for n := range 20 {
 			if n%every == 0 {
 				two.list[0].Since++
 			}
-			w.run(hb)
+			cf.run(hb)
 		}
-		if !w.isDoubled(one.id) {
+		if !cf.isDoubled(one.id) {
 			t.Errorf("not found, when every %d. heartbeat of one of the two is new", every)
 		}
-		w.wantSent("both beat", 0, 0)
+		cf.wantSent("both beat", 0, 0)
 	}
 }
 
 // TestW12OneDEAIsNotTwo, whatever it says, and whenever it comes.
 func TestW12OneDEAIsNotTwo(t *testing.T) {
 	flap := func(d *simDEA) { d.list[0].State = actual.Starting + actual.Running - d.list[0].State }
-	for name, live := range map[string]func(w *world, d *simDEA, rnd *rand.Rand){
-		"that flaps with each heartbeat": func(w *world, d *simDEA, _ *rand.Rand) {
+	for name, live := range map[string]func(cf *simCF, d *simDEA, rnd *rand.Rand){
+		"that flaps with each heartbeat": func(cf *simCF, d *simDEA, _ *rand.Rand) {
 			flap(d)
-			w.run(hb)
+			cf.run(hb)
 		},
-		"that flaps, and comes early and late": func(w *world, d *simDEA, rnd *rand.Rand) {
+		"that flaps, and comes early and late": func(cf *simCF, d *simDEA, rnd *rand.Rand) {
 			flap(d)
-			d.beat = d.beat.Add(time.Duration(rnd.Int64N(int64(hb/2))) - hb/4)
-			w.run(hb)
+			d.nextBeat = d.nextBeat.Add(time.Duration(rnd.Int64N(int64(hb/2))) - hb/4)
+			cf.run(hb)
 		},
-		"that says everything twice": func(w *world, d *simDEA, _ *rand.Rand) {
+		"that says everything twice": func(cf *simCF, d *simDEA, _ *rand.Rand) {
 			flap(d)
-			w.run(hb / 2)
-			w.heartbeat(d)
-			w.run(hb / 2)
+			cf.run(hb / 2)
+			cf.heartbeat(d)
+			cf.run(hb / 2)
 		},
-		"that evacuates, and beats every half period": func(w *world, d *simDEA, _ *rand.Rand) {
+		"that evacuates, and beats every half period": func(cf *simCF, d *simDEA, _ *rand.Rand) {
 			for i := range d.list {
 				d.list[i].State = actual.Evacuating
 			}
-			w.run(hb / 2)
-			w.heartbeat(d)
-			w.run(hb / 2)
+			cf.run(hb / 2)
+			cf.heartbeat(d)
+			cf.run(hb / 2)
 		},
-		"that says at once what is new": func(w *world, d *simDEA, rnd *rand.Rand) {
-			w.run(hb / 3)
+		"that says at once what is new": func(cf *simCF, d *simDEA, rnd *rand.Rand) {
+			cf.run(hb / 3)
 			d.list[rnd.IntN(len(d.list))].Since++
-			w.heartbeat(d)
-			w.run(hb - hb/3)
+			cf.heartbeat(d)
+			cf.run(hb - hb/3)
 		},
-		"that falls silent and returns": func(w *world, d *simDEA, _ *rand.Rand) {
+		"that falls silent and returns": func(cf *simCF, d *simDEA, _ *rand.Rand) {
 			flap(d)
 			d.quiet = !d.quiet
-			w.run(3*hb - time.Second)
+			cf.run(3*hb - time.Second)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := steady(t, 6, 30, testOptions())
-			d, rnd := w.deas["dea-001"], rand.New(rand.NewPCG(1, 1))
+			cf := steadyFleet(t, 6, 30, testOptions())
+			d, rnd := cf.deas["dea-001"], rand.New(rand.NewPCG(1, 1))
 			for range 40 {
-				if live(w, d, rnd); w.isDoubled(d.id) {
+				if live(cf, d, rnd); cf.isDoubled(d.id) {
 					t.Fatalf("it is taken for two")
 				}
 			}
@@ -201,27 +203,27 @@ func TestW12OneDEAIsNotTwo(t *testing.T) {
 func TestW12OneInstanceInTwoStates(t *testing.T) {
 	for _, st := range []actual.State{actual.Crashed, actual.Evacuating, actual.Stopping, actual.Unknown} {
 		for _, first := range []bool{true, false} {
-			w, one, two := twins(t, hb/3)
+			cf, one, two := twoWithOneID(t, hb/3)
 			i := one.list[0]
 			two.list = append(two.list, i)
-			w.run(8 * hb)
-			if !w.isDoubled(one.id) {
+			cf.run(8 * hb)
+			if !cf.isDoubled(one.id) {
 				t.Fatal("the id is not found doubled")
 			}
-			if index := w.index; first {
+			if index := cf.index; first {
 				one.list[0].State = st
-				w.run(20 * hb)
-				if w.index != index {
-					t.Errorf("%v by the first: %d entries", st, w.index-index)
+				cf.run(20 * hb)
+				if cf.index != index {
+					t.Errorf("%v by the first: %d entries", st, cf.index-index)
 				}
 			} else {
 				two.list[len(two.list)-1].State = st
-				w.run(20 * hb)
+				cf.run(20 * hb)
 			}
-			if got := w.recordedAs(one.id, i.GUID); got != actual.Running {
+			if got := cf.recordedAs(one.id, i.GUID); got != actual.Running {
 				t.Errorf("%v by the first: %v: recorded as %v", st, first, got)
 			}
-			w.wantSent("one says that it runs", 0, 0)
+			cf.wantSent("one says that it runs", 0, 0)
 		}
 	}
 }

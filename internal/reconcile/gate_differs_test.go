@@ -24,20 +24,20 @@ func TestNoCommandWhileTheStateDiffers(t *testing.T) {
 	differs := false
 	opts := testOptions()
 	opts.StateDiffers = func() bool { return differs }
-	w := steady(t, 10, 25, opts)
+	cf := steadyFleet(t, 10, 25, opts)
 	differs = true
-	index := w.index
-	w.deas["dea-001"].quiet = true
-	w.run(20 * hb)
-	w.wantGate("the state differs", ReasonStateDiffers)
-	w.wantSent("the state differs", 0, 0)
-	if w.index == index {
+	index := cf.index
+	cf.deas["dea-001"].quiet = true
+	cf.run(20 * hb)
+	cf.wantGate("the state differs", ReasonStateDiffers)
+	cf.wantSent("the state differs", 0, 0)
+	if cf.index == index {
 		t.Error("the loss of a DEA was not recorded")
 	}
 	differs = false
-	w.run(20 * hb)
-	w.wantGate("it is settled")
-	if len(w.sent) == 0 {
+	cf.run(20 * hb)
+	cf.wantGate("it is settled")
+	if len(cf.sent) == 0 {
 		t.Error("what is missing is not started")
 	}
 }

@@ -13,14 +13,14 @@ import (
 
 // refusing is a world whose NATS server refuses what is published, until it is granted.
 type refusing struct {
-	*world
+	*simCF
 	tried   []app.Time
 	granted bool
 }
 
 func (r *refusing) Publish(ctx context.Context, epoch uint64, cmds []commands.Command) []error {
 	if r.granted {
-		return r.world.Publish(ctx, epoch, cmds)
+		return r.simCF.Publish(ctx, epoch, cmds)
 	}
 	errs := make([]error, len(cmds))
 	for i, c := range cmds {
@@ -34,58 +34,58 @@ func (r *refusing) Publish(ctx context.Context, epoch uint64, cmds []commands.Co
 // before, never counts as sent, and goes out once the permission is there.
 func TestARefusedCommandWaitsLikeOneWithoutEffect(t *testing.T) {
 	for name, cause := range map[string]struct {
-		drift         func(*world)
+		drift         func(*simCF)
 		starts, stops int
 		why           string
 	}{
-		"start": {func(w *world) { w.lose(1) }, 1, 0, "the command was refused: publish start: not on this subject"},
-		"stop": {func(w *world) {
-			d := w.deas["dea-000"]
-			d.list = append(d.list, w.instance(w.apps[0].Key, 7, actual.Running))
+		"start": {func(cf *simCF) { cf.lose(1) }, 1, 0, "the command was refused: publish start: not on this subject"},
+		"stop": {func(cf *simCF) {
+			d := cf.deas["dea-000"]
+			d.list = append(d.list, cf.instance(cf.apps[0].Key, 7, actual.Running))
 		}, 0, 1, "the command was refused: publish stop: not on this subject"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := steady(t, 4, 10, testOptions())
-			r := &refusing{world: w}
-			w.core = NewCore(w.opts, w, r, w.intake, w.endedCommands)
-			w.core.Learn(w.now, w.now)
-			cause.drift(w)
+			cf := steadyFleet(t, 4, 10, testOptions())
+			r := &refusing{simCF: cf}
+			cf.core = NewCore(cf.opts, cf, r, cf.intake, cf.endedCommands)
+			cf.core.Learn(cf.now, cf.now)
+			cause.drift(cf)
 			for len(r.tried) == 0 {
-				w.run(time.Second)
+				cf.run(time.Second)
 			}
 			first := r.tried[0]
-			for w.now < first.Add(testPolicy.Grace-time.Second) {
-				w.run(time.Second)
+			for cf.now < first.Add(testPolicy.Grace-time.Second) {
+				cf.run(time.Second)
 				states := map[commands.State]int{}
-				for c := range w.View().AllCommands() {
+				for c := range cf.View().AllCommands() {
 					states[c.State]++
 				}
 				if len(states) != 1 || states[commands.Claimed] != 1 || len(r.tried) != 1 {
-					t.Fatalf("%v after it was refused: commands by state %v, tried at %v", w.now.Sub(first), states, r.tried)
+					t.Fatalf("%v after it was refused: commands by state %v, tried at %v", cf.now.Sub(first), states, r.tried)
 				}
 			}
-			w.run(4 * hb)
+			cf.run(4 * hb)
 			if len(r.tried) < 2 || r.tried[1].Sub(first) < testPolicy.Grace {
 				t.Errorf("tried at %v, want again after the grace of %v and not before", r.tried, testPolicy.Grace)
 			}
-			ended := w.endedCommands.Newest(100)
+			ended := cf.endedCommands.Newest(100)
 			if len(ended) == 0 {
 				t.Fatal("nothing has ended")
 			}
 			if e := ended[len(ended)-1]; e.State != commands.Expired || e.Detail != cause.why || e.SentAt != 0 {
 				t.Errorf("the command ended as %s %q, sent at %d; want expired, %q and never", e.State, e.Detail, e.SentAt, cause.why)
 			}
-			if n := w.View().Counts(); n.SentStarts+n.SentStops != 0 {
+			if n := cf.View().Counts(); n.SentStarts+n.SentStops != 0 {
 				t.Errorf("%d starts and %d stops count as sent", n.SentStarts, n.SentStops)
 			}
-			if len(w.core.claims) > 1 {
-				t.Errorf("%d commands are remembered, one was refused", len(w.core.claims))
+			if len(cf.core.claims) > 1 {
+				t.Errorf("%d commands are remembered, one was refused", len(cf.core.claims))
 			}
 			r.granted = true
-			w.run(20 * hb)
-			w.wantSent("the permission is there", cause.starts, cause.stops)
-			if len(w.core.claims) != 0 {
-				t.Errorf("%d commands are remembered", len(w.core.claims))
+			cf.run(20 * hb)
+			cf.wantSent("the permission is there", cause.starts, cause.stops)
+			if len(cf.core.claims) != 0 {
+				t.Errorf("%d commands are remembered", len(cf.core.claims))
 			}
 		})
 	}
@@ -96,20 +96,20 @@ func TestRefusedHeartbeatsShutTheGate(t *testing.T) {
 	is := false
 	opts := testOptions()
 	opts.NATSRefused = func() bool { return is }
-	w := steady(t, 4, 10, opts)
-	before := w.View().Counts()
+	cf := steadyFleet(t, 4, 10, opts)
+	before := cf.View().Counts()
 	is = true
-	w.setLink(false) // as a node tells it: what cannot be heard is no silence
-	w.run(10 * hb)
-	w.wantGate("the heartbeats are refused", ReasonNATSRefused, ReasonActualStale)
-	if got := w.View().Counts(); got.GoneDEAs != 0 || got.Running != before.Running {
+	cf.setLink(false) // as a node tells it: what cannot be heard is no silence
+	cf.run(10 * hb)
+	cf.wantGate("the heartbeats are refused", ReasonNATSRefused, ReasonActualStale)
+	if got := cf.View().Counts(); got.GoneDEAs != 0 || got.Running != before.Running {
 		t.Errorf("meanwhile %d DEAs were lost, %d instances run, before %d", got.GoneDEAs, got.Running, before.Running)
 	}
 	is = false
-	w.setLink(true)
-	w.run(5 * hb)
-	w.wantGate("granted")
-	w.wantSent("a refusal by itself", 0, 0)
+	cf.setLink(true)
+	cf.run(5 * hb)
+	cf.wantGate("granted")
+	cf.wantSent("a refusal by itself", 0, 0)
 }
 
 func TestGateTellsARefusalFromAnOutage(t *testing.T) {

@@ -16,27 +16,27 @@ import (
 func TestR34AHeartbeatMadeBeforeTheExit(t *testing.T) {
 	for name, reason := range map[string]actual.ExitReason{"crashed": actual.ExitCrashed, "evacuated": actual.ExitEvacuation} {
 		t.Run(name, func(t *testing.T) {
-			w := steady(t, 4, 1, testOptions())
-			w.deaf = true // the restart shows in no heartbeat yet
-			d, victim := w.at(w.apps[0].Key, 1)
+			cf := steadyFleet(t, 4, 1, testOptions())
+			cf.nobodyObeys = true // the restart shows in no heartbeat yet
+			d, victim := cf.at(cf.apps[0].Key, 1)
 			old := actual.Heartbeat{DEA: d.id, Instances: slices.Clone(d.list)}
 			for i := range old.Instances {
 				old.Instances[i].Since++ // it differs from what is recorded, so it is taken
 			}
-			w.run(time.Second)
+			cf.run(time.Second)
 			exit := actual.Exit{App: victim.App, Instance: victim.GUID, Index: 1, Reason: reason}
-			w.intake.Exit(exit)
-			w.run(100 * time.Millisecond)
-			w.intake.Heartbeat(old, digestOf(old))
+			cf.intake.Exit(exit)
+			cf.run(100 * time.Millisecond)
+			cf.intake.Heartbeat(old, digestOf(old))
 			if victim.State = actual.Crashed; reason != actual.ExitCrashed {
 				guid := victim.GUID
 				d.list = slices.DeleteFunc(d.list, func(i actual.Instance) bool { return i.GUID == guid })
 			}
-			w.run(5 * time.Second)
-			d.beat = w.now
-			w.run(15 * time.Second)
+			cf.run(5 * time.Second)
+			d.nextBeat = cf.now
+			cf.run(15 * time.Second)
 			starts := 0
-			for _, c := range w.sent {
+			for _, c := range cf.sent {
 				if c.Action == commands.Start {
 					starts++
 				}
@@ -50,23 +50,23 @@ func TestR34AHeartbeatMadeBeforeTheExit(t *testing.T) {
 
 // TestR34ADEAThatGoesOnListingAnInstanceIsBelieved: a time to live after the exit nothing made before it is under way.
 func TestR34ADEAThatGoesOnListingAnInstanceIsBelieved(t *testing.T) {
-	w := steady(t, 4, 1, testOptions())
-	w.deaf = true
-	_, i := w.at(w.apps[0].Key, 1)
-	w.intake.Exit(actual.Exit{App: i.App, Instance: i.GUID, Index: 1, Reason: actual.ExitCrashed})
+	cf := steadyFleet(t, 4, 1, testOptions())
+	cf.nobodyObeys = true
+	_, i := cf.at(cf.apps[0].Key, 1)
+	cf.intake.Exit(actual.Exit{App: i.App, Instance: i.GUID, Index: 1, Reason: actual.ExitCrashed})
 	state := func() actual.State {
-		for _, l := range w.View().Instances(nil, i.App) {
+		for _, l := range cf.View().Instances(nil, i.App) {
 			if l.GUID == i.GUID {
 				return l.State
 			}
 		}
 		return 0
 	}
-	w.run(2 * hb)
+	cf.run(2 * hb)
 	if s := state(); s != actual.Crashed {
 		t.Errorf("two heartbeats after the exit the instance is recorded as %v", s)
 	}
-	w.run(3 * hb)
+	cf.run(3 * hb)
 	if s := state(); s != actual.Running {
 		t.Errorf("five heartbeats after the exit the instance, which its DEA lists as RUNNING, is recorded as %v", s)
 	}
@@ -92,44 +92,44 @@ func TestExitedHasABound(t *testing.T) {
 // TestW44AnOldExitIsNotActedOn: an exit at an index that nobody wants is no crash when the index is wanted much later,
 // and the Cloud Controller starts it.
 func TestW44AnOldExitIsNotActedOn(t *testing.T) {
-	w := steady(t, 4, 10, testOptions())
-	k := w.apps[0].Key
+	cf := steadyFleet(t, 4, 10, testOptions())
+	k := cf.apps[0].Key
 	for index := range uint32(9_000) {
-		w.intake.Exit(actual.Exit{App: k, Instance: app.MustGUID(fmt.Sprint("old-", index)), Index: 4 + index, Reason: actual.ExitCrashed})
+		cf.intake.Exit(actual.Exit{App: k, Instance: app.MustGUID(fmt.Sprint("old-", index)), Index: 4 + index, Reason: actual.ExitCrashed})
 	}
-	w.run(hb)
-	if n := len(w.View().Crashes(k)); n != 0 {
+	cf.run(hb)
+	if n := len(cf.View().Crashes(k)); n != 0 {
 		t.Errorf("%d crash records are kept of indices that nobody wants", n)
 	}
-	w.run(time.Hour)
-	w.apps[0].Instances = 5
-	w.startByCC(w.apps[0], 4)
-	w.run(20 * hb)
-	w.wantSent("the Cloud Controller scaled the app up itself", 0, 0)
+	cf.run(time.Hour)
+	cf.apps[0].Instances = 5
+	cf.startByCC(cf.apps[0], 4)
+	cf.run(20 * hb)
+	cf.wantSent("the Cloud Controller scaled the app up itself", 0, 0)
 }
 
 // TestW44ACrashThatIsNotActedOnIsForgotten: at an index that waits for another (R06) an exit is remembered for as long as
 // crashes are.
 func TestW44ACrashThatIsNotActedOnIsForgotten(t *testing.T) {
-	w := newWorld(t, testOptions())
-	w.deaf = true
-	w.addDEAs(4)
-	w.desire(1, 4, false)
-	w.run(5 * hb)
-	k := w.apps[0].Key
-	w.intake.Exit(actual.Exit{App: k, Instance: app.MustGUID("unheard"), Index: 3, Reason: actual.ExitCrashed})
-	w.run(hb)
+	cf := newSimCF(t, testOptions())
+	cf.nobodyObeys = true
+	cf.addDEAs(4)
+	cf.desire(1, 4, false)
+	cf.run(5 * hb)
+	k := cf.apps[0].Key
+	cf.intake.Exit(actual.Exit{App: k, Instance: app.MustGUID("unheard"), Index: 3, Reason: actual.ExitCrashed})
+	cf.run(hb)
 	noted := func() bool {
-		return slices.ContainsFunc(w.View().Crashes(k), func(c actual.Crash) bool { return !c.Exited.IsZero() })
+		return slices.ContainsFunc(cf.View().Crashes(k), func(c actual.Crash) bool { return !c.Exited.IsZero() })
 	}
 	if !noted() {
 		t.Fatal("the exit is not noted")
 	}
-	w.run(testPolicy.CrashMemory() + 2*hb)
+	cf.run(testPolicy.CrashMemory() + 2*hb)
 	if noted() {
-		t.Errorf("crash records %+v", w.View().Crashes(k))
+		t.Errorf("crash records %+v", cf.View().Crashes(k))
 	}
-	for _, c := range w.sent {
+	for _, c := range cf.sent {
 		if c.Index == 3 && c.Reason == commands.ReasonCrashed {
 			t.Errorf("%v start of index 3 at %v", c.Reason, c.at)
 		}

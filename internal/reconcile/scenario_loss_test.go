@@ -17,16 +17,16 @@ import (
 func TestR60TheHoldIsThereBeforeTheLoss(t *testing.T) {
 	for left := range 3 {
 		t.Run(fmt.Sprint(left, " records are committed"), func(t *testing.T) {
-			w := steady(t, 8, 20, testOptions())
-			s := stopsIn[raftfsm.DEAsGone](w, left)
-			silence(w, 6)
+			cf := steadyFleet(t, 8, 20, testOptions())
+			s := stopsIn[raftfsm.DEAsGone](cf, left)
+			silence(cf, 6)
 			s.stopAndFailOver(t)
-			if n := w.View().Counts().GoneDEAs; n > 0 && !held(w.View(), HoldMassLoss) {
+			if n := cf.View().Counts().GoneDEAs; n > 0 && !held(cf.View(), HoldMassLoss) {
 				t.Errorf("%d DEAs are recorded as gone without the hold", n)
 			}
-			w.run(10 * hb)
-			w.wantGate("6 of 8 DEAs silent", "hold:mass-loss")
-			w.wantSent("6 of 8 DEAs silent", 0, 0)
+			cf.run(10 * hb)
+			cf.wantGate("6 of 8 DEAs silent", "hold:mass-loss")
+			cf.wantSent("6 of 8 DEAs silent", 0, 0)
 		})
 	}
 }
@@ -35,80 +35,80 @@ func TestR60TheHoldIsThereBeforeTheLoss(t *testing.T) {
 func TestW03TheHoldIsThereBeforeTheEmptyLists(t *testing.T) {
 	for left := range 8 {
 		t.Run(fmt.Sprint(left, " records are committed"), func(t *testing.T) {
-			w := steady(t, 8, 20, testOptions())
-			s := stopsIn[raftfsm.HoldSet](w, left)
-			w.each(0, 6, hiding(everything), beating(w.now+1))
+			cf := steadyFleet(t, 8, 20, testOptions())
+			s := stopsIn[raftfsm.HoldSet](cf, left)
+			cf.each(0, 6, omitting(everything), beating(cf.now+1))
 			s.stopAndFailOver(t)
-			if n := w.View().Counts().Running; n < 40 && !held(w.View(), HoldMassLoss) {
+			if n := cf.View().Counts().Running; n < 40 && !held(cf.View(), HoldMassLoss) {
 				t.Errorf("only %d of 80 instances are recorded, without the hold", n)
 			}
-			w.run(10 * hb)
-			w.wantGate("6 of 8 DEAs told an empty list", "hold:mass-loss")
-			w.wantSent("6 of 8 DEAs told an empty list", 0, 0)
+			cf.run(10 * hb)
+			cf.wantGate("6 of 8 DEAs told an empty list", "hold:mass-loss")
+			cf.wantSent("6 of 8 DEAs told an empty list", 0, 0)
 		})
 	}
 }
 
 // TestR60ALeaderJudgesTheLossesThatItInherits: they were recorded without a hold, as by a leader with another guard.
 func TestR60ALeaderJudgesTheLossesThatItInherits(t *testing.T) {
-	w := steady(t, 8, 20, testOptions())
+	cf := steadyFleet(t, 8, 20, testOptions())
 	var gone raftfsm.DEAsGone
 	for i := range 6 {
 		gone.DEAs = append(gone.DEAs, fmt.Sprintf("dea-%03d", i))
 	}
-	silence(w, 6)
-	w.must(gone)
-	w.failover()
-	w.run(10 * hb)
-	w.wantGate("6 of 8 DEAs were lost", "hold:mass-loss")
-	w.wantSent("6 of 8 DEAs were lost", 0, 0)
+	silence(cf, 6)
+	cf.must(gone)
+	cf.failover()
+	cf.run(10 * hb)
+	cf.wantGate("6 of 8 DEAs were lost", "hold:mass-loss")
+	cf.wantSent("6 of 8 DEAs were lost", 0, 0)
 }
 
 // TestR60ALossIsJudgedAcrossLeaders: a third is lost under one leader, and another third under the next.
 func TestR60ALossIsJudgedAcrossLeaders(t *testing.T) {
-	for name, lose := range map[string]func(*simDEA){"silent DEAs": quietly, "empty lists": hiding(everything)} {
+	for name, lose := range map[string]func(*simDEA){"silent DEAs": quietly, "empty lists": omitting(everything)} {
 		t.Run(name, func(t *testing.T) {
-			w := steady(t, 9, 36, testOptions())
+			cf := steadyFleet(t, 9, 36, testOptions())
 			third := func(from int) {
-				w.each(from, from+3, beating(w.now+1))
-				w.run(hb / 20)
-				w.each(from, from+3, lose)
+				cf.each(from, from+3, beating(cf.now+1))
+				cf.run(hb / 20)
+				cf.each(from, from+3, lose)
 			}
 			third(0)
-			w.run(hb)
+			cf.run(hb)
 			third(3)
-			for w.View().Counts().Running > 96 { // of 144
-				w.run(hb / 20)
+			for cf.View().Counts().Running > 96 { // of 144
+				cf.run(hb / 20)
 			}
-			if n := w.View().Counts().Running; n < 96 {
+			if n := cf.View().Counts().Running; n < 96 {
 				t.Fatalf("%d instances are left, want two thirds", n)
 			}
-			w.wantGate("a third is lost")
-			w.failover()
-			w.run(5 * hb)
-			w.wantGate("two thirds are lost", "hold:mass-loss")
-			w.run(5 * hb)
-			w.wantSent("two thirds are lost", 0, 0)
+			cf.wantGate("a third is lost")
+			cf.failover()
+			cf.run(5 * hb)
+			cf.wantGate("two thirds are lost", "hold:mass-loss")
+			cf.run(5 * hb)
+			cf.wantSent("two thirds are lost", 0, 0)
 		})
 	}
 }
 
 // TestW03DEAsWithEmptyListsHold: they go on beating. The reason says what was lost.
 func TestW03DEAsWithEmptyListsHold(t *testing.T) {
-	w := steady(t, 10, 25, testOptions())
-	w.each(0, 6, hiding(everything), beating(w.now+1))
-	w.run(10 * hb)
-	w.wantGate("6 of 10 DEAs tell empty lists", "hold:mass-loss")
+	cf := steadyFleet(t, 10, 25, testOptions())
+	cf.each(0, 6, omitting(everything), beating(cf.now+1))
+	cf.run(10 * hb)
+	cf.wantGate("6 of 10 DEAs tell empty lists", "hold:mass-loss")
 	want := "60 of 100 live instances were lost without a successor within one time to live: " +
 		"20 apps (app-000, app-001, app-002 and 17 more), on 6 DEAs (dea-000, dea-001, dea-002 and 3 more)"
-	if why := w.View().Holds()[0].Reason; why != want {
+	if why := cf.View().Holds()[0].Reason; why != want {
 		t.Errorf("the reason is %q, want %q", why, want)
 	}
-	w.each(0, 6, hiding(0))
-	w.run(2 * hb)
-	w.wantGate("they tell what they have")
-	w.run(10 * hb)
-	w.wantSent("lists were empty for a while", 0, 0)
+	cf.each(0, 6, omitting(0))
+	cf.run(2 * hb)
+	cf.wantGate("they tell what they have")
+	cf.run(10 * hb)
+	cf.wantSent("lists were empty for a while", 0, 0)
 }
 
 // TestR60WhatIsAMassLoss: what counts is instances that are lost and have no successor, not DEAs (W03, W38). There are
@@ -116,77 +116,77 @@ func TestW03DEAsWithEmptyListsHold(t *testing.T) {
 func TestR60WhatIsAMassLoss(t *testing.T) {
 	for _, c := range []struct {
 		name          string
-		change        func(*world)
+		change        func(*simCF)
 		holds         bool // 10 heartbeats later
 		starts, stops int  // within 20 heartbeats
 	}{
-		{"six DEAs, all empty, are switched off", func(w *world) { w.each(10, 16, quietly) }, false, 0, 0},
-		{"twelve DEAs, of which six are empty, are switched off", func(w *world) { w.each(4, 16, quietly) }, true, 0, 0},
-		{"six of sixteen DEAs, with most of the instances, are switched off", func(w *world) { w.each(4, 10, quietly) }, true, 0, 0},
-		{"five DEAs, with just half of the instances, are switched off", func(w *world) { w.each(0, 5, quietly) }, false, 50, 0},
-		{"six DEAs tell empty lists", func(w *world) { w.each(0, 6, hiding(everything)) }, true, 0, 0},
-		{"ten DEAs tell nearly empty lists", func(w *world) { w.each(0, 10, hiding(9)) }, true, 0, 0},
-		{"four DEAs fall silent, and two tell empty lists within a time to live", func(w *world) {
-			w.each(0, 4, quietly)
-			w.run(2 * hb)
-			w.each(4, 6, hiding(everything))
+		{"six DEAs, all empty, are switched off", func(cf *simCF) { cf.each(10, 16, quietly) }, false, 0, 0},
+		{"twelve DEAs, of which six are empty, are switched off", func(cf *simCF) { cf.each(4, 16, quietly) }, true, 0, 0},
+		{"six of sixteen DEAs, with most of the instances, are switched off", func(cf *simCF) { cf.each(4, 10, quietly) }, true, 0, 0},
+		{"five DEAs, with just half of the instances, are switched off", func(cf *simCF) { cf.each(0, 5, quietly) }, false, 50, 0},
+		{"six DEAs tell empty lists", func(cf *simCF) { cf.each(0, 6, omitting(everything)) }, true, 0, 0},
+		{"ten DEAs tell nearly empty lists", func(cf *simCF) { cf.each(0, 10, omitting(9)) }, true, 0, 0},
+		{"four DEAs fall silent, and two tell empty lists within a time to live", func(cf *simCF) {
+			cf.each(0, 4, quietly)
+			cf.run(2 * hb)
+			cf.each(4, 6, omitting(everything))
 		}, true, 0, 0},
-		{"three DEAs fall silent, and three long after", func(w *world) {
-			w.each(0, 3, quietly)
-			w.run(10 * hb)
-			w.each(3, 6, quietly)
+		{"three DEAs fall silent, and three long after", func(cf *simCF) {
+			cf.each(0, 3, quietly)
+			cf.run(10 * hb)
+			cf.each(3, 6, quietly)
 		}, false, 60, 0},
-		{"all DEAs restart under new ids, with their instances", func(w *world) { w.each(0, 10, w.rename) }, false, 0, 0},
-		{"eight DEAs restart under new ids, without their instances", func(w *world) { w.each(0, 8, emptied, w.rename) }, true, 0, 0},
-		{"everything is started elsewhere, and the old DEAs are switched off", func(w *world) {
-			w.copyAll(0, 10)
-			w.run(2 * hb)
-			w.each(0, 10, quietly)
+		{"all DEAs restart under new ids, with their instances", func(cf *simCF) { cf.each(0, 10, cf.rename) }, false, 0, 0},
+		{"eight DEAs restart under new ids, without their instances", func(cf *simCF) { cf.each(0, 8, emptied, cf.rename) }, true, 0, 0},
+		{"everything is started elsewhere, and the old DEAs are switched off", func(cf *simCF) {
+			cf.copyAll(0, 10)
+			cf.run(2 * hb)
+			cf.each(0, 10, quietly)
 		}, false, 0, 0},
-		{"everything moves to other DEAs at one moment", func(w *world) {
-			w.copyAll(0, 10)
-			w.each(0, 10, emptied)
+		{"everything moves to other DEAs at one moment", func(cf *simCF) {
+			cf.copyAll(0, 10)
+			cf.each(0, 10, emptied)
 		}, false, 0, 0},
-		{"all apps get a new version, which the Cloud Controller starts itself", func(w *world) {
-			for i := range w.apps {
-				old := w.apps[i].Key
-				w.apps[i].Key = testKey(i, 2)
-				w.startByCC(w.apps[i], 0)
-				w.stopByCC(old, 0)
+		{"all apps get a new version, which the Cloud Controller starts itself", func(cf *simCF) {
+			for i := range cf.apps {
+				old := cf.apps[i].Key
+				cf.apps[i].Key = testKey(i, 2)
+				cf.startByCC(cf.apps[i], 0)
+				cf.stopByCC(old, 0)
 			}
 		}, false, 0, 0},
-		{"most DEAs are evacuated", func(w *world) { w.each(0, 8, closing, turning(actual.Evacuating)) }, false, 80, 80},
-		{"most instances crash", func(w *world) { w.each(0, 8, turning(actual.Crashed)) }, false, 80, 0},
-		{"copies beside others vanish", func(w *world) {
-			w.copyAll(0, 8)
-			w.run(2 * hb)
-			w.each(10, 16, emptied)
+		{"most DEAs are evacuated", func(cf *simCF) { cf.each(0, 8, closing, turning(actual.Evacuating)) }, false, 80, 80},
+		{"most instances crash", func(cf *simCF) { cf.each(0, 8, turning(actual.Crashed)) }, false, 80, 0},
+		{"copies beside others vanish", func(cf *simCF) {
+			cf.copyAll(0, 8)
+			cf.run(2 * hb)
+			cf.each(10, 16, emptied)
 		}, false, 0, 0},
-		{"almost half of the apps are stopped", func(w *world) {
-			for i := range w.apps[:12] {
-				w.apps[i].State = desired.Stopped
+		{"almost half of the apps are stopped", func(cf *simCF) {
+			for i := range cf.apps[:12] {
+				cf.apps[i].State = desired.Stopped
 			}
 		}, false, 0, 48},
-		{"one DEA with most of the instances is lost", func(w *world) {
-			one := w.dea(9)
-			w.each(0, 6, func(d *simDEA) { one.list, d.list = append(one.list, d.list...), nil })
-			w.run(5 * hb)
+		{"one DEA with most of the instances is lost", func(cf *simCF) {
+			one := cf.dea(9)
+			cf.each(0, 6, func(d *simDEA) { one.list, d.list = append(one.list, d.list...), nil })
+			cf.run(5 * hb)
 			one.quiet = true
 		}, false, 70, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			opts := testOptions()
 			opts.StartLimit = 0
-			w := steady(t, 10, 25, opts)
-			w.addDEAs(6)
-			w.run(3 * hb)
-			c.change(w)
-			w.run(10 * hb)
-			if holds := len(massLosses(w.View())) > 0; holds != c.holds {
-				t.Errorf("held: %v, want %v; %+v", holds, c.holds, w.View().Holds())
+			cf := steadyFleet(t, 10, 25, opts)
+			cf.addDEAs(6)
+			cf.run(3 * hb)
+			c.change(cf)
+			cf.run(10 * hb)
+			if holds := len(massLosses(cf.View())) > 0; holds != c.holds {
+				t.Errorf("held: %v, want %v; %+v", holds, c.holds, cf.View().Holds())
 			}
-			w.run(10 * hb)
-			w.wantSent(c.name, c.starts, c.stops)
+			cf.run(10 * hb)
+			cf.wantSent(c.name, c.starts, c.stops)
 		})
 	}
 }
@@ -195,184 +195,184 @@ func TestR60WhatIsAMassLoss(t *testing.T) {
 func TestR60MostAppsAreStoppedBeforeTheyAreRead(t *testing.T) {
 	opts := testOptions()
 	opts.Guard.DesiredShrink = 0
-	w := steady(t, 10, 25, opts)
-	w.each(0, 10, beating(w.now+1))
-	w.readErr = errTest // the Cloud Controller is slow to tell
-	for i := range w.apps[:20] {
-		w.apps[i].State = desired.Stopped
-		w.stopByCC(w.apps[i].Key, 0)
+	cf := steadyFleet(t, 10, 25, opts)
+	cf.each(0, 10, beating(cf.now+1))
+	cf.readErr = errTest // the Cloud Controller is slow to tell
+	for i := range cf.apps[:20] {
+		cf.apps[i].State = desired.Stopped
+		cf.stopByCC(cf.apps[i].Key, 0)
 	}
-	w.run(time.Second)
-	w.wantGate("80 of 100 instances are gone", "hold:mass-loss")
-	w.readErr = nil
-	w.run(2 * hb)
-	w.wantGate("they are not wanted any more")
-	w.run(20 * hb)
-	w.wantSent("most apps were stopped", 0, 0)
+	cf.run(time.Second)
+	cf.wantGate("80 of 100 instances are gone", "hold:mass-loss")
+	cf.readErr = nil
+	cf.run(2 * hb)
+	cf.wantGate("they are not wanted any more")
+	cf.run(20 * hb)
+	cf.wantSent("most apps were stopped", 0, 0)
 }
 
 // TestR60TooFewDEAsForAMassLoss: below min_deas DEAs that run anything, nothing is held.
 func TestR60TooFewDEAsForAMassLoss(t *testing.T) {
-	w := steady(t, 3, 5, testOptions())
-	w.addDEAs(3) // they run nothing
-	w.run(3 * hb)
-	w.each(0, 3, quietly)
-	w.run(20 * hb)
-	w.wantSent("all DEAs that ran anything are lost", 20, 0)
+	cf := steadyFleet(t, 3, 5, testOptions())
+	cf.addDEAs(3) // they run nothing
+	cf.run(3 * hb)
+	cf.each(0, 3, quietly)
+	cf.run(20 * hb)
+	cf.wantSent("all DEAs that ran anything are lost", 20, 0)
 }
 
 // TestR60DEAsThatReturnAtTheMomentOfTheLoss: they count among those that run anything.
 func TestR60DEAsThatReturnAtTheMomentOfTheLoss(t *testing.T) {
-	w := steady(t, 6, 12, testOptions())
-	w.must(raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldPaused, By: "a person", SetAt: w.now}})
-	w.each(3, 6, quietly)
-	w.run(10 * hb)
-	w.wantHolds("half of the instances are lost", HoldPaused)
-	w.each(0, 2, hiding(everything), beating(w.now+1))
-	w.each(3, 5, loudly, hiding(7), beating(w.now+1))
-	w.run(time.Second)
-	w.wantHolds("two of three DEAs tell empty lists, and two others return", HoldMassLoss, HoldPaused)
+	cf := steadyFleet(t, 6, 12, testOptions())
+	cf.must(raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldPaused, By: "a person", SetAt: cf.now}})
+	cf.each(3, 6, quietly)
+	cf.run(10 * hb)
+	cf.wantHolds("half of the instances are lost", HoldPaused)
+	cf.each(0, 2, omitting(everything), beating(cf.now+1))
+	cf.each(3, 5, audibly, omitting(7), beating(cf.now+1))
+	cf.run(time.Second)
+	cf.wantHolds("two of three DEAs tell empty lists, and two others return", HoldMassLoss, HoldPaused)
 }
 
 // TestR60CopiesBesideOthersMakeNoLossSmaller: neither do instances that cannot be started yet.
 func TestR60CopiesBesideOthersMakeNoLossSmaller(t *testing.T) {
-	w := steady(t, 10, 25, testOptions())
-	w.addDEAs(6)
-	w.desire(15, 4, false)
-	for i := range w.apps[25:] {
-		w.apps[25+i].Package = desired.Pending
+	cf := steadyFleet(t, 10, 25, testOptions())
+	cf.addDEAs(6)
+	cf.desire(15, 4, false)
+	for i := range cf.apps[25:] {
+		cf.apps[25+i].Package = desired.Pending
 	}
-	w.run(7 * hb)
-	w.copyAll(6, 10)
-	w.run(hb)
-	if c := w.View().Counts(); c.Running != 140 || c.DesiredInstances != 160 {
+	cf.run(7 * hb)
+	cf.copyAll(6, 10)
+	cf.run(hb)
+	if c := cf.View().Counts(); c.Running != 140 || c.DesiredInstances != 160 {
 		t.Fatalf("%+v", c)
 	}
-	w.each(0, 6, hiding(everything), beating(w.now+1))
-	w.run(time.Second)
-	w.wantGate("60 of 100 instances are lost, and 40 have copies", "hold:mass-loss")
-	if why := w.View().Holds()[0].Reason; !strings.HasPrefix(why, "60 of 100 live instances were lost") {
+	cf.each(0, 6, omitting(everything), beating(cf.now+1))
+	cf.run(time.Second)
+	cf.wantGate("60 of 100 instances are lost, and 40 have copies", "hold:mass-loss")
+	if why := cf.View().Holds()[0].Reason; !strings.HasPrefix(why, "60 of 100 live instances were lost") {
 		t.Errorf("the reason is %q", why)
 	}
 }
 
 // TestR60ASecondLoss: what is lost during a hold is held by a hold of its own, with its own time.
 func TestR60ASecondLoss(t *testing.T) {
-	second := func(t *testing.T) *world {
-		w := steady(t, 16, 40, testOptions())
-		w.each(0, 9, quietly)
-		w.run(25 * hb)
-		w.wantGate("9 of 16 DEAs are lost", "hold:mass-loss")
-		w.each(9, 14, quietly)
-		w.run(4 * hb)
-		w.wantHolds("5 of the other 7 are lost", HoldMassLoss, "mass-loss-2")
-		w.wantGate("5 of the other 7 are lost", "hold:mass-loss")
-		w.run(8 * hb)
-		w.wantHolds("the first hold has ended", "mass-loss-2")
-		w.wantGate("the first hold has ended", "hold:mass-loss")
-		w.wantSent("the first hold has ended", 0, 0)
-		return w
+	second := func(t *testing.T) *simCF {
+		cf := steadyFleet(t, 16, 40, testOptions())
+		cf.each(0, 9, quietly)
+		cf.run(25 * hb)
+		cf.wantGate("9 of 16 DEAs are lost", "hold:mass-loss")
+		cf.each(9, 14, quietly)
+		cf.run(4 * hb)
+		cf.wantHolds("5 of the other 7 are lost", HoldMassLoss, "mass-loss-2")
+		cf.wantGate("5 of the other 7 are lost", "hold:mass-loss")
+		cf.run(8 * hb)
+		cf.wantHolds("the first hold has ended", "mass-loss-2")
+		cf.wantGate("the first hold has ended", "hold:mass-loss")
+		cf.wantSent("the first hold has ended", 0, 0)
+		return cf
 	}
 	t.Run("returns", func(t *testing.T) {
-		w := second(t)
-		w.each(9, 14, loudly)
-		w.run(20 * hb)
-		w.wantGate("the second loss is back")
-		w.wantSent("the second loss is back", 90, 0)
-		if d := w.drift(); len(d) > 0 {
+		cf := second(t)
+		cf.each(9, 14, audibly)
+		cf.run(20 * hb)
+		cf.wantGate("the second loss is back")
+		cf.wantSent("the second loss is back", 90, 0)
+		if d := cf.drift(); len(d) > 0 {
 			t.Errorf("drift: %v", d)
 		}
 	})
 	t.Run("is for good", func(t *testing.T) {
-		w := second(t)
-		w.run(12 * hb)
-		w.wantSent("within the second hold", 0, 0)
-		w.run(30 * hb)
-		w.wantGate("after the second hold")
-		w.wantSent("after the second hold", 140, 0)
+		cf := second(t)
+		cf.run(12 * hb)
+		cf.wantSent("within the second hold", 0, 0)
+		cf.run(30 * hb)
+		cf.wantGate("after the second hold")
+		cf.wantSent("after the second hold", 140, 0)
 	})
 	t.Run("is released", func(t *testing.T) {
-		w := second(t)
-		w.must(raftfsm.HoldReleased{Name: "mass-loss-2"})
-		w.run(20 * hb)
-		w.wantGate("a person released it")
-		w.wantSent("a person released it", 140, 0)
+		cf := second(t)
+		cf.must(raftfsm.HoldReleased{Name: "mass-loss-2"})
+		cf.run(20 * hb)
+		cf.wantGate("a person released it")
+		cf.wantSent("a person released it", 140, 0)
 	})
 	t.Run("is released first", func(t *testing.T) {
-		w := steady(t, 16, 40, testOptions())
-		w.each(0, 9, quietly)
-		w.run(10 * hb)
-		w.each(9, 14, quietly)
-		w.run(5 * hb)
-		w.must(raftfsm.HoldReleased{Name: "mass-loss-2"})
-		w.run(5 * hb)
-		w.wantHolds("the first is still held", HoldMassLoss)
-		w.wantSent("the first is still held", 0, 0)
-		w.must(raftfsm.HoldReleased{Name: HoldMassLoss})
-		w.run(20 * hb)
-		w.wantSent("both are released", 140, 0)
+		cf := steadyFleet(t, 16, 40, testOptions())
+		cf.each(0, 9, quietly)
+		cf.run(10 * hb)
+		cf.each(9, 14, quietly)
+		cf.run(5 * hb)
+		cf.must(raftfsm.HoldReleased{Name: "mass-loss-2"})
+		cf.run(5 * hb)
+		cf.wantHolds("the first is still held", HoldMassLoss)
+		cf.wantSent("the first is still held", 0, 0)
+		cf.must(raftfsm.HoldReleased{Name: HoldMassLoss})
+		cf.run(20 * hb)
+		cf.wantSent("both are released", 140, 0)
 	})
 	t.Run("under the next leader", func(t *testing.T) {
-		w := steady(t, 16, 40, testOptions())
-		w.each(0, 9, quietly)
-		w.run(10 * hb)
-		w.failover()
-		w.run(5 * hb)
-		w.each(9, 14, quietly)
-		w.run(5 * hb)
-		w.wantHolds("two losses", HoldMassLoss, "mass-loss-2")
-		w.failover()
-		w.each(0, 14, loudly)
-		w.run(5 * hb)
-		w.wantGate("all are back")
-		w.wantSent("all are back", 0, 0)
+		cf := steadyFleet(t, 16, 40, testOptions())
+		cf.each(0, 9, quietly)
+		cf.run(10 * hb)
+		cf.failover()
+		cf.run(5 * hb)
+		cf.each(9, 14, quietly)
+		cf.run(5 * hb)
+		cf.wantHolds("two losses", HoldMassLoss, "mass-loss-2")
+		cf.failover()
+		cf.each(0, 14, audibly)
+		cf.run(5 * hb)
+		cf.wantGate("all are back")
+		cf.wantSent("all are back", 0, 0)
 	})
 }
 
 // TestR60OneLossIsOneHold: the DEAs of a zone fall silent one by one.
 func TestR60OneLossIsOneHold(t *testing.T) {
-	w := steady(t, 16, 40, testOptions())
-	w.each(0, 15, quietly)
-	w.run(10 * hb)
-	w.wantHolds("15 of 16 DEAs fall silent within one heartbeat period", HoldMassLoss)
-	if n := w.View().Holds()[0].Lost.Len(); n != 150 {
-		t.Errorf("the hold names %d of 150 lost instances: %s", n, w.View().Holds()[0].Reason)
+	cf := steadyFleet(t, 16, 40, testOptions())
+	cf.each(0, 15, quietly)
+	cf.run(10 * hb)
+	cf.wantHolds("15 of 16 DEAs fall silent within one heartbeat period", HoldMassLoss)
+	if n := cf.View().Holds()[0].Lost.Len(); n != 150 {
+		t.Errorf("the hold names %d of 150 lost instances: %s", n, cf.View().Holds()[0].Reason)
 	}
 }
 
 // TestR60AHoldLastsWhileTheLostReturn: they come back one by one, and the last never.
 func TestR60AHoldLastsWhileTheLostReturn(t *testing.T) {
-	w := steady(t, 10, 25, testOptions())
-	w.each(0, 6, quietly)
-	w.run(8 * hb)
+	cf := steadyFleet(t, 10, 25, testOptions())
+	cf.each(0, 6, quietly)
+	cf.run(8 * hb)
 	for i := range 5 {
-		w.wantGate("some are still away", "hold:mass-loss")
-		w.dea(i).quiet = false
-		w.run(2 * hb)
+		cf.wantGate("some are still away", "hold:mass-loss")
+		cf.dea(i).quiet = false
+		cf.run(2 * hb)
 	}
-	w.wantGate("the fifth of six has just come back", "hold:mass-loss")
-	w.run(20 * hb)
-	w.wantGate("nobody has come back for a time to live")
-	w.wantSent("one of six is lost for good", 10, 0)
+	cf.wantGate("the fifth of six has just come back", "hold:mass-loss")
+	cf.run(20 * hb)
+	cf.wantGate("nobody has come back for a time to live")
+	cf.wantSent("one of six is lost for good", 10, 0)
 }
 
 // TestR60AHoldLastsWhileTheLostComeAndGo: each time they come back a whole time to live begins anew.
 func TestR60AHoldLastsWhileTheLostComeAndGo(t *testing.T) {
-	w := steady(t, 10, 25, testOptions())
-	w.each(0, 6, quietly)
-	w.run(8 * hb)
+	cf := steadyFleet(t, 10, 25, testOptions())
+	cf.each(0, 6, quietly)
+	cf.run(8 * hb)
 	for range 2 {
-		w.each(0, 4, loudly)
-		w.run(hb)
-		w.wantGate("most have just come back", "hold:mass-loss")
-		w.each(0, 4, quietly)
-		w.run(5 * hb)
-		w.wantGate("they are away again", "hold:mass-loss")
+		cf.each(0, 4, audibly)
+		cf.run(hb)
+		cf.wantGate("most have just come back", "hold:mass-loss")
+		cf.each(0, 4, quietly)
+		cf.run(5 * hb)
+		cf.wantGate("they are away again", "hold:mass-loss")
 	}
-	w.each(0, 4, loudly)
-	w.run(10 * hb)
-	w.wantGate("most have come back to stay")
-	w.wantSent("two of six are lost for good", 20, 0)
+	cf.each(0, 4, audibly)
+	cf.run(10 * hb)
+	cf.wantGate("most have come back to stay")
+	cf.wantSent("two of six are lost for good", 20, 0)
 }
 
 func TestGateNamesTheLossesOnce(t *testing.T) {
@@ -393,37 +393,37 @@ func TestGateNamesTheLossesOnce(t *testing.T) {
 }
 
 // silence silences the first n DEAs, at one moment of their period.
-func silence(w *world, n int) {
-	w.each(0, n, beating(w.now+1))
-	w.run(hb / 20)
-	w.each(0, n, quietly)
+func silence(cf *simCF, n int) {
+	cf.each(0, n, beating(cf.now+1))
+	cf.run(hb / 20)
+	cf.each(0, n, quietly)
 }
 
 // each does something to the DEAs from one number to another.
-func (w *world) each(from, to int, do ...func(*simDEA)) {
+func (cf *simCF) each(from, to int, do ...func(*simDEA)) {
 	for n := from; n < to; n++ {
 		for _, do := range do {
-			do(w.dea(n))
+			do(cf.dea(n))
 		}
 	}
 }
 
-func (w *world) dea(n int) *simDEA { return w.deas[fmt.Sprintf("dea-%03d", n)] }
+func (cf *simCF) dea(n int) *simDEA { return cf.deas[fmt.Sprintf("dea-%03d", n)] }
 
 // everything is more than any DEA has.
 const everything = 1 << 20
 
 func quietly(d *simDEA) { d.quiet = true }
 
-func loudly(d *simDEA) { d.quiet = false }
+func audibly(d *simDEA) { d.quiet = false }
 
 func closing(d *simDEA) { d.closed = true }
 
 func emptied(d *simDEA) { d.list = nil }
 
-func hiding(n int) func(*simDEA) { return func(d *simDEA) { d.hides = n } }
+func omitting(n int) func(*simDEA) { return func(d *simDEA) { d.omits = n } }
 
-func beating(at app.Time) func(*simDEA) { return func(d *simDEA) { d.beat = at } }
+func beating(at app.Time) func(*simDEA) { return func(d *simDEA) { d.nextBeat = at } }
 
 func turning(s actual.State) func(*simDEA) {
 	return func(d *simDEA) {
@@ -434,32 +434,32 @@ func turning(s actual.State) func(*simDEA) {
 }
 
 // rename restarts a DEA, which has another id then.
-func (w *world) rename(d *simDEA) {
-	delete(w.deas, d.id)
+func (cf *simCF) rename(d *simDEA) {
+	delete(cf.deas, d.id)
 	d.id = "new-" + d.id
-	w.deas[d.id] = d
+	cf.deas[d.id] = d
 }
 
 // copyAll puts a second copy of what the DEAs from one number to another have on the six empty ones.
-func (w *world) copyAll(from, to int) {
+func (cf *simCF) copyAll(from, to int) {
 	n := 0
-	w.each(from, to, func(d *simDEA) {
+	cf.each(from, to, func(d *simDEA) {
 		for _, i := range d.list {
-			on := w.dea(10 + n%6)
-			on.list = append(on.list, w.instance(i.App, i.Index, actual.Running))
+			on := cf.dea(10 + n%6)
+			on.list = append(on.list, cf.instance(i.App, i.Index, actual.Running))
 			n++
 		}
 	})
 }
 
 // wantHolds requires that just these holds are set.
-func (w *world) wantHolds(what string, names ...string) {
-	w.t.Helper()
+func (cf *simCF) wantHolds(what string, names ...string) {
+	cf.t.Helper()
 	var got []string
-	for _, h := range w.View().Holds() {
+	for _, h := range cf.View().Holds() {
 		got = append(got, h.Name)
 	}
 	if !slices.Equal(got, names) {
-		w.t.Fatalf("%s: the holds are %v, want %v", what, w.View().Holds(), names)
+		cf.t.Fatalf("%s: the holds are %v, want %v", what, cf.View().Holds(), names)
 	}
 }

@@ -12,39 +12,39 @@ import (
 // command back. Afterwards it is sent, once.
 func TestI1TheGateIsLookedAtAgainBeforeThePublish(t *testing.T) {
 	for name, c := range map[string]struct {
-		meddle func(w *world)
-		after  func(w *world)
+		interfere func(cf *simCF)
+		after     func(cf *simCF)
 	}{
 		"a pause is recorded before the claim": {
-			func(w *world) { w.pause(10 * hb) },
-			func(w *world) { w.run(10 * hb) },
+			func(cf *simCF) { cf.pause(10 * hb) },
+			func(cf *simCF) { cf.run(10 * hb) },
 		},
-		"the link has a gap":   {func(w *world) { w.spell(true) }, func(*world) {}},
-		"the link goes down":   {func(w *world) { w.spell(false) }, func(w *world) { w.spell(true) }},
-		"the lease is gone":    {func(w *world) { w.lease = errTest }, func(w *world) { w.lease = nil }},
-		"the read grows old":   {func(w *world) { w.core.reads.began = w.now.Add(-w.opts.DesiredTTL) }, func(*world) {}},
-		"nobody speaks at all": {func(w *world) { w.intake.live.Link(true, w.now.Add(-time.Hour)) }, func(w *world) { w.spell(true) }},
+		"the link has a gap":   {func(cf *simCF) { cf.spell(true) }, func(*simCF) {}},
+		"the link goes down":   {func(cf *simCF) { cf.spell(false) }, func(cf *simCF) { cf.spell(true) }},
+		"the lease is gone":    {func(cf *simCF) { cf.leaseErr = errTest }, func(cf *simCF) { cf.leaseErr = nil }},
+		"the read grows old":   {func(cf *simCF) { cf.core.reads.began = cf.now.Add(-cf.opts.DesiredTTL) }, func(*simCF) {}},
+		"nobody speaks at all": {func(cf *simCF) { cf.intake.live.Link(true, cf.now.Add(-time.Hour)) }, func(cf *simCF) { cf.spell(true) }},
 		"the machine is suspended": {
-			func(w *world) { w.suspended += time.Hour }, func(*world) {},
+			func(cf *simCF) { cf.suspended += time.Hour }, func(*simCF) {},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := steady(t, 4, 10, testOptions())
-			m := &meddler{world: w, before: func() { c.meddle(w) }}
-			w.core = NewCore(w.opts, m, w, w.intake, w.endedCommands)
-			w.core.Learn(w.now, w.now)
-			w.lose(1)
+			cf := steadyFleet(t, 4, 10, testOptions())
+			m := &interferer{simCF: cf, before: func() { c.interfere(cf) }}
+			cf.core = NewCore(cf.opts, m, cf, cf.intake, cf.endedCommands)
+			cf.core.Learn(cf.now, cf.now)
+			cf.lose(1)
 			for i := 0; m.before != nil; i++ {
-				if w.run(time.Second); i == 100 {
+				if cf.run(time.Second); i == 100 {
 					t.Fatal("nothing was claimed")
 				}
 			}
 			if name != "the machine is suspended" {
-				w.wantSent(name, 0, 0)
+				cf.wantSent(name, 0, 0)
 			}
-			c.after(w)
-			w.run(15 * hb)
-			w.wantSent("afterwards", 1, 0)
+			c.after(cf)
+			cf.run(15 * hb)
+			cf.wantSent("afterwards", 1, 0)
 		})
 	}
 }
@@ -52,17 +52,17 @@ func TestI1TheGateIsLookedAtAgainBeforeThePublish(t *testing.T) {
 // TestI2ASuspensionAbandonsTheClaim: hm time stands still while the machine is suspended, and so does a stall measured
 // by it.
 func TestI2ASuspensionAbandonsTheClaim(t *testing.T) {
-	w := steady(t, 4, 10, testOptions())
-	l := suspendedAtClaim{w}
-	w.core = NewCore(w.opts, l, w, w.intake, w.endedCommands)
-	w.core.Learn(w.now, w.now)
-	w.lose(1)
-	w.run(6 * hb) // checkCommand holds each publish against its claim's age
-	w.wantSent("every claim is followed by a suspension", 0, 0)
+	cf := steadyFleet(t, 4, 10, testOptions())
+	l := suspendedAtClaim{cf}
+	cf.core = NewCore(cf.opts, l, cf, cf.intake, cf.endedCommands)
+	cf.core.Learn(cf.now, cf.now)
+	cf.lose(1)
+	cf.run(6 * hb) // checkCommand holds each publish against its claim's age
+	cf.wantSent("every claim is followed by a suspension", 0, 0)
 }
 
 // suspendedAtClaim is a world whose machine is suspended whenever a claim was committed.
-type suspendedAtClaim struct{ *world }
+type suspendedAtClaim struct{ *simCF }
 
 func (l suspendedAtClaim) Suspended() time.Duration {
 	l.suspended += time.Minute
@@ -74,23 +74,23 @@ func (l suspendedAtClaim) Suspended() time.Duration {
 func TestACancelledCommandIsDecidedAnew(t *testing.T) {
 	opts := testOptions()
 	opts.StartLimit = 1
-	w := steady(t, 8, 10, opts)
-	w.lose(1)
-	w.lose(2)
-	w.lose(3)
-	for len(w.sent) == 0 || len(w.core.ready.apps) == 0 {
-		w.run(time.Second)
+	cf := steadyFleet(t, 8, 10, opts)
+	cf.lose(1)
+	cf.lose(2)
+	cf.lose(3)
+	for len(cf.sent) == 0 || len(cf.core.ready.apps) == 0 {
+		cf.run(time.Second)
 	}
 	cancelled := 0
-	for c := range w.View().AllCommands() {
-		if _, ready := w.core.ready.apps[c.ID]; ready {
-			w.must(raftfsm.CommandsResolved{Outcomes: []raftfsm.Outcome{{ID: c.ID, State: commands.Dropped}}})
+	for c := range cf.View().AllCommands() {
+		if _, ready := cf.core.ready.apps[c.ID]; ready {
+			cf.must(raftfsm.CommandsResolved{Outcomes: []raftfsm.Outcome{{ID: c.ID, State: commands.Dropped}}})
 			cancelled++
 		}
 	}
 	if cancelled == 0 {
 		t.Fatal("no command waits for the limit")
 	}
-	w.run(10 * hb)
-	w.wantSent("commands were cancelled", 3, 0)
+	cf.run(10 * hb)
+	cf.wantSent("commands were cancelled", 3, 0)
 }

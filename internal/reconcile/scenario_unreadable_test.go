@@ -12,28 +12,28 @@ import (
 // TestW14AnUnreadableEntryHidesNoLoss: a DEA lists something that nobody can read, for hours. An instance that it loses
 // is replaced after its grace.
 func TestW14AnUnreadableEntryHidesNoLoss(t *testing.T) {
-	for name, bad := range map[string]func(w *world, d *simDEA){
-		"that names no instance": func(_ *world, d *simDEA) { d.nameless = 2 },
-		"that names an instance": func(w *world, d *simDEA) {
+	for name, bad := range map[string]func(cf *simCF, d *simDEA){
+		"that names no instance": func(_ *simCF, d *simDEA) { d.nameless = 2 },
+		"that names an instance": func(cf *simCF, d *simDEA) {
 			other := actual.Instance{App: testKey(900, 1), GUID: app.MustGUID("unreadable"), State: actual.Running}
-			d.list, w.garbled = append(d.list, other), other.GUID
+			d.list, cf.unreadable = append(d.list, other), other.GUID
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := steady(t, 4, 10, testOptions())
-			d, _ := w.at(w.apps[0].Key, 1)
-			bad(w, d)
-			w.run(time.Hour)
-			w.lose(1)
-			w.run(6 * hb)
-			w.wantSent("a lost instance", 1, 0)
+			cf := steadyFleet(t, 4, 10, testOptions())
+			d, _ := cf.at(cf.apps[0].Key, 1)
+			bad(cf, d)
+			cf.run(time.Hour)
+			cf.lose(1)
+			cf.run(6 * hb)
+			cf.wantSent("a lost instance", 1, 0)
 		})
 	}
 }
 
 // recordedAs is the state that is recorded of an instance on a DEA; 0 if none is.
-func (w *world) recordedAs(dea string, g app.GUID) actual.State {
-	for _, i := range w.View().DEAInstances(nil, dea) {
+func (cf *simCF) recordedAs(dea string, g app.GUID) actual.State {
+	for _, i := range cf.View().DEAInstances(nil, dea) {
 		if i.GUID == g {
 			return i.State
 		}
@@ -50,17 +50,17 @@ func TestW14ANewUnreadableEntryHidesNothing(t *testing.T) {
 		"beside those that were always there": func(d *simDEA) { d.nameless++ },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := steady(t, 4, 10, testOptions())
-			d, lost := w.at(w.apps[0].Key, 1)
+			cf := steadyFleet(t, 4, 10, testOptions())
+			d, lost := cf.at(cf.apps[0].Key, 1)
 			guid := lost.GUID
 			make(d)
-			w.lose(1)
-			w.run(2 * hb)
-			if w.recordedAs(d.id, guid) != 0 {
+			cf.lose(1)
+			cf.run(2 * hb)
+			if cf.recordedAs(d.id, guid) != 0 {
 				t.Error("the instance is still recorded")
 			}
-			w.run(3 * hb)
-			w.wantSent("the instance did not come back", 1, 0)
+			cf.run(3 * hb)
+			cf.wantSent("the instance did not come back", 1, 0)
 		})
 	}
 }
@@ -87,31 +87,31 @@ func TestW14AnEntryProtectsWhatItNames(t *testing.T) {
 		}, actual.Starting},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := steady(t, 4, 10, testOptions())
-			d := w.deas["dea-001"]
+			cf := steadyFleet(t, 4, 10, testOptions())
+			d := cf.deas["dea-001"]
 			named, other := d.list[0].GUID, d.list[1].GUID
-			began := w.now
+			began := cf.now
 			var gone, over app.Time
 			for range 10 {
-				d.beat = w.now.Add(3 * hb) // only these heartbeats are heard of it
+				d.nextBeat = cf.now.Add(3 * hb) // only these heartbeats are heard of it
 				said := actual.Heartbeat{DEA: d.id, Instances: slices.Clone(d.list[2:])}
 				c.hb(&said, named)
-				if digest := digestOf(said); !w.intake.Unchanged(digest) {
-					w.intake.Heartbeat(said, digest)
+				if digest := digestOf(said); !cf.intake.Unchanged(digest) {
+					cf.intake.Heartbeat(said, digest)
 				}
-				w.run(10 * time.Millisecond)
-				if w.recordedAs(d.id, other) == 0 && gone == 0 {
-					gone = w.now
+				cf.run(10 * time.Millisecond)
+				if cf.recordedAs(d.id, other) == 0 && gone == 0 {
+					gone = cf.now
 				}
-				if st := w.recordedAs(d.id, named); st != actual.Running && over == 0 {
-					over = w.now
+				if st := cf.recordedAs(d.id, named); st != actual.Running && over == 0 {
+					over = cf.now
 					if st != c.then {
 						t.Errorf("then it is recorded %v, want %v", st, c.then)
 					}
-				} else if over == 0 && !w.intake.Quiet(d.id, named) {
+				} else if over == 0 && !cf.intake.Quiet(d.id, named) {
 					t.Error("it is taken for sure to be there")
 				}
-				w.run(hb - 10*time.Millisecond)
+				cf.run(hb - 10*time.Millisecond)
 			}
 			if gone.Sub(began) > hb {
 				t.Errorf("what is named by no entry is gone after %v", gone.Sub(began))
@@ -125,20 +125,20 @@ func TestW14AnEntryProtectsWhatItNames(t *testing.T) {
 
 // TestATimeThatCannotBeReadCostsNothing: it keeps the one that is recorded, and nothing is written.
 func TestATimeThatCannotBeReadCostsNothing(t *testing.T) {
-	w := steady(t, 4, 10, testOptions())
-	d := w.deas["dea-001"]
-	hash, index := w.View().Hash(), w.index
+	cf := steadyFleet(t, 4, 10, testOptions())
+	d := cf.deas["dea-001"]
+	hash, index := cf.View().Hash(), cf.index
 	said := actual.Heartbeat{DEA: d.id, Instances: slices.Clone(d.list), Untimed: 2}
 	said.Instances[0].Since, said.Instances[2].Since = 0, 0
-	w.intake.Heartbeat(said, digestOf(said))
-	w.step()
-	if w.View().Hash() != hash || w.index != index {
-		t.Errorf("%d entries were written", w.index-index)
+	cf.intake.Heartbeat(said, digestOf(said))
+	cf.step()
+	if cf.View().Hash() != hash || cf.index != index {
+		t.Errorf("%d entries were written", cf.index-index)
 	}
 	said.Instances[1].State, said.Instances[2].State = actual.Crashed, actual.Crashed
-	w.intake.Heartbeat(said, digestOf(said))
-	w.step()
-	for n, i := range w.View().DEAInstances(nil, d.id) {
+	cf.intake.Heartbeat(said, digestOf(said))
+	cf.step()
+	for n, i := range cf.View().DEAInstances(nil, d.id) {
 		if i.Since == 0 {
 			t.Errorf("instance %d has lost its time", n)
 		}
@@ -148,37 +148,37 @@ func TestATimeThatCannotBeReadCostsNothing(t *testing.T) {
 // TestI3NoStopOnAccountOfACopyThatMayBeGone: one of two copies is not listed any more, beside an entry that nobody can
 // read. The other must not be stopped.
 func TestI3NoStopOnAccountOfACopyThatMayBeGone(t *testing.T) {
-	w := steady(t, 4, 2, testOptions())
-	k, index := w.copies(1)
-	w.run(2 * hb)
-	w.pause(30 * hb) // the stop of one is scheduled, and becomes due
-	w.run(30*hb - time.Second)
-	d, i := w.at(k, index)
+	cf := steadyFleet(t, 4, 2, testOptions())
+	k, index := cf.copies(1)
+	cf.run(2 * hb)
+	cf.pause(30 * hb) // the stop of one is scheduled, and becomes due
+	cf.run(30*hb - time.Second)
+	d, i := cf.at(k, index)
 	guid := i.GUID
-	for c := range w.View().AllCommands() {
+	for c := range cf.View().AllCommands() {
 		if c.Instance == guid { // the copy that stays is the one that goes
-			d, i = w.otherAt(k, index, guid)
+			d, i = cf.otherAt(k, index, guid)
 			guid = i.GUID
 		}
 	}
 	d.nameless = 1
 	d.list = slices.DeleteFunc(d.list, func(i actual.Instance) bool { return i.GUID == guid })
-	d.beat = w.now + 1
-	w.run(20 * hb) // checkStop holds every stop against I3
-	if n := w.liveAt(k, index); n != 1 {
+	d.nextBeat = cf.now + 1
+	cf.run(20 * hb) // checkStop holds every stop against I3
+	if n := cf.liveAt(k, index); n != 1 {
 		t.Errorf("%d copies are left, want 1", n)
 	}
 }
 
 // otherAt finds the instance at an index that is not the given one.
-func (w *world) otherAt(k app.Key, index uint32, not app.GUID) (*simDEA, *actual.Instance) {
-	for _, d := range w.deas {
+func (cf *simCF) otherAt(k app.Key, index uint32, not app.GUID) (*simDEA, *actual.Instance) {
+	for _, d := range cf.deas {
 		for n := range d.list {
 			if i := &d.list[n]; i.App == k && i.Index == index && i.GUID != not {
 				return d, i
 			}
 		}
 	}
-	w.t.Fatalf("nothing else is at index %d", index)
+	cf.t.Fatalf("nothing else is at index %d", index)
 	return nil, nil
 }

@@ -20,35 +20,35 @@ func TestR44TheFirstToSpeakAgainDoNotConvictTheOthers(t *testing.T) {
 		"for less than a time to live":             {3*hb - time.Second, false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := steady(t, 4, 8, testOptions())
-			first, late := w.deas["dea-000"], w.deas["dea-001"]
+			cf := steadyFleet(t, 4, 8, testOptions())
+			first, late := cf.deas["dea-000"], cf.deas["dea-001"]
 			runs := late.list[0]
-			first.list = append(first.list, w.instance(runs.App, runs.Index, actual.Crashed))
-			w.run(2 * hb)
-			w.wantSent("a crashed instance beside a live one", 0, 0)
-			for _, d := range w.deas {
-				d.quiet, d.beat = true, w.now.Add(c.silence)
+			first.list = append(first.list, cf.instance(runs.App, runs.Index, actual.Crashed))
+			cf.run(2 * hb)
+			cf.wantSent("a crashed instance beside a live one", 0, 0)
+			for _, d := range cf.deas {
+				d.quiet, d.nextBeat = true, cf.now.Add(c.silence)
 			}
 			if c.link {
-				w.run(c.silence - 8*time.Second)
-				w.setLink(false)
-				w.run(4 * time.Second)
-				w.setLink(true)
-				w.run(4*time.Second - 1)
+				cf.run(c.silence - 8*time.Second)
+				cf.setLink(false)
+				cf.run(4 * time.Second)
+				cf.setLink(true)
+				cf.run(4*time.Second - 1)
 			} else {
-				w.run(c.silence - 1)
+				cf.run(c.silence - 1)
 			}
-			for _, d := range w.deas {
+			for _, d := range cf.deas {
 				d.quiet = false
 			}
-			late.beat = late.beat.Add(4 * time.Second)
-			w.run(2*time.Second + 1)
+			late.nextBeat = late.nextBeat.Add(4 * time.Second)
+			cf.run(2*time.Second + 1)
 			if c.window > 0 {
-				w.wantGate("the first have spoken", ReasonActualStale)
+				cf.wantGate("the first have spoken", ReasonActualStale)
 			}
-			w.run(c.window + 3*hb)
-			w.wantGate("everybody speaks again")
-			w.wantSent("everybody was silent for a while", 0, 0)
+			cf.run(c.window + 3*hb)
+			cf.wantGate("everybody speaks again")
+			cf.wantSent("everybody was silent for a while", 0, 0)
 		})
 	}
 }

@@ -11,8 +11,8 @@ import (
 )
 
 // at gives the live instance at an index, nil if there is none.
-func (w *world) at(k app.Key, index uint32) (*simDEA, *actual.Instance) {
-	for _, d := range w.deas {
+func (cf *simCF) at(k app.Key, index uint32) (*simDEA, *actual.Instance) {
+	for _, d := range cf.deas {
 		for i := range d.list {
 			if d.list[i].App == k && d.list[i].Index == index && d.list[i].State.Live() {
 				return d, &d.list[i]
@@ -24,12 +24,12 @@ func (w *world) at(k app.Key, index uint32) (*simDEA, *actual.Instance) {
 
 // crash lets the instance at an index crash. A forgetful DEA has dropped it from its list by its next heartbeat;
 // only droplet.exited tells.
-func (w *world) crash(k app.Key, index uint32, forgetful bool) {
-	d, i := w.at(k, index)
+func (cf *simCF) crash(k app.Key, index uint32, forgetful bool) {
+	d, i := cf.at(k, index)
 	if i == nil {
 		return
 	}
-	w.intake.Exit(actual.Exit{App: k, Instance: i.GUID, Index: index, Reason: actual.ExitCrashed})
+	cf.intake.Exit(actual.Exit{App: k, Instance: i.GUID, Index: index, Reason: actual.ExitCrashed})
 	i.State = actual.Crashed
 	if forgetful {
 		guid := i.GUID
@@ -39,17 +39,17 @@ func (w *world) crash(k app.Key, index uint32, forgetful bool) {
 
 // TestW19BackOffSurvivesForgetfulDEAs: DEAs keep only the newest crash of an app, and hm's delays are the same.
 func TestW19BackOffSurvivesForgetfulDEAs(t *testing.T) {
-	w := steady(t, 4, 1, testOptions())
-	k := w.apps[0].Key
+	cf := steadyFleet(t, 4, 1, testOptions())
+	k := cf.apps[0].Key
 	var starts []app.Time
 	for range 250 {
-		if _, i := w.at(k, 1); i != nil {
-			w.crash(k, 1, true)
-			w.crash(k, 2, true) // the other one, at the same time
+		if _, i := cf.at(k, 1); i != nil {
+			cf.crash(k, 1, true)
+			cf.crash(k, 2, true) // the other one, at the same time
 		}
-		sent := len(w.sent)
-		w.run(hb)
-		for _, c := range w.sent[sent:] {
+		sent := len(cf.sent)
+		cf.run(hb)
+		for _, c := range cf.sent[sent:] {
 			if c.Index == 1 {
 				starts = append(starts, c.at)
 			}
@@ -66,25 +66,25 @@ func TestW19BackOffSurvivesForgetfulDEAs(t *testing.T) {
 
 // TestW19BackOffHoldsForWhatVanishes: in a crash loop an instance vanishes, and nobody says that it crashed.
 func TestW19BackOffHoldsForWhatVanishes(t *testing.T) {
-	w := steady(t, 4, 1, testOptions())
-	k := w.apps[0].Key
+	cf := steadyFleet(t, 4, 1, testOptions())
+	k := cf.apps[0].Key
 	for range 5 {
-		w.crash(k, 1, true)
+		cf.crash(k, 1, true)
 		for range 40 {
-			if w.run(hb); w.liveAt(k, 1) > 0 {
+			if cf.run(hb); cf.liveAt(k, 1) > 0 {
 				break
 			}
 		}
 	}
-	count := w.View().Crashes(k)[0].Count
-	before := w.sent[len(w.sent)-1].at
-	w.lose(1)
-	w.run(60 * hb)
-	after := w.sent[len(w.sent)-1].at.Sub(before)
+	count := cf.View().Crashes(k)[0].Count
+	before := cf.sent[len(cf.sent)-1].at
+	cf.lose(1)
+	cf.run(60 * hb)
+	after := cf.sent[len(cf.sent)-1].at.Sub(before)
 	if backoff := testPolicy.Backoff(count); count != 5 || after < backoff || after > backoff+3*hb {
 		t.Errorf("restarted %v after the restart before it, want the back-off of %d crashes, %v", after, count, backoff)
 	}
-	if after := w.View().Crashes(k)[0].Count; after > count {
+	if after := cf.View().Crashes(k)[0].Count; after > count {
 		t.Errorf("%d crashes are counted, nobody told of a further one than %d", after, count)
 	}
 }
@@ -96,21 +96,21 @@ func TestW20HealthyRunEndsTheSeries(t *testing.T) {
 		atOnce  bool
 	}{{hb, false}, {40 * hb, true}} {
 		t.Run(c.healthy.String(), func(t *testing.T) {
-			w := steady(t, 4, 1, testOptions())
-			k := w.apps[0].Key
+			cf := steadyFleet(t, 4, 1, testOptions())
+			k := cf.apps[0].Key
 			for range 5 {
-				w.crash(k, 1, false)
+				cf.crash(k, 1, false)
 				for range 40 {
-					if w.run(hb); w.liveAt(k, 1) > 0 {
+					if cf.run(hb); cf.liveAt(k, 1) > 0 {
 						break
 					}
 				}
 			}
-			w.run(c.healthy)
-			sent := len(w.sent)
-			w.crash(k, 1, false)
-			w.run(time.Second)
-			if atOnce := len(w.sent) > sent; atOnce != c.atOnce {
+			cf.run(c.healthy)
+			sent := len(cf.sent)
+			cf.crash(k, 1, false)
+			cf.run(time.Second)
+			if atOnce := len(cf.sent) > sent; atOnce != c.atOnce {
 				t.Errorf("restarted at once: %v, want %v", atOnce, c.atOnce)
 			}
 		})
@@ -134,9 +134,9 @@ func TestW42ExitsOfWhatIsNotWanted(t *testing.T) {
 	} {
 		for _, reason := range []actual.ExitReason{actual.ExitCrashed, actual.ExitShutdown, actual.ExitEvacuation, actual.ExitStopped, actual.ExitOther} {
 			t.Run(name+" "+reason.String(), func(t *testing.T) {
-				w := steady(t, 4, 30, testOptions())
-				k := w.apps[0].Key
-				d, i := w.at(k, 1)
+				cf := steadyFleet(t, 4, 30, testOptions())
+				k := cf.apps[0].Key
+				d, i := cf.at(k, 1)
 				exit := actual.Exit{App: k, Instance: i.GUID, Index: c.index, Reason: reason}
 				if c.index != 1 {
 					exit.Instance = app.MustGUID("never-heard-of")
@@ -144,13 +144,13 @@ func TestW42ExitsOfWhatIsNotWanted(t *testing.T) {
 					guid := i.GUID
 					d.list = slices.DeleteFunc(d.list, func(i actual.Instance) bool { return i.GUID == guid })
 				}
-				c.change(&w.apps[0])
-				w.intake.Updated(k.Droplet)
-				w.run(2 * time.Second) // read, recorded
-				w.intake.Exit(exit)
-				w.run(20 * hb)
+				c.change(&cf.apps[0])
+				cf.intake.Updated(k.Droplet)
+				cf.run(2 * time.Second) // read, recorded
+				cf.intake.Exit(exit)
+				cf.run(20 * hb)
 				starts := 0
-				for _, s := range w.sent {
+				for _, s := range cf.sent {
 					if s.Reason < 4 { // a start
 						starts++
 					}
@@ -165,31 +165,31 @@ func TestW42ExitsOfWhatIsNotWanted(t *testing.T) {
 
 // TestW44OldExitsAgain: a restarted DEA tells of all its old crashes anew, while replacements run.
 func TestW44OldExitsAgain(t *testing.T) {
-	w := steady(t, 4, 5, testOptions())
-	k := w.apps[0].Key
+	cf := steadyFleet(t, 4, 5, testOptions())
+	k := cf.apps[0].Key
 	var old []actual.Exit
 	for range 3 {
-		_, i := w.at(k, 2)
+		_, i := cf.at(k, 2)
 		old = append(old, actual.Exit{App: k, Instance: i.GUID, Index: 2, Reason: actual.ExitCrashed})
-		w.crash(k, 2, true)
-		w.run(2 * hb)
+		cf.crash(k, 2, true)
+		cf.run(2 * hb)
 	}
-	w.run(5 * hb)
-	w.wantSent("three crashes", 3, 0)
-	hash := w.View().Hash()
-	count := w.View().Crashes(k)[0].Count
+	cf.run(5 * hb)
+	cf.wantSent("three crashes", 3, 0)
+	hash := cf.View().Hash()
+	count := cf.View().Crashes(k)[0].Count
 	for range 5 {
 		for _, e := range old {
-			w.intake.Exit(e)
+			cf.intake.Exit(e)
 		}
-		w.intake.Exit(actual.Exit{App: k, Instance: app.MustGUID("older-still"), Index: 2, Reason: actual.ExitCrashed})
-		w.run(4 * hb)
+		cf.intake.Exit(actual.Exit{App: k, Instance: app.MustGUID("older-still"), Index: 2, Reason: actual.ExitCrashed})
+		cf.run(4 * hb)
 	}
-	w.wantSent("their exits again", 3, 0)
-	if w.View().Hash() != hash || w.View().Crashes(k)[0].Count != count {
-		t.Errorf("old exits changed the record: %+v", w.View().Crashes(k))
+	cf.wantSent("their exits again", 3, 0)
+	if cf.View().Hash() != hash || cf.View().Crashes(k)[0].Count != count {
+		t.Errorf("old exits changed the record: %+v", cf.View().Crashes(k))
 	}
-	if w.liveAt(k, 2) != 1 {
+	if cf.liveAt(k, 2) != 1 {
 		t.Error("the replacement is gone")
 	}
 }

@@ -17,7 +17,7 @@ import (
 // liveLog is a world's record under a Loop, in the time of a synctest bubble.
 type liveLog struct {
 	mu    sync.Mutex
-	w     *world
+	cf    *simCF
 	start app.Time
 	began time.Time
 }
@@ -25,23 +25,23 @@ type liveLog struct {
 func (l *liveLog) Propose(ctx context.Context, records ...raftfsm.Record) ([]raftfsm.Result, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.w.now = l.Now()
-	return l.w.Propose(ctx, records...)
+	l.cf.now = l.Now()
+	return l.cf.Propose(ctx, records...)
 }
 
 func (l *liveLog) View() *raftfsm.State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.w.View()
+	return l.cf.View()
 }
 
-func (l *liveLog) Leading(term uint64) bool { return term == l.w.term }
+func (l *liveLog) Leading(term uint64) bool { return term == l.cf.term }
 
 func (l *liveLog) VerifyLease(context.Context, uint64) error { return nil }
 
 func (l *liveLog) Suspended() time.Duration { return 0 }
 func (l *liveLog) Now() app.Time            { return l.start.Add(time.Since(l.began)) }
-func (l *liveLog) Lead() Lead               { return Lead{Leader: true, Known: true, Term: l.w.term} }
+func (l *liveLog) Lead() Lead               { return Lead{Leader: true, Known: true, Term: l.cf.term} }
 
 // hanging is a Cloud Controller, or the way to it, that never answers.
 type hanging struct {
@@ -86,13 +86,13 @@ func hang(t *testing.T, h *hanging, body func(l *Loop, log *liveLog, in *Intake)
 	synctest.Test(t, func(t *testing.T) {
 		opts := testOptions()
 		opts.Guard.MassLoss = 0 // else nothing is sent while nothing of what is desired is heard
-		w := newWorld(t, opts)
-		w.desire(20, 1, false)
-		h.apps = w.apps
-		log := &liveLog{w: w, start: w.now, began: time.Now()}
+		cf := newSimCF(t, opts)
+		cf.desire(20, 1, false)
+		h.apps = cf.apps
+		log := &liveLog{cf: cf, start: cf.now, began: time.Now()}
 		var loop *Loop
 		intake := NewIntake(log, actual.NewLiveness(hb, 3*hb, 3*hb, log.Now()), func() { loop.Wake() })
-		loop = NewLoop(LoopOptions{Options: w.opts, Log: log, Leader: log, Publisher: h, Source: h, Intake: intake, ReadTimeout: 7 * time.Second}, w.endedCommands)
+		loop = NewLoop(LoopOptions{Options: cf.opts, Log: log, Leader: log, Publisher: h, Source: h, Intake: intake, ReadTimeout: 7 * time.Second}, cf.endedCommands)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { loop.Run(ctx); close(done) }()

@@ -36,13 +36,13 @@ func (f *faults) count(what string) {
 }
 
 // propose commits records in one entry or in several, and by chance not all of them.
-func (f *faults) propose(w *world, records []raftfsm.Record) ([]raftfsm.Result, error) {
+func (f *faults) propose(cf *simCF, records []raftfsm.Record) ([]raftfsm.Result, error) {
 	if f.deposed {
 		return nil, errDeposed
 	}
 	_, claims := records[0].(raftfsm.CommandsClaimed)
 	if claims {
-		f.meddle(w)
+		f.interfere(cf)
 	}
 	entries := f.split(records)
 	stop := 0.004
@@ -56,46 +56,46 @@ func (f *faults) propose(w *world, records []raftfsm.Record) ([]raftfsm.Result, 
 				f.count("stopped between two entries")
 			}
 			if f.chance(0.5) {
-				f.late, f.lateTo = entries[i:i+1+f.rnd.IntN(len(entries)-i)], w.term
+				f.late, f.lateTo = entries[i:i+1+f.rnd.IntN(len(entries)-i)], cf.term
 			}
 			f.deposed = true
-			w.term++
+			cf.term++
 			return nil, errDeposed
 		}
-		w.losses.rest = entries[i+1:]
-		r, err := w.apply(w.term, entry)
+		cf.losses.rest = entries[i+1:]
+		r, err := cf.apply(cf.term, entry)
 		if err != nil {
-			w.proposed()
+			cf.proposed()
 			return nil, err
 		}
 		results = append(results, r)
 	}
-	w.proposed()
+	cf.proposed()
 	switch {
 	case f.chance(0.004):
 		f.count("outcome lost")
 		return nil, errors.New("the outcome is not known")
 	case claims && f.chance(0.02):
 		f.count("deposed without knowing")
-		f.deposed, f.stale = true, w.term
-		w.term++
+		f.deposed, f.stale = true, cf.term
+		cf.term++
 	case claims && f.chance(0.02):
 		f.count("suspended")
-		w.suspended += time.Hour
+		cf.suspended += time.Hour
 	}
 	return results, nil
 }
 
-// meddle does, just before a claim is committed, what forbids its publish.
-func (f *faults) meddle(w *world) {
+// interfere does, just before a claim is committed, what forbids its publish.
+func (f *faults) interfere(cf *simCF) {
 	switch {
 	case f.chance(0.03):
 		f.count("paused before a claim")
-		hold := raftfsm.Hold{Name: HoldPaused, By: "a person", SetAt: w.now, Until: w.now.Add(2 * hb)}
-		_, _ = w.apply(w.term, []raftfsm.Record{raftfsm.HoldSet{Hold: hold}})
-	case w.linkUp && f.chance(0.03):
+		hold := raftfsm.Hold{Name: HoldPaused, By: "a person", SetAt: cf.now, Until: cf.now.Add(2 * hb)}
+		_, _ = cf.apply(cf.term, []raftfsm.Record{raftfsm.HoldSet{Hold: hold}})
+	case cf.linkUp && f.chance(0.03):
 		f.count("gap before a claim")
-		w.spell(true)
+		cf.spell(true)
 	}
 }
 
@@ -112,18 +112,18 @@ func (f *faults) split(records []raftfsm.Record) [][]raftfsm.Record {
 }
 
 // elect has a node lead after the leader was deposed: the same one, or another.
-func (f *faults) elect(w *world) {
+func (f *faults) elect(cf *simCF) {
 	for i, entry := range f.late {
 		f.count("committed by the successor")
-		w.losses.rest = f.late[i+1:]
-		_, _ = w.apply(f.lateTo, entry)
+		cf.losses.rest = f.late[i+1:]
+		_, _ = cf.apply(f.lateTo, entry)
 	}
-	w.proposed()
+	cf.proposed()
 	f.deposed, f.stale, f.late = false, 0, nil
-	w.simNode.next = w.now
-	w.simNode = w.nodes[f.rnd.IntN(len(w.nodes))]
-	w.term++
-	w.next, w.wake = w.now, true
+	cf.simNode.next = cf.now
+	cf.simNode = cf.nodes[f.rnd.IntN(len(cf.nodes))]
+	cf.term++
+	cf.next, cf.wake = cf.now, true
 }
 
 // clock is how far the clock of a DEA is off, in milliseconds.

@@ -32,31 +32,31 @@ func (s slowLink) lag(now app.Time) time.Duration {
 }
 
 // slowDown makes a node's link slow for a time, unless it is.
-func (w *world) slowDown(n *simNode, factor int64, d time.Duration) {
-	if n.slow.until > w.now {
+func (cf *simCF) slowDown(n *simNode, factor int64, d time.Duration) {
+	if n.slow.until > cf.now {
 		return // what waits comes when that slowness ends
 	}
-	n.slow = slowLink{since: w.now, until: w.now.Add(d), factor: factor}
+	n.slow = slowLink{since: cf.now, until: cf.now.Add(d), factor: factor}
 }
 
 // endSlowness tells the nodes whose links are in time again. What was said meanwhile has come.
-func (w *world) endSlowness() {
-	for _, n := range w.nodes {
-		if s := n.slow; s.until != 0 && s.until <= w.now {
+func (cf *simCF) endSlowness() {
+	for _, n := range cf.nodes {
+		if s := n.slow; s.until != 0 && s.until <= cf.now {
 			n.slow = slowLink{}
 			n.intake.NoteLag(s.lag(s.until - 1))
 		}
 	}
 }
 
-// worldPeers are the other nodes, as one node knows them.
-type worldPeers struct {
-	w    *world
+// simPeers are the other nodes, as one node knows them.
+type simPeers struct {
+	cf   *simCF
 	self *simNode
 }
 
-func (p worldPeers) others(fn func(*simNode)) {
-	for _, n := range p.w.nodes {
+func (p simPeers) others(fn func(*simNode)) {
+	for _, n := range p.cf.nodes {
 		if n != p.self {
 			fn(n)
 		}
@@ -67,21 +67,21 @@ func (p worldPeers) others(fn func(*simNode)) {
 const wordAge = time.Second
 
 // Hearing gives words as old as they may be.
-func (p worldPeers) Hearing() (said []Hearing) {
+func (p simPeers) Hearing() (said []Hearing) {
 	p.others(func(n *simNode) {
-		if n.toldAt == 0 || p.w.now.Sub(n.toldAt) > wordAge {
-			n.told, n.toldAt = n.intake.Hearing(), p.w.now
+		if n.toldAt == 0 || p.cf.now.Sub(n.toldAt) > wordAge {
+			n.told, n.toldAt = n.intake.Hearing(), p.cf.now
 		}
 		word := n.told
-		word.Age = p.w.now.Sub(n.toldAt)
+		word.Age = p.cf.now.Sub(n.toldAt)
 		said = append(said, word)
 	})
 	return said
 }
 
-func (p worldPeers) Ask(deas []string) { p.self.asked = deas }
+func (p simPeers) Ask(deas []string) { p.self.asked = deas }
 
-func (p worldPeers) Answers() (answers []PeerHearing, all bool) {
+func (p simPeers) Answers() (answers []PeerHearing, all bool) {
 	p.others(func(n *simNode) {
 		ago, counts := n.intake.HeardAgo(p.self.asked)
 		answers = append(answers, PeerHearing{Counts: counts, Ago: ago})
@@ -90,45 +90,45 @@ func (p worldPeers) Answers() (answers []PeerHearing, all bool) {
 }
 
 // deafen has a node hear nothing of about a share of the DEAs.
-func (w *world) deafen(n *simNode, share float64) {
-	n.earless = map[string]bool{}
-	for _, id := range slices.Sorted(maps.Keys(w.deas)) {
-		if w.faults.rnd.Float64() < share {
-			n.earless["beat "+id] = true
+func (cf *simCF) makePartlyDeaf(n *simNode, share float64) {
+	n.notHeard = map[string]bool{}
+	for _, id := range slices.Sorted(maps.Keys(cf.deas)) {
+		if cf.faults.rnd.Float64() < share {
+			n.notHeard["beat "+id] = true
 		}
 	}
 }
 
 // excuse takes note of the DEAs of which hm cannot know all that they run, so that the checks of a world excuse it.
-func (w *world) excuse() {
-	if !w.truth.watched {
+func (cf *simCF) excuse() {
+	if !cf.truth.watched {
 		return
 	}
-	for _, d := range w.deas {
+	for _, d := range cf.deas {
 		subject := "beat " + d.id
-		missed := func(n *simNode) bool { return n.earless[subject] || n.slow.until != 0 }
-		shared := len(w.sharers(d)) > 0
-		if w.earless[subject] {
-			d.unheard = w.now
+		missed := func(n *simNode) bool { return n.notHeard[subject] || n.slow.until != 0 }
+		shared := len(cf.sharers(d)) > 0
+		if cf.notHeard[subject] {
+			d.unheard = cf.now
 		}
 		// Two DEAs of one id can be told apart only by a node that hears both in time.
-		if w.unheard(subject) || shared && slices.ContainsFunc(w.nodes, missed) {
-			d.disturbed = w.now
+		if cf.unheard(subject) || shared && slices.ContainsFunc(cf.nodes, missed) {
+			d.disturbed = cf.now
 		}
-		if d.quiet || d.hides > 0 || d.garbles || shared || d.disturbed != 0 && w.now.Sub(d.disturbed) < steadyAfter {
-			d.excused = w.now // checkKnown has its own word on the odd ones
+		if d.quiet || d.omits > 0 || d.garbles || shared || d.disturbed != 0 && cf.now.Sub(d.disturbed) < steadyAfter {
+			d.excused = cf.now // checkKnown has its own word on the odd ones
 		}
 	}
 }
 
 // unheard reports whether the leader does not hear a subject while no other node's word counts: it cannot know better.
-func (w *world) unheard(subject string) bool {
-	if !w.earless[subject] {
+func (cf *simCF) unheard(subject string) bool {
+	if !cf.notHeard[subject] {
 		return false
 	}
 	known := false
-	worldPeers{w, w.simNode}.others(func(n *simNode) {
-		known = known || !n.earless[subject] && n.intake.Hearing().Fresh
+	simPeers{cf, cf.simNode}.others(func(n *simNode) {
+		known = known || !n.notHeard[subject] && n.intake.Hearing().Fresh
 	})
 	return !known
 }

@@ -28,11 +28,11 @@ type liveCount struct {
 const lossTTL = 3 * hb
 
 // zone does something to some of the DEAs at one moment, or undoes it for all.
-func (w *world) zone(rnd *rand.Rand, do, undo func(*simDEA)) {
+func (cf *simCF) zone(rnd *rand.Rand, do, undo func(*simDEA)) {
 	share := 0.4 + rnd.Float64()/2
 	back := rnd.IntN(3) == 0
-	for n := range w.nextDEA {
-		d := w.dea(n)
+	for n := range cf.nextDEA {
+		d := cf.dea(n)
 		switch {
 		case d == nil:
 		case back:
@@ -46,7 +46,7 @@ func (w *world) zone(rnd *rand.Rand, do, undo func(*simDEA)) {
 // watchLosses looks at entries that take instances out of the record, or say that so much is lost. What it gives is to
 // be called once the entry is applied. It requires that no mass loss is recorded without a hold that has its whole time,
 // that no hold is set without such a loss, and that hm releases none before most of what it names is back.
-func (w *world) watchLosses(records []raftfsm.Record) func() {
+func (cf *simCF) watchLosses(records []raftfsm.Record) func() {
 	concerned := false
 	for _, r := range records {
 		switch r := r.(type) {
@@ -55,20 +55,20 @@ func (w *world) watchLosses(records []raftfsm.Record) func() {
 		case raftfsm.DEAChanges:
 			concerned = concerned || len(r.Removes) > 0
 		case raftfsm.HoldSet:
-			if r.Hold.SetAt == w.now && r.Hold.Lost != "" && isMassLoss(r.Hold.Name) {
-				w.checkLossHold(r.Hold)
+			if r.Hold.SetAt == cf.now && r.Hold.Lost != "" && isMassLoss(r.Hold.Name) {
+				cf.checkLossHold(r.Hold)
 			}
 		case raftfsm.HoldReleased:
-			if w.faults != nil && !w.released {
-				w.checkLossRelease(r.Name)
+			if cf.faults != nil && !cf.released {
+				cf.checkLossRelease(r.Name)
 			}
 		}
 	}
-	if w.faults == nil || !concerned {
+	if cf.faults == nil || !concerned {
 		return func() {}
 	}
-	before := w.View()
-	return func() { w.lossRecorded(before, w.View()) }
+	before := cf.View()
+	return func() { cf.lossRecorded(before, cf.View()) }
 }
 
 // livePlaces gives the places that are to run and have a copy that is live, or in any state, each with the DEA of one.
@@ -88,10 +88,10 @@ func livePlaces(view *raftfsm.State, any bool) map[raftfsm.Place]string {
 }
 
 // proposed takes note that no more entries of a proposal come: what they took and did not bring again is lost.
-func (w *world) proposed() {
-	l := &w.losses
+func (cf *simCF) proposed() {
+	l := &cf.losses
 	if len(l.moved) > 0 {
-		live := livePlaces(w.View(), false)
+		live := livePlaces(cf.View(), false)
 		for p, lost := range l.moved {
 			if _, is := live[p]; !is {
 				l.of[p] = lost
@@ -101,9 +101,9 @@ func (w *world) proposed() {
 	l.rest, l.moved = nil, nil
 }
 
-func (w *world) lossRecorded(before, after *raftfsm.State) {
-	w.t.Helper()
-	l := &w.losses
+func (cf *simCF) lossRecorded(before, after *raftfsm.State) {
+	cf.t.Helper()
+	l := &cf.losses
 	if l.of == nil {
 		l.of = map[raftfsm.Place]lostPlace{}
 	}
@@ -112,21 +112,21 @@ func (w *world) lossRecorded(before, after *raftfsm.State) {
 	}
 	had, has, there := livePlaces(before, false), livePlaces(after, false), livePlaces(after, true)
 	if n := new(fleetPass).live(after); n != len(has) {
-		w.t.Fatalf("%d places that are to run have a live copy, and the count is %d", len(has), n)
+		cf.t.Fatalf("%d places that are to run have a live copy, and the count is %d", len(has), n)
 	}
 	rest := removal{records: slices.Concat(l.rest...)}
 	for p, dea := range had {
 		if _, still := there[p]; still { // it crashed, or is evacuated
 			continue
 		}
-		lost := lostPlace{Place: p, dea: dea, at: w.now}
+		lost := lostPlace{Place: p, dea: dea, at: cf.now}
 		if slices.Contains(rest.brought([]lostPlace{lost})[p.App.Droplet], p.Index) {
 			l.moved[p] = lost
 		} else {
 			l.of[p] = lost
 		}
 	}
-	since := w.now.Add(-lossTTL)
+	since := cf.now.Add(-lossTTL)
 	deas := map[string]bool{}
 	for p, lost := range l.of {
 		if _, back := has[p]; back || lost.at < since || !wantedPlace(after, p) {
@@ -136,7 +136,7 @@ func (w *world) lossRecorded(before, after *raftfsm.State) {
 		deas[lost.dea] = true
 	}
 	counts := before.Counts()
-	l.live = append(l.live, liveCount{w.now, counts.Starting + counts.Running})
+	l.live = append(l.live, liveCount{cf.now, counts.Starting + counts.Running})
 	for l.live[0].at < since {
 		l.live = l.live[1:]
 	}
@@ -150,57 +150,57 @@ func (w *world) lossRecorded(before, after *raftfsm.State) {
 			run++
 		}
 	}
-	if float64(len(l.of)) <= 0.5*float64(most) || len(deas) < 2 || run < w.opts.Guard.MinDEAs {
+	if float64(len(l.of)) <= 0.5*float64(most) || len(deas) < 2 || run < cf.opts.Guard.MinDEAs {
 		return
 	}
-	w.faults.count("mass losses recorded")
+	cf.faults.count("mass losses recorded")
 	until := app.Time(0)
 	for _, h := range massLosses(after) {
 		until = max(until, h.Until)
 	}
-	if until < since.Add(w.opts.Guard.MassLossHold) {
-		w.t.Fatalf("%d of %d live instances were recorded as lost by %d DEAs within one time to live, and the holds are %+v", len(l.of), most, len(deas), after.Holds())
+	if until < since.Add(cf.opts.Guard.MassLossHold) {
+		cf.t.Fatalf("%d of %d live instances were recorded as lost by %d DEAs within one time to live, and the holds are %+v", len(l.of), most, len(deas), after.Holds())
 	}
 }
 
 // checkLossHold requires that what a hold names was lost of late, or is about to be, and is much.
-func (w *world) checkLossHold(h raftfsm.Hold) {
-	w.t.Helper()
-	if w.faults != nil {
-		w.faults.count("holds on a loss")
+func (cf *simCF) checkLossHold(h raftfsm.Hold) {
+	cf.t.Helper()
+	if cf.faults != nil {
+		cf.faults.count("holds on a loss")
 	}
-	live := livePlaces(w.View(), false)
+	live := livePlaces(cf.View(), false)
 	n := 0
 	for p := range h.Lost.All() {
-		if n++; !wantedPlace(w.View(), p) {
-			w.t.Fatalf("the hold %s names %s/%d, which is not wanted", h.Name, p.App.Droplet, p.Index)
+		if n++; !wantedPlace(cf.View(), p) {
+			cf.t.Fatalf("the hold %s names %s/%d, which is not wanted", h.Name, p.App.Droplet, p.Index)
 		}
 		if _, is := live[p]; !is {
 			live[p] = ""
 		}
 	}
 	if 2*n <= len(live) {
-		w.t.Fatalf("the hold %s names %d of %d instances as lost", h.Name, n, len(live))
+		cf.t.Fatalf("the hold %s names %d of %d instances as lost", h.Name, n, len(live))
 	}
 }
 
 // checkLossRelease requires that a hold which hm releases before its time is over names nothing that is missing, or
 // little.
-func (w *world) checkLossRelease(name string) {
-	w.t.Helper()
-	for _, h := range w.View().Holds() {
-		if h.Name != name || h.Lost == "" || !h.InForce(w.now) {
+func (cf *simCF) checkLossRelease(name string) {
+	cf.t.Helper()
+	for _, h := range cf.View().Holds() {
+		if h.Name != name || h.Lost == "" || !h.InForce(cf.now) {
 			continue
 		}
-		live := livePlaces(w.View(), false)
+		live := livePlaces(cf.View(), false)
 		missing := 0
 		for p := range h.Lost.All() {
-			if _, is := live[p]; !is && wantedPlace(w.View(), p) && isMassLoss(name) {
+			if _, is := live[p]; !is && wantedPlace(cf.View(), p) && isMassLoss(name) {
 				missing++
 			}
 		}
 		if 2*missing > h.Lost.Len() {
-			w.t.Fatalf("the hold %s was released though %d of the %d instances that it names are missing", name, missing, h.Lost.Len())
+			cf.t.Fatalf("the hold %s was released though %d of the %d instances that it names are missing", name, missing, h.Lost.Len())
 		}
 	}
 }

@@ -1,0 +1,100 @@
+package reconcile
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"hm/internal/app"
+)
+
+// run lets d pass.
+func (cf *simCF) run(d time.Duration) {
+	for end := cf.now.Add(d); ; {
+		t := min(cf.nextEvent(), end)
+		cf.now = max(cf.now, t)
+		cf.excuse()
+		for len(cf.inFlight) > 0 && cf.inFlight[0].at <= cf.now {
+			l := cf.inFlight[0]
+			cf.inFlight = cf.inFlight[1:]
+			l.hear(l.to.intake)
+		}
+		cf.endSlowness()
+		for _, id := range slices.Sorted(maps.Keys(cf.deas)) {
+			if dea := cf.deas[id]; dea.nextBeat <= cf.now {
+				dea.nextBeat = cf.now.Add(hb)
+				cf.heartbeat(dea)
+			}
+		}
+		for _, n := range cf.nodes {
+			cf.finishReads(n)
+		}
+		if cf.wake || cf.next <= cf.now {
+			cf.step()
+		}
+		for _, n := range cf.nodes {
+			if n != cf.simNode && n.next <= cf.now {
+				n.next, _, _ = n.core.Step(context.Background(), cf.now, Lead{Known: true, Term: cf.term})
+				n.wake = false
+			}
+		}
+		if cf.now >= end {
+			return
+		}
+	}
+}
+
+// nextEvent is when something happens next, by itself.
+func (cf *simCF) nextEvent() app.Time {
+	t := cf.next
+	for _, dea := range cf.deas {
+		t = min(t, dea.nextBeat)
+	}
+	if len(cf.inFlight) > 0 {
+		t = min(t, cf.inFlight[0].at)
+	}
+	for _, n := range cf.nodes {
+		t = min(t, n.next)
+		if n.slow.until > cf.now {
+			t = min(t, n.slow.until)
+		}
+		for _, r := range n.reads {
+			t = min(t, r.at)
+		}
+		for _, r := range n.appReads {
+			t = min(t, r.at)
+		}
+	}
+	return t
+}
+
+// step calls the leader until it comes to rest.
+func (cf *simCF) step() {
+	for range 1000 {
+		cf.wake = false
+		for _, n := range cf.nodes {
+			if n != cf.simNode {
+				cf.core.Learn(cf.now, n.core.reads.began)
+			}
+		}
+		next, read, err := cf.core.Step(context.Background(), cf.now, Lead{Leader: true, Known: true, Term: cf.term})
+		if err != nil && cf.fail == nil && !cf.tolerant && cf.faults == nil {
+			cf.t.Fatalf("step: %v", err)
+		}
+		if cf.faults != nil && cf.faults.deposed {
+			cf.faults.elect(cf)
+			continue
+		}
+		if read != 0 {
+			cf.beginRead(read)
+		}
+		if droplets, term := cf.core.AppReads(); len(droplets) > 0 {
+			cf.beginAppReads(droplets, term)
+		}
+		if cf.next = max(next, cf.now+1); next > cf.now && !cf.wake {
+			return
+		}
+	}
+	cf.t.Fatal("the core does not come to rest")
+}

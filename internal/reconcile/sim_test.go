@@ -1,0 +1,179 @@
+package reconcile
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"hm/actual"
+	"hm/commands"
+	"hm/desired"
+	"hm/diff"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+const hb = 10 * time.Second
+
+var testPolicy = diff.Policy{
+	HeartbeatPeriod: hb, Grace: 3 * hb, CrashesBeforeBackoff: 3, BackoffStart: 3 * hb, BackoffMax: 96 * hb, DuplicateGrace: 4,
+	StopYield: 18 * hb, StartingTTL: 30 * hb,
+}
+
+func testOptions() Options {
+	return Options{
+		Policy: testPolicy, StartLimit: 60, DesiredTTL: 12 * hb, PollInterval: 6 * hb, ClaimLease: 2 * time.Second,
+		Guard: Guard{DesiredShrink: 0.5, MinApps: 20, ConfirmReads: 10, MassLoss: 0.5, MinDEAs: 4, MassLossHold: 30 * hb},
+	}
+}
+
+// world is a Cloud Foundry in virtual time around the Core of each node, of which one leads: DEAs that heartbeat and
+// obey, a Cloud Controller that can be read, and a log that is the plain state machine.
+type simCF struct {
+	*simNode // the leader
+	nodes    []*simNode
+
+	t         testing.TB
+	now       app.Time
+	state     *raftfsm.State
+	view      *raftfsm.State
+	index     uint64
+	term      uint64
+	fail      error // what proposals fail with
+	tolerant  bool  // a step may fail
+	suspended time.Duration
+	faults    *faults // of the log, the link and the mail, by chance; nil: none
+
+	opts      Options
+	linkUp    bool
+	linkSince app.Time
+	epoch     uint64
+	inFlight  []message
+
+	deas      map[string]*simDEA
+	apps      []desired.App
+	answer    func([]desired.App) []desired.App // what the Cloud Controller says by error; nil: the truth
+	readErr   error
+	readsMade int // complete reads made
+	// readTime is how long a read takes; it shows what there was when it was begun. 0: 50 ms.
+	readTime      time.Duration
+	leaseErr      error // what asking whether the leader still leads fails with
+	sent          []sentCommand
+	ended         [][16]byte // confirmed commands
+	nobodyObeys   bool       // starts and stops are published, but nobody obeys
+	pubErr        error
+	onStart       func(*actual.Instance) // changes an instance that a start makes
+	instancesMade int
+	unreadable    app.GUID // an instance whose entry cannot be read
+	misreported   map[app.GUID]misreport
+	junk          bool // every heartbeat has entries that cannot be read and name nothing that is known
+	nextDEA       int
+	silentUntil   app.Time // until when nobody is heard, though every link is up
+	truth         truth
+	losses        recordedLosses
+	released      bool // a person, not hm, releases a hold
+}
+
+// simNode is one node of hm.
+type simNode struct {
+	core          *Core
+	endedCommands *EndedCommands
+	intake        *Intake
+	reads         []pendingRead
+	appReads      []pendingAppRead
+	next          app.Time
+	wake          bool
+
+	slow     slowLink
+	notHeard map[string]bool // DEAs whose heartbeats do not reach it
+	asked    []string        // DEAs about which it asked its peers
+	told     Hearing         // what it told its peers last
+	toldAt   app.Time
+}
+
+type sentCommand struct {
+	commands.Command
+	at app.Time
+}
+
+func newSimCF(t testing.TB, opts Options) *simCF {
+	cf := &simCF{t: t, now: 1_700_000_000_000, state: raftfsm.NewState(), term: 1, opts: opts, deas: map[string]*simDEA{}, simNode: &simNode{}}
+	cf.nodes = []*simNode{cf.simNode}
+	cf.truth.begin()
+	cf.restart()
+	cf.setLink(true)
+	return cf
+}
+
+// restart puts a new node in the place of the leader: it knows what is recorded, and nothing else. It leads again.
+func (cf *simCF) restart() {
+	cf.term++
+	cf.open(cf.simNode)
+	for _, d := range cf.deas {
+		if len(cf.sharers(d)) > 0 { // which this node does not know any more
+			d.disturbed = cf.now
+		}
+	}
+}
+
+// open begins a node's process.
+func (cf *simCF) open(n *simNode) {
+	n.intake = NewIntake(cf, actual.NewLiveness(hb, 3*hb, 3*hb, cf.now), func() { n.wake = true })
+	n.intake.SetLag(func() time.Duration { return n.slow.lag(cf.now) })
+	n.endedCommands = NewEndedCommands(100_000)
+	n.core = cf.newCore(n)
+	n.next, n.reads, n.appReads = cf.now, nil, nil
+	if cf.linkUp {
+		n.intake.Link(true, cf.epoch)
+	}
+}
+
+// newCore gives a core to a node.
+func (cf *simCF) newCore(n *simNode) *Core {
+	opts := cf.opts
+	opts.Peers = simPeers{cf, n}
+	return NewCore(opts, cf, cf, n.intake, n.endedCommands)
+}
+
+// failover puts a node in the leader's place that has heard everything.
+func (cf *simCF) failover() {
+	cf.term++
+	began := cf.core.reads.began
+	cf.core = cf.newCore(cf.simNode)
+	cf.core.Learn(cf.now, began)
+	cf.next, cf.reads, cf.appReads = cf.now, nil, nil
+}
+
+func (cf *simCF) setLink(up bool) {
+	if cf.linkUp != up {
+		cf.spell(up)
+	}
+}
+
+// spell begins a new spell of the link. What was under way is lost.
+func (cf *simCF) spell(up bool) {
+	cf.epoch++
+	cf.linkUp, cf.linkSince, cf.inFlight = up, cf.now, nil
+	for _, n := range cf.nodes {
+		n.slow = slowLink{}
+		n.intake.Link(up, cf.epoch)
+	}
+}
+
+func testKey(n, version int) app.Key {
+	return app.Key{Droplet: app.MustGUID(fmt.Sprintf("app-%03d", n)), Version: app.MustGUID(fmt.Sprintf("v%d", version))}
+}
+
+// desire adds n apps of so many instances each, which all run already if running is set.
+func (cf *simCF) desire(n int, instances uint32, running bool) {
+	first := len(cf.apps)
+	for i := range n {
+		a := desired.App{Key: testKey(first+i, 1), Instances: instances, State: desired.Started, Package: desired.Staged}
+		cf.apps = append(cf.apps, a)
+		if running {
+			for index := range instances {
+				cf.obey(commands.Command{Action: commands.Start, App: a.Key, Index: index})
+			}
+		}
+	}
+}

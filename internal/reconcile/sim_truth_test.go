@@ -1,0 +1,352 @@
+package reconcile
+
+import (
+	"cmp"
+	"slices"
+
+	"hm/actual"
+	"hm/commands"
+	"hm/desired"
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// truth is what really is, beside what hm has heard and read of it: the checks of a world go by it.
+type truth struct {
+	watched bool // the world tells of every change of what is desired, so that everything can be checked
+	lives   map[app.GUID]*life
+	history map[app.GUID][]desired.App // what the Cloud Controller has said of each droplet, zero for nothing
+	seen    map[app.GUID]int           // up to where in its history a droplet is recorded
+	wrong   bool                       // a wrong answer may still be recorded
+	since   map[place]app.Time         // since when each index that is wanted has been
+	claims  map[commands.ID]app.Time   // when each command was claimed, by a clock that counts suspensions
+	counted map[app.GUID]uint32        // the crashes that were counted, each with the length of its series then
+	// unlisted gives when each crashed instance last left the record, as its DEA stopped listing it or was lost.
+	unlisted map[app.GUID]app.Time
+}
+
+// life is the life of one instance.
+type life struct {
+	key              app.Key
+	index            uint32
+	born             app.Time
+	started          app.Time // by a command, or by the Cloud Controller with the change that wants it; 0: by somebody else
+	byCC             bool     // by the Cloud Controller
+	unwanted         bool     // for some time of its life
+	died             app.Time // when it ceased to be live, other than by a command; 0 while it is
+	told             bool     // it was told to stop
+	recorded         app.Time // when it was seen last to be recorded as live
+	excused          app.Time // when it could last be taken for gone, since its entry could not be read
+	misreportedUntil app.Time // when its DEA last told of it in an odd way
+}
+
+func (tr *truth) begin() {
+	*tr = truth{lives: map[app.GUID]*life{}, history: map[app.GUID][]desired.App{}, seen: map[app.GUID]int{}, since: map[place]app.Time{}, claims: map[commands.ID]app.Time{}, counted: map[app.GUID]uint32{}, unlisted: map[app.GUID]app.Time{}}
+}
+
+// wanted reports whether the Cloud Controller wants an index of an app.
+func (cf *simCF) wanted(k app.Key, index uint32) bool {
+	a := cf.row(k.Droplet)
+	return a.Key == k && a.Wanted() && index < a.Instances
+}
+
+func (cf *simCF) row(droplet app.GUID) desired.App {
+	if i := slices.IndexFunc(cf.apps, func(a desired.App) bool { return a.Key.Droplet == droplet }); i >= 0 {
+		return cf.apps[i]
+	}
+	return desired.App{}
+}
+
+// changed takes note of what the Cloud Controller wants now.
+func (tr *truth) changed(cf *simCF) {
+	tr.watched = true
+	for _, a := range cf.apps {
+		if _, known := tr.history[a.Key.Droplet]; !known {
+			tr.history[a.Key.Droplet] = []desired.App{{}}
+		}
+	}
+	for d, rows := range tr.history {
+		if row := cf.row(d); rows[len(rows)-1] != row {
+			tr.history[d] = append(rows, row)
+		}
+	}
+	since := map[place]app.Time{}
+	for _, a := range cf.apps {
+		for index := range a.Instances {
+			if p := (place{a.Key, index}); a.Wanted() {
+				since[p] = cmp.Or(tr.since[p], cf.now)
+			}
+		}
+	}
+	tr.since = since
+	live := map[app.GUID]bool{}
+	cf.excuse()
+	for _, d := range cf.deas {
+		for _, i := range d.list {
+			live[i.GUID] = i.State.Live() && !d.quiet
+			l := tr.lives[i.GUID]
+			_, odd := cf.misreported[i.GUID]
+			switch {
+			case l == nil:
+			case odd || i.GUID == cf.unreadable:
+				l.excused = cf.now
+			case live[i.GUID] && cf.recordedLive(i) && cf.heardAt(d.id) > max(d.excused, l.excused):
+				l.recorded = cf.now
+			}
+		}
+	}
+	for g, l := range tr.lives {
+		l.unwanted = l.unwanted || !cf.wanted(l.key, l.index)
+		switch {
+		case live[g]:
+			l.died = 0
+		case l.died == 0:
+			l.died = cf.now
+		}
+	}
+}
+
+// justLost reports whether a copy at an index, other than the command's, went away so lately that no heartbeat need have told.
+func (tr *truth) justLost(cf *simCF, c commands.Command) bool {
+	return tr.lostSince(cf.now.Add(-2*hb), c, c.Instance)
+}
+
+// lostSince reports whether a copy at a command's index, other than g, went away at a time or later, by itself.
+func (tr *truth) lostSince(t app.Time, c commands.Command, g app.GUID) bool {
+	for other, l := range tr.lives {
+		if other != g && l.key == c.App && l.index == c.Index && !l.told && l.died != 0 && l.died >= t {
+			return true
+		}
+	}
+	return false
+}
+
+func (tr *truth) born(cf *simCF, g app.GUID, k app.Key, index uint32) {
+	tr.lives[g] = &life{key: k, index: index, born: cf.now, unwanted: !cf.wanted(k, index)}
+}
+
+// committed holds what was recorded of the desired state against its history: it never goes back.
+func (tr *truth) committed(cf *simCF) {
+	if !tr.watched {
+		return
+	}
+	tr.wrong = tr.wrong || cf.answer != nil
+	agrees := cf.answer == nil
+	for d, rows := range tr.history {
+		agrees = agrees && rows[len(rows)-1] == cf.recordedRow(d)
+	}
+	if agrees {
+		tr.wrong = false
+	}
+	for d, rows := range tr.history {
+		recorded := cf.recordedRow(d)
+		at := -1
+		for i, row := range rows {
+			if row == recorded && (at < 0 || i <= tr.seen[d] || at < tr.seen[d]) {
+				at = i
+			}
+		}
+		switch {
+		case at < 0 && !tr.wrong:
+			cf.t.Fatalf("what is recorded of %s was never so: %+v", d, recorded)
+		case at < tr.seen[d] && !tr.wrong:
+			cf.t.Fatalf("what is recorded of %s went back, from %+v to %+v", d, rows[tr.seen[d]], recorded)
+		case !tr.wrong:
+			tr.seen[d] = at
+		}
+	}
+}
+
+func (cf *simCF) recordedRow(d app.GUID) desired.App {
+	v := cf.View().DesiredVersion(d)
+	if v.IsZero() {
+		return desired.App{}
+	}
+	a, _ := cf.View().App(app.Key{Droplet: d, Version: v})
+	return a.Desired
+}
+
+func (tr *truth) claimed(cf *simCF, r raftfsm.CommandsClaimed) {
+	for _, c := range r.Claims {
+		tr.claims[c.ID] = cf.now.Add(cf.suspended)
+	}
+}
+
+// scheduled holds that a crash is counted once, however long its DEA lists it.
+func (tr *truth) scheduled(cf *simCF, r raftfsm.CommandsScheduled, refused func(commands.ID) bool) {
+	for _, c := range r.Commands {
+		if c.Reason != commands.ReasonCrashed || c.Crashed.IsZero() || refused(c.ID) {
+			continue
+		}
+		if before, again := tr.counted[c.Crashed]; again && c.CrashCount > before {
+			cf.t.Fatalf("the crash of %s at %s/%d is counted again: %d after %d", c.Crashed, c.App.Droplet, c.Index, c.CrashCount, before)
+		}
+		tr.counted[c.Crashed] = max(tr.counted[c.Crashed], c.CrashCount)
+	}
+}
+
+// unlist notes the crashed instances that a record is about to take out of the state.
+func (tr *truth) unlist(cf *simCF, r raftfsm.Record) {
+	note := func(i actual.Instance) {
+		if i.State == actual.Crashed {
+			tr.unlisted[i.GUID] = cf.now
+		}
+	}
+	switch r := r.(type) {
+	case raftfsm.DEAsGone:
+		for _, dea := range r.DEAs {
+			for _, i := range cf.View().DEAInstances(nil, dea) {
+				note(i)
+			}
+		}
+	case raftfsm.DEAChanges:
+		cf.View().EachOn(r.DEA, r.Removes, note)
+	}
+}
+
+// forgotten requires that the mark of a crash is forgotten only when no DEA lists it, and none has for as long as crashes
+// are remembered. Then it may be counted again.
+func (tr *truth) forgotten(cf *simCF, r raftfsm.CrashesForgotten) {
+	for _, c := range r.Crashes {
+		if c.Instance.IsZero() { // the series of an index, without its marks
+			continue
+		}
+		for _, i := range cf.View().Instances(nil, c.App) {
+			if i.GUID == c.Instance && i.State == actual.Crashed {
+				cf.t.Fatalf("the crash of %s is forgotten while %s lists it", c.Instance, i.DEA)
+			}
+		}
+		if ago := cf.now.Sub(tr.unlisted[c.Instance]); ago < cf.opts.Policy.CrashMemory() {
+			cf.t.Fatalf("the crash of %s is forgotten %v after it was last listed, want %v or more",
+				c.Instance, ago, cf.opts.Policy.CrashMemory())
+		}
+		delete(tr.counted, c.Instance)
+	}
+}
+
+// checkGate holds a publish against I1.
+func (cf *simCF) checkGate(epoch uint64) {
+	cf.t.Helper()
+	switch {
+	case cf.core.term != cf.term:
+		cf.t.Fatalf("I1: published by a leader of term %d, while the term is %d", cf.core.term, cf.term)
+	case !cf.linkUp || cf.now.Sub(cf.linkSince) < 3*hb:
+		cf.t.Fatalf("I1: published %v after the link's last gap, link up: %v", cf.now.Sub(cf.linkSince), cf.linkUp)
+	case cf.slow.lag(cf.now) > hb:
+		cf.t.Fatalf("I1: published while the link is %v late", cf.slow.lag(cf.now))
+	case epoch != cf.epoch:
+		cf.t.Fatalf("I1: published for epoch %d of the link, while it is %d", epoch, cf.epoch)
+	case slices.ContainsFunc(cf.state.Holds(), func(h raftfsm.Hold) bool { return h.Shuts(cf.now) }):
+		cf.t.Fatalf("I1: published while a hold is recorded: %+v", cf.state.Holds())
+	case !cf.core.reads.fresh(cf.now, cf.opts):
+		cf.t.Fatal("I1: published while the desired state is stale")
+	}
+}
+
+// checkCommand holds a publish against what really is.
+func (cf *simCF) checkCommand(c commands.Command) {
+	cf.t.Helper()
+	if age := cf.now.Add(cf.suspended).Sub(cf.truth.claims[c.ID]); age > cf.opts.ClaimLease {
+		cf.t.Fatalf("I2: published %v after its claim", age)
+	}
+	if c.Action == commands.Stop {
+		cf.checkStop(c)
+		return
+	}
+	cf.checkStart(c)
+}
+
+// checkStop holds a published stop against I3.
+func (cf *simCF) checkStop(c commands.Command) {
+	cf.t.Helper()
+	if cf.truth.watched && c.Reason == commands.ReasonExtra {
+		if l := cf.truth.lives[c.Instance]; l != nil && !l.unwanted {
+			cf.t.Fatalf("I3: stop of %s/%d %s, which was wanted all its life, since %v; recorded is %+v; the Cloud Controller answers wrong: %v; holds %+v", c.App.Droplet, c.Index, c.App.Version, cf.now.Sub(l.born), cf.recordedRow(c.App.Droplet), cf.answer != nil, cf.state.Holds())
+		}
+	}
+	for _, a := range cf.apps {
+		if a.Key != c.App || !a.Startable() || c.Index >= a.Instances || c.Reason == commands.ReasonEvacuationComplete {
+			continue
+		}
+		if cf.truth.watched && cf.truth.since[place{c.App, c.Index}] > cf.core.reads.beganOf(c.App.Droplet) {
+			continue // it was wanted again after the newest read was begun: nobody can know
+		}
+		for _, d := range cf.deas {
+			for _, i := range d.list {
+				if i.App == c.App && i.Index == c.Index && i.GUID != c.Instance && i.State.Live() {
+					return
+				}
+			}
+		}
+		if cf.truth.watched && cf.truth.justLost(cf, c) {
+			continue
+		}
+		cf.t.Fatalf("I3: stop %v of the last instance at a desired index of %s", c.Reason, c.App)
+	}
+}
+
+// checkStart holds a published start against needless ones: of what was just started and lives, and of an old version
+// beside the new one.
+func (cf *simCF) checkStart(c commands.Command) {
+	cf.t.Helper()
+	if !cf.truth.watched {
+		return
+	}
+	cf.checkKnown(c)
+	if cf.flips(c) {
+		return
+	}
+	now := cf.row(c.App.Droplet)
+	for _, d := range cf.deas {
+		for _, i := range d.list {
+			l := cf.truth.lives[i.GUID]
+			if _, odd := cf.misreported[i.GUID]; odd || d.garbles || !i.State.Live() || d.quiet || d.omits > 0 || i.GUID == cf.unreadable || l == nil {
+				continue
+			}
+			if i.App == c.App && i.Index == c.Index && l.recorded > max(d.excused, l.excused) {
+				cf.t.Fatalf("needless start %v of %s/%d: %s was recorded %v ago, has lived since, and its DEA has told", c.Reason, c.App.Droplet, c.Index, i.GUID, cf.now.Sub(l.recorded))
+			}
+			// The Cloud Controller and hm may come to start an index at once: hm for what it was missing before, or for
+			// an evacuation, which waits for nothing. But no crash may be seen in what is only just wanted.
+			// Nor can hm tell its own start's effect from a copy that was back at the index, and crashed before the start's
+			// was heard of.
+			overtaken := l.byCC && (c.CreatedAt < l.born || c.Reason != commands.ReasonCrashed) ||
+				c.Reason == commands.ReasonCrashed && !cf.recordedLive(i) && cf.truth.lostSince(l.started, c, i.GUID)
+			if i.App == c.App && i.Index == c.Index && l.started != 0 && !overtaken && cf.now.Sub(l.started) < cf.opts.Policy.Grace {
+				cf.t.Fatalf("needless start %v of %s/%d: %s was started %v ago and lives", c.Reason, c.App.Droplet, c.Index, i.GUID, cf.now.Sub(l.started))
+			}
+			if i.App.Droplet == c.App.Droplet && i.App != c.App && i.App == now.Key && !l.unwanted && cf.recordedLive(i) {
+				cf.t.Fatalf("start %v of %s/%d in version %s, while %s of version %s is recorded", c.Reason, c.App.Droplet, c.Index, c.App.Version, i.GUID, i.App.Version)
+			}
+		}
+	}
+}
+
+func (cf *simCF) recordedLive(i actual.Instance) bool {
+	return slices.ContainsFunc(cf.View().Instances(nil, i.App), func(l actual.Located) bool { return l.GUID == i.GUID && l.State.Live() })
+}
+
+// heardAt is when a DEA was heard last, by any node.
+func (cf *simCF) heardAt(dea string) (at app.Time) {
+	for _, n := range cf.nodes {
+		at = max(at, n.intake.live.LastHeard(dea))
+	}
+	return at
+}
+
+// liveAtEach counts the live instances at each index that really are.
+func (cf *simCF) liveAtEach() map[app.Key]map[uint32]int {
+	live := map[app.Key]map[uint32]int{}
+	for _, d := range cf.deas {
+		for _, i := range d.list {
+			if d.quiet || !i.State.Live() {
+				continue
+			}
+			if live[i.App] == nil {
+				live[i.App] = map[uint32]int{}
+			}
+			live[i.App][i.Index]++
+		}
+	}
+	return live
+}
