@@ -8,10 +8,10 @@ import (
 	"hm/raftfsm"
 )
 
-// act evaluates what is queued and sends what is due. It is called behind an open gate only. more reports that
-// there is work left for the next step at once.
+// act evaluates the queued apps and sends what is due. It is called only while the gate is open. more reports that the
+// next step should follow at once.
 func (c *Core) act(ctx context.Context, now app.Time) (more bool, err error) {
-	for range 4 { // what a plan records is evaluated again, so that what it made due is found; more waits for the next step
+	for range 4 { // a plan's records may make further commands due; what is left waits for the next step
 		keys, left := c.queue.take(now, appsPerEvaluation)
 		if len(keys) == 0 {
 			break
@@ -26,7 +26,7 @@ func (c *Core) act(ctx context.Context, now app.Time) (more bool, err error) {
 	return more || claimed, err
 }
 
-// plan evaluates apps, and records what is scheduled for them and what ends.
+// plan evaluates apps, and records the commands that it schedules and those that end.
 func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
 	view := c.log.View()
 	know := c.deciding(now)
@@ -36,7 +36,7 @@ func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
 		p := c.eval.Plan(view, k, know, now)
 		c.queue.evaluateAt(k, p.Next)
 		if p.WantsRead {
-			if _, read := c.reads.apps[k.Droplet]; !read || p.NeedsRead { // else it was read by itself, after the newest complete read
+			if _, read := c.reads.apps[k.Droplet]; !read || p.NeedsRead { // else the app was read alone since the newest complete read
 				c.reads.wanted = true
 			}
 			c.queue.waitForRead(k)
@@ -52,7 +52,7 @@ func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
 			}
 		}
 	}
-	// A target's old command ends before its new one is scheduled.
+	// The old command of a target must end before its new one is scheduled.
 	var records []raftfsm.Record
 	if len(ended.Outcomes) > 0 {
 		records = append(records, ended)

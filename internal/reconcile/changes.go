@@ -8,8 +8,8 @@ import (
 	"hm/raftfsm"
 )
 
-// heartbeatChanges compares a heartbeat, which is a full list (N03), with what is recorded of its DEA. An instance whose
-// time of its state could not be read keeps the one that is recorded.
+// heartbeatChanges compares a heartbeat, which is a full list (N03), with the record of its DEA. An instance whose
+// state timestamp cannot be read keeps the recorded one.
 func heartbeatChanges(view *raftfsm.State, hb *actual.Heartbeat) raftfsm.DEAChanges {
 	changes := raftfsm.DEAChanges{DEA: hb.DEA}
 	recorded := view.DEAInstances(nil, hb.DEA)
@@ -38,12 +38,12 @@ func heartbeatChanges(view *raftfsm.State, hb *actual.Heartbeat) raftfsm.DEAChan
 	return changes
 }
 
-// listChanges compares a DEA's list with the one that it told before, which is what is recorded. Mostly the two are
-// the same but for a few entries, in the same places.
+// listChanges compares a DEA's list with its list before, which is what is recorded. Mostly the two differ in a few
+// entries only and have the same order.
 func listChanges(dea string, old, now []actual.Instance) raftfsm.DEAChanges {
 	changes := raftfsm.DEAChanges{DEA: dea}
 	var buf [2][16]int32
-	left, come := buf[0][:0], buf[1][:0] // entries without a partner in their place
+	left, come := buf[0][:0], buf[1][:0] // entries that are not at the same place in the other list
 	i, j := 0, 0
 	for i < len(old) && j < len(now) {
 		o, n := &old[i], &now[j]
@@ -70,11 +70,11 @@ func listChanges(dea string, old, now []actual.Instance) raftfsm.DEAChanges {
 	return pairUp(changes, old, now, left, come)
 }
 
-// fewPairs is up to how many comparisons a search of guids one by one is as good as a table.
+// fewPairs is up to how many comparisons a linear search is as fast as a table.
 const fewPairs = 512
 
-// pairUp adds to changes what the entries at left in old and at come in now come to: those with one guid have only
-// moved, or changed.
+// pairUp adds to changes what follows from the entries at left in old and at come in now. An entry in both has moved or
+// changed; the others are removed or new.
 func pairUp(changes raftfsm.DEAChanges, old, now []actual.Instance, left, come []int32) raftfsm.DEAChanges {
 	partner := func(g app.GUID) int {
 		return slices.IndexFunc(left, func(i int32) bool { return i >= 0 && old[i].GUID == g })
@@ -86,7 +86,7 @@ func pairUp(changes raftfsm.DEAChanges, old, now []actual.Instance, left, come [
 		}
 		partner = func(g app.GUID) int {
 			if at, ok := known[g]; ok {
-				delete(known, g) // like the others, a partner is taken once
+				delete(known, g) // each entry has one partner
 				return at
 			}
 			return -1

@@ -10,15 +10,15 @@ import (
 	"hm/raftfsm"
 )
 
-// place is an index of an app.
+// place is one index of an app.
 type place struct {
 	key   app.Key
 	index uint32
 }
 
-// claim claims and publishes what is due, within the throttle. Every command is verified against the state of
-// this moment. At one index at most one command is claimed at a time: the claim of the next one needs a state
-// that shows this one.
+// claim claims and publishes what is due, within the throttle. It verifies every command against the present state. It
+// claims at most one command for one index at a time: the next claim needs a state that shows this one. again reports
+// that more is due.
 func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) {
 	if len(c.ready.apps) == 0 || now < c.claimAt[0] && now < c.claimAt[1] {
 		return false, nil
@@ -27,7 +27,7 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 	c.throttle.StopLimit = c.stopLimit(view, now)
 	c.queue.add(c.ready.update(view, c.opts.Policy.HeartbeatPeriod)...)
 	taken := map[place]bool{}
-	holds := map[app.Key][]dueCommand{} // what an app's plan has ready in view: made once, however much is due
+	holds := map[app.Key][]dueCommand{} // what the plan of each app has ready in view
 	know := c.deciding(now)
 	var claims raftfsm.CommandsClaimed
 	var claimed []claimedCommand
@@ -45,7 +45,7 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 				return visitedStays
 			}
 			if pending, ok := view.Command(cmd.ID); !ok || pending.State != commands.Pending {
-				c.queue.add(cmd.App) // somebody else ended it, as a person may: what it was for is still to be done
+				c.queue.add(cmd.App) // somebody else ended it, for example a person; decide anew
 				return visitedLeaves
 			}
 			due, planned := holds[cmd.App]
@@ -55,7 +55,7 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 			}
 			at, still := slices.BinarySearchFunc(due, cmd.ID, dueCommand.compare)
 			if !still {
-				c.queue.add(cmd.App) // it is dropped, or waits for something: its plan says
+				c.queue.add(cmd.App) // it is no longer due; its plan says why
 				return visitedLeaves
 			}
 			if !c.throttle.Allow(cmd.Action, now) {
@@ -88,11 +88,11 @@ type dueCommand struct {
 
 func (d dueCommand) compare(id commands.ID) int { return bytes.Compare(d.id[:], id[:]) }
 
-// verified gives those of an app's due commands that still hold, sorted (R53, R54).
+// verified gives the commands of an app that may still be claimed, sorted by id (R53, R54).
 func (c *Core) verified(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) []dueCommand {
 	ready := c.eval.Plan(view, k, know, now).Ready
 	due := make([]dueCommand, 0, len(ready))
-	for i := 0; len(due) < len(ready); i++ { // the plan has them in the order of the findings
+	for i := 0; len(due) < len(ready); i++ { // Ready is in the order of the findings
 		if f := &c.eval.app.Findings[i]; f.Command == ready[len(due)] {
 			due = append(due, dueCommand{f.Command, f.Rule})
 		}
@@ -123,7 +123,7 @@ func (c *Core) seededThrottle(now app.Time) commands.Throttle {
 	return throttle
 }
 
-// stopLimit is how many stops may be sent in a heartbeat period at now, 0 if as many as are due.
+// stopLimit is how many stops may be sent in a heartbeat period, 0 if there is no limit.
 func (c *Core) stopLimit(view *raftfsm.State, now app.Time) int {
 	limit := c.opts.StopLimit
 	for _, h := range view.Holds() {

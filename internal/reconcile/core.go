@@ -18,21 +18,21 @@ type Options struct {
 	StopLimit    int // (policy.stop_limit)
 	DesiredTTL   time.Duration
 	PollInterval time.Duration // between complete reads of the desired state
-	ClaimLease   time.Duration // how long after it asked for a claim a leader may still publish
-	Shadow       bool          // decide, and publish nothing
-	ReadsApps    bool          // the source can read single apps, which AppReads then asks for
-	StateDiffers func() bool   // this node's recorded state is not that of its peers; nil: it never is
+	ClaimLease   time.Duration // for how long after it asked for a claim a leader may publish
+	Shadow       bool          // decide, but publish nothing
+	ReadsApps    bool          // the source can read single apps; AppReads asks for them
+	StateDiffers func() bool   // this node's recorded state differs from that of its peers; nil: never
 	Peers        Peers         // nil: there are none
-	NATSRefused  func() bool   // the link is up, and the server refuses the subscription to the heartbeats; nil: it never does
+	NATSRefused  func() bool   // the link is up, and the server refuses the subscription to heartbeats; nil: never
 	Logger       *slog.Logger
 	// OnCommand is told of each command that this leader sends, and of each that ends. nil: nobody is told.
 	OnCommand func(CommandEvent)
 
-	partBytes int // of a desired read in one entry; tests make small reads large
+	partBytes int // size of a part of a read in one entry; tests set it
 }
 
-// Core is one node's reconcile step: everything between what is heard and what is sent. It has no goroutine, no
-// clock and no I/O but its ports, and must be called by one goroutine at a time.
+// Core is one node's reconcile step: everything between what is heard and what is sent. It has no goroutine and no clock,
+// and reaches the outside through its ports only. It is not safe for concurrent use.
 type Core struct {
 	opts   Options
 	log    Log
@@ -49,25 +49,25 @@ type Core struct {
 	claims    claimNotes
 	nextSweep app.Time
 	nextFull  app.Time
-	nextTidy  app.Time // when to look next for crash marks that nobody needs
+	nextTidy  app.Time // when to look for crash marks that can be forgotten
 
 	reads        reads
-	losses       losses              // of instances, within one time to live
-	surplus      surplus             // live instances that a loss is not measured by
+	losses       losses              // places lost within one time to live
+	surplus      surplus             // live instances that are no measure for a loss
 	recoveries   map[string]recovery // by the name of the hold on a loss
-	inherited    bool                // the losses that earlier leaders recorded are still to be judged
+	inherited    bool                // the losses that earlier leaders recorded are not judged yet
 	firstPicture firstPicture
-	nextLate     app.Time // when to look whether a hold on a loss names all of it
+	nextLate     app.Time // when to add later losses to a hold
 	heardByPeers heardByPeers
 	gate         []string
 	gateSince    app.Time
 	gateKnown    bool
-	epoch        uint64 // of the link, when the gate was computed last
+	epoch        uint64 // of the link when the gate was last computed
 
 	eval *Evaluator
 }
 
-// How much one step takes on at once, so that no step takes long.
+// How much one step does at once, so that no step takes long.
 const (
 	deasPerProposal   = 2_000
 	maxRounds         = 50
@@ -76,8 +76,7 @@ const (
 	maxSeeds          = 10_000 // newest commands that a new leader's throttle counts
 )
 
-// fullPassPeriods is how many heartbeat periods lie between two passes over the whole fleet that nothing but time
-// asks for.
+// fullPassPeriods is after how many heartbeat periods the whole fleet is evaluated again without a cause.
 const fullPassPeriods = 60
 
 // NewCore returns a core that knows nothing yet.
@@ -85,10 +84,13 @@ func NewCore(opts Options, log Log, pub Publisher, intake *Intake, ended *EndedC
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Core{opts: opts, log: log, pub: pub, intake: intake, ended: ended, logger: opts.Logger, eval: NewEvaluator(opts.Policy), ready: ready{apps: map[commands.ID]app.Key{}}}
+	return &Core{
+		opts: opts, log: log, pub: pub, intake: intake, ended: ended, logger: opts.Logger,
+		eval: NewEvaluator(opts.Policy), ready: ready{apps: map[commands.ID]app.Key{}},
+	}
 }
 
-// GateReasons are why the gate is closed, as of the last step; none if it is open. They must not be changed.
+// GateReasons gives why the gate is closed, as of the last step; none if it is open. The caller must not change them.
 func (c *Core) GateReasons() []string { return c.gate }
 
 // Reads is what this core knows of the reads of the desired state.
@@ -106,7 +108,7 @@ func (c *Core) deciding(now app.Time) Knowledge {
 	return know
 }
 
-// Overview tells what this core knows, as of its last step.
+// Overview sums up what this core knows, as of its last step.
 func (c *Core) Overview(now app.Time, lead Lead) Overview {
 	fresh, up, since := c.intake.Fresh(now)
 	return Overview{

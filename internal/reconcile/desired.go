@@ -12,17 +12,17 @@ import (
 
 // ReadOutcome is how one attempt to read the desired state ended.
 type ReadOutcome struct {
-	Number uint64   // under which Step asked for it; 0: it was not asked for, as in a replay
-	Began  app.Time // when it was begun, in hm time
+	Number uint64   // that Step gave it; 0: Step did not ask for it, as in a replay
+	Began  app.Time // when it began, in hm time
 	Read   desired.Read
 	Err    error
 }
 
-// DesiredRead takes the outcome of one attempt to read the desired state and records what it changes. One that was
-// asked for in an earlier leadership says nothing any more: another leader may have recorded newer facts since.
+// DesiredRead takes the outcome of one attempt to read the desired state, and records what it changes. It ignores a read
+// of an earlier leadership, since another leader may have recorded newer facts.
 func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) error {
 	if o.Number != 0 && (o.Number != c.reads.underWay || !c.log.Leading(c.term)) {
-		c.logger.Info("a read of the desired state is passed over: it was begun in an earlier leadership", "began", o.Began)
+		c.logger.Info("ignoring a read of the desired state: it began in an earlier leadership", "began", o.Began)
 		return nil
 	}
 	c.reads.underWay = 0
@@ -30,14 +30,14 @@ func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) err
 		c.reads.failed(o.Err)
 		return nil
 	}
-	began := min(o.Began, now) // a clock that was corrected meanwhile may have been ahead
+	began := min(o.Began, now) // the clock may have been ahead and was corrected meanwhile
 	if began < c.reads.notBefore {
 		c.reads.wanted = true
-		c.logger.Info("a read of the desired state is passed over: a newer one may be recorded", "began", began)
+		c.logger.Info("ignoring a read of the desired state: a newer one may be recorded", "began", began)
 		return nil
 	}
 	if began < c.reads.began {
-		c.logger.Info("a read of the desired state is passed over: a newer one is known", "began", began, "newer", c.reads.began)
+		c.logger.Info("ignoring a read of the desired state: a newer one is known", "began", began, "newer", c.reads.began)
 		return nil
 	}
 	read := o.Read.Keeping(c.reads.newerApps(began))
@@ -52,7 +52,7 @@ func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) err
 	v := c.reads.judge(view, c.opts, read, began, why)
 	generation := meta.Generation
 	var records []raftfsm.Record
-	if v.hold != "" { // first: what is held back must not be recorded without its hold
+	if v.hold != "" { // first, so that no such read is ever recorded without its hold
 		records = append(records, raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldDesiredShrink, Reason: v.hold, By: holdBy, SetAt: now, AppsBefore: uint32(v.before)}})
 	}
 	if !changes.Empty() || !meta.Complete {
@@ -69,7 +69,7 @@ func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) err
 			return fmt.Errorf("recording a read of the desired state: generation %d was not committed, %d is recorded", generation, got)
 		}
 	}
-	if v.release { // last, and only once the read counts: what the hold kept back may still be recorded
+	if v.release { // last, when the read counts: until then what the hold kept back may be recorded
 		if err := c.releaseShrink(ctx, now, v); err != nil {
 			return err
 		}
@@ -81,7 +81,7 @@ func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) err
 	return nil
 }
 
-// ReadUnavailable says that a read that Step asked for cannot be had: a recording has only the reads that were made.
+// ReadUnavailable says that the read that Step asked for does not exist: a recording has only the reads that were made.
 func (c *Core) ReadUnavailable(number uint64) {
 	if number == c.reads.underWay {
 		c.reads.underWay = 0
@@ -89,11 +89,11 @@ func (c *Core) ReadUnavailable(number uint64) {
 	}
 }
 
-// slowStopPeriods is for how many heartbeat periods stops are limited after a hold on the desired state ended by itself.
+// slowStopPeriods is for how many heartbeat periods stops are limited after the hold desired-shrink ended by itself.
 const slowStopPeriods = 60
 
-// releaseShrink ends the hold on the desired state. If it ends by itself, on the word of enough reads, nobody has looked
-// at it: then stops are limited for a while, so that somebody can still step in.
+// releaseShrink ends the hold desired-shrink. If enough reads confirmed what it holds, no person has looked at it: then
+// stops are limited for a while, so that a person can still step in.
 func (c *Core) releaseShrink(ctx context.Context, now app.Time, v verdict) error {
 	records := []raftfsm.Record{raftfsm.HoldReleased{Name: HoldDesiredShrink}}
 	if v.confirmed && c.opts.StopLimit == 0 {

@@ -11,8 +11,8 @@ import (
 	"hm/raftfsm"
 )
 
-// announced takes the apps of which the Cloud Controller announced a change (droplet.updated, R39): they are read one
-// by one if the source can do that, else everything is read early.
+// announced takes the apps whose change the Cloud Controller announced (droplet.updated, R39). They are read one by one if
+// the source can do that; else everything is read early.
 func (c *Core) announced(droplets []app.GUID) {
 	switch {
 	case len(droplets) == 0:
@@ -23,8 +23,8 @@ func (c *Core) announced(droplets []app.GUID) {
 	}
 }
 
-// AppReads gives the apps whose desired state is to be read now, each of which AppRead is to be told of, and the term
-// of the leadership that asks.
+// AppReads gives the apps whose desired state is to be read now, and the term of the leadership that asks. AppRead takes
+// the outcome for each.
 func (c *Core) AppReads() (droplets []app.GUID, term uint64) {
 	ask := c.reads.ask
 	c.reads.ask = nil
@@ -33,16 +33,16 @@ func (c *Core) AppReads() (droplets []app.GUID, term uint64) {
 
 // AppReadOutcome is how the read of a single app's desired state ended.
 type AppReadOutcome struct {
-	Term    uint64 // of the leadership that asked for it; 0: it was not asked for, as in a replay
+	Term    uint64 // of the leadership that asked for it; 0: none asked, as in a replay
 	Droplet app.GUID
-	Began   app.Time      // when it was begun, in hm time
-	Rows    []desired.App // mostly one; none if the app is not there
+	Began   app.Time      // when it began, in hm time
+	Rows    []desired.App // mostly one; none if there is no such app
 	Err     error
 }
 
-// AppRead takes what was read of one app. It records rows that are new or differ. It never takes an app away: only a
-// complete read, which the guard judges, says that an app is gone. So a read that finds nothing, like one that failed,
-// asks for a complete one. A read of an earlier leadership says nothing any more.
+// AppRead takes the outcome of a read of one app, and records rows that are new or differ. It never removes an app: only
+// a complete read, which the guard judges, says that an app is gone. So a read that failed or found nothing asks for a
+// complete one. It ignores a read of an earlier leadership.
 func (c *Core) AppRead(ctx context.Context, now app.Time, o AppReadOutcome) error {
 	if o.Term != 0 && (o.Term != c.term || !c.log.Leading(c.term)) {
 		return nil
@@ -93,8 +93,8 @@ func (c *Core) AppRead(ctx context.Context, now app.Time, o AppReadOutcome) erro
 	return nil
 }
 
-// newerApps gives the apps of which a read of their own was begun after began, sorted: a complete read begun then
-// may show them as they were before.
+// newerApps gives the apps that were read alone in a read that began at began or later, sorted. A complete read that began
+// at began may show them as they were before.
 func (r *reads) newerApps(began app.Time) []app.GUID {
 	var newer []app.GUID
 	for _, d := range slices.SortedFunc(maps.Keys(r.apps), app.GUID.Compare) {

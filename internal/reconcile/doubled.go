@@ -9,25 +9,25 @@ import (
 	"hm/internal/app"
 )
 
-// Two DEAs that use one id (W12) tell their lists in turn, each of which is said to be all that there is. It shows by
-// the messages: what the last but one said comes again, no later than one DEA would say it again, while the last said
-// something else. As long as both speak, what is recorded of the id is what either has listed within one and a half
-// heartbeat periods. Time in which neither could be heard does not count.
+// Two DEAs that use one id (W12) send full lists in turn, and each list seems to replace the other. The sign is a message
+// that equals the last but one and differs from the last, and arrives no later than one DEA would repeat itself. As long
+// as both are heard, the record of the id has what either of them listed within one and a half heartbeat periods. Time in
+// which nothing could be heard does not count.
 
 const (
-	signsOfTwo = 3 // such messages of late after which an id is taken for doubled
+	signsOfTwo = 3 // recent signs after which an id counts as doubled
 	maxLists   = 8 // newest messages of a doubled id that are kept
 )
 
-// beats are the newest messages under one id.
+// idUse tells by the newest messages under one id whether one DEA uses it, or two.
 type idUse struct {
 	digests [2]actual.Digest // of the last message and of the one before
-	at      [2]app.Time      // when they came
-	signs   float64          // that there are two, by when they came: each counts half after four periods
+	at      [2]app.Time      // when they arrived
+	signs   float64          // how many signs there were; each counts half after four periods
 	signAt  app.Time         // of the newest of them
-	thirdAt app.Time         // when a third message came last within the time in which one DEA sends two
-	since   app.Time         // since when the id is known to be doubled; 0 if it is not
-	lists   []heardList      // of a doubled id, in the order in which they came
+	thirdAt app.Time         // when a third message last arrived within the time in which one DEA sends two
+	since   app.Time         // since when the id counts as doubled; 0: it does not
+	lists   []heardList      // of a doubled id, oldest first
 }
 
 type heardList struct {
@@ -35,7 +35,7 @@ type heardList struct {
 	hb *actual.Heartbeat
 }
 
-// heard takes note of a message. Silence counts from a time on.
+// note takes in a message. from is the time from which on silence counts.
 func (b *idUse) note(d actual.Digest, now, from app.Time, period, ttl time.Duration) {
 	if b.at[1] != 0 && now.Sub(b.at[1]) <= period+period/4 {
 		b.thirdAt = now
@@ -56,18 +56,17 @@ func (b *idUse) note(d actual.Digest, now, from app.Time, period, ttl time.Durat
 	}
 }
 
-// doubled reports whether two DEAs speak under the id.
+// doubled reports whether two DEAs use the id.
 func (b *idUse) doubled() bool { return b.since != 0 }
 
-// over reports whether only one DEA has spoken for a time to live, or none.
+// over reports whether the id was doubled, and for a time to live at most one DEA was heard under it.
 func (b *idUse) over(now, from app.Time, ttl time.Duration) bool {
 	return b.since != 0 && now.Sub(max(b.thirdAt, from)) >= ttl
 }
 
 func (b *idUse) end() { b.since, b.signs, b.signAt, b.lists = 0, 0, 0, nil }
 
-// together gives what a heartbeat says together with those of the other DEA that uses the id: the heartbeat itself
-// if there is none.
+// merge gives a heartbeat together with those of the other DEA that uses the id; the heartbeat itself if there is none.
 func (b *idUse) merge(hb *actual.Heartbeat, now, from app.Time, period time.Duration) *actual.Heartbeat {
 	if !b.doubled() {
 		return hb
@@ -88,7 +87,7 @@ func (b *idUse) merge(hb *actual.Heartbeat, now, from app.Time, period time.Dura
 			at, listed := placed[i.GUID]
 			switch {
 			case listed && i.State.Live() && !all.Instances[at].State.Live():
-				all.Instances[at] = i // whoever lets it run knows better
+				all.Instances[at] = i // the DEA that runs it is right
 			case !listed && len(all.Instances) < actual.MaxInstances:
 				placed[i.GUID] = len(all.Instances)
 				all.Instances = append(all.Instances, i)
@@ -96,7 +95,7 @@ func (b *idUse) merge(hb *actual.Heartbeat, now, from app.Time, period time.Dura
 		}
 		all.Unreadable = slices.Concat(all.Unreadable, other.Unreadable)
 		all.Contradicted = slices.Concat(all.Contradicted, other.Contradicted)
-		if n == len(b.lists)-2 { // the other DEA's newest, most likely
+		if n == len(b.lists)-2 { // most likely the other DEA's newest
 			all.Unplaced = slices.Concat(all.Unplaced, other.Unplaced)
 			all.Rejected, all.UnknownStates, all.Untimed = all.Rejected+other.Rejected, all.UnknownStates+other.UnknownStates, all.Untimed+other.Untimed
 			if all.Why == "" {
@@ -107,7 +106,7 @@ func (b *idUse) merge(hb *actual.Heartbeat, now, from app.Time, period time.Dura
 	return &all
 }
 
-// unsure reports whether an instance of a doubled id was listed in neither of the last two messages.
+// mayBeGone reports whether the id is doubled and neither of the last two messages listed an instance.
 func (b *idUse) mayBeGone(g app.GUID) bool {
 	for _, l := range b.lists[max(len(b.lists)-2, 0):] {
 		if slices.ContainsFunc(l.hb.Instances, func(i actual.Instance) bool { return i.GUID == g }) {
@@ -120,19 +119,19 @@ func (b *idUse) mayBeGone(g app.GUID) bool {
 // doubled are the ids that two DEAs use.
 type doubled struct {
 	ids        map[string]*heardDEA
-	unreported []DoubledID // not taken yet
+	unreported []DoubledID // since TakeDoubled
 }
 
-// DoubledID tells that an id was found to be used by two DEAs, or is no more.
+// DoubledID tells that two DEAs use an id, or that this has ended.
 type DoubledID struct {
 	DEA   string
 	Ended bool
 }
 
-// maxUnreportedDoubled bounds the news that nobody has taken.
+// maxUnreportedDoubled bounds what TakeDoubled gives.
 const maxUnreportedDoubled = 1_000
 
-// spoke takes note of a message of a DEA.
+// noteMessage takes in that a message of a DEA arrived.
 func (i *Intake) noteMessage(h *heardDEA, d actual.Digest, now app.Time) {
 	was := h.idUse.doubled()
 	if was {
@@ -142,7 +141,7 @@ func (i *Intake) noteMessage(h *heardDEA, d actual.Digest, now app.Time) {
 	i.reportDoubled(h, was)
 }
 
-// endDoubled looks for ids under which only one DEA has spoken for a time to live, or none.
+// endDoubled finds the ids that two DEAs used and that at most one still uses.
 func (i *Intake) endDoubled(now app.Time) {
 	for _, h := range i.doubled.ids {
 		if h.idUse.over(now, i.live.CountsFrom(now), i.live.TTL) {
@@ -170,7 +169,7 @@ func (i *Intake) reportDoubled(h *heardDEA, was bool) {
 	}
 }
 
-// TakeDoubled gives the ids that were found doubled, or not doubled any more, since the last call.
+// TakeDoubled gives the ids that became doubled, or ceased to be, since the last call.
 func (i *Intake) TakeDoubled() []DoubledID {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -183,9 +182,9 @@ func (i *Intake) TakeDoubled() []DoubledID {
 func (c *Core) logDoubledIDs() {
 	for _, d := range c.intake.TakeDoubled() {
 		if d.Ended {
-			c.logger.Info("only one DEA uses this id now, or none", "dea", d.DEA)
+			c.logger.Info("no two DEAs use this id any more", "dea", d.DEA)
 		} else {
-			c.logger.Warn("two DEAs use one id: what either of them lists counts; give one of them an id of its own by starting it anew", "dea", d.DEA)
+			c.logger.Warn("two DEAs use one id: what either lists counts; restart one of them to give it an id of its own", "dea", d.DEA)
 		}
 	}
 }

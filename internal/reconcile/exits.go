@@ -10,12 +10,12 @@ import (
 	"hm/raftfsm"
 )
 
-// exited holds the instances whose exit was heard within a time to live. droplet.exited and dea.heartbeat come over
-// queues of their own: a heartbeat that was made before an exit may be handled after it, and must not bring the instance
-// back to life. A DEA that still lists the instance as live after a whole time to live is believed.
+// recentExits holds the instances whose exit was heard within a time to live. droplet.exited and dea.heartbeat have
+// separate queues: a heartbeat from before an exit may be handled after it, and must not make the instance live again. A
+// DEA that still lists the instance as live after a whole time to live is right.
 type recentExits struct {
 	byInstance map[app.GUID]heardExit
-	pruned     app.Time // when add looked last for what is over
+	pruned     app.Time // when add last dropped old exits
 }
 
 type heardExit struct {
@@ -23,11 +23,11 @@ type heardExit struct {
 	at     app.Time // by the intake's clock
 }
 
-// maxExited bounds the exits that are held. Of one beyond it, the next heartbeat's word counts at once.
+// maxExited bounds the exits that are kept. For an instance beyond it the next heartbeat counts at once.
 const maxExited = 100_000
 
 func (x *recentExits) add(e actual.Exit, now app.Time, ttl time.Duration) {
-	if len(x.byInstance) >= maxExited && now.Sub(x.pruned) >= ttl/10 { // a flood of exits must not have each look at all
+	if len(x.byInstance) >= maxExited && now.Sub(x.pruned) >= ttl/10 { // in a flood of exits, not for each of them
 		x.pruned = now
 		x.prune(now, ttl)
 	}
@@ -43,8 +43,8 @@ func (x *recentExits) prune(now app.Time, ttl time.Duration) {
 	maps.DeleteFunc(x.byInstance, func(_ app.GUID, h heardExit) bool { return now.Sub(h.at) >= ttl })
 }
 
-// overrule gives upserts with the states that the exits heard lately leave, without those which the record of the DEA
-// then agrees with, and whether any differs from what the DEA said. It does not change upserts.
+// overrule gives upserts with the states that the recent exits lead to, without those that the record then agrees with.
+// overruled says whether a state differs from the heartbeat's. It leaves the given upserts unchanged.
 func (x *recentExits) overrule(view *raftfsm.State, dea string, upserts []actual.Instance, now app.Time, ttl time.Duration) (_ []actual.Instance, overruled bool) {
 	if len(x.byInstance) == 0 {
 		return upserts, false

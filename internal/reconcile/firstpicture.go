@@ -11,15 +11,15 @@ import (
 	"hm/raftfsm"
 )
 
-// picture is what a leader knows of its first picture: what it has heard when it may first act on it, at the beginning of
-// a leadership and after nobody was heard.
+// firstPicture is about what a leader has heard when it first may act: at the begin of its leadership, and after a time
+// in which it heard no DEA. If most of what is desired is missing from it, the hold first-picture is set.
 type firstPicture struct {
-	judged   bool // it has been judged since what is heard became fresh
-	holding  bool // hold:first-picture was seen set
-	accepted bool // it ended before the picture was judged
+	judged   bool // since what is heard became fresh
+	holding  bool // the hold was seen
+	accepted bool // the hold was seen and ended
 }
 
-// follow takes note of the gate's reasons and of the hold, which a person may release at any time.
+// follow updates p by the gate's reasons and the hold, which a person may release at any time.
 func (p *firstPicture) follow(view *raftfsm.State, reasons []string) {
 	set := held(view, HoldFirstPicture)
 	p.accepted = p.accepted || p.holding && !set
@@ -30,14 +30,14 @@ func (p *firstPicture) follow(view *raftfsm.State, reasons []string) {
 	}
 }
 
-// due reports whether the picture is to be judged: what is heard and read is fresh, whatever is held.
+// due reports whether the first picture is to be judged: what was heard and read is fresh. Holds do not matter.
 func (p *firstPicture) due(reasons []string) bool { return !p.judged && onlyHeld(reasons) }
 
-// checkFirstPicture holds all commands if most of what is desired has not been heard of. unsettled are the apps that
+// checkFirstPicture holds all commands if nothing was heard of most desired instances. unsettled are the apps that
 // Evaluator.Unsettled gives.
 func (c *Core) checkFirstPicture(ctx context.Context, now app.Time, unsettled []app.Key) error {
 	view := c.log.View()
-	if c.firstPicture.holding || c.firstPicture.accepted || len(massLosses(view)) > 0 { // it is held, or known, or recorded as lost
+	if c.firstPicture.holding || c.firstPicture.accepted || len(massLosses(view)) > 0 { // held, accepted by a person, or recorded as lost
 		c.firstPicture.judged = true
 		return nil
 	}
@@ -46,7 +46,7 @@ func (c *Core) checkFirstPicture(ctx context.Context, now app.Time, unsettled []
 		hold := raftfsm.Hold{
 			Name: HoldFirstPicture, Reason: why, By: holdBy, SetAt: now, Until: now.Add(c.opts.Guard.MassLossHold), Lost: raftfsm.NewPlaces(unheard),
 		}
-		c.logger.Warn("holding all commands: most of what is desired was not heard of", "why", why, "until", hold.Until)
+		c.logger.Warn("holding all commands: nothing was heard of most desired instances", "why", why, "until", hold.Until)
 		if err := c.propose(ctx, raftfsm.HoldSet{Hold: hold}); err != nil {
 			return fmt.Errorf("holding all commands: %w", err)
 		}
@@ -56,9 +56,9 @@ func (c *Core) checkFirstPicture(ctx context.Context, now app.Time, unsettled []
 	return nil
 }
 
-// unheard gives the places of the given apps that hm would start and of which nothing is known: no instance is recorded
-// there, in whatever state or version, and no start is outstanding for which known holds. Its time is in proportion to
-// what the apps have.
+// unheard gives the places of the given apps that hm would start and of which nothing is known: no instance of any state
+// or version is recorded there, and no start is outstanding for which known is true. Its time is in proportion to the
+// number of instances.
 func (p *fleetPass) unheard(view *raftfsm.State, keys []app.Key, known func(commands.Command) bool) []raftfsm.Place {
 	var unheard []raftfsm.Place
 	for _, k := range keys {

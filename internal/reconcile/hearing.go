@@ -6,24 +6,24 @@ import (
 	"hm/internal/app"
 )
 
-// Hearing is what a node can tell its peers of what it hears.
+// Hearing is what a node tells its peers about the DEAs that it hears.
 type Hearing struct {
 	DEAs int // heard within a time to live
-	// Fresh says that it counts: the picture is fresh, and the link is in time.
+	// Fresh says that it counts: what was heard is fresh, and the link is not late.
 	Fresh bool
-	Age   time.Duration // of a peer's word: since it was told
+	Age   time.Duration // since a peer told it
 }
 
-// hears remembers a Hearing for a moment: to count the DEAs takes a look at each.
+// hearingCount keeps the count for a moment, since counting reads the time of every DEA.
 type hearingCount struct {
 	DEAs int
 	at   app.Time // when it was counted; 0: never
 }
 
-// hearsPerPeriod is how often in a heartbeat period the DEAs that are heard are counted, at most.
+// hearsPerPeriod is how often in a heartbeat period the DEAs are counted at most.
 const hearsPerPeriod = 20
 
-// Hearing is what this node hears at this moment.
+// Hearing gives what this node hears now.
 func (i *Intake) Hearing() Hearing {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -34,11 +34,11 @@ func (i *Intake) Hearing() Hearing {
 	return Hearing{DEAs: i.hearing.DEAs, Fresh: i.hearingCounts(now)}
 }
 
-// maxWordAge is more than the age that a peer's word may have.
+// maxWordAge is longer than a Hearing's Age can be.
 const maxWordAge = 5 * time.Second
 
-// heardLately is how many DEAs this node heard within a time to live and the age of a peer's word, lost or not: a DEA
-// that fell silent after the word was told must not count for the peer alone.
+// heardLately counts the DEAs that this node heard within a time to live plus age, lost or not. age is how old a peer's
+// Hearing is: a DEA that fell silent since then must count for both.
 func (i *Intake) heardLately(age time.Duration) int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -52,14 +52,14 @@ func (i *Intake) heardLately(age time.Duration) int {
 	return n
 }
 
-// reliable reports whether this node's word on who is silent counts.
+// hearingCounts reports whether this node can tell which DEAs are silent.
 func (i *Intake) hearingCounts(now app.Time) bool {
 	i.lag.update(i.live, now)
 	return i.live.Fresh(now) && !i.live.IsLate()
 }
 
-// comparable reports whether this node should hear what others hear: its link has been up for the freshness window, and
-// is in time.
+// linkSettled reports whether this node should hear what others hear: its link has been up for the freshness window and
+// is not late.
 func (i *Intake) linkSettled() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -69,8 +69,8 @@ func (i *Intake) linkSettled() bool {
 	return up && now.Sub(since) >= i.live.Freshness && !i.live.IsLate()
 }
 
-// HeardAgo says for how long each of the DEAs has not been heard, negative for one that this node never heard or that
-// has been silent for a whole time to live; and whether the answer counts.
+// HeardAgo gives the time since each of the DEAs was last heard, negative if it was never heard or has been silent for a
+// whole time to live. counts says whether the answer counts.
 func (i *Intake) HeardAgo(deas []string) (ago []time.Duration, counts bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

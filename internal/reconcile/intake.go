@@ -10,61 +10,60 @@ import (
 	"hm/raftfsm"
 )
 
-// Intake takes what is heard until it is recorded. Every node has one: a follower's knows who is alive and what
-// the leader has still to record, so that it can take over at once. It is safe for concurrent use; the feed's
-// callbacks are quick and never block on the log.
+// Intake keeps what was heard until it is recorded. Every node has one: that of a follower knows which DEAs are alive and
+// what the leader has not recorded yet, so that the follower can take over at once. It is safe for concurrent use. The
+// feed calls it; no call blocks on the log.
 type Intake struct {
-	wake func() // called after something was heard that is not recorded
+	wake func() // called when something was heard that is not recorded
 
 	mu          sync.Mutex
 	log         Log
 	live        *actual.Liveness
 	deas        map[string]*heardDEA
 	byDigest    map[actual.Digest]*heardDEA
-	dirty       map[string]*heardDEA // heard something that the record does not show yet
+	dirty       map[string]*heardDEA // their newest heartbeat is not recorded yet
 	exits       []actual.Exit
 	lost        uint64                // exits not taken because the buffer was full
-	recentExits recentExits           // instances whose exit was heard of late
-	epoch       uint64                // of the link, as Link was told last
+	recentExits recentExits           // instances whose exit was heard recently
+	epoch       uint64                // of the link, as given to Link
 	updated     map[app.GUID]struct{} // apps that the Cloud Controller says have changed
 	keeps       bool                  // heartbeats are kept after they are recorded
-	troubles    troubles              // what of the DEAs' words cannot be read
+	troubles    troubles              // messages and entries that cannot be read
 	doubled     doubled               // ids that two DEAs use
 
 	lag       lag
 	hearing   hearingCount
-	forgotten []app.Time // when DEAs that are lost were heard last, as far as a peer's word may still count them
+	forgotten []app.Time // when lost DEAs were last heard, as long as a peer may still count them
 }
 
-// maxExits bounds the exits that wait to be recorded. What is lost shows in the next heartbeat.
+// maxExits bounds the exits that wait to be recorded. The next heartbeat shows what a dropped exit would have.
 const maxExits = 10_000
 
 // heardDEA is one DEA's newest heartbeat.
 type heardDEA struct {
 	id     string
 	digest actual.Digest
-	rev    uint64            // revision of the DEA's record that the heartbeat with digest agrees with
-	newest *actual.Heartbeat // not recorded yet; nil if the record agrees
-	kept   []actual.Instance // of an intake that keeps: what the record at rev has, in the DEA's order
+	rev    uint64            // revision of the DEA's record that the heartbeat with this digest agrees with
+	newest *actual.Heartbeat // the newest heartbeat, if it is not recorded yet; else nil
+	kept   []actual.Instance // after Keep: the record at rev, in the DEA's order
 
 	capitals map[app.GUID]app.LetterCase // of the newest heartbeat
 
 	changes   raftfsm.DEAChanges // from the record at changesOf to newest
 	changesOf uint64
-	compared  bool // changes and changesOf are of newest
-	proposed  bool // changes were given out
+	compared  bool // changes and changesOf belong to newest
+	proposed  bool // Changes has given them out
 
-	partial         bool     // what was compared last leaves out something that the heartbeat says, for a time
-	unrecordedSince app.Time // while there is a newest one: when the first was heard that the record did not agree with
+	partial         bool     // changes leave out a part of the heartbeat for some time
+	unrecordedSince app.Time // since when there is a heartbeat that is not recorded
 
-	uncertain uncertain // about entries of the newest heartbeat
-	trouble   trouble   // what of the DEA's words cannot be read
-	idUse     idUse     // whether one DEA speaks under this id, or two
+	uncertain uncertain // instances whose state the newest heartbeat leaves open
+	trouble   trouble   // messages and entries that cannot be read
+	idUse     idUse     // whether one DEA uses this id, or two
 }
 
-// NewIntake returns an intake that has heard nothing. wake must not block. Of log it uses View, and Now as the clock by
-// which it tells who spoke when: in the daemon a monotonic clock of the node's own, which starts with the process,
-// since hm time itself is only known once the log is (W26).
+// NewIntake returns an intake that has heard nothing. wake must not block. From log it uses View, and Now as its clock: in
+// the daemon a monotonic clock that starts with the process, since hm time is known only when the log is (W26).
 func NewIntake(log Log, live *actual.Liveness, wake func()) *Intake {
 	return &Intake{
 		log: log, live: live, wake: wake,
@@ -72,13 +71,13 @@ func NewIntake(log Log, live *actual.Liveness, wake func()) *Intake {
 	}
 }
 
-// Keep makes the intake keep what each DEA merged last, so that it finds changes without a look at the record, and has it
-// take what it gave out for recorded. That is for a replay, which has the memory for it in use already and in which
-// nobody else records anything.
+// Keep makes the intake keep each DEA's newest list, so that it finds changes without reading the record, and makes it
+// assume that the changes it gave out are recorded. It is for a replay, which holds these lists in memory anyway and in
+// which nobody else records anything.
 func (i *Intake) Keep() { i.keeps = true }
 
-// Unchanged reports whether a payload with this digest says what is recorded already; if so the DEA counts as
-// heard and the payload need not be decoded.
+// Unchanged reports whether a payload with this digest repeats what is recorded. If so, the DEA counts as heard and the
+// payload need not be decoded.
 func (i *Intake) Unchanged(d actual.Digest) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -89,7 +88,7 @@ func (i *Intake) Unchanged(d actual.Digest) bool {
 	rec, recorded := i.log.View().DEA(h.id)
 	if h.newest == nil && (!recorded || rec.GoneAt != 0 || rec.Rev != h.rev) {
 		return false
-	} // else: heard before, and still to be recorded
+	} // else it was heard before and is still to be recorded
 	now := i.log.Now()
 	i.live.Heard(h.id, recorded, now)
 	i.noteReadable(h)
@@ -120,7 +119,7 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 	shifted := i.noteEntries(h, merged, now)
 	h.uncertain.update(merged, now)
 	h.digest, h.newest, h.compared, h.proposed = d, merged, false, false
-	if !h.idUse.doubled() { // else the same words may mean more, or less, together with those of the other
+	if !h.idUse.doubled() { // else what it means depends on the other DEA's list
 		i.byDigest[d] = h
 	}
 	h.capitals = hb.LetterCases
@@ -145,10 +144,10 @@ func (i *Intake) Exit(e actual.Exit) {
 	i.wake()
 }
 
-// maxUpdated bounds the apps of which a change was announced and that are not read yet. Beyond it all are read.
+// maxUpdated bounds the announced apps that are not read yet. Beyond it everything is read.
 const maxUpdated = 100
 
-// Updated takes a droplet.updated: the desired state of an app has changed, and an early read is worth while (R39).
+// Updated takes a droplet.updated: the desired state of an app has changed, so an early read is worthwhile (R39).
 func (i *Intake) Updated(droplet app.GUID) {
 	i.mu.Lock()
 	if len(i.updated) <= maxUpdated {
@@ -158,7 +157,7 @@ func (i *Intake) Updated(droplet app.GUID) {
 	i.wake()
 }
 
-// settle drops h's newest heartbeat if the record agrees with it, and reports whether it does.
+// settle drops h's newest heartbeat if the record agrees with it. It reports whether the record agrees.
 func (i *Intake) settle(view *raftfsm.State, h *heardDEA) bool {
 	if h.newest == nil {
 		return true
@@ -175,7 +174,7 @@ func (i *Intake) settle(view *raftfsm.State, h *heardDEA) bool {
 	if h.kept = nil; i.keeps && h.newest.Rejected == 0 && h.newest.Untimed == 0 && !h.partial {
 		h.kept = h.newest.Instances
 	}
-	if h.partial { // the same words may mean more later
+	if h.partial { // the same heartbeat may have other changes later
 		delete(i.byDigest, h.digest)
 	}
 	h.newest, h.rev, h.changes = nil, rec.Rev, raftfsm.DEAChanges{}
@@ -183,7 +182,7 @@ func (i *Intake) settle(view *raftfsm.State, h *heardDEA) bool {
 	return true
 }
 
-// changes gives what the newest heartbeat of a DEA changes in its record at a revision, 0 if there is none.
+// changes compares the newest heartbeat of a DEA with its record at revision rev; 0 if it has no record.
 func (i *Intake) changes(view *raftfsm.State, h *heardDEA, rev uint64) raftfsm.DEAChanges {
 	if !h.compared || h.changesOf != rev {
 		if h.kept != nil && h.rev == rev {
@@ -202,8 +201,8 @@ func (i *Intake) changes(view *raftfsm.State, h *heardDEA, rev uint64) raftfsm.D
 	return changes
 }
 
-// Settle drops what the record has come to agree with: on the leader after proposals, on a follower because the
-// leader recorded it. It returns how many DEAs are left.
+// Settle drops the heartbeats that the record agrees with now: on the leader after proposals, on a follower after the
+// leader recorded them. It returns how many DEAs are left.
 func (i *Intake) Settle(view *raftfsm.State) int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -213,8 +212,7 @@ func (i *Intake) Settle(view *raftfsm.State) int {
 	return len(i.dirty)
 }
 
-// Changes gives the records that bring what is recorded up to what was heard, for at most max DEAs, and how many
-// of those there are. Records are in the order of the DEAs' ids.
+// Changes gives the records that bring the record up to what was heard, for at most max DEAs, in the order of their ids.
 func (i *Intake) Changes(view *raftfsm.State, max int) []raftfsm.Record {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -237,7 +235,7 @@ func (i *Intake) Changes(view *raftfsm.State, max int) []raftfsm.Record {
 	return records
 }
 
-// TakeExits gives the exits that were heard since the last call, in their order.
+// TakeExits gives the exits that were heard since the last call, oldest first.
 func (i *Intake) TakeExits() []actual.Exit {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -246,8 +244,8 @@ func (i *Intake) TakeExits() []actual.Exit {
 	return exits
 }
 
-// TakeUpdated gives the apps of which the Cloud Controller has announced a change since the last call, sorted. More
-// than maxUpdated of them mean that there may be others.
+// TakeUpdated gives the apps whose change the Cloud Controller announced since the last call, sorted. If there are more
+// than maxUpdated, others may be missing.
 func (i *Intake) TakeUpdated() []app.GUID {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -266,8 +264,8 @@ func (i *Intake) Backlog() int {
 	return len(i.dirty)
 }
 
-// Link notes that the NATS link came up, went down, or had a gap (up again). epoch is the link's number for the spell
-// that begins, which Epoch gives back.
+// Link notes that the NATS link came up, went down, or had a gap (then it is up again). epoch is the number of the period
+// that begins now; Epoch gives it back.
 func (i *Intake) Link(up bool, epoch uint64) {
 	i.mu.Lock()
 	now := i.log.Now()
@@ -279,17 +277,19 @@ func (i *Intake) Link(up bool, epoch uint64) {
 	i.wake()
 }
 
-// Epoch is the number of the link's present spell: two equal ones mean that nothing was missed in between.
+// Epoch is the number of the link's present period without a gap. If two calls give the same, nothing was missed between
+// them.
 func (i *Intake) Epoch() uint64 {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.epoch
 }
 
-// shown gives a time of the intake's clock in hm time, which is now.
+// toHMTime converts a time of the intake's clock to hm time. now is the present hm time.
 func (i *Intake) toHMTime(t, now app.Time) app.Time { return now.Add(t.Sub(i.log.Now())) }
 
-// Fresh reports whether what was heard may be acted on, and the link's present spell, in hm time, which is now.
+// Fresh reports whether hm may act on what was heard, whether the link is up, and since when it has been so. now is the
+// present hm time.
 func (i *Intake) Fresh(now app.Time) (fresh, up bool, since app.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -297,8 +297,8 @@ func (i *Intake) Fresh(now app.Time) (fresh, up bool, since app.Time) {
 	return i.live.Fresh(i.log.Now()), up, i.toHMTime(since, now)
 }
 
-// FreshWithin is when the freshness window of the present spell ends, and when what was heard is stale unless somebody
-// speaks before, in hm time, which is now; 0 for what cannot be told.
+// FreshWithin gives when the link's freshness window ends, and when what was heard becomes stale unless a DEA is heard
+// before; 0 if not known. now is the present hm time.
 func (i *Intake) FreshWithin(now app.Time) (from, until app.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -311,7 +311,7 @@ func (i *Intake) FreshWithin(now app.Time) (from, until app.Time) {
 	return from, until
 }
 
-// LastHeard is when this node heard a DEA last, in hm time, which is now; 0 if never.
+// LastHeard is when this node last heard a DEA, 0 if never. now is the present hm time.
 func (i *Intake) LastHeard(dea string, now app.Time) app.Time {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -322,8 +322,8 @@ func (i *Intake) LastHeard(dea string, now app.Time) app.Time {
 	return i.toHMTime(at, now)
 }
 
-// Quiet reports whether a recorded instance may have gone: its DEA has missed a heartbeat, or its newest message cannot
-// be read, or does not tell for sure that the instance is there.
+// Quiet reports whether a recorded instance may be gone: its DEA has missed a heartbeat, or the DEA's newest message
+// cannot be read or leaves the instance's state open.
 func (i *Intake) Quiet(dea string, instance app.GUID) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -335,9 +335,9 @@ func (i *Intake) Quiet(dea string, instance app.GUID) bool {
 	return h != nil && (h.trouble.garbled > 0 || h.uncertain.covers(instance, now, i.live.TTL) || h.idUse.mayBeGone(instance))
 }
 
-// Silent gives the recorded DEAs that have been silent for their whole time to live, sorted, how many are recorded as
-// present, and when the next one will be silent unless it speaks before, in hm time, which is now; 0 if that cannot be
-// told. Nothing is silent while what is heard is not fresh: silence of everyone is no absence.
+// Silent gives the recorded DEAs that have been silent for a whole time to live, sorted; how many DEAs are recorded as
+// present; and when the next one will be silent unless it is heard before, 0 if not known. now is the present hm time.
+// While what was heard is not fresh no DEA is silent: if all are silent at once, the fault is elsewhere.
 func (i *Intake) Silent(view *raftfsm.State, now app.Time) (silent []string, present int, next app.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -366,8 +366,7 @@ func (i *Intake) Silent(view *raftfsm.State, now app.Time) (silent []string, pre
 	return silent, present, next
 }
 
-// Forget drops what is known of DEAs that are silent and not recorded as present any more. What they say next is
-// news.
+// Forget drops what is known about DEAs that are silent and no longer recorded as present.
 func (i *Intake) Forget(view *raftfsm.State) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -7,18 +7,18 @@ import (
 	"hm/internal/app"
 )
 
-// lag is how late a node hears what is said on its link. What is said may wait in the server, in the network, or in this
-// process's own queue; while it does, silence says nothing. The Intake's mutex guards it.
+// lag is how late messages reach this node. They may wait in the server, in the network or in this process; meanwhile
+// silence means nothing. The Intake's mutex guards it.
 type lag struct {
-	of      func() time.Duration // what it is at this moment; nil: there is none
-	tooLate bool                 // it is so great that nothing may be sent
+	of      func() time.Duration // measures it; nil: there is none
+	tooLate bool                 // it is so long that nothing may be sent
 }
 
-// While the lag is greater than half a heartbeat nobody counts as silent. When it is greater than a heartbeat nothing is
-// sent, until it is at most half a heartbeat.
+// lateAfter is the lag beyond which no DEA counts as silent: half a heartbeat period. Beyond a whole period nothing is
+// sent, until the lag is at most half a period again.
 func lateAfter(period time.Duration) time.Duration { return period / 2 }
 
-// look has what is known of who spoke when go by the present lag.
+// update measures the lag and sets it.
 func (l *lag) update(live *actual.Liveness, now app.Time) {
 	if l.of != nil {
 		l.set(live, l.of(), now)
@@ -31,15 +31,15 @@ func (l *lag) set(live *actual.Liveness, lag time.Duration, now app.Time) {
 	l.tooLate = lag > live.Period || l.tooLate && late
 }
 
-// SetLag makes the intake go by how late it hears. of is called often and must be quick; it must call nothing of the
-// intake's. A link that is down has no lag, nor has one of which it is not known.
+// SetLag gives the intake a function that measures the lag. of is called often: it must be quick and must not call the
+// intake. It gives 0 for a link that is down, or whose lag is not known.
 func (i *Intake) SetLag(of func() time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.lag.of = of
 }
 
-// NoteLag notes how late something was heard that has just come, though nobody may have looked meanwhile.
+// NoteLag notes how late a message was that has just arrived. The lag may have come and gone between two measurements.
 func (i *Intake) NoteLag(late time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -49,7 +49,7 @@ func (i *Intake) NoteLag(late time.Duration) {
 	i.lag.update(i.live, i.log.Now())
 }
 
-// Late reports whether what this node hears comes too late to act on.
+// Late reports whether messages reach this node too late to act on them.
 func (i *Intake) Late() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -7,7 +7,8 @@ import (
 	"hm/raftfsm"
 )
 
-// surplus are the live instances that a loss is not measured by: copies beside others, and what is not to run.
+// surplus counts the live instances that are no measure for a loss: copies beside others, and instances that are not
+// desired.
 type surplus struct {
 	n  int
 	at app.Time // when it was counted; 0: never
@@ -30,7 +31,7 @@ func (c *Core) livePlaces(view *raftfsm.State, now app.Time, lost int) int {
 	return min(live-c.surplus.n, counts.DesiredInstances)
 }
 
-// live counts the places that are to run and have a live copy, of whatever version.
+// live counts the desired places that have a live copy of any version.
 func (p *fleetPass) live(view *raftfsm.State) (live int) {
 	p.tally(view)
 	view.EachDesired(func(h raftfsm.Handle, d desired.App) bool {

@@ -30,16 +30,16 @@ type LoopOptions struct {
 	Source       Source
 	Intake       *Intake
 	ReadTimeout  time.Duration                  // of one complete read of the desired state
-	PeerReads    func() app.Time                // the newest complete read that any peer has told of
-	ReadRecorded func(began app.Time, apps int) // called after a complete read of one's own, to tell the peers
-	// ReadEnded and AppReadEnded, if not nil, are told how each attempt of this leader to read the desired state ended,
-	// or that of one app, before it is recorded.
+	PeerReads    func() app.Time                // when the newest complete read began that any peer told of
+	ReadRecorded func(began app.Time, apps int) // called after this node recorded a complete read, to tell the peers
+	// ReadEnded and AppReadEnded, if not nil, are called with the outcome of each read of this leader, complete or of one
+	// app, before it is recorded.
 	ReadEnded    func(began app.Time, read desired.Read, err error)
 	AppReadEnded func(began app.Time, droplet app.GUID, rows []desired.App, err error)
 }
 
-// Loop drives a Core in the daemon: it steps when something was heard, recorded or decided elsewhere, when
-// something becomes due, and when a read of the desired state has ended.
+// Loop drives a Core in the daemon. It steps when something was heard or recorded, when something becomes due, and when a
+// read of the desired state has ended.
 type Loop struct {
 	opts     LoopOptions
 	core     *Core
@@ -50,7 +50,7 @@ type Loop struct {
 	commands commandLog
 }
 
-// NewLoop returns a loop that Run starts. ended holds what EndedCommands gives out.
+// NewLoop returns a loop, which Run starts. EndedCommands gives out ended.
 func NewLoop(opts LoopOptions, ended *EndedCommands) *Loop {
 	_, opts.ReadsApps = opts.Source.(AppReader)
 	l := &Loop{opts: opts, wake: notify.New(), ended: ended, commands: newCommandLog(opts.Logger)}
@@ -63,21 +63,21 @@ func NewLoop(opts LoopOptions, ended *EndedCommands) *Loop {
 	return l
 }
 
-// Wake makes the loop step soon: something happened that it does not hear of itself. It never blocks.
+// Wake makes the loop step soon, since something happened that it does not notice itself. It never blocks.
 func (l *Loop) Wake() { l.wake.Notify() }
 
 // Overview is what this node knows beyond the recorded state, as of its last step.
 func (l *Loop) Overview() Overview { return *l.overview.Load() }
 
-// LastHeard is when this node heard a DEA last, 0 if never.
+// LastHeard is when this node last heard a DEA, 0 if never.
 func (l *Loop) LastHeard(dea string) app.Time { return l.opts.Intake.LastHeard(dea, l.opts.Log.Now()) }
 
-// Trouble is what this node cannot read of what a DEA says, and whether there is anything.
+// Trouble is what this node cannot read of a DEA's messages, and whether there is anything.
 func (l *Loop) Trouble(dea string) (Trouble, bool) {
 	return l.opts.Intake.Trouble(dea, l.opts.Log.Now())
 }
 
-// Unplaced gives, by app, when each entry was first heard that has no place in it (Intake.Unplaced).
+// Unplaced gives, by app, when each unplaced entry was first heard (Intake.Unplaced).
 func (l *Loop) Unplaced() map[app.Key][]app.Time { return l.opts.Intake.AllUnplaced(l.opts.Log.Now()) }
 
 // EndedCommands are the newest commands that ended.
@@ -94,7 +94,7 @@ func (l *Loop) Run(ctx context.Context) {
 	outcomes, appOutcomes := make(chan outcome, 1), make(chan []AppReadOutcome, 1)
 	var reading attempt
 	readingApps := false
-	asked := uint64(0) // number of the read that is to be begun next
+	asked := uint64(0) // number of the read to begin next
 	defer func() {     // ctx is done, which ends the reads
 		if reading.stop != nil {
 			<-outcomes
@@ -122,11 +122,11 @@ func (l *Loop) Run(ctx context.Context) {
 		}
 		next, read, err := l.step(ctx)
 		if err != nil && ctx.Err() == nil {
-			l.logger.Warn("a reconcile step failed; it will be taken up again", "error", err)
+			l.logger.Warn("a reconcile step failed; it will be tried again", "error", err)
 		}
 		if read != 0 {
 			if asked = read; reading.stop != nil {
-				reading.stop() // it was begun in an earlier leadership: nobody awaits its outcome
+				reading.stop() // it began in an earlier leadership: nobody waits for its outcome
 			}
 		}
 		if asked != 0 && reading.stop == nil {
@@ -162,7 +162,7 @@ func (l *Loop) publishOverview() {
 // attempt is a read of the desired state that is under way; stop is nil if none is.
 type attempt struct{ stop context.CancelFunc }
 
-// begin begins a read, whose outcome goes into outcomes, which must have room for it.
+// begin begins a read. Its outcome goes into outcomes, which must have room for it.
 func (l *Loop) begin(ctx context.Context, number uint64, outcomes chan<- outcome) attempt {
 	ctx, stop := context.WithTimeout(ctx, l.opts.ReadTimeout)
 	go func() { outcomes <- l.read(ctx, number) }()
@@ -178,7 +178,7 @@ func (l *Loop) read(ctx context.Context, number uint64) outcome {
 	return o
 }
 
-// begun is when a read that took so long was begun. hm time may have been corrected meanwhile: a node's first guess is
+// begun is when a read that took so long began. hm time may have been corrected meanwhile: until a node knows it, it takes
 // its wall clock.
 func (l *Loop) begun(began app.Time, took time.Duration) app.Time {
 	return min(began, l.opts.Log.Now().Add(-took))
@@ -190,13 +190,13 @@ func (l *Loop) take(ctx context.Context, o outcome) {
 		return
 	}
 	if o.Err != nil {
-		l.logger.Warn("reading the desired state failed; what is recorded stays", "error", o.Err, "took", o.took)
+		l.logger.Warn("reading the desired state failed; the recorded one stays", "error", o.Err, "took", o.took)
 	}
 	if l.opts.ReadEnded != nil {
 		l.opts.ReadEnded(o.Began, o.Read, o.Err)
 	}
 	if err := l.core.DesiredRead(ctx, l.opts.Log.Now(), o.ReadOutcome); err != nil {
-		l.logger.Warn("a complete read of the desired state could not be recorded", "error", err)
+		l.logger.Warn("recording a complete read of the desired state failed", "error", err)
 		return
 	}
 	if o.Err == nil && l.opts.ReadRecorded != nil {
@@ -227,13 +227,13 @@ func (l *Loop) takeApps(ctx context.Context, read []AppReadOutcome) {
 			return
 		}
 		if o.Err != nil {
-			l.logger.Warn("reading one app's desired state failed; everything is read soon", "app", o.Droplet, "error", o.Err)
+			l.logger.Warn("reading the desired state of one app failed; a complete read follows", "app", o.Droplet, "error", o.Err)
 		}
 		if l.opts.AppReadEnded != nil {
 			l.opts.AppReadEnded(o.Began, o.Droplet, o.Rows, o.Err)
 		}
 		if err := l.core.AppRead(ctx, l.opts.Log.Now(), o); err != nil {
-			l.logger.Warn("a read of one app's desired state could not be recorded", "error", err)
+			l.logger.Warn("recording a read of one app failed", "error", err)
 			return
 		}
 	}

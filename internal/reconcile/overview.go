@@ -5,7 +5,7 @@ import (
 	"hm/internal/app"
 )
 
-// Overview is what one node knows beyond the recorded state, at one moment. Its slices must not be changed.
+// Overview is what one node knows beyond the recorded state, at one moment. The caller must not change its slices.
 type Overview struct {
 	At   app.Time // when it was taken, in hm time
 	Lead Lead
@@ -15,7 +15,7 @@ type Overview struct {
 	GateSince   app.Time // since when it has been open, or closed
 
 	LinkUp    bool
-	LinkSince app.Time // of the present spell without a gap, or of the outage
+	LinkSince app.Time // since when the link has been up without a gap, or down
 
 	ActualFresh  bool
 	DesiredFresh bool
@@ -23,8 +23,8 @@ type Overview struct {
 	ReadError    string     // of the newest attempt, if it failed
 	Queue        int        // apps that wait to be evaluated
 	Backlog      int        // DEAs whose newest heartbeat is not recorded yet
-	Missed       int        // DEAs that this node, leading, does not hear, and a peer does
-	Unreadable   Unreadable // what the DEAs say that this node cannot read
+	Missed       int        // DEAs that a peer hears and this node, leading, does not
+	Unreadable   Unreadable // what this node cannot read of the DEAs' messages
 }
 
 // Knowledge gives the part of the overview that decisions depend on.

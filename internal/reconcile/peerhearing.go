@@ -8,42 +8,41 @@ import (
 	"hm/internal/app"
 )
 
-// Peers are the other voters, as far as they hear the DEAs. No method may wait for a peer. What a peer says counts for
-// what it is: it keeps a DEA on record that this node does not hear, or this node from acting, and nothing else.
+// Peers tells what the other voters hear of the DEAs. No method may wait for a peer. What a peer says has two effects
+// only: a DEA that it hears stays on record, and a leader that hears much less than it sends nothing.
 type Peers interface {
-	// Hearing is what they say that they hear, as far as their word is new.
+	// Hearing gives what each peer hears, if the peer has told it recently.
 	Hearing() []Hearing
-	// Ask begins to ask those that can be reached for how long they have not heard each of the DEAs. What was asked
-	// before is forgotten.
+	// Ask starts to ask the peers that can be reached when they last heard each of the DEAs. It drops earlier questions.
 	Ask(deas []string)
-	// Answers are those that have come in since Ask; all says that no more are awaited.
+	// Answers gives the answers that have arrived since Ask. all says that none is missing.
 	Answers() (answers []PeerHearing, all bool)
 }
 
-// Ears is one peer's answer.
+// PeerHearing is one peer's answer.
 type PeerHearing struct {
 	Peer   string
-	Counts bool            // its picture is fresh, and its link in time
-	Ago    []time.Duration // for how long it has not heard each of the DEAs; negative: for a whole time to live, or never
+	Counts bool            // what the peer hears is fresh and not late
+	Ago    []time.Duration // since the peer last heard each of the DEAs; negative: a whole time to live, or never
 }
 
-// ears is what a leader knows of what its peers hear and it does not.
+// heardByPeers is what a leader knows about DEAs that it does not hear and a peer does.
 type heardByPeers struct {
-	asked     []string // DEAs that the peers are being asked about, sorted; nil: none
+	asked     []string // DEAs that the peers are asked about at present, sorted; nil: none
 	askedAt   app.Time
 	missed    map[string]app.Time // silent DEAs that a peer hears, and until when that counts without asking again
-	manySince app.Time            // since when many are missed; 0: they are not
-	compared  bool                // what this node hears was compared in this leadership
+	manySince app.Time            // since when this node misses many; 0: it does not
+	compared  bool                // this node was compared with its peers in this leadership
 	deaf      bool
 }
 
-// answerWithin is how long an answer is awaited. A peer that has not answered then does not count.
+// answerWithin is how long a leader waits for answers. A peer that has not answered by then does not count.
 const answerWithin = time.Second
 
-// agreed gives those of the silent DEAs, sorted, that no peer hears either: they are lost. Those that one hears stay on
-// record, and the peers are asked again before that peer's word on them is as old as a time to live. again is when to
-// look again, 0 if that need not be soon. While answers are awaited nothing is lost, so that DEAs that fall silent
-// together are lost together.
+// silentForAll gives those of the silent DEAs, sorted, that no peer hears either: they are lost. A DEA that a peer hears
+// stays on record until the peer's answer is a time to live old; then the peers are asked again. again is when to look
+// again, 0 if that is not urgent. While an answer is missing nothing is lost, so that DEAs that fall silent together are
+// lost together.
 func (c *Core) silentForAll(silent []string, now app.Time) (lost []string, again app.Time) {
 	if c.opts.Peers == nil {
 		return silent, 0
@@ -93,17 +92,17 @@ func (c *Core) silentForAll(silent []string, now app.Time) (lost []string, again
 	}
 	e.asked = nil
 	if n := len(e.missed); n > before {
-		c.logger.Info("DEAs that this node does not hear are heard by a peer: they stay on record", "deas", n, "first", first(e.missed))
+		c.logger.Info("a peer hears DEAs that this node does not hear: they stay on record", "deas", n, "first", first(e.missed))
 	}
 	for _, dea := range open {
 		if _, judged := slices.BinarySearch(lost, dea); !judged && e.missed[dea] <= now {
-			return lost, soon // it fell silent after the others were asked about
+			return lost, soon // this one fell silent after the question
 		}
 	}
 	return lost, earliest(e.missed)
 }
 
-// earliest is the earliest of the times, 0 if there are none.
+// earliest gives the earliest of the times, 0 if there are none.
 func earliest(of map[string]app.Time) (t app.Time) {
 	for _, at := range of {
 		if t == 0 || at < t {
@@ -113,12 +112,12 @@ func earliest(of map[string]app.Time) (t app.Time) {
 	return t
 }
 
-// A leader is deaf when it has missed more than a tenth of the DEAs for a heartbeat, until it misses a twentieth at most.
-// One that misses them as it begins to lead has missed them before.
+// deafShare: a leader that misses more than a tenth of the DEAs for a heartbeat period is deaf, until it misses at most a
+// twentieth. At the begin of a leadership it is deaf at once: it has missed them since before.
 const deafShare = 10
 
-// compare finds out whether this leader is deaf: there are many DEAs that it does not hear and a peer does. present is
-// how many are recorded.
+// compareHearing finds out whether this leader is deaf: a peer hears many DEAs that it does not hear. present is how many
+// DEAs are recorded.
 func (c *Core) compareHearing(present int, now app.Time) {
 	if c.opts.Peers == nil {
 		return
@@ -126,9 +125,8 @@ func (c *Core) compareHearing(present int, now app.Time) {
 	e := &c.heardByPeers
 	missed, of := len(e.missed), present
 	own := c.intake.Hearing()
-	// A node whose own picture is not fresh knows of no silent DEA, and yet it can hear fewer than another does.
 	if !c.intake.linkSettled() {
-		return // as deaf as it was: nobody counts as silent on a link that is late, or has only just come up
+		return // as deaf as before: on a link that is late, or has just come up, no DEA counts as silent
 	}
 	for _, p := range c.opts.Peers.Hearing() {
 		if p.Fresh {
@@ -147,14 +145,14 @@ func (c *Core) compareHearing(present int, now app.Time) {
 	}
 	e.compared = true
 	if e.deaf && !was {
-		c.logger.Warn("this node leads and does not hear DEAs that its peers hear: it sends nothing until it hears them, or another node leads",
+		c.logger.Warn("this node leads, and its peers hear DEAs that it does not hear: it sends no command until it hears them or another node leads",
 			"missed", missed, "hears", own.DEAs, "first", first(e.missed))
 	} else if was && !e.deaf {
 		c.logger.Info("this node hears the DEAs again that its peers hear", "missed", missed, "hears", own.DEAs)
 	}
 }
 
-// first is the first of the DEAs, empty if there are none.
+// first gives the smallest id of the DEAs, empty if there are none.
 func first(deas map[string]app.Time) string {
 	if len(deas) == 0 {
 		return ""

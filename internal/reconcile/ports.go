@@ -1,6 +1,6 @@
-// Package reconcile is the leader's loop: it takes in what is heard and read, records the changes, finds the
-// drift, and has commands claimed and published while the gate is open. Core is a step function without
-// goroutines or a clock of its own, so that a replay runs the very same code; Loop drives it in the daemon.
+// Package reconcile is the leader's loop: it takes in what is heard and read, records the changes, finds the drift, and
+// claims and publishes commands while the gate is open. Core is a step function without goroutines and without a clock,
+// so that a replay runs the same code; Loop drives it in the daemon.
 package reconcile
 
 import (
@@ -21,29 +21,29 @@ type Log interface {
 	Propose(ctx context.Context, records ...raftfsm.Record) ([]raftfsm.Result, error)
 	// View is the newest applied state, frozen.
 	View() *raftfsm.State
-	// Leading reports whether this node is still the leader of term, as far as it can tell without asking.
+	// Leading reports whether this node still leads in term, as far as it knows without asking the others.
 	Leading(term uint64) bool
 	// VerifyLease returns nil if a majority confirmed, after the call, that this node leads in term (I1).
 	VerifyLease(ctx context.Context, term uint64) error
 	// Now is hm time.
 	Now() app.Time
-	// Suspended is for how long in all the machine has been suspended, which hm time does not count.
+	// Suspended is for how long the machine has been suspended in total. hm time does not count it.
 	Suspended() time.Duration
 }
 
 // Publisher sends commands to the Cloud Controller.
 type Publisher interface {
-	// Publish sends each command at most once, and only if the link's epoch is still the one given: no gap since it
-	// began. It returns one error for each command: nil if it was handed over, ErrNotSent if it surely was not,
-	// ErrRefused if it was not taken, anything else if that is unknown.
+	// Publish sends each command at most once, and only while the link's epoch is the given one: there was no gap. It
+	// returns one error for each command: nil if it was sent, ErrNotSent if it was certainly not, ErrRefused if the server
+	// refused it, another error if that is not known.
 	Publish(ctx context.Context, epoch uint64, cmds []commands.Command) []error
 }
 
-// ErrNotSent says that a command was surely not published, so that it may be claimed anew.
+// ErrNotSent says that a command was certainly not published, so that it may be claimed anew.
 var ErrNotSent = errors.New("the command was not sent")
 
-// ErrRefused says that a command was not published because it is not taken, now or if it were tried again at once: for
-// want of a permission, or because it is too large. It stays claimed until its time is over, like one without effect.
+// ErrRefused says that the server refused a command, and would refuse it again: a permission is missing, or the command is
+// too large. It stays claimed until its time is over, like a command without effect.
 var ErrRefused = errors.New("the command was refused")
 
 // Source reads the desired state.

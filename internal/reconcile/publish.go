@@ -12,9 +12,9 @@ import (
 	"hm/raftfsm"
 )
 
-// publish has claims committed and sends what was granted, once (I2). Whatever happens, a granted claim is never
-// published again: it ends as sent, or as abandoned if it surely was not. One that the bus refuses stays claimed until
-// its time is over: to try it again at once would be refused again.
+// publish commits claims and sends the granted ones, once (I2). A granted claim is never published again: it ends as sent,
+// or as abandoned if it was certainly not sent. A command that the bus refuses stays claimed until its time is over, since
+// the bus would refuse it again.
 func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds []claimedCommand) error {
 	asked, suspended := c.log.Now(), c.log.Suspended()
 	results, err := c.log.Propose(ctx, claims)
@@ -35,14 +35,14 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 	var granted []commands.Command
 	for _, cmd := range cmds {
 		if refused[cmd.ID] {
-			c.queue.add(cmd.App) // something changed since: decide again
+			c.queue.add(cmd.App) // something has changed: decide again
 			continue
 		}
 		c.claims.claimed(cmd.ID, cmd.rule)
 		granted = append(granted, cmd.Command)
 	}
 	if c.opts.Shadow {
-		// Left claimed: each ends when its effect is heard, because somebody else commands, or when it expires.
+		// They stay claimed. Each ends when its effect is heard, as somebody else sends commands, or when it expires.
 		for _, cmd := range granted {
 			c.noteClaimed(cmd, commands.Claimed, "")
 		}
@@ -57,7 +57,7 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 			continue
 		case errors.Is(err, ErrNotSent):
 			o.State, o.Detail = commands.Abandoned, err.Error()
-			retry := c.retryAt(asked) // not over and over in one step
+			retry := c.retryAt(asked) // not again and again in one step
 			c.claimAt = [2]app.Time{max(c.claimAt[0], retry), max(c.claimAt[1], retry)}
 		case err != nil:
 			o.Detail = "it may not have been sent: " + err.Error()
@@ -76,7 +76,7 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 	return nil
 }
 
-// noteClaimed tells of a claimed command that was sent, or was not since this is shadow mode.
+// noteClaimed tells that a claimed command was sent, or was not because of shadow mode.
 func (c *Core) noteClaimed(cmd commands.Command, state commands.State, detail string) {
 	now := c.log.Now()
 	cmd.State, cmd.ClaimedAt = state, now
@@ -89,8 +89,8 @@ func (c *Core) onCommand(e CommandEvent) {
 	}
 }
 
-// send publishes granted claims, unless this leader has stalled since it asked for them, or what the decision rested on
-// holds no longer (I1): the gate is looked at again as a whole, and a majority is asked whether this node still leads.
+// send publishes granted claims, unless this leader stalled since it asked for them, or may no longer act (I1): it computes
+// the gate again, and asks a majority whether this node still leads. It gives one error for each command.
 func (c *Core) send(ctx context.Context, asked app.Time, suspended time.Duration, granted []commands.Command) []error {
 	all := func(err error) []error {
 		errs := make([]error, len(granted))
@@ -110,7 +110,7 @@ func (c *Core) send(ctx context.Context, asked app.Time, suspended time.Duration
 	now := c.log.Now()
 	stalled := now.Sub(asked) + c.log.Suspended() - suspended
 	if stalled >= c.claimLease() {
-		c.logger.Warn("claims abandoned: this leader stalled", "commands", len(granted), "stalled", stalled, "commands.claim_lease", c.claimLease())
+		c.logger.Warn("abandoning claims: this leader stalled", "commands", len(granted), "stalled", stalled, "commands.claim_lease", c.claimLease())
 		return all(fmt.Errorf("%w: the leader stalled for %v after it asked for the claim", ErrNotSent, stalled))
 	}
 	lead := Lead{Leader: c.log.Leading(c.term), Term: c.term, Known: true}
@@ -120,8 +120,8 @@ func (c *Core) send(ctx context.Context, asked app.Time, suspended time.Duration
 	return c.pub.Publish(ctx, c.epoch, granted)
 }
 
-// claimLease is commands.claim_lease, but well below the time after which a successor takes a claim for lost and
-// sends anew.
+// claimLease is commands.claim_lease, but at most half the time after which a successor takes a claim for lost and sends
+// the command anew.
 func (c *Core) claimLease() time.Duration {
 	return min(c.opts.ClaimLease, c.opts.Policy.Grace/2)
 }

@@ -8,22 +8,21 @@ import (
 	"hm/internal/app"
 )
 
-// queue holds the apps that are to be evaluated: at once because something changed, or at a time because
-// something becomes due. While the gate is closed it only grows; the pass that opens the gate replaces it.
+// queue holds the apps that are to be evaluated: at once, because something changed, or at a time, when something becomes
+// due. While the gate is closed it only grows; the pass over the fleet that opens the gate replaces it.
 type queue struct {
 	sorted  []app.Key            // from a pass over the whole fleet, still to be evaluated
 	now     map[app.Key]struct{} // changed
-	full    bool                 // more changed than is kept track of: a pass over the whole fleet is needed
+	full    bool                 // more changed than are kept: a pass over the whole fleet is needed
 	at      map[app.Key]app.Time // when each waiting app is to be evaluated
 	order   wakeHeap
-	waiting map[app.Key]struct{} // wait for a newer read of the desired state
+	waiting map[app.Key]struct{} // apps that wait for a newer read of the desired state
 }
 
-// maxQueued bounds the changed apps that are kept track of one by one; beyond it a pass over the whole fleet is
-// cheaper.
+// maxQueued bounds the changed apps that are kept. For more a pass over the whole fleet is cheaper.
 const maxQueued = 50_000
 
-// smallQueue is up to how many changed apps a map is kept for the next ones.
+// smallQueue is the number of apps up to which a cleared map is used again.
 const smallQueue = 100
 
 // add asks for an evaluation as soon as possible.
@@ -40,12 +39,12 @@ func (q *queue) add(keys ...app.Key) {
 	}
 }
 
-// replace forgets what was queued for now in favour of keys, which a pass over the whole fleet found, sorted.
+// replace replaces the apps that are queued for now by keys, which a pass over the whole fleet found, sorted.
 func (q *queue) replace(keys []app.Key) {
 	q.sorted, q.now, q.full = keys, nil, false
 }
 
-// wake asks for an evaluation at a time; the newest call for an app counts. 0 takes its wake-up back.
+// evaluateAt asks for an evaluation at a time; the newest call for an app counts. 0 cancels it.
 func (q *queue) evaluateAt(k app.Key, at app.Time) {
 	if at == 0 {
 		delete(q.at, k)
@@ -61,7 +60,7 @@ func (q *queue) evaluateAt(k app.Key, at app.Time) {
 	heap.Push(&q.order, wakeUp{at, k})
 }
 
-// block asks for an evaluation after the next complete read.
+// waitForRead asks for an evaluation after the next complete read.
 func (q *queue) waitForRead(k app.Key) {
 	if q.waiting == nil {
 		q.waiting = map[app.Key]struct{}{}
@@ -96,7 +95,7 @@ func (q *queue) take(now app.Time, max int) (keys []app.Key, more bool) {
 	slices.SortFunc(keys, app.Key.Compare)
 	if len(keys) <= max {
 		if clear(q.now); len(keys) > smallQueue {
-			q.now = nil // a map never shrinks, and clearing a large one takes its time
+			q.now = nil // a map never shrinks, and clearing a large one is slow
 		}
 		return keys, false
 	}
@@ -107,13 +106,13 @@ func (q *queue) take(now app.Time, max int) (keys []app.Key, more bool) {
 	return keys, true
 }
 
-// next is when the next wake-up is due.
+// next is when the next timed evaluation is due.
 func (q *queue) next() (app.Time, bool) {
 	for len(q.order) > 0 {
 		if w := q.order[0]; q.at[w.key] == w.at {
 			return w.at, true
 		}
-		heap.Pop(&q.order) // taken back, or moved
+		heap.Pop(&q.order) // cancelled, or moved to another time
 	}
 	return 0, false
 }

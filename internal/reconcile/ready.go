@@ -9,8 +9,8 @@ import (
 	"hm/raftfsm"
 )
 
-// ready holds the pending commands that were found due and are not claimed yet, in the order in which to claim them.
-// What is added is sorted by itself and merged, so that a storm of commands is not sorted anew for each claim.
+// ready holds the pending commands that are due and not claimed yet, in the order in which to claim them. New ones are
+// sorted alone and merged, so that a storm of commands is not sorted anew for each claim.
 type ready struct {
 	apps  map[commands.ID]app.Key // of each command
 	added []commands.ID           // not in due yet
@@ -24,7 +24,7 @@ func (r *ready) add(id commands.ID, k app.Key) {
 	}
 }
 
-// update puts what was added in its place. It gives the apps of commands that are not pending any more.
+// update merges what was added into due. It gives the apps of commands that are no longer pending.
 func (r *ready) update(view *raftfsm.State, period time.Duration) (ended []app.Key) {
 	var fresh [2][]commands.Command
 	for _, id := range r.added {
@@ -60,7 +60,7 @@ func merge(a, b []commands.Command, period time.Duration) []commands.Command {
 	return append(append(out, a...), b...)
 }
 
-// walk says what becomes of a command that was looked at.
+// visited says what becomes of a command that was visited.
 type visited int
 
 const (
@@ -69,7 +69,7 @@ const (
 	visitedEnds                  // it stays, and so do all behind it
 )
 
-// walk looks at the commands of one action, in their order.
+// visit calls look with the commands of one action, in their order.
 func (r *ready) visit(action int, look func(commands.Command) visited) {
 	list := r.due[action]
 	var kept []commands.Command
@@ -88,7 +88,7 @@ func (r *ready) visit(action int, look func(commands.Command) visited) {
 	from := i - len(kept)
 	copy(list[from:i], kept)
 	if r.due[action] = list[from:]; len(r.due[action]) == 0 {
-		r.due[action] = nil // with the memory of those that have left
+		r.due[action] = nil // frees the memory of those that left
 	} else if from > 0 && from > 4*len(r.due[action]) {
 		r.due[action] = slices.Clone(r.due[action])
 	}

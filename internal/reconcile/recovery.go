@@ -6,15 +6,15 @@ import (
 	"hm/raftfsm"
 )
 
-// back is how far what a hold says was lost has come back, once most of it has.
+// recovery is the state of the instances that a hold names as lost, once most of them are back.
 type recovery struct {
-	missing int      // places that are still missing; it was not less since then
-	since   app.Time // when one came back last
+	missing int      // places that are still missing
+	since   app.Time // since when missing has not become less
 }
 
-// isRecovered reports whether what a hold says was lost is back, or is not wanted any more: all of it, or most of it, and
-// nothing has come back for a whole time to live in which this node heard the DEAs. They come back one by one. It says
-// when to look again at the latest, 0 if no time can be told.
+// isRecovered reports whether the loss that a hold names is over: all places are back or not wanted any more; or most of
+// them are, and no more came back for a whole time to live in which this node heard the DEAs. again is when to look
+// again at the latest, 0 if there is no such time.
 func (c *Core) isRecovered(view *raftfsm.State, now app.Time, h raftfsm.Hold) (over bool, again app.Time) {
 	if h.Lost == "" || !isMassLoss(h.Name) && h.Name != HoldFirstPicture {
 		return false, 0
@@ -26,13 +26,13 @@ func (c *Core) isRecovered(view *raftfsm.State, now app.Time, h raftfsm.Hold) (o
 	}
 	total := len(list)
 	there := actual.State.Live
-	if h.Name == HoldFirstPicture { // what has crashed was heard of
+	if h.Name == HoldFirstPicture { // a crashed instance was heard of, too
 		there = func(actual.State) bool { return true }
 	}
 	r := removal{there: there}
 	missing := len(r.missing(view, list))
 	if missing == 0 || 2*missing > total {
-		delete(c.recoveries, h.Name) // what comes back and goes again begins anew
+		delete(c.recoveries, h.Name) // if they come back and go again, the time begins anew
 		return missing == 0, 0
 	}
 	b, known := c.recoveries[h.Name]
@@ -44,7 +44,7 @@ func (c *Core) isRecovered(view *raftfsm.State, now app.Time, h raftfsm.Hold) (o
 	return now.Sub(b.since) >= ttl, b.since.Add(ttl)
 }
 
-// forgetRecoveries drops what is known of holds that are not set any more.
+// forgetRecoveries drops what is known about holds that are no longer set.
 func (c *Core) forgetRecoveries(view *raftfsm.State) {
 	for name := range c.recoveries {
 		if !held(view, name) {

@@ -83,7 +83,7 @@ func (c *Core) lead(ctx context.Context, now app.Time, lead Lead) (more bool, re
 	}
 	c.announced(c.intake.TakeUpdated())
 	c.queueUnplaced(c.intake.TakeUnplacedChanged())
-	read = c.reads.due(now, c.opts) // before anything is decided, which a read that is under way may put off
+	read = c.reads.due(now, c.opts) // before any decision, since a decision may wait for a read that is under way
 	if evaluates(c.gate) {
 		if !wasOpen || c.queue.full || c.due(&c.nextFull, now, fullPassPeriods*c.opts.Policy.HeartbeatPeriod) {
 			c.nextFull = now.Add(fullPassPeriods * c.opts.Policy.HeartbeatPeriod)
@@ -111,7 +111,7 @@ func (c *Core) checkBeginning(ctx context.Context, now app.Time, opens bool, uns
 	return nil
 }
 
-// due reports whether a periodic duty is to be done at now, and sets its next time.
+// due reports whether a periodic task is due at now, and sets its next time.
 func (c *Core) due(next *app.Time, now app.Time, period time.Duration) bool {
 	if now < *next {
 		return false
@@ -126,7 +126,7 @@ func (c *Core) nextStep(now app.Time, more bool) app.Time {
 	}
 	next := c.nextSweep
 	from, until := c.intake.FreshWithin(now)
-	for _, at := range [...]app.Time{from, until, c.reads.staleAt(c.opts)} { // the gate opens and closes when it is due
+	for _, at := range [...]app.Time{from, until, c.reads.staleAt(c.opts)} { // when the gate may open or close
 		if at > now {
 			next = min(next, at)
 		}

@@ -8,19 +8,19 @@ import (
 	"hm/raftfsm"
 )
 
-// How often a sweep is made in a heartbeat period: when nothing is known to be due, and at the most, since a sweep
-// looks at every DEA and many may fall silent one by one.
+// How many sweeps there are in a heartbeat period: at least, and at most. A sweep looks at every DEA, and many DEAs may
+// fall silent one after another.
 const (
 	sweepsPerPeriod    = 5
 	maxSweepsPerPeriod = 200
 )
 
-// tidyPeriods is how many heartbeat periods lie between two looks at all crash marks.
+// tidyPeriods is after how many heartbeat periods all crash marks are looked at again.
 const tidyPeriods = 12
 
-// sweep does what only time asks for: DEAs that fell silent, holds that are over, records that nobody needs. It says
-// when the next one is due: when the next DEA falls silent or the next hold ends, and in any case soon. These moments
-// divide a heartbeat period by hm time, so that they are the same for whoever leads, and for a replay.
+// sweep does what becomes due by time alone: it records DEAs that fell silent, releases holds that are over, and drops
+// records that are not needed. The next sweep is due when the next DEA falls silent or the next hold ends, and soon in any
+// case. Sweeps lie at fixed fractions of a heartbeat period in hm time, the same for every leader and for a replay.
 func (c *Core) sweep(ctx context.Context, now app.Time) error {
 	next := now.Next(c.opts.Policy.HeartbeatPeriod / sweepsPerPeriod)
 	at := func(t app.Time) {
@@ -32,7 +32,7 @@ func (c *Core) sweep(ctx context.Context, now app.Time) error {
 	c.intake.Forget(view)
 	var records []raftfsm.Record
 	var hold raftfsm.Record
-	namedNow := false // all that is known to be lost is named by a hold
+	namedNow := false // a hold names all known losses
 	if c.due(&c.nextLate, now, c.opts.Policy.HeartbeatPeriod) {
 		hold, namedNow = c.laterLoss(view, now)
 	}
@@ -67,14 +67,14 @@ func (c *Core) sweep(ctx context.Context, now app.Time) error {
 	return nil
 }
 
-// endedHolds gives the records that release holds which are over: their time has come, or what was lost is back, unless
-// something is lost just now. It has at called with the times at which others may be.
+// endedHolds gives the records that release holds which are over: their time has passed, or what was lost is back. While
+// losing is set, no hold ends early. It calls at with the times at which other holds may end.
 func (c *Core) endedHolds(view *raftfsm.State, now app.Time, losing bool, at func(app.Time)) []raftfsm.Record {
 	c.forgetRecoveries(view)
 	var records []raftfsm.Record
 	for _, h := range view.Holds() {
 		if !h.InForce(now) {
-			c.logger.Info("hold is over", "hold", h.Name)
+			c.logger.Info("a hold is over", "hold", h.Name)
 			records = append(records, raftfsm.HoldReleased{Name: h.Name})
 			continue
 		}
@@ -84,14 +84,14 @@ func (c *Core) endedHolds(view *raftfsm.State, now app.Time, losing bool, at fun
 		}
 		over, again := c.isRecovered(view, now, h)
 		if at(again); over {
-			c.logger.Info("hold is over: what was lost is back", "hold", h.Name)
+			c.logger.Info("a hold is over: what was lost is back", "hold", h.Name)
 			records = append(records, raftfsm.HoldReleased{Name: h.Name})
 		}
 	}
 	return records
 }
 
-// forgettable gives the records that drop DEAs long gone, and crash series that are over (R08).
+// forgettable gives the records that drop DEAs that left long ago, and crash series that are over (R08).
 func (c *Core) forgettable(view *raftfsm.State, now app.Time) []raftfsm.Record {
 	var records []raftfsm.Record
 	var deas []string

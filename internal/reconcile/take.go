@@ -32,11 +32,11 @@ func (c *Core) takeHeartbeats(ctx context.Context, now app.Time) (all bool, err 
 		records, recorded := c.guardLoss(view, now, changes)
 		err := c.propose(ctx, records...)
 		if recorded(err); err != nil {
-			return false, fmt.Errorf("recording what %d DEAs said: %w", len(changes), err)
+			return false, fmt.Errorf("recording the heartbeats of %d DEAs: %w", len(changes), err)
 		}
 		c.intake.Settle(c.log.View())
 		if len(changes) < deasPerProposal {
-			return true, nil // what is left came in meanwhile, and is for the next step
+			return true, nil // what came in meanwhile is for the next step
 		}
 	}
 	return false, nil
@@ -63,7 +63,7 @@ func (c *Core) takeExits(ctx context.Context) error {
 // isChange reports whether an exit would change what is recorded (R33 to R36).
 func isChange(view *raftfsm.State, e actual.Exit) bool {
 	if e.Reason == actual.ExitStopped || e.Reason == actual.ExitOther {
-		return false // the next heartbeat will say
+		return false // the next heartbeat tells
 	}
 	a, known := view.App(e.App)
 	if !known {
@@ -75,13 +75,13 @@ func isChange(view *raftfsm.State, e actual.Exit) bool {
 			return inst.State != actual.Stopping && inst.State.AfterExit(e.Reason) != inst.State
 		}
 		if inst.Index == e.Index && inst.State.Live() {
-			wanted = false // an old crash, told again: something runs at the index (W44)
+			wanted = false // an old crash was told again: an instance runs at the index (W44)
 		}
 	}
 	return wanted && e.Reason.Ends()
 }
 
-// propose records, and queues the apps that it touched for evaluation.
+// propose proposes records, and queues the apps that they touched for evaluation.
 func (c *Core) propose(ctx context.Context, records ...raftfsm.Record) error {
 	results, err := c.log.Propose(ctx, records...)
 	view := c.log.View()
@@ -98,7 +98,7 @@ func (c *Core) propose(ctx context.Context, records ...raftfsm.Record) error {
 }
 
 // touched queues apps that changed, and the other versions of their droplets that have commands: a stop of one version
-// waits for what another does.
+// may wait for another version.
 func (c *Core) touched(view *raftfsm.State, keys []app.Key) {
 	c.queue.add(keys...)
 	for _, k := range keys {
@@ -108,7 +108,7 @@ func (c *Core) touched(view *raftfsm.State, keys []app.Key) {
 	}
 }
 
-// shifted queues apps of which the DEAs list other entries without a place, all if there are many.
+// queueUnplaced queues apps whose unplaced entries have changed; the whole fleet if there are too many.
 func (c *Core) queueUnplaced(keys []app.Key, all bool) {
 	c.queue.add(keys...)
 	c.queue.full = c.queue.full || all

@@ -9,69 +9,69 @@ import (
 	"hm/raftfsm"
 )
 
-// garbledTTLs is for how many times to live a DEA whose messages cannot be decoded counts as there, from the first of
-// them on. It says that the DEA runs, and nothing of its instances.
+// garbledTTLs is for how many times to live a DEA counts as present whose messages cannot be decoded, from the first such
+// message on. Such a message shows that the DEA runs, and nothing about its instances.
 const garbledTTLs = 20
 
-// unread is what of the DEAs' words this node cannot read.
+// troubles is what this node cannot read of all DEAs' messages.
 type troubles struct {
 	deas        map[string]*heardDEA               // with any trouble
-	byApp       map[app.Key]map[*heardDEA]struct{} // which DEAs list entries of an app that have no place
-	changed     map[app.Key]struct{}               // apps with other such entries than when they were taken last
-	manyChanged bool                               // more have shifted than are kept
+	byApp       map[app.Key]map[*heardDEA]struct{} // which DEAs list unplaced entries of an app
+	changed     map[app.Key]struct{}               // apps whose unplaced entries have changed since TakeUnplacedChanged
+	manyChanged bool                               // more have changed than are kept
 }
 
-// trouble is what of one DEA's words cannot be read. Times are by the intake's clock.
+// trouble is what this node cannot read of one DEA's messages. Times are by the intake's clock.
 type trouble struct {
-	rejected      int                    // entries of the newest heartbeat that are left out
-	unknownStates int                    // entries in a state that hm does not know
+	rejected      int                    // entries of the newest heartbeat that cannot be read
+	unknownStates int                    // entries of the newest heartbeat in a state that hm does not know
 	since         app.Time               // since when each heartbeat has had such entries
 	why           string                 // what is wrong with one of them
-	unplaced      map[app.Key][]unplaced // entries that name an app and have no place in it
-	unplacedCount int                    // in placed
+	unplaced      map[app.Key][]unplaced // entries that name an app, without an index or an instance
+	unplacedCount int                    // entries in unplaced
 
-	garbled      int      // messages since the last one that could be decoded
-	garbledSince app.Time // when the first of them came
-	countsFrom   app.Time // from when on its time counts: first, or when the link came back since
+	garbled      int      // messages since the last that could be decoded
+	garbledSince app.Time // when the first of them arrived
+	countsFrom   app.Time // when its time began: garbledSince, or when the link last came back
 	whyGarbled   string   // what is wrong with the newest of them
 }
 
-// unplaced is an entry that names an app, and lacks an index or an instance.
+// unplaced is an entry that names an app, without an index or an instance.
 type unplaced struct {
 	guid  app.GUID // zero if it cannot be read
-	since app.Time // when it was heard first
+	since app.Time // when it was first heard
 }
 
 func (t *trouble) any() bool { return t.rejected+t.unknownStates+t.garbled > 0 }
 
-// Trouble is what this node cannot read of what a DEA says. Times are in hm time.
+// Trouble is what this node cannot read of a DEA's messages. Times are in hm time.
 type Trouble struct {
-	Entries       int      // of its newest heartbeat that are left out
+	Entries       int      // of its newest heartbeat that cannot be read
 	Unplaced      int      // of these, those that name an app
-	UnknownStates int      // entries that are not left out, in a state that hm does not know
+	UnknownStates int      // further entries, in a state that hm does not know
 	Since         app.Time // since when there have been such entries; 0 if there are none
-	Messages      int      // that could not be decoded, since the last one that could
+	Messages      int      // since the last that could be decoded
 	MessagesSince app.Time // when the first of them came; 0 if there are none
 	Why           string   // what is wrong with one of them, for people
-	Doubled       app.Time // since when two DEAs are known to use its id; 0 if none do
+	Doubled       app.Time // since when it is known that two DEAs use its id; 0: they do not
 }
 
 // Unreadable sums up what this node cannot read.
 type Unreadable struct {
 	DEAs          int // with entries or messages that cannot be read
-	Entries       int // left out of their newest heartbeats
+	Entries       int // of their newest heartbeats that cannot be read
 	Unplaced      int // of these, those that name an app
 	UnknownStates int
-	Messages      int      // that could not be decoded, of DEAs none of whose messages could be since
-	Doubled       []string // ids that two DEAs use, sorted; the first of them, if they are many
-	DoubledIDs    int      // how many
+	Messages      int      // that could not be decoded, since the last of the same DEA that could
+	Doubled       []string // ids that two DEAs use, sorted, at most maxDoubledTold
+	DoubledIDs    int      // how many such ids there are
 }
 
 // maxDoubledTold bounds Unreadable.Doubled.
 const maxDoubledTold = 10
 
-// Garbled takes note that a message came which cannot be decoded, and why. dea is who probably sent it: only a DEA that
-// is recorded counts. It speaks, so it is there, but for no longer than garbledTTLs.
+// Garbled notes that a message arrived that cannot be decoded, and why. dea is the probable sender; it counts only if it is
+// recorded. It is heard, so it is present, but for no longer than garbledTTLs.
 func (i *Intake) Garbled(dea, why string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -96,7 +96,7 @@ func (i *Intake) Garbled(dea, why string) {
 	}
 }
 
-// readable takes note that a DEA's message could be decoded.
+// noteReadable notes that a message of a DEA could be decoded.
 func (i *Intake) noteReadable(h *heardDEA) {
 	if t := &h.trouble; t.garbled > 0 {
 		t.garbled, t.garbledSince, t.countsFrom, t.whyGarbled = 0, 0, 0, ""
@@ -104,8 +104,8 @@ func (i *Intake) noteReadable(h *heardDEA) {
 	}
 }
 
-// understand takes note of what of a heartbeat cannot be read, and reports whether an app has other entries without a
-// place than before.
+// noteEntries notes which entries of a heartbeat cannot be read. changed says whether an app has other unplaced entries
+// than before.
 func (i *Intake) noteEntries(h *heardDEA, hb *actual.Heartbeat, now app.Time) (shifted bool) {
 	t := &h.trouble
 	if t.rejected+t.unknownStates == 0 && !hb.HasUnreadable() {
@@ -123,7 +123,7 @@ func (i *Intake) noteEntries(h *heardDEA, hb *actual.Heartbeat, now app.Time) (s
 	return shifted
 }
 
-// note keeps account of which DEAs have trouble.
+// update keeps h among the DEAs with trouble, or drops it.
 func (u *troubles) update(h *heardDEA) {
 	if !h.trouble.any() {
 		delete(u.deas, h.id)
@@ -135,8 +135,8 @@ func (u *troubles) update(h *heardDEA) {
 	u.deas[h.id] = h
 }
 
-// place takes the entries without a place that a heartbeat lists in the place of those that the one before had. An entry
-// is known again by its guid, or by its place among those of the app that have none.
+// setUnplaced replaces a DEA's unplaced entries by those of a heartbeat. An entry is recognised by its guid; one without a
+// guid, by its position among the app's entries without one.
 func (u *troubles) setUnplaced(h *heardDEA, hb *actual.Heartbeat, now app.Time) (shifted bool) {
 	t := &h.trouble
 	if len(t.unplaced)+len(hb.Unplaced) == 0 {
@@ -150,7 +150,7 @@ func (u *troubles) setUnplaced(h *heardDEA, hb *actual.Heartbeat, now app.Time) 
 	for _, e := range hb.Unplaced {
 		if !e.GUID.IsZero() {
 			if listed[e.GUID] {
-				continue // another entry tells where it is, or it came before
+				continue // another entry has its place, or it is listed twice
 			}
 			listed[e.GUID] = true
 		}
@@ -183,7 +183,7 @@ func (u *troubles) setUnplaced(h *heardDEA, hb *actual.Heartbeat, now app.Time) 
 	return shifted
 }
 
-// keepTimes gives the entries of a list the times of those that they were before.
+// keepTimes gives the entries of a list the times that they had before.
 func keepTimes(list, before []unplaced) {
 	named := make(map[app.GUID]app.Time, len(before))
 	var nameless []app.Time
@@ -213,7 +213,7 @@ func (u *troubles) removeUnplaced(h *heardDEA, k app.Key) {
 	u.markChanged(k)
 }
 
-// shift takes note that an app is to be looked at anew.
+// markChanged notes that an app is to be evaluated anew.
 func (u *troubles) markChanged(k app.Key) {
 	if len(u.changed) >= maxQueued {
 		u.manyChanged = true
@@ -225,7 +225,7 @@ func (u *troubles) markChanged(k app.Key) {
 	u.changed[k] = struct{}{}
 }
 
-// forget drops what is known of a DEA.
+// forget drops what is known about a DEA.
 func (u *troubles) forget(h *heardDEA) {
 	delete(u.deas, h.id)
 	for k := range h.trouble.unplaced {
@@ -234,7 +234,7 @@ func (u *troubles) forget(h *heardDEA) {
 	h.trouble = trouble{}
 }
 
-// linkChanged has the time of the DEAs that cannot be understood begin anew, as all times to live do (I4).
+// linkChanged restarts the time of the DEAs whose messages cannot be decoded, as all times to live restart (I4).
 func (u *troubles) linkChanged(now app.Time) {
 	for _, h := range u.deas {
 		if h.trouble.garbled > 0 {
@@ -243,8 +243,8 @@ func (u *troubles) linkChanged(now app.Time) {
 	}
 }
 
-// TakeUnplacedChanged gives the apps that have other entries without a place than at the last call, sorted. all says that there
-// are more.
+// TakeUnplacedChanged gives the apps whose unplaced entries have changed since the last call, sorted. all says that there
+// are more than are given.
 func (i *Intake) TakeUnplacedChanged() (keys []app.Key, all bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -257,9 +257,9 @@ func (i *Intake) TakeUnplacedChanged() (keys []app.Key, all bool) {
 	return keys, all
 }
 
-// Unplaced gives when each entry of an app was first heard that has no place in it, for it lacks an index or an instance
-// that can be read: sorted, in hm time, which is now. The entries of instances that are recorded all the same are not
-// among them. What is listed no more, or by no DEA that is there, is not either.
+// Unplaced gives when each unplaced entry of an app was first heard, sorted, in hm time: an entry without an index or an
+// instance that can be read. It leaves out entries of recorded instances, and of DEAs that are gone. now is the present hm
+// time.
 func (i *Intake) Unplaced(k app.Key, now app.Time) []app.Time {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -290,7 +290,7 @@ func (i *Intake) unplaced(view *raftfsm.State, k app.Key, now app.Time) []app.Ti
 	return since
 }
 
-// AllUnplaced gives what Unplaced does of every app that it has something of.
+// AllUnplaced gives what Unplaced gives, for every app that has such entries.
 func (i *Intake) AllUnplaced(now app.Time) map[app.Key][]app.Time {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -306,7 +306,7 @@ func (i *Intake) AllUnplaced(now app.Time) map[app.Key][]app.Time {
 	return all
 }
 
-// Trouble gives what cannot be read of what a DEA says, in hm time, which is now, and whether there is anything.
+// Trouble gives what this node cannot read of a DEA's messages, and whether there is anything. now is the present hm time.
 func (i *Intake) Trouble(dea string, now app.Time) (Trouble, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -9,15 +9,14 @@ import (
 	"hm/raftfsm"
 )
 
-// doubts are about instances that a DEA's newest heartbeat names, and does not tell what becomes of: in an entry that
-// cannot be read, or in entries that contradict one another. What is recorded of such an instance stays, but only for a
-// time to live. An entry that names no instance keeps none on record: losses are judged by the guids that can be read
-// (W14).
+// uncertain are the instances whose state a DEA's newest heartbeat leaves open: their entry cannot be read, or their
+// entries contradict each other. Their record stays as it is, but only for a time to live. An entry without a guid that
+// can be read keeps no instance on record (W14).
 type uncertain map[app.GUID]uncertainty
 
 type uncertainty struct {
-	since        app.Time // by the intake's clock, without a break
-	contradicted bool     // else there is no entry of it that can be read
+	since        app.Time // since when every heartbeat has left it open, by the intake's clock
+	contradicted bool     // its entries contradict each other; else it has no entry that can be read
 }
 
 func (d *uncertain) update(hb *actual.Heartbeat, now app.Time) {
@@ -40,13 +39,13 @@ func (d *uncertain) update(hb *actual.Heartbeat, now app.Time) {
 	add(hb.Contradicted, true)
 }
 
-// about reports whether an instance's record stays as it is for now.
+// covers reports whether the record of an instance stays as it is.
 func (d uncertain) covers(g app.GUID, now app.Time, ttl time.Duration) bool {
 	x, ok := d[g]
 	return ok && now.Sub(x.since) < ttl
 }
 
-// withhold gives changes without those that are isUncertain, and whether there are any. It does not change the lists.
+// withhold gives changes without those of uncertain instances, and whether there were any. It leaves the lists unchanged.
 func (d uncertain) withhold(view *raftfsm.State, changes raftfsm.DEAChanges, now app.Time, ttl time.Duration) (_ raftfsm.DEAChanges, withheld bool) {
 	if len(d) == 0 {
 		return changes, false
