@@ -8,8 +8,8 @@ import (
 	"hm/raftfsm"
 )
 
-// act evaluates the queued apps and sends what is due. It is called only while the gate is open. more reports that the
-// next step should follow at once.
+// act evaluates the queued apps and sends what is due. It is called only while the gate is open.
+// more reports that the next step should follow at once.
 func (c *Core) act(ctx context.Context, now app.Time) (more bool, err error) {
 	for range 4 { // a plan's records may make further commands due; what is left waits for the next step
 		keys, left := c.queue.take(now, appsPerEvaluation)
@@ -36,7 +36,8 @@ func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
 		p := c.eval.Plan(view, k, know, now)
 		c.queue.evaluateAt(k, p.Next)
 		if p.WantsRead {
-			if _, read := c.reads.apps[k.Droplet]; !read || p.NeedsRead { // else the app was read alone since the newest complete read
+			// An app that was read alone since the newest complete read needs no new one, unless the plan says so.
+			if _, read := c.reads.apps[k.Droplet]; !read || p.NeedsRead {
 				c.reads.wanted = true
 			}
 			c.queue.waitForRead(k)
@@ -46,7 +47,8 @@ func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
 		}
 		for _, op := range p.Ops {
 			if op.Schedule.ID.IsZero() {
-				ended.Outcomes = append(ended.Outcomes, raftfsm.Outcome{ID: op.End, State: op.Outcome, Detail: c.claims.detail(op)})
+				outcome := raftfsm.Outcome{ID: op.End, State: op.Outcome, Detail: c.claims.detail(op)}
+				ended.Outcomes = append(ended.Outcomes, outcome)
 			} else {
 				scheduled.Commands = append(scheduled.Commands, op.Schedule)
 			}
@@ -64,7 +66,8 @@ func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
 		return nil
 	}
 	if err := c.propose(ctx, records...); err != nil {
-		return fmt.Errorf("recording a plan of %d commands, %d ended: %w", len(scheduled.Commands), len(ended.Outcomes), err)
+		return fmt.Errorf("recording %d scheduled and %d ended commands: %w",
+			len(scheduled.Commands), len(ended.Outcomes), err)
 	}
 	return nil
 }

@@ -20,7 +20,8 @@ const (
 	benchDEAs      = 10_000
 )
 
-// bigFleet records 1,000,000 instances of 400,000 apps on 10,000 DEAs, all as desired. It is built once.
+// bigFleet records 1,000,000 instances of 400,000 apps on 10,000 DEAs, all as desired. It is built
+// once.
 var bigFleet = sync.OnceValue(func() *raftfsm.State {
 	s := raftfsm.NewState()
 	guid := func(kind byte, n int) app.GUID {
@@ -63,8 +64,8 @@ var bigFleet = sync.OnceValue(func() *raftfsm.State {
 	return s.Freeze()
 })
 
-// BenchmarkFullDiff is the anti-entropy pass over 1,000,000 instances: budget 60 ms on one core. The reference
-// evaluates every app, one by one.
+// BenchmarkFullDiff is the anti-entropy pass over 1,000,000 instances: budget 60 ms on one core.
+// The reference evaluates every app, one by one.
 func BenchmarkFullDiff(b *testing.B) {
 	view := bigFleet()
 	runtime.GC()
@@ -91,8 +92,8 @@ func BenchmarkFullDiff(b *testing.B) {
 	b.ReportMetric(float64(reference)/float64(per), "times-faster-than-each-app")
 }
 
-// BenchmarkOneApp is what one changed app costs, in a fleet of 1,000,000 instances and in one of ten: budget 5 us,
-// whatever the size of the fleet.
+// BenchmarkOneApp is what one changed app costs, in a fleet of 1,000,000 instances and in one of
+// ten: budget 5 us, whatever the size of the fleet.
 func BenchmarkOneApp(b *testing.B) {
 	view := bigFleet()
 	var keys []app.Key
@@ -130,8 +131,8 @@ func BenchmarkOneApp(b *testing.B) {
 	b.ReportMetric(float64(per)/float64(little), "of-a-tiny-fleet")
 }
 
-// BenchmarkChangedHeartbeat is a heartbeat of 100 instances, one of which changed, from hearing it to the change to
-// be recorded.
+// BenchmarkChangedHeartbeat is a heartbeat of 100 instances, one of which changed, from hearing it
+// to the change to be recorded.
 func BenchmarkChangedHeartbeat(b *testing.B) {
 	view := bigFleet()
 	id := fmt.Sprintf("0-%032x", 5)
@@ -152,8 +153,9 @@ func BenchmarkChangedHeartbeat(b *testing.B) {
 	b.ReportMetric(float64(rounds*len(list))/took.Seconds()/1e6, "M-instances/s")
 }
 
-// BenchmarkLoss is what the guard against mass loss adds to recording what is lost, in a fleet of 1,000,000 instances: of
-// one instance, of a DEA's hundred, and of half of the DEAs at once. It is in proportion to what is lost.
+// BenchmarkLoss is what the guard against mass loss adds to recording what is lost, in a fleet of
+// 1,000,000 instances: of one instance, of a DEA's hundred, and of half of the DEAs at once. It is
+// in proportion to what is lost.
 func BenchmarkLoss(b *testing.B) {
 	view := bigFleet()
 	id := func(n int) string { return fmt.Sprintf("0-%032x", n) }

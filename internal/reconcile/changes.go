@@ -8,8 +8,8 @@ import (
 	"hm/raftfsm"
 )
 
-// heartbeatChanges compares a heartbeat, which is a full list (N03), with the record of its DEA. An instance whose
-// state timestamp cannot be read keeps the recorded one.
+// heartbeatChanges compares a heartbeat, which is a full list (N03), with the record of its DEA. An
+// instance whose state timestamp cannot be read keeps the recorded one.
 func heartbeatChanges(view *raftfsm.State, hb *actual.Heartbeat) raftfsm.DEAChanges {
 	changes := raftfsm.DEAChanges{DEA: hb.DEA}
 	recorded := view.DEAInstances(nil, hb.DEA)
@@ -38,8 +38,8 @@ func heartbeatChanges(view *raftfsm.State, hb *actual.Heartbeat) raftfsm.DEAChan
 	return changes
 }
 
-// listChanges compares a DEA's list with its list before, which is what is recorded. Mostly the two differ in a few
-// entries only and have the same order.
+// listChanges compares a DEA's list with its list before, which is what is recorded. Mostly the two
+// differ in a few entries only and have the same order.
 func listChanges(dea string, old, now []actual.Instance) raftfsm.DEAChanges {
 	changes := raftfsm.DEAChanges{DEA: dea}
 	var buf [2][16]int32
@@ -73,8 +73,8 @@ func listChanges(dea string, old, now []actual.Instance) raftfsm.DEAChanges {
 // fewPairs is up to how many comparisons a linear search is as fast as a table.
 const fewPairs = 512
 
-// pairUp adds to changes what follows from the entries at left in old and at come in now. An entry in both has moved or
-// changed; the others are removed or new.
+// pairUp adds to changes what follows from the entries at left in old and at come in now. An entry
+// in both has moved or changed; the others are removed or new.
 func pairUp(changes raftfsm.DEAChanges, old, now []actual.Instance, left, come []int32) raftfsm.DEAChanges {
 	partner := func(g app.GUID) int {
 		return slices.IndexFunc(left, func(i int32) bool { return i >= 0 && old[i].GUID == g })

@@ -10,7 +10,8 @@ import (
 	"hm/internal/app"
 )
 
-// TestListChangesTurnOneListIntoTheOther applies what listChanges gives for two lists with much in common.
+// TestListChangesTurnOneListIntoTheOther applies what listChanges gives for two lists with much in
+// common.
 func TestListChangesTurnOneListIntoTheOther(t *testing.T) {
 	guids := make([]app.GUID, 12)
 	for i := range guids {

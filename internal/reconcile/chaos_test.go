@@ -21,9 +21,10 @@ import (
 	"hm/raftfsm"
 )
 
-// TestChaos throws every fault at a world, by seed, then heals it. Every publish is held against what really is (I1, I2,
-// I3), what is recorded of the desired state never goes back, and in the end everything runs as desired (I9).
-// HM_TEST_SEEDS says how many seeds are tried, HM_TEST_SEED which one alone.
+// TestChaos throws every fault at a world, by seed, then heals it. Every publish is held against
+// what really is (I1, I2, I3), what is recorded of the desired state never goes back, and in the
+// end everything runs as desired (I9). HM_TEST_SEEDS says how many seeds are tried, HM_TEST_SEED
+// which one alone.
 func TestChaos(t *testing.T) {
 	first, seeds := uint64(0), uint64(100)
 	if n, err := strconv.ParseUint(os.Getenv("HM_TEST_SEEDS"), 10, 32); err == nil {
@@ -49,8 +50,8 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// TestJunkChangesNoCommand: entries that cannot be read, and name nothing that is known, change nothing that is sent,
-// whatever happens beside them.
+// TestJunkChangesNoCommand: entries that cannot be read, and name nothing that is known, change
+// nothing that is sent, whatever happens beside them.
 func TestJunkChangesNoCommand(t *testing.T) {
 	for seed := range uint64(15) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -126,8 +127,8 @@ func chaos(t *testing.T, rnd *rand.Rand, junk bool) *simCF {
 	return cf
 }
 
-// tooLittle is a Cloud Controller's answer that lacks most apps by error, if there are enough of them for the guard to
-// notice.
+// tooLittle is a Cloud Controller's answer that lacks most apps by error, if there are enough of
+// them for the guard to notice.
 func (cf *simCF) tooLittle(apps []desired.App) []desired.App {
 	if cf.View().DesiredMeta().Apps < cf.opts.Guard.MinApps {
 		return apps
@@ -356,8 +357,8 @@ func fault(cf *simCF, rnd *rand.Rand) {
 	}
 }
 
-// startByCC has the Cloud Controller start the wanted instances of an app from an index on, as it does when somebody
-// changes the app. It tells of the change as well.
+// startByCC has the Cloud Controller start the wanted instances of an app from an index on, as it
+// does when somebody changes the app. It tells of the change as well.
 func (cf *simCF) startByCC(a desired.App, from uint32) {
 	if a.Startable() && cf.linkUp {
 		for index := from; index < a.Instances; index++ {
@@ -409,8 +410,8 @@ func settleStarting(cf *simCF) {
 	}
 }
 
-// checkTwice holds the published starts against I2: two for one index, the first of which was not seen to work or
-// to fail, lie at least a grace apart.
+// checkTwice holds the published starts against I2: two for one index, the first of which was not
+// seen to work or to fail, lie at least a grace apart.
 func checkTwice(t *testing.T, cf *simCF) {
 	type place struct {
 		k     app.Key

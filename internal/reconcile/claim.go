@@ -16,9 +16,9 @@ type place struct {
 	index uint32
 }
 
-// claim claims and publishes what is due, within the throttle. It verifies every command against the present state. It
-// claims at most one command for one index at a time: the next claim needs a state that shows this one. again reports
-// that more is due.
+// claim claims and publishes what is due, within the throttle. It verifies every command against
+// the present state. It claims at most one command for one index at a time: the next claim needs a
+// state that shows this one. again reports that more is due.
 func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) {
 	if len(c.ready.apps) == 0 || now < c.claimAt[0] && now < c.claimAt[1] {
 		return false, nil
@@ -63,7 +63,8 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 				return visitedEnds
 			}
 			taken[where] = true
-			claims.Claims = append(claims.Claims, raftfsm.Claim{ID: cmd.ID, Term: c.term, Basis: view.Basis(cmd.App, cmd.Index)})
+			basis := view.Basis(cmd.App, cmd.Index)
+			claims.Claims = append(claims.Claims, raftfsm.Claim{ID: cmd.ID, Term: c.term, Basis: basis})
 			claimed = append(claimed, claimedCommand{cmd, due[at].rule})
 			return visitedLeaves
 		})
@@ -101,9 +102,13 @@ func (c *Core) verified(view *raftfsm.State, k app.Key, know Knowledge, now app.
 	return due
 }
 
-// seededThrottle is a new leader's throttle: it counts what earlier leaders claimed within one heartbeat period.
+// seededThrottle is a new leader's throttle: it counts what earlier leaders claimed within one
+// heartbeat period.
 func (c *Core) seededThrottle(now app.Time) commands.Throttle {
-	throttle := commands.Throttle{StartLimit: c.opts.StartLimit, StopLimit: c.stopLimit(c.log.View(), now), Period: c.opts.Policy.HeartbeatPeriod}
+	throttle := commands.Throttle{
+		StartLimit: c.opts.StartLimit, StopLimit: c.stopLimit(c.log.View(), now),
+		Period: c.opts.Policy.HeartbeatPeriod,
+	}
 	var claimed []commands.Command
 	recent := func(cmd commands.Command) {
 		if cmd.ClaimedAt != 0 && now.Sub(cmd.ClaimedAt) < c.opts.Policy.HeartbeatPeriod {

@@ -17,7 +17,8 @@ type claimNote struct {
 	refused string // why it was refused; empty if it was not
 }
 
-// claimed remembers which rule asked for a command. In a storm the newest commands are not remembered.
+// claimed remembers which rule asked for a command. In a storm the newest commands are not
+// remembered.
 func (n *claimNotes) claimed(id commands.ID, rule string) {
 	if *n == nil {
 		*n = claimNotes{}
@@ -27,7 +28,8 @@ func (n *claimNotes) claimed(id commands.ID, rule string) {
 	}
 }
 
-// refused remembers why a command was refused. Where there are too many, those that others ended are forgotten.
+// refused remembers why a command was refused. Where there are too many, those that others ended
+// are forgotten.
 func (n *claimNotes) refused(id commands.ID, why error, view *raftfsm.State) {
 	if *n == nil {
 		*n = claimNotes{}

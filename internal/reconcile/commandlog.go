@@ -11,20 +11,23 @@ import (
 
 // CommandEvent tells that this leader sent a command, or that one ended.
 type CommandEvent struct {
-	// Command's State says what happened: Sent, or the outcome. Claimed: it was decided and, in shadow mode, not sent.
+	// Command's State says what happened: Sent, or the outcome. Claimed: it was decided and, in
+	// shadow mode, not sent.
 	commands.Command
 	Rule   string   // that asked for it; empty if this leader does not know it
 	Detail string   // why it ended, or why it may not have been sent; for people
 	At     app.Time // when it happened, in hm time
 }
 
-// In a storm the log has so many lines of each kind (sent, and each outcome) in a period, and how many were left out.
+// In a storm the log has so many lines of each kind (sent, and each outcome) in a period, and how
+// many were left out.
 const (
 	commandLogLines  = 50
 	commandLogPeriod = 10 * time.Second
 )
 
-// commandLog writes a line for each command that this node, while it leads, sends, and for each that ends.
+// commandLog writes a line for each command that this node, while it leads, sends, and for each
+// that ends.
 type commandLog struct{ log *sampled.Log }
 
 func newCommandLog(logger *slog.Logger) commandLog {
@@ -49,7 +52,10 @@ func (l commandLog) leftOut() {
 }
 
 func (e CommandEvent) attributes() []any {
-	attrs := []any{"command", e.ID.String(), "action", e.Action.String(), "app", e.App.Droplet.String(), "version", e.App.Version.String(), "index", e.Index}
+	attrs := []any{
+		"command", e.ID.String(), "action", e.Action.String(),
+		"app", e.App.Droplet.String(), "version", e.App.Version.String(), "index", e.Index,
+	}
 	add := func(key string, value any, is bool) {
 		if is {
 			attrs = append(attrs, key, value)

@@ -29,7 +29,8 @@ func (cf *simCF) loggedTo(log *bytes.Buffer) {
 	cf.failover()
 }
 
-// wantLines requires that a log has one line for each of the texts, and that the line has the text's parts in order.
+// wantLines requires that a log has one line for each of the texts, and that the line has the
+// text's parts in order.
 func wantLines(t *testing.T, what string, lines []string, want ...string) {
 	t.Helper()
 	if len(lines) != len(want) {
@@ -81,7 +82,8 @@ func TestTheLogNamesEachCommand(t *testing.T) {
 	}
 }
 
-// TestTheLogNamesCommandsThatWereNotSent: the link is down at the last moment, or this is shadow mode.
+// TestTheLogNamesCommandsThatWereNotSent: the link is down at the last moment, or this is shadow
+// mode.
 func TestTheLogNamesCommandsThatWereNotSent(t *testing.T) {
 	t.Run("abandoned", func(t *testing.T) {
 		cf := steadyFleet(t, 4, 10, testOptions())
@@ -112,7 +114,8 @@ func TestTheLogNamesCommandsThatWereNotSent(t *testing.T) {
 	})
 }
 
-// TestTheLogOfCommandsIsBounded: a storm writes so many lines of each kind, and how many it left out.
+// TestTheLogOfCommandsIsBounded: a storm writes so many lines of each kind, and how many it left
+// out.
 func TestTheLogOfCommandsIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer

@@ -25,14 +25,16 @@ type Options struct {
 	Peers        Peers         // nil: there are none
 	NATSRefused  func() bool   // the link is up, and the server refuses the subscription to heartbeats; nil: never
 	Logger       *slog.Logger
-	// OnCommand is told of each command that this leader sends, and of each that ends. nil: nobody is told.
+	// OnCommand is told of each command that this leader sends, and of each that ends. nil: nobody
+	// is told.
 	OnCommand func(CommandEvent)
 
 	partBytes int // size of a part of a read in one entry; tests set it
 }
 
-// Core is one node's reconcile step: everything between what is heard and what is sent. It has no goroutine and no clock,
-// and reaches the outside through its ports only. It is not safe for concurrent use.
+// Core is one node's reconcile step: everything between what is heard and what is sent. It has no
+// goroutine and no clock, and reaches the outside through its ports only. It is not safe for
+// concurrent use.
 type Core struct {
 	opts   Options
 	log    Log
@@ -76,7 +78,8 @@ const (
 	maxSeeds          = 10_000 // newest commands that a new leader's throttle counts
 )
 
-// fullPassPeriods is after how many heartbeat periods the whole fleet is evaluated again without a cause.
+// fullPassPeriods is after how many heartbeat periods the whole fleet is evaluated again without a
+// cause.
 const fullPassPeriods = 60
 
 // NewCore returns a core that knows nothing yet.
@@ -90,7 +93,8 @@ func NewCore(opts Options, log Log, pub Publisher, intake *Intake, ended *EndedC
 	}
 }
 
-// GateReasons gives why the gate is closed, as of the last step; none if it is open. The caller must not change them.
+// GateReasons gives why the gate is closed, as of the last step; none if it is open. The caller
+// must not change them.
 func (c *Core) GateReasons() []string { return c.gate }
 
 // Reads is what this core knows of the reads of the desired state.
@@ -98,10 +102,12 @@ func (c *Core) Reads() diff.Reads { return c.reads.known() }
 
 // Knowledge is what this core knows beyond the recorded state, as of its last step.
 func (c *Core) Knowledge(now app.Time) Knowledge {
-	return Knowledge{Reads: c.reads.known(), Held: c.gate, Unplaced: func(k app.Key) []app.Time { return c.intake.Unplaced(k, now) }}
+	unplaced := func(k app.Key) []app.Time { return c.intake.Unplaced(k, now) }
+	return Knowledge{Reads: c.reads.known(), Held: c.gate, Unplaced: unplaced}
 }
 
-// deciding is what this core knows when it decides: the gate is open then, or closed only to publish nothing.
+// deciding is what this core knows when it decides: the gate is open then, or closed only to
+// publish nothing.
 func (c *Core) deciding(now app.Time) Knowledge {
 	know := c.Knowledge(now)
 	know.Held, know.AppRead, know.Quiet = nil, c.reads.beganOf, c.intake.Quiet

@@ -18,8 +18,9 @@ type ReadOutcome struct {
 	Err    error
 }
 
-// DesiredRead takes the outcome of one attempt to read the desired state, and records what it changes. It ignores a read
-// of an earlier leadership, since another leader may have recorded newer facts.
+// DesiredRead takes the outcome of one attempt to read the desired state, and records what it
+// changes. It ignores a read of an earlier leadership, since another leader may have recorded newer
+// facts.
 func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) error {
 	if o.Number != 0 && (o.Number != c.reads.underWay || !c.log.Leading(c.term)) {
 		c.logger.Info("ignoring a read of the desired state: it began in an earlier leadership", "began", o.Began)
@@ -53,12 +54,18 @@ func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) err
 	generation := meta.Generation
 	var records []raftfsm.Record
 	if v.hold != "" { // first, so that no such read is ever recorded without its hold
-		records = append(records, raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldDesiredShrink, Reason: v.hold, By: holdBy, SetAt: now, AppsBefore: uint32(v.before)}})
+		hold := raftfsm.Hold{
+			Name: HoldDesiredShrink, Reason: v.hold, By: holdBy, SetAt: now, AppsBefore: uint32(v.before),
+		}
+		records = append(records, raftfsm.HoldSet{Hold: hold})
 	}
 	if !changes.Empty() || !meta.Complete {
 		generation = view.NextGeneration()
-		parts := raftfsm.Split(raftfsm.DesiredChanges{Generation: generation, Upserts: changes.Upserts, Removes: changes.Removes}, cmp.Or(c.opts.partBytes, raftfsm.MaxEntry/2))
-		records = append(append(records, parts...), raftfsm.DesiredCommit{Generation: generation, Parts: len(parts), Base: meta.Generation, Source: read.Source})
+		whole := raftfsm.DesiredChanges{Generation: generation, Upserts: changes.Upserts, Removes: changes.Removes}
+		parts := raftfsm.Split(whole, cmp.Or(c.opts.partBytes, raftfsm.MaxEntry/2))
+		records = append(append(records, parts...), raftfsm.DesiredCommit{
+			Generation: generation, Parts: len(parts), Base: meta.Generation, Source: read.Source,
+		})
 	}
 	if len(records) > 0 {
 		if err := c.propose(ctx, records...); err != nil {
@@ -66,7 +73,8 @@ func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) err
 			return fmt.Errorf("recording a read of the desired state: %w", err)
 		}
 		if got := c.log.View().DesiredMeta().Generation; got != generation {
-			return fmt.Errorf("recording a read of the desired state: generation %d was not committed, %d is recorded", generation, got)
+			return fmt.Errorf("recording a read of the desired state: generation %d was not committed, %d is recorded",
+				generation, got)
 		}
 	}
 	if v.release { // last, when the read counts: until then what the hold kept back may be recorded
@@ -81,7 +89,8 @@ func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) err
 	return nil
 }
 
-// ReadUnavailable says that the read that Step asked for does not exist: a recording has only the reads that were made.
+// ReadUnavailable says that the read that Step asked for does not exist: a recording has only the
+// reads that were made.
 func (c *Core) ReadUnavailable(number uint64) {
 	if number == c.reads.underWay {
 		c.reads.underWay = 0
@@ -89,11 +98,12 @@ func (c *Core) ReadUnavailable(number uint64) {
 	}
 }
 
-// slowStopPeriods is for how many heartbeat periods stops are limited after the hold desired-shrink ended by itself.
+// slowStopPeriods is for how many heartbeat periods stops are limited after the hold desired-shrink
+// ended by itself.
 const slowStopPeriods = 60
 
-// releaseShrink ends the hold desired-shrink. If enough reads confirmed what it holds, no person has looked at it: then
-// stops are limited for a while, so that a person can still step in.
+// releaseShrink ends the hold desired-shrink. If enough reads confirmed what it holds, no person
+// has looked at it: then stops are limited for a while, so that a person can still step in.
 func (c *Core) releaseShrink(ctx context.Context, now app.Time, v verdict) error {
 	records := []raftfsm.Record{raftfsm.HoldReleased{Name: HoldDesiredShrink}}
 	if v.confirmed && c.opts.StopLimit == 0 {
@@ -103,8 +113,10 @@ func (c *Core) releaseShrink(ctx context.Context, now app.Time, v verdict) error
 		}
 		limit := uint32(max(apps/10, 1))
 		until := now.Add(slowStopPeriods * c.opts.Policy.HeartbeatPeriod)
-		why := fmt.Sprintf("%d reads confirmed that much is not desired any more: at most %d stops are sent in a heartbeat period", v.reads, limit)
-		c.logger.Warn("the hold on the desired state ended by itself: stops are limited for a while", "reads", v.reads, "stops_per_heartbeat", limit, "until", until)
+		why := fmt.Sprintf("%d reads confirmed that much is not desired any more: at most %d stops are sent in a heartbeat period",
+			v.reads, limit)
+		c.logger.Warn("the hold on the desired state ended by itself: stops are limited for a while",
+			"reads", v.reads, "stops_per_heartbeat", limit, "until", until)
 		records = append([]raftfsm.Record{raftfsm.HoldSet{Hold: raftfsm.Hold{
 			Name: HoldSlowStops, Reason: why, By: holdBy, SetAt: now, Until: until, StopLimit: limit,
 		}}}, records...)
@@ -122,8 +134,8 @@ func desiredLookup(view *raftfsm.State) func(app.Key) (desired.App, bool) {
 	}
 }
 
-// checkFirstRead checks, before the gate opens, whether what is recorded as desired can be right at all. If not, it sets a
-// hold.
+// checkFirstRead checks, before the gate opens, whether what is recorded as desired can be right at
+// all. If not, it sets a hold.
 func (c *Core) checkFirstRead(ctx context.Context, now app.Time) error {
 	view := c.log.View()
 	if c.reads.followHold(view) || c.reads.accepted {

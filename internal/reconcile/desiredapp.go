@@ -11,20 +11,20 @@ import (
 	"hm/raftfsm"
 )
 
-// announced takes the apps whose change the Cloud Controller announced (droplet.updated, R39). They are read one by one if
-// the source can do that; else everything is read early.
+// announced takes the apps whose change the Cloud Controller announced (droplet.updated, R39). They
+// are read one by one if the source can do that; else everything is read early.
 func (c *Core) announced(droplets []app.GUID) {
 	switch {
 	case len(droplets) == 0:
-	case c.opts.ReadsApps && len(droplets) <= maxUpdated && len(c.reads.ask) <= maxUpdated && c.log.View().DesiredMeta().Complete:
+	case c.opts.ReadsApps && max(len(droplets), len(c.reads.ask)) <= maxUpdated && c.log.View().DesiredMeta().Complete:
 		c.reads.ask = append(c.reads.ask, droplets...)
 	default:
 		c.reads.wanted = true
 	}
 }
 
-// AppReads gives the apps whose desired state is to be read now, and the term of the leadership that asks. AppRead takes
-// the outcome for each.
+// AppReads gives the apps whose desired state is to be read now, and the term of the leadership
+// that asks. AppRead takes the outcome for each.
 func (c *Core) AppReads() (droplets []app.GUID, term uint64) {
 	ask := c.reads.ask
 	c.reads.ask = nil
@@ -40,9 +40,9 @@ type AppReadOutcome struct {
 	Err     error
 }
 
-// AppRead takes the outcome of a read of one app, and records rows that are new or differ. It never removes an app: only
-// a complete read, which the guard judges, says that an app is gone. So a read that failed or found nothing asks for a
-// complete one. It ignores a read of an earlier leadership.
+// AppRead takes the outcome of a read of one app, and records rows that are new or differ. It never
+// removes an app: only a complete read, which the guard judges, says that an app is gone. So a read
+// that failed or found nothing asks for a complete one. It ignores a read of an earlier leadership.
 func (c *Core) AppRead(ctx context.Context, now app.Time, o AppReadOutcome) error {
 	if o.Term != 0 && (o.Term != c.term || !c.log.Leading(c.term)) {
 		return nil
@@ -82,7 +82,8 @@ func (c *Core) AppRead(ctx context.Context, now app.Time, o AppReadOutcome) erro
 			return fmt.Errorf("recording a read of app %s: %w", droplet, err)
 		}
 		if got := c.log.View().DesiredMeta().Generation; got != generation {
-			return fmt.Errorf("recording a read of app %s: generation %d was not committed, %d is recorded", droplet, generation, got)
+			return fmt.Errorf("recording a read of app %s: generation %d was not committed, %d is recorded",
+				droplet, generation, got)
 		}
 	}
 	if c.reads.apps == nil {
@@ -93,8 +94,8 @@ func (c *Core) AppRead(ctx context.Context, now app.Time, o AppReadOutcome) erro
 	return nil
 }
 
-// newerApps gives the apps that were read alone in a read that began at began or later, sorted. A complete read that began
-// at began may show them as they were before.
+// newerApps gives the apps that were read alone in a read that began at began or later, sorted. A
+// complete read that began at began may show them as they were before.
 func (r *reads) newerApps(began app.Time) []app.GUID {
 	var newer []app.GUID
 	for _, d := range slices.SortedFunc(maps.Keys(r.apps), app.GUID.Compare) {

@@ -9,10 +9,11 @@ import (
 	"hm/internal/app"
 )
 
-// Two DEAs that use one id (W12) send full lists in turn, and each list seems to replace the other. The sign is a message
-// that equals the last but one and differs from the last, and arrives no later than one DEA would repeat itself. As long
-// as both are heard, the record of the id has what either of them listed within one and a half heartbeat periods. Time in
-// which nothing could be heard does not count.
+// Two DEAs that use one id (W12) send full lists in turn, and each list seems to replace the other.
+// The sign is a message that equals the last but one and differs from the last, and arrives no
+// later than one DEA would repeat itself. As long as both are heard, the record of the id has what
+// either of them listed within one and a half heartbeat periods. Time in which nothing could be
+// heard does not count.
 
 const (
 	signsOfTwo = 3 // recent signs after which an id counts as doubled
@@ -59,14 +60,16 @@ func (b *idUse) note(d actual.Digest, now, from app.Time, period, ttl time.Durat
 // doubled reports whether two DEAs use the id.
 func (b *idUse) doubled() bool { return b.since != 0 }
 
-// over reports whether the id was doubled, and for a time to live at most one DEA was heard under it.
+// over reports whether the id was doubled, and for a time to live at most one DEA was heard under
+// it.
 func (b *idUse) over(now, from app.Time, ttl time.Duration) bool {
 	return b.since != 0 && now.Sub(max(b.thirdAt, from)) >= ttl
 }
 
 func (b *idUse) end() { b.since, b.signs, b.signAt, b.lists = 0, 0, 0, nil }
 
-// merge gives a heartbeat together with those of the other DEA that uses the id; the heartbeat itself if there is none.
+// merge gives a heartbeat together with those of the other DEA that uses the id; the heartbeat
+// itself if there is none.
 func (b *idUse) merge(hb *actual.Heartbeat, now, from app.Time, period time.Duration) *actual.Heartbeat {
 	if !b.doubled() {
 		return hb
@@ -97,7 +100,9 @@ func (b *idUse) merge(hb *actual.Heartbeat, now, from app.Time, period time.Dura
 		all.Contradicted = slices.Concat(all.Contradicted, other.Contradicted)
 		if n == len(b.lists)-2 { // most likely the other DEA's newest
 			all.Unplaced = slices.Concat(all.Unplaced, other.Unplaced)
-			all.Rejected, all.UnknownStates, all.Untimed = all.Rejected+other.Rejected, all.UnknownStates+other.UnknownStates, all.Untimed+other.Untimed
+			all.Rejected += other.Rejected
+			all.UnknownStates += other.UnknownStates
+			all.Untimed += other.Untimed
 			if all.Why == "" {
 				all.Why = other.Why
 			}
@@ -106,7 +111,8 @@ func (b *idUse) merge(hb *actual.Heartbeat, now, from app.Time, period time.Dura
 	return &all
 }
 
-// mayBeGone reports whether the id is doubled and neither of the last two messages listed an instance.
+// mayBeGone reports whether the id is doubled and neither of the last two messages listed an
+// instance.
 func (b *idUse) mayBeGone(g app.GUID) bool {
 	for _, l := range b.lists[max(len(b.lists)-2, 0):] {
 		if slices.ContainsFunc(l.hb.Instances, func(i actual.Instance) bool { return i.GUID == g }) {
@@ -184,7 +190,8 @@ func (c *Core) logDoubledIDs() {
 		if d.Ended {
 			c.logger.Info("no two DEAs use this id any more", "dea", d.DEA)
 		} else {
-			c.logger.Warn("two DEAs use one id: what either lists counts; restart one of them to give it an id of its own", "dea", d.DEA)
+			c.logger.Warn("two DEAs use one id: what either lists counts; restart one of them to give it an id of its own",
+				"dea", d.DEA)
 		}
 	}
 }

@@ -90,7 +90,8 @@ func TestW12ItEndsWhenOneIsGone(t *testing.T) {
 	}
 }
 
-// TestW12TimeInWhichNobodyIsHeardEndsNothing: each of the two is heard alone at first when the link is back.
+// TestW12TimeInWhichNobodyIsHeardEndsNothing: each of the two is heard alone at first when the link
+// is back.
 func TestW12TimeInWhichNobodyIsHeardEndsNothing(t *testing.T) {
 	for name, trouble := range map[string]func(cf *simCF){
 		"an outage": func(cf *simCF) {
@@ -131,7 +132,8 @@ func TestW12TimeInWhichNobodyIsHeardEndsNothing(t *testing.T) {
 	}
 }
 
-// TestW12OneThatChangesHidesNothing: the two are found though one of them says something new now and then.
+// TestW12OneThatChangesHidesNothing: the two are found though one of them says something new now
+// and then.
 func TestW12OneThatChangesHidesNothing(t *testing.T) {
 	for _, every := range []int{1, 2, 3, 5} {
 		cf, one, two := twoWithOneID(t, hb/3)

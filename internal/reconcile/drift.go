@@ -8,9 +8,9 @@ import (
 	"hm/raftfsm"
 )
 
-// Evaluator answers one question: what does an app, or the whole fleet, come to now? The leader's decisions, the API,
-// hm explain, hm drift and a replay all ask it, so that they all give the same answer. It keeps its buffers between
-// calls and is not safe for concurrent use.
+// Evaluator answers one question: what does an app, or the whole fleet, come to now? The leader's
+// decisions, the API, hm explain, hm drift and a replay all ask it, so that they all give the same
+// answer. It keeps its buffers between calls and is not safe for concurrent use.
 type Evaluator struct {
 	policy diff.Policy
 	fleet  fleetPass
@@ -56,8 +56,8 @@ func (a *Evaluation) Plan() diff.Plan {
 	return diff.MakePlan(&a.Input, a.Findings, a.now, a.policy)
 }
 
-// Plan evaluates one app at now and plans it. For an app that is plainly as desired it takes a fraction of the time of
-// App, and gives the same plan: an empty one.
+// Plan evaluates one app at now and plans it. For an app that is plainly as desired it takes a
+// fraction of the time of App, and gives the same plan: an empty one.
 func (e *Evaluator) Plan(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) diff.Plan {
 	if Settled(view, k) && !view.HasCommands(k) {
 		return diff.Plan{}
@@ -65,12 +65,12 @@ func (e *Evaluator) Plan(view *raftfsm.State, k app.Key, know Knowledge, now app
 	return e.App(view, k, know, now).Plan()
 }
 
-// Unsettled gives the keys of all apps that may drift or have outstanding commands, sorted. It reads every instance once
-// (I9: the anti-entropy pass).
+// Unsettled gives the keys of all apps that may drift or have outstanding commands, sorted. It
+// reads every instance once (I9: the anti-entropy pass).
 func (e *Evaluator) Unsettled(view *raftfsm.State) []app.Key { return e.fleet.unsettled(view) }
 
-// Fleet evaluates every app that Unsettled gives, in that order; the others are as desired. visit returns false to stop
-// early. Each evaluation is valid until visit returns.
+// Fleet evaluates every app that Unsettled gives, in that order; the others are as desired. visit
+// returns false to stop early. Each evaluation is valid until visit returns.
 func (e *Evaluator) Fleet(view *raftfsm.State, know Knowledge, now app.Time, visit func(*Evaluation) bool) {
 	for _, k := range e.Unsettled(view) {
 		if !visit(e.App(view, k, know, now)) {

@@ -6,7 +6,8 @@ import (
 	"hm/raftfsm"
 )
 
-// EndedCommands keeps the newest commands that ended, on every node, in memory. It is safe for concurrent use.
+// EndedCommands keeps the newest commands that ended, on every node, in memory. It is safe for
+// concurrent use.
 type EndedCommands struct {
 	mu    sync.Mutex
 	ring  []raftfsm.EndedCommand

@@ -10,9 +10,10 @@ import (
 	"hm/raftfsm"
 )
 
-// recentExits holds the instances whose exit was heard within a time to live. droplet.exited and dea.heartbeat have
-// separate queues: a heartbeat from before an exit may be handled after it, and must not make the instance live again. A
-// DEA that still lists the instance as live after a whole time to live is right.
+// recentExits holds the instances whose exit was heard within a time to live. droplet.exited and
+// dea.heartbeat have separate queues: a heartbeat from before an exit may be handled after it, and
+// must not make the instance live again. A DEA that still lists the instance as live after a whole
+// time to live is right.
 type recentExits struct {
 	byInstance map[app.GUID]heardExit
 	pruned     app.Time // when add last dropped old exits
@@ -23,7 +24,8 @@ type heardExit struct {
 	at     app.Time // by the intake's clock
 }
 
-// maxExited bounds the exits that are kept. For an instance beyond it the next heartbeat counts at once.
+// maxExited bounds the exits that are kept. For an instance beyond it the next heartbeat counts at
+// once.
 const maxExited = 100_000
 
 func (x *recentExits) add(e actual.Exit, now app.Time, ttl time.Duration) {
@@ -43,9 +45,12 @@ func (x *recentExits) prune(now app.Time, ttl time.Duration) {
 	maps.DeleteFunc(x.byInstance, func(_ app.GUID, h heardExit) bool { return now.Sub(h.at) >= ttl })
 }
 
-// overrule gives upserts with the states that the recent exits lead to, without those that the record then agrees with.
-// overruled says whether a state differs from the heartbeat's. It leaves the given upserts unchanged.
-func (x *recentExits) overrule(view *raftfsm.State, dea string, upserts []actual.Instance, now app.Time, ttl time.Duration) (_ []actual.Instance, overruled bool) {
+// overrule gives upserts with the states that the recent exits lead to, without those that the
+// record then agrees with. overruled says whether a state differs from the heartbeat's. It leaves
+// the given upserts unchanged.
+func (x *recentExits) overrule(
+	view *raftfsm.State, dea string, upserts []actual.Instance, now app.Time, ttl time.Duration,
+) (_ []actual.Instance, overruled bool) {
 	if len(x.byInstance) == 0 {
 		return upserts, false
 	}

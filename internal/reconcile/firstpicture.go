@@ -11,8 +11,9 @@ import (
 	"hm/raftfsm"
 )
 
-// firstPicture is about what a leader has heard when it first may act: at the begin of its leadership, and after a time
-// in which it heard no DEA. If most of what is desired is missing from it, the hold first-picture is set.
+// firstPicture is about what a leader has heard when it first may act: at the begin of its
+// leadership, and after a time in which it heard no DEA. If most of what is desired is missing from
+// it, the hold first-picture is set.
 type firstPicture struct {
 	judged   bool // since what is heard became fresh
 	holding  bool // the hold was seen
@@ -30,35 +31,38 @@ func (p *firstPicture) follow(view *raftfsm.State, reasons []string) {
 	}
 }
 
-// due reports whether the first picture is to be judged: what was heard and read is fresh. Holds do not matter.
+// due reports whether the first picture is to be judged: what was heard and read is fresh. Holds do
+// not matter.
 func (p *firstPicture) due(reasons []string) bool { return !p.judged && onlyHeld(reasons) }
 
-// checkFirstPicture holds all commands if nothing was heard of most desired instances. unsettled are the apps that
-// Evaluator.Unsettled gives.
+// checkFirstPicture holds all commands if nothing was heard of most desired instances. unsettled
+// are the apps that Evaluator.Unsettled gives.
 func (c *Core) checkFirstPicture(ctx context.Context, now app.Time, unsettled []app.Key) error {
 	view := c.log.View()
-	if c.firstPicture.holding || c.firstPicture.accepted || len(massLosses(view)) > 0 { // held, accepted by a person, or recorded as lost
-		c.firstPicture.judged = true
+	p := &c.firstPicture
+	if p.holding || p.accepted || len(massLosses(view)) > 0 { // held, accepted by a person, or recorded as lost
+		p.judged = true
 		return nil
 	}
 	unheard := c.eval.fleet.unheard(view, unsettled, func(commands.Command) bool { return true })
 	if why := c.opts.Guard.Unheard(view, unheard); why != "" {
 		hold := raftfsm.Hold{
-			Name: HoldFirstPicture, Reason: why, By: holdBy, SetAt: now, Until: now.Add(c.opts.Guard.MassLossHold), Lost: raftfsm.NewPlaces(unheard),
+			Name: HoldFirstPicture, Reason: why, By: holdBy, SetAt: now, Until: now.Add(c.opts.Guard.MassLossHold),
+			Lost: raftfsm.NewPlaces(unheard),
 		}
 		c.logger.Warn("holding all commands: nothing was heard of most desired instances", "why", why, "until", hold.Until)
 		if err := c.propose(ctx, raftfsm.HoldSet{Hold: hold}); err != nil {
 			return fmt.Errorf("holding all commands: %w", err)
 		}
-		c.firstPicture.holding = true
+		p.holding = true
 	}
-	c.firstPicture.judged = true
+	p.judged = true
 	return nil
 }
 
-// unheard gives the places of the given apps that hm would start and of which nothing is known: no instance of any state
-// or version is recorded there, and no start is outstanding for which known is true. Its time is in proportion to the
-// number of instances.
+// unheard gives the places of the given apps that hm would start and of which nothing is known: no
+// instance of any state or version is recorded there, and no start is outstanding for which known
+// is true. Its time is in proportion to the number of instances.
 func (p *fleetPass) unheard(view *raftfsm.State, keys []app.Key, known func(commands.Command) bool) []raftfsm.Place {
 	var unheard []raftfsm.Place
 	for _, k := range keys {

@@ -17,8 +17,8 @@ type fleetPass struct {
 	known   []bool // by index of one app
 }
 
-// unsettled gives the keys of all apps that diff.App may find something about or that have outstanding commands,
-// sorted. It reads every instance once (I9: the anti-entropy pass).
+// unsettled gives the keys of all apps that diff.App may find something about or that have
+// outstanding commands, sorted. It reads every instance once (I9: the anti-entropy pass).
 func (p *fleetPass) unsettled(view *raftfsm.State) []app.Key {
 	p.tally(view)
 	p.desired = slices.Grow(p.desired[:0], len(p.tallies))[:len(p.tallies)]

@@ -8,7 +8,8 @@ import (
 	"hm/actual"
 )
 
-// TestBehindTellsHowLongAHeartbeatWaits: what was heard may wait one heartbeat to be recorded, whatever is heard meanwhile.
+// TestBehindTellsHowLongAHeartbeatWaits: what was heard may wait one heartbeat to be recorded,
+// whatever is heard meanwhile.
 func TestBehindTellsHowLongAHeartbeatWaits(t *testing.T) {
 	cf := newSimCF(t, testOptions())
 	cf.addDEAs(2)

@@ -8,8 +8,8 @@ import (
 	"hm/raftfsm"
 )
 
-// The reasons for a closed gate, in the order in which they are given. A hold's reason is "hold:" and its name, but one
-// word stands for all holds on losses.
+// The reasons for a closed gate, in the order in which Gate gives them. A hold's reason is "hold:"
+// and its name; all holds on losses have one reason.
 const (
 	ReasonNotLeader    = "not-leader"
 	ReasonNoLeader     = "no-leader"
@@ -27,13 +27,13 @@ const (
 // GateInput is all that the gate depends on (I1).
 type GateInput struct {
 	Lead         Lead
-	StateDiffers bool // this node's recorded state is not that of its peers
-	NATSUp       bool // the link is up, and the heartbeats can be heard on it
-	NATSRefused  bool // the link is up, and the server refuses the subscription to the heartbeats
-	NATSLate     bool // what is said on the link is heard more than a heartbeat later
-	Deaf         bool // peers hear many DEAs that this node does not hear
-	ActualFresh  bool // the link has been up for the freshness window, somebody spoke, and all that was heard is recorded
-	DesiredFresh bool // a complete read was begun not longer ago than desired.ttl
+	StateDiffers bool // this node's recorded state differs from that of its peers
+	NATSUp       bool // the link is up, and heartbeats can be heard on it
+	NATSRefused  bool // the link is up, and the server refuses the subscription to heartbeats
+	NATSLate     bool // messages arrive more than a heartbeat period late
+	Deaf         bool // a peer hears many DEAs that this node does not hear
+	ActualFresh  bool // the link has been up for the freshness window, DEAs were heard, and all that was heard is recorded
+	DesiredFresh bool // a complete read began within desired.ttl
 	Holds        []raftfsm.Hold
 	Shadow       bool // commands.mode is shadow
 }
@@ -64,31 +64,35 @@ func Gate(in GateInput, now app.Time) []string {
 	return reasons
 }
 
-// evaluates reports whether decisions are made behind the gate: it is open, or closed only to publish nothing.
+// evaluates reports whether hm decides: the gate is open, or closed by shadow mode alone.
 func evaluates(reasons []string) bool {
 	return len(reasons) == 0 || len(reasons) == 1 && reasons[0] == ReasonShadow
 }
 
-// onlyHeld reports whether nothing but holds, if anything, keeps the gate shut: what is heard and read is fresh.
+// onlyHeld reports whether the gate is open, or closed by holds or shadow mode alone: what was
+// heard and read is fresh.
 func onlyHeld(reasons []string) bool {
 	return !slices.ContainsFunc(reasons, func(r string) bool {
 		return r != ReasonPaused && r != ReasonShadow && !strings.HasPrefix(r, "hold:")
 	})
 }
 
-// reasons gives why the gate is closed at now. recorded says that everything heard before is.
+// reasons gives why the gate is closed at now. recorded says that everything that was heard is
+// recorded.
 func (c *Core) reasons(now app.Time, lead Lead, recorded bool) []string {
 	fresh, up, _ := c.intake.Fresh(now)
 	return Gate(GateInput{
-		Lead: lead, NATSUp: up, NATSLate: c.intake.Late(), Deaf: lead.Leader && c.heardByPeers.deaf, ActualFresh: fresh && recorded, DesiredFresh: c.reads.fresh(now, c.opts),
-		Holds: c.log.View().Holds(), Shadow: c.opts.Shadow, StateDiffers: c.opts.StateDiffers != nil && c.opts.StateDiffers(),
-		NATSRefused: c.opts.NATSRefused != nil && c.opts.NATSRefused(),
+		Lead: lead, NATSUp: up, NATSLate: c.intake.Late(), Deaf: lead.Leader && c.heardByPeers.deaf,
+		ActualFresh: fresh && recorded, DesiredFresh: c.reads.fresh(now, c.opts),
+		Holds: c.log.View().Holds(), Shadow: c.opts.Shadow,
+		StateDiffers: c.opts.StateDiffers != nil && c.opts.StateDiffers(),
+		NATSRefused:  c.opts.NATSRefused != nil && c.opts.NATSRefused(),
 	}, now)
 }
 
-// setGate computes the gate and remembers since when it has been as it is.
+// setGate computes the gate, and notes since when it has been open or closed.
 func (c *Core) setGate(now app.Time, lead Lead, recorded bool) {
-	c.epoch = c.intake.Epoch() // before the link is looked at: a gap between the two is noticed before the publish
+	c.epoch = c.intake.Epoch() // before the state of the link: a gap between the two is noticed at the publish
 	reasons := c.reasons(now, lead, recorded)
 	c.firstPicture.follow(c.log.View(), reasons)
 	if !c.gateKnown || !slices.Equal(reasons, c.gate) {

@@ -7,18 +7,19 @@ import (
 	"hm/raftfsm"
 )
 
-// Knowledge is the part of a decision's input that is not recorded: what the deciding node itself knows.
+// Knowledge is the part of a decision's input that is not in the recorded state: what the deciding
+// node itself knows.
 type Knowledge struct {
 	Reads diff.Reads
-	// AppRead gives when the newest read that tells of an app was begun, if the app may have been read by itself since
-	// the newest complete read. nil: none was.
+	// AppRead gives when the newest read of an app began, complete or of the app alone. nil: Reads
+	// says so for all apps.
 	AppRead func(droplet app.GUID) app.Time
 	Held    []string // the gate's reasons
-	// Quiet reports whether an instance may have gone, though it is recorded (actual.Located.Quiet). nil: not known, none
-	// has.
+	// Quiet reports whether a recorded instance may be gone (actual.Located.Quiet). nil: not known,
+	// none is.
 	Quiet func(dea string, instance app.GUID) bool
-	// Unplaced gives when each entry of an app was first heard that names no index which can be read, sorted, in hm time.
-	// nil: not known, there are none.
+	// Unplaced gives when each unplaced entry of an app was first heard, sorted, in hm time. nil:
+	// not known, there are none.
 	Unplaced func(app.Key) []app.Time
 }
 
@@ -50,7 +51,7 @@ func gather(in *diff.Input, view *raftfsm.State, k app.Key, know Knowledge) {
 	}
 }
 
-// readsOf is what is known of the reads of one app's desired state.
+// readsOf is what is known about the reads of one app's desired state.
 func (know Knowledge) readsOf(droplet app.GUID) diff.Reads {
 	reads := know.Reads
 	if know.AppRead != nil {
@@ -59,7 +60,7 @@ func (know Knowledge) readsOf(droplet app.GUID) diff.Reads {
 	return reads
 }
 
-// served says how an app that is wanted is served.
+// served says how well the wanted indices of an app are served.
 func served(view *raftfsm.State, k app.Key, know Knowledge) diff.Served {
 	a, known := view.App(k)
 	if !known || !a.HasDesired || !a.Desired.Wanted() {
@@ -70,7 +71,7 @@ func served(view *raftfsm.State, k app.Key, know Knowledge) diff.Served {
 	return diff.ServedBy(a.Desired.Instances, instances)
 }
 
-// quiet notes which instances may have gone.
+// quiet marks the instances that may be gone.
 func (know Knowledge) quiet(instances []actual.Located) {
 	if know.Quiet == nil {
 		return
@@ -80,8 +81,9 @@ func (know Knowledge) quiet(instances []actual.Located) {
 	}
 }
 
-// Settled reports whether diff.App would keep every instance of an app and miss none, at a fraction of the price of
-// asking it. It may say no when that is so, as diff.Tally does. Outstanding commands are not part of it.
+// Settled reports, in a fraction of the time of an evaluation, that diff.App would keep every
+// instance of an app and miss none. Like diff.Tally it may say no where that is so. It does not
+// look at outstanding commands.
 func Settled(view *raftfsm.State, k app.Key) bool {
 	var t diff.Tally
 	if a, _ := view.EachInstanceOf(k, t.Add); a.HasDesired {

@@ -12,23 +12,25 @@ import (
 	"hm/raftfsm"
 )
 
-// Guard holds the limits beyond which hm holds instead of acting. 0 turns a guard off.
+// Guard is the limits beyond which hm holds all commands instead of acting. 0 turns a guard off.
 type Guard struct {
 	DesiredShrink float64 // share of the wanted droplets that one read may drop
-	MinApps       int     // below so many wanted droplets only an empty read holds
+	MinApps       int     // with fewer wanted droplets only an empty read holds
 	ConfirmReads  int     // further reads that agree, after which the hold ends by itself
-	MassLoss      float64 // share of the live instances that may be lost within one time to live, and of the desired ones that may be unheard of at first
-	MinDEAs       int     // below so many DEAs that run anything there is no mass loss
-	MassLossHold  time.Duration
+	// MassLoss is the share of live instances that may be lost within one time to live, and of desired ones that may be
+	// missing at first.
+	MassLoss     float64
+	MinDEAs      int // with fewer DEAs that run anything there is no mass loss
+	MassLossHold time.Duration
 }
 
-// Shrinks says why a complete read must not be acted on before somebody, or further reads, confirm it (W04, W36);
-// empty if it may be. wantedBefore yields the recorded apps that are wanted.
+// Shrinks says why hm must not act on a complete read before a person or further reads confirm it
+// (W04, W36); empty if it may. recorded yields the recorded desired apps.
 func (g Guard) Shrinks(recorded func(yield func(desired.App) bool), read desired.Read) string {
 	if g.DesiredShrink <= 0 {
 		return ""
 	}
-	before, kept, same := 0, 0, 0                    // droplets: wanted so far, still wanted, in the same version
+	before, kept, same := 0, 0, 0                    // droplets: wanted so far, still wanted, still in the same version
 	instances, keptInstances := uint64(0), uint64(0) // of the wanted droplets
 	for a := range recorded {
 		if !a.Wanted() {
@@ -66,8 +68,8 @@ func (g Guard) Shrinks(recorded func(yield func(desired.App) bool), read desired
 	return ""
 }
 
-// FirstRead says why a cluster that has never stopped anything must not begin to: most of what runs is not desired, as
-// it is when hm is pointed at a wrong or an empty database (W04); empty if it may.
+// FirstRead says why a cluster that has never stopped an instance must not start to do so: most of
+// what runs is not desired, as with a wrong or empty database (W04); empty if it may.
 func (g Guard) FirstRead(view *raftfsm.State) string {
 	counts := view.Counts()
 	live := counts.Starting + counts.Running
@@ -86,7 +88,8 @@ func (g Guard) FirstRead(view *raftfsm.State) string {
 		}
 	}
 	if undesired == live || live >= g.MinApps && float64(undesired) > g.DesiredShrink*float64(live) {
-		return fmt.Sprintf("%d of %d running instances are not desired, and nothing was ever stopped: is it the right Cloud Controller?", undesired, live)
+		return fmt.Sprintf("%d of %d running instances are not desired, and nothing was ever stopped: is it the right Cloud Controller?",
+			undesired, live)
 	}
 	return ""
 }
@@ -94,13 +97,13 @@ func (g Guard) FirstRead(view *raftfsm.State) string {
 // loss is what was lost within one time to live.
 type loss struct {
 	lost      []lostPlace
-	live      int              // instances before it
-	deas      map[string]bool  // which had what was lost; nil: lost says
-	records   []raftfsm.Record // which are about to take it away, and may bring others
-	inherited bool             // recorded by earlier leaders
+	live      int              // desired places with a live copy, before the loss
+	deas      map[string]bool  // that had what was lost; nil: take them from lost
+	records   []raftfsm.Record // that are about to record the loss; they may also bring instances
+	inherited bool             // earlier leaders recorded it
 }
 
-// from gives the DEAs that had what was lost.
+// fromDEAs gives the DEAs that had what was lost.
 func (l *loss) fromDEAs() map[string]bool {
 	if l.deas == nil {
 		l.deas = map[string]bool{}
@@ -119,7 +122,7 @@ func (l *loss) places() raftfsm.Places {
 	return raftfsm.NewPlaces(places)
 }
 
-// whose gives the apps and the DEAs that lost something.
+// summary names the apps and the DEAs that lost something.
 func (l *loss) summary() string {
 	apps := map[app.GUID]bool{}
 	for i := range l.lost {
@@ -128,24 +131,24 @@ func (l *loss) summary() string {
 	return listedApps(apps) + ", on " + listed(l.fromDEAs(), "DEA")
 }
 
-// more tells of a loss that came after another.
+// addition describes a loss that follows another.
 func (l *loss) addition() string { return fmt.Sprintf("%d more: %s", len(l.lost), l.summary()) }
 
-// Loses says why a loss of instances must not be acted on at once (W03, W38); empty if it may be. What counts is the
-// harm: instances that are to run and have no other live copy, not DEAs. But what a single DEA can lose is no mass
-// loss, and neither is what a fleet loses in which only a few run anything.
+// Loses says why hm must not act on a loss of instances at once (W03, W38); empty if it may. It
+// counts desired instances without another live copy, not DEAs. The loss of a single DEA is no mass
+// loss, nor is any loss of a fleet in which only a few DEAs run anything.
 func (g Guard) Loses(view *raftfsm.State, l loss) string {
 	if !g.much(len(l.lost), l.live) {
 		return ""
 	}
 	deas := l.fromDEAs()
-	run := len(deas) // DEAs that run anything, but for the loss
+	run := len(deas) // DEAs that run anything, or did before the loss
 	for d := range view.DEAs() {
 		if d.GoneAt == 0 && d.Len > 0 && !deas[d.ID] {
 			run++
 		}
 	}
-	for _, r := range l.records { // DEAs that return at the same moment run something too
+	for _, r := range l.records { // DEAs that return in the same records count, too
 		if r, ok := r.(raftfsm.DEAChanges); ok && len(r.Upserts) > 0 && !deas[r.DEA] {
 			if d, known := view.DEA(r.DEA); !known || d.GoneAt != 0 || d.Len == 0 {
 				run++
@@ -162,16 +165,17 @@ func (g Guard) Loses(view *raftfsm.State, l loss) string {
 	return lost + ": " + l.summary()
 }
 
-// Unheard says why a node must not begin to start what it has not heard of: it is too much of what is desired, and
-// nothing of it is recorded as lost, as when most heartbeats do not reach the node; empty if it may.
+// Unheard says why a node must not start the places that it has heard nothing of: they are too
+// large a share of what is desired, and are not recorded as lost, as when most heartbeats do not
+// reach the node; empty if it may.
 func (g Guard) Unheard(view *raftfsm.State, unheard []raftfsm.Place) string {
 	counts := view.Counts()
 	desired := counts.DesiredInstances
-	// As many DEAs as min_deas may run what is desired, if it is that many instances.
+	// With fewer desired instances than min_deas, fewer DEAs than that run anything.
 	if !g.much(len(unheard), desired) || desired < g.MinDEAs {
 		return ""
 	}
-	// What DEAs that are gone had the record does not say any more.
+	// The instances of DEAs that are gone are not recorded any more: they may be what is missing.
 	if g.much(counts.GoneDEAs, counts.GoneDEAs+counts.DEAs) {
 		return ""
 	}
@@ -179,20 +183,21 @@ func (g Guard) Unheard(view *raftfsm.State, unheard []raftfsm.Place) string {
 	for i := range unheard {
 		apps[unheard[i].App.Droplet] = true
 	}
-	return fmt.Sprintf("%d of %d desired instances were not heard of in a whole freshness window, and are not recorded as lost: %s; %d DEAs are heard",
+	return fmt.Sprintf(
+		"%d of %d desired instances were not heard of in a whole freshness window, and are not recorded as lost: %s; %d DEAs are heard",
 		len(unheard), desired, listedApps(apps), counts.DEAs)
 }
 
-// much reports whether n is more than the share of so many that a loss may have.
+// much reports whether n is a larger share of `of` than may be lost.
 func (g Guard) much(n, of int) bool { return g.MassLoss > 0 && float64(n) > g.MassLoss*float64(of) }
 
-// losers is how many DEAs must have lost something for it to be a mass loss.
+// losers is how many DEAs at least lose something in a mass loss.
 func (g Guard) losers() int { return min(2, g.MinDEAs) }
 
-// maxListed is how many names of a kind a reason gives.
+// maxListed is how many names of a kind a reason lists.
 const maxListed = 3
 
-// listed gives the number of names, and the first of them.
+// listed gives the number of names and the first few.
 func listed(names map[string]bool, kind string) string {
 	return list(slices.Collect(maps.Keys(names)), kind, strings.Compare)
 }
@@ -206,7 +211,7 @@ func list[T any](names []T, kind string, compare func(a, b T) int) string {
 	if n != 1 {
 		kind += "s"
 	}
-	var first []T // found one by one: there may be hundreds of thousands
+	var first []T // kept sorted: there may be hundreds of thousands of names
 	for _, name := range names {
 		at, _ := slices.BinarySearchFunc(first, name, compare)
 		if at < maxListed {

@@ -37,8 +37,8 @@ func (i *Intake) Hearing() Hearing {
 // maxWordAge is longer than a Hearing's Age can be.
 const maxWordAge = 5 * time.Second
 
-// heardLately counts the DEAs that this node heard within a time to live plus age, lost or not. age is how old a peer's
-// Hearing is: a DEA that fell silent since then must count for both.
+// heardLately counts the DEAs that this node heard within a time to live plus age, lost or not. age
+// is how old a peer's Hearing is: a DEA that fell silent since then must count for both.
 func (i *Intake) heardLately(age time.Duration) int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -58,8 +58,8 @@ func (i *Intake) hearingCounts(now app.Time) bool {
 	return i.live.Fresh(now) && !i.live.IsLate()
 }
 
-// linkSettled reports whether this node should hear what others hear: its link has been up for the freshness window and
-// is not late.
+// linkSettled reports whether this node should hear what others hear: its link has been up for the
+// freshness window and is not late.
 func (i *Intake) linkSettled() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -69,8 +69,8 @@ func (i *Intake) linkSettled() bool {
 	return up && now.Sub(since) >= i.live.Freshness && !i.live.IsLate()
 }
 
-// HeardAgo gives the time since each of the DEAs was last heard, negative if it was never heard or has been silent for a
-// whole time to live. counts says whether the answer counts.
+// HeardAgo gives the time since each of the DEAs was last heard, negative if it was never heard or
+// has been silent for a whole time to live. counts says whether the answer counts.
 func (i *Intake) HeardAgo(deas []string) (ago []time.Duration, counts bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -9,21 +9,23 @@ import (
 	"hm/raftfsm"
 )
 
-// The holds that hm itself or a person sets.
+// The names of the holds that hm sets.
 const (
 	HoldDesiredShrink = "desired-shrink"
-	HoldMassLoss      = "mass-loss" // a further loss meanwhile is held by mass-loss-2, and so on
+	HoldMassLoss      = "mass-loss" // the hold of a further loss meanwhile is mass-loss-2, and so on
 	HoldFirstPicture  = "first-picture"
 	HoldPaused        = "paused"
-	HoldSlowStops     = "slow-stops" // limits stops, and keeps no gate shut
+	HoldSlowStops     = "slow-stops" // limits stops, and does not close the gate
 )
 
-// OwnHold reports whether hm itself set a hold, so that a replay sets it by itself where it should be.
+// OwnHold reports whether hm itself set a hold. A replay does not take such a hold from a
+// recording, but sets its own.
 func OwnHold(h raftfsm.Hold) bool {
 	return h.By == holdBy && h.Name != HoldPaused && OwnHoldName(h.Name)
 }
 
-// OwnHoldName reports whether hm itself gives a hold this name, so that it tells nothing of whoever set it.
+// OwnHoldName reports whether hm itself uses this name for a hold, so that the name reveals nothing
+// about a person.
 func OwnHoldName(name string) bool {
 	switch name {
 	case HoldPaused, HoldDesiredShrink, HoldFirstPicture, HoldSlowStops:
@@ -32,7 +34,7 @@ func OwnHoldName(name string) bool {
 	return isMassLoss(name)
 }
 
-// reasonOf gives the word for a hold among the gate's reasons. All losses have one.
+// reasonOf gives a hold's reason for the gate. All holds on losses have one reason.
 func reasonOf(h raftfsm.Hold) string {
 	switch {
 	case h.Name == HoldPaused:
@@ -43,7 +45,7 @@ func reasonOf(h raftfsm.Hold) string {
 	return "hold:" + h.Name
 }
 
-// holdBy is who hm says to be when it sets a hold.
+// holdBy is the author of holds that hm sets.
 const holdBy = "hm"
 
 // held reports whether a hold of this name is set.
@@ -51,14 +53,16 @@ func held(view *raftfsm.State, name string) bool {
 	return slices.ContainsFunc(view.Holds(), func(h raftfsm.Hold) bool { return h.Name == name })
 }
 
-// massLosses gives the holds on losses, in the order in which they were set. Only hm sets one that says what was lost.
+// massLosses gives the holds on losses, in the order in which they were set. Only hm sets holds
+// that name what was lost.
 func massLosses(view *raftfsm.State) []raftfsm.Hold {
 	holds := slices.DeleteFunc(view.Holds(), func(h raftfsm.Hold) bool { return h.Lost == "" || !isMassLoss(h.Name) })
 	slices.SortStableFunc(holds, func(a, b raftfsm.Hold) int { return cmp.Compare(a.SetAt, b.SetAt) })
 	return holds
 }
 
-// isMassLoss reports whether a hold's name is that of a hold on a loss: mass-loss, mass-loss-2, mass-loss-3 and so on.
+// isMassLoss reports whether a name is one of a hold on a loss: mass-loss, mass-loss-2, mass-loss-3
+// and so on.
 func isMassLoss(name string) bool {
 	rest, ok := strings.CutPrefix(name, HoldMassLoss)
 	if !ok || rest == "" {
@@ -68,7 +72,7 @@ func isMassLoss(name string) bool {
 	return err == nil && n >= 2 && rest == "-"+strconv.Itoa(n)
 }
 
-// freeMassLoss gives the first name for a hold on a loss that no hold has.
+// freeMassLoss gives the first name of a hold on a loss that is free.
 func freeMassLoss(view *raftfsm.State) string {
 	name := HoldMassLoss
 	for n := 2; held(view, name); n++ {

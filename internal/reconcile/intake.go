@@ -10,9 +10,9 @@ import (
 	"hm/raftfsm"
 )
 
-// Intake keeps what was heard until it is recorded. Every node has one: that of a follower knows which DEAs are alive and
-// what the leader has not recorded yet, so that the follower can take over at once. It is safe for concurrent use. The
-// feed calls it; no call blocks on the log.
+// Intake keeps what was heard until it is recorded. Every node has one: that of a follower knows
+// which DEAs are alive and what the leader has not recorded yet, so that the follower can take over
+// at once. It is safe for concurrent use. The feed calls it; no call blocks on the log.
 type Intake struct {
 	wake func() // called when something was heard that is not recorded
 
@@ -36,7 +36,8 @@ type Intake struct {
 	forgotten []app.Time // when lost DEAs were last heard, as long as a peer may still count them
 }
 
-// maxExits bounds the exits that wait to be recorded. The next heartbeat shows what a dropped exit would have.
+// maxExits bounds the exits that wait to be recorded. The next heartbeat shows what a dropped exit
+// would have.
 const maxExits = 10_000
 
 // heardDEA is one DEA's newest heartbeat.
@@ -62,22 +63,24 @@ type heardDEA struct {
 	idUse     idUse     // whether one DEA uses this id, or two
 }
 
-// NewIntake returns an intake that has heard nothing. wake must not block. From log it uses View, and Now as its clock: in
-// the daemon a monotonic clock that starts with the process, since hm time is known only when the log is (W26).
+// NewIntake returns an intake that has heard nothing. wake must not block. From log it uses View,
+// and Now as its clock: in the daemon a monotonic clock that starts with the process, since hm time
+// is known only when the log is (W26).
 func NewIntake(log Log, live *actual.Liveness, wake func()) *Intake {
 	return &Intake{
 		log: log, live: live, wake: wake,
-		deas: map[string]*heardDEA{}, byDigest: map[actual.Digest]*heardDEA{}, dirty: map[string]*heardDEA{}, updated: map[app.GUID]struct{}{},
+		deas: map[string]*heardDEA{}, byDigest: map[actual.Digest]*heardDEA{}, dirty: map[string]*heardDEA{},
+		updated: map[app.GUID]struct{}{},
 	}
 }
 
-// Keep makes the intake keep each DEA's newest list, so that it finds changes without reading the record, and makes it
-// assume that the changes it gave out are recorded. It is for a replay, which holds these lists in memory anyway and in
-// which nobody else records anything.
+// Keep makes the intake keep each DEA's newest list, so that it finds changes without reading the
+// record, and makes it assume that the changes it gave out are recorded. It is for a replay, which
+// holds these lists in memory anyway and in which nobody else records anything.
 func (i *Intake) Keep() { i.keeps = true }
 
-// Unchanged reports whether a payload with this digest repeats what is recorded. If so, the DEA counts as heard and the
-// payload need not be decoded.
+// Unchanged reports whether a payload with this digest repeats what is recorded. If so, the DEA
+// counts as heard and the payload need not be decoded.
 func (i *Intake) Unchanged(d actual.Digest) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -116,7 +119,7 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 	i.noteReadable(h)
 	i.noteMessage(h, d, now)
 	merged := h.idUse.merge(&hb, now, i.live.CountsFrom(now), i.live.Period)
-	shifted := i.noteEntries(h, merged, now)
+	unplacedChanged := i.noteEntries(h, merged, now)
 	h.uncertain.update(merged, now)
 	h.digest, h.newest, h.compared, h.proposed = d, merged, false, false
 	if !h.idUse.doubled() { // else what it means depends on the other DEA's list
@@ -126,7 +129,7 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 	i.dirty[h.id] = h
 	changed := !i.settle(view, h)
 	i.mu.Unlock()
-	if changed || shifted {
+	if changed || unplacedChanged {
 		i.wake()
 	}
 }
@@ -147,7 +150,8 @@ func (i *Intake) Exit(e actual.Exit) {
 // maxUpdated bounds the announced apps that are not read yet. Beyond it everything is read.
 const maxUpdated = 100
 
-// Updated takes a droplet.updated: the desired state of an app has changed, so an early read is worthwhile (R39).
+// Updated takes a droplet.updated: the desired state of an app has changed, so an early read is
+// worthwhile (R39).
 func (i *Intake) Updated(droplet app.GUID) {
 	i.mu.Lock()
 	if len(i.updated) <= maxUpdated {
@@ -157,7 +161,8 @@ func (i *Intake) Updated(droplet app.GUID) {
 	i.wake()
 }
 
-// settle drops h's newest heartbeat if the record agrees with it. It reports whether the record agrees.
+// settle drops h's newest heartbeat if the record agrees with it. It reports whether the record
+// agrees.
 func (i *Intake) settle(view *raftfsm.State, h *heardDEA) bool {
 	if h.newest == nil {
 		return true
@@ -182,7 +187,8 @@ func (i *Intake) settle(view *raftfsm.State, h *heardDEA) bool {
 	return true
 }
 
-// changes compares the newest heartbeat of a DEA with its record at revision rev; 0 if it has no record.
+// changes compares the newest heartbeat of a DEA with its record at revision rev; 0 if it has no
+// record.
 func (i *Intake) changes(view *raftfsm.State, h *heardDEA, rev uint64) raftfsm.DEAChanges {
 	if !h.compared || h.changesOf != rev {
 		if h.kept != nil && h.rev == rev {
@@ -201,8 +207,8 @@ func (i *Intake) changes(view *raftfsm.State, h *heardDEA, rev uint64) raftfsm.D
 	return changes
 }
 
-// Settle drops the heartbeats that the record agrees with now: on the leader after proposals, on a follower after the
-// leader recorded them. It returns how many DEAs are left.
+// Settle drops the heartbeats that the record agrees with now: on the leader after proposals, on a
+// follower after the leader recorded them. It returns how many DEAs are left.
 func (i *Intake) Settle(view *raftfsm.State) int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -212,7 +218,8 @@ func (i *Intake) Settle(view *raftfsm.State) int {
 	return len(i.dirty)
 }
 
-// Changes gives the records that bring the record up to what was heard, for at most max DEAs, in the order of their ids.
+// Changes gives the records that bring the record up to what was heard, for at most max DEAs, in
+// the order of their ids.
 func (i *Intake) Changes(view *raftfsm.State, max int) []raftfsm.Record {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -244,8 +251,8 @@ func (i *Intake) TakeExits() []actual.Exit {
 	return exits
 }
 
-// TakeUpdated gives the apps whose change the Cloud Controller announced since the last call, sorted. If there are more
-// than maxUpdated, others may be missing.
+// TakeUpdated gives the apps whose change the Cloud Controller announced since the last call,
+// sorted. If there are more than maxUpdated, others may be missing.
 func (i *Intake) TakeUpdated() []app.GUID {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -264,8 +271,8 @@ func (i *Intake) Backlog() int {
 	return len(i.dirty)
 }
 
-// Link notes that the NATS link came up, went down, or had a gap (then it is up again). epoch is the number of the period
-// that begins now; Epoch gives it back.
+// Link notes that the NATS link came up, went down, or had a gap (then it is up again). epoch is
+// the number of the period that begins now; Epoch gives it back.
 func (i *Intake) Link(up bool, epoch uint64) {
 	i.mu.Lock()
 	now := i.log.Now()
@@ -277,8 +284,8 @@ func (i *Intake) Link(up bool, epoch uint64) {
 	i.wake()
 }
 
-// Epoch is the number of the link's present period without a gap. If two calls give the same, nothing was missed between
-// them.
+// Epoch is the number of the link's present period without a gap. If two calls give the same,
+// nothing was missed between them.
 func (i *Intake) Epoch() uint64 {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -288,8 +295,8 @@ func (i *Intake) Epoch() uint64 {
 // toHMTime converts a time of the intake's clock to hm time. now is the present hm time.
 func (i *Intake) toHMTime(t, now app.Time) app.Time { return now.Add(t.Sub(i.log.Now())) }
 
-// Fresh reports whether hm may act on what was heard, whether the link is up, and since when it has been so. now is the
-// present hm time.
+// Fresh reports whether hm may act on what was heard, whether the link is up, and since when it has
+// been so. now is the present hm time.
 func (i *Intake) Fresh(now app.Time) (fresh, up bool, since app.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -297,8 +304,8 @@ func (i *Intake) Fresh(now app.Time) (fresh, up bool, since app.Time) {
 	return i.live.Fresh(i.log.Now()), up, i.toHMTime(since, now)
 }
 
-// FreshWithin gives when the link's freshness window ends, and when what was heard becomes stale unless a DEA is heard
-// before; 0 if not known. now is the present hm time.
+// FreshWithin gives when the link's freshness window ends, and when what was heard becomes stale
+// unless a DEA is heard before; 0 if not known. now is the present hm time.
 func (i *Intake) FreshWithin(now app.Time) (from, until app.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -322,8 +329,8 @@ func (i *Intake) LastHeard(dea string, now app.Time) app.Time {
 	return i.toHMTime(at, now)
 }
 
-// Quiet reports whether a recorded instance may be gone: its DEA has missed a heartbeat, or the DEA's newest message
-// cannot be read or leaves the instance's state open.
+// Quiet reports whether a recorded instance may be gone: its DEA has missed a heartbeat, or the
+// DEA's newest message cannot be read or leaves the instance's state open.
 func (i *Intake) Quiet(dea string, instance app.GUID) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -335,9 +342,10 @@ func (i *Intake) Quiet(dea string, instance app.GUID) bool {
 	return h != nil && (h.trouble.garbled > 0 || h.uncertain.covers(instance, now, i.live.TTL) || h.idUse.mayBeGone(instance))
 }
 
-// Silent gives the recorded DEAs that have been silent for a whole time to live, sorted; how many DEAs are recorded as
-// present; and when the next one will be silent unless it is heard before, 0 if not known. now is the present hm time.
-// While what was heard is not fresh no DEA is silent: if all are silent at once, the fault is elsewhere.
+// Silent gives the recorded DEAs that have been silent for a whole time to live, sorted; how many
+// DEAs are recorded as present; and when the next one will be silent unless it is heard before, 0
+// if not known. now is the present hm time. While what was heard is not fresh no DEA is silent: if
+// all are silent at once, the fault is elsewhere.
 func (i *Intake) Silent(view *raftfsm.State, now app.Time) (silent []string, present int, next app.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -7,15 +7,15 @@ import (
 	"hm/internal/app"
 )
 
-// lag is how late messages reach this node. They may wait in the server, in the network or in this process; meanwhile
-// silence means nothing. The Intake's mutex guards it.
+// lag is how late messages reach this node. They may wait in the server, in the network or in this
+// process; meanwhile silence means nothing. The Intake's mutex guards it.
 type lag struct {
 	of      func() time.Duration // measures it; nil: there is none
 	tooLate bool                 // it is so long that nothing may be sent
 }
 
-// lateAfter is the lag beyond which no DEA counts as silent: half a heartbeat period. Beyond a whole period nothing is
-// sent, until the lag is at most half a period again.
+// lateAfter is the lag beyond which no DEA counts as silent: half a heartbeat period. Beyond a
+// whole period nothing is sent, until the lag is at most half a period again.
 func lateAfter(period time.Duration) time.Duration { return period / 2 }
 
 // update measures the lag and sets it.
@@ -31,15 +31,16 @@ func (l *lag) set(live *actual.Liveness, lag time.Duration, now app.Time) {
 	l.tooLate = lag > live.Period || l.tooLate && late
 }
 
-// SetLag gives the intake a function that measures the lag. of is called often: it must be quick and must not call the
-// intake. It gives 0 for a link that is down, or whose lag is not known.
+// SetLag gives the intake a function that measures the lag. of is called often: it must be quick
+// and must not call the intake. It gives 0 for a link that is down, or whose lag is not known.
 func (i *Intake) SetLag(of func() time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.lag.of = of
 }
 
-// NoteLag notes how late a message was that has just arrived. The lag may have come and gone between two measurements.
+// NoteLag notes how late a message was that has just arrived. The lag may have come and gone
+// between two measurements.
 func (i *Intake) NoteLag(late time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

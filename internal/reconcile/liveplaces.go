@@ -7,16 +7,16 @@ import (
 	"hm/raftfsm"
 )
 
-// surplus counts the live instances that are no measure for a loss: copies beside others, and instances that are not
-// desired.
+// surplus counts the live instances that are no measure for a loss: copies beside others, and
+// instances that are not desired.
 type surplus struct {
 	n  int
 	at app.Time // when it was counted; 0: never
 }
 
-// livePlaces is how many places that are to run have a live copy, or more if it is plain that the loss of so many is not
-// much. They are counted when a loss comes near to much, at most once in a heartbeat period, and before it is taken for
-// much: to count them takes a pass over the fleet.
+// livePlaces gives how many desired places have a live copy, or more where the loss is clearly
+// small. Counting takes a pass over the fleet: it is done when a loss comes near to a mass loss, at
+// most once in a heartbeat period, and before the loss is judged as one.
 func (c *Core) livePlaces(view *raftfsm.State, now app.Time, lost int) int {
 	counts := view.Counts()
 	live := counts.Starting + counts.Running

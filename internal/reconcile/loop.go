@@ -16,7 +16,8 @@ type Leader interface {
 	Lead() Lead
 }
 
-// AppReader is a Source that can read the desired state of a single app: its rows, none if it is not there.
+// AppReader is a Source that can read the desired state of a single app: its rows, none if it is
+// not there.
 type AppReader interface {
 	ReadApp(ctx context.Context, droplet app.GUID) ([]desired.App, error)
 }
@@ -32,14 +33,14 @@ type LoopOptions struct {
 	ReadTimeout  time.Duration                  // of one complete read of the desired state
 	PeerReads    func() app.Time                // when the newest complete read began that any peer told of
 	ReadRecorded func(began app.Time, apps int) // called after this node recorded a complete read, to tell the peers
-	// ReadEnded and AppReadEnded, if not nil, are called with the outcome of each read of this leader, complete or of one
-	// app, before it is recorded.
+	// ReadEnded and AppReadEnded, if not nil, are called with the outcome of each read of this
+	// leader, complete or of one app, before it is recorded.
 	ReadEnded    func(began app.Time, read desired.Read, err error)
 	AppReadEnded func(began app.Time, droplet app.GUID, rows []desired.App, err error)
 }
 
-// Loop drives a Core in the daemon. It steps when something was heard or recorded, when something becomes due, and when a
-// read of the desired state has ended.
+// Loop drives a Core in the daemon. It steps when something was heard or recorded, when something
+// becomes due, and when a read of the desired state has ended.
 type Loop struct {
 	opts     LoopOptions
 	core     *Core
@@ -63,7 +64,8 @@ func NewLoop(opts LoopOptions, ended *EndedCommands) *Loop {
 	return l
 }
 
-// Wake makes the loop step soon, since something happened that it does not notice itself. It never blocks.
+// Wake makes the loop step soon, since something happened that it does not notice itself. It never
+// blocks.
 func (l *Loop) Wake() { l.wake.Notify() }
 
 // Overview is what this node knows beyond the recorded state, as of its last step.
@@ -178,8 +180,8 @@ func (l *Loop) read(ctx context.Context, number uint64) outcome {
 	return o
 }
 
-// begun is when a read that took so long began. hm time may have been corrected meanwhile: until a node knows it, it takes
-// its wall clock.
+// begun is when a read that took so long began. hm time may have been corrected meanwhile: until a
+// node knows it, it takes its wall clock.
 func (l *Loop) begun(began app.Time, took time.Duration) app.Time {
 	return min(began, l.opts.Log.Now().Add(-took))
 }

@@ -13,36 +13,38 @@ import (
 	"hm/raftfsm"
 )
 
-// A loss is judged before it is recorded: the entry that holds all commands comes before the entries that take the
-// instances out of the record, so that no leader ever finds the loss without its hold.
+// A loss is judged before it is recorded: the entry that holds all commands comes before the
+// entries that remove the instances, so that no leader ever finds the loss without its hold.
 
-// lostPlace is an index that is to run and has lost its last live copy.
+// lostPlace is a desired index that has lost its last live copy.
 type lostPlace struct {
 	raftfsm.Place
-	dea string // which had the copy
+	dea string // that had the copy
 	at  app.Time
 }
 
-// unknownDEA stands for the DEAs that had what earlier leaders recorded as lost.
+// unknownDEA stands for the DEAs of losses that earlier leaders recorded.
 const unknownDEA = "(not known)"
 
-// losses are the places that lost their last live copy within one time to live, as far as no hold names them. It is the
-// leader's own memory.
+// losses are the places that lost their last live copy within one time to live and that no hold
+// names. The leader keeps them in memory.
 type losses struct {
 	places []lostPlace
-	unsure bool // whether the newest were recorded is not known
+	unsure bool // it is not known whether the newest were recorded
 }
 
-// recent gives those that were lost at since or later.
+// recent drops the places that were lost before since, and gives the others.
 func (l *losses) recent(since app.Time) []lostPlace {
 	l.places = slices.DeleteFunc(l.places, func(p lostPlace) bool { return p.at < since })
 	return l.places
 }
 
-// guardLoss gives records, which are about to be recorded, with the hold before them that keeps their loss from being
-// acted on, if there must be one. What that costs is in proportion to what the records take away. recorded is to be told
-// then whether they were recorded.
-func (c *Core) guardLoss(view *raftfsm.State, now app.Time, records []raftfsm.Record) (guarded []raftfsm.Record, recorded func(error)) {
+// guardLoss takes records that are about to be proposed. If their loss must not be acted on, it
+// puts a hold before them. Its time is in proportion to what the records remove. The caller must
+// call recorded with the outcome of the proposal.
+func (c *Core) guardLoss(
+	view *raftfsm.State, now app.Time, records []raftfsm.Record,
+) (guarded []raftfsm.Record, recorded func(error)) {
 	nothing := func(error) {}
 	if c.opts.Guard.MassLoss <= 0 {
 		return records, nothing
@@ -55,12 +57,12 @@ func (c *Core) guardLoss(view *raftfsm.State, now app.Time, records []raftfsm.Re
 	for i := range lost {
 		lost[i].at = now
 	}
-	earlier := c.losses.places // which are not in view any more
+	earlier := c.losses.places // which view does not have any more
 	live := c.livePlaces(view, now, len(earlier)+len(lost))
 	if c.losses.unsure || c.opts.Guard.much(len(earlier)+len(lost), live) {
 		earlier = r.except(r.missing(view, c.losses.recent(now.Add(-c.intake.live.TTL))), lost)
 	}
-	// Neither copies beside others nor instances that nobody wants make a loss smaller.
+	// Neither copies beside others nor undesired instances make a loss smaller.
 	all := append(earlier, lost...)
 	l := loss{lost: all, live: min(live+len(earlier), view.Counts().DesiredInstances), records: records}
 	hold, held := c.holdLoss(view, now, l)
@@ -75,7 +77,8 @@ func (c *Core) guardLoss(view *raftfsm.State, now app.Time, records []raftfsm.Re
 	}
 }
 
-// inherit takes over, before anything else is recorded in a leadership, what is recorded as lost.
+// inheritLosses judges, before a new leader records anything else, what earlier leaders recorded as
+// lost.
 func (c *Core) inheritLosses(ctx context.Context, now app.Time) error {
 	if !c.inherited {
 		return nil
@@ -93,9 +96,9 @@ func (c *Core) inheritLosses(ctx context.Context, now app.Time) error {
 	return nil
 }
 
-// inheritedLoss judges what earlier leaders recorded as lost within one time to live. Which instances these were the
-// record does not say any more: it can only be what is wanted and not there, if there are DEAs that may have had it.
-// What a hold names is judged already.
+// inheritedLoss judges what earlier leaders recorded as lost within one time to live. The record
+// does not say which instances these were: they are among what is desired and missing, if there are
+// DEAs that may have had it. What a hold names was judged before.
 func (c *Core) inheritedLoss(view *raftfsm.State, now app.Time) (hold raftfsm.Record, held bool) {
 	if c.opts.Guard.MassLoss <= 0 {
 		return nil, false
@@ -119,7 +122,7 @@ func (c *Core) inheritedLoss(view *raftfsm.State, now app.Time) (hold raftfsm.Re
 			judged[p] = true
 			n++
 		}
-		if n == raftfsm.MaxPlaces { // it names a sample only
+		if n == raftfsm.MaxPlaces { // it names only a part
 			return nil, false
 		}
 	}
@@ -134,11 +137,13 @@ func (c *Core) inheritedLoss(view *raftfsm.State, now app.Time) (hold raftfsm.Re
 	return c.holdLoss(view, now, l)
 }
 
-// maxMassLosses is how many holds on losses there may be at one time. A further loss is added to the newest.
+// maxMassLosses is how many holds on losses there may be at a time. A further loss is added to the
+// newest.
 const maxMassLosses = 9
 
-// holdLoss gives the record of a hold if the loss asks for one. held says that it is held then, as it may be already.
-// What is lost within one time to live belongs to one hold; what is lost later has its own, with its own time.
+// holdLoss gives the record that sets a hold if the loss needs one; nil if a hold names it already.
+// held says that a hold names it then. What is lost within one time to live belongs to one hold; a
+// later loss has a hold and an end of its own.
 func (c *Core) holdLoss(view *raftfsm.State, now app.Time, l loss) (set raftfsm.Record, held bool) {
 	why := c.opts.Guard.Loses(view, l)
 	if why == "" {
@@ -156,12 +161,12 @@ func (c *Core) holdLoss(view *raftfsm.State, now app.Time, l loss) (set raftfsm.
 		hold.Name = freeMassLoss(view)
 	}
 	c.logger.Warn("holding all commands: many instances were lost at once", "hold", hold.Name, "why", why, "until", hold.Until)
-	c.reads.wanted = true // what is lost may not be wanted any more
+	c.reads.wanted = true // what was lost may not be desired any more
 	return raftfsm.HoldSet{Hold: hold}, true
 }
 
-// lateLoss gives the record that adds to the newest hold on a loss what was lost shortly after the hold was set: the DEAs
-// of one loss fall silent one by one.
+// laterLoss gives the record that adds to the newest hold on a loss what was lost shortly after it
+// was set: the DEAs of one loss fall silent one after another.
 func (c *Core) laterLoss(view *raftfsm.State, now app.Time) (set raftfsm.Record, ok bool) {
 	late := c.losses.recent(now.Add(-c.intake.live.TTL))
 	others := massLosses(view)
@@ -186,12 +191,12 @@ func (c *Core) laterLoss(view *raftfsm.State, now app.Time) (set raftfsm.Record,
 	return raftfsm.HoldSet{Hold: hold}, true
 }
 
-// removal is what records are about to take away.
+// removal is what records are about to remove.
 type removal struct {
 	records []raftfsm.Record
-	silent  map[string]bool         // DEAs that are gone with all that they have
-	gone    map[copyOn]bool         // other copies that are gone
-	there   func(actual.State) bool // whether a copy in a state makes up for a lost one; nil: if it is live
+	silent  map[string]bool         // DEAs that go with all their instances
+	gone    map[copyOn]bool         // other instances that go
+	there   func(actual.State) bool // whether an instance in a state replaces a lost one; nil: if it is live
 }
 
 // copyOn is an instance on a DEA.
@@ -200,7 +205,7 @@ type copyOn struct {
 	instance app.GUID
 }
 
-// lost gives the places whose last live copy the records take away.
+// lost gives the places whose last live copy the records remove.
 func (r *removal) lost(view *raftfsm.State) []lostPlace {
 	var lost []lostPlace
 	take := func(dea string, i *actual.Instance) {
@@ -229,7 +234,7 @@ func (r *removal) lost(view *raftfsm.State) []lostPlace {
 			}
 			few := len(record.Removes)*len(record.Upserts) <= fewPairs
 			view.EachOn(record.DEA, record.Removes, func(i actual.Instance) {
-				if !few || !inPlace(&i, record.Upserts) { // else there is its successor, as there mostly is
+				if !few || !inPlace(&i, record.Upserts) { // else its successor is there, as in most cases
 					take(record.DEA, &i)
 				}
 			})
@@ -238,7 +243,7 @@ func (r *removal) lost(view *raftfsm.State) []lostPlace {
 	return r.missing(view, lost)
 }
 
-// inPlace reports whether one of the instances is live in the place of another.
+// inPlace reports whether one of the others is live at the place of an instance.
 func inPlace(i *actual.Instance, others []actual.Instance) bool {
 	for n := range others {
 		if o := &others[n]; o.Index == i.Index && o.App == i.App && o.State.Live() {
@@ -248,9 +253,9 @@ func inPlace(i *actual.Instance, others []actual.Instance) bool {
 	return false
 }
 
-// without leaves of a list the places that are to run and have no live copy once the records are recorded, each once. A
-// copy of any version counts, and one of a version that is not known to be desired runs in the place of one that is:
-// what is desired is read later than it is changed.
+// missing gives the places of a list that are desired and have no live copy once the records are
+// applied, each once. A copy of any version counts, since hm reads the desired state later than it
+// changes.
 func (r *removal) missing(view *raftfsm.State, list []lostPlace) []lostPlace {
 	if len(list) == 0 {
 		return nil
@@ -289,7 +294,7 @@ func (r *removal) missing(view *raftfsm.State, list []lostPlace) []lostPlace {
 	return kept
 }
 
-// except gives the places of list that are not among others.
+// except gives the places of a list that are not among others.
 func (r *removal) except(list, others []lostPlace) []lostPlace {
 	if len(list) == 0 {
 		return nil
@@ -301,7 +306,7 @@ func (r *removal) except(list, others []lostPlace) []lostPlace {
 	return slices.DeleteFunc(list, func(p lostPlace) bool { return among[p.Place] })
 }
 
-// bring gives, by droplet, the indices at which the records bring live copies, of the droplets in list.
+// brought gives, for the droplets in a list, the indices at which the records add live copies.
 func (r *removal) brought(list []lostPlace) map[app.GUID][]uint32 {
 	changes := 0
 	for _, record := range r.records {
@@ -329,7 +334,7 @@ func (r *removal) brought(list []lostPlace) map[app.GUID][]uint32 {
 	return come
 }
 
-// grouped is an element of a list of places.
+// grouped refers to an element of a list of places.
 type grouped struct {
 	hash uint64 // of its droplet
 	at   int    // in the list
@@ -337,7 +342,8 @@ type grouped struct {
 
 var groupSeed = maphash.MakeSeed()
 
-// byDroplet yields the elements of a list, those of one droplet together, in the list's order.
+// byDroplet yields the elements of a list in groups, one for each droplet; each group is in the
+// list's order.
 func byDroplet(list []lostPlace) func(yield func([]grouped) bool) {
 	order := make([]grouped, len(list))
 	for i := range list {

@@ -5,7 +5,8 @@ import (
 	"hm/internal/app"
 )
 
-// Overview is what one node knows beyond the recorded state, at one moment. The caller must not change its slices.
+// Overview is what one node knows beyond the recorded state, at one moment. The caller must not
+// change its slices.
 type Overview struct {
 	At   app.Time // when it was taken, in hm time
 	Lead Lead

@@ -8,12 +8,14 @@ import (
 	"hm/internal/app"
 )
 
-// Peers tells what the other voters hear of the DEAs. No method may wait for a peer. What a peer says has two effects
-// only: a DEA that it hears stays on record, and a leader that hears much less than it sends nothing.
+// Peers tells what the other voters hear of the DEAs. No method may wait for a peer. What a peer
+// says has two effects only: a DEA that it hears stays on record, and a leader that hears much less
+// than it sends nothing.
 type Peers interface {
 	// Hearing gives what each peer hears, if the peer has told it recently.
 	Hearing() []Hearing
-	// Ask starts to ask the peers that can be reached when they last heard each of the DEAs. It drops earlier questions.
+	// Ask starts to ask the peers that can be reached when they last heard each of the DEAs. It
+	// drops earlier questions.
 	Ask(deas []string)
 	// Answers gives the answers that have arrived since Ask. all says that none is missing.
 	Answers() (answers []PeerHearing, all bool)
@@ -36,13 +38,14 @@ type heardByPeers struct {
 	deaf      bool
 }
 
-// answerWithin is how long a leader waits for answers. A peer that has not answered by then does not count.
+// answerWithin is how long a leader waits for answers. A peer that has not answered by then does
+// not count.
 const answerWithin = time.Second
 
-// silentForAll gives those of the silent DEAs, sorted, that no peer hears either: they are lost. A DEA that a peer hears
-// stays on record until the peer's answer is a time to live old; then the peers are asked again. again is when to look
-// again, 0 if that is not urgent. While an answer is missing nothing is lost, so that DEAs that fall silent together are
-// lost together.
+// silentForAll gives those of the silent DEAs, sorted, that no peer hears either: they are lost. A
+// DEA that a peer hears stays on record until the peer's answer is a time to live old; then the
+// peers are asked again. again is when to look again, 0 if that is not urgent. While an answer is
+// missing nothing is lost, so that DEAs that fall silent together are lost together.
 func (c *Core) silentForAll(silent []string, now app.Time) (lost []string, again app.Time) {
 	if c.opts.Peers == nil {
 		return silent, 0
@@ -112,12 +115,13 @@ func earliest(of map[string]app.Time) (t app.Time) {
 	return t
 }
 
-// deafShare: a leader that misses more than a tenth of the DEAs for a heartbeat period is deaf, until it misses at most a
-// twentieth. At the begin of a leadership it is deaf at once: it has missed them since before.
+// deafShare: a leader that misses more than a tenth of the DEAs for a heartbeat period is deaf,
+// until it misses at most a twentieth. At the begin of a leadership it is deaf at once: it has
+// missed them since before.
 const deafShare = 10
 
-// compareHearing finds out whether this leader is deaf: a peer hears many DEAs that it does not hear. present is how many
-// DEAs are recorded.
+// compareHearing finds out whether this leader is deaf: a peer hears many DEAs that it does not
+// hear. present is how many DEAs are recorded.
 func (c *Core) compareHearing(present int, now app.Time) {
 	if c.opts.Peers == nil {
 		return
@@ -145,7 +149,8 @@ func (c *Core) compareHearing(present int, now app.Time) {
 	}
 	e.compared = true
 	if e.deaf && !was {
-		c.logger.Warn("this node leads, and its peers hear DEAs that it does not hear: it sends no command until it hears them or another node leads",
+		c.logger.Warn("this leader does not hear DEAs that its peers hear: "+
+			"it sends no command until it hears them or another node leads",
 			"missed", missed, "hears", own.DEAs, "first", first(e.missed))
 	} else if was && !e.deaf {
 		c.logger.Info("this node hears the DEAs again that its peers hear", "missed", missed, "hears", own.DEAs)

@@ -37,7 +37,8 @@ func (cf *simCF) wantGone(what string, want int) {
 	}
 }
 
-// TestALeaderThatHearsLessThanItsPeersSendsNothing: a route of NATS is lost, and the leader hears a part of the fleet.
+// TestALeaderThatHearsLessThanItsPeersSendsNothing: a route of NATS is lost, and the leader hears a
+// part of the fleet.
 func TestALeaderThatHearsLessThanItsPeersSendsNothing(t *testing.T) {
 	for name, c := range map[string]struct {
 		unheard int
@@ -73,7 +74,8 @@ func TestALeaderThatHearsLessThanItsPeersSendsNothing(t *testing.T) {
 	}
 }
 
-// TestADeafLeaderStaysDeafWhileItCannotTell: on a link that is late, or has only just come up, nobody counts as silent.
+// TestADeafLeaderStaysDeafWhileItCannotTell: on a link that is late, or has only just come up,
+// nobody counts as silent.
 func TestADeafLeaderStaysDeafWhileItCannotTell(t *testing.T) {
 	for name, trouble := range map[string]func(cf *simCF){
 		"a late link":       func(cf *simCF) { cf.intake.SetLag(func() time.Duration { return hb/2 + time.Second }) },
@@ -124,8 +126,8 @@ func TestANewLeaderIsDeafFromTheStart(t *testing.T) {
 	}
 }
 
-// TestANewLeaderIsNotDeafForAnOldWord: a DEA falls silent for all, and just then the leader is lost, whose last word
-// still counts it.
+// TestANewLeaderIsNotDeafForAnOldWord: a DEA falls silent for all, and just then the leader is
+// lost, whose last word still counts it.
 func TestANewLeaderIsNotDeafForAnOldWord(t *testing.T) {
 	cf := withPeers(t, 9, 25)
 	d := cf.deas["dea-003"]
@@ -220,8 +222,8 @@ func TestPeersThatDoNotAnswerHoldUpNothing(t *testing.T) {
 	cf.wantSent("it is replaced", 10, 0)
 }
 
-// TestNothingIsLostOnALateLink: the leader's link is slow, so that each DEA is heard less often than once in a time to
-// live, while everything runs.
+// TestNothingIsLostOnALateLink: the leader's link is slow, so that each DEA is heard less often
+// than once in a time to live, while everything runs.
 func TestNothingIsLostOnALateLink(t *testing.T) {
 	for _, alone := range []bool{true, false} {
 		t.Run(fmt.Sprint("the leader is alone: ", alone), func(t *testing.T) {
@@ -243,7 +245,8 @@ func TestNothingIsLostOnALateLink(t *testing.T) {
 	}
 }
 
-// TestALagThatNobodySawBeginsTheTimesToLiveAnew: between two looks at the lag it was great, and is gone.
+// TestALagThatNobodySawBeginsTheTimesToLiveAnew: between two looks at the lag it was great, and is
+// gone.
 func TestALagThatNobodySawBeginsTheTimesToLiveAnew(t *testing.T) {
 	cf := steadyFleet(t, 10, 25, testOptions())
 	d := cf.deas["dea-003"]
@@ -260,7 +263,8 @@ func TestALagThatNobodySawBeginsTheTimesToLiveAnew(t *testing.T) {
 	}
 }
 
-// TestTheGateStaysShutUntilTheLagIsSmall: it does not open and shut while the lag is about a heartbeat.
+// TestTheGateStaysShutUntilTheLagIsSmall: it does not open and shut while the lag is about a
+// heartbeat.
 func TestTheGateStaysShutUntilTheLagIsSmall(t *testing.T) {
 	cf := steadyFleet(t, 10, 25, testOptions())
 	var lag time.Duration

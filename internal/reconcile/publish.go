@@ -12,9 +12,9 @@ import (
 	"hm/raftfsm"
 )
 
-// publish commits claims and sends the granted ones, once (I2). A granted claim is never published again: it ends as sent,
-// or as abandoned if it was certainly not sent. A command that the bus refuses stays claimed until its time is over, since
-// the bus would refuse it again.
+// publish commits claims and sends the granted ones, once (I2). A granted claim is never published
+// again: it ends as sent, or as abandoned if it was certainly not sent. A command that the bus
+// refuses stays claimed until its time is over, since the bus would refuse it again.
 func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds []claimedCommand) error {
 	asked, suspended := c.log.Now(), c.log.Suspended()
 	results, err := c.log.Propose(ctx, claims)
@@ -42,7 +42,8 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 		granted = append(granted, cmd.Command)
 	}
 	if c.opts.Shadow {
-		// They stay claimed. Each ends when its effect is heard, as somebody else sends commands, or when it expires.
+		// They stay claimed. Each ends when its effect is heard, as somebody else sends commands,
+		// or when it expires.
 		for _, cmd := range granted {
 			c.noteClaimed(cmd, commands.Claimed, "")
 		}
@@ -89,8 +90,9 @@ func (c *Core) onCommand(e CommandEvent) {
 	}
 }
 
-// send publishes granted claims, unless this leader stalled since it asked for them, or may no longer act (I1): it computes
-// the gate again, and asks a majority whether this node still leads. It gives one error for each command.
+// send publishes granted claims, unless this leader stalled since it asked for them, or may no
+// longer act (I1): it computes the gate again, and asks a majority whether this node still leads.
+// It gives one error for each command.
 func (c *Core) send(ctx context.Context, asked app.Time, suspended time.Duration, granted []commands.Command) []error {
 	all := func(err error) []error {
 		errs := make([]error, len(granted))
@@ -110,7 +112,8 @@ func (c *Core) send(ctx context.Context, asked app.Time, suspended time.Duration
 	now := c.log.Now()
 	stalled := now.Sub(asked) + c.log.Suspended() - suspended
 	if stalled >= c.claimLease() {
-		c.logger.Warn("abandoning claims: this leader stalled", "commands", len(granted), "stalled", stalled, "commands.claim_lease", c.claimLease())
+		c.logger.Warn("abandoning claims: this leader stalled",
+			"commands", len(granted), "stalled", stalled, "commands.claim_lease", c.claimLease())
 		return all(fmt.Errorf("%w: the leader stalled for %v after it asked for the claim", ErrNotSent, stalled))
 	}
 	lead := Lead{Leader: c.log.Leading(c.term), Term: c.term, Known: true}
@@ -120,8 +123,8 @@ func (c *Core) send(ctx context.Context, asked app.Time, suspended time.Duration
 	return c.pub.Publish(ctx, c.epoch, granted)
 }
 
-// claimLease is commands.claim_lease, but at most half the time after which a successor takes a claim for lost and sends
-// the command anew.
+// claimLease is commands.claim_lease, but at most half the time after which a successor takes a
+// claim for lost and sends the command anew.
 func (c *Core) claimLease() time.Duration {
 	return min(c.opts.ClaimLease, c.opts.Policy.Grace/2)
 }

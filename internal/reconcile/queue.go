@@ -8,8 +8,9 @@ import (
 	"hm/internal/app"
 )
 
-// queue holds the apps that are to be evaluated: at once, because something changed, or at a time, when something becomes
-// due. While the gate is closed it only grows; the pass over the fleet that opens the gate replaces it.
+// queue holds the apps that are to be evaluated: at once, because something changed, or at a time,
+// when something becomes due. While the gate is closed it only grows; the pass over the fleet that
+// opens the gate replaces it.
 type queue struct {
 	sorted  []app.Key            // from a pass over the whole fleet, still to be evaluated
 	now     map[app.Key]struct{} // changed
@@ -39,7 +40,8 @@ func (q *queue) add(keys ...app.Key) {
 	}
 }
 
-// replace replaces the apps that are queued for now by keys, which a pass over the whole fleet found, sorted.
+// replace replaces the apps that are queued for now by keys, which a pass over the whole fleet
+// found, sorted.
 func (q *queue) replace(keys []app.Key) {
 	q.sorted, q.now, q.full = keys, nil, false
 }

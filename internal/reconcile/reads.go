@@ -10,37 +10,38 @@ import (
 	"hm/raftfsm"
 )
 
-// reads is what a node knows of the reads of the desired state.
+// reads is what a node knows about the reads of the desired state.
 type reads struct {
-	began     app.Time // when the newest complete read known was begun
+	began     app.Time // when the newest known complete read began
 	failing   bool     // the newest attempt of this leadership failed
 	lastError string
 
-	attempted   app.Time // when an attempt was asked for last in this leadership
+	attempted   app.Time // when an attempt was last asked for in this leadership
 	asked       uint64   // number of the newest attempt that was asked for
-	underWay    uint64   // number of the attempt whose outcome is awaited, 0 if none is
-	wanted      bool     // a decision would be better for a read that is begun from now on
-	confirmed   int      // reads that agreed with the one that is held
-	confirmedAt app.Time // when the newest of them was begun, or else the one that is held; 0 if that is not known
-	holding     bool     // hold:desired-shrink was seen set
-	accepted    bool     // it was released: what is desired is right, however little it is
-	refused     app.Time // the newest begin that a peer told and that lies ahead
-	notBefore   app.Time // reads that were begun earlier are passed over: the outcome of recording one is not known
+	underWay    uint64   // number of the attempt that is under way, 0 if there is none
+	wanted      bool     // a decision would gain from a new read
+	confirmed   int      // reads that agree with the one that is held
+	confirmedAt app.Time // when the newest of them began, or the one that is held; 0 if not known
+	holding     bool     // the hold desired-shrink was seen
+	accepted    bool     // the hold was released: the desired state is right, however small
+	refused     app.Time // the newest time in the future that a peer gave for the begin of a read
+	notBefore   app.Time // reads that began earlier are ignored: it is not known whether a read was recorded
 
-	apps map[app.GUID]app.Time // when the newest read of a single app was begun, if after the newest complete one
+	apps map[app.GUID]app.Time // when the newest read of a single app began, if after the newest complete read
 	ask  []app.GUID            // single apps that are to be read
 
 	newest     desired.Read // the newest complete read that this node has recorded
-	generation uint64       // that it was recorded as
+	generation uint64       // under which it was recorded
 }
 
-// Learn takes what a peer told: when the newest complete read that it knows of was begun. A successor of a leader
-// need not start from ignorance (I1). The hm time of two nodes differs by little: what lies further ahead of now than a
-// heartbeat period is refused, since nothing older would be taken any more.
+// Learn takes from a peer when the newest complete read began that the peer knows of, so that a new
+// leader does not start from nothing (I1). It refuses a time more than a heartbeat period in the
+// future, since hm time differs little between nodes: all reads that began earlier would be
+// ignored.
 func (c *Core) Learn(now, began app.Time) {
 	if began > now.Add(c.opts.Policy.HeartbeatPeriod) {
 		if began != c.reads.refused {
-			c.logger.Warn("a peer tells of a read of the desired state that was begun in the future: refused", "began", began, "now", now)
+			c.logger.Warn("ignoring a read of the desired state that a peer told of: it began in the future", "began", began, "now", now)
 		}
 		c.reads.refused = began
 		return
@@ -48,22 +49,23 @@ func (c *Core) Learn(now, began app.Time) {
 	c.reads.began = max(c.reads.began, min(began, now))
 }
 
-// notAhead corrects what is known by a clock that was ahead, as a node's wall clock may be until it knows hm time.
+// notAhead corrects a time from a clock that was ahead, as a node's wall clock may be until the
+// node knows hm time.
 func (r *reads) notAhead(now app.Time) { r.began = min(r.began, now) }
 
 func (r *reads) lead() {
-	// newest and generation: again trusts them only as far as the record agrees.
+	// newest and generation stay: isRecorded compares them with the record.
 	*r = reads{began: r.began, wanted: true, asked: r.asked, newest: r.newest, generation: r.generation}
 }
 
-// lost notes at now that the outcome of recording a read is not known. It may be recorded: what was begun before now may
-// be older.
+// outcomeUnknown notes at now that it is not known whether a read was recorded. If it was, reads
+// that began before now may be older than the record.
 func (r *reads) outcomeUnknown(now app.Time) { r.notBefore, r.wanted = now, true }
 
-// abandon forgets the attempt that is under way.
+// abandon drops the attempt that is under way.
 func (r *reads) abandon() { r.underWay = 0 }
 
-// beganOf is when the newest read that tells of an app was begun: a complete one, or one of the app alone.
+// beganOf is when the newest read of an app began: a complete one, or one of the app alone.
 func (r *reads) beganOf(droplet app.GUID) app.Time { return max(r.began, r.apps[droplet]) }
 
 func (r *reads) known() diff.Reads {
@@ -74,15 +76,15 @@ func (r *reads) fresh(now app.Time, o Options) bool {
 	return r.began != 0 && now < r.staleAt(o)
 }
 
-// staleAt is when what is desired becomes stale unless it is read again before.
+// staleAt is when the desired state becomes stale unless it is read before.
 func (r *reads) staleAt(o Options) app.Time { return r.began.Add(o.DesiredTTL) }
 
-// early is how far apart two attempts are at least: reads that decisions ask for come soon, but do not burden the
-// Cloud Controller with every change.
+// minInterval is the least time between two attempts: reads that decisions ask for come soon, but
+// every change must not burden the Cloud Controller.
 func minInterval(o Options) time.Duration { return min(o.PollInterval/3, o.Policy.HeartbeatPeriod) }
 
-// due gives the number of an attempt that should be begun at now, 0 if none should. While one is under way, what asks
-// for another waits for its end.
+// due gives the number of an attempt that should begin at now, 0 if none should. While an attempt
+// is under way the next one waits for its end.
 func (r *reads) due(now app.Time, o Options) uint64 {
 	if at, ok := r.nextPoll(now, o); !ok || now < at {
 		return 0
@@ -112,30 +114,33 @@ func (r *reads) succeeded(began app.Time) {
 	maps.DeleteFunc(r.apps, func(_ app.GUID, at app.Time) bool { return at <= r.began })
 }
 
-// again reports whether a read is the very value that was recorded last, as it is in a replay of a recording which says
-// that nothing has changed: then it need not be looked at.
+// isRecorded reports whether a read is the same value in memory that was recorded last, as in a
+// replay whose recording says that nothing changed. Then it need not be compared.
 func (r *reads) isRecorded(read desired.Read, meta raftfsm.DesiredMeta) bool {
-	return len(read.Apps) > 0 && len(read.Apps) == len(r.newest.Apps) && &read.Apps[0] == &r.newest.Apps[0] && meta.Complete && meta.Generation == r.generation
+	apps, recorded := read.Apps, r.newest.Apps
+	return len(apps) > 0 && len(apps) == len(recorded) && &apps[0] == &recorded[0] &&
+		meta.Complete && meta.Generation == r.generation
 }
 
-// verdict is what a complete read means for the hold on the desired state.
+// verdict is what a complete read means for the hold desired-shrink.
 type verdict struct {
-	hold      string // why the hold is to be set; empty if it is not
+	hold      string // why the hold is to be set; empty: it is not
 	before    int    // with hold: wanted apps before the read, if their return is to end the hold; else 0
 	counts    bool   // the read confirms the one that is held
-	again     bool   // the read contradicts it: reads that confirm are counted anew
+	again     bool   // the read contradicts the one that is held: the count of confirming reads starts anew
 	release   bool   // the hold is to end
-	confirmed bool   // because enough reads confirm it, not because the apps are back
-	reads     int    // how many confirm it
+	confirmed bool   // with release: since enough reads confirm it, not since the apps are back
+	reads     int    // how many reads confirm it
 }
 
-// judge gives what a complete read, begun at began, means for the hold on the desired state. why says for what reason
-// the read must not be acted on, if any. Nothing is changed before judged.
+// judge gives what a complete read that began at began means for the hold desired-shrink. why is
+// the reason for which hm must not act on the read, if there is one. It changes nothing but what
+// followHold does; noteVerdict does.
 func (r *reads) judge(view *raftfsm.State, o Options, read desired.Read, began app.Time, why string) verdict {
 	recorded := view.DesiredMeta().Apps
 	apps, _ := read.Wanted()
 	set := r.followHold(view)
-	before := 0 // wanted apps before what is held
+	before := 0 // wanted apps before the read that is held
 	for _, h := range view.Holds() {
 		if h.Name == HoldDesiredShrink {
 			before = int(h.AppsBefore)
@@ -152,9 +157,9 @@ func (r *reads) judge(view *raftfsm.State, o Options, read desired.Read, began a
 	case before > 0 && float64(before-apps) <= o.Guard.DesiredShrink*float64(before):
 		return verdict{release: true} // the apps are back
 	case apps > recorded+max(before-recorded, 0)/10:
-		return verdict{again: true} // it does not agree with what is held: some of the apps are back
+		return verdict{again: true} // it contradicts the read that is held: some of the apps are back
 	case r.confirmedAt != 0 && began.Sub(r.confirmedAt) < o.PollInterval-o.PollInterval/10:
-		return verdict{} // it was asked for early: many of them in a row are worth no more than one (W36)
+		return verdict{} // it came early: several early reads count as one (W36)
 	}
 	v := verdict{counts: true, reads: r.confirmed + 1}
 	v.confirmed = o.Guard.ConfirmReads > 0 && v.reads >= o.Guard.ConfirmReads
@@ -162,7 +167,7 @@ func (r *reads) judge(view *raftfsm.State, o Options, read desired.Read, began a
 	return v
 }
 
-// judged notes a verdict that was recorded.
+// noteVerdict notes a verdict that was recorded.
 func (r *reads) noteVerdict(v verdict, began app.Time) {
 	switch {
 	case v.hold != "":
@@ -177,8 +182,8 @@ func (r *reads) noteVerdict(v verdict, began app.Time) {
 	}
 }
 
-// notice follows the hold on the desired state, which a person may release at any time, and reports whether it is
-// set.
+// followHold notes whether the hold desired-shrink is set, which a person may release at any time,
+// and reports it.
 func (r *reads) followHold(view *raftfsm.State) bool {
 	set := held(view, HoldDesiredShrink)
 	r.accepted = r.accepted || r.holding && !set

@@ -9,8 +9,9 @@ import (
 	"hm/raftfsm"
 )
 
-// ready holds the pending commands that are due and not claimed yet, in the order in which to claim them. New ones are
-// sorted alone and merged, so that a storm of commands is not sorted anew for each claim.
+// ready holds the pending commands that are due and not claimed yet, in the order in which to claim
+// them. New ones are sorted alone and merged, so that a storm of commands is not sorted anew for
+// each claim.
 type ready struct {
 	apps  map[commands.ID]app.Key // of each command
 	added []commands.ID           // not in due yet

@@ -13,8 +13,8 @@ import (
 	"hm/raftfsm"
 )
 
-// TestReadyKeepsTheOrder: whatever is added and taken in which portions, commands come in the order of commands.Sort,
-// each once.
+// TestReadyKeepsTheOrder: whatever is added and taken in which portions, commands come in the order
+// of commands.Sort, each once.
 func TestReadyKeepsTheOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const period = 10 * time.Second

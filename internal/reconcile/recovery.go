@@ -12,9 +12,9 @@ type recovery struct {
 	since   app.Time // since when missing has not become less
 }
 
-// isRecovered reports whether the loss that a hold names is over: all places are back or not wanted any more; or most of
-// them are, and no more came back for a whole time to live in which this node heard the DEAs. again is when to look
-// again at the latest, 0 if there is no such time.
+// isRecovered reports whether the loss that a hold names is over: all places are back or not wanted
+// any more; or most of them are, and no more came back for a whole time to live in which this node
+// heard the DEAs. again is when to look again at the latest, 0 if there is no such time.
 func (c *Core) isRecovered(view *raftfsm.State, now app.Time, h raftfsm.Hold) (over bool, again app.Time) {
 	if h.Lost == "" || !isMassLoss(h.Name) && h.Name != HoldFirstPicture {
 		return false, 0

@@ -30,8 +30,8 @@ func (r *refusing) Publish(ctx context.Context, epoch uint64, cmds []commands.Co
 	return errs
 }
 
-// TestARefusedCommandWaitsLikeOneWithoutEffect: it stays claimed until its grace is over, is tried again then and not
-// before, never counts as sent, and goes out once the permission is there.
+// TestARefusedCommandWaitsLikeOneWithoutEffect: it stays claimed until its grace is over, is tried
+// again then and not before, never counts as sent, and goes out once the permission is there.
 func TestARefusedCommandWaitsLikeOneWithoutEffect(t *testing.T) {
 	for name, cause := range map[string]struct {
 		drift         func(*simCF)
@@ -91,7 +91,8 @@ func TestARefusedCommandWaitsLikeOneWithoutEffect(t *testing.T) {
 	}
 }
 
-// TestRefusedHeartbeatsShutTheGate: with a word of their own, whatever else is well, and nothing expires meanwhile.
+// TestRefusedHeartbeatsShutTheGate: with a word of their own, whatever else is well, and nothing
+// expires meanwhile.
 func TestRefusedHeartbeatsShutTheGate(t *testing.T) {
 	is := false
 	opts := testOptions()

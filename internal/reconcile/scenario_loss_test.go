@@ -31,7 +31,8 @@ func TestR60TheHoldIsThereBeforeTheLoss(t *testing.T) {
 	}
 }
 
-// TestW03TheHoldIsThereBeforeTheEmptyLists: the same where DEAs go on beating, and tell empty lists.
+// TestW03TheHoldIsThereBeforeTheEmptyLists: the same where DEAs go on beating, and tell empty
+// lists.
 func TestW03TheHoldIsThereBeforeTheEmptyLists(t *testing.T) {
 	for left := range 8 {
 		t.Run(fmt.Sprint(left, " records are committed"), func(t *testing.T) {
@@ -49,7 +50,8 @@ func TestW03TheHoldIsThereBeforeTheEmptyLists(t *testing.T) {
 	}
 }
 
-// TestR60ALeaderJudgesTheLossesThatItInherits: they were recorded without a hold, as by a leader with another guard.
+// TestR60ALeaderJudgesTheLossesThatItInherits: they were recorded without a hold, as by a leader
+// with another guard.
 func TestR60ALeaderJudgesTheLossesThatItInherits(t *testing.T) {
 	cf := steadyFleet(t, 8, 20, testOptions())
 	var gone raftfsm.DEAsGone
@@ -64,7 +66,8 @@ func TestR60ALeaderJudgesTheLossesThatItInherits(t *testing.T) {
 	cf.wantSent("6 of 8 DEAs were lost", 0, 0)
 }
 
-// TestR60ALossIsJudgedAcrossLeaders: a third is lost under one leader, and another third under the next.
+// TestR60ALossIsJudgedAcrossLeaders: a third is lost under one leader, and another third under the
+// next.
 func TestR60ALossIsJudgedAcrossLeaders(t *testing.T) {
 	for name, lose := range map[string]func(*simDEA){"silent DEAs": quietly, "empty lists": omitting(everything)} {
 		t.Run(name, func(t *testing.T) {
@@ -111,8 +114,8 @@ func TestW03DEAsWithEmptyListsHold(t *testing.T) {
 	cf.wantSent("lists were empty for a while", 0, 0)
 }
 
-// TestR60WhatIsAMassLoss: what counts is instances that are lost and have no successor, not DEAs (W03, W38). There are
-// a hundred instances of 25 apps on ten DEAs, and six DEAs that have none.
+// TestR60WhatIsAMassLoss: what counts is instances that are lost and have no successor, not DEAs
+// (W03, W38). There are a hundred instances of 25 apps on ten DEAs, and six DEAs that have none.
 func TestR60WhatIsAMassLoss(t *testing.T) {
 	for _, c := range []struct {
 		name          string
@@ -191,7 +194,8 @@ func TestR60WhatIsAMassLoss(t *testing.T) {
 	}
 }
 
-// TestR60MostAppsAreStoppedBeforeTheyAreRead: what is lost may not be wanted any more, so the next read comes soon.
+// TestR60MostAppsAreStoppedBeforeTheyAreRead: what is lost may not be wanted any more, so the next
+// read comes soon.
 func TestR60MostAppsAreStoppedBeforeTheyAreRead(t *testing.T) {
 	opts := testOptions()
 	opts.Guard.DesiredShrink = 0
@@ -356,7 +360,8 @@ func TestR60AHoldLastsWhileTheLostReturn(t *testing.T) {
 	cf.wantSent("one of six is lost for good", 10, 0)
 }
 
-// TestR60AHoldLastsWhileTheLostComeAndGo: each time they come back a whole time to live begins anew.
+// TestR60AHoldLastsWhileTheLostComeAndGo: each time they come back a whole time to live begins
+// anew.
 func TestR60AHoldLastsWhileTheLostComeAndGo(t *testing.T) {
 	cf := steadyFleet(t, 10, 25, testOptions())
 	cf.each(0, 6, quietly)
@@ -440,7 +445,8 @@ func (cf *simCF) rename(d *simDEA) {
 	cf.deas[d.id] = d
 }
 
-// copyAll puts a second copy of what the DEAs from one number to another have on the six empty ones.
+// copyAll puts a second copy of what the DEAs from one number to another have on the six empty
+// ones.
 func (cf *simCF) copyAll(from, to int) {
 	n := 0
 	cf.each(from, to, func(d *simDEA) {

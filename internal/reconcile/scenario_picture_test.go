@@ -7,7 +7,8 @@ import (
 	"hm/raftfsm"
 )
 
-// newcomer is a world of twelve DEAs with a hundred instances, of which a node without a record hears the first few.
+// newcomer is a world of twelve DEAs with a hundred instances, of which a node without a record
+// hears the first few.
 func newcomer(t *testing.T, heard int) *simCF {
 	cf := newSimCF(t, testOptions())
 	cf.addDEAs(12)

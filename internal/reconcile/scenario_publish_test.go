@@ -8,8 +8,8 @@ import (
 	"hm/raftfsm"
 )
 
-// TestI1TheGateIsLookedAtAgainBeforeThePublish: what closes the gate between the decision and the publish keeps the
-// command back. Afterwards it is sent, once.
+// TestI1TheGateIsLookedAtAgainBeforeThePublish: what closes the gate between the decision and the
+// publish keeps the command back. Afterwards it is sent, once.
 func TestI1TheGateIsLookedAtAgainBeforeThePublish(t *testing.T) {
 	for name, c := range map[string]struct {
 		interfere func(cf *simCF)
@@ -49,8 +49,8 @@ func TestI1TheGateIsLookedAtAgainBeforeThePublish(t *testing.T) {
 	}
 }
 
-// TestI2ASuspensionAbandonsTheClaim: hm time stands still while the machine is suspended, and so does a stall measured
-// by it.
+// TestI2ASuspensionAbandonsTheClaim: hm time stands still while the machine is suspended, and so
+// does a stall measured by it.
 func TestI2ASuspensionAbandonsTheClaim(t *testing.T) {
 	cf := steadyFleet(t, 4, 10, testOptions())
 	l := suspendedAtClaim{cf}
@@ -69,8 +69,8 @@ func (l suspendedAtClaim) Suspended() time.Duration {
 	return l.suspended
 }
 
-// TestACancelledCommandIsDecidedAnew: a person cancels a command that is due and waits for the limit. What it was for is
-// still to be done.
+// TestACancelledCommandIsDecidedAnew: a person cancels a command that is due and waits for the
+// limit. What it was for is still to be done.
 func TestACancelledCommandIsDecidedAnew(t *testing.T) {
 	opts := testOptions()
 	opts.StartLimit = 1

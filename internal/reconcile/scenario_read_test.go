@@ -12,8 +12,8 @@ import (
 	"hm/raftfsm"
 )
 
-// stopsAfter is a world whose leader stops once it has committed so many records of a proposal, each in an entry of its
-// own.
+// stopsAfter is a world whose leader stops once it has committed so many records of a proposal,
+// each in an entry of its own.
 type stopsAfter struct {
 	*simCF
 	concerns func(records []raftfsm.Record) bool
@@ -34,7 +34,8 @@ func (s *stopsAfter) Propose(ctx context.Context, records ...raftfsm.Record) ([]
 	return nil, errTest
 }
 
-// stopsIn has the leader stop after so many records of the first proposal that holds a record of type R.
+// stopsIn has the leader stop after so many records of the first proposal that holds a record of
+// type R.
 func stopsIn[R raftfsm.Record](cf *simCF, left int) *stopsAfter {
 	s := &stopsAfter{simCF: cf, left: left, concerns: func(records []raftfsm.Record) bool {
 		return slices.ContainsFunc(records, func(r raftfsm.Record) bool { _, is := r.(R); return is })
@@ -60,8 +61,8 @@ func (s *stopsAfter) stopAndFailOver(t *testing.T) {
 	t.Fatal("the leader did not stop")
 }
 
-// TestI6AHalfRecordedReadDoesNotStayInTheWay: the leader stops between the parts of a read. The next leader's reads
-// count, and nothing of the half read does.
+// TestI6AHalfRecordedReadDoesNotStayInTheWay: the leader stops between the parts of a read. The
+// next leader's reads count, and nothing of the half read does.
 func TestI6AHalfRecordedReadDoesNotStayInTheWay(t *testing.T) {
 	for name, more := range map[string]int{"one part was staged": 1, "all parts were staged": 2} {
 		t.Run(name, func(t *testing.T) {
@@ -83,8 +84,8 @@ func TestI6AHalfRecordedReadDoesNotStayInTheWay(t *testing.T) {
 	}
 }
 
-// TestI3NoCommandWhileASlowReadIsUnderWay: an app gets a new version, which the Cloud Controller starts itself, while a
-// read of 45 seconds is under way that does not show it.
+// TestI3NoCommandWhileASlowReadIsUnderWay: an app gets a new version, which the Cloud Controller
+// starts itself, while a read of 45 seconds is under way that does not show it.
 func TestI3NoCommandWhileASlowReadIsUnderWay(t *testing.T) {
 	cf := steadyFleet(t, 4, 10, testOptions())
 	cf.readTime = 45 * time.Second
@@ -105,8 +106,8 @@ func TestI3NoCommandWhileASlowReadIsUnderWay(t *testing.T) {
 	}
 }
 
-// TestW36OnlyReadsAPollIntervalApartConfirm: in a busy cloud reads are asked for early, again and again. Ten of them in
-// a row are worth no more than one.
+// TestW36OnlyReadsAPollIntervalApartConfirm: in a busy cloud reads are asked for early, again and
+// again. Ten of them in a row are worth no more than one.
 func TestW36OnlyReadsAPollIntervalApartConfirm(t *testing.T) {
 	cf := steadyFleet(t, 4, 30, testOptions())
 	cf.apps = cf.apps[:5] // the Cloud Controller answers with too little, by error
@@ -123,8 +124,8 @@ func TestW36OnlyReadsAPollIntervalApartConfirm(t *testing.T) {
 	}
 }
 
-// TestW36StopsAreSlowAfterAHoldThatEndedByItself: nobody has looked at it. A tenth of the apps a heartbeat leaves time
-// to step in. Whoever leads keeps to it, until a person lifts the limit.
+// TestW36StopsAreSlowAfterAHoldThatEndedByItself: nobody has looked at it. A tenth of the apps a
+// heartbeat leaves time to step in. Whoever leads keeps to it, until a person lifts the limit.
 func TestW36StopsAreSlowAfterAHoldThatEndedByItself(t *testing.T) {
 	cf := steadyFleet(t, 10, 30, testOptions())
 	cf.apps = cf.apps[:5]
@@ -158,8 +159,8 @@ func TestW36APolicyForStopsIsKeptAfterAHold(t *testing.T) {
 	cf.wantSent("the hold ended by itself", 0, 25*4)
 }
 
-// TestW04TheAppsAreBackAfterAFailover: what was wanted before is recorded with the hold, so that another leader knows
-// that the apps are back, and does not take their return for a confirmation.
+// TestW04TheAppsAreBackAfterAFailover: what was wanted before is recorded with the hold, so that
+// another leader knows that the apps are back, and does not take their return for a confirmation.
 func TestW04TheAppsAreBackAfterAFailover(t *testing.T) {
 	cf := steadyFleet(t, 10, 30, testOptions())
 	all := cf.apps
@@ -189,7 +190,8 @@ func TestW04AReadThatContradictsConfirmsNothing(t *testing.T) {
 	cf.wantSent("answers that contradict each other", 0, 0)
 }
 
-// TestI6AHoldIsThereBeforeWhatItHolds: the leader stops in the middle of recording a read that is held.
+// TestI6AHoldIsThereBeforeWhatItHolds: the leader stops in the middle of recording a read that is
+// held.
 func TestI6AHoldIsThereBeforeWhatItHolds(t *testing.T) {
 	for left := range 5 {
 		cf := steadyFleet(t, 10, 30, testOptions())
@@ -206,7 +208,8 @@ func TestI6AHoldIsThereBeforeWhatItHolds(t *testing.T) {
 	}
 }
 
-// TestI6AHoldStaysUntilTheReadThatEndsItCounts: the leader stops in the middle of recording the apps' return.
+// TestI6AHoldStaysUntilTheReadThatEndsItCounts: the leader stops in the middle of recording the
+// apps' return.
 func TestI6AHoldStaysUntilTheReadThatEndsItCounts(t *testing.T) {
 	for left := range 4 {
 		cf := steadyFleet(t, 10, 30, testOptions())
@@ -225,8 +228,8 @@ func TestI6AHoldStaysUntilTheReadThatEndsItCounts(t *testing.T) {
 	}
 }
 
-// TestAReadOfAnEarlierLeadershipSaysNothing: a read is begun; another node leads for a while and records a newer row of
-// one app; then the first node leads again, and its read ends.
+// TestAReadOfAnEarlierLeadershipSaysNothing: a read is begun; another node leads for a while and
+// records a newer row of one app; then the first node leads again, and its read ends.
 func TestAReadOfAnEarlierLeadershipSaysNothing(t *testing.T) {
 	cf := steadyFleet(t, 4, 10, testOptions())
 	cf.readTime = 30 * time.Second
@@ -254,7 +257,8 @@ func TestAReadOfAnEarlierLeadershipSaysNothing(t *testing.T) {
 	}
 }
 
-// TestR39AReadAskedForWhileOneIsUnderWay is made as soon as that one has ended: it may have passed the app already.
+// TestR39AReadAskedForWhileOneIsUnderWay is made as soon as that one has ended: it may have passed
+// the app already.
 func TestR39AReadAskedForWhileOneIsUnderWay(t *testing.T) {
 	cf := steadyFleet(t, 4, 10, testOptions())
 	cf.readTime = 25 * time.Second
@@ -275,7 +279,8 @@ func TestR39AReadAskedForWhileOneIsUnderWay(t *testing.T) {
 	}
 }
 
-// TestReadsFromTheFuture: neither a peer's word nor a clock that was ahead blinds hm for what is read later.
+// TestReadsFromTheFuture: neither a peer's word nor a clock that was ahead blinds hm for what is
+// read later.
 func TestReadsFromTheFuture(t *testing.T) {
 	for name, forge := range map[string]func(cf *simCF){
 		"a peer tells of one":       func(cf *simCF) { cf.core.Learn(cf.now, cf.now.Add(365*24*time.Hour)) },

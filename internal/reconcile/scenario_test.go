@@ -409,7 +409,8 @@ func TestColdStart(t *testing.T) {
 
 func TestI3NoStopOnAccountOfACopyWhoseDEAIsSilent(t *testing.T) {
 	cf := steadyFleet(t, 6, 10, testOptions())
-	// A second copy of an index; the one that would stay is on a DEA that dies just before the other's stop is due.
+	// A second copy of an index; the one that would stay is on a DEA that dies just before the
+	// other's stop is due.
 	k := cf.apps[0].Key
 	var home *simDEA
 	for _, d := range cf.deas {
@@ -437,7 +438,8 @@ func TestI3NoStopOnAccountOfACopyWhoseDEAIsSilent(t *testing.T) {
 	}
 }
 
-// TestW14UnreadableEntryIsNotGone, as long as it says which instance it is, but no longer than a time to live.
+// TestW14UnreadableEntryIsNotGone, as long as it says which instance it is, but no longer than a
+// time to live.
 func TestW14UnreadableEntryIsNotGone(t *testing.T) {
 	cf := steadyFleet(t, 4, 5, testOptions())
 	cf.unreadable = cf.deas["dea-001"].list[0].GUID

@@ -9,8 +9,8 @@ import (
 	"hm/internal/app"
 )
 
-// TestW14AnUnreadableEntryHidesNoLoss: a DEA lists something that nobody can read, for hours. An instance that it loses
-// is replaced after its grace.
+// TestW14AnUnreadableEntryHidesNoLoss: a DEA lists something that nobody can read, for hours. An
+// instance that it loses is replaced after its grace.
 func TestW14AnUnreadableEntryHidesNoLoss(t *testing.T) {
 	for name, bad := range map[string]func(cf *simCF, d *simDEA){
 		"that names no instance": func(_ *simCF, d *simDEA) { d.nameless = 2 },
@@ -41,8 +41,8 @@ func (cf *simCF) recordedAs(dea string, g app.GUID) actual.State {
 	return 0
 }
 
-// TestW14ANewUnreadableEntryHidesNothing: an entry that names no instance may be any, and keeps none on record. What is
-// missing beside it is started a grace after it was listed last.
+// TestW14ANewUnreadableEntryHidesNothing: an entry that names no instance may be any, and keeps
+// none on record. What is missing beside it is started a grace after it was listed last.
 func TestW14ANewUnreadableEntryHidesNothing(t *testing.T) {
 	for name, make := range map[string]func(*simDEA){
 		"beside it":                           func(d *simDEA) { d.nameless = 1 },
@@ -145,8 +145,8 @@ func TestATimeThatCannotBeReadCostsNothing(t *testing.T) {
 	}
 }
 
-// TestI3NoStopOnAccountOfACopyThatMayBeGone: one of two copies is not listed any more, beside an entry that nobody can
-// read. The other must not be stopped.
+// TestI3NoStopOnAccountOfACopyThatMayBeGone: one of two copies is not listed any more, beside an
+// entry that nobody can read. The other must not be stopped.
 func TestI3NoStopOnAccountOfACopyThatMayBeGone(t *testing.T) {
 	cf := steadyFleet(t, 4, 2, testOptions())
 	k, index := cf.copies(1)

@@ -10,8 +10,9 @@ import (
 	"hm/raftfsm"
 )
 
-// faults are what goes wrong by chance in a world: proposals are split into entries, leaders stop between two of them,
-// outcomes are lost, links have gaps and people pause at the worst moment, reads are slow, messages are late.
+// faults are what goes wrong by chance in a world: proposals are split into entries, leaders stop
+// between two of them, outcomes are lost, links have gaps and people pause at the worst moment,
+// reads are slow, messages are late.
 type faults struct {
 	rnd    *rand.Rand
 	calm   bool // nothing goes wrong any more; proposals are still split, reads and messages still take their time
@@ -147,7 +148,8 @@ func (f *faults) readTime() time.Duration {
 	return 30*time.Second + time.Duration(f.rnd.Int64N(int64(60*time.Second)))
 }
 
-// seenBetween is what a read sees of which each row is as old as the read's begin, or as new as its end.
+// seenBetween is what a read sees of which each row is as old as the read's begin, or as new as its
+// end.
 func (f *faults) seenBetween(first, last []desired.App) []desired.App {
 	end := map[app.GUID]desired.App{}
 	for _, a := range last {

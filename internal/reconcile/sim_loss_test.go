@@ -14,7 +14,8 @@ type recordedLosses struct {
 	of   map[raftfsm.Place]lostPlace
 	live []liveCount // within one time to live
 
-	// rest are further entries of the proposal that is being committed: what they bring is no loss unless they never come.
+	// rest are further entries of the proposal that is being committed: what they bring is no loss
+	// unless they never come.
 	rest  [][]raftfsm.Record
 	moved map[raftfsm.Place]lostPlace // what its entries have taken, and rest is to bring again
 }
@@ -43,9 +44,10 @@ func (cf *simCF) zone(rnd *rand.Rand, do, undo func(*simDEA)) {
 	}
 }
 
-// watchLosses looks at entries that take instances out of the record, or say that so much is lost. What it gives is to
-// be called once the entry is applied. It requires that no mass loss is recorded without a hold that has its whole time,
-// that no hold is set without such a loss, and that hm releases none before most of what it names is back.
+// watchLosses looks at entries that take instances out of the record, or say that so much is lost.
+// What it gives is to be called once the entry is applied. It requires that no mass loss is
+// recorded without a hold that has its whole time, that no hold is set without such a loss, and
+// that hm releases none before most of what it names is back.
 func (cf *simCF) watchLosses(records []raftfsm.Record) func() {
 	concerned := false
 	for _, r := range records {
@@ -71,7 +73,8 @@ func (cf *simCF) watchLosses(records []raftfsm.Record) func() {
 	return func() { cf.lossRecorded(before, cf.View()) }
 }
 
-// livePlaces gives the places that are to run and have a copy that is live, or in any state, each with the DEA of one.
+// livePlaces gives the places that are to run and have a copy that is live, or in any state, each
+// with the DEA of one.
 func livePlaces(view *raftfsm.State, any bool) map[raftfsm.Place]string {
 	live := map[raftfsm.Place]string{}
 	for a := range view.Apps() {
@@ -87,7 +90,8 @@ func livePlaces(view *raftfsm.State, any bool) map[raftfsm.Place]string {
 	return live
 }
 
-// proposed takes note that no more entries of a proposal come: what they took and did not bring again is lost.
+// proposed takes note that no more entries of a proposal come: what they took and did not bring
+// again is lost.
 func (cf *simCF) proposed() {
 	l := &cf.losses
 	if len(l.moved) > 0 {
@@ -184,8 +188,8 @@ func (cf *simCF) checkLossHold(h raftfsm.Hold) {
 	}
 }
 
-// checkLossRelease requires that a hold which hm releases before its time is over names nothing that is missing, or
-// little.
+// checkLossRelease requires that a hold which hm releases before its time is over names nothing
+// that is missing, or little.
 func (cf *simCF) checkLossRelease(name string) {
 	cf.t.Helper()
 	for _, h := range cf.View().Holds() {

@@ -24,7 +24,7 @@ const (
 	noIndexNoGUID                      // without an index, and without its guid
 )
 
-// applyMisreports has a heartbeat tell of odd instances in their way.
+// applyMisreports has a heartbeat report misreported instances wrongly.
 func (cf *simCF) applyMisreports(hb *actual.Heartbeat) {
 	if cf.junk {
 		hb.Rejected += 2
@@ -34,13 +34,13 @@ func (cf *simCF) applyMisreports(hb *actual.Heartbeat) {
 		return
 	}
 	hb.Instances = slices.DeleteFunc(hb.Instances, func(i actual.Instance) bool {
-		odd, is := cf.misreported[i.GUID]
-		if !is || odd.kind == unknownState {
+		misreport, is := cf.misreported[i.GUID]
+		if !is || misreport.kind == unknownState {
 			return false
 		}
 		hb.Rejected++
 		u := actual.Unplaced{App: i.App, GUID: i.GUID}
-		if odd.kind == noIndexNoGUID {
+		if misreport.kind == noIndexNoGUID {
 			u.GUID = app.GUID{}
 		} else {
 			hb.Unreadable = append(hb.Unreadable, i.GUID)
@@ -58,7 +58,7 @@ func (cf *simCF) applyMisreports(hb *actual.Heartbeat) {
 	}
 }
 
-// setMisreported has a DEA tell of an instance in an odd way from now on, or no more.
+// setMisreported has a DEA tell of an instance wrongly from now on, or correctly again.
 func (cf *simCF) setMisreported(g app.GUID, kind misreportKind) {
 	if cf.misreported == nil {
 		cf.misreported = map[app.GUID]misreport{}
@@ -149,8 +149,8 @@ func (cf *simCF) share(rnd *rand.Rand, d *simDEA) {
 	o.disturbed, d.disturbed = cf.now, cf.now
 }
 
-// flips reports whether a copy at a start's index may be there in the eyes of hm and then not: its DEA has only just
-// begun, or ceased, to share its id or to send what cannot be decoded.
+// flips reports whether a copy at a start's index may be there in the eyes of hm and then not: its
+// DEA has only just begun, or ceased, to share its id or to send what cannot be decoded.
 func (cf *simCF) flips(c commands.Command) bool {
 	for _, d := range cf.deas {
 		if cf.now.Sub(d.disturbed) < steadyAfter && slices.ContainsFunc(d.list, func(i actual.Instance) bool { return i.App == c.App && i.Index == c.Index }) {
@@ -163,8 +163,8 @@ func (cf *simCF) flips(c commands.Command) bool {
 // steadyAfter is after how long of being heard as it is what a DEA lists must be known.
 const steadyAfter = 10 * hb
 
-// checkKnown holds a published start against what the DEAs tell: none is needed for what they have told of all along,
-// in whatever way it can be understood.
+// checkKnown holds a published start against what the DEAs tell: none is needed for what they have
+// told of all along, in whatever way it can be understood.
 func (cf *simCF) checkKnown(c commands.Command) {
 	cf.t.Helper()
 	for _, d := range cf.deas {
@@ -183,7 +183,7 @@ func (cf *simCF) checkKnown(c commands.Command) {
 
 func (cf *simCF) checkKnownOf(c commands.Command, d *simDEA, i actual.Instance) {
 	cf.t.Helper()
-	odd, isOdd := cf.misreported[i.GUID]
+	misreport, is := cf.misreported[i.GUID]
 	ttl := cf.intake.live.TTL
 	needless := func(what string, since app.Time) {
 		cf.t.Fatalf("start %v of %s/%d: %s runs on %s, %s for %v, steady for %v, born %v ago; recorded are %+v",
@@ -193,29 +193,29 @@ func (cf *simCF) checkKnownOf(c commands.Command, d *simDEA, i actual.Instance) 
 	case d.garbles:
 		l := cf.truth.lives[i.GUID]
 		heard := max(l.born, l.misreportedUntil, d.disturbed, d.heardSince) <= d.decodedAt.Add(-6*hb) // and the DEA since
-		if heard && cf.now.Sub(d.decodedAt) < (garbledTTLs-1)*ttl && (!isOdd || odd.since > d.decodedAt) && i.GUID != cf.unreadable {
+		if heard && cf.now.Sub(d.decodedAt) < (garbledTTLs-1)*ttl && (!is || misreport.since > d.decodedAt) && i.GUID != cf.unreadable {
 			needless("which sends what cannot be decoded", d.decodedAt)
 		}
 	case i.GUID == cf.unreadable: // for how long nobody knows
 	case cf.recordedUnderAnother(d, i): // which counts until that id is gone (W10)
-	case !isOdd:
+	case !is:
 		needless("which lists it", d.heardSince)
-	case cf.now.Sub(odd.since) < 4*hb: // its oddness may not have been heard yet
-	case odd.kind == unknownState:
+	case cf.now.Sub(misreport.since) < 4*hb: // the misreport may not have been heard yet
+	case misreport.kind == unknownState:
 		if !slices.ContainsFunc(cf.View().Instances(nil, c.App), func(r actual.Located) bool { return r.GUID == i.GUID && r.State == actual.Unknown }) {
-			needless("which lists it in an unknown state that is not recorded", odd.since)
+			needless("which lists it in an unknown state that is not recorded", misreport.since)
 		}
 	case cf.now.Sub(d.unheard) < 2*hb: // the leader's peers keep it on record, and do not tell what it says
 	case len(cf.intake.Unplaced(c.App, cf.now)) == 0:
-		needless("which lists it without an index, which is not known", odd.since)
+		needless("which lists it without an index, which is not known", misreport.since)
 	}
-	if isOdd && odd.kind == noIndex && !d.garbles && c.Reason == commands.ReasonMissing && cf.now.Sub(odd.since) < ttl+cf.opts.Policy.Grace {
-		needless("which names it", odd.since)
+	if is && misreport.kind == noIndex && !d.garbles && c.Reason == commands.ReasonMissing && cf.now.Sub(misreport.since) < ttl+cf.opts.Policy.Grace {
+		needless("which names it", misreport.since)
 	}
 }
 
-// recordedUnderAnother reports whether what counts of an instance is what is recorded under an id that its DEA used
-// before.
+// recordedUnderAnother reports whether what counts of an instance is what is recorded under an id
+// that its DEA used before.
 func (cf *simCF) recordedUnderAnother(d *simDEA, i actual.Instance) bool {
 	return slices.ContainsFunc(cf.View().Instances(nil, i.App), func(r actual.Located) bool { return r.GUID == i.GUID && r.DEA != d.id })
 }

@@ -8,8 +8,8 @@ import (
 	"hm/internal/app"
 )
 
-// slowLink is a link that lets through less than is said, for a time: what is said waits, ever longer. In the end all of
-// it comes at once.
+// slowLink is a link that lets through less than is said, for a time: what is said waits, ever
+// longer. In the end all of it comes at once.
 type slowLink struct {
 	since, until app.Time // zero: the link is in time
 	factor       int64    // how much longer everything takes
@@ -63,7 +63,8 @@ func (p simPeers) others(fn func(*simNode)) {
 	}
 }
 
-// wordAge is how old a peer's word may become before there is a newer one, or before that of a dead peer is forgotten.
+// wordAge is how old a peer's word may become before there is a newer one, or before that of a dead
+// peer is forgotten.
 const wordAge = time.Second
 
 // Hearing gives words as old as they may be.
@@ -99,7 +100,8 @@ func (cf *simCF) makePartlyDeaf(n *simNode, share float64) {
 	}
 }
 
-// excuse takes note of the DEAs of which hm cannot know all that they run, so that the checks of a world excuse it.
+// excuse takes note of the DEAs of which hm cannot know all that they run, so that the checks of a
+// world excuse it.
 func (cf *simCF) excuse() {
 	if !cf.truth.watched {
 		return
@@ -116,12 +118,13 @@ func (cf *simCF) excuse() {
 			d.disturbed = cf.now
 		}
 		if d.quiet || d.omits > 0 || d.garbles || shared || d.disturbed != 0 && cf.now.Sub(d.disturbed) < steadyAfter {
-			d.excused = cf.now // checkKnown has its own word on the odd ones
+			d.excused = cf.now // checkKnown checks the misreported ones itself
 		}
 	}
 }
 
-// unheard reports whether the leader does not hear a subject while no other node's word counts: it cannot know better.
+// unheard reports whether the leader does not hear a subject while no other node's word counts: it
+// cannot know better.
 func (cf *simCF) unheard(subject string) bool {
 	if !cf.notHeard[subject] {
 		return false

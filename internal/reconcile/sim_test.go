@@ -27,8 +27,9 @@ func testOptions() Options {
 	}
 }
 
-// world is a Cloud Foundry in virtual time around the Core of each node, of which one leads: DEAs that heartbeat and
-// obey, a Cloud Controller that can be read, and a log that is the plain state machine.
+// world is a Cloud Foundry in virtual time around the Core of each node, of which one leads: DEAs
+// that heartbeat and obey, a Cloud Controller that can be read, and a log that is the plain state
+// machine.
 type simCF struct {
 	*simNode // the leader
 	nodes    []*simNode
@@ -105,7 +106,8 @@ func newSimCF(t testing.TB, opts Options) *simCF {
 	return cf
 }
 
-// restart puts a new node in the place of the leader: it knows what is recorded, and nothing else. It leads again.
+// restart puts a new node in the place of the leader: it knows what is recorded, and nothing else.
+// It leads again.
 func (cf *simCF) restart() {
 	cf.term++
 	cf.open(cf.simNode)

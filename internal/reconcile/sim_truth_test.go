@@ -21,7 +21,8 @@ type truth struct {
 	since   map[place]app.Time         // since when each index that is wanted has been
 	claims  map[commands.ID]app.Time   // when each command was claimed, by a clock that counts suspensions
 	counted map[app.GUID]uint32        // the crashes that were counted, each with the length of its series then
-	// unlisted gives when each crashed instance last left the record, as its DEA stopped listing it or was lost.
+	// unlisted gives when each crashed instance last left the record, as its DEA stopped listing it
+	// or was lost.
 	unlisted map[app.GUID]app.Time
 }
 
@@ -37,7 +38,7 @@ type life struct {
 	told             bool     // it was told to stop
 	recorded         app.Time // when it was seen last to be recorded as live
 	excused          app.Time // when it could last be taken for gone, since its entry could not be read
-	misreportedUntil app.Time // when its DEA last told of it in an odd way
+	misreportedUntil app.Time // when its DEA last reported it wrongly
 }
 
 func (tr *truth) begin() {
@@ -85,10 +86,10 @@ func (tr *truth) changed(cf *simCF) {
 		for _, i := range d.list {
 			live[i.GUID] = i.State.Live() && !d.quiet
 			l := tr.lives[i.GUID]
-			_, odd := cf.misreported[i.GUID]
+			_, misreported := cf.misreported[i.GUID]
 			switch {
 			case l == nil:
-			case odd || i.GUID == cf.unreadable:
+			case misreported || i.GUID == cf.unreadable:
 				l.excused = cf.now
 			case live[i.GUID] && cf.recordedLive(i) && cf.heardAt(d.id) > max(d.excused, l.excused):
 				l.recorded = cf.now
@@ -106,12 +107,14 @@ func (tr *truth) changed(cf *simCF) {
 	}
 }
 
-// justLost reports whether a copy at an index, other than the command's, went away so lately that no heartbeat need have told.
+// justLost reports whether a copy at an index, other than the command's, went away so lately that
+// no heartbeat need have told.
 func (tr *truth) justLost(cf *simCF, c commands.Command) bool {
 	return tr.lostSince(cf.now.Add(-2*hb), c, c.Instance)
 }
 
-// lostSince reports whether a copy at a command's index, other than g, went away at a time or later, by itself.
+// lostSince reports whether a copy at a command's index, other than g, went away at a time or
+// later, by itself.
 func (tr *truth) lostSince(t app.Time, c commands.Command, g app.GUID) bool {
 	for other, l := range tr.lives {
 		if other != g && l.key == c.App && l.index == c.Index && !l.told && l.died != 0 && l.died >= t {
@@ -204,8 +207,8 @@ func (tr *truth) unlist(cf *simCF, r raftfsm.Record) {
 	}
 }
 
-// forgotten requires that the mark of a crash is forgotten only when no DEA lists it, and none has for as long as crashes
-// are remembered. Then it may be counted again.
+// forgotten requires that the mark of a crash is forgotten only when no DEA lists it, and none has
+// for as long as crashes are remembered. Then it may be counted again.
 func (tr *truth) forgotten(cf *simCF, r raftfsm.CrashesForgotten) {
 	for _, c := range r.Crashes {
 		if c.Instance.IsZero() { // the series of an index, without its marks
@@ -285,8 +288,8 @@ func (cf *simCF) checkStop(c commands.Command) {
 	}
 }
 
-// checkStart holds a published start against needless ones: of what was just started and lives, and of an old version
-// beside the new one.
+// checkStart holds a published start against needless ones: of what was just started and lives, and
+// of an old version beside the new one.
 func (cf *simCF) checkStart(c commands.Command) {
 	cf.t.Helper()
 	if !cf.truth.watched {
@@ -300,16 +303,16 @@ func (cf *simCF) checkStart(c commands.Command) {
 	for _, d := range cf.deas {
 		for _, i := range d.list {
 			l := cf.truth.lives[i.GUID]
-			if _, odd := cf.misreported[i.GUID]; odd || d.garbles || !i.State.Live() || d.quiet || d.omits > 0 || i.GUID == cf.unreadable || l == nil {
+			if _, is := cf.misreported[i.GUID]; is || d.garbles || !i.State.Live() || d.quiet || d.omits > 0 || i.GUID == cf.unreadable || l == nil {
 				continue
 			}
 			if i.App == c.App && i.Index == c.Index && l.recorded > max(d.excused, l.excused) {
 				cf.t.Fatalf("needless start %v of %s/%d: %s was recorded %v ago, has lived since, and its DEA has told", c.Reason, c.App.Droplet, c.Index, i.GUID, cf.now.Sub(l.recorded))
 			}
-			// The Cloud Controller and hm may come to start an index at once: hm for what it was missing before, or for
-			// an evacuation, which waits for nothing. But no crash may be seen in what is only just wanted.
-			// Nor can hm tell its own start's effect from a copy that was back at the index, and crashed before the start's
-			// was heard of.
+			// The Cloud Controller and hm may come to start an index at once: hm for what it was
+			// missing before, or for an evacuation, which waits for nothing. But no crash may be
+			// seen in what is only just wanted. Nor can hm tell its own start's effect from a copy
+			// that was back at the index, and crashed before the start's was heard of.
 			overtaken := l.byCC && (c.CreatedAt < l.born || c.Reason != commands.ReasonCrashed) ||
 				c.Reason == commands.ReasonCrashed && !cf.recordedLive(i) && cf.truth.lostSince(l.started, c, i.GUID)
 			if i.App == c.App && i.Index == c.Index && l.started != 0 && !overtaken && cf.now.Sub(l.started) < cf.opts.Policy.Grace {

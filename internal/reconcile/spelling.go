@@ -6,9 +6,9 @@ import (
 	"hm/raftfsm"
 )
 
-// Spelling says how the guids of a command are to be written. An app that is desired is written as the Cloud Controller
-// writes it, so that its own checks look at that app. What it does not say is written as the DEA that runs the instance
-// writes it: then the Cloud Controller most likely did so once, and the DEA finds what it is to stop.
+// Spelling says in which letter case to write the guids of a command. A desired app is written as
+// the Cloud Controller writes it, so that the Cloud Controller's own checks find it. Anything else
+// is written as the DEA that runs the instance writes it, so that the DEA finds what it is to stop.
 func (i *Intake) Spelling(view *raftfsm.State, c commands.Command) commands.Spelling {
 	heard := i.spelledBy(view, c)
 	s := commands.Spelling{
@@ -30,8 +30,8 @@ func (i *Intake) Spelling(view *raftfsm.State, c commands.Command) commands.Spel
 	return s
 }
 
-// spelledBy gives the capitals that the DEA of a command's instance writes; of a start, those that any DEA writes that
-// runs the app.
+// spelledBy gives the letter cases that the DEA of a command's instance writes; for a start, those
+// of any DEA that runs the app.
 func (i *Intake) spelledBy(view *raftfsm.State, c commands.Command) map[app.GUID]app.LetterCase {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -20,8 +20,8 @@ type stillLog struct {
 func (l stillLog) View() *raftfsm.State { return l.view }
 func (l stillLog) Now() app.Time        { return 1000 }
 
-// A command is spelled as the Cloud Controller spells the app, and where that says nothing, as the DEA does: neither
-// finds it by another spelling.
+// A command is spelled as the Cloud Controller spells the app, and where that says nothing, as the
+// DEA does: neither finds it by another spelling.
 func TestCommandsAreSpelledAsTheirReadersSpell(t *testing.T) {
 	const d, other, v1, v2, i = "6f1c2d3e-0a1b-4c5d-8e9f-00112233aabb", "7f1c2d3e-0a1b-4c5d-8e9f-00112233aabb", "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002", "cccccccc000040008000000000000003"
 	capitals := func(text string) app.LetterCase {
@@ -30,8 +30,8 @@ func TestCommandsAreSpelledAsTheirReadersSpell(t *testing.T) {
 	key := func(droplet, version string) app.Key {
 		return app.Key{Droplet: app.MustGUID(droplet), Version: app.MustGUID(version)}
 	}
-	// The Cloud Controller writes the droplet and its version in capitals. The DEA writes small letters, but for another
-	// version, another app, and its instances.
+	// The Cloud Controller writes the droplet and its version in capitals. The DEA writes small
+	// letters, but for another version, another app, and its instances.
 	spelled := map[app.GUID]app.LetterCase{
 		app.MustGUID(v2): capitals(v2), app.MustGUID(other): capitals(other), app.MustGUID(i): capitals(i),
 	}

@@ -8,9 +8,9 @@ import (
 	"hm/internal/app"
 )
 
-// Step does what is to be done at now, and says when to call it again at the latest. read, if it is not 0, asks for a
-// read of the desired state; its outcome goes to DesiredRead under this number. An error means that a proposal failed;
-// the next step tries again.
+// Step does what is to be done at now, and says when to call it again at the latest. read, if it is
+// not 0, asks for a read of the desired state; its outcome goes to DesiredRead under this number.
+// An error means that a proposal failed; the next step tries again.
 func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time, read uint64, err error) {
 	c.reads.notAhead(now)
 	c.logDoubledIDs()
@@ -31,7 +31,8 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 // retryAt is when to try again what failed at now.
 func (c *Core) retryAt(now app.Time) app.Time { return now.Add(c.opts.Policy.HeartbeatPeriod / 10) }
 
-// follow is the step of a node that does not lead: it only keeps up with what it hears and with the record.
+// follow is the step of a node that does not lead: it only keeps up with what it hears and with the
+// record.
 func (c *Core) follow(now app.Time, lead Lead) {
 	c.term, c.heardByPeers = 0, heardByPeers{}
 	c.reads.abandon()
@@ -59,8 +60,8 @@ func (c *Core) beginTerm(term uint64, now app.Time) {
 	c.reads.lead()
 }
 
-// lead is a leader's step: it takes in what was heard, sweeps, opens or closes the gate, asks for a read, and acts. more
-// reports that there is work left for the next step at once.
+// lead is a leader's step: it takes in what was heard, sweeps, opens or closes the gate, asks for a
+// read, and acts. more reports that there is work left for the next step at once.
 func (c *Core) lead(ctx context.Context, now app.Time, lead Lead) (more bool, read uint64, err error) {
 	recorded, err := c.take(ctx, now)
 	if err == nil && now >= c.nextSweep {
@@ -97,8 +98,9 @@ func (c *Core) lead(ctx context.Context, now app.Time, lead Lead) (more bool, re
 	return more || !recorded, read, err
 }
 
-// checkBeginning checks what a leader knows at first, before it acts on it: what it heard, and, if the gate opens, what
-// it read. A check that fails sets a hold. unsettled are the apps that Evaluator.Unsettled gives.
+// checkBeginning checks what a leader knows at first, before it acts on it: what it heard, and, if
+// the gate opens, what it read. A check that fails sets a hold. unsettled are the apps that
+// Evaluator.Unsettled gives.
 func (c *Core) checkBeginning(ctx context.Context, now app.Time, opens bool, unsettled []app.Key) error {
 	if c.firstPicture.due(c.gate) {
 		if err := c.checkFirstPicture(ctx, now, unsettled); err != nil {

@@ -8,8 +8,8 @@ import (
 	"hm/raftfsm"
 )
 
-// How many sweeps there are in a heartbeat period: at least, and at most. A sweep looks at every DEA, and many DEAs may
-// fall silent one after another.
+// How many sweeps there are in a heartbeat period: at least, and at most. A sweep looks at every
+// DEA, and many DEAs may fall silent one after another.
 const (
 	sweepsPerPeriod    = 5
 	maxSweepsPerPeriod = 200
@@ -18,9 +18,10 @@ const (
 // tidyPeriods is after how many heartbeat periods all crash marks are looked at again.
 const tidyPeriods = 12
 
-// sweep does what becomes due by time alone: it records DEAs that fell silent, releases holds that are over, and drops
-// records that are not needed. The next sweep is due when the next DEA falls silent or the next hold ends, and soon in any
-// case. Sweeps lie at fixed fractions of a heartbeat period in hm time, the same for every leader and for a replay.
+// sweep does what becomes due by time alone: it records DEAs that fell silent, releases holds that
+// are over, and drops records that are not needed. The next sweep is due when the next DEA falls
+// silent or the next hold ends, and soon in any case. Sweeps lie at fixed fractions of a heartbeat
+// period in hm time, the same for every leader and for a replay.
 func (c *Core) sweep(ctx context.Context, now app.Time) error {
 	next := now.Next(c.opts.Policy.HeartbeatPeriod / sweepsPerPeriod)
 	at := func(t app.Time) {
@@ -67,8 +68,9 @@ func (c *Core) sweep(ctx context.Context, now app.Time) error {
 	return nil
 }
 
-// endedHolds gives the records that release holds which are over: their time has passed, or what was lost is back. While
-// losing is set, no hold ends early. It calls at with the times at which other holds may end.
+// endedHolds gives the records that release holds which are over: their time has passed, or what
+// was lost is back. While losing is set, no hold ends early. It calls at with the times at which
+// other holds may end.
 func (c *Core) endedHolds(view *raftfsm.State, now app.Time, losing bool, at func(app.Time)) []raftfsm.Record {
 	c.forgetRecoveries(view)
 	var records []raftfsm.Record
@@ -91,7 +93,8 @@ func (c *Core) endedHolds(view *raftfsm.State, now app.Time, losing bool, at fun
 	return records
 }
 
-// forgettable gives the records that drop DEAs that left long ago, and crash series that are over (R08).
+// forgettable gives the records that drop DEAs that left long ago, and crash series that are over
+// (R08).
 func (c *Core) forgettable(view *raftfsm.State, now app.Time) []raftfsm.Record {
 	var records []raftfsm.Record
 	var deas []string

@@ -9,8 +9,8 @@ import (
 	"hm/raftfsm"
 )
 
-// take records what was heard before this step, and first, in a new leadership, what earlier leaders lost. It reports
-// whether all that was heard is recorded.
+// take records what was heard before this step, and first, in a new leadership, what earlier
+// leaders lost. It reports whether all that was heard is recorded.
 func (c *Core) take(ctx context.Context, now app.Time) (all bool, err error) {
 	if err := c.inheritLosses(ctx, now); err != nil {
 		return false, err
@@ -97,8 +97,8 @@ func (c *Core) propose(ctx context.Context, records ...raftfsm.Record) error {
 	return err
 }
 
-// touched queues apps that changed, and the other versions of their droplets that have commands: a stop of one version
-// may wait for another version.
+// touched queues apps that changed, and the other versions of their droplets that have commands: a
+// stop of one version may wait for another version.
 func (c *Core) touched(view *raftfsm.State, keys []app.Key) {
 	c.queue.add(keys...)
 	for _, k := range keys {
@@ -108,7 +108,8 @@ func (c *Core) touched(view *raftfsm.State, keys []app.Key) {
 	}
 }
 
-// queueUnplaced queues apps whose unplaced entries have changed; the whole fleet if there are too many.
+// queueUnplaced queues apps whose unplaced entries have changed; the whole fleet if there are too
+// many.
 func (c *Core) queueUnplaced(keys []app.Key, all bool) {
 	c.queue.add(keys...)
 	c.queue.full = c.queue.full || all

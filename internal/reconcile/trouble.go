@@ -9,8 +9,9 @@ import (
 	"hm/raftfsm"
 )
 
-// garbledTTLs is for how many times to live a DEA counts as present whose messages cannot be decoded, from the first such
-// message on. Such a message shows that the DEA runs, and nothing about its instances.
+// garbledTTLs is for how many times to live a DEA counts as present whose messages cannot be
+// decoded, from the first such message on. Such a message shows that the DEA runs, and nothing
+// about its instances.
 const garbledTTLs = 20
 
 // troubles is what this node cannot read of all DEAs' messages.
@@ -70,8 +71,9 @@ type Unreadable struct {
 // maxDoubledTold bounds Unreadable.Doubled.
 const maxDoubledTold = 10
 
-// Garbled notes that a message arrived that cannot be decoded, and why. dea is the probable sender; it counts only if it is
-// recorded. It is heard, so it is present, but for no longer than garbledTTLs.
+// Garbled notes that a message arrived that cannot be decoded, and why. dea is the probable sender;
+// it counts only if it is recorded. It is heard, so it is present, but for no longer than
+// garbledTTLs.
 func (i *Intake) Garbled(dea, why string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -104,9 +106,9 @@ func (i *Intake) noteReadable(h *heardDEA) {
 	}
 }
 
-// noteEntries notes which entries of a heartbeat cannot be read. changed says whether an app has other unplaced entries
-// than before.
-func (i *Intake) noteEntries(h *heardDEA, hb *actual.Heartbeat, now app.Time) (shifted bool) {
+// noteEntries notes which entries of a heartbeat cannot be read. changed says whether an app has
+// other unplaced entries than before.
+func (i *Intake) noteEntries(h *heardDEA, hb *actual.Heartbeat, now app.Time) (unplacedChanged bool) {
 	t := &h.trouble
 	if t.rejected+t.unknownStates == 0 && !hb.HasUnreadable() {
 		return false
@@ -118,9 +120,9 @@ func (i *Intake) noteEntries(h *heardDEA, hb *actual.Heartbeat, now app.Time) (s
 		t.since = now
 	}
 	t.rejected, t.unknownStates, t.why = hb.Rejected, hb.UnknownStates, hb.Why
-	shifted = i.troubles.setUnplaced(h, hb, now)
+	unplacedChanged = i.troubles.setUnplaced(h, hb, now)
 	i.troubles.update(h)
-	return shifted
+	return unplacedChanged
 }
 
 // update keeps h among the DEAs with trouble, or drops it.
@@ -135,9 +137,9 @@ func (u *troubles) update(h *heardDEA) {
 	u.deas[h.id] = h
 }
 
-// setUnplaced replaces a DEA's unplaced entries by those of a heartbeat. An entry is recognised by its guid; one without a
-// guid, by its position among the app's entries without one.
-func (u *troubles) setUnplaced(h *heardDEA, hb *actual.Heartbeat, now app.Time) (shifted bool) {
+// setUnplaced replaces a DEA's unplaced entries by those of a heartbeat. An entry is recognised by
+// its guid; one without a guid, by its position among the app's entries without one.
+func (u *troubles) setUnplaced(h *heardDEA, hb *actual.Heartbeat, now app.Time) (unplacedChanged bool) {
 	t := &h.trouble
 	if len(t.unplaced)+len(hb.Unplaced) == 0 {
 		return false
@@ -160,7 +162,7 @@ func (u *troubles) setUnplaced(h *heardDEA, hb *actual.Heartbeat, now app.Time) 
 		keepTimes(list, t.unplaced[k])
 		if !slices.Equal(list, t.unplaced[k]) {
 			u.markChanged(k)
-			shifted = true
+			unplacedChanged = true
 		}
 		if u.byApp == nil {
 			u.byApp = map[app.Key]map[*heardDEA]struct{}{}
@@ -173,14 +175,14 @@ func (u *troubles) setUnplaced(h *heardDEA, hb *actual.Heartbeat, now app.Time) 
 	for k := range t.unplaced {
 		if next[k] == nil {
 			u.removeUnplaced(h, k)
-			shifted = true
+			unplacedChanged = true
 		}
 	}
 	t.unplaced, t.unplacedCount = next, 0
 	for _, list := range next {
 		t.unplacedCount += len(list)
 	}
-	return shifted
+	return unplacedChanged
 }
 
 // keepTimes gives the entries of a list the times that they had before.
@@ -234,7 +236,8 @@ func (u *troubles) forget(h *heardDEA) {
 	h.trouble = trouble{}
 }
 
-// linkChanged restarts the time of the DEAs whose messages cannot be decoded, as all times to live restart (I4).
+// linkChanged restarts the time of the DEAs whose messages cannot be decoded, as all times to live
+// restart (I4).
 func (u *troubles) linkChanged(now app.Time) {
 	for _, h := range u.deas {
 		if h.trouble.garbled > 0 {
@@ -243,8 +246,8 @@ func (u *troubles) linkChanged(now app.Time) {
 	}
 }
 
-// TakeUnplacedChanged gives the apps whose unplaced entries have changed since the last call, sorted. all says that there
-// are more than are given.
+// TakeUnplacedChanged gives the apps whose unplaced entries have changed since the last call,
+// sorted. all says that there are more than are given.
 func (i *Intake) TakeUnplacedChanged() (keys []app.Key, all bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -257,9 +260,9 @@ func (i *Intake) TakeUnplacedChanged() (keys []app.Key, all bool) {
 	return keys, all
 }
 
-// Unplaced gives when each unplaced entry of an app was first heard, sorted, in hm time: an entry without an index or an
-// instance that can be read. It leaves out entries of recorded instances, and of DEAs that are gone. now is the present hm
-// time.
+// Unplaced gives when each unplaced entry of an app was first heard, sorted, in hm time: an entry
+// without an index or an instance that can be read. It leaves out entries of recorded instances,
+// and of DEAs that are gone. now is the present hm time.
 func (i *Intake) Unplaced(k app.Key, now app.Time) []app.Time {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -306,7 +309,8 @@ func (i *Intake) AllUnplaced(now app.Time) map[app.Key][]app.Time {
 	return all
 }
 
-// Trouble gives what this node cannot read of a DEA's messages, and whether there is anything. now is the present hm time.
+// Trouble gives what this node cannot read of a DEA's messages, and whether there is anything. now
+// is the present hm time.
 func (i *Intake) Trouble(dea string, now app.Time) (Trouble, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -314,7 +318,10 @@ func (i *Intake) Trouble(dea string, now app.Time) (Trouble, bool) {
 	if h == nil || !h.trouble.any() && !h.idUse.doubled() {
 		return Trouble{}, false
 	}
-	t := Trouble{Entries: h.trouble.rejected, Unplaced: h.trouble.unplacedCount, UnknownStates: h.trouble.unknownStates, Messages: h.trouble.garbled}
+	t := Trouble{
+		Entries: h.trouble.rejected, Unplaced: h.trouble.unplacedCount, UnknownStates: h.trouble.unknownStates,
+		Messages: h.trouble.garbled,
+	}
 	t.Why = h.trouble.why
 	if t.Entries+t.UnknownStates > 0 {
 		t.Since = i.toHMTime(h.trouble.since, now)

@@ -9,7 +9,8 @@ import (
 	"hm/internal/app"
 )
 
-// TestW13WhatCannotBeDecodedProvesThatItsSenderSpeaks, for a bound: then it is silent, like any DEA.
+// TestW13WhatCannotBeDecodedProvesThatItsSenderSpeaks, for a bound: then it is silent, like any
+// DEA.
 func TestW13WhatCannotBeDecodedProvesThatItsSenderSpeaks(t *testing.T) {
 	const bound = garbledTTLs * 3 * hb
 	t.Run("within the bound", func(t *testing.T) {
@@ -170,7 +171,8 @@ func TestEntriesWithoutAPlaceGoWithTheirDEA(t *testing.T) {
 	}
 }
 
-// TestAnExitEndsAnUnknownState: an instance that is gone, or going, keeps nothing from being started any more.
+// TestAnExitEndsAnUnknownState: an instance that is gone, or going, keeps nothing from being
+// started any more.
 func TestAnExitEndsAnUnknownState(t *testing.T) {
 	for reason, want := range map[actual.ExitReason]actual.State{
 		actual.ExitCrashed: actual.Crashed, actual.ExitShutdown: actual.Evacuating, actual.ExitEvacuation: actual.Evacuating, actual.ExitStopped: actual.Unknown,
@@ -187,7 +189,8 @@ func TestAnExitEndsAnUnknownState(t *testing.T) {
 	}
 }
 
-// TestUnknownStatesAreRecorded: the instance is there, and a word that hm comes to know makes it live.
+// TestUnknownStatesAreRecorded: the instance is there, and a word that hm comes to know makes it
+// live.
 func TestUnknownStatesAreRecorded(t *testing.T) {
 	for _, st := range []actual.State{actual.Unknown, actual.Stopping} {
 		cf := steadyFleet(t, 4, 10, testOptions())

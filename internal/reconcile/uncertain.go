@@ -9,9 +9,9 @@ import (
 	"hm/raftfsm"
 )
 
-// uncertain are the instances whose state a DEA's newest heartbeat leaves open: their entry cannot be read, or their
-// entries contradict each other. Their record stays as it is, but only for a time to live. An entry without a guid that
-// can be read keeps no instance on record (W14).
+// uncertain are the instances whose state a DEA's newest heartbeat leaves open: their entry cannot
+// be read, or their entries contradict each other. Their record stays as it is, but only for a time
+// to live. An entry without a guid that can be read keeps no instance on record (W14).
 type uncertain map[app.GUID]uncertainty
 
 type uncertainty struct {
@@ -45,8 +45,11 @@ func (d uncertain) covers(g app.GUID, now app.Time, ttl time.Duration) bool {
 	return ok && now.Sub(x.since) < ttl
 }
 
-// withhold gives changes without those of uncertain instances, and whether there were any. It leaves the lists unchanged.
-func (d uncertain) withhold(view *raftfsm.State, changes raftfsm.DEAChanges, now app.Time, ttl time.Duration) (_ raftfsm.DEAChanges, withheld bool) {
+// withhold gives changes without those of uncertain instances, and whether there were any. It
+// leaves the lists unchanged.
+func (d uncertain) withhold(
+	view *raftfsm.State, changes raftfsm.DEAChanges, now app.Time, ttl time.Duration,
+) (_ raftfsm.DEAChanges, withheld bool) {
 	if len(d) == 0 {
 		return changes, false
 	}

@@ -22,8 +22,8 @@ func (cf *simCF) at(k app.Key, index uint32) (*simDEA, *actual.Instance) {
 	return nil, nil
 }
 
-// crash lets the instance at an index crash. A forgetful DEA has dropped it from its list by its next heartbeat;
-// only droplet.exited tells.
+// crash lets the instance at an index crash. A forgetful DEA has dropped it from its list by its
+// next heartbeat; only droplet.exited tells.
 func (cf *simCF) crash(k app.Key, index uint32, forgetful bool) {
 	d, i := cf.at(k, index)
 	if i == nil {
@@ -37,7 +37,8 @@ func (cf *simCF) crash(k app.Key, index uint32, forgetful bool) {
 	}
 }
 
-// TestW19BackOffSurvivesForgetfulDEAs: DEAs keep only the newest crash of an app, and hm's delays are the same.
+// TestW19BackOffSurvivesForgetfulDEAs: DEAs keep only the newest crash of an app, and hm's delays
+// are the same.
 func TestW19BackOffSurvivesForgetfulDEAs(t *testing.T) {
 	cf := steadyFleet(t, 4, 1, testOptions())
 	k := cf.apps[0].Key
@@ -64,7 +65,8 @@ func TestW19BackOffSurvivesForgetfulDEAs(t *testing.T) {
 	}
 }
 
-// TestW19BackOffHoldsForWhatVanishes: in a crash loop an instance vanishes, and nobody says that it crashed.
+// TestW19BackOffHoldsForWhatVanishes: in a crash loop an instance vanishes, and nobody says that it
+// crashed.
 func TestW19BackOffHoldsForWhatVanishes(t *testing.T) {
 	cf := steadyFleet(t, 4, 1, testOptions())
 	k := cf.apps[0].Key
@@ -89,7 +91,8 @@ func TestW19BackOffHoldsForWhatVanishes(t *testing.T) {
 	}
 }
 
-// TestW20HealthyRunEndsTheSeries: an app that runs well after a crash loop is restarted at once when it crashes again.
+// TestW20HealthyRunEndsTheSeries: an app that runs well after a crash loop is restarted at once
+// when it crashes again.
 func TestW20HealthyRunEndsTheSeries(t *testing.T) {
 	for _, c := range []struct {
 		healthy time.Duration

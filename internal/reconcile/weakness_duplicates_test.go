@@ -14,8 +14,8 @@ import (
 	"hm/raftfsm"
 )
 
-// The tests in the files weakness_*_test.go show, at the level of the whole core, that hm clears the weaknesses of
-// docs/weaknesses.md.
+// The tests in the files weakness_*_test.go show, at the level of the whole core, that hm clears
+// the weaknesses of docs/weaknesses.md.
 
 // must records r as if somebody else had proposed it.
 func (cf *simCF) must(records ...raftfsm.Record) raftfsm.Result {
@@ -34,7 +34,8 @@ func (cf *simCF) pause(d time.Duration) {
 	cf.must(raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldPaused, By: "a test", SetAt: cf.now, Until: cf.now.Add(d)}})
 }
 
-// copies adds n live instances beside what runs at index 1 of the first app, each on a DEA of its own.
+// copies adds n live instances beside what runs at index 1 of the first app, each on a DEA of its
+// own.
 func (cf *simCF) copies(n int) (k app.Key, index uint32) {
 	k, index = cf.apps[0].Key, 1
 	for i := range n {
@@ -110,8 +111,9 @@ func TestW02StopsDueTogetherGoOneByOne(t *testing.T) {
 	}
 }
 
-// TestW02SecondClaimIsRefused has both copies' stops scheduled and claimed, as two leaders might that both believe
-// the other copy stays: whatever they decided, the record refuses the second claim.
+// TestW02SecondClaimIsRefused has both copies' stops scheduled and claimed, as two leaders might
+// that both believe the other copy stays: whatever they decided, the record refuses the second
+// claim.
 func TestW02SecondClaimIsRefused(t *testing.T) {
 	for _, together := range []bool{true, false} {
 		t.Run(fmt.Sprint("in one entry: ", together), func(t *testing.T) {
@@ -158,8 +160,8 @@ func TestW02SecondClaimIsRefused(t *testing.T) {
 	}
 }
 
-// TestW02CopyThatGoesAtTheLastMomentSavesTheOther takes one copy away between the decision to stop the other and
-// the claim.
+// TestW02CopyThatGoesAtTheLastMomentSavesTheOther takes one copy away between the decision to stop
+// the other and the claim.
 func TestW02CopyThatGoesAtTheLastMomentSavesTheOther(t *testing.T) {
 	cf := steadyFleet(t, 4, 2, testOptions())
 	k, index := cf.copies(1)
@@ -224,8 +226,8 @@ func TestW03TheLostHalfReturnsAfterItWasReplaced(t *testing.T) {
 	}
 }
 
-// TestW12TwoDEAsWithOneID lets the lists of two DEAs replace each other with every heartbeat, whatever lies
-// between their heartbeats. No command may come of it; a real loss is still repaired.
+// TestW12TwoDEAsWithOneID lets the lists of two DEAs replace each other with every heartbeat,
+// whatever lies between their heartbeats. No command may come of it; a real loss is still repaired.
 func TestW12TwoDEAsWithOneID(t *testing.T) {
 	for _, apart := range []time.Duration{100 * time.Millisecond, time.Second, hb / 2, hb - time.Second} {
 		t.Run(apart.String(), func(t *testing.T) {
@@ -245,8 +247,8 @@ func TestW12TwoDEAsWithOneID(t *testing.T) {
 	}
 }
 
-// TestW33ScaledDownAndUpAgain wants an index back whose stop is under way: its start waits for what became of the
-// stop.
+// TestW33ScaledDownAndUpAgain wants an index back whose stop is under way: its start waits for what
+// became of the stop.
 func TestW33ScaledDownAndUpAgain(t *testing.T) {
 	cf := steadyFleet(t, 4, 30, testOptions())
 	cf.nobodyObeys = true
@@ -280,8 +282,8 @@ func TestW33ScaledDownAndUpAgain(t *testing.T) {
 	}
 }
 
-// TestW46LostInstancesCountForNothing: what a lost DEA had is out of the record before it is replaced, and a DEA
-// that returns finds itself one of two.
+// TestW46LostInstancesCountForNothing: what a lost DEA had is out of the record before it is
+// replaced, and a DEA that returns finds itself one of two.
 func TestW46LostInstancesCountForNothing(t *testing.T) {
 	cf := steadyFleet(t, 20, 25, testOptions())
 	d := cf.deas["dea-007"]

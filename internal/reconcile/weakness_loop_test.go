@@ -103,7 +103,8 @@ func hang(t *testing.T, h *hanging, body func(l *Loop, log *liveLog, in *Intake)
 	})
 }
 
-// beat lets a DEA speak that runs n instances of an app of its own, and gives how long the record took to show it.
+// beat lets a DEA speak that runs n instances of an app of its own, and gives how long the record
+// took to show it.
 func beat(t *testing.T, log *liveLog, in *Intake, n int) time.Duration {
 	t.Helper()
 	heartbeat := actual.Heartbeat{DEA: "dea-1"}
@@ -125,8 +126,8 @@ func beat(t *testing.T, log *liveLog, in *Intake, n int) time.Duration {
 	}
 }
 
-// TestW22HangingReadBlocksNothing: while a read of the desired state hangs, and then its retries, everything that
-// is heard is recorded at once.
+// TestW22HangingReadBlocksNothing: while a read of the desired state hangs, and then its retries,
+// everything that is heard is recorded at once.
 func TestW22HangingReadBlocksNothing(t *testing.T) {
 	h := &hanging{bound: time.Second, apps: nil}
 	hang(t, h, func(l *Loop, log *liveLog, in *Intake) {
@@ -144,8 +145,8 @@ func TestW22HangingReadBlocksNothing(t *testing.T) {
 	})
 }
 
-// TestW22HangingPublishIsBounded: a publisher returns after a bound of its own, and hm records for as long as it
-// does not hang.
+// TestW22HangingPublishIsBounded: a publisher returns after a bound of its own, and hm records for
+// as long as it does not hang.
 func TestW22HangingPublishIsBounded(t *testing.T) {
 	h := &hanging{bound: 2 * time.Second}
 	hang(t, h, func(l *Loop, log *liveLog, in *Intake) {

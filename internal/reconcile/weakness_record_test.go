@@ -37,7 +37,8 @@ func TestW06RowsReturnedTwice(t *testing.T) {
 	})
 }
 
-// TestW07UnreadableIsNeverEmpty: what cannot be read, heard or recorded leaves the record as it is, and sends nothing.
+// TestW07UnreadableIsNeverEmpty: what cannot be read, heard or recorded leaves the record as it is,
+// and sends nothing.
 func TestW07UnreadableIsNeverEmpty(t *testing.T) {
 	for name, fault := range map[string]func(*simCF){
 		"a read of the desired state fails":          func(cf *simCF) { cf.readErr = errTest },
@@ -70,8 +71,8 @@ func quiet(cf *simCF, q bool) {
 	}
 }
 
-// TestW08WhatCouldNotBeRecordedIsNotForgotten: heartbeats that repeat what could not be recorded do not pass for
-// known ones, and hm does not wait anew for what it has heard all along (W25).
+// TestW08WhatCouldNotBeRecordedIsNotForgotten: heartbeats that repeat what could not be recorded do
+// not pass for known ones, and hm does not wait anew for what it has heard all along (W25).
 func TestW08WhatCouldNotBeRecordedIsNotForgotten(t *testing.T) {
 	cf := steadyFleet(t, 4, 5, testOptions())
 	d := cf.deas["dea-001"]
@@ -94,7 +95,8 @@ func sameInstances(a, b []actual.Instance) bool {
 	return slices.Equal(slices.SortedFunc(slices.Values(a), order), slices.SortedFunc(slices.Values(b), order))
 }
 
-// TestW09ReturnedDEAIsRecordedAtOnce: a DEA that was given up returns with the very bytes that it sent before.
+// TestW09ReturnedDEAIsRecordedAtOnce: a DEA that was given up returns with the very bytes that it
+// sent before.
 func TestW09ReturnedDEAIsRecordedAtOnce(t *testing.T) {
 	for name, later := range map[string]time.Duration{"at once": 0, "after everything about it was dropped": 20 * hb} {
 		t.Run(name, func(t *testing.T) {
@@ -145,8 +147,8 @@ func TestW11AnyChangeIsRecorded(t *testing.T) {
 	}
 }
 
-// TestW13WhatCannotBeRecordedCostsOnlyItself: should a heartbeat come through that the record refuses, everything
-// else goes on.
+// TestW13WhatCannotBeRecordedCostsOnlyItself: should a heartbeat come through that the record
+// refuses, everything else goes on.
 func TestW13WhatCannotBeRecordedCostsOnlyItself(t *testing.T) {
 	for name, hb13 := range map[string]actual.Heartbeat{
 		"no DEA":      {},
@@ -168,7 +170,8 @@ func TestW13WhatCannotBeRecordedCostsOnlyItself(t *testing.T) {
 	}
 }
 
-// TestW14UnreadableEntryCostsNoOtherInstance: nobody but the instance whose entry cannot be read is acted on.
+// TestW14UnreadableEntryCostsNoOtherInstance: nobody but the instance whose entry cannot be read is
+// acted on.
 func TestW14UnreadableEntryCostsNoOtherInstance(t *testing.T) {
 	cf := steadyFleet(t, 4, 5, testOptions())
 	d := cf.deas["dea-001"]
@@ -188,7 +191,8 @@ func TestW14UnreadableEntryCostsNoOtherInstance(t *testing.T) {
 	}
 }
 
-// TestW24RestartForgetsNothing puts a new node in the old one's place that knows nothing but a snapshot.
+// TestW24RestartForgetsNothing puts a new node in the old one's place that knows nothing but a
+// snapshot.
 func TestW24RestartForgetsNothing(t *testing.T) {
 	cf := steadyFleet(t, 4, 5, testOptions())
 	d := cf.deas["dea-001"]
