@@ -15,7 +15,7 @@ import (
 	"hm/internal/app"
 )
 
-// failer is a test, or a check of a property.
+// failer is a *testing.T or a *rapid.T.
 type failer interface {
 	Helper()
 	Fatalf(format string, args ...any)
@@ -23,23 +23,23 @@ type failer interface {
 
 var _ failer = (*testing.T)(nil)
 
-// appSim is one app in virtual time: what is recorded of it, the plans that are made of that and carried out, and
-// a Cloud Controller that starts and stops instances.
+// appSim simulates one app in virtual time: its record, the plans that follow from the record and are carried out, and a
+// Cloud Controller that starts and stops instances.
 type appSim struct {
 	t        failer
 	policy   diff.Policy
 	now      app.Time
-	in       diff.Input // Instances and Crashes are the record; the rest is filled in for each decision
+	in       diff.Input // Instances and Crashes are the record; the rest is set for each decision
 	commands []commands.Command
 	throttle commands.Throttle
 	wake     app.Time
-	happens  []happening
+	events   []event
 	named    int
 	marks    map[app.GUID]actual.CrashMark
 
 	crashedAt map[app.GUID]uint32 // every instance that was ever recorded as crashed, with its index
 
-	// What the Cloud Controller does when a command reaches it; nil: it is deaf.
+	// What the Cloud Controller does about a command; nil: it does nothing.
 	onStart func(index uint32)
 	onStop  func(instance app.GUID)
 
@@ -47,12 +47,12 @@ type appSim struct {
 	ended []string // how commands ended
 }
 
-type happening struct {
+type event struct {
 	at app.Time
 	do func()
 }
 
-// newAppSim makes a desired app, read a moment before t0 and every minute since.
+// newAppSim makes a desired app. The desired state is read at t0 and then every minute.
 func newAppSim(t failer, instances uint32) *appSim {
 	sim := &appSim{t: t, policy: policy, now: t0, marks: map[app.GUID]actual.CrashMark{}, crashedAt: map[app.GUID]uint32{}, throttle: commands.Throttle{StartLimit: 60, Period: heartbeat}}
 	sim.in = diff.Input{Key: key, DesiredVersion: key.Version}
@@ -69,10 +69,10 @@ func (sim *appSim) reads() {
 }
 
 func (sim *appSim) after(d time.Duration, do func()) {
-	sim.happens = append(sim.happens, happening{sim.now.Add(d), do})
+	sim.events = append(sim.events, event{sim.now.Add(d), do})
 }
 
-// run lets d pass: what happens, happens at its time, and after each thing that does the app is decided on.
+// run lets d pass. Each event happens at its time, and after each the app is decided on.
 func (sim *appSim) run(d time.Duration) {
 	sim.t.Helper()
 	until := sim.now.Add(d)
@@ -82,14 +82,14 @@ func (sim *appSim) run(d time.Duration) {
 		if sim.wake != 0 {
 			next = min(next, sim.wake)
 		}
-		for _, h := range sim.happens {
+		for _, h := range sim.events {
 			next = min(next, h.at)
 		}
 		sim.now = max(sim.now, next)
-		due := slices.IndexFunc(sim.happens, func(h happening) bool { return h.at <= sim.now })
+		due := slices.IndexFunc(sim.events, func(h event) bool { return h.at <= sim.now })
 		if due >= 0 {
-			do := sim.happens[due].do
-			sim.happens = slices.Delete(sim.happens, due, due+1)
+			do := sim.events[due].do
+			sim.events = slices.Delete(sim.events, due, due+1)
 			do()
 		} else if sim.now >= until {
 			sim.decide()
@@ -98,7 +98,7 @@ func (sim *appSim) run(d time.Duration) {
 	}
 }
 
-// decide plans and carries out until there is nothing more to do at this moment.
+// decide makes plans and carries them out until there is nothing more to do at this time.
 func (sim *appSim) decide() {
 	sim.t.Helper()
 	for range 1000 {
@@ -112,7 +112,7 @@ func (sim *appSim) decide() {
 			return
 		}
 	}
-	sim.t.Fatalf("at %s: there is always more to do at once:\n%s", sim.at(), strings.Join(sim.log, "\n"))
+	sim.t.Fatalf("at %s: the plans do not end:\n%s", sim.at(), strings.Join(sim.log, "\n"))
 }
 
 func (sim *appSim) input() *diff.Input {
@@ -137,7 +137,7 @@ func (sim *appSim) plan() diff.Plan {
 	return diff.MakePlan(in, diff.App(nil, in, sim.now, sim.policy), sim.now, sim.policy)
 }
 
-// apply records a plan's steps as raftfsm does.
+// apply records the steps of a plan as raftfsm does.
 func (sim *appSim) apply(ops []diff.Op) {
 	sim.t.Helper()
 	for _, op := range ops {
@@ -187,7 +187,7 @@ func (sim *appSim) apply(ops []diff.Op) {
 	}
 }
 
-// claim claims one command of those that are ready, and sends it. It reports whether there was one.
+// claim claims and sends one of the commands that are ready. It reports whether there was one.
 func (sim *appSim) claim(ready []commands.ID) bool {
 	sim.t.Helper()
 	var due []commands.Command
@@ -220,8 +220,8 @@ func (sim *appSim) claim(ready []commands.ID) bool {
 	return false
 }
 
-// noHarm fails the test if sending c does harm: a start beside a live instance, or a stop of the last live
-// instance of a desired, staged index (I3).
+// noHarm fails the test if sending c does harm: if it starts an instance beside a live one, or stops the last live instance
+// of a desired, staged index (I3).
 func (sim *appSim) noHarm(c commands.Command) {
 	sim.t.Helper()
 	var target *actual.Located
@@ -333,8 +333,7 @@ func (sim *appSim) crash(index uint32) *actual.Crash {
 	return &sim.in.Crashes[i]
 }
 
-// running keeps the marks of the crashes at an index, and in its crash record, if it has one, what depends on the
-// instances there.
+// running updates the marks of the crashes at an index and its crash record, if it has one, after its instances changed.
 func (sim *appSim) running(index uint32) {
 	var live []app.GUID
 	for _, l := range sim.in.Instances {
@@ -377,7 +376,7 @@ func (sim *appSim) running(index uint32) {
 	}
 }
 
-// wantLog compares what was sent.
+// wantLog compares the sent commands with want.
 func (sim *appSim) wantLog(want ...string) {
 	sim.t.Helper()
 	if !slices.Equal(sim.log, want) {

@@ -15,29 +15,29 @@ import (
 	"hm/internal/app"
 )
 
-// The cases under testdata are written in a small language, one fact a line, times relative to the moment of the
-// decision (-10s is ten seconds ago):
+// The cases under testdata are written in a small language with one fact a line. Times are relative to the decision: -10s is
+// ten seconds ago. A value after "default" holds if the fact does not give one.
 //
 //	desired 3 STAGED            three instances wanted; STAGED, PENDING or FAILED; then STOPPED if not STARTED
 //	desired none                the last complete read did not have the app
 //	desired elsewhere           the droplet is desired in another version
 //	desired elsewhere lacking   and an index that is wanted there does not run; quiet: its DEA has missed a heartbeat
-//	0 RUNNING a heard=-1m       instance a at index 0, recorded so a minute ago unless told; since=-1h is what its DEA says
+//	0 RUNNING a heard=-1m       instance a at index 0; heard, default -1m: when it was recorded so; since, default -1h
 //	1 CRASHED b counted         its crash was counted, as it is if a crash record is of it; or answered
-//	crash 1 x4 last=-10s of=b   crash record of index 1; also exited=G (exitedat=-1s, just now unless told; by=DEA_SHUTDOWN,
-//	                            CRASHED unless told), running=-60s (RunningSince), ran=60s, answered, tries=3 (tried=-10s)
-//	unplaced -10s               an entry of the app whose index cannot be read, first heard then
+//	crash 1 x4 last=-10s of=b   crash record of index 1; also exited=G (exitedat=-1s, default now; by=DEA_SHUTDOWN, default
+//	                            CRASHED), running=-60s (RunningSince), ran=60s, answered, tries=3 (tried=-10s)
+//	unplaced -10s               an entry of the app without a readable index was first heard then
 //	start 1 MISSING due=+10s    a pending start; sent=-10s instead of due makes it a sent one; of=b: for crash b; made=-1m
 //	                            when it was scheduled, tries=2 how many were sent before it
 //	stop c 1 DUPLICATE sent=-5s a stop of instance c
-//	grew -20s                   when an instance was last added; "grew never"; -1h unless told
-//	other grew -5s              the same of another version with live instances; none has any unless told
-//	read -5s                    when the newest complete read was begun; "read none"; -20s unless told
+//	grew -20s                   when an instance was last added; "grew never"; default -1h
+//	other grew -5s              the same for another version with live instances; default: none has any
+//	read -5s                    when the newest complete read was begun; "read none"; default -20s
 //	read failing                and the newest attempt failed
 //	read underway               and a newer one is under way
 //	held nats-down              the gate is closed
 //
-// What follows is what is found, and after it the plan.
+// After the facts come the findings, and then the plan.
 
 const (
 	t0        = app.Time(1_700_000_000_000)
@@ -274,7 +274,7 @@ func parseOutstanding(in *diff.Input, words []string) error {
 	return err
 }
 
-// target names what a command or finding is about: "start 1" or "stop c".
+// target names the target of a command or finding: "start 1" or "stop c".
 func target(a commands.Action, index uint32, instance app.GUID) string {
 	if a == commands.Stop {
 		return "stop " + instance.String()

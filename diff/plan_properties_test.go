@@ -16,8 +16,8 @@ import (
 	"hm/internal/app"
 )
 
-// drawAppSim makes an app in any state: desired or not, instances in every state at up to eight indices, crash
-// records. Some of the first commands are lost; the others have their effect within twenty seconds.
+// drawAppSim makes an app in any state: desired or not, with instances in every state at up to eight indices, and with crash
+// records. Some of the first commands are lost; the others have an effect within twenty seconds.
 func drawAppSim(t *rapid.T) *appSim {
 	sim := newAppSim(t, rapid.Uint32Range(0, 6).Draw(t, "desired"))
 	switch rapid.SampledFrom([]string{"staged", "staged", "staged", "pending", "failed", "stopped", "none", "elsewhere"}).Draw(t, "app") {
@@ -50,12 +50,12 @@ func drawAppSim(t *rapid.T) *appSim {
 	}
 	sim.in.GrewAt = t0.Add(-time.Duration(rapid.IntRange(0, 100).Draw(t, "grew")) * time.Second)
 	lost := rapid.IntRange(0, 3).Draw(t, "lost")
-	hears := func() bool { lost--; return lost < 0 }
+	obeys := func() bool { lost--; return lost < 0 }
 	delay := func(what string) time.Duration {
 		return time.Duration(rapid.IntRange(1, 20).Draw(t, what)) * time.Second
 	}
 	sim.onStart = func(index uint32) {
-		if hears() {
+		if obeys() {
 			sim.after(delay("start takes"), func() {
 				g := sim.add(index, actual.Starting)
 				sim.after(delay("booting takes"), func() { sim.boot(g) })
@@ -63,20 +63,19 @@ func drawAppSim(t *rapid.T) *appSim {
 		}
 	}
 	sim.onStop = func(g app.GUID) {
-		if hears() {
+		if obeys() {
 			sim.after(delay("stop takes"), func() { sim.remove(g) })
 		}
 	}
 	return sim
 }
 
-// TestEveryDriftIsCorrected holds that plans, carried out step by step, end all drift within a bound and then
-// stop (I9), with no harm done on the way (I3, W02: appSim.noHarm) and never two commands for one target
-// (appSim.apply).
+// TestEveryDriftIsCorrected holds that plans that are carried out end all drift within a bound, and that no command follows
+// then (I9). They do no harm (I3, W02: appSim.noHarm), and no target has two commands (appSim.apply).
 func TestEveryDriftIsCorrected(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		sim := drawAppSim(t)
-		// The longest way: every copy of a duplicate after its grace, a lost command or two, a canary, and then the longest back-off.
+		// The longest time: every duplicate after its grace, two lost commands, a canary, and then the longest back-off.
 		sim.run(time.Duration(4+14)*policy.Grace + 5*policy.Grace + 2*policy.BackoffMax + time.Hour)
 		sent := len(sim.log)
 		for _, f := range sim.findings() {
@@ -95,8 +94,8 @@ func TestEveryDriftIsCorrected(t *testing.T) {
 	})
 }
 
-// TestPlansOfAnyState holds for plans of any state, with commands in every state outstanding: what a plan ends is
-// outstanding, what it makes ready is pending, and after it no target has two commands.
+// TestPlansOfAnyState makes plans of any state, with outstanding commands in every state. A plan ends only outstanding
+// commands, only pending ones are ready, and afterwards no target has two commands.
 func TestPlansOfAnyState(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		sim := drawAppSim(t)
@@ -133,12 +132,12 @@ func TestPlansOfAnyState(t *testing.T) {
 		if other := diff.MakePlan(again, diff.App(nil, again, sim.now, policy), sim.now, policy); fmt.Sprint(other) != fmt.Sprint(plan) {
 			t.Fatalf("the plan depends on the order of the commands:\n%v\n%v", plan, other)
 		}
-		for range 3 { // the leader evaluates four times in a step
-			sim.apply(plan.Ops) // fails on two commands for one target
+		for range 3 { // the leader plans up to four times in a step
+			sim.apply(plan.Ops) // fails if a target has two commands
 			plan = sim.plan()
 		}
 		if len(plan.Ops) != 0 {
-			t.Fatalf("plans that are recorded are followed by others at once: %+v", plan.Ops)
+			t.Fatalf("the plans do not end: %+v", plan.Ops)
 		}
 	})
 }

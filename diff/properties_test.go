@@ -17,8 +17,8 @@ import (
 	"hm/internal/app"
 )
 
-// drawInput makes any input: desired or not, in any package state, instances in every state with duplicates at up
-// to eight indices, crash records, outstanding commands in every state, behind an open or a closed gate.
+// drawInput makes any input: desired or not, in any package state, with instances in every state and duplicates at up to
+// eight indices, crash records, outstanding commands in every state, and an open or closed gate.
 func drawInput(t *rapid.T) (*diff.Input, app.Time) {
 	ago := func(what string, most int) app.Time {
 		return t0.Add(-time.Duration(rapid.IntRange(0, most).Draw(t, what)) * time.Second)
@@ -68,7 +68,7 @@ func drawInput(t *rapid.T) (*diff.Input, app.Time) {
 
 func guid(n int) app.GUID { return app.MustGUID(fmt.Sprintf("g%02d", n)) }
 
-// anyGUID is that of an instance, of one that is gone, or none.
+// anyGUID gives the guid of an instance, of one that is gone, or none.
 func anyGUID(t *rapid.T, what string) app.GUID {
 	if n := rapid.IntRange(-1, 17).Draw(t, what); n >= 0 {
 		return guid(n)
@@ -125,8 +125,8 @@ func stuck(l actual.Located, now app.Time) bool {
 	return l.State == actual.Starting && now >= l.Heard.Add(policy.StartingTTL)
 }
 
-// TestFindingsAreAPartition holds that each instance, and each desired index without a live one, has exactly one
-// finding, in order, and that no other index has any.
+// TestFindingsAreAPartition holds that each instance, and each desired index without a live one, has exactly one finding, that
+// no other index has one, and that the findings are sorted.
 func TestFindingsAreAPartition(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in, now := drawInput(t)
@@ -161,7 +161,7 @@ func TestFindingsAreAPartition(t *testing.T) {
 	})
 }
 
-// TestFindingsMakeSense holds what each single finding promises, and that the gate holds everything back.
+// TestFindingsMakeSense checks each finding by itself, and that a closed gate holds every action.
 func TestFindingsMakeSense(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in, now := drawInput(t)
@@ -202,8 +202,8 @@ func TestFindingsMakeSense(t *testing.T) {
 	})
 }
 
-// TestNoStopTakesTheLastInstance holds I3 and W02: what is due to be stopped, together with what was told to
-// stop, leaves a live instance at every desired index that had one.
+// TestNoStopTakesTheLastInstance holds I3 and W02: after all due stops and all stops that were sent, every desired index
+// that had a live instance still has one.
 func TestNoStopTakesTheLastInstance(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in, now := drawInput(t)
@@ -211,7 +211,7 @@ func TestNoStopTakesTheLastInstance(t *testing.T) {
 		if in.Desired == nil || !in.Desired.Wanted() {
 			return
 		}
-		for i, l := range in.Instances { // many that are told to stop, or are about to be
+		for i, l := range in.Instances { // many with a stop that was sent or is scheduled
 			o := commands.Outstanding{ID: commands.ID{2, byte(i)}, Action: commands.Stop, Index: l.Index, Instance: l.GUID, Reason: commands.ReasonDuplicate, DueAt: t0}
 			taken := slices.ContainsFunc(in.Outstanding, func(p commands.Outstanding) bool { return sameTarget(o, p) })
 			switch how := rapid.IntRange(0, 3).Draw(t, "told"); {
@@ -260,8 +260,8 @@ func TestNoStopTakesTheLastInstance(t *testing.T) {
 	})
 }
 
-// TestAppIsAFunction holds that App gives the same bytes again, whatever the order of the commands and however
-// many others there are, appends, and leaves its input alone.
+// TestAppIsAFunction holds that App gives the same findings again, for any order of the commands and with any number of
+// others, that it appends, and that it does not change its input.
 func TestAppIsAFunction(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in, now := drawInput(t)
@@ -284,12 +284,12 @@ func TestAppIsAFunction(t *testing.T) {
 	})
 }
 
-// TestTallyAgreesWithApp holds that an app is settled only if App finds nothing about it.
+// TestTallyAgreesWithApp holds that App finds nothing about a settled app.
 func TestTallyAgreesWithApp(t *testing.T) {
 	settled := 0
 	rapid.Check(t, func(t *rapid.T) {
 		in, now := drawInput(t)
-		if rapid.Bool().Draw(t, "as desired") && in.Desired != nil { // random inputs seldom are
+		if rapid.Bool().Draw(t, "as desired") && in.Desired != nil { // random inputs rarely are
 			in.Instances = slices.DeleteFunc(in.Instances, func(l actual.Located) bool { return l.Index >= in.Desired.Instances })
 			in.Instances = slices.CompactFunc(in.Instances, func(a, b actual.Located) bool { return a.Index == b.Index })
 			for i := range in.Instances {
@@ -314,7 +314,7 @@ func TestTallyAgreesWithApp(t *testing.T) {
 		}
 	})
 	if settled == 0 {
-		t.Error("no app with instances was settled: the test shows nothing")
+		t.Error("no app with instances was settled, so the test checked nothing")
 	}
 }
 
@@ -340,7 +340,7 @@ func TestTallyAtItsLimits(t *testing.T) {
 	}
 }
 
-// TestBackoff holds that delays only grow, up to the longest and not beyond, for any policy and any count (R07).
+// TestBackoff holds that delays grow with each crash up to the longest delay, for any policy (R07).
 func TestBackoff(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := diff.Policy{
@@ -359,12 +359,12 @@ func TestBackoff(t *testing.T) {
 			}
 		}
 		if p.BackoffStart > 0 && p.Backoff(1<<32-1) != p.BackoffMax {
-			t.Fatalf("after ever so many crashes: %v with %+v", p.Backoff(1<<32-1), p)
+			t.Fatalf("after very many crashes: %v with %+v", p.Backoff(1<<32-1), p)
 		}
 	})
 }
 
-// TestCrashesOnlyFade holds that a crash record is worth what it says at most, and less as time goes by.
+// TestCrashesOnlyFade holds that a series never counts more crashes than it has, and fewer as time passes.
 func TestCrashesOnlyFade(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := actual.Crash{Count: rapid.Uint32().Draw(t, "count"), Last: t0, Ran: time.Duration(rapid.Int64Range(0, 1<<45).Draw(t, "ran"))}

@@ -15,10 +15,10 @@ import (
 
 var update = flag.Bool("update", false, "rewrite what the cases under testdata expect")
 
-const arrow = "=>\n" // between the facts of a case and what they come to
+const arrow = "=>\n" // between the facts of a case and its result
 
-// TestRules runs every case under testdata: the facts, the findings that they come to, and the plan. A case is
-// named after the rules that it shows.
+// TestRules runs every case under testdata: it compares the findings and the plan that follow from the facts. The name of a
+// case begins with the rules that it shows.
 func TestRules(t *testing.T) {
 	for _, file := range caseFiles(t) {
 		ar, err := txtar.ParseFile(file)
@@ -58,7 +58,7 @@ func caseFiles(t *testing.T) []string {
 	return files
 }
 
-// idPattern finds the ids that a name starts with: rules, weaknesses, invariants.
+// idPattern finds the ids of rules, weaknesses and invariants at the beginning of a name.
 var idPattern = regexp.MustCompile(`^[RWI][0-9]+( [RWI][0-9]+)*\b`)
 
 func caseIDs(t *testing.T) map[string]bool {
@@ -81,18 +81,18 @@ func caseIDs(t *testing.T) map[string]bool {
 	return ids
 }
 
-// stepped are the rules whose course over time is shown in scenarios.
+// stepped are the rules that scenarios show.
 var stepped = []string{"R01", "R02", "R07", "R08", "R09", "R12", "R19", "R20", "R26", "R29", "R31", "R34", "R51", "R52", "W02", "W18", "W19", "W20", "W32", "W33", "W44"}
 
-// elsewhere are the rules that neither diff nor commands decides, each with who does.
+// elsewhere are the rules that neither diff nor commands decides, each with the package that does.
 var elsewhere = map[string]string{
-	"R23": "internal/reconcile hears the EVACUATING beat and looks at once; the start itself is R29",
+	"R23": "internal/reconcile evaluates at once when a heartbeat shows EVACUATING; the start itself is R29",
 	"R35": "raftfsm ignores STOPPED exits",
 	"R36": "raftfsm ignores exits for reasons that hm does not know",
 	"R38": "internal/reconcile wakes when a pending command is due, and verifies it again (R54)",
 	"R39": "internal/reconcile asks for an early read on droplet.updated",
 	"R40": "actual.Liveness says which DEAs are silent; then R01",
-	"R41": "raftfsm takes the instance off its DEA; then R01",
+	"R41": "raftfsm removes the instance from its DEA; then R01",
 	"R42": "internal/reconcile records a heartbeat only where it differs from what is recorded",
 	"R43": "actual.Liveness.Fresh and the gate of internal/reconcile",
 	"R44": "actual.Liveness.Fresh and the gate of internal/reconcile",
@@ -111,8 +111,8 @@ var elsewhere = map[string]string{
 	"R62": "internal/cluster: an election",
 }
 
-// TestEveryRuleIsCovered holds that each of R01 to R64 is shown by a case or a course over time here, or decided
-// by a package that is named.
+// TestEveryRuleIsCovered holds that each of R01 to R64 is either shown by a case or a scenario here, or decided by another
+// package that is named.
 func TestEveryRuleIsCovered(t *testing.T) {
 	ids := caseIDs(t)
 	for n := 1; n <= 64; n++ {
@@ -124,7 +124,7 @@ func TestEveryRuleIsCovered(t *testing.T) {
 	}
 	for _, id := range []string{"W02", "W18", "W19", "W20", "W23", "W31", "W32", "W33", "W37", "W44", "W48"} {
 		if !ids[id] && !slices.Contains(stepped, id) {
-			t.Errorf("%s is shown nowhere", id)
+			t.Errorf("%s is not shown by any case", id)
 		}
 	}
 }

@@ -14,13 +14,13 @@ import (
 	"hm/internal/app"
 )
 
-// The courses of events that single decisions do not show. Each names the rules that it plays out.
+// Scenarios over time, which single decisions do not show. Each is named after the rules that it shows.
 
 func TestR01MissingIsStartedAfterTheGraceAndAgain(t *testing.T) {
 	sim := newAppSim(t, 2)
 	sim.add(0, actual.Running)
 	obey := sim.onStart
-	sim.onStart = nil // R52, W23: the Cloud Controller does not hear the first two
+	sim.onStart = nil // R52, W23: the first two starts are lost
 	sim.after(100*time.Second, func() { sim.onStart = obey })
 	sim.run(10 * time.Minute)
 	sim.wantLog("+30s start 1 MISSING", "+1m0s start 1 MISSING", "+2m0s start 1 MISSING")
@@ -39,8 +39,8 @@ func TestR02BackBeforeTheStartIsDue(t *testing.T) {
 	}
 }
 
-// crashLoop lets an instance at index 1 crash ever again, two seconds after it started, and gives the delays from
-// each crash to the start that follows.
+// crashLoop lets an instance at index 1 crash again and again, two seconds after each start. It gives the delays from each
+// crash to the next start.
 func crashLoop(t *testing.T, crashes int, crash func(sim *appSim, g app.GUID)) (delays []time.Duration, sim *appSim) {
 	t.Helper()
 	sim = newAppSim(t, 2)
@@ -75,7 +75,7 @@ var series = []time.Duration{0, 0, 0, 30 * time.Second, 60 * time.Second, 120 * 
 func TestR07DelaysOfACrashLoop(t *testing.T) {
 	for name, crash := range map[string]func(sim *appSim, g app.GUID){
 		"the heartbeat shows the crash": func(sim *appSim, g app.GUID) { sim.become(g, actual.Crashed) },
-		"R34 the exit tells of it, the heartbeat follows": func(sim *appSim, g app.GUID) {
+		"R34 the exit shows it, the heartbeat follows": func(sim *appSim, g app.GUID) {
 			sim.exited(g, 1)
 			sim.after(7*time.Second, func() { sim.become(g, actual.Crashed) })
 		},
@@ -83,11 +83,11 @@ func TestR07DelaysOfACrashLoop(t *testing.T) {
 			sim.become(g, actual.Crashed)
 			sim.after(time.Millisecond, func() { sim.remove(g) })
 		},
-		"W44 its DEA restarts a minute later and tells of it again": func(sim *appSim, g app.GUID) {
+		"W44 its DEA restarts a minute later and sends the exit again": func(sim *appSim, g app.GUID) {
 			sim.become(g, actual.Crashed)
 			sim.after(time.Minute, func() { sim.exited(g, 1) })
 		},
-		"R37 it is told of when it is no longer recorded": func(sim *appSim, g app.GUID) {
+		"R37 its exit comes when it is no longer recorded": func(sim *appSim, g app.GUID) {
 			sim.remove(g)
 			sim.exited(g, 1)
 		},
@@ -125,7 +125,7 @@ func TestR08SeriesIsForgotten(t *testing.T) {
 	}
 }
 
-func TestR09OneGraceBetweenRestartsThatNobodySawLive(t *testing.T) {
+func TestR09OneGraceBetweenRestartsWithoutALiveInstance(t *testing.T) {
 	sim := newAppSim(t, 2)
 	sim.add(0, actual.Running)
 	first := sim.add(1, actual.Running)
@@ -154,7 +154,7 @@ func TestR12CrashWhileAStartIsPending(t *testing.T) {
 	}
 }
 
-func TestR06OthersKeepTheirBackOffWhileTheCanaryComesAndGoes(t *testing.T) {
+func TestR06OthersKeepTheirBackOffWhileIndex0Crashes(t *testing.T) {
 	sim := newAppSim(t, 2)
 	sim.add(1, actual.Crashed)
 	*sim.crash(1) = actual.Crash{Index: 1, Count: 6, Instance: app.MustGUID("z"), Last: t0.Add(-time.Minute)}
@@ -175,7 +175,8 @@ func TestR06OthersKeepTheirBackOffWhileTheCanaryComesAndGoes(t *testing.T) {
 			restarts = append(restarts, l)
 		}
 	}
-	// Its 240 s began with the first spell of index 0. They are over between two of them: the next one takes it along.
+	// Its 240 s began when index 0 was live for the first time. They are over while index 0 is not live, so index 1 is
+	// restarted when index 0 is live the next time.
 	if want := []string{"+5m37s start 1 CRASHED"}; !slices.Equal(restarts, want) || sim.crash(1).Count != 7 {
 		t.Errorf("index 1 was restarted %v with count %d; want %v, counted once:\n%s", restarts, sim.crash(1).Count, want, strings.Join(sim.log, "\n"))
 	}
@@ -188,7 +189,7 @@ func TestW19BackOffSurvivesWhenTheCrashWasNeverHeardOf(t *testing.T) {
 	sim.run(time.Hour)
 	sim.wantLog("+2m0s start 1 CRASHED")
 	if r := sim.crash(1); r.Count != 5 {
-		t.Errorf("a crash was counted that nobody told of: %+v", r)
+		t.Errorf("a crash was counted that hm never heard of: %+v", r)
 	}
 }
 
@@ -289,7 +290,7 @@ func TestR29EvacuationFromEndToEnd(t *testing.T) {
 		"+10s start 0 EVACUATING", "+10s start 1 EVACUATING", "+10s start 2 EVACUATING",
 		"+17s stop i0.1 EVACUATION_COMPLETE", "+17s stop i1.2 EVACUATION_COMPLETE", "+17s stop i2.3 EVACUATION_COMPLETE") // R26
 	if lowest < 3 {
-		t.Errorf("only %d of 3 indices were served at one moment", lowest)
+		t.Errorf("only %d of 3 indices were served at one time", lowest)
 	}
 }
 
@@ -337,7 +338,7 @@ func TestW02ALostStopIsRepeatedToTheSameCopy(t *testing.T) {
 	sim := newAppSim(t, 1)
 	first := sim.add(0, actual.Running)
 	sim.add(0, actual.Running)
-	// It was told to stop when its index was not desired. That had no effect within the grace; it may have one yet.
+	// Its stop was sent when its index was not desired. It had no effect within the grace, and may still have one.
 	lost := commands.Command{
 		Action: commands.Stop, App: key, Instance: first, Reason: commands.ReasonExtra, State: commands.Sent,
 		DueAt: t0.Add(-31 * time.Second), ClaimedAt: t0.Add(-31 * time.Second),
@@ -350,7 +351,7 @@ func TestW02ALostStopIsRepeatedToTheSameCopy(t *testing.T) {
 
 func TestR20TheRunningCopyStaysThoughTheOtherWasThereFirst(t *testing.T) {
 	sim := newAppSim(t, 1)
-	sim.add(0, actual.Starting) // and so for ever
+	sim.add(0, actual.Starting) // it stays STARTING
 	late := sim.add(0, actual.Starting)
 	sim.after(time.Minute, func() { sim.boot(late) })
 	sim.run(time.Hour)
@@ -363,7 +364,7 @@ func TestR19W33StartsGoBeforeStops(t *testing.T) {
 	sim.add(5, actual.Running)
 	sim.in.GrewAt = t0.Add(-time.Hour)
 	sim.run(10 * time.Minute)
-	sim.wantLog("+30s start 1 MISSING", "+1m0s stop i5.2 EXTRA") // once the new instance runs, and a read was begun after it appeared
+	sim.wantLog("+30s start 1 MISSING", "+1m0s stop i5.2 EXTRA") // when the new instance runs and a read was begun after it appeared
 }
 
 func TestI3AStopYieldsToTheStartThatReplacesWhatItStops(t *testing.T) {
@@ -374,7 +375,7 @@ func TestI3AStopYieldsToTheStartThatReplacesWhatItStops(t *testing.T) {
 		want  []string
 	}{
 		{"the replacement takes its time", 70 * time.Second, 18 * heartbeat, []string{"+30s start 0 MISSING", "+1m0s start 0 MISSING", "+2m0s stop i3.1 EXTRA"}},
-		{"it never runs: the stop waits no longer than it may", 0, 18 * heartbeat, []string{"+30s start 0 MISSING", "+1m0s start 0 MISSING", "+2m0s start 0 MISSING", "+3m0s stop i3.1 EXTRA"}},
+		{"it never runs: the stop waits for stop_yield only", 0, 18 * heartbeat, []string{"+30s start 0 MISSING", "+1m0s start 0 MISSING", "+2m0s start 0 MISSING", "+3m0s stop i3.1 EXTRA"}},
 		{"HM9000's way", 70 * time.Second, 0, []string{"+30s start 0 MISSING", "+30s stop i3.1 EXTRA", "+1m0s start 0 MISSING"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -406,7 +407,7 @@ func TestW23StartsWithoutEffectBackOff(t *testing.T) {
 			t.Errorf("the finding tells of %d tries, and the next one at %v", f.Tries, f.Due.Sub(t0))
 		}
 	}
-	// It comes after all, and is lost: that is a loss like any other.
+	// An instance starts in the end and is lost later: that is a loss like any other.
 	g := sim.add(1, actual.Running)
 	sim.run(time.Minute)
 	sim.remove(g)
@@ -447,7 +448,7 @@ func TestR51ThrottleAndOrder(t *testing.T) {
 		}
 	}
 	if sent["+30s"] != 60 || sent["+40s"] != 60 || sent["+50s"] != 29 {
-		t.Errorf("starts a moment: %v, want 60, 60 and 29, a period apart", sent)
+		t.Errorf("starts at each time: %v, want 60, 60 and 29, a period apart", sent)
 	}
 	last := -1
 	for _, l := range sim.log {
@@ -491,7 +492,7 @@ func TestANewerReadDecidesOnNewInstances(t *testing.T) {
 	sim.wantLog()
 }
 
-func TestNothingIsPlannedWhileTheGateIsClosedAndDue(t *testing.T) {
+func TestNothingIsPlannedWhileTheGateIsClosed(t *testing.T) {
 	sim := newAppSim(t, 2)
 	sim.in.Held = []string{"nats-down"}
 	sim.add(0, actual.Running)
