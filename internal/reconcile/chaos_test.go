@@ -21,10 +21,10 @@ import (
 	"hm/raftfsm"
 )
 
-// TestChaos throws every fault at a world, by seed, then heals it. Every publish is held against
-// what really is (I1, I2, I3), what is recorded of the desired state never goes back, and in the
-// end everything runs as desired (I9). HM_TEST_SEEDS says how many seeds are tried, HM_TEST_SEED
-// which one alone.
+// TestChaos puts every kind of fault into a simulation, by seed, then heals it. It checks every
+// publish against the real state (I1, I2, I3), and that the recorded desired state never goes back.
+// In the end everything runs as desired (I9). HM_TEST_SEEDS sets the number of seeds, HM_TEST_SEED
+// runs one alone.
 func TestChaos(t *testing.T) {
 	first, seeds := uint64(0), uint64(100)
 	if n, err := strconv.ParseUint(os.Getenv("HM_TEST_SEEDS"), 10, 32); err == nil {
@@ -50,8 +50,8 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// TestJunkChangesNoCommand: entries that cannot be read, and name nothing that is known, change
-// nothing that is sent, whatever happens beside them.
+// TestJunkChangesNoCommand: entries that cannot be read and name nothing that is known do not
+// change any command, whatever else happens.
 func TestJunkChangesNoCommand(t *testing.T) {
 	for seed := range uint64(15) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -127,8 +127,8 @@ func chaos(t *testing.T, rnd *rand.Rand, junk bool) *simCF {
 	return cf
 }
 
-// tooLittle is a Cloud Controller's answer that lacks most apps by error, if there are enough of
-// them for the guard to notice.
+// tooLittle is a wrong answer of the Cloud Controller that lacks most apps, if there are enough
+// apps for the guard to notice.
 func (cf *simCF) tooLittle(apps []desired.App) []desired.App {
 	if cf.View().DesiredMeta().Apps < cf.opts.Guard.MinApps {
 		return apps
@@ -136,7 +136,7 @@ func (cf *simCF) tooLittle(apps []desired.App) []desired.App {
 	return apps[:min(5, len(apps))]
 }
 
-// heal ends every fault. What the DEAs list that nobody can read stays.
+// heal ends every fault. Entries that cannot be read remain.
 func heal(cf *simCF) {
 	cf.setLink(true)
 	cf.readErr, cf.fail, cf.pubErr, cf.onStart, cf.nobodyObeys, cf.answer = nil, nil, nil, nil, false, nil
@@ -163,7 +163,8 @@ func heal(cf *simCF) {
 	}
 }
 
-// converge requires that everything comes to run as desired, and that nothing is sent then (I9).
+// converge requires that everything comes to run as desired, and that no command is sent afterwards
+// (I9).
 func converge(t *testing.T, cf *simCF, rnd *rand.Rand) {
 	want := 0
 	for _, a := range cf.apps {
@@ -198,7 +199,8 @@ func converge(t *testing.T, cf *simCF, rnd *rand.Rand) {
 	}
 }
 
-// checkSettled has apps about which nothing is found out of hand be looked at in full.
+// checkSettled requires that a full evaluation of every app that counts as settled has an empty
+// plan.
 func checkSettled(t *testing.T, cf *simCF) {
 	t.Helper()
 	view := cf.View()
@@ -357,8 +359,8 @@ func fault(cf *simCF, rnd *rand.Rand) {
 	}
 }
 
-// startByCC has the Cloud Controller start the wanted instances of an app from an index on, as it
-// does when somebody changes the app. It tells of the change as well.
+// startByCC makes the Cloud Controller start the wanted instances of an app from an index on, as it
+// does when a person changes the app. It announces the change, too.
 func (cf *simCF) startByCC(a desired.App, from uint32) {
 	if a.Startable() && cf.linkUp {
 		for index := from; index < a.Instances; index++ {
@@ -370,7 +372,7 @@ func (cf *simCF) startByCC(a desired.App, from uint32) {
 	}
 }
 
-// stopByCC has the Cloud Controller stop the instances of an app from an index on.
+// stopByCC makes the Cloud Controller stop the instances of an app from an index on.
 func (cf *simCF) stopByCC(k app.Key, from uint32) {
 	if !cf.linkUp {
 		return
@@ -382,7 +384,7 @@ func (cf *simCF) stopByCC(k app.Key, from uint32) {
 	}
 }
 
-// restore replaces the record by what a snapshot of it says.
+// restore replaces the state by one that was restored from its snapshot.
 func (cf *simCF) restore() {
 	var b bytes.Buffer
 	if err := cf.View().WriteSnapshot(&b); err != nil {
@@ -398,7 +400,7 @@ func (cf *simCF) restore() {
 	}
 }
 
-// settleStarting lets what is starting run.
+// settleStarting makes all starting instances run.
 func settleStarting(cf *simCF) {
 	for _, d := range cf.deas {
 		for i := range d.list {
@@ -410,8 +412,8 @@ func settleStarting(cf *simCF) {
 	}
 }
 
-// checkTwice holds the published starts against I2: two for one index, the first of which was not
-// seen to work or to fail, lie at least a grace apart.
+// checkTwice requires that two starts of one index lie at least a grace apart, unless the effect of
+// the first was heard (I2).
 func checkTwice(t *testing.T, cf *simCF) {
 	type place struct {
 		k     app.Key

@@ -23,7 +23,7 @@ func logLines(log *bytes.Buffer) (lines []string) {
 	return lines
 }
 
-// loggedTo has the leader of a world write its commands to a log.
+// loggedTo makes the leader write its commands to a log.
 func (cf *simCF) loggedTo(log *bytes.Buffer) {
 	cf.opts.OnCommand = newCommandLog(slog.New(slog.NewTextHandler(log, nil))).write
 	cf.failover()

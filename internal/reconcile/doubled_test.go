@@ -10,7 +10,8 @@ import (
 	"hm/internal/app"
 )
 
-// twoWithOneID has two DEAs of a steady world share an id, so much apart.
+// twoWithOneID makes two DEAs of a steady simulation share an id. apart is the time between their
+// heartbeats.
 func twoWithOneID(t *testing.T, apart time.Duration) (cf *simCF, one, two *simDEA) {
 	cf = steadyFleet(t, 6, 30, testOptions())
 	one, two = cf.deas["dea-001"], cf.deas["dea-002"]
@@ -22,7 +23,8 @@ func (cf *simCF) isDoubled(id string) bool {
 	return slices.Contains(cf.intake.Unreadable().Doubled, id)
 }
 
-// TestW12ADoubledIDIsFound soon, whatever lies between the two, and costs nothing from then on.
+// TestW12ADoubledIDIsFound soon, whatever the time between the two heartbeats is, and costs nothing
+// from then on.
 func TestW12ADoubledIDIsFound(t *testing.T) {
 	for _, apart := range []time.Duration{10 * time.Millisecond, time.Second, hb / 2, hb - time.Second, hb - 10*time.Millisecond} {
 		t.Run(apart.String(), func(t *testing.T) {
@@ -90,8 +92,8 @@ func TestW12ItEndsWhenOneIsGone(t *testing.T) {
 	}
 }
 
-// TestW12TimeInWhichNobodyIsHeardEndsNothing: each of the two is heard alone at first when the link
-// is back.
+// TestW12TimeInWhichNobodyIsHeardEndsNothing: when the link is back, each of the two is heard alone
+// at first.
 func TestW12TimeInWhichNobodyIsHeardEndsNothing(t *testing.T) {
 	for name, trouble := range map[string]func(cf *simCF){
 		"an outage": func(cf *simCF) {
@@ -132,8 +134,8 @@ func TestW12TimeInWhichNobodyIsHeardEndsNothing(t *testing.T) {
 	}
 }
 
-// TestW12OneThatChangesHidesNothing: the two are found though one of them says something new now
-// and then.
+// TestW12OneThatChangesHidesNothing: the two are found although one of them sends new lists now and
+// then.
 func TestW12OneThatChangesHidesNothing(t *testing.T) {
 	for _, every := range []int{1, 2, 3, 5} {
 		cf, one, two := twoWithOneID(t, hb/3)
@@ -150,7 +152,7 @@ func TestW12OneThatChangesHidesNothing(t *testing.T) {
 	}
 }
 
-// TestW12OneDEAIsNotTwo, whatever it says, and whenever it comes.
+// TestW12OneDEAIsNotTwo, whatever it sends, and whenever it sends it.
 func TestW12OneDEAIsNotTwo(t *testing.T) {
 	flap := func(d *simDEA) { d.list[0].State = actual.Starting + actual.Running - d.list[0].State }
 	for name, live := range map[string]func(cf *simCF, d *simDEA, rnd *rand.Rand){
@@ -201,7 +203,7 @@ func TestW12OneDEAIsNotTwo(t *testing.T) {
 	}
 }
 
-// TestW12OneInstanceInTwoStates: whoever lets it run knows better.
+// TestW12OneInstanceInTwoStates: the DEA that runs it is right.
 func TestW12OneInstanceInTwoStates(t *testing.T) {
 	for _, st := range []actual.State{actual.Crashed, actual.Evacuating, actual.Stopping, actual.Unknown} {
 		for _, first := range []bool{true, false} {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// withPeers is a steady world in which the leader has two peers that hear as it does.
+// withPeers is a steady simulation whose leader has two peers that hear what it hears.
 func withPeers(t *testing.T, deas, apps int) *simCF {
 	cf := newSimCF(t, testOptions())
 	for range 2 {
@@ -22,7 +22,7 @@ func withPeers(t *testing.T, deas, apps int) *simCF {
 	return cf
 }
 
-// deafTo has a node not hear the first so many DEAs.
+// deafTo makes a node not hear the first DEAs.
 func (n *simNode) deafTo(deas int) {
 	n.notHeard = map[string]bool{}
 	for i := range deas {
@@ -37,8 +37,8 @@ func (cf *simCF) wantGone(what string, want int) {
 	}
 }
 
-// TestALeaderThatHearsLessThanItsPeersSendsNothing: a route of NATS is lost, and the leader hears a
-// part of the fleet.
+// TestALeaderThatHearsLessThanItsPeersSendsNothing: a route of NATS is lost, and the leader hears
+// only some of the DEAs.
 func TestALeaderThatHearsLessThanItsPeersSendsNothing(t *testing.T) {
 	for name, c := range map[string]struct {
 		unheard int
@@ -74,8 +74,8 @@ func TestALeaderThatHearsLessThanItsPeersSendsNothing(t *testing.T) {
 	}
 }
 
-// TestADeafLeaderStaysDeafWhileItCannotTell: on a link that is late, or has only just come up,
-// nobody counts as silent.
+// TestADeafLeaderStaysDeafWhileItCannotTell: on a link that is late, or has just come up, no DEA
+// counts as silent.
 func TestADeafLeaderStaysDeafWhileItCannotTell(t *testing.T) {
 	for name, trouble := range map[string]func(cf *simCF){
 		"a late link":       func(cf *simCF) { cf.intake.SetLag(func() time.Duration { return hb/2 + time.Second }) },
@@ -126,8 +126,8 @@ func TestANewLeaderIsDeafFromTheStart(t *testing.T) {
 	}
 }
 
-// TestANewLeaderIsNotDeafForAnOldWord: a DEA falls silent for all, and just then the leader is
-// lost, whose last word still counts it.
+// TestANewLeaderIsNotDeafForAnOldWord: a DEA falls silent for all, and the leader fails at the same
+// time. What it told last still counts the DEA.
 func TestANewLeaderIsNotDeafForAnOldWord(t *testing.T) {
 	cf := withPeers(t, 9, 25)
 	d := cf.deas["dea-003"]
@@ -152,7 +152,7 @@ func TestANewLeaderIsNotDeafForAnOldWord(t *testing.T) {
 	cf.wantGone("it fell silent", 1)
 }
 
-// TestOnlyPeersWithAFreshPictureCount: what a peer says that cannot know keeps nothing on record.
+// TestOnlyPeersWithAFreshPictureCount: a peer whose hearing is not fresh keeps no DEA on record.
 func TestOnlyPeersWithAFreshPictureCount(t *testing.T) {
 	for name, spoil := range map[string]func(cf *simCF, peers []*simNode){
 		"a link that has just come up": func(cf *simCF, peers []*simNode) {
@@ -183,7 +183,7 @@ func TestOnlyPeersWithAFreshPictureCount(t *testing.T) {
 	}
 }
 
-// TestADEAThatIsLostForAllIsLostInTime: asking the peers delays a loss by no heartbeat.
+// TestADEAThatIsLostForAllIsLostInTime: asking the peers does not delay a loss by a heartbeat.
 func TestADEAThatIsLostForAllIsLostInTime(t *testing.T) {
 	cf := withPeers(t, 10, 25)
 	d := cf.deas["dea-003"]
@@ -245,8 +245,8 @@ func TestNothingIsLostOnALateLink(t *testing.T) {
 	}
 }
 
-// TestALagThatNobodySawBeginsTheTimesToLiveAnew: between two looks at the lag it was great, and is
-// gone.
+// TestALagThatNobodySawBeginsTheTimesToLiveAnew: the lag was long and went away between two
+// measurements.
 func TestALagThatNobodySawBeginsTheTimesToLiveAnew(t *testing.T) {
 	cf := steadyFleet(t, 10, 25, testOptions())
 	d := cf.deas["dea-003"]

@@ -13,8 +13,8 @@ import (
 	"hm/raftfsm"
 )
 
-// TestReadyKeepsTheOrder: whatever is added and taken in which portions, commands come in the order
-// of commands.Sort, each once.
+// TestReadyKeepsTheOrder: commands come in the order of commands.Sort, each once, however they are
+// added and taken.
 func TestReadyKeepsTheOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const period = 10 * time.Second

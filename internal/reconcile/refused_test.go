@@ -11,7 +11,7 @@ import (
 	"hm/internal/app"
 )
 
-// refusing is a world whose NATS server refuses what is published, until it is granted.
+// refusing is a simulation whose NATS server refuses what is published, until it is granted.
 type refusing struct {
 	*simCF
 	tried   []app.Time
@@ -31,7 +31,7 @@ func (r *refusing) Publish(ctx context.Context, epoch uint64, cmds []commands.Co
 }
 
 // TestARefusedCommandWaitsLikeOneWithoutEffect: it stays claimed until its grace is over, is tried
-// again then and not before, never counts as sent, and goes out once the permission is there.
+// again only then, never counts as sent, and is sent when the permission is there.
 func TestARefusedCommandWaitsLikeOneWithoutEffect(t *testing.T) {
 	for name, cause := range map[string]struct {
 		drift         func(*simCF)
@@ -91,8 +91,7 @@ func TestARefusedCommandWaitsLikeOneWithoutEffect(t *testing.T) {
 	}
 }
 
-// TestRefusedHeartbeatsShutTheGate: with a word of their own, whatever else is well, and nothing
-// expires meanwhile.
+// TestRefusedHeartbeatsShutTheGate with a reason of their own, and nothing expires meanwhile.
 func TestRefusedHeartbeatsShutTheGate(t *testing.T) {
 	is := false
 	opts := testOptions()

@@ -11,8 +11,8 @@ import (
 	"hm/internal/app"
 )
 
-// TestR34AHeartbeatMadeBeforeTheExit is handled after it: the two subjects have queues of their
-// own. One crash is answered by one start.
+// TestR34AHeartbeatMadeBeforeTheExit: a heartbeat from before an exit is handled after it, since
+// the two subjects have separate queues. One crash leads to one start.
 func TestR34AHeartbeatMadeBeforeTheExit(t *testing.T) {
 	for name, reason := range map[string]actual.ExitReason{"crashed": actual.ExitCrashed, "evacuated": actual.ExitEvacuation} {
 		t.Run(name, func(t *testing.T) {
@@ -48,8 +48,8 @@ func TestR34AHeartbeatMadeBeforeTheExit(t *testing.T) {
 	}
 }
 
-// TestR34ADEAThatGoesOnListingAnInstanceIsBelieved: a time to live after the exit nothing made
-// before it is under way.
+// TestR34ADEAThatGoesOnListingAnInstanceIsBelieved: a time to live after the exit no older
+// heartbeat is on its way.
 func TestR34ADEAThatGoesOnListingAnInstanceIsBelieved(t *testing.T) {
 	cf := steadyFleet(t, 4, 1, testOptions())
 	cf.nobodyObeys = true
@@ -91,7 +91,7 @@ func TestExitedHasABound(t *testing.T) {
 }
 
 // TestW44AnOldExitIsNotActedOn: an exit at an index that nobody wants is no crash when the index is
-// wanted much later, and the Cloud Controller starts it.
+// wanted much later and the Cloud Controller starts it.
 func TestW44AnOldExitIsNotActedOn(t *testing.T) {
 	cf := steadyFleet(t, 4, 10, testOptions())
 	k := cf.apps[0].Key
@@ -109,8 +109,8 @@ func TestW44AnOldExitIsNotActedOn(t *testing.T) {
 	cf.wantSent("the Cloud Controller scaled the app up itself", 0, 0)
 }
 
-// TestW44ACrashThatIsNotActedOnIsForgotten: at an index that waits for another (R06) an exit is
-// remembered for as long as crashes are.
+// TestW44ACrashThatIsNotActedOnIsForgotten: an exit at an index that waits for another one (R06) is
+// remembered as long as crashes are.
 func TestW44ACrashThatIsNotActedOnIsForgotten(t *testing.T) {
 	cf := newSimCF(t, testOptions())
 	cf.nobodyObeys = true

@@ -31,8 +31,8 @@ func TestR60TheHoldIsThereBeforeTheLoss(t *testing.T) {
 	}
 }
 
-// TestW03TheHoldIsThereBeforeTheEmptyLists: the same where DEAs go on beating, and tell empty
-// lists.
+// TestW03TheHoldIsThereBeforeTheEmptyLists: the same for DEAs that go on sending heartbeats, with
+// empty lists.
 func TestW03TheHoldIsThereBeforeTheEmptyLists(t *testing.T) {
 	for left := range 8 {
 		t.Run(fmt.Sprint(left, " records are committed"), func(t *testing.T) {
@@ -50,8 +50,8 @@ func TestW03TheHoldIsThereBeforeTheEmptyLists(t *testing.T) {
 	}
 }
 
-// TestR60ALeaderJudgesTheLossesThatItInherits: they were recorded without a hold, as by a leader
-// with another guard.
+// TestR60ALeaderJudgesTheLossesThatItInherits: the losses were recorded without a hold, as by a
+// leader with another guard.
 func TestR60ALeaderJudgesTheLossesThatItInherits(t *testing.T) {
 	cf := steadyFleet(t, 8, 20, testOptions())
 	var gone raftfsm.DEAsGone
@@ -96,7 +96,7 @@ func TestR60ALossIsJudgedAcrossLeaders(t *testing.T) {
 	}
 }
 
-// TestW03DEAsWithEmptyListsHold: they go on beating. The reason says what was lost.
+// TestW03DEAsWithEmptyListsHold: DEAs send empty lists. The hold's reason says what was lost.
 func TestW03DEAsWithEmptyListsHold(t *testing.T) {
 	cf := steadyFleet(t, 10, 25, testOptions())
 	cf.each(0, 6, omitting(everything), beating(cf.now+1))
@@ -114,8 +114,8 @@ func TestW03DEAsWithEmptyListsHold(t *testing.T) {
 	cf.wantSent("lists were empty for a while", 0, 0)
 }
 
-// TestR60WhatIsAMassLoss: what counts is instances that are lost and have no successor, not DEAs
-// (W03, W38). There are a hundred instances of 25 apps on ten DEAs, and six DEAs that have none.
+// TestR60WhatIsAMassLoss: instances that are lost without a successor count, not DEAs (W03, W38).
+// There are a hundred instances of 25 apps on ten DEAs, and six empty DEAs.
 func TestR60WhatIsAMassLoss(t *testing.T) {
 	for _, c := range []struct {
 		name          string
@@ -194,7 +194,7 @@ func TestR60WhatIsAMassLoss(t *testing.T) {
 	}
 }
 
-// TestR60MostAppsAreStoppedBeforeTheyAreRead: what is lost may not be wanted any more, so the next
+// TestR60MostAppsAreStoppedBeforeTheyAreRead: what is lost may not be desired any more, so the next
 // read comes soon.
 func TestR60MostAppsAreStoppedBeforeTheyAreRead(t *testing.T) {
 	opts := testOptions()
@@ -215,7 +215,7 @@ func TestR60MostAppsAreStoppedBeforeTheyAreRead(t *testing.T) {
 	cf.wantSent("most apps were stopped", 0, 0)
 }
 
-// TestR60TooFewDEAsForAMassLoss: below min_deas DEAs that run anything, nothing is held.
+// TestR60TooFewDEAsForAMassLoss: with fewer than min_deas DEAs that run anything, nothing is held.
 func TestR60TooFewDEAsForAMassLoss(t *testing.T) {
 	cf := steadyFleet(t, 3, 5, testOptions())
 	cf.addDEAs(3) // they run nothing
@@ -225,7 +225,7 @@ func TestR60TooFewDEAsForAMassLoss(t *testing.T) {
 	cf.wantSent("all DEAs that ran anything are lost", 20, 0)
 }
 
-// TestR60DEAsThatReturnAtTheMomentOfTheLoss: they count among those that run anything.
+// TestR60DEAsThatReturnAtTheMomentOfTheLoss: they count as DEAs that run something.
 func TestR60DEAsThatReturnAtTheMomentOfTheLoss(t *testing.T) {
 	cf := steadyFleet(t, 6, 12, testOptions())
 	cf.must(raftfsm.HoldSet{Hold: raftfsm.Hold{Name: HoldPaused, By: "a person", SetAt: cf.now}})
@@ -260,7 +260,7 @@ func TestR60CopiesBesideOthersMakeNoLossSmaller(t *testing.T) {
 	}
 }
 
-// TestR60ASecondLoss: what is lost during a hold is held by a hold of its own, with its own time.
+// TestR60ASecondLoss: a loss during a hold has a hold and an end of its own.
 func TestR60ASecondLoss(t *testing.T) {
 	second := func(t *testing.T) *simCF {
 		cf := steadyFleet(t, 16, 40, testOptions())
@@ -333,7 +333,7 @@ func TestR60ASecondLoss(t *testing.T) {
 	})
 }
 
-// TestR60OneLossIsOneHold: the DEAs of a zone fall silent one by one.
+// TestR60OneLossIsOneHold: the DEAs of a zone fall silent one after another.
 func TestR60OneLossIsOneHold(t *testing.T) {
 	cf := steadyFleet(t, 16, 40, testOptions())
 	cf.each(0, 15, quietly)
@@ -344,7 +344,7 @@ func TestR60OneLossIsOneHold(t *testing.T) {
 	}
 }
 
-// TestR60AHoldLastsWhileTheLostReturn: they come back one by one, and the last never.
+// TestR60AHoldLastsWhileTheLostReturn: the DEAs come back one after another, the last one never.
 func TestR60AHoldLastsWhileTheLostReturn(t *testing.T) {
 	cf := steadyFleet(t, 10, 25, testOptions())
 	cf.each(0, 6, quietly)
@@ -360,7 +360,7 @@ func TestR60AHoldLastsWhileTheLostReturn(t *testing.T) {
 	cf.wantSent("one of six is lost for good", 10, 0)
 }
 
-// TestR60AHoldLastsWhileTheLostComeAndGo: each time they come back a whole time to live begins
+// TestR60AHoldLastsWhileTheLostComeAndGo: each time the DEAs come back, a whole time to live begins
 // anew.
 func TestR60AHoldLastsWhileTheLostComeAndGo(t *testing.T) {
 	cf := steadyFleet(t, 10, 25, testOptions())
@@ -397,14 +397,14 @@ func TestGateNamesTheLossesOnce(t *testing.T) {
 	}
 }
 
-// silence silences the first n DEAs, at one moment of their period.
+// silence silences the first n DEAs at one time.
 func silence(cf *simCF, n int) {
 	cf.each(0, n, beating(cf.now+1))
 	cf.run(hb / 20)
 	cf.each(0, n, quietly)
 }
 
-// each does something to the DEAs from one number to another.
+// each does something to a range of DEAs.
 func (cf *simCF) each(from, to int, do ...func(*simDEA)) {
 	for n := from; n < to; n++ {
 		for _, do := range do {
@@ -438,15 +438,14 @@ func turning(s actual.State) func(*simDEA) {
 	}
 }
 
-// rename restarts a DEA, which has another id then.
+// rename restarts a DEA under another id.
 func (cf *simCF) rename(d *simDEA) {
 	delete(cf.deas, d.id)
 	d.id = "new-" + d.id
 	cf.deas[d.id] = d
 }
 
-// copyAll puts a second copy of what the DEAs from one number to another have on the six empty
-// ones.
+// copyAll puts a second copy of what a range of DEAs has on the six empty DEAs.
 func (cf *simCF) copyAll(from, to int) {
 	n := 0
 	cf.each(from, to, func(d *simDEA) {
@@ -458,7 +457,7 @@ func (cf *simCF) copyAll(from, to int) {
 	})
 }
 
-// wantHolds requires that just these holds are set.
+// wantHolds requires that exactly these holds are set.
 func (cf *simCF) wantHolds(what string, names ...string) {
 	cf.t.Helper()
 	var got []string

@@ -7,8 +7,8 @@ import (
 	"hm/raftfsm"
 )
 
-// newcomer is a world of twelve DEAs with a hundred instances, of which a node without a record
-// hears the first few.
+// newcomer is a simulation of twelve DEAs with a hundred instances. A node without a record hears
+// the first few.
 func newcomer(t *testing.T, heard int) *simCF {
 	cf := newSimCF(t, testOptions())
 	cf.addDEAs(12)
@@ -159,7 +159,7 @@ func TestR60WhatIsNoFirstPicture(t *testing.T) {
 	})
 }
 
-// TestR60SilenceEnds: nobody is heard for long, and then a third.
+// TestR60SilenceEnds: no DEA is heard for a long time, and then a third of them.
 func TestR60SilenceEnds(t *testing.T) {
 	t.Run("nothing is recorded", func(t *testing.T) {
 		cf := newcomer(t, 0)

@@ -8,8 +8,8 @@ import (
 	"hm/raftfsm"
 )
 
-// TestI1TheGateIsLookedAtAgainBeforeThePublish: what closes the gate between the decision and the
-// publish keeps the command back. Afterwards it is sent, once.
+// TestI1TheGateIsLookedAtAgainBeforeThePublish: if the gate closes between the decision and the
+// publish, the command is not sent. It is sent once when the gate opens.
 func TestI1TheGateIsLookedAtAgainBeforeThePublish(t *testing.T) {
 	for name, c := range map[string]struct {
 		interfere func(cf *simCF)
@@ -49,8 +49,8 @@ func TestI1TheGateIsLookedAtAgainBeforeThePublish(t *testing.T) {
 	}
 }
 
-// TestI2ASuspensionAbandonsTheClaim: hm time stands still while the machine is suspended, and so
-// does a stall measured by it.
+// TestI2ASuspensionAbandonsTheClaim: hm time stands still while the machine is suspended, so it
+// does not show the stall.
 func TestI2ASuspensionAbandonsTheClaim(t *testing.T) {
 	cf := steadyFleet(t, 4, 10, testOptions())
 	l := suspendedAtClaim{cf}
@@ -61,7 +61,7 @@ func TestI2ASuspensionAbandonsTheClaim(t *testing.T) {
 	cf.wantSent("every claim is followed by a suspension", 0, 0)
 }
 
-// suspendedAtClaim is a world whose machine is suspended whenever a claim was committed.
+// suspendedAtClaim is a simulation whose machine is suspended after each claim.
 type suspendedAtClaim struct{ *simCF }
 
 func (l suspendedAtClaim) Suspended() time.Duration {
@@ -70,7 +70,7 @@ func (l suspendedAtClaim) Suspended() time.Duration {
 }
 
 // TestACancelledCommandIsDecidedAnew: a person cancels a command that is due and waits for the
-// limit. What it was for is still to be done.
+// limit. The drift remains.
 func TestACancelledCommandIsDecidedAnew(t *testing.T) {
 	opts := testOptions()
 	opts.StartLimit = 1

@@ -12,8 +12,8 @@ import (
 	"hm/raftfsm"
 )
 
-// stopsAfter is a world whose leader stops once it has committed so many records of a proposal,
-// each in an entry of its own.
+// stopsAfter is a simulation whose leader stops when it has committed a number of records of a
+// proposal, each in its own entry.
 type stopsAfter struct {
 	*simCF
 	concerns func(records []raftfsm.Record) bool
@@ -34,7 +34,7 @@ func (s *stopsAfter) Propose(ctx context.Context, records ...raftfsm.Record) ([]
 	return nil, errTest
 }
 
-// stopsIn has the leader stop after so many records of the first proposal that holds a record of
+// stopsIn makes the leader stop after a number of records of the first proposal with a record of
 // type R.
 func stopsIn[R raftfsm.Record](cf *simCF, left int) *stopsAfter {
 	s := &stopsAfter{simCF: cf, left: left, concerns: func(records []raftfsm.Record) bool {
@@ -48,7 +48,7 @@ func stopsIn[R raftfsm.Record](cf *simCF, left int) *stopsAfter {
 	return s
 }
 
-// stopAndFailOver runs the world until the leader has stopped, and puts another in its place.
+// stopAndFailOver runs the simulation until the leader has stopped, and replaces it.
 func (s *stopsAfter) stopAndFailOver(t *testing.T) {
 	t.Helper()
 	for range 40 * 20 {
@@ -62,7 +62,7 @@ func (s *stopsAfter) stopAndFailOver(t *testing.T) {
 }
 
 // TestI6AHalfRecordedReadDoesNotStayInTheWay: the leader stops between the parts of a read. The
-// next leader's reads count, and nothing of the half read does.
+// next leader's reads count, and no part of the half read does.
 func TestI6AHalfRecordedReadDoesNotStayInTheWay(t *testing.T) {
 	for name, more := range map[string]int{"one part was staged": 1, "all parts were staged": 2} {
 		t.Run(name, func(t *testing.T) {
@@ -84,8 +84,8 @@ func TestI6AHalfRecordedReadDoesNotStayInTheWay(t *testing.T) {
 	}
 }
 
-// TestI3NoCommandWhileASlowReadIsUnderWay: an app gets a new version, which the Cloud Controller
-// starts itself, while a read of 45 seconds is under way that does not show it.
+// TestI3NoCommandWhileASlowReadIsUnderWay: the Cloud Controller updates an app and starts its new
+// version, while a read of 45 seconds is under way that does not show it.
 func TestI3NoCommandWhileASlowReadIsUnderWay(t *testing.T) {
 	cf := steadyFleet(t, 4, 10, testOptions())
 	cf.readTime = 45 * time.Second
@@ -106,8 +106,8 @@ func TestI3NoCommandWhileASlowReadIsUnderWay(t *testing.T) {
 	}
 }
 
-// TestW36OnlyReadsAPollIntervalApartConfirm: in a busy cloud reads are asked for early, again and
-// again. Ten of them in a row are worth no more than one.
+// TestW36OnlyReadsAPollIntervalApartConfirm: in a busy cloud reads come early, again and again. Ten
+// of them in a row count as one.
 func TestW36OnlyReadsAPollIntervalApartConfirm(t *testing.T) {
 	cf := steadyFleet(t, 4, 30, testOptions())
 	cf.apps = cf.apps[:5] // the Cloud Controller answers with too little, by error
@@ -124,8 +124,9 @@ func TestW36OnlyReadsAPollIntervalApartConfirm(t *testing.T) {
 	}
 }
 
-// TestW36StopsAreSlowAfterAHoldThatEndedByItself: nobody has looked at it. A tenth of the apps a
-// heartbeat leaves time to step in. Whoever leads keeps to it, until a person lifts the limit.
+// TestW36StopsAreSlowAfterAHoldThatEndedByItself: no person has looked at the hold. Stops of a
+// tenth of the apps in a heartbeat period leave time to step in. Every leader keeps this limit
+// until a person lifts it.
 func TestW36StopsAreSlowAfterAHoldThatEndedByItself(t *testing.T) {
 	cf := steadyFleet(t, 10, 30, testOptions())
 	cf.apps = cf.apps[:5]
@@ -159,7 +160,7 @@ func TestW36APolicyForStopsIsKeptAfterAHold(t *testing.T) {
 	cf.wantSent("the hold ended by itself", 0, 25*4)
 }
 
-// TestW04TheAppsAreBackAfterAFailover: what was wanted before is recorded with the hold, so that
+// TestW04TheAppsAreBackAfterAFailover: the hold records how many apps were wanted before. So
 // another leader knows that the apps are back, and does not take their return for a confirmation.
 func TestW04TheAppsAreBackAfterAFailover(t *testing.T) {
 	cf := steadyFleet(t, 10, 30, testOptions())
@@ -190,8 +191,7 @@ func TestW04AReadThatContradictsConfirmsNothing(t *testing.T) {
 	cf.wantSent("answers that contradict each other", 0, 0)
 }
 
-// TestI6AHoldIsThereBeforeWhatItHolds: the leader stops in the middle of recording a read that is
-// held.
+// TestI6AHoldIsThereBeforeWhatItHolds: the leader stops while it records a read that is held.
 func TestI6AHoldIsThereBeforeWhatItHolds(t *testing.T) {
 	for left := range 5 {
 		cf := steadyFleet(t, 10, 30, testOptions())
@@ -208,8 +208,8 @@ func TestI6AHoldIsThereBeforeWhatItHolds(t *testing.T) {
 	}
 }
 
-// TestI6AHoldStaysUntilTheReadThatEndsItCounts: the leader stops in the middle of recording the
-// apps' return.
+// TestI6AHoldStaysUntilTheReadThatEndsItCounts: the leader stops while it records the return of the
+// apps.
 func TestI6AHoldStaysUntilTheReadThatEndsItCounts(t *testing.T) {
 	for left := range 4 {
 		cf := steadyFleet(t, 10, 30, testOptions())
@@ -228,8 +228,8 @@ func TestI6AHoldStaysUntilTheReadThatEndsItCounts(t *testing.T) {
 	}
 }
 
-// TestAReadOfAnEarlierLeadershipSaysNothing: a read is begun; another node leads for a while and
-// records a newer row of one app; then the first node leads again, and its read ends.
+// TestAReadOfAnEarlierLeadershipSaysNothing: a read begins; another node leads for a while and
+// records a newer row of one app; the first node leads again, and its read ends.
 func TestAReadOfAnEarlierLeadershipSaysNothing(t *testing.T) {
 	cf := steadyFleet(t, 4, 10, testOptions())
 	cf.readTime = 30 * time.Second
@@ -257,8 +257,8 @@ func TestAReadOfAnEarlierLeadershipSaysNothing(t *testing.T) {
 	}
 }
 
-// TestR39AReadAskedForWhileOneIsUnderWay is made as soon as that one has ended: it may have passed
-// the app already.
+// TestR39AReadAskedForWhileOneIsUnderWay begins when the other read ends, since that one may have
+// missed the app.
 func TestR39AReadAskedForWhileOneIsUnderWay(t *testing.T) {
 	cf := steadyFleet(t, 4, 10, testOptions())
 	cf.readTime = 25 * time.Second
@@ -279,8 +279,7 @@ func TestR39AReadAskedForWhileOneIsUnderWay(t *testing.T) {
 	}
 }
 
-// TestReadsFromTheFuture: neither a peer's word nor a clock that was ahead blinds hm for what is
-// read later.
+// TestReadsFromTheFuture: neither a peer nor a clock that was ahead makes hm ignore later reads.
 func TestReadsFromTheFuture(t *testing.T) {
 	for name, forge := range map[string]func(cf *simCF){
 		"a peer tells of one":       func(cf *simCF) { cf.core.Learn(cf.now, cf.now.Add(365*24*time.Hour)) },
@@ -315,7 +314,7 @@ func (l laggingSource) Read(context.Context) (desired.Read, error) {
 	return desired.Read{Source: "a replica", Lag: time.Duration(l)}, nil
 }
 
-// TestALagIsTakenOffTheBeginOfARead: what appeared within the lag may be missing from the read.
+// TestALagIsTakenOffTheBeginOfARead: a read may lack what appeared within the lag.
 func TestALagIsTakenOffTheBeginOfARead(t *testing.T) {
 	cf := steadyFleet(t, 4, 5, testOptions())
 	l := NewLoop(LoopOptions{Options: cf.opts, Log: cf, Leader: leads{cf}, Publisher: cf, Source: laggingSource(7 * time.Second), Intake: cf.intake}, cf.endedCommands)

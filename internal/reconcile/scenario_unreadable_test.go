@@ -9,7 +9,7 @@ import (
 	"hm/internal/app"
 )
 
-// TestW14AnUnreadableEntryHidesNoLoss: a DEA lists something that nobody can read, for hours. An
+// TestW14AnUnreadableEntryHidesNoLoss: a DEA lists an entry that cannot be read, for hours. An
 // instance that it loses is replaced after its grace.
 func TestW14AnUnreadableEntryHidesNoLoss(t *testing.T) {
 	for name, bad := range map[string]func(cf *simCF, d *simDEA){
@@ -41,8 +41,8 @@ func (cf *simCF) recordedAs(dea string, g app.GUID) actual.State {
 	return 0
 }
 
-// TestW14ANewUnreadableEntryHidesNothing: an entry that names no instance may be any, and keeps
-// none on record. What is missing beside it is started a grace after it was listed last.
+// TestW14ANewUnreadableEntryHidesNothing: an entry without a guid keeps no instance on record. What
+// is missing beside it is started a grace after it was last listed.
 func TestW14ANewUnreadableEntryHidesNothing(t *testing.T) {
 	for name, make := range map[string]func(*simDEA){
 		"beside it":                           func(d *simDEA) { d.nameless = 1 },
@@ -65,7 +65,7 @@ func TestW14ANewUnreadableEntryHidesNothing(t *testing.T) {
 	}
 }
 
-// TestW14AnEntryProtectsWhatItNames, and nothing else, for a time to live.
+// TestW14AnEntryProtectsWhatItNames for a time to live, and nothing else.
 func TestW14AnEntryProtectsWhatItNames(t *testing.T) {
 	for name, c := range map[string]struct {
 		hb   func(hb *actual.Heartbeat, named app.GUID)
@@ -123,7 +123,7 @@ func TestW14AnEntryProtectsWhatItNames(t *testing.T) {
 	}
 }
 
-// TestATimeThatCannotBeReadCostsNothing: it keeps the one that is recorded, and nothing is written.
+// TestATimeThatCannotBeReadCostsNothing: the recorded time stays, and nothing is written.
 func TestATimeThatCannotBeReadCostsNothing(t *testing.T) {
 	cf := steadyFleet(t, 4, 10, testOptions())
 	d := cf.deas["dea-001"]
@@ -146,7 +146,7 @@ func TestATimeThatCannotBeReadCostsNothing(t *testing.T) {
 }
 
 // TestI3NoStopOnAccountOfACopyThatMayBeGone: one of two copies is not listed any more, beside an
-// entry that nobody can read. The other must not be stopped.
+// entry that cannot be read. The other must not be stopped.
 func TestI3NoStopOnAccountOfACopyThatMayBeGone(t *testing.T) {
 	cf := steadyFleet(t, 4, 2, testOptions())
 	k, index := cf.copies(1)
@@ -170,7 +170,7 @@ func TestI3NoStopOnAccountOfACopyThatMayBeGone(t *testing.T) {
 	}
 }
 
-// otherAt finds the instance at an index that is not the given one.
+// otherAt finds another instance at an index than the given one.
 func (cf *simCF) otherAt(k app.Key, index uint32, not app.GUID) (*simDEA, *actual.Instance) {
 	for _, d := range cf.deas {
 		for n := range d.list {

@@ -7,8 +7,8 @@ import (
 	"hm/actual"
 )
 
-// TestR44TheFirstToSpeakAgainDoNotConvictTheOthers: everybody was silent, and a DEA that lists an
-// old crash speaks again before the one that runs the copy.
+// TestR44TheFirstToSpeakAgainDoNotConvictTheOthers: all DEAs were silent. One that lists an old
+// crash is heard again before the one that runs the copy.
 func TestR44TheFirstToSpeakAgainDoNotConvictTheOthers(t *testing.T) {
 	for name, c := range map[string]struct {
 		silence time.Duration

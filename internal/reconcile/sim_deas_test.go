@@ -33,7 +33,7 @@ type simDEA struct {
 	disturbed  app.Time // when it began or ceased to share its id last, or to send what cannot be decoded
 }
 
-// message is a message that is under way.
+// message is a message on its way to one node.
 type message struct {
 	at      app.Time
 	subject string // messages of one subject keep their order
@@ -41,7 +41,7 @@ type message struct {
 	hear    func(*Intake)
 }
 
-// obey does what a command asks for. It gives the life that a start began, nil if none.
+// obey does what a command asks for. It gives the life that a start began, nil if there is none.
 func (cf *simCF) obey(c commands.Command) *life {
 	if c.Action == commands.Stop {
 		if l := cf.truth.lives[c.Instance]; l != nil {
@@ -74,7 +74,8 @@ func (cf *simCF) instance(k app.Key, index uint32, s actual.State) actual.Instan
 	return actual.Instance{App: k, GUID: guid, Index: index, State: s, Since: int64(cf.now) + cf.faults.clock()}
 }
 
-// deaKeys are the keys of the DEAs, sorted: their ids, but for those that use that of another.
+// deaKeys gives the keys of the DEAs, sorted. A key is the DEA's first id; DEAs that share an id
+// have different keys.
 func (cf *simCF) deaKeys() []string { return slices.Sorted(maps.Keys(cf.deas)) }
 
 func (cf *simCF) addDEAs(n int) {
@@ -111,14 +112,15 @@ func (cf *simCF) heartbeat(d *simDEA) {
 	})
 }
 
-// exit has a DEA say that an instance went away.
+// exit makes a DEA tell that an instance ended.
 func (cf *simCF) exit(e actual.Exit) {
 	if cf.linkUp && cf.now >= cf.silentUntil {
 		cf.post("exit", func(in *Intake) { in.Exit(e) })
 	}
 }
 
-// post has every node hear a message: at once, or by chance later, but in the order of its subject.
+// post delivers a message to every node: at once, or later by chance, but in the order of its
+// subject.
 func (cf *simCF) post(subject string, hear func(*Intake)) {
 	delay := time.Duration(0)
 	if cf.faults != nil {

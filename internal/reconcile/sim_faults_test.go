@@ -10,9 +10,9 @@ import (
 	"hm/raftfsm"
 )
 
-// faults are what goes wrong by chance in a world: proposals are split into entries, leaders stop
-// between two of them, outcomes are lost, links have gaps and people pause at the worst moment,
-// reads are slow, messages are late.
+// faults are what goes wrong by chance: proposals are split into entries, leaders stop between two
+// of them, outcomes are lost, links have gaps, people pause at the worst moment, reads are slow,
+// messages are late.
 type faults struct {
 	rnd    *rand.Rand
 	calm   bool // nothing goes wrong any more; proposals are still split, reads and messages still take their time
@@ -87,7 +87,7 @@ func (f *faults) propose(cf *simCF, records []raftfsm.Record) ([]raftfsm.Result,
 	return results, nil
 }
 
-// interfere does, just before a claim is committed, what forbids its publish.
+// interfere does, just before a claim is committed, something that forbids its publish.
 func (f *faults) interfere(cf *simCF) {
 	switch {
 	case f.chance(0.03):
@@ -112,7 +112,7 @@ func (f *faults) split(records []raftfsm.Record) [][]raftfsm.Record {
 	return entries
 }
 
-// elect has a node lead after the leader was deposed: the same one, or another.
+// elect makes a node lead after the leader was deposed: the same one or another.
 func (f *faults) elect(cf *simCF) {
 	for i, entry := range f.late {
 		f.count("committed by the successor")
@@ -148,8 +148,8 @@ func (f *faults) readTime() time.Duration {
 	return 30*time.Second + time.Duration(f.rnd.Int64N(int64(60*time.Second)))
 }
 
-// seenBetween is what a read sees of which each row is as old as the read's begin, or as new as its
-// end.
+// seenBetween gives what a slow read sees: each row as it was at the begin of the read or as it is
+// at its end.
 func (f *faults) seenBetween(first, last []desired.App) []desired.App {
 	end := map[app.GUID]desired.App{}
 	for _, a := range last {
@@ -174,7 +174,7 @@ func (f *faults) seenBetween(first, last []desired.App) []desired.App {
 	return seen
 }
 
-// delay is how long a message is under way.
+// delay is how long a message takes.
 func (f *faults) delay() time.Duration {
 	switch n := f.rnd.IntN(10); {
 	case n < 7:

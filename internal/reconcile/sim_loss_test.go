@@ -9,7 +9,8 @@ import (
 	"hm/raftfsm"
 )
 
-// recordedLosses are what the entries of the log have taken out of the record: no leader is asked.
+// recordedLosses are the instances that the entries of the log removed. They are counted without
+// asking a leader.
 type recordedLosses struct {
 	of   map[raftfsm.Place]lostPlace
 	live []liveCount // within one time to live
@@ -25,10 +26,10 @@ type liveCount struct {
 	n  int
 }
 
-// lossTTL is the time to live in a world.
+// lossTTL is the time to live of the simulation.
 const lossTTL = 3 * hb
 
-// zone does something to some of the DEAs at one moment, or undoes it for all.
+// zone does something to some of the DEAs at once, or undoes it for all.
 func (cf *simCF) zone(rnd *rand.Rand, do, undo func(*simDEA)) {
 	share := 0.4 + rnd.Float64()/2
 	back := rnd.IntN(3) == 0
@@ -44,10 +45,10 @@ func (cf *simCF) zone(rnd *rand.Rand, do, undo func(*simDEA)) {
 	}
 }
 
-// watchLosses looks at entries that take instances out of the record, or say that so much is lost.
-// What it gives is to be called once the entry is applied. It requires that no mass loss is
-// recorded without a hold that has its whole time, that no hold is set without such a loss, and
-// that hm releases none before most of what it names is back.
+// watchLosses looks at entries that remove instances, or that set a hold which names a loss. The
+// caller must call the result after the entry is applied. It requires that every recorded mass loss
+// has a hold for its whole time, that no hold is set without such a loss, and that hm releases no
+// hold before most of what it names is back.
 func (cf *simCF) watchLosses(records []raftfsm.Record) func() {
 	concerned := false
 	for _, r := range records {
@@ -73,8 +74,8 @@ func (cf *simCF) watchLosses(records []raftfsm.Record) func() {
 	return func() { cf.lossRecorded(before, cf.View()) }
 }
 
-// livePlaces gives the places that are to run and have a copy that is live, or in any state, each
-// with the DEA of one.
+// livePlaces gives the desired places that have a live instance, or one in any state, each with the
+// DEA of one.
 func livePlaces(view *raftfsm.State, any bool) map[raftfsm.Place]string {
 	live := map[raftfsm.Place]string{}
 	for a := range view.Apps() {
@@ -90,7 +91,7 @@ func livePlaces(view *raftfsm.State, any bool) map[raftfsm.Place]string {
 	return live
 }
 
-// proposed takes note that no more entries of a proposal come: what they took and did not bring
+// proposed notes that a proposal has no further entries: what its entries removed and did not add
 // again is lost.
 func (cf *simCF) proposed() {
 	l := &cf.losses
@@ -167,7 +168,8 @@ func (cf *simCF) lossRecorded(before, after *raftfsm.State) {
 	}
 }
 
-// checkLossHold requires that what a hold names was lost of late, or is about to be, and is much.
+// checkLossHold requires that what a hold names was lost recently, or is about to be, and is a mass
+// loss.
 func (cf *simCF) checkLossHold(h raftfsm.Hold) {
 	cf.t.Helper()
 	if cf.faults != nil {
@@ -188,8 +190,8 @@ func (cf *simCF) checkLossHold(h raftfsm.Hold) {
 	}
 }
 
-// checkLossRelease requires that a hold which hm releases before its time is over names nothing
-// that is missing, or little.
+// checkLossRelease requires that a hold which hm releases early names little or nothing that is
+// missing.
 func (cf *simCF) checkLossRelease(name string) {
 	cf.t.Helper()
 	for _, h := range cf.View().Holds() {

@@ -10,7 +10,7 @@ import (
 	"hm/internal/app"
 )
 
-// misreport is how a DEA tells of an instance that it does not tell of as it should.
+// misreport is how a DEA reports an instance wrongly.
 type misreport struct {
 	kind  misreportKind
 	since app.Time
@@ -70,7 +70,7 @@ func (cf *simCF) setMisreported(g app.GUID, kind misreportKind) {
 	cf.misreported[g] = misreport{kind, cf.now}
 }
 
-// reportPlainly has instances told of as they should be.
+// reportPlainly makes DEAs report instances correctly again.
 func (cf *simCF) reportPlainly(list ...app.GUID) {
 	for _, g := range list {
 		if l := cf.truth.lives[g]; l != nil {
@@ -82,7 +82,8 @@ func (cf *simCF) reportPlainly(list ...app.GUID) {
 	}
 }
 
-// garble has a DEA, and who shares its id, send what cannot be decoded, or no more.
+// garble makes a DEA, and those that share its id, send messages that cannot be decoded, or ends
+// that.
 func (cf *simCF) garble(d *simDEA) {
 	d.garbles = !d.garbles
 	for _, o := range cf.sharers(d) {
@@ -96,7 +97,7 @@ func (cf *simCF) garble(d *simDEA) {
 	}
 }
 
-// sharers are the other DEAs that use a DEA's id.
+// sharers gives the other DEAs that use a DEA's id.
 func (cf *simCF) sharers(d *simDEA) (others []*simDEA) {
 	for _, o := range cf.deas {
 		if o != d && o.id == d.id {
@@ -106,7 +107,7 @@ func (cf *simCF) sharers(d *simDEA) (others []*simDEA) {
 	return others
 }
 
-// noteHeard takes note of how long a DEA has been heard as it is now, just before it beats.
+// noteHeard notes since when a DEA has been heard without a change, just before its heartbeat.
 func (cf *simCF) noteHeard(d *simDEA) {
 	switch {
 	case d.quiet || d.omits > 0 || !cf.linkUp || cf.now < cf.silentUntil:
@@ -122,7 +123,7 @@ func (cf *simCF) noteHeard(d *simDEA) {
 	}
 }
 
-// share has another DEA use a DEA's id too, or has it use one of its own again.
+// share makes another DEA use a DEA's id, or gives the DEA an id of its own again.
 func (cf *simCF) share(rnd *rand.Rand, d *simDEA) {
 	if d.garbles {
 		return // nobody would know who it is
@@ -149,8 +150,8 @@ func (cf *simCF) share(rnd *rand.Rand, d *simDEA) {
 	o.disturbed, d.disturbed = cf.now, cf.now
 }
 
-// flips reports whether a copy at a start's index may be there in the eyes of hm and then not: its
-// DEA has only just begun, or ceased, to share its id or to send what cannot be decoded.
+// flips reports whether hm may rightly change its mind about an instance at a start's index: its
+// DEA has recently begun or ceased to share its id, or to send messages that cannot be decoded.
 func (cf *simCF) flips(c commands.Command) bool {
 	for _, d := range cf.deas {
 		if cf.now.Sub(d.disturbed) < steadyAfter && slices.ContainsFunc(d.list, func(i actual.Instance) bool { return i.App == c.App && i.Index == c.Index }) {
@@ -160,11 +161,11 @@ func (cf *simCF) flips(c commands.Command) bool {
 	return false
 }
 
-// steadyAfter is after how long of being heard as it is what a DEA lists must be known.
+// steadyAfter is after how long hm must know what a DEA lists that is heard without a change.
 const steadyAfter = 10 * hb
 
-// checkKnown holds a published start against what the DEAs tell: none is needed for what they have
-// told of all along, in whatever way it can be understood.
+// checkKnown requires that a start is not needless: no DEA has listed a live instance at its index
+// for long, in any way that hm can understand.
 func (cf *simCF) checkKnown(c commands.Command) {
 	cf.t.Helper()
 	for _, d := range cf.deas {
@@ -214,8 +215,8 @@ func (cf *simCF) checkKnownOf(c commands.Command, d *simDEA, i actual.Instance) 
 	}
 }
 
-// recordedUnderAnother reports whether what counts of an instance is what is recorded under an id
-// that its DEA used before.
+// recordedUnderAnother reports whether an instance is recorded under an id that its DEA used
+// before. Then that record counts.
 func (cf *simCF) recordedUnderAnother(d *simDEA, i actual.Instance) bool {
 	return slices.ContainsFunc(cf.View().Instances(nil, i.App), func(r actual.Located) bool { return r.GUID == i.GUID && r.DEA != d.id })
 }

@@ -8,14 +8,15 @@ import (
 	"hm/internal/app"
 )
 
-// slowLink is a link that lets through less than is said, for a time: what is said waits, ever
-// longer. In the end all of it comes at once.
+// slowLink is a link that is too slow for a time: messages wait longer and longer. In the end all
+// of them arrive at once.
 type slowLink struct {
 	since, until app.Time // zero: the link is in time
 	factor       int64    // how much longer everything takes
 }
 
-// arrives is when something comes that was said at a time and would come at another.
+// arrives gives when a message arrives that was sent at said and would arrive at `at` on a fast
+// link.
 func (s slowLink) arrives(said, at app.Time) app.Time {
 	if said < s.since || said >= s.until {
 		return at
@@ -23,7 +24,7 @@ func (s slowLink) arrives(said, at app.Time) app.Time {
 	return max(at, min(s.until, s.since+app.Time(s.factor)*(said-s.since)))
 }
 
-// lag is how long ago that was said which comes now.
+// lag is the age of the messages that arrive now.
 func (s slowLink) lag(now app.Time) time.Duration {
 	if now < s.since || now >= s.until {
 		return 0
@@ -31,7 +32,7 @@ func (s slowLink) lag(now app.Time) time.Duration {
 	return now.Sub(s.since + (now-s.since)/app.Time(s.factor))
 }
 
-// slowDown makes a node's link slow for a time, unless it is.
+// slowDown makes a node's link slow for a time, unless it is slow already.
 func (cf *simCF) slowDown(n *simNode, factor int64, d time.Duration) {
 	if n.slow.until > cf.now {
 		return // what waits comes when that slowness ends
@@ -39,7 +40,7 @@ func (cf *simCF) slowDown(n *simNode, factor int64, d time.Duration) {
 	n.slow = slowLink{since: cf.now, until: cf.now.Add(d), factor: factor}
 }
 
-// endSlowness tells the nodes whose links are in time again. What was said meanwhile has come.
+// endSlowness tells the nodes whose links are fast again. All messages that waited have arrived.
 func (cf *simCF) endSlowness() {
 	for _, n := range cf.nodes {
 		if s := n.slow; s.until != 0 && s.until <= cf.now {
@@ -49,7 +50,7 @@ func (cf *simCF) endSlowness() {
 	}
 }
 
-// simPeers are the other nodes, as one node knows them.
+// simPeers is a node's view of the other nodes.
 type simPeers struct {
 	cf   *simCF
 	self *simNode
@@ -63,8 +64,8 @@ func (p simPeers) others(fn func(*simNode)) {
 	}
 }
 
-// wordAge is how old a peer's word may become before there is a newer one, or before that of a dead
-// peer is forgotten.
+// wordAge is how old what a peer told may become before it tells anew, or before a dead peer's is
+// forgotten.
 const wordAge = time.Second
 
 // Hearing gives words as old as they may be.
@@ -90,7 +91,7 @@ func (p simPeers) Answers() (answers []PeerHearing, all bool) {
 	return answers, true
 }
 
-// deafen has a node hear nothing of about a share of the DEAs.
+// makePartlyDeaf makes a node hear nothing of about a share of the DEAs.
 func (cf *simCF) makePartlyDeaf(n *simNode, share float64) {
 	n.notHeard = map[string]bool{}
 	for _, id := range slices.Sorted(maps.Keys(cf.deas)) {
@@ -100,8 +101,8 @@ func (cf *simCF) makePartlyDeaf(n *simNode, share float64) {
 	}
 }
 
-// excuse takes note of the DEAs of which hm cannot know all that they run, so that the checks of a
-// world excuse it.
+// excuse notes the DEAs whose instances hm cannot fully know, so that the checks make exceptions
+// for them.
 func (cf *simCF) excuse() {
 	if !cf.truth.watched {
 		return
@@ -123,8 +124,8 @@ func (cf *simCF) excuse() {
 	}
 }
 
-// unheard reports whether the leader does not hear a subject while no other node's word counts: it
-// cannot know better.
+// unheard reports whether the leader does not hear a subject, and no other node whose hearing
+// counts hears it either.
 func (cf *simCF) unheard(subject string) bool {
 	if !cf.notHeard[subject] {
 		return false

@@ -54,7 +54,8 @@ func (cf *simCF) beginAppReads(droplets []app.GUID, term uint64) {
 	}
 }
 
-// finishReads tells a node of its reads that have ended. Only the leader's count.
+// finishReads delivers the outcomes of a node's reads that have ended. Only those of the leader
+// count.
 func (cf *simCF) finishReads(n *simNode) {
 	for i := 0; i < len(n.reads); {
 		r := n.reads[i]
@@ -96,7 +97,7 @@ func (cf *simCF) finishRead(r pendingRead) {
 	cf.recorded(cf.core.DesiredRead(context.Background(), cf.now, o))
 }
 
-// recorded takes how the recording of a read ended.
+// recorded takes the outcome of recording a read.
 func (cf *simCF) recorded(err error) {
 	if err != nil && cf.fail == nil && !cf.tolerant && cf.faults == nil {
 		cf.t.Fatalf("recording a read: %v", err)

@@ -9,7 +9,7 @@ import (
 	"hm/internal/app"
 )
 
-// run lets d pass.
+// run lets time d pass.
 func (cf *simCF) run(d time.Duration) {
 	for end := cf.now.Add(d); ; {
 		t := min(cf.nextEvent(), end)
@@ -45,7 +45,7 @@ func (cf *simCF) run(d time.Duration) {
 	}
 }
 
-// nextEvent is when something happens next, by itself.
+// nextEvent is when the next event of the simulation is due.
 func (cf *simCF) nextEvent() app.Time {
 	t := cf.next
 	for _, dea := range cf.deas {
@@ -69,7 +69,7 @@ func (cf *simCF) nextEvent() app.Time {
 	return t
 }
 
-// step calls the leader until it comes to rest.
+// step calls the leader's Step until it has nothing more to do at once.
 func (cf *simCF) step() {
 	for range 1000 {
 		cf.wake = false

@@ -11,7 +11,7 @@ import (
 	"hm/raftfsm"
 )
 
-// truth is what really is, beside what hm has heard and read of it: the checks of a world go by it.
+// truth is the real state of the simulation, beside what hm has heard and read. The checks use it.
 type truth struct {
 	watched bool // the world tells of every change of what is desired, so that everything can be checked
 	lives   map[app.GUID]*life
@@ -58,7 +58,7 @@ func (cf *simCF) row(droplet app.GUID) desired.App {
 	return desired.App{}
 }
 
-// changed takes note of what the Cloud Controller wants now.
+// changed notes what the Cloud Controller wants now.
 func (tr *truth) changed(cf *simCF) {
 	tr.watched = true
 	for _, a := range cf.apps {
@@ -107,14 +107,14 @@ func (tr *truth) changed(cf *simCF) {
 	}
 }
 
-// justLost reports whether a copy at an index, other than the command's, went away so lately that
-// no heartbeat need have told.
+// justLost reports whether a copy at a command's index, other than its own, ended so recently that
+// no heartbeat may have told.
 func (tr *truth) justLost(cf *simCF, c commands.Command) bool {
 	return tr.lostSince(cf.now.Add(-2*hb), c, c.Instance)
 }
 
-// lostSince reports whether a copy at a command's index, other than g, went away at a time or
-// later, by itself.
+// lostSince reports whether a copy at a command's index, other than g, ended by itself at t or
+// later.
 func (tr *truth) lostSince(t app.Time, c commands.Command, g app.GUID) bool {
 	for other, l := range tr.lives {
 		if other != g && l.key == c.App && l.index == c.Index && !l.told && l.died != 0 && l.died >= t {
@@ -128,7 +128,7 @@ func (tr *truth) born(cf *simCF, g app.GUID, k app.Key, index uint32) {
 	tr.lives[g] = &life{key: k, index: index, born: cf.now, unwanted: !cf.wanted(k, index)}
 }
 
-// committed holds what was recorded of the desired state against its history: it never goes back.
+// committed requires that the recorded desired state was true at some time, and never goes back.
 func (tr *truth) committed(cf *simCF) {
 	if !tr.watched {
 		return
@@ -175,7 +175,7 @@ func (tr *truth) claimed(cf *simCF, r raftfsm.CommandsClaimed) {
 	}
 }
 
-// scheduled holds that a crash is counted once, however long its DEA lists it.
+// scheduled requires that a crash is counted once, however long its DEA lists it.
 func (tr *truth) scheduled(cf *simCF, r raftfsm.CommandsScheduled, refused func(commands.ID) bool) {
 	for _, c := range r.Commands {
 		if c.Reason != commands.ReasonCrashed || c.Crashed.IsZero() || refused(c.ID) {
@@ -227,7 +227,7 @@ func (tr *truth) forgotten(cf *simCF, r raftfsm.CrashesForgotten) {
 	}
 }
 
-// checkGate holds a publish against I1.
+// checkGate requires that a publish is allowed (I1).
 func (cf *simCF) checkGate(epoch uint64) {
 	cf.t.Helper()
 	switch {
@@ -246,7 +246,7 @@ func (cf *simCF) checkGate(epoch uint64) {
 	}
 }
 
-// checkCommand holds a publish against what really is.
+// checkCommand requires that a publish fits the real state.
 func (cf *simCF) checkCommand(c commands.Command) {
 	cf.t.Helper()
 	if age := cf.now.Add(cf.suspended).Sub(cf.truth.claims[c.ID]); age > cf.opts.ClaimLease {
@@ -259,7 +259,7 @@ func (cf *simCF) checkCommand(c commands.Command) {
 	cf.checkStart(c)
 }
 
-// checkStop holds a published stop against I3.
+// checkStop requires that a stop never ends the last instance at a desired index (I3).
 func (cf *simCF) checkStop(c commands.Command) {
 	cf.t.Helper()
 	if cf.truth.watched && c.Reason == commands.ReasonExtra {
@@ -288,8 +288,8 @@ func (cf *simCF) checkStop(c commands.Command) {
 	}
 }
 
-// checkStart holds a published start against needless ones: of what was just started and lives, and
-// of an old version beside the new one.
+// checkStart requires that a start is not needless: nothing that was just started lives at its
+// index, and it is not of an old version beside the new one.
 func (cf *simCF) checkStart(c commands.Command) {
 	cf.t.Helper()
 	if !cf.truth.watched {
@@ -329,7 +329,7 @@ func (cf *simCF) recordedLive(i actual.Instance) bool {
 	return slices.ContainsFunc(cf.View().Instances(nil, i.App), func(l actual.Located) bool { return l.GUID == i.GUID && l.State.Live() })
 }
 
-// heardAt is when a DEA was heard last, by any node.
+// heardAt is when any node last heard a DEA.
 func (cf *simCF) heardAt(dea string) (at app.Time) {
 	for _, n := range cf.nodes {
 		at = max(at, n.intake.live.LastHeard(dea))
@@ -337,7 +337,7 @@ func (cf *simCF) heardAt(dea string) (at app.Time) {
 	return at
 }
 
-// liveAtEach counts the live instances at each index that really are.
+// liveAtEach counts the live instances that there really are at each index.
 func (cf *simCF) liveAtEach() map[app.Key]map[uint32]int {
 	live := map[app.Key]map[uint32]int{}
 	for _, d := range cf.deas {

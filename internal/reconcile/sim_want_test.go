@@ -10,7 +10,7 @@ import (
 	"hm/commands"
 )
 
-// drift lists what is not as desired, as the recorded state shows it.
+// drift lists what is not as desired in the recorded state.
 func (cf *simCF) drift() []string {
 	var out []string
 	know := Knowledge{Reads: cf.core.reads.known()}
@@ -53,7 +53,7 @@ func (cf *simCF) wantGate(what string, reasons ...string) {
 	}
 }
 
-// live is the number of live instances that the DEAs really have.
+// live counts the live instances that the DEAs really have.
 func (cf *simCF) live() int {
 	n := 0
 	for _, d := range cf.deas {
@@ -66,7 +66,7 @@ func (cf *simCF) live() int {
 	return n
 }
 
-// steady is a world of so many apps of four instances that all run, with an open gate.
+// steadyFleet is a simulation with so many apps of four instances. All run, and the gate is open.
 func steadyFleet(t testing.TB, deas, apps int, opts Options) *simCF {
 	cf := newSimCF(t, opts)
 	cf.addDEAs(deas)

@@ -11,7 +11,7 @@ import (
 	"hm/raftfsm"
 )
 
-// stillLog has one view, and the time stands still.
+// stillLog has one view and a clock that stands still.
 type stillLog struct {
 	Log
 	view *raftfsm.State

@@ -9,8 +9,8 @@ import (
 	"hm/internal/app"
 )
 
-// TestW13WhatCannotBeDecodedProvesThatItsSenderSpeaks, for a bound: then it is silent, like any
-// DEA.
+// TestW13WhatCannotBeDecodedProvesThatItsSenderSpeaks for a limited time. Then the DEA counts as
+// silent.
 func TestW13WhatCannotBeDecodedProvesThatItsSenderSpeaks(t *testing.T) {
 	const bound = garbledTTLs * 3 * hb
 	t.Run("within the bound", func(t *testing.T) {
@@ -97,7 +97,7 @@ func TestW13WhatCannotBeDecodedProvesThatItsSenderSpeaks(t *testing.T) {
 	})
 }
 
-// TestEntriesWithoutAPlaceAreKnown from when they were first heard until they are listed no more.
+// TestEntriesWithoutAPlaceAreKnown from when they are first heard until they are no longer listed.
 func TestEntriesWithoutAPlaceAreKnown(t *testing.T) {
 	k, other := testKey(0, 1), testKey(1, 1)
 	a, b := app.MustGUID("a"), app.MustGUID("b")
@@ -171,8 +171,8 @@ func TestEntriesWithoutAPlaceGoWithTheirDEA(t *testing.T) {
 	}
 }
 
-// TestAnExitEndsAnUnknownState: an instance that is gone, or going, keeps nothing from being
-// started any more.
+// TestAnExitEndsAnUnknownState: an instance that ended, or is about to, does not keep a start away
+// any more.
 func TestAnExitEndsAnUnknownState(t *testing.T) {
 	for reason, want := range map[actual.ExitReason]actual.State{
 		actual.ExitCrashed: actual.Crashed, actual.ExitShutdown: actual.Evacuating, actual.ExitEvacuation: actual.Evacuating, actual.ExitStopped: actual.Unknown,
@@ -189,8 +189,8 @@ func TestAnExitEndsAnUnknownState(t *testing.T) {
 	}
 }
 
-// TestUnknownStatesAreRecorded: the instance is there, and a word that hm comes to know makes it
-// live.
+// TestUnknownStatesAreRecorded: the instance counts as present. When its state is known later, it
+// may be live.
 func TestUnknownStatesAreRecorded(t *testing.T) {
 	for _, st := range []actual.State{actual.Unknown, actual.Stopping} {
 		cf := steadyFleet(t, 4, 10, testOptions())

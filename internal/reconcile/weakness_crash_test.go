@@ -22,8 +22,8 @@ func (cf *simCF) at(k app.Key, index uint32) (*simDEA, *actual.Instance) {
 	return nil, nil
 }
 
-// crash lets the instance at an index crash. A forgetful DEA has dropped it from its list by its
-// next heartbeat; only droplet.exited tells.
+// crash makes the instance at an index crash. A forgetful DEA does not list it any more: only
+// droplet.exited tells.
 func (cf *simCF) crash(k app.Key, index uint32, forgetful bool) {
 	d, i := cf.at(k, index)
 	if i == nil {
@@ -37,8 +37,8 @@ func (cf *simCF) crash(k app.Key, index uint32, forgetful bool) {
 	}
 }
 
-// TestW19BackOffSurvivesForgetfulDEAs: DEAs keep only the newest crash of an app, and hm's delays
-// are the same.
+// TestW19BackOffSurvivesForgetfulDEAs: DEAs keep only the newest crash of an app. hm's delays stay
+// the same.
 func TestW19BackOffSurvivesForgetfulDEAs(t *testing.T) {
 	cf := steadyFleet(t, 4, 1, testOptions())
 	k := cf.apps[0].Key
@@ -65,8 +65,8 @@ func TestW19BackOffSurvivesForgetfulDEAs(t *testing.T) {
 	}
 }
 
-// TestW19BackOffHoldsForWhatVanishes: in a crash loop an instance vanishes, and nobody says that it
-// crashed.
+// TestW19BackOffHoldsForWhatVanishes: in a crash loop an instance vanishes, and no message says
+// that it crashed.
 func TestW19BackOffHoldsForWhatVanishes(t *testing.T) {
 	cf := steadyFleet(t, 4, 1, testOptions())
 	k := cf.apps[0].Key
@@ -120,7 +120,7 @@ func TestW20HealthyRunEndsTheSeries(t *testing.T) {
 	}
 }
 
-// TestW42ExitsOfWhatIsNotWanted: an exit is a fact, what follows depends on what is desired.
+// TestW42ExitsOfWhatIsNotWanted: what follows from an exit depends on what is desired.
 func TestW42ExitsOfWhatIsNotWanted(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*desired.App)
@@ -166,7 +166,7 @@ func TestW42ExitsOfWhatIsNotWanted(t *testing.T) {
 	}
 }
 
-// TestW44OldExitsAgain: a restarted DEA tells of all its old crashes anew, while replacements run.
+// TestW44OldExitsAgain: a restarted DEA reports all its old crashes again, while replacements run.
 func TestW44OldExitsAgain(t *testing.T) {
 	cf := steadyFleet(t, 4, 5, testOptions())
 	k := cf.apps[0].Key

@@ -17,7 +17,7 @@ import (
 // The tests in the files weakness_*_test.go show, at the level of the whole core, that hm clears
 // the weaknesses of docs/weaknesses.md.
 
-// must records r as if somebody else had proposed it.
+// must proposes records, as somebody else would.
 func (cf *simCF) must(records ...raftfsm.Record) raftfsm.Result {
 	cf.t.Helper()
 	results, err := cf.Propose(cf.t.Context(), records...)
@@ -58,7 +58,7 @@ func (cf *simCF) liveAt(k app.Key, index uint32) int {
 	return n
 }
 
-// interferer is a world whose record changes just before a claim is applied.
+// interferer is a simulation whose record changes just before a claim is applied.
 type interferer struct {
 	*simCF
 	before func()
@@ -111,9 +111,8 @@ func TestW02StopsDueTogetherGoOneByOne(t *testing.T) {
 	}
 }
 
-// TestW02SecondClaimIsRefused has both copies' stops scheduled and claimed, as two leaders might
-// that both believe the other copy stays: whatever they decided, the record refuses the second
-// claim.
+// TestW02SecondClaimIsRefused: the stops of both copies are scheduled and claimed, as by two
+// leaders that each believe the other copy stays. The record refuses the second claim.
 func TestW02SecondClaimIsRefused(t *testing.T) {
 	for _, together := range []bool{true, false} {
 		t.Run(fmt.Sprint("in one entry: ", together), func(t *testing.T) {
@@ -160,8 +159,8 @@ func TestW02SecondClaimIsRefused(t *testing.T) {
 	}
 }
 
-// TestW02CopyThatGoesAtTheLastMomentSavesTheOther takes one copy away between the decision to stop
-// the other and the claim.
+// TestW02CopyThatGoesAtTheLastMomentSavesTheOther: one copy goes between the decision to stop the
+// other and the claim.
 func TestW02CopyThatGoesAtTheLastMomentSavesTheOther(t *testing.T) {
 	cf := steadyFleet(t, 4, 2, testOptions())
 	k, index := cf.copies(1)
@@ -196,7 +195,7 @@ func TestW02CopyThatGoesAtTheLastMomentSavesTheOther(t *testing.T) {
 	}
 }
 
-// TestW03TheLostHalfReturnsAfterItWasReplaced lets everything be a duplicate at once.
+// TestW03TheLostHalfReturnsAfterItWasReplaced: most instances are duplicates at once.
 func TestW03TheLostHalfReturnsAfterItWasReplaced(t *testing.T) {
 	cf := steadyFleet(t, 10, 25, testOptions())
 	lost := 0
@@ -226,8 +225,8 @@ func TestW03TheLostHalfReturnsAfterItWasReplaced(t *testing.T) {
 	}
 }
 
-// TestW12TwoDEAsWithOneID lets the lists of two DEAs replace each other with every heartbeat,
-// whatever lies between their heartbeats. No command may come of it; a real loss is still repaired.
+// TestW12TwoDEAsWithOneID: the lists of two DEAs replace each other with every heartbeat. No
+// command follows; a real loss is still repaired.
 func TestW12TwoDEAsWithOneID(t *testing.T) {
 	for _, apart := range []time.Duration{100 * time.Millisecond, time.Second, hb / 2, hb - time.Second} {
 		t.Run(apart.String(), func(t *testing.T) {
@@ -247,8 +246,8 @@ func TestW12TwoDEAsWithOneID(t *testing.T) {
 	}
 }
 
-// TestW33ScaledDownAndUpAgain wants an index back whose stop is under way: its start waits for what
-// became of the stop.
+// TestW33ScaledDownAndUpAgain: an index is wanted again while its stop is under way. Its start
+// waits for the outcome of the stop.
 func TestW33ScaledDownAndUpAgain(t *testing.T) {
 	cf := steadyFleet(t, 4, 30, testOptions())
 	cf.nobodyObeys = true
@@ -282,8 +281,8 @@ func TestW33ScaledDownAndUpAgain(t *testing.T) {
 	}
 }
 
-// TestW46LostInstancesCountForNothing: what a lost DEA had is out of the record before it is
-// replaced, and a DEA that returns finds itself one of two.
+// TestW46LostInstancesCountForNothing: the instances of a lost DEA leave the record before they are
+// replaced. When the DEA returns, its instances are duplicates.
 func TestW46LostInstancesCountForNothing(t *testing.T) {
 	cf := steadyFleet(t, 20, 25, testOptions())
 	d := cf.deas["dea-007"]

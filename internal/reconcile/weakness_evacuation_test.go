@@ -11,8 +11,7 @@ import (
 	"hm/internal/app"
 )
 
-// evacuate has a DEA report everything that it runs as EVACUATING from its next heartbeat on, which
-// is now.
+// evacuate makes a DEA report all its instances as EVACUATING, and send a heartbeat now.
 func (cf *simCF) evacuate(d *simDEA) int {
 	d.closed, d.nextBeat = true, cf.now+1
 	for i := range d.list {
@@ -21,8 +20,7 @@ func (cf *simCF) evacuate(d *simDEA) int {
 	return len(d.list)
 }
 
-// TestW15EveryEvacuationIsAnswered: the limit is a rate, not an allowance for the life of a
-// process.
+// TestW15EveryEvacuationIsAnswered: the limit is a rate, not a total for the life of a process.
 func TestW15EveryEvacuationIsAnswered(t *testing.T) {
 	opts := testOptions()
 	opts.StartLimit = 10
@@ -39,8 +37,8 @@ func TestW15EveryEvacuationIsAnswered(t *testing.T) {
 	}
 }
 
-// TestW16EvacuationThatCouldNotBeAnsweredAtOnce: the answer waits behind the gate, and goes out
-// when it opens.
+// TestW16EvacuationThatCouldNotBeAnsweredAtOnce: the starts wait for the gate, and go out when it
+// opens.
 func TestW16EvacuationThatCouldNotBeAnsweredAtOnce(t *testing.T) {
 	for name, c := range map[string]struct{ shut, open func(*simCF) }{
 		"paused": {func(cf *simCF) { cf.pause(10 * hb) }, func(*simCF) {}},
@@ -64,8 +62,8 @@ func TestW16EvacuationThatCouldNotBeAnsweredAtOnce(t *testing.T) {
 	}
 }
 
-// TestW17EvacuationThatNobodyAnswers: a start that has no effect expires and is sent anew while it
-// is called for, no oftener than once a grace, and holds up nothing else.
+// TestW17EvacuationThatNobodyAnswers: a start without effect expires and is sent anew as long as it
+// is needed, at most once a grace. It delays nothing else.
 func TestW17EvacuationThatNobodyAnswers(t *testing.T) {
 	cf := steadyFleet(t, 6, 10, testOptions())
 	cf.nobodyObeys = true
@@ -97,8 +95,8 @@ func TestW17EvacuationThatNobodyAnswers(t *testing.T) {
 	}
 }
 
-// TestW18EvacuationIsDecidedLikeAnythingElse: by what is desired and what is live, once, whoever
-// tells of it.
+// TestW18EvacuationIsDecidedLikeAnythingElse: by what is desired and what is live, once, whichever
+// message tells of it.
 func TestW18EvacuationIsDecidedLikeAnythingElse(t *testing.T) {
 	for _, c := range []struct {
 		name          string
@@ -142,8 +140,8 @@ func (cf *simCF) change(k app.Key, f func(*desired.App)) {
 	f(&cf.apps[slices.IndexFunc(cf.apps, func(a desired.App) bool { return a.Key == k })])
 }
 
-// TestW61ProcessThatDiesWhileItEvacuates goes on being reported EVACUATING. Its replacement does
-// not wait for it.
+// TestW61ProcessThatDiesWhileItEvacuates: a dead process is still reported EVACUATING. Its
+// replacement does not wait for it.
 func TestW61ProcessThatDiesWhileItEvacuates(t *testing.T) {
 	cf := steadyFleet(t, 6, 10, testOptions())
 	began := cf.now

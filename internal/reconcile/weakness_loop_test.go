@@ -14,7 +14,7 @@ import (
 	"hm/raftfsm"
 )
 
-// liveLog is a world's record under a Loop, in the time of a synctest bubble.
+// liveLog is the record of a simulation under a Loop, in the time of a synctest bubble.
 type liveLog struct {
 	mu    sync.Mutex
 	cf    *simCF
@@ -43,7 +43,7 @@ func (l *liveLog) Suspended() time.Duration { return 0 }
 func (l *liveLog) Now() app.Time            { return l.start.Add(time.Since(l.began)) }
 func (l *liveLog) Lead() Lead               { return Lead{Leader: true, Known: true, Term: l.cf.term} }
 
-// hanging is a Cloud Controller, or the way to it, that never answers.
+// hanging is a Cloud Controller that never answers.
 type hanging struct {
 	bound     time.Duration // how long a publish waits at most; 0: as long as its context
 	apps      []desired.App // what the first read gives; each further one hangs
@@ -81,7 +81,7 @@ func (h *hanging) Read(ctx context.Context) (desired.Read, error) {
 	return desired.NewRead("test", append([]desired.App(nil), h.apps...))
 }
 
-// hang runs a Loop over a world with a Cloud Controller that hangs, and ends it.
+// hang runs a Loop with a Cloud Controller that hangs, and ends it.
 func hang(t *testing.T, h *hanging, body func(l *Loop, log *liveLog, in *Intake)) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := testOptions()
@@ -103,8 +103,8 @@ func hang(t *testing.T, h *hanging, body func(l *Loop, log *liveLog, in *Intake)
 	})
 }
 
-// beat lets a DEA speak that runs n instances of an app of its own, and gives how long the record
-// took to show it.
+// beat sends a heartbeat of a DEA that runs n instances of its own app, and gives how long it took
+// to be recorded.
 func beat(t *testing.T, log *liveLog, in *Intake, n int) time.Duration {
 	t.Helper()
 	heartbeat := actual.Heartbeat{DEA: "dea-1"}
@@ -126,7 +126,7 @@ func beat(t *testing.T, log *liveLog, in *Intake, n int) time.Duration {
 	}
 }
 
-// TestW22HangingReadBlocksNothing: while a read of the desired state hangs, and then its retries,
+// TestW22HangingReadBlocksNothing: while a read of the desired state and its retries hang,
 // everything that is heard is recorded at once.
 func TestW22HangingReadBlocksNothing(t *testing.T) {
 	h := &hanging{bound: time.Second, apps: nil}
@@ -145,8 +145,8 @@ func TestW22HangingReadBlocksNothing(t *testing.T) {
 	})
 }
 
-// TestW22HangingPublishIsBounded: a publisher returns after a bound of its own, and hm records for
-// as long as it does not hang.
+// TestW22HangingPublishIsBounded: a publisher returns after its own time limit, and hm records
+// meanwhile when it does not hang.
 func TestW22HangingPublishIsBounded(t *testing.T) {
 	h := &hanging{bound: 2 * time.Second}
 	hang(t, h, func(l *Loop, log *liveLog, in *Intake) {
@@ -164,7 +164,7 @@ func TestW22HangingPublishIsBounded(t *testing.T) {
 	})
 }
 
-// TestW22LoopEndsThoughAPublishHangs: without any bound of the publisher's own.
+// TestW22LoopEndsThoughAPublishHangs: the publisher has no time limit of its own.
 func TestW22LoopEndsThoughAPublishHangs(t *testing.T) {
 	h := &hanging{}
 	hang(t, h, func(_ *Loop, log *liveLog, in *Intake) {

@@ -72,7 +72,7 @@ func quiet(cf *simCF, q bool) {
 }
 
 // TestW08WhatCouldNotBeRecordedIsNotForgotten: heartbeats that repeat what could not be recorded do
-// not pass for known ones, and hm does not wait anew for what it has heard all along (W25).
+// not count as known, and hm does not wait again for what it has heard all along (W25).
 func TestW08WhatCouldNotBeRecordedIsNotForgotten(t *testing.T) {
 	cf := steadyFleet(t, 4, 5, testOptions())
 	d := cf.deas["dea-001"]
@@ -95,8 +95,8 @@ func sameInstances(a, b []actual.Instance) bool {
 	return slices.Equal(slices.SortedFunc(slices.Values(a), order), slices.SortedFunc(slices.Values(b), order))
 }
 
-// TestW09ReturnedDEAIsRecordedAtOnce: a DEA that was given up returns with the very bytes that it
-// sent before.
+// TestW09ReturnedDEAIsRecordedAtOnce: a DEA that was lost returns with the same bytes that it sent
+// before.
 func TestW09ReturnedDEAIsRecordedAtOnce(t *testing.T) {
 	for name, later := range map[string]time.Duration{"at once": 0, "after everything about it was dropped": 20 * hb} {
 		t.Run(name, func(t *testing.T) {
@@ -147,8 +147,8 @@ func TestW11AnyChangeIsRecorded(t *testing.T) {
 	}
 }
 
-// TestW13WhatCannotBeRecordedCostsOnlyItself: should a heartbeat come through that the record
-// refuses, everything else goes on.
+// TestW13WhatCannotBeRecordedCostsOnlyItself: if the record refuses a heartbeat, everything else
+// goes on.
 func TestW13WhatCannotBeRecordedCostsOnlyItself(t *testing.T) {
 	for name, hb13 := range map[string]actual.Heartbeat{
 		"no DEA":      {},
@@ -170,8 +170,8 @@ func TestW13WhatCannotBeRecordedCostsOnlyItself(t *testing.T) {
 	}
 }
 
-// TestW14UnreadableEntryCostsNoOtherInstance: nobody but the instance whose entry cannot be read is
-// acted on.
+// TestW14UnreadableEntryCostsNoOtherInstance: hm acts on no other instance than the one whose entry
+// cannot be read.
 func TestW14UnreadableEntryCostsNoOtherInstance(t *testing.T) {
 	cf := steadyFleet(t, 4, 5, testOptions())
 	d := cf.deas["dea-001"]
@@ -191,8 +191,7 @@ func TestW14UnreadableEntryCostsNoOtherInstance(t *testing.T) {
 	}
 }
 
-// TestW24RestartForgetsNothing puts a new node in the old one's place that knows nothing but a
-// snapshot.
+// TestW24RestartForgetsNothing: a new node replaces the old one. It has only a snapshot.
 func TestW24RestartForgetsNothing(t *testing.T) {
 	cf := steadyFleet(t, 4, 5, testOptions())
 	d := cf.deas["dea-001"]
@@ -263,7 +262,7 @@ func (cf *simCF) backoff() time.Duration {
 	return 0
 }
 
-// TestW26ClocksOfDEAsMoveNothing lets the DEAs' clocks, which stamp the states, jump by days.
+// TestW26ClocksOfDEAsMoveNothing: the clocks of DEAs, which set the times of states, jump by days.
 func TestW26ClocksOfDEAsMoveNothing(t *testing.T) {
 	cf := steadyFleet(t, 8, 25, testOptions())
 	day := (24 * time.Hour).Milliseconds()

@@ -14,8 +14,8 @@ import (
 	"hm/internal/app"
 )
 
-// TestW21ReactsWithinAHeartbeatAndTheGrace: whatever the size of the fleet (W51), nothing waits for
-// a pass.
+// TestW21ReactsWithinAHeartbeatAndTheGrace, whatever the size of the fleet (W51): nothing waits for
+// a pass over the fleet.
 func TestW21ReactsWithinAHeartbeatAndTheGrace(t *testing.T) {
 	const moment = 200 * time.Millisecond // for the read that a decision may ask for
 	for _, apps := range []int{10, 2_500} {
@@ -45,7 +45,7 @@ func TestW21ReactsWithinAHeartbeatAndTheGrace(t *testing.T) {
 	}
 }
 
-// choosy is a Cloud Controller that carries out only what it likes, and tells nobody.
+// choosy is a Cloud Controller that ignores some commands and tells nobody.
 type choosy struct {
 	cf    *simCF
 	likes func(commands.Command) bool
@@ -61,8 +61,8 @@ func (p choosy) Publish(_ context.Context, _ uint64, cmds []commands.Command) []
 	return make([]error, len(cmds))
 }
 
-// TestW23RefusedStartsHoldUpOthersNoLongerThanTheLimitSays: starts that a Cloud Controller refuses
-// take their share of the limit again and again, in turn with all others.
+// TestW23RefusedStartsHoldUpOthersNoLongerThanTheLimitSays: starts that a Cloud Controller ignores
+// use a part of the limit again and again, in turn with all others.
 func TestW23RefusedStartsHoldUpOthersNoLongerThanTheLimitSays(t *testing.T) {
 	for _, refused := range []int{0, 150, 600} {
 		t.Run(fmt.Sprint(refused), func(t *testing.T) {
@@ -90,8 +90,8 @@ func TestW23RefusedStartsHoldUpOthersNoLongerThanTheLimitSays(t *testing.T) {
 	}
 }
 
-// TestW31EverythingIsLookedAtAgainBeforeItIsSent: what is scheduled and no longer holds when it is
-// due is not sent.
+// TestW31EverythingIsLookedAtAgainBeforeItIsSent: a scheduled command that is no longer needed when
+// it is due is not sent.
 func TestW31EverythingIsLookedAtAgainBeforeItIsSent(t *testing.T) {
 	for _, c := range []struct {
 		name          string
@@ -131,8 +131,7 @@ func (cf *simCF) lose(index uint32) {
 	d.list = slices.DeleteFunc(d.list, func(i actual.Instance) bool { return i.GUID == guid })
 }
 
-// TestW32StopsAreLimitedAndCanBePaused: with policy.stop_limit set. Without it stops are as many as
-// are due.
+// TestW32StopsAreLimitedAndCanBePaused with policy.stop_limit. Without it there is no limit.
 func TestW32StopsAreLimitedAndCanBePaused(t *testing.T) {
 	opts := testOptions()
 	opts.StopLimit = 5
@@ -158,8 +157,8 @@ func TestW32StopsAreLimitedAndCanBePaused(t *testing.T) {
 	}
 }
 
-// TestW35OnlyInstancesAreStopped: nothing is sent for an app that nothing live is known of, and
-// every stop names the instance that it is about.
+// TestW35OnlyInstancesAreStopped: no stop is sent for an app without known live instances, and
+// every stop names its instance.
 func TestW35OnlyInstancesAreStopped(t *testing.T) {
 	cf := steadyFleet(t, 6, 30, testOptions())
 	for i := range uint32(4) {
@@ -214,7 +213,8 @@ func TestW50AnnouncementsAreReadTogether(t *testing.T) {
 	}
 }
 
-// TestW55NothingIsLeftBehind: of an app that was looked at again and again no alarm remains.
+// TestW55NothingIsLeftBehind: an app that was evaluated many times leaves no timed evaluation
+// behind.
 func TestW55NothingIsLeftBehind(t *testing.T) {
 	cf := steadyFleet(t, 4, 30, testOptions())
 	d := cf.deas["dea-001"]
@@ -236,8 +236,8 @@ func TestW55NothingIsLeftBehind(t *testing.T) {
 }
 
 // TestW59NewVersionOnTheSpot: dea.update gives every instance of an app a new version and a new
-// guid. Until their DEAs have beaten, hm may ask for stops of the old guids, which nobody has any
-// more; it starts nothing and no instance is lost.
+// guid. Until the next heartbeats hm may send stops of the old guids, which do not exist any more.
+// It starts nothing, and no instance is lost.
 func TestW59NewVersionOnTheSpot(t *testing.T) {
 	for _, announced := range []bool{true, false} {
 		t.Run(fmt.Sprint("announced: ", announced), func(t *testing.T) {
