@@ -79,6 +79,7 @@ func TestGateClosesWhenItIsDue(t *testing.T) {
 	})
 }
 
+// closesAt requires that the gate is open until just before due, and closed at due.
 func closesAt(t *testing.T, cf *simCF, due app.Time, reason string) {
 	t.Helper()
 	cf.run(due.Sub(cf.now) - time.Millisecond)

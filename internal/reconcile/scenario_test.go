@@ -230,7 +230,6 @@ func TestSteadyFleetWritesNothing(t *testing.T) {
 	}
 }
 
-// closesAt wants the gate open until the last moment before due, and closed then.
 func TestAppChanges(t *testing.T) {
 	for _, c := range []struct {
 		name          string

@@ -22,7 +22,7 @@ type faults struct {
 	stale   uint64             // term of a leader that was deposed and does not know yet; 0: none
 	late    [][]raftfsm.Record // entries of the deposed leader that its successor commits
 	lateTo  uint64             // their term
-	counts  map[string]int     // what happened, for a look at how harsh the world is
+	counts  map[string]int     // how often each fault happened
 }
 
 var errDeposed = errors.New("the leadership was lost")

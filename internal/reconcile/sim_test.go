@@ -27,9 +27,9 @@ func testOptions() Options {
 	}
 }
 
-// world is a Cloud Foundry in virtual time around the Core of each node, of which one leads: DEAs
-// that heartbeat and obey, a Cloud Controller that can be read, and a log that is the plain state
-// machine.
+// simCF simulates a Cloud Foundry in virtual time around the Core of each hm node, of which one
+// leads: DEAs that send heartbeats and obey, a Cloud Controller that can be read, and a log that is
+// the plain state machine.
 type simCF struct {
 	*simNode // the leader
 	nodes    []*simNode

@@ -13,7 +13,7 @@ import (
 
 // truth is the real state of the simulation, beside what hm has heard and read. The checks use it.
 type truth struct {
-	watched bool // the world tells of every change of what is desired, so that everything can be checked
+	watched bool // every change of what is desired is noted, so that everything can be checked
 	lives   map[app.GUID]*life
 	history map[app.GUID][]desired.App // what the Cloud Controller has said of each droplet, zero for nothing
 	seen    map[app.GUID]int           // up to where in its history a droplet is recorded
