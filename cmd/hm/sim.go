@@ -127,12 +127,12 @@ func runSim(ctx context.Context, c *cli, o sim.Options) error {
 			_, err = fmt.Fprintf(c.out, "CC database       %s\n", where.CCDB)
 		}
 	}
-	var last simTotals
+	var last sim.Summary
 	tick := time.NewTicker(simTotalsEvery)
 	defer tick.Stop()
 	for err == nil {
 		st := s.State()
-		if now := totalsOf(st); now != last {
+		if now := st.Summary(); now != last {
 			last = now
 			err = printTotals(c.out, c.json(), st)
 		}
@@ -143,22 +143,6 @@ func runSim(ctx context.Context, c *cli, o sim.Options) error {
 		}
 	}
 	return err
-}
-
-// simTotals are the figures that cause a new line when they change.
-type simTotals struct {
-	converged                                    bool
-	connected, deas, paused, apps                int
-	desired, running, starting, crashed, missing int
-	duplicate, undesired, evacuating, cutOff     int
-	accepted, refused                            uint64
-}
-
-func totalsOf(st sim.State) simTotals {
-	return simTotals{st.Converged, st.Connected, st.DEAs, st.DEAsPaused, st.Apps, st.Desired, st.Running, st.Starting,
-		st.Crashed, st.Missing,
-		st.Duplicate, st.Undesired, st.Evacuating, st.CutOff, st.Commands.StartsAccepted + st.Commands.StopsAccepted,
-		st.Commands.StartsRefused + st.Commands.StopsRefused}
 }
 
 func printTotals(w io.Writer, asJSON bool, st sim.State) error {
