@@ -54,7 +54,7 @@ func TestAppState(t *testing.T) {
 	}
 }
 
-// A Cloud Controller looks for the spelling that it asked in.
+// A Cloud Controller looks for the letter case that it asked in.
 func TestAppStateInUpperCase(t *testing.T) {
 	view := apitest.Fleet().View()
 	small := one(apitest.Crashy)
@@ -102,7 +102,7 @@ func TestAppStateBulk(t *testing.T) {
 			}
 			if len(c.request) < 1<<20 {
 				if direct := api.AppStateBulk(w.View(), true, wallOf(), []byte(c.request)); !bytes.Equal(direct, raw) {
-					t.Errorf("over NATS the answer is another one: %s", direct)
+					t.Errorf("over NATS the answer differs: %s", direct)
 				}
 			}
 		})
@@ -118,11 +118,11 @@ func TestAppStateBulk(t *testing.T) {
 	}
 }
 
-// wallOf is the conversion that a server of a Fleet uses.
+// wallOf gives the Wall that a server of a Fleet uses.
 func wallOf() api.Wall { return api.WallOf(apitest.WallLead) }
 
-// TestAppStateIsWhatACloudControllerReads decodes an answer as a Cloud Controller does (N42).
-func TestAppStateIsWhatACloudControllerReads(t *testing.T) {
+// TestACloudControllerReadsAppState decodes an answer as a Cloud Controller does (N42).
+func TestACloudControllerReadsAppState(t *testing.T) {
 	w := apitest.New()
 	k := app.Key{Droplet: app.MustGUID(`we"ird\app`), Version: app.MustGUID("v-1")}
 	w.Must(apitest.Start, raftfsm.DEAChanges{DEA: `0-"d"`, Upserts: []actual.Instance{

@@ -9,8 +9,8 @@ import (
 	"hm/internal/app"
 )
 
-// W23: what is said of starts that had no effect.
-func TestStartsInVainAreTold(t *testing.T) {
+// W23: the text about starts that had no effect.
+func TestDetailOfStartsWithoutEffect(t *testing.T) {
 	const now = app.Time(1_700_000_000_000)
 	in := &diff.Input{GrewAt: now.Add(-time.Hour)}
 	for _, c := range []struct {

@@ -12,7 +12,7 @@ import (
 	"hm/internal/cluster"
 )
 
-// answerLink takes the subscriptions of a server's queries, and keeps the answers.
+// answerLink is a link that keeps the answers to queries.
 type answerLink struct {
 	fns     map[string]func(bus.Msg)
 	answers chan string
@@ -35,8 +35,8 @@ func (l *answerLink) Answer(_ bus.Msg, data []byte) error {
 	return nil
 }
 
-// TestAppStateOfARecordThatGrowsOld: a Cloud Controller gets {} from a node that cannot know whether what it has
-// recorded still holds, however it asks, and the node counts it.
+// TestAppStateOfARecordThatGrowsOld: a Cloud Controller gets {} from a node that cannot know whether its record is still
+// true, in each way of asking, and the node counts that.
 func TestAppStateOfARecordThatGrowsOld(t *testing.T) {
 	const ttl = 30 * time.Second // Policy's, as Options leaves it
 	for name, c := range map[string]struct {

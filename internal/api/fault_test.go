@@ -11,8 +11,8 @@ import (
 	"hm/internal/cluster"
 )
 
-// A node whose record is not to be trusted answers no question about it, and says why, to probes and people too.
-func TestFaultIsToldAndNotServed(t *testing.T) {
+// A node whose record cannot be trusted answers no question about it. It says why, to probes and people too.
+func TestFaultIsReported(t *testing.T) {
 	w := apitest.Fleet()
 	base := serve(t, w.Options())
 	for _, kind := range []string{cluster.FaultState, cluster.FaultStore, cluster.FaultHealing} {
@@ -39,13 +39,13 @@ func TestFaultIsToldAndNotServed(t *testing.T) {
 		}
 		var s api.Status
 		if _, raw := ask(t, "GET", base+"/v1/status", ""); json.Unmarshal(raw, &s) != nil || s.Cluster.Nodes[0].Fault == nil || s.Cluster.Nodes[0].Fault.Kind != kind {
-			t.Errorf("%s: the status tells %+v", kind, s.Cluster.Nodes)
+			t.Errorf("%s: the status shows %+v", kind, s.Cluster.Nodes)
 		}
 		_, metrics := ask(t, "GET", base+"/metrics", "")
 		want := map[bool][]string{true: {"hm_state_differs 1", "hm_store_damaged 0"}, false: {"hm_state_differs 0", "hm_store_damaged 1"}}[kind == cluster.FaultState]
 		for _, line := range want {
 			if !strings.Contains(string(metrics), line+"\n") {
-				t.Errorf("%s: the metrics do not tell %q", kind, line)
+				t.Errorf("%s: the metrics lack %q", kind, line)
 			}
 		}
 	}

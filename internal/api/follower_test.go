@@ -15,8 +15,8 @@ import (
 	"hm/raftfsm"
 )
 
-// TestFollowersTellWhatTheLeaderActsOn: that a node does not lead holds nothing, since another one does.
-func TestFollowersTellWhatTheLeaderActsOn(t *testing.T) {
+// TestFollowersShowWhatTheLeaderActsOn: on a follower not-leader holds nothing, because the leader acts.
+func TestFollowersShowWhatTheLeaderActsOn(t *testing.T) {
 	w := apitest.Fleet()
 	w.Follow("hm-2", "hm-1", "x:1")
 	base := serve(t, w.Options())
@@ -29,7 +29,7 @@ func TestFollowersTellWhatTheLeaderActsOn(t *testing.T) {
 		t.Errorf("gate %q, %+v", resp.Header.Get("X-Hm-Gate"), d)
 	}
 	w.CloseGate("not-leader", "nats-down")
-	w.Must(w.Now(), raftfsm.HoldSet{Hold: raftfsm.Hold{Name: "x"}}) // another index: another look
+	w.Must(w.Now(), raftfsm.HoldSet{Hold: raftfsm.Hold{Name: "x"}}) // another index needs another pass
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		resp, raw = ask(t, "GET", base+"/v1/drift", "")
 		if err := json.Unmarshal(raw, &items); err != nil {
@@ -47,7 +47,7 @@ func TestFollowersTellWhatTheLeaderActsOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if strings.Join(s.Gate.Reasons, ",") != "not-leader,nats-down" || s.Gate.Open {
-		t.Errorf("the status tells %+v, want every reason", s.Gate)
+		t.Errorf("the status shows %+v, want every reason", s.Gate)
 	}
 }
 
@@ -73,7 +73,7 @@ func TestFollowersShowTheGateOfTheLeader(t *testing.T) {
 	}
 }
 
-// TestManyAsk has clients ask for everything while the state changes; the race detector watches.
+// TestManyAsk lets clients ask for everything while the state changes, for the race detector.
 func TestManyAsk(t *testing.T) {
 	w := apitest.Fleet()
 	base := serve(t, w.Options())

@@ -144,7 +144,7 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("%d %s, want %d %s", resp.StatusCode, resp.Header.Get("Content-Type"), c.status, want)
 			}
 			if c.status == 200 && (resp.Header.Get("X-Hm-Node") != "hm-1" || resp.Header.Get("X-Hm-Leader") != "hm-1" || resp.Header.Get("X-Hm-Index") == "") {
-				t.Errorf("the headers tell no basis: %v", resp.Header)
+				t.Errorf("the headers have no basis: %v", resp.Header)
 			}
 			golden(t, c.name+".json", indent(t, raw))
 		})

@@ -39,7 +39,7 @@ func largeFleet() (w *apitest.Node, huge, large, small, other app.Key) {
 	return w, huge, large, small, other
 }
 
-// instancesIn gives how many instances an answer tells of each app, by the droplet's guid.
+// instancesIn gives how many instances of each app an answer has, by the guid of its droplet.
 func instancesIn(t *testing.T, raw []byte) map[string]int {
 	t.Helper()
 	type object struct {
@@ -56,8 +56,8 @@ func instancesIn(t *testing.T, raw []byte) map[string]int {
 	return counts
 }
 
-// TestLargeAppsOverNATS: what does not fit into one message of the server is left out, is not what costs the others of
-// the question their answer, and is told.
+// TestLargeAppsOverNATS: an app that does not fit into a message of the server is left out of the answer, the others of the
+// question are not, and the log shows it.
 func TestLargeAppsOverNATS(t *testing.T) {
 	w, huge, large, small, other := largeFleet()
 	whole := api.AppStateBulk(w.View(), true, wallOf(), []byte(asked(huge)))
@@ -100,17 +100,17 @@ func TestLargeAppsOverNATS(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got, want := instancesIn(t, m.Data), counts(c.told...); fmt.Sprint(got) != fmt.Sprint(want) {
-				t.Errorf("app.state.bulk tells %v, want %v", got, want)
+				t.Errorf("app.state.bulk answers %v, want %v", got, want)
 			}
 			all := api.AppStateBulk(w.View(), true, wallOf(), []byte(asked(c.bulk...)))
 			if want := api.AppStateBulk(w.View(), true, wallOf(), []byte(asked(c.told...))); string(m.Data) != string(want) {
-				t.Errorf("the answer is not that to a question for the apps that are told: %.200s", m.Data)
+				t.Errorf("the answer differs from that to a question for the same apps only: %.200s", m.Data)
 			}
 			if m, err = cc.Request("app.state", one(huge), 20*time.Second); err != nil {
 				t.Fatal(err)
 			}
 			if want := api.AppState(w.View(), true, wallOf(), one(huge)); c.single && string(m.Data) != string(want) || !c.single && string(m.Data) != "{}" {
-				t.Errorf("app.state tells %.200s", m.Data)
+				t.Errorf("app.state answers %.200s", m.Data)
 			}
 			if _, raw := ask(t, "POST", "http://"+a.server.Addr()+"/bulk_app_state", asked(c.bulk...)); string(raw) != string(all) {
 				t.Errorf("over HTTP, which has no such limit, the answer has %d bytes, want %d", len(raw), len(all))
@@ -140,7 +140,7 @@ func TestLargeAppsOverNATS(t *testing.T) {
 	}
 }
 
-// TestABulkAnswerFitsWhateverTheLimit: and as many apps as can be are told.
+// TestABulkAnswerFitsWhateverTheLimit: and it has as many apps as possible.
 func TestABulkAnswerFitsWhateverTheLimit(t *testing.T) {
 	w := apitest.Fleet()
 	keys := []app.Key{apitest.Steady, apitest.Gappy, apitest.Crashy, apitest.Extra, apitest.Double, apitest.Gone, apitest.Leaving, apitest.Moved}
@@ -153,7 +153,7 @@ func TestABulkAnswerFitsWhateverTheLimit(t *testing.T) {
 		}
 		n := len(instancesIn(t, got))
 		if n < before {
-			t.Fatalf("with a limit of %d %d apps are told, with one less %d", limit, n, before)
+			t.Fatalf("with a limit of %d the answer has %d apps, with one byte less %d", limit, n, before)
 		}
 		before = n
 		if limit >= len(all) && string(got) != string(all) {

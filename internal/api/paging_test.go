@@ -30,8 +30,8 @@ func missing(n int) *apitest.Node {
 	return w
 }
 
-// pages follows a listing to its end and gives its items and how many pages it had. between runs before each page
-// but the first.
+// pages reads all pages of a listing, and gives its items and the number of pages. between runs before each page but the
+// first.
 func pages[T any](t *testing.T, base, path string, between func()) (items []T, n int) {
 	t.Helper()
 	for next := path; next != ""; n++ {
@@ -86,7 +86,7 @@ func TestDriftOfAHundredThousandAppsPages(t *testing.T) {
 	}
 }
 
-// TestDriftPagesHoldStill has the fleet change and time pass between the pages: a listing shows each finding once.
+// TestDriftPagesHoldStill changes the fleet between the pages and lets time pass: a listing shows each finding once.
 func TestDriftPagesHoldStill(t *testing.T) {
 	w := missing(50)
 	base := serve(t, w.Options())
@@ -100,7 +100,7 @@ func TestDriftPagesHoldStill(t *testing.T) {
 	}
 }
 
-// TestDriftPagesWithoutTheirPass continues listings whose pass was pushed out by other listings.
+// TestDriftPagesWithoutTheirPass continues listings whose pass was dropped because of other listings.
 func TestDriftPagesWithoutTheirPass(t *testing.T) {
 	w := missing(40)
 	w.Lock()
@@ -128,7 +128,7 @@ func TestDriftPagesWithoutTheirPass(t *testing.T) {
 				break
 			}
 			if time.Now().After(deadline) {
-				t.Fatal("an old pass is given out for ever")
+				t.Fatal("an old pass is kept for ever")
 			}
 		}
 	}

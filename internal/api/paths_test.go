@@ -13,16 +13,16 @@ import (
 	"hm/raftfsm"
 )
 
-// oddIDs are ids that mean something else in a path unless they are escaped.
-var oddIDs = []string{
+// unusualIDs are ids that would change a path if they were not escaped.
+var unusualIDs = []string{
 	".", "..", "...", "../..", "a/b", "/", "//", "a//b", "/a", "a/", "a/../b", "a/./b", "explain", "x/explain", "%", "%2F", "%2e%2e", "%zz",
 	"-weird/id", "--index", "a?b=c", "a#b", "a+b", "a&b;c=d", `a\b`, `"quoted"`, "{guid}", "a:b", "http://x", "~", "a/3", "weird/0",
 }
 
-// Every id that can be recorded can be asked for, by the client and by hand.
-func TestOddIDsAreAddressed(t *testing.T) {
+// Every id that can be recorded can be asked for, with the client and without.
+func TestUnusualIDsAreAddressed(t *testing.T) {
 	w := apitest.Fleet()
-	for i, id := range oddIDs {
+	for i, id := range unusualIDs {
 		k := app.Key{Droplet: app.MustGUID(id), Version: app.MustGUID("v-" + id)}
 		w.Must(apitest.Start, raftfsm.DEAChanges{DEA: "odd " + id, Upserts: []actual.Instance{apitest.Instance(k, 100+i, 3, actual.Running)}},
 			raftfsm.DEAChanges{DEA: id, Upserts: nil})
@@ -33,7 +33,7 @@ func TestOddIDsAreAddressed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	for _, id := range oddIDs {
+	for _, id := range unusualIDs {
 		if a, _, err := client.App(t.Context(), id, "3"); err != nil || a.App != id || len(a.Versions) != 1 || len(a.Versions[0].Instances) != 1 {
 			t.Errorf("app %q: %+v, %v", id, a, err)
 		}
@@ -59,7 +59,7 @@ func TestOddIDsAreAddressed(t *testing.T) {
 	}
 }
 
-// A guid in capitals names the app in small letters, whole or by its beginning.
+// A guid, or its beginning, names an app in capital letters, too.
 func TestAppsAreFoundInUpperCase(t *testing.T) {
 	base := serve(t, apitest.Fleet().Options())
 	client, err := api.NewClient(api.ClientOptions{Addr: base})

@@ -60,7 +60,7 @@ func TestQueriesOverNATS(t *testing.T) {
 		t.Errorf("%s, want %s", m.Data, want)
 	}
 	if m, err := cc.Request("app.state.bulk", []byte("rubbish"), 5*time.Second); err != nil || string(m.Data) != "{}" {
-		t.Errorf("rubbish gives %v, %v", m, err)
+		t.Errorf("an unreadable question gives %v, %v", m, err)
 	}
 	if err := cc.Publish("app.state", one(apitest.Crashy)); err != nil { // N38: nobody to answer to
 		t.Fatal(err)
@@ -68,20 +68,20 @@ func TestQueriesOverNATS(t *testing.T) {
 	if _, err := cc.Request("app.state", one(apitest.Steady), 5*time.Second); err != nil {
 		t.Error(err)
 	}
-	stats := func() (answered, passedOver uint64) {
+	stats := func() (answered, ignored uint64) {
 		for _, q := range all {
 			a, p := q.Stats()
-			answered, passedOver = answered+a, passedOver+p
+			answered, ignored = answered+a, ignored+p
 		}
-		return answered, passedOver
+		return answered, ignored
 	}
 	bustest.Until(t, "every answer is counted", func() bool { a, _ := stats(); return a >= questions+3 })
-	if answered, passedOver := stats(); answered != questions+3 || passedOver != 0 {
-		t.Errorf("the group gave %d answers and passed %d over, want %d: each question goes to one node", answered, passedOver, questions+3)
+	if answered, ignored := stats(); answered != questions+3 || ignored != 0 {
+		t.Errorf("the group gave %d answers and ignored %d, want %d: each question goes to one node", answered, ignored, questions+3)
 	}
 }
 
-// stuckLink takes subscriptions and never gets rid of an answer until it is let.
+// stuckLink is a link whose answers block until the test lets them go.
 type stuckLink struct {
 	fns map[string]func(bus.Msg)
 	let chan struct{}
@@ -104,9 +104,9 @@ func (l *stuckLink) Answer(bus.Msg, []byte) error {
 	return nil
 }
 
-// TestAFloodOfQueriesIsPassedOver: the link's goroutine never waits for an answer, for a full subscription would
+// TestAFloodOfQueriesIsIgnored: the goroutine of the link never waits for an answer, because a full subscription would
 // count as a gap in the heartbeats.
-func TestAFloodOfQueriesIsPassedOver(t *testing.T) {
+func TestAFloodOfQueriesIsIgnored(t *testing.T) {
 	s, err := api.Open(apitest.Fleet().Options())
 	if err != nil {
 		t.Fatal(err)
@@ -125,14 +125,14 @@ func TestAFloodOfQueriesIsPassedOver(t *testing.T) {
 	for range flood {
 		ask(bus.Msg{Subject: "app.state", Reply: "r", Data: one(apitest.Crashy)})
 	}
-	if _, passedOver := q.Stats(); passedOver < flood-1000 {
-		t.Errorf("%d of %d were passed over", passedOver, flood)
+	if _, ignored := q.Stats(); ignored < flood-1000 {
+		t.Errorf("%d of %d were ignored", ignored, flood)
 	}
 	close(link.let)
 	q.Close()
-	answered, passedOver := q.Stats()
-	if answered+passedOver != flood {
-		t.Errorf("%d answered and %d passed over, want %d", answered, passedOver, flood)
+	answered, ignored := q.Stats()
+	if answered+ignored != flood {
+		t.Errorf("%d answered and %d ignored, want %d", answered, ignored, flood)
 	}
 	ask(bus.Msg{Subject: "app.state", Reply: "r"}) // after Close
 }

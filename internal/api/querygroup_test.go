@@ -16,7 +16,7 @@ import (
 	"hm/internal/bus/bustest"
 )
 
-// syncBuffer takes what several goroutines log.
+// syncBuffer collects the log of several goroutines.
 type syncBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -71,7 +71,7 @@ func startQueryNode(t *testing.T, url string, w *apitest.Node, period time.Durat
 	return a
 }
 
-// peers sets whether this node's peer tells that it can answer.
+// peerAnswers sets whether the peer of this node reports that it can answer.
 func (a *queryNode) peerAnswers(answers bool) {
 	a.Lock()
 	defer a.Unlock()
@@ -92,8 +92,8 @@ func (a *queryNode) metrics(t *testing.T) string {
 	return string(raw)
 }
 
-// TestANodeThatKnowsLessLeavesTheQuestions: each question of a Cloud Controller goes to one node of the group. One that
-// has fallen behind, or hears less, would answer its share with {}, or with what is not so.
+// TestANodeThatKnowsLessLeavesTheQuestions: each question of a Cloud Controller goes to one node of the group. A node that is
+// behind, or hears less, would answer its share with {}, or wrongly.
 func TestANodeThatKnowsLessLeavesTheQuestions(t *testing.T) {
 	const period = 20 * time.Millisecond
 	url := bustest.Run(t, nil).URL()
@@ -108,7 +108,7 @@ func TestANodeThatKnowsLessLeavesTheQuestions(t *testing.T) {
 		before, _ := bad.queries.Stats()
 		for range 40 {
 			if !told() {
-				t.Fatalf("%s: a question was not answered from what is known", when)
+				t.Fatalf("%s: a question was not answered by the node that knows enough", when)
 			}
 		}
 		if after, _ := bad.queries.Stats(); after != before {
@@ -129,7 +129,7 @@ func TestANodeThatKnowsLessLeavesTheQuestions(t *testing.T) {
 		c.begin()
 		bustest.Until(t, name+": it has left", left)
 		if bad.server.Answers() {
-			t.Errorf("%s: it tells its peers that it can answer", name)
+			t.Errorf("%s: it reports to its peers that it can answer", name)
 		}
 		bustest.Until(t, name+": the server knows", func() bool { // an UNSUB is not confirmed
 			before, _ := bad.queries.Stats()
@@ -155,6 +155,6 @@ func TestANodeThatKnowsLessLeavesTheQuestions(t *testing.T) {
 		return err == nil && string(m.Data) == "{}"
 	})
 	if left() {
-		t.Error("the last one that could answer has left")
+		t.Error("the last node that could answer has left")
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"hm/internal/cluster"
 )
 
-// recorded is a node that tells a line, then whatever is put into more, until it is told to end.
+// recorded is a node whose recording has a line, and then the lines that are sent to more, until it ends.
 func recorded(o api.Options, more <-chan string, ended chan<- error) api.Options {
 	o.Record = func(ctx context.Context, out io.Writer, flush func() error) error {
 		for line := "first\n"; ; {
@@ -45,7 +45,7 @@ func client(t *testing.T, base, user, password string) *api.Client {
 	return c
 }
 
-// A recording's lines come as they are told, beyond every time limit of ordinary answers, until the client goes away.
+// The lines of a recording come at once, beyond every time limit of ordinary answers, until the client goes away.
 func TestRecordingStreams(t *testing.T) {
 	o := apitest.Fleet().Options()
 	o.Username, o.Password = "amy", "secret"
@@ -76,7 +76,7 @@ func TestRecordingStreams(t *testing.T) {
 	}
 }
 
-// Going down ends recordings at once, as a whole answer: the client knows that nothing was cut off.
+// A node that goes down ends its recordings at once, as complete answers: the client knows that nothing is missing.
 func TestClosingEndsRecordings(t *testing.T) {
 	ended := make(chan error, 1)
 	s, err := api.Open(recorded(apitest.Fleet().Options(), nil, ended))
@@ -96,7 +96,7 @@ func TestClosingEndsRecordings(t *testing.T) {
 	}
 }
 
-// What is recorded is put into the recording of that id, or it is said that this cannot be done.
+// The recorded state is put into the recording with the id, or the answer says why not.
 func TestRecordingState(t *testing.T) {
 	o := apitest.Fleet().Options()
 	o.Username, o.Password = "amy", "secret"
@@ -112,7 +112,7 @@ func TestRecordingState(t *testing.T) {
 		t.Error(err)
 	}
 	if err := c.RecordingState(t.Context(), "3"); !errors.As(err, &p) || p.Status != http.StatusNotFound {
-		t.Errorf("of a recording that is not: %v", err)
+		t.Errorf("of a recording that does not exist: %v", err)
 	}
 	if got := strings.Join(asked, " "); got != "1/2 3" {
 		t.Errorf("the node was asked for %s", got)
@@ -141,7 +141,7 @@ func TestRecordingsAreLimited(t *testing.T) {
 	}
 }
 
-// A recording that fails is cut off, so that its end is not taken for the node's.
+// The connection of a recording that fails is closed, so that its end does not look like that of the node.
 func TestRecordingsThatFailAreCutOff(t *testing.T) {
 	o := apitest.Fleet().Options()
 	o.Record = func(_ context.Context, out io.Writer, flush func() error) error {
@@ -158,7 +158,7 @@ func TestRecordingsThatFailAreCutOff(t *testing.T) {
 	}
 }
 
-// A node that takes the question and says nothing is not waited for without end.
+// The client does not wait for ever for a node that accepts the request and does not answer.
 func TestRecordingOfASilentNode(t *testing.T) {
 	o := apitest.Fleet().Options()
 	o.Record = func(ctx context.Context, _ io.Writer, _ func() error) error { <-ctx.Done(); return nil }
@@ -169,7 +169,7 @@ func TestRecordingOfASilentNode(t *testing.T) {
 	defer c.Close()
 	var gone *api.Unreachable
 	if _, err := c.Recording(t.Context()); !errors.As(err, &gone) {
-		t.Errorf("a node that says nothing: %v", err)
+		t.Errorf("a node that does not answer: %v", err)
 	}
 }
 

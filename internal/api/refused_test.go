@@ -11,7 +11,7 @@ import (
 	"hm/raftfsm"
 )
 
-// TestRefusalTextIsBounded: it goes to every peer four times a second, and a longer one would refuse the whole message.
+// TestRefusalTextIsBounded: every peer gets the text four times a second, and refuses a message with a longer one.
 func TestRefusalTextIsBounded(t *testing.T) {
 	one := bus.Refusal{Action: "publish", Subject: "a", Error: "no\nway"}
 	if got, want := api.RefusalText([]bus.Refusal{one, one}), "publish a: no way\npublish a: no way"; got != want {
@@ -29,9 +29,9 @@ func TestRefusalTextIsBounded(t *testing.T) {
 	}
 }
 
-// TestRefusedCommandsAreTold: of a claimed command only, since one that was sent was taken; by the leader's own link, or
-// on a follower by the leader's word.
-func TestRefusedCommandsAreTold(t *testing.T) {
+// TestRefusedCommandsShowTheReason: only a claimed command shows why it was refused, because the server has accepted one that was
+// sent. The leader knows the reason from its own link, a follower from the leader.
+func TestRefusedCommandsShowTheReason(t *testing.T) {
 	refusal := bus.Refusal{Action: "publish", Subject: "hm9000.start", Error: `Permissions Violation for Publish to "hm9000.start"`, Since: time.Now(), Last: time.Now(), Count: 3}
 	const want = `nats refuses hm9000.start: Permissions Violation for Publish to \"hm9000.start\"`
 	for name, c := range map[string]struct {
@@ -64,7 +64,7 @@ func TestRefusedCommandsAreTold(t *testing.T) {
 			c.prepare(w)
 			_, raw := ask(t, "GET", serve(t, w.Options())+"/v1/commands", "")
 			if n := strings.Count(string(raw), want); n != map[bool]int{true: 1}[c.told] {
-				t.Errorf("told %d times, want it of the one claimed command: %v\n%s", n, c.told, raw)
+				t.Errorf("shown %d times, want it for the one claimed command: %v\n%s", n, c.told, raw)
 			}
 		})
 	}

@@ -11,8 +11,8 @@ import (
 	"hm/raftfsm"
 )
 
-// TestSentCommandsAreCountedByReason: as HM9000 counted them (M14, M15), all from the start, so that the first is a rise,
-// and none twice, so that a restart is none.
+// TestSentCommandsAreCountedByReason: as HM9000 counted them (M14, M15). All series exist from the start, so that the first
+// command is an increase; no command counts twice, so that a restart is no increase.
 func TestSentCommandsAreCountedByReason(t *testing.T) {
 	o := apitest.Fleet().Options()
 	o.Ended = &api.CommandTotals{}

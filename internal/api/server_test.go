@@ -28,7 +28,7 @@ func problemIn(t *testing.T, raw []byte) api.Problem {
 	return p
 }
 
-func TestOptionsThatCannotBe(t *testing.T) {
+func TestInvalidOptions(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*api.Options)
 		says   string
@@ -131,8 +131,8 @@ func TestForwarding(t *testing.T) {
 // writesOf gives the address to which other nodes forward writes for a node.
 func writesOf(w *apitest.Node) string { return w.Writes().Addr().String() }
 
-// TestOnlyForwardedWritesComeOverTheClusterPort: the API, which may be on loopback and without authentication, is not
-// open to whoever reaches the cluster's port.
+// TestOnlyForwardedWritesComeOverTheClusterPort: the API may be on loopback and without authentication, so who reaches the
+// cluster's own port must not reach the API.
 func TestOnlyForwardedWritesComeOverTheClusterPort(t *testing.T) {
 	w := apitest.Fleet()
 	o := w.Options()
@@ -219,7 +219,7 @@ func TestWritesThatAreRefused(t *testing.T) {
 	}
 }
 
-// TestSlowAndHugeHeaders talks to the server as bad clients do.
+// TestSlowAndHugeHeaders sends what bad clients send.
 func TestSlowAndHugeHeaders(t *testing.T) {
 	t.Parallel()
 	base := serve(t, apitest.Fleet().Options())
@@ -247,7 +247,7 @@ func TestSlowAndHugeHeaders(t *testing.T) {
 		t.Errorf("a header of a MiB gives %d, want 431", resp.StatusCode)
 	}
 	if raw, err := io.ReadAll(slow); err != nil || strings.Contains(string(raw), " 200 ") {
-		t.Errorf("a header that never ends gives %q, %v, want an end", raw, err)
+		t.Errorf("a header that never ends gives %q, %v, want a closed connection", raw, err)
 	}
 }
 
@@ -320,8 +320,8 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
-// TestFollowersTellTheirAge has a follower say for how long the leader has been silent.
-func TestFollowersTellTheirAge(t *testing.T) {
+// TestFollowersShowTheirAge has a follower say for how long the leader has been silent.
+func TestFollowersShowTheirAge(t *testing.T) {
 	w := apitest.Fleet()
 	w.Follow("hm-2", "hm-1", "x:1")
 	w.Peers[0].LastContact = time.Now().Add(-3 * time.Second)
