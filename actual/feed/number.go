@@ -5,57 +5,15 @@ import (
 	"strconv"
 
 	"hm/actual"
+	"hm/internal/jsonlex"
 )
 
 // maxMillis is the last millisecond of the year 9999.
 const maxMillis = 253_402_300_799_999
 
-// numberLen returns the length of the JSON number at the start of d, or 0.
-func numberLen(d []byte) int {
-	i := 0
-	if i < len(d) && d[i] == '-' {
-		i++
-	}
-	switch n := digits(d[i:]); {
-	case n == 0, n > 1 && d[i] == '0':
-		return 0
-	default:
-		i += n
-	}
-	if i < len(d) && d[i] == '.' {
-		n := digits(d[i+1:])
-		if n == 0 {
-			return 0
-		}
-		i += 1 + n
-	}
-	if i < len(d) && d[i]|0x20 == 'e' {
-		i++
-		if i < len(d) && (d[i] == '+' || d[i] == '-') {
-			i++
-		}
-		n := digits(d[i:])
-		if n == 0 {
-			return 0
-		}
-		i += n
-	}
-	return i
-}
-
-// digits counts the decimal digits at the start of d.
-func digits(d []byte) int {
-	for i, c := range d {
-		if c-'0' > 9 {
-			return i
-		}
-	}
-	return len(d)
-}
-
 // parseIndex reads an instance index from a JSON number.
 func parseIndex(n []byte) (uint32, bool) {
-	if len(n) <= 5 && digits(n) == len(n) {
+	if len(n) <= 5 && jsonlex.Digits(n) == len(n) {
 		v := decimal(n)
 		return uint32(v), v <= actual.MaxIndex
 	}
@@ -68,12 +26,12 @@ func parseIndex(n []byte) (uint32, bool) {
 
 // parseMillis converts a JSON number of seconds to milliseconds, rounded down, from 0 to maxMillis.
 func parseMillis(n []byte) int64 {
-	whole := digits(n)
+	whole := jsonlex.Digits(n)
 	if whole > 0 && whole <= 11 {
 		if whole == len(n) {
 			return min(decimal(n)*1000, maxMillis)
 		}
-		if frac := n[whole+1:]; n[whole] == '.' && digits(frac) == len(frac) {
+		if frac := n[whole+1:]; n[whole] == '.' && jsonlex.Digits(frac) == len(frac) {
 			ms := decimal(frac[:min(len(frac), 3)])
 			for i := len(frac); i < 3; i++ {
 				ms *= 10

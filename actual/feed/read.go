@@ -9,6 +9,7 @@ import (
 
 	"hm/actual"
 	"hm/internal/app"
+	"hm/internal/jsonlex"
 )
 
 // The full decoder: it accepts any JSON within the limits, and its errors say what is wrong.
@@ -286,11 +287,9 @@ func elements(array value, fn func(v value) bool) {
 	}
 }
 
-func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
-
 func spaceLen(d []byte) int {
 	for i, c := range d {
-		if !isSpace(c) {
+		if !jsonlex.IsSpace(c) {
 			return i
 		}
 	}

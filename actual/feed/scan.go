@@ -5,6 +5,7 @@ import (
 
 	"hm/actual"
 	"hm/internal/app"
+	"hm/internal/jsonlex"
 )
 
 // The fast decoder: one pass over the bytes of a heartbeat in the form that DEAs write. The fields may be in any order;
@@ -187,7 +188,7 @@ func (s *scanner) entry(in *actual.Instance) bool {
 }
 
 func (s *scanner) space() {
-	for s.i < len(s.data) && isSpace(s.data[s.i]) {
+	for s.i < len(s.data) && jsonlex.IsSpace(s.data[s.i]) {
 		s.i++
 	}
 }
@@ -226,16 +227,13 @@ func (s *scanner) text() ([]byte, bool) {
 	if !s.mark('"') {
 		return nil, false
 	}
-	for from := s.i; s.i < len(s.data); s.i++ {
-		switch c := s.data[s.i]; {
-		case c == '"':
-			s.i++
-			return s.data[from : s.i-1], true
-		case c < ' ' || c == '\\':
-			return nil, false
-		}
+	from := s.i
+	s.i += jsonlex.Plain(s.data[s.i:])
+	if s.i == len(s.data) || s.data[s.i] != '"' {
+		return nil, false
 	}
-	return nil, false
+	s.i++
+	return s.data[from : s.i-1], true
 }
 
 // guid takes a guid. It reads the two forms that Cloud Foundry writes eight digits at a time.
@@ -281,7 +279,7 @@ func (s *scanner) state(st *actual.State) bool {
 
 func (s *scanner) number() ([]byte, bool) {
 	s.space()
-	n := numberLen(s.data[s.i:])
+	n := jsonlex.Number(s.data[s.i:])
 	s.i += n
 	return s.data[s.i-n : s.i], n > 0
 }

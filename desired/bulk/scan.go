@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"unicode/utf8"
+
+	"hm/internal/jsonlex"
 )
 
 // Limits of the JSON of one page.
@@ -185,29 +187,21 @@ func (s *scanner) string(max int) ([]byte, error) {
 	if err := s.take('"'); err != nil {
 		return nil, err
 	}
-	for i := s.pos; i < s.end; i++ { // the usual case: no escape, and the whole string is in the buffer
-		c := s.buf[i]
-		if c == '"' {
-			text := s.buf[s.pos:i]
-			if max > 0 && len(text) > max {
-				return nil, s.fail("a string longer than %d bytes", max)
-			}
-			s.pos = i + 1
-			return text, nil
+	// The usual case: no escape, and the whole string is in the buffer.
+	if i := s.pos + jsonlex.Plain(s.buf[s.pos:s.end]); i < s.end && s.buf[i] == '"' {
+		text := s.buf[s.pos:i]
+		if max > 0 && len(text) > max {
+			return nil, s.fail("a string longer than %d bytes", max)
 		}
-		if c == '\\' || c < ' ' {
-			break
-		}
+		s.pos = i + 1
+		return text, nil
 	}
 	s.text = s.text[:0]
 	for {
 		if err := s.fill(); err != nil {
 			return nil, err
 		}
-		i := s.pos
-		for i < s.end && s.buf[i] != '"' && s.buf[i] != '\\' && s.buf[i] >= ' ' {
-			i++
-		}
+		i := s.pos + jsonlex.Plain(s.buf[s.pos:s.end])
 		if max > 0 {
 			s.text = append(s.text, s.buf[s.pos:i]...)
 			if len(s.text) > max {
@@ -276,6 +270,12 @@ func (s *scanner) number() ([]byte, error) {
 	c, err := s.peek()
 	if err != nil {
 		return nil, err
+	}
+	// The usual case: the whole number, and the byte behind it, are in the buffer.
+	if n := jsonlex.Number(s.buf[s.pos:s.end]); n > 0 && s.pos+n < s.end && n <= 400 {
+		text := s.buf[s.pos : s.pos+n]
+		s.pos += n
+		return text, nil
 	}
 	if c == '-' {
 		s.accept(c)

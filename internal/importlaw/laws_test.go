@@ -16,7 +16,7 @@ var models = []string{"desired", "actual", "commands"}
 var pure = append([]string{"internal/app", "diff"}, models...)
 
 // tools are small packages that know nothing of hm. Laws about packages of hm let them pass.
-var tools = []string{"internal/config/limits", "internal/notify", "internal/sampled", "internal/tlsfiles"}
+var tools = []string{"internal/config/limits", "internal/jsonlex", "internal/notify", "internal/sampled", "internal/tlsfiles"}
 
 var impure = []string{
 	"context", "log/...", "sync/...", "os/...", "net/...", "io/fs", "io/ioutil", "database/...", "math/rand/...",

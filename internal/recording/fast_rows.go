@@ -5,6 +5,7 @@ import (
 
 	"hm/desired"
 	"hm/internal/app"
+	"hm/internal/jsonlex"
 )
 
 // The first seconds of a recording are mostly the rows of a read of the desired state. Those that a Writer has written
@@ -61,12 +62,12 @@ func takeRow(s []byte, a *desired.App) (rest []byte, ok bool) {
 	if s, ok = bytes.CutPrefix(s, rowInstances); !ok {
 		return nil, false
 	}
-	digits := 0
-	for ; digits < len(s) && s[digits]-'0' <= 9; digits++ {
-		if digits == 7 {
-			return nil, false
-		}
-		a.Instances = a.Instances*10 + uint32(s[digits]-'0')
+	digits := jsonlex.Digits(s)
+	if digits > 7 {
+		return nil, false
+	}
+	for _, c := range s[:digits] {
+		a.Instances = a.Instances*10 + uint32(c-'0')
 	}
 	if digits == 0 || digits > 1 && s[0] == '0' || a.Instances > desired.MaxInstances {
 		return nil, false
@@ -97,18 +98,14 @@ func takeGUID(s, name []byte) (g app.GUID, rest []byte, ok bool) {
 	return g, rest, err == nil
 }
 
-// takeWord reads name and the text up to the next quote, which must be printable ASCII without escapes.
+// takeWord reads name and the text up to the next quote, which must have no escapes.
 func takeWord(s, name []byte) (word, rest []byte, ok bool) {
 	if s, ok = bytes.CutPrefix(s, name); !ok {
 		return nil, nil, false
 	}
-	for i, c := range s[:min(len(s), app.MaxGUIDLen+1)] {
-		if c == '"' {
-			return s[:i], s[i+1:], true
-		}
-		if c < ' ' || c > '~' || c == '\\' {
-			break
-		}
+	n := jsonlex.Plain(s[:min(len(s), app.MaxGUIDLen+1)])
+	if n == len(s) || s[n] != '"' {
+		return nil, nil, false
 	}
-	return nil, nil, false
+	return s[:n], s[n+1:], true
 }
