@@ -110,8 +110,8 @@ type Heartbeat struct {
 	Rejected  int        // entries left out: a required field was missing or wrong (W14), or the instance was listed twice
 	// Unreadable are the instances that left-out entries name. They exist, but nothing else is known of them.
 	Unreadable []app.GUID
-	// Contradicted are the instances that are listed more than once, with different fields. Instances has the entry that
-	// counts.
+	// Contradicted are the instances that are listed more than once, with different fields. Instances has the entry
+	// that counts.
 	Contradicted []app.GUID
 	// Unplaced are the left-out entries that name an app, unless their state says that they are on their way out.
 	Unplaced []Unplaced
@@ -119,10 +119,11 @@ type Heartbeat struct {
 	UnknownStates int
 	// Untimed counts the Instances without a readable state_timestamp: their Since is 0.
 	Untimed int
-	// LetterCases has the guids that the DEA writes with capital letters; it does not recognise another spelling. Nil if
-	// there are none.
+	// LetterCases has the guids that the DEA writes with capital letters; it does not recognise another spelling. Nil
+	// if there are none.
 	LetterCases map[app.GUID]app.LetterCase
-	// Why says, for people, what is wrong with the first entry that is left out or in an unknown state; empty if none is.
+	// Why says, for people, what is wrong with the first entry that is left out or in an unknown state; empty if none
+	// is.
 	Why string
 }
 
@@ -135,8 +136,8 @@ type Unplaced struct {
 	GUID app.GUID // of the instance; zero if it cannot be read
 }
 
-// Digest identifies the payload of a heartbeat. Equal digests mean equal bytes: the key of the digest is a secret of the
-// process, so nobody outside can make two payloads with one digest.
+// Digest identifies the payload of a heartbeat. Equal digests mean equal bytes: the key of the digest is a secret of
+// the process, so nobody outside can make two payloads with one digest.
 type Digest [16]byte
 
 // ExitReason says why an instance exited (N11).

@@ -14,8 +14,9 @@ type Crash struct {
 	First    app.Time // when the series began
 	Last     app.Time // when the newest restart was scheduled
 	Instance app.GUID // the crashed instance that was counted last: no crash counts twice
-	// Exited is an instance that exited before any heartbeat showed it: the newest one that a droplet.exited named while no
-	// instance was live at the index and none with that guid was recorded (R33, R34, R37). Zero if there is none.
+	// Exited is an instance that exited before any heartbeat showed it: the newest one that a droplet.exited named
+	// while no instance was live at the index and none with that guid was recorded (R33, R34, R37). Zero if there is
+	// none.
 	Exited     app.GUID
 	ExitedAt   app.Time   // when that exit was recorded; 0 while Exited is zero
 	ExitReason ExitReason // ExitCrashed, ExitShutdown or ExitEvacuation; 0 while Exited is zero
@@ -47,8 +48,8 @@ type Located struct {
 	DEA   string
 	Mark  CrashMark // of a crashed instance; 0 of others
 	Heard app.Time  // when the instance was recorded in its present state on DEA
-	// Quiet says that the instance may be gone: the node that decides has not heard the DEA for more than one and a half
-	// heartbeat periods, or the newest heartbeat of the DEA has unreadable entries and lacks the instance. No other
-	// instance is stopped because this one runs.
+	// Quiet says that the instance may be gone: the node that decides has not heard the DEA for more than one and a
+	// half heartbeat periods, or the newest heartbeat of the DEA has unreadable entries and lacks the instance. No
+	// other instance is stopped because this one runs.
 	Quiet bool
 }

@@ -41,8 +41,8 @@ func (l *Liveness) Link(up bool, now app.Time) {
 	l.renew(now)
 }
 
-// Late notes whether the link is late at now: it is up, and messages arrive much later than they were sent. When it is no
-// longer late, everything that was sent meanwhile has arrived.
+// Late notes whether the link is late at now: it is up, and messages arrive much later than they were sent. When it
+// is no longer late, everything that was sent meanwhile has arrived.
 func (l *Liveness) Late(late bool, now app.Time) {
 	if l.late && !late {
 		l.renew(now)
@@ -69,12 +69,12 @@ func (l *Liveness) Hears(now app.Time) (n int) {
 // renew lets every time to live begin anew.
 func (l *Liveness) renew(now app.Time) { l.renewed, l.lastReturn = now, 0 }
 
-// Heard notes that a DEA was heard at now. recorded says that the DEA is on record: then it returns, even if this node has
-// never heard it.
+// Heard notes that a DEA was heard at now. recorded says that the DEA is on record: then it returns, even if this
+// node has never heard it.
 //
 // If no DEA at all was heard for a time, the node could not hear them, and what it knew before is as old as after an
-// outage. After a silence of a whole time to live, and at the first heartbeat of all, the freshness window and every time
-// to live begin anew. After a shorter silence only the times to live do.
+// outage. After a silence of a whole time to live, and at the first heartbeat of all, the freshness window and every
+// time to live begin anew. After a shorter silence only the times to live do.
 func (l *Liveness) Heard(dea string, recorded bool, now app.Time) {
 	switch {
 	case l.everHeard == 0 || now.Sub(l.everHeard) >= l.TTL:
@@ -152,9 +152,9 @@ func (l *Liveness) StaleAt() app.Time {
 // Up reports whether the link is up, and since when it has been up without a gap, or down.
 func (l *Liveness) Up() (up bool, since app.Time) { return l.up, l.upSince }
 
-// SilentOf gives the recorded DEAs that are silent at now, sorted, and when the next of the others will be silent unless it
-// is heard before; 0 if that is not known yet. No DEA is silent while none at all has been heard for a whole period:
-// otherwise DEAs that all stop at once would be lost one by one, while the rest still count as heard.
+// SilentOf gives the recorded DEAs that are silent at now, sorted, and when the next of the others will be silent
+// unless it is heard before; 0 if that is not known yet. No DEA is silent while none at all has been heard for a
+// whole period: otherwise DEAs that all stop at once would be lost one by one, while the rest still count as heard.
 func (l *Liveness) SilentOf(recorded func(yield func(string) bool), now app.Time) (silent []string, next app.Time) {
 	if l.heardAny == 0 || now.Sub(l.heardAny) > l.Period {
 		return nil, 0

@@ -12,8 +12,8 @@ import (
 // State is the state of a command.
 type State uint8
 
-// The states. Their numbers are recorded and never change. A command is outstanding while it is Pending, Claimed or Sent.
-// The others are outcomes: a command with an outcome is no longer recorded.
+// The states. Their numbers are recorded and never change. A command is outstanding while it is Pending, Claimed or
+// Sent. The others are outcomes: a command with an outcome is no longer recorded.
 const (
 	Pending   State = 1 // scheduled, and not claimed yet
 	Claimed   State = 2 // a leader has recorded that it will publish it, once
@@ -61,8 +61,8 @@ type Command struct {
 	Tries uint32 // of a start: how many starts before it were sent and had no effect
 }
 
-// IsDuplicate is the field is_duplicate of a stop message: a Cloud Controller carries out such a stop without a check of its
-// own (N27, R53).
+// IsDuplicate is the field is_duplicate of a stop message: a Cloud Controller carries out such a stop without a check
+// of its own (N27, R53).
 func (c Command) IsDuplicate() bool {
 	return c.Reason == ReasonDuplicate || c.Reason == ReasonEvacuationComplete
 }

@@ -13,8 +13,8 @@ type ID [16]byte
 // IsZero reports whether id names no command.
 func (id ID) IsZero() bool { return id == ID{} }
 
-// NewID derives the id of a command from its target, its reason and when it was scheduled. So two nodes, or a node and a
-// replay, give the same id to the same decision. The id has the form of a version 8 UUID (RFC 9562).
+// NewID derives the id of a command from its target, its reason and when it was scheduled. So two nodes, or a node
+// and a replay, give the same id to the same decision. The id has the form of a version 8 UUID (RFC 9562).
 func NewID(c Command) ID {
 	b := make([]byte, 0, 160)
 	b = append(b, byte(c.Action), byte(c.Reason))

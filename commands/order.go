@@ -8,9 +8,9 @@ import (
 	"hm/internal/app"
 )
 
-// Sort sorts due commands into the order in which they are claimed: starts before stops; evacuations before other starts;
-// then by due time in whole periods; then the app that misses the larger share of its instances first (R51). The order is
-// total.
+// Sort sorts due commands into the order in which they are claimed: starts before stops; evacuations before other
+// starts; then by due time in whole periods; then the app that misses the larger share of its instances first (R51).
+// The order is total.
 func Sort(due []Command, period time.Duration) {
 	slices.SortFunc(due, func(a, b Command) int { return Order(a, b, period) })
 }

@@ -2,9 +2,9 @@ package commands
 
 import "hm/internal/app"
 
-// Spelling says in which letter case the guids of a command are written in its message. Most databases of a Cloud Controller
-// compare the app and version letter by letter, and DEAs compare the instance so. The spelling is not recorded with a
-// command.
+// Spelling says in which letter case the guids of a command are written in its message. Most databases of a Cloud
+// Controller compare the app and version letter by letter, and DEAs compare the instance so. The spelling is not
+// recorded with a command.
 type Spelling struct {
 	App      app.KeyLetterCase
 	Instance app.LetterCase

@@ -1,5 +1,5 @@
-// Package desired is the model of what should run: the Cloud Controller's apps, a complete read of them, and the changes
-// from what is recorded to a read. It is pure; desired/bulk and desired/sqldb read.
+// Package desired is the model of what should run: the Cloud Controller's apps, a complete read of them, and the
+// changes from what is recorded to a read. It is pure; desired/bulk and desired/sqldb read.
 package desired
 
 import (
@@ -78,8 +78,8 @@ type App struct {
 	Instances uint32 // 0 to MaxInstances
 	State     RunState
 	Package   PackageState
-	// LetterCase says how the Cloud Controller writes Key. Commands write it in the same way, because most databases of a
-	// Cloud Controller compare guids letter by letter.
+	// LetterCase says how the Cloud Controller writes Key. Commands write it in the same way, because most databases
+	// of a Cloud Controller compare guids letter by letter.
 	LetterCase app.KeyLetterCase
 }
 
@@ -95,21 +95,21 @@ func (a App) Startable() bool { return a.State == Started && a.Package == Staged
 type Read struct {
 	Source string // what was read, for people, without credentials: "bulk http://…"
 	Apps   []App  // sorted by Key, one for each droplet
-	// Lag is how far the source may have been behind the Cloud Controller when the read was begun: a replica of a database
-	// is behind its primary. The read shows the desired state at its begin less Lag, or later.
+	// Lag is how far the source may have been behind the Cloud Controller when the read was begun: a replica of a
+	// database is behind its primary. The read shows the desired state at its begin less Lag, or later.
 	Lag time.Duration
-	// Unreadable are the droplets whose row could not be read, or not be told from another row, sorted. What is recorded
-	// of them stays as it is: an app that cannot be read is neither new nor gone (W49).
+	// Unreadable are the droplets whose row could not be read, or not be told from another row, sorted. What is
+	// recorded of them stays as it is: an app that cannot be read is neither new nor gone (W49).
 	Unreadable []app.GUID
 }
 
 // ErrAlike is the reason why an app is unreadable that has two rows, whose guids differ only in the case of letters.
 var ErrAlike = errors.New("two rows have this guid, in capitals and in small letters: delete one of them")
 
-// NewRead sorts apps and checks that they are consistent. An app that two pages repeat unchanged counts once. If two rows
-// of an app disagree, the table changed between the pages, and the whole read is refused (W06). If the droplets of two
-// rows differ only in the case of letters, hm cannot tell these apps apart: the droplet is added to Unreadable. NewRead
-// takes ownership of apps.
+// NewRead sorts apps and checks that they are consistent. An app that two pages repeat unchanged counts once. If two
+// rows of an app disagree, the table changed between the pages, and the whole read is refused (W06). If the droplets
+// of two rows differ only in the case of letters, hm cannot tell these apps apart: the droplet is added to
+// Unreadable. NewRead takes ownership of apps.
 func NewRead(source string, apps []App) (Read, error) {
 	slices.SortFunc(apps, func(a, b App) int {
 		return cmp.Or(a.Key.Droplet.Compare(b.Key.Droplet), cmp.Compare(a.LetterCase.Droplet, b.LetterCase.Droplet), a.Key.Version.Compare(b.Key.Version))
@@ -138,9 +138,9 @@ func in(droplets []app.GUID, d app.GUID) bool {
 	return found
 }
 
-// WithUnreadable adds the droplets whose rows could not be read to r, in any order. If r also has a readable row of one of
-// them, it was returned twice with different content, and the whole read is refused (W06). WithUnreadable takes
-// ownership of droplets.
+// WithUnreadable adds the droplets whose rows could not be read to r, in any order. If r also has a readable row of
+// one of them, it was returned twice with different content, and the whole read is refused (W06). WithUnreadable
+// takes ownership of droplets.
 func (r Read) WithUnreadable(droplets []app.GUID) (Read, error) {
 	droplets = append(droplets, r.Unreadable...)
 	slices.SortFunc(droplets, app.GUID.Compare)
@@ -177,8 +177,8 @@ func (r Read) Wanted() (apps, instances int) {
 	return apps, instances
 }
 
-// Changes gives the changes from the recorded rows to r. lookup finds a recorded row; recorded yields all of them, in any
-// order.
+// Changes gives the changes from the recorded rows to r. lookup finds a recorded row; recorded yields all of them, in
+// any order.
 func (r Read) Changes(lookup func(app.Key) (App, bool), recorded iter.Seq[App]) Changes {
 	var c Changes
 	for _, a := range r.Apps {

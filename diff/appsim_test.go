@@ -23,8 +23,8 @@ type failer interface {
 
 var _ failer = (*testing.T)(nil)
 
-// appSim simulates one app in virtual time: its record, the plans that follow from the record and are carried out, and a
-// Cloud Controller that starts and stops instances.
+// appSim simulates one app in virtual time: its record, the plans that follow from the record and are carried out,
+// and a Cloud Controller that starts and stops instances.
 type appSim struct {
 	t        failer
 	policy   diff.Policy
@@ -220,8 +220,8 @@ func (sim *appSim) claim(ready []commands.ID) bool {
 	return false
 }
 
-// noHarm fails the test if sending c does harm: if it starts an instance beside a live one, or stops the last live instance
-// of a desired, staged index (I3).
+// noHarm fails the test if sending c does harm: if it starts an instance beside a live one, or stops the last live
+// instance of a desired, staged index (I3).
 func (sim *appSim) noHarm(c commands.Command) {
 	sim.t.Helper()
 	var target *actual.Located
@@ -333,7 +333,8 @@ func (sim *appSim) crash(index uint32) *actual.Crash {
 	return &sim.in.Crashes[i]
 }
 
-// running updates the marks of the crashes at an index and its crash record, if it has one, after its instances changed.
+// running updates the marks of the crashes at an index and its crash record, if it has one, after its instances
+// changed.
 func (sim *appSim) running(index uint32) {
 	var live []app.GUID
 	for _, l := range sim.in.Instances {

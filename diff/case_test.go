@@ -15,8 +15,8 @@ import (
 	"hm/internal/app"
 )
 
-// The cases under testdata are written in a small language with one fact a line. Times are relative to the decision: -10s is
-// ten seconds ago. A value after "default" holds if the fact does not give one.
+// The cases under testdata are written in a small language with one fact a line. Times are relative to the decision:
+// -10s is ten seconds ago. A value after "default" holds if the fact does not give one.
 //
 //	desired 3 STAGED            three instances wanted; STAGED, PENDING or FAILED; then STOPPED if not STARTED
 //	desired none                the last complete read did not have the app

@@ -9,8 +9,8 @@ import (
 	"hm/internal/app"
 )
 
-// Backoff is the delay of a crash restart after a number of earlier crashes (R07): at first 0, then BackoffStart, doubling
-// with each crash, at most BackoffMax. hm never gives up.
+// Backoff is the delay of a crash restart after a number of earlier crashes (R07): at first 0, then BackoffStart,
+// doubling with each crash, at most BackoffMax. hm never gives up.
 func (p Policy) Backoff(crashesBefore uint32) time.Duration {
 	if int64(crashesBefore) < int64(p.CrashesBeforeBackoff) {
 		return 0
@@ -28,8 +28,8 @@ func (p Policy) Backoff(crashesBefore uint32) time.Duration {
 	return min(d, p.BackoffMax)
 }
 
-// Crashes is how many crashes of a series still count at now: 0 once the series is forgotten (R08), and one less for every
-// HealthyRun of running time since the newest (W20).
+// Crashes is how many crashes of a series still count at now: 0 once the series is forgotten (R08), and one less for
+// every HealthyRun of running time since the newest (W20).
 func (p Policy) Crashes(c actual.Crash, now app.Time) uint32 {
 	if c.Count == 0 || now.Sub(c.Last) >= p.CrashMemory() {
 		return 0
@@ -55,10 +55,10 @@ func (e *evaluation) remembered(index uint32) actual.Crash {
 	return c
 }
 
-// crash says whether an index without a live instance has crashed, and if so how its restart is counted and delayed. Three
-// things show a crash: a crashed instance; a droplet.exited of an instance that no heartbeat has shown (R34); and a crash
-// series that is remembered though the DEA has forgotten the crash (W19). Once another instance has been live after a
-// crash, the crash is answered: the index is missing then and has not crashed.
+// crash says whether an index without a live instance has crashed, and if so how its restart is counted and delayed.
+// Three things show a crash: a crashed instance; a droplet.exited of an instance that no heartbeat has shown (R34);
+// and a crash series that is remembered though the DEA has forgotten the crash (W19). Once another instance has been
+// live after a crash, the crash is answered: the index is missing then and has not crashed.
 func (e *evaluation) crash(g group) (f Finding, delay time.Duration, crashed bool) {
 	c := e.remembered(g.index)
 	recorded := e.uncounted(g, c)
@@ -92,8 +92,8 @@ func (e *evaluation) exited(c actual.Crash, reasons ...actual.ExitReason) bool {
 	return !c.Exited.IsZero() && slices.Contains(reasons, c.ExitReason) && e.now.Sub(c.ExitedAt) < e.p.CrashMemory()
 }
 
-// uncounted gives the newest crashed instance at an index that was neither counted nor answered; zero if there is none. A
-// DEA may list a crash for any time.
+// uncounted gives the newest crashed instance at an index that was neither counted nor answered; zero if there is
+// none. A DEA may list a crash for any time.
 func (e *evaluation) uncounted(g group, c actual.Crash) app.GUID {
 	var newest *actual.Located
 	for i := range g.instances {
@@ -108,8 +108,8 @@ func (e *evaluation) uncounted(g group, c actual.Crash) app.GUID {
 	return newest.GUID
 }
 
-// Pause is the time from a start without effect to the next start, after a number of such starts: a grace, doubling with
-// each, at most BackoffMax (W23).
+// Pause is the time from a start without effect to the next start, after a number of such starts: a grace, doubling
+// with each, at most BackoffMax (W23).
 func (p Policy) Pause(tries uint32) time.Duration {
 	d := p.Grace
 	for range min(tries, 64) - min(tries, 1) {

@@ -1,7 +1,7 @@
-// Package diff decides. From what is recorded of one app it finds what is as desired, what should be started or stopped,
-// and what that waits for (App). From these findings it plans which commands to schedule, claim and end (MakePlan). It is
-// pure and total: the same Input, time and Policy always give the same result, in the daemon, in hm explain, in a replay
-// and in a test. Rules has the rules (R01...); docs/rules.md is generated from it.
+// Package diff decides. From what is recorded of one app it finds what is as desired, what should be started or
+// stopped, and what that waits for (App). From these findings it plans which commands to schedule, claim and end
+// (MakePlan). It is pure and total: the same Input, time and Policy always give the same result, in the daemon, in hm
+// explain, in a replay and in a test. Rules has the rules (R01...); docs/rules.md is generated from it.
 package diff
 
 import (
@@ -28,8 +28,8 @@ type Policy struct {
 // CrashMemory is how long a crash series is remembered after its last restart (R08).
 func (p Policy) CrashMemory() time.Duration { return 2 * p.BackoffMax }
 
-// UnclearTTL is for how long a start waits because of an instance that may be the wanted one: its state is unknown, or its
-// index cannot be read.
+// UnclearTTL is for how long a start waits because of an instance that may be the wanted one: its state is unknown,
+// or its index cannot be read.
 func (p Policy) UnclearTTL() time.Duration {
 	if p.StartingTTL > 0 {
 		return p.StartingTTL
@@ -122,8 +122,8 @@ func Kinds() []Kind {
 	return []Kind{KindMissing, KindCrashed, KindEvacuating, KindExtra, KindDuplicate, KindUndesired}
 }
 
-// Bucket says what is done about a finding. Every recorded instance, and every desired index without a live instance, is
-// in exactly one bucket.
+// Bucket says what is done about a finding. Every recorded instance, and every desired index without a live instance,
+// is in exactly one bucket.
 type Bucket uint8
 
 // The buckets.

@@ -9,8 +9,8 @@ import (
 	"hm/commands"
 )
 
-// replaced adds the finding of an instance that has been STARTING for too long: it is stopped once another one runs that is
-// not being stopped itself (R63).
+// replaced adds the finding of an instance that has been STARTING for too long: it is stopped once another one runs
+// that is not being stopped itself (R63).
 func (e *evaluation) replaced(inst *actual.Located, g group) {
 	stays := func(l actual.Located) bool {
 		return l.State == actual.Running && e.outstanding(commands.Stop, g.index, l.GUID) == nil
@@ -30,9 +30,9 @@ func (e *evaluation) replaced(inst *actual.Located, g group) {
 	}
 }
 
-// duplicates adds the findings of several live instances at one desired index (R20). One stays: a RUNNING instance before a
-// STARTING one, then one that was not told to stop, then the one that was recorded first. At most one is being stopped at
-// any time, so that they can never all be (W02, I3).
+// duplicates adds the findings of several live instances at one desired index (R20). One stays: a RUNNING instance
+// before a STARTING one, then one that was not told to stop, then the one that was recorded first. At most one is
+// being stopped at any time, so that they can never all be (W02, I3).
 func (e *evaluation) duplicates(g group) {
 	var staying []*actual.Located
 	leaving := false

@@ -11,8 +11,8 @@ import (
 	"hm/internal/app"
 )
 
-// App appends the findings of one app at now to dst: exactly one for each recorded instance and one for each desired index
-// without a live instance, sorted by index and instance.
+// App appends the findings of one app at now to dst: exactly one for each recorded instance and one for each desired
+// index without a live instance, sorted by index and instance.
 func App(dst []Finding, in *Input, now app.Time, p Policy) []Finding {
 	e := evaluation{in: in, now: now, p: p, findings: dst}
 	if in.Desired == nil || !in.Desired.Wanted() {
@@ -46,7 +46,8 @@ type evaluation struct {
 	table        map[target]*commands.Outstanding // only for an app with many outstanding commands
 }
 
-// undesired adds the findings of an app that should not run: it is stopped, failed to stage, deleted, or an old version.
+// undesired adds the findings of an app that should not run: it is stopped, failed to stage, deleted, or an old
+// version.
 func (e *evaluation) undesired() {
 	rule := "R16"
 	switch d := e.in.Desired; {

@@ -28,9 +28,9 @@ type Plan struct {
 	NeedsRead bool
 }
 
-// MakePlan compares the findings of one app with its outstanding commands. A target that has an outstanding command gets no
-// second one (R12, R31). A pending command whose finding is gone is dropped (R02, R03, R55). A sent command ends when its
-// effect is heard or its keep time is over (R52). Behind a closed gate commands only end.
+// MakePlan compares the findings of one app with its outstanding commands. A target that has an outstanding command
+// gets no second one (R12, R31). A pending command whose finding is gone is dropped (R02, R03, R55). A sent command
+// ends when its effect is heard or its keep time is over (R52). Behind a closed gate commands only end.
 func MakePlan(in *Input, findings []Finding, now app.Time, p Policy) Plan {
 	var plan Plan
 	found := commandsOf(in, findings)
@@ -149,8 +149,9 @@ func instancesAt(in *Input, index uint32) []actual.Located {
 	return in.Instances[from:to]
 }
 
-// schedulable reports whether a finding becomes a command now. A finding that waits for something other than time becomes
-// one only when that is over. A start that waits for a newer read is an exception: its grace passes meanwhile.
+// schedulable reports whether a finding becomes a command now. A finding that waits for something other than time
+// becomes one only when that is over. A start that waits for a newer read is an exception: its grace passes
+// meanwhile.
 func schedulable(f *Finding) bool {
 	switch f.Why {
 	case WhyNewerRead:

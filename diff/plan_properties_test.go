@@ -16,8 +16,8 @@ import (
 	"hm/internal/app"
 )
 
-// drawAppSim makes an app in any state: desired or not, with instances in every state at up to eight indices, and with crash
-// records. Some of the first commands are lost; the others have an effect within twenty seconds.
+// drawAppSim makes an app in any state: desired or not, with instances in every state at up to eight indices, and
+// with crash records. Some of the first commands are lost; the others have an effect within twenty seconds.
 func drawAppSim(t *rapid.T) *appSim {
 	sim := newAppSim(t, rapid.Uint32Range(0, 6).Draw(t, "desired"))
 	switch rapid.SampledFrom([]string{"staged", "staged", "staged", "pending", "failed", "stopped", "none", "elsewhere"}).Draw(t, "app") {
@@ -70,12 +70,13 @@ func drawAppSim(t *rapid.T) *appSim {
 	return sim
 }
 
-// TestEveryDriftIsCorrected holds that plans that are carried out end all drift within a bound, and that no command follows
-// then (I9). They do no harm (I3, W02: appSim.noHarm), and no target has two commands (appSim.apply).
+// TestEveryDriftIsCorrected holds that plans that are carried out end all drift within a bound, and that no command
+// follows then (I9). They do no harm (I3, W02: appSim.noHarm), and no target has two commands (appSim.apply).
 func TestEveryDriftIsCorrected(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		sim := drawAppSim(t)
-		// The longest time: every duplicate after its grace, two lost commands, a canary, and then the longest back-off.
+		// The longest time: every duplicate after its grace, two lost commands, a canary, and then the longest
+		// back-off.
 		sim.run(time.Duration(4+14)*policy.Grace + 5*policy.Grace + 2*policy.BackoffMax + time.Hour)
 		sent := len(sim.log)
 		for _, f := range sim.findings() {

@@ -17,8 +17,8 @@ import (
 	"hm/internal/app"
 )
 
-// drawInput makes any input: desired or not, in any package state, with instances in every state and duplicates at up to
-// eight indices, crash records, outstanding commands in every state, and an open or closed gate.
+// drawInput makes any input: desired or not, in any package state, with instances in every state and duplicates at up
+// to eight indices, crash records, outstanding commands in every state, and an open or closed gate.
 func drawInput(t *rapid.T) (*diff.Input, app.Time) {
 	ago := func(what string, most int) app.Time {
 		return t0.Add(-time.Duration(rapid.IntRange(0, most).Draw(t, what)) * time.Second)
@@ -125,8 +125,8 @@ func stuck(l actual.Located, now app.Time) bool {
 	return l.State == actual.Starting && now >= l.Heard.Add(policy.StartingTTL)
 }
 
-// TestFindingsAreAPartition holds that each instance, and each desired index without a live one, has exactly one finding, that
-// no other index has one, and that the findings are sorted.
+// TestFindingsAreAPartition holds that each instance, and each desired index without a live one, has exactly one
+// finding, that no other index has one, and that the findings are sorted.
 func TestFindingsAreAPartition(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in, now := drawInput(t)
@@ -202,8 +202,8 @@ func TestFindingsMakeSense(t *testing.T) {
 	})
 }
 
-// TestNoStopTakesTheLastInstance holds I3 and W02: after all due stops and all stops that were sent, every desired index
-// that had a live instance still has one.
+// TestNoStopTakesTheLastInstance holds I3 and W02: after all due stops and all stops that were sent, every desired
+// index that had a live instance still has one.
 func TestNoStopTakesTheLastInstance(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in, now := drawInput(t)

@@ -17,8 +17,8 @@ var update = flag.Bool("update", false, "rewrite what the cases under testdata e
 
 const arrow = "=>\n" // between the facts of a case and its result
 
-// TestRules runs every case under testdata: it compares the findings and the plan that follow from the facts. The name of a
-// case begins with the rules that it shows.
+// TestRules runs every case under testdata: it compares the findings and the plan that follow from the facts. The
+// name of a case begins with the rules that it shows.
 func TestRules(t *testing.T) {
 	for _, file := range caseFiles(t) {
 		ar, err := txtar.ParseFile(file)
@@ -111,8 +111,8 @@ var elsewhere = map[string]string{
 	"R62": "internal/cluster: an election",
 }
 
-// TestEveryRuleIsCovered holds that each of R01 to R64 is either shown by a case or a scenario here, or decided by another
-// package that is named.
+// TestEveryRuleIsCovered holds that each of R01 to R64 is either shown by a case or a scenario here, or decided by
+// another package that is named.
 func TestEveryRuleIsCovered(t *testing.T) {
 	ids := caseIDs(t)
 	for n := 1; n <= 64; n++ {

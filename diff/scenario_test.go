@@ -39,8 +39,8 @@ func TestR02BackBeforeTheStartIsDue(t *testing.T) {
 	}
 }
 
-// crashLoop lets an instance at index 1 crash again and again, two seconds after each start. It gives the delays from each
-// crash to the next start.
+// crashLoop lets an instance at index 1 crash again and again, two seconds after each start. It gives the delays from
+// each crash to the next start.
 func crashLoop(t *testing.T, crashes int, crash func(sim *appSim, g app.GUID)) (delays []time.Duration, sim *appSim) {
 	t.Helper()
 	sim = newAppSim(t, 2)

@@ -59,8 +59,8 @@ func (e *evaluation) unclear(g group) (until app.Time) {
 	return until
 }
 
-// canary adds the finding that a crashed index waits until an instance of the app is live (R06). A restart that is pending
-// stays, so that the part of its back-off that has passed counts.
+// canary adds the finding that a crashed index waits until an instance of the app is live (R06). A restart that is
+// pending stays, so that the part of its back-off that has passed counts.
 func (e *evaluation) canary(index uint32, kind Kind) {
 	f := Finding{Kind: kind, Rule: "R06", Index: index}
 	if o := e.outstanding(commands.Start, index, app.GUID{}); o != nil {
@@ -89,9 +89,9 @@ func (e *evaluation) start(f Finding, delay time.Duration, why Why) {
 		}
 		f.Reason, f.CrashCount, f.Crashed = o.Reason, 0, app.GUID{}
 	}
-	// Without a new crash, the time since the start was sent counts. But if the index was not evaluated for a whole grace
-	// after the command had expired, as behind a closed gate, it may not have been wanted all the time: its grace begins
-	// anew.
+	// Without a new crash, the time since the start was sent counts. But if the index was not evaluated for a whole
+	// grace after the command had expired, as behind a closed gate, it may not have been wanted all the time: its
+	// grace begins anew.
 	stale := len(e.in.Held) == 0 && f.Reason == commands.ReasonMissing && o != nil && o.SentAt != 0 && e.now >= e.expiry(o).Add(e.p.Grace)
 	if o != nil && o.SentAt != 0 && f.Crashed == o.Crashed && !stale {
 		delay = max(0, delay-e.now.Sub(o.SentAt))
@@ -122,8 +122,8 @@ func (e *evaluation) start(f Finding, delay time.Duration, why Why) {
 	e.add(f)
 }
 
-// tries counts the starts of f's index that were sent and had no effect, and says when the newest was sent. A new crash is
-// an effect, and so is an exit since then.
+// tries counts the starts of f's index that were sent and had no effect, and says when the newest was sent. A new
+// crash is an effect, and so is an exit since then.
 func (e *evaluation) tries(f *Finding, o *commands.Outstanding) (n uint32, at app.Time) {
 	c := e.remembered(f.Index)
 	n, at = c.Tries, c.TriedAt
@@ -136,8 +136,8 @@ func (e *evaluation) tries(f *Finding, o *commands.Outstanding) (n uint32, at ap
 	return n, at
 }
 
-// unplacedUntil takes an unplaced entry for the effect of a start, if the entry was first heard after the start was sent.
-// It gives until when the next start waits because of it; 0 if no such entry is left.
+// unplacedUntil takes an unplaced entry for the effect of a start, if the entry was first heard after the start was
+// sent. It gives until when the next start waits because of it; 0 if no such entry is left.
 func (e *evaluation) unplacedUntil(sent app.Time) app.Time {
 	for i := e.unplaced; i < len(e.in.Unplaced); i++ {
 		if at := e.in.Unplaced[i]; at >= sent {

@@ -23,8 +23,9 @@ func (e *evaluation) putOff(f *Finding) {
 	}
 }
 
-// stopExtra adds the finding that an instance is not desired and must be stopped. The stop needs a read of the desired state
-// that was begun after the instance appeared: a Cloud Controller starts instances before hm has read that they are wanted.
+// stopExtra adds the finding that an instance is not desired and must be stopped. The stop needs a read of the
+// desired state that was begun after the instance appeared: a Cloud Controller starts instances before hm has read
+// that they are wanted.
 func (e *evaluation) stopExtra(inst *actual.Located, kind Kind, rule string, delay time.Duration) {
 	block := WhyNothing
 	if e.awaitsRead(e.in.GrewAt) {
@@ -36,15 +37,15 @@ func (e *evaluation) stopExtra(inst *actual.Located, kind Kind, rule string, del
 	}
 }
 
-// awaitsRead reports whether a decision about something that appeared at a time still waits for a read of the desired state
-// that was begun later. It waits for one grace at least, and while a read is under way or reads fail. If no read ends, the
-// desired state becomes stale, and nothing is sent at all.
+// awaitsRead reports whether a decision about something that appeared at a time still waits for a read of the desired
+// state that was begun later. It waits for one grace at least, and while a read is under way or reads fail. If no
+// read ends, the desired state becomes stale, and nothing is sent at all.
 func (e *evaluation) awaitsRead(appeared app.Time) bool {
 	return appeared >= e.in.Read.Began && (e.in.Read.Failing || e.in.Read.UnderWay || e.now < appeared.Add(e.p.Grace))
 }
 
-// stop adds the finding that an instance must be stopped: delay from now, unless a command for it is outstanding. A block
-// keeps a due stop from being sent.
+// stop adds the finding that an instance must be stopped: delay from now, unless a command for it is outstanding. A
+// block keeps a due stop from being sent.
 func (e *evaluation) stop(inst *actual.Located, f Finding, delay time.Duration, why, block Why) {
 	f = about(inst, f)
 	f.Action = commands.Stop

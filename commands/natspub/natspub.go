@@ -28,10 +28,10 @@ func New(link *bus.Link, protocol string) (*Publisher, error) {
 	return &Publisher{link: link}, nil
 }
 
-// Publish sends commands and waits until the server has confirmed them. It sends nothing after the link has had a gap since
-// the given epoch began. It returns an error for each command: nil if it was sent; bus.ErrDown if it was not and will not
-// be sent, with bus.ErrRefused if the server refuses it; bus.ErrUnknown if it may have been sent. It returns when ctx ends
-// at the latest.
+// Publish sends commands and waits until the server has confirmed them. It sends nothing after the link has had a gap
+// since the given epoch began. It returns an error for each command: nil if it was sent; bus.ErrDown if it was not
+// and will not be sent, with bus.ErrRefused if the server refuses it; bus.ErrUnknown if it may have been sent. It
+// returns when ctx ends at the latest.
 func (p *Publisher) Publish(ctx context.Context, epoch uint64, cmds []commands.Command) []error {
 	errs := make([]error, len(cmds))
 	outs, at := make([]bus.Out, 0, len(cmds)), make([]int, 0, len(cmds))
@@ -67,7 +67,8 @@ func Subject(a commands.Action) string {
 	return ""
 }
 
-// Message gives the subject and body of a command. It fails for a command that is neither a start nor a stop of an instance.
+// Message gives the subject and body of a command. It fails for a command that is neither a start nor a stop of an
+// instance.
 func Message(c commands.Command, s commands.Spelling) (subject string, data []byte, err error) {
 	switch {
 	case c.Action == commands.Start:

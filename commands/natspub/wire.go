@@ -75,8 +75,8 @@ func encode(v any) []byte {
 	return data
 }
 
-// DecodeStart reads the body of hm9000.start. It requires every field, as the Cloud Controller does, and ignores unknown
-// ones. An error wraps ErrMalformed.
+// DecodeStart reads the body of hm9000.start. It requires every field, as the Cloud Controller does, and ignores
+// unknown ones. An error wraps ErrMalformed.
 func DecodeStart(data []byte) (Start, error) {
 	var w struct {
 		MessageID *string   `json:"message_id"`
@@ -93,7 +93,8 @@ func DecodeStart(data []byte) (Start, error) {
 	return Start{*w.MessageID, *w.Droplet, *w.Version, *w.Index}, nil
 }
 
-// DecodeStop reads the body of hm9000.stop. It requires every field and ignores unknown ones. An error wraps ErrMalformed.
+// DecodeStop reads the body of hm9000.stop. It requires every field and ignores unknown ones. An error wraps
+// ErrMalformed.
 func DecodeStop(data []byte) (Stop, error) {
 	var w struct {
 		MessageID   *string   `json:"message_id"`

@@ -37,7 +37,8 @@ func (a appAsked) key() (spelledKey, bool) {
 	}, err == nil
 }
 
-// spelledKey is an app with the letter case in which the Cloud Controller writes it. It looks for that text in the answer.
+// spelledKey is an app with the letter case in which the Cloud Controller writes it. It looks for that text in the
+// answer.
 type spelledKey struct {
 	app.Key
 	capitals app.KeyLetterCase
@@ -49,8 +50,8 @@ func (k spelledKey) compare(o spelledKey) int {
 
 var emptyObject = []byte("{}")
 
-// AppState answers an app.state request (N38): the app object, or {} if the record is not fresh, if the request cannot be
-// read, or if no instance of the app is recorded.
+// AppState answers an app.state request (N38): the app object, or {} if the record is not fresh, if the request
+// cannot be read, or if no instance of the app is recorded.
 func AppState(view *raftfsm.State, fresh bool, wall Wall, request []byte) []byte {
 	var asked appAsked
 	if !fresh || json.Unmarshal(request, &asked) != nil {
@@ -110,8 +111,8 @@ type leftOut struct {
 	whole   int    // bytes of the answer if it had all apps
 }
 
-// fitBulk gives a bulk answer of at most limit bytes. If not all apps fit, it leaves out the largest, so that the answer has
-// as many apps as possible.
+// fitBulk gives a bulk answer of at most limit bytes. If not all apps fit, it leaves out the largest, so that the
+// answer has as many apps as possible.
 func fitBulk(view *raftfsm.State, wall Wall, keys []spelledKey, limit int) ([]byte, leftOut) {
 	var scratch []actual.Located
 	member := func(dst []byte, k spelledKey) []byte {

@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-// credentials are the user name and password of basic authentication. They are compared by digest, so that the time of a
-// comparison reveals nothing, not even a length.
+// credentials are the user name and password of basic authentication. They are compared by digest, so that the time
+// of a comparison reveals nothing, not even a length.
 type credentials struct {
 	needed         bool
 	user, password [sha256.Size]byte

@@ -49,8 +49,8 @@ func bigFleet(lost int) *apitest.Node {
 	return w
 }
 
-// BenchmarkBigFleet asks a node with 1,000,000 instances, as desired and with half of its DEAs lost. The reference is one
-// pass over the fleet, as reconcile makes it.
+// BenchmarkBigFleet asks a node with 1,000,000 instances, as desired and with half of its DEAs lost. The reference is
+// one pass over the fleet, as reconcile makes it.
 func BenchmarkBigFleet(b *testing.B) {
 	for name, lost := range map[string]int{"calm": 0, "half lost": 5000} {
 		b.Run(name, func(b *testing.B) {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Recording begins a recording of the node, as JSON lines, which ends with ctx or with the node. The node must begin within
-// the client's timeout. The caller must close the recording.
+// Recording begins a recording of the node, as JSON lines, which ends with ctx or with the node. The node must begin
+// within the client's timeout. The caller must close the recording.
 func (c *Client) Recording(ctx context.Context) (io.ReadCloser, error) {
 	u := *c.base
 	u.Path = "/v1/recording"

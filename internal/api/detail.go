@@ -10,8 +10,8 @@ import (
 	"hm/internal/app"
 )
 
-// detail says in a line, for people, what a finding rests on, what it waits for, and when hm acts on it. It decides nothing.
-// refused, if it is not empty, says why the finding's command was not published.
+// detail says in a line, for people, what a finding rests on, what it waits for, and when hm acts on it. It decides
+// nothing. refused, if it is not empty, says why the finding's command was not published.
 func detail(f *diff.Finding, in *diff.Input, at app.Time, refused string) string {
 	parts := []string{evidence(f, in)}
 	if t := tried(f); t != "" && refused == "" { // a command that NATS refused was never sent

@@ -21,8 +21,8 @@ const (
 
 var distrusts = [...]distrust{distrustFault, distrustStale, distrustUnrecorded, distrustNoLeader, distrustBehind}
 
-// distrustOf gives the reason why the record of this node must not be used to answer what runs. The record of a node that
-// is cut off from the leader grows old, even if the node hears every heartbeat.
+// distrustOf gives the reason why the record of this node must not be used to answer what runs. The record of a node
+// that is cut off from the leader grows old, even if the node hears every heartbeat.
 func (s *Server) distrustOf(n snapshot) distrust {
 	heard := s.opts.Loop.Freshness()
 	switch {
@@ -58,8 +58,8 @@ func (s *Server) caughtUp(n snapshot) bool {
 	return true
 }
 
-// snapshotForQuery takes a snapshot for a question about what runs. fresh says whether it may be answered; a question that
-// may not is counted.
+// snapshotForQuery takes a snapshot for a question about what runs. fresh says whether it may be answered; a question
+// that may not is counted.
 func (s *Server) snapshotForQuery() (n snapshot, fresh bool) {
 	n = s.snapshot()
 	why := s.distrustOf(n)

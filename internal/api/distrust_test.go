@@ -35,8 +35,8 @@ func (l *answerLink) Answer(_ bus.Msg, data []byte) error {
 	return nil
 }
 
-// TestAppStateOfARecordThatGrowsOld: a Cloud Controller gets {} from a node that cannot know whether its record is still
-// true, in each way of asking, and the node counts that.
+// TestAppStateOfARecordThatGrowsOld: a Cloud Controller gets {} from a node that cannot know whether its record is
+// still true, in each way of asking, and the node counts that.
 func TestAppStateOfARecordThatGrowsOld(t *testing.T) {
 	const ttl = 30 * time.Second // Policy's, as Options leaves it
 	for name, c := range map[string]struct {

@@ -1,7 +1,7 @@
 package api
 
-// Explanation is the answer to GET /v1/apps/{guid}/explain: for every index what is desired, what is recorded, and what hm
-// decides by which rule.
+// Explanation is the answer to GET /v1/apps/{guid}/explain: for every index what is desired, what is recorded, and
+// what hm decides by which rule.
 type Explanation struct {
 	App      string             `json:"app"`
 	Versions []ExplainedVersion `json:"versions"`

@@ -17,9 +17,9 @@ func (s *Server) fault() *cluster.Fault {
 	return nil
 }
 
-// unlessFaulty refuses to read a record that is known to be wrong or incomplete. A mark on the answer would not do: most
-// clients are programs that look at no mark, and another node has the right answer. The status, the metrics and the two
-// probes are answered, because they report the fault.
+// unlessFaulty refuses to read a record that is known to be wrong or incomplete. A mark on the answer would not do:
+// most clients are programs that look at no mark, and another node has the right answer. The status, the metrics and
+// the two probes are answered, because they report the fault.
 func (s *Server) unlessFaulty(e endpoint) endpoint {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if f := s.fault(); f != nil {

@@ -26,8 +26,8 @@ const (
 	maxLists    = 3                // passes kept for that
 )
 
-// fleet finds the drift of the whole fleet. It does so rarely enough that scrapes and dashboards cost little, and keeps the
-// passes of listings that have more pages.
+// fleet finds the drift of the whole fleet. It does so rarely enough that scrapes and dashboards cost little, and
+// keeps the passes of listings that have more pages.
 type fleet struct {
 	policy diff.Policy
 
@@ -108,8 +108,8 @@ func (f *fleet) recentLocked(n snapshot) *pass {
 	return f.current
 }
 
-// list gives the pass of a listing. at is 0 for a new listing, or else the hm time of its first pass. If that pass is no
-// longer kept, list makes a new one as of that time, which gives nearly the same order.
+// list gives the pass of a listing. at is 0 for a new listing, or else the hm time of its first pass. If that pass is
+// no longer kept, list makes a new one as of that time, which gives nearly the same order.
 func (f *fleet) list(n snapshot, at app.Time) *pass {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// headerForwarded names the node that forwarded a write. A write is forwarded only once: a second time would mean that two
-// nodes each believe that the other leads.
+// headerForwarded names the node that forwarded a write. A write is forwarded only once: a second time would mean
+// that two nodes each believe that the other leads.
 const headerForwarded = "X-Hm-Forwarded-By"
 
-// forwarder sends writes to the leader over the cluster's own port. The peers of a node surely reach that port; its API may
-// listen on loopback only.
+// forwarder sends writes to the leader over the cluster's own port. The peers of a node surely reach that port; its
+// API may listen on loopback only.
 type forwarder struct {
 	id        string
 	transport *http.Transport

@@ -88,8 +88,8 @@ func (s *Server) findApp(n snapshot, text string) ([]app.Key, error) {
 	return nil, ambiguous("app", text, words)
 }
 
-// beginWith appends to candidates the droplets of the sorted keys that begin with text and for which may is true. It stops
-// when there are more than maxCandidates.
+// beginWith appends to candidates the droplets of the sorted keys that begin with text and for which may is true. It
+// stops when there are more than maxCandidates.
 func beginWith(candidates []app.GUID, keys []app.Key, text string, may func(app.GUID) bool) []app.GUID {
 	for i := sort.Search(len(keys), func(i int) bool { return keys[i].Droplet.String() >= text }); i < len(keys) && len(candidates) <= maxCandidates; i++ {
 		d := keys[i].Droplet

@@ -19,9 +19,9 @@ type commandCursor struct {
 	Instance app.GUID        `json:"g"`
 }
 
-// commands answers GET /v1/commands?app=&history=&outstanding=&limit=&cursor=: the outstanding commands by app and index,
-// and with history=N, after the last of them, the newest N that ended, newest first. outstanding=false leaves out the
-// outstanding ones. Each node knows only the commands that ended since it started.
+// commands answers GET /v1/commands?app=&history=&outstanding=&limit=&cursor=: the outstanding commands by app and
+// index, and with history=N, after the last of them, the newest N that ended, newest first. outstanding=false leaves
+// out the outstanding ones. Each node knows only the commands that ended since it started.
 func (s *Server) commands(w http.ResponseWriter, r *http.Request) error {
 	if err := refuseUnknown(r, "app", "history", "outstanding", "limit", "cursor"); err != nil {
 		return err
@@ -94,8 +94,8 @@ func (s *Server) history(n snapshot, limit int, of func(app.GUID) bool) []Comman
 // maxJournal is how many ended commands are searched for those of an app.
 const maxJournal = 100_000
 
-// cancelCommand answers DELETE /v1/commands/{id}: it drops a command that is not claimed yet. While the drift remains, hm
-// schedules a new command with its full grace; only a hold keeps hm from acting.
+// cancelCommand answers DELETE /v1/commands/{id}: it drops a command that is not claimed yet. While the drift
+// remains, hm schedules a new command with its full grace; only a hold keeps hm from acting.
 func (s *Server) cancelCommand(w http.ResponseWriter, r *http.Request) error {
 	id, err := commands.ParseID(r.PathValue("id"))
 	if err != nil {

@@ -23,8 +23,8 @@ type driftCursor struct {
 // maxCursorAge is how long after its first page a listing of drift may be continued.
 const maxCursorAge = time.Hour
 
-// drift answers GET /v1/drift?app=&kind=&limit=&cursor=. All pages of a listing show the drift at the same time, if each is
-// asked for within a minute of the one before.
+// drift answers GET /v1/drift?app=&kind=&limit=&cursor=. All pages of a listing show the drift at the same time, if
+// each is asked for within a minute of the one before.
 func (s *Server) drift(w http.ResponseWriter, r *http.Request) error {
 	if err := refuseUnknown(r, "app", "kind", "limit", "cursor"); err != nil {
 		return err

@@ -78,8 +78,8 @@ func (req HoldRequest) until(n snapshot) (app.Time, error) {
 	return 0, nil
 }
 
-// releaseHold answers DELETE /v1/holds/{name} on the leader. The entry first sets the hold again in the name of the person
-// who releases it: so the log shows that a person released it, not hm itself.
+// releaseHold answers DELETE /v1/holds/{name} on the leader. The entry first sets the hold again in the name of the
+// person who releases it: so the log shows that a person released it, not hm itself.
 func (s *Server) releaseHold(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
 	holds := s.snapshot().view.Holds()
@@ -108,8 +108,8 @@ func (s *Server) releaseHold(w http.ResponseWriter, r *http.Request) error {
 // stepTimeout is how long a write waits for the loop to take it into account.
 const stepTimeout = 500 * time.Millisecond
 
-// waitForStep wakes the loop and waits until it has taken a step: a client that sets a hold and then asks for the status
-// sees a closed gate.
+// waitForStep wakes the loop and waits until it has taken a step: a client that sets a hold and then asks for the
+// status sees a closed gate.
 func (s *Server) waitForStep(ctx context.Context) {
 	asked := s.opts.Node.Now()
 	s.opts.Loop.Wake()

@@ -12,8 +12,8 @@ const maxRecordings = 4
 // recordingIdle is how long a client of a recording may read nothing before its connection is closed.
 const recordingIdle = 30 * time.Second
 
-// recording answers GET /v1/recording: a recording of what this node hears, as JSON lines (docs/recording-format.md), until the
-// client goes away or the node goes down. Empty lines come when there is nothing to tell.
+// recording answers GET /v1/recording: a recording of what this node hears, as JSON lines (docs/recording-format.md),
+// until the client goes away or the node goes down. Empty lines come when there is nothing to tell.
 func (s *Server) recording(w http.ResponseWriter, r *http.Request) error {
 	if err := refuseUnknown(r); err != nil {
 		return err
@@ -52,8 +52,8 @@ func (s *Server) recording(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// recordingState answers POST /v1/recording/{id}/state: it puts the recorded state into the recording with the id of its
-// header, in order with what happens, so that the client can begin another part of the recording with it.
+// recordingState answers POST /v1/recording/{id}/state: it puts the recorded state into the recording with the id of
+// its header, in order with what happens, so that the client can begin another part of the recording with it.
 func (s *Server) recordingState(w http.ResponseWriter, r *http.Request) error {
 	if err := refuseUnknown(r); err != nil {
 		return err

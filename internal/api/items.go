@@ -76,8 +76,8 @@ type Instance struct {
 	LastHeard Timestamp `json:"last_heard"`
 	// RecordedAt is when the instance was recorded in this state.
 	RecordedAt Timestamp `json:"recorded_at"`
-	// Crash of a crashed instance: new, counted (a restart was scheduled for it) or answered (another instance was live at
-	// the index after it). Empty for others.
+	// Crash of a crashed instance: new, counted (a restart was scheduled for it) or answered (another instance was
+	// live at the index after it). Empty for others.
 	Crash string `json:"crash,omitempty"`
 }
 

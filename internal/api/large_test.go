@@ -56,8 +56,8 @@ func instancesIn(t *testing.T, raw []byte) map[string]int {
 	return counts
 }
 
-// TestLargeAppsOverNATS: an app that does not fit into a message of the server is left out of the answer, the others of the
-// question are not, and the log shows it.
+// TestLargeAppsOverNATS: an app that does not fit into a message of the server is left out of the answer, the others
+// of the question are not, and the log shows it.
 func TestLargeAppsOverNATS(t *testing.T) {
 	w, huge, large, small, other := largeFleet()
 	whole := api.AppStateBulk(w.View(), true, wallOf(), []byte(asked(huge)))

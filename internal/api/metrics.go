@@ -16,8 +16,8 @@ import (
 	"hm/raftfsm"
 )
 
-// CommandTotals counts the commands that were sent, by reason, and those that ended, by action, reason and outcome. It is
-// safe for concurrent use; the zero value is ready to use.
+// CommandTotals counts the commands that were sent, by reason, and those that ended, by action, reason and outcome.
+// It is safe for concurrent use; the zero value is ready to use.
 type CommandTotals struct {
 	mu     sync.Mutex
 	totals map[endKind]uint64
@@ -60,8 +60,8 @@ func (t *CommandTotals) sentOf(r commands.Reason) uint64 {
 	return t.sent[r]
 }
 
-// sentReasons are the reasons of commands, with their actions. All are exported from the start, so that the first command
-// shows as an increase.
+// sentReasons are the reasons of commands, with their actions. All are exported from the start, so that the first
+// command shows as an increase.
 var sentReasons = []struct {
 	action commands.Action
 	reason commands.Reason
@@ -93,7 +93,8 @@ func (t *CommandTotals) each(fn func(endKind, uint64)) {
 	}
 }
 
-// gateReasons are always exported, so that an alert can tell a reason that does not hold from one that hm does not know.
+// gateReasons are always exported, so that an alert can tell a reason that does not hold from one that hm does not
+// know.
 var gateReasons = []string{
 	reconcile.ReasonNotLeader, reconcile.ReasonNoLeader, reconcile.ReasonStateDiffers, reconcile.ReasonNATSDown, reconcile.ReasonNATSRefused, reconcile.ReasonNATSLate,
 	reconcile.ReasonDeaf, reconcile.ReasonActualStale, reconcile.ReasonDesiredStale,
@@ -127,8 +128,9 @@ func counter(name, help string, labels ...string) metric {
 	return metric{prometheus.NewDesc("hm_"+name, help, labels, nil), prometheus.CounterValue}
 }
 
-// The metrics. The first ten have the names of HM9000 (M01 to M10). HM9000 gave -1 for all of them when its data was not
-// fresh (M11); hm always gives what is recorded, and hm_actual_fresh and hm_desired_fresh say whether that is fresh.
+// The metrics. The first ten have the names of HM9000 (M01 to M10). HM9000 gave -1 for all of them when its data was
+// not fresh (M11); hm always gives what is recorded, and hm_actual_fresh and hm_desired_fresh say whether that is
+// fresh.
 var (
 	mAppsAllReporting = gauge("number_of_apps_with_all_instances_reporting", "Desired, staged apps with an instance, in any state, at every desired index.")
 	mAppsMissing      = gauge("number_of_apps_with_missing_instances", "Desired, staged apps with a desired index that has no instance at all.")

@@ -16,8 +16,8 @@ import (
 	"hm/raftfsm"
 )
 
-// TestMetrics compares the names, labels and values of hm's own series with a golden file. It checks only that the series of
-// the Go runtime exist.
+// TestMetrics compares the names, labels and values of hm's own series with a golden file. It checks only that the
+// series of the Go runtime exist.
 func TestMetrics(t *testing.T) {
 	w := apitest.Fleet()
 	w.CloseGate("not-leader", "hold:switches")

@@ -54,13 +54,13 @@ type Options struct {
 	Policy    diff.Policy
 	// HeartbeatTTL is how long the record may be used without a leader to answer what runs. 0: three heartbeat periods.
 	HeartbeatTTL time.Duration
-	// KnowsLess reports whether this node knows less of what runs than its peers. Then it leaves the questions of a Cloud
-	// Controller over NATS to them, while one of them can answer. nil: it never does.
+	// KnowsLess reports whether this node knows less of what runs than its peers. Then it leaves the questions of a
+	// Cloud Controller over NATS to them, while one of them can answer. nil: it never does.
 	KnowsLess func() bool
 	// Subject gives the subject on which commands of an action are published; nil or an empty subject: unknown.
 	Subject func(commands.Action) string
-	// Record writes a recording of what the node hears to out until ctx ends; flush sends what is buffered. nil: the node
-	// offers no recordings.
+	// Record writes a recording of what the node hears to out until ctx ends; flush sends what is buffered. nil: the
+	// node offers no recordings.
 	Record func(ctx context.Context, out io.Writer, flush func() error) error
 	// RecordState puts the recorded state into the recording with an id; false if there is no such recording.
 	RecordState func(id string) bool

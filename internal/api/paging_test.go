@@ -30,8 +30,8 @@ func missing(n int) *apitest.Node {
 	return w
 }
 
-// pages reads all pages of a listing, and gives its items and the number of pages. between runs before each page but the
-// first.
+// pages reads all pages of a listing, and gives its items and the number of pages. between runs before each page but
+// the first.
 func pages[T any](t *testing.T, base, path string, between func()) (items []T, n int) {
 	t.Helper()
 	for next := path; next != ""; n++ {

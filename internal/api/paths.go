@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// segment escapes an id for one segment of a path. It also escapes "." and "..": url.PathEscape does not, and clients and
-// servers would read them as steps in the path.
+// segment escapes an id for one segment of a path. It also escapes "." and "..": url.PathEscape does not, and clients
+// and servers would read them as steps in the path.
 func segment(id string) string {
 	switch id {
 	case ".":

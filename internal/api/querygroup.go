@@ -10,17 +10,17 @@ import (
 // distrustKnowsLess is the reason of a node that trusts its record, and whose peers know more.
 const distrustKnowsLess distrust = "knows-less"
 
-// groupMembership says whether a node is in the queue group that answers a Cloud Controller. Each node in the group gets a
-// share of the questions, so a node that knows less than the others would sometimes give a wrong answer.
+// groupMembership says whether a node is in the queue group that answers a Cloud Controller. Each node in the group
+// gets a share of the questions, so a node that knows less than the others would sometimes give a wrong answer.
 type groupMembership struct {
 	in     bool
 	joined time.Time // zero: it has not left yet
 	known  time.Time // since when it has known enough; zero while it does not
 }
 
-// update decides again at now. knows says that the node knows enough to answer, peer that another node does. A node leaves
-// at once, but at most once in a period, and comes back when it has known enough for a period. If no other node can
-// answer it comes back at once: an answer that says that nothing is known is better than no answer.
+// update decides again at now. knows says that the node knows enough to answer, peer that another node does. A node
+// leaves at once, but at most once in a period, and comes back when it has known enough for a period. If no other
+// node can answer it comes back at once: an answer that says that nothing is known is better than no answer.
 func (a *groupMembership) update(now time.Time, knows, peer bool, period time.Duration) {
 	switch {
 	case !knows:
@@ -36,8 +36,8 @@ func (a *groupMembership) update(now time.Time, knows, peer bool, period time.Du
 	}
 }
 
-// membershipInterval is how often a node checks whether it should be in the group; askInterval how often it asks over NATS
-// while it knows too little and no peer reports that it knows more.
+// membershipInterval is how often a node checks whether it should be in the group; askInterval how often it asks over
+// NATS while it knows too little and no peer reports that it knows more.
 const (
 	membershipInterval = 250 * time.Millisecond
 	askInterval        = time.Second
@@ -92,8 +92,9 @@ func (q *Queries) join(in bool, subjects ...string) {
 // ready answers a member of the group that knows too little. Only members that know enough are subscribed.
 func (q *Queries) ready(m bus.Msg) { _ = q.link.Answer(m, emptyObject) } // after an error the member asks again
 
-// peerReadiness is the newest answer to the question whether another member of the group knows enough. The question goes
-// over NATS: a node that is cut off from its peers cannot ask them directly, while a Cloud Controller still reaches them.
+// peerReadiness is the newest answer to the question whether another member of the group knows enough. The question
+// goes over NATS: a node that is cut off from its peers cannot ask them directly, while a Cloud Controller still
+// reaches them.
 type peerReadiness struct {
 	at  time.Time
 	yes bool

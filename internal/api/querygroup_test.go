@@ -92,8 +92,8 @@ func (a *queryNode) metrics(t *testing.T) string {
 	return string(raw)
 }
 
-// TestANodeThatKnowsLessLeavesTheQuestions: each question of a Cloud Controller goes to one node of the group. A node that is
-// behind, or hears less, would answer its share with {}, or wrongly.
+// TestANodeThatKnowsLessLeavesTheQuestions: each question of a Cloud Controller goes to one node of the group. A node
+// that is behind, or hears less, would answer its share with {}, or wrongly.
 func TestANodeThatKnowsLessLeavesTheQuestions(t *testing.T) {
 	const period = 20 * time.Millisecond
 	url := bustest.Run(t, nil).URL()

@@ -29,8 +29,8 @@ func TestRefusalTextIsBounded(t *testing.T) {
 	}
 }
 
-// TestRefusedCommandsShowTheReason: only a claimed command shows why it was refused, because the server has accepted one that was
-// sent. The leader knows the reason from its own link, a follower from the leader.
+// TestRefusedCommandsShowTheReason: only a claimed command shows why it was refused, because the server has accepted
+// one that was sent. The leader knows the reason from its own link, a follower from the leader.
 func TestRefusedCommandsShowTheReason(t *testing.T) {
 	refusal := bus.Refusal{Action: "publish", Subject: "hm9000.start", Error: `Permissions Violation for Publish to "hm9000.start"`, Since: time.Now(), Last: time.Now(), Count: 3}
 	const want = `nats refuses hm9000.start: Permissions Violation for Publish to \"hm9000.start\"`

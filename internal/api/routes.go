@@ -118,8 +118,8 @@ func (r *recorder) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// fail answers with a problem. If the answer has begun, it closes the connection, so that the client does not mistake half
-// an answer for a whole one.
+// fail answers with a problem. If the answer has begun, it closes the connection, so that the client does not mistake
+// half an answer for a whole one.
 func (r *recorder) fail(p *Problem) {
 	if r.status != 0 {
 		panic(http.ErrAbortHandler)
@@ -148,8 +148,8 @@ func writeJSON(w http.ResponseWriter, status int, b Basis, v any) error {
 // errGone means that the client is gone. No one reads its problem document.
 var errGone = errors.New("the client is gone")
 
-// refuseUnknown fails for query parameters that an endpoint does not know: a filter with a spelling error must not count as
-// no filter.
+// refuseUnknown fails for query parameters that an endpoint does not know: a filter with a spelling error must not
+// count as no filter.
 func refuseUnknown(r *http.Request, known ...string) error {
 next:
 	for name := range r.URL.Query() {

@@ -11,8 +11,8 @@ import (
 	"hm/raftfsm"
 )
 
-// TestSentCommandsAreCountedByReason: as HM9000 counted them (M14, M15). All series exist from the start, so that the first
-// command is an increase; no command counts twice, so that a restart is no increase.
+// TestSentCommandsAreCountedByReason: as HM9000 counted them (M14, M15). All series exist from the start, so that the
+// first command is an increase; no command counts twice, so that a restart is no increase.
 func TestSentCommandsAreCountedByReason(t *testing.T) {
 	o := apitest.Fleet().Options()
 	o.Ended = &api.CommandTotals{}

@@ -131,8 +131,8 @@ func TestForwarding(t *testing.T) {
 // writesOf gives the address to which other nodes forward writes for a node.
 func writesOf(w *apitest.Node) string { return w.Writes().Addr().String() }
 
-// TestOnlyForwardedWritesComeOverTheClusterPort: the API may be on loopback and without authentication, so who reaches the
-// cluster's own port must not reach the API.
+// TestOnlyForwardedWritesComeOverTheClusterPort: the API may be on loopback and without authentication, so who
+// reaches the cluster's own port must not reach the API.
 func TestOnlyForwardedWritesComeOverTheClusterPort(t *testing.T) {
 	w := apitest.Fleet()
 	o := w.Options()

@@ -29,8 +29,8 @@ type Cluster struct {
 	Nodes  []ClusterNode `json:"nodes"` // sorted by id
 }
 
-// ClusterNode is one member. What a member reports itself (NATS, AppliedIndex, Hears, Version) is null or missing while it has
-// not been heard.
+// ClusterNode is one member. What a member reports itself (NATS, AppliedIndex, Hears, Version) is null or missing
+// while it has not been heard.
 type ClusterNode struct {
 	ID           string  `json:"id"`
 	Address      string  `json:"address"` // of its Raft port
@@ -81,7 +81,8 @@ type NATS struct {
 	Refused []NATSRefusal `json:"refused"`
 }
 
-// NATSRefusal is one subject that a NATS server refuses to a node. A refused subscription to dea.heartbeat closes the gate.
+// NATSRefusal is one subject that a NATS server refuses to a node. A refused subscription to dea.heartbeat closes the
+// gate.
 type NATSRefusal struct {
 	Action  string    `json:"action"` // subscribe or publish
 	Subject string    `json:"subject"`
@@ -120,8 +121,8 @@ type ActualStatus struct {
 	Doubled    []string   `json:"doubled,omitempty"` // the first few of them
 }
 
-// DriftCounts counts the findings of each kind in the newest pass over the fleet. A pass is used for up to twenty times as
-// long as it took.
+// DriftCounts counts the findings of each kind in the newest pass over the fleet. A pass is used for up to twenty
+// times as long as it took.
 type DriftCounts struct {
 	Missing    int `json:"missing"`
 	Crashed    int `json:"crashed"`
@@ -158,12 +159,13 @@ type Hold struct {
 	By     string    `json:"by"`
 	SetAt  Timestamp `json:"set_at"`
 	Until  Timestamp `json:"until"` // null: until it is released
-	// StopLimit, if it is not 0, is how many stops may be sent in a heartbeat period. Such a hold does not close the gate.
+	// StopLimit, if it is not 0, is how many stops may be sent in a heartbeat period. Such a hold does not close the
+	// gate.
 	StopLimit uint32 `json:"stop_limit,omitempty"`
 }
 
-// HoldRequest is the body of POST /v1/holds. It has at most one of Minutes and Until; with neither the hold lasts until it is
-// released.
+// HoldRequest is the body of POST /v1/holds. It has at most one of Minutes and Until; with neither the hold lasts
+// until it is released.
 type HoldRequest struct {
 	Name    string     `json:"name"` // 1 to 64 printable ASCII bytes without spaces; "paused" is what hm pause sets
 	Reason  string     `json:"reason"`

@@ -71,8 +71,9 @@ func stamp(t time.Time) Timestamp {
 	return Timestamp{t.UTC().Round(time.Millisecond)}
 }
 
-// wallJitter is by how much the difference between the two clocks may change before it is measured again. Both clocks are
-// read in milliseconds, one after the other: without wallJitter the same deadline would sometimes differ by a millisecond.
+// wallJitter is by how much the difference between the two clocks may change before it is measured again. Both clocks
+// are read in milliseconds, one after the other: without wallJitter the same deadline would sometimes differ by a
+// millisecond.
 const wallJitter = 50 * time.Millisecond
 
 // wallClock keeps the difference between wall clock and hm time the same from one answer to the next.

@@ -6,8 +6,8 @@ import (
 	"hm/raftfsm"
 )
 
-// Unreadable counts what the answering node cannot read: in the newest heartbeat of each DEA, and of its messages since the
-// last one that could be decoded.
+// Unreadable counts what the answering node cannot read: in the newest heartbeat of each DEA, and of its messages
+// since the last one that could be decoded.
 type Unreadable struct {
 	DEAs          int `json:"deas"`           // DEAs with such entries or messages
 	Entries       int `json:"entries"`        // entries that are left out

@@ -114,8 +114,9 @@ const hexDigits = "0123456789abcdef"
 // IsZero reports whether g names nothing.
 func (g GUID) IsZero() bool { return g == GUID{} }
 
-// Binary returns the sixteen bytes of a guid in one of the two binary forms, and the form: 'u' for a UUID, 'h' for 32 hex
-// digits. For any other guid, and for the zero GUID, form is 0. FromBinary is its inverse; packed tables use both.
+// Binary returns the sixteen bytes of a guid in one of the two binary forms, and the form: 'u' for a UUID, 'h' for 32
+// hex digits. For any other guid, and for the zero GUID, form is 0. FromBinary is its inverse; packed tables use
+// both.
 func (g GUID) Binary() (b [16]byte, form byte) {
 	switch {
 	case g.form == hex32:

@@ -2,9 +2,9 @@ package app
 
 import "math/bits"
 
-// LetterCase says which hex digits of a guid were written as capital letters: bit i stands for digit i. It is zero for a
-// guid in small letters, and for a guid that is kept as text. hm compares guids without it. It keeps it for receivers
-// that compare letter by letter: every DEA, and a Cloud Controller on PostgreSQL.
+// LetterCase says which hex digits of a guid were written as capital letters: bit i stands for digit i. It is zero
+// for a guid in small letters, and for a guid that is kept as text. hm compares guids without it. It keeps it for
+// receivers that compare letter by letter: every DEA, and a Cloud Controller on PostgreSQL.
 type LetterCase uint32
 
 // UpperCase writes every letter as a capital. It is for Spell only: it Fits no guid that has a digit from 0 to 9.

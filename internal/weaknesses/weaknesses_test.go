@@ -149,8 +149,8 @@ func TestTestsOfAWeaknessAreNamed(t *testing.T) {
 	}
 }
 
-// TestW26OnlyTheFirstEntryReadsAWallClock: in the packages that decide, only one place turns the time of a wall clock into
-// hm time.
+// TestW26OnlyTheFirstEntryReadsAWallClock: in the packages that decide, only one place turns the time of a wall clock
+// into hm time.
 func TestW26OnlyTheFirstEntryReadsAWallClock(t *testing.T) {
 	const clock = "internal/cluster/clock.go"
 	found := 0
@@ -221,7 +221,8 @@ func testFunctions(t *testing.T) map[string]bool {
 	return functions
 }
 
-// mentions reports whether the tests of a package, or their test data, contain a text. Names of subtests are data there.
+// mentions reports whether the tests of a package, or their test data, contain a text. Names of subtests are data
+// there.
 func mentions(t *testing.T, dir, text string) bool {
 	t.Helper()
 	var files []string

@@ -53,8 +53,8 @@ func WithUnreadable() *Node {
 	return n
 }
 
-// Fleet returns a node with nine apps on two DEAs, a third DEA that is gone, and every kind of drift, a minute after the
-// first entry.
+// Fleet returns a node with nine apps on two DEAs, a third DEA that is gone, and every kind of drift, a minute after
+// the first entry.
 func Fleet() *Node {
 	n := New()
 	n.Desire(Start, staged(Steady, 2), staged(Gappy, 3), staged(Crashy, 2), staged(Extra, 1), staged(Double, 1), staged(Leaving, 1),

@@ -1,5 +1,5 @@
-// Package apitest serves the API of a fake node: a small recorded state with every kind of drift, at a fixed time. The tests
-// of internal/api and of the CLI share it.
+// Package apitest serves the API of a fake node: a small recorded state with every kind of drift, at a fixed time.
+// The tests of internal/api and of the CLI share it.
 package apitest
 
 import (
