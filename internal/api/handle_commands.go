@@ -120,6 +120,7 @@ func (s *Server) cancelCommand(w http.ResponseWriter, r *http.Request) error {
 	for _, res := range results {
 		for _, e := range res.Ended {
 			if e.ID == id {
+				s.opts.Loop.LogEnded(e)
 				answer = n.ended(e)
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"hm/commands"
 	"hm/internal/api"
 	"hm/internal/api/apitest"
 	"hm/internal/cluster"
@@ -129,6 +130,25 @@ func TestForwarding(t *testing.T) {
 }
 
 // writesOf gives the address to which other nodes forward writes for a node.
+// TestACancelledCommandIsLogged by the node that ends it.
+func TestACancelledCommandIsLogged(t *testing.T) {
+	n := apitest.Fleet()
+	base := serve(t, n.Options())
+	for c := range n.View().AllCommands() {
+		if c.State != commands.Pending {
+			continue
+		}
+		if resp, raw := ask(t, "DELETE", base+"/v1/commands/"+c.ID.String(), ""); resp.StatusCode != 200 {
+			t.Fatalf("%d %s", resp.StatusCode, raw)
+		}
+		if len(n.Logged) != 1 || n.Logged[0].ID != c.ID || n.Logged[0].State != commands.Dropped {
+			t.Errorf("logged are %+v, want the cancelled command", n.Logged)
+		}
+		return
+	}
+	t.Fatal("no command is pending")
+}
+
 func writesOf(w *apitest.Node) string { return w.Writes().Addr().String() }
 
 // TestOnlyForwardedWritesComeOverTheClusterPort: the API may be on loopback and without authentication, so who

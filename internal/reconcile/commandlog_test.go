@@ -11,6 +11,7 @@ import (
 
 	"hm/commands"
 	"hm/diff"
+	"hm/raftfsm"
 )
 
 // logLines gives the lines of a log, without their time and level, and empties it.
@@ -143,6 +144,9 @@ func TestTheLoopLogsCommands(t *testing.T) {
 	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	NewLoop(opts, cf.endedCommands).core.opts.OnCommand(CommandEvent{Command: commands.Command{State: commands.Sent}})
 	wantLines(t, "a loop", logLines(&log), `msg="command sent"`)
+	loop := NewLoop(opts, cf.endedCommands)
+	loop.LogEnded(raftfsm.EndedCommand{Command: commands.Command{State: commands.Dropped}, Detail: "cancelled"})
+	wantLines(t, "a person cancels a command", logLines(&log), `msg="command ended" ... outcome=dropped detail=cancelled`)
 	told := 0
 	opts.OnCommand = func(CommandEvent) { told++ }
 	NewLoop(opts, cf.endedCommands).core.opts.OnCommand(CommandEvent{})

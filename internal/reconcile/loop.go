@@ -9,6 +9,7 @@ import (
 	"hm/desired"
 	"hm/internal/app"
 	"hm/internal/notify"
+	"hm/raftfsm"
 )
 
 // Leader tells who leads.
@@ -84,6 +85,11 @@ func (l *Loop) Unplaced() map[app.Key][]app.Time { return l.opts.Intake.AllUnpla
 
 // EndedCommands are the newest commands that ended.
 func (l *Loop) EndedCommands() *EndedCommands { return l.ended }
+
+// LogEnded logs a command that a person ended through this node, which leads.
+func (l *Loop) LogEnded(e raftfsm.EndedCommand) {
+	l.commands.write(CommandEvent{Command: e.Command, Detail: e.Detail, At: e.At})
+}
 
 // outcome is how one attempt to read the desired state ended.
 type outcome struct {

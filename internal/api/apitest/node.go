@@ -47,6 +47,7 @@ type Node struct {
 	Stalled       time.Duration
 	Woken         int
 	writes        net.Listener
+	Logged        []raftfsm.EndedCommand // by LogEnded
 	journal       *reconcile.EndedCommands
 	state         *raftfsm.State
 	view          *raftfsm.State
@@ -274,8 +275,15 @@ func (n *Node) Unplaced() map[app.Key][]app.Time {
 	return n.UnplacedSince
 }
 
-// Journal holds the commands that ended.
+// EndedCommands holds the commands that ended.
 func (n *Node) EndedCommands() *reconcile.EndedCommands { return n.journal }
+
+// LogEnded notes the command in Logged.
+func (n *Node) LogEnded(e raftfsm.EndedCommand) {
+	n.Lock()
+	defer n.Unlock()
+	n.Logged = append(n.Logged, e)
+}
 
 // Wake takes a step: the gate follows the holds.
 func (n *Node) Wake() {
