@@ -57,12 +57,12 @@ type Marker struct {
 	prefix  string        // of this process's markers: others may publish on the subject, too
 	arrived notify.Signal // a marker has come back
 
-	mu      sync.Mutex
-	ses     *session
-	number  uint64 // of the newest marker
-	pending []pendingMarker
-	took    time.Duration // of the newest marker that was received on this connection
-	heard   bool          // a marker was received on this connection
+	mu       sync.Mutex
+	ses      *session
+	number   uint64 // of the newest marker
+	pending  []pendingMarker
+	took     time.Duration // of the newest marker that was received on this connection
+	received bool          // a marker was received on this connection
 
 	awaited uint64          // a marker that came back, while messages before it are still to be handled; 0: none
 	next    uint64          // the newest marker that came back since
@@ -110,7 +110,7 @@ func (m *Marker) Lag() Lag {
 	case m.refusedOn == m.ses:
 		return Lag{Refused: m.refused}
 	}
-	lag := Lag{Known: m.heard || len(m.pending) > 0, Time: m.took}
+	lag := Lag{Known: m.received || len(m.pending) > 0, Time: m.took}
 	if len(m.pending) > 0 {
 		lag.Time = max(lag.Time, time.Since(m.pending[0].sent))
 	}
@@ -142,7 +142,7 @@ func (m *Marker) send() {
 	ses := m.link.current()
 	m.mu.Lock()
 	if ses != m.ses {
-		m.ses, m.pending, m.took, m.heard, m.awaited, m.next, m.queues = ses, nil, 0, false, 0, 0, nil
+		m.ses, m.pending, m.took, m.received, m.awaited, m.next, m.queues = ses, nil, 0, false, 0, 0, nil
 	}
 	if ses == nil || m.refusedOn == ses || len(m.pending) == maxPendingMarkers {
 		m.mu.Unlock()
@@ -231,7 +231,7 @@ func (m *Marker) checkArrived() (waiting bool) {
 			longest = max(longest, m.took)
 			m.pending = m.pending[1:]
 		}
-		m.heard = true
+		m.received = true
 		if m.next != 0 {
 			m.waitFor(m.next)
 		} else {

@@ -131,7 +131,7 @@ func TestLagOfASlowSubscriber(t *testing.T) {
 func (m *Marker) receivedOne() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.heard
+	return m.received
 }
 
 // TestLagIsNotKnown: the lag is not known while the link is down, or if the server refuses the marker.

@@ -186,7 +186,7 @@ func TestRefusedSubscription(t *testing.T) {
 	srv.Stop()
 	bustest.Until(t, "the link is down", down(l))
 	if l.Refused("beat") || len(l.Refusals()) != 1 {
-		t.Errorf("while down: refused %v, told %s", l.Refused("beat"), format(l.Refusals()))
+		t.Errorf("while down: refused %v, refusals %s", l.Refused("beat"), format(l.Refusals()))
 	}
 	srv.Start(t, limited(nil, nil))
 	bustest.Until(t, "the link is up", up(l))

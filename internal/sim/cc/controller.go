@@ -44,8 +44,8 @@ type Options struct {
 	After func(delay time.Duration, event func()) // calls event once delay has passed
 }
 
-// Fleet is what the Cloud Controller asks and tells the DEAs besides messages. Its methods are called with the
-// Cloud Controller locked, so they must not call it.
+// Fleet is what the Cloud Controller knows of the DEAs besides messages. Its methods are called with the Cloud
+// Controller locked, so they must not call it.
 type Fleet interface {
 	// Place chooses the DEA for one new instance; dea is empty if no DEA takes new instances.
 	Place() (dea string)

@@ -191,7 +191,7 @@ func TestPackageState(t *testing.T) {
 		{"bad bits", "", artifact{}, d("p", "FAILED", "", 1), desired.Failed},
 		{"staged", "d", d("d", "STAGED", "p", 2), d("p", "READY", "", 1), desired.Staged},
 		{"being staged", "", d("d", "STAGING", "p", 2), d("p", "READY", "", 1), desired.Pending},
-		{"being staged anew", "old", d("d", "STAGING", "p", 2), d("p", "READY", "", 1), desired.Pending},
+		{"being staged again", "old", d("d", "STAGING", "p", 2), d("p", "READY", "", 1), desired.Pending},
 		{"failed", "old", d("d", "FAILED", "p", 2), d("p", "READY", "", 1), desired.Failed},
 		{"copied", "d", d("d", "STAGED", "", 2), artifact{}, desired.Staged},
 		{"newer bits", "d", d("d", "STAGED", "p", 2), d("q", "READY", "", 3), desired.Pending},

@@ -57,7 +57,7 @@ func (p *pool) remove(s *poolEntry) {
 	}
 }
 
-// moved tells the pool that the counts of s changed.
+// moved sorts s again after its counts changed.
 func (p *pool) moved(s *poolEntry) {
 	if s.at >= 0 {
 		heap.Fix(&p.heap, s.at)
