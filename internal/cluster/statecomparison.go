@@ -252,11 +252,10 @@ func (n *Node) checkState() {
 	after := n.states.undecidedText()
 	switch {
 	case after != "" && before == "":
-		n.opts.Logger.Error("the states of the nodes differ and no majority agrees on one: this node sends no command until a majority does",
+		n.opts.Logger.Error("the states of the nodes differ and no majority agrees on one: this node sends no command until that is settled",
 			"module", "cluster", "difference", after)
 	case after == "" && before != "":
-		n.opts.Logger.Info("a majority of the nodes agrees on this node's state again",
-			"module", "cluster", "was", before)
+		n.opts.Logger.Info("the difference between the states of the nodes is settled", "module", "cluster", "was", before)
 	case after == "" && len(differing) > 0:
 		n.log.log(slog.LevelError, "state", "peers have another state than this node and a majority",
 			"peers", differing)
