@@ -32,7 +32,9 @@ func newSampledLog(to *slog.Logger) *sampledLog {
 }
 
 func (l *sampledLog) log(level slog.Level, subject, msg string, args ...any) {
-	l.sampled.Log(level, msg+"\x00"+subject, msg, func() []any { return args })
+	if l.to.Enabled(context.Background(), level) { // before the key is put together
+		l.sampled.Log(level, msg+"\x00"+subject, msg, func() []any { return args })
+	}
 }
 
 // forRaft gives raft a logger that ends in l: the intercept logger of hclog itself prints nothing and hands
