@@ -133,7 +133,7 @@ func (o Options) complete() (Options, error) {
 	errs = append(errs, o.checkPeers()...)
 	if key := o.exposed(); key != "" && !o.TLS.Enabled() && !o.Insecure {
 		wrong("%s reaches beyond loopback, and without TLS whoever can reach the port can change the record: set raft.tls.cert, raft.tls.key and raft.tls.ca, "+
-			"or raft.insecure: true where the network keeps everybody but the nodes away", key)
+			"or raft.insecure: true if the network lets only the nodes in", key)
 	}
 	if len(errs) > 0 {
 		return o, errors.Join(errs...)
