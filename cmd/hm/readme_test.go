@@ -6,9 +6,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+
+	"hm/internal/server"
 )
 
-// The configuration in the README must be valid.
+// A node accepts the configuration in the README.
 func TestReadmeSampleIsValid(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -26,7 +28,11 @@ func TestReadmeSampleIsValid(t *testing.T) {
 		if err := os.WriteFile(file, yaml, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := (&configFlags{file: file}).load(); err != nil {
+		l, err := (&configFlags{file: file}).load()
+		if err == nil {
+			err = server.Check(l.Config)
+		}
+		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
