@@ -175,7 +175,10 @@ func (r *replayRun) play(ctx context.Context, opts replay.Options) (replay.Resul
 	}
 	if r.speed > 0 {
 		opts.Pace = liveview.Pace(ctx, r.speed, app.TimeOf(r.header.Started), r.filter.From, func() error {
-			return errors.Join(timeline.Flush(), progress.Draw())
+			if err := timeline.Flush(); err != nil {
+				return err
+			}
+			return progress.Draw()
 		})
 	}
 	result, err := replay.Run(ctx, opts, r.sources...)
