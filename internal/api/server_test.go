@@ -129,8 +129,7 @@ func TestForwarding(t *testing.T) {
 	}
 }
 
-// writesOf gives the address to which other nodes forward writes for a node.
-// TestACancelledCommandIsLogged by the node that ends it.
+// TestACancelledCommandIsLogged: by the node that cancels it.
 func TestACancelledCommandIsLogged(t *testing.T) {
 	n := apitest.Fleet()
 	base := serve(t, n.Options())
@@ -149,6 +148,7 @@ func TestACancelledCommandIsLogged(t *testing.T) {
 	t.Fatal("no command is pending")
 }
 
+// writesOf gives the address to which other nodes forward writes for a node.
 func writesOf(w *apitest.Node) string { return w.Writes().Addr().String() }
 
 // TestOnlyForwardedWritesComeOverTheClusterPort: the API may be on loopback and without authentication, so who
