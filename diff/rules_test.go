@@ -2,7 +2,6 @@ package diff_test
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"hm/diff"
 )
 
 var update = flag.Bool("update", false, "rewrite what the cases under testdata expect")
@@ -111,15 +112,14 @@ var elsewhere = map[string]string{
 	"R62": "internal/cluster: an election",
 }
 
-// TestEveryRuleIsCovered holds that each of R01 to R64 is either shown by a case or a scenario here, or decided by
-// another package that is named.
+// TestEveryRuleIsCovered holds that each rule is either shown by a case or a scenario here, or decided by another
+// package that is named.
 func TestEveryRuleIsCovered(t *testing.T) {
 	ids := caseIDs(t)
-	for n := 1; n <= 64; n++ {
-		id := fmt.Sprintf("R%02d", n)
-		here := ids[id] || slices.Contains(stepped, id)
-		if other := elsewhere[id]; here == (other != "") {
-			t.Errorf("%s: shown here: %v; decided elsewhere: %q; want exactly one of the two", id, here, other)
+	for _, r := range diff.Rules() {
+		here := ids[r.ID] || slices.Contains(stepped, r.ID)
+		if other := elsewhere[r.ID]; here == (other != "") {
+			t.Errorf("%s: shown here: %v; decided elsewhere: %q; want exactly one of the two", r.ID, here, other)
 		}
 	}
 	for _, id := range []string{"W02", "W18", "W19", "W20", "W23", "W31", "W32", "W33", "W37", "W44", "W48"} {
