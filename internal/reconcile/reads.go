@@ -129,7 +129,7 @@ type verdict struct {
 	counts    bool   // the read confirms the one that is held
 	again     bool   // the read contradicts the one that is held: the count of confirming reads starts anew
 	release   bool   // the hold is to end
-	confirmed bool   // with release: since enough reads confirm it, not since the apps are back
+	confirmed bool   // with release: because enough reads confirm it, not because the apps are back
 	reads     int    // how many reads confirm it
 }
 
