@@ -23,11 +23,11 @@ The node joins the cluster that raft.peers names (or is a cluster of its own), l
 while it leads, reads the desired state and sends commands. NATS, the Cloud Controller and the other nodes may come
 later. Everything it does is logged to standard error.
 
-A node that finds its own record damaged, or in contradiction to a majority of its peers, ends with exit code 1. When
-it is started again it sets aside what is damaged and takes the record from its peers.
+A node ends with exit code 1 if its own record is damaged, or differs from that of a majority of its peers. When you
+start it again, it sets the damaged files aside and copies the record from its peers.
 
-A disk that is full, or hangs, does not end the node: it waits, and takes part again by itself. It ends with exit code
-1 if the disk is full at the start, or fails.`,
+A disk that is full or hangs does not end the node: the node waits, and takes part again when the disk works. If the
+disk is full at the start, or fails, the node ends with exit code 1.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			loaded, err := flags.load()
@@ -59,7 +59,7 @@ A disk that is full, or hangs, does not end the node: it waits, and takes part a
 	return cmd
 }
 
-// withRemedy adds to an error that tells of a record which cannot be used what to do about it.
+// withRemedy adds a hint to the error of a record that cannot be used.
 func withRemedy(err error) error {
 	var unusable interface{ Remedy() string }
 	if errors.As(err, &unusable) {

@@ -45,8 +45,8 @@ type playback struct {
 
 const (
 	playbackViewEvery = 100 * time.Millisecond // how often a snapshot is taken, and the clock drawn
-	playbackViewCost  = 10                     // taking snapshots uses at most one part in so many of the time,
-	playbackViewAge   = time.Second            // unless the shown snapshot would become older than this
+	playbackViewCost  = 10                     // snapshots take at most 1/playbackViewCost of the time,
+	playbackViewAge   = time.Second            // unless the shown one would become older than this
 	playbackMaxEvents = 200
 	playbackCommands  = 100 // commands kept for the list
 	playbackSkip      = 10  // heartbeats

@@ -16,7 +16,7 @@ const (
 	MaxSpeed = 1e6
 )
 
-// ParseSpeed reads a speed from MinSpeed to MaxSpeed, with or without an x behind it: "10x", "0.5".
+// ParseSpeed reads a speed from MinSpeed to MaxSpeed, with or without an x after it: "10x", "0.5".
 func ParseSpeed(text string) (float64, error) {
 	speed, err := strconv.ParseFloat(strings.TrimSuffix(text, "x"), 64)
 	if err != nil || !(speed >= MinSpeed && speed <= MaxSpeed) {

@@ -77,14 +77,14 @@ func New(o Options) *Fleet {
 		apps: map[app.GUID]*presence{}}
 }
 
-// Wanted is what a cold or a warm start has run: the instances 0 to Instances-1 of an app.
+// Wanted is an app of which the instances 0 to Instances-1 run from the start.
 type Wanted struct {
 	App       app.Key
 	Instances int
 }
 
-// LayOut makes the first DEAs, their heartbeats spread evenly over the period, and has every wanted instance run on
-// them in turn.
+// LayOut makes the first DEAs, whose heartbeats are spread evenly over the period. It puts the wanted instances on
+// them in turn, already running.
 func (f *Fleet) LayOut(deas int, wanted []Wanted) error {
 	connections, err := f.open(deas)
 	if err != nil {
