@@ -129,7 +129,7 @@ func TestForwarding(t *testing.T) {
 	}
 }
 
-// TestACancelledCommandIsLogged: by the node that cancels it.
+// TestACancelledCommandIsLogged: the node that cancels a command logs that it ended.
 func TestACancelledCommandIsLogged(t *testing.T) {
 	n := apitest.Fleet()
 	base := serve(t, n.Options())

@@ -232,7 +232,7 @@ func (n *Node) Overview() reconcile.Overview {
 	return n.Over
 }
 
-// Heard gives Over.ActualFresh and Behind.
+// Freshness gives Over.ActualFresh and Behind.
 func (n *Node) Freshness() reconcile.Freshness {
 	n.Lock()
 	defer n.Unlock()
