@@ -64,7 +64,7 @@ type Served struct {
 	Quiet   bool // an index has only running instances that may be gone
 }
 
-// count adds an index at which running instances run, quiet of which may be gone.
+// count adds an index with this many running instances. quiet of them may be gone.
 func (s *Served) count(running, quiet int) {
 	s.Lacking = s.Lacking || running == 0
 	s.Quiet = s.Quiet || running > 0 && quiet >= running

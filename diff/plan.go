@@ -24,7 +24,7 @@ type Plan struct {
 	Next  app.Time      // when to plan the app again; 0 if only after a change
 	// WantsRead says that an early read of the desired state would help a decision.
 	WantsRead bool
-	// NeedsRead says that something waits for a read that is begun from now on.
+	// NeedsRead says that something waits for a read that begins from now on.
 	NeedsRead bool
 }
 

@@ -236,7 +236,7 @@ func (p *pass) counts() DriftCounts {
 	return DriftCountsOf(p.kinds, p.due)
 }
 
-// DriftCountsOf gives the numbers of findings by kind, due of which are acted on now.
+// DriftCountsOf gives the numbers of findings. kinds counts them by kind; due of them are acted on now.
 func DriftCountsOf(kinds [diff.KindUndesired + 1]int, due int) DriftCounts {
 	return DriftCounts{
 		Missing: kinds[diff.KindMissing], Crashed: kinds[diff.KindCrashed], Evacuating: kinds[diff.KindEvacuating],

@@ -98,7 +98,7 @@ func (p *pass) total(kind diff.Kind) int {
 func (p *pass) resume(c driftCursor) int {
 	key, found := p.place(app.Key{Droplet: c.App, Version: c.Ver})
 	last := ref{due: c.Due, kind: c.Kind, key: key, nth: c.Nth}
-	if !found { // key is the position of the next app, of which no finding was given yet
+	if !found { // key is the position of the next app: none of its findings was given yet
 		last.nth = 0
 		return p.from(last)
 	}

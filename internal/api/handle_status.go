@@ -42,7 +42,7 @@ func StatusOf(over reconcile.Overview, c raftfsm.Counts, meta raftfsm.DesiredMet
 	}
 }
 
-// gate gives the gate of this node, and what the leader, if it is another node, tells of its own.
+// gate gives the gate of this node. If another node leads, it also has what that node reports of its own gate.
 func (s *Server) gate(n snapshot) Gate {
 	g := gateOf(n.over, n.wall)
 	for _, m := range s.opts.Node.Members() {
@@ -77,7 +77,7 @@ func (s *Server) cluster(lead cluster.Leadership) Cluster {
 			node.Hears = &m.Info.HeardDEAs
 			node.NATSRefused = m.Info.NATSRefused
 		}
-		if m.ID == s.opts.ID { // what it knows of itself is newer than what it told
+		if m.ID == s.opts.ID { // what a node knows of itself is newer than what it sent to its peers
 			up, index := s.opts.Link.State().Up, s.opts.Node.View().Index()
 			node.NATS, node.AppliedIndex, node.NATSRefused = &up, &index, RefusalText(s.opts.Link.Refusals())
 		}

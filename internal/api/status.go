@@ -75,7 +75,7 @@ type NATS struct {
 	Gaps      uint64    `json:"gaps"` // how often messages were lost while it was up
 	// Lag is how long a message takes to this node, in seconds; null if that is not known.
 	Lag *float64 `json:"lag"`
-	// LagRefused is the server's error because of which the lag is not known.
+	// LagRefused is the error of the server that makes the lag unknown.
 	LagRefused string `json:"lag_refused,omitempty"`
 	// Refused has the subjects that the server refuses to this node; never null.
 	Refused []NATSRefusal `json:"refused"`

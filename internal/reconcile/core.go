@@ -25,8 +25,8 @@ type Options struct {
 	Peers        Peers         // nil: there are none
 	NATSRefused  func() bool   // the link is up, and the server refuses the subscription to heartbeats; nil: never
 	Logger       *slog.Logger
-	// OnCommand is told of each command that this leader sends, and of each that ends. nil: nobody
-	// is told.
+	// OnCommand is called with each command that this leader sends, and with each that ends. nil: it
+	// is not called.
 	OnCommand func(CommandEvent)
 
 	partBytes int // size of a part of a read in one entry; tests set it

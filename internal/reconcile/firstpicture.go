@@ -60,9 +60,9 @@ func (c *Core) checkFirstPicture(ctx context.Context, now app.Time, unsettled []
 	return nil
 }
 
-// unheard gives the places of the given apps that hm would start and of which nothing is known: no
-// instance of any state or version is recorded there, and no start is outstanding for which known
-// is true. Its time is in proportion to the number of instances.
+// unheard gives the places of the given apps that hm would start and that it knows nothing about: no
+// instance of any state or version is recorded there, and known is true for no outstanding start
+// there. Its time is in proportion to the number of instances.
 func (p *fleetPass) unheard(view *raftfsm.State, keys []app.Key, known func(commands.Command) bool) []raftfsm.Place {
 	var unheard []raftfsm.Place
 	for _, k := range keys {

@@ -11,7 +11,7 @@ type Hearing struct {
 	DEAs int // heard within a time to live
 	// Fresh says that it counts: what was heard is fresh, and the link is not late.
 	Fresh bool
-	Age   time.Duration // since a peer told it
+	Age   time.Duration // since a peer sent it
 }
 
 // hearingCount keeps the count for a moment, since counting reads the time of every DEA.

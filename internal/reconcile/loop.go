@@ -186,8 +186,8 @@ func (l *Loop) read(ctx context.Context, number uint64) outcome {
 	return o
 }
 
-// begun is when a read that took so long began. hm time may have been corrected meanwhile: until a
-// node knows it, it takes its wall clock.
+// begun is when a read that took this long began. hm time may have been corrected during the read: a
+// node uses its wall clock until it knows hm time.
 func (l *Loop) begun(began app.Time, took time.Duration) app.Time {
 	return min(began, l.opts.Log.Now().Add(-took))
 }

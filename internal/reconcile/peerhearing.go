@@ -12,7 +12,7 @@ import (
 // says has two effects only: a DEA that it hears stays on record, and a leader that hears much less
 // than it sends nothing.
 type Peers interface {
-	// Hearing gives what each peer hears, if the peer has told it recently.
+	// Hearing gives what each peer hears, if the peer has sent it recently.
 	Hearing() []Hearing
 	// Ask starts to ask the peers that can be reached when they last heard each of the DEAs. It
 	// drops earlier questions.

@@ -67,7 +67,7 @@ type visited int
 const (
 	visitedStays  visited = iota // it stays where it is
 	visitedLeaves                // it leaves
-	visitedEnds                  // it stays, and so do all behind it
+	visitedEnds                  // it stays, and so do all after it: the visit ends
 )
 
 // visit calls look with the commands of one action, in their order.

@@ -75,7 +75,7 @@ func isChange(view *raftfsm.State, e actual.Exit) bool {
 			return inst.State != actual.Stopping && inst.State.AfterExit(e.Reason) != inst.State
 		}
 		if inst.Index == e.Index && inst.State.Live() {
-			wanted = false // an old crash was told again: an instance runs at the index (W44)
+			wanted = false // an old crash is reported again: an instance runs at the index (W44)
 		}
 	}
 	return wanted && e.Reason.Ends()
