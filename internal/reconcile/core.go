@@ -67,6 +67,9 @@ type Core struct {
 	epoch        uint64 // of the link when the gate was last computed
 
 	eval *Evaluator
+	// Parts of the knowledge with which this core decides, made once: it is put together for every batch of apps.
+	appRead func(app.GUID) app.Time
+	isQuiet func(dea string, instance app.GUID) bool
 }
 
 // How much one step does at once, so that no step takes long.
@@ -87,10 +90,12 @@ func NewCore(opts Options, log Log, pub Publisher, intake *Intake, ended *EndedC
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Core{
+	c := &Core{
 		opts: opts, log: log, pub: pub, intake: intake, ended: ended, logger: opts.Logger,
 		eval: NewEvaluator(opts.Policy), ready: ready{apps: map[commands.ID]app.Key{}},
 	}
+	c.appRead, c.isQuiet = c.reads.beganOf, intake.Quiet
+	return c
 }
 
 // GateReasons gives why the gate is closed, as of the last step; none if it is open. The caller
@@ -110,7 +115,7 @@ func (c *Core) Knowledge(now app.Time) Knowledge {
 // publish nothing.
 func (c *Core) deciding(now app.Time) Knowledge {
 	know := c.Knowledge(now)
-	know.Held, know.AppRead, know.Quiet = nil, c.reads.beganOf, c.intake.Quiet
+	know.Held, know.AppRead, know.Quiet = nil, c.appRead, c.isQuiet
 	return know
 }
 
