@@ -66,7 +66,7 @@ func TestLagOfAThrottledLink(t *testing.T) {
 	}
 	m := mark(t, l, MarkerOptions{Behind: []string{"beats"}})
 	bustest.Until(t, "the lag is known", func() bool { return m.Lag().Known })
-	proxy.Throttle(20_000)
+	proxy.Throttle(20_000, 0)
 	nc := bustest.Client(t, srv.URL())
 	for range 20 {
 		if err := nc.Publish("beats", make([]byte, 1000)); err != nil { // one second's worth altogether
@@ -78,7 +78,7 @@ func TestLagOfAThrottledLink(t *testing.T) {
 	}
 	bustest.Until(t, "the marker waits behind the earlier messages",
 		func() bool { return m.Lag().Time > 400*time.Millisecond })
-	proxy.Throttle(0)
+	proxy.Throttle(0, 0)
 	bustest.Until(t, "everything has arrived",
 		func() bool { return in.has("last")() && m.Lag().Time < 400*time.Millisecond })
 }

@@ -15,6 +15,7 @@ import (
 
 	"hm/actual"
 	"hm/internal/app"
+	"hm/internal/tcpproxy"
 	"hm/raftfsm"
 )
 
@@ -255,15 +256,19 @@ func instance(i int) actual.Instance {
 }
 
 // linked puts a proxy between every two nodes, one for each direction: links[i][j] leads from i to j.
-func (c *testCluster) linked() (links [][]*proxy) {
-	links = make([][]*proxy, len(c.opts))
+func (c *testCluster) linked() (links [][]*tcpproxy.Proxy) {
+	links = make([][]*tcpproxy.Proxy, len(c.opts))
 	for i := range c.opts {
-		links[i] = make([]*proxy, len(c.opts))
+		links[i] = make([]*tcpproxy.Proxy, len(c.opts))
 		peers := append([]Peer{}, c.opts[i].Peers...)
 		for j := range peers {
 			if j != i {
-				links[i][j] = newProxy(c.t, c.opts[j].Listen)
-				peers[j].Address = links[i][j].listener.Addr().String()
+				p, err := tcpproxy.Start(tcpproxy.Options{Target: c.opts[j].Listen})
+				if err != nil {
+					c.t.Fatal(err)
+				}
+				c.t.Cleanup(p.Close)
+				links[i][j], peers[j].Address = p, p.Addr()
 			}
 		}
 		c.opts[i].Peers = peers
@@ -272,130 +277,11 @@ func (c *testCluster) linked() (links [][]*proxy) {
 }
 
 // isolate sets every link from and to node i.
-func isolate(links [][]*proxy, i int, to linkState) {
+func isolate(links [][]*tcpproxy.Proxy, i int, to tcpproxy.Mode) {
 	for j := range links {
 		if j != i {
-			links[i][j].set(to)
-			links[j][i].set(to)
-		}
-	}
-}
-
-type linkState int
-
-const (
-	linkOpen    linkState = iota
-	linkRefuses           // connections are closed
-	linkHole              // connections stay, and nothing comes through
-)
-
-// proxy is a TCP proxy that can be cut.
-type proxy struct {
-	listener net.Listener
-	target   string
-	wg       sync.WaitGroup
-
-	mu    sync.Mutex
-	cond  *sync.Cond // state changed
-	state linkState
-	conns map[net.Conn]struct{}
-}
-
-func newProxy(t testing.TB, target string) *proxy {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &proxy{listener: l, target: target, conns: map[net.Conn]struct{}{}}
-	p.cond = sync.NewCond(&p.mu)
-	p.wg.Go(p.run)
-	t.Cleanup(func() {
-		_ = l.Close()
-		p.set(linkRefuses)
-		p.wg.Wait()
-	})
-	return p
-}
-
-func (p *proxy) set(state linkState) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.state = state
-	p.cond.Broadcast()
-	if state == linkRefuses {
-		for c := range p.conns {
-			_ = c.Close()
-		}
-	}
-}
-
-// pass waits while the link is a black hole, and reports whether the connection may go on.
-func (p *proxy) pass() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	held := p.state == linkHole
-	for p.state == linkHole {
-		p.cond.Wait()
-	}
-	return !held && p.state == linkOpen
-}
-
-func (p *proxy) admit(c net.Conn) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.state == linkRefuses {
-		_ = c.Close()
-		return false
-	}
-	p.conns[c] = struct{}{}
-	return true
-}
-
-func (p *proxy) end(conns ...net.Conn) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range conns {
-		_ = c.Close()
-		delete(p.conns, c)
-	}
-}
-
-func (p *proxy) run() {
-	for {
-		in, err := p.listener.Accept()
-		if err != nil {
-			return
-		}
-		if !p.admit(in) {
-			continue
-		}
-		p.wg.Go(func() {
-			if !p.pass() {
-				p.end(in)
-				return
-			}
-			out, err := net.Dial("tcp", p.target)
-			if err != nil || !p.admit(out) {
-				p.end(in)
-				return
-			}
-			p.wg.Go(func() { p.copy(in, out) })
-			p.copy(out, in)
-		})
-	}
-}
-
-func (p *proxy) copy(to, from net.Conn) {
-	defer p.end(to, from)
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buf)
-		if err != nil || !p.pass() {
-			return
-		}
-		if _, err := to.Write(buf[:n]); err != nil {
-			return
+			links[i][j].Set(to)
+			links[j][i].Set(to)
 		}
 	}
 }

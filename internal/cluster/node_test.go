@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hm/internal/app"
+	"hm/internal/tcpproxy"
 	"hm/raftfsm"
 )
 
@@ -169,7 +170,7 @@ func TestRestartOfAll(t *testing.T) {
 }
 
 func TestLeaderOfAMinorityStepsDown(t *testing.T) {
-	for name, cut := range map[string]linkState{"refused": linkRefuses, "black hole": linkHole} {
+	for name, cut := range map[string]tcpproxy.Mode{"refused": tcpproxy.Refuse, "black hole": tcpproxy.Hold} {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t, 3, nil)
 			links := c.linked()
@@ -206,7 +207,7 @@ func TestLeaderOfAMinorityStepsDown(t *testing.T) {
 			elected := time.Since(began)
 			n := a.count()
 			eventually(t, "proposals are acknowledged again", func() bool { return a.count() > n+20 })
-			isolate(links, at, linkOpen)
+			isolate(links, at, tcpproxy.Pass)
 			healed := time.Now()
 			eventually(t, "the old leader follows", func() bool { return old.Leadership().LeaderID != "" })
 			a.stop()

@@ -27,14 +27,14 @@ func TestLeaderWithLateLinkHandsOver(t *testing.T) {
 		if s := c.status(first); s.NATS.Lag == nil || s.NATS.LagRefused != "" {
 			t.Errorf("before the link is late the status shows %+v", s.NATS)
 		}
-		c.natsProxies[first].Throttle(6_000)
+		c.natsProxies[first].Throttle(6_000, 0)
 		bustest.Until(t, "its gate closes because of the lag", func() bool {
 			s := c.status(first)
 			return slices.Contains(s.Gate.Reasons, reconcile.ReasonNATSLate) && s.NATS.Lag != nil && *s.NATS.Lag > (period/2).Seconds()
 		})
-	}, func(first int) { c.natsProxies[first].Throttle(0) })
+	}, func(first int) { c.natsProxies[first].Throttle(0, 0) })
 	c.wantNoCommands("a late link")
-	c.natsProxies[first].Throttle(0)
+	c.natsProxies[first].Throttle(0, 0)
 	bustest.Until(t, "the link is no longer late", func() bool {
 		s := c.status(first)
 		return slices.Equal(s.Gate.Reasons, []string{reconcile.ReasonNotLeader}) || s.Gate.Open

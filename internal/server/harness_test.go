@@ -80,7 +80,7 @@ func startCluster(t *testing.T, nats *bustest.Server, o clusterSetup) *testClust
 		address := fmt.Sprintf("127.0.0.1:%d", port)
 		if o.raftProxies {
 			c.raftProxies = append(c.raftProxies, bustest.RunProxy(t, address))
-			address = strings.TrimPrefix(c.raftProxies[i].URL(), "nats://")
+			address = c.raftProxies[i].Addr()
 		}
 		peers = append(peers, fmt.Sprintf("hm-%d=%s", i, address))
 	}

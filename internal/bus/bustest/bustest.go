@@ -1,11 +1,9 @@
-// Package bustest gives tests a real NATS server in the test's process, and a proxy that can stop passing bytes without
-// closing anything, like a network that loses its peer.
+// Package bustest gives tests a real NATS server in the test's process, and a proxy in front of it that behaves like a bad
+// network.
 package bustest
 
 import (
 	"net"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,134 +116,4 @@ func Until(t testing.TB, what string, cond func() bool) {
 			t.Fatalf("gave up waiting until %s", what)
 		}
 	}
-}
-
-// Proxy passes TCP connections on to a target.
-type Proxy struct {
-	ln     net.Listener
-	target string
-	wg     sync.WaitGroup
-
-	rate atomic.Int64 // bytes a second from the target to a client; 0: no limit
-
-	mu     sync.Mutex
-	passes *sync.Cond
-	hole   bool
-	closed bool
-	conns  map[net.Conn]bool
-}
-
-// RunProxy starts a proxy to target (host:port) for the length of the test.
-func RunProxy(t testing.TB, target string) *Proxy {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &Proxy{ln: ln, target: target, conns: map[net.Conn]bool{}}
-	p.passes = sync.NewCond(&p.mu)
-	p.wg.Go(p.accept)
-	t.Cleanup(p.close)
-	return p
-}
-
-// URL is the proxy's address for clients.
-func (p *Proxy) URL() string { return "nats://" + p.ln.Addr().String() }
-
-// BlackHole makes the proxy pass no bytes and close nothing, or ends that.
-func (p *Proxy) BlackHole(on bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.hole = on
-	p.passes.Broadcast()
-}
-
-// Throttle limits the bytes a second from the target to each client; 0 means no limit.
-func (p *Proxy) Throttle(bytesPerSecond int) { p.rate.Store(int64(bytesPerSecond)) }
-
-// slow waits for the time that n bytes take at the rate.
-func (p *Proxy) slow(n int) {
-	if rate := p.rate.Load(); rate > 0 {
-		time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
-	}
-}
-
-func (p *Proxy) accept() {
-	for {
-		c, err := p.ln.Accept()
-		if err != nil {
-			return
-		}
-		if err := c.(*net.TCPConn).SetReadBuffer(4096); err != nil { // so that the buffers of a black hole fill soon
-			c.Close()
-			continue
-		}
-		p.wg.Go(func() { p.serve(c) })
-	}
-}
-
-func (p *Proxy) serve(c net.Conn) {
-	defer c.Close()
-	s, err := net.Dial("tcp", p.target)
-	if err != nil {
-		return
-	}
-	defer s.Close()
-	if !p.keep(c) || !p.keep(s) {
-		return
-	}
-	var both sync.WaitGroup
-	both.Go(func() { p.pass(s, c, func(int) {}) })
-	both.Go(func() { p.pass(c, s, p.slow) })
-	both.Wait()
-}
-
-func (p *Proxy) pass(to, from net.Conn, slow func(n int)) {
-	buf := make([]byte, 1<<10)
-	for {
-		n, err := from.Read(buf)
-		if !p.mayPass() {
-			return
-		}
-		if n > 0 {
-			slow(n)
-			if _, err := to.Write(buf[:n]); err != nil {
-				from.Close()
-				return
-			}
-		}
-		if err != nil {
-			to.Close()
-			return
-		}
-	}
-}
-
-// mayPass waits while the proxy is a black hole. It returns false if the proxy ends.
-func (p *Proxy) mayPass() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for p.hole && !p.closed {
-		p.passes.Wait()
-	}
-	return !p.closed
-}
-
-func (p *Proxy) keep(c net.Conn) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.conns[c] = true
-	return !p.closed
-}
-
-func (p *Proxy) close() {
-	p.ln.Close()
-	p.mu.Lock()
-	p.closed = true
-	for c := range p.conns {
-		c.Close()
-	}
-	p.passes.Broadcast()
-	p.mu.Unlock()
-	p.wg.Wait()
 }
