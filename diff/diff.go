@@ -23,6 +23,7 @@ type Policy struct {
 	DuplicateGrace       int           // for how many graces a duplicate is left alone
 	StopYield            time.Duration // for how long stops wait for a wanted index of the app that does not run; 0: one grace at most, as in HM9000
 	StartingTTL          time.Duration // for how long a STARTING instance counts as live; 0: for ever
+	Shadow               bool          // claimed commands are not sent: another health manager sends its own
 }
 
 // CrashMemory is how long a crash series is remembered after its last restart (R08).
@@ -154,7 +155,7 @@ type Finding struct {
 	Due      app.Time    // when the action is or becomes due; with Action None when to evaluate again, 0 if only after a change
 	Priority float64     // of a start: the share of desired indices without a live instance; 2 for an evacuation
 	Command  commands.ID // the outstanding command for this target; zero if there is none
-	Expired  bool        // Command was sent and had no effect in time: it must be replaced
+	Expired  bool        // Command was claimed, and its time to take effect is over: another one must replace it
 	Why      Why         // what it waits for, or why nothing is done
 	// CrashCount and Crashed are what the crash record becomes when a start with ReasonCrashed is scheduled.
 	CrashCount uint32

@@ -14,7 +14,7 @@ func (e *evaluation) resolve(f *Finding, o *commands.Outstanding, delay time.Dur
 	case o == nil:
 	case o.SentAt == 0:
 		f.Command, f.Due = o.ID, o.DueAt
-	case e.now < e.expiry(o):
+	case e.now < e.expiry(o) && !e.answered(f, o):
 		f.Command, f.Due, f.Bucket, f.Why = o.ID, e.expiry(o), Wait, WhySent
 		return
 	default:
@@ -31,7 +31,7 @@ func (e *evaluation) resolve(f *Finding, o *commands.Outstanding, delay time.Dur
 }
 
 // expiry is when a sent command that had no effect is no longer outstanding: the end of its keep time.
-func (e *evaluation) expiry(o *commands.Outstanding) app.Time { return o.SentAt.Add(e.p.Grace) }
+func (e *evaluation) expiry(o *commands.Outstanding) app.Time { return o.SentAt.Add(e.p.Keep()) }
 
 // target is the target of a command: an index to start, or an instance to stop.
 type target struct {

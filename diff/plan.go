@@ -50,7 +50,7 @@ func MakePlan(in *Input, findings []Finding, now app.Time, p Policy) Plan {
 		}
 		switch {
 		case f.Expired:
-			plan.Ops = append(plan.Ops, Op{End: f.Command, Outcome: commands.Expired, Detail: "no effect was heard within the grace"})
+			plan.Ops = append(plan.Ops, expired(in, f, now, p))
 		case f.Command.IsZero():
 		case f.Bucket == ToStart || f.Bucket == ToStop:
 			plan.Ready = append(plan.Ready, f.Command)
@@ -93,9 +93,9 @@ func unfound(in *Input, found func(commands.ID) bool) []*commands.Outstanding {
 
 // endUnfound ends a command that no finding names: nothing is to be done about its target any more.
 func (plan *Plan) endUnfound(in *Input, findings []Finding, o *commands.Outstanding, now app.Time, p Policy) {
-	expiry := o.SentAt.Add(p.Grace)
+	expiry := o.SentAt.Add(p.Keep())
 	switch effect, heard := effectOf(in, findings, o); {
-	case o.SentAt == 0:
+	case o.SentAt == 0, p.Shadow && !heard: // it was not sent, and never will be
 		plan.Ops = append(plan.Ops, Op{End: o.ID, Outcome: commands.Dropped, Detail: effect})
 	case heard:
 		plan.Ops = append(plan.Ops, Op{End: o.ID, Outcome: commands.Confirmed, Detail: effect})

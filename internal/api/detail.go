@@ -2,12 +2,14 @@ package api
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"hm/commands"
 	"hm/diff"
 	"hm/internal/app"
+	"hm/internal/reconcile"
 )
 
 // detail says in a line, for people, what a finding rests on, what it waits for, and when hm acts on it. It decides
@@ -100,6 +102,16 @@ func evidence(f *diff.Finding, in *diff.Input) string {
 	return ""
 }
 
+func inShadow(in *diff.Input) bool { return slices.Contains(in.Held, reconcile.ReasonShadow) }
+
+// waitsFor says what a finding waits for.
+func waitsFor(f *diff.Finding, in *diff.Input) string {
+	if f.Why == diff.WhySent && inShadow(in) {
+		return "the command was decided, and is not sent in shadow mode: waiting for its effect"
+	}
+	return f.Why.String()
+}
+
 // timing says when the action is sent.
 func timing(f *diff.Finding, in *diff.Input, at app.Time, refused string) string {
 	left := f.Due.Sub(at)
@@ -114,6 +126,8 @@ func timing(f *diff.Finding, in *diff.Input, at app.Time, refused string) string
 		return ""
 	case f.Why == diff.WhySent && refused != "":
 		return fmt.Sprintf("%s was not sent: %s; it is decided anew in %s", f.Action, refused, Span(left))
+	case f.Why == diff.WhySent && inShadow(in):
+		return fmt.Sprintf("%s was decided, and is not sent in shadow mode", f.Action)
 	case f.Why == diff.WhySent:
 		return fmt.Sprintf("%s was sent and has %s to take effect", f.Action, Span(left))
 	case f.Bucket == diff.Hold:

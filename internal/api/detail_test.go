@@ -32,3 +32,16 @@ func TestDetailOfStartsWithoutEffect(t *testing.T) {
 		}
 	}
 }
+
+// A command that shadow mode decided was not sent, and hm explain does not say so.
+func TestDetailInShadowMode(t *testing.T) {
+	const now = app.Time(1_700_000_000_000)
+	in := &diff.Input{GrewAt: now.Add(-time.Hour), Held: []string{"shadow"}}
+	f := diff.Finding{Kind: diff.KindMissing, Action: commands.Start, Why: diff.WhySent, Bucket: diff.Wait, Due: now.Add(20 * time.Second)}
+	if got, want := detail(&f, in, now, ""), "no instance is live at the index, start was decided, and is not sent in shadow mode"; got != want {
+		t.Errorf("the detail is %q, want %q", got, want)
+	}
+	if got := waitsFor(&f, in); got == diff.WhySent.String() {
+		t.Errorf("it waits for %q", got)
+	}
+}

@@ -96,7 +96,7 @@ func (s *Server) explainIndex(n snapshot, in *diff.Input, outstanding []commands
 func finding(n snapshot, f *diff.Finding, in *diff.Input) Finding {
 	out := Finding{
 		Bucket: f.Bucket.String(), Kind: f.Kind.String(), Rule: f.Rule, RuleText: diff.RuleText(f.Rule), Action: f.Action.String(),
-		Instance: f.Instance.String(), DEA: f.DEA, WaitsFor: f.Why.String(), Command: commandID(f.Command), Priority: f.Priority,
+		Instance: f.Instance.String(), DEA: f.DEA, WaitsFor: waitsFor(f, in), Command: commandID(f.Command), Priority: f.Priority,
 		HeldBy: heldBy(f, in),
 	}
 	if f.Action != commands.None {

@@ -254,5 +254,6 @@ func (c Config) DiffPolicy() diff.Policy {
 		DuplicateGrace:       c.Policy.DuplicateGrace,
 		StopYield:            c.heartbeats(c.Policy.StopYield),
 		StartingTTL:          c.StartingTTL(),
+		Shadow:               c.Commands.Mode == ModeShadow,
 	}
 }

@@ -100,7 +100,7 @@ func TestTheLogNamesCommandsThatWereNotSent(t *testing.T) {
 	})
 	t.Run("shadow", func(t *testing.T) {
 		opts := testOptions()
-		opts.Shadow = true
+		opts.Policy.Shadow = true
 		cf := newSimCF(t, opts)
 		cf.addDEAs(4)
 		cf.desire(5, 4, true)

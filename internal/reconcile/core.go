@@ -19,7 +19,6 @@ type Options struct {
 	DesiredTTL   time.Duration
 	PollInterval time.Duration // between complete reads of the desired state
 	ClaimLease   time.Duration // for how long after it asked for a claim a leader may publish
-	Shadow       bool          // decide, but publish nothing
 	ReadsApps    bool          // the source can read single apps; AppReads asks for them
 	StateDiffers func() bool   // this node's recorded state differs from that of its peers; nil: never
 	Peers        Peers         // nil: there are none

@@ -41,7 +41,7 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 		c.claims.claimed(cmd.ID, cmd.rule)
 		granted = append(granted, cmd.Command)
 	}
-	if c.opts.Shadow {
+	if c.opts.Policy.Shadow {
 		// They stay claimed. Each ends when its effect is heard, as somebody else sends commands,
 		// or when it expires.
 		for _, cmd := range granted {

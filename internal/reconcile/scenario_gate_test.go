@@ -146,7 +146,7 @@ func TestW04WrongDatabaseAtFirstHolds(t *testing.T) {
 
 func TestShadowDecidesAndSendsNothing(t *testing.T) {
 	opts := testOptions()
-	opts.Shadow = true
+	opts.Policy.Shadow = true
 	cf := newSimCF(t, opts)
 	cf.addDEAs(4)
 	cf.desire(5, 4, true)

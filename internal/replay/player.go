@@ -57,7 +57,6 @@ func OptionsOf(cfg config.Config) Options {
 			},
 			StartLimit: cfg.Policy.StartLimit, StopLimit: cfg.Policy.StopLimit,
 			DesiredTTL: cfg.DesiredTTL(), PollInterval: cfg.PollInterval(), ClaimLease: cfg.Commands.ClaimLease,
-			Shadow: cfg.Commands.Mode == config.ModeShadow,
 		},
 		HeartbeatTTL: cfg.HeartbeatTTL(), Freshness: cfg.Freshness(),
 	}

@@ -145,7 +145,7 @@ func loopOptions(cfg config.Config, logger *slog.Logger) reconcile.Options {
 		},
 		StartLimit: cfg.Policy.StartLimit, StopLimit: cfg.Policy.StopLimit,
 		DesiredTTL: cfg.DesiredTTL(), PollInterval: cfg.PollInterval(), ClaimLease: cfg.ClaimLease(),
-		Shadow: cfg.Commands.Mode == config.ModeShadow, Logger: logger,
+		Logger: logger,
 	}
 }
 
