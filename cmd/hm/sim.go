@@ -26,8 +26,9 @@ func newSimCommand(c *cli) *cobra.Command {
 		Use:   "sim",
 		Short: "Run a simulated Cloud Foundry against a given NATS",
 		Long: `Run a simulated Cloud Foundry against a given NATS: a Cloud Controller with its bulk API, and DEAs
-that heartbeat, start, stop, crash and evacuate instances. It runs until it is interrupted, and
-keeps trying to connect to NATS.
+that heartbeat, start, stop, crash and evacuate instances. With --router-listen there is a router,
+too, and every instance serves HTTP: curl -H 'Host: GUID.apps.hm.test' ROUTER asks an app. It runs
+until it is interrupted, and keeps trying to connect to NATS.
 
 The control API shows and changes what is simulated:
   curl 127.0.0.1:8182/state                                     totals, and whether desired and actual agree
@@ -38,6 +39,8 @@ The control API shows and changes what is simulated:
   curl -X POST 127.0.0.1:8182/apps/GUID/scale -d '{"instances":5}'
                                                                 also stop, start, restart, restage, stage, crash {"index":0},
                                                                 crash-loop {"after":"2s"}, end-crash-loop
+  curl 127.0.0.1:8182/apps/GUID/stats                           what the Cloud Controller hears from the DEAs; needs NATS
+  curl 127.0.0.1:8182/router                                    the router and the users' requests; also /router/routes
   curl -X PUT 127.0.0.1:8182/faults -d '{"bulk":"html"}'        bulk: 401, 500, timeout, truncated, html, second-page, empty;
                                                                 bulk_delay, respondent_deaf, respondent_delay, lose_starts,
                                                                 start_failure; {} heals everything`,
@@ -76,6 +79,11 @@ The control API shows and changes what is simulated:
 		"an evacuating DEA leaves after this at the latest; 0 for 11.5 heartbeat periods")
 	f.StringVar(&o.CCListen, "cc-listen", "127.0.0.1:8181", "address of the Cloud Controller's bulk API")
 	f.StringVar(&o.ControlListen, "control-listen", "127.0.0.1:8182", "address of the control API, loopback only")
+	f.StringVar(&o.RouterListen, "router-listen", "",
+		"address of a router, which makes running instances serve HTTP (default: no router)")
+	f.BoolVar(&o.RouterPrunesWithoutNATS, "router-prunes-without-nats", false,
+		"the router forgets routes that NATS cannot refresh, as gorouter does without suspend_pruning_if_nats_unavailable")
+	f.IntVar(&o.Requests, "requests", 0, "requests a second that users send through the router, over all apps")
 	f.StringVar(&o.Partition, "partition", "default", "Cloud Controller partition")
 	f.StringVar(&o.BulkUser, "bulk-user", "bulk_api", "user of the bulk API")
 	f.StringVar(&o.BulkPassword, "bulk-password", "bulk-password", "password of the bulk API")
@@ -113,10 +121,14 @@ func runSim(ctx context.Context, c *cli, o sim.Options) error {
 		CC      string `json:"cc"`
 		Control string `json:"control"`
 		CCDB    string `json:"cc_db,omitempty"`
+		Router  string `json:"router,omitempty"`
 	}{CC: s.CCURL(), Control: s.ControlURL()}
 	driver, _, db := s.CC.DB()
 	if db != "" {
 		where.CCDB = driver + " " + db
+	}
+	if s.Router != nil {
+		where.Router = s.Router.URL()
 	}
 	if c.json() {
 		err = json.NewEncoder(c.out).Encode(where)
@@ -125,6 +137,9 @@ func runSim(ctx context.Context, c *cli, o sim.Options) error {
 			where.Control)
 		if err == nil && db != "" {
 			_, err = fmt.Fprintf(c.out, "CC database       %s\n", where.CCDB)
+		}
+		if err == nil && where.Router != "" {
+			_, err = fmt.Fprintf(c.out, "router            %s  (an app's name is GUID.apps.hm.test)\n", where.Router)
 		}
 	}
 	var last sim.Summary
@@ -171,6 +186,9 @@ func printTotals(w io.Writer, asJSON bool, st sim.State) error {
 	n := st.Commands
 	_, err = fmt.Fprintf(w, "  starts %d/%d  stops %d/%d", n.StartsAccepted, n.StartsAccepted+n.StartsRefused,
 		n.StopsAccepted, n.StopsAccepted+n.StopsRefused)
+	if r := st.Requests; err == nil && r.Sent > 0 {
+		_, err = fmt.Fprintf(w, "  requests %d  failed %d", r.Sent, r.Failed)
+	}
 	if err == nil && st.Connected < st.Connections {
 		_, err = fmt.Fprintf(w, "  NATS %d of %d connections", st.Connected, st.Connections)
 	}

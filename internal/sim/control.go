@@ -35,6 +35,21 @@ func (s *Sim) controlHandler() http.Handler {
 		})
 	}
 	handle("GET /state", func(*http.Request) (any, error) { return s.State(), nil })
+	handle("GET /router", func(*http.Request) (any, error) { return s.routerView() })
+	handle("GET /router/routes", func(r *http.Request) (any, error) {
+		if s.Router == nil {
+			return nil, errNoRouter
+		}
+		_, n, err := window(r, "from")
+		return s.Router.Routes(r.URL.Query().Get("after"), n), err
+	})
+	handle("GET /apps/{guid}/stats", func(r *http.Request) (any, error) {
+		guid, err := guidOf(r)
+		if err != nil {
+			return nil, err
+		}
+		return s.CC.Stats(r.Context(), guid)
+	})
 	handle("GET /faults", func(*http.Request) (any, error) { return s.Faults(), nil })
 	handle("PUT /faults", func(r *http.Request) (any, error) {
 		var f Faults

@@ -12,6 +12,7 @@ import (
 	"hm/desired"
 	"hm/internal/sim/cc"
 	"hm/internal/sim/fleet"
+	"hm/internal/sim/router"
 )
 
 // Options describe the simulated Cloud Foundry. A zero value means the default that the field names; zero Apps or DEAs
@@ -42,6 +43,16 @@ type Options struct {
 	Exits             fleet.ExitStyle
 	Connections       int  // NATS connections that the DEAs share, default 4
 	ConnectionPerDEA  bool // one NATS connection for each DEA instead
+
+	// RouterListen is the TCP address of the router. Without it there is no router, and the instances serve no HTTP.
+	RouterListen string
+	// RouterPrunesWithoutNATS: the router forgets routes that NATS cannot refresh, as gorouter does without
+	// suspend_pruning_if_nats_unavailable.
+	RouterPrunesWithoutNATS bool
+	RouterRegister          time.Duration // how often it asks for each route; default 2 periods, as 20 s of 10 s
+	RouterStaleThreshold    time.Duration // after which it forgets a route; default 12 periods, as 120 s of 10 s
+	RouterPruneInterval     time.Duration // how often it looks for such routes; default 3 periods, as 30 s of 10 s
+	Requests                int           // requests a second that users send over all apps; 0: none. Needs RouterListen
 
 	Partition                  string // default "default"
 	CCListen, ControlListen    string // TCP addresses, default 127.0.0.1:0; ControlListen must be loopback
@@ -87,6 +98,9 @@ func (o Options) withDefaults() Options {
 	setDuration(&o.EvacuationBailOut, o.HeartbeatPeriod*23/2)
 	setDuration(&o.AdvertiseTTL, o.HeartbeatPeriod)
 	setDuration(&o.CrashLifetime, 360*o.HeartbeatPeriod)
+	setDuration(&o.RouterRegister, 2*o.HeartbeatPeriod)
+	setDuration(&o.RouterStaleThreshold, 12*o.HeartbeatPeriod)
+	setDuration(&o.RouterPruneInterval, 3*o.HeartbeatPeriod)
 	setStrings(&o.Partition, "default")
 	setStrings(&o.CCListen, "127.0.0.1:0")
 	setStrings(&o.ControlListen, "127.0.0.1:0")
@@ -113,6 +127,14 @@ func (o Options) validate() error {
 	between("DEAs", o.DEAs, 0, fleet.MaxDEAs)
 	between("connections", o.Connections, 1, 1024)
 	between("history", o.History, 1, 10_000_000)
+	between("requests a second", o.Requests, 0, maxRequestRate)
+	if o.Requests > 0 && o.RouterListen == "" {
+		errs = append(errs, errors.New("requests need a router: give it an address"))
+	}
+	if n := o.Apps * o.InstancesPerApp; o.RouterListen != "" && n > fleet.MaxEndpoints {
+		errs = append(errs, fmt.Errorf("a router with about %d instances: each listens on a port of its own, "+
+			"so that at most %d are possible; leave the router out, or have fewer apps", n, fleet.MaxEndpoints))
+	}
 	between("exit style", int(o.Exits), int(fleet.ExitsCrashes), int(fleet.ExitsAll))
 	if o.HeartbeatPeriod < time.Millisecond {
 		errs = append(errs, fmt.Errorf("heartbeat period is %s, it must be at least 1ms", o.HeartbeatPeriod))
@@ -147,8 +169,17 @@ func (o Options) fleet(dial func(string) (*nats.Conn, error), after func(time.Du
 		Seed: o.Seed, HeartbeatPeriod: o.HeartbeatPeriod, StartDelay: o.StartDelay, StartJitter: o.StartJitter,
 		RestartDelay: o.RestartDelay, EvacuationBailOut: o.EvacuationBailOut, AdvertiseTTL: o.AdvertiseTTL,
 		CrashLifetime: o.CrashLifetime, Exits: o.Exits,
+		Serve: o.RouterListen != "", RegisterInterval: o.RouterRegister,
 		Connections: o.Connections, ConnectionPerDEA: o.ConnectionPerDEA, Partition: o.Partition,
 		Logger: o.Logger, Dial: dial, After: after,
+	}
+}
+
+// router gives the options of the router.
+func (o Options) router(dial func(string) (*nats.Conn, error)) router.Options {
+	return router.Options{
+		Listen: o.RouterListen, RegisterInterval: o.RouterRegister, StaleThreshold: o.RouterStaleThreshold,
+		PruneInterval: o.RouterPruneInterval, PruneWithoutNATS: o.RouterPrunesWithoutNATS, Logger: o.Logger, Dial: dial,
 	}
 }
 

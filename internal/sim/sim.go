@@ -15,12 +15,16 @@ import (
 	"hm/internal/app"
 	"hm/internal/sim/cc"
 	"hm/internal/sim/fleet"
+	"hm/internal/sim/router"
+	"hm/internal/sim/wire"
 )
 
 // Sim is a running simulation. Its methods are safe for concurrent use.
 type Sim struct {
-	CC    *cc.Controller
-	Fleet *fleet.Fleet
+	CC     *cc.Controller
+	Fleet  *fleet.Fleet
+	Router *router.Router // nil if there is none
+	users  *users         // nil if there is no router
 
 	opts                Options
 	timeline            *timeline
@@ -96,7 +100,7 @@ func (s *Sim) begin() error {
 		for _, r := range rows {
 			if r.Startable() {
 				key := app.Key{Droplet: r.GUID, Version: r.Version}
-				wanted = append(wanted, fleet.Wanted{App: key, Instances: r.Instances})
+				wanted = append(wanted, fleet.Wanted{App: key, Instances: r.Instances, URIs: []string{wire.AppURI(r.GUID)}})
 			}
 		}
 	}
@@ -104,7 +108,15 @@ func (s *Sim) begin() error {
 		return err
 	}
 	s.wg.Go(func() { s.CC.Respond(s.ctx) })
-	return s.Fleet.Start(s.ctx)
+	if err := s.Fleet.Start(s.ctx); err != nil || s.opts.RouterListen == "" {
+		return err
+	}
+	if s.Router, err = router.Start(s.ctx, s.opts.router(s.dial)); err != nil {
+		return err
+	}
+	s.users = newUsers(s)
+	s.users.start(s.ctx, &s.wg)
+	return nil
 }
 
 // dial opens a connection that is tried for ever. Nothing is buffered while NATS is away: an old heartbeat would look
@@ -138,6 +150,9 @@ func (s *Sim) dial(name string) (*nats.Conn, error) {
 func (s *Sim) Close() {
 	s.cancel()
 	s.wg.Wait()
+	if s.Router != nil {
+		s.Router.Close()
+	}
 	s.Fleet.Close()
 	s.CC.Close()
 }

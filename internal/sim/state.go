@@ -46,6 +46,9 @@ type State struct {
 	Exits      uint64 `json:"exits"`      // droplet.exited and dea.shutdown published
 	Lost       uint64 `json:"lost"`       // messages not published, mostly because NATS was away
 
+	Routes   int      `json:"routes,omitempty"`  // endpoints that the router knows
+	Requests Requests `json:"requests,omitzero"` // of the users
+
 	Commands cc.Counts `json:"commands"`
 }
 
@@ -66,6 +69,14 @@ func (s *Sim) State() State {
 	})
 	traffic := s.Fleet.Traffic()
 	st.Connections, st.Connected = traffic.Connections+1, traffic.Connected
+	if s.Router != nil {
+		r := s.Router.Status()
+		st.Routes, st.Requests = r.Endpoints, s.users.counts()
+		st.Connections++
+		if r.NATS {
+			st.Connected++
+		}
+	}
 	st.Heartbeats, st.Exits = traffic.Heartbeats, traffic.Exits
 	up, lost := s.CC.Connected()
 	if up {
@@ -117,13 +128,18 @@ type InstanceView struct {
 	Since   time.Time `json:"since"`
 	DEA     string    `json:"dea"`
 	CutOff  bool      `json:"cut_off,omitempty"` // its DEA neither sends nor receives
+	Address string    `json:"address,omitempty"` // where it serves HTTP
 }
 
 func viewInstance(in fleet.Instance) InstanceView {
-	return InstanceView{
+	v := InstanceView{
 		App: in.App.Droplet, Version: in.App.Version, Index: in.Index, GUID: in.GUID, State: in.State.String(),
 		Since: in.Since, DEA: in.DEA, CutOff: in.CutOff,
 	}
+	if in.Port != 0 {
+		v.Address = fmt.Sprintf("127.0.0.1:%d", in.Port)
+	}
+	return v
 }
 
 // App gives one app.

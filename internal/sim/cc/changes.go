@@ -110,13 +110,14 @@ func (c *Controller) RestartApp(guid app.GUID) (Row, error) {
 }
 
 // RestageApp stops an app and stages it again, with a new version: it is PENDING until staging ends after
-// Options.StagingDelay, then STAGED and started; or FAILED, if it is to fail.
+// Options.StagingDelay, then STAGED and started; or FAILED, if it is to fail, or if NATS, over which stagers work, is away
+// when it begins or ends.
 func (c *Controller) RestageApp(guid app.GUID, fail bool) (Row, error) {
 	row, err := c.change(guid, func(r *Row) { r.Package, r.Version = desired.Pending, c.ids.UUID() }, c.stopBefore)
 	if err != nil {
 		return row, err
 	}
-	c.stageLater(row, fail)
+	c.stageLater(row, fail || !c.stager())
 	return row, nil
 }
 
@@ -134,7 +135,7 @@ func (c *Controller) endStaging(row Row, fail bool) {
 	if !known || now.Package != desired.Pending || now.Version != row.Version {
 		return
 	}
-	if _, err := c.StageApp(row.GUID, fail); errors.Is(err, wire.ErrUnavailable) {
+	if _, err := c.StageApp(row.GUID, fail || !c.stager()); errors.Is(err, wire.ErrUnavailable) {
 		c.log.Warn("could not record the end of a staging; trying again", "app", row.GUID.String(), "error", err)
 		c.stageLater(row, fail)
 	} // other errors: the app was deleted meanwhile

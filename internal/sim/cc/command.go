@@ -88,7 +88,7 @@ func (c *Controller) startMessage(row Row, index int) (m wire.Message, dea strin
 	}
 	return wire.Message{Subject: wire.SubjectDEAStart(dea), Data: wire.MustJSON(wire.Start{
 		Partition: c.opts.Partition, Droplet: row.GUID, Name: appName(row), Version: row.Version, Index: uint32(index),
-		URIs: []string{}, Limits: wire.Limits{Memory: row.Memory, Disk: 1024, Files: 16384}, Env: []string{},
+		URIs: []string{wire.AppURI(row.GUID)}, Limits: wire.Limits{Memory: row.Memory, Disk: 1024, Files: 16384}, Env: []string{},
 	})}, dea
 }
 

@@ -64,6 +64,8 @@ type Controller struct {
 	nc    *nats.Conn
 	in    chan *nats.Msg
 
+	stager func() bool // whether a stager can be reached; set by Connect
+
 	mu      sync.Mutex
 	ids     wire.IDGenerator
 	apps    *table
@@ -181,7 +183,7 @@ func (c *Controller) SetFaults(f Faults) {
 
 // Connect subscribes for commands and requests. It works while NATS is away, too. The Controller closes nc.
 func (c *Controller) Connect(nc *nats.Conn) error {
-	c.nc = nc
+	c.nc, c.stager = nc, nc.IsConnected
 	for _, subject := range []string{subjectHMStart, subjectHMStop} {
 		if _, err := c.nc.ChanQueueSubscribe(subject, queueCC, c.in); err != nil {
 			return err

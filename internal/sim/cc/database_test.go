@@ -59,6 +59,7 @@ func openController(t testing.TB, o Options, n int) *Controller {
 	if c.nc, err = nats.Connect("nats://127.0.0.1:1", nats.RetryOnFailedConnect(true), nats.ReconnectWait(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
+	c.stager = func() bool { return true }
 	if _, err := c.Populate(t.Context(), n, 2); err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 
 const (
 	batchSize  = 64      // messages taken at a time, which bounds how long Fleet.mu is held
-	maxWaiting = 200_000 // exits that wait to be sent; more are dropped and counted
+	maxWaiting = 200_000 // exits and changes of routes that wait to be sent; more are dropped and counted
 )
 
 // connection is one NATS connection and the DEAs that share it. Two goroutines serve it: send and receive.
@@ -30,15 +30,24 @@ type connection struct {
 	in        chan *nats.Msg
 	work      notify.Signal // there may be something to send, or to subscribe to
 	ready     chan struct{} // closed when the first subscriptions are made
+	greeting  string        // the subject on which routers answer router.greet
+	greeted   uint64        // one more than the reconnections before the last greeting; used by send alone
 	subs      map[string]*nats.Subscription
 
 	// Guarded by Fleet.mu.
 	timers  timers
-	wanted  []*dea         // that are to heartbeat now
-	waiting []wire.Message // exits
+	wanted  []*dea     // that are to heartbeat now
+	waiting []outgoing // exits and changes of routes
 	moves   []move
+	routing routing
 
-	heartbeats, exits, lost atomic.Uint64 // published; not published because NATS was away or too much waited
+	heartbeats, exits, routes, lost atomic.Uint64 // published; not published because NATS was away or too much waited
+}
+
+// outgoing is a message to publish.
+type outgoing struct {
+	wire.Message
+	endpoint *endpoint // of router.register; nil otherwise
 }
 
 // move is a DEA that begins or ceases to receive start messages under an id.
@@ -50,22 +59,27 @@ type move struct {
 
 func newConnection(f *Fleet, inbox int) *connection {
 	return &connection{fleet: f, partition: string(wire.MustJSON(f.opts.Partition)), in: make(chan *nats.Msg, inbox),
-		work: notify.New(), ready: make(chan struct{}), subs: map[string]*nats.Subscription{}}
+		work: notify.New(), ready: make(chan struct{}), subs: map[string]*nats.Subscription{},
+		routing: routing{every: f.opts.RegisterInterval}}
 }
 
 // send publishes the heartbeats and exits of the connection's DEAs until ctx ends.
 func (c *connection) send(ctx context.Context) {
-	if _, err := c.nc.ChanSubscribe(wire.SubjectDEAStop, c.in); err != nil {
-		c.fleet.log.Error("DEAs cannot subscribe", "subject", wire.SubjectDEAStop, "error", err)
+	for _, subject := range []string{wire.SubjectDEAStop, wire.SubjectDEAFind} {
+		if _, err := c.nc.ChanSubscribe(subject, c.in); err != nil {
+			c.fleet.log.Error("DEAs cannot subscribe", "subject", subject, "error", err)
+		}
 	}
+	c.subscribeToRouters()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var batch []wire.Message
+	var batch []outgoing
 	for first := true; ; first = false {
 		c.subscribe(ctx)
 		if first {
 			close(c.ready)
 		}
+		c.greet()
 		var wait time.Duration
 		batch, wait = c.nextBatch(time.Now(), batch[:0])
 		for _, m := range batch {
@@ -87,20 +101,29 @@ func (c *connection) send(ctx context.Context) {
 	}
 }
 
-func (c *connection) publish(m wire.Message) {
-	counter := &c.exits
-	if m.Subject == subjectHeartbeat {
-		counter = &c.heartbeats
-	}
+func (c *connection) publish(m outgoing) {
 	if !c.nc.IsConnected() || c.nc.Publish(m.Subject, m.Data) != nil {
-		counter = &c.lost
+		c.lost.Add(1)
+		return
 	}
-	counter.Add(1)
+	switch m.Subject {
+	case subjectHeartbeat:
+		c.heartbeats.Add(1)
+	case wire.SubjectRouterRegister:
+		c.routes.Add(1)
+		if m.endpoint.told.Add(1) == 2 {
+			m.endpoint.known.Store(time.Now().UnixNano())
+		}
+	case wire.SubjectRouterUnregister:
+		c.routes.Add(1)
+	default:
+		c.exits.Add(1)
+	}
 }
 
-// nextBatch appends what is to be sent now to batch, up to batchSize messages, and says when the next heartbeat is
-// due: 0 if there is more to send.
-func (c *connection) nextBatch(now time.Time, batch []wire.Message) ([]wire.Message, time.Duration) {
+// nextBatch appends what is to be sent now to batch, about batchSize messages, and says when the next message is due: 0
+// if there is more to send.
+func (c *connection) nextBatch(now time.Time, batch []outgoing) ([]outgoing, time.Duration) {
 	f := c.fleet
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -114,9 +137,20 @@ func (c *connection) nextBatch(now time.Time, batch []wire.Message) ([]wire.Mess
 		c.wanted = c.wanted[1:]
 		d.wanted = false
 		if d.connected() {
-			batch = append(batch, wire.Message{Subject: subjectHeartbeat, Data: c.encode(d)})
+			batch = append(batch, c.heartbeat(d))
 		}
 	}
+	batch, wait := c.nextHeartbeats(now, batch)
+	batch, waitRoutes := c.nextRoutes(now, batch)
+	return batch, min(wait, waitRoutes)
+}
+
+func (c *connection) heartbeat(d *dea) outgoing {
+	return outgoing{Message: wire.Message{Subject: subjectHeartbeat, Data: c.encode(d)}}
+}
+
+// nextHeartbeats appends the heartbeats whose timer is due, and says when the next one is. Fleet.mu is held.
+func (c *connection) nextHeartbeats(now time.Time, batch []outgoing) ([]outgoing, time.Duration) {
 	for len(batch) < batchSize {
 		if len(c.timers) == 0 {
 			return batch, time.Hour
@@ -127,8 +161,8 @@ func (c *connection) nextBatch(now time.Time, batch []wire.Message) ([]wire.Mess
 		}
 		d.due = c.nextDue(d, now)
 		heap.Fix(&c.timers, 0)
-		if f.tick(d, now) {
-			batch = append(batch, wire.Message{Subject: subjectHeartbeat, Data: c.encode(d)})
+		if c.fleet.tick(d, now) {
+			batch = append(batch, c.heartbeat(d))
 		}
 	}
 	return batch, 0
@@ -172,15 +206,16 @@ func (c *connection) heartbeatNow(d *dea) {
 // announceExit publishes a droplet.exited, unless the instance's DEA is cut off.
 func (c *connection) announceExit(in *instance, reason actual.ExitReason, why string) {
 	if in.dea.connected() {
-		c.enqueue(wire.Message{Subject: subjectExited, Data: encodeExit(c.fleet.opts.Partition, in, reason, why)})
+		c.enqueue(outgoing{Message: wire.Message{Subject: subjectExited,
+			Data: encodeExit(c.fleet.opts.Partition, in, reason, why)}})
 	}
 }
 
 func (c *connection) announceShutdown(d *dea) {
-	c.enqueue(wire.Message{Subject: subjectDEAShutdown, Data: encodeDEAShutdown(d)})
+	c.enqueue(outgoing{Message: wire.Message{Subject: subjectDEAShutdown, Data: encodeDEAShutdown(d)}})
 }
 
-func (c *connection) enqueue(m wire.Message) {
+func (c *connection) enqueue(m outgoing) {
 	if len(c.waiting) >= maxWaiting {
 		c.lost.Add(1)
 		return
@@ -189,8 +224,9 @@ func (c *connection) enqueue(m wire.Message) {
 	c.work.Notify()
 }
 
-// join has a DEA heartbeat by its timer and receive start messages.
+// join has a DEA heartbeat by its timer, register its routes and receive start messages.
 func (c *connection) join(d *dea) {
+	c.routing.deas = append(c.routing.deas, d)
 	heap.Push(&c.timers, d)
 	c.moves = append(c.moves, move{d, d.id, true})
 	c.work.Notify()
@@ -201,6 +237,7 @@ func (c *connection) quit(d *dea) {
 	if d.dueAt >= 0 {
 		heap.Remove(&c.timers, d.dueAt)
 	}
+	c.routing.deas = slices.DeleteFunc(c.routing.deas, func(o *dea) bool { return o == d })
 	c.moves = append(c.moves, move{d, d.id, false})
 	c.work.Notify()
 }
@@ -260,7 +297,14 @@ func (c *connection) receive(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case m := <-c.in:
-			c.handle(m.Subject, m.Data)
+			switch m.Subject {
+			case wire.SubjectRouterStart, c.greeting:
+				c.routerStarted(m.Data)
+			case wire.SubjectDEAFind:
+				c.find(m)
+			default:
+				c.handle(m.Subject, m.Data)
+			}
 		}
 	}
 }
@@ -292,7 +336,7 @@ func (c *connection) handle(subject string, data []byte) {
 	}
 	f.mu.Lock()
 	if d := f.byID[id]; d != nil && d.status == serving && !d.paused {
-		f.start(d, app.Key{Droplet: s.Droplet, Version: s.Version}, s.Index)
+		f.start(d, app.Key{Droplet: s.Droplet, Version: s.Version}, s.Index, s.URIs)
 	}
 	f.mu.Unlock()
 }

@@ -62,9 +62,15 @@ func (f *Fleet) addDEA(c *connection, due time.Time) *dea {
 
 // tick does what a DEA does when its timer fires, and reports whether it sends a heartbeat.
 func (f *Fleet) tick(d *dea, now time.Time) bool {
-	if d.status == evacuating && !d.paused && (d.inPool.instances == 0 || !now.Before(d.bailAt)) {
-		f.leave(d)
-		return false
+	if d.status == evacuating && !d.paused {
+		switch {
+		case !d.conn.nc.IsConnected():
+			// Without NATS nobody can start its instances elsewhere. It waits, and for the whole time once NATS is back.
+			d.bailAt = now.Add(f.opts.EvacuationBailOut)
+		case d.inPool.instances == 0 || !now.Before(d.bailAt):
+			f.leave(d)
+			return false
+		}
 	}
 	if d.crashes > 0 {
 		f.reap(d, now)
@@ -115,6 +121,13 @@ func (f *Fleet) leave(d *dea) {
 	delete(f.byID, d.id)
 }
 
+// die breaks off everything that a DEA runs: its routers are not told.
+func (f *Fleet) die(d *dea) {
+	for _, in := range d.instances {
+		f.hangUp(in, false)
+	}
+}
+
 // kill is the sudden death of a DEA's machine. The Cloud Controller places on it until its last
 // advertisement expires.
 func (f *Fleet) kill(d *dea) error {
@@ -122,6 +135,7 @@ func (f *Fleet) kill(d *dea) error {
 		return cannotBe(d, "killed")
 	}
 	ran := d.inPool.instances
+	f.die(d)
 	f.leave(d)
 	d.inPool.expires, d.inPool.held = time.Now().Add(f.opts.AdvertiseTTL), ran
 	f.pool.moved(&d.inPool)
@@ -143,8 +157,11 @@ func (f *Fleet) resume(d *dea) error {
 		return cannotBe(d, "resumed")
 	}
 	d.paused = false
-	if d.status == serving {
+	switch d.status {
+	case serving:
 		f.pool.add(&d.inPool)
+	case evacuating: // while it was cut off, nobody could start its instances elsewhere
+		d.bailAt = time.Now().Add(f.opts.EvacuationBailOut)
 	}
 	f.touchAll(d)
 	d.conn.heartbeatNow(d)
@@ -181,10 +198,13 @@ func (f *Fleet) restart(d *dea) error {
 			case actual.Starting:
 				f.crash(in, "was starting when the DEA restarted")
 			case actual.Evacuating:
+				f.hangUp(in, false)
 				f.remove(in)
 			case actual.Crashed:
 				f.setState(in, actual.Crashed)
 				d.conn.announceExit(in, actual.ExitCrashed, "app instance exited")
+			default:
+				d.conn.register(in)
 			}
 		}
 		d.conn.heartbeatNow(d) // N04

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -41,6 +42,8 @@ type Options struct {
 	Connections       int  // NATS connections that the DEAs share
 	ConnectionPerDEA  bool // one NATS connection for each DEA instead
 	Partition         string
+	Serve             bool          // running instances serve HTTP, and the DEAs register their routes
+	RegisterInterval  time.Duration // how often they do until a router asks for another interval
 	Logger            *slog.Logger
 
 	Dial  func(name string) (*nats.Conn, error)   // opens a connection to NATS
@@ -60,7 +63,12 @@ type Fleet struct {
 	apps         map[app.GUID]*presence
 	changed      []*presence // to be counted again
 	pool         pool
-	startFailure float64 // share of starting instances that crash instead of running
+	startFailure float64              // share of starting instances that crash instead of running
+	closing      bool                 // no endpoint is opened any more
+	endpoints    int                  // instances that serve HTTP
+	resting      map[uint16]time.Time // ports that stopped instances had, and until when they are not used again
+
+	answered, astray atomic.Uint64 // requests that instances answered; of these, those for another app
 
 	ctx    context.Context // of the goroutines; set by Start
 	cancel context.CancelFunc
@@ -74,13 +82,14 @@ type Fleet struct {
 // New makes a fleet without DEAs.
 func New(o Options) *Fleet {
 	return &Fleet{opts: o, log: o.Logger, ids: wire.NewIDGenerator(o.Seed, "fleet"), byID: map[string]*dea{},
-		apps: map[app.GUID]*presence{}}
+		apps: map[app.GUID]*presence{}, resting: map[uint16]time.Time{}}
 }
 
 // Wanted is an app of which the instances 0 to Instances-1 run from the start.
 type Wanted struct {
 	App       app.Key
 	Instances int
+	URIs      []string
 }
 
 // LayOut makes the first DEAs, whose heartbeats are spread evenly over the period. It puts the wanted instances on
@@ -105,9 +114,11 @@ func (f *Fleet) LayOut(deas int, wanted []Wanted) error {
 	}
 	next := 0
 	for _, w := range wanted {
+		f.presence(w.App.Droplet).setURIs(f, w.URIs)
 		for i := range w.Instances {
 			in := f.add(f.deas[next%len(f.deas)], w.App, uint32(i), actual.Running)
 			in.since = now.UnixMicro() - f.ids.Int64N(int64(24*time.Hour/time.Microsecond))
+			f.serve(in)
 			next++
 		}
 	}
@@ -184,6 +195,12 @@ func (f *Fleet) Close() {
 	if f.cancel != nil {
 		f.cancel()
 	}
+	f.mu.Lock()
+	f.closing = true
+	for _, d := range f.deas {
+		f.die(d)
+	}
+	f.mu.Unlock()
 	f.wg.Wait()
 	for _, c := range connections {
 		c.nc.Close()

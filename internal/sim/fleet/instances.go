@@ -20,6 +20,8 @@ type instance struct {
 	since   int64 // microseconds since the epoch
 	dea     *dea  // nil once the DEA no longer lists it
 	at      int   // position in app.instances
+
+	endpoint *endpoint // where it serves HTTP; nil if it does not
 }
 
 // presence is everything that the DEAs list of one droplet, whatever its version and whether the Cloud Controller
@@ -28,6 +30,7 @@ type presence struct {
 	droplet   app.GUID
 	instances []*instance // in no particular order
 	changed   bool        // in Fleet.changed
+	uris      []string    // by which users reach its instances
 
 	crashLoop  bool // instances crash once they have run for crashAfter
 	crashAfter time.Duration
@@ -40,6 +43,9 @@ func (p *presence) all() iter.Seq[Instance] {
 			view := Instance{
 				App: app.Key{Droplet: p.droplet, Version: in.version}, Index: in.index, GUID: in.guid, State: in.state,
 				Since: time.UnixMicro(in.since).UTC(), DEA: in.dea.id, CutOff: !in.dea.connected(),
+			}
+			if in.endpoint != nil {
+				view.Port = int(in.endpoint.port)
 			}
 			if !yield(view) {
 				return
@@ -57,6 +63,13 @@ func (f *Fleet) presence(droplet app.GUID) *presence {
 		f.touch(p)
 	}
 	return p
+}
+
+// setURIs sets the names by which users reach an app. Only a fleet that serves keeps them.
+func (p *presence) setURIs(f *Fleet, uris []string) {
+	if f.opts.Serve && !slices.Equal(p.uris, uris) && len(uris) <= wire.MaxRouteURIs {
+		p.uris = uris
+	}
 }
 
 // touch marks a droplet to be counted again.
@@ -89,9 +102,11 @@ func (f *Fleet) add(d *dea, key app.Key, index uint32, st actual.State) *instanc
 	return in
 }
 
-// remove takes an instance off its DEA's list.
+// remove takes an instance that was stopped off its DEA's list.
 func (f *Fleet) remove(in *instance) {
 	d, p := in.dea, in.app
+	d.conn.unregister(in)
+	f.hangUp(in, true)
 	d.instances = slices.DeleteFunc(d.instances, func(o *instance) bool { return o == in })
 	if in.state == actual.Crashed {
 		d.crashes--
@@ -116,7 +131,8 @@ func (f *Fleet) setState(in *instance, st actual.State) {
 }
 
 // start starts an instance on a DEA: STARTING now, RUNNING or crashed after the start delay.
-func (f *Fleet) start(d *dea, key app.Key, index uint32) {
+func (f *Fleet) start(d *dea, key app.Key, index uint32, uris []string) {
+	f.presence(key.Droplet).setURIs(f, uris)
 	in := f.add(d, key, index, actual.Starting)
 	delay := f.opts.StartDelay
 	if f.opts.StartJitter > 0 {
@@ -132,6 +148,8 @@ func (f *Fleet) start(d *dea, key app.Key, index uint32) {
 			f.crash(in, "failed to start")
 		default:
 			f.setState(in, actual.Running)
+			f.serve(in)
+			in.dea.conn.register(in)
 			in.dea.conn.heartbeatNow(in.dea) // N04
 			f.scheduleCrash(in)
 		}
@@ -161,6 +179,8 @@ func (f *Fleet) crash(in *instance, why string) bool {
 		return false
 	}
 	d := in.dea
+	d.conn.unregister(in)
+	f.hangUp(in, false)
 	f.setState(in, actual.Crashed)
 	d.crashes++
 	d.inPool.instances--

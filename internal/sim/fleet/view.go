@@ -56,6 +56,7 @@ type Traffic struct {
 	Connections int    // open ones
 	Connected   int    // of these, those that are up
 	Heartbeats  uint64 // published
+	Routes      uint64 // router.register and router.unregister published
 	Exits       uint64 // droplet.exited and dea.shutdown published
 	Lost        uint64 // not published because NATS was away or too many messages waited
 }
@@ -70,6 +71,7 @@ func (f *Fleet) Traffic() Traffic {
 		}
 		t.Heartbeats += c.heartbeats.Load()
 		t.Exits += c.exits.Load()
+		t.Routes += c.routes.Load()
 		t.Lost += c.lost.Load()
 	}
 	return t
@@ -84,6 +86,7 @@ type Instance struct {
 	Since  time.Time // when it got its state
 	DEA    string
 	CutOff bool // its DEA neither sends nor receives
+	Port   int  // of 127.0.0.1, where it serves HTTP; 0: it does not
 }
 
 // Instances gives everything that DEAs list of a droplet, known to the Cloud Controller or not, in no order.

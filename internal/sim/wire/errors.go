@@ -15,7 +15,7 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrInvalid: an argument is out of range or unknown.
 	ErrInvalid = errors.New("invalid")
-	// ErrUnavailable: the Cloud Controller's database did not take a change.
+	// ErrUnavailable: the Cloud Controller's database did not take a change, or NATS is away and the DEAs cannot be asked.
 	ErrUnavailable = errors.New("not available")
 	// ErrClosed: the simulation has ended.
 	ErrClosed = errors.New("the simulation is closed")

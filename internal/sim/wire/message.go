@@ -12,6 +12,10 @@ import (
 // SubjectDEAStop is the subject on which every DEA gets stop messages.
 const SubjectDEAStop = "dea.stop"
 
+// SubjectDEAFind is the subject on which every DEA is asked for instances: the body is a Stop, each instance that it
+// names is a reply of type Found.
+const SubjectDEAFind = "dea.find.droplet"
+
 // SubjectDEAStart is the subject on which one DEA gets its start messages.
 func SubjectDEAStart(id string) string { return "dea." + id + ".start" }
 
@@ -47,6 +51,17 @@ type Stop struct {
 	Instances []app.GUID `json:"instances,omitempty"`
 	Indices   []uint32   `json:"indices,omitempty"`
 	States    []string   `json:"states,omitempty"`
+}
+
+// Found is a DEA's reply to dea.find.droplet.
+type Found struct {
+	DEA      string   `json:"dea"`
+	Droplet  app.GUID `json:"droplet"`
+	Version  app.GUID `json:"version"`
+	Instance app.GUID `json:"instance"`
+	Index    uint32   `json:"index"`
+	State    string   `json:"state"`
+	Since    float64  `json:"state_timestamp"` // seconds since the epoch
 }
 
 // AppendGUID encodes a guid as JSON. Guids are printable ASCII, so a quote and a backslash are all that needs
