@@ -4,6 +4,7 @@
 package journal
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -57,6 +58,11 @@ const (
 type Position struct {
 	Index   uint64
 	Ordinal uint32
+}
+
+// compare gives -1, 0 or 1: whether p is before, at or after o.
+func (p Position) compare(o Position) int {
+	return cmp.Or(cmp.Compare(p.Index, o.Index), cmp.Compare(p.Ordinal, o.Ordinal))
 }
 
 // ID identifies an event. The cluster's events have the same ID on every node, so that a reader who changes the node

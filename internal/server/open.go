@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"hm/actual"
@@ -11,9 +12,11 @@ import (
 	"hm/commands"
 	"hm/commands/natspub"
 	"hm/internal/api"
+	"hm/internal/app"
 	"hm/internal/bus"
 	"hm/internal/cluster"
 	"hm/internal/config"
+	"hm/internal/journal"
 	"hm/internal/notify"
 	"hm/internal/reconcile"
 	"hm/raftfsm"
@@ -37,21 +40,29 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 			_ = n.Close() // the first error says more
 		}
 	}()
-	journal := reconcile.NewEndedCommands(cfg.Commands.JournalEntries)
+	ended := reconcile.NewEndedCommands(cfg.Commands.JournalEntries)
 	var totals api.CommandTotals
 	n.hook = newRecorderHook(n, cfg)
 	joining, err := clusterOptions(cfg, logger)
 	if err != nil {
 		return nil, err
 	}
+	if n.journal, err = journal.New(journal.Options{
+		Path: filepath.Join(cfg.Node.DataDir, "journal.db"), Node: cfg.Node.ID, Entries: cfg.Commands.JournalEntries,
+		Logger: logger, Now: func() app.Time { return n.cluster.Now() },
+	}); err != nil {
+		return nil, err
+	}
 	joining.OnApply = func(a raftfsm.Applied) {
-		journal.Add(a.Result.Ended)
+		n.journal.Applied(a)
+		ended.Add(a.Result.Ended)
 		totals.Applied(a)
 		n.hook.applied(a)
 	}
 	if n.cluster, err = cluster.Open(joining); err != nil {
 		return nil, fmt.Errorf("joining the cluster: %w", err)
 	}
+	n.journal.Start()
 	n.handover = &handover{
 		id: cfg.Node.ID, window: cfg.Freshness(), period: cfg.Policy.HeartbeatPeriod, cluster: n.cluster, logger: logger,
 	}
@@ -81,7 +92,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 		Options: options, Log: log, Leader: log, Publisher: publisherOf(cfg, nats),
 		Source: n.source, Intake: n.intake, ReadTimeout: ReadTimeout(cfg), PeerReads: n.newestPeerRead, ReadRecorded: n.readRecorded,
 		ReadEnded: n.hook.readEnded, AppReadEnded: n.hook.appReadEnded,
-	}, journal)
+	}, ended)
 	if n.feed, err = feed.Open(n.link, n.intake, n.hook.Message, logger); err != nil {
 		return nil, fmt.Errorf("listening to the DEAs: %w", err)
 	}

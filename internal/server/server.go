@@ -13,6 +13,7 @@ import (
 	"hm/internal/api"
 	"hm/internal/bus"
 	"hm/internal/cluster"
+	"hm/internal/journal"
 	"hm/internal/reconcile"
 )
 
@@ -25,6 +26,7 @@ type Options struct {
 // Node is one running hm node.
 type Node struct {
 	version  string
+	journal  *journal.Journal
 	cluster  *cluster.Node
 	link     *bus.Link
 	marker   *bus.Marker // measures how late the link is
@@ -82,6 +84,9 @@ func (n *Node) Close() error {
 		}
 		if n.cluster != nil {
 			errs = append(errs, n.cluster.Close())
+		}
+		if n.journal != nil { // it takes in what the cluster applies
+			errs = append(errs, n.journal.Close())
 		}
 		n.closed = errors.Join(errs...)
 	})

@@ -1,0 +1,53 @@
+package journal
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// counters are what Stats gives.
+type counters struct {
+	added, lost, failures, replaced, unreadable atomic.Uint64
+
+	mu    sync.Mutex
+	meta  meta
+	pages int64
+}
+
+// Stats is what a journal counts.
+type Stats struct {
+	Entries    int    // events in the file
+	Bytes      int64  // of their keys and encodings
+	Added      uint64 // stored since the start
+	Lost       uint64 // lost since the start: too much waited, since the disk is full, broken or slow
+	Failures   uint64 // writes that failed since the start
+	Replaced   uint64 // files that were set aside since the start
+	Unreadable uint64 // stored events that could not be read since the start
+	Stored     uint64 // everything up to this index of the log is stored, but for the gaps
+	Gaps       int    // ranges of the log whose events are not stored
+	Err        error  // why the file cannot be used now; nil if it can
+}
+
+// Stats gives what the journal counts.
+func (j *Journal) Stats() Stats {
+	s := &j.stats
+	out := Stats{
+		Added: s.added.Load(), Lost: s.lost.Load(), Failures: s.failures.Load(), Replaced: s.replaced.Load(),
+		Unreadable: s.unreadable.Load(), Stored: j.stored.Load(), Err: j.unavailable(),
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.meta.entries {
+		out.Entries += int(s.meta.entries[c])
+		out.Bytes += int64(s.meta.bytes[c])
+	}
+	out.Gaps = len(s.meta.gaps)
+	return out
+}
+
+// set notes what the file has.
+func (c *counters) set(m *meta) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.meta = *m
+}
