@@ -41,6 +41,7 @@ The control API shows and changes what is simulated:
                                                                 crash-loop {"after":"2s"}, end-crash-loop
   curl 127.0.0.1:8182/apps/GUID/stats                           what the Cloud Controller hears from the DEAs; needs NATS
   curl 127.0.0.1:8182/router                                    the router and the users' requests; also /router/routes
+  curl -X PUT 127.0.0.1:8182/hm9000 -d '{"running":true}'       a simulated HM9000 commands; also ignore_freshness, empty_reads
   curl -X PUT 127.0.0.1:8182/faults -d '{"bulk":"html"}'        bulk: 401, 500, timeout, truncated, html, second-page, empty;
                                                                 bulk_delay, respondent_deaf, respondent_delay, lose_starts,
                                                                 start_failure; {} heals everything`,
@@ -94,6 +95,7 @@ The control API shows and changes what is simulated:
 	f.BoolVar(&o.ColdStart, "cold", false, "nothing runs at the start")
 	f.BoolVar(&o.Passive, "cc-passive", false,
 		"the Cloud Controller starts and stops nothing by itself and leaves it to hm")
+	f.BoolVar(&o.HM9000, "hm9000", false, "a simulated HM9000 commands, too: for hm in shadow mode (commands.mode)")
 	f.StringVar(&exits, "exits", "crashes", "exits that the DEAs announce: crashes, evacuations (and crashes) or all")
 	f.IntVar(&o.Connections, "connections", 4, "NATS connections that the DEAs share")
 	f.BoolVar(&o.ConnectionPerDEA, "connection-per-dea", false, "one NATS connection for each DEA")

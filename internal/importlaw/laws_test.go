@@ -107,6 +107,8 @@ var laws = []law{
 	{of: []string{"internal/sim/router"}, never: []string{"hm/..."},
 		except: []string{"hm/internal/app", "hm/internal/sampled", "hm/internal/sim/wire"},
 		why:    "the simulated router knows instances from the DEAs' messages only, as a real one does"},
+	{of: []string{"internal/sim/hm9000"}, never: []string{"hm/..."},
+		why: "the simulated HM9000 shares no code with hm, so that a mistake of hm is not repeated in what hm is compared with"},
 	{of: []string{"internal/sim/wire"}, never: []string{"hm/..."}, except: []string{"hm/internal/app"},
 		why: "what the simulated Cloud Controller and DEAs share knows neither of them"},
 	{of: []string{"..."}, never: []string{"github.com/nats-io/nats-server/..."},

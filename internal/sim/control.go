@@ -58,6 +58,15 @@ func (s *Sim) controlHandler() http.Handler {
 		}
 		return f, s.SetFaults(f)
 	})
+	handle("GET /hm9000", func(*http.Request) (any, error) { return s.Neighbour(), nil })
+	handle("PUT /hm9000", func(r *http.Request) (any, error) {
+		var n Neighbour
+		if err := readBody(r, &n); err != nil {
+			return nil, err
+		}
+		err := s.SetNeighbour(n)
+		return s.Neighbour(), err
+	})
 	handle("GET /commands", func(r *http.Request) (any, error) {
 		since, n, err := window(r, "since")
 		return s.CC.Commands(uint64(since), n), err

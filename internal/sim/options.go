@@ -61,6 +61,7 @@ type Options struct {
 	// BulkAllRows: the bulk API gives every row, as before July 2015, not only STARTED ones whose staging did not fail.
 	BulkAllRows bool
 	Passive     bool // the CC starts and stops nothing by itself: it leaves all work to the health manager
+	HM9000      bool // a simulated HM9000 commands from the start: see SetNeighbour
 	History     int  // commands kept for Commands, default 100,000
 
 	Logger *slog.Logger // default: discard

@@ -15,6 +15,7 @@ import (
 	"hm/internal/app"
 	"hm/internal/sim/cc"
 	"hm/internal/sim/fleet"
+	"hm/internal/sim/hm9000"
 	"hm/internal/sim/router"
 	"hm/internal/sim/wire"
 )
@@ -33,6 +34,9 @@ type Sim struct {
 
 	faultsMu sync.Mutex
 	faults   Faults
+
+	neighbourMu sync.Mutex
+	neighbour   *hm9000.HM9000 // nil: none runs
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -78,6 +82,10 @@ func Start(ctx context.Context, o Options) (*Sim, error) {
 		srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second,
 			BaseContext: func(net.Listener) context.Context { return s.ctx }}
 		s.wg.Go(func() { serve(s.ctx, srv, func() error { return srv.Serve(listener) }) })
+	}
+	if err := s.SetNeighbour(Neighbour{Running: o.HM9000}); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("simulation: %w", err)
 	}
 	return s, nil
 }
@@ -149,6 +157,7 @@ func (s *Sim) dial(name string) (*nats.Conn, error) {
 // Start has ended, and may be called more than once.
 func (s *Sim) Close() {
 	s.cancel()
+	s.closeNeighbour()
 	s.wg.Wait()
 	if s.Router != nil {
 		s.Router.Close()
