@@ -13,7 +13,7 @@ type law struct {
 var models = []string{"desired", "actual", "commands"}
 
 // pure are the packages that have no I/O, clock, lock or goroutine.
-var pure = append([]string{"internal/app", "diff"}, models...)
+var pure = append([]string{"internal/app", "diff", "commands/compare"}, models...)
 
 // tools are small packages that know nothing of hm. Laws about packages of hm let them pass.
 var tools = []string{"internal/config/limits", "internal/jsonlex", "internal/notify", "internal/sampled", "internal/tlsfiles"}
@@ -59,6 +59,8 @@ var laws = []law{
 	{of: []string{"actual/feed"}, never: []string{"hm/..."},
 		except: []string{"hm/actual", "hm/internal/app", "hm/internal/bus/..."},
 		why:    "decoding knows the model of heartbeats and the link that they come from, nothing else"},
+	{of: []string{"commands/compare"}, never: []string{"hm/..."}, except: []string{"hm/commands", "hm/internal/app"},
+		why: "comparing hm's commands with another health manager's needs the model of commands and nothing else"},
 	{of: []string{"commands/natspub"}, never: []string{"hm/..."},
 		except: []string{"hm/actual", "hm/commands", "hm/internal/app", "hm/internal/bus/..."},
 		why:    "a publisher knows the model of commands and the link that they go to, nothing else"},
