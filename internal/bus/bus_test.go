@@ -310,6 +310,29 @@ func TestSlowSubscriberIsAGap(t *testing.T) {
 	}
 }
 
+// A subscription on which nothing depends may be made at any time, and may drop messages: neither is a gap.
+func TestWhatIsMissedAsideIsNoGap(t *testing.T) {
+	srv := bustest.Run(t, nil)
+	l, _ := open(t, Options{Servers: []string{srv.URL()}})
+	bustest.Until(t, "the link is up", up(l))
+	before := l.State()
+	release := make(chan struct{})
+	defer close(release)
+	if err := l.Subscribe("a", Limits{Messages: 10, Aside: true}, func(Msg) { <-release }); err != nil {
+		t.Fatal(err)
+	}
+	pub := bustest.Client(t, srv.URL())
+	for range 100 {
+		if err := pub.Publish("a", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bustest.Until(t, "the drops are counted", func() bool { return l.State().DroppedAside >= 89 })
+	if s := l.State(); s.Epoch != before.Epoch || s.Gaps != 0 || s.Dropped != 0 {
+		t.Errorf("after the drops the state is %+v, was %+v", s, before)
+	}
+}
+
 func TestLateSubscriptionBeginsAnEpoch(t *testing.T) {
 	srv := bustest.Run(t, nil)
 	l, _ := open(t, Options{Servers: []string{srv.URL()}})

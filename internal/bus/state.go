@@ -12,7 +12,9 @@ type State struct {
 	Outages uint64 // times the link went down; a server that is away at the start is none
 	Gaps    uint64 // times messages were dropped while it was up, because a subscriber was too slow
 	Dropped uint64 // messages dropped like this, as far as the client library counts them
-	Server  string // host:port of the present or the last connection
+	// DroppedAside counts dropped messages of subscriptions on which no decision depends (Limits.Aside).
+	DroppedAside uint64
+	Server       string // host:port of the present or the last connection
 }
 
 // State returns the link's state. It counts drops first, so a link that is up has missed nothing since Since, except
@@ -99,7 +101,9 @@ func (l *Link) countDropsLocked() {
 		if err != nil || dropped <= t.dropped {
 			continue // or the subscription was closed with its connection
 		}
-		if t.s.queue == "" {
+		if t.s.limits.Aside {
+			l.state.DroppedAside += uint64(dropped - t.dropped)
+		} else if t.s.queue == "" {
 			n += dropped - t.dropped
 		} else {
 			lost += uint64(dropped - t.dropped)

@@ -18,6 +18,8 @@ type Limits struct {
 	// Spare says that these messages only report sooner what is learned in another way, too. A refusal of the subject, and
 	// its end, are then no gap.
 	Spare bool
+	// Aside says that no decision depends on these messages. Then nothing that is missed of them is a gap.
+	Aside bool
 }
 
 func (l Limits) orDefault() Limits {
@@ -48,7 +50,7 @@ type subscription struct {
 }
 
 // vital reports whether missing a message of the subject is a gap.
-func (s *subscription) vital() bool { return s.queue == "" && !s.limits.Spare }
+func (s *subscription) vital() bool { return s.queue == "" && !s.limits.Spare && !s.limits.Aside }
 
 // Subscribe calls fn for each message on subject, one at a time and in the order of arrival, for the life of the link.
 // fn must return soon: messages wait meanwhile, within limits. A subscription on a link that is up begins a new epoch,
@@ -82,7 +84,7 @@ func (l *Link) SubscribeQueue(subject, queue string, limits Limits, fn func(Msg)
 	}
 	// If it fails, the connection fails, too, and the next one makes s.
 	_ = l.subscribeAndConfirm(ses, []*subscription{s})
-	if queue == "" {
+	if queue == "" && !limits.Aside {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if l.up == ses {

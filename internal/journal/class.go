@@ -11,11 +11,12 @@ const (
 	classInstances              // instance.*
 	classDEAs                   // dea.*
 	classRest                   // who leads, holds, reads, links, gates: rare, and wanted longest
+	classOthers                 // other.*
 	classes
 )
 
 // bucketNames are the buckets of the classes in the file.
-var bucketNames = [classes][]byte{[]byte("commands"), []byte("instances"), []byte("deas"), []byte("rest")}
+var bucketNames = [classes][]byte{[]byte("commands"), []byte("instances"), []byte("deas"), []byte("rest"), []byte("others")}
 
 func classOf(k Kind) class { return classOfSubject(subject(string(k))) }
 
@@ -33,6 +34,8 @@ func classOfSubject(subject string) class {
 		return classInstances
 	case "dea":
 		return classDEAs
+	case "other":
+		return classOthers
 	}
 	return classRest
 }
@@ -43,12 +46,13 @@ type quota struct {
 	bytes   int64 // of the keys and encoded events
 }
 
-// quotas divides what may be kept. Commands and crashes get most, since they happen most.
+// quotas divides what may be kept. Commands, crashes and the commands of another health manager get most, since they
+// happen most.
 func quotas(entries int, bytes int64) (q [classes]quota) {
 	for c := range q {
-		q[c] = quota{entries, bytes / 10 * 3}
+		q[c] = quota{entries, bytes / 4}
 		if class(c) == classDEAs || class(c) == classRest {
-			q[c] = quota{(entries + 1) / 2, bytes / 5}
+			q[c] = quota{(entries + 1) / 2, bytes / 8}
 		}
 	}
 	return q

@@ -51,7 +51,13 @@ const (
 	GateOpen   Kind = "gate.open"   // Delay: how long it was closed
 	OtherStart Kind = "other.start" // shadow mode: another health manager published a start
 	OtherStop  Kind = "other.stop"  // shadow mode: another health manager published a stop
-	HistoryGap Kind = "history.gap" // events between two positions are not known here, and no other node had them
+	// OtherListening: this node hears the commands of another health manager from now on.
+	OtherListening Kind = "other.listening"
+	// OtherUnheard: it does not hear them any more; Reason says why: nats-down, nats-refused or closed.
+	OtherUnheard Kind = "other.unheard"
+	// OtherMissed: some were heard and not kept, because too many came at once; Counts has how many, Delay for how long.
+	OtherMissed Kind = "other.missed"
+	HistoryGap  Kind = "history.gap" // events between two positions are not known here, and no other node had them
 )
 
 // Position orders the cluster's events: by the index of the log entry, then by their order in it.

@@ -197,7 +197,7 @@ func TestSizeIsBounded(t *testing.T) {
 		n.entry(i+1, Event{Kind: HoldSet, Index: -1, Detail: string(make([]byte, 2000))})
 	}
 	n.await(300)
-	n.until("the size is within its bound", func() bool { return n.Stats().Bytes <= 20<<10 })
+	n.until("the size is within its bound", func() bool { return n.Stats().Bytes <= 100<<10/8 })
 	if ids := n.ids(Query{Newest: true, Limit: 1}); !slices.Equal(ids, []string{"300.0"}) {
 		t.Errorf("the newest event is %v", ids)
 	}
