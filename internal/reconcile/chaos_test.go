@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -21,10 +20,12 @@ import (
 	"hm/raftfsm"
 )
 
-// TestChaos puts every kind of fault into a simulation, by seed, then heals it. It checks every
-// publish against the real state (I1, I2, I3), and that the recorded desired state never goes back.
-// In the end everything runs as desired (I9). HM_TEST_SEEDS sets the number of seeds, HM_TEST_SEED
-// runs one alone.
+// TestChaos runs schedules of faults, each from a seed: faults of the nodes, of their log, of the
+// connections between them, of NATS, the DEAs and the Cloud Controller. Then it heals them. It checks
+// every publish against the real state (I1, I2, I3), that the recorded desired state never goes back
+// (I6), and that all nodes have the same state at the same entry (I7). In the end everything runs as
+// desired (I9). HM_TEST_SEEDS sets the number of seeds, HM_TEST_SEED runs one alone, and
+// HM_TEST_FAULTS only the faults of it with these numbers, such as "3,17".
 func TestChaos(t *testing.T) {
 	first, seeds := uint64(0), uint64(100)
 	if n, err := strconv.ParseUint(os.Getenv("HM_TEST_SEEDS"), 10, 32); err == nil {
@@ -33,19 +34,27 @@ func TestChaos(t *testing.T) {
 	if n, err := strconv.ParseUint(os.Getenv("HM_TEST_SEED"), 10, 64); err == nil {
 		first, seeds = n, 1
 	}
+	only := os.Getenv("HM_TEST_FAULTS")
 	var mu sync.Mutex
-	total := map[string]int{}
-	t.Cleanup(func() { t.Logf("%d seeds: %v", seeds, total) })
+	total, failed := map[string]int{}, 0
+	t.Cleanup(func() { t.Logf("%d seeds, %d failed: %v", seeds, failed, total) })
 	for seed := first; seed < first+seeds; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			cf := chaos(t, rand.New(rand.NewPCG(seed, 1)), false)
+			s := schedule{seed: seed, faults: allFaults()}
+			if only != "" {
+				s.faults = parseFaults(t, only)
+			}
+			r := s.run(t)
 			mu.Lock()
 			defer mu.Unlock()
-			for what, n := range cf.faults.counts {
+			for what, n := range r.counts {
 				total[what] += n
 			}
-			total["commands sent"] += len(cf.sent)
+			if r.violation != "" {
+				failed++
+				t.Error(s.report(t, r, failed <= maxShrunk && only == ""))
+			}
 		})
 	}
 }
@@ -56,8 +65,11 @@ func TestJunkChangesNoCommand(t *testing.T) {
 	for seed := range uint64(15) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			plain := chaos(t, rand.New(rand.NewPCG(seed, 1)), false)
-			junk := chaos(t, rand.New(rand.NewPCG(seed, 1)), true)
+			plain := schedule{seed: seed, faults: allFaults()}.run(t)
+			junk := schedule{seed: seed, faults: allFaults(), junk: true}.run(t)
+			if plain.violation+junk.violation != "" {
+				t.Fatal(plain.violation, junk.violation)
+			}
 			same := func(a, b sentCommand) bool {
 				return a.at == b.at && a.Action == b.Action && a.App == b.App && a.Index == b.Index && a.Instance == b.Instance && a.Reason == b.Reason
 			}
@@ -72,22 +84,17 @@ func TestJunkChangesNoCommand(t *testing.T) {
 	}
 }
 
-func chaos(t *testing.T, rnd *rand.Rand, junk bool) *simCF {
-	opts := testOptions()
-	opts.StartLimit = []int{0, 5, 60}[rnd.IntN(3)]
-	opts.ReadsApps = rnd.IntN(2) == 0
-	opts.Policy.BackoffMax = 12 * hb
-	opts.Guard.MassLossHold, opts.Guard.ConfirmReads = 10*hb, 4
-	opts.partBytes = 300
-	cf := steadyFleet(t, 6+rnd.IntN(8), 25, opts)
-	cf.junk = junk
+// maxFaults is how many faults a schedule has.
+const maxFaults = 60
+
+// chaos makes the world of a schedule, brings its faults into it, and heals them.
+func chaos(cf *simCF, s schedule) {
+	rnd := rand.New(rand.NewPCG(s.seed, 2))
 	cf.run(2 * hb)
-	other := &simNode{}
-	cf.open(other)
-	cf.nodes = append(cf.nodes, other)
-	cf.faults = &faults{rnd: rnd, losses: rnd.IntN(3) == 0}
+	cf.faults = &faults{rnd: rand.New(rand.NewPCG(s.seed, 3)), losses: rnd.IntN(3) == 0}
+	cf.beginCluster(3)
 	cf.onStart = func(i *actual.Instance) {
-		switch rnd.IntN(10) {
+		switch cf.faults.rnd.IntN(10) {
 		case 0:
 			i.State = actual.Crashed
 		case 1, 2:
@@ -95,20 +102,31 @@ func chaos(t *testing.T, rnd *rand.Rand, junk bool) *simCF {
 		}
 	}
 	cf.truth.changed(cf)
+	cf.run(time.Duration(rnd.Int64N(int64(4 * hb))))
 	busy, wrongUntil := false, app.Time(0)
-	for range 60 {
-		switch n := rnd.IntN(24); n {
-		case 20:
-			busy = !busy
-		case 21:
-			if cf.answer == nil && !held(cf.View(), HoldDesiredShrink) { // else several short ones make a long one
-				cf.answer, wrongUntil = cf.tooLittle, cf.now.Add(opts.PollInterval*2)
+	for i := range maxFaults {
+		// Each fault has randomness of its own, so that it stays the same without the others.
+		rnd := rand.New(rand.NewPCG(s.seed, uint64(10+i)))
+		pause := time.Duration(rnd.Int64N(int64(2 * hb)))
+		if s.has(i) {
+			cf.number = i
+			switch n := rnd.IntN(36); {
+			case n == 20:
+				cf.say("the Cloud Controller announces changes without end, or no more")
+				busy = !busy
+			case n == 21:
+				if cf.answer == nil && !held(cf.View(), HoldDesiredShrink) { // else several short ones make a long one
+					cf.say("the Cloud Controller's answers lack most apps for %v", cf.opts.PollInterval*2)
+					cf.answer, wrongUntil = cf.tooLittle, cf.now.Add(cf.opts.PollInterval*2)
+				}
+			case n >= 24:
+				nodeFault(cf, rnd)
+			default:
+				fault(cf, rnd)
 			}
-		default:
-			fault(cf, rnd)
 		}
 		cf.truth.changed(cf)
-		for end := cf.now.Add(time.Duration(rnd.Int64N(int64(2 * hb)))); cf.now < end; {
+		for end := cf.now.Add(pause); cf.now < end; {
 			if busy {
 				cf.post("updated", func(in *Intake) { in.Updated(app.MustGUID("some-app")) })
 			}
@@ -118,13 +136,12 @@ func chaos(t *testing.T, rnd *rand.Rand, junk bool) *simCF {
 			}
 		}
 		settleStarting(cf)
-		checkSettled(t, cf)
+		checkSettled(cf)
 	}
-	checkTwice(t, cf)
+	checkTwice(cf)
 	heal(cf)
 	cf.truth.changed(cf)
-	converge(t, cf, rnd)
-	return cf
+	converge(cf)
 }
 
 // tooLittle is a wrong answer of the Cloud Controller that lacks most apps, if there are enough
@@ -141,8 +158,15 @@ func heal(cf *simCF) {
 	cf.setLink(true)
 	cf.readErr, cf.fail, cf.pubErr, cf.onStart, cf.nobodyObeys, cf.answer = nil, nil, nil, nil, false, nil
 	cf.faults.calm = true
+	cf.mendCuts()
 	for _, n := range cf.nodes {
-		n.notHeard = nil
+		if n.notHeard = nil; n.linkDown {
+			n.setNATS(true)
+		}
+		if n.down {
+			n.boot()
+			cf.networkChanged()
+		}
 	}
 	cf.reportPlainly(append(slices.Collect(maps.Keys(cf.misreported)), cf.unreadable)...)
 	for _, key := range cf.deaKeys() {
@@ -165,7 +189,8 @@ func heal(cf *simCF) {
 
 // converge requires that everything comes to run as desired, and that no command is sent afterwards
 // (I9).
-func converge(t *testing.T, cf *simCF, rnd *rand.Rand) {
+func converge(cf *simCF) {
+	cf.t.Helper()
 	want := 0
 	for _, a := range cf.apps {
 		if a.Wanted() && a.Startable() {
@@ -183,33 +208,36 @@ func converge(t *testing.T, cf *simCF, rnd *rand.Rand) {
 		}
 	}
 	if !converged() {
-		t.Fatalf("after healing %d instances live, want %d; gate %v; drift %v; %+v", cf.live(), want, cf.core.gate, cf.drift(), cf.View().Counts())
+		cf.t.Fatalf("I9: after healing %d instances live, want %d; gate %v; drift %v; %+v", cf.live(), want, cf.core.gate, cf.drift(), cf.View().Counts())
 	}
 	for k, at := range cf.liveAtEach() {
 		for index, n := range at {
 			if n != 1 || !cf.wanted(k, index) {
-				t.Errorf("%d live instances of %s/%d, wanted: %v", n, k, index, cf.wanted(k, index))
+				cf.t.Errorf("I9: %d live instances of %s/%d, wanted: %v", n, k, index, cf.wanted(k, index))
 			}
 		}
 	}
 	sent := len(cf.sent)
 	cf.run(10 * hb)
 	if len(cf.sent) != sent {
-		t.Errorf("%d commands were sent at rest", len(cf.sent)-sent)
+		cf.t.Errorf("I9: %d commands were sent at rest", len(cf.sent)-sent)
 	}
 }
 
 // checkSettled requires that a full evaluation of every app that counts as settled has an empty
 // plan.
-func checkSettled(t *testing.T, cf *simCF) {
-	t.Helper()
-	view := cf.View()
+func checkSettled(cf *simCF) {
+	cf.t.Helper()
+	if n := cf.simNode; !n.runs() || n.process.busy || !n.lead().Leader {
+		return
+	}
+	view, now := cf.simNode.View(), cf.simNode.Now()
 	for a := range view.Apps() {
 		if !Settled(view, a.Key) || view.HasCommands(a.Key) {
 			continue
 		}
-		if p := cf.core.eval.App(view, a.Key, cf.core.deciding(cf.now), cf.now).Plan(); !reflect.DeepEqual(p, diff.Plan{}) {
-			t.Fatalf("%v is taken for settled, and its plan is %+v", a.Key, p)
+		if p := cf.core.eval.App(view, a.Key, cf.core.deciding(now), now).Plan(); !reflect.DeepEqual(p, diff.Plan{}) {
+			cf.t.Fatalf("%v is taken for settled, and its plan is %+v", a.Key, p)
 		}
 	}
 }
@@ -232,60 +260,83 @@ func fault(cf *simCF, rnd *rand.Rand) {
 	}
 	switch n {
 	case 0:
+		cf.say("%s falls silent, or is heard again", dea.id)
 		dea.quiet = !dea.quiet
 	case 1:
+		cf.say("NATS goes down, or comes back")
 		cf.setLink(!cf.linkUp)
 	case 2:
+		cf.say("the links of all nodes have a gap")
 		cf.spell(true)
 	case 3:
-		cf.faults.elect(cf)
+		to := cf.nodes[rnd.IntN(len(cf.nodes))]
+		cf.say("node %d hands over to node %d", cf.id, to.id)
+		if to != cf.simNode && cf.runs() {
+			cf.handOver(to)
+		}
 	case 4:
-		cf.restart()
+		cf.say("node %d, which leads, is killed and started again", cf.id)
+		cf.restartNode()
 	case 5:
+		cf.say("an instance on %s crashes", dea.id)
 		if i := some(); i.State.Live() {
 			i.State = actual.Crashed
 			cf.exit(actual.Exit{App: i.App, Instance: i.GUID, Index: i.Index, Reason: actual.ExitCrashed})
 		}
 	case 6:
+		cf.say("an instance on %s crashes, and nothing is said of it", dea.id)
 		some().State = actual.Crashed
 	case 7:
+		cf.say("%s forgets some instances", dea.id)
 		dea.list = slices.DeleteFunc(dea.list, func(i actual.Instance) bool { return i.State == actual.Crashed || rnd.IntN(5) == 0 })
 	case 8:
+		cf.say("%s evacuates", dea.id)
 		for i := range dea.list {
 			if dea.list[i].State.Live() {
 				dea.list[i].State = actual.Evacuating
 			}
 		}
 	case 9:
+		cf.say("%s is scaled", a.Key)
 		a.Instances = uint32(rnd.IntN(7))
 	case 10:
+		cf.say("%s is stopped or started", a.Key)
 		a.State = desired.RunState(1 + rnd.IntN(2))
 	case 11:
+		cf.say("the staging of %s changes", a.Key)
 		a.Package = desired.PackageState(1 + rnd.IntN(3))
 	case 12:
+		cf.say("%s gets another version", a.Key)
 		a.Key.Version = app.MustGUID(fmt.Sprintf("v%d", rnd.IntN(3)))
 	case 13:
+		cf.say("reads of the desired state fail, or work again")
 		if cf.readErr = nil; rnd.IntN(2) == 0 {
 			cf.readErr = errTest
 		}
 	case 14:
+		cf.say("proposals fail, or work again")
 		if cf.fail = nil; rnd.IntN(2) == 0 {
 			cf.fail = errTest
 		}
 	case 15:
+		cf.say("publishing fails, or works again")
 		cf.pubErr = []error{nil, ErrNotSent, ErrRefused, errTest}[rnd.IntN(4)]
 	case 16:
+		cf.say("nobody obeys commands, or all do again")
 		cf.nobodyObeys = !cf.nobodyObeys
 	case 17: // somebody else starts a copy
+		cf.say("somebody else starts a copy on %s", dea.id)
 		if i := some(); i.State.Live() {
 			dea.list = append(dea.list, cf.instance(i.App, i.Index, actual.Running))
 		}
 	case 18: // the Cloud Controller updates an app, starts its new instances and stops the old ones
+		cf.say("the Cloud Controller updates %s", a.Key)
 		old := a.Key
 		a.Key.Version = app.MustGUID(fmt.Sprintf("v%d", rnd.IntN(1000)))
 		cf.startByCC(*a, 0)
 		cf.stopByCC(old, 0)
 	case 19: // the Cloud Controller scales an app
+		cf.say("the Cloud Controller scales %s", a.Key)
 		if n := uint32(rnd.IntN(7)); n > a.Instances {
 			from := a.Instances
 			a.Instances = n
@@ -295,45 +346,57 @@ func fault(cf *simCF, rnd *rand.Rand) {
 			cf.stopByCC(a.Key, n)
 		}
 	case 20, 21:
+		cf.say("entries of %s cannot be read and name nothing, or can be read", dea.id)
 		dea.nameless = rnd.IntN(3)
 	case 22:
+		cf.say("the entry of an instance on %s cannot be read, or all can be read", dea.id)
 		if cf.reportPlainly(cf.unreadable); rnd.IntN(2) == 0 {
 			cf.unreadable = some().GUID
 		}
 	case 23: // a node that comes back from a snapshot
-		cf.restore()
-	case 24: // an exit at an index that nobody wants, or of long ago
+		n := cf.nodes[rnd.IntN(len(cf.nodes))]
+		cf.say("node %d is killed and started again from a snapshot", n.id)
+		n.compact()
+		n.restartNode()
+	case 24:
+		cf.say("an old exit of %s comes", a.Key)
+		// an exit at an index that nobody wants, or of long ago
 		cf.exit(actual.Exit{App: a.Key, Instance: app.MustGUID(fmt.Sprintf("old-%d", rnd.IntN(1e9))), Index: uint32(rnd.IntN(8)), Reason: actual.ExitCrashed})
 	case 25: // a crash of which the exit and the next heartbeat come in any order
+		cf.say("an instance on %s crashes just after a heartbeat", dea.id)
 		if i := some(); i.State.Live() {
 			cf.heartbeat(dea)
 			i.State = actual.Crashed
 			cf.exit(actual.Exit{App: i.App, Instance: i.GUID, Index: i.Index, Reason: actual.ExitCrashed})
 		}
-	case 26: // a zone is lost, or returns
+	case 26:
+		cf.say("a zone is lost, or returns")
 		cf.zone(rnd, func(d *simDEA) { d.quiet = true }, func(d *simDEA) { d.quiet = false })
-	case 27: // many DEAs tell empty lists, or nearly empty ones, or what they have
+	case 27:
+		cf.say("many DEAs tell empty lists, or nearly empty ones, or what they have")
 		few := rnd.IntN(2)
 		cf.zone(rnd, func(d *simDEA) { d.omits = max(len(d.list)-few, 1) }, func(d *simDEA) { d.omits = 0 })
-	case 28: // the fleet is made larger by DEAs that take nothing
+	case 28:
+		cf.say("the fleet is made larger by DEAs that take nothing")
 		if len(cf.deas) < 24 {
 			before := cf.nextDEA
 			cf.addDEAs(6)
 			cf.each(before, cf.nextDEA, closing)
 		}
-	case 29: // DEAs that have nothing are switched off
+	case 29:
+		cf.say("DEAs that have nothing are switched off")
 		maps.DeleteFunc(cf.deas, func(_ string, d *simDEA) bool { return len(d.list) == 0 && len(cf.deas) > 6 })
-	case 30: // a person releases a hold on a loss
-		if holds := massLosses(cf.View()); len(holds) > 0 {
-			clear(cf.losses.of) // what is recorded as lost is to be started
-			cf.released = true
-			_, _ = cf.apply(cf.term, []raftfsm.Record{raftfsm.HoldReleased{Name: holds[rnd.IntN(len(holds))].Name}})
-			cf.released = false
+	case 30:
+		cf.say("a person releases a hold on a loss")
+		if holds := massLosses(cf.View()); len(holds) > 0 && cf.runs() {
+			cf.byAPerson(raftfsm.HoldReleased{Name: holds[rnd.IntN(len(holds))].Name})
 		}
-	case 31: // nobody is heard, and no link tells of it
+	case 31:
+		cf.say("nobody is heard, and no link tells of it")
 		cf.faults.count("silences")
 		cf.silentUntil = cf.now.Add(4*hb + time.Duration(rnd.Int64N(int64(4*hb)))) // what was said before may still be under way
-	case 32, 33: // the link of one node, or of all, is late
+	case 32, 33:
+		cf.say("links are late")
 		cf.faults.count("slow links")
 		factor, d := int64(2+rnd.IntN(9)), time.Duration(rnd.Int64N(int64(15*hb)))
 		for _, n := range cf.nodes {
@@ -341,20 +404,27 @@ func fault(cf *simCF, rnd *rand.Rand) {
 				cf.slowDown(n, factor, d)
 			}
 		}
-	case 34, 35: // one node does not hear some of the DEAs, or hears them again
+	case 34, 35:
+		n := cf.nodes[rnd.IntN(len(cf.nodes))]
+		cf.say("node %d does not hear some of the DEAs, or hears them again", n.id)
 		cf.faults.count("deaf nodes")
-		cf.makePartlyDeaf(cf.nodes[rnd.IntN(len(cf.nodes))], float64(rnd.IntN(3))/4)
+		cf.makePartlyDeaf(rnd, n, float64(rnd.IntN(3))/4)
 	case 36:
+		cf.say("every node hears all DEAs again")
 		for _, n := range cf.nodes {
 			n.notHeard = nil
 		}
-	case 37: // an instance whose DEA says a word that hm does not know, or no index
+	case 37:
+		cf.say("%s tells an unknown state of an instance, or tells it plainly", dea.id)
 		cf.setMisreported(some().GUID, unknownState)
 	case 38:
+		cf.say("%s tells no index of an instance, or tells it plainly", dea.id)
 		cf.setMisreported(some().GUID, []misreportKind{noIndex, noIndexNoGUID}[rnd.IntN(2)])
 	case 39, 40:
+		cf.say("%s sends what cannot be decoded, or ceases to", dea.id)
 		cf.garble(dea)
 	case 41:
+		cf.say("%s shares its id with another DEA, or ceases to", dea.id)
 		cf.share(rnd, dea)
 	}
 }
@@ -384,22 +454,6 @@ func (cf *simCF) stopByCC(k app.Key, from uint32) {
 	}
 }
 
-// restore replaces the state by one that was restored from its snapshot.
-func (cf *simCF) restore() {
-	var b bytes.Buffer
-	if err := cf.View().WriteSnapshot(&b); err != nil {
-		cf.t.Fatal(err)
-	}
-	hash := cf.View().Hash()
-	state, err := raftfsm.RestoreState(&b)
-	if err != nil {
-		cf.t.Fatal(err)
-	}
-	if cf.state, cf.view = state, nil; cf.View().Hash() != hash {
-		cf.t.Fatalf("I7: the restored state's hash is %s, not %s", cf.View().Hash(), hash)
-	}
-}
-
 // settleStarting makes all starting instances run.
 func settleStarting(cf *simCF) {
 	for _, d := range cf.deas {
@@ -414,7 +468,7 @@ func settleStarting(cf *simCF) {
 
 // checkTwice requires that two starts of one index lie at least a grace apart, unless the effect of
 // the first was heard (I2).
-func checkTwice(t *testing.T, cf *simCF) {
+func checkTwice(cf *simCF) {
 	type place struct {
 		k     app.Key
 		index uint32
@@ -423,7 +477,7 @@ func checkTwice(t *testing.T, cf *simCF) {
 	ids := map[string]bool{}
 	for _, c := range cf.sent {
 		if id := fmt.Sprintf("%x", c.ID); ids[id] {
-			t.Errorf("command %s was published twice", id)
+			cf.t.Errorf("I2: command %s was published twice", id)
 		} else {
 			ids[id] = true
 		}
@@ -431,8 +485,8 @@ func checkTwice(t *testing.T, cf *simCF) {
 			continue
 		}
 		p := place{c.App, c.Index}
-		if before, ok := last[p]; ok && c.at.Sub(before.at) < testPolicy.Grace && !cf.confirmed(before) {
-			t.Errorf("%s/%d was started at %v and again at %v", c.App, c.Index, before.at, c.at)
+		if before, ok := last[p]; ok && c.at.Sub(before.at) < testPolicy.Grace-cf.slack() && !cf.confirmed(before) {
+			cf.t.Errorf("I2: %s/%d was started at %v and again at %v", c.App, c.Index, before.at, c.at)
 		}
 		last[p] = c
 	}

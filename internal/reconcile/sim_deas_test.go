@@ -129,7 +129,7 @@ func (cf *simCF) post(subject string, hear func(*Intake)) {
 	for _, n := range cf.nodes {
 		at := n.slow.arrives(cf.now, cf.now.Add(delay))
 		switch {
-		case n.notHeard[subject]:
+		case n.misses(subject):
 		case cf.faults == nil && at == cf.now:
 			hear(n.intake)
 		default:

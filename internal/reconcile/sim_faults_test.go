@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -10,22 +9,16 @@ import (
 	"hm/raftfsm"
 )
 
-// faults are what goes wrong by chance: proposals are split into entries, leaders stop between two
-// of them, outcomes are lost, links have gaps, people pause at the worst moment, reads are slow,
-// messages are late.
+// faults are what goes wrong by chance: proposals are split into entries, leaders are paused after
+// they asked for a claim, outcomes are lost, links have gaps, people pause at the worst moment,
+// reads are slow, messages are late.
 type faults struct {
 	rnd    *rand.Rand
 	calm   bool // nothing goes wrong any more; proposals are still split, reads and messages still take their time
 	losses bool // many DEAs at once are lost, tell nothing, or are switched off
 
-	deposed bool               // the leader has lost its leadership, and its step has not ended yet
-	stale   uint64             // term of a leader that was deposed and does not know yet; 0: none
-	late    [][]raftfsm.Record // entries of the deposed leader that its successor commits
-	lateTo  uint64             // their term
-	counts  map[string]int     // how often each fault happened
+	counts map[string]int // how often each fault happened
 }
-
-var errDeposed = errors.New("the leadership was lost")
 
 func (f *faults) chance(p float64) bool { return !f.calm && f.rnd.Float64() < p }
 
@@ -36,69 +29,53 @@ func (f *faults) count(what string) {
 	f.counts[what]++
 }
 
-// propose commits records in one entry or in several, and by chance not all of them.
-func (f *faults) propose(cf *simCF, records []raftfsm.Record) ([]raftfsm.Result, error) {
-	if f.deposed {
-		return nil, errDeposed
-	}
-	_, claims := records[0].(raftfsm.CommandsClaimed)
-	if claims {
-		f.interfere(cf)
-	}
-	entries := f.split(records)
-	stop := 0.004
-	if len(entries) > 1 {
-		stop = 0.03
-	}
-	var results []raftfsm.Result
-	for i, entry := range entries {
-		if f.chance(stop) {
-			if i > 0 {
-				f.count("stopped between two entries")
-			}
-			if f.chance(0.5) {
-				f.late, f.lateTo = entries[i:i+1+f.rnd.IntN(len(entries)-i)], cf.term
-			}
-			f.deposed = true
-			cf.term++
-			return nil, errDeposed
-		}
-		cf.losses.rest = entries[i+1:]
-		r, err := cf.apply(cf.term, entry)
-		if err != nil {
-			cf.proposed()
-			return nil, err
-		}
-		results = append(results, r)
-	}
-	cf.proposed()
-	switch {
-	case f.chance(0.004):
-		f.count("outcome lost")
-		return nil, errors.New("the outcome is not known")
-	case claims && f.chance(0.02):
-		f.count("deposed without knowing")
-		f.deposed, f.stale = true, cf.term
-		cf.term++
-	case claims && f.chance(0.02):
-		f.count("suspended")
-		cf.suspended += time.Hour
-	}
-	return results, nil
-}
-
-// interfere does, just before a claim is committed, something that forbids its publish.
-func (f *faults) interfere(cf *simCF) {
+// interfere does, just before a claim is proposed, something that forbids its publish.
+func (f *faults) interfere(n *simNode) {
 	switch {
 	case f.chance(0.03):
 		f.count("paused before a claim")
-		hold := raftfsm.Hold{Name: HoldPaused, By: "a person", SetAt: cf.now, Until: cf.now.Add(2 * hb)}
-		_, _ = cf.apply(cf.term, []raftfsm.Record{raftfsm.HoldSet{Hold: hold}})
-	case cf.linkUp && f.chance(0.03):
+		hold := raftfsm.Hold{Name: HoldPaused, By: "a person", SetAt: n.Now(), Until: n.Now().Add(2 * hb)}
+		n.byAPerson(raftfsm.HoldSet{Hold: hold})
+	case f.chance(0.03):
 		f.count("gap before a claim")
-		cf.spell(true)
+		n.linkChanged()
 	}
 }
+
+// stall pauses a leader's process just after it proposed a claim: before the claim is committed,
+// between that and the question for the lease, or before the answer.
+func (f *faults) stall(n *simNode) {
+	if !f.chance(0.04) {
+		return
+	}
+	d := f.upTo(5 * time.Second)
+	if f.rnd.IntN(4) == 0 {
+		d = f.upTo(12 * hb)
+	}
+	suspended, p := f.rnd.IntN(3) == 0, n.process
+	n.cf.after(f.upTo(12*time.Millisecond), func() {
+		if n.process == p {
+			f.count("stalled in a claim")
+			n.pause(d, suspended)
+		}
+	})
+}
+
+// upTo is a random duration of at most d, and a millisecond at least.
+func (f *faults) upTo(d time.Duration) time.Duration {
+	return time.Millisecond + time.Duration(f.rnd.Int64N(int64(d)))
+}
+
+// latency is how long a message between two nodes takes.
+func (f *faults) latency() time.Duration {
+	if f.rnd.IntN(30) == 0 && !f.calm {
+		return f.upTo(150 * time.Millisecond)
+	}
+	return time.Duration(1+f.rnd.IntN(3)) * time.Millisecond
+}
+
+// wallClock is how far the wall clock of a node is off.
+func (f *faults) wallClock() time.Duration { return f.upTo(2*time.Hour) - time.Hour }
 
 // split cuts records into entries.
 func (f *faults) split(records []raftfsm.Record) [][]raftfsm.Record {
@@ -112,21 +89,6 @@ func (f *faults) split(records []raftfsm.Record) [][]raftfsm.Record {
 	return entries
 }
 
-// elect makes a node lead after the leader was deposed: the same one or another.
-func (f *faults) elect(cf *simCF) {
-	for i, entry := range f.late {
-		f.count("committed by the successor")
-		cf.losses.rest = f.late[i+1:]
-		_, _ = cf.apply(f.lateTo, entry)
-	}
-	cf.proposed()
-	f.deposed, f.stale, f.late = false, 0, nil
-	cf.simNode.next = cf.now
-	cf.simNode = cf.nodes[f.rnd.IntN(len(cf.nodes))]
-	cf.term++
-	cf.next, cf.wake = cf.now, true
-}
-
 // clock is how far the clock of a DEA is off, in milliseconds.
 func (f *faults) clock() int64 {
 	if f == nil {
@@ -134,8 +96,6 @@ func (f *faults) clock() int64 {
 	}
 	return f.rnd.Int64N(2*3_600_000) - 3_600_000
 }
-
-func (f *faults) unverified() bool { return f.chance(0.01) }
 
 // readTime is how long a read of the desired state takes.
 func (f *faults) readTime() time.Duration {

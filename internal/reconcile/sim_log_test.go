@@ -15,32 +15,27 @@ func (cf *simCF) Propose(_ context.Context, records ...raftfsm.Record) ([]raftfs
 	if cf.fail != nil {
 		return nil, cf.fail
 	}
-	if cf.faults != nil {
-		return cf.faults.propose(cf, records)
-	}
 	r, err := cf.apply(cf.term, records)
 	return []raftfsm.Result{r}, err
 }
 
-// apply commits one entry.
+// apply commits one entry to a log without a cluster.
 func (cf *simCF) apply(term uint64, records []raftfsm.Record) (raftfsm.Result, error) {
-	cf.index++
-	data, err := raftfsm.EncodeEntry(raftfsm.Entry{At: cf.now, Records: records})
-	if err != nil {
-		cf.t.Fatalf("encoding: %v", err)
-	}
-	entry, err := raftfsm.DecodeEntry(data)
-	if err != nil {
-		cf.t.Fatalf("decoding: %v", err)
-	}
-	for _, r := range entry.Records {
-		cf.truth.unlist(cf, r)
-	}
-	check := cf.watchLosses(entry.Records)
-	r := cf.state.Apply(cf.index, term, entry)
+	r, err := cf.applyEntry(term, encoded(cf, cf.now, records))
 	for _, n := range cf.nodes {
 		n.endedCommands.Add(r.Ended)
 	}
+	return r, err
+}
+
+// applyEntry applies an entry to the state that is committed, and checks it.
+func (cf *simCF) applyEntry(term uint64, entry raftfsm.Entry) (raftfsm.Result, error) {
+	cf.index++
+	for _, r := range entry.Records {
+		cf.truth.unlist(cf, r)
+	}
+	check := cf.watchLosses(entry)
+	r := cf.state.Apply(cf.index, term, entry)
 	for _, e := range r.Ended {
 		if e.State == commands.Confirmed {
 			cf.ended = append(cf.ended, e.ID)
@@ -51,7 +46,7 @@ func (cf *simCF) apply(term uint64, records []raftfsm.Record) (raftfsm.Result, e
 	refused := func(id commands.ID) bool {
 		return slices.ContainsFunc(r.Refused, func(f raftfsm.Refusal) bool { return f.ID == id })
 	}
-	for _, r := range records {
+	for _, r := range entry.Records {
 		switch r := r.(type) {
 		case raftfsm.CommandsScheduled:
 			cf.truth.scheduled(cf, r, refused)
@@ -73,12 +68,10 @@ func (cf *simCF) View() *raftfsm.State {
 	return cf.view
 }
 
-func (cf *simCF) Leading(term uint64) bool {
-	return term == cf.term || cf.faults != nil && cf.faults.stale == term
-}
+func (cf *simCF) Leading(term uint64) bool { return term == cf.term }
 
 func (cf *simCF) VerifyLease(_ context.Context, term uint64) error {
-	if term != cf.term || cf.faults != nil && cf.faults.unverified() {
+	if term != cf.term {
 		return errors.New("this node does not lead, or cannot tell")
 	}
 	return cf.leaseErr
@@ -88,14 +81,27 @@ func (cf *simCF) Now() app.Time { return cf.now }
 
 func (cf *simCF) Suspended() time.Duration { return cf.suspended }
 
-func (cf *simCF) Publish(_ context.Context, epoch uint64, cmds []commands.Command) []error {
+func (cf *simCF) Publish(ctx context.Context, epoch uint64, cmds []commands.Command) []error {
+	return cf.simNode.Publish(ctx, epoch, cmds)
+}
+
+// Publish is the node's publisher.
+func (n *simNode) Publish(_ context.Context, epoch uint64, cmds []commands.Command) []error {
+	cf := n.cf
 	errs := make([]error, len(cmds))
-	cf.checkGate(epoch)
+	if n.raft != nil && (n.process.dead || !n.hearsNATS() || epoch != n.epoch()) { // as internal/bus does
+		for i := range errs {
+			errs[i] = ErrNotSent
+		}
+		return errs
+	}
+	cf.checkGate(n, epoch)
 	for i, c := range cmds {
 		if errs[i] = cf.pubErr; cf.pubErr != nil {
 			continue
 		}
-		cf.checkCommand(c)
+		cf.checkCommand(n, c)
+		cf.noteCommand(n, c)
 		cf.sent = append(cf.sent, sentCommand{c, cf.now})
 		if !cf.nobodyObeys {
 			cf.obey(c)

@@ -49,21 +49,22 @@ func (cf *simCF) zone(rnd *rand.Rand, do, undo func(*simDEA)) {
 // caller must call the result after the entry is applied. It requires that every recorded mass loss
 // has a hold for its whole time, that no hold is set without such a loss, and that hm releases no
 // hold before most of what it names is back.
-func (cf *simCF) watchLosses(records []raftfsm.Record) func() {
+func (cf *simCF) watchLosses(entry raftfsm.Entry) func() {
 	concerned := false
-	for _, r := range records {
+	for _, r := range entry.Records {
 		switch r := r.(type) {
 		case raftfsm.DEAsGone:
 			concerned = true
 		case raftfsm.DEAChanges:
 			concerned = concerned || len(r.Removes) > 0
 		case raftfsm.HoldSet:
-			if r.Hold.SetAt == cf.now && r.Hold.Lost != "" && isMassLoss(r.Hold.Name) {
+			isNew := !slices.ContainsFunc(cf.View().Holds(), func(h raftfsm.Hold) bool { return h.Name == r.Hold.Name && h.SetAt == r.Hold.SetAt })
+			if isNew && r.Hold.Lost != "" && isMassLoss(r.Hold.Name) {
 				cf.checkLossHold(r.Hold)
 			}
 		case raftfsm.HoldReleased:
 			if cf.faults != nil && !cf.released {
-				cf.checkLossRelease(r.Name)
+				cf.checkLossRelease(r.Name, max(cf.state.Time(), entry.At))
 			}
 		}
 	}
@@ -124,14 +125,14 @@ func (cf *simCF) lossRecorded(before, after *raftfsm.State) {
 		if _, still := there[p]; still { // it crashed, or is evacuated
 			continue
 		}
-		lost := lostPlace{Place: p, dea: dea, at: cf.now}
+		lost := lostPlace{Place: p, dea: dea, at: after.Time()}
 		if slices.Contains(rest.brought([]lostPlace{lost})[p.App.Droplet], p.Index) {
 			l.moved[p] = lost
 		} else {
 			l.of[p] = lost
 		}
 	}
-	since := cf.now.Add(-lossTTL)
+	since := after.Time().Add(-lossTTL)
 	deas := map[string]bool{}
 	for p, lost := range l.of {
 		if _, back := has[p]; back || lost.at < since || !wantedPlace(after, p) {
@@ -141,7 +142,7 @@ func (cf *simCF) lossRecorded(before, after *raftfsm.State) {
 		deas[lost.dea] = true
 	}
 	counts := before.Counts()
-	l.live = append(l.live, liveCount{cf.now, counts.Starting + counts.Running})
+	l.live = append(l.live, liveCount{after.Time(), counts.Starting + counts.Running})
 	for l.live[0].at < since {
 		l.live = l.live[1:]
 	}
@@ -192,10 +193,10 @@ func (cf *simCF) checkLossHold(h raftfsm.Hold) {
 
 // checkLossRelease requires that a hold which hm releases early names little or nothing that is
 // missing.
-func (cf *simCF) checkLossRelease(name string) {
+func (cf *simCF) checkLossRelease(name string, at app.Time) {
 	cf.t.Helper()
 	for _, h := range cf.View().Holds() {
-		if h.Name != name || h.Lost == "" || !h.InForce(cf.now) {
+		if h.Name != name || h.Lost == "" || !h.InForce(at) {
 			continue
 		}
 		live := livePlaces(cf.View(), false)

@@ -166,10 +166,10 @@ const steadyAfter = 10 * hb
 
 // checkKnown requires that a start is not needless: no DEA has listed a live instance at its index
 // for long, in any way that hm can understand.
-func (cf *simCF) checkKnown(c commands.Command) {
+func (cf *simCF) checkKnown(n *simNode, c commands.Command) {
 	cf.t.Helper()
 	for _, d := range cf.deas {
-		if d.quiet || d.heardSince == 0 || cf.now.Sub(max(d.heardSince, d.disturbed)) < steadyAfter || cf.now.Sub(cf.linkSince) < steadyAfter {
+		if d.quiet || d.heardSince == 0 || cf.now.Sub(max(d.heardSince, d.disturbed)) < steadyAfter || cf.now.Sub(max(cf.linkSince, n.linkSince)) < steadyAfter {
 			continue
 		}
 		for _, i := range d.list {
@@ -177,15 +177,15 @@ func (cf *simCF) checkKnown(c commands.Command) {
 			if i.App != c.App || i.Index != c.Index || !i.State.Live() || l == nil || cf.now.Sub(max(l.born, l.misreportedUntil)) < steadyAfter {
 				continue
 			}
-			cf.checkKnownOf(c, d, i)
+			cf.checkKnownOf(n, c, d, i)
 		}
 	}
 }
 
-func (cf *simCF) checkKnownOf(c commands.Command, d *simDEA, i actual.Instance) {
+func (cf *simCF) checkKnownOf(n *simNode, c commands.Command, d *simDEA, i actual.Instance) {
 	cf.t.Helper()
 	misreport, is := cf.misreported[i.GUID]
-	ttl := cf.intake.live.TTL
+	ttl := n.intake.live.TTL
 	needless := func(what string, since app.Time) {
 		cf.t.Fatalf("start %v of %s/%d: %s runs on %s, %s for %v, steady for %v, born %v ago; recorded are %+v",
 			c.Reason, c.App.Droplet, c.Index, i.GUID, d.id, what, cf.now.Sub(since), cf.now.Sub(d.heardSince), cf.now.Sub(cf.truth.lives[i.GUID].born), cf.View().Instances(nil, c.App))
@@ -207,7 +207,7 @@ func (cf *simCF) checkKnownOf(c commands.Command, d *simDEA, i actual.Instance) 
 			needless("which lists it in an unknown state that is not recorded", misreport.since)
 		}
 	case cf.now.Sub(d.unheard) < 2*hb: // the leader's peers keep it on record, and do not tell what it says
-	case len(cf.intake.Unplaced(c.App, cf.now)) == 0:
+	case len(n.intake.Unplaced(c.App, n.Now())) == 0:
 		needless("which lists it without an index, which is not known", misreport.since)
 	}
 	if is && misreport.kind == noIndex && !d.garbles && c.Reason == commands.ReasonMissing && cf.now.Sub(misreport.since) < ttl+cf.opts.Policy.Grace {

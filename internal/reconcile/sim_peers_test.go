@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -44,8 +45,9 @@ func (cf *simCF) slowDown(n *simNode, factor int64, d time.Duration) {
 func (cf *simCF) endSlowness() {
 	for _, n := range cf.nodes {
 		if s := n.slow; s.until != 0 && s.until <= cf.now {
-			n.slow = slowLink{}
-			n.intake.NoteLag(s.lag(s.until - 1))
+			if n.slow = (slowLink{}); !n.down {
+				n.intake.NoteLag(s.lag(s.until - 1))
+			}
 		}
 	}
 }
@@ -68,8 +70,26 @@ func (p simPeers) others(fn func(*simNode)) {
 // forgotten.
 const wordAge = time.Second
 
+// word is what a node was last told by a peer.
+type word struct {
+	Hearing
+	at app.Time
+}
+
+// reached calls fn with the other nodes that answer.
+func (p simPeers) reached(fn func(*simNode)) {
+	p.others(func(n *simNode) {
+		if p.cf.cluster == nil || p.cf.reaches(p.self, n) {
+			fn(n)
+		}
+	})
+}
+
 // Hearing gives words as old as they may be.
 func (p simPeers) Hearing() (said []Hearing) {
+	if p.cf.cluster != nil {
+		return p.words()
+	}
 	p.others(func(n *simNode) {
 		if n.toldAt == 0 || p.cf.now.Sub(n.toldAt) > wordAge {
 			n.told, n.toldAt = n.intake.Hearing(), p.cf.now
@@ -81,10 +101,27 @@ func (p simPeers) Hearing() (said []Hearing) {
 	return said
 }
 
+// words gives what the nodes of a cluster told last. Each tells this node by itself, if it can.
+func (p simPeers) words() (said []Hearing) {
+	now := p.cf.now
+	p.others(func(n *simNode) {
+		w, known := p.self.words[n]
+		if (!known || now.Sub(w.at) > wordAge) && p.cf.reaches(p.self, n) {
+			w, known = word{n.intake.Hearing(), now}, true
+			p.self.words[n] = w
+		}
+		if known && now.Sub(w.at) <= wordAge && n.raft.commit+64 >= p.self.raft.commit {
+			w.Age = now.Sub(w.at)
+			said = append(said, w.Hearing)
+		}
+	})
+	return said
+}
+
 func (p simPeers) Ask(deas []string) { p.self.asked = deas }
 
 func (p simPeers) Answers() (answers []PeerHearing, all bool) {
-	p.others(func(n *simNode) {
+	p.reached(func(n *simNode) {
 		ago, counts := n.intake.HeardAgo(p.self.asked)
 		answers = append(answers, PeerHearing{Counts: counts, Ago: ago})
 	})
@@ -92,10 +129,10 @@ func (p simPeers) Answers() (answers []PeerHearing, all bool) {
 }
 
 // makePartlyDeaf makes a node hear nothing of about a share of the DEAs.
-func (cf *simCF) makePartlyDeaf(n *simNode, share float64) {
+func (cf *simCF) makePartlyDeaf(rnd *rand.Rand, n *simNode, share float64) {
 	n.notHeard = map[string]bool{}
 	for _, id := range slices.Sorted(maps.Keys(cf.deas)) {
-		if cf.faults.rnd.Float64() < share {
+		if rnd.Float64() < share {
 			n.notHeard["beat "+id] = true
 		}
 	}
@@ -109,9 +146,9 @@ func (cf *simCF) excuse() {
 	}
 	for _, d := range cf.deas {
 		subject := "beat " + d.id
-		missed := func(n *simNode) bool { return n.notHeard[subject] || n.slow.until != 0 }
+		missed := func(n *simNode) bool { return n.misses(subject) || n.slow.until != 0 }
 		shared := len(cf.sharers(d)) > 0
-		if cf.notHeard[subject] {
+		if cf.misses(subject) {
 			d.unheard = cf.now
 		}
 		// Two DEAs of one id can be told apart only by a node that hears both in time.
@@ -124,15 +161,20 @@ func (cf *simCF) excuse() {
 	}
 }
 
+// misses reports whether a node does not hear a subject.
+func (n *simNode) misses(subject string) bool {
+	return n.notHeard[subject] || n.cf.cluster != nil && (n.down || !n.hearsNATS())
+}
+
 // unheard reports whether the leader does not hear a subject, and no other node whose hearing
 // counts hears it either.
 func (cf *simCF) unheard(subject string) bool {
-	if !cf.notHeard[subject] {
+	if !cf.misses(subject) {
 		return false
 	}
 	known := false
-	simPeers{cf, cf.simNode}.others(func(n *simNode) {
-		known = known || !n.notHeard[subject] && n.intake.Hearing().Fresh
+	simPeers{cf, cf.simNode}.reached(func(n *simNode) {
+		known = known || !n.misses(subject) && n.intake.Hearing().Fresh
 	})
 	return !known
 }

@@ -12,9 +12,10 @@ import (
 
 // pendingRead is a read of the desired state that is under way.
 type pendingRead struct {
-	number    uint64
-	began, at app.Time
-	first     []desired.App // what there was when it was begun
+	number     uint64
+	began      app.Time // in hm time
+	begins, at app.Time
+	first      []desired.App // what there was when it was begun
 }
 
 // pendingAppRead is a read of one app.
@@ -23,22 +24,24 @@ type pendingAppRead struct {
 	at app.Time
 }
 
-func (cf *simCF) beginRead(number uint64) {
-	r := pendingRead{number: number, began: cf.now, at: cf.now.Add(cmp.Or(cf.readTime, 50*time.Millisecond)), first: slices.Clone(cf.apps)}
+func (cf *simCF) beginRead(n *simNode, number uint64) {
+	r := pendingRead{number: number, began: n.Now(), begins: cf.now, at: cf.now.Add(cmp.Or(cf.readTime, 50*time.Millisecond)), first: slices.Clone(cf.apps)}
 	if cf.faults == nil {
-		cf.reads = nil
+		n.reads = nil
 	} else {
 		r.at = cf.now.Add(cf.faults.readTime())
 		if !cf.faults.chance(0.5) { // else its outcome was there already when it was told to end
-			cf.reads = nil
+			n.reads = nil
 		}
 	}
-	cf.reads = append(cf.reads, r)
+	n.reads = append(n.reads, r)
+	cf.readAt[r.began] = cf.now
 }
 
-func (cf *simCF) beginAppReads(droplets []app.GUID, term uint64) {
+func (cf *simCF) beginAppReads(n *simNode, droplets []app.GUID, term uint64) {
 	for _, d := range droplets {
-		r := pendingAppRead{AppReadOutcome{Term: term, Droplet: d, Began: cf.now}, cf.now + 20}
+		r := pendingAppRead{AppReadOutcome{Term: term, Droplet: d, Began: n.Now()}, cf.now + 20}
+		cf.readAt[r.Began] = cf.now
 		if cf.faults != nil {
 			r.at = cf.now.Add(cf.faults.readTime() / 10)
 		}
@@ -50,8 +53,16 @@ func (cf *simCF) beginAppReads(droplets []app.GUID, term uint64) {
 		if r.Err = cf.readErr; r.Err != nil {
 			r.Rows = nil
 		}
-		cf.appReads = append(cf.appReads, r)
+		n.appReads = append(n.appReads, r)
 	}
+}
+
+// readBegan gives when a read began by the world's time, from hm time.
+func (cf *simCF) readBegan(n *simNode, began app.Time) app.Time {
+	if at, known := cf.readAt[began]; known {
+		return at
+	}
+	return cf.now.Add(-n.Now().Sub(began))
 }
 
 // finishReads delivers the outcomes of a node's reads that have ended. Only those of the leader
@@ -64,8 +75,8 @@ func (cf *simCF) finishReads(n *simNode) {
 			continue
 		}
 		n.reads = slices.Delete(n.reads, i, i+1)
-		if n == cf.simNode {
-			cf.finishRead(r)
+		if n.lead().Leader {
+			cf.finishReadOf(n, r)
 		}
 	}
 	for i := 0; i < len(n.appReads); {
@@ -75,13 +86,15 @@ func (cf *simCF) finishReads(n *simNode) {
 			continue
 		}
 		n.appReads = slices.Delete(n.appReads, i, i+1)
-		if n == cf.simNode {
-			cf.recorded(n.core.AppRead(context.Background(), cf.now, r.AppReadOutcome))
+		if n.lead().Leader {
+			cf.recorded(n, n.core.AppRead(context.Background(), n.Now(), r.AppReadOutcome))
 		}
 	}
 }
 
-func (cf *simCF) finishRead(r pendingRead) {
+func (cf *simCF) finishRead(r pendingRead) { cf.finishReadOf(cf.simNode, r) }
+
+func (cf *simCF) finishReadOf(n *simNode, r pendingRead) {
 	o := ReadOutcome{Number: r.number, Began: r.began, Err: cf.readErr}
 	if o.Err == nil {
 		cf.readsMade++
@@ -94,16 +107,27 @@ func (cf *simCF) finishRead(r pendingRead) {
 		}
 		o.Read, o.Err = desired.NewRead("test", apps)
 	}
-	cf.recorded(cf.core.DesiredRead(context.Background(), cf.now, o))
+	wrong := o.Err == nil && cf.answer != nil
+	if wrong {
+		cf.wrongReads++
+	}
+	err := n.core.DesiredRead(context.Background(), n.Now(), o)
+	if o.Err == nil && n.core.reads.began == r.began {
+		cf.complete = max(cf.complete, r.begins)
+	}
+	switch {
+	case wrong && err != nil: // it may still be recorded
+		cf.after(hb, func() { cf.wrongReads-- })
+	case wrong:
+		cf.wrongReads--
+	}
+	cf.recorded(n, err)
 }
 
 // recorded takes the outcome of recording a read.
-func (cf *simCF) recorded(err error) {
+func (cf *simCF) recorded(n *simNode, err error) {
 	if err != nil && cf.fail == nil && !cf.tolerant && cf.faults == nil {
 		cf.t.Fatalf("recording a read: %v", err)
 	}
-	if cf.faults != nil && cf.faults.deposed {
-		cf.faults.elect(cf)
-	}
-	cf.wake = true
+	n.wake = true
 }

@@ -15,11 +15,8 @@ func (cf *simCF) run(d time.Duration) {
 		t := min(cf.nextEvent(), end)
 		cf.now = max(cf.now, t)
 		cf.excuse()
-		for len(cf.inFlight) > 0 && cf.inFlight[0].at <= cf.now {
-			l := cf.inFlight[0]
-			cf.inFlight = cf.inFlight[1:]
-			l.hear(l.to.intake)
-		}
+		cf.happen()
+		cf.deliver()
 		cf.endSlowness()
 		for _, id := range slices.Sorted(maps.Keys(cf.deas)) {
 			if dea := cf.deas[id]; dea.nextBeat <= cf.now {
@@ -27,17 +24,10 @@ func (cf *simCF) run(d time.Duration) {
 				cf.heartbeat(dea)
 			}
 		}
-		for _, n := range cf.nodes {
-			cf.finishReads(n)
-		}
-		if cf.wake || cf.next <= cf.now {
-			cf.step()
-		}
-		for _, n := range cf.nodes {
-			if n != cf.simNode && n.next <= cf.now {
-				n.next, _, _ = n.core.Step(context.Background(), cf.now, Lead{Known: true, Term: cf.term})
-				n.wake = false
-			}
+		if cf.cluster != nil {
+			cf.advanceProcesses()
+		} else {
+			cf.advanceLoops()
 		}
 		if cf.now >= end {
 			return
@@ -45,25 +35,53 @@ func (cf *simCF) run(d time.Duration) {
 	}
 }
 
+// advanceLoops lets every node do what is due, without a model of the log.
+func (cf *simCF) advanceLoops() {
+	for _, n := range cf.nodes {
+		cf.finishReads(n)
+	}
+	if cf.wake || cf.next <= cf.now {
+		cf.step()
+	}
+	for _, n := range cf.nodes {
+		if n != cf.simNode && n.next <= cf.now {
+			n.next, _, _ = n.core.Step(context.Background(), cf.now, Lead{Known: true, Term: cf.term})
+			n.wake = false
+		}
+	}
+}
+
+// deliver delivers the messages that arrive. A process that is paused hears them when it goes on.
+func (cf *simCF) deliver() {
+	for len(cf.inFlight) > 0 && cf.inFlight[0].at <= cf.now {
+		m := cf.inFlight[0]
+		cf.inFlight = cf.inFlight[1:]
+		switch {
+		case m.to.pausedUntil > cf.now:
+			m.at = m.to.pausedUntil
+			cf.send(m)
+		case !m.to.down:
+			m.hear(m.to.intake)
+		}
+	}
+}
+
 // nextEvent is when the next event of the simulation is due.
 func (cf *simCF) nextEvent() app.Time {
-	t := cf.next
+	t := maxTime
 	for _, dea := range cf.deas {
 		t = min(t, dea.nextBeat)
 	}
 	if len(cf.inFlight) > 0 {
 		t = min(t, cf.inFlight[0].at)
 	}
+	if cf.events.Len() > 0 {
+		t = min(t, cf.events.list[0].at)
+	}
 	for _, n := range cf.nodes {
-		t = min(t, n.next)
+		t = min(t, n.nextWork())
 		if n.slow.until > cf.now {
 			t = min(t, n.slow.until)
-		}
-		for _, r := range n.reads {
-			t = min(t, r.at)
-		}
-		for _, r := range n.appReads {
-			t = min(t, r.at)
 		}
 	}
 	return t
@@ -79,18 +97,14 @@ func (cf *simCF) step() {
 			}
 		}
 		next, read, err := cf.core.Step(context.Background(), cf.now, Lead{Leader: true, Known: true, Term: cf.term})
-		if err != nil && cf.fail == nil && !cf.tolerant && cf.faults == nil {
+		if err != nil && cf.fail == nil && !cf.tolerant {
 			cf.t.Fatalf("step: %v", err)
 		}
-		if cf.faults != nil && cf.faults.deposed {
-			cf.faults.elect(cf)
-			continue
-		}
 		if read != 0 {
-			cf.beginRead(read)
+			cf.beginRead(cf.simNode, read)
 		}
 		if droplets, term := cf.core.AppReads(); len(droplets) > 0 {
-			cf.beginAppReads(droplets, term)
+			cf.beginAppReads(cf.simNode, droplets, term)
 		}
 		if cf.next = max(next, cf.now+1); next > cf.now && !cf.wake {
 			return

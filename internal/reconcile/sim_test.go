@@ -28,22 +28,28 @@ func testOptions() Options {
 }
 
 // simCF simulates a Cloud Foundry in virtual time around the Core of each hm node, of which one
-// leads: DEAs that send heartbeats and obey, a Cloud Controller that can be read, and a log that is
-// the plain state machine.
+// leads: DEAs that send heartbeats and obey, a Cloud Controller that can be read, and a log. The log
+// is the plain state machine, and every node knows it at once; or, after beginCluster, each node has
+// a process, a state, a clock and a link of its own, and a model of Raft stands between them.
 type simCF struct {
 	*simNode // the leader
 	nodes    []*simNode
+	cluster  *simCluster // nil: the log is the plain state machine
+	events   events
+	trace    *trace   // nil: none is written
+	told     []string // the faults so far, in words
+	number   int      // of the present fault
 
 	t         testing.TB
 	now       app.Time
-	state     *raftfsm.State
+	state     *raftfsm.State // what is committed
 	view      *raftfsm.State
 	index     uint64
 	term      uint64
 	fail      error // what proposals fail with
 	tolerant  bool  // a step may fail
 	suspended time.Duration
-	faults    *faults // of the log, the link and the mail, by chance; nil: none
+	faults    *faults // what goes wrong by chance; nil: nothing, and there is no cluster
 
 	opts      Options
 	linkUp    bool
@@ -51,11 +57,14 @@ type simCF struct {
 	epoch     uint64
 	inFlight  []message
 
-	deas      map[string]*simDEA
-	apps      []desired.App
-	answer    func([]desired.App) []desired.App // what the Cloud Controller says by error; nil: the truth
-	readErr   error
-	readsMade int // complete reads made
+	deas       map[string]*simDEA
+	apps       []desired.App
+	answer     func([]desired.App) []desired.App // what the Cloud Controller says by error; nil: the truth
+	readErr    error
+	readsMade  int                   // complete reads made
+	readAt     map[app.Time]app.Time // when reads began that have a begin in hm time
+	complete   app.Time              // when the newest complete read began that a leader took
+	wrongReads int                   // wrong answers that may be about to be recorded
 	// readTime is how long a read takes; it shows what there was when it was begun. 0: 50 ms.
 	readTime      time.Duration
 	leaseErr      error // what asking whether the leader still leads fails with
@@ -77,6 +86,8 @@ type simCF struct {
 
 // simNode is one node of hm.
 type simNode struct {
+	cf            *simCF
+	id            int
 	core          *Core
 	endedCommands *EndedCommands
 	intake        *Intake
@@ -90,6 +101,24 @@ type simNode struct {
 	asked    []string        // DEAs about which it asked its peers
 	told     Hearing         // what it told its peers last
 	toldAt   app.Time
+
+	// The fields below are for the nodes of a cluster.
+	process     *process
+	down        bool
+	pausedUntil app.Time
+	suspended   time.Duration // in total
+	wall        time.Duration // of the intake's clock, from the monotonic time
+	clock       simClock
+	raft        *simRaft // nil: it has no part in a model of the log
+	view        *raftfsm.State
+	proposals   []*proposal // that have no outcome yet
+	verified    app.Time    // when a majority last confirmed that it leads
+	linkDown    bool        // its own link to NATS is down
+	away        bool        // it has not found its way back to NATS yet
+	linkEpoch   uint64
+	linkSince   app.Time
+	words       map[*simNode]word // what it was told by its peers
+	handover    simHandover
 }
 
 type sentCommand struct {
@@ -98,7 +127,7 @@ type sentCommand struct {
 }
 
 func newSimCF(t testing.TB, opts Options) *simCF {
-	cf := &simCF{t: t, now: 1_700_000_000_000, state: raftfsm.NewState(), term: 1, opts: opts, deas: map[string]*simDEA{}, simNode: &simNode{}}
+	cf := &simCF{t: t, now: 1_700_000_000_000, state: raftfsm.NewState(), term: 1, opts: opts, deas: map[string]*simDEA{}, readAt: map[app.Time]app.Time{}, simNode: &simNode{}}
 	cf.nodes = []*simNode{cf.simNode}
 	cf.truth.begin()
 	cf.restart()
@@ -111,8 +140,13 @@ func newSimCF(t testing.TB, opts Options) *simCF {
 func (cf *simCF) restart() {
 	cf.term++
 	cf.open(cf.simNode)
+	cf.disturbSharers()
+}
+
+// disturbSharers notes that a node does not know any more which DEAs share an id.
+func (cf *simCF) disturbSharers() {
 	for _, d := range cf.deas {
-		if len(cf.sharers(d)) > 0 { // which this node does not know any more
+		if len(cf.sharers(d)) > 0 {
 			d.disturbed = cf.now
 		}
 	}
@@ -120,21 +154,15 @@ func (cf *simCF) restart() {
 
 // open begins a node's process.
 func (cf *simCF) open(n *simNode) {
-	n.intake = NewIntake(cf, actual.NewLiveness(hb, 3*hb, 3*hb, cf.now), func() { n.wake = true })
-	n.intake.SetLag(func() time.Duration { return n.slow.lag(cf.now) })
-	n.endedCommands = NewEndedCommands(100_000)
-	n.core = cf.newCore(n)
-	n.next, n.reads, n.appReads = cf.now, nil, nil
-	if cf.linkUp {
-		n.intake.Link(true, cf.epoch)
-	}
+	n.cf = cf
+	n.begin()
 }
 
 // newCore gives a core to a node.
 func (cf *simCF) newCore(n *simNode) *Core {
 	opts := cf.opts
 	opts.Peers = simPeers{cf, n}
-	return NewCore(opts, cf, cf, n.intake, n.endedCommands)
+	return NewCore(opts, n, n, n.intake, n.endedCommands)
 }
 
 // failover puts a node in the leader's place that has heard everything.
@@ -158,7 +186,14 @@ func (cf *simCF) spell(up bool) {
 	cf.linkUp, cf.linkSince, cf.inFlight = up, cf.now, nil
 	for _, n := range cf.nodes {
 		n.slow = slowLink{}
-		n.intake.Link(up, cf.epoch)
+		switch {
+		case cf.cluster == nil:
+			n.intake.Link(up, cf.epoch)
+		case up:
+			n.reconnect()
+		default:
+			n.linkChanged()
+		}
 	}
 }
 

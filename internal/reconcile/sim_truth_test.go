@@ -3,6 +3,7 @@ package reconcile
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"hm/actual"
 	"hm/commands"
@@ -21,6 +22,9 @@ type truth struct {
 	since   map[place]app.Time         // since when each index that is wanted has been
 	claims  map[commands.ID]app.Time   // when each command was claimed, by a clock that counts suspensions
 	counted map[app.GUID]uint32        // the crashes that were counted, each with the length of its series then
+
+	created   map[commands.ID]app.Time // when each command was scheduled
+	published map[commands.ID]bool
 	// unlisted gives when each crashed instance last left the record, as its DEA stopped listing it
 	// or was lost.
 	unlisted map[app.GUID]app.Time
@@ -42,7 +46,7 @@ type life struct {
 }
 
 func (tr *truth) begin() {
-	*tr = truth{lives: map[app.GUID]*life{}, history: map[app.GUID][]desired.App{}, seen: map[app.GUID]int{}, since: map[place]app.Time{}, claims: map[commands.ID]app.Time{}, counted: map[app.GUID]uint32{}, unlisted: map[app.GUID]app.Time{}}
+	*tr = truth{lives: map[app.GUID]*life{}, history: map[app.GUID][]desired.App{}, seen: map[app.GUID]int{}, since: map[place]app.Time{}, claims: map[commands.ID]app.Time{}, counted: map[app.GUID]uint32{}, unlisted: map[app.GUID]app.Time{}, created: map[commands.ID]app.Time{}, published: map[commands.ID]bool{}}
 }
 
 // wanted reports whether the Cloud Controller wants an index of an app.
@@ -133,8 +137,8 @@ func (tr *truth) committed(cf *simCF) {
 	if !tr.watched {
 		return
 	}
-	tr.wrong = tr.wrong || cf.answer != nil
-	agrees := cf.answer == nil
+	tr.wrong = tr.wrong || cf.answer != nil || cf.wrongReads > 0
+	agrees := cf.answer == nil && cf.wrongReads == 0
 	for d, rows := range tr.history {
 		agrees = agrees && rows[len(rows)-1] == cf.recordedRow(d)
 	}
@@ -178,6 +182,9 @@ func (tr *truth) claimed(cf *simCF, r raftfsm.CommandsClaimed) {
 // scheduled requires that a crash is counted once, however long its DEA lists it.
 func (tr *truth) scheduled(cf *simCF, r raftfsm.CommandsScheduled, refused func(commands.ID) bool) {
 	for _, c := range r.Commands {
+		if _, again := tr.created[c.ID]; !again {
+			tr.created[c.ID] = cf.now
+		}
 		if c.Reason != commands.ReasonCrashed || c.Crashed.IsZero() || refused(c.ID) {
 			continue
 		}
@@ -219,7 +226,7 @@ func (tr *truth) forgotten(cf *simCF, r raftfsm.CrashesForgotten) {
 				cf.t.Fatalf("the crash of %s is forgotten while %s lists it", c.Instance, i.DEA)
 			}
 		}
-		if ago := cf.now.Sub(tr.unlisted[c.Instance]); ago < cf.opts.Policy.CrashMemory() {
+		if ago := cf.now.Sub(tr.unlisted[c.Instance]); ago < cf.opts.Policy.CrashMemory()-cf.slack() {
 			cf.t.Fatalf("the crash of %s is forgotten %v after it was last listed, want %v or more",
 				c.Instance, ago, cf.opts.Policy.CrashMemory())
 		}
@@ -227,40 +234,70 @@ func (tr *truth) forgotten(cf *simCF, r raftfsm.CrashesForgotten) {
 	}
 }
 
-// checkGate requires that a publish is allowed (I1).
-func (cf *simCF) checkGate(epoch uint64) {
+// slack is how far the nodes' hm times may differ from each other, and from the world's.
+func (cf *simCF) slack() time.Duration {
+	if cf.cluster == nil {
+		return 0
+	}
+	return time.Second
+}
+
+// checkGate requires that a node may publish (I1). What it says of itself does not count.
+func (cf *simCF) checkGate(n *simNode, epoch uint64) {
+	cf.t.Helper()
+	up, since, complete := cf.linkUp, cf.linkSince, cf.complete
+	if cf.cluster != nil {
+		up, since = n.hearsNATS(), max(cf.linkSince, n.linkSince)
+		cf.checkLease(n)
+	} else if n.core.term != cf.term {
+		cf.t.Fatalf("I1: published by a leader of term %d, while the term is %d", n.core.term, cf.term)
+	}
+	switch {
+	case !up || cf.now.Sub(since) < 3*hb:
+		cf.t.Fatalf("I1: published %v after the link's last gap, link up: %v", cf.now.Sub(since), up)
+	case n.slow.lag(cf.now) > hb:
+		cf.t.Fatalf("I1: published while the link is %v late", n.slow.lag(cf.now))
+	case epoch != n.epoch():
+		cf.t.Fatalf("I1: published for epoch %d of the link, while it is %d", epoch, n.epoch())
+	case slices.ContainsFunc(n.View().Holds(), func(h raftfsm.Hold) bool { return h.Shuts(n.Now()) }):
+		cf.t.Fatalf("I1: published while a hold is recorded: %+v", cf.state.Holds())
+	case complete == 0 || cf.now.Sub(complete) > cf.opts.DesiredTTL+cf.slack():
+		cf.t.Fatalf("I1: published while the newest complete read is %v old", cf.now.Sub(complete))
+	}
+}
+
+// checkLease requires that a majority confirmed that a node leads, since it asked for its claim.
+// Another node may lead since then only if this one was paused, and for less than the claim lease.
+func (cf *simCF) checkLease(n *simNode) {
 	cf.t.Helper()
 	switch {
-	case cf.core.term != cf.term:
-		cf.t.Fatalf("I1: published by a leader of term %d, while the term is %d", cf.core.term, cf.term)
-	case !cf.linkUp || cf.now.Sub(cf.linkSince) < 3*hb:
-		cf.t.Fatalf("I1: published %v after the link's last gap, link up: %v", cf.now.Sub(cf.linkSince), cf.linkUp)
-	case cf.slow.lag(cf.now) > hb:
-		cf.t.Fatalf("I1: published while the link is %v late", cf.slow.lag(cf.now))
-	case epoch != cf.epoch:
-		cf.t.Fatalf("I1: published for epoch %d of the link, while it is %d", epoch, cf.epoch)
-	case slices.ContainsFunc(cf.state.Holds(), func(h raftfsm.Hold) bool { return h.Shuts(cf.now) }):
-		cf.t.Fatalf("I1: published while a hold is recorded: %+v", cf.state.Holds())
-	case !cf.core.reads.fresh(cf.now, cf.opts):
-		cf.t.Fatal("I1: published while the desired state is stale")
+	case cf.now.Sub(n.verified) > cf.opts.ClaimLease:
+		cf.t.Fatalf("I1: node %d publishes %v after a majority confirmed that it leads", n.id, cf.now.Sub(n.verified))
+	case n == cf.simNode && n.raft.commit != cf.cluster.committed:
+		cf.t.Fatalf("I1: node %d publishes with %d of %d committed entries", n.id, n.raft.commit, cf.cluster.committed)
 	}
 }
 
 // checkCommand requires that a publish fits the real state.
-func (cf *simCF) checkCommand(c commands.Command) {
+func (cf *simCF) checkCommand(n *simNode, c commands.Command) {
 	cf.t.Helper()
-	if age := cf.now.Add(cf.suspended).Sub(cf.truth.claims[c.ID]); age > cf.opts.ClaimLease {
-		cf.t.Fatalf("I2: published %v after its claim", age)
+	at, claimed := cf.truth.claims[c.ID]
+	if age := cf.now.Add(cf.suspended).Sub(at); !claimed || age > cf.opts.ClaimLease {
+		cf.t.Fatalf("I2: published %v after its claim; claimed: %v", age, claimed)
 	}
+	if cf.truth.published[c.ID] {
+		cf.t.Fatalf("I2: command %s is published twice", c.ID)
+	}
+	cf.truth.published[c.ID] = true
 	if c.Action == commands.Stop {
-		cf.checkStop(c)
+		cf.checkStop(n, c)
 		return
 	}
-	cf.checkStart(c)
+	cf.checkStart(n, c)
 }
 
 // checkStop requires that a stop never ends the last instance at a desired index (I3).
-func (cf *simCF) checkStop(c commands.Command) {
+func (cf *simCF) checkStop(n *simNode, c commands.Command) {
 	cf.t.Helper()
 	if cf.truth.watched && c.Reason == commands.ReasonExtra {
 		if l := cf.truth.lives[c.Instance]; l != nil && !l.unwanted {
@@ -271,7 +308,7 @@ func (cf *simCF) checkStop(c commands.Command) {
 		if a.Key != c.App || !a.Startable() || c.Index >= a.Instances || c.Reason == commands.ReasonEvacuationComplete {
 			continue
 		}
-		if cf.truth.watched && cf.truth.since[place{c.App, c.Index}] > cf.core.reads.beganOf(c.App.Droplet) {
+		if cf.truth.watched && cf.truth.since[place{c.App, c.Index}] > cf.readBegan(n, n.core.reads.beganOf(c.App.Droplet)) {
 			continue // it was wanted again after the newest read was begun: nobody can know
 		}
 		for _, d := range cf.deas {
@@ -290,12 +327,12 @@ func (cf *simCF) checkStop(c commands.Command) {
 
 // checkStart requires that a start is not needless: nothing that was just started lives at its
 // index, and it is not of an old version beside the new one.
-func (cf *simCF) checkStart(c commands.Command) {
+func (cf *simCF) checkStart(n *simNode, c commands.Command) {
 	cf.t.Helper()
 	if !cf.truth.watched {
 		return
 	}
-	cf.checkKnown(c)
+	cf.checkKnown(n, c)
 	if cf.flips(c) {
 		return
 	}
@@ -313,7 +350,7 @@ func (cf *simCF) checkStart(c commands.Command) {
 			// missing before, or for an evacuation, which waits for nothing. But no crash may be
 			// seen in what is only just wanted. Nor can hm tell its own start's effect from a copy
 			// that was back at the index, and crashed before the start's was heard of.
-			overtaken := l.byCC && (c.CreatedAt < l.born || c.Reason != commands.ReasonCrashed) ||
+			overtaken := l.byCC && (cf.truth.created[c.ID] < l.born || c.Reason != commands.ReasonCrashed) ||
 				c.Reason == commands.ReasonCrashed && !cf.recordedLive(i) && cf.truth.lostSince(l.started, c, i.GUID)
 			if i.App == c.App && i.Index == c.Index && l.started != 0 && !overtaken && cf.now.Sub(l.started) < cf.opts.Policy.Grace {
 				cf.t.Fatalf("needless start %v of %s/%d: %s was started %v ago and lives", c.Reason, c.App.Droplet, c.Index, i.GUID, cf.now.Sub(l.started))
@@ -332,7 +369,9 @@ func (cf *simCF) recordedLive(i actual.Instance) bool {
 // heardAt is when any node last heard a DEA.
 func (cf *simCF) heardAt(dea string) (at app.Time) {
 	for _, n := range cf.nodes {
-		at = max(at, n.intake.live.LastHeard(dea))
+		if t := n.intake.live.LastHeard(dea); t != 0 {
+			at = max(at, cf.now.Add(-simIntakeLog{n}.Now().Sub(t)))
+		}
 	}
 	return at
 }
