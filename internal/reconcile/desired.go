@@ -146,10 +146,10 @@ func (c *Core) checkFirstRead(ctx context.Context, now app.Time) error {
 		return nil
 	}
 	c.logger.Warn("holding all commands: the desired state may be wrong", "why", why)
-	c.reads.holding = true
 	hold := raftfsm.Hold{Name: HoldDesiredShrink, Reason: why, By: holdBy, SetAt: now}
 	if err := c.propose(ctx, raftfsm.HoldSet{Hold: hold}); err != nil {
 		return fmt.Errorf("holding all commands: %w", err)
 	}
+	c.reads.holding = true // not before: a hold that is noted and not recorded would count as released by a person
 	return nil
 }

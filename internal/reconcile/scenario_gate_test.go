@@ -144,6 +144,23 @@ func TestW04WrongDatabaseAtFirstHolds(t *testing.T) {
 	cf.wantSent("a person releases the hold", 0, 60)
 }
 
+// A guard whose hold cannot be recorded must not be passed by: the next step checks again before it acts.
+func TestW04AHoldThatCannotBeRecordedAtFirstIsSetLater(t *testing.T) {
+	cf := newSimCF(t, testOptions())
+	cf.addDEAs(4)
+	cf.desire(20, 4, true)
+	cf.apps = cf.apps[:5]
+	cf.run(3*hb - time.Second)
+	cf.wantGate("before the first picture is fresh", ReasonActualStale)
+	cf.fail = errTest
+	cf.run(2 * time.Second)
+	cf.wantGate("the hold cannot be recorded", ReasonActualStale)
+	cf.fail = nil
+	cf.run(20 * hb)
+	cf.wantGate("the hold can be recorded", "hold:desired-shrink")
+	cf.wantSent("a first read that wants a quarter of what runs", 0, 0)
+}
+
 func TestShadowDecidesAndSendsNothing(t *testing.T) {
 	opts := testOptions()
 	opts.Policy.Shadow = true

@@ -78,6 +78,7 @@ func (c *Core) lead(ctx context.Context, now app.Time, lead Lead) (more bool, re
 	if opens || c.firstPicture.due(c.gate) {
 		unsettled = c.eval.Unsettled(c.log.View())
 		if err := c.checkBeginning(ctx, now, opens, unsettled); err != nil {
+			c.setGate(now, lead, false) // the next step opens the gate again, and checks again
 			return false, 0, err
 		}
 		c.setGate(now, lead, recorded)
