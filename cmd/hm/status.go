@@ -113,7 +113,10 @@ func (c *cli) printStatus(s api.Status) error {
 	line("commands", "%s and %s pending, %s and %s sent so far", count(s.Commands.PendingStarts, "start"),
 		count(s.Commands.PendingStops, "stop"),
 		count(s.Commands.SentStarts, "start"), count(s.Commands.SentStops, "stop"))
-	line("queue", "%s", count(s.Queue.Apps, "app"))
+	line("queue", "%s", c.describeQueue(b, s.Queue))
+	if d := s.Queue.Draining; d != nil {
+		line("", "%s", describeDraining(b, *d))
+	}
 	if _, err := fmt.Fprintln(c.out, out.String()); err != nil {
 		return err
 	}

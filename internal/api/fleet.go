@@ -48,6 +48,7 @@ type pass struct {
 	refs   []ref     // most urgent first
 	kinds  [diff.KindUndesired + 1]int
 	due    int // findings that are acted on now
+	waits  waits
 	gauges gauges
 
 	built time.Time
@@ -161,7 +162,7 @@ func (f *fleet) expire() {
 func (f *fleet) newPass(view *raftfsm.State, know reconcile.Knowledge, at app.Time, keys []app.Key) *pass {
 	began := time.Now()
 	p := &pass{view: view, at: at, know: know, policy: f.policy, keys: keys, built: began, used: began}
-	whole := keys == nil
+	whole, shut := keys == nil, len(p.shut()) > 0
 	if whole {
 		p.keys = f.eval.Unsettled(view)
 	}
@@ -178,6 +179,7 @@ func (f *fleet) newPass(view *raftfsm.State, know reconcile.Knowledge, at app.Ti
 			}
 			p.refs = append(p.refs, ref{due: urgency(fd), key: uint32(i), nth: uint32(nth), kind: fd.Kind})
 		}
+		p.waits.add(e.Findings, shut)
 		p.gauges.add(&e.Input)
 	}
 	slices.SortFunc(p.refs, ref.compare)

@@ -19,7 +19,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	p := s.fleet.recent(n)
 	st := StatusOf(n.over, n.view.Counts(), n.view.DesiredMeta(), n.wall)
 	st.Node, st.Version, st.Cluster, st.NATS, st.Gate = s.opts.ID, s.opts.Version, s.cluster(n.lead), s.nats(), s.gate(n)
-	st.Drift, st.Holds, st.Hash, st.Basis = p.counts(), holds(n.wall, n.view.Holds()), n.view.Hash().String(), n.basis(n.view)
+	st.Drift, st.Queue, st.Holds, st.Hash, st.Basis = p.counts(), n.queue(p), holds(n.wall, n.view.Holds()), n.view.Hash().String(), n.basis(n.view)
 	return writeJSON(w, http.StatusOK, st.Basis, st)
 }
 
@@ -38,7 +38,7 @@ func StatusOf(over reconcile.Overview, c raftfsm.Counts, meta raftfsm.DesiredMet
 			Unreadable: unreadableOf(over.Unreadable), DoubledIDs: over.Unreadable.DoubledIDs, Doubled: over.Unreadable.Doubled,
 		},
 		Commands: CommandsStatus{PendingStarts: c.PendingStarts, PendingStops: c.PendingStops, SentStarts: c.SentStarts, SentStops: c.SentStops},
-		Queue:    Queue{Apps: over.Queue},
+		Queue:    queueOf(over, wall),
 	}
 }
 

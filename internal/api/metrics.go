@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -156,6 +157,9 @@ var (
 	mGateOpen   = gauge("gate_open", "1 if this node may send commands.")
 	mGateClosed = gauge("gate_closed", "1 for each reason that closes the gate of this node.", "reason")
 	mQueue      = gauge("queue_apps", "Apps that wait to be evaluated.")
+	mWaiting    = gauge("queue_waiting_apps", "Apps that drift and whose command is not sent yet, by what they wait for. An app may wait for several.", "cause")
+	mLate       = gauge("queue_late_seconds", "How long the first of the waiting apps has been late: since the gate closed, or since its command became due. 0: none is late.")
+	mDraining   = gauge("queue_draining_commands", "Commands that this node, as leader, had to send when its gate opened and that are not settled yet.")
 	mBacklog    = gauge("backlog_deas", "DEAs whose newest heartbeat is not recorded yet.")
 
 	mUnreadableDEAs = gauge("unreadable_deas", "DEAs with something that cannot be read in their newest messages.")
@@ -222,7 +226,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(m.Desc, m.kind, v, labels...)
 	}
 	count := n.view.Counts()
-	c.fleet(send, s.fleet.recent(n), count)
+	p := s.fleet.recent(n)
+	c.fleet(send, p, count)
 
 	send(mActualFresh, bit(n.over.ActualFresh))
 	send(mDesiredFresh, bit(n.over.DesiredFresh))
@@ -233,6 +238,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	send(mGoneDEAs, float64(count.GoneDEAs))
 	c.gate(send, n)
 	send(mQueue, float64(n.over.Queue))
+	c.queue(send, n, p)
 	send(mBacklog, float64(n.over.Backlog))
 	unreadable := n.over.Unreadable
 	send(mUnreadableDEAs, float64(unreadable.DEAs))
@@ -307,6 +313,26 @@ func (c *collector) fleet(send func(metric, float64, ...string), p *pass, count 
 	send(mInstances, float64(count.Running), "running")
 	send(mInstances, float64(count.Crashed), "crashed")
 	send(mInstances, float64(count.Evacuating), "evacuating")
+}
+
+func (c *collector) queue(send func(metric, float64, ...string), n snapshot, p *pass) {
+	shut := p.shut()
+	for _, reason := range gateReasons {
+		if reason != reconcile.ReasonNotLeader && reason != reconcile.ReasonShadow && !slices.Contains(shut, reason) {
+			send(mWaiting, 0, reason)
+		}
+	}
+	p.waits.each(n.over, shut, func(cause string, apps int) { send(mWaiting, float64(apps), cause) })
+	late := time.Duration(0)
+	if since := p.waits.since(n.over); since != 0 {
+		late = max(0, n.hm.Sub(since))
+	}
+	send(mLate, late.Seconds())
+	draining := 0
+	if n.over.Drain != nil {
+		draining = n.over.Drain.Waiting
+	}
+	send(mDraining, float64(draining))
 }
 
 func (c *collector) gate(send func(metric, float64, ...string), n snapshot) {

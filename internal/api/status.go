@@ -147,9 +147,34 @@ type CommandsStatus struct {
 	SentStops     uint64 `json:"sent_stops"`
 }
 
-// Queue is the leader's work queue.
+// Queue says what hm still has to do. Waiting, Since and ByCause come from the pass over the fleet that also counts the
+// drift.
 type Queue struct {
-	Apps int `json:"apps"` // apps that wait to be evaluated
+	// Apps counts apps that changed and wait to be evaluated. Only the leader evaluates; while its gate is closed they
+	// become more.
+	Apps int `json:"apps"`
+	// Waiting counts apps that drift and whose command is not sent yet.
+	Waiting int `json:"waiting"`
+	// Since is when the first of them began to be late: when the gate closed, or when its command became due. null:
+	// none is late.
+	Since Timestamp `json:"since"`
+	// ByCause counts the waiting apps by what they wait for: the reasons of a closed gate, or due, start-limit,
+	// stop-limit, grace, back-off, staging, canary, starts-first, other-stop, quiet-dea, newer-read, replacement,
+	// duplicate-grace, no-effect, unknown-state, unplaced. An app may wait for several. Never null.
+	ByCause map[string]int `json:"by_cause"`
+	// Draining is missing unless the answering node leads, and works off what waited when its gate opened.
+	Draining *Draining `json:"draining,omitempty"`
+}
+
+// Draining says what became of the commands that were to be sent when the leader's gate opened.
+type Draining struct {
+	Since          Timestamp `json:"since"`            // when the gate opened
+	Waiting        int       `json:"waiting"`          // not settled yet
+	HealedByItself int       `json:"healed_by_itself"` // the drift was gone before the command was sent
+	StartsSent     int       `json:"starts_sent"`      // in shadow mode: decided
+	StopsSent      int       `json:"stops_sent"`
+	Dropped        int       `json:"dropped"`       // the desired state changed before the command was sent
+	StillWaiting   int       `json:"still_waiting"` // for something that may last: a back-off, an instance that hm cannot read
 }
 
 // Hold is a recorded reason to send nothing.

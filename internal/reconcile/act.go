@@ -14,6 +14,7 @@ func (c *Core) act(ctx context.Context, now app.Time) (more bool, err error) {
 	for range 4 { // a plan's records may make further commands due; what is left waits for the next step
 		keys, left := c.queue.take(now, appsPerEvaluation)
 		if len(keys) == 0 {
+			c.noteFresh(ctx) // nothing waits
 			break
 		}
 		if err := c.plan(ctx, now, keys); err != nil {
@@ -23,6 +24,9 @@ func (c *Core) act(ctx context.Context, now app.Time) (more bool, err error) {
 		more = left || c.queue.len() > 0
 	}
 	claimed, err := c.claim(ctx, now)
+	if err == nil {
+		c.noteDrained(ctx, now)
+	}
 	return more || claimed, err
 }
 
@@ -34,6 +38,7 @@ func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
 	var ended raftfsm.CommandsResolved
 	for _, k := range keys {
 		p := c.eval.Plan(view, k, know, now)
+		c.drain.evaluated(view, k, c.eval.app.Findings)
 		c.queue.evaluateAt(k, p.Next)
 		if p.WantsRead {
 			// An app that was read alone since the newest complete read needs no new one, unless the plan says so.
@@ -54,6 +59,7 @@ func (c *Core) plan(ctx context.Context, now app.Time, keys []app.Key) error {
 			}
 		}
 	}
+	c.noteFresh(ctx)
 	// The old command of a target must end before its new one is scheduled.
 	var records []raftfsm.Record
 	if len(ended.Outcomes) > 0 {

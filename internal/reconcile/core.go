@@ -28,6 +28,7 @@ type Options struct {
 	// is not called.
 	OnCommand func(CommandEvent)
 
+	onNote    func(note)
 	partBytes int // size of a part of a read in one entry; tests set it
 }
 
@@ -48,6 +49,7 @@ type Core struct {
 	ready     ready
 	claimAt   [2]app.Time // when the throttle allows starts and stops again
 	claims    claimNotes
+	drain     drain
 	nextSweep app.Time
 	nextFull  app.Time
 	nextTidy  app.Time // when to look for crash marks that can be forgotten
@@ -121,6 +123,9 @@ func (c *Core) deciding(now app.Time) Knowledge {
 // Overview sums up what this core knows, as of its last step.
 func (c *Core) Overview(now app.Time, lead Lead) Overview {
 	fresh, up, since := c.intake.Fresh(now)
+	limited := func(a commands.Action) bool {
+		return len(c.ready.due[a-commands.Start]) > 0 && c.throttle.Next(a, now) > now
+	}
 	return Overview{
 		At: now, Lead: lead,
 		GateOpen: c.gateKnown && len(c.gate) == 0, GateReasons: slices.Clone(c.gate), GateSince: c.gateSince,
@@ -128,5 +133,6 @@ func (c *Core) Overview(now app.Time, lead Lead) Overview {
 		Reads: c.reads.known(), ReadError: c.reads.lastError, Queue: c.queue.len(), Backlog: c.intake.Backlog(),
 		Missed:     len(c.heardByPeers.missed),
 		Unreadable: c.intake.Unreadable(),
+		Drain:      c.drain.shown(), StartsLimited: limited(commands.Start), StopsLimited: limited(commands.Stop),
 	}
 }

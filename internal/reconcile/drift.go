@@ -60,6 +60,7 @@ func (a *Evaluation) Plan() diff.Plan {
 // fraction of the time of App, and gives the same plan: an empty one.
 func (e *Evaluator) Plan(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) diff.Plan {
 	if Settled(view, k) && !view.HasCommands(k) {
+		e.app.Findings = e.app.Findings[:0]
 		return diff.Plan{}
 	}
 	return e.App(view, k, know, now).Plan()

@@ -23,9 +23,13 @@ type Overview struct {
 	Reads        diff.Reads // of the desired state, as this node knows from its own reads or from its peers
 	ReadError    string     // of the newest attempt, if it failed
 	Queue        int        // apps that wait to be evaluated
+	Drain        *Drain     // what became of what waited when the gate opened; nil: all of it is settled
 	Backlog      int        // DEAs whose newest heartbeat is not recorded yet
 	Missed       int        // DEAs that a peer hears and this node, leading, does not
 	Unreadable   Unreadable // what this node cannot read of the DEAs' messages
+
+	StartsLimited bool // due starts wait, because policy.start_limit allows no more now
+	StopsLimited  bool // due stops wait, because policy.stop_limit or a hold allows no more now
 }
 
 // Knowledge gives the part of the overview that decisions depend on.

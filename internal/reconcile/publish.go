@@ -80,6 +80,7 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 // noteClaimed tells that a claimed command was sent, or was not because of shadow mode.
 func (c *Core) noteClaimed(cmd commands.Command, state commands.State, detail string) {
 	now := c.log.Now()
+	c.drain.sent(cmd)
 	cmd.State, cmd.ClaimedAt = state, now
 	c.onCommand(CommandEvent{Command: cmd, Rule: c.claims[cmd.ID].rule, Detail: detail, At: now})
 }

@@ -35,6 +35,7 @@ func (c *Core) retryAt(now app.Time) app.Time { return now.Add(c.opts.Policy.Hea
 // record.
 func (c *Core) follow(now app.Time, lead Lead) {
 	c.term, c.heardByPeers = 0, heardByPeers{}
+	c.drain = drain{}
 	c.reads.abandon()
 	c.intake.TakeExits() // the leader hears them too
 	c.intake.TakeUpdated()
@@ -53,6 +54,7 @@ func (c *Core) beginTerm(term uint64, now app.Time) {
 	c.queue = queue{}
 	c.ready = ready{apps: map[commands.ID]app.Key{}}
 	c.claimAt, c.claims = [2]app.Time{}, nil
+	c.drain.begin(now)
 	c.nextSweep, c.nextFull, c.nextTidy = now, now, now
 	c.gateKnown, c.inherited, c.heardByPeers = false, true, heardByPeers{}
 	c.surplus = surplus{}
@@ -63,15 +65,16 @@ func (c *Core) beginTerm(term uint64, now app.Time) {
 // lead is a leader's step: it takes in what was heard, sweeps, opens or closes the gate, asks for a
 // read, and acts. more reports that there is work left for the next step at once.
 func (c *Core) lead(ctx context.Context, now app.Time, lead Lead) (more bool, read uint64, err error) {
+	wasOpen := c.gateKnown && evaluates(c.gate)
 	recorded, err := c.take(ctx, now)
 	if err == nil && now >= c.nextSweep {
 		err = c.sweep(ctx, now)
 	}
 	if err != nil {
 		c.setGate(now, lead, false) // what was heard is not recorded
+		c.followGate(now, wasOpen)
 		return false, 0, err
 	}
-	wasOpen := c.gateKnown && evaluates(c.gate)
 	c.setGate(now, lead, recorded)
 	opens := !wasOpen && evaluates(c.gate)
 	var unsettled []app.Key
@@ -79,10 +82,12 @@ func (c *Core) lead(ctx context.Context, now app.Time, lead Lead) (more bool, re
 		unsettled = c.eval.Unsettled(c.log.View())
 		if err := c.checkBeginning(ctx, now, opens, unsettled); err != nil {
 			c.setGate(now, lead, false) // the next step opens the gate again, and checks again
+			c.followGate(now, wasOpen)
 			return false, 0, err
 		}
 		c.setGate(now, lead, recorded)
 	}
+	c.followGate(now, wasOpen)
 	c.announced(c.intake.TakeUpdated())
 	c.queueUnplaced(c.intake.TakeUnplacedChanged())
 	read = c.reads.due(now, c.opts) // before any decision, since a decision may wait for a read that is under way
@@ -93,6 +98,7 @@ func (c *Core) lead(ctx context.Context, now app.Time, lead Lead) (more bool, re
 				unsettled = c.eval.Unsettled(c.log.View())
 			}
 			c.queue.replace(unsettled)
+			c.drain.settled(c.log.View(), unsettled)
 		}
 		more, err = c.act(ctx, now)
 	}
