@@ -27,7 +27,7 @@ func (s *State) Apply(index, term uint64, e Entry) Result {
 	}
 	s.now = max(s.now, e.At, 1) // a recorded time of 0 means never
 	s.rev = max(s.rev+1, index)
-	var res Result
+	res := Result{At: s.now}
 	a := applier{State: s, res: &res}
 	for i, r := range e.Records {
 		a.record = i

@@ -106,13 +106,20 @@ func (t *scratch) repeats(ups []actual.Instance) func(i int) bool {
 
 // prepareNewcomers sets the handles and times of the newcomers in scratch.add, and notes the apps that grow. first is
 // true if the DEA gets a new record.
-func (s *State) prepareNewcomers(r DEAChanges, first bool) {
-	t := s.scratch
+func (a *applier) prepareNewcomers(base *deaRec, r DEAChanges, n int, first bool) {
+	s, t := a.State, a.scratch
 	t.fresh = t.fresh[:0]
+	evacuating := 0
 	for i := range t.add {
 		c := &t.add[i]
 		if !c.interned {
 			c.app = s.intern(r.Upserts[c.from].App)
+		}
+		switch c.state {
+		case actual.Crashed:
+			a.crashed(r.DEA, c, first)
+		case actual.Evacuating:
+			evacuating++
 		}
 		if !c.recorded {
 			if other := s.recorded(c.app, c.text); other == nil {
@@ -131,6 +138,18 @@ func (s *State) prepareNewcomers(r DEAChanges, first bool) {
 		}
 	}
 	slices.Sort(t.fresh)
+	if evacuating > 0 && !base.evacuates() {
+		a.fact(DEAFact{DEA: r.DEA, Change: DEAEvacuating, Instances: n, Evacuating: evacuating})
+	}
+}
+
+// crashed adds the fact of a crash that a heartbeat tells of. A DEA that is heard for the first time lists crashes that
+// may be old, unless another record of it has the instance in another state.
+func (a *applier) crashed(dea string, c *newcomer, first bool) {
+	if first && a.recorded(c.app, c.text) == nil || a.crashKnown(c.app, uint32(c.index), c.text) {
+		return
+	}
+	a.fact(CrashFact{App: a.apps.get(uint32(c.app)).key, Index: uint32(c.index), Instance: c.text, DEA: dea})
 }
 
 // recorded returns the instance of the app with this guid, or nil if no DEA lists it. If several DEAs list it, the one

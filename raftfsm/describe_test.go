@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"testing"
 
 	"hm/actual"
@@ -103,6 +104,23 @@ func describeResult(r Result) string {
 			e = u.Unwrap()
 		}
 		fmt.Fprintf(&b, "refused %d %s %v\n", f.Record, hex.EncodeToString(f.ID[:]), sentinel)
+	}
+	return b.String()
+}
+
+// describeFacts writes down the facts of an entry.
+func describeFacts(r Result) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "at %d\n", r.At)
+	for _, f := range r.Facts {
+		switch f := f.(type) {
+		case CommandFact:
+			fmt.Fprintf(&b, "command %+v\n", *f.Command)
+		case EndedFact:
+			fmt.Fprintf(&b, "ended %+v\n", *f.EndedCommand)
+		default:
+			fmt.Fprintf(&b, "%T %+v\n", f, f)
+		}
 	}
 	return b.String()
 }

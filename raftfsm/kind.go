@@ -22,11 +22,12 @@ const (
 	KindHoldSet           Kind = 10
 	KindHoldReleased      Kind = 11
 	KindCrashesForgotten  Kind = 12
+	KindNoted             Kind = 13
 )
 
 // MaxKind is the highest kind that this version knows. Each node sends it to its peers: a kind is proposed only when
 // every voter knows it.
-const MaxKind = KindCrashesForgotten
+const MaxKind = KindNoted
 
 // Record is one fact in an entry. The record types of this package are its only implementations.
 type Record interface{ Kind() Kind }
@@ -76,6 +77,8 @@ var kinds = [MaxKind + 1]kind{
 		encodeHoldReleased, decodeHoldReleased, applyHoldReleased),
 	KindCrashesForgotten: define(KindCrashesForgotten, "crashes forgotten",
 		encodeCrashesForgotten, decodeCrashesForgotten, applyCrashesForgotten),
+	KindNoted: ignorable(define(KindNoted, "notes",
+		encodeNoted, decodeNoted, applyNoted)),
 }
 
 // define makes the kind of a record type from the functions for that type.
@@ -106,6 +109,12 @@ func define[R Record](number Kind, name string, encode func(R) ([]byte, error), 
 			return apply(a, v)
 		},
 	}
+}
+
+// ignorable marks a kind that nodes which do not know it may skip.
+func ignorable(k kind) kind {
+	k.ignorable = true
+	return k
 }
 
 // String returns the name of the kind.

@@ -57,10 +57,11 @@ func applyCommandsScheduled(a *applier, r CommandsScheduled) error {
 	return nil
 }
 
-func (s *State) schedule(c commands.Command) error {
+func (a *applier) schedule(c commands.Command) error {
 	if err := checkCommand(&c); err != nil {
 		return err
 	}
+	s := a.State
 	if _, ok := s.byID.Get(commandID{id: c.ID}); ok {
 		return fmt.Errorf("%w: its id is in use", ErrOutstanding)
 	}
@@ -82,6 +83,7 @@ func (s *State) schedule(c commands.Command) error {
 	h := s.intern(c.App)
 	s.touch(h)
 	s.setCommand(nil, &c)
+	a.fact(CommandFact{&c})
 	if c.Action != commands.Start || c.Reason != commands.ReasonCrashed {
 		return nil
 	}
@@ -131,7 +133,8 @@ func applyCommandsClaimed(a *applier, r CommandsClaimed) error {
 	return nil
 }
 
-func (s *State) claim(c Claim) error {
+func (a *applier) claim(c Claim) error {
+	s := a.State
 	o, ok := s.byID.Get(commandID{id: c.ID})
 	switch {
 	case !ok:
@@ -149,6 +152,7 @@ func (s *State) claim(c Claim) error {
 	n.State, n.ClaimedAt, n.Term = commands.Claimed, s.now, c.Term
 	s.touchKey(n.App)
 	s.setCommand(o.c, &n)
+	a.fact(CommandFact{&n})
 	return nil
 }
 
@@ -189,6 +193,7 @@ func (a *applier) resolve(o Outcome) error {
 			a.counts.SentStops++
 		}
 		a.res.Sent = append(a.res.Sent, n)
+		a.fact(CommandFact{&n})
 	case commands.Confirmed, commands.Expired, commands.Dropped, commands.Abandoned:
 		a.touchKey(n.App)
 		a.setCommand(old.c, nil)
@@ -198,7 +203,9 @@ func (a *applier) resolve(o Outcome) error {
 			}
 		}
 		n.State = o.State
-		a.res.Ended = append(a.res.Ended, EndedCommand{Command: n, Detail: o.Detail, At: a.now})
+		ended := EndedCommand{Command: n, Detail: o.Detail, At: a.now}
+		a.res.Ended = append(a.res.Ended, ended)
+		a.fact(EndedFact{&ended})
 	default:
 		return fmt.Errorf("%w: %s is not an outcome", ErrInvalid, o.State)
 	}

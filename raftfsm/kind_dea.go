@@ -59,7 +59,14 @@ func applyDEAChanges(a *applier, r DEAChanges) error {
 	if old != nil && old.GoneAt == 0 && len(a.scratch.add) == 0 && n == len(old.inst) {
 		return nil
 	}
-	a.prepareNewcomers(r, old == nil || old.GoneAt != 0)
+	first := old == nil || old.GoneAt != 0
+	switch {
+	case old == nil:
+		a.fact(DEAFact{DEA: r.DEA, Change: DEAHeard, Instances: n})
+	case first:
+		a.fact(DEAFact{DEA: r.DEA, Change: DEABack, Instances: n, Since: old.GoneAt})
+	}
+	a.prepareNewcomers(base, r, n, first)
 	a.replaceDEA(old, base, a.nextDEA(old, r.DEA), n)
 	return nil
 }
@@ -86,6 +93,7 @@ func (r DEAChanges) check() error {
 func applyDEAsGone(a *applier, r DEAsGone) error {
 	for _, id := range r.DEAs {
 		if d := a.deaByID(id); d != nil && d.GoneAt == 0 {
+			a.fact(DEAFact{DEA: d.ID, Change: DEALost, Instances: len(d.inst), Live: d.live()})
 			a.setDEAGone(d)
 		}
 	}
@@ -119,6 +127,7 @@ func applyDEAsForgotten(a *applier, r DEAsForgotten) error {
 			*a.deas.mut(d.num) = nil
 			a.scratch.freeDEAs = append(a.scratch.freeDEAs, d.num)
 			a.counts.GoneDEAs--
+			a.fact(DEAFact{DEA: d.ID, Change: DEAForgotten})
 		}
 	}
 	return nil

@@ -119,23 +119,44 @@ func applyDesiredCommit(a *applier, r DesiredCommit) error {
 		return fmt.Errorf("commit of generation %d: it is based on generation %d, but %d is recorded: %w",
 			r.Generation, r.Base, a.meta.Generation, ErrOutdated)
 	}
+	fact := ReadFact{Source: clip(r.Source, maxText)}
+	before := a.counts
+	removed := map[app.GUID]struct{}{} // droplets without a row, so far; of a new version the old row goes first
 	for _, part := range a.staged[:staged] {
 		for _, k := range part.Removes {
-			if h, ok := a.lookup.find(&a.apps, k); ok {
-				a.removeRow(h)
+			if h, ok := a.lookup.find(&a.apps, k); ok && a.removeRow(h) {
+				removed[k.Droplet] = struct{}{}
 			}
 		}
 		for i := range part.Upserts {
-			a.setRow(&part.Upserts[i])
+			switch had, changed := a.setRow(&part.Upserts[i]); {
+			case !changed:
+			case had:
+				fact.Changed++
+			default:
+				d := part.Upserts[i].Key.Droplet
+				if _, is := removed[d]; is {
+					delete(removed, d)
+					fact.Changed++
+				} else {
+					fact.Added++
+				}
+			}
 		}
+	}
+	fact.Removed = len(removed)
+	fact.Apps, fact.Instances = a.counts.Apps-before.Apps, a.counts.DesiredInstances-before.DesiredInstances
+	if fact.Added+fact.Changed+fact.Removed > 0 {
+		a.fact(fact)
 	}
 	a.dropStaged()
 	a.meta = DesiredMeta{Generation: r.Generation, CommittedAt: a.now, Source: clip(r.Source, maxText), Complete: true}
 	return nil
 }
 
-// setRow records a desired row. It replaces the droplet's row in any other version.
-func (s *State) setRow(d *desired.App) {
+// setRow records a desired row. It replaces the droplet's row in any other version. had reports that the droplet had a
+// row before.
+func (s *State) setRow(d *desired.App) (had, changed bool) {
 	t := s.scratch
 	t.versions = t.versions[:0]
 	s.lookup.each(&s.apps, d.Key.Droplet, func(h Handle) bool {
@@ -146,15 +167,16 @@ func (s *State) setRow(d *desired.App) {
 	for _, v := range t.versions {
 		if s.apps.get(uint32(v)).key == d.Key {
 			h, found = v, true
-		} else {
-			s.removeRow(v)
+			had = had || s.apps.get(uint32(v)).has
+		} else if s.removeRow(v) {
+			had = true
 		}
 	}
 	if !found {
 		h = s.newApp(d.Key)
 		s.addTouched(h)
 	} else if s.row(h) == *d {
-		return
+		return had, false
 	}
 	s.touch(h)
 	rec := s.apps.mut(uint32(h))
@@ -163,12 +185,13 @@ func (s *State) setRow(d *desired.App) {
 	s.setLetterCase(h, d.LetterCase)
 	s.countDesired(*d, 1)
 	s.forgetExits(h)
+	return had, true
 }
 
-// removeRow drops the desired row of an app, if it has one.
-func (s *State) removeRow(h Handle) {
+// removeRow drops the desired row of an app, and reports whether it had one.
+func (s *State) removeRow(h Handle) bool {
 	if !s.apps.get(uint32(h)).has {
-		return
+		return false
 	}
 	s.touch(h)
 	rec := s.apps.mut(uint32(h))
@@ -176,6 +199,7 @@ func (s *State) removeRow(h Handle) {
 	rec.has, rec.desired, rec.run, rec.pkg, rec.rev = false, 0, 0, 0, 0
 	s.setLetterCase(h, app.KeyLetterCase{})
 	s.forgetExits(h)
+	return true
 }
 
 func (s *State) countDesired(d desired.App, by int) {

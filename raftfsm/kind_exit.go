@@ -1,7 +1,9 @@
 package raftfsm
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"hm/actual"
 	"hm/raftfsm/internal/wire"
@@ -29,7 +31,10 @@ func applyInstanceExited(a *applier, r InstanceExited) error {
 	if !ok {
 		return nil
 	}
-	recorded := false
+	recorded, known := false, x.Reason != actual.ExitCrashed || a.crashKnown(h, x.Index, x.Instance)
+	crash := CrashFact{App: x.App, Index: x.Index, Instance: x.Instance, Exit: true}
+	var newest uint64        // deaRec.born of crash.DEA
+	var evacuating []DEAFact // the order of an app's DEAs is not the same on every node
 	// A restarted DEA keeps its instances' guids. For a while two DEAs list the instance, and both records change (W10).
 	for _, num := range a.apps.get(uint32(h)).deas() {
 		d := *a.deas.get(num)
@@ -39,9 +44,22 @@ func applyInstanceExited(a *applier, r InstanceExited) error {
 			continue
 		}
 		recorded = true
+		if d.born > newest {
+			newest, crash.DEA, crash.Index = d.born, d.ID, uint32(d.inst[i].index)
+		}
 		if st := d.inst[i].state.AfterExit(x.Reason); st != d.inst[i].state {
+			if st == actual.Evacuating && !d.evacuates() {
+				evacuating = append(evacuating, DEAFact{DEA: d.ID, Change: DEAEvacuating, Instances: len(d.inst), Evacuating: 1})
+			}
 			a.setState(d, i, st)
 		}
+	}
+	slices.SortFunc(evacuating, func(a, b DEAFact) int { return cmp.Compare(a.DEA, b.DEA) })
+	for _, f := range evacuating {
+		a.fact(f)
+	}
+	if recorded && !known {
+		a.fact(crash)
 	}
 	row := a.apps.get(uint32(h)).row()
 	if recorded || !x.Reason.Ends() || !row.Wanted() || x.Index >= row.Instances || a.anyAt(h, x.Index, actual.State.Live) {
@@ -54,6 +72,9 @@ func applyInstanceExited(a *applier, r InstanceExited) error {
 	c.Exited, c.ExitedAt, c.ExitReason = x.Instance, a.now, x.Reason
 	c.Tries, c.TriedAt = 0, 0
 	a.setCrash(h, c)
+	if !known {
+		a.fact(crash)
+	}
 	return nil
 }
 

@@ -72,6 +72,7 @@ func applyHoldSet(a *applier, r HoldSet) error {
 		a.holds = slices.Insert(slices.Clone(a.holds), i, h)
 	}
 	a.sum.add(a.scratch.enc.hold(&h))
+	a.fact(HoldFact{Hold: h})
 	return nil
 }
 
@@ -91,6 +92,7 @@ func applyHoldReleased(a *applier, r HoldReleased) error {
 		return fmt.Errorf("releasing %.70q: %w", r.Name, ErrNoHold)
 	}
 	a.sum.sub(a.scratch.enc.hold(&a.holds[i]))
+	a.fact(HoldFact{Hold: a.holds[i], Released: true})
 	a.holds = slices.Delete(slices.Clone(a.holds), i, i+1)
 	return nil
 }

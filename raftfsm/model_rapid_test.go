@@ -84,7 +84,9 @@ func TestRestoreChangesNoLaterResult(t *testing.T) {
 			e := w.entry()
 			got := s.Apply(uint64(i+1), 1, e)
 			if other != nil {
-				mustBeEqual(rt, "Result after a restore", describeResult(other.Apply(uint64(i+1), 1, e)), describeResult(got))
+				again := other.Apply(uint64(i+1), 1, e)
+				mustBeEqual(rt, "Result after a restore", describeResult(again), describeResult(got))
+				mustBeEqual(rt, "facts after a restore", describeFacts(again), describeFacts(got))
 			}
 		}
 		mustBeEqual(rt, "last state", describe(other), describe(s))

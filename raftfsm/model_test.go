@@ -1,6 +1,8 @@
 package raftfsm
 
 import (
+	"strings"
+
 	"hm/actual"
 	"hm/commands"
 	"hm/desired"
@@ -135,6 +137,12 @@ func (s *model) Apply(index, term uint64, e Entry) Result {
 				err = ErrNoHold
 			}
 			delete(s.holds, r.Name)
+		case Noted:
+			for _, n := range r.Notes {
+				if strings.Contains(n.Event, " ") {
+					err = ErrInvalid
+				}
+			}
 		case CrashesForgotten:
 			for _, c := range r.Crashes {
 				_, marked := s.marks[c]

@@ -157,7 +157,12 @@ func (g *entryGenerator) record() Record {
 			return Outcome{ID: c.ID, State: commands.State(3 + g.pick(6, "outcome")), Detail: "drawn"}
 		})}
 	}
-	switch g.pick(4, "other") {
+	switch g.pick(5, "other") {
+	case 4:
+		return Noted{Notes: some(g, 2, func() Note {
+			c, _ := g.outstanding()
+			return Note{Event: []string{"", "leader.changed", "Bad event"}[g.pick(3, "event")], Rule: "R01", Commands: []commands.ID{c.ID}, App: g.key()}
+		})}
 	case 0, 1:
 		return HoldSet{Hold: Hold{Name: string(rune('a' + g.pick(3, "hold"))), Reason: "drawn", Until: app.Time(g.pick(3, "until")),
 			Lost: NewPlaces(some(g, 3, func() Place { return Place{App: g.key(), Index: g.index()} }))}}

@@ -31,6 +31,8 @@ type Result struct {
 	Refused []Refusal          // in the order of the records
 	Sent    []commands.Command // commands that became Sent
 	Ended   []EndedCommand     // commands that are no longer outstanding, for the journal
+	Facts   []Fact             // for the history
+	At      app.Time           // hm time of the entry: State.Time
 	Err     error              // why the whole entry was refused
 }
 

@@ -119,6 +119,10 @@ func sampleEntries() []Entry {
 	add(CommandsClaimed{Claims: []Claim{claim(1), claim(4), claim(2)}})
 	add(CommandsResolved{Outcomes: []Outcome{{ID: testID(4), State: commands.Sent}, {ID: testID(5), State: commands.Dropped, Detail: "no longer needed"}}})
 	add(CrashesForgotten{Crashes: []CrashRef{{App: k1, Index: 7}}})
+	add(Noted{Notes: []Note{{Rule: "R05", Commands: []commands.ID{testID(1), testID(2)}}, {
+		Event: "leader.changed", App: app.Key{Droplet: k1.Droplet}, DEA: "dea-0", Name: "hm-1", By: "ada", Detail: "the link of hm-0 is down",
+		Counts: []NoteCount{{"apps", 3}, {"instances", -1}},
+	}}})
 	return out
 }
 

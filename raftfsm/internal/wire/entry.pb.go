@@ -1142,6 +1142,167 @@ func (x *CrashRefs) GetInstances() []byte {
 	return nil
 }
 
+// Kind 13, which a node may skip.
+type Notes struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Notes         []*Note                `protobuf:"bytes,1,rep,name=notes,proto3" json:"notes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Notes) Reset() {
+	*x = Notes{}
+	mi := &file_entry_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Notes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Notes) ProtoMessage() {}
+
+func (x *Notes) ProtoReflect() protoreflect.Message {
+	mi := &file_entry_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Notes.ProtoReflect.Descriptor instead.
+func (*Notes) Descriptor() ([]byte, []int) {
+	return file_entry_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Notes) GetNotes() []*Note {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+type Note struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         []byte                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	Commands      []byte                 `protobuf:"bytes,2,opt,name=commands,proto3" json:"commands,omitempty"` // ids of 16 bytes each
+	Rule          []byte                 `protobuf:"bytes,3,opt,name=rule,proto3" json:"rule,omitempty"`
+	App           []byte                 `protobuf:"bytes,4,opt,name=app,proto3" json:"app,omitempty"` // a key; its version may be none
+	Dea           []byte                 `protobuf:"bytes,5,opt,name=dea,proto3" json:"dea,omitempty"`
+	Name          []byte                 `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
+	By            []byte                 `protobuf:"bytes,7,opt,name=by,proto3" json:"by,omitempty"`
+	Detail        []byte                 `protobuf:"bytes,8,opt,name=detail,proto3" json:"detail,omitempty"`
+	Counted       [][]byte               `protobuf:"bytes,9,rep,name=counted,proto3" json:"counted,omitempty"` // names, with the numbers in counts
+	Counts        []int64                `protobuf:"zigzag64,10,rep,packed,name=counts,proto3" json:"counts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Note) Reset() {
+	*x = Note{}
+	mi := &file_entry_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Note) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Note) ProtoMessage() {}
+
+func (x *Note) ProtoReflect() protoreflect.Message {
+	mi := &file_entry_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Note.ProtoReflect.Descriptor instead.
+func (*Note) Descriptor() ([]byte, []int) {
+	return file_entry_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Note) GetEvent() []byte {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *Note) GetCommands() []byte {
+	if x != nil {
+		return x.Commands
+	}
+	return nil
+}
+
+func (x *Note) GetRule() []byte {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
+}
+
+func (x *Note) GetApp() []byte {
+	if x != nil {
+		return x.App
+	}
+	return nil
+}
+
+func (x *Note) GetDea() []byte {
+	if x != nil {
+		return x.Dea
+	}
+	return nil
+}
+
+func (x *Note) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *Note) GetBy() []byte {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+func (x *Note) GetDetail() []byte {
+	if x != nil {
+		return x.Detail
+	}
+	return nil
+}
+
+func (x *Note) GetCounted() [][]byte {
+	if x != nil {
+		return x.Counted
+	}
+	return nil
+}
+
+func (x *Note) GetCounts() []int64 {
+	if x != nil {
+		return x.Counts
+	}
+	return nil
+}
+
 var File_entry_proto protoreflect.FileDescriptor
 
 const file_entry_proto_rawDesc = "" +
@@ -1241,7 +1402,21 @@ const file_entry_proto_rawDesc = "" +
 	"\tCrashRefs\x12\x12\n" +
 	"\x04keys\x18\x01 \x01(\fR\x04keys\x12\x14\n" +
 	"\x05index\x18\x02 \x03(\rR\x05index\x12\x1c\n" +
-	"\tinstances\x18\x03 \x01(\fR\tinstancesB\x1aZ\x18hm/raftfsm/internal/wireb\x06proto3"
+	"\tinstances\x18\x03 \x01(\fR\tinstances\"/\n" +
+	"\x05Notes\x12&\n" +
+	"\x05notes\x18\x01 \x03(\v2\x10.hm.raftfsm.NoteR\x05notes\"\xde\x01\n" +
+	"\x04Note\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\fR\x05event\x12\x1a\n" +
+	"\bcommands\x18\x02 \x01(\fR\bcommands\x12\x12\n" +
+	"\x04rule\x18\x03 \x01(\fR\x04rule\x12\x10\n" +
+	"\x03app\x18\x04 \x01(\fR\x03app\x12\x10\n" +
+	"\x03dea\x18\x05 \x01(\fR\x03dea\x12\x12\n" +
+	"\x04name\x18\x06 \x01(\fR\x04name\x12\x0e\n" +
+	"\x02by\x18\a \x01(\fR\x02by\x12\x16\n" +
+	"\x06detail\x18\b \x01(\fR\x06detail\x12\x18\n" +
+	"\acounted\x18\t \x03(\fR\acounted\x12\x16\n" +
+	"\x06counts\x18\n" +
+	" \x03(\x12R\x06countsB\x1aZ\x18hm/raftfsm/internal/wireb\x06proto3"
 
 var (
 	file_entry_proto_rawDescOnce sync.Once
@@ -1255,7 +1430,7 @@ func file_entry_proto_rawDescGZIP() []byte {
 	return file_entry_proto_rawDescData
 }
 
-var file_entry_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_entry_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_entry_proto_goTypes = []any{
 	(*Entry)(nil),          // 0: hm.raftfsm.Entry
 	(*Rec)(nil),            // 1: hm.raftfsm.Rec
@@ -1273,17 +1448,20 @@ var file_entry_proto_goTypes = []any{
 	(*Hold)(nil),           // 13: hm.raftfsm.Hold
 	(*HoldReleased)(nil),   // 14: hm.raftfsm.HoldReleased
 	(*CrashRefs)(nil),      // 15: hm.raftfsm.CrashRefs
+	(*Notes)(nil),          // 16: hm.raftfsm.Notes
+	(*Note)(nil),           // 17: hm.raftfsm.Note
 }
 var file_entry_proto_depIdxs = []int32{
 	1,  // 0: hm.raftfsm.Entry.records:type_name -> hm.raftfsm.Rec
 	8,  // 1: hm.raftfsm.Commands.commands:type_name -> hm.raftfsm.Command
 	10, // 2: hm.raftfsm.Claims.claims:type_name -> hm.raftfsm.Claim
 	12, // 3: hm.raftfsm.Outcomes.outcomes:type_name -> hm.raftfsm.Outcome
-	4,  // [4:4] is the sub-list for method output_type
-	4,  // [4:4] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	17, // 4: hm.raftfsm.Notes.notes:type_name -> hm.raftfsm.Note
+	5,  // [5:5] is the sub-list for method output_type
+	5,  // [5:5] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_entry_proto_init() }
@@ -1297,7 +1475,7 @@ func file_entry_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_entry_proto_rawDesc), len(file_entry_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
