@@ -12,12 +12,11 @@ func (j *Journal) Applied(a raftfsm.Applied) {
 		j.add1(item{kind: itemRestored, index: a.Index})
 		return
 	}
-	events := EventsOf(a)
-	if len(events) == 0 {
+	if len(a.Result.Facts) == 0 {
 		j.input.reach(a.Index)
 		return
 	}
-	j.add1(item{kind: itemEntry, index: a.Index, term: a.Term, at: a.Entry.At, events: events})
+	j.add1(item{kind: itemEntry, index: a.Index, term: a.Term, at: a.Result.At, facts: a.Result.Facts})
 }
 
 // AddOwn takes in an event that only this node knows of. It never blocks. The journal gives the event its ID, and the
@@ -26,7 +25,7 @@ func (j *Journal) AddOwn(e Event) {
 	if e.At == 0 {
 		e.At = j.opts.Now()
 	}
-	j.add1(item{kind: itemOwn, events: []Event{e}})
+	j.add1(item{kind: itemOwn, own: e})
 }
 
 func (j *Journal) add1(it item) {

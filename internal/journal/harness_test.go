@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hm/internal/app"
+	"hm/raftfsm"
 )
 
 // testNode has a journal that can be closed and opened again on the same file.
@@ -49,9 +50,26 @@ func (n *testNode) restart() {
 	n.open()
 }
 
-// entry adds an entry with events. Entry i has the time 1000*i.
+// entry applies an entry that has these events. Entry i has the time 1000*i.
 func (n *testNode) entry(index uint64, events ...Event) {
-	n.add1(item{kind: itemEntry, index: index, term: 1, at: app.Time(1000 * index), events: events})
+	n.Applied(applied(index, app.Time(1000*index), events...))
+}
+
+// applied is an entry that has these events. Of an event, only the fields count that a crash or a note has.
+func applied(index uint64, at app.Time, events ...Event) raftfsm.Applied {
+	a := raftfsm.Applied{Index: index, Term: 1, Result: raftfsm.Result{At: at}}
+	for _, e := range events {
+		var f raftfsm.Fact = raftfsm.CrashFact{App: e.App, Index: uint32(e.Index), Instance: e.Instance, DEA: e.DEA}
+		if e.Kind != InstanceCrashed {
+			note := raftfsm.Note{Event: string(e.Kind), App: e.App, DEA: e.DEA, Rule: e.Rule, Name: e.Name, By: e.By, Detail: e.Detail}
+			for _, c := range e.Counts {
+				note.Counts = append(note.Counts, raftfsm.NoteCount{Name: c.Name, N: c.N})
+			}
+			f = raftfsm.NoteFact{Note: note}
+		}
+		a.Result.Facts = append(a.Result.Facts, f)
+	}
+	return a
 }
 
 // await waits until the events up to an index are stored.

@@ -5,9 +5,10 @@ import (
 
 	"hm/internal/app"
 	"hm/internal/notify"
+	"hm/raftfsm"
 )
 
-// maxWaiting bounds what waits to be stored, in events. It is some ten seconds of the largest storm.
+// maxWaiting bounds what waits to be stored, in events. It is some forty seconds of the largest storm.
 const maxWaiting = 64 << 10
 
 // item is something that the goroutine takes in.
@@ -16,7 +17,8 @@ type item struct {
 	index  uint64 // of the log
 	term   uint64
 	at     app.Time
-	events []Event // without their IDs
+	facts  []raftfsm.Fact
+	own    Event
 	weight int
 }
 
@@ -48,15 +50,21 @@ func newInput() input { return input{wake: notify.New()} }
 func (in *input) add(it item) (lost int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	it.weight = max(len(it.events), 1)
+	it.weight = max(len(it.facts), 1)
 	if it.kind != itemOwn {
 		in.reached = it.index
 	}
-	if in.closed || in.weight+it.weight > maxWaiting {
+	if in.closed {
+		return 0 // the next start takes it from the log
+	}
+	if in.weight+it.weight > maxWaiting {
 		if it.kind != itemOwn {
 			in.losing, in.lostTo = true, it.index
 		}
-		return len(it.events)
+		if it.kind == itemRestored {
+			return 0
+		}
+		return it.weight
 	}
 	if in.losing && it.kind != itemOwn {
 		in.items = append(in.items, item{kind: itemLost, index: in.lostTo})

@@ -18,12 +18,12 @@ import (
 func TestEventsComeBackAsTheyWereAdded(t *testing.T) {
 	n := newTestNode(t, nil)
 	hold := Event{
-		Kind: HoldSet, Index: -1, Name: "paused", By: "ada", Detail: "a reason with ünicode", Due: 7, DelayMS: -3,
+		Kind: HoldSet, Index: -1, Name: "paused", By: "ada", Detail: "a reason with ünicode",
 		Counts: []Count{{"apps", 3}, {"instances", -1}},
 	}
 	n.entry(3, crash(1), hold)
 	n.AddOwn(Event{Kind: LinkLost, Index: -1, Reason: "nats-down"})
-	n.entry(9, Event{Kind: CommandSent, App: testKey(1), Command: "c-1", Action: "start", Reason: "MISSING", Rule: "R05"})
+	n.entry(9, Event{Kind: LeaderChanged, App: testKey(1), Rule: "R05", Name: "hm-1"})
 	n.AddOwn(Event{Kind: LinkBack, Index: -1, DelayMS: 12, At: 4_000})
 	n.await(9)
 	want := []string{"3.0", "3.1", "3.1~1~hm-0", "9.0", "9.0~2~hm-0"}
@@ -74,7 +74,9 @@ func TestQueriesSelect(t *testing.T) {
 	kinds := []Kind{InstanceCrashed, CommandSent, CommandExpired, DEALost, HoldSet, LeaderChanged}
 	for i := range 300 {
 		e := crash(i % 13)
-		e.Kind = kinds[i%len(kinds)]
+		if e.Kind = kinds[i/3%len(kinds)]; e.Kind != InstanceCrashed {
+			e.Index, e.Instance = -1, app.GUID{}
+		}
 		n.entry(uint64(1+i/3*2), e) // only the first of an index is taken in
 		if i%3 == 0 {
 			e.ID, e.At = ID{Position: Position{uint64(1 + i/3*2), 0}}, app.Time(1000*(1+i/3*2))
@@ -265,7 +267,7 @@ func TestAnotherLogBeginsAnotherFile(t *testing.T) {
 	n.entry(100, crash(1))
 	n.await(100)
 	n.restart()
-	n.add1(item{kind: itemEntry, index: 5, term: 1, at: 900_000, events: []Event{crash(2)}})
+	n.Applied(applied(5, 900_000, crash(2)))
 	n.until("only the new log's event", func() bool {
 		events, _, err := n.Events(context.Background(), Query{})
 		return err == nil && len(events) == 1 && events[0].ID.String() == "5.0"

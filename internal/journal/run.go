@@ -183,7 +183,7 @@ func (j *Journal) take(it *item) error {
 		j.seenFrom = max(j.seenFrom, it.index+1)
 	case itemOwn:
 		m.own++
-		e := &it.events[0]
+		e := &it.own
 		e.ID = ID{Position: m.position, Node: j.opts.Node, Own: m.own}
 		j.add(e)
 	case itemEntry:
@@ -203,9 +203,10 @@ func (j *Journal) take(it *item) error {
 
 // addEntry adds the events of an entry to the batch.
 func (j *Journal) addEntry(it *item) {
-	for n := range it.events {
-		e := &it.events[n]
-		e.At, e.ID = it.at, ID{Position: Position{it.index, uint32(n)}}
+	events := EventsOf(it.facts, it.at)
+	for n := range events {
+		e := &events[n]
+		e.ID = ID{Position: Position{it.index, uint32(n)}}
 		j.add(e)
 		if p := e.ID.Position; p.compare(j.meta.position) > 0 {
 			j.meta.position = p
