@@ -53,7 +53,8 @@ type clusterSetup struct {
 	period      time.Duration         // of heartbeats
 	natsURL     func(node int) string // the server that a node uses; nil: the cluster's own
 	raftProxies bool
-	sets        []string // further keys of each node's configuration, as key=value
+	sets        []string           // further keys of each node's configuration, as key=value
+	sim         func(*sim.Options) // changes the simulation; may be nil
 }
 
 // startCluster starts the simulated Cloud Foundry and the nodes on a NATS server.
@@ -65,12 +66,15 @@ func startCluster(t *testing.T, nats *bustest.Server, o clusterSetup) *testClust
 			t.Logf("the nodes' log:\n%s", c.log)
 		}
 	})
-	var err error
-	c.sim, err = sim.Start(context.WithoutCancel(t.Context()), sim.Options{
+	simulation := sim.Options{
 		NATS: []string{nats.URL()}, Apps: 30, InstancesPerApp: 2, DEAs: 10, Seed: 1, HeartbeatPeriod: o.period,
 		Passive: true, Partition: "default", Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
+	}
+	if o.sim != nil {
+		o.sim(&simulation)
+	}
+	var err error
+	if c.sim, err = sim.Start(context.WithoutCancel(t.Context()), simulation); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.sim.Close)

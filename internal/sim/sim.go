@@ -135,7 +135,8 @@ func (s *Sim) dial(name string) (*nats.Conn, error) {
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1), nats.IgnoreAuthErrorAbort(),
 		nats.Timeout(2*time.Second), nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2),
 		nats.CustomReconnectDelay(func(attempts int) time.Duration {
-			step := min(50*time.Millisecond<<min(attempts, 5), time.Second)
+			// A short heartbeat period is a fast clock: all waits are short, too.
+			step := min(50*time.Millisecond<<min(attempts, 5), time.Second, max(s.opts.HeartbeatPeriod/4, 5*time.Millisecond))
 			return step/2 + rand.N(step/2)
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Debug("NATS lost", "error", err) }),
