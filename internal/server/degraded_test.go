@@ -10,6 +10,7 @@ import (
 	"hm/internal/app"
 	"hm/internal/bus/bustest"
 	"hm/internal/sim"
+	"hm/internal/sim/fleet"
 )
 
 // The tests of this file hold the whole system to its promise for an outage of NATS: what runs and is reachable stays so,
@@ -411,4 +412,34 @@ func TestNATSAwayAgainAndAgain(t *testing.T) {
 	d.agrees()
 	commands := d.judge()
 	d.report("NATS away again and again", commands, since, time.Since(began))
+}
+
+// TestNATSAwayAndDEAsReturnLate: a third of the DEAs connects again only after hm's gate may have opened. Until then hm
+// must not take them for lost: their times to live began anew when the link returned (I4).
+func TestNATSAwayAndDEAsReturnLate(t *testing.T) {
+	takesSeconds(t)
+	t.Parallel()
+	// They return after 6 heartbeats. hm may start what they ran after a time to live and the grace, which is 9.
+	d := startDegraded(t, "policy.heartbeat_ttl=6")
+	before := truth(d.sim)
+	began := time.Now()
+	d.nats.Stop()
+	late, err := d.sim.Fleet.ActOnRandom(d.sim.State().DEAs/3, fleet.Pause)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.usersChange()
+	d.heartbeats(longOutage)
+	d.sameInstances(before, 2)
+	outage := time.Since(began)
+	since := d.natsBack()
+	d.heartbeats(6)
+	for _, id := range late {
+		if err := d.sim.Fleet.Resume(id); err != nil {
+			t.Error(err)
+		}
+	}
+	d.agrees()
+	commands := d.judge()
+	d.report("NATS away, and a third of the DEAs late", commands, since, outage)
 }
