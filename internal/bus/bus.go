@@ -71,6 +71,8 @@ type Link struct {
 	changed notify.Signal
 
 	marker atomic.Pointer[Marker] // nil: the lag is not measured
+	began  time.Time
+	heard  atomic.Int64 // when a message was last delivered, in ns since began
 
 	live atomic.Pointer[session] // the connection whose messages count; set before its subscriptions are made
 
@@ -133,7 +135,7 @@ func Open(o Options) (*Link, error) {
 	l := &Link{
 		opts: o, servers: servers, auth: auth, logger: o.Logger, log: sampled.New(o.Logger, logEvery, 1),
 		ended: make(chan struct{}), jobs: make(chan *job), changed: notify.New(),
-		state: State{Since: time.Now()}, refused: newRefusals(),
+		state: State{Since: time.Now()}, refused: newRefusals(), began: time.Now(),
 	}
 	l.stop, l.cancel = context.WithCancel(context.Background())
 	l.loops.Go(l.run)

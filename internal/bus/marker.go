@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,6 +65,9 @@ type Marker struct {
 	took     time.Duration // of the newest marker that was received on this connection
 	received bool          // a marker was received on this connection
 
+	back   uint64    // the newest marker that came back
+	proved time.Time // when it was sent; zero: none ever came back
+
 	awaited uint64          // a marker that came back, while messages before it are still to be handled; 0: none
 	next    uint64          // the newest marker that came back since
 	queues  []queuePosition // the messages to be handled before it
@@ -115,6 +119,37 @@ func (m *Marker) Lag() Lag {
 		lag.Time = max(lag.Time, time.Since(m.pending[0].sent))
 	}
 	return lag
+}
+
+// Life is what the markers show about whether the link is alive. A connection can be dead for seconds before its pings
+// fail.
+type Life struct {
+	// Proved is when the newest marker was sent that came back: the link was alive then. Zero: none ever came back.
+	Proved time.Time
+	// Silent is when the first marker was sent that has not come back and after which nothing at all has arrived. Zero:
+	// there is none, or the link is down.
+	Silent time.Time
+}
+
+// Life says whether the link is alive. It knows nothing while the server refuses the markers.
+func (m *Marker) Life() Life {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.refusedOn != nil && m.refusedOn == m.link.current() {
+		return Life{}
+	}
+	life := Life{Proved: m.proved}
+	if m.ses == nil || m.link.current() != m.ses {
+		return life
+	}
+	heard := m.link.lastHeard()
+	for _, p := range slices.Backward(m.pending) {
+		if p.number <= m.back || !p.sent.After(heard) {
+			break
+		}
+		life.Silent = p.sent
+	}
+	return life
 }
 
 func (m *Marker) run() {
@@ -169,6 +204,9 @@ func (m *Marker) receive(msg Msg) {
 	defer m.mu.Unlock()
 	if len(m.pending) == 0 || number < m.pending[0].number || number > m.number {
 		return // of an earlier connection
+	}
+	if number > m.back { // the numbers of the pending markers have no gap
+		m.back, m.proved = number, m.pending[number-m.pending[0].number].sent
 	}
 	if m.awaited != 0 {
 		m.next = max(m.next, number)

@@ -190,8 +190,12 @@ func (l *Link) deliver(ses *session, s *subscription, m *nats.Msg) {
 	if s.ended || l.live.Load() != ses {
 		return // of a closed connection: an older message must not follow a newer one
 	}
+	l.heard.Store(int64(time.Since(l.began)))
 	s.fn(Msg{Subject: m.Subject, Reply: m.Reply, Data: m.Data})
 }
+
+// lastHeard is when a message was last delivered, or when the link was opened.
+func (l *Link) lastHeard() time.Time { return l.began.Add(time.Duration(l.heard.Load())) }
 
 func (l *Link) isClosed() bool {
 	l.mu.Lock()

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"time"
+
 	"hm/internal/app"
 )
 
@@ -20,11 +22,41 @@ type PeerInfo struct {
 	HearingComplete  bool     `json:"hears_fresh,omitempty"`        // it can hear every DEA: its actual state is fresh and its link not late
 	Answers          bool     `json:"answers,omitempty"`            // it knows enough to answer a Cloud Controller
 	NATSRefused      string   `json:"nats_refused,omitempty"`       // what its NATS server refuses, one line a subject
+	NATSProved       Ago      `json:"nats_proved_ms,omitempty"`     // when its NATS link was last certainly alive
+	HandedOver       Ago      `json:"handed_over_ms,omitempty"`     // when it last handed the leadership over by itself
 }
+
+// Ago is a time in milliseconds before the message that tells it was sent, at least 1. 0: never, or not known. Ages need
+// no agreement of clocks.
+type Ago int64
+
+// maxAgo is more than a hundred years. The age fits into a time.Duration.
+const maxAgo = 1 << 42
+
+// AgoOf gives the age of a past time at now; 0 for the zero time. It rounds up.
+func AgoOf(t, now time.Time) Ago {
+	if t.IsZero() {
+		return 0
+	}
+	return Ago(min(max(0, now.Sub(t).Milliseconds())+1, maxAgo))
+}
+
+// Before gives the time that the age means if the message was sent at sent; zero if it is not known.
+func (a Ago) Before(sent time.Time) time.Time {
+	if a <= 0 {
+		return time.Time{}
+	}
+	return sent.Add(-time.Duration(a) * time.Millisecond)
+}
+
+// RenewInfo makes fn set the ages in the info, each time when the info is sent. fn must be quick. Ages that SetInfo was
+// given are not sent, and do not cause a message.
+func (n *Node) RenewInfo(fn func(*PeerInfo)) { n.peerStatus.renewInfo.Store(&fn) }
 
 // SetInfo replaces what this node tells its peers about itself. A change is sent at once.
 func (n *Node) SetInfo(info PeerInfo) {
 	ps := n.peerStatus
+	info.NATSProved, info.HandedOver = 0, 0
 	ps.mu.Lock()
 	changed := ps.info == nil || *ps.info != info
 	ps.info = &info

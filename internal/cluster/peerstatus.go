@@ -38,6 +38,7 @@ type peerStatus struct {
 	hearing        *hearingQuestion // the newest; nil if none was ever asked
 
 	answerHearing  atomic.Pointer[HearingFunc]
+	renewInfo      atomic.Pointer[func(*PeerInfo)]
 	changed        notify.Signal // this node's status changed: send it
 	recheckJoining notify.Signal // a message arrived while this node is joining
 	peerReads      notify.Signal // a peer reported how a read of the desired state ended

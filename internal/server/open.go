@@ -64,7 +64,8 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	}
 	n.journal.Start()
 	n.handover = &handover{
-		id: cfg.Node.ID, window: cfg.Freshness(), period: cfg.Policy.HeartbeatPeriod, cluster: n.cluster, logger: logger,
+		cluster: n.cluster, logger: logger,
+		decides: handsOver{id: cfg.Node.ID, window: cfg.Freshness(), period: cfg.Policy.HeartbeatPeriod},
 	}
 	if n.link, err = OpenLink(cfg, "hm "+cfg.Node.ID, logger); err != nil {
 		return nil, err

@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	markersPerPeriod  = 10                   // how often in a heartbeat period a node measures the lag of its link
-	minMarkerInterval = 5 * time.Millisecond // between two measurements, however short the period is
+	markersPerPeriod  = 10                     // how often in a heartbeat period a node measures the lag of its link
+	minMarkerInterval = 5 * time.Millisecond   // between two measurements, however short the period is
+	maxMarkerInterval = 250 * time.Millisecond // however long the period is: a marker also shows that the link is alive
 )
 
 // measureLag starts to measure how late the link is, for the intake to go by. It also lets the intake answer peers
@@ -20,13 +21,14 @@ const (
 func (n *Node) measureLag(cfg config.Config) (err error) {
 	n.marker, err = n.link.Mark(bus.MarkerOptions{
 		Subject: bus.MarkerSubject(cfg.Node.ID), Behind: []string{feed.SubjectHeartbeat},
-		Every: max(cfg.Policy.HeartbeatPeriod/markersPerPeriod, minMarkerInterval), Heard: n.intake.NoteLag,
+		Every: min(max(cfg.Policy.HeartbeatPeriod/markersPerPeriod, minMarkerInterval), maxMarkerInterval), Heard: n.intake.NoteLag,
 	})
 	if err != nil {
 		return err
 	}
 	n.intake.SetLag(func() time.Duration { return n.marker.Lag().Time })
 	n.cluster.AnswerPeers(n.intake.HeardAgo)
+	n.cluster.RenewInfo(n.renewInfo)
 	return nil
 }
 

@@ -37,7 +37,7 @@ func (n *Node) watch(ctx context.Context, wake <-chan struct{}) {
 			n.intake.Link(s.Up, s.Epoch)
 			last = s
 		}
-		n.handover.consider(ctx, s, n.loop.Overview(), n.intake.Hearing().DEAs, n.own)
+		n.handover.consider(ctx, n.leaderView(), n.own)
 		n.hook.follow()
 		n.updatePeerInfo()
 		select {
@@ -62,6 +62,22 @@ func (n *Node) hearing() bus.State {
 	s := n.link.State()
 	s.Up = s.Up && !n.heartbeatsRefused()
 	return s
+}
+
+// leaderView gives what this node's handover depends on, as far as the cluster does not know it.
+func (n *Node) leaderView() leaderView {
+	link, o := n.link.State(), n.loop.Overview()
+	return leaderView{
+		LinkUp: link.Up, LinkSince: link.Since, LinkSilent: n.marker.Life().Silent, NATSRefused: n.heartbeatsRefused(),
+		Gate: o.GateReasons, ActualFresh: o.ActualFresh, Missed: o.Missed, Hears: n.intake.Hearing().DEAs,
+	}
+}
+
+// renewInfo sets the ages in what this node tells its peers.
+func (n *Node) renewInfo(info *cluster.PeerInfo) {
+	now := time.Now()
+	info.NATSProved = cluster.AgoOf(n.marker.Life().Proved, now)
+	info.HandedOver = cluster.AgoOf(n.handover.last(), now)
 }
 
 // heartbeatsRefused reports whether the server refuses the subscription to the heartbeats.
