@@ -262,7 +262,7 @@ func TestJoiningNeedsTheWholeLogOfTheLeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	told := func(state string, term, index uint64, at time.Time) peerMessage {
-		return peerMessage{message{State: state, Term: term, Last: logPosition{term, index}}, at}
+		return peerMessage{message: message{State: state, Term: term, Last: logPosition{term, index}}, at: at}
 	}
 	for name, h := range map[string]peerMessage{
 		"nothing":                   {},

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 
+	"hm/internal/app"
 	"hm/internal/config/limits"
 	"hm/raftfsm"
 )
@@ -22,6 +23,7 @@ type message struct {
 	Last  logPosition `json:"last,omitzero"`   // how far its log reaches; see peerPositions
 	Known logPosition `json:"known,omitzero"`  // how far the receiver's log reached, as the sender remembers it
 	Info  *PeerInfo   `json:"info,omitempty"`  // nil until SetInfo was called
+	Time  app.Time    `json:"time,omitempty"`  // hm time of the sender; 0: its version is older than this field
 	Fault *Fault      `json:"fault,omitempty"` // nil if there is none
 	// States are the sender's states after some of its newest entries, hashed as HashVersion says.
 	States      []stateClaim `json:"states,omitempty"`
@@ -87,6 +89,9 @@ func decodeMessage(body []byte) (message, error) {
 	if m.Term > maxNumber {
 		return message{}, fmt.Errorf("a peer's message: term is %d, it must be between 0 and %d",
 			m.Term, int64(maxNumber))
+	}
+	if m.Time < 0 || m.Time > raftfsm.MaxTime {
+		return message{}, fmt.Errorf("a peer's message: time is %d, it must be between 0 and %d", m.Time, raftfsm.MaxTime)
 	}
 	if err := limits.NodeID(m.From); err != nil {
 		return message{}, fmt.Errorf("a peer's message: from %w", err)

@@ -13,6 +13,31 @@ import (
 // duration of a commit, and by the drift of their clocks since the newest entry.
 const aheadSlack = 10 * time.Second
 
+// smallOffset is a difference between the hm times of two nodes that does not matter.
+const smallOffset = 50 * time.Millisecond
+
+// toOwnTime converts the times of a read in a message to this node's hm time, if the sender's is ahead. hm time counts no
+// time in which a node did not run, until the node applies the next entry, and in a fleet that does not change the next
+// entry may be days away. Without this, a node that was restarted would take no read of a peer for true, and as the next
+// leader it would have to read the whole desired state before its gate opens. last is the sender's message before.
+func (ps *peerStatus) toOwnTime(m *message, last peerMessage) {
+	i, now := m.Info, ps.node.Now()
+	ahead := m.Time.Sub(now)
+	if i.DesiredReadBegan == 0 || m.Time == 0 || ahead <= smallOffset || !ps.node.clock.started.Load() {
+		return
+	}
+	began := i.DesiredReadBegan.Add(-ahead)
+	if before := last.message.Info; before != nil && last.began == i.DesiredReadBegan {
+		if b := before.DesiredReadBegan; b != 0 && b < i.DesiredReadBegan {
+			began = min(began, b) // the same read: a message that took longer does not make it newer
+		}
+	}
+	i.DesiredReadBegan = max(began, 1)
+	if i.DesiredReadEnded != 0 {
+		i.DesiredReadEnded = max(i.DesiredReadEnded.Add(-ahead), i.DesiredReadBegan)
+	}
+}
+
 // dropFalseNumbers sets numbers of a message that cannot be true to 0, and counts them. The rest of the message stays
 // valid: whether a peer is there, and whom it follows, does not depend on them.
 //

@@ -60,6 +60,44 @@ func TestNumbersThatCannotBeTrue(t *testing.T) {
 	}
 }
 
+// TestReadsOfANodeWhoseTimeIsAhead: hm time of a node that was restarted is behind that of the others, until the next
+// entry. It takes the reads of the others by their age.
+func TestReadsOfANodeWhoseTimeIsAhead(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	c.propose(dea(1))
+	c.converged()
+	lead := c.leader()
+	n := c.nodes[(c.index(lead)+1)%3]
+	ps, now := n.peerStatus, n.Now()
+	take := func(ahead, began, ended int64, last peerMessage) PeerInfo {
+		m := message{From: lead.opts.ID, State: stateLeader, Time: 0, Info: &PeerInfo{DesiredReadBegan: app.Time(began), DesiredReadEnded: app.Time(ended), DesiredReadApps: 7}}
+		if ahead >= 0 {
+			m.Time = n.Now() + app.Time(ahead)
+		}
+		ps.toOwnTime(&m, last)
+		ps.dropFalseNumbers(&m)
+		return *m.Info
+	}
+	const hour = 3_600_000
+	at := int64(now)
+	near := func(got app.Time, want int64) bool { return int64(got) <= want+10 && int64(got) >= want-5000 }
+	if i := take(hour, at+hour-2000, at+hour-1000, peerMessage{}); !near(i.DesiredReadBegan, at-2000) || !near(i.DesiredReadEnded, at-1000) || i.DesiredReadApps != 7 {
+		t.Errorf("a read two seconds ago on a node that is an hour ahead: %+v at %d", i, at)
+	}
+	first := take(hour, at+hour-2000, 0, peerMessage{})
+	last := peerMessage{message: message{Info: &first}, began: app.Time(at + hour - 2000)}
+	time.Sleep(20 * time.Millisecond) // the message takes longer
+	if i := take(hour-20, at+hour-2000, 0, last); i.DesiredReadBegan > first.DesiredReadBegan {
+		t.Errorf("the same read became newer: %d, before %d", i.DesiredReadBegan, first.DesiredReadBegan)
+	}
+	if i := take(10, at-2000, at-1000, peerMessage{}); int64(i.DesiredReadBegan) != at-2000 || int64(i.DesiredReadEnded) != at-1000 {
+		t.Errorf("a read on a node with the same time: %+v at %d", i, at)
+	}
+	if i := take(-1, at+hour, at+hour, peerMessage{}); i.DesiredReadBegan != 0 {
+		t.Errorf("a node of an older version tells of a read in the future: %+v at %d", i, at)
+	}
+}
+
 // A node that shows the wall clock's time cannot check a peer's times; it uses them after it has applied an entry.
 func TestJoiningNodeIgnoresTimes(t *testing.T) {
 	c := newCluster(t, 3, nil)

@@ -88,15 +88,24 @@ func (ps *peerStatus) takeMessage(m message, now time.Time) error {
 	if states, err := checkClaims(m.States); err == nil && m.HashVersion == raftfsm.HashVersion {
 		ps.node.states.take(m.From, states, now)
 	}
+	ps.mu.Lock()
+	last := ps.latest[m.From]
+	ps.mu.Unlock()
+	told := peerMessage{at: now}
+	if m.Info != nil {
+		told.began = m.Info.DesiredReadBegan
+		ps.toOwnTime(&m, last)
+	}
 	ps.dropFalseNumbers(&m)
+	told.message = m
 	ps.node.positions.update(m.From, m.Last, m.Known)
 	if has := ps.node.logEnd(); has.less(m.Known) {
 		ps.node.rejoin(m.From, has, m.Known)
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	before := ps.latest[m.From].message.Info
-	ps.latest[m.From] = peerMessage{m, now}
+	before := last.message.Info
+	ps.latest[m.From] = told
 	if m.Info != nil && (before == nil || before.DesiredReadBegan != m.Info.DesiredReadBegan || before.DesiredReadError != m.Info.DesiredReadError) {
 		ps.peerReads.Notify()
 	}

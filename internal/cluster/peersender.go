@@ -145,6 +145,7 @@ func (ps *peerStatus) messageTo(to string) message {
 	if renew := ps.renewInfo.Load(); renew != nil && m.Info != nil {
 		(*renew)(m.Info)
 	}
+	m.Time = n.Now()
 	// After the info, so that the applied index in the info is not of a later term than the message's.
 	m.State, m.Term, m.Blank = n.stateWord(), n.raft.CurrentTerm(), n.logIsBlank()
 	m.Last, m.Known = n.logEnd(), n.positions.of(to)

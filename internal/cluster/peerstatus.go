@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"hm/internal/app"
 	"hm/internal/notify"
 )
 
@@ -51,6 +52,7 @@ type peerStatus struct {
 type peerMessage struct {
 	message message
 	at      time.Time // with a monotonic reading
+	began   app.Time  // DesiredReadBegan as the peer told it, in its own hm time
 }
 
 func newPeerStatus(n *Node) *peerStatus {
