@@ -188,6 +188,7 @@ var (
 	mTransfers = counter("leadership_transfers_total", "Times that this node handed over its leadership by itself, by reason and outcome.", "reason", "outcome")
 
 	mNATSLag     = gauge("nats_lag_seconds", "How long a message takes from its sender to this node; missing if that is not known.")
+	mNATSProved  = gauge("nats_proved_age_seconds", "For how long it has not been certain that the link is alive: the time since a message of this node to itself was sent that came back; missing if none ever did.")
 	mHeardDEAs   = gauge("heard_deas", "DEAs that this node has heard within the last time to live.")
 	mMissedDEAs  = gauge("missed_deas", "DEAs that this node, as leader, does not hear and a peer does.")
 	mNATSUp      = gauge("nats_connected", "1 if this node's link to NATS is up.")
@@ -352,6 +353,9 @@ func (c *collector) heard(send func(metric, float64, ...string)) {
 	send(mNATSUp, bit(link.Up))
 	if lag := c.s.opts.Lag(); lag.Known {
 		send(mNATSLag, lag.Time.Seconds())
+	}
+	if ago, known := c.s.opts.Proved(); known {
+		send(mNATSProved, ago.Seconds())
 	}
 	send(mNATSOutages, float64(link.Outages))
 	send(mNATSGaps, float64(link.Gaps))

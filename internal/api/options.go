@@ -44,10 +44,12 @@ type Options struct {
 	TLS      TLS
 	MaxConns int // connections at a time; default 1024. More wait to be accepted
 
-	Node      Node
-	Loop      Loop
-	Link      Link
-	Lag       func() bus.Lag     // how late the link is; nil: unknown
+	Node Node
+	Loop Loop
+	Link Link
+	Lag  func() bus.Lag // how late the link is; nil: unknown
+	// Proved gives how long ago the link was certainly alive, and whether that is known; nil: it is not.
+	Proved    func() (ago time.Duration, known bool)
 	Feed      func() FeedStats   // nil: nothing is heard
 	Ended     *CommandTotals     // nil: not counted
 	Transfers func() []Transfers // nil: none
@@ -110,6 +112,9 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.Lag == nil {
 		o.Lag = func() bus.Lag { return bus.Lag{} }
+	}
+	if o.Proved == nil {
+		o.Proved = func() (time.Duration, bool) { return 0, false }
 	}
 	if o.Transfers == nil {
 		o.Transfers = func() []Transfers { return nil }

@@ -212,3 +212,38 @@ func TestForeignMarkersAreIgnored(t *testing.T) {
 		t.Errorf("the lag is %+v, %d gaps", lag, l.State().Gaps)
 	}
 }
+
+// TestLifeOfALink: a marker that comes back proves that the link was alive when it was sent. A link on which nothing
+// arrives after a marker is silent, also while it counts as up; one on which other messages arrive is not.
+func TestLifeOfALink(t *testing.T) {
+	srv := bustest.Run(t, nil)
+	proxy := bustest.RunProxy(t, srv.Address())
+	l, _ := open(t, Options{Servers: []string{proxy.URL()}, PingInterval: 20 * time.Second})
+	m := mark(t, l, MarkerOptions{})
+	bustest.Until(t, "the link is proved", func() bool { return !m.Life().Proved.IsZero() })
+	began := time.Now()
+	bustest.Until(t, "it is proved again", func() bool { return m.Life().Proved.After(began) })
+
+	proxy.BlackHole(true)
+	held := time.Now()
+	bustest.Until(t, "it is silent", func() bool { s := m.Life().Silent; return !s.IsZero() && time.Since(s) > 100*time.Millisecond })
+	life := m.Life()
+	if !l.State().Up || !life.Proved.Before(life.Silent) || life.Silent.Before(held.Add(-time.Second)) {
+		t.Errorf("up %v, proved %v and silent %v after the link was held", l.State().Up, life.Proved.Sub(held), life.Silent.Sub(held))
+	}
+	if later := m.Life(); !later.Proved.Equal(life.Proved) || !later.Silent.Equal(life.Silent) {
+		t.Errorf("while the link is held: %+v, before %+v", later, life)
+	}
+
+	proxy.BlackHole(false)
+	healed := time.Now()
+	bustest.Until(t, "it is proved after it was held", func() bool { l := m.Life(); return l.Proved.After(healed) })
+	bustest.Until(t, "it is not silent", func() bool { s := m.Life().Silent; return s.IsZero() || time.Since(s) < 50*time.Millisecond })
+
+	proved := m.Life().Proved
+	srv.Stop()
+	bustest.Until(t, "the link is down", func() bool { return !l.State().Up })
+	if life := m.Life(); !life.Silent.IsZero() || life.Proved.Before(proved) {
+		t.Errorf("a link that is down: %+v, before it was proved at %v", life, proved)
+	}
+}

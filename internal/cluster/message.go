@@ -121,6 +121,7 @@ func decodeMessage(body []byte) (message, error) {
 			{"desired_read_began", int64(i.DesiredReadBegan), int64(raftfsm.MaxTime)}, {"desired_read_ended", int64(i.DesiredReadEnded), int64(raftfsm.MaxTime)},
 			{"desired_read_apps", int64(i.DesiredReadApps), math.MaxInt32}, {"hears", int64(i.HeardDEAs), math.MaxInt32},
 			{"nats_proved_ms", int64(i.NATSProved), maxAgo}, {"handed_over_ms", int64(i.HandedOver), maxAgo},
+			{"handing_over_ms", int64(i.HandingOver), maxAgo},
 		} {
 			if n.value < 0 || n.value > n.most {
 				return message{}, fmt.Errorf("a peer's message: %s is %d, it must be between 0 and %d",

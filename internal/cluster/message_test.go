@@ -13,7 +13,7 @@ func frame(body string) []byte {
 }
 
 func TestMessageRoundTrip(t *testing.T) {
-	m := message{From: "hm-1", State: stateLeader, Term: 7, Blank: true, Time: 99, Info: &PeerInfo{API: "10.0.0.1:5155", NATSUp: true, AppliedIndex: 1 << 50, Kinds: 12, DesiredReadBegan: 5, DesiredReadApps: 400_000, Version: "1.2", NATSProved: 250, HandedOver: maxAgo}}
+	m := message{From: "hm-1", State: stateLeader, Term: 7, Blank: true, Time: 99, Info: &PeerInfo{API: "10.0.0.1:5155", NATSUp: true, AppliedIndex: 1 << 50, Kinds: 12, DesiredReadBegan: 5, DesiredReadApps: 400_000, Version: "1.2", NATSProved: 250, HandedOver: maxAgo, HandingOver: 1}}
 	var b bytes.Buffer
 	if err := writeMessage(&b, m); err != nil {
 		t.Fatal(err)
@@ -45,6 +45,7 @@ func TestMessageRefused(t *testing.T) {
 		{"a negative number", string(frame(`{"from":"a","state":"leader","info":{"desired_read_apps":-1}}`)), "it must be between"},
 		{"an age in the future", string(frame(`{"from":"a","state":"leader","info":{"nats_proved_ms":-1}}`)), "nats_proved_ms is -1"},
 		{"an age that is too high", string(frame(`{"from":"a","state":"leader","info":{"handed_over_ms":4398046511105}}`)), "handed_over_ms"},
+		{"another age that is too high", string(frame(`{"from":"a","state":"leader","info":{"handing_over_ms":4398046511105}}`)), "handing_over_ms"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if _, err := readMessage(strings.NewReader(tt.frame)); err == nil || !strings.Contains(err.Error(), tt.want) {

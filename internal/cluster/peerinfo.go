@@ -23,7 +23,8 @@ type PeerInfo struct {
 	Answers          bool     `json:"answers,omitempty"`            // it knows enough to answer a Cloud Controller
 	NATSRefused      string   `json:"nats_refused,omitempty"`       // what its NATS server refuses, one line a subject
 	NATSProved       Ago      `json:"nats_proved_ms,omitempty"`     // when its NATS link was last certainly alive
-	HandedOver       Ago      `json:"handed_over_ms,omitempty"`     // when it last handed the leadership over by itself
+	HandedOver       Ago      `json:"handed_over_ms,omitempty"`     // when any node last handed over by itself, as far as it knows
+	HandingOver      Ago      `json:"handing_over_ms,omitempty"`    // when the handover began that it tries now; 0: it tries none
 }
 
 // Ago is a time in milliseconds before the message that tells it was sent, at least 1. 0: never, or not known. Ages need
@@ -56,7 +57,7 @@ func (n *Node) RenewInfo(fn func(*PeerInfo)) { n.peerStatus.renewInfo.Store(&fn)
 // SetInfo replaces what this node tells its peers about itself. A change is sent at once.
 func (n *Node) SetInfo(info PeerInfo) {
 	ps := n.peerStatus
-	info.NATSProved, info.HandedOver = 0, 0
+	info.NATSProved, info.HandedOver, info.HandingOver = 0, 0, 0
 	ps.mu.Lock()
 	changed := ps.info == nil || *ps.info != info
 	ps.info = &info

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"testing"
+	"time"
 )
 
 func member(n *Node, id string) Member {
@@ -56,4 +57,28 @@ func TestPeersExchangeStatus(t *testing.T) {
 	}
 	c.start(1)
 	eventually(t, "its messages arrive again", func() bool { m := member(a, "hm-1"); return m.Healthy && !m.HasInfo })
+}
+
+// TestAgesAreRenewed: an age is told as it is when the message is sent, and does not cause messages.
+func TestAgesAreRenewed(t *testing.T) {
+	c := startCluster(t, 2, nil)
+	a, b := c.nodes[0], c.nodes[1]
+	proved := time.Now()
+	b.RenewInfo(func(i *PeerInfo) { i.NATSProved = AgoOf(proved, time.Now()) })
+	b.SetInfo(PeerInfo{NATSUp: true, HandedOver: 5})
+	for range 2 { // at least one message later it still means the same time
+		m := member(a, "hm-1")
+		eventually(t, "a new message arrives", func() bool {
+			next := member(a, "hm-1")
+			return next.HasInfo && next.LastContact.After(m.LastContact)
+		})
+		m = member(a, "hm-1")
+		told := m.Info.NATSProved.Before(time.Now().Add(-m.InfoAge))
+		if off := told.Sub(proved); off > patience || off < -5*time.Millisecond || m.Info.HandedOver != 0 {
+			t.Errorf("the time told is %v after the real one; the info is %+v", off, m.Info)
+		}
+	}
+	if AgoOf(time.Time{}, proved) != 0 || !Ago(0).Before(proved).IsZero() || AgoOf(proved.Add(time.Hour), proved) != 1 || AgoOf(proved, proved.Add(200*365*24*time.Hour)) != maxAgo {
+		t.Error("ages at the ends of their range are wrong")
+	}
 }

@@ -18,9 +18,9 @@ type handover struct {
 	cluster *cluster.Node
 	logger  *slog.Logger
 
-	mu      sync.Mutex // guards decides and own
+	mu      sync.Mutex // guards decides and trying
 	decides handsOver
-	own     time.Time // when this node last handed over; zero: never since it started
+	trying  time.Time // when the transfer began that is running; zero: none is
 
 	told   time.Time   // the beginning of the trouble of which the log says why no node leads instead
 	busy   atomic.Bool // a transfer is running
@@ -59,17 +59,18 @@ func (h *handover) transfer(ctx context.Context, to, reason string, lasted time.
 	ctx, cancel := context.WithTimeout(ctx, transferTimeout)
 	defer cancel()
 	n := slices.Index(handoverReasons[:], reason)
-	err := h.cluster.TransferTo(ctx, to)
-	// A transfer that failed may have an effect all the same.
-	gone := err == nil || !h.cluster.Leadership().Leader
-	now := time.Now()
+	began := time.Now()
 	h.mu.Lock()
-	if gone {
-		h.own = now
-		h.decides.succeeded(now)
+	h.trying = began // the peers are told before the transfer ends, so that the next leader knows of it
+	h.mu.Unlock()
+	err := h.cluster.TransferTo(ctx, to)
+	h.mu.Lock()
+	if err == nil || !h.cluster.Leadership().Leader { // a transfer that failed may have an effect all the same
+		h.decides.succeeded(began)
 	} else {
-		h.decides.failedTo(to, now)
+		h.decides.failedTo(to, time.Now())
 	}
+	h.trying = time.Time{}
 	h.mu.Unlock()
 	if err != nil {
 		h.failed[n].Add(1)
@@ -82,11 +83,11 @@ func (h *handover) transfer(ctx context.Context, to, reason string, lasted time.
 		"to", to, "reason", reason, "for", lasted.Round(time.Millisecond))
 }
 
-// last is when this node last handed over; zero if it has not since it started.
-func (h *handover) last() time.Time {
+// times gives when any node last handed over, and when the transfer began that is running; zero: never, and none.
+func (h *handover) times() (newest, trying time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.own
+	return h.decides.newest, h.trying
 }
 
 // totals counts the transfers by reason, for the metrics.

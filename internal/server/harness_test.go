@@ -110,14 +110,14 @@ func startCluster(t *testing.T, nats *bustest.Server, o clusterSetup) *testClust
 }
 
 // startProxiedCluster starts nodes that reach NATS through one proxy each.
-func startProxiedCluster(t *testing.T, period time.Duration) *testCluster {
+func startProxiedCluster(t *testing.T, period time.Duration, sets ...string) *testCluster {
 	t.Helper()
 	nats := bustest.Run(t, nil)
 	var proxies []*bustest.Proxy
 	for range 3 {
 		proxies = append(proxies, bustest.RunProxy(t, nats.Address()))
 	}
-	c := startCluster(t, nats, clusterSetup{period: period, natsURL: func(i int) string { return proxies[i].URL() }})
+	c := startCluster(t, nats, clusterSetup{period: period, natsURL: func(i int) string { return proxies[i].URL() }, sets: sets})
 	c.natsProxies = proxies
 	return c
 }

@@ -64,7 +64,8 @@ type handsOver struct {
 
 	trouble trouble   // at the last call of decide
 	stale   time.Time // since when a peer's picture has been fresh while this node's is not; zero: that is not so
-	newest  time.Time // when any node handed over last, as far as this node knows; zero: never
+	newest  time.Time // when any node began its last handover, as far as this node knows; zero: never
+	trying  time.Time // when the newest handover began that another node still tries; zero: none does
 
 	leads    time.Time // when the leadership began to which the next fields belong
 	unfresh  bool      // its picture has never been fresh
@@ -89,21 +90,32 @@ func (d *handsOver) decide(v leaderView, members []cluster.Member, now time.Time
 	return d.successor(v, members, now)
 }
 
-// learn takes in when other nodes handed over. So a flapping link moves the leadership at most once in a freshness
-// window, whichever node leads.
+// learn takes in when nodes handed over. Nodes pass that on. So a flapping link moves the leadership at most once in a
+// freshness window, whichever node leads. A handover that is still tried may yet fail: that is not passed on.
 func (d *handsOver) learn(members []cluster.Member, now time.Time) {
+	d.trying = time.Time{}
 	for _, m := range members {
 		if m.ID == d.id || !m.HasInfo {
 			continue
 		}
-		if at := m.Info.HandedOver.Before(now.Add(-m.InfoAge)); at.After(d.newest) {
+		told := now.Add(-m.InfoAge)
+		// Two handovers are a window apart: otherwise it is the same one, told again by a message that took longer.
+		if at := m.Info.HandedOver.Before(told); at.Sub(d.newest) > d.window/2 {
 			d.newest = at
 		}
+		d.trying = latest(d.trying, m.Info.HandingOver.Before(told))
 	}
 }
 
-// succeeded notes that this node handed over at now.
-func (d *handsOver) succeeded(now time.Time) { d.newest = now }
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// succeeded notes that this node has handed over, and when it began to.
+func (d *handsOver) succeeded(began time.Time) { d.newest = latest(d.newest, began) }
 
 // failedTo notes that a handover to a voter failed at now. This node still leads.
 func (d *handsOver) failedTo(to string, now time.Time) {
@@ -158,7 +170,7 @@ const (
 // back, no picture is fresh until a freshness window has passed. A deaf node hands over only to a voter that hears more
 // DEAs, and every node only to a voter that has told about itself since this node leads.
 func (d *handsOver) successor(v leaderView, members []cluster.Member, now time.Time) (to, why string) {
-	if d.trouble.reason == "" || now.Sub(d.trouble.since) < d.trouble.within || now.Before(d.retry) {
+	if d.trouble.reason == "" || now.Sub(d.trouble.since) < d.trouble.within || now.Before(d.retry) || awaitsPeers(v, members, now) {
 		return "", ""
 	}
 	deaf := d.trouble.reason == reconcile.ReasonDeaf
@@ -172,7 +184,7 @@ func (d *handsOver) successor(v leaderView, members []cluster.Member, now time.T
 	if len(candidates) == 0 {
 		return "", whyNobody
 	}
-	if !d.newest.IsZero() && now.Sub(d.newest) < d.window {
+	if last := latest(d.newest, d.trying); !last.IsZero() && now.Sub(last) < d.window {
 		return "", whyDamped
 	}
 	// A deaf node prefers the voter that hears most. Otherwise the voter with the fewest reasons to keep its gate closed
@@ -186,6 +198,13 @@ func (d *handsOver) successor(v leaderView, members []cluster.Member, now time.T
 			-cmp.Compare(a.Info.AppliedIndex, b.Info.AppliedIndex), strings.Compare(a.ID, b.ID))
 	})
 	return best.ID, ""
+}
+
+// awaitsPeers reports whether a new leader should wait for a member that has not told about itself since it leads: perhaps
+// that member has just handed over to it.
+func awaitsPeers(v leaderView, members []cluster.Member, now time.Time) bool {
+	led := now.Sub(v.Since)
+	return led < maxInfoAge && slices.ContainsFunc(members, func(m cluster.Member) bool { return m.HasInfo && m.Healthy && m.InfoAge >= led })
 }
 
 // compareFailed puts the voter last with which the last handover failed.
@@ -204,13 +223,17 @@ func (d *handsOver) compareFailed(a, b cluster.Member) int {
 // server refuses its markers. Then it counts after a freshness window, in which its pings would have failed.
 func (d *handsOver) isAlive(m cluster.Member, now time.Time) bool {
 	proved := m.Info.NATSProved.Before(now.Add(-m.InfoAge))
-	if d.trouble.reason != reconcile.ReasonNATSDown {
-		return proved.IsZero() || now.Sub(proved) <= d.period/2+settleTime // a link that is later is late
+	age := now.Sub(proved)
+	switch d.trouble.reason {
+	case reconcile.ReasonNATSLate, reconcile.ReasonDeaf:
+		return proved.IsZero() || age <= d.period/2+settleTime // NATS may be slow for all; a link that is later is late
+	case reconcile.ReasonNATSDown:
+		if proved.IsZero() {
+			return now.Sub(d.trouble.since) >= d.window
+		}
+		return proved.Sub(d.trouble.since) >= d.settle()/2 && age <= maxProofAge
 	}
-	if proved.IsZero() {
-		return now.Sub(d.trouble.since) >= d.window
-	}
-	return proved.Sub(d.trouble.since) >= d.settle()/2 && now.Sub(proved) <= maxProofAge
+	return proved.IsZero() || age <= maxProofAge
 }
 
 func gateReasons(m cluster.Member) []string { return strings.Split(m.Info.Gate, ", ") }

@@ -73,11 +73,18 @@ func (n *Node) leaderView() leaderView {
 	}
 }
 
+// linkProved gives how long ago the link was certainly alive, and whether that is known.
+func (n *Node) linkProved() (ago time.Duration, known bool) {
+	proved := n.marker.Life().Proved
+	return time.Since(proved), !proved.IsZero()
+}
+
 // renewInfo sets the ages in what this node tells its peers.
 func (n *Node) renewInfo(info *cluster.PeerInfo) {
 	now := time.Now()
 	info.NATSProved = cluster.AgoOf(n.marker.Life().Proved, now)
-	info.HandedOver = cluster.AgoOf(n.handover.last(), now)
+	newest, trying := n.handover.times()
+	info.HandedOver, info.HandingOver = cluster.AgoOf(newest, now), cluster.AgoOf(trying, now)
 }
 
 // heartbeatsRefused reports whether the server refuses the subscription to the heartbeats.

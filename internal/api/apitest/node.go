@@ -94,6 +94,7 @@ func (n *Node) Options() api.Options {
 	return api.Options{
 		ID: n.ID, Version: "v1.0.0", Listen: "127.0.0.1:0", Node: n, Loop: n, Link: link{n}, Policy: Policy(),
 		Clock:     func() time.Time { return wall(n.Now()) },
+		Proved:    func() (time.Duration, bool) { return 250 * time.Millisecond, true },
 		Transfers: func() []api.Transfers { return []api.Transfers{{Reason: "nats-down", Done: 2, Failed: 1}} },
 		Subject:   func(a commands.Action) string { return "hm9000." + a.String() },
 		Feed:      func() api.FeedStats { return api.FeedStats{Heartbeats: 120, Unchanged: 110, Exits: 3} },
