@@ -7,7 +7,7 @@ BASH_COMPLETIONS = $(SHARE)/bash-completion/completions
 ZSH_COMPLETIONS = $(SHARE)/zsh/site-functions
 FISH_COMPLETIONS = $(SHARE)/fish/vendor_completions.d
 
-.PHONY: build install test race lint fuzz bench dev generate
+.PHONY: build install test race lint fuzz bench failover dev generate
 
 build: ## bin/hm
 	$(GO) build -o bin/hm ./cmd/hm
@@ -36,6 +36,9 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 
 bench: ## every benchmark, with ratios
 	$(GO) test -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1s) ./...
+
+failover: ## time until the next gate is open: N (20) times the leader is killed, and N times it loses NATS; 45 minutes
+	HM_TEST_FAILOVER=$(or $(N),20) $(GO) test ./cmd/hm -run '^TestFailover' -v -count=1 -timeout 3h
 
 dev: ## NATS, a simulated Cloud Foundry, three nodes and the live view
 	$(GO) run ./cmd/hm dev
