@@ -79,9 +79,15 @@ func (c *cli) printStatus(s api.Status) error {
 	state := c.paint(red, "down")
 	if s.NATS.Connected {
 		state = c.paint(green, "connected") + " to " + s.NATS.Server
+		if name := s.NATS.ServerName; name != "" {
+			state += " (" + shortServerName(name) + ")"
+		}
 	}
 	line("nats", "%s for %s, %s, %s%s", state, span(b, s.NATS.Since), count(s.NATS.Outages, "outage"),
 		count(s.NATS.Gaps, "gap"), describeLag(s.NATS))
+	if s.NATS.Error != "" {
+		line("", "%s %s", c.paint(yellow, "newest attempt failed:"), s.NATS.Error)
+	}
 	for _, r := range s.NATS.Refused {
 		line("", "%s %s %s for %s, %s, last %s: %s", c.paint(red, "refused:"), r.Action, r.Subject, span(b, r.Since),
 			count(r.Count, "time"), ago(b, r.Last), r.Error)
@@ -142,6 +148,14 @@ func (c *cli) printStatus(s api.Status) error {
 }
 
 // describeLag returns how late messages arrive on the link, if it is up.
+// shortServerName shortens the 56 characters that a NATS server without a name calls itself by.
+func shortServerName(name string) string {
+	if len(name) <= 40 {
+		return name
+	}
+	return name[:8] + "..."
+}
+
 func describeLag(n api.NATS) string {
 	switch {
 	case n.LagRefused != "":

@@ -68,11 +68,15 @@ func (g Gate) Closed() bool {
 
 // NATS is the answering node's own link.
 type NATS struct {
-	Connected bool      `json:"connected"`
-	Server    string    `json:"server"` // where it is connected, or was last
-	Since     Timestamp `json:"since"`  // since when it has been up without a gap, or down
-	Outages   uint64    `json:"outages"`
-	Gaps      uint64    `json:"gaps"` // how often messages were lost while it was up
+	Connected bool   `json:"connected"`
+	Server    string `json:"server"` // where it is connected, or was last
+	// ServerName is how that server calls itself; several may be behind one address.
+	ServerName string `json:"server_name,omitempty"`
+	// Error is why the link is down: the address of the newest attempt, and its error. It is missing while the link is up.
+	Error   string    `json:"error,omitempty"`
+	Since   Timestamp `json:"since"` // since when it has been up without a gap, or down
+	Outages uint64    `json:"outages"`
+	Gaps    uint64    `json:"gaps"` // how often messages were lost while it was up
 	// Lag is how long a message takes to this node, in seconds; null if that is not known.
 	Lag *float64 `json:"lag"`
 	// LagRefused is the error of the server that makes the lag unknown.

@@ -42,6 +42,9 @@ func (l *Link) try(srv address) (*session, error) {
 		nats.Name(l.opts.Name),
 		nats.SetCustomDialer(d),
 		nats.SkipHostLookup(), // the dialer itself looks names up, and stops with the link
+		// Otherwise an attempt that fails goes on with the servers that this one announces, and the link would know neither
+		// the server that it is connected to nor the error of the server that refused it.
+		nats.IgnoreDiscoveredServers(),
 		nats.Timeout(connectTimeout),
 		nats.NoReconnect(),
 		nats.PingInterval(l.opts.PingInterval),
@@ -165,9 +168,12 @@ func (l *Link) logFailure(srv address, err error) {
 	case errors.Is(err, nats.ErrSecureConnWanted), errors.Is(err, nats.ErrSecureConnRequired):
 		kind, hint = "tls", "nats.tls is set and the server offers no TLS, or the other way round; make them agree"
 	}
-	l.log.Warn(kind, "cannot connect to nats", func() []any {
-		return []any{"server", srv.shown, "error", l.redact(err), "hint", hint}
-	})
+	text := l.redact(err)
+	l.mu.Lock()
+	l.state.Error = srv.shown + ": " + text
+	l.mu.Unlock()
+	l.log.Warn(kind, "cannot connect to nats",
+		func() []any { return []any{"server", srv.shown, "error", text, "hint", hint} })
 }
 
 func (l *Link) onAsyncError(ses *session, sub *nats.Subscription, err error) {

@@ -9,9 +9,6 @@ import (
 
 // redact gives an error's text without the link's secrets, in case a library quotes one.
 func (l *Link) redact(err error) string {
-	if err == nil {
-		return "none given"
-	}
 	text := err.Error()
 	secrets := []string{l.opts.Password, l.opts.Token}
 	for _, s := range l.servers {

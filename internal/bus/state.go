@@ -1,6 +1,9 @@
 package bus
 
-import "time"
+import (
+	"log/slog"
+	"time"
+)
 
 // State is the state of a link.
 type State struct {
@@ -15,6 +18,11 @@ type State struct {
 	// DroppedAside counts dropped messages of subscriptions on which no decision depends (Limits.Aside).
 	DroppedAside uint64
 	Server       string // host:port of the present or the last connection
+	// ServerName is how that server calls itself. Several servers may be behind one address, one after the other.
+	ServerName string
+	// Error is why the link is down: how its last connection ended, or its newest attempt failed, with the address. It is
+	// empty while the link is up.
+	Error string
 }
 
 // State returns the link's state. It counts drops first, so a link that is up has missed nothing since Since, except
@@ -39,26 +47,30 @@ func (l *Link) beginEpoch() {
 func (l *Link) setUp(ses *session) {
 	l.mu.Lock()
 	l.up = ses
-	l.state.Up, l.state.Server = true, ses.server
+	l.state.Up, l.state.Server, l.state.ServerName, l.state.Error = true, ses.server, ses.nc.ConnectedServerName(), ""
+	name := l.state.ServerName
 	l.beginEpoch()
 	l.mu.Unlock()
-	l.logger.Info("nats link is up", "server", ses.server)
+	l.log.Log(slog.LevelInfo, "up", "nats link is up", func() []any { return []any{"server", ses.server, "name", name} })
 }
 
 func (l *Link) setDown(ses *session) {
 	l.live.CompareAndSwap(ses, nil)
+	why := "the server closed the connection"
+	if err := ses.nc.LastError(); err != nil {
+		why = l.redact(err)
+	}
 	l.mu.Lock()
 	l.countDropsLocked()
 	lasted := time.Since(l.state.Since)
 	l.up = nil
-	l.state.Up = false
+	l.state.Up, l.state.Error = false, ses.server+": "+why
 	l.state.Outages++
 	l.beginEpoch()
 	l.mu.Unlock()
 	l.log.Warn("down", "nats link is down, no command is evaluated until it has been up for the freshness window",
 		func() []any {
-			return []any{"server", ses.server, "error", l.redact(ses.nc.LastError()), "up_for",
-				lasted.Round(time.Millisecond)}
+			return []any{"server", ses.server, "error", why, "up_for", lasted.Round(time.Millisecond)}
 		})
 }
 

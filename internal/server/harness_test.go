@@ -23,6 +23,7 @@ import (
 
 // TestMain runs more tests at a time than there are processors: a test of a cluster mostly waits for heartbeats.
 func TestMain(m *testing.M) {
+	bustest.ServeIfAsked()
 	if err := flag.Set("test.parallel", fmt.Sprint(3*runtime.GOMAXPROCS(0))); err != nil { // a -parallel flag overrides it
 		panic(err)
 	}
@@ -37,7 +38,7 @@ func takesSeconds(t *testing.T) {
 	}
 }
 
-// testCluster is three nodes and a simulated Cloud Foundry, all in this process.
+// testCluster is nodes and a simulated Cloud Foundry, all in this process.
 type testCluster struct {
 	t           *testing.T
 	nats        *bustest.Server
@@ -50,8 +51,9 @@ type testCluster struct {
 
 // clusterSetup says how a test's cluster differs from the plain one.
 type clusterSetup struct {
+	nodes       int                   // 0: three
 	period      time.Duration         // of heartbeats
-	natsURL     func(node int) string // the server that a node uses; nil: the cluster's own
+	natsURL     func(node int) string // the servers that a node uses, separated by commas; nil: the cluster's own
 	raftProxies bool
 	sets        []string           // further keys of each node's configuration, as key=value
 	sim         func(*sim.Options) // changes the simulation; may be nil
@@ -66,9 +68,15 @@ func startCluster(t *testing.T, nats *bustest.Server, o clusterSetup) *testClust
 			t.Logf("the nodes' log:\n%s", c.log)
 		}
 	})
+	if o.nodes == 0 {
+		o.nodes = 3
+	}
 	simulation := sim.Options{
-		NATS: []string{nats.URL()}, Apps: 30, InstancesPerApp: 2, DEAs: 10, Seed: 1, HeartbeatPeriod: o.period,
+		Apps: 30, InstancesPerApp: 2, DEAs: 10, Seed: 1, HeartbeatPeriod: o.period,
 		Passive: true, Partition: "default", Logger: slog.New(slog.DiscardHandler),
+	}
+	if nats != nil {
+		simulation.NATS = []string{nats.URL()}
 	}
 	if o.sim != nil {
 		o.sim(&simulation)
@@ -79,7 +87,7 @@ func startCluster(t *testing.T, nats *bustest.Server, o clusterSetup) *testClust
 	}
 	t.Cleanup(c.sim.Close)
 	var peers []string
-	ports := bustest.FreePorts(t, 3)
+	ports := bustest.FreePorts(t, o.nodes)
 	for i, port := range ports {
 		address := fmt.Sprintf("127.0.0.1:%d", port)
 		if o.raftProxies {
@@ -90,13 +98,19 @@ func startCluster(t *testing.T, nats *bustest.Server, o clusterSetup) *testClust
 	}
 	for i, port := range ports {
 		_, advertise, _ := strings.Cut(peers[i], "=")
-		url := nats.URL()
+		var url string
 		if o.natsURL != nil {
 			url = o.natsURL(i)
+		} else {
+			url = nats.URL()
+		}
+		all := strings.Join(peers, ",")
+		if o.nodes == 1 {
+			all = ""
 		}
 		n := &testNode{logger: slog.New(slog.NewTextHandler(c.log, nil)), cfg: configOf(t, append([]string{
 			fmt.Sprintf("node.id=hm-%d", i), "node.data_dir=" + t.TempDir(),
-			fmt.Sprintf("raft.listen=127.0.0.1:%d", port), "raft.advertise=" + advertise, "raft.peers=" + strings.Join(peers, ","),
+			fmt.Sprintf("raft.listen=127.0.0.1:%d", port), "raft.advertise=" + advertise, "raft.peers=" + all,
 			// A loaded machine must not change the leader by itself.
 			"raft.heartbeat_timeout=2s", "raft.election_timeout=2s", "raft.lease_timeout=1s",
 			"api.listen=127.0.0.1:0", "nats.servers=" + url, "desired.bulk.url=" + c.sim.CCURL(),

@@ -15,6 +15,7 @@ import (
 type Server struct {
 	*server.Server
 	opts server.Options
+	seen *published
 }
 
 // Run starts a server on 127.0.0.1 for the length of the test. edit, which may be nil, changes its options.
@@ -24,7 +25,7 @@ func Run(t testing.TB, edit func(*server.Options)) *Server {
 	if edit != nil {
 		edit(&o)
 	}
-	s := &Server{opts: o}
+	s := &Server{opts: o, seen: &published{}}
 	s.start(t)
 	t.Cleanup(s.Stop)
 	return s
@@ -37,6 +38,7 @@ func (s *Server) start(t testing.TB) {
 	if err != nil {
 		t.Fatalf("make a nats server: %v", err)
 	}
+	srv.SetLogger(trace{s.seen}, false, true)
 	srv.Start()
 	if !srv.ReadyForConnections(10 * time.Second) {
 		t.Fatal("the nats server does not become ready")
