@@ -30,7 +30,7 @@ func TestAnnouncedServersAreNotUsed(t *testing.T) {
 			c.Close()
 		}
 	}()
-	servers := bustest.RunCluster(t, 2, func(int) string { return ln.Addr().String() })
+	servers, _ := bustest.RunCluster(t, 2, func(int) string { return ln.Addr().String() })
 	l, log := open(t, Options{Servers: []string{servers[0].URL()}, Username: "hm", Password: "right"})
 	bustest.Until(t, "the link is up", up(l))
 	servers[0].Stop()

@@ -71,6 +71,7 @@ type Proxy struct {
 
 // pair is a client's connection and the one to the target.
 type pair struct {
+	number         uint64   // in the order in which the clients connected
 	client, target net.Conn // target is nil until it is made
 	stranded       bool     // passes nothing any more
 	cut            bool     // is to be closed
@@ -135,6 +136,23 @@ func (p *Proxy) Cut() {
 	p.cutLocked()
 }
 
+// CutOne closes the oldest of the present connections.
+func (p *Proxy) CutOne() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var first *pair
+	for c := range p.pairs {
+		if !c.cut && (first == nil || c.number < first.number) {
+			first = c
+		}
+	}
+	if first != nil {
+		first.cut = true
+		first.close()
+		p.changed.Broadcast()
+	}
+}
+
 // Strand leaves the present connections half-open: they stay and pass nothing any more, whatever the mode. New connections
 // are not concerned.
 func (p *Proxy) Strand() {
@@ -182,6 +200,7 @@ func (p *Proxy) accept() {
 		c := &pair{client: conn}
 		p.mu.Lock()
 		p.accepted++
+		c.number = p.accepted
 		refused := p.mode == Refuse || len(p.pairs) >= maxConnections || p.stop.Err() != nil
 		if !refused {
 			p.pairs[c] = true

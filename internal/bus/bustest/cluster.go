@@ -8,31 +8,31 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// RunCluster starts n servers that are one NATS cluster, for the length of the test. advertise gives each server's address
-// as it tells clients of the others; nil: its own.
-func RunCluster(t testing.TB, n int, advertise func(i int) string) []*Server {
+// RunCluster starts n servers that are one NATS cluster, for the length of the test. advertise gives the address of a
+// server that it tells its clients; nil: its own. Each server reaches server i through the proxy routes[i].
+func RunCluster(t testing.TB, n int, advertise func(i int) string) (servers []*Server, routes []*Proxy) {
 	t.Helper()
 	ports := FreePorts(t, 2*n) // fixed, so that a server finds its peers again after a restart
-	var servers []*Server
 	for i := range n {
-		var routes []*url.URL
+		routes = append(routes, RunProxy(t, fmt.Sprintf("127.0.0.1:%d", ports[n+i])))
+	}
+	for i := range n {
+		var peers []*url.URL
 		for k := range n {
 			if k != i {
-				routes = append(routes, &url.URL{Scheme: "nats-route", Host: fmt.Sprintf("127.0.0.1:%d", ports[n+k])})
+				peers = append(peers, &url.URL{Scheme: "nats-route", Host: routes[k].Addr()})
 			}
 		}
 		servers = append(servers, Run(t, func(o *server.Options) {
-			o.ServerName, o.Port = fmt.Sprintf("nats-%d", i), ports[i]
-			o.Routes = routes
-			o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[n+i], PoolSize: -1,
-				ConnectRetries: 1000, ConnectBackoff: false}
+			o.ServerName, o.Port, o.Routes = fmt.Sprintf("nats-%d", i), ports[i], peers
+			o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[n+i], Advertise: routes[i].Addr(), PoolSize: -1}
 			if advertise != nil {
 				o.ClientAdvertise = advertise(i)
 			}
 		}))
 	}
 	AwaitRoutes(t, servers...)
-	return servers
+	return servers, routes
 }
 
 // AwaitRoutes waits until each of the servers has a route to every other one.

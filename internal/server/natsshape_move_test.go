@@ -1,0 +1,120 @@
+package server
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"hm/internal/bus/bustest"
+	"hm/internal/tcpproxy"
+)
+
+// TestHotWarmPair: one address moves from the hot server to the warm one. The DEAs move at their own times, some of them
+// long after the nodes.
+func TestHotWarmPair(t *testing.T) {
+	takesSeconds(t)
+	for name, halfOpen := range map[string]bool{"old connections are cut": false, "old connections stay half-open": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const period = 200 * time.Millisecond
+			hot, warm := bustest.Run(t, nil), bustest.Run(t, nil)
+			forNodes, forDEAs := bustest.RunProxy(t, hot.Address()), bustest.RunProxy(t, hot.Address())
+			s := startShape(t, clusterSetup{
+				period: period, sim: deasApart(forDEAs.URL()), natsURL: func(int) string { return forNodes.URL() },
+			}, hot, warm)
+			s.awaitConverged()
+			clients := hot.NumClients()
+			before := s.states()
+			first := s.natsStatus(0)
+
+			forNodes.SwitchTo(warm.Address())
+			forDEAs.SwitchTo(warm.Address())
+			forDEAs.Strand()
+			moved := time.Now()
+			if halfOpen {
+				forNodes.Strand()
+			} else {
+				forNodes.Cut()
+			}
+			s.until("the links have moved", func() bool { return s.moved(before, warm.Name()) })
+			t.Logf("the links moved within %v", time.Since(moved).Round(time.Millisecond))
+			s.until("the gate is closed", func() bool { return s.commander() < 0 })
+			s.during("no DEA has moved", 4*period)
+			// The DEAs move one by one. For all of them together this takes longer than a time to live.
+			// Meanwhile a gate may open, for the DEAs that have moved.
+			for old, _ := forDEAs.Connections(); old > 0; old-- {
+				forDEAs.CutOne()
+				began := time.Now()
+				s.until("it is the next DEA's turn", func() bool { return time.Since(began) > period })
+			}
+			s.recover(moved)
+			s.wantReasons("actual-stale")
+			if now := s.natsStatus(0); now.Outages == first.Outages || now.Server != first.Server || now.ServerName != warm.Name() {
+				t.Errorf("the status shows %+v, before the move %+v", now, first)
+			}
+			s.until("no connection is left over", func() bool { return warm.NumClients() == clients })
+			s.correctsDrift()
+		})
+	}
+}
+
+// TestNATSClusterLosesAServer: the server of every node is lost, and later comes back on its port. Then the next one is
+// restarted.
+func TestNATSClusterLosesAServer(t *testing.T) {
+	takesSeconds(t)
+	t.Parallel()
+	servers, _ := bustest.RunCluster(t, 3, nil)
+	all := []string{servers[0].URL(), servers[1].URL(), servers[2].URL()}
+	s := startShape(t, clusterSetup{
+		period: 200 * time.Millisecond, sim: deasApart(all...), natsURL: func(int) string { return strings.Join(all, ",") },
+	}, servers[0], servers[1], servers[2])
+	s.awaitConverged()
+	before := s.states()
+	lost := time.Now()
+	servers[0].Stop()
+	s.until("the links have moved to the next server", func() bool { return s.moved(before, "nats-1") })
+	t.Logf("the links moved within %v", time.Since(lost).Round(time.Millisecond))
+	s.recover(lost)
+	servers[0].Start(t, nil)
+	bustest.AwaitRoutes(t, servers...)
+	before = s.states()
+	lost = time.Now()
+	servers[1].Restart(t, nil)
+	s.until("the links have moved to the third server", func() bool { return s.moved(before, "nats-2") })
+	bustest.AwaitRoutes(t, servers...)
+	s.recover(lost)
+	s.wantReasons("actual-stale")
+	s.correctsDrift()
+}
+
+// TestPartitionBetweenNATSServers: the route between two servers is cut, so that each node hears a part of the DEAs.
+func TestPartitionBetweenNATSServers(t *testing.T) {
+	takesSeconds(t)
+	t.Parallel()
+	servers, routes := bustest.RunCluster(t, 2, nil)
+	s := startShape(t, clusterSetup{
+		period: 300 * time.Millisecond, sim: deasApart(servers[0].URL(), servers[1].URL()),
+		natsURL: func(i int) string { return servers[min(i, 1)].URL() },
+	}, servers[0], servers[1])
+	s.awaitConverged()
+	for _, r := range routes {
+		r.Set(tcpproxy.Refuse)
+	}
+	s.until("each node hears what its server does", func() bool {
+		return s.nodes[0].intake.Hearing().DEAs+s.nodes[1].intake.Hearing().DEAs == 10
+	})
+	apart := s.nodes[0].intake.Hearing().DEAs
+	t.Logf("one server has %d of 10 DEAs", apart)
+	began := time.Now()
+	s.until("the partition has lasted longer than all times to live", func() bool { return time.Since(began) > 12*s.period })
+	if apart > 1 && apart < 9 { // enough on either side
+		s.until("a leader knows that it is deaf", func() bool { return s.reasons["deaf"] })
+	}
+	for _, r := range routes {
+		r.Set(tcpproxy.Pass)
+	}
+	mended := time.Now()
+	bustest.AwaitRoutes(t, servers...)
+	s.recover(mended)
+	s.correctsDrift()
+}
