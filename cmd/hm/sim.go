@@ -44,7 +44,8 @@ The control API shows and changes what is simulated:
   curl -X PUT 127.0.0.1:8182/hm9000 -d '{"running":true}'       a simulated HM9000 commands; also ignore_freshness, empty_reads
   curl -X PUT 127.0.0.1:8182/faults -d '{"bulk":"html"}'        bulk: 401, 500, timeout, truncated, html, second-page, empty;
                                                                 bulk_delay, respondent_deaf, respondent_delay, lose_starts,
-                                                                start_failure; {} heals everything`,
+                                                                start_failure; cc_away, deas_away, router_away (cut off from
+                                                                NATS); {} heals everything`,
 		Example: `  hm sim --nats nats://127.0.0.1:4222 --apps 1000 --deas 20
   hm sim --cc-db cc.db
   hm sim --cc-db postgres://ccadmin:secret@127.0.0.1:5432/ccdb --cc-schema v2

@@ -17,6 +17,9 @@ type Faults struct {
 	RespondentDelay Duration     `json:"respondent_delay"` // before each command over NATS is taken, one after the other
 	LoseStarts      float64      `json:"lose_starts"`      // share, 0 to 1, of accepted starts that reach no DEA
 	StartFailure    float64      `json:"start_failure"`    // share, 0 to 1, of starting instances that crash instead of running
+	CCAway          bool         `json:"cc_away"`          // the Cloud Controller is cut off from NATS
+	DEAsAway        bool         `json:"deas_away"`        // all DEAs are cut off from NATS
+	RouterAway      bool         `json:"router_away"`      // the router is cut off from NATS
 }
 
 func (f Faults) validate() error {
@@ -46,6 +49,9 @@ func (s *Sim) SetFaults(f Faults) error {
 	s.CC.SetFaults(cc.Faults{Bulk: f.Bulk, BulkDelay: time.Duration(f.BulkDelay), RespondentDeaf: f.RespondentDeaf,
 		RespondentDelay: time.Duration(f.RespondentDelay), LoseStarts: f.LoseStarts})
 	s.Fleet.SetStartFailure(f.StartFailure)
+	s.links.cc.set(f.CCAway)
+	s.links.deas.set(f.DEAsAway)
+	s.links.router.set(f.RouterAway)
 	return nil
 }
 

@@ -29,7 +29,7 @@ func (s *Sim) SetNeighbour(n Neighbour) error {
 	case n.Running && s.neighbour == nil:
 		h, err := hm9000.Start(s.ctx, hm9000.Options{
 			HeartbeatPeriod: s.opts.HeartbeatPeriod, CCURL: s.CCURL(), User: s.opts.BulkUser, Password: s.opts.BulkPassword,
-			Dial: s.dial, Faults: n.Faults, Logger: s.opts.Logger,
+			Dial: s.dialOver(newLink()), Faults: n.Faults, Logger: s.opts.Logger,
 		})
 		if err != nil {
 			return err

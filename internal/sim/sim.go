@@ -34,6 +34,7 @@ type Sim struct {
 
 	faultsMu sync.Mutex
 	faults   Faults
+	links    struct{ cc, deas, router *link } // to NATS
 
 	neighbourMu sync.Mutex
 	neighbour   *hm9000.HM9000 // nil: none runs
@@ -52,7 +53,8 @@ func Start(ctx context.Context, o Options) (*Sim, error) {
 		return nil, fmt.Errorf("simulation: %w", err)
 	}
 	s := &Sim{opts: o, timeline: newTimeline(), totals: newTotals()}
-	s.Fleet = fleet.New(o.fleet(s.dial, s.timeline.after))
+	s.links.cc, s.links.deas, s.links.router = newLink(), newLink(), newLink()
+	s.Fleet = fleet.New(o.fleet(s.dialOver(s.links.deas), s.timeline.after))
 	var err error
 	if s.CC, err = cc.Open(ctx, o.controller(s.Fleet, s.timeline.after)); err != nil {
 		return nil, fmt.Errorf("simulation: %w", err)
@@ -92,7 +94,7 @@ func Start(ctx context.Context, o Options) (*Sim, error) {
 
 // begin lays out the apps and the fleet and connects both to NATS.
 func (s *Sim) begin() error {
-	nc, err := s.dial("hm-sim cloud controller")
+	nc, err := s.dialOver(s.links.cc)("hm-sim cloud controller")
 	if err != nil {
 		return err
 	}
@@ -116,10 +118,12 @@ func (s *Sim) begin() error {
 		return err
 	}
 	s.wg.Go(func() { s.CC.Respond(s.ctx) })
-	if err := s.Fleet.Start(s.ctx); err != nil || s.opts.RouterListen == "" {
-		return err
+	if s.opts.RouterListen != "" { // before the DEAs tell it of their instances
+		if s.Router, err = router.Start(s.ctx, s.opts.router(s.dialOver(s.links.router))); err != nil {
+			return err
+		}
 	}
-	if s.Router, err = router.Start(s.ctx, s.opts.router(s.dial)); err != nil {
+	if err := s.Fleet.Start(s.ctx); err != nil || s.Router == nil {
 		return err
 	}
 	s.users = newUsers(s)
@@ -127,13 +131,18 @@ func (s *Sim) begin() error {
 	return nil
 }
 
+// dialOver gives the function that opens a component's connections.
+func (s *Sim) dialOver(l *link) func(name string) (*nats.Conn, error) {
+	return func(name string) (*nats.Conn, error) { return s.dial(name, l) }
+}
+
 // dial opens a connection that is tried for ever. Nothing is buffered while NATS is away: an old heartbeat would look
 // like a new one.
-func (s *Sim) dial(name string) (*nats.Conn, error) {
+func (s *Sim) dial(name string, l *link) (*nats.Conn, error) {
 	log := s.opts.Logger.With("connection", name)
 	nc, err := nats.Connect(strings.Join(s.opts.NATS, ","), nats.Name(name),
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1), nats.IgnoreAuthErrorAbort(),
-		nats.Timeout(2*time.Second), nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2),
+		nats.SetCustomDialer(l), nats.Timeout(2*time.Second), nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2),
 		nats.CustomReconnectDelay(func(attempts int) time.Duration {
 			// A short heartbeat period is a fast clock: all waits are short, too.
 			step := min(50*time.Millisecond<<min(attempts, 5), time.Second, max(s.opts.HeartbeatPeriod/4, 5*time.Millisecond))

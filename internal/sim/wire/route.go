@@ -61,10 +61,11 @@ func ParseRoute(data []byte) (Route, error) {
 		return Route{}, fmt.Errorf("route: stale_threshold_in_seconds is %d, it must be 0 to %d", r.StaleSeconds, math.MaxInt32)
 	}
 	for i, uri := range r.URIs {
+		uri = strings.ToLower(uri) // may have more bytes
 		if uri == "" || len(uri) > maxURI || strings.ContainsAny(uri, " \t\r\n") {
 			return Route{}, fmt.Errorf("route: uri %.80q is not a name", uri)
 		}
-		r.URIs[i] = strings.ToLower(uri)
+		r.URIs[i] = uri
 	}
 	return r, nil
 }
