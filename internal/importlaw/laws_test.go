@@ -83,6 +83,10 @@ var laws = []law{
 		except: []string{"hm/internal/app", "hm/internal/reconcile/...", "raftfsm/fsm.go"},
 		why:    "the loop reaches log, link and source through ports, which a replay implements without them"},
 
+	{of: []string{"internal/shadow"}, never: []string{"hm/internal/..."},
+		except: []string{"hm/internal/app", "hm/internal/journal", "hm/internal/reconcile", "hm/internal/notify", "hm/internal/sampled"},
+		why:    "shadow mode's second half moves events between a listener, the journal and a comparison, and knows no node"},
+
 	{of: []string{"internal/recording/..."}, never: []string{"hm/internal/recorder", "hm/internal/replay", "hm/internal/cluster"},
 		why: "the format of recordings knows neither who writes them nor who plays them"},
 	{of: []string{"internal/recorder"}, never: []string{"hm/internal/replay"},

@@ -51,12 +51,12 @@ const (
 	GateOpen   Kind = "gate.open"   // Delay: how long it was closed
 	OtherStart Kind = "other.start" // shadow mode: another health manager published a start
 	OtherStop  Kind = "other.stop"  // shadow mode: another health manager published a stop
-	// OtherListening: this node hears the commands of another health manager from now on.
-	OtherListening Kind = "other.listening"
+	// OtherListening: shadow mode: this node hears the commands of another health manager from now on.
+	OtherListening Kind = "listening.began"
 	// OtherUnheard: it does not hear them any more; Reason says why: nats-down, nats-refused or closed.
-	OtherUnheard Kind = "other.unheard"
+	OtherUnheard Kind = "listening.ended"
 	// OtherMissed: some were heard and not kept, because too many came at once; Counts has how many, Delay for how long.
-	OtherMissed Kind = "other.missed"
+	OtherMissed Kind = "listening.missed"
 	HistoryGap  Kind = "history.gap" // events between two positions are not known here, and no other node had them
 )
 

@@ -56,7 +56,7 @@ func Gate(in GateInput, now app.Time) []string {
 	add(!in.ActualFresh, ReasonActualStale)
 	add(!in.DesiredFresh, ReasonDesiredStale)
 	for _, h := range in.Holds {
-		if reason := reasonOf(h); h.Shuts(now) && !slices.Contains(reasons, reason) {
+		if reason := ReasonOf(h); h.Shuts(now) && !slices.Contains(reasons, reason) {
 			reasons = append(reasons, reason)
 		}
 	}

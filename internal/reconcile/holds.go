@@ -34,8 +34,8 @@ func OwnHoldName(name string) bool {
 	return isMassLoss(name)
 }
 
-// reasonOf gives a hold's reason for the gate. All holds on losses have one reason.
-func reasonOf(h raftfsm.Hold) string {
+// ReasonOf gives a hold's reason for the gate. All holds on losses have one reason.
+func ReasonOf(h raftfsm.Hold) string {
 	switch {
 	case h.Name == HoldPaused:
 		return ReasonPaused
