@@ -17,7 +17,7 @@ func newCommandsCommand(c *cli) *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	cmd.RunE = c.listCommands(cmd)
-	cmd.AddCommand(newCommandsListCommand(c), newCommandsHistoryCommand(c), newCommandsCancelCommand(c))
+	cmd.AddCommand(newCommandsListCommand(c), newCommandsHistoryCommand(c), newCommandsCancelCommand(c), newCommandsCompareCommand(c))
 	return cmd
 }
 

@@ -19,7 +19,7 @@ import (
 
 // TestRemoteScripts runs the commands that ask a node. Each script has its own servers in this process: HM_ADDR leads
 // with an open gate, HELD has a closed gate, EMPTY has nothing recorded, CALM has no drift, ODDIDS has ids that need
-// an escape, ODD has DEAs that send what hm cannot read, FOLLOWER forwards to HM_ADDR, LOCKED needs the user amy and
+// an escape, ODD has DEAs that send what hm cannot read, SHADOW is in shadow mode beside another health manager, FOLLOWER forwards to HM_ADDR, LOCKED needs the user amy and
 // the password secret, and nothing listens at GONE.
 func TestRemoteScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -53,7 +53,7 @@ func TestRemoteScripts(t *testing.T) {
 			locked.Username, locked.Password = "amy", "secret"
 			for name, o := range map[string]api.Options{
 				"HM_ADDR": leader.Options(), "HELD": held.Options(), "EMPTY": apitest.New().Options(),
-				"CALM": apitest.Calm().Options(), "ODDIDS": odd.Options(), "ODD": apitest.WithUnreadable().Options(),
+				"CALM": apitest.Calm().Options(), "ODDIDS": odd.Options(), "ODD": apitest.WithUnreadable().Options(), "SHADOW": apitest.Shadow().Options(),
 				"LOCKED": locked,
 			} {
 				if err := open(name, o); err != nil {

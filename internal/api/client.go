@@ -261,6 +261,14 @@ func (c *Client) History(ctx context.Context, app string, newest int) (Listing[C
 	return list[Command](ctx, c, "/v1/commands", query, 0)
 }
 
+// Compare asks how what hm decided agrees with what another health manager published: since a time in RFC 3339 or for a
+// duration like 24h; of one class if class is not empty; at most limit items, the newest.
+func (c *Client) Compare(ctx context.Context, since, class string, limit int) (v Comparison, raw []byte, err error) {
+	q := nonEmpty("since", since, "class", class)
+	q.Set("limit", strconv.Itoa(min(max(limit, 1), maxPage)))
+	return get[Comparison](ctx, c, "/v1/commands/compare", q)
+}
+
 // Cancel drops a command that has not been claimed.
 func (c *Client) Cancel(ctx context.Context, id string) (cmd Command, raw []byte, err error) {
 	a, err := c.do(ctx, http.MethodDelete, "/v1/commands/"+segment(id), nil, nil)

@@ -93,6 +93,7 @@ func TestAnswers(t *testing.T) {
 	closed.CloseGate("nats-down", "actual-stale")
 	held := serve(t, closed.Options())
 	odd := serve(t, apitest.WithUnreadable().Options())
+	shadow := serve(t, apitest.Shadow().Options())
 	for _, c := range []struct {
 		name, url string
 		status    int
@@ -130,6 +131,11 @@ func TestAnswers(t *testing.T) {
 		{"commands_history", base + "/v1/commands?history=10", 200},
 		{"commands_ended", base + "/v1/commands?history=10&outstanding=false", 200},
 		{"commands_app", base + "/v1/commands?app=a0000003", 200},
+		{"compare", shadow + "/v1/commands/compare?since=115m", 200},
+		{"compare_class", shadow + "/v1/commands/compare?since=2023-11-15T00:00:00Z&class=only-other&limit=1", 200},
+		{"compare_enforce", base + "/v1/commands/compare", 200},
+		{"compare_since_bad", base + "/v1/commands/compare?since=yesterday", 400},
+		{"compare_class_bad", base + "/v1/commands/compare?class=all", 400},
 		{"holds", base + "/v1/holds", 200},
 		{"readyz", base + "/readyz", 200},
 		{"nothing_here", base + "/v2/status", 404},

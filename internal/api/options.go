@@ -66,6 +66,7 @@ type Options struct {
 	Record func(ctx context.Context, out io.Writer, flush func() error) error
 	// RecordState puts the recorded state into the recording with an id; false if there is no such recording.
 	RecordState func(id string) bool
+	Compare     CompareOptions   // for GET /v1/commands/compare
 	Logger      *slog.Logger     // nil discards
 	Clock       func() time.Time // the wall clock; nil: time.Now
 }

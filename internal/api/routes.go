@@ -29,6 +29,7 @@ func (s *Server) routes() http.Handler {
 	handle("GET /v1/deas/{id}", s.unlessFaulty(s.dea))
 	handle("GET /v1/deas/"+slashSuffix, slashID(mux, "/v1/deas/", "id", map[string]endpoint{"": s.unlessFaulty(s.dea)}))
 	handle("GET /v1/commands", s.unlessFaulty(s.commands))
+	handle("GET /v1/commands/compare", s.unlessFaulty(s.compare))
 	handle("DELETE /v1/commands/{id}", s.write(s.cancelCommand))
 	handle("GET /v1/holds", s.unlessFaulty(s.holds))
 	handle("POST /v1/holds", s.write(s.setHold))

@@ -16,7 +16,9 @@ import (
 	"hm/internal/app"
 	"hm/internal/bus"
 	"hm/internal/cluster"
+	"hm/internal/journal"
 	"hm/internal/reconcile"
+	"hm/internal/shadow"
 	"hm/raftfsm"
 )
 
@@ -46,6 +48,8 @@ type Node struct {
 	Disk          error // what is wrong with the node's disk
 	Stalled       time.Duration
 	Woken         int
+	Events        []journal.Event // the journal
+	Hearing       shadow.Hearing  // of another health manager; zero: the node is not in shadow mode
 	writes        net.Listener
 	Logged        []raftfsm.EndedCommand // by LogEnded
 	journal       *reconcile.EndedCommands
@@ -97,6 +101,7 @@ func (n *Node) Options() api.Options {
 		Proved:    func() (time.Duration, bool) { return 250 * time.Millisecond, true },
 		Transfers: func() []api.Transfers { return []api.Transfers{{Reason: "nats-down", Done: 2, Failed: 1}} },
 		Subject:   func(a commands.Action) string { return "hm9000." + a.String() },
+		Compare:   n.compareOptions(),
 		Feed:      func() api.FeedStats { return api.FeedStats{Heartbeats: 120, Unchanged: 110, Exits: 3} },
 	}
 }
