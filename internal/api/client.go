@@ -111,6 +111,7 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	if err != nil {
 		return answer{}, fmt.Errorf("asking %s: %w", c.base, err)
 	}
+	req.Header.Set("Accept", "application/json, "+problemType)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

@@ -42,7 +42,7 @@ func (s *Server) recording(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "application/jsonl")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
-	out := &slowClientWriter{w: w, control: control}
+	out := &slowClientWriter{w: w, control: control, idle: recordingIdle}
 	if err := s.opts.Record(ctx, out, control.Flush); err != nil {
 		if ctx.Err() == nil {
 			s.opts.Logger.Info("a recording of this node ended", "remote", r.RemoteAddr, "error", err)
@@ -69,10 +69,11 @@ func (s *Server) recordingState(w http.ResponseWriter, r *http.Request) error {
 type slowClientWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	idle    time.Duration // for which the client may read nothing
 }
 
 func (p *slowClientWriter) Write(b []byte) (int, error) {
-	if err := p.control.SetWriteDeadline(time.Now().Add(recordingIdle)); err != nil {
+	if err := p.control.SetWriteDeadline(time.Now().Add(p.idle)); err != nil {
 		return 0, err
 	}
 	return p.w.Write(b)

@@ -52,6 +52,7 @@ type Options struct {
 	Proved    func() (ago time.Duration, known bool)
 	Feed      func() FeedStats   // nil: nothing is heard
 	Ended     *CommandTotals     // nil: not counted
+	Journal   Journal            // nil: the node keeps no history
 	Transfers func() []Transfers // nil: none
 	Policy    diff.Policy
 	// HeartbeatTTL is how long the record may be used without a leader to answer what runs. 0: three heartbeat periods.

@@ -34,6 +34,7 @@ func (s *Server) routes() http.Handler {
 	handle("GET /v1/holds", s.unlessFaulty(s.holds))
 	handle("POST /v1/holds", s.write(s.setHold))
 	handle("DELETE /v1/holds/{name}", s.write(s.releaseHold))
+	handle("GET /v1/events", s.unlessFaulty(s.events))
 	handle("GET /v1/recording", s.unlessFaulty(s.recording))
 	handle("POST /v1/recording/{id}/state", s.unlessFaulty(s.recordingState))
 	handle("POST /bulk_app_state", s.unlessFaulty(s.bulkAppState))

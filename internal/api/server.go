@@ -34,7 +34,8 @@ type Server struct {
 	handler    http.Handler
 
 	recordings chan struct{}   // has an element for each recording under way
-	ending     context.Context // ends when Close begins, and with it the recordings
+	followers  chan struct{}   // has an element for each stream of events
+	ending     context.Context // ends when Close begins, and with it the recordings and streams
 	end        context.CancelFunc
 
 	listener net.Listener
@@ -85,7 +86,7 @@ func newServer(o Options) (*Server, *tls.Config, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &Server{opts: o, auth: newCredentials(o.Username, o.Password), done: make(chan struct{}), recordings: make(chan struct{}, maxRecordings)}
+	s := &Server{opts: o, auth: newCredentials(o.Username, o.Password), done: make(chan struct{}), recordings: make(chan struct{}, maxRecordings), followers: make(chan struct{}, maxFollowers)}
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.fleet.policy, s.fleet.eval = o.Policy, reconcile.NewEvaluator(o.Policy)
 	s.forward = newForwarder(o)
@@ -112,7 +113,7 @@ func (s *Server) forget() {
 // Addr is the address that the server listens on, with the real port if Listen has port 0.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// Close stops listening and ends recordings. It gives the requests under way up to five seconds to finish, closes the
+// Close stops listening and ends recordings and streams of events. It gives the requests under way up to five seconds to finish, closes the
 // connections of the others, and returns when every goroutine of the server has ended.
 func (s *Server) Close() error {
 	s.closing.Do(func() {
