@@ -28,7 +28,6 @@ type Options struct {
 	// is not called.
 	OnCommand func(CommandEvent)
 
-	onNote    func(note)
 	partBytes int // size of a part of a read in one entry; tests set it
 }
 

@@ -4,19 +4,11 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"time"
 
 	"hm/diff"
 	"hm/internal/app"
+	"hm/raftfsm"
 )
-
-// note is what this leader adds to the history.
-type note struct {
-	kind   string
-	reason string
-	delay  time.Duration
-	counts map[string]int
-}
 
 // followGate takes in what this step made of the gate.
 func (c *Core) followGate(now app.Time, wasOpen bool) {
@@ -47,14 +39,12 @@ func (c *Core) noteFresh(ctx context.Context) {
 		d.begun = false // nothing waits: the history of a fleet that is as desired says no more than that the gate is open
 		return
 	}
-	counts := map[string]int{"apps": d.apps}
+	counts := []raftfsm.NoteCount{{Name: "apps", N: int64(d.apps)}, {Name: "closed_ms", N: d.closedFor.Milliseconds()}}
 	for _, k := range diff.Kinds() {
-		if n := d.kinds[k]; n > 0 {
-			counts[k.String()] = n
-		}
+		counts = append(counts, raftfsm.NoteCount{Name: k.String(), N: int64(d.kinds[k])})
 	}
-	defer func() { d.reasons = nil }()
-	c.note(ctx, note{kind: "picture.fresh", reason: strings.Join(d.reasons, ", "), delay: d.closedFor, counts: counts})
+	c.note(ctx, "picture.fresh", strings.Join(d.reasons, ", "), counts)
+	d.reasons = nil
 }
 
 // noteDrained tells what became of all that waited, once nothing is left of it.
@@ -64,9 +54,24 @@ func (c *Core) noteDrained(ctx context.Context, now app.Time) {
 		return
 	}
 	d.begun, d.targets = false, nil
-	c.note(ctx, note{kind: "queue.drained", delay: now.Sub(d.Opened), counts: map[string]int{
-		"healed_by_itself": d.Healed, "starts_sent": d.Starts, "stops_sent": d.Stops, "dropped": d.Dropped, "still_waiting": d.Later,
-	}})
+	sent := "sent"
+	if c.opts.Policy.Shadow {
+		sent = "decided"
+	}
+	c.note(ctx, "queue.drained", "", []raftfsm.NoteCount{
+		{Name: "took_ms", N: now.Sub(d.Opened).Milliseconds()}, {Name: "healed_by_itself", N: int64(d.Healed)},
+		{Name: "starts_" + sent, N: int64(d.Starts)}, {Name: "stops_" + sent, N: int64(d.Stops)},
+		{Name: "dropped", N: int64(d.Dropped)}, {Name: "still_waiting", N: int64(d.Later)},
+	})
+}
+
+// note adds to the history. Nothing depends on it: a note that cannot be recorded is not tried again.
+func (c *Core) note(ctx context.Context, event, detail string, counts []raftfsm.NoteCount) {
+	counts = slices.DeleteFunc(counts, func(n raftfsm.NoteCount) bool { return n.N == 0 })
+	n := raftfsm.Note{Event: event, Detail: detail, Counts: counts}
+	if _, err := c.log.Propose(ctx, raftfsm.Noted{Notes: []raftfsm.Note{n}}); err != nil {
+		c.logger.Debug("an event was not added to the history", "event", event, "error", err)
+	}
 }
 
 // shown gives what the overview shows; nil if nothing is followed.
@@ -76,10 +81,4 @@ func (d *drain) shown() *Drain {
 	}
 	shown := d.Drain
 	return &shown
-}
-
-func (c *Core) note(_ context.Context, n note) {
-	if c.opts.onNote != nil {
-		c.opts.onNote(n)
-	}
 }

@@ -56,6 +56,8 @@ func (cf *simCF) applyEntry(term uint64, entry raftfsm.Entry) (raftfsm.Result, e
 			cf.truth.committed(cf)
 		case raftfsm.CommandsClaimed:
 			cf.truth.claimed(cf, r)
+		case raftfsm.Noted:
+			cf.notes = append(cf.notes, r.Notes...)
 		}
 	}
 	return r, r.Err

@@ -81,7 +81,8 @@ type simCF struct {
 	silentUntil   app.Time // until when nobody is heard, though every link is up
 	truth         truth
 	losses        recordedLosses
-	released      bool // a person, not hm, releases a hold
+	notes         []raftfsm.Note // that are recorded
+	released      bool           // a person, not hm, releases a hold
 }
 
 // simNode is one node of hm.
