@@ -225,6 +225,19 @@ func (c Config) ClaimLease() time.Duration { return min(c.Commands.ClaimLease, c
 
 func (c Config) longestLease() time.Duration { return c.Grace() / 2 }
 
+// LeaseHolds is for how long after the question no other node can be elected, if a majority confirms that this node leads
+// and it knows nothing else: a leader was in contact with a majority within raft.lease_timeout, and a follower waits
+// raft.heartbeat_timeout after a contact before it stands for election. Raft's timers may be late by leaseSlack.
+func (c Config) LeaseHolds() time.Duration {
+	return max(c.Raft.HeartbeatTimeout-c.Raft.LeaseTimeout-leaseSlack, shortLease)
+}
+
+const leaseSlack = 20 * time.Millisecond
+
+// shortLease is enough for a busy machine to publish. It counts only if raft.lease_timeout is nearly
+// raft.heartbeat_timeout.
+const shortLease = 50 * time.Millisecond
+
 // PublishTimeout bounds the time to publish a batch of commands. A publish begins within the claim's lease and takes no
 // longer than the lease, so it ends before the grace ends.
 func (c Config) PublishTimeout() time.Duration { return min(c.ClaimLease(), maxPublish) }

@@ -19,10 +19,13 @@ type Options struct {
 	DesiredTTL   time.Duration
 	PollInterval time.Duration // between complete reads of the desired state
 	ClaimLease   time.Duration // for how long after it asked for a claim a leader may publish
-	ReadsApps    bool          // the source can read single apps; AppReads asks for them
-	StateDiffers func() bool   // this node's recorded state differs from that of its peers; nil: never
-	Peers        Peers         // nil: there are none
-	NATSRefused  func() bool   // the link is up, and the server refuses the subscription to heartbeats; nil: never
+	// LeaseHolds is for how long after a leader asked whether it still leads no other node can be elected, if the answer
+	// was yes; 0: for ever.
+	LeaseHolds   time.Duration
+	ReadsApps    bool        // the source can read single apps; AppReads asks for them
+	StateDiffers func() bool // this node's recorded state differs from that of its peers; nil: never
+	Peers        Peers       // nil: there are none
+	NATSRefused  func() bool // the link is up, and the server refuses the subscription to heartbeats; nil: never
 	Logger       *slog.Logger
 	// OnCommand is called with each command that this leader sends, and with each that ends. nil: it
 	// is not called.

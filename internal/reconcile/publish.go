@@ -93,7 +93,8 @@ func (c *Core) onCommand(e CommandEvent) {
 
 // send publishes granted claims, unless this leader stalled since it asked for them, or may no
 // longer act (I1): it computes the gate again, and asks a majority whether this node still leads.
-// It gives one error for each command.
+// It asks again if so much time has passed since that another node may lead. It gives one error for
+// each command.
 func (c *Core) send(ctx context.Context, asked app.Time, suspended time.Duration, granted []commands.Command) []error {
 	all := func(err error) []error {
 		errs := make([]error, len(granted))
@@ -107,21 +108,27 @@ func (c *Core) send(ctx context.Context, asked app.Time, suspended time.Duration
 	}
 	verify, cancel := context.WithTimeout(ctx, c.claimLease())
 	defer cancel()
-	if err := c.log.VerifyLease(verify, c.term); err != nil {
-		return all(fmt.Errorf("%w: this node may not lead any more: %w", ErrNotSent, err))
+	for {
+		verifying, before := c.log.Now(), c.log.Suspended()
+		if err := c.log.VerifyLease(verify, c.term); err != nil {
+			return all(fmt.Errorf("%w: this node may not lead any more: %w", ErrNotSent, err))
+		}
+		now := c.log.Now()
+		stalled := now.Sub(asked) + c.log.Suspended() - suspended
+		if stalled >= c.claimLease() {
+			c.logger.Warn("abandoning claims: this leader stalled",
+				"commands", len(granted), "stalled", stalled, "commands.claim_lease", c.claimLease())
+			return all(fmt.Errorf("%w: the leader stalled for %v after it asked for the claim", ErrNotSent, stalled))
+		}
+		lead := Lead{Leader: c.log.Leading(c.term), Term: c.term, Known: true}
+		if reasons := c.reasons(now, lead, true); len(reasons) > 0 {
+			return all(fmt.Errorf("%w: the gate has closed since: %s", ErrNotSent, strings.Join(reasons, ", ")))
+		}
+		age := c.log.Now().Sub(verifying) + c.log.Suspended() - before
+		if c.opts.LeaseHolds == 0 || age < c.opts.LeaseHolds {
+			return c.pub.Publish(ctx, c.epoch, granted)
+		}
 	}
-	now := c.log.Now()
-	stalled := now.Sub(asked) + c.log.Suspended() - suspended
-	if stalled >= c.claimLease() {
-		c.logger.Warn("abandoning claims: this leader stalled",
-			"commands", len(granted), "stalled", stalled, "commands.claim_lease", c.claimLease())
-		return all(fmt.Errorf("%w: the leader stalled for %v after it asked for the claim", ErrNotSent, stalled))
-	}
-	lead := Lead{Leader: c.log.Leading(c.term), Term: c.term, Known: true}
-	if reasons := c.reasons(now, lead, true); len(reasons) > 0 {
-		return all(fmt.Errorf("%w: the gate has closed since: %s", ErrNotSent, strings.Join(reasons, ", ")))
-	}
-	return c.pub.Publish(ctx, c.epoch, granted)
 }
 
 // claimLease is commands.claim_lease, but at most half the time after which a successor takes a

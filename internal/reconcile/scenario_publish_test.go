@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -93,4 +94,58 @@ func TestACancelledCommandIsDecidedAnew(t *testing.T) {
 	}
 	cf.run(10 * hb)
 	cf.wantSent("commands were cancelled", 3, 0)
+}
+
+// TestI2AnOldConfirmationOfTheLeaseIsAskedForAgain: the leader stalls after a majority has confirmed that it leads, for
+// less than the claim's lease. Another node may lead by then. internal/claimmodel shows what happens if it does.
+func TestI2AnOldConfirmationOfTheLeaseIsAskedForAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		stall time.Duration
+		lost  bool // another node leads after the stall
+		sent  int
+		asked int
+	}{
+		"a short stall":                             {stall: 249 * time.Millisecond, sent: 1, asked: 1},
+		"a longer stall, and it still leads":        {stall: 250 * time.Millisecond, sent: 1, asked: 2},
+		"a longer stall, and another node leads":    {stall: 250 * time.Millisecond, lost: true, asked: 2},
+		"a stall for longer than the claim's lease": {stall: testOptions().ClaimLease, asked: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			opts := testOptions()
+			opts.LeaseHolds = 250 * time.Millisecond
+			cf := steadyFleet(t, 4, 10, opts)
+			l := &stallAfterLease{simCF: cf, stall: c.stall, lost: c.lost}
+			cf.core = NewCore(cf.opts, l, cf, cf.intake, cf.endedCommands)
+			cf.core.Learn(cf.now, cf.now)
+			cf.lose(1)
+			for i := 0; l.asked == 0; i++ {
+				if cf.run(time.Second); i == 100 {
+					t.Fatal("nothing was claimed")
+				}
+			}
+			cf.wantSent(name, c.sent, 0)
+			if l.asked != c.asked {
+				t.Errorf("a majority was asked %d times, want %d", l.asked, c.asked)
+			}
+		})
+	}
+}
+
+// stallAfterLease is a log whose node stalls after the first confirmation of the lease.
+type stallAfterLease struct {
+	*simCF
+	stall time.Duration
+	lost  bool
+	asked int
+}
+
+func (l *stallAfterLease) VerifyLease(ctx context.Context, term uint64) error {
+	l.asked++
+	switch {
+	case l.asked == 1:
+		l.now = l.now.Add(l.stall)
+	case l.lost:
+		return errTest
+	}
+	return l.simCF.VerifyLease(ctx, term)
 }

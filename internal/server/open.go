@@ -157,7 +157,8 @@ func loopOptions(cfg config.Config, logger *slog.Logger) reconcile.Options {
 		},
 		StartLimit: cfg.Policy.StartLimit, StopLimit: cfg.Policy.StopLimit,
 		DesiredTTL: cfg.DesiredTTL(), PollInterval: cfg.PollInterval(), ClaimLease: cfg.ClaimLease(),
-		Logger: logger,
+		LeaseHolds: cfg.LeaseHolds(),
+		Logger:     logger,
 	}
 }
 
