@@ -29,6 +29,8 @@ var impure = []string{
 var laws = []law{
 	{of: pure, never: impure,
 		why: "the models and the decision have no I/O, clock or lock, so that a replay and a test run the same functions"},
+	{of: []string{"internal/claimmodel"}, never: append([]string{"hm/..."}, impure...),
+		why: "the model of the claim protocol shares no code with what it is a model of"},
 	{of: []string{"internal/app"}, never: []string{"hm/..."},
 		why: "identities are at the bottom: whatever they imported, everything would import"},
 	{of: models, never: []string{"hm/..."}, except: []string{"hm/internal/app"},
