@@ -56,7 +56,7 @@ func (s *Server) gate(n snapshot) Gate {
 func (s *Server) nats() NATS {
 	st, lag := s.opts.Link.State(), s.opts.Lag()
 	n := NATS{
-		Connected: st.Up, Server: st.Server, ServerName: st.ServerName, Error: st.Error, Since: stamp(st.Since), Outages: st.Outages, Gaps: st.Gaps, LagRefused: lag.Refused,
+		Connected: st.Up, Server: st.Server, ServerName: st.ServerName, Error: st.Error, Since: stamp(st.Since), Outages: st.Outages, Gaps: st.Gaps, Moves: st.Moves, LagRefused: lag.Refused,
 		Refused: refusals(s.opts.Link.Refusals()),
 	}
 	if lag.Known {

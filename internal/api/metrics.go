@@ -193,6 +193,7 @@ var (
 	mMissedDEAs  = gauge("missed_deas", "DEAs that this node, as leader, does not hear and a peer does.")
 	mNATSUp      = gauge("nats_connected", "1 if this node's link to NATS is up.")
 	mNATSOutages = counter("nats_outages_total", "Times that the link went down.")
+	mNATSMoves   = counter("nats_moves_total", "Times that the link moved, without a gap, from a server that shuts down to another.")
 	mNATSGaps    = counter("nats_gaps_total", "Times that messages were lost while the link was up.")
 	mNATSDropped = counter("nats_dropped_messages_total", "Messages lost while the link was up.")
 
@@ -358,6 +359,7 @@ func (c *collector) heard(send func(metric, float64, ...string)) {
 		send(mNATSProved, ago.Seconds())
 	}
 	send(mNATSOutages, float64(link.Outages))
+	send(mNATSMoves, float64(link.Moves))
 	send(mNATSGaps, float64(link.Gaps))
 	send(mNATSDropped, float64(link.Dropped))
 	c.s.opts.Link.RefusalTotals(func(action, subject string, total uint64) { send(mNATSRefused, float64(total), action, subject) })

@@ -77,6 +77,8 @@ type NATS struct {
 	Since   Timestamp `json:"since"` // since when it has been up without a gap, or down
 	Outages uint64    `json:"outages"`
 	Gaps    uint64    `json:"gaps"` // how often messages were lost while it was up
+	// Moves is how often the link moved, without a gap, from a server that shuts down to another one.
+	Moves uint64 `json:"moves"`
 	// Lag is how long a message takes to this node, in seconds; null if that is not known.
 	Lag *float64 `json:"lag"`
 	// LagRefused is the error of the server that makes the lag unknown.

@@ -76,6 +76,8 @@ type Link struct {
 
 	live atomic.Pointer[session] // the connection whose messages count; set before its subscriptions are made
 
+	overlap atomic.Pointer[overlap] // of the newest move to another server; nil: it is over
+
 	subMu sync.Mutex // held while subscriptions are made; guards subs
 	subs  []*subscription
 
@@ -89,10 +91,15 @@ type Link struct {
 
 // session is one connection, from its handshake to its end.
 type session struct {
-	nc     *nats.Conn
-	server string
-	gone   chan struct{} // closed when nc is closed for good
-	active []*activeSub  // guarded by Link.mu
+	nc        *nats.Conn
+	server    string
+	at        int           // number of the server in Options.Servers
+	gone      chan struct{} // closed when nc is closed for good
+	shutsDown chan struct{} // receives when the server says that it shuts down
+	active    []*activeSub  // guarded by Link.mu
+
+	hold    chan struct{} // messages wait until it is closed; nil: they do not
+	refuses atomic.Bool   // the server refuses something that the live session's does not
 
 	handled handledErrors
 	retry   retry // guarded by Link.subMu
@@ -147,26 +154,31 @@ func Open(o Options) (*Link, error) {
 func (l *Link) run() {
 	var retry backoff
 	for next := 0; ; {
-		ses, at := l.connect(next, &retry)
+		ses := l.connect(next, &retry)
 		if ses == nil {
 			return
 		}
 		l.setUp(ses)
 		began := time.Now()
-		l.watch(ses)
-		if l.stop.Err() != nil {
-			return // Close handles the pending messages
+		for now := ses; now != nil; now = l.setDown(ses) {
+			ses = now
+			l.watch(ses)
+			if l.stop.Err() != nil {
+				return // Close handles the pending messages
+			}
 		}
-		l.setDown(ses)
-		next = (at + 1) % len(l.servers)
+		next = (ses.at + 1) % len(l.servers)
 		if time.Since(began) >= maxWait {
 			retry.reset()
 		}
 	}
 }
 
-// watch counts drops and retries refused subscriptions, until the session ends or the link is to stop.
+// watch counts drops and retries refused subscriptions, until the session ends, another one has taken over, or the link
+// is to stop.
 func (l *Link) watch(ses *session) {
+	moving, cancel := context.WithCancel(l.stop)
+	defer cancel()
 	tick := time.NewTicker(min(max(l.opts.PingInterval/4, 10*time.Millisecond), 500*time.Millisecond))
 	defer tick.Stop()
 	for {
@@ -175,7 +187,15 @@ func (l *Link) watch(ses *session) {
 			return
 		case <-l.stop.Done():
 			return
+		case <-ses.shutsDown:
+			l.loops.Go(func() { l.moveFrom(moving, ses) })
 		case <-tick.C:
+			if l.current() != ses {
+				return
+			}
+			if o := l.overlap.Load(); o != nil && o.over() {
+				l.overlap.CompareAndSwap(o, nil)
+			}
 			l.countDrops()
 			l.retryRefused(ses)
 		}

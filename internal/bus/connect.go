@@ -13,19 +13,19 @@ import (
 
 // connect tries the servers in rounds, beginning with number first, until one accepts the link and has confirmed its
 // subscriptions. It returns nil when the link is to stop.
-func (l *Link) connect(first int, retry *backoff) (*session, int) {
+func (l *Link) connect(first int, retry *backoff) *session {
 	for {
 		if !retry.wait(l.stop) {
-			return nil, 0
+			return nil
 		}
 		for k := range l.servers {
 			at := (first + k) % len(l.servers)
-			ses, err := l.try(l.servers[at])
+			ses, err := l.try(at)
 			if err == nil {
-				return ses, at
+				return ses
 			}
 			if l.stop.Err() != nil {
-				return nil, 0
+				return nil
 			}
 			l.logFailure(l.servers[at], err)
 		}
@@ -33,10 +33,25 @@ func (l *Link) connect(first int, retry *backoff) (*session, int) {
 }
 
 // try opens a connection to one server and makes all subscriptions on it.
-func (l *Link) try(srv address) (*session, error) {
-	ses := &session{server: srv.shown, gone: make(chan struct{})}
-	d := &dialer{stop: l.stop}
-	abort := context.AfterFunc(l.stop, d.abort)
+func (l *Link) try(at int) (*session, error) {
+	ses, err := l.dial(l.stop, at)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.subscribeAll(ses); err != nil {
+		l.live.CompareAndSwap(ses, nil)
+		ses.nc.Close()
+		return nil, err
+	}
+	return ses, nil
+}
+
+// dial opens a connection to one server. It gives up when ctx ends.
+func (l *Link) dial(ctx context.Context, at int) (*session, error) {
+	srv := l.servers[at]
+	ses := &session{server: srv.shown, at: at, gone: make(chan struct{}), shutsDown: make(chan struct{}, 1)}
+	d := &dialer{stop: ctx}
+	abort := context.AfterFunc(ctx, d.abort)
 	defer abort()
 	opts := append([]nats.Option{
 		nats.Name(l.opts.Name),
@@ -54,6 +69,12 @@ func (l *Link) try(srv address) (*session, error) {
 		nats.ReconnectOnFlusherError(), // closes the connection, because of NoReconnect
 		nats.DrainTimeout(drainTimeout),
 		nats.ClosedHandler(func(*nats.Conn) { close(ses.gone) }),
+		nats.LameDuckModeHandler(func(*nats.Conn) {
+			select {
+			case ses.shutsDown <- struct{}{}:
+			default:
+			}
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { l.onAsyncError(ses, sub, err) }),
 	}, l.auth...)
 	nc, err := nats.Connect(srv.url, opts...)
@@ -61,11 +82,6 @@ func (l *Link) try(srv address) (*session, error) {
 		return nil, errors.Join(err, d.failure())
 	}
 	ses.nc = nc
-	if err := l.subscribeAll(ses); err != nil {
-		l.live.CompareAndSwap(ses, nil)
-		nc.Close()
-		return nil, err
-	}
 	return ses, nil
 }
 
@@ -186,7 +202,11 @@ func (l *Link) onAsyncError(ses *session, sub *nats.Subscription, err error) {
 		l.countDrops()
 	case errors.Is(err, nats.ErrPermissionViolation):
 		if !l.marker.Load().noteRefusal(ses, err) {
-			l.noteRefusal(ses, parseViolation(err))
+			v := parseViolation(err)
+			if l.live.Load() != ses && !l.isRefused(refusalKey{v.action, v.subject}) {
+				ses.refuses.Store(true)
+			}
+			l.noteRefusal(ses, v)
 		}
 		ses.handled.note(err)
 	default:

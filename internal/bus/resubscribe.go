@@ -17,7 +17,9 @@ type retry struct {
 
 // retryRefused tries the subscriptions again that the server refuses, if it is time.
 func (l *Link) retryRefused(ses *session) {
-	l.subMu.Lock()
+	if !l.subMu.TryLock() { // held for long while the link moves to another server
+		return
+	}
 	defer l.subMu.Unlock()
 	var again []*subscription
 	l.mu.Lock()

@@ -13,6 +13,7 @@ type State struct {
 	// Epoch grows whenever Since changes: between two equal epochs nothing was missed.
 	Epoch   uint64
 	Outages uint64 // times the link went down; a server that is away at the start is none
+	Moves   uint64 // times the link moved from a server that shuts down to another one, without a gap
 	Gaps    uint64 // times messages were dropped while it was up, because a subscriber was too slow
 	Dropped uint64 // messages dropped like this, as far as the client library counts them
 	// DroppedAside counts dropped messages of subscriptions on which no decision depends (Limits.Aside).
@@ -54,13 +55,18 @@ func (l *Link) setUp(ses *session) {
 	l.log.Log(slog.LevelInfo, "up", "nats link is up", func() []any { return []any{"server", ses.server, "name", name} })
 }
 
-func (l *Link) setDown(ses *session) {
-	l.live.CompareAndSwap(ses, nil)
+// setDown notes the end of a session. If another one has taken over from it, setDown gives that one, and notes nothing.
+func (l *Link) setDown(ses *session) (now *session) {
 	why := "the server closed the connection"
 	if err := ses.nc.LastError(); err != nil {
 		why = l.redact(err)
 	}
 	l.mu.Lock()
+	if l.up != ses {
+		defer l.mu.Unlock()
+		return l.up
+	}
+	l.live.CompareAndSwap(ses, nil)
 	l.countDropsLocked()
 	lasted := time.Since(l.state.Since)
 	l.up = nil
@@ -72,6 +78,7 @@ func (l *Link) setDown(ses *session) {
 		func() []any {
 			return []any{"server", ses.server, "error", why, "up_for", lasted.Round(time.Millisecond)}
 		})
+	return nil
 }
 
 // setClosed marks the end of the link, which is no outage.

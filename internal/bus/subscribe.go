@@ -185,10 +185,18 @@ func (l *Link) subscribe(ses *session, s *subscription) error {
 }
 
 func (l *Link) deliver(ses *session, s *subscription, m *nats.Msg) {
+	if ses.hold != nil && s.queue == "" {
+		<-ses.hold
+	}
 	s.turn.Lock()
 	defer s.turn.Unlock()
-	if s.ended || l.live.Load() != ses {
+	o := l.overlap.Load()
+	takesOver := s.queue != "" && o != nil && o.to == ses // a queue group gives a message to one of the two sessions only
+	if s.ended || l.live.Load() != ses && !takesOver {
 		return // of a closed connection: an older message must not follow a newer one
+	}
+	if o != nil && s.queue == "" && o.skips(ses, m) {
+		return
 	}
 	l.heard.Store(int64(time.Since(l.began)))
 	s.fn(Msg{Subject: m.Subject, Reply: m.Reply, Data: m.Data})

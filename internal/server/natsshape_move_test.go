@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -116,5 +117,45 @@ func TestPartitionBetweenNATSServers(t *testing.T) {
 	mended := time.Now()
 	bustest.AwaitRoutes(t, servers...)
 	s.recover(mended)
+	s.correctsDrift()
+}
+
+// TestLameDuckInACluster: the server of every node shuts down in lame duck mode. The links move to the other one before
+// that, without a gap.
+func TestLameDuckInACluster(t *testing.T) {
+	takesSeconds(t)
+	t.Parallel()
+	servers, _ := bustest.RunCluster(t, 2, nil)
+	all := []string{servers[0].URL(), servers[1].URL()}
+	s := startShape(t, clusterSetup{
+		period: 300 * time.Millisecond, sim: deasApart(all...), natsURL: func(int) string { return strings.Join(all, ",") },
+	}, servers[0], servers[1])
+	s.awaitConverged()
+	before := s.states()
+	told := time.Now()
+	down := make(chan struct{})
+	go func() { servers[0].LameDuckShutdown(); close(down) }()
+	s.until("every link has moved", func() bool {
+		return !slices.ContainsFunc(s.nodes, func(n *testNode) bool { return n.link.State().Moves == 0 })
+	})
+	t.Logf("moved %v after the server said that it shuts down", time.Since(told).Round(time.Millisecond))
+	s.until("the server has shut down", func() bool {
+		select {
+		case <-down:
+			return true
+		default:
+			return false
+		}
+	})
+	s.recover(time.Now())
+	for i, now := range s.states() {
+		// On a busy machine pings may fail, which is an outage for another reason.
+		if b := before[i]; now.Outages == b.Outages && now.Epoch != b.Epoch || now.ServerName != "nats-1" {
+			t.Errorf("node %d: the link is %+v, was %+v", i, now, b)
+		}
+	}
+	if st := s.natsStatus(0); st.Moves == 0 || st.Server != servers[1].Address() {
+		t.Errorf("the status shows %+v", st)
+	}
 	s.correctsDrift()
 }

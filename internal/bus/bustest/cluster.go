@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -26,6 +27,7 @@ func RunCluster(t testing.TB, n int, advertise func(i int) string) (servers []*S
 		servers = append(servers, Run(t, func(o *server.Options) {
 			o.ServerName, o.Port, o.Routes = fmt.Sprintf("nats-%d", i), ports[i], peers
 			o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[n+i], Advertise: routes[i].Addr(), PoolSize: -1}
+			o.LameDuckDuration, o.LameDuckGracePeriod = 3*time.Second, 2*time.Second
 			if advertise != nil {
 				o.ClientAdvertise = advertise(i)
 			}
