@@ -15,6 +15,7 @@ type Op struct {
 	End      commands.ID
 	Outcome  commands.State // Confirmed, Expired or Dropped
 	Detail   string         // for people: why the command ends
+	Rule     string         // that asks for the scheduled command
 }
 
 // Plan is what must be done about one app.
@@ -56,7 +57,7 @@ func MakePlan(in *Input, findings []Finding, now app.Time, p Policy) Plan {
 			plan.Ready = append(plan.Ready, f.Command)
 		}
 		if (f.Command.IsZero() || f.Expired) && len(in.Held) == 0 && schedulable(f) {
-			plan.Ops = append(plan.Ops, Op{Schedule: scheduled(in.Key, f, now)})
+			plan.Ops = append(plan.Ops, Op{Schedule: scheduled(in.Key, f, now), Rule: f.Rule})
 			plan.WantsRead = true
 		}
 	}

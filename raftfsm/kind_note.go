@@ -27,7 +27,9 @@ type Note struct {
 	DEA      string
 	Name     string // of a node or a hold
 	By       string // who caused it
+	Reason   string // cut to 1 KiB
 	Detail   string // for people; cut to 1 KiB
+	DelayMS  int64  // how long something lasted
 	Counts   []NoteCount
 }
 
@@ -37,7 +39,7 @@ type NoteCount struct {
 	N    int64
 }
 
-// Limits on notes. Detail may have maxText bytes.
+// Limits on notes. Reason and Detail may have maxText bytes.
 const (
 	maxNoteWord   = 64  // bytes of an event, a rule or the name of a count
 	maxNoteName   = 256 // bytes of a DEA, a name or an author
@@ -55,7 +57,7 @@ func applyNoted(a *applier, r Noted) error {
 		}
 	}
 	for _, n := range r.Notes {
-		n.Detail = clip(n.Detail, maxText)
+		n.Reason, n.Detail = clip(n.Reason, maxText), clip(n.Detail, maxText)
 		a.fact(NoteFact{n})
 	}
 	return nil
@@ -85,7 +87,7 @@ func encodeNoted(r Noted) ([]byte, error) {
 		n := &r.Notes[i]
 		w := &wire.Note{
 			Event: []byte(n.Event), Rule: []byte(n.Rule), Dea: []byte(n.DEA), Name: []byte(n.Name), By: []byte(n.By),
-			Detail: []byte(clip(n.Detail, maxText)),
+			Reason: []byte(clip(n.Reason, maxText)), Detail: []byte(clip(n.Detail, maxText)), DelayMs: n.DelayMS,
 		}
 		for _, id := range n.Commands {
 			w.Commands = append(w.Commands, id[:]...)
@@ -120,7 +122,7 @@ func decodeNoted(b []byte) (Noted, error) {
 func decodeNote(w *wire.Note) (n Note, err error) {
 	n = Note{
 		Event: string(w.Event), Rule: string(w.Rule), DEA: string(w.Dea), Name: string(w.Name), By: string(w.By),
-		Detail: string(w.Detail),
+		Reason: string(w.Reason), Detail: string(w.Detail), DelayMS: w.DelayMs,
 	}
 	ids := w.Commands
 	for ; len(ids) >= len(commands.ID{}); ids = ids[len(commands.ID{}):] {

@@ -120,7 +120,7 @@ func sampleEntries() []Entry {
 	add(CommandsResolved{Outcomes: []Outcome{{ID: testID(4), State: commands.Sent}, {ID: testID(5), State: commands.Dropped, Detail: "no longer needed"}}})
 	add(CrashesForgotten{Crashes: []CrashRef{{App: k1, Index: 7}}})
 	add(Noted{Notes: []Note{{Rule: "R05", Commands: []commands.ID{testID(1), testID(2)}}, {
-		Event: "leader.changed", App: app.Key{Droplet: k1.Droplet}, DEA: "dea-0", Name: "hm-1", By: "ada", Detail: "the link of hm-0 is down",
+		Event: "leader.changed", App: app.Key{Droplet: k1.Droplet}, DEA: "dea-0", Name: "hm-1", By: "ada", Reason: "nats-down", Detail: "the link of hm-0 is down", DelayMS: 12,
 		Counts: []NoteCount{{"apps", 3}, {"instances", -1}},
 	}}})
 	return out

@@ -108,9 +108,14 @@ func (s *Server) cancelCommand(w http.ResponseWriter, r *http.Request) error {
 	if c.State != commands.Pending {
 		return problem(http.StatusConflict, "too-late", fmt.Sprintf("command %s is %s already", id.String(), c.State), "")
 	}
-	results, err := s.opts.Node.Propose(r.Context(), raftfsm.CommandsResolved{Outcomes: []raftfsm.Outcome{{
-		ID: id, State: commands.Dropped, Detail: "cancelled by " + s.requester(r, ""),
-	}}})
+	by := s.requester(r, "")
+	records := []raftfsm.Record{raftfsm.CommandsResolved{Outcomes: []raftfsm.Outcome{{
+		ID: id, State: commands.Dropped, Detail: "cancelled by " + by,
+	}}}}
+	if s.opts.Node.Knows(raftfsm.KindNoted) {
+		records = append(records, raftfsm.Noted{Notes: []raftfsm.Note{{By: by, Commands: []commands.ID{id}}}})
+	}
+	results, err := s.opts.Node.Propose(r.Context(), records...)
 	if err != nil {
 		return fmt.Errorf("cancelling command %s: %w", id.String(), err)
 	}

@@ -32,6 +32,8 @@ type Node interface {
 	// DiskTrouble gives for how long the disk has not worked, and why; 0 and nil if it works.
 	DiskTrouble() (stalled time.Duration, err error)
 	Propose(ctx context.Context, records ...raftfsm.Record) ([]raftfsm.Result, error)
+	// Knows reports whether every voter can apply records of a kind.
+	Knows(kind raftfsm.Kind) bool
 }
 
 // Loop has what the node knows beyond the recorded state: *reconcile.Loop.

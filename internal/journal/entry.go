@@ -50,8 +50,8 @@ func EventsOf(facts []raftfsm.Fact, at app.Time) []Event {
 
 // commandNote is what notes add to the events of a command.
 type commandNote struct {
-	rule, by string
-	decided  bool
+	rule, by, detail string
+	decided          bool
 }
 
 func notesOf(facts []raftfsm.Fact) map[commands.ID]commandNote {
@@ -66,7 +66,9 @@ func notesOf(facts []raftfsm.Fact) map[commands.ID]commandNote {
 		}
 		for _, id := range n.Commands {
 			old := notes[id]
-			notes[id] = commandNote{cmp.Or(n.Rule, old.rule), cmp.Or(n.By, old.by), old.decided || n.Event != ""}
+			notes[id] = commandNote{
+				cmp.Or(n.Rule, old.rule), cmp.Or(n.By, old.by), cmp.Or(n.Detail, old.detail), old.decided || n.Event != "",
+			}
 		}
 	}
 	return notes
@@ -91,7 +93,7 @@ func (e *Event) command(c *commands.Command, n commandNote) bool {
 
 func (e *Event) ended(c *raftfsm.EndedCommand, n commandNote) {
 	e.target(&c.Command, n)
-	e.Kind, e.Detail = outcomes[c.State], c.Detail
+	e.Kind, e.Detail = outcomes[c.State], cmp.Or(c.Detail, n.detail)
 	if sent := cmp.Or(c.SentAt, c.ClaimedAt); sent != 0 {
 		e.DelayMS = c.At.Sub(sent).Milliseconds()
 	}
@@ -104,7 +106,7 @@ var outcomes = map[commands.State]Kind{
 }
 
 func (e *Event) target(c *commands.Command, n commandNote) {
-	e.App, e.Index, e.Instance, e.Due, e.Rule, e.By = c.App, int(c.Index), c.Instance, c.DueAt, n.rule, n.by
+	e.App, e.Index, e.Instance, e.Due, e.Rule, e.By, e.Detail = c.App, int(c.Index), c.Instance, c.DueAt, n.rule, n.by, n.detail
 	e.Command, e.Action, e.Reason = c.ID.String(), c.Action.String(), c.Reason.String()
 }
 
@@ -146,7 +148,8 @@ func (e *Event) hold(before []raftfsm.Fact, f raftfsm.HoldFact) {
 }
 
 func (e *Event) note(n raftfsm.Note) {
-	e.Kind, e.App, e.DEA, e.Rule, e.Name, e.By, e.Detail = Kind(n.Event), n.App, n.DEA, n.Rule, n.Name, n.By, n.Detail
+	e.Kind, e.App, e.DEA, e.Rule, e.Name, e.By = Kind(n.Event), n.App, n.DEA, n.Rule, n.Name, n.By
+	e.Reason, e.Detail, e.DelayMS = n.Reason, n.Detail, n.DelayMS
 	if len(n.Commands) > 0 {
 		e.Command = n.Commands[0].String()
 	}

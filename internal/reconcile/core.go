@@ -31,6 +31,13 @@ type Options struct {
 	// is not called.
 	OnCommand func(CommandEvent)
 
+	// Node is this node's id; empty: nobody is told who leads. Notes says whether every voter knows notes
+	// (raftfsm.Noted), which tell the history what only the leader knows; nil: all do.
+	Node  string
+	Notes func() bool
+	// WhyLead says, when this node begins to lead, what it knows of why; nil: nothing.
+	WhyLead func() string
+
 	partBytes int // size of a part of a read in one entry; tests set it
 }
 
@@ -52,6 +59,7 @@ type Core struct {
 	claimAt   [2]app.Time // when the throttle allows starts and stops again
 	claims    claimNotes
 	drain     drain
+	notes     notes
 	nextSweep app.Time
 	nextFull  app.Time
 	nextTidy  app.Time // when to look for crash marks that can be forgotten

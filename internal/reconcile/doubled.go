@@ -7,6 +7,7 @@ import (
 
 	"hm/actual"
 	"hm/internal/app"
+	"hm/raftfsm"
 )
 
 // Two DEAs that use one id (W12) send full lists in turn, and each list seems to replace the other.
@@ -184,12 +185,15 @@ func (i *Intake) TakeDoubled() []DoubledID {
 	return unreported
 }
 
-// logDoubledIDs logs which ids two DEAs use from now on, and which only one uses again.
-func (c *Core) logDoubledIDs() {
+// logDoubledIDs logs which ids two DEAs use from now on, and which only one uses again, and tells the
+// history.
+func (c *Core) logDoubledIDs(now app.Time) {
 	for _, d := range c.intake.TakeDoubled() {
 		if d.Ended {
+			c.tell(now, raftfsm.Note{Event: "dea.single", DEA: d.DEA})
 			c.logger.Info("no two DEAs use this id any more", "dea", d.DEA)
 		} else {
+			c.tell(now, raftfsm.Note{Event: "dea.doubled", DEA: d.DEA, Detail: "two DEAs use this id"})
 			c.logger.Warn("two DEAs use one id: what either lists counts; restart one of them to give it an id of its own",
 				"dea", d.DEA)
 		}

@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"context"
 	"slices"
 	"strings"
 
@@ -29,7 +28,7 @@ func (d *drain) closedBy(reasons []string) {
 }
 
 // noteFresh tells what waits, once all of it was evaluated since the gate opened.
-func (c *Core) noteFresh(ctx context.Context) {
+func (c *Core) noteFresh() {
 	d := &c.drain
 	if !d.first || len(c.queue.sorted) > 0 {
 		return
@@ -43,12 +42,12 @@ func (c *Core) noteFresh(ctx context.Context) {
 	for _, k := range diff.Kinds() {
 		counts = append(counts, raftfsm.NoteCount{Name: k.String(), N: int64(d.kinds[k])})
 	}
-	c.note(ctx, "picture.fresh", strings.Join(d.reasons, ", "), counts)
+	c.note("picture.fresh", strings.Join(d.reasons, ", "), counts)
 	d.reasons = nil
 }
 
 // noteDrained tells what became of all that waited, once nothing is left of it.
-func (c *Core) noteDrained(ctx context.Context, now app.Time) {
+func (c *Core) noteDrained(now app.Time) {
 	d := &c.drain
 	if !d.begun || d.first || d.Waiting > 0 {
 		return
@@ -58,7 +57,7 @@ func (c *Core) noteDrained(ctx context.Context, now app.Time) {
 	if c.opts.Policy.Shadow {
 		sent = "decided"
 	}
-	c.note(ctx, "queue.drained", "", []raftfsm.NoteCount{
+	c.note("queue.drained", "", []raftfsm.NoteCount{
 		{Name: "took_ms", N: now.Sub(d.Opened).Milliseconds()}, {Name: "healed_by_itself", N: int64(d.Healed)},
 		{Name: "starts_" + sent, N: int64(d.Starts)}, {Name: "stops_" + sent, N: int64(d.Stops)},
 		{Name: "dropped", N: int64(d.Dropped)}, {Name: "still_waiting", N: int64(d.Later)},
@@ -66,12 +65,9 @@ func (c *Core) noteDrained(ctx context.Context, now app.Time) {
 }
 
 // note adds to the history. Nothing depends on it: a note that cannot be recorded is not tried again.
-func (c *Core) note(ctx context.Context, event, detail string, counts []raftfsm.NoteCount) {
+func (c *Core) note(event, detail string, counts []raftfsm.NoteCount) {
 	counts = slices.DeleteFunc(counts, func(n raftfsm.NoteCount) bool { return n.N == 0 })
-	n := raftfsm.Note{Event: event, Detail: detail, Counts: counts}
-	if _, err := c.log.Propose(ctx, raftfsm.Noted{Notes: []raftfsm.Note{n}}); err != nil {
-		c.logger.Debug("an event was not added to the history", "event", event, "error", err)
-	}
+	c.tell(c.log.Now(), raftfsm.Note{Event: event, Detail: detail, Counts: counts})
 }
 
 // shown gives what the overview shows; nil if nothing is followed.

@@ -17,7 +17,13 @@ import (
 // refuses stays claimed until its time is over, since the bus would refuse it again.
 func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds []claimedCommand) error {
 	asked, suspended := c.log.Now(), c.log.Suspended()
-	results, err := c.log.Propose(ctx, claims)
+	var decided commandNotes
+	if c.opts.Policy.Shadow {
+		for _, cmd := range cmds {
+			decided.rule("command.decided", cmd.rule, cmd.ID)
+		}
+	}
+	results, err := c.log.Propose(ctx, decided.with(c, claims)...)
 	if err != nil {
 		for _, cmd := range cmds {
 			c.ready.add(cmd.ID, cmd.App) // those that were not claimed
@@ -50,6 +56,7 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 		return nil
 	}
 	var outcomes raftfsm.CommandsResolved
+	var why commandNotes
 	for i, err := range c.send(ctx, asked, suspended, granted) {
 		o := raftfsm.Outcome{ID: granted[i].ID, State: commands.Sent}
 		switch {
@@ -62,7 +69,9 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 			c.claimAt = [2]app.Time{max(c.claimAt[0], retry), max(c.claimAt[1], retry)}
 		case err != nil:
 			o.Detail = "it may not have been sent: " + err.Error()
+			why.detail(o.Detail, o.ID)
 		}
+		why.rule("", c.claims[o.ID].rule, o.ID)
 		if o.State == commands.Sent {
 			c.noteClaimed(granted[i], commands.Sent, o.Detail)
 		}
@@ -71,7 +80,7 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 	if len(outcomes.Outcomes) == 0 {
 		return nil
 	}
-	if err := c.propose(ctx, outcomes); err != nil {
+	if err := c.propose(ctx, why.with(c, outcomes)...); err != nil {
 		return fmt.Errorf("recording that %d commands were sent: %w", len(outcomes.Outcomes), err)
 	}
 	return nil

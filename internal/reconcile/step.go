@@ -13,15 +13,20 @@ import (
 // An error means that a proposal failed; the next step tries again.
 func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time, read uint64, err error) {
 	c.reads.notAhead(now)
-	c.logDoubledIDs()
+	c.logDoubledIDs(now)
+	c.noteTroubles(now)
 	if !lead.Leader {
 		c.follow(now, lead)
 		return now.Add(c.opts.Policy.HeartbeatPeriod / 2), 0, nil
 	}
 	if lead.Term != c.term {
 		c.beginTerm(lead.Term, now)
+		c.noteLeader(now)
 	}
 	more, read, err := c.lead(ctx, now, lead)
+	if err == nil {
+		err = c.proposeNotes(ctx)
+	}
 	if err != nil {
 		return c.retryAt(now), read, err
 	}
@@ -34,7 +39,7 @@ func (c *Core) retryAt(now app.Time) app.Time { return now.Add(c.opts.Policy.Hea
 // follow is the step of a node that does not lead: it only keeps up with what it hears and with the
 // record.
 func (c *Core) follow(now app.Time, lead Lead) {
-	c.term, c.heardByPeers = 0, heardByPeers{}
+	c.term, c.heardByPeers, c.notes = 0, heardByPeers{}, notes{}
 	c.drain = drain{}
 	c.reads.abandon()
 	c.intake.TakeExits() // the leader hears them too
@@ -55,6 +60,7 @@ func (c *Core) beginTerm(term uint64, now app.Time) {
 	c.ready = ready{apps: map[commands.ID]app.Key{}}
 	c.claimAt, c.claims = [2]app.Time{}, nil
 	c.drain.begin(now)
+	c.notes = notes{}
 	c.nextSweep, c.nextFull, c.nextTidy = now, now, now
 	c.gateKnown, c.inherited, c.heardByPeers = false, true, heardByPeers{}
 	c.surplus = surplus{}

@@ -81,9 +81,11 @@ func isChange(view *raftfsm.State, e actual.Exit) bool {
 	return wanted && e.Reason.Ends()
 }
 
-// propose proposes records, and queues the apps that they touched for evaluation.
+// propose proposes records with the notes that wait, and queues the apps that they touched for
+// evaluation.
 func (c *Core) propose(ctx context.Context, records ...raftfsm.Record) error {
-	results, err := c.log.Propose(ctx, records...)
+	results, err := c.log.Propose(ctx, c.withNotes(records)...)
+	c.noted()
 	view := c.log.View()
 	for _, r := range results {
 		c.touched(view, r.Touched)

@@ -1,11 +1,13 @@
 package reconcile
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
 	"hm/actual"
 	"hm/internal/app"
+	"hm/raftfsm"
 )
 
 // garbledTTLs is for how many times to live a DEA counts as present whose messages cannot be
@@ -19,7 +21,16 @@ type troubles struct {
 	byApp       map[app.Key]map[*heardDEA]struct{} // which DEAs list unplaced entries of an app
 	changed     map[app.Key]struct{}               // apps whose unplaced entries have changed since TakeUnplacedChanged
 	manyChanged bool                               // more have changed than are kept
+	untold      []troubledDEA                      // since takeTroubled
 }
+
+// troubledDEA tells that something of a DEA cannot be read, or that all of it can be read again.
+type troubledDEA struct {
+	dea, why string // why is empty at the end
+}
+
+// maxUntold bounds what takeTroubled gives.
+const maxUntold = 1_000
 
 // trouble is what this node cannot read of one DEA's messages. Times are by the intake's clock.
 type trouble struct {
@@ -120,7 +131,16 @@ func (i *Intake) noteEntries(h *heardDEA, hb *actual.Heartbeat, now app.Time) (u
 
 // update keeps h among the DEAs with trouble, or drops it.
 func (u *troubles) update(h *heardDEA) {
-	if !h.trouble.any() {
+	_, was := u.deas[h.id]
+	is := h.trouble.any()
+	if is != was && len(u.untold) < maxUntold {
+		why := ""
+		if is {
+			why = cmp.Or(h.trouble.whyGarbled, h.trouble.why, "an entry cannot be read")
+		}
+		u.untold = append(u.untold, troubledDEA{h.id, why})
+	}
+	if !is {
 		delete(u.deas, h.id)
 		return
 	}
@@ -173,6 +193,27 @@ func (i *Intake) Trouble(dea string, now app.Time) (Trouble, bool) {
 		t.Doubled = i.toHMTime(h.idUse.since, now)
 	}
 	return t, true
+}
+
+// takeTroubled gives the DEAs of which something cannot be read, or can be read again, since the last
+// call.
+func (i *Intake) takeTroubled() []troubledDEA {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	untold := i.troubles.untold
+	i.troubles.untold = nil
+	return untold
+}
+
+// noteTroubles tells the history which DEAs cannot be read, and which can be read again.
+func (c *Core) noteTroubles(now app.Time) {
+	for _, t := range c.intake.takeTroubled() {
+		event := "dea.unreadable"
+		if t.why == "" {
+			event = "dea.readable"
+		}
+		c.tell(now, raftfsm.Note{Event: event, DEA: t.dea, Detail: t.why})
+	}
 }
 
 // Unreadable sums up what cannot be read.

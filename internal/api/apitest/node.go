@@ -245,6 +245,9 @@ func (n *Node) Freshness() reconcile.Freshness {
 	return reconcile.Freshness{Fresh: n.Over.ActualFresh, Behind: n.Behind}
 }
 
+// Knows reports that every voter knows every kind of this version.
+func (n *Node) Knows(k raftfsm.Kind) bool { return k <= raftfsm.MaxKind }
+
 // LeaderContact gives Contact.
 func (n *Node) LeaderContact() time.Time {
 	n.Lock()

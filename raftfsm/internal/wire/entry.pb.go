@@ -1199,6 +1199,8 @@ type Note struct {
 	Detail        []byte                 `protobuf:"bytes,8,opt,name=detail,proto3" json:"detail,omitempty"`
 	Counted       [][]byte               `protobuf:"bytes,9,rep,name=counted,proto3" json:"counted,omitempty"` // names, with the numbers in counts
 	Counts        []int64                `protobuf:"zigzag64,10,rep,packed,name=counts,proto3" json:"counts,omitempty"`
+	Reason        []byte                 `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`
+	DelayMs       int64                  `protobuf:"zigzag64,12,opt,name=delay_ms,json=delayMs,proto3" json:"delay_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1303,6 +1305,20 @@ func (x *Note) GetCounts() []int64 {
 	return nil
 }
 
+func (x *Note) GetReason() []byte {
+	if x != nil {
+		return x.Reason
+	}
+	return nil
+}
+
+func (x *Note) GetDelayMs() int64 {
+	if x != nil {
+		return x.DelayMs
+	}
+	return 0
+}
+
 var File_entry_proto protoreflect.FileDescriptor
 
 const file_entry_proto_rawDesc = "" +
@@ -1404,7 +1420,7 @@ const file_entry_proto_rawDesc = "" +
 	"\x05index\x18\x02 \x03(\rR\x05index\x12\x1c\n" +
 	"\tinstances\x18\x03 \x01(\fR\tinstances\"/\n" +
 	"\x05Notes\x12&\n" +
-	"\x05notes\x18\x01 \x03(\v2\x10.hm.raftfsm.NoteR\x05notes\"\xde\x01\n" +
+	"\x05notes\x18\x01 \x03(\v2\x10.hm.raftfsm.NoteR\x05notes\"\x91\x02\n" +
 	"\x04Note\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\fR\x05event\x12\x1a\n" +
 	"\bcommands\x18\x02 \x01(\fR\bcommands\x12\x12\n" +
@@ -1416,7 +1432,9 @@ const file_entry_proto_rawDesc = "" +
 	"\x06detail\x18\b \x01(\fR\x06detail\x12\x18\n" +
 	"\acounted\x18\t \x03(\fR\acounted\x12\x16\n" +
 	"\x06counts\x18\n" +
-	" \x03(\x12R\x06countsB\x1aZ\x18hm/raftfsm/internal/wireb\x06proto3"
+	" \x03(\x12R\x06counts\x12\x16\n" +
+	"\x06reason\x18\v \x01(\fR\x06reason\x12\x19\n" +
+	"\bdelay_ms\x18\f \x01(\x12R\adelayMsB\x1aZ\x18hm/raftfsm/internal/wireb\x06proto3"
 
 var (
 	file_entry_proto_rawDescOnce sync.Once
