@@ -15,10 +15,12 @@ import (
 // guardedFSM is the state machine as raft sees it.
 type guardedFSM struct {
 	*raftfsm.FSM
-	dir     string
-	fail    func(error)
-	logger  *slog.Logger
-	restore error // of the first snapshot that could not be restored: raft only logs it, and tries an older one
+	dir    string
+	fail   func(error)
+	logger *slog.Logger
+	// beforeSnapshot is called before a snapshot with the entries up to an index is written. It must return soon.
+	beforeSnapshot func(index uint64)
+	restore        error // of the first snapshot that could not be restored: raft only logs it, and tries an older one
 }
 
 // Apply applies an entry. The state machine panics at an entry that it does not know, because this node must not go on
@@ -37,6 +39,28 @@ func (g *guardedFSM) Apply(l *raft.Log) any {
 		runtime.Goexit() // those who wait for the entry see that the node ends
 	}()
 	return g.FSM.Apply(l)
+}
+
+// Snapshot freezes the state.
+func (g *guardedFSM) Snapshot() (raft.FSMSnapshot, error) {
+	index := g.View().Index()
+	s, err := g.FSM.Snapshot()
+	if err != nil || g.beforeSnapshot == nil {
+		return s, err
+	}
+	return &delayedSnapshot{s, func() { g.beforeSnapshot(index) }}, nil
+}
+
+// delayedSnapshot calls a function before it is written. Entries are applied meanwhile.
+type delayedSnapshot struct {
+	raft.FSMSnapshot
+	before func()
+}
+
+// Persist writes the snapshot.
+func (d *delayedSnapshot) Persist(sink raft.SnapshotSink) error {
+	d.before()
+	return d.FSMSnapshot.Persist(sink)
 }
 
 // Restore restores a snapshot.

@@ -56,7 +56,10 @@ type Options struct {
 	// OnApply is called after each entry and each restored snapshot, in order, on the goroutine that applies entries:
 	// the log waits while it runs. It may be called before Open returns. It may be nil.
 	OnApply func(raftfsm.Applied)
-	Logger  *slog.Logger // nil discards
+	// BeforeSnapshot is called before a snapshot with the entries up to an index is written, on a goroutine on which no
+	// entry waits. The entries may leave the log once the snapshot is written. It must return soon. It may be nil.
+	BeforeSnapshot func(index uint64)
+	Logger         *slog.Logger // nil discards
 
 	listener     net.Listener              // tests listen first, so that every port is known before the first node opens
 	trailingLogs uint64                    // tests keep less of the log than a snapshot's worth

@@ -59,6 +59,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 		totals.Applied(a)
 		n.hook.applied(a)
 	}
+	joining.BeforeSnapshot = n.storeJournal
 	if n.cluster, err = cluster.Open(joining); err != nil {
 		return nil, fmt.Errorf("joining the cluster: %w", err)
 	}
@@ -77,6 +78,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("commands.protocol: %w", err)
 	}
+	n.events = newOwnEvents(cfg.Node.ID, n.journal.AddOwn, n.cluster.Now)
 	log := replicatedLog{n.cluster}
 	clock := intakeLog{log, time.Now()}
 	liveness := actual.NewLiveness(cfg.Policy.HeartbeatPeriod, cfg.HeartbeatTTL(), cfg.Freshness(), clock.Now())
@@ -89,6 +91,8 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	options := loopOptions(cfg, logger)
 	options.StateDiffers, options.Peers = n.cluster.StateDiffers, peerHearing{cfg.Node.ID, n.cluster}
 	options.NATSRefused = n.heartbeatsRefused
+	options.Node, options.Notes = cfg.Node.ID, func() bool { return n.cluster.Knows(raftfsm.KindNoted) }
+	options.WhyLead = func() string { return n.events.why(n.cluster.LeaderContact()) }
 	n.loop = reconcile.NewLoop(reconcile.LoopOptions{
 		Options: options, Log: log, Leader: log, Publisher: publisherOf(cfg, nats),
 		Source: n.source, Intake: n.intake, ReadTimeout: ReadTimeout(cfg), PeerReads: n.newestPeerRead, ReadRecorded: n.readRecorded,

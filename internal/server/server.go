@@ -38,6 +38,7 @@ type Node struct {
 	queries  *api.Queries // app.state and app.state.bulk over NATS
 	hook     *recorderHook
 	handover *handover
+	events   *ownEvents
 
 	readEnded atomic.Int64 // hm time at which this node last recorded a complete read
 

@@ -34,9 +34,12 @@ func (n *Node) watch(ctx context.Context, wake <-chan struct{}) {
 		s := n.hearing()
 		if s.Epoch != last.Epoch || s.Up != last.Up {
 			n.hook.linkChanged(last, s)
+			n.events.link(last, s, n.heartbeatsRefused(), time.Now())
 			n.intake.Link(s.Up, s.Epoch)
 			last = s
 		}
+		n.events.overview(n.loop.Overview(), time.Now())
+		n.events.leadership(n.cluster.Leadership(), n.cluster.Members(), time.Now())
 		n.handover.consider(ctx, n.leaderView(), n.own)
 		n.hook.follow()
 		n.updatePeerInfo()
