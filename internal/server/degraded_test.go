@@ -69,6 +69,11 @@ func startDegraded(t *testing.T, sets ...string) *degraded {
 	d.watch = watchBus(t, nats.URL())
 	d.awaitConverged()
 	bustest.Until(t, "the router knows exactly what serves", func() bool { return routesAgree(d.sim) })
+	bustest.Until(t, "a failed request to any app would count", func() bool {
+		return !slices.ContainsFunc(d.sim.Apps(0, 1<<30), func(a sim.AppView) bool {
+			return !d.sim.Fleet.ServedSince(a.GUID, time.Now())
+		})
+	})
 	d.clients, d.readyAt = nats.NumClients(), time.Now()
 	return d
 }

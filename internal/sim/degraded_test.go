@@ -25,6 +25,14 @@ func degradedSim(t *testing.T, o Options) (*NATS, *Sim) {
 	}
 	s := startSim(t, n, o)
 	awaitRoutes(t, s)
+	poll(t, "the router knows every app for sure", func() bool {
+		for _, a := range s.Apps(0, 1000) {
+			if !s.Fleet.ServedSince(a.GUID, time.Now()) {
+				return false
+			}
+		}
+		return true
+	})
 	return n, s
 }
 

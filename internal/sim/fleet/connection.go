@@ -111,9 +111,7 @@ func (c *connection) publish(m outgoing) {
 		c.heartbeats.Add(1)
 	case wire.SubjectRouterRegister:
 		c.routes.Add(1)
-		if m.endpoint.told.Add(1) == 2 {
-			m.endpoint.known.Store(time.Now().UnixNano())
-		}
+		m.endpoint.registered(time.Now(), c.fleet.opts.HeartbeatPeriod)
 	case wire.SubjectRouterUnregister:
 		c.routes.Add(1)
 	default:

@@ -32,8 +32,18 @@ type endpoint struct {
 	app  string
 	srv  *http.Server
 
-	told  atomic.Int64 // router.register sent so far
-	known atomic.Int64 // when the second was sent, in Unix nanoseconds; 0: not yet. By then the routers know it.
+	told  atomic.Int64 // when router.register was first sent, in Unix nanoseconds; 0: not yet
+	known atomic.Int64 // when it was sent again, a heartbeat period later or more: by then the routers know it
+}
+
+// registered notes that router.register was sent.
+func (e *endpoint) registered(now time.Time, period time.Duration) {
+	if e.told.CompareAndSwap(0, now.UnixNano()) {
+		return
+	}
+	if now.UnixNano()-e.told.Load() >= int64(period) {
+		e.known.CompareAndSwap(0, now.UnixNano())
+	}
 }
 
 // Answer is what an instance answers to every request.
