@@ -30,9 +30,10 @@ func newDevCommand(c *cli) *cobra.Command {
 		Use:   "dev",
 		Short: "Run everything in one process: NATS, a simulated Cloud Foundry and a cluster of hm nodes",
 		Long: `Run everything in one process, without set-up and without a network: NATS, a simulated Cloud Foundry
-(Cloud Controller and DEAs), and a cluster of hm nodes over loopback. On a terminal it shows a live
-view. Its keys kill DEAs, crash and scale apps, stop NATS, close the leader, and more. From another
-terminal, hm status, hm drift, hm explain and the other commands ask the same cluster.
+(Cloud Controller, DEAs, a router and its users), and a cluster of hm nodes over loopback. On a
+terminal it shows a live view. Its keys kill DEAs, crash and scale apps, stop NATS, close the leader,
+and more. From another terminal, hm status, hm drift, hm explain and the other commands ask the same
+cluster.
 
 Without a terminal, on a dumb one, or with --plain, it prints the addresses of all parts, and a line
 of totals at each change (JSON lines with -o json). The nodes then log to standard error. It ends on
@@ -51,6 +52,8 @@ SIGINT or SIGTERM, or after --for.`,
 	f.IntVar(&o.Nodes, "nodes", 3, "hm nodes: 1, 3 or 5")
 	f.DurationVar(&o.Heartbeat, "heartbeat", time.Second, "heartbeat period; all of the policy scales with it")
 	f.Uint64Var(&o.Seed, "seed", 1, "the same seed gives the same apps and DEAs")
+	f.IntVar(&o.Requests, "requests", 50,
+		"requests a second that users send to all apps through a router; 0 for no router")
 	f.BoolVar(&o.CCPassive, "cc-passive", false,
 		"the Cloud Controller starts and stops nothing by itself: hm does all the work")
 	f.StringVar(&o.Desired, "desired", config.SourceBulk,
@@ -127,7 +130,7 @@ func (c *cli) printDevLine(l sandbox.Line) error {
 		err = json.NewEncoder(c.out).Encode(l)
 	case l.Type == "listen":
 		for _, p := range l.Places {
-			_, err = fmt.Fprintf(c.out, "%-5s %s\n", p.Name, p.Address)
+			_, err = fmt.Fprintf(c.out, "%-6s %s\n", p.Name, p.Address)
 		}
 	case l.Type == "totals":
 		_, err = fmt.Fprintf(c.out, "%s %s\n", at, l.Totals)

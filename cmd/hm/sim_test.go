@@ -23,7 +23,8 @@ func TestSimPrintsWhereItListensAndItsTotals(t *testing.T) {
 		go func() {
 			code <- newCLI(strings.NewReader(""), w, io.Discard).run(ctx,
 				[]string{"sim", "-o", format, "--nats", "nats://127.0.0.1:1", "--apps", "3", "--deas", "2",
-					"--cc-listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0", "--cc-db", db})
+					"--cc-listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0", "--cc-db", db,
+					"--router-listen", "127.0.0.1:0", "--requests", "20"})
 			_ = w.Close()
 		}()
 		want := "converged  apps 3"
@@ -54,7 +55,7 @@ func TestSimPrintsWhereItListensAndItsTotals(t *testing.T) {
 		var where map[string]string
 		var st sim.State
 		if err := dec.Decode(&where); err != nil || !strings.HasPrefix(where["cc"], "http://127.0.0.1:") ||
-			where["control"] == "" {
+			where["control"] == "" || !strings.HasPrefix(where["router"], "http://127.0.0.1:") {
 			t.Errorf("%v: %v", where, err)
 		}
 		if err := dec.Decode(&st); err != nil || st.Apps != 3 {
@@ -69,6 +70,8 @@ func TestSimRefusesWhatCannotBe(t *testing.T) {
 		{"--deas -1", "DEAs is -1"},
 		{"--control-listen 0.0.0.0:0", "loopback"},
 		{"surplus", "surplus"},
+		{"--requests 10", "requests need a router"},
+		{"--router-listen 127.0.0.1:0 --apps 100000", "leave the router out"},
 		{"--cc-db oracle://x", "sqlite, postgres, mysql"},
 		{"--cc-db /dev/null/cc.db", "/dev/null/cc.db"},
 		{"--cc-schema v2", "no database"},

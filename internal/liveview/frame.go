@@ -50,6 +50,13 @@ type Truth struct {
 	Converged bool `json:"converged"` // desired and actual agree
 	Needless  int  `json:"needless"`  // starts at an index that was live, ever
 	Harmful   int  `json:"harmful"`   // stops of the only live instance of a wanted index, ever (I3)
+
+	// What users see, if there is a router.
+	Router         bool   `json:"router,omitempty"`
+	Routes         int    `json:"routes,omitempty"`          // that the router knows
+	Requests       uint64 `json:"requests,omitempty"`        // sent to all apps, ever
+	RequestsFailed uint64 `json:"requests_failed,omitempty"` // of these, to an app that could be reached, ever
+	RequestsLost   uint64 `json:"requests_lost,omitempty"`   // of these, to an app without an instance that served, ever
 }
 
 // Event is an action of the user, or an event of the recording.

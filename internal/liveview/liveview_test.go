@@ -110,7 +110,7 @@ func TestNewestCommands(t *testing.T) {
 
 func TestTotals(t *testing.T) {
 	got := TotalsOf(busy())
-	want := "gate open, leader hm-0, 2 nodes, 19 DEAs, 92 of 98 running, drift 6 (5 missing), starts 3 + 12 sent, stops 0 + 2 sent, converging"
+	want := "gate open, leader hm-0, 2 nodes, 19 DEAs, 92 of 98 running, drift 6 (5 missing), starts 3 + 12 sent, stops 0 + 2 sent, requests 3741 (0 failed, 12 to apps that were down), converging"
 	if got.String() != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -14,6 +14,13 @@ func (p painter) title() []string {
 	if p.Play == nil {
 		line += "  " + p.theme.Faint.Render("up "+age(p.Up))
 	}
+	if t := p.Truth; t != nil && t.Router {
+		failed := p.theme.Good.Render("0 failed")
+		if t.RequestsFailed > 0 {
+			failed = p.theme.Bad.Render(fmt.Sprintf("%d failed", t.RequestsFailed))
+		}
+		line += fmt.Sprintf("  %d requests, ", t.Requests) + failed
+	}
 	return []string{line}
 }
 

@@ -42,7 +42,8 @@ func busy() Frame {
 			Drift:    api.DriftCounts{Missing: 5, Crashed: 1, Due: 3},
 			Commands: api.CommandsStatus{PendingStarts: 3, SentStarts: 12, SentStops: 2},
 		},
-		Truth:  &Truth{Apps: 50, DEAs: 19, Desired: 98, Settled: 92},
+		Truth: &Truth{Apps: 50, DEAs: 19, Desired: 98, Settled: 92, Router: true, Routes: 93, Requests: 3741,
+			RequestsLost: 12},
 		Faults: []string{"app 11111111 crash-loops (C)", "1 DEA gone (r)"},
 		Commands: []api.Command{
 			{ID: "1", Action: "start", App: "11111111-1111-4111-8111-111111111111", Index: 3, Reason: "CRASHED",

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hm/internal/config"
+	"hm/internal/sim/fleet"
 )
 
 // Options say what a sandbox consists of. Names in errors are those of hm dev's flags.
@@ -18,6 +19,7 @@ type Options struct {
 	Nodes           int // hm nodes: 1, 3 or 5
 	Heartbeat       time.Duration
 	Seed            uint64 // the same seed gives the same apps and DEAs
+	Requests        int    // requests a second that users send to all apps through a router; 0: no router
 	CCPassive       bool   // the Cloud Controller starts and stops nothing by itself
 	CCDB            string // the Cloud Controller's database, as in sim.Options; empty: a file in the data directory
 	CCSchema        string // as in sim.Options
@@ -36,6 +38,15 @@ type Options struct {
 	Version   string // of this program
 
 	listen func(n int) ([]string, error) // finds addresses for n nodes; nil: freeAddresses
+}
+
+// router returns the address of the router and the users' rate. A router that nobody asked for is left out of a sandbox
+// with more instances than can listen.
+func (o Options) router() (listen string, requests int) {
+	if o.Requests == 0 || !o.Given["requests"] && o.Apps*o.InstancesPerApp > fleet.MaxEndpoints {
+		return "", 0
+	}
+	return anyPort, o.Requests
 }
 
 // check reports the first option that is not valid. The simulation and the configuration check the others.

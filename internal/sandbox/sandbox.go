@@ -105,9 +105,11 @@ func (s *Sandbox) simOptions(partition string) sim.Options {
 	if db == "" {
 		db = "sqlite:" + filepath.Join(s.dir.path, ccDBName)
 	}
+	router, requests := o.router()
 	return sim.Options{
 		NATS: []string{s.nats.URL()}, Apps: o.Apps, InstancesPerApp: o.InstancesPerApp, DEAs: o.DEAs, Seed: o.Seed,
 		HeartbeatPeriod: o.Heartbeat, Partition: partition, Passive: o.CCPassive, DB: db, DBSchema: o.CCSchema,
+		RouterListen: router, Requests: requests,
 		Logger: s.logger.With("part", "simulation"),
 	}
 }

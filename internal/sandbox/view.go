@@ -174,6 +174,8 @@ func (v *View) Frame() liveview.Frame {
 		Apps: t.AppsWanted, DEAs: t.DEAs, Desired: t.Desired, Settled: t.Settled, Undesired: t.Undesired,
 		Converged: t.Converged,
 		Needless:  int(t.Commands.Needless), Harmful: int(t.Commands.Harmful),
+		Router: s.sim.Router != nil,
+		Routes: t.Routes, Requests: t.Requests.Sent, RequestsFailed: t.Requests.Failed, RequestsLost: t.Requests.Excused,
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -213,6 +215,9 @@ func (s *Sandbox) Places() []liveview.Place {
 		liveview.Place{Name: "nats", Address: s.nats.URL()},
 		liveview.Place{Name: "cc", Address: s.sim.CCURL()},
 		liveview.Place{Name: "sim", Address: s.sim.ControlURL()})
+	if s.sim.Router != nil {
+		places = append(places, liveview.Place{Name: "router", Address: s.sim.Router.URL()})
+	}
 	if s.logFile != nil {
 		return append(places, liveview.Place{Name: "log", Address: filepath.Join(s.dir.path, logName)})
 	}
