@@ -19,6 +19,9 @@ type Options struct {
 	// ClientBuffer and TargetBuffer are about how many bytes from a client, and from the target, the system holds for the
 	// proxy; 0: as many as it likes. A small buffer lets the sender notice soon that the proxy reads nothing.
 	ClientBuffer, TargetBuffer int
+	// Inspect, if not nil, is shown what is passed on, just before that. Connections are numbered from 1. It is called
+	// for both directions of a connection at the same time, and must not keep bytes.
+	Inspect func(connection uint64, toTarget bool, bytes []byte)
 }
 
 // Mode is what a proxy does with bytes and connections.
@@ -71,7 +74,7 @@ type Proxy struct {
 
 // pair is a client's connection and the one to the target.
 type pair struct {
-	number         uint64   // in the order in which the clients connected
+	number         uint64   // from 1, in the order in which the clients connected
 	client, target net.Conn // target is nil until it is made
 	stranded       bool     // passes nothing any more
 	cut            bool     // is to be closed
@@ -254,6 +257,9 @@ func (p *Proxy) pass(c *pair, from, to net.Conn, toTarget bool) {
 			return
 		}
 		if n > 0 {
+			if p.o.Inspect != nil {
+				p.o.Inspect(c.number, toTarget, buf[:n])
+			}
 			if _, err := to.Write(buf[:n]); err != nil {
 				_ = from.Close()
 				return

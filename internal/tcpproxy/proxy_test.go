@@ -198,3 +198,40 @@ func TestCloseEndsEverything(t *testing.T) {
 		t.Error("a proxy started on a bad address")
 	}
 }
+
+func TestInspectSeesWhatIsPassedOn(t *testing.T) {
+	type seen struct {
+		connection uint64
+		toTarget   bool
+		text       string
+	}
+	saw := make(chan seen, 10)
+	p, err := Start(Options{Target: serve(t, "a"), Inspect: func(connection uint64, toTarget bool, b []byte) {
+		saw <- seen{connection, toTarget, string(b)}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	for n := uint64(1); n <= 2; n++ {
+		c := dial(t, p)
+		c.send("hello")
+		c.wants("a hello")
+		for _, want := range []seen{{n, true, "hello\n"}, {n, false, "a hello\n"}} {
+			if got := <-saw; got != want {
+				t.Errorf("inspected %+v, want %+v", got, want)
+			}
+		}
+	}
+	c := dial(t, p)
+	c.send("first")
+	c.wants("a first")
+	<-saw
+	<-saw
+	p.Set(Hold)
+	c.send("held")
+	c.silent()
+	if len(saw) > 0 {
+		t.Errorf("inspected %+v while everything was held", <-saw)
+	}
+}
