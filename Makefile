@@ -7,7 +7,7 @@ BASH_COMPLETIONS = $(SHARE)/bash-completion/completions
 ZSH_COMPLETIONS = $(SHARE)/zsh/site-functions
 FISH_COMPLETIONS = $(SHARE)/fish/vendor_completions.d
 
-.PHONY: build install test race lint fuzz bench failover dev generate
+.PHONY: build install test race lint fuzz bench failover chaos chaos-broken dev generate
 
 build: ## bin/hm
 	$(GO) build -o bin/hm ./cmd/hm
@@ -39,6 +39,14 @@ bench: ## every benchmark, with ratios
 
 failover: ## time until the next gate is open: N (20) times the leader is killed, and N times it loses NATS; 45 minutes
 	HM_TEST_FAILOVER=$(or $(N),20) $(GO) test ./cmd/hm -run '^TestFailover' -v -count=1 -timeout 3h
+
+chaos: ## the fault bench with N (1) seeds from SEED (1) on; see docs/fault-bench.md
+	HM_CHAOS_SEED=$(or $(SEED),1) HM_CHAOS_N=$(or $(N),1) \
+	  $(GO) test -vet=off -count=1 -timeout=0 -v -run '^TestChaos$$' ./internal/faulttest
+
+chaos-broken: ## the fault bench against programs with a fault put in: each must be found within N (20) seeds
+	HM_CHAOS_BROKEN=$(or $(N),20) \
+	  $(GO) test -vet=off -count=1 -timeout=0 -v -run '^TestBrokenBuilds$$' ./internal/faulttest
 
 dev: ## NATS, a simulated Cloud Foundry, three nodes and the live view
 	$(GO) run ./cmd/hm dev

@@ -1,0 +1,71 @@
+package faulttest
+
+import (
+	"slices"
+	"time"
+)
+
+// start judges whether a start was justified: its index was wanted, and nothing lived there that hm could know of (I4,
+// I5, I6, I8).
+func (j *judge) start(c *Command) {
+	p := &j.Policy
+	late := j.late(c.At)
+	if from := c.At - p.DesiredTTL - p.Grace/2 - late; !j.wantedSometime(c.place(), from, c.At+late) {
+		j.add("I6", c.At, "%s, which nobody has wanted for %s", j.name(c), seconds(c.At-from))
+	}
+	for _, l := range j.lives[c.place()] {
+		if c.At < l.Born || c.At > l.Live {
+			continue // it did not live, or may not have
+		}
+		if may, why := j.mayBeGone(c, l); c.At < may {
+			j.add("needless", c.At, "%s beside a live instance that %s; hm may take it for gone from %s on", j.name(c), why, seconds(may))
+		}
+	}
+}
+
+// mayBeGone gives from when on hm might start an index anew although an instance lives there.
+func (j *judge) mayBeGone(c *Command, l *Life) (at time.Duration, why string) {
+	p := &j.Policy
+	known, last := false, time.Duration(0)
+	for _, h := range l.Heard {
+		if h.At > c.At {
+			break
+		}
+		if !h.live() {
+			continue
+		}
+		// What is heard while a command is claimed and sent comes too late for it. That takes half a grace at most: then
+		// hm abandons the claim.
+		if _, sighted := j.sighted(h.At); sighted && h.At <= c.At-p.Grace/2-j.late(c.At, h.At) {
+			known = true
+		}
+		last = h.At
+	}
+	since, sighted := j.sighted(c.At)
+	if !known || !sighted {
+		return 0, ""
+	}
+	why = "its DEA told last at " + seconds(last)
+	from := last
+	if since > last {
+		from, why = since, why+", and the nodes heard nothing until "+seconds(since)
+	}
+	at = from + p.TTL - j.late(c.At, from)
+	if !j.ended(c.place(), l, from-p.TTL, c.At) {
+		at += p.Grace
+	}
+	return at, why
+}
+
+// ended reports whether an instance at a place, other than one, was heard to crash or to evacuate between from and
+// until: then hm starts the index without a grace.
+func (j *judge) ended(p place, other *Life, from, until time.Duration) bool {
+	for _, l := range j.lives[p] {
+		if l != other && slices.ContainsFunc(l.Heard, func(h Hearing) bool { return !h.live() && h.At >= from && h.At <= until }) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(j.Exits, func(e Exit) bool {
+		return place{e.App, e.Index} == p && e.At >= from && e.At <= until
+	})
+}
