@@ -65,10 +65,12 @@ func (w *world) hitNodes(f Fault) (over, string, error) {
 	what := ""
 	for _, n := range w.targets(f.Target) {
 		end, err := w.hitNode(n, f)
+		if end != nil {
+			ends, what = append(ends, end), what+" "+n.id
+		}
 		if err != nil {
 			return func() error { return all(ends) }, what, err
 		}
-		ends, what = append(ends, end), what+" "+n.id
 	}
 	return func() error { return all(ends) }, what, nil
 }
@@ -132,7 +134,11 @@ func (w *world) hitNode(n *node, f Fault) (over, error) {
 			return nil, errUnavailable
 		}
 		set := func(seconds int) error { return replaceFile(n.clock, strconv.Itoa(seconds)) }
-		return func() error { return set(0) }, set(f.Count)
+		end := func() error { return set(0) }
+		if err := set(f.Count); err != nil {
+			return end, err
+		}
+		return end, w.jumped(n, time.Duration(f.Count)*time.Second)
 	case NodeNoNATS, NodeDeaf:
 		mode := tcpproxy.Refuse
 		if f.Kind == NodeDeaf {
@@ -156,6 +162,21 @@ func (w *world) hitNode(n *node, f Fault) (over, error) {
 		return func() error { n.toCC.Set(tcpproxy.Pass); return nil }, nil
 	}
 	return nil, fmt.Errorf("%s is no fault of a node", f.Kind)
+}
+
+// jumped requires that a node shows another time than this machine, by about as much as it should.
+func (w *world) jumped(n *node, by time.Duration) error {
+	for range 50 {
+		s, err := w.status(n)
+		if err != nil {
+			return nil // it does not answer: nobody knows
+		}
+		if off := s.Basis.At.Sub(time.Now()); (off - by).Abs() < time.Second {
+			return nil
+		}
+		w.sleep(20 * time.Millisecond)
+	}
+	return fmt.Errorf("the wall clock of %s is not off by %v: hm was not built for that", n.id, by)
 }
 
 // cut lets nothing pass between a node and its peers, or nothing that one side sends.
