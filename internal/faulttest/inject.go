@@ -101,6 +101,11 @@ func (w *world) targets(t Target) []*node {
 }
 
 func (w *world) hitNode(n *node, f Fault) (over, error) {
+	hears := func() {} // ends the span in which it cannot hear
+	switch f.Kind {
+	case NodeKill, NodeStop, NodeWipe, NodeFreeze, NodeNoNATS, NodeDeaf:
+		hears = w.obs.begin(&w.obs.node(n.id).Deaf)
+	}
 	strengthen := func() error { w.strengthen(n); return nil }
 	switch f.Kind {
 	case NodeKill, NodeStop:
@@ -110,15 +115,15 @@ func (w *world) hitNode(n *node, f Fault) (over, error) {
 			sig = syscall.SIGTERM
 		}
 		n.end(sig)
-		return func() error { return errors.Join(n.start(), strengthen()) }, nil
+		return func() error { hears(); return errors.Join(n.start(), strengthen()) }, nil
 	case NodeWipe:
 		w.weaken(n)
 		n.end(syscall.SIGKILL)
-		return func() error { return errors.Join(empty(n.dir), n.start(), strengthen()) }, nil
+		return func() error { hears(); return errors.Join(empty(n.dir), n.start(), strengthen()) }, nil
 	case NodeFreeze:
 		w.weaken(n)
 		n.freeze()
-		return func() error { n.thaw(); return strengthen() }, nil
+		return func() error { hears(); n.thaw(); return strengthen() }, nil
 	case NodeDisk:
 		if !n.mounted {
 			return nil, errUnavailable
@@ -147,6 +152,7 @@ func (w *world) hitNode(n *node, f Fault) (over, error) {
 		w.weaken(n)
 		w.setLink(n, mode)
 		return func() error {
+			hears()
 			if mode == tcpproxy.Hold {
 				n.toNATS.Cut() // what was sent meanwhile is lost
 			}
@@ -267,7 +273,8 @@ func (w *world) hitNATS(ctx context.Context, f Fault) (over, string, error) {
 	case NATSFreeze:
 		weaken()
 		w.nats.freeze()
-		return func() error { w.nats.thaw(); strengthen(); return nil }, "", nil
+		hear := w.obs.begin(&w.obs.rec.Deaf)
+		return func() error { hear(); w.nats.thaw(); strengthen(); return nil }, "", nil
 	case NATSFlap:
 		weaken()
 		flapping, stop := context.WithCancel(w.ctx)
@@ -319,9 +326,11 @@ func (w *world) flap(ctx context.Context, pick uint64) {
 	tick := time.NewTicker(w.Period/2 + time.Duration(pick%4)*w.Period)
 	defer tick.Stop()
 	for {
+		hear := w.obs.begin(&w.obs.rec.Deaf)
 		for _, n := range w.nodes {
 			n.toNATS.Cut()
 		}
+		hear()
 		select {
 		case <-ctx.Done():
 			return
@@ -397,22 +406,20 @@ func (w *world) pause(ctx context.Context) (over, string, error) {
 	return func() error { released(); return w.release() }, "", nil
 }
 
-// release ends a pause. It asks every node until one has done it.
+// release ends a pause, in the background: while no node can answer, other faults must be able to end. It asks one node
+// after another until one has done it.
 func (w *world) release() error {
-	return w.await("the release of the pause", func() bool {
-		for _, n := range w.nodes {
-			if !n.running() || n.frozen {
-				continue
-			}
-			ctx, cancel := context.WithTimeout(w.ctx, 2*time.Second)
-			err := n.api.do(ctx, "DELETE", "/v1/holds/"+reconcile.HoldPaused, nil, nil)
+	w.releasing.Go(func() {
+		for n := 0; ; n++ {
+			ctx, cancel := context.WithTimeout(w.ctx, time.Second)
+			err := w.nodes[n%nodeCount].api.do(ctx, "DELETE", "/v1/holds/"+reconcile.HoldPaused, nil, nil)
 			cancel()
-			if err == nil || isNotFound(err) {
-				return true
+			if err == nil || isNotFound(err) || !w.sleep(w.Period/4) {
+				return
 			}
 		}
-		return false
 	})
+	return nil
 }
 
 // chosen gives count of the DEAs that serve, by the number that the fault has.

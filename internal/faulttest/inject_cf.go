@@ -63,6 +63,7 @@ func isConflict(err error) bool { return strings.Contains(err.Error(), " 409 ") 
 func (w *world) double(d fleet.DEA) over {
 	ctx, stop := context.WithCancel(w.ctx)
 	done := make(chan struct{})
+	over := w.obs.doubled(d.ID)
 	beat := recording.EncodeHeartbeat(actual.Heartbeat{DEA: d.ID})
 	go func() {
 		defer close(done)
@@ -77,7 +78,7 @@ func (w *world) double(d fleet.DEA) over {
 			}
 		}
 	}()
-	return func() error { stop(); <-done; return nil }
+	return func() error { stop(); <-done; over(); return nil }
 }
 
 // hitApp does what users do to an app, or what an app does to itself.

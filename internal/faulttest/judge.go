@@ -42,12 +42,18 @@ type judge struct {
 	*Record
 	found []Violation
 	lives map[place][]*Life // at each place, by birth
-	blind []Span            // times in which fewer than a majority of the nodes heard DEAs and could record it
+	blind []Span            // times in which fewer than a majority of the nodes heard DEAs and could record it, or so it may be
+	deaf  []Span            // times in which surely no node heard a DEA
 }
 
 func newJudge(r *Record) *judge {
-	j := &judge{Record: r, lives: map[place][]*Life{}, blind: blindSpans(r.Nodes)}
-	j.blind = merge(append(j.blind, silences(r)...))
+	j := &judge{Record: r, lives: map[place][]*Life{}}
+	weak, deaf := map[string][]Span{}, map[string][]Span{}
+	for id, n := range r.Nodes {
+		weak[id], deaf[id] = n.Weak, n.Deaf
+	}
+	j.blind = atOnce(weak, len(r.Nodes)/2+1)
+	j.deaf = merge(slices.Concat(atOnce(deaf, len(r.Nodes)), r.Outages, r.Deaf, silences(r)))
 	for _, l := range r.Lives {
 		j.lives[l.place()] = append(j.lives[l.place()], l)
 	}
@@ -75,16 +81,15 @@ func (j *judge) add(invariant string, at time.Duration, format string, args ...a
 	j.found = append(j.found, Violation{invariant, at, fmt.Sprintf(format, args...)})
 }
 
-// blindSpans gives the times in which fewer than a majority of the nodes ran, had a link to NATS and reached their
-// peers.
-func blindSpans(nodes map[string]*NodeRecord) []Span {
+// atOnce gives the times in which the spans of at least n nodes overlap.
+func atOnce(spans map[string][]Span, n int) []Span {
 	type change struct {
 		at time.Duration
 		by int
 	}
 	var changes []change
-	for _, n := range nodes {
-		for _, s := range merge(n.Weak) {
+	for _, of := range spans {
+		for _, s := range merge(of) {
 			changes = append(changes, change{s.From, 1})
 			if s.Until != 0 {
 				changes = append(changes, change{s.Until, -1})
@@ -92,28 +97,28 @@ func blindSpans(nodes map[string]*NodeRecord) []Span {
 		}
 	}
 	slices.SortFunc(changes, func(a, b change) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(b.by, a.by)) })
-	var blind []Span
-	bad, most := 0, (len(nodes)-1)/2
+	var found []Span
+	now := 0
 	for _, c := range changes {
-		was := bad > most
-		bad += c.by
-		switch is := bad > most; {
+		was := now >= n
+		now += c.by
+		switch is := now >= n; {
 		case is && !was:
-			blind = append(blind, Span{From: c.at})
+			found = append(found, Span{From: c.at})
 		case was && !is:
-			blind[len(blind)-1].Until = c.at
+			found[len(found)-1].Until = c.at
 		}
 	}
-	return blind
+	return found
 }
 
-// silences gives the times in which no DEA was heard for more than a time to live: then hm knows nothing of what it heard
-// before, and begins all times to live anew.
+// silences gives the times in which no DEA had been heard for more than a time to live: then hm knows nothing of what it
+// heard before, and begins all times to live anew.
 func silences(r *Record) []Span {
 	var silent []Span
 	for i, at := range r.Beats {
 		if i > 0 && at-r.Beats[i-1] > r.Policy.TTL+r.Policy.Period {
-			silent = append(silent, Span{r.Beats[i-1], at})
+			silent = append(silent, Span{r.Beats[i-1] + r.Policy.TTL, at})
 		}
 	}
 	return silent
@@ -136,17 +141,23 @@ func merge(spans []Span) []Span {
 	return merged
 }
 
-// sighted gives since when, at a time, a majority of the nodes could hear the DEAs. ok is false if it could not then.
-func (j *judge) sighted(at time.Duration) (since time.Duration, ok bool) {
-	for _, s := range j.blind {
-		if s.holds(at) {
-			return 0, false
-		}
-		if s.Until != 0 && s.Until <= at {
-			since = max(since, s.Until)
+// sighted reports whether a majority of the nodes surely heard the DEAs at a time, and could record it.
+func (j *judge) sighted(at time.Duration) bool {
+	return !slices.ContainsFunc(j.blind, func(s Span) bool { return s.holds(at) })
+}
+
+// deafUntil gives the end of the newest time, before at, in which surely no node heard a DEA: since then, times to live
+// run anew.
+func (j *judge) deafUntil(at time.Duration) (until time.Duration) {
+	for _, s := range j.deaf {
+		switch {
+		case s.holds(at):
+			return at
+		case s.Until != 0 && s.Until <= at:
+			until = max(until, s.Until)
 		}
 	}
-	return since, true
+	return until
 }
 
 // wantedSometime reports whether a place may have been wanted at some time between from and until.

@@ -3,6 +3,10 @@ package faulttest
 import (
 	"maps"
 	"slices"
+	"strings"
+	"time"
+
+	"hm/internal/app"
 )
 
 // end judges how the run ended: everything as the Cloud Controller wants it within the bound (I9), the nodes' states
@@ -25,11 +29,38 @@ func (j *judge) end() {
 		}
 	}
 	for _, r := range j.Refused {
-		j.add("requests", last, "a user's request to an app that ran was not answered: %s", r)
+		if !strings.Contains(r.Detail, endedMeanwhile) && j.reachable(r.App, r.At) {
+			j.add("requests", r.At, "a user's request to app %.8s was not answered, although it ran: %s", r.App.String(), r.Detail)
+		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(j.Nodes)) {
 		for _, how := range j.Nodes[id].Ended {
 			j.add("I10", last, "%s ended by itself: %s", id, how)
 		}
 	}
+}
+
+// endedMeanwhile is what the router answers if the instance that it chose ended while it had the request.
+const endedMeanwhile = "endpoint_failure"
+
+// reachable reports whether an instance of an app lived, and its DEA was heard, long enough for the router to know it. A
+// router forgets the routes of a DEA that is cut off from NATS alone, whatever hm does.
+func (j *judge) reachable(droplet app.GUID, at time.Duration) bool {
+	const periods = 6
+	for _, l := range j.Lives {
+		if l.App.Droplet != droplet || l.Born > at-periods*j.Policy.Period || l.Live < at {
+			continue
+		}
+		heard := 0
+		for n := range periods {
+			until := at - time.Duration(n)*j.Policy.Period
+			if slices.ContainsFunc(l.Heard, func(h Hearing) bool { return h.live() && within(h.At, until, j.Policy.Period) }) {
+				heard++
+			}
+		}
+		if heard == periods {
+			return true
+		}
+	}
+	return false
 }

@@ -17,8 +17,8 @@ func (j *judge) loss(c *Command) {
 	if c.At >= last+p.LossHold-p.Period-j.late(c.At, last) {
 		return
 	}
-	if since, sighted := j.sighted(c.At); !sighted || since > last-2*p.Period {
-		return
+	if slices.ContainsFunc(j.blind, func(s Span) bool { return s.From <= c.At && (s.Until == 0 || s.Until > last-2*p.Period) }) {
+		return // some of it may not be known
 	}
 	lost, live, deas := 0, 0, map[string]bool{}
 	for where := range j.lives {

@@ -13,6 +13,8 @@ func (j *judge) once() {
 	ids := map[string]*Command{}
 	starts := map[place]*Command{}
 	stops := map[app.GUID]*Command{}
+	// The grace begins with the claim, and half a grace may pass until the command is sent.
+	pause := j.Policy.Grace - j.Policy.Grace/2
 	for i := range j.Commands {
 		c := &j.Commands[i]
 		if before := ids[c.ID]; before != nil {
@@ -20,13 +22,13 @@ func (j *judge) once() {
 		}
 		ids[c.ID] = c
 		if c.Stop {
-			if before := stops[c.Instance]; before != nil && before.ID != c.ID && c.At-before.At < j.Policy.Grace-j.late(c.At, before.At) {
+			if before := stops[c.Instance]; before != nil && before.ID != c.ID && c.At-before.At < pause-j.late(c.At, before.At) {
 				j.add("I2", c.At, "%s, which was sent %s before already", j.name(c), seconds(c.At-before.At))
 			}
 			stops[c.Instance] = c
 			continue
 		}
-		if before := starts[c.place()]; before != nil && before.ID != c.ID && c.At-before.At < j.Policy.Grace-j.late(c.At, before.At) && !j.effectSeen(c.place(), before.At-j.late(before.At), c.At) {
+		if before := starts[c.place()]; before != nil && before.ID != c.ID && c.At-before.At < pause-j.late(c.At, before.At) && !j.effectSeen(c.place(), before.At-j.late(before.At), c.At) {
 			j.add("I2", c.At, "%s, which %s started %s before, and no effect was heard", j.name(c), before.Node, seconds(c.At-before.At))
 		}
 		starts[c.place()] = c

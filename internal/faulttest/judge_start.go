@@ -26,35 +26,39 @@ func (j *judge) start(c *Command) {
 // mayBeGone gives from when on hm might start an index anew although an instance lives there.
 func (j *judge) mayBeGone(c *Command, l *Life) (at time.Duration, why string) {
 	p := &j.Policy
+	// What is heard while a command is claimed and sent comes too late for it. That takes half a grace at most: then hm
+	// abandons the claim.
+	decided := c.At - p.Grace/2 - j.late(c.At)
 	known, last := false, time.Duration(0)
 	for _, h := range l.Heard {
-		if h.At > c.At {
-			break
+		if h.live() && h.At <= decided {
+			known, last = known || j.sighted(h.At), h.At
 		}
-		if !h.live() {
-			continue
-		}
-		// What is heard while a command is claimed and sent comes too late for it. That takes half a grace at most: then
-		// hm abandons the claim.
-		if _, sighted := j.sighted(h.At); sighted && h.At <= c.At-p.Grace/2-j.late(c.At, h.At) {
-			known = true
-		}
-		last = h.At
 	}
-	since, sighted := j.sighted(c.At)
-	if !known || !sighted {
+	if !known {
 		return 0, ""
 	}
-	why = "its DEA told last at " + seconds(last)
+	why = "was heard last at " + seconds(last)
 	from := last
-	if since > last {
-		from, why = since, why+", and the nodes heard nothing until "+seconds(since)
+	if since := j.deafUntil(c.At); since > last {
+		from, why = since, why+", and no node heard anything until "+seconds(since)
+	}
+	if j.doubledLately(l.DEA, c.At) {
+		// hm takes a while to find out that two DEAs use one id, and goes by the other one's list when this one is not heard.
+		return last + 3*p.Period/2 + c.At - decided, why
 	}
 	at = from + p.TTL - j.late(c.At, from)
 	if !j.ended(c.place(), l, from-p.TTL, c.At) {
 		at += p.Grace
 	}
 	return at, why
+}
+
+// doubledLately reports whether somebody else used the id of a DEA not long before a time.
+func (j *judge) doubledLately(dea string, at time.Duration) bool {
+	return slices.ContainsFunc(j.Doubled, func(d Doubling) bool {
+		return d.DEA == dea && d.From <= at && (d.Until == 0 || at <= d.Until+j.Policy.TTL+2*j.Policy.Grace)
+	})
 }
 
 // ended reports whether an instance at a place, other than one, was heard to crash or to evacuate between from and

@@ -119,11 +119,49 @@ func TestJudge(t *testing.T) {
 		{"after an outage all times to live begin anew", func(s scene) {
 			s.silence(at, "one-1")
 			for _, n := range s.Nodes {
-				n.Weak = []Span{{at, at + 20*beat}}
+				n.Weak, n.Deaf = []Span{{at, at + 20*beat}}, []Span{{at, at + 19*beat}}
 			}
 			s.Outages = []Span{{at, at + 19*beat}}
-			s.start(at+25*beat, 1)
+			s.start(at+24*beat, 1)
 		}, "needless"},
+		{"a start of what a DEA with a doubled id had told of before it fell silent", func(s scene) {
+			s.silence(at, "one-1")
+			s.Doubled = []Doubling{{Span{at - 2*beat, at + beat}, "dea-one-1"}}
+			s.start(at+3*beat, 1)
+		}, ""},
+		{"a start of what a DEA with a doubled id tells of", func(s scene) {
+			s.Doubled = []Doubling{{Span{at - 2*beat, at + beat}, "dea-one-1"}}
+			s.start(at, 1)
+		}, "needless"},
+		{"a start just after its DEA was heard again", func(s scene) {
+			l := s.silence(at, "one-1")
+			l.Heard = append(l.Heard, Hearing{at + 7*beat - beat/10, "RUNNING"})
+			s.start(at+7*beat, 1)
+		}, ""},
+		{"a start while no DEA is heard any more, and not for long", func(s scene) {
+			s.silence(at, "one-1")
+			for n, b := range s.Beats {
+				if b > at+6*beat {
+					s.Beats = append(s.Beats[:n], at+20*beat)
+					break
+				}
+			}
+			s.start(at+7*beat, 1)
+		}, ""},
+		{"while all nodes are restarted, no time to live runs", func(s scene) {
+			s.silence(at, "one-1")
+			for _, n := range s.Nodes {
+				n.Weak, n.Deaf = []Span{{at - beat, at + 10*beat}}, []Span{{at - beat, at + 9*beat}}
+			}
+			s.start(at+14*beat, 1)
+		}, "needless"},
+		{"an instance that no majority heard is not known", func(s scene) {
+			for _, n := range s.Nodes {
+				n.Weak = []Span{{0, at}}
+			}
+			s.silence(at-1, "one-1")
+			s.start(at+beat, 1)
+		}, ""},
 		{"and after a silence of all DEAs", func(s scene) {
 			s.silence(at, "one-1")
 			s.silence(at, "one-0")
@@ -164,7 +202,7 @@ func TestJudge(t *testing.T) {
 			s.start(at+beat, 1)
 			s.start(at+beat+beat/100, 1).ID = "id-0"
 		}, "I2"},
-		{"two starts within a grace", func(s scene) { s.crash(at, "one-1"); s.start(at+beat, 1); s.start(at+3*beat, 1) }, "I2"},
+		{"two starts within half a grace", func(s scene) { s.crash(at, "one-1"); s.start(at+beat, 1); s.start(at+2*beat, 1) }, "I2"},
 		{"two starts within a grace, of which the first crashed", func(s scene) {
 			s.crash(at, "one-1")
 			s.start(at+beat, 1)
@@ -213,7 +251,13 @@ func TestJudge(t *testing.T) {
 		{"agreement too late", func(s scene) { s.Converged = s.Healed + s.Policy.Bound + 1 }, "I9"},
 		{"different states", func(s scene) { s.Hashes["hm-1"] = Hash{7, "bb"} }, "I7"},
 		{"different states at different indices", func(s scene) { s.Hashes["hm-1"] = Hash{8, "bb"} }, ""},
-		{"a request that nobody answered", func(s scene) { s.Refused = []string{"502"} }, "requests"},
+		{"a request that nobody answered", func(s scene) { s.Refused = []Refusal{{at, s.key.Droplet, "404 unknown_route"}} }, "requests"},
+		{"a request that an instance took with it", func(s scene) { s.Refused = []Refusal{{at, s.key.Droplet, "502 endpoint_failure"}} }, ""},
+		{"a request to an app whose DEAs are cut off", func(s scene) {
+			s.silence(at-3*beat, "one-0")
+			s.silence(at-3*beat, "one-1")
+			s.Refused = []Refusal{{at, s.key.Droplet, "404"}}
+		}, ""},
 		{"a node that ended by itself", func(s scene) { s.Nodes["hm-2"].Ended = []string{"panic: oh"} }, "I10"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -241,12 +285,10 @@ func (s scene) lose(at time.Duration) {
 	}
 }
 
-func TestBlindSpans(t *testing.T) {
-	nodes := map[string]*NodeRecord{
-		"a": {Weak: []Span{{1, 5}, {4, 7}}}, "b": {Weak: []Span{{3, 6}, {9, 0}}}, "c": {Weak: []Span{{8, 10}}},
-	}
+func TestAtOnce(t *testing.T) {
+	nodes := map[string][]Span{"a": {{1, 5}, {4, 7}}, "b": {{3, 6}, {9, 0}}, "c": {{8, 10}}}
 	want := []Span{{3, 6}, {9, 10}}
-	if got := blindSpans(nodes); fmt.Sprint(got) != fmt.Sprint(want) {
+	if got := atOnce(nodes, 2); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }

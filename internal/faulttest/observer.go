@@ -3,7 +3,6 @@ package faulttest
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -56,6 +55,19 @@ func (o *observer) begin(spans *[]Span) (end func()) {
 			defer o.mu.Unlock()
 			(*spans)[n].Until = o.now()
 		})
+	}
+}
+
+// doubled notes that somebody else uses the id of a DEA, and gives a function that ends that.
+func (o *observer) doubled(dea string) (end func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := len(o.rec.Doubled)
+	o.rec.Doubled = append(o.rec.Doubled, Doubling{Span{From: o.now()}, dea})
+	return func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.rec.Doubled[n].Until = o.now()
 	}
 }
 
@@ -240,7 +252,7 @@ func (o *observer) requests(v sim.RouterView) {
 	o.rec.Requests = v.Requests.Sent
 	for _, f := range v.Failures {
 		if at := o.wall(f.At); !f.Excused && at > o.whole+time.Second {
-			o.rec.Refused = append(o.rec.Refused, fmt.Sprintf("at %.3f s, app %.8s: %s", at.Seconds(), f.App.String(), f.Detail))
+			o.rec.Refused = append(o.rec.Refused, Refusal{at, f.App, f.Detail})
 		}
 	}
 }

@@ -22,6 +22,9 @@ type Record struct {
 	Nodes map[string]*NodeRecord `json:"nodes"`
 	// Outages are the times in which the NATS server accepted no connection of a node.
 	Outages []Span `json:"outages"`
+	// Deaf are further times in which no node could hear anything.
+	Deaf    []Span     `json:"deaf"`
+	Doubled []Doubling `json:"doubled"`
 	// Paused are the times between the answer to a pause and the request to end it.
 	Paused []Span `json:"paused"`
 
@@ -29,8 +32,8 @@ type Record struct {
 	Converged time.Duration   `json:"converged"` // when the DEAs ran what the Cloud Controller wants; 0: never
 	Hashes    map[string]Hash `json:"hashes"`    // of each node, in the end
 
-	Requests uint64   `json:"requests"` // that users sent to apps
-	Refused  []string `json:"refused"`  // those without an answer, although an instance served all the while
+	Requests uint64    `json:"requests"` // that users sent to apps
+	Refused  []Refusal `json:"refused"`  // those without an answer, although an instance served all the while
 }
 
 // Policy is the part of hm's policy by which commands are judged.
@@ -54,6 +57,12 @@ type Span struct {
 
 // holds reports whether at is in the span.
 func (s Span) holds(at time.Duration) bool { return s.From <= at && (s.Until == 0 || at < s.Until) }
+
+// Doubling is a time in which somebody else used the id of a DEA.
+type Doubling struct {
+	Span
+	DEA string `json:"dea"`
+}
 
 // Command is one start or stop as a node sent it to NATS.
 type Command struct {
@@ -129,11 +138,20 @@ type Exit struct {
 	Reason   string        `json:"reason"`
 }
 
+// Refusal is a user's request that no instance answered.
+type Refusal struct {
+	At     time.Duration `json:"at"`
+	App    app.GUID      `json:"app"`
+	Detail string        `json:"detail"`
+}
+
 // NodeRecord is what happened to a node.
 type NodeRecord struct {
 	// Weak are the times in which it may not have heard the DEAs, or may not have recorded what it heard: it did not
 	// run, had no link, did not reach its peers, or had not yet recovered from that.
-	Weak   []Span `json:"weak"`
+	Weak []Span `json:"weak"`
+	// Deaf are the times in which it surely did not hear the DEAs.
+	Deaf   []Span `json:"deaf"`
 	CutOff []Span `json:"cut_off"` // the bench let nothing pass between it and its peers
 	// Ended says how its process ended by itself, in a line each.
 	Ended []string `json:"ended"`

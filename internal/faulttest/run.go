@@ -126,6 +126,7 @@ func (w *world) play(r *Result) error {
 			}
 		}
 	}
+	w.releasing.Wait()
 	w.obs.mu.Lock()
 	w.obs.rec.Healed = w.obs.now()
 	w.obs.mu.Unlock()

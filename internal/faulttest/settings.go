@@ -41,7 +41,6 @@ func (s Settings) policyKeys() []string {
 		"policy.backoff_max=12",
 		"desired.poll_interval=3",
 		"desired.bulk.timeout=" + (5 * s.Period).String(),
-		"guard.confirm_reads=2",
 		"guard.mass_loss_hold=12",
 		"nats.ping_interval=" + s.Period.String(),
 	}

@@ -35,7 +35,9 @@ type world struct {
 	ctx     context.Context // ends with the world
 	cancel  context.CancelFunc
 	helpers sync.WaitGroup // goroutines
-	proxies []*tcpproxy.Proxy
+
+	releasing sync.WaitGroup // goroutines that release a pause
+	proxies   []*tcpproxy.Proxy
 }
 
 // node is one hm node and its connections.
@@ -347,6 +349,7 @@ func (w *world) close() {
 		p.Close()
 	}
 	w.helpers.Wait()
+	w.releasing.Wait()
 	if w.control != nil {
 		w.control.close()
 	}
