@@ -16,21 +16,21 @@ const aheadSlack = 10 * time.Second
 // smallOffset is a difference between the hm times of two nodes that does not matter.
 const smallOffset = 50 * time.Millisecond
 
-// toOwnTime converts the times of a read in a message to this node's hm time, if the sender's is ahead. hm time counts no
+// toOwnTime converts the times of a read in a message to this node's hm time, if the sender's differs. hm time counts no
 // time in which a node did not run, until the node applies the next entry, and in a fleet that does not change the next
 // entry may be days away. Without this, a node that was restarted would take no read of a peer for true, and as the next
-// leader it would have to read the whole desired state before its gate opens. last is the sender's message before.
+// leader it would have to read the whole desired state before its gate opens; and what it reads would look old to the
+// others. last is the sender's message before.
 func (ps *peerStatus) toOwnTime(m *message, last peerMessage) {
 	i, now := m.Info, ps.node.Now()
 	ahead := m.Time.Sub(now)
-	if i.DesiredReadBegan == 0 || m.Time == 0 || ahead <= smallOffset || !ps.node.clock.started.Load() {
+	if i.DesiredReadBegan == 0 || m.Time == 0 || ahead.Abs() <= smallOffset || !ps.node.clock.started.Load() {
 		return
 	}
-	began := i.DesiredReadBegan.Add(-ahead)
-	if before := last.message.Info; before != nil && last.began == i.DesiredReadBegan {
-		if b := before.DesiredReadBegan; b != 0 && b < i.DesiredReadBegan {
-			began = min(began, b) // the same read: a message that took longer does not make it newer
-		}
+	told := i.DesiredReadBegan
+	began := told.Add(-ahead)
+	if before := last.message.Info; before != nil && last.began == told && before.DesiredReadBegan != 0 && before.DesiredReadBegan != told {
+		began = min(began, before.DesiredReadBegan) // the same read: a message that took longer does not make it newer
 	}
 	i.DesiredReadBegan = max(began, 1)
 	if i.DesiredReadEnded != 0 {
