@@ -36,6 +36,8 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 	asked := false   // a barrier is under way
 	refused := false // a barrier failed since the last tick; during a transfer each one fails at once
 	failed := n.Failed()
+	lost := lostLeader{timer: time.NewTimer(time.Hour)}
+	defer lost.timer.Stop()
 	var yielded time.Time
 	for {
 		if term := n.raft.CurrentTerm(); n.raft.State() == raft.Leader && n.confirmed.Load() != term && !asked && !refused && !n.unfit() {
@@ -56,6 +58,7 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 		}
 		n.publishLeadership()
 		n.yieldTight(&yielded)
+		lost.arm(n)
 		select {
 		case <-n.halted:
 			n.publishLeadership()
@@ -71,6 +74,8 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 			n.wg.Go(n.stopRaft)
 		case <-n.diskChanged.C():
 			n.peerStatus.notifySenders()
+		case <-lost.timer.C:
+			lost.fired(n)
 		case <-n.raft.LeaderCh():
 		case <-observations:
 		case <-ticker.C:

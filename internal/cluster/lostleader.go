@@ -1,0 +1,74 @@
+package cluster
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// staggerShare is the part of HeartbeatTimeout by which each voter waits longer than the one before it.
+const staggerShare = 10
+
+// lostLeader makes this node notice a lost leader as soon as HeartbeatTimeout allows. Raft looks only when a random timer
+// of one to two timeouts has passed, and starts it anew when it was too early. And a voter refuses its vote until it has
+// noticed the loss itself, so an election waits for the slowest voter, and then for a whole ElectionTimeout. Here the
+// voters look one after the other, so that they do not stand against each other.
+//
+// Only watch uses it.
+type lostLeader struct {
+	timer *time.Timer
+	due   time.Time // when to look; zero: the timer does not run
+	fires time.Time // when the timer should fire
+}
+
+// lookAt gives when a follower should look: after the timeout since its last contact with the leader, and a time that
+// grows with its place among the voters. Raft looks by itself, too.
+func lookAt(lastContact time.Time, timeout time.Duration, place int) time.Time {
+	return lastContact.Add(timeout + time.Duration(place)*timeout/staggerShare)
+}
+
+// arm sets the timer.
+func (l *lostLeader) arm(n *Node) {
+	_, leader := n.raft.LeaderWithID()
+	contact := n.raft.LastContact()
+	if n.raft.State() != raft.Follower || leader == "" || contact.IsZero() || n.unfit() {
+		l.due = time.Time{}
+		l.timer.Stop()
+		return
+	}
+	if due := lookAt(contact, n.opts.HeartbeatTimeout, n.place()); !due.Equal(l.due) {
+		wait := time.Until(due)
+		if wait <= 0 {
+			wait = n.opts.HeartbeatTimeout / staggerShare
+		}
+		l.due, l.fires = due, time.Now().Add(wait)
+		l.timer.Reset(wait)
+	}
+}
+
+// place is this node's place among the voters, sorted by id.
+func (n *Node) place() int {
+	voters := n.voters()
+	slices.SortFunc(voters, func(a, b raft.Server) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return max(0, slices.IndexFunc(voters, func(s raft.Server) bool { return string(s.ID) == n.opts.ID }))
+}
+
+// fired makes raft look now, if the leader was not heard since the timer was set. If the timer fired late, this process
+// stalled: then raft first takes the messages that have arrived meanwhile, and the timer is set again.
+func (l *lostLeader) fired(n *Node) {
+	stopped := l.due.IsZero()
+	l.due = time.Time{}
+	late := time.Since(l.fires) > n.opts.HeartbeatTimeout/staggerShare
+	if stopped || late || time.Since(n.raft.LastContact()) < n.opts.HeartbeatTimeout || n.raft.State() != raft.Follower {
+		return
+	}
+	// Raft looks at once when its timeout becomes shorter. An error means that it cannot be shorter than the lease.
+	set := n.raft.ReloadableConfig()
+	set.HeartbeatTimeout = n.opts.HeartbeatTimeout - time.Nanosecond
+	if n.raft.ReloadConfig(set) == nil {
+		set.HeartbeatTimeout = n.opts.HeartbeatTimeout
+		_ = n.raft.ReloadConfig(set) // it was valid before
+	}
+}
