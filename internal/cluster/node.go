@@ -49,6 +49,7 @@ type Node struct {
 	leadChanged notify.Signal
 	confirmed   atomic.Uint64 // newest term in which this node's own barrier was applied here
 	transfers   atomic.Uint64 // leadership transfers begun
+	handingOver atomic.Int32  // leadership transfers under way
 	diskChanges atomic.Uint64 // times that the disk stalled, responded again, filled up or got room again
 	diskChanged notify.Signal // notifies watch of such a change
 

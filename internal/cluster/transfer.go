@@ -19,8 +19,8 @@ func (n *Node) TransferTo(ctx context.Context, id string) error {
 			continue
 		}
 		address := raft.ServerAddress(addressBook(n.opts.Peers).of(v))
-		n.transfers.Add(1)
-		if err := n.askRaft(ctx, func() raft.Future { return n.raft.LeadershipTransferToServer(v.ID, address) }); err != nil {
+		transfer := func() raft.Future { return n.raft.LeadershipTransferToServer(v.ID, address) }
+		if err := n.askTransfer(ctx, transfer); err != nil {
 			return fmt.Errorf("transferring leadership to %s: %w", id, err)
 		}
 		return nil
@@ -53,9 +53,32 @@ func (n *Node) checkLeading() error {
 }
 
 func (n *Node) transfer(ctx context.Context) error {
-	n.transfers.Add(1)
-	if err := n.askRaft(ctx, func() raft.Future { return n.raft.LeadershipTransfer() }); err != nil {
+	if err := n.askTransfer(ctx, func() raft.Future { return n.raft.LeadershipTransfer() }); err != nil {
 		return fmt.Errorf("transferring leadership: %w", err)
 	}
 	return nil
 }
+
+// askTransfer makes raft transfer the leadership.
+func (n *Node) askTransfer(ctx context.Context, transfer func() raft.Future) error {
+	n.transfers.Add(1)
+	return n.askRaft(ctx, func() raft.Future {
+		n.handingOver.Add(1)
+		return transferFuture{transfer(), n}
+	})
+}
+
+// transferFuture counts a transfer that has ended. askRaft waits for it once.
+type transferFuture struct {
+	raft.Future
+	node *Node
+}
+
+func (f transferFuture) Error() error {
+	defer f.node.handingOver.Add(-1)
+	return f.Future.Error()
+}
+
+// HandingOver reports whether a transfer of this node's leadership is under way. Then another node may lead at any
+// moment, however lately a majority has confirmed that this one does.
+func (n *Node) HandingOver() bool { return n.handingOver.Load() > 0 }

@@ -3,7 +3,14 @@ package cluster
 import (
 	"errors"
 	"testing"
+
+	"github.com/hashicorp/raft"
 )
+
+// raftFuture is an answer without an error.
+type raftFuture struct{}
+
+func (raftFuture) Error() error { return nil }
 
 func TestTransferToOneVoter(t *testing.T) {
 	c := startCluster(t, 3, nil)
@@ -17,6 +24,16 @@ func TestTransferToOneVoter(t *testing.T) {
 	}
 	c.propose(dea(0))
 	leader := c.leader()
+	for _, n := range c.nodes {
+		if n.HandingOver() {
+			t.Errorf("%s is handing over after every transfer has ended", n.opts.ID)
+		}
+	}
+	seen := false
+	_ = leader.askTransfer(bounded(t), func() raft.Future { seen = leader.HandingOver(); return raftFuture{} })
+	if !seen || leader.HandingOver() {
+		t.Errorf("a transfer is under way: %v during it, %v after it", seen, leader.HandingOver())
+	}
 	for _, id := range []string{leader.opts.ID, "nobody", ""} {
 		if err := leader.TransferTo(bounded(t), id); err == nil {
 			t.Errorf("the leader %s handed over to %q", leader.opts.ID, id)

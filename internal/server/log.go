@@ -12,10 +12,11 @@ import (
 // replicatedLog is the cluster's log as the reconcile loop uses it.
 type replicatedLog struct{ *cluster.Node }
 
-// Leading reports whether this node leads in the given term, with a state that does not differ from its peers' state.
+// Leading reports whether this node leads in the given term and is not handing over, with a state that does not differ
+// from its peers' state.
 func (l replicatedLog) Leading(term uint64) bool {
 	lead := l.Leadership()
-	return lead.Leader && lead.Term == term && !l.StateDiffers()
+	return lead.Leader && lead.Term == term && !l.HandingOver() && !l.StateDiffers()
 }
 
 // VerifyLease returns nil if a majority confirms that this node leads in the given term.
