@@ -34,8 +34,8 @@ const (
 // Options says where the servers are and how to authenticate. At most one way may be given, besides a client
 // certificate; a user and password in a server's URL are for that server.
 type Options struct {
-	// Servers are tried in this order; after a loss, the attempts begin with the one after the lost server. The order is
-	// not random, and servers that NATS itself announces are not used. nats:// or tls://, or just host:port.
+	// Servers are tried in this order; after a loss, the attempts begin with the one after the lost server. Those that did
+	// not answer at their last attempt come last. The order is not random, and servers that NATS itself announces are not used. nats:// or tls://, or just host:port.
 	Servers []string
 	// Username with Password, or Token, or Creds: the path of a NATS credentials file, which is read at each attempt.
 	Username, Password, Token, Creds string
@@ -58,6 +58,7 @@ type TLS struct {
 type Link struct {
 	opts    Options
 	servers []address
+	silent  []bool // servers that did not answer at the last attempt; only run uses it
 	auth    []nats.Option
 	logger  *slog.Logger
 	log     *sampled.Log
@@ -140,7 +141,7 @@ func Open(o Options) (*Link, error) {
 		return nil, err
 	}
 	l := &Link{
-		opts: o, servers: servers, auth: auth, logger: o.Logger, log: sampled.New(o.Logger, logEvery, 1),
+		opts: o, servers: servers, silent: make([]bool, len(servers)), auth: auth, logger: o.Logger, log: sampled.New(o.Logger, logEvery, 1),
 		ended: make(chan struct{}), jobs: make(chan *job), changed: notify.New(),
 		state: State{Since: time.Now()}, refused: newRefusals(), began: time.Now(),
 	}

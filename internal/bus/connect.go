@@ -18,9 +18,9 @@ func (l *Link) connect(first int, retry *backoff) *session {
 		if !retry.wait(l.stop) {
 			return nil
 		}
-		for k := range l.servers {
-			at := (first + k) % len(l.servers)
+		for _, at := range l.order(first) {
 			ses, err := l.try(at)
+			l.silent[at] = isTimeout(err)
 			if err == nil {
 				return ses
 			}
@@ -30,6 +30,26 @@ func (l *Link) connect(first int, retry *backoff) *session {
 			l.logFailure(l.servers[at], err)
 		}
 	}
+}
+
+// order gives the numbers of the servers, beginning with first. Those that were silent at the last attempt come last: each
+// costs a whole timeout.
+func (l *Link) order(first int) (order []int) {
+	var silent []int
+	for k := range l.servers {
+		if at := (first + k) % len(l.servers); l.silent[at] {
+			silent = append(silent, at)
+		} else {
+			order = append(order, at)
+		}
+	}
+	return append(order, silent...)
+}
+
+// isTimeout reports whether an attempt failed because nobody answered.
+func isTimeout(err error) bool {
+	var network net.Error
+	return errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
 }
 
 // try opens a connection to one server and makes all subscriptions on it.
