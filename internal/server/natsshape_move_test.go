@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"testing"
@@ -157,5 +158,42 @@ func TestLameDuckInACluster(t *testing.T) {
 	if st := s.natsStatus(0); st.Moves == 0 || st.Server != servers[1].Address() {
 		t.Errorf("the status shows %+v", st)
 	}
+	s.correctsDrift()
+}
+
+// TestDEAsOfALostServerStaySilent: a NATS server is lost so that its clients do not notice, as when its machine loses
+// power. The DEAs on it are silent for hm, whose own links are on another server, until their clients' pings fail. With
+// guard.mass_loss below the share of one server hm holds until they are back.
+func TestDEAsOfALostServerStaySilent(t *testing.T) {
+	takesSeconds(t)
+	t.Parallel()
+	servers, _ := bustest.RunCluster(t, 2, nil)
+	var ways []*bustest.Proxy
+	var urls []string
+	for range 3 {
+		ways = append(ways, bustest.RunProxy(t, servers[1].Address()))
+		urls = append(urls, ways[len(ways)-1].URL())
+	}
+	s := startShape(t, clusterSetup{
+		period: 300 * time.Millisecond, sim: deasApart(urls...), natsURL: func(int) string { return servers[0].URL() },
+		sets: []string{"guard.mass_loss=0.2"},
+	}, servers[0], servers[1])
+	s.awaitConverged()
+	lost := slices.MaxFunc(ways, func(a, b *bustest.Proxy) int {
+		n, _ := a.Connections()
+		m, _ := b.Connections()
+		return cmp.Compare(n, m)
+	})
+	silent, _ := lost.Connections() // at least 4 of 11, of which one may be the Cloud Controller's
+	lost.Strand()
+	s.until("hm holds", func() bool { return s.reasons["hold:mass-loss"] })
+	began := time.Now()
+	s.until("some time passes", func() bool { return time.Since(began) > 3*s.period })
+	for range silent { // their clients notice, one after another
+		lost.CutOne()
+	}
+	back := time.Now()
+	s.until("the hold is over and everything runs", func() bool { return s.commander() >= 0 && s.sim.State().Converged })
+	t.Logf("%d connections were silent; the gate opened %v after they were back", silent, time.Since(back).Round(time.Millisecond))
 	s.correctsDrift()
 }
