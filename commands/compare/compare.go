@@ -185,7 +185,7 @@ func (o *Own) at() app.Time {
 
 // rows gives the rows of one target.
 func (t *target) rows(in Input) []Row {
-	partner := t.match(in.Window) // of each of the other's commands: the number of hm's, or -1
+	partner := t.match(in) // of each of the other's commands: the number of hm's, or -1
 	taken := make([]bool, len(t.own))
 	for _, i := range partner {
 		if i >= 0 {
@@ -277,7 +277,7 @@ func (t *target) classify(in Input, r *Row) {
 		}
 	}
 	for _, o := range t.own {
-		if o.Decided == 0 && (o.Ended == 0 || o.Ended >= at) && o.Due >= at {
+		if o.Decided == 0 && (o.Ended == 0 || o.Ended >= at) && (o.Due >= at || len(r.HeldBy) > 0) {
 			r.Later = o
 			break
 		}

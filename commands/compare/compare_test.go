@@ -158,6 +158,10 @@ func TestCompare(t *testing.T) {
 			[]string{"only-other other@100 held by hold:mass-loss"},
 		},
 		{
+			"hm had scheduled it, and a guard held it", Input{Own: []Own{scheduled(110, 130)}, Others: []Other{heard(100)}, Held: []Span{{at(90), at(400), "hold:mass-loss"}}},
+			[]string{"only-other other@100 held by hold:mass-loss later@110"},
+		},
+		{
 			"scheduled for much later: the back-off of a crash", Input{Own: []Own{scheduled(1000, 105)}, Others: []Other{heard(100)}},
 			[]string{"only-other other@100 later@1000"},
 		},
@@ -309,7 +313,7 @@ func TestMostPairsAreMade(t *testing.T) {
 			tg.others = append(tg.others, &o)
 		}
 		got := score{}
-		for j, i := range tg.match(window) {
+		for j, i := range tg.match(Input{Window: window}) {
 			if i >= 0 {
 				got.pairs++
 				got.apart += tg.others[j].At.Sub(tg.own[i].at()).Abs()

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"hm/internal/app"
@@ -10,11 +11,13 @@ import (
 // match pairs hm's commands about a target with the other's, one to one, in the order of time, and never further apart
 // than the window. It gives for each of the other's commands the number of hm's, or -1. Of all ways to pair them it
 // takes the one with the most pairs, then the one with the shortest time between the two of a pair in sum, then the
-// earliest one. It does not matter which side is which, but a command that hm never decided comes last.
-func (t *target) match(window time.Duration) []int {
-	partner := make([]int, len(t.others))
-	for j := range partner {
-		partner[j] = -1
+// earliest one. It does not matter which side is which, but a command that hm never decided comes last, and is no
+// partner of a command that the other issued while hm held all commands.
+func (t *target) match(in Input) []int {
+	window := in.Window
+	partner, held := make([]int, len(t.others)), make([]bool, len(t.others))
+	for j, o := range t.others {
+		partner[j], held[j] = -1, slices.ContainsFunc(in.Held, func(s Span) bool { return s.has(o.At) })
 	}
 	for i, j := 0, 0; i < len(t.own) && j < len(t.others); {
 		// A cluster: commands that can be paired only with each other.
@@ -32,7 +35,7 @@ func (t *target) match(window time.Duration) []int {
 			}
 			break
 		}
-		for _, p := range alignment(t.own[i:ei], t.others[j:ej], window) {
+		for _, p := range alignment(t.own[i:ei], t.others[j:ej], held[j:ej], window) {
 			partner[j+p.other] = i + p.own
 		}
 		i, j = ei, ej
@@ -58,7 +61,7 @@ func (s score) compare(o score) int {
 }
 
 // alignment gives the best pairs of a cluster.
-func alignment(own []*Own, others []*Other, window time.Duration) []pair {
+func alignment(own []*Own, others []*Other, held []bool, window time.Duration) []pair {
 	const (
 		skipOwn byte = iota
 		skipOther
@@ -75,7 +78,7 @@ func alignment(own []*Own, others []*Other, window time.Duration) []pair {
 				best, step = row[j-1], skipOther
 			}
 			a, b := own[i-1], others[j-1]
-			if apart := b.At.Sub(a.at()).Abs(); apart <= window {
+			if apart := b.At.Sub(a.at()).Abs(); apart <= window && (a.Decided != 0 || !held[j-1]) {
 				if a.Decided == 0 {
 					apart += window
 				}

@@ -11,8 +11,8 @@ type Summary struct {
 	OtherFirst int // of Both, those that hm had scheduled, and the other issued before they were due
 	OnlyHM     int
 	OnlyOther  int
-	Held       int // of OnlyOther, those that hm held
-	Later      int // of OnlyOther, those that hm had scheduled for a later time
+	Held       int // of OnlyOther, those at a time when hm held all commands
+	Later      int // of the rest of OnlyOther, those that hm had scheduled for a later time
 	Open       int
 	Unknown    int
 
@@ -50,10 +50,10 @@ func Summarize(rows []Row) (s Summary) {
 		case OnlyOther:
 			s.OnlyOther++
 			switch {
-			case r.Later != nil:
-				s.Later++
 			case len(r.HeldBy) > 0:
 				s.Held++
+			case r.Later != nil:
+				s.Later++
 			}
 		case Open:
 			s.Open++

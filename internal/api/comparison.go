@@ -49,7 +49,7 @@ type ComparisonSummary struct {
 	OnlyHM     int  `json:"only_hm"`
 	OnlyOther  int  `json:"only_other"`
 	Held       int  `json:"held"`    // of only_other: hm held all commands at that time
-	Later      int  `json:"later"`   // of only_other: hm had scheduled it for a time beyond the window
+	Later      int  `json:"later"`   // of the rest of only_other: hm had scheduled it for a time beyond the window
 	Open       int  `json:"open"`    // issued by one side so recently that the other may follow
 	Unknown    int  `json:"unknown"` // issued by one side while the other's were not known
 	// HMRepeats and OtherRepeats count how often each side issued a command again because it had no effect.

@@ -21,8 +21,9 @@ type CompareOptions struct {
 	Journal shadow.Journal
 	Kept    int // commands that the journal keeps at least (commands.journal_entries)
 	// Hearing says whether the node hears the other; nil: commands.mode is not shadow, and it does not listen.
-	Hearing    func() shadow.Hearing
-	Unreadable func() uint64 // messages of the other that could not be read; nil: none
+	Hearing func() shadow.Hearing
+	// Messages counts the messages of the other since the node started, and those that could not be read. nil: none.
+	Messages func() (heard, rejected uint64)
 }
 
 const (
@@ -113,8 +114,8 @@ func (s *Server) listening(n snapshot, in compare.Input) Listening {
 		h := s.opts.Compare.Hearing()
 		l.Shadow, l.Now, l.Reason = true, h.Now, h.Why
 	}
-	if s.opts.Compare.Unreadable != nil {
-		l.Unreadable = s.opts.Compare.Unreadable()
+	if s.opts.Compare.Messages != nil {
+		_, l.Unreadable = s.opts.Compare.Messages()
 	}
 	for _, g := range shadow.Gaps(in) {
 		l.Gaps = append(l.Gaps, ListeningGap{From: n.wall.Time(g.From), Until: n.wall.Time(g.Until), Why: g.Why})
@@ -181,14 +182,16 @@ func comparedCommand(n snapshot, r *compare.Row, explain func(*compare.Other) (r
 		return c
 	}
 	c.HeldBy = append(c.HeldBy, r.HeldBy...)
+	if r.Later != nil {
+		c.Reason, c.Rule = r.Later.Reason, r.Later.Rule
+	}
 	switch {
 	case r.Why != "":
 		c.Why = r.Why
-	case r.Later != nil:
-		c.Reason, c.Rule = r.Later.Reason, r.Later.Rule
-		c.Why = "hm had scheduled it for " + Span(r.Later.Due.Sub(r.Other.At)) + " later"
 	case len(r.HeldBy) > 0:
 		c.Why = "hm held all commands at that time: " + strings.Join(r.HeldBy, ", ")
+	case r.Later != nil:
+		c.Why = "hm had scheduled it for " + Span(r.Later.Due.Sub(r.Other.At)) + " later"
 	default:
 		c.Rule, c.Why = explain(r.Other)
 	}

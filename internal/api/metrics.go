@@ -211,6 +211,10 @@ var (
 	mExitsRejected      = counter("exits_rejected_total", "droplet.exited messages that could not be understood.")
 	mUpdates            = counter("updates_received_total", "droplet.updated messages taken in.")
 
+	mOther         = counter("other_messages_total", "Messages with commands of another health manager that were heard in shadow mode.")
+	mOtherRejected = counter("other_messages_rejected_total", "Messages with commands of another health manager that could not be understood.")
+	mOtherHeard    = gauge("other_heard", "1 if this node, in shadow mode, hears the commands of another health manager.")
+
 	mBuild = gauge("build_info", "1, labelled with this program's version.", "version", "goversion")
 )
 
@@ -349,6 +353,18 @@ func (c *collector) gate(send func(metric, float64, ...string), n snapshot) {
 	}
 }
 
+// other sends what a node in shadow mode hears of another health manager.
+func (c *collector) other(send func(metric, float64, ...string)) {
+	o := c.s.opts.Compare
+	if o.Hearing == nil || o.Messages == nil {
+		return
+	}
+	heard, rejected := o.Messages()
+	send(mOther, float64(heard))
+	send(mOtherRejected, float64(rejected))
+	send(mOtherHeard, bit(o.Hearing().Now))
+}
+
 func (c *collector) heard(send func(metric, float64, ...string)) {
 	link, feed := c.s.opts.Link.State(), c.s.opts.Feed()
 	send(mNATSUp, bit(link.Up))
@@ -372,6 +388,7 @@ func (c *collector) heard(send func(metric, float64, ...string)) {
 	send(mExits, float64(feed.Exits))
 	send(mExitsRejected, float64(feed.ExitsRejected))
 	send(mUpdates, float64(feed.Updates))
+	c.other(send)
 }
 
 func bit(b bool) float64 {

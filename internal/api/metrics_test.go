@@ -22,6 +22,7 @@ func TestMetrics(t *testing.T) {
 	w := apitest.Fleet()
 	w.CloseGate("not-leader", "hold:switches")
 	o := w.Options()
+	o.Compare = apitest.Shadow().Options().Compare
 	o.Ended = &api.CommandTotals{}
 	o.Ended.Add([]raftfsm.EndedCommand{
 		{Command: commands.Command{Action: commands.Start, Reason: commands.ReasonMissing, State: commands.Confirmed}},

@@ -269,6 +269,7 @@ func TestValidateRefuses(t *testing.T) {
 		{"guard.mass_loss_hold=0", "guard.mass_loss_hold", "from 1"},
 		{"commands.mode=dry", "commands.mode", "enforce, shadow"},
 		{"commands.protocol=health", "commands.protocol", "not supported yet"},
+		{"commands.mode=shadow commands.protocol=http", "commands.protocol", "not supported yet"},
 		{"commands.protocol=http", "commands.protocol", "not supported yet"},
 		{"commands.protocol=smoke", "commands.protocol", "one of hm9000"},
 		{"commands.cc_url=http://cc", "commands.cc_url", "not supported yet"},
@@ -319,7 +320,7 @@ func TestValidateAccepts(t *testing.T) {
 		"nats.token=t", "nats.creds=f", "nats.username=u nats.password=p", "nats.tls.ca=c",
 		"desired.bulk.url=https://cc.internal:9022/base desired.bulk.username=u desired.bulk.password=p",
 		"policy.start_limit=0 guard.desired_shrink=0 guard.mass_loss=0 guard.min_apps=0",
-		"commands.mode=shadow", "policy.heartbeat_period=100ms", "log.level=debug log.format=json",
+		"commands.mode=shadow", "commands.mode=shadow commands.protocol=health", "policy.heartbeat_period=100ms", "log.level=debug log.format=json",
 		"desired.source=sql desired.sql.driver=mysql desired.sql.dsn=u:p@tcp(a)/d\nu:p@tcp(b)/d desired.sql.schema=v2 desired.sql.batch_size=1",
 		"desired.sql.driver=postgres heartbeats.listen= commands.protocol=hm9000",
 	} {

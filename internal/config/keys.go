@@ -384,14 +384,16 @@ var keys = []Key{
 	{
 		Name: "commands.mode", limit: oneOf(ModeEnforce, ModeShadow),
 		field: func(c *Config) any { return &c.Commands.Mode },
-		Doc:   "enforce sends commands; shadow decides and keeps a journal, but sends nothing.",
+		Doc:   "enforce sends commands; shadow decides and keeps a journal, but sends nothing, and hears what another " +
+			"health manager sends: see hm commands compare.",
 	},
 	{
 		Name: "commands.protocol", Later: []string{ProtocolHealth, ProtocolHTTP},
 		limit: oneOf(ProtocolHM9000, ProtocolHealth, ProtocolHTTP),
 		field: func(c *Config) any { return &c.Commands.Protocol },
-		Doc: "How commands reach the Cloud Controller: over NATS as hm9000.start and hm9000.stop (health and " +
-			"http are not supported yet).",
+		Doc: "How commands reach the Cloud Controller: over NATS as hm9000.start and hm9000.stop. health " +
+			"(health.start and health.stop, as HealthManager 2.0 sends them) is supported only in shadow mode, which " +
+			"hears them; http is not supported yet.",
 	},
 	{
 		Name: "commands.cc_url", NotYet: true, limit: either(httpURL()),

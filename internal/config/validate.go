@@ -41,9 +41,15 @@ func (v *validation) value(k Key) {
 		v.add(k.Name, "the default value: this is not supported yet")
 	case !k.limit.ok(value):
 		v.add(k.Name, "%s", k.limit.want)
-	case len(k.Later) > 0 && slices.Contains(k.Later, value.(string)):
+	case len(k.Later) > 0 && slices.Contains(k.Later, value.(string)) && !v.onlyHeard(k):
 		v.add(k.Name, "the default, %s: %s is not supported yet", k.DefaultText(), value)
 	}
+}
+
+// onlyHeard reports whether a value is supported because shadow mode publishes nothing: it only hears what another health
+// manager publishes.
+func (v *validation) onlyHeard(k Key) bool {
+	return k.Name == "commands.protocol" && v.config.Commands.Protocol == ProtocolHealth && v.config.Commands.Mode == ModeShadow
 }
 
 // add records a problem with the value of a key.

@@ -9,7 +9,6 @@ import (
 
 	"hm/actual"
 	"hm/actual/feed"
-	"hm/commands"
 	"hm/commands/natspub"
 	"hm/internal/api"
 	"hm/internal/app"
@@ -74,9 +73,9 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	if n.source, err = OpenSource(cfg, n.link, logger); err != nil {
 		return nil, err
 	}
-	nats, err := natspub.New(n.link, cfg.Commands.Protocol)
+	publisher, err := n.commandPublisher(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("commands.protocol: %w", err)
+		return nil, err
 	}
 	n.events = newOwnEvents(cfg.Node.ID, n.journal.AddOwn, n.cluster.Now)
 	log := replicatedLog{n.cluster}
@@ -87,25 +86,31 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	if err := n.measureLag(cfg); err != nil {
 		return nil, fmt.Errorf("measuring the lag of the NATS link: %w", err)
 	}
-	nats.Spell = func(c commands.Command) commands.Spelling { return n.intake.Spelling(n.cluster.View(), c) }
 	options := loopOptions(cfg, logger)
 	options.StateDiffers, options.Peers = n.cluster.StateDiffers, peerHearing{cfg.Node.ID, n.cluster}
 	options.NATSRefused = n.heartbeatsRefused
 	options.Node, options.Notes = cfg.Node.ID, func() bool { return n.cluster.Knows(raftfsm.KindNoted) }
 	options.WhyLead = func() string { return n.events.why(n.cluster.LeaderContact()) }
 	n.loop = reconcile.NewLoop(reconcile.LoopOptions{
-		Options: options, Log: log, Leader: log, Publisher: publisherOf(cfg, nats),
+		Options: options, Log: log, Leader: log, Publisher: publisher,
 		Source: n.source, Intake: n.intake, ReadTimeout: ReadTimeout(cfg), PeerReads: n.newestPeerRead, ReadRecorded: n.readRecorded,
 		ReadEnded: n.hook.readEnded, AppReadEnded: n.hook.appReadEnded,
 	}, ended)
 	if n.feed, err = feed.Open(n.link, n.intake, n.hook.Message, logger); err != nil {
 		return nil, fmt.Errorf("listening to the DEAs: %w", err)
 	}
-	if n.api, err = api.Open(n.apiPorts(apiOptions(cfg, logger), &totals)); err != nil {
+	if err := n.hearOther(cfg, logger); err != nil {
+		return nil, err
+	}
+	ports := n.apiPorts(apiOptions(cfg, logger), &totals)
+	ports.Compare = n.compareOptions(cfg)
+	if n.api, err = api.Open(ports); err != nil {
 		return nil, fmt.Errorf("serving the API: %w", err)
 	}
-	if n.queries, err = api.ServeQueries(n.link, n.api); err != nil {
-		return nil, fmt.Errorf("answering app.state over NATS: %w", err)
+	if n.other == nil { // in shadow mode the questions of the Cloud Controller belong to the other health manager
+		if n.queries, err = api.ServeQueries(n.link, n.api); err != nil {
+			return nil, fmt.Errorf("answering app.state over NATS: %w", err)
+		}
 	}
 	n.apiAddress = cfg.APIAddress(n.api.Addr())
 	n.own(func() { n.loop.Run(ctx) })

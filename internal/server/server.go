@@ -39,6 +39,7 @@ type Node struct {
 	hook     *recorderHook
 	handover *handover
 	events   *ownEvents
+	other    *otherHM // nil: commands.mode is not shadow
 
 	readEnded atomic.Int64 // hm time at which this node last recorded a complete read
 
@@ -77,6 +78,9 @@ func (n *Node) Close() error {
 			n.feed.Close()
 		}
 		n.owned.Wait()
+		if n.other != nil {
+			n.other.close()
+		}
 		if n.link != nil {
 			errs = append(errs, n.link.Close())
 		}

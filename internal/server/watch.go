@@ -42,6 +42,7 @@ func (n *Node) watch(ctx context.Context, wake <-chan struct{}) {
 		n.events.leadership(n.cluster.Leadership(), n.cluster.Members(), time.Now())
 		n.handover.consider(ctx, n.leaderView(), n.own)
 		n.hook.follow()
+		n.followOther()
 		n.updatePeerInfo()
 		select {
 		case <-ctx.Done():

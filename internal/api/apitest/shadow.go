@@ -34,7 +34,7 @@ func (n *Node) compareOptions() api.CompareOptions {
 	o := api.CompareOptions{Journal: history{n}, Kept: 100_000}
 	if n.Hearing != (shadow.Hearing{}) {
 		o.Hearing = func() shadow.Hearing { return n.Hearing }
-		o.Unreadable = func() uint64 { return 3 }
+		o.Messages = func() (heard, rejected uint64) { return 12, 3 }
 	}
 	return o
 }
