@@ -384,7 +384,7 @@ var keys = []Key{
 	{
 		Name: "commands.mode", limit: oneOf(ModeEnforce, ModeShadow),
 		field: func(c *Config) any { return &c.Commands.Mode },
-		Doc:   "enforce sends commands; shadow decides and keeps a journal, but sends nothing, and hears what another " +
+		Doc: "enforce sends commands; shadow decides and keeps a journal, but sends nothing, and hears what another " +
 			"health manager sends: see hm commands compare.",
 	},
 	{
