@@ -16,11 +16,15 @@ const eventStream = "text/event-stream"
 
 // Limits of streams.
 const (
-	maxFollowers    = 64               // streams of a node at a time
-	eventIdle       = 10 * time.Second // for how long a client may read nothing before its connection is closed
-	eventHeartbeat  = 15 * time.Second // how often something is sent when there is nothing to tell
+	maxFollowers    = 64 // streams of a node at a time
 	eventsPerWrite  = 500
 	eventRetryAfter = time.Second // after which a client should connect again
+)
+
+// How patient streams are. Tests make them less so.
+var (
+	eventIdle      = 10 * time.Second // for how long a client may read nothing before its connection is closed
+	eventHeartbeat = 15 * time.Second // how often something is sent when there is nothing to tell
 )
 
 // eventWriter writes server-sent events to one client.

@@ -1,6 +1,9 @@
 package api
 
 import (
+	"testing"
+	"time"
+
 	"hm/internal/app"
 	"hm/raftfsm"
 )
@@ -14,3 +17,17 @@ func FitBulk(view *raftfsm.State, wall Wall, keys []app.Key, limit int) []byte {
 	answer, _ := fitBulk(view, wall, spelled, limit)
 	return answer
 }
+
+// MaxFollowers is maxFollowers.
+const MaxFollowers = maxFollowers
+
+// SetEventPatience changes for the time of a test how long a client of a stream may read nothing, and how often
+// something is sent.
+func SetEventPatience(t *testing.T, idle, heartbeat time.Duration) {
+	oldIdle, oldHeartbeat := eventIdle, eventHeartbeat
+	eventIdle, eventHeartbeat = idle, heartbeat
+	t.Cleanup(func() { eventIdle, eventHeartbeat = oldIdle, oldHeartbeat })
+}
+
+// Followers counts the streams of events under way.
+func (s *Server) Followers() int { return len(s.followers) }

@@ -137,11 +137,22 @@ func TestAnswers(t *testing.T) {
 		{"compare_since_bad", base + "/v1/commands/compare?since=yesterday", 400},
 		{"compare_class_bad", base + "/v1/commands/compare?class=all", 400},
 		{"holds", base + "/v1/holds", 200},
+		{"events", base + "/v1/events", 200},
+		{"events_app", base + "/v1/events?app=a0000001&kind=command", 200},
+		{"events_limit", base + "/v1/events?limit=2&kind=dea", 200},
+		{"events_after", base + "/v1/events?limit=2&kind=dea&after=0.0", 200},
+		{"events_app_unknown", base + "/v1/events?app=zzz", 404},
+		{"events_dea_unknown", base + "/v1/events?dea=9", 404},
+		{"events_kind_unknown", base + "/v1/events?kind=dea.lots", 400},
+		{"events_subject_unknown", base + "/v1/events?kind=deas", 400},
+		{"events_after_bad", base + "/v1/events?after=yesterday", 400},
+		{"events_since_bad", base + "/v1/events?since=yesterday", 400},
+		{"events_follow_json", base + "/v1/events?follow=true", 400},
 		{"readyz", base + "/readyz", 200},
 		{"nothing_here", base + "/v2/status", 404},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			resp, raw := ask(t, "GET", c.url, "")
+			resp, raw := ask(t, "GET", c.url, "", "Accept", "application/json")
 			want := "application/json"
 			if c.status >= 400 {
 				want = "application/problem+json"

@@ -184,6 +184,7 @@ func (n *Node) apiPorts(o api.Options, totals *api.CommandTotals) api.Options {
 	o.Version = n.version
 	o.Node, o.Loop, o.Link, o.Lag, o.Proved, o.Feed = n.cluster, n.loop, n.link, n.marker.Lag, n.linkProved, n.feedStats
 	o.Ended, o.Transfers, o.KnowsLess, o.Subject = totals, n.handover.totals, n.knowsLess, natspub.Subject
+	o.Journal = n.journal
 	o.Record, o.RecordState = n.hook.record, n.hook.InsertState
 	return o
 }

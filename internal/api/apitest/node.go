@@ -53,6 +53,7 @@ type Node struct {
 	writes        net.Listener
 	Logged        []raftfsm.EndedCommand // by LogEnded
 	journal       *reconcile.EndedCommands
+	History       *History
 	state         *raftfsm.State
 	view          *raftfsm.State
 }
@@ -60,7 +61,7 @@ type Node struct {
 // New returns a node called hm-1 that leads, with an open gate and nothing recorded.
 func New() *Node {
 	n := &Node{
-		ID: "hm-1", At: Start, HeardAt: map[string]app.Time{}, journal: reconcile.NewEndedCommands(1000), state: raftfsm.NewState(),
+		ID: "hm-1", At: Start, HeardAt: map[string]app.Time{}, journal: reconcile.NewEndedCommands(1000), History: NewHistory(), state: raftfsm.NewState(),
 		Lead: cluster.Leadership{Leader: true, Term: 7, LeaderID: "hm-1", Since: time.Now()},
 		Link: bus.State{Up: true, Server: "10.0.0.1:4222", Since: wall(Start), Epoch: 1, Outages: 1},
 	}
@@ -102,6 +103,7 @@ func (n *Node) Options() api.Options {
 		Transfers: func() []api.Transfers { return []api.Transfers{{Reason: "nats-down", Done: 2, Failed: 1}} },
 		Subject:   func(a commands.Action) string { return "hm9000." + a.String() },
 		Compare:   n.compareOptions(),
+		Journal:   n.History,
 		Feed:      func() api.FeedStats { return api.FeedStats{Heartbeats: 120, Unchanged: 110, Exits: 3} },
 	}
 }
@@ -141,6 +143,7 @@ func (n *Node) apply(at app.Time, records ...raftfsm.Record) raftfsm.Result {
 	res := n.state.Apply(n.state.Index()+1, 7, raftfsm.Entry{At: at, Records: records})
 	n.view = nil
 	n.journal.Add(res.Ended)
+	n.History.Applied(n.state.Index(), res)
 	n.Over.At = n.At
 	return res
 }
