@@ -13,6 +13,7 @@ var commandConstructors = []func(*cli) *cobra.Command{
 	newDEAsCommand,
 	newDEACommand,
 	newCommandsCommand,
+	newEventsCommand,
 	newHoldCommand,
 	newReleaseCommand,
 	newPauseCommand,
