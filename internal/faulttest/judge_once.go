@@ -22,7 +22,7 @@ func (j *judge) once() {
 		}
 		ids[c.ID] = c
 		if c.Stop {
-			if before := stops[c.Instance]; before != nil && before.ID != c.ID && c.At-before.At < pause-j.late(c.At, before.At) {
+			if before := stops[c.Instance]; before != nil && before.ID != c.ID && c.At-before.At < pause-j.late(c.At, before.At) && !j.seemedGone(c.Instance, before.At, c.At) {
 				j.add("I2", c.At, "%s, which was sent %s before already", j.name(c), seconds(c.At-before.At))
 			}
 			stops[c.Instance] = c
@@ -50,4 +50,21 @@ func (j *judge) effectSeen(p place, from, until time.Duration) bool {
 	return slices.ContainsFunc(j.Exits, func(e Exit) bool {
 		return place{e.App, e.Index} == p && e.At >= from && e.At <= until
 	})
+}
+
+// seemedGone reports whether an instance was not heard for a time to live that ended between from and until, or shortly
+// before: hm took it for gone, and then it was back.
+func (j *judge) seemedGone(guid app.GUID, from, until time.Duration) bool {
+	l := j.Lives[guid]
+	if l == nil {
+		return false
+	}
+	last := l.Born
+	for _, h := range l.Heard {
+		if h.At > from-j.Policy.Grace && h.At <= until && h.At-last >= j.Policy.TTL-j.late(h.At, last) {
+			return true
+		}
+		last = h.At
+	}
+	return until-last >= j.Policy.TTL-j.late(until, last)
 }

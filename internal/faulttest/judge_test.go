@@ -21,6 +21,7 @@ type scene struct {
 func newScene() scene {
 	s := scene{key: app.Key{Droplet: app.MustGUID("droplet"), Version: app.MustGUID("v1")}}
 	policy := Settings{Period: beat}.policy()
+	policy.TTL = 3 * beat
 	s.Record = &Record{Policy: policy, Rows: map[app.GUID][]RowChange{}, Lives: map[app.GUID]*Life{}, Nodes: map[string]*NodeRecord{},
 		Healed: 100 * beat, Converged: 101 * beat, Hashes: map[string]Hash{}}
 	for i := range nodeCount {
@@ -249,6 +250,17 @@ func TestJudge(t *testing.T) {
 		}, ""},
 		{"no agreement in the end", func(s scene) { s.Converged = 0 }, "I9"},
 		{"agreement too late", func(s scene) { s.Converged = s.Healed + s.Policy.Bound + 1 }, "I9"},
+		{"agreement late, after the machine stood still", func(s scene) {
+			s.Converged = s.Healed + s.Policy.Bound + 1
+			s.Stalls = []Span{{s.Healed, s.Healed + beat}}
+		}, ""},
+		{"one instance stopped twice, that was not heard for a while", func(s scene) {
+			l := s.silence(at-4*beat, "one-1")
+			l.Heard = append(l.Heard, Hearing{at + beat + beat/2, "RUNNING"})
+			s.row(at, 1)
+			s.stop(at+beat, "one-1")
+			s.stop(at+2*beat, "one-1")
+		}, ""},
 		{"different states", func(s scene) { s.Hashes["hm-1"] = Hash{7, "bb"} }, "I7"},
 		{"different states at different indices", func(s scene) { s.Hashes["hm-1"] = Hash{8, "bb"} }, ""},
 		{"a request that nobody answered", func(s scene) { s.Refused = []Refusal{{at, s.key.Droplet, "404 unknown_route"}} }, "requests"},

@@ -138,7 +138,9 @@ func (w *world) play(r *Result) error {
 func (w *world) settle() {
 	const calm = 4 // periods for which it must stay so
 	since := time.Time{}
-	for end := time.Now().Add(w.Bound() + calm*w.Period); time.Now().Before(end); w.sleep(w.Period / 10) {
+	began := time.Now()
+	for w.boundHolds(calm*w.Period) && time.Since(began) < 5*w.Bound() {
+		w.sleep(w.Period / 10)
 		switch agrees := w.converged(); {
 		case !agrees:
 			since = time.Time{}
@@ -152,6 +154,14 @@ func (w *world) settle() {
 			return
 		}
 	}
+}
+
+// boundHolds reports whether the time within which everything must agree, and some more, is not over.
+func (w *world) boundHolds(more time.Duration) bool {
+	w.obs.mu.Lock()
+	defer w.obs.mu.Unlock()
+	now := w.obs.now()
+	return now < w.obs.rec.lastFault(now)+w.Bound()+more
 }
 
 // compareStates notes the states of the nodes at one index, if they come to be at one within a moment.

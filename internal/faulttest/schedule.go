@@ -176,7 +176,7 @@ func drawNATS(rnd *rand.Rand) Fault {
 	kinds := []Kind{NATSKill, NATSKill, NATSKill, NATSFreeze, NATSFlap, DEAsNoNATS, DEAsNoNATS}
 	f := Fault{Kind: kinds[rnd.IntN(len(kinds))], For: lasting(rnd)}
 	if f.Kind == NATSKill && rnd.IntN(4) > 0 {
-		f.After = round(1 + 8*rnd.Float64())
+		f.After = round(1 + 9*rnd.Float64())
 		f.Count = rnd.IntN(4)
 	}
 	return f

@@ -38,6 +38,7 @@ const (
 func (s Settings) policyKeys() []string {
 	return []string{
 		"policy.heartbeat_period=" + s.Period.String(),
+		"policy.heartbeat_ttl=5", // longer than the freshness window, so that one does not hide a fault of the other
 		"policy.backoff_max=12",
 		"desired.poll_interval=3",
 		"desired.bulk.timeout=" + (5 * s.Period).String(),
@@ -49,7 +50,7 @@ func (s Settings) policyKeys() []string {
 // policy is what the judge goes by: hm's defaults and policyKeys.
 func (s Settings) policy() Policy {
 	return Policy{
-		Period: s.Period, TTL: 3 * s.Period, Freshness: 3 * s.Period, Grace: 3 * s.Period, DesiredTTL: 12 * s.Period,
+		Period: s.Period, TTL: 5 * s.Period, Freshness: 3 * s.Period, Grace: 3 * s.Period, DesiredTTL: 12 * s.Period,
 		Lease: 250 * time.Millisecond, MassLoss: 0.5, LossHold: 12 * s.Period, Bound: s.Bound(),
 	}
 }
@@ -62,12 +63,12 @@ func (s Settings) policy() Policy {
 //   - 6 periods until a page of the bulk API that hangs is given up and the next read is over;
 //   - 3 periods of freshness;
 //   - 12 periods of a hold, set for the last fault;
-//   - 3 periods until a DEA counts as lost, a grace of 3, and 12 as the longest back-off;
+//   - 5 periods until a DEA counts as lost, a grace of 3, and 12 as the longest back-off;
 //   - 12 periods until the first of several copies is stopped, and 3 for each of three more;
 //   - 18 periods for which a stop yields to a start;
 //   - 12 periods until a DEA that evacuates leaves without a replacement.
 func (s Settings) Bound() time.Duration {
-	return 5*time.Second + (6+3+12+3+3+12+12+9+18+12)*s.Period
+	return 5*time.Second + (6+3+12+5+3+12+12+9+18+12)*s.Period
 }
 
 func (s Settings) validate() error {
