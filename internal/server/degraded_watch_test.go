@@ -156,7 +156,7 @@ func routesAgree(s *sim.Sim) bool {
 		has[r.Instance] = r.App + " " + r.Address
 	}
 	for _, e := range s.Fleet.Endpoints() {
-		want[e.Instance.String()] = e.App.String() + " " + e.Address()
+		want[e.Instance.String()] = e.App.String() + " " + e.Address
 	}
 	if len(has) != len(want) || len(has) != s.Router.Status().Endpoints {
 		return false

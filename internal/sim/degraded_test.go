@@ -20,6 +20,7 @@ func degradedSim(t *testing.T, o Options) (*NATS, *Sim) {
 	noLeaks(t)
 	n := startNATS(t)
 	o.Seed, o.HeartbeatPeriod, o.RouterListen = 70, 20*time.Millisecond, "127.0.0.1:0"
+	o.RouterStaleThreshold = 2 * time.Second // so long that a loaded machine does not make routes stale
 	if o.Apps == 0 {
 		o.Apps, o.DEAs = 10, 4
 	}
@@ -58,7 +59,7 @@ func TestAllComponentsReconnectInsteadOfGivingUp(t *testing.T) {
 	for range 3 {
 		n.Stop()
 		away(t, s)
-		periods(s, 50)
+		periods(s, 20)
 		back(t, n, s)
 		listen(t, n, subjectHeartbeat).heartbeats(4)
 		awaitRoutes(t, s)
@@ -214,14 +215,15 @@ func TestStatsDoNotWorkWhileNATSIsAway(t *testing.T) {
 // answered. Once NATS is back, each route has a whole threshold to be registered again, and then stale ones go.
 func TestRouterKeepsTheRoutesItKnowsWhileNATSIsAway(t *testing.T) {
 	n, s := degradedSim(t, Options{Requests: 200})
-	all := s.Router.Status().Endpoints
+	all, ready := s.Router.Status().Endpoints, time.Now()
 	n.Stop()
 	away(t, s)
 	if err := s.Fleet.Kill(s.Fleet.DEAs(0, 1)[0].ID); err != nil { // its routes cannot be taken back
 		t.Fatal(err)
 	}
 	answered := s.State().Requests.Answered
-	periods(s, 60) // the threshold is 12
+	poll(t, "every route is stale", func() bool { return s.Router.Status().Stale == all })
+	periods(s, 20)
 	st := s.Router.Status()
 	if st.Endpoints != all || st.Stale != all || st.Pruned != 0 || st.NATS || st.Outages != 1 {
 		t.Errorf("during the outage: %+v, %d endpoints before", st, all)
@@ -231,8 +233,9 @@ func TestRouterKeepsTheRoutesItKnowsWhileNATSIsAway(t *testing.T) {
 	if st := s.Router.Status(); st.Pruned == 0 || st.Stale != 0 {
 		t.Errorf("after the outage: %+v", st)
 	}
-	if r := s.State().Requests; r.Failed != 0 || r.Astray != 0 || r.Answered <= answered {
-		t.Errorf("%+v; %+v", r, s.Failures())
+	noneFailed(t, s, ready)
+	if n := s.State().Requests.Answered; n <= answered {
+		t.Errorf("%d requests answered, %d before the outage", n, answered)
 	}
 }
 
@@ -254,22 +257,20 @@ func TestARouterThatPrunesWithoutNATSFailsRequests(t *testing.T) {
 // is over.
 func TestNoInstanceIsStoppedAndNoDEAExitsWhileNATSIsAway(t *testing.T) {
 	n, s := degradedSim(t, Options{Requests: 100, Passive: true})
+	n.Stop()
+	away(t, s)
 	if err := s.Fleet.Evacuate(s.Fleet.DEAs(0, 1)[0].ID); err != nil {
 		t.Fatal(err)
 	}
-	n.Stop()
-	away(t, s)
-	before := s.State()
+	before, ready := s.State(), time.Now()
 	periods(s, 60) // it would leave after 11.5
 	if st := s.State(); st.DEAsGone != 0 || st.DEAsEvacuating != 1 || st.Running != before.Running ||
-		st.Evacuating != before.Evacuating || st.Evacuating == 0 || st.Requests.Failed != 0 {
+		st.Evacuating != before.Evacuating || st.Evacuating == 0 {
 		t.Errorf("during the outage: %+v, before: %+v", st, before)
 	}
+	noneFailed(t, s, ready)
 	back(t, n, s)
 	// Now its time begins, in which a health manager can start its instances elsewhere.
-	if st := s.State(); st.DEAsGone != 0 {
-		t.Errorf("right after the outage: %+v", st)
-	}
 	await(t, s, "the DEA leaves", func(st State) bool { return st.DEAsGone == 1 })
 }
 
@@ -290,7 +291,8 @@ func TestOneComponentIsCutOff(t *testing.T) {
 	}
 	set(Faults{RouterAway: true}, 1)
 	listen(t, n, subjectHeartbeat).heartbeats(4)
-	periods(s, 40)
+	poll(t, "routes are stale", func() bool { return s.Router.Status().Stale > 0 })
+	periods(s, 20)
 	if st := s.Router.Status(); st.Pruned != 0 || st.Stale == 0 {
 		t.Errorf("the router is cut off: %+v", st)
 	}

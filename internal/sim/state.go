@@ -132,14 +132,10 @@ type InstanceView struct {
 }
 
 func viewInstance(in fleet.Instance) InstanceView {
-	v := InstanceView{
+	return InstanceView{
 		App: in.App.Droplet, Version: in.App.Version, Index: in.Index, GUID: in.GUID, State: in.State.String(),
-		Since: in.Since, DEA: in.DEA, CutOff: in.CutOff,
+		Since: in.Since, DEA: in.DEA, CutOff: in.CutOff, Address: in.Address,
 	}
-	if in.Port != 0 {
-		v.Address = fmt.Sprintf("127.0.0.1:%d", in.Port)
-	}
-	return v
 }
 
 // App gives one app.

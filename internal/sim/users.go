@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	maxRequestRate  = 20_000          // requests a second
-	requestPatience = 5 * time.Second // for one request
-	maxFailures     = 100             // kept
+	maxRequestRate  = 20_000           // requests a second
+	requestPatience = 30 * time.Second // for one request
+	maxFailures     = 100              // kept
 )
 
 // users sends requests through the router to all apps that should run, in turn, at a constant rate.
@@ -181,7 +181,7 @@ func (u *users) ask(ctx context.Context, guid app.GUID) (astray bool, err error)
 		return false, fmt.Errorf("reading the answer: %w", err)
 	}
 	if res.StatusCode != http.StatusOK {
-		return false, fmt.Errorf("status %d %s", res.StatusCode, res.Header.Get(router.HeaderError))
+		return false, fmt.Errorf("status %d %s: %.300s", res.StatusCode, res.Header.Get(router.HeaderError), body)
 	}
 	var a fleet.Answer
 	if err := json.Unmarshal(body, &a); err != nil {

@@ -21,13 +21,14 @@ import (
 const MaxEndpoints = 10_000
 
 const (
-	endpointHost = "127.0.0.1"
-	drain        = 500 * time.Millisecond // how long a stopped instance may take to end the requests that it has
-	restingHB    = 60                     // heartbeats in which a port is not used again, so that no late route leads astray
+	linger    = 50 * time.Millisecond  // how long a stopped instance still takes requests, until routers know of its end
+	drain     = 500 * time.Millisecond // how long it may then take to end the requests that it has
+	restingHB = 60                     // heartbeats in which a port is not used again, so that no late route leads astray
 )
 
 // endpoint is the HTTP server of one running instance.
 type endpoint struct {
+	host string
 	port uint16
 	app  string
 	srv  *http.Server
@@ -54,6 +55,8 @@ type Answer struct {
 	Instance app.GUID `json:"instance"`
 }
 
+func (e *endpoint) address() string { return net.JoinHostPort(e.host, strconv.Itoa(int(e.port))) }
+
 // serve opens the endpoint of a running instance. Fleet.mu is held, here and below.
 func (f *Fleet) serve(in *instance) {
 	if !f.opts.Serve || f.closing || in.endpoint != nil || len(in.app.uris) == 0 {
@@ -63,13 +66,14 @@ func (f *Fleet) serve(in *instance) {
 		f.log.Warn("an instance serves no HTTP: too many do", "limit", MaxEndpoints)
 		return
 	}
-	listener, err := f.freshPort(time.Now())
+	host := f.hosts.of(in.dea)
+	listener, err := f.freshPort(host, time.Now())
 	if err != nil {
 		f.log.Error("an instance serves no HTTP", "app", in.app.droplet.String(), "error", err)
 		return
 	}
 	answer := wire.MustJSON(Answer{App: in.app.droplet, Version: in.version, Index: in.index, Instance: in.guid})
-	e := &endpoint{port: uint16(listener.Addr().(*net.TCPAddr).Port), app: in.app.droplet.String()}
+	e := &endpoint{host: host, port: uint16(listener.Addr().(*net.TCPAddr).Port), app: in.app.droplet.String()}
 	e.srv = &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			f.answered.Add(1)
@@ -86,8 +90,8 @@ func (f *Fleet) serve(in *instance) {
 	f.wg.Go(func() { _ = e.srv.Serve(listener) }) // ends by hangUp, which closes the listener, too
 }
 
-// freshPort listens on a port that no instance used a short while ago.
-func (f *Fleet) freshPort(now time.Time) (net.Listener, error) {
+// freshPort listens on a port of a host that no instance used a short while ago.
+func (f *Fleet) freshPort(host string, now time.Time) (net.Listener, error) {
 	var unfit []net.Listener
 	defer func() {
 		for _, l := range unfit {
@@ -95,7 +99,7 @@ func (f *Fleet) freshPort(now time.Time) (net.Listener, error) {
 		}
 	}()
 	for range 100 {
-		l, err := net.Listen("tcp", net.JoinHostPort(endpointHost, "0"))
+		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 		if err != nil {
 			return nil, err
 		}
@@ -110,8 +114,8 @@ func (f *Fleet) freshPort(now time.Time) (net.Listener, error) {
 	return nil, errors.New("every port was in use a short while ago")
 }
 
-// hangUp closes an instance's endpoint. After a stop, requests that the instance already has are answered first; a crash
-// breaks them off.
+// hangUp closes an instance's endpoint. After a stop, which takes a DEA a moment, the routers have time to hear of it,
+// and requests that the instance already has are answered; a crash breaks them off.
 func (f *Fleet) hangUp(in *instance, stopped bool) {
 	e := in.endpoint
 	if e == nil {
@@ -125,6 +129,10 @@ func (f *Fleet) hangUp(in *instance, stopped bool) {
 		return
 	}
 	f.wg.Go(func() {
+		select {
+		case <-time.After(linger):
+		case <-f.ending:
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), drain)
 		defer cancel()
 		if e.srv.Shutdown(ctx) != nil {
@@ -154,7 +162,7 @@ func (f *Fleet) ServedSince(droplet app.GUID, t time.Time) bool {
 type Endpoint struct {
 	App      app.GUID
 	Instance app.GUID
-	Port     uint16
+	Address  string // host:port
 }
 
 // Endpoints gives the endpoints of all instances that serve, in no order.
@@ -165,12 +173,9 @@ func (f *Fleet) Endpoints() []Endpoint {
 	for _, p := range f.apps {
 		for _, in := range p.instances {
 			if in.endpoint != nil {
-				all = append(all, Endpoint{App: p.droplet, Instance: in.guid, Port: in.endpoint.port})
+				all = append(all, Endpoint{App: p.droplet, Instance: in.guid, Address: in.endpoint.address()})
 			}
 		}
 	}
 	return all
 }
-
-// Address is the endpoint's host:port.
-func (e Endpoint) Address() string { return net.JoinHostPort(endpointHost, strconv.Itoa(int(e.Port))) }

@@ -65,6 +65,8 @@ type Fleet struct {
 	pool         pool
 	startFailure float64              // share of starting instances that crash instead of running
 	closing      bool                 // no endpoint is opened any more
+	ending       chan struct{}        // closed with closing
+	hosts        hosts                // the addresses of the DEAs
 	endpoints    int                  // instances that serve HTTP
 	resting      map[uint16]time.Time // ports that stopped instances had, and until when they are not used again
 
@@ -81,8 +83,12 @@ type Fleet struct {
 
 // New makes a fleet without DEAs.
 func New(o Options) *Fleet {
-	return &Fleet{opts: o, log: o.Logger, ids: wire.NewIDGenerator(o.Seed, "fleet"), byID: map[string]*dea{},
-		apps: map[app.GUID]*presence{}, resting: map[uint16]time.Time{}}
+	f := &Fleet{opts: o, log: o.Logger, ids: wire.NewIDGenerator(o.Seed, "fleet"), byID: map[string]*dea{},
+		apps: map[app.GUID]*presence{}, resting: map[uint16]time.Time{}, ending: make(chan struct{})}
+	if o.Serve {
+		f.hosts = newHosts()
+	}
+	return f
 }
 
 // Wanted is an app of which the instances 0 to Instances-1 run from the start.
@@ -196,7 +202,10 @@ func (f *Fleet) Close() {
 		f.cancel()
 	}
 	f.mu.Lock()
-	f.closing = true
+	if !f.closing {
+		f.closing = true
+		close(f.ending)
+	}
 	for _, d := range f.deas {
 		f.die(d)
 	}

@@ -45,7 +45,7 @@ func (p *presence) all() iter.Seq[Instance] {
 				Since: time.UnixMicro(in.since).UTC(), DEA: in.dea.id, CutOff: !in.dea.connected(),
 			}
 			if in.endpoint != nil {
-				view.Port = int(in.endpoint.port)
+				view.Address = in.endpoint.address()
 			}
 			if !yield(view) {
 				return

@@ -109,7 +109,7 @@ func (c *connection) subscribeToRouters() {
 // encodeRoute gives router.register and router.unregister of an instance, which are the same.
 func encodeRoute(in *instance) []byte {
 	return wire.MustJSON(wire.Route{
-		DEA: in.dea.id, App: in.app.droplet.String(), URIs: in.app.uris, Host: endpointHost, Port: in.endpoint.port,
+		DEA: in.dea.id, App: in.app.droplet.String(), URIs: in.app.uris, Host: in.endpoint.host, Port: in.endpoint.port,
 		Tags: map[string]string{}, Instance: in.guid.String(),
 	})
 }

@@ -86,7 +86,8 @@ type Instance struct {
 	Since  time.Time // when it got its state
 	DEA    string
 	CutOff bool // its DEA neither sends nor receives
-	Port   int  // of 127.0.0.1, where it serves HTTP; 0: it does not
+
+	Address string // where it serves HTTP, host:port; empty: it does not
 }
 
 // Instances gives everything that DEAs list of a droplet, known to the Cloud Controller or not, in no order.

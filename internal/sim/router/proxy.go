@@ -10,7 +10,6 @@ import (
 	"net/http/httputil"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -106,7 +105,7 @@ func (p *proxy) RoundTrip(r *http.Request) (*http.Response, error) {
 		if err == nil {
 			return res, nil
 		}
-		if r.Context().Err() != nil || !reachedNobody(err, r) {
+		if r.Context().Err() != nil || !mayRepeat(err, r) {
 			return nil, err
 		}
 		p.table.fail(name, e.addr, time.Now())
@@ -117,15 +116,14 @@ func (p *proxy) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// reachedNobody reports whether another endpoint may be tried: no connection was made, or it was reset before an answer
-// and the request has no body and may be repeated.
-func reachedNobody(err error, r *http.Request) bool {
+// mayRepeat reports whether another endpoint may be tried after an error: no connection was made, or the request changes
+// nothing and has no body. An instance that was killed breaks off what it has begun.
+func mayRepeat(err error, r *http.Request) bool {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {
 		return true
 	}
-	repeatable := (r.Method == http.MethodGet || r.Method == http.MethodHead) && (r.Body == nil || r.Body == http.NoBody)
-	return repeatable && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF))
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && (r.Body == nil || r.Body == http.NoBody)
 }
 
 // keptOpen is a request's body that outlives an attempt.
@@ -136,7 +134,7 @@ func (keptOpen) Close() error { return nil }
 // refuse answers a request that reached no endpoint.
 func (p *proxy) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	status, reason := http.StatusBadGateway, ErrorEndpoint
-	text := "Registered endpoint failed to handle the request."
+	text := fmt.Sprintf("Registered endpoint failed to handle the request (%.200s).", err)
 	switch {
 	case errors.Is(err, errUnknownRoute):
 		p.counters.unknown.Add(1)
