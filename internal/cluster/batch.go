@@ -5,7 +5,6 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"hm/internal/app"
 	"hm/raftfsm"
 )
 
@@ -27,7 +26,6 @@ type pendingEntry struct {
 // further proposals gather: the more callers there are, the fuller the entries.
 func (n *Node) batch() {
 	var waiting []*proposal // taken off the queue, in order; only of the first may chunks have been submitted
-	var stamped app.Time    // the time of the newest entry
 	for {
 		if len(waiting) == 0 {
 			select {
@@ -57,8 +55,7 @@ func (n *Node) batch() {
 			<-n.slots
 			continue
 		}
-		stamped = max(stamped, n.clock.now())
-		n.submit(&f, raftfsm.Entry{At: stamped, Records: recs})
+		n.submit(&f, raftfsm.Entry{At: n.clock.now(), Records: recs})
 		n.pending <- f // never blocks: it has as many places as there are slots
 	}
 }

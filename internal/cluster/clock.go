@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,18 +23,33 @@ const slewShift = 10
 //     duration of the commit.
 //   - An entry that this node stamped itself changes nothing.
 //
-// Readings never go back: while the clock is set back, they stand still.
+// A fleet that does not change writes no entries, and a node that is restarted does not know how long ago the newest
+// entry was stamped: its clock is behind by so much. If such a node led, and then another, hm time would jump ahead: a
+// command that was just sent would count as one without effect, and would be sent again. So all nodes have one clock:
+//   - A leader tells its time to the others, and they set their clocks by it, forward or back.
+//   - A new leader takes over the clock of the voter that followed the newest leader. If no voter that it hears has
+//     followed a leader since it was started, the time since the newest entry does not count.
+//
+// Readings go back in two cases only: the log's time replaces the wall clock's, and a clock is set by that of another
+// node which is far behind. Otherwise they stand still while the clock is set back. While a node leads its clock is
+// never set back.
 type clock struct {
 	start   time.Time // origin of the monotonic readings
 	epoch   atomic.Pointer[clockEpoch]
 	ownTerm atomic.Uint64 // this node stamped the entries of this term, with this clock
+	ofTerm  atomic.Uint64 // the term of the leader whose clock this is; 0: not known since this node started
 
-	adopted time.Duration // monotonic reading at the last entry; only the applying goroutine uses it
+	mu      sync.Mutex    // guards what follows, and held while the clock is set
+	adopted time.Duration // monotonic reading at the last entry
+	ahead   int           // how often in a row the leader's clock was far behind
 	started atomic.Bool   // an entry was applied, so the clock shows the log's time
 }
 
-// clockEpoch is shared by all readers. The change from the wall clock to the log's time begins a new epoch, so that a
-// reader of the old epoch cannot store its reading in the new one.
+// maxAhead is how far a follower's clock may be ahead of its leader's: a message arrives later than it was sent.
+const maxAhead = time.Second
+
+// clockEpoch is shared by all readers. A change that sets the clock back at once begins a new epoch, so that a reader of
+// the old epoch cannot store its reading in the new one.
 type clockEpoch struct {
 	base atomic.Int64 // hm time at the origin, in nanoseconds
 	last atomic.Int64 // newest reading, in milliseconds
@@ -49,8 +65,8 @@ func newClock() *clock {
 	return c
 }
 
-// now never goes back, with one exception: the first applied entry replaces the wall clock's time by the log's time.
-// Nothing is recorded before, so no deadline depends on it. The clock stops at raftfsm.MaxTime; a nanosecond count
+// now never goes back while this node leads, nor else but as clock says. Nothing is recorded before the first entry, so
+// no deadline depends on the wall clock. The clock stops at raftfsm.MaxTime; a nanosecond count
 // overflows 62 years later.
 func (c *clock) now() app.Time {
 	e := c.epoch.Load()
@@ -66,11 +82,13 @@ func (c *clock) now() app.Time {
 	}
 }
 
-// applied sets the clock by an entry or a snapshot with the time at. Only one goroutine may call it.
+// applied sets the clock by an entry or a snapshot with the time at.
 func (c *clock) applied(at app.Time, term uint64) {
 	if at <= 0 || at > raftfsm.MaxTime { // Apply refuses such an entry
 		return
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	mono := time.Since(c.start)
 	since := mono - c.adopted
 	c.adopted = mono
@@ -79,10 +97,7 @@ func (c *clock) applied(at app.Time, term uint64) {
 	base := e.base.Load()
 	switch {
 	case !c.started.Load():
-		fresh := &clockEpoch{}
-		fresh.base.Store(entryBase)
-		fresh.last.Store(int64(at))
-		c.epoch.Store(fresh)
+		c.begin(entryBase, at)
 		c.started.Store(true)
 	case entryBase >= base:
 		e.base.Store(entryBase)
@@ -90,4 +105,60 @@ func (c *clock) applied(at app.Time, term uint64) {
 		c.now() // keeps the newest possible reading, so that no later one is below it
 		e.base.Store(max(entryBase, base-int64(since>>slewShift)))
 	}
+}
+
+// begin begins a new epoch at a time.
+func (c *clock) begin(base int64, at app.Time) {
+	fresh := &clockEpoch{}
+	fresh.base.Store(base)
+	fresh.last.Store(int64(at))
+	c.epoch.Store(fresh)
+}
+
+// follow sets the clock by the leader's, which showed the time at when the leader sent it in term. A message may have
+// waited long, so one alone does not set the clock back. follow reports whether it did.
+func (c *clock) follow(at app.Time, term uint64) (back bool) {
+	if at <= 0 || at > raftfsm.MaxTime || !c.started.Load() {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	base := c.baseOf(at)
+	if c.epoch.Load().base.Load()-base > int64(maxAhead) {
+		if c.ahead++; c.ahead < 2 {
+			return false
+		}
+	}
+	c.ofTerm.Store(term)
+	return c.set(at, base)
+}
+
+// lead makes this the clock of a new leader, which takes over the time at; 0 if nobody knows a better time than this
+// node. It reports whether it set the clock back.
+func (c *clock) lead(at app.Time, term uint64) (back bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at > 0 && at <= raftfsm.MaxTime {
+		back = c.set(at, c.baseOf(at))
+	}
+	c.ofTerm.Store(term)
+	c.ownTerm.Store(term)
+	return back
+}
+
+func (c *clock) baseOf(at app.Time) int64 {
+	return int64(at)*int64(time.Millisecond) - int64(time.Since(c.start))
+}
+
+// set sets the clock to a time, and reports whether that is back. A clock that is a little ahead stays: the time was sent
+// a moment ago.
+func (c *clock) set(at app.Time, base int64) (back bool) {
+	e := c.epoch.Load()
+	if back = e.base.Load()-base > int64(maxAhead); back {
+		c.begin(base, at)
+	} else {
+		e.base.Store(max(e.base.Load(), base))
+	}
+	c.ahead = 0
+	return back
 }

@@ -56,6 +56,69 @@ func TestClock(t *testing.T) {
 	}
 }
 
+// A follower sets its clock by its leader's, forward at once, and back when the leader has said so twice.
+func TestClockFollowsTheLeaders(t *testing.T) {
+	const first = app.Time(1_000_000_000_000)
+	ms := time.Millisecond
+	type step struct {
+		after time.Duration
+		at    app.Time // told by the leader
+		want  app.Time
+	}
+	for _, tt := range []struct {
+		name  string
+		steps []step
+	}{
+		{"it was restarted long after the newest entry", []step{{10 * ms, first + 600_000, first + 600_000}, {5 * ms, 0, first + 600_005}}},
+		{"a message takes some time", []step{{2000 * ms, first + 1200, first + 2000}, {5 * ms, 0, first + 2005}}},
+		{"one message waited long", []step{{90_000 * ms, first + 10_000, first + 90_000}, {250 * ms, first + 90_250, first + 90_250}, {90_000 * ms, first + 90_250, first + 180_250}}},
+		{"the leader's clock is behind", []step{{90_000 * ms, first + 10_000, first + 90_000}, {250 * ms, first + 10_250, first + 10_250}, {5 * ms, 0, first + 10_255}}},
+		{"it says what no clock can show", []step{{10 * ms, raftfsm.MaxTime + 1, first + 10}, {10 * ms, -1, first + 20}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newClock()
+				c.follow(first+5_000_000, 1)
+				if got := c.now(); got != app.TimeOf(time.Now()) {
+					t.Errorf("before the first entry it shows %s, want the wall clock's time", got)
+				}
+				c.applied(first, 1)
+				for i, s := range tt.steps {
+					time.Sleep(s.after)
+					if s.at != 0 {
+						c.follow(s.at, 2)
+					}
+					if got := c.now(); got != s.want {
+						t.Errorf("step %d: it shows first+%d ms, want first+%d ms", i, got-first, s.want-first)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A new leader takes over the clock of the voter that followed the newest leader, whatever its own shows.
+func TestClockOfANewLeader(t *testing.T) {
+	const first = app.Time(1_000_000_000_000)
+	for name, at := range map[string]app.Time{"later": first + 600_000, "earlier": first + 5_000} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newClock()
+				c.applied(first, 1)
+				time.Sleep(time.Minute)
+				c.lead(at, 7)
+				if got := c.now(); got != at || c.ofTerm.Load() != 7 || c.ownTerm.Load() != 7 {
+					t.Errorf("it shows first+%d ms in term %d, want first+%d ms in term 7", got-first, c.ofTerm.Load(), at-first)
+				}
+				c.lead(0, 8)
+				if got := c.now(); got != at {
+					t.Errorf("with nobody to ask it shows first+%d ms, want first+%d ms", got-first, at-first)
+				}
+			})
+		})
+	}
+}
+
 // No time of a wall clock or an entry makes the clock overflow or go back.
 func TestClockAtTheEndOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -66,7 +66,7 @@ func (n *Node) watch(observations <-chan raft.Observation) {
 		case term := <-barrier:
 			asked, refused = false, term == 0
 			if term != 0 {
-				n.clock.ownTerm.Store(term)
+				n.takeOverClock(term)
 				n.confirmed.Store(term)
 			}
 		case <-failed:

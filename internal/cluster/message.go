@@ -24,6 +24,7 @@ type message struct {
 	Known logPosition `json:"known,omitzero"`  // how far the receiver's log reached, as the sender remembers it
 	Info  *PeerInfo   `json:"info,omitempty"`  // nil until SetInfo was called
 	Time  app.Time    `json:"time,omitempty"`  // hm time of the sender; 0: its version is older than this field
+	Clock uint64      `json:"clock,omitempty"` // the term of the leader whose hm time that is; 0: not known, see clock
 	Fault *Fault      `json:"fault,omitempty"` // nil if there is none
 	// States are the sender's states after some of its newest entries, hashed as HashVersion says.
 	States      []stateClaim `json:"states,omitempty"`
@@ -86,9 +87,9 @@ func decodeMessage(body []byte) (message, error) {
 	if err := json.Unmarshal(body, &m); err != nil {
 		return message{}, fmt.Errorf("a peer's message: %w", err)
 	}
-	if m.Term > maxNumber {
-		return message{}, fmt.Errorf("a peer's message: term is %d, it must be between 0 and %d",
-			m.Term, int64(maxNumber))
+	if max(m.Term, m.Clock) > maxNumber {
+		return message{}, fmt.Errorf("a peer's message: term is %d and clock %d, they must be between 0 and %d",
+			m.Term, m.Clock, int64(maxNumber))
 	}
 	if m.Time < 0 || m.Time > raftfsm.MaxTime {
 		return message{}, fmt.Errorf("a peer's message: time is %d, it must be between 0 and %d", m.Time, raftfsm.MaxTime)

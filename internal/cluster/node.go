@@ -232,6 +232,6 @@ func (n *Node) applied(a raftfsm.Applied) {
 func (n *Node) View() *raftfsm.State { return n.fsm.View() }
 
 // Now gives hm time: the time of the newest applied entry plus the monotonic time since it was applied here. Before the
-// first entry it is the wall clock's time. It never goes back while the node runs, except once: from the wall clock to
-// the log's time at the first entry. Time in which no node ran does not count.
+// first entry it is the wall clock's time. A follower sets it by its leader's, so it may go back on a node that does not
+// lead; it never does on a leader. Time in which no node ran does not count.
 func (n *Node) Now() app.Time { return n.clock.now() }

@@ -169,6 +169,27 @@ func TestRestartOfAll(t *testing.T) {
 	}
 }
 
+// TestARestartedNodeHasTheClockOfTheOthers: while nothing is written, nobody can tell from the log how late it is.
+func TestARestartedNodeHasTheClockOfTheOthers(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	c.propose(dea(1))
+	newest := c.converged().Time()
+	time.Sleep(3 * time.Second) // in which nothing is written
+	for i := range c.nodes {    // the leader is one of them
+		c.close(i)
+		c.start(i)
+		restarted := c.nodes[i]
+		eventually(t, "the restarted node has the leader's clock", func() bool {
+			l, now := restarted.Leadership(), restarted.Now()
+			return l.LeaderID != "" && restarted.clock.ofTerm.Load() == l.Term && now.Sub(newest) >= 3*time.Second
+		})
+	}
+	c.propose(dea(2))
+	if at := c.converged().Time(); at.Sub(newest) < 3*time.Second {
+		t.Errorf("the next entry is stamped %v after the one before, want 3s or more", at.Sub(newest))
+	}
+}
+
 func TestLeaderOfAMinorityStepsDown(t *testing.T) {
 	for name, cut := range map[string]tcpproxy.Mode{"refused": tcpproxy.Refuse, "black hole": tcpproxy.Hold} {
 		t.Run(name, func(t *testing.T) {

@@ -88,6 +88,7 @@ func (ps *peerStatus) takeMessage(m message, now time.Time) error {
 	if states, err := checkClaims(m.States); err == nil && m.HashVersion == raftfsm.HashVersion {
 		ps.node.states.take(m.From, states, now)
 	}
+	ps.followClock(m)
 	ps.mu.Lock()
 	last := ps.latest[m.From]
 	ps.mu.Unlock()

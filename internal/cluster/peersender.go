@@ -139,12 +139,15 @@ func (ps *peerStatus) messageTo(to string) message {
 	ps.mu.Lock()
 	if ps.info != nil {
 		info := *ps.info
-		m.Info = &info
+		if m.Info = &info; ps.infoClock != n.clock.epoch.Load() { // the clock was set back since
+			m.Info = info.withoutTimes()
+		}
 	}
 	ps.mu.Unlock()
 	if renew := ps.renewInfo.Load(); renew != nil && m.Info != nil {
 		(*renew)(m.Info)
 	}
+	m.Clock = n.clock.ofTerm.Load() // before the time, which is then by this clock or a newer one
 	m.Time = n.Now()
 	// After the info, so that the applied index in the info is not of a later term than the message's.
 	m.State, m.Term, m.Blank = n.stateWord(), n.raft.CurrentTerm(), n.logIsBlank()

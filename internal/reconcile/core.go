@@ -52,7 +52,8 @@ type Core struct {
 	ended  *EndedCommands
 	logger *slog.Logger
 
-	term      uint64 // of the leadership that the fields below belong to; 0 while this node does not lead
+	stepped   app.Time // when the last step began
+	term      uint64   // of the leadership that the fields below belong to; 0 while this node does not lead
 	throttle  commands.Throttle
 	queue     queue
 	ready     ready

@@ -49,9 +49,12 @@ func (c *Core) Learn(now, began app.Time) {
 	c.reads.began = max(c.reads.began, min(began, now))
 }
 
-// notAhead corrects a time from a clock that was ahead, as a node's wall clock may be until the
-// node knows hm time.
-func (r *reads) notAhead(now app.Time) { r.began = min(r.began, now) }
+// setBack keeps the age of the newest read while this node's clock is set back by at least d.
+func (r *reads) setBack(d time.Duration) {
+	if r.began != 0 {
+		r.began = max(r.began.Add(-d), 1)
+	}
+}
 
 func (r *reads) lead() {
 	// newest and generation stay: isRecorded compares them with the record.

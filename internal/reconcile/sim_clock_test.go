@@ -14,6 +14,8 @@ type simClock struct {
 	started bool          // an entry was applied, or a snapshot restored
 	adopted app.Time      // monotonic time at the newest entry
 	ownTerm uint64        // this node stamped the entries of this term
+	ofTerm  uint64        // the term of the leader whose clock this is; 0: not known
+	told    app.Time      // when the leader last told its time, by the world's
 }
 
 // mono is the monotonic time of a node's machine: it does not count suspensions.
@@ -42,6 +44,43 @@ func (n *simNode) adopt(at app.Time, term uint64) {
 		n.Now()
 		c.offset = max(offset, c.offset-since>>10)
 	}
+}
+
+// followClocks sets the followers' clocks by their leaders', which tell their time four times a second.
+func (cf *simCF) followClocks() {
+	for _, n := range cf.nodes {
+		l := n.raft.follows
+		if l == nil || cf.now.Sub(n.clock.told) < watchInterval || !n.runs() || !n.hasLeader() || !l.lead().Leader || !n.clock.started {
+			continue
+		}
+		n.clock.told = cf.now
+		n.setClock(l, l.raft.term)
+	}
+}
+
+// setClock sets a node's clock by another's, which follows the clock of the leader of a term.
+func (n *simNode) setClock(of *simNode, term uint64) {
+	n.clock.ofTerm = term
+	switch offset := of.Now().Sub(n.mono()); {
+	case offset >= n.clock.offset:
+		n.clock.offset = offset
+	case n.clock.offset-offset > time.Second:
+		n.clock.offset, n.clock.last = offset, of.Now()
+	}
+}
+
+// takeOverClock gives a new leader the clock of the node that followed the newest leader.
+func (n *simNode) takeOverClock() {
+	best := n
+	for _, m := range n.cf.nodes {
+		if m != n && n.cf.reaches(n, m) && m.clock.ofTerm > best.clock.ofTerm {
+			best = m
+		}
+	}
+	if best != n {
+		n.setClock(best, best.clock.ofTerm)
+	}
+	n.clock.ofTerm, n.clock.ownTerm = n.raft.term, n.raft.term
 }
 
 // simIntakeLog is the log as a node's intake sees it. Its clock begins with the process.

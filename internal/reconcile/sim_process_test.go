@@ -91,7 +91,7 @@ func (n *simNode) work() {
 	n.wake = false
 	now := n.Now()
 	for _, m := range cf.nodes {
-		if m != n && cf.reaches(n, m) {
+		if m != n && cf.reaches(n, m) && m.clock.ofTerm == n.raft.term && m.core.stepped <= m.Now() {
 			n.core.Learn(now, m.core.reads.began)
 		}
 	}

@@ -303,7 +303,8 @@ func (n *simNode) applyEntry(e *logEntry) {
 	}
 	if e.own {
 		if n.raft.leads && e.term == n.raft.term {
-			n.clock.ownTerm, n.wake = e.term, true
+			n.takeOverClock()
+			n.wake = true
 		}
 		return
 	}

@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"time"
 
@@ -15,14 +14,16 @@ func (cf *simCF) run(d time.Duration) {
 		t := min(cf.nextEvent(), end)
 		cf.now = max(cf.now, t)
 		cf.excuse()
+		if cf.cluster != nil {
+			cf.followClocks()
+		}
 		cf.happen()
 		cf.deliver()
 		cf.endSlowness()
-		for _, id := range slices.Sorted(maps.Keys(cf.deas)) {
-			if dea := cf.deas[id]; dea.nextBeat <= cf.now {
-				dea.nextBeat = cf.now.Add(hb)
-				cf.heartbeat(dea)
-			}
+		for _, id := range cf.dueDEAs() {
+			dea := cf.deas[id]
+			dea.nextBeat = cf.now.Add(hb)
+			cf.heartbeat(dea)
 		}
 		if cf.cluster != nil {
 			cf.advanceProcesses()
@@ -33,6 +34,17 @@ func (cf *simCF) run(d time.Duration) {
 			return
 		}
 	}
+}
+
+// dueDEAs gives the keys of the DEAs whose heartbeat is due, sorted.
+func (cf *simCF) dueDEAs() (due []string) {
+	for key, dea := range cf.deas {
+		if dea.nextBeat <= cf.now {
+			due = append(due, key)
+		}
+	}
+	slices.Sort(due)
+	return due
 }
 
 // advanceLoops lets every node do what is due, without a model of the log.

@@ -12,7 +12,10 @@ import (
 // not 0, asks for a read of the desired state; its outcome goes to DesiredRead under this number.
 // An error means that a proposal failed; the next step tries again.
 func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time, read uint64, err error) {
-	c.reads.notAhead(now)
+	if now < c.stepped { // this node's clock was set by another's
+		c.reads.setBack(c.stepped.Sub(now))
+	}
+	c.stepped = now
 	c.logDoubledIDs(now)
 	c.noteTroubles(now)
 	if !lead.Leader {
@@ -126,9 +129,10 @@ func (c *Core) checkBeginning(ctx context.Context, now app.Time, opens bool, uns
 	return nil
 }
 
-// due reports whether a periodic task is due at now, and sets its next time.
+// due reports whether a periodic task is due at now, and sets its next time. A next time that is too
+// far ahead is from before this node's clock was set back.
 func (c *Core) due(next *app.Time, now app.Time, period time.Duration) bool {
-	if now < *next {
+	if now < *next && *next <= now.Add(period) {
 		return false
 	}
 	*next = now.Add(period)

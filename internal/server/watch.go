@@ -110,10 +110,14 @@ func (n *Node) updatePeerInfo() {
 	if !o.GateOpen {
 		gate = strings.Join(o.GateReasons, ", ")
 	}
+	readBegan := o.Reads.Began
+	if n.cluster.Now() < o.At { // the clock was set back since: the next step corrects the time
+		readBegan = 0
+	}
 	hears := n.intake.Hearing()
 	n.cluster.SetInfo(cluster.PeerInfo{
 		API: n.apiAddress, NATSUp: n.link.State().Up, AppliedIndex: n.cluster.View().Index(), Kinds: uint32(raftfsm.MaxKind),
-		DesiredReadBegan: o.Reads.Began, DesiredReadEnded: app.Time(n.readEnded.Load()),
+		DesiredReadBegan: readBegan, DesiredReadEnded: app.Time(n.readEnded.Load()),
 		DesiredReadError: o.ReadError[:min(len(o.ReadError), maxReadErrorLen)], Gate: gate, Version: n.version,
 		HeardDEAs: min(hears.DEAs, math.MaxInt32), HearingComplete: hears.Fresh,
 		Answers: n.api.Answers(), NATSRefused: api.RefusalText(n.link.Refusals()),
