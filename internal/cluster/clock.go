@@ -129,8 +129,9 @@ func (c *clock) follow(at app.Time, term uint64) (back bool) {
 			return false
 		}
 	}
-	c.ofTerm.Store(term)
-	return c.set(at, base)
+	back = c.set(at, base)
+	c.ofTerm.Store(term) // last: who reads it, and then the clock, reads this clock
+	return back
 }
 
 // lead makes this the clock of a new leader, which takes over the time at; 0 if nobody knows a better time than this

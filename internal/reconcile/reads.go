@@ -49,10 +49,11 @@ func (c *Core) Learn(now, began app.Time) {
 	c.reads.began = max(c.reads.began, min(began, now))
 }
 
-// setBack keeps the age of the newest read while this node's clock is set back by at least d.
-func (r *reads) setBack(d time.Duration) {
-	if r.began != 0 {
-		r.began = max(r.began.Add(-d), 1)
+// setBack keeps the age of the newest read when this node's clock was set back to now, by d or a
+// little more. A read that would have begun in the future has no known age.
+func (r *reads) setBack(d time.Duration, now app.Time) {
+	if r.began = r.began.Add(-d); r.began < 0 || r.began > now {
+		r.began = 0
 	}
 }
 

@@ -123,3 +123,20 @@ func (cf *simCF) say(format string, a ...any) {
 	cf.told = append(cf.told, fmt.Sprintf("%2d at %v: ", cf.number, cf.now)+fmt.Sprintf(format, a...))
 	cf.note(cf.told[len(cf.told)-1])
 }
+
+// TestSameSeedSameTrace: a schedule has the same run every time, event by event.
+func TestSameSeedSameTrace(t *testing.T) {
+	for seed := range uint64(5) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			s := schedule{seed: 1000 + seed, faults: allFaults()}
+			first := s.run(t)
+			if again := s.run(t); again.trace != first.trace {
+				t.Errorf("the first run's trace is %x, the second one's %x", first.trace, again.trace)
+			}
+			if other := (schedule{seed: 2000 + seed, faults: allFaults()}).run(t); other.trace == first.trace {
+				t.Error("another seed has the same trace")
+			}
+		})
+	}
+}

@@ -99,6 +99,9 @@ func (cf *simCF) garble(d *simDEA) {
 
 // sharers gives the other DEAs that use a DEA's id.
 func (cf *simCF) sharers(d *simDEA) (others []*simDEA) {
+	if !cf.shared {
+		return nil
+	}
 	for _, o := range cf.deas {
 		if o != d && o.id == d.id {
 			others = append(others, o)
@@ -146,7 +149,7 @@ func (cf *simCF) share(rnd *rand.Rand, d *simDEA) {
 		return
 	}
 	o := alone[rnd.IntN(len(alone))]
-	o.id = d.id
+	o.id, cf.shared = d.id, true
 	o.disturbed, d.disturbed = cf.now, cf.now
 }
 

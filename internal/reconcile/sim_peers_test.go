@@ -144,6 +144,7 @@ func (cf *simCF) excuse() {
 	if !cf.truth.watched {
 		return
 	}
+	cf.excusedAt = cf.now
 	for _, d := range cf.deas {
 		subject := "beat " + d.id
 		missed := func(n *simNode) bool { return n.misses(subject) || n.slow.until != 0 }

@@ -8,12 +8,18 @@ import (
 	"hm/internal/app"
 )
 
+// excuseEvery is how often a run notes what hm cannot know.
+const excuseEvery = 50 * time.Millisecond
+
 // run lets time d pass.
 func (cf *simCF) run(d time.Duration) {
+	cf.excuse()
 	for end := cf.now.Add(d); ; {
 		t := min(cf.nextEvent(), end)
 		cf.now = max(cf.now, t)
-		cf.excuse()
+		if cf.now.Sub(cf.excusedAt) >= excuseEvery || cf.now >= end {
+			cf.excuse()
+		}
 		if cf.cluster != nil {
 			cf.followClocks()
 		}

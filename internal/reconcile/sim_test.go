@@ -77,11 +77,13 @@ type simCF struct {
 	unreadable    app.GUID // an instance whose entry cannot be read
 	misreported   map[app.GUID]misreport
 	junk          bool // every heartbeat has entries that cannot be read and name nothing that is known
+	shared        bool // some DEAs have shared an id
 	nextDEA       int
 	silentUntil   app.Time // until when nobody is heard, though every link is up
 	truth         truth
 	losses        recordedLosses
 	notes         []raftfsm.Note // that are recorded
+	excusedAt     app.Time       // when excuse was last called
 	released      bool           // a person, not hm, releases a hold
 }
 

@@ -86,6 +86,7 @@ func (tr *truth) changed(cf *simCF) {
 	tr.since = since
 	live := map[app.GUID]bool{}
 	cf.excuse()
+	recorded := cf.recordedLives()
 	for _, d := range cf.deas {
 		for _, i := range d.list {
 			live[i.GUID] = i.State.Live() && !d.quiet
@@ -95,7 +96,7 @@ func (tr *truth) changed(cf *simCF) {
 			case l == nil:
 			case misreported || i.GUID == cf.unreadable:
 				l.excused = cf.now
-			case live[i.GUID] && cf.recordedLive(i) && cf.heardAt(d.id) > max(d.excused, l.excused):
+			case live[i.GUID] && recorded[i.GUID] == i.App && cf.heardAt(d.id) > max(d.excused, l.excused):
 				l.recorded = cf.now
 			}
 		}
@@ -352,7 +353,7 @@ func (cf *simCF) checkStart(n *simNode, c commands.Command) {
 			// that was back at the index, and crashed before the start's was heard of.
 			overtaken := l.byCC && (cf.truth.created[c.ID] < l.born || c.Reason != commands.ReasonCrashed) ||
 				c.Reason == commands.ReasonCrashed && !cf.recordedLive(i) && cf.truth.lostSince(l.started, c, i.GUID)
-			if i.App == c.App && i.Index == c.Index && l.started != 0 && !overtaken && cf.now.Sub(l.started) < cf.opts.Policy.Grace {
+			if i.App == c.App && i.Index == c.Index && l.started != 0 && !overtaken && cf.now.Sub(l.started) < cf.opts.Policy.Grace-cf.slack() {
 				cf.t.Fatalf("needless start %v of %s/%d: %s was started %v ago and lives", c.Reason, c.App.Droplet, c.Index, i.GUID, cf.now.Sub(l.started))
 			}
 			if i.App.Droplet == c.App.Droplet && i.App != c.App && i.App == now.Key && !l.unwanted && cf.recordedLive(i) {
@@ -360,6 +361,20 @@ func (cf *simCF) checkStart(n *simNode, c commands.Command) {
 			}
 		}
 	}
+}
+
+// recordedLives gives the apps of the instances that are recorded as live.
+func (cf *simCF) recordedLives() map[app.GUID]app.Key {
+	lives := map[app.GUID]app.Key{}
+	view := cf.View()
+	for d := range view.DEAs() {
+		for _, i := range view.DEAInstances(nil, d.ID) {
+			if i.State.Live() {
+				lives[i.GUID] = i.App
+			}
+		}
+	}
+	return lives
 }
 
 func (cf *simCF) recordedLive(i actual.Instance) bool {

@@ -12,8 +12,8 @@ import (
 // not 0, asks for a read of the desired state; its outcome goes to DesiredRead under this number.
 // An error means that a proposal failed; the next step tries again.
 func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time, read uint64, err error) {
-	if now < c.stepped { // this node's clock was set by another's
-		c.reads.setBack(c.stepped.Sub(now))
+	if back := max(c.stepped.Sub(now), 0); back > 0 || c.reads.began > now {
+		c.reads.setBack(back, now)
 	}
 	c.stepped = now
 	c.logDoubledIDs(now)
