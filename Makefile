@@ -7,7 +7,7 @@ BASH_COMPLETIONS = $(SHARE)/bash-completion/completions
 ZSH_COMPLETIONS = $(SHARE)/zsh/site-functions
 FISH_COMPLETIONS = $(SHARE)/fish/vendor_completions.d
 
-.PHONY: build install test race lint fuzz bench failover chaos chaos-broken dev generate
+.PHONY: build install test race lint fuzz bench schedules failover chaos chaos-broken dev generate
 
 build: ## bin/hm
 	$(GO) build -o bin/hm ./cmd/hm
@@ -47,6 +47,9 @@ chaos: ## the fault bench with N (1) seeds from SEED (1) on; see docs/fault-benc
 chaos-broken: ## the fault bench against programs with a fault put in: each must be found within N (20) seeds
 	HM_CHAOS_BROKEN=$(or $(N),20) \
 	  $(GO) test -vet=off -count=1 -timeout=0 -v -run '^TestBrokenBuilds$$' ./internal/faulttest
+
+schedules: ## N (1000) schedules of faults in the virtual world, or the one of SEED, or of it only FAULTS (such as 3,17)
+	GOGC=400 HM_TEST_SEEDS=$(or $(N),1000) HM_TEST_SEED=$(SEED) HM_TEST_FAULTS=$(FAULTS) $(GO) test -run '^TestChaos$$' ./internal/reconcile
 
 dev: ## NATS, a simulated Cloud Foundry, three nodes and the live view
 	$(GO) run ./cmd/hm dev

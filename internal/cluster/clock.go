@@ -46,7 +46,7 @@ type clock struct {
 }
 
 // maxAhead is how far a follower's clock may be ahead of its leader's: a message arrives later than it was sent.
-const maxAhead = time.Second
+const maxAhead = 100 * time.Millisecond
 
 // clockEpoch is shared by all readers. A change that sets the clock back at once begins a new epoch, so that a reader of
 // the old epoch cannot store its reading in the new one.

@@ -60,7 +60,7 @@ func (n *Node) SetInfo(info PeerInfo) {
 	info.NATSProved, info.HandedOver, info.HandingOver = 0, 0, 0
 	ps.mu.Lock()
 	changed := ps.info == nil || *ps.info != info
-	ps.info, ps.infoClock = &info, n.clock.epoch.Load()
+	ps.info, ps.infoClock, ps.infoSuspended = &info, n.clock.epoch.Load(), n.Suspended()
 	ps.mu.Unlock()
 	if changed {
 		ps.notifySenders()

@@ -139,8 +139,8 @@ func (ps *peerStatus) messageTo(to string) message {
 	ps.mu.Lock()
 	if ps.info != nil {
 		info := *ps.info
-		if m.Info = &info; ps.infoClock != n.clock.epoch.Load() { // the clock was set back since
-			m.Info = info.withoutTimes()
+		if m.Info = &info; ps.infoClock != n.clock.epoch.Load() || n.Suspended()-ps.infoSuspended > smallOffset {
+			m.Info = info.withoutTimes() // the clock was set back, or stood still, since
 		}
 	}
 	ps.mu.Unlock()

@@ -28,9 +28,10 @@ const (
 type peerStatus struct {
 	node *Node
 
-	mu             sync.Mutex  // guards the fields up to hearing; all maps but leaseQuestions are by member id
-	info           *PeerInfo   // nil until SetInfo was called
-	infoClock      *clockEpoch // by which the times in info are
+	mu             sync.Mutex    // guards the fields up to hearing; all maps but leaseQuestions are by member id
+	info           *PeerInfo     // nil until SetInfo was called
+	infoClock      *clockEpoch   // by which the times in info are
+	infoSuspended  time.Duration // of this machine, as info was made
 	latest         map[string]peerMessage
 	rejectedBy     map[string]bool // whether the peer says that this node is not a member of its cluster
 	senders        map[string]*peerSender

@@ -485,7 +485,7 @@ func checkTwice(cf *simCF) {
 			continue
 		}
 		p := place{c.App, c.Index}
-		if before, ok := last[p]; ok && c.at.Sub(before.at) < testPolicy.Grace-cf.slack() && !cf.confirmed(before) {
+		if before, ok := last[p]; ok && c.at.Sub(before.at) < testPolicy.Grace-cf.slack()-cf.opts.ClaimLease && !cf.confirmed(before) {
 			cf.t.Errorf("I2: %s/%d was started at %v and again at %v", c.App, c.Index, before.at, c.at)
 		}
 		last[p] = c

@@ -52,8 +52,12 @@ type Core struct {
 	ended  *EndedCommands
 	logger *slog.Logger
 
-	stepped   app.Time // when the last step began
-	term      uint64   // of the leadership that the fields below belong to; 0 while this node does not lead
+	// When the last step began, in hm time and by the intake's clock, and for how long this node's
+	// machine had been suspended by then.
+	stepped, steppedMono app.Time
+	suspended            time.Duration
+
+	term      uint64 // of the leadership that the fields below belong to; 0 while this node does not lead
 	throttle  commands.Throttle
 	queue     queue
 	ready     ready
@@ -138,7 +142,7 @@ func (c *Core) Overview(now app.Time, lead Lead) Overview {
 		return len(c.ready.due[a-commands.Start]) > 0 && c.throttle.Next(a, now) > now
 	}
 	return Overview{
-		At: now, Lead: lead,
+		At: now, Lead: lead, Suspended: c.suspended,
 		GateOpen: c.gateKnown && len(c.gate) == 0, GateReasons: slices.Clone(c.gate), GateSince: c.gateSince,
 		LinkUp: up, LinkSince: since, ActualFresh: fresh, DesiredFresh: c.reads.fresh(now, c.opts),
 		Reads: c.reads.known(), ReadError: c.reads.lastError, Queue: c.queue.len(), Backlog: c.intake.Backlog(),

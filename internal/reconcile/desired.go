@@ -22,6 +22,7 @@ type ReadOutcome struct {
 // changes. It ignores a read of an earlier leadership, since another leader may have recorded newer
 // facts.
 func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) error {
+	c.noteClock(now)
 	if o.Number != 0 && (o.Number != c.reads.underWay || !c.log.Leading(c.term)) {
 		c.logger.Info("ignoring a read of the desired state: it began in an earlier leadership", "began", o.Began)
 		return nil

@@ -74,6 +74,9 @@ func NewIntake(log Log, live *actual.Liveness, wake func()) *Intake {
 	}
 }
 
+// clock is the intake's own clock, which runs on while hm time is set forward or back.
+func (i *Intake) clock() app.Time { return i.log.Now() }
+
 // Keep makes the intake keep each DEA's newest list, so that it finds changes without reading the
 // record, and makes it assume that the changes it gave out are recorded. It is for a replay, which
 // holds these lists in memory anyway and in which nobody else records anything.

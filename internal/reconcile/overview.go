@@ -1,6 +1,8 @@
 package reconcile
 
 import (
+	"time"
+
 	"hm/diff"
 	"hm/internal/app"
 )
@@ -8,8 +10,10 @@ import (
 // Overview is what one node knows beyond the recorded state, at one moment. The caller must not
 // change its slices.
 type Overview struct {
-	At   app.Time // when it was taken, in hm time
-	Lead Lead
+	At app.Time // when it was taken, in hm time
+	// Suspended is for how long this node's machine had been suspended in total at the last step.
+	Suspended time.Duration
+	Lead      Lead
 
 	GateOpen    bool
 	GateReasons []string // empty if the gate is open

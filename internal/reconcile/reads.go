@@ -39,6 +39,7 @@ type reads struct {
 // future, since hm time differs little between nodes: all reads that began earlier would be
 // ignored.
 func (c *Core) Learn(now, began app.Time) {
+	c.noteClock(now)
 	if began > now.Add(c.opts.Policy.HeartbeatPeriod) {
 		if began != c.reads.refused {
 			c.logger.Warn("ignoring a read of the desired state that a peer told of: it began in the future", "began", began, "now", now)
@@ -49,10 +50,17 @@ func (c *Core) Learn(now, began app.Time) {
 	c.reads.began = max(c.reads.began, min(began, now))
 }
 
-// setBack keeps the age of the newest read when this node's clock was set back to now, by d or a
-// little more. A read that would have begun in the future has no known age.
-func (r *reads) setBack(d time.Duration, now app.Time) {
-	if r.began = r.began.Add(-d); r.began < 0 || r.began > now {
+// minShift is how much a clock must be set forward or back to matter to the age of a read.
+const minShift = 20 * time.Millisecond
+
+// shift keeps the age of the newest read while the clock is set forward by d, or back. A read that
+// would have begun in the future has no known age.
+func (r *reads) shift(d time.Duration, now app.Time) {
+	if d.Abs() >= minShift && r.began != 0 {
+		r.began = r.began.Add(d)
+		r.wanted = true
+	}
+	if r.began < 0 || r.began > now {
 		r.began = 0
 	}
 }

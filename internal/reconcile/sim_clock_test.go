@@ -64,7 +64,7 @@ func (n *simNode) setClock(of *simNode, term uint64) {
 	switch offset := of.Now().Sub(n.mono()); {
 	case offset >= n.clock.offset:
 		n.clock.offset = offset
-	case n.clock.offset-offset > time.Second:
+	case n.clock.offset-offset > 100*time.Millisecond:
 		n.clock.offset, n.clock.last = offset, of.Now()
 	}
 }

@@ -91,8 +91,9 @@ func (n *simNode) work() {
 	n.wake = false
 	now := n.Now()
 	for _, m := range cf.nodes {
-		if m != n && cf.reaches(n, m) && m.clock.ofTerm == n.raft.term && m.core.stepped <= m.Now() {
-			n.core.Learn(now, m.core.reads.began)
+		if m != n && cf.reaches(n, m) && m.core.reads.began != 0 && m.core.stepped <= m.Now() && m.core.suspended == m.suspended {
+			ahead := max(m.Now().Sub(now), 0) // then what counts is how long ago the read was
+			n.core.Learn(now, max(m.core.reads.began.Add(-ahead), 1))
 		}
 	}
 	lead := n.lead()

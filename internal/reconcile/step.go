@@ -12,10 +12,7 @@ import (
 // not 0, asks for a read of the desired state; its outcome goes to DesiredRead under this number.
 // An error means that a proposal failed; the next step tries again.
 func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time, read uint64, err error) {
-	if back := max(c.stepped.Sub(now), 0); back > 0 || c.reads.began > now {
-		c.reads.setBack(back, now)
-	}
-	c.stepped = now
+	c.noteClock(now)
 	c.logDoubledIDs(now)
 	c.noteTroubles(now)
 	if !lead.Leader {
@@ -34,6 +31,18 @@ func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time
 		return c.retryAt(now), read, err
 	}
 	return c.nextStep(now, more), read, nil
+}
+
+// noteClock keeps the age of the newest read of the desired state right. Whatever sets that age calls
+// it first. hm time does not count a
+// suspension of this node's machine, and a follower's clock is set by its leader's.
+func (c *Core) noteClock(now app.Time) {
+	mono, suspended := c.intake.clock(), c.log.Suspended()
+	if c.stepped != 0 {
+		passed := mono.Sub(c.steppedMono) + suspended - c.suspended
+		c.reads.shift(now.Sub(c.stepped)-passed, now)
+	}
+	c.stepped, c.steppedMono, c.suspended = now, mono, suspended
 }
 
 // retryAt is when to try again what failed at now.

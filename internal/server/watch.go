@@ -100,6 +100,9 @@ func (n *Node) knowsLess() bool {
 	return !heard.Fresh || heard.Behind || !n.hearing().Up
 }
 
+// minSuspension is how long the machine must have been suspended to matter to the age of a read.
+const minSuspension = 20 * time.Millisecond
+
 // maxReadErrorLen bounds the error of a read, in bytes, that a node tells its peers.
 const maxReadErrorLen = 500
 
@@ -111,8 +114,8 @@ func (n *Node) updatePeerInfo() {
 		gate = strings.Join(o.GateReasons, ", ")
 	}
 	readBegan := o.Reads.Began
-	if n.cluster.Now() < o.At { // the clock was set back since: the next step corrects the time
-		readBegan = 0
+	if n.cluster.Now() < o.At || n.cluster.Suspended()-o.Suspended > minSuspension {
+		readBegan = 0 // the clock was set back, or stood still, since: the next step corrects the time
 	}
 	hears := n.intake.Hearing()
 	n.cluster.SetInfo(cluster.PeerInfo{
