@@ -18,10 +18,11 @@ func newCommandsCompareCommand(c *cli) *cobra.Command {
 		Use:   "compare",
 		Short: "Compare hm's decisions in shadow mode with another health manager's commands",
 		Long: `Compare what hm decides in shadow mode (commands.mode) with the commands that another health
-manager publishes on the same subjects. Each row is one decision: issued by both, only by hm, or
-only by the other. Commands that only one side issued so recently that the other may follow are
-open. They are unknown if the node that answers missed commands of the other at that time. delay
-is the time from hm's command to the other's; it is negative if the other was first.
+manager publishes on the same subjects. Each row is one decision: issued by both, only by hm, only
+by the other, or by the other first (hindsight): before hm could know what it knows by now. Commands
+that only one side issued so recently that the other may follow are open. They are unknown if the
+node that answers missed commands of the other at that time. delay is the time from hm's command to
+the other's; it is negative if the other was first.
 
 Exit codes: 0 success; 1 error. With --exit-code: 2 if one side issued a command that the other did
 not; 3 if the node did not hear the other all the time, so that nothing is certain.`,
@@ -33,7 +34,7 @@ not; 3 if the node did not hear the other all the time, so that nothing is certa
 	r := c.remote(cmd)
 	f := cmd.Flags()
 	f.StringVar(&since, "since", "24h", "compare from then on: a duration before now, or a time like 2026-01-31T12:00:00Z")
-	f.StringVar(&class, "class", "", "list only this class: both, only-hm, only-other, open or unknown")
+	f.StringVar(&class, "class", "", "list only this class: both, only-hm, only-other, hindsight, open or unknown")
 	f.IntVar(&limit, "limit", tableLimit, "list at most this many, the newest, from 1 to 10000; as JSON 10000 by default")
 	f.BoolVar(&wantCode, "exit-code", false, "exit with 2 if the two disagree, with 3 if that is not certain")
 	f.BoolVar(&wide, "wide", false, "show every id in full")
@@ -107,6 +108,7 @@ func (c *cli) comparisonRows(v api.Comparison, wide bool) [][]string {
 	id := ids(wide)
 	names := map[string]string{
 		"both": c.paint(green, "both"), "only-hm": c.paint(red, "only hm"), "only-other": c.paint(red, "only the other"),
+		"hindsight": "the other first",
 	}
 	var rows [][]string
 	for _, x := range v.Items {

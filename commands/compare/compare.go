@@ -61,7 +61,10 @@ type Input struct {
 	// Unheard says when the other's commands could not be heard, and Unknown when hm's own are not known.
 	Unheard, Unknown []Span
 	Since, Now       app.Time
-	Window           time.Duration // the longest time between two commands that are the same decision
+	// Right reports whether hm's record says by now that a command only by the other was right: hm did not know it in
+	// time. nil: it never does.
+	Right  func(*Other) bool
+	Window time.Duration // the longest time between two commands that are the same decision
 }
 
 // Class says who issued a command.
@@ -72,8 +75,9 @@ const (
 	Both      Class = "both"
 	OnlyHM    Class = "only-hm"
 	OnlyOther Class = "only-other"
-	Open      Class = "open"    // only one so far; the other may follow
-	Unknown   Class = "unknown" // only one is known, and the other may have been missed
+	Hindsight Class = "hindsight" // only the other, before hm knew that it was to be done
+	Open      Class = "open"      // only one so far; the other may follow
+	Unknown   Class = "unknown"   // only one is known, and the other may have been missed
 )
 
 // Row is one decision of either health manager, or of both.
@@ -247,6 +251,9 @@ func tookEffect(own *Own, at app.Time) bool {
 }
 
 func (t *target) classify(in Input, r *Row) {
+	if r.Own == nil {
+		t.explain(in, r)
+	}
 	at := r.At()
 	missed := func(spans []Span) bool {
 		i := slices.IndexFunc(spans, func(s Span) bool {
@@ -265,12 +272,16 @@ func (t *target) classify(in Input, r *Row) {
 		r.Class = Open
 	case r.Own != nil:
 		r.Class = OnlyHM
+	case len(r.HeldBy) == 0 && r.Later == nil && in.Right != nil && in.Right(r.Other):
+		r.Class = Hindsight
 	default:
 		r.Class = OnlyOther
 	}
-	if r.Own != nil {
-		return
-	}
+}
+
+// explain says why hm did not issue a command of the other.
+func (t *target) explain(in Input, r *Row) {
+	at := r.Other.At
 	for _, s := range in.Held {
 		if s.has(at) && !slices.Contains(r.HeldBy, s.Why) {
 			r.HeldBy = append(r.HeldBy, s.Why)

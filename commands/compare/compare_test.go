@@ -166,6 +166,13 @@ func TestCompare(t *testing.T) {
 			[]string{"only-other other@100 later@1000"},
 		},
 		{
+			"the other was first, and hm has learned since that it was right", Input{
+				Others: []Other{heard(100), heard(200, func(o *Other) { o.Index = 2 }), heard(2900)}, Held: []Span{{at(190), at(210), "paused"}},
+				Right: func(*Other) bool { return true },
+			},
+			[]string{"hindsight other@100", "only-other other@200 held by paused", "open other@2900"},
+		},
+		{
 			"too early to tell", Input{Own: []Own{decided(2800)}, Others: []Other{heard(2900, func(o *Other) { o.Index = 2 })}},
 			[]string{"open hm@2800", "open other@2900"},
 		},

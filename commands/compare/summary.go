@@ -13,6 +13,7 @@ type Summary struct {
 	OnlyOther  int
 	Held       int // of OnlyOther, those at a time when hm held all commands
 	Later      int // of the rest of OnlyOther, those that hm had scheduled for a later time
+	Hindsight  int
 	Open       int
 	Unknown    int
 
@@ -55,6 +56,8 @@ func Summarize(rows []Row) (s Summary) {
 			case r.Later != nil:
 				s.Later++
 			}
+		case Hindsight:
+			s.Hindsight++
 		case Open:
 			s.Open++
 		case Unknown:

@@ -48,10 +48,12 @@ type ComparisonSummary struct {
 	OtherFirst int  `json:"other_first"` // of both: hm had scheduled it, and it was not due yet
 	OnlyHM     int  `json:"only_hm"`
 	OnlyOther  int  `json:"only_other"`
-	Held       int  `json:"held"`    // of only_other: hm held all commands at that time
-	Later      int  `json:"later"`   // of the rest of only_other: hm had scheduled it for a time beyond the window
-	Open       int  `json:"open"`    // issued by one side so recently that the other may follow
-	Unknown    int  `json:"unknown"` // issued by one side while the other's were not known
+	Held       int  `json:"held"`  // of only_other: hm held all commands at that time
+	Later      int  `json:"later"` // of the rest of only_other: hm had scheduled it for a time beyond the window
+	// Hindsight counts what the other issued before hm knew; hm's record says by now that it was right.
+	Hindsight int `json:"hindsight"`
+	Open      int `json:"open"`    // issued by one side so recently that the other may follow
+	Unknown   int `json:"unknown"` // issued by one side while the other's were not known
 	// HMRepeats and OtherRepeats count how often each side issued a command again because it had no effect.
 	HMRepeats    int           `json:"hm_repeats"`
 	OtherRepeats int           `json:"other_repeats"`
@@ -79,7 +81,7 @@ type ActionCount struct {
 
 // ComparedCommand is one decision of hm, of the other, or of both.
 type ComparedCommand struct {
-	Class    string `json:"class"` // both, only-hm, only-other, open or unknown
+	Class    string `json:"class"` // both, only-hm, only-other, hindsight, open or unknown
 	Action   string `json:"action"`
 	App      string `json:"app"`
 	Version  string `json:"version"`
@@ -112,7 +114,7 @@ func (c Comparison) Told() bool { return c.Summary.Unknown == 0 && !c.Listening.
 func (s ComparisonSummary) verdict(over time.Duration, l Listening) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "in %s: ", Span(over))
-	if s.Both+s.OnlyHM+s.OnlyOther+s.Open+s.Unknown == 0 {
+	if s.Both+s.OnlyHM+s.OnlyOther+s.Hindsight+s.Open+s.Unknown == 0 {
 		b.WriteString("neither hm nor another health manager issued a command")
 	} else {
 		fmt.Fprintf(&b, "%d issued by both", s.Both)
@@ -127,6 +129,9 @@ func (s ComparisonSummary) verdict(over time.Duration, l Listening) string {
 		if s.Held > 0 {
 			fmt.Fprintf(&b, " (%d while hm held commands)", s.Held)
 		}
+	}
+	if s.Hindsight > 0 {
+		fmt.Fprintf(&b, "; %d by the other before hm knew", s.Hindsight)
 	}
 	if s.Open > 0 {
 		fmt.Fprintf(&b, "; %d too recent to tell", s.Open)

@@ -3,10 +3,12 @@ package api
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"hm/actual"
 	"hm/commands"
 	"hm/commands/compare"
 	"hm/diff"
@@ -50,9 +52,9 @@ func (s *Server) compare(w http.ResponseWriter, r *http.Request) error {
 	}
 	class := compare.Class(q.Get("class"))
 	switch class {
-	case "", compare.Both, compare.OnlyHM, compare.OnlyOther, compare.Open, compare.Unknown:
+	case "", compare.Both, compare.OnlyHM, compare.OnlyOther, compare.Hindsight, compare.Open, compare.Unknown:
 	default:
-		return badRequest("class %.20q must be both, only-hm, only-other, open or unknown", class)
+		return badRequest("class %.20q must be both, only-hm, only-other, hindsight, open or unknown", class)
 	}
 	n := s.snapshot()
 	since, err := comparedSince(q.Get("since"), n)
@@ -72,16 +74,17 @@ func (s *Server) compare(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	}
+	apps := s.appsNow(n)
+	in.Right = apps.wasRight
 	rows := compare.Compare(in)
 	c := Comparison{
 		Since: n.wall.Time(since), Until: n.wall.Time(n.hm), WindowMS: window.Milliseconds(), Listening: s.listening(n, in),
 		Summary: summaryOf(rows), Items: []ComparedCommand{}, Basis: n.basis(n.view),
 	}
 	c.Verdict = c.Summary.verdict(n.hm.Sub(since), c.Listening)
-	explain := s.whyNow(n)
 	for i := range rows {
 		if class == "" || rows[i].Class == class {
-			c.Items = append(c.Items, comparedCommand(n, &rows[i], explain))
+			c.Items = append(c.Items, comparedCommand(n, &rows[i], apps))
 		}
 	}
 	if over := len(c.Items) - limit; over > 0 {
@@ -130,7 +133,7 @@ func summaryOf(rows []compare.Row) ComparisonSummary {
 	s := compare.Summarize(rows)
 	out := ComparisonSummary{
 		Agree: s.Agree(), Both: s.Both, OtherFirst: s.OtherFirst, OnlyHM: s.OnlyHM, OnlyOther: s.OnlyOther, Held: s.Held, Later: s.Later,
-		Open: s.Open, Unknown: s.Unknown, HMRepeats: s.OwnRepeats, OtherRepeats: s.OtherRepeats, Delay: delaySummary(s),
+		Hindsight: s.Hindsight, Open: s.Open, Unknown: s.Unknown, HMRepeats: s.OwnRepeats, OtherRepeats: s.OtherRepeats, Delay: delaySummary(s),
 		ByAction: []ActionCount{{Action: commands.Start.String()}, {Action: commands.Stop.String()}},
 	}
 	for i := range rows {
@@ -157,8 +160,8 @@ func actionOf(r *compare.Row) commands.Action {
 	return r.Other.Action
 }
 
-// comparedCommand gives an item. explain says what hm finds now at the target of a command that it did not issue.
-func comparedCommand(n snapshot, r *compare.Row, explain func(*compare.Other) (rule, text string)) ComparedCommand {
+// comparedCommand gives an item.
+func comparedCommand(n snapshot, r *compare.Row, apps *appsNow) ComparedCommand {
 	c := ComparedCommand{Class: string(r.Class), Action: actionOf(r).String(), HeldBy: []string{}, DelayMS: r.Delay.Milliseconds()}
 	if o := r.Other; o != nil {
 		c.App, c.Version, c.Index, c.Instance = o.App.Droplet.String(), o.App.Version.String(), o.Index, o.Instance.String()
@@ -192,46 +195,76 @@ func comparedCommand(n snapshot, r *compare.Row, explain func(*compare.Other) (r
 		c.Why = "hm held all commands at that time: " + strings.Join(r.HeldBy, ", ")
 	case r.Later != nil:
 		c.Why = "hm had scheduled it for " + Span(r.Later.Due.Sub(r.Other.At)) + " later"
+	case r.Class == compare.Hindsight:
+		c.Why = "the other knew it first; hm has read since that it is not desired"
 	default:
-		c.Rule, c.Why = explain(r.Other)
+		c.Rule, c.Why = apps.why(r.Other)
 	}
 	return c
 }
 
-// whyNow gives a function that says what hm finds now at the target of another's command. It evaluates each app once, and
-// only so many.
-func (s *Server) whyNow(n snapshot) func(*compare.Other) (rule, text string) {
-	know := n.knowledge()
-	apps := map[app.Key]*reconcile.Evaluation{}
-	return func(o *compare.Other) (rule, text string) {
-		e := apps[o.App]
-		if e == nil {
-			if len(apps) == maxWhyNow {
-				return "", "hm saw no drift there at that time"
-			}
-			e = reconcile.NewEvaluator(s.opts.Policy).App(n.view, o.App, know, n.hm)
-			apps[o.App] = e
-		}
-		for i := range e.Findings {
-			f := &e.Findings[i]
-			here := o.Action == commands.Start && int(f.Index) == o.Index || o.Action == commands.Stop && f.Instance == o.Instance
-			if !here {
-				continue
-			}
-			if f.Kind == diff.KindNone || f.Action != o.Action {
-				rule = f.Rule
-				continue
-			}
-			return f.Rule, "hm did not ask for it at that time; now: " + detail(f, &e.Input, n.hm, "")
-		}
-		switch {
-		case e.Input.Desired == nil && len(e.Input.Instances) == 0:
-			return "", "hm knows no such app: it is neither desired nor heard"
-		case o.Action == commands.Start && e.Input.Desired == nil:
-			return rule, "hm saw no drift there: this version of the app is not desired"
-		case o.Action == commands.Start && !e.Input.Desired.Startable():
-			return rule, "hm saw no drift there: the app is " + e.Input.Desired.State.String() + ", its package " + e.Input.Desired.Package.String()
-		}
-		return rule, "hm saw no drift there"
+// appsNow evaluates the apps of commands that hm did not issue, each once, and only so many.
+type appsNow struct {
+	n     snapshot
+	know  reconcile.Knowledge
+	eval  func() *reconcile.Evaluator
+	known map[app.Key]*reconcile.Evaluation
+}
+
+func (s *Server) appsNow(n snapshot) *appsNow {
+	return &appsNow{
+		n: n, know: n.knowledge(), eval: func() *reconcile.Evaluator { return reconcile.NewEvaluator(s.opts.Policy) },
+		known: map[app.Key]*reconcile.Evaluation{},
 	}
+}
+
+// of evaluates an app; nil if too many were evaluated before.
+func (a *appsNow) of(k app.Key) *reconcile.Evaluation {
+	e := a.known[k]
+	if e == nil && len(a.known) < maxWhyNow {
+		e = a.eval().App(a.n.view, k, a.know, a.n.hm)
+		a.known[k] = e
+	}
+	return e
+}
+
+// wasRight reports whether a read of the desired state since says that a stop was right.
+func (a *appsNow) wasRight(o *compare.Other) bool {
+	if o.Action != commands.Stop || o.Duplicate || a.n.over.Reads.Began < o.At {
+		return false
+	}
+	e := a.of(o.App)
+	if e == nil || slices.ContainsFunc(e.Input.Instances, func(l actual.Located) bool { return l.GUID == o.Instance }) {
+		return false
+	}
+	d := e.Input.Desired
+	return d == nil || !d.Wanted() || o.Index >= 0 && uint32(o.Index) >= d.Instances
+}
+
+// why says what hm finds now at the target of a command, and by which rule.
+func (a *appsNow) why(o *compare.Other) (rule, text string) {
+	e := a.of(o.App)
+	if e == nil {
+		return "", "hm saw no drift there at that time"
+	}
+	for i := range e.Findings {
+		f := &e.Findings[i]
+		here := o.Action == commands.Start && int(f.Index) == o.Index || o.Action == commands.Stop && f.Instance == o.Instance
+		switch {
+		case !here:
+		case f.Kind == diff.KindNone || f.Action != o.Action:
+			rule = f.Rule
+		default:
+			return f.Rule, "hm did not ask for it at that time; now: " + detail(f, &e.Input, a.n.hm, "")
+		}
+	}
+	switch d := e.Input.Desired; {
+	case d == nil && len(e.Input.Instances) == 0:
+		return "", "hm knows no such app: it is neither desired nor heard"
+	case o.Action == commands.Start && d == nil:
+		return rule, "hm saw no drift there: this version of the app is not desired"
+	case o.Action == commands.Start && !d.Startable():
+		return rule, "hm saw no drift there: the app is " + d.State.String() + ", its package " + d.Package.String()
+	}
+	return rule, "hm saw no drift there"
 }
