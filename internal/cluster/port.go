@@ -35,11 +35,11 @@ type clusterPort struct {
 	log       *sampledLog
 	onPeer    func(net.Conn) // runs on the connection's own goroutine; the connection is closed when it returns
 
-	ctx    context.Context // ended by Close
-	cancel context.CancelFunc
-	raft   chan net.Conn
-	writes *writes
-	wg     sync.WaitGroup // the accept loop, a goroutine for each new or status connection, and raft's handlers
+	ctx               context.Context // ended by Close
+	cancel            context.CancelFunc
+	raft              chan net.Conn
+	writes, histories *handed
+	wg                sync.WaitGroup // the accept loop, a goroutine for each new or status connection, and raft's handlers
 
 	requestTimeout time.Duration // time limit for one request to raft to arrive, or for the reply to be written
 	members        atomic.Pointer[[]Peer]
@@ -78,7 +78,8 @@ func listen(o Options, log *sampledLog) (*clusterPort, error) {
 		conns: map[*portConn]struct{}{}, held: map[owner]int{}, reached: map[string]netip.Addr{},
 	}
 	s.setPeers(o.Peers)
-	s.writes = newWrites(s)
+	s.writes = newHanded(s, "forwarded requests", maxWrites)
+	s.histories = newHanded(s, "requests for events", maxHistories)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -139,8 +140,12 @@ func (s *clusterPort) greet(c *portConn) {
 		if err = s.writes.hand(c); err == nil {
 			return // the receiver closes it
 		}
+	case kind == carriesHistory:
+		if err = s.histories.hand(c); err == nil {
+			return
+		}
 	default:
-		err = fmt.Errorf("the first byte is %#02x: not raft, not a peer's status, not a peer's forwarded request", kind)
+		err = fmt.Errorf("the first byte is %#02x: not raft, not a peer's status, not a peer's forwarded request, not a peer's request for events", kind)
 	}
 	if err != nil && s.ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
 		s.refuse(c, err)

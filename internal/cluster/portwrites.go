@@ -2,24 +2,27 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"sync"
 	"time"
 )
 
-// carriesWrites is the first byte of a connection over which a peer forwards requests to this node, because it leads:
-// see Writes.
-const carriesWrites byte = 3
+// The first bytes of the connections that a peer opens for something above the cluster.
+const (
+	carriesWrites  byte = 3 // the peer forwards requests to this node, because it leads: see Writes
+	carriesHistory byte = 4 // the peer asks for events: see Histories
+)
 
 const (
-	maxWrites     = 64              // such connections that wait for Accept or are in use
+	maxWrites     = 64              // connections with writes that wait for Accept or are in use
+	maxHistories  = 16              // of those that ask for events
 	writesTimeout = 5 * time.Second // time limit for Accept to take one, and to open one
 )
 
-// writes is the listener that Writes gives.
-type writes struct {
+// handed is a listener for the connections of one kind: those that Writes and Histories give.
+type handed struct {
+	what   string // that they carry
 	port   *clusterPort
 	conns  chan net.Conn
 	closed chan struct{}
@@ -27,8 +30,8 @@ type writes struct {
 	places chan struct{}
 }
 
-func newWrites(s *clusterPort) *writes {
-	return &writes{port: s, conns: make(chan net.Conn), closed: make(chan struct{}), places: make(chan struct{}, maxWrites)}
+func newHanded(s *clusterPort, what string, most int) *handed {
+	return &handed{what: what, port: s, conns: make(chan net.Conn), closed: make(chan struct{}), places: make(chan struct{}, most)}
 }
 
 // Writes is a listener for requests that other members forward to this node. They arrive over the cluster's port, with
@@ -36,8 +39,20 @@ func newWrites(s *clusterPort) *writes {
 // After it is closed such connections are refused.
 func (n *Node) Writes() net.Listener { return n.port.writes }
 
+// Histories is a listener for other members that ask this node's journal for events. Otherwise it is like Writes.
+func (n *Node) Histories() net.Listener { return n.port.histories }
+
 // DialWrites opens a connection to the Writes listener of another member.
 func (n *Node) DialWrites(ctx context.Context, id string) (net.Conn, error) {
+	return n.dialMember(ctx, id, carriesWrites)
+}
+
+// DialHistory opens a connection to the Histories listener of another member.
+func (n *Node) DialHistory(ctx context.Context, id string) (net.Conn, error) {
+	return n.dialMember(ctx, id, carriesHistory)
+}
+
+func (n *Node) dialMember(ctx context.Context, id string, kind byte) (net.Conn, error) {
 	members, err := n.configuration()
 	if err != nil {
 		return nil, err
@@ -51,7 +66,7 @@ func (n *Node) DialWrites(ctx context.Context, id string) (net.Conn, error) {
 			timeout = min(timeout, time.Until(deadline))
 		}
 		address := addressBook(n.opts.Peers).of(m)
-		conn, err := n.port.dial(address, timeout, carriesWrites)
+		conn, err := n.port.dial(address, timeout, kind)
 		if err != nil {
 			return nil, fmt.Errorf("reaching %s at %s: %w", id, address, err)
 		}
@@ -61,15 +76,15 @@ func (n *Node) DialWrites(ctx context.Context, id string) (net.Conn, error) {
 }
 
 // hand passes a peer's connection to Accept.
-func (w *writes) hand(c net.Conn) error {
+func (w *handed) hand(c net.Conn) error {
 	select {
 	case w.places <- struct{}{}:
 	default:
-		return fmt.Errorf("%d connections with forwarded requests are open, and no more are allowed", maxWrites)
+		return fmt.Errorf("%d connections with %s are open, and no more are allowed", cap(w.places), w.what)
 	}
 	timer := time.NewTimer(writesTimeout)
 	defer timer.Stop()
-	held := &writesConn{Conn: c, free: sync.OnceFunc(func() { <-w.places })}
+	held := &handedConn{Conn: c, free: sync.OnceFunc(func() { <-w.places })}
 	select {
 	case w.conns <- held:
 		return nil
@@ -78,23 +93,23 @@ func (w *writes) hand(c net.Conn) error {
 	case <-w.port.ctx.Done():
 	}
 	held.free()
-	return errors.New("this node accepts no forwarded requests now")
+	return fmt.Errorf("this node accepts no %s now", w.what)
 }
 
-// writesConn gives its place back when it is closed.
-type writesConn struct {
+// handedConn gives its place back when it is closed.
+type handedConn struct {
 	net.Conn
 	free func()
 }
 
 // Close ends the connection.
-func (c *writesConn) Close() error {
+func (c *handedConn) Close() error {
 	defer c.free()
 	return c.Conn.Close()
 }
 
 // Accept gives the next connection of a peer.
-func (w *writes) Accept() (net.Conn, error) {
+func (w *handed) Accept() (net.Conn, error) {
 	select {
 	case c := <-w.conns:
 		return c, nil
@@ -105,10 +120,10 @@ func (w *writes) Accept() (net.Conn, error) {
 }
 
 // Close ends Accept. The cluster's port stays open.
-func (w *writes) Close() error {
+func (w *handed) Close() error {
 	w.once.Do(func() { close(w.closed) })
 	return nil
 }
 
 // Addr is the cluster's address.
-func (w *writes) Addr() net.Addr { return w.port.Addr() }
+func (w *handed) Addr() net.Addr { return w.port.Addr() }

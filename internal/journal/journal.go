@@ -24,8 +24,10 @@ type Options struct {
 	MaxBytes int64  // of keys and events that are kept; 0: 256 MiB
 	Logger   *slog.Logger
 	Now      func() app.Time // hm time
+	Peers    Peers           // whose journals fill the gaps in this one; nil: they stay
 
-	linger time.Duration // how long to gather events before they are stored; tests set it
+	askEvery time.Duration // tests ask the peers sooner
+	linger   time.Duration // how long to gather events before they are stored; tests set it
 }
 
 const (
@@ -50,6 +52,7 @@ type Journal struct {
 	stored  atomic.Uint64 // everything up to this index of the log is in the file
 	trouble atomic.Pointer[error]
 	opened  chan struct{} // closed after the first attempt to open the file
+	fills   chan fill     // from backfill
 	damaged notify.Signal // a reader found the file damaged
 	want    atomic.Uint64 // index that AwaitStored waits for
 	stats   counters
@@ -67,6 +70,7 @@ type Journal struct {
 	retry    time.Duration
 
 	cancel context.CancelFunc
+	asking sync.WaitGroup // backfill
 	ended  chan struct{}
 	once   sync.Once
 	err    error // of Close
@@ -94,13 +98,16 @@ func New(o Options) (*Journal, error) {
 	if o.linger == 0 {
 		o.linger = defaultLinger
 	}
+	if o.askEvery == 0 {
+		o.askEvery = firstAsk
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	o.Logger = o.Logger.With("module", "journal")
 	j := &Journal{
 		opts: o, log: sampled.New(o.Logger, time.Minute, 3), input: newInput(),
-		opened: make(chan struct{}), damaged: notify.New(), ended: make(chan struct{}),
+		opened: make(chan struct{}), fills: make(chan fill), damaged: notify.New(), ended: make(chan struct{}),
 	}
 	j.changed.c = make(chan struct{})
 	return j, nil
@@ -112,6 +119,9 @@ func (j *Journal) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	j.cancel = cancel
 	go j.run(ctx)
+	if j.opts.Peers != nil {
+		j.asking.Go(func() { j.backfill(ctx) })
+	}
 }
 
 // Close stores what waits, and closes the file. If the disk does not respond, Close returns an error after 5 s; the
@@ -122,6 +132,7 @@ func (j *Journal) Close() error {
 			return // it was never started
 		}
 		j.cancel()
+		j.asking.Wait()
 		select {
 		case <-j.ended:
 		case <-time.After(closeTimeout):

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -29,6 +30,9 @@ func (j *Journal) run(ctx context.Context) {
 				}
 			}
 			return
+		case f := <-j.fills:
+			f.done <- j.takeFill(f)
+			continue
 		case <-j.damaged.C():
 			j.replaceFile(ctx, errDamaged)
 		case <-timer.C:
@@ -56,7 +60,7 @@ func (j *Journal) run(ctx context.Context) {
 			timer.Reset(pruneEvery)
 		default:
 			j.fail(nil)
-			sleep(ctx, min(storePause, j.opts.linger*25)-time.Since(began))
+			j.pause(ctx, min(storePause, j.opts.linger*25)-time.Since(began))
 		}
 	}
 }
@@ -87,6 +91,22 @@ func sleep(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
+	}
+}
+
+// pause waits for d, or until ctx ends. Meanwhile it stores what peers give.
+func (j *Journal) pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		case f := <-j.fills:
+			f.done <- j.takeFill(f)
+		}
 	}
 }
 
@@ -162,7 +182,8 @@ func (j *Journal) step() (more bool, err error) {
 		more = reached == 0 && len(items) > 0
 	}
 	want := j.want.Load() > j.saved.stored && j.meta.stored > j.saved.stored
-	if len(j.batch) == 0 && !want && !j.overQuota() {
+	gapsChanged := !slices.Equal(j.meta.gaps, j.saved.gaps)
+	if len(j.batch) == 0 && !want && !gapsChanged && !j.overQuota() {
 		return more, nil
 	}
 	if err := j.store(); err != nil {

@@ -7,11 +7,10 @@ import (
 
 // counters are what Stats gives.
 type counters struct {
-	added, lost, failures, replaced, unreadable atomic.Uint64
+	added, lost, failures, replaced, unreadable, fetched atomic.Uint64
 
-	mu    sync.Mutex
-	meta  meta
-	pages int64
+	mu   sync.Mutex
+	meta meta
 }
 
 // Stats is what a journal counts.
@@ -22,6 +21,7 @@ type Stats struct {
 	Lost       uint64 // lost since the start: too much waited, since the disk is full, broken or slow
 	Failures   uint64 // writes that failed since the start
 	Replaced   uint64 // files that were set aside since the start
+	Fetched    uint64 // got from peers since the start
 	Unreadable uint64 // stored events that could not be read since the start
 	Stored     uint64 // everything up to this index of the log is stored, but for the gaps
 	Gaps       int    // ranges of the log whose events are not stored
@@ -33,7 +33,8 @@ func (j *Journal) Stats() Stats {
 	s := &j.stats
 	out := Stats{
 		Added: s.added.Load(), Lost: s.lost.Load(), Failures: s.failures.Load(), Replaced: s.replaced.Load(),
-		Unreadable: s.unreadable.Load(), Stored: j.stored.Load(), Err: j.unavailable(),
+		Unreadable: s.unreadable.Load(), Fetched: s.fetched.Load(),
+		Stored: j.stored.Load(), Err: j.unavailable(),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,6 +44,13 @@ func (j *Journal) Stats() Stats {
 	}
 	out.Gaps = len(s.meta.gaps)
 	return out
+}
+
+// gaps gives the ranges of the log whose events are not stored.
+func (c *counters) gaps() []span {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.meta.gaps
 }
 
 // set notes what the file has.

@@ -49,6 +49,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	if n.journal, err = journal.New(journal.Options{
 		Path: filepath.Join(cfg.Node.DataDir, "journal.db"), Node: cfg.Node.ID, Entries: cfg.Commands.JournalEntries,
 		Logger: logger, Now: func() app.Time { return n.cluster.Now() },
+		Peers: newJournalPeers(cfg, func() *cluster.Node { return n.cluster }),
 	}); err != nil {
 		return nil, err
 	}
@@ -115,6 +116,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	n.apiAddress = cfg.APIAddress(n.api.Addr())
 	n.own(func() { n.loop.Run(ctx) })
 	n.own(func() { n.watch(ctx, wake.C()) })
+	n.own(func() { n.serveHistory(ctx, logger) })
 	logger.Info("hm is up",
 		"version", n.version, "api", n.api.Addr(), "raft", cfg.Raft.Listen, "data_dir", cfg.Node.DataDir)
 	return n, nil
