@@ -185,6 +185,16 @@ var (
 	mBadMessages = counter("cluster_messages_refused_total", "Messages of peers that were refused.")
 	mBadNumbers  = counter("cluster_numbers_refused_total", "Numbers in messages of peers that were ignored because they cannot be true.")
 
+	mJournalUsable     = gauge("journal_usable", "1 if this node's journal can be read and written.")
+	mJournalEvents     = gauge("journal_events", "Events in this node's journal.")
+	mJournalBytes      = gauge("journal_bytes", "Bytes of the events in this node's journal.")
+	mJournalGaps       = gauge("journal_gaps", "Ranges of the log whose events this node lacks and asks its peers for.")
+	mJournalLost       = counter("journal_lost_total", "Events that were lost since this node started, because its disk was full, broken or too slow.")
+	mJournalFailures   = counter("journal_failures_total", "Accesses to the journal's file that failed since this node started.")
+	mJournalReplaced   = counter("journal_files_replaced_total", "Files of the journal that were set aside since this node started, because they were damaged or of another log.")
+	mJournalFetched    = counter("journal_fetched_total", "Events that this node got from its peers since it started.")
+	mJournalUnreadable = counter("journal_unreadable_total", "Stored events that could not be read since this node started.")
+
 	mTransfers = counter("leadership_transfers_total", "Times that this node handed over its leadership by itself, by reason and outcome.", "reason", "outcome")
 
 	mNATSLag     = gauge("nats_lag_seconds", "How long a message takes from its sender to this node; missing if that is not known.")
@@ -287,6 +297,18 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	send(mStrangers, float64(told.Refused))
 	send(mBadMessages, float64(told.BadMessages))
 	send(mBadNumbers, float64(told.BadNumbers))
+	if s.opts.JournalStats != nil {
+		j := s.opts.JournalStats()
+		send(mJournalUsable, bit(j.Err == nil))
+		send(mJournalEvents, float64(j.Entries))
+		send(mJournalBytes, float64(j.Bytes))
+		send(mJournalGaps, float64(j.Gaps))
+		send(mJournalLost, float64(j.Lost))
+		send(mJournalFailures, float64(j.Failures))
+		send(mJournalReplaced, float64(j.Replaced))
+		send(mJournalFetched, float64(j.Fetched))
+		send(mJournalUnreadable, float64(j.Unreadable))
+	}
 	c.heard(send)
 	for _, t := range s.opts.Transfers() {
 		send(mTransfers, float64(t.Done), t.Reason, "done")

@@ -13,6 +13,7 @@ import (
 	"hm/commands"
 	"hm/internal/api"
 	"hm/internal/api/apitest"
+	"hm/internal/journal"
 	"hm/raftfsm"
 )
 
@@ -23,6 +24,9 @@ func TestMetrics(t *testing.T) {
 	w.CloseGate("not-leader", "hold:switches")
 	o := w.Options()
 	o.Compare = apitest.Shadow().Options().Compare
+	o.JournalStats = func() journal.Stats {
+		return journal.Stats{Entries: 11, Bytes: 1200, Lost: 3, Failures: 2, Replaced: 1, Fetched: 7, Gaps: 4, Unreadable: 5}
+	}
 	o.Ended = &api.CommandTotals{}
 	o.Ended.Add([]raftfsm.EndedCommand{
 		{Command: commands.Command{Action: commands.Start, Reason: commands.ReasonMissing, State: commands.Confirmed}},

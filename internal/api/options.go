@@ -13,6 +13,7 @@ import (
 	"hm/diff"
 	"hm/internal/bus"
 	"hm/internal/config/limits"
+	"hm/internal/journal"
 	"hm/internal/tlsfiles"
 )
 
@@ -49,12 +50,14 @@ type Options struct {
 	Link Link
 	Lag  func() bus.Lag // how late the link is; nil: unknown
 	// Proved gives how long ago the link was certainly alive, and whether that is known; nil: it is not.
-	Proved    func() (ago time.Duration, known bool)
-	Feed      func() FeedStats   // nil: nothing is heard
-	Ended     *CommandTotals     // nil: not counted
-	Journal   Journal            // nil: the node keeps no history
-	Transfers func() []Transfers // nil: none
-	Policy    diff.Policy
+	Proved  func() (ago time.Duration, known bool)
+	Feed    func() FeedStats // nil: nothing is heard
+	Ended   *CommandTotals   // nil: not counted
+	Journal Journal          // nil: the node keeps no history
+	// JournalStats gives what the journal counts; nil: there is none.
+	JournalStats func() journal.Stats
+	Transfers    func() []Transfers // nil: none
+	Policy       diff.Policy
 	// HeartbeatTTL is how long the record may be used without a leader to answer what runs. 0: three heartbeat periods.
 	HeartbeatTTL time.Duration
 	// KnowsLess reports whether this node knows less of what runs than its peers. Then it leaves the questions of a

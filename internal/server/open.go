@@ -183,7 +183,7 @@ func apiOptions(cfg config.Config, logger *slog.Logger) api.Options {
 }
 
 func (n *Node) apiPorts(o api.Options, totals *api.CommandTotals) api.Options {
-	o.Version = n.version
+	o.Version, o.JournalStats = n.version, n.journal.Stats
 	o.Node, o.Loop, o.Link, o.Lag, o.Proved, o.Feed = n.cluster, n.loop, n.link, n.marker.Lag, n.linkProved, n.feedStats
 	o.Ended, o.Transfers, o.KnowsLess, o.Subject = totals, n.handover.totals, n.knowsLess, natspub.Subject
 	o.Journal = n.journal
