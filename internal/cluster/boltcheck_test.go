@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/raft"
+
+	"hm/internal/boltfile"
 )
 
 // A flipped bit anywhere in a raft.db is found, or lies where nothing is read.
@@ -137,7 +139,7 @@ func TestDamagedMetaPageIsFound(t *testing.T) {
 	c.propose(wide(1))
 	c.close(0)
 	path := c.file(0, "raft.db")
-	for at := int64(boltPageHeader); at < boltPageHeader+boltMetaSize; at++ {
+	for at := int64(boltfile.PageHeader); at < boltfile.PageHeader+boltfile.MetaSize; at++ {
 		for _, page := range []int64{0, 4096} {
 			flip(t, path, page+at, int(at%8))
 			if _, err := checkBoltFile(path); !errors.Is(err, errDamaged) {
