@@ -11,6 +11,8 @@ import (
 
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"hm/internal/boltfile"
 )
 
 var (
@@ -39,6 +41,9 @@ func openFile(path string) (db *bbolt.DB, m meta, err error) {
 			db = nil
 		}
 	}()
+	if err := checkFile(path); err != nil {
+		return nil, meta{}, err
+	}
 	err = guarded(func() (err error) {
 		db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, InitialMmapSize: initialMap})
 		return err
@@ -53,6 +58,38 @@ func openFile(path string) (db *bbolt.DB, m meta, err error) {
 		})
 	})
 	return db, m, err
+}
+
+// checkFile reads all pages of the file, if there is one. Bbolt takes the lock first, so that no other process writes.
+func checkFile(path string) (err error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var lock *bbolt.DB
+	err = guarded(func() (err error) {
+		lock, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, ReadOnly: true})
+		return err
+	})
+	if lock != nil {
+		defer func() { err = errors.Join(err, lock.Close()) }()
+	}
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = boltfile.Check(f, func(string, []byte, []byte) error { return nil })
+	if errors.Is(err, boltfile.ErrDamaged) {
+		return fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return err
 }
 
 // begin makes the buckets of a new file, and reads what an old one has.
@@ -93,7 +130,7 @@ func create(tx *bbolt.Tx) (meta, error) {
 	return m, err
 }
 
-// guarded calls f. Bbolt trusts every page of its file: a damaged one makes it panic, and a file that was cut makes the
+// guarded calls f. A page that was damaged since the file was checked makes bbolt panic, and a file that was cut makes the
 // processor fault. Both become an error that wraps errDamaged. So do bbolt's own errors about the file.
 func guarded(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"reflect"
 	"slices"
@@ -258,6 +259,45 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 				t.Errorf("the damaged file is not kept: %v", err)
 			}
 		})
+	}
+}
+
+// TestAFlippedBitCostsOnlyHistory: wherever it is, the journal works after it.
+func TestAFlippedBitCostsOnlyHistory(t *testing.T) {
+	n := newTestNode(t, nil)
+	for i := range uint64(50) {
+		n.entry(i+1, slices.Repeat([]Event{crash(1)}, 20)...)
+	}
+	n.await(50)
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(n.opts.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replaced := uint64(0)
+	for seed := range uint64(40) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		b := slices.Clone(whole)
+		at := r.IntN(60)*4096 + r.IntN(64) // the structure is in the first bytes of a page
+		b[at] ^= 1 << r.IntN(8)
+		if err := os.WriteFile(n.opts.Path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n.open()
+		n.entry(51, crash(2))
+		n.until("the new event", func() bool {
+			events, _, err := n.Events(context.Background(), Query{Newest: true, Limit: 1})
+			return err == nil && len(events) == 1 && events[0].ID.Index == 51
+		})
+		replaced += n.Stats().Replaced
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if replaced == 0 || replaced == 40 {
+		t.Errorf("%d of 40 files were set aside: some bits are not used, and some are", replaced)
 	}
 }
 
