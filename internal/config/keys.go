@@ -408,10 +408,11 @@ var keys = []Key{
 			"set must not be above that.",
 	},
 	{
-		Name: "commands.journal_entries", Unit: "commands", limit: wholeFrom(1, 10_000_000),
+		Name: "commands.journal_entries", Unit: "events", limit: wholeFrom(1, 10_000_000),
 		field: func(c *Config) any { return &c.Commands.JournalEntries },
-		Doc: "Number of ended commands that each node keeps in its journal. The journal is in memory, so a " +
-			"restart empties it.",
+		Doc: "How many events each node keeps in the file journal.db of node.data_dir: so many of commands, and " +
+			"as many of crashes and of another health manager's commands; half as many of DEAs, and of everything " +
+			"else. The oldest go first. The events take at most 256 MiB. As many ended commands are kept in memory.",
 	},
 	{
 		Name: "heartbeats.listen", NotYet: true, limit: either(listenAddress()),
