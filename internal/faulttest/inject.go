@@ -177,7 +177,7 @@ func (w *world) jumped(n *node, by time.Duration) error {
 		if err != nil {
 			return nil // it does not answer: nobody knows
 		}
-		if off := s.Basis.At.Sub(time.Now()); (off - by).Abs() < time.Second {
+		if off := time.Until(s.Basis.At.Time); (off - by).Abs() < time.Second {
 			return nil
 		}
 		w.sleep(20 * time.Millisecond)

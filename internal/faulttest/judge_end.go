@@ -14,6 +14,7 @@ import (
 func (j *judge) end() {
 	last := max(j.Healed, j.Converged)
 	switch took := j.Converged - j.lastFault(j.Converged); {
+	case j.TooBusy():
 	case j.Converged == 0:
 		j.add("I9", last, "what runs does not agree with what is wanted, %s after the last fault ended", seconds(j.Policy.Bound))
 	case took > j.Policy.Bound:
@@ -40,20 +41,23 @@ func (j *judge) end() {
 	}
 }
 
-// lastFault gives when the last fault had ended, until a time. That the machine stands still for longer than links and
-// leaders bear counts as a fault.
+// TooBusy reports whether what runs never agreed with what is wanted, and the machine stood still so often that nobody
+// can expect it: then I9 is not judged.
+func (r *Record) TooBusy() bool {
+	return r.Converged == 0 && r.Watched-r.lastFault(r.Watched) < r.Policy.Bound
+}
+
+// lastFault gives when the last fault had ended, until a time. A stall of the machine counts as a fault: links are late
+// after it, and leaders change.
 func (r *Record) lastFault(until time.Duration) time.Duration {
 	last := r.Healed
 	for _, s := range r.Stalls {
-		if s.Until <= until && s.Until-s.From > r.Policy.longStall() {
+		if s.Until <= until && s.Until-s.From > r.Policy.Period/2 {
 			last = max(last, s.Until)
 		}
 	}
 	return last
 }
-
-// longStall is more than a link to NATS bears, with a ping every period, or a leader.
-func (p Policy) longStall() time.Duration { return min(3*p.Period/2, p.Lease) }
 
 // endedMeanwhile is what the router answers if the instance that it chose ended while it had the request.
 const endedMeanwhile = "endpoint_failure"

@@ -248,7 +248,11 @@ func TestJudge(t *testing.T) {
 			s.lose(at)
 			s.start(at+16*beat, 5)
 		}, ""},
-		{"no agreement in the end", func(s scene) { s.Converged = 0 }, "I9"},
+		{"no agreement in the end", func(s scene) { s.Converged, s.Watched = 0, s.Healed+s.Policy.Bound+1 }, "I9"},
+		{"no agreement, and the machine stood still again and again", func(s scene) {
+			s.Converged, s.Watched = 0, s.Healed+2*s.Policy.Bound
+			s.Stalls = []Span{{s.Healed + s.Policy.Bound, s.Healed + s.Policy.Bound + beat}}
+		}, ""},
 		{"agreement too late", func(s scene) { s.Converged = s.Healed + s.Policy.Bound + 1 }, "I9"},
 		{"agreement late, after the machine stood still", func(s scene) {
 			s.Converged = s.Healed + s.Policy.Bound + 1

@@ -30,6 +30,7 @@ type Record struct {
 
 	Healed    time.Duration   `json:"healed"`    // when the last fault had ended
 	Converged time.Duration   `json:"converged"` // when the DEAs ran what the Cloud Controller wants; 0: never
+	Watched   time.Duration   `json:"watched"`   // until when the bench waited for that
 	Hashes    map[string]Hash `json:"hashes"`    // of each node, in the end
 
 	Requests uint64    `json:"requests"` // that users sent to apps

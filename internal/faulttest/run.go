@@ -139,7 +139,7 @@ func (w *world) settle() {
 	const calm = 4 // periods for which it must stay so
 	since := time.Time{}
 	began := time.Now()
-	for w.boundHolds(calm*w.Period) && time.Since(began) < 5*w.Bound() {
+	for w.boundHolds(calm*w.Period) && time.Since(began) < 2*w.Bound() {
 		w.sleep(w.Period / 10)
 		switch agrees := w.converged(); {
 		case !agrees:
@@ -154,6 +154,9 @@ func (w *world) settle() {
 			return
 		}
 	}
+	w.obs.mu.Lock()
+	w.obs.rec.Watched = w.obs.now()
+	w.obs.mu.Unlock()
 }
 
 // boundHolds reports whether the time within which everything must agree, and some more, is not over.
