@@ -76,9 +76,11 @@ func (s *shape) note() {
 	}
 }
 
-// during notes the reasons for a time, and fails if a gate opens or a command is published.
+// during waits until every gate is closed, which takes a step of each loop. Then it notes the reasons for a time, and
+// fails if a gate opens or a command is published.
 func (s *shape) during(what string, d time.Duration) {
 	s.t.Helper()
+	s.until("every gate is closed while "+what, func() bool { return s.commander() < 0 })
 	before := s.commands()
 	for began := time.Now(); time.Since(began) < d; time.Sleep(time.Millisecond) {
 		s.note()
