@@ -58,8 +58,8 @@ func newCommandsHistoryCommand(c *cli) *cobra.Command {
 		Short: "List the newest commands that have ended",
 		Long: `List the newest commands that have ended, the newest first. A command ends confirmed (a heartbeat
 showed its effect), expired (no heartbeat showed it), dropped (it was no longer needed before it was
-sent) or abandoned (it could not be sent in time). Each node remembers the commands that have ended
-since it started.`,
+sent) or abandoned (it could not be sent in time). Each node keeps the history in its data directory;
+commands.journal_entries says how much of it.`,
 		Args: cobra.NoArgs,
 	}
 	r := c.remote(cmd)

@@ -1,12 +1,16 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
+	"time"
 
 	"hm/commands"
 	"hm/internal/app"
+	"hm/internal/journal"
 	"hm/raftfsm"
 )
 
@@ -21,7 +25,7 @@ type commandCursor struct {
 
 // commands answers GET /v1/commands?app=&history=&outstanding=&limit=&cursor=: the outstanding commands by app and
 // index, and with history=N, after the last of them, the newest N that ended, newest first. outstanding=false leaves
-// out the outstanding ones. Each node knows only the commands that ended since it started.
+// out the outstanding ones.
 func (s *Server) commands(w http.ResponseWriter, r *http.Request) error {
 	if err := refuseUnknown(r, "app", "history", "outstanding", "limit", "cursor"); err != nil {
 		return err
@@ -45,13 +49,13 @@ func (s *Server) commands(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	n := s.snapshot()
-	of := func(app.GUID) bool { return true }
+	var droplet app.GUID // zero: all
 	if text := q.Get("app"); text != "" {
 		keys, err := s.findApp(n, text)
 		if err != nil {
 			return err
 		}
-		of = func(droplet app.GUID) bool { return droplet == keys[0].Droplet }
+		droplet = keys[0].Droplet
 	}
 	items := []Command{}
 	more := false
@@ -59,7 +63,7 @@ func (s *Server) commands(w http.ResponseWriter, r *http.Request) error {
 		last := commands.Command{App: app.Key{Droplet: cursor.App, Version: cursor.Version}, Index: cursor.Index, Action: cursor.Action, Instance: cursor.Instance}
 		var shown commands.Command
 		for c := range n.view.AllCommands() {
-			if !of(c.App.Droplet) || resumed && c.Compare(last) <= 0 {
+			if !droplet.IsZero() && c.App.Droplet != droplet || resumed && c.Compare(last) <= 0 {
 				continue
 			}
 			if more = len(items) == limit; more {
@@ -73,26 +77,51 @@ func (s *Server) commands(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if history > 0 && !more {
-		items = append(items, s.history(n, history, of)...)
+		ended, err := s.history(r.Context(), n, history, droplet)
+		if err != nil {
+			return err
+		}
+		items = append(items, ended...)
 	}
 	return writeJSON(w, http.StatusOK, n.basis(n.view), items)
 }
 
-func (s *Server) history(n snapshot, limit int, of func(app.GUID) bool) []Command {
-	var items []Command
-	for _, e := range s.opts.Loop.EndedCommands().Newest(maxJournal) {
-		if len(items) == limit {
-			break
-		}
-		if of(e.App.Droplet) {
-			items = append(items, n.ended(e))
-		}
+// history gives the newest commands that ended, newest first: of the app with a droplet, or of all if it is zero.
+func (s *Server) history(ctx context.Context, n snapshot, limit int, droplet app.GUID) ([]Command, error) {
+	if s.opts.Journal == nil {
+		return nil, nil
 	}
-	return items
+	soon, cancel := context.WithTimeout(ctx, storedWithin)
+	_ = s.opts.Journal.AwaitStored(soon, n.view.Index()) // an error means that the newest are not shown yet
+	cancel()
+	found, _, err := s.opts.Journal.Events(ctx, journal.Query{App: droplet, Kinds: endKinds, Limit: limit, Newest: true})
+	if err != nil {
+		return nil, historyProblem(err)
+	}
+	items := make([]Command, len(found))
+	for i := range found {
+		items[len(found)-1-i] = endedCommandOf(&found[i], n.wall)
+	}
+	return items, nil
 }
 
-// maxJournal is how many ended commands are searched for those of an app.
-const maxJournal = 100_000
+// storedWithin is how long an answer waits for the newest events to be stored.
+const storedWithin = time.Second
+
+// endKinds are the kinds of events with which a command ends. The part after the dot is its last state.
+var endKinds = []string{
+	string(journal.CommandConfirmed), string(journal.CommandExpired), string(journal.CommandDropped), string(journal.CommandAbandoned),
+}
+
+// endedCommandOf gives the command that ended with an event.
+func endedCommandOf(e *journal.Event, wall Wall) Command {
+	_, state, _ := strings.Cut(string(e.Kind), ".")
+	return Command{
+		ID: e.Command, Action: e.Action, App: e.App.Droplet.String(), Version: e.App.Version.String(), Index: uint32(max(e.Index, 0)),
+		Instance: e.Instance.String(), Reason: e.Reason, Priority: e.Priority, CreatedAt: wall.Time(e.Created), DueAt: wall.Time(e.Due),
+		State: state, SentAt: wall.Time(e.Sent), EndedAt: wall.Time(e.At), Detail: e.Detail,
+	}
+}
 
 // cancelCommand answers DELETE /v1/commands/{id}: it drops a command that is not claimed yet. While the drift
 // remains, hm schedules a new command with its full grace; only a hold keeps hm from acting.

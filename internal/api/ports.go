@@ -45,7 +45,6 @@ type Loop interface {
 	Trouble(dea string) (reconcile.Trouble, bool)
 	// Unplaced gives, by app, when each of its entries without a readable index or instance was first heard.
 	Unplaced() map[app.Key][]app.Time
-	EndedCommands() *reconcile.EndedCommands
 	// LogEnded logs a command that was ended through the API.
 	LogEnded(raftfsm.EndedCommand)
 	Wake()

@@ -412,7 +412,7 @@ var keys = []Key{
 		field: func(c *Config) any { return &c.Commands.JournalEntries },
 		Doc: "How many events each node keeps in the file journal.db of node.data_dir: so many of commands, and " +
 			"as many of crashes and of another health manager's commands; half as many of DEAs, and of everything " +
-			"else. The oldest go first. The events take at most 256 MiB. As many ended commands are kept in memory.",
+			"else. The oldest go first. The events take at most 256 MiB.",
 	},
 	{
 		Name: "heartbeats.listen", NotYet: true, limit: either(listenAddress()),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"slices"
 	"unicode/utf8"
 
@@ -42,6 +43,9 @@ const (
 	hasDetail
 	hasCounts
 	hasNode
+	hasCreated
+	hasSent
+	hasPriority
 	hasFlags // one past the last field
 )
 
@@ -68,6 +72,9 @@ func appendEvent(dst []byte, e *Event) []byte {
 	set(!e.Instance.IsZero(), hasInstance)
 	set(e.Due != 0, hasDue)
 	set(e.DelayMS != 0, hasDelay)
+	set(e.Created != 0, hasCreated)
+	set(e.Sent != 0, hasSent)
+	set(e.Priority != 0, hasPriority)
 	set(len(e.Counts) > 0, hasCounts)
 	for i, text := range e.texts() {
 		set(*text != "", textFlags[i])
@@ -103,6 +110,12 @@ func (e *Event) appendField(dst []byte, flag uint64) []byte {
 		return binary.AppendVarint(dst, int64(e.Due))
 	case hasDelay:
 		return binary.AppendVarint(dst, e.DelayMS)
+	case hasCreated:
+		return binary.AppendVarint(dst, int64(e.Created))
+	case hasSent:
+		return binary.AppendVarint(dst, int64(e.Sent))
+	case hasPriority:
+		return binary.AppendUvarint(dst, math.Float64bits(e.Priority))
 	case hasCounts:
 		counts := e.Counts[:min(len(e.Counts), maxCounts)]
 		dst = binary.AppendUvarint(dst, uint64(len(counts)))
@@ -179,6 +192,12 @@ func (e *Event) readField(r *reader, flag uint64) {
 		e.Due = app.Time(r.varint())
 	case hasDelay:
 		e.DelayMS = r.varint()
+	case hasCreated:
+		e.Created = app.Time(r.varint())
+	case hasSent:
+		e.Sent = app.Time(r.varint())
+	case hasPriority:
+		e.Priority = math.Float64frombits(r.uvarint())
 	case hasCounts:
 		n := r.uvarint()
 		if n > maxCounts {

@@ -12,7 +12,7 @@ import (
 func TestEventSurvivesItsEncoding(t *testing.T) {
 	full := Event{
 		At: 99, Kind: CommandSent, App: testKey(1), Index: -1, Instance: testGUID(2), DEA: "d", Command: "c", Action: "start",
-		Reason: "r", Rule: "R1", Due: 3, DelayMS: -4, Name: "n", By: "b", Detail: "x", Counts: []Count{{"a", -1}, {"b", 1 << 60}}, ID: ID{Node: "hm-0"},
+		Reason: "r", Rule: "R1", Due: 3, DelayMS: -4, Created: 5, Sent: -6, Priority: 1. / 3, Name: "n", By: "b", Detail: "x", Counts: []Count{{"a", -1}, {"b", 1 << 60}}, ID: ID{Node: "hm-0"},
 	}
 	v := reflect.ValueOf(full)
 	for i := range v.NumField() {

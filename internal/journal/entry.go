@@ -94,6 +94,7 @@ func (e *Event) command(c *commands.Command, n commandNote) bool {
 func (e *Event) ended(c *raftfsm.EndedCommand, n commandNote) {
 	e.target(&c.Command, n)
 	e.Kind, e.Detail = outcomes[c.State], cmp.Or(c.Detail, n.detail)
+	e.Created, e.Sent, e.Priority = c.CreatedAt, c.SentAt, c.Priority
 	if sent := cmp.Or(c.SentAt, c.ClaimedAt); sent != 0 {
 		e.DelayMS = c.At.Sub(sent).Milliseconds()
 	}

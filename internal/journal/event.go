@@ -138,6 +138,11 @@ type Event struct {
 	Due     app.Time
 	DelayMS int64 // what Delay in the kind's comment says, in milliseconds
 
+	// Of a command that has ended: when it was scheduled, when it was sent (0: it was not), and how urgent it was.
+	Created  app.Time
+	Sent     app.Time
+	Priority float64
+
 	Name   string  // of a hold, or of the node that leads
 	By     string  // who caused it: a person, or hm for its own guards
 	Detail string  // one sentence for people

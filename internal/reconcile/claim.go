@@ -118,7 +118,7 @@ func (c *Core) seededThrottle(now app.Time) commands.Throttle {
 	for cmd := range c.log.View().AllCommands() {
 		recent(cmd)
 	}
-	for _, e := range c.ended.Newest(maxSeeds) {
+	for _, e := range c.ended.Newest(EndedKept) {
 		recent(e.Command)
 	}
 	slices.SortFunc(claimed, func(a, b commands.Command) int { return int(a.ClaimedAt - b.ClaimedAt) })

@@ -94,7 +94,6 @@ const (
 	maxRounds         = 50
 	appsPerEvaluation = 5_000
 	claimsPerEntry    = 500
-	maxSeeds          = 10_000 // newest commands that a new leader's throttle counts
 )
 
 // fullPassPeriods is after how many heartbeat periods the whole fleet is evaluated again without a

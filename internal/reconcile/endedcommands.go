@@ -6,8 +6,12 @@ import (
 	"hm/raftfsm"
 )
 
-// EndedCommands keeps the newest commands that ended, on every node, in memory. It is safe for
-// concurrent use.
+// EndedKept is how many of the newest commands a new leader's throttle counts.
+const EndedKept = 10_000
+
+// EndedCommands keeps the newest commands that ended, on every node, in memory, for the throttle of
+// the next leader: it must not depend on a disk. The history of commands is in package journal. It
+// is safe for concurrent use.
 type EndedCommands struct {
 	mu    sync.Mutex
 	ring  []raftfsm.EndedCommand
@@ -15,7 +19,7 @@ type EndedCommands struct {
 	limit int
 }
 
-// NewEndedCommands keeps the newest limit commands (commands.journal_entries).
+// NewEndedCommands keeps the newest limit commands.
 func NewEndedCommands(limit int) *EndedCommands { return &EndedCommands{limit: max(limit, 1)} }
 
 // Add adds commands that ended, in the order in which they ended.

@@ -48,14 +48,13 @@ type Loop struct {
 	logger   *slog.Logger
 	wake     notify.Signal
 	overview atomic.Pointer[Overview]
-	ended    *EndedCommands
 	commands commandLog
 }
 
-// NewLoop returns a loop, which Run starts. EndedCommands gives out ended.
+// NewLoop returns a loop, which Run starts.
 func NewLoop(opts LoopOptions, ended *EndedCommands) *Loop {
 	_, opts.ReadsApps = opts.Source.(AppReader)
-	l := &Loop{opts: opts, wake: notify.New(), ended: ended, commands: newCommandLog(opts.Logger)}
+	l := &Loop{opts: opts, wake: notify.New(), commands: newCommandLog(opts.Logger)}
 	if opts.OnCommand == nil {
 		opts.OnCommand = l.commands.write
 	}
@@ -82,9 +81,6 @@ func (l *Loop) Trouble(dea string) (Trouble, bool) {
 
 // Unplaced gives, by app, when each unplaced entry was first heard (Intake.Unplaced).
 func (l *Loop) Unplaced() map[app.Key][]app.Time { return l.opts.Intake.AllUnplaced(l.opts.Log.Now()) }
-
-// EndedCommands are the newest commands that ended.
-func (l *Loop) EndedCommands() *EndedCommands { return l.ended }
 
 // LogEnded logs a command that a person ended through this node, which leads.
 func (l *Loop) LogEnded(e raftfsm.EndedCommand) {

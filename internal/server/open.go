@@ -39,7 +39,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 			_ = n.Close() // the first error says more
 		}
 	}()
-	ended := reconcile.NewEndedCommands(cfg.Commands.JournalEntries)
+	ended := reconcile.NewEndedCommands(reconcile.EndedKept)
 	var totals api.CommandTotals
 	n.hook = newRecorderHook(n, cfg)
 	joining, err := clusterOptions(cfg, logger)

@@ -52,7 +52,6 @@ type Node struct {
 	Hearing       shadow.Hearing  // of another health manager; zero: the node is not in shadow mode
 	writes        net.Listener
 	Logged        []raftfsm.EndedCommand // by LogEnded
-	journal       *reconcile.EndedCommands
 	History       *History
 	state         *raftfsm.State
 	view          *raftfsm.State
@@ -61,7 +60,7 @@ type Node struct {
 // New returns a node called hm-1 that leads, with an open gate and nothing recorded.
 func New() *Node {
 	n := &Node{
-		ID: "hm-1", At: Start, HeardAt: map[string]app.Time{}, journal: reconcile.NewEndedCommands(1000), History: NewHistory(), state: raftfsm.NewState(),
+		ID: "hm-1", At: Start, HeardAt: map[string]app.Time{}, History: NewHistory(), state: raftfsm.NewState(),
 		Lead: cluster.Leadership{Leader: true, Term: 7, LeaderID: "hm-1", Since: time.Now()},
 		Link: bus.State{Up: true, Server: "10.0.0.1:4222", Since: wall(Start), Epoch: 1, Outages: 1},
 	}
@@ -142,7 +141,6 @@ func (n *Node) apply(at app.Time, records ...raftfsm.Record) raftfsm.Result {
 	n.At = max(n.At, at)
 	res := n.state.Apply(n.state.Index()+1, 7, raftfsm.Entry{At: at, Records: records})
 	n.view = nil
-	n.journal.Add(res.Ended)
 	n.History.Applied(n.state.Index(), res)
 	n.Over.At = n.At
 	return res
@@ -286,9 +284,6 @@ func (n *Node) Unplaced() map[app.Key][]app.Time {
 	defer n.Unlock()
 	return n.UnplacedSince
 }
-
-// EndedCommands holds the commands that ended.
-func (n *Node) EndedCommands() *reconcile.EndedCommands { return n.journal }
 
 // LogEnded notes the command in Logged.
 func (n *Node) LogEnded(e raftfsm.EndedCommand) {
