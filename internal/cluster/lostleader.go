@@ -8,8 +8,12 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// staggerShare is the part of HeartbeatTimeout by which each voter waits longer than the one before it.
-const staggerShare = 10
+const (
+	// staggerShare is the part of HeartbeatTimeout by which each voter waits longer than the one before it. Two rounds of
+	// questions and a write to disk must fit in, or the votes are divided.
+	staggerShare = 5
+	lateShare    = 10 // the part of HeartbeatTimeout by which a timer may be late
+)
 
 // lostLeader makes this node notice a lost leader as soon as HeartbeatTimeout allows. Raft looks only when a random timer
 // of one to two timeouts has passed, and starts it anew when it was too early. And a voter refuses its vote until it has
@@ -41,7 +45,7 @@ func (l *lostLeader) arm(n *Node) {
 	if due := lookAt(contact, n.opts.HeartbeatTimeout, n.place()); !due.Equal(l.due) {
 		wait := time.Until(due)
 		if wait <= 0 {
-			wait = n.opts.HeartbeatTimeout / staggerShare
+			wait = n.opts.HeartbeatTimeout / lateShare
 		}
 		l.due, l.fires = due, time.Now().Add(wait)
 		l.timer.Reset(wait)
@@ -60,7 +64,7 @@ func (n *Node) place() int {
 func (l *lostLeader) fired(n *Node) {
 	stopped := l.due.IsZero()
 	l.due = time.Time{}
-	late := time.Since(l.fires) > n.opts.HeartbeatTimeout/staggerShare
+	late := time.Since(l.fires) > n.opts.HeartbeatTimeout/lateShare
 	if stopped || late || time.Since(n.raft.LastContact()) < n.opts.HeartbeatTimeout || n.raft.State() != raft.Follower {
 		return
 	}
