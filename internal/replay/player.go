@@ -166,7 +166,9 @@ func (p *player) lead() {
 	if p.core != nil {
 		began = p.core.Reads().Began
 	}
-	p.core = reconcile.NewCore(p.opts.Reconcile, p, p, p.intake, p.journal)
+	core := p.opts.Reconcile
+	core.Notes = func() bool { return false } // a replay has no history, and its state hash counts entries
+	p.core = reconcile.NewCore(core, p, p, p.intake, p.journal)
 	p.core.Learn(p.now, began)
 	p.next, p.leaderless = p.now, false
 }
