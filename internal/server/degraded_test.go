@@ -23,7 +23,8 @@ import (
 // hm (time to live, desired.ttl, stop_yield, starting_ttl, the back-off) and of the router.
 const outageHeartbeats = 60
 
-// longOutage is longer than every threshold but the back-off of 48 heartbeats, which only a crash loop reaches.
+// longOutage is longer than the time to live, the grace, desired.ttl, stop_yield (18) and the router's time. It is shorter
+// than starting_ttl (30) and the back-off (48), which only outageHeartbeats exceeds.
 const longOutage = 20
 
 // degraded is a running system under test.
@@ -64,6 +65,10 @@ func startDegraded(t *testing.T, sets ...string) *degraded {
 		sim: func(o *sim.Options) {
 			o.Apps, o.DEAs, o.Passive = instances/2, max(6, instances/50), false
 			o.RouterListen, o.Requests = "127.0.0.1:0", min(1000, instances)
+			// A DEA that evacuates leaves when hm has replaced and stopped all its instances. By the default it leaves 11.5
+			// heartbeats after NATS is back at the latest, and then ends them itself: on a slow machine that is before hm stops
+			// them.
+			o.EvacuationBailOut = time.Hour
 		},
 	})
 	d.watch = watchBus(t, nats.URL())
