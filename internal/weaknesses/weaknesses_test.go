@@ -1,5 +1,5 @@
-// Package weaknesses compares docs/weaknesses.md and docs/invariants.md with the code: each weakness and each invariant
-// has a row and a section, and every test that a section names exists.
+// Package weaknesses compares docs/weaknesses.md, docs/invariants.md and docs/degraded.md with the code: each weakness
+// and each invariant has a row and a section, each outage a row, and every test that they name exists.
 package weaknesses
 
 import (

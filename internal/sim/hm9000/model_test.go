@@ -197,9 +197,9 @@ func TestR17R18ExtrasAreStoppedAtOnce(t *testing.T) {
 	w.want("extras", "60 stop i1 duplicate=false", "60 stop i2 duplicate=false", "60 stop i3 duplicate=false")
 }
 
-// TestR20W02AllCopiesOfADuplicateAreStopped: the stops of three copies are due 30 s apart, and a pass sends what has
+// TestR20AllCopiesOfADuplicateAreStopped: the stops of three copies are due 30 s apart, and a pass sends what has
 // become due meanwhile, verified against one view.
-func TestR20W02AllCopiesOfADuplicateAreStopped(t *testing.T) {
+func TestR20AllCopiesOfADuplicateAreStopped(t *testing.T) {
 	w := newWorld(t, 0)
 	w.desired = []desiredApp{want("app", 1)}
 	w.deas["a"] = []string{"app v 0 RUNNING i0", "app v 0 RUNNING i1"}
@@ -266,8 +266,8 @@ func TestR51AtMostSixtyStartsInAPass(t *testing.T) {
 	}
 }
 
-// TestW14OneWrongFieldLosesTheHeartbeat, and with it everything on the DEA.
-func TestW14OneWrongFieldLosesTheHeartbeat(t *testing.T) {
+// TestOneWrongFieldLosesTheHeartbeat, and with it everything on the DEA.
+func TestOneWrongFieldLosesTheHeartbeat(t *testing.T) {
 	w := newWorld(t, 0)
 	w.m.heartbeat([]byte(`{"dea":"a","droplets":[{"droplet":"app","version":"v","instance":"i","index":"0","state":"RUNNING"}]}`))
 	if w.m.stats.Malformed != 1 || len(w.m.waiting) != 0 {
