@@ -76,8 +76,8 @@ func TestJunkChangesNoCommand(t *testing.T) {
 	for seed := range uint64(15) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			plain := schedule{seed: seed, faults: allFaults()}.run(t)
-			junk := schedule{seed: seed, faults: allFaults(), junk: true}.run(t)
+			plain := schedule{seed: seed, faults: allFaults(), unnoted: true}.run(t)
+			junk := schedule{seed: seed, faults: allFaults(), unnoted: true, junk: true}.run(t)
 			if plain.violation+junk.violation != "" {
 				t.Fatal(plain.violation, junk.violation)
 			}

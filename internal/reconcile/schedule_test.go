@@ -18,6 +18,8 @@ type schedule struct {
 	seed   uint64
 	faults []int // sorted
 	junk   bool
+	// unnoted: the nodes record no notes for the history. A note makes an entry, and each entry draws a fault.
+	unnoted bool
 }
 
 func (s schedule) has(fault int) bool {
@@ -75,6 +77,9 @@ func (s schedule) run(t testing.TB) (r scheduleResult) {
 	opts.Policy.BackoffMax = 12 * hb
 	opts.Guard.MassLossHold, opts.Guard.ConfirmReads = 10*hb, 4
 	opts.partBytes = 300
+	if s.unnoted {
+		opts.Notes = func() bool { return false }
+	}
 	cf := steadyFleet(t, 6+rnd.IntN(8), 25, opts)
 	cf.junk, cf.t = s.junk, inSchedule{t}
 	cf.trace = &trace{hash: xxh3.New()}
