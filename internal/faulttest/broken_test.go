@@ -18,7 +18,7 @@ type breakage struct {
 
 var breakages = []breakage{
 	{"a command is published without a committed claim", map[string][][2]string{
-		"internal/reconcile/publish.go": {{"results, err := c.log.Propose(ctx, claims)", "results, err := []raftfsm.Result(nil), error(nil)"}},
+		"internal/reconcile/publish.go": {{"results, err := c.log.Propose(ctx, decided.with(c, claims)...)", "results, err := []raftfsm.Result(nil), error(nil)"}},
 	}, []string{"I2"}, nil},
 	{"times to live run on while NATS is away", map[string][][2]string{
 		"actual/liveness.go": {

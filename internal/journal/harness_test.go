@@ -85,9 +85,9 @@ func (n *testNode) await(index uint64) {
 // until waits for a condition.
 func (n *testNode) until(what string, is func() bool) {
 	n.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			n.t.Fatalf("waited 20 s for: %s; stats %+v", what, n.Stats())
+			n.t.Fatalf("waited a minute for: %s; stats %+v", what, n.Stats())
 		}
 	}
 }
