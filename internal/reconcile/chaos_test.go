@@ -35,7 +35,7 @@ var openFaults = map[uint64]string{
 // desired (I9). HM_TEST_SEEDS sets the number of seeds, HM_TEST_SEED runs one alone, and
 // HM_TEST_FAULTS only the faults of it with these numbers, such as "3,17".
 func TestChaos(t *testing.T) {
-	first, seeds := uint64(0), uint64(100)
+	first, seeds := uint64(0), uint64(40)
 	if n, err := strconv.ParseUint(os.Getenv("HM_TEST_SEEDS"), 10, 32); err == nil {
 		seeds = n
 	}
