@@ -24,7 +24,7 @@ import (
 // TestMain runs more tests at a time than there are processors: a test of a cluster mostly waits for heartbeats.
 func TestMain(m *testing.M) {
 	bustest.ServeIfAsked()
-	if err := flag.Set("test.parallel", fmt.Sprint(3*runtime.GOMAXPROCS(0))); err != nil { // a -parallel flag overrides it
+	if err := flag.Set("test.parallel", fmt.Sprint(2*runtime.GOMAXPROCS(0))); err != nil { // a -parallel flag overrides it
 		panic(err)
 	}
 	os.Exit(m.Run())

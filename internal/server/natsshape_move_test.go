@@ -68,7 +68,8 @@ func TestNATSClusterLosesAServer(t *testing.T) {
 	servers, _ := bustest.RunCluster(t, 3, nil)
 	all := []string{servers[0].URL(), servers[1].URL(), servers[2].URL()}
 	s := startShape(t, clusterSetup{
-		period: 200 * time.Millisecond, sim: deasApart(all...), natsURL: func(int) string { return strings.Join(all, ",") },
+		// A DEA may connect to a server that has no route yet: servers try their routes once a second.
+		period: 500 * time.Millisecond, sim: deasApart(all...), natsURL: func(int) string { return strings.Join(all, ",") },
 	}, servers[0], servers[1], servers[2])
 	s.awaitConverged()
 	before := s.states()
