@@ -154,7 +154,6 @@ func TestANodeThatKnowsLessLeavesTheQuestions(t *testing.T) {
 		m, err := cc.Request("app.state", one(apitest.Crashy), 100*time.Millisecond)
 		return err == nil && string(m.Data) == "{}"
 	})
-	if left() {
-		t.Error("the last node that could answer has left")
-	}
+	// It may have left while the other one could answer. The metric follows the subscription.
+	bustest.Until(t, "the last node that could answer counts as answering", func() bool { return !left() })
 }
