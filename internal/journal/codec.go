@@ -198,9 +198,10 @@ func (e *Event) readField(r *reader, flag uint64) {
 		e.Sent = app.Time(r.varint())
 	case hasPriority:
 		e.Priority = math.Float64frombits(r.uvarint())
+		r.bad = r.bad || math.IsNaN(e.Priority)
 	case hasCounts:
 		n := r.uvarint()
-		if n > maxCounts {
+		if r.bad || n == 0 || n > maxCounts {
 			r.bad = true
 			return
 		}
