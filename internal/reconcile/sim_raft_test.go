@@ -44,7 +44,8 @@ type logEntry struct {
 	entry       raftfsm.Entry
 	own         bool // raft's own entry, which begins a leadership
 	of          *proposal
-	part        int // its position in the proposal
+	part        int  // its position in the proposal
+	wrong       bool // it commits a read that was wrong
 
 	committed bool
 	hash      raftfsm.Hash // of the state after it, once it is committed
@@ -101,7 +102,7 @@ func (n *simNode) proposeEntries(records []raftfsm.Record) ([]raftfsm.Result, er
 	}
 	p := &proposal{by: n.process}
 	for i, part := range cf.faults.split(records) {
-		p.entries = append(p.entries, n.append(&logEntry{entry: encoded(cf, n.Now(), part), of: p, part: i}))
+		p.entries = append(p.entries, n.append(&logEntry{entry: encoded(cf, n.Now(), part), of: p, part: i, wrong: n.recordsWrong}))
 	}
 	n.proposals = []*proposal{p}
 	n.replicate()
@@ -158,7 +159,7 @@ func (n *simNode) sendEntries(to *simNode) {
 		return
 	}
 	r.sending[to] = true
-	m := appendMessage{from: n, process: n.process, term: r.term, base: r.base, baseTerm: r.baseTerm, snapshot: r.snapshot, commit: r.commit, last: r.last()}
+	m := appendMessage{from: n, process: n.process, term: r.term, base: r.base, baseTerm: r.baseTerm, snapshot: r.snapshot, commit: r.commit, last: r.last(), reaches: r.last()}
 	if missing := r.last() - max(r.match[to], r.base); missing > 1 && cf.faults.rnd.IntN(4) == 0 {
 		m.last -= uint64(cf.faults.rnd.IntN(int(missing))) // a message has a limited size
 	}
@@ -173,6 +174,7 @@ type appendMessage struct {
 	process              *process
 	term                 uint64
 	base, baseTerm, last uint64
+	reaches              uint64 // how far the leader's log reaches
 	snapshot             []byte
 	log                  []*logEntry
 	commit               uint64
@@ -203,7 +205,7 @@ func (n *simNode) receive(m appendMessage) {
 		r.follows, n.wake = m.from, true
 	}
 	if r.joining && r.goal == 0 {
-		r.goal = m.last
+		r.goal = m.reaches // this node may once have helped to commit all of it
 	}
 	if n.take(m) {
 		answer(func() {
@@ -291,7 +293,7 @@ func (n *simNode) commitUpTo(index uint64) {
 		r.commit++
 		n.applyEntry(r.at(r.commit))
 	}
-	if r.joining && r.goal > 0 && r.commit >= r.goal {
+	if r.joining && r.goal > 0 && r.commit >= r.goal && r.termAt(r.commit) == r.term {
 		r.joining = false
 	}
 }
@@ -353,6 +355,7 @@ func (cf *simCF) commit(e *logEntry) {
 	if cf.released = e.of.by == nil; cf.released && isRelease(e) {
 		clear(cf.losses.of) // what is recorded as lost is to be started
 	}
+	cf.truth.wrong = cf.truth.wrong || e.wrong // the read's leader may have proposed it long ago
 	_, _ = cf.applyEntry(e.term, e.entry)
 	e.hash = cf.state.Hash()
 	cf.noteEntry(e)

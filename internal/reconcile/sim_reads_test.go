@@ -111,7 +111,9 @@ func (cf *simCF) finishReadOf(n *simNode, r pendingRead) {
 	if wrong {
 		cf.wrongReads++
 	}
+	n.recordsWrong = wrong
 	err := n.core.DesiredRead(context.Background(), n.Now(), o)
+	n.recordsWrong = false
 	if o.Err == nil && n.core.reads.began == r.began {
 		cf.complete = max(cf.complete, r.begins)
 	}

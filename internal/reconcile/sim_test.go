@@ -95,6 +95,7 @@ type simNode struct {
 	endedCommands *EndedCommands
 	intake        *Intake
 	reads         []pendingRead
+	recordsWrong  bool // the read that it records is wrong
 	appReads      []pendingAppRead
 	next          app.Time
 	wake          bool
