@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hm/internal/api"
+	"hm/internal/words"
 )
 
 func newAppsCommand(c *cli) *cobra.Command {
@@ -36,9 +37,9 @@ func newAppsCommand(c *cli) *cobra.Command {
 			for _, a := range l.Items {
 				drift := ""
 				if a.Drift > 0 {
-					drift = c.paint(yellow, strconv.Itoa(a.Drift))
+					drift = c.paint(words.Warn, strconv.Itoa(a.Drift))
 				}
-				rows = append(rows, append([]string{a.App, ids(wide)(a.Version)},
+				rows = append(rows, append([]string{a.App, words.IDs(wide)(a.Version)},
 					append(desiredCells(a.Desired), strconv.Itoa(a.Instances.Running),
 						nonZero(a.Instances.Starting), nonZero(a.Instances.Crashed), nonZero(a.Instances.Evacuating), drift)...))
 			}
@@ -105,19 +106,19 @@ func newAppCommand(c *cli) *cobra.Command {
 }
 
 func (c *cli) printAppVersion(a api.App, v api.AppVersion, wide bool) error {
-	id := ids(wide)
+	id := words.IDs(wide)
 	if _, err := fmt.Fprintf(c.out, "app       %s\nversion   %s\ndesired   %s\n", a.App, v.Version,
-		describeDesired(v.Desired, "")); err != nil {
+		words.Desired(v.Desired, "")); err != nil {
 		return err
 	}
 	var instances [][]string
 	for _, i := range v.Instances {
 		instances = append(instances, []string{strconv.FormatUint(uint64(i.Index), 10), id(i.Instance), c.state(i.State),
-			i.DEA, ago(a.Basis, i.Since), ago(a.Basis, i.LastHeard)})
+			i.DEA, words.Ago(a.Basis, i.Since), words.Ago(a.Basis, i.LastHeard)})
 	}
 	var crashes [][]string
 	for _, r := range v.Crashes {
-		crashes = append(crashes, []string{strconv.FormatUint(uint64(r.Index), 10), describeCrash(a.Basis, r)})
+		crashes = append(crashes, []string{strconv.FormatUint(uint64(r.Index), 10), words.Crash(a.Basis, r)})
 	}
 	for _, part := range []struct {
 		header []string
@@ -147,50 +148,4 @@ func (c *cli) printAppVersion(a api.App, v api.AppVersion, wide bool) error {
 }
 
 // state returns an instance's state, coloured.
-func (c *cli) state(s string) string {
-	switch s {
-	case "CRASHED":
-		return c.paint(red, s)
-	case "EVACUATING", "STARTING":
-		return c.paint(yellow, s)
-	}
-	return s
-}
-
-func describeDesired(d *api.Desired, otherVersion string) string {
-	switch {
-	case d != nil:
-		return fmt.Sprintf("%s, %s, package %s", count(d.Instances, "instance"), d.State, d.PackageState)
-	case otherVersion != "":
-		return "no: version " + otherVersion + " is desired"
-	}
-	return "no: the desired state does not have this version"
-}
-
-func describeCrash(b api.Basis, r api.CrashRecord) string {
-	text := fmt.Sprintf("%s restarted after a crash, the last %s", count(r.Count, "time"), ago(b, r.Last))
-	if r.Count == 0 {
-		text = "no restart yet"
-	}
-	if r.Exited != "" {
-		text += ", instance " + short(r.Exited) + " went away before any heartbeat showed it (" + r.ExitedBy + ")"
-	}
-	if r.Count > 0 && r.Answered {
-		text += ", an instance has been live since"
-	}
-	if r.Tries > 0 {
-		text += fmt.Sprintf(", %s without effect, the last %s", count(r.Tries, "start"), ago(b, r.TriedAt))
-	}
-	if r.Effective != r.Count {
-		text += fmt.Sprintf(", counted as %d by now", r.Effective)
-	}
-	if r.BackoffMS > 0 {
-		text += ", a further crash waits " + api.Span(msSpan(r.BackoffMS))
-	} else {
-		text += ", a further crash is restarted at once"
-	}
-	if !r.Forgotten.IsZero() {
-		text += ", forgotten " + when(b, r.Forgotten)
-	}
-	return text
-}
+func (c *cli) state(s string) string { return c.paint(words.StateTone(s), s) }

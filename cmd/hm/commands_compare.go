@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hm/internal/api"
+	"hm/internal/words"
 )
 
 func newCommandsCompareCommand(c *cli) *cobra.Command {
@@ -80,23 +81,23 @@ func (c *cli) printComparison(v api.Comparison, wide bool) error {
 			return err
 		}
 	} else if l.Now {
-		if _, err := fmt.Fprintf(c.out, "listening to the other since %s\n", ago(v.Basis, l.Since)); err != nil {
+		if _, err := fmt.Fprintf(c.out, "listening to the other since %s\n", words.Ago(v.Basis, l.Since)); err != nil {
 			return err
 		}
-	} else if _, err := fmt.Fprintf(c.out, "%s: %s\n", c.paint(red, "the other is not heard"), l.Reason); err != nil {
+	} else if _, err := fmt.Fprintf(c.out, "%s: %s\n", c.paint(words.Bad, "the other is not heard"), l.Reason); err != nil {
 		return err
 	}
 	if n := v.Listening.Unreadable; n > 0 {
-		if _, err := fmt.Fprintf(c.out, "%s of the other could not be read: the log has an example\n", c.paint(yellow, count(int(n), "message"))); err != nil {
+		if _, err := fmt.Fprintf(c.out, "%s of the other could not be read: the log has an example\n", c.paint(words.Warn, words.Count(int(n), "message"))); err != nil {
 			return err
 		}
 	}
-	verdict := c.paint(green, v.Verdict)
+	verdict := c.paint(words.Good, v.Verdict)
 	switch {
 	case !v.Summary.Agree:
-		verdict = c.paint(red, v.Verdict)
+		verdict = c.paint(words.Bad, v.Verdict)
 	case !v.Told():
-		verdict = c.paint(yellow, v.Verdict)
+		verdict = c.paint(words.Warn, v.Verdict)
 	}
 	if _, err := fmt.Fprintln(c.out, verdict); err != nil {
 		return err
@@ -105,9 +106,9 @@ func (c *cli) printComparison(v api.Comparison, wide bool) error {
 }
 
 func (c *cli) comparisonRows(v api.Comparison, wide bool) [][]string {
-	id := ids(wide)
+	id := words.IDs(wide)
 	names := map[string]string{
-		"both": c.paint(green, "both"), "only-hm": c.paint(red, "only hm"), "only-other": c.paint(red, "only the other"),
+		"both": c.paint(words.Good, "both"), "only-hm": c.paint(words.Bad, "only hm"), "only-other": c.paint(words.Bad, "only the other"),
 		"hindsight": "the other first",
 	}
 	var rows [][]string
@@ -142,7 +143,7 @@ func (c *cli) comparisonRows(v api.Comparison, wide bool) [][]string {
 			index = strconv.Itoa(x.Index)
 		}
 		rows = append(rows, []string{
-			name, when(v.Basis, at), delay, x.Action, x.Reason, x.Rule, x.App, id(x.Version), index, id(x.Instance), c.outcome(state), strings.TrimSpace(repeats), x.Why,
+			name, words.When(v.Basis, at), delay, x.Action, x.Reason, x.Rule, x.App, id(x.Version), index, id(x.Instance), c.outcome(state), strings.TrimSpace(repeats), x.Why,
 		})
 	}
 	return rows

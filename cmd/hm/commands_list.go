@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hm/internal/api"
+	"hm/internal/words"
 )
 
 func newCommandsCommand(c *cli) *cobra.Command {
@@ -130,31 +131,23 @@ var commandHeader = []string{"id", "action", "reason", "app", "version", "index"
 
 // commandRows returns a row for each command. ofOneApp leaves out the app.
 func (c *cli) commandRows(b api.Basis, list []api.Command, wide, ofOneApp bool) [][]string {
-	id := ids(wide)
+	id := words.IDs(wide)
 	var rows [][]string
 	for _, x := range list {
 		app, version := x.App, id(x.Version)
 		if ofOneApp {
 			app, version = "", ""
 		}
-		due := when(b, x.DueAt)
+		due := words.When(b, x.DueAt)
 		if x.State != "pending" {
 			due = ""
 		}
 		rows = append(rows, []string{
 			x.ID, x.Action, x.Reason, app, version, strconv.FormatUint(uint64(x.Index), 10), id(x.Instance), c.outcome(x.State),
-			due, when(b, x.SentAt), when(b, x.EndedAt), x.Detail,
+			due, words.When(b, x.SentAt), words.When(b, x.EndedAt), x.Detail,
 		})
 	}
 	return rows
 }
 
-func (c *cli) outcome(state string) string {
-	switch state {
-	case "confirmed":
-		return c.paint(green, state)
-	case "expired", "abandoned":
-		return c.paint(yellow, state)
-	}
-	return state
-}
+func (c *cli) outcome(state string) string { return c.paint(words.OutcomeTone(state), state) }

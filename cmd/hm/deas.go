@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hm/internal/api"
+	"hm/internal/words"
 )
 
 func newDEAsCommand(c *cli) *cobra.Command {
@@ -52,30 +53,10 @@ var deaHeader = []string{"dea", "instances", "heard", "changed", "known for", "g
 func (c *cli) deaRow(b api.Basis, d api.DEA) []string {
 	gone := ""
 	if !d.GoneAt.IsZero() {
-		gone = c.paint(red, ago(b, d.GoneAt))
+		gone = c.paint(words.Bad, words.Ago(b, d.GoneAt))
 	}
-	return []string{d.DEA, strconv.Itoa(d.Count), ago(b, d.LastHeard), ago(b, d.ChangedAt), span(b, d.FirstSeen), gone,
-		c.paint(yellow, strings.Join(troubles(b, d), "; "))}
-}
-
-// troubles lists what is wrong with what a DEA sends.
-func troubles(b api.Basis, d api.DEA) []string {
-	var all []string
-	if u := d.Unreadable; u != nil {
-		if u.Entries > 0 {
-			all = append(all, fmt.Sprintf("%s cannot be read for %s", count(u.Entries, "instance"), span(b, u.Since)))
-		}
-		if u.UnknownStates > 0 {
-			all = append(all, fmt.Sprintf("%s in unknown states for %s", count(u.UnknownStates, "instance"), span(b, u.Since)))
-		}
-		if u.Messages > 0 {
-			all = append(all, fmt.Sprintf("%s cannot be decoded for %s", count(u.Messages, "message"), span(b, u.MessagesSince)))
-		}
-	}
-	if !d.DoubledSince.IsZero() {
-		all = append(all, "two DEAs use this id, known for "+span(b, d.DoubledSince))
-	}
-	return all
+	return []string{d.DEA, strconv.Itoa(d.Count), words.Ago(b, d.LastHeard), words.Ago(b, d.ChangedAt), words.Span(b, d.FirstSeen), gone,
+		c.paint(words.Warn, strings.Join(words.Troubles(b, d), "; "))}
 }
 
 func newDEACommand(c *cli) *cobra.Command {
@@ -102,14 +83,14 @@ func newDEACommand(c *cli) *cobra.Command {
 				return err
 			}
 			if d.Unreadable != nil {
-				if _, err := fmt.Fprintf(c.out, "\nwhy        %s\n", c.paint(yellow, d.Unreadable.Why)); err != nil {
+				if _, err := fmt.Fprintf(c.out, "\nwhy        %s\n", c.paint(words.Warn, d.Unreadable.Why)); err != nil {
 					return err
 				}
 			}
 			var rows [][]string
 			for _, i := range d.Instances {
-				rows = append(rows, []string{i.App, ids(wide)(i.Version), strconv.FormatUint(uint64(i.Index), 10),
-					ids(wide)(i.Instance), c.state(i.State), ago(b, i.Since)})
+				rows = append(rows, []string{i.App, words.IDs(wide)(i.Version), strconv.FormatUint(uint64(i.Index), 10),
+					words.IDs(wide)(i.Instance), c.state(i.State), words.Ago(b, i.Since)})
 			}
 			if _, err := fmt.Fprintln(c.out); err != nil {
 				return err

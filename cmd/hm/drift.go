@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hm/internal/api"
+	"hm/internal/words"
 )
 
 func newDriftCommand(c *cli) *cobra.Command {
@@ -71,7 +72,7 @@ func (c *cli) printDrift(l api.Listing[api.DriftItem], wide bool) error {
 		return err
 	}
 	if len(l.Gate) > 0 {
-		if _, err := fmt.Fprintf(c.out, "gate: %s: %s\n", c.paint(yellow, "closed"), strings.Join(l.Gate, ", ")); err != nil {
+		if _, err := fmt.Fprintf(c.out, "gate: %s: %s\n", c.paint(words.Warn, "closed"), strings.Join(l.Gate, ", ")); err != nil {
 			return err
 		}
 	}
@@ -81,25 +82,12 @@ func (c *cli) printDrift(l api.Listing[api.DriftItem], wide bool) error {
 var driftHeader = []string{"kind", "action", "due", "app", "version", "index", "instance", "rule", "detail"}
 
 func (c *cli) driftRows(b api.Basis, items []api.DriftItem, wide bool) [][]string {
-	id := ids(wide)
+	id := words.IDs(wide)
 	var rows [][]string
 	for _, d := range items {
-		due := when(b, d.Due)
-		col := colour("")
-		switch {
-		case d.ActedOnNow():
-			due, col = "now", red
-		case d.Bucket == "hold":
-			due, col = "held", yellow
-		case d.Action == "none":
-			due = ""
-		}
-		kind := d.Kind
-		if col != "" {
-			kind = c.paint(col, kind)
-		}
+		due, tone := words.DriftDue(b, d)
 		rows = append(rows, []string{
-			kind, d.Action, due, d.App, id(d.Version), strconv.FormatUint(uint64(d.Index), 10), id(d.Instance), d.Rule, d.Detail,
+			c.paint(tone, d.Kind), d.Action, due, d.App, id(d.Version), strconv.FormatUint(uint64(d.Index), 10), id(d.Instance), d.Rule, d.Detail,
 		})
 	}
 	return rows

@@ -13,6 +13,7 @@ import (
 
 	"hm/internal/api"
 	"hm/internal/journal"
+	"hm/internal/words"
 )
 
 func newEventsCommand(c *cli) *cobra.Command {
@@ -59,7 +60,7 @@ times. -f goes on with what happens from now on, and connects again if the node 
 			if err != nil {
 				return err
 			}
-			p := &eventPrinter{c: c, id: ids(wide)}
+			p := &eventPrinter{c: c, id: words.IDs(wide)}
 			if !follow {
 				return p.list(l)
 			}
@@ -117,34 +118,12 @@ func (p *eventPrinter) print(events ...api.Event) error {
 			}
 		}
 		_, err := fmt.Fprintf(p.c.out, "%s  %s  %s\n", at.Format(time.TimeOnly),
-			p.c.paint(eventColour(e.Kind), fmt.Sprintf("%-17s", strings.ReplaceAll(e.Kind, ".", " "))), oneLine(eventSentence(e, p.id)))
+			p.c.paint(words.EventTone(e.Kind), fmt.Sprintf("%-17s", strings.ReplaceAll(e.Kind, ".", " "))), words.OneLine(words.Event(e, p.id)))
 		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// oneLine keeps what others wrote from breaking the line, or changing the terminal.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
-}
-
-func eventColour(kind string) colour {
-	switch journal.Kind(kind) {
-	case journal.CommandConfirmed, journal.DEABack, journal.LinkBack, journal.GateOpen, journal.PictureFresh, journal.QueueDrained, journal.HoldReleased:
-		return green
-	case journal.DEALost, journal.DEADoubled, journal.LinkLost, journal.GateClosed, journal.HoldSet, journal.InstanceCrashed:
-		return red
-	case journal.CommandExpired, journal.CommandAbandoned, journal.DEAUnreadable, journal.HistoryGap:
-		return yellow
-	}
-	return faint
 }
 
 // Pauses before hm events -f connects again: they double from the first to the last.

@@ -12,6 +12,7 @@ import (
 
 	"hm/internal/api"
 	"hm/internal/reconcile"
+	"hm/internal/words"
 )
 
 func newHoldCommand(c *cli) *cobra.Command {
@@ -71,7 +72,7 @@ func (c *cli) setHold(cmd *cobra.Command) func(cmd *cobra.Command, name string) 
 			if c.json() {
 				return c.printRaw(raw)
 			}
-			_, err = fmt.Fprintf(c.out, "hm sends no commands: %s\n", describeHold(api.Basis{At: h.SetAt}, h))
+			_, err = fmt.Fprintf(c.out, "hm sends no commands: %s\n", words.Hold(api.Basis{At: h.SetAt}, h))
 			return err
 		})
 	}
@@ -86,26 +87,6 @@ func whoAmI() string {
 		return user + "@" + host
 	}
 	return host
-}
-
-// describeHold describes a hold in one line.
-func describeHold(b api.Basis, h api.Hold) string {
-	text := h.Name
-	if h.StopLimit > 0 {
-		text += fmt.Sprintf(" (only limits stops, to %d in a heartbeat period)", h.StopLimit)
-	}
-	if h.Until.IsZero() {
-		text += " until released"
-	} else {
-		text += " until " + h.Until.Format(time.RFC3339) + " (" + when(b, h.Until) + ")"
-	}
-	if h.By != "" {
-		text += ", set by " + h.By
-	}
-	if h.Reason != "" {
-		text += ": " + h.Reason
-	}
-	return text
 }
 
 // released is what hm release and hm resume print as JSON.

@@ -14,6 +14,7 @@ import (
 	"hm/internal/recorder"
 	"hm/internal/recording"
 	"hm/internal/server"
+	"hm/internal/words"
 )
 
 // recordFlags are the flags of hm record.
@@ -132,8 +133,8 @@ func runRecord(ctx context.Context, c *cli, f recordFlags) (err error) {
 		report = c.err
 	}
 	_, printed := fmt.Fprintf(report, "recorded %s in %s, %s: %s, %d of them repeated, %s of the desired state\n",
-		count(s.Lines, "line"), count(s.Files, "file"), size(s.Bytes), count(s.Heartbeats, "heartbeat"), s.Repeated,
-		count(s.Reads, "read"))
+		words.Count(s.Lines, "line"), words.Count(s.Files, "file"), size(s.Bytes), words.Count(s.Heartbeats, "heartbeat"), s.Repeated,
+		words.Count(s.Reads, "read"))
 	return errors.Join(err, printed)
 }
 

@@ -160,14 +160,14 @@ func (r *refusedNodes) hm(i int, args ...string) string {
 var (
 	aSpan  = regexp.MustCompile(`\b\d+(\.\d)?s\b|\b\d+m\d\ds\b`)
 	aCount = regexp.MustCompile(`\b\d+ times?\b`)
-	words  = regexp.MustCompile(` {2,}`)
+	spaces = regexp.MustCompile(` {2,}`)
 )
 
 // wantLines looks for whole lines. T stands for every duration, and "N times" for every count.
 func (r *refusedNodes) wantLines(what, text string, lines ...string) {
 	r.t.Helper()
 	text = aCount.ReplaceAllString(aSpan.ReplaceAllString(text, "T"), "N times")
-	text = words.ReplaceAllString(text, " ")
+	text = spaces.ReplaceAllString(text, " ")
 	for _, line := range lines {
 		found := false
 		for l := range strings.Lines(text) {

@@ -7,12 +7,12 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"hm/internal/api"
 	"hm/internal/liveview"
+	"hm/internal/words"
 )
 
 // printRaw prints the JSON of an answer unchanged.
@@ -92,75 +92,22 @@ func (c *cli) printBasis(b api.Basis) error {
 	return err
 }
 
-// The colours. Each coloured text says the same in words.
-type colour string
-
-const (
-	red    colour = "31"
-	yellow colour = "33"
-	green  colour = "32"
-	faint  colour = "2"
-)
+// colours are the colours of tones.
+var colours = map[words.Tone]string{words.Bad: "31", words.Warn: "33", words.Good: "32", words.Faint: "2"}
 
 // paint colours text if the output may be coloured.
-func (c *cli) paint(col colour, text string) string {
-	if text == "" || !c.color() {
+func (c *cli) paint(tone words.Tone, text string) string {
+	if text == "" || colours[tone] == "" || !c.color() {
 		return text
 	}
-	return "\x1b[" + string(col) + "m" + text + "\x1b[0m"
+	return "\x1b[" + colours[tone] + "m" + text + "\x1b[0m"
 }
 
-// short shortens a guid of Cloud Foundry to its first eight characters. Arguments can be shortened in the same way.
-func short(id string) string {
-	if len(id) == 36 || len(id) == 32 {
-		return id[:8]
-	}
-	return id
+// printLines prints the lines of a description.
+func (c *cli) printLines(lines []words.Line) error {
+	_, err := io.WriteString(c.out, words.Print(lines, c.paint))
+	return err
 }
-
-// ids returns a function that shortens ids, unless wide is set.
-func ids(wide bool) func(string) string {
-	if wide {
-		return func(id string) string { return id }
-	}
-	return short
-}
-
-// ago returns the time from t to the answer: "5s ago", or "never" for no time.
-func ago(b api.Basis, t api.Timestamp) string {
-	if t.IsZero() {
-		return "never"
-	}
-	return span(b, t) + " ago"
-}
-
-// span returns the time from t to the answer.
-func span(b api.Basis, t api.Timestamp) string { return api.Span(max(0, b.At.Sub(t.Time))) }
-
-// when returns the time from the answer to t: "now", "in 58s", "12s ago", or an empty text for no time.
-func when(b api.Basis, t api.Timestamp) string {
-	if t.IsZero() {
-		return ""
-	}
-	left := t.Sub(b.At.Time)
-	switch {
-	case left > 0:
-		return "in " + api.Span(left)
-	case left == 0:
-		return "now"
-	}
-	return api.Span(-left) + " ago"
-}
-
-// count returns "1 app" or "2 apps".
-func count[N int | uint64 | uint32](n N, singular string) string {
-	if n == 1 {
-		return "1 " + singular
-	}
-	return fmt.Sprintf("%d %ss", n, singular)
-}
-
-func msSpan(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
 
 // liveTerminal returns the terminal for a live view.
 func (c *cli) liveTerminal() liveview.Terminal {

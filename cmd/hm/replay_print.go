@@ -8,17 +8,18 @@ import (
 	"hm/internal/app"
 	"hm/internal/liveview"
 	"hm/internal/replay"
+	"hm/internal/words"
 )
 
 // paintTone colours a text of the timeline.
 func (c *cli) paintTone(tone liveview.Tone, text string) string {
 	switch tone {
 	case liveview.ToneGood:
-		return c.paint(green, text)
+		return c.paint(words.Good, text)
 	case liveview.ToneBad:
-		return c.paint(red, text)
+		return c.paint(words.Bad, text)
 	case liveview.ToneCommand:
-		return c.paint(yellow, text)
+		return c.paint(words.Warn, text)
 	}
 	return text
 }
@@ -28,17 +29,17 @@ func (r *replayRun) printHeader() {
 	if r.header.Note != "" {
 		text += ": " + liveview.Plain(r.header.Note)
 	}
-	fmt.Fprintln(r.out, r.paint(faint, text)) // the next write reports an error
+	fmt.Fprintln(r.out, r.paint(words.Faint, text)) // the next write reports an error
 }
 
 func (r *replayRun) printSummary(result replay.Result) error {
 	t := result.Totals
 	_, err := fmt.Fprintf(r.out, "\n%s: %s with %s; %s, %s, at most %d within a heartbeat period; indices missing for %s in all\n",
-		count(result.Events, "event"), count(result.Heartbeats, "heartbeat"), count(result.Instances, "instance"),
-		count(t.Starts, "start"), count(t.Stops, "stop"), t.WorstBurst, seconds(t.MissingSeconds))
+		words.Count(result.Events, "event"), words.Count(result.Heartbeats, "heartbeat"), words.Count(result.Instances, "instance"),
+		words.Count(t.Starts, "start"), words.Count(t.Stops, "stop"), t.WorstBurst, seconds(t.MissingSeconds))
 	if err == nil && result.Rejected+result.RejectedInstances > 0 {
-		_, err = fmt.Fprintf(r.out, "not understood: %s, %s in heartbeats\n", count(result.Rejected, "message"),
-			count(result.RejectedInstances, "instance"))
+		_, err = fmt.Fprintf(r.out, "not understood: %s, %s in heartbeats\n", words.Count(result.Rejected, "message"),
+			words.Count(result.RejectedInstances, "instance"))
 	}
 	if err != nil || len(result.Drift) == 0 || !r.filter.App.IsZero() {
 		return err
@@ -78,8 +79,8 @@ func (r *replayRun) printExpected(result replay.Result, differences []string) er
 	if len(differences) > 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(r.out, "as expected: %s, %s\n", count(len(result.Commands), "command"),
-		count(len(result.Drift), "finding"))
+	_, err := fmt.Fprintf(r.out, "as expected: %s, %s\n", words.Count(len(result.Commands), "command"),
+		words.Count(len(result.Drift), "finding"))
 	return err
 }
 

@@ -102,6 +102,9 @@ var gateReasons = []string{
 	"hold:" + reconcile.HoldDesiredShrink, "hold:" + reconcile.HoldMassLoss, "hold:" + reconcile.HoldFirstPicture, reconcile.ReasonPaused, reconcile.ReasonShadow,
 }
 
+// GateReasons returns the reasons for a closed gate, without the names of holds that people set.
+func GateReasons() []string { return slices.Clone(gateReasons) }
+
 // newMetrics makes the node's own registry: nothing is registered globally.
 func (s *Server) newMetrics() (*prometheus.Registry, *prometheus.CounterVec) {
 	reg := prometheus.NewRegistry()

@@ -1,4 +1,4 @@
-package main
+package words
 
 import (
 	"fmt"
@@ -10,8 +10,9 @@ import (
 	"hm/internal/journal"
 )
 
-// eventSentence says in plain words what happened. id shortens ids.
-func eventSentence(e api.Event, id func(string) string) string {
+// Event says in plain words what happened. id shows ids: Short, for instance. What others wrote is in the text as it is:
+// see OneLine.
+func Event(e api.Event, id func(string) string) string {
 	text := eventWords(e, id)
 	if e.Node != "" {
 		text = e.Node + ": " + text
@@ -19,8 +20,23 @@ func eventSentence(e api.Event, id func(string) string) string {
 	return text
 }
 
+// EventTone returns the tone of a kind of event.
+func EventTone(kind string) Tone {
+	switch journal.Kind(kind) {
+	case journal.CommandConfirmed, journal.DEABack, journal.LinkBack, journal.GateOpen, journal.PictureFresh,
+		journal.QueueDrained, journal.HoldReleased:
+		return Good
+	case journal.DEALost, journal.DEADoubled, journal.LinkLost, journal.GateClosed, journal.HoldSet,
+		journal.InstanceCrashed:
+		return Bad
+	case journal.CommandExpired, journal.CommandAbandoned, journal.DEAUnreadable, journal.HistoryGap:
+		return Warn
+	}
+	return Faint
+}
+
 func eventWords(e api.Event, id func(string) string) string {
-	delay := api.Span(time.Duration(e.DelayMS) * time.Millisecond)
+	delay := milliseconds(e.DelayMS)
 	switch journal.Kind(e.Kind) {
 	case journal.LeaderChanged:
 		return because(e.Name+" leads", e.Detail)
@@ -70,7 +86,7 @@ func eventWords(e api.Event, id func(string) string) string {
 	case journal.DesiredRead:
 		text := fmt.Sprintf("%s with %s are desired: %d added, %d changed, %d removed", counted(e, "apps", "app"),
 			counted(e, "instances", "instance"), e.Counts["added"], e.Counts["changed"], e.Counts["removed"])
-		return text + from(e.Detail)
+		return text + From(e.Detail)
 	case journal.HoldSet:
 		text := e.Name + by(e)
 		if !e.Due.IsZero() {
@@ -171,7 +187,7 @@ func by(e api.Event) string {
 }
 
 func counted(e api.Event, name, singular string) string {
-	return count(uint64(max(e.Counts[name], 0)), singular)
+	return Count(uint64(max(e.Counts[name], 0)), singular)
 }
 
 // freshWords says what waits when the gate has opened.

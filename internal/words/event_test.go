@@ -1,7 +1,6 @@
-package main
+package words
 
 import (
-	"slices"
 	"testing"
 	"time"
 
@@ -73,7 +72,7 @@ func TestEventsInWords(t *testing.T) {
 	} {
 		seen[c.kind] = true
 		c.e.Kind = string(c.kind)
-		if got := eventSentence(c.e, short); got != c.want {
+		if got := Event(c.e, Short); got != c.want {
 			t.Errorf("%s is told as\n%s, want\n%s", c.kind, got, c.want)
 		}
 	}
@@ -82,7 +81,7 @@ func TestEventsInWords(t *testing.T) {
 			t.Errorf("there is no case for %s", k)
 		}
 	}
-	if i := slices.Index([]string{oneLine("a\nb\x1b[31m")}, "a b [31m"); i != 0 {
+	if OneLine("a\nb\x1b[31m") != "a b [31m" {
 		t.Error("a text of others can break the line or change the terminal")
 	}
 }

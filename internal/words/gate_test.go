@@ -1,4 +1,4 @@
-package main
+package words
 
 import (
 	"testing"
@@ -21,7 +21,7 @@ func TestDescribeGate(t *testing.T) {
 		{"closed for 31s: not-leader", api.Gate{Since: since, Reasons: []string{"not-leader"}}},
 		{"closed for 31s: not-leader, nats-down", api.Gate{Since: since, Reasons: []string{"not-leader", "nats-down"}, OnLeader: "open"}},
 	} {
-		if got := new(cli).describeGate(api.Basis{At: at}, c.gate); got != c.want {
+		if got := Gate(api.Basis{At: at}, c.gate).String(); got != c.want {
 			t.Errorf("%+v: %q, want %q", c.gate, got, c.want)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package words
 
 import (
 	"testing"
@@ -12,7 +12,6 @@ func TestQueueInWords(t *testing.T) {
 		return api.Timestamp{Time: time.Unix(1_700_000_000, 0).UTC().Add(d)}
 	}
 	b := api.Basis{At: at(0)}
-	c := newCLI(nil, nil, nil)
 	for want, q := range map[string]api.Queue{
 		"0 apps":  {},
 		"12 apps": {Apps: 12},
@@ -22,13 +21,13 @@ func TestQueueInWords(t *testing.T) {
 		"0 apps to evaluate, 9 waiting: 8 grace, 1 back-off": {Waiting: 9, ByCause: map[string]int{"back-off": 1, "grace": 8}},
 		"1 app to evaluate, 1 waiting: 1 due":                {Apps: 1, Waiting: 1, Since: at(-time.Millisecond), ByCause: map[string]int{"due": 1}},
 	} {
-		if got := c.describeQueue(b, q); got != want {
+		if got := Queue(b, q).String(); got != want {
 			t.Errorf("%+v is shown as\n%s, want\n%s", q, got, want)
 		}
 	}
 	d := api.Draining{Since: at(-2 * time.Minute), Waiting: 300, HealedByItself: 12, StartsSent: 120, StopsSent: 1, StillWaiting: 4}
 	want := "300 commands left of those when the gate opened 2m00s ago; 12 healed by themselves, 120 starts and 1 stop sent, 0 dropped, 4 wait for longer"
-	if got := describeDraining(b, d); got != want {
+	if got := Draining(b, d); got != want {
 		t.Errorf("%+v is shown as\n%s, want\n%s", d, got, want)
 	}
 }

@@ -1,0 +1,47 @@
+package words
+
+import (
+	"fmt"
+	"strings"
+
+	"hm/internal/api"
+)
+
+// DriftKinds are the kinds of drift, in the order in which they are shown.
+var DriftKinds = []string{"missing", "crashed", "evacuating", "extra", "duplicate", "undesired"}
+
+// DriftOf returns the number of findings of a kind; 0 for an unknown kind.
+func DriftOf(d api.DriftCounts, kind string) int {
+	return map[string]int{
+		"missing": d.Missing, "crashed": d.Crashed, "evacuating": d.Evacuating, "extra": d.Extra, "duplicate": d.Duplicate,
+		"undesired": d.Undesired,
+	}[kind]
+}
+
+// Drift says how much drift there is of each kind, and how much hm acts on now.
+func Drift(d api.DriftCounts) Text {
+	if d.Total() == 0 {
+		return Say(good("none"))
+	}
+	var parts []string
+	for _, kind := range DriftKinds {
+		if n := DriftOf(d, kind); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, kind))
+		}
+	}
+	return Say(warn(fmt.Sprint(d.Total())), fmt.Sprintf(": %s; %d acted on now", strings.Join(parts, ", "), d.Due))
+}
+
+// DriftDue says when hm acts on a finding: now, held, a time, or an empty text if it does not act. tone is the tone of
+// the finding's kind.
+func DriftDue(b api.Basis, d api.DriftItem) (due string, tone Tone) {
+	switch {
+	case d.ActedOnNow():
+		return "now", Bad
+	case d.Bucket == "hold":
+		return "held", Warn
+	case d.Action == "none":
+		return "", Plain
+	}
+	return When(b, d.Due), Plain
+}
