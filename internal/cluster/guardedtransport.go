@@ -7,8 +7,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// guardedTransport is raft's transport. It keeps this node out of elections while the node is joining, and out of
-// elections with a member with which it has not yet compared log positions.
+// guardedTransport is raft's transport. While this node is joining, it keeps the node out of elections and from following
+// a leader that may have been deposed. It keeps the node out of elections with a member with which it has not yet compared
+// log positions.
 //
 // While the disk is stalled it sends and accepts nothing. Raft's main goroutine waits for a write then and cannot give
 // up the leadership. But the peers elect another leader when this node is silent, and a leader sees that this node
@@ -71,11 +72,14 @@ func (t *guardedTransport) forward(from <-chan raft.RPC) {
 					rpc.Respond(nil, err)
 					continue
 				}
+			} else if err := t.mayFollow(rpc.Command); err != nil {
+				t.refuse(rpc, err)
+				continue
 			}
 			select {
 			case t.consumer <- rpc:
 			case <-stalled:
-				t.refuse(rpc)
+				t.refuse(rpc, errDiskStalled)
 			case <-t.done:
 				return
 			}
@@ -85,15 +89,27 @@ func (t *guardedTransport) forward(from <-chan raft.RPC) {
 	}
 }
 
+// mayFollow gives the reason why this node must not take what a leader sends; nil if it may, or if the request is of
+// another kind.
+func (t *guardedTransport) mayFollow(command any) error {
+	switch c := command.(type) {
+	case *raft.AppendEntriesRequest:
+		return t.join.mayFollow(c.Term)
+	case *raft.InstallSnapshotRequest:
+		return t.join.mayFollow(c.Term)
+	}
+	return nil
+}
+
 // refuse answers a request that raft does not see. It also reads a body that follows the request on its connection.
-func (t *guardedTransport) refuse(rpc raft.RPC) {
+func (t *guardedTransport) refuse(rpc raft.RPC, why error) {
 	if rpc.Reader == nil {
-		rpc.Respond(nil, errDiskStalled)
+		rpc.Respond(nil, why)
 		return
 	}
 	t.wg.Go(func() {
 		_, _ = io.Copy(io.Discard, rpc.Reader) // ends when the connection does, at the latest
-		rpc.Respond(nil, errDiskStalled)
+		rpc.Respond(nil, why)
 	})
 }
 
@@ -103,7 +119,11 @@ func (t *guardedTransport) Consumer() <-chan raft.RPC { return t.consumer }
 // SetHeartbeatHandler sets the function that answers heartbeats, which do not go through the consumer.
 func (t *guardedTransport) SetHeartbeatHandler(answer func(raft.RPC)) {
 	t.NetworkTransport.SetHeartbeatHandler(func(rpc raft.RPC) {
-		if err := t.maySend(); err != nil {
+		err := t.maySend()
+		if err == nil {
+			err = t.mayFollow(rpc.Command)
+		}
+		if err != nil {
 			rpc.Respond(nil, err)
 			return
 		}

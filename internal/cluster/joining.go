@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,6 +23,10 @@ import (
 // The joining ends when this node has everything that the leader's log had after the joining began, committed, and with
 // it an entry of the present term: the leader has whatever this node helped to commit.
 //
+// Until then it takes entries only from a leader whose term is not older than what enough voters told it: so many that
+// one of them took part in any election in which this node voted (see mayFollow). It has forgotten the term as well, and
+// a leader that was deposed and does not know it yet, because it stood still, would make up a majority with it.
+//
 // A new cluster has no such entry, and nothing to lose. There the joining ends when a majority of the members say that
 // their logs are blank, and no member says that its log is not blank or that this node is not a member. If at most a
 // minority lost their disks, a majority of blank logs means that nothing was ever recorded. Members that have not sent
@@ -32,7 +37,9 @@ type joining struct {
 
 	mu    sync.Mutex // held while the marker and active change
 	since time.Time
-	goal  logPosition // how far a leader's log reached after since, with the term of the leader
+	goal  logPosition       // how far a leader's log reached after since, with the term of the leader
+	told  map[string]uint64 // the newest term that each voter told after since; only of those that remember it
+	need  int               // how many of them must tell theirs; 0: not known yet
 }
 
 const newClusterWait = time.Second
@@ -65,7 +72,7 @@ func (j *joining) begin() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.active.Store(true)
-	j.since, j.goal = time.Now(), logPosition{}
+	j.since, j.goal, j.told = time.Now(), logPosition{}, nil
 	return writeSynced(j.marker, "this node has not yet caught up with its cluster; hm removes this file when it has\n")
 }
 
@@ -98,6 +105,56 @@ func (j *joining) goalOf(term uint64, leader peerMessage) (index uint64, ok bool
 		j.goal = logPosition{term, leader.message.Last.Index}
 	}
 	return j.goal.Index, true
+}
+
+// hear takes the term that a voter told. others is how many voters there are beside this node. A voter that is joining
+// does not count, because it may have forgotten a term.
+func (j *joining) hear(from string, term uint64, forgetful bool, others int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.need = others + 1 - (others+1)/2
+	if !j.active.Load() || forgetful {
+		return
+	}
+	if j.told == nil {
+		j.told = map[string]uint64{}
+	}
+	j.told[from] = max(j.told[from], term)
+}
+
+// Why a joining node does not take a leader's entries.
+var (
+	errTermsUnknown = errors.New("the node is joining and may have forgotten a later term: it first waits for word from more members")
+	errDeposed      = errors.New("the node is joining and has learned of a later term")
+)
+
+// mayFollow gives the reason why this node must not take entries or heartbeats from the leader of a term; nil if it may.
+//
+// Of n voters, n/2 others took part in each election in which this node voted. If n-n/2 of the n-1 others have told
+// their terms since, one of those is among them, and its term is not older than that election's.
+func (j *joining) mayFollow(term uint64) error {
+	if !j.active.Load() {
+		return nil
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.need == 0 || len(j.told) < j.need {
+		return errTermsUnknown
+	}
+	for _, later := range j.told {
+		if later > term {
+			return errDeposed
+		}
+	}
+	return nil
+}
+
+// hearTerm takes the term of a voter's message.
+func (n *Node) hearTerm(m message) {
+	others := slices.DeleteFunc(n.voters(), func(s raft.Server) bool { return string(s.ID) == n.opts.ID })
+	if slices.ContainsFunc(others, func(s raft.Server) bool { return string(s.ID) == m.From }) {
+		n.join.hear(m.From, m.Term, m.Joining, len(others))
+	}
 }
 
 // rejoin makes this node join again, because a peer remembers that its log had more.

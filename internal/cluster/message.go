@@ -15,17 +15,19 @@ import (
 // message is a node's status as it sends it to a peer, in one frame. The receiver answers with a reply. Both are JSON:
 // a node ignores fields that it does not know, and a field that the peer's version does not know is zero.
 type message struct {
-	From  string      `json:"from"`
-	State string      `json:"state"` // leader, follower or candidate
-	Term  uint64      `json:"term"`
-	Blank bool        `json:"blank,omitempty"` // its log holds nothing but the first entry; see joining
-	Disk  string      `json:"disk,omitempty"`  // the problem of its disk; empty if there is none
-	Last  logPosition `json:"last,omitzero"`   // how far its log reaches; see peerPositions
-	Known logPosition `json:"known,omitzero"`  // how far the receiver's log reached, as the sender remembers it
-	Info  *PeerInfo   `json:"info,omitempty"`  // nil until SetInfo was called
-	Time  app.Time    `json:"time,omitempty"`  // hm time of the sender; 0: its version is older than this field
-	Clock uint64      `json:"clock,omitempty"` // the term of the leader whose hm time that is; 0: not known, see clock
-	Fault *Fault      `json:"fault,omitempty"` // nil if there is none
+	From  string `json:"from"`
+	State string `json:"state"` // leader, follower or candidate
+	Term  uint64 `json:"term"`
+	Blank bool   `json:"blank,omitempty"` // its log holds nothing but the first entry; see joining
+	// Joining says that the sender may have forgotten a term; see joining.
+	Joining bool        `json:"joining,omitempty"`
+	Disk    string      `json:"disk,omitempty"`  // the problem of its disk; empty if there is none
+	Last    logPosition `json:"last,omitzero"`   // how far its log reaches; see peerPositions
+	Known   logPosition `json:"known,omitzero"`  // how far the receiver's log reached, as the sender remembers it
+	Info    *PeerInfo   `json:"info,omitempty"`  // nil until SetInfo was called
+	Time    app.Time    `json:"time,omitempty"`  // hm time of the sender; 0: its version is older than this field
+	Clock   uint64      `json:"clock,omitempty"` // the term of the leader whose hm time that is; 0: not known, see clock
+	Fault   *Fault      `json:"fault,omitempty"` // nil if there is none
 	// States are the sender's states after some of its newest entries, hashed as HashVersion says.
 	States      []stateClaim `json:"states,omitempty"`
 	HashVersion uint32       `json:"hash_version,omitempty"`

@@ -103,6 +103,9 @@ func (ps *peerStatus) takeMessage(m message, now time.Time) error {
 	if has := ps.node.logEnd(); has.less(m.Known) {
 		ps.node.rejoin(m.From, has, m.Known)
 	}
+	if ps.node.join.active.Load() {
+		ps.node.hearTerm(m)
+	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	before := last.message.Info

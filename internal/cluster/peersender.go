@@ -150,6 +150,7 @@ func (ps *peerStatus) messageTo(to string) message {
 	m.Clock = n.clock.ofTerm.Load() // before the time, which is then by this clock or a newer one
 	m.Time = n.Now()
 	// After the info, so that the applied index in the info is not of a later term than the message's.
+	m.Joining = n.join.active.Load() // before the term, which it then remembers
 	m.State, m.Term, m.Blank = n.stateWord(), n.raft.CurrentTerm(), n.logIsBlank()
 	m.Last, m.Known = n.logEnd(), n.positions.of(to)
 	return m

@@ -31,8 +31,9 @@ type simRaft struct {
 	snapshot []byte
 	log      []*logEntry // after base
 	commit   uint64
-	joining  bool   // its disk was lost: it takes part in no election until it has caught up
-	goal     uint64 // and that is when it has applied so much
+	joining  bool                // its disk was lost: it takes part in no election until it has caught up
+	goal     uint64              // and that is when it has applied so much
+	told     map[*simNode]uint64 // the terms that the others told it since
 
 	match   map[*simNode]uint64 // how far each follower's log is known to reach
 	sending map[*simNode]bool   // a message to it is under way
@@ -193,6 +194,9 @@ func (n *simNode) receive(m appendMessage) {
 	case n.down || !cf.connected(n, m.from):
 		answer(func() {})
 		return
+	case r.joining && !n.mayFollow(m.term):
+		answer(func() {})
+		return
 	case m.term < r.term:
 		term := r.term
 		answer(func() { m.from.stepDown(term) })
@@ -218,6 +222,27 @@ func (n *simNode) receive(m appendMessage) {
 		answer(func() {})
 	}
 	n.commitUpTo(m.commit)
+}
+
+// mayFollow reports whether a joining node may take entries of a leader. It may have forgotten a later term: so it first
+// hears the terms of so many others that one of them was in any election in which it voted.
+func (n *simNode) mayFollow(term uint64) bool {
+	cf, r := n.cf, n.raft
+	if r.told == nil {
+		r.told = map[*simNode]uint64{}
+	}
+	for _, m := range cf.nodes {
+		if m != n && cf.reaches(n, m) && !m.raft.joining {
+			r.told[m] = m.raft.term
+		}
+	}
+	for _, later := range r.told {
+		if later > term {
+			cf.faults.count("a joining node refused a deposed leader")
+			return false
+		}
+	}
+	return len(r.told) >= len(cf.nodes)-len(cf.nodes)/2
 }
 
 // take brings this node's log in agreement with a message.
