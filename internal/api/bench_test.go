@@ -2,59 +2,22 @@ package api_test
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"testing"
 	"time"
 
-	"hm/actual"
-	"hm/desired"
 	"hm/internal/api"
 	"hm/internal/api/apitest"
-	"hm/internal/app"
 	"hm/internal/reconcile"
-	"hm/raftfsm"
 )
-
-// bigFleet returns a node with 400,000 apps and 1,000,000 instances on 10,000 DEAs; lost of the DEAs are gone.
-func bigFleet(lost int) *apitest.Node {
-	const apps, deas, per = 400_000, 10_000, 100
-	w := apitest.New()
-	keys := make([]app.Key, apps)
-	rows := make([]desired.App, apps)
-	for i := range rows {
-		keys[i] = apitest.Key(i+1, 1)
-		rows[i] = desired.App{Key: keys[i], Instances: 2 + uint32(i%2), State: desired.Started, Package: desired.Staged}
-	}
-	w.Desire(apitest.Start, rows...)
-	var gone []string
-	next, index := 0, uint32(0)
-	for d := range deas {
-		changes := raftfsm.DEAChanges{DEA: fmt.Sprintf("dea-%05d", d)}
-		for i := range per {
-			changes.Upserts = append(changes.Upserts, apitest.Instance(keys[next], d*per+i+1, index, actual.Running))
-			if index++; index == rows[next].Instances {
-				next, index = next+1, 0
-			}
-		}
-		w.Must(apitest.Start.Add(time.Second), changes)
-		if d < lost {
-			gone = append(gone, changes.DEA)
-		}
-	}
-	if len(gone) > 0 {
-		w.Must(apitest.Start.Add(2*time.Second), raftfsm.DEAsGone{DEAs: gone})
-	}
-	return w
-}
 
 // BenchmarkBigFleet asks a node with 1,000,000 instances, as desired and with half of its DEAs lost. The reference is
 // one pass over the fleet, as reconcile makes it.
 func BenchmarkBigFleet(b *testing.B) {
 	for name, lost := range map[string]int{"calm": 0, "half lost": 5000} {
 		b.Run(name, func(b *testing.B) {
-			w := bigFleet(lost)
+			w := apitest.Large(10_000, lost)
 			s, err := api.Open(w.Options())
 			if err != nil {
 				b.Fatal(err)
