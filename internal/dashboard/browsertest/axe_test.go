@@ -1,0 +1,64 @@
+package browsertest
+
+import (
+	_ "embed"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// axe is axe-core 4.14.1 (https://github.com/dequelabs/axe-core), under the licence in testdata/axe.
+//
+//go:embed testdata/axe/axe.min.js
+var axe string
+
+// runAxe checks the rules of WCAG 2.2, levels A and AA, and axe's own rules of good practice.
+const runAxe = `axe.run(document, {
+  runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], resultTypes: ["violations"],
+}).then(r => r.violations.flatMap(v => v.nodes.map(n =>
+  v.id + " (" + v.help + "): " + n.target.join(" ") + ": " + n.failureSummary.replaceAll("\n", " "))))`
+
+// violations runs axe-core in the page.
+func (b *tab) violations() (found []string) {
+	b.t.Helper()
+	if !b.has("window.axe") {
+		b.eval(axe+"; undefined", nil)
+	}
+	b.eval(runAxe, &found)
+	return found
+}
+
+// checkAccess fails the test for every violation in the page.
+func (b *tab) checkAccess(what string) {
+	b.t.Helper()
+	for _, v := range b.violations() {
+		b.t.Errorf("%s: %s", what, v)
+	}
+}
+
+// TestAxeFindsViolations holds that axe-core runs as it should in a page with a strict policy.
+func TestAxeFindsViolations(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; img-src data:; style-src 'self'")
+		if r.URL.Path == "/style.css" {
+			h.Set("Content-Type", "text/css")
+			fmt.Fprint(w, "p { color: #999; background: #fff }")
+			return
+		}
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		fmt.Fprint(w, `<!doctype html><html><title>bad</title><link rel=icon href=data:,><link rel=stylesheet href=/style.css>
+			<main><h1>Bad</h1><p>grey</p><input></main>`)
+	}))
+	defer server.Close()
+	b := openTab(t, server.URL, desktop)
+	b.visit("/")
+	found := strings.Join(b.violations(), "\n")
+	for _, rule := range []string{"color-contrast", "html-has-lang", "label"} {
+		if !strings.Contains(found, rule+" (") {
+			t.Errorf("axe-core does not find a violation of %s:\n%s", rule, found)
+		}
+	}
+}
