@@ -205,9 +205,11 @@ func (s *Server) appVersion(n snapshot, k app.Key, only indexFilter) AppVersion 
 			v.Crashes = append(v.Crashes, s.crashRecord(n, c))
 		}
 	}
+	waits := s.commandWaits(n)
+	waits.evaluated(k, e)
 	for _, c := range n.view.Commands(k) {
 		if only.has(c.Index) {
-			v.Commands = append(v.Commands, n.command(c))
+			v.Commands = append(v.Commands, waits.command(c))
 		}
 	}
 	for f := range e.Drift() {

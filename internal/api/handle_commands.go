@@ -62,6 +62,7 @@ func (s *Server) commands(w http.ResponseWriter, r *http.Request) error {
 	if outstanding {
 		last := commands.Command{App: app.Key{Droplet: cursor.App, Version: cursor.Version}, Index: cursor.Index, Action: cursor.Action, Instance: cursor.Instance}
 		var shown commands.Command
+		waits := s.commandWaits(n)
 		for c := range n.view.AllCommands() {
 			if !droplet.IsZero() && c.App.Droplet != droplet || resumed && c.Compare(last) <= 0 {
 				continue
@@ -73,7 +74,7 @@ func (s *Server) commands(w http.ResponseWriter, r *http.Request) error {
 				}
 				break
 			}
-			items, shown = append(items, n.command(c)), c
+			items, shown = append(items, waits.command(c)), c
 		}
 	}
 	if history > 0 && !more {

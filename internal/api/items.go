@@ -35,6 +35,8 @@ type Command struct {
 	SentAt    Timestamp `json:"sent_at"`
 	EndedAt   Timestamp `json:"ended_at"`
 	Detail    string    `json:"detail"` // why it ended, or why it was claimed and not published
+	// WaitsFor says, for people, what an outstanding command waits for.
+	WaitsFor string `json:"waits_for,omitempty"`
 }
 
 // AppItem sums up one app (one droplet in one version) in GET /v1/apps.
