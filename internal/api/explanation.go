@@ -57,4 +57,5 @@ type Finding struct {
 	Priority float64   `json:"priority,omitempty"`
 	HeldBy   []string  `json:"held_by"`
 	Detail   string    `json:"detail"`
+	Evidence string    `json:"evidence,omitempty"` // for people: the first part of Detail, what drift rests on
 }

@@ -12,6 +12,8 @@ type ExplainOptions struct {
 	Index string // the one index that was asked for; empty: all
 	All   bool   // also the indices that are as desired
 	ID    func(string) string
+	// Reasons adds a line for each reason of a closed gate.
+	Reasons bool
 }
 
 // Explanation tells what hm does about an app and why, or why it does nothing: what hm explain prints.
@@ -24,7 +26,14 @@ func Explanation(e api.Explanation, o ExplainOptions) []Line {
 		lines = append(lines, explainVersion(e, v, o)...)
 	}
 	lines = append(lines, named("gate", Gate(e.Basis, e.Gate)))
-	return append(lines, whole(Reads(e.Basis, e.Reads)))
+	if o.Reasons {
+		lines = append(lines, ReasonLines(e.Gate)...)
+	}
+	lines = append(lines, whole(Reads(e.Basis, e.Reads)))
+	if outlook := Outlook(e, o); len(outlook) > 0 {
+		lines = append(append(lines, whole()), outlook...)
+	}
+	return lines
 }
 
 // Reads says how recent the desired state is.

@@ -3,6 +3,7 @@ package words
 import (
 	"strings"
 
+	"hm/internal/api"
 	"hm/internal/reconcile"
 )
 
@@ -35,6 +36,15 @@ func Reasons(all []string) []ReasonWords {
 		out[i] = Reason(reason)
 	}
 	return out
+}
+
+// ReasonLines explains each reason for which the gate that counts is closed, a line each.
+func ReasonLines(g api.Gate) []Line {
+	var lines []Line
+	for _, r := range Reasons(GateReasons(g)) {
+		lines = append(lines, named("", r.Reason+": "+r.String()))
+	}
+	return lines
 }
 
 // reasons has the meaning of each reason, and what ends it. docs/operations.md says more.
