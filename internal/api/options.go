@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"hm/commands"
@@ -70,9 +71,11 @@ type Options struct {
 	Record func(ctx context.Context, out io.Writer, flush func() error) error
 	// RecordState puts the recorded state into the recording with an id; false if there is no such recording.
 	RecordState func(id string) bool
-	Compare     CompareOptions   // for GET /v1/commands/compare
-	Logger      *slog.Logger     // nil discards
-	Clock       func() time.Time // the wall clock; nil: time.Now
+	Compare     CompareOptions // for GET /v1/commands/compare
+	// Dashboard makes the pages for people. It gets a client that asks this server without a network. nil: there are none.
+	Dashboard func(*Client) http.Handler
+	Logger    *slog.Logger     // nil discards
+	Clock     func() time.Time // the wall clock; nil: time.Now
 }
 
 // Validate reports what is wrong with the options that come from the configuration. It reads the files that they name,

@@ -42,6 +42,12 @@ func (s *Server) routes() http.Handler {
 	handle("GET /readyz", s.readyz)
 	metrics := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, ErrorHandling: promhttp.ContinueOnError})
 	handle("GET /metrics", func(w http.ResponseWriter, r *http.Request) error { metrics.ServeHTTP(w, r); return nil })
+	if s.opts.Dashboard != nil {
+		pages := s.opts.Dashboard(newInProcessClient(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) })))
+		for _, pattern := range pagePatterns {
+			handle(pattern, func(w http.ResponseWriter, r *http.Request) error { pages.ServeHTTP(w, r); return nil })
+		}
+	}
 	handle("/", func(_ http.ResponseWriter, r *http.Request) error { return noRoute(mux, r) })
 
 	protection := http.NewCrossOriginProtection()
@@ -49,6 +55,12 @@ func (s *Server) routes() http.Handler {
 		writeProblem(w, problem(http.StatusForbidden, "cross-origin", "a page of another site asked for a change", ""))
 	}))
 	return protection.Handler(s.auth.guard(mux))
+}
+
+// pagePatterns are the paths of the dashboard.
+var pagePatterns = []string{
+	"GET /{$}", "GET /apps", "GET /apps/", "GET /deas", "GET /deas/", "GET /commands", "GET /events", "GET /cluster", "GET /sandbox",
+	"GET /assets/", "POST /do/",
 }
 
 // noRoute gives the problem of a request without an endpoint: the path does not exist, or the method is not allowed.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"hm/internal/bus"
 	"hm/internal/cluster"
 	"hm/internal/config"
+	"hm/internal/dashboard"
 	"hm/internal/journal"
 	"hm/internal/notify"
 	"hm/internal/reconcile"
@@ -105,6 +107,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	}
 	ports := n.apiPorts(apiOptions(cfg, logger), &totals)
 	ports.Compare = n.compareOptions(cfg)
+	ports.Dashboard = func(c *api.Client) http.Handler { return dashboard.New(c, dashboard.Options{Sandbox: o.Sandbox}) }
 	if n.api, err = api.Open(ports); err != nil {
 		return nil, fmt.Errorf("serving the API: %w", err)
 	}

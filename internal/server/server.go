@@ -13,6 +13,7 @@ import (
 	"hm/internal/api"
 	"hm/internal/bus"
 	"hm/internal/cluster"
+	"hm/internal/dashboard"
 	"hm/internal/journal"
 	"hm/internal/reconcile"
 )
@@ -21,6 +22,8 @@ import (
 type Options struct {
 	Version string // of this program; shown in the status and told to the peers
 	Logger  *slog.Logger
+	// Sandbox is the simulated Cloud Foundry that the dashboard offers to change; nil: there is none.
+	Sandbox dashboard.Sandbox
 }
 
 // Node is one running hm node.
