@@ -34,6 +34,11 @@ func New(client *api.Client, o Options) *Dashboard {
 	d.page("GET /events", "events", d.events)
 	d.page("GET /cluster", "cluster", d.cluster)
 	d.form("POST /do/theme", d.chooseTheme)
+	d.form("POST /do/pause", d.pause)
+	d.form("POST /do/resume", d.resume)
+	d.form("POST /do/hold", d.hold)
+	d.form("POST /do/release", d.release)
+	d.form("POST /do/cancel", d.cancel)
 	d.mux.Handle("GET /assets/{name}", d.assets)
 	d.mux.HandleFunc("/", d.noPage)
 	return d
