@@ -37,6 +37,7 @@ func (s *Server) routes() http.Handler {
 	handle("DELETE /v1/holds/{name}", s.write(s.releaseHold))
 	handle("GET /v1/events", s.unlessFaulty(s.events))
 	handle(recordingRoute, s.unlessFaulty(s.recording))
+	handle("GET /v1/series", s.unlessFaulty(s.seriesOf))
 	handle("POST /v1/recording/{id}/state", s.unlessFaulty(s.recordingState))
 	handle("POST /bulk_app_state", s.unlessFaulty(s.bulkAppState))
 	handle("GET /healthz", s.healthz)
