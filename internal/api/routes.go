@@ -8,7 +8,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -36,21 +35,28 @@ func (s *Server) routes() http.Handler {
 	handle("POST /v1/holds", s.write(s.setHold))
 	handle("DELETE /v1/holds/{name}", s.write(s.releaseHold))
 	handle("GET /v1/events", s.unlessFaulty(s.events))
-	handle(recordingRoute, s.unlessFaulty(s.recording))
-	handle("GET /v1/series", s.unlessFaulty(s.seriesOf))
+	handle("GET /v1/recording", s.unlessFaulty(s.recording))
 	handle("POST /v1/recording/{id}/state", s.unlessFaulty(s.recordingState))
 	handle("POST /bulk_app_state", s.unlessFaulty(s.bulkAppState))
 	handle("GET /healthz", s.healthz)
 	handle("GET /readyz", s.readyz)
 	metrics := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, ErrorHandling: promhttp.ContinueOnError})
 	handle("GET /metrics", func(w http.ResponseWriter, r *http.Request) error { metrics.ServeHTTP(w, r); return nil })
+	nowhere := func(_ http.ResponseWriter, r *http.Request) error { return noRoute(mux, r) }
 	if s.opts.Dashboard != nil {
 		pages := s.opts.Dashboard(newInProcessClient(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) })))
 		for _, pattern := range pagePatterns {
 			handle(pattern, func(w http.ResponseWriter, r *http.Request) error { pages.ServeHTTP(w, r); return nil })
 		}
+		nowhere = func(w http.ResponseWriter, r *http.Request) error {
+			if r.Method != http.MethodGet || !strings.Contains(r.Header.Get("Accept"), "text/html") || strings.HasPrefix(r.URL.Path, "/v1/") {
+				return noRoute(mux, r)
+			}
+			pages.ServeHTTP(w, r) // a person typed the address: the page says that there is nothing
+			return nil
+		}
 	}
-	handle("/", func(_ http.ResponseWriter, r *http.Request) error { return noRoute(mux, r) })
+	handle("/", nowhere)
 
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -64,8 +70,6 @@ var pagePatterns = []string{
 	"GET /{$}", "GET /apps", "GET /apps/", "GET /deas", "GET /deas/", "GET /commands", "GET /events", "GET /cluster", "GET /sandbox",
 	"GET /assets/", "POST /do/",
 }
-
-const recordingRoute = "GET /v1/recording"
 
 // noRoute gives the problem of a request without an endpoint: the path does not exist, or the method is not allowed.
 func noRoute(mux *http.ServeMux, r *http.Request) error {
@@ -85,7 +89,7 @@ func noRoute(mux *http.ServeMux, r *http.Request) error {
 // wrap turns an endpoint into a handler: its requests are counted, its errors and panics become problem documents.
 func (s *Server) wrap(pattern string, e endpoint) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec, began := &recorder{ResponseWriter: w}, time.Now()
+		rec := &recorder{ResponseWriter: w}
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {
@@ -95,9 +99,6 @@ func (s *Server) wrap(pattern string, e endpoint) http.Handler {
 				rec.fail(problem(http.StatusInternalServerError, "internal", "this is a bug in hm: the log of the node has the details", ""))
 			}
 			s.requests.WithLabelValues(pattern, strconv.Itoa(rec.status)).Inc()
-			if pattern != recordingRoute && rec.Header().Get("Content-Type") != eventStream { // else it lasts as long as the client wants
-				s.opts.Times.Request(pattern).Observe(time.Since(began).Seconds())
-			}
 		}()
 		limit := int64(maxBody)
 		if r.URL.Path == bulkPath {
