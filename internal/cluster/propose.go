@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"hm/raftfsm"
 )
@@ -71,7 +70,6 @@ func (n *Node) Propose(ctx context.Context, recs ...raftfsm.Record) ([]raftfsm.R
 	if len(recs) == 0 {
 		return nil, nil
 	}
-	began := time.Now()
 	stalled := n.stores.disk.untilStalled()
 	lead := n.Leadership()
 	if !lead.Leader {
@@ -128,9 +126,6 @@ func (n *Node) Propose(ctx context.Context, recs ...raftfsm.Record) ([]raftfsm.R
 	}
 	if p.err != nil {
 		return nil, p.err
-	}
-	if n.opts.ObserveProposal != nil {
-		n.opts.ObserveProposal(time.Since(began).Seconds())
 	}
 	return p.results, nil
 }

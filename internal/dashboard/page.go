@@ -87,9 +87,7 @@ func (d *Dashboard) render(r *http.Request, t *template.Template, name string, f
 // renderLive renders the banner, the content, and the basis.
 func (d *Dashboard) renderLive(a *asked, t *template.Template, name string, c content) (template.HTML, error) {
 	var out bytes.Buffer
-	err := t.ExecuteTemplate(&out, "live", liveData{
-		Page: name, Status: a.status, Title: c.Title, Data: c.Data, Path: a.URL.RequestURI(), secure: a.TLS != nil,
-	})
+	err := t.ExecuteTemplate(&out, "live", liveData{Page: name, Status: a.status, Title: c.Title, Data: c.Data, Query: a.URL.Query()})
 	return template.HTML(out.String()), err
 }
 
@@ -99,18 +97,7 @@ type liveData struct {
 	Title  string
 	Status api.Status
 	Data   any
-	Path   string // of the page, with the query: where its forms return to
-
-	secure bool // the page came over TLS
-}
-
-// NodeURL is the address of the pages of another node, of which the status has the address of its API. The API of every
-// node has the same configuration, so the scheme is that of this node.
-func (l liveData) NodeURL(address string) string {
-	if l.secure {
-		return "https://" + address + "/"
-	}
-	return "http://" + address + "/"
+	Query  map[string][]string
 }
 
 // layoutData is what the template "layout" gets.

@@ -24,7 +24,6 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 		return false, nil
 	}
 	view := c.log.View()
-	allowed := c.claimAt // before this call uses up the limit
 	c.throttle.StopLimit = c.stopLimit(view, now)
 	c.queue.add(c.ready.update(view, c.opts.Policy.HeartbeatPeriod)...)
 	taken := map[place]bool{}
@@ -66,7 +65,7 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 			taken[where] = true
 			basis := view.Basis(cmd.App, cmd.Index)
 			claims.Claims = append(claims.Claims, raftfsm.Claim{ID: cmd.ID, Term: c.term, Basis: basis})
-			claimed = append(claimed, claimedCommand{cmd, due[at].rule, allowed[action]})
+			claimed = append(claimed, claimedCommand{cmd, due[at].rule})
 			return visitedLeaves
 		})
 	}
@@ -79,8 +78,7 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 // claimedCommand is a command that is to be published, and the rule that asks for it.
 type claimedCommand struct {
 	commands.Command
-	rule    string
-	allowed app.Time // when the limit allowed it; 0: the limit was not used up
+	rule string
 }
 
 // dueCommand is a command that may be claimed, and the rule that asks for it.
