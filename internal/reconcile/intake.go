@@ -121,7 +121,7 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 	}
 	i.noteReadable(h)
 	i.noteMessage(h, d, now)
-	merged := h.idUse.merge(&hb, now, i.live.CountsFrom(now), i.live.Period)
+	merged := h.idUse.merge(&hb, now, i.live.CountsFrom(now), i.live.TTL)
 	unplacedChanged := i.noteEntries(h, merged, now)
 	h.uncertain.update(merged, now)
 	h.digest, h.newest, h.compared, h.proposed = d, merged, false, false
