@@ -170,52 +170,32 @@ type Listing[T any] struct {
 
 // list asks for at most limit items (0: all), page by page.
 func list[T any](ctx context.Context, c *Client, path string, query url.Values, limit int) (Listing[T], error) {
+	p := newPages[T](c, path, query, limit)
 	out := Listing[T]{Items: []T{}, Total: -1}
-	if query == nil {
-		query = url.Values{}
-	}
-	for first := true; ; first = false {
-		size := maxPage
-		if limit > 0 {
-			size = min(size, limit-len(out.Items))
-		}
-		query.Set("limit", strconv.Itoa(size))
-		a, err := c.do(ctx, http.MethodGet, path, query, nil)
+	for first := true; p.More() || first; first = false {
+		items, err := p.Next(ctx)
 		if err != nil {
 			return out, err
 		}
-		var items []T
-		if err := json.Unmarshal(a.body, &items); err != nil {
-			return out, fmt.Errorf("the answer of %s to %s cannot be read: %w", c.base, path, err)
-		}
 		out.Items = append(out.Items, items...)
-		if first {
-			out.Basis = basisOf(a.header)
-			if n, err := strconv.Atoi(a.header.Get(headerTotal)); err == nil {
-				out.Total = n
-			}
-			if gate := a.header.Get(headerGate); gate != "" && gate != "open" {
-				out.Gate = strings.Split(gate, ",")
-			}
-		}
-		cursor := a.header.Get(headerCursor)
-		if cursor == "" {
-			return out, nil
-		}
-		if cursor == query.Get("cursor") || len(items) == 0 {
-			return out, fmt.Errorf("the pages of %s of %s do not end", path, c.base)
-		}
-		if limit > 0 && len(out.Items) >= limit {
-			out.More = true
-			return out, nil
-		}
-		query.Set("cursor", cursor)
 	}
+	out.Basis, out.Gate, out.Total, out.More = p.Basis, p.Gate, p.Total, p.cursor != ""
+	return out, nil
 }
 
 // Status asks for the status. raw is the answer as it was received.
 func (c *Client) Status(ctx context.Context) (s Status, raw []byte, err error) {
 	return get[Status](ctx, c, "/v1/status", nil)
+}
+
+// Series asks how the counts of the fleet have changed: since a time in RFC 3339 or for a duration like 1h (empty: all
+// that the node keeps, up to six hours), with at most points samples (0: all).
+func (c *Client) Series(ctx context.Context, since string, points int) (v Series, raw []byte, err error) {
+	q := nonEmpty("since", since)
+	if points > 0 {
+		q.Set("points", strconv.Itoa(min(points, maxSeriesPoints)))
+	}
+	return get[Series](ctx, c, "/v1/series", q)
 }
 
 // Drift lists drift, most urgent first: of one app if app is not empty, of one kind if kind is not; at most limit

@@ -31,3 +31,13 @@ func SetEventPatience(t *testing.T, idle, heartbeat time.Duration) {
 
 // Followers counts the streams of events under way.
 func (s *Server) Followers() int { return len(s.followers) }
+
+// DropSelections drops what is kept for further pages.
+func (s *Server) DropSelections() {
+	s.selections.mu.Lock()
+	defer s.selections.mu.Unlock()
+	s.selections.kept = nil
+}
+
+// TakeSample takes a sample for GET /v1/series now.
+func (s *Server) TakeSample() { s.samples.add(s.sample()) }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"sort"
 	"sync"
 	"time"
 
@@ -44,8 +43,9 @@ type pass struct {
 	at     app.Time
 	know   reconcile.Knowledge
 	policy diff.Policy
-	keys   []app.Key // sorted
-	refs   []ref     // most urgent first
+	keys   []app.Key  // sorted
+	sums   []driftSum // of each key
+	refs   []ref      // most urgent first
 	kinds  [diff.KindUndesired + 1]int
 	due    int // findings that are acted on now
 	waits  waits
@@ -56,12 +56,31 @@ type pass struct {
 	used  time.Time
 }
 
+// driftSum sums up the drift of one app.
+type driftSum struct {
+	findings uint32
+	kinds    uint8 // a bit for each diff.Kind
+	buckets  uint8 // a bit for each diff.Bucket
+}
+
+func (d *driftSum) add(f *diff.Finding) {
+	d.findings++
+	d.kinds |= 1 << f.Kind
+	d.buckets |= 1 << f.Bucket
+}
+
 // ref names a finding: the nth of an app. Refs are sorted by urgency.
 type ref struct {
-	due  app.Time // 0: now; neverDue: no action
-	key  uint32   // position in pass.keys
-	nth  uint32
-	kind diff.Kind
+	due    app.Time // 0: now; neverDue: no action
+	key    uint32   // position in pass.keys
+	nth    uint32
+	kind   diff.Kind
+	bucket diff.Bucket
+}
+
+// refOf gives the ref of the nth finding of the app at a position in pass.keys.
+func refOf(f *diff.Finding, key, nth int) ref {
+	return ref{due: urgency(f), key: uint32(key), nth: uint32(nth), kind: f.Kind, bucket: f.Bucket}
 }
 
 const neverDue = app.Time(math.MaxInt64)
@@ -166,7 +185,9 @@ func (f *fleet) newPass(view *raftfsm.State, know reconcile.Knowledge, at app.Ti
 	if whole {
 		p.keys = f.eval.Unsettled(view)
 	}
+	p.sums = make([]driftSum, len(p.keys))
 	for i, k := range p.keys {
+		yield(i)
 		e := f.eval.App(view, k, know, at)
 		for nth := range e.Findings {
 			fd := &e.Findings[nth]
@@ -174,10 +195,11 @@ func (f *fleet) newPass(view *raftfsm.State, know reconcile.Knowledge, at app.Ti
 				continue
 			}
 			p.kinds[fd.Kind]++
+			p.sums[i].add(fd)
 			if fd.Bucket == diff.ToStart || fd.Bucket == diff.ToStop {
 				p.due++
 			}
-			p.refs = append(p.refs, ref{due: urgency(fd), key: uint32(i), nth: uint32(nth), kind: fd.Kind})
+			p.refs = append(p.refs, refOf(fd, i, nth))
 		}
 		p.waits.add(e.Findings, shut)
 		p.gauges.add(&e.Input)
@@ -244,14 +266,6 @@ func DriftCountsOf(kinds [diff.KindUndesired + 1]int, due int) DriftCounts {
 		Missing: kinds[diff.KindMissing], Crashed: kinds[diff.KindCrashed], Evacuating: kinds[diff.KindEvacuating],
 		Extra: kinds[diff.KindExtra], Duplicate: kinds[diff.KindDuplicate], Undesired: kinds[diff.KindUndesired], Due: due,
 	}
-}
-
-// next is the smallest ref after a.
-func (a ref) next() ref { a.nth++; return a }
-
-// from is the position of the first ref that is not before at.
-func (p *pass) from(at ref) int {
-	return sort.Search(len(p.refs), func(i int) bool { return p.refs[i].compare(at) >= 0 })
 }
 
 // place is the position of a key among the pass's keys, or where it would be, and whether it is there.

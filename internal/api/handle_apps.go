@@ -112,56 +112,6 @@ func ambiguous(what, text string, candidates []string) *Problem {
 	return p
 }
 
-// apps answers GET /v1/apps?limit=&cursor=, sorted by app and version.
-func (s *Server) apps(w http.ResponseWriter, r *http.Request) error {
-	if err := refuseUnknown(r, "limit", "cursor"); err != nil {
-		return err
-	}
-	var last app.Key
-	limit, resumed, err := pageOf(r, &last)
-	if err != nil {
-		return err
-	}
-	n := s.snapshot()
-	keys := s.keys.of(n.view)
-	total := len(keys)
-	if resumed {
-		i, found := slices.BinarySearchFunc(keys, last, app.Key.Compare)
-		if found {
-			i++
-		}
-		keys = keys[i:]
-	}
-	more := len(keys) > limit
-	keys = keys[:min(limit, len(keys))]
-	items := make([]AppItem, 0, len(keys))
-	eval, know := reconcile.NewEvaluator(s.opts.Policy), n.knowledge()
-	for _, k := range keys {
-		if _, ok := n.view.App(k); !ok {
-			continue // it was removed since the keys were listed
-		}
-		e := eval.App(n.view, k, know, n.hm)
-		items = append(items, AppItem{
-			App: k.Droplet.String(), Version: k.Version.String(), Desired: desiredOf(e.Input.Desired),
-			Instances: countInstances(e.Input.Instances), Drift: countDrift(e),
-		})
-	}
-	if more {
-		if err := setNext(w, r, keys[len(keys)-1]); err != nil {
-			return err
-		}
-	}
-	w.Header().Set(headerTotal, strconv.Itoa(total))
-	return writeJSON(w, http.StatusOK, n.basis(n.view), items)
-}
-
-func countDrift(e *reconcile.Evaluation) (n int) {
-	for range e.Drift() {
-		n++
-	}
-	return n
-}
-
 // app answers GET /v1/apps/{guid}?index=.
 func (s *Server) app(w http.ResponseWriter, r *http.Request) error {
 	if err := refuseUnknown(r, "index"); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -13,79 +12,6 @@ import (
 	"hm/internal/journal"
 	"hm/raftfsm"
 )
-
-// commandCursor names the last command of a page.
-type commandCursor struct {
-	App      app.GUID        `json:"a"`
-	Version  app.GUID        `json:"v"`
-	Index    uint32          `json:"i"`
-	Action   commands.Action `json:"c"`
-	Instance app.GUID        `json:"g"`
-}
-
-// commands answers GET /v1/commands?app=&history=&outstanding=&limit=&cursor=: the outstanding commands by app and
-// index, and with history=N, after the last of them, the newest N that ended, newest first. outstanding=false leaves
-// out the outstanding ones.
-func (s *Server) commands(w http.ResponseWriter, r *http.Request) error {
-	if err := refuseUnknown(r, "app", "history", "outstanding", "limit", "cursor"); err != nil {
-		return err
-	}
-	q := r.URL.Query()
-	var cursor commandCursor
-	limit, resumed, err := pageOf(r, &cursor)
-	if err != nil {
-		return err
-	}
-	history := 0
-	if text := q.Get("history"); text != "" {
-		if history, err = strconv.Atoi(text); err != nil || history < 0 || history > maxPage {
-			return badRequest("history %.20q must be a number from 0 to %d", text, maxPage)
-		}
-	}
-	outstanding := true
-	if text := q.Get("outstanding"); text != "" {
-		if outstanding, err = strconv.ParseBool(text); err != nil {
-			return badRequest("outstanding %.20q must be true or false", text)
-		}
-	}
-	n := s.snapshot()
-	var droplet app.GUID // zero: all
-	if text := q.Get("app"); text != "" {
-		keys, err := s.findApp(n, text)
-		if err != nil {
-			return err
-		}
-		droplet = keys[0].Droplet
-	}
-	items := []Command{}
-	more := false
-	if outstanding {
-		last := commands.Command{App: app.Key{Droplet: cursor.App, Version: cursor.Version}, Index: cursor.Index, Action: cursor.Action, Instance: cursor.Instance}
-		var shown commands.Command
-		waits := s.commandWaits(n)
-		for c := range n.view.AllCommands() {
-			if !droplet.IsZero() && c.App.Droplet != droplet || resumed && c.Compare(last) <= 0 {
-				continue
-			}
-			if more = len(items) == limit; more {
-				err := setNext(w, r, commandCursor{App: shown.App.Droplet, Version: shown.App.Version, Index: shown.Index, Action: shown.Action, Instance: shown.Instance})
-				if err != nil {
-					return err
-				}
-				break
-			}
-			items, shown = append(items, waits.command(c)), c
-		}
-	}
-	if history > 0 && !more {
-		ended, err := s.history(r.Context(), n, history, droplet)
-		if err != nil {
-			return err
-		}
-		items = append(items, ended...)
-	}
-	return writeJSON(w, http.StatusOK, n.basis(n.view), items)
-}
 
 // history gives the newest commands that ended, newest first: of the app with a droplet, or of all if it is zero.
 func (s *Server) history(ctx context.Context, n snapshot, limit int, droplet app.GUID) ([]Command, error) {

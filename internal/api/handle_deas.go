@@ -2,49 +2,10 @@ package api
 
 import (
 	"net/http"
-	"strconv"
 	"strings"
 
 	"hm/raftfsm"
 )
-
-// deas answers GET /v1/deas?limit=&cursor=, sorted by id, with the DEAs that are gone.
-func (s *Server) deas(w http.ResponseWriter, r *http.Request) error {
-	if err := refuseUnknown(r, "limit", "cursor"); err != nil {
-		return err
-	}
-	var last string
-	limit, resumed, err := pageOf(r, &last)
-	if err != nil {
-		return err
-	}
-	n := s.snapshot()
-	items := []DEA{}
-	for d := range n.view.DEAs() {
-		if resumed && d.ID <= last {
-			continue
-		}
-		if len(items) == limit {
-			if err := setNext(w, r, items[limit-1].DEA); err != nil {
-				return err
-			}
-			break
-		}
-		items = append(items, s.deaItem(n, d))
-	}
-	c := n.view.Counts()
-	w.Header().Set(headerTotal, strconv.Itoa(c.DEAs+c.GoneDEAs))
-	return writeJSON(w, http.StatusOK, n.basis(n.view), items)
-}
-
-func (s *Server) deaItem(n snapshot, d raftfsm.DEA) DEA {
-	item := DEA{
-		DEA: d.ID, Count: d.Len, FirstSeen: n.wall.Time(d.FirstSeen), ChangedAt: n.wall.Time(d.ChangedAt),
-		LastHeard: n.wall.Time(s.opts.Loop.LastHeard(d.ID)), GoneAt: n.wall.Time(d.GoneAt),
-	}
-	s.addTrouble(n, d, &item)
-	return item
-}
 
 // dea answers GET /v1/deas/{id}, with all instances of the DEA: at most actual.MaxInstances.
 func (s *Server) dea(w http.ResponseWriter, r *http.Request) error {

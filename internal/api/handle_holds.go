@@ -21,15 +21,6 @@ const (
 	maxText        = 500 // bytes of a reason or a name
 )
 
-// holds answers GET /v1/holds.
-func (s *Server) holds(w http.ResponseWriter, r *http.Request) error {
-	if err := refuseUnknown(r); err != nil {
-		return err
-	}
-	n := s.snapshot()
-	return writeJSON(w, http.StatusOK, n.basis(n.view), holds(n.wall, n.view.Holds()))
-}
-
 // setHold answers POST /v1/holds on the leader. It replaces a hold of the same name.
 func (s *Server) setHold(w http.ResponseWriter, r *http.Request) error {
 	var req HoldRequest

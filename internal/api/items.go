@@ -46,6 +46,11 @@ type AppItem struct {
 	Desired   *Desired       `json:"desired"` // null if it is not in the desired state
 	Instances InstanceCounts `json:"instances"`
 	Drift     int            `json:"drift"` // findings
+	// Kinds counts the findings by kind; missing without drift.
+	Kinds map[string]int `json:"kinds,omitempty"`
+	// Crashes counts the crashes that count now, of all indices together: those of a series that is forgotten do not.
+	Crashes uint64 `json:"crashes,omitempty"`
+	Verdict string `json:"verdict"` // sums the findings up, for people
 }
 
 // Desired is what the Cloud Controller wants of an app.
@@ -129,6 +134,9 @@ type DEA struct {
 	ChangedAt Timestamp `json:"changed_at"` // when its record last changed
 	LastHeard Timestamp `json:"last_heard"` // by the answering node; null if never
 	GoneAt    Timestamp `json:"gone_at"`    // null unless it is gone
+	// State is gone (recorded as silent for its whole time to live), doubled (two DEAs use the id), silent (the answering
+	// node has not heard it for a time to live), unreadable (parts of its messages) or heard: the first that is true.
+	State string `json:"state"`
 	// Unreadable is missing if everything can be read; DoubledSince is missing unless two DEAs use the id.
 	Unreadable   *DEAUnreadable `json:"unreadable,omitempty"`
 	DoubledSince Timestamp      `json:"doubled_since,omitzero"`

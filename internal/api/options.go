@@ -15,6 +15,7 @@ import (
 	"hm/internal/bus"
 	"hm/internal/config/limits"
 	"hm/internal/journal"
+	"hm/internal/metrics"
 	"hm/internal/tlsfiles"
 )
 
@@ -54,6 +55,7 @@ type Options struct {
 	Proved  func() (ago time.Duration, known bool)
 	Feed    func() FeedStats // nil: nothing is heard
 	Ended   *CommandTotals   // nil: not counted
+	Times   *metrics.Times   // the histograms that the node's parts fill; nil: there are those of the API alone
 	Journal Journal          // nil: the node keeps no history
 	// JournalStats gives what the journal counts; nil: there is none.
 	JournalStats func() journal.Stats
@@ -132,6 +134,9 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.Subject == nil {
 		o.Subject = func(commands.Action) string { return "" }
+	}
+	if o.Times == nil {
+		o.Times = metrics.NewTimes()
 	}
 	if o.Ended == nil {
 		o.Ended = new(CommandTotals)

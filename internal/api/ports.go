@@ -88,6 +88,7 @@ type snapshot struct {
 	at    Timestamp
 	age   time.Duration
 	local string
+	know  *reconcile.Knowledge // of the pass that the view comes from; nil: that of the node
 	// refused gives, by action, why NATS refuses commands of the leader.
 	refused func() map[commands.Action]string
 	// unplaced gives, by app, when each entry was first heard that has no place in it.
@@ -142,6 +143,9 @@ func (n snapshot) held() []string {
 
 // knowledge is the part of decisions' input that is not recorded. It does not change later.
 func (n snapshot) knowledge() reconcile.Knowledge {
+	if n.know != nil {
+		return *n.know
+	}
 	know := n.over.Knowledge()
 	know.Held = n.held()
 	know.Unplaced = func(k app.Key) []app.Time { return n.unplaced()[k] }

@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
+	"strconv"
+	"time"
 
 	"hm/internal/cluster"
 )
@@ -17,6 +20,8 @@ type Problem struct {
 	Detail     string   `json:"detail,omitempty"`
 	Hint       string   `json:"hint,omitempty"`       // what to do about it
 	Candidates []string `json:"candidates,omitempty"` // of an ambiguous id
+
+	retryAfter time.Duration // for the header Retry-After; 0: none
 }
 
 // problemType is the media type of problem documents.
@@ -68,6 +73,9 @@ func writeProblem(w http.ResponseWriter, p *Problem) {
 	h := w.Header()
 	h.Set("Content-Type", problemType)
 	h.Set("Cache-Control", "no-store")
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(p.retryAfter.Seconds()))))
+	}
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(append(body, '\n')) // an error means that the client is gone
 }

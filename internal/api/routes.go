@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -35,7 +36,8 @@ func (s *Server) routes() http.Handler {
 	handle("POST /v1/holds", s.write(s.setHold))
 	handle("DELETE /v1/holds/{name}", s.write(s.releaseHold))
 	handle("GET /v1/events", s.unlessFaulty(s.events))
-	handle("GET /v1/recording", s.unlessFaulty(s.recording))
+	handle(recordingRoute, s.unlessFaulty(s.recording))
+	handle("GET /v1/series", s.unlessFaulty(s.seriesOf))
 	handle("POST /v1/recording/{id}/state", s.unlessFaulty(s.recordingState))
 	handle("POST /bulk_app_state", s.unlessFaulty(s.bulkAppState))
 	handle("GET /healthz", s.healthz)
@@ -71,6 +73,8 @@ var pagePatterns = []string{
 	"GET /assets/", "POST /do/",
 }
 
+const recordingRoute = "GET /v1/recording"
+
 // noRoute gives the problem of a request without an endpoint: the path does not exist, or the method is not allowed.
 func noRoute(mux *http.ServeMux, r *http.Request) error {
 	var allowed []string
@@ -89,7 +93,7 @@ func noRoute(mux *http.ServeMux, r *http.Request) error {
 // wrap turns an endpoint into a handler: its requests are counted, its errors and panics become problem documents.
 func (s *Server) wrap(pattern string, e endpoint) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := &recorder{ResponseWriter: w}
+		rec, began := &recorder{ResponseWriter: w}, time.Now()
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {
@@ -99,6 +103,9 @@ func (s *Server) wrap(pattern string, e endpoint) http.Handler {
 				rec.fail(problem(http.StatusInternalServerError, "internal", "this is a bug in hm: the log of the node has the details", ""))
 			}
 			s.requests.WithLabelValues(pattern, strconv.Itoa(rec.status)).Inc()
+			if pattern != recordingRoute && rec.Header().Get("Content-Type") != eventStream { // else it lasts as long as the client wants
+				s.opts.Times.Request(pattern).Observe(time.Since(began).Seconds())
+			}
 		}()
 		limit := int64(maxBody)
 		if r.URL.Path == bulkPath {

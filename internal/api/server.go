@@ -23,6 +23,8 @@ type Server struct {
 	wall       wallClock
 	fleet      fleet
 	keys       keyList
+	selections selections
+	samples    series
 	forward    *forwarder
 	auth       credentials
 	registry   *prometheus.Registry
@@ -73,6 +75,7 @@ func Open(o Options) (*Server, error) {
 	})
 	s.servePeers()
 	s.served.Go(s.forget)
+	s.served.Go(s.keepSamples)
 	return s, nil
 }
 
@@ -89,6 +92,8 @@ func newServer(o Options) (*Server, *tls.Config, error) {
 	s := &Server{opts: o, auth: newCredentials(o.Username, o.Password), done: make(chan struct{}), recordings: make(chan struct{}, maxRecordings), followers: make(chan struct{}, maxFollowers)}
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.fleet.policy, s.fleet.eval = o.Policy, reconcile.NewEvaluator(o.Policy)
+	s.selections.scans = newScanGate()
+	s.samples.period = samplePeriod(o.Policy.HeartbeatPeriod)
 	s.forward = newForwarder(o)
 	s.registry, s.requests = s.newMetrics()
 	s.handler = s.routes()
@@ -106,6 +111,7 @@ func (s *Server) forget() {
 		case <-tick.C:
 			s.fleet.forget()
 			s.keys.forget()
+			s.selections.forget()
 		}
 	}
 }

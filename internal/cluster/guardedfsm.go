@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -20,7 +21,8 @@ type guardedFSM struct {
 	logger *slog.Logger
 	// beforeSnapshot is called before a snapshot with the entries up to an index is written. It must return soon.
 	beforeSnapshot func(index uint64)
-	restore        error // of the first snapshot that could not be restored: raft only logs it, and tries an older one
+	observe        func(seconds float64) // is told how long it took to apply an entry; may be nil
+	restore        error                 // of the first snapshot that could not be restored: raft only logs it, and tries an older one
 }
 
 // Apply applies an entry. The state machine panics at an entry that it does not know, because this node must not go on
@@ -38,7 +40,13 @@ func (g *guardedFSM) Apply(l *raft.Log) any {
 		})
 		runtime.Goexit() // those who wait for the entry see that the node ends
 	}()
-	return g.FSM.Apply(l)
+	if g.observe == nil {
+		return g.FSM.Apply(l)
+	}
+	began := time.Now()
+	res := g.FSM.Apply(l)
+	g.observe(time.Since(began).Seconds())
+	return res
 }
 
 // Snapshot freezes the state.

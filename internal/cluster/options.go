@@ -59,7 +59,10 @@ type Options struct {
 	// BeforeSnapshot is called before a snapshot with the entries up to an index is written, on a goroutine on which no
 	// entry waits. The entries may leave the log once the snapshot is written. It must return soon. It may be nil.
 	BeforeSnapshot func(index uint64)
-	Logger         *slog.Logger // nil discards
+	// ObserveApply and ObserveProposal, if not nil, are told how long it took to apply an entry, and from a call of
+	// Propose until its records were applied here, in seconds. They do not block.
+	ObserveApply, ObserveProposal func(seconds float64)
+	Logger                        *slog.Logger // nil discards
 
 	listener     net.Listener              // tests listen first, so that every port is known before the first node opens
 	trailingLogs uint64                    // tests keep less of the log than a snapshot's worth

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"hm/raftfsm"
 )
@@ -70,6 +71,7 @@ func (n *Node) Propose(ctx context.Context, recs ...raftfsm.Record) ([]raftfsm.R
 	if len(recs) == 0 {
 		return nil, nil
 	}
+	began := time.Now()
 	stalled := n.stores.disk.untilStalled()
 	lead := n.Leadership()
 	if !lead.Leader {
@@ -126,6 +128,9 @@ func (n *Node) Propose(ctx context.Context, recs ...raftfsm.Record) ([]raftfsm.R
 	}
 	if p.err != nil {
 		return nil, p.err
+	}
+	if n.opts.ObserveProposal != nil {
+		n.opts.ObserveProposal(time.Since(began).Seconds())
 	}
 	return p.results, nil
 }

@@ -8,7 +8,7 @@ import (
 
 // newRaft starts raft. If raft finds damage while it starts, the start ends with an error, and not the process.
 func (n *Node) newRaft(conf *raft.Config) error {
-	guarded := &guardedFSM{FSM: n.fsm, dir: n.stores.dir, fail: n.fail, logger: n.opts.Logger, beforeSnapshot: n.opts.BeforeSnapshot}
+	guarded := &guardedFSM{FSM: n.fsm, dir: n.stores.dir, fail: n.fail, logger: n.opts.Logger, beforeSnapshot: n.opts.BeforeSnapshot, observe: n.opts.ObserveApply}
 	var fsm raft.FSM = guarded
 	if n.opts.wrapFSM != nil {
 		fsm = n.opts.wrapFSM(fsm)

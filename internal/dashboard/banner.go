@@ -15,8 +15,16 @@ type banner struct {
 	Head    string // a sentence
 	Since   api.Timestamp
 	Basis   api.Basis
-	Reasons []words.ReasonWords
+	Reasons []bannerReason
 	Faults  []string // of this node's record
+}
+
+// bannerReason is a reason of the closed gate.
+type bannerReason struct {
+	words.ReasonWords
+	Since string        // since when it is so: "for 5s", "set 5s ago"; empty: not known
+	At    api.Timestamp // the same as a time
+	Held  bool          // a person can end it on the page of the cluster
 }
 
 // faults are the reasons of a closed gate which say that something is broken. The others are decisions of a person or of
@@ -46,13 +54,36 @@ func bannerOf(s api.Status) banner {
 		b.Head = "The gate of the leader, " + s.Cluster.Leader + ", is closed: hm sends no commands"
 	default:
 		b.State, b.Head = "closed", "The gate is closed: hm sends no commands"
+		if i := slices.Index(reasons, reconcile.ReasonNotLeader); i >= 0 && len(reasons) > 1 { // the others count, and they have begun later
+			reasons, b.Since = slices.Delete(slices.Clone(reasons), i, i+1), api.Timestamp{}
+		}
 	}
 	if b.State == "closed" {
 		b.Tone = words.Warn
 	}
-	b.Reasons = words.Reasons(reasons)
+	for _, reason := range reasons {
+		b.Reasons = append(b.Reasons, bannerReasonOf(s, reason))
+	}
 	if len(b.Faults) > 0 || slices.ContainsFunc(reasons, func(r string) bool { return slices.Contains(faults, r) }) {
 		b.Tone = words.Bad
 	}
 	return b
+}
+
+func bannerReasonOf(s api.Status, reason string) bannerReason {
+	r := bannerReason{ReasonWords: words.Reason(reason)}
+	switch reason {
+	case reconcile.ReasonNATSDown:
+		if !s.NATS.Connected {
+			r.Since, r.At = "for "+words.Span(s.Basis, s.NATS.Since), s.NATS.Since
+		}
+	case reconcile.ReasonDesiredStale:
+		r.Since, r.At = "the newest complete read began "+words.Ago(s.Basis, s.Desired.SyncedAt), s.Desired.SyncedAt
+	}
+	for _, h := range s.Holds {
+		if "hold:"+h.Name == reason || h.Name == reason {
+			r.Held, r.Since, r.At = true, "set "+words.Ago(s.Basis, h.SetAt), h.SetAt
+		}
+	}
+	return r
 }

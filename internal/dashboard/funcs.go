@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
 	"unicode"
@@ -31,7 +32,9 @@ func (d *Dashboard) funcs() template.FuncMap {
 		"eventText": func(e api.Event) string { return words.OneLine(words.Event(e, words.Short)) }, "eventTone": words.EventTone,
 		"desiredState": words.DesiredState, "actualState": words.ActualState, "drift": words.Drift, "queue": words.Queue,
 		"commandsText": words.Commands, "quorum": words.Quorum, "add": func(a, b int) int { return a + b },
-		"text": toned, "lines": linesHTML, "tone": toneClass,
+		"member": words.Member, "hold": words.Hold, "link": words.Link,
+		"deref": func(b *bool) bool { return *b },
+		"text":  toned, "lines": linesHTML, "tone": toneClass,
 		"appPath": func(guid string) string { return "/apps/" + segment(guid) },
 		"deaPath": func(id string) string { return "/deas/" + segment(id) },
 		"banner":  bannerOf, "join": strings.Join, "dict": dict, "list": func(v ...string) []string { return v },
@@ -93,9 +96,9 @@ func moment(text string, t api.Timestamp) template.HTML {
 		t.UTC().Format(time.RFC3339Nano), exact, template.HTMLEscapeString(text)))
 }
 
-// num writes a number with a thin gap between groups of three digits.
+// num writes a number, or the number that a pointer points to, with a thin gap between groups of three digits.
 func num(n any) string {
-	text := fmt.Sprint(n)
+	text := fmt.Sprint(reflect.Indirect(reflect.ValueOf(n)))
 	sign := ""
 	if strings.HasPrefix(text, "-") {
 		sign, text = "-", text[1:]

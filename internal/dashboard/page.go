@@ -87,7 +87,9 @@ func (d *Dashboard) render(r *http.Request, t *template.Template, name string, f
 // renderLive renders the banner, the content, and the basis.
 func (d *Dashboard) renderLive(a *asked, t *template.Template, name string, c content) (template.HTML, error) {
 	var out bytes.Buffer
-	err := t.ExecuteTemplate(&out, "live", liveData{Page: name, Status: a.status, Title: c.Title, Data: c.Data, Query: a.URL.Query()})
+	err := t.ExecuteTemplate(&out, "live", liveData{
+		Page: name, Status: a.status, Title: c.Title, Data: c.Data, Path: a.URL.RequestURI(), secure: a.TLS != nil,
+	})
 	return template.HTML(out.String()), err
 }
 
@@ -97,7 +99,18 @@ type liveData struct {
 	Title  string
 	Status api.Status
 	Data   any
-	Query  map[string][]string
+	Path   string // of the page, with the query: where its forms return to
+
+	secure bool // the page came over TLS
+}
+
+// NodeURL is the address of the pages of another node, of which the status has the address of its API. The API of every
+// node has the same configuration, so the scheme is that of this node.
+func (l liveData) NodeURL(address string) string {
+	if l.secure {
+		return "https://" + address + "/"
+	}
+	return "http://" + address + "/"
 }
 
 // layoutData is what the template "layout" gets.

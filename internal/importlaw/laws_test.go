@@ -105,6 +105,8 @@ var laws = []law{
 		why: "words turn answers of the API into sentences; the terminal, the dashboard and hm top show the same ones"},
 	{of: []string{"internal/server"}, never: []string{"hm/internal/replay", "hm/internal/liveview/..."},
 		why: "a node runs and is recorded; it neither plays recordings nor draws"},
+	{of: []string{"internal/metrics/..."}, never: []string{"hm/..."},
+		why: "the table of metrics and their histograms know nothing of what fills them, so that the documents are made of it alone"},
 	{of: []string{"internal/liveview/..."}, never: []string{"hm/internal/cluster", "hm/internal/bus/..."}, direct: true,
 		why: "the live view draws a view model and runs no node"},
 
@@ -140,6 +142,6 @@ var laws = []law{
 		except: []string{"internal/tcpproxy", "internal/bus/bustest", "internal/faulttest/..."},
 		why:    "a bad network is for tests"},
 	{of: []string{"..."}, never: []string{"pgregory.net/rapid", "testing/..."},
-		except: []string{"internal/bus/bustest", "internal/liveview/ptytest", "internal/recording/recordingtest"}, direct: true,
+		except: []string{"internal/bus/bustest", "internal/liveview/ptytest", "internal/metrics/metricstest", "internal/recording/recordingtest"}, direct: true,
 		why: "test libraries stay out of the program"},
 }

@@ -24,6 +24,7 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 		return false, nil
 	}
 	view := c.log.View()
+	allowed := c.claimAt // before this call uses up the limit
 	c.throttle.StopLimit = c.stopLimit(view, now)
 	c.queue.add(c.ready.update(view, c.opts.Policy.HeartbeatPeriod)...)
 	taken := map[place]bool{}
@@ -65,7 +66,7 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 			taken[where] = true
 			basis := view.Basis(cmd.App, cmd.Index)
 			claims.Claims = append(claims.Claims, raftfsm.Claim{ID: cmd.ID, Term: c.term, Basis: basis})
-			claimed = append(claimed, claimedCommand{cmd, due[at].rule})
+			claimed = append(claimed, claimedCommand{cmd, due[at].rule, allowed[action]})
 			return visitedLeaves
 		})
 	}
@@ -78,7 +79,8 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 // claimedCommand is a command that is to be published, and the rule that asks for it.
 type claimedCommand struct {
 	commands.Command
-	rule string
+	rule    string
+	allowed app.Time // when the limit allowed it; 0: the limit was not used up
 }
 
 // dueCommand is a command that may be claimed, and the rule that asks for it.

@@ -35,6 +35,8 @@ type Options struct {
 	// (raftfsm.Noted), which tell the history what only the leader knows; nil: all do.
 	Node  string
 	Notes func() bool
+	Times Times // how long things took is told there
+
 	// WhyLead says, when this node begins to lead, what it knows of why; nil: nothing.
 	WhyLead func() string
 
@@ -109,6 +111,7 @@ func NewCore(opts Options, log Log, pub Publisher, intake *Intake, ended *EndedC
 		opts: opts, log: log, pub: pub, intake: intake, ended: ended, logger: opts.Logger,
 		eval: NewEvaluator(opts.Policy), ready: ready{apps: map[commands.ID]app.Key{}},
 	}
+	intake.observeRecorded(opts.Times.HeartbeatRecorded)
 	c.appRead, c.isQuiet = c.reads.beganOf, intake.Quiet
 	return c
 }

@@ -22,7 +22,7 @@ type Intake struct {
 	deas        map[string]*heardDEA
 	byDigest    map[actual.Digest]*heardDEA
 	dirty       map[string]*heardDEA // their newest heartbeat is not recorded yet
-	exits       []actual.Exit
+	exits       []waitingExit
 	lost        uint64                // exits not taken because the buffer was full
 	recentExits recentExits           // instances whose exit was heard recently
 	epoch       uint64                // of the link, as given to Link
@@ -34,12 +34,19 @@ type Intake struct {
 
 	lag       lag
 	hearing   hearingCount
+	recorded  Observer   // Times.HeartbeatRecorded
 	forgotten []app.Time // when lost DEAs were last heard, as long as a peer may still count them
 }
 
 // maxExits bounds the exits that wait to be recorded. The next heartbeat shows what a dropped exit
 // would have.
 const maxExits = 10_000
+
+// waitingExit is an exit and when it was heard, by the intake's clock.
+type waitingExit struct {
+	actual.Exit
+	at app.Time
+}
 
 // heardDEA is one DEA's newest heartbeat.
 type heardDEA struct {
@@ -56,6 +63,7 @@ type heardDEA struct {
 	changesOf uint64
 	compared  bool // changes and changesOf belong to newest
 	proposed  bool // Changes has given them out
+	offered   bool // Changes has given out those of a heartbeat since unrecordedSince
 
 	partial         bool     // changes leave out a part of the heartbeat for some time
 	unrecordedSince app.Time // since when there is a heartbeat that is not recorded
@@ -143,9 +151,10 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 // Exit takes a droplet.exited.
 func (i *Intake) Exit(e actual.Exit) {
 	i.mu.Lock()
-	i.recentExits.add(e, i.log.Now(), i.live.TTL)
+	now := i.log.Now()
+	i.recentExits.add(e, now, i.live.TTL)
 	if len(i.exits) < maxExits {
-		i.exits = append(i.exits, e)
+		i.exits = append(i.exits, waitingExit{e, now})
 	} else {
 		i.lost++
 	}
@@ -191,6 +200,10 @@ func (i *Intake) settle(view *raftfsm.State, h *heardDEA) bool {
 	}
 	if h.partial { // the same heartbeat may have other changes later
 		delete(i.byDigest, h.digest)
+	}
+	if h.offered {
+		h.offered = false
+		observe(i.recorded, i.log.Now().Sub(h.unrecordedSince))
 	}
 	h.newest, h.rev, h.changes = nil, rec.Rev, raftfsm.DEAChanges{}
 	delete(i.dirty, h.id)
@@ -246,14 +259,14 @@ func (i *Intake) Changes(view *raftfsm.State, max int) []raftfsm.Record {
 				rev = rec.Rev
 			}
 			records = append(records, i.changes(view, h, rev))
-			h.proposed = true
+			h.proposed, h.offered = true, true
 		}
 	}
 	return records
 }
 
 // TakeExits gives the exits that were heard since the last call, oldest first.
-func (i *Intake) TakeExits() []actual.Exit {
+func (i *Intake) TakeExits() []waitingExit {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	exits := i.exits

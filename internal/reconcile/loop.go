@@ -152,7 +152,9 @@ func (l *Loop) step(ctx context.Context) (next app.Time, read uint64, err error)
 	if l.opts.PeerReads != nil {
 		l.core.Learn(now, l.opts.PeerReads())
 	}
+	began := time.Now()
 	next, read, err = l.core.Step(ctx, now, l.opts.Leader.Lead())
+	observe(l.opts.Times.Step, time.Since(began))
 	l.commands.leftOut()
 	l.publishOverview()
 	return next, read, err
@@ -193,9 +195,12 @@ func (l *Loop) take(ctx context.Context, o outcome) {
 	if !l.opts.Leader.Lead().Leader || ctx.Err() != nil {
 		return
 	}
+	ended := l.opts.Times.ReadComplete
 	if o.Err != nil {
+		ended = l.opts.Times.ReadFailed
 		l.logger.Warn("reading the desired state failed; the recorded one stays", "error", o.Err, "took", o.took)
 	}
+	observe(ended, o.took)
 	if l.opts.ReadEnded != nil {
 		l.opts.ReadEnded(o.Began, o.Read, o.Err)
 	}

@@ -39,6 +39,7 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 		}
 	}
 	var granted []commands.Command
+	var allowed []app.Time // of each granted one
 	for _, cmd := range cmds {
 		if refused[cmd.ID] {
 			c.queue.add(cmd.App) // something has changed: decide again
@@ -46,6 +47,7 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 		}
 		c.claims.claimed(cmd.ID, cmd.rule)
 		granted = append(granted, cmd.Command)
+		allowed = append(allowed, cmd.allowed)
 	}
 	if c.opts.Policy.Shadow {
 		// They stay claimed. Each ends when its effect is heard, as somebody else sends commands,
@@ -74,6 +76,7 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 		why.rule("", c.claims[o.ID].rule, o.ID)
 		if o.State == commands.Sent {
 			c.noteClaimed(granted[i], commands.Sent, o.Detail)
+			c.observePublished(granted[i], allowed[i], c.log.Now())
 		}
 		outcomes.Outcomes = append(outcomes.Outcomes, o)
 	}

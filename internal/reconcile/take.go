@@ -46,9 +46,11 @@ func (c *Core) takeHeartbeats(ctx context.Context, now app.Time) (all bool, err 
 func (c *Core) takeExits(ctx context.Context) error {
 	view := c.log.View()
 	var records []raftfsm.Record
+	var heard []app.Time
 	for _, e := range c.intake.TakeExits() {
-		if isChange(view, e) {
-			records = append(records, raftfsm.InstanceExited{Exit: e})
+		if isChange(view, e.Exit) {
+			records = append(records, raftfsm.InstanceExited{Exit: e.Exit})
+			heard = append(heard, e.at)
 		}
 	}
 	if len(records) == 0 {
@@ -56,6 +58,9 @@ func (c *Core) takeExits(ctx context.Context) error {
 	}
 	if err := c.propose(ctx, records...); err != nil {
 		return fmt.Errorf("recording %d exits: %w", len(records), err)
+	}
+	for now := c.intake.clock(); len(heard) > 0; heard = heard[1:] {
+		observe(c.opts.Times.ExitRecorded, now.Sub(heard[0]))
 	}
 	return nil
 }
@@ -90,6 +95,7 @@ func (c *Core) propose(ctx context.Context, records ...raftfsm.Record) error {
 	for _, r := range results {
 		c.touched(view, r.Touched)
 		for _, e := range r.Ended {
+			c.observeEnded(e.Command, e.At)
 			c.onCommand(CommandEvent{Command: e.Command, Rule: c.claims.ended(e.ID), Detail: e.Detail, At: e.At})
 		}
 		for _, refused := range r.Refused {

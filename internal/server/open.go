@@ -18,6 +18,7 @@ import (
 	"hm/internal/config"
 	"hm/internal/dashboard"
 	"hm/internal/journal"
+	"hm/internal/metrics"
 	"hm/internal/notify"
 	"hm/internal/reconcile"
 	"hm/raftfsm"
@@ -43,6 +44,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	}()
 	ended := reconcile.NewEndedCommands(reconcile.EndedKept)
 	var totals api.CommandTotals
+	times := metrics.NewTimes()
 	n.hook = newRecorderHook(n, cfg)
 	joining, err := clusterOptions(cfg, logger)
 	if err != nil {
@@ -62,6 +64,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 		n.hook.applied(a)
 	}
 	joining.BeforeSnapshot = n.storeJournal
+	joining.ObserveApply, joining.ObserveProposal = times.Apply.Observe, times.Proposal.Observe
 	if n.cluster, err = cluster.Open(joining); err != nil {
 		return nil, fmt.Errorf("joining the cluster: %w", err)
 	}
@@ -90,6 +93,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 		return nil, fmt.Errorf("measuring the lag of the NATS link: %w", err)
 	}
 	options := loopOptions(cfg, logger)
+	options.Times = timesOf(times)
 	options.StateDiffers, options.Peers = n.cluster.StateDiffers, peerHearing{cfg.Node.ID, n.cluster}
 	options.NATSRefused = n.heartbeatsRefused
 	options.Node, options.Notes = cfg.Node.ID, func() bool { return n.cluster.Knows(raftfsm.KindNoted) }
@@ -106,7 +110,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	ports := n.apiPorts(apiOptions(cfg, logger), &totals)
-	ports.Compare = n.compareOptions(cfg)
+	ports.Compare, ports.Times = n.compareOptions(cfg), times
 	ports.Dashboard = func(c *api.Client) http.Handler { return dashboard.New(c, dashboard.Options{Sandbox: o.Sandbox}) }
 	if n.api, err = api.Open(ports); err != nil {
 		return nil, fmt.Errorf("serving the API: %w", err)
@@ -192,6 +196,15 @@ func (n *Node) apiPorts(o api.Options, totals *api.CommandTotals) api.Options {
 	o.Journal = n.journal
 	o.Record, o.RecordState = n.hook.record, n.hook.InsertState
 	return o
+}
+
+func timesOf(t *metrics.Times) reconcile.Times {
+	return reconcile.Times{
+		HeartbeatRecorded: t.HeartbeatRecorded, ExitRecorded: t.ExitRecorded,
+		StartPublished: t.StartPublished, StopPublished: t.StopPublished,
+		StartConfirmed: t.StartConfirmed, StopConfirmed: t.StopConfirmed,
+		Step: t.Step, ReadComplete: t.ReadComplete, ReadFailed: t.ReadFailed,
+	}
 }
 
 func (n *Node) feedStats() api.FeedStats {

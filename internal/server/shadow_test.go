@@ -3,14 +3,11 @@ package server
 import (
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"hm/internal/api"
@@ -372,18 +369,8 @@ func described(v api.Comparison, of app.GUID) string {
 func TestARefusedSubjectIsTold(t *testing.T) {
 	takesSeconds(t)
 	t.Parallel()
-	srv := bustest.Run(t, func(o *server.Options) {
-		no := &server.SubjectPermission{Deny: []string{"hm9000.stop"}}
-		o.Users = []*server.User{{Username: "hm", Password: "hm", Permissions: &server.Permissions{Subscribe: no}}}
-	})
-	n := &testNode{logger: slog.New(slog.NewTextHandler(io.Discard, nil)), cfg: configOf(t, []string{
-		"node.id=hm-0", "node.data_dir=" + t.TempDir(), fmt.Sprintf("raft.listen=127.0.0.1:%d", bustest.FreePorts(t, 1)[0]),
-		"api.listen=127.0.0.1:0", "nats.servers=" + srv.URL(), "nats.username=hm", "nats.password=hm", "desired.bulk.url=http://127.0.0.1:1",
-		"policy.heartbeat_period=100ms", "commands.mode=shadow",
-	})}
-	n.open(t)
-	defer n.close(t)
-	c := &testCluster{t: t, nodes: []*testNode{n}}
+	c := refusedShadowNode(t)
+	n := c.nodes[0]
 	bustest.Until(t, "the comparison says that the other is not heard", func() bool {
 		l := c.compare(0).Listening
 		return l.Shadow && !l.Now && l.Reason == "nats-refused" && l.Since.IsZero()

@@ -17,14 +17,13 @@
       if (old.data !== now.data) old.data = now.data;
       return;
     }
-    if (old.isEqualNode(now)) return;
+    if (old.isEqualNode(now) || old.hasAttribute("data-keep")) return;
     for (const { name } of [...old.attributes]) {
       if (!now.hasAttribute(name) && !(name === "open" || name === "style" || name.startsWith("data-js"))) old.removeAttribute(name);
     }
     for (const { name, value } of now.attributes) {
       if (name !== "open" && old.getAttribute(name) !== value) old.setAttribute(name, value);
     }
-    if (old.hasAttribute("data-keep")) return;
     const keyed = new Map();
     for (const child of old.children) if (child.id) keyed.set(child.id, child);
     let at = old.firstChild;
@@ -99,7 +98,7 @@
 
   function show(html) {
     const now = new DOMParser().parseFromString(html, "text/html");
-    for (const id of ["gate", "main", "basis"]) {
+    for (const id of ["gate", "elsewhere", "main", "basis"]) {
       const next = now.getElementById(id), old = document.getElementById(id);
       if (next && old) morph(old, document.adoptNode(next));
     }
@@ -146,7 +145,16 @@
     renew();
   }
 
-  function pause() { paused = !paused; if (!paused) say("live", "live"); go(); document.dispatchEvent(new Event("hm:paused")); }
+  function pause() {
+    paused = !paused;
+    if (!paused) say("live", "live");
+    for (const b of document.querySelectorAll("[data-pause]")) {
+      b.setAttribute("aria-pressed", paused);
+      b.textContent = paused ? "Go on" : "Pause";
+    }
+    go();
+  }
+  document.addEventListener("click", (e) => { if (e.target.closest("[data-pause]")) pause(); });
 
   if (every > 0) {
     say("live", "live");

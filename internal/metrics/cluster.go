@@ -1,0 +1,150 @@
+package metrics
+
+// The cluster and its log.
+var (
+	Leader = &Metric{Name: "hm_raft_leader", Type: Gauge, Unit: "1 or 0",
+		Help: "1 if this node leads.",
+		Do:   "The sum over the nodes is 1. It may be 2 for less than a second while a leader is replaced."}
+	LeaderKnown = &Metric{Name: "hm_raft_leader_known", Type: Gauge, Unit: "1 or 0",
+		Help: "1 if a leader is known.",
+		Do:   "0 on all nodes: a majority is down or cannot reach each other. Start the missing nodes."}
+	Term = &Metric{Name: "hm_raft_term", Type: Gauge, Unit: "terms",
+		Help: "Raft term.",
+		Do:   "If it grows again and again, the nodes lose each other: look at the network and at the load of the machines."}
+	Index = &Metric{Name: "hm_raft_applied_index", Type: Gauge, Unit: "entries",
+		Help: "Raft index of the newest entry in the recorded state.",
+		Do:   "Its rate is how much changes. A node whose index stays behind the others' does not follow."}
+	CommitIndex = &Metric{Name: "hm_raft_commit_index", Type: Gauge, Unit: "entries",
+		Help: "Raft index of the newest entry that this node knows a majority has stored.",
+		Do:   "If hm_raft_applied_index stays behind it, applying is slow: look at hm_apply_seconds."}
+	LastIndex = &Metric{Name: "hm_raft_last_index", Type: Gauge, Unit: "entries",
+		Help: "Raft index of the newest entry that this node has stored.",
+		Do:   "If hm_raft_commit_index stays behind it on the leader, no majority stores what the leader writes."}
+	SnapshotIndex = &Metric{Name: "hm_raft_snapshot_index", Type: Gauge, Unit: "entries",
+		Help: "Raft index of the newest snapshot of this node; 0 if there is none.",
+		Do:   "If it stays more than a few times raft.snapshot_threshold behind, snapshots fail: the log of hm says why."}
+	Members = &Metric{Name: "hm_raft_members", Type: Gauge, Unit: "members",
+		Labels: []Label{{"state", "leader, follower, candidate, unreachable"}},
+		Help:   "Members of the cluster by state.",
+		Do:     "As this node sees it. `hm status` names the members and their problems."}
+	Voters = &Metric{Name: "hm_raft_voters", Type: Gauge, Unit: "members",
+		Help: "Voting members of the cluster.",
+		Do:   "1, 3 or 5. An even number is no safer than one less."}
+	HealthyVoters = &Metric{Name: "hm_raft_voters_healthy", Type: Gauge, Unit: "members",
+		Help: "Voting members that are reachable and report no problem, this node included.",
+		Do:   "hm needs more than half of hm_raft_voters. At that edge the next loss stops all commands: bring nodes back."}
+	PeerSilent = &Metric{Name: "hm_peer_silent_seconds", Type: Gauge, Unit: "seconds",
+		Labels: []Label{{"peer", "the id of another member"}},
+		Help:   "Time since this node last received a message from a peer; missing if it never did.", When: "a peer has sent a message",
+		Do: "Below 0.5 in a healthy cluster. If it grows, that node or the network between the two is down."}
+	PeerBehind = &Metric{Name: "hm_peer_behind_entries", Type: Gauge, Unit: "entries",
+		Labels: []Label{{"peer", "the id of another member"}},
+		Help:   "How many entries of this node's record a peer, as it last told, had not applied.", When: "a peer has sent a message",
+		Do: "If it stays high for a follower, its disk or its network is too slow."}
+	Proposals = &Metric{Name: "hm_proposals_total", Type: Counter, Unit: "proposals",
+		Help: "Groups of changes that this node, as leader, has taken for the log since it started.",
+		Do:   "For planning: a fleet that does not change causes none."}
+	Entries = &Metric{Name: "hm_raft_entries_total", Type: Counter, Unit: "entries",
+		Help: "Entries that this node, as leader, has made of proposals since it started.",
+		Do:   "For planning: how much is written."}
+	EntryBytes = &Metric{Name: "hm_raft_entry_bytes_total", Type: Counter, Unit: "bytes",
+		Help: "Bytes of the entries that this node, as leader, has made since it started.",
+		Do:   "For planning: each node writes this much, and a little more, to its disk."}
+	Disk = &Metric{Name: "hm_disk_stalled_seconds", Type: Gauge, Unit: "seconds",
+		Help: "For how long the disk of this node has not worked: it hangs, is full or has failed; 0 if it works.",
+		Do:   "See when a disk hangs or is full in docs/operations.md. Watch free space with the node exporter."}
+	Transfers = &Metric{Name: "hm_leadership_transfers_total", Type: Counter, Unit: "handovers",
+		Labels: []Label{{"reason", "a gate reason, or the lost link"}, {"outcome", "done, failed"}},
+		Help:   "Times that this node handed over its leadership by itself, by reason and outcome.", When: "the node has handed over",
+		Do: "The reason says what is wrong with the node: its link, what it hears, or its disk."}
+	Strangers = &Metric{Name: "hm_cluster_connections_refused_total", Type: Counter, Unit: "connections",
+		Help: "Connections on the cluster port that were closed because of what they sent or did not send, or because there were too many.",
+		Do:   "Find out who connects: the log has a sample with the addresses. A port scan, or a node of another cluster."}
+	PeerMessages = &Metric{Name: "hm_cluster_messages_total", Type: Counter, Unit: "messages",
+		Help: "Messages of peers that were accepted.",
+		Do:   "About four a second from each peer."}
+	BadMessages = &Metric{Name: "hm_cluster_messages_refused_total", Type: Counter, Unit: "messages",
+		Help: "Messages of peers that were refused.",
+		Do:   "The log says why: another version, or somebody who is not a node."}
+	BadNumbers = &Metric{Name: "hm_cluster_numbers_refused_total", Type: Counter, Unit: "numbers",
+		Help: "Numbers in messages of peers that were ignored because they cannot be true.",
+		Do:   "Look at the clocks and the versions of the nodes; if both are right, report a bug."}
+	ClockAhead = &Metric{Name: "hm_clock_ahead_seconds", Type: Gauge, Unit: "seconds",
+		Help: "How far hm time is ahead of this node's wall clock; negative: behind it.",
+		Do:   "No deadline depends on the wall clock. But people read wrong times in logs: set the clocks with NTP."}
+	Suspended = &Metric{Name: "hm_machine_suspended_seconds_total", Type: Counter, Unit: "seconds",
+		Help: "For how long this node's machine was suspended since it booted, as far as the system tells.",
+		Do:   "A machine of a health manager should never be suspended. Look at the hypervisor: live migration, snapshots."}
+)
+
+var clusterSection = Section{Title: "The cluster",
+	Text: "The Raft library's own metrics are not exported: they are global to the process, have no bound and no stable names. " +
+		"These are the figures of it that matter.",
+	Metrics: []*Metric{Leader, LeaderKnown, Term, Index, CommitIndex, LastIndex, SnapshotIndex, Members, Voters, HealthyVoters, PeerSilent, PeerBehind, Proposals, Entries,
+		EntryBytes, Disk, Transfers, Strangers, PeerMessages, BadMessages, BadNumbers, ClockAhead, Suspended}}
+
+// The journal.
+var (
+	JournalUsable = &Metric{Name: "hm_journal_usable", Type: Gauge, Unit: "1 or 0",
+		Help: "1 if this node's journal can be read and written.",
+		Do:   "Commands do not depend on it. Look at the disk and the log."}
+	JournalEvents = &Metric{Name: "hm_journal_events", Type: Gauge, Unit: "events",
+		Help: "Events in this node's journal.",
+		Do:   "At most four times commands.journal_entries, and as many again of another health manager in shadow mode."}
+	JournalBytes = &Metric{Name: "hm_journal_bytes", Type: Gauge, Unit: "bytes",
+		Help: "Bytes of the events in this node's journal.",
+		Do:   "The file is about twice as large, and does not shrink."}
+	JournalGaps = &Metric{Name: "hm_journal_gaps", Type: Gauge, Unit: "ranges",
+		Help: "Ranges of the log whose events this node lacks and asks its peers for.",
+		Do:   "It goes to 0 by itself within a minute. If it stays, the peers cannot be reached."}
+	JournalLost = &Metric{Name: "hm_journal_lost_total", Type: Counter, Unit: "events",
+		Help: "Events that were lost since this node started, because its disk was full, broken or too slow.",
+		Do:   "Make room, or replace the disk. The node then asks its peers for what it lost."}
+	JournalFailures = &Metric{Name: "hm_journal_failures_total", Type: Counter, Unit: "accesses",
+		Help: "Accesses to the journal's file that failed since this node started.",
+		Do:   "The log says how they failed."}
+	JournalReplaced = &Metric{Name: "hm_journal_files_replaced_total", Type: Counter, Unit: "files",
+		Help: "Files of the journal that were set aside since this node started, because they were damaged or of another log.",
+		Do:   "Check the disk. The peers fill the new file; the old one may be deleted."}
+	JournalFetched = &Metric{Name: "hm_journal_fetched_total", Type: Counter, Unit: "events",
+		Help: "Events that this node got from its peers since it started.",
+		Do:   "Nothing: the node fills its gaps."}
+	JournalUnreadable = &Metric{Name: "hm_journal_unreadable_total", Type: Counter, Unit: "events",
+		Help: "Stored events that could not be read since this node started.",
+		Do:   "A newer version of hm wrote them, or the disk is at fault."}
+)
+
+var journalSection = Section{Title: "The journal", Text: "The history that each node keeps for `hm events` and `hm commands history`.",
+	Metrics: []*Metric{JournalUsable, JournalEvents, JournalBytes, JournalGaps, JournalLost, JournalFailures, JournalReplaced, JournalFetched, JournalUnreadable}}
+
+// The API and the program.
+var (
+	Requests = &Metric{Name: "hm_api_requests_total", Type: Counter, Unit: "requests",
+		Labels: []Label{{"route", "the method and path of an endpoint"}, {"code", "the HTTP status"}},
+		Help:   "API requests by route and status.", When: "there was a request",
+		Do: "Many with 401 are somebody without the password; many with 5xx are in the log of hm."}
+	RequestSeconds = &Metric{Name: "hm_api_request_seconds", Type: Histogram, Unit: "seconds",
+		Labels: []Label{{"route", "the method and path of an endpoint"}},
+		Help:   "How long API requests took by route, without streams and recordings, which last as long as the client wants.",
+		When:   "there was a request", Bounds: Duration{0.001, 0.005, 0.025, 0.1, 0.25, 1, 2.5, 10, 60},
+		Do: "Lists of a large fleet take longest. hm's decisions do not wait for requests."}
+	Answering = &Metric{Name: "hm_app_state_answering", Type: Gauge, Unit: "1 or 0",
+		Help: "1 if this node is in the queue group that answers app.state and app.state.bulk.",
+		Do:   "At least one node has 1 outside shadow mode, or the Cloud Controller gets {} for every question."}
+	LeftOut = &Metric{Name: "hm_app_state_left_out_total", Type: Counter, Unit: "apps",
+		Labels: []Label{{"subject", "app.state, app.state.bulk"}},
+		Help:   "Apps left out of answers over NATS because the answer would have been larger than the server accepts.",
+		Do:     "Raise max_payload of the NATS server, or let the Cloud Controller use POST /bulk_app_state."}
+	Unanswered = &Metric{Name: "hm_app_state_not_fresh_total", Type: Counter, Unit: "questions",
+		Labels: []Label{{"reason", "fault, actual-stale, unrecorded, no-leader, catching-up"}},
+		Help:   "Questions for the state of apps (app.state, app.state.bulk, POST /bulk_app_state) that were answered with {} because the record was not trusted, by reason.",
+		Before: "Ruby healthmanager_status_msgs_received counted all questions",
+		Do:     "Users see 0 running instances meanwhile. The reason says what to repair."}
+	Build = &Metric{Name: "hm_build_info", Type: Gauge, Unit: "1",
+		Labels: []Label{{"version", "of hm"}, {"goversion", "of Go"}},
+		Help:   "1, labelled with this program's version.",
+		Do:     "All nodes should have one version, but for an upgrade under way."}
+)
+
+var apiSection = Section{Title: "The API and the program", Text: "",
+	Metrics: []*Metric{Requests, RequestSeconds, Answering, LeftOut, Unanswered, Build}}
