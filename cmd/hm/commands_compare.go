@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,30 +34,27 @@ not; 3 if the node did not hear the other all the time, so that nothing is certa
   hm commands compare --since 24h --exit-code > /dev/null && echo they agree`,
 		Args: cobra.NoArgs,
 	}
-	r := c.remote(cmd)
+	r := c.reads(cmd, allFormats...)
 	f := cmd.Flags()
 	f.StringVar(&since, "since", "24h", "compare from then on: a duration before now, or a time like 2026-01-31T12:00:00Z")
 	f.StringVar(&class, "class", "", "list only this class: both, only-hm, only-other, hindsight, open or unknown")
 	f.IntVar(&limit, "limit", tableLimit, "list at most this many, the newest, from 1 to 10000; as JSON 10000 by default")
 	f.BoolVar(&wantCode, "exit-code", false, "exit with 2 if the two disagree, with 3 if that is not certain")
-	f.BoolVar(&wide, "wide", false, "show every id in full")
+	f.BoolVar(&wide, "wide", false, "show every id in full, as -o wide does")
+	completeFlag(cmd, "class", only("both", "only-hm", "only-other", "hindsight", "open", "unknown"))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if limit < 1 || limit > 10_000 {
-			return fmt.Errorf("--limit %d: want 1 to 10000", limit)
+		if err := checkNewest(limit); err != nil {
+			return err
 		}
-		if c.json() && !f.Changed("limit") {
+		if c.forPrograms() && !f.Changed("limit") {
 			limit = 10_000
 		}
-		return r.ask(func(client *api.Client) error {
-			v, raw, err := client.Compare(cmd.Context(), since, class, limit)
+		return r.show(cmd, func(ctx context.Context, client *api.Client) error {
+			v, raw, err := client.Compare(ctx, since, class, limit)
 			if err != nil {
 				return err
 			}
-			if c.json() {
-				err = c.printRaw(raw)
-			} else {
-				err = c.printComparison(v, wide)
-			}
+			err = c.print(answer{raw: raw, names: comparedNames(v), text: func() error { return c.printComparison(v, c.wide(wide)) }})
 			if err != nil || !wantCode {
 				return err
 			}
@@ -68,7 +67,7 @@ not; 3 if the node did not hear the other all the time, so that nothing is certa
 var comparisonHeader = []string{"issued by", "at", "delay", "action", "reason", "rule", "app", "version", "index", "instance", "hm's", "repeats", "why"}
 
 func (c *cli) printComparison(v api.Comparison, wide bool) error {
-	if err := printTable(c.out, comparisonHeader, c.comparisonRows(v, wide)); err != nil {
+	if err := c.printTable(comparisonHeader, c.comparisonRows(v, wide)); err != nil {
 		return err
 	}
 	if v.LeftOut > 0 {
@@ -105,13 +104,26 @@ func (c *cli) printComparison(v api.Comparison, wide bool) error {
 	return c.printBasis(v.Basis)
 }
 
-func (c *cli) comparisonRows(v api.Comparison, wide bool) [][]string {
-	id := words.IDs(wide)
-	names := map[string]string{
-		"both": c.paint(words.Good, "both"), "only-hm": c.paint(words.Bad, "only hm"), "only-other": c.paint(words.Bad, "only the other"),
-		"hindsight": "the other first",
+// comparedNames names the apps and indices of the decisions that are listed.
+func comparedNames(v api.Comparison) []string {
+	var names []string
+	for _, x := range v.Items {
+		name := x.App
+		if x.Index >= 0 {
+			name += "/" + strconv.Itoa(x.Index)
+		}
+		names = append(names, name)
 	}
-	var rows [][]string
+	return slices.Compact(names)
+}
+
+func (c *cli) comparisonRows(v api.Comparison, wide bool) []row {
+	id := words.IDs(wide)
+	names := map[string]words.Piece{
+		"both": {Tone: words.Good, Text: "both"}, "only-hm": {Tone: words.Bad, Text: "only hm"},
+		"only-other": {Tone: words.Bad, Text: "only the other"}, "hindsight": {Text: "the other first"},
+	}
+	var rows []row
 	for _, x := range v.Items {
 		name, delay, state, at := names[x.Class], "", "", api.Timestamp{}
 		repeats := ""
@@ -133,18 +145,17 @@ func (c *cli) comparisonRows(v api.Comparison, wide bool) [][]string {
 		switch {
 		case x.Class == "both":
 			delay = api.Span(x.Other.At.Sub(at.Time))
-		case name == "" && x.HM == nil:
-			name = "other (" + x.Class + ")"
-		case name == "":
-			name = "hm (" + x.Class + ")"
+		case name.Text == "" && x.HM == nil:
+			name.Text = "other (" + x.Class + ")"
+		case name.Text == "":
+			name.Text = "hm (" + x.Class + ")"
 		}
 		index := ""
 		if x.Index >= 0 {
 			index = strconv.Itoa(x.Index)
 		}
-		rows = append(rows, []string{
-			name, words.When(v.Basis, at), delay, x.Action, x.Reason, x.Rule, x.App, id(x.Version), index, id(x.Instance), c.outcome(state), strings.TrimSpace(repeats), x.Why,
-		})
+		rows = append(rows, cells(name, words.When(v.Basis, at), delay, x.Action, x.Reason, x.Rule, x.App, id(x.Version), index,
+			id(x.Instance), outcomeCell(state), strings.TrimSpace(repeats), x.Why))
 	}
 	return rows
 }

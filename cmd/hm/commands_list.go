@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 
@@ -34,21 +35,19 @@ func newCommandsListCommand(c *cli) *cobra.Command {
 
 // listCommands adds the flags of a list of outstanding commands to cmd. It returns what cmd runs.
 func (c *cli) listCommands(cmd *cobra.Command) func(*cobra.Command, []string) error {
-	r := c.remote(cmd)
-	limit := c.limitFlag(cmd)
+	r := c.reads(cmd, allFormats...)
+	list := c.listFlags(cmd, "commands")
 	app := cmd.Flags().String("app", "", "only this app: a guid, or the beginning of one")
-	wide := cmd.Flags().Bool("wide", false, "show every id in full")
+	completeFlag(cmd, "app", r.completeApps)
 	return func(cmd *cobra.Command, _ []string) error {
-		n, err := limit()
+		o, err := list.get()
 		if err != nil {
 			return err
 		}
-		return r.ask(func(client *api.Client) error {
-			l, err := client.Commands(cmd.Context(), *app, n)
-			if err != nil {
-				return err
-			}
-			return c.printCommands(l, *wide, "no command is outstanding")
+		return r.show(cmd, func(ctx context.Context, client *api.Client) error {
+			l := c.commandLister(list.wide)
+			l.none = "no command is outstanding"
+			return printPages(ctx, c, client.CommandPages(*app, o), l)
 		})
 	}
 }
@@ -63,23 +62,36 @@ sent) or abandoned (it could not be sent in time). Each node keeps the history i
 commands.journal_entries says how much of it.`,
 		Args: cobra.NoArgs,
 	}
-	r := c.remote(cmd)
+	r := c.reads(cmd, allFormats...)
+	list := &listFlags{c: c, cmd: cmd}
+	list.selection("commands")
 	app := cmd.Flags().String("app", "", "only this app: a guid, or the beginning of one")
-	wide := cmd.Flags().Bool("wide", false, "show every id in full")
+	completeFlag(cmd, "app", r.completeApps)
+	cmd.Flags().BoolVar(&list.wide, "wide", false, "show every id in full, and all columns, as -o wide does")
 	n := cmd.Flags().Int("limit", tableLimit, "show at most this many, from 1 to 10000")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if *n < 1 || *n > 10_000 {
-			return fmt.Errorf("--limit %d: want 1 to 10000", *n)
+		if err := checkNewest(*n); err != nil {
+			return err
 		}
-		return r.ask(func(client *api.Client) error {
-			l, err := client.History(cmd.Context(), *app, *n)
-			if err != nil {
-				return err
-			}
-			return c.printCommands(l, *wide, "no command has ended yet")
+		newest, o := *n, list.options
+		if o != (api.ListOptions{}) { // it selects from all that the node gives at once
+			newest, o.Limit = 10_000, *n
+		}
+		return r.show(cmd, func(ctx context.Context, client *api.Client) error {
+			l := c.commandLister(list.wide)
+			l.none = "no command has ended yet"
+			return printPages(ctx, c, client.EndedPages(*app, newest, o), l)
 		})
 	}
 	return cmd
+}
+
+// checkNewest checks --limit of a list of the newest of something.
+func checkNewest(limit int) error {
+	if limit < 1 || limit > 10_000 {
+		return withHint(fmt.Errorf("--limit %d: want 1 to 10000", limit), "a node gives at most 10000 at once")
+	}
+	return nil
 }
 
 func newCommandsCancelCommand(c *cli) *cobra.Command {
@@ -87,67 +99,59 @@ func newCommandsCancelCommand(c *cli) *cobra.Command {
 		Use:   "cancel ID",
 		Short: "Drop a command that has not been sent",
 		Long: `Drop a command that has not been sent. If its drift remains, hm schedules a new command with the
-full grace period. To keep hm from sending commands, use hm pause or hm hold.`,
+full grace period. To keep hm from sending commands, use hm pause or hm hold. The beginning of an id
+is enough if only one outstanding command has it.`,
 		Args: cobra.ExactArgs(1),
 	}
+	hasFormats(cmd, formatTable, formatJSON, formatYAML, formatName)
 	r := c.remote(cmd)
+	cmd.ValidArgsFunction = first(r.completeCommands)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return r.ask(func(client *api.Client) error {
-			done, raw, err := client.Cancel(cmd.Context(), args[0])
+			id, err := wholeCommandID(cmd.Context(), client, args[0])
 			if err != nil {
 				return err
 			}
-			if c.json() {
-				return c.printRaw(raw)
+			done, raw, err := client.Cancel(cmd.Context(), id)
+			if err != nil {
+				return err
 			}
-			_, err = fmt.Fprintf(c.out, "%s %s of app %s, index %d: %s\n", done.State, done.Action, done.App, done.Index,
-				done.Detail)
-			return err
+			return c.print(answer{raw: raw, names: []string{done.ID}, text: func() error {
+				_, err := fmt.Fprintf(c.out, "%s %s of app %s, index %d: %s\n", done.State, done.Action, done.App, done.Index,
+					done.Detail)
+				return err
+			}})
 		})
 	}
 	return cmd
 }
 
-func (c *cli) printCommands(l api.Listing[api.Command], wide bool, none string) error {
-	if c.json() {
-		return printList(c, l.Items)
+func (c *cli) commandLister(wide bool) lister[api.Command] {
+	header := []string{"id", "action", "reason", "app", "version", "index", "instance", "state", "due", "sent", "ended", "detail"}
+	if c.wide(wide) {
+		header = append(header[:len(header)-1], "created", "priority", "waits for", "detail")
 	}
-	if len(l.Items) == 0 {
-		if _, err := fmt.Fprintln(c.out, none); err != nil {
-			return err
-		}
+	return lister[api.Command]{
+		header: header, name: func(x api.Command) string { return x.ID },
+		row: func(b api.Basis, x api.Command) row { return c.commandRow(b, x, wide) },
 	}
-	if err := printTable(c.out, commandHeader, c.commandRows(l.Basis, l.Items, wide, false)); err != nil {
-		return err
-	}
-	if err := printMore(c, l); err != nil {
-		return err
-	}
-	return c.printBasis(l.Basis)
 }
 
-var commandHeader = []string{"id", "action", "reason", "app", "version", "index", "instance", "state", "due", "sent",
-	"ended", "detail"}
-
-// commandRows returns a row for each command. ofOneApp leaves out the app.
-func (c *cli) commandRows(b api.Basis, list []api.Command, wide, ofOneApp bool) [][]string {
-	id := words.IDs(wide)
-	var rows [][]string
-	for _, x := range list {
-		app, version := x.App, id(x.Version)
-		if ofOneApp {
-			app, version = "", ""
-		}
-		due := words.When(b, x.DueAt)
-		if x.State != "pending" {
-			due = ""
-		}
-		rows = append(rows, []string{
-			x.ID, x.Action, x.Reason, app, version, strconv.FormatUint(uint64(x.Index), 10), id(x.Instance), c.outcome(x.State),
-			due, words.When(b, x.SentAt), words.When(b, x.EndedAt), x.Detail,
-		})
+func (c *cli) commandRow(b api.Basis, x api.Command, wide bool) row {
+	id := words.IDs(c.wide(wide))
+	due := words.When(b, x.DueAt)
+	if x.State != "pending" {
+		due = ""
 	}
-	return rows
+	r := cells(x.ID, x.Action, x.Reason, x.App, id(x.Version), x.Index, id(x.Instance), outcomeCell(x.State), due,
+		words.When(b, x.SentAt), words.When(b, x.EndedAt))
+	if c.wide(wide) {
+		r = append(r, cells(words.When(b, x.CreatedAt), strconv.FormatFloat(x.Priority, 'g', 3, 64), x.WaitsFor)...)
+	}
+	return append(r, cells(x.Detail)...)
 }
 
-func (c *cli) outcome(state string) string { return c.paint(words.OutcomeTone(state), state) }
+// outcomeCell shows a command's state.
+func outcomeCell(state string) words.Piece {
+	return words.Piece{Tone: words.OutcomeTone(state), Text: state}
+}

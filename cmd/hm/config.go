@@ -46,8 +46,8 @@ func newConfigCheckCommand(c *cli) *cobra.Command {
 			for _, w := range l.Warnings() {
 				result.Warnings = append(result.Warnings, w.Error())
 			}
-			if c.json() {
-				return json.NewEncoder(c.out).Encode(result)
+			if c.forPrograms() {
+				return c.printValue(result, nil, "")
 			}
 			for _, w := range result.Warnings {
 				if _, err := fmt.Fprintf(c.err, "warning: %s\n", w); err != nil {
@@ -58,6 +58,7 @@ func newConfigCheckCommand(c *cli) *cobra.Command {
 			return err
 		},
 	}
+	hasFormats(cmd, formatTable, formatJSON, formatYAML)
 	flags.register(cmd)
 	return cmd
 }

@@ -1,9 +1,8 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,7 +13,7 @@ import (
 
 func newDriftCommand(c *cli) *cobra.Command {
 	var app, kind string
-	var wantCode, wide bool
+	var wantCode bool
 	cmd := &cobra.Command{
 		Use:   "drift",
 		Short: "List where desired and actual state differ, most urgent first",
@@ -25,70 +24,62 @@ Exit codes: 0 success; 1 error. With --exit-code: 2 if hm acts on any of the lis
 all of it is held or waiting, or the gate is closed; 0 if there is no drift.`,
 		Example: `  hm drift --kind missing
   hm drift --app 3f2a1b4c -o json | jq -r '.[].detail'
+  hm drift --watch --sort-by app
   hm drift --exit-code > /dev/null || echo there is drift`,
 		Args: cobra.NoArgs,
 	}
-	r := c.remote(cmd)
-	limit := c.limitFlag(cmd)
+	r := c.reads(cmd, allFormats...)
+	list := c.listFlags(cmd, "drift")
 	cmd.Flags().StringVar(&app, "app", "", "only this app: a guid, or the beginning of one")
 	cmd.Flags().StringVar(&kind, "kind", "", "only this kind: missing, crashed, evacuating, extra, duplicate or undesired")
 	cmd.Flags().BoolVar(&wantCode, "exit-code", false, exitCodeUsage)
-	cmd.Flags().BoolVar(&wide, "wide", false, "show every id in full")
+	completeFlag(cmd, "app", r.completeApps)
+	completeFlag(cmd, "kind", only(words.DriftKinds...))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		n, err := limit()
+		o, err := list.get()
 		if err != nil {
 			return err
 		}
-		return r.ask(func(client *api.Client) error {
-			l, err := client.Drift(cmd.Context(), app, kind, n)
-			if err != nil {
+		return r.show(cmd, func(ctx context.Context, client *api.Client) error {
+			pages := client.DriftPages(app, kind, o)
+			due, some := false, false
+			l := c.driftLister(list.wide)
+			l.seen = func(d api.DriftItem) { due, some = due || d.ActedOnNow(), true }
+			l.after = func() []string {
+				if len(pages.Gate) == 0 {
+					return nil
+				}
+				return []string{fmt.Sprintf("gate: %s: %s", c.paint(words.Warn, "closed"), strings.Join(pages.Gate, ", "))}
+			}
+			if err := printPages(ctx, c, pages, l); err != nil || !wantCode {
 				return err
 			}
-			if c.json() {
-				err = printList(c, l.Items)
-			} else {
-				err = c.printDrift(l, wide)
-			}
-			if err != nil || !wantCode {
-				return err
-			}
-			due := slices.ContainsFunc(l.Items, api.DriftItem.ActedOnNow)
-			return codeOf(due, len(l.Items) > 0 || len(l.Gate) > 0)
+			return codeOf(due, some || len(pages.Gate) > 0)
 		})
 	}
 	return cmd
 }
 
-func (c *cli) printDrift(l api.Listing[api.DriftItem], wide bool) error {
-	if len(l.Items) == 0 {
-		if _, err := fmt.Fprintln(c.out, "no drift"); err != nil {
-			return err
-		}
-	}
-	if err := printTable(c.out, driftHeader, c.driftRows(l.Basis, l.Items, wide)); err != nil {
-		return err
-	}
-	if err := printMore(c, l); err != nil {
-		return err
-	}
-	if len(l.Gate) > 0 {
-		if _, err := fmt.Fprintf(c.out, "gate: %s: %s\n", c.paint(words.Warn, "closed"), strings.Join(l.Gate, ", ")); err != nil {
-			return err
-		}
-	}
-	return c.printBasis(l.Basis)
-}
-
 var driftHeader = []string{"kind", "action", "due", "app", "version", "index", "instance", "rule", "detail"}
 
-func (c *cli) driftRows(b api.Basis, items []api.DriftItem, wide bool) [][]string {
-	id := words.IDs(wide)
-	var rows [][]string
-	for _, d := range items {
-		due, tone := words.DriftDue(b, d)
-		rows = append(rows, []string{
-			c.paint(tone, d.Kind), d.Action, due, d.App, id(d.Version), strconv.FormatUint(uint64(d.Index), 10), id(d.Instance), d.Rule, d.Detail,
-		})
+func (c *cli) driftLister(wide bool) lister[api.DriftItem] {
+	header := driftHeader
+	if c.wide(wide) {
+		header = append(header[:len(header)-1:len(header)-1], "reason", "dea", "command", "detail")
 	}
-	return rows
+	return lister[api.DriftItem]{
+		header: header, none: "no drift",
+		name: func(d api.DriftItem) string { return fmt.Sprintf("%s/%d", d.App, d.Index) },
+		row:  func(b api.Basis, d api.DriftItem) row { return c.driftRow(b, d, wide) },
+	}
+}
+
+func (c *cli) driftRow(b api.Basis, d api.DriftItem, wide bool) row {
+	id := words.IDs(c.wide(wide))
+	due, tone := words.DriftDue(b, d)
+	r := cells(words.Piece{Tone: tone, Text: d.Kind}, d.Action, due, d.App, id(d.Version), d.Index, id(d.Instance), d.Rule)
+	if c.wide(wide) {
+		r = append(r, cells(d.Reason, d.DEA, d.Command)...)
+	}
+	return append(r, cells(d.Detail)...)
 }

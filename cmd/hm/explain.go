@@ -1,6 +1,10 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"hm/internal/api"
@@ -21,27 +25,43 @@ given.
 		Example: "  hm explain 3f2a1b4c\n  hm explain 3f2a1b4c/2\n  hm explain --index 3 -- -odd/1",
 	}
 	named := targetFlag(cmd)
-	r := c.remote(cmd)
+	r := c.reads(cmd, allFormats...)
+	cmd.ValidArgsFunction = first(r.completeApps)
 	cmd.Flags().BoolVar(&all, "all", false, "also show the indices that are as desired")
-	cmd.Flags().BoolVar(&wide, "wide", false, "show every id in full")
+	cmd.Flags().BoolVar(&wide, "wide", false, "show every id in full, and explain the reasons of a closed gate, as -o wide does")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return r.ask(func(client *api.Client) error {
+		return r.show(cmd, func(ctx context.Context, client *api.Client) error {
 			t, err := named(args)
 			if err != nil {
 				return err
 			}
-			e, raw, err := client.Explain(cmd.Context(), t.GUID, t.Index)
+			e, raw, err := client.Explain(ctx, t.GUID, t.Index)
 			if err != nil {
 				return t.Explain(err)
 			}
-			if c.json() {
-				return c.printRaw(raw)
-			}
-			if err := c.printLines(words.Explanation(e, words.ExplainOptions{Index: t.Index, All: all, ID: words.IDs(wide)})); err != nil {
-				return err
-			}
-			return c.printBasis(e.Basis)
+			return c.print(answer{raw: raw, names: explainedNames(e), text: func() error {
+				lines := words.Explanation(e, words.ExplainOptions{
+					Index: t.Index, All: all, ID: words.IDs(c.wide(wide)), Reasons: c.wide(wide),
+				})
+				if err := c.printLines(lines); err != nil {
+					return err
+				}
+				return c.printBasis(e.Basis)
+			}})
 		})
 	}
 	return cmd
+}
+
+// explainedNames names the indices that are not as desired, as an argument of hm explain.
+func explainedNames(e api.Explanation) []string {
+	var names []string
+	for _, v := range e.Versions {
+		for _, x := range v.Indices {
+			if !x.AsDesired() {
+				names = append(names, fmt.Sprintf("%s/%d", e.App, x.Index))
+			}
+		}
+	}
+	return slices.Compact(names)
 }

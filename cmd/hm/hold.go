@@ -2,9 +2,7 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"time"
 
@@ -46,6 +44,7 @@ func newPauseCommand(c *cli) *cobra.Command {
 func (c *cli) setHold(cmd *cobra.Command) func(cmd *cobra.Command, name string) error {
 	var reason, by, until string
 	var length time.Duration
+	hasFormats(cmd, formatTable, formatJSON, formatYAML, formatName)
 	r := c.remote(cmd)
 	f := cmd.Flags()
 	f.StringVar(&reason, "reason", "", "the reason; hm status shows it")
@@ -55,7 +54,7 @@ func (c *cli) setHold(cmd *cobra.Command) func(cmd *cobra.Command, name string) 
 	return func(cmd *cobra.Command, name string) error {
 		req := api.HoldRequest{Name: name, Reason: reason, By: cmp.Or(by, whoAmI()), Minutes: length.Minutes()}
 		if length < 0 || length == 0 && cmd.Flags().Changed("for") {
-			return fmt.Errorf("--for %s: want more than 0s", length)
+			return withHint(fmt.Errorf("--for %s: want more than 0s", length), "leave it out for a hold without an end")
 		}
 		if until != "" {
 			at, err := time.Parse(time.RFC3339, until)
@@ -69,11 +68,10 @@ func (c *cli) setHold(cmd *cobra.Command) func(cmd *cobra.Command, name string) 
 			if err != nil {
 				return err
 			}
-			if c.json() {
-				return c.printRaw(raw)
-			}
-			_, err = fmt.Fprintf(c.out, "hm sends no commands: %s\n", words.Hold(api.Basis{At: h.SetAt}, h))
-			return err
+			return c.print(answer{raw: raw, names: []string{h.Name}, text: func() error {
+				_, err := fmt.Fprintf(c.out, "hm sends no commands: %s\n", words.Hold(api.Basis{At: h.SetAt}, h))
+				return err
+			}})
 		})
 	}
 }
@@ -87,62 +85,4 @@ func whoAmI() string {
 		return user + "@" + host
 	}
 	return host
-}
-
-// released is what hm release and hm resume print as JSON.
-type released struct {
-	Name     string `json:"name"`
-	Released bool   `json:"released"` // false: it was not set
-}
-
-func newReleaseCommand(c *cli) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "release NAME",
-		Short: "Release a hold that you or hm set",
-		Long: `Release a hold that you or hm set. hm sets the holds desired-shrink, mass-loss and first-picture
-itself; a second loss of instances during a hold sets mass-loss-2. hm status lists the holds. Look
-at hm drift before you release one: it shows what hm will do.`,
-		Args: cobra.ExactArgs(1),
-	}
-	r := c.remote(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return r.ask(func(client *api.Client) error {
-			if err := client.ReleaseHold(cmd.Context(), args[0]); err != nil {
-				return err
-			}
-			return c.printReleased(released{args[0], true}, "hold "+args[0]+" is released")
-		})
-	}
-	return cmd
-}
-
-func newResumeCommand(c *cli) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "resume",
-		Short: "Let hm send commands again after hm pause",
-		Args:  cobra.NoArgs,
-	}
-	r := c.remote(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return r.ask(func(client *api.Client) error {
-			err := client.ReleaseHold(cmd.Context(), reconcile.HoldPaused)
-			var p *api.Problem
-			if errors.As(err, &p) && p.Status == http.StatusNotFound {
-				return c.printReleased(released{reconcile.HoldPaused, false}, "hm was not paused")
-			}
-			if err != nil {
-				return err
-			}
-			return c.printReleased(released{reconcile.HoldPaused, true}, "hm is no longer paused")
-		})
-	}
-	return cmd
-}
-
-func (c *cli) printReleased(r released, text string) error {
-	if c.json() {
-		return c.printJSON(r)
-	}
-	_, err := fmt.Fprintln(c.out, text)
-	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -19,6 +20,7 @@ type remote struct {
 	username, password string
 	ca, cert, key      string
 	timeout            time.Duration
+	watch              watchFlags
 }
 
 // remote adds the flags for reaching a node to cmd. The environment replaces empty flags when the command runs. It is
@@ -63,6 +65,31 @@ func (r *remote) ask(fn func(*api.Client) error) error {
 	}
 	defer client.Close()
 	return explained(fn(client), addrFlags)
+}
+
+// reads adds the flags of a command that shows what a node answers to cmd: in these formats of -o, once or again and
+// again.
+func (c *cli) reads(cmd *cobra.Command, formats ...string) *remote {
+	hasFormats(cmd, formats...)
+	r := c.remote(cmd)
+	r.watch.register(cmd)
+	c.noHeadersFlag(cmd)
+	return r
+}
+
+func (c *cli) noHeadersFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&c.noHeaders, "no-headers", false, "rows alone: no header, and no lines around the table")
+}
+
+// show runs fn with a client: once, or with --watch again and again until cmd's context ends.
+func (r *remote) show(cmd *cobra.Command, fn func(context.Context, *api.Client) error) error {
+	once := func() error {
+		return r.ask(func(client *api.Client) error { return fn(cmd.Context(), client) })
+	}
+	if !r.watch.on {
+		return once()
+	}
+	return r.c.watch(cmd.Context(), r.watch, once)
 }
 
 // explained adds the hint and the candidates of an error of the API. flags are the flags that named the node.

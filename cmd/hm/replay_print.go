@@ -47,19 +47,19 @@ func (r *replayRun) printSummary(result replay.Result) error {
 	if _, err := fmt.Fprintf(r.out, "\ndrift at the end:\n"); err != nil {
 		return err
 	}
-	var rows [][]string
+	var rows []row
 	for i, d := range result.Drift {
 		if i == 50 {
-			rows = append(rows, []string{fmt.Sprintf("and %d more", len(result.Drift)-i), "", "", "", "", "", ""})
+			rows = append(rows, cells(fmt.Sprintf("and %d more", len(result.Drift)-i), "", "", "", "", "", ""))
 			break
 		}
 		due := ""
 		if d.Due != nil {
 			due = app.Time(*d.Due).Std().Format(liveview.TimeFormat)
 		}
-		rows = append(rows, []string{d.App, fmt.Sprint(d.Index), d.Instance, d.Kind, d.Rule, due, d.Detail})
+		rows = append(rows, cells(d.App, d.Index, d.Instance, d.Kind, d.Rule, due, d.Detail))
 	}
-	return printTable(r.out, []string{"app", "index", "instance", "kind", "rule", "due", "detail"}, rows)
+	return r.printTable([]string{"app", "index", "instance", "kind", "rule", "due", "detail"}, rows)
 }
 
 func seconds(s float64) string {
@@ -109,13 +109,13 @@ func (r *replayRun) printComparison(hereName, thereName string, c replay.Compari
 	if _, err := fmt.Fprintf(r.out, "here: %s; there: %s\n\n", hereName, thereName); err != nil {
 		return err
 	}
-	var rows [][]string
+	var rows []row
 	for _, d := range c.Differences {
 		rows = append(rows, differenceRow(d))
 	}
 	if len(rows) > 0 {
 		header := []string{"there it is", "here", "there", "action", "target", "reason", "instance"}
-		if err := printTable(r.out, header, rows); err != nil {
+		if err := r.printTable(header, rows); err != nil {
 			return err
 		}
 	} else if _, err := fmt.Fprintln(r.out, "no difference: the same commands at the same times"); err != nil {
@@ -124,17 +124,17 @@ func (r *replayRun) printComparison(hereName, thereName string, c replay.Compari
 	if _, err := fmt.Fprintln(r.out); err != nil {
 		return err
 	}
-	total := func(name string, t replay.Totals) []string {
-		return []string{name, fmt.Sprint(t.Starts), fmt.Sprint(t.Stops), fmt.Sprint(t.WorstBurst), seconds(t.MissingSeconds)}
+	total := func(name string, t replay.Totals) row {
+		return cells(name, t.Starts, t.Stops, t.WorstBurst, seconds(t.MissingSeconds))
 	}
-	table := [][]string{total("here", c.Here.Totals), total("there", c.There.Totals)}
+	totals := []row{total("here", c.Here.Totals), total("there", c.There.Totals)}
 	if c.Recorded {
-		table[0][4] = ""
+		totals[0][4] = words.Piece{}
 	}
-	return printTable(r.out, []string{"", "starts", "stops", "worst burst", "missing"}, table)
+	return r.printTable([]string{"", "starts", "stops", "worst burst", "missing"}, totals)
 }
 
-func differenceRow(d replay.Difference) []string {
+func differenceRow(d replay.Difference) row {
 	c := d.Here
 	if c == nil {
 		c = d.There
@@ -149,5 +149,5 @@ func differenceRow(d replay.Difference) []string {
 	if kind == "" {
 		kind = fmt.Sprintf("%s %s", (time.Duration(d.ByMS) * time.Millisecond).String(), d.Kind)
 	}
-	return []string{kind, times[0], times[1], c.Action, fmt.Sprintf("%s/%d", c.App, c.Index), c.Reason, c.Instance}
+	return cells(kind, times[0], times[1], c.Action, fmt.Sprintf("%s/%d", c.App, c.Index), c.Reason, c.Instance)
 }

@@ -22,8 +22,12 @@ type cli struct {
 	out io.Writer
 	err io.Writer
 
-	output string // -o: table or json
-	addr   string // --addr, or HM_ADDR: base URL of any node's API
+	output    string // -o: one of the formats
+	addr      string // --addr, or HM_ADDR: base URL of any node's API
+	noHeaders bool   // --no-headers
+
+	commandLine string // the command and its arguments, without flags
+	painted     bool   // out keeps what a terminal with colours is going to show
 }
 
 func newCLI(in io.Reader, out, err io.Writer) *cli {
@@ -41,7 +45,8 @@ heartbeats), computes the drift between the two, and sends start and stop comman
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
+			c.commandLine = strings.Join(append([]string{cmd.CommandPath()}, args...), " ")
 			return c.checkOutput(cmd)
 		},
 	}
@@ -49,7 +54,8 @@ heartbeats), computes the drift between the two, and sends start and stop comman
 	root.SetOut(c.out)
 	root.SetErr(c.err)
 	// A command with another meaning of -o declares its own flag "output".
-	root.PersistentFlags().StringVarP(&c.output, "output", "o", "table", "output format: table or json")
+	root.PersistentFlags().StringVarP(&c.output, "output", "o", formatTable, "output format: table, wide, json, yaml or name, as far as the command has it")
+	completeFlag(root, "output", completeFormats)
 	root.PersistentFlags().StringVar(&c.addr, "addr", addrFromEnv(), "base URL of any node's API; also HM_ADDR")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return withHint(err, "see "+cmd.CommandPath()+" --help")
@@ -86,22 +92,8 @@ func addrFromEnv() string {
 	return defaultAddr
 }
 
-func (c *cli) checkOutput(cmd *cobra.Command) error {
-	flag := cmd.Flags().Lookup("output")
-	if flag == nil || flag != cmd.Root().PersistentFlags().Lookup("output") {
-		return nil // the command has an -o of its own
-	}
-	if c.output != "table" && c.output != "json" {
-		return withHint(fmt.Errorf("output format %q is not known", c.output), "use -o table or -o json")
-	}
-	return nil
-}
-
-// json reports whether to print JSON.
-func (c *cli) json() bool { return c.output == "json" }
-
 // color reports whether to colour the output: it is a terminal, and NO_COLOR is not set.
-func (c *cli) color() bool { return os.Getenv("NO_COLOR") == "" && c.terminal() }
+func (c *cli) color() bool { return c.painted || os.Getenv("NO_COLOR") == "" && c.terminal() }
 
 // terminal reports whether the output is a terminal, and not a dumb one.
 func (c *cli) terminal() bool {

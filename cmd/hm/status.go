@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -24,19 +25,19 @@ func newStatusCommand(c *cli) *cobra.Command {
 		Short: "Show the cluster, the gate, how fresh the record is, and how much drift there is",
 		Args:  cobra.NoArgs,
 	}
-	r := c.remote(cmd)
+	r := c.reads(cmd, allFormats...)
 	cmd.Flags().BoolVar(&wantCode, "exit-code", false, exitCodeUsage)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return r.ask(func(client *api.Client) error {
-			s, raw, err := client.Status(cmd.Context())
+		return r.show(cmd, func(ctx context.Context, client *api.Client) error {
+			s, raw, err := client.Status(ctx)
 			if err != nil {
 				return err
 			}
-			if c.json() {
-				err = c.printRaw(raw)
-			} else {
-				err = c.printStatus(s)
+			var nodes []string
+			for _, n := range s.Cluster.Nodes {
+				nodes = append(nodes, n.ID)
 			}
+			err = c.print(answer{raw: raw, names: nodes, text: func() error { return c.printStatus(s) }})
 			if err != nil || !wantCode {
 				return err
 			}
@@ -58,7 +59,11 @@ func codeOf(due, other bool) error {
 }
 
 func (c *cli) printStatus(s api.Status) error {
-	if err := c.printLines(append(words.Status(s), words.Line{Whole: true})); err != nil {
+	lines := words.Status(s)
+	if c.wide(false) {
+		lines = append(lines, words.ReasonLines(s.Gate)...)
+	}
+	if err := c.printLines(append(lines, words.Line{Whole: true})); err != nil {
 		return err
 	}
 	if err := c.printNodes(s.Cluster.Nodes); err != nil {
@@ -71,14 +76,14 @@ func (c *cli) printStatus(s api.Status) error {
 }
 
 func (c *cli) printNodes(nodes []api.ClusterNode) error {
-	var rows [][]string
+	var rows []row
 	for _, n := range nodes {
-		voter, nats, applied, hears := "voter", "", "", ""
+		voter, nats, applied, hears := "voter", words.Piece{}, "", ""
 		if !n.Voter {
 			voter = "non-voter"
 		}
 		if n.NATS != nil {
-			nats = map[bool]string{true: "up", false: c.paint(words.Bad, "down")}[*n.NATS]
+			nats = map[bool]words.Piece{true: {Text: "up"}, false: {Tone: words.Bad, Text: "down"}}[*n.NATS]
 		}
 		if n.AppliedIndex != nil {
 			applied = strconv.FormatUint(*n.AppliedIndex, 10)
@@ -86,8 +91,15 @@ func (c *cli) printNodes(nodes []api.ClusterNode) error {
 		if n.Hears != nil {
 			hears = words.Count(*n.Hears, "DEA")
 		}
-		rows = append(rows, []string{n.ID, n.Address, words.Member(n).Paint(c.paint), voter, nats, hears, applied, n.Version})
+		r := cells(n.ID, n.Address, words.Member(n), voter, nats, hears, applied, n.Version)
+		if c.wide(false) {
+			r = append(r, cells(n.API, n.Gate)...)
+		}
+		rows = append(rows, r)
 	}
 	header := []string{"node", "address", "state", "vote", "nats", "hears", "applied", "version"}
-	return printTable(c.out, header, rows)
+	if c.wide(false) {
+		header = append(header, "api", "gate")
+	}
+	return c.printTable(header, rows)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -12,7 +11,7 @@ import (
 // release is set by the linker in released builds: -ldflags "-X main.release=v1.2.3".
 var release string
 
-// buildInfo describes this build. hm version -o json prints it.
+// buildInfo describes this build. hm version -o json and -o yaml print it.
 type buildInfo struct {
 	Version  string `json:"version"`
 	Commit   string `json:"commit,omitempty"`
@@ -45,23 +44,19 @@ func readBuildInfo() buildInfo {
 }
 
 func newVersionCommand(c *cli) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			info := readBuildInfo()
-			if c.json() {
-				return json.NewEncoder(c.out).Encode(info)
-			}
-			_, err := fmt.Fprintf(c.out, "hm %s", info.Version)
+			text := "hm " + info.Version
 			if info.Commit != "" {
-				_, err = fmt.Fprintf(c.out, " (%.12s)", info.Commit)
+				text += fmt.Sprintf(" (%.12s)", info.Commit)
 			}
-			if err == nil {
-				_, err = fmt.Fprintf(c.out, " %s %s\n", info.Go, info.Platform)
-			}
-			return err
+			return c.printValue(info, nil, text+" "+info.Go+" "+info.Platform)
 		},
 	}
+	hasFormats(cmd, formatTable, formatJSON, formatYAML)
+	return cmd
 }
