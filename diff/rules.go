@@ -333,7 +333,8 @@ var rules = [...]Rule{
 		Does: "Remove it from the record; R01 decides. An instance that an unreadable entry names, or that two entries " +
 			"contradict each other about, stays as it is for one time to live (3 HB). A message that cannot be decoded " +
 			"changes nothing; for twenty times to live it shows that its DEA is alive.",
-		Timing: "At once.",
+		Timing: "At once. With the DEA's next heartbeat if another node has become leader, and the list may be older than " +
+			"the record.",
 		HM9000: "Same, but 6 to 12 HB until the start; one field of a wrong type refused the whole heartbeat.",
 	},
 	{
@@ -461,9 +462,9 @@ var rules = [...]Rule{
 	{
 		ID: "R59", By: "internal/reconcile", Short: "two DEAs that use one id are found, and both their lists count",
 		When: "Two DEAs use one id.",
-		Does: "Find them by their messages, which alternate. From then on what either has listed within one and a half HB is " +
-			"recorded, and an instance runs if one of them says so. This ends when only one of them has sent messages for one " +
-			"time to live.",
+		Does: "Find them by their messages, which alternate. From then on the newest list of each counts for one time to " +
+			"live, and longer while messages arrive that cannot be decoded. A list replaces the one that it is most like. An " +
+			"instance runs if one of them says so. This ends when only one of them has sent messages for one time to live.",
 		Timing: "Within about 4 HB. Until then their lists replace each other, and the start for a lost instance waits for " +
 			"the grace.",
 		HM9000: "Their lists replaced each other, and evacuations had no grace.",

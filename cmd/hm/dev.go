@@ -19,6 +19,7 @@ import (
 type devFlags struct {
 	sandbox  sandbox.Options
 	plain    bool
+	open     bool          // open the dashboard in a browser
 	duration time.Duration // --for; 0: until a signal
 }
 
@@ -34,6 +35,9 @@ func newDevCommand(c *cli) *cobra.Command {
 terminal it shows a live view. Its keys kill DEAs, crash and scale apps, stop NATS, close the leader,
 and more. From another terminal, hm status, hm drift, hm explain and the other commands ask the same
 cluster.
+
+The first line is the address of the dashboard: pages for a browser, with a panel that does what the
+keys do. --open opens it.
 
 Without a terminal, on a dumb one, or with --plain, it prints the addresses of all parts, and a line
 of totals at each change (JSON lines with -o json). The nodes then log to standard error. It ends on
@@ -64,6 +68,7 @@ SIGINT or SIGTERM, or after --for.`,
 		"keep everything here; a later hm dev continues from it (default: a temporary directory, removed at "+
 			"the end)")
 	f.BoolVar(&d.plain, "plain", false, "no live view: lines of totals, and the nodes' log on standard error")
+	f.BoolVar(&d.open, "open", false, "open the dashboard in a browser")
 	f.DurationVar(&d.duration, "for", 0, "end after this time")
 	f.StringArrayVar(&o.Sets, "set", nil, "set one key of the nodes' configuration: policy.grace=5 (repeatable)")
 	return cmd
@@ -87,6 +92,9 @@ func runDev(ctx context.Context, c *cli, d devFlags) (err error) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d.duration)
 		defer cancel()
+	}
+	if d.open {
+		defer openBrowser(s.DashboardURL(), c.err)()
 	}
 	if d.plain {
 		return s.View().Follow(ctx, c.printDevLine)
@@ -130,7 +138,7 @@ func (c *cli) printDevLine(l sandbox.Line) error {
 		err = json.NewEncoder(c.out).Encode(l)
 	case l.Type == "listen":
 		for _, p := range l.Places {
-			_, err = fmt.Fprintf(c.out, "%-6s %s\n", p.Name, p.Address)
+			_, err = fmt.Fprintf(c.out, "%-9s %s\n", p.Name, p.Address)
 		}
 	case l.Type == "totals":
 		_, err = fmt.Fprintf(c.out, "%s %s\n", at, l.Totals)

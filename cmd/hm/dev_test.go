@@ -132,7 +132,7 @@ func TestDevPlainLines(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := "hm-0   http://127.0.0.1:5155\n12:00:01.000 gate open, leader none, "
+	want := "hm-0      http://127.0.0.1:5155\n12:00:01.000 gate open, leader none, "
 	if text := out.String(); !strings.HasPrefix(text, want) || !strings.HasSuffix(text, "\n12:00:02.000 stopped NATS\n") {
 		t.Errorf("printed %q", text)
 	}

@@ -188,6 +188,16 @@ func (c *Client) Status(ctx context.Context) (s Status, raw []byte, err error) {
 	return get[Status](ctx, c, "/v1/status", nil)
 }
 
+// Series asks how the counts of the fleet have changed: since a time in RFC 3339 or for a duration like 1h (empty: all
+// that the node keeps, up to six hours), with at most points samples (0: all).
+func (c *Client) Series(ctx context.Context, since string, points int) (v Series, raw []byte, err error) {
+	q := nonEmpty("since", since)
+	if points > 0 {
+		q.Set("points", strconv.Itoa(min(points, maxSeriesPoints)))
+	}
+	return get[Series](ctx, c, "/v1/series", q)
+}
+
 // Drift lists drift, most urgent first: of one app if app is not empty, of one kind if kind is not; at most limit
 // items, or all with 0.
 func (c *Client) Drift(ctx context.Context, app, kind string, limit int) (Listing[DriftItem], error) {

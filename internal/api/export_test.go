@@ -38,3 +38,6 @@ func (s *Server) DropSelections() {
 	defer s.selections.mu.Unlock()
 	s.selections.kept = nil
 }
+
+// TakeSample takes a sample for GET /v1/series now.
+func (s *Server) TakeSample() { s.samples.add(s.sample()) }

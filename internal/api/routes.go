@@ -37,19 +37,28 @@ func (s *Server) routes() http.Handler {
 	handle("DELETE /v1/holds/{name}", s.write(s.releaseHold))
 	handle("GET /v1/events", s.unlessFaulty(s.events))
 	handle(recordingRoute, s.unlessFaulty(s.recording))
+	handle("GET /v1/series", s.unlessFaulty(s.seriesOf))
 	handle("POST /v1/recording/{id}/state", s.unlessFaulty(s.recordingState))
 	handle("POST /bulk_app_state", s.unlessFaulty(s.bulkAppState))
 	handle("GET /healthz", s.healthz)
 	handle("GET /readyz", s.readyz)
 	metrics := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, ErrorHandling: promhttp.ContinueOnError})
 	handle("GET /metrics", func(w http.ResponseWriter, r *http.Request) error { metrics.ServeHTTP(w, r); return nil })
+	nowhere := func(_ http.ResponseWriter, r *http.Request) error { return noRoute(mux, r) }
 	if s.opts.Dashboard != nil {
 		pages := s.opts.Dashboard(newInProcessClient(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) })))
 		for _, pattern := range pagePatterns {
 			handle(pattern, func(w http.ResponseWriter, r *http.Request) error { pages.ServeHTTP(w, r); return nil })
 		}
+		nowhere = func(w http.ResponseWriter, r *http.Request) error {
+			if r.Method != http.MethodGet || !strings.Contains(r.Header.Get("Accept"), "text/html") || strings.HasPrefix(r.URL.Path, "/v1/") {
+				return noRoute(mux, r)
+			}
+			pages.ServeHTTP(w, r) // a person typed the address: the page says that there is nothing
+			return nil
+		}
 	}
-	handle("/", func(_ http.ResponseWriter, r *http.Request) error { return noRoute(mux, r) })
+	handle("/", nowhere)
 
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

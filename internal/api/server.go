@@ -24,6 +24,7 @@ type Server struct {
 	fleet      fleet
 	keys       keyList
 	selections selections
+	samples    series
 	forward    *forwarder
 	auth       credentials
 	registry   *prometheus.Registry
@@ -74,6 +75,7 @@ func Open(o Options) (*Server, error) {
 	})
 	s.servePeers()
 	s.served.Go(s.forget)
+	s.served.Go(s.keepSamples)
 	return s, nil
 }
 
@@ -91,6 +93,7 @@ func newServer(o Options) (*Server, *tls.Config, error) {
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.fleet.policy, s.fleet.eval = o.Policy, reconcile.NewEvaluator(o.Policy)
 	s.selections.scans = newScanGate()
+	s.samples.period = samplePeriod(o.Policy.HeartbeatPeriod)
 	s.forward = newForwarder(o)
 	s.registry, s.requests = s.newMetrics()
 	s.handler = s.routes()

@@ -33,6 +33,8 @@ func New(client *api.Client, o Options) *Dashboard {
 	d.page("GET /{$}", "overview", d.overview)
 	d.page("GET /events", "events", d.events)
 	d.page("GET /cluster", "cluster", d.cluster)
+	d.page("GET /sandbox", "sandbox", d.sandbox)
+	d.form("POST /do/sandbox", d.breakSandbox)
 	d.form("POST /do/theme", d.chooseTheme)
 	d.form("POST /do/pause", d.pause)
 	d.form("POST /do/resume", d.resume)

@@ -8,12 +8,13 @@ import (
 
 // Frame is everything that is shown at one time. Nobody changes its slices.
 type Frame struct {
-	Title  string        // the program: "hm dev"
-	About  string        // what runs: "3 nodes, 20 DEAs, ..."
-	Now    time.Time     // of the wall clock or of the recording; ages are relative to it
-	Up     time.Duration // since the start
-	Play   *Play         // how a recording is played; nil: this is live
-	Places []Place       // addresses, the most useful first
+	Title     string        // the program: "hm dev"
+	Dashboard string        // address of the dashboard; empty: there is none
+	About     string        // what runs: "3 nodes, 20 DEAs, ..."
+	Now       time.Time     // of the wall clock or of the recording; ages are relative to it
+	Up        time.Duration // since the start
+	Play      *Play         // how a recording is played; nil: this is live
+	Places    []Place       // addresses, the most useful first
 
 	Status *api.Status // of the leader, or of any node that answers; nil if none does
 	Nodes  []Node      // of this process, sorted by id; Status has how they see each other

@@ -10,18 +10,25 @@ import (
 )
 
 func (p painter) title() []string {
-	line := p.theme.Title.Render(p.Title) + "  " + Plain(p.About)
+	words := []string{p.theme.Title.Render(p.Title)}
+	if p.Dashboard != "" {
+		words = append(words, p.Dashboard)
+	}
+	words = append(words, Plain(p.About))
 	if p.Play == nil {
-		line += "  " + p.theme.Faint.Render("up "+age(p.Up))
+		words = append(words, p.theme.Faint.Render("up "+age(p.Up)))
 	}
 	if t := p.Truth; t != nil && t.Router {
 		failed := p.theme.Good.Render("0 failed")
 		if t.RequestsFailed > 0 {
 			failed = p.theme.Bad.Render(fmt.Sprintf("%d failed", t.RequestsFailed))
 		}
-		line += fmt.Sprintf("  %d requests, ", t.Requests) + failed
+		words = append(words, fmt.Sprintf("%d requests, ", t.Requests)+failed)
 	}
-	return []string{line}
+	if p.Dashboard == "" {
+		return []string{strings.Join(words, "  ")}
+	}
+	return p.flow(words)
 }
 
 // gate shows whether commands may be sent, and the injected faults.

@@ -20,14 +20,6 @@ import (
 	"hm/raftfsm"
 )
 
-// openFaults are the seeds whose violations are known and not understood yet. They run if they are
-// asked for by HM_TEST_SEED. A seed means something else after a change of hm or of the simulation.
-var openFaults = map[uint64]string{
-	464: "after a restart of all nodes a mass loss is recorded, and the hold on it ends too early",
-	955: "a crash is counted again after a restart of all nodes",
-	982: "a DEA that shares its id sends what cannot be decoded, and one of its instances is started again",
-}
-
 // TestChaos runs schedules of faults, each from a seed: faults of the nodes, of their log, of the
 // connections between them, of NATS, the DEAs and the Cloud Controller. Then it heals them. It checks
 // every publish against the real state (I1, I2, I3), that the recorded desired state never goes back
@@ -48,9 +40,6 @@ func TestChaos(t *testing.T) {
 	t.Cleanup(func() { t.Logf("%d seeds, %d failed: %v", seeds, failed, total) })
 	for seed := first; seed < first+seeds; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			if why := openFaults[seed]; why != "" && seeds > 1 {
-				t.Skip("open: ", why)
-			}
 			t.Parallel()
 			s := schedule{seed: seed, faults: allFaults()}
 			if only != "" {

@@ -12,29 +12,35 @@ import (
 
 // Two DEAs that use one id (W12) send full lists in turn, and each list seems to replace the other.
 // The sign is a message that equals the last but one and differs from the last, and arrives no
-// later than one DEA would repeat itself. As long as both are heard, the record of the id has what
-// either of them listed within one and a half heartbeat periods. Time in which nothing could be
+// later than one DEA would repeat itself. From then on a list replaces only the one that it is most
+// like, since instances never move from one DEA to another. Each list counts for one time to live, as
+// a DEA does, and longer while messages arrive that cannot be decoded. Time in which nothing could be
 // heard does not count.
 
 const (
 	signsOfTwo = 3 // recent signs after which an id counts as doubled
-	maxLists   = 8 // newest messages of a doubled id that are kept
+	maxLists   = 8 // lists of a doubled id that are kept
 )
 
 // idUse tells by the newest messages under one id whether one DEA uses it, or two.
 type idUse struct {
-	digests [2]actual.Digest // of the last message and of the one before
-	at      [2]app.Time      // when they arrived
-	signs   float64          // how many signs there were; each counts half after four periods
-	signAt  app.Time         // of the newest of them
-	thirdAt app.Time         // when a third message last arrived within the time in which one DEA sends two
-	since   app.Time         // since when the id counts as doubled; 0: it does not
-	lists   []heardList      // of a doubled id, oldest first
+	digests  [2]actual.Digest // of the last message and of the one before
+	at       [2]app.Time      // when they arrived
+	messages uint64           // how many arrived
+	signs    float64          // how many signs there were; each counts half after four periods
+	signAt   app.Time         // of the newest of them
+	thirdAt  app.Time         // when a third message last arrived within the time in which one DEA sends two
+	since    app.Time         // since when the id counts as doubled; 0: it does not
+	lists    []heardList      // of a doubled id: the newest of each DEA, oldest first
 }
 
+// heardList is the newest list of one of the DEAs that use an id.
 type heardList struct {
-	at app.Time
-	hb *actual.Heartbeat
+	hb      *actual.Heartbeat
+	message uint64   // its number among the messages under the id
+	at      app.Time // when it arrived
+	// present is when a message last arrived that shows that its DEA may still run.
+	present app.Time
 }
 
 // note takes in a message. from is the time from which on silence counts.
@@ -48,6 +54,7 @@ func (b *idUse) note(d actual.Digest, now, from app.Time, period, ttl time.Durat
 			b.signs, b.signAt = b.signs+1, now
 		}
 	}
+	b.messages++
 	b.digests = [2]actual.Digest{d, b.digests[0]}
 	b.at = [2]app.Time{now, b.at[0]}
 	switch {
@@ -69,15 +76,11 @@ func (b *idUse) over(now, from app.Time, ttl time.Duration) bool {
 
 func (b *idUse) end() { b.since, b.signs, b.signAt, b.lists = 0, 0, 0, nil }
 
-// merge gives a heartbeat together with those of the other DEA that uses the id; the heartbeat
-// itself if there is none.
-func (b *idUse) merge(hb *actual.Heartbeat, now, from app.Time, period time.Duration) *actual.Heartbeat {
+// merge gives a heartbeat together with the lists of the other DEAs that use the id; the heartbeat
+// itself if there are none.
+func (b *idUse) merge(hb *actual.Heartbeat, now, from app.Time, ttl time.Duration) *actual.Heartbeat {
 	if !b.doubled() {
 		return hb
-	}
-	b.lists = append(b.lists, heardList{now, hb})
-	for len(b.lists) > maxLists || now.Sub(max(b.lists[0].at, from)) > period+period/2 {
-		b.lists = slices.Delete(b.lists, 0, 1)
 	}
 	all := *hb
 	all.Instances = slices.Clone(hb.Instances)
@@ -85,6 +88,8 @@ func (b *idUse) merge(hb *actual.Heartbeat, now, from app.Time, period time.Dura
 	for n := range all.Instances {
 		placed[all.Instances[n].GUID] = n
 	}
+	b.replace(hb, placed, now)
+	b.lists = slices.DeleteFunc(b.lists, func(l heardList) bool { return now.Sub(max(l.present, from)) >= ttl })
 	for n := len(b.lists) - 2; n >= 0; n-- { // newer ones first
 		other := b.lists[n].hb
 		for _, i := range other.Instances {
@@ -99,24 +104,58 @@ func (b *idUse) merge(hb *actual.Heartbeat, now, from app.Time, period time.Dura
 		}
 		all.Unreadable = slices.Concat(all.Unreadable, other.Unreadable)
 		all.Contradicted = slices.Concat(all.Contradicted, other.Contradicted)
-		if n == len(b.lists)-2 { // most likely the other DEA's newest
-			all.Unplaced = slices.Concat(all.Unplaced, other.Unplaced)
-			all.Rejected += other.Rejected
-			all.UnknownStates += other.UnknownStates
-			all.Untimed += other.Untimed
-			if all.Why == "" {
-				all.Why = other.Why
-			}
+		all.Unplaced = slices.Concat(all.Unplaced, other.Unplaced)
+		all.Rejected += other.Rejected
+		all.UnknownStates += other.UnknownStates
+		all.Untimed += other.Untimed
+		if all.Why == "" {
+			all.Why = other.Why
 		}
 	}
 	return &all
 }
 
+// replace puts a list in the place of the kept one that it is most like: then both are from the same
+// DEA. A list that has little in common with any is kept beside them. listed has its instances.
+func (b *idUse) replace(hb *actual.Heartbeat, listed map[app.GUID]int, now app.Time) {
+	same, least := -1, 0
+	for n, l := range b.lists {
+		common := 0
+		for _, i := range l.hb.Instances {
+			if _, is := listed[i.GUID]; is {
+				common++
+			}
+		}
+		differ := len(listed) + len(l.hb.Instances) - 2*common
+		like := common > 0 && 2*common >= min(len(listed), len(l.hb.Instances)) || differ == 0
+		if like && (same < 0 || differ < least) { // of two that are as like, the older one
+			same, least = n, differ
+		}
+	}
+	if same < 0 && len(b.lists) >= maxLists {
+		same = 0
+	}
+	if same >= 0 {
+		b.lists = slices.Delete(b.lists, same, same+1)
+	}
+	b.lists = append(b.lists, heardList{hb, b.messages, now, now})
+}
+
+// undecoded notes that a message arrived under the id that cannot be decoded. Any of the DEAs may
+// have sent it, so all that were heard last within a time are present.
+func (b *idUse) undecoded(now app.Time, within time.Duration) {
+	for n := range b.lists {
+		if l := &b.lists[n]; now.Sub(l.at) < within {
+			l.present = now
+		}
+	}
+}
+
 // mayBeGone reports whether the id is doubled and neither of the last two messages listed an
 // instance.
 func (b *idUse) mayBeGone(g app.GUID) bool {
-	for _, l := range b.lists[max(len(b.lists)-2, 0):] {
-		if slices.ContainsFunc(l.hb.Instances, func(i actual.Instance) bool { return i.GUID == g }) {
+	for _, l := range b.lists {
+		if l.message+1 >= b.messages && slices.ContainsFunc(l.hb.Instances, func(i actual.Instance) bool { return i.GUID == g }) {
 			return false
 		}
 	}

@@ -239,10 +239,56 @@ func TestDoubledIDsAreBounded(t *testing.T) {
 	for n := range 1000 {
 		hb1 := &actual.Heartbeat{DEA: "d"}
 		b.note(actual.Digest{byte(n % 2)}, now, 0, hb, 3*hb)
-		b.merge(hb1, now, 0, hb)
+		b.merge(hb1, now, 0, 3*hb)
 		now = now.Add(time.Millisecond)
 	}
 	if !b.doubled() || len(b.lists) > maxLists {
 		t.Errorf("doubled: %v, %d lists", b.doubled(), len(b.lists))
 	}
+}
+
+// TestW12AMessageThatIsLateOrCannotBeDecodedHidesNoList: what one of the two lists counts for its
+// whole time to live, and for as long as messages arrive that may be its own.
+func TestW12AMessageThatIsLateOrCannotBeDecodedHidesNoList(t *testing.T) {
+	for name, trouble := range map[string]func(cf *simCF, two *simDEA){
+		"one of them is late": func(cf *simCF, two *simDEA) {
+			two.nextBeat = two.nextBeat.Add(hb - hb/10)
+			cf.run(3 * hb)
+		},
+		"one of them sends what cannot be decoded": func(cf *simCF, two *simDEA) {
+			two.garbles = true
+			cf.run(30 * hb)
+			two.garbles = false
+		},
+		"both send what cannot be decoded": func(cf *simCF, two *simDEA) {
+			one := cf.deas["dea-001"]
+			one.garbles, two.garbles = true, true
+			cf.run(30 * hb)
+			one.garbles, two.garbles = false, false
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cf, one, two := twoWithOneID(t, hb/3)
+			cf.run(6 * hb)
+			trouble(cf, two)
+			cf.run(6 * hb)
+			if both := slices.Concat(one.list, two.list); !sameInstances(cf.View().DEAInstances(nil, one.id), both) || !cf.isDoubled(one.id) {
+				t.Errorf("recorded are %d instances of the two, want %d; doubled: %v", len(cf.View().DEAInstances(nil, one.id)), len(both), cf.isDoubled(one.id))
+			}
+			cf.wantSent("both run", 0, 0)
+		})
+	}
+}
+
+// TestW12AMessageThatCannotBeDecodedKeepsNoListForEver: one of the two sends what cannot be decoded,
+// and it has lost its instances.
+func TestW12AMessageThatCannotBeDecodedKeepsNoListForEver(t *testing.T) {
+	cf, _, two := twoWithOneID(t, hb/3)
+	cf.run(6 * hb)
+	lost := len(two.list)
+	two.garbles, two.list, two.closed = true, nil, true
+	cf.run(garbledTTLs * 3 * hb / 2)
+	cf.wantSent("hm cannot know", 0, 0)
+	cf.run(garbledTTLs * 3 * hb)
+	cf.wantSent("nothing of the list was heard for long", lost, 0)
 }

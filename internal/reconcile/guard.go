@@ -98,7 +98,8 @@ func (g Guard) FirstRead(view *raftfsm.State) string {
 type loss struct {
 	lost      []lostPlace
 	live      int              // desired places with a live copy, before the loss
-	deas      map[string]bool  // that had what was lost; nil: take them from lost
+	suspects  map[string]bool  // DEAs of which some had what was lost on an unknownDEA
+	deas      map[string]bool  // that had what was lost; nil: fromDEAs has not been called yet
 	records   []raftfsm.Record // that are about to record the loss; they may also bring instances
 	inherited bool             // earlier leaders recorded it
 }
@@ -108,7 +109,12 @@ func (l *loss) fromDEAs() map[string]bool {
 	if l.deas == nil {
 		l.deas = map[string]bool{}
 		for i := range l.lost {
-			l.deas[l.lost[i].dea] = true
+			if dea := l.lost[i].dea; dea != unknownDEA {
+				l.deas[dea] = true
+			} else if len(l.suspects) > 0 {
+				maps.Copy(l.deas, l.suspects)
+				l.suspects = nil // once is enough
+			}
 		}
 	}
 	return l.deas

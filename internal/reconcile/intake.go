@@ -30,6 +30,7 @@ type Intake struct {
 	keeps       bool                  // heartbeats are kept after they are recorded
 	troubles    troubles              // messages and entries that cannot be read
 	doubled     doubled               // ids that two DEAs use
+	leadership  leadership
 
 	lag       lag
 	hearing   hearingCount
@@ -51,6 +52,7 @@ type waitingExit struct {
 type heardDEA struct {
 	id     string
 	digest actual.Digest
+	saidAt app.Time          // when the newest heartbeat was sent at the earliest, by the intake's clock
 	rev    uint64            // revision of the DEA's record that the heartbeat with this digest agrees with
 	newest *actual.Heartbeat // the newest heartbeat, if it is not recorded yet; else nil
 	kept   []actual.Instance // after Keep: the record at rev, in the DEA's order
@@ -105,6 +107,7 @@ func (i *Intake) Unchanged(d actual.Digest) bool {
 	} // else it was heard before and is still to be recorded
 	now := i.log.Now()
 	i.live.Heard(h.id, recorded, now)
+	h.saidAt = now.Add(-i.lag.now())
 	i.noteReadable(h)
 	i.noteMessage(h, d, now)
 	return true
@@ -129,10 +132,10 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 	}
 	i.noteReadable(h)
 	i.noteMessage(h, d, now)
-	merged := h.idUse.merge(&hb, now, i.live.CountsFrom(now), i.live.Period)
+	merged := h.idUse.merge(&hb, now, i.live.CountsFrom(now), i.live.TTL)
 	unplacedChanged := i.noteEntries(h, merged, now)
 	h.uncertain.update(merged, now)
-	h.digest, h.newest, h.compared, h.proposed = d, merged, false, false
+	h.digest, h.saidAt, h.newest, h.compared, h.proposed = d, now.Add(-i.lag.now()), merged, false, false
 	if !h.idUse.doubled() { // else what it means depends on the other DEA's list
 		i.byDigest[d] = h
 	}
@@ -182,6 +185,10 @@ func (i *Intake) settle(view *raftfsm.State, h *heardDEA) bool {
 	rec, ok := view.DEA(h.id)
 	if !ok || rec.GoneAt != 0 {
 		return false
+	}
+	if i.mayBeOlder(h, rec) {
+		i.discard(h)
+		return true
 	}
 	if !i.keeps || !h.proposed || rec.Rev == h.changesOf {
 		if changes := i.changes(view, h, rec.Rev); len(changes.Upserts) > 0 || len(changes.Removes) > 0 {

@@ -25,6 +25,14 @@ func (l *lag) update(live *actual.Liveness, now app.Time) {
 	}
 }
 
+// now measures the lag.
+func (l *lag) now() time.Duration {
+	if l.of == nil {
+		return 0
+	}
+	return l.of()
+}
+
 func (l *lag) set(live *actual.Liveness, lag time.Duration, now app.Time) {
 	late := lag > lateAfter(live.Period)
 	live.Late(late, now)

@@ -23,14 +23,15 @@ type lostPlace struct {
 	at  app.Time
 }
 
-// unknownDEA stands for the DEAs of losses that earlier leaders recorded.
+// unknownDEA stands for the DEA of a loss that an earlier leader recorded: it is one of losses.suspects.
 const unknownDEA = "(not known)"
 
 // losses are the places that lost their last live copy within one time to live and that no hold
 // names. The leader keeps them in memory.
 type losses struct {
-	places []lostPlace
-	unsure bool // it is not known whether the newest were recorded
+	places   []lostPlace
+	unsure   bool            // it is not known whether the newest were recorded
+	suspects map[string]bool // DEAs that may have had what earlier leaders recorded as lost; nil: none
 }
 
 // recent drops the places that were lost before since, and gives the others.
@@ -64,13 +65,16 @@ func (c *Core) guardLoss(
 	}
 	// Neither copies beside others nor undesired instances make a loss smaller.
 	all := append(earlier, lost...)
-	l := loss{lost: all, live: min(live+len(earlier), view.Counts().DesiredInstances), records: records}
+	l := loss{
+		lost: all, live: min(live+len(earlier), view.Counts().DesiredInstances), suspects: c.losses.suspects,
+		records: records,
+	}
 	hold, held := c.holdLoss(view, now, l)
 	if hold != nil {
 		records = append([]raftfsm.Record{hold}, records...)
 	}
 	return records, func(err error) {
-		c.losses = losses{places: all, unsure: err != nil}
+		c.losses.places, c.losses.unsure = all, err != nil
 		if held && err == nil {
 			c.losses.places = nil
 		}
@@ -104,15 +108,15 @@ func (c *Core) inheritedLoss(view *raftfsm.State, now app.Time) (hold raftfsm.Re
 		return nil, false
 	}
 	since := now.Add(-c.intake.live.TTL)
-	l := loss{inherited: true, deas: map[string]bool{}}
+	l := loss{inherited: true, suspects: map[string]bool{}}
 	for d := range view.DEAs() {
 		gone := d.GoneAt != 0 && d.GoneAt >= since
 		less := d.GoneAt == 0 && d.FirstSeen < since && d.ChangedAt >= since
 		if gone || less {
-			l.deas[d.ID] = true
+			l.suspects[d.ID] = true
 		}
 	}
-	if len(l.deas) == 0 {
+	if len(l.suspects) == 0 {
 		return nil, false
 	}
 	judged := map[raftfsm.Place]bool{}
@@ -132,7 +136,7 @@ func (c *Core) inheritedLoss(view *raftfsm.State, now app.Time) (hold raftfsm.Re
 			l.lost = append(l.lost, lostPlace{Place: p, dea: unknownDEA, at: now})
 		}
 	}
-	c.losses.places = l.lost
+	c.losses.places, c.losses.suspects = l.lost, l.suspects
 	l.live = min(c.livePlaces(view, now, len(l.lost))+len(l.lost), view.Counts().DesiredInstances)
 	return c.holdLoss(view, now, l)
 }
@@ -180,7 +184,7 @@ func (c *Core) laterLoss(view *raftfsm.State, now app.Time) (set raftfsm.Record,
 	if late = (&removal{}).missing(view, late); len(late) == 0 {
 		return nil, false
 	}
-	l := loss{lost: late}
+	l := loss{lost: late, suspects: c.losses.suspects}
 	lost := hold.Lost.With(l.places())
 	if lost == hold.Lost {
 		return nil, true

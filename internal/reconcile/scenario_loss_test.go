@@ -96,6 +96,30 @@ func TestR60ALossIsJudgedAcrossLeaders(t *testing.T) {
 	}
 }
 
+// TestR60TheDEAsOfAnInheritedLossCount: of four DEAs, which are as many as a mass loss needs, half are
+// lost under one leader and one more under the next.
+func TestR60TheDEAsOfAnInheritedLossCount(t *testing.T) {
+	for name, lose := range map[string]func(*simDEA){"silent DEAs": quietly, "empty lists": omitting(everything)} {
+		t.Run(name, func(t *testing.T) {
+			cf := steadyFleet(t, 4, 20, testOptions())
+			cf.each(0, 3, beating(cf.now+1))
+			cf.run(hb / 20)
+			cf.each(0, 2, lose)
+			cf.run(hb)
+			cf.each(2, 3, lose)
+			for cf.View().Counts().Running > 40 { // of 80
+				cf.run(hb / 20)
+			}
+			cf.wantGate("half is lost")
+			cf.failover()
+			cf.run(5 * hb)
+			cf.wantGate("three quarters are lost", "hold:mass-loss")
+			cf.run(5 * hb)
+			cf.wantSent("three quarters are lost", 0, 0)
+		})
+	}
+}
+
 // TestW03DEAsWithEmptyListsHold: DEAs send empty lists. The hold's reason says what was lost.
 func TestW03DEAsWithEmptyListsHold(t *testing.T) {
 	cf := steadyFleet(t, 10, 25, testOptions())

@@ -31,7 +31,9 @@ func (cf *simCF) apply(term uint64, records []raftfsm.Record) (raftfsm.Result, e
 // applyEntry applies an entry to the state that is committed, and checks it.
 func (cf *simCF) applyEntry(term uint64, entry raftfsm.Entry) (raftfsm.Result, error) {
 	cf.index++
+	cf.remark("entry %d of term %d at %d", cf.index, term, int(entry.At))
 	for _, r := range entry.Records {
+		cf.remarkRecord(r)
 		cf.truth.unlist(cf, r)
 	}
 	check := cf.watchLosses(entry)

@@ -25,9 +25,9 @@ func (s slowLink) arrives(said, at app.Time) app.Time {
 	return max(at, min(s.until, s.since+app.Time(s.factor)*(said-s.since)))
 }
 
-// lag is the age of the messages that arrive now.
+// lag is the age of the messages that arrive now. When the slowness ends, all that waited arrive.
 func (s slowLink) lag(now app.Time) time.Duration {
-	if now < s.since || now >= s.until {
+	if now < s.since || now > s.until {
 		return 0
 	}
 	return now.Sub(s.since + (now-s.since)/app.Time(s.factor))

@@ -79,6 +79,7 @@ func (cf *simCF) deliver() {
 			m.at = m.to.pausedUntil
 			cf.send(m)
 		case !m.to.down:
+			cf.remark("node %d hears %s", m.to.id, m.subject)
 			m.hear(m.to.intake)
 		}
 	}

@@ -3,10 +3,12 @@ package reconcile
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/zeebo/xxh3"
 
 	"hm/commands"
+	"hm/raftfsm"
 )
 
 // trace is everything that happened in a run. Two runs of one seed have the same.
@@ -40,4 +42,23 @@ func (cf *simCF) noteEntry(e *logEntry) {
 	if cf.trace != nil {
 		cf.note(fmt.Sprint("commit ", e.hash), int(e.index), int(e.term), int(e.entry.At))
 	}
+}
+
+// remark adds to the text of the trace what only a reader needs. The hash does not have it.
+func (cf *simCF) remark(format string, a ...any) {
+	if cf.trace != nil && cf.trace.text != nil {
+		fmt.Fprintf(cf.trace.text, "%d "+format+"\n", append([]any{cf.now}, a...)...)
+	}
+}
+
+// remarkRecord adds a record in words, without the long list of what a hold names.
+func (cf *simCF) remarkRecord(r raftfsm.Record) {
+	if cf.trace == nil || cf.trace.text == nil {
+		return
+	}
+	if set, is := r.(raftfsm.HoldSet); is {
+		set.Hold.Lost = raftfsm.Places(fmt.Sprintf("%d places", set.Hold.Lost.Len()))
+		r = set
+	}
+	cf.remark("  %s", strings.TrimPrefix(fmt.Sprintf("%T %+v", r, r), "raftfsm."))
 }

@@ -54,6 +54,7 @@ func (c *Core) follow(now app.Time, lead Lead) {
 	c.term, c.heardByPeers, c.notes = 0, heardByPeers{}, notes{}
 	c.drain = drain{}
 	c.reads.abandon()
+	c.intake.EndLeading()
 	c.intake.TakeExits() // the leader hears them too
 	c.intake.TakeUpdated()
 	c.intake.TakeUnplacedChanged()
@@ -78,6 +79,7 @@ func (c *Core) beginTerm(term uint64, now app.Time) {
 	c.surplus = surplus{}
 	c.losses, c.recoveries, c.firstPicture, c.nextLate = losses{}, map[string]recovery{}, firstPicture{}, now
 	c.reads.lead()
+	c.intake.BeginLeading(c.log.View(), now)
 }
 
 // lead is a leader's step: it takes in what was heard, sweeps, opens or closes the gate, asks for a

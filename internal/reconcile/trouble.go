@@ -97,6 +97,8 @@ func (i *Intake) Garbled(dea, why string) {
 	t.garbled++
 	t.whyGarbled = why
 	i.troubles.update(h)
+	i.noteMessage(h, actual.Digest{}, now)
+	h.idUse.undecoded(now, garbledTTLs*i.live.TTL)
 	if now.Sub(t.countsFrom) < garbledTTLs*i.live.TTL {
 		i.live.Heard(dea, true, now)
 	}

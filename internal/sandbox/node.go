@@ -16,6 +16,7 @@ import (
 type node struct {
 	cfg     config.Config // api.listen is the real address once the node has been open
 	version string
+	panel   *panel
 	client  *api.Client
 	logger  *slog.Logger
 
@@ -25,8 +26,8 @@ type node struct {
 }
 
 // openNode opens a node for the first time. The caller must close it.
-func openNode(cfg config.Config, version string, logger *slog.Logger) (*node, error) {
-	n := &node{cfg: cfg, version: version, logger: logger}
+func openNode(cfg config.Config, version string, p *panel, logger *slog.Logger) (*node, error) {
+	n := &node{cfg: cfg, version: version, panel: p, logger: logger}
 	if err := n.open(); err != nil {
 		return nil, err
 	}
@@ -54,7 +55,7 @@ func (n *node) open() error {
 	if n.server != nil {
 		return nil
 	}
-	opened, err := server.Open(n.cfg, server.Options{Version: n.version, Logger: n.logger})
+	opened, err := server.Open(n.cfg, server.Options{Version: n.version, Logger: n.logger, Sandbox: n.panel})
 	if err != nil {
 		return err
 	}

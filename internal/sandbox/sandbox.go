@@ -25,6 +25,7 @@ type Sandbox struct {
 	nodes   []*node
 	notice  string // what the user should know about the start, or empty
 	view    *View
+	panel   panel // of the dashboards of the nodes
 }
 
 // Open starts everything in the order NATS, simulation, nodes, view. The caller must close the sandbox. If a part
@@ -60,6 +61,7 @@ func Open(ctx context.Context, o Options) (_ *Sandbox, err error) {
 		return nil, err
 	}
 	s.view = openView(s)
+	s.panel.view.Store(s.view)
 	return s, nil
 }
 
@@ -126,7 +128,7 @@ func (s *Sandbox) startNodes(peers []peer, firstAPI string) error {
 		if err != nil {
 			return err
 		}
-		n, err := openNode(cfg, s.opts.Version, s.logger)
+		n, err := openNode(cfg, s.opts.Version, &s.panel, s.logger)
 		if err != nil {
 			return fmt.Errorf("node %s: %w", p.ID, err)
 		}

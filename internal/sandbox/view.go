@@ -163,7 +163,7 @@ func (v *View) ask(ctx context.Context) (*api.Status, []api.Command) {
 // Frame returns what to draw now.
 func (v *View) Frame() liveview.Frame {
 	s, now := v.sandbox, time.Now()
-	f := liveview.Frame{Title: "hm dev", About: s.about(), Now: now, Up: now.Sub(v.started), Places: s.Places(),
+	f := liveview.Frame{Title: "hm dev", Dashboard: s.DashboardURL(), About: s.about(), Now: now, Up: now.Sub(v.started), Places: s.Places(),
 		Keys: v.Keys()}
 	for _, n := range s.nodes {
 		open, _, backAt := n.state()
@@ -205,9 +205,12 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
+// DashboardURL returns the address of the pages of the first node. Each node has the same pages at its own address.
+func (s *Sandbox) DashboardURL() string { return s.nodes[0].url() + "/" }
+
 // Places returns the addresses of all parts, and the log or the data directory.
 func (s *Sandbox) Places() []liveview.Place {
-	var places []liveview.Place
+	places := []liveview.Place{{Name: "dashboard", Address: s.DashboardURL()}}
 	for _, n := range s.nodes {
 		places = append(places, liveview.Place{Name: n.id(), Address: n.url()})
 	}

@@ -21,8 +21,8 @@ type complaints struct {
 	found     []string
 	tolerated []string // texts: complaints with one of them do not count
 	requests  map[network.RequestID]string
-	answered  int // responses
-	received  int // bytes of bodies, as sent
+	sent      int   // requests
+	received  int64 // bytes of bodies, as sent
 }
 
 // tolerate lets complaints pass that contain a text, such as the refused connections while a node is closed.
@@ -43,6 +43,13 @@ func (c *complaints) take() []string {
 	return found
 }
 
+// asked returns how many requests the tab has sent.
+func (c *complaints) asked() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sent
+}
+
 // hear takes an event of the browser.
 func (c *complaints) hear(event any) {
 	c.mu.Lock()
@@ -61,12 +68,11 @@ func (c *complaints) hear(event any) {
 	case *network.EventRequestWillBeSent:
 		c.request(e.RequestID, e.Request.URL)
 	case *network.EventResponseReceived:
-		c.answered++
 		if e.Response.Status >= 400 {
 			c.add("%s answers %d", e.Response.URL, e.Response.Status)
 		}
 	case *network.EventLoadingFinished:
-		c.received += int(e.EncodedDataLength)
+		c.received += int64(e.EncodedDataLength)
 	case *network.EventLoadingFailed:
 		// The browser cancels what a page that is left was loading.
 		if !e.Canceled && e.ErrorText != "net::ERR_ABORTED" {
@@ -80,6 +86,7 @@ func (c *complaints) request(id network.RequestID, target string) {
 		c.requests = map[network.RequestID]string{}
 	}
 	c.requests[id] = target
+	c.sent++
 	u, err := url.Parse(target)
 	if err != nil || u.Scheme != "data" && u.Host != c.host && target != "about:blank" {
 		c.add("request to another host: %.200s", target)

@@ -1,0 +1,135 @@
+package browsertest
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"hm/internal/api/apitest"
+)
+
+// visitStill visits a page of a fake node. The pages that say that something does not exist answer 404.
+func (b *tab) visitStill(path string) {
+	b.t.Helper()
+	if path == "/nothing" || path == "/apps/zzz" {
+		b.tolerate("404")
+	}
+	b.visit(path)
+}
+
+// TestPagesAreAccessible runs axe-core on each page, in light and dark, on a desktop and on a phone.
+func TestPagesAreAccessible(t *testing.T) {
+	base := serve(t, apitest.WithUnreadable())
+	b := openTab(t, base, desktop)
+	pages := stillPages()
+	for _, name := range slices.Sorted(maps.Keys(pages)) {
+		b.show(desktop)
+		b.visitStill(pages[name])
+		b.checkAccess(name+", light", allRules)
+		b.show(desktop.inDark())
+		b.checkAccess(name+", dark", lookRules)
+		b.show(phone.inDark())
+		b.checkAccess(name+", dark, on a phone", lookRules)
+	}
+}
+
+// TestPagesFitAPhone holds that nothing is wider than a phone, so that a page scrolls in one direction only.
+func TestPagesFitAPhone(t *testing.T) {
+	base := serve(t, apitest.WithUnreadable())
+	b := openTab(t, base, phone)
+	for name, path := range stillPages() {
+		b.visitStill(path)
+		var wide []string
+		b.eval(`[...document.querySelectorAll("body *")].filter(e => {
+			const r = e.getBoundingClientRect();
+			for (let p = e.parentElement; p; p = p.parentElement) // what scrolls by itself may hold wider things
+				if (["auto", "scroll", "hidden", "clip"].includes(getComputedStyle(p).overflowX)) return false;
+			return r.width > 0 && r.right > document.documentElement.clientWidth + 1;
+		}).map(e => e.outerHTML.slice(0, 120))`, &wide)
+		var scrolls bool
+		b.eval(`document.documentElement.scrollWidth > document.documentElement.clientWidth`, &scrolls)
+		if scrolls {
+			t.Errorf("page %s scrolls sideways on a phone: %q", name, wide)
+		}
+		var small []string
+		b.eval(`[...document.querySelectorAll("main :is(p, td, th, li, a, button)")].filter(e =>
+			e.checkVisibility() && e.innerText && parseFloat(getComputedStyle(e).fontSize) < 11).map(e => e.outerHTML.slice(0, 120))`, &small)
+		if len(small) > 0 {
+			t.Errorf("page %s has text below 11 px on a phone: %q", name, small)
+		}
+	}
+}
+
+// TestPagesStandStill holds that a page moves nothing that is on the screen: neither when the script takes over, nor
+// when it renews the page.
+func TestPagesStandStill(t *testing.T) {
+	base := serve(t, apitest.WithUnreadable())
+	for _, l := range []look{desktop, phone} {
+		b := openTab(t, base, l)
+		for name, path := range stillPages() {
+			b.visitStill(path)
+			b.awaitRenewed()
+			b.checkStill(name + ", " + l.String())
+		}
+	}
+}
+
+// awaitRenewed waits until the script has renewed the page.
+func (b *tab) awaitRenewed() {
+	b.t.Helper()
+	asked := b.asked()
+	b.awaitUntil("the script renews the page", func() bool { return b.asked() > asked })
+}
+
+// maxShift is the sum of layout shifts below which web.dev calls a page good.
+const maxShift = 0.1
+
+// checkStill fails the test if something on the page has moved by itself.
+func (b *tab) checkStill(what string) {
+	b.t.Helper()
+	var noted struct {
+		Shift  float64
+		Shifts []string
+	}
+	b.eval("hmTest", &noted)
+	if noted.Shift >= maxShift {
+		b.t.Errorf("%s: the layout shifts by %.3f: %s", what, noted.Shift, strings.Join(noted.Shifts, "; "))
+	}
+}
+
+// TestPagesNeedNoScript holds that a page without JavaScript says everything that it says with it.
+func TestPagesNeedNoScript(t *testing.T) {
+	base := serve(t, apitest.WithUnreadable())
+	with, without := openTab(t, base, desktop), openTab(t, base, desktop.withoutScript())
+	for name, path := range stillPages() {
+		with.visitStill(path)
+		without.visitStill(path)
+		got, want := without.words(), with.words()
+		if len(got) < 5 {
+			t.Errorf("page %s without script says only %v", name, got)
+		}
+		for w := range want {
+			if !got[w] {
+				t.Errorf("page %s without script lacks %q", name, w)
+			}
+		}
+		var dead []string
+		without.eval(`[...document.querySelectorAll("button[type=button]")].filter(e => e.checkVisibility()).map(e => e.outerHTML)`, &dead)
+		if len(dead) > 0 {
+			t.Errorf("page %s without script has buttons that do nothing: %q", name, dead)
+		}
+	}
+}
+
+// words gives the words that a person reads on the page, without numbers.
+func (b *tab) words() map[string]bool {
+	b.t.Helper()
+	all := map[string]bool{}
+	for _, part := range []string{"#gate", "main"} {
+		for _, w := range strings.FieldsFunc(b.text(part), func(r rune) bool { return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || r == '-') }) {
+			all[w] = true
+		}
+	}
+	return all
+}

@@ -1,0 +1,52 @@
+package reconcile
+
+import (
+	"time"
+
+	"hm/internal/app"
+	"hm/raftfsm"
+)
+
+// Two nodes may hear a DEA's messages at different times, and one of them may miss some. So the list
+// that a new leader heard last may be older than the one that the leader before it recorded. Lists
+// carry no time. A list is newer than the record if this node has heard what is recorded, or if it
+// arrived a whole heartbeat period after the record changed, and later by as much as the link is late.
+// Else the new leader keeps the record and waits for the DEA's next heartbeat.
+
+// leadership is what the intake of a leader must know of its leadership; zero on a follower.
+type leadership struct {
+	began app.Time      // time of the newest entry when it began; 0: this node does not lead
+	ahead time.Duration // of hm time from the intake's clock
+}
+
+// BeginLeading notes that this node leads from now on, in hm time. Before that nothing of what it
+// hears is recorded by it.
+func (i *Intake) BeginLeading(view *raftfsm.State, now app.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.leadership = leadership{max(view.Time(), 1), now.Sub(i.log.Now())}
+}
+
+// EndLeading notes that this node does not lead.
+func (i *Intake) EndLeading() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.leadership = leadership{}
+}
+
+// mayBeOlder reports whether a DEA's newest heartbeat may be older than its record, which an earlier
+// leader made. A replay has no earlier leader.
+func (i *Intake) mayBeOlder(h *heardDEA, rec raftfsm.DEA) bool {
+	l := i.leadership
+	if l.began == 0 || i.keeps || rec.ChangedAt > l.began || rec.Rev == h.rev {
+		return false
+	}
+	return h.saidAt.Add(l.ahead).Sub(rec.ChangedAt) < i.live.Period
+}
+
+// discard drops a DEA's newest heartbeat. A repetition of it counts as a new one.
+func (i *Intake) discard(h *heardDEA) {
+	delete(i.byDigest, h.digest)
+	delete(i.dirty, h.id)
+	h.newest, h.kept, h.changes, h.compared = nil, nil, raftfsm.DEAChanges{}, false
+}

@@ -1,0 +1,101 @@
+package reconcile
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"hm/actual"
+)
+
+// secondIntake is the intake of a node that has heard the present list of every DEA.
+func secondIntake(cf *simCF) (in *Intake, hear func(d *simDEA, list []actual.Instance)) {
+	in = NewIntake(simIntakeLog{cf.simNode}, actual.NewLiveness(hb, 3*hb, 3*hb, cf.now), func() {})
+	in.Link(true, 1)
+	hear = func(d *simDEA, list []actual.Instance) {
+		h := actual.Heartbeat{DEA: d.id, Instances: slices.Clone(list)}
+		if digest := digestOf(h); !in.Unchanged(digest) {
+			in.Heartbeat(h, digest)
+		}
+	}
+	for _, d := range cf.deas {
+		hear(d, d.list)
+	}
+	in.Settle(cf.View())
+	return in, hear
+}
+
+// TestI5ANewLeaderRecordsNoListOlderThanTheRecord: a node that hears less than the leader before it, or
+// later, does not take back what that leader recorded.
+func TestI5ANewLeaderRecordsNoListOlderThanTheRecord(t *testing.T) {
+	setUp := func(t *testing.T) (cf *simCF, d *simDEA, in *Intake, hear func(*simDEA, []actual.Instance), before []actual.Instance) {
+		cf = steadyFleet(t, 6, 10, testOptions())
+		in, hear = secondIntake(cf)
+		d = cf.deas["dea-001"]
+		before = slices.Clone(d.list)
+		d.list = append(slices.Clone(d.list[1:]), cf.instance(before[0].App, before[0].Index, actual.Running))
+		cf.run(hb) // the leader hears and records it
+		return cf, d, in, hear, before
+	}
+	changes := func(cf *simCF, in *Intake) int { return len(in.Changes(cf.View(), 10)) }
+	t.Run("the old list was heard before the change", func(t *testing.T) {
+		cf, d, in, hear, before := setUp(t)
+		hear(d, append(slices.Clone(before), cf.instance(before[0].App, 9, actual.Crashed)))
+		in.BeginLeading(cf.View(), cf.now)
+		if n := changes(cf, in); n != 0 || in.Backlog() != 0 {
+			t.Errorf("%d changes; backlog %d", n, in.Backlog())
+		}
+	})
+	t.Run("the old list is late", func(t *testing.T) {
+		cf, d, in, hear, before := setUp(t)
+		in.BeginLeading(cf.View(), cf.now)
+		hear(d, before)
+		if n := changes(cf, in); n != 0 {
+			t.Errorf("%d changes", n)
+		}
+		cf.run(hb)
+		if hear(d, before); changes(cf, in) != 1 {
+			t.Error("the DEA says so again a period later, and it is not recorded")
+		}
+	})
+	t.Run("the old list is as late as the link", func(t *testing.T) {
+		cf, d, in, hear, before := setUp(t)
+		in.BeginLeading(cf.View(), cf.now)
+		in.SetLag(func() time.Duration { return 4 * hb })
+		cf.run(4 * hb)
+		if hear(d, before); changes(cf, in) != 0 {
+			t.Error("it is recorded")
+		}
+		cf.run(hb)
+		if hear(d, before); changes(cf, in) != 1 {
+			t.Error("it was sent a period after the change, and is not recorded")
+		}
+	})
+	t.Run("the list is newer than what was heard and recorded", func(t *testing.T) {
+		cf, d, in, hear, _ := setUp(t)
+		hear(d, d.list)
+		in.BeginLeading(cf.View(), cf.now)
+		if hear(d, d.list[1:]); changes(cf, in) != 1 {
+			t.Error("it is not recorded at once")
+		}
+	})
+	t.Run("this leader made the record", func(t *testing.T) {
+		cf, d, in, hear, _ := setUp(t)
+		hear(d, d.list)
+		in.BeginLeading(cf.View().Freeze(), cf.now.Add(-time.Minute))
+		d.list = d.list[1:]
+		cf.run(hb)
+		if hear(d, d.list[1:]); changes(cf, in) != 1 {
+			t.Error("a change of what it recorded itself is not recorded at once")
+		}
+	})
+	t.Run("a follower keeps the list", func(t *testing.T) {
+		cf, d, in, hear, before := setUp(t)
+		hear(d, before)
+		in.BeginLeading(cf.View(), cf.now)
+		in.EndLeading()
+		if hear(d, before); in.Backlog() != 1 {
+			t.Error("it is dropped")
+		}
+	})
+}
