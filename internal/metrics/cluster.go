@@ -70,8 +70,8 @@ var (
 		Help: "Numbers in messages of peers that were ignored because they cannot be true.",
 		Do:   "Look at the clocks and the versions of the nodes; if both are right, report a bug."}
 	ClockAhead = &Metric{Name: "hm_clock_ahead_seconds", Type: Gauge, Unit: "seconds",
-		Help: "How far hm time is ahead of this node's wall clock; negative: behind it.",
-		Do:   "No deadline depends on the wall clock. But people read wrong times in logs: set the clocks with NTP."}
+		Help: "How far hm time is ahead of this node's wall clock; negative: behind it, because time in which no node ran does not count.",
+		Do:   "Compare the nodes: if they differ, a wall clock is wrong; set it with NTP. No deadline depends on it, but people read wrong times."}
 	Suspended = &Metric{Name: "hm_machine_suspended_seconds_total", Type: Counter, Unit: "seconds",
 		Help: "For how long this node's machine was suspended since it booted, as far as the system tells.",
 		Do:   "A machine of a health manager should never be suspended. Look at the hypervisor: live migration, snapshots."}
