@@ -7,7 +7,7 @@ BASH_COMPLETIONS = $(SHARE)/bash-completion/completions
 ZSH_COMPLETIONS = $(SHARE)/zsh/site-functions
 FISH_COMPLETIONS = $(SHARE)/fish/vendor_completions.d
 
-.PHONY: build install test race lint fuzz bench schedules failover chaos chaos-broken dev generate
+.PHONY: build install test race lint fuzz bench schedules failover chaos chaos-broken dev screenshots generate
 
 build: ## bin/hm
 	$(GO) build -o bin/hm ./cmd/hm
@@ -53,6 +53,11 @@ schedules: ## N (1000) schedules of faults in the virtual world, or the one of S
 
 dev: ## NATS, a simulated Cloud Foundry, three nodes and the live view
 	$(GO) run ./cmd/hm dev
+
+screenshots: ## docs/images, of a sandbox at work; 10 minutes (needs Debian's packages chromium and pngquant)
+	rm -f docs/images/*.png
+	mkdir -p docs/images
+	HM_TEST_SCREENSHOTS=$(CURDIR)/docs/images $(GO) test ./internal/dashboard/browsertest -run '^TestScreenshots$$' -v -count=1 -timeout 30m
 
 generate: ## generated code and documents (needs protoc, Debian package protobuf-compiler)
 	$(GO) generate ./...
