@@ -4,7 +4,6 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
-	"net/url"
 	"reflect"
 	"strings"
 	"time"
@@ -21,7 +20,7 @@ var templateFiles embed.FS
 // parse makes the template of a page from its own file and the shared ones.
 func (d *Dashboard) parse(name string) *template.Template {
 	t := template.New(name).Funcs(d.funcs())
-	return template.Must(t.ParseFS(templateFiles, "templates/layout.html", "templates/live.html", "templates/parts.html", "templates/"+name+".html"))
+	return template.Must(t.ParseFS(templateFiles, "templates/layout.html", "templates/live.html", "templates/breakers.html", "templates/parts.html", "templates/"+name+".html"))
 }
 
 // funcs are what all templates may call. Those that take a basis count time from the answer, as the CLI does.
@@ -33,11 +32,11 @@ func (d *Dashboard) funcs() template.FuncMap {
 		"desiredState": words.DesiredState, "actualState": words.ActualState, "drift": words.Drift, "queue": words.Queue,
 		"commandsText": words.Commands, "quorum": words.Quorum, "add": func(a, b int) int { return a + b },
 		"member": words.Member, "hold": words.Hold, "link": words.Link,
+		"draining": words.Draining, "freshness": freshness,
 		"deref": func(b *bool) bool { return *b },
 		"text":  toned, "lines": linesHTML, "tone": toneClass,
-		"appPath": func(guid string) string { return "/apps/" + segment(guid) },
-		"deaPath": func(id string) string { return "/deas/" + segment(id) },
-		"banner":  bannerOf, "join": strings.Join, "dict": dict, "list": func(v ...string) []string { return v },
+		"appPath": appPath, "indexPath": indexPath, "deaPath": deaPath,
+		"banner": bannerOf, "join": strings.Join, "dict": dict, "list": func(v ...string) []string { return v },
 		"percent": percent, "capital": capital, "seconds": func(ms int64) float64 { return float64(ms) / 1000 },
 	}
 }
@@ -57,17 +56,6 @@ func (d *Dashboard) navigation() []place {
 		places = append(places, place{"sandbox", "/sandbox", "Sandbox", "s"})
 	}
 	return places
-}
-
-// segment escapes an id for one segment of a path, "." and ".." included.
-func segment(id string) string {
-	switch id {
-	case ".":
-		return "%2E"
-	case "..":
-		return "%2E%2E"
-	}
-	return url.PathEscape(id)
 }
 
 // dict makes a map of names and values, for templates that take several.
@@ -126,6 +114,12 @@ func count(n any, singular string) string {
 		return "1 " + singular
 	}
 	return text + " " + singular + "s"
+}
+
+// freshness says whether a state is fresh, with a shape and a word.
+func freshness(fresh bool) template.HTML {
+	p := words.Fresh(fresh)
+	return `<span class="badge ` + template.HTML(toneClass(p.Tone)) + `">` + icon(p.Tone) + template.HTML(template.HTMLEscapeString(p.Text)) + `</span>`
 }
 
 // capital begins a text with a capital letter.

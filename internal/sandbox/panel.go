@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,14 @@ import (
 // panel offers on the dashboard's pages what the keys of the live view do. The nodes get it before the view is there.
 type panel struct{ view atomic.Pointer[View] }
 
+// panelTexts name actions whose name in the bottom line of the live view is too short to stand alone.
+var panelTexts = map[liveview.Action]string{
+	liveview.ScaleDown: "scale down", liveview.ToggleNATS: "stop or start NATS", liveview.ToggleLeader: "close the leader",
+	liveview.TogglePause: "pause or resume hm", liveview.ToggleBulk: "break or mend the bulk API", liveview.UpdateApp: "update an app",
+	liveview.DeleteApp: "delete an app", liveview.AddApp: "add an app", liveview.CrashOne: "crash an instance", liveview.CrashLoop: "crash loop",
+	liveview.KillDEA: "kill a DEA", liveview.KillSeveral: "kill several", liveview.ReviveDEAs: "revive DEAs", liveview.EvacuateDEA: "evacuate a DEA",
+}
+
 // panelEvents is how many of the newest events the panel shows.
 const panelEvents = 12
 
@@ -21,7 +30,7 @@ const panelEvents = 12
 func (p *panel) Actions() (actions []dashboard.SandboxAction) {
 	for _, k := range liveview.DevKeys {
 		if k.Action != liveview.Quit {
-			actions = append(actions, dashboard.SandboxAction{Name: string(k.Action), Key: k.Name, Text: k.Help})
+			actions = append(actions, dashboard.SandboxAction{Name: string(k.Action), Key: k.Name, Text: cmp.Or(panelTexts[k.Action], k.Help)})
 		}
 	}
 	return actions

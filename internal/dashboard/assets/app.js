@@ -168,6 +168,82 @@
     say("", "");
   }
 
+  // Charts: what the page has as numbers, drawn by uPlot. Colours are those of the legend.
+  const charts = {};
+  const colour = (selector) => { const e = $(selector); return e ? getComputedStyle(e).color : "gray"; };
+  const kinds = ["missing", "crashed", "evacuating", "extra", "duplicate", "undesired"];
+
+  function closedTimes(u) { // hatches when the gate was closed
+    const open = charts.data.open, at = charts.data.at, { ctx, bbox } = u;
+    ctx.save();
+    ctx.beginPath();
+    for (let i = 1; i < at.length; i++) {
+      if (open[i]) continue;
+      const from = u.valToPos(at[i - 1], "x", true), to = u.valToPos(at[i], "x", true);
+      ctx.rect(from, bbox.top, to - from + 0.5, bbox.height);
+    }
+    ctx.clip();
+    ctx.strokeStyle = colour(".gate-closed .swatch");
+    ctx.globalAlpha = 0.45;
+    ctx.lineWidth = devicePixelRatio;
+    ctx.beginPath();
+    for (let x = bbox.left - bbox.height; x < bbox.left + bbox.width; x += 7 * devicePixelRatio) {
+      ctx.moveTo(x, bbox.top + bbox.height);
+      ctx.lineTo(x + bbox.height, bbox.top);
+    }
+    ctx.stroke();
+    ctx.restore();
+  }
+
+  function options(element, series, bands) {
+    const ink = getComputedStyle(element).color, line = getComputedStyle($(".panel")).borderTopColor;
+    const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
+    return {
+      width: element.clientWidth, height: element.clientHeight, series: [{}, ...series], bands, padding: [8, 8, 0, 0],
+      legend: { show: false }, cursor: { sync: { key: "overview" }, points: { show: false }, drag: { x: false } },
+      axes: [{ ...axis, size: 24, values: (u, at, _, __, step) => at.map((t) => new Date(t * 1e3).toISOString().slice(11, step < 60 ? 19 : 16)), space: 70 }, { ...axis, size: 48, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6],
+        values: (u, v) => v.map((n) => Math.abs(n).toLocaleString("en").replaceAll(",", "\u202f")) }],
+      scales: { y: { range: (u, low, high) => [Math.min(0, low), Math.max(1, high, low < 0 ? 0 : 4)] } },
+      tzDate: (t) => uPlot.tzDate(new Date(t * 1e3), "Etc/UTC"), hooks: { drawAxes: [closedTimes] },
+    };
+  }
+
+  function stacked(d) { // the topmost first, each on those below it
+    const sums = [], below = d.at.map(() => 0);
+    for (const k of [...d.kinds].reverse()) sums.unshift(k.some(Boolean) ? k.map((n, i) => (below[i] += n)) : k.map(() => null));
+    return [d.at, ...sums];
+  }
+
+  function draw(anew) {
+    const data = $("#chart-data"), drift = $("#chart-drift"), sent = $("#chart-sent");
+    if (!data || !drift || typeof uPlot === "undefined") return;
+    charts.data = JSON.parse(data.textContent);
+    const d = charts.data, mirrored = [d.at, d.starts, d.stops.map((n) => -n)];
+    if (charts.drift && !anew) {
+      charts.drift.setData(stacked(d));
+      charts.sent.setData(mirrored);
+      return;
+    }
+    for (const c of [charts.drift, charts.sent]) if (c) c.destroy();
+    const stepped = uPlot.paths.stepped({ align: -1 }), bars = uPlot.paths.bars({ size: [0.8, 24] });
+    charts.drift = new uPlot(options(drift, kinds.map((k) => {
+      const c = colour(".kind-" + k + " .swatch");
+      return { label: k, stroke: c, fill: c.replace("rgb(", "rgba(").replace(")", ", 0.35)"), width: 1.5, paths: stepped, points: { show: false } };
+    }), kinds.slice(1).map((_, i) => ({ series: [i + 1, i + 2] }))), stacked(d), drift);
+    charts.sent = new uPlot(options(sent, [[".sent-starts", "starts"], [".sent-stops", "stops"]].map(([s, label]) => {
+      const c = colour(s + " .swatch");
+      return { label, stroke: c, fill: c, width: 0, paths: bars, points: { show: false } };
+    })), mirrored, sent);
+  }
+  if ($("#chart-drift")) {
+    draw(true);
+    document.addEventListener("hm:renewed", () => draw(!charts.drift));
+    document.addEventListener("hm:theme", () => draw(true));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw(true));
+    let width = innerWidth;
+    addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; draw(true); } });
+  }
+
   // The theme changes at once; the form's cookie keeps it.
   const theme = $("#theme");
   theme.addEventListener("submit", (e) => {
