@@ -45,7 +45,8 @@ type Options struct {
 	Username string // empty: no authentication
 	Password string
 	TLS      TLS
-	MaxConns int // connections at a time; default 1024. More wait to be accepted
+	Pprof    bool // serve the profiles of the process at /debug/pprof/; Listen must be on loopback
+	MaxConns int  // connections at a time; default 1024. More wait to be accepted
 
 	Node Node
 	Loop Loop
@@ -93,6 +94,9 @@ func (o Options) Validate() error {
 		return fmt.Errorf("api.listen %q %w", o.Listen, err)
 	} else if o.Username == "" && o.TLS.ClientCA == "" && !limits.Loopback(o.Listen) {
 		return fmt.Errorf("api.listen %s is open beyond loopback: set api.username and api.password, or api.tls.client_ca", o.Listen)
+	}
+	if o.Pprof && !limits.Loopback(o.Listen) {
+		return fmt.Errorf("api.pprof is true and api.listen %s is beyond loopback: listen on loopback, or leave api.pprof out", o.Listen)
 	}
 	_, err := o.TLS.load()
 	return err

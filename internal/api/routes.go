@@ -44,6 +44,9 @@ func (s *Server) routes() http.Handler {
 	handle("GET /readyz", s.readyz)
 	metrics := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, ErrorHandling: promhttp.ContinueOnError})
 	handle("GET /metrics", func(w http.ResponseWriter, r *http.Request) error { metrics.ServeHTTP(w, r); return nil })
+	if s.opts.Pprof {
+		handle("GET "+profilesPath, s.profiles)
+	}
 	nowhere := func(_ http.ResponseWriter, r *http.Request) error { return noRoute(mux, r) }
 	if s.opts.Dashboard != nil {
 		pages := s.opts.Dashboard(newInProcessClient(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) })))

@@ -37,6 +37,7 @@ type Server struct {
 
 	recordings chan struct{}   // has an element for each recording under way
 	followers  chan struct{}   // has an element for each stream of events
+	profiling  chan struct{}   // has an element while a profile is taken
 	ending     context.Context // ends when Close begins, and with it the recordings and streams
 	end        context.CancelFunc
 
@@ -89,7 +90,7 @@ func newServer(o Options) (*Server, *tls.Config, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &Server{opts: o, auth: newCredentials(o.Username, o.Password), done: make(chan struct{}), recordings: make(chan struct{}, maxRecordings), followers: make(chan struct{}, maxFollowers)}
+	s := &Server{opts: o, auth: newCredentials(o.Username, o.Password), done: make(chan struct{}), recordings: make(chan struct{}, maxRecordings), followers: make(chan struct{}, maxFollowers), profiling: make(chan struct{}, 1)}
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.fleet.policy, s.fleet.eval = o.Policy, reconcile.NewEvaluator(o.Policy)
 	s.selections.scans = newScanGate()

@@ -59,6 +59,7 @@ type API struct {
 	Username  string
 	Password  string
 	TLS       ServerTLS
+	Pprof     bool // serve the profiles of the process
 }
 
 // NATS is the message bus of the DEAs and the Cloud Controller.

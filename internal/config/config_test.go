@@ -212,6 +212,7 @@ func TestValidateRefuses(t *testing.T) {
 		{"api.listen=", "api.listen", "host:port"},
 		{"api.listen=0.0.0.0:5155", "api.listen", "authentication"},
 		{"api.listen=:5155", "api.listen", "authentication"},
+		{"api.listen=0.0.0.0:5155 api.username=u api.password=p api.pprof=true", "api.pprof", "loopback"},
 		{"api.listen=hm.internal:5155", "api.listen", "authentication"},
 		{"api.listen=10.0.0.1:5155 api.username=u", "api.listen", "authentication"},
 		{"api.username=u", "api.password", "api.username is set"},
@@ -307,7 +308,7 @@ func TestValidateAccepts(t *testing.T) {
 	for _, texts := range []string{
 		"api.listen=localhost:5155",
 		"api.listen=[::1]:5155",
-		"api.listen=127.0.0.9:0",
+		"api.listen=127.0.0.9:0", "api.pprof=true",
 		"api.listen=0.0.0.0:5155 api.username=u api.password=p",
 		"api.listen=:5155 api.tls.cert=c api.tls.key=k api.tls.client_ca=a",
 		"raft.listen=0.0.0.0:7140 raft.advertise=10.0.0.1:7140 raft.insecure=true",

@@ -166,6 +166,12 @@ var keys = []Key{
 		Doc:   "Authority that must have signed the certificates of clients. It counts as authentication.",
 	},
 	{
+		Name: "api.pprof", limit: yesNo(),
+		field: func(c *Config) any { return &c.API.Pprof },
+		Doc: "Serves the profiles of the process at /debug/pprof/, for go tool pprof, to whoever may use the API. " +
+			"Only with api.listen on loopback.",
+	},
+	{
 		Name: "nats.servers", limit: natsServers(),
 		field: func(c *Config) any { return &c.NATS.Servers },
 		Doc:   "NATS servers. hm uses one at a time, and tries the next one when it fails.",

@@ -148,6 +148,9 @@ func (v *validation) listeners() {
 		v.add("api.listen", "a loopback address, or authentication (api.username and api.password, or api.tls.client_ca): "+
 			"anyone who can reach the API can pause hm")
 	}
+	if v.good("api.listen") && c.API.Pprof && !limits.Loopback(c.API.Listen) {
+		v.add("api.pprof", "false, or api.listen on loopback: profiles cost processor time and are for people on the machine")
+	}
 	encrypted := c.Heartbeats.TLS.Cert != "" && c.Heartbeats.TLS.Key != ""
 	if _, _, err := limits.HostPort(c.Heartbeats.Listen); err == nil && !limits.Loopback(c.Heartbeats.Listen) && !encrypted {
 		v.add("heartbeats.listen", "a loopback address, or heartbeats.tls.cert and heartbeats.tls.key: "+

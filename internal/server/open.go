@@ -184,7 +184,7 @@ func loopOptions(cfg config.Config, logger *slog.Logger) reconcile.Options {
 func apiOptions(cfg config.Config, logger *slog.Logger) api.Options {
 	return api.Options{
 		ID: cfg.Node.ID, Listen: cfg.API.Listen,
-		Username: cfg.API.Username, Password: cfg.API.Password, TLS: api.TLS(cfg.API.TLS),
+		Username: cfg.API.Username, Password: cfg.API.Password, TLS: api.TLS(cfg.API.TLS), Pprof: cfg.API.Pprof,
 		Policy: cfg.DiffPolicy(), HeartbeatTTL: cfg.HeartbeatTTL(), Logger: logger,
 	}
 }
