@@ -47,6 +47,15 @@ func (s *State) DEAInstances(dst []actual.Instance, id string) []actual.Instance
 	return dst
 }
 
+// EachStateOn calls fn with the state of every instance that a DEA lists, in any order. It allocates nothing.
+func (s *State) EachStateOn(dea string, fn func(actual.State)) {
+	if d := s.deaByID(dea); d != nil {
+		for i := range d.inst {
+			fn(d.inst[i].state)
+		}
+	}
+}
+
 // Located returns a DEA's instances, sorted by app, index and guid, with the times and marks that are recorded of them.
 func (s *State) Located(id string) (out []actual.Located) {
 	d := s.deaByID(id)

@@ -17,11 +17,12 @@ type ListOptions struct {
 	Prefix string // of the id: of apps and drift the app's guid, of DEAs, commands and holds their own
 	Filter string // conditions like "drift=missing,instances>2"; all must hold
 	Sort   string // a field, with - before it to begin with the largest
+	Cursor string // where another reading of the same list ended (Pages.Cursor); empty: from the beginning
 	Limit  int    // at most so many items; 0: all
 }
 
 func (o ListOptions) values(pairs ...string) url.Values {
-	return nonEmpty(append([]string{"prefix", o.Prefix, "filter", o.Filter, "sort", o.Sort}, pairs...)...)
+	return nonEmpty(append([]string{"prefix", o.Prefix, "filter", o.Filter, "sort", o.Sort, "cursor", o.Cursor}, pairs...)...)
 }
 
 // Pages reads a list page by page, so that a list of any length needs the memory of one page. It is not safe for
@@ -57,6 +58,9 @@ func (p *Pages[T]) SetSize(n int) { p.size = min(max(n, 1), maxPage) }
 
 // More reports whether Next has more items to give. It is true before the first page.
 func (p *Pages[T]) More() bool { return p.left != 0 && (!p.begun || p.cursor != "") }
+
+// Cursor gives where the list goes on after the items that Next has given, for ListOptions; empty at its end.
+func (p *Pages[T]) Cursor() string { return p.cursor }
 
 // LeftOut reports, once Next has given all, whether the list goes on after the last item because of the limit.
 func (p *Pages[T]) LeftOut() bool { return p.left == 0 && p.cursor != "" }

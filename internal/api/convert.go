@@ -52,22 +52,27 @@ func desiredOf(d *desired.App) *Desired {
 
 func countInstances(list []actual.Located) (c InstanceCounts) {
 	for i := range list {
-		switch list[i].State {
-		case actual.Starting:
-			c.Starting++
-		case actual.Running:
-			c.Running++
-		case actual.Crashed:
-			c.Crashed++
-		case actual.Evacuating:
-			c.Evacuating++
-		case actual.Unknown:
-			c.Unknown++
-		case actual.Stopping:
-			c.Stopping++
-		}
+		c.add(list[i].State)
 	}
 	return c
+}
+
+// add counts an instance in a state.
+func (c *InstanceCounts) add(st actual.State) {
+	switch st {
+	case actual.Starting:
+		c.Starting++
+	case actual.Running:
+		c.Running++
+	case actual.Crashed:
+		c.Crashed++
+	case actual.Evacuating:
+		c.Evacuating++
+	case actual.Unknown:
+		c.Unknown++
+	case actual.Stopping:
+		c.Stopping++
+	}
 }
 
 // instance gives an instance without its app.

@@ -137,6 +137,10 @@ type DEA struct {
 	// State is gone (recorded as silent for its whole time to live), doubled (two DEAs use the id), silent (the answering
 	// node has not heard it for a time to live), unreadable (parts of its messages) or heard: the first that is true.
 	State string `json:"state"`
+	// HeardByPeer says of a silent DEA that a peer hears it: it stays recorded. Only the leader knows that.
+	HeardByPeer bool `json:"heard_by_peer,omitempty"`
+	// States counts the recorded instances by state.
+	States InstanceCounts `json:"states"`
 	// Unreadable is missing if everything can be read; DoubledSince is missing unless two DEAs use the id.
 	Unreadable   *DEAUnreadable `json:"unreadable,omitempty"`
 	DoubledSince Timestamp      `json:"doubled_since,omitzero"`

@@ -27,6 +27,7 @@ type deaRow struct {
 	heard      bool  // it ever did
 	age        int64 // milliseconds since it was first recorded
 	unreadable int64
+	states     InstanceCounts
 }
 
 // deaFields are the fields of GET /v1/deas.
@@ -35,6 +36,10 @@ var deaFields = []field[deaRow]{
 	{name: "state", texts: text(func(r *deaRow) string { return r.state }), words: []string{deaHeard, deaSilent, deaGone, deaUnreadable, deaDoubled},
 		about: "the field state of the answer"},
 	{name: "instances", number: func(r *deaRow) (int64, bool) { return r.count, true }, about: "recorded instances"},
+	{name: "running", number: func(r *deaRow) (int64, bool) { return int64(r.states.Running), true }, needs: needsInstances, about: "instances that run"},
+	{name: "starting", number: func(r *deaRow) (int64, bool) { return int64(r.states.Starting), true }, needs: needsInstances, about: "instances that start"},
+	{name: "crashed", number: func(r *deaRow) (int64, bool) { return int64(r.states.Crashed), true }, needs: needsInstances, about: "instances that have crashed"},
+	{name: "evacuating", number: func(r *deaRow) (int64, bool) { return int64(r.states.Evacuating), true }, needs: needsInstances, about: "instances that evacuate"},
 	{name: "silence", number: func(r *deaRow) (int64, bool) { return r.silence, r.heard }, duration: true,
 		sort: (*deaRow).silenceForOrder, about: "time since the answering node heard the DEA; a DEA that it never heard counts as silent for longest"},
 	{name: "age", number: func(r *deaRow) (int64, bool) { return r.age, true }, duration: true, about: "time since the DEA was first recorded"},
@@ -127,23 +132,26 @@ func (s *Server) allDEAs(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) selectDEAs(n snapshot, l listed[deaRow]) *selection[string] {
-	scan, i := selector[string, deaRow]{filter: l.filter, order: l.order}, 0
+	scan, i, need := selector[string, deaRow]{filter: l.filter, order: l.order}, 0, l.needs()
 	for d := range n.view.DEAs() {
 		yield(i)
 		i++
 		if strings.HasPrefix(d.ID, l.prefix) {
-			row := s.deaRow(n, d)
+			row := s.deaRow(n, d, need)
 			scan.add(d.ID, &row)
 		}
 	}
 	return scan.done(n)
 }
 
-func (s *Server) deaRow(n snapshot, d raftfsm.DEA) deaRow {
+func (s *Server) deaRow(n snapshot, d raftfsm.DEA, need needs) deaRow {
 	heard := s.opts.Loop.LastHeard(d.ID)
 	row := deaRow{id: d.ID, count: int64(d.Len), state: s.deaState(n, d, heard), heard: heard != 0, age: n.hm.Sub(d.FirstSeen).Milliseconds()}
 	if row.heard {
 		row.silence = n.hm.Sub(heard).Milliseconds()
+	}
+	if need&needsInstances != 0 {
+		n.view.EachStateOn(d.ID, row.states.add)
 	}
 	if t, any := s.opts.Loop.Trouble(d.ID); any {
 		row.unreadable = int64(t.Entries + t.UnknownStates + t.Messages)
@@ -172,6 +180,8 @@ func (s *Server) deaItem(n snapshot, d raftfsm.DEA) DEA {
 		DEA: d.ID, Count: d.Len, FirstSeen: n.wall.Time(d.FirstSeen), ChangedAt: n.wall.Time(d.ChangedAt),
 		LastHeard: n.wall.Time(heard), GoneAt: n.wall.Time(d.GoneAt), State: s.deaState(n, d, heard),
 	}
+	n.view.EachStateOn(d.ID, item.States.add)
+	_, item.HeardByPeer = n.over.MissedDEAs[d.ID]
 	s.addTrouble(n, d, &item)
 	return item
 }

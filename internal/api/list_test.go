@@ -120,6 +120,9 @@ func TestSelectionsArePartsOfTheWholeList(t *testing.T) {
 		for _, c := range []selectionCase[api.DEA]{
 			{query: "filter=state=gone", fits: func(d api.DEA) bool { return d.State == "gone" }},
 			{query: "filter=state!=gone,instances>=10", fits: func(d api.DEA) bool { return d.State != "gone" && d.Count >= 10 }},
+			{query: "filter=crashed>0", fits: func(d api.DEA) bool { return d.States.Crashed > 0 }},
+			{query: "filter=running>=20", fits: func(d api.DEA) bool { return d.States.Running >= 20 }},
+			{query: "sort=-crashed", by: func(d api.DEA) float64 { return -float64(d.States.Crashed) }},
 			{query: "sort=-instances", by: func(d api.DEA) float64 { return -float64(d.Count) }},
 			{query: "sort=-dea", descendingText: func(d api.DEA) string { return d.DEA }},
 			{query: "sort=-silence", by: func(d api.DEA) float64 { return -silence(d) }},

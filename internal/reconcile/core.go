@@ -149,6 +149,7 @@ func (c *Core) Overview(now app.Time, lead Lead) Overview {
 		LinkUp: up, LinkSince: since, ActualFresh: fresh, DesiredFresh: c.reads.fresh(now, c.opts),
 		Reads: c.reads.known(), ReadError: c.reads.lastError, Queue: c.queue.len(), Backlog: c.intake.Backlog(),
 		Missed:     len(c.heardByPeers.missed),
+		MissedDEAs: c.heardByPeers.shownMissed(),
 		Unreadable: c.intake.Unreadable(),
 		Drain:      c.drain.shown(), StartsLimited: limited(commands.Start), StopsLimited: limited(commands.Stop),
 	}

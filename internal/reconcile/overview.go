@@ -30,7 +30,9 @@ type Overview struct {
 	Drain        *Drain     // what became of what waited when the gate opened; nil: all of it is settled
 	Backlog      int        // DEAs whose newest heartbeat is not recorded yet
 	Missed       int        // DEAs that a peer hears and this node, leading, does not
-	Unreadable   Unreadable // what this node cannot read of the DEAs' messages
+	// MissedDEAs are those DEAs, by id. Nobody changes it.
+	MissedDEAs map[string]app.Time
+	Unreadable Unreadable // what this node cannot read of the DEAs' messages
 
 	StartsLimited bool // due starts wait, because policy.start_limit allows no more now
 	StopsLimited  bool // due stops wait, because policy.stop_limit or a hold allows no more now

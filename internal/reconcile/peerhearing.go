@@ -33,6 +33,7 @@ type heardByPeers struct {
 	asked     []string // DEAs that the peers are asked about at present, sorted; nil: none
 	askedAt   app.Time
 	missed    map[string]app.Time // silent DEAs that a peer hears, and until when that counts without asking again
+	shown     map[string]app.Time // missed, as the newest overview has it; nil: it has changed since
 	manySince app.Time            // since when this node misses many; 0: it does not
 	compared  bool                // this node was compared with its peers in this leadership
 	deaf      bool
@@ -52,7 +53,13 @@ func (c *Core) silentForAll(silent []string, now app.Time) (lost []string, again
 	}
 	e, ttl := &c.heardByPeers, c.intake.live.TTL
 	isSilent := func(dea string) bool { _, still := slices.BinarySearch(silent, dea); return still }
-	maps.DeleteFunc(e.missed, func(dea string, _ app.Time) bool { return !isSilent(dea) })
+	maps.DeleteFunc(e.missed, func(dea string, _ app.Time) bool {
+		if isSilent(dea) {
+			return false
+		}
+		e.shown = nil
+		return true
+	})
 	var open []string
 	for _, dea := range silent {
 		if until := e.missed[dea]; now >= until {
@@ -73,6 +80,7 @@ func (c *Core) silentForAll(silent []string, now app.Time) (lost []string, again
 		return nil, soon
 	}
 	before := len(e.missed)
+	e.shown = nil
 	for n, dea := range e.asked {
 		if !isSilent(dea) {
 			continue
@@ -103,6 +111,14 @@ func (c *Core) silentForAll(silent []string, now app.Time) (lost []string, again
 		}
 	}
 	return lost, earliest(e.missed)
+}
+
+// shownMissed gives missed for an overview, which outlives the step: the same map until missed changes.
+func (e *heardByPeers) shownMissed() map[string]app.Time {
+	if e.shown == nil && len(e.missed) > 0 {
+		e.shown = maps.Clone(e.missed)
+	}
+	return e.shown
 }
 
 // earliest gives the earliest of the times, 0 if there are none.

@@ -60,8 +60,16 @@ func TestALeaderThatHearsLessThanItsPeersSendsNothing(t *testing.T) {
 			if got, heard := cf.core.Overview(cf.now, Lead{}).Missed, c.unheard < 10; heard && got != c.unheard {
 				t.Errorf("%d DEAs are missed, want %d", got, c.unheard)
 			}
+			shown := cf.core.Overview(cf.now, Lead{}).MissedDEAs
+			if heard := c.unheard < 10; heard && (len(shown) != c.unheard || shown["dea-000"] == 0) {
+				t.Errorf("the overview names %d missed DEAs: %v", len(shown), shown)
+			}
+			before := len(shown)
 			cf.deafTo(0)
 			cf.run(5 * hb)
+			if now := cf.core.Overview(cf.now, Lead{}).MissedDEAs; len(now) > 0 || len(shown) != before {
+				t.Errorf("it hears them again: the overview names %d, and the one before %d of %d", len(now), len(shown), before)
+			}
 			cf.wantGate("it hears them again")
 			cf.wantSent("it hears them again", 0, 0)
 			for i := range 2 { // a loss that is one for all is still acted on
