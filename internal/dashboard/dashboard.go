@@ -23,6 +23,7 @@ type Dashboard struct {
 	assets  assets
 	layout  *template.Template
 	failure *template.Template
+	cells   deaCells
 }
 
 // New makes the dashboard of the node that client asks. It reads nothing yet.
@@ -35,6 +36,12 @@ func New(client *api.Client, o Options) *Dashboard {
 	d.page("GET /cluster", "cluster", d.cluster)
 	d.page("GET /sandbox", "sandbox", d.sandbox)
 	d.form("POST /do/sandbox", d.breakSandbox)
+	d.page("GET /apps", "apps", d.apps)
+	d.page("GET /apps/{guid...}", "app", d.app)
+	d.page("GET /deas", "deas", d.deas)
+	d.page("GET /deas/{id...}", "dea", d.dea)
+	d.page("GET /commands", "commands", d.commands)
+	d.mux.HandleFunc("GET /map/dea/{n}", d.mapCell)
 	d.form("POST /do/theme", d.chooseTheme)
 	d.form("POST /do/pause", d.pause)
 	d.form("POST /do/resume", d.resume)

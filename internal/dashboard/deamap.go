@@ -12,41 +12,38 @@ import (
 // maxMapped is how many DEAs the map shows: the first ones by id.
 const maxMapped = 20_000
 
-// maxMapLinks is how many DEAs of the map that are not simply up are links of their own.
+// maxMapLinks is how many DEAs of the map with something to look at are links of their own.
 const maxMapLinks = 300
 
-// deaState is what the map shows of a DEA.
+// deaState is what the map shows of a DEA: the gravest of its states.
 type deaState uint8
 
-// The states of a DEA on the map. One that has several shows the gravest.
+// The states of a DEA on the map.
 const (
-	deaUp deaState = iota
+	deaHeard deaState = iota
 	deaEvacuating
 	deaUnreadable
-	deaSilent
 	deaMissed
+	deaSilent
 	deaDoubled
-	deaLost
+	deaGone
 	deaStates
 )
 
-// deaStateNames has each state's class and its words. Every state has a shape of its own too: see the patterns of the
-// template.
-var deaStateNames = [deaStates]struct{ name, word, about string }{
-	deaUp:         {"up", "up", "heard within its time to live"},
-	deaEvacuating: {"evacuating", "evacuating", "its instances are leaving"},
-	deaUnreadable: {"unreadable", "unreadable", "this node cannot read all that it sends"},
-	deaSilent:     {"silent", "silent", "this node has not heard it for its time to live"},
-	deaMissed:     {"missed", "missed here", "this node does not hear it and a peer does"},
-	deaDoubled:    {"doubled", "doubled", "two DEAs use its id"},
-	deaLost:       {"lost", "lost", "recorded as gone: silent for its whole time to live"},
+// deaStateNames has each state's name, which is its class and the API's name of it, and what it means. Every state has a
+// shape of its own too: see the patterns of the template.
+var deaStateNames = [deaStates]struct{ name, about string }{
+	deaHeard:      {"heard", "heard within its time to live, and nothing is wrong with it"},
+	deaEvacuating: {"evacuating", "its instances are leaving"},
+	deaUnreadable: {"unreadable", "this node cannot read all that it sends"},
+	deaMissed:     {"missed", "this node does not hear it and a peer does, so it stays recorded"},
+	deaSilent:     {"silent", "this node has not heard it for its time to live"},
+	deaDoubled:    {"doubled", "two DEAs use its id"},
+	deaGone:       {"gone", "silent for its whole time to live: its instances count as lost"},
 }
 
-// Name is the state's class, and its name in addresses.
-func (s deaState) Name() string { return deaStateNames[s].name }
-
-// Word is the state's name for people.
-func (s deaState) Word() string { return deaStateNames[s].word }
+// String is the state's name.
+func (s deaState) String() string { return deaStateNames[s].name }
 
 // About says what the state means.
 func (s deaState) About() string { return deaStateNames[s].about }
@@ -69,13 +66,21 @@ type DEAMap struct {
 	Summary       string // for those who do not see it
 }
 
+// Size says how large the cells may become: large, or small in a large fleet.
+func (m DEAMap) Size() string {
+	if m.Columns > 40 {
+		return "small"
+	}
+	return "large"
+}
+
 // MapRun is a rectangle of cells in one state, one cell high.
 type MapRun struct {
 	X, Y, W int // in the map's own units
 	State   string
 }
 
-// MapLink is the cell of one DEA that is not simply up.
+// MapLink is the cell of one DEA with something to look at.
 type MapLink struct {
 	X, Y  int
 	Path  string // of the DEA's page
@@ -85,7 +90,6 @@ type MapLink struct {
 // MapCount is how many DEAs are in a state.
 type MapCount struct {
 	State string
-	Word  string
 	About string
 	Count int
 }
@@ -108,13 +112,13 @@ func mapOf(cells []mapCell, total int) DEAMap {
 		}
 		counts[cells[i].state] += n - i
 		m.Runs = append(m.Runs, MapRun{
-			X: i % m.Columns * mapUnit, Y: i / m.Columns * mapUnit, W: (n - i) * mapUnit, State: cells[i].state.Name(),
+			X: i % m.Columns * mapUnit, Y: i / m.Columns * mapUnit, W: (n - i) * mapUnit, State: cells[i].state.String(),
 		})
 		i = n
 	}
-	if len(cells)-counts[deaUp] <= maxMapLinks {
+	if len(cells)-counts[deaHeard] <= maxMapLinks {
 		for i, c := range cells {
-			if c.state != deaUp {
+			if c.state != deaHeard {
 				m.Links = append(m.Links, MapLink{
 					X: i % m.Columns * mapUnit, Y: i / m.Columns * mapUnit, Path: deaPath(c.id), Title: cellTitle(c),
 				})
@@ -125,8 +129,8 @@ func mapOf(cells []mapCell, total int) DEAMap {
 	for s := range deaStates {
 		state := deaStates - 1 - s // the gravest first
 		if counts[state] > 0 {
-			m.Legend = append(m.Legend, MapCount{state.Name(), state.Word(), state.About(), counts[state]})
-			parts = append(parts, strconv.Itoa(counts[state])+" "+state.Word())
+			m.Legend = append(m.Legend, MapCount{state.String(), state.About(), counts[state]})
+			parts = append(parts, strconv.Itoa(counts[state])+" "+state.String())
 		}
 	}
 	m.Summary = fmt.Sprintf("a map of %d DEAs: %s", len(cells), strings.Join(parts, ", "))
@@ -139,18 +143,22 @@ func mapColumns(n int) int {
 }
 
 func cellTitle(c mapCell) string {
-	return fmt.Sprintf("%s: %s, %d instances", c.id, c.state.Word(), c.instances)
+	return fmt.Sprintf("%s: %s, %d instances", c.id, c.state.String(), c.instances)
 }
 
-// deaStateOf gives the gravest state of a DEA.
+// deaStateOf gives the state of a DEA. What a later version of the API may say counts as heard.
 func deaStateOf(d api.DEA) deaState {
-	switch {
-	case !d.GoneAt.IsZero():
-		return deaLost
-	case !d.DoubledSince.IsZero():
-		return deaDoubled
-	case d.Unreadable != nil:
-		return deaUnreadable
+	for s := range deaStates {
+		if s.String() != d.State {
+			continue
+		}
+		switch {
+		case s == deaHeard && d.States.Evacuating > 0:
+			return deaEvacuating
+		case s == deaSilent && d.HeardByPeer:
+			return deaMissed
+		}
+		return s
 	}
-	return deaUp
+	return deaHeard
 }

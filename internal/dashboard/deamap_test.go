@@ -36,7 +36,7 @@ func TestTheMapShowsEveryDEAOnce(t *testing.T) {
 			for i, state := range shown {
 				want := ""
 				if i < n {
-					want = cells[i].state.Name()
+					want = cells[i].state.String()
 				}
 				if state != want {
 					t.Fatalf("%d DEAs: cell %d is shown as %q, want %q", n, i, state, want)

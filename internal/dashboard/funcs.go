@@ -4,6 +4,7 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"maps"
 	"reflect"
 	"strings"
 	"time"
@@ -20,12 +21,13 @@ var templateFiles embed.FS
 // parse makes the template of a page from its own file and the shared ones.
 func (d *Dashboard) parse(name string) *template.Template {
 	t := template.New(name).Funcs(d.funcs())
-	return template.Must(t.ParseFS(templateFiles, "templates/layout.html", "templates/live.html", "templates/breakers.html", "templates/parts.html", "templates/"+name+".html"))
+	return template.Must(t.ParseFS(templateFiles, "templates/layout.html", "templates/live.html", "templates/breakers.html", "templates/parts.html",
+		"templates/lists.html", "templates/"+name+".html"))
 }
 
 // funcs are what all templates may call. Those that take a basis count time from the answer, as the CLI does.
 func (d *Dashboard) funcs() template.FuncMap {
-	return template.FuncMap{
+	funcs := template.FuncMap{
 		"asset": d.assets.path, "nav": d.navigation, "icon": icon,
 		"ago": words.Ago, "span": words.Span, "when": words.When, "moment": moment, "count": count, "short": words.Short, "num": num,
 		"eventText": func(e api.Event) string { return words.OneLine(words.Event(e, words.Short)) }, "eventTone": words.EventTone,
@@ -35,10 +37,11 @@ func (d *Dashboard) funcs() template.FuncMap {
 		"draining": words.Draining, "freshness": freshness,
 		"deref": func(b *bool) bool { return *b },
 		"text":  toned, "lines": linesHTML, "tone": toneClass,
-		"appPath": appPath, "indexPath": indexPath, "deaPath": deaPath,
 		"banner": bannerOf, "join": strings.Join, "dict": dict, "list": func(v ...string) []string { return v },
 		"percent": percent, "capital": capital, "seconds": func(ms int64) float64 { return float64(ms) / 1000 },
 	}
+	maps.Copy(funcs, listFuncs)
+	return funcs
 }
 
 // place is a page in the navigation.

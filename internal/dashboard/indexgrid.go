@@ -15,6 +15,7 @@ const gridWindow = 400
 // sum up all windows.
 type Grid struct {
 	Cells   []Cell
+	Sending int    // indices with an outstanding command, in the whole app
 	First   uint32 // index of the first cell
 	Last    uint32
 	Total   int // indices that are desired or have an instance
@@ -30,6 +31,26 @@ type Cell struct {
 	Letter string // says the same without colour
 	Label  string // says it in words
 	Sends  bool   // a command is outstanding for it
+	Off    bool   // it is not as desired
+}
+
+// Ten are the cells of up to ten indices that begin with the same digits.
+type Ten struct {
+	First uint32
+	Cells []Cell
+}
+
+// Tens gives the cells by tens.
+func (g Grid) Tens() []Ten {
+	var tens []Ten
+	for _, c := range g.Cells {
+		if first := c.Index - c.Index%10; len(tens) == 0 || tens[len(tens)-1].First != first {
+			tens = append(tens, Ten{First: first})
+		}
+		last := &tens[len(tens)-1]
+		last.Cells = append(last.Cells, c)
+	}
+	return tens
 }
 
 // Band sums up a window of indices: its worst state, and how many are not as desired.
@@ -142,14 +163,18 @@ func servesMore(a, b string) bool {
 
 // gridOf makes the grid of a version with the window that has index from.
 func gridOf(b api.Basis, v api.AppVersion, facts map[uint32]*indexFacts, from uint32) Grid {
+	g := Grid{Partial: v.Truncated}
 	indices := make([]uint32, 0, len(facts))
 	counts := map[string]int{}
 	for i, f := range facts {
 		indices = append(indices, i)
 		counts[f.state]++
+		if f.sends != "" {
+			g.Sending++
+		}
 	}
 	slices.Sort(indices)
-	g := Grid{Total: len(indices), Partial: v.Truncated}
+	g.Total = len(indices)
 	for _, k := range cellKinds {
 		if counts[k.state] > 0 {
 			g.Legend = append(g.Legend, LegendItem{k.state, k.letter, k.word, counts[k.state]})
@@ -186,7 +211,7 @@ func cellOf(b api.Basis, i uint32, f *indexFacts) Cell {
 	if f.detail != "" {
 		label += ", " + f.detail
 	}
-	return Cell{Index: i, State: k.state, Letter: k.letter, Label: label, Sends: f.sends != ""}
+	return Cell{Index: i, State: k.state, Letter: k.letter, Label: label, Sends: f.sends != "", Off: f.off}
 }
 
 func bandOf(window []uint32, facts map[uint32]*indexFacts, here bool) Band {

@@ -40,6 +40,15 @@ type Part struct {
 	Title string
 }
 
+// partHeights are the heights of the states on a strip of 20, so that they are not told by colour alone.
+var partHeights = map[string]int{"live": 14, "evacuating": 14, "starting": 10, "crashed": 5, "missing": 2}
+
+// Y is where a part begins, from the top of a strip.
+func (p Part) Y() int { return 17 - p.Height() }
+
+// Height is the height of a part; 0 if nothing is shown.
+func (p Part) Height() int { return partHeights[p.State] }
+
 // Mark is one event on a strip. X is in thousandths of the strip's width.
 type Mark struct {
 	X     int
