@@ -50,7 +50,7 @@ func load(t *testing.T, url string, headers ...string) (*http.Response, string) 
 }
 
 // pages are the paths of the pages that every fake node has.
-var pages = []string{"/", "/events", "/cluster"}
+var pages = []string{"/", "/events", "/cluster", "/apps", "/apps/a0000003", "/deas", "/deas/1-dea-two", "/commands"}
 
 // TestPagesAreShown loads every page, and the changing part of each.
 func TestPagesAreShown(t *testing.T) {
