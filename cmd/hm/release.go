@@ -57,7 +57,7 @@ func newResumeCommand(c *cli) *cobra.Command {
 	r := c.remote(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return r.ask(func(client *api.Client) error {
-			err := client.ReleaseHold(cmd.Context(), reconcile.HoldPaused)
+			err := client.ReleaseHoldBy(cmd.Context(), reconcile.HoldPaused, whoAmI())
 			var p *api.Problem
 			if errors.As(err, &p) && p.Status == http.StatusNotFound {
 				return c.printReleased(released{reconcile.HoldPaused, false}, "hm was not paused")
@@ -85,7 +85,7 @@ func releaseHold(ctx context.Context, client *api.Client, text string) (string, 
 	if err != nil {
 		return "", err
 	}
-	err = client.ReleaseHold(ctx, name)
+	err = client.ReleaseHoldBy(ctx, name, whoAmI())
 	var p *api.Problem
 	if errors.As(err, &p) && p.Status == http.StatusNotFound {
 		hint := "no hold is set at all"

@@ -69,17 +69,23 @@ func (req HoldRequest) until(n snapshot) (app.Time, error) {
 	return 0, nil
 }
 
-// releaseHold answers DELETE /v1/holds/{name} on the leader. The entry first sets the hold again in the name of the
+// releaseHold answers DELETE /v1/holds/{name}?by= on the leader. The entry first sets the hold again in the name of the
 // person who releases it: so the log shows that a person released it, not hm itself.
 func (s *Server) releaseHold(w http.ResponseWriter, r *http.Request) error {
-	name := r.PathValue("name")
+	if err := refuseUnknown(r, "by"); err != nil {
+		return err
+	}
+	name, by := r.PathValue("name"), r.URL.Query().Get("by")
+	if len(by) > maxText {
+		return badRequest("by may have at most %d bytes", maxText)
+	}
 	holds := s.snapshot().view.Holds()
 	at := slices.IndexFunc(holds, func(h raftfsm.Hold) bool { return h.Name == name })
 	if at < 0 {
 		return problem(http.StatusNotFound, "no-hold", fmt.Sprintf("no hold %.64q is set", name), "hm status lists the holds")
 	}
 	hold := holds[at]
-	hold.By = s.requester(r, "")
+	hold.By = s.requester(r, by)
 	results, err := s.opts.Node.Propose(r.Context(), raftfsm.HoldSet{Hold: hold}, raftfsm.HoldReleased{Name: name})
 	if err != nil {
 		return fmt.Errorf("releasing hold %.64q: %w", name, err)

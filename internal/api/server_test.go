@@ -16,6 +16,7 @@ import (
 	"hm/internal/api"
 	"hm/internal/api/apitest"
 	"hm/internal/cluster"
+	"hm/raftfsm"
 )
 
 func host(base string) string { return strings.TrimPrefix(base, "http://") }
@@ -114,8 +115,15 @@ func TestForwarding(t *testing.T) {
 	if len(follower.View().Holds()) != 0 {
 		t.Error("the follower changed its own record")
 	}
-	if resp, raw := ask(t, "DELETE", base+"/v1/holds/work", "", "Authorization", auth); resp.StatusCode != 204 || len(raw) != 0 {
+	if resp, raw := ask(t, "DELETE", base+"/v1/holds/work?who=amy", "", "Authorization", auth); resp.StatusCode != 400 {
+		t.Errorf("an unknown parameter gives %d %s", resp.StatusCode, raw)
+	}
+	if resp, raw := ask(t, "DELETE", base+"/v1/holds/work?by=amy@phone", "", "Authorization", auth); resp.StatusCode != 204 || len(raw) != 0 {
 		t.Errorf("%d %s", resp.StatusCode, raw)
+	}
+	last := leader.Proposed[len(leader.Proposed)-2:]
+	if set, ok := last[0].(raftfsm.HoldSet); !ok || set.Hold.By != "amy (amy@phone)" {
+		t.Errorf("the release is recorded as %+v", last)
 	}
 	if resp, raw := ask(t, "DELETE", base+"/v1/holds/work", "", "Authorization", auth); resp.StatusCode != 404 || problemIn(t, raw).Type != "urn:hm:problem:no-hold" {
 		t.Errorf("%d %s", resp.StatusCode, raw)

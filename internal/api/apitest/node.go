@@ -52,6 +52,7 @@ type Node struct {
 	Hearing       shadow.Hearing  // of another health manager; zero: the node is not in shadow mode
 	writes        net.Listener
 	Logged        []raftfsm.EndedCommand // by LogEnded
+	Proposed      []raftfsm.Record       // all that were applied
 	History       *History
 	state         *raftfsm.State
 	view          *raftfsm.State
@@ -229,6 +230,7 @@ func (n *Node) Propose(ctx context.Context, records ...raftfsm.Record) ([]raftfs
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	}
+	n.Proposed = append(n.Proposed, records...)
 	return []raftfsm.Result{n.apply(n.At, records...)}, nil
 }
 
