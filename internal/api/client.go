@@ -275,7 +275,9 @@ func (c *Client) SetHold(ctx context.Context, r HoldRequest) (h Hold, raw []byte
 }
 
 // ReleaseHold releases a hold. The error is a *Problem with status 404 if no hold has that name.
-func (c *Client) ReleaseHold(ctx context.Context, name string) error { return c.ReleaseHoldBy(ctx, name, "") }
+func (c *Client) ReleaseHold(ctx context.Context, name string) error {
+	return c.ReleaseHoldBy(ctx, name, "")
+}
 
 // ReleaseHoldBy is ReleaseHold in the name of a person; empty: of the user that authenticates, or of this address.
 func (c *Client) ReleaseHoldBy(ctx context.Context, name, by string) error {

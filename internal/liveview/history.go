@@ -1,25 +1,12 @@
 package liveview
 
-import "hm/internal/api"
+import (
+	"hm/internal/api"
+	"hm/internal/words"
+)
 
 // historyLength is how many samples a history keeps.
 const historyLength = 60
-
-// driftKind is one kind of drift: its name in the API, and its count.
-type driftKind struct {
-	name  string
-	count func(api.DriftCounts) int
-}
-
-// driftKinds are in the order of the API.
-var driftKinds = []driftKind{
-	{"missing", func(d api.DriftCounts) int { return d.Missing }},
-	{"crashed", func(d api.DriftCounts) int { return d.Crashed }},
-	{"evacuating", func(d api.DriftCounts) int { return d.Evacuating }},
-	{"extra", func(d api.DriftCounts) int { return d.Extra }},
-	{"duplicate", func(d api.DriftCounts) int { return d.Duplicate }},
-	{"undesired", func(d api.DriftCounts) int { return d.Undesired }},
-}
 
 // History is the newest samples of the drift, the oldest first. The zero History is empty. It is a value: Add returns
 // a new one and does not change the old one.
@@ -33,22 +20,31 @@ func (h History) Add(d api.DriftCounts) History {
 	return History{append(samples, d)}
 }
 
+// counts returns the samples of one kind of drift.
+func (h History) counts(kind string) []int {
+	out := make([]int, len(h.samples))
+	for i, s := range h.samples {
+		out[i] = words.DriftOf(s, kind)
+	}
+	return out
+}
+
 var bars = []rune("▁▂▃▄▅▆▇█")
 
-// sparkline draws the newest width samples as bars. The highest sample of the whole history gets the highest bar, zero
-// the lowest. If all samples are zero, it returns an empty text.
-func (h History) sparkline(count func(api.DriftCounts) int, width int) string {
+// sparkline draws the newest width counts as bars. The highest of all counts gets the highest bar, zero the lowest. If
+// all are zero, it returns an empty text.
+func sparkline(counts []int, width int) string {
 	top := 0
-	for _, s := range h.samples {
-		top = max(top, count(s))
+	for _, n := range counts {
+		top = max(top, n)
 	}
 	if top == 0 || width <= 0 {
 		return ""
 	}
 	line := make([]rune, 0, width)
-	for _, s := range h.samples[max(0, len(h.samples)-width):] {
+	for _, n := range counts[max(0, len(counts)-width):] {
 		// Round up, so that a small count differs from zero.
-		line = append(line, bars[(max(count(s), 0)*(len(bars)-1)+top-1)/top])
+		line = append(line, bars[(max(n, 0)*(len(bars)-1)+top-1)/top])
 	}
 	return string(line)
 }

@@ -17,7 +17,7 @@ func TestKeysAreUniqueAndShown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			seen, helped := map[string]bool{}, map[Action]bool{}
-			help := strings.Join(painter{Frame: Frame{Keys: keys}, width: 1000}.keys(), " ")
+			help := painter{width: 1000}.flow(keyWords(keys), 1)[0].text.String()
 			for _, k := range keys {
 				if seen[k.Name] {
 					t.Errorf("key %q occurs twice", k.Name)
@@ -44,7 +44,6 @@ func TestKeysAreUniqueAndShown(t *testing.T) {
 }
 
 func TestSparklines(t *testing.T) {
-	missing := driftKinds[0].count
 	for name, tc := range map[string]struct {
 		samples []int
 		width   int
@@ -63,7 +62,7 @@ func TestSparklines(t *testing.T) {
 			for _, n := range tc.samples {
 				history = history.Add(api.DriftCounts{Missing: n})
 			}
-			if got := history.sparkline(missing, tc.width); got != tc.want {
+			if got := sparkline(history.counts("missing"), tc.width); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"hm/internal/words"
 )
 
 // Play is how a recording is being played.
@@ -39,13 +41,13 @@ func (p *Play) Keys() Keys {
 		pause = "continue"
 	}
 	return append(Keys{
-		{"space", PlayOrPause, pause},
-		{"p", PlayOrPause, ""},
-		{"+", Faster, "faster"},
-		{"=", Faster, ""}, // the same key without shift
-		{"-", Slower, "slower"},
-		{"f", Skip, "forward"},
-		{"right", Skip, ""},
+		{"space", PlayOrPause, pause, "pauses the recording, or continues it"},
+		{"p", PlayOrPause, "", ""},
+		{"+", Faster, "faster", "plays twice as fast"},
+		{"=", Faster, "", ""}, // the same key without shift
+		{"-", Slower, "slower", "plays half as fast"},
+		{"f", Skip, "forward", "goes ten heartbeats forward"},
+		{"right", Skip, "", ""},
 	}, quitKeys...)
 }
 
@@ -57,55 +59,62 @@ const (
 )
 
 // play shows the recording's time, progress and speed.
-func (p painter) play() []string {
+func (p painter) play() []line {
 	if p.Play == nil {
 		return nil
 	}
-	line := p.label("time") + p.Now.Format("2006-01-02 15:04:05.0")
+	l := p.labelled("time", p.Now.Format("2006-01-02 15:04:05.0"))
 	if share := p.Play.Done; share >= 0 {
 		share = min(share, 1)
 		width := min(max(p.width-playBeside, playBarMin), playBarMax)
 		full := int(share * float64(width))
-		line += "  " + p.theme.Good.Render(strings.Repeat("█", full))
-		line += p.theme.Faint.Render(strings.Repeat("░", width-full)) + fmt.Sprintf(" %3.0f %%", 100*share)
+		l = text(l.text, "  ", good(strings.Repeat("█", full)), faint(strings.Repeat("░", width-full)),
+			fmt.Sprintf(" %3.0f %%", 100*share))
 	}
-	return []string{line + "  " + p.pace()}
+	return []line{text(l.text, "  ", p.pace())}
 }
 
 // pace shows the speed, and whether the recording is paused or skips.
-func (p painter) pace() string {
+func (p painter) pace() words.Text {
 	play := p.Play
-	text := strconv.FormatFloat(play.Speed, 'f', -1, 64) + "x"
-	if play.Phase == Ended {
-		return p.theme.Title.Render("ended")
-	}
+	title := func(s string) words.Piece { return words.Piece{Tone: toneTitle, Text: s} }
+	speed := strconv.FormatFloat(play.Speed, 'f', -1, 64) + "x"
 	switch {
+	case play.Phase == Ended:
+		return words.Say(title("ended"))
 	case !play.Skip.IsZero():
-		text += p.theme.Title.Render(" forward to " + play.Skip.In(p.Now.Location()).Format("15:04:05"))
+		return words.Say(speed, title(" forward to "+play.Skip.In(p.Now.Location()).Format(time.TimeOnly)))
 	case play.Paused:
-		text += p.theme.Title.Render(" paused")
+		return words.Say(speed, title(" paused"))
 	case play.Phase == RunningOn:
-		text += p.theme.Faint.Render(" running on")
+		return words.Say(speed, faint(" running on"))
 	}
-	return text
+	return words.Say(speed)
 }
 
-// link shows NATS and changes of the leader. A live cluster has a line for each node instead.
-func (p painter) link() []string {
+// link shows NATS and changes of the leader. A live cluster has the cluster's line instead.
+func (p painter) link() []line {
 	if p.Play == nil || p.Status == nil {
 		return nil
 	}
-	line := p.label("link") + "NATS " + p.upDown(p.Status.NATS.Connected) + p.since(p.Status.NATS.Since)
+	state := words.Say("up")
+	if !p.Status.NATS.Connected {
+		state = words.Say(bad("down"))
+	}
+	l := p.labelled("link", "NATS ", state)
+	if since := p.Status.NATS.Since; !since.IsZero() {
+		l = text(l.text, faint("  for "+age(p.Now.Sub(since.Time))))
+	}
 	switch n := p.Play.Leaders; n {
 	case 0:
-		line += p.theme.Faint.Render("  the leader has not changed")
+		l = text(l.text, faint("  the leader has not changed"))
 	case 1:
-		line += "  the leader changed once"
+		l = text(l.text, "  the leader changed once")
 	default:
-		line += fmt.Sprintf("  the leader changed %d times", n)
+		l = text(l.text, fmt.Sprintf("  the leader changed %d times", n))
 	}
 	if !p.Play.LeaderAt.IsZero() {
-		line += p.theme.Faint.Render("  " + age(p.Now.Sub(p.Play.LeaderAt)) + " ago")
+		l = text(l.text, faint("  "+age(p.Now.Sub(p.Play.LeaderAt))+" ago"))
 	}
-	return []string{line}
+	return []line{l}
 }

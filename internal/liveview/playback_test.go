@@ -160,10 +160,10 @@ func TestPlaybackShowsTheReplay(t *testing.T) {
 	f := p.Frame()
 	shown := Render(f, 100, 40, Theme{})
 	for _, line := range []string{
-		"time     2026-01-15 12:14:00.0", "gate     closed  actual-stale, desired-stale  for 9m32s",
-		"link     NATS up  for 14m00s  the leader changed 3 times  12m18s ago",
-		"desired  stale  3 instances of 1 apps  read 10m00s ago", "actual   stale  3 running",
-		"commands starts 0 pending 2 sent", "12:01:57  start web", "12:01:41  leader   another node leads",
+		"time      2026-01-15 12:14:00.0", "gate      closed for 9m32s: actual-stale, desired-stale",
+		"link      NATS up  for 14m00s  the leader changed 3 times  12m18s ago",
+		"desired   stale, 1 app, 3 instances, read 10m00s ago", "actual    stale, 3 DEAs, 3 instances: 3 running",
+		"commands  0 starts and 0 stops pending, 2 starts and 0 stops sent so far", "12:01:57  start web", "12:01:41  leader   another node leads",
 	} {
 		if !strings.Contains(shown, line) {
 			t.Errorf("%q is missing in\n%s", line, shown)

@@ -17,6 +17,13 @@ type ViewModel interface {
 	Done() bool               // the live view has nothing more to show and ends
 }
 
+// Browser is a view model of a cluster of which a user can look at more, and which he can change.
+type Browser interface {
+	ViewModel
+	Look(q Query)    // what the screen needs from now on; does not wait for it
+	Change(c Change) // starts a change and does not wait for it
+}
+
 // Terminal is where the live view is shown.
 type Terminal struct {
 	In    io.Reader // the keys
@@ -24,10 +31,13 @@ type Terminal struct {
 	Theme Theme
 }
 
+// framesPerSecond bounds how often the terminal is drawn: a slow line must not fill up.
+const framesPerSecond = 20
+
 // Show draws the live view until ctx ends, a key quits, or the view model is done. It restores the terminal.
 func Show(ctx context.Context, t Terminal, m ViewModel) error {
 	program := &program{model: m, theme: t.Theme}
-	opts := []tea.ProgramOption{tea.WithOutput(t.Out), tea.WithoutSignalHandler()}
+	opts := []tea.ProgramOption{tea.WithOutput(t.Out), tea.WithoutSignalHandler(), tea.WithFPS(framesPerSecond)}
 	if t.In != os.Stdin { // the library replaces an input that is no terminal, unless it is the default
 		opts = append(opts, tea.WithInput(t.In))
 	}
@@ -71,6 +81,7 @@ func (e *TerminalError) Hint() string { return "use --plain" }
 type program struct {
 	model         ViewModel
 	theme         Theme
+	screen        Screen
 	width, height int
 }
 
@@ -87,23 +98,41 @@ func (p *program) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		if p.model.Done() {
 			return p, tea.Quit
 		}
+	case tea.PasteMsg:
+		p.screen = p.screen.Paste(msg.Content)
 	case tea.KeyPressMsg:
-		switch action, ok := p.model.Keys().ActionOf(msg.String()); {
-		case !ok:
-		case action == Quit:
-			return p, tea.Quit
-		default:
-			p.model.Do(action)
-		}
+		return p, p.press(msg.String(), msg.Key().Text)
 	}
 	return p, nil
+}
+
+// press takes a key, and does what it asks for.
+func (p *program) press(name, text string) tea.Cmd {
+	asked := p.screen.Query()
+	var effect Effect
+	p.screen, effect = p.screen.Press(name, text, p.model.Frame(), p.width, p.height, p.model.Keys())
+	if effect.Action == Quit {
+		return tea.Quit
+	}
+	if effect.Action != "" {
+		p.model.Do(effect.Action)
+	}
+	if b, ok := p.model.(Browser); ok {
+		if q := p.screen.Query(); q != asked {
+			b.Look(q)
+		}
+		if effect.Change != nil {
+			b.Change(*effect.Change)
+		}
+	}
+	return nil
 }
 
 func (p *program) View() tea.View {
 	v := tea.NewView("")
 	v.AltScreen = true
 	if p.width > 0 {
-		v.SetContent(Render(p.model.Frame(), p.width, p.height, p.theme))
+		v.SetContent(RenderScreen(p.model.Frame(), p.screen, p.width, p.height, p.theme))
 	}
 	return v
 }

@@ -24,7 +24,7 @@ func TestProgram(t *testing.T) {
 	if v := p.View(); v.Content != "" || !v.AltScreen {
 		t.Errorf("before the size is known it draws %q", v.Content)
 	}
-	for key, want := range map[string]bool{"q": true, "x": false, "k": false} {
+	for key, want := range map[string]bool{"q": true, "z": false, "k": false} {
 		_, cmd := p.Update(tea.KeyPressMsg{Code: rune(key[0]), Text: key})
 		if quits := cmd != nil; quits != want {
 			t.Errorf("key %s: quits is %v, want %v", key, quits, want)

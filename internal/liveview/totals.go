@@ -43,7 +43,7 @@ func TotalsOf(f Frame) Totals {
 		}
 	}
 	s := f.Status
-	if s == nil {
+	if _, blind := f.Source.Blind(); s == nil || blind { // old numbers must not count as new
 		return t
 	}
 	t.Leader, t.GateOpen, t.GateReasons = s.Cluster.Leader, s.Gate.Open, append(t.GateReasons, s.Gate.Reasons...)

@@ -35,14 +35,14 @@ func (v *View) Follow(ctx context.Context, show func(Line) error) error {
 		}
 		if now := liveview.TotalsOf(f); first || !now.Equal(last) {
 			last = now
-			if err := show(Line{Type: "totals", At: f.Now, Totals: &now}); err != nil {
+			if err := show(Line{Type: "totals", At: time.Now(), Totals: &now}); err != nil {
 				return err
 			}
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-v.changed.C():
+		case <-v.Changed():
 		}
 	}
 }

@@ -23,7 +23,7 @@ import (
 	"hm/internal/bus/bustest"
 	"hm/internal/config"
 	"hm/internal/liveview"
-	"hm/internal/notify"
+	"hm/internal/watch"
 )
 
 // testPeriod is the heartbeat period of the tests.
@@ -346,7 +346,7 @@ func TestActionsAllHaveAFault(t *testing.T) {
 func TestViewDropsTooManyActions(t *testing.T) {
 	v := &View{
 		sandbox: &Sandbox{logger: slog.New(slog.DiscardHandler)},
-		actions: make(chan liveview.Action, 1), changed: notify.New(),
+		actions: make(chan liveview.Action, 1), Watcher: &watch.Watcher{},
 	}
 	v.Do(liveview.AddApp)
 	v.Do(liveview.AddApp)

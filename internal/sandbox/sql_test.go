@@ -89,7 +89,7 @@ func (r *run) awaitStart(app string, index int) api.Command {
 	r.t.Helper()
 	client := r.nodes[0].client
 	for end := time.Now().Add(testDeadline); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		outstanding, err := client.Commands(r.t.Context(), app, maxCommands)
+		outstanding, err := client.Commands(r.t.Context(), app, 100)
 		if err != nil {
 			r.t.Fatal(err)
 		}

@@ -8,50 +8,48 @@ import (
 	"sync"
 	"time"
 
-	"hm/internal/api"
 	"hm/internal/liveview"
-	"hm/internal/notify"
+	"hm/internal/watch"
 )
 
-// View is the view model of a sandbox: it asks the nodes for their state, and injects the faults that the keys ask for,
-// one after the other. Its methods are safe for concurrent use.
+// View is the view model of a sandbox: it watches the nodes as hm top does, adds what only the sandbox knows, and
+// injects the faults that the keys ask for, one after the other. Its methods are safe for concurrent use.
 type View struct {
+	*watch.Watcher
 	sandbox  *Sandbox
 	started  time.Time
 	injector injector             // used by the goroutine of act alone
 	actions  chan liveview.Action // that wait
-	changed  notify.Signal        // notified after each poll and each action
 
-	mu       sync.Mutex
-	status   *api.Status
-	commands []api.Command
-	history  liveview.History
-	events   []liveview.Event // the newest first
-	faults   []string
+	mu     sync.Mutex
+	events []liveview.Event // the newest first
+	faults []string
 
 	cancel context.CancelFunc
 	owned  sync.WaitGroup
 }
 
 const (
-	pollEvery   = 250 * time.Millisecond // how often the nodes are asked
-	sampleEvery = time.Second            // how often the drift is sampled
-	maxWaiting  = 16                     // actions
-	maxEvents   = 200
-	maxCommands = 100 // kept for the list
+	pollEvery  = 250 * time.Millisecond // how often the nodes are asked
+	maxWaiting = 16                     // actions
+	maxEvents  = 200
 )
 
-// openView starts to poll the nodes. The caller must close the view.
+// openView starts to watch the nodes. The caller must close the view.
 func openView(s *Sandbox) *View {
 	ctx, cancel := context.WithCancel(context.Background())
 	v := &View{
 		sandbox: s, started: time.Now(), injector: newInjector(s), cancel: cancel,
-		actions: make(chan liveview.Action, maxWaiting), changed: notify.New(),
+		actions: make(chan liveview.Action, maxWaiting),
 	}
+	nodes := make([]watch.Node, len(s.nodes))
+	for i, n := range s.nodes {
+		nodes[i] = watch.Node{Addr: n.url(), Name: n.id(), Client: n.client}
+	}
+	v.Watcher = watch.Open(watch.Options{Title: "hm dev", Nodes: nodes, Interval: pollEvery, Period: s.opts.Heartbeat, By: "hm dev"})
 	if s.notice != "" {
 		v.add(outcome{s.notice, nil})
 	}
-	v.owned.Go(func() { v.poll(ctx) })
 	v.owned.Go(func() { v.act(ctx) })
 	return v
 }
@@ -60,6 +58,7 @@ func openView(s *Sandbox) *View {
 func (v *View) close() {
 	v.cancel()
 	v.owned.Wait()
+	v.Watcher.Close()
 }
 
 // Do injects the fault that an action asks for, soon. If too many actions wait, it drops the action and shows that.
@@ -105,66 +104,14 @@ func (v *View) add(done outcome) {
 	v.mu.Lock()
 	v.events = append([]liveview.Event{e}, v.events[:min(len(v.events), maxEvents-1)]...)
 	v.mu.Unlock()
-	v.changed.Notify()
-}
-
-// poll asks the nodes for their state until ctx ends.
-func (v *View) poll(ctx context.Context) {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	var sampled time.Time
-	for {
-		status, cmds := v.ask(ctx)
-		v.mu.Lock()
-		v.status = status
-		if status != nil {
-			v.commands = cmds
-			if now := time.Now(); now.Sub(sampled) >= sampleEvery {
-				sampled = now
-				v.history = v.history.Add(status.Drift)
-			}
-		}
-		v.mu.Unlock()
-		v.changed.Notify()
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-// ask asks the leader, or any open node while there is none, since each node knows its own gate only.
-func (v *View) ask(ctx context.Context) (*api.Status, []api.Command) {
-	var client *api.Client
-	for _, n := range v.sandbox.nodes {
-		if open, leads, _ := n.state(); open && (leads || client == nil) {
-			client = n.client
-		}
-	}
-	if client == nil {
-		return nil, nil
-	}
-	status, _, err := client.Status(ctx)
-	if err != nil {
-		return nil, nil
-	}
-	outstanding, err := client.Commands(ctx, "", maxCommands)
-	if err != nil {
-		return &status, nil
-	}
-	ended, err := client.History(ctx, "", maxCommands)
-	if err != nil {
-		return &status, nil
-	}
-	return &status, liveview.NewestCommands(outstanding.Items, ended.Items, maxCommands)
+	v.Notify()
 }
 
 // Frame returns what to draw now.
 func (v *View) Frame() liveview.Frame {
 	s, now := v.sandbox, time.Now()
-	f := liveview.Frame{Title: "hm dev", Dashboard: s.DashboardURL(), About: s.about(), Now: now, Up: now.Sub(v.started), Places: s.Places(),
-		Keys: v.Keys()}
+	f := v.Watcher.Frame()
+	f.Dashboard, f.About, f.Up, f.Places, f.Keys = s.DashboardURL(), s.about(), now.Sub(v.started), s.Places(), v.Keys()
 	for _, n := range s.nodes {
 		open, _, backAt := n.state()
 		f.Nodes = append(f.Nodes, liveview.Node{ID: n.id(), Down: !open, BackIn: max(0, backAt.Sub(now))})
@@ -179,19 +126,12 @@ func (v *View) Frame() liveview.Frame {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	f.Status, f.Commands, f.Drift = v.status, v.commands, v.history
 	f.Events, f.Faults = v.events, v.faults // both are replaced, never changed
 	return f
 }
 
 // Keys returns the keys that do something.
 func (v *View) Keys() liveview.Keys { return liveview.DevKeys }
-
-// Changed receives when there is something new to draw.
-func (v *View) Changed() <-chan struct{} { return v.changed.C() }
-
-// Done always returns false.
-func (v *View) Done() bool { return false }
 
 // about describes what runs.
 func (s *Sandbox) about() string {

@@ -178,7 +178,7 @@ func TestFramesFit(t *testing.T) {
 
 // If all parts fit, the lists share the lines that are left.
 func TestListsShareWhatIsLeft(t *testing.T) {
-	head := func(n int) []string { return make([]string, n) }
+	head := func(n int) []line { return make([]line, n) }
 	for name, tc := range map[string]struct {
 		parts  []part
 		height int
@@ -193,7 +193,7 @@ func TestListsShareWhatIsLeft(t *testing.T) {
 		"nothing to show": {[]part{{}, {rank: 1, list: true}}, 6, []int{0, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := share(tc.parts, tc.height)
+			got, _ := share(tc.parts, tc.height)
 			for i := range got {
 				if got[i] != tc.want[i] {
 					t.Fatalf("got %v, want %v", got, tc.want)

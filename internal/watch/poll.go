@@ -1,0 +1,142 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"hm/internal/api"
+	"hm/internal/liveview"
+)
+
+// poll asks until ctx ends: every interval, and soon after something happened or the screen needs something else.
+func (w *Watcher) poll(ctx context.Context) {
+	for {
+		began := time.Now()
+		w.round(ctx)
+		w.changed.Notify()
+		timer := time.NewTimer(max(0, w.opts.Interval-time.Since(began)))
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-w.wake.C():
+		}
+		timer.Stop()
+		if gap := min(nudgeGap, w.opts.Interval) - time.Since(began); gap > 0 {
+			pause(ctx, gap)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// pause waits, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// round asks once for all that the screen needs. It returns the error of the last node if none answers.
+func (w *Watcher) round(ctx context.Context) error {
+	var err error
+	for range w.opts.Nodes {
+		var status api.Status
+		if status, err = w.askStatus(ctx); err == nil {
+			w.lists(ctx, status)
+			w.choose(status)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		w.mu.Lock()
+		w.at = (w.at + 1) % len(w.opts.Nodes)
+		w.mu.Unlock()
+	}
+	w.mu.Lock()
+	w.failure = reasonOf(err)
+	w.mu.Unlock()
+	return err
+}
+
+// askStatus asks the present node for its status, and takes it in.
+func (w *Watcher) askStatus(ctx context.Context) (api.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	status, _, err := w.node().Client.Status(ctx)
+	if err != nil {
+		return status, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.names[w.at] = status.Node
+	w.answered, w.failure, w.frame.Status = time.Now(), "", &status
+	w.rates = w.rates.Until(status.Basis.At.Time)
+	if at := status.Basis.At.Time; at.Sub(w.sampled) >= w.opts.Period || at.Before(w.sampled) {
+		w.history, w.sampled = w.history.Add(status.Drift), at
+	}
+	return status, nil
+}
+
+// choose sets which node is asked next: the one that leads, if its address is known; else the next one whose name is
+// not known yet.
+func (w *Watcher) choose(s api.Status) {
+	if s.Cluster.Leader == "" || s.Cluster.Leader == s.Node {
+		return
+	}
+	to := slices.Index(w.names, s.Cluster.Leader)
+	if to < 0 {
+		to = slices.Index(w.names, "")
+	}
+	if to >= 0 {
+		w.mu.Lock()
+		w.at = to
+		w.mu.Unlock()
+	}
+}
+
+// reasonOf returns why a question has no answer, in one line.
+func reasonOf(err error) string {
+	text := err.Error()
+	var p *api.Problem
+	if errors.As(err, &p) && p.Hint != "" {
+		text += "; " + p.Hint
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		var gone *api.Unreachable
+		if errors.As(err, &gone) {
+			text = "no answer from " + gone.Addr + " within " + askTimeout.String()
+		}
+	}
+	return strings.ReplaceAll(text, "\n", " ")
+}
+
+// pace bounds how much of the time a list is asked for.
+type pace struct {
+	query liveview.Query
+	due   time.Time
+}
+
+// paced asks for a list if it is due: ask takes a part of the time only, however long it takes.
+func (w *Watcher) paced(name string, q liveview.Query, ask func()) {
+	p := w.paces[name]
+	if p == nil {
+		p = &pace{}
+		w.paces[name] = p
+	}
+	began := time.Now()
+	if p.query == q && began.Before(p.due) {
+		return
+	}
+	ask()
+	took := time.Since(began)
+	// A little early, so that a list is not left out in every other round.
+	p.query, p.due = q, began.Add(max(w.opts.Interval*9/10, listCost*took))
+}
