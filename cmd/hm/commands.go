@@ -14,6 +14,7 @@ var commandConstructors = []func(*cli) *cobra.Command{
 	newDEACommand,
 	newCommandsCommand,
 	newEventsCommand,
+	newTopCommand,
 	newHoldsCommand,
 	newHoldCommand,
 	newReleaseCommand,
