@@ -462,11 +462,12 @@ var rules = [...]Rule{
 	{
 		ID: "R59", By: "internal/reconcile", Short: "two DEAs that use one id are found, and both their lists count",
 		When: "Two DEAs use one id.",
-		Does: "Find them by their messages, which alternate. From then on the newest list of each counts for one time to " +
-			"live, and longer while messages arrive that cannot be decoded. A list replaces the one that it is most like. An " +
-			"instance runs if one of them says so. This ends when only one of them has sent messages for one time to live.",
-		Timing: "Within about 4 HB. Until then their lists replace each other, and the start for a lost instance waits for " +
-			"the grace.",
+		Does: "Find them by their lists, which alternate. Once instances come back after a list that had none of them, a " +
+			"list replaces only the one that it is most like. Each list counts for one time to live, and longer while messages " +
+			"arrive that cannot be decoded. An instance runs if one of the lists says so. This ends when only one of the two has " +
+			"sent messages for one time to live.",
+		Timing: "The lists replace each other once, and the start for an instance that is lost by that waits for the grace. " +
+			"hm tells within about 4 HB that the id is used twice.",
 		HM9000: "Their lists replaced each other, and evacuations had no grace.",
 	},
 	{

@@ -11,15 +11,16 @@ import (
 )
 
 // Two DEAs that use one id (W12) send full lists in turn, and each list seems to replace the other.
-// The sign is a message that equals the last but one and differs from the last, and arrives no
-// later than one DEA would repeat itself. From then on a list replaces only the one that it is most
-// like, since instances never move from one DEA to another. Each list counts for one time to live, as
-// a DEA does, and longer while messages arrive that cannot be decoded. Time in which nothing could be
-// heard does not count.
+// There are two signs of it: a message that equals the last but one and differs from the last, and
+// arrives no later than one DEA would repeat itself; and instances that come back after a list that had
+// none of them. As soon as instances come back, a list replaces only the one that it is most like, since
+// instances never move from one DEA to another. Each list counts for one time to live, as a DEA does, and
+// longer while messages arrive that cannot be decoded. Time in which nothing could be heard does not
+// count. A few signs within a short time are needed to say that the id is doubled.
 
 const (
 	signsOfTwo = 3 // recent signs after which an id counts as doubled
-	maxLists   = 8 // lists of a doubled id that are kept
+	maxLists   = 8 // lists under one id that are kept
 )
 
 // idUse tells by the newest messages under one id whether one DEA uses it, or two.
@@ -31,7 +32,11 @@ type idUse struct {
 	signAt   app.Time         // of the newest of them
 	thirdAt  app.Time         // when a third message last arrived within the time in which one DEA sends two
 	since    app.Time         // since when the id counts as doubled; 0: it does not
-	lists    []heardList      // of a doubled id: the newest of each DEA, oldest first
+	// lists are the newest of each DEA, oldest first, once a list had none of the instances of the list
+	// before it.
+	lists []heardList
+	// merges says that all lists count: the id is doubled, or instances have come back.
+	merges bool
 }
 
 // heardList is the newest list of one of the DEAs that use an id.
@@ -48,20 +53,28 @@ func (b *idUse) note(d actual.Digest, now, from app.Time, period, ttl time.Durat
 	if b.at[1] != 0 && now.Sub(b.at[1]) <= period+period/4 {
 		b.thirdAt = now
 		if d == b.digests[1] && d != b.digests[0] {
-			if b.signAt != 0 {
-				b.signs *= math.Exp2(-now.Sub(b.signAt).Seconds() / (4 * period).Seconds())
-			}
-			b.signs, b.signAt = b.signs+1, now
+			b.sign(now, period)
 		}
 	}
 	b.messages++
 	b.digests = [2]actual.Digest{d, b.digests[0]}
 	b.at = [2]app.Time{now, b.at[0]}
-	switch {
-	case b.since == 0 && b.signs >= signsOfTwo:
-		b.since = now
-	case b.over(now, from, ttl):
+	if b.over(now, from, ttl) {
 		b.end()
+	}
+}
+
+// sign counts a sign of two DEAs. A message is one sign at most.
+func (b *idUse) sign(now app.Time, period time.Duration) {
+	if b.signAt == now {
+		return
+	}
+	if b.signAt != 0 {
+		b.signs *= math.Exp2(-now.Sub(b.signAt).Seconds() / (4 * period).Seconds())
+	}
+	b.signs, b.signAt = b.signs+1, now
+	if b.since == 0 && b.signs >= signsOfTwo {
+		b.since, b.merges = now, true
 	}
 }
 
@@ -74,12 +87,26 @@ func (b *idUse) over(now, from app.Time, ttl time.Duration) bool {
 	return b.since != 0 && now.Sub(max(b.thirdAt, from)) >= ttl
 }
 
-func (b *idUse) end() { b.since, b.signs, b.signAt, b.lists = 0, 0, 0, nil }
+func (b *idUse) end() { b.since, b.signs, b.signAt, b.lists, b.merges = 0, 0, 0, nil, false }
+
+// replaced notes that a list has none of the instances that the id listed before.
+func (b *idUse) replaced(before []actual.Instance, hb *actual.Heartbeat, now app.Time) {
+	old := &actual.Heartbeat{DEA: hb.DEA, Instances: before}
+	b.lists = []heardList{{old, b.messages - 1, now, now}, {hb, b.messages, now, now}}
+}
+
+// expire drops the lists that are over. from is the time from which on silence counts.
+func (b *idUse) expire(now, from app.Time, ttl time.Duration) {
+	b.lists = slices.DeleteFunc(b.lists, func(l heardList) bool { return now.Sub(max(l.present, from)) >= ttl })
+	if len(b.lists) < 2 && !b.doubled() {
+		b.lists, b.merges = nil, false
+	}
+}
 
 // merge gives a heartbeat together with the lists of the other DEAs that use the id; the heartbeat
 // itself if there are none.
-func (b *idUse) merge(hb *actual.Heartbeat, now, from app.Time, ttl time.Duration) *actual.Heartbeat {
-	if !b.doubled() {
+func (b *idUse) merge(hb *actual.Heartbeat, now, from app.Time, period, ttl time.Duration) *actual.Heartbeat {
+	if len(b.lists) == 0 && !b.merges {
 		return hb
 	}
 	all := *hb
@@ -88,8 +115,13 @@ func (b *idUse) merge(hb *actual.Heartbeat, now, from app.Time, ttl time.Duratio
 	for n := range all.Instances {
 		placed[all.Instances[n].GUID] = n
 	}
-	b.replace(hb, placed, now)
-	b.lists = slices.DeleteFunc(b.lists, func(l heardList) bool { return now.Sub(max(l.present, from)) >= ttl })
+	if b.replace(hb, placed, now) {
+		b.merges = true
+		b.sign(now, period)
+	}
+	if b.expire(now, from, ttl); !b.merges {
+		return hb
+	}
 	for n := len(b.lists) - 2; n >= 0; n-- { // newer ones first
 		other := b.lists[n].hb
 		for _, i := range other.Instances {
@@ -116,8 +148,9 @@ func (b *idUse) merge(hb *actual.Heartbeat, now, from app.Time, ttl time.Duratio
 }
 
 // replace puts a list in the place of the kept one that it is most like: then both are from the same
-// DEA. A list that has little in common with any is kept beside them. listed has its instances.
-func (b *idUse) replace(hb *actual.Heartbeat, listed map[app.GUID]int, now app.Time) {
+// DEA. A list that has little in common with any is kept beside them. listed has its instances. back
+// says that its instances come back: another list was heard since they were listed last.
+func (b *idUse) replace(hb *actual.Heartbeat, listed map[app.GUID]int, now app.Time) (back bool) {
 	same, least := -1, 0
 	for n, l := range b.lists {
 		common := 0
@@ -136,9 +169,11 @@ func (b *idUse) replace(hb *actual.Heartbeat, listed map[app.GUID]int, now app.T
 		same = 0
 	}
 	if same >= 0 {
+		back = same < len(b.lists)-1 && len(hb.Instances) > 0
 		b.lists = slices.Delete(b.lists, same, same+1)
 	}
 	b.lists = append(b.lists, heardList{hb, b.messages, now, now})
+	return back
 }
 
 // undecoded notes that a message arrived under the id that cannot be decoded. Any of the DEAs may
@@ -151,7 +186,7 @@ func (b *idUse) undecoded(now app.Time, within time.Duration) {
 	}
 }
 
-// mayBeGone reports whether the id is doubled and neither of the last two messages listed an
+// mayBeGone reports whether several lists count and neither of the last two messages listed an
 // instance.
 func (b *idUse) mayBeGone(g app.GUID) bool {
 	for _, l := range b.lists {
@@ -159,7 +194,7 @@ func (b *idUse) mayBeGone(g app.GUID) bool {
 			return false
 		}
 	}
-	return b.doubled()
+	return b.merges
 }
 
 // doubled are the ids that two DEAs use.
@@ -185,6 +220,24 @@ func (i *Intake) noteMessage(h *heardDEA, d actual.Digest, now app.Time) {
 	}
 	h.idUse.note(d, now, i.live.CountsFrom(now), i.live.Period, i.live.TTL)
 	i.reportDoubled(h, was)
+}
+
+// mergeLists gives a heartbeat together with the lists of the other DEAs that use its id.
+func (i *Intake) mergeLists(h *heardDEA, hb *actual.Heartbeat, now app.Time) *actual.Heartbeat {
+	was := h.idUse.doubled()
+	merged := h.idUse.merge(hb, now, i.live.CountsFrom(now), i.live.Period, i.live.TTL)
+	i.reportDoubled(h, was)
+	return merged
+}
+
+// noteReplaced notes whether a heartbeat has none of the recorded instances. Its changes are known.
+func (i *Intake) noteReplaced(view *raftfsm.State, h *heardDEA, hb *actual.Heartbeat, now app.Time) {
+	if len(h.idUse.lists) > 0 || h.newest == nil || len(hb.Instances) == 0 || len(h.changes.Removes) == 0 {
+		return
+	}
+	if rec, known := view.DEA(h.id); known && rec.GoneAt == 0 && len(h.changes.Removes) == rec.Len {
+		h.idUse.replaced(view.DEAInstances(nil, h.id), hb, now)
+	}
 }
 
 // endDoubled finds the ids that two DEAs used and that at most one still uses.

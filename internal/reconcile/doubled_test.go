@@ -65,6 +65,57 @@ func TestW12ADoubledIDIsFound(t *testing.T) {
 	}
 }
 
+// TestW12ADoubledIDIsFoundWhateverTheOrder: messages of the two come in bursts, several of one and then
+// several of the other. The lists count from the first time on that instances come back.
+func TestW12ADoubledIDIsFoundWhateverTheOrder(t *testing.T) {
+	for _, burst := range []int{2, 3} {
+		cf := steadyFleet(t, 6, 30, testOptions())
+		one, two := cf.deas["dea-001"], cf.deas["dea-002"]
+		two.id = one.id
+		one.nextBeat, two.nextBeat = maxTime, maxTime
+		both, goes, rev := slices.Concat(one.list, two.list), 0, uint64(0)
+		for n := range 24 {
+			d := []*simDEA{one, two}[n/burst%2]
+			cf.heartbeat(d)
+			cf.run(hb / 2)
+			if rec, _ := cf.View().DEA(one.id); rec.Rev != rev {
+				goes, rev = goes+1, rec.Rev
+			}
+		}
+		if !cf.isDoubled(one.id) {
+			t.Errorf("bursts of %d: the id is not found doubled", burst)
+		}
+		if goes > 3 {
+			t.Errorf("bursts of %d: the record changed %d times, want 3: one list, the other, both", burst, goes)
+		}
+		if !sameInstances(cf.View().DEAInstances(nil, one.id), both) {
+			t.Errorf("bursts of %d: not the instances of both are recorded", burst)
+		}
+		cf.wantSent("both beat", 0, 0)
+	}
+}
+
+// TestW12OneNewListIsOneDEA: a DEA is restarted with other instances, and a message of before is late.
+func TestW12OneNewListIsOneDEA(t *testing.T) {
+	cf := steadyFleet(t, 6, 30, testOptions())
+	d := cf.deas["dea-001"]
+	old, fresh := d.list, []actual.Instance{}
+	for _, i := range d.list {
+		fresh = append(fresh, cf.instance(i.App, i.Index, actual.Running))
+	}
+	d.list = fresh
+	cf.heartbeat(d)
+	d.list = old
+	cf.heartbeat(d)
+	d.list = fresh
+	cf.heartbeat(d)
+	cf.run(5 * hb)
+	if cf.isDoubled(d.id) || cf.intake.deas[d.id].idUse.lists != nil || !sameInstances(cf.View().DEAInstances(nil, d.id), fresh) {
+		t.Errorf("doubled: %v; lists %v", cf.isDoubled(d.id), cf.intake.deas[d.id].idUse.lists)
+	}
+	cf.wantSent("the instances are as many as before", 0, 0)
+}
+
 // TestW12ItEndsWhenOneIsGone, a time to live later.
 func TestW12ItEndsWhenOneIsGone(t *testing.T) {
 	for name, end := range map[string]func(one, two *simDEA){
@@ -239,7 +290,7 @@ func TestDoubledIDsAreBounded(t *testing.T) {
 	for n := range 1000 {
 		hb1 := &actual.Heartbeat{DEA: "d"}
 		b.note(actual.Digest{byte(n % 2)}, now, 0, hb, 3*hb)
-		b.merge(hb1, now, 0, 3*hb)
+		b.merge(hb1, now, 0, hb, 3*hb)
 		now = now.Add(time.Millisecond)
 	}
 	if !b.doubled() || len(b.lists) > maxLists {

@@ -132,16 +132,17 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 	}
 	i.noteReadable(h)
 	i.noteMessage(h, d, now)
-	merged := h.idUse.merge(&hb, now, i.live.CountsFrom(now), i.live.TTL)
+	merged := i.mergeLists(h, &hb, now)
 	unplacedChanged := i.noteEntries(h, merged, now)
 	h.uncertain.update(merged, now)
 	h.digest, h.saidAt, h.newest, h.compared, h.proposed = d, now.Add(-i.lag.now()), merged, false, false
-	if !h.idUse.doubled() { // else what it means depends on the other DEA's list
+	if !h.idUse.merges { // else what it means depends on the other DEA's list
 		i.byDigest[d] = h
 	}
 	h.capitals = hb.LetterCases
 	i.dirty[h.id] = h
 	changed := !i.settle(view, h)
+	i.noteReplaced(view, h, &hb, now)
 	i.mu.Unlock()
 	if changed || unplacedChanged {
 		i.wake()
@@ -226,7 +227,7 @@ func (i *Intake) changes(view *raftfsm.State, h *heardDEA, rev uint64) raftfsm.D
 	var overruled, withheld bool
 	changes.Upserts, overruled = i.recentExits.overrule(view, h.id, changes.Upserts, now, i.live.TTL)
 	changes, withheld = h.uncertain.withhold(view, changes, now, i.live.TTL)
-	h.partial = overruled || withheld || h.idUse.doubled()
+	h.partial = overruled || withheld || h.idUse.merges
 	return changes
 }
 
@@ -406,6 +407,9 @@ func (i *Intake) Forget(view *raftfsm.State) {
 	i.recentExits.prune(now, i.live.TTL)
 	i.endDoubled(now)
 	for id, h := range i.deas {
+		if len(h.idUse.lists) > 0 {
+			h.idUse.expire(now, i.live.CountsFrom(now), i.live.TTL)
+		}
 		if !i.live.Silent(id, now) {
 			continue
 		}

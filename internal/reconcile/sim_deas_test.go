@@ -16,7 +16,9 @@ import (
 )
 
 type simDEA struct {
-	id string
+	id     string
+	key    string // its first id
+	jitter bool   // its heartbeats take long, each as long as chance will have it
 	// nameless is how many entries of each heartbeat cannot be read and name no instance.
 	nameless int
 	list     []actual.Instance
@@ -36,7 +38,8 @@ type simDEA struct {
 // message is a message on its way to one node.
 type message struct {
 	at      app.Time
-	subject string // messages of one subject keep their order
+	subject string
+	from    string // messages of one subject from one sender keep their order
 	to      *simNode
 	hear    func(*Intake)
 }
@@ -81,7 +84,7 @@ func (cf *simCF) deaKeys() []string { return slices.Sorted(maps.Keys(cf.deas)) }
 func (cf *simCF) addDEAs(n int) {
 	for range n {
 		id := fmt.Sprintf("dea-%03d", cf.nextDEA)
-		cf.deas[id] = &simDEA{id: id, nextBeat: cf.now.Add(time.Duration(cf.nextDEA) * hb / 16 % hb)}
+		cf.deas[id] = &simDEA{id: id, key: id, nextBeat: cf.now.Add(time.Duration(cf.nextDEA) * hb / 16 % hb)}
 		cf.nextDEA++
 	}
 }
@@ -92,7 +95,7 @@ func (cf *simCF) heartbeat(d *simDEA) {
 		return
 	}
 	if d.garbles {
-		cf.post("beat "+d.id, func(in *Intake) { in.Garbled(d.id, "out of order, for a test") })
+		cf.postBeat(d, func(in *Intake) { in.Garbled(d.id, "out of order, for a test") })
 		return
 	}
 	d.decodedAt = cf.now
@@ -105,7 +108,7 @@ func (cf *simCF) heartbeat(d *simDEA) {
 	}
 	cf.applyMisreports(&hb)
 	digest := digestOf(hb)
-	cf.post("beat "+d.id, func(in *Intake) {
+	cf.postBeat(d, func(in *Intake) {
 		if !in.Unchanged(digest) {
 			in.Heartbeat(hb, digest)
 		}
@@ -126,6 +129,22 @@ func (cf *simCF) post(subject string, hear func(*Intake)) {
 	if cf.faults != nil {
 		delay = cf.faults.delay()
 	}
+	cf.postAfter(delay, subject, "", hear)
+}
+
+// postBeat delivers a heartbeat of a DEA.
+func (cf *simCF) postBeat(d *simDEA, hear func(*Intake)) {
+	delay := time.Duration(0)
+	if cf.faults != nil {
+		delay = cf.faults.delay()
+	}
+	if d.jitter {
+		delay = max(delay, cf.faults.jitter())
+	}
+	cf.postAfter(delay, "beat "+d.id, d.key, hear)
+}
+
+func (cf *simCF) postAfter(delay time.Duration, subject, from string, hear func(*Intake)) {
 	for _, n := range cf.nodes {
 		at := n.slow.arrives(cf.now, cf.now.Add(delay))
 		switch {
@@ -133,7 +152,7 @@ func (cf *simCF) post(subject string, hear func(*Intake)) {
 		case cf.faults == nil && at == cf.now:
 			hear(n.intake)
 		default:
-			cf.send(message{at, subject, n, hear})
+			cf.send(message{at, subject, from, n, hear})
 		}
 	}
 }
@@ -141,7 +160,7 @@ func (cf *simCF) post(subject string, hear func(*Intake)) {
 // send puts a message on its way.
 func (cf *simCF) send(l message) {
 	for _, before := range cf.inFlight {
-		if before.subject == l.subject && before.to == l.to {
+		if before.subject == l.subject && before.from == l.from && before.to == l.to {
 			l.at = max(l.at, before.at)
 		}
 	}

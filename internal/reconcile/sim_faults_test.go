@@ -144,3 +144,11 @@ func (f *faults) delay() time.Duration {
 	}
 	return time.Duration(f.rnd.Int64N(int64(hb - hb/10)))
 }
+
+// jitter is how long a heartbeat of a DEA takes whose heartbeats take long.
+func (f *faults) jitter() time.Duration {
+	if f.calm {
+		return 0
+	}
+	return time.Duration(f.rnd.Int64N(int64(hb - hb/10)))
+}

@@ -133,7 +133,7 @@ func (cf *simCF) share(rnd *rand.Rand, d *simDEA) {
 	}
 	if others := cf.sharers(d); len(others) > 0 {
 		for _, o := range append(others, d) {
-			o.disturbed = cf.now
+			o.disturbed, o.jitter = cf.now, false
 		}
 		d.id = fmt.Sprintf("dea-%03d", cf.nextDEA)
 		cf.nextDEA++
@@ -150,6 +150,8 @@ func (cf *simCF) share(rnd *rand.Rand, d *simDEA) {
 	}
 	o := alone[rnd.IntN(len(alone))]
 	o.id, cf.shared = d.id, true
+	d.jitter = rnd.IntN(2) == 0
+	o.jitter = d.jitter
 	o.disturbed, d.disturbed = cf.now, cf.now
 }
 
