@@ -13,17 +13,17 @@ import (
 
 func TestYAMLKeepsTheOrderOfKeys(t *testing.T) {
 	var out bytes.Buffer
-	raw := `{"z":1,"a":{"y":[],"b":null,"k":{}},"list":[{"n":2.5e3,"m":"2023-11-14T23:13:20.000Z"},true,"yes","12",""]}`
+	raw := `{"z":1,"a":{"x":[],"b":null,"k":{}},"list":[{"num":2.5e3,"m":"2023-11-14T23:13:20.000Z"},true,"yes","12",""]}`
 	if err := writeYAML(&out, []byte(raw)); err != nil {
 		t.Fatal(err)
 	}
 	want := `z: 1
 a:
-  y: []
+  x: []
   b: null
   k: {}
 list:
-  - n: 2.5e3
+  - num: 2.5e3
     m: "2023-11-14T23:13:20.000Z"
   - true
   - "yes"
