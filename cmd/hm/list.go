@@ -188,7 +188,7 @@ func (l lister[T]) output(c *cli, pages *api.Pages[T]) listOutput[T] {
 	case formatJSON:
 		return &jsonList[T]{w: w}
 	case formatYAML:
-		return &yamlList[T]{w: w}
+		return &yamlList[T]{yamlWriter: yamlWriter{w: w}}
 	case formatName:
 		return &nameList[T]{w: w, name: l.name}
 	}
@@ -235,7 +235,7 @@ func (l *jsonList[T]) close() error {
 
 // yamlList prints a YAML sequence.
 type yamlList[T any] struct {
-	w *bufio.Writer
+	yamlWriter
 	n int
 }
 
@@ -245,7 +245,7 @@ func (l *yamlList[T]) add(item T) error {
 	if err != nil {
 		return fmt.Errorf("encoding the list: %w", err)
 	}
-	return writeYAMLItem(l.w, raw)
+	return l.item(raw)
 }
 
 func (l *yamlList[T]) close() error {

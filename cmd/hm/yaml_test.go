@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"reflect"
@@ -34,12 +35,16 @@ list:
 		t.Errorf("got\n%s, want\n%s", &out, want)
 	}
 	out.Reset()
-	for _, item := range []string{`{"a":1}`, `"x"`} {
-		if err := writeYAMLItem(&out, []byte(item)); err != nil {
+	l := yamlList[any]{yamlWriter: yamlWriter{w: bufio.NewWriter(&out)}}
+	for _, item := range []any{map[string]any{"a": 1, "b": []int{2}}, "x", []int{3, 4}} {
+		if err := l.add(item); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if out.String() != "- a: 1\n- x\n" {
+	if err := l.close(); err != nil {
+		t.Fatal(err)
+	}
+	if out.String() != "- a: 1\n  b:\n    - 2\n- x\n- - 3\n  - 4\n" {
 		t.Errorf("items are written as\n%s", &out)
 	}
 	if writeYAML(&out, []byte(`{"a":`)) == nil {
