@@ -97,8 +97,8 @@ func (c *complaints) request(id network.RequestID, target string) {
 const maxComplaints = 100
 
 func (c *complaints) add(format string, args ...any) {
-	if len(c.found) < maxComplaints {
-		c.found = append(c.found, fmt.Sprintf(format, args...))
+	if text := fmt.Sprintf(format, args...); len(c.found) < maxComplaints && !slices.Contains(c.found, text) {
+		c.found = append(c.found, text)
 	}
 }
 

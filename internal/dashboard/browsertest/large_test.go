@@ -15,7 +15,7 @@ import (
 
 // largePages are the pages and the lists of a large fleet, as links on the pages lead to them.
 var largePages = []string{
-	"/", "/apps", "/apps?drift=missing", "/apps?q=a00", "/apps/" + appOfLarge, "/deas", "/deas?sort=-instances", "/deas/dea-00099",
+	"/", "/apps", "/apps?show=drift", "/apps?q=a00", "/apps/" + appOfLarge, "/deas", "/deas?sort=instances", "/deas/dea-00099",
 	"/commands", "/events", "/cluster",
 }
 

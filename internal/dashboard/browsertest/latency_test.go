@@ -119,7 +119,7 @@ func TestOnlookersDoNotDelayCommands(t *testing.T) {
 	alone, _ := n.memory(t)
 	measure(t, "alone", c, half)
 	all, end := lookAt(t.Context(), n.url, []string{
-		"/", "/", "/apps", "/apps?drift=crashed", "/apps/" + url.PathEscape(cf.Apps(0, 1)[0].GUID.String()), "/deas", "/deas?sort=-instances", "/commands",
+		"/", "/", "/apps", "/apps?show=drift", "/apps/" + url.PathEscape(cf.Apps(0, 1)[0].GUID.String()), "/deas", "/deas?sort=instances", "/commands",
 		"/events", "/cluster",
 	})
 	p99 := measure(t, "ten browsers", c, half)

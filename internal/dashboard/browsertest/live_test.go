@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+
 	"hm/internal/api"
 	"hm/internal/liveview"
 	"hm/internal/words"
@@ -80,18 +82,34 @@ func testPauseFromThePage(t *testing.T, f *foundry) {
 	watcher := openTab(t, f.urls[0], desktop) // perhaps of a follower
 	watcher.visit("/")
 	b.visit("/cluster")
-	b.click(`form[action="/do/pause"] button`)
+	b.pauseByForm("switches are being replaced", "pat")
 	b.awaitText("#gate", "paused")
-	b.awaitText("main", "127.0.0.1") // who: nobody has to log in, so it is the address
+	b.awaitText("main", "switches are being replaced")
 	watcher.await("a closed gate", `document.querySelector("#gate").dataset.state === "closed"`)
 	holds := statusOf(t.Context(), t, client(t, f.leader())).Holds
-	if len(holds) != 1 || !strings.Contains(b.text("main"), holds[0].By) {
+	if len(holds) != 1 || !strings.Contains(holds[0].By, "pat") || !strings.Contains(b.text("main"), holds[0].By) {
 		t.Errorf("the page does not say who set %+v:\n%s", holds, b.text("main"))
 	}
-	b.click(`form[action="/do/resume"] button`)
+	b.resumeByForm()
 	b.await("an open gate", `document.querySelector("#gate").dataset.state === "open"`)
 	watcher.await("an open gate", `document.querySelector("#gate").dataset.state === "open"`)
 	b.checkStill("cluster while it is paused")
+}
+
+// pauseByForm fills in the form that pauses hm, and sends it.
+func (b *tab) pauseByForm(reason, by string) {
+	b.t.Helper()
+	b.click(`details:has([action="/do/pause"]) > summary`)
+	b.do("filling in the form", chromedp.SendKeys(chromedp.CSS("#pause-reason"), reason), chromedp.SendKeys(chromedp.CSS("#pause-by"), by))
+	b.click(`[action="/do/pause"] button`)
+}
+
+// resumeByForm ends the pause by its form.
+func (b *tab) resumeByForm() {
+	b.t.Helper()
+	b.click("#hold-paused summary")
+	b.click(`#hold-paused [name="confirm"]`)
+	b.click("#hold-paused button")
 }
 
 // loopingApp returns the app that crashes in a sandbox.
@@ -115,7 +133,7 @@ func testCrashLoopIsVisible(t *testing.T, f *foundry) {
 	})
 	guid := f.loopingApp()
 	b := openTab(t, f.leader(), desktop)
-	b.visit("/apps?drift=crashed")
+	b.visit("/apps?show=crashed")
 	b.awaitText("main", words.Short(guid))
 	b.visit("/apps/" + guid)
 	b.awaitText("main", "CRASHED")

@@ -122,14 +122,30 @@ func TestPagesNeedNoScript(t *testing.T) {
 	}
 }
 
-// words gives the words that a person reads on the page, without numbers.
+// TestFormsNeedNoScript pauses and resumes hm in a browser without JavaScript.
+func TestFormsNeedNoScript(t *testing.T) {
+	b := openTab(t, serve(t, apitest.Fleet()), desktop.withoutScript())
+	b.visit("/cluster")
+	b.pauseByForm("switches are being replaced", "pat")
+	b.await("the outcome and the closed gate",
+		`document.querySelector("[role=alert]") && document.querySelector("#gate").dataset.state === "closed"`)
+	b.resumeByForm()
+	b.await("the outcome and the open gate",
+		`document.querySelector("[role=alert]") && document.querySelector("#gate").dataset.state === "open"`)
+}
+
+// words gives the words that a person reads on the page, without numbers and what only a script can do.
 func (b *tab) words() map[string]bool {
 	b.t.Helper()
+	var text string
+	b.eval(`["#gate", "main"].map(part => {
+		const e = document.querySelector(part).cloneNode(true);
+		e.querySelectorAll(".needs-script").forEach(n => n.remove());
+		return e.textContent;
+	}).join(" ")`, &text)
 	all := map[string]bool{}
-	for _, part := range []string{"#gate", "main"} {
-		for _, w := range strings.FieldsFunc(b.text(part), func(r rune) bool { return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || r == '-') }) {
-			all[w] = true
-		}
+	for _, w := range strings.FieldsFunc(text, func(r rune) bool { return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || r == '-') }) {
+		all[w] = true
 	}
 	return all
 }

@@ -29,7 +29,7 @@ func serve(t testing.TB, n *apitest.Node) (base string) {
 // stillPages are the pages of a fake node with every kind of drift, by what they show.
 func stillPages() map[string]string {
 	return map[string]string{
-		"overview": "/", "apps": "/apps", "apps with drift": "/apps?drift=crashed",
+		"overview": "/", "apps": "/apps", "apps with drift": "/apps?show=crashed",
 		"app with crashes": "/apps/" + apitest.Crashy.Droplet.String(), "app with a gap": "/apps/" + apitest.Gappy.Droplet.String(),
 		"deas": "/deas", "dea": "/deas/1-dea-one", "commands": "/commands", "events": "/events", "cluster": "/cluster",
 		"no such page": "/nothing", "no such app": "/apps/zzz",
