@@ -39,6 +39,6 @@ func (c credentials) guard(next http.Handler) http.Handler {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		writeProblem(w, problem(http.StatusUnauthorized, "unauthorized", "user name and password are missing or wrong", "set HM_USERNAME and HM_PASSWORD"))
+		refuse(w, r, problem(http.StatusUnauthorized, "unauthorized", "user name and password are missing or wrong", "set HM_USERNAME and HM_PASSWORD"))
 	})
 }

@@ -54,7 +54,7 @@ func (s *Server) routes() http.Handler {
 			handle(pattern, func(w http.ResponseWriter, r *http.Request) error { pages.ServeHTTP(w, r); return nil })
 		}
 		nowhere = func(w http.ResponseWriter, r *http.Request) error {
-			if r.Method != http.MethodGet || !strings.Contains(r.Header.Get("Accept"), "text/html") || strings.HasPrefix(r.URL.Path, "/v1/") {
+			if r.Method != http.MethodGet || !wantsPage(r) {
 				return noRoute(mux, r)
 			}
 			pages.ServeHTTP(w, r) // a person typed the address: the page says that there is nothing
@@ -64,10 +64,14 @@ func (s *Server) routes() http.Handler {
 	handle("/", nowhere)
 
 	protection := http.NewCrossOriginProtection()
-	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		writeProblem(w, problem(http.StatusForbidden, "cross-origin", "a page of another site asked for a change", ""))
+	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, r, problem(http.StatusForbidden, "cross-origin", "a page of another site asked for a change", ""))
 	}))
-	return protection.Handler(s.auth.guard(mux))
+	var guarded http.Handler = mux
+	if !s.auth.needed && s.opts.TLS.ClientCA == "" {
+		guarded = refuseForeignNames(mux)
+	}
+	return protection.Handler(s.auth.guard(guarded))
 }
 
 // pagePatterns are the paths of the dashboard.

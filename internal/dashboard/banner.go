@@ -16,7 +16,18 @@ type banner struct {
 	Since   api.Timestamp
 	Basis   api.Basis
 	Reasons []bannerReason
+	Checks  []check  // what must hold for hm to send commands, always the same ones: the banner never changes its height
 	Faults  []string // of this node's record
+}
+
+// check is one condition of the gate.
+type check struct {
+	Tone words.Tone
+	Text string // what is so: "NATS up for 3h", or the reasons that close the gate
+	Long string // the same in a sentence
+	Path string // of the page that has more
+
+	failed bool // it closes the gate
 }
 
 // bannerReason is a reason of the closed gate.
@@ -64,6 +75,7 @@ func bannerOf(s api.Status) banner {
 	for _, reason := range reasons {
 		b.Reasons = append(b.Reasons, bannerReasonOf(s, reason))
 	}
+	b.Checks = checksOf(s, b.Reasons)
 	if len(b.Faults) > 0 || slices.ContainsFunc(reasons, func(r string) bool { return slices.Contains(faults, r) }) {
 		b.Tone = words.Bad
 	}
@@ -86,4 +98,63 @@ func bannerReasonOf(s api.Status, reason string) bannerReason {
 		}
 	}
 	return r
+}
+
+// checksOf gives the conditions of the gate: somebody leads, the link to NATS is up, what runs and what should run are
+// known, and nothing holds hm.
+func checksOf(s api.Status, reasons []bannerReason) []check {
+	leads := check{Text: s.Cluster.Leader + " leads", Path: "/cluster"}
+	if s.Cluster.Leader == "" {
+		leads = check{Tone: words.Bad, Text: "no leader", Path: "/cluster"}
+	}
+	link := check{Text: "NATS up for " + words.Span(s.Basis, s.NATS.Since), Path: "/cluster"}
+	if !s.NATS.Connected {
+		link = check{Tone: words.Bad, Text: "NATS down for " + words.Span(s.Basis, s.NATS.Since), Path: "/cluster"}
+	}
+	actual, desired := check{Text: "what runs is known", Path: "/deas"}, check{Text: "what should run is known", Path: "/events?kind=desired"}
+	held := check{Text: "nothing is held", Path: "/cluster#holds"}
+	checks := []*check{&leads, &link, &actual, &desired, &held}
+	for _, c := range checks {
+		c.Long = c.Text
+		if c.Tone == words.Plain {
+			c.Tone = words.Good
+		}
+	}
+	for _, r := range reasons {
+		c := &held
+		switch r.Reason {
+		case reconcile.ReasonNotLeader:
+			continue
+		case reconcile.ReasonNoLeader, reconcile.ReasonStateDiffers:
+			c = &leads
+		case reconcile.ReasonNATSDown, reconcile.ReasonNATSRefused, reconcile.ReasonNATSLate:
+			c = &link
+		case reconcile.ReasonActualStale, reconcile.ReasonDeaf:
+			c = &actual
+		case reconcile.ReasonDesiredStale:
+			c = &desired
+		}
+		text := r.Reason
+		if r.Since != "" && r.Reason != reconcile.ReasonDesiredStale {
+			text += " " + r.Since
+		}
+		tone := words.Warn
+		if slices.Contains(faults, r.Reason) {
+			tone = words.Bad
+		}
+		if c.failed {
+			c.Text, c.Long = c.Text+", "+text, c.Long+" "+r.String()+"."
+		} else {
+			c.Text, c.Long = text, capital(r.String())+"."
+		}
+		c.failed = true
+		if c.Tone != words.Bad {
+			c.Tone = tone
+		}
+	}
+	out := make([]check, len(checks))
+	for i, c := range checks {
+		out[i] = *c
+	}
+	return out
 }

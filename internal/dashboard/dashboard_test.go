@@ -27,6 +27,9 @@ func serve(t *testing.T, o api.Options, with dashboard.Options) string {
 	return "http://" + s.Addr()
 }
 
+// oneRequest keeps no connection open, for which a closing server would wait.
+var oneRequest = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
 // load asks for a page and gives the answer with its body.
 func load(t *testing.T, url string, headers ...string) (*http.Response, string) {
 	t.Helper()
@@ -37,7 +40,7 @@ func load(t *testing.T, url string, headers ...string) (*http.Response, string) 
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := oneRequest.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"net/url"
 	"time"
 
 	"hm/internal/api"
@@ -106,11 +107,17 @@ type liveData struct {
 
 // NodeURL is the address of the pages of another node, of which the status has the address of its API. The API of every
 // node has the same configuration, so the scheme is that of this node.
+// It is empty for an address that is none.
 func (l liveData) NodeURL(address string) string {
+	scheme := "http://"
 	if l.secure {
-		return "https://" + address + "/"
+		scheme = "https://"
 	}
-	return "http://" + address + "/"
+	u, err := url.Parse(scheme + address)
+	if err != nil || u.Host != address || u.Port() == "" {
+		return ""
+	}
+	return u.String() + "/"
 }
 
 // layoutData is what the template "layout" gets.

@@ -4,7 +4,6 @@
 (() => {
   const $ = (selector, from = document) => from.querySelector(selector);
   const body = document.body, live = $("#live"), liveText = $("#live-text");
-  document.documentElement.classList.add("script");
 
   // morph makes an element like another one and keeps what has not changed, so that focus, selection, scroll position,
   // open details and typed text stay. Elements with data-keep are left alone.
@@ -210,7 +209,7 @@
 
   function stacked(d) { // the topmost first, each on those below it
     const sums = [], below = d.at.map(() => 0);
-    for (const k of [...d.kinds].reverse()) sums.unshift(k.some(Boolean) ? k.map((n, i) => (below[i] += n)) : k.map(() => null));
+    for (const k of [...d.kinds].reverse()) sums.unshift(k.map((n, i) => (below[i] += n)));
     return [d.at, ...sums];
   }
 

@@ -58,7 +58,7 @@ func TestKeyboardReachesEverything(t *testing.T) {
 		b.visitStill(pages[name])
 		var left []string
 		b.eval(`(() => {
-			window.unreached = new Set([...document.querySelectorAll("a[href], button, input, select, textarea, summary")].filter(e =>
+			window.unreached = new Set([...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex=\"0\"]")].filter(e =>
 				e.checkVisibility({visibilityProperty: true}) && !e.disabled && e.type !== "hidden" && e.tabIndex >= 0));
 			document.addEventListener("focusin", e => unreached.delete(e.target));
 			return [...unreached].map(e => e.outerHTML);
