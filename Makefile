@@ -7,7 +7,7 @@ BASH_COMPLETIONS = $(SHARE)/bash-completion/completions
 ZSH_COMPLETIONS = $(SHARE)/zsh/site-functions
 FISH_COMPLETIONS = $(SHARE)/fish/vendor_completions.d
 
-.PHONY: build install test race lint fuzz bench schedules failover chaos chaos-broken dev screenshots generate
+.PHONY: incident build install test race lint fuzz bench schedules failover chaos chaos-broken dev screenshots generate
 
 build: ## bin/hm
 	$(GO) build -o bin/hm ./cmd/hm
@@ -58,6 +58,9 @@ screenshots: ## docs/images, of a sandbox at work; 10 minutes (needs Debian's pa
 	rm -f docs/images/*.png
 	mkdir -p docs/images
 	HM_TEST_SCREENSHOTS=$(CURDIR)/docs/images $(GO) test ./internal/dashboard/browsertest -run '^TestScreenshots$$' -v -count=1 -timeout 30m
+
+incident: ## docs/incident.md, with what real processes print; two minutes
+	$(GO) run ./internal/incident
 
 generate: ## generated code and documents (needs protoc, Debian package protobuf-compiler)
 	$(GO) generate ./...

@@ -114,7 +114,7 @@ var laws = []law{
 		why: "a node is put together in one place, for the programs that run nodes; its parts know each other through ports"},
 	{of: []string{"..."}, never: []string{"hm/internal/sandbox"}, except: []string{"cmd/hm", "internal/sandbox"},
 		why: "the sandbox runs everything in one process, so nothing but the program may need it"},
-	{of: []string{"..."}, never: []string{"hm/internal/sim/..."}, except: []string{"cmd/hm", "internal/sandbox", "internal/sim/...", "internal/faulttest"},
+	{of: []string{"..."}, never: []string{"hm/internal/sim/..."}, except: []string{"cmd/hm", "internal/sandbox", "internal/sim/...", "internal/faulttest", "internal/incident"},
 		why: "the simulated Cloud Foundry is for the sandbox, hm sim and tests; a node never needs it"},
 	{of: []string{"..."}, never: []string{"hm/internal/faulttest"}, except: []string{"internal/faulttest"},
 		why: "the fault bench starts programs and breaks them, so nothing that runs may need it"},

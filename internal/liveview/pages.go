@@ -155,8 +155,10 @@ func (p painter) deasPart() part {
 		part.lines = append(part.lines, p.labelled("DEAs", bad(p.DEAs.Error)))
 	case !p.DEAs.of(Query{Page: Overview}):
 		part.lines = append(part.lines, p.labelled("DEAs", faint("not yet known")))
-	case len(in) == 0 && len(p.DEAs.Items) == 0:
+	case len(in) == 0 && p.Status.Actual.DEAs+p.Status.Actual.GoneDEAs == 0:
 		part.lines = append(part.lines, p.labelled("DEAs", warn("none is recorded")))
+	case len(in) == 0 && !p.Status.Actual.Fresh:
+		part.lines = append(part.lines, p.labelled("DEAs", faint("which are in trouble is not known while the actual state is stale")))
 	case len(in) == 0:
 		part.lines = append(part.lines, p.labelled("DEAs", good("none is in trouble")))
 	default:
