@@ -46,6 +46,9 @@ type appPage struct {
 // Path is the address of the page.
 func (p appPage) Path() string { return appPath(p.GUID) }
 
+// Long reports whether the explanation has more lines than fit on a screen.
+func (p appPage) Long() bool { return len(p.Explain) > 60 }
+
 // IndexPath is the address of the page that explains one index.
 func (p appPage) IndexPath(index uint32) string { return indexPath(p.GUID, index) }
 
@@ -108,7 +111,7 @@ func (d *Dashboard) app(a *asked) (content, error) {
 	}
 	span, name := appSpan(a)
 	for _, s := range appSpans {
-		p.Spans = append(p.Spans, choice{Name: s.name, Text: s.name, Here: s.name == name, Path: appAddress(a, guid, "span", s.name)})
+		p.Spans = append(p.Spans, choice{Name: s.name, Text: s.name, Here: s.name == name, Count: -1, Path: appAddress(a, guid, "span", s.name)})
 	}
 	list := p.history(a, guid, span)
 	verdicts := map[string]api.ExplainedVersion{}

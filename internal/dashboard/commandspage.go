@@ -15,9 +15,11 @@ type commandsPage struct {
 	Endings  []choice      // what the ended ones can be narrowed to
 	App      string        // only of this app
 	NoEnded  string        // why there are no ended ones
-	Shadow   *api.Comparison
-	Basis    api.Basis
-	Here     string // address of the page, to which the forms return
+	// MoreEnded says that there are further ended ones.
+	MoreEnded bool
+	Shadow    *api.Comparison
+	Basis     api.Basis
+	Here      string // address of the page, to which the forms return
 }
 
 const (
@@ -77,6 +79,7 @@ func (d *Dashboard) commands(a *asked) (content, error) {
 			if p.Ended, err = ended.Next(a.Context()); err != nil {
 				p.NoEnded = err.Error()
 			}
+			p.MoreEnded = len(p.Ended) == endedShown
 		}
 	}
 	c := content{Title: "Commands", Follow: kindNames(commandsFollow), Every: 2 * defaultEvery}

@@ -11,7 +11,7 @@ import (
 )
 
 // maxStrips is how many indices a timeline shows.
-const maxStrips = 60
+const maxStrips = 40
 
 // Timeline is the history of an app's indices, a strip each.
 type Timeline struct {
@@ -139,8 +139,9 @@ func stripOf(index uint32, events []api.Event, now indexNow, from, until time.Ti
 	state, begun := "unknown", from
 	if len(events) > 0 {
 		state = stateBefore(events[0])
-	} else if now.State != "" && (now.Since.IsZero() || !now.Since.After(from)) {
-		state = now.State
+	}
+	if state == "unknown" && now.State != "" && !now.Since.IsZero() && !now.Since.After(from) {
+		state = now.State // what is there now was there all the time
 	}
 	enter := func(next string, at time.Time) {
 		if next == "" || next == state {
@@ -166,11 +167,16 @@ func stripOf(index uint32, events []api.Event, now indexNow, from, until time.Ti
 		enter("gone", last)
 	case now.Since.After(last):
 		enter(now.State, now.Since)
+	case len(events) == 0 && now.Since.IsZero():
+		enter(now.State, until.Add(-until.Sub(from)/60)) // since when is not known
 	default:
 		enter(now.State, last)
 	}
 	s.add(x(begun), stripWidth, state, begun, until)
 	s.Summary = summary(counts, state, until.Sub(begun), begun.Equal(from))
+	if len(events) == 0 && now.Since.IsZero() {
+		s.Summary = stateWords[state] + " at present"
+	}
 	return s
 }
 
@@ -196,15 +202,13 @@ func position(t, from, until time.Time) int {
 	return min(max(int(int64(stripWidth)*int64(t.Sub(from))/int64(whole)), 0), stripWidth)
 }
 
-// stateBefore is what an index was when an event of it came.
+// stateBefore is what an index was before the first event that is known of it. Only a crash says that: what it names
+// was there. A command says what the index is by then, and not since when.
 func stateBefore(e api.Event) string {
-	switch journal.Kind(e.Kind) {
-	case journal.InstanceCrashed:
+	if journal.Kind(e.Kind) == journal.InstanceCrashed {
 		return "live"
-	case journal.OtherStart, journal.OtherStop:
-		return "unknown"
 	}
-	return commandState(e)
+	return "unknown"
 }
 
 // commandState is the state of an index for which a command is outstanding.

@@ -30,7 +30,7 @@ func TestStrips(t *testing.T) {
 	}{
 		{"running all the time", nil, indexNow{State: "live", Since: ago(600)}, "live 0-60", ""},
 		{"running for half of it, and nothing known before", nil, indexNow{State: "live", Since: ago(30)}, "unknown 0-30, live 30-60", ""},
-		{"missing, and since when is not known", nil, indexNow{State: "missing", Off: true}, "missing 0-60", ""},
+		{"missing, and since when is not known", nil, indexNow{State: "missing", Off: true}, "unknown 0-59, missing 59-60", ""},
 		{"crashed, and restarted with effect", []api.Event{
 			stripEvent(40, "instance.crashed", "", "", ""), stripEvent(40, "command.scheduled", "start", "CRASHED", ""),
 			stripEvent(38, "command.sent", "start", "CRASHED", ""),
@@ -39,19 +39,19 @@ func TestStrips(t *testing.T) {
 		{"a start without effect", []api.Event{
 			stripEvent(30, "command.scheduled", "start", "MISSING", ""), stripEvent(28, "command.sent", "start", "MISSING", ""),
 			stripEvent(18, "command.expired", "start", "MISSING", "no effect was heard within the grace"),
-		}, indexNow{State: "missing", Off: true}, "missing 0-60", "sent 32, expired 42"},
+		}, indexNow{State: "missing", Off: true}, "unknown 0-30, missing 30-60", "sent 32, expired 42"},
 		{"missing, and back by itself", []api.Event{
 			stripEvent(30, "command.scheduled", "start", "MISSING", ""),
 			stripEvent(24, "command.dropped", "start", "MISSING", "an instance is live at the index"),
-		}, indexNow{State: "live", Since: ago(24)}, "missing 0-36, live 36-60", ""},
+		}, indexNow{State: "live", Since: ago(24)}, "unknown 0-30, missing 30-36, live 36-60", ""},
 		{"missing, and no longer desired", []api.Event{
 			stripEvent(30, "command.scheduled", "start", "MISSING", ""),
 			stripEvent(24, "command.dropped", "start", "MISSING", "the index is no longer desired"),
-		}, indexNow{}, "missing 0-36, gone 36-60", ""},
+		}, indexNow{}, "unknown 0-30, missing 30-36, gone 36-60", ""},
 		{"an extra instance is stopped", []api.Event{
 			stripEvent(30, "command.scheduled", "stop", "EXTRA", ""), stripEvent(29, "command.sent", "stop", "EXTRA", ""),
 			stripEvent(24, "command.confirmed", "stop", "EXTRA", "the instance is gone"),
-		}, indexNow{}, "live 0-36, gone 36-60", "sent 31, confirmed 36"},
+		}, indexNow{}, "unknown 0-30, live 30-36, gone 36-60", "sent 31, confirmed 36"},
 		{"a duplicate is stopped", []api.Event{
 			stripEvent(29, "command.sent", "stop", "DUPLICATE", ""),
 			stripEvent(24, "command.confirmed", "stop", "DUPLICATE", "the instance is gone"),
@@ -59,7 +59,7 @@ func TestStrips(t *testing.T) {
 		{"an evacuation", []api.Event{
 			stripEvent(29, "command.sent", "start", "EVACUATING", ""),
 			stripEvent(24, "command.confirmed", "start", "EVACUATING", "an instance is live at the index"),
-		}, indexNow{State: "live", Since: ago(24)}, "evacuating 0-36, live 36-60", "sent 31, confirmed 36"},
+		}, indexNow{State: "live", Since: ago(24)}, "unknown 0-31, evacuating 31-36, live 36-60", "sent 31, confirmed 36"},
 		{"crashed just now", []api.Event{stripEvent(0, "instance.crashed", "", "", "")}, indexNow{State: "crashed", Since: ago(0), Off: true},
 			"live 0-60", "crashed 60"},
 		{"of the other health manager", []api.Event{stripEvent(30, "other.start", "", "", "")}, indexNow{State: "live", Since: ago(28)},

@@ -254,6 +254,27 @@
     document.dispatchEvent(new Event("hm:theme"));
   });
 
+  // The map of DEAs: pointing at a cell names its DEA, pressing it opens its page. The map has no ids; the server knows them.
+  function cellPath(e) {
+    const map = e.target.closest && e.target.closest("#map");
+    if (!map || e.target.closest("a")) return "";
+    const at = new DOMPoint(e.clientX, e.clientY).matrixTransform(map.getScreenCTM().inverse());
+    const n = Math.floor(at.y / 10) * map.dataset.columns + Math.floor(at.x / 10);
+    return n >= 0 && n < map.dataset.shown ? map.dataset.cell + n : "";
+  }
+  let pointed = "", naming;
+  document.addEventListener("pointermove", (e) => {
+    const path = cellPath(e);
+    if (path === pointed) return;
+    pointed = path;
+    clearTimeout(naming);
+    if (path) naming = setTimeout(async () => {
+      const answer = await fetch(path + "?about").catch(() => null);
+      if (answer && answer.ok && path === pointed) $("#map-about").textContent = await answer.text();
+    }, 60);
+  });
+  document.addEventListener("click", (e) => { const path = cellPath(e); if (path) location.assign(path); });
+
   // Keys.
   const keys = $("#keys");
   $("#keys-open").addEventListener("click", () => keys.showModal());
