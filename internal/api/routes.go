@@ -77,7 +77,7 @@ func (s *Server) routes() http.Handler {
 // pagePatterns are the paths of the dashboard.
 var pagePatterns = []string{
 	"GET /{$}", "GET /apps", "GET /apps/", "GET /deas", "GET /deas/", "GET /commands", "GET /events", "GET /cluster", "GET /sandbox",
-	"GET /assets/", "POST /do/",
+	"GET /map/", "GET /assets/", "POST /do/",
 }
 
 const recordingRoute = "GET /v1/recording"
