@@ -5,8 +5,8 @@ import (
 	"hm/internal/words"
 )
 
-// historyLength is how many samples a history keeps.
-const historyLength = 60
+// HistoryLength is how many samples a history keeps, and how many periods the rates.
+const HistoryLength = 60
 
 // History is the newest samples of the drift, the oldest first. The zero History is empty. It is a value: Add returns
 // a new one and does not change the old one.
@@ -14,8 +14,8 @@ type History struct{ samples []api.DriftCounts }
 
 // Add returns the history with one more sample. It drops the oldest sample if there are too many.
 func (h History) Add(d api.DriftCounts) History {
-	from := max(0, len(h.samples)+1-historyLength)
-	samples := make([]api.DriftCounts, 0, historyLength)
+	from := max(0, len(h.samples)+1-HistoryLength)
+	samples := make([]api.DriftCounts, 0, HistoryLength)
 	samples = append(samples, h.samples[from:]...)
 	return History{append(samples, d)}
 }

@@ -72,10 +72,10 @@ func TestSparklines(t *testing.T) {
 // Add must not change a history that is being shown.
 func TestHistoriesAreValues(t *testing.T) {
 	var old History
-	for i := range 2 * historyLength {
+	for i := range 2 * HistoryLength {
 		next := old.Add(api.DriftCounts{Missing: i})
 		other := old.Add(api.DriftCounts{Missing: -1})
-		if len(next.samples) > historyLength || next.samples[len(next.samples)-1].Missing != i {
+		if len(next.samples) > HistoryLength || next.samples[len(next.samples)-1].Missing != i {
 			t.Fatalf("after %d samples the history has %d and ends with %v, other %v", i+1, len(next.samples),
 				next.samples[len(next.samples)-1], other)
 		}

@@ -241,7 +241,7 @@ func (p painter) drift() []line {
 		perLine = 1
 	}
 	cell := (p.width - labelWidth) / perLine
-	spark := min(max(cell-driftHead-1, 0), historyLength)
+	spark := min(max(cell-driftHead-1, 0), HistoryLength)
 	var lines []line
 	for i, kind := range words.DriftKinds {
 		n := words.DriftOf(p.Status.Drift, kind)

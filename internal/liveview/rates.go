@@ -16,16 +16,14 @@ type CommandCounts struct {
 }
 
 func (r Rates) clone(more int) Rates {
-	kept := r.periods[max(0, len(r.periods)+more-historyLength):]
-	periods := make([]CommandCounts, len(kept), historyLength)
+	kept := r.periods[max(0, len(r.periods)+more-HistoryLength):]
+	periods := make([]CommandCounts, len(kept), HistoryLength)
 	copy(periods, kept)
 	return Rates{Every: r.Every, periods: periods}
 }
 
-// NewRates returns rates of past periods, the oldest first.
-func NewRates(every time.Duration, periods []CommandCounts) Rates {
-	return Rates{Every: every, periods: periods}.clone(0)
-}
+// NewRates returns rates of periods of a length.
+func NewRates(every time.Duration) Rates { return Rates{Every: every} }
 
 // Add counts what happened at a time. What happened before the oldest period is left out.
 func (r Rates) Add(at time.Time, sent, confirmed, expired int) Rates {
@@ -54,7 +52,7 @@ func (r Rates) Until(now time.Time) Rates {
 		return r
 	}
 	last := r.periods[len(r.periods)-1].At
-	missing := min(int(begin.Sub(last)/r.Every), historyLength)
+	missing := min(int(begin.Sub(last)/r.Every), HistoryLength)
 	r = r.clone(max(missing, 0))
 	for i := missing - 1; i >= 0; i-- {
 		r.periods = append(r.periods, CommandCounts{At: begin.Add(-time.Duration(i) * r.Every)})

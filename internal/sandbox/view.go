@@ -46,7 +46,7 @@ func openView(s *Sandbox) *View {
 	for i, n := range s.nodes {
 		nodes[i] = watch.Node{Addr: n.url(), Name: n.id(), Client: n.client}
 	}
-	v.Watcher = watch.Open(watch.Options{Title: "hm dev", Nodes: nodes, Interval: pollEvery, Period: s.opts.Heartbeat, By: "hm dev"})
+	v.Watcher = watch.Open(watch.Options{Title: "hm dev", Nodes: nodes, Interval: pollEvery, By: "hm dev"})
 	if s.notice != "" {
 		v.add(outcome{s.notice, nil})
 	}

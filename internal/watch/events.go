@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"hm/internal/api"
-	"hm/internal/journal"
 )
 
 // Pauses before the events are followed again: they double from the first to the last.
@@ -68,14 +67,7 @@ func (w *Watcher) takeEvent(e api.Event) {
 			}
 			w.happened = append(w.happened[:0:0], w.happened[maxEvents:]...)
 		}
-		switch journal.Kind(e.Kind) {
-		case journal.CommandSent, journal.CommandDecided:
-			w.rates = w.rates.Add(shown.At, 1, 0, 0)
-		case journal.CommandConfirmed:
-			w.rates = w.rates.Add(shown.At, 0, 1, 0)
-		case journal.CommandExpired:
-			w.rates = w.rates.Add(shown.At, 0, 0, 1)
-		}
+		w.count(shown)
 	}
 	w.mu.Unlock()
 	if known {

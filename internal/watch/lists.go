@@ -11,7 +11,7 @@ import (
 )
 
 // lists asks for what the screen shows beside the status.
-func (w *Watcher) lists(ctx context.Context, s api.Status) {
+func (w *Watcher) lists(ctx context.Context) {
 	w.mu.Lock()
 	q, client := w.query, w.opts.Nodes[w.at].Client
 	w.mu.Unlock()

@@ -49,7 +49,8 @@ func (w *Watcher) round(ctx context.Context) error {
 	for range w.opts.Nodes {
 		var status api.Status
 		if status, err = w.askStatus(ctx); err == nil {
-			w.lists(ctx, status)
+			w.seed(ctx, w.node().Client)
+			w.lists(ctx)
 			w.choose(status)
 			return nil
 		}
@@ -77,9 +78,15 @@ func (w *Watcher) askStatus(ctx context.Context) (api.Status, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.names[w.at] = status.Node
+	first, at := w.answered.IsZero(), status.Basis.At.Time
 	w.answered, w.failure, w.frame.Status = time.Now(), "", &status
-	w.rates = w.rates.Until(status.Basis.At.Time)
-	if at := status.Basis.At.Time; at.Sub(w.sampled) >= w.opts.Period || at.Before(w.sampled) {
+	sent := status.Commands.SentStarts + status.Commands.SentStops
+	if first || sent < w.sent { // what was sent before is not known, or the record is another one
+		w.sent = sent
+	}
+	w.rates = w.rates.Until(at).Add(at, int(sent-w.sent), 0, 0)
+	w.sent = sent
+	if at.Sub(w.sampled) >= w.period || at.Before(w.sampled) {
 		w.history, w.sampled = w.history.Add(status.Drift), at
 	}
 	return status, nil

@@ -23,14 +23,13 @@ type Options struct {
 	Title    string        // of the frames: "hm top"
 	Nodes    []Node        // at least one; asked in turn
 	Interval time.Duration // between two questions to a node; at least MinInterval
-	Period   time.Duration // in which commands are counted; 0: DefaultPeriod
 	By       string        // as whom a change is recorded
 }
 
 // Limits of how often a node is asked.
 const (
 	MinInterval   = 100 * time.Millisecond
-	DefaultPeriod = 10 * time.Second
+	firstPeriod   = 10 * time.Second // until a node says how long its periods are
 	askTimeout    = 5 * time.Second  // for one answer
 	changeTimeout = 15 * time.Second // for one change, which may wait for an election
 	listCost      = 10               // a list is asked for at most this share of the time
@@ -54,6 +53,7 @@ type Watcher struct {
 	changes chan liveview.Change // that wait
 	names   []string             // of the nodes; used by the poll alone
 	paces   map[string]*pace     // of the lists; used by the poll alone
+	seeded  bool                 // the counts of the last periods were asked for; used by the poll alone
 
 	mu       sync.Mutex
 	query    liveview.Query
@@ -65,7 +65,9 @@ type Watcher struct {
 	known    map[string]bool  // the ids of happened
 	rates    liveview.Rates
 	history  liveview.History
-	sampled  time.Time
+	sampled  time.Time     // when the newest sample of the history was taken
+	period   time.Duration // of the rates and the history
+	sent     uint64        // commands ever, as of the newest status
 	notice   liveview.Notice
 
 	cancel context.CancelFunc
@@ -74,13 +76,10 @@ type Watcher struct {
 
 func newWatcher(o Options) *Watcher {
 	o.Interval = max(o.Interval, MinInterval)
-	if o.Period <= 0 {
-		o.Period = DefaultPeriod
-	}
 	w := &Watcher{
 		opts: o, began: time.Now(), changed: notify.New(), wake: notify.New(), paces: map[string]*pace{},
 		changes: make(chan liveview.Change, maxChanges), known: map[string]bool{}, names: make([]string, len(o.Nodes)),
-		rates: liveview.NewRates(o.Period, nil),
+		rates: liveview.NewRates(firstPeriod), period: firstPeriod,
 	}
 	for i, n := range o.Nodes {
 		w.names[i] = n.Name
