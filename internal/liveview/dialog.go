@@ -3,6 +3,7 @@ package liveview
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"hm/internal/api"
 	"hm/internal/reconcile"
@@ -131,13 +132,30 @@ func (p painter) releaseLines(name, asWho string) []line {
 	say(warn(question))
 	h := p.holds()[at]
 	say("Set " + words.Ago(p.basis(), h.SetAt) + ": " + words.Hold(p.basis(), h))
-	if others := len(words.GateReasons(p.Status.Gate)) - 1; others > 0 {
-		say(fmt.Sprintf("The gate stays closed for %s.", words.Count(others, "other reason")))
-	} else {
-		say("hm then sends commands for what drifts. Drift ", words.Drift(p.Status.Drift), ".")
+	others := slices.DeleteFunc(slices.Clone(words.GateReasons(p.Status.Gate)), func(r string) bool {
+		return r == "hold:"+name || r == reconcile.ReasonPaused && name == reconcile.HoldPaused
+	})
+	switch drift := p.Status.Drift; {
+	case len(others) > 0:
+		say("The gate stays closed all the same: " + strings.Join(others, ", ") + ".")
+	case drift.Total() == 0:
+		say("Nothing drifts at present.")
+	default:
+		say("hm then sends commands for what drifts: ", bad(driftWords(drift)), ".")
 	}
 	say(asWho)
 	lines = append(lines, line{})
 	say("y releases it. Esc changes nothing.")
 	return lines
+}
+
+// driftWords lists the kinds of drift that there are.
+func driftWords(d api.DriftCounts) string {
+	var parts []string
+	for _, kind := range words.DriftKinds {
+		if n := words.DriftOf(d, kind); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, kind))
+		}
+	}
+	return strings.Join(parts, ", ")
 }

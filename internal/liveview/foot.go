@@ -18,7 +18,7 @@ func (p painter) foot() []line {
 	case p.editing:
 		return []line{text(words.Piece{Tone: toneTitle, Text: "filter: "}, p.typed+"_", faint("  "+filterHelp(p.page)))}
 	case p.help:
-		return []line{text(faint("any key goes back"))}
+		return []line{text(faint("up, down and pgdown scroll; any other key goes back"))}
 	}
 	most := footMost
 	if p.height >= 40 {
@@ -87,11 +87,11 @@ func keyWords(keys Keys) []words.Text {
 func filterHelp(page Page) string {
 	switch page {
 	case PageApps:
-		return "the beginning of a guid; Enter applies it, Esc does not"
+		return "the beginning of a guid, or like drift=missing,crashes>3"
 	case PageDEAs:
-		return "the beginning of an id; Enter applies it, Esc does not"
+		return "the beginning of an id, or like state=gone,silence>1m"
 	}
-	return "words that a row must have; Enter applies it, Esc does not"
+	return "words that a row must have"
 }
 
 // helpLines are all keys with what they do.
@@ -103,7 +103,7 @@ func (p painter) helpLines() []line {
 		}
 		lines = append(lines, text(words.Piece{Tone: toneTitle, Text: title}))
 		for _, k := range joined(keys) {
-			lines = append(lines, text("  ", words.Piece{Tone: toneLabel, Text: fit(k.Name, 16)}, k.Does))
+			lines = append(lines, text("  ", words.Piece{Tone: toneLabel, Text: fit(k.Name, 22)}, k.Does))
 		}
 	}
 	own := without(p.Keys, Quit)

@@ -52,14 +52,17 @@ func draw(f Frame, s Screen, width, height int, theme Theme) drawing {
 	var d drawing
 	switch {
 	case s.help:
-		d = cutTo(p.helpLines(), body)
+		p.top = s.helpTop
+		d = p.scroll(nil, p.helpLines(), body)
 	case s.dialog != nil:
 		d = cutTo(append(p.gate(), append([]line{{}}, p.dialogLines(*s.dialog)...)...), body)
 	default:
 		d = p.pageBody(body)
 	}
-	for i := range d.lines {
-		d.lines[i].chosen = d.lines[i].chosen && theme.on
+	if p.blind {
+		for i := range d.lines { // no colour says that an old number is good or bad
+			d.lines[i].text = words.Say(faint(d.lines[i].text.String()))
+		}
 	}
 	if !s.Still { // the keys stay on the last line, wherever the page ends
 		for len(foot) > 0 && len(d.lines) < body {

@@ -96,7 +96,7 @@ func (p painter) appsPart() part {
 	case len(worst) == 0:
 		part.lines = append(part.lines, p.labelled("apps", good("none drifts")))
 	default:
-		part.lines = append(part.lines, p.labelled("apps", "that drift, the worst first"))
+		part.lines = append(part.lines, p.labelled("apps", fmt.Sprintf("%d drift, the worst first", max(p.Apps.Total, len(worst)))))
 	}
 	for _, a := range worst {
 		open := &spot{page: PageApp, id: a.App}
@@ -162,7 +162,7 @@ func (p painter) deasPart() part {
 	case len(in) == 0:
 		part.lines = append(part.lines, p.labelled("DEAs", good("none is in trouble")))
 	default:
-		part.lines = append(part.lines, p.labelled("DEAs", "in trouble:"))
+		part.lines = append(part.lines, p.labelled("DEAs", fmt.Sprintf("%d in trouble", max(p.DEAs.Total, len(in)))))
 	}
 	width := widthOf(36, mapped(in, func(d api.DEA) string { return d.DEA })...)
 	for _, d := range in {
@@ -200,13 +200,29 @@ func (p painter) deaTrouble(d api.DEA) (string, words.Tone) {
 	return strings.Join(all, "; "), tone
 }
 
+// appColumnsFrom is the width from which a list of apps has all its columns, and appGUIDFrom that from which it has
+// whole guids.
+const (
+	appColumnsFrom = 100
+	appGUIDFrom    = 130
+)
+
+// appColumns are the columns of a list of apps. A narrow screen leaves out the version and what starts.
 func (p painter) appColumns() []column {
-	id := 8
-	if p.width >= 120 {
-		id = 36
+	all := []column{{"app", 8, false}, {"version", 8, false}, {"wanted", 6, true}, {"running", 7, true}, {"starting", 8, true},
+		{"crashed", 7, true}, {"crashes", 7, true}, {"drift", 6, true}, {"verdict", 0, false}}
+	if p.width >= appGUIDFrom {
+		all[0].width = 36
 	}
-	return []column{{"app", id, false}, {"version", 8, false}, {"wanted", 6, true}, {"running", 7, true},
-		{"starting", 8, true}, {"crashed", 7, true}, {"crashes", 7, true}, {"drift", 6, true}, {"verdict", 0, false}}
+	return forWidth(p.width, all)
+}
+
+// forWidth returns the columns or cells of an app that a screen has room for.
+func forWidth[T any](width int, all []T) []T {
+	if width >= appColumnsFrom {
+		return all
+	}
+	return slices.Concat(all[:1], all[2:4], all[5:])
 }
 
 func (p painter) appItem(a api.AppItem) item {
@@ -222,13 +238,13 @@ func (p painter) appItem(a api.AppItem) item {
 		note = "not desired: " + note
 	}
 	id := a.App
-	if p.appColumns()[0].width < 36 {
+	if p.width < appGUIDFrom {
 		id = words.Short(id)
 	}
-	return item{row: row{key: "app " + a.App + " " + a.Version, open: &spot{page: PageApp, id: a.App}}, cells: []cell{
+	return item{row: row{key: "app " + a.App + " " + a.Version, open: &spot{page: PageApp, id: a.App}}, cells: forWidth(p.width, []cell{
 		value(id), value(words.Short(a.Version)), value(wanted), value(strconv.Itoa(a.Instances.Running)),
 		value(zero(a.Instances.Starting)), count0(a.Instances.Crashed, words.Bad), count0(int(a.Crashes), words.Warn), count0(a.Drift, words.Bad), faint(note),
-	}}
+	})}
 }
 
 // zero returns a number, and nothing for 0: so the eye finds the others.

@@ -21,10 +21,11 @@ func (p painter) appPage(height int) drawing {
 	for _, l := range words.Explanation(*e, words.ExplainOptions{All: p.all, ID: words.Short}) {
 		lines = append(lines, p.wordsLine(l)...)
 	}
+	head = p.gateShortest()
 	if p.App.Error != "" {
 		head = append(head, wrap(words.Say(bad(p.App.Error)), p.width, "")...)
 	}
-	return p.scroll(p.gateShortest(), append(head[1:], lines...), height)
+	return p.scroll(head, lines, height)
 }
 
 // wordsLine draws a line of package words.

@@ -142,7 +142,11 @@ func (p painter) gateLine() []line {
 	case s == nil:
 		return []line{p.labelled("gate", bad("not known"), ": no node answers")}
 	default:
-		return wrap(words.Say(p.label("gate"), words.Gate(p.basis(), s.Gate)), p.width, indent)
+		was := ""
+		if p.blind {
+			was = "it was "
+		}
+		return wrap(words.Say(p.label("gate"), was, words.Gate(p.basis(), s.Gate)), p.width, indent)
 	}
 }
 

@@ -33,11 +33,7 @@ func (s Screen) Press(name, text string, f Frame, width, height int, own Keys) (
 	case s.editing:
 		return s.pressFilter(name, text), Effect{}
 	case s.help:
-		s.help = false
-		if name == "q" {
-			return s, Effect{Action: Quit}
-		}
-		return s, Effect{}
+		return s.pressHelp(name, f, width, height)
 	}
 	action, ok := own.ActionOf(name)
 	if !ok {
@@ -47,6 +43,29 @@ func (s Screen) Press(name, text string, f Frame, width, height int, own Keys) (
 		return s.act(action, f, width, height)
 	}
 	return s, Effect{Action: action}
+}
+
+// pressHelp takes a key while the help is shown.
+func (s Screen) pressHelp(name string, f Frame, width, height int) (Screen, Effect) {
+	action, _ := lookKeys.ActionOf(name)
+	d := draw(f, s, width, height, Theme{})
+	if by := steps(action, d.visible); by != 0 {
+		s.helpTop = min(max(0, s.helpTop+by), max(0, d.length-d.visible))
+		return s, Effect{}
+	}
+	s.help = false
+	if name == "q" {
+		return s, Effect{Action: Quit}
+	}
+	return s, Effect{}
+}
+
+// steps returns how many rows or lines a key moves on a page of which some are visible; 0 if it does not move.
+func steps(action Action, visible int) int {
+	const far = 1 << 20
+	return map[Action]int{
+		rowUp: -1, rowDown: 1, screenUp: -visible, screenDown: visible, toFirst: -far, toLast: far,
+	}[action]
 }
 
 // screenKeys returns the keys of the screen that do something. A recording has one page, and nothing to change.
@@ -63,7 +82,7 @@ func (s Screen) act(action Action, f Frame, width, height int) (Screen, Effect) 
 	case Quit:
 		return s, Effect{Action: Quit}
 	case showHelp:
-		s.help = true
+		s.help, s.helpTop = true, 0
 	case toOverview, toApps, toDEAs, toCommands, toEvents, toCluster:
 		at := slices.IndexFunc(pageKeys, func(k Key) bool { return k.Action == action })
 		s = s.open(spot{page: Page(at)})
@@ -126,7 +145,7 @@ func (s Screen) look(action Action, f Frame, width, height int) Screen {
 		}
 		return s
 	}
-	by := map[Action]int{rowUp: -1, rowDown: 1, screenUp: -d.visible, screenDown: d.visible, toFirst: -1 << 20, toLast: 1 << 20}[action]
+	by := steps(action, d.visible)
 	if len(d.rows) == 0 {
 		s.top = min(max(0, s.top+by), max(0, d.length-d.visible))
 		return s

@@ -30,6 +30,7 @@ type Screen struct {
 	filters [pageCount]string
 	orders  [pageCount]int
 	help    bool
+	helpTop int    // the first line of the help that is shown
 	editing bool   // the filter is being typed
 	typed   string // so far
 	dialog  *dialog
