@@ -39,6 +39,7 @@ type show func(a *asked) (content, error)
 type rendered struct {
 	status int // of HTTP
 	title  string
+	closed bool          // the gate is not open
 	live   template.HTML // the banner, the content and the basis: what the script renews
 	follow []string
 	after  string
@@ -81,7 +82,7 @@ func (d *Dashboard) render(r *http.Request, t *template.Template, name string, f
 		return d.renderFailure(a, name, fmt.Errorf("the template of this page failed, which is a bug in hm: %w", err))
 	}
 	return &rendered{
-		status: http.StatusOK, title: c.Title, live: live, follow: c.Follow, after: c.After, every: c.Every, node: a.status.Node,
+		status: http.StatusOK, title: c.Title, closed: bannerOf(a.status).State != "open", live: live, follow: c.Follow, after: c.After, every: c.Every, node: a.status.Node,
 	}
 }
 
@@ -123,6 +124,7 @@ func (l liveData) NodeURL(address string) string {
 // layoutData is what the template "layout" gets.
 type layoutData struct {
 	Page, Title, Node string
+	Closed            bool // the gate is not open
 	Live              template.HTML
 	Follow            []string
 	After             string
@@ -152,7 +154,7 @@ func (d *Dashboard) send(w http.ResponseWriter, r *http.Request, name string, p 
 		every = defaultEvery
 	}
 	data := layoutData{
-		Page: name, Title: p.title, Node: p.node, Live: p.live, Follow: p.follow, After: p.after, EveryMS: every.Milliseconds(),
+		Page: name, Title: p.title, Closed: p.closed, Node: p.node, Live: p.live, Follow: p.follow, After: p.after, EveryMS: every.Milliseconds(),
 		Path: r.URL.RequestURI(), Theme: themeOf(r), Told: takeTold(w, r), Build: d.build(),
 	}
 	var out bytes.Buffer
@@ -185,7 +187,7 @@ type failureData struct {
 // renderFailure makes the page that says in words what is wrong and what to do.
 func (d *Dashboard) renderFailure(a *asked, name string, err error) *rendered {
 	f := failureOf(err)
-	out := &rendered{status: f.Status, title: f.Heading, node: a.status.Node}
+	out := &rendered{status: f.Status, title: f.Heading, closed: bannerOf(a.status).State != "open", node: a.status.Node}
 	live, err := d.renderLive(a, d.failure, name, content{Title: f.Heading, Data: f})
 	if err != nil {
 		live = template.HTML(template.HTMLEscapeString(f.Heading + ": " + f.Detail))

@@ -111,7 +111,7 @@ func (v *View) add(done outcome) {
 func (v *View) Frame() liveview.Frame {
 	s, now := v.sandbox, time.Now()
 	f := v.Watcher.Frame()
-	f.Dashboard, f.About, f.Up, f.Places, f.Keys = s.DashboardURL(), s.about(), now.Sub(v.started), s.Places(), v.Keys()
+	f.Dashboard, f.About, f.Up, f.Places, f.Keys = s.DashboardURL(), s.about(), now.Sub(v.started), s.Places()[1:], v.Keys()
 	for _, n := range s.nodes {
 		open, _, backAt := n.state()
 		f.Nodes = append(f.Nodes, liveview.Node{ID: n.id(), Down: !open, BackIn: max(0, backAt.Sub(now))})

@@ -82,8 +82,12 @@
       const html = await answer.text();
       failures = 0;
       lastGood = new Date();
-      say("live", "live");
-      if (!paused && !selecting()) show(html);
+      if (selecting()) {
+        say("paused", "waits for your selection");
+      } else if (!paused) {
+        say("live", "live");
+        show(html);
+      }
     } catch (e) {
       failures++;
       say("lost", "not live since " + clock(lastGood));
@@ -97,12 +101,35 @@
 
   function show(html) {
     const now = new DOMParser().parseFromString(html, "text/html");
-    for (const id of ["gate", "elsewhere", "main", "basis"]) {
+    for (const id of ["told", "gate", "elsewhere", "main", "basis"]) {
       const next = now.getElementById(id), old = document.getElementById(id);
       if (next && old) morph(old, document.adoptNode(next));
     }
+    const closed = $("#gate").dataset.state === "open" ? "" : "■ ";
+    document.title = closed + document.title.replace(/^■ /, "");
     document.dispatchEvent(new Event("hm:renewed"));
   }
+
+  // Forms are sent without leaving the page: scroll position and keyboard focus stay.
+  document.addEventListener("submit", async (e) => {
+    const form = e.target;
+    if (form.method !== "post" || e.defaultPrevented) return;
+    e.preventDefault();
+    const data = new URLSearchParams(new FormData(form, e.submitter));
+    form.inert = true;
+    try {
+      const answer = await fetch(form.action, { method: "POST", body: data, signal: AbortSignal.timeout(20000) });
+      if (!(answer.headers.get("Content-Type") || "").startsWith("text/html")) throw new Error("status " + answer.status);
+      const html = await answer.text(), menu = form.closest("details");
+      if (menu) menu.open = false;
+      show(html);
+      soon();
+    } catch (_) {
+      $("#told").innerHTML = '<div class="told bad" role="alert"><p><strong>No answer came: the change may or may not have been made.</strong> ' +
+        "<span>Look at the holds on the page Cluster, then try again.</span></p></div>";
+    }
+    form.inert = false;
+  });
 
   // soon renews the page shortly: several events at once cost one request.
   let due;
