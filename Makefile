@@ -48,8 +48,8 @@ chaos-broken: ## the fault bench against programs with a fault put in: each must
 	HM_CHAOS_BROKEN=$(or $(N),20) \
 	  $(GO) test -vet=off -count=1 -timeout=0 -v -run '^TestBrokenBuilds$$' ./internal/faulttest
 
-schedules: ## N (1000) schedules of faults in the virtual world, or the one of SEED, or of it only FAULTS (such as 3,17)
-	GOGC=400 HM_TEST_SEEDS=$(or $(N),1000) HM_TEST_SEED=$(SEED) HM_TEST_FAULTS=$(FAULTS) $(GO) test -run '^TestChaos$$' ./internal/reconcile
+schedules: ## N (1000) schedules of faults in the virtual world from FROM (0) on, or the one of SEED, or of it only FAULTS (such as 3,17)
+	GOGC=400 HM_TEST_SEEDS=$(or $(N),1000) HM_TEST_FROM=$(FROM) HM_TEST_SEED=$(SEED) HM_TEST_FAULTS=$(FAULTS) $(GO) test -run '^TestChaos$$' ./internal/reconcile
 
 dev: ## NATS, a simulated Cloud Foundry, three nodes and the live view
 	$(GO) run ./cmd/hm dev

@@ -24,12 +24,15 @@ import (
 // connections between them, of NATS, the DEAs and the Cloud Controller. Then it heals them. It checks
 // every publish against the real state (I1, I2, I3), that the recorded desired state never goes back
 // (I6), and that all nodes have the same state at the same entry (I7). In the end everything runs as
-// desired (I9). HM_TEST_SEEDS sets the number of seeds, HM_TEST_SEED runs one alone, and
-// HM_TEST_FAULTS only the faults of it with these numbers, such as "3,17".
+// desired (I9). HM_TEST_SEEDS sets the number of seeds and HM_TEST_FROM the first, HM_TEST_SEED runs one
+// alone, and HM_TEST_FAULTS only the faults of it with these numbers, such as "3,17".
 func TestChaos(t *testing.T) {
 	first, seeds := uint64(0), uint64(40)
 	if n, err := strconv.ParseUint(os.Getenv("HM_TEST_SEEDS"), 10, 32); err == nil {
 		seeds = n
+	}
+	if n, err := strconv.ParseUint(os.Getenv("HM_TEST_FROM"), 10, 32); err == nil {
+		first = n
 	}
 	if n, err := strconv.ParseUint(os.Getenv("HM_TEST_SEED"), 10, 64); err == nil {
 		first, seeds = n, 1
