@@ -184,6 +184,23 @@ func TestAFlippedBitIsFoundOrHarmless(t *testing.T) {
 	t.Logf("%d of %d flipped bits were found", found, seeds)
 }
 
+// TestAFlippedBitOfAMetaPageIsFound: bbolt would use the other one, and lose the last transaction.
+func TestAFlippedBitOfAMetaPageIsFound(t *testing.T) {
+	path, _, whole := sampleFile(t)
+	for _, page := range []int{0, 4096} {
+		for at := page + PageHeader; at < page+PageHeader+MetaSize; at++ {
+			b := bytes.Clone(whole)
+			b[at] ^= 1 << (at % 8)
+			if err := os.WriteFile(path, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := read(t, path); !errors.Is(err, ErrDamaged) {
+				t.Errorf("byte %d: %v", at, err)
+			}
+		}
+	}
+}
+
 func TestWhatIsNoWholeFileIsDamaged(t *testing.T) {
 	path, _, whole := sampleFile(t)
 	zeroed := func(from, to int) []byte {
