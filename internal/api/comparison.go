@@ -16,9 +16,9 @@ type Comparison struct {
 	WindowMS  int64             `json:"window_ms"` // the longest time between two commands that are taken for one decision
 	Listening Listening         `json:"listening"`
 	Summary   ComparisonSummary `json:"summary"`
-	Verdict   string            `json:"verdict"` // a summary in a line, for people
-	Items     []ComparedCommand `json:"items"`   // sorted by time
-	LeftOut   int               `json:"left_out,omitempty"`
+	Verdict   string            `json:"verdict"`            // a summary in a line, for people
+	Items     []ComparedCommand `json:"items"`              // sorted by time
+	LeftOut   int               `json:"left_out,omitempty"` // items before the first one that limit leaves out
 	Basis     Basis             `json:"basis"`
 }
 

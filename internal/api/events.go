@@ -148,9 +148,6 @@ func historyProblem(err error) error {
 // eventsQuery reads the parameters. Last-Event-ID counts more than after, since a client that reconnects repeats the
 // parameters of its first request.
 func (s *Server) eventsQuery(r *http.Request, n snapshot) (q eventsQuery, err error) {
-	if err := refuseUnknown(r, "after", "since", "app", "dea", "kind", "follow", "limit"); err != nil {
-		return q, err
-	}
 	values := r.URL.Query()
 	q.stream = !acceptsOnlyJSON(r.Header)
 	q.follow = q.stream

@@ -35,8 +35,8 @@ type ExplainedVersion struct {
 type ExplainedIndex struct {
 	Index     uint32       `json:"index"`
 	Instances []Instance   `json:"instances"`
-	Crash     *CrashRecord `json:"crash,omitempty"`
-	Commands  []Command    `json:"commands"` // outstanding
+	Crash     *CrashRecord `json:"crash,omitempty"` // the crash series of the index, if it has one
+	Commands  []Command    `json:"commands"`        // outstanding
 	Findings  []Finding    `json:"findings"`
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -41,3 +42,59 @@ func (s *Server) DropSelections() {
 
 // TakeSample takes a sample for GET /v1/series now.
 func (s *Server) TakeSample() { s.samples.add(s.sample()) }
+
+// DropPass drops the newest pass over the fleet and the sorted keys.
+func (s *Server) DropPass() {
+	s.fleet.mu.Lock()
+	s.fleet.current, s.fleet.lists = nil, nil
+	s.fleet.mu.Unlock()
+	s.keys.mu.Lock()
+	s.keys.keys = nil
+	s.keys.mu.Unlock()
+}
+
+// SetPatience changes for the time of a test how long a client may take to send the header of a request, and all of it.
+func SetPatience(t *testing.T, header, request time.Duration) {
+	old := patience
+	patience.header, patience.request = header, request
+	t.Cleanup(func() { patience = old })
+}
+
+// BeBusy takes every slot for lists and for scans, and lets further ones wait for a while only. The function that it returns
+// gives the slots back.
+func (s *Server) BeBusy(wait time.Duration) (idle func()) {
+	gates := []*gate{s.gates[classList], s.selections.scans}
+	for _, g := range gates {
+		g.wait = wait
+		for range cap(g.slots) {
+			g.slots <- struct{}{}
+		}
+	}
+	return func() {
+		for _, g := range gates {
+			for range cap(g.slots) {
+				<-g.slots
+			}
+		}
+	}
+}
+
+// Operation is what tests need of an operation: how it is asked, and a value for each parameter that it must refuse.
+type Operation struct {
+	Method, Path string
+	Wrong        map[string]string
+	Lenient      bool // it ignores parameters that it does not have
+}
+
+// Operations gives every operation.
+func Operations() (out []Operation) {
+	for _, o := range table() {
+		method, path, _ := strings.Cut(o.pattern, " ")
+		x := Operation{Method: method, Path: path, Wrong: map[string]string{}, Lenient: o.class == classProbe || o.class == classScrape || o.class == classBulk}
+		for _, p := range o.query() {
+			x.Wrong[p.name] = p.wrong
+		}
+		out = append(out, x)
+	}
+	return out
+}

@@ -88,8 +88,8 @@ func (f *forwarder) to(w http.ResponseWriter, r *http.Request, leader string) er
 // servePeers serves the writes that other nodes forward. It serves nothing else on the cluster's own port.
 func (s *Server) servePeers() {
 	s.peers = &http.Server{
-		Handler: onlyForwarded(s.handler), MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: readHeaderTimeout,
-		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		Handler: onlyForwarded(s.handler), MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: patience.header,
+		ReadTimeout: patience.request, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelDebug),
 	}
 	listener := s.opts.Node.Writes()

@@ -55,6 +55,7 @@ func ask(t *testing.T, method, url, body string, headers ...string) (*http.Respo
 	if err != nil {
 		t.Fatal(err)
 	}
+	asDescribed(t, req, resp, raw)
 	return resp, raw
 }
 

@@ -114,9 +114,6 @@ func ambiguous(what, text string, candidates []string) *Problem {
 
 // app answers GET /v1/apps/{guid}?index=.
 func (s *Server) app(w http.ResponseWriter, r *http.Request) error {
-	if err := refuseUnknown(r, "index"); err != nil {
-		return err
-	}
 	only, err := parseIndex(r)
 	if err != nil {
 		return err
@@ -130,7 +127,28 @@ func (s *Server) app(w http.ResponseWriter, r *http.Request) error {
 	for _, k := range keys {
 		answer.Versions = append(answer.Versions, s.appVersion(n, k, only))
 	}
-	return writeJSON(w, http.StatusOK, answer.Basis, answer)
+	return writeTagged(w, answer.Basis, answer, answer.unheard())
+}
+
+// unheard gives an app without its basis and without times that pass by themselves, for a tag.
+func (a App) unheard() App {
+	a.Basis, a.Versions = Basis{}, slices.Clone(a.Versions)
+	for i := range a.Versions {
+		v := &a.Versions[i]
+		v.Instances, v.Crashes = instancesUnheard(v.Instances), slices.Clone(v.Crashes)
+		for j := range v.Crashes {
+			v.Crashes[j].RunningMS = 0
+		}
+	}
+	return a
+}
+
+func instancesUnheard(list []Instance) []Instance {
+	list = slices.Clone(list)
+	for i := range list {
+		list[i].LastHeard = Timestamp{}
+	}
+	return list
 }
 
 func (s *Server) appVersion(n snapshot, k app.Key, only indexFilter) AppVersion {

@@ -39,9 +39,6 @@ const (
 // published, since a time or in the newest part of a duration. class selects items of one class; the summary is of all.
 // limit keeps the newest items.
 func (s *Server) compare(w http.ResponseWriter, r *http.Request) error {
-	if err := refuseUnknown(r, "since", "class", "limit"); err != nil {
-		return err
-	}
 	q := r.URL.Query()
 	limit := maxPage
 	if text := q.Get("limit"); text != "" {

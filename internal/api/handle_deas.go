@@ -9,9 +9,6 @@ import (
 
 // dea answers GET /v1/deas/{id}, with all instances of the DEA: at most actual.MaxInstances.
 func (s *Server) dea(w http.ResponseWriter, r *http.Request) error {
-	if err := refuseUnknown(r); err != nil {
-		return err
-	}
 	n := s.snapshot()
 	d, err := findDEA(n.view, r.PathValue("id"))
 	if err != nil {
@@ -27,7 +24,7 @@ func (s *Server) dea(w http.ResponseWriter, r *http.Request) error {
 		inst.App, inst.Version, inst.DEA = list[i].App.Droplet.String(), list[i].App.Version.String(), ""
 		answer.Instances = append(answer.Instances, inst)
 	}
-	return writeJSON(w, http.StatusOK, b, answer)
+	return writeTagged(w, b, answer, answer.unheard())
 }
 
 // findDEA finds the DEA that text names by its id or by the beginning of it.
@@ -52,4 +49,10 @@ func findDEA(view *raftfsm.State, text string) (raftfsm.DEA, error) {
 		return d, nil
 	}
 	return raftfsm.DEA{}, ambiguous("DEA", text, candidates)
+}
+
+// unheard gives a DEA with its instances, without its basis and the times when it was last heard, for a tag.
+func (d DEA) unheard() DEA {
+	d.Basis, d.LastHeard, d.Instances = nil, Timestamp{}, instancesUnheard(d.Instances)
+	return d
 }

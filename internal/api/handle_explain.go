@@ -18,9 +18,6 @@ const maxExplained = 2000
 
 // explain answers GET /v1/apps/{guid}/explain?index=.
 func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
-	if err := refuseUnknown(r, "index"); err != nil {
-		return err
-	}
 	only, err := parseIndex(r)
 	if err != nil {
 		return err
@@ -37,7 +34,28 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) error {
 	for _, k := range keys {
 		e.Versions = append(e.Versions, s.explainVersion(n, k, only))
 	}
-	return writeJSON(w, http.StatusOK, e.Basis, e)
+	return writeTagged(w, e.Basis, e, e.unheard())
+}
+
+// unheard gives an explanation without its basis and without times that pass by themselves, for a tag.
+func (e Explanation) unheard() Explanation {
+	e.Basis, e.Versions = Basis{}, slices.Clone(e.Versions)
+	for i := range e.Versions {
+		v := &e.Versions[i]
+		v.Indices = slices.Clone(v.Indices)
+		for j := range v.Indices {
+			x := &v.Indices[j]
+			x.Instances, x.Findings = instancesUnheard(x.Instances), slices.Clone(x.Findings)
+			if x.Crash != nil {
+				crash := *x.Crash
+				crash.RunningMS, x.Crash = 0, &crash
+			}
+			for k := range x.Findings {
+				x.Findings[k].DueInMS = 0
+			}
+		}
+	}
+	return e
 }
 
 func (s *Server) explainVersion(n snapshot, k app.Key, only indexFilter) ExplainedVersion {

@@ -72,9 +72,6 @@ func (req HoldRequest) until(n snapshot) (app.Time, error) {
 // releaseHold answers DELETE /v1/holds/{name}?by= on the leader. The entry first sets the hold again in the name of the
 // person who releases it: so the log shows that a person released it, not hm itself.
 func (s *Server) releaseHold(w http.ResponseWriter, r *http.Request) error {
-	if err := refuseUnknown(r, "by"); err != nil {
-		return err
-	}
 	name, by := r.PathValue("name"), r.URL.Query().Get("by")
 	if len(by) > maxText {
 		return badRequest("by may have at most %d bytes", maxText)

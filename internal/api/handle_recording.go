@@ -15,9 +15,6 @@ const recordingIdle = 30 * time.Second
 // recording answers GET /v1/recording: a recording of what this node hears, as JSON lines (docs/recording-format.md),
 // until the client goes away or the node goes down. Empty lines come when there is nothing to tell.
 func (s *Server) recording(w http.ResponseWriter, r *http.Request) error {
-	if err := refuseUnknown(r); err != nil {
-		return err
-	}
 	if s.opts.Record == nil {
 		return notFound("this node offers no recordings")
 	}
@@ -55,9 +52,6 @@ func (s *Server) recording(w http.ResponseWriter, r *http.Request) error {
 // recordingState answers POST /v1/recording/{id}/state: it puts the recorded state into the recording with the id of
 // its header, in order with what happens, so that the client can begin another part of the recording with it.
 func (s *Server) recordingState(w http.ResponseWriter, r *http.Request) error {
-	if err := refuseUnknown(r); err != nil {
-		return err
-	}
 	if id := r.PathValue("id"); s.opts.RecordState == nil || !s.opts.RecordState(id) {
 		return notFound("this node has no recording %.40q that can take the state", id)
 	}

@@ -129,8 +129,8 @@ type AppVersion struct {
 // DEA sums up one DEA in GET /v1/deas; GET /v1/deas/{id} adds its instances and a basis.
 type DEA struct {
 	DEA       string    `json:"dea"`
-	Count     int       `json:"count"` // of instances
-	FirstSeen Timestamp `json:"first_seen"`
+	Count     int       `json:"count"`      // of instances
+	FirstSeen Timestamp `json:"first_seen"` // when it was first recorded
 	ChangedAt Timestamp `json:"changed_at"` // when its record last changed
 	LastHeard Timestamp `json:"last_heard"` // by the answering node; null if never
 	GoneAt    Timestamp `json:"gone_at"`    // null unless it is gone
@@ -141,9 +141,9 @@ type DEA struct {
 	HeardByPeer bool `json:"heard_by_peer,omitempty"`
 	// States counts the recorded instances by state.
 	States InstanceCounts `json:"states"`
-	// Unreadable is missing if everything can be read; DoubledSince is missing unless two DEAs use the id.
+	// Unreadable is missing if everything can be read.
 	Unreadable   *DEAUnreadable `json:"unreadable,omitempty"`
-	DoubledSince Timestamp      `json:"doubled_since,omitzero"`
-	Instances    []Instance     `json:"instances,omitempty"` // sorted by app, version and index
+	DoubledSince Timestamp      `json:"doubled_since,omitzero"` // since when two DEAs use the id; missing unless they do
+	Instances    []Instance     `json:"instances,omitempty"`    // sorted by app, version and index
 	Basis        *Basis         `json:"basis,omitempty"`
 }

@@ -114,9 +114,6 @@ func (r *appRow) bucketWords(is func(string) bool) bool {
 
 // apps answers GET /v1/apps?prefix=&filter=&sort=&limit=&cursor=, sorted by app and version unless sort says otherwise.
 func (s *Server) apps(w http.ResponseWriter, r *http.Request) error {
-	if err := refuseUnknown(r, "prefix", "filter", "sort", "limit", "cursor"); err != nil {
-		return err
-	}
 	l, err := listedOf(r, "apps", appFields)
 	if err != nil {
 		return err
@@ -159,7 +156,7 @@ func (s *Server) apps(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	w.Header().Set(headerTotal, strconv.Itoa(sel.len()))
-	return writeJSON(w, http.StatusOK, n.basis(sel.n.view), s.appItems(sel.n, keys))
+	return writeTagged(w, n.basis(sel.n.view), s.appItems(sel.n, keys), nil)
 }
 
 // allApps answers with a page of the whole list in its own order. It evaluates no app but those of the page.
@@ -187,7 +184,7 @@ func (s *Server) allApps(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	w.Header().Set(headerTotal, strconv.Itoa(total))
-	return writeJSON(w, http.StatusOK, n.basis(n.view), s.appItems(n, keys))
+	return writeTagged(w, n.basis(n.view), s.appItems(n, keys), nil)
 }
 
 // appItems evaluates apps. Those that were removed since the keys were listed are left out.

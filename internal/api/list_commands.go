@@ -116,9 +116,6 @@ func (k commandKey) command() commands.Command {
 // commands by app and index, unless sort says otherwise, and with history=N, after the last of them, the newest N that
 // ended, newest first. outstanding=false leaves out the outstanding ones. prefix and filter select of both.
 func (s *Server) commands(w http.ResponseWriter, r *http.Request) error {
-	if err := refuseUnknown(r, "app", "history", "outstanding", "prefix", "filter", "sort", "limit", "cursor"); err != nil {
-		return err
-	}
 	l, err := listedOf(r, "commands", commandFields)
 	if err != nil {
 		return err
@@ -159,7 +156,7 @@ func (s *Server) commands(w http.ResponseWriter, r *http.Request) error {
 		}
 		items = append(items, q.ended(ended, n.at)...)
 	}
-	return writeJSON(w, http.StatusOK, n.basis(n.view), items)
+	return writeTagged(w, n.basis(n.view), items, nil)
 }
 
 func (s *Server) commandsQuery(r *http.Request, n snapshot, l listed[commandRow]) (q commandsQuery, err error) {

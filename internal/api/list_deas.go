@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -57,9 +58,6 @@ func (r *deaRow) silenceForOrder() int64 {
 // deas answers GET /v1/deas?prefix=&filter=&sort=&limit=&cursor=, sorted by id unless sort says otherwise, with the DEAs
 // that are gone.
 func (s *Server) deas(w http.ResponseWriter, r *http.Request) error {
-	if err := refuseUnknown(r, "prefix", "filter", "sort", "limit", "cursor"); err != nil {
-		return err
-	}
 	l, err := listedOf(r, "deas", deaFields)
 	if err != nil {
 		return err
@@ -102,7 +100,7 @@ func (s *Server) deas(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	w.Header().Set(headerTotal, strconv.Itoa(sel.len()))
-	return writeJSON(w, http.StatusOK, n.basis(sel.n.view), items)
+	return writeTagged(w, n.basis(sel.n.view), items, deasUnheard(items))
 }
 
 // allDEAs answers with a page of the whole list in its own order.
@@ -128,7 +126,7 @@ func (s *Server) allDEAs(w http.ResponseWriter, r *http.Request) error {
 	}
 	c := n.view.Counts()
 	w.Header().Set(headerTotal, strconv.Itoa(c.DEAs+c.GoneDEAs))
-	return writeJSON(w, http.StatusOK, n.basis(n.view), items)
+	return writeTagged(w, n.basis(n.view), items, deasUnheard(items))
 }
 
 func (s *Server) selectDEAs(n snapshot, l listed[deaRow]) *selection[string] {
@@ -184,4 +182,13 @@ func (s *Server) deaItem(n snapshot, d raftfsm.DEA) DEA {
 	_, item.HeardByPeer = n.over.MissedDEAs[d.ID]
 	s.addTrouble(n, d, &item)
 	return item
+}
+
+// deasUnheard gives items without the times when they were last heard, for a tag.
+func deasUnheard(items []DEA) []DEA {
+	same := slices.Clone(items)
+	for i := range same {
+		same[i].LastHeard = Timestamp{}
+	}
+	return same
 }

@@ -58,9 +58,6 @@ func (r *driftRow) reason() string {
 // otherwise. All pages of a listing show the drift at the same time, if each is asked for within a minute of the one
 // before.
 func (s *Server) drift(w http.ResponseWriter, r *http.Request) error {
-	if err := refuseUnknown(r, "app", "kind", "prefix", "filter", "sort", "limit", "cursor"); err != nil {
-		return err
-	}
 	kind, err := parseKind(r.URL.Query().Get("kind"))
 	if err != nil {
 		return err
@@ -104,7 +101,7 @@ func (s *Server) drift(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set(headerTotal, strconv.Itoa(found.total(kind)))
 	w.Header().Set(headerGate, gateHeader(n.held()))
-	return writeJSON(w, http.StatusOK, n.basis(p.view), items)
+	return writeTagged(w, n.basis(p.view), items, nil)
 }
 
 // foundDrift is what a request for drift selects of a pass.

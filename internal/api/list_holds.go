@@ -27,9 +27,6 @@ var holdFields = []field[holdRow]{
 
 // holds answers GET /v1/holds?prefix=&filter=&sort=&limit=&cursor=, in the order of their names unless sort says otherwise.
 func (s *Server) holds(w http.ResponseWriter, r *http.Request) error {
-	if err := refuseUnknown(r, "prefix", "filter", "sort", "limit", "cursor"); err != nil {
-		return err
-	}
 	l, err := listedOf(r, "holds", holdFields)
 	if err != nil {
 		return err
@@ -64,5 +61,5 @@ func (s *Server) holds(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	return writeJSON(w, http.StatusOK, n.basis(n.view), items)
+	return writeTagged(w, n.basis(n.view), items, nil)
 }

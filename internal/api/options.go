@@ -21,17 +21,18 @@ import (
 
 // Limits of the server.
 const (
-	maxHeaderBytes    = 16 << 10
-	maxBody           = 64 << 10 // of a write
-	maxBulkBody       = 4 << 20  // of POST /bulk_app_state
-	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 30 * time.Second
-	writeTimeout      = 60 * time.Second
-	idleTimeout       = 2 * time.Minute
-	proposeTimeout    = 10 * time.Second
-	closeTimeout      = 5 * time.Second
-	defaultMaxConns   = 1024
+	maxHeaderBytes  = 16 << 10
+	maxBody         = 64 << 10 // of a write
+	maxBulkBody     = 4 << 20  // of POST /bulk_app_state
+	writeTimeout    = 60 * time.Second
+	idleTimeout     = 2 * time.Minute
+	proposeTimeout  = 10 * time.Second
+	closeTimeout    = 5 * time.Second
+	defaultMaxConns = 1024
 )
+
+// patience is how long a client may take to send the header of a request, and all of it. Tests make it shorter.
+var patience = struct{ header, request time.Duration }{header: 5 * time.Second, request: 30 * time.Second}
 
 // TLS names PEM files. Cert and Key together turn TLS on; ClientCA makes every client show a certificate that one
 // of its authorities signed.

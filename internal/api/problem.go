@@ -14,12 +14,16 @@ import (
 
 // Problem is a problem document (RFC 9457), and the error that the client makes of one.
 type Problem struct {
-	Type       string   `json:"type"` // urn:hm:problem:SLUG
-	Title      string   `json:"title"`
-	Status     int      `json:"status"`
-	Detail     string   `json:"detail,omitempty"`
+	// Type is urn:hm:problem:SLUG, with SLUG, one of ambiguous, bad-cursor, bad-request, busy, cross-origin, foreign-name, healing, internal,
+	// leader-unreachable, media-type, method, no-hold, no-history, no-journal, no-leader, not-forwarded, not-found,
+	// not-leader, not-ready, outcome-unknown, query-too-long, state-differs, store-damaged, too-large, too-late,
+	// unauthorized.
+	Type       string   `json:"type"`
+	Title      string   `json:"title"`                // the HTTP status in words
+	Status     int      `json:"status"`               // the HTTP status
+	Detail     string   `json:"detail,omitempty"`     // what is wrong, for people
 	Hint       string   `json:"hint,omitempty"`       // what to do about it
-	Candidates []string `json:"candidates,omitempty"` // of an ambiguous id
+	Candidates []string `json:"candidates,omitempty"` // the first ids that an ambiguous beginning fits; "..." at the end: there are more
 
 	retryAfter time.Duration // for the header Retry-After; 0: none
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,36 +18,31 @@ import (
 // endpoint answers a request. An error that it returns becomes a problem document.
 type endpoint func(w http.ResponseWriter, r *http.Request) error
 
-// routes lists every endpoint.
+// routes registers every operation, the pages for people, and what answers for all other paths.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	handle := func(pattern string, e endpoint) { mux.Handle(pattern, s.wrap(pattern, e)) }
-	handle("GET /v1/status", s.status)
-	handle("GET /v1/drift", s.unlessFaulty(s.drift))
-	handle("GET /v1/apps", s.unlessFaulty(s.apps))
-	handle("GET /v1/apps/{guid}", s.unlessFaulty(s.app))
-	handle("GET /v1/apps/{guid}/explain", s.unlessFaulty(s.explain))
-	handle("GET /v1/apps/"+slashSuffix, slashID(mux, "/v1/apps/", "guid", map[string]endpoint{"": s.unlessFaulty(s.app), "/explain": s.unlessFaulty(s.explain)}))
-	handle("GET /v1/deas", s.unlessFaulty(s.deas))
-	handle("GET /v1/deas/{id}", s.unlessFaulty(s.dea))
-	handle("GET /v1/deas/"+slashSuffix, slashID(mux, "/v1/deas/", "id", map[string]endpoint{"": s.unlessFaulty(s.dea)}))
-	handle("GET /v1/commands", s.unlessFaulty(s.commands))
-	handle("GET /v1/commands/compare", s.unlessFaulty(s.compare))
-	handle("DELETE /v1/commands/{id}", s.write(s.cancelCommand))
-	handle("GET /v1/holds", s.unlessFaulty(s.holds))
-	handle("POST /v1/holds", s.write(s.setHold))
-	handle("DELETE /v1/holds/{name}", s.write(s.releaseHold))
-	handle("GET /v1/events", s.unlessFaulty(s.events))
-	handle(recordingRoute, s.unlessFaulty(s.recording))
-	handle("GET /v1/series", s.unlessFaulty(s.seriesOf))
-	handle("POST /v1/recording/{id}/state", s.unlessFaulty(s.recordingState))
-	handle("POST /bulk_app_state", s.unlessFaulty(s.bulkAppState))
-	handle("GET /healthz", s.healthz)
-	handle("GET /readyz", s.readyz)
-	metrics := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, ErrorHandling: promhttp.ContinueOnError})
-	handle("GET /metrics", func(w http.ResponseWriter, r *http.Request) error { metrics.ServeHTTP(w, r); return nil })
+	byPattern := map[string]endpoint{}
+	for _, o := range s.operations() {
+		e := s.accepting(&o)
+		byPattern[o.pattern] = e
+		mux.Handle(o.pattern, s.wrap(o.pattern, o.class, e))
+	}
+	// The id "/" fills no segment of a path: these patterns serve it.
+	for _, slash := range []struct {
+		base, value string
+		rests       []string
+	}{{"/v1/apps/", "guid", []string{"", "/explain"}}, {"/v1/deas/", "id", []string{""}}} {
+		endpoints := map[string]endpoint{}
+		for _, rest := range slash.rests {
+			endpoints[rest] = byPattern["GET "+slash.base+"{"+slash.value+"}"+rest]
+		}
+		pattern := "GET " + slash.base + slashSuffix
+		mux.Handle(pattern, s.wrap(pattern, classRead, slashID(mux, slash.base, slash.value, endpoints)))
+	}
+	handle := func(pattern string, e endpoint) { mux.Handle(pattern, s.wrap(pattern, classPage, e)) }
 	if s.opts.Pprof {
-		handle("GET "+profilesPath, s.profiles)
+		pattern := "GET " + profilesPath
+		mux.Handle(pattern, s.wrap(pattern, classStream, s.profiles)) // a profile takes as long as the client asks for
 	}
 	nowhere := func(_ http.ResponseWriter, r *http.Request) error { return noRoute(mux, r) }
 	if s.opts.Dashboard != nil {
@@ -98,9 +95,10 @@ func noRoute(mux *http.ServeMux, r *http.Request) error {
 }
 
 // wrap turns an endpoint into a handler: its requests are counted, its errors and panics become problem documents.
-func (s *Server) wrap(pattern string, e endpoint) http.Handler {
+// Requests of a class are bounded.
+func (s *Server) wrap(pattern string, c class, e endpoint) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec, began := &recorder{ResponseWriter: w}, time.Now()
+		rec, began := &recorder{ResponseWriter: w, request: r}, time.Now()
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {
@@ -119,7 +117,7 @@ func (s *Server) wrap(pattern string, e endpoint) http.Handler {
 			limit = maxBulkBody
 		}
 		r.Body = http.MaxBytesReader(rec, r.Body, limit)
-		if err := e(rec, r); err != nil {
+		if err := s.admitted(c, e, rec, r); err != nil {
 			p := asProblem(err)
 			if p.Status >= 500 {
 				s.opts.Logger.Debug("an API request failed", "route", pattern, "error", err)
@@ -131,10 +129,33 @@ func (s *Server) wrap(pattern string, e endpoint) http.Handler {
 	})
 }
 
+// accepting makes an endpoint that refuses parameters that the operation does not have: a filter with a spelling error
+// must not count as no filter.
+func (s *Server) accepting(o *operation) endpoint {
+	switch o.class {
+	case classProbe, classScrape, classBulk: // whoever asks these may add what it likes, as with HM9000
+		return o.serve
+	}
+	known := o.query()
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if err := refuseUnknown(r, known); err != nil {
+			return err
+		}
+		return o.serve(w, r)
+	}
+}
+
+// metrics answers GET /metrics.
+func (s *Server) metrics() endpoint {
+	h := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, ErrorHandling: promhttp.ContinueOnError})
+	return func(w http.ResponseWriter, r *http.Request) error { h.ServeHTTP(w, r); return nil }
+}
+
 // recorder remembers the status of an answer.
 type recorder struct {
 	http.ResponseWriter
-	status int
+	request *http.Request
+	status  int
 }
 
 func (r *recorder) WriteHeader(status int) {
@@ -169,32 +190,38 @@ func writeJSON(w http.ResponseWriter, status int, b Basis, v any) error {
 	if err != nil {
 		return fmt.Errorf("encoding the answer: %w", err)
 	}
-	h := w.Header()
-	b.setHeaders(h)
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, err = w.Write(append(body, '\n'))
-	if err != nil {
-		return errGone
-	}
-	return nil
+	b.setHeaders(w.Header())
+	return send(w, status, append(body, '\n'))
 }
 
 // errGone means that the client is gone. No one reads its problem document.
 var errGone = errors.New("the client is gone")
 
-// refuseUnknown fails for query parameters that an endpoint does not know: a filter with a spelling error must not
-// count as no filter.
-func refuseUnknown(r *http.Request, known ...string) error {
-next:
-	for name := range r.URL.Query() {
-		for _, k := range known {
-			if k == name {
-				continue next
+// maxQuery is the longest query of a request, in bytes: all lists together fit.
+const maxQuery = 8 << 10
+
+// refuseUnknown fails for query parameters that an operation does not have, for a query that cannot be read, and for a
+// parameter that is given twice and may not be.
+func refuseUnknown(r *http.Request, known []parameter) error {
+	if len(r.URL.RawQuery) > maxQuery {
+		return problem(http.StatusRequestURITooLong, "query-too-long", fmt.Sprintf("the query has %d bytes, at most %d are allowed", len(r.URL.RawQuery), maxQuery), "")
+	}
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return badRequest("the query cannot be read: %v", err)
+	}
+	for name, given := range values {
+		at := slices.IndexFunc(known, func(p parameter) bool { return p.name == name })
+		if at < 0 {
+			names := make([]string, len(known))
+			for i, p := range known {
+				names[i] = p.name
 			}
+			return problem(http.StatusBadRequest, "bad-request", fmt.Sprintf("unknown parameter %.60q", name), fmt.Sprintf("known are %v", names))
 		}
-		return problem(http.StatusBadRequest, "bad-request", fmt.Sprintf("unknown parameter %.60q", name), fmt.Sprintf("known are %v", known))
+		if len(given) > 1 && !known[at].many {
+			return badRequest("the parameter %.60q is given %d times, and may be given once", name, len(given))
+		}
 	}
 	return nil
 }

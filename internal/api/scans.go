@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"runtime"
 	"time"
@@ -14,29 +15,48 @@ const (
 	scansPerCPU = 4               // one scan at a time for so many processors, so that the loop always finds one free
 )
 
-// scanGate bounds how many scans run in parallel.
-type scanGate chan struct{}
+// gate bounds how many requests of a kind are answered at a time. nil: no bound.
+type gate struct {
+	slots chan struct{}
+	wait  time.Duration
+	what  string // the requests, for the problem
+}
 
-func newScanGate() scanGate { return make(scanGate, max(1, runtime.GOMAXPROCS(0)/scansPerCPU)) }
+func newGate(slots int, wait time.Duration, what string) *gate {
+	if slots == 0 {
+		return nil
+	}
+	return &gate{slots: make(chan struct{}, slots), wait: wait, what: what}
+}
 
-// enter waits until a scan may begin. The caller must call leave after it. The error says that too many wait.
-func (g scanGate) enter(ctx context.Context) (leave func(), err error) {
-	leave = func() { <-g }
+func newScanGate() *gate {
+	return newGate(max(1, runtime.GOMAXPROCS(0)/scansPerCPU), scanWait, "lists of the whole fleet")
+}
+
+// retryAfter is when a client that was refused should ask again.
+const retryAfter = 2 * time.Second
+
+// enter waits for a free slot. The caller must call leave after it. The error says that too many wait.
+func (g *gate) enter(ctx context.Context) (leave func(), err error) {
+	if g == nil {
+		return func() {}, nil
+	}
+	leave = func() { <-g.slots }
 	select {
-	case g <- struct{}{}:
+	case g.slots <- struct{}{}:
 		return leave, nil
 	default:
 	}
-	late := time.NewTimer(scanWait)
+	late := time.NewTimer(g.wait)
 	defer late.Stop()
 	select {
-	case g <- struct{}{}:
+	case g.slots <- struct{}{}:
 		return leave, nil
 	case <-ctx.Done():
 		return nil, errGone
 	case <-late.C:
-		p := problem(http.StatusServiceUnavailable, "busy", "this node is busy with other lists of the whole fleet", "try again in a moment, or ask another node")
-		p.retryAfter = 2 * time.Second
+		p := problem(http.StatusServiceUnavailable, "busy", "this node is busy with other "+g.what, "try again in a moment, or ask another node")
+		p.retryAfter = retryAfter
 		return nil, p
 	}
 }
@@ -46,4 +66,20 @@ func yield(i int) {
 	if i%scanYield == scanYield-1 {
 		runtime.Gosched()
 	}
+}
+
+// admitted answers a request within the bounds of its class.
+func (s *Server) admitted(c class, e endpoint, w http.ResponseWriter, r *http.Request) error {
+	leave, err := s.gates[c].enter(r.Context())
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if reading := classBounds[c].write; reading > 0 {
+		err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(reading))
+		if err != nil && !errors.Is(err, http.ErrNotSupported) { // a page asks in this process: nobody reads slowly
+			return errGone
+		}
+	}
+	return e(w, r)
 }

@@ -99,7 +99,7 @@ type selectionKey struct {
 
 // selections keeps selections for further pages and for equal requests.
 type selections struct {
-	scans scanGate
+	scans *gate
 
 	mu   sync.Mutex
 	kept []*keptSelection // most recently used first

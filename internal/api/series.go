@@ -50,8 +50,8 @@ type Sample struct {
 	Running    int `json:"running"`
 	Crashed    int `json:"crashed"`
 	Evacuating int `json:"evacuating"`
-	DEAs       int `json:"deas"` // not counting those that are gone
-	GoneDEAs   int `json:"gone_deas"`
+	DEAs       int `json:"deas"`      // not counting those that are gone
+	GoneDEAs   int `json:"gone_deas"` // silent for their whole time to live
 
 	PendingStarts int    `json:"pending_starts"`
 	PendingStops  int    `json:"pending_stops"`
@@ -159,9 +159,6 @@ func sampleOf(c raftfsm.Counts, p *pass) (x sample) {
 // seriesOf answers GET /v1/series?since=&points=: the samples since a time or of the newest part of a duration, and with
 // points at most so many of them, spread evenly.
 func (s *Server) seriesOf(w http.ResponseWriter, r *http.Request) error {
-	if err := refuseUnknown(r, "since", "points"); err != nil {
-		return err
-	}
 	q := r.URL.Query()
 	n := s.snapshot()
 	var since app.Time

@@ -25,6 +25,7 @@ type Server struct {
 	keys       keyList
 	selections selections
 	samples    series
+	gates      [classes]*gate
 	forward    *forwarder
 	auth       credentials
 	registry   *prometheus.Registry
@@ -65,8 +66,8 @@ func Open(o Options) (*Server, error) {
 		s.listener = tls.NewListener(s.listener, secure)
 	}
 	s.http = &http.Server{
-		Handler: s.handler, MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: readHeaderTimeout,
-		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		Handler: s.handler, MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: patience.header,
+		ReadTimeout: patience.request, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelDebug),
 	}
 	s.served.Go(func() {
@@ -94,6 +95,9 @@ func newServer(o Options) (*Server, *tls.Config, error) {
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.fleet.policy, s.fleet.eval = o.Policy, reconcile.NewEvaluator(o.Policy)
 	s.selections.scans = newScanGate()
+	for c, b := range classBounds {
+		s.gates[c] = newGate(b.slots, b.wait, b.name)
+	}
 	s.samples.period = samplePeriod(o.Policy.HeartbeatPeriod)
 	s.forward = newForwarder(o)
 	s.registry, s.requests = s.newMetrics()

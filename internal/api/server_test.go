@@ -249,7 +249,7 @@ func TestWritesThatAreRefused(t *testing.T) {
 
 // TestSlowAndHugeHeaders sends what bad clients send.
 func TestSlowAndHugeHeaders(t *testing.T) {
-	t.Parallel()
+	api.SetPatience(t, 200*time.Millisecond, time.Second)
 	base := serve(t, apitest.Fleet().Options())
 	dial := func() net.Conn {
 		c, err := net.Dial("tcp", host(base))

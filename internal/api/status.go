@@ -122,7 +122,7 @@ type ActualStatus struct {
 	// MissedDEAs counts DEAs that the answering node, as leader, does not hear and a peer does. They stay recorded.
 	MissedDEAs int `json:"missed_deas,omitempty"`
 
-	Unreadable Unreadable `json:"unreadable"`
+	Unreadable Unreadable `json:"unreadable"`        // what the answering node cannot read
 	DoubledIDs int        `json:"doubled_ids"`       // ids that two DEAs use, as far as the answering node knows
 	Doubled    []string   `json:"doubled,omitempty"` // the first few of them
 }
@@ -178,9 +178,9 @@ type Draining struct {
 	Waiting        int       `json:"waiting"`          // not settled yet
 	HealedByItself int       `json:"healed_by_itself"` // the drift was gone before the command was sent
 	StartsSent     int       `json:"starts_sent"`      // in shadow mode: decided
-	StopsSent      int       `json:"stops_sent"`
-	Dropped        int       `json:"dropped"`       // the desired state changed before the command was sent
-	StillWaiting   int       `json:"still_waiting"` // for something that may last: a back-off, an instance that hm cannot read
+	StopsSent      int       `json:"stops_sent"`       // in shadow mode: decided
+	Dropped        int       `json:"dropped"`          // the desired state changed before the command was sent
+	StillWaiting   int       `json:"still_waiting"`    // for something that may last: a back-off, an instance that hm cannot read
 }
 
 // Hold is a recorded reason to send nothing.
@@ -200,7 +200,7 @@ type Hold struct {
 type HoldRequest struct {
 	Name    string     `json:"name"` // 1 to 64 printable ASCII bytes without spaces; "paused" is what hm pause sets
 	Reason  string     `json:"reason"`
-	By      string     `json:"by,omitempty"` // who asks; added to the user that authenticated, if there is one
-	Minutes float64    `json:"minutes,omitempty"`
-	Until   *Timestamp `json:"until,omitempty"` // by the wall clock of the leader
+	By      string     `json:"by,omitempty"`      // who asks; added to the user that authenticated, if there is one
+	Minutes float64    `json:"minutes,omitempty"` // how long it lasts, in minutes
+	Until   *Timestamp `json:"until,omitempty"`   // by the wall clock of the leader
 }

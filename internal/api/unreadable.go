@@ -23,16 +23,16 @@ type DEAUnreadable struct {
 	UnknownStates int       `json:"unknown_states"` // entries in a state that hm does not know; they are not left out
 	Since         Timestamp `json:"since"`          // since when every heartbeat has had such entries
 	Messages      int       `json:"messages"`       // messages that could not be decoded, since the last one that could
-	MessagesSince Timestamp `json:"messages_since"`
-	Why           string    `json:"why"` // what is wrong with one of them, for people
+	MessagesSince Timestamp `json:"messages_since"` // since when they could not be decoded
+	Why           string    `json:"why"`            // what is wrong with one of them, for people
 }
 
 // UnplacedEntries counts the entries of heartbeats that name an app and lack a readable index or instance. They may be
 // instances of the app.
 type UnplacedEntries struct {
-	Entries int       `json:"entries"`
-	Oldest  Timestamp `json:"oldest"` // when the first and the last of them were first heard
-	Newest  Timestamp `json:"newest"`
+	Entries int       `json:"entries"` // how many there are
+	Oldest  Timestamp `json:"oldest"`  // when the first of them was first heard
+	Newest  Timestamp `json:"newest"`  // when the last of them was first heard
 }
 
 func unreadableOf(u reconcile.Unreadable) Unreadable {
