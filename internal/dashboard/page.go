@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"hm/internal/api"
@@ -196,15 +197,35 @@ func (d *Dashboard) renderFailure(a *asked, name string, err error) *rendered {
 	return out
 }
 
+// headingOf says in a few words what a problem means for the page. A problem of this package has a title of its own.
+func headingOf(p *api.Problem) string {
+	if p.Title != "" && p.Title != http.StatusText(p.Status) {
+		return p.Title
+	}
+	switch slug := strings.TrimPrefix(p.Type, "urn:hm:problem:"); slug {
+	case "state-differs", "store-damaged", "healing":
+		return "The record of this node cannot be trusted"
+	case "no-history":
+		return "The history cannot be read"
+	}
+	switch p.Status {
+	case http.StatusNotFound:
+		return "There is nothing by this name"
+	case http.StatusBadRequest:
+		return "This cannot be shown as it was asked for"
+	case http.StatusConflict:
+		return "Several begin like this"
+	case http.StatusTooManyRequests:
+		return "This node is busy"
+	}
+	return "This page cannot be shown"
+}
+
 func failureOf(err error) failureData {
 	var p *api.Problem
 	switch {
 	case errors.As(err, &p):
-		f := failureData{Heading: p.Title, Detail: p.Detail, Hint: p.Hint, Close: p.Candidates, Status: p.Status}
-		if f.Heading == "" {
-			f.Heading = http.StatusText(p.Status)
-		}
-		return f
+		return failureData{Heading: headingOf(p), Detail: p.Detail, Hint: p.Hint, Close: p.Candidates, Status: p.Status}
 	case errors.Is(err, context.DeadlineExceeded):
 		return failureData{
 			Heading: "This page took too long", Detail: fmt.Sprintf("the node could not answer within %s", renderTimeout),

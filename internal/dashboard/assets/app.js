@@ -113,12 +113,12 @@
   // Forms are sent without leaving the page: scroll position and keyboard focus stay.
   document.addEventListener("submit", async (e) => {
     const form = e.target;
-    if (form.method !== "post" || e.defaultPrevented) return;
+    if (form.getAttribute("method") !== "post" || e.defaultPrevented) return;
     e.preventDefault();
     const data = new URLSearchParams(new FormData(form, e.submitter));
     form.inert = true;
     try {
-      const answer = await fetch(form.action, { method: "POST", body: data, signal: AbortSignal.timeout(20000) });
+      const answer = await fetch(form.getAttribute("action"), { method: "POST", body: data, signal: AbortSignal.timeout(20000) });
       if (!(answer.headers.get("Content-Type") || "").startsWith("text/html")) throw new Error("status " + answer.status);
       const html = await answer.text(), menu = form.closest("details");
       if (menu) menu.open = false;
