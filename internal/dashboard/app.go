@@ -122,7 +122,7 @@ func (d *Dashboard) app(a *asked) (content, error) {
 	for _, v := range record.Versions {
 		p.Versions = append(p.Versions, versionView(p.Basis, v, verdicts[v.Version], list, span, uint32(from)))
 	}
-	return content{Title: "App " + words.Short(guid), Data: p, Follow: kindNames(appFollow), After: list.LastID, Every: 2 * defaultEvery}, nil
+	return content{Title: "App " + words.Short(guid), Data: p, Follow: kindNames(appFollow), App: guid, After: list.LastID, Every: 2 * defaultEvery}, nil
 }
 
 // formerApp shows the history of an app of which nothing is recorded any more.

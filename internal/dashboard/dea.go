@@ -45,7 +45,7 @@ func (d *Dashboard) dea(a *asked) (content, error) {
 	if err != nil {
 		p.NoEvents = err.Error()
 	}
-	return content{Title: "DEA " + dea.DEA, Data: p, Follow: kindNames(deaFollow), After: list.LastID, Every: 2 * defaultEvery}, nil
+	return content{Title: "DEA " + dea.DEA, Data: p, Follow: kindNames(deaFollow), DEA: dea.DEA, After: list.LastID, Every: 2 * defaultEvery}, nil
 }
 
 // instanceStates are the states of an instance, in the order in which a page shows them.

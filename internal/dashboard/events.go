@@ -55,7 +55,7 @@ func (d *Dashboard) events(a *asked) (content, error) {
 	}
 	slices.Reverse(list.Items)
 	return content{
-		Title: "Events", Follow: followOf(query.Kinds), After: list.LastID,
+		Title: "Events", Follow: followOf(query.Kinds), App: query.App, DEA: query.DEA, After: list.LastID,
 		Data: eventsPage{
 			Days: byDay(list.Items), Shown: len(list.Items), More: list.More, Filter: f,
 			Filtered: query.Since != "" || query.App != "" || query.DEA != "" || len(query.Kinds) > 0,

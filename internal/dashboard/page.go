@@ -20,6 +20,8 @@ type content struct {
 	Data  any    // for the template of the page
 	// Follow are the kinds of event after which the page is out of date at once. Empty: it is only renewed now and then.
 	Follow []string
+	// App and DEA narrow Follow to the events of one of them; empty: all.
+	App, DEA string
 	// After is the id of the newest event that the page has.
 	After string
 	// Every is how often the script renews the page; 0: every two seconds. A page that is expensive gives more.
@@ -38,14 +40,15 @@ type show func(a *asked) (content, error)
 
 // rendered is a page without what differs from browser to browser. All browsers share it.
 type rendered struct {
-	status int // of HTTP
-	title  string
-	closed bool          // the gate is not open
-	live   template.HTML // the banner, the content and the basis: what the script renews
-	follow []string
-	after  string
-	every  time.Duration
-	node   string
+	status   int // of HTTP
+	title    string
+	closed   bool          // the gate is not open
+	live     template.HTML // the banner, the content and the basis: what the script renews
+	follow   []string
+	after    string
+	app, dea string
+	every    time.Duration
+	node     string
 }
 
 // renderTimeout bounds the work for one page.
@@ -84,6 +87,7 @@ func (d *Dashboard) render(r *http.Request, t *template.Template, name string, f
 	}
 	return &rendered{
 		status: http.StatusOK, title: c.Title, closed: bannerOf(a.status).State != "open", live: live, follow: c.Follow, after: c.After, every: c.Every, node: a.status.Node,
+		app: c.App, dea: c.DEA,
 	}
 }
 
@@ -130,6 +134,7 @@ type layoutData struct {
 	Follow            []string
 	After             string
 	EveryMS           int64
+	App, DEA          string // whose events the page follows; empty: all
 	Path              string // with the query; where a form returns to
 	Theme             string // light, dark, or empty for that of the system
 	Told              *told
@@ -156,6 +161,7 @@ func (d *Dashboard) send(w http.ResponseWriter, r *http.Request, name string, p 
 	}
 	data := layoutData{
 		Page: name, Title: p.title, Closed: p.closed, Node: p.node, Live: p.live, Follow: p.follow, After: p.after, EveryMS: every.Milliseconds(),
+		App: p.app, DEA: p.dea,
 		Path: r.URL.RequestURI(), Theme: themeOf(r), Told: takeTold(w, r), Build: d.build(),
 	}
 	var out bytes.Buffer

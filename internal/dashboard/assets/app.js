@@ -142,10 +142,7 @@
     const kinds = body.dataset.follow.split(" ").filter(Boolean);
     if (stream || !kinds.length || paused || document.hidden) return;
     const query = new URLSearchParams(kinds.map((k) => ["kind", k]));
-    for (const name of ["app", "dea"]) {
-      const value = new URLSearchParams(location.search).get(name);
-      if (value && location.pathname === "/events") query.set(name, value.trim());
-    }
+    for (const name of ["app", "dea"]) if (body.dataset[name]) query.set(name, body.dataset[name]);
     if (body.dataset.after) query.set("after", body.dataset.after);
     const source = stream = new EventSource("/v1/events?" + query);
     const heard = (e) => { if (e.lastEventId) body.dataset.after = e.lastEventId; soon(); };
