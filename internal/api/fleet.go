@@ -19,7 +19,7 @@ import (
 // How long a pass over the fleet is used.
 const (
 	passCost    = 20               // a pass is used for at least this many times as long as it took: 5 % of one core
-	passMaxAge  = 10 * time.Second // and no longer than this, because findings change with time
+	passMaxAge  = 10 * time.Second // and no longer than this or a heartbeat period, because findings change with time
 	passMaxKeep = 30 * time.Second // the longest use of a pass that was expensive
 	listKeep    = time.Minute      // how long the pass of a listing is kept after its newest page
 	maxLists    = 3                // passes kept for that
@@ -119,7 +119,7 @@ func (f *fleet) recentLocked(n snapshot) *pass {
 	if p := f.current; p != nil {
 		age := time.Since(p.built)
 		same := p.view.Index() == n.view.Index() && slices.Equal(p.know.Held, know.Held) && p.know.Reads == know.Reads
-		if age < min(passCost*p.took, passMaxKeep) || same && age < passMaxAge {
+		if age < min(passCost*p.took, passMaxKeep) || same && age < min(passMaxAge, f.policy.HeartbeatPeriod) {
 			p.used = time.Now()
 			return p
 		}
