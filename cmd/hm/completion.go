@@ -72,13 +72,13 @@ func (r *remote) asked(cmd *cobra.Command, fn func(context.Context, *api.Client)
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var out []string
-	for _, c := range found {
+	for _, c := range slices.CompactFunc(found, func(a, b candidate) bool { return a.id == b.id }) {
 		if strings.ContainsFunc(c.id, isControl) {
 			continue // it cannot be typed
 		}
 		out = append(out, c.id+"\t"+words.OneLine(c.about))
 	}
-	return slices.Compact(out), cobra.ShellCompDirectiveNoFileComp
+	return out, cobra.ShellCompDirectiveNoFileComp
 }
 
 // begin gives the ids that begin so: the first ones, and of a long list the last one by field too, since a shell writes
@@ -109,7 +109,7 @@ func (r *remote) completeApps(cmd *cobra.Command, _ []string, begun string) ([]s
 		return begin(ctx, begun, "app", client.AppPages, func(a api.AppItem) candidate {
 			about := fmt.Sprintf("%d running", a.Instances.Running)
 			if a.Desired != nil {
-				about = fmt.Sprintf("%d of %d running", a.Instances.Running, a.Desired.Instances)
+				about = fmt.Sprintf("%d running, %d desired", a.Instances.Running, a.Desired.Instances)
 			}
 			return candidate{a.App, about}
 		})
@@ -144,4 +144,43 @@ func (r *remote) completeHolds(cmd *cobra.Command, _ []string, begun string) ([]
 }
 
 // completeFields lets the shell complete the fields of a list in --filter and --sort-by.
-func completeFields(cmd *cobra.Command, list string) {}
+func completeFields(cmd *cobra.Command, list string) {
+	fields := api.ListFields(list)
+	completeFlag(cmd, "sort-by", func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+		down := begun[:len(begun)-len(strings.TrimPrefix(begun, "-"))]
+		var out []string
+		for _, f := range fields {
+			if f.Sorts {
+				out = append(out, down+f.Name+"\t"+f.About)
+			}
+		}
+		return out, cobra.ShellCompDirectiveNoFileComp
+	})
+	completeFlag(cmd, "filter", func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+		return completeFilter(fields, begun), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	})
+}
+
+// completeFilter completes the last condition of a filter: its field, or its value if there are only some.
+func completeFilter(fields []api.ListField, begun string) []string {
+	done, last := "", begun
+	if i := strings.LastIndexByte(begun, ','); i >= 0 {
+		done, last = begun[:i+1], begun[i+1:]
+	}
+	var out []string
+	for _, f := range fields {
+		op := "="
+		if f.Number {
+			op = ">"
+		}
+		rest, named := strings.CutPrefix(last, f.Name)
+		if !named || !strings.HasPrefix(rest, "=") && !strings.HasPrefix(rest, "!=") {
+			out = append(out, done+f.Name+op+"\t"+f.About)
+			continue
+		}
+		for _, word := range f.Words {
+			out = append(out, done+f.Name+rest[:strings.IndexByte(rest, '=')+1]+word)
+		}
+	}
+	return out
+}

@@ -144,6 +144,7 @@ func ahead[T any](ctx context.Context, pages *api.Pages[T]) iter.Seq2[[]T, error
 	return func(yield func([]T, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		next := make(chan page)
+		cut := false // a page was read and not given: ctx ended
 		go func() {
 			defer close(next)
 			pages.SetSize(firstPage)
@@ -153,6 +154,7 @@ func ahead[T any](ctx context.Context, pages *api.Pages[T]) iter.Seq2[[]T, error
 				select {
 				case next <- page{items, err}:
 				case <-ctx.Done():
+					cut = true
 					return
 				}
 				if err != nil {
@@ -166,9 +168,12 @@ func ahead[T any](ctx context.Context, pages *api.Pages[T]) iter.Seq2[[]T, error
 			}
 		}()
 		for p := range next {
-			if !yield(p.items, p.err) {
+			if !yield(p.items, p.err) || p.err != nil {
 				return
 			}
+		}
+		if cut {
+			yield(nil, fmt.Errorf("the list was interrupted: %w", context.Cause(ctx)))
 		}
 	}
 }

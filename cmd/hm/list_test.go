@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -113,6 +114,26 @@ func BenchmarkLongList(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*apps), "ns/app")
 		})
+	}
+}
+
+// TestAnInterruptedListIsNoWholeList: what a signal cuts short must not look complete.
+func TestAnInterruptedListIsNoWholeList(t *testing.T) {
+	for range 3 {
+		ctx, cancel := context.WithCancel(t.Context())
+		l := &longList{apps: 3000}
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if l.pages == 1 {
+				cancel()
+			}
+			l.ServeHTTP(w, r)
+		}))
+		var out, told strings.Builder
+		code := newCLI(strings.NewReader(""), &out, &told).run(ctx, []string{"apps", "-o", "json", "--addr", s.URL})
+		s.Close()
+		if code != 1 || strings.HasSuffix(out.String(), "]\n") {
+			t.Fatalf("exit code %d, told %q; the output ends with %q", code, &told, out.String()[max(0, out.Len()-20):])
+		}
 	}
 }
 

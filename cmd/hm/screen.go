@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -60,14 +59,16 @@ func (s *screen) show(once func() error) error {
 	s.c.out, s.c.painted = kept, s.c.color()
 	err := once()
 	s.c.out, s.c.painted = s.out, false
-	var code exitCode
-	if err == nil || errors.As(err, &code) {
+	if shown(err) {
 		s.lines, s.at, s.trouble = kept.lines(), time.Now(), ""
-	} else {
-		s.trouble = oneLine(err.Error()) + "; asking again"
+		s.draw()
 	}
-	s.draw()
 	return err
+}
+
+func (s *screen) tell(trouble string) {
+	s.trouble = "asking again: " + trouble
+	s.draw()
 }
 
 // draw draws the frame, cut to the size of the terminal.

@@ -52,6 +52,8 @@ func (c *cli) watch(ctx context.Context, f watchFlags, once func() error) error 
 			last = code
 		case first && !passes(err):
 			return err
+		default:
+			v.tell(oneLine(err.Error()))
 		}
 		if !v.wait(ctx, f.interval) {
 			return last
@@ -71,8 +73,10 @@ func passes(err error) bool {
 
 // view is where --watch shows answers.
 type view interface {
-	// show runs once with the output of c, and tells its error.
+	// show runs once, and shows its output if it has no error, or an exit code for one.
 	show(once func() error) error
+	// tell says why there is no newer answer.
+	tell(trouble string)
 	// wait waits for the next answer. It returns false if ctx has ended.
 	wait(ctx context.Context, interval time.Duration) bool
 	// broken returns why nothing can be written any more.
@@ -89,11 +93,16 @@ func (c *cli) newView(f watchFlags) view {
 
 // sink remembers the first error of a writer.
 type sink struct {
-	w   io.Writer
-	err error
+	w      io.Writer
+	before string // is written first, once there is anything to write
+	err    error
 }
 
 func (s *sink) Write(p []byte) (int, error) {
+	if s.before != "" && s.err == nil {
+		_, s.err = io.WriteString(s.w, s.before)
+		s.before = ""
+	}
 	n, err := s.w.Write(p)
 	if s.err == nil {
 		s.err = err
@@ -103,43 +112,45 @@ func (s *sink) Write(p []byte) (int, error) {
 
 // appended appends answers to a file or a pipe.
 type appended struct {
-	c     *cli
-	out   *sink
-	told  string // the last error
-	shown int
+	c    *cli
+	out  *sink
+	told string // the last error
 }
 
 func (a *appended) show(once func() error) error {
 	real := a.c.out
 	a.c.out = a.out
 	defer func() { a.c.out = real }()
-	if err := a.separate(); err != nil {
-		return err
-	}
+	a.out.before = a.separator()
 	err := once()
-	a.shown++
-	var code exitCode
-	if err == nil || errors.As(err, &code) {
+	if shown(err) {
 		a.told = ""
-		return err
-	}
-	if text := err.Error(); text != a.told && a.shown > 0 {
-		a.told = text
-		fmt.Fprintf(a.c.err, "hm: %s; asking again\n", oneLine(text))
 	}
 	return err
 }
 
-// separate separates an answer from the one before.
-func (a *appended) separate() (err error) {
+// shown reports whether an answer with this error was shown: an exit code is not a failure.
+func shown(err error) bool {
+	var code exitCode
+	return err == nil || errors.As(err, &code)
+}
+
+func (a *appended) tell(trouble string) {
+	if trouble != a.told {
+		a.told = trouble
+		fmt.Fprintf(a.c.err, "hm: asking again: %s\n", trouble)
+	}
+}
+
+// separator separates an answer from the one before.
+func (a *appended) separator() string {
 	switch {
 	case a.c.output == formatYAML:
-		_, err = io.WriteString(a.out, "---\n")
+		return "---\n"
 	case a.c.forPrograms() || a.c.noHeaders:
-	default:
-		_, err = fmt.Fprintf(a.out, "== %s\n", time.Now().UTC().Format("15:04:05 UTC"))
+		return ""
 	}
-	return err
+	return time.Now().UTC().Format("== 15:04:05 UTC\n")
 }
 
 func (a *appended) wait(ctx context.Context, interval time.Duration) bool {
