@@ -16,8 +16,8 @@ import (
 // How much of an app's history its page shows.
 const (
 	appStripEvents = 2000 // events that the strips are made of
-	appEvents      = 50   // events that are listed
-	appHistory     = 50   // ended commands that are listed
+	appEvents      = 30   // events that are listed
+	appHistory     = 20   // ended commands that are listed
 	maxExplained   = 600  // lines of the explanation
 	maxCrashRows   = 100
 	maxCommandRows = 100

@@ -24,7 +24,7 @@ type commandsPage struct {
 
 const (
 	endedRead   = 2000 // ended commands that are looked at
-	endedShown  = 100
+	endedShown  = 50
 	comparedFor = "1h"
 	comparedMax = 50
 )

@@ -49,11 +49,42 @@ func (p Part) Y() int { return 17 - p.Height() }
 // Height is the height of a part; 0 if nothing is shown.
 func (p Part) Height() int { return partHeights[p.State] }
 
-// Mark is one event on a strip. X is in thousandths of the strip's width.
+// Mark is one event on a strip, or several that are too close together to be told apart. X is in thousandths of the
+// strip's width.
 type Mark struct {
 	X     int
-	Kind  string // crashed, sent, confirmed, expired, dropped
+	Kind  string // crashed, expired, sent or confirmed: the gravest of them
 	Title string
+	More  int // further events of this mark
+}
+
+// Count is how many events a mark stands for.
+func (m Mark) Count() int { return m.More + 1 }
+
+// markKinds are the kinds of marks, the gravest first.
+var markKinds = []string{"crashed", "expired", "sent", "confirmed"}
+
+// Marks of a strip are at least so far apart, in thousandths of its width, and name at most so many events.
+const (
+	markGap   = 16
+	markNames = 8
+)
+
+// mark adds a mark, or adds to the one before.
+func (s *Strip) mark(x int, kind, title string) {
+	if n := len(s.Marks); n > 0 && x-s.Marks[n-1].X < markGap {
+		last := &s.Marks[n-1]
+		if slices.Index(markKinds, kind) < slices.Index(markKinds, last.Kind) {
+			last.Kind = kind
+		}
+		if last.More++; last.More < markNames {
+			last.Title += "\n" + title
+		} else if last.More == markNames {
+			last.Title += "\nand more"
+		}
+		return
+	}
+	s.Marks = append(s.Marks, Mark{X: x, Kind: kind, Title: title})
 }
 
 // Tick is a time on the axis of the strips.
@@ -155,7 +186,7 @@ func stripOf(index uint32, events []api.Event, now indexNow, from, until time.Ti
 		enter(stateAfter(e, state), e.At.Time)
 		if kind := markKind(e); kind != "" {
 			counts[kind]++
-			s.Marks = append(s.Marks, Mark{X: x(e.At.Time), Kind: kind, Title: markTitle(e)})
+			s.mark(x(e.At.Time), kind, markTitle(e))
 		}
 	}
 	last := begun
