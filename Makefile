@@ -7,17 +7,21 @@ BASH_COMPLETIONS = $(SHARE)/bash-completion/completions
 ZSH_COMPLETIONS = $(SHARE)/zsh/site-functions
 FISH_COMPLETIONS = $(SHARE)/fish/vendor_completions.d
 
-.PHONY: incident build install test race lint fuzz bench schedules failover chaos chaos-broken dev screenshots generate
+.PHONY: incident build install test race lint fuzz bench schedules man failover chaos chaos-broken dev screenshots generate
 
 build: ## bin/hm
 	$(GO) build -o bin/hm ./cmd/hm
 
-install: ## hm and its shell completions, to PREFIX (/usr/local), below DESTDIR if that is set
+install: ## hm, its shell completions and man pages, to PREFIX (/usr/local), below DESTDIR if that is set
 	$(GO) build -o $(DESTDIR)$(PREFIX)/bin/hm ./cmd/hm
 	mkdir -p $(BASH_COMPLETIONS) $(ZSH_COMPLETIONS) $(FISH_COMPLETIONS)
 	$(DESTDIR)$(PREFIX)/bin/hm completion bash > $(BASH_COMPLETIONS)/hm
 	$(DESTDIR)$(PREFIX)/bin/hm completion zsh > $(ZSH_COMPLETIONS)/_hm
 	$(DESTDIR)$(PREFIX)/bin/hm completion fish > $(FISH_COMPLETIONS)/hm.fish
+	$(DESTDIR)$(PREFIX)/bin/hm docs man $(SHARE)/man/man1
+
+man: ## a man page for each command, in bin/man
+	$(GO) run ./cmd/hm docs man bin/man
 
 test: ## all tests
 	$(GO) test ./...

@@ -26,4 +26,5 @@ var commandConstructors = []func(*cli) *cobra.Command{
 	newDevCommand,
 	newConfigCommand,
 	newVersionCommand,
+	newDocsCommand,
 }
