@@ -25,6 +25,17 @@ func Open(t *testing.T, columns, rows uint16) (screen, program *os.File) {
 	return screen, program
 }
 
+// Resize changes the size of a pseudo-terminal, and tells this process.
+func Resize(t *testing.T, screen *os.File, columns, rows uint16) {
+	t.Helper()
+	if err := unix.IoctlSetWinsize(int(screen.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(os.Getpid(), unix.SIGWINCH); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Output returns what do prints to the program's end of a pseudo-terminal of 80 columns.
 func Output(t *testing.T, do func(program *os.File)) string {
 	t.Helper()
