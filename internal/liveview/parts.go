@@ -280,10 +280,10 @@ func (p painter) driftShort() []line {
 	return []line{p.labelled("drift", words.Drift(p.Status.Drift))}
 }
 
-// compact returns a number in at most six columns: 99999, 1234k, 123M.
+// compact returns a number in at most six columns: 999999, 1234k, 123M.
 func compact(n int) string {
 	switch {
-	case n < 100_000:
+	case n < 1_000_000:
 		return fmt.Sprint(n)
 	case n < 10_000_000:
 		return fmt.Sprintf("%dk", n/1000)
