@@ -20,12 +20,14 @@ func TestColourIsForTerminals(t *testing.T) {
 	}
 	defer s.Close()
 	for _, c := range []struct {
-		name, noColor, term string
-		colour              bool
+		name, noColor, term, flag string
+		colour                    bool
 	}{
-		{"a terminal", "", "xterm", true},
-		{"NO_COLOR", "1", "xterm", false},
-		{"a dumb terminal", "", "dumb", false},
+		{"a terminal", "", "xterm", "auto", true},
+		{"NO_COLOR", "1", "xterm", "auto", false},
+		{"a dumb terminal", "", "dumb", "auto", false},
+		{"always", "1", "dumb", "always", true},
+		{"never", "", "xterm", "never", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("NO_COLOR", c.noColor)
@@ -33,7 +35,7 @@ func TestColourIsForTerminals(t *testing.T) {
 			code := -1
 			got := ptytest.Output(t, func(program *os.File) {
 				code = newCLI(strings.NewReader(""), program, io.Discard).run(t.Context(),
-					[]string{"drift", "--addr", "http://" + s.Addr()})
+					[]string{"drift", "--color", c.flag, "--addr", "http://" + s.Addr()})
 			})
 			if code != 0 || !strings.Contains(got, "evacuating") {
 				t.Fatalf("exit code %d:\n%s", code, got)

@@ -25,6 +25,7 @@ type cli struct {
 	output    string // -o: one of the formats
 	addr      string // --addr, or HM_ADDR: base URL of any node's API
 	noHeaders bool   // --no-headers
+	colours   string // --color: one of the colourings
 
 	commandLine string // the command and its arguments, without flags
 	painted     bool   // out keeps what a terminal with colours is going to show
@@ -47,6 +48,9 @@ heartbeats), computes the drift between the two, and sends start and stop comman
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
 			c.commandLine = strings.Join(append([]string{cmd.CommandPath()}, args...), " ")
+			if err := c.checkColor(); err != nil {
+				return err
+			}
 			return c.checkOutput(cmd)
 		},
 	}
@@ -57,6 +61,7 @@ heartbeats), computes the drift between the two, and sends start and stop comman
 	root.PersistentFlags().StringVarP(&c.output, "output", "o", formatTable, "output format: table, wide, json, yaml or name, as far as the command has it")
 	completeFlag(root, "output", completeFormats)
 	root.PersistentFlags().StringVar(&c.addr, "addr", addrFromEnv(), "base URL of any node's API; also HM_ADDR")
+	c.colorFlag(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return withHint(err, "see "+cmd.CommandPath()+" --help")
 	})
@@ -91,9 +96,6 @@ func addrFromEnv() string {
 	}
 	return defaultAddr
 }
-
-// color reports whether to colour the output: it is a terminal, and NO_COLOR is not set.
-func (c *cli) color() bool { return c.painted || os.Getenv("NO_COLOR") == "" && c.terminal() }
 
 // terminal reports whether the output is a terminal, and not a dumb one.
 func (c *cli) terminal() bool {

@@ -42,6 +42,7 @@ It exits with 1 if no node answers.`,
 		Example: "  hm top --addr http://10.0.0.1:5155,http://10.0.0.2:5155\n  hm top --once | head -20",
 		Args:    cobra.NoArgs,
 	}
+	hasFormats(cmd, formatTable)
 	r := c.remote(cmd)
 	f := cmd.Flags()
 	f.DurationVar(&t.interval, "interval", 2*time.Second, "how often to ask a node; events are shown as they happen")
@@ -53,9 +54,6 @@ It exits with 1 if no node answers.`,
 func (c *cli) runTop(ctx context.Context, r *remote, t topFlags) error {
 	if t.interval < watch.MinInterval || t.interval > time.Hour {
 		return fmt.Errorf("--interval %s: want %s to 1h", t.interval, watch.MinInterval)
-	}
-	if c.output != "table" {
-		return withHint(fmt.Errorf("hm top has no output format %q", c.output), "hm status -o json has the numbers")
 	}
 	if !t.once && !c.terminal() {
 		return withHint(fmt.Errorf("hm top needs a terminal"), "hm top --once prints one frame, hm status -o json has the numbers")

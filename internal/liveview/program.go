@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	tea "charm.land/bubbletea/v2"
 )
@@ -40,6 +42,11 @@ func Show(ctx context.Context, t Terminal, m ViewModel) error {
 	opts := []tea.ProgramOption{tea.WithOutput(t.Out), tea.WithoutSignalHandler(), tea.WithFPS(framesPerSecond)}
 	if t.In != os.Stdin { // the library replaces an input that is no terminal, unless it is the default
 		opts = append(opts, tea.WithInput(t.In))
+	}
+	if t.Theme.on { // the caller has looked at NO_COLOR; the library must not take the colours away
+		opts = append(opts, tea.WithEnvironment(slices.DeleteFunc(os.Environ(), func(v string) bool {
+			return strings.HasPrefix(v, "NO_COLOR=")
+		})))
 	}
 	p := tea.NewProgram(program, opts...)
 	// Quit, and not the end of the library's own context, restores the terminal.
