@@ -109,6 +109,8 @@ var laws = []law{
 		why: "the table of metrics and their histograms know nothing of what fills them, so that the documents are made of it alone"},
 	{of: []string{"internal/liveview/..."}, never: []string{"hm/internal/cluster", "hm/internal/bus/..."}, direct: true,
 		why: "the live view draws a view model and runs no node"},
+	{of: []string{"internal/watch"}, never: []string{"hm/internal/cluster", "hm/internal/bus/...", "hm/raftfsm/...", "hm/diff"}, direct: true,
+		why: "what watches a cluster knows what its API says, and nothing of how hm comes to it"},
 
 	{of: []string{"..."}, never: []string{"hm/internal/server"}, except: []string{"cmd/hm", "internal/sandbox", "internal/server"},
 		why: "a node is put together in one place, for the programs that run nodes; its parts know each other through ports"},

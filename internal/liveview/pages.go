@@ -47,6 +47,7 @@ func (p painter) overview(height int) drawing {
 	top := []part{
 		{lines: p.play(), rank: 1},
 		{lines: p.gate(), short: p.gateShort(), rank: 1},
+		{lines: p.newestAction(), rank: 4},
 		{lines: p.link(), rank: 4},
 		{lines: p.clusterPart(height), short: p.cluster(), rank: 4},
 		{lines: p.counts(), rank: 3},
@@ -96,7 +97,7 @@ func (p painter) appsPart() part {
 	case len(worst) == 0:
 		part.lines = append(part.lines, p.labelled("apps", good("none drifts")))
 	default:
-		part.lines = append(part.lines, p.labelled("apps", fmt.Sprintf("%d drift, the worst first", max(p.Apps.Total, len(worst)))))
+		part.lines = append(part.lines, p.labelled("apps", plural(uint64(max(p.Apps.Total, len(worst))), "drifts", "drift, the worst first")))
 	}
 	for _, a := range worst {
 		open := &spot{page: PageApp, id: a.App}

@@ -161,6 +161,15 @@ func (p painter) holdsAndFaults() []line {
 	return lines
 }
 
+// newestAction shows what the user of hm dev did last: the events of the cluster soon push it off the screen.
+func (p painter) newestAction() []line {
+	if p.Play != nil || len(p.Events) == 0 {
+		return nil
+	}
+	e := p.Events[0]
+	return []line{p.labelled("you", words.Piece{Tone: e.tone(), Text: e.Text}, faint("  "+age(p.Now.Sub(e.At))+" ago"))}
+}
+
 // counts shows what should run and what does: in hm's record and, if it is known, in truth.
 func (p painter) counts() []line {
 	var lines []line
