@@ -126,7 +126,7 @@
       soon();
     } catch (_) {
       $("#told").innerHTML = '<div class="told bad" role="alert"><p><strong>No answer came: the change may or may not have been made.</strong> ' +
-        "<span>Look at the holds on the page Cluster, then try again.</span></p></div>";
+        '<span>Look at the holds on the page Cluster, then try again.</span></p><button type="button" data-close aria-label="Close this message">×</button></div>';
     }
     form.inert = false;
   });
@@ -177,7 +177,10 @@
     }
     go();
   }
-  document.addEventListener("click", (e) => { if (e.target.closest("[data-pause]")) pause(); });
+  document.addEventListener("click", (e) => {
+    if (e.target.closest("[data-pause]")) pause();
+    if (e.target.closest("[data-close]")) $("#told").replaceChildren();
+  });
 
   if (every > 0) {
     say("live", "live");
