@@ -64,7 +64,7 @@ type appVersionView struct {
 	Verdict  words.Text
 	BandSize int // indices that a band stands for
 	Grid     Grid
-	Timeline Timeline
+	History  IndexHistory
 	Crashes  []api.CrashRecord
 	Commands []api.Command
 	// LeftOut says that there are more crashes or commands than are listed.
@@ -170,14 +170,14 @@ func versionView(b api.Basis, v api.AppVersion, x api.ExplainedVersion, events a
 	if x.Verdict != "as desired" {
 		out.Verdict[0].Tone = words.Warn
 	}
-	out.Timeline = versionTimeline(b, v, facts, events, span)
+	out.History = versionHistory(b, v, facts, events, span)
 	out.Crashes = v.Crashes[:min(len(v.Crashes), maxCrashRows)]
 	out.Commands = v.Commands[:min(len(v.Commands), maxCommandRows)]
 	out.LeftOut = len(v.Crashes) > maxCrashRows || len(v.Commands) > maxCommandRows
 	return out
 }
 
-func versionTimeline(b api.Basis, v api.AppVersion, facts map[uint32]*indexFacts, events api.EventList, span time.Duration) Timeline {
+func versionHistory(b api.Basis, v api.AppVersion, facts map[uint32]*indexFacts, events api.EventList, span time.Duration) IndexHistory {
 	from, cut := b.At.Add(-span), false
 	if events.More && len(events.Items) > 0 { // the oldest of this time are not there
 		from, cut = events.Items[0].At.Time, true
@@ -188,7 +188,7 @@ func versionTimeline(b api.Basis, v api.AppVersion, facts map[uint32]*indexFacts
 			own = append(own, e)
 		}
 	}
-	t := timelineOf(own, nowOf(facts), from, b.At.Time)
+	t := indexHistoryOf(own, nowOf(facts), from, b.At.Time)
 	t.Cut = cut
 	return t
 }

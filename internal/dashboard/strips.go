@@ -10,11 +10,11 @@ import (
 	"hm/internal/journal"
 )
 
-// maxStrips is how many indices a timeline shows.
+// maxStrips is how many indices the page shows.
 const maxStrips = 40
 
-// Timeline is the history of an app's indices, a strip each.
-type Timeline struct {
+// IndexHistory is what happened to the indices of an app, a strip each.
+type IndexHistory struct {
 	From, Until time.Time
 	// Cut says that the history before From was asked for, and is left out because there are too many events.
 	Cut    bool
@@ -103,10 +103,10 @@ type indexNow struct {
 	Off   bool      // not as desired
 }
 
-// timelineOf makes a timeline from an app's events, which are sorted by time, and from what is recorded of its indices
+// indexHistoryOf makes the strips from an app's events, which are sorted by time, and from what is recorded of its indices
 // now. An index gets a strip if it has events in this time or is not as desired; with few indices all of them do.
-func timelineOf(events []api.Event, now map[uint32]indexNow, from, until time.Time) Timeline {
-	t := Timeline{From: from, Until: until, Ticks: ticks(from, until)}
+func indexHistoryOf(events []api.Event, now map[uint32]indexNow, from, until time.Time) IndexHistory {
+	t := IndexHistory{From: from, Until: until, Ticks: ticks(from, until)}
 	byIndex := map[uint32][]api.Event{}
 	for _, e := range events {
 		if e.Index == nil || *e.Index < 0 || e.At.Before(from) || e.At.After(until) || !shownOnStrip(e) {
@@ -148,7 +148,7 @@ func timelineOf(events []api.Event, now map[uint32]indexNow, from, until time.Ti
 	return t
 }
 
-// fewIndices is up to how many indices a timeline shows also those without events.
+// fewIndices is up to how many indices the page shows also those without events.
 const fewIndices = 12
 
 // shownOnStrip reports whether an event is part of a strip.

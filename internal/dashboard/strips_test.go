@@ -102,9 +102,9 @@ func TestStrips(t *testing.T) {
 	}
 }
 
-// TestATimelineOfALargeAppIsBounded: it has the strips of the indices that are not as desired, then of those with the
+// TestTheStripsOfALargeAppIsBounded: it has the strips of the indices that are not as desired, then of those with the
 // most events.
-func TestATimelineOfALargeAppIsBounded(t *testing.T) {
+func TestTheStripsOfALargeAppIsBounded(t *testing.T) {
 	now := map[uint32]indexNow{}
 	for i := range uint32(5000) {
 		now[i] = indexNow{State: "live", Since: stripNow.Add(-24 * time.Hour)}
@@ -117,7 +117,7 @@ func TestATimelineOfALargeAppIsBounded(t *testing.T) {
 			events = append(events, api.Event{Kind: "instance.crashed", Index: &index, At: api.Timestamp{Time: stripNow.Add(-10 * time.Minute)}})
 		}
 	}
-	got := timelineOf(events, now, stripNow.Add(-time.Hour), stripNow)
+	got := indexHistoryOf(events, now, stripNow.Add(-time.Hour), stripNow)
 	if len(got.Strips) != maxStrips || got.More != 201-maxStrips || got.Quiet != 5000-201 {
 		t.Errorf("%d strips, %d more, %d quiet", len(got.Strips), got.More, got.Quiet)
 	}
@@ -134,7 +134,7 @@ func TestATimelineOfALargeAppIsBounded(t *testing.T) {
 	if !missing {
 		t.Error("the index that is missing has no strip")
 	}
-	if small := timelineOf(nil, map[uint32]indexNow{0: {State: "live"}, 1: {State: "live"}}, stripNow.Add(-time.Hour), stripNow); len(small.Strips) != 2 {
+	if small := indexHistoryOf(nil, map[uint32]indexNow{0: {State: "live"}, 1: {State: "live"}}, stripNow.Add(-time.Hour), stripNow); len(small.Strips) != 2 {
 		t.Errorf("a small app has %d strips, want one an index", len(small.Strips))
 	}
 }
