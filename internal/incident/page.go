@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,9 @@ func (p *page) say(text string) {
 	}
 }
 
+// ending is how many lines of a long output are shown of its end.
+const ending = 4
+
 // show runs a command of hm, and writes it with what it printed, at most max lines of it.
 func (p *page) show(ctx context.Context, max int, command string, args ...string) {
 	if p.err != nil {
@@ -44,8 +48,9 @@ func (p *page) show(ctx context.Context, max int, command string, args ...string
 	for len(lines) > 0 && lines[len(lines)-1] == "" {
 		lines = lines[:len(lines)-1]
 	}
-	if left := len(lines) - max; left > 0 {
-		lines = append(lines[:max], fmt.Sprintf("... (%s more)", words.Count(left, "line")))
+	if left := len(lines) - max; left > 0 { // the end often sums up
+		end := lines[len(lines)-ending:]
+		lines = append(append(slices.Clone(lines[:max-ending]), fmt.Sprintf("... (%s more)", words.Count(left, "line"))), end...)
 	}
 	if code != 0 {
 		lines = append(lines, "$ echo $?", fmt.Sprint(code))

@@ -157,7 +157,7 @@ may go:`)
 	p.say(`The gate is open again. hm has waited one more grace, in which an instance that only moved would have been heard, and now the queue
 drains: at most 10 starts a heartbeat (` + "`policy.start_limit`" + `), those apps first that have the smallest share of their instances. The line *queue* says
 how many are left. What has been sent, and what still waits:`)
-	p.show(ctx, 20, "commands")
+	p.show(ctx, 14, "commands")
 	p.until(ctx, "everything runs", func(s api.Status) bool {
 		return s.Drift == (api.DriftCounts{}) && s.Queue.Apps == 0 && s.Commands.PendingStops == 0
 	})
@@ -181,8 +181,9 @@ Every node keeps what happened and why. These events are the outage, without the
 	}
 	p.show(ctx, 30, "replay", "incident.jsonl.zst")
 	p.say(`What would have happened with the default guard of 0.5? A third of the instances is less than that: hm would have started them without
-asking.`)
-	p.show(ctx, 32, "replay", "incident.jsonl.zst", "--set", "guard.mass_loss=0.5", "--compare")
-	p.say(`So the price of the stricter guard was the time until a person answered, and its worth is what it saves when the zone is alive and only its
-network is gone. That is a decision for the operator, and the recording lets one look at both.`)
+asking. In this replay simulated DEAs answer the commands (` + "`--react`" + `), because the recorded ones know nothing of commands that were not sent:`)
+	p.show(ctx, 20, "replay", "incident.jsonl.zst", "--set", "guard.mass_loss=0.5", "--compare", "--react")
+	p.say(`So the price of the stricter guard was the time in which a person decided: all starts come that much earlier without it. (*MISSING* adds up, over all
+instances, for how long they were missing.) Its worth is what it saves when the zone is alive and only its network is gone. That is a decision for
+the operator, and the recording lets one look at both.`)
 }
