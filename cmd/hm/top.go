@@ -58,7 +58,7 @@ func (c *cli) runTop(ctx context.Context, r *remote, t topFlags) error {
 	if !t.once && !c.terminal() {
 		return withHint(fmt.Errorf("hm top needs a terminal"), "hm top --once prints one frame, hm status -o json has the numbers")
 	}
-	o := watch.Options{Title: "hm top", Interval: t.interval, By: whoAmI()}
+	o := watch.Options{Title: "hm top", Interval: t.interval, Timeout: min(r.timeout, watch.DefaultTimeout), By: whoAmI()}
 	for addr := range strings.SplitSeq(c.addr, ",") {
 		client, err := r.clientOf(strings.TrimSpace(addr), addrFlags)
 		if err != nil {

@@ -41,7 +41,7 @@ func (w *Watcher) follow(ctx context.Context) {
 
 // newestEvents takes in the newest events, and returns the id after which to follow; empty if there is no answer.
 func (w *Watcher) newestEvents(ctx context.Context, client *api.Client) string {
-	l, err := timed(ctx, func(ctx context.Context) (api.EventList, error) {
+	l, err := timed(ctx, w, func(ctx context.Context) (api.EventList, error) {
 		return client.Events(ctx, api.EventQuery{}, maxEvents)
 	})
 	if err != nil {

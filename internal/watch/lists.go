@@ -28,7 +28,7 @@ func (w *Watcher) lists(ctx context.Context) {
 		w.paced("commands", q, func() { w.askCommands(ctx, client, maxItems) })
 	case liveview.PageApp:
 		w.paced("app", q, func() {
-			e, err := timed(ctx, func(ctx context.Context) (api.Explanation, error) {
+			e, err := timed(ctx, w, func(ctx context.Context) (api.Explanation, error) {
 				e, _, err := client.Explain(ctx, q.ID, "")
 				return e, err
 			})
@@ -36,7 +36,7 @@ func (w *Watcher) lists(ctx context.Context) {
 		})
 	case liveview.PageDEA:
 		w.paced("dea", q, func() {
-			d, err := timed(ctx, func(ctx context.Context) (api.DEA, error) {
+			d, err := timed(ctx, w, func(ctx context.Context) (api.DEA, error) {
 				d, _, err := client.DEA(ctx, q.ID)
 				return d, err
 			})
@@ -47,8 +47,9 @@ func (w *Watcher) lists(ctx context.Context) {
 	}
 }
 
-func timed[T any](ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+// timed asks for something that must come within the timeout of an answer.
+func timed[T any](ctx context.Context, w *Watcher, ask func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.opts.Timeout)
 	defer cancel()
 	return ask(ctx)
 }
@@ -73,9 +74,9 @@ func answer[T any](old liveview.Answer[T], q liveview.Query, v T, err error) liv
 }
 
 // page asks for the first items of a list.
-func page[T any](ctx context.Context, p *api.Pages[T], limit int) (liveview.List[T], error) {
+func page[T any](ctx context.Context, w *Watcher, p *api.Pages[T], limit int) (liveview.List[T], error) {
 	p.SetSize(limit)
-	items, err := timed(ctx, p.Next)
+	items, err := timed(ctx, w, p.Next)
 	return liveview.List[T]{Items: items, Total: p.Total, More: p.More(), At: p.Basis.At.Time}, err
 }
 
@@ -111,7 +112,7 @@ func (w *Watcher) askApps(ctx context.Context, c *api.Client, q liveview.Query) 
 	if q.Page == liveview.Overview {
 		o, limit = api.ListOptions{Sort: "-findings", Filter: "drift=any"}, maxOverviewItems
 	}
-	l, err := page(ctx, c.AppPages(o), limit)
+	l, err := page(ctx, w, c.AppPages(o), limit)
 	w.take(func(f *liveview.Frame) { f.Apps = answered(f.Apps, l, q, err) })
 }
 
@@ -124,14 +125,14 @@ func (w *Watcher) askDEAs(ctx context.Context, c *api.Client, q liveview.Query) 
 	var err error
 	switch {
 	case q.Page == liveview.Overview:
-		l, err = page(ctx, c.DEAPages(api.ListOptions{Sort: "-silence", Filter: inTrouble}), maxOverviewItems)
+		l, err = page(ctx, w, c.DEAPages(api.ListOptions{Sort: "-silence", Filter: inTrouble}), maxOverviewItems)
 	case q.Order != liveview.ByTrouble:
-		l, err = page(ctx, c.DEAPages(selectBy(api.ListOptions{Sort: q.Order}, q.Filter)), maxItems)
+		l, err = page(ctx, w, c.DEAPages(selectBy(api.ListOptions{Sort: q.Order}, q.Filter)), maxItems)
 	default:
-		l, err = page(ctx, c.DEAPages(selectBy(api.ListOptions{Sort: "-silence", Filter: inTrouble}, q.Filter)), maxItems)
+		l, err = page(ctx, w, c.DEAPages(selectBy(api.ListOptions{Sort: "-silence", Filter: inTrouble}, q.Filter)), maxItems)
 		if left := maxItems - len(l.Items); err == nil && left > 0 {
 			var others liveview.List[api.DEA]
-			others, err = page(ctx, c.DEAPages(selectBy(api.ListOptions{Sort: "-silence", Filter: "state=heard"}, q.Filter)), left)
+			others, err = page(ctx, w, c.DEAPages(selectBy(api.ListOptions{Sort: "-silence", Filter: "state=heard"}, q.Filter)), left)
 			l.Items, l.More, l.At = append(l.Items, others.Items...), others.More, others.At
 			if l.Total >= 0 && others.Total >= 0 {
 				l.Total += others.Total
@@ -143,11 +144,11 @@ func (w *Watcher) askDEAs(ctx context.Context, c *api.Client, q liveview.Query) 
 
 // askCommands asks for outstanding and ended commands. It keeps the old ones if there is no answer.
 func (w *Watcher) askCommands(ctx context.Context, c *api.Client, n int) {
-	outstanding, err := timed(ctx, c.CommandPages("", api.ListOptions{Limit: n}).Next)
+	outstanding, err := timed(ctx, w, c.CommandPages("", api.ListOptions{Limit: n}).Next)
 	if err != nil {
 		return
 	}
-	ended, err := timed(ctx, func(ctx context.Context) (api.Listing[api.Command], error) { return c.History(ctx, "", n) })
+	ended, err := timed(ctx, w, func(ctx context.Context) (api.Listing[api.Command], error) { return c.History(ctx, "", n) })
 	if err != nil {
 		return
 	}
@@ -164,7 +165,7 @@ func (w *Watcher) askDetail(ctx context.Context, c *api.Client, q liveview.Query
 	} else {
 		of.App = id
 	}
-	got, err := timed(ctx, func(ctx context.Context) (api.EventList, error) { return c.Events(ctx, of, maxItems) })
+	got, err := timed(ctx, w, func(ctx context.Context) (api.EventList, error) { return c.Events(ctx, of, maxItems) })
 	l := liveview.List[liveview.Event]{Total: -1, More: got.More, At: got.Basis.At.Time}
 	for i := len(got.Items) - 1; i >= 0; i-- {
 		l.Items = append(l.Items, eventOf(got.Items[i]))

@@ -3,7 +3,6 @@ package watch
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +47,7 @@ func (w *Watcher) round(ctx context.Context) error {
 	var err error
 	for range w.opts.Nodes {
 		var status api.Status
+		began := time.Now()
 		if status, err = w.askStatus(ctx); err == nil {
 			w.seed(ctx, w.node().Client)
 			w.lists(ctx)
@@ -58,6 +58,7 @@ func (w *Watcher) round(ctx context.Context) error {
 			return err
 		}
 		w.mu.Lock()
+		w.avoid[w.at] = time.Now().Add(avoidCost * time.Since(began))
 		w.at = (w.at + 1) % len(w.opts.Nodes)
 		w.mu.Unlock()
 	}
@@ -69,7 +70,7 @@ func (w *Watcher) round(ctx context.Context) error {
 
 // askStatus asks the present node for its status, and takes it in.
 func (w *Watcher) askStatus(ctx context.Context) (api.Status, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, w.opts.Timeout)
 	defer cancel()
 	status, _, err := w.node().Client.Status(ctx)
 	if err != nil {
@@ -92,20 +93,25 @@ func (w *Watcher) askStatus(ctx context.Context) (api.Status, error) {
 	return status, nil
 }
 
-// choose sets which node is asked next: the one that leads, if its address is known; else the next one whose name is
-// not known yet.
+// avoidCost is how many times as long as it was waited for a node that did not answer is left alone while another one
+// answers. It may be the leader behind a firewall: each question to it costs the whole timeout.
+const avoidCost = 10
+
+// choose sets which node is asked next: the one that leads, if its address is known; else one whose name is not known
+// yet.
 func (w *Watcher) choose(s api.Status) {
 	if s.Cluster.Leader == "" || s.Cluster.Leader == s.Node {
 		return
 	}
-	to := slices.Index(w.names, s.Cluster.Leader)
-	if to < 0 {
-		to = slices.Index(w.names, "")
-	}
-	if to >= 0 {
-		w.mu.Lock()
-		w.at = to
-		w.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, name := range []string{s.Cluster.Leader, ""} {
+		for i, known := range w.names {
+			if known == name && time.Now().After(w.avoid[i]) {
+				w.at = i
+				return
+			}
+		}
 	}
 }
 
@@ -119,7 +125,7 @@ func reasonOf(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) {
 		var gone *api.Unreachable
 		if errors.As(err, &gone) {
-			text = "no answer from " + gone.Addr + " within " + askTimeout.String()
+			text = "no answer from " + gone.Addr + " in time"
 		}
 	}
 	return strings.ReplaceAll(text, "\n", " ")

@@ -17,7 +17,7 @@ func (w *Watcher) seed(ctx context.Context, client *api.Client) {
 		return
 	}
 	ask := func(since string, points int) (api.Series, error) {
-		return timed(ctx, func(ctx context.Context) (api.Series, error) {
+		return timed(ctx, w, func(ctx context.Context) (api.Series, error) {
 			s, _, err := client.Series(ctx, since, points)
 			return s, err
 		})

@@ -24,6 +24,7 @@ type fakeNode struct {
 	*apitest.Node
 	addr  string
 	shut  atomic.Bool  // requests end without an answer
+	hangs atomic.Bool  // requests have no end
 	asked atomic.Int64 // for the status
 }
 
@@ -40,6 +41,9 @@ func serve(t *testing.T, n *apitest.Node) *fakeNode {
 	door := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v1/status" {
 			f.asked.Add(1)
+		}
+		if f.hangs.Load() {
+			<-r.Context().Done()
 		}
 		if f.shut.Load() {
 			panic(http.ErrAbortHandler)
@@ -194,19 +198,26 @@ func TestTheNextAddressIsAsked(t *testing.T) {
 	leader, follower := serve(t, apitest.Fleet()), apitest.Fleet()
 	follower.Follow("hm-2", "hm-1", "127.0.0.1:1")
 	other := serve(t, follower)
-	w := open(t, optionsOf(t, other, leader))
+	o := optionsOf(t, other, leader)
+	o.Timeout = time.Second
+	w := open(t, o)
 	await(t, w, "the leader", func(f liveview.Frame) bool { return f.Status != nil && f.Status.Node == "hm-1" })
-	leader.shut.Store(true)
+	leader.hangs.Store(true)
 	f := await(t, w, "the other node", func(f liveview.Frame) bool { return f.Status.Node == "hm-2" })
 	if blind(f) {
 		t.Error("it is blind although a node answers")
+	}
+	asked, rounds := leader.asked.Load(), other.asked.Load()
+	await(t, w, "five more rounds", func(liveview.Frame) bool { return other.asked.Load() >= rounds+5 })
+	if n := leader.asked.Load() - asked; n > 0 {
+		t.Errorf("the leader, which does not answer, was asked %d times while another node answered", n)
 	}
 	other.shut.Store(true)
 	f = await(t, w, "blindness", blind)
 	if f.Source.Addrs != 2 {
 		t.Errorf("it tries %d addresses", f.Source.Addrs)
 	}
-	leader.shut.Store(false)
+	leader.hangs.Store(false)
 	await(t, w, "the leader again", func(f liveview.Frame) bool { return f.Status.Node == "hm-1" && !blind(f) })
 }
 

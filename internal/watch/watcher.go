@@ -23,18 +23,19 @@ type Options struct {
 	Title    string        // of the frames: "hm top"
 	Nodes    []Node        // at least one; asked in turn
 	Interval time.Duration // between two questions to a node; at least MinInterval
+	Timeout  time.Duration // for one answer; 0: DefaultTimeout
 	By       string        // as whom a change is recorded
 }
 
 // Limits of how often a node is asked.
 const (
-	MinInterval   = 100 * time.Millisecond
-	firstPeriod   = 10 * time.Second // until a node says how long its periods are
-	askTimeout    = 5 * time.Second  // for one answer
-	changeTimeout = 15 * time.Second // for one change, which may wait for an election
-	listCost      = 10               // a list is asked for at most this share of the time
-	nudgeGap      = 250 * time.Millisecond
-	maxChanges    = 4 // that wait
+	MinInterval    = 100 * time.Millisecond
+	firstPeriod    = 10 * time.Second // until a node says how long its periods are
+	DefaultTimeout = 5 * time.Second  // for one answer
+	changeTimeout  = 15 * time.Second // for one change, which may wait for an election
+	listCost       = 10               // a list is asked for at most this share of the time
+	nudgeGap       = 250 * time.Millisecond
+	maxChanges     = 4 // that wait
 )
 
 // Limits of what is kept.
@@ -52,6 +53,7 @@ type Watcher struct {
 	wake    notify.Signal        // the poll must ask at once
 	changes chan liveview.Change // that wait
 	names   []string             // of the nodes; used by the poll alone
+	avoid   []time.Time          // until when each node is not asked while another one answers; used by the poll alone
 	paces   map[string]*pace     // of the lists; used by the poll alone
 	seeded  bool                 // the counts of the last periods were asked for; used by the poll alone
 
@@ -76,9 +78,12 @@ type Watcher struct {
 
 func newWatcher(o Options) *Watcher {
 	o.Interval = max(o.Interval, MinInterval)
+	if o.Timeout <= 0 {
+		o.Timeout = DefaultTimeout
+	}
 	w := &Watcher{
 		opts: o, began: time.Now(), changed: notify.New(), wake: notify.New(), paces: map[string]*pace{},
-		changes: make(chan liveview.Change, maxChanges), known: map[string]bool{}, names: make([]string, len(o.Nodes)),
+		changes: make(chan liveview.Change, maxChanges), known: map[string]bool{}, names: make([]string, len(o.Nodes)), avoid: make([]time.Time, len(o.Nodes)),
 		rates: liveview.NewRates(firstPeriod), period: firstPeriod,
 	}
 	for i, n := range o.Nodes {
