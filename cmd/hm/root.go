@@ -107,7 +107,7 @@ func (c *cli) terminal() bool {
 func (c *cli) run(ctx context.Context, args []string) int {
 	root := newRoot(c)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
@@ -116,10 +116,7 @@ func (c *cli) run(ctx context.Context, args []string) int {
 		return int(code)
 	}
 	fmt.Fprintf(c.err, "hm: %s\n", strings.TrimRight(err.Error(), "\n"))
-	var hinted interface{ Hint() string }
-	if errors.As(err, &hinted) {
-		fmt.Fprintf(c.err, "hint: %s\n", hinted.Hint())
-	}
+	fmt.Fprintf(c.err, "hint: %s\n", hintOf(cmd, err))
 	return 1
 }
 
@@ -127,15 +124,3 @@ func (c *cli) run(ctx context.Context, args []string) int {
 type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
-
-type hintedError struct {
-	error
-	hint string
-}
-
-func (e *hintedError) Unwrap() error { return e.error }
-
-func (e *hintedError) Hint() string { return e.hint }
-
-// withHint adds what the user can do about an error. run prints it on its own line.
-func withHint(err error, hint string) error { return &hintedError{err, hint} }
