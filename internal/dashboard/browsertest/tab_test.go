@@ -120,13 +120,15 @@ func call[P, R any](b *tab, command cdp.Command[P, R], params P) R {
 	return result
 }
 
-// observeScript notes layout shifts that no input caused, and how long frames took, from the beginning of each page.
+// observeScript notes layout shifts that no input caused, and how long frames took, from the beginning of each page. It
+// leaves out rows that make room for a new one in a list of events.
 const observeScript = `
 window.hmTest = {shift: 0, shifts: [], longTasks: []};
-new PerformanceObserver(list => { for (const e of list.getEntries()) if (!e.hadRecentInput) {
+new PerformanceObserver(list => { for (const e of list.getEntries()) {
+  const moved = e.sources.map(s => s.node?.nodeType === Node.ELEMENT_NODE ? s.node : s.node?.parentElement).filter(n => n && !n.closest(".events"));
+  if (e.hadRecentInput || e.sources.length > 0 && moved.length === 0) continue;
   hmTest.shift += e.value;
-  hmTest.shifts.push(e.value.toFixed(4) + " " + e.sources.map(s => s.node && s.node.nodeType === 1 ?
-    s.node.tagName + "#" + s.node.id + "." + s.node.className : s.node && s.node.nodeName).join(", "));
+  hmTest.shifts.push(e.value.toFixed(4) + " " + moved.map(n => n.tagName + "#" + n.id + "." + n.className).join(", "));
 }}).observe({type: "layout-shift", buffered: true});
 new PerformanceObserver(list => { for (const e of list.getEntries()) hmTest.longTasks.push(Math.round(e.duration)); })
   .observe({type: "longtask", buffered: true});
