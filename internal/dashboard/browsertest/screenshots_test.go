@@ -28,8 +28,8 @@ func TestScreenshots(t *testing.T) {
 		t.Fatal("pngquant is missing: install Debian's package pngquant")
 	}
 	f := startFoundry(t, func(o *sandbox.Options) {
-		o.DEAs, o.Apps, o.Heartbeat, o.CCPassive = 120, 400, time.Second, true
-		o.Sets = append(o.Sets, "policy.start_limit=0")
+		o.DEAs, o.Apps, o.Heartbeat, o.CCPassive = 120, 400, 2*time.Second, true
+		o.Sets = append(o.Sets, "policy.start_limit=0", "guard.mass_loss_hold=600")
 	})
 	s := studio{t: t, f: f, dir: dir}
 	t.Log(f.press(liveview.CrashLoop))
