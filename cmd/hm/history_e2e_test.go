@@ -18,7 +18,8 @@ import (
 func TestE2EHistorySurvivesRestarts(t *testing.T) {
 	takesSeconds(t)
 	t.Parallel()
-	f := newFoundry(t, e2ePeriod, []string{"--apps", "20", "--deas", "6"})
+	// With a snapshot after each entry, a restarted node has the history from its journal, and not from the log.
+	f := newFoundry(t, e2ePeriod, []string{"--apps", "20", "--deas", "6"}, "raft.snapshot_interval=50ms", "raft.snapshot_threshold=1")
 	f.awaitOpen("first")
 	f.act("POST", "deas/random/kill", "")
 	var events []api.Event
