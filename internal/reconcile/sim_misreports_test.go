@@ -74,7 +74,7 @@ func (cf *simCF) setMisreported(g app.GUID, kind misreportKind) {
 func (cf *simCF) reportPlainly(list ...app.GUID) {
 	for _, g := range list {
 		if l := cf.truth.lives[g]; l != nil {
-			l.misreportedUntil = cf.now
+			l.misreportedUntil, l.excused = cf.now, cf.now
 		}
 		if delete(cf.misreported, g); cf.unreadable == g {
 			cf.unreadable = app.GUID{}
@@ -158,6 +158,9 @@ func (cf *simCF) share(rnd *rand.Rand, d *simDEA) {
 // flips reports whether hm may rightly change its mind about an instance at a start's index: its
 // DEA has recently begun or ceased to share its id, or to send messages that cannot be decoded.
 func (cf *simCF) flips(c commands.Command) bool {
+	if c.Reason == commands.ReasonMissing {
+		return false
+	}
 	for _, d := range cf.deas {
 		if cf.now.Sub(d.disturbed) < steadyAfter && slices.ContainsFunc(d.list, func(i actual.Instance) bool { return i.App == c.App && i.Index == c.Index }) {
 			return true
