@@ -321,7 +321,8 @@ var rules = [...]Rule{
 	},
 	{
 		ID: "R40", By: "actual", Short: "the instances of a DEA that is silent for every node are missing",
-		When: "A DEA is silent for this node and for every other voter whose link is up and in time.",
+		When: "A DEA is silent for this node and for every other voter whose link is up. What a voter heard late counts from " +
+			"when it was sent.",
 		Does: "Remove its instances from the record; R01 decides.",
 		Timing: "3 HB (`heartbeat_ttl`) after its last heartbeat. Time does not count while no DEA is heard, or while the " +
 			"NATS link is down or late.",

@@ -69,8 +69,10 @@ func (i *Intake) linkSettled() bool {
 	return up && now.Sub(since) >= i.live.Freshness && !i.live.IsLate()
 }
 
-// HeardAgo gives the time since each of the DEAs was last heard, negative if it was never heard or
-// has been silent for a whole time to live. counts says whether the answer counts.
+// HeardAgo gives the time since each of the DEAs was known to send heartbeats, negative if it was never
+// heard or has been silent for a whole time to live. What was heard says that the DEA was there, whether
+// or not this node hears everything; a message that was late says so of the time when it was sent. counts
+// says whether the answer counts: the link is up.
 func (i *Intake) HeardAgo(deas []string) (ago []time.Duration, counts bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -78,9 +80,10 @@ func (i *Intake) HeardAgo(deas []string) (ago []time.Duration, counts bool) {
 	ago = make([]time.Duration, len(deas))
 	for n, dea := range deas {
 		ago[n] = -1
-		if at := i.live.LastHeard(dea); at != 0 && now.Sub(at) < i.live.TTL {
-			ago[n] = now.Sub(at)
+		if h := i.deas[dea]; h != nil && h.there != 0 && now.Sub(h.there) < i.live.TTL {
+			ago[n] = max(now.Sub(h.there), 0)
 		}
 	}
-	return ago, i.hearingCounts(now)
+	up, _ := i.live.Up()
+	return ago, up
 }

@@ -53,6 +53,7 @@ type heardDEA struct {
 	id     string
 	digest actual.Digest
 	saidAt app.Time          // when the newest heartbeat was sent at the earliest, by the intake's clock
+	there  app.Time          // the same of the newest message that shows that the DEA is there
 	rev    uint64            // revision of the DEA's record that the heartbeat with this digest agrees with
 	newest *actual.Heartbeat // the newest heartbeat, if it is not recorded yet; else nil
 	kept   []actual.Instance // after Keep: the record at rev, in the DEA's order
@@ -108,6 +109,7 @@ func (i *Intake) Unchanged(d actual.Digest) bool {
 	now := i.log.Now()
 	i.live.Heard(h.id, recorded, now)
 	h.saidAt = now.Add(-i.lag.now())
+	h.there = h.saidAt
 	i.noteReadable(h)
 	i.noteMessage(h, d, now)
 	return true
@@ -135,7 +137,9 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 	merged := i.mergeLists(h, &hb, now)
 	unplacedChanged := i.noteEntries(h, merged, now)
 	h.uncertain.update(merged, now)
-	h.digest, h.saidAt, h.newest, h.compared, h.proposed = d, now.Add(-i.lag.now()), merged, false, false
+	h.saidAt = now.Add(-i.lag.now())
+	h.there = h.saidAt
+	h.digest, h.newest, h.compared, h.proposed = d, merged, false, false
 	if !h.idUse.merges { // else what it means depends on the other DEA's list
 		i.byDigest[d] = h
 	}

@@ -24,8 +24,8 @@ type Peers interface {
 // PeerHearing is one peer's answer.
 type PeerHearing struct {
 	Peer   string
-	Counts bool            // what the peer hears is fresh and not late
-	Ago    []time.Duration // since the peer last heard each of the DEAs; negative: a whole time to live, or never
+	Counts bool            // the peer's link is up
+	Ago    []time.Duration // since each of the DEAs sent what the peer heard last; negative: a whole time to live, or never
 }
 
 // heardByPeers is what a leader knows about DEAs that it does not hear and a peer does.

@@ -160,33 +160,31 @@ func TestANewLeaderIsNotDeafForAnOldWord(t *testing.T) {
 	cf.wantGone("it fell silent", 1)
 }
 
-// TestOnlyPeersWithAFreshPictureCount: a peer whose hearing is not fresh keeps no DEA on record.
-func TestOnlyPeersWithAFreshPictureCount(t *testing.T) {
-	for name, spoil := range map[string]func(cf *simCF, peers []*simNode){
-		"a link that has just come up": func(cf *simCF, peers []*simNode) {
-			for _, n := range peers {
-				n.intake.Link(true, cf.epoch)
-			}
-		},
-		"a link that is late": func(cf *simCF, peers []*simNode) {
-			for _, n := range peers {
-				n.intake.SetLag(func() time.Duration { return hb })
-			}
-		},
-		"a link that is down": func(cf *simCF, peers []*simNode) {
-			for _, n := range peers {
-				n.intake.Link(false, cf.epoch)
-			}
-		},
+// TestWhatPeersHeardCountsFromWhenItWasSent: a DEA that a peer heard was there when it sent that, however
+// little the peer hears otherwise.
+func TestWhatPeersHeardCountsFromWhenItWasSent(t *testing.T) {
+	late := func(by time.Duration) func(*simCF, *simNode) {
+		return func(_ *simCF, n *simNode) { n.intake.SetLag(func() time.Duration { return by }) }
+	}
+	for name, c := range map[string]struct {
+		spoil func(cf *simCF, peer *simNode)
+		gone  int
+	}{
+		"a link that has just come up": {func(cf *simCF, n *simNode) { n.intake.Link(true, cf.epoch) }, 0},
+		"a link that is late":          {late(hb), 0},
+		"a link that is very late":     {late(3 * hb), 1},
+		"a link that is down":          {func(cf *simCF, n *simNode) { n.intake.Link(false, cf.epoch) }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cf := withPeers(t, 10, 25)
 			cf.deafTo(1)
 			cf.run(10 * hb)
 			cf.wantGone("the peers hear it", 0)
-			spoil(cf, cf.nodes[1:])
+			for _, n := range cf.nodes[1:] {
+				c.spoil(cf, n)
+			}
 			cf.run(2*hb + hb/2) // what the peers said before counts for as long as a time to live
-			cf.wantGone("the peers' word counts no more", 1)
+			cf.wantGone("afterwards", c.gone)
 		})
 	}
 }

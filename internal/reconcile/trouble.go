@@ -101,6 +101,7 @@ func (i *Intake) Garbled(dea, why string) {
 	h.idUse.undecoded(now, garbledTTLs*i.live.TTL)
 	if now.Sub(t.countsFrom) < garbledTTLs*i.live.TTL {
 		i.live.Heard(dea, true, now)
+		h.there = now.Add(-i.lag.now())
 	}
 }
 
