@@ -19,7 +19,7 @@ const (
 // PeerHearing is what one voter answers about the DEAs that it was asked about.
 type PeerHearing struct {
 	ID     string          // of the voter
-	Counts bool            // the voter can hear every DEA now
+	Counts bool            // the voter's link is up: its answer counts
 	Ago    []time.Duration // how long ago it heard each DEA; negative if never, or too long ago to tell
 }
 
