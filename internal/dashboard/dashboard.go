@@ -23,12 +23,12 @@ type Dashboard struct {
 	assets  assets
 	layout  *template.Template
 	failure *template.Template
-	cells   deaCells
+	cells   *deaCells
 }
 
 // New makes the dashboard of the node that client asks. It reads nothing yet.
 func New(client *api.Client, o Options) *Dashboard {
-	d := &Dashboard{client: client, opts: o, mux: http.NewServeMux(), cache: newCache(), assets: loadAssets()}
+	d := &Dashboard{client: client, opts: o, mux: http.NewServeMux(), cache: newCache(), cells: newDEACells(), assets: loadAssets()}
 	d.layout, d.failure = d.parse("failure"), d.parse("failure")
 
 	d.page("GET /{$}", "overview", d.overview)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"hm/internal/api"
@@ -79,19 +78,26 @@ func (d *Dashboard) deas(a *asked) (content, error) {
 // deaCells keeps what the map shows, for all browsers together: the list of all DEAs is the largest that any page needs.
 // It keeps about 100 bytes a DEA.
 type deaCells struct {
-	mu    sync.Mutex // held while the list is read: a second request waits for it
+	reading chan struct{} // has an element while the list is read or looked at. It guards the following
+
 	cells []mapCell
 	total int
 	at    time.Time
 	took  time.Duration
 }
 
+func newDEACells() *deaCells { return &deaCells{reading: make(chan struct{}, 1)} }
+
 // cellsCost bounds what the map costs: a list is used for at least this many times as long as reading it took.
 const cellsCost = 20
 
 func (c *deaCells) get(ctx context.Context, client *api.Client) (cells []mapCell, total int, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	select {
+	case c.reading <- struct{}{}:
+		defer func() { <-c.reading }()
+	case <-ctx.Done():
+		return nil, 0, ctx.Err()
+	}
 	if !c.at.IsZero() && time.Since(c.at) < max(cacheFor, cellsCost*c.took) {
 		return c.cells, c.total, nil
 	}

@@ -1,11 +1,14 @@
 package dashboard_test
 
 import (
+	"context"
 	"fmt"
 	"html"
+	"io"
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -252,6 +255,39 @@ func TestTheMapLeadsToItsDEAs(t *testing.T) {
 	if _, about := load(t, base+"/map/dea/39?about"); about != "dea-00039: heard, 1 instances" {
 		t.Errorf("cell 39 is about %q", about)
 	}
+}
+
+// TestManyBrowsersSeeTheMapAtOnce: they share one reading of the list, and one that goes away takes nothing from the
+// others.
+func TestManyBrowsersSeeTheMapAtOnce(t *testing.T) {
+	base := serve(t, manyApps(50, 40).Options(), dashboard.Options{})
+	var all sync.WaitGroup
+	for i := range 12 {
+		all.Go(func() {
+			ctx, leave := context.WithCancel(t.Context())
+			defer leave()
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/deas?n=%d", base, i), nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if i%3 == 0 {
+				go leave()
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				if i%3 != 0 {
+					t.Error(err)
+				}
+				return
+			}
+			defer resp.Body.Close()
+			if body, err := io.ReadAll(resp.Body); i%3 != 0 && (err != nil || !strings.Contains(string(body), "All 40 DEAs")) {
+				t.Errorf("%s, %v: %.300s", resp.Status, err, body)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // TestAnAppThatIsGoneHasItsHistory: nothing is recorded of it any more, and its page tells what happened to it.
