@@ -47,6 +47,7 @@ func (s *Server) TakeSample() { s.samples.add(s.sample()) }
 func (s *Server) DropPass() {
 	s.fleet.mu.Lock()
 	s.fleet.current, s.fleet.lists = nil, nil
+	s.fleet.newest.Store(nil)
 	s.fleet.mu.Unlock()
 	s.keys.mu.Lock()
 	s.keys.keys = nil

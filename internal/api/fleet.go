@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hm/actual"
@@ -18,11 +19,12 @@ import (
 
 // How long a pass over the fleet is used.
 const (
-	passCost    = 20               // a pass is used for at least this many times as long as it took: 5 % of one core
-	passMaxAge  = 10 * time.Second // and no longer than this or a heartbeat period, because findings change with time
-	passMaxKeep = 30 * time.Second // the longest use of a pass that was expensive
-	listKeep    = time.Minute      // how long the pass of a listing is kept after its newest page
-	maxLists    = 3                // passes kept for that
+	passCost    = 20                     // a pass is used for at least this many times as long as it took: 5 % of one core
+	passMaxAge  = 10 * time.Second       // and no longer than this or a heartbeat period, because findings change with time
+	passMaxKeep = 30 * time.Second       // the longest use of a pass that was expensive
+	listKeep    = time.Minute            // how long the pass of a listing is kept after its newest page
+	maxLists    = 3                      // passes kept for that
+	slowPass    = 250 * time.Millisecond // from here on nobody waits for a pass while there is one to use
 )
 
 // fleet finds the drift of the whole fleet. It does so rarely enough that scrapes and dashboards cost little, and
@@ -34,6 +36,10 @@ type fleet struct {
 	eval    *reconcile.Evaluator
 	current *pass
 	lists   []*pass // most recently used first
+
+	newest     atomic.Pointer[pass] // current, for those that do not wait
+	refreshing atomic.Bool
+	background func(func()) // runs a function on a goroutine that the server waits for
 }
 
 // pass is what was found about the whole fleet, or about some apps, in 24 bytes a finding. The findings of a page are
@@ -106,8 +112,20 @@ type gauges struct {
 	desiredApps, desiredInstances, pendingStaging                                   int
 }
 
-// recent gives a pass that is recent enough.
+// recent gives a pass that is recent enough. If passes take long, as in a large fleet with much drift, it gives the one
+// that there is, at most passMaxKeep old, and lets another one be made in the background.
 func (f *fleet) recent(n snapshot) *pass {
+	if p := f.newest.Load(); p != nil && p.took >= slowPass && time.Since(p.built) < passMaxKeep {
+		if time.Since(p.built) >= passCost*p.took && f.refreshing.CompareAndSwap(false, true) {
+			f.background(func() {
+				defer f.refreshing.Store(false)
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				f.recentLocked(n)
+			})
+		}
+		return p
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.recentLocked(n)
@@ -125,6 +143,7 @@ func (f *fleet) recentLocked(n snapshot) *pass {
 		}
 	}
 	f.current = f.newPass(n.view, know, n.hm, nil)
+	f.newest.Store(f.current)
 	return f.current
 }
 
@@ -170,6 +189,7 @@ func (f *fleet) forget() {
 	f.expire()
 	if f.current != nil && time.Since(f.current.used) > listKeep {
 		f.current = nil
+		f.newest.Store(nil)
 	}
 }
 

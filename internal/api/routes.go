@@ -98,7 +98,7 @@ func noRoute(mux *http.ServeMux, r *http.Request) error {
 // Requests of a class are bounded.
 func (s *Server) wrap(pattern string, c class, e endpoint) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec, began := &recorder{ResponseWriter: w, request: r}, time.Now()
+		rec, began := &recorder{ResponseWriter: w, request: r, reading: classBounds[c].write}, time.Now()
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {
@@ -155,21 +155,29 @@ func (s *Server) metrics() endpoint {
 type recorder struct {
 	http.ResponseWriter
 	request *http.Request
+	reading time.Duration // that the client has for reading the answer; 0: as long as the server allows
 	status  int
 }
 
 func (r *recorder) WriteHeader(status int) {
-	if r.status == 0 {
-		r.status = status
-	}
+	r.begin(status)
 	r.ResponseWriter.WriteHeader(status)
 }
 
 func (r *recorder) Write(b []byte) (int, error) {
-	if r.status == 0 {
-		r.status = http.StatusOK
-	}
+	r.begin(http.StatusOK)
 	return r.ResponseWriter.Write(b)
+}
+
+// begin notes the status of an answer, and lets the time for reading it begin.
+func (r *recorder) begin(status int) {
+	if r.status != 0 {
+		return
+	}
+	r.status = status
+	if r.reading > 0 { // a page asks in this process, where nobody reads slowly and a deadline is not supported
+		_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(time.Now().Add(r.reading))
+	}
 }
 
 // Unwrap lets http.ResponseController reach the connection.

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"runtime"
 	"time"
@@ -75,11 +74,5 @@ func (s *Server) admitted(c class, e endpoint, w http.ResponseWriter, r *http.Re
 		return err
 	}
 	defer leave()
-	if reading := classBounds[c].write; reading > 0 {
-		err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(reading))
-		if err != nil && !errors.Is(err, http.ErrNotSupported) { // a page asks in this process: nobody reads slowly
-			return errGone
-		}
-	}
 	return e(w, r)
 }

@@ -93,7 +93,7 @@ func newServer(o Options) (*Server, *tls.Config, error) {
 	}
 	s := &Server{opts: o, auth: newCredentials(o.Username, o.Password), done: make(chan struct{}), recordings: make(chan struct{}, maxRecordings), followers: make(chan struct{}, maxFollowers), profiling: make(chan struct{}, 1)}
 	s.ending, s.end = context.WithCancel(context.Background())
-	s.fleet.policy, s.fleet.eval = o.Policy, reconcile.NewEvaluator(o.Policy)
+	s.fleet.policy, s.fleet.eval, s.fleet.background = o.Policy, reconcile.NewEvaluator(o.Policy), s.served.Go
 	s.selections.scans = newScanGate()
 	for c, b := range classBounds {
 		s.gates[c] = newGate(b.slots, b.wait, b.name)

@@ -128,7 +128,7 @@ type ActualStatus struct {
 }
 
 // DriftCounts counts the findings of each kind in the newest pass over the fleet. A pass is used for up to twenty
-// times as long as it took.
+// times as long as it took, and one that takes long for up to 30 s while another one is made.
 type DriftCounts struct {
 	Missing    int `json:"missing"`
 	Crashed    int `json:"crashed"`
