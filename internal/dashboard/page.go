@@ -120,7 +120,7 @@ func (l liveData) NodeURL(address string) string {
 		scheme = "https://"
 	}
 	u, err := url.Parse(scheme + address)
-	if err != nil || u.Host != address || u.Port() == "" {
+	if err != nil || u.Host != address {
 		return ""
 	}
 	return u.String() + "/"
