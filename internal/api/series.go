@@ -133,7 +133,7 @@ func (s *Server) sample() sample {
 	p := s.fleet.recent(n)
 	out := sampleOf(n.view.Counts(), p)
 	out.at, out.Leads, out.DesiredFresh, out.ActualFresh = n.hm, n.lead.Leader, n.over.DesiredFresh, n.over.ActualFresh
-	if n.view.DesiredMeta().Generation == 0 {
+	if p.view.DesiredMeta().Generation == 0 {
 		out.Drift = DriftCounts{} // before the first complete read of all, nothing is known to be undesired
 	}
 	g := s.gate(n)
