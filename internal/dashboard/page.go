@@ -120,7 +120,7 @@ func (l liveData) NodeURL(address string) string {
 		scheme = "https://"
 	}
 	u, err := url.Parse(scheme + address)
-	if err != nil || u.Host != address {
+	if err != nil || address == "" || u.Host != address {
 		return ""
 	}
 	return u.String() + "/"

@@ -274,7 +274,7 @@ func TestManyBrowsersSeeTheMapAtOnce(t *testing.T) {
 			if i%3 == 0 {
 				go leave()
 			}
-			resp, err := http.DefaultClient.Do(req)
+			resp, err := oneRequest.Do(req)
 			if err != nil {
 				if i%3 != 0 {
 					t.Error(err)
