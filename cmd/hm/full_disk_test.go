@@ -48,7 +48,8 @@ func TestServerOnAFullDisk(t *testing.T) {
 	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
 		t.Errorf("hm server ended with %v, want exit code 1", err)
 	}
-	if text := strings.TrimSuffix(stderr.String(), "\n"); strings.Contains(text, "\n") || !strings.Contains(text, "node.data_dir: the disk is full") || !strings.Contains(text, dir) {
-		t.Errorf("standard error is %q, want one sentence that names %s and says that the disk is full", text, dir)
+	text, hint, _ := strings.Cut(strings.TrimSuffix(stderr.String(), "\n"), "\nhint: ")
+	if strings.Contains(text, "\n") || !strings.HasPrefix(hint, "make room") || !strings.Contains(text, "node.data_dir: the disk is full") || !strings.Contains(text, dir) {
+		t.Errorf("standard error is %q, want one sentence that names %s and says that the disk is full, and a hint", &stderr, dir)
 	}
 }

@@ -2,7 +2,10 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"net/http"
+	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -32,6 +35,12 @@ func hintOf(cmd *cobra.Command, err error) string {
 		if hint := statusHint(p.Status); hint != "" {
 			return hint
 		}
+	}
+	switch {
+	case errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), "the disk is full"):
+		return "make room on the file system, then try again"
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission):
+		return "check that the path exists, and that this user may use it"
 	}
 	return "see " + cmd.CommandPath() + " --help"
 }

@@ -164,7 +164,7 @@ func TestRecordReportsWhenTheDiskIsFull(t *testing.T) {
 		[]string{"record", "-o", "-", "--for", "100ms", "--set", "nats.servers=nats://127.0.0.1:1"})
 	text := errs.String()
 	if code != 1 || !strings.HasPrefix(text, "recorded ") && !strings.Contains(text, "\nrecorded ") ||
-		!strings.HasSuffix(text, "no space left on device\n") {
+		!strings.HasSuffix(text, "no space left on device\nhint: make room on the file system, then try again\n") {
 		t.Errorf("exit code %d: %s", code, text)
 	}
 }
