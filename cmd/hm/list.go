@@ -193,7 +193,7 @@ func (l lister[T]) output(c *cli, pages *api.Pages[T]) listOutput[T] {
 	case formatJSON:
 		return &jsonList[T]{w: w}
 	case formatYAML:
-		return &yamlList[T]{yamlWriter: yamlWriter{w: w}}
+		return &yamlList[T]{w: w}
 	case formatName:
 		return &nameList[T]{w: w, name: l.name}
 	}
@@ -240,7 +240,7 @@ func (l *jsonList[T]) close() error {
 
 // yamlList prints a YAML sequence.
 type yamlList[T any] struct {
-	yamlWriter
+	w *bufio.Writer
 	n int
 }
 
@@ -250,7 +250,7 @@ func (l *yamlList[T]) add(item T) error {
 	if err != nil {
 		return fmt.Errorf("encoding the list: %w", err)
 	}
-	return l.item(raw)
+	return writeYAMLItem(l.w, raw)
 }
 
 func (l *yamlList[T]) close() error {

@@ -35,7 +35,7 @@ list:
 		t.Errorf("got\n%s, want\n%s", &out, want)
 	}
 	out.Reset()
-	l := yamlList[any]{yamlWriter: yamlWriter{w: bufio.NewWriter(&out)}}
+	l := yamlList[any]{w: bufio.NewWriter(&out)}
 	for _, item := range []any{map[string]any{"a": 1, "b": []int{2}}, "x", []int{3, 4}} {
 		if err := l.add(item); err != nil {
 			t.Fatal(err)
