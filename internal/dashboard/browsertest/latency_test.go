@@ -186,6 +186,9 @@ func measure(t testing.TB, what string, c *api.Client, lasts time.Duration) (p99
 	t.Helper()
 	from := statusOf(t.Context(), t, c).Basis.At
 	time.Sleep(lasts)
+	if g := statusOf(t.Context(), t, c).Gate; !g.Open || g.Since.After(from.Time) {
+		t.Errorf("%s: the gate was closed meanwhile (reasons now: %v), so commands waited for it: the machine is too busy, measure again", what, g.Reasons)
+	}
 	history, err := c.History(t.Context(), "", 10_000)
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,7 @@ func TestLive(t *testing.T) {
 		{"a crash loop is visible", testCrashLoopIsVisible},
 		{"events arrive over a change of the node, each once", testEventsOverAChangeOfNode},
 		{"events are filtered", testEventsAreFiltered},
+		{"ten browsers look on and none is refused", testTenBrowsers},
 		{"the panel of the sandbox does what the keys do", testSandboxPanel},
 	} {
 		t.Run(part.name, func(t *testing.T) {
@@ -218,5 +219,26 @@ func testSandboxPanel(t *testing.T, f *foundry) {
 		if k.Action != liveview.Quit && !b.has(fmt.Sprintf(`document.querySelector('button[value="%s"]')`, k.Action)) {
 			t.Errorf("the panel lacks %s", k.Action)
 		}
+	}
+}
+
+// testTenBrowsers: ten clients do what pages do while commands flow.
+func testTenBrowsers(t *testing.T, f *foundry) {
+	sent := statusOf(t.Context(), t, client(t, f.leader())).Commands.SentStarts
+	all, end := lookAt(t.Context(), f.leader(), []string{
+		"/", "/", "/apps", "/apps?show=drift", "/deas", "/deas?sort=instances", "/commands", "/events", "/cluster", "/sandbox",
+	})
+	for range 5 {
+		f.press(liveview.CrashOne)
+	}
+	f.await("commands", func(frame liveview.Frame) bool { return settled(frame) && frame.Status.Commands.SentStarts > sent })
+	end()
+	answers, median, p99, bytes, errs := all.sums()
+	t.Logf("%d answers of %d KB, half of them within %v, 99%% within %v", answers, bytes>>10, median, p99)
+	if answers < len(all) {
+		t.Errorf("ten browsers had only %d answers", answers)
+	}
+	for _, err := range errs {
+		t.Error(err)
 	}
 }
