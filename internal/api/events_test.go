@@ -211,7 +211,7 @@ func TestAHistoryThatCannotBeReadIsAProblem(t *testing.T) {
 			t.Errorf("%d %s", resp.StatusCode, raw)
 		}
 	}
-	o := n.Options()
+	o := apitest.New().Options() // of another node: two servers of one node would close the same listener
 	o.Journal = nil
 	if resp, raw := ask(t, "GET", serve(t, o)+"/v1/events", ""); resp.StatusCode != 404 {
 		t.Errorf("a node without a history: %d %s", resp.StatusCode, raw)
