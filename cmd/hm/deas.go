@@ -41,7 +41,7 @@ func deaRow(b api.Basis, d api.DEA) row {
 	if !d.GoneAt.IsZero() {
 		gone = words.Ago(b, d.GoneAt)
 	}
-	return cells(d.DEA, d.Count, words.Ago(b, d.LastHeard), words.Ago(b, d.ChangedAt), words.Span(b, d.FirstSeen),
+	return cells(d.DEA, d.Count, words.Heard(b, d), words.Ago(b, d.ChangedAt), words.Span(b, d.FirstSeen),
 		words.Piece{Tone: words.Bad, Text: gone},
 		words.Piece{Tone: words.Warn, Text: strings.Join(words.Troubles(b, d), "; ")})
 }

@@ -29,7 +29,7 @@ func (d *Dashboard) parse(name string) *template.Template {
 func (d *Dashboard) funcs() template.FuncMap {
 	funcs := template.FuncMap{
 		"asset": d.assets.path, "nav": d.navigation, "icon": icon,
-		"ago": words.Ago, "span": words.Span, "when": words.When, "moment": moment, "count": count, "short": words.Short, "num": num,
+		"ago": words.Ago, "heard": words.Heard, "span": words.Span, "when": words.When, "moment": moment, "count": count, "short": words.Short, "num": num,
 		"eventText": func(e api.Event) string { return words.OneLine(words.Event(e, words.Short)) }, "eventTone": words.EventTone,
 		"desiredState": words.DesiredState, "actualState": words.ActualState, "drift": words.Drift, "queue": words.Queue,
 		"commandsText": words.Commands, "quorum": words.Quorum, "add": func(a, b int) int { return a + b },

@@ -38,10 +38,6 @@ func (p painter) footKeys() []words.Text {
 	}
 	help := Keys{{"?", showHelp, "help", ""}, {"q", Quit, "quit", ""}}
 	if p.page == Overview {
-		var pages []string
-		for _, k := range pageKeys {
-			pages = append(pages, k.Name+" "+k.Help)
-		}
 		return append(keyWords(pageKeys), keyWords(help)...)
 	}
 	keys := Keys{{"esc", toBack, "back", ""}}

@@ -266,12 +266,8 @@ func (p painter) deaColumns() []column {
 
 func (p painter) deaItem(d api.DEA) item {
 	trouble, tone := p.deaTrouble(d)
-	heard := words.Ago(p.basis(), d.LastHeard)
-	if !d.GoneAt.IsZero() {
-		heard = ""
-	}
 	return item{row: row{key: "dea " + d.DEA, open: &spot{page: PageDEA, id: d.DEA}}, cells: []cell{
-		value(d.DEA), value(strconv.Itoa(d.Count)), value(heard), {Tone: tone, Text: trouble},
+		value(d.DEA), value(strconv.Itoa(d.Count)), value(words.Heard(p.basis(), d)), {Tone: tone, Text: trouble},
 	}}
 }
 

@@ -20,10 +20,7 @@ type cell = words.Piece
 
 func value(s string) cell { return cell{Text: s} }
 
-// gutter is the beginning of a row; a mark in it shows the cursor.
-const gutter = 2
-
-// rowLine draws a row of a table.
+// rowLine draws a row of a table. It begins with two columns for the mark of the cursor.
 func rowLine(columns []column, cells []cell, chosen bool) line {
 	mark := "  "
 	if chosen {

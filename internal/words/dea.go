@@ -25,3 +25,11 @@ func Troubles(b api.Basis, d api.DEA) []string {
 	}
 	return all
 }
+
+// Heard returns when a DEA was last heard; an empty text if it is gone, since nobody remembers it then.
+func Heard(b api.Basis, d api.DEA) string {
+	if d.LastHeard.IsZero() && !d.GoneAt.IsZero() {
+		return ""
+	}
+	return Ago(b, d.LastHeard)
+}
