@@ -64,7 +64,7 @@ func mixedFleet(t *testing.T, n int) *apitest.Node {
 // for which the filter holds, once each, in the order asked for.
 func TestSelectionsArePartsOfTheWholeList(t *testing.T) {
 	t.Parallel()
-	w := mixedFleet(t, 200)
+	w := mixedFleet(t, 120)
 	base := serve(t, w.Options())
 	now := w.Now()
 	silence := func(d api.DEA) float64 {

@@ -34,7 +34,7 @@ var described = sync.OnceValues(func() (routers.Router, error) {
 })
 
 // maxChecked is the size of answers up to which tests compare each with the description, in bytes.
-const maxChecked = 128 << 10
+const maxChecked = 24 << 10
 
 // asDescribed compares an answer with the description of the API. Every test of this package that asks does so.
 func asDescribed(t *testing.T, req *http.Request, resp *http.Response, raw []byte) {

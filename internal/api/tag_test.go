@@ -83,7 +83,7 @@ func TestEqualTagsMeanEqualAnswers(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 1))
 	seen := map[string]map[string]string{}
 	same, different := 0, 0
-	for step := range 40 {
+	for step := range 24 {
 		w.Lock()
 		at := w.At
 		w.Unlock()
@@ -138,7 +138,7 @@ func TestEqualTagsMeanEqualAnswers(t *testing.T) {
 			if seen[path] == nil {
 				seen[path] = map[string]string{}
 			}
-			says := withoutTimes(t, raw)
+			says := resp.Header.Get("X-Hm-Gate") + withoutTimes(t, raw)
 			if before, ok := seen[path][tag]; ok {
 				same++
 				if before != says {
@@ -163,7 +163,7 @@ func TestEqualTagsMeanEqualAnswers(t *testing.T) {
 		}
 	}
 	t.Logf("%d answers had a tag that was seen before, %d a new one", same, different)
-	if same < 100 || different < 40 {
+	if same < 60 || different < 30 {
 		t.Error("the test changes too much or too little")
 	}
 }
