@@ -354,7 +354,7 @@ func fault(cf *simCF, rnd *rand.Rand) {
 	case 22:
 		cf.say("the entry of an instance on %s cannot be read, or all can be read", dea.id)
 		if cf.reportPlainly(cf.unreadable); rnd.IntN(2) == 0 {
-			cf.unreadable = some().GUID
+			cf.unreadable, cf.unreadableSince = some().GUID, cf.now
 		}
 	case 23: // a node that comes back from a snapshot
 		n := cf.nodes[rnd.IntN(len(cf.nodes))]

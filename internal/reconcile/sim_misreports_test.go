@@ -218,8 +218,13 @@ func (cf *simCF) checkKnownOf(n *simNode, c commands.Command, d *simDEA, i actua
 	case len(n.intake.Unplaced(c.App, n.Now())) == 0:
 		needless("which lists it without an index, which is not known", misreport.since)
 	}
-	if is && misreport.kind == noIndex && !d.garbles && c.Reason == commands.ReasonMissing && cf.now.Sub(misreport.since) < ttl+cf.opts.Policy.Grace {
-		needless("which names it", misreport.since)
+	// An entry keeps what it names on record for one time to live from the first heartbeat that leaves it open.
+	named := misreport.since
+	if i.GUID == cf.unreadable {
+		named = min(named, cf.unreadableSince)
+	}
+	if is && misreport.kind == noIndex && !d.garbles && c.Reason == commands.ReasonMissing && cf.now.Sub(named) < ttl+cf.opts.Policy.Grace {
+		needless("which names it", named)
 	}
 }
 

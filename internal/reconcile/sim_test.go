@@ -66,25 +66,26 @@ type simCF struct {
 	complete   app.Time              // when the newest complete read began that a leader took
 	wrongReads int                   // wrong answers that may be about to be recorded
 	// readTime is how long a read takes; it shows what there was when it was begun. 0: 50 ms.
-	readTime      time.Duration
-	leaseErr      error // what asking whether the leader still leads fails with
-	sent          []sentCommand
-	ended         [][16]byte // confirmed commands
-	nobodyObeys   bool       // starts and stops are published, but nobody obeys
-	pubErr        error
-	onStart       func(*actual.Instance) // changes an instance that a start makes
-	instancesMade int
-	unreadable    app.GUID // an instance whose entry cannot be read
-	misreported   map[app.GUID]misreport
-	junk          bool // every heartbeat has entries that cannot be read and name nothing that is known
-	shared        bool // some DEAs have shared an id
-	nextDEA       int
-	silentUntil   app.Time // until when nobody is heard, though every link is up
-	truth         truth
-	losses        recordedLosses
-	notes         []raftfsm.Note // that are recorded
-	excusedAt     app.Time       // when excuse was last called
-	released      bool           // a person, not hm, releases a hold
+	readTime        time.Duration
+	leaseErr        error // what asking whether the leader still leads fails with
+	sent            []sentCommand
+	ended           [][16]byte // confirmed commands
+	nobodyObeys     bool       // starts and stops are published, but nobody obeys
+	pubErr          error
+	onStart         func(*actual.Instance) // changes an instance that a start makes
+	instancesMade   int
+	unreadable      app.GUID // an instance whose entry cannot be read
+	unreadableSince app.Time // since when
+	misreported     map[app.GUID]misreport
+	junk            bool // every heartbeat has entries that cannot be read and name nothing that is known
+	shared          bool // some DEAs have shared an id
+	nextDEA         int
+	silentUntil     app.Time // until when nobody is heard, though every link is up
+	truth           truth
+	losses          recordedLosses
+	notes           []raftfsm.Note // that are recorded
+	excusedAt       app.Time       // when excuse was last called
+	released        bool           // a person, not hm, releases a hold
 }
 
 // simNode is one node of hm.
