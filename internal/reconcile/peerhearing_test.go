@@ -134,6 +134,32 @@ func TestANewLeaderIsDeafFromTheStart(t *testing.T) {
 	}
 }
 
+// TestANewLeaderWhoseProposalsFailIsDeaf: it records nothing for a while. When it can, its link is late, so
+// that it cannot compare what it hears any more.
+func TestANewLeaderWhoseProposalsFailIsDeaf(t *testing.T) {
+	cf := withPeers(t, 10, 25)
+	cf.deafTo(6)
+	cf.run(6 * hb)
+	cf.fail = errTest
+	heard := cf.deas["dea-009"]
+	heard.list = heard.list[1:] // a change that is to be recorded
+	cf.run(2 * hb)
+	cf.term++
+	cf.next, cf.wake = cf.now, true
+	cf.run(2 * hb)
+	if !slices.Contains(cf.core.gate, ReasonDeaf) {
+		t.Errorf("its proposals fail: the gate's reasons are %v", cf.core.gate)
+	}
+	cf.intake.SetLag(func() time.Duration { return hb/2 + time.Second })
+	cf.run(time.Second)
+	cf.fail = nil
+	cf.run(3 * hb)
+	if !slices.Contains(cf.core.gate, ReasonDeaf) {
+		t.Errorf("its link is late: the gate's reasons are %v", cf.core.gate)
+	}
+	cf.wantSent("most DEAs are not heard", 0, 0)
+}
+
 // TestANewLeaderIsNotDeafForAnOldWord: a DEA falls silent for all, and the leader fails at the same
 // time. What it told last still counts the DEA.
 func TestANewLeaderIsNotDeafForAnOldWord(t *testing.T) {

@@ -87,7 +87,10 @@ func (c *Core) beginTerm(term uint64, now app.Time) {
 func (c *Core) lead(ctx context.Context, now app.Time, lead Lead) (more bool, read uint64, err error) {
 	wasOpen := c.gateKnown && evaluates(c.gate)
 	recorded, err := c.take(ctx, now)
-	if err == nil && now >= c.nextSweep {
+	switch {
+	case err != nil: // no sweep compares this leader with its peers
+		c.compareHearing(c.log.View().Counts().DEAs, now)
+	case now >= c.nextSweep:
 		err = c.sweep(ctx, now)
 	}
 	if err != nil {
