@@ -22,6 +22,14 @@ type ReadOutcome struct {
 // changes. It ignores a read of an earlier leadership, since another leader may have recorded newer
 // facts.
 func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) error {
+	err := c.takeRead(ctx, now, o)
+	if err != nil {
+		c.reads.failed(err) // decisions that wait for a newer read wait for one that is recorded
+	}
+	return err
+}
+
+func (c *Core) takeRead(ctx context.Context, now app.Time, o ReadOutcome) error {
 	c.noteClock(now)
 	if o.Number != 0 && (o.Number != c.reads.underWay || !c.log.Leading(c.term)) {
 		c.logger.Info("ignoring a read of the desired state: it began in an earlier leadership", "began", o.Began)
@@ -34,7 +42,7 @@ func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) err
 	}
 	began := min(o.Began, now) // the clock may have been ahead and was corrected meanwhile
 	if began < c.reads.notBefore {
-		c.reads.wanted = true
+		c.reads.wanted, c.reads.failing = true, true
 		c.logger.Info("ignoring a read of the desired state: a newer one may be recorded", "began", began)
 		return nil
 	}

@@ -83,7 +83,7 @@ func (c *Core) reasons(now app.Time, lead Lead, recorded bool) []string {
 	fresh, up, _ := c.intake.Fresh(now)
 	return Gate(GateInput{
 		Lead: lead, NATSUp: up, NATSLate: c.intake.Late(), Deaf: lead.Leader && c.heardByPeers.deaf,
-		ActualFresh: fresh && recorded, DesiredFresh: c.reads.fresh(now, c.opts),
+		ActualFresh: fresh && recorded && !c.intake.Awaits(), DesiredFresh: c.reads.fresh(now, c.opts),
 		Holds: c.log.View().Holds(), Shadow: c.opts.Policy.Shadow,
 		StateDiffers: c.opts.StateDiffers != nil && c.opts.StateDiffers(),
 		NATSRefused:  c.opts.NATSRefused != nil && c.opts.NATSRefused(),

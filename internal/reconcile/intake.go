@@ -110,6 +110,7 @@ func (i *Intake) Unchanged(d actual.Digest) bool {
 	i.live.Heard(h.id, recorded, now)
 	h.saidAt = now.Add(-i.lag.now())
 	h.there = h.saidAt
+	delete(i.leadership.awaits, h.id)
 	i.noteReadable(h)
 	i.noteMessage(h, d, now)
 	return true
@@ -132,6 +133,7 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 	if h.newest == nil {
 		h.unrecordedSince = now
 	}
+	delete(i.leadership.awaits, h.id)
 	i.noteReadable(h)
 	i.noteMessage(h, d, now)
 	merged := i.mergeLists(h, &hb, now)
@@ -192,6 +194,9 @@ func (i *Intake) settle(view *raftfsm.State, h *heardDEA) bool {
 		return false
 	}
 	if i.mayBeOlder(h, rec) {
+		if changes := i.changes(view, h, rec.Rev); len(changes.Upserts) > 0 || len(changes.Removes) > 0 {
+			i.await(h)
+		}
 		i.discard(h)
 		return true
 	}
@@ -423,6 +428,7 @@ func (i *Intake) Forget(view *raftfsm.State) {
 		delete(i.deas, id)
 		delete(i.byDigest, h.digest)
 		delete(i.dirty, id)
+		delete(i.leadership.awaits, id)
 		i.troubles.forget(h)
 		delete(i.doubled.ids, id)
 		i.forgotten = append(i.forgotten, i.live.LastHeard(id))

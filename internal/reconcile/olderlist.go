@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"maps"
 	"time"
 
 	"hm/internal/app"
@@ -12,11 +13,18 @@ import (
 // carry no time. A list is newer than the record if this node has heard what is recorded, or if it
 // arrived a whole heartbeat period after the record changed, and later by as much as the link is late.
 // Else the new leader keeps the record and waits for the DEA's next heartbeat.
+//
+// The record may also say that a DEA is gone which this node hears: the leader before it did not hear it.
+// This node dropped the DEA's list when it agreed with the record, so it knows what runs there only at
+// the DEA's next heartbeat. Until then it sends nothing in either case: not all that it heard is recorded.
 
 // leadership is what the intake of a leader must know of its leadership; zero on a follower.
 type leadership struct {
 	began app.Time      // time of the newest entry when it began; 0: this node does not lead
 	ahead time.Duration // of hm time from the intake's clock
+	// awaits are DEAs of whose newest list the record knows nothing, and this node neither. Their next
+	// heartbeat tells. The time is when each of them has missed one, by the intake's clock.
+	awaits map[string]app.Time
 }
 
 // BeginLeading notes that this node leads from now on, in hm time. Before that nothing of what it
@@ -24,7 +32,30 @@ type leadership struct {
 func (i *Intake) BeginLeading(view *raftfsm.State, now app.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.leadership = leadership{max(view.Time(), 1), now.Sub(i.log.Now())}
+	i.leadership = leadership{began: max(view.Time(), 1), ahead: now.Sub(i.log.Now())}
+	for _, h := range i.deas {
+		if rec, known := view.DEA(h.id); (!known || rec.GoneAt != 0) && h.newest == nil {
+			i.await(h)
+		}
+	}
+}
+
+// await notes that this leader must hear a DEA again before it knows what the DEA has.
+func (i *Intake) await(h *heardDEA) {
+	if i.leadership.awaits == nil {
+		i.leadership.awaits = map[string]app.Time{}
+	}
+	i.leadership.awaits[h.id] = i.live.LastHeard(h.id).Add(2 * i.live.Period)
+}
+
+// Awaits reports whether this leader waits for the next heartbeat of a DEA. It does not wait for a DEA
+// that has missed one.
+func (i *Intake) Awaits() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	now := i.log.Now()
+	maps.DeleteFunc(i.leadership.awaits, func(_ string, until app.Time) bool { return now >= until })
+	return len(i.leadership.awaits) > 0
 }
 
 // EndLeading notes that this node does not lead.

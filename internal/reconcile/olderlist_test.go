@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hm/actual"
+	"hm/raftfsm"
 )
 
 // secondIntake is the intake of a node that has heard the present list of every DEA.
@@ -97,5 +98,67 @@ func TestI5ANewLeaderRecordsNoListOlderThanTheRecord(t *testing.T) {
 		if hear(d, before); in.Backlog() != 1 {
 			t.Error("it is dropped")
 		}
+	})
+}
+
+// TestI1ANewLeaderWaitsForADEAWhoseListItDoesNotHave: the record says that a DEA is gone, or has an older
+// list, and this leader hears the DEA. It sends nothing before the DEA's next heartbeat.
+func TestI1ANewLeaderWaitsForADEAWhoseListItDoesNotHave(t *testing.T) {
+	gone := func(t *testing.T, cf *simCF, dea string) {
+		t.Helper()
+		if _, err := cf.Propose(t.Context(), raftfsm.DEAsGone{DEAs: []string{dea}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("the DEA is recorded as gone", func(t *testing.T) {
+		cf := steadyFleet(t, 6, 10, testOptions())
+		in, hear := secondIntake(cf)
+		d := cf.deas["dea-001"]
+		gone(t, cf, d.id)
+		if in.BeginLeading(cf.View(), cf.now); !in.Awaits() {
+			t.Error("it does not wait")
+		}
+		if hear(d, d.list); in.Awaits() || len(in.Changes(cf.View(), 10)) != 1 {
+			t.Error("the DEA is heard: it still waits, or does not record the list")
+		}
+	})
+	t.Run("the DEA does not come back", func(t *testing.T) {
+		cf := steadyFleet(t, 6, 10, testOptions())
+		in, _ := secondIntake(cf)
+		gone(t, cf, "dea-001")
+		in.BeginLeading(cf.View(), cf.now)
+		if cf.run(hb); !in.Awaits() {
+			t.Error("it waits for less than a heartbeat period")
+		}
+		if cf.run(hb); in.Awaits() {
+			t.Error("it waits for a DEA that has missed a heartbeat")
+		}
+	})
+	t.Run("the list may be older than the record", func(t *testing.T) {
+		cf := steadyFleet(t, 6, 10, testOptions())
+		in, hear := secondIntake(cf)
+		d := cf.deas["dea-001"]
+		before := slices.Clone(d.list)
+		d.list = d.list[1:]
+		cf.run(hb) // the leader hears and records it
+		in.BeginLeading(cf.View(), cf.now)
+		if hear(d, append(slices.Clone(before), cf.instance(before[0].App, 9, actual.Crashed))); !in.Awaits() {
+			t.Error("it does not wait")
+		}
+		if hear(d, d.list); in.Awaits() {
+			t.Error("it still waits")
+		}
+	})
+	t.Run("the gate is closed", func(t *testing.T) {
+		cf := steadyFleet(t, 6, 10, testOptions())
+		cf.term++ // before it steps again
+		gone(t, cf, "dea-001")
+		cf.next, cf.wake = cf.now, true
+		cf.run(time.Millisecond)
+		cf.wantGate("a DEA that is heard is recorded as gone", ReasonActualStale)
+		cf.run(2 * hb)
+		cf.wantGate("the DEA was heard again")
+		cf.run(10 * hb)
+		cf.wantSent("nothing was lost", 0, 0)
 	})
 }

@@ -35,3 +35,20 @@ func TestTheAgeOfAReadStaysWhenTheClockIsSet(t *testing.T) {
 		})
 	}
 }
+
+// TestI3AReadThatIsNotRecordedCountsAsFailed: a start or stop that waits for a newer read must not go ahead
+// because a read ended that could not be recorded.
+func TestI3AReadThatIsNotRecordedCountsAsFailed(t *testing.T) {
+	cf := steadyFleet(t, 6, 10, testOptions())
+	cf.apps[0].Instances++
+	cf.fail = errTest
+	cf.run(7 * hb)
+	if r := cf.core.reads; !r.known().Failing || r.lastError == "" {
+		t.Errorf("no read could be recorded: failing %v, error %q", r.known().Failing, r.lastError)
+	}
+	cf.fail = nil
+	cf.run(2 * hb)
+	if r := cf.core.reads; r.known().Failing || r.lastError != "" {
+		t.Errorf("a read is recorded: failing %v, error %q", r.known().Failing, r.lastError)
+	}
+}

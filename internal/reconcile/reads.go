@@ -13,7 +13,7 @@ import (
 // reads is what a node knows about the reads of the desired state.
 type reads struct {
 	began     app.Time // when the newest known complete read began
-	failing   bool     // the newest attempt of this leadership failed
+	failing   bool     // the newest attempt of this leadership failed, or what it read could not be recorded
 	lastError string
 
 	attempted   app.Time // when an attempt was last asked for in this leadership
@@ -72,7 +72,7 @@ func (r *reads) lead() {
 
 // outcomeUnknown notes at now that it is not known whether a read was recorded. If it was, reads
 // that began before now may be older than the record.
-func (r *reads) outcomeUnknown(now app.Time) { r.notBefore, r.wanted = now, true }
+func (r *reads) outcomeUnknown(now app.Time) { r.notBefore, r.wanted, r.failing = now, true, true }
 
 // abandon drops the attempt that is under way.
 func (r *reads) abandon() { r.underWay = 0 }
