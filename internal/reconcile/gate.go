@@ -32,7 +32,7 @@ type GateInput struct {
 	NATSRefused  bool // the link is up, and the server refuses the subscription to heartbeats
 	NATSLate     bool // messages arrive more than a heartbeat period late
 	Deaf         bool // a peer hears many DEAs that this node does not hear
-	ActualFresh  bool // the link has been up for the freshness window, DEAs were heard, and all that was heard is recorded
+	ActualFresh  bool // the link has been up for the freshness window, DEAs were heard, and all that was heard is recorded; see Awaits
 	DesiredFresh bool // a complete read began within desired.ttl
 	Holds        []raftfsm.Hold
 	Shadow       bool // commands.mode is shadow
