@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,9 +22,20 @@ type replicated struct {
 func startReplicated(t *testing.T, driver string, grants ...string) *replicated {
 	t.Helper()
 	primary := dbtest.Start(t, driver, dbtest.Options{Replicates: true})
+	limit := time.Now().Add(2 * time.Minute)
 	r := &replicated{database: openDatabaseOn(t, primary, driver, "v2")}
-	r.exec(append([]string{oneApp}, grants...)...)
+	r.exec(append(slices.Clone(grants), oneApp)...)
 	r.replica = dbtest.Start(t, driver, dbtest.Options{ReplicaOf: primary})
+	for { // a connection has the rights that the role had when it was opened
+		v, err := r.replica.Query(r.name, "SELECT COUNT(*) FROM apps")
+		if err == nil && v[0] == "1" {
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("not within two minutes: the replica has the app; the last answer is %v, %v", v, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 	r.source = r.database.source(t, func(o *Options) {
 		o.DSN = r.replica.DSN("hm_reader", readerPassword, r.name)
 		o.Timeout = 10 * time.Second
