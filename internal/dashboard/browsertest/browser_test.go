@@ -1,3 +1,5 @@
+//go:build !race
+
 // Package browsertest looks at the dashboard in a real browser: at pages of nodes with a recorded state that does not
 // change, and at pages of a whole sandbox with its faults. It needs Debian's package chromium.
 package browsertest
