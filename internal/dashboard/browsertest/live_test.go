@@ -233,7 +233,10 @@ func testTenBrowsers(t *testing.T, f *foundry) {
 	for range 5 {
 		f.press(liveview.CrashOne)
 	}
-	f.await("commands", func(frame liveview.Frame) bool { return settled(frame) && frame.Status.Commands.SentStarts > sent })
+	f.await("commands, and an answer for each browser", func(frame liveview.Frame) bool {
+		answers, _, _, _, _ := all.sums()
+		return answers >= len(all) && settled(frame) && frame.Status.Commands.SentStarts > sent
+	})
 	end()
 	answers, median, p99, bytes, errs := all.sums()
 	t.Logf("%d answers of %d KB, half of them within %v, 99%% within %v", answers, bytes>>10, median, p99)
