@@ -82,6 +82,25 @@ func TestALeaderThatHearsLessThanItsPeersSendsNothing(t *testing.T) {
 	}
 }
 
+// TestI4ADeafLeaderRecordsNoLoss: it would believe a peer whose word about a DEA is old, and the next leader would start
+// what that DEA still has.
+func TestI4ADeafLeaderRecordsNoLoss(t *testing.T) {
+	cf := withPeers(t, 10, 25)
+	cf.deafTo(6)
+	cf.run(6 * hb)
+	cf.wantGate("most DEAs are not heard", ReasonDeaf)
+	cf.deas["dea-000"].quiet = true
+	cf.run(20 * hb)
+	cf.wantGate("a DEA has been silent for all", ReasonDeaf)
+	cf.wantGone("the leader is deaf", 0)
+	cf.wantSent("the leader is deaf", 0, 0)
+	cf.deafTo(0)
+	cf.run(8 * hb)
+	cf.wantGate("it hears the others")
+	cf.wantGone("it hears the others", 1)
+	cf.wantSent("it hears the others", 10, 0)
+}
+
 // TestADeafLeaderStaysDeafWhileItCannotTell: on a link that is late, or has just come up, no DEA
 // counts as silent.
 func TestADeafLeaderStaysDeafWhileItCannotTell(t *testing.T) {

@@ -45,6 +45,9 @@ func (c *Core) sweep(ctx context.Context, now app.Time) error {
 	silent, again := c.silentForAll(silent, now)
 	at(again)
 	c.compareHearing(present, now)
+	if c.heardByPeers.deaf { // it does not know enough to tell, and sends nothing
+		silent = nil
+	}
 	recorded := func(error) {}
 	if len(silent) > 0 {
 		var gone []raftfsm.Record
