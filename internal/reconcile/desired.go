@@ -3,6 +3,7 @@ package reconcile
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"hm/desired"
@@ -29,6 +30,10 @@ func (c *Core) DesiredRead(ctx context.Context, now app.Time, o ReadOutcome) err
 	return err
 }
 
+// errMaybeOlder is why a complete read is not recorded.
+var errMaybeOlder = errors.New("it began before another one ended of which it is not known whether it was recorded")
+
+// takeRead is DesiredRead, but what it fails with does not yet count as a failed read.
 func (c *Core) takeRead(ctx context.Context, now app.Time, o ReadOutcome) error {
 	c.noteClock(now)
 	if o.Number != 0 && (o.Number != c.reads.underWay || !c.log.Leading(c.term)) {
@@ -42,7 +47,8 @@ func (c *Core) takeRead(ctx context.Context, now app.Time, o ReadOutcome) error 
 	}
 	began := min(o.Began, now) // the clock may have been ahead and was corrected meanwhile
 	if began < c.reads.notBefore {
-		c.reads.wanted, c.reads.failing = true, true
+		c.reads.wanted = true
+		c.reads.failed(errMaybeOlder)
 		c.logger.Info("ignoring a read of the desired state: a newer one may be recorded", "began", began)
 		return nil
 	}
@@ -78,7 +84,7 @@ func (c *Core) takeRead(ctx context.Context, now app.Time, o ReadOutcome) error 
 	}
 	if len(records) > 0 {
 		if err := c.propose(ctx, records...); err != nil {
-			c.reads.outcomeUnknown(now)
+			c.reads.outcomeUnknown(now, err)
 			return fmt.Errorf("recording a read of the desired state: %w", err)
 		}
 		if got := c.log.View().DesiredMeta().Generation; got != generation {

@@ -78,7 +78,7 @@ func (c *Core) AppRead(ctx context.Context, now app.Time, o AppReadOutcome) erro
 		err := c.propose(ctx, raftfsm.DesiredChanges{Generation: generation, Upserts: changes.Upserts, Removes: changes.Removes},
 			raftfsm.DesiredCommit{Generation: generation, Parts: 1, Base: meta.Generation, Source: meta.Source})
 		if err != nil {
-			c.reads.outcomeUnknown(now)
+			c.reads.outcomeUnknown(now, err)
 			return fmt.Errorf("recording a read of app %s: %w", droplet, err)
 		}
 		if got := c.log.View().DesiredMeta().Generation; got != generation {

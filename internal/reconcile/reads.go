@@ -70,9 +70,12 @@ func (r *reads) lead() {
 	*r = reads{began: r.began, wanted: true, asked: r.asked, newest: r.newest, generation: r.generation}
 }
 
-// outcomeUnknown notes at now that it is not known whether a read was recorded. If it was, reads
+// outcomeUnknown notes at now that it is not known whether a read was recorded, and why. If it was, reads
 // that began before now may be older than the record.
-func (r *reads) outcomeUnknown(now app.Time) { r.notBefore, r.wanted, r.failing = now, true, true }
+func (r *reads) outcomeUnknown(now app.Time, err error) {
+	r.notBefore, r.wanted = now, true
+	r.failed(err)
+}
 
 // abandon drops the attempt that is under way.
 func (r *reads) abandon() { r.underWay = 0 }
