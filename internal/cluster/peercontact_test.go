@@ -87,10 +87,12 @@ func TestAnotherNodeAtTheOldAddress(t *testing.T) {
 	old := c.opts[b].Listen
 	c.moveTo(b)
 	c.moveTo(a)
-	l, err := net.Listen("tcp", old) // a takes the address that b had
-	if err != nil {
-		t.Skipf("the address of the stopped node is taken: %v", err)
-	}
+	var l net.Listener
+	eventually(t, "a can take the address that b had", func() (free bool) {
+		var err error
+		l, err = net.Listen("tcp", old)
+		return err == nil
+	})
 	_ = c.opts[a].listener.Close()
 	c.opts[a].listener, c.opts[a].Listen = l, old
 	for _, i := range []int{a, b} {
