@@ -2,8 +2,6 @@ package liveview
 
 import (
 	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -133,20 +131,7 @@ func TestFramesAreGolden(t *testing.T) {
 		"replay-ended": {playing(Play{Speed: 1, Done: 1, Phase: Ended}), 80, 24, Theme{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := Render(tc.frame, tc.width, tc.height, tc.theme) + "\n"
-			path := filepath.Join("testdata", name+".golden")
-			if *update {
-				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("%s differs (-update rewrites it), got:\n%s", path, got)
-			}
+			golden(t, name, Render(tc.frame, tc.width, tc.height, tc.theme)+"\n")
 		})
 	}
 }
