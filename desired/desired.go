@@ -177,22 +177,28 @@ func (r Read) Wanted() (apps, instances int) {
 	return apps, instances
 }
 
-// Changes gives the changes from the recorded rows to r. lookup finds a recorded row; recorded yields all of them, in
-// any order.
-func (r Read) Changes(lookup func(app.Key) (App, bool), recorded iter.Seq[App]) Changes {
+// Changes gives the changes from the recorded rows to r. find gives a recorded row and its place, a number of its own from
+// 0 on; recorded yields all recorded rows with their places, in any order.
+func (r Read) Changes(find func(app.Key) (place int, row App, ok bool), recorded iter.Seq2[int, App]) Changes {
 	var c Changes
+	var kept []uint64 // a bit for each place whose row the read has
 	for _, a := range r.Apps {
-		if old, ok := lookup(a.Key); !ok || old != a {
+		place, old, ok := find(a.Key)
+		if ok {
+			for len(kept) <= place/64 {
+				kept = append(kept, 0)
+			}
+			kept[place/64] |= 1 << (place % 64)
+		}
+		if !ok || old != a {
 			c.Upserts = append(c.Upserts, a)
 		}
 	}
-	for a := range recorded {
-		if in(r.Unreadable, a.Key.Droplet) {
+	for place, a := range recorded {
+		if place/64 < len(kept) && kept[place/64]&(1<<(place%64)) != 0 || in(r.Unreadable, a.Key.Droplet) {
 			continue
 		}
-		if _, found := slices.BinarySearchFunc(r.Apps, a.Key, func(a App, k app.Key) int { return a.Key.Compare(k) }); !found {
-			c.Removes = append(c.Removes, a.Key)
-		}
+		c.Removes = append(c.Removes, a.Key)
 	}
 	slices.SortFunc(c.Removes, app.Key.Compare)
 	return c

@@ -72,10 +72,7 @@ func TestRowsThatDifferInCaseOnly(t *testing.T) {
 		t.Errorf("%+v, %v", read, err)
 	}
 	recorded := []App{spelled(small, 3), spelled(other, 2)}
-	changes := read.Changes(func(k app.Key) (App, bool) {
-		i := slices.IndexFunc(recorded, func(r App) bool { return r.Key == k })
-		return recorded[max(i, 0)], i >= 0
-	}, slices.Values(recorded))
+	changes := read.Changes(finder(recorded), slices.All(recorded))
 	if len(changes.Removes) != 0 || !slices.Equal(changes.Upserts, []App{c}) {
 		t.Errorf("changes %+v; want only how %s is spelled", changes, other)
 	}
@@ -98,13 +95,19 @@ func TestWithUnreadable(t *testing.T) {
 	}
 }
 
+// finder finds a recorded row, and its place in the list.
+func finder(recorded []App) func(app.Key) (int, App, bool) {
+	return func(k app.Key) (int, App, bool) {
+		i := slices.IndexFunc(recorded, func(r App) bool { return r.Key == k })
+		if i < 0 {
+			return 0, App{}, false
+		}
+		return i, recorded[i], true
+	}
+}
+
 func TestChanges(t *testing.T) {
 	recorded := []App{row("a", "1", 1), row("b", "1", 1), row("c", "1", 1), row("d", "1", 1), row("d", "0", 1)}
-	byKey := map[app.Key]App{}
-	for _, a := range recorded {
-		byKey[a.Key] = a
-	}
-	lookup := func(k app.Key) (App, bool) { a, ok := byKey[k]; return a, ok }
 	stopped := row("a", "1", 1)
 	stopped.State = Stopped
 	for _, c := range []struct {
@@ -129,7 +132,7 @@ func TestChanges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := read.Changes(lookup, slices.Values(recorded))
+		got := read.Changes(finder(recorded), slices.All(recorded))
 		removes := strings.Trim(fmt.Sprint(got.Removes), "[]")
 		if !slices.Equal(got.Upserts, c.upserts) || removes != c.removes {
 			t.Errorf("%s: upserts %v removes %s, want %v and %s", c.name, got.Upserts, removes, c.upserts, c.removes)
@@ -180,8 +183,8 @@ func TestChangesLeadToTheRead(t *testing.T) {
 		for _, a := range apps {
 			want[a.Key] = a
 		}
-		lookup := func(k app.Key) (App, bool) { a, ok := record[k]; return a, ok }
-		changes := read.Changes(lookup, maps.Values(record))
+		rows := slices.Collect(maps.Values(record)) // in any order
+		changes := read.Changes(finder(rows), slices.All(rows))
 		if !slices.IsSortedFunc(changes.Upserts, func(a, b App) int { return a.Key.Compare(b.Key) }) || !slices.IsSortedFunc(changes.Removes, app.Key.Compare) {
 			t.Fatalf("changes are not sorted: %v", changes)
 		}
@@ -197,7 +200,8 @@ func TestChangesLeadToTheRead(t *testing.T) {
 		if !maps.Equal(record, want) {
 			t.Fatalf("leads to %v, want %v", record, want)
 		}
-		if again := read.Changes(lookup, maps.Values(record)); !again.Empty() {
+		rows = slices.Collect(maps.Values(record))
+		if again := read.Changes(finder(rows), slices.All(rows)); !again.Empty() {
 			t.Fatalf("the same read changes again: %v", again)
 		}
 	})

@@ -44,6 +44,13 @@ func (p Policy) Crashes(c actual.Crash, now app.Time) uint32 {
 	return uint32(max(0, int64(c.Count)-int64(ran/p.HealthyRun())))
 }
 
+// Flapping reports whether the crashes of an index that still count at now have reached the number after which a crash
+// restart is delayed.
+func (p Policy) Flapping(c actual.Crash, now app.Time) bool {
+	n := p.Crashes(c, now)
+	return n > 0 && int64(n) >= int64(p.CrashesBeforeBackoff)
+}
+
 // remembered gives the crash record of an index, with Count as Crashes gives it.
 func (e *evaluation) remembered(index uint32) actual.Crash {
 	i, found := slices.BinarySearchFunc(e.in.Crashes, index, func(c actual.Crash, i uint32) int { return cmp.Compare(c.Index, i) })

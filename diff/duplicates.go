@@ -21,7 +21,8 @@ func (e *evaluation) replaced(inst *actual.Located, g group) {
 		if !slices.ContainsFunc(g.instances, stays) {
 			block = WhyOtherStop
 		}
-		e.stop(inst, Finding{Kind: KindDuplicate, Rule: "R63", Reason: commands.ReasonDuplicate}, 0, WhyNothing, block)
+		// A stop that was scheduled when it still counted as a duplicate (R20) keeps its time.
+		e.stop(inst, Finding{Kind: KindDuplicate, Rule: "R63", Reason: commands.ReasonDuplicate}, 0, WhyDuplicateGrace, block)
 		e.unlessQuiet(g)
 	case g.live() > 0:
 		e.add(about(inst, Finding{Bucket: Wait, Kind: KindDuplicate, Rule: "R63", Why: WhyReplacement}))

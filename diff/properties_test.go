@@ -365,6 +365,24 @@ func TestBackoff(t *testing.T) {
 }
 
 // TestCrashesOnlyFade holds that a series never counts more crashes than it has, and fewer as time passes.
+// TestFlapping: an index flaps from the crash on that delays the next restart, until the series is forgotten.
+func TestFlapping(t *testing.T) {
+	p := policy
+	for count := range uint32(6) {
+		c := actual.Crash{Count: count, First: 1000, Last: 2000}
+		if got, want := p.Flapping(c, 2001), count > 0 && p.Backoff(count) > 0; got != want {
+			t.Errorf("after %d crashes: %v, want %v", count, got, want)
+		}
+		if p.Flapping(c, app.Time(2000).Add(p.CrashMemory())) {
+			t.Errorf("after %d crashes that are forgotten it flaps", count)
+		}
+	}
+	p.CrashesBeforeBackoff = 0
+	if p.Flapping(actual.Crash{}, 2001) || !p.Flapping(actual.Crash{Count: 1, Last: 2000}, 2001) {
+		t.Error("if every restart is delayed, an index flaps from its first crash on, and not before")
+	}
+}
+
 func TestCrashesOnlyFade(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := actual.Crash{Count: rapid.Uint32().Draw(t, "count"), Last: t0, Ran: time.Duration(rapid.Int64Range(0, 1<<45).Draw(t, "ran"))}

@@ -429,6 +429,32 @@ func TestR63AnInstanceThatStartsForEverIsReplaced(t *testing.T) {
 	sim.wantLog("+5m30s start 0 MISSING", "+5m51s stop i0.1 DUPLICATE")
 }
 
+// TestR63AScheduledStopOfADuplicateSaysWhyItWaits: it was scheduled when the instance still counted as live (R20), and keeps
+// its time.
+func TestR63AScheduledStopOfADuplicateSaysWhyItWaits(t *testing.T) {
+	in := &diff.Input{
+		Key: key, GrewAt: t0.Add(-time.Hour), Read: diff.Reads{Began: t0.Add(-20 * time.Second)}, DesiredVersion: key.Version,
+		Desired: &desired.App{Key: key, Instances: 1, State: desired.Started, Package: desired.Staged},
+		Outstanding: []commands.Outstanding{{
+			ID: commands.ID{1}, Action: commands.Stop, Instance: guid(1), Reason: commands.ReasonDuplicate, DueAt: t0.Add(time.Minute),
+		}},
+	}
+	for n, state := range []actual.State{actual.Running, actual.Starting} {
+		in.Instances = append(in.Instances, actual.Located{DEA: "dea-1", Heard: t0.Add(-time.Hour), Instance: actual.Instance{App: key, GUID: guid(n), State: state}})
+	}
+	for _, f := range diff.App(nil, in, t0, policy) {
+		if f.Instance == guid(1) && (f.Rule != "R63" || f.Bucket != diff.Wait || f.Why != diff.WhyDuplicateGrace || f.Due != t0.Add(time.Minute)) {
+			t.Errorf("%+v", f)
+		}
+	}
+	in.Outstanding = nil
+	for _, f := range diff.App(nil, in, t0, policy) {
+		if f.Instance == guid(1) && (f.Rule != "R63" || f.Bucket != diff.ToStop) {
+			t.Errorf("without a scheduled stop: %+v", f)
+		}
+	}
+}
+
 func TestR51ThrottleAndOrder(t *testing.T) {
 	sim := newAppSim(t, 150)
 	sim.add(149, actual.Running)

@@ -65,7 +65,7 @@ func TestAnyRecordIsDecodedAsItWasEncoded(t *testing.T) {
 	})
 }
 
-func rawEntry(t *testing.T, recs ...*wire.Rec) []byte {
+func rawEntry(t testing.TB, recs ...*wire.Rec) []byte {
 	b, err := proto.Marshal(&wire.Entry{At: 5, Records: recs})
 	if err != nil {
 		t.Fatal(err)

@@ -180,6 +180,9 @@ func recomputed(s *State) Hash {
 	for i := range s.staged {
 		c.sum.add(e.staged(i, &s.staged[i]))
 	}
+	if s.cluster != (clusterRec{}) {
+		c.sum.add(e.cluster(&s.cluster))
+	}
 	return c.Hash()
 }
 

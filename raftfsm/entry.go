@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"errors"
 	"fmt"
 
 	"hm/internal/app"
@@ -79,8 +80,10 @@ func decodeRecord(w *wire.Rec) (Record, error) {
 			return nil, err
 		}
 		return kinds[k].decode(w.Body)
-	case w.Ignorable && k != 0:
+	case k == 0: // no version writes it
+		return nil, errors.New("the record has no kind")
+	case w.Ignorable:
 		return Unknown{Number: k}, nil
 	}
-	return nil, fmt.Errorf("this version does not know the kind, and the kind is not ignorable: a newer hm wrote it")
+	return nil, fmt.Errorf("this version does not know the kind, and the kind is not ignorable: %w", ErrNewer)
 }

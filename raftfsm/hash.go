@@ -14,7 +14,7 @@ import (
 )
 
 // HashVersion is the version of the hash. It is raised with every change to what is hashed, or how. Hashes of different
-// versions cannot be compared.
+// versions cannot be compared. What is new and not set adds nothing to the hash, so it needs no new version.
 const HashVersion = 2
 
 // Hash is the fingerprint of a State (I7): the sum of the hashes of all its records and of its header. Equal states
@@ -50,6 +50,7 @@ const (
 	hashedHold
 	hashedStaged
 	hashedMark
+	hashedCluster
 )
 
 // encoding is the encoding of one record for its hash.
@@ -217,6 +218,7 @@ func (s *State) Hash() Hash {
 	e.time(s.meta.CommittedAt)
 	e.text(s.meta.Source)
 	e.flag(s.meta.Complete)
+	s.future.hash(&e)
 	total := s.sum
 	total.add(e.hash())
 	var h Hash

@@ -23,11 +23,12 @@ const (
 	KindHoldReleased      Kind = 11
 	KindCrashesForgotten  Kind = 12
 	KindNoted             Kind = 13
+	KindClusterNamed      Kind = 14
 )
 
 // MaxKind is the highest kind that this version knows. Each node sends it to its peers: a kind is proposed only when
 // every voter knows it.
-const MaxKind = KindNoted
+const MaxKind = KindClusterNamed + futureKinds
 
 // Record is one fact in an entry. The record types of this package are its only implementations.
 type Record interface{ Kind() Kind }
@@ -79,6 +80,8 @@ var kinds = [MaxKind + 1]kind{
 		encodeCrashesForgotten, decodeCrashesForgotten, applyCrashesForgotten),
 	KindNoted: ignorable(define(KindNoted, "notes",
 		encodeNoted, decodeNoted, applyNoted)),
+	KindClusterNamed: define(KindClusterNamed, "cluster named",
+		encodeClusterNamed, decodeClusterNamed, applyClusterNamed),
 }
 
 // define makes the kind of a record type from the functions for that type.
@@ -116,6 +119,9 @@ func ignorable(k kind) kind {
 	k.ignorable = true
 	return k
 }
+
+// Ignorable reports whether nodes that do not know the kind may skip it.
+func (k Kind) Ignorable() bool { return k > 0 && k <= MaxKind && kinds[k].ignorable }
 
 // String returns the name of the kind.
 func (k Kind) String() string {

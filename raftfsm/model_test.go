@@ -21,6 +21,7 @@ type model struct {
 	crashes     map[CrashRef]actual.Crash
 	marks       map[CrashRef]modelMark
 	holds       map[string]Hold
+	cluster     ClusterID
 	staged      []DesiredChanges
 	meta        DesiredMeta
 	sent        [3]uint64
@@ -137,6 +138,15 @@ func (s *model) Apply(index, term uint64, e Entry) Result {
 				err = ErrNoHold
 			}
 			delete(s.holds, r.Name)
+		case ClusterNamed:
+			switch {
+			case r.ID == ClusterID{}:
+				err = ErrInvalid
+			case s.cluster != ClusterID{}:
+				err = ErrNamed
+			default:
+				s.cluster = r.ID
+			}
 		case Noted:
 			for _, n := range r.Notes {
 				if strings.Contains(n.Event, " ") {

@@ -157,7 +157,9 @@ func (g *entryGenerator) record() Record {
 			return Outcome{ID: c.ID, State: commands.State(3 + g.pick(6, "outcome")), Detail: "drawn"}
 		})}
 	}
-	switch g.pick(5, "other") {
+	switch g.pick(6, "other") {
+	case 5:
+		return ClusterNamed{ID: ClusterID{0: byte(g.pick(3, "cluster"))}}
 	case 4:
 		return Noted{Notes: some(g, 2, func() Note {
 			c, _ := g.outstanding()

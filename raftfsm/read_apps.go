@@ -96,6 +96,15 @@ func (s *State) Apps() iter.Seq[App] {
 	}
 }
 
+// DesiredRow returns the desired row of an app, and its handle.
+func (s *State) DesiredRow(k app.Key) (Handle, desired.App, bool) {
+	h, ok := s.lookup.find(&s.apps, k)
+	if !ok || !s.apps.get(uint32(h)).has {
+		return 0, desired.App{}, false
+	}
+	return h, s.row(h), true
+}
+
 // DesiredApps yields every desired row, in any order.
 func (s *State) DesiredApps() iter.Seq[desired.App] {
 	return func(yield func(desired.App) bool) {

@@ -19,14 +19,14 @@ type Names struct {
 	Source  string          // new source of the desired state
 }
 
-// Renamed returns a copy of the State in which every guid, id and text is replaced; nothing else differs. The state
-// must not change meanwhile: freeze it first.
+// Renamed returns a copy of the State in which every guid, id and text is replaced; nothing else differs. The
+// cluster keeps its id, which is random. The state must not change meanwhile: freeze it first.
 func (s *State) Renamed(n Names) (*State, error) {
 	// This makes only what goes into a snapshot. Restoring the snapshot makes the rest, and finds every invalid name and
 	// most names that were used twice.
 	t := NewState()
 	t.index, t.term, t.now, t.rev, t.births, t.meta, t.counts = s.index, s.term, s.now, s.rev, s.births, s.meta, s.counts
-	t.meta.Source = n.Source
+	t.meta.Source, t.cluster = n.Source, s.cluster
 	for h := range s.apps.len() {
 		a := *s.apps.get(uint32(h))
 		if a.used() {

@@ -21,6 +21,7 @@ var (
 	ErrHeld           = errors.New("a hold is set")                                                // claim
 	ErrBasis          = errors.New("the app or the index has changed since the claim was decided") // claim
 	ErrNotGone        = errors.New("the DEA is not recorded as gone")                              // forget
+	ErrNamed          = errors.New("the cluster has an id already")                                // name the cluster
 	ErrNoHold         = errors.New("no such hold is set")                                          // release
 	ErrTime           = errors.New("the entry's time is outside the range of hm time")             // whole entry: Result.Err
 )

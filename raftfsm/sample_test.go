@@ -29,6 +29,8 @@ func testInstance(k app.Key, n int, index uint32, st actual.State) actual.Instan
 	return actual.Instance{App: k, GUID: testGUID('c', n, "uht"[n%3]), Index: index, State: st, Since: 1_600_000_000_000 + int64(n)}
 }
 
+var testCluster = ClusterID{0x6f, 0x1d, 0x2b, 0x90, 0x55, 0x3c, 0x4e, 0x17, 0xa8, 0x02, 0xd3, 0x74, 0x41, 0x9a, 0xbe, 0xc5}
+
 func testID(n byte) commands.ID { return commands.ID{0xc0, n, 15: 1} }
 
 func start(n byte, k app.Key, index uint32) commands.Command {
@@ -118,6 +120,7 @@ func sampleEntries() []Entry {
 	}
 	add(CommandsClaimed{Claims: []Claim{claim(1), claim(4), claim(2)}})
 	add(CommandsResolved{Outcomes: []Outcome{{ID: testID(4), State: commands.Sent}, {ID: testID(5), State: commands.Dropped, Detail: "no longer needed"}}})
+	add(ClusterNamed{ID: testCluster})
 	add(CrashesForgotten{Crashes: []CrashRef{{App: k1, Index: 7}}})
 	add(Noted{Notes: []Note{{Rule: "R05", Commands: []commands.ID{testID(1), testID(2)}}, {
 		Event: "leader.changed", App: app.Key{Droplet: k1.Droplet}, DEA: "dea-0", Name: "hm-1", By: "ada", Reason: "nats-down", Detail: "the link of hm-0 is down", DelayMS: 12,
@@ -153,6 +156,9 @@ func inventory(s *State) string {
 		b.WriteString(strings.Replace(text, c.ID.String(), fmt.Sprint(c.ID[:]), 1)) // released files have the id as numbers
 	}
 	fmt.Fprintf(&b, "holds %+v\n", s.Holds())
+	if !s.ClusterID().IsZero() {
+		fmt.Fprintf(&b, "cluster %+v\n", s.cluster)
+	}
 	for _, d := range s.staged {
 		fmt.Fprintf(&b, "staged %+v\n", d)
 	}

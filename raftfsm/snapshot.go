@@ -30,12 +30,14 @@ const (
 	SectionHolds    Section = 6
 	SectionStaged   Section = 7 // one staged part of a desired read
 	SectionMarks    Section = 8 // crash marks
+	SectionCluster  Section = 9 // the cluster itself; missing while it has no id and was never restored
 
 	sectionEnd Section = 0 // the footer
 )
 
 var sectionNames = [...]string{
 	"footer", "meta", "apps", "DEA", "commands", "crashes", "holds", "staged desired changes", "crash marks",
+	"cluster",
 }
 
 // String returns the name of the section.
@@ -54,7 +56,7 @@ type section struct {
 }
 
 // sections are in the order of a snapshot. A retired section keeps its row and its restore.
-var sections = [...]section{
+var sections = append([]section{
 	{SectionMeta, persistMeta, restoreMeta},
 	{SectionApps, persistApps, restoreApps},
 	{SectionDEA, persistDEAs, restoreDEA},
@@ -63,13 +65,22 @@ var sections = [...]section{
 	{SectionHolds, persistHolds, restoreHolds},
 	{SectionStaged, persistStaged, restoreStaged},
 	{SectionMarks, persistMarks, restoreMarks},
-}
+	{SectionCluster, persistCluster, restoreCluster},
+}, futureSections...)
+
+// SnapshotFormat is the newest format of snapshots that this version reads; it reads all older ones. It writes the oldest
+// format that can hold the state: see State.snapshotFormat.
+const SnapshotFormat = 1 + futureFormats
+
+// snapshotFormat is the oldest format that has all sections, versions of records, and fields that the state needs. So a
+// node of an older version can read a snapshot until something is recorded that it does not know, and that is proposed
+// only when every voter knows it.
+func (s *State) snapshotFormat() byte { return 1 + s.future.formats() }
 
 // The frame of a snapshot. DESIGN.md describes every byte.
 const (
-	snapshotMagic  = "hmsnap\r\n" // shows at once that a transfer has changed line ends
-	snapshotFormat = 1
-	recordVersion  = 1 // version of the records of every section
+	snapshotMagic = "hmsnap\r\n" // shows at once that a transfer has changed line ends
+	recordVersion = 1            // version of the records of every section
 
 	maxHeader     = 4 << 10
 	maxRecord     = 4 << 20 // bytes of one record
@@ -83,16 +94,17 @@ type SnapshotHeader struct {
 	Index, Term uint64 // of the newest applied entry
 	Time        app.Time
 	Hash        Hash // of the whole state
+	HashVersion uint32
 }
 
 // WriteSnapshot writes the state. Equal states give equal bytes. The state must not change meanwhile: freeze it first.
 func (s *State) WriteSnapshot(w io.Writer) error {
 	hash := s.Hash()
-	head, err := marshal(&wire.SnapshotHeader{Index: s.index, Term: s.term, Time: int64(s.now), Hash: hash[:]})
+	head, err := marshal(&wire.SnapshotHeader{Index: s.index, Term: s.term, Time: int64(s.now), Hash: hash[:], HashVersion: HashVersion})
 	if err != nil {
 		return fmt.Errorf("encoding the snapshot's header: %w", err)
 	}
-	start := append([]byte(snapshotMagic), snapshotFormat, 0, 0, 0)
+	start := append([]byte(snapshotMagic), s.snapshotFormat(), 0, 0, 0)
 	start = binary.LittleEndian.AppendUint32(start, uint32(len(head)))
 	start = append(start, head...)
 	if _, err := w.Write(start); err != nil {

@@ -62,15 +62,9 @@ func readHeader(r io.Reader) (SnapshotHeader, []byte, error) {
 	if _, err := io.ReadFull(r, start); err != nil {
 		return SnapshotHeader{}, nil, fmt.Errorf("reading the snapshot's header: %w", endsEarly(err))
 	}
-	if string(start[:len(snapshotMagic)]) != snapshotMagic {
-		return SnapshotHeader{}, nil, fmt.Errorf(
-			"%w: it does not begin like a snapshot of hm, or a transfer has changed its line ends", ErrSnapshot)
-	}
-	format := binary.LittleEndian.Uint32(start[len(snapshotMagic):])
-	if format != snapshotFormat {
-		return SnapshotHeader{}, nil, fmt.Errorf(
-			"%w: it has format %d, this version of hm reads %d: use the version that wrote it, or a newer one",
-			ErrSnapshot, format, snapshotFormat)
+	format, err := snapshotFormatOf(start)
+	if err != nil {
+		return SnapshotHeader{}, nil, err
 	}
 	size := binary.LittleEndian.Uint32(start[len(snapshotMagic)+4:])
 	if size > maxHeader {
@@ -86,12 +80,49 @@ func readHeader(r io.Reader) (SnapshotHeader, []byte, error) {
 		return SnapshotHeader{}, nil, fmt.Errorf("%w: its header: %w", ErrSnapshot, err)
 	}
 	head := SnapshotHeader{Format: int(format), Index: m.Index, Term: m.Term, Time: app.Time(m.Time)}
+	if head.HashVersion = m.HashVersion; head.HashVersion == 0 {
+		head.HashVersion = 2 // before the header had the field
+	}
 	if len(m.Hash) != len(head.Hash) || head.Time < 0 || head.Time > MaxTime {
 		return SnapshotHeader{}, nil, fmt.Errorf(
 			"%w: its header has a hash of %d bytes and the time %d", ErrSnapshot, len(m.Hash), m.Time)
 	}
 	head.Hash = Hash(m.Hash)
 	return head, append(start, body...), nil
+}
+
+// SnapshotStart is how many bytes of a snapshot CheckSnapshotStart needs.
+const SnapshotStart = len(snapshotMagic) + 4
+
+// CheckSnapshotStart reports from a snapshot's first SnapshotStart bytes why this version cannot read it; nil if nothing
+// in them says so. It is an ErrNewer if a newer version of hm wrote the snapshot.
+func CheckSnapshotStart(start []byte) error {
+	_, err := snapshotFormatOf(start)
+	return err
+}
+
+// SnapshotFormatOf gives the format of a snapshot by its first SnapshotStart bytes, also one that this version does not
+// read; false if they do not begin a snapshot.
+func SnapshotFormatOf(start []byte) (format uint32, ok bool) {
+	if len(start) < SnapshotStart || string(start[:len(snapshotMagic)]) != snapshotMagic {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint32(start[len(snapshotMagic):]), true
+}
+
+func snapshotFormatOf(start []byte) (uint32, error) {
+	switch format, ok := SnapshotFormatOf(start); {
+	case !ok:
+		return 0, fmt.Errorf("%w: it does not begin like a snapshot of hm, or a transfer has changed its line ends", ErrSnapshot)
+	case format == 0:
+		return 0, fmt.Errorf("%w: it has format 0, and the first one was 1", ErrSnapshot)
+	case format > SnapshotFormat:
+		return 0, fmt.Errorf(
+			"%w: it has format %d, this version of hm reads formats up to %d: use the version that wrote it, or a newer one (%w)",
+			ErrSnapshot, format, SnapshotFormat, ErrNewer)
+	default:
+		return format, nil
+	}
 }
 
 func endsEarly(err error) error {
@@ -201,13 +232,13 @@ func (r *snapshotReader) footer() error {
 }
 
 // RestoreState builds a State from a snapshot. It accepts only what WriteSnapshot writes, and checks that the state has
-// the hash in the header.
+// the hash in the header. A hash of another HashVersion cannot be checked; the checksum of the whole file is.
 func RestoreState(r io.Reader) (*State, error) {
 	s, head, err := restore(r)
 	if err != nil {
 		return nil, err
 	}
-	if h := s.Hash(); h != head.Hash {
+	if h := s.Hash(); h != head.Hash && head.HashVersion == HashVersion {
 		return nil, fmt.Errorf("%w: its state has the hash %s, but its header says %s", ErrSnapshot, h, head.Hash)
 	}
 	return s, nil

@@ -39,7 +39,7 @@ func TestSnapshotAndRestore(t *testing.T) {
 				found[r.Section]++
 				return nil
 			})
-			if err != nil || head != (SnapshotHeader{Format: 1, Index: s.Index(), Term: s.Term(), Time: s.Time(), Hash: s.Hash()}) {
+			if err != nil || head != (SnapshotHeader{Format: 1, Index: s.Index(), Term: s.Term(), Time: s.Time(), Hash: s.Hash(), HashVersion: HashVersion}) {
 				t.Errorf("header %+v, %v", head, err)
 			}
 			for _, sec := range sections {
@@ -138,6 +138,11 @@ func pieceOf(t testing.TB, sec Section, m proto.Message) piece {
 // forge makes a snapshot with a valid frame, count and checksum from any records.
 func forge(t testing.TB, hash Hash, pieces ...piece) []byte {
 	t.Helper()
+	return forgeHead(t, &wire.SnapshotHeader{Hash: hash[:]}, pieces...)
+}
+
+func forgeHead(t testing.TB, head *wire.SnapshotHeader, pieces ...piece) []byte {
+	t.Helper()
 	var b []byte
 	for _, p := range pieces {
 		b = binary.AppendUvarint(b, uint64(p.sec))
@@ -147,16 +152,16 @@ func forge(t testing.TB, hash Hash, pieces ...piece) []byte {
 	}
 	b = append(b, byte(sectionEnd))
 	b = binary.LittleEndian.AppendUint64(b, uint64(len(pieces)))
-	return forgeFrame(t, hash, b, true)
+	return forgeFrame(t, head, b, true)
 }
 
-func forgeFrame(t testing.TB, hash Hash, records []byte, sum bool) []byte {
+func forgeFrame(t testing.TB, header *wire.SnapshotHeader, records []byte, sum bool) []byte {
 	t.Helper()
-	head, err := marshal(&wire.SnapshotHeader{Hash: hash[:]})
+	head, err := marshal(header)
 	if err != nil {
 		t.Fatal(err)
 	}
-	start := append([]byte(snapshotMagic), snapshotFormat, 0, 0, 0)
+	start := append([]byte(snapshotMagic), NewState().snapshotFormat(), 0, 0, 0)
 	start = append(binary.LittleEndian.AppendUint32(start, uint32(len(head))), head...)
 	if sum {
 		h := xxh3.Hash128(append(bytes.Clone(start), records...)).Bytes()
@@ -271,7 +276,8 @@ func TestForgedSnapshots(t *testing.T) {
 	}
 	records := append([]byte{byte(SectionMeta), recordVersion, byte(len(meta.body))}, meta.body...)
 	records = binary.LittleEndian.AppendUint64(append(records, byte(sectionEnd)), 1)
-	if _, err := RestoreState(bytes.NewReader(forgeFrame(t, rs.s.Hash(), append(records, make([]byte, 16)...), false))); !errors.Is(err, ErrSnapshot) || !strings.Contains(err.Error(), "checksum") {
+	hash := rs.s.Hash()
+	if _, err := RestoreState(bytes.NewReader(forgeFrame(t, &wire.SnapshotHeader{Hash: hash[:]}, append(records, make([]byte, 16)...), false))); !errors.Is(err, ErrSnapshot) || !strings.Contains(err.Error(), "checksum") {
 		t.Fatalf("with a wrong checksum: %v", err)
 	}
 }
@@ -286,12 +292,12 @@ func TestHostileSnapshotsTakeLittleMemory(t *testing.T) {
 	for range 16 {
 		unfolds = append(append(unfolds, large...), make([]byte, maxRecord)...)
 	}
-	header := append([]byte(snapshotMagic), snapshotFormat, 0, 0, 0, 0xff, 0xff, 0xff, 0xff)
+	header := append([]byte(snapshotMagic), NewState().snapshotFormat(), 0, 0, 0, 0xff, 0xff, 0xff, 0xff)
 	for name, data := range map[string][]byte{
-		"a record of a TiB":     forgeFrame(t, Hash{}, huge, false),
-		"a number without end":  forgeFrame(t, Hash{}, bytes.Repeat([]byte{0xff}, 100), false),
-		"less than it promises": forgeFrame(t, Hash{}, append(bytes.Clone(large), make([]byte, 1000)...), false),
-		"64 MiB of nothing":     forgeFrame(t, Hash{}, unfolds, false),
+		"a record of a TiB":     forgeFrame(t, &wire.SnapshotHeader{Hash: make([]byte, 16)}, huge, false),
+		"a number without end":  forgeFrame(t, &wire.SnapshotHeader{Hash: make([]byte, 16)}, bytes.Repeat([]byte{0xff}, 100), false),
+		"less than it promises": forgeFrame(t, &wire.SnapshotHeader{Hash: make([]byte, 16)}, append(bytes.Clone(large), make([]byte, 1000)...), false),
+		"64 MiB of nothing":     forgeFrame(t, &wire.SnapshotHeader{Hash: make([]byte, 16)}, unfolds, false),
 		"a header of 4 GiB":     header,
 	} {
 		var before, after runtime.MemStats
@@ -371,7 +377,7 @@ func FuzzRestoreRecords(f *testing.F) {
 func FuzzReadSnapshot(f *testing.F) {
 	f.Add(snapshotOf(f, NewState()))
 	f.Add(snapshotOf(f, sampleState(f)))
-	f.Add(forgeFrame(f, Hash{}, binary.AppendUvarint([]byte{byte(SectionApps), recordVersion}, 1<<40), false))
+	f.Add(forgeFrame(f, &wire.SnapshotHeader{Hash: make([]byte, 16)}, binary.AppendUvarint([]byte{byte(SectionApps), recordVersion}, 1<<40), false))
 	f.Add([]byte(snapshotMagic))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := RestoreState(bytes.NewReader(data))

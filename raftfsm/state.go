@@ -22,6 +22,7 @@ type State struct {
 	counts      Counts
 	sum         sum
 	frozen      bool
+	future      futureState
 
 	apps    pages[appRec]
 	lookup  dropletIndex
@@ -34,7 +35,8 @@ type State struct {
 	cases   *btree.BTreeG[appLetterCase]
 	holds   []Hold           // sorted by name; replaced, never changed in place
 	staged  []DesiredChanges // only appended to, or dropped as a whole
-	scratch *scratch         // nil in a frozen state
+	cluster clusterRec
+	scratch *scratch // nil in a frozen state
 }
 
 // appRec is the record of one app.

@@ -1,6 +1,6 @@
 // Package feed decodes the messages of DEAs and Cloud Controllers: dea.heartbeat, droplet.exited and droplet.updated.
-// It reads them from NATS and passes them to a Sink. A message that cannot be read is counted and sometimes logged, and
-// does nothing else.
+// It reads them from NATS and passes them to a Sink. Heartbeats may also arrive in other ways: see Posts. A message that
+// cannot be read is counted and sometimes logged, and does nothing else.
 package feed
 
 import (
@@ -36,17 +36,22 @@ const (
 	quoteBytes = 200 // bytes of a bad message in the log
 )
 
-// Sink takes decoded messages. Its methods are called by several goroutines, one a subject. They must return soon:
-// while one runs, the next messages on its subject wait.
-type Sink interface {
+// HeartbeatSink takes decoded heartbeats.
+type HeartbeatSink interface {
 	// Unchanged reports whether the payload with this digest is equal to the newest one of its DEA. If so, the Sink notes
 	// that the DEA is alive, and the payload is not decoded.
 	Unchanged(Digest) bool
 	// Heartbeat takes a heartbeat for which Unchanged returned false.
 	Heartbeat(actual.Heartbeat, Digest)
-	// Garbled is called for a message on SubjectHeartbeat that is no heartbeat. dea probably sent it (see Sender); why
-	// says what is wrong with it.
+	// Garbled is called for a message that should be a heartbeat and is none. dea probably sent it (see Sender); why says
+	// what is wrong with it.
 	Garbled(dea, why string)
+}
+
+// Sink takes decoded messages. Its methods are called by several goroutines, one a subject. They must return soon:
+// while one runs, the next messages on its subject wait.
+type Sink interface {
+	HeartbeatSink
 	Exit(actual.Exit)
 	Updated(app.GUID)
 }
@@ -105,36 +110,42 @@ func (f *Feed) handle(fn func([]byte), m bus.Msg) {
 }
 
 func (f *Feed) onHeartbeat(data []byte) {
-	f.heartbeats.count(data)
+	_ = f.heartbeat(f.sink, &f.heartbeats, data) // it is counted and logged
+}
+
+// heartbeat passes a heartbeat to sink and counts it in c. The error says why it cannot be read.
+func (f *Feed) heartbeat(sink HeartbeatSink, c *counters, data []byte) error {
+	c.count(data)
 	var d Digest
 	if len(data) <= MaxHeartbeat {
 		d = f.digest.Sum(data)
-		if f.sink.Unchanged(d) {
-			f.heartbeats.unchanged.Add(1)
-			return
+		if sink.Unchanged(d) {
+			c.unchanged.Add(1)
+			return nil
 		}
 	}
 	hb, err := DecodeHeartbeat(data)
 	if err != nil {
 		dea := Sender(data)
-		f.refuse(&f.heartbeats, SubjectHeartbeat, data, err, "dea", dea)
+		f.refuse(c, SubjectHeartbeat, data, err, "dea", dea)
 		if dea != "" {
-			f.sink.Garbled(dea, err.Error())
+			sink.Garbled(dea, err.Error())
 		}
-		return
+		return err
 	}
-	f.heartbeats.decoded.Add(1)
+	c.decoded.Add(1)
 	if hb.HasUnreadable() {
-		f.countUnreadable(&hb, data)
+		f.countUnreadable(c, &hb, data)
 	}
-	f.sink.Heartbeat(hb, d)
+	sink.Heartbeat(hb, d)
+	return nil
 }
 
 // countUnreadable counts and logs the entries of a heartbeat that cannot be read.
-func (f *Feed) countUnreadable(hb *actual.Heartbeat, data []byte) {
-	f.heartbeats.rejected.Add(uint64(hb.Rejected))
-	f.heartbeats.unplaced.Add(uint64(len(hb.Unplaced)))
-	f.heartbeats.unknownStates.Add(uint64(hb.UnknownStates))
+func (f *Feed) countUnreadable(c *counters, hb *actual.Heartbeat, data []byte) {
+	c.rejected.Add(uint64(hb.Rejected))
+	c.unplaced.Add(uint64(len(hb.Unplaced)))
+	c.unknownStates.Add(uint64(hb.UnknownStates))
 	f.log.Warn("unreadable", "a heartbeat has entries that cannot be read or have an unknown state",
 		func() []any {
 			return []any{

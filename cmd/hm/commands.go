@@ -6,6 +6,7 @@ import "github.com/spf13/cobra"
 var commandConstructors = []func(*cli) *cobra.Command{
 	newServerCommand,
 	newStatusCommand,
+	newReadyCommand,
 	newDriftCommand,
 	newExplainCommand,
 	newAppsCommand,
@@ -20,6 +21,8 @@ var commandConstructors = []func(*cli) *cobra.Command{
 	newReleaseCommand,
 	newPauseCommand,
 	newResumeCommand,
+	newClusterCommand,
+	newSnapshotCommand,
 	newRecordCommand,
 	newReplayCommand,
 	newSimCommand,

@@ -16,9 +16,10 @@ import (
 func newConfigCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Check and print the configuration",
+		Short: "Check, print and import the configuration",
 	}
-	cmd.AddCommand(newConfigCheckCommand(c), newConfigPrintCommand(c), newConfigDocsCommand(c))
+	cmd.AddCommand(newConfigCheckCommand(c), newConfigPrintCommand(c), newConfigSampleCommand(c), newConfigImportHM9000Command(c), newConfigImportRubyCommand(c),
+		newConfigDocsCommand(c))
 	return cmd
 }
 
@@ -46,6 +47,7 @@ func newConfigCheckCommand(c *cli) *cobra.Command {
 			for _, w := range l.Warnings() {
 				result.Warnings = append(result.Warnings, w.Error())
 			}
+			result.Warnings = append(result.Warnings, flags.exposedSecrets(l)...)
 			if c.forPrograms() {
 				return c.printValue(result, nil, "")
 			}

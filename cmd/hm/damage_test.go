@@ -56,7 +56,7 @@ func newBareNodes(t *testing.T, size int, sets ...string) *bareNodes {
 // await polls until done.
 func (b *bareNodes) await(what string, done func() bool) {
 	b.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			b.t.Fatalf("%s: not within 30 s", what)
 		}
@@ -138,7 +138,7 @@ func (b *bareNodes) ended(i int, sentence string) {
 	go func() { done <- p.cmd.Wait() }()
 	select {
 	case <-done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		b.t.Fatal("the process does not end")
 	}
 	output, err := os.ReadFile(p.log.Name())

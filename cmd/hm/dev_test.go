@@ -23,7 +23,7 @@ import (
 const devTestPeriod = 100 * time.Millisecond
 
 // devTestDeadline bounds each wait; it is generous, for slow machines.
-const devTestDeadline = 60 * time.Second
+const devTestDeadline = 2 * time.Minute
 
 func testDevFlags() devFlags {
 	return devFlags{plain: true, sandbox: sandbox.Options{

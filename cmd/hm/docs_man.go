@@ -34,7 +34,7 @@ func manPage(cmd *cobra.Command) string {
 	}
 	if asks {
 		section("ENVIRONMENT")
-		paragraphs(&b, "HM_ADDR names the node to ask, as --addr does. HM_USERNAME, HM_PASSWORD, HM_CA, HM_CERT and HM_KEY "+
+		paragraphs(&b, "HM_ADDR names the node to ask, as --addr does. HM_USERNAME, HM_PASSWORD, HM_TOKEN, HM_CA, HM_CERT and HM_KEY "+
 			"stand for --username, --password, --ca, --cert and --key.")
 	}
 	if cmd.Example != "" {

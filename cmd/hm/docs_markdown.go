@@ -22,7 +22,7 @@ func cliMarkdown(root *cobra.Command) string {
 
 | habit | how |
 |---|---|
-| which node | ` + "`--addr`" + ` or ` + "`HM_ADDR`" + ` names any node; ` + "`HM_USERNAME`, `HM_PASSWORD`, `HM_CA`, `HM_CERT`, `HM_KEY`" + ` have the credentials |
+| which node | ` + "`--addr`" + ` or ` + "`HM_ADDR`" + ` names any node; ` + "`HM_USERNAME`, `HM_PASSWORD`, `HM_TOKEN`, `HM_CA`, `HM_CERT`, `HM_KEY`" + ` have the credentials |
 | format | ` + "`-o table`, `wide`, `json`, `yaml`, `name`" + `: ` + "`yaml`" + ` has the keys of ` + "`json`" + `, ` + "`name`" + ` has one id a line |
 | watch | ` + "`--watch` (`-w`), `--interval`" + `: redraws a terminal, appends to anything else, goes on over errors |
 | scripts | ` + "`--no-headers`" + ` gives the rows alone, with a ` + "`-`" + ` for an empty cell |

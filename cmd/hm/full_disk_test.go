@@ -20,7 +20,7 @@ import (
 // TestServerOnAFullDisk: hm server on a full file system ends with one sentence and exit code 1.
 func TestServerOnAFullDisk(t *testing.T) {
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m,mode=700"); err != nil {
 		if os.Getenv("HM_TEST_REQUIRE") == "all" {
 			t.Fatalf("cannot mount a tmpfs, and HM_TEST_REQUIRE=all asks for it: run as root: %v", err)
 		}

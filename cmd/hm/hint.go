@@ -50,8 +50,10 @@ func statusHint(status int) string {
 	switch status {
 	case http.StatusNotFound:
 		return "hm apps, hm deas, hm holds and hm commands list show what is recorded"
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return "set HM_USERNAME and HM_PASSWORD, or HM_CERT and HM_KEY"
+	case http.StatusUnauthorized:
+		return "set HM_TOKEN, or HM_USERNAME and HM_PASSWORD, or HM_CERT and HM_KEY"
+	case http.StatusForbidden:
+		return "ask with credentials of the role admin: see docs/access.md"
 	case http.StatusConflict:
 		return "look at it again: it has changed, or goes on already"
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout:

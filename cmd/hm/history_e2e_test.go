@@ -34,7 +34,7 @@ func TestE2EHistorySurvivesRestarts(t *testing.T) {
 	want := func(what string, node int) {
 		t.Helper()
 		gave := "" // of the last attempt, what is not as before
-		until := time.Now().Add(30 * time.Second)
+		until := time.Now().Add(time.Minute)
 		for ; ; time.Sleep(50 * time.Millisecond) {
 			now := f.events(node)
 			gave = difference(events, now[:min(len(now), len(events))]) + difference(ended, f.ended(node))

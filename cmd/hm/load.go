@@ -116,6 +116,25 @@ func (f *configFlags) gather() (loaded, config.Problems, error) {
 	return l, problems, nil
 }
 
+// exposedSecrets warns of a configuration file that has secrets and that every user of the machine can read.
+func (f *configFlags) exposedSecrets(l loaded) []string {
+	info, err := os.Stat(f.file)
+	if f.file == "" || err != nil || info.Mode()&0o004 == 0 {
+		return nil
+	}
+	var secrets []string
+	for _, key := range config.Keys() {
+		if key.Secret && l.origins[key.Name] == "file "+f.file && !key.IsDefault(&l.Config) {
+			secrets = append(secrets, key.Name)
+		}
+	}
+	if len(secrets) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("every user of this machine can read %s, which has secrets (%s): chmod 640, or set them in the environment",
+		f.file, strings.Join(secrets, ", "))}
+}
+
 // environment returns the variables that begin with HM_ and are not empty. Viper ignores empty ones, too.
 func environment() map[string]string {
 	env := map[string]string{}

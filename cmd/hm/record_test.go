@@ -49,7 +49,7 @@ func TestRecordOfACluster(t *testing.T) {
 		"--rotate-age", "3s", "--rotate-keep", "2")
 	awaitFile := func(path, what string) {
 		t.Helper()
-		for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 			if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), what) {
 				return
 			}
@@ -92,7 +92,7 @@ func TestRecordOfACluster(t *testing.T) {
 		}
 		t.Logf("%s: %d events; the replay sends the start %v after the cluster", way, result.Events, late)
 	}
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if third, err := filepath.Glob(filepath.Join(dir, "parts.0003*")); err == nil && len(third) == 1 {
 			break
 		}
@@ -196,7 +196,7 @@ func TestRecordAfterAHangup(t *testing.T) {
 			}
 			logs := func(what string) {
 				t.Helper()
-				end := time.Now().Add(20 * time.Second)
+				end := time.Now().Add(time.Minute)
 				for ; !strings.Contains(log.String(), what); time.Sleep(10 * time.Millisecond) {
 					if time.Now().After(end) {
 						t.Fatalf("it does not log %q:\n%s", what, log.String())

@@ -260,6 +260,13 @@ func TestRefusedPublish(t *testing.T) {
 
 	r.nats.Reload(t, refusing(nil, nil))
 	r.await("everything runs again", func() bool { return r.sim.State().Converged })
+	// On a busy machine another node may lead now, or the accepted start may not have been confirmed in time. The next
+	// start tells.
+	if _, err := r.sim.Fleet.ActOnRandom(1, fleet.Kill); err != nil {
+		t.Fatal(err)
+	}
+	r.await("what was killed runs again", func() bool { return r.sim.State().Converged })
+	leader = r.awaitOpen("at the end")
 	r.await("nothing is refused", func() bool { return len(r.status(leader).NATS.Refused) == 0 })
 	if c := r.sim.State().Commands; c.Needless+c.Harmful+c.StopsAccepted != 0 {
 		t.Errorf("commands: %+v", c)
@@ -272,7 +279,7 @@ func TestRefusedPublish(t *testing.T) {
 func TestRefusedHeartbeats(t *testing.T) {
 	takesSeconds(t)
 	t.Parallel()
-	const period = 300 * time.Millisecond
+	const period = 600 * time.Millisecond
 	r := startRefusedNodes(t, period, nil, []string{"droplet.exited", "app.state"})
 	leader := r.awaitOpen("first")
 	r.await("everything runs", func() bool { return r.sim.State().Converged })
@@ -282,9 +289,9 @@ func TestRefusedHeartbeats(t *testing.T) {
 		}
 		return subjects
 	}
-	if got := fmt.Sprint(refused(leader)); got != "[subscribe app.state subscribe droplet.exited]" {
-		t.Errorf("refused: %s", got)
-	}
+	r.await("both refusals are known", func() bool { // the node may just have joined the group that answers app.state
+		return fmt.Sprint(refused(leader)) == "[subscribe app.state subscribe droplet.exited]"
+	})
 	r.wantLines("hm status", r.hm(leader, "status"),
 		`refused: subscribe app.state for T, N times, last T ago: Permissions Violation for Subscription to "app.state" using queue "hm9000"`,
 		`refused: subscribe droplet.exited for T, N times, last T ago: Permissions Violation for Subscription to "droplet.exited"`)
@@ -305,6 +312,10 @@ func TestRefusedHeartbeats(t *testing.T) {
 		return true
 	})
 	r.await("the picture is stale", func() bool {
+		// On a busy machine another node may lead now.
+		if leader = slices.IndexFunc(r.nodes, func(n *refusedNode) bool { return n.Leads() }); leader < 0 {
+			return false
+		}
 		return fmt.Sprint(r.status(leader).Gate.Reasons) == "[nats-refused actual-stale desired-stale]" || fmt.Sprint(r.status(leader).Gate.Reasons) == "[nats-refused actual-stale]"
 	})
 	s := r.status(leader)
@@ -317,7 +328,7 @@ func TestRefusedHeartbeats(t *testing.T) {
 	r.wantLines("hm explain", explained, `gate closed for T: `+strings.Join(s.Gate.Reasons, ", "))
 	r.wantLog(`msg="nats refuses a subject to this node" node=hm-`+fmt.Sprint(leader)+` server=`+r.nats.Address()+
 		` action=subscribe subject=dea.heartbeat error="Permissions Violation for Subscription to \"dea.heartbeat\"" hint="grant the user that hm connects as the permission to subscribe; hm asks again until it has it"`,
-		`msg=gate node=hm-`+fmt.Sprint(leader)+` open=false reasons="[nats-refused actual-stale]"`)
+		`msg=gate node=hm-`+fmt.Sprint(leader)+` open=false reasons="[`+strings.Join(s.Gate.Reasons, " ")+`]"`)
 	cc := bustest.Client(t, "nats://sim:sim@"+r.nats.Address()) // questions of the Cloud Controller are still answered
 	defer cc.Close()
 	r.await("a question is answered", func() bool {

@@ -18,6 +18,7 @@ import (
 type remote struct {
 	c                  *cli
 	username, password string
+	token              string
 	ca, cert, key      string
 	timeout            time.Duration
 	watch              watchFlags
@@ -30,6 +31,7 @@ func (c *cli) remote(cmd *cobra.Command) *remote {
 	f := cmd.Flags()
 	f.StringVar(&r.username, "username", "", "user of the API; also HM_USERNAME")
 	f.StringVar(&r.password, "password", "", "password of the API; prefer HM_PASSWORD, since a process list shows flags")
+	f.StringVar(&r.token, "token", "", "bearer token for the API instead; prefer HM_TOKEN, since a process list shows flags")
 	f.StringVar(&r.ca, "ca", "", "PEM file of the trusted authorities (default: those of the system); also HM_CA")
 	f.StringVar(&r.cert, "cert", "", "PEM file of a client certificate; also HM_CERT")
 	f.StringVar(&r.key, "key", "", "PEM file of the certificate's key; also HM_KEY")
@@ -47,6 +49,7 @@ func (r *remote) clientOf(addr, flags string) (*api.Client, error) {
 	client, err := api.NewClient(api.ClientOptions{
 		Addr: addr, Username: cmp.Or(r.username, os.Getenv("HM_USERNAME")),
 		Password: cmp.Or(r.password, os.Getenv("HM_PASSWORD")),
+		Token:    r.bearer(),
 		CA:       cmp.Or(r.ca, os.Getenv("HM_CA")), Cert: cmp.Or(r.cert, os.Getenv("HM_CERT")),
 		Key:     cmp.Or(r.key, os.Getenv("HM_KEY")),
 		Timeout: r.timeout,
@@ -55,6 +58,14 @@ func (r *remote) clientOf(addr, flags string) (*api.Client, error) {
 		return nil, withHint(err, flags+" names a node; see --help for the credentials")
 	}
 	return client, nil
+}
+
+// bearer returns the token to show. A user name that is given as a flag counts more than HM_TOKEN.
+func (r *remote) bearer() string {
+	if r.token == "" && r.username == "" {
+		return strings.TrimSpace(os.Getenv("HM_TOKEN"))
+	}
+	return r.token
 }
 
 // ask runs fn with a client, and adds hints to its error.

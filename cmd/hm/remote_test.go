@@ -51,10 +51,12 @@ func TestRemoteScripts(t *testing.T) {
 			held.CloseGate("nats-down", "actual-stale")
 			locked := apitest.Fleet().Options()
 			locked.Username, locked.Password = "amy", "secret"
+			roles := apitest.Fleet().Options()
+			roles.AdminToken, roles.ReadToken = "admin-token-0123456789", "read-token-0123456789"
 			for name, o := range map[string]api.Options{
 				"HM_ADDR": leader.Options(), "HELD": held.Options(), "EMPTY": apitest.New().Options(),
 				"CALM": apitest.Calm().Options(), "ODDIDS": odd.Options(), "ODD": apitest.WithUnreadable().Options(), "SHADOW": apitest.Shadow().Options(),
-				"LOCKED": locked,
+				"LOCKED": locked, "ROLES": roles,
 			} {
 				if err := open(name, o); err != nil {
 					return err

@@ -1,15 +1,20 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"hm/internal/config"
 	"hm/internal/server"
+	"hm/internal/systemd"
 )
 
 func newServerCommand(c *cli) *cobra.Command {
@@ -27,7 +32,13 @@ A node ends with exit code 1 if its own record is damaged, or differs from that 
 start it again, it sets the damaged files aside and copies the record from its peers.
 
 A disk that is full or hangs does not end the node: the node waits, and takes part again when the disk works. If the
-disk is full at the start, or fails, the node ends with exit code 1.`,
+disk is full at the start, or fails, the node ends with exit code 1.
+
+Certificates, keys and authorities are read again when their files change, within a few seconds, and at once on
+SIGHUP. Connections that stand are not touched.
+
+Started by systemd with Type=notify, the node says when it serves, what it does (systemctl status shows it), and, with
+WatchdogSec, that its loops go on.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			loaded, err := flags.load()
@@ -35,14 +46,19 @@ disk is full at the start, or fails, the node ends with exit code 1.`,
 				return err
 			}
 			logger := newLogger(c.err, loaded.Log)
+			limitMemory(logger)
+			for _, w := range flags.exposedSecrets(loaded) {
+				logger.Warn("other users can read secrets of hm", "problem", w)
+			}
+			told, err := systemd.FromEnvironment()
+			if err != nil {
+				return err
+			}
 			n, err := server.Open(loaded.Config, server.Options{Version: readBuildInfo().Version, Logger: logger})
 			if err != nil {
 				return withRemedy(err)
 			}
-			select {
-			case <-cmd.Context().Done(): // main ends it on SIGINT and SIGTERM
-			case <-n.Failed():
-			}
+			serve(cmd.Context(), n, told, logger) // main ends it on SIGINT and SIGTERM
 			logger.Info("hm is going down")
 			failed := n.Err()
 			closed := n.Close()
@@ -57,6 +73,27 @@ disk is full at the start, or fails, the node ends with exit code 1.`,
 	}
 	flags.register(cmd)
 	return cmd
+}
+
+// serve returns when ctx ends or the node cannot go on. SIGHUP makes the node read its certificates again.
+func serve(ctx context.Context, n *server.Node, told *systemd.Notifier, logger *slog.Logger) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP) // before systemd hears that it may send one
+	defer signal.Stop(hangup)
+	defer supervise(told, n, logger)()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.Failed():
+			return
+		case <-hangup:
+			logger.Info("certificates are read again, because of SIGHUP")
+			say(logger, told.Reloading())
+			n.Reload()
+			say(logger, told.Ready())
+		}
+	}
 }
 
 // withRemedy adds a hint to the error of a record that cannot be used.

@@ -1,3 +1,5 @@
+//go:build !lean
+
 package main
 
 import (
@@ -41,15 +43,22 @@ The control API shows and changes what is simulated:
                                                                 crash-loop {"after":"2s"}, end-crash-loop
   curl 127.0.0.1:8182/apps/GUID/stats                           what the Cloud Controller hears from the DEAs; needs NATS
   curl 127.0.0.1:8182/router                                    the router and the users' requests; also /router/routes
-  curl -X PUT 127.0.0.1:8182/hm9000 -d '{"running":true}'       a simulated HM9000 commands; also ignore_freshness, empty_reads
-  curl -X PUT 127.0.0.1:8182/faults -d '{"bulk":"html"}'        bulk: 401, 500, timeout, truncated, html, second-page, empty;
+  curl -X PUT 127.0.0.1:8182/unrest -d '{"crash":0.01}'         what happens by itself between two heartbeats, as shares of the
+                                                                instances: crash, change (the state)
+  curl -X PUT 127.0.0.1:8182/hm9000 -d '{"running":true}'       a simulated HM9000 commands; also ignore_freshness, empty_reads,
+                                                                and empty_store, to start it without what it left
+  curl -X PUT 127.0.0.1:8182/faults -d '{"bulk":"html"}'        bulk: 401, 500, timeout, truncated, html, second-page, empty,
+                                                                stale (the apps as they are now, for as long as it lasts);
                                                                 bulk_delay, respondent_deaf, respondent_delay, lose_starts,
-                                                                start_failure; cc_away, deas_away, router_away (cut off from
-                                                                NATS); {} heals everything`,
+                                                                no_room, no_package (an accepted start goes to no DEA: over
+                                                                HTTP a 503 and a 404), start_failure; cc_away, deas_away,
+                                                                router_away (cut off from NATS); {} heals everything`,
 		Example: `  hm sim --nats nats://127.0.0.1:4222 --apps 1000 --deas 20
   hm sim --cc-db cc.db
   hm sim --cc-db postgres://ccadmin:secret@127.0.0.1:5432/ccdb --cc-schema v2
-  hm sim --apps 100 --deas 5 --heartbeat 1s --cold --cc-passive -o json`,
+  hm sim --apps 100 --deas 5 --heartbeat 1s --cold --cc-passive -o json
+  hm sim --heartbeats-url https://hm-0:5335,https://hm-1:5335 --heartbeats-ca ca.pem \
+    --heartbeats-cert dea.pem --heartbeats-key dea.key`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			styles := map[string]fleet.ExitStyle{"crashes": fleet.ExitsCrashes, "evacuations": fleet.ExitsEvacuations,
@@ -100,6 +109,13 @@ The control API shows and changes what is simulated:
 	f.StringVar(&exits, "exits", "crashes", "exits that the DEAs announce: crashes, evacuations (and crashes) or all")
 	f.IntVar(&o.Connections, "connections", 4, "NATS connections that the DEAs share")
 	f.BoolVar(&o.ConnectionPerDEA, "connection-per-dea", false, "one NATS connection for each DEA")
+	f.StringSliceVar(&o.HeartbeatURLs, "heartbeats-url", nil,
+		"https://HOST:PORT of each endpoint to which the DEAs post their heartbeats (default: over NATS)")
+	f.StringVar(&o.HeartbeatCert, "heartbeats-cert", "", "certificate that the DEAs show there")
+	f.StringVar(&o.HeartbeatKey, "heartbeats-key", "", "private key of --heartbeats-cert")
+	f.StringVar(&o.HeartbeatCA, "heartbeats-ca", "", "authority that has signed the endpoints' certificates")
+	f.Float64Var(&o.HeartbeatShare, "heartbeats-share", 0, "share of the DEAs that post, 0 to 1; the others send over NATS (default: all)")
+	f.BoolVar(&o.HeartbeatsAlsoNATS, "heartbeats-also-nats", false, "the DEAs send each heartbeat over NATS, too")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log every loss of NATS")
 	return cmd
 }

@@ -145,7 +145,7 @@ func TestE2EMovedNode(t *testing.T) {
 	}
 	b.nodes[moved].start()
 	for _, i := range []int{leader, other} {
-		want := "its messages arrive, but this node has not reached it at ADDRESS for TIME: if it has moved, correct raft.peers of this node (dial tcp ADDRESS: connect: connection refused)"
+		want := fmt.Sprintf("its messages arrive, but this node has not reached it at ADDRESS for TIME: if it has moved, run hm cluster add hm-%d=ADDRESS (dial tcp ADDRESS: connect: connection refused)", moved)
 		got := ""
 		b.await(fmt.Sprintf("node %d says that it cannot reach the one that moved", i), func() bool {
 			got = b.problemOf(i, moved)
@@ -159,6 +159,6 @@ func TestE2EMovedNode(t *testing.T) {
 	if reached[1] < reached[0] {
 		reached[0], reached[1] = reached[1], reached[0]
 	}
-	want := fmt.Sprintf("it reaches %s, but no message of another member arrives: if it has moved, correct raft.peers of the others to hm-%d=%s", strings.Join(reached, ", "), moved, address)
+	want := fmt.Sprintf("it reaches %s, but no message of another member arrives: if it has moved, run hm cluster add hm-%d=%s", strings.Join(reached, ", "), moved, address)
 	b.await("it says of itself that nobody reaches it", func() bool { return b.problemOf(moved, moved) == want })
 }

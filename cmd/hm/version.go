@@ -1,15 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"hm/internal/formats"
 )
 
-// release is set by the linker in released builds: -ldflags "-X main.release=v1.2.3".
-var release string
+// The linker sets these in released builds: -ldflags "-X main.release=v1.2.3 -X main.commit=...".
+var release, commit string
 
 // buildInfo describes this build. hm version -o json and -o yaml print it.
 type buildInfo struct {
@@ -18,10 +22,12 @@ type buildInfo struct {
 	Modified bool   `json:"modified,omitempty"` // built from a tree with uncommitted changes
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
+	// Formats has the newest version of each format that this build reads and writes; see docs/formats.md.
+	Formats map[string]int `json:"formats"`
 }
 
 func readBuildInfo() buildInfo {
-	info := buildInfo{Version: release, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	info := buildInfo{Version: release, Commit: commit, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Formats: formats.Versions()}
 	build, ok := debug.ReadBuildInfo()
 	if !ok {
 		build = &debug.BuildInfo{}
@@ -29,7 +35,7 @@ func readBuildInfo() buildInfo {
 	for _, s := range build.Settings {
 		switch s.Key {
 		case "vcs.revision":
-			info.Commit = s.Value
+			info.Commit = cmp.Or(info.Commit, s.Value)
 		case "vcs.modified":
 			info.Modified = s.Value == "true"
 		}
@@ -43,6 +49,18 @@ func readBuildInfo() buildInfo {
 	return info
 }
 
+// formatLines has a line for each format: its version and its name.
+func formatLines() string {
+	var b strings.Builder
+	for i, f := range formats.All() {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(&b, "%4d  %s", f.Version, strings.ReplaceAll(f.Name, "`", ""))
+	}
+	return b.String()
+}
+
 func newVersionCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
@@ -54,7 +72,7 @@ func newVersionCommand(c *cli) *cobra.Command {
 			if info.Commit != "" {
 				text += fmt.Sprintf(" (%.12s)", info.Commit)
 			}
-			return c.printValue(info, nil, text+" "+info.Go+" "+info.Platform)
+			return c.printValue(info, nil, text+" "+info.Go+" "+info.Platform+"\n"+formatLines())
 		},
 	}
 	hasFormats(cmd, formatTable, formatJSON, formatYAML)

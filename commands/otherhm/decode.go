@@ -14,12 +14,6 @@ import (
 	"hm/internal/app"
 )
 
-// The subjects of HealthManager 2.0.
-const (
-	SubjectHealthStart = "health.start"
-	SubjectHealthStop  = "health.stop"
-)
-
 // Limits on a message.
 const (
 	maxMessage   = 64 << 10 // bytes

@@ -19,7 +19,7 @@ import (
 // The protocols, as commands.protocol names them.
 const (
 	ProtocolHM9000 = natspub.ProtocolHM9000
-	ProtocolHealth = "health"
+	ProtocolHealth = natspub.ProtocolHealth
 )
 
 // limits bound what waits to be handled. No decision of hm depends on it.
@@ -65,8 +65,8 @@ func Open(link *bus.Link, protocol string, own func(messageID string) bool, sink
 		l.subjects = []string{natspub.SubjectStart, natspub.SubjectStop}
 		decoders[natspub.SubjectStart], decoders[natspub.SubjectStop] = DecodeStart, DecodeStop
 	case ProtocolHealth:
-		l.subjects = []string{SubjectHealthStart, SubjectHealthStop}
-		decoders[SubjectHealthStart], decoders[SubjectHealthStop] = DecodeHealthStart, DecodeHealthStop
+		l.subjects = []string{natspub.SubjectHealthStart, natspub.SubjectHealthStop}
+		decoders[natspub.SubjectHealthStart], decoders[natspub.SubjectHealthStop] = DecodeHealthStart, DecodeHealthStop
 	default:
 		return nil, fmt.Errorf("commands.protocol %q is not published over nats: no other health manager can be heard", protocol)
 	}

@@ -11,8 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
+	"hm/actual"
 	"hm/commands"
 	"hm/commands/compare"
+	"hm/commands/natspub"
 	"hm/internal/app"
 	"hm/internal/bus"
 	"hm/internal/bus/bustest"
@@ -27,7 +31,7 @@ const (
 )
 
 var decoders = map[string]decoder{
-	"hm9000.start": DecodeStart, "hm9000.stop": DecodeStop, SubjectHealthStart: DecodeHealthStart, SubjectHealthStop: DecodeHealthStop,
+	"hm9000.start": DecodeStart, "hm9000.stop": DecodeStop, natspub.SubjectHealthStart: DecodeHealthStart, natspub.SubjectHealthStop: DecodeHealthStop,
 }
 
 func key(version string) app.Key {
@@ -41,11 +45,11 @@ func TestDecode(t *testing.T) {
 	}{
 		{"hm9000.start", hmStart, []compare.Other{{Action: commands.Start, App: key("v"), Index: 3, MessageID: "m1"}}},
 		{"hm9000.stop", hmStop, []compare.Other{{Action: commands.Stop, App: key("v"), Index: 2, Instance: app.MustGUID("i"), MessageID: "m2", Duplicate: true}}},
-		{SubjectHealthStart, healthStart, []compare.Other{{Action: commands.Start, App: key("v"), Index: 2}}},
-		{SubjectHealthStart, strings.Replace(healthStart, "[2]", "[4,2,4]", 1), []compare.Other{
+		{natspub.SubjectHealthStart, healthStart, []compare.Other{{Action: commands.Start, App: key("v"), Index: 2}}},
+		{natspub.SubjectHealthStart, strings.Replace(healthStart, "[2]", "[4,2,4]", 1), []compare.Other{
 			{Action: commands.Start, App: key("v"), Index: 2}, {Action: commands.Start, App: key("v"), Index: 4},
 		}},
-		{SubjectHealthStop, healthStop, []compare.Other{
+		{natspub.SubjectHealthStop, healthStop, []compare.Other{
 			{Action: commands.Stop, App: key("v"), Index: -1, Instance: app.MustGUID("i1")},
 			{Action: commands.Stop, App: key("w"), Index: -1, Instance: app.MustGUID("i2")},
 		}},
@@ -68,17 +72,17 @@ func TestDecodersAreStrict(t *testing.T) {
 		{"hm9000.start", strings.Replace(hmStart, `3,`, `"3",`, 1)},
 		{"hm9000.stop", strings.Replace(hmStop, `"m2"`, `"m\u00e9"`, 1)},
 		{"hm9000.stop", strings.Replace(hmStop, `"instance_guid":"i",`, "", 1)},
-		{SubjectHealthStart, `{}`},
-		{SubjectHealthStart, strings.Replace(healthStart, `[2]`, `[]`, 1)},
-		{SubjectHealthStart, strings.Replace(healthStart, `[2]`, `[-1]`, 1)},
-		{SubjectHealthStart, strings.Replace(healthStart, `[2]`, `[65536]`, 1)},
-		{SubjectHealthStart, strings.Replace(healthStart, `[2]`, `[`+strings.Join(many, ",")+`]`, 1)},
-		{SubjectHealthStart, strings.Replace(healthStart, `"version":"v"`, `"version":null`, 1)},
-		{SubjectHealthStop, strings.Replace(healthStop, `{"i1":"v","i2":"w"}`, `{}`, 1)}, // W35
-		{SubjectHealthStop, strings.Replace(healthStop, `"i1":"v"`, `"":"v"`, 1)},
-		{SubjectHealthStop, strings.Replace(healthStop, `"i1":"v"`, `"i1":null`, 1)},
-		{SubjectHealthStop, strings.Replace(healthStop, `"droplet":"a"`, `"droplet":7`, 1)},
-		{SubjectHealthStop, `{"droplet":"a","last_updated":` + long + `}`},
+		{natspub.SubjectHealthStart, `{}`},
+		{natspub.SubjectHealthStart, strings.Replace(healthStart, `[2]`, `[]`, 1)},
+		{natspub.SubjectHealthStart, strings.Replace(healthStart, `[2]`, `[-1]`, 1)},
+		{natspub.SubjectHealthStart, strings.Replace(healthStart, `[2]`, `[65536]`, 1)},
+		{natspub.SubjectHealthStart, strings.Replace(healthStart, `[2]`, `[`+strings.Join(many, ",")+`]`, 1)},
+		{natspub.SubjectHealthStart, strings.Replace(healthStart, `"version":"v"`, `"version":null`, 1)},
+		{natspub.SubjectHealthStop, strings.Replace(healthStop, `{"i1":"v","i2":"w"}`, `{}`, 1)}, // W35
+		{natspub.SubjectHealthStop, strings.Replace(healthStop, `"i1":"v"`, `"":"v"`, 1)},
+		{natspub.SubjectHealthStop, strings.Replace(healthStop, `"i1":"v"`, `"i1":null`, 1)},
+		{natspub.SubjectHealthStop, strings.Replace(healthStop, `"droplet":"a"`, `"droplet":7`, 1)},
+		{natspub.SubjectHealthStop, `{"droplet":"a","last_updated":` + long + `}`},
 	} {
 		if got, err := decoders[c.subject]([]byte(c.data)); !errors.Is(err, ErrMalformed) || got != nil {
 			t.Errorf("%s %.120s reads as %+v, %v", c.subject, c.data, got, err)
@@ -147,7 +151,7 @@ func TestListen(t *testing.T) {
 	for range 3 {
 		for _, m := range []struct{ subject, data string }{
 			{"hm9000.start", hmStart}, {"hm9000.stop", hmStop}, {"hm9000.stop", hmStart}, {"hm9000.start", "\x00" + strings.Repeat("no", 1000)},
-			{"hm9000.start", strings.Replace(hmStart, "m1", "own", 1)}, {SubjectHealthStart, healthStart},
+			{"hm9000.start", strings.Replace(hmStart, "m1", "own", 1)}, {natspub.SubjectHealthStart, healthStart},
 		} {
 			if err := nc.Publish(m.subject, []byte(m.data)); err != nil {
 				t.Fatal(err)
@@ -169,4 +173,44 @@ func TestListen(t *testing.T) {
 	if n := strings.Count(lines, "another node of this cluster"); n != 1 || len(lines) > 3000 {
 		t.Errorf("the log is\n%s", lines)
 	}
+}
+
+// TestOwnMessagesAreRead: what hm itself sends reads back as the command that it is, in both protocols.
+func TestOwnMessagesAreRead(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		guid := rapid.Custom(func(t *rapid.T) app.GUID {
+			return app.MustGUID(rapid.StringMatching(`[!-~]{1,40}|[0-9a-fA-F]{32}`).Draw(t, "guid"))
+		})
+		c := commands.Command{
+			ID: commands.ID{rapid.Byte().Draw(t, "id"), 1}, Action: commands.Start, Reason: commands.ReasonMissing, Index: rapid.Uint32Range(0, actual.MaxIndex).Draw(t, "index"),
+			App: app.Key{Droplet: guid.Draw(t, "droplet"), Version: guid.Draw(t, "version")},
+		}
+		r := commands.Running{Desired: guid.Draw(t, "desired")}
+		for _, v := range rapid.SliceOfDistinct(guid, func(g app.GUID) app.GUID { return g }).Draw(t, "versions") {
+			r.Counts = append(r.Counts, commands.VersionCount{Version: v, Instances: rapid.IntRange(0, 9).Draw(t, "n")})
+		}
+		if rapid.Bool().Draw(t, "stop") {
+			c.Action, c.Reason, c.Instance = commands.Stop, commands.ReasonDuplicate, guid.Draw(t, "instance")
+		}
+		own := compare.Other{Action: c.Action, App: c.App, Index: int(c.Index), Instance: c.Instance, MessageID: c.ID.String(), Duplicate: c.IsDuplicate()}
+		ruby := compare.Other{Action: c.Action, App: c.App, Index: int(c.Index), Instance: c.Instance}
+		if c.Action == commands.Stop {
+			ruby.Index = -1 // the message does not say
+		}
+		for _, m := range []struct {
+			encode func() (string, []byte, error)
+			want   compare.Other
+		}{
+			{func() (string, []byte, error) { return natspub.Message(c, commands.Spelling{}) }, own},
+			{func() (string, []byte, error) { return natspub.HealthMessage(c, commands.Spelling{}, r) }, ruby},
+		} {
+			subject, data, err := m.encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := decoders[subject](data); err != nil || !reflect.DeepEqual(got, []compare.Other{m.want}) {
+				t.Fatalf("%s %s reads as %+v, %v, want %+v", subject, data, got, err, m.want)
+			}
+		}
+	})
 }

@@ -1,9 +1,10 @@
 // Package bulk reads the desired state from the Cloud Controller's bulk API: GET /bulk/apps, page by page (D01 to D15).
 // A read is complete or it fails: if any page fails, or the pages contradict each other, the whole read is refused
-// (I6). The error says what to do about it.
+// (I6). The error says what to do about it. Beside that it asks for the number of users, which collectors want (N44).
 package bulk
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,9 @@ type Source struct {
 	user, password string // from Options.Credentials, until a 401
 	cached         bool
 	stats          Stats
+
+	digestKey digestKey
+	last      kept // of the last complete read; whoever has a value in reading may use it
 }
 
 // limits are the limits of one read; tests lower them.
@@ -101,8 +105,8 @@ func New(o Options) (*Source, error) {
 		client:  newClient(o.Timeout),
 		log:     o.Logger,
 		limits:  limits{apps: MaxApps, pages: maxPages, pageBytes: maxPageBytes, readBytes: maxReadBytes},
-		reading: make(chan struct{}, 1),
-		stats:   Stats{FailuresBy: map[Kind]uint64{}},
+		reading: make(chan struct{}, 1), digestKey: newDigestKey(),
+		stats: Stats{FailuresBy: map[Kind]uint64{}},
 	}, nil
 }
 
@@ -129,11 +133,12 @@ func (s *Source) Read(ctx context.Context) (desired.Read, error) {
 	}
 	began := time.Now()
 	r := s.newRead()
-	read, err := r.run(ctx)
+	read, left, err := r.run(ctx)
 	if err != nil {
 		err.URL = s.options.URL
 		return desired.Read{}, s.failed(err)
 	}
+	s.last = left
 	s.succeeded(r, read, time.Since(began))
 	return read, nil
 }
@@ -142,44 +147,57 @@ func (s *Source) Read(ctx context.Context) (desired.Read, error) {
 type reading struct {
 	*Source
 	scanner    *scanner
-	apps       []desired.App
-	rows       int
+	apps       []desired.App // that were decoded,
+	appPage    []uint32      // and the page of each, from 0
+	rows       int           // also of pages that were not decoded again
 	bytes      int64
 	unreadable []app.GUID
 	unread     int   // unreadable rows
 	firstBad   error // why the first one is unreadable
 	renewed    bool  // new credentials were requested
+
+	text   bytes.Buffer // the body of a page
+	digest digest       // of it
+	pages  []keptPage   // so far
+	same   []bool       // of each page of the last read, whether this one has it; nil: none
+	sames  int          // how many of them it has
+	keeps  bool         // pages has all pages so far
 }
 
 func (s *Source) newRead() *reading {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &reading{Source: s, scanner: newScanner(nil), apps: make([]desired.App, 0, s.stats.LastApps+s.stats.LastApps/16)}
+	return &reading{Source: s, scanner: newScanner(nil), keeps: true}
 }
 
-func (r *reading) run(ctx context.Context) (desired.Read, *Error) {
+// run reads all pages. left is for the next read.
+func (r *reading) run(ctx context.Context) (read desired.Read, left kept, failure *Error) {
 	pages := newPaging()
 	for n := 1; ; n++ {
 		if n > r.limits.pages {
-			return desired.Read{}, &Error{Kind: TooLarge, Page: n, Err: fmt.Errorf("more than %d pages", r.limits.pages)}
+			return desired.Read{}, kept{}, &Error{Kind: TooLarge, Page: n, Err: fmt.Errorf("more than %d pages", r.limits.pages)}
 		}
 		p, err := r.page(ctx, n, pages.token)
 		if err != nil {
-			return desired.Read{}, err
+			return desired.Read{}, kept{}, err
 		}
 		if p.rows == 0 {
 			break // only an empty page is the end (D05)
 		}
 		if err := pages.advance(p.token); err != nil {
-			return desired.Read{}, &Error{Kind: Paging, Page: n, Err: err,
+			return desired.Read{}, kept{}, &Error{Kind: Paging, Page: n, Err: err,
 				Hint: "check that desired.bulk.url names a Cloud Controller with the bulk API that hm knows"}
 		}
 	}
 	if err := desired.CheckUnreadable(r.unread, r.rows, r.firstBad); err != nil {
-		return desired.Read{}, &Error{Kind: BadRows, Err: err,
+		return desired.Read{}, kept{}, &Error{Kind: BadRows, Err: err,
 			Hint: "check whether this version of hm supports the Cloud Controller"}
 	}
-	read, err := desired.NewRead(r.Name(), r.apps)
+	if r.sames > 0 && r.sames == len(r.pages) && r.sames == len(r.last.pages) {
+		return desired.Read{Source: r.Name(), Apps: r.last.apps}, r.last, nil // nothing has changed
+	}
+	apps, page := r.whole()
+	read, err := desired.NewRead(r.Name(), apps)
 	if err == nil {
 		for _, d := range read.Unreadable {
 			r.leaveOut(desired.ErrAlike, d)
@@ -187,10 +205,10 @@ func (r *reading) run(ctx context.Context) (desired.Read, *Error) {
 		read, err = read.WithUnreadable(r.unreadable)
 	}
 	if err != nil {
-		return desired.Read{}, &Error{Kind: Inconsistent, Err: err,
+		return desired.Read{}, kept{}, &Error{Kind: Inconsistent, Err: err,
 			Hint: "the recorded state stays, and the next poll reads again"}
 	}
-	return read, nil
+	return read, r.keep(read, page), nil
 }
 
 // emit takes one row of a page.
@@ -200,7 +218,7 @@ func (r *reading) emit(row row) error {
 		return errTooManyApps
 	}
 	if row.err == nil {
-		r.apps = append(r.apps, row.app)
+		r.apps, r.appPage = append(r.apps, row.app), append(r.appPage, uint32(len(r.pages)))
 		return nil
 	}
 	r.leaveOut(row.err, row.droplets...)

@@ -136,40 +136,73 @@ func (r *reading) fetch(ctx context.Context, token, user, password string) (page
 	defer cancel()
 	u := *r.base
 	u.RawQuery = url.Values{"batch_size": {strconv.Itoa(r.options.BatchSize)}, "bulk_token": {token}}.Encode()
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(timed, phase.trace()), http.MethodGet, u.String(), nil)
-	if err != nil {
-		return page{}, &Error{Kind: Transport, Err: err}
-	}
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", "hm")
-	if user != "" {
-		req.SetBasicAuth(user, password)
-	}
-	resp, err := r.client.Do(req)
-	if err != nil {
-		var about *url.Error
-		if errors.As(err, &about) {
-			err = about.Err // without the URL and its token
-		}
-		return page{}, classify(ctx, timed, err, phase.String())
+	resp, failure := r.get(ctx, timed, &u, user, password, &phase)
+	if failure != nil {
+		return page{}, failure
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return page{}, statusError(ctx, timed, resp, &phase)
-	}
 	body := &limitedBody{r: resp.Body, left: r.limits.pageBytes, limit: r.limits.pageBytes}
 	if left := r.limits.readBytes - r.bytes; left < body.left {
 		body.left, body.limit = left, r.limits.readBytes
 	}
 	before := body.left
-	r.scanner.reset(body)
-	p, err := readPage(r.scanner, r.emit)
+	p, err := r.decode(body)
 	r.bytes += before - body.left
 	r.count(before-body.left, err == nil)
 	if err != nil {
 		return page{}, classify(ctx, timed, err, phase.String())
 	}
 	return p, nil
+}
+
+// decode decodes a page, unless it is as it was in the last read.
+func (r *reading) decode(body io.Reader) (page, error) {
+	text, same := r.begin(body)
+	if same != nil {
+		if r.rows += same.rows; r.rows > r.limits.apps {
+			return page{}, errTooManyApps
+		}
+		if r.same == nil {
+			r.same = make([]bool, len(r.last.pages))
+		}
+		r.same[len(r.pages)] = true
+		r.sames++
+		r.pages = append(r.pages, *same)
+		return page{rows: same.rows, token: []byte(same.token)}, nil
+	}
+	r.scanner.reset(text)
+	p, err := readPage(r.scanner, r.emit)
+	if err == nil && p.rows > 0 {
+		r.pages = append(r.pages, keptPage{r.digest, p.rows, string(p.token)})
+	}
+	return p, err
+}
+
+// get makes one request that must be answered with 200. The caller closes the body. timed is ctx with the timeout of the
+// request.
+func (s *Source) get(ctx, timed context.Context, u *url.URL, user, password string, phase *phases) (*http.Response, *Error) {
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(timed, phase.trace()), http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, &Error{Kind: Transport, Err: err}
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "hm")
+	if user != "" {
+		req.SetBasicAuth(user, password)
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		var about *url.Error
+		if errors.As(err, &about) {
+			err = about.Err // without the URL and its token
+		}
+		return nil, classify(ctx, timed, err, phase.String())
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		return nil, statusError(ctx, timed, resp, phase)
+	}
+	return resp, nil
 }
 
 // count counts the bytes of an answer, and a page if the answer is valid.

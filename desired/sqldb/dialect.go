@@ -29,6 +29,7 @@ type conn interface {
 
 // dialect has the differences between the databases.
 type dialect struct {
+	absent   error                              // why this program does not have the driver; nil: it has it
 	parse    func(dsn string) ([]target, error) // its errors must not quote the DSN, which has a password
 	example  string
 	split    func(line string) []string // splits a line of Options.DSN into DSNs

@@ -15,6 +15,9 @@ func parseDSNs(driver, text string) ([]target, error) {
 	if !ok {
 		return nil, fmt.Errorf("driver %.40q is none of postgres, mysql, sqlite", driver)
 	}
+	if d.absent != nil {
+		return nil, d.absent
+	}
 	var dsns []string
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" {

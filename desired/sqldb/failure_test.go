@@ -13,6 +13,7 @@ import (
 
 	"hm/desired/sqldb/dbtest"
 	"hm/internal/app"
+	"hm/internal/tlsfiles/tlstest"
 )
 
 // setUp makes a v2 database of n started apps.
@@ -256,9 +257,9 @@ func TestRefusedByServer(t *testing.T) {
 
 // The server requires TLS, and hm requires a trusted certificate.
 func TestTLS(t *testing.T) {
-	dir := t.TempDir()
-	cert, key := certificate(t, dir, "server")
-	other, _ := certificate(t, dir, "other")
+	a := tlstest.New(t)
+	cert, key := a.Issue("server", nil)
+	trusted, other := a.CA, tlstest.New(t).CA
 	for _, driver := range []string{"postgres", "mysql"} {
 		t.Run(driver, func(t *testing.T) {
 			d := &database{driver: driver, server: dbtest.Start(t, driver, dbtest.Options{TLSCert: cert, TLSKey: key, RequireTLS: true})}
@@ -267,12 +268,12 @@ func TestTLS(t *testing.T) {
 			d.exec("CREATE TABLE apps (id integer PRIMARY KEY, guid varchar(255), version varchar(255), instances integer, state varchar(255), package_state varchar(255), created_at timestamp NULL, updated_at timestamp NULL)")
 			d.grant()
 			dsn := d.server.DSN("hm_reader", readerPassword, d.name)
-			plain, right, wrong := dsn, dsn+"?ssl-ca="+cert, dsn+"?ssl-ca="+other
+			plain, right, wrong := dsn, dsn+"?ssl-ca="+trusted, dsn+"?ssl-ca="+other
 			refusal := Unauthorized // MariaDB reports this
 			if driver == "postgres" {
 				refusal = TLS
 				base, _, _ := strings.Cut(dsn, "?")
-				right, wrong = base+"?sslmode=verify-full&sslrootcert="+cert, base+"?sslmode=verify-full&sslrootcert="+other
+				right, wrong = base+"?sslmode=verify-full&sslrootcert="+trusted, base+"?sslmode=verify-full&sslrootcert="+other
 			}
 			for _, c := range []struct {
 				dsn  string

@@ -169,6 +169,3 @@ func mysqlLagOf(channels []map[string]*string, readOnly bool) (lag, error) {
 	}
 	return l, nil
 }
-
-// lag returns no lag: a file has no primary.
-func (c *sqliteConn) lag(context.Context, bool) (lag, error) { return noLag, nil }

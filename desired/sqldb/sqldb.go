@@ -54,8 +54,9 @@ type Source struct {
 	closing   sync.Once
 
 	// Only the running read uses these.
-	current  int  // index of the target that is read from; it stays until it fails
-	conn     conn // connection to the current target, or nil
+	current  int      // index of the target that is read from; it stays until it fails
+	latest   []target // like targets, with their files as last read; nil: no connection was made yet
+	conn     conn     // connection to the current target, or nil
 	opened   time.Time
 	accepted accepted // the newest complete read
 
@@ -245,13 +246,29 @@ func (s *Source) begin(ctx context.Context, t target) (*snapshot, error) {
 	}
 	s.disconnect()
 	short, cancel := context.WithTimeout(ctx, connectTimeout(ctx))
-	c, err := t.connect(short)
+	c, err := s.renewed(t).connect(short)
 	cancel()
 	if err != nil {
 		return nil, err
 	}
 	s.conn, s.opened = c, time.Now()
 	return openSnapshot(ctx, t, c, s.options.Schema, remaining(ctx))
+}
+
+// renewed gives the current target with what the files that its DSN names have now: certificates, keys, authorities. If
+// one of them cannot be used, as while it is being written, those read before count.
+func (s *Source) renewed(t target) target {
+	again, err := parseDSNs(s.options.Driver, s.options.DSN)
+	switch {
+	case err != nil:
+		s.log.Warn("a file that desired.sql.dsn names cannot be used; what was read before counts", "error", err)
+	case len(again) == len(s.targets) && again[s.current].name == t.name:
+		s.latest = again
+	}
+	if s.latest != nil {
+		return s.latest[s.current]
+	}
+	return t
 }
 
 func (s *Source) disconnect() {

@@ -1,3 +1,5 @@
+//go:build !lean
+
 package sqldb
 
 import (
@@ -83,6 +85,9 @@ func (c *sqliteConn) begin(ctx context.Context, limit time.Duration) error {
 	}
 	return c.exec(ctx, "BEGIN")
 }
+
+// lag returns no lag: a file has no primary.
+func (c *sqliteConn) lag(context.Context, bool) (lag, error) { return noLag, nil }
 
 // SQLite's primary result codes.
 const (

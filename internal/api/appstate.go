@@ -50,9 +50,17 @@ func (k spelledKey) compare(o spelledKey) int {
 
 var emptyObject = []byte("{}")
 
-// AppState answers an app.state request (N38): the app object, or {} if the record is not fresh, if the request
-// cannot be read, or if no instance of the app is recorded.
-func AppState(view *raftfsm.State, fresh bool, wall Wall, request []byte) []byte {
+// AppObjects answers with app objects (N41) from a recorded state.
+type AppObjects struct {
+	View *raftfsm.State
+	Wall Wall
+	// Desired adds the member desired to an app that is desired, as HM9000 did until May 2016.
+	Desired bool
+}
+
+// One answers an app.state request (N38): the app object, or {} if the record is not fresh, if the request cannot be
+// read, or if no instance of the app is recorded.
+func (o AppObjects) One(fresh bool, request []byte) []byte {
 	var asked appAsked
 	if !fresh || json.Unmarshal(request, &asked) != nil {
 		return emptyObject
@@ -61,19 +69,19 @@ func AppState(view *raftfsm.State, fresh bool, wall Wall, request []byte) []byte
 	if !ok {
 		return emptyObject
 	}
-	object, found := appendApp(nil, view, wall, key, nil)
+	object, found := o.appendApp(nil, key, nil)
 	if !found {
 		return emptyObject
 	}
 	return object
 }
 
-// AppStateBulk answers an app.state.bulk request (N39), and POST /bulk_app_state (N40): an object from app guid to
-// app object, without the apps that are not found; {} if the record is not fresh or the request cannot be read. If the
-// request has two versions of an app and both are found, the answer has the later one.
-func AppStateBulk(view *raftfsm.State, fresh bool, wall Wall, request []byte) []byte {
+// Bulk answers an app.state.bulk request (N39), and POST /bulk_app_state (N40): an object from app guid to app object,
+// without the apps that are not found; {} if the record is not fresh or the request cannot be read. If the request has
+// two versions of an app and both are found, the answer has the later one.
+func (o AppObjects) Bulk(fresh bool, request []byte) []byte {
 	var out bytes.Buffer
-	writeBulk(&out, view, fresh, wall, request)
+	o.writeBulk(&out, fresh, request)
 	return out.Bytes()
 }
 
@@ -82,8 +90,8 @@ type bulkWriter interface {
 	Write(p []byte) (int, error)
 }
 
-func writeBulk(w bulkWriter, view *raftfsm.State, fresh bool, wall Wall, request []byte) {
-	keys := bulkKeys(view, fresh, request)
+func (o AppObjects) writeBulk(w bulkWriter, fresh bool, request []byte) {
+	keys := o.bulkKeys(fresh, request)
 	var object []byte
 	var instances []actual.Located
 	object = append(object, '{')
@@ -93,7 +101,7 @@ func writeBulk(w bulkWriter, view *raftfsm.State, fresh bool, wall Wall, request
 		}
 		object = appendGUID(object, k.Droplet, k.capitals.Droplet)
 		object = append(object, ':')
-		object, _ = appendApp(object, view, wall, k, &instances)
+		object, _ = o.appendApp(object, k, &instances)
 		if len(object) > 64<<10 {
 			if _, err := w.Write(object); err != nil {
 				return
@@ -108,19 +116,29 @@ func writeBulk(w bulkWriter, view *raftfsm.State, fresh bool, wall Wall, request
 type leftOut struct {
 	apps    int
 	largest string // app guid of the largest
-	whole   int    // bytes of the answer if it had all apps
+	whole   int    // bytes of the answer if it had all apps; of an answer of several replies, those of the apps left out
+	size    int    // bytes of the largest, if they are added one by one
+}
+
+// add leaves out one more app.
+func (l *leftOut) add(droplet string, size int) {
+	l.apps++
+	l.whole += size
+	if size > l.size {
+		l.size, l.largest = size, droplet
+	}
 }
 
 // fitBulk gives a bulk answer of at most limit bytes. If not all apps fit, it leaves out the largest, so that the
 // answer has as many apps as possible.
-func fitBulk(view *raftfsm.State, wall Wall, keys []spelledKey, limit int) ([]byte, leftOut) {
+func (o AppObjects) fitBulk(keys []spelledKey, limit int) ([]byte, leftOut) {
 	var scratch []actual.Located
 	member := func(dst []byte, k spelledKey) []byte {
 		if len(dst) > 1 {
 			dst = append(dst, ',')
 		}
 		dst = append(appendGUID(dst, k.Droplet, k.capitals.Droplet), ':')
-		dst, _ = appendApp(dst, view, wall, k, &scratch)
+		dst, _ = o.appendApp(dst, k, &scratch)
 		return dst
 	}
 	type sized struct {
@@ -161,7 +179,7 @@ func fitBulk(view *raftfsm.State, wall Wall, keys []spelledKey, limit int) ([]by
 }
 
 // bulkKeys gives the apps to answer with, sorted: one version for each droplet, and only those with instances.
-func bulkKeys(view *raftfsm.State, fresh bool, request []byte) []spelledKey {
+func (o AppObjects) bulkKeys(fresh bool, request []byte) []spelledKey {
 	var asked []appAsked
 	if !fresh || json.Unmarshal(request, &asked) != nil || len(asked) > maxAsked {
 		return nil
@@ -176,7 +194,7 @@ func bulkKeys(view *raftfsm.State, fresh bool, request []byte) []spelledKey {
 		if !ok {
 			continue
 		}
-		if rec, ok := view.App(key.Key); ok && rec.Instances > 0 {
+		if rec, ok := o.View.App(key.Key); ok && rec.Instances > 0 {
 			found[spelled{key.Droplet, key.capitals.Droplet}] = key
 		}
 	}
@@ -189,11 +207,11 @@ func bulkKeys(view *raftfsm.State, fresh bool, request []byte) []spelledKey {
 }
 
 // appendApp appends the app object (N41). found is false, and nothing is appended, if no instance is recorded.
-func appendApp(dst []byte, view *raftfsm.State, wall Wall, k spelledKey, scratch *[]actual.Located) (_ []byte, found bool) {
+func (o AppObjects) appendApp(dst []byte, k spelledKey, scratch *[]actual.Located) (_ []byte, found bool) {
 	if scratch == nil {
 		scratch = new([]actual.Located)
 	}
-	*scratch = view.Instances((*scratch)[:0], k.Key)
+	*scratch = o.View.Instances((*scratch)[:0], k.Key)
 	if len(*scratch) == 0 {
 		return dst, false
 	}
@@ -204,6 +222,9 @@ func appendApp(dst []byte, view *raftfsm.State, wall Wall, k spelledKey, scratch
 		return appendGUID(dst, k.Version, k.capitals.Version)
 	}
 	dst = identity(dst)
+	if o.Desired {
+		dst = o.appendDesired(dst, k)
+	}
 	dst = append(dst, `,"instance_heartbeats":[`...)
 	for i := range *scratch {
 		inst := &(*scratch)[i]
@@ -225,7 +246,7 @@ func appendApp(dst []byte, view *raftfsm.State, wall Wall, k spelledKey, scratch
 	}
 	dst = append(dst, `],"crash_counts":[`...)
 	first := true
-	for _, c := range view.Crashes(k.Key) {
+	for _, c := range o.View.Crashes(k.Key) {
 		if c.Count == 0 {
 			continue
 		}
@@ -239,10 +260,30 @@ func appendApp(dst []byte, view *raftfsm.State, wall Wall, k spelledKey, scratch
 		dst = append(dst, `,"crash_count":`...)
 		dst = strconv.AppendUint(dst, uint64(c.Count), 10)
 		dst = append(dst, `,"created_at":`...)
-		dst = strconv.AppendInt(dst, wall.Time(c.First).Unix(), 10)
+		dst = strconv.AppendInt(dst, o.Wall.Time(c.First).Unix(), 10)
 		dst = append(dst, '}')
 	}
 	return append(dst, `]}`...), true
+}
+
+// appendDesired appends the member desired of an app that is desired.
+func (o AppObjects) appendDesired(dst []byte, k spelledKey) []byte {
+	rec, _ := o.View.App(k.Key)
+	row := rec.Desired
+	if !row.Wanted() {
+		return dst
+	}
+	dst = append(dst, `,"desired":{"id":`...)
+	dst = appendGUID(dst, k.Droplet, k.capitals.Droplet)
+	dst = append(dst, `,"version":`...)
+	dst = appendGUID(dst, k.Version, k.capitals.Version)
+	dst = append(dst, `,"instances":`...)
+	dst = strconv.AppendUint(dst, uint64(row.Instances), 10)
+	dst = append(dst, `,"state":`...)
+	dst = appendText(dst, row.State.String())
+	dst = append(dst, `,"package_state":`...)
+	dst = appendText(dst, row.Package.String())
+	return append(dst, '}')
 }
 
 // appendSeconds appends milliseconds since the epoch as seconds, with a fraction only if there is one.
@@ -290,6 +331,10 @@ func (s *Server) bulkAppState(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	n, fresh := s.snapshotForQuery()
-	writeBulk(w, n.view, fresh, n.wall, request.Bytes())
+	s.appObjects(n).writeBulk(w, fresh, request.Bytes())
 	return nil
+}
+
+func (s *Server) appObjects(n snapshot) AppObjects {
+	return AppObjects{View: n.view, Wall: n.wall, Desired: s.opts.AppStateDesired}
 }

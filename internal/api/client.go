@@ -20,6 +20,7 @@ import (
 type ClientOptions struct {
 	Addr               string // base URL: http://host:port or https://host:port
 	Username, Password string // empty: none
+	Token              string // bearer token, which counts more; empty: none
 	CA                 string // PEM file of authorities to trust instead of the system's
 	Cert, Key          string // PEM files of the client's own certificate, both or none
 	Timeout            time.Duration
@@ -29,6 +30,7 @@ type ClientOptions struct {
 type Client struct {
 	base           *url.URL
 	user, password string
+	token          string
 	http           *http.Client
 }
 
@@ -57,10 +59,26 @@ func NewClient(o ClientOptions) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(o.Token) > maxClientToken || strings.ContainsFunc(o.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, errors.New("the bearer token has spaces, or other characters that no token has, or is too long")
+	}
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
 	}
-	return &Client{base: base, user: o.Username, password: o.Password, http: &http.Client{Transport: transport, Timeout: o.Timeout}}, nil
+	return &Client{base: base, user: o.Username, password: o.Password, token: o.Token, http: &http.Client{Transport: transport, Timeout: o.Timeout}}, nil
+}
+
+// maxClientToken is the longest bearer token of a client, in bytes.
+const maxClientToken = 16 << 10
+
+// authenticate shows the client's credentials.
+func (c *Client) authenticate(r *http.Request) {
+	switch {
+	case c.token != "":
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	case c.user != "" || c.password != "":
+		r.SetBasicAuth(c.user, c.password)
+	}
 }
 
 // Close ends idle connections.
@@ -115,9 +133,7 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if c.user != "" || c.password != "" {
-		req.SetBasicAuth(c.user, c.password)
-	}
+	c.authenticate(req)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return answer{}, &Unreachable{Addr: c.base.String(), Err: err}
@@ -272,6 +288,30 @@ func (c *Client) SetHold(ctx context.Context, r HoldRequest) (h Hold, raw []byte
 		return h, nil, fmt.Errorf("the answer of %s cannot be read: %w", c.base, err)
 	}
 	return h, a.body, nil
+}
+
+// Cluster asks for the members.
+func (c *Client) Cluster(ctx context.Context) (s ClusterStatus, raw []byte, err error) {
+	a, err := c.do(ctx, http.MethodGet, "/v1/cluster", nil, nil)
+	if err != nil {
+		return s, nil, err
+	}
+	if err := json.Unmarshal(a.body, &s); err != nil {
+		return s, nil, fmt.Errorf("the answer of %s cannot be read: %w", c.base, err)
+	}
+	return s, a.body, nil
+}
+
+// ChangeMembers makes a change of the members: add, remove or transfer.
+func (c *Client) ChangeMembers(ctx context.Context, change string, r MemberRequest) (done MemberChange, raw []byte, err error) {
+	a, err := c.do(ctx, http.MethodPost, "/v1/cluster/"+change, nil, r)
+	if err != nil {
+		return done, nil, err
+	}
+	if err := json.Unmarshal(a.body, &done); err != nil {
+		return done, nil, fmt.Errorf("the answer of %s cannot be read: %w", c.base, err)
+	}
+	return done, a.body, nil
 }
 
 // ReleaseHold releases a hold. The error is a *Problem with status 404 if no hold has that name.

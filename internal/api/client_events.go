@@ -76,9 +76,7 @@ func (c *Client) FollowEvents(ctx context.Context, q EventQuery, after string, f
 		return after, fmt.Errorf("asking %s: %w", c.base, err)
 	}
 	req.Header.Set("Accept", eventStream)
-	if c.user != "" || c.password != "" {
-		req.SetBasicAuth(c.user, c.password)
-	}
+	c.authenticate(req)
 	endless := *c.http
 	endless.Timeout = 0
 	silence := time.AfterFunc(c.http.Timeout, func() { cancel(errSilent) })

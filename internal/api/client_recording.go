@@ -11,17 +11,20 @@ import (
 // Recording begins a recording of the node, as JSON lines, which ends with ctx or with the node. The node must begin
 // within the client's timeout. The caller must close the recording.
 func (c *Client) Recording(ctx context.Context) (io.ReadCloser, error) {
+	return c.stream(ctx, "/v1/recording")
+}
+
+// stream asks for something that lasts as long as the client wants.
+func (c *Client) stream(ctx context.Context, path string) (io.ReadCloser, error) {
 	u := *c.base
-	u.Path = "/v1/recording"
+	u.Path = path
 	ctx, cancel := context.WithCancel(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("asking %s: %w", c.base, err)
 	}
-	if c.user != "" || c.password != "" {
-		req.SetBasicAuth(c.user, c.password)
-	}
+	c.authenticate(req)
 	endless := *c.http
 	endless.Timeout = 0
 	late := time.AfterFunc(c.http.Timeout, cancel)

@@ -48,7 +48,7 @@ func (w *commandWaits) evaluated(k app.Key, e *reconcile.Evaluation) {
 // waitsFor says, for people, what an outstanding command of the last app waits for.
 func (w *commandWaits) waitsFor(c commands.Command) string {
 	if w.n.refusal(c) != "" {
-		return "NATS to accept its subject" // Detail has the error
+		return w.n.refused()[c.Action].waits // Detail has the error
 	}
 	f := w.by[c.ID]
 	switch {

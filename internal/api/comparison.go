@@ -26,7 +26,8 @@ type Comparison struct {
 type Listening struct {
 	Shadow bool `json:"shadow"` // commands.mode is shadow: only then the node listens
 	Now    bool `json:"now"`
-	// Reason says why it does not hear them now: enforce, nats-down, nats-refused or closed.
+	// Reason says why it does not hear them now: enforce, no-leader, nats-down, nats-refused or
+	// closed.
 	Reason string         `json:"reason,omitempty"`
 	Since  Timestamp      `json:"since"` // since when it has heard them without a gap; null if it does not
 	Gaps   []ListeningGap `json:"gaps"`  // the newest ones in the time that is compared, oldest first

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"hm/internal/access"
 )
 
 // operation is one thing that the API can be asked: the table of them registers the routes, says which parameters each
@@ -12,12 +14,27 @@ type operation struct {
 	pattern string // of http.ServeMux: METHOD PATH
 	serve   endpoint
 	class   class
-	id      string // operationId
-	about   string // what the answer is, in a line
-	more    string // what else there is to know about it
+	role    access.Role // that it needs; None: read for a GET, admin for everything else
+	id      string      // operationId
+	about   string      // what the answer is, in a line
+	more    string      // what else there is to know about it
 	params  []parameter
-	body    any // zero value of the type of the request's body; nil: none
+	media   string // of the request's body, if that is no JSON
+	body    any    // zero value of the type of the request's body; nil: none
 	answers []answered
+}
+
+// needs gives the role that it needs.
+func (o *operation) needs() access.Role {
+	switch {
+	case o.class == classProbe:
+		return access.None
+	case o.role != access.None:
+		return o.role
+	case strings.HasPrefix(o.pattern, http.MethodGet+" "):
+		return access.Read
+	}
+	return access.Admin
 }
 
 // query gives the parameters of the query.
@@ -175,6 +192,16 @@ func (s *Server) operations() []operation {
 		{pattern: "DELETE /v1/holds/{name}", serve: s.write(s.releaseHold), class: classWrite, id: "releaseHold", about: "Releases a hold.",
 			params:  []parameter{id("name"), {name: "by", schema: textOf(maxText), wrong: strings.Repeat("a", maxText+1), about: "Who asks; added to the user that authenticated, if there is one."}},
 			answers: with(writes(notFoundHere), answered{status: 204, about: "It is released."})},
+		{pattern: "GET /v1/cluster", serve: s.clusterStatus, class: classRead, id: "cluster", about: "The members of the cluster, how far each is behind, and how many the cluster can lose.",
+			more: "Every node answers as it sees the others.", answers: with(problems(400, 500, 503), jsonAnswer(200, ClusterStatus{}))},
+		{pattern: "POST /v1/cluster/add", serve: s.changeMembers(s.addMember), class: classWrite, id: "addMember", about: "Makes a node a member, or gives a member another address.",
+			more: "A new member votes by itself when it has copied the record: its voter is true in GET /v1/cluster then.", body: MemberRequest{},
+			answers: with(writes(http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType), jsonAnswer(200, MemberChange{}))},
+		{pattern: "POST /v1/cluster/remove", serve: s.changeMembers(s.removeMember), class: classWrite, id: "removeMember", about: "Makes a node no member any more.",
+			more: "It is refused if the others would not be a majority that is healthy. A leader hands over first.", body: MemberRequest{},
+			answers: with(writes(notFoundHere, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType), jsonAnswer(200, MemberChange{}))},
+		{pattern: "POST /v1/cluster/transfer", serve: s.changeMembers(s.transferLeadership), class: classWrite, id: "transferLeadership", about: "Hands the leadership to a member, or to the best one.",
+			body: MemberRequest{}, answers: with(writes(notFoundHere, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType), jsonAnswer(200, MemberChange{}))},
 		{pattern: "GET /v1/events", serve: s.unlessFaulty(s.events), class: classStream, id: "events", about: "What happened: a stream of server-sent events, or a list if only application/json is accepted.",
 			more: "A stream sends each event with its id, its kind as the event's name and an Event as data, and now and then a comment. " +
 				"A list has the newest events, or with after the first ones after it, in the order in which they happened.",
@@ -191,12 +218,23 @@ func (s *Server) operations() []operation {
 			more:    "Each node keeps up to 2,160 samples in memory, so a node that was started again begins anew.",
 			params:  []parameter{sinceParam, {name: "points", schema: integer(1, maxSeriesPoints, maxSeriesPoints), wrong: "0", about: "At most so many samples, spread evenly; the newest is among them."}},
 			answers: with(reads(), jsonAnswer(200, Series{}))},
-		{pattern: recordingRoute, serve: s.unlessFaulty(s.recording), class: classStream, id: "recording", about: "A recording of what the node hears, as JSON lines, until the client goes away.",
+		{pattern: recordingRoute, serve: s.unlessFaulty(s.recording), class: classStream, role: access.Admin, id: "recording", about: "A recording of what the node hears, as JSON lines, until the client goes away.",
 			more: "docs/recording-format.md describes it.", answers: with(reads(notFoundHere, http.StatusTooManyRequests), answered{status: 200, media: "application/jsonl"})},
-		{pattern: "POST /v1/recording/{id}/state", serve: s.unlessFaulty(s.recordingState), class: classWrite, id: "recordingState", about: "Puts the recorded state into a recording that is under way.",
+		{pattern: "GET " + snapshotPath, serve: s.unlessFaulty(s.saveSnapshot), class: classStream, role: access.Admin, id: "saveSnapshot", about: "A snapshot of the node's record, as a file.",
+			more:    "The file has a checksum at its end: only a whole file is a snapshot. hm snapshot inspect reads it.",
+			answers: with(reads(http.StatusTooManyRequests), answered{status: 200, media: snapshotMedia})},
+		{pattern: "POST " + snapshotPath, media: snapshotMedia, serve: s.writeLong(s.restoreSnapshot), class: classStream, id: "restoreSnapshot", about: "Replaces the record of the whole cluster by that of a snapshot.",
+			more: "The body is a file of GET /v1/snapshot. Nothing is changed unless the whole file is right. Afterwards the gate stays shut until the nodes have a fresh picture of what runs, and have read the desired state.",
+			params: []parameter{
+				{name: "cluster", schema: textOf(64), wrong: "x", about: "Id of the cluster whose record is to be replaced, as the status shows it: a request for another cluster is refused."},
+				{name: "foreign", schema: textOf(64), wrong: "x", about: "Id of the cluster that the snapshot is of, if that is another one; none if it had no id."},
+				{name: "by", schema: textOf(maxText), wrong: strings.Repeat("a", maxText+1), about: "Who asks; added to the user that authenticated, if there is one."},
+			},
+			answers: with(writes(http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusTooManyRequests), jsonAnswer(200, SnapshotRestored{}))},
+		{pattern: recordingStateRoute, serve: s.unlessFaulty(s.recordingState), class: classWrite, id: "recordingState", about: "Puts the recorded state into a recording that is under way.",
 			params:  []parameter{{name: "id", schema: textOf(200), about: "Id of the recording, from its header."}},
 			answers: with(problems(400, 403, 404, 500, 503), answered{status: 202, about: "It comes next in the recording."})},
-		{pattern: "POST " + bulkPath, serve: s.unlessFaulty(s.bulkAppState), class: classBulk, id: "bulkAppState", about: "What a Cloud Controller asks of HM9000: the state of apps.",
+		{pattern: "POST " + bulkPath, serve: s.unlessFaulty(s.bulkAppState), class: classBulk, role: access.Read, id: "bulkAppState", about: "What a Cloud Controller asks of HM9000: the state of apps.",
 			more: "The form of question and answer is HM9000's, and differs from the rest of this API: an error has no problem document.",
 			body: []bulkQuestion{}, answers: with(problems(500, 503), answered{status: 200, media: jsonType, value: map[string]any{}}, answered{status: 400}, answered{status: 413, media: problemType, value: Problem{}})},
 		{pattern: "GET /healthz", serve: s.healthz, class: classProbe, id: "healthz", about: "The process serves requests. It needs no credentials.",

@@ -37,7 +37,9 @@ func EndedCommandOf(e raftfsm.EndedCommand, wall Wall) Command {
 
 func (n snapshot) command(c commands.Command) Command {
 	out := CommandOf(c, n.wall)
-	out.Detail = n.refusal(c)
+	if out.Detail = n.refusal(c); out.Detail == "" && n.details != nil {
+		out.Detail = n.details.of(c.ID)
+	}
 	return out
 }
 
@@ -133,7 +135,7 @@ func gateOf(over reconcile.Overview, wall Wall) Gate {
 func driftItem(n snapshot, f *diff.Finding, in *diff.Input, at app.Time) DriftItem {
 	item := DriftItem{
 		App: in.Key.Droplet.String(), Version: in.Key.Version.String(), Index: f.Index, Instance: f.Instance.String(),
-		Kind: f.Kind.String(), Rule: f.Rule, Action: f.Action.String(), HeldBy: heldBy(f, in), Detail: detail(f, in, at, n.refusalOf(f)),
+		Kind: f.Kind.String(), Rule: f.Rule, Action: f.Action.String(), HeldBy: heldBy(f, in), Detail: withTold(detail(f, in, at, n.refusalOf(f)), n.toldOf(f)),
 		Bucket: f.Bucket.String(), DEA: f.DEA, Command: commandID(f.Command),
 	}
 	if f.Action != commands.None {

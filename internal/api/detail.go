@@ -38,6 +38,14 @@ func detail(f *diff.Finding, in *diff.Input, at app.Time, refused string) string
 	return strings.Join(out, ", ")
 }
 
+// withTold adds what is known of the command that was sent.
+func withTold(detail, told string) string {
+	if told == "" {
+		return detail
+	}
+	return detail + "; " + told
+}
+
 // tried says how many starts before this one had no effect.
 func tried(f *diff.Finding) string {
 	switch f.Tries {

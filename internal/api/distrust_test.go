@@ -16,6 +16,7 @@ import (
 type answerLink struct {
 	fns     map[string]func(bus.Msg)
 	answers chan string
+	handed  chan bus.Msg // with the subject on which the question was handed over; nil: they are dropped
 }
 
 func (l *answerLink) SubscribeQueue(subject, _ string, _ bus.Limits, fn func(bus.Msg)) error {
@@ -29,6 +30,14 @@ func (*answerLink) Request(context.Context, string, []byte) ([]byte, error) {
 	return nil, bus.ErrDown
 }
 func (*answerLink) MaxPayload() int { return 1 << 20 }
+
+func (l *answerLink) Hand(m bus.Msg, subject string) error {
+	if l.handed != nil {
+		m.Subject = subject
+		l.handed <- m
+	}
+	return nil
+}
 
 func (l *answerLink) Answer(_ bus.Msg, data []byte) error {
 	l.answers <- string(data)

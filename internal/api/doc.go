@@ -1,6 +1,6 @@
 // Package api is hm's HTTP API: its JSON types, the server that every node runs, the client that the CLI uses, the
-// compatibility endpoints that a Cloud Controller asks (POST /bulk_app_state, app.state, app.state.bulk), health
-// checks and metrics. It decides nothing: what it says about drift comes from reconcile.Evaluator, by which
+// compatibility endpoints that a Cloud Controller asks (POST /bulk_app_state; over NATS app.state, app.state.bulk and
+// healthmanager.*), health checks and metrics. It decides nothing: what it says about drift comes from reconcile.Evaluator, by which
 // the leader acts.
 //
 // Any node answers reads from its own replica. Each answer has a basis: the index of the newest entry that it

@@ -15,8 +15,18 @@ func FitBulk(view *raftfsm.State, wall Wall, keys []app.Key, limit int) []byte {
 	for _, k := range keys {
 		spelled = append(spelled, spelledKey{Key: k})
 	}
-	answer, _ := fitBulk(view, wall, spelled, limit)
+	answer, _ := AppObjects{View: view, Wall: wall}.fitBulk(spelled, limit)
 	return answer
+}
+
+// AppState is AppObjects.One with the default options.
+func AppState(view *raftfsm.State, fresh bool, wall Wall, request []byte) []byte {
+	return AppObjects{View: view, Wall: wall}.One(fresh, request)
+}
+
+// AppStateBulk is AppObjects.Bulk with the default options.
+func AppStateBulk(view *raftfsm.State, fresh bool, wall Wall, request []byte) []byte {
+	return AppObjects{View: view, Wall: wall}.Bulk(fresh, request)
 }
 
 // MaxFollowers is maxFollowers.

@@ -19,12 +19,14 @@ import (
 
 // How long a pass over the fleet is used.
 const (
-	passCost    = 20                     // a pass is used for at least this many times as long as it took: 5 % of one core
-	passMaxAge  = 10 * time.Second       // and no longer than this or a heartbeat period, because findings change with time
-	passMaxKeep = 30 * time.Second       // the longest use of a pass that was expensive
-	listKeep    = time.Minute            // how long the pass of a listing is kept after its newest page
-	maxLists    = 3                      // passes kept for that
-	slowPass    = 250 * time.Millisecond // from here on nobody waits for a pass while there is one to use
+	passCost    = 20                    // a pass is used for at least this many times as long as it took: 5 % of one core
+	passMaxAge  = 10 * time.Second      // and no longer than this or a heartbeat period, because findings change with time
+	passMaxKeep = 30 * time.Second      // the longest use of a pass that was expensive, but for the time that the next one takes
+	passTooOld  = 2 * passMaxKeep       // age from which everybody waits for a new pass, however long that takes
+	listKeep    = time.Minute           // how long the pass of a listing is kept after its newest page
+	maxLists    = 3                     // passes kept for that
+	smallFleet  = 10_000                // desired apps, below which everybody waits for a new pass
+	passWait    = 25 * time.Millisecond // how long others wait for it while there is an older one to use
 )
 
 // fleet finds the drift of the whole fleet. It does so rarely enough that scrapes and dashboards cost little, and
@@ -37,9 +39,12 @@ type fleet struct {
 	current *pass
 	lists   []*pass // most recently used first
 
+	small      int                  // desired apps, below which everybody waits
 	newest     atomic.Pointer[pass] // current, for those that do not wait
-	refreshing atomic.Bool
-	background func(func()) // runs a function on a goroutine that the server waits for
+	background func(func())         // runs a function on a goroutine that the server waits for
+
+	renewMu  sync.Mutex
+	renewing chan struct{} // closed when the pass that is being made in the background is there; nil if none is
 }
 
 // pass is what was found about the whole fleet, or about some apps, in 24 bytes a finding. The findings of a page are
@@ -106,41 +111,72 @@ func urgency(f *diff.Finding) app.Time {
 	return f.Due
 }
 
-// gauges are the numbers of HM9000's metrics of the fleet (M01 to M10).
+// gauges are the numbers of HM9000's metrics of the fleet (M01 to M10), and those of the Ruby Health Manager.
 type gauges struct {
 	appsAllReporting, appsMissing, undesiredRunning, missingIndices, crashedIndices int
 	desiredApps, desiredInstances, pendingStaging                                   int
+	ruby                                                                            rubyGauges
 }
 
-// recent gives a pass that is recent enough. If passes take long, as in a large fleet with much drift, it gives the one
-// that there is, at most passMaxKeep old, and lets another one be made in the background.
+// recent gives a pass that is recent enough. In a large fleet, where a pass may take a second when there is much drift, it
+// gives soon an older one, and lets a new one be made in the background. The older one is at most passMaxKeep old and as
+// much older as the new one may take.
 func (f *fleet) recent(n snapshot) *pass {
-	if p := f.newest.Load(); p != nil && p.took >= slowPass && time.Since(p.built) < passMaxKeep {
-		if time.Since(p.built) >= passCost*p.took && f.refreshing.CompareAndSwap(false, true) {
-			f.background(func() {
-				defer f.refreshing.Store(false)
-				f.mu.Lock()
-				defer f.mu.Unlock()
-				f.recentLocked(n)
-			})
-		}
+	p := f.newest.Load()
+	if p == nil || n.view.Counts().Apps < f.small || time.Since(p.built) >= min(passMaxKeep+2*p.took, passTooOld) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.recentLocked(n)
+	}
+	if f.isRecent(p, n, n.knowledge()) {
 		return p
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.recentLocked(n)
+	wait := time.NewTimer(passWait)
+	defer wait.Stop()
+	select {
+	case <-f.renew(n):
+		if renewed := f.newest.Load(); renewed != nil {
+			return renewed
+		}
+	case <-wait.C:
+	}
+	return p
+}
+
+// renew makes a pass in the background, unless one is being made. The channel is closed when it is there.
+func (f *fleet) renew(n snapshot) <-chan struct{} {
+	f.renewMu.Lock()
+	defer f.renewMu.Unlock()
+	if f.renewing != nil {
+		return f.renewing
+	}
+	done := make(chan struct{})
+	f.renewing = done
+	f.background(func() {
+		defer close(done)
+		f.mu.Lock()
+		f.recentLocked(n)
+		f.mu.Unlock()
+		f.renewMu.Lock()
+		f.renewing = nil
+		f.renewMu.Unlock()
+	})
+	return done
+}
+
+// isRecent reports whether a pass is recent enough.
+func (f *fleet) isRecent(p *pass, n snapshot, know reconcile.Knowledge) bool {
+	age := time.Since(p.built)
+	same := p.view.Index() == n.view.Index() && slices.Equal(p.know.Held, know.Held) && p.know.Reads == know.Reads
+	return age < min(passCost*p.took, passMaxKeep) || same && age < min(passMaxAge, f.policy.HeartbeatPeriod)
 }
 
 func (f *fleet) recentLocked(n snapshot) *pass {
 	f.expire()
 	know := n.knowledge()
-	if p := f.current; p != nil {
-		age := time.Since(p.built)
-		same := p.view.Index() == n.view.Index() && slices.Equal(p.know.Held, know.Held) && p.know.Reads == know.Reads
-		if age < min(passCost*p.took, passMaxKeep) || same && age < min(passMaxAge, f.policy.HeartbeatPeriod) {
-			p.used = time.Now()
-			return p
-		}
+	if p := f.current; p != nil && f.isRecent(p, n, know) {
+		p.used = time.Now()
+		return p
 	}
 	f.current = f.newPass(n.view, know, n.hm, nil)
 	f.newest.Store(f.current)
@@ -223,6 +259,7 @@ func (f *fleet) newPass(view *raftfsm.State, know reconcile.Knowledge, at app.Ti
 		}
 		p.waits.add(e.Findings, shut)
 		p.gauges.add(&e.Input)
+		p.gauges.ruby.add(&e.Input, f.policy, at)
 	}
 	slices.SortFunc(p.refs, ref.compare)
 	if whole {
@@ -263,6 +300,7 @@ func (g *gauges) add(in *diff.Input) {
 // complete counts what the desired state says, settled apps included.
 func (g *gauges) complete(view *raftfsm.State) {
 	view.EachDesired(func(_ raftfsm.Handle, d desired.App) bool {
+		g.ruby.desire(d)
 		switch {
 		case d.Startable():
 			g.desiredApps++

@@ -23,7 +23,7 @@ func TestAPassIsNoOlderThanAHeartbeatPeriod(t *testing.T) {
 		{time.Hour, 11 * time.Second, true},
 	} {
 		p := diff.Policy{HeartbeatPeriod: x.period}
-		f := fleet{policy: p, eval: reconcile.NewEvaluator(p)}
+		f := fleet{policy: p, eval: reconcile.NewEvaluator(p), small: 1}
 		n := snapshot{view: raftfsm.NewState().Freeze(), unplaced: func() map[app.Key][]app.Time { return nil }}
 		first := f.recent(n)
 		first.took, first.built = time.Microsecond, time.Now().Add(-x.age)

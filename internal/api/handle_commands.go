@@ -65,6 +65,7 @@ func (s *Server) cancelCommand(w http.ResponseWriter, r *http.Request) error {
 		return problem(http.StatusConflict, "too-late", fmt.Sprintf("command %s is %s already", id.String(), c.State), "")
 	}
 	by := s.requester(r, "")
+	about(w, "%s %s/%d", c.Action, c.App.Droplet, c.Index)
 	records := []raftfsm.Record{raftfsm.CommandsResolved{Outcomes: []raftfsm.Outcome{{
 		ID: id, State: commands.Dropped, Detail: "cancelled by " + by,
 	}}}}

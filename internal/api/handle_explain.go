@@ -122,7 +122,7 @@ func finding(n snapshot, f *diff.Finding, in *diff.Input) Finding {
 	}
 	switch {
 	case f.Kind != diff.KindNone:
-		out.Detail, out.Evidence = detail(f, in, n.hm, n.refusalOf(f)), evidence(f, in)
+		out.Detail, out.Evidence = withTold(detail(f, in, n.hm, n.refusalOf(f)), n.toldOf(f)), evidence(f, in)
 	case f.Why != diff.WhyNothing:
 		out.Detail = f.Why.String()
 	case f.Rule != "":

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"mime"
-	"net"
 	"net/http"
 	"slices"
 	"time"
@@ -35,6 +34,7 @@ func (s *Server) setHold(w http.ResponseWriter, r *http.Request) error {
 	if len(req.Reason) > maxText || len(req.By) > maxText {
 		return badRequest("reason and by may have at most %d bytes", maxText)
 	}
+	about(w, "hold %s", req.Name)
 	h := raftfsm.Hold{Name: req.Name, Reason: req.Reason, By: s.requester(r, req.By), SetAt: n.hm, Until: until}
 	results, err := s.opts.Node.Propose(r.Context(), raftfsm.HoldSet{Hold: h})
 	if err != nil {
@@ -82,6 +82,7 @@ func (s *Server) releaseHold(w http.ResponseWriter, r *http.Request) error {
 		return problem(http.StatusNotFound, "no-hold", fmt.Sprintf("no hold %.64q is set", name), "hm status lists the holds")
 	}
 	hold := holds[at]
+	about(w, "hold %s, which %s set: %s", name, hold.By, hold.Reason)
 	hold.By = s.requester(r, by)
 	results, err := s.opts.Node.Propose(r.Context(), raftfsm.HoldSet{Hold: hold}, raftfsm.HoldReleased{Name: name})
 	if err != nil {
@@ -121,11 +122,12 @@ func (s *Server) waitForStep(ctx context.Context) {
 	}
 }
 
-// requester names who made a write: the user that authenticated, and by, which the client gives.
+// requester names who made a write: the principal, and by, which the client gives.
 func (s *Server) requester(r *http.Request, by string) string {
-	user, _, _ := r.BasicAuth()
+	who := principalOf(r)
+	user := who.Name
 	if user == "" && by == "" {
-		by, _, _ = net.SplitHostPort(r.RemoteAddr)
+		by = who.From
 	}
 	if user != "" && by != "" && by != user {
 		return user + " (" + by + ")"

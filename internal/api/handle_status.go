@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 
-	"hm/internal/cluster"
 	"hm/internal/reconcile"
 	"hm/raftfsm"
 )
@@ -15,7 +14,8 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	n := s.snapshot()
 	p := s.fleet.recent(n)
 	st := StatusOf(n.over, n.view.Counts(), n.view.DesiredMeta(), n.wall)
-	st.Node, st.Version, st.Cluster, st.NATS, st.Gate = s.opts.ID, s.opts.Version, s.cluster(n.lead), s.nats(), s.gate(n)
+	st.Node, st.Version, st.Cluster, st.NATS, st.Gate = s.opts.ID, s.opts.Version, s.cluster(n), s.nats(), s.gate(n)
+	st.CC, st.TLS = s.cc(), s.tlsFiles()
 	st.Drift, st.Queue, st.Holds, st.Hash, st.Basis = p.counts(), n.queue(p), holds(n.wall, n.view.Holds()), n.view.Hash().String(), n.basis(n.view)
 	return writeJSON(w, http.StatusOK, st.Basis, st)
 }
@@ -63,20 +63,20 @@ func (s *Server) nats() NATS {
 	return n
 }
 
-func (s *Server) cluster(lead cluster.Leadership) Cluster {
-	c := Cluster{Leader: lead.LeaderID, Term: lead.Term, Nodes: []ClusterNode{}}
+func (s *Server) cluster(n snapshot) Cluster {
+	c := Cluster{ID: n.view.ClusterID().String(), Leader: n.lead.LeaderID, Term: n.lead.Term, Nodes: []ClusterNode{}}
 	for _, m := range s.opts.Node.Members() {
 		node := ClusterNode{
 			ID: m.ID, Address: m.Address, State: m.State, Voter: m.Voter, Healthy: m.Healthy, Problem: m.Problem, Fault: m.Fault,
 		}
 		if m.HasInfo {
 			node.NATS, node.AppliedIndex, node.API, node.Gate, node.Version = &m.Info.NATSUp, &m.Info.AppliedIndex, m.Info.API, m.Info.Gate, m.Info.Version
-			node.Hears = &m.Info.HeardDEAs
+			node.Hears, node.Kinds, node.SnapshotFormat = &m.Info.HeardDEAs, m.Info.Kinds, m.Info.SnapshotFormat
 			node.NATSRefused = m.Info.NATSRefused
 		}
 		if m.ID == s.opts.ID { // what a node knows of itself is newer than what it sent to its peers
 			up, index := s.opts.Link.State().Up, s.opts.Node.View().Index()
-			node.NATS, node.AppliedIndex, node.NATSRefused = &up, &index, RefusalText(s.opts.Link.Refusals())
+			node.NATS, node.AppliedIndex, node.NATSRefused = &up, &index, s.refusalText()
 		}
 		c.Nodes = append(c.Nodes, node)
 	}

@@ -16,13 +16,12 @@ func newInProcessClient(h http.Handler) *Client {
 	}
 }
 
-// For gives a client that asks in the name of the one who sent r: with the same user and password and, in this process,
-// from the same address. So the API records who asked for a change. It costs little; r must outlive it.
+// For gives a client that asks in this process in the name of the one who sent r, whom the API has let in. So the API
+// records who asked for a change, and nobody's credentials are looked at twice. It costs little; r must outlive it.
 func (c *Client) For(r *http.Request) *Client {
 	asking := *c
-	asking.user, asking.password, _ = r.BasicAuth()
 	if t, ok := c.http.Transport.(inProcess); ok {
-		t.remote = r.RemoteAddr
+		t.asker = r
 		asking.http = &http.Client{Transport: t, Timeout: c.http.Timeout}
 	}
 	return &asking
@@ -31,7 +30,7 @@ func (c *Client) For(r *http.Request) *Client {
 // inProcess passes requests to a handler in this process. It keeps the whole answer, so it cannot follow a stream.
 type inProcess struct {
 	handler http.Handler
-	remote  string // address in the name of which it asks; empty: unknown
+	asker   *http.Request // in the name of whose sender it asks; nil: nobody's
 }
 
 // RoundTrip lets the handler answer on the goroutine of the caller.
@@ -40,7 +39,11 @@ func (t inProcess) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 		return nil, err
 	}
 	asked := r.Clone(r.Context())
-	asked.RemoteAddr, asked.RequestURI = t.remote, r.URL.RequestURI()
+	asked.RequestURI = r.URL.RequestURI()
+	if t.asker != nil {
+		asked.RemoteAddr = t.asker.RemoteAddr
+		asked = withPrincipal(asked, principalOf(t.asker))
+	}
 	if asked.Body == nil {
 		asked.Body = http.NoBody
 	}

@@ -162,3 +162,29 @@ func TestLargeAnswersAreCompressed(t *testing.T) {
 		}
 	}
 }
+
+// TestIdleConnectionsMakeRoom: a client that keeps all connections open, with nothing to ask, keeps nobody out.
+func TestIdleConnectionsMakeRoom(t *testing.T) {
+	o := apitest.Fleet().Options()
+	o.MaxConns = 4
+	address := host(serve(t, o))
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+		return c
+	}
+	for range 3 * o.MaxConns { // each stays open after its answer
+		c := dial()
+		if _, err := c.Write([]byte("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		answer := make([]byte, 12)
+		if _, err := io.ReadFull(c, answer); err != nil || string(answer) != "HTTP/1.1 200" {
+			t.Fatalf("%q %v", answer, err)
+		}
+	}
+}

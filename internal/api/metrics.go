@@ -3,6 +3,7 @@ package api
 import (
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,7 +14,9 @@ import (
 
 	"hm/commands"
 	"hm/diff"
+	"hm/internal/access"
 	"hm/internal/app"
+	"hm/internal/boltfile"
 	"hm/internal/cluster"
 	"hm/internal/metrics"
 	"hm/internal/reconcile"
@@ -109,8 +112,8 @@ func (t *CommandTotals) each(fn func(endKind, uint64)) {
 // know.
 var gateReasons = []string{
 	reconcile.ReasonNotLeader, reconcile.ReasonNoLeader, reconcile.ReasonStateDiffers, reconcile.ReasonNATSDown, reconcile.ReasonNATSRefused, reconcile.ReasonNATSLate,
-	reconcile.ReasonDeaf, reconcile.ReasonActualStale, reconcile.ReasonDesiredStale,
-	"hold:" + reconcile.HoldDesiredShrink, "hold:" + reconcile.HoldMassLoss, "hold:" + reconcile.HoldFirstPicture, reconcile.ReasonPaused, reconcile.ReasonShadow,
+	reconcile.ReasonDeaf, reconcile.ReasonActualStale, reconcile.ReasonDesiredStale, reconcile.ReasonCCUnreachable,
+	"hold:" + reconcile.HoldDesiredShrink, "hold:" + reconcile.HoldMassLoss, "hold:" + reconcile.HoldFirstPicture, "hold:" + reconcile.HoldRestored, reconcile.ReasonPaused, reconcile.ReasonShadow,
 }
 
 // GateReasons returns the reasons for a closed gate, without the names of holds that people set.
@@ -180,7 +183,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	send(metrics.Index, float64(n.view.Index()))
 	fault := s.fault()
 	send(metrics.StateDiffers, bit(fault != nil && fault.Kind == cluster.FaultState))
-	send(metrics.StoreDamaged, bit(fault != nil && fault.Kind != cluster.FaultState))
+	send(metrics.StoreDamaged, bit(fault != nil && (fault.Kind == cluster.FaultStore || fault.Kind == cluster.FaultHealing)))
+	send(metrics.TooOld, bit(fault != nil && fault.Kind == cluster.FaultTooOld))
 	stalled, _ := s.opts.Node.DiskTrouble()
 	send(metrics.Disk, stalled.Seconds())
 	send(metrics.MissedDEAs, float64(n.over.Missed))
@@ -197,6 +201,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		send(metrics.JournalReplaced, float64(j.Replaced))
 		send(metrics.JournalFetched, float64(j.Fetched))
 		send(metrics.JournalUnreadable, float64(j.Unreadable))
+		c.file(send, "journal.db", j.File, j.Compactions)
 	}
 	c.heard(send)
 	for _, t := range s.opts.Transfers() {
@@ -204,10 +209,32 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		send(metrics.Transfers, float64(t.Failed), t.Reason, "failed")
 	}
 	send(metrics.Answering, bit(s.answering.Load()))
-	send(metrics.LeftOut, float64(s.leftOut[0].Load()), subjectAppState)
-	send(metrics.LeftOut, float64(s.leftOut[1].Load()), subjectAppStateBulk)
+	for i, subject := range questionSubjects {
+		q := &s.questions[i]
+		send(metrics.Questions, float64(q.received.Load()), subject)
+		send(metrics.QuestionsAnswered, float64(q.answered.Load()), subject)
+		send(metrics.LeftOut, float64(q.leftOut.Load()), subject)
+		if subject != subjectAppState && subject != subjectAppStateBulk {
+			send(metrics.QuestionsUnreadable, float64(q.unreadable.Load()), subject)
+		}
+	}
 	s.unanswered.each(func(why distrust, total uint64) { send(metrics.Unanswered, float64(total), string(why)) })
+	for _, reason := range access.Reasons() {
+		send(metrics.LoginsRefused, float64(s.door.refused[reason].Load()), string(reason))
+	}
+	send(metrics.AuditLost, float64(s.audit.lost.Load()))
+	c.component(send)
+	c.certificates(send)
 	send(metrics.Build, 1, s.opts.Version, runtime.Version())
+}
+
+// file sends how large a file is and how much of it is free.
+func (c *collector) file(send func(*metrics.Metric, float64, ...string), name string, use boltfile.Use, compactions uint64) {
+	if use.Size > 0 {
+		send(metrics.FileBytes, float64(use.Size), name)
+		send(metrics.FileFree, float64(use.Free), name)
+	}
+	send(metrics.FileCompactions, float64(compactions), name)
 }
 
 func (c *collector) fleet(send func(*metrics.Metric, float64, ...string), p *pass, count raftfsm.Counts) {
@@ -262,6 +289,9 @@ func (c *collector) gate(send func(*metrics.Metric, float64, ...string), n snaps
 			send(metrics.GateClosed, 1, r)
 		}
 	}
+	if cc := c.s.cc(); cc != nil && cc.Reachable != nil {
+		send(metrics.CCReachable, bit(*cc.Reachable))
+	}
 	for _, h := range n.view.Holds() {
 		if h.InForce(n.hm) {
 			send(metrics.HoldSeconds, max(0, n.hm.Sub(h.SetAt).Seconds()), h.Name)
@@ -273,6 +303,7 @@ func (c *collector) gate(send func(*metrics.Metric, float64, ...string), n snaps
 func (c *collector) members(send func(*metrics.Metric, float64, ...string), n snapshot) {
 	states := map[string]int{"leader": 0, "follower": 0, "candidate": 0, "unreachable": 0}
 	voters, healthy := 0, 0
+	versions := map[string]bool{}
 	for _, m := range c.s.opts.Node.Members() {
 		states[m.State]++
 		if m.Voter {
@@ -280,6 +311,10 @@ func (c *collector) members(send func(*metrics.Metric, float64, ...string), n sn
 			if m.Healthy {
 				healthy++
 			}
+		}
+		if m.HasInfo {
+			versions[m.Info.Version] = true
+			send(metrics.MemberInfo, 1, m.ID, m.Info.Version, strconv.FormatUint(uint64(m.Info.Kinds), 10), strconv.FormatUint(uint64(m.Info.SnapshotFormat), 10))
 		}
 		if m.ID == c.s.opts.ID {
 			send(metrics.HeardDEAs, float64(m.Info.HeardDEAs))
@@ -299,6 +334,7 @@ func (c *collector) members(send func(*metrics.Metric, float64, ...string), n sn
 	for state, total := range states {
 		send(metrics.Members, float64(total), state)
 	}
+	send(metrics.Versions, float64(len(versions)))
 	send(metrics.Voters, float64(voters))
 	send(metrics.HealthyVoters, float64(healthy))
 }
@@ -313,9 +349,13 @@ func (c *collector) log(send func(*metrics.Metric, float64, ...string), n snapsh
 	send(metrics.Entries, float64(told.Entries))
 	send(metrics.EntryBytes, float64(told.EntryBytes))
 	send(metrics.Strangers, float64(told.Refused))
+	send(metrics.PortConnections, float64(told.OfMembers), "members")
+	send(metrics.PortConnections, float64(told.OfOthers), "others")
+	send(metrics.PortConnections, float64(told.Unsaid), "unsaid")
 	send(metrics.PeerMessages, float64(told.PeerMessages))
 	send(metrics.BadMessages, float64(told.BadMessages))
 	send(metrics.BadNumbers, float64(told.BadNumbers))
+	c.file(send, "raft.db", told.File, told.Compactions)
 	send(metrics.ClockAhead, n.hm.Sub(app.TimeOf(c.s.opts.Clock())).Seconds())
 	send(metrics.Suspended, n.over.Suspended.Seconds())
 }
@@ -330,6 +370,21 @@ func (c *collector) other(send func(*metrics.Metric, float64, ...string)) {
 	send(metrics.Other, float64(heard))
 	send(metrics.OtherRejected, float64(rejected))
 	send(metrics.OtherHeard, bit(o.Hearing().Now))
+}
+
+// component sends what the node did for collectors.
+func (c *collector) component(send func(*metrics.Metric, float64, ...string)) {
+	told, is := c.s.opts.Component()
+	if !is {
+		return
+	}
+	send(metrics.ComponentMessages, float64(told.Announced), "announced")
+	send(metrics.ComponentMessages, float64(told.Answered), "answered")
+	send(metrics.ComponentMessages, float64(told.Ignored), "ignored")
+	send(metrics.ComponentMessages, float64(told.Failed), "failed")
+	for code, total := range told.Requests {
+		send(metrics.VarzRequests, float64(total), strconv.Itoa(code))
+	}
 }
 
 func (c *collector) heard(send func(*metrics.Metric, float64, ...string)) {
@@ -348,6 +403,8 @@ func (c *collector) heard(send func(*metrics.Metric, float64, ...string)) {
 	c.s.opts.Link.RefusalTotals(func(action, subject string, total uint64) { send(metrics.NATSRefused, float64(total), action, subject) })
 	send(metrics.Heartbeats, float64(feed.Heartbeats))
 	send(metrics.HeartbeatsSame, float64(feed.Unchanged))
+	send(metrics.HeartbeatsPosted, float64(feed.Posted))
+	send(metrics.HeartbeatsRelayed, float64(feed.Relayed))
 	send(metrics.HeartbeatsRejected, float64(feed.HeartbeatsRejected))
 	send(metrics.InstancesRejected, float64(feed.InstancesRejected))
 	send(metrics.InstancesUnplaced, float64(feed.InstancesUnplaced))
@@ -355,7 +412,27 @@ func (c *collector) heard(send func(*metrics.Metric, float64, ...string)) {
 	send(metrics.Exits, float64(feed.Exits))
 	send(metrics.ExitsRejected, float64(feed.ExitsRejected))
 	send(metrics.Updates, float64(feed.Updates))
+	c.posts(send)
 	c.other(send)
+}
+
+// posts sends what the endpoint for heartbeats over HTTPS has counted.
+func (c *collector) posts(send func(*metrics.Metric, float64, ...string)) {
+	s := c.s.opts.Posts()
+	if s == nil {
+		return
+	}
+	send(metrics.PostConnections, float64(s.Connections))
+	for reason, total := range s.Refused {
+		send(metrics.PostsRefused, float64(total), reason)
+	}
+	if s.Relayed == nil {
+		return
+	}
+	for outcome, total := range s.Relayed {
+		send(metrics.Relays, float64(total), outcome)
+	}
+	send(metrics.RelayBytes, float64(s.RelayedBytes))
 }
 
 func bit(b bool) float64 {

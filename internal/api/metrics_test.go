@@ -13,6 +13,7 @@ import (
 	"hm/commands"
 	"hm/internal/api"
 	"hm/internal/api/apitest"
+	"hm/internal/boltfile"
 	"hm/internal/journal"
 	"hm/raftfsm"
 )
@@ -25,7 +26,11 @@ func TestMetrics(t *testing.T) {
 	o := w.Options()
 	o.Compare = apitest.Shadow().Options().Compare
 	o.JournalStats = func() journal.Stats {
-		return journal.Stats{Entries: 11, Bytes: 1200, Lost: 3, Failures: 2, Replaced: 1, Fetched: 7, Gaps: 4, Unreadable: 5}
+		return journal.Stats{Entries: 11, Bytes: 1200, Lost: 3, Failures: 2, Replaced: 1, Fetched: 7, Gaps: 4, Unreadable: 5,
+			File: boltfile.Use{Size: 8192, Free: 4096}, Compactions: 1}
+	}
+	o.Component = func() (api.ComponentStats, bool) {
+		return api.ComponentStats{Announced: 1, Answered: 40, Ignored: 3, Failed: 2, Requests: map[int]uint64{200: 39, 401: 5, 404: 0, 405: 0}}, true
 	}
 	o.Ended = &api.CommandTotals{}
 	o.Ended.Add([]raftfsm.EndedCommand{

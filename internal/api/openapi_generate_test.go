@@ -19,6 +19,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.yaml.in/yaml/v3"
+
+	"hm/internal/access"
 )
 
 // TestOpenAPIFollowsFromTheCode: openapi.yaml is what the table of operations and the types of the answers give. Every
@@ -97,10 +99,14 @@ func (g *generator) document() []byte {
 		{"openapi", "3.1.0"},
 		{"info", object{{"title", "hm"}, {"version", "1"}, {"description", introduction}, {"license", object{{"name", "Apache-2.0"}, {"identifier", "Apache-2.0"}}}}},
 		{"servers", []object{{{"url", "http://127.0.0.1:5155"}, {"description", "The default of api.listen."}}}},
-		{"security", []object{{{"basic", []string{}}}, {}}},
+		{"security", []object{{{"basic", []string{}}}, {{"bearer", []string{}}}, {{"certificate", []string{}}}, {}}},
 		{"paths", all},
 		{"components", object{
-			{"securitySchemes", object{{"basic", object{{"type", "http"}, {"scheme", "basic"}, {"description", "api.username and api.password, if they are set."}}}}},
+			{"securitySchemes", object{
+				{"basic", object{{"type", "http"}, {"scheme", "basic"}, {"description", "api.username and api.password of an admin, api.read_username and api.read_password of a reader, if they are set."}}},
+				{"bearer", object{{"type", "http"}, {"scheme", "bearer"}, {"bearerFormat", "JWT"}, {"description", "api.admin_token, api.read_token, or a JWT of UAA with the scope hm.admin or hm.read, if they are set."}}},
+				{"certificate", object{{"type", "mutualTLS"}, {"description", "A certificate that api.tls.client_ca signed, if it is set; api.tls.admin_names and api.tls.read_names give names a role."}}},
+			}},
 			{"headers", headerObjects()},
 			{"schemas", schemas},
 		}},
@@ -115,7 +121,10 @@ const introduction = `The HTTP API of hm, the health manager. docs/json.md has t
 
 Every node answers reads from its own replica; writes reach the leader through any node. Every answer says on which
 recorded state it rests: in the headers X-Hm-Index, X-Hm-Age-Ms, X-Hm-Leader, X-Hm-Node and X-Hm-At, objects also in
-basis. Errors are problem documents (RFC 9457); any operation may also answer 401, 405, 413, 414 and 431.
+basis. Errors are problem documents (RFC 9457); any operation may also answer 401, 403, 405, 413, 414, 429 and 431.
+
+Who may ask has a role: read, or admin, which includes read (docs/access.md). Without a configured way to authenticate
+everybody is an admin. After too many wrong passwords an address gets 429 for a while.
 Clients must accept fields that this document does not name.`
 
 func headerObjects() object {
@@ -143,9 +152,15 @@ var basisHeaders = []string{headerIndex, headerAge, headerLeader, headerNode, he
 
 func (g *generator) operation(o operation) object {
 	out := object{{"operationId", o.id}, {"summary", o.about}}
-	if o.more != "" {
-		out = append(out, member{"description", o.more})
+	needs := "It needs the role " + o.needs().String() + "."
+	if o.needs() == access.None {
+		needs = "It needs no role."
+		out = append(out, member{"security", []object{{}}})
 	}
+	if o.more != "" {
+		needs = o.more + " " + needs
+	}
+	out = append(out, member{"description", needs})
 	var params []object
 	for _, p := range o.params {
 		in, about := "query", p.about
@@ -168,6 +183,9 @@ func (g *generator) operation(o operation) object {
 	}
 	if params != nil {
 		out = append(out, member{"parameters", params})
+	}
+	if o.media != "" {
+		out = append(out, member{"requestBody", object{{"required", true}, {"content", object{{o.media, object{}}}}}})
 	}
 	if o.body != nil {
 		out = append(out, member{"requestBody", object{{"required", true}, {"content", object{{jsonType, object{{"schema", g.schema(reflect.TypeOf(o.body))}}}}}}})

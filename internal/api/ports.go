@@ -22,6 +22,12 @@ type Node interface {
 	Members() []cluster.Member
 	// LeaderContact is when this node, while it did not lead, last heard from a leader; zero if never.
 	LeaderContact() time.Time
+	// Add makes a node a member, or gives a member another address. It reports whether it changed something.
+	Add(ctx context.Context, id, address string, force bool) (changed bool, err error)
+	// Remove makes a node no member any more.
+	Remove(ctx context.Context, id string, force bool) error
+	// HandOver hands the leadership to a member, or to the best one if id is empty, and gives its id.
+	HandOver(ctx context.Context, id string) (to string, err error)
 	// Joining reports whether the node still fetches the record that it may have lost with its disk.
 	Joining() bool
 	// Writes accepts the connections on which other members forward writes to this node. The server closes it.
@@ -61,7 +67,9 @@ type Link interface {
 
 // FeedStats has running totals of what was heard from the DEAs, for /metrics.
 type FeedStats struct {
-	Heartbeats         uint64 // messages taken in
+	Heartbeats         uint64 // messages taken in, whichever way they came
+	Posted             uint64 // of these, those that DEAs posted to this node over HTTPS
+	Relayed            uint64 // of these, those that other nodes passed on
 	Unchanged          uint64 // of these, those that repeated what was recorded; they are recognised without decoding
 	HeartbeatsRejected uint64 // messages that could not be understood
 	InstancesRejected  uint64 // entries left out of the other messages
@@ -70,6 +78,23 @@ type FeedStats struct {
 	Exits              uint64 // droplet.exited messages taken in
 	ExitsRejected      uint64
 	Updates            uint64 // droplet.updated messages taken in
+}
+
+// ComponentStats has running totals of what the node did as a component for collectors, for /metrics.
+type ComponentStats struct {
+	Announced uint64         // announcements sent
+	Answered  uint64         // questions for components that were answered
+	Ignored   uint64         // questions that were not, because too many came at once
+	Failed    uint64         // announcements and answers that could not be sent
+	Requests  map[int]uint64 // for /varz and /healthz, by HTTP status
+}
+
+// PostStats has running totals of the endpoint for heartbeats over HTTPS, for /metrics.
+type PostStats struct {
+	Connections  int               // open now
+	Refused      map[string]uint64 // connections and heartbeats, by reason
+	Relayed      map[string]uint64 // heartbeats that were to be passed on to a peer, by outcome; nil: there are no peers
+	RelayedBytes uint64            // sent to peers for that
 }
 
 // Transfers has running totals of how often this node handed over its leadership for one reason, for /metrics.
@@ -89,8 +114,9 @@ type snapshot struct {
 	age   time.Duration
 	local string
 	know  *reconcile.Knowledge // of the pass that the view comes from; nil: that of the node
-	// refused gives, by action, why NATS refuses commands of the leader.
-	refused func() map[commands.Action]string
+	// refused gives, by action, why NATS or the Cloud Controller refuses commands of the leader.
+	refused func() map[commands.Action]refusedCommand
+	details *CommandDetails // nil: there are none
 	// unplaced gives, by app, when each entry was first heard that has no place in it.
 	unplaced func() map[app.Key][]app.Time
 }
@@ -103,7 +129,8 @@ func (s *Server) snapshot() snapshot {
 		hm: s.opts.Node.Now(), at: stamp(wall), local: s.opts.ID,
 	}
 	n.wall = s.wall.at(wall, n.hm)
-	n.refused = sync.OnceValue(func() map[commands.Action]string { return s.refusedCommands(n.lead) })
+	n.refused = sync.OnceValue(func() map[commands.Action]refusedCommand { return s.refusedCommands(n.lead) })
+	n.details = s.opts.Details
 	n.unplaced = sync.OnceValue(s.opts.Loop.Unplaced)
 	if !n.lead.Leader {
 		n.age = s.sinceLeader(n.lead)

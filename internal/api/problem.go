@@ -14,10 +14,11 @@ import (
 
 // Problem is a problem document (RFC 9457), and the error that the client makes of one.
 type Problem struct {
-	// Type is urn:hm:problem:SLUG, with SLUG, one of ambiguous, bad-cursor, bad-request, busy, cross-origin, foreign-name, healing, internal,
-	// leader-unreachable, media-type, method, no-hold, no-history, no-journal, no-leader, not-forwarded, not-found,
-	// not-leader, not-ready, outcome-unknown, query-too-long, state-differs, store-damaged, too-large, too-late,
-	// unauthorized.
+	// Type is urn:hm:problem:SLUG, with SLUG one of ambiguous, bad-cursor, bad-request, bad-snapshot, busy,
+	// cross-origin, forbidden, foreign-name, foreign-snapshot, healing, internal, leader-unreachable, media-type,
+	// method, no-history, no-hold, no-journal, no-keys, no-leader, not-forwarded, not-found, not-leader, not-ready,
+	// other-cluster, outcome-unknown, query-too-long, refused, state-differs, store-damaged, too-large, too-late,
+	// too-many-attempts, unauthorized.
 	Type       string   `json:"type"`
 	Title      string   `json:"title"`                // the HTTP status in words
 	Status     int      `json:"status"`               // the HTTP status

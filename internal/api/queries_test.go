@@ -99,6 +99,8 @@ func (*stuckLink) Request(context.Context, string, []byte) ([]byte, error) {
 }
 func (*stuckLink) MaxPayload() int { return 0 }
 
+func (*stuckLink) Hand(bus.Msg, string) error { return nil }
+
 func (l *stuckLink) Answer(bus.Msg, []byte) error {
 	<-l.let
 	return nil

@@ -57,13 +57,13 @@ func (q *Queries) keepMembership() {
 			ready = knows
 			q.join(ready, subjectReady)
 		}
-		peer := s.peerAnswers()
+		_, peer := s.answeringPeer()
 		if !ready && !peer {
 			peer = asked.answer(q.ctx, q.link)
 		}
 		a.update(time.Now(), ready, peer, period)
 		if was := s.answering.Swap(a.in); was != a.in {
-			q.join(a.in, subjectAppState, subjectAppStateBulk)
+			q.join(a.in, questionSubjects[:]...)
 			if a.in {
 				q.logger.Info("this node answers for the state of apps again", "knows", ready)
 			} else {
@@ -123,16 +123,3 @@ func (s *Server) updateKnows() distrust {
 
 // Answers reports whether this node knows enough to tell a Cloud Controller what runs. The node tells its peers.
 func (s *Server) Answers() bool { return s.knows.Load() }
-
-// peerAnswers reports whether another node says over the cluster's own channel that it knows enough.
-func (s *Server) peerAnswers() bool {
-	for _, m := range s.opts.Node.Members() {
-		if m.ID != s.opts.ID && m.HasInfo && m.Healthy && m.InfoAge <= maxPeerAge && m.Info.NATSUp && m.Info.Answers {
-			return true
-		}
-	}
-	return false
-}
-
-// maxPeerAge is how old a peer's status may be. A peer sends it four times a second.
-const maxPeerAge = time.Second

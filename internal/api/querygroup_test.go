@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -101,12 +102,22 @@ func TestANodeThatKnowsLessLeavesTheQuestions(t *testing.T) {
 	cc := bustest.Client(t, url)
 	told := func() bool {
 		m, err := cc.Request("app.state", one(apitest.Crashy), 5*time.Second)
+		if err != nil || len(m.Data) <= 10 {
+			return false
+		}
+		health := []byte(`{"droplets":` + asked(apitest.Crashy) + `}`)
+		for _, subject := range []string{"healthmanager.health", "healthmanager.droplet"} {
+			if m, err = cc.Request(subject, health, 5*time.Second); err != nil || len(m.Data) <= 10 {
+				return false
+			}
+		}
+		m, err = cc.Request("healthmanager.status", fmt.Appendf(nil, `{"droplet":%q,"state":"CRASHED"}`, apitest.Crashy.Droplet), 5*time.Second)
 		return err == nil && len(m.Data) > 10
 	}
 	allTold := func(when string) {
 		t.Helper()
 		before, _ := bad.queries.Stats()
-		for range 40 {
+		for range 20 { // four questions each
 			if !told() {
 				t.Fatalf("%s: a question was not answered by the node that knows enough", when)
 			}
@@ -133,8 +144,10 @@ func TestANodeThatKnowsLessLeavesTheQuestions(t *testing.T) {
 		}
 		bustest.Until(t, name+": the server knows", func() bool { // an UNSUB is not confirmed
 			before, _ := bad.queries.Stats()
-			for range 20 {
-				told()
+			for range 10 {
+				if !told() {
+					return false
+				}
 			}
 			after, _ := bad.queries.Stats()
 			return after == before

@@ -13,11 +13,24 @@ import (
 // maxRefusalText is the longest text, in bytes, with which a node tells its peers what NATS refuses to it.
 const maxRefusalText = 1000
 
-// RefusalText gives the text of refusals for the peers of a node: a line for each, as many as fit.
-func RefusalText(list []bus.Refusal) string {
-	var out strings.Builder
+// refusedPost begins the line of an action that the Cloud Controller refuses over HTTP.
+const refusedPost = "post"
+
+// RefusalText gives the text of refusals for the peers of a node: a line for each of NATS and of the Cloud Controller, as
+// many as fit. cc may be nil.
+func RefusalText(list []bus.Refusal, cc *CC) string {
+	var lines []string
 	for _, r := range list {
-		line := strings.ReplaceAll(r.String(), "\n", " ")
+		lines = append(lines, r.String())
+	}
+	if cc != nil {
+		for _, r := range cc.Refused {
+			lines = append(lines, refusedPost+" "+r.Action+": "+r.Error)
+		}
+	}
+	var out strings.Builder
+	for _, line := range lines {
+		line = strings.ReplaceAll(line, "\n", " ")
 		if out.Len()+len(line)+1 > maxRefusalText {
 			break
 		}
@@ -29,6 +42,23 @@ func RefusalText(list []bus.Refusal) string {
 	return out.String()
 }
 
+// cc gives what the node knows of the Cloud Controller; nil if commands go over NATS.
+func (s *Server) cc() *CC {
+	if s.opts.CC == nil {
+		return nil
+	}
+	return s.opts.CC()
+}
+
+// refusalText gives what is refused to this node.
+func (s *Server) refusalText() string { return RefusalText(s.opts.Link.Refusals(), s.cc()) }
+
+// refusedCommand says why commands of an action are not taken.
+type refusedCommand struct {
+	why   string
+	waits string // what they wait for
+}
+
 func refusals(list []bus.Refusal) []NATSRefusal {
 	out := make([]NATSRefusal, 0, len(list))
 	for _, r := range list {
@@ -37,11 +67,12 @@ func refusals(list []bus.Refusal) []NATSRefusal {
 	return out
 }
 
-// refusedCommands gives, by action, what nats refuses to the node that leads: this one, or a peer by its own word.
-func (s *Server) refusedCommands(lead cluster.Leadership) map[commands.Action]string {
+// refusedCommands gives, by action, what NATS or the Cloud Controller refuses to the node that leads: this one, or a peer
+// by its own word.
+func (s *Server) refusedCommands(lead cluster.Leadership) map[commands.Action]refusedCommand {
 	told := ""
 	if lead.LeaderID == s.opts.ID {
-		told = RefusalText(s.opts.Link.Refusals())
+		told = s.refusalText()
 	} else {
 		for _, m := range s.opts.Node.Members() {
 			if m.ID == lead.LeaderID && m.HasInfo {
@@ -52,12 +83,15 @@ func (s *Server) refusedCommands(lead cluster.Leadership) map[commands.Action]st
 	if told == "" {
 		return nil
 	}
-	refused := map[commands.Action]string{}
+	refused := map[commands.Action]refusedCommand{}
 	for _, action := range []commands.Action{commands.Start, commands.Stop} {
 		subject := s.opts.Subject(action)
 		for line := range strings.SplitSeq(told, "\n") {
 			if words, ok := strings.CutPrefix(line, bus.RefusedPublish+" "+subject+": "); ok {
-				refused[action] = fmt.Sprintf("nats refuses %s: %s", subject, words)
+				refused[action] = refusedCommand{fmt.Sprintf("nats refuses %s: %s", subject, words), "NATS to accept its subject"}
+			}
+			if words, ok := strings.CutPrefix(line, refusedPost+" "+action.String()+": "); ok {
+				refused[action] = refusedCommand{words, "the Cloud Controller to accept it"}
 			}
 		}
 	}
@@ -69,7 +103,15 @@ func (n snapshot) refusal(c commands.Command) string {
 	if c.State != commands.Claimed {
 		return ""
 	}
-	return n.refused()[c.Action]
+	return n.refused()[c.Action].why
+}
+
+// toldOf gives what is known of the command that a finding waits for, beside that it was sent.
+func (n snapshot) toldOf(f *diff.Finding) string {
+	if f.Why != diff.WhySent || n.details == nil {
+		return ""
+	}
+	return n.details.of(f.Command)
 }
 
 // refusalOf gives the refusal of the command that a finding waits for.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"hm/internal/access"
 )
 
 // endpoint answers a request. An error that it returns becomes a problem document.
@@ -25,7 +27,7 @@ func (s *Server) routes() http.Handler {
 	for _, o := range s.operations() {
 		e := s.accepting(&o)
 		byPattern[o.pattern] = e
-		mux.Handle(o.pattern, s.wrap(o.pattern, o.class, e))
+		mux.Handle(o.pattern, s.wrap(o.pattern, o.class, o.needs(), e))
 	}
 	// The id "/" fills no segment of a path: these patterns serve it.
 	for _, slash := range []struct {
@@ -37,12 +39,14 @@ func (s *Server) routes() http.Handler {
 			endpoints[rest] = byPattern["GET "+slash.base+"{"+slash.value+"}"+rest]
 		}
 		pattern := "GET " + slash.base + slashSuffix
-		mux.Handle(pattern, s.wrap(pattern, classRead, slashID(mux, slash.base, slash.value, endpoints)))
+		mux.Handle(pattern, s.wrap(pattern, classRead, access.Read, slashID(mux, slash.base, slash.value, endpoints)))
 	}
-	handle := func(pattern string, e endpoint) { mux.Handle(pattern, s.wrap(pattern, classPage, e)) }
+	handle := func(pattern string, e endpoint) {
+		mux.Handle(pattern, s.wrap(pattern, classPage, pageNeeds(pattern), e))
+	}
 	if s.opts.Pprof {
 		pattern := "GET " + profilesPath
-		mux.Handle(pattern, s.wrap(pattern, classStream, s.profiles)) // a profile takes as long as the client asks for
+		mux.Handle(pattern, s.wrap(pattern, classStream, access.Admin, s.profiles)) // a profile takes as long as the client asks for
 	}
 	nowhere := func(_ http.ResponseWriter, r *http.Request) error { return noRoute(mux, r) }
 	if s.opts.Dashboard != nil {
@@ -65,19 +69,37 @@ func (s *Server) routes() http.Handler {
 		refuse(w, r, problem(http.StatusForbidden, "cross-origin", "a page of another site asked for a change", ""))
 	}))
 	var guarded http.Handler = mux
-	if !s.auth.needed && s.opts.TLS.ClientCA == "" {
+	if s.door.policy.Open() {
 		guarded = refuseForeignNames(mux)
 	}
-	return protection.Handler(s.auth.guard(guarded))
+	return protection.Handler(s.guard(guarded))
 }
 
 // pagePatterns are the paths of the dashboard.
 var pagePatterns = []string{
 	"GET /{$}", "GET /apps", "GET /apps/", "GET /deas", "GET /deas/", "GET /commands", "GET /events", "GET /cluster", "GET /sandbox",
-	"GET /map/", "GET /assets/", "POST /do/",
+	"GET /map/", "GET /assets/", "POST /do/", themePattern,
 }
 
-const recordingRoute = "GET /v1/recording"
+// themePattern is the only form that changes nothing but what the browser shows.
+const themePattern = "POST /do/theme"
+
+// untold has what needs the role admin and is no deed for the history, unless it is refused: what follows a recording that
+// was told, profiles, and forms, since what they ask the API for is told.
+var untold = map[string]bool{recordingStateRoute: true, "GET " + profilesPath: true, "POST /do/": true}
+
+// pageNeeds gives the role that a page needs, or a form.
+func pageNeeds(pattern string) access.Role {
+	if strings.HasPrefix(pattern, "POST ") && pattern != themePattern {
+		return access.Admin
+	}
+	return access.Read
+}
+
+const (
+	recordingRoute      = "GET /v1/recording"
+	recordingStateRoute = "POST /v1/recording/{id}/state"
+)
 
 // noRoute gives the problem of a request without an endpoint: the path does not exist, or the method is not allowed.
 func noRoute(mux *http.ServeMux, r *http.Request) error {
@@ -95,8 +117,8 @@ func noRoute(mux *http.ServeMux, r *http.Request) error {
 }
 
 // wrap turns an endpoint into a handler: its requests are counted, its errors and panics become problem documents.
-// Requests of a class are bounded.
-func (s *Server) wrap(pattern string, c class, e endpoint) http.Handler {
+// Requests of a class are bounded. Those of somebody whose role is below needs are refused.
+func (s *Server) wrap(pattern string, c class, needs access.Role, e endpoint) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec, began := &recorder{ResponseWriter: w, request: r, reading: classBounds[c].write}, time.Now()
 		defer func() {
@@ -108,13 +130,26 @@ func (s *Server) wrap(pattern string, c class, e endpoint) http.Handler {
 				rec.fail(problem(http.StatusInternalServerError, "internal", "this is a bug in hm: the log of the node has the details", ""))
 			}
 			s.requests.WithLabelValues(pattern, strconv.Itoa(rec.status)).Inc()
-			if pattern != recordingRoute && rec.Header().Get("Content-Type") != eventStream { // else it lasts as long as the client wants
+			if pattern != recordingRoute && pattern != "GET "+snapshotPath && rec.Header().Get("Content-Type") != eventStream { // else it lasts as long as the client wants
 				s.opts.Times.Request(pattern).Observe(time.Since(began).Seconds())
 			}
 		}()
+		if needs == access.Admin && !untold[pattern] {
+			rec.began = func(status int) { s.audited(r, rec.detail, status) }
+		}
+		if principalOf(r).Role < needs {
+			if needs == access.Admin {
+				rec.began = func(status int) { s.audited(r, "", status) }
+			}
+			s.forbid(rec, r, needs)
+			return
+		}
 		limit := int64(maxBody)
-		if r.URL.Path == bulkPath {
+		switch r.URL.Path {
+		case bulkPath:
 			limit = maxBulkBody
+		case snapshotPath:
+			limit = maxSnapshotBody
 		}
 		r.Body = http.MaxBytesReader(rec, r.Body, limit)
 		if err := s.admitted(c, e, rec, r); err != nil {
@@ -157,6 +192,8 @@ type recorder struct {
 	request *http.Request
 	reading time.Duration // that the client has for reading the answer; 0: as long as the server allows
 	status  int
+	detail  string           // what the request changes, for the history
+	began   func(status int) // is called once, before an answer is sent; nil: nothing is
 }
 
 func (r *recorder) WriteHeader(status int) {
@@ -175,6 +212,10 @@ func (r *recorder) begin(status int) {
 		return
 	}
 	r.status = status
+	if began := r.began; began != nil {
+		r.began = nil
+		began(status)
+	}
 	if r.reading > 0 { // a page asks in this process, where nobody reads slowly and a deadline is not supported
 		_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(time.Now().Add(r.reading))
 	}

@@ -32,6 +32,7 @@ func TestSeriesTellWhatTheStatusTold(t *testing.T) {
 	}
 	check := func(i int, gate bool, leads bool) {
 		t.Helper()
+		s.DropPass() // on a busy machine passes take long, and are used for longer
 		s.TakeSample()
 		st, _, err := c.Status(ctx)
 		if err != nil {

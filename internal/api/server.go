@@ -14,7 +14,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"hm/internal/maxconns"
 	"hm/internal/reconcile"
+	"hm/internal/tlsfiles"
 )
 
 // Server is one node's API. All its methods are safe for concurrent use.
@@ -27,16 +29,19 @@ type Server struct {
 	samples    series
 	gates      [classes]*gate
 	forward    *forwarder
-	auth       credentials
+	door       *door
+	audit      *audit
 	registry   *prometheus.Registry
 	unanswered unanswered
-	knows      atomic.Bool      // this node knew enough to answer app.state when that was last checked
-	answering  atomic.Bool      // it is in the queue group that answers
-	leftOut    [2]atomic.Uint64 // apps left out of answers to app.state and app.state.bulk because of their size
+	knows      atomic.Bool // this node knew enough to answer a Cloud Controller when that was last checked
+	answering  atomic.Bool // it is in the queue group that answers
+	questions  questionCounts
 	requests   *prometheus.CounterVec
 	handler    http.Handler
 
 	recordings chan struct{}   // has an element for each recording under way
+	snapshots  chan struct{}   // has an element for each snapshot that is sent
+	restores   chan struct{}   // has an element while one is restored
 	followers  chan struct{}   // has an element for each stream of events
 	profiling  chan struct{}   // has an element while a profile is taken
 	ending     context.Context // ends when Close begins, and with it the recordings and streams
@@ -61,20 +66,22 @@ func Open(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening on api.listen %s: %w", s.opts.Listen, err)
 	}
-	s.listener = newLimitedListener(l, s.opts.MaxConns)
+	var idle maxconns.Idle
+	s.listener = maxconns.LimitIdle(l, s.opts.MaxConns, &idle)
 	if secure != nil {
-		s.listener = tls.NewListener(s.listener, secure)
+		s.listener = tls.NewListener(s.listener, secure.ForListener())
 	}
 	s.http = &http.Server{
 		Handler: s.handler, MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: patience.header,
 		ReadTimeout: patience.request, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
-		ErrorLog: slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelDebug),
+		ConnState: idle.ConnState, ErrorLog: slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelDebug),
 	}
 	s.served.Go(func() {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			s.opts.Logger.Error("the API no longer serves requests", "error", err)
 		}
 	})
+	clearUploads(s.opts.SpoolDir)
 	s.servePeers()
 	s.served.Go(s.forget)
 	s.served.Go(s.keepSamples)
@@ -82,18 +89,18 @@ func Open(o Options) (*Server, error) {
 }
 
 // newServer makes a server that does not listen yet.
-func newServer(o Options) (*Server, *tls.Config, error) {
+func newServer(o Options) (*Server, *tlsfiles.Set, error) {
 	o, err := o.complete()
 	if err != nil {
 		return nil, nil, err
 	}
-	server, err := o.TLS.load()
+	server, err := o.load(o.TLSFiles)
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &Server{opts: o, auth: newCredentials(o.Username, o.Password), done: make(chan struct{}), recordings: make(chan struct{}, maxRecordings), followers: make(chan struct{}, maxFollowers), profiling: make(chan struct{}, 1)}
+	s := &Server{opts: o, door: newDoor(o), audit: newAudit(), done: make(chan struct{}), recordings: make(chan struct{}, maxRecordings), snapshots: make(chan struct{}, maxSnapshots), restores: make(chan struct{}, 1), followers: make(chan struct{}, maxFollowers), profiling: make(chan struct{}, 1)}
 	s.ending, s.end = context.WithCancel(context.Background())
-	s.fleet.policy, s.fleet.eval, s.fleet.background = o.Policy, reconcile.NewEvaluator(o.Policy), s.served.Go
+	s.fleet.policy, s.fleet.eval, s.fleet.background, s.fleet.small = o.Policy, reconcile.NewEvaluator(o.Policy), s.served.Go, smallFleet
 	s.selections.scans = newScanGate()
 	for c, b := range classBounds {
 		s.gates[c] = newGate(b.slots, b.wait, b.name)
@@ -132,8 +139,12 @@ func (s *Server) Close() error {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
 		for _, h := range []*http.Server{s.http, s.peers} {
-			if err := h.Shutdown(ctx); err != nil {
-				s.closed = errors.Join(s.closed, fmt.Errorf("closing the API: %w", err), h.Close())
+			err := h.Shutdown(ctx)
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = h.Close() // of what goes on still, and of connections on which nothing was ever asked
+			}
+			if err != nil {
+				s.closed = errors.Join(s.closed, fmt.Errorf("closing the API: %w", err))
 			}
 		}
 		close(s.done)

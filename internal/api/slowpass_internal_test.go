@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hm/diff"
+	"hm/internal/app"
 	"hm/internal/reconcile"
 	"hm/raftfsm"
 )
@@ -15,13 +16,14 @@ func TestNobodyWaitsForASlowPass(t *testing.T) {
 	var running sync.WaitGroup
 	policy := diff.Policy{HeartbeatPeriod: time.Second}
 	f := fleet{policy: policy, eval: reconcile.NewEvaluator(policy), background: running.Go}
-	n := snapshot{view: raftfsm.NewState().Freeze(), unplaced: nil}
+	n := snapshot{view: raftfsm.NewState().Freeze(), unplaced: func() map[app.Key][]app.Time { return nil }}
 	first := f.recent(n)
-	first.took, first.built = time.Second, time.Now().Add(-25*time.Second) // as if it had been made in a large fleet
-	f.mu.Lock()                                                            // a pass is under way
-	for range 3 {
+	first.took = 4 * time.Second // as if it had been made in a large fleet
+	f.mu.Lock()                  // a pass is under way
+	for _, age := range []time.Duration{25 * time.Second, passMaxKeep + first.took} {
+		first.built = time.Now().Add(-age)
 		if f.recent(n) != first {
-			t.Fatal("it is not the pass that there is")
+			t.Fatalf("a pass of %v ago is not the one that there is", age)
 		}
 	}
 	f.mu.Unlock()
@@ -29,10 +31,14 @@ func TestNobodyWaitsForASlowPass(t *testing.T) {
 	if second := f.recent(n); second == first || second.built.Before(first.built) {
 		t.Error("the pass was not renewed")
 	}
-	old := f.recent(n)
-	old.took, old.built = time.Second, time.Now().Add(-passMaxKeep)
-	f.newest.Store(old)
-	if f.recent(n) == old {
-		t.Errorf("a pass is used that is %v old", passMaxKeep)
+	for took, age := range map[time.Duration]time.Duration{
+		time.Millisecond: passMaxKeep + time.Second, time.Second: passMaxKeep + 3*time.Second, time.Minute: passTooOld,
+	} {
+		old := f.recent(n)
+		old.took, old.built = took, time.Now().Add(-age)
+		f.newest.Store(old)
+		if f.recent(n) == old {
+			t.Errorf("a pass that took %v is used when it is %v old", took, age)
+		}
 	}
 }

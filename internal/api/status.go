@@ -12,24 +12,27 @@ type Status struct {
 	Cluster  Cluster        `json:"cluster"`
 	Gate     Gate           `json:"gate"`
 	NATS     NATS           `json:"nats"`
+	CC       *CC            `json:"cc,omitempty"` // the Cloud Controller to which commands are posted; missing if they go over NATS
 	Desired  DesiredStatus  `json:"desired"`
 	Actual   ActualStatus   `json:"actual"`
 	Drift    DriftCounts    `json:"drift"`
 	Commands CommandsStatus `json:"commands"`
 	Queue    Queue          `json:"queue"`
 	Holds    []Hold         `json:"holds"`
-	Hash     string         `json:"state_hash"` // equal on all nodes at the same index
+	TLS      []TLSFiles     `json:"tls,omitempty"` // the certificates of the answering node; missing without TLS
+	Hash     string         `json:"state_hash"`    // equal on all nodes at the same index
 	Basis    Basis          `json:"basis"`
 }
 
 // Cluster is the Raft cluster as the answering node sees it.
 type Cluster struct {
-	Leader string        `json:"leader"` // node id; empty if none is known
+	ID     string        `json:"id,omitempty"` // names the cluster for ever; missing while it has none
+	Leader string        `json:"leader"`       // node id; empty if none is known
 	Term   uint64        `json:"term"`
 	Nodes  []ClusterNode `json:"nodes"` // sorted by id
 }
 
-// ClusterNode is one member. What a member reports itself (NATS, AppliedIndex, Hears, Version) is null or missing
+// ClusterNode is one member. What a member reports itself (NATS, AppliedIndex, Hears, Version and so on) is null or missing
 // while it has not been heard.
 type ClusterNode struct {
 	ID           string  `json:"id"`
@@ -44,7 +47,12 @@ type ClusterNode struct {
 	API          string  `json:"api,omitempty"`
 	Gate         string  `json:"gate,omitempty"` // open, or why its gate is closed
 	Version      string  `json:"version,omitempty"`
-	// NATSRefused says what its NATS server refuses to it, in a line for each subject.
+	// Kinds is the highest kind of log record that its version knows. A kind that some voter does not know is not used.
+	Kinds uint32 `json:"kinds,omitempty"`
+	// SnapshotFormat is the newest format of snapshots that its version reads.
+	SnapshotFormat uint32 `json:"snapshot_format,omitempty"`
+	// NATSRefused says what its NATS server refuses to it, and the Cloud Controller to which it posts commands, in a line
+	// for each subject and each action.
 	NATSRefused string `json:"nats_refused,omitempty"`
 	// Fault says what is wrong with its record, as it reports itself; missing if nothing is.
 	Fault *cluster.Fault `json:"fault,omitempty"`
@@ -96,6 +104,25 @@ type NATSRefusal struct {
 	Since   Timestamp `json:"since"`
 	Last    Timestamp `json:"last"`  // when it was refused last
 	Count   uint64    `json:"count"` // how often since Since
+}
+
+// CC is what the answering node knows of the Cloud Controller to which it posts commands (commands.protocol: http).
+type CC struct {
+	URL string `json:"url"` // commands.cc_url
+	// Reachable says whether it answers; null on a node that does not lead, and on a leader that has no answer yet.
+	Reachable *bool       `json:"reachable"`
+	Since     Timestamp   `json:"since"`           // since when it has been so
+	Error     string      `json:"error,omitempty"` // of the newest failure since its last answer
+	Refused   []CCRefusal `json:"refused"`         // actions of which it takes no command; never null
+}
+
+// CCRefusal says that the Cloud Controller takes no commands of an action: the credentials or the URL are wrong.
+type CCRefusal struct {
+	Action string    `json:"action"` // start or stop
+	Error  string    `json:"error"`  // its answer, and what to do
+	Since  Timestamp `json:"since"`  // when it refused one first
+	Last   Timestamp `json:"last"`   // when it refused one last
+	Count  uint64    `json:"count"`  // how often since Since
 }
 
 // DesiredStatus is the recorded desired state.

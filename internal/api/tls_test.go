@@ -2,16 +2,13 @@ package api_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
+	"io"
+	"log/slog"
 	"net"
-	"os"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,66 +16,17 @@ import (
 
 	"hm/internal/api"
 	"hm/internal/api/apitest"
+	"hm/internal/tlsfiles"
+	"hm/internal/tlsfiles/tlstest"
 )
-
-// authority signs certificates for a test. Its files are ca.pem, NAME.pem and NAME.key in dir.
-type authority struct {
-	t    *testing.T
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	a := &authority{t: t, dir: t.TempDir()}
-	a.cert, a.key = a.sign("ca", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
-	return a
-}
-
-func (a *authority) sign(name string, tmpl *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	check := func(err error) {
-		if err != nil {
-			a.t.Fatal(err)
-		}
-	}
-	check(err)
-	tmpl.SerialNumber, tmpl.Subject = big.NewInt(time.Now().UnixNano()), pkix.Name{CommonName: name}
-	tmpl.NotBefore, tmpl.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	parent, signer := a.cert, a.key
-	if parent == nil {
-		parent, signer = tmpl, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, &key.PublicKey, signer)
-	check(err)
-	cert, err := x509.ParseCertificate(der)
-	check(err)
-	raw, err := x509.MarshalECPrivateKey(key)
-	check(err)
-	check(os.WriteFile(a.file(name+".pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	check(os.WriteFile(a.file(name+".key"), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: raw}), 0o600))
-	return cert, key
-}
-
-func (a *authority) file(name string) string { return filepath.Join(a.dir, name) }
-
-func (a *authority) node(name string) {
-	a.sign(name, &x509.Certificate{
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	})
-}
 
 // TestTLS has two nodes that ask every client for a certificate; a write goes through both.
 func TestTLS(t *testing.T) {
-	a := newAuthority(t)
-	for _, name := range []string{"one", "two", "amy"} {
-		a.node(name)
-	}
+	a := tlstest.New(t)
 	tls := func(w *apitest.Node, name string) api.Options {
 		o := w.Options()
-		o.TLS = api.TLS{Cert: a.file(name + ".pem"), Key: a.file(name + ".key"), ClientCA: a.file("ca.pem")}
+		o.TLS.Cert, o.TLS.Key = a.Issue(name, nil)
+		o.TLS.ClientCA = a.CA
 		return o
 	}
 	leader, follower := apitest.Fleet(), apitest.Fleet()
@@ -86,7 +34,8 @@ func TestTLS(t *testing.T) {
 	follower.Follow("hm-2", "hm-1", writesOf(leader))
 	addr := "https://" + host(serve(t, tls(follower, "two")))
 
-	amy, err := api.NewClient(api.ClientOptions{Addr: addr, CA: a.file("ca.pem"), Cert: a.file("amy.pem"), Key: a.file("amy.key")})
+	cert, key := a.Issue("amy", nil)
+	amy, err := api.NewClient(api.ClientOptions{Addr: addr, CA: a.CA, Cert: cert, Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,8 +44,8 @@ func TestTLS(t *testing.T) {
 		t.Errorf("%+v %v", h, err)
 	}
 	for name, o := range map[string]api.ClientOptions{
-		"no certificate":    {Addr: addr, CA: a.file("ca.pem")},
-		"unknown authority": {Addr: addr, Cert: a.file("amy.pem"), Key: a.file("amy.key")},
+		"no certificate":    {Addr: addr, CA: a.CA},
+		"unknown authority": {Addr: addr, Cert: cert, Key: key},
 		"no TLS":            {Addr: "http://" + host(strings.Replace(addr, "https", "http", 1))},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -112,18 +61,112 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// TestCertificatesInTheStatus: the status and the metrics tell which certificates are in force, until when, and why newer
+// ones are not.
+func TestCertificatesInTheStatus(t *testing.T) {
+	a := tlstest.New(t)
+	expires := time.Now().Add(20 * 24 * time.Hour).UTC().Truncate(time.Second)
+	dir := t.TempDir()
+	cert, key := a.Issue("one", func(c *x509.Certificate) { c.NotAfter = expires })
+	tlstest.Install(t, filepath.Join(dir, "cert"), cert)
+	tlstest.Install(t, filepath.Join(dir, "key"), key)
+	w := apitest.Fleet()
+	o := w.Options()
+	o.TLS = api.TLS{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key")}
+	o.TLSFiles = tlsfiles.NewWatcher(slog.New(slog.DiscardHandler))
+	o.Clock = time.Now
+	addr := "https://" + host(serve(t, o))
+	client, err := api.NewClient(api.ClientOptions{Addr: addr, CA: a.CA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	status := func() api.TLSFiles {
+		t.Helper()
+		s, _, err := client.Status(t.Context())
+		if err != nil || len(s.TLS) != 1 {
+			t.Fatalf("%+v %v", s.TLS, err)
+		}
+		return s.TLS[0]
+	}
+	got := status()
+	if got.Name != "api.tls" || got.Error != "" || !got.Since.IsZero() || len(got.Certificates) != 1 ||
+		got.Certificates[0].Key != "api.tls.cert" || !got.Certificates[0].Expires.Equal(expires) {
+		t.Errorf("the status has %+v", got)
+	}
+	tlstest.Install(t, filepath.Join(dir, "key"), a.CA)
+	o.TLSFiles.Reload()
+	if got = status(); !strings.Contains(got.Error, "api.tls.key") || got.Since.IsZero() {
+		t.Errorf("with a bad key the status has %+v", got)
+	}
+
+	config, err := tlsfiles.Client(tlsfiles.File{Path: a.CA}, tlsfiles.File{}, tlsfiles.File{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	http := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
+	r, err := http.Get(addr + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`hm_tls_files_refused{files="api.tls"} 1`, `hm_tls_files_read_total{files="api.tls",outcome="refused"} 1`,
+		`hm_tls_files_read_total{files="api.tls",outcome="taken"} 0`, `hm_tls_certificate_expires_seconds{key="api.tls.cert"} 1.7`,
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+}
+
+// TestOnlyHTTP1: the API offers no HTTP/2, whose streams a client could open and reset without end.
+func TestOnlyHTTP1(t *testing.T) {
+	a := tlstest.New(t)
+	o := apitest.Fleet().Options()
+	o.TLS.Cert, o.TLS.Key = a.Issue("one", nil)
+	address := host(serve(t, o))
+	config, err := tlsfiles.Client(tlsfiles.File{Path: a.CA}, tlsfiles.File{}, tlsfiles.File{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.NextProtos = []string{"h2", "http/1.1"}
+	if c, err := tls.Dial("tcp", address, config); err == nil {
+		if p := c.ConnectionState().NegotiatedProtocol; p == "h2" {
+			t.Error("h2 is spoken")
+		}
+		_, _ = c.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+		answer, _ := io.ReadAll(io.LimitReader(c, 1<<10))
+		if !strings.HasPrefix(string(answer), "HTTP/1.1 ") {
+			t.Errorf("the preface of HTTP/2 is answered with %q", answer)
+		}
+		_ = c.Close()
+	}
+	config.NextProtos = []string{"h2"}
+	if c, err := tls.Dial("tcp", address, config); err == nil {
+		if p := c.ConnectionState().NegotiatedProtocol; p != "" {
+			t.Errorf("%q is spoken", p)
+		}
+		_ = c.Close()
+	}
+}
+
 func TestClientOptionsThatCannotBe(t *testing.T) {
-	a := newAuthority(t)
+	cert, key := tlstest.New(t).Issue("amy", nil)
 	for name, o := range map[string]api.ClientOptions{
 		"no URL":          {Addr: "127.0.0.1:5155"},
 		"no host":         {Addr: "http://"},
 		"another scheme":  {Addr: "ftp://x"},
 		"a path":          {Addr: "http://x/y"},
 		"a password":      {Addr: "http://amy:secret@x"},
-		"no such CA":      {Addr: "http://x", CA: a.file("none")},
-		"a key as CA":     {Addr: "http://x", CA: a.file("ca.key")},
-		"half a pair":     {Addr: "http://x", Cert: a.file("ca.pem")},
-		"a pair of wrong": {Addr: "http://x", Cert: a.file("ca.key"), Key: a.file("ca.pem")},
+		"no such CA":      {Addr: "http://x", CA: cert + ".none"},
+		"a key as CA":     {Addr: "http://x", CA: key},
+		"half a pair":     {Addr: "http://x", Cert: cert},
+		"a pair of wrong": {Addr: "http://x", Cert: key, Key: cert},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := api.NewClient(o); err == nil || strings.Contains(err.Error(), "secret") {

@@ -1,5 +1,6 @@
-// Package boltfile checks the pages of a bbolt file. Bbolt itself trusts every page: a damaged one makes it panic, even on
-// a goroutine of its own, recurse without end, or skip stored data.
+// Package boltfile checks the pages of a bbolt file, and finds out when a copy without free pages pays. Bbolt itself trusts
+// every page: a damaged one makes it panic, even on a goroutine of its own, recurse without end, or skip stored data. And
+// it never makes a file smaller.
 package boltfile
 
 import (

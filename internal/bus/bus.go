@@ -19,6 +19,7 @@ import (
 
 	"hm/internal/notify"
 	"hm/internal/sampled"
+	"hm/internal/tlsfiles"
 )
 
 // Limits of the link's own behaviour.
@@ -40,6 +41,8 @@ type Options struct {
 	// Username with Password, or Token, or Creds: the path of a NATS credentials file, which is read at each attempt.
 	Username, Password, Token, Creds string
 	TLS                              TLS
+	// TLSFiles reads the files of TLS again when they change; nil: they are read once.
+	TLSFiles *tlsfiles.Watcher
 	// PingInterval is the time between two pings to the server. A silent link is down after maxPingsOut+1 = 2 of them at
 	// the latest. Default 2 s.
 	PingInterval time.Duration
@@ -47,7 +50,7 @@ type Options struct {
 	Logger       *slog.Logger
 }
 
-// TLS holds paths of PEM files, which are read at each attempt. If one is set, TLS is required.
+// TLS holds paths of PEM files. If one is set, TLS is required.
 type TLS struct {
 	CA        string // authorities to trust instead of the system's
 	Cert, Key string // the client's own certificate, both or none
@@ -60,6 +63,7 @@ type Link struct {
 	servers []address
 	silent  []bool // servers that did not answer at the last attempt; only run uses it
 	auth    []nats.Option
+	tls     *tlsfiles.Set // nil: no TLS, unless the address asks for it
 	logger  *slog.Logger
 	log     *sampled.Log
 
@@ -118,6 +122,9 @@ func (o Options) Validate() error {
 	if _, err := parseServers(o.Servers); err != nil {
 		return err
 	}
+	if _, err := loadTLS(o.TLS, nil); err != nil {
+		return err
+	}
 	_, err := authOptions(o)
 	return err
 }
@@ -140,8 +147,12 @@ func Open(o Options) (*Link, error) {
 	if err != nil {
 		return nil, err
 	}
+	files, err := loadTLS(o.TLS, o.TLSFiles)
+	if err != nil {
+		return nil, err
+	}
 	l := &Link{
-		opts: o, servers: servers, silent: make([]bool, len(servers)), auth: auth, logger: o.Logger, log: sampled.New(o.Logger, logEvery, 1),
+		opts: o, servers: servers, silent: make([]bool, len(servers)), auth: auth, tls: files, logger: o.Logger, log: sampled.New(o.Logger, logEvery, 1),
 		ended: make(chan struct{}), jobs: make(chan *job), changed: notify.New(),
 		state: State{Since: time.Now()}, refused: newRefusals(), began: time.Now(),
 	}

@@ -467,10 +467,27 @@ func TestRequestAndAnswer(t *testing.T) {
 	if _, err := l.Request(within(t, time.Minute), "a b", nil); !errors.Is(err, ErrRefused) {
 		t.Errorf("request on a bad subject: %v, want ErrRefused", err)
 	}
+	if err := l.SubscribeQueue("front", "group", Limits{}, func(m Msg) { // somebody else answers
+		if err := l.Hand(m, "q"); err != nil {
+			t.Error(err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	got, err = l.Request(within(t, time.Minute), "front", []byte("y"))
+	if err != nil || string(got) != "re: y" {
+		t.Errorf("answer to a request that was handed over: %q, %v", got, err)
+	}
+	if err := l.Hand(Msg{Subject: "front", Reply: "r"}, "a b"); !errors.Is(err, ErrRefused) {
+		t.Errorf("a request handed over on a bad subject: %v, want ErrRefused", err)
+	}
 	srv.Stop()
 	bustest.Until(t, "the link is down", down(l))
 	if _, err := l.Request(within(t, time.Minute), "q", nil); !errors.Is(err, ErrDown) {
 		t.Errorf("request while down: %v, want ErrDown", err)
+	}
+	if err := l.Hand(Msg{Subject: "front", Reply: "r"}, "q"); !errors.Is(err, ErrDown) {
+		t.Errorf("a request handed over while down: %v, want ErrDown", err)
 	}
 }
 

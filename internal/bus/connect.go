@@ -97,6 +97,9 @@ func (l *Link) dial(ctx context.Context, at int) (*session, error) {
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { l.onAsyncError(ses, sub, err) }),
 	}, l.auth...)
+	if l.tls != nil {
+		opts = append(opts, nats.Secure(l.tls.Config()))
+	}
 	nc, err := nats.Connect(srv.url, opts...)
 	if err != nil {
 		return nil, errors.Join(err, d.failure())

@@ -27,19 +27,23 @@ type MarkerOptions struct {
 }
 
 // MarkerSubject is where a node publishes its markers.
-func MarkerSubject(node string) string {
+func MarkerSubject(node string) string { return NodeSubject(node, "marker") }
+
+// NodeSubject is a subject of one node.
+func NodeSubject(node, name string) string {
 	clean := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' {
 			return r
 		}
 		return '_'
 	}, node)
-	return "hm." + clean + ".marker"
+	return "hm." + clean + "." + name
 }
 
 // Lag is how late a link is.
 type Lag struct {
 	Known bool
+	Down  bool // the link is down, or has just come up and carried no marker yet
 	// Time is the age of the oldest marker that has not come back, or the time that the newest one took, whichever is more.
 	Time time.Duration
 	// Refused is the server's text if it refuses the markers: the lag is then not known.
@@ -110,7 +114,7 @@ func (m *Marker) Lag() Lag {
 	defer m.mu.Unlock()
 	switch {
 	case m.ses == nil || m.link.current() != m.ses:
-		return Lag{}
+		return Lag{Down: true}
 	case m.refusedOn == m.ses:
 		return Lag{Refused: m.refused}
 	}

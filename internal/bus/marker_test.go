@@ -175,7 +175,7 @@ func TestLagIsNotKnown(t *testing.T) {
 			bustest.Until(t, "the marker is permitted", func() bool { return m.Lag().Known && m.receivedOne() })
 			srv.Stop()
 			bustest.Until(t, "the link is down", down(l))
-			if lag := m.Lag(); lag != (Lag{}) {
+			if lag := m.Lag(); lag != (Lag{Down: true}) {
 				t.Errorf("while the link is down, the lag is %+v", lag)
 			}
 		})

@@ -46,8 +46,8 @@ func parseServer(text string) (address, error) {
 	return s, nil
 }
 
-// authOptions checks the credentials and certificates once, so that a wrong path stops the start. Each attempt reads the
-// files again, so that renewed ones are used.
+// authOptions checks the credentials once, so that a wrong path stops the start. Each attempt reads nats.creds again, so
+// that renewed ones are used.
 func authOptions(o Options) ([]nats.Option, error) {
 	var opts []nats.Option
 	ways := 0
@@ -72,24 +72,16 @@ func authOptions(o Options) ([]nats.Option, error) {
 	if ways > 1 {
 		return nil, errors.New("nats: username, token and creds exclude each other: set one of them")
 	}
-	more, err := tlsOptions(o.TLS)
-	return append(opts, more...), err
+	return opts, nil
 }
 
-// tlsOptions loads the files once, so that a wrong one stops the start.
-func tlsOptions(t TLS) ([]nats.Option, error) {
+// loadTLS reads the files, so that a wrong one stops the start; the set is nil if none is named. w reads them again.
+func loadTLS(t TLS, w *tlsfiles.Watcher) (*tlsfiles.Set, error) {
+	if t == (TLS{}) {
+		return nil, nil
+	}
 	ca := tlsfiles.File{Key: "nats.tls.ca", Path: t.CA}
 	cert := tlsfiles.File{Key: "nats.tls.cert", Path: t.Cert}
 	key := tlsfiles.File{Key: "nats.tls.key", Path: t.Key}
-	if _, err := tlsfiles.Client(ca, cert, key); err != nil {
-		return nil, err
-	}
-	var opts []nats.Option
-	if t.CA != "" {
-		opts = append(opts, nats.RootCAs(t.CA))
-	}
-	if t.Cert != "" {
-		opts = append(opts, nats.ClientCert(t.Cert, t.Key))
-	}
-	return opts, nil
+	return w.Client("nats.tls", ca, cert, key)
 }

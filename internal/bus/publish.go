@@ -238,6 +238,22 @@ func (l *Link) Answer(m Msg, data []byte) error {
 	return nil
 }
 
+// Hand publishes the request m on another subject: whoever hears it there answers it. It does not wait for a
+// confirmation.
+func (l *Link) Hand(m Msg, subject string) error {
+	if err := validSubject(subject); err != nil {
+		return refused{subject, err}
+	}
+	ses := l.live.Load()
+	if ses == nil {
+		return ErrDown
+	}
+	if err := ses.nc.PublishRequest(subject, m.Reply, m.Data); err != nil {
+		return fmt.Errorf("hand a request on %s over on %s: %w", m.Subject, subject, err)
+	}
+	return nil
+}
+
 // Request publishes a question and returns the first answer. The errors are ErrDown, ErrRefused, ErrNoResponders,
 // and ErrUnknown when no answer came before ctx ended or the link broke.
 func (l *Link) Request(ctx context.Context, subject string, data []byte) ([]byte, error) {

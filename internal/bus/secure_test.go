@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -21,6 +22,8 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"hm/internal/bus/bustest"
+	"hm/internal/tlsfiles"
+	"hm/internal/tlsfiles/tlstest"
 )
 
 // authority signs certificates for 127.0.0.1.
@@ -111,6 +114,38 @@ func TestMutualTLS(t *testing.T) {
 	_, log3 := open(t, Options{Servers: []string{bare.URL()}, TLS: files})
 	bustest.Until(t, "a server without TLS is refused",
 		func() bool { return strings.Contains(log3.String(), "offers no TLS") })
+}
+
+// TestNewAuthority: a link that stands is not touched by new files. The next connection is made with them.
+func TestNewAuthority(t *testing.T) {
+	before, after := tlstest.New(t), tlstest.New(t)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	tlstest.Install(t, ca, before.CA)
+	serverOf := func(a *tlstest.Authority) *bustest.Server {
+		cert, key := a.Issue("server", nil)
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bustest.Run(t, func(o *server.Options) {
+			o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}}
+		})
+	}
+	first, second := serverOf(before), serverOf(after)
+	w := tlsfiles.NewWatcher(slog.New(slog.DiscardHandler))
+	l, log := open(t, Options{Servers: []string{first.URL(), second.URL()}, TLS: TLS{CA: ca}, TLSFiles: w})
+	bustest.Until(t, "the link is up over TLS", up(l))
+	epoch := l.State().Epoch
+	tlstest.Install(t, ca, after.CA)
+	w.Reload()
+	if err := l.Publish(within(t, time.Minute), "a", nil); err != nil || l.State().Epoch != epoch {
+		t.Errorf("after new files: %v, epoch %d, want none and %d", err, l.State().Epoch, epoch)
+	}
+	first.Stop()
+	bustest.Until(t, "the link is up with the new authority", func() bool { s := l.State(); return s.Up && s.Epoch != epoch })
+	if strings.Contains(log.String(), "certificate") {
+		t.Errorf("the log speaks of a certificate:\n%s", log.String())
+	}
 }
 
 // A link reads a new credentials file without a restart.

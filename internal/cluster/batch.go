@@ -90,11 +90,11 @@ func pack(waiting []*proposal, limit int) (rest []*proposal, shares []share, rec
 
 // leadershipEpoch is a time of leading without interruption. In one epoch raft cannot refuse one entry and accept the
 // next. So the entries of a proposal are submitted only in the epoch in which it was accepted: between two epochs the
-// state that it was made from may change.
-type leadershipEpoch struct{ term, transfers, diskChanges uint64 }
+// state that it was made from may change. The restore of a snapshot begins a new one, too.
+type leadershipEpoch struct{ term, transfers, diskChanges, restores uint64 }
 
 func (n *Node) epochOf(l Leadership) leadershipEpoch {
-	return leadershipEpoch{l.Term, n.transfers.Load(), n.diskChanges.Load()}
+	return leadershipEpoch{l.Term, n.transfers.Load(), n.diskChanges.Load(), n.restores.Load()}
 }
 
 // submit hands an entry to raft, or sets f.err.

@@ -43,12 +43,32 @@ func (s *clusterPort) named(cert *x509.Certificate) (ids []string) {
 // speaksFor refuses a certificate that does not name the member. The CA signs the certificates of all members, so its
 // signature alone would let one member act for another.
 func (s *clusterPort) speaksFor(cert *x509.Certificate, id string) error {
-	if names(cert, id, s.peers()) {
+	return speaks(cert, id, s.peers())
+}
+
+// speaksForPeer is speaksFor for a node that may not be a member yet.
+func (s *clusterPort) speaksForPeer(cert *x509.Certificate, p Peer) error {
+	peers := slices.DeleteFunc(slices.Clone(s.peers()), func(have Peer) bool { return have.ID == p.ID })
+	return speaks(cert, p.ID, append(peers, p))
+}
+
+func speaks(cert *x509.Certificate, id string, peers []Peer) error {
+	if names(cert, id, peers) {
 		return nil
 	}
 	return fmt.Errorf("the certificate does not name the node %.80q that uses it: its DNS names are %.200q, its IP addresses %.200q; "+
-		"it must have the id as a DNS name, or the host of the node's address in raft.peers if no other node has the same host",
+		"it must have the id as a DNS name, or the host of the node's address if no other node has the same host",
 		id, cert.DNSNames, fmt.Sprint(cert.IPAddresses))
+}
+
+// speaksForSomeone refuses a certificate that names no member: what has no sender of its own, as a forwarded request,
+// must come from one of them. There is nothing to refuse without TLS.
+func (s *clusterPort) speaksForSomeone(cert *x509.Certificate) error {
+	if cert == nil || len(s.named(cert)) > 0 {
+		return nil
+	}
+	return fmt.Errorf("the certificate names no member of this cluster: its DNS names are %.200q, its IP addresses %.200q",
+		cert.DNSNames, fmt.Sprint(cert.IPAddresses))
 }
 
 // names reports whether a certificate names a member: by the member's id as a DNS name, or by the host of its address

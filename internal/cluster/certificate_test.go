@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -147,4 +148,26 @@ func TestNodeWithTheCertificateOfAnother(t *testing.T) {
 	if index := c.nodes[2].View().Index(); index != 0 {
 		t.Errorf("it has applied entries up to %d", index)
 	}
+}
+
+// A member that is added is recognised by its certificate, and one whose certificate names another is not added.
+func TestAddedMemberWithTLS(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	c := startCluster(t, 1, func(_ int, o *Options) { o.TLS = ca.issue(o.ID, o.ID) })
+	c.propose(dea(1))
+	wrong := c.newcomer()
+	c.opts[wrong].TLS = ca.issue("another", "another")
+	c.start(wrong)
+	err := c.asLeader(func(ctx context.Context, l *Node) error {
+		_, err := l.Add(ctx, c.opts[wrong].ID, c.opts[wrong].Listen, false)
+		return err
+	})
+	wantRefusal(t, err, true, `does not name the node "hm-1"`)
+	c.close(wrong)
+	c.opts[wrong].TLS = ca.issue("hm-1", "hm-1")
+	c.start(wrong)
+	c.add(wrong)
+	c.propose(dea(2))
+	wantDEAs(t, c.converged(), 1, 2)
 }

@@ -8,8 +8,9 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
-	boltstore "github.com/hashicorp/raft-boltdb/v2"
 	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"hm/raftfsm"
 )
 
 // checkedLog is a log store in which every entry has a checksum. An entry that this node makes gets its checksum when
@@ -32,6 +33,13 @@ func (c *checkedLog) setSpan(first, last uint64) {
 	c.first, c.last = first, last
 }
 
+// span gives the entries that are stored without a gap, both 0 if there is none.
+func (c *checkedLog) span() (first, last uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.first, c.last
+}
+
 // GetLog reads an entry. It fails with errDamaged if the entry is not what was stored, or if it is missing.
 func (c *checkedLog) GetLog(index uint64, l *raft.Log) error {
 	*l = raft.Log{} // decoding does not touch fields whose names are damaged in the stored entry
@@ -50,11 +58,11 @@ func (c *checkedLog) GetLog(index uint64, l *raft.Log) error {
 }
 
 // boltLog is the store itself. It distinguishes an entry that cannot be decoded from a store that cannot be read.
-type boltLog struct{ *boltstore.BoltStore }
+type boltLog struct{ raftStore }
 
 // GetLog reads an entry. The file is mapped into memory, so any other error comes from the entry's bytes.
 func (b boltLog) GetLog(index uint64, l *raft.Log) error {
-	err := guarded(func() error { return b.BoltStore.GetLog(index, l) })
+	err := guarded(func() error { return b.raftStore.GetLog(index, l) })
 	switch {
 	case err == nil, errors.Is(err, raft.ErrLogNotFound), errors.Is(err, bbolterrors.ErrDatabaseNotOpen), errors.Is(err, errDamaged):
 		return err
@@ -95,6 +103,9 @@ func (c *checkedLog) StoreLogs(logs []*raft.Log) error {
 // deleted the end of the log to replace it, raft would ask for the deleted entries for ever; so this is damage, and the
 // node must start again.
 func (c *checkedLog) refusal(err error) error {
+	if errors.Is(err, raftfsm.ErrNewer) {
+		return fmt.Errorf("a peer sent an entry that this version of hm cannot read: %w", err)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cut {

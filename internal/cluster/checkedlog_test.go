@@ -62,10 +62,10 @@ func TestMissingEntryIsDamage(t *testing.T) {
 	if err := log.GetLog(last+1, &l); !errors.Is(err, raft.ErrLogNotFound) {
 		t.Errorf("an entry behind the end: %v", err)
 	}
-	if err := c.nodes[0].stores.bolt.DeleteRange(2, 2); err != nil { // under the log, as damage would
+	if err := c.nodes[0].stores.file.DeleteRange(2, 2); err != nil { // under the log, as damage would
 		t.Fatal(err)
 	}
-	log = &checkedLog{inner: boltLog{c.nodes[0].stores.bolt}} // without the cache
+	log = &checkedLog{inner: boltLog{c.nodes[0].stores.file}} // without the cache
 	log.setSpan(1, last)
 	if err := log.GetLog(2, &l); !errors.Is(err, errDamaged) {
 		t.Errorf("a missing entry: %v", err)

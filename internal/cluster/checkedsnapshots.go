@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"hm/internal/notify"
+	"hm/raftfsm"
 )
 
 // checkedSnapshots is raft's snapshot store with one more checksum. The state in a snapshot has checksums already.
@@ -22,8 +23,9 @@ type checkedSnapshots struct {
 	dir string // of the snapshots
 	log *sampledLog
 
-	newest atomic.Uint64 // last entry of the newest snapshot that was ever listed or written
-	lost   notify.Signal // notifies that this snapshot is gone or damaged
+	newest atomic.Uint64          // last entry of the newest snapshot that was ever listed or written
+	lost   notify.Signal          // notifies that this snapshot is gone or damaged
+	tooNew atomic.Pointer[string] // why the newest snapshot that a leader sent cannot be read; nil: it can
 }
 
 // noteNewest notes the newest snapshot that there is now. If a newer one was there before, that one is lost.
@@ -81,21 +83,46 @@ func (s *checkedSnapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, e
 	return nil, nil, err
 }
 
+// noteStart notes why a snapshot that a leader sends cannot be read.
+func (s *checkedSnapshots) noteStart(err error) {
+	text := "the leader sends a snapshot that this node cannot read: " + err.Error()
+	s.tooNew.Store(&text)
+	s.log.log(slog.LevelError, "too new", "the leader sends a snapshot that this version of hm cannot read: run the version of hm that the leader runs on this node",
+		"error", err)
+}
+
 // Create begins a snapshot.
 func (s *checkedSnapshots) Create(version raft.SnapshotVersion, index, term uint64, c raft.Configuration, at uint64, trans raft.Transport) (raft.SnapshotSink, error) {
 	sink, err := s.SnapshotStore.Create(version, index, term, c, at, trans)
 	if err != nil {
 		return nil, err
 	}
-	return &checkedSink{SnapshotSink: sink, dir: filepath.Join(s.dir, sink.ID()), written: func() { s.noteNewest(index) }}, nil
+	return &checkedSink{SnapshotSink: sink, dir: filepath.Join(s.dir, sink.ID()), checked: s.noteStart, written: func() { s.tooNew.Store(nil); s.noteNewest(index) }}, nil
 }
 
 // checkedSink writes one snapshot.
 type checkedSink struct {
 	raft.SnapshotSink
 	dir     string
+	start   []byte // the first bytes, until there are enough to see the format
+	checked func(error)
 	done    bool
 	written func() // called when the snapshot counts
+}
+
+// Write writes a part of the snapshot. It fails at the first part of one that this version cannot read: it would take
+// the place of one that it can.
+func (s *checkedSink) Write(b []byte) (int, error) {
+	if missing := raftfsm.SnapshotStart - len(s.start); missing > 0 {
+		s.start = append(s.start, b[:min(missing, len(b))]...)
+		if len(s.start) == raftfsm.SnapshotStart {
+			if err := raftfsm.CheckSnapshotStart(s.start); errors.Is(err, raftfsm.ErrNewer) {
+				s.checked(err)
+				return 0, err
+			}
+		}
+	}
+	return s.SnapshotSink.Write(b)
 }
 
 // Cancel drops the snapshot.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/hashicorp/raft"
 	"github.com/zeebo/xxh3"
+
+	"hm/raftfsm"
 )
 
 // errDamaged says that data that was read or received is not what was written.
@@ -33,7 +35,7 @@ func damageText(err error) string {
 
 // A log entry has its checksum in Extensions: a mark with a version, and the sum. The leader that makes the entry
 // computes it. It travels with the entry, so that every node checks what it receives and what it reads. A stored value
-// has the same in front.
+// has the same in front. A node that finds a later version than its own says so, and does not take it for damage.
 const (
 	entryMark = "hme\x01"
 	valueMark = "hmv\x01"
@@ -51,12 +53,21 @@ func verifyEntry(index uint64, l *raft.Log) error {
 	switch {
 	case l.Index != index:
 		return damagef("entry %d of the Raft log has the number %d", index, l.Index)
+	case newerMark(l.Extensions, entryMark):
+		return fmt.Errorf("entry %d of the Raft log has a checksum of version %d, this version of hm knows version %d: %w",
+			index, l.Extensions[len(entryMark)-1], entryMark[len(entryMark)-1], raftfsm.ErrNewer)
 	case len(l.Extensions) != len(entryMark)+sumSize || string(l.Extensions[:len(entryMark)]) != entryMark:
 		return damagef("entry %d of the Raft log has no checksum", index)
 	case entrySum(l) != [sumSize]byte(l.Extensions[len(entryMark):]):
 		return damagef("entry %d of the Raft log does not match its checksum", index)
 	}
 	return nil
+}
+
+// newerMark reports whether stored begins with the same mark of a newer version.
+func newerMark(stored []byte, mark string) bool {
+	at := len(mark) - 1
+	return len(stored) > at && string(stored[:at]) == mark[:at] && stored[at] > mark[at]
 }
 
 // entrySum covers all fields that raft and the state machine use. AppendedAt is only for people.
@@ -77,6 +88,10 @@ func sealValue(key, value []byte) []byte {
 
 // openValue reads the stored form that sealValue made.
 func openValue(key, stored []byte) ([]byte, error) {
+	if newerMark(stored, valueMark) {
+		return nil, fmt.Errorf("the stored value %q has a checksum of version %d, this version of hm knows version %d: %w",
+			key, stored[len(valueMark)-1], valueMark[len(valueMark)-1], raftfsm.ErrNewer)
+	}
 	if len(stored) < len(valueMark)+sumSize || string(stored[:len(valueMark)]) != valueMark {
 		return nil, damagef("the stored value %q has no checksum", key)
 	}

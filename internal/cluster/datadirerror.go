@@ -8,6 +8,8 @@ import (
 	"os/user"
 	"strconv"
 	"syscall"
+
+	"hm/raftfsm"
 )
 
 // DataDirError says why a node cannot use a node.data_dir in which nothing is damaged.
@@ -28,6 +30,8 @@ func (e *DataDirError) Remedy() string { return e.Hint }
 // explainAccess adds to an error of the start what to do if this process may not use its data directory.
 func explainAccess(dataDir string, err error) error {
 	switch {
+	case errors.Is(err, raftfsm.ErrNewer):
+		return tooOld(dataDir, err)
 	case errors.Is(err, fs.ErrPermission):
 		who := strconv.Itoa(os.Geteuid())
 		if u, lookup := user.LookupId(who); lookup == nil {

@@ -255,3 +255,38 @@ func fillUp(t *testing.T, file string) {
 		}
 	}
 }
+
+// TestCompactOnAFullDisk: a disk that is full, or fills up meanwhile, ends the compaction and harms nothing.
+func TestCompactOnAFullDisk(t *testing.T) {
+	dir := smallDisk(t, "48m")
+	path := filepath.Join(dir, "raft.db")
+	f := stormStore(t, path)
+	filler := fillDisk(t, dir)
+	if err := f.compact(5_001, goOn); !errors.Is(err, errNoCopyRoom) {
+		t.Errorf("on a full disk the error is %v", err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	err := f.compact(5_001, func() error {
+		fillUp(t, filler)
+		return nil
+	})
+	if !errors.Is(err, syscall.ENOSPC) && (err == nil || !isFull(err)) {
+		t.Errorf("on a disk that fills up the error is %v", err)
+	}
+	if _, err := os.Stat(path + copySuffix); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the copy is left: %v", err)
+	}
+	storeEntries(t, f, 6_001, 6_010) // into its free pages
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.compact(5_001, goOn); err != nil {
+		t.Error(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantEntries(t, path, 5_001, 6_010)
+}

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"strings"
 	"syscall"
+
+	"hm/internal/boltfile"
 )
 
 // minFree is the room that a start needs, in bytes: for a term, a vote and a full entry, and a little more.
@@ -26,6 +28,9 @@ func hasRoom(dir string) bool {
 	free, ok := freeSpace(dir)
 	return !ok || free >= minFree
 }
+
+// freeSpace gives how many bytes can be written in the file system of dir; false if that is not known.
+func freeSpace(dir string) (bytes uint64, ok bool) { return boltfile.FreeSpace(dir) }
 
 // explainFull adds what to do to an error of the start that comes from a full disk.
 func explainFull(err error) error {

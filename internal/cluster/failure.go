@@ -42,7 +42,7 @@ func (n *Node) fail(err error) {
 
 // failStore stops the node because raft found damage.
 func (n *Node) failStore(err error) {
-	d := &Damage{Dir: n.stores.dir, What: damageText(err), Kind: FaultStore, Alone: len(n.opts.Peers) == 1}
+	d := &Damage{Dir: n.stores.dir, What: damageText(err), Kind: FaultStore, Alone: n.alone()}
 	if d.Alone {
 		d.Snapshot = usableSnapshot(d.Dir)
 	}

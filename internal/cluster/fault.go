@@ -14,6 +14,7 @@ type Fault struct {
 const (
 	FaultStore   = "store-damaged" // the stored data is not what was written; the node has stopped
 	FaultState   = "state-differs" // its state differs from that of its peers at the same index
+	FaultTooOld  = "too-old"       // its version of hm cannot read what its leader sends
 	FaultHealing = "healing"       // it set the damaged files aside and copies the record from its peers
 )
 
@@ -25,6 +26,9 @@ func (n *Node) Fault() (Fault, bool) {
 	}
 	if text := n.states.undecidedText(); text != "" {
 		return Fault{FaultState, text}, true
+	}
+	if text := n.stores.snapshots.tooNew.Load(); text != nil {
+		return Fault{FaultTooOld, *text + n.peerVersions()}, true
 	}
 	if n.healing != "" && n.join.active.Load() {
 		return Fault{FaultHealing, n.healing}, true

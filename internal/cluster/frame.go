@@ -6,11 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/hashicorp/raft"
 )
 
 // frameVersion is the version of the messages and replies between peers. It rises only for a change that older nodes
 // would misunderstand. A field that they may ignore needs no new version.
 const frameVersion = 1
+
+// The versions of what nodes store and send to each other; see package formats.
+const (
+	MessageVersion  = frameVersion
+	ChecksumVersion = 1 // the last byte of entryMark and of valueMark, and the digit in sumMark
+	RaftProtocol    = int(raft.ProtocolVersionMax)
+)
 
 // A frame is a head of eight bytes and a body of JSON. The head is the letters "hm", the version, a zero byte, and the
 // length of the body in four bytes, big-endian. It is the same in every version, so that nodes of different versions

@@ -16,11 +16,13 @@ import (
 // guardedFSM is the state machine as raft sees it.
 type guardedFSM struct {
 	*raftfsm.FSM
+	growth *logGrowth
 	dir    string
 	fail   func(error)
 	logger *slog.Logger
 	// beforeSnapshot is called before a snapshot with the entries up to an index is written. It must return soon.
 	beforeSnapshot func(index uint64)
+	versions       func() string         // the versions of the peers, for the hint; may be nil until raft runs
 	observe        func(seconds float64) // is told how long it took to apply an entry; may be nil
 	restore        error                 // of the first snapshot that could not be restored: raft only logs it, and tries an older one
 }
@@ -36,10 +38,11 @@ func (g *guardedFSM) Apply(l *raft.Log) any {
 		g.logger.Error("an entry cannot be applied", "module", "cluster", "index", l.Index, "panic", p, "stack", string(debug.Stack()))
 		g.fail(&DataDirError{
 			Err:  fmt.Errorf("node.data_dir: the record in %s: %v", g.dir, p),
-			Hint: "run the version of hm that the other nodes run: this version does not know an entry that they recorded",
+			Hint: "run the version of hm that the other nodes run: this version does not know an entry that they recorded" + g.versions(),
 		})
 		runtime.Goexit() // those who wait for the entry see that the node ends
 	}()
+	defer g.growth.applied(len(l.Data))
 	if g.observe == nil {
 		return g.FSM.Apply(l)
 	}
@@ -52,6 +55,7 @@ func (g *guardedFSM) Apply(l *raft.Log) any {
 // Snapshot freezes the state.
 func (g *guardedFSM) Snapshot() (raft.FSMSnapshot, error) {
 	index := g.View().Index()
+	g.growth.frozen()
 	s, err := g.FSM.Snapshot()
 	if err != nil || g.beforeSnapshot == nil {
 		return s, err

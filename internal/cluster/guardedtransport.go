@@ -19,14 +19,16 @@ type guardedTransport struct {
 	join      *joining
 	positions *peerPositions
 	disk      *disk
+	readable  func(id raft.ServerID, snapshot io.Reader) (io.Reader, error) // see Node.readableBy
+	lost      func(id string) bool                                          // whether nothing may be taken from a node
 	consumer  chan raft.RPC
 	done      chan struct{}
 	once      sync.Once
 	wg        sync.WaitGroup
 }
 
-func newGuardedTransport(inner *retryTransport, join *joining, positions *peerPositions, disk *disk) *guardedTransport {
-	t := &guardedTransport{retryTransport: inner, join: join, positions: positions, disk: disk, consumer: make(chan raft.RPC), done: make(chan struct{})}
+func newGuardedTransport(inner *retryTransport, join *joining, positions *peerPositions, disk *disk, lost func(id string) bool) *guardedTransport {
+	t := &guardedTransport{retryTransport: inner, join: join, positions: positions, disk: disk, lost: lost, consumer: make(chan raft.RPC), done: make(chan struct{})}
 	t.wg.Go(func() { t.forward(inner.Consumer()) })
 	return t
 }
@@ -35,6 +37,9 @@ func newGuardedTransport(inner *retryTransport, join *joining, positions *peerPo
 func (t *guardedTransport) mayElect(id string) error {
 	if err := t.maySend(); err != nil {
 		return err
+	}
+	if t.lost(id) {
+		return errLostMember
 	}
 	if t.join.active.Load() {
 		return errJoining
@@ -92,13 +97,19 @@ func (t *guardedTransport) forward(from <-chan raft.RPC) {
 // mayFollow gives the reason why this node must not take what a leader sends; nil if it may, or if the request is of
 // another kind.
 func (t *guardedTransport) mayFollow(command any) error {
+	term := uint64(0)
 	switch c := command.(type) {
 	case *raft.AppendEntriesRequest:
-		return t.join.mayFollow(c.Term)
+		term = c.Term
 	case *raft.InstallSnapshotRequest:
-		return t.join.mayFollow(c.Term)
+		term = c.Term
+	default:
+		return nil
 	}
-	return nil
+	if t.lost(string(command.(raft.WithRPCHeader).GetRPCHeader().ID)) {
+		return errLostMember
+	}
+	return t.join.mayFollow(term)
 }
 
 // refuse answers a request that raft does not see. It also reads a body that follows the request on its connection.
@@ -168,6 +179,10 @@ func (p *guardedPipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *r
 // InstallSnapshot sends a peer a snapshot.
 func (t *guardedTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	if err := t.maySend(); err != nil {
+		return err
+	}
+	data, err := t.readable(id, data)
+	if err != nil {
 		return err
 	}
 	return t.retryTransport.InstallSnapshot(id, target, args, resp, data)

@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds every wait of these tests. It is long, because a machine may stall for seconds.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()

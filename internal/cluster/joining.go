@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,19 +28,31 @@ import (
 // one of them took part in any election in which this node voted (see mayFollow). It has forgotten the term as well, and
 // a leader that was deposed and does not know it yet, because it stood still, would make up a majority with it.
 //
+// Who the voters are it may have forgotten, too: the first entry, which it wrote itself, names those of raft.peers, and
+// the beginning of the log those of long ago. So members tell a joining node whom they take for voters, and it must hear
+// enough of each such list. The first election after the leader's term took place among the voters that the leader knows,
+// or one more, or one less.
+//
 // A new cluster has no such entry, and nothing to lose. There the joining ends when a majority of the members say that
 // their logs are blank, and no member says that its log is not blank or that this node is not a member. If at most a
 // minority lost their disks, a majority of blank logs means that nothing was ever recorded. Members that have not sent
 // a message get newClusterWait to do so.
 type joining struct {
 	active atomic.Bool
+	self   string // the id of this node
 	marker string // path of a file that exists as long as the node is joining, so that it goes on after a crash
 
 	mu    sync.Mutex // held while the marker and active change
 	since time.Time
-	goal  logPosition       // how far a leader's log reached after since, with the term of the leader
-	told  map[string]uint64 // the newest term that each voter told after since; only of those that remember it
-	need  int               // how many of them must tell theirs; 0: not known yet
+	goal  logPosition         // how far a leader's log reached after since, with the term of the leader
+	told  map[string]toldTerm // what each voter told after since; only of those that remember
+	own   []string            // the voters as this node knows them, in case that nobody tells
+}
+
+// toldTerm is what one voter told.
+type toldTerm struct {
+	term   uint64   // the newest
+	voters []string // whom it takes for voters; nil: its version does not tell
 }
 
 const newClusterWait = time.Second
@@ -49,8 +62,8 @@ var errJoining = errors.New("this node is joining: it may have forgotten what it
 // joining finds out whether the node is joining, and writes the marker if so. Only the log counts: snapshots do not say
 // what was acknowledged after them. A node without peers never joins.
 func (s *stores) joining(o Options) (*joining, error) {
-	j := &joining{marker: filepath.Join(s.dir, joiningMarker), since: time.Now()}
-	if s.alone(o.Peers) {
+	j := &joining{self: o.ID, marker: filepath.Join(s.dir, joiningMarker), since: time.Now()}
+	if s.alone(o) {
 		return j, nil
 	}
 	_, err := os.Stat(j.marker)
@@ -72,8 +85,8 @@ func (j *joining) begin() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.active.Store(true)
-	j.since, j.goal, j.told = time.Now(), logPosition{}, nil
-	return writeSynced(j.marker, "this node has not yet caught up with its cluster; hm removes this file when it has\n")
+	j.since, j.goal, j.told, j.own = time.Now(), logPosition{}, nil, nil
+	return writeSynced(j.marker, joiningText)
 }
 
 // end ends the joining.
@@ -107,19 +120,51 @@ func (j *joining) goalOf(term uint64, leader peerMessage) (index uint64, ok bool
 	return j.goal.Index, true
 }
 
-// hear takes the term that a voter told. others is how many voters there are beside this node. A voter that is joining
-// does not count, because it may have forgotten a term.
-func (j *joining) hear(from string, term uint64, forgetful bool, others int) {
+// hear takes what a voter told. now are the voters as this node knows them. A voter that is joining does not count,
+// because it may have forgotten a term.
+func (j *joining) hear(from string, told toldTerm, forgetful bool, now []string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.need = others + 1 - (others+1)/2
-	if !j.active.Load() || forgetful {
+	j.own = now
+	maps.DeleteFunc(j.told, func(id string, _ toldTerm) bool { return !slices.Contains(now, id) })
+	if !j.active.Load() || forgetful || !slices.Contains(now, from) {
 		return
 	}
 	if j.told == nil {
-		j.told = map[string]uint64{}
+		j.told = map[string]toldTerm{}
 	}
-	j.told[from] = max(j.told[from], term)
+	told.term = max(told.term, j.told[from].term)
+	j.told[from] = told
+}
+
+// heardEnough reports whether enough voters have told their terms, whoever is right about who the voters are. The caller
+// holds j.mu.
+func (j *joining) heardEnough() bool {
+	var lists [][]string
+	for _, t := range j.told {
+		if len(t.voters) > 0 {
+			lists = append(lists, t.voters)
+		}
+	}
+	if len(lists) == 0 && len(j.own) > 0 {
+		lists = append(lists, j.own)
+	}
+	for _, voters := range lists {
+		others, heard := 0, 0
+		for _, id := range voters {
+			if id == j.self {
+				continue
+			}
+			others++
+			if _, ok := j.told[id]; ok {
+				heard++
+			}
+		}
+		if heard < others+1-(others+1)/2 {
+			return false
+		}
+	}
+	return len(lists) > 0 && len(j.told) > 0
 }
 
 // Why a joining node does not take a leader's entries.
@@ -138,23 +183,26 @@ func (j *joining) mayFollow(term uint64) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.need == 0 || len(j.told) < j.need {
+	if !j.heardEnough() {
 		return errTermsUnknown
 	}
 	for _, later := range j.told {
-		if later > term {
+		if later.term > term {
 			return errDeposed
 		}
 	}
 	return nil
 }
 
-// hearTerm takes the term of a voter's message.
+// hearTerm takes the term of a member's message, and whom that member takes for voters.
 func (n *Node) hearTerm(m message) {
-	others := slices.DeleteFunc(n.voters(), func(s raft.Server) bool { return string(s.ID) == n.opts.ID })
-	if slices.ContainsFunc(others, func(s raft.Server) bool { return string(s.ID) == m.From }) {
-		n.join.hear(m.From, m.Term, m.Joining, len(others))
+	told := toldTerm{term: m.Term}
+	for _, s := range m.Members {
+		if s.Voter {
+			told.voters = append(told.voters, s.ID)
+		}
 	}
+	n.join.hear(m.From, told, m.Joining, idsOf(n.voters()))
 }
 
 // rejoin makes this node join again, because a peer remembers that its log had more.
@@ -189,6 +237,7 @@ func (n *Node) checkJoining() {
 		n.opts.Logger.Error("cannot remove the file that marks this node as joining", "module", "cluster", "error", err)
 		return
 	}
+	n.peerStatus.forgetMembers()
 	n.opts.Logger.Info("this node takes part in elections", "module", "cluster", "because", why)
 }
 
@@ -197,7 +246,7 @@ func (n *Node) logIsBlank() bool { return n.raft.LastIndex() <= 1 }
 
 // clusterIsNew reports whether no member of the cluster can have recorded anything; see joining.
 func (n *Node) clusterIsNew() bool {
-	if !n.logIsBlank() || n.peerStatus.isRejected() || n.positions.ownHighest().Index > 1 {
+	if n.opts.Join || !n.logIsBlank() || n.peerStatus.isRejected() || n.positions.ownHighest().Index > 1 {
 		return false
 	}
 	voters := n.voters()
@@ -232,6 +281,9 @@ func (n *Node) caughtUp() bool {
 	if goal, ok := n.join.goalOf(term, m); !ok || commit <= 1 || commit < goal {
 		return false
 	}
+	if m.message.Voters != "" && m.message.Voters != n.voterMark() {
+		return false // the first entry, which this node wrote itself, names others: the leader will name the members again
+	}
 	var entry raft.Log
 	switch err := n.stores.log.GetLog(commit, &entry); {
 	case err == nil:
@@ -260,6 +312,19 @@ func (n *Node) Joining() bool { return n.join.active.Load() }
 
 // joiningMarker is the name of the file that says that this node has not yet caught up with its cluster.
 const joiningMarker = "joining"
+
+// joiningText is the text of the joining marker of a node that lost its log.
+const joiningText = "this node has not yet caught up with its cluster; hm removes this file when it has\n"
+
+// setAsidePrefix begins the text of the joining marker if hm cluster recover set the record of this node aside. Then the
+// node founds no cluster, whatever its configuration says.
+const setAsidePrefix = "set aside: "
+
+// wasSetAside reports whether hm cluster recover set the record of the node in dir aside, and it has not joined yet.
+func wasSetAside(dir string) bool {
+	text, err := readSmall(filepath.Join(dir, joiningMarker), 4<<10)
+	return err == nil && strings.HasPrefix(string(text), setAsidePrefix)
+}
 
 // healingPrefix begins the text of the joining marker if the node joins because it was damaged.
 const healingPrefix = "damaged: "

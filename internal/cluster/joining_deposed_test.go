@@ -86,19 +86,23 @@ func hasDEA(n *Node, i int) bool {
 // must be among these.
 func TestAJoiningNodeNeedsWordFromEnoughMembers(t *testing.T) {
 	for _, x := range []struct{ voters, need int }{{2, 1}, {3, 2}, {4, 2}, {5, 3}, {7, 4}} {
-		j := &joining{marker: filepath.Join(t.TempDir(), "joining")}
+		j := &joining{self: "self", marker: filepath.Join(t.TempDir(), "joining")}
 		if err := j.begin(); err != nil {
 			t.Fatal(err)
 		}
 		if err := j.mayFollow(9); !errors.Is(err, errTermsUnknown) {
 			t.Errorf("%d voters: with no word from anybody: %v", x.voters, err)
 		}
-		j.hear("forgetful", 9, true, x.voters-1)
+		voters := []string{"self"}
+		for i := range x.voters - 1 {
+			voters = append(voters, string(rune('a'+i)))
+		}
+		j.hear("a", toldTerm{term: 9}, true, voters)
 		for i := range x.need {
 			if err := j.mayFollow(9); !errors.Is(err, errTermsUnknown) {
 				t.Errorf("%d voters: with word from %d: %v", x.voters, i, err)
 			}
-			j.hear(string(rune('a'+i)), uint64(5+i), false, x.voters-1)
+			j.hear(string(rune('a'+i)), toldTerm{term: uint64(5 + i)}, false, voters)
 		}
 		newest := uint64(5 + x.need - 1)
 		if err := j.mayFollow(newest); err != nil {

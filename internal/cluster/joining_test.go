@@ -141,7 +141,7 @@ func TestLostLogMakesNoLeader(t *testing.T) {
 			c.kill(at)
 			follower, lost := c.start(behind), c.start(wiped)
 			c.wantNoLeader(follower, lost)
-			if first, err := lost.stores.bolt.FirstIndex(); err != nil || first == 1 {
+			if first, err := lost.stores.file.FirstIndex(); err != nil || first == 1 {
 				t.Errorf("the node wrote a first entry beside its snapshot: %d, %v", first, err)
 			}
 			c.start(at)
@@ -247,7 +247,7 @@ func TestCrashWhileTheFirstEntryIsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(checkedValues{s.bolt}.SetUint64(keyCurrentTerm, 1), s.close()); err != nil {
+	if err := errors.Join(checkedValues{s.file}.SetUint64(keyCurrentTerm, 1), s.close()); err != nil {
 		t.Fatal(err)
 	}
 	c.start(0)

@@ -8,7 +8,7 @@ import (
 )
 
 // commonKind is the highest kind of record that all releases of hm know.
-const commonKind = raftfsm.KindCrashesForgotten
+const commonKind = raftfsm.KindClusterNamed
 
 // ErrKind says that a proposal is refused because some voter could not apply its records: that voter would stop.
 var ErrKind = errors.New("not every voter knows this kind of record")
@@ -42,11 +42,11 @@ func (n *Node) checkKind(k raftfsm.Kind) error {
 	return nil
 }
 
-// checkKinds refuses records that some voter could not apply.
+// checkKinds refuses records that some voter could not apply. Records that a voter may skip are no matter.
 func (n *Node) checkKinds(recs []raftfsm.Record) error {
 	highest := raftfsm.Kind(0)
 	for _, r := range recs {
-		if r != nil {
+		if r != nil && !r.Kind().Ignorable() {
 			highest = max(highest, r.Kind())
 		}
 	}

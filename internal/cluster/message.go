@@ -28,11 +28,19 @@ type message struct {
 	Time    app.Time    `json:"time,omitempty"`  // hm time of the sender; 0: its version is older than this field
 	Clock   uint64      `json:"clock,omitempty"` // the term of the leader whose hm time that is; 0: not known, see clock
 	Fault   *Fault      `json:"fault,omitempty"` // nil if there is none
+	// Members are the members as the sender's log names them. It tells them to a member that may not know
+	// them.
+	Members []server `json:"members,omitempty"`
+	// Voters marks who the voters are in the sender's log; empty if it names nobody.
+	Voters     string `json:"voters,omitempty"`
+	Configured string `json:"configured,omitempty"` // how its raft.peers differs from the members; empty if it does not
 	// States are the sender's states after some of its newest entries, hashed as HashVersion says.
 	States      []stateClaim `json:"states,omitempty"`
 	HashVersion uint32       `json:"hash_version,omitempty"`
 	// Silent are DEAs that the sender does not hear. The receiver's reply says whether it does.
 	Silent [][]byte `json:"silent,omitempty"`
+
+	futureMessage
 }
 
 // reply answers a message. It shows the sender that the link works, long before TCP would notice that it does not, and
@@ -43,6 +51,8 @@ type reply struct {
 	Follows  bool   `json:"follows,omitempty"`  // the receiver follows the sender in its term
 	Term     uint64 `json:"term"`               // the receiver's
 	From     string `json:"from,omitempty"`     // the receiver; empty if its version is older than this field
+	// Members are the ids of the members that a receiver knows which does not know the sender, with commas in between.
+	Members string `json:"members,omitempty"`
 	// Hearing answers Silent; nil if the message had none, or if the receiver's version is older than the question.
 	Hearing *hearingReply `json:"ears,omitempty"`
 }
@@ -64,7 +74,7 @@ func readReply(r io.Reader) (reply, error) {
 	if err := json.Unmarshal(body, &out); err != nil {
 		return reply{}, fmt.Errorf("a peer's reply: %w", err)
 	}
-	if len(out.Refused) > maxText || out.Term > maxNumber {
+	if len(out.Refused) > maxText || out.Term > maxNumber || len(out.Members) > maxPeers*(limits.MaxNodeID+1) {
 		return reply{}, errors.New("a peer's reply: a text or a number is out of range")
 	}
 	if err := out.Hearing.check(); err != nil {
@@ -104,8 +114,11 @@ func decodeMessage(body []byte) (message, error) {
 	default:
 		return message{}, fmt.Errorf("a peer's message: state %.40q is none of leader, follower, candidate", m.State)
 	}
-	if len(m.Disk) > maxText {
+	if len(m.Disk) > maxText || len(m.Configured) > maxText || len(m.Voters) > maxText {
 		return message{}, fmt.Errorf("a peer's message: a text is longer than %d bytes", maxText)
+	}
+	if err := checkServers(m.Members); err != nil {
+		return message{}, fmt.Errorf("a peer's message: members: %w", err)
 	}
 	if i := m.Info; i != nil {
 		if len(i.API) > maxText || len(i.Version) > maxText || len(i.Gate) > maxText || len(i.DesiredReadError) > maxText || len(i.NATSRefused) > maxText {
@@ -121,6 +134,7 @@ func decodeMessage(body []byte) (message, error) {
 			value, most int64
 		}{
 			{"applied", int64(min(i.AppliedIndex, math.MaxInt64)), maxNumber}, {"kinds", int64(i.Kinds), maxKinds},
+			{"snapshot_format", int64(i.SnapshotFormat), maxKinds},
 			{"desired_read_began", int64(i.DesiredReadBegan), int64(raftfsm.MaxTime)}, {"desired_read_ended", int64(i.DesiredReadEnded), int64(raftfsm.MaxTime)},
 			{"desired_read_apps", int64(i.DesiredReadApps), math.MaxInt32}, {"hears", int64(i.HeardDEAs), math.MaxInt32},
 			{"nats_proved_ms", int64(i.NATSProved), maxAgo}, {"handed_over_ms", int64(i.HandedOver), maxAgo},

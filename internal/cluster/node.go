@@ -37,6 +37,7 @@ type Node struct {
 	port   *clusterPort
 	trans  *guardedTransport
 	stats  counters
+	growth *logGrowth
 	// replayed is the newest entry that the log had when this process started.
 	replayed uint64
 
@@ -49,6 +50,7 @@ type Node struct {
 	leadChanged notify.Signal
 	confirmed   atomic.Uint64 // newest term in which this node's own barrier was applied here
 	transfers   atomic.Uint64 // leadership transfers begun
+	restores    atomic.Uint64 // restores begun
 	handingOver atomic.Int32  // leadership transfers under way
 	diskChanges atomic.Uint64 // times that the disk stalled, responded again, filled up or got room again
 	diskChanged notify.Signal // notifies watch of such a change
@@ -57,11 +59,14 @@ type Node struct {
 	join       *joining
 	positions  *peerPositions
 
+	membership membership
+
 	states  stateComparison
 	healing string // what was damaged, if this node joins because of damage
 	failure failure
 	endRaft func() raft.Future // begins to shut raft down, once
 
+	restoring chan struct{} // one value while a snapshot is restored
 	raftCalls chan struct{} // one value for each call of askRaft under way
 	closing   chan struct{} // closed first: nothing new begins
 	halted    chan struct{} // closed when raft has ended: no further outcome will arrive
@@ -80,17 +85,21 @@ func Open(o Options) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if o, err = o.recall(); err != nil {
+		return nil, explainAccess(o.DataDir, err)
+	}
 	n := &Node{
 		opts: o, clock: newClock(),
 		log:   newSampledLog(o.Logger.With("module", "cluster")),
 		queue: make(chan *proposal, maxQueued), slots: make(chan struct{}, maxPending), pending: make(chan pendingEntry, maxPending),
-		leadChanged: notify.New(), raftCalls: make(chan struct{}, maxRaftCalls),
+		leadChanged: notify.New(), raftCalls: make(chan struct{}, maxRaftCalls), restoring: make(chan struct{}, 1),
 		diskChanged: notify.New(), closing: make(chan struct{}), halted: make(chan struct{}), delivered: make(chan struct{}),
 	}
 	n.failure.failed = make(chan struct{})
 	n.endRaft = sync.OnceValue(func() raft.Future { return n.raft.Shutdown() })
 	n.lead.Store(&Leadership{Since: time.Now()})
 	n.fsm = raftfsm.NewFSM(n.applied)
+	n.membership.file, n.membership.changed, n.membership.changing = o.known, notify.New(), make(chan struct{}, 1)
 
 	if n.port, err = listen(o, n.log); err != nil {
 		return nil, err
@@ -106,6 +115,7 @@ func Open(o Options) (_ *Node, err error) {
 		_ = n.port.Close()
 		return nil, explainAccess(o.DataDir, errors.Join(err, n.stores.close()))
 	}
+	n.noteVersion()
 	return n, nil
 }
 
@@ -143,9 +153,10 @@ func (n *Node) start() error {
 	n.positions = loadPeerPositions(n.stores.dir, n.log)
 	n.trans = newGuardedTransport(&retryTransport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: n.port, MaxPool: maxPool, Timeout: transportTimeout(o), Logger: conf.Logger,
-		ServerAddressProvider: addressBook(o.Peers), MsgpackUseNewTimeFormat: true,
-	})}, n.join, n.positions, n.stores.disk)
-	if err := n.stores.initialize(o.Peers, o.Logger); err != nil {
+		MsgpackUseNewTimeFormat: true,
+	})}, n.join, n.positions, n.stores.disk, n.isLost)
+	n.trans.readable = n.readableBy
+	if err := n.stores.initialize(o, o.Logger); err != nil {
 		return err
 	}
 	if n.replayed, err = n.stores.log.LastIndex(); err != nil {
@@ -154,7 +165,7 @@ func (n *Node) start() error {
 	if err := n.newRaft(conf); err != nil {
 		return err
 	}
-	if err := n.checkMembership(); err != nil {
+	if err := n.checkOwnership(); err != nil {
 		ended := n.raft.Shutdown()
 		n.stores.disk.close()
 		_ = ended.Error() // err is the cause
@@ -176,38 +187,16 @@ func (n *Node) start() error {
 	}))
 	n.wg.Go(func() { n.stores.disk.watch(n.halted) })
 	n.wg.Go(n.watchDisk)
+	n.wg.Go(n.compactStore)
 	n.wg.Go(n.replaceLostSnapshots)
+	n.wg.Go(n.snapshotBySize)
 	n.wg.Go(n.batch)
 	go n.deliver()
 	n.wg.Go(func() { n.watch(observations) })
 	n.wg.Go(n.peerStatus.run)
+	n.wg.Go(n.tendMembers)
 	n.wg.Go(func() { n.positions.run(n.peerStatus.ctx) })
-	return nil
-}
-
-// checkMembership refuses the data directory of another node, and warns if raft.peers differs from the members in the
-// log. The log counts.
-func (n *Node) checkMembership() error {
-	members, err := n.configuration()
-	if err != nil {
-		return err
-	}
-	logged := make(map[string]bool, len(members))
-	for _, m := range members {
-		logged[string(m.ID)] = true
-	}
-	differs := len(members) != len(n.opts.Peers)
-	for _, p := range n.opts.Peers {
-		differs = differs || !logged[p.ID]
-	}
-	if !logged[n.opts.ID] {
-		return fmt.Errorf("node.data_dir: %s belongs to a cluster of the nodes %v, and node.id %s is not one of them: correct node.id or node.data_dir, unless this node was removed",
-			n.stores.dir, memberIDs(members), n.opts.ID)
-	}
-	if differs {
-		n.opts.Logger.Warn("raft.peers differs from the members in the log; the members in the log count",
-			"module", "cluster", "recorded", memberIDs(members), "configured", len(n.opts.Peers))
-	}
+	n.startFuture()
 	return nil
 }
 
@@ -220,6 +209,7 @@ func (n *Node) applied(a raftfsm.Applied) {
 		n.clock.applied(a.Entry.At, a.Term)
 	}
 	if !a.Restored {
+		n.stores.snapshots.tooNew.Store(nil) // it follows again
 		n.states.applied(a.Index, a.Hash)
 	}
 	if n.opts.OnApply != nil {
@@ -235,3 +225,7 @@ func (n *Node) View() *raftfsm.State { return n.fsm.View() }
 // first entry it is the wall clock's time. A follower sets it by its leader's, so it may go back on a node that does not
 // lead; it never does on a leader. Time in which no node ran does not count.
 func (n *Node) Now() app.Time { return n.clock.now() }
+
+// KnowsTime reports whether this node has led, or has set its clock by a leader's, since it was started. Until then Now is
+// behind by the time since the newest entry was stamped, which may be hours.
+func (n *Node) KnowsTime() bool { return n.clock.ofTerm.Load() != 0 }

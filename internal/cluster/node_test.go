@@ -329,7 +329,7 @@ func TestSnapshotAndLateJoiner(t *testing.T) {
 	}
 	eventually(t, "both logs were compacted", func() bool {
 		for _, n := range c.running() {
-			if first, err := n.stores.bolt.FirstIndex(); err != nil || first <= 1 {
+			if first, err := n.stores.file.FirstIndex(); err != nil || first <= 1 {
 				return false
 			}
 		}

@@ -9,13 +9,15 @@ import (
 
 	"github.com/hashicorp/raft"
 	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"hm/raftfsm"
 )
 
 // openStores checks the stores and opens them. If they are damaged and the node has peers, it sets the damaged files
 // aside and joins its peers like a node that lost its disk. Without peers the node does not start.
 func openStores(o Options, log *sampledLog) (*stores, error) {
 	dir := filepath.Join(o.DataDir, "raft")
-	alone := len(o.Peers) == 1
+	alone := o.alone()
 	if err := dropDifferingState(dir, alone, log); err != nil {
 		return nil, fmt.Errorf("node.data_dir: %w", err)
 	}
@@ -69,7 +71,11 @@ func openUndamaged(o Options, log *sampledLog, logSetAside bool) (_ *stores, err
 			err = errors.Join(err, s.close())
 		}
 	}()
-	first, last, err := s.checkEntries(content)
+	applied := uint64(0) // what the snapshot has, no entry must be applied for
+	if found.newest != nil {
+		applied = found.newest.Index
+	}
+	first, last, err := s.checkEntries(content, applied)
 	if err != nil {
 		return nil, err
 	}
@@ -96,14 +102,20 @@ func openUndamaged(o Options, log *sampledLog, logSetAside bool) (_ *stores, err
 }
 
 // checkEntries reads every entry and every value of the store. The entries first to last are the end of the log that
-// has no gap.
-func (s *stores) checkEntries(content boltContent) (first, last uint64, err error) {
+// has no gap. It fails with an ErrNewer at an entry after applied that this version cannot apply: a node must not take
+// part in an election to find that out as the leader.
+func (s *stores) checkEntries(content boltContent, applied uint64) (first, last uint64, err error) {
 	var l raft.Log
 	for _, index := range content.entries {
 		if err := s.log.GetLog(index, &l); errors.Is(err, raft.ErrLogNotFound) {
 			return 0, 0, damagef("entry %d of the Raft log is missing", index)
 		} else if err != nil {
 			return 0, 0, err
+		}
+		if l.Type == raft.LogCommand && index > applied {
+			if err := raftfsm.CheckKinds(l.Data); err != nil {
+				return 0, 0, fmt.Errorf("entry %d of the Raft log: %w", index, err)
+			}
 		}
 		if index != last+1 || first == 0 {
 			first = index

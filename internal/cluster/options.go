@@ -12,7 +12,9 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"hm/internal/boltfile"
 	"hm/internal/config/limits"
+	"hm/internal/tlsfiles"
 	"hm/raftfsm"
 )
 
@@ -43,9 +45,16 @@ type Options struct {
 	DataDir   string // node.data_dir; the node's files are in DataDir/raft
 	Listen    string // raft.listen, host:port
 	Advertise string // raft.advertise: the address under which peers reach Listen; empty means Listen itself
-	Peers     []Peer // raft.peers: every member, this node too, the same on every node; empty means a single node
-	TLS       TLS    // raft.tls
-	Insecure  bool   // raft.insecure: reach peers, and be reached, beyond loopback without TLS
+	// Peers are raft.peers: the members of a new cluster, this node too, the same on every node; empty means a single
+	// node. Once the log has entries it names the members, and Peers are only compared with them.
+	Peers []Peer
+	// Join is raft.join: this node never founds a cluster; it waits until it is added to one. Peers may then be empty, or
+	// be the members that it is to recognise by the hosts of their certificates.
+	Join     bool
+	TLS      TLS  // raft.tls
+	Insecure bool // raft.insecure: reach peers, and be reached, beyond loopback without TLS
+	// TLSFiles reads the files of TLS again when they change; nil: they are read once.
+	TLSFiles *tlsfiles.Watcher
 
 	HeartbeatTimeout  time.Duration // raft.heartbeat_timeout: how long a follower waits for a leader
 	ElectionTimeout   time.Duration // raft.election_timeout: how long a candidate waits; at least HeartbeatTimeout
@@ -63,12 +72,17 @@ type Options struct {
 	// Propose until its records were applied here, in seconds. They do not block.
 	ObserveApply, ObserveProposal func(seconds float64)
 	Logger                        *slog.Logger // nil discards
+	Version                       string       // of this program, which it notes in DataDir
 
-	listener     net.Listener              // tests listen first, so that every port is known before the first node opens
-	trailingLogs uint64                    // tests keep less of the log than a snapshot's worth
-	wrapFSM      func(raft.FSM) raft.FSM   // tests make a node's state differ
-	commonKind   raftfsm.Kind              // tests let later kinds begin earlier
-	store        func(raftStore) raftStore // tests put a store that hangs or fails in between
+	known         memberFile                // what Open found in the data directory
+	listener      net.Listener              // tests listen first, so that every port is known before the first node opens
+	compactAfter  time.Duration             // tests compact raft.db sooner,
+	compactFree   int64                     // and with less of it free
+	snapshotBytes int64                     // tests have a snapshot taken sooner
+	trailingLogs  uint64                    // tests keep less of the log than a snapshot's worth
+	wrapFSM       func(raft.FSM) raft.FSM   // tests make a node's state differ
+	commonKind    raftfsm.Kind              // tests let later kinds begin earlier
+	store         func(raftStore) raftStore // tests put a store that hangs or fails in between
 }
 
 // Validate reports all errors in the options, each with its configuration key. It opens nothing and reads no file.
@@ -84,7 +98,9 @@ func (o Options) complete() (Options, error) {
 	o.LeaseTimeout = cmp.Or(o.LeaseTimeout, DefaultLeaseTimeout)
 	o.SnapshotInterval = cmp.Or(o.SnapshotInterval, DefaultSnapshotInterval)
 	o.SnapshotThreshold = cmp.Or(o.SnapshotThreshold, DefaultSnapshotThreshold)
+	o.snapshotBytes = cmp.Or(o.snapshotBytes, snapshotBytes)
 	o.trailingLogs = cmp.Or(o.trailingLogs, o.SnapshotThreshold)
+	o.compactAfter = cmp.Or(o.compactAfter, boltfile.CalmFor)
 	o.commonKind = cmp.Or(o.commonKind, commonKind)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -145,7 +161,7 @@ func (o Options) complete() (Options, error) {
 		return o, errors.Join(errs...)
 	}
 
-	if len(o.Peers) == 0 {
+	if len(o.Peers) == 0 && !o.Join {
 		o.Peers = []Peer{{o.ID, o.Advertise}}
 	}
 	// The same order on every node, so that every node writes the same first entry.
@@ -165,6 +181,39 @@ func (o Options) exposed() (key string) {
 		return "raft.peers"
 	}
 	return ""
+}
+
+// members are the members as far as they are known before the log is read: those that this node knew last, or else
+// those of a new cluster. A node that waits to be added knows none.
+func (o Options) members() []Peer {
+	if len(o.known.Members) > 0 {
+		list := make([]Peer, 0, len(o.known.Members))
+		for _, s := range o.known.Members {
+			list = append(list, Peer{s.ID, s.Address})
+		}
+		return list
+	}
+	if o.Join {
+		return nil
+	}
+	return o.Peers
+}
+
+// recognised are the members by whose addresses a certificate is recognised before the log is read.
+func (o Options) recognised() []Peer {
+	list := o.members()
+	for _, p := range append([]Peer{{o.ID, o.Advertise}}, o.Peers...) {
+		if !slices.ContainsFunc(list, func(have Peer) bool { return have.ID == p.ID }) {
+			list = append(slices.Clone(list), p)
+		}
+	}
+	return list
+}
+
+// alone reports whether this node has no peer, as far as members says.
+func (o Options) alone() bool {
+	list := o.members()
+	return len(list) == 1 && list[0].ID == o.ID
 }
 
 func (o Options) checkPeers() (errs []error) {
@@ -196,6 +245,7 @@ func (o Options) checkPeers() (errs []error) {
 		}
 	}
 	switch {
+	case o.Join:
 	case own < 0:
 		errs = append(errs, fmt.Errorf("raft.peers does not name this node: node.id is %q, and the list must be the same on every node, each included",
 			o.ID))

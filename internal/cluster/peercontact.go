@@ -36,7 +36,7 @@ func (ps *peerStatus) noteContact(id string, err error) {
 }
 
 // unreachableProblem describes the problem of a member whose messages arrive but which this node cannot reach; empty if
-// there is none. Most likely its address has changed, and raft.peers of this node has the old one.
+// there is none. Most likely its address has changed, and the log has the old one.
 func (ps *peerStatus) unreachableProblem(id, address string, now time.Time) string {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -44,12 +44,12 @@ func (ps *peerStatus) unreachableProblem(id, address string, now time.Time) stri
 	if !ok || c.failing.IsZero() || now.Sub(c.failing) < movedAfter {
 		return ""
 	}
-	return fmt.Sprintf("its messages arrive, but this node has not reached it at %s for %s: if it has moved, correct raft.peers of this node (%v)",
-		address, now.Sub(c.failing).Round(time.Second), c.err)
+	return fmt.Sprintf("its messages arrive, but this node has not reached it at %s for %s: if it has moved, run hm cluster add %s=ADDRESS (%v)",
+		address, now.Sub(c.failing).Round(time.Second), id, c.err)
 }
 
 // unheardProblem describes the problem of this node if it reaches other members and no message of any member arrives;
-// empty if there is none. Most likely this node's address has changed, and raft.peers of the others have the old one.
+// empty if there is none. Most likely this node's address has changed, and the log has the old one.
 func (ps *peerStatus) unheardProblem(now time.Time) string {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -71,6 +71,6 @@ func (ps *peerStatus) unheardProblem(now time.Time) string {
 		return ""
 	}
 	slices.Sort(reached)
-	return fmt.Sprintf("it reaches %s, but no message of another member arrives: if it has moved, correct raft.peers of the others to %s=%s",
+	return fmt.Sprintf("it reaches %s, but no message of another member arrives: if it has moved, run hm cluster add %s=%s",
 		strings.Join(reached, ", "), ps.node.opts.ID, ps.node.opts.Advertise)
 }

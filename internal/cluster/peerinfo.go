@@ -12,6 +12,7 @@ type PeerInfo struct {
 	NATSUp           bool     `json:"nats_up,omitempty"`            // its own NATS link is up
 	AppliedIndex     uint64   `json:"applied,omitempty"`            // newest entry that it has applied
 	Kinds            uint32   `json:"kinds,omitempty"`              // highest entry kind that it knows
+	SnapshotFormat   uint32   `json:"snapshot_format,omitempty"`    // newest format of snapshots that it reads; 0: not known
 	DesiredReadBegan app.Time `json:"desired_read_began,omitempty"` // when the newest complete read of the desired state began
 	DesiredReadEnded app.Time `json:"desired_read_ended,omitempty"` // when that read was recorded; 0 if another node did it
 	DesiredReadApps  int      `json:"desired_read_apps,omitempty"`  // number of apps in that read

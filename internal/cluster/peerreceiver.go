@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"hm/raftfsm"
@@ -63,7 +64,11 @@ func (ps *peerStatus) sendRefusal(conn net.Conn, why error) {
 		return
 	}
 	text := why.Error()
-	_ = writeReply(conn, reply{Refused: text[:min(len(text), maxText/2)], Stranger: errors.Is(why, errStranger)})
+	r := reply{Refused: text[:min(len(text), maxText/2)], Stranger: errors.Is(why, errStranger), From: ps.node.opts.ID}
+	if servers, err := ps.node.configuration(); err == nil && r.Stranger {
+		r.Members = strings.Join(idsOf(servers), ",")
+	}
+	_ = writeReply(conn, r)
 }
 
 // reply says whether this node follows the sender. The term is read first, because a node that moves to a later term
@@ -81,7 +86,7 @@ var errStranger = errors.New("the sender is not another member of this cluster")
 
 // takeMessage keeps a message of a member and passes its parts on to whoever compares them.
 func (ps *peerStatus) takeMessage(m message, now time.Time) error {
-	if !ps.node.isMember(m.From) || m.From == ps.node.opts.ID {
+	if m.From == ps.node.opts.ID || !ps.node.isMember(m.From) && !ps.node.isAddedBy(m) {
 		return fmt.Errorf("a message from %s: %w", m.From, errStranger)
 	}
 	ps.node.stats.messages.Add(1)
@@ -104,12 +109,16 @@ func (ps *peerStatus) takeMessage(m message, now time.Time) error {
 		ps.node.rejoin(m.From, has, m.Known)
 	}
 	if ps.node.join.active.Load() {
+		ps.mu.Lock()
+		ps.takeMembers(m, now)
+		ps.mu.Unlock()
 		ps.node.hearTerm(m)
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	before := last.message.Info
 	ps.latest[m.From] = told
+	ps.rejectedBy[m.From] = false // whoever sends messages takes this node for a member
 	if m.Info != nil && (before == nil || before.DesiredReadBegan != m.Info.DesiredReadBegan || before.DesiredReadError != m.Info.DesiredReadError) {
 		ps.peerReads.Notify()
 	}

@@ -35,6 +35,8 @@ func (ps *peerStatus) keepSending(ctx context.Context, s *peerSender) {
 			ps.node.log.log(slog.LevelWarn, s.peer.ID, "a peer uses another version of the messages between peers",
 				"peer", s.peer.ID, "address", s.peer.Address, "error", err)
 			urgent, backoff = nil, maxBackoff // another attempt at once would not help
+		} else if ps.node.Removed() != "" {
+			urgent, backoff = nil, maxRemovedBackoff // it has been logged
 		} else {
 			ps.node.log.log(slog.LevelInfo, s.peer.ID, "cannot send this node's status to a peer",
 				"peer", s.peer.ID, "address", s.peer.Address, "error", err)
@@ -51,7 +53,10 @@ func (ps *peerStatus) keepSending(ctx context.Context, s *peerSender) {
 			case <-time.After(statusGap):
 			}
 		}
-		backoff = min(2*backoff, maxBackoff)
+		backoff = min(2*backoff, max(backoff, maxBackoff))
+		if ps.node.Removed() == "" {
+			backoff = min(backoff, maxBackoff)
+		}
 	}
 }
 
@@ -110,6 +115,9 @@ func (ps *peerStatus) takeReply(id string, r reply, questions []*leaseQuestion, 
 	defer ps.mu.Unlock()
 	ps.rejectedBy[id] = r.Stranger
 	switch {
+	case r.Stranger && r.From != "" && r.From != id:
+		ps.rejectedBy[id] = false
+		return fmt.Errorf("%s answers there", r.From)
 	case r.Stranger:
 		return fmt.Errorf("%s says that this node is not a member of its cluster", id)
 	case r.From != "" && r.From != id:
@@ -127,7 +135,7 @@ func (ps *peerStatus) takeReply(id string, r reply, questions []*leaseQuestion, 
 // everything that was committed before its term.
 func (ps *peerStatus) messageTo(to string) message {
 	n := ps.node
-	m := message{From: n.opts.ID, States: n.states.claims(), HashVersion: raftfsm.HashVersion}
+	m := message{From: n.opts.ID, States: n.states.claims(), HashVersion: raftfsm.HashVersion, futureMessage: fromFuture}
 	if f, ok := n.Fault(); ok {
 		f.Detail = f.Detail[:min(len(f.Detail), maxText/2)]
 		m.Fault = &f
@@ -151,9 +159,24 @@ func (ps *peerStatus) messageTo(to string) message {
 	m.Time = n.Now()
 	// After the info, so that the applied index in the info is not of a later term than the message's.
 	m.Joining = n.join.active.Load() // before the term, which it then remembers
+	m.Voters, m.Configured = n.voterMark(), n.Configured()
+	if ps.mayNotKnow(to) {
+		if servers, err := n.configuration(); err == nil && !n.logIsBlank() {
+			m.Members = serversOf(servers)
+		}
+	}
 	m.State, m.Term, m.Blank = n.stateWord(), n.raft.CurrentTerm(), n.logIsBlank()
 	m.Last, m.Known = n.logEnd(), n.positions.of(to)
 	return m
+}
+
+// mayNotKnow reports whether a member may not know who the members are: it is joining, or has sent nothing, or says that
+// it does not know this node, because it has just lost its disk.
+func (ps *peerStatus) mayNotKnow(id string) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	last, ok := ps.latest[id]
+	return !ok || last.message.Joining || ps.rejectedBy[id]
 }
 
 // sendNow sends this node's status to a member at once. A member that has just connected may take part in no election

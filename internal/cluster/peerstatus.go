@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +20,8 @@ const (
 	replyWithin = time.Second            // time limit for a connection to a peer, and for each reply
 	idleTimeout = 5 * time.Second        // time limit for a peer's next message
 	maxBackoff  = time.Second            // between two attempts to connect to a peer
+
+	maxRemovedBackoff = 10 * time.Second // the same of a node that was removed
 )
 
 // peerStatus exchanges status messages with the other members: it sends this node's status over one connection to each
@@ -34,6 +35,7 @@ type peerStatus struct {
 	infoSuspended  time.Duration // of this machine, as info was made
 	latest         map[string]peerMessage
 	rejectedBy     map[string]bool // whether the peer says that this node is not a member of its cluster
+	told           toldServers     // while this node is joining
 	senders        map[string]*peerSender
 	contacts       map[string]contact
 	began          time.Time
@@ -75,6 +77,7 @@ func (ps *peerStatus) run() {
 	ticker := time.NewTicker(statusEvery)
 	defer ticker.Stop()
 	for {
+		ps.node.checkMembers()
 		ps.updateSenders()
 		ps.node.checkJoining()
 		ps.node.checkState()
@@ -94,26 +97,19 @@ func (ps *peerStatus) run() {
 	}
 }
 
-// updateSenders starts and ends senders so that each other member of the present configuration has one.
+// updateSenders starts and ends senders so that each other member has one.
 func (ps *peerStatus) updateSenders() {
-	members, err := ps.node.configuration()
-	if err != nil {
-		return
-	}
-	book := addressBook(ps.node.opts.Peers)
+	n := ps.node
+	members := n.servers()
 	present := make(map[string]Peer, len(members))
-	peers := slices.Clone(ps.node.opts.Peers)
 	for _, m := range members {
-		if p := (Peer{string(m.ID), book.of(m)}); !slices.Contains(peers, p) {
-			peers = append(peers, p)
-		}
-		if string(m.ID) != ps.node.opts.ID {
-			present[string(m.ID)] = Peer{string(m.ID), book.of(m)}
+		if string(m.ID) != n.opts.ID {
+			present[string(m.ID)] = Peer{string(m.ID), string(m.Address)}
 		}
 	}
-	ps.node.port.setPeers(peers)
+	n.port.setPeers(n.recognised(members))
 	isPresent := func(id string) bool { _, ok := present[id]; return ok }
-	ps.node.positions.keep(isPresent)
+	n.positions.keep(isPresent)
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for id, s := range ps.senders {
@@ -124,6 +120,8 @@ func (ps *peerStatus) updateSenders() {
 	}
 	maps.DeleteFunc(ps.latest, func(id string, _ peerMessage) bool { return !isPresent(id) })
 	maps.DeleteFunc(ps.contacts, func(id string, _ contact) bool { return !isPresent(id) })
+	maps.DeleteFunc(ps.rejectedBy, func(id string, _ bool) bool { return !isPresent(id) })
+	ps.node.states.keep(isPresent)
 	for id, peer := range present {
 		if ps.senders[id] == nil {
 			s := &peerSender{peer: peer, changed: notify.New(), urgent: notify.New()}
@@ -162,6 +160,7 @@ const (
 	stateFollower    = "follower"
 	stateCandidate   = "candidate"
 	stateUnreachable = "unreachable"
+	stateRemoved     = "removed"
 )
 
 // stateWord is this node's state as its peers are told.

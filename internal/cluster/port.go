@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"hm/internal/tlsfiles"
 )
 
 // The first byte of a connection says what the connection is for. With TLS it is the first encrypted byte.
@@ -27,19 +30,22 @@ const helloTimeout = 5 * time.Second
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
 
 // clusterPort owns the cluster's TCP port and every connection through it, in both directions. It is raft's
-// StreamLayer. Status connections go to onPeer, and connections with forwarded requests to writes.
+// StreamLayer. Status connections go to onPeer. Connections for something above the cluster go to a listener for each
+// kind.
 type clusterPort struct {
 	listener  net.Listener
 	advertise advertised
-	tls       *tls.Config // nil: plain TCP
+	tls       *tlsfiles.Set // nil: plain TCP
 	log       *sampledLog
 	onPeer    func(net.Conn) // runs on the connection's own goroutine; the connection is closed when it returns
 
-	ctx               context.Context // ended by Close
-	cancel            context.CancelFunc
-	raft              chan net.Conn
-	writes, histories *handed
-	wg                sync.WaitGroup // the accept loop, a goroutine for each new or status connection, and raft's handlers
+	ctx    context.Context // ended by Close
+	cancel context.CancelFunc
+	raft   chan net.Conn
+	wg     sync.WaitGroup // the accept loop, a goroutine for each new or status connection, and raft's handlers
+
+	writes, histories, relays *handed
+	turns                     chan struct{} // has an element for each handshake that a stranger began within the last turnLasts
 
 	requestTimeout time.Duration // time limit for one request to raft to arrive, or for the reply to be written
 	members        atomic.Pointer[[]Peer]
@@ -62,24 +68,25 @@ func (a advertised) String() string { return string(a) }
 
 // listen opens the port. serve must follow.
 func listen(o Options, log *sampledLog) (*clusterPort, error) {
-	config, err := o.TLS.load()
-	if err != nil {
+	s := &clusterPort{
+		advertise: advertised(o.Advertise), log: log,
+		raft: make(chan net.Conn), requestTimeout: 2 * transportTimeout(o), // the sender gives up first
+		turns: make(chan struct{}, strangersAtOnce),
+		conns: map[*portConn]struct{}{}, held: map[owner]int{}, reached: map[string]netip.Addr{},
+	}
+	s.setPeers(o.recognised())
+	var err error
+	if s.tls, err = o.TLS.load(o.TLSFiles, func(c *x509.Certificate) error { return s.speaksFor(c, o.ID) }); err != nil {
 		return nil, err
 	}
-	l := o.listener
-	if l == nil {
-		if l, err = net.Listen("tcp", o.Listen); err != nil {
+	if s.listener = o.listener; s.listener == nil {
+		if s.listener, err = net.Listen("tcp", o.Listen); err != nil {
 			return nil, fmt.Errorf("raft.listen: %w", err)
 		}
 	}
-	s := &clusterPort{
-		listener: l, advertise: advertised(o.Advertise), tls: config, log: log,
-		raft: make(chan net.Conn), requestTimeout: 2 * transportTimeout(o), // the sender gives up first
-		conns: map[*portConn]struct{}{}, held: map[owner]int{}, reached: map[string]netip.Addr{},
-	}
-	s.setPeers(o.Peers)
 	s.writes = newHanded(s, "forwarded requests", maxWrites)
 	s.histories = newHanded(s, "requests for events", maxHistories)
+	s.relays = newHanded(s, "relayed heartbeats", maxRelays)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -136,16 +143,14 @@ func (s *clusterPort) greet(c *portConn) {
 		}
 	case kind == carriesStatus:
 		s.onPeer(c)
-	case kind == carriesWrites:
-		if err = s.writes.hand(c); err == nil {
-			return // the receiver closes it
-		}
-	case kind == carriesHistory:
-		if err = s.histories.hand(c); err == nil {
-			return
+	case s.handed(kind) != nil:
+		if err = s.speaksForSomeone(c.cert); err == nil {
+			if err = s.handed(kind).hand(c); err == nil {
+				return // the receiver closes it
+			}
 		}
 	default:
-		err = fmt.Errorf("the first byte is %#02x: not raft, not a peer's status, not a peer's forwarded request, not a peer's request for events", kind)
+		err = fmt.Errorf("the first byte is %#02x, which stands for no kind of connection", kind)
 	}
 	if err != nil && s.ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
 		s.refuse(c, err)
@@ -155,11 +160,14 @@ func (s *clusterPort) greet(c *portConn) {
 
 // hello does the TLS handshake of an incoming connection and reads its first byte.
 func (s *clusterPort) hello(c *portConn) (kind byte, err error) {
+	if err := s.awaitTurn(c); err != nil {
+		return 0, err
+	}
 	if err := c.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
 		return 0, err
 	}
 	if s.tls != nil {
-		secure := tls.Server(c.Conn, s.tls)
+		secure := tls.Server(c.Conn, s.tls.Config())
 		if err := secure.HandshakeContext(s.ctx); err != nil {
 			return 0, err
 		}
@@ -188,7 +196,15 @@ func (s *clusterPort) Dial(address raft.ServerAddress, timeout time.Duration) (n
 	return s.dial(string(address), timeout, carriesRaft)
 }
 
-func (s *clusterPort) dial(address string, timeout time.Duration, kind byte) (_ net.Conn, err error) {
+func (s *clusterPort) dial(address string, timeout time.Duration, kind byte) (net.Conn, error) {
+	id, _ := s.idOf(address)
+	return s.dialAs(Peer{id, address}, timeout, kind)
+}
+
+// dialAs opens a connection to a node, which must show a certificate of that node. If the id is empty, that of any node
+// suffices.
+func (s *clusterPort) dialAs(to Peer, timeout time.Duration, kind byte) (_ net.Conn, err error) {
+	address := to.Address
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
 	d := net.Dialer{KeepAliveConfig: keepAlive}
@@ -207,7 +223,7 @@ func (s *clusterPort) dial(address string, timeout time.Duration, kind byte) (_ 
 		}
 	}()
 	if s.tls != nil {
-		config := s.tls.Clone()
+		config := s.tls.Config().Clone()
 		if config.ServerName, _, err = net.SplitHostPort(address); err != nil {
 			return nil, err
 		}
@@ -215,8 +231,8 @@ func (s *clusterPort) dial(address string, timeout time.Duration, kind byte) (_ 
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return nil, err
 		}
-		if id, ok := s.idOf(address); ok {
-			if err := s.speaksFor(secure.ConnectionState().PeerCertificates[0], id); err != nil {
+		if to.ID != "" {
+			if err := s.speaksForPeer(secure.ConnectionState().PeerCertificates[0], to); err != nil {
 				return nil, err
 			}
 		}

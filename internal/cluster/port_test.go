@@ -216,7 +216,7 @@ func TestTLSFilesAreNamed(t *testing.T) {
 		{"no CA", TLS{Cert: good.Cert, Key: good.Key, CA: "/none.pem"}, "raft.tls.ca"},
 		{"a CA that is none", TLS{Cert: good.Cert, Key: good.Key, CA: good.Key}, "raft.tls.ca"},
 	} {
-		if _, err := tt.tls.load(); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := tt.tls.load(nil, nil); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: the error is %v, want one that says %q", tt.name, err, tt.want)
 		}
 	}

@@ -39,6 +39,7 @@ type portConn struct {
 	quiet   bool              // raft opened it: it is not used again after quietOut
 	scanner *requestScanner   // of an inbound raft connection; only raft's handler uses it
 	began   time.Time         // when raft was ready to read the present request
+	gone    chan struct{}     // closed when it was evicted
 	handled atomic.Bool       // raft's handler serves it; clusterPort.wait waits for that
 
 	active atomic.Int64 // when bytes were last read or written, in nanoseconds since it was opened

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"time"
 )
 
 // Limits on incoming connections. Connections that this node opens do not count, so that nobody can keep a node from
@@ -23,6 +24,29 @@ const (
 	maxMemory = 4 * maxRequest // bytes of unanswered requests, for each member and for all others together
 )
 
+// A handshake takes about half a millisecond of a processor, whoever asks for it. So those from addresses that are not a
+// member's take turns: 100 a second, and a few more at once.
+const (
+	strangersAtOnce = 16
+	turnLasts       = 160 * time.Millisecond
+)
+
+// awaitTurn waits until the handshake of a connection may begin. Members do not wait, and without TLS nobody does. The
+// wait is short, because only maxStrangers can wait.
+func (s *clusterPort) awaitTurn(c *portConn) error {
+	if s.tls == nil || c.owner.member {
+		return nil
+	}
+	select {
+	case s.turns <- struct{}{}:
+		time.AfterFunc(turnLasts, func() { <-s.turns })
+		return nil
+	case <-c.gone:
+	case <-s.ctx.Done():
+	}
+	return net.ErrClosed
+}
+
 // owner is who a connection counts for: with TLS the member that its certificate names, otherwise the address that it
 // comes from.
 type owner struct {
@@ -35,7 +59,7 @@ var errNoRoom = errors.New("closed to make room for another connection")
 // admit registers an accepted connection that has not sent its first byte yet.
 func (s *clusterPort) admit(conn net.Conn) (*portConn, error) {
 	c := s.newConn(conn)
-	c.inbound = true
+	c.inbound, c.gone = true, make(chan struct{})
 	c.owner = s.ownerOf(conn.RemoteAddr())
 	s.mu.Lock()
 	if s.ctx.Err() != nil {
@@ -99,8 +123,27 @@ func (s *clusterPort) makeRoom(c *portConn, ofMember, ofOther, ofOthers int) (cl
 		return nil
 	}
 	closed.evicted = true
+	close(closed.gone)
 	closed.cut() // its reader closes it then
 	return closed
+}
+
+// inbound counts the connections that others opened.
+func (s *clusterPort) inbound() (ofMembers, ofOthers, unsaid int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		switch {
+		case !c.inbound || c.evicted:
+		case !c.identified:
+			unsaid++
+		case c.owner.member:
+			ofMembers++
+		default:
+			ofOthers++
+		}
+	}
+	return ofMembers, ofOthers, unsaid
 }
 
 func (s *clusterPort) refuseEvicted(c *portConn) {

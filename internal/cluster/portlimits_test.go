@@ -15,7 +15,7 @@ func TestWhichConnectionMakesRoom(t *testing.T) {
 		ours, theirs := net.Pipe()
 		t.Cleanup(func() { _ = ours.Close(); _ = theirs.Close() })
 		c := s.newConn(ours)
-		c.inbound, c.owner, c.identified = true, who, identified
+		c.inbound, c.gone, c.owner, c.identified = true, make(chan struct{}), who, identified
 		c.proven.Store(proven)
 		c.active.Store(int64(active))
 		s.conns[c] = struct{}{}

@@ -114,3 +114,30 @@ func TestWritesAreLimited(t *testing.T) {
 	for range accepted { // until Accept has ended with the node
 	}
 }
+
+// TestRelaysReachAnotherMember: connections of this kind reach their own listener, and no other.
+func TestRelaysReachAnotherMember(t *testing.T) {
+	ca := newAuthority(t)
+	c := startCluster(t, 3, func(_ int, o *Options) { o.TLS = ca.issue(o.ID, o.ID) })
+	from, to := c.nodes[0], c.nodes[1]
+	conn, err := from.DialRelay(bounded(t), to.opts.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := to.Relays().Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	got := make([]byte, 5)
+	if _, err := io.ReadFull(accepted, got); err != nil || string(got) != "hello" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := from.DialRelay(bounded(t), from.opts.ID); err == nil {
+		t.Error("a node reaches itself")
+	}
+}

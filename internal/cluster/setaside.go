@@ -59,7 +59,7 @@ func dropDifferingState(dir string, alone bool, log *sampledLog) error {
 		return err
 	}
 	if alone {
-		return fmt.Errorf("%s says that this node's state differs from that of its peers, and raft.peers names no peer: name them, or remove %s",
+		return fmt.Errorf("%s says that this node's state differs from that of its peers, and this node has no peer: remove %s",
 			marker, marker)
 	}
 	what := strings.TrimSpace(string(text))

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/zeebo/xxh3"
+
+	"hm/raftfsm"
 )
 
 const (
@@ -108,6 +110,9 @@ func readSnapshotMeta(dir string) (facts snapshotFacts, err error) {
 		return facts, damagef("the snapshot %s has no checksum for its %s", filepath.Base(dir), snapshotMeta)
 	case err != nil:
 		return facts, err
+	case newerSum(string(sum)):
+		return facts, fmt.Errorf("%s of the snapshot %s has a checksum of another version than this version of hm knows: %w",
+			snapshotMeta, filepath.Base(dir), raftfsm.ErrNewer)
 	case string(sum) != metaSum(meta):
 		return facts, damagef("%s of the snapshot %s does not match its checksum", snapshotMeta, filepath.Base(dir))
 	}
@@ -125,7 +130,15 @@ func sealSnapshot(dir string) error {
 	return writeSynced(filepath.Join(dir, snapshotSum), metaSum(meta))
 }
 
+// sumMark begins the file with the checksum; its last character but one is the version.
+const sumMark = "hms1 "
+
+// newerSum reports whether a newer version of hm made the checksum.
+func newerSum(sum string) bool {
+	return len(sum) > len(sumMark) && sum[:3] == sumMark[:3] && sum[3] > sumMark[3] && sum[3] <= '9' && sum[4] == sumMark[4]
+}
+
 func metaSum(meta []byte) string {
 	sum := xxh3.Hash128(meta).Bytes()
-	return "hms1 " + hex.EncodeToString(sum[:]) + "\n"
+	return sumMark + hex.EncodeToString(sum[:]) + "\n"
 }

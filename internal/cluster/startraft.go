@@ -8,7 +8,8 @@ import (
 
 // newRaft starts raft. If raft finds damage while it starts, the start ends with an error, and not the process.
 func (n *Node) newRaft(conf *raft.Config) error {
-	guarded := &guardedFSM{FSM: n.fsm, dir: n.stores.dir, fail: n.fail, logger: n.opts.Logger, beforeSnapshot: n.opts.BeforeSnapshot, observe: n.opts.ObserveApply}
+	n.growth = newLogGrowth(n.opts.snapshotBytes)
+	guarded := &guardedFSM{growth: n.growth, FSM: n.fsm, dir: n.stores.dir, fail: n.fail, logger: n.opts.Logger, beforeSnapshot: n.opts.BeforeSnapshot, versions: n.peerVersions, observe: n.opts.ObserveApply}
 	var fsm raft.FSM = guarded
 	if n.opts.wrapFSM != nil {
 		fsm = n.opts.wrapFSM(fsm)
@@ -37,7 +38,7 @@ func (n *Node) newRaft(conf *raft.Config) error {
 		return &DataDirError{
 			Err: fmt.Errorf("node.data_dir: the newest snapshot in %s is undamaged, but this version of hm cannot restore it: %w",
 				n.stores.dir, guarded.restore),
-			Hint: fmt.Sprintf("run the version of hm that wrote it; or move %s away: hm then copies the record from its peers, or starts empty if it has none",
+			Hint: noted(n.stores.dir) + fmt.Sprintf("run the version of hm that wrote it; or move %s away: hm then copies the record from its peers, or starts empty if it has none",
 				n.stores.dir),
 		}
 	case err == nil && n.raft == nil:

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -106,6 +107,13 @@ func checkClaims(claims []stateClaim) ([]stateAt, error) {
 		}
 	}
 	return states, nil
+}
+
+// keep forgets what others than the members claimed.
+func (w *stateComparison) keep(isMember func(id string) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.DeleteFunc(w.claimed, func(id string, _ []peerClaim) bool { return !isMember(id) })
 }
 
 // take keeps the states that a peer claims.

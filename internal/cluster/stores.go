@@ -10,7 +10,6 @@ import (
 
 	"github.com/hashicorp/raft"
 	boltstore "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"hm/internal/notify"
@@ -25,8 +24,8 @@ const (
 // stores are the files in data_dir/raft: raft.db with the log, the term and the vote, and snapshots/.
 type stores struct {
 	dir       string
-	bolt      *boltstore.BoltStore
-	disk      *disk       // on top of bolt: raft reads and writes through it
+	file      *raftFile
+	disk      *disk       // on top of file: raft reads and writes through it
 	log       *checkedLog // on top of disk and a cache of the newest entries, which the followers will ask for
 	values    checkedValues
 	snapshots *checkedSnapshots
@@ -37,18 +36,18 @@ type stores struct {
 // openFiles opens the files. openUndamaged has checked them before.
 func openFiles(o Options, log *sampledLog) (_ *stores, err error) {
 	s := &stores{dir: filepath.Join(o.DataDir, "raft")}
-	if err := os.MkdirAll(s.dir, 0o750); err != nil {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("node.data_dir: %w", err)
+	}
+	// Raft's snapshots can be read by everybody who reaches the directory.
+	if err := os.Chmod(s.dir, 0o700); err != nil {
+		log.log(slog.LevelWarn, "mode", "cannot keep other users out of the directory with the record", "error", err)
 	}
 	if err := checkSpace(s.dir); err != nil {
 		return nil, err
 	}
 	path := filepath.Join(s.dir, "raft.db")
-	s.bolt, err = boltstore.New(boltstore.Options{
-		Path:                    path,
-		BoltOptions:             &bbolt.Options{Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},
-		MsgpackUseNewTimeFormat: true,
-	})
+	s.file, err = openRaftFile(path)
 	switch {
 	case errors.Is(err, bbolterrors.ErrTimeout):
 		return nil, errInUse(s.dir)
@@ -57,7 +56,7 @@ func openFiles(o Options, log *sampledLog) (_ *stores, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.bolt.Close())
+			err = errors.Join(err, s.file.Close())
 		}
 	}()
 	inner, err := openSnapshots(s.dir, log)
@@ -65,7 +64,7 @@ func openFiles(o Options, log *sampledLog) (_ *stores, err error) {
 		return nil, fmt.Errorf("node.data_dir: opening the snapshots in %s: %w", s.dir, explainFull(err))
 	}
 	s.snapshots = &checkedSnapshots{SnapshotStore: inner, dir: filepath.Join(s.dir, "snapshots"), log: log, lost: notify.New()}
-	var under raftStore = boltLog{s.bolt}
+	var under raftStore = boltLog{s.file}
 	if o.store != nil {
 		under = o.store(under)
 	}
@@ -83,17 +82,18 @@ func errInUse(dir string) error {
 		dir)
 }
 
-// alone reports whether the node has no peer, in raft.peers and in the newest snapshot.
-func (s *stores) alone(peers []Peer) bool {
-	return len(peers) == 1 && (s.newest == nil || len(s.newest.Configuration.Servers) <= 1)
+// alone reports whether the node has no peer, neither in the newest snapshot nor as far as it knew before.
+func (s *stores) alone(o Options) bool {
+	return o.alone() && (s.newest == nil || len(s.newest.Configuration.Servers) <= 1)
 }
 
 // initialize prepares a log without entries. In a new node it writes the first entry, which names the members. Every
-// node writes the same entry, so it does not matter who is first. If there is a snapshot the log was lost: then it
-// writes no entry, but raft must not start in a term before the snapshot's. It stores a term in any case, so that raft
-// has nothing to write when it starts: there raft would panic if the write failed.
-func (s *stores) initialize(peers []Peer, log *slog.Logger) error {
-	values := checkedValues{s.bolt} // not through disk: an error ends the start
+// node writes the same entry, so it does not matter who is first. A node that waits to be added writes none. If there is
+// a snapshot the log was lost: then it writes no entry, but raft must not start in a term before the snapshot's. It
+// stores a term in any case, so that raft has nothing to write when it starts: there raft would panic if the write
+// failed.
+func (s *stores) initialize(o Options, log *slog.Logger) error {
+	values := checkedValues{s.file} // not through disk: an error ends the start
 	term, err := values.GetUint64(keyCurrentTerm)
 	if err != nil && !isNotFound(err) {
 		return fmt.Errorf("node.data_dir: reading the term from %s: %w", s.dir, err)
@@ -103,32 +103,32 @@ func (s *stores) initialize(peers []Peer, log *slog.Logger) error {
 		begin = s.newest.Term
 	}
 	if s.blank && s.newest != nil {
-		s.logLoss(peers, log)
+		s.logLoss(o, log)
 	}
 	if term < begin {
 		if err := values.SetUint64(keyCurrentTerm, begin); err != nil {
 			return fmt.Errorf("node.data_dir: writing the first term into %s: %w", s.dir, explainFull(err))
 		}
 	}
-	if !s.blank || s.newest != nil {
+	if !s.blank || s.newest != nil || o.Join {
 		return nil
 	}
 	var c raft.Configuration
-	for _, p := range peers {
+	for _, p := range o.members() {
 		c.Servers = append(c.Servers, raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(p.ID), Address: raft.ServerAddress(p.Address)})
 	}
 	entry := raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(c)}
 	sealEntry(&entry)
-	if err := s.bolt.StoreLog(&entry); err != nil {
+	if err := s.file.StoreLog(&entry); err != nil {
 		return fmt.Errorf("node.data_dir: writing the first entry into %s: %w", s.dir, explainFull(err))
 	}
 	return nil
 }
 
 // logLoss logs that the log was lost and a snapshot is left.
-func (s *stores) logLoss(peers []Peer, log *slog.Logger) {
+func (s *stores) logLoss(o Options, log *slog.Logger) {
 	about := []any{"module", "cluster", "dir", s.dir, "snapshot", s.newest.ID, "index", s.newest.Index, "term", s.newest.Term}
-	if s.alone(peers) {
+	if s.alone(o) {
 		log.Error("the log of this node was lost, and no peer has it: the node starts from its newest snapshot, and EVERYTHING RECORDED LATER IS LOST",
 			about...)
 		return
@@ -143,4 +143,4 @@ var keyCurrentTerm = []byte(valueTerm)
 // isNotFound reports whether the error says that a key is not stored, as raft itself tests it.
 func isNotFound(err error) bool { return err.Error() == boltstore.ErrKeyNotFound.Error() }
 
-func (s *stores) close() error { return s.bolt.Close() }
+func (s *stores) close() error { return s.file.Close() }

@@ -20,6 +20,7 @@ type Config struct {
 	Guard      Guard      // guard.*
 	Commands   Commands   // commands.*
 	Heartbeats Heartbeats // heartbeats.*
+	Compat     Compat     // compat.*
 	Log        Log        // log.*
 }
 
@@ -34,6 +35,7 @@ type Raft struct {
 	Listen            string // host:port
 	Advertise         string // host:port, or empty: Listen
 	Peers             []string
+	Join              bool // it waits to be added to a cluster, and never founds one
 	TLS               MutualTLS
 	Insecure          bool // beyond loopback without TLS
 	HeartbeatTimeout  time.Duration
@@ -56,10 +58,34 @@ type ClientTLS struct{ CA, Cert, Key string }
 type API struct {
 	Listen    string // host:port
 	Advertise string // host:port, or empty
-	Username  string
+	Username  string // of an admin
 	Password  string
-	TLS       ServerTLS
-	Pprof     bool // serve the profiles of the process
+
+	ReadUsername string // of somebody who may only read
+	ReadPassword string
+	AdminToken   string
+	ReadToken    string
+	JWT          JWT
+	TLS          APITLS
+	Pprof        bool // serve the profiles of the process
+}
+
+// JWT says which JWTs the API accepts. Keys or JWKSURL, if set, turns them on.
+type JWT struct {
+	Keys     string // file
+	JWKSURL  string
+	CA       string // file
+	Issuer   string
+	Audience string
+}
+
+// On reports whether JWTs are accepted.
+func (j JWT) On() bool { return j.Keys != "" || j.JWKSURL != "" }
+
+// APITLS is ServerTLS with the names that give a client's certificate a role.
+type APITLS struct {
+	Cert, Key, ClientCA   string
+	AdminNames, ReadNames []string
 }
 
 // NATS is the message bus of the DEAs and the Cloud Controller.
@@ -131,6 +157,9 @@ type Commands struct {
 	Mode           string // enforce or shadow
 	Protocol       string // hm9000, health or http
 	CCURL          string
+	CCUsername     string
+	CCPassword     string
+	CCCA           string // file
 	ClaimLease     time.Duration
 	JournalEntries int
 }
@@ -141,13 +170,27 @@ type Heartbeats struct {
 	TLS    ServerTLS
 }
 
+// Compat is what the health managers that hm replaces offered beside commands and app.state.
+type Compat struct {
+	AppStateDesired bool   // app objects have the member desired, as HM9000's had before May 2016
+	Component       string // HealthManager or HM9000: the type of component that the node announces; empty: off
+	Varz            Varz
+}
+
+// Varz is the HTTP endpoint of /varz and /healthz for collectors of that time.
+type Varz struct {
+	Listen   string // host:port, or empty: off
+	Username string
+	Password string
+}
+
 // Log is what the node writes to standard error.
 type Log struct {
 	Level  string // debug, info, warn or error
 	Format string // text or json
 }
 
-// The values of desired.source, commands.mode and commands.protocol.
+// The values of desired.source, commands.mode, commands.protocol and compat.component.
 const (
 	SourceBulk     = "bulk"
 	SourceSQL      = "sql"
@@ -156,6 +199,9 @@ const (
 	ProtocolHM9000 = "hm9000"
 	ProtocolHealth = "health"
 	ProtocolHTTP   = "http"
+
+	ComponentHealthManager = "HealthManager"
+	ComponentHM9000        = "HM9000"
 )
 
 // Default gives the configuration with the default value of every key: a single node on loopback.
@@ -168,7 +214,7 @@ func Default() Config {
 			LeaseTimeout:     250 * time.Millisecond,
 			SnapshotInterval: 2 * time.Minute, SnapshotThreshold: 8192,
 		},
-		API:  API{Listen: "127.0.0.1:5155"},
+		API:  API{Listen: "127.0.0.1:5155", JWT: JWT{Audience: "hm"}},
 		NATS: NATS{Servers: []string{"nats://127.0.0.1:4222"}, PingInterval: 2 * time.Second},
 		Desired: Desired{
 			Source: SourceBulk, PollInterval: 6, TTL: 12, Partition: "default",

@@ -269,11 +269,15 @@ func TestValidateRefuses(t *testing.T) {
 		{"guard.min_deas=-1", "guard.min_deas", "from 0"},
 		{"guard.mass_loss_hold=0", "guard.mass_loss_hold", "from 1"},
 		{"commands.mode=dry", "commands.mode", "enforce, shadow"},
-		{"commands.protocol=health", "commands.protocol", "not supported yet"},
-		{"commands.mode=shadow commands.protocol=http", "commands.protocol", "not supported yet"},
-		{"commands.protocol=http", "commands.protocol", "not supported yet"},
+		{"commands.mode=shadow commands.protocol=http commands.cc_url=http://cc", "commands.protocol", "cannot hear what it posts"},
+		{"commands.protocol=http", "commands.cc_url", "the URL of the Cloud Controller"},
 		{"commands.protocol=smoke", "commands.protocol", "one of hm9000"},
-		{"commands.cc_url=http://cc", "commands.cc_url", "not supported yet"},
+		{"commands.cc_url=http://u:secret@cc", "commands.cc_url", "without user"},
+		{"commands.cc_url=ftp://cc", "commands.cc_url", "http:// or https://"},
+		{"commands.cc_username=u", "commands.cc_password", "since commands.cc_username is set"},
+		{"commands.cc_password=secret", "commands.cc_username", "since commands.cc_password is set"},
+		{"commands.cc_username=a:b commands.cc_password=secret", "commands.cc_username", "without ':'"},
+		{"commands.cc_url=http://cc commands.cc_ca=f", "commands.cc_ca", "no https:// URL"},
 		{"commands.claim_lease=0s", "commands.claim_lease", "10ms"},
 		{"commands.claim_lease=15001ms", "commands.claim_lease", "half of policy.grace (15s)"},
 		{"commands.claim_lease=1s policy.heartbeat_period=100ms", "commands.claim_lease", "half of policy.grace (150ms)"},
@@ -281,9 +285,19 @@ func TestValidateRefuses(t *testing.T) {
 		{"nats.ping_interval=1501ms policy.heartbeat_period=1s", "nats.ping_interval", "half of policy.freshness (1.5s)"},
 		{"nats.ping_interval=1001ms policy.heartbeat_period=100ms", "nats.ping_interval", "or 1s if that is more"},
 		{"commands.journal_entries=0", "commands.journal_entries", "from 1"},
-		{"heartbeats.listen=127.0.0.1:5335", "heartbeats.listen", "not supported yet"},
-		{"heartbeats.tls.cert=c heartbeats.tls.key=k", "heartbeats.tls.cert", "not supported yet"},
-		{"heartbeats.tls.client_ca=c", "heartbeats.tls.client_ca", "not supported yet"},
+		{"compat.component=DEA", "compat.component", "one of HealthManager, HM9000"},
+		{"compat.component=HM9000", "compat.varz.listen", "since compat.component is set"},
+		{"compat.varz.listen=127.0.0.1:0", "compat.component", "since compat.varz.listen is set"},
+		{"compat.varz.listen=7879", "compat.varz.listen", "host:port"},
+		{"compat.varz.username=u", "compat.varz.password", "compat.varz.username is set"},
+		{"compat.varz.password=secret", "compat.varz.username", "compat.varz.password is set"},
+		{"compat.varz.username=a:b compat.varz.password=secret", "compat.varz.username", "':'"},
+		{"compat.varz.username=c compat.varz.password=secret api.username=u api.password=secret", "compat.varz.password", "another password than api.password"},
+		{"compat.varz.username=c compat.varz.password=secret nats.token=secret", "compat.varz.password", "another password than nats.token"},
+		{"heartbeats.listen=0.0.0.0:5335", "heartbeats.listen", "heartbeats.tls.client_ca"},
+		{"heartbeats.listen=0.0.0.0:5335 heartbeats.tls.cert=c heartbeats.tls.key=k", "heartbeats.listen", "certificates of the DEAs"},
+		{"heartbeats.tls.cert=c", "heartbeats.tls.key", "a certificate needs its key"},
+		{"heartbeats.tls.client_ca=c", "heartbeats.tls.cert", "client certificates need HTTPS"},
 		{"log.level=loud", "log.level", "debug, info"},
 		{"log.format=xml", "log.format", "text, json"},
 	} {
@@ -315,15 +329,23 @@ func TestValidateAccepts(t *testing.T) {
 		"raft.listen=localhost:7140 raft.peers=hm-0=localhost:7140,hm-1=[::1]:7141,hm-2=127.0.0.9:7140",
 		"raft.listen=10.0.0.1:7140 raft.peers=hm-0=10.0.0.1:7140,hm-1=10.0.0.2:7140,hm-2=10.0.0.3:7140 raft.tls.cert=c raft.tls.key=k raft.tls.ca=a",
 		"raft.peers=hm-0=127.0.0.1:7140",
+		"node.id=hm-9 raft.join=true",
+		"node.id=hm-9 raft.join=true raft.peers=hm-0=127.0.0.1:7141,hm-1=127.0.0.1:7142",
 		"raft.listen=0.0.0.0:7140 raft.advertise=a:7140 raft.peers=hm-0=a:7140,hm-1=b:7140,hm-2=c:7140,hm-3=d:7140,hm-4=e:7140 raft.insecure=true",
 		"raft.tls.cert=c raft.tls.key=k raft.tls.ca=a",
 		"nats.servers=10.0.0.1:4222,tls://b,nats://u:p@d:4222",
 		"nats.token=t", "nats.creds=f", "nats.username=u nats.password=p", "nats.tls.ca=c",
 		"desired.bulk.url=https://cc.internal:9022/base desired.bulk.username=u desired.bulk.password=p",
 		"policy.start_limit=0 guard.desired_shrink=0 guard.mass_loss=0 guard.min_apps=0",
-		"commands.mode=shadow", "commands.mode=shadow commands.protocol=health", "policy.heartbeat_period=100ms", "log.level=debug log.format=json",
+		"commands.mode=shadow", "commands.protocol=health", "commands.mode=shadow commands.protocol=health", "policy.heartbeat_period=100ms", "log.level=debug log.format=json",
+		"heartbeats.listen=127.0.0.1:5335",
+		"heartbeats.listen=0.0.0.0:5335 heartbeats.tls.cert=c heartbeats.tls.key=k heartbeats.tls.client_ca=a",
 		"desired.source=sql desired.sql.driver=mysql desired.sql.dsn=u:p@tcp(a)/d\nu:p@tcp(b)/d desired.sql.schema=v2 desired.sql.batch_size=1",
 		"desired.sql.driver=postgres heartbeats.listen= commands.protocol=hm9000",
+		"compat.component=HM9000 compat.varz.listen=0.0.0.0:7879",
+		"compat.component=HealthManager compat.varz.listen=127.0.0.1:0 compat.varz.username=thin compat.varz.password=thin commands.mode=shadow",
+		"commands.protocol=http commands.cc_url=https://cc.internal:9023/base commands.cc_username=u commands.cc_password=p commands.cc_ca=f",
+		"commands.protocol=http commands.cc_url=http://127.0.0.1:9022",
 	} {
 		if err := set(t, strings.Split(texts, " ")...).Validate(); err != nil {
 			t.Errorf("%s: %v", texts, err)
@@ -337,7 +359,7 @@ func TestValidateTellsEverythingInOrder(t *testing.T) {
 	for _, p := range err.(Problems) {
 		got = append(got, p.Key)
 	}
-	want := []string{"api.listen", "desired.ttl", "policy.grace", "heartbeats.listen", "heartbeats.listen", "log.level"}
+	want := []string{"api.listen", "desired.ttl", "policy.grace", "heartbeats.listen", "log.level"}
 	if !slices.Equal(got, want) {
 		t.Errorf("problems of %v, want %v", got, want)
 	}
@@ -366,6 +388,27 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+func TestVarzAddress(t *testing.T) {
+	const peers = "raft.insecure=true raft.peers=hm-0=10.0.0.1:7140,hm-1=10.0.0.2:7140,hm-2=10.0.0.3:7140 raft.listen=0.0.0.0:7140 raft.advertise=10.0.0.2:7140 node.id=hm-1"
+	for _, c := range []struct {
+		set, listening, want string
+		index                int
+	}{
+		{"node.id=a", "10.0.0.9:7879", "10.0.0.9:7879", 0},
+		{"node.id=a", "[::]:7879", "127.0.0.1:7879", 0},
+		{"raft.listen=10.0.0.1:7140", "0.0.0.0:54321", "10.0.0.1:54321", 0},
+		{peers, "[::]:7879", "10.0.0.2:7879", 1},
+		{peers + " api.advertise=proxy:443", "[::]:7879", "10.0.0.2:7879", 1},
+		{"api.advertise=hm:443", "[::]:7879", "hm:7879", 0},
+		{"raft.listen=[fd00::1]:7140", ":7879", "[fd00::1]:7879", 0},
+	} {
+		cfg := set(t, strings.Fields(c.set)...)
+		if got, index := cfg.VarzAddress(c.listening), cfg.ComponentIndex(); got != c.want || index != c.index {
+			t.Errorf("%s at %s: %s, index %d; want %s, index %d", c.set, c.listening, got, index, c.want, c.index)
+		}
+	}
+}
+
 // TestWarnings: with peers on other machines, an API that these cannot reach is probably a mistake.
 func TestWarnings(t *testing.T) {
 	const far = "raft.insecure=true raft.listen=10.0.0.1:7140 raft.peers=hm-0=10.0.0.1:7140,hm-1=10.0.0.2:7140,hm-2=10.0.0.3:7140 "
@@ -379,9 +422,17 @@ func TestWarnings(t *testing.T) {
 		{far, "api.listen"},
 		{far + "api.advertise=localhost:5155", "api.advertise"},
 		{far + "api.advertise=hm.internal:443", ""}, // a proxy on this machine
+		{"commands.protocol=http commands.cc_url=http://cc commands.cc_username=u commands.cc_password=p", "commands.cc_url"},
+		{"commands.protocol=http commands.cc_url=https://cc commands.cc_username=u commands.cc_password=p", ""},
+		{"commands.protocol=http commands.cc_url=http://[::1] commands.cc_username=u commands.cc_password=p", ""},
+		{"commands.protocol=http commands.cc_url=http://cc", ""},
 		{far + login + "api.listen=0.0.0.0:5155", ""},
 		{far + login + "api.listen=10.0.0.1:5155", ""},
 		{far + login + "api.listen=10.0.0.1:5155 api.advertise=127.0.0.1:5155", "api.advertise"},
+		{"compat.component=HM9000 compat.varz.listen=127.0.0.1:7879", ""},
+		{"compat.component=HM9000 compat.varz.listen=127.0.0.1:7879 nats.servers=10.0.0.7:4222", "compat.varz.listen"},
+		{"compat.component=HM9000 compat.varz.listen=:7879 nats.servers=10.0.0.7:4222", "compat.varz.listen"},
+		{"compat.component=HM9000 compat.varz.listen=:7879 nats.servers=10.0.0.7:4222 raft.listen=10.0.0.1:7140 raft.insecure=true", ""},
 	} {
 		cfg := set(t, strings.Fields(c.set)...)
 		if err := cfg.Validate(); err != nil {

@@ -32,14 +32,10 @@ func (k Key) valueDoc() string {
 }
 
 func (k Key) marks() string {
-	var marks string
 	if k.Secret {
-		marks += " *Secret: never shown.*"
+		return " *Secret: never shown.*"
 	}
-	if k.NotYet {
-		marks += " *Not supported yet: any value but the default is refused.*"
-	}
-	return marks
+	return ""
 }
 
 func code(s string) string {

@@ -13,9 +13,6 @@ type Key struct {
 	Unit   string // "heartbeats", or empty
 	Doc    string // one sentence for people
 	Secret bool   // the value is never shown
-	// NotYet marks a key whose feature is not built: any value but the default is refused, never ignored.
-	NotYet bool
-	Later  []string // values of the key that are refused likewise
 
 	limit limit
 	field func(*Config) any // pointer to the value: *string, *[]string, *bool, *int, *float64 or *time.Duration
@@ -56,7 +53,7 @@ var keys = []Key{
 	{
 		Name: "node.id", limit: nodeID(),
 		field: func(c *Config) any { return &c.Node.ID },
-		Doc:   "Name of this node. It must be in raft.peers, and it must never change.",
+		Doc:   "Name of this node. It must be in raft.peers, unless raft.join is true, and it must never change.",
 	},
 	{
 		Name: "node.data_dir", limit: nonEmpty("a directory"),
@@ -77,8 +74,15 @@ var keys = []Key{
 	{
 		Name: "raft.peers", limit: peers(),
 		field: func(c *Config) any { return &c.Raft.Peers },
-		Doc: "All nodes of the cluster, including this one, as id=host:port. The list is the same on every " +
-			"node. Empty: a single node.",
+		Doc: "All nodes of a new cluster, including this one, as id=host:port. The list is the same on every " +
+			"node. Empty: a single node. Once the cluster has recorded something, its record names the members, " +
+			"and hm only tells where this list differs: see hm cluster add.",
+	},
+	{
+		Name: "raft.join", limit: yesNo(),
+		field: func(c *Config) any { return &c.Raft.Join },
+		Doc: "This node never founds a cluster: without a record it waits until hm cluster add makes it a member. " +
+			"raft.peers may then be empty. It may stay true for ever, on every node.",
 	},
 	{
 		Name: "raft.tls.cert", limit: text("a file"),
@@ -125,7 +129,7 @@ var keys = []Key{
 	{
 		Name: "raft.snapshot_threshold", Unit: "entries", limit: wholeFrom(1, 100_000_000),
 		field: func(c *Config) any { return &c.Raft.SnapshotThreshold },
-		Doc:   "Number of entries after which the next snapshot is due.",
+		Doc:   "Number of entries after which the next snapshot is due. 32 MiB of entries make it due as well.",
 	},
 	{
 		Name: "api.listen", limit: listenAddress(),
@@ -143,12 +147,60 @@ var keys = []Key{
 	{
 		Name: "api.username", limit: text("a user name without ':'"),
 		field: func(c *Config) any { return &c.API.Username },
-		Doc:   "User of HTTP basic authentication. It is set together with api.password.",
+		Doc: "User of HTTP basic authentication who may do everything (role admin; see access.md). It is set together with " +
+			"api.password.",
 	},
 	{
 		Name: "api.password", Secret: true, limit: text("a password"),
 		field: func(c *Config) any { return &c.API.Password },
 		Doc:   "Password of api.username.",
+	},
+	{
+		Name: "api.read_username", limit: text("a user name without ':'"),
+		field: func(c *Config) any { return &c.API.ReadUsername },
+		Doc:   "User of HTTP basic authentication who may only read. It is set together with api.read_password.",
+	},
+	{
+		Name: "api.read_password", Secret: true, limit: text("a password"),
+		field: func(c *Config) any { return &c.API.ReadPassword },
+		Doc:   "Password of api.read_username.",
+	},
+	{
+		Name: "api.admin_token", Secret: true, limit: bearerToken(),
+		field: func(c *Config) any { return &c.API.AdminToken },
+		Doc:   "Bearer token of the role admin.",
+	},
+	{
+		Name: "api.read_token", Secret: true, limit: bearerToken(),
+		field: func(c *Config) any { return &c.API.ReadToken },
+		Doc:   "Bearer token of the role read.",
+	},
+	{
+		Name: "api.jwt.keys", limit: text("a file"),
+		field: func(c *Config) any { return &c.API.JWT.Keys },
+		Doc: "Public keys of UAA, or of another issuer of JWTs: PEM blocks, or a JWKS. hm reads the file again when it has " +
+			"changed. With keys, JWTs with the scope hm.read or hm.admin are accepted.",
+	},
+	{
+		Name: "api.jwt.jwks_url", limit: either(httpURL()),
+		field: func(c *Config) any { return &c.API.JWT.JWKSURL },
+		Doc: "URL from which hm gets these keys instead, such as https://uaa.example.com/token_keys. The last good ones are kept " +
+			"in node.data_dir, so an outage of UAA locks nobody out.",
+	},
+	{
+		Name: "api.jwt.ca", limit: text("a file"),
+		field: func(c *Config) any { return &c.API.JWT.CA },
+		Doc:   "Authority that must have signed the certificate of api.jwt.jwks_url. Empty: those that the system trusts.",
+	},
+	{
+		Name: "api.jwt.issuer", limit: text("the claim iss of the tokens"),
+		field: func(c *Config) any { return &c.API.JWT.Issuer },
+		Doc:   "Issuer that JWTs must be from, such as https://uaa.example.com/oauth/token.",
+	},
+	{
+		Name: "api.jwt.audience", limit: nonEmpty("a text in the claim aud of the tokens"),
+		field: func(c *Config) any { return &c.API.JWT.Audience },
+		Doc:   "Audience that JWTs must be for. UAA makes it of the scopes: hm.",
 	},
 	{
 		Name: "api.tls.cert", limit: text("a file"),
@@ -163,7 +215,19 @@ var keys = []Key{
 	{
 		Name: "api.tls.client_ca", limit: text("a file"),
 		field: func(c *Config) any { return &c.API.TLS.ClientCA },
-		Doc:   "Authority that must have signed the certificates of clients. It counts as authentication.",
+		Doc: "Authority that must have signed the certificates of clients. It counts as authentication. Without api.tls.admin_names " +
+			"and api.tls.read_names every client must show such a certificate.",
+	},
+	{
+		Name: "api.tls.admin_names", limit: certificateNames(),
+		field: func(c *Config) any { return &c.API.TLS.AdminNames },
+		Doc: "Names in certificates of clients that give the role admin: the common name, or a DNS name, URI or mail address among " +
+			"the alternative names.",
+	},
+	{
+		Name: "api.tls.read_names", limit: certificateNames(),
+		field: func(c *Config) any { return &c.API.TLS.ReadNames },
+		Doc:   "Names in certificates of clients that give the role read.",
 	},
 	{
 		Name: "api.pprof", limit: yesNo(),
@@ -394,17 +458,33 @@ var keys = []Key{
 			"health manager sends: see hm commands compare.",
 	},
 	{
-		Name: "commands.protocol", Later: []string{ProtocolHealth, ProtocolHTTP},
+		Name:  "commands.protocol",
 		limit: oneOf(ProtocolHM9000, ProtocolHealth, ProtocolHTTP),
 		field: func(c *Config) any { return &c.Commands.Protocol },
-		Doc: "How commands reach the Cloud Controller: over NATS as hm9000.start and hm9000.stop. health " +
-			"(health.start and health.stop, as HealthManager 2.0 sends them) is supported only in shadow mode, which " +
-			"hears them; http is not supported yet.",
+		Doc: "How commands reach the Cloud Controller: hm9000 sends hm9000.start and hm9000.stop over NATS; health sends " +
+			"health.start and health.stop over NATS, as HealthManager 2.0 did, to a Cloud Controller that knows no others; " +
+			"http posts to commands.cc_url. In shadow mode it says which messages to hear, and http is not allowed. See protocols.md.",
 	},
 	{
-		Name: "commands.cc_url", NotYet: true, limit: either(httpURL()),
+		Name: "commands.cc_url", limit: either(httpURL()),
 		field: func(c *Config) any { return &c.Commands.CCURL },
-		Doc:   "Base URL of the Cloud Controller for the protocol http.",
+		Doc: "Base URL of the Cloud Controller for the protocol http. HM9000 calls it cc_internal_url. hm follows no " +
+			"redirect.",
+	},
+	{
+		Name: "commands.cc_username", limit: textUpTo(maxBulkCredential, "a user name without ':'"),
+		field: func(c *Config) any { return &c.Commands.CCUsername },
+		Doc:   "User of the Cloud Controller's internal API. HM9000 calls it api_server_username.",
+	},
+	{
+		Name: "commands.cc_password", Secret: true, limit: textUpTo(maxBulkCredential, "a password"),
+		field: func(c *Config) any { return &c.Commands.CCPassword },
+		Doc:   "Password of commands.cc_username. The two are set together.",
+	},
+	{
+		Name: "commands.cc_ca", limit: text("a file"),
+		field: func(c *Config) any { return &c.Commands.CCCA },
+		Doc:   "Authority that must have signed the certificate of an https commands.cc_url. Empty: those that the system trusts.",
 	},
 	{
 		Name: "commands.claim_lease", limit: lasting(10*time.Millisecond, time.Minute),
@@ -421,24 +501,58 @@ var keys = []Key{
 			"else. The oldest go first. The events take at most 256 MiB.",
 	},
 	{
-		Name: "heartbeats.listen", NotYet: true, limit: either(listenAddress()),
+		Name: "heartbeats.listen", limit: either(listenAddress()),
 		field: func(c *Config) any { return &c.Heartbeats.Listen },
-		Doc:   "Address on which this node accepts heartbeats over HTTPS. Empty: none.",
+		Doc: "Address on which this node takes heartbeats over HTTPS (POST /dea/heartbeat), for DEAs that do not send " +
+			"them over NATS. HM9000 used port 5335. It tells the other nodes what it hears. Empty: none.",
 	},
 	{
-		Name: "heartbeats.tls.cert", NotYet: true, limit: text("a file"),
+		Name: "heartbeats.tls.cert", limit: text("a file"),
 		field: func(c *Config) any { return &c.Heartbeats.TLS.Cert },
-		Doc:   "Certificate of that endpoint. It is set together with heartbeats.tls.key.",
+		Doc: "Certificate of that endpoint, for the name or address by which the DEAs reach it. It is set together with " +
+			"heartbeats.tls.key.",
 	},
 	{
-		Name: "heartbeats.tls.key", NotYet: true, limit: text("a file"),
+		Name: "heartbeats.tls.key", limit: text("a file"),
 		field: func(c *Config) any { return &c.Heartbeats.TLS.Key },
 		Doc:   "Private key of heartbeats.tls.cert.",
 	},
 	{
-		Name: "heartbeats.tls.client_ca", NotYet: true, limit: text("a file"),
+		Name: "heartbeats.tls.client_ca", limit: text("a file"),
 		field: func(c *Config) any { return &c.Heartbeats.TLS.ClientCA },
-		Doc:   "Authority that must have signed the certificates of the DEAs.",
+		Doc: "Authority that must have signed the certificates of the DEAs. With it a DEA without such a certificate " +
+			"is refused. It is needed beyond loopback.",
+	},
+	{
+		Name: "compat.app_state_desired", limit: yesNo(),
+		field: func(c *Config) any { return &c.Compat.AppStateDesired },
+		Doc: "Adds the member desired to the app objects of app.state, app.state.bulk and POST /bulk_app_state " +
+			"whose app is desired, as HM9000 did until May 2016. Set it the same on every node.",
+	},
+	{
+		Name: "compat.component", limit: either(oneOf(ComponentHealthManager, ComponentHM9000)),
+		field: func(c *Config) any { return &c.Compat.Component },
+		Doc: "Type of component under which this node answers vcap.component.discover and announces itself on " +
+			"vcap.component.announce; it also decides what /varz has. It is set together with compat.varz.listen. " +
+			"Empty: the node does neither. See collectors.md.",
+	},
+	{
+		Name: "compat.varz.listen", limit: either(listenAddress()),
+		field: func(c *Config) any { return &c.Compat.Varz.Listen },
+		Doc: "Address on which this node serves /varz and /healthz to collectors, over plain HTTP with basic " +
+			"authentication. Port 0: a free one. On a wildcard, the node announces the host of raft.advertise or " +
+			"raft.listen, or of api.advertise if those are loopback. Empty: none.",
+	},
+	{
+		Name: "compat.varz.username", limit: text("a user name without ':'"),
+		field: func(c *Config) any { return &c.Compat.Varz.Username },
+		Doc: "User of /varz and /healthz. The node announces it, with the password, to whoever listens on NATS. " +
+			"Empty: user and password are random, and new at each start.",
+	},
+	{
+		Name: "compat.varz.password", Secret: true, limit: text("a password"),
+		field: func(c *Config) any { return &c.Compat.Varz.Password },
+		Doc:   "Password of compat.varz.username. It must be no password of another key, because it is announced.",
 	},
 	{
 		Name: "log.level", limit: oneOf("debug", "info", "warn", "error"),

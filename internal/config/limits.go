@@ -128,6 +128,34 @@ func httpURL() limit {
 	}}
 }
 
+// The shortest and the longest bearer token, in bytes.
+const (
+	minToken = 16
+	maxToken = 1024
+)
+
+// bearerToken accepts what the header Authorization can carry (RFC 6750) and nobody guesses.
+func bearerToken() limit {
+	return limit{fmt.Sprintf("%d to %d letters, digits and -._~+/=, such as openssl rand -hex 32 prints, or nothing", minToken, maxToken), func(v any) bool {
+		s := v.(string)
+		return s == "" || minToken <= len(s) && len(s) <= maxToken && !strings.ContainsFunc(s, func(r rune) bool {
+			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._~+/=", r))
+		})
+	}}
+}
+
+// maxCertificateNames bounds the names that have a role.
+const maxCertificateNames = 1000
+
+func certificateNames() limit {
+	return limit{"names, such as ops.example.com", func(v any) bool {
+		list := v.([]string)
+		return len(list) <= maxCertificateNames && !slices.ContainsFunc(list, func(s string) bool {
+			return strings.TrimSpace(s) == "" || !printable(s)
+		})
+	}}
+}
+
 // maxServers bounds the list of NATS servers.
 const maxServers = 64
 

@@ -14,7 +14,7 @@ func Unknown(name string) Problem {
 		p.Want += ": keys are in lower case"
 		return p
 	}
-	if near, ok := nearest(name, keyNames()); ok {
+	if near, ok := Nearest(name, keyNames()); ok {
 		p.Want += "; did you mean " + near + "?"
 	}
 	return p
@@ -36,7 +36,7 @@ func UnknownEnv(name string) (Problem, bool) {
 		section, _, _ := strings.Cut(strings.TrimPrefix(env, "HM_"), "_")
 		looks = looks || strings.HasPrefix(name, "HM_"+section+"_")
 	}
-	near, ok := nearest(name, envs)
+	near, ok := Nearest(name, envs)
 	if !ok && !looks {
 		return Problem{}, false
 	}
@@ -79,9 +79,9 @@ func keyNames() []string {
 	return names
 }
 
-// nearest finds the candidate that was probably meant: one that differs in a few characters, or the only one with the
+// Nearest finds the candidate that was probably meant: one that differs in a few characters, or the only one with the
 // same last part, for a key that was written without its section.
-func nearest(name string, candidates []string) (string, bool) {
+func Nearest(name string, candidates []string) (string, bool) {
 	name = strings.ToLower(name)
 	best, least := "", 1+len(name)/5
 	if len(name) > 64 {

@@ -17,7 +17,7 @@ type Peer struct {
 }
 
 // PeerList parses raft.peers. An empty list stands for a single node. Otherwise the list must have 1, 3 or 5 nodes, each
-// with its own id and address. An error completes the sentence "want ...".
+// with its own id and address; with raft.join any number. An error completes the sentence "want ...".
 func (r Raft) PeerList() ([]Peer, error) {
 	list := make([]Peer, 0, len(r.Peers))
 	ids, addresses := map[string]bool{}, map[string]bool{}
@@ -34,6 +34,9 @@ func (r Raft) PeerList() ([]Peer, error) {
 	}
 	switch len(list) {
 	case 0, 1, 3, 5:
+		return list, nil
+	}
+	if r.Join {
 		return list, nil
 	}
 	return nil, fmt.Errorf("1, 3 or 5 nodes, not %d: with an even number the cluster survives no more failures "+

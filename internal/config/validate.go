@@ -21,6 +21,9 @@ func (c Config) Validate() error {
 	v.listeners()
 	v.certificates()
 	v.credentials()
+	v.access()
+	v.overHTTP()
+	v.collectors()
 	v.timing()
 	v.problems.Sort()
 	return v.problems.err()
@@ -35,21 +38,9 @@ type validation struct {
 }
 
 func (v *validation) value(k Key) {
-	value := k.Get(v.config)
-	switch {
-	case k.NotYet && !k.IsDefault(v.config):
-		v.add(k.Name, "the default value: this is not supported yet")
-	case !k.limit.ok(value):
+	if !k.limit.ok(k.Get(v.config)) {
 		v.add(k.Name, "%s", k.limit.want)
-	case len(k.Later) > 0 && slices.Contains(k.Later, value.(string)) && !v.onlyHeard(k):
-		v.add(k.Name, "the default, %s: %s is not supported yet", k.DefaultText(), value)
 	}
-}
-
-// onlyHeard reports whether a value is supported because shadow mode publishes nothing: it only hears what another health
-// manager publishes.
-func (v *validation) onlyHeard(k Key) bool {
-	return k.Name == "commands.protocol" && v.config.Commands.Protocol == ProtocolHealth && v.config.Commands.Mode == ModeShadow
 }
 
 // add records a problem with the value of a key.
@@ -100,8 +91,12 @@ func (v *validation) node() {
 	}
 	host, _, _ := limits.HostPort(c.Raft.Listen)
 	switch {
+	case own == "" && c.Raft.Join:
+		if limits.Wildcard(host) && c.Raft.Advertise == "" {
+			v.add("raft.listen", "an address of this machine, or raft.advertise set to one: no peer can connect to a wildcard")
+		}
 	case own == "":
-		v.add("raft.peers", "a list that contains node.id (%s): it names all nodes of the cluster, including this one", c.Node.ID)
+		v.add("raft.peers", "a list that contains node.id (%s): it names all nodes of the cluster, including this one, unless raft.join is true", c.Node.ID)
 	case limits.Wildcard(host) && c.Raft.Advertise == "":
 		v.add("raft.listen", "an address of this machine, or raft.advertise set to %s: no peer can connect to a wildcard", own)
 	case c.Raft.Advertise != "" && c.Raft.Advertise != own:
@@ -143,18 +138,17 @@ func (v *validation) source() {
 
 func (v *validation) listeners() {
 	c := v.config
-	authenticated := c.API.Username != "" && c.API.Password != "" || c.API.TLS.ClientCA != ""
-	if v.good("api.listen") && !limits.Loopback(c.API.Listen) && !authenticated {
-		v.add("api.listen", "a loopback address, or authentication (api.username and api.password, or api.tls.client_ca): "+
-			"anyone who can reach the API can pause hm")
+	if v.good("api.listen") && !limits.Loopback(c.API.Listen) && !c.API.authenticates() {
+		v.add("api.listen", "a loopback address, or authentication (api.username and api.password, a token, api.jwt or "+
+			"api.tls.client_ca; see access.md): anyone who can reach the API can pause hm")
 	}
 	if v.good("api.listen") && c.API.Pprof && !limits.Loopback(c.API.Listen) {
 		v.add("api.pprof", "false, or api.listen on loopback: profiles cost processor time and are for people on the machine")
 	}
-	encrypted := c.Heartbeats.TLS.Cert != "" && c.Heartbeats.TLS.Key != ""
-	if _, _, err := limits.HostPort(c.Heartbeats.Listen); err == nil && !limits.Loopback(c.Heartbeats.Listen) && !encrypted {
-		v.add("heartbeats.listen", "a loopback address, or heartbeats.tls.cert and heartbeats.tls.key: "+
-			"plain HTTP would let anyone invent heartbeats")
+	mutual := c.Heartbeats.TLS.Cert != "" && c.Heartbeats.TLS.Key != "" && c.Heartbeats.TLS.ClientCA != ""
+	if _, _, err := limits.HostPort(c.Heartbeats.Listen); err == nil && !limits.Loopback(c.Heartbeats.Listen) && !mutual {
+		v.add("heartbeats.listen", "a loopback address, or heartbeats.tls.cert, heartbeats.tls.key and heartbeats.tls.client_ca: "+
+			"without certificates of the DEAs, anyone who can reach it can invent heartbeats")
 	}
 }
 
@@ -189,18 +183,22 @@ func (v *validation) credentials() {
 	c := v.config
 	pair := func(prefix, username, password string) {
 		switch {
-		case !v.good(prefix+".username", prefix+".password"):
+		case !v.good(prefix+"username", prefix+"password"):
 		case username != "" && password == "":
-			v.add(prefix+".password", "a password, since %s.username is set", prefix)
+			v.add(prefix+"password", "a password, since %susername is set", prefix)
 		case username == "" && password != "":
-			v.add(prefix+".username", "a user name, since %s.password is set", prefix)
+			v.add(prefix+"username", "a user name, since %spassword is set", prefix)
 		}
 	}
-	pair("api", c.API.Username, c.API.Password)
-	pair("nats", c.NATS.Username, c.NATS.Password)
-	pair("desired.bulk", c.Desired.Bulk.Username, c.Desired.Bulk.Password)
+	pair("api.", c.API.Username, c.API.Password)
+	pair("api.read_", c.API.ReadUsername, c.API.ReadPassword)
+	pair("nats.", c.NATS.Username, c.NATS.Password)
+	pair("desired.bulk.", c.Desired.Bulk.Username, c.Desired.Bulk.Password)
+	pair("compat.varz.", c.Compat.Varz.Username, c.Compat.Varz.Password)
+	pair("commands.cc_", c.Commands.CCUsername, c.Commands.CCPassword)
 	for name, user := range map[string]string{
-		"api.username": c.API.Username, "desired.bulk.username": c.Desired.Bulk.Username,
+		"api.username": c.API.Username, "api.read_username": c.API.ReadUsername, "desired.bulk.username": c.Desired.Bulk.Username, "commands.cc_username": c.Commands.CCUsername,
+		"compat.varz.username": c.Compat.Varz.Username,
 	} {
 		if v.good(name) && strings.Contains(user, ":") {
 			v.add(name, "a user name without ':', which HTTP basic authentication cannot carry")
@@ -221,6 +219,49 @@ func (v *validation) credentials() {
 		if len(ways) > 0 && v.good("nats.servers") && userInURL(s) {
 			v.add("nats.servers", "addresses without a user, since %s is set: use one way to authenticate", ways[0])
 		}
+	}
+}
+
+// collectors checks what the node offers to collectors.
+func (v *validation) collectors() {
+	c := v.config
+	if !v.good("compat.component", "compat.varz.listen") {
+		return
+	}
+	switch {
+	case c.Compat.Component != "" && c.Compat.Varz.Listen == "":
+		v.add("compat.varz.listen", "an address, since compat.component is set: the node announces where its /varz is")
+	case c.Compat.Component == "" && c.Compat.Varz.Listen != "":
+		v.add("compat.component", "%s or %s, since compat.varz.listen is set: it decides what /varz has",
+			ComponentHealthManager, ComponentHM9000)
+	}
+	password := c.Compat.Varz.Password
+	if password == "" || !v.good("compat.varz.password") {
+		return
+	}
+	for _, k := range keys {
+		if k.Secret && k.Name != "compat.varz.password" && k.Get(c) == any(password) {
+			v.add("compat.varz.password", "another password than %s: the node announces this one on NATS", k.Name)
+			return
+		}
+	}
+}
+
+// overHTTP checks the protocol http.
+func (v *validation) overHTTP() {
+	c := v.config.Commands
+	if !v.good("commands.protocol", "commands.mode", "commands.cc_url") {
+		return
+	}
+	isHTTPS := strings.HasPrefix(c.CCURL, "https:")
+	switch {
+	case c.Protocol == ProtocolHTTP && c.Mode == ModeShadow:
+		v.add("commands.protocol", "%s or %s, since commands.mode is %s: hm hears what another health manager sends over NATS, "+
+			"and cannot hear what it posts", ProtocolHM9000, ProtocolHealth, ModeShadow)
+	case c.Protocol == ProtocolHTTP && c.CCURL == "":
+		v.add("commands.cc_url", "the URL of the Cloud Controller, since commands.protocol is %s", ProtocolHTTP)
+	case c.CCCA != "" && !isHTTPS && v.good("commands.cc_ca"):
+		v.add("commands.cc_ca", "nothing, since commands.cc_url is no https:// URL")
 	}
 }
 

@@ -192,3 +192,6 @@ func (k Key) mistyped(v any) *Problem {
 	}
 	return &Problem{Key: k.Name, Value: k.show(v), Want: want}
 }
+
+// Accepts reports whether the value of the key in c is within the limits of this key alone.
+func (k Key) Accepts(c *Config) bool { return k.limit.ok(k.Get(c)) }

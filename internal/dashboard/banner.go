@@ -42,7 +42,7 @@ type bannerReason struct {
 // a guard, or pass by themselves.
 var faults = []string{
 	reconcile.ReasonNoLeader, reconcile.ReasonStateDiffers, reconcile.ReasonNATSDown, reconcile.ReasonNATSRefused,
-	reconcile.ReasonNATSLate, reconcile.ReasonDeaf, reconcile.ReasonDesiredStale,
+	reconcile.ReasonNATSLate, reconcile.ReasonDeaf, reconcile.ReasonDesiredStale, reconcile.ReasonCCUnreachable,
 }
 
 func bannerOf(s api.Status) banner {
@@ -127,7 +127,7 @@ func checksOf(s api.Status, reasons []bannerReason) []check {
 			continue
 		case reconcile.ReasonNoLeader, reconcile.ReasonStateDiffers:
 			c = &leads
-		case reconcile.ReasonNATSDown, reconcile.ReasonNATSRefused, reconcile.ReasonNATSLate:
+		case reconcile.ReasonNATSDown, reconcile.ReasonNATSRefused, reconcile.ReasonNATSLate, reconcile.ReasonCCUnreachable:
 			c = &link
 		case reconcile.ReasonActualStale, reconcile.ReasonDeaf:
 			c = &actual

@@ -2,17 +2,21 @@ package dashboard
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"time"
 )
 
 // Limits of the pages that are kept.
 const (
-	cacheFor     = time.Second // how long a page is used for all browsers
-	cachedPages  = 64
-	cachedBytes  = 24 << 20
-	maxRenderers = 4 // pages that are made at a time; further requests wait
+	cacheFor    = time.Second // how long a page is used for all browsers
+	cachedPages = 64
+	cachedBytes = 24 << 20
 )
+
+// renderers is how many pages are made at a time; further requests wait. Half of the processors stay free for the
+// commands.
+func renderers() int { return max(1, runtime.GOMAXPROCS(0)/2) }
 
 // cache keeps the newest pages for a moment, so that ten browsers cost little more than one. A page is made by one
 // request; the others that want it wait.
@@ -33,7 +37,7 @@ type cachedPage struct {
 }
 
 func newCache() *cache {
-	return &cache{renderers: make(chan struct{}, maxRenderers), pages: map[string]*cachedPage{}}
+	return &cache{renderers: make(chan struct{}, renderers()), pages: map[string]*cachedPage{}}
 }
 
 // changed says that something was changed through this dashboard.

@@ -139,6 +139,7 @@ type layoutData struct {
 	Theme             string // light, dark, or empty for that of the system
 	Told              *told
 	Build             string // as the header Hm-Build
+	Reader            bool   // whoever looks may change nothing
 }
 
 // defaultEvery is how often the script renews a page.
@@ -162,7 +163,7 @@ func (d *Dashboard) send(w http.ResponseWriter, r *http.Request, name string, p 
 	data := layoutData{
 		Page: name, Title: p.title, Closed: p.closed, Node: p.node, Live: p.live, Follow: p.follow, After: p.after, EveryMS: every.Milliseconds(),
 		App: p.app, DEA: p.dea,
-		Path: r.URL.RequestURI(), Theme: themeOf(r), Told: takeTold(w, r), Build: d.build(),
+		Path: r.URL.RequestURI(), Theme: themeOf(r), Told: takeTold(w, r), Build: d.build(), Reader: !api.MayChange(r),
 	}
 	var out bytes.Buffer
 	if err := d.layout.ExecuteTemplate(&out, "layout", data); err != nil {

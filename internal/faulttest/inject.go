@@ -86,6 +86,11 @@ func (w *world) targets(t Target) []*node {
 	if t == All {
 		return w.nodes[:]
 	}
+	for _, n := range w.nodes {
+		if string(t) == n.id {
+			return []*node{n}
+		}
+	}
 	leads := w.leader()
 	if leads == nil {
 		leads = w.nodes[0]

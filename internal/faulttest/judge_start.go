@@ -48,10 +48,25 @@ func (j *judge) mayBeGone(c *Command, l *Life) (at time.Duration, why string) {
 		return last + 3*p.Period/2 + c.At - decided, why
 	}
 	at = from + p.TTL - j.late(c.At, from)
+	if from > last && j.goneBefore(last) { // recorded as gone; then only the gate waits for the link
+		at = max(last+p.TTL, from+p.Freshness-p.Grace) - j.late(c.At, from)
+	}
 	if !j.ended(c.place(), l, from-p.TTL, c.At) {
 		at += p.Grace
 	}
 	return at, why
+}
+
+// goneBefore reports whether a DEA that was heard last at a time had been silent for a time to live, and another DEA was
+// heard then, before the nodes heard no DEA at all.
+func (j *judge) goneBefore(last time.Duration) bool {
+	for _, s := range j.deaf {
+		if s.Until == 0 || s.Until > last {
+			gone := last + j.Policy.TTL - j.late(s.From, last)
+			return slices.ContainsFunc(j.Beats, func(b time.Duration) bool { return gone <= b && b <= s.From })
+		}
+	}
+	return false
 }
 
 // doubledLately reports whether somebody else used the id of a DEA not long before a time.

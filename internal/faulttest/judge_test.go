@@ -125,6 +125,22 @@ func TestJudge(t *testing.T) {
 			s.Outages = []Span{{at, at + 19*beat}}
 			s.start(at+24*beat, 1)
 		}, "needless"},
+		{"an outage brings nobody back who was gone before it", func(s scene) {
+			s.silence(at, "one-1")
+			for _, n := range s.Nodes {
+				n.Weak, n.Deaf = []Span{{at + 4*beat, at + 20*beat}}, []Span{{at + 4*beat, at + 19*beat}}
+			}
+			s.Outages = []Span{{at + 4*beat, at + 19*beat}}
+			s.start(at+23*beat, 1)
+		}, ""},
+		{"an outage that begins before the time to live ends", func(s scene) {
+			s.silence(at, "one-1")
+			for _, n := range s.Nodes {
+				n.Weak, n.Deaf = []Span{{at + 2*beat, at + 20*beat}}, []Span{{at + 2*beat, at + 19*beat}}
+			}
+			s.Outages = []Span{{at + 2*beat, at + 19*beat}}
+			s.start(at+23*beat, 1)
+		}, "needless"},
 		{"a start of what a DEA with a doubled id had told of before it fell silent", func(s scene) {
 			s.silence(at, "one-1")
 			s.Doubled = []Doubling{{Span{at - 2*beat, at + beat}, "dea-one-1"}}

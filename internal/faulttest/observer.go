@@ -162,7 +162,7 @@ func (o *observer) life(guid app.GUID, key app.Key, index uint32, now time.Durat
 
 // sample asks the Cloud Controller and the DEAs what is, again and again until ctx ends.
 func (o *observer) sample(ctx context.Context, control *control) {
-	tick := time.NewTicker(sampleEvery)
+	tick := time.NewTicker(max(sampleAtLeast, o.rec.Policy.Period/10))
 	defer tick.Stop()
 	for {
 		began := o.now()
@@ -178,7 +178,7 @@ func (o *observer) sample(ctx context.Context, control *control) {
 	}
 }
 
-const sampleEvery = 20 * time.Millisecond
+const sampleAtLeast = 20 * time.Millisecond
 
 // sampled notes what the Cloud Controller and the DEAs said, in an answer to a question that was asked at began.
 func (o *observer) sampled(began time.Duration, apps []sim.AppView) {

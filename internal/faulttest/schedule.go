@@ -103,7 +103,9 @@ func Describe(faults []Fault) string {
 
 // Plan gives the schedule of a seed: faults in the order of time, all over after a number of heartbeat periods. At no
 // time do two faults hit nodes; so a minority of nodes is hit, unless a fault is for more.
-func Plan(seed uint64, periods float64) []Fault {
+func Plan(seed uint64, periods float64) []Fault { return plan(seed, periods, tracks) }
+
+func plan(seed uint64, periods float64, tracks []track) []Fault {
 	rnd := rand.New(rand.NewPCG(seed, 11))
 	var faults []Fault
 	for _, t := range tracks {

@@ -19,6 +19,8 @@ type Settings struct {
 	Clock bool
 	// SmallDisks says that the data of the nodes may be on small file systems of their own, which only root can mount.
 	SmallDisks bool
+	Keys       []string     // configuration of the nodes beside policyKeys, such as commands.journal_entries=2000
+	Unrecorded bool         // no recording is made
 	Logger     *slog.Logger // of the bench
 }
 

@@ -90,8 +90,10 @@ func startWorld(s Settings, seed uint64) (w *world, err error) {
 			return w, err
 		}
 	}
-	if err := w.recorder.start(); err != nil {
-		return w, err
+	if !w.Unrecorded {
+		if err := w.recorder.start(); err != nil {
+			return w, err
+		}
 	}
 	err = w.await("an open gate", func() bool { return w.leader() != nil && w.gateOpen() })
 	w.obs.whole = w.obs.now()
@@ -138,7 +140,7 @@ func (w *world) arrange(seed uint64) error {
 			peers = append(peers, fmt.Sprintf("hm-%d=%s", j, at))
 		}
 		args := []string{"server"}
-		for _, set := range append(w.policyKeys(), "node.id="+n.id, "node.data_dir="+n.dir, "raft.listen="+local(raft[i]),
+		for _, set := range append(append(w.policyKeys(), w.Keys...), "node.id="+n.id, "node.data_dir="+n.dir, "raft.listen="+local(raft[i]),
 			"raft.peers="+strings.Join(peers, ","), "api.listen="+local(apis[i]), "nats.servers=nats://"+n.toNATS.Addr(),
 			"desired.bulk.url=http://"+n.toCC.Addr()) {
 			args = append(args, "--set", set)

@@ -39,6 +39,8 @@ const (
 	DesiredRead      Kind = "desired.read"      // a complete read changed the record; Counts has the changes
 	HoldSet          Kind = "hold.set"          // Name is the hold; By is a person, or hm for a guard
 	HoldReleased     Kind = "hold.released"     // Name is the hold
+	AdminDone        Kind = "admin.done"        // By did over the API what needs the role admin; Reason says how it is known, Counts has the HTTP status
+	AdminRefused     Kind = "admin.refused"     // as done, but the role of By is too low for it
 	PictureFresh     Kind = "picture.fresh"     // the leader's gate opened after it was closed; Counts has what waits
 	QueueDrained     Kind = "queue.drained"     // nothing waits any more; Counts has what healed by itself, what was sent
 )

@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"hm/internal/app"
+	"hm/internal/boltfile"
 	"hm/internal/notify"
 	"hm/internal/sampled"
 )
@@ -28,6 +29,9 @@ type Options struct {
 
 	askEvery time.Duration // tests ask the peers sooner
 	linger   time.Duration // how long to gather events before they are stored; tests set it
+
+	compactAfter time.Duration // tests compact the file sooner,
+	compactFree  int64         // and with less of it free
 }
 
 const (
@@ -68,6 +72,7 @@ type Journal struct {
 	saved    meta     // as in the file
 	seenFrom uint64   // this process has taken in all entries from this index on
 	retry    time.Duration
+	slack    boltfile.Slack
 
 	cancel context.CancelFunc
 	asking sync.WaitGroup // backfill
@@ -101,6 +106,9 @@ func New(o Options) (*Journal, error) {
 	if o.askEvery == 0 {
 		o.askEvery = firstAsk
 	}
+	if o.compactAfter == 0 {
+		o.compactAfter = boltfile.CalmFor
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -108,6 +116,7 @@ func New(o Options) (*Journal, error) {
 	j := &Journal{
 		opts: o, log: sampled.New(o.Logger, time.Minute, 3), input: newInput(),
 		opened: make(chan struct{}), fills: make(chan fill), damaged: notify.New(), ended: make(chan struct{}),
+		slack: boltfile.Slack{AtLeast: o.compactFree},
 	}
 	j.changed.c = make(chan struct{})
 	return j, nil

@@ -10,7 +10,7 @@ func Kinds() []Kind {
 	return []Kind{
 		LeaderChanged, CommandScheduled, CommandSent, CommandDecided, CommandConfirmed, CommandExpired, CommandDropped,
 		CommandAbandoned, DEANew, DEALost, DEABack, DEAForgotten, DEADoubled, DEASingle, DEAUnreadable, DEAReadable,
-		DEAEvacuating, InstanceCrashed, DesiredRead, HoldSet, HoldReleased, PictureFresh, QueueDrained,
+		DEAEvacuating, InstanceCrashed, DesiredRead, HoldSet, HoldReleased, AdminDone, AdminRefused, PictureFresh, QueueDrained,
 		LinkLost, LinkBack, GateClosed, GateOpen, OtherStart, OtherStop, OtherListening, OtherUnheard, OtherMissed,
 		HistoryGap,
 	}

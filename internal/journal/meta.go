@@ -12,6 +12,12 @@ import (
 // formatVersion is the format of the file. A file with another one is set aside.
 const formatVersion = 1
 
+// The versions of the file, and of the requests between nodes; see package formats.
+const (
+	FileFormat  = formatVersion
+	PeerVersion = peerVersion
+)
+
 // meta is what the file says about its events. It is stored in the same transaction as they are.
 type meta struct {
 	stored   uint64 // everything up to this index of the log is stored, but for the gaps and for what was pruned

@@ -81,11 +81,7 @@ func (j *Journal) ServePeer(ctx context.Context, conn net.Conn) error {
 
 // page reads the answer to a request.
 func (j *Journal) page(a ask) (p page, err error) {
-	db := j.db.Load()
-	if db == nil {
-		return p, errors.Join(ErrUnavailable, j.unavailable())
-	}
-	err = guarded(func() error { return db.View(func(tx *bbolt.Tx) error { return p.read(tx, a) }) })
+	err = j.view(func(tx *bbolt.Tx) error { return p.read(tx, a) })
 	if errors.Is(err, errDamaged) {
 		j.damaged.Notify()
 	}

@@ -29,7 +29,7 @@ func (m *meta) over(c class, q quota) bool {
 }
 
 // prune removes the oldest events of each class that has too many, at most limit of each. Bbolt uses the pages that
-// become free again, so the file stops growing; it never shrinks.
+// become free again, so the file stops growing; compact makes it smaller.
 func (j *Journal) prune(m *meta, buckets *[classes]*bbolt.Bucket, limit int) error {
 	q := quotas(j.opts.Entries, j.opts.MaxBytes)
 	for c, b := range buckets {

@@ -35,13 +35,12 @@ func (j *Journal) Events(ctx context.Context, q Query) (events []Event, more boo
 		if err := ctx.Err(); err != nil {
 			return nil, false, err
 		}
-		db := j.db.Load()
-		if db == nil {
-			return nil, false, errors.Join(ErrUnavailable, j.unavailable())
-		}
-		err := guarded(func() error { return db.View(s.step) })
+		err := j.view(s.step)
 		if errors.Is(err, errDamaged) {
 			j.damaged.Notify()
+		}
+		if errors.Is(err, ErrUnavailable) {
+			return nil, false, err
 		}
 		if err != nil {
 			return nil, false, fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"time"
 
@@ -21,6 +22,8 @@ func (j *Journal) run(ctx context.Context) {
 	close(j.opened)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	look := time.NewTicker(j.opts.compactAfter / 20)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -35,6 +38,9 @@ func (j *Journal) run(ctx context.Context) {
 			continue
 		case <-j.damaged.C():
 			j.replaceFile(ctx, errDamaged)
+		case now := <-look.C:
+			j.compactIfItPays(ctx, now)
+			continue
 		case <-timer.C:
 		case <-j.input.wake.C():
 			sleep(ctx, j.opts.linger)
@@ -112,6 +118,9 @@ func (j *Journal) pause(ctx context.Context, d time.Duration) {
 
 // openFile opens the file. It sets a damaged one aside and begins a new one.
 func (j *Journal) openFile() error {
+	if err := os.Remove(j.opts.Path + copySuffix); err != nil && !errors.Is(err, os.ErrNotExist) { // a killed process left it
+		return err
+	}
 	db, m, err := openFile(j.opts.Path)
 	if errors.Is(err, errDamaged) {
 		cause := err

@@ -3,11 +3,13 @@ package journal
 import (
 	"sync"
 	"sync/atomic"
+
+	"hm/internal/boltfile"
 )
 
 // counters are what Stats gives.
 type counters struct {
-	added, lost, failures, replaced, unreadable, fetched atomic.Uint64
+	added, lost, failures, replaced, unreadable, fetched, compactions atomic.Uint64
 
 	mu   sync.Mutex
 	meta meta
@@ -24,8 +26,11 @@ type Stats struct {
 	Fetched    uint64 // got from peers since the start
 	Unreadable uint64 // stored events that could not be read since the start
 	Stored     uint64 // everything up to this index of the log is stored, but for the gaps
-	Gaps       int    // ranges of the log whose events are not stored
-	Err        error  // why the file cannot be used now; nil if it can
+	// Compactions is how often the file was replaced by a copy without free pages since the start.
+	Compactions uint64
+	File        boltfile.Use // zero while the file cannot be used
+	Gaps        int          // ranges of the log whose events are not stored
+	Err         error        // why the file cannot be used now; nil if it can
 }
 
 // Stats gives what the journal counts.
@@ -34,8 +39,9 @@ func (j *Journal) Stats() Stats {
 	out := Stats{
 		Added: s.added.Load(), Lost: s.lost.Load(), Failures: s.failures.Load(), Replaced: s.replaced.Load(),
 		Unreadable: s.unreadable.Load(), Fetched: s.fetched.Load(),
-		Stored: j.stored.Load(), Err: j.unavailable(),
+		Stored: j.stored.Load(), Err: j.unavailable(), Compactions: s.compactions.Load(),
 	}
+	out.File, _ = j.fileUse()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.meta.entries {

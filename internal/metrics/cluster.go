@@ -33,6 +33,16 @@ var (
 	HealthyVoters = &Metric{Name: "hm_raft_voters_healthy", Type: Gauge, Unit: "members",
 		Help: "Voting members that are reachable and report no problem, this node included.",
 		Do:   "hm needs more than half of hm_raft_voters. At that edge the next loss stops all commands: bring nodes back."}
+	Versions = &Metric{Name: "hm_cluster_versions", Type: Gauge, Unit: "versions",
+		Help: "Different versions of hm that members run, as they last told.",
+		Do:   "1, except during an upgrade. If it stays above 1, an upgrade was not finished: `hm status` shows the version of each node."}
+	MemberInfo = &Metric{Name: "hm_member_info", Type: Gauge, Unit: "1",
+		Labels: []Label{{"member", "the id of a member"}, {"version", "of hm on it"}, {"kinds", "the highest kind of log record that it knows"}, {"snapshots", "the newest format of snapshots that it reads"}},
+		Help:   "1 for each member that has told its version.", When: "a member has told it",
+		Do: "For tables and joins: which node runs which version. See docs/formats.md."}
+	TooOld = &Metric{Name: "hm_too_old", Type: Gauge, Unit: "1 or 0",
+		Help: "1 if this node's version of hm cannot read the snapshot that the leader sends.",
+		Do:   "The node does not follow: run the version of hm on it that the other nodes run."}
 	PeerSilent = &Metric{Name: "hm_peer_silent_seconds", Type: Gauge, Unit: "seconds",
 		Labels: []Label{{"peer", "the id of another member"}},
 		Help:   "Time since this node last received a message from a peer; missing if it never did.", When: "a peer has sent a message",
@@ -60,6 +70,10 @@ var (
 	Strangers = &Metric{Name: "hm_cluster_connections_refused_total", Type: Counter, Unit: "connections",
 		Help: "Connections on the cluster port that were closed because of what they sent or did not send, or because there were too many.",
 		Do:   "Find out who connects: the log has a sample with the addresses. A port scan, or a node of another cluster."}
+	PortConnections = &Metric{Name: "hm_cluster_connections", Type: Gauge, Unit: "connections",
+		Labels: []Label{{"of", "members, others, unsaid"}},
+		Help:   "Connections on the cluster port that others opened: of members, of others, and of those that have not said yet what they are for.",
+		Do:     "Others and unsaid are near 0 in a healthy cluster, and have a bound. If they stay high, find out who connects; members have places of their own."}
 	PeerMessages = &Metric{Name: "hm_cluster_messages_total", Type: Counter, Unit: "messages",
 		Help: "Messages of peers that were accepted.",
 		Do:   "About four a second from each peer."}
@@ -80,8 +94,8 @@ var (
 var clusterSection = Section{Title: "The cluster",
 	Text: "The Raft library's own metrics are not exported: they are global to the process, have no bound and no stable names. " +
 		"These are the figures of it that matter.",
-	Metrics: []*Metric{Leader, LeaderKnown, Term, Index, CommitIndex, LastIndex, SnapshotIndex, Members, Voters, HealthyVoters, PeerSilent, PeerBehind, Proposals, Entries,
-		EntryBytes, Disk, Transfers, Strangers, PeerMessages, BadMessages, BadNumbers, ClockAhead, Suspended}}
+	Metrics: []*Metric{Leader, LeaderKnown, Term, Index, CommitIndex, LastIndex, SnapshotIndex, Members, Voters, HealthyVoters, Versions, MemberInfo, TooOld, PeerSilent, PeerBehind, Proposals, Entries,
+		EntryBytes, Disk, Transfers, Strangers, PortConnections, PeerMessages, BadMessages, BadNumbers, ClockAhead, Suspended}}
 
 // The journal.
 var (
@@ -93,7 +107,7 @@ var (
 		Do:   "At most four times commands.journal_entries, and as many again of another health manager in shadow mode."}
 	JournalBytes = &Metric{Name: "hm_journal_bytes", Type: Gauge, Unit: "bytes",
 		Help: "Bytes of the events in this node's journal.",
-		Do:   "The file is about twice as large, and does not shrink."}
+		Do:   "The file is about twice as large: see hm_file_bytes."}
 	JournalGaps = &Metric{Name: "hm_journal_gaps", Type: Gauge, Unit: "ranges",
 		Help: "Ranges of the log whose events this node lacks and asks its peers for.",
 		Do:   "It goes to 0 by itself within a minute. If it stays, the peers cannot be reached."}
@@ -117,6 +131,24 @@ var (
 var journalSection = Section{Title: "The journal", Text: "The history that each node keeps for `hm events` and `hm commands history`.",
 	Metrics: []*Metric{JournalUsable, JournalEvents, JournalBytes, JournalGaps, JournalLost, JournalFailures, JournalReplaced, JournalFetched, JournalUnreadable}}
 
+// The files that grow and shrink.
+var (
+	fileLabel = Label{"file", "raft.db, journal.db"}
+
+	FileBytes = &Metric{Name: "hm_file_bytes", Type: Gauge, Unit: "bytes",
+		Labels: []Label{fileLabel}, Help: "Size of a file in node.data_dir.", When: "the file can be used",
+		Do: "It grows in a storm, and shrinks once most of it has been free for ten minutes, twenty on the leader. See docs/operations.md on what is on disk."}
+	FileFree = &Metric{Name: "hm_file_free_bytes", Type: Gauge, Unit: "bytes",
+		Labels: []Label{fileLabel}, Help: "Bytes of a file that are free: new entries and events use them before the file grows.", When: "the file can be used",
+		Do: "If it stays above 32 MiB and three quarters of hm_file_bytes for longer than half an hour, a copy fails: the log of hm says why, most likely for want of room."}
+	FileCompactions = &Metric{Name: "hm_file_compactions_total", Type: Counter, Unit: "copies",
+		Labels: []Label{fileLabel}, Help: "Times that a file was replaced by a copy without free pages since this node started.",
+		Do: "One after a storm is normal; several a day say that storms are."}
+)
+
+var filesSection = Section{Title: "Files", Text: "The files in node.data_dir that grow and shrink.",
+	Metrics: []*Metric{FileBytes, FileFree, FileCompactions}}
+
 // The API and the program.
 var (
 	Requests = &Metric{Name: "hm_api_requests_total", Type: Counter, Unit: "requests",
@@ -128,18 +160,61 @@ var (
 		Help:   "How long API requests took by route, without streams and recordings, which last as long as the client wants.",
 		When:   "there was a request", Bounds: Duration{0.001, 0.005, 0.025, 0.1, 0.25, 1, 2.5, 10, 60},
 		Do: "Lists of a large fleet take longest. hm's decisions do not wait for requests."}
+	LoginsRefused = &Metric{Name: "hm_api_logins_refused_total", Type: Counter, Unit: "requests",
+		Labels: []Label{{"reason", "missing, malformed, wrong, size, algorithm, key, signature, issuer, audience, expired, early, limited"}},
+		Help:   "Requests that the API did not let in, by what is wrong with their credentials.",
+		Do:     "missing: browsers ask so first. wrong, signature, limited: somebody guesses, or has an old password; the log has a sample with the addresses."}
+	AuditLost = &Metric{Name: "hm_api_audit_lost_total", Type: Counter, Unit: "events",
+		Help: "Things that somebody did over the API of this node and that the history lacks, because no leader recorded them in time.",
+		Do:   "The log of this node has them."}
 	Answering = &Metric{Name: "hm_app_state_answering", Type: Gauge, Unit: "1 or 0",
-		Help: "1 if this node is in the queue group that answers app.state and app.state.bulk.",
-		Do:   "At least one node has 1 outside shadow mode, or the Cloud Controller gets {} for every question."}
+		Help: "1 if this node is in the queue group that answers the Cloud Controller over NATS: app.state, app.state.bulk and healthmanager.*.",
+		Do:   "At least one node has 1 outside shadow mode, or the Cloud Controller gets {}, or no answer, for every question."}
+	Questions = &Metric{Name: "hm_questions_received_total", Type: Counter, Unit: "questions",
+		Labels: []Label{{"subject", questionSubjects}},
+		Help:   "Questions of a Cloud Controller over NATS that this node received.",
+		Before: "Ruby healthmanager_status_msgs_received, healthmanager_health_request_msgs_received, healthmanager_droplet_request_msgs_received",
+		Do:     "One node of the cluster gets each question: add the nodes up."}
+	QuestionsAnswered = &Metric{Name: "hm_questions_answered_total", Type: Counter, Unit: "questions",
+		Labels: []Label{{"subject", questionSubjects}},
+		Help:   "Questions of a Cloud Controller over NATS to which this node sent at least one reply.",
+		Do:     "healthmanager.* gets no reply about what hm does not know, or while it cannot rely on its record: see hm_app_state_not_fresh_total."}
+	QuestionsUnreadable = &Metric{Name: "hm_questions_unreadable_total", Type: Counter, Unit: "questions",
+		Labels: []Label{{"subject", "healthmanager.status, healthmanager.health, healthmanager.droplet"}},
+		Help:   "Questions on healthmanager.* that this node could not read, or not read a droplet of. A question on app.state that cannot be read is answered with {}, and is not counted.",
+		Do:     "The log has a sample that says why. Find out who asks."}
 	LeftOut = &Metric{Name: "hm_app_state_left_out_total", Type: Counter, Unit: "apps",
-		Labels: []Label{{"subject", "app.state, app.state.bulk"}},
-		Help:   "Apps left out of answers over NATS because the answer would have been larger than the server accepts.",
+		Labels: []Label{{"subject", questionSubjects}},
+		Help:   "Apps left out of answers over NATS because the answer would have been larger than the server accepts, or all replies to a question together larger than 8 MiB.",
 		Do:     "Raise max_payload of the NATS server, or let the Cloud Controller use POST /bulk_app_state."}
 	Unanswered = &Metric{Name: "hm_app_state_not_fresh_total", Type: Counter, Unit: "questions",
 		Labels: []Label{{"reason", "fault, actual-stale, unrecorded, no-leader, catching-up"}},
-		Help:   "Questions for the state of apps (app.state, app.state.bulk, POST /bulk_app_state) that were answered with {} because the record was not trusted, by reason.",
-		Before: "Ruby healthmanager_status_msgs_received counted all questions",
+		Help:   "Questions for the state of apps (app.state, app.state.bulk, POST /bulk_app_state) that were answered with {}, and questions on healthmanager.* that this node did not answer itself, because the record was not trusted, by reason.",
 		Do:     "Users see 0 running instances meanwhile. The reason says what to repair."}
+	ComponentMessages = &Metric{Name: "hm_component_messages_total", Type: Counter, Unit: "messages",
+		Labels: []Label{{"what", "announced, answered, ignored, failed"}},
+		Help:   "Announcements of this node as a component, and questions for components, by what became of them.",
+		When:   "compat.component is set",
+		Do:     "`failed` that grows means that NATS refuses vcap.component.announce or the answers; `ignored` that too many ask."}
+	VarzRequests = &Metric{Name: "hm_varz_requests_total", Type: Counter, Unit: "requests",
+		Labels: []Label{{"code", "200, 401, 404, 405"}},
+		Help:   "Requests for /varz and /healthz by HTTP status.", When: "compat.component is set",
+		Do: "Many with 401 are somebody without the password, or a collector that has not heard of a restart."}
+	CertificateExpires = &Metric{Name: "hm_tls_certificate_expires_seconds", Type: Gauge, Unit: "seconds",
+		Labels: []Label{{"key", "the configuration key of the file: raft.tls.cert, raft.tls.ca, api.tls.cert and so on"}},
+		Help:   "Time until a certificate of this node expires; negative: it has expired. Of a file of authorities, the one that expires last counts.",
+		When:   "a certificate or an authority is configured",
+		Do:     "Write a new file in time: hm reads it by itself. See certificates of the nodes in docs/operations.md."}
+	CertificatesRefused = &Metric{Name: "hm_tls_files_refused", Type: Gauge, Unit: "1 or 0",
+		Labels: []Label{{"files", tlsFiles}},
+		Help:   "1 if newer files are there and cannot be used, so that those read before are still in force.",
+		When:   "a certificate or an authority is configured",
+		Do:     "`hm status` and the log say what is wrong with which file."}
+	CertificatesRead = &Metric{Name: "hm_tls_files_read_total", Type: Counter, Unit: "readings",
+		Labels: []Label{{"files", tlsFiles}, {"outcome", "taken, refused"}},
+		Help:   "Times that newer certificates, keys or authorities were read since this node started.",
+		When:   "a certificate or an authority is configured",
+		Do:     "After you have written new files, taken grows by one on each node."}
 	Build = &Metric{Name: "hm_build_info", Type: Gauge, Unit: "1",
 		Labels: []Label{{"version", "of hm"}, {"goversion", "of Go"}},
 		Help:   "1, labelled with this program's version.",
@@ -147,4 +222,11 @@ var (
 )
 
 var apiSection = Section{Title: "The API and the program", Text: "",
-	Metrics: []*Metric{Requests, RequestSeconds, Answering, LeftOut, Unanswered, Build}}
+	Metrics: []*Metric{Requests, RequestSeconds, LoginsRefused, AuditLost, Answering, Questions, QuestionsAnswered, QuestionsUnreadable, LeftOut, Unanswered, ComponentMessages, VarzRequests, CertificateExpires,
+		CertificatesRefused, CertificatesRead, Build}}
+
+// tlsFiles are what files of TLS are for.
+const tlsFiles = "raft.tls, api.tls, heartbeats.tls, nats.tls, commands.cc_ca, api.jwt.ca"
+
+// questionSubjects are the subjects on which a Cloud Controller asks.
+const questionSubjects = "app.state, app.state.bulk, healthmanager.status, healthmanager.health, healthmanager.droplet"

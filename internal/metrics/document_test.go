@@ -54,7 +54,7 @@ func TestMetricsDocument(t *testing.T) {
 		}
 	}
 	b.WriteString("\n## Names of HM9000 and the Ruby Health Manager\n\n")
-	b.WriteString(wrapped("HM9000 sent its figures over UDP to metron, the Ruby Health Manager served its own at `/varz`.") + "\n")
+	b.WriteString(wrapped("HM9000 sent its figures over UDP to metron, the Ruby Health Manager served its own at `/varz`, as HM9000 did until January 2016. hm can serve them under the old names: see [collectors.md](collectors.md).") + "\n")
 	b.WriteString("| theirs | hm's |\n|---|---|\n")
 	for _, m := range metrics.All() {
 		if m.Before != "" {

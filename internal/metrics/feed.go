@@ -3,9 +3,31 @@ package metrics
 // What is heard.
 var (
 	Heartbeats = &Metric{Name: "hm_heartbeats_received_total", Type: Counter, Unit: "messages",
-		Help:   "Heartbeat messages taken in (HM9000's ReceivedHeartbeats, as a running total).",
+		Help:   "Heartbeat messages taken in, over NATS, over HTTPS and from peers (HM9000's ReceivedHeartbeats, as a running total).",
 		Before: "HM9000 ReceivedHeartbeats; Ruby heartbeat_msgs_received",
 		Do:     "Its rate is the number of DEAs divided by the heartbeat period. A lower one means that heartbeats do not arrive."}
+	HeartbeatsPosted = &Metric{Name: "hm_heartbeats_posted_total", Type: Counter, Unit: "messages",
+		Help: "Of the heartbeat messages taken in, those that DEAs posted to this node over HTTPS.",
+		Do:   "Compare the nodes: DEAs that do not find a node post to the others. See heartbeats over HTTPS in docs/operations.md."}
+	HeartbeatsRelayed = &Metric{Name: "hm_heartbeats_relayed_total", Type: Counter, Unit: "messages",
+		Help: "Of the heartbeat messages taken in, those that DEAs posted to another node, which passed them on.",
+		Do:   "The sum with hm_heartbeats_posted_total is about the same on every node. A lower one means that the nodes do not reach each other."}
+	PostConnections = &Metric{Name: "hm_heartbeat_connections", Type: Gauge, Unit: "connections",
+		Help: "Connections of DEAs over HTTPS.", When: "heartbeats.listen is set",
+		Do: "Each DEA keeps one. More than 16,384 have to wait."}
+	PostsRefused = &Metric{Name: "hm_heartbeats_refused_total", Type: Counter, Unit: "connections, messages",
+		Labels: []Label{{"reason", "certificate, handshake, request, too-large, unreadable, rate, busy"}},
+		Help:   "Connections and heartbeats over HTTPS that were refused.", When: "heartbeats.listen is set",
+		Do: "certificate: renew it on the DEA, or find out who else connects. Otherwise see heartbeats over HTTPS in docs/operations.md."}
+	Relays = &Metric{Name: "hm_heartbeat_relays_total", Type: Counter, Unit: "messages",
+		Labels: []Label{{"outcome", "told, refused, late, unreached"}},
+		Help:   "Heartbeats that this node got over HTTPS and was to pass on to a peer, once for each peer, by what became of them.",
+		When:   "heartbeats.listen is set, and the node has peers",
+		Do:     "late or unreached, while the peer runs: the network between the nodes is slow or cut. The peer hears the DEA's next heartbeat."}
+	RelayBytes = &Metric{Name: "hm_heartbeat_relay_bytes_total", Type: Counter, Unit: "bytes",
+		Help: "Bytes that this node sent to its peers to pass on heartbeats, before TLS.",
+		When: "heartbeats.listen is set, and the node has peers",
+		Do:   "For planning: a heartbeat that repeats the last one costs 37 bytes, another one its whole length."}
 	HeartbeatsSame = &Metric{Name: "hm_heartbeats_unchanged_total", Type: Counter, Unit: "messages",
 		Help: "Heartbeat messages that repeated what was recorded.",
 		Do:   "For planning: these cost almost nothing. In a quiet fleet nearly all are unchanged."}
@@ -58,8 +80,8 @@ var (
 )
 
 var feedSection = Section{Title: "What is heard",
-	Text:    "Messages of the DEAs and the Cloud Controller on NATS. Each node counts what it hears itself.",
-	Metrics: []*Metric{Heartbeats, HeartbeatsSame, HeartbeatsRejected, InstancesRejected, InstancesUnplaced, UnknownStates, UnreadableDEAs, Unreadable, Doubled, Exits, ExitsRejected, Updates, HeardDEAs, MissedDEAs, Other, OtherRejected, OtherHeard}}
+	Text:    "Messages of the DEAs and the Cloud Controller. Each node counts what it hears itself.",
+	Metrics: []*Metric{Heartbeats, HeartbeatsPosted, HeartbeatsRelayed, PostConnections, PostsRefused, Relays, RelayBytes, HeartbeatsSame, HeartbeatsRejected, InstancesRejected, InstancesUnplaced, UnknownStates, UnreadableDEAs, Unreadable, Doubled, Exits, ExitsRejected, Updates, HeardDEAs, MissedDEAs, Other, OtherRejected, OtherHeard}}
 
 // The NATS link.
 var (

@@ -13,6 +13,10 @@ var (
 		Labels: []Label{{"hold", "the name of a hold"}},
 		Help:   "For how long each hold has been in force.", When: "a hold is in force",
 		Do: "A hold waits for a person: `hm status` says why it is set, `hm release NAME` ends it."}
+	CCReachable = &Metric{Name: "hm_cc_reachable", Type: Gauge, Unit: "1 or 0",
+		Help: "1 if the Cloud Controller answers this node, which leads and posts commands to it.",
+		When: "commands.protocol is http, and this node leads",
+		Do:   "0: the gate is closed (cc-unreachable). `hm status` has the error: look at commands.cc_url, the Cloud Controller and the network."}
 	StateDiffers = &Metric{Name: "hm_state_differs", Type: Gauge, Unit: "1 or 0",
 		Help: "1 if this node's recorded state differs from that of its peers at the same index, or it is not known whose is right.",
 		Do:   "This is a bug or damage: see the section on damage in docs/operations.md, and report it."}
@@ -22,7 +26,7 @@ var (
 )
 
 var gateSection = Section{Title: "The gate", Text: "Whether this node may send commands, and if not, why.",
-	Metrics: []*Metric{GateOpen, GateClosed, HoldSeconds, StateDiffers, StoreDamaged}}
+	Metrics: []*Metric{GateOpen, GateClosed, HoldSeconds, CCReachable, StateDiffers, StoreDamaged}}
 
 // What waits.
 var (

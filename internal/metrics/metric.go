@@ -92,7 +92,7 @@ func Find(name string) *Metric {
 }
 
 var sections = []Section{fleetSection, gateSection, queueSection, commandsSection, timesSection, feedSection, natsSection,
-	clusterSection, journalSection, apiSection}
+	clusterSection, journalSection, filesSection, apiSection}
 
 func init() {
 	for _, m := range All() {

@@ -39,12 +39,18 @@ var (
 		Help:   "How long a read of the whole desired state took.",
 		Bounds: Duration{0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60},
 		Do:     "If it comes near desired.poll_interval, make desired.bulk.batch_size larger or read with desired.source: sql."}
+	PostSeconds = &Metric{Name: "hm_cc_post_seconds", Type: Histogram, Unit: "seconds",
+		Labels: []Label{{"action", "start, stop"}, {"status", "2xx, 3xx, 4xx, 5xx, none"}},
+		Help:   "How long the Cloud Controller took to answer the post of a command, by the class of its status; none: it gave no answer.",
+		When:   "commands.protocol is http, and this node, as leader, has posted a command",
+		Bounds: Duration{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2},
+		Do:     "Its count is the number of posts. `none` and `5xx`: look at the Cloud Controller and at what stands in front of it. `4xx`: `hm status` says what it refuses."}
 )
 
 var timesSection = Section{Title: "How long things take",
 	Text: "Histograms with fixed buckets. Every Prometheus can store and query them, and the budgets are bounds of buckets, so that an " +
 		"alert can ask exactly for them. An unchanged heartbeat is measured by none of them, so that a fleet that does not change costs nothing.",
-	Metrics: []*Metric{HeardRecorded, DuePublished, SentConfirmed, StepSeconds, ProposalSeconds, ApplySeconds, ReadSeconds}}
+	Metrics: []*Metric{HeardRecorded, DuePublished, SentConfirmed, StepSeconds, ProposalSeconds, ApplySeconds, ReadSeconds, PostSeconds}}
 
 // Times are the histograms that the parts of one node fill. To observe a time takes some 20 ns and allocates nothing.
 type Times struct {
@@ -55,10 +61,12 @@ type Times struct {
 	ReadComplete, ReadFailed        prometheus.Observer
 
 	requests   *prometheus.HistogramVec
+	posts      *prometheus.HistogramVec
 	collectors []prometheus.Collector
 }
 
-// NewTimes makes the histograms of one node, empty. Each series is there from the start.
+// NewTimes makes the histograms of one node, empty. Each series is there from the start, except those of requests and of
+// posts to the Cloud Controller.
 func NewTimes() *Times {
 	t := &Times{}
 	vec := func(m *Metric) *prometheus.HistogramVec {
@@ -72,12 +80,21 @@ func NewTimes() *Times {
 	t.StartConfirmed, t.StopConfirmed = sent.WithLabelValues("start"), sent.WithLabelValues("stop")
 	t.ReadComplete, t.ReadFailed = read.WithLabelValues("complete"), read.WithLabelValues("failed")
 	t.Step, t.Proposal, t.Apply = vec(StepSeconds).WithLabelValues(), vec(ProposalSeconds).WithLabelValues(), vec(ApplySeconds).WithLabelValues()
-	t.requests = vec(RequestSeconds)
+	t.requests, t.posts = vec(RequestSeconds), vec(PostSeconds)
 	return t
 }
 
 // Request gives the histogram of the requests of a route. There must be a bounded number of routes.
 func (t *Times) Request(route string) prometheus.Observer { return t.requests.WithLabelValues(route) }
+
+// Post gives the histogram of posts to the Cloud Controller with this action and status of the answer; 0: there was none.
+func (t *Times) Post(action string, status int) prometheus.Observer {
+	class := "none"
+	if status >= 100 && status < 600 {
+		class = string(rune('0'+status/100)) + "xx"
+	}
+	return t.posts.WithLabelValues(action, class)
+}
 
 // Collectors gives the histograms, to be registered.
 func (t *Times) Collectors() []prometheus.Collector { return t.collectors }

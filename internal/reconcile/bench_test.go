@@ -131,6 +131,41 @@ func BenchmarkOneApp(b *testing.B) {
 	b.ReportMetric(float64(per)/float64(little), "of-a-tiny-fleet")
 }
 
+// BenchmarkReadCompared compares a read of 400,000 apps, three of which changed, with the record. The
+// reference is a lookup of each row, without which nothing can be compared.
+func BenchmarkReadCompared(b *testing.B) {
+	view := bigFleet()
+	var rows []desired.App
+	for a := range view.DesiredApps() {
+		rows = append(rows, a)
+	}
+	for i := range 3 {
+		rows[i*1000].Instances++
+	}
+	read, err := desired.NewRead("test", rows)
+	if err != nil {
+		b.Fatal(err)
+	}
+	guard := Guard{DesiredShrink: 0.5, MinApps: 20}
+	var took time.Duration
+	rounds := 0
+	for b.Loop() {
+		start := time.Now()
+		if c := guard.compareRead(view, read); len(c.changes.Upserts) != 3 || c.why != "" {
+			b.Fatalf("%d apps changed, %s", len(c.changes.Upserts), c.why)
+		}
+		took += time.Since(start)
+		rounds++
+	}
+	start := time.Now()
+	for _, a := range read.Apps {
+		view.DesiredRow(a.Key)
+	}
+	per := took / time.Duration(rounds)
+	b.ReportMetric(float64(per.Microseconds())/1000, "ms/read")
+	b.ReportMetric(float64(per)/float64(time.Since(start)), "of-the-lookups")
+}
+
 // BenchmarkChangedHeartbeat is a heartbeat of 100 instances, one of which changed, from hearing it
 // to the change to be recorded.
 func BenchmarkChangedHeartbeat(b *testing.B) {

@@ -106,23 +106,32 @@ func chaos(cf *simCF, s schedule) {
 	}
 	cf.truth.changed(cf)
 	cf.run(time.Duration(rnd.Int64N(int64(4 * hb))))
+	disturb(cf, s, maxFaults)
+	checkTwice(cf)
+	heal(cf)
+	cf.truth.changed(cf)
+	converge(cf)
+}
+
+// disturb brings the first n faults of a schedule into the world, one after the other.
+func disturb(cf *simCF, s schedule, n int) {
 	busy, wrongUntil := false, app.Time(0)
-	for i := range maxFaults {
+	for i := range n {
 		// Each fault has randomness of its own, so that it stays the same without the others.
 		rnd := rand.New(rand.NewPCG(s.seed, uint64(10+i)))
 		pause := time.Duration(rnd.Int64N(int64(2 * hb)))
 		if s.has(i) {
 			cf.number = i
-			switch n := rnd.IntN(36); {
-			case n == 20:
+			switch k := rnd.IntN(36); {
+			case k == 20:
 				cf.say("the Cloud Controller announces changes without end, or no more")
 				busy = !busy
-			case n == 21:
+			case k == 21:
 				if cf.answer == nil && !held(cf.View(), HoldDesiredShrink) { // else several short ones make a long one
 					cf.say("the Cloud Controller's answers lack most apps for %v", cf.opts.PollInterval*2)
 					cf.answer, wrongUntil = cf.tooLittle, cf.now.Add(cf.opts.PollInterval*2)
 				}
-			case n >= 24:
+			case k >= 24:
 				nodeFault(cf, rnd)
 			default:
 				fault(cf, rnd)
@@ -141,10 +150,6 @@ func chaos(cf *simCF, s schedule) {
 		settleStarting(cf)
 		checkSettled(cf)
 	}
-	checkTwice(cf)
-	heal(cf)
-	cf.truth.changed(cf)
-	converge(cf)
 }
 
 // tooLittle is a wrong answer of the Cloud Controller that lacks most apps, if there are enough

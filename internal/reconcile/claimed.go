@@ -14,7 +14,7 @@ type claimNotes map[commands.ID]claimNote
 
 type claimNote struct {
 	rule    string // that asked for it
-	refused string // why it was refused; empty if it was not
+	refused string // why it was refused, or has no effect; empty if neither is known
 }
 
 // claimed remembers which rule asked for a command. In a storm the newest commands are not
@@ -28,7 +28,7 @@ func (n *claimNotes) claimed(id commands.ID, rule string) {
 	}
 }
 
-// refused remembers why a command was refused. Where there are too many, those that others ended
+// refused remembers why a command was refused, or has no effect. Where there are too many, those that others ended
 // are forgotten.
 func (n *claimNotes) refused(id commands.ID, why error, view *raftfsm.State) {
 	if *n == nil {

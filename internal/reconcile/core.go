@@ -26,7 +26,10 @@ type Options struct {
 	StateDiffers func() bool // this node's recorded state differs from that of its peers; nil: never
 	Peers        Peers       // nil: there are none
 	NATSRefused  func() bool // the link is up, and the server refuses the subscription to heartbeats; nil: never
-	Logger       *slog.Logger
+	// CCReachable reports whether this node, as leader of a term, knows that the Cloud Controller can take commands;
+	// nil: nobody asks, since commands go over NATS.
+	CCReachable func(term uint64) bool
+	Logger      *slog.Logger
 	// OnCommand is called with each command that this leader sends, and with each that ends. nil: it
 	// is not called.
 	OnCommand func(CommandEvent)
@@ -58,6 +61,9 @@ type Core struct {
 	// machine had been suspended by then.
 	stepped, steppedMono app.Time
 	suspended            time.Duration
+
+	restores     uint64 // how often the record was replaced by a snapshot, as of the last step
+	restoresSeen bool
 
 	term      uint64 // of the leadership that the fields below belong to; 0 while this node does not lead
 	throttle  commands.Throttle

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"hm/desired"
 	"hm/internal/app"
@@ -17,6 +18,27 @@ type ReadOutcome struct {
 	Began  app.Time // when it began, in hm time
 	Read   desired.Read
 	Err    error
+
+	compared comparedRead // before; the zero value: it was not
+}
+
+// comparedRead is how a read differs from a record. To compare all rows of a large record takes
+// longer than commands may wait, so a Loop does it where it reads.
+type comparedRead struct {
+	known   bool
+	with    uint64 // generation of the record
+	changes desired.Changes
+	why     string // why hm must not act on the read before it is confirmed; empty: it may
+}
+
+func (g Guard) compareRead(view *raftfsm.State, read desired.Read) comparedRead {
+	meta := view.DesiredMeta()
+	find, recorded := desiredRows(view)
+	c := comparedRead{known: true, with: meta.Generation, changes: read.Changes(find, recorded)}
+	if !g.few(c.changes, find, meta) {
+		c.why = g.Shrinks(view.DesiredApps(), read)
+	}
+	return c
 }
 
 // DesiredRead takes the outcome of one attempt to read the desired state, and records what it
@@ -56,16 +78,19 @@ func (c *Core) takeRead(ctx context.Context, now app.Time, o ReadOutcome) error 
 		c.logger.Info("ignoring a read of the desired state: a newer one is known", "began", began, "newer", c.reads.began)
 		return nil
 	}
-	read := o.Read.Keeping(c.reads.newerApps(began))
+	newer := c.reads.newerApps(began)
+	read := o.Read.Keeping(newer)
 	view := c.log.View()
 	meta := view.DesiredMeta()
-	var changes desired.Changes
-	why := ""
-	if !c.reads.isRecorded(read, meta) {
-		changes = read.Changes(desiredLookup(view), view.DesiredApps())
-		why = c.opts.Guard.Shrinks(view.DesiredApps(), read)
+	compared := o.compared
+	switch {
+	case c.reads.isRecorded(read, meta):
+		compared = comparedRead{}
+	case !compared.known || compared.with != meta.Generation || len(newer) > 0:
+		compared = c.opts.Guard.compareRead(view, read)
 	}
-	v := c.reads.judge(view, c.opts, read, began, why)
+	changes := compared.changes
+	v := c.reads.judge(view, c.opts, read, began, compared.why)
 	generation := meta.Generation
 	var records []raftfsm.Record
 	if v.hold != "" { // first, so that no such read is ever recorded without its hold
@@ -142,11 +167,16 @@ func (c *Core) releaseShrink(ctx context.Context, now app.Time, v verdict) error
 	return nil
 }
 
-func desiredLookup(view *raftfsm.State) func(app.Key) (desired.App, bool) {
-	return func(k app.Key) (desired.App, bool) {
-		a, ok := view.App(k)
-		return a.Desired, ok && a.HasDesired
+// desiredRows gives what desired.Read.Changes needs of the recorded rows. A row's place is its handle.
+func desiredRows(view *raftfsm.State) (find func(app.Key) (int, desired.App, bool), all iter.Seq2[int, desired.App]) {
+	find = func(k app.Key) (int, desired.App, bool) {
+		h, row, ok := view.DesiredRow(k)
+		return int(h), row, ok
 	}
+	all = func(yield func(int, desired.App) bool) {
+		view.EachDesired(func(h raftfsm.Handle, row desired.App) bool { return yield(int(h), row) })
+	}
+	return find, all
 }
 
 // checkFirstRead checks, before the gate opens, whether what is recorded as desired can be right at

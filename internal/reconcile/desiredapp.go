@@ -66,14 +66,15 @@ func (c *Core) AppRead(ctx context.Context, now app.Time, o AppReadOutcome) erro
 		c.reads.wanted = true
 		return nil
 	}
-	recorded := func(yield func(desired.App) bool) {
+	find, _ := desiredRows(view)
+	recorded := func(yield func(int, desired.App) bool) {
 		for _, k := range view.Versions(droplet) {
-			if a, ok := view.App(k); ok && a.HasDesired && !yield(a.Desired) {
+			if place, row, ok := find(k); ok && !yield(place, row) {
 				return
 			}
 		}
 	}
-	if changes := read.Changes(desiredLookup(view), recorded); !changes.Empty() {
+	if changes := read.Changes(find, recorded); !changes.Empty() {
 		generation := view.NextGeneration()
 		err := c.propose(ctx, raftfsm.DesiredChanges{Generation: generation, Upserts: changes.Upserts, Removes: changes.Removes},
 			raftfsm.DesiredCommit{Generation: generation, Parts: 1, Base: meta.Generation, Source: meta.Source})

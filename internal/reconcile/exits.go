@@ -43,6 +43,9 @@ func (x *recentExits) add(e actual.Exit, now app.Time, ttl time.Duration) {
 
 func (x *recentExits) prune(now app.Time, ttl time.Duration) {
 	maps.DeleteFunc(x.byInstance, func(_ app.GUID, h heardExit) bool { return now.Sub(h.at) >= ttl })
+	if len(x.byInstance) == 0 {
+		x.byInstance = nil // a map never shrinks
+	}
 }
 
 // overrule gives upserts with the states that the recent exits lead to, without those that the

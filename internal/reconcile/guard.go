@@ -22,6 +22,8 @@ type Guard struct {
 	MassLoss     float64
 	MinDEAs      int // with fewer DEAs that run anything there is no mass loss
 	MassLossHold time.Duration
+	// Ways says that the DEAs' heartbeats come in more than one way. Then the share counts for the DEAs of each way, too.
+	Ways bool
 }
 
 // Shrinks says why hm must not act on a complete read before a person or further reads confirm it
@@ -68,6 +70,31 @@ func (g Guard) Shrinks(recorded func(yield func(desired.App) bool), read desired
 	return ""
 }
 
+// few reports whether a read changes so few rows that Shrinks would be empty, whatever they are. meta is
+// what was recorded before.
+func (g Guard) few(changes desired.Changes, find func(app.Key) (int, desired.App, bool), meta raftfsm.DesiredMeta) bool {
+	if changes.Empty() {
+		return true
+	}
+	rows := len(changes.Upserts) + len(changes.Removes)
+	if rows >= meta.Apps || float64(rows) > g.DesiredShrink*float64(meta.Apps) {
+		return false
+	}
+	instances := uint64(0) // of the rows that change
+	add := func(k app.Key) {
+		if _, row, ok := find(k); ok && row.Wanted() {
+			instances += uint64(row.Instances)
+		}
+	}
+	for _, a := range changes.Upserts {
+		add(a.Key)
+	}
+	for _, k := range changes.Removes {
+		add(k)
+	}
+	return float64(instances) <= g.DesiredShrink*float64(meta.Instances)
+}
+
 // FirstRead says why a cluster that has never stopped an instance must not start to do so: most of
 // what runs is not desired, as with a wrong or empty database (W04); empty if it may.
 func (g Guard) FirstRead(view *raftfsm.State) string {
@@ -97,11 +124,12 @@ func (g Guard) FirstRead(view *raftfsm.State) string {
 // loss is what was lost within one time to live.
 type loss struct {
 	lost      []lostPlace
-	live      int              // desired places with a live copy, before the loss
-	suspects  map[string]bool  // DEAs of which some had what was lost on an unknownDEA
-	deas      map[string]bool  // that had what was lost; nil: fromDEAs has not been called yet
-	records   []raftfsm.Record // that are about to record the loss; they may also bring instances
-	inherited bool             // earlier leaders recorded it
+	live      int                  // desired places with a live copy, before the loss
+	suspects  map[string]bool      // DEAs of which some had what was lost on an unknownDEA
+	deas      map[string]bool      // that had what was lost; nil: fromDEAs has not been called yet
+	records   []raftfsm.Record     // that are about to record the loss; they may also bring instances
+	inherited bool                 // earlier leaders recorded it
+	wayOf     func(dea string) way // over which way a DEA was heard last; nil: it does not matter
 }
 
 // fromDEAs gives the DEAs that had what was lost.
@@ -145,7 +173,7 @@ func (l *loss) addition() string { return fmt.Sprintf("%d more: %s", len(l.lost)
 // loss, nor is any loss of a fleet in which only a few DEAs run anything.
 func (g Guard) Loses(view *raftfsm.State, l loss) string {
 	if !g.much(len(l.lost), l.live) {
-		return ""
+		return g.losesWay(view, l)
 	}
 	deas := l.fromDEAs()
 	run := len(deas) // DEAs that run anything, or did before the loss

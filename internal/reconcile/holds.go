@@ -15,6 +15,7 @@ const (
 	HoldMassLoss      = "mass-loss" // the hold of a further loss meanwhile is mass-loss-2, and so on
 	HoldFirstPicture  = "first-picture"
 	HoldPaused        = "paused"
+	HoldRestored      = "restored"   // a snapshot was restored
 	HoldSlowStops     = "slow-stops" // limits stops, and does not close the gate
 )
 
@@ -28,7 +29,7 @@ func OwnHold(h raftfsm.Hold) bool {
 // about a person.
 func OwnHoldName(name string) bool {
 	switch name {
-	case HoldPaused, HoldDesiredShrink, HoldFirstPicture, HoldSlowStops:
+	case HoldPaused, HoldDesiredShrink, HoldFirstPicture, HoldSlowStops, HoldRestored:
 		return true
 	}
 	return isMassLoss(name)

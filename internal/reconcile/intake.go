@@ -54,6 +54,7 @@ type heardDEA struct {
 	digest actual.Digest
 	saidAt app.Time          // when the newest heartbeat was sent at the earliest, by the intake's clock
 	there  app.Time          // the same of the newest message that shows that the DEA is there
+	way    way               // over which the DEA was heard last
 	rev    uint64            // revision of the DEA's record that the heartbeat with this digest agrees with
 	newest *actual.Heartbeat // the newest heartbeat, if it is not recorded yet; else nil
 	kept   []actual.Instance // after Keep: the record at rev, in the DEA's order
@@ -95,7 +96,9 @@ func (i *Intake) Keep() { i.keeps = true }
 
 // Unchanged reports whether a payload with this digest repeats what is recorded. If so, the DEA
 // counts as heard and the payload need not be decoded.
-func (i *Intake) Unchanged(d actual.Digest) bool {
+func (i *Intake) Unchanged(d actual.Digest) bool { return i.unchanged(d, overNATS) }
+
+func (i *Intake) unchanged(d actual.Digest, over way) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	h := i.byDigest[d]
@@ -108,6 +111,7 @@ func (i *Intake) Unchanged(d actual.Digest) bool {
 	} // else it was heard before and is still to be recorded
 	now := i.log.Now()
 	i.live.Heard(h.id, recorded, now)
+	h.way = over
 	h.saidAt = now.Add(-i.lag.now())
 	h.there = h.saidAt
 	delete(i.leadership.awaits, h.id)
@@ -117,7 +121,9 @@ func (i *Intake) Unchanged(d actual.Digest) bool {
 }
 
 // Heartbeat takes a decoded heartbeat.
-func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
+func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) { i.heartbeat(hb, d, overNATS) }
+
+func (i *Intake) heartbeat(hb actual.Heartbeat, d actual.Digest, over way) {
 	i.mu.Lock()
 	view := i.log.View()
 	_, recorded := view.DEA(hb.DEA)
@@ -133,6 +139,7 @@ func (i *Intake) Heartbeat(hb actual.Heartbeat, d actual.Digest) {
 	if h.newest == nil {
 		h.unrecordedSince = now
 	}
+	h.way = over
 	delete(i.leadership.awaits, h.id)
 	i.noteReadable(h)
 	i.noteMessage(h, d, now)
@@ -310,6 +317,7 @@ func (i *Intake) Link(up bool, epoch uint64) {
 	i.mu.Lock()
 	now := i.log.Now()
 	i.live.Link(up, now)
+	i.lag.set(i.live, 0, now)
 	i.troubles.linkChanged(now)
 	i.epoch = epoch
 	i.hearing = hearingCount{}
@@ -405,6 +413,27 @@ func (i *Intake) Silent(view *raftfsm.State, now app.Time) (silent []string, pre
 		next = i.toHMTime(next, now)
 	}
 	return silent, present, next
+}
+
+// GoneUnheard gives the DEAs that are recorded as gone and that this node does not hear, sorted. While
+// this node cannot tell whom it hears, it gives none.
+func (i *Intake) GoneUnheard(view *raftfsm.State) (gone []string) {
+	if view.Counts().GoneDEAs == 0 {
+		return nil
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	now := i.log.Now()
+	if !i.live.Fresh(now) {
+		return nil
+	}
+	for d := range view.DEAs() {
+		if d.GoneAt != 0 && (i.live.LastHeard(d.ID) == 0 || i.live.Silent(d.ID, now)) {
+			gone = append(gone, d.ID)
+		}
+	}
+	slices.Sort(gone)
+	return gone
 }
 
 // Forget drops what is known about DEAs that are silent and no longer recorded as present.

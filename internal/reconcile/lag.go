@@ -18,10 +18,13 @@ type lag struct {
 // whole period nothing is sent, until the lag is at most half a period again.
 func lateAfter(period time.Duration) time.Duration { return period / 2 }
 
-// update measures the lag and sets it.
+// update measures the lag and sets it. If it cannot be measured, the one before counts.
 func (l *lag) update(live *actual.Liveness, now app.Time) {
-	if l.of != nil {
-		l.set(live, l.of(), now)
+	if l.of == nil {
+		return
+	}
+	if lag := l.of(); lag >= 0 {
+		l.set(live, lag, now)
 	}
 }
 
@@ -30,7 +33,7 @@ func (l *lag) now() time.Duration {
 	if l.of == nil {
 		return 0
 	}
-	return l.of()
+	return max(0, l.of())
 }
 
 func (l *lag) set(live *actual.Liveness, lag time.Duration, now app.Time) {
@@ -40,7 +43,8 @@ func (l *lag) set(live *actual.Liveness, lag time.Duration, now app.Time) {
 }
 
 // SetLag gives the intake a function that measures the lag. of is called often: it must be quick
-// and must not call the intake. It gives 0 for a link that is down, or whose lag is not known.
+// and must not call the intake. It gives 0 if the lag is not known, and less than 0 while the link is
+// down: until Link tells of that, the lag before counts, and the gate does not open for a moment.
 func (i *Intake) SetLag(of func() time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

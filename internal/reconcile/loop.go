@@ -49,6 +49,8 @@ type Loop struct {
 	wake     notify.Signal
 	overview atomic.Pointer[Overview]
 	commands commandLog
+	turns    atomic.Uint64 // that have ended
+	busy     atomic.Bool   // a turn is under way
 }
 
 // NewLoop returns a loop, which Run starts.
@@ -70,6 +72,10 @@ func (l *Loop) Wake() { l.wake.Notify() }
 
 // Overview is what this node knows beyond the recorded state, as of its last step.
 func (l *Loop) Overview() Overview { return *l.overview.Load() }
+
+// Turns is how many turns have ended, and whether one is under way. A turn takes in what has happened, decides, and
+// records and sends what follows. A loop whose turn does not end is stuck.
+func (l *Loop) Turns() (ended uint64, busy bool) { return l.turns.Load(), l.busy.Load() }
 
 // LastHeard is when this node last heard a DEA, 0 if never.
 func (l *Loop) LastHeard(dea string) app.Time { return l.opts.Intake.LastHeard(dea, l.opts.Log.Now()) }
@@ -110,20 +116,31 @@ func (l *Loop) Run(ctx context.Context) {
 	}()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var stepped, due time.Time // the end of the newest step, and when the next one is due
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
 		case <-l.wake.C():
+			if soon := stepped.Add(gatherFor); time.Now().Before(soon) {
+				if soon.Before(due) {
+					due = soon
+					timer.Reset(time.Until(due))
+				}
+				continue
+			}
 		case o := <-outcomes:
+			l.busy.Store(true)
 			reading.stop()
 			reading.stop = nil
 			l.take(ctx, o)
 		case read := <-appOutcomes:
+			l.busy.Store(true)
 			readingApps = false
 			l.takeApps(ctx, read)
 		}
+		l.busy.Store(true)
 		next, read, err := l.step(ctx)
 		if err != nil && ctx.Err() == nil {
 			l.logger.Warn("a reconcile step failed; it will be tried again", "error", err)
@@ -143,9 +160,17 @@ func (l *Loop) Run(ctx context.Context) {
 				go func() { appOutcomes <- l.readApps(ctx, ask, term) }()
 			}
 		}
-		timer.Reset(max(next.Sub(l.opts.Log.Now()), time.Millisecond))
+		stepped = time.Now()
+		due = stepped.Add(max(next.Sub(l.opts.Log.Now()), time.Millisecond))
+		timer.Reset(time.Until(due))
+		l.busy.Store(false)
+		l.turns.Add(1)
 	}
 }
+
+// gatherFor is how soon after a step something that was heard makes the loop step again. What is heard meanwhile goes into
+// the same entry: under churn an entry and its sync for each heartbeat would cost more than what they record.
+const gatherFor = 15 * time.Millisecond
 
 func (l *Loop) step(ctx context.Context) (next app.Time, read uint64, err error) {
 	now := l.opts.Log.Now()
@@ -181,6 +206,9 @@ func (l *Loop) read(ctx context.Context, number uint64) outcome {
 	o.Read, o.Err = l.opts.Source.Read(ctx)
 	o.took = time.Since(start)
 	o.Began = l.begun(began, o.took).Add(-o.Read.Lag)
+	if o.Err == nil {
+		o.compared = l.opts.Guard.compareRead(l.opts.Log.View(), o.Read)
+	}
 	return o
 }
 

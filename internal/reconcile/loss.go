@@ -21,6 +21,7 @@ type lostPlace struct {
 	raftfsm.Place
 	dea string // that had the copy
 	at  app.Time
+	way way // over which that DEA was heard last; the intake forgets it
 }
 
 // unknownDEA stands for the DEA of a loss that an earlier leader recorded: it is one of losses.suspects.
@@ -56,11 +57,11 @@ func (c *Core) guardLoss(
 		return records, nothing
 	}
 	for i := range lost {
-		lost[i].at = now
+		lost[i].at, lost[i].way = now, c.intake.wayOf(lost[i].dea)
 	}
 	earlier := c.losses.places // which view does not have any more
 	live := c.livePlaces(view, now, len(earlier)+len(lost))
-	if c.losses.unsure || c.opts.Guard.much(len(earlier)+len(lost), live) {
+	if c.losses.unsure || c.opts.Guard.Ways || c.opts.Guard.much(len(earlier)+len(lost), live) {
 		earlier = r.except(r.missing(view, c.losses.recent(now.Add(-c.intake.live.TTL))), lost)
 	}
 	// Neither copies beside others nor undesired instances make a loss smaller.
@@ -68,6 +69,9 @@ func (c *Core) guardLoss(
 	l := loss{
 		lost: all, live: min(live+len(earlier), view.Counts().DesiredInstances), suspects: c.losses.suspects,
 		records: records,
+	}
+	if c.opts.Guard.Ways {
+		l.wayOf = c.intake.wayOf
 	}
 	hold, held := c.holdLoss(view, now, l)
 	if hold != nil {
@@ -133,7 +137,7 @@ func (c *Core) inheritedLoss(view *raftfsm.State, now app.Time) (hold raftfsm.Re
 	older := func(cmd commands.Command) bool { return cmd.CreatedAt < since }
 	for _, p := range c.eval.fleet.unheard(view, c.eval.Unsettled(view), older) {
 		if !judged[p] {
-			l.lost = append(l.lost, lostPlace{Place: p, dea: unknownDEA, at: now})
+			l.lost = append(l.lost, lostPlace{Place: p, dea: unknownDEA, at: now, way: unknownWay})
 		}
 	}
 	c.losses.places, c.losses.suspects = l.lost, l.suspects

@@ -32,7 +32,9 @@ type PeerHearing struct {
 type heardByPeers struct {
 	asked     []string // DEAs that the peers are asked about at present, sorted; nil: none
 	askedAt   app.Time
-	missed    map[string]app.Time // silent DEAs that a peer hears, and until when that counts without asking again
+	missed    map[string]app.Time // silent and gone DEAs that a peer hears, and until when that counts without asking again
+	nextGone  app.Time            // when the peers are asked about gone DEAs again
+	goneSince app.Time            // since when a peer hears a DEA that is recorded as gone; 0: none does
 	shown     map[string]app.Time // missed, as the newest overview has it; nil: it has changed since
 	manySince app.Time            // since when this node misses many; 0: it does not
 	compared  bool                // this node was compared with its peers in this leadership
@@ -47,14 +49,18 @@ const answerWithin = time.Second
 // DEA that a peer hears stays on record until the peer's answer is a time to live old; then the
 // peers are asked again. again is when to look again, 0 if that is not urgent. While an answer is
 // missing nothing is lost, so that DEAs that fall silent together are lost together.
-func (c *Core) silentForAll(silent []string, now app.Time) (lost []string, again app.Time) {
+//
+// Once a heartbeat period, the peers are asked about the DEAs that are recorded as gone, too. One
+// that a peer hears is back, and this node does not know what runs there.
+func (c *Core) silentForAll(silent, gone []string, now app.Time) (lost []string, again app.Time) {
 	if c.opts.Peers == nil {
 		return silent, 0
 	}
 	e, ttl := &c.heardByPeers, c.intake.live.TTL
 	isSilent := func(dea string) bool { _, still := slices.BinarySearch(silent, dea); return still }
+	isGone := func(dea string) bool { _, still := slices.BinarySearch(gone, dea); return still }
 	maps.DeleteFunc(e.missed, func(dea string, _ app.Time) bool {
-		if isSilent(dea) {
+		if isSilent(dea) || isGone(dea) {
 			return false
 		}
 		e.shown = nil
@@ -67,13 +73,17 @@ func (c *Core) silentForAll(silent []string, now app.Time) (lost []string, again
 		}
 	}
 	soon := now.Add(c.opts.Policy.HeartbeatPeriod / maxSweepsPerPeriod)
-	if len(open) == 0 {
-		e.asked = nil
+	askGone := len(gone) > 0 && now >= e.nextGone
+	if len(open) == 0 && !askGone && e.asked == nil {
 		return nil, earliest(e.missed)
 	}
 	if e.asked == nil {
 		e.asked, e.askedAt = open, now
-		c.opts.Peers.Ask(open)
+		if askGone {
+			e.asked = slices.Sorted(slices.Values(append(slices.Clone(open), gone...)))
+			e.nextGone = now.Add(c.opts.Policy.HeartbeatPeriod)
+		}
+		c.opts.Peers.Ask(e.asked)
 	}
 	answers, all := c.opts.Peers.Answers()
 	if !all && now.Sub(e.askedAt) < answerWithin {
@@ -82,7 +92,7 @@ func (c *Core) silentForAll(silent []string, now app.Time) (lost []string, again
 	before := len(e.missed)
 	e.shown = nil
 	for n, dea := range e.asked {
-		if !isSilent(dea) {
+		if !isSilent(dea) && !isGone(dea) {
 			continue
 		}
 		until := app.Time(0)
@@ -93,7 +103,9 @@ func (c *Core) silentForAll(silent []string, now app.Time) (lost []string, again
 		}
 		if until <= now {
 			delete(e.missed, dea)
-			lost = append(lost, dea)
+			if !isGone(dea) {
+				lost = append(lost, dea)
+			}
 			continue
 		}
 		if e.missed == nil {
@@ -103,7 +115,7 @@ func (c *Core) silentForAll(silent []string, now app.Time) (lost []string, again
 	}
 	e.asked = nil
 	if n := len(e.missed); n > before {
-		c.logger.Info("a peer hears DEAs that this node does not hear: they stay on record", "deas", n, "first", first(e.missed))
+		c.logger.Info("a peer hears DEAs that this node does not hear: what is recorded of them stays", "deas", n, "first", first(e.missed))
 	}
 	for _, dea := range open {
 		if _, judged := slices.BinarySearch(lost, dea); !judged && e.missed[dea] <= now {
@@ -137,8 +149,10 @@ func earliest(of map[string]app.Time) (t app.Time) {
 const deafShare = 10
 
 // compareHearing finds out whether this leader is deaf: a peer hears many DEAs that it does not
-// hear. present is how many DEAs are recorded.
-func (c *Core) compareHearing(present int, now app.Time) {
+// hear, or one that is recorded as gone. What runs on such a one is recorded as lost, and would be
+// started again. present is how many DEAs are recorded; gone are those that are recorded as gone
+// and that this node does not hear.
+func (c *Core) compareHearing(present int, gone []string, now app.Time) {
 	if c.opts.Peers == nil {
 		return
 	}
@@ -153,8 +167,19 @@ func (c *Core) compareHearing(present int, now app.Time) {
 			missed, of = max(missed, p.DEAs-c.intake.heardLately(p.Age)), max(of, p.DEAs)
 		}
 	}
+	back := slices.ContainsFunc(gone, func(dea string) bool { return now < e.missed[dea] })
+	switch {
+	case !back:
+		e.goneSince = 0
+	case e.goneSince == 0:
+		e.goneSince = now
+	}
+	// The message that the peer heard may be on its way to this node, too.
+	back = back && now.Sub(e.goneSince) >= min(answerWithin, c.opts.Policy.HeartbeatPeriod/2)
 	was := e.deaf
 	switch {
+	case back:
+		e.deaf = true
 	case missed*deafShare > of:
 		if e.manySince == 0 {
 			e.manySince = now

@@ -101,6 +101,32 @@ func TestI4ADeafLeaderRecordsNoLoss(t *testing.T) {
 	cf.wantSent("it hears the others", 10, 0)
 }
 
+// TestI4WhatIsBackForAPeerIsNotStarted: DEAs that were recorded as gone are back, and the leader does not hear one of
+// them. It does not know what runs there.
+func TestI4WhatIsBackForAPeerIsNotStarted(t *testing.T) {
+	cf := withPeers(t, 10, 25)
+	for i := range 6 {
+		cf.deas[fmt.Sprintf("dea-%03d", i)].quiet = true
+	}
+	cf.run(6 * hb)
+	cf.wantGate("most DEAs are silent for all", "hold:mass-loss")
+	cf.wantGone("most DEAs are silent for all", 6)
+	cf.deafTo(1)
+	for _, d := range cf.deas {
+		d.quiet = false
+	}
+	cf.run(4 * hb)
+	cf.wantGone("they are back, and the leader does not hear one", 1)
+	cf.wantGate("they are back, and the leader does not hear one", ReasonDeaf)
+	cf.run(40 * hb)
+	cf.wantGate("much later", ReasonDeaf)
+	cf.wantSent("much later", 0, 0)
+	cf.deafTo(0)
+	cf.run(5 * hb)
+	cf.wantGate("it hears that one, too")
+	cf.wantSent("it hears that one, too", 0, 0)
+}
+
 // TestADeafLeaderStaysDeafWhileItCannotTell: on a link that is late, or has just come up, no DEA
 // counts as silent.
 func TestADeafLeaderStaysDeafWhileItCannotTell(t *testing.T) {
@@ -327,5 +353,28 @@ func TestTheGateStaysShutUntilTheLagIsSmall(t *testing.T) {
 		if lag = c.lag; cf.intake.Late() != c.late {
 			t.Errorf("with a lag of %v late is %v", c.lag, !c.late)
 		}
+	}
+}
+
+// TestI1ALateLinkThatBreaksOpensNoGate: the lag of a link that is down cannot be measured. Until the intake is told that it
+// is down, it stays late: the gate must not open in between.
+func TestI1ALateLinkThatBreaksOpensNoGate(t *testing.T) {
+	cf := withPeers(t, 4, 4)
+	lag := 2 * hb
+	cf.intake.SetLag(func() time.Duration { return lag })
+	if !cf.intake.Late() {
+		t.Fatal("a link with a lag of two heartbeats is not late")
+	}
+	lag = -1
+	if !cf.intake.Late() {
+		t.Error("a late link that has just gone down is in time")
+	}
+	cf.intake.Link(false, 7)
+	if cf.intake.Late() {
+		t.Error("a link that is down is late")
+	}
+	cf.intake.Link(true, 8)
+	if lag = 0; cf.intake.Late() {
+		t.Error("a new link is late")
 	}
 }

@@ -38,7 +38,8 @@ type Log interface {
 type Publisher interface {
 	// Publish sends each command at most once, and only while the link's epoch is the given one:
 	// there was no gap. It returns one error for each command: nil if it was sent, ErrNotSent if it
-	// was certainly not, ErrRefused if the server refused it, another error if that is not known.
+	// was certainly not, ErrRefused if the server refused it, ErrNoEffect if it was sent in vain,
+	// another error if that is not known.
 	Publish(ctx context.Context, epoch uint64, cmds []commands.Command) []error
 }
 
@@ -49,6 +50,10 @@ var ErrNotSent = errors.New("the command was not sent")
 // missing, or the command is too large. It stays claimed until its time is over, like a command
 // without effect.
 var ErrRefused = errors.New("the command was refused")
+
+// ErrNoEffect says that a command was sent, and that the Cloud Controller answered that it does
+// nothing. It counts as sent until its time is over.
+var ErrNoEffect = errors.New("the command was sent and has no effect")
 
 // Source reads the desired state.
 type Source interface {

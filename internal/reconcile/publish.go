@@ -14,7 +14,8 @@ import (
 
 // publish commits claims and sends the granted ones, once (I2). A granted claim is never published
 // again: it ends as sent, or as abandoned if it was certainly not sent. A command that the bus
-// refuses stays claimed until its time is over, since the bus would refuse it again.
+// refuses stays claimed until its time is over, since the bus would refuse it again. One that was sent
+// in vain counts as sent.
 func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds []claimedCommand) error {
 	asked, suspended := c.log.Now(), c.log.Suspended()
 	var decided commandNotes
@@ -69,6 +70,10 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 			o.State, o.Detail = commands.Abandoned, err.Error()
 			retry := c.retryAt(asked) // not again and again in one step
 			c.claimAt = [2]app.Time{max(c.claimAt[0], retry), max(c.claimAt[1], retry)}
+		case errors.Is(err, ErrNoEffect):
+			o.Detail = err.Error()
+			c.claims.refused(o.ID, err, c.log.View())
+			why.detail(o.Detail, o.ID)
 		case err != nil:
 			o.Detail = "it may not have been sent: " + err.Error()
 			why.detail(o.Detail, o.ID)
@@ -83,7 +88,10 @@ func (c *Core) publish(ctx context.Context, claims raftfsm.CommandsClaimed, cmds
 	if len(outcomes.Outcomes) == 0 {
 		return nil
 	}
-	if err := c.propose(ctx, why.with(c, outcomes)...); err != nil {
+	// What was sent is recorded, also if this node closes meanwhile: its successor would not know whether it was.
+	record, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.claimLease())
+	defer cancel()
+	if err := c.propose(record, why.with(c, outcomes)...); err != nil {
 		return fmt.Errorf("recording that %d commands were sent: %w", len(outcomes.Outcomes), err)
 	}
 	return nil

@@ -50,6 +50,7 @@ func (q *queue) replace(keys []app.Key) {
 func (q *queue) evaluateAt(k app.Key, at app.Time) {
 	if at == 0 {
 		delete(q.at, k)
+		q.dropStale()
 		return
 	}
 	if q.at == nil {
@@ -60,6 +61,27 @@ func (q *queue) evaluateAt(k app.Key, at app.Time) {
 	}
 	q.at[k] = at
 	heap.Push(&q.order, wakeUp{at, k})
+	q.dropStale()
+}
+
+// fewStale is how many wake-ups that do not count any more are always kept: dropping them costs a pass over all.
+const fewStale = 1_000
+
+// dropStale drops the wake-ups that do not count any more, once most are such: an app whose time moves on with every
+// evaluation would leave one behind each time, until that time has come.
+func (q *queue) dropStale() {
+	if len(q.order) <= 2*len(q.at)+fewStale {
+		return
+	}
+	order := make(wakeHeap, 0, len(q.at))
+	for k, at := range q.at {
+		order = append(order, wakeUp{at, k})
+	}
+	heap.Init(&order)
+	q.order = order
+	if len(q.at) == 0 {
+		q.at, q.order = nil, nil // a map never shrinks
+	}
 }
 
 // waitForRead asks for an evaluation after the next complete read.

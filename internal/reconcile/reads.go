@@ -40,6 +40,9 @@ type reads struct {
 // ignored.
 func (c *Core) Learn(now, began app.Time) {
 	c.noteClock(now)
+	if began <= c.log.View().RestoredAt() {
+		return // what it read is not in the record any more
+	}
 	if began > now.Add(c.opts.Policy.HeartbeatPeriod) {
 		if began != c.reads.refused {
 			c.logger.Warn("ignoring a read of the desired state that a peer told of: it began in the future", "began", began, "now", now)

@@ -16,6 +16,7 @@ import (
 )
 
 type simDEA struct {
+	posts  bool // it sends its heartbeats over HTTPS
 	id     string
 	key    string // its first id
 	jitter bool   // its heartbeats take long, each as long as chance will have it
@@ -109,8 +110,12 @@ func (cf *simCF) heartbeat(d *simDEA) {
 	cf.applyMisreports(&hb)
 	digest := digestOf(hb)
 	cf.postBeat(d, func(in *Intake) {
-		if !in.Unchanged(digest) {
-			in.Heartbeat(hb, digest)
+		over := overNATS
+		if d.posts {
+			over = overHTTPS
+		}
+		if !in.unchanged(digest, over) {
+			in.heartbeat(hb, digest, over)
 		}
 	})
 }

@@ -11,7 +11,10 @@ import (
 	"hm/raftfsm"
 )
 
-func (cf *simCF) Propose(_ context.Context, records ...raftfsm.Record) ([]raftfsm.Result, error) {
+func (cf *simCF) Propose(ctx context.Context, records ...raftfsm.Record) ([]raftfsm.Result, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if cf.fail != nil {
 		return nil, cf.fail
 	}

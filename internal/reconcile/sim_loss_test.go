@@ -59,7 +59,7 @@ func (cf *simCF) watchLosses(entry raftfsm.Entry) func() {
 			concerned = concerned || len(r.Removes) > 0
 		case raftfsm.HoldSet:
 			isNew := !slices.ContainsFunc(cf.View().Holds(), func(h raftfsm.Hold) bool { return h.Name == r.Hold.Name && h.SetAt == r.Hold.SetAt })
-			if isNew && r.Hold.Lost != "" && isMassLoss(r.Hold.Name) {
+			if isNew && r.Hold.Lost != "" && isMassLoss(r.Hold.Name) && !cf.opts.Guard.Ways {
 				cf.checkLossHold(r.Hold)
 			}
 		case raftfsm.HoldReleased:

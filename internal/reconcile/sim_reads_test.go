@@ -8,6 +8,7 @@ import (
 
 	"hm/desired"
 	"hm/internal/app"
+	"hm/raftfsm"
 )
 
 // pendingRead is a read of the desired state that is under way.
@@ -15,7 +16,8 @@ type pendingRead struct {
 	number     uint64
 	began      app.Time // in hm time
 	begins, at app.Time
-	first      []desired.App // what there was when it was begun
+	first      []desired.App  // what there was when it was begun
+	record     *raftfsm.State // which it is compared with before it is taken; it may have changed then
 }
 
 // pendingAppRead is a read of one app.
@@ -25,7 +27,7 @@ type pendingAppRead struct {
 }
 
 func (cf *simCF) beginRead(n *simNode, number uint64) {
-	r := pendingRead{number: number, began: n.Now(), begins: cf.now, at: cf.now.Add(cmp.Or(cf.readTime, 50*time.Millisecond)), first: slices.Clone(cf.apps)}
+	r := pendingRead{number: number, began: n.Now(), begins: cf.now, at: cf.now.Add(cmp.Or(cf.readTime, 50*time.Millisecond)), first: slices.Clone(cf.apps), record: n.View()}
 	if cf.faults == nil {
 		n.reads = nil
 	} else {
@@ -105,7 +107,9 @@ func (cf *simCF) finishReadOf(n *simNode, r pendingRead) {
 		if cf.answer != nil {
 			apps = cf.answer(apps)
 		}
-		o.Read, o.Err = desired.NewRead("test", apps)
+		if o.Read, o.Err = desired.NewRead("test", apps); o.Err == nil && r.record != nil {
+			o.compared = n.core.opts.Guard.compareRead(r.record, o.Read)
+		}
 	}
 	wrong := o.Err == nil && cf.answer != nil
 	if wrong {

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -115,7 +116,7 @@ func (cf *simCF) step() {
 				cf.core.Learn(cf.now, n.core.reads.began)
 			}
 		}
-		next, read, err := cf.core.Step(context.Background(), cf.now, Lead{Leader: true, Known: true, Term: cf.term})
+		next, read, err := cf.core.Step(cmp.Or(cf.stepping, context.Background()), cf.now, Lead{Leader: true, Known: true, Term: cf.term})
 		if err != nil && cf.fail == nil && !cf.tolerant {
 			cf.t.Fatalf("step: %v", err)
 		}

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -46,8 +47,9 @@ type simCF struct {
 	view      *raftfsm.State
 	index     uint64
 	term      uint64
-	fail      error // what proposals fail with
-	tolerant  bool  // a step may fail
+	fail      error           // what proposals fail with
+	tolerant  bool            // a step may fail
+	stepping  context.Context // of the steps of a node without a cluster; nil: they do not end
 	suspended time.Duration
 	faults    *faults // what goes wrong by chance; nil: nothing, and there is no cluster
 

@@ -13,15 +13,19 @@ import (
 // An error means that a proposal failed; the next step tries again.
 func (c *Core) Step(ctx context.Context, now app.Time, lead Lead) (next app.Time, read uint64, err error) {
 	c.noteClock(now)
+	restored := c.noteRestore()
 	c.logDoubledIDs(now)
 	c.noteTroubles(now)
 	if !lead.Leader {
 		c.follow(now, lead)
 		return now.Add(c.opts.Policy.HeartbeatPeriod / 2), 0, nil
 	}
-	if lead.Term != c.term {
+	switch {
+	case lead.Term != c.term:
 		c.beginTerm(lead.Term, now)
 		c.noteLeader(now)
+	case restored:
+		c.beginTerm(lead.Term, now)
 	}
 	more, read, err := c.lead(ctx, now, lead)
 	if err == nil {
@@ -89,7 +93,8 @@ func (c *Core) lead(ctx context.Context, now app.Time, lead Lead) (more bool, re
 	recorded, err := c.take(ctx, now)
 	switch {
 	case err != nil: // no sweep compares this leader with its peers
-		c.compareHearing(c.log.View().Counts().DEAs, now)
+		view := c.log.View()
+		c.compareHearing(view.Counts().DEAs, c.intake.GoneUnheard(view), now)
 	case now >= c.nextSweep:
 		err = c.sweep(ctx, now)
 	}

@@ -42,9 +42,10 @@ func (c *Core) sweep(ctx context.Context, now app.Time) error {
 	}
 	silent, present, nextSilent := c.intake.Silent(view, now)
 	at(nextSilent)
-	silent, again := c.silentForAll(silent, now)
+	gone := c.intake.GoneUnheard(view)
+	silent, again := c.silentForAll(silent, gone, now)
 	at(again)
-	c.compareHearing(present, now)
+	c.compareHearing(present, gone, now)
 	if c.heardByPeers.deaf { // it does not know enough to tell, and sends nothing
 		silent = nil
 	}

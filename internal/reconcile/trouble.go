@@ -78,7 +78,9 @@ const maxDoubledTold = 10
 // Garbled notes that a message arrived that cannot be decoded, and why. dea is the probable sender;
 // it counts only if it is recorded. It is heard, so it is present, but for no longer than
 // garbledTTLs.
-func (i *Intake) Garbled(dea, why string) {
+func (i *Intake) Garbled(dea, why string) { i.garbled(dea, why, overNATS) }
+
+func (i *Intake) garbled(dea, why string, over way) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if rec, recorded := i.log.View().DEA(dea); !recorded || rec.GoneAt != 0 {
@@ -90,6 +92,7 @@ func (i *Intake) Garbled(dea, why string) {
 		h = &heardDEA{id: dea}
 		i.deas[dea] = h
 	}
+	h.way = over
 	t := &h.trouble
 	if t.garbled == 0 {
 		t.garbledSince, t.countsFrom = now, now

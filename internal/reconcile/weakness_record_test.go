@@ -296,6 +296,34 @@ func TestW48LookingChangesNothing(t *testing.T) {
 	}
 }
 
+// TestW06AReadIsComparedWithTheNewestRecord: a read was compared where it was made, and another one was recorded
+// meanwhile.
+func TestW06AReadIsComparedWithTheNewestRecord(t *testing.T) {
+	cf := steadyFleet(t, 4, 25, testOptions())
+	old := cf.View()
+	whole, err := desired.NewRead("test", slices.Clone(cf.apps))
+	if err != nil {
+		t.Fatal(err)
+	}
+	scaled := slices.Clone(cf.apps)
+	scaled[0].Instances++
+	other, err := desired.NewRead("test", scaled)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, read := range []desired.Read{other, whole} {
+		cf.run(hb)
+		cf.reads = nil // only these reads are made
+		o := ReadOutcome{Began: cf.now, Read: read, compared: cf.core.opts.Guard.compareRead(old, read)}
+		if err := cf.core.DesiredRead(t.Context(), cf.now, o); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := cf.View().App(scaled[0].Key); got.Desired != read.Apps[0] {
+			t.Fatalf("%+v is recorded, want %+v", got.Desired, read.Apps[0])
+		}
+	}
+}
+
 func TestW49UnreadableRowKeepsWhatIsRecorded(t *testing.T) {
 	cf := steadyFleet(t, 4, 25, testOptions())
 	index := cf.index

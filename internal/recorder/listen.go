@@ -39,7 +39,7 @@ type NodeInfo struct {
 // A replay compares its commands with those.
 var Subjects = []string{
 	feed.SubjectHeartbeat, feed.SubjectExited, feed.SubjectUpdated,
-	natspub.SubjectStart, natspub.SubjectStop, "health.start", "health.stop",
+	natspub.SubjectStart, natspub.SubjectStop, natspub.SubjectHealthStart, natspub.SubjectHealthStop,
 }
 
 const (

@@ -215,10 +215,10 @@ func (d *decoder) message(e *recording.Event, i *item) error {
 	case feed.SubjectUpdated:
 		i.kind = itemUpdated
 		x.updated, err = feed.DecodeUpdated(e.Data)
-	case natspub.SubjectStart, "health.start":
+	case natspub.SubjectStart, natspub.SubjectHealthStart:
 		i.kind = itemStart
 		x.start, err = natspub.DecodeStart(e.Data)
-	case natspub.SubjectStop, "health.stop":
+	case natspub.SubjectStop, natspub.SubjectHealthStop:
 		i.kind = itemStop
 		x.stop, err = natspub.DecodeStop(e.Data)
 	default:

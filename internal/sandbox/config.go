@@ -13,7 +13,7 @@ import (
 // replaces it, if there is one. They include all that says how the parts find and trust each other, so that an
 // environment for a real cluster does not change the sandbox.
 var ownedKeys = map[string]string{
-	"node.id": "", "node.data_dir": "--data-dir", "raft.listen": "", "raft.advertise": "", "raft.peers": "--nodes",
+	"node.id": "", "node.data_dir": "--data-dir", "raft.listen": "", "raft.advertise": "", "raft.peers": "--nodes", "raft.join": "",
 	"raft.tls.cert": "", "raft.tls.key": "", "raft.tls.ca": "", "raft.insecure": "",
 	"api.listen": "--api", "api.advertise": "", "api.tls.cert": "", "api.tls.key": "", "api.tls.client_ca": "",
 	"nats.servers": "", "nats.username": "", "nats.password": "", "nats.token": "", "nats.creds": "",
@@ -51,7 +51,7 @@ func (o Options) config(self peer, peers []peer, api, dir, nats string, cc ccAdd
 	}
 	values := map[string]string{
 		"node.id": self.ID, "node.data_dir": filepath.Join(dir, self.ID),
-		"raft.listen": self.Raft, "raft.peers": strings.Join(list, ","), "raft.insecure": "false",
+		"raft.listen": self.Raft, "raft.peers": strings.Join(list, ","), "raft.insecure": "false", "raft.join": "false",
 		"api.listen": api, "nats.servers": nats,
 		"desired.source": o.Desired, "desired.partition": config.Default().Desired.Partition,
 		"desired.bulk.url": cc.url, "desired.sql.driver": cc.driver, "desired.sql.dsn": cc.dsn,

@@ -23,9 +23,13 @@ func Check(cfg config.Config) error {
 	if err == nil {
 		source.Close()
 	}
-	return errors.Join(withoutFileErrors(
-		cluster.Validate(), linkOptions(cfg, "hm", logger).Validate(), err, apiOptions(cfg, logger).Validate(),
-	)...)
+	_, badKeys := keyOptions(cfg, nil, logger)
+	errs := []error{badKeys, cluster.Validate(), linkOptions(cfg, "hm", logger).Validate(), err, apiOptions(cfg, logger).Validate(),
+		checkCC(cfg, logger)}
+	if cfg.Heartbeats.Listen != "" {
+		errs = append(errs, postOptions(cfg, logger).Validate())
+	}
+	return errors.Join(withoutFileErrors(errs...)...)
 }
 
 // withoutFileErrors drops the errors of files that cannot be read.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"hm/internal/bus/bustest"
 	"hm/internal/config"
 	"hm/internal/sim"
+	"hm/internal/sim/fleet"
 )
 
 // TestMain runs more tests at a time than there are processors: a test of a cluster mostly waits for heartbeats.
@@ -45,6 +47,7 @@ type testCluster struct {
 	natsProxies []*bustest.Proxy // one between each node and NATS, if the test asks for them
 	raftProxies []*bustest.Proxy // one in front of each node's cluster port, if the test asks for them
 	sim         *sim.Sim
+	front       *ccFront // if the test asks for it
 	nodes       []*testNode
 	log         *testLog // of all nodes
 }
@@ -55,8 +58,12 @@ type clusterSetup struct {
 	period      time.Duration         // of heartbeats
 	natsURL     func(node int) string // the servers that a node uses, separated by commas; nil: the cluster's own
 	raftProxies bool
-	sets        []string           // further keys of each node's configuration, as key=value
-	sim         func(*sim.Options) // changes the simulation; may be nil
+	startDelay  time.Duration           // from STARTING to RUNNING; only for startBesideHM9000. 0: the simulation's default
+	sets        []string                // further keys of each node's configuration, as key=value
+	nodeSets    func(node int) []string // and those of one node; may be nil
+	front       bool                    // the nodes post commands, and a ccFront stands before the Cloud Controller
+	sim         func(*sim.Options)      // changes the simulation; may be nil
+	quiet       bool                    // the DEAs are cut off until all nodes are up
 }
 
 // startCluster starts the simulated Cloud Foundry and the nodes on a NATS server.
@@ -86,6 +93,14 @@ func startCluster(t *testing.T, nats *bustest.Server, o clusterSetup) *testClust
 		t.Fatal(err)
 	}
 	t.Cleanup(c.sim.Close)
+	if o.quiet {
+		c.allDEAs(fleet.Pause)
+	}
+	if o.front {
+		c.front = runFront(t, c.sim.CCURL())
+		o.sets = append(slices.Clone(o.sets), "commands.protocol=http", "commands.cc_url="+c.front.URL,
+			"commands.cc_username=bulk_api", "commands.cc_password=bulk-password")
+	}
 	var peers []string
 	ports := bustest.FreePorts(t, o.nodes)
 	for i, port := range ports {
@@ -104,6 +119,10 @@ func startCluster(t *testing.T, nats *bustest.Server, o clusterSetup) *testClust
 		} else {
 			url = nats.URL()
 		}
+		var ofNode []string
+		if o.nodeSets != nil {
+			ofNode = o.nodeSets(i)
+		}
 		all := strings.Join(peers, ",")
 		if o.nodes == 1 {
 			all = ""
@@ -115,12 +134,23 @@ func startCluster(t *testing.T, nats *bustest.Server, o clusterSetup) *testClust
 			"raft.heartbeat_timeout=2s", "raft.election_timeout=2s", "raft.lease_timeout=1s",
 			"api.listen=127.0.0.1:0", "nats.servers=" + url, "desired.bulk.url=" + c.sim.CCURL(),
 			"policy.heartbeat_period=" + o.period.String(),
-		}, o.sets...))}
+		}, slices.Concat(o.sets, ofNode)...))}
 		n.open(t)
 		t.Cleanup(func() { n.close(t) })
 		c.nodes = append(c.nodes, n)
 	}
+	if o.quiet {
+		c.allDEAs(fleet.Resume)
+	}
 	return c
+}
+
+// allDEAs lets something happen to all DEAs at once.
+func (c *testCluster) allDEAs(a fleet.Action) {
+	c.t.Helper()
+	if _, err := c.sim.Fleet.ActOnRandom(fleet.MaxDEAs, a); err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 // startProxiedCluster starts nodes that reach NATS through one proxy each.
@@ -223,9 +253,9 @@ func (c *testCluster) commander() int {
 // awaitConverged waits until a gate is open and everything runs, and gives the number of the leader.
 func (c *testCluster) awaitConverged() (leader int) {
 	c.t.Helper()
-	bustest.Until(c.t, "a gate is open and everything runs", func() bool {
+	bustest.Until(c.t, "a gate is open, everything runs, and the cluster has its id", func() bool {
 		leader = c.commander()
-		return leader >= 0 && c.sim.State().Converged
+		return leader >= 0 && c.sim.State().Converged && !c.nodes[leader].cluster.View().ClusterID().IsZero()
 	})
 	return leader
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"hm/internal/cluster"
-	"hm/internal/config"
 )
 
 // journalWait is how long a snapshot waits for the journal. Entries may leave the log after it: what the journal has not
@@ -22,25 +21,11 @@ func (n *Node) storeJournal(index uint64) {
 	_ = n.journal.AwaitStored(ctx, index) // the journal logs what is wrong, and asks the peers for what it lacks
 }
 
-// journalPeers reaches the journals of the nodes in raft.peers.
-type journalPeers struct {
-	ids []string
-	of  func() *cluster.Node
-}
+// journalPeers reaches the journals of the other members.
+type journalPeers struct{ of func() *cluster.Node }
 
-func newJournalPeers(cfg config.Config, of func() *cluster.Node) journalPeers {
-	p := journalPeers{of: of}
-	list, _ := cfg.Raft.PeerList() // it is checked before
-	for _, peer := range list {
-		if peer.ID != cfg.Node.ID {
-			p.ids = append(p.ids, peer.ID)
-		}
-	}
-	return p
-}
-
-// IDs gives the other nodes.
-func (p journalPeers) IDs() []string { return p.ids }
+// IDs gives the other members.
+func (p journalPeers) IDs() []string { return p.of().Others() }
 
 // Dial opens a connection to a peer's journal.
 func (p journalPeers) Dial(ctx context.Context, id string) (net.Conn, error) {
@@ -49,7 +34,16 @@ func (p journalPeers) Dial(ctx context.Context, id string) (net.Conn, error) {
 
 // serveHistory answers peers that ask for events, until ctx ends.
 func (n *Node) serveHistory(ctx context.Context, logger *slog.Logger) {
-	l := n.cluster.Histories()
+	servePeers(ctx, n.cluster.Histories(), func(conn net.Conn) {
+		if err := n.journal.ServePeer(ctx, conn); err != nil && ctx.Err() == nil {
+			logger.Debug("a peer's request for events failed", "error", err)
+		}
+	})
+}
+
+// servePeers calls serve with each connection of a peer, in a goroutine of its own, until ctx ends. It then waits for
+// them.
+func servePeers(ctx context.Context, l net.Listener, serve func(net.Conn)) {
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
 	var serving sync.WaitGroup
 	defer serving.Wait()
@@ -58,10 +52,6 @@ func (n *Node) serveHistory(ctx context.Context, logger *slog.Logger) {
 		if err != nil {
 			return // the listener is closed: the node ends
 		}
-		serving.Go(func() {
-			if err := n.journal.ServePeer(ctx, conn); err != nil && ctx.Err() == nil {
-				logger.Debug("a peer's request for events failed", "error", err)
-			}
-		})
+		serving.Go(func() { serve(conn) })
 	}
 }

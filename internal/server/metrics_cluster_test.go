@@ -17,26 +17,34 @@ import (
 	"hm/internal/bus/bustest"
 	"hm/internal/metrics"
 	"hm/internal/metrics/metricstest"
+	"hm/internal/tlsfiles/tlstest"
 )
 
 // TestMetricsAreThoseOfTheTable compares /metrics of running nodes with the table of metrics, both ways: name, type,
 // meaning and labels. It first makes everything happen on which some metrics depend: a command that is confirmed, a hold,
-// a handover, and, on a node in shadow mode, a refused subject.
+// a handover, on a node in shadow mode a refused subject, and a command that is posted.
 func TestMetricsAreThoseOfTheTable(t *testing.T) {
 	takesSeconds(t)
 	t.Parallel()
-	const period = 200 * time.Millisecond
-	c := startProxiedCluster(t, period)
+	const period = 400 * time.Millisecond
+	cert, key := tlstest.New(t).Issue("node", nil)
+	c := startProxiedCluster(t, period, "heartbeats.listen=127.0.0.1:0", "heartbeats.tls.cert="+cert, "heartbeats.tls.key="+key)
 	leader := c.awaitConverged()
 	app := c.sim.Apps(0, 1)[0]
-	if _, err := c.sim.CC.ScaleApp(app.GUID, app.Instances+1); err != nil {
-		t.Fatal(err)
-	}
+	scaled := -1 // the node that led when the app was last scaled: on a busy machine another one may lead soon
 	counted := func(i int, series string) bool {
 		return strings.Contains(c.metrics(i), "\n"+series+" ") && !strings.Contains(c.metrics(i), "\n"+series+" 0\n")
 	}
 	bustest.Until(t, "the leader has measured a command, a heartbeat and a read", func() bool {
-		leader = max(0, c.commander())
+		if leader = c.commander(); leader < 0 {
+			return false
+		}
+		if scaled != leader {
+			scaled, app.Instances = leader, app.Instances+1
+			if _, err := c.sim.CC.ScaleApp(app.GUID, app.Instances); err != nil {
+				t.Fatal(err)
+			}
+		}
 		return counted(leader, `hm_sent_to_confirmed_seconds_count{action="start"}`) &&
 			counted(leader, `hm_due_to_published_seconds_count{action="start"}`) &&
 			counted(leader, `hm_heard_to_recorded_seconds_count{message="heartbeat"}`) &&
@@ -55,7 +63,7 @@ func TestMetricsAreThoseOfTheTable(t *testing.T) {
 		labels     []string
 	}
 	told := map[string]family{}
-	for _, text := range []string{c.metrics(leader), refusedShadowNode(t).metrics(0)} {
+	for _, text := range []string{c.metrics(leader), refusedShadowNode(t).metrics(0), postingNode(t).metrics(0)} {
 		parser := expfmt.NewTextParser(model.UTF8Validation)
 		families, err := parser.TextToMetricFamilies(strings.NewReader(text))
 		if err != nil {
@@ -91,7 +99,17 @@ func TestMetricsAreThoseOfTheTable(t *testing.T) {
 	}
 }
 
-// refusedShadowNode runs a node in shadow mode to which NATS refuses a subject.
+// postingNode runs a node that has posted a command to the Cloud Controller.
+func postingNode(t *testing.T) *testCluster {
+	t.Helper()
+	c := startOverHTTP(t, 1, 200*time.Millisecond)
+	c.awaitConverged()
+	must(t, c.sim.Fleet.CrashInstance(c.sim.Apps(0, 1)[0].GUID, 0))
+	bustest.Until(t, "a command was posted", func() bool { return strings.Contains(c.metrics(0), "hm_cc_post_seconds_count{") })
+	return c
+}
+
+// refusedShadowNode runs a node in shadow mode to which NATS refuses a subject, and which collectors may ask.
 func refusedShadowNode(t *testing.T) *testCluster {
 	t.Helper()
 	srv := bustest.Run(t, func(o *server.Options) {
@@ -101,7 +119,7 @@ func refusedShadowNode(t *testing.T) *testCluster {
 	n := &testNode{logger: slog.New(slog.NewTextHandler(io.Discard, nil)), cfg: configOf(t, []string{
 		"node.id=hm-0", "node.data_dir=" + t.TempDir(), fmt.Sprintf("raft.listen=127.0.0.1:%d", bustest.FreePorts(t, 1)[0]),
 		"api.listen=127.0.0.1:0", "nats.servers=" + srv.URL(), "nats.username=hm", "nats.password=hm", "desired.bulk.url=http://127.0.0.1:1",
-		"policy.heartbeat_period=100ms", "commands.mode=shadow",
+		"policy.heartbeat_period=100ms", "commands.mode=shadow", "compat.component=HM9000", "compat.varz.listen=127.0.0.1:0",
 	})}
 	n.open(t)
 	t.Cleanup(func() { n.close(t) })

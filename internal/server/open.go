@@ -10,6 +10,7 @@ import (
 
 	"hm/actual"
 	"hm/actual/feed"
+	"hm/commands"
 	"hm/commands/natspub"
 	"hm/internal/api"
 	"hm/internal/app"
@@ -21,6 +22,7 @@ import (
 	"hm/internal/metrics"
 	"hm/internal/notify"
 	"hm/internal/reconcile"
+	"hm/internal/tlsfiles"
 	"hm/raftfsm"
 )
 
@@ -34,7 +36,8 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	for _, w := range cfg.Warnings() {
 		logger.Warn("a configuration key is probably not as you want it", "key", w.Key, "value", w.Value, "want", w.Want)
 	}
-	n := &Node{version: o.Version}
+	warnOfExposed(cfg, logger)
+	n := &Node{version: o.Version, certificates: tlsfiles.NewWatcher(logger)}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
 	defer func() {
@@ -44,6 +47,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	}()
 	ended := reconcile.NewEndedCommands(reconcile.EndedKept)
 	var totals api.CommandTotals
+	var details api.CommandDetails
 	times := metrics.NewTimes()
 	n.hook = newRecorderHook(n, cfg)
 	joining, err := clusterOptions(cfg, logger)
@@ -53,17 +57,19 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	if n.journal, err = journal.New(journal.Options{
 		Path: filepath.Join(cfg.Node.DataDir, "journal.db"), Node: cfg.Node.ID, Entries: cfg.Commands.JournalEntries,
 		Logger: logger, Now: func() app.Time { return n.cluster.Now() },
-		Peers: newJournalPeers(cfg, func() *cluster.Node { return n.cluster }),
+		Peers: journalPeers{func() *cluster.Node { return n.cluster }},
 	}); err != nil {
 		return nil, err
 	}
+	joining.TLSFiles = n.certificates
 	joining.OnApply = func(a raftfsm.Applied) {
 		n.journal.Applied(a)
 		ended.Add(a.Result.Ended)
 		totals.Applied(a)
+		details.Applied(a)
 		n.hook.applied(a)
 	}
-	joining.BeforeSnapshot = n.storeJournal
+	joining.BeforeSnapshot, joining.Version = n.storeJournal, n.version
 	joining.ObserveApply, joining.ObserveProposal = times.Apply.Observe, times.Proposal.Observe
 	if n.cluster, err = cluster.Open(joining); err != nil {
 		return nil, fmt.Errorf("joining the cluster: %w", err)
@@ -73,17 +79,19 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 		cluster: n.cluster, logger: logger,
 		decides: handsOver{id: cfg.Node.ID, window: cfg.Freshness(), period: cfg.Policy.HeartbeatPeriod},
 	}
-	if n.link, err = OpenLink(cfg, "hm "+cfg.Node.ID, logger); err != nil {
-		return nil, err
+	link := linkOptions(cfg, "hm "+cfg.Node.ID, logger)
+	link.TLSFiles = n.certificates
+	if n.link, err = bus.Open(link); err != nil {
+		return nil, fmt.Errorf("opening the NATS link: %w", err)
 	}
 	if n.source, err = OpenSource(cfg, n.link, logger); err != nil {
 		return nil, err
 	}
-	publisher, err := n.commandPublisher(cfg)
+	publisher, err := n.commandPublisher(cfg, times, logger)
 	if err != nil {
 		return nil, err
 	}
-	n.events = newOwnEvents(cfg.Node.ID, n.journal.AddOwn, n.cluster.Now)
+	n.events = newOwnEvents(cfg.Node.ID, n.journal.AddOwn, n.cluster)
 	log := replicatedLog{n.cluster}
 	clock := intakeLog{log, time.Now()}
 	liveness := actual.NewLiveness(cfg.Policy.HeartbeatPeriod, cfg.HeartbeatTTL(), cfg.Freshness(), clock.Now())
@@ -94,8 +102,12 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	}
 	options := loopOptions(cfg, logger)
 	options.Times = timesOf(times)
+	n.readTook.then, options.Times.ReadComplete = times.ReadComplete, &n.readTook
 	options.StateDiffers, options.Peers = n.cluster.StateDiffers, peerHearing{cfg.Node.ID, n.cluster}
 	options.NATSRefused = n.heartbeatsRefused
+	if n.cc != nil {
+		options.CCReachable = n.cc.Reachable
+	}
 	options.Node, options.Notes = cfg.Node.ID, func() bool { return n.cluster.Knows(raftfsm.KindNoted) }
 	options.WhyLead = func() string { return n.events.why(n.cluster.LeaderContact()) }
 	n.loop = reconcile.NewLoop(reconcile.LoopOptions{
@@ -106,24 +118,41 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	if n.feed, err = feed.Open(n.link, n.intake, n.hook.Message, logger); err != nil {
 		return nil, fmt.Errorf("listening to the DEAs: %w", err)
 	}
+	if err := n.takePosts(cfg, logger); err != nil {
+		return nil, err
+	}
 	if err := n.hearOther(cfg, logger); err != nil {
 		return nil, err
 	}
-	ports := n.apiPorts(apiOptions(cfg, logger), &totals)
+	ports := n.apiPorts(apiOptions(cfg, logger), &totals, cfg.Commands.Protocol)
+	ports.Details, ports.CC = &details, n.ccState
+	ports.TLSFiles = n.certificates
 	ports.Compare, ports.Times = n.compareOptions(cfg), times
 	ports.Dashboard = func(c *api.Client) http.Handler { return dashboard.New(c, dashboard.Options{Sandbox: o.Sandbox}) }
+	if err := n.openKeys(cfg, &ports, logger); err != nil {
+		return nil, err
+	}
 	if n.api, err = api.Open(ports); err != nil {
 		return nil, fmt.Errorf("serving the API: %w", err)
 	}
 	if n.other == nil { // in shadow mode the questions of the Cloud Controller belong to the other health manager
 		if n.queries, err = api.ServeQueries(n.link, n.api); err != nil {
-			return nil, fmt.Errorf("answering app.state over NATS: %w", err)
+			return nil, fmt.Errorf("answering a Cloud Controller over NATS: %w", err)
 		}
+	}
+	if err := n.openComponent(cfg, logger); err != nil {
+		return nil, err
 	}
 	n.apiAddress = cfg.APIAddress(n.api.Addr())
 	n.own(func() { n.loop.Run(ctx) })
 	n.own(func() { n.watch(ctx, wake.C()) })
+	n.own(func() { n.certificates.Run(ctx) })
+	if n.cc != nil {
+		n.own(func() { n.cc.Watch(ctx) })
+	}
 	n.own(func() { n.serveHistory(ctx, logger) })
+	n.own(func() { n.nameCluster(ctx, logger) })
+	n.own(func() { n.serveRelays(ctx, cfg, logger) })
 	logger.Info("hm is up",
 		"version", n.version, "api", n.api.Addr(), "raft", cfg.Raft.Listen, "data_dir", cfg.Node.DataDir)
 	return n, nil
@@ -139,7 +168,7 @@ func clusterOptions(cfg config.Config, logger *slog.Logger) (cluster.Options, er
 		peers[i] = cluster.Peer(p)
 	}
 	return cluster.Options{
-		ID: cfg.Node.ID, DataDir: cfg.Node.DataDir, Listen: cfg.Raft.Listen, Advertise: cfg.Raft.Advertise, Peers: peers,
+		ID: cfg.Node.ID, DataDir: cfg.Node.DataDir, Listen: cfg.Raft.Listen, Advertise: cfg.Raft.Advertise, Peers: peers, Join: cfg.Raft.Join,
 		TLS: cluster.TLS(cfg.Raft.TLS), Insecure: cfg.Raft.Insecure,
 		HeartbeatTimeout: cfg.Raft.HeartbeatTimeout, ElectionTimeout: cfg.Raft.ElectionTimeout,
 		LeaseTimeout:     cfg.Raft.LeaseTimeout,
@@ -172,6 +201,7 @@ func loopOptions(cfg config.Config, logger *slog.Logger) reconcile.Options {
 		Guard: reconcile.Guard{
 			DesiredShrink: cfg.Guard.DesiredShrink, MinApps: cfg.Guard.MinApps, ConfirmReads: cfg.Guard.ConfirmReads,
 			MassLoss: cfg.Guard.MassLoss, MinDEAs: cfg.Guard.MinDEAs, MassLossHold: cfg.MassLossHold(),
+			Ways: cfg.Heartbeats.Listen != "",
 		},
 		StartLimit: cfg.Policy.StartLimit, StopLimit: cfg.Policy.StopLimit,
 		DesiredTTL: cfg.DesiredTTL(), PollInterval: cfg.PollInterval(), ClaimLease: cfg.ClaimLease(),
@@ -184,17 +214,26 @@ func loopOptions(cfg config.Config, logger *slog.Logger) reconcile.Options {
 func apiOptions(cfg config.Config, logger *slog.Logger) api.Options {
 	return api.Options{
 		ID: cfg.Node.ID, Listen: cfg.API.Listen,
-		Username: cfg.API.Username, Password: cfg.API.Password, TLS: api.TLS(cfg.API.TLS), Pprof: cfg.API.Pprof,
-		Policy: cfg.DiffPolicy(), HeartbeatTTL: cfg.HeartbeatTTL(), Logger: logger,
+		Username: cfg.API.Username, Password: cfg.API.Password, ReadUsername: cfg.API.ReadUsername, ReadPassword: cfg.API.ReadPassword,
+		AdminToken: cfg.API.AdminToken, ReadToken: cfg.API.ReadToken, JWT: jwtOptions(cfg.API.JWT),
+		TLS: api.TLS(cfg.API.TLS), Pprof: cfg.API.Pprof,
+		ClusterTLS: cfg.Raft.TLS != (config.MutualTLS{}),
+		Policy:     cfg.DiffPolicy(), HeartbeatTTL: cfg.HeartbeatTTL(), AppStateDesired: cfg.Compat.AppStateDesired, SpoolDir: cfg.Node.DataDir, Freshness: cfg.Freshness(), Logger: logger,
 	}
 }
 
-func (n *Node) apiPorts(o api.Options, totals *api.CommandTotals) api.Options {
+func (n *Node) apiPorts(o api.Options, totals *api.CommandTotals, protocol string) api.Options {
+	subject := func(a commands.Action) string {
+		if protocol == config.ProtocolHTTP && a == commands.Stop {
+			return natspub.SubjectStop // of an app that the Cloud Controller does not know (W01)
+		}
+		return natspub.Subject(protocol, a)
+	}
 	o.Version, o.JournalStats = n.version, n.journal.Stats
 	o.Node, o.Loop, o.Link, o.Lag, o.Proved, o.Feed = n.cluster, n.loop, n.link, n.marker.Lag, n.linkProved, n.feedStats
-	o.Ended, o.Transfers, o.KnowsLess, o.Subject = totals, n.handover.totals, n.knowsLess, natspub.Subject
-	o.Journal = n.journal
-	o.Record, o.RecordState = n.hook.record, n.hook.InsertState
+	o.Ended, o.Transfers, o.KnowsLess, o.Subject = totals, n.handover.totals, n.knowsLess, subject
+	o.Journal, o.Component, o.Posts = n.journal, n.componentStats, n.postStats
+	o.Record, o.RecordState, o.Restore = n.hook.record, n.hook.InsertState, n.cluster.Restore
 	return o
 }
 
@@ -204,16 +243,5 @@ func timesOf(t *metrics.Times) reconcile.Times {
 		StartPublished: t.StartPublished, StopPublished: t.StopPublished,
 		StartConfirmed: t.StartConfirmed, StopConfirmed: t.StopConfirmed,
 		Step: t.Step, ReadComplete: t.ReadComplete, ReadFailed: t.ReadFailed,
-	}
-}
-
-func (n *Node) feedStats() api.FeedStats {
-	s := n.feed.Stats()
-	return api.FeedStats{
-		Heartbeats: s.Heartbeats.Received, Unchanged: s.Heartbeats.Unchanged,
-		HeartbeatsRejected: s.Heartbeats.Malformed + s.Heartbeats.TooLarge,
-		InstancesRejected:  s.Heartbeats.Rejected,
-		InstancesUnplaced:  s.Heartbeats.Unplaced, UnknownStates: s.Heartbeats.UnknownStates,
-		Exits: s.Exits.Received, ExitsRejected: s.Exits.Malformed + s.Exits.TooLarge, Updates: s.Updates.Received,
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"hm/commands/otherhm"
 	"hm/internal/api"
 	"hm/internal/config"
+	"hm/internal/metrics"
 	"hm/internal/reconcile"
 	"hm/internal/shadow"
 )
@@ -52,6 +53,9 @@ func (n *Node) followOther() {
 		return
 	}
 	s, why := n.link.State(), ""
+	if !n.cluster.KnowsTime() { // what it hears would be kept with a time that has passed
+		why = shadow.NoLeader
+	}
 	if !s.Up {
 		why = shadow.NATSDown
 	}
@@ -82,15 +86,23 @@ func (n *Node) compareOptions(cfg config.Config) api.CompareOptions {
 }
 
 // commandPublisher gives what publishes commands. In shadow mode nothing can: not even a mistake in the loop sends one.
-func (n *Node) commandPublisher(cfg config.Config) (reconcile.Publisher, error) {
+func (n *Node) commandPublisher(cfg config.Config, times *metrics.Times, logger *slog.Logger) (reconcile.Publisher, error) {
 	if cfg.Commands.Mode == config.ModeShadow {
 		return silent{}, nil
 	}
-	nats, err := natspub.New(n.link, cfg.Commands.Protocol)
+	protocol, overHTTP := cfg.Commands.Protocol, cfg.Commands.Protocol == config.ProtocolHTTP
+	if overHTTP {
+		protocol = natspub.ProtocolHM9000
+	}
+	nats, err := natspub.New(n.link, protocol)
 	if err != nil {
 		return nil, fmt.Errorf("commands.protocol: %w", err)
 	}
 	nats.Spell = func(c commands.Command) commands.Spelling { return n.intake.Spelling(n.cluster.View(), c) }
+	nats.Running = func(cmds []commands.Command) []commands.Running { return reconcile.Running(n.cluster.View(), cmds) }
+	if overHTTP {
+		return n.overHTTP(cfg, nats, times, logger)
+	}
 	return publisherOf(cfg, nats), nil
 }
 

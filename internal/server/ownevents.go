@@ -17,9 +17,11 @@ import (
 // ownEvents tells the journal what only this node knows: when its NATS link was lost and came back, and when its gate
 // closed and opened. Only the node's watch loop uses it, except for why.
 type ownEvents struct {
-	id  string
-	add func(journal.Event)
-	now func() app.Time
+	id    string
+	add   func(journal.Event)
+	clock hmClock
+
+	waiting []ownEvent // until the clock knows the time, or for timeWait; the budgets bound them
 
 	linkLost  time.Time // since when the link is down; zero: it is up, or it was never up
 	gateKnown bool
@@ -49,8 +51,38 @@ const (
 	eventRefill = 10 * time.Second // for one more
 )
 
-func newOwnEvents(id string, add func(journal.Event), now func() app.Time) *ownEvents {
-	return &ownEvents{id: id, add: add, now: now, budgets: map[string]*budget{}}
+// hmClock gives hm time. *cluster.Node is one.
+type hmClock interface {
+	Now() app.Time
+	KnowsTime() bool
+}
+
+// ownEvent is an event that has no hm time yet.
+type ownEvent struct {
+	event journal.Event
+	at    time.Time // of this machine
+}
+
+func newOwnEvents(id string, add func(journal.Event), clock hmClock) *ownEvents {
+	return &ownEvents{id: id, add: add, clock: clock, budgets: map[string]*budget{}}
+}
+
+// timeWait is how long events wait for their time. A node that hears of no leader for longer tells them all the same.
+const timeWait = time.Minute
+
+// settle gives the events that wait to the journal, once their time is known: a node that has just started is behind by
+// the time since the newest entry. last is set when the node closes: then, and after timeWait, it gives them with the time
+// that it has.
+func (o *ownEvents) settle(at time.Time, last bool) {
+	if len(o.waiting) == 0 || !o.clock.KnowsTime() && !last && at.Sub(o.waiting[0].at) < timeWait {
+		return
+	}
+	now := o.clock.Now()
+	for _, w := range o.waiting {
+		w.event.At = max(now.Add(-at.Sub(w.at)), 1)
+		o.add(w.event)
+	}
+	o.waiting = nil
 }
 
 // link takes in a change of the link.
@@ -114,8 +146,8 @@ func (o *ownEvents) tell(subject string, e journal.Event, at time.Time) {
 		e.Counts = []journal.Count{{Name: "left_out", N: b.hidden}}
 		b.hidden = 0
 	}
-	e.At = o.now()
-	o.add(e)
+	o.waiting = append(o.waiting, ownEvent{e, at})
+	o.settle(at, false)
 }
 
 // leadership takes in who leads.

@@ -26,7 +26,13 @@ func (n *Node) measureLag(cfg config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	n.intake.SetLag(func() time.Duration { return n.marker.Lag().Time })
+	n.intake.SetLag(func() time.Duration {
+		lag := n.marker.Lag()
+		if lag.Down {
+			return -1
+		}
+		return lag.Time
+	})
 	n.cluster.AnswerPeers(n.intake.HeardAgo)
 	n.cluster.RenewInfo(n.renewInfo)
 	return nil

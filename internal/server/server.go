@@ -10,12 +10,16 @@ import (
 	"sync/atomic"
 
 	"hm/actual/feed"
+	"hm/commands/ccpub"
+	"hm/internal/access/keyring"
 	"hm/internal/api"
 	"hm/internal/bus"
 	"hm/internal/cluster"
+	"hm/internal/component"
 	"hm/internal/dashboard"
 	"hm/internal/journal"
 	"hm/internal/reconcile"
+	"hm/internal/tlsfiles"
 )
 
 // Options are what a node needs beside its configuration.
@@ -34,17 +38,28 @@ type Node struct {
 	link     *bus.Link
 	marker   *bus.Marker // measures how late the link is
 	feed     *feed.Feed
+	posts    posts // heartbeats over HTTPS
 	source   Source
 	intake   *reconcile.Intake
 	loop     *reconcile.Loop
 	api      *api.Server
-	queries  *api.Queries // app.state and app.state.bulk over NATS
+	keys     *keyring.Ring // nil: no JWTs
+	queries  *api.Queries  // what a Cloud Controller asks over NATS
 	hook     *recorderHook
 	handover *handover
 	events   *ownEvents
-	other    *otherHM // nil: commands.mode is not shadow
+	other    *otherHM         // nil: commands.mode is not shadow
+	cc       *ccpub.Publisher // nil: commands go over NATS
+	// certificates reads the files of all listeners and clients again when they change.
+	certificates *tlsfiles.Watcher
+
+	component atomic.Pointer[component.Component] // nil: compat.component is empty
+	readTook  readTook
 
 	readEnded atomic.Int64 // hm time at which this node last recorded a complete read
+
+	watchTurns atomic.Uint64 // that the watch loop has begun
+	pulse      pulse
 
 	apiAddress string // where others reach the API; empty if they cannot
 	cancel     context.CancelFunc
@@ -59,6 +74,9 @@ func (n *Node) APIAddr() string { return n.api.Addr() }
 // Leads reports whether the node leads the cluster.
 func (n *Node) Leads() bool { return n.cluster.Leadership().Leader }
 
+// Reload reads all certificates, keys and authorities now. They are also read by themselves when they change.
+func (n *Node) Reload() { n.certificates.Reload() }
+
 // Failed is closed when the node's own record cannot be used any more. Err then gives the reason; the caller should
 // close the node.
 func (n *Node) Failed() <-chan struct{} { return n.cluster.Failed() }
@@ -71,12 +89,19 @@ func (n *Node) Close() error {
 	n.once.Do(func() {
 		n.cancel()
 		var errs []error
+		if c := n.component.Load(); c != nil { // it asks the API and the source
+			errs = append(errs, c.Close())
+		}
 		if n.queries != nil {
 			n.queries.Close()
 		}
 		if n.api != nil {
 			errs = append(errs, n.api.Close())
 		}
+		if n.keys != nil { // the API asks it
+			n.keys.Close()
+		}
+		errs = append(errs, n.posts.close())
 		if n.feed != nil {
 			n.feed.Close()
 		}
@@ -86,6 +111,9 @@ func (n *Node) Close() error {
 		}
 		if n.link != nil {
 			errs = append(errs, n.link.Close())
+		}
+		if n.cc != nil {
+			n.cc.Close()
 		}
 		if n.source != nil {
 			n.source.Close()

@@ -27,6 +27,7 @@ func (n *Node) watch(ctx context.Context, wake <-chan struct{}) {
 	var last bus.State
 	differs := false
 	for {
+		n.watchTurns.Add(1)
 		if d := n.cluster.StateDiffers(); d != differs {
 			differs = d
 			n.loop.Wake()
@@ -40,12 +41,16 @@ func (n *Node) watch(ctx context.Context, wake <-chan struct{}) {
 		}
 		n.events.overview(n.loop.Overview(), time.Now())
 		n.events.leadership(n.cluster.Leadership(), n.cluster.Members(), time.Now())
+		n.events.settle(time.Now(), false)
 		n.handover.consider(ctx, n.leaderView(), n.own)
 		n.hook.follow()
 		n.followOther()
+		n.followComponent()
+		n.followCC()
 		n.updatePeerInfo()
 		select {
 		case <-ctx.Done():
+			n.events.settle(time.Now(), true)
 			return
 		case <-n.link.Changed():
 		case <-n.cluster.LeadershipChanged():
@@ -119,11 +124,11 @@ func (n *Node) updatePeerInfo() {
 	}
 	hears := n.intake.Hearing()
 	n.cluster.SetInfo(cluster.PeerInfo{
-		API: n.apiAddress, NATSUp: n.link.State().Up, AppliedIndex: n.cluster.View().Index(), Kinds: uint32(raftfsm.MaxKind),
+		API: n.apiAddress, NATSUp: n.link.State().Up, AppliedIndex: n.cluster.View().Index(), Kinds: uint32(raftfsm.MaxKind), SnapshotFormat: raftfsm.SnapshotFormat,
 		DesiredReadBegan: readBegan, DesiredReadEnded: app.Time(n.readEnded.Load()),
 		DesiredReadError: o.ReadError[:min(len(o.ReadError), maxReadErrorLen)], Gate: gate, Version: n.version,
 		HeardDEAs: min(hears.DEAs, math.MaxInt32), HearingComplete: hears.Fresh,
-		Answers: n.api.Answers(), NATSRefused: api.RefusalText(n.link.Refusals()),
+		Answers: n.api.Answers(), NATSRefused: api.RefusalText(n.link.Refusals(), n.ccState()),
 	})
 }
 

@@ -180,9 +180,9 @@ func unheard(times, moves []journal.Event) (spans []compare.Span) {
 			if hears {
 				last = compare.Span{From: lastBefore(moves, e.At), Why: "this node was down"}
 			}
-			if last.Until = e.At; last.Until > last.From {
-				spans = append(spans, last)
-			}
+			// The clock of a node can be set back. The time that it did not hear is told all the same.
+			last.Until = max(e.At, last.From+1)
+			spans = append(spans, last)
 			hears = true
 		case journal.OtherUnheard:
 			if hears {

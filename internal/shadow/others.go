@@ -21,6 +21,7 @@ const (
 
 // Why the other's commands cannot be heard.
 const (
+	NoLeader    = "no-leader" // nobody has told the time since the node was started
 	NATSDown    = "nats-down"
 	NATSRefused = "nats-refused" // NATS refuses the subscription to one of its subjects
 	Closed      = "closed"       // the node was stopped
@@ -39,6 +40,7 @@ type Others struct {
 	at      app.Time
 	missed  missed
 	hearing Hearing
+	begun   bool   // it has heard the other since the node was started
 	dropped uint64 // by the link, as of the last Follow
 }
 
@@ -51,7 +53,7 @@ type missed struct {
 type Hearing struct {
 	Now   bool
 	Since app.Time // since when that is so
-	Why   string   // it does not: NATSDown, NATSRefused or Closed
+	Why   string   // it does not: NoLeader, NATSDown, NATSRefused or Closed
 }
 
 // NewOthers makes one that adds its events to a journal: add is journal.Journal.AddOwn. Until the first Follow nothing is
@@ -61,7 +63,7 @@ func NewOthers(add func(journal.Event), now func() app.Time) *Others {
 	return &Others{add: add, now: now, room: burst, at: at, hearing: Hearing{Since: at, Why: NATSDown}}
 }
 
-// Take keeps a command that was heard now. It never blocks.
+// Take keeps a command that was heard now. It never blocks. Before the first Follow that hears, now is not known.
 func (o *Others) Take(c compare.Other) {
 	now := o.now()
 	kind, word := journal.OtherStart, "starts"
@@ -69,6 +71,10 @@ func (o *Others) Take(c compare.Other) {
 		kind, word = journal.OtherStop, "stops"
 	}
 	o.mu.Lock()
+	if !o.begun {
+		o.mu.Unlock()
+		return
+	}
 	o.room = min(o.room+max(now.Sub(o.at), 0).Seconds()*perSecond, burst)
 	o.at = now
 	kept := o.room >= 1
@@ -128,7 +134,7 @@ func (o *Others) Follow(hears bool, why string, dropped uint64) {
 	}
 	switch {
 	case hears && !o.hearing.Now:
-		o.hearing = Hearing{Now: true, Since: now}
+		o.hearing, o.begun = Hearing{Now: true, Since: now}, true
 		events = append(events, journal.Event{Kind: journal.OtherListening, At: now, Index: -1})
 	case !hears && o.hearing.Now:
 		o.hearing = Hearing{Since: now, Why: why}

@@ -184,6 +184,12 @@ func TestReadGivesWhenTheOtherWasNotHeard(t *testing.T) {
 			[]string{"ever to 5 this node had not begun to listen", "8 to 30 this node was down"}, at(30),
 		},
 		{
+			"a clock that was set back", []journal.Event{
+				listening(journal.OtherListening, 5, ""), listening(journal.OtherUnheard, 20, Closed), listening(journal.OtherListening, 15, ""),
+			},
+			[]string{"ever to 5 this node had not begun to listen", "20 to 20.001 closed"}, at(20) + 1,
+		},
+		{
 			"too many at once", []journal.Event{
 				listening(journal.OtherListening, 5, ""), {At: at(20), Kind: journal.OtherMissed, DelayMS: 2000, Detail: "too many"},
 			},
@@ -250,6 +256,26 @@ func TestAStormIsCountedAndNotKept(t *testing.T) {
 	}
 	if e := j.events[burst+2]; e.Kind != journal.OtherStart {
 		t.Errorf("after the storm it keeps %+v", e)
+	}
+}
+
+// TestNothingIsKeptBeforeTheTimeIsKnown: a node that was started a moment ago has an old time until a leader tells it.
+func TestNothingIsKeptBeforeTheTimeIsKnown(t *testing.T) {
+	j := &kept{}
+	o := NewOthers(j.add, func() app.Time { return t0 })
+	start := compare.Other{Action: commands.Start, App: key}
+	o.Take(start)
+	o.Follow(false, NoLeader, 0)
+	o.Take(start)
+	if len(j.events) != 0 || o.Hearing().Why != NoLeader {
+		t.Errorf("%+v, hearing %+v", j.events, o.Hearing())
+	}
+	o.Follow(true, "", 0)
+	o.Take(start)
+	o.Follow(false, NATSDown, 0)
+	o.Take(start) // it arrived before the link was lost
+	if len(j.events) != 4 {
+		t.Errorf("%+v", j.events)
 	}
 }
 

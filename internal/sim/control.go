@@ -58,6 +58,14 @@ func (s *Sim) controlHandler() http.Handler {
 		}
 		return f, s.SetFaults(f)
 	})
+	handle("GET /unrest", func(*http.Request) (any, error) { return s.Fleet.Unrest(), nil })
+	handle("PUT /unrest", func(r *http.Request) (any, error) {
+		var u fleet.Unrest
+		if err := readBody(r, &u); err != nil {
+			return nil, err
+		}
+		return u, s.Fleet.SetUnrest(u)
+	})
 	handle("GET /hm9000", func(*http.Request) (any, error) { return s.Neighbour(), nil })
 	handle("PUT /hm9000", func(r *http.Request) (any, error) {
 		var n Neighbour

@@ -273,6 +273,22 @@ func TestBulkFaults(t *testing.T) {
 			t.Errorf("%q: %d %s %v", tc.fault, code, body, err)
 		}
 	}
+	if err := s.SetFaults(Faults{Bulk: cc.BulkStale}); err != nil {
+		t.Fatal(err)
+	}
+	changed := s.Apps(0, 1)[0]
+	if _, err := s.CC.StopApp(changed.GUID); err != nil {
+		t.Fatal(err)
+	}
+	if code, body, err := getBulk(t.Context(), s, "u", "p", first); err != nil || code != 200 || !strings.Contains(body, changed.GUID.String()) {
+		t.Errorf("stale: %d %s %v", code, body, err)
+	}
+	if err := s.SetFaults(Faults{}); err != nil {
+		t.Fatal(err)
+	}
+	if code, body, err := getBulk(t.Context(), s, "u", "p", first); err != nil || code != 200 || strings.Contains(body, changed.GUID.String()) {
+		t.Errorf("no longer stale: %d %s %v", code, body, err)
+	}
 	if err := s.SetFaults(Faults{Bulk: cc.BulkTimeout}); err != nil {
 		t.Fatal(err)
 	}
@@ -328,8 +344,30 @@ func TestCommandsOverHTTP(t *testing.T) {
 			t.Errorf("%+v: %d %s", tc, code, body)
 		}
 	}
+	for _, f := range []struct {
+		fault Faults
+		code  int
+		says  string
+	}{{Faults{NoRoom: true}, 503, "150003"}, {Faults{NoPackage: true}, 404, "150002"}} {
+		if err := s.SetFaults(f.fault); err != nil {
+			t.Fatal(err)
+		}
+		if code, body := post("start/"+a.GUID.String(), "bulk-password", good); code != f.code || !strings.Contains(body, f.says) {
+			t.Errorf("%+v: %d %s", f.fault, code, body)
+		}
+		stop := `{"droplet":"x","version":"y","instance_index":0,"instance_guid":"z","is_duplicate":false}`
+		if code, body := post("stop/"+a.GUID.String(), "bulk-password", stop); code != 200 {
+			t.Errorf("a stop with %+v: %d %s", f.fault, code, body)
+		}
+	}
+	if err := s.SetFaults(Faults{}); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.State().Commands; st.Unplaced != 2 || st.StartsAccepted != 3 {
+		t.Errorf("%+v", st)
+	}
 	st := await(t, s, "the start", converged)
-	if st.Commands.Malformed != 1 || st.Commands.StartsAccepted != 1 || s.CC.Commands(0, 9)[1].Via != "http" {
+	if st.Commands.Malformed != 1 || st.Commands.StartsAccepted != 3 || s.CC.Commands(0, 9)[1].Via != "http" {
 		t.Errorf("%+v", st.Commands)
 	}
 }

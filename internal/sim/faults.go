@@ -16,6 +16,8 @@ type Faults struct {
 	RespondentDeaf  bool         `json:"respondent_deaf"`  // commands over NATS are dropped unread
 	RespondentDelay Duration     `json:"respondent_delay"` // before each command over NATS is taken, one after the other
 	LoseStarts      float64      `json:"lose_starts"`      // share, 0 to 1, of accepted starts that reach no DEA
+	NoRoom          bool         `json:"no_room"`          // no DEA fits an accepted start: 503 over HTTP (N25)
+	NoPackage       bool         `json:"no_package"`       // an accepted start finds no package of its app: 404 over HTTP
 	StartFailure    float64      `json:"start_failure"`    // share, 0 to 1, of starting instances that crash instead of running
 	CCAway          bool         `json:"cc_away"`          // the Cloud Controller is cut off from NATS
 	DEAsAway        bool         `json:"deas_away"`        // all DEAs are cut off from NATS
@@ -47,7 +49,8 @@ func (s *Sim) SetFaults(f Faults) error {
 	defer s.faultsMu.Unlock()
 	s.faults = f
 	s.CC.SetFaults(cc.Faults{Bulk: f.Bulk, BulkDelay: time.Duration(f.BulkDelay), RespondentDeaf: f.RespondentDeaf,
-		RespondentDelay: time.Duration(f.RespondentDelay), LoseStarts: f.LoseStarts})
+		RespondentDelay: time.Duration(f.RespondentDelay), LoseStarts: f.LoseStarts,
+		NoRoom: f.NoRoom, NoPackage: f.NoPackage})
 	s.Fleet.SetStartFailure(f.StartFailure)
 	s.links.cc.set(f.CCAway)
 	s.links.deas.set(f.DEAsAway)

@@ -29,8 +29,18 @@ func TestNeighbourCorrectsDrift(t *testing.T) {
 		t.Errorf("%d %+v", code, state)
 	}
 	await(t, s, "it starts what runs, because it reads an empty store", func(st State) bool { return st.Commands.Needless > 0 })
+	if code := call(t, s, "PUT", "/hm9000", `{"running":true,"empty_store":true}`, nil); code != 400 {
+		t.Errorf("emptying the store while it runs gives %d", code)
+	}
 	if code := call(t, s, "PUT", "/hm9000", `{}`, &state); code != 200 || state.Running {
 		t.Errorf("%d %+v", code, state)
+	}
+	store := s.neighbourStore
+	if call(t, s, "PUT", "/hm9000", `{"running":true}`, nil); s.neighbourStore != store {
+		t.Error("it does not find its store again")
+	}
+	if call(t, s, "PUT", "/hm9000", `{"empty_store":true}`, nil); s.neighbourStore == store {
+		t.Error("its store was not emptied")
 	}
 	if code := call(t, s, "PUT", "/hm9000", `{"runs":true}`, nil); code != 400 {
 		t.Errorf("an unknown member gives %d", code)

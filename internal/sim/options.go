@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,12 +14,16 @@ import (
 	"hm/internal/sim/cc"
 	"hm/internal/sim/fleet"
 	"hm/internal/sim/router"
+	"hm/internal/tlsfiles"
 )
 
 // Options describe the simulated Cloud Foundry. A zero value means the default that the field names; zero Apps or DEAs
 // mean that there are none at first.
 type Options struct {
 	NATS []string // server URLs, with credentials if needed; default nats://127.0.0.1:4222
+	// NATSLogin gives user and password for a connection: "hm-sim cloud controller", "hm-sim router", "hm-sim DEAs 0" and
+	// so on. nil: those of the URLs.
+	NATSLogin func(connection string) (user, password string)
 
 	// DB is where the Cloud Controller keeps its apps: empty for memory alone, or a path or sqlite:PATH,
 	// postgres://..., or mysql://... or mysql:user:password@tcp(host:port)/database. If an earlier simulation left apps
@@ -43,6 +48,13 @@ type Options struct {
 	Exits             fleet.ExitStyle
 	Connections       int  // NATS connections that the DEAs share, default 4
 	ConnectionPerDEA  bool // one NATS connection for each DEA instead
+
+	// HeartbeatURLs are the endpoints to which the DEAs post their heartbeats, instead of sending them over NATS. The DEAs
+	// show the certificate in HeartbeatCert and HeartbeatKey, and trust the authorities in HeartbeatCA.
+	HeartbeatURLs                            []string
+	HeartbeatCert, HeartbeatKey, HeartbeatCA string  // PEM files
+	HeartbeatsAlsoNATS                       bool    // they send each heartbeat over NATS, too
+	HeartbeatShare                           float64 // of the DEAs that post; the others send over NATS; 0: all
 
 	// RouterListen is the TCP address of the router. Without it there is no router, and the instances serve no HTTP.
 	RouterListen string
@@ -155,6 +167,9 @@ func (o Options) validate() error {
 	if err := cc.ValidateDB(o.DB, o.DBSchema); err != nil {
 		errs = append(errs, err)
 	}
+	if _, err := o.posting(); err != nil {
+		errs = append(errs, err)
+	}
 	if host, _, err := net.SplitHostPort(o.ControlListen); err != nil {
 		errs = append(errs, fmt.Errorf("control address %q: %w", o.ControlListen, err))
 	} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
@@ -164,14 +179,43 @@ func (o Options) validate() error {
 	return errors.Join(errs...)
 }
 
+// posting says how the DEAs post their heartbeats; nil if they do not.
+func (o Options) posting() (*fleet.Posting, error) {
+	if len(o.HeartbeatURLs) == 0 {
+		if o.HeartbeatCert != "" || o.HeartbeatKey != "" || o.HeartbeatCA != "" || o.HeartbeatsAlsoNATS || o.HeartbeatShare != 0 {
+			return nil, errors.New("options of heartbeats over HTTPS need the URL of an endpoint")
+		}
+		return nil, nil
+	}
+	if !(o.HeartbeatShare >= 0 && o.HeartbeatShare <= 1) {
+		return nil, fmt.Errorf("the share of DEAs that post heartbeats is %g, it must be 0 to 1", o.HeartbeatShare)
+	}
+	p := &fleet.Posting{AlsoNATS: o.HeartbeatsAlsoNATS, Share: o.HeartbeatShare}
+	for _, text := range o.HeartbeatURLs {
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			return nil, fmt.Errorf("heartbeats URL %q is no https:// URL with a host", text)
+		}
+		if u.Path == "" || u.Path == "/" {
+			u.Path = "/dea/heartbeat"
+		}
+		p.URLs = append(p.URLs, u.String())
+	}
+	var err error
+	p.TLS, err = tlsfiles.Client(tlsfiles.File{Key: "heartbeats CA", Path: o.HeartbeatCA},
+		tlsfiles.File{Key: "heartbeats certificate", Path: o.HeartbeatCert}, tlsfiles.File{Key: "heartbeats key", Path: o.HeartbeatKey})
+	return p, err
+}
+
 // fleet gives the options of the fleet.
 func (o Options) fleet(dial func(string) (*nats.Conn, error), after func(time.Duration, func())) fleet.Options {
+	post, _ := o.posting() // validate has checked it
 	return fleet.Options{
 		Seed: o.Seed, HeartbeatPeriod: o.HeartbeatPeriod, StartDelay: o.StartDelay, StartJitter: o.StartJitter,
 		RestartDelay: o.RestartDelay, EvacuationBailOut: o.EvacuationBailOut, AdvertiseTTL: o.AdvertiseTTL,
 		CrashLifetime: o.CrashLifetime, Exits: o.Exits,
 		Serve: o.RouterListen != "", RegisterInterval: o.RouterRegister,
-		Connections: o.Connections, ConnectionPerDEA: o.ConnectionPerDEA, Partition: o.Partition,
+		Connections: o.Connections, ConnectionPerDEA: o.ConnectionPerDEA, Partition: o.Partition, Post: post,
 		Logger: o.Logger, Dial: dial, After: after,
 	}
 }

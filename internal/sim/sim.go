@@ -36,8 +36,9 @@ type Sim struct {
 	faults   Faults
 	links    struct{ cc, deas, router *link } // to NATS
 
-	neighbourMu sync.Mutex
-	neighbour   *hm9000.HM9000 // nil: none runs
+	neighbourMu    sync.Mutex
+	neighbour      *hm9000.HM9000 // nil: none runs
+	neighbourStore *hm9000.Store  // of the one that runs, ran or will run
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -140,7 +141,11 @@ func (s *Sim) dialOver(l *link) func(name string) (*nats.Conn, error) {
 // like a new one.
 func (s *Sim) dial(name string, l *link) (*nats.Conn, error) {
 	log := s.opts.Logger.With("connection", name)
-	nc, err := nats.Connect(strings.Join(s.opts.NATS, ","), nats.Name(name),
+	login := func(*nats.Options) error { return nil }
+	if s.opts.NATSLogin != nil {
+		login = nats.UserInfo(s.opts.NATSLogin(name))
+	}
+	nc, err := nats.Connect(strings.Join(s.opts.NATS, ","), nats.Name(name), login,
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1), nats.IgnoreAuthErrorAbort(),
 		nats.SetCustomDialer(l), nats.Timeout(2*time.Second), nats.PingInterval(2*time.Second), nats.MaxPingsOutstanding(2),
 		nats.CustomReconnectDelay(func(attempts int) time.Duration {

@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds every wait of the tests. Only a failing test waits that long.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // startNATS runs an embedded server for the test.
 func startNATS(t testing.TB) *NATS {

@@ -1,12 +1,10 @@
 // Package tlsfiles makes TLS configurations from PEM files. Its errors name the file, the configuration key that names
-// the file, and what to do.
+// the file, and what to do. A Watcher reads the files again when they change.
 package tlsfiles
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"os"
 )
 
 // File is a PEM file and what names it: a configuration key such as "raft.tls.ca", or a flag. An empty path means that
@@ -16,114 +14,70 @@ type File struct{ Key, Path string }
 // Server gives the configuration of a TLS server with a certificate and its private key. With clientCA it asks every
 // client for a certificate that one of these authorities has signed. It is nil if no file is named.
 func Server(cert, key, clientCA File) (*tls.Config, error) {
-	if cert.Path == "" && key.Path == "" && clientCA.Path == "" {
-		return nil, nil
-	}
-	if cert.Path == "" {
-		return nil, missing(cert, first(key, clientCA))
-	}
-	certificates, err := certificate(cert, key)
-	if err != nil {
-		return nil, err
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: certificates}
-	if clientCA.Path != "" {
-		if c.ClientCAs, err = authorities(clientCA); err != nil {
-			return nil, err
-		}
-		c.ClientAuth = tls.RequireAndVerifyClientCert
-	}
-	return c, nil
+	return loadOnce(files{role: ofServer, cert: cert, key: key, ca: clientCA, ask: tls.RequireAndVerifyClientCert})
 }
 
 // Client gives the configuration of a TLS client. Without ca it trusts the authorities that the system trusts. With
 // cert and key it shows that certificate to servers that ask for one.
 func Client(ca, cert, key File) (*tls.Config, error) {
-	certificates, err := certificate(cert, key)
-	if err != nil {
-		return nil, err
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: certificates}
-	if ca.Path != "" {
-		if c.RootCAs, err = authorities(ca); err != nil {
-			return nil, err
-		}
-	}
-	return c, nil
+	return loadOnce(files{role: ofClient, cert: cert, key: key, ca: ca})
 }
 
 // Peer gives the configuration of a node that is client and server of equal nodes: each shows its certificate to the
 // other, and one of the authorities in ca must have signed it. All three files are needed; the configuration is nil if
 // none is named.
 func Peer(cert, key, ca File) (*tls.Config, error) {
-	named := first(cert, key, ca)
+	return loadOnce(files{role: ofPeer, cert: cert, key: key, ca: ca, ask: tls.RequireAndVerifyClientCert})
+}
+
+func loadOnce(f files) (*tls.Config, error) {
+	if none, err := f.check(); none || err != nil {
+		return nil, err
+	}
+	m, err := f.load()
+	if err != nil {
+		return nil, err
+	}
+	return m.config, nil
+}
+
+// files are the files of one listener or client.
+type files struct {
+	role          role
+	cert, key, ca File
+	ask           tls.ClientAuthType // how clients are asked for certificates, if there is a ca
+}
+
+// role says what the files are for.
+type role uint8
+
+const (
+	ofServer role = iota
+	ofClient
+	ofPeer
+)
+
+// check reports which file is missing, and whether the configuration needs no files: then there is none.
+func (f files) check() (none bool, err error) {
+	named := first(f.cert, f.key, f.ca)
 	if named.Path == "" {
-		return nil, nil
+		return f.role != ofClient, nil
 	}
-	for _, f := range []File{cert, key, ca} {
-		if f.Path == "" {
-			return nil, missing(f, named)
-		}
-	}
-	certificates, err := certificate(cert, key)
-	if err != nil {
-		return nil, err
-	}
-	pool, err := authorities(ca)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: certificates,
-		RootCAs: pool, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
-	}, nil
-}
-
-// certificate reads a certificate with its private key. It gives none if neither file is named.
-func certificate(cert, key File) ([]tls.Certificate, error) {
 	switch {
-	case cert.Path == "" && key.Path == "":
-		return nil, nil
-	case key.Path == "":
-		return nil, missing(key, cert)
-	case cert.Path == "":
-		return nil, missing(cert, key)
+	case f.role == ofPeer:
+		for _, x := range []File{f.cert, f.key, f.ca} {
+			if x.Path == "" {
+				return false, missing(x, named)
+			}
+		}
+	case f.role == ofServer && f.cert.Path == "":
+		return false, missing(f.cert, first(f.key, f.ca))
+	case f.cert.Path != "" && f.key.Path == "":
+		return false, missing(f.key, f.cert)
+	case f.cert.Path == "" && f.key.Path != "":
+		return false, missing(f.cert, f.key)
 	}
-	certPEM, err := read(cert)
-	if err != nil {
-		return nil, err
-	}
-	keyPEM, err := read(key)
-	if err != nil {
-		return nil, err
-	}
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s with %s %s: %w: name a PEM certificate and the PEM private key that belongs to it",
-			cert.Key, cert.Path, key.Key, key.Path, err)
-	}
-	return []tls.Certificate{pair}, nil
-}
-
-// authorities reads the certificates of authorities.
-func authorities(ca File) (*x509.CertPool, error) {
-	pem, err := read(ca)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s %s: there is no certificate in this file: name a file of PEM certificates", ca.Key, ca.Path)
-	}
-	return pool, nil
-}
-
-func read(f File) ([]byte, error) {
-	text, err := os.ReadFile(f.Path)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w: name a PEM file that hm may read", f.Key, err) // err has the path
-	}
-	return text, nil
+	return false, nil
 }
 
 func missing(f, named File) error {

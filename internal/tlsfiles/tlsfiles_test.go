@@ -17,7 +17,7 @@ import (
 )
 
 func TestConfigurations(t *testing.T) {
-	f := newFiles(t)
+	f := newTestFiles(t)
 	none := File{"ca", ""}
 	for name, c := range map[string]struct {
 		make func() (*tls.Config, error)
@@ -49,7 +49,7 @@ func TestConfigurations(t *testing.T) {
 
 // TestErrorsNameKeyAndFile: whoever reads the error knows which key to correct, and how.
 func TestErrorsNameKeyAndFile(t *testing.T) {
-	f := newFiles(t)
+	f := newTestFiles(t)
 	absent := func(key string) File { return File{key, filepath.Join(f.dir, "absent.pem")} }
 	for name, c := range map[string]struct {
 		err  func() error
@@ -82,27 +82,27 @@ func TestErrorsNameKeyAndFile(t *testing.T) {
 	}
 }
 
-// files are a certificate that is its own authority, its key, another certificate's key, and a file of plain text.
-type files struct {
+// testFiles are a certificate that is its own authority, its key, another certificate's key, and a file of plain text.
+type testFiles struct {
 	dir                           string
 	ca, cert, key, otherKey, text File
 }
 
-func (files) server(cert, key, ca File) func() error {
+func (testFiles) server(cert, key, ca File) func() error {
 	return func() error { _, err := Server(cert, key, ca); return err }
 }
 
-func (files) client(ca, cert, key File) func() error {
+func (testFiles) client(ca, cert, key File) func() error {
 	return func() error { _, err := Client(ca, cert, key); return err }
 }
 
-func (files) peer(cert, key, ca File) func() error {
+func (testFiles) peer(cert, key, ca File) func() error {
 	return func() error { _, err := Peer(cert, key, ca); return err }
 }
 
-func newFiles(t *testing.T) files {
+func newTestFiles(t *testing.T) testFiles {
 	t.Helper()
-	f := files{dir: t.TempDir()}
+	f := testFiles{dir: t.TempDir()}
 	write := func(name string, text []byte) string {
 		path := filepath.Join(f.dir, name)
 		if err := os.WriteFile(path, text, 0o600); err != nil {

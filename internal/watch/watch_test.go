@@ -17,7 +17,7 @@ import (
 	"hm/internal/liveview"
 )
 
-const deadline = 30 * time.Second
+const deadline = 2 * time.Minute
 
 // fakeNode is a node behind a door that can be shut.
 type fakeNode struct {

@@ -1,5 +1,6 @@
-// Package weaknesses compares docs/weaknesses.md, docs/invariants.md and docs/degraded.md with the code: each weakness
-// and each invariant has a row and a section, each outage a row, and every test that they name exists.
+// Package weaknesses compares docs/weaknesses.md, docs/invariants.md, docs/degraded.md and docs/compatibility.md with the
+// code: each weakness and each invariant has a row and a section, each outage and each interface a row, and every test
+// that they name exists.
 package weaknesses
 
 import (

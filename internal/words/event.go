@@ -27,7 +27,7 @@ func EventTone(kind string) Tone {
 		journal.QueueDrained, journal.HoldReleased:
 		return Good
 	case journal.DEALost, journal.DEADoubled, journal.LinkLost, journal.GateClosed, journal.HoldSet,
-		journal.InstanceCrashed:
+		journal.InstanceCrashed, journal.AdminRefused:
 		return Bad
 	case journal.CommandExpired, journal.CommandAbandoned, journal.DEAUnreadable, journal.HistoryGap:
 		return Warn
@@ -95,6 +95,10 @@ func eventWords(e api.Event, id func(string) string) string {
 		return because(text, e.Detail)
 	case journal.HoldReleased:
 		return because(e.Name+by(e), e.Detail)
+	case journal.AdminDone:
+		return because(fmt.Sprintf("%s asked for %s (%s; status %d)", e.By, e.Name, e.Reason, e.Counts["status"]), e.Detail)
+	case journal.AdminRefused:
+		return because(fmt.Sprintf("%s may not %s (%s)", e.By, e.Name, e.Reason), e.Detail)
 	case journal.PictureFresh:
 		return freshWords(e)
 	case journal.QueueDrained:

@@ -76,6 +76,9 @@ var reasons = map[string][2]string{
 	reconcile.ReasonDesiredStale: {
 		"what should run has not been read completely for too long",
 		"it ends with the next complete read: look at the source of the desired state"},
+	reconcile.ReasonCCUnreachable: {
+		"the Cloud Controller, to which commands are posted, does not answer this node, which leads",
+		"it ends with its next answer: look at commands.cc_url, the Cloud Controller and the network"},
 	reconcile.ReasonPaused: {
 		"somebody paused hm",
 		"it ends at its time, or with hm resume"},
@@ -91,4 +94,7 @@ var reasons = map[string][2]string{
 	"hold:" + reconcile.HoldFirstPicture: {
 		"heartbeats show less than half of what is desired since this node began to listen",
 		"it ends when most of the rest is heard, at its time, or with hm release " + reconcile.HoldFirstPicture},
+	"hold:" + reconcile.HoldRestored: {
+		"a snapshot was restored, and hm waits until it knows what runs now",
+		"it ends by itself at its time"},
 }

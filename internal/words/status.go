@@ -2,6 +2,8 @@ package words
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +26,10 @@ func Status(s api.Status) []Line {
 		lines = append(lines, named("hold", Hold(b, h)))
 	}
 	lines = append(lines, natsLines(b, s.NATS)...)
+	if s.CC != nil {
+		lines = append(lines, ccLines(b, *s.CC, s.Cluster.Leader == s.Node)...)
+	}
+	lines = append(lines, certificateLines(b, s.TLS)...)
 	lines = append(lines, named("desired", DesiredState(b, s.Desired)))
 	if s.Desired.Error != "" {
 		lines = append(lines, named("", warn("newest read failed:"), " "+s.Desired.Error))
@@ -55,6 +61,29 @@ func natsLines(b api.Basis, n api.NATS) []Line {
 	for _, r := range n.Refused {
 		lines = append(lines, named("", bad("refused:"), fmt.Sprintf(" %s %s for %s, %s, last %s: %s", r.Action, r.Subject,
 			Span(b, r.Since), Count(r.Count, "time"), Ago(b, r.Last), r.Error)))
+	}
+	return lines
+}
+
+// ccLines tells of the Cloud Controller to which commands are posted. leads says that the node that answered leads.
+func ccLines(b api.Basis, c api.CC, leads bool) []Line {
+	state := Say("asked by the leader alone")
+	switch {
+	case c.Reachable == nil && leads:
+		state = Say(warn("no answer yet"))
+	case c.Reachable == nil:
+	case *c.Reachable:
+		state = Say(good("answers"), " for "+Span(b, c.Since))
+	default:
+		state = Say(bad("unreachable"), " for "+Span(b, c.Since))
+	}
+	lines := []Line{named("cc", state, ", "+c.URL)}
+	if c.Error != "" {
+		lines = append(lines, named("", warn("newest request failed:"), " "+c.Error))
+	}
+	for _, r := range c.Refused {
+		lines = append(lines, named("", bad("refused:"), fmt.Sprintf(" %ss for %s, %s, last %s: %s", r.Action, Span(b, r.Since),
+			Count(r.Count, "time"), Ago(b, r.Last), r.Error)))
 	}
 	return lines
 }
@@ -170,10 +199,31 @@ func Member(n api.ClusterNode) Text {
 	return Say(n.State)
 }
 
+// mixedVersions says which versions of hm the members run; empty if it is one, as far as they have told.
+func mixedVersions(nodes []api.ClusterNode) string {
+	by := map[string][]string{}
+	for _, n := range nodes {
+		if n.Version != "" {
+			by[n.Version] = append(by[n.Version], n.ID)
+		}
+	}
+	if len(by) < 2 {
+		return ""
+	}
+	var told []string
+	for _, version := range slices.Sorted(maps.Keys(by)) {
+		told = append(told, version+" ("+strings.Join(by[version], ", ")+")")
+	}
+	return "different versions of hm: " + strings.Join(told, "; ")
+}
+
 // MemberTroubles tells what is wrong with the nodes, a line each. asked is the node that answered: what NATS refuses to
 // it is told by Status.
 func MemberTroubles(nodes []api.ClusterNode, asked string) []Line {
 	var lines []Line
+	if text := mixedVersions(nodes); text != "" {
+		lines = append(lines, whole(text))
+	}
 	for _, n := range nodes {
 		if n.Problem != "" {
 			lines = append(lines, whole(n.ID+": ", bad(n.Problem)))

@@ -99,8 +99,9 @@ func Fleet() *Node {
 
 // Desire records one complete read.
 func (n *Node) Desire(at app.Time, apps ...desired.App) {
-	generation := n.View().DesiredMeta().Generation + 1
-	n.Must(at, raftfsm.DesiredChanges{Generation: generation, Upserts: apps}, raftfsm.DesiredCommit{Generation: generation, Parts: 1, Source: "bulk http://cc.internal"})
+	before := n.View().DesiredMeta().Generation
+	n.Must(at, raftfsm.DesiredChanges{Generation: before + 1, Upserts: apps},
+		raftfsm.DesiredCommit{Generation: before + 1, Base: before, Parts: 1, Source: "bulk http://cc.internal"})
 }
 
 func staged(k app.Key, instances uint32) desired.App {

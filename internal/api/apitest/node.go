@@ -3,10 +3,12 @@
 package apitest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"hm/diff"
 	"hm/internal/api"
 	"hm/internal/app"
+	"hm/internal/boltfile"
 	"hm/internal/bus"
 	"hm/internal/cluster"
 	"hm/internal/journal"
@@ -185,6 +188,51 @@ func (n *Node) Members() []cluster.Member {
 	return n.Peers
 }
 
+// Add adds a member that votes at once.
+func (n *Node) Add(_ context.Context, id, address string, force bool) (changed bool, err error) {
+	if id == "" || address == "" {
+		return false, fmt.Errorf("%w: %q at %q", cluster.ErrMember, id, address)
+	}
+	n.Lock()
+	defer n.Unlock()
+	for i := range n.Peers {
+		switch m := &n.Peers[i]; {
+		case m.ID == id && m.Address == address:
+			return false, nil
+		case m.ID == id:
+			m.Address = address
+			return true, nil
+		case m.Address == address && !force:
+			return false, &cluster.Refusal{Text: m.ID + " has the address " + address, Hint: "give each node an address of its own"}
+		}
+	}
+	n.Peers = append(slices.Clone(n.Peers), cluster.Member{ID: id, Address: address, Voter: true, State: "follower", Healthy: true, LastContact: time.Now()})
+	return true, nil
+}
+
+// Remove removes a member.
+func (n *Node) Remove(_ context.Context, id string, force bool) error {
+	n.Lock()
+	defer n.Unlock()
+	at := slices.IndexFunc(n.Peers, func(m cluster.Member) bool { return m.ID == id })
+	switch {
+	case at < 0:
+		return fmt.Errorf("%w: %q", cluster.ErrNoMember, id)
+	case len(n.Peers) <= 3 && !force:
+		return &cluster.Refusal{Text: "without " + id + ", 1 of 2 voters would be healthy", Hint: "bring them back", Forced: true}
+	}
+	n.Peers = slices.Delete(slices.Clone(n.Peers), at, at+1)
+	return nil
+}
+
+// HandOver changes nothing.
+func (n *Node) HandOver(_ context.Context, id string) (to string, err error) {
+	if id == "hm-3" {
+		return "", &cluster.Refusal{Text: "hm-3 is not healthy: it is unreachable", Hint: "see hm cluster status"}
+	}
+	return cmp.Or(id, "hm-2"), nil
+}
+
 // Writes listens on loopback.
 func (n *Node) Writes() net.Listener {
 	n.Lock()
@@ -209,7 +257,9 @@ func (n *Node) DialWrites(ctx context.Context, id string) (net.Conn, error) {
 }
 
 // Stats are those of a quiet cluster.
-func (n *Node) Stats() cluster.Stats { return cluster.Stats{} }
+func (n *Node) Stats() cluster.Stats {
+	return cluster.Stats{File: boltfile.Use{Size: 65536, Free: 16384}, Compactions: 2}
+}
 
 // DiskTrouble says what is wrong with the disk.
 func (n *Node) DiskTrouble() (stalled time.Duration, err error) {

@@ -110,10 +110,13 @@ func Client(t testing.TB, url string) *nats.Conn {
 	return nc
 }
 
-// Until polls cond until it is true, and fails the test after 30 s.
+// patience is long: the tests of other packages use the same processors, with the race detector.
+const patience = 2 * time.Minute
+
+// Until polls cond until it is true, and fails the test when that takes longer than patience.
 func Until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("gave up waiting until %s", what)
 		}

@@ -119,14 +119,16 @@
     form.inert = true;
     try {
       const answer = await fetch(form.getAttribute("action"), { method: "POST", body: data, signal: AbortSignal.timeout(20000) });
+      if (answer.status === 403) throw new Error("refused");
       if (!(answer.headers.get("Content-Type") || "").startsWith("text/html")) throw new Error("status " + answer.status);
       const html = await answer.text(), menu = form.closest("details");
       if (menu) menu.open = false;
       show(html);
       soon();
-    } catch (_) {
-      $("#told").innerHTML = '<div class="told bad" role="alert"><p><strong>No answer came: the change may or may not have been made.</strong> ' +
-        '<span>Look at the holds on the page Cluster, then try again.</span></p><button type="button" data-close aria-label="Close this message">×</button></div>';
+    } catch (e) {
+      const [what, hint] = e.message === "refused" ? ["Nothing was changed: you may only read.", "Log in as an admin."] :
+        ["No answer came: the change may or may not have been made.", "Look at the holds on the page Cluster, then try again."];
+      $("#told").innerHTML = '<div class="told bad" role="alert"><p><strong>' + what + '</strong> <span>' + hint + '</span></p><button type="button" data-close aria-label="Close this message">×</button></div>';
     }
     form.inert = false;
   });

@@ -5,16 +5,16 @@ package browsertest
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats-server/v2/server"
 
 	"hm/internal/api"
 	"hm/internal/bus/bustest"
@@ -32,10 +32,7 @@ type nodeProcess struct {
 func startNode(t testing.TB, nats string, cc string, heartbeat time.Duration) *nodeProcess {
 	t.Helper()
 	dir := t.TempDir()
-	program := filepath.Join(dir, "hm")
-	if out, err := exec.Command("go", "build", "-o", program, "hm/cmd/hm").CombinedOutput(); err != nil {
-		t.Fatalf("building hm: %v\n%s", err, out)
-	}
+	program := build(t, "hm/cmd/hm")
 	port := bustest.FreePorts(t, 2)
 	n := &nodeProcess{url: fmt.Sprintf("http://127.0.0.1:%d", port[0]), log: filepath.Join(dir, "log")}
 	args := []string{program, "server"}
@@ -46,10 +43,7 @@ func startNode(t testing.TB, nats string, cc string, heartbeat time.Duration) *n
 	} {
 		args = append(args, "--set", s)
 	}
-	if os.Geteuid() == 0 { // the simulated Cloud Foundry and the onlookers would be on other machines
-		args = append([]string{"nice", "-n", "-10"}, args...)
-	}
-	n.cmd = exec.Command(args[0], args[1:]...)
+	n.cmd = elsewhere(args...)
 	log, err := os.Create(n.log)
 	if err != nil {
 		t.Fatal(err)
@@ -67,6 +61,49 @@ func startNode(t testing.TB, nats string, cc string, heartbeat time.Duration) *n
 		}
 	})
 	return n
+}
+
+// build builds a program and returns its path.
+func build(t testing.TB, pkg string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "program")
+	if out, err := exec.Command("go", "build", "-o", program, pkg).CombinedOutput(); err != nil {
+		t.Fatalf("building %s: %v\n%s", pkg, err, out)
+	}
+	return program
+}
+
+// elsewhere is a command that has the processors before the simulated Cloud Foundry and the onlookers, as far as the
+// user may say so: in production those are on other machines.
+func elsewhere(args ...string) *exec.Cmd {
+	if os.Geteuid() == 0 {
+		args = append([]string{"nice", "-n", "-10"}, args...)
+	}
+	return exec.Command(args[0], args[1:]...)
+}
+
+// startNATS starts a NATS server in a process of its own and returns its URL. A command counts as published when the
+// server has confirmed it, so a server in the busy process of the simulation would be measured, too.
+func startNATS(t testing.TB) string {
+	t.Helper()
+	at := net.JoinHostPort("127.0.0.1", strconv.Itoa(bustest.FreePorts(t, 1)[0]))
+	_, port, _ := net.SplitHostPort(at)
+	cmd := elsewhere(build(t, "github.com/nats-io/nats-server/v2"), "-a", "127.0.0.1", "-p", port)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", at); err == nil {
+			_ = conn.Close()
+			return "nats://" + at
+		} else if time.Since(began) > 30*time.Second {
+			t.Fatalf("the NATS server does not answer: %v", err)
+		}
+	}
 }
 
 // memory returns the resident memory of the node and its peak, in MB.
@@ -93,15 +130,15 @@ func TestOnlookersDoNotDelayCommands(t *testing.T) {
 	const heartbeat = 10 * time.Second
 	deas := largeDEAs(t)
 	half := secondsOf(t, "HM_TEST_SECONDS", 120)
-	nats := bustest.Run(t, func(o *server.Options) { o.MaxPayload = 8 << 20 })
+	nats := startNATS(t)
 	cf, err := sim.Start(t.Context(), sim.Options{
-		NATS: []string{nats.URL()}, DEAs: deas, Apps: deas * 40, InstancesPerApp: 3, Seed: 1, HeartbeatPeriod: heartbeat, Passive: true,
+		NATS: []string{nats}, DEAs: deas, Apps: deas * 40, InstancesPerApp: 3, Seed: 1, HeartbeatPeriod: heartbeat, Passive: true,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer cf.Close()
-	n := startNode(t, nats.URL(), cf.CCURL(), heartbeat)
+	n := startNode(t, nats, cf.CCURL(), heartbeat)
 	c := client(t, n.url)
 	began := time.Now()
 	for !calm(c) {

@@ -74,7 +74,7 @@ func (c *Controller) serveApps(w http.ResponseWriter, r *http.Request) {
 		keep = func(r Row) bool { return !r.Diego }
 	}
 	c.mu.Lock()
-	page := c.apps.after(from, min(size, maxBatch), keep)
+	page := rowsAfter(c.bulkRows(), from, min(size, maxBatch), keep)
 	c.mu.Unlock()
 	body := appendPage(nil, page)
 	if fault == BulkTruncated {
@@ -82,6 +82,14 @@ func (c *Controller) serveApps(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json;charset=utf-8")
 	_, _ = w.Write(body) // the client may have gone
+}
+
+// bulkRows gives the rows that the bulk API shows.
+func (c *Controller) bulkRows() []Row {
+	if c.faults.Bulk == BulkStale {
+		return c.stale
+	}
+	return c.apps.rows
 }
 
 // bulkVisible reports whether the Cloud Controllers of 2015 to 2017 gave a row (D17).
@@ -136,7 +144,8 @@ func (c *Controller) serveCounts(w http.ResponseWriter, r *http.Request) {
 }
 
 // serveCommand takes a command over HTTP. An app without a row is a 404 before the body is read, for a stop, too (N25,
-// W01). Otherwise the answer is 200, whatever the decision.
+// W01). Otherwise the answer is 200, whatever the decision, unless an accepted start fails: a 503 if no DEA has room for
+// it, a 404 if the app's package is not found.
 func (c *Controller) serveCommand(w http.ResponseWriter, r *http.Request, action string) {
 	if !authorized(r, c.opts.CommandUser, c.opts.CommandSecret) {
 		refuse(w, http.StatusUnauthorized, 10002, "Authentication error")
@@ -159,8 +168,15 @@ func (c *Controller) serveCommand(w http.ResponseWriter, r *http.Request, action
 		refuse(w, http.StatusBadRequest, 1001, "Request invalid due to parse error")
 		return
 	}
-	c.take(action, "http", body)
-	writeJSON(w, http.StatusOK, struct{}{})
+	switch cmd, _ := c.take(action, "http", body); cmd.Failed {
+	case FailedNoRoom:
+		refuse(w, http.StatusServiceUnavailable, 150003,
+			"One or more instances could not be started because of insufficient running resources.")
+	case FailedNoPackage:
+		refuse(w, http.StatusNotFound, 150002, "The app package could not be found: "+guid.String())
+	default:
+		writeJSON(w, http.StatusOK, struct{}{})
+	}
 }
 
 func authorized(r *http.Request, user, password string) bool {

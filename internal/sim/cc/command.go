@@ -35,54 +35,83 @@ func (o order) read(action, via string) (cmd Command, ok bool) {
 	return cmd, true
 }
 
-// take decides on one command, records it and carries the decision out.
-func (c *Controller) take(action, via string, body []byte) {
+// take decides on one command, records it and carries the decision out. ok is false if it cannot be read.
+func (c *Controller) take(action, via string, body []byte) (cmd Command, ok bool) {
 	var o order
 	err := json.Unmarshal(body, &o)
-	cmd, ok := o.read(action, via)
+	cmd, ok = o.read(action, via)
 	if err != nil || !ok {
-		c.mu.Lock()
-		c.history.counts.Malformed++
-		c.mu.Unlock()
-		c.log.Warn("unreadable command", "subject", via, "error", err)
-		return
+		c.malformed(via, err)
+		return cmd, false
 	}
-	c.publish(c.decide(cmd)...)
+	cmd, out := c.decide(cmd)
+	c.publish(out...)
+	return cmd, true
 }
 
-// decide records a command with the Cloud Controller's decision and gives the messages that carry it out.
-func (c *Controller) decide(cmd Command) []wire.Message {
+// malformed counts a message on which there is no decision.
+func (c *Controller) malformed(via string, err error) {
+	c.mu.Lock()
+	c.history.counts.Malformed++
+	c.mu.Unlock()
+	c.log.Warn("unreadable command", "subject", via, "error", err)
+}
+
+// decide records a command with the Cloud Controller's decision and gives it, and the messages that carry it out.
+func (c *Controller) decide(cmd Command) (Command, []wire.Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	row, known := c.apps.get(cmd.App)
-	key := app.Key{Droplet: cmd.App, Version: cmd.Version}
 	var itself bool
-	if cmd.Index <= math.MaxInt32 {
-		cmd.Live, itself = c.fleet.LiveAt(key, uint32(cmd.Index), cmd.Instance)
-	}
+	cmd.Live, itself = c.liveAt(cmd)
 	var out []wire.Message
 	if cmd.Action == ActionStart {
 		if cmd.Accepted, cmd.Check = decideStart(row, known, cmd.Version, cmd.Index); cmd.Accepted {
-			cmd.Needless = cmd.Live > 0
-			var start wire.Message
-			if start, cmd.DEA = c.startMessage(row, cmd.Index); cmd.DEA != "" {
-				if cmd.Lost = c.ids.Chance(c.faults.LoseStarts); !cmd.Lost {
-					out = append(out, start)
-				}
-			}
+			out = c.start(&cmd, row)
 		}
 	} else if cmd.Accepted, cmd.Check = decideStop(row, known, cmd.Version, cmd.Index, cmd.Duplicate); cmd.Accepted {
-		cmd.Harmful = itself && cmd.Live == 0 && known && row.Startable() && cmd.Version == row.Version &&
-			cmd.Index < row.Instances
+		cmd.Harmful = itself && c.harmful(cmd, row, known)
 		out = append(out, stopMessage(wire.Stop{Droplet: cmd.App, Instances: []app.GUID{cmd.Instance}}))
 	}
-	c.history.record(cmd)
-	return out
+	return c.history.record(cmd), out
+}
+
+// liveAt counts the live instances at a command's index, besides the one that it stops.
+func (c *Controller) liveAt(cmd Command) (others int, itself bool) {
+	if cmd.Index < 0 || cmd.Index > math.MaxInt32 {
+		return 0, false
+	}
+	return c.fleet.LiveAt(app.Key{Droplet: cmd.App, Version: cmd.Version}, uint32(cmd.Index), cmd.Instance)
+}
+
+// start places the instance of an accepted start, notes in the command what became of it, and gives the message.
+func (c *Controller) start(cmd *Command, row Row) []wire.Message {
+	cmd.Needless = cmd.Live > 0
+	if c.faults.NoPackage {
+		cmd.Failed = FailedNoPackage
+		return nil
+	}
+	var start wire.Message
+	if start, cmd.DEA = c.startMessage(row, cmd.Index); cmd.DEA == "" {
+		cmd.Failed = FailedNoRoom
+		return nil
+	}
+	if cmd.Lost = c.ids.Chance(c.faults.LoseStarts); cmd.Lost {
+		return nil
+	}
+	return []wire.Message{start}
+}
+
+// harmful reports whether a stop of a live instance takes the last one at a wanted, staged index (I3).
+func (c *Controller) harmful(cmd Command, row Row, known bool) bool {
+	return cmd.Live == 0 && known && row.Startable() && cmd.Version == row.Version && cmd.Index < row.Instances
 }
 
 // startMessage places one instance and gives the message for the chosen DEA; dea is empty if none takes it.
 func (c *Controller) startMessage(row Row, index int) (m wire.Message, dea string) {
-	dea = c.fleet.Place()
+	if !c.faults.NoRoom {
+		dea = c.fleet.Place()
+	}
 	if dea == "" {
 		return wire.Message{}, ""
 	}

@@ -20,6 +20,8 @@ import (
 const (
 	subjectHMStart        = "hm9000.start"
 	subjectHMStop         = "hm9000.stop"
+	subjectHealthStart    = "health.start"
+	subjectHealthStop     = "health.stop"
 	subjectUpdated        = "droplet.updated"
 	subjectCredentialsFor = "cloudcontroller.bulk.credentials."
 	queueCC               = "cc"
@@ -52,6 +54,8 @@ type Fleet interface {
 	// LiveAt counts the live instances of an app at an index besides the given one, and reports whether that one is
 	// live there itself.
 	LiveAt(key app.Key, index uint32, instance app.GUID) (others int, itself bool)
+	// IndexOf gives the index of an instance of an app; -1 if no DEA has it.
+	IndexOf(droplet, instance app.GUID) int
 	// AppChanged says that an app's row was made, changed or removed.
 	AppChanged(guid app.GUID)
 }
@@ -70,6 +74,7 @@ type Controller struct {
 	ids     wire.IDGenerator
 	apps    *table
 	faults  Faults
+	stale   []Row // what the bulk API shows while Faults.Bulk is BulkStale
 	history *history
 
 	stagings sync.WaitGroup // that are just ending
@@ -177,14 +182,20 @@ func (c *Controller) Connected() (up bool, lost uint64) { return c.nc.IsConnecte
 // SetFaults replaces the present faults.
 func (c *Controller) SetFaults(f Faults) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case f.Bulk != BulkStale:
+		c.stale = nil
+	case c.faults.Bulk != BulkStale:
+		c.stale = slices.Clone(c.apps.rows)
+	}
 	c.faults = f
-	c.mu.Unlock()
 }
 
 // Connect subscribes for commands and requests. It works while NATS is away, too. The Controller closes nc.
 func (c *Controller) Connect(nc *nats.Conn) error {
 	c.nc, c.stager = nc, nc.IsConnected
-	for _, subject := range []string{subjectHMStart, subjectHMStop} {
+	for _, subject := range []string{subjectHMStart, subjectHMStop, subjectHealthStart, subjectHealthStop} {
 		if _, err := c.nc.ChanQueueSubscribe(subject, queueCC, c.in); err != nil {
 			return err
 		}
@@ -222,11 +233,14 @@ func (c *Controller) Respond(ctx context.Context) {
 		if f.RespondentDelay > 0 && !pause(ctx, f.RespondentDelay) {
 			return
 		}
-		action := ActionStop
-		if m.Subject == subjectHMStart {
-			action = ActionStart
+		switch m.Subject {
+		case subjectHMStart:
+			c.take(ActionStart, m.Subject, m.Data)
+		case subjectHMStop:
+			c.take(ActionStop, m.Subject, m.Data)
+		default:
+			c.takeHealth(m.Subject, m.Data)
 		}
-		c.take(action, m.Subject, m.Data)
 	}
 }
 

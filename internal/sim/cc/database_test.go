@@ -39,6 +39,7 @@ func asDatabase(rows []Row) []Row {
 type idleFleet struct{}
 
 func (idleFleet) Place() string                                         { return "0-dea" }
+func (idleFleet) IndexOf(_, _ app.GUID) int                             { return -1 }
 func (idleFleet) LiveAt(app.Key, uint32, app.GUID) (others int, _ bool) { return 0, false }
 func (idleFleet) AppChanged(app.GUID)                                   {}
 

@@ -12,23 +12,30 @@ const (
 	ActionStop  = "stop"
 )
 
+// Why an accepted start was sent to no DEA.
+const (
+	FailedNoRoom    = "no-room"    // no DEA takes new instances
+	FailedNoPackage = "no-package" // the app's package is not found
+)
+
 // Command is one command of a health manager, with the Cloud Controller's decision.
 type Command struct {
 	Seq       uint64    `json:"seq"` // from 1, in the order of arrival
 	At        time.Time `json:"at"`
-	Via       string    `json:"via"` // the subject, or "http"
-	MessageID string    `json:"message_id"`
-	Action    string    `json:"action"` // start or stop
+	Via       string    `json:"via"`        // the subject, or "http"
+	MessageID string    `json:"message_id"` // empty: messages of HealthManager 2.0 have none
+	Action    string    `json:"action"`     // start or stop
 	App       app.GUID  `json:"app"`
 	Version   app.GUID  `json:"version"`
-	Index     int       `json:"index"`
+	Index     int       `json:"index"`             // -1: unknown, since a health.stop says none, and no DEA has the instance
 	Instance  app.GUID  `json:"instance,omitzero"` // of a stop
 	Duplicate bool      `json:"is_duplicate,omitempty"`
 
 	Accepted bool   `json:"accepted"`
-	Check    string `json:"check,omitempty"` // the check that decided, see CheckUnknownApp and the others
-	DEA      string `json:"dea,omitempty"`   // that an accepted start was sent to; empty if no DEA takes new instances
-	Lost     bool   `json:"lost,omitempty"`  // an accepted start that a fault dropped on its way to the DEA
+	Check    string `json:"check,omitempty"`  // the check that decided, see CheckUnknownApp and the others
+	DEA      string `json:"dea,omitempty"`    // that an accepted start was sent to; empty if it Failed
+	Failed   string `json:"failed,omitempty"` // why an accepted start was sent to no DEA: FailedNoRoom or FailedNoPackage
+	Lost     bool   `json:"lost,omitempty"`   // an accepted start that a fault dropped on its way to the DEA
 	// Live is the number of live instances at the index when the command arrived, without the one to be stopped. Only the
 	// fleet knows it: the Cloud Controller decides without it.
 	Live int `json:"live"`
@@ -47,7 +54,7 @@ type Counts struct {
 	Malformed      uint64            `json:"malformed"`
 	Unheard        uint64            `json:"unheard"`         // dropped because of Faults.RespondentDeaf
 	Lost           uint64            `json:"lost"`            // accepted starts that a fault dropped
-	Unplaced       uint64            `json:"unplaced"`        // accepted starts for which no DEA had a place
+	Unplaced       uint64            `json:"unplaced"`        // accepted starts that were sent to no DEA: see Command.Failed
 	Repeated       uint64            `json:"repeated"`        // commands whose message_id was not new
 	Needless       uint64            `json:"needless_starts"` // see Command.Needless
 	Harmful        uint64            `json:"harmful_stops"`   // see Command.Harmful
@@ -70,15 +77,17 @@ func newHistory(limit int) *history {
 func (h *history) record(c Command) Command {
 	h.next++
 	c.Seq = h.next
-	if h.seen[c.MessageID] > 0 {
-		h.counts.Repeated++
+	if c.MessageID != "" {
+		if h.seen[c.MessageID] > 0 {
+			h.counts.Repeated++
+		}
+		h.seen[c.MessageID] = c.Seq
 	}
-	h.seen[c.MessageID] = c.Seq
 	if len(h.ring) < h.limit {
 		h.ring = append(h.ring, c)
 	} else {
 		slot := &h.ring[(c.Seq-1)%uint64(h.limit)]
-		if h.seen[slot.MessageID] == slot.Seq {
+		if slot.MessageID != "" && h.seen[slot.MessageID] == slot.Seq {
 			delete(h.seen, slot.MessageID)
 		}
 		*slot = c

@@ -213,8 +213,13 @@ func (t *table) close() {
 
 // after gives at most n rows that keep accepts, with ids above id, in ascending order.
 func (t *table) after(id int64, n int, keep func(Row) bool) []Row {
+	return rowsAfter(t.rows, id, n, keep)
+}
+
+// rowsAfter is after for a slice of rows with ascending ids.
+func rowsAfter(rows []Row, id int64, n int, keep func(Row) bool) []Row {
 	var page []Row
-	for _, r := range t.rows[t.search(id+1):] {
+	for _, r := range rows[searchRows(rows, id+1):] {
 		if len(page) == n {
 			break
 		}
@@ -236,8 +241,10 @@ func (t *table) at(guid app.GUID) (int, bool) {
 }
 
 // search gives the position of the first row whose id is not below id.
-func (t *table) search(id int64) int {
-	i, _ := slices.BinarySearchFunc(t.rows, id, func(r Row, id int64) int {
+func (t *table) search(id int64) int { return searchRows(t.rows, id) }
+
+func searchRows(rows []Row, id int64) int {
+	i, _ := slices.BinarySearchFunc(rows, id, func(r Row, id int64) int {
 		switch {
 		case r.ID < id:
 			return -1

@@ -48,6 +48,7 @@ type connection struct {
 type outgoing struct {
 	wire.Message
 	endpoint *endpoint // of router.register; nil otherwise
+	dea      *dea      // of a heartbeat; nil otherwise
 }
 
 // move is a DEA that begins or ceases to receive start messages under an id.
@@ -83,7 +84,7 @@ func (c *connection) send(ctx context.Context) {
 		var wait time.Duration
 		batch, wait = c.nextBatch(time.Now(), batch[:0])
 		for _, m := range batch {
-			c.publish(m)
+			c.publish(ctx, m)
 		}
 		if ctx.Err() != nil {
 			return
@@ -101,7 +102,13 @@ func (c *connection) send(ctx context.Context) {
 	}
 }
 
-func (c *connection) publish(m outgoing) {
+func (c *connection) publish(ctx context.Context, m outgoing) {
+	if m.dea != nil && m.dea.poster != nil {
+		m.dea.poster.post(ctx, m.Data)
+		if !c.fleet.opts.Post.AlsoNATS {
+			return
+		}
+	}
 	if !c.nc.IsConnected() || c.nc.Publish(m.Subject, m.Data) != nil {
 		c.lost.Add(1)
 		return
@@ -144,7 +151,7 @@ func (c *connection) nextBatch(now time.Time, batch []outgoing) ([]outgoing, tim
 }
 
 func (c *connection) heartbeat(d *dea) outgoing {
-	return outgoing{Message: wire.Message{Subject: subjectHeartbeat, Data: c.encode(d)}}
+	return outgoing{Message: wire.Message{Subject: subjectHeartbeat, Data: c.encode(d)}, dea: d}
 }
 
 // nextHeartbeats appends the heartbeats whose timer is due, and says when the next one is. Fleet.mu is held.
@@ -182,6 +189,9 @@ func (c *connection) nextDue(d *dea, now time.Time) time.Time {
 // encode gives the DEA's heartbeat: the bytes of the last one unless something has changed since.
 func (c *connection) encode(d *dea) []byte {
 	if d.stale {
+		if d.poster != nil {
+			d.payload = nil // it may be under way
+		}
 		const entry = 272 // bytes, about, so that the buffer is large enough at first
 		d.payload = slices.Grow(d.payload[:0], entry*len(d.instances)+64)
 		d.payload = appendHeartbeat(d.payload[:0], c.partition, d.id, d.instances)

@@ -43,6 +43,7 @@ type dea struct {
 	wanted  bool      // a heartbeat without the timer was asked for
 	stale   bool      // payload is out of date
 	payload []byte    // the encoded heartbeat; written and read by the connection's goroutine only
+	poster  *poster   // nil: the DEA sends its heartbeats over NATS alone
 }
 
 // connected reports whether the DEA sends and receives.
@@ -53,6 +54,9 @@ func (d *dea) connected() bool {
 // addDEA makes a DEA with its own id on a connection. Its first heartbeat is at due.
 func (f *Fleet) addDEA(c *connection, due time.Time) *dea {
 	d := &dea{id: f.ids.DEA(), conn: c, due: due, dueAt: -1, stale: true}
+	if f.opts.Post.posts(len(f.deas)) {
+		d.poster = newPoster(c)
+	}
 	d.inPool = poolEntry{dea: d, order: len(f.deas), at: -1}
 	f.deas = append(f.deas, d)
 	f.byID[d.id] = d
@@ -71,6 +75,9 @@ func (f *Fleet) tick(d *dea, now time.Time) bool {
 			f.leave(d)
 			return false
 		}
+	}
+	if f.unrest != (Unrest{}) && d.connected() {
+		f.stir(d)
 	}
 	if d.crashes > 0 {
 		f.reap(d, now)

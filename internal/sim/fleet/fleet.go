@@ -42,6 +42,7 @@ type Options struct {
 	Connections       int  // NATS connections that the DEAs share
 	ConnectionPerDEA  bool // one NATS connection for each DEA instead
 	Partition         string
+	Post              *Posting      // nil: heartbeats go over NATS
 	Serve             bool          // running instances serve HTTP, and the DEAs register their routes
 	RegisterInterval  time.Duration // how often they do until a router asks for another interval
 	Logger            *slog.Logger
@@ -64,6 +65,7 @@ type Fleet struct {
 	changed      []*presence // to be counted again
 	pool         pool
 	startFailure float64              // share of starting instances that crash instead of running
+	unrest       Unrest               // what happens by itself
 	closing      bool                 // no endpoint is opened any more
 	ending       chan struct{}        // closed with closing
 	hosts        hosts                // the addresses of the DEAs
@@ -211,6 +213,13 @@ func (f *Fleet) Close() {
 	}
 	f.mu.Unlock()
 	f.wg.Wait()
+	f.mu.Lock()
+	for _, d := range f.deas {
+		if d.poster != nil {
+			d.poster.close()
+		}
+	}
+	f.mu.Unlock()
 	for _, c := range connections {
 		c.nc.Close()
 	}
@@ -245,6 +254,20 @@ func (f *Fleet) Place() (dea string) {
 		return d.id
 	}
 	return ""
+}
+
+// IndexOf gives the index of an instance of an app; -1 if no DEA has it.
+func (f *Fleet) IndexOf(droplet, instance app.GUID) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p := f.apps[droplet]; p != nil {
+		for _, in := range p.instances {
+			if in.guid == instance {
+				return int(in.index)
+			}
+		}
+	}
+	return -1
 }
 
 // LiveAt counts the instances of an app that are live at an index, on DEAs that are not cut off, besides the given

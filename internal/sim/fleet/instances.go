@@ -21,6 +21,8 @@ type instance struct {
 	dea     *dea  // nil once the DEA no longer lists it
 	at      int   // position in app.instances
 
+	changing bool // it is STARTING because of the unrest
+
 	endpoint *endpoint // where it serves HTTP; nil if it does not
 }
 

@@ -52,7 +52,7 @@ func (c *connection) nextRoutes(now time.Time, batch []outgoing) ([]outgoing, ti
 }
 
 func registration(in *instance) outgoing {
-	return outgoing{wire.Message{Subject: wire.SubjectRouterRegister, Data: encodeRoute(in)}, in.endpoint}
+	return outgoing{Message: wire.Message{Subject: wire.SubjectRouterRegister, Data: encodeRoute(in)}, endpoint: in.endpoint}
 }
 
 // register publishes the route of an instance that serves; its DEA must be able to send.

@@ -13,14 +13,8 @@ type model struct {
 	faults     Faults
 	publish    func(subject string, data []byte) error
 	stats      Stats
-
 	waiting    map[string]beat // by DEA: not stored yet
-	instances  map[string]instance
-	presence   map[string]time.Time // until when a DEA counts as present
-	freshSince time.Time
-	freshUntil time.Time
-	crashes    map[crashKey]crashCount
-	messages   map[string]*message
+	*Store
 }
 
 type crashKey struct {
@@ -36,8 +30,7 @@ type crashCount struct {
 func newModel(o Options, publish func(subject string, data []byte) error) *model {
 	return &model{
 		period: o.HeartbeatPeriod, startLimit: o.StartLimit, faults: o.Faults, publish: publish,
-		waiting: map[string]beat{}, instances: map[string]instance{}, presence: map[string]time.Time{},
-		crashes: map[crashKey]crashCount{}, messages: map[string]*message{},
+		waiting: map[string]beat{}, Store: o.Store,
 	}
 }
 

@@ -3,8 +3,8 @@
 // bulk API, and nothing else: it shares no code with hm, so that a mistake of hm is not repeated here. Comments name
 // the facts and rules of HM9000 (N..., D..., R..., W...).
 //
-// It has HM9000's passes, delays, limits and checks. It has neither its etcd, so that a write never fails, nor its
-// several processes: one goroutine does everything.
+// It has HM9000's passes, delays, limits and checks. Instead of etcd it has a Store in memory, so that a write never
+// fails, and it does in one process what HM9000 does in several.
 package hm9000
 
 import (
@@ -50,8 +50,10 @@ type Options struct {
 	// Dial opens a connection to NATS that reconnects for ever and buffers nothing meanwhile.
 	Dial       func(name string) (*nats.Conn, error)
 	StartLimit int // starts in a pass; optional, default 60
-	Faults     Faults
-	Logger     *slog.Logger
+	// Store is what an earlier HM9000, which was closed, has left; optional, default a new one.
+	Store  *Store
+	Faults Faults
+	Logger *slog.Logger
 }
 
 // Faults are weaknesses of HM9000 that the simulated one shows only if it is asked to.
@@ -99,6 +101,9 @@ func Start(ctx context.Context, o Options) (*HM9000, error) {
 	if o.StartLimit <= 0 {
 		o.StartLimit = defaultStartLimit
 	}
+	if o.Store == nil {
+		o.Store = NewStore()
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -123,7 +128,7 @@ func Start(ctx context.Context, o Options) (*HM9000, error) {
 	return h, nil
 }
 
-// Close ends it and waits for its goroutines. What it has published stays published.
+// Close ends it and waits for its goroutines. What it has published stays published, and its Store stays as it is.
 func (h *HM9000) Close() {
 	h.cancel()
 	h.owned.Wait()

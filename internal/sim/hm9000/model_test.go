@@ -29,7 +29,7 @@ type world struct {
 func newWorld(t *testing.T, phase time.Duration) *world {
 	w := &world{t: t, now: time.Unix(1_400_000_000, 0), phase: phase, deas: map[string][]string{}}
 	w.begin = w.now
-	w.m = newModel(Options{HeartbeatPeriod: beatPeriod, StartLimit: defaultStartLimit}, w.publish)
+	w.m = newModel(Options{HeartbeatPeriod: beatPeriod, StartLimit: defaultStartLimit, Store: NewStore()}, w.publish)
 	return w
 }
 
@@ -263,6 +263,52 @@ func TestR51AtMostSixtyStartsInAPass(t *testing.T) {
 	w.run(60 * time.Second)
 	if len(w.log) != 100 {
 		t.Errorf("it sent %d starts in two passes, want 100", len(w.log))
+	}
+}
+
+// stopFor stops it and starts it again on the same store. Meanwhile nobody hears the DEAs.
+func (w *world) stopFor(d time.Duration) {
+	w.now = w.now.Add(d)
+	w.m = newModel(Options{HeartbeatPeriod: beatPeriod, StartLimit: defaultStartLimit, Store: w.m.Store}, w.publish)
+}
+
+// TestTheStoreOutlivesIt: what HM9000 had queued when it was stopped it verifies when it comes back, but not the start of
+// an evacuation. What it knew of instances, and that it was fresh, has run out by then.
+func TestTheStoreOutlivesIt(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		queue   func(w *world)
+		restart func(w *world) // what is so when it comes back
+		want    []string
+	}{
+		{
+			"a start that is still needed goes out in the first pass", func(w *world) { w.deas["a"] = nil },
+			func(*world) {}, []string{"7260 start app/0"},
+		},
+		{
+			"a start that is not needed any more is dropped", func(w *world) { w.deas["a"] = nil },
+			func(w *world) { w.deas["a"] = []string{"app v 0 RUNNING i9"} }, nil,
+		},
+		{
+			"W17 the start of an evacuation is not verified", func(w *world) {
+				w.m.freshUntil = w.now // so it is kept, and not sent
+				w.m.exited(w.now, []byte(`{"droplet":"app","version":"v","index":0,"reason":"DEA_SHUTDOWN"}`))
+			},
+			func(*world) {}, []string{"7260 start app/0"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, 0)
+			w.desired = []desiredApp{want("app", 1)}
+			w.deas["a"] = []string{"app v 0 RUNNING i0"}
+			w.run(110 * time.Second)
+			c.queue(w)
+			w.run(11 * time.Second) // one pass
+			w.stopFor(2*time.Hour - 121*time.Second)
+			c.restart(w)
+			w.run(150 * time.Second)
+			w.want("it comes back after two hours", c.want...)
+		})
 	}
 }
 

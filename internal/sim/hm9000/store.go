@@ -5,6 +5,24 @@ import (
 	"time"
 )
 
+// Store is what HM9000 keeps in etcd: it outlives HM9000. Only one HM9000 at a time may use it.
+type Store struct {
+	instances  map[string]instance
+	presence   map[string]time.Time // until when a DEA counts as present
+	freshSince time.Time
+	freshUntil time.Time
+	crashes    map[crashKey]crashCount
+	messages   map[string]*message
+}
+
+// NewStore makes an empty one.
+func NewStore() *Store {
+	return &Store{
+		instances: map[string]instance{}, presence: map[string]time.Time{},
+		crashes: map[crashKey]crashCount{}, messages: map[string]*message{},
+	}
+}
+
 // The states of an instance that matter.
 const (
 	starting   = "STARTING"

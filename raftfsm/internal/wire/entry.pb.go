@@ -1319,6 +1319,51 @@ func (x *Note) GetDelayMs() int64 {
 	return 0
 }
 
+// Kind 14.
+type ClusterNamed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // 16 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterNamed) Reset() {
+	*x = ClusterNamed{}
+	mi := &file_entry_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterNamed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterNamed) ProtoMessage() {}
+
+func (x *ClusterNamed) ProtoReflect() protoreflect.Message {
+	mi := &file_entry_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterNamed.ProtoReflect.Descriptor instead.
+func (*ClusterNamed) Descriptor() ([]byte, []int) {
+	return file_entry_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ClusterNamed) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
 var File_entry_proto protoreflect.FileDescriptor
 
 const file_entry_proto_rawDesc = "" +
@@ -1434,7 +1479,9 @@ const file_entry_proto_rawDesc = "" +
 	"\x06counts\x18\n" +
 	" \x03(\x12R\x06counts\x12\x16\n" +
 	"\x06reason\x18\v \x01(\fR\x06reason\x12\x19\n" +
-	"\bdelay_ms\x18\f \x01(\x12R\adelayMsB\x1aZ\x18hm/raftfsm/internal/wireb\x06proto3"
+	"\bdelay_ms\x18\f \x01(\x12R\adelayMs\"\x1e\n" +
+	"\fClusterNamed\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02idB\x1aZ\x18hm/raftfsm/internal/wireb\x06proto3"
 
 var (
 	file_entry_proto_rawDescOnce sync.Once
@@ -1448,7 +1495,7 @@ func file_entry_proto_rawDescGZIP() []byte {
 	return file_entry_proto_rawDescData
 }
 
-var file_entry_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_entry_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_entry_proto_goTypes = []any{
 	(*Entry)(nil),          // 0: hm.raftfsm.Entry
 	(*Rec)(nil),            // 1: hm.raftfsm.Rec
@@ -1468,6 +1515,7 @@ var file_entry_proto_goTypes = []any{
 	(*CrashRefs)(nil),      // 15: hm.raftfsm.CrashRefs
 	(*Notes)(nil),          // 16: hm.raftfsm.Notes
 	(*Note)(nil),           // 17: hm.raftfsm.Note
+	(*ClusterNamed)(nil),   // 18: hm.raftfsm.ClusterNamed
 }
 var file_entry_proto_depIdxs = []int32{
 	1,  // 0: hm.raftfsm.Entry.records:type_name -> hm.raftfsm.Rec
@@ -1493,7 +1541,7 @@ func file_entry_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_entry_proto_rawDesc), len(file_entry_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -29,6 +29,7 @@ type SnapshotHeader struct {
 	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
 	Time          int64                  `protobuf:"varint,3,opt,name=time,proto3" json:"time,omitempty"`
 	Hash          []byte                 `protobuf:"bytes,4,opt,name=hash,proto3" json:"hash,omitempty"`
+	HashVersion   uint32                 `protobuf:"varint,5,opt,name=hash_version,json=hashVersion,proto3" json:"hash_version,omitempty"` // 0: 2
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -89,6 +90,13 @@ func (x *SnapshotHeader) GetHash() []byte {
 		return x.Hash
 	}
 	return nil
+}
+
+func (x *SnapshotHeader) GetHashVersion() uint32 {
+	if x != nil {
+		return x.HashVersion
+	}
+	return 0
 }
 
 // Section 1: single values of the state.
@@ -769,17 +777,79 @@ func (x *SnapshotHolds) GetHolds() []*Hold {
 	return nil
 }
 
+// Section 9: the cluster itself.
+type SnapshotCluster struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // 16 bytes; all 0: it has none
+	Restores      uint64                 `protobuf:"varint,2,opt,name=restores,proto3" json:"restores,omitempty"`
+	RestoredAt    int64                  `protobuf:"varint,3,opt,name=restored_at,json=restoredAt,proto3" json:"restored_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotCluster) Reset() {
+	*x = SnapshotCluster{}
+	mi := &file_snapshot_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotCluster) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotCluster) ProtoMessage() {}
+
+func (x *SnapshotCluster) ProtoReflect() protoreflect.Message {
+	mi := &file_snapshot_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotCluster.ProtoReflect.Descriptor instead.
+func (*SnapshotCluster) Descriptor() ([]byte, []int) {
+	return file_snapshot_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SnapshotCluster) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *SnapshotCluster) GetRestores() uint64 {
+	if x != nil {
+		return x.Restores
+	}
+	return 0
+}
+
+func (x *SnapshotCluster) GetRestoredAt() int64 {
+	if x != nil {
+		return x.RestoredAt
+	}
+	return 0
+}
+
 var File_snapshot_proto protoreflect.FileDescriptor
 
 const file_snapshot_proto_rawDesc = "" +
 	"\n" +
 	"\x0esnapshot.proto\x12\n" +
-	"hm.raftfsm\x1a\ventry.proto\"b\n" +
+	"hm.raftfsm\x1a\ventry.proto\"\x85\x01\n" +
 	"\x0eSnapshotHeader\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x12\n" +
 	"\x04time\x18\x03 \x01(\x03R\x04time\x12\x12\n" +
-	"\x04hash\x18\x04 \x01(\fR\x04hash\"\xf9\x01\n" +
+	"\x04hash\x18\x04 \x01(\fR\x04hash\x12!\n" +
+	"\fhash_version\x18\x05 \x01(\rR\vhashVersion\"\xf9\x01\n" +
 	"\fSnapshotMeta\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x16\n" +
 	"\x06births\x18\x02 \x01(\x04R\x06births\x12\x1f\n" +
@@ -844,7 +914,12 @@ const file_snapshot_proto_rawDesc = "" +
 	"\x04mark\x18\x04 \x01(\rR\x04mark\x12\x0e\n" +
 	"\x02at\x18\x05 \x01(\x03R\x02at\"7\n" +
 	"\rSnapshotHolds\x12&\n" +
-	"\x05holds\x18\x01 \x03(\v2\x10.hm.raftfsm.HoldR\x05holdsB\x1aZ\x18hm/raftfsm/internal/wireb\x06proto3"
+	"\x05holds\x18\x01 \x03(\v2\x10.hm.raftfsm.HoldR\x05holds\"^\n" +
+	"\x0fSnapshotCluster\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1a\n" +
+	"\brestores\x18\x02 \x01(\x04R\brestores\x12\x1f\n" +
+	"\vrestored_at\x18\x03 \x01(\x03R\n" +
+	"restoredAtB\x1aZ\x18hm/raftfsm/internal/wireb\x06proto3"
 
 var (
 	file_snapshot_proto_rawDescOnce sync.Once
@@ -858,7 +933,7 @@ func file_snapshot_proto_rawDescGZIP() []byte {
 	return file_snapshot_proto_rawDescData
 }
 
-var file_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_snapshot_proto_goTypes = []any{
 	(*SnapshotHeader)(nil),  // 0: hm.raftfsm.SnapshotHeader
 	(*SnapshotMeta)(nil),    // 1: hm.raftfsm.SnapshotMeta
@@ -869,17 +944,18 @@ var file_snapshot_proto_goTypes = []any{
 	(*SnapshotMarks)(nil),   // 6: hm.raftfsm.SnapshotMarks
 	(*SnapshotMark)(nil),    // 7: hm.raftfsm.SnapshotMark
 	(*SnapshotHolds)(nil),   // 8: hm.raftfsm.SnapshotHolds
-	(*Hold)(nil),            // 9: hm.raftfsm.Hold
+	(*SnapshotCluster)(nil), // 9: hm.raftfsm.SnapshotCluster
+	(*Hold)(nil),            // 10: hm.raftfsm.Hold
 }
 var file_snapshot_proto_depIdxs = []int32{
-	5, // 0: hm.raftfsm.SnapshotCrashes.crashes:type_name -> hm.raftfsm.SnapshotCrash
-	7, // 1: hm.raftfsm.SnapshotMarks.marks:type_name -> hm.raftfsm.SnapshotMark
-	9, // 2: hm.raftfsm.SnapshotHolds.holds:type_name -> hm.raftfsm.Hold
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	5,  // 0: hm.raftfsm.SnapshotCrashes.crashes:type_name -> hm.raftfsm.SnapshotCrash
+	7,  // 1: hm.raftfsm.SnapshotMarks.marks:type_name -> hm.raftfsm.SnapshotMark
+	10, // 2: hm.raftfsm.SnapshotHolds.holds:type_name -> hm.raftfsm.Hold
+	3,  // [3:3] is the sub-list for method output_type
+	3,  // [3:3] is the sub-list for method input_type
+	3,  // [3:3] is the sub-list for extension type_name
+	3,  // [3:3] is the sub-list for extension extendee
+	0,  // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_snapshot_proto_init() }
@@ -894,7 +970,7 @@ func file_snapshot_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_snapshot_proto_rawDesc), len(file_snapshot_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

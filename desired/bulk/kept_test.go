@@ -1,0 +1,91 @@
+package bulk
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"hm/desired"
+)
+
+// TestAKeptReadChangesNothing: a Source that has read before reads the same as a new one, whatever has changed between two
+// reads: rows that are edited, new, deleted, repeated, unreadable or contradictory.
+func TestAKeptReadChangesNothing(t *testing.T) {
+	for seed := range uint64(6) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		_, rows := fleet(60)
+		cc := &controller{rows: rows}
+		old := cc.serve(t, Options{BatchSize: 7})
+		for step := range 30 {
+			what := change(random, cc)
+			got, gotErr := old.Read(context.Background())
+			want, wantErr := cc.serve(t, Options{BatchSize: 7}).Read(context.Background())
+			got.Source, want.Source = "", ""
+			if fmt.Sprint(got) != fmt.Sprint(want) || (gotErr == nil) != (wantErr == nil) {
+				t.Fatalf("seed %d, step %d, %s:\nit reads %d apps, %v unreadable, error %v\na new one %d apps, %v unreadable, error %v",
+					seed, step, what, len(got.Apps), got.Unreadable, gotErr, len(want.Apps), want.Unreadable, wantErr)
+			}
+		}
+	}
+}
+
+// change changes the rows of a Cloud Controller in one way, and says how.
+func change(random *rand.Rand, cc *controller) string {
+	n := len(cc.rows)
+	at := random.IntN(n)
+	switch random.IntN(9) {
+	case 0, 1:
+		return "nothing"
+	case 2, 3:
+		cc.rows[at] = strings.Replace(cc.rows[at], `"STARTED"`, `"STOPPED"`, 1)
+		return fmt.Sprintf("row %d is stopped", at)
+	case 4:
+		_, more := fleet(100 + random.IntN(50))
+		if row := more[len(more)-1]; !slices.Contains(cc.rows, row) {
+			cc.rows = append(cc.rows, row)
+		}
+		return "a row is new"
+	case 5:
+		if n > 10 {
+			cc.rows = slices.Delete(slices.Clone(cc.rows), at, at+1)
+		}
+		return fmt.Sprintf("row %d is deleted", at)
+	case 6:
+		cc.rows = append(cc.rows, cc.rows[at])
+		return fmt.Sprintf("row %d is repeated at the end", at)
+	case 7:
+		cc.rows[at] = strings.Replace(cc.rows[at], `"instances":`, `"instances":"x","i":`, 1)
+		return fmt.Sprintf("row %d is unreadable", at)
+	default:
+		cc.rows = slices.DeleteFunc(slices.Clone(cc.rows), func(row string) bool { return strings.Contains(row, `"i":`) })
+		slices.Sort(cc.rows)
+		cc.rows = slices.Compact(cc.rows)
+		return "all is well again"
+	}
+}
+
+// TestUnchangedPagesAreNotDecodedAgain: if nothing has changed, a read gives the very apps of the one before; if one page
+// has, only its rows are decoded.
+func TestUnchangedPagesAreNotDecodedAgain(t *testing.T) {
+	_, rows := fleet(20)
+	cc := &controller{rows: rows}
+	s := cc.serve(t, Options{BatchSize: 5})
+	first := mustRead(t, s)
+	if second := mustRead(t, s); &second.Apps[0] != &first.Apps[0] || s.Stats().LastApps != 20 {
+		t.Errorf("all is read again, %d apps", s.Stats().LastApps)
+	}
+	cc.change(func(c *controller) { c.rows[7] = strings.Replace(c.rows[7], `"STARTED"`, `"STOPPED"`, 1) })
+	s.reading <- struct{}{}
+	r := s.newRead()
+	read, _, err := r.run(context.Background())
+	<-s.reading
+	if err != nil || len(r.apps) != 5 || r.sames != 3 || len(read.Apps) != 20 {
+		t.Errorf("%d rows are decoded, %d pages are kept, %d apps: %v", len(r.apps), r.sames, len(read.Apps), err)
+	}
+	if read.Apps[7].State != desired.Stopped {
+		t.Errorf("the changed row is %+v", read.Apps[7])
+	}
+}
