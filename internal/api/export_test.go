@@ -71,6 +71,13 @@ func SetPatience(t *testing.T, header, request time.Duration) {
 	t.Cleanup(func() { patience = old })
 }
 
+// SetElectionPatience changes for the time of a test how long a write waits for a leader that is being elected.
+func SetElectionPatience(t *testing.T, d time.Duration) {
+	old := patience.election
+	patience.election = d
+	t.Cleanup(func() { patience.election = old })
+}
+
 // BeBusy takes every slot for lists and for scans, and lets further ones wait for a while only. The function that it returns
 // gives the slots back.
 func (s *Server) BeBusy(wait time.Duration) (idle func()) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"hm/internal/access"
+	"hm/internal/cluster"
 	"hm/internal/config/limits"
 )
 
@@ -70,11 +71,16 @@ func (s *Server) writeLong(e endpoint) endpoint {
 
 func (s *Server) onLeader(long bool, e endpoint) endpoint {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		lead := s.opts.Node.Leadership()
+		by := r.Header.Get(headerForwarded)
+		// A node that has just been elected is known to the others before it may write. The first node of a request waits until
+		// a leader is known: an election takes about as long.
+		lead := s.awaitLeadership(r.Context(), func(l cluster.Leadership) bool {
+			return l.Leader || by == "" && l.LeaderID != "" && l.LeaderID != s.opts.ID
+		})
 		if lead.Leader {
 			return e(w, r)
 		}
-		if by := r.Header.Get(headerForwarded); by != "" {
+		if by != "" {
 			return problem(http.StatusServiceUnavailable, "not-leader", fmt.Sprintf("node %.64s forwarded the write to this node, which does not lead", by), "try again")
 		}
 		if lead.LeaderID == "" || lead.LeaderID == s.opts.ID {
@@ -82,6 +88,28 @@ func (s *Server) onLeader(long bool, e endpoint) endpoint {
 		}
 		return s.forward.to(w, r, lead.LeaderID, long)
 	}
+}
+
+// awaitLeadership waits until the leadership is as a write needs it, for patience.election at most, and gives the last
+// that it saw.
+func (s *Server) awaitLeadership(ctx context.Context, as func(cluster.Leadership) bool) cluster.Leadership {
+	lead := s.opts.Node.Leadership()
+	if as(lead) {
+		return lead
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience.election)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for !as(lead) {
+		select {
+		case <-ctx.Done():
+			return lead
+		case <-ticker.C:
+			lead = s.opts.Node.Leadership()
+		}
+	}
+	return lead
 }
 
 // to forwards r to the leader.

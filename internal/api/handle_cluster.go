@@ -159,20 +159,13 @@ func (s *Server) changeMembers(change func(context.Context, MemberRequest) (Memb
 
 // passOn sends a request to the leader that follows this one.
 func (s *Server) passOn(ctx context.Context, w http.ResponseWriter, r *http.Request, body []byte) error {
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		if lead := s.opts.Node.Leadership(); lead.LeaderID != "" && lead.LeaderID != s.opts.ID {
-			r = r.WithContext(ctx)
-			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-			return s.forward.to(w, r, lead.LeaderID, false)
-		}
-		select {
-		case <-ctx.Done():
-			return problem(http.StatusServiceUnavailable, "no-leader", "the leader has handed over, and no other leader is known yet", "try again")
-		case <-ticker.C:
-		}
+	lead := s.awaitLeadership(ctx, func(l cluster.Leadership) bool { return l.LeaderID != "" && l.LeaderID != s.opts.ID })
+	if lead.LeaderID == "" || lead.LeaderID == s.opts.ID {
+		return problem(http.StatusServiceUnavailable, "no-leader", "the leader has handed over, and no other leader is known yet", "try again")
 	}
+	r = r.WithContext(ctx)
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	return s.forward.to(w, r, lead.LeaderID, false)
 }
 
 // memberProblem gives the problem document for the error of a change.

@@ -33,8 +33,9 @@ const (
 	defaultMaxConns = 1024
 )
 
-// patience is how long a client may take to send the header of a request, and all of it. Tests make it shorter.
-var patience = struct{ header, request time.Duration }{header: 5 * time.Second, request: 30 * time.Second}
+// patience is how long a client may take to send the header of a request, and all of it, and how long a write waits for a
+// leader that is being elected. Tests make it shorter.
+var patience = struct{ header, request, election time.Duration }{header: 5 * time.Second, request: 30 * time.Second, election: 3 * time.Second}
 
 // TLS names PEM files. Cert and Key together turn TLS on; ClientCA makes every client show a certificate that one
 // of its authorities signed.

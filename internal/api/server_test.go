@@ -132,7 +132,15 @@ func TestForwarding(t *testing.T) {
 		t.Errorf("%d %s", resp.StatusCode, raw)
 	}
 
+	// A node that has just been elected is known to the others before it may write.
+	leader.Follow("hm-1", "", "")
+	time.AfterFunc(50*time.Millisecond, leader.Elect)
+	if resp, raw := ask(t, "POST", base+"/v1/holds", `{"name":"late"}`, "Authorization", auth); resp.StatusCode != 201 {
+		t.Errorf("a write to a node that is being elected gives %d %s", resp.StatusCode, raw)
+	}
+
 	// Two nodes that take each other for the leader end it after one hop.
+	api.SetElectionPatience(t, 50*time.Millisecond)
 	leader.Follow("hm-1", "hm-2", writesOf(follower))
 	resp, raw = ask(t, "POST", base+"/v1/holds", `{"name":"x"}`, "Authorization", auth)
 	if p := problemIn(t, raw); resp.StatusCode != 503 || p.Type != "urn:hm:problem:not-leader" || !strings.Contains(p.Detail, "hm-2") {
@@ -192,7 +200,19 @@ func TestOnlyForwardedWritesComeOverTheClusterPort(t *testing.T) {
 	}
 }
 
+// TestAnElectionUnderWay: a write that comes while the cluster elects a leader waits for it, at the first node and at the
+// leader itself.
+func TestAnElectionUnderWay(t *testing.T) {
+	w := apitest.Fleet()
+	w.Follow("hm-1", "", "")
+	time.AfterFunc(50*time.Millisecond, w.Elect)
+	if resp, raw := ask(t, "POST", serve(t, w.Options())+"/v1/holds", `{"name":"x"}`); resp.StatusCode != 201 {
+		t.Errorf("%d %s", resp.StatusCode, raw)
+	}
+}
+
 func TestForwardingThatFails(t *testing.T) {
+	api.SetElectionPatience(t, 50*time.Millisecond)
 	for name, c := range map[string]struct {
 		prepare func(*apitest.Node)
 		status  int

@@ -366,6 +366,14 @@ func (n *Node) CloseGate(reasons ...string) {
 	n.Over.GateOpen, n.Over.GateReasons, n.Over.GateSince = false, reasons, n.At
 }
 
+// Elect makes the node the leader.
+func (n *Node) Elect() {
+	n.Lock()
+	defer n.Unlock()
+	n.Lead = cluster.Leadership{Leader: true, Term: 8, LeaderID: n.ID, Since: time.Now()}
+	n.Over.Lead = reconcile.Lead{Leader: true, Term: 8, Known: true}
+}
+
 // Follow makes the node a follower of leader, whose Writes are at address.
 func (n *Node) Follow(id, leader, address string) {
 	n.Lock()
