@@ -40,6 +40,7 @@ type connection struct {
 	waiting []outgoing // exits and changes of routes
 	moves   []move
 	routing routing
+	batch   uint64 // the number of the last batch
 
 	heartbeats, exits, routes, lost atomic.Uint64 // published; not published because NATS was away or too much waited
 }
@@ -132,6 +133,7 @@ func (c *connection) nextBatch(now time.Time, batch []outgoing) ([]outgoing, tim
 	f := c.fleet
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	c.batch++
 	n := min(batchSize, len(c.waiting))
 	batch = append(batch, c.waiting[:n]...)
 	if c.waiting = c.waiting[n:]; len(c.waiting) == 0 {
@@ -189,9 +191,10 @@ func (c *connection) nextDue(d *dea, now time.Time) time.Time {
 // encode gives the DEA's heartbeat: the bytes of the last one unless something has changed since.
 func (c *connection) encode(d *dea) []byte {
 	if d.stale {
-		if d.poster != nil {
-			d.payload = nil // it may be under way
+		if d.poster != nil || d.encoded == c.batch {
+			d.payload = nil // it may be under way, or waits in this batch
 		}
+		d.encoded = c.batch
 		const entry = 272 // bytes, about, so that the buffer is large enough at first
 		d.payload = slices.Grow(d.payload[:0], entry*len(d.instances)+64)
 		d.payload = appendHeartbeat(d.payload[:0], c.partition, d.id, d.instances)

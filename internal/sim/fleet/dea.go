@@ -43,6 +43,7 @@ type dea struct {
 	wanted  bool      // a heartbeat without the timer was asked for
 	stale   bool      // payload is out of date
 	payload []byte    // the encoded heartbeat; written and read by the connection's goroutine only
+	encoded uint64    // the connection's batch for which payload was encoded
 	poster  *poster   // nil: the DEA sends its heartbeats over NATS alone
 }
 
