@@ -177,9 +177,10 @@ func BenchmarkChangedHeartbeat(b *testing.B) {
 	b.ReportAllocs()
 	var took time.Duration
 	rounds := 0
+	var compare comparer
 	for b.Loop() {
 		start := time.Now()
-		if c := heartbeatChanges(view, &actual.Heartbeat{DEA: id, Instances: changed}); len(c.Upserts) != 1 || len(c.Removes) != 0 {
+		if c := compare.changes(view, &actual.Heartbeat{DEA: id, Instances: changed}); len(c.Upserts) != 1 || len(c.Removes) != 0 {
 			b.Fatalf("%+v", c)
 		}
 		took += time.Since(start)

@@ -8,32 +8,59 @@ import (
 	"hm/raftfsm"
 )
 
-// heartbeatChanges compares a heartbeat, which is a full list (N03), with the record of its DEA. An
+// comparer compares heartbeats with the record. It keeps its memory from one comparison to the next. It is not safe for
+// concurrent use.
+type comparer struct {
+	recorded []actual.Instance
+	known    map[app.GUID]int32 // where in recorded
+}
+
+// largeList is the length of a list from which on a comparer does not keep its memory: hardly a DEA runs so many.
+const largeList = 4_096
+
+// changes compares a heartbeat, which is a full list (N03), with the record of its DEA. An
 // instance whose state timestamp cannot be read keeps the recorded one.
-func heartbeatChanges(view *raftfsm.State, hb *actual.Heartbeat) raftfsm.DEAChanges {
+func (c *comparer) changes(view *raftfsm.State, hb *actual.Heartbeat) raftfsm.DEAChanges {
 	changes := raftfsm.DEAChanges{DEA: hb.DEA}
-	recorded := view.DEAInstances(nil, hb.DEA)
-	known := make(map[app.GUID]int, len(recorded))
+	recorded := view.DEAInstances(c.recorded[:0], hb.DEA)
+	if c.known == nil {
+		c.known = make(map[app.GUID]int32, len(recorded))
+	}
+	known := c.known
 	for n := range recorded {
-		known[recorded[n].GUID] = n
+		known[recorded[n].GUID] = int32(n)
 	}
 	if len(recorded) == 0 {
 		changes.Upserts = make([]actual.Instance, 0, len(hb.Instances))
 	}
-	for _, inst := range hb.Instances {
+	for i := range hb.Instances {
+		inst := &hb.Instances[i]
 		n, ok := known[inst.GUID]
-		if ok && hb.Untimed > 0 && inst.Since == 0 {
-			inst.Since = recorded[n].Since
-		}
-		if !ok || recorded[n] != inst {
-			changes.Upserts = append(changes.Upserts, inst)
-		}
 		delete(known, inst.GUID)
-	}
-	for _, inst := range recorded {
-		if _, gone := known[inst.GUID]; gone {
-			changes.Removes = append(changes.Removes, inst.GUID)
+		switch {
+		case !ok:
+			changes.Upserts = append(changes.Upserts, *inst)
+		case recorded[n] == *inst:
+		case hb.Untimed > 0 && inst.Since == 0:
+			timed := *inst
+			if timed.Since = recorded[n].Since; timed != recorded[n] {
+				changes.Upserts = append(changes.Upserts, timed)
+			}
+		default:
+			changes.Upserts = append(changes.Upserts, *inst)
 		}
+	}
+	if len(known) > 0 {
+		changes.Removes = make([]app.GUID, 0, len(known))
+		for i := range recorded {
+			if _, gone := known[recorded[i].GUID]; gone {
+				changes.Removes = append(changes.Removes, recorded[i].GUID)
+			}
+		}
+		clear(known)
+	}
+	if c.recorded = recorded; len(recorded) > largeList {
+		*c = comparer{}
 	}
 	return changes
 }

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"slices"
 
@@ -23,6 +24,7 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 	if len(c.ready.apps) == 0 || now < c.claimAt[0] && now < c.claimAt[1] {
 		return false, nil
 	}
+	atOnce := cmp.Or(c.opts.ClaimsAtOnce, claimsPerEntry)
 	view := c.log.View()
 	allowed := c.claimAt // before this call uses up the limit
 	c.throttle.StopLimit = c.stopLimit(view, now)
@@ -36,7 +38,7 @@ func (c *Core) claim(ctx context.Context, now app.Time) (again bool, err error) 
 		c.ready.visit(action, func(cmd commands.Command) (next visited) {
 			where := place{cmd.App, cmd.Index}
 			switch {
-			case len(claims.Claims) == claimsPerEntry:
+			case len(claims.Claims) == atOnce:
 				again = true
 				return visitedEnds
 			case now < c.claimAt[action]:

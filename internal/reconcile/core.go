@@ -19,6 +19,9 @@ type Options struct {
 	DesiredTTL   time.Duration
 	PollInterval time.Duration // between complete reads of the desired state
 	ClaimLease   time.Duration // for how long after it asked for a claim a leader may publish
+	// ClaimsAtOnce is how many commands are claimed in one entry and published together at most; 0: 4,000. All of them
+	// must be published within ClaimLease.
+	ClaimsAtOnce int
 	// LeaseHolds is for how long after a leader asked whether it still leads no other node can be elected, if the answer
 	// was yes; 0: for ever.
 	LeaseHolds   time.Duration
@@ -101,7 +104,7 @@ const (
 	deasPerProposal   = 2_000
 	maxRounds         = 50
 	appsPerEvaluation = 5_000
-	claimsPerEntry    = 500
+	claimsPerEntry    = 4_000 // unless Options.ClaimsAtOnce says otherwise
 )
 
 // fullPassPeriods is after how many heartbeat periods the whole fleet is evaluated again without a

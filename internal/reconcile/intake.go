@@ -28,8 +28,9 @@ type Intake struct {
 	epoch       uint64                // of the link, as given to Link
 	updated     map[app.GUID]struct{} // apps that the Cloud Controller says have changed
 	keeps       bool                  // heartbeats are kept after they are recorded
-	troubles    troubles              // messages and entries that cannot be read
-	doubled     doubled               // ids that two DEAs use
+	compare     comparer
+	troubles    troubles // messages and entries that cannot be read
+	doubled     doubled  // ids that two DEAs use
 	leadership  leadership
 
 	lag       lag
@@ -65,6 +66,7 @@ type heardDEA struct {
 	changesOf uint64
 	compared  bool // changes and changesOf belong to newest
 	proposed  bool // Changes has given them out
+	accepted  bool // this leader has recorded what Changes gave out
 	offered   bool // Changes has given out those of a heartbeat since unrecordedSince
 
 	partial         bool     // changes leave out a part of the heartbeat for some time
@@ -149,6 +151,7 @@ func (i *Intake) heartbeat(hb actual.Heartbeat, d actual.Digest, over way) {
 	h.saidAt = now.Add(-i.lag.now())
 	h.there = h.saidAt
 	h.digest, h.newest, h.compared, h.proposed = d, merged, false, false
+	h.accepted = false
 	if !h.idUse.merges { // else what it means depends on the other DEA's list
 		i.byDigest[d] = h
 	}
@@ -207,7 +210,7 @@ func (i *Intake) settle(view *raftfsm.State, h *heardDEA) bool {
 		i.discard(h)
 		return true
 	}
-	if !i.keeps || !h.proposed || rec.Rev == h.changesOf {
+	if agrees := h.proposed && (i.keeps || h.accepted && !h.partial) && rec.Rev != h.changesOf; !agrees {
 		if changes := i.changes(view, h, rec.Rev); len(changes.Upserts) > 0 || len(changes.Removes) > 0 {
 			return false
 		}
@@ -234,9 +237,9 @@ func (i *Intake) changes(view *raftfsm.State, h *heardDEA, rev uint64) raftfsm.D
 		if h.kept != nil && h.rev == rev {
 			h.changes = listChanges(h.id, h.kept, h.newest.Instances)
 		} else {
-			h.changes = heartbeatChanges(view, h.newest)
+			h.changes = i.compare.changes(view, h.newest)
 		}
-		h.compared, h.changesOf, h.proposed = true, rev, false
+		h.compared, h.changesOf, h.proposed, h.accepted = true, rev, false, false
 	}
 	changes := h.changes
 	now := i.log.Now()
@@ -280,6 +283,20 @@ func (i *Intake) Changes(view *raftfsm.State, max int) []raftfsm.Record {
 		}
 	}
 	return records
+}
+
+// Recorded notes that this leader has recorded what Changes gave out, all of it and nothing else. Then the record of each
+// of these DEAs is known to agree with the heartbeat from which its changes came, without a comparison.
+func (i *Intake) Recorded(changes []raftfsm.Record) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, r := range changes {
+		if c, ok := r.(raftfsm.DEAChanges); ok {
+			if h := i.dirty[c.DEA]; h != nil && h.proposed {
+				h.accepted = true
+			}
+		}
+	}
 }
 
 // TakeExits gives the exits that were heard since the last call, oldest first.

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"hm/actual"
 	"hm/internal/app"
@@ -30,9 +31,12 @@ func (c *Core) takeHeartbeats(ctx context.Context, now app.Time) (all bool, err 
 			return true, nil
 		}
 		records, recorded := c.guardLoss(view, now, changes)
-		err := c.propose(ctx, records...)
+		results, err := c.proposeAll(ctx, records...)
 		if recorded(err); err != nil {
 			return false, fmt.Errorf("recording the heartbeats of %d DEAs: %w", len(changes), err)
+		}
+		if !slices.ContainsFunc(results, func(r raftfsm.Result) bool { return len(r.Refused) > 0 }) {
+			c.intake.Recorded(changes)
 		}
 		c.intake.Settle(c.log.View())
 		if len(changes) < deasPerProposal {
@@ -89,6 +93,12 @@ func isChange(view *raftfsm.State, e actual.Exit) bool {
 // propose proposes records with the notes that wait, and queues the apps that they touched for
 // evaluation.
 func (c *Core) propose(ctx context.Context, records ...raftfsm.Record) error {
+	_, err := c.proposeAll(ctx, records...)
+	return err
+}
+
+// proposeAll is propose. It also gives the results.
+func (c *Core) proposeAll(ctx context.Context, records ...raftfsm.Record) ([]raftfsm.Result, error) {
 	results, err := c.log.Propose(ctx, c.withNotes(records)...)
 	c.noted()
 	view := c.log.View()
@@ -102,7 +112,7 @@ func (c *Core) propose(ctx context.Context, records ...raftfsm.Record) error {
 			c.logger.Debug("the record refused a change", "error", refused.Err)
 		}
 	}
-	return err
+	return results, err
 }
 
 // touched queues apps that changed, and the other versions of their droplets that have commands: a

@@ -195,7 +195,15 @@ func OpenLink(cfg config.Config, name string, logger *slog.Logger) (*bus.Link, e
 	return link, nil
 }
 
+// postsAtOnce is how many commands are claimed together if each is a request to the Cloud Controller. A Cloud Controller
+// that answers slowly takes no more within commands.claim_lease; what is claimed and not posted is decided anew.
+const postsAtOnce = 500
+
 func loopOptions(cfg config.Config, logger *slog.Logger) reconcile.Options {
+	atOnce := 0
+	if cfg.Commands.Protocol == config.ProtocolHTTP {
+		atOnce = postsAtOnce
+	}
 	return reconcile.Options{
 		Policy: cfg.DiffPolicy(),
 		Guard: reconcile.Guard{
@@ -205,8 +213,8 @@ func loopOptions(cfg config.Config, logger *slog.Logger) reconcile.Options {
 		},
 		StartLimit: cfg.Policy.StartLimit, StopLimit: cfg.Policy.StopLimit,
 		DesiredTTL: cfg.DesiredTTL(), PollInterval: cfg.PollInterval(), ClaimLease: cfg.ClaimLease(),
-		LeaseHolds: cfg.LeaseHolds(),
-		Logger:     logger,
+		LeaseHolds: cfg.LeaseHolds(), ClaimsAtOnce: atOnce,
+		Logger: logger,
 	}
 }
 
