@@ -24,6 +24,7 @@ type size struct {
 	nodes                     int
 	period                    time.Duration // of the heartbeats
 	window                    time.Duration // over which what lasts is measured
+	restarts                  int           // of the leader, in the scenario restart
 	change, crash             float64       // shares of the instances, each heartbeat
 	profiles                  string        // a directory for a CPU profile of the leader in each scenario; empty: none
 }
@@ -43,6 +44,7 @@ func main() {
 	flag.IntVar(&s.nodes, "nodes", 1, "nodes of hm: 1 or 3")
 	flag.DurationVar(&s.period, "heartbeat", 10*time.Second, "heartbeat period")
 	flag.DurationVar(&s.window, "window", 60*time.Second, "how long what lasts is measured")
+	flag.IntVar(&s.restarts, "restarts", 1, "how often the leader is killed, in the scenario restart")
 	flag.Float64Var(&s.change, "change", 0.05, "share of the instances that each heartbeat shows in another state, in the scenario change")
 	flag.Float64Var(&s.crash, "crash", 0.05, "share of the instances that crash between two heartbeats, in the scenario crash")
 	flag.StringVar(&s.profiles, "profiles", "", "directory for a processor profile of the leader in each scenario")

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -151,8 +152,39 @@ func (b *bench) files(node int) string {
 	return fmt.Sprintf("raft.db %d, journal.db %d, snapshots %d MiB", sizes["raft.db"]>>20, sizes["journal.db"]>>20, sizes["snapshots"]>>20)
 }
 
-// restart ends the leader with SIGKILL and starts it again.
+// restart ends the leader with SIGKILL and starts it again, as often as asked for.
 func restart(ctx context.Context, b *bench) error {
+	var open, back []time.Duration // until the next gate is open, and until the node has everything again
+	for range b.size.restarts {
+		next, again, err := b.restartLeader(ctx)
+		if err != nil {
+			return err
+		}
+		open, back = append(open, next), append(back, again)
+	}
+	if b.size.nodes > 1 {
+		row("restart", "leader killed, until the next gate is open", "%s", spread(open))
+	}
+	row("restart", "until the killed node has everything again", "%s", spread(back))
+	for i, n := range b.nodes {
+		now, peak := n.memory()
+		row("restart", fmt.Sprintf("hm-%d: memory now and peak", i), "%d and %d MiB", now, peak)
+	}
+	return b.showNoHarm(ctx, "restart")
+}
+
+// spread gives the median and the worst of some times.
+func spread(all []time.Duration) string {
+	slices.Sort(all)
+	if len(all) == 1 {
+		return fmt.Sprintf("%.2f s", all[0].Seconds())
+	}
+	return fmt.Sprintf("median %.2f s, worst %.2f s of %d", all[len(all)/2].Seconds(), all[len(all)-1].Seconds(), len(all))
+}
+
+// restartLeader restarts the leader once. It returns when a gate is open and every node has heard all DEAs for long enough
+// to open its own.
+func (b *bench) restartLeader(ctx context.Context) (next, again time.Duration, err error) {
 	lead := max(b.leader(ctx), 0)
 	b.slowest()
 	began := time.Now()
@@ -162,28 +194,22 @@ func restart(ctx context.Context, b *bench) error {
 			l := b.leader(ctx)
 			return l >= 0 && l != lead
 		}); err != nil {
-			return err
+			return 0, 0, err
 		}
-		row("restart", "leader killed, until the next gate is open", "%.2f s", time.Since(began).Seconds())
+		next = time.Since(began)
 	}
 	began = time.Now()
 	if err := b.startNode(lead); err != nil {
-		return err
+		return 0, 0, err
 	}
 	if err := await(ctx, "the node to have everything again", 5*time.Minute, func() bool { return b.hasAll(ctx, lead) }); err != nil {
-		return err
+		return 0, 0, err
 	}
-	now, peak := b.nodes[lead].memory()
-	row("restart", "until the killed node has everything again", "%.2f s, %.1f s of processor, %d and %d MiB",
-		time.Since(began).Seconds(), b.nodes[lead].cpu().Seconds(), now, peak)
+	again = time.Since(began)
 	if err := await(ctx, "a gate to open", 10*time.Minute, func() bool { return b.leader(ctx) >= 0 }); err != nil {
-		return err
+		return 0, 0, err
 	}
-	row("restart", "until a gate is open", "%.1f s", time.Since(began).Seconds())
-	if err := pause(ctx, 3*b.period); err != nil {
-		return err
-	}
-	return b.showNoHarm(ctx, "restart")
+	return next, again, pause(ctx, 3*b.period+time.Second)
 }
 
 // loss lets more than half of the DEAs die, so that the guard holds. Then a person releases the hold, and all is started at once.
