@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -47,6 +48,11 @@ WatchdogSec, that its loops go on.`,
 			}
 			logger := newLogger(c.err, loaded.Log)
 			limitMemory(logger)
+			ctx, cancel := context.WithCancel(cmd.Context())
+			var tuning sync.WaitGroup
+			defer tuning.Wait()
+			defer cancel()
+			tuning.Go(func() { keepHeadroom(ctx) })
 			for _, w := range flags.exposedSecrets(loaded) {
 				logger.Warn("other users can read secrets of hm", "problem", w)
 			}
