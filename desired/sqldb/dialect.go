@@ -38,6 +38,7 @@ type dialect struct {
 	columns string                        // statement: table, column, 1 if the role may read it; table names replace {}
 	server  string                        // statement: identity of the server, 1 if it is a replica; empty: use target.name
 	text    string                        // expression: a time, which replaces {}, as text that sorts by time
+	time    string                        // the same, but cheaper: the text has a varying number of digits
 	isFalse func(string) string           // condition that a column is false
 	isTrue  func(string) string           // condition that a column is true
 	unsafe  string                        // statement: name and engine of tables without snapshots; may be empty

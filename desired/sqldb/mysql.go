@@ -9,6 +9,7 @@ import (
 	"io"
 	"log"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +28,7 @@ var mysqlDialect = dialect{
 		" FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name IN ({})",
 	server:  "SELECT CONCAT(@@hostname, ':', @@port, '/', DATABASE(), ' with server id ', @@server_id), @@global.read_only",
 	text:    "DATE_FORMAT({}, '%Y-%m-%d %H:%i:%s.%f')",
+	time:    "{}", // with ParseTime off
 	isFalse: func(c string) string { return c + " = 0" },
 	isTrue:  func(c string) string { return c + " = 1" },
 	unsafe: "SELECT table_name, engine FROM information_schema.tables WHERE table_schema = DATABASE()" +
@@ -58,6 +60,7 @@ func parseMySQL(dsn string) ([]target, error) {
 		config.AllowAllFiles = false // a hostile server could read any file
 		config.MultiStatements = false
 		config.InterpolateParams = true
+		config.ParseTime = false // times are compared as texts
 		config.MaxAllowedPacket = maxMessage
 		config.Logger = log.New(io.Discard, "", 0) // hm's errors say the same
 		connector, err := mysql.NewConnector(config)
@@ -173,6 +176,50 @@ func (c *mysqlConn) begin(ctx context.Context, limit time.Duration) error {
 		}
 	}
 	return nil
+}
+
+// query does what rowConn.query does, with less work for each row if there are no args: a scan has millions of rows.
+func (c *mysqlConn) query(ctx context.Context, statement string, args []string, row func([][]byte) error) error {
+	if len(args) > 0 {
+		return c.rowConn.query(ctx, statement, args, row)
+	}
+	return c.conn.Raw(func(raw any) (err error) {
+		rows, err := raw.(driver.QueryerContext).QueryContext(ctx, statement, nil)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if e := rows.Close(); err == nil {
+				err = e
+			}
+		}()
+		values := make([]driver.Value, len(rows.Columns()))
+		texts := make([][]byte, len(values))
+		numbers := make([][20]byte, len(values))
+		for {
+			switch err := rows.Next(values); {
+			case err == io.EOF:
+				return nil
+			case err != nil:
+				return err
+			}
+			for i, v := range values {
+				switch v := v.(type) {
+				case []byte:
+					texts[i] = v
+				case int64:
+					texts[i] = strconv.AppendInt(numbers[i][:0], v, 10)
+				case nil:
+					texts[i] = nil
+				default: // other numbers
+					texts[i] = fmt.Append(nil, v)
+				}
+			}
+			if err := row(texts); err != nil {
+				return err
+			}
+		}
+	})
 }
 
 func mysqlNumber(err error) uint16 {

@@ -14,7 +14,9 @@ type plan struct {
 	pages  string   // start of the statement that reads rows; a condition on id or guid follows
 	guids  func(n int) string
 
-	artifacts [2]string // v3: start of the statements that read droplets and packages; a condition on app_guid follows
+	joined    string    // v3: start of the statement that joins processes to their apps; a list of ids follows
+	artifacts [2]string // v3: start of the statements that read packages and droplets of apps; a condition follows
+	scans     [3]string // v3: start of the statements that read all apps, packages and droplets; an id follows
 }
 
 // Values are cut to these lengths, which are longer than any valid value, so that a hostile value takes no memory.
@@ -22,6 +24,7 @@ const (
 	cutGUID  = 130 // above app.MaxGUIDLen
 	cutState = 40
 	cutText  = 255 // length of the Cloud Controller's columns
+	cutTime  = 26  // length of 2016-01-01 00:00:00.000000
 )
 
 // planV2 reads the rows that a v2 Cloud Controller returns: started, not deleted, not on Diego (D17). Rows whose
@@ -43,23 +46,21 @@ func planV2(d *dialect, f found) plan {
 }
 
 // planV3 reads the rows that the last Cloud Controllers with DEAs return (D21). An app has the guid of its process:
-// DEAs and the Cloud Controller's starts and stops use that guid (D24, W57). The package state is added later: see
-// addPackageStates.
+// DEAs and the Cloud Controller's starts and stops use that guid (D24, W57). The pages have the processes alone. What
+// their package states need is read by scans or by look-ups: see pass.
 func planV3(d *dialect) plan {
+	where := "p.state = 'STARTED' AND " + d.isFalse("p.diego")
 	p := newPlanOf(d, schemaV3, v3Tables[:],
 		fmt.Sprintf("SELECT p.id, substr(p.guid, 1, %d), substr(p.version, 1, %d), p.instances, p.state,"+
-			" substr(p.app_guid, 1, %d), substr(a.droplet_guid, 1, %d)"+
-			" FROM processes p JOIN apps a ON a.guid = p.app_guid WHERE p.state = 'STARTED' AND %s",
-			cutGUID, cutGUID, cutText, cutText, d.isFalse("p.diego")))
-	for i, table := range [...]struct{ name, from string }{{"droplets", "package_guid"}, {"packages", "NULL"}} {
-		from := table.from
-		if from != "NULL" {
-			from = fmt.Sprintf("substr(%s, 1, %d)", from, cutText)
-		}
-		p.artifacts[i] = fmt.Sprintf("SELECT app_guid, id, substr(guid, 1, %d), substr(state, 1, %d), %s, %s FROM %s"+
-			" WHERE app_guid ",
-			cutText, cutState, strings.ReplaceAll(d.text, "{}", "created_at"), from, table.name)
+			" substr(p.app_guid, 1, %d) FROM processes p WHERE %s", cutGUID, cutGUID, cutText, where))
+	p.joined = fmt.Sprintf("SELECT p.id, substr(p.app_guid, 1, %d), substr(a.droplet_guid, 1, %d)"+
+		" FROM processes p JOIN apps a ON a.guid = p.app_guid WHERE p.id IN ", cutText, cutText)
+	for i, table := range [...]struct{ name, from string }{{"packages", ""}, {"droplets", ", package_guid"}} {
+		rows := "SELECT id, app_guid, guid, state, " + strings.ReplaceAll(d.time, "{}", "created_at") + table.from +
+			" FROM " + table.name + " WHERE "
+		p.artifacts[i], p.scans[i+1] = rows+"app_guid ", rows+"id"
 	}
+	p.scans[0] = "SELECT id, guid, droplet_guid FROM apps WHERE id"
 	return p
 }
 
@@ -75,12 +76,31 @@ func newPlanOf(d *dialect, schema string, tables []string, pages string) plan {
 
 // page returns the statement that reads the rows after an id.
 func (p plan) page(after int64, limit int) string {
-	return p.pages + " AND p.id > " + strconv.FormatInt(after, 10) + " ORDER BY p.id LIMIT " + strconv.Itoa(limit)
+	return p.pages + " AND p.id" + next("p.id", after, limit)
+}
+
+// scan returns the statement that reads the rows of a table after an id.
+func (p plan) scan(table int, after int64, limit int) string {
+	return p.scans[table] + next("id", after, limit)
+}
+
+// next returns the end of a statement that reads the rows after an id, in the order of their ids.
+func next(id string, after int64, limit int) string {
+	return " > " + strconv.FormatInt(after, 10) + " ORDER BY " + id + " LIMIT " + strconv.Itoa(limit)
 }
 
 // app returns the statement that reads the rows of one droplet. Its parameters are the n spellings of the guid.
 func (p plan) app(n int) string {
 	return p.pages + " AND p.id > 0 AND p.guid " + p.guids(n) + " ORDER BY p.id"
+}
+
+// joins returns the statement that joins processes, by their ids, to their apps.
+func (p plan) joins(ids []int64) string {
+	list := make([]byte, 0, 12*len(ids))
+	for _, id := range ids {
+		list = append(strconv.AppendInt(list, id, 10), ',')
+	}
+	return p.joined + "(" + string(list[:len(list)-1]) + ") ORDER BY p.id"
 }
 
 // ids returns the ids of m that belong to the plan's tables.

@@ -34,6 +34,7 @@ var postgres = dialect{
 		" ' up since ' || to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')," +
 		" CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END",
 	text:    "to_char({}, 'YYYY-MM-DD HH24:MI:SS.US')",
+	time:    "{}", // with the DateStyle that begin sets
 	isFalse: func(c string) string { return c + " = false" },
 	isTrue:  func(c string) string { return c + " = true" },
 	among:   func(int) string { return "= ANY ($1)" },
@@ -123,7 +124,7 @@ func (c *postgresConn) begin(ctx context.Context, limit time.Duration) error {
 	ms := max(limit.Milliseconds(), 1)
 	settings := fmt.Sprintf("SELECT set_config(s.name, v.value, true) FROM pg_settings s JOIN (VALUES"+
 		" ('statement_timeout', '%d'), ('lock_timeout', '%d'), ('idle_in_transaction_session_timeout', '%d'),"+
-		" ('TimeZone', 'UTC'),"+
+		" ('TimeZone', 'UTC'), ('DateStyle', 'ISO, MDY'),"+
 		// Parallel processes and compiled code do not help to look up a few thousand rows by index.
 		" ('max_parallel_workers_per_gather', '0'), ('jit', 'off')) v (name, value) ON v.name = s.name",
 		ms, max(ms/2, 1), ms)

@@ -18,8 +18,9 @@ type reading struct {
 	apps       []desired.App
 	rows       int // rows without those whose staging failed
 	pages      int
-	page       []candidate // rows of the current page; v3 only
-	last       int64       // id of the last row; ids begin at 1 (D04)
+	last       int64 // id of the last row; ids begin at 1 (D04)
+	pass       pass  // processes without a package state; v3 only
+	single     bool  // the read of one droplet
 	unreadable []app.GUID
 	firstBad   error
 }
@@ -35,20 +36,19 @@ func (r *reading) all(ctx context.Context) (desired.Read, *Error) {
 	r.mu.Unlock()
 	r.apps = make([]desired.App, 0, expected+expected/16)
 	for {
-		r.pages++
 		n := 0
 		statement := r.snap.plan.page(r.last, r.options.BatchSize)
 		err := r.snap.conn.query(ctx, statement, nil, func(v [][]byte) error { n++; return r.row(v) })
 		if err == nil {
-			err = r.addPackageStates(ctx)
+			r.pageRead()
+			if n == 0 || len(r.pass.rows) >= r.appsAtOnce {
+				err = r.endPass(ctx)
+			}
 		}
 		if err != nil {
 			e := r.snap.dialect.classify(ctx, err)
-			e.Page = r.pages
+			e.Page = r.pages + 1
 			return desired.Read{}, e
-		}
-		if r.afterPage != nil {
-			r.afterPage(r.pages)
 		}
 		if n == 0 { // only an empty page is the end: a proxy may have cut a short one
 			break
@@ -72,8 +72,17 @@ func (r *reading) all(ctx context.Context) (desired.Read, *Error) {
 	return read, nil
 }
 
+// pageRead counts a page.
+func (r *reading) pageRead() {
+	r.pages++
+	if r.afterPage != nil {
+		r.afterPage(r.pages)
+	}
+}
+
 // app reads the rows of one droplet.
 func (r *reading) app(ctx context.Context, droplet app.GUID) ([]desired.App, *Error) {
+	r.single = true
 	// The table may have a UUID in lower or in upper case. The next complete read finds one in mixed case.
 	spellings := slices.Compact([]string{droplet.String(), app.UpperCase.Spell(droplet)})
 	err := r.snap.conn.query(ctx, r.snap.plan.app(len(spellings)), r.snap.dialect.list(spellings), func(v [][]byte) error {
@@ -83,7 +92,7 @@ func (r *reading) app(ctx context.Context, droplet app.GUID) ([]desired.App, *Er
 		return r.row(v)
 	})
 	if err == nil {
-		err = r.addPackageStates(ctx)
+		err = r.endPass(ctx)
 	}
 	if err != nil {
 		return nil, r.snap.dialect.classify(ctx, err)
@@ -99,31 +108,21 @@ func (r *reading) app(ctx context.Context, droplet app.GUID) ([]desired.App, *Er
 type candidate struct {
 	id                   int64
 	app                  desired.App
-	nameless, unreadable error  // why the guid is invalid, or another field
-	owner                string // guid of its v3 app
-	current              string // guid of the v3 app's droplet; empty: none
+	nameless, unreadable error // why the guid is invalid, or another field
 }
 
-// row decodes one row: id, guid, version, instances, state; in v2 also the package state, in v3 the guids of the app
-// and of its current droplet.
-func (r *reading) row(v [][]byte) error {
-	id, err := strconv.ParseInt(string(v[0]), 10, 64)
-	if err != nil {
-		return &Error{Kind: BadRows, Err: fmt.Errorf("a row's id is %.40q, not a whole number", v[0]), Hint: hintTable}
+// row decodes one row: id, guid, version, instances, state; in v2 also the package state, in v3 the guid of the app.
+func (r *reading) row(v [][]byte) (err error) {
+	if r.last, err = idAfter(v[0], r.last); err != nil {
+		return err
 	}
-	if id <= r.last {
-		return &Error{Kind: Inconsistent, Err: fmt.Errorf("row %d comes after row %d", id, r.last),
-			Hint: "ids must be unique; check whether a proxy between hm and the database changes the order of rows"}
-	}
-	r.last = id
-	c := candidate{id: id}
+	c := candidate{id: r.last}
 	if c.app.Key.Droplet, c.nameless = app.ParseGUIDBytes(v[1]); c.nameless == nil {
 		c.app.LetterCase.Droplet = app.LetterCaseOf(c.app.Key.Droplet, v[1])
 		c.unreadable = parseApp(&c.app, v)
 	}
 	if r.snap.plan.schema == schemaV3 {
-		c.owner, c.current = string(v[5]), string(v[6])
-		r.page = append(r.page, c)
+		r.addProcess(c, v[5])
 		return nil
 	}
 	return r.add(c, v[5])
@@ -162,6 +161,19 @@ func (r *reading) leaveOut(droplet app.GUID, why error) {
 		r.firstBad = fmt.Errorf("app %s: %w", droplet, why)
 	}
 	r.unreadable = append(r.unreadable, droplet)
+}
+
+// idAfter parses the id of a row. It must be higher than that of the row before.
+func idAfter(text []byte, last int64) (int64, error) {
+	id, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil {
+		return last, &Error{Kind: BadRows, Err: fmt.Errorf("a row's id is %.40q, not a whole number", text), Hint: hintTable}
+	}
+	if id <= last {
+		return last, &Error{Kind: Inconsistent, Err: fmt.Errorf("row %d comes after row %d", id, last),
+			Hint: "ids must be unique; check whether a proxy between hm and the database changes the order of rows"}
+	}
+	return id, nil
 }
 
 // parseApp decodes version, instances and state of a row.

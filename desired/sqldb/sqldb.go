@@ -45,13 +45,15 @@ type Options struct {
 // Source reads the desired state from one database. Its methods may be called concurrently. Reads run one after the
 // other, so a later read never returns older data than an earlier one.
 type Source struct {
-	options   Options
-	targets   []target
-	log       *slog.Logger
-	maxApps   int           // tests lower it
-	afterPage func(int)     // only for tests: called in a read after page n
-	reading   chan struct{} // has a value while a read runs, and for ever after Close
-	closing   sync.Once
+	options    Options
+	targets    []target
+	log        *slog.Logger
+	maxApps    int           // tests lower it
+	appsAtOnce int           // processes in one pass; tests lower it
+	scanRows   int           // rows that a scan may read for each process; tests lower it
+	afterPage  func(int)     // only for tests: called in a read after page n
+	reading    chan struct{} // has a value while a read runs, and for ever after Close
+	closing    sync.Once
 
 	// Only the running read uses these.
 	current  int      // index of the target that is read from; it stays until it fails
@@ -91,7 +93,7 @@ func New(o Options) (*Source, error) {
 		o.Logger = slog.Default()
 	}
 	return &Source{
-		options: o, targets: targets, log: o.Logger, maxApps: MaxApps, reading: make(chan struct{}, 1),
+		options: o, targets: targets, log: o.Logger, maxApps: MaxApps, appsAtOnce: appsAtOnce, scanRows: scanRows, reading: make(chan struct{}, 1),
 		stats: Stats{FailuresBy: map[Kind]uint64{}, From: targets[0].name},
 	}, nil
 }

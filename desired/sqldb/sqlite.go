@@ -22,6 +22,7 @@ var sqliteDialect = dialect{
 	columns: "SELECT m.name, p.name, 1 FROM sqlite_master m JOIN pragma_table_info(m.name) p" +
 		" WHERE m.type IN ('table', 'view') AND m.name IN ({})",
 	text: "CAST({} AS TEXT)",
+	time: "CAST({} AS TEXT)",
 	// The writer of the file chooses how it stores booleans: older versions of Sequel write letters.
 	isFalse: func(c string) string { return c + " IN (0, 'f', 'false')" },
 	isTrue:  func(c string) string { return c + " IN (1, 't', 'true')" },
