@@ -1,9 +1,6 @@
 package sqldb
 
-import (
-	"hash/maphash"
-	"math/bits"
-)
+import "hash/maphash"
 
 // ownerList is a list of owners that grows without being copied.
 type ownerList struct {
@@ -57,7 +54,7 @@ func (t *guidTable) add(owners *ownerList, index int) {
 	if 2*t.used >= len(t.slots) {
 		old := t.slots
 		t.seed = maphash.MakeSeed()
-		t.slots = make([]uint32, 1<<bits.Len(uint(2*len(old)+8)))
+		t.slots = make([]uint32, max(16, 2*len(old)))
 		for _, i := range old {
 			if i != 0 {
 				t.slots[t.slot(owners, owners.at(int(i-1)).uuid)] = i

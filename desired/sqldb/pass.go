@@ -2,8 +2,8 @@ package sqldb
 
 import "context"
 
-// appsAtOnce is how many processes one pass has. It limits the memory of a read: a pass holds about 150 bytes for each.
-const appsAtOnce = 1 << 19
+// appsAtOnce is how many processes one pass has. It limits the memory of a read: a pass holds about 180 bytes for each.
+const appsAtOnce = 500_000
 
 // pass adds the package states to some of a v3 database's processes. The rows of their apps, packages and droplets come
 // from scans of these tables, in the order of their ids, if there are many processes: a look-up of an app takes as long

@@ -29,7 +29,7 @@ type Stats struct {
 
 	LastApps       int           // readable rows
 	LastUnreadable int           // unreadable rows
-	LastPages      int           // pages with the empty one at the end
+	LastPages      int           // pages of all tables, with the empty one at the end of each
 	LastDuration   time.Duration // from the connection to the last row
 }
 

@@ -45,6 +45,7 @@ type Options struct {
 	RequireTLS      bool   // accept only TLS over TCP
 	Replicates      bool   // the server can have replicas
 	ReplicaOf       *Server
+	SmallCache      bool // the server has the cache of its default configuration, 128 MiB, as a measurement should
 }
 
 // Server is one database server. Its methods must not be called concurrently.

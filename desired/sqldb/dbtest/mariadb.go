@@ -45,7 +45,10 @@ var mariadb = kind{
 			"--pid-file=" + filepath.Join(s.dir, "pid"),
 			"--port=" + s.port(), "--bind-address=127.0.0.1", "--skip-name-resolve", "--character-set-server=utf8mb4",
 			"--innodb-flush-log-at-trx-commit=2",
-			"--innodb-buffer-pool-size=256M", "--innodb-log-file-size=64M", "--performance-schema=OFF"}
+			"--innodb-log-file-size=64M", "--performance-schema=OFF"}
+		if !s.options.SmallCache {
+			args = append(args, "--innodb-buffer-pool-size=256M")
+		}
 		if s.options.TLSCert != "" {
 			args = append(args, "--ssl-cert="+filepath.Join(s.dir, filepath.Base(s.options.TLSCert)),
 				"--ssl-key="+filepath.Join(s.dir, filepath.Base(s.options.TLSKey)))

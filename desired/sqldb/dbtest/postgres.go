@@ -24,7 +24,10 @@ var postgres = kind{
 	command: func(s *Server, program string) *exec.Cmd {
 		args := []string{"-D", filepath.Join(s.dir, "data"), "-k", s.dir, "-p", s.port(), "-h", "127.0.0.1",
 			"-c", "wal_retrieve_retry_interval=100ms", "-c", "fsync=off", "-c", "synchronous_commit=off",
-			"-c", "full_page_writes=off", "-c", "max_connections=50", "-c", "shared_buffers=256MB"}
+			"-c", "full_page_writes=off", "-c", "max_connections=50"}
+		if !s.options.SmallCache {
+			args = append(args, "-c", "shared_buffers=256MB")
+		}
 		if s.options.TLSCert != "" {
 			args = append(args, "-c", "ssl=on", "-c", "ssl_cert_file="+filepath.Join(s.dir, filepath.Base(s.options.TLSCert)),
 				"-c", "ssl_key_file="+filepath.Join(s.dir, filepath.Base(s.options.TLSKey)))
