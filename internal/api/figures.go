@@ -2,6 +2,7 @@ package api
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
@@ -55,7 +56,7 @@ type AppFigures struct {
 // Figures gives the numbers of now. Those of the whole fleet come from the pass that /metrics and the dashboard use,
 // which may be as old as they allow.
 func (s *Server) Figures() Figures {
-	n := s.snapshot()
+	n := s.wholeSnapshot(context.Background())
 	p := s.fleet.recent(n)
 	f := Figures{
 		Fresh: s.distrustOf(n) == trusted && n.over.DesiredFresh,

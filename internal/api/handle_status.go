@@ -11,7 +11,7 @@ import (
 
 // status answers GET /v1/status.
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
-	n := s.snapshot()
+	n := s.wholeSnapshot(r.Context())
 	p := s.fleet.recent(n)
 	st := StatusOf(n.over, n.view.Counts(), n.view.DesiredMeta(), n.wall)
 	st.Node, st.Version, st.Cluster, st.NATS, st.Gate = s.opts.ID, s.opts.Version, s.cluster(n), s.nats(), s.gate(n)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"runtime"
 	"slices"
 	"strconv"
@@ -142,7 +143,7 @@ func (c *collector) Describe(chan<- *prometheus.Desc) {}
 // Collect sends the metrics of now. Those of the whole fleet come from a pass that may be as old as fleet allows.
 func (c *collector) Collect(out chan<- prometheus.Metric) {
 	s := c.s
-	n := s.snapshot()
+	n := s.wholeSnapshot(context.Background())
 	send := func(m *metrics.Metric, v float64, labels ...string) { out <- m.Value(v, labels...) }
 	count := n.view.Counts()
 	p := s.fleet.recent(n)

@@ -30,6 +30,8 @@ type Node interface {
 	HandOver(ctx context.Context, id string) (to string, err error)
 	// Joining reports whether the node still fetches the record that it may have lost with its disk.
 	Joining() bool
+	// Replaying reports whether the node still has to apply entries that its log had when it was started.
+	Replaying() bool
 	// Writes accepts the connections on which other members forward writes to this node. The server closes it.
 	Writes() net.Listener
 	// DialWrites opens a connection to the Writes of another member.
@@ -119,6 +121,27 @@ type snapshot struct {
 	details *CommandDetails // nil: there are none
 	// unplaced gives, by app, when each entry was first heard that has no place in it.
 	unplaced func() map[app.Key][]app.Time
+}
+
+// replayWithin is how long the first answer about the whole fleet waits for the entries that the log had at the start.
+const replayWithin = 2 * time.Second
+
+// wholeSnapshot is snapshot for answers about the whole fleet. The first of them waits while the node replays its log:
+// the record lacks a part until then, and to count what seems to be missing would take longer than to wait.
+func (s *Server) wholeSnapshot(ctx context.Context) snapshot {
+	if s.fleet.newest.Load() == nil && s.opts.Node.Replaying() {
+		ctx, cancel := context.WithTimeout(ctx, replayWithin)
+		defer cancel()
+		ticker := time.NewTicker(10 * time.Millisecond)
+		defer ticker.Stop()
+		for s.opts.Node.Replaying() && ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case <-ticker.C:
+			}
+		}
+	}
+	return s.snapshot()
 }
 
 // snapshot takes a snapshot. It is cheap: the view is frozen in microseconds.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"sort"
@@ -129,7 +130,7 @@ func (s *Server) keepSamples() {
 
 // sample takes a sample.
 func (s *Server) sample() sample {
-	n := s.snapshot()
+	n := s.wholeSnapshot(context.Background())
 	p := s.fleet.recent(n)
 	out := sampleOf(n.view.Counts(), p)
 	out.at, out.Leads, out.DesiredFresh, out.ActualFresh = n.hm, n.lead.Leader, n.over.DesiredFresh, n.over.ActualFresh

@@ -226,6 +226,10 @@ func (n *Node) View() *raftfsm.State { return n.fsm.View() }
 // lead; it never does on a leader. Time in which no node ran does not count.
 func (n *Node) Now() app.Time { return n.clock.now() }
 
+// Replaying reports whether this node still has to apply entries that its log had when it was started. It cannot know that
+// they are committed before a leader says so, and until then its record is older than the one that it had.
+func (n *Node) Replaying() bool { return n.raft.AppliedIndex() < n.replayed }
+
 // KnowsTime reports whether this node has led, or has set its clock by a leader's, since it was started. Until then Now is
 // behind by the time since the newest entry was stamped, which may be hours.
 func (n *Node) KnowsTime() bool { return n.clock.ofTerm.Load() != 0 }

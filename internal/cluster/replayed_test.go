@@ -39,8 +39,12 @@ func TestEntriesOfAnEarlierProcessAreReplayed(t *testing.T) {
 	check("first", func(uint64) bool { return false })
 	last := c.leader().View().Index()
 	c.close(0)
-	c.start(0)
+	n := c.start(0)
 	c.leader()
+	eventually(t, "the log is replayed", func() bool { return !n.Replaying() })
+	if got := n.View().Index(); got < last {
+		t.Errorf("the log is replayed, and the record is at %d, want %d", got, last)
+	}
 	c.propose(dea(9))
 	check("after a restart", func(index uint64) bool { return index <= last })
 }

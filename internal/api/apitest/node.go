@@ -36,6 +36,7 @@ type Node struct {
 	sync.Mutex
 	ID            string
 	Lead          cluster.Leadership
+	Replays       bool // the log is being replayed
 	Peers         []cluster.Member
 	Over          reconcile.Overview
 	Link          bus.State
@@ -313,6 +314,13 @@ func (n *Node) Joining() bool {
 	n.Lock()
 	defer n.Unlock()
 	return n.Joins
+}
+
+// Replaying gives Replays.
+func (n *Node) Replaying() bool {
+	n.Lock()
+	defer n.Unlock()
+	return n.Replays
 }
 
 // LastHeard gives the entry of HeardAt.

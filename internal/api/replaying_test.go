@@ -1,0 +1,31 @@
+package api_test
+
+import (
+	"testing"
+	"time"
+
+	"hm/internal/api/apitest"
+)
+
+// TestTheFirstStatusWaitsForTheLog: a node that replays its log lacks a part of the record. Its first status waits.
+func TestTheFirstStatusWaitsForTheLog(t *testing.T) {
+	w := apitest.Fleet()
+	w.Replays = true
+	base := serve(t, w.Options())
+	began := time.Now()
+	time.AfterFunc(100*time.Millisecond, func() {
+		w.Lock()
+		defer w.Unlock()
+		w.Replays = false
+	})
+	if resp, raw := ask(t, "GET", base+"/v1/status", ""); resp.StatusCode != 200 || time.Since(began) < 100*time.Millisecond {
+		t.Errorf("after %v: %d %s", time.Since(began), resp.StatusCode, raw)
+	}
+	w.Lock()
+	w.Replays = true // which happens to no node: a node replays only at its start
+	w.Unlock()
+	began = time.Now()
+	if ask(t, "GET", base+"/v1/status", ""); time.Since(began) > time.Second {
+		t.Errorf("a later status took %v", time.Since(began))
+	}
+}
