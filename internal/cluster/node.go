@@ -39,7 +39,8 @@ type Node struct {
 	stats  counters
 	growth *logGrowth
 	// replayed is the newest entry that the log had when this process started.
-	replayed uint64
+	replayed        uint64
+	replayedCommand uint64 // the newest of these that changes the record
 
 	// For Propose and its two goroutines.
 	queue   chan *proposal
@@ -162,6 +163,7 @@ func (n *Node) start() error {
 	if n.replayed, err = n.stores.log.LastIndex(); err != nil {
 		return fmt.Errorf("node.data_dir: reading the end of the log in %s: %w", n.stores.dir, err)
 	}
+	n.replayedCommand = lastCommand(n.stores.log, n.replayed)
 	if err := n.newRaft(conf); err != nil {
 		return err
 	}
@@ -228,7 +230,20 @@ func (n *Node) Now() app.Time { return n.clock.now() }
 
 // Replaying reports whether this node still has to apply entries that its log had when it was started. It cannot know that
 // they are committed before a leader says so, and until then its record is older than the one that it had.
-func (n *Node) Replaying() bool { return n.raft.AppliedIndex() < n.replayed }
+func (n *Node) Replaying() bool { return n.View().Index() < n.replayedCommand }
+
+// lastCommand gives the newest entry up to last that changes the record; 0 if the log has none, or if it cannot be read,
+// which raft will find, too.
+func lastCommand(log raft.LogStore, last uint64) uint64 {
+	first, err := log.FirstIndex()
+	for i := last; err == nil && i >= max(first, 1); i-- {
+		var l raft.Log
+		if err = log.GetLog(i, &l); err == nil && l.Type == raft.LogCommand {
+			return i
+		}
+	}
+	return 0
+}
 
 // KnowsTime reports whether this node has led, or has set its clock by a leader's, since it was started. Until then Now is
 // behind by the time since the newest entry was stamped, which may be hours.

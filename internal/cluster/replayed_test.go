@@ -3,6 +3,7 @@ package cluster
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"hm/raftfsm"
 )
@@ -40,6 +41,14 @@ func TestEntriesOfAnEarlierProcessAreReplayed(t *testing.T) {
 	last := c.leader().View().Index()
 	c.close(0)
 	n := c.start(0)
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+		replaying := n.Replaying()
+		if is := n.View().Index(); is == last {
+			break
+		} else if !replaying {
+			t.Fatalf("the record is at %d of %d, and the node says that it has replayed its log", is, last)
+		}
+	}
 	c.leader()
 	eventually(t, "the log is replayed", func() bool { return !n.Replaying() })
 	if got := n.View().Index(); got < last {
