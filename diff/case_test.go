@@ -30,6 +30,7 @@ import (
 //	start 1 MISSING due=+10s    a pending start; sent=-10s instead of due makes it a sent one; of=b: for crash b; made=-1m
 //	                            when it was scheduled, tries=2 how many were sent before it
 //	stop c 1 DUPLICATE sent=-5s a stop of instance c
+//	foreign                     no version is recorded here as wanted, and another cell may have the app
 //	grew -20s                   when an instance was last added; "grew never"; default -1h
 //	other grew -5s              the same for another version with live instances; default: none has any
 //	read -5s                    when the newest complete read was begun; "read none"; default -20s
@@ -100,6 +101,9 @@ func parseFact(in *diff.Input, words []string) error {
 		err := parseAt(&at, words[1], "")
 		in.Unplaced = append(in.Unplaced, at)
 		return err
+	case "foreign":
+		in.Foreign = true
+		return nil
 	case "held":
 		in.Held = append(in.Held, words[1:]...)
 		return nil

@@ -49,6 +49,7 @@ type Input struct {
 	Desired        *desired.App           // as last recorded; nil if the last complete read did not have this version
 	DesiredVersion app.GUID               // the version in which the droplet is desired, zero if in none
 	Elsewhere      Served                 // how that version, if it is another one, is served
+	Foreign        bool                   // no version is recorded here as wanted, and another cell may have the app (R65)
 	Instances      []actual.Located       // sorted by index, then guid; no guid twice
 	Crashes        []actual.Crash         // sorted by index
 	Outstanding    []commands.Outstanding // outstanding commands on this app, in any order
@@ -102,7 +103,8 @@ type Reads struct {
 // Kind is the kind of drift that a finding is about.
 type Kind uint8
 
-// The kinds of drift, and KindNone for what is as desired.
+// The kinds of drift, KindNone for what is as desired, and KindForeign for what may be another cell's (R65): hm does
+// nothing about it, so it is no drift.
 const (
 	KindNone Kind = iota
 	KindMissing
@@ -111,14 +113,18 @@ const (
 	KindExtra
 	KindDuplicate
 	KindUndesired
+	KindForeign
 )
 
-var kindWords = [...]string{"", "missing", "crashed", "evacuating", "extra", "duplicate", "undesired"}
+// NumKinds is the number of kinds, KindNone included.
+const NumKinds = KindForeign + 1
+
+var kindWords = [...]string{"", "missing", "crashed", "evacuating", "extra", "duplicate", "undesired", "foreign"}
 
 // String gives the kind's word in JSON.
 func (k Kind) String() string { return kindWords[min(int(k), len(kindWords)-1)] }
 
-// Kinds lists every kind of drift, in the order in which they are shown.
+// Kinds lists every kind of drift, in the order in which they are shown. KindForeign is none.
 func Kinds() []Kind {
 	return []Kind{KindMissing, KindCrashed, KindEvacuating, KindExtra, KindDuplicate, KindUndesired}
 }

@@ -49,6 +49,10 @@ type evaluation struct {
 // undesired adds the findings of an app that should not run: it is stopped, failed to stage, deleted, or an old
 // version.
 func (e *evaluation) undesired() {
+	if e.in.Desired == nil && e.in.Foreign {
+		e.leaveAlone()
+		return
+	}
 	rule := "R16"
 	switch d := e.in.Desired; {
 	case d == nil && !e.in.DesiredVersion.IsZero():
@@ -74,6 +78,21 @@ func (e *evaluation) undesired() {
 			e.stopExtra(inst, KindUndesired, "R24", delay)
 		default:
 			e.stopExtra(inst, KindUndesired, rule, delay)
+		}
+	}
+}
+
+// leaveAlone adds the findings of an app that may be another cell's.
+func (e *evaluation) leaveAlone() {
+	for i := range e.in.Instances {
+		inst := &e.in.Instances[i]
+		switch inst.State {
+		case actual.Crashed:
+			e.keep(inst, "R11", WhyCrashedInstance)
+		case actual.Unknown, actual.Stopping:
+			e.idle(inst)
+		default:
+			e.add(about(inst, Finding{Kind: KindForeign, Rule: "R65", Why: WhyOtherCell}))
 		}
 	}
 }

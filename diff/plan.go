@@ -137,6 +137,9 @@ func effectOf(in *Input, findings []Finding, o *commands.Outstanding) (effect st
 	if named(func(f *Finding) bool { return f.Action == commands.Stop && f.Instance == o.Instance }) {
 		return "the instance is to be stopped for another reason now", false
 	}
+	if in.Desired == nil && in.Foreign {
+		return "the app is not desired here any more, and another cell may have it", false
+	}
 	return "the instance is desired, or the last one at its index", false
 }
 

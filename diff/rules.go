@@ -7,7 +7,7 @@ import "slices"
 // Rule is one rule that hm decides by. Its texts write HB for one heartbeat period and use the words that the head of
 // docs/rules.md explains.
 type Rule struct {
-	ID     string // R01 to R64
+	ID     string // R01 to R65
 	Short  string // the rule in a line, as hm explain shows it
 	By     string // who decides: ByFinding, or the package
 	When   string // the situation
@@ -511,5 +511,14 @@ var rules = [...]Rule{
 			"that was sent before the entry was first listed.",
 		Timing: "For `starting_ttl` (30 HB) after it was first heard.",
 		HM9000: "Ignored the entry, or the whole message, and sent a start beside it.",
+	},
+	{
+		ID: "R65", By: ByFinding,
+		Short: "with desired.filter, an instance of an app that has no row here is left alone",
+		When: "`desired.filter` is set, and an instance runs of an app that has no row here, or of another version than the " +
+			"row of an app that is gone: another cell may have it.",
+		Does: "Nothing. An app that had a row here and is deleted, or moves to another cell, keeps the row, as STOPPED, until a " +
+			"complete read finds nothing of that version alive. Until then R15 stops its instances.",
+		HM9000: "Had no cells.",
 	},
 }

@@ -22,6 +22,7 @@ const (
 	WhyUnplaced            // a DEA lists an instance of the app at an index that hm cannot read
 	WhyStuck               // the instance has been STARTING for too long to count as live
 	WhyCrashedInstance     // a crashed instance needs no stop
+	WhyOtherCell           // the app may be another cell's
 	WhyGate                // due, but the gate is closed
 )
 
@@ -43,6 +44,7 @@ var whyText = [...]string{
 	WhyUnplaced:        "a DEA lists an instance of the app whose index hm cannot read: it may be this one",
 	WhyStuck:           "starting for too long: it does not count as live",
 	WhyCrashedInstance: "crashed: there is nothing to stop",
+	WhyOtherCell:       "left alone: no row here, and desired.filter is set: another cell may have it",
 	WhyGate:            "due, but the gate is closed",
 }
 
