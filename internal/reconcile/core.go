@@ -24,8 +24,12 @@ type Options struct {
 	ClaimsAtOnce int
 	// LeaseHolds is for how long after a leader asked whether it still leads no other node can be elected, if the answer
 	// was yes; 0: for ever.
-	LeaseHolds   time.Duration
-	ReadsApps    bool        // the source can read single apps; AppReads asks for them
+	LeaseHolds time.Duration
+	ReadsApps  bool // the source can read single apps; AppReads asks for them
+	// Filter is the text of desired.filter (desired.Filter.String); empty: the whole desired state is read. What was read
+	// through another filter counts as not read.
+	Filter       string
+	AnyFilter    bool        // Filter is not known, as in a replay: each read counts
 	StateDiffers func() bool // this node's recorded state differs from that of its peers; nil: never
 	Peers        Peers       // nil: there are none
 	NATSRefused  func() bool // the link is up, and the server refuses the subscription to heartbeats; nil: never
@@ -155,7 +159,7 @@ func (c *Core) Overview(now app.Time, lead Lead) Overview {
 	return Overview{
 		At: now, Lead: lead, Suspended: c.suspended,
 		GateOpen: c.gateKnown && len(c.gate) == 0, GateReasons: slices.Clone(c.gate), GateSince: c.gateSince,
-		LinkUp: up, LinkSince: since, ActualFresh: fresh, DesiredFresh: c.reads.fresh(now, c.opts),
+		LinkUp: up, LinkSince: since, ActualFresh: fresh, DesiredFresh: c.desiredFresh(now),
 		Reads: c.reads.known(), ReadError: c.reads.lastError, Queue: c.queue.len(), Backlog: c.intake.Backlog(),
 		Missed:     len(c.heardByPeers.missed),
 		MissedDEAs: c.heardByPeers.shownMissed(),

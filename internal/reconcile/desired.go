@@ -28,6 +28,7 @@ type comparedRead struct {
 	known   bool
 	with    uint64 // generation of the record
 	changes desired.Changes
+	kept    int    // rows of apps that are gone which stay, as STOPPED
 	why     string // why hm must not act on the read before it is confirmed; empty: it may
 }
 
@@ -38,6 +39,9 @@ func (g Guard) compareRead(view *raftfsm.State, read desired.Read) comparedRead 
 	if !g.few(c.changes, find, meta) {
 		c.why = g.Shrinks(view.DesiredApps(), read)
 	}
+	whole := len(c.changes.Removes)
+	c.changes = keepRows(view, read, c.changes)
+	c.kept = whole - len(c.changes.Removes)
 	return c
 }
 
@@ -99,7 +103,7 @@ func (c *Core) takeRead(ctx context.Context, now app.Time, o ReadOutcome) error 
 		}
 		records = append(records, raftfsm.HoldSet{Hold: hold})
 	}
-	if !changes.Empty() || !meta.Complete {
+	if !changes.Empty() || !meta.Complete || desired.FilterOf(read.Source) != desired.FilterOf(meta.Source) {
 		generation = view.NextGeneration()
 		whole := raftfsm.DesiredChanges{Generation: generation, Upserts: changes.Upserts, Removes: changes.Removes}
 		parts := raftfsm.Split(whole, cmp.Or(c.opts.partBytes, raftfsm.MaxEntry/2))
@@ -124,7 +128,7 @@ func (c *Core) takeRead(ctx context.Context, now app.Time, o ReadOutcome) error 
 	}
 	c.reads.noteVerdict(v, began)
 	c.reads.succeeded(began)
-	c.reads.newest, c.reads.generation = read, generation
+	c.reads.newest, c.reads.generation, c.reads.kept = read, generation, compared.kept
 	c.queue.add(c.queue.takeWaiting()...)
 	return nil
 }

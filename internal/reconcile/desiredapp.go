@@ -49,7 +49,7 @@ func (c *Core) AppRead(ctx context.Context, now app.Time, o AppReadOutcome) erro
 	}
 	view := c.log.View()
 	meta := view.DesiredMeta()
-	if o.Err != nil || len(o.Rows) == 0 || !meta.Complete {
+	if o.Err != nil || len(o.Rows) == 0 || !meta.Complete || !c.opts.readOfFilter(meta) {
 		c.reads.wanted = true
 		return nil
 	}

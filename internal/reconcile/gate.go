@@ -80,13 +80,18 @@ func onlyHeld(reasons []string) bool {
 	})
 }
 
+// desiredFresh reports whether a complete read is recorded that is recent enough, through the filter of this node.
+func (c *Core) desiredFresh(now app.Time) bool {
+	return c.reads.fresh(now, c.opts) && c.opts.readOfFilter(c.log.View().DesiredMeta())
+}
+
 // reasons gives why the gate is closed at now. recorded says that everything that was heard is
 // recorded.
 func (c *Core) reasons(now app.Time, lead Lead, recorded bool) []string {
 	fresh, up, _ := c.intake.Fresh(now)
 	return Gate(GateInput{
 		Lead: lead, NATSUp: up, NATSLate: c.intake.Late(), Deaf: lead.Leader && c.heardByPeers.deaf,
-		ActualFresh: fresh && recorded && !c.intake.Awaits(), DesiredFresh: c.reads.fresh(now, c.opts),
+		ActualFresh: fresh && recorded && !c.intake.Awaits(), DesiredFresh: c.desiredFresh(now),
 		Holds: c.log.View().Holds(), Shadow: c.opts.Policy.Shadow,
 		StateDiffers:  c.opts.StateDiffers != nil && c.opts.StateDiffers(),
 		NATSRefused:   c.opts.NATSRefused != nil && c.opts.NATSRefused(),

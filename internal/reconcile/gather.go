@@ -45,6 +45,7 @@ func gather(in *diff.Input, view *raftfsm.State, k app.Key, know Knowledge) {
 		if !in.DesiredVersion.IsZero() {
 			in.Elsewhere = served(view, app.Key{Droplet: k.Droplet, Version: in.DesiredVersion}, know)
 		}
+		in.Foreign = mayBeForeign(view, k.Droplet, in.DesiredVersion)
 	}
 	for _, c := range view.Commands(k) {
 		in.Outstanding = append(in.Outstanding, c.Outstanding())

@@ -108,11 +108,19 @@ func (g Guard) FirstRead(view *raftfsm.State) string {
 		if a.HasDesired && a.Desired.Wanted() {
 			continue
 		}
+		alone := !a.HasDesired && mayBeForeign(view, a.Key.Droplet, view.DesiredVersion(a.Key.Droplet))
 		for _, inst := range view.Instances(nil, a.Key) {
-			if inst.State.Live() {
+			switch {
+			case !inst.State.Live():
+			case alone: // another cell may have it: nothing follows from it, and nothing is done about it
+				live--
+			default:
 				undesired++
 			}
 		}
+	}
+	if undesired == 0 {
+		return ""
 	}
 	if undesired == live || live >= g.MinApps && float64(undesired) > g.DesiredShrink*float64(live) {
 		return fmt.Sprintf("%d of %d running instances are not desired, and nothing was ever stopped: is it the right Cloud Controller?",

@@ -32,6 +32,7 @@ type reads struct {
 
 	newest     desired.Read // the newest complete read that this node has recorded
 	generation uint64       // under which it was recorded
+	kept       int          // rows of apps that it does not have, and that stay for the instances that live
 }
 
 // Learn takes from a peer when the newest complete read began that the peer knows of, so that a new
@@ -70,7 +71,7 @@ func (r *reads) shift(d time.Duration, now app.Time) {
 
 func (r *reads) lead() {
 	// newest and generation stay: isRecorded compares them with the record.
-	*r = reads{began: r.began, wanted: true, asked: r.asked, newest: r.newest, generation: r.generation}
+	*r = reads{began: r.began, wanted: true, asked: r.asked, newest: r.newest, generation: r.generation, kept: r.kept}
 }
 
 // outcomeUnknown notes at now that it is not known whether a read was recorded, and why. If it was, reads
@@ -137,7 +138,8 @@ func (r *reads) succeeded(began app.Time) {
 func (r *reads) isRecorded(read desired.Read, meta raftfsm.DesiredMeta) bool {
 	apps, recorded := read.Apps, r.newest.Apps
 	return len(apps) > 0 && len(apps) == len(recorded) && &apps[0] == &recorded[0] &&
-		meta.Complete && meta.Generation == r.generation
+		meta.Complete && meta.Generation == r.generation &&
+		r.kept == 0 && desired.FilterOf(read.Source) == desired.FilterOf(meta.Source)
 }
 
 // verdict is what a complete read means for the hold desired-shrink.

@@ -18,6 +18,7 @@ type schedule struct {
 	seed   uint64
 	faults []int // sorted
 	junk   bool
+	cell   bool // hm is in a cell, beside another one on the same bus
 	// unnoted: the nodes record no notes for the history. A note makes an entry, and each entry draws a fault.
 	unnoted bool
 }
@@ -77,6 +78,9 @@ func (s schedule) run(t testing.TB) (r scheduleResult) {
 	opts.Policy.BackoffMax = 12 * hb
 	opts.Guard.MassLossHold, opts.Guard.ConfirmReads = 10*hb, 4
 	opts.partBytes = 300
+	if s.cell {
+		opts.Filter = cellFilter.String()
+	}
 	if s.unnoted {
 		opts.Notes = func() bool { return false }
 	}

@@ -19,6 +19,9 @@ func (s schedule) report(t testing.TB, r scheduleResult, shrink bool) string {
 		if len(s.faults) < maxFaults {
 			line += "HM_TEST_FAULTS=" + strings.Trim(strings.ReplaceAll(fmt.Sprint(s.faults), " ", ","), "[]") + " "
 		}
+		if s.cell {
+			line += "HM_TEST_CELL=1 "
+		}
 		return line + "go test -run '^TestChaos$' ./internal/reconcile"
 	}
 	text := fmt.Sprintf("seed %d: %s\nRun it again with: %s", s.seed, r.violation, again(s))

@@ -47,7 +47,7 @@ func (cf *simCF) beginAppReads(n *simNode, droplets []app.GUID, term uint64) {
 		if cf.faults != nil {
 			r.at = cf.now.Add(cf.faults.readTime() / 10)
 		}
-		for _, a := range cf.apps {
+		for _, a := range cf.rows(cf.apps) {
 			if a.Key.Droplet == d {
 				r.Rows = append(r.Rows, a)
 			}
@@ -107,7 +107,7 @@ func (cf *simCF) finishReadOf(n *simNode, r pendingRead) {
 		if cf.answer != nil {
 			apps = cf.answer(apps)
 		}
-		if o.Read, o.Err = desired.NewRead("test", apps); o.Err == nil && r.record != nil {
+		if o.Read, o.Err = desired.NewRead(cf.source(n.core.opts), cf.rows(apps)); o.Err == nil && r.record != nil {
 			o.compared = n.core.opts.Guard.compareRead(r.record, o.Read)
 		}
 	}

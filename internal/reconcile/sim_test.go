@@ -86,8 +86,9 @@ type simCF struct {
 	truth           truth
 	losses          recordedLosses
 	notes           []raftfsm.Note // that are recorded
-	excusedAt       app.Time       // when excuse was last called
-	released        bool           // a person, not hm, releases a hold
+	cell            simCell
+	excusedAt       app.Time // when excuse was last called
+	released        bool     // a person, not hm, releases a hold
 }
 
 // simNode is one node of hm.

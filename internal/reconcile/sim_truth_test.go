@@ -141,7 +141,8 @@ func (tr *truth) committed(cf *simCF) {
 	tr.wrong = tr.wrong || cf.answer != nil || cf.wrongReads > 0
 	agrees := cf.answer == nil && cf.wrongReads == 0
 	for d, rows := range tr.history {
-		agrees = agrees && rows[len(rows)-1] == cf.recordedRow(d)
+		recorded := cf.recordedRow(d)
+		agrees = agrees && cf.saysTheSame(rows[len(rows)-1], recorded)
 	}
 	if agrees {
 		tr.wrong = false
@@ -150,7 +151,7 @@ func (tr *truth) committed(cf *simCF) {
 		recorded := cf.recordedRow(d)
 		at := -1
 		for i, row := range rows {
-			if row == recorded && (at < 0 || i <= tr.seen[d] || at < tr.seen[d]) {
+			if cf.saysTheSame(row, recorded) && (at < 0 || i <= tr.seen[d] || at < tr.seen[d]) {
 				at = i
 			}
 		}
@@ -291,6 +292,7 @@ func (cf *simCF) checkLease(n *simNode) {
 // checkCommand requires that a publish fits the real state.
 func (cf *simCF) checkCommand(n *simNode, c commands.Command) {
 	cf.t.Helper()
+	cf.checkCell(c)
 	at, claimed := cf.truth.claims[c.ID]
 	if age := cf.now.Add(cf.suspended).Sub(at); !claimed || age > cf.opts.ClaimLease {
 		cf.t.Fatalf("I2: published %v after its claim; claimed: %v", age, claimed)

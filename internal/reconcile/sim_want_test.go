@@ -8,14 +8,18 @@ import (
 	"testing"
 
 	"hm/commands"
+	"hm/diff"
 )
 
-// drift lists what is not as desired in the recorded state.
+// drift lists what is not as desired in the recorded state, without what may be another cell's.
 func (cf *simCF) drift() []string {
 	var out []string
 	know := Knowledge{Reads: cf.core.reads.known()}
 	NewEvaluator(cf.opts.Policy).Fleet(cf.View(), know, cf.now, func(a *Evaluation) bool {
 		for f := range a.Drift() {
+			if f.Kind == diff.KindForeign {
+				continue
+			}
 			out = append(out, fmt.Sprintf("%s/%d %s %s %s", a.Input.Key.Droplet, f.Index, f.Kind, f.Rule, f.Bucket))
 		}
 		return true
@@ -53,12 +57,12 @@ func (cf *simCF) wantGate(what string, reasons ...string) {
 	}
 }
 
-// live counts the live instances that the DEAs really have.
+// live counts the live instances that the DEAs really have of the apps of this cell.
 func (cf *simCF) live() int {
 	n := 0
 	for _, d := range cf.deas {
 		for _, i := range d.list {
-			if i.State.Live() && !d.quiet {
+			if i.State.Live() && !d.quiet && cf.isOurs(i.App.Droplet) {
 				n++
 			}
 		}
