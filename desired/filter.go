@@ -68,6 +68,16 @@ func Filtered(source string, f Filter) string {
 	return strings.ToValidUTF8(source[:min(len(source), maxSource)], "") + filterMark + f.String()
 }
 
+// Anonymous gives a source that says of another one only whether it was read through a filter: it has no names.
+func Anonymous(source string) string {
+	if FilterOf(source) == "" {
+		return anonymous
+	}
+	return anonymous + filterMark + "a part"
+}
+
+const anonymous = "recording"
+
 // FilterOf gives the text of the filter through which a recorded source was read; empty if it was read whole.
 func FilterOf(source string) string {
 	if i := strings.Index(source, filterMark); i >= 0 {

@@ -35,6 +35,9 @@ func TestFilterText(t *testing.T) {
 			t.Errorf("%s: the source has %d bytes and the filter %q", c.name, len(source), FilterOf(source))
 		}
 	}
+	if Anonymous("sql db") != "recording" || FilterOf(Anonymous(Filtered("sql db", Filter{Stacks: many}))) != "a part" {
+		t.Error("an anonymous source does not say whether it was read through a filter, or says more")
+	}
 	fewer := Filter{Organizations: many[:199]}
 	if fewer.String() == (Filter{Organizations: many}).String() {
 		t.Error("two long filters have one text")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -31,10 +32,10 @@ all of it is held or waiting, or the gate is closed; 0 if there is no drift.`,
 	r := c.reads(cmd, allFormats...)
 	list := c.listFlags(cmd, "drift")
 	cmd.Flags().StringVar(&app, "app", "", "only this app: a guid, or the beginning of one")
-	cmd.Flags().StringVar(&kind, "kind", "", "only this kind: missing, crashed, evacuating, extra, duplicate or undesired")
+	cmd.Flags().StringVar(&kind, "kind", "", "only this kind: missing, crashed, evacuating, extra, duplicate or undesired; or foreign: what may be another cell's")
 	cmd.Flags().BoolVar(&wantCode, "exit-code", false, exitCodeUsage)
 	completeFlag(cmd, "app", r.completeApps)
-	completeFlag(cmd, "kind", only(words.DriftKinds...))
+	completeFlag(cmd, "kind", only(append(slices.Clone(words.DriftKinds), "foreign")...))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		o, err := list.get()
 		if err != nil {
@@ -44,7 +45,7 @@ all of it is held or waiting, or the gate is closed; 0 if there is no drift.`,
 			pages := client.DriftPages(app, kind, o)
 			due, some := false, false
 			l := c.driftLister(list.wide)
-			l.seen = func(d api.DriftItem) { due, some = due || d.ActedOnNow(), true }
+			l.seen = func(d api.DriftItem) { due, some = due || d.ActedOnNow(), some || d.Kind != "foreign" }
 			l.after = func() []string {
 				if len(pages.Gate) == 0 {
 					return nil

@@ -106,6 +106,10 @@ func evidence(f *diff.Finding, in *diff.Input) string {
 			return "the app is not in the desired state"
 		}
 		return fmt.Sprintf("the app is %s, its package %s", in.Desired.State, in.Desired.Package)
+	case diff.KindForeign:
+		if !in.DesiredVersion.IsZero() {
+			return "the app has left this cell in another version"
+		}
 	}
 	return ""
 }

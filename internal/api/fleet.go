@@ -57,7 +57,8 @@ type pass struct {
 	keys   []app.Key  // sorted
 	sums   []driftSum // of each key
 	refs   []ref      // most urgent first
-	kinds  [diff.KindUndesired + 1]int
+	alone  []ref      // what may be another cell's (R65), which is no drift
+	kinds  [diff.NumKinds]int
 	due    int // findings that are acted on now
 	waits  waits
 	gauges gauges
@@ -251,6 +252,10 @@ func (f *fleet) newPass(view *raftfsm.State, know reconcile.Knowledge, at app.Ti
 				continue
 			}
 			p.kinds[fd.Kind]++
+			if fd.Kind == diff.KindForeign {
+				p.alone = append(p.alone, refOf(fd, i, nth))
+				continue
+			}
 			p.sums[i].add(fd)
 			if fd.Bucket == diff.ToStart || fd.Bucket == diff.ToStop {
 				p.due++
@@ -262,6 +267,7 @@ func (f *fleet) newPass(view *raftfsm.State, know reconcile.Knowledge, at app.Ti
 		p.gauges.ruby.add(&e.Input, f.policy, at)
 	}
 	slices.SortFunc(p.refs, ref.compare)
+	slices.SortFunc(p.alone, ref.compare)
 	if whole {
 		p.gauges.complete(view)
 	}
@@ -288,7 +294,7 @@ func (g *gauges) add(in *diff.Input) {
 			seen++
 		}
 	}
-	if !wanted && anyLive {
+	if !wanted && anyLive && !(in.Foreign && in.Desired == nil) {
 		g.undesiredRunning++
 	}
 	if staged && seen < int(in.Desired.Instances) {
@@ -319,10 +325,11 @@ func (p *pass) counts() DriftCounts {
 }
 
 // DriftCountsOf gives the numbers of findings. kinds counts them by kind; due of them are acted on now.
-func DriftCountsOf(kinds [diff.KindUndesired + 1]int, due int) DriftCounts {
+func DriftCountsOf(kinds [diff.NumKinds]int, due int) DriftCounts {
 	return DriftCounts{
 		Missing: kinds[diff.KindMissing], Crashed: kinds[diff.KindCrashed], Evacuating: kinds[diff.KindEvacuating],
 		Extra: kinds[diff.KindExtra], Duplicate: kinds[diff.KindDuplicate], Undesired: kinds[diff.KindUndesired], Due: due,
+		Foreign: kinds[diff.KindForeign],
 	}
 }
 

@@ -38,7 +38,7 @@ func parseKind(text string) (diff.Kind, error) {
 	if text == "" {
 		return diff.KindNone, nil
 	}
-	for _, k := range diff.Kinds() {
+	for _, k := range append(diff.Kinds(), diff.KindForeign) {
 		if k.String() == text {
 			return k, nil
 		}
@@ -47,6 +47,7 @@ func parseKind(text string) (diff.Kind, error) {
 	for _, k := range diff.Kinds() {
 		words = append(words, k.String())
 	}
+	words = append(words, diff.KindForeign.String())
 	return diff.KindNone, problem(http.StatusBadRequest, "bad-request", "there is no kind of drift "+strconv.Quote(cut(text)), "use one of "+strings.Join(words, ", "))
 }
 

@@ -136,14 +136,21 @@ func finding(n snapshot, f *diff.Finding, in *diff.Input) Finding {
 // verdict sums findings up.
 func verdict(findings []diff.Finding) string {
 	var buckets [diff.Hold + 1]int
-	drift := 0
+	drift, foreign := 0, 0
 	for i := range findings {
-		if f := &findings[i]; f.Kind != diff.KindNone {
+		switch f := &findings[i]; f.Kind {
+		case diff.KindNone:
+		case diff.KindForeign:
+			foreign++
+		default:
 			drift++
 			buckets[f.Bucket]++
 		}
 	}
-	if drift == 0 {
+	switch {
+	case foreign > 0 && drift == 0:
+		return fmt.Sprintf("%d left alone: another cell may have it", foreign)
+	case drift == 0:
 		return "as desired"
 	}
 	var parts []string

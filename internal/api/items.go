@@ -6,7 +6,7 @@ type DriftItem struct {
 	Version  string    `json:"version"`
 	Index    uint32    `json:"index"`
 	Instance string    `json:"instance"` // empty for an index without a live instance
-	Kind     string    `json:"kind"`     // missing, crashed, evacuating, extra, duplicate, undesired
+	Kind     string    `json:"kind"`     // missing, crashed, evacuating, extra, duplicate, undesired, foreign
 	Rule     string    `json:"rule"`
 	Action   string    `json:"action"`  // start, stop or none
 	Due      Timestamp `json:"due"`     // null with action none

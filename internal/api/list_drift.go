@@ -75,7 +75,7 @@ func (s *Server) drift(w http.ResponseWriter, r *http.Request) error {
 	if resumed && (cursor.At <= 0 || cursor.At > n.hm || n.hm.Sub(cursor.At) > maxCursorAge || cursor.Digest != l.cursorDigest()) {
 		return badCursor()
 	}
-	found, start, err := s.findDrift(r, n, l, cursor, resumed)
+	found, start, err := s.findDrift(r, n, l, kind, cursor, resumed)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (f foundDrift) total(kind diff.Kind) (n int) {
 	switch {
 	case kind == diff.KindNone:
 		return f.len()
-	case len(f.keys) == len(f.p.refs):
+	case len(f.keys) == len(f.p.list(kind)):
 		return f.p.kinds[kind]
 	}
 	for i := range f.keys {
@@ -127,7 +127,7 @@ func (f foundDrift) total(kind diff.Kind) (n int) {
 }
 
 // findDrift gives what a request selects, and where its page begins.
-func (s *Server) findDrift(r *http.Request, n snapshot, l listed[driftRow], cursor driftCursor, resumed bool) (f foundDrift, start int, err error) {
+func (s *Server) findDrift(r *http.Request, n snapshot, l listed[driftRow], kind diff.Kind, cursor driftCursor, resumed bool) (f foundDrift, start int, err error) {
 	take := func() *pass { return s.fleet.list(n, cursor.At) }
 	text := r.URL.Query().Get("app")
 	if text != "" {
@@ -139,7 +139,7 @@ func (s *Server) findDrift(r *http.Request, n snapshot, l listed[driftRow], curs
 	}
 	if l.plain() && text != "" {
 		p := take()
-		f = foundDrift{&selection[ref]{n: n, keys: p.refs}, p, p.at}
+		f = foundDrift{&selection[ref]{n: n, keys: p.list(kind)}, p, p.at}
 	} else if l.plain() {
 		leave, err := s.selections.scans.enter(r.Context())
 		if err != nil {
@@ -147,12 +147,15 @@ func (s *Server) findDrift(r *http.Request, n snapshot, l listed[driftRow], curs
 		}
 		p := take()
 		leave()
-		f = foundDrift{&selection[ref]{n: n, keys: p.refs}, p, p.at}
+		f = foundDrift{&selection[ref]{n: n, keys: p.list(kind)}, p, p.at}
 	} else {
 		asked := selectionKey{l.String() + " " + strconv.Quote(text), cursor.At}
+		if kind == diff.KindForeign {
+			asked.asked += " " + kind.String() // a list of its own
+		}
 		f, f.named, err = selected(r.Context(), &s.selections, asked, func() (foundDrift, app.Time) {
 			p := take()
-			return foundDrift{selection: selectDrift(n, p, l), p: p}, p.at
+			return foundDrift{selection: selectDrift(n, p, l, kind), p: p}, p.at
 		})
 		if err != nil {
 			return f, 0, err
@@ -182,11 +185,11 @@ func (f foundDrift) resume(c driftCursor, o order[driftRow]) int {
 
 // selectDrift selects findings of a pass. If the filter reads the findings themselves, it evaluates the apps of the pass
 // once more.
-func selectDrift(n snapshot, p *pass, l listed[driftRow]) *selection[ref] {
+func selectDrift(n snapshot, p *pass, l listed[driftRow], kind diff.Kind) *selection[ref] {
 	from, to := prefixRange(p.keys, l.prefix)
-	refs := p.refs
+	refs := p.list(kind)
 	if l.needs()&needsFinding != 0 {
-		refs = p.evaluated(from, to, l.filter)
+		refs = p.evaluated(from, to, l.filter, kind == diff.KindForeign)
 		l.filter = nil // it holds for all of them
 	}
 	scan, row := selector[ref, driftRow]{filter: l.filter, order: l.order}, driftRow{at: p.at}
@@ -200,18 +203,28 @@ func selectDrift(n snapshot, p *pass, l listed[driftRow]) *selection[ref] {
 	return scan.done(n)
 }
 
-// evaluated gives the findings of some keys for which a filter holds, most urgent first.
-func (p *pass) evaluated(from, to int, f filter[driftRow]) (refs []ref) {
+// list gives the findings among which those of a kind are: the drift, or what may be another cell's.
+func (p *pass) list(kind diff.Kind) []ref {
+	if kind == diff.KindForeign {
+		return p.alone
+	}
+	return p.refs
+}
+
+// evaluated gives the findings of some keys for which a filter holds, most urgent first: drift, or what may be another
+// cell's.
+func (p *pass) evaluated(from, to int, f filter[driftRow], foreign bool) (refs []ref) {
 	read, row := p.reader(), driftRow{at: p.at}
 	for key := from; key < to; key++ {
 		yield(key)
-		if p.sums[key].findings == 0 {
+		if p.sums[key].findings == 0 && !foreign {
 			continue
 		}
 		_, _ = read.finding(ref{key: uint32(key)})
 		row.key = p.keys[key]
 		for nth := range read.last.Findings {
-			if row.finding = &read.last.Findings[nth]; row.finding.Kind == diff.KindNone {
+			row.finding = &read.last.Findings[nth]
+			if k := row.finding.Kind; k == diff.KindNone || (k == diff.KindForeign) != foreign {
 				continue
 			}
 			if row.ref = refOf(row.finding, key, nth); f.match(&row) {

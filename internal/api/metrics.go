@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"hm/commands"
+	"hm/desired"
 	"hm/diff"
 	"hm/internal/access"
 	"hm/internal/app"
@@ -251,6 +252,9 @@ func (c *collector) fleet(send func(*metrics.Metric, float64, ...string), p *pas
 	send(metrics.PendingStaging, float64(p.gauges.pendingStaging))
 	for _, k := range diff.Kinds() {
 		send(metrics.Drift, float64(p.kinds[k]), k.String())
+	}
+	if desired.FilterOf(p.view.DesiredMeta().Source) != "" {
+		send(metrics.Drift, float64(p.kinds[diff.KindForeign]), diff.KindForeign.String())
 	}
 	send(metrics.DriftDue, float64(p.due))
 	send(metrics.PassSeconds, p.took.Seconds())

@@ -163,6 +163,8 @@ type DriftCounts struct {
 	Extra      int `json:"extra"`
 	Duplicate  int `json:"duplicate"`
 	Undesired  int `json:"undesired"`
+	// Foreign counts instances that may be another cell's (R65). hm leaves them alone; they are no drift.
+	Foreign int `json:"foreign,omitempty"`
 	// Due counts the findings that hm acts on now. hm status --exit-code uses it.
 	Due int `json:"due"`
 }

@@ -6,6 +6,7 @@ package config
 import (
 	"time"
 
+	"hm/desired"
 	"hm/diff"
 )
 
@@ -105,6 +106,7 @@ type Desired struct {
 	PollInterval int    // heartbeats
 	TTL          int    // heartbeats
 	Partition    string
+	Filter       desired.Filter
 	Bulk         Bulk
 	SQL          SQL
 }

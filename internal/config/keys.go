@@ -307,6 +307,24 @@ var keys = []Key{
 			"cloudcontroller.bulk.credentials.<partition>.",
 	},
 	{
+		Name: "desired.filter.isolation_segments", limit: filterEntries("isolation segments"),
+		field: func(c *Config) any { return &c.Desired.Filter.IsolationSegments },
+		Doc: "Isolation segments whose apps this cluster has, if it is one of several cells (docs/scale.md): names or guids. " +
+			"\"shared\" is the segment of all apps without another one. Empty: all of them. An app must fit each filter that is " +
+			"set. The filters need desired.source sql, and are the same on every node.",
+	},
+	{
+		Name: "desired.filter.stacks", limit: filterEntries("stacks"),
+		field: func(c *Config) any { return &c.Desired.Filter.Stacks },
+		Doc:   "Stacks whose apps this cluster has: names or guids. Empty: all of them.",
+	},
+	{
+		Name: "desired.filter.organizations", limit: filterEntries("organizations"),
+		field: func(c *Config) any { return &c.Desired.Filter.Organizations },
+		Doc: "Organizations whose apps this cluster has: names or guids. A guid stays the same when the organization is " +
+			"renamed. Empty: all of them.",
+	},
+	{
 		Name: "desired.bulk.url", limit: httpURL(),
 		field: func(c *Config) any { return &c.Desired.Bulk.URL },
 		Doc:   "Base URL of the Cloud Controller.",

@@ -156,6 +156,21 @@ func certificateNames() limit {
 	}}
 }
 
+// maxFilterEntries bounds each list of a filter. Much longer lists do not fit a statement of every database.
+const maxFilterEntries = 1000
+
+// maxFilterEntry is the length in bytes of the Cloud Controller's columns.
+const maxFilterEntry = 255
+
+func filterEntries(of string) limit {
+	return limit{fmt.Sprintf("names or guids of %s, at most %d", of, maxFilterEntries), func(v any) bool {
+		list := v.([]string)
+		return len(list) <= maxFilterEntries && !slices.ContainsFunc(list, func(s string) bool {
+			return strings.TrimSpace(s) == "" || len(s) > maxFilterEntry || !printable(s)
+		})
+	}}
+}
+
 // maxServers bounds the list of NATS servers.
 const maxServers = 64
 

@@ -18,6 +18,7 @@ func (c Config) Validate() error {
 	v.node()
 	v.raftPort()
 	v.source()
+	v.filter()
 	v.listeners()
 	v.certificates()
 	v.credentials()
@@ -133,6 +134,23 @@ func (v *validation) source() {
 	c := v.config
 	if c.Desired.Source == SourceSQL && strings.TrimSpace(c.Desired.SQL.DSN) == "" && v.good("desired.sql.dsn") {
 		v.add("desired.sql.dsn", "the data source name of the Cloud Controller's database, since desired.source is sql")
+	}
+}
+
+// filter refuses to filter what does not tell what it would be filtered by (D03).
+func (v *validation) filter() {
+	c := v.config
+	if c.Desired.Source == SourceSQL && c.Desired.SQL.Schema == "v2" && len(c.Desired.Filter.IsolationSegments) > 0 &&
+		v.good("desired.filter.isolation_segments") {
+		v.add("desired.filter.isolation_segments", "nothing, since desired.sql.schema is v2: these tables are older than isolation segments")
+	}
+	if c.Desired.Source == SourceSQL || !v.good("desired.source") {
+		return
+	}
+	for _, name := range []string{"desired.filter.isolation_segments", "desired.filter.stacks", "desired.filter.organizations"} {
+		if k, _ := KeyNamed(name); !k.IsDefault(c) && v.good(name) {
+			v.add(name, "nothing, or desired.source: sql: the rows of the bulk API do not say where an app belongs to")
+		}
 	}
 }
 

@@ -130,6 +130,12 @@ func factsOf(v api.AppVersion) map[uint32]*indexFacts {
 	}
 	for _, d := range v.Drift {
 		f := at(d.Index)
+		if d.Kind == "foreign" { // it runs, and is left alone
+			if !f.off {
+				f.detail = d.Detail
+			}
+			continue
+		}
 		if !f.off || cellRank(d.Kind) < cellRank(f.state) {
 			f.state, f.detail = d.Kind, d.Detail
 		}

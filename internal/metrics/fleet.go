@@ -64,7 +64,7 @@ var (
 		Help: "Recorded DEAs that fell silent.",
 		Do:   "Look at `hm deas`: each has the time since when it is gone. hm forgets it in the end."}
 	Drift = &Metric{Name: "hm_drift", Type: Gauge, Unit: "findings",
-		Labels: []Label{{"kind", "missing, crashed, evacuating, extra, duplicate, undesired"}},
+		Labels: []Label{{"kind", "missing, crashed, evacuating, extra, duplicate, undesired; foreign with desired.filter: what may be another cell's"}},
 		Help:   "Findings by kind of drift.",
 		Do:     "`hm drift --kind K` lists them. Drift that stays while the gate is open has a reason: `hm explain APP`."}
 	DriftDue = &Metric{Name: "hm_drift_due", Type: Gauge, Unit: "findings",

@@ -37,7 +37,7 @@ type drain struct {
 
 	// What there was when the gate opened.
 	apps      int // that waited
-	kinds     [diff.KindUndesired + 1]int
+	kinds     [diff.NumKinds]int
 	closedFor time.Duration
 }
 

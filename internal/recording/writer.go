@@ -203,7 +203,8 @@ func (w *Writer) Desired(t, began time.Time, read desired.Read, readErr error) e
 }
 
 func sameRead(a, b desired.Read) bool {
-	return slices.Equal(a.Apps, b.Apps) && slices.Equal(a.Unreadable, b.Unreadable)
+	return slices.Equal(a.Apps, b.Apps) && slices.Equal(a.Unreadable, b.Unreadable) &&
+		desired.FilterOf(a.Source) == desired.FilterOf(b.Source)
 }
 
 // rows writes the newest complete read.
@@ -223,7 +224,9 @@ func (w *Writer) rows(t time.Time, again bool) error {
 		if !l.More {
 			l.Unreadable, l.Source = w.read.Unreadable, w.read.Source
 			if w.mask != nil {
-				l.Source = ""
+				if l.Source = ""; desired.FilterOf(w.read.Source) != "" {
+					l.Source = desired.Anonymous(w.read.Source) // hm leaves alone what has no row
+				}
 			}
 		}
 		if err := w.json(l); err != nil || len(apps) == 0 {

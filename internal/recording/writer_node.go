@@ -141,7 +141,7 @@ func (m *mask) snapshot(snapshot []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("recording the state: %w", err)
 	}
-	names := raftfsm.Names{GUID: m.guid, DEA: m.dea, Command: m.command, Hold: m.hold, Source: "recording"}
+	names := raftfsm.Names{GUID: m.guid, DEA: m.dea, Command: m.command, Hold: m.hold, Source: desired.Anonymous(s.DesiredMeta().Source)}
 	if s, err = s.Renamed(names); err != nil {
 		return nil, fmt.Errorf("recording the state: %w", err)
 	}

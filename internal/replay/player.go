@@ -57,6 +57,7 @@ func OptionsOf(cfg config.Config) Options {
 			},
 			StartLimit: cfg.Policy.StartLimit, StopLimit: cfg.Policy.StopLimit,
 			DesiredTTL: cfg.DesiredTTL(), PollInterval: cfg.PollInterval(), ClaimLease: cfg.Commands.ClaimLease,
+			AnyFilter: true, // that of the recorded reads
 		},
 		HeartbeatTTL: cfg.HeartbeatTTL(), Freshness: cfg.Freshness(),
 	}

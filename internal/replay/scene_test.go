@@ -28,6 +28,7 @@ type scene struct {
 	deas    []*sceneDEA
 	apps    []desired.App
 	readErr error // of reads; nil: they succeed
+	filter  desired.Filter
 	steps   []step
 }
 
@@ -75,6 +76,12 @@ func (s *scene) runs(name string, n int) *scene {
 
 // fleet adds three DEAs and an app "web" with three running instances.
 func (s *scene) fleet() *scene { return s.dea("a", "b", "c").runs("web", 3).wants("web", 3) }
+
+// cell makes the recording that of a cell: its hm reads a part of the desired state.
+func (s *scene) cell() *scene {
+	s.filter = desired.Filter{Organizations: []string{"ours"}}
+	return s
+}
 
 // wants makes the Cloud Controller want n started and staged instances of name in v1, from the beginning.
 func (s *scene) wants(name string, n int) *scene {
@@ -243,7 +250,7 @@ func (s *scene) record() []byte {
 			check(d.do(s, w, now))
 		}
 		if tenth%(s.every*10) == 0 {
-			read, err := desired.NewRead("the Cloud Controller", slices.Clone(s.apps))
+			read, err := desired.NewRead(desired.Filtered("the Cloud Controller", s.filter), slices.Clone(s.apps))
 			check(err)
 			check(w.Desired(now, now, read, s.readErr))
 		}

@@ -49,6 +49,8 @@ func scenes(t testing.TB) map[string]*scene {
 		"R14-staging-failed": n("staging fails: what runs is stopped", 150).fleet().want(58, "web", "v1", 3, started, failed).runs("api", 1).wants("api", 1).lose(75, "web-0", "web-1", "web-2"),
 		"R15-stopped":        n("the app is stopped: what runs is stopped", 150).fleet().want(58, "web", "v1", 3, stopped, staged).wants("api", 1).runs("api", 1).lose(75, "web-0", "web-1", "web-2"),
 		"R16-deleted":        n("one of two apps is deleted: what runs of it is stopped", 150).fleet().wants("api", 1).runs("api", 1).forget(58, "api").lose(75, "api-0"),
+		"R65-another-cell": n("hm is that of a cell: an app that it never had is left alone, and one that leaves it is stopped", 240).cell().fleet().
+			runs("theirs", 2).wants("api", 1).runs("api", 1).forget(58, "api").lose(75, "api-0"),
 		"R17-other-version": n("the app is pushed anew: instances of the new version are started, and once they run those of the old one are stopped (I3)", 240).fleet().
 			want(58, "web", "v2", 3, started, staged).lose(125, "web-0", "web-1", "web-2").
 			put(98, "a", "web", "v2", 0, "web-0-v2", running).put(98, "b", "web", "v2", 1, "web-1-v2", running).put(98, "c", "web", "v2", 2, "web-2-v2", running),

@@ -33,8 +33,8 @@ type Snapshot struct {
 	Counts        raftfsm.Counts
 	Desired       raftfsm.DesiredMeta
 
-	Drift [diff.KindUndesired + 1]int // findings, by kind
-	Due   int                         // of these, those that are acted on now
+	Drift [diff.NumKinds]int // findings, by kind
+	Due   int                // of these, those that are acted on now
 
 	// The commands that changed last, the newest first: the outstanding ones, and those that have ended. At most
 	// snapshotCommands each.

@@ -214,6 +214,7 @@ func loopOptions(cfg config.Config, logger *slog.Logger) reconcile.Options {
 		StartLimit: cfg.Policy.StartLimit, StopLimit: cfg.Policy.StopLimit,
 		DesiredTTL: cfg.DesiredTTL(), PollInterval: cfg.PollInterval(), ClaimLease: cfg.ClaimLease(),
 		LeaseHolds: cfg.LeaseHolds(), ClaimsAtOnce: atOnce,
+		Filter: cfg.Desired.Filter.String(),
 		Logger: logger,
 	}
 }
