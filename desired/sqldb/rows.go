@@ -58,7 +58,7 @@ func (r *reading) all(ctx context.Context) (desired.Read, *Error) {
 		return desired.Read{}, &Error{Kind: BadRows, Err: err,
 			Hint: "check whether this version of hm supports the Cloud Controller"}
 	}
-	read, err := desired.NewRead("sql "+r.options.Driver+" "+r.targets[r.current].name, r.apps)
+	read, err := desired.NewRead(desired.Filtered("sql "+r.options.Driver+" "+r.targets[r.current].name, r.options.Filter), r.apps)
 	if err == nil {
 		for _, d := range read.Unreadable {
 			r.leaveOut(d, desired.ErrAlike)

@@ -36,7 +36,8 @@ type Options struct {
 	// Those of MySQL and postgres:// URLs may also be separated by spaces. A name with several hosts means several
 	// servers.
 	DSN       string
-	Schema    string        // v2, v3 or auto; empty: auto
+	Schema    string // v2, v3 or auto; empty: auto
+	Filter    desired.Filter
 	BatchSize int           // rows in a page; 0: DefaultBatchSize, at most MaxBatchSize
 	Timeout   time.Duration // of a whole read; 0: DefaultTimeout
 	Logger    *slog.Logger  // nil: slog.Default
@@ -107,7 +108,7 @@ func (s *Source) Name() string {
 	if len(s.targets) > 1 {
 		name += fmt.Sprintf(" (one of %d)", len(s.targets))
 	}
-	return name
+	return desired.Filtered(name, s.options.Filter)
 }
 
 // Close waits until a running read ends and closes the connection. Cancel the read's context to end it sooner. A read
@@ -216,6 +217,9 @@ func (s *Source) try(ctx context.Context, left int, read func(context.Context, *
 		s.mu.Lock()
 		s.stats.Stale++
 		s.mu.Unlock()
+		return fail(err)
+	}
+	if err := snap.narrow(ctx, s.options.Filter); err != nil {
 		return fail(err)
 	}
 	if e := read(ctx, snap); e != nil {

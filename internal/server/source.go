@@ -26,7 +26,7 @@ func OpenSource(cfg config.Config, link *bus.Link, logger *slog.Logger) (Source,
 	var err error
 	if cfg.Desired.Source == config.SourceSQL {
 		source, err = sqldb.New(sqldb.Options{
-			Driver: cfg.Desired.SQL.Driver, DSN: cfg.Desired.SQL.DSN, Schema: cfg.Desired.SQL.Schema,
+			Driver: cfg.Desired.SQL.Driver, DSN: cfg.Desired.SQL.DSN, Schema: cfg.Desired.SQL.Schema, Filter: cfg.Desired.Filter,
 			BatchSize: cfg.Desired.SQL.BatchSize, Timeout: ReadTimeout(cfg), Logger: logger,
 		})
 	} else {

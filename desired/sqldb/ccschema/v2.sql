@@ -32,3 +32,29 @@ CREATE UNIQUE INDEX apps_guid_index ON apps (guid);
 CREATE INDEX apps_created_at_index ON apps (created_at);
 CREATE INDEX apps_updated_at_index ON apps (updated_at);
 CREATE INDEX apps_diego_index ON apps (diego);
+CREATE TABLE organizations (
+  id {{serial}},
+  guid varchar(255) NOT NULL,
+  created_at {{time}} NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  updated_at {{time}} NULL,
+  name varchar(255) NOT NULL
+);
+CREATE UNIQUE INDEX organizations_guid_index ON organizations (guid);
+CREATE TABLE spaces (
+  id {{serial}},
+  guid varchar(255) NOT NULL,
+  created_at {{time}} NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  updated_at {{time}} NULL,
+  name varchar(255) NOT NULL,
+  organization_id integer NOT NULL
+);
+CREATE UNIQUE INDEX spaces_guid_index ON spaces (guid);
+CREATE TABLE stacks (
+  id {{serial}},
+  guid varchar(255) NOT NULL,
+  created_at {{time}} NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  updated_at {{time}} NULL,
+  name varchar(255) NOT NULL,
+  description varchar(255) NULL
+);
+CREATE UNIQUE INDEX stacks_guid_index ON stacks (guid);

@@ -68,3 +68,50 @@ CREATE INDEX droplet_app_guid_index ON droplets (app_guid);
 CREATE INDEX droplets_created_at_index ON droplets (created_at);
 CREATE INDEX droplets_updated_at_index ON droplets (updated_at);
 CREATE INDEX droplets_state_index ON droplets (state);
+CREATE TABLE organizations (
+  id {{serial}},
+  guid varchar(255) NOT NULL,
+  created_at {{time}} NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  updated_at {{time}} NULL,
+  name varchar(255) NOT NULL,
+  default_isolation_segment_guid varchar(255) NULL
+);
+CREATE UNIQUE INDEX organizations_guid_index ON organizations (guid);
+CREATE TABLE spaces (
+  id {{serial}},
+  guid varchar(255) NOT NULL,
+  created_at {{time}} NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  updated_at {{time}} NULL,
+  name varchar(255) NOT NULL,
+  organization_id integer NOT NULL,
+  isolation_segment_guid varchar(255) NULL
+);
+CREATE UNIQUE INDEX spaces_guid_index ON spaces (guid);
+CREATE TABLE stacks (
+  id {{serial}},
+  guid varchar(255) NOT NULL,
+  created_at {{time}} NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  updated_at {{time}} NULL,
+  name varchar(255) NOT NULL,
+  description varchar(255) NULL
+);
+CREATE UNIQUE INDEX stacks_guid_index ON stacks (guid);
+CREATE TABLE isolation_segments (
+  id {{serial}},
+  guid varchar(255) NOT NULL,
+  created_at {{time}} NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  updated_at {{time}} NULL,
+  name varchar(255) NOT NULL
+);
+CREATE UNIQUE INDEX isolation_segments_guid_index ON isolation_segments (guid);
+CREATE TABLE buildpack_lifecycle_data (
+  id {{serial}},
+  guid varchar(255) NOT NULL,
+  created_at {{time}} NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  updated_at {{time}} NULL,
+  app_guid varchar(255) NULL,
+  droplet_guid varchar(255) NULL,
+  stack varchar(255) NULL
+);
+CREATE UNIQUE INDEX buildpack_lifecycle_data_guid_index ON buildpack_lifecycle_data (guid);
+CREATE INDEX buildpack_lifecycle_data_app_guid ON buildpack_lifecycle_data (app_guid);
