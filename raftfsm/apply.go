@@ -105,7 +105,11 @@ type scratch struct {
 	byGUID   map[app.GUID]int32
 	last     map[app.GUID]int32
 	drop     []bool
+	apps     []Handle // of the upserts, as findAll gives them
+	hashes   []uint64
 	add      []newcomer
+	sorted   []newcomer // add, while it is sorted
+	order    []addPlace
 	places   []uint64
 	lost     []lostCrash // crashed instances that leave the record
 	fresh    []uint64    // places of instances whose guid is new for the app

@@ -30,12 +30,16 @@ func (s *State) planDEAChanges(base *deaRec, r DEAChanges) int {
 		}
 	}
 	replaced := t.repeats(r.Upserts)
+	t.apps, t.hashes = s.lookup.findAll(&s.apps, r.Upserts, t.apps, t.hashes)
 	for u := range r.Upserts {
 		up := &r.Upserts[u]
 		if replaced(u) {
 			continue
 		}
-		h, known := s.lookup.find(&s.apps, up.App)
+		known, h := t.apps[u] != 0, Handle(0)
+		if known {
+			h = t.apps[u] - 1
+		}
 		c := newcomer{packed: pack(*up, h), text: up.GUID, from: int32(u), interned: known}
 		if i := find(up.GUID); i >= 0 {
 			o := &base.inst[i]
@@ -196,6 +200,31 @@ func (s *State) newDEA() uint32 {
 	return s.deas.push(nil)
 }
 
+// sortAdd sorts add by place. It moves each newcomer once: they are large.
+func (t *scratch) sortAdd() {
+	if len(t.add) < 2 {
+		return
+	}
+	t.order = t.order[:0]
+	for i := range t.add {
+		t.order = append(t.order, addPlace{t.add[i].place(), int32(i)})
+	}
+	slices.SortFunc(t.order, func(a, b addPlace) int {
+		return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.nth, b.nth))
+	})
+	t.sorted = t.sorted[:0]
+	for _, o := range t.order {
+		t.sorted = append(t.sorted, t.add[o.nth])
+	}
+	t.add, t.sorted = t.sorted, t.add
+}
+
+// addPlace is the place of scratch.add[nth].
+type addPlace struct {
+	place uint64
+	nth   int32
+}
+
 // replaceDEA replaces a DEA's record by next. It fills next with the n instances that base has without scratch.drop and
 // with scratch.add. old is the replaced record, or nil; base is old, or an empty record.
 func (s *State) replaceDEA(old, base, next *deaRec, n int) {
@@ -218,9 +247,7 @@ func (s *State) replaceDEA(old, base, next *deaRec, n int) {
 		s.countInstance(c.state, c.app, 1)
 		t.places = append(t.places, c.place())
 	}
-	if len(t.add) > 1 {
-		slices.SortFunc(t.add, func(a, b newcomer) int { return comparePlace(a.packed, b.packed) })
-	}
+	t.sortAdd()
 	next.inst, next.side = base.merge(t.drop, t.add, n)
 	next.Len = len(next.inst)
 	if old != nil {

@@ -3,6 +3,7 @@ package raftfsm
 import (
 	"github.com/zeebo/xxh3"
 
+	"hm/actual"
 	"hm/internal/app"
 )
 
@@ -60,6 +61,32 @@ func (x *dropletIndex) find(apps *pages[appRec], k app.Key) (Handle, bool) {
 		}
 	}
 	return 0, false
+}
+
+// findAll is find for the apps of many instances: found[i] is one more than the handle of list[i]'s app, or 0. Each of
+// its loops does little, so that the processor waits for the memory of many apps at once.
+func (x *dropletIndex) findAll(apps *pages[appRec], list []actual.Instance, found []Handle, hashes []uint64) ([]Handle, []uint64) {
+	found, hashes = found[:0], hashes[:0]
+	for i := range list {
+		hashes = append(hashes, hashGUID(list[i].App.Droplet))
+	}
+	for _, hash := range hashes {
+		h := Handle(0)
+		if sh := x.shards[hash>>56]; sh != nil && len(sh.slots) > 0 {
+			h = sh.slots[hash&uint64(len(sh.slots)-1)]
+		}
+		found = append(found, h)
+	}
+	for i, h := range found {
+		if h == 0 || apps.get(uint32(h-1)).key == list[i].App {
+			continue
+		}
+		found[i] = 0 // its place is taken by another app
+		if h, ok := x.find(apps, list[i].App); ok {
+			found[i] = h + 1
+		}
+	}
+	return found, hashes
 }
 
 // add adds h. Its key must be in apps already.

@@ -204,11 +204,12 @@ func (g *GUID) UnmarshalText(text []byte) error {
 // AppendWire appends the form of g that entries and snapshots carry: 'u' or 'h' and 16 bytes; or 't', a length byte and
 // the text; or a single 0 for the zero GUID.
 func (g GUID) AppendWire(dst []byte) []byte {
-	b, form := g.Binary()
-	if form != 0 {
-		return append(append(dst, form), b[:]...)
-	}
-	if g.IsZero() {
+	switch {
+	case g.form == hex32:
+		return append(append(dst, 'h'), g.b[:]...)
+	case g.form == noHandle && g.b != [16]byte{}:
+		return append(append(dst, 'u'), g.b[:]...)
+	case g.form == noHandle:
 		return append(dst, 0)
 	}
 	s := g.form.Value()
