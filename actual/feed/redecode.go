@@ -2,33 +2,52 @@ package feed
 
 import (
 	"bytes"
+	"hash/maphash"
 	"slices"
+	"unsafe"
 
 	"hm/actual"
 )
 
-// maxRemembered is how many bytes of payloads a Redecoder keeps. Then it drops them all and starts again.
-const maxRemembered = 1 << 30
+// maxRemembered is how many bytes a Redecoder keeps of payloads. Then it drops them all and starts again.
+const maxRemembered = 256 << 20
 
-// Redecoder decodes heartbeats like DecodeHeartbeat, but it keeps the newest payload of each DEA. It decodes only the
-// new entries of the next payload and compares the others. It is for replays, which have the memory for it. The daemon
-// keeps no payloads and decodes only changed ones. The zero value is ready to use. It is for one goroutine.
+// Redecoder decodes heartbeats like DecodeHeartbeat, but it remembers the newest payload of each DEA. It decodes only
+// the new entries of the next payload and compares the others. It is for replays, which have the memory for it. The
+// daemon keeps no payloads and decodes only changed ones. The zero value is ready to use. It is for one goroutine.
+//
+// Of an entry it keeps its length and a hash with a random key, not its text, which is 15 times as long. A changed entry
+// that has the length and, by chance (2^-64 a comparison), the hash of one before it counts as unchanged.
 type Redecoder struct {
 	byDEA    map[string]*payload
 	size     int // bytes of all payloads
 	maxBytes int // maxRemembered; less in tests
 
-	places places // scratch
-	fresh  []int  // scratch: positions of the entries that were decoded and not compared
+	places places     // scratch
+	list   []entrySum // scratch: the entries of the present payload
+	fresh  []int      // scratch: positions of the entries that were decoded and not compared
 }
 
 // payload is a heartbeat in the usual form: no guid has capitals, no entry is rejected, no guid comes twice, and there
 // is only a comma between two entries. So an entry with the same bytes has the same meaning.
 type payload struct {
-	text   []byte
-	places places
-	hb     actual.Heartbeat
+	head, tail []byte // before the first entry; from the bracket after the last one on
+	entries    []entrySum
+	size       int // bytes of all that
+	hb         actual.Heartbeat
 }
+
+// entrySum stands for the text of an entry.
+type entrySum struct {
+	hash uint64
+	size uint32 // in bytes; holds up to MaxHeartbeat
+}
+
+var entrySeed = maphash.MakeSeed()
+
+const entryBytes = int(unsafe.Sizeof(entrySum{}))
+
+func sumOf(text []byte) entrySum { return entrySum{maphash.Bytes(entrySeed, text), uint32(len(text))} }
 
 // places are the positions of the entries in a heartbeat. The first entry begins at first. Entry i ends at ends[i], and
 // the next one begins one byte later.
@@ -79,6 +98,10 @@ func (r *Redecoder) Decode(data []byte) (actual.Heartbeat, error) {
 	fast, ok := s.heartbeat()
 	hb, err := finish(data, fast, ok, s.capitals)
 	if ok && !s.capitals && hb.Rejected == 0 && r.places.plain(data) {
+		r.list = r.list[:0]
+		for i := range r.places.ends {
+			r.list = append(r.list, sumOf(data[r.places.start(i):r.places.ends[i]]))
+		}
 		r.keep(data, hb)
 	}
 	return hb, err
@@ -100,12 +123,12 @@ func probableDEA(data []byte) []byte {
 	return id
 }
 
-// keep stores a payload.
+// keep stores a payload whose entries are in list.
 func (r *Redecoder) keep(data []byte, hb actual.Heartbeat) {
 	if r.maxBytes == 0 {
 		r.maxBytes = maxRemembered
 	}
-	if r.byDEA == nil || r.size+len(data) > r.maxBytes {
+	if r.byDEA == nil || r.size+len(r.list)*entryBytes > r.maxBytes {
 		r.byDEA, r.size = map[string]*payload{}, 0
 	}
 	p := r.byDEA[hb.DEA]
@@ -113,15 +136,19 @@ func (r *Redecoder) keep(data []byte, hb actual.Heartbeat) {
 		p = &payload{}
 		r.byDEA[hb.DEA] = p
 	}
+	p.head = append(p.head[:0], data[:r.places.first]...)
+	p.tail = append(p.tail[:0], data[r.places.close():]...)
 	p.hb = hb
-	r.store(p, data)
+	r.store(p, hb.Instances)
 }
 
-// store sets the text of p, and its places to the ones that were found in the text.
-func (r *Redecoder) store(p *payload, data []byte) {
-	r.size += len(data) - len(p.text)
-	p.text = append(p.text[:0], data...)
-	p.places.first, p.places.ends = r.places.first, append(p.places.ends[:0], r.places.ends...)
+// store sets the instances of p, and its entries to those in list.
+func (r *Redecoder) store(p *payload, instances []actual.Instance) {
+	r.size -= p.size
+	p.entries = append(p.entries[:0], r.list...)
+	p.size = len(p.head) + len(p.tail) + len(p.entries)*entryBytes
+	r.size += p.size
+	p.hb.Instances = instances
 }
 
 // lookAhead is how many removed entries find skips to find the next entry that is still there.
@@ -130,12 +157,11 @@ const lookAhead = 8
 // update decodes a payload that is mostly equal to p, and stores it in p. It returns false, and does not change p, if
 // data does not have the form of a payload; data may still be a heartbeat.
 func (r *Redecoder) update(p *payload, data []byte) bool {
-	old, first := p.hb.Instances, p.places.first
-	if len(data) <= first || !bytes.Equal(data[:first], p.text[:first]) {
+	old, first := p.hb.Instances, len(p.head)
+	if len(data) <= first || !bytes.Equal(data[:first], p.head) {
 		return false
 	}
-	r.places.begin(first)
-	r.fresh = r.fresh[:0]
+	r.list, r.fresh = r.list[:0], r.fresh[:0]
 	var list []actual.Instance
 	from, to := 0, 0 // the range of p's entries that flush appends next
 	flush := func() {
@@ -146,12 +172,12 @@ func (r *Redecoder) update(p *payload, data []byte) bool {
 	}
 	n, next := 0, 0 // number of entries so far; the entry of p that probably comes next
 	passed := false // the entry of p before next was not found
-	at := first
+	at, end := first, first
 	for data[at] != ']' || n > 0 {
 		if n == actual.MaxInstances {
 			return false
 		}
-		was, end := p.find(data, at, next, passed)
+		was := p.find(data[at:], next, passed)
 		if was < 0 {
 			s, in := scanner{data: data, i: at}, actual.Instance{}
 			if data[at] != '{' || !s.entry(&in) || s.capitals {
@@ -160,6 +186,7 @@ func (r *Redecoder) update(p *payload, data []byte) bool {
 			end = s.i
 			flush()
 			list = append(list, in)
+			r.list = append(r.list, sumOf(data[at:end]))
 			r.fresh = append(r.fresh, n)
 			if next < len(old) { // it probably replaces that one
 				next, passed = next+1, true
@@ -172,15 +199,16 @@ func (r *Redecoder) update(p *payload, data []byte) bool {
 			}
 			to = was + 1
 			next, passed = max(next, to), false
+			end = at + int(p.entries[was].size)
+			r.list = append(r.list, p.entries[was])
 		}
-		r.places.end(end)
 		n++
 		if end >= len(data)-1 || data[end] != ',' {
 			break
 		}
 		at = end + 1
 	}
-	if !bytes.Equal(data[r.places.close():], p.text[p.places.close():]) {
+	if !bytes.Equal(data[end:], p.tail) {
 		return false
 	}
 	if list == nil {
@@ -191,27 +219,33 @@ func (r *Redecoder) update(p *payload, data []byte) bool {
 	if r.repeated(list) {
 		return false
 	}
-	p.hb.Instances = list
-	r.store(p, data)
+	r.store(p, list)
 	return true
 }
 
-// find returns which of p's entries is at position at of data, and where it ends. It returns -1 if none of them is
-// there.
-func (p *payload) find(data []byte, at, next int, passed bool) (was, end int) {
-	rest := data[at:]
-	to := min(next+lookAhead, len(p.places.ends))
+// find returns which of p's entries data begins with, or -1 if with none of them.
+func (p *payload) find(data []byte, next int, passed bool) int {
+	var begin entrySum // of data
+	is := func(i int) bool {
+		e := &p.entries[i]
+		if n := int(e.size); e.size != begin.size {
+			if n > len(data) || data[n-1] != '}' {
+				return false
+			}
+			begin = sumOf(data[:n])
+		}
+		return *e == begin
+	}
+	to := min(next+lookAhead, len(p.entries))
 	for i := next; i < to; i++ {
-		if text := p.text[p.places.start(i):p.places.ends[i]]; bytes.HasPrefix(rest, text) {
-			return i, at + len(text)
+		if is(i) {
+			return i
 		}
 	}
-	if passed {
-		if text := p.text[p.places.start(next-1):p.places.ends[next-1]]; bytes.HasPrefix(rest, text) {
-			return next - 1, at + len(text)
-		}
+	if passed && is(next-1) {
+		return next - 1
 	}
-	return -1, 0
+	return -1
 }
 
 // fewPairs is the number of comparisons up to which comparing guids one by one is as fast as a table.

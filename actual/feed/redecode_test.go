@@ -55,7 +55,7 @@ func FuzzRedecoder(f *testing.F) {
 // TestRedecoder decodes the heartbeats of two DEAs, with every kind of change between two heartbeats.
 func TestRedecoder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		r := Redecoder{maxBytes: rapid.SampledFrom([]int{0, 0, 3000}).Draw(t, "bytes remembered")}
+		r := Redecoder{maxBytes: rapid.SampledFrom([]int{0, 0, 400}).Draw(t, "bytes remembered")}
 		rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		fresh := func() string {
 			change := map[string]string{"instance": fmt.Sprintf(`"%032x"`, rnd.IntN(60)), "index": fmt.Sprint(rnd.IntN(12))}
@@ -156,5 +156,21 @@ func TestRedecoderCompares(t *testing.T) {
 			t.Errorf("%s: the payload was not compared, or %d of its entries were decoded", name, len(r.fresh))
 		}
 		agree(t, &r, next)
+	}
+}
+
+// TestRedecoderKeepsNoTexts: of each entry it keeps a few bytes.
+func TestRedecoderKeepsNoTexts(t *testing.T) {
+	var r Redecoder
+	all := 0
+	for n := range 20 {
+		data := dea(uint64(n), 100)
+		if _, err := r.Decode(data); err != nil {
+			t.Fatal(err)
+		}
+		all += len(data)
+	}
+	if len(r.byDEA) != 20 || r.size == 0 || r.size > all/10 {
+		t.Errorf("of %d bytes in the payloads of 20 DEAs it keeps %d, of %d DEAs", all, r.size, len(r.byDEA))
 	}
 }
