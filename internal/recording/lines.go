@@ -153,6 +153,9 @@ func (r *lineReader) fill() {
 		copy(c.buf[from:], left)
 		r.returnBuffer()
 		r.buf, r.lent, r.from, r.to = c.buf, true, from, c.to
+		if cap(r.long) > maxChunks*chunkSize { // it was for a line of a read, and few lines are like that
+			r.long = nil
+		}
 		return
 	}
 	if r.lent {

@@ -72,9 +72,10 @@ type Reader struct {
 	inserted   []Event // to return before the events of the current part
 	anyState   bool    // see AllowStates
 
-	rows      []desired.App // of a read that the next line continues; nil: none
-	state     []byte        // of a state that the next line continues; nil: none
-	bytesRead int64         // stored bytes of the files before the current one
+	rows      [][]desired.App // of the lines of a read that the next line continues; nil: none
+	rowCount  int             // in rows
+	state     []byte          // of a state that the next line continues; nil: none
+	bytesRead int64           // stored bytes of the files before the current one
 }
 
 // NewReader opens a recording and reads its header. The caller must close it.
@@ -449,32 +450,32 @@ func (r *Reader) desired(l *line, rows []desired.App, e *Event) (complete bool, 
 		}
 		return true, nil
 	}
-	if len(r.rows)+len(rows)+len(*l.Apps) > maxApps {
-		return false, fmt.Errorf("a read of more than %d apps", maxApps)
+	n := len(rows) + len(*l.Apps)
+	if r.rows != nil {
+		n += r.rowCount
 	}
-	if r.rows == nil {
-		r.rows = rows
-	} else {
-		r.rows = append(withRoom(r.rows, len(rows)), rows...)
+	if n > maxApps {
+		return false, fmt.Errorf("a read of more than %d apps", maxApps)
 	}
 	for _, row := range *l.Apps {
 		a, err := row.app()
 		if err != nil {
 			return false, err
 		}
-		r.rows = append(r.rows, a)
+		rows = append(rows, a)
 	}
 	if l.More {
-		if r.rows == nil {
-			r.rows = []desired.App{}
-		}
+		r.rows, r.rowCount = append(r.rows, rows), n
 		return false, nil
+	}
+	if r.rows != nil {
+		rows = slices.Concat(append(r.rows, rows)...)
 	}
 	source := l.Source
 	if source == "" {
 		source = "recording"
 	}
-	if e.Read, err = desired.NewRead(source, r.rows); err != nil {
+	if e.Read, err = desired.NewRead(source, rows); err != nil {
 		return false, err
 	}
 	if slices.ContainsFunc(l.Unreadable, app.GUID.IsZero) {
