@@ -89,10 +89,7 @@ func newStream(ctx context.Context, r *recording.Reader) *stream {
 	s := &stream{batches: make(chan batch, batchAhead), ended: make(chan struct{})}
 	go func() {
 		defer close(s.ended)
-		d := decoder{
-			reader: r, digester: feed.NewFastDigester(),
-			byDigest: map[actual.Digest]*heartbeat{}, byDEA: map[string]*heartbeat{},
-		}
+		d := newDecoder(r)
 		for {
 			b := d.batch()
 			select {
@@ -131,6 +128,13 @@ type decoder struct {
 	event      recording.Event
 	last       desired.Read // the newest complete read
 	decoded    int          // instances in the present batch
+}
+
+func newDecoder(r *recording.Reader) *decoder {
+	return &decoder{
+		reader: r, digester: feed.NewFastDigester(),
+		byDigest: map[actual.Digest]*heartbeat{}, byDEA: map[string]*heartbeat{},
+	}
 }
 
 func (d *decoder) batch() batch {
@@ -204,11 +208,12 @@ func (d *decoder) state(e *recording.Event, i *item) error {
 
 // message decodes a message as feed does.
 func (d *decoder) message(e *recording.Event, i *item) error {
+	if e.Subject == feed.SubjectHeartbeat {
+		return d.heartbeat(e, i) // before x is allocated: nearly all messages are heartbeats
+	}
 	var err error
-	x := extra{}
+	x := &extra{}
 	switch e.Subject {
-	case feed.SubjectHeartbeat:
-		return d.heartbeat(e, i)
 	case feed.SubjectExited:
 		i.kind = itemExit
 		x.exit, err = feed.DecodeExit(e.Data)
@@ -227,7 +232,7 @@ func (d *decoder) message(e *recording.Event, i *item) error {
 	}
 	switch {
 	case err == nil:
-		i.rest = &x
+		i.rest = x
 	case i.kind == itemStart || i.kind == itemStop:
 		i.kind = itemIgnored // the daemon does not subscribe to them
 	default:

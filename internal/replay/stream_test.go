@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,33 @@ func TestMalformedEventsSayWhereAndWhy(t *testing.T) {
 				t.Fatalf("the error is %v, want %q in it", err, c.want)
 			}
 		})
+	}
+}
+
+// TestARepeatedHeartbeatTakesLittleMemory: most lines of a recording are such.
+func TestARepeatedHeartbeatTakesLittleMemory(t *testing.T) {
+	const lines = 50_000 // so many that the buffers of the file count little
+	data := recordingtest.HeaderLine + `{"t":"2026-01-15T12:00:01Z","type":"nats","subject":"dea.heartbeat","data":{"droplets":[],"dea":"dea-a"}}` + "\n" +
+		strings.Repeat(`{"t":"2026-01-15T12:00:02Z","type":"nats","subject":"dea.heartbeat","repeat":"dea-a"}`+"\n", lines)
+	r, err := recording.NewReader(recording.Text("f", []byte(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	d := newDecoder(r)
+	if _, err := d.next(); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range lines {
+		if i, err := d.next(); err != nil || i.kind != itemHeartbeat {
+			t.Fatal(i.kind, err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / lines; each > 100 {
+		t.Errorf("each line takes %d bytes", each)
 	}
 }
 
