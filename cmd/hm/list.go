@@ -30,7 +30,7 @@ type listFlags struct {
 func (c *cli) listFlags(cmd *cobra.Command, list string) *listFlags {
 	l := &listFlags{c: c, cmd: cmd}
 	f := cmd.Flags()
-	f.IntVar(&l.limit, "limit", tableLimit, "show at most this many; 0 shows all, as JSON, YAML and names do by default")
+	f.IntVar(&l.limit, "limit", tableLimit, "show at most this many; 0 shows all, as JSON, YAML and names do by default. Rows are printed as they come: the first 1,000 say how wide the columns are")
 	f.BoolVar(&l.wide, "wide", false, "show every id in full, and all columns, as -o wide does")
 	l.selection(list)
 	return l
@@ -41,7 +41,7 @@ func (l *listFlags) selection(list string) {
 	f := l.cmd.Flags()
 	f.StringVar(&l.options.Prefix, "prefix", "", "only items whose id begins so")
 	f.StringVar(&l.options.Filter, "filter", "", "only items for which all conditions hold: FIELD=VALUE, !=, and for numbers and times also <, <=, >, >=; with commas between them")
-	f.StringVar(&l.options.Sort, "sort-by", "", "order by this field; -FIELD begins with the largest")
+	f.StringVar(&l.options.Sort, "sort-by", "", "order by this field; -FIELD begins with the largest. The node looks at the whole list before the first item comes")
 	completeFields(l.cmd, list)
 }
 
