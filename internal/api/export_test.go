@@ -78,6 +78,9 @@ func SetElectionPatience(t *testing.T, d time.Duration) {
 	t.Cleanup(func() { patience.election = old })
 }
 
+// SetSmallFleet changes how many desired apps make a fleet large. Nothing may have been asked yet.
+func (s *Server) SetSmallFleet(apps int) { s.fleet.small = apps }
+
 // BeBusy takes every slot for lists and for scans, and lets further ones wait for a while only. The function that it returns
 // gives the slots back.
 func (s *Server) BeBusy(wait time.Duration) (idle func()) {

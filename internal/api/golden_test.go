@@ -21,6 +21,13 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // serve opens a server that ends with the test.
 func serve(t *testing.T, o api.Options) string {
 	t.Helper()
+	_, base := serveWith(t, o)
+	return base
+}
+
+// serveWith is serve. It also gives the server.
+func serveWith(t *testing.T, o api.Options) (*api.Server, string) {
+	t.Helper()
 	s, err := api.Open(o)
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +37,7 @@ func serve(t *testing.T, o api.Options) string {
 			t.Error(err)
 		}
 	})
-	return "http://" + s.Addr()
+	return s, "http://" + s.Addr()
 }
 
 // ask makes one request and gives the answer with its body.

@@ -126,10 +126,11 @@ type snapshot struct {
 // replayWithin is how long the first answer about the whole fleet waits for the entries that the log had at the start.
 const replayWithin = 2 * time.Second
 
-// wholeSnapshot is snapshot for answers about the whole fleet. The first of them waits while the node replays its log:
-// the record lacks a part until then, and to count what seems to be missing would take longer than to wait.
+// wholeSnapshot is snapshot for answers about the whole fleet. In a large one the first of them waits while the node
+// replays its log: the record lacks a part until then, and to count what seems to be missing would take longer than to
+// wait.
 func (s *Server) wholeSnapshot(ctx context.Context) snapshot {
-	if s.fleet.newest.Load() == nil && s.opts.Node.Replaying() {
+	if s.fleet.newest.Load() == nil && s.opts.Node.Replaying() && s.opts.Node.View().Counts().Apps >= s.fleet.small {
 		ctx, cancel := context.WithTimeout(ctx, replayWithin)
 		defer cancel()
 		ticker := time.NewTicker(10 * time.Millisecond)

@@ -7,11 +7,13 @@ import (
 	"hm/internal/api/apitest"
 )
 
-// TestTheFirstStatusWaitsForTheLog: a node that replays its log lacks a part of the record. Its first status waits.
+// TestTheFirstStatusWaitsForTheLog: a node that replays its log lacks a part of the record. In a large fleet its first
+// status waits, in a small one it does not.
 func TestTheFirstStatusWaitsForTheLog(t *testing.T) {
 	w := apitest.Fleet()
 	w.Replays = true
-	base := serve(t, w.Options())
+	s, base := serveWith(t, w.Options())
+	s.SetSmallFleet(1)
 	began := time.Now()
 	time.AfterFunc(100*time.Millisecond, func() {
 		w.Lock()
@@ -27,5 +29,12 @@ func TestTheFirstStatusWaitsForTheLog(t *testing.T) {
 	began = time.Now()
 	if ask(t, "GET", base+"/v1/status", ""); time.Since(began) > time.Second {
 		t.Errorf("a later status took %v", time.Since(began))
+	}
+
+	small := apitest.Fleet()
+	small.Replays = true
+	began = time.Now()
+	if ask(t, "GET", serve(t, small.Options())+"/v1/status", ""); time.Since(began) > time.Second {
+		t.Errorf("the first status of a small fleet took %v", time.Since(began))
 	}
 }
