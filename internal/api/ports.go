@@ -138,6 +138,8 @@ func (s *Server) wholeSnapshot(ctx context.Context) snapshot {
 		for s.opts.Node.Replaying() && ctx.Err() == nil {
 			select {
 			case <-ctx.Done():
+			case <-s.done: // this server closes
+				return s.snapshot()
 			case <-ticker.C:
 			}
 		}
