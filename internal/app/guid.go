@@ -5,6 +5,7 @@ package app
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"unique"
@@ -172,14 +173,16 @@ func (g GUID) String() string {
 
 // Compare orders guids by their text.
 func (g GUID) Compare(o GUID) int {
-	if g == o {
-		return 0
+	if g.form == o.form && (g.form == noHandle || g.form == hex32) { // hex digits of one shape sort as their bytes do
+		if n := cmp.Compare(binary.BigEndian.Uint64(g.b[:8]), binary.BigEndian.Uint64(o.b[:8])); n != 0 {
+			return n
+		}
+		return cmp.Compare(binary.BigEndian.Uint64(g.b[8:]), binary.BigEndian.Uint64(o.b[8:]))
 	}
-	_, f := g.Binary()
-	_, of := o.Binary()
-	if f != 0 && f == of { // hex digits of one shape sort as their bytes do
-		return bytes.Compare(g.b[:], o.b[:])
-	}
+	return g.compareTexts(o)
+}
+
+func (g GUID) compareTexts(o GUID) int {
 	var x, y [MaxGUIDLen]byte
 	return bytes.Compare(g.AppendTo(x[:0]), o.AppendTo(y[:0]))
 }
@@ -251,7 +254,10 @@ type Key struct{ Droplet, Version GUID }
 
 // Compare orders keys by droplet, then version.
 func (k Key) Compare(o Key) int {
-	return cmp.Or(k.Droplet.Compare(o.Droplet), k.Version.Compare(o.Version))
+	if n := k.Droplet.Compare(o.Droplet); n != 0 {
+		return n
+	}
+	return k.Version.Compare(o.Version)
 }
 
 // String gives "droplet,version", for logs.

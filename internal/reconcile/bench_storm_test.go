@@ -46,120 +46,206 @@ func (l *plainLog) VerifyLease(context.Context, uint64) error { return nil }
 func (l *plainLog) Now() app.Time                             { return l.now }
 func (l *plainLog) Suspended() time.Duration                  { return 0 }
 
-// countingPublisher sends everything.
-type countingPublisher struct{ sent int }
+// keepingPublisher sends everything, and keeps it.
+type keepingPublisher struct{ sent []commands.Command }
 
-func (p *countingPublisher) Publish(_ context.Context, _ uint64, cmds []commands.Command) []error {
-	p.sent += len(cmds)
+func (p *keepingPublisher) Publish(_ context.Context, _ uint64, cmds []commands.Command) []error {
+	p.sent = append(p.sent, cmds...)
 	return make([]error, len(cmds))
+}
+
+// benchFleet is a core that leads, and a fleet whose apps each want two instances.
+type benchFleet struct {
+	*testing.B
+	log    *plainLog
+	pub    *keepingPublisher
+	intake *Intake
+	core   *Core
+	lists  [][]actual.Instance // of each DEA
+	number uint64              // of the newest read that was asked for
+}
+
+func benchGUID(kind byte, n int) app.GUID {
+	var g [16]byte
+	g[0] = kind
+	binary.BigEndian.PutUint64(g[4:], uint64(n)*0x9e3779b97f4a7c15)
+	return app.FromBinary(g, 'u')
+}
+
+// newBenchFleet makes a fleet of so many apps, of which so many instances run, and opens the gate. There is a DEA for each
+// 100 instances that are wanted.
+func newBenchFleet(b *testing.B, apps, instances int) *benchFleet {
+	opts := testOptions()
+	opts.StartLimit, opts.Guard, opts.ReadsApps = 0, Guard{}, false
+	f := &benchFleet{B: b, log: &plainLog{tb: b, state: raftfsm.NewState(), now: 1_800_000_000_000}, pub: &keepingPublisher{},
+		lists: make([][]actual.Instance, apps/50)}
+	var rows []desired.App
+	for n := range apps {
+		k := app.Key{Droplet: benchGUID(1, n), Version: benchGUID(2, n)}
+		rows = append(rows, desired.App{Key: k, Instances: 2, State: desired.Started, Package: desired.Staged})
+		for index := range instances {
+			dea := (n + index*len(f.lists)/2) % len(f.lists)
+			f.lists[dea] = append(f.lists[dea], actual.Instance{App: k, GUID: benchGUID(3, 2*n+index), Index: uint32(index), State: actual.Running, Since: 1_700_000_000_000})
+		}
+	}
+	propose := func(r ...raftfsm.Record) {
+		if _, err := f.log.Propose(b.Context(), r...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	parts := raftfsm.Split(raftfsm.DesiredChanges{Generation: 1, Upserts: rows}, raftfsm.MaxEntry)
+	for _, p := range parts {
+		propose(p)
+	}
+	propose(raftfsm.DesiredCommit{Generation: 1, Parts: len(parts)})
+	for d, list := range f.lists {
+		propose(raftfsm.DEAChanges{DEA: benchDEA(d), Upserts: list})
+	}
+	f.intake = NewIntake(f.log, actual.NewLiveness(hb, 3*hb, 3*hb, f.log.now), func() {})
+	f.intake.Link(true, 1)
+	f.core = NewCore(opts, f.log, f.pub, f.intake, NewEndedCommands(1))
+	for !f.core.gateKnown || len(f.core.GateReasons()) > 0 || f.number == 0 {
+		f.beatAll()
+		f.step()
+		if f.number != 0 {
+			r, err := desired.NewRead("bench", rows)
+			if err != nil {
+				b.Fatal(err)
+			}
+			o := ReadOutcome{Number: f.number, Read: r, Began: f.log.now}
+			o.compared = opts.Guard.compareRead(f.log.View(), r)
+			if err := f.core.DesiredRead(b.Context(), f.log.now, o); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if f.log.now = f.log.now.Add(hb / 10); f.log.now > 1_800_000_000_000+app.Time(20*hb.Milliseconds()) {
+			b.Fatalf("the gate stays closed: %v", f.core.GateReasons())
+		}
+	}
+	return f
+}
+
+func benchDEA(n int) string { return fmt.Sprintf("0-%032x", n) }
+
+// beat has a DEA send its list. version is another number whenever the list has changed.
+func (f *benchFleet) beat(dea, version int) {
+	d := actual.Digest{byte(dea), byte(dea >> 8), 1}
+	binary.BigEndian.PutUint32(d[4:], uint32(version))
+	f.intake.Heartbeat(actual.Heartbeat{DEA: benchDEA(dea), Instances: f.lists[dea]}, d)
+}
+
+func (f *benchFleet) beatAll() {
+	for d := range f.lists {
+		f.beat(d, 0)
+	}
+}
+
+func (f *benchFleet) step() {
+	_, read, err := f.core.Step(f.Context(), f.log.now, Lead{Leader: true, Term: 1, Known: true})
+	if err != nil {
+		f.Fatal(err)
+	}
+	if read != 0 {
+		f.number = read
+	}
+}
+
+// lookAtEach gives how long one look at each app takes.
+func (f *benchFleet) lookAtEach() time.Duration {
+	view := f.log.View()
+	began := time.Now()
+	for a := range view.Apps() {
+		f.core.eval.App(view, a.Key, Knowledge{}, f.log.now)
+	}
+	return time.Since(began)
 }
 
 // BenchmarkStartStorm is 100,000 starts that are due at once, in a fleet of 200,000 instances: from the plans to the record
 // that they were sent, without the time of a disk and of NATS. The reference is one look at each app.
 func BenchmarkStartStorm(b *testing.B) {
 	const apps = 100_000
-	guid := func(kind byte, n int) app.GUID {
-		var g [16]byte
-		g[0] = kind
-		binary.BigEndian.PutUint64(g[4:], uint64(n)*0x9e3779b97f4a7c15)
-		return app.FromBinary(g, 'u')
-	}
-	opts := testOptions()
-	opts.StartLimit, opts.Guard, opts.ReadsApps = 0, Guard{}, false
 	b.ReportAllocs()
 	var took, reference time.Duration
 	starts, entries, bytes := 0, 0, 0
 	for b.Loop() {
 		b.StopTimer()
-		log := &plainLog{tb: b, state: raftfsm.NewState(), now: 1_800_000_000_000}
-		var rows []desired.App
-		lists := make([][]actual.Instance, apps/50)
-		for n := range apps {
-			k := app.Key{Droplet: guid(1, n), Version: guid(2, n)}
-			rows = append(rows, desired.App{Key: k, Instances: 2, State: desired.Started, Package: desired.Staged})
-			lists[n%len(lists)] = append(lists[n%len(lists)], actual.Instance{App: k, GUID: guid(3, n), State: actual.Running, Since: 1_700_000_000_000})
-		}
-		propose := func(r ...raftfsm.Record) {
-			if _, err := log.Propose(b.Context(), r...); err != nil {
-				b.Fatal(err)
-			}
-		}
-		parts := raftfsm.Split(raftfsm.DesiredChanges{Generation: 1, Upserts: rows}, raftfsm.MaxEntry)
-		for _, p := range parts {
-			propose(p)
-		}
-		propose(raftfsm.DesiredCommit{Generation: 1, Parts: len(parts)})
-		for d, list := range lists {
-			propose(raftfsm.DEAChanges{DEA: fmt.Sprintf("0-%032x", d), Upserts: list})
-		}
-		intake := NewIntake(log, actual.NewLiveness(hb, 3*hb, 3*hb, log.now), func() {})
-		intake.Link(true, 1)
-		pub := &countingPublisher{}
-		core := NewCore(opts, log, pub, intake, NewEndedCommands(1))
-		lead := Lead{Leader: true, Term: 1, Known: true}
-		beat := func() {
-			for d, list := range lists {
-				intake.Heartbeat(actual.Heartbeat{DEA: fmt.Sprintf("0-%032x", d), Instances: list}, actual.Digest{byte(d), byte(d >> 8), 1})
-			}
-		}
-		var number uint64
-		step := func() {
-			_, read, err := core.Step(b.Context(), log.now, lead)
-			if err != nil {
-				b.Fatal(err)
-			}
-			if read != 0 {
-				number = read
-			}
-		}
-		for core.GateReasons() == nil || len(core.GateReasons()) > 0 || number == 0 {
-			beat()
-			step()
-			if number != 0 {
-				r, err := desired.NewRead("bench", rows)
-				if err != nil {
-					b.Fatal(err)
-				}
-				o := ReadOutcome{Number: number, Read: r, Began: log.now}
-				o.compared = opts.Guard.compareRead(log.View(), r)
-				if err := core.DesiredRead(b.Context(), log.now, o); err != nil {
-					b.Fatal(err)
-				}
-			}
-			if log.now = log.now.Add(hb / 10); log.now > 1_800_000_000_000+app.Time(20*hb.Milliseconds()) {
-				b.Fatalf("the gate stays closed: %v", core.GateReasons())
-			}
-			if pub.sent > 0 {
-				break
-			}
-		}
-		view := log.View()
-		began := time.Now()
-		for a := range view.Apps() {
-			core.eval.App(view, a.Key, Knowledge{}, log.now)
-		}
-		reference += time.Since(began)
+		f := newBenchFleet(b, apps, 1)
+		reference += f.lookAtEach()
 		b.StartTimer()
-		began = time.Now()
-		entries -= log.entries
-		bytes -= log.bytes
-		for n := 0; pub.sent < apps; n++ {
-			if log.now = log.now.Add(time.Millisecond); n%1000 == 0 {
-				beat()
+		began := time.Now()
+		entries -= f.log.entries
+		bytes -= f.log.bytes
+		for n := 0; len(f.pub.sent) < apps; n++ {
+			if f.log.now = f.log.now.Add(time.Millisecond); n%1000 == 0 {
+				f.beatAll()
 			}
-			step()
+			f.step()
 			if n > 100_000 {
-				b.Fatalf("%d starts were sent: %v", pub.sent, core.GateReasons())
+				b.Fatalf("%d starts were sent: %v", len(f.pub.sent), f.core.GateReasons())
 			}
 		}
 		took += time.Since(began)
 		starts += apps
-		entries += log.entries
-		bytes += log.bytes
+		entries += f.log.entries
+		bytes += f.log.bytes
 	}
 	b.ReportMetric(float64(starts)/took.Seconds(), "starts/s")
 	b.ReportMetric(float64(took.Microseconds())/float64(starts), "us/start")
 	b.ReportMetric(float64(took)/float64(reference), "looks-at-each-app")
 	b.ReportMetric(float64(bytes)/float64(starts), "log-bytes/start")
 	b.ReportMetric(float64(starts)/float64(entries), "starts/entry")
+}
+
+// BenchmarkCrashes is a fleet of 100,000 instances of which 5 % crash between two heartbeats: a crash is heard, its start
+// is sent, and the new instance is heard as STARTING and then as RUNNING. A round is a heartbeat period, without the time
+// of decoding, of a disk and of NATS. The reference is one look at each app.
+func BenchmarkCrashes(b *testing.B) {
+	const apps = 50_000
+	f := newBenchFleet(b, apps, 2)
+	born, version, crashes := 2*apps, 0, 0
+	round := func() {
+		for dea := range f.lists {
+			var list []actual.Instance
+			for i, inst := range f.lists[dea] {
+				switch {
+				case inst.State == actual.Crashed:
+					continue
+				case inst.State == actual.Starting:
+					inst.State = actual.Running
+				case (i+version)%20 == 0:
+					inst.State = actual.Crashed
+					crashes++
+				}
+				list = append(list, inst)
+			}
+			f.lists[dea] = list
+			version++
+			if f.beat(dea, version); dea%3 == 2 {
+				f.step()
+				f.log.now = f.log.now.Add(3 * hb / time.Duration(len(f.lists)))
+			}
+			for _, c := range f.pub.sent {
+				if c.Action != commands.Start {
+					b.Fatalf("a needless command: %+v", c)
+				}
+				born++
+				on := born % len(f.lists)
+				f.lists[on] = append(f.lists[on], actual.Instance{App: c.App, GUID: benchGUID(3, born), Index: c.Index, State: actual.Starting, Since: 1_700_000_000_000})
+			}
+			f.pub.sent = f.pub.sent[:0]
+		}
+	}
+	round()
+	crashes = 0
+	entries := f.log.entries
+	b.ReportAllocs()
+	var took time.Duration
+	for b.Loop() {
+		began := time.Now()
+		round()
+		took += time.Since(began)
+	}
+	b.ReportMetric(float64(took.Microseconds())/float64(crashes), "us/crash")
+	b.ReportMetric(float64(took)/float64(b.N)/float64(f.lookAtEach()), "looks-at-each-app")
+	b.ReportMetric(float64(crashes)/float64(f.log.entries-entries), "crashes/entry")
 }
