@@ -100,7 +100,7 @@ func BenchmarkTally(b *testing.B) {
 		begun = time.Now()
 		clear(tallies)
 		for i := range fleet {
-			tallies[fleet[i].app].Add(uint32(fleet[i].index), fleet[i].state)
+			tallies[fleet[i].app].Add(uint32(fleet[i].index), fleet[i].state, t0)
 		}
 		for i := range rows {
 			if !tallies[i].Settled(rows[i]) {

@@ -286,35 +286,49 @@ func TestAppIsAFunction(t *testing.T) {
 
 // TestTallyAgreesWithApp holds that App finds nothing about a settled app.
 func TestTallyAgreesWithApp(t *testing.T) {
-	settled := 0
+	settled, starting := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		in, now := drawInput(t)
 		if rapid.Bool().Draw(t, "as desired") && in.Desired != nil { // random inputs rarely are
 			in.Instances = slices.DeleteFunc(in.Instances, func(l actual.Located) bool { return l.Index >= in.Desired.Instances })
 			in.Instances = slices.CompactFunc(in.Instances, func(a, b actual.Located) bool { return a.Index == b.Index })
 			for i := range in.Instances {
-				in.Instances[i].State = actual.Running
+				in.Instances[i].State = rapid.SampledFrom([]actual.State{actual.Running, actual.Running, actual.Starting}).Draw(t, "live")
+				in.Instances[i].Index = uint32(i)
+				in.Instances[i].Heard = now.Add(-rapid.SampledFrom([]time.Duration{0, heartbeat, policy.StartingTTL - 1e6, policy.StartingTTL}).Draw(t, "age"))
 			}
-			in.Desired.Instances = uint32(len(in.Instances))
+			in.Desired.Instances, in.Desired.State, in.Desired.Package = uint32(len(in.Instances)), desired.Started, desired.Staged
 		}
 		var tally diff.Tally
 		for _, l := range in.Instances {
-			tally.Add(l.Index, l.State)
+			tally.Add(l.Index, l.State, l.Heard)
 		}
 		if in.Desired == nil && !tally.SettledUndesired() || in.Desired != nil && !tally.Settled(*in.Desired) {
+			return
+		}
+		stuckAt := tally.StuckAt(policy)
+		if stuckAt != 0 && stuckAt <= now {
 			return
 		}
 		if settled++; len(in.Instances) == 0 {
 			settled--
 		}
-		for _, f := range diff.App(nil, in, now, policy) {
+		if stuckAt != 0 {
+			starting++
+		}
+		findings := diff.App(nil, in, now, policy)
+		for _, f := range findings {
 			if f.Bucket != diff.Keep || f.Instance.IsZero() {
 				t.Fatalf("settled, and yet: %+v", f)
 			}
 		}
+		in.Outstanding = nil
+		if p := diff.MakePlan(in, findings, now, policy); !reflect.DeepEqual(p, diff.Plan{Next: stuckAt}) {
+			t.Fatalf("settled until %v, and its plan is %+v", stuckAt, p)
+		}
 	})
-	if settled == 0 {
-		t.Error("no app with instances was settled, so the test checked nothing")
+	if settled == 0 || starting == 0 {
+		t.Errorf("%d apps with instances were settled, %d of them with STARTING ones: the test must see both", settled, starting)
 	}
 }
 
@@ -322,14 +336,14 @@ func TestTallyAtItsLimits(t *testing.T) {
 	for _, n := range []uint32{0, 1, 63, 64, 65} {
 		var tally, short, double diff.Tally
 		for i := range n {
-			tally.Add(i, actual.Running)
-			double.Add(i, actual.Running)
+			tally.Add(i, actual.Running, t0)
+			double.Add(i, actual.Running, t0)
 			if i > 0 {
-				short.Add(i, actual.Running)
-				short.Add(1, actual.Running)
+				short.Add(i, actual.Running, t0)
+				short.Add(1, actual.Running, t0)
 			}
 		}
-		double.Add(0, actual.Starting)
+		double.Add(0, actual.Starting, t0)
 		d := desired.App{Instances: n, State: desired.Started, Package: desired.Staged}
 		if got, want := tally.Settled(d), n <= 64; got != want {
 			t.Errorf("%d instances: settled is %v, want %v", n, got, want)
@@ -338,6 +352,32 @@ func TestTallyAtItsLimits(t *testing.T) {
 			t.Errorf("%d instances: one too many or one missing is taken for settled", n)
 		}
 	}
+}
+
+// TestTallyKnowsWhenAnInstanceIsStuck holds that the oldest STARTING instance counts (policy.starting_ttl).
+func TestTallyKnowsWhenAnInstanceIsStuck(t *testing.T) {
+	var tally diff.Tally
+	forEver := policy
+	forEver.StartingTTL = 0
+	want := func(at app.Time) {
+		t.Helper()
+		if got := tally.StuckAt(policy); got != at {
+			t.Errorf("stuck at %v, want %v", got, at)
+		}
+		if got := tally.StuckAt(forEver); got != 0 {
+			t.Errorf("stuck at %v although an instance may be STARTING for ever", got)
+		}
+	}
+	want(0)
+	tally.Add(0, actual.Running, t0)
+	tally.Add(1, actual.Crashed, t0)
+	want(0)
+	tally.Add(2, actual.Starting, t0.Add(heartbeat))
+	want(t0.Add(heartbeat + policy.StartingTTL))
+	tally.Add(3, actual.Starting, t0.Add(2*heartbeat))
+	want(t0.Add(heartbeat + policy.StartingTTL))
+	tally.Add(4, actual.Starting, t0)
+	want(t0.Add(policy.StartingTTL))
 }
 
 // TestBackoff holds that delays grow with each crash up to the longest delay, for any policy (R07).

@@ -256,7 +256,7 @@ func BenchmarkEachInstance(b *testing.B) {
 	})
 	var n [5]int
 	for b.Loop() {
-		s.EachInstance(func(_ Handle, _ uint32, st actual.State) { n[st&3]++ })
+		s.EachInstance(func(_ Handle, _ uint32, st actual.State, _ app.Time) { n[st&3]++ })
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/1000, "ms/1M-instances")
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(reference.Nanoseconds()), "x-vs-flat-slice")

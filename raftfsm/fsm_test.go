@@ -139,7 +139,7 @@ func TestViewsWhileEntriesAreApplied(t *testing.T) {
 					return
 				}
 				n := 0
-				v.EachInstance(func(Handle, uint32, actual.State) { n++ })
+				v.EachInstance(func(Handle, uint32, actual.State, app.Time) { n++ })
 				if n != v.Counts().Instances {
 					t.Errorf("%d instances, counted %d", n, v.Counts().Instances)
 				}

@@ -94,9 +94,9 @@ func (s *State) located(d *deaRec, i int, k app.Key) actual.Located {
 	return x
 }
 
-// EachInstanceOf calls fn for every instance of an app, in any order, and returns the app's record. A guid that two
-// DEAs list comes twice (W10). It allocates nothing.
-func (s *State) EachInstanceOf(k app.Key, fn func(index uint32, st actual.State)) (App, bool) {
+// EachInstanceOf calls fn for every instance of an app, in any order, and returns the app's record. heard is when the
+// instance was recorded in its state. A guid that two DEAs list comes twice (W10). It allocates nothing.
+func (s *State) EachInstanceOf(k app.Key, fn func(index uint32, st actual.State, heard app.Time)) (App, bool) {
 	h, ok := s.lookup.find(&s.apps, k)
 	if !ok {
 		return App{}, false
@@ -106,15 +106,16 @@ func (s *State) EachInstanceOf(k app.Key, fn func(index uint32, st actual.State)
 		d := *s.deas.get(num)
 		lo, hi := d.of(h)
 		for i := lo; i < hi; i++ {
-			fn(uint32(d.inst[i].index), d.inst[i].state)
+			p := &d.inst[i]
+			fn(uint32(p.index), p.state, app.Time(p.heard.ms()))
 		}
 	}
 	return s.appOf(h), true
 }
 
-// EachInstance calls fn for every instance, DEA by DEA. A guid that two DEAs list comes twice (W10). It allocates
-// nothing.
-func (s *State) EachInstance(fn func(h Handle, index uint32, st actual.State)) {
+// EachInstance calls fn for every instance, DEA by DEA. heard is when it was recorded in its state. A guid that two DEAs
+// list comes twice (W10). It allocates nothing.
+func (s *State) EachInstance(fn func(h Handle, index uint32, st actual.State, heard app.Time)) {
 	for num := range s.deas.len() {
 		d := *s.deas.get(uint32(num))
 		if d == nil {
@@ -122,7 +123,7 @@ func (s *State) EachInstance(fn func(h Handle, index uint32, st actual.State)) {
 		}
 		for i := range d.inst {
 			p := &d.inst[i]
-			fn(p.app, uint32(p.index), p.state)
+			fn(p.app, uint32(p.index), p.state, app.Time(p.heard.ms()))
 		}
 	}
 }

@@ -64,7 +64,7 @@ func TestReadingAllocatesNothing(t *testing.T) {
 	k := testKey(0)
 	dst := s.Instances(nil, k)
 	for name, fn := range map[string]func(){
-		"EachInstance": func() { s.EachInstance(func(Handle, uint32, actual.State) {}) },
+		"EachInstance": func() { s.EachInstance(func(Handle, uint32, actual.State, app.Time) {}) },
 		"EachDesired":  func() { s.EachDesired(func(Handle, desired.App) bool { return true }) },
 		"Instances":    func() { dst = s.Instances(dst[:0], k) },
 		"App":          func() { s.App(k) },

@@ -240,7 +240,7 @@ func (f *fleet) newPass(view *raftfsm.State, know reconcile.Knowledge, at app.Ti
 	p := &pass{view: view, at: at, know: know, policy: f.policy, keys: keys, built: began, used: began}
 	whole, shut := keys == nil, len(p.shut()) > 0
 	if whole {
-		p.keys = f.eval.Unsettled(view)
+		p.keys = f.eval.UnsettledAt(view, at)
 	}
 	p.sums = make([]driftSum, len(p.keys))
 	for i, k := range p.keys {

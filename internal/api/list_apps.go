@@ -274,7 +274,7 @@ func (l listed[T]) onlyDrift() bool {
 
 // count fills in the desired state and the instances. It reports whether the app is recorded.
 func (r *appRow) count(view *raftfsm.State) bool {
-	a, ok := view.EachInstanceOf(r.key, func(_ uint32, st actual.State) {
+	a, ok := view.EachInstanceOf(r.key, func(_ uint32, st actual.State, _ app.Time) {
 		r.all++
 		if int(st) < len(r.states) {
 			r.states[st]++

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"iter"
+	"math"
 
 	"hm/diff"
 	"hm/internal/app"
@@ -57,23 +58,35 @@ func (a *Evaluation) Plan() diff.Plan {
 }
 
 // Plan evaluates one app at now and plans it. For an app that is plainly as desired it takes a
-// fraction of the time of App, and gives the same plan: an empty one.
+// fraction of the time of App, and gives the same plan: there is nothing to do before one of its
+// instances has been STARTING for too long.
 func (e *Evaluator) Plan(view *raftfsm.State, k app.Key, know Knowledge, now app.Time) diff.Plan {
-	if Settled(view, k) && !view.HasCommands(k) {
-		e.app.Findings = e.app.Findings[:0]
-		return diff.Plan{}
+	var t diff.Tally
+	if settled(view, k, &t) && !view.HasCommands(k) {
+		if stuck := t.StuckAt(e.policy); stuck == 0 || now < stuck {
+			e.app.Findings = e.app.Findings[:0]
+			return diff.Plan{Next: stuck}
+		}
 	}
 	return e.App(view, k, know, now).Plan()
 }
 
-// Unsettled gives the keys of all apps that may drift or have outstanding commands, sorted. It
-// reads every instance once (I9: the anti-entropy pass).
-func (e *Evaluator) Unsettled(view *raftfsm.State) []app.Key { return e.fleet.unsettled(view) }
+// Unsettled gives the keys of all apps that may drift, now or later, or have outstanding commands,
+// sorted. It reads every instance once (I9: the anti-entropy pass).
+func (e *Evaluator) Unsettled(view *raftfsm.State) []app.Key {
+	return e.fleet.unsettled(view, e.policy, math.MaxInt64)
+}
 
-// Fleet evaluates every app that Unsettled gives, in that order; the others are as desired. visit
+// UnsettledAt is Unsettled without the apps that do not drift at now and would only if an instance
+// stayed STARTING for too long.
+func (e *Evaluator) UnsettledAt(view *raftfsm.State, now app.Time) []app.Key {
+	return e.fleet.unsettled(view, e.policy, now)
+}
+
+// Fleet evaluates every app that UnsettledAt gives, in that order; the others are as desired. visit
 // returns false to stop early. Each evaluation is valid until visit returns.
 func (e *Evaluator) Fleet(view *raftfsm.State, know Knowledge, now app.Time, visit func(*Evaluation) bool) {
-	for _, k := range e.Unsettled(view) {
+	for _, k := range e.UnsettledAt(view, now) {
 		if !visit(e.App(view, k, know, now)) {
 			return
 		}

@@ -17,9 +17,9 @@ type fleetPass struct {
 	known   []bool // by index of one app
 }
 
-// unsettled gives the keys of all apps that diff.App may find something about or that have
+// unsettled gives the keys of all apps that diff.App may find something about at now or that have
 // outstanding commands, sorted. It reads every instance once (I9: the anti-entropy pass).
-func (p *fleetPass) unsettled(view *raftfsm.State) []app.Key {
+func (p *fleetPass) unsettled(view *raftfsm.State, policy diff.Policy, now app.Time) []app.Key {
 	p.tally(view)
 	p.desired = slices.Grow(p.desired[:0], len(p.tallies))[:len(p.tallies)]
 	clear(p.desired)
@@ -31,7 +31,7 @@ func (p *fleetPass) unsettled(view *raftfsm.State) []app.Key {
 	}
 	view.EachDesired(func(h raftfsm.Handle, d desired.App) bool {
 		p.desired[h] = true
-		if !p.tallies[h].Settled(d) {
+		if t := &p.tallies[h]; !t.Settled(d) || t.StuckAt(policy) != 0 && t.StuckAt(policy) <= now {
 			add(h)
 		}
 		return true
@@ -53,7 +53,9 @@ func (p *fleetPass) tally(view *raftfsm.State) {
 	n := view.Handles()
 	p.tallies = slices.Grow(p.tallies[:0], n)[:n]
 	clear(p.tallies)
-	view.EachInstance(func(h raftfsm.Handle, index uint32, s actual.State) { p.tallies[h].Add(index, s) })
+	view.EachInstance(func(h raftfsm.Handle, index uint32, s actual.State, heard app.Time) {
+		p.tallies[h].Add(index, s, heard)
+	})
 }
 
 // forget has known say nothing of so many indices.

@@ -83,10 +83,15 @@ func (know Knowledge) quiet(instances []actual.Located) {
 }
 
 // Settled reports, in a fraction of the time of an evaluation, that diff.App would keep every
-// instance of an app and miss none. Like diff.Tally it may say no where that is so. It does not
-// look at outstanding commands.
+// instance of an app and miss none, while no instance is STARTING for too long. Like diff.Tally it
+// may say no where that is so. It does not look at outstanding commands.
 func Settled(view *raftfsm.State, k app.Key) bool {
 	var t diff.Tally
+	return settled(view, k, &t)
+}
+
+// settled is Settled, and sums up the app's instances in t.
+func settled(view *raftfsm.State, k app.Key, t *diff.Tally) bool {
 	if a, _ := view.EachInstanceOf(k, t.Add); a.HasDesired {
 		return t.Settled(a.Desired)
 	}

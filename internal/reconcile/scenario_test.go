@@ -311,6 +311,19 @@ func TestR29EvacuationReplacesEverything(t *testing.T) {
 	cf.wantSent("at rest", n, n)
 }
 
+// TestR63AnInstanceThatStaysSTARTINGIsReplaced: the app changes nothing for 30 heartbeats, so only the time makes the
+// leader look at it again.
+func TestR63AnInstanceThatStaysSTARTINGIsReplaced(t *testing.T) {
+	cf := steadyFleet(t, 4, 10, testOptions())
+	cf.onStart = func(i *actual.Instance) { i.State = actual.Starting }
+	d := cf.deas["dea-001"]
+	d.list[0].State = actual.Starting
+	cf.run(29 * hb)
+	cf.wantSent("an instance is STARTING for a while", 0, 0)
+	cf.run(6 * hb)
+	cf.wantSent("an instance is STARTING for too long", 1, 0)
+}
+
 func TestR34ExitIsActedOnAtOnceAndOnce(t *testing.T) {
 	cf := steadyFleet(t, 4, 3, testOptions())
 	d := cf.deas["dea-001"]
