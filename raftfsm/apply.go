@@ -74,20 +74,19 @@ func (a *applier) finish() {
 	}
 	a.res.Touched = make([]app.Key, len(t.touched))
 	for i, h := range t.touched {
-		rec := a.apps.get(uint32(h))
-		k := rec.key
+		rec, k := a.apps.get(h), a.apps.key(h)
 		a.res.Touched[i] = k
 		if !rec.has && rec.instances == 0 {
 			if rec.crashes > 0 && !a.held() {
 				a.dropCrashes(h)
-				rec = a.apps.get(uint32(h))
+				rec = a.apps.get(h)
 			}
 			if rec.crashes == 0 && !a.HasCommands(k) {
 				a.release(h)
 				continue
 			}
 		}
-		a.sum.add(t.enc.app(rec, a.letterCase(h)))
+		a.sum.add(t.enc.app(k, rec, a.letterCase(h)))
 	}
 	for _, h := range t.touched {
 		t.seen[h/64] &^= 1 << (h % 64)
@@ -119,7 +118,7 @@ type scratch struct {
 // touch must be called before a record of app h is changed.
 func (s *State) touch(h Handle) {
 	if s.addTouched(h) {
-		s.sum.sub(s.scratch.enc.app(s.apps.get(uint32(h)), s.letterCase(h)))
+		s.sum.sub(s.scratch.enc.app(s.apps.key(h), s.apps.get(h), s.letterCase(h)))
 	}
 }
 
@@ -153,9 +152,9 @@ func (s *State) newApp(k app.Key) Handle {
 	if n := len(t.freeApps); n > 0 {
 		h = t.freeApps[n-1]
 		t.freeApps = t.freeApps[:n-1]
-		*s.apps.mut(uint32(h)) = appRec{key: k}
+		s.apps.set(h, k, appRec{})
 	} else {
-		h = Handle(s.apps.push(appRec{key: k}))
+		h = s.apps.push(k, appRec{})
 	}
 	s.lookup.add(&s.apps, h)
 	return h
@@ -163,7 +162,7 @@ func (s *State) newApp(k app.Key) Handle {
 
 func (s *State) release(h Handle) {
 	s.lookup.remove(&s.apps, h)
-	*s.apps.mut(uint32(h)) = appRec{}
+	s.apps.set(h, app.Key{}, appRec{})
 	s.scratch.freeApps = append(s.scratch.freeApps, h)
 }
 

@@ -277,7 +277,7 @@ func BenchmarkInstancesOfOneApp(b *testing.B) {
 func BenchmarkHash(b *testing.B) {
 	s := millionState()
 	d := *s.deas.get(0)
-	k := s.apps.get(uint32(d.inst[0].app)).key
+	k := s.apps.key(d.inst[0].app)
 	var e encoding
 	var t sum
 	ask := timed(1000, func() { s.Hash() })

@@ -68,7 +68,7 @@ func (s *State) markOf(k app.Key, index uint32, g app.GUID) actual.CrashMark {
 // markCounted marks the crash of instance g as counted: a restart of app h at index was scheduled for it. The restart
 // also answers the other crashes that are listed there, so they are marked too.
 func (s *State) markCounted(h Handle, index uint32, g app.GUID) {
-	k := s.apps.get(uint32(h)).key
+	k := s.apps.key(h)
 	listed := append(s.crashedAt(h, index), g)
 	for _, g := range listed {
 		if !g.IsZero() && s.markOf(k, index, g) == actual.CrashNew {
@@ -80,7 +80,7 @@ func (s *State) markCounted(h Handle, index uint32, g app.GUID) {
 // markOld marks a crash as counted that a DEA lists in its first heartbeat while a restart at the index is awaited: the
 // crash may be older than the one that the restart is for.
 func (s *State) markOld(h Handle, index uint32, g app.GUID) {
-	k := s.apps.get(uint32(h)).key
+	k := s.apps.key(h)
 	c, ok := s.crash(k, index)
 	if ok && c.Count > 0 && !c.Answered && c.Exited != g && s.markOf(k, index, g) == actual.CrashNew {
 		s.setMark(h, index, g, actual.CrashCounted)
@@ -90,7 +90,7 @@ func (s *State) markOld(h Handle, index uint32, g app.GUID) {
 // markAnswered marks every crash that is or was listed at index of app h as answered: an instance is live there. It
 // drops the marks of crashed instances that are live again.
 func (s *State) markAnswered(h Handle, index uint32) {
-	k := s.apps.get(uint32(h)).key
+	k := s.apps.key(h)
 	crashed := s.crashedAt(h, index)
 	for _, l := range s.scratch.lostAt(h, index) {
 		crashed = append(crashed, l.guid)
@@ -110,7 +110,7 @@ func (s *State) markAnswered(h Handle, index uint32) {
 
 // markLost sets the time of the marks whose instances are being removed.
 func (s *State) markLost(h Handle, index uint32) {
-	k := s.apps.get(uint32(h)).key
+	k := s.apps.key(h)
 	for _, l := range s.scratch.lostAt(h, index) {
 		if m := s.markOf(k, index, l.guid); m != actual.CrashNew {
 			s.setMark(h, index, l.guid, m)
@@ -121,12 +121,12 @@ func (s *State) markLost(h Handle, index uint32) {
 // setMark marks a crash.
 func (s *State) setMark(h Handle, index uint32, g app.GUID, mark actual.CrashMark) {
 	s.touch(h)
-	m := markRec{key: s.apps.get(uint32(h)).key, index: index, guid: g, mark: mark, at: s.now}
+	m := markRec{key: s.apps.key(h), index: index, guid: g, mark: mark, at: s.now}
 	old, had := s.marks.Set(m)
 	if had {
 		s.sum.sub(s.scratch.enc.mark(&old))
 	} else {
-		s.apps.mut(uint32(h)).crashes++
+		s.apps.mut(h).crashes++
 	}
 	s.sum.add(s.scratch.enc.mark(&m))
 	if !had {
@@ -136,7 +136,7 @@ func (s *State) setMark(h Handle, index uint32, g app.GUID, mark actual.CrashMar
 
 // boundMarks drops the oldest mark of an unlisted instance if the index has too many of them.
 func (s *State) boundMarks(h Handle, index uint32) {
-	k := s.apps.get(uint32(h)).key
+	k := s.apps.key(h)
 	all := s.marksOf(k, &index)
 	if len(all) <= maxMarks {
 		return
@@ -158,13 +158,13 @@ func (s *State) boundMarks(h Handle, index uint32) {
 }
 
 func (s *State) dropMark(h Handle, index uint32, g app.GUID) {
-	old, ok := s.marks.Delete(markRec{key: s.apps.get(uint32(h)).key, index: index, guid: g})
+	old, ok := s.marks.Delete(markRec{key: s.apps.key(h), index: index, guid: g})
 	if !ok {
 		return
 	}
 	s.touch(h)
 	s.sum.sub(s.scratch.enc.mark(&old))
-	s.apps.mut(uint32(h)).crashes--
+	s.apps.mut(h).crashes--
 }
 
 // marksOf returns the marks of an app, or those at one index if index is not nil, sorted.
@@ -248,7 +248,7 @@ func restoreMarks(r *restorer, body []byte) error {
 			return fmt.Errorf("the crash mark of instance %s of app %s is out of order", g, k)
 		}
 		r.s.marks.Set(rec)
-		r.s.apps.mut(uint32(h)).crashes++
+		r.s.apps.mut(h).crashes++
 		r.s.sum.add(r.s.scratch.enc.mark(&rec))
 	}
 	return nil

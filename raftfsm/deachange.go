@@ -128,7 +128,7 @@ func (a *applier) prepareNewcomers(base *deaRec, r DEAChanges, n int, first bool
 		if !c.recorded {
 			if other := s.recorded(c.app, c.text); other == nil {
 				s.touch(c.app)
-				s.apps.mut(uint32(c.app)).grewAt = s.now
+				s.apps.mut(c.app).grewAt = s.now
 				t.fresh = append(t.fresh, c.place())
 				if first && c.state == actual.Crashed {
 					s.markOld(c.app, uint32(c.index), c.text)
@@ -153,14 +153,14 @@ func (a *applier) crashed(dea string, c *newcomer, first bool) {
 	if first && a.recorded(c.app, c.text) == nil || a.crashKnown(c.app, uint32(c.index), c.text) {
 		return
 	}
-	a.fact(CrashFact{App: a.apps.get(uint32(c.app)).key, Index: uint32(c.index), Instance: c.text, DEA: dea})
+	a.fact(CrashFact{App: a.apps.key(c.app), Index: uint32(c.index), Instance: c.text, DEA: dea})
 }
 
 // recorded returns the instance of the app with this guid, or nil if no DEA lists it. If several DEAs list it, the one
 // that was recorded last counts.
 func (s *State) recorded(h Handle, g app.GUID) (found *packed) {
 	born := uint64(0)
-	for _, num := range s.apps.get(uint32(h)).deas() {
+	for _, num := range s.apps.deas(h) {
 		d := *s.deas.get(num)
 		lo, hi := d.of(h)
 		if i := d.locate(g, lo, hi); i >= 0 && d.born > born {
@@ -233,7 +233,7 @@ func (s *State) replaceDEA(old, base, next *deaRec, n int) {
 	for i, gone := range t.drop {
 		if gone {
 			p := &base.inst[i]
-			s.sum.sub(t.enc.instance(base.seed, p, base.guid(i), s.apps.get(uint32(p.app)).key))
+			s.sum.sub(t.enc.instance(base.seed, p, base.guid(i), s.apps.key(p.app)))
 			s.countInstance(p.state, p.app, -1)
 			t.places = append(t.places, p.place())
 			if p.state == actual.Crashed {
@@ -243,7 +243,7 @@ func (s *State) replaceDEA(old, base, next *deaRec, n int) {
 	}
 	for i := range t.add {
 		c := &t.add[i]
-		s.sum.add(t.enc.instance(next.seed, &c.packed, c.text, s.apps.get(uint32(c.app)).key))
+		s.sum.add(t.enc.instance(next.seed, &c.packed, c.text, s.apps.key(c.app)))
 		s.countInstance(c.state, c.app, 1)
 		t.places = append(t.places, c.place())
 	}
@@ -267,7 +267,7 @@ func (s *State) countInstance(st actual.State, h Handle, by int) {
 		s.counts.Running += by
 	case actual.Crashed:
 		s.counts.Crashed += by
-		s.apps.mut(uint32(h)).crashes += uint32(by)
+		s.apps.mut(h).crashes += uint32(by)
 	case actual.Evacuating:
 		s.counts.Evacuating += by
 	}
@@ -284,13 +284,13 @@ func (s *State) updateApps(base, next *deaRec) {
 		s.touch(h)
 		oldLo, oldHi := base.of(h)
 		lo, hi := next.of(h)
-		rec := s.apps.mut(uint32(h))
+		rec := s.apps.mut(h)
 		rec.instances += uint32((hi - lo) - (oldHi - oldLo))
 		switch {
 		case oldLo == oldHi && lo < hi:
-			rec.few = rec.held.add(rec.few, next.num)
+			s.apps.addDEA(h, next.num)
 		case oldLo < oldHi && lo == hi:
-			rec.few = rec.held.remove(rec.few, next.num)
+			s.apps.removeDEA(h, next.num)
 		}
 		crashes := rec.crashes > 0 || len(s.scratch.lost) > 0
 		for ; i < len(places) && Handle(places[i]>>32) == h; i++ {

@@ -151,8 +151,9 @@ func recomputed(s *State) Hash {
 	c := *s
 	c.sum = sum{}
 	for h := range s.apps.len() {
-		if a := s.apps.get(uint32(h)); a.used() {
-			c.sum.add(e.app(a, s.letterCase(Handle(h))))
+		h := Handle(h)
+		if a := s.apps.get(h); a.used() {
+			c.sum.add(e.app(s.apps.key(h), a, s.letterCase(h)))
 		}
 	}
 	for n := range s.deas.len() {
@@ -162,7 +163,7 @@ func recomputed(s *State) Hash {
 		}
 		c.sum.add(e.dea(d))
 		for i := range d.inst {
-			c.sum.add(e.instance(d.seed, &d.inst[i], d.guid(i), s.apps.get(uint32(d.inst[i].app)).key))
+			c.sum.add(e.instance(d.seed, &d.inst[i], d.guid(i), s.apps.key(d.inst[i].app)))
 		}
 	}
 	for cmd := range s.AllCommands() {

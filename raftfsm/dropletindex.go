@@ -32,7 +32,7 @@ func hashGUID(g app.GUID) uint64 {
 }
 
 // each calls fn with the handles of droplet until fn returns false.
-func (x *dropletIndex) each(apps *pages[appRec], droplet app.GUID, fn func(Handle) bool) {
+func (x *dropletIndex) each(apps *appTable, droplet app.GUID, fn func(Handle) bool) {
 	hash := hashGUID(droplet)
 	sh := x.shards[hash>>56]
 	if sh == nil {
@@ -41,14 +41,14 @@ func (x *dropletIndex) each(apps *pages[appRec], droplet app.GUID, fn func(Handl
 	mask := uint64(len(sh.slots) - 1)
 	for i := hash & mask; sh.slots[i] != 0; i = (i + 1) & mask {
 		h := sh.slots[i] - 1
-		if apps.get(uint32(h)).key.Droplet == droplet && !fn(h) {
+		if apps.droplet(h) == droplet && !fn(h) {
 			return
 		}
 	}
 }
 
 // find returns the handle of a key.
-func (x *dropletIndex) find(apps *pages[appRec], k app.Key) (Handle, bool) {
+func (x *dropletIndex) find(apps *appTable, k app.Key) (Handle, bool) {
 	hash := hashGUID(k.Droplet)
 	sh := x.shards[hash>>56]
 	if sh == nil {
@@ -56,7 +56,7 @@ func (x *dropletIndex) find(apps *pages[appRec], k app.Key) (Handle, bool) {
 	}
 	mask := uint64(len(sh.slots) - 1)
 	for i := hash & mask; sh.slots[i] != 0; i = (i + 1) & mask {
-		if h := sh.slots[i] - 1; apps.get(uint32(h)).key == k {
+		if h := sh.slots[i] - 1; apps.is(h, &k) {
 			return h, true
 		}
 	}
@@ -65,7 +65,7 @@ func (x *dropletIndex) find(apps *pages[appRec], k app.Key) (Handle, bool) {
 
 // findAll is find for the apps of many instances: found[i] is one more than the handle of list[i]'s app, or 0. Each of
 // its loops does little, so that the processor waits for the memory of many apps at once.
-func (x *dropletIndex) findAll(apps *pages[appRec], list []actual.Instance, found []Handle, hashes []uint64) ([]Handle, []uint64) {
+func (x *dropletIndex) findAll(apps *appTable, list []actual.Instance, found []Handle, hashes []uint64) ([]Handle, []uint64) {
 	found, hashes = found[:0], hashes[:0]
 	for i := range list {
 		hashes = append(hashes, hashGUID(list[i].App.Droplet))
@@ -78,7 +78,7 @@ func (x *dropletIndex) findAll(apps *pages[appRec], list []actual.Instance, foun
 		found = append(found, h)
 	}
 	for i, h := range found {
-		if h == 0 || apps.get(uint32(h-1)).key == list[i].App {
+		if h == 0 || apps.is(h-1, &list[i].App) {
 			continue
 		}
 		found[i] = 0 // its place is taken by another app
@@ -90,15 +90,15 @@ func (x *dropletIndex) findAll(apps *pages[appRec], list []actual.Instance, foun
 }
 
 // add adds h. Its key must be in apps already.
-func (x *dropletIndex) add(apps *pages[appRec], h Handle) {
-	hash := hashGUID(apps.get(uint32(h)).key.Droplet)
+func (x *dropletIndex) add(apps *appTable, h Handle) {
+	hash := hashGUID(apps.droplet(h))
 	sh := x.shard(hash)
 	if (sh.used+1)*4 > len(sh.slots)*3 {
 		old := sh.slots
 		sh.slots = make([]Handle, max(8, 2*len(old)))
 		for _, v := range old {
 			if v != 0 {
-				sh.put(hashGUID(apps.get(uint32(v-1)).key.Droplet), v)
+				sh.put(hashGUID(apps.droplet(v-1)), v)
 			}
 		}
 	}
@@ -107,8 +107,8 @@ func (x *dropletIndex) add(apps *pages[appRec], h Handle) {
 }
 
 // remove removes h. Its key must still be in apps.
-func (x *dropletIndex) remove(apps *pages[appRec], h Handle) {
-	hash := hashGUID(apps.get(uint32(h)).key.Droplet)
+func (x *dropletIndex) remove(apps *appTable, h Handle) {
+	hash := hashGUID(apps.droplet(h))
 	sh := x.shard(hash)
 	if len(sh.slots) == 0 {
 		return
@@ -124,7 +124,7 @@ func (x *dropletIndex) remove(apps *pages[appRec], h Handle) {
 	sh.used--
 	// Close the gap: a following handle moves into it, unless it would then be before its first possible slot.
 	for j := (i + 1) & mask; sh.slots[j] != 0; j = (j + 1) & mask {
-		home := hashGUID(apps.get(uint32(sh.slots[j]-1)).key.Droplet) & mask
+		home := hashGUID(apps.droplet(sh.slots[j]-1)) & mask
 		if (j-home)&mask >= (j-i)&mask {
 			sh.slots[i] = sh.slots[j]
 			i = j

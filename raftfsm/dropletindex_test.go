@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -13,13 +14,20 @@ func TestDropletIndex(t *testing.T) {
 	var keys []app.Key
 	for d := range 8000 {
 		droplet := randomGUID(r, "uh"[d%2])
-		for range 1 + d%3 {
-			keys = append(keys, app.Key{Droplet: droplet, Version: randomGUID(r, 'u')})
+		if d%50 == 0 {
+			droplet = app.MustGUID(fmt.Sprintf("droplet-%d", d))
+		}
+		for v := range 1 + d%3 {
+			version := randomGUID(r, 'u')
+			if (d+v)%50 == 1 {
+				version = app.MustGUID(fmt.Sprintf("version-%d", v))
+			}
+			keys = append(keys, app.Key{Droplet: droplet, Version: version})
 		}
 	}
-	var apps pages[appRec]
+	apps := newAppTable()
 	for _, k := range keys {
-		apps.push(appRec{key: k})
+		apps.push(k, appRec{})
 	}
 	var x dropletIndex
 	in := make([]bool, len(keys))

@@ -76,14 +76,14 @@ func (a *applier) fact(f Fact) { a.res.Facts = append(a.res.Facts, f) }
 
 // crashKnown reports whether the crash of an instance was recorded before.
 func (s *State) crashKnown(h Handle, index uint32, g app.GUID) bool {
-	for _, num := range s.apps.get(uint32(h)).deas() {
+	for _, num := range s.apps.deas(h) {
 		d := *s.deas.get(num)
 		lo, hi := d.of(h)
 		if i := d.locate(g, lo, hi); i >= 0 && d.inst[i].state == actual.Crashed {
 			return true
 		}
 	}
-	k := s.apps.get(uint32(h)).key
+	k := s.apps.key(h)
 	c, _ := s.crash(k, index)
 	return c.Instance == g || c.Exited == g || s.markOf(k, index, g) != actual.CrashNew
 }

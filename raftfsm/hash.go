@@ -84,9 +84,9 @@ func (e *encoding) letterCase(c app.KeyLetterCase) {
 
 func (e encoding) hash() xxh3.Uint128 { return xxh3.Hash128(e) }
 
-func (e *encoding) app(a *appRec, c app.KeyLetterCase) xxh3.Uint128 {
+func (e *encoding) app(k app.Key, a *appRec, c app.KeyLetterCase) xxh3.Uint128 {
 	e.reset(hashedApp)
-	e.key(a.key)
+	e.key(k)
 	e.flag(a.has)
 	e.u8(uint8(a.run))
 	e.u8(uint8(a.pkg))

@@ -71,12 +71,12 @@ func (s *State) setCrash(h Handle, c actual.Crash) {
 		c.RunningSince = 0
 	}
 	s.touch(h)
-	rec := &crashRec{key: s.apps.get(uint32(h)).key, Crash: c}
+	rec := &crashRec{key: s.apps.key(h), Crash: c}
 	old, had := s.crashes.Set(rec)
 	if had {
 		s.sum.sub(s.scratch.enc.crash(old.key, &old.Crash))
 	} else {
-		s.apps.mut(uint32(h)).crashes++
+		s.apps.mut(h).crashes++
 	}
 	s.sum.add(s.scratch.enc.crash(rec.key, &rec.Crash))
 }
@@ -91,7 +91,7 @@ func (s *State) indexChanged(h Handle, index uint32) {
 	if s.anyAt(h, index, actual.State.Live) {
 		s.markAnswered(h, index)
 	}
-	c, ok := s.crash(s.apps.get(uint32(h)).key, index)
+	c, ok := s.crash(s.apps.key(h), index)
 	if !ok {
 		return
 	}
@@ -110,12 +110,11 @@ func (s *State) indexChanged(h Handle, index uint32) {
 // forgetExits forgets the exits, and the starts without effect, of app h at indices that its desired row does not want.
 // Otherwise a start that somebody asks for much later would count as the restart of a crash, or be delayed.
 func (s *State) forgetExits(h Handle) {
-	rec := s.apps.get(uint32(h))
-	if rec.crashes == 0 {
+	if s.apps.get(h).crashes == 0 {
 		return
 	}
-	row := rec.row()
-	for _, c := range s.Crashes(rec.key) {
+	row := s.apps.row(h)
+	for _, c := range s.Crashes(s.apps.key(h)) {
 		switch {
 		case c.Exited.IsZero() && c.Tries == 0 || row.Wanted() && c.Index < row.Instances:
 		case c.Count == 0:
@@ -130,11 +129,10 @@ func (s *State) forgetExits(h Handle) {
 
 // countFailedStart counts a start of app h at index that was claimed at this time and had no effect.
 func (s *State) countFailedStart(h Handle, index uint32, at app.Time) {
-	rec := s.apps.get(uint32(h))
-	if row := rec.row(); !row.Wanted() || index >= row.Instances {
+	if row := s.apps.row(h); !row.Wanted() || index >= row.Instances {
 		return
 	}
-	c, _ := s.crash(rec.key, index)
+	c, _ := s.crash(s.apps.key(h), index)
 	c.Tries, c.TriedAt = min(c.Tries+1, maxTries), at
 	s.setCrash(h, c)
 }
@@ -143,17 +141,17 @@ func (s *State) countFailedStart(h Handle, index uint32, at app.Time) {
 const maxTries = 1 << 20
 
 func (s *State) dropCrash(h Handle, index uint32) {
-	old, ok := s.crashes.Delete(&crashRec{key: s.apps.get(uint32(h)).key, Crash: actual.Crash{Index: index}})
+	old, ok := s.crashes.Delete(&crashRec{key: s.apps.key(h), Crash: actual.Crash{Index: index}})
 	if !ok {
 		return
 	}
 	s.touch(h)
 	s.sum.sub(s.scratch.enc.crash(old.key, &old.Crash))
-	s.apps.mut(uint32(h)).crashes--
+	s.apps.mut(h).crashes--
 }
 
 func (s *State) dropCrashes(h Handle) {
-	k := s.apps.get(uint32(h)).key
+	k := s.apps.key(h)
 	for _, c := range s.Crashes(k) {
 		s.dropCrash(h, c.Index)
 	}
@@ -234,7 +232,7 @@ func restoreCrashes(r *restorer, body []byte) error {
 			return fmt.Errorf("the crash record of app %s, index %d is out of order", k, c.Index)
 		}
 		r.s.crashes.Set(rec)
-		r.s.apps.mut(uint32(h)).crashes++
+		r.s.apps.mut(h).crashes++
 		r.s.sum.add(r.s.scratch.enc.crash(k, &rec.Crash))
 	}
 	return nil

@@ -332,9 +332,9 @@ func restoreDEA(r *restorer, body []byte) error {
 		for i < n && d.inst[i].app == h {
 			i++
 		}
-		a := s.apps.mut(uint32(h))
+		a := s.apps.mut(h)
 		a.instances += uint32(i - lo)
-		a.few = a.held.add(a.few, d.num)
+		s.apps.addDEA(h, d.num)
 	}
 	return nil
 }
@@ -366,7 +366,7 @@ func (r *restorer) fill(d *deaRec, m *wire.SnapshotDEA) error {
 			return fmt.Errorf("invalid instance %q at index %d in state %d since %d, recorded at %d",
 				g, m.Index[i], st, since, heard)
 		}
-		k := s.apps.get(at).key
+		k := s.apps.key(Handle(at))
 		p := pack(actual.Instance{GUID: g, Index: m.Index[i], State: st, Since: since}, Handle(at))
 		p.heard = millisOf(heard)
 		if i > 0 {

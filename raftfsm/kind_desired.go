@@ -165,9 +165,9 @@ func (s *State) setRow(d *desired.App) (had, changed bool) {
 	})
 	h, found := Handle(0), false
 	for _, v := range t.versions {
-		if s.apps.get(uint32(v)).key == d.Key {
+		if s.apps.key(v) == d.Key {
 			h, found = v, true
-			had = had || s.apps.get(uint32(v)).has
+			had = had || s.apps.get(v).has
 		} else if s.removeRow(v) {
 			had = true
 		}
@@ -179,8 +179,8 @@ func (s *State) setRow(d *desired.App) (had, changed bool) {
 		return had, false
 	}
 	s.touch(h)
-	rec := s.apps.mut(uint32(h))
-	s.countDesired(rec.row(), -1)
+	s.countDesired(s.apps.row(h), -1)
+	rec := s.apps.mut(h)
 	rec.has, rec.desired, rec.run, rec.pkg, rec.rev = true, d.Instances, d.State, d.Package, s.rev
 	s.setLetterCase(h, d.LetterCase)
 	s.countDesired(*d, 1)
@@ -190,12 +190,12 @@ func (s *State) setRow(d *desired.App) (had, changed bool) {
 
 // removeRow drops the desired row of an app, and reports whether it had one.
 func (s *State) removeRow(h Handle) bool {
-	if !s.apps.get(uint32(h)).has {
+	if !s.apps.get(h).has {
 		return false
 	}
 	s.touch(h)
-	rec := s.apps.mut(uint32(h))
-	s.countDesired(rec.row(), -1)
+	s.countDesired(s.apps.row(h), -1)
+	rec := s.apps.mut(h)
 	rec.has, rec.desired, rec.run, rec.pkg, rec.rev = false, 0, 0, 0, 0
 	s.setLetterCase(h, app.KeyLetterCase{})
 	s.forgetExits(h)
@@ -279,13 +279,13 @@ func persistApps(s *State, w *snapshotWriter) error {
 		m.Rev, m.GrewAt, m.Capitals = m.Rev[:0], m.GrewAt[:0], m.Capitals[:0]
 		var before app.Time
 		for i, h := range chunk {
-			a := s.apps.get(uint32(h))
+			a := s.apps.get(h)
 			w.position[h] = uint32(from + i)
 			has := byte(0)
 			if a.has {
 				has = 1
 			}
-			m.Keys = appendKey(m.Keys, a.key)
+			m.Keys = appendKey(m.Keys, s.apps.key(h))
 			m.Rows = append(m.Rows, has, byte(a.run), byte(a.pkg))
 			m.Instances = append(m.Instances, a.desired)
 			m.Rev = append(m.Rev, a.rev)
@@ -317,44 +317,44 @@ func restoreApps(r *restorer, body []byte) error {
 	var grewAt app.Time
 	for i := range n {
 		grewAt += app.Time(m.GrewAt[i])
-		rec := appRec{key: keys.key(), rev: m.Rev[i], grewAt: grewAt, desired: m.Instances[i], has: m.Rows[3*i] == 1,
+		k := keys.key()
+		rec := appRec{rev: m.Rev[i], grewAt: grewAt, desired: m.Instances[i], has: m.Rows[3*i] == 1,
 			run: desired.RunState(m.Rows[3*i+1]), pkg: desired.PackageState(m.Rows[3*i+2])}
 		if keys.err != nil {
 			break
 		}
-		if err := r.addApp(rec, letterCaseOf(m.Capitals, i)); err != nil {
+		if err := r.addApp(k, rec, letterCaseOf(m.Capitals, i)); err != nil {
 			return err
 		}
 	}
 	return keys.end("keys")
 }
 
-func (r *restorer) addApp(rec appRec, c app.KeyLetterCase) error {
+func (r *restorer) addApp(k app.Key, rec appRec, c app.KeyLetterCase) error {
 	s := r.s
-	if !validKey(rec.key) {
+	if !validKey(k) {
 		return fmt.Errorf("an app has no droplet or no version")
 	}
-	if n := s.apps.len(); n > 0 && s.apps.get(uint32(n-1)).key.Compare(rec.key) >= 0 {
-		return fmt.Errorf("app %s is out of order", rec.key)
+	if n := s.apps.len(); n > 0 && s.apps.key(Handle(n-1)).Compare(k) >= 0 {
+		return fmt.Errorf("app %s is out of order", k)
 	}
 	if rec.has {
-		row := rec.row()
-		row.LetterCase = c
+		row := desired.App{Key: k, Instances: rec.desired, State: rec.run, Package: rec.pkg, LetterCase: c}
 		if err := checkRow(&row); err != nil {
 			return err
 		}
-		if rec.key.Droplet == r.desired { // the versions of a droplet follow each other
-			return fmt.Errorf("droplet %s is desired in two versions", rec.key.Droplet)
+		if k.Droplet == r.desired { // the versions of a droplet follow each other
+			return fmt.Errorf("droplet %s is desired in two versions", k.Droplet)
 		}
-		r.desired = rec.key.Droplet
+		r.desired = k.Droplet
 	} else if rec.desired != 0 || rec.run != 0 || rec.pkg != 0 || rec.rev != 0 || c != (app.KeyLetterCase{}) {
-		return fmt.Errorf("app %s is not desired, but has a desired row", rec.key)
+		return fmt.Errorf("app %s is not desired, but has a desired row", k)
 	}
-	h := Handle(s.apps.push(rec))
+	h := s.apps.push(k, rec)
 	s.lookup.add(&s.apps, h)
-	s.countDesired(rec.row(), 1)
+	s.countDesired(s.apps.row(h), 1)
 	s.setLetterCase(h, c)
-	s.sum.add(s.scratch.enc.app(&rec, c))
+	s.sum.add(s.scratch.enc.app(k, &rec, c))
 	return nil
 }
 

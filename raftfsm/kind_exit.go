@@ -36,7 +36,7 @@ func applyInstanceExited(a *applier, r InstanceExited) error {
 	var newest uint64        // deaRec.born of crash.DEA
 	var evacuating []DEAFact // the order of an app's DEAs is not the same on every node
 	// A restarted DEA keeps its instances' guids. For a while two DEAs list the instance, and both records change (W10).
-	for _, num := range a.apps.get(uint32(h)).deas() {
+	for _, num := range a.apps.deas(h) {
 		d := *a.deas.get(num)
 		lo, hi := d.of(h)
 		i := d.locate(x.Instance, lo, hi)
@@ -61,7 +61,7 @@ func applyInstanceExited(a *applier, r InstanceExited) error {
 	if recorded && !known {
 		a.fact(crash)
 	}
-	row := a.apps.get(uint32(h)).row()
+	row := a.apps.row(h)
 	if recorded || !x.Reason.Ends() || !row.Wanted() || x.Index >= row.Instances || a.anyAt(h, x.Index, actual.State.Live) {
 		return nil
 	}

@@ -16,7 +16,7 @@ type appLetterCase struct {
 
 // row returns an app's desired row, or the zero row if it has none.
 func (s *State) row(h Handle) desired.App {
-	d := s.apps.get(uint32(h)).row()
+	d := s.apps.row(h)
 	d.LetterCase = s.letterCase(h)
 	return d
 }

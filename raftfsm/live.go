@@ -7,7 +7,7 @@ import (
 
 // anyAt reports whether an instance that Instances returns for app h at index is in a state for which is returns true.
 func (s *State) anyAt(h Handle, index uint32, is func(actual.State) bool) bool {
-	for _, num := range s.apps.get(uint32(h)).deas() {
+	for _, num := range s.apps.deas(h) {
 		d := *s.deas.get(num)
 		lo, hi := d.at(h, index)
 		for i := lo; i < hi; i++ {
@@ -21,7 +21,7 @@ func (s *State) anyAt(h Handle, index uint32, is func(actual.State) bool) bool {
 
 // liveBeside reports whether an instance of app h other than g is live at index.
 func (s *State) liveBeside(h Handle, index uint32, g app.GUID) bool {
-	for _, num := range s.apps.get(uint32(h)).deas() {
+	for _, num := range s.apps.deas(h) {
 		d := *s.deas.get(num)
 		lo, hi := d.at(h, index)
 		for i := lo; i < hi; i++ {
@@ -35,7 +35,7 @@ func (s *State) liveBeside(h Handle, index uint32, g app.GUID) bool {
 
 // superseded reports whether a DEA that was recorded later than d lists the same instance of app h (W10).
 func (s *State) superseded(h Handle, d *deaRec, g app.GUID) bool {
-	for _, num := range s.apps.get(uint32(h)).deas() {
+	for _, num := range s.apps.deas(h) {
 		if o := *s.deas.get(num); o.born > d.born {
 			lo, hi := o.of(h)
 			if o.locate(g, lo, hi) >= 0 {
@@ -48,7 +48,7 @@ func (s *State) superseded(h Handle, d *deaRec, g app.GUID) bool {
 
 // liveAt reports whether instance g of app h is live at index.
 func (s *State) liveAt(h Handle, index uint32, g app.GUID) bool {
-	for _, num := range s.apps.get(uint32(h)).deas() {
+	for _, num := range s.apps.deas(h) {
 		d := *s.deas.get(num)
 		lo, hi := d.at(h, index)
 		if i := d.locate(g, lo, hi); i >= 0 && d.inst[i].state.Live() && !s.superseded(h, d, g) {
@@ -60,7 +60,7 @@ func (s *State) liveAt(h Handle, index uint32, g app.GUID) bool {
 
 // crashedAt returns the guids of app h's crashed instances at index.
 func (s *State) crashedAt(h Handle, index uint32) (guids []app.GUID) {
-	for _, num := range s.apps.get(uint32(h)).deas() {
+	for _, num := range s.apps.deas(h) {
 		d := *s.deas.get(num)
 		lo, hi := d.at(h, index)
 		for i := lo; i < hi; i++ {
@@ -74,7 +74,7 @@ func (s *State) crashedAt(h Handle, index uint32) (guids []app.GUID) {
 
 // anyLive reports whether app h has a live instance at any index.
 func (s *State) anyLive(h Handle) bool {
-	for _, num := range s.apps.get(uint32(h)).deas() {
+	for _, num := range s.apps.deas(h) {
 		d := *s.deas.get(num)
 		lo, hi := d.of(h)
 		for i := lo; i < hi; i++ {

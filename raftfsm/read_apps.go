@@ -32,15 +32,15 @@ func (s *State) App(k app.Key) (App, bool) {
 }
 
 func (s *State) appOf(h Handle) App {
-	a := s.apps.get(uint32(h))
-	return App{Key: a.key, Desired: s.row(h), HasDesired: a.has, Rev: a.rev, GrewAt: a.grewAt, Instances: int(a.instances)}
+	a := s.apps.get(h)
+	return App{Key: s.apps.key(h), Desired: s.row(h), HasDesired: a.has, Rev: a.rev, GrewAt: a.grewAt, Instances: int(a.instances)}
 }
 
 // Versions returns the keys of all recorded versions of a droplet, sorted.
 func (s *State) Versions(droplet app.GUID) []app.Key {
 	var out []app.Key
 	s.lookup.each(&s.apps, droplet, func(h Handle) bool {
-		out = append(out, s.apps.get(uint32(h)).key)
+		out = append(out, s.apps.key(h))
 		return true
 	})
 	slices.SortFunc(out, app.Key.Compare)
@@ -51,8 +51,8 @@ func (s *State) Versions(droplet app.GUID) []app.Key {
 func (s *State) DesiredVersion(droplet app.GUID) app.GUID {
 	var v app.GUID
 	s.lookup.each(&s.apps, droplet, func(h Handle) bool {
-		if rec := s.apps.get(uint32(h)); rec.has {
-			v = rec.key.Version
+		if rec := s.apps.get(h); rec.has {
+			v = s.apps.key(h).Version
 			return false
 		}
 		return true
@@ -64,7 +64,7 @@ func (s *State) DesiredVersion(droplet app.GUID) app.GUID {
 // count; 0 if there are none.
 func (s *State) OthersGrewAt(k app.Key) (at app.Time) {
 	s.lookup.each(&s.apps, k.Droplet, func(h Handle) bool {
-		if rec := s.apps.get(uint32(h)); rec.key != k && rec.grewAt > at && s.anyLive(h) {
+		if rec := s.apps.get(h); rec.grewAt > at && s.apps.key(h) != k && s.anyLive(h) {
 			at = rec.grewAt
 		}
 		return true
@@ -79,7 +79,7 @@ func (s *State) OthersWithCommands(k app.Key) iter.Seq[app.Key] {
 			return
 		}
 		s.lookup.each(&s.apps, k.Droplet, func(h Handle) bool {
-			other := s.apps.get(uint32(h)).key
+			other := s.apps.key(h)
 			return other == k || !s.HasCommands(other) || yield(other)
 		})
 	}
@@ -89,7 +89,7 @@ func (s *State) OthersWithCommands(k app.Key) iter.Seq[app.Key] {
 func (s *State) Apps() iter.Seq[App] {
 	return func(yield func(App) bool) {
 		for h := range s.apps.len() {
-			if a := s.apps.get(uint32(h)); a.used() && !yield(s.appOf(Handle(h))) {
+			if h := Handle(h); s.apps.get(h).used() && !yield(s.appOf(h)) {
 				return
 			}
 		}
@@ -99,7 +99,7 @@ func (s *State) Apps() iter.Seq[App] {
 // DesiredRow returns the desired row of an app, and its handle.
 func (s *State) DesiredRow(k app.Key) (Handle, desired.App, bool) {
 	h, ok := s.lookup.find(&s.apps, k)
-	if !ok || !s.apps.get(uint32(h)).has {
+	if !ok || !s.apps.get(h).has {
 		return 0, desired.App{}, false
 	}
 	return h, s.row(h), true
@@ -115,13 +115,8 @@ func (s *State) DesiredApps() iter.Seq[desired.App] {
 // EachDesired calls fn for every desired row, in the order of handles, until it returns false.
 func (s *State) EachDesired(fn func(h Handle, d desired.App) bool) {
 	for h := range s.apps.len() {
-		a := s.apps.get(uint32(h))
-		if !a.has {
-			continue
-		}
-		d := a.row()
-		d.LetterCase = s.letterCase(Handle(h))
-		if !fn(Handle(h), d) {
+		h := Handle(h)
+		if s.apps.get(h).has && !fn(h, s.row(h)) {
 			return
 		}
 	}
@@ -135,6 +130,5 @@ func (s *State) KeyOf(h Handle) (app.Key, bool) {
 	if int(h) >= s.apps.len() {
 		return app.Key{}, false
 	}
-	rec := s.apps.get(uint32(h))
-	return rec.key, rec.used()
+	return s.apps.key(h), s.apps.get(h).used()
 }

@@ -23,10 +23,9 @@ func (s *State) Basis(k app.Key, index uint32) Basis {
 	if !ok {
 		return b
 	}
-	rec := s.apps.get(uint32(h))
-	b.Desired = rec.rev
+	b.Desired = s.apps.get(h).rev
 	var buf [256]byte
-	for _, num := range rec.deas() {
+	for _, num := range s.apps.deas(h) {
 		d := *s.deas.get(num)
 		lo, hi := d.at(h, index)
 		for i := lo; i < hi; i++ {

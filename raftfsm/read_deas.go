@@ -42,7 +42,7 @@ func (s *State) DEAInstances(dst []actual.Instance, id string) []actual.Instance
 	}
 	dst = slices.Grow(dst, len(d.inst))
 	for i := range d.inst {
-		dst = append(dst, d.instance(i, s.apps.get(uint32(d.inst[i].app)).key))
+		dst = append(dst, d.instance(i, s.apps.key(d.inst[i].app)))
 	}
 	return dst
 }
@@ -63,7 +63,7 @@ func (s *State) Located(id string) (out []actual.Located) {
 		return nil
 	}
 	for i := range d.inst {
-		out = append(out, s.located(d, i, s.apps.get(uint32(d.inst[i].app)).key))
+		out = append(out, s.located(d, i, s.apps.key(d.inst[i].app)))
 	}
 	slices.SortFunc(out, func(a, b actual.Located) int {
 		return cmp.Or(a.App.Compare(b.App), cmp.Compare(a.Index, b.Index), a.GUID.Compare(b.GUID))
@@ -77,7 +77,7 @@ func (s *State) EachOn(dea string, guids []app.GUID, fn func(actual.Instance)) {
 	if d == nil {
 		return
 	}
-	visit := func(i int) { fn(d.instance(i, s.apps.get(uint32(d.inst[i].app)).key)) }
+	visit := func(i int) { fn(d.instance(i, s.apps.key(d.inst[i].app))) }
 	if len(guids)*len(d.inst) <= linear {
 		for _, g := range guids {
 			if i := d.locate(g, 0, len(d.inst)); i >= 0 {

@@ -11,15 +11,15 @@ import (
 // order is undefined. A guid that two DEAs list comes twice (W10).
 func (s *State) EachCopy(droplet app.GUID, on func(dea string) bool, fn func(dea string, i *actual.Instance)) {
 	s.lookup.each(&s.apps, droplet, func(h Handle) bool {
-		rec := s.apps.get(uint32(h))
-		for _, num := range rec.deas() {
+		k := s.apps.key(h)
+		for _, num := range s.apps.deas(h) {
 			d := *s.deas.get(num)
 			if !on(d.ID) {
 				continue
 			}
 			lo, hi := d.of(h)
 			for i := lo; i < hi; i++ {
-				inst := d.instance(i, rec.key)
+				inst := d.instance(i, k)
 				fn(d.ID, &inst)
 			}
 		}
@@ -35,7 +35,7 @@ func (s *State) Instances(dst []actual.Located, k app.Key) []actual.Located {
 		return dst
 	}
 	start := len(dst)
-	deas := s.apps.get(uint32(h)).deas()
+	deas := s.apps.deas(h)
 	for _, num := range deas {
 		d := *s.deas.get(num)
 		lo, hi := d.of(h)
@@ -101,8 +101,7 @@ func (s *State) EachInstanceOf(k app.Key, fn func(index uint32, st actual.State,
 	if !ok {
 		return App{}, false
 	}
-	rec := s.apps.get(uint32(h))
-	for _, num := range rec.deas() {
+	for _, num := range s.apps.deas(h) {
 		d := *s.deas.get(num)
 		lo, hi := d.of(h)
 		for i := lo; i < hi; i++ {

@@ -28,11 +28,8 @@ func (s *State) Renamed(n Names) (*State, error) {
 	t.index, t.term, t.now, t.rev, t.births, t.meta, t.counts = s.index, s.term, s.now, s.rev, s.births, s.meta, s.counts
 	t.meta.Source, t.cluster = n.Source, s.cluster
 	for h := range s.apps.len() {
-		a := *s.apps.get(uint32(h))
-		if a.used() {
-			a.key = n.key(a.key) // without letter case: it belongs to the old name
-		}
-		t.apps.push(a)
+		h := Handle(h)
+		t.apps.push(n.key(s.apps.key(h)), *s.apps.get(h)) // without letter case: it belongs to the old name
 	}
 	for i := range s.deas.len() {
 		d := *s.deas.get(uint32(i))

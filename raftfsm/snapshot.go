@@ -190,19 +190,19 @@ func (s *State) sortedApps() []Handle {
 	items := make([]item, 0, s.apps.len())
 	var buf [app.MaxGUIDLen]byte
 	for h := range s.apps.len() {
-		a := s.apps.get(uint32(h))
-		if !a.used() {
+		h := Handle(h)
+		if !s.apps.get(h).used() {
 			continue
 		}
 		var first [8]byte // keys are sorted by text; the first bytes mostly decide
-		copy(first[:], a.key.Droplet.AppendTo(buf[:0]))
-		items = append(items, item{binary.BigEndian.Uint64(first[:]), Handle(h)})
+		copy(first[:], s.apps.droplet(h).AppendTo(buf[:0]))
+		items = append(items, item{binary.BigEndian.Uint64(first[:]), h})
 	}
 	slices.SortFunc(items, func(a, b item) int {
 		if n := cmp.Compare(a.prefix, b.prefix); n != 0 {
 			return n
 		}
-		return s.apps.get(uint32(a.h)).key.Compare(s.apps.get(uint32(b.h)).key)
+		return s.apps.key(a.h).Compare(s.apps.key(b.h))
 	})
 	out := make([]Handle, len(items))
 	for i := range items {

@@ -7,7 +7,6 @@ import (
 
 	"hm/actual"
 	"hm/commands"
-	"hm/desired"
 	"hm/internal/app"
 )
 
@@ -24,7 +23,7 @@ type State struct {
 	frozen      bool
 	future      futureState
 
-	apps    pages[appRec]
+	apps    appTable
 	lookup  dropletIndex
 	deas    pages[*deaRec] // by slot; nil when a slot is free
 	names   *btree.BTreeG[deaName]
@@ -37,35 +36,6 @@ type State struct {
 	staged  []DesiredChanges // only appended to, or dropped as a whole
 	cluster clusterRec
 	scratch *scratch // nil in a frozen state
-}
-
-// appRec is the record of one app.
-type appRec struct {
-	key       app.Key
-	rev       uint64
-	grewAt    app.Time
-	held      holders
-	desired   uint32 // instances that the desired row wants
-	instances uint32 // number of instance records
-	crashes   uint32 // number of crash records, crash marks and crashed instances; at 0 nobody has to search for them
-	run       desired.RunState
-	pkg       desired.PackageState
-	has       bool  // the app has a desired row
-	few       uint8 // number of slots in held.few
-}
-
-// used reports whether the record is in use.
-func (a *appRec) used() bool { return !a.key.Droplet.IsZero() }
-
-// deas returns the slots of the DEAs that hold instances of the app, in any order. It is valid until the app changes.
-func (a *appRec) deas() []uint32 { return a.held.list(a.few) }
-
-// row returns the desired row without its letter case. State.row returns all of it.
-func (a *appRec) row() desired.App {
-	if !a.has {
-		return desired.App{}
-	}
-	return desired.App{Key: a.key, Instances: a.desired, State: a.run, Package: a.pkg}
 }
 
 type deaName struct {
@@ -96,6 +66,7 @@ func tree[T any](less func(a, b T) bool) *btree.BTreeG[T] {
 // NewState returns the empty state that every log starts from.
 func NewState() *State {
 	return &State{
+		apps:    newAppTable(),
 		names:   tree(func(a, b deaName) bool { return a.id < b.id }),
 		cmds:    tree(func(a, b *commands.Command) bool { return a.Compare(*b) < 0 }),
 		byID:    tree(func(a, b commandID) bool { return string(a.id[:]) < string(b.id[:]) }),
