@@ -27,7 +27,8 @@ type guardedFSM struct {
 	restore        error                 // of the first snapshot that could not be restored: raft only logs it, and tries an older one
 }
 
-// Apply applies an entry. The state machine panics at an entry that it does not know, because this node must not go on
+// Apply applies an entry, and returns a *raftfsm.Result, which pendingEntry.outcome empties: raft holds on to the answer
+// to the newest entry until the next one comes. The state machine panics at an entry that it does not know, because this node must not go on
 // without it. Apply then ends the node, and not the process.
 func (g *guardedFSM) Apply(l *raft.Log) any {
 	defer func() {
@@ -43,13 +44,12 @@ func (g *guardedFSM) Apply(l *raft.Log) any {
 		runtime.Goexit() // those who wait for the entry see that the node ends
 	}()
 	defer g.growth.applied(len(l.Data))
-	if g.observe == nil {
-		return g.FSM.Apply(l)
-	}
 	began := time.Now()
-	res := g.FSM.Apply(l)
-	g.observe(time.Since(began).Seconds())
-	return res
+	res := g.FSM.Apply(l).(raftfsm.Result)
+	if g.observe != nil {
+		g.observe(time.Since(began).Seconds())
+	}
+	return &res
 }
 
 // Snapshot freezes the state.

@@ -32,10 +32,12 @@ func (f *pendingEntry) outcome() (raftfsm.Result, error) {
 	if err := f.future.Error(); err != nil {
 		return raftfsm.Result{}, outcomeError(err)
 	}
-	res, ok := f.future.Response().(raftfsm.Result)
+	answer, ok := f.future.Response().(*raftfsm.Result)
 	if !ok {
-		return res, fmt.Errorf("the state machine answered with a %T: this is a bug", f.future.Response())
+		return raftfsm.Result{}, fmt.Errorf("the state machine answered with a %T: this is a bug", f.future.Response())
 	}
+	res := *answer
+	*answer = raftfsm.Result{} // raft holds on to it
 	return res, nil
 }
 

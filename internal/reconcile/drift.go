@@ -14,7 +14,6 @@ import (
 // answer. It keeps its buffers between calls and is not safe for concurrent use.
 type Evaluator struct {
 	policy diff.Policy
-	fleet  fleetPass
 	app    Evaluation
 }
 
@@ -74,13 +73,13 @@ func (e *Evaluator) Plan(view *raftfsm.State, k app.Key, know Knowledge, now app
 // Unsettled gives the keys of all apps that may drift, now or later, or have outstanding commands,
 // sorted. It reads every instance once (I9: the anti-entropy pass).
 func (e *Evaluator) Unsettled(view *raftfsm.State) []app.Key {
-	return e.fleet.unsettled(view, e.policy, math.MaxInt64)
+	return e.UnsettledAt(view, math.MaxInt64)
 }
 
 // UnsettledAt is Unsettled without the apps that do not drift at now and would only if an instance
 // stayed STARTING for too long.
 func (e *Evaluator) UnsettledAt(view *raftfsm.State, now app.Time) []app.Key {
-	return e.fleet.unsettled(view, e.policy, now)
+	return passFleet(func(p *fleetPass) []app.Key { return p.unsettled(view, e.policy, now) })
 }
 
 // Fleet evaluates every app that UnsettledAt gives, in that order; the others are as desired. visit

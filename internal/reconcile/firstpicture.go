@@ -44,7 +44,7 @@ func (c *Core) checkFirstPicture(ctx context.Context, now app.Time, unsettled []
 		p.judged = true
 		return nil
 	}
-	unheard := c.eval.fleet.unheard(view, unsettled, func(commands.Command) bool { return true })
+	unheard := unheard(view, unsettled, func(commands.Command) bool { return true })
 	if why := c.opts.Guard.Unheard(view, unheard); why != "" {
 		hold := raftfsm.Hold{
 			Name: HoldFirstPicture, Reason: why, By: holdBy, SetAt: now, Until: now.Add(c.opts.Guard.MassLossHold),
@@ -63,6 +63,10 @@ func (c *Core) checkFirstPicture(ctx context.Context, now app.Time, unsettled []
 // unheard gives the places of the given apps that hm would start and that it knows nothing about: no
 // instance of any state or version is recorded there, and known is true for no outstanding start
 // there. Its time is in proportion to the number of instances.
+func unheard(view *raftfsm.State, keys []app.Key, known func(commands.Command) bool) []raftfsm.Place {
+	return passFleet(func(p *fleetPass) []raftfsm.Place { return p.unheard(view, keys, known) })
+}
+
 func (p *fleetPass) unheard(view *raftfsm.State, keys []app.Key, known func(commands.Command) bool) []raftfsm.Place {
 	var unheard []raftfsm.Place
 	for _, k := range keys {

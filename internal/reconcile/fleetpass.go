@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"slices"
+	"sync"
 
 	"hm/actual"
 	"hm/desired"
@@ -10,7 +11,18 @@ import (
 	"hm/raftfsm"
 )
 
-// fleetPass looks at every instance of the fleet. It keeps its buffers between passes.
+// fleetPasses keeps the buffers of passes over the fleet for further ones that come soon. Those of a fleet with 500,000
+// apps take 12 MB.
+var fleetPasses = sync.Pool{New: func() any { return new(fleetPass) }}
+
+// passFleet gives what a pass over the fleet finds.
+func passFleet[T any](find func(*fleetPass) T) T {
+	p := fleetPasses.Get().(*fleetPass)
+	defer fleetPasses.Put(p)
+	return find(p)
+}
+
+// fleetPass looks at every instance of the fleet.
 type fleetPass struct {
 	tallies []diff.Tally
 	desired []bool

@@ -26,7 +26,7 @@ func (c *Core) livePlaces(view *raftfsm.State, now app.Time, lost int) int {
 	}
 	old := c.surplus.at == 0 || now.Sub(c.surplus.at) >= c.opts.Policy.HeartbeatPeriod
 	if old || g.much(lost, live-c.surplus.n) {
-		c.surplus = surplus{live - c.eval.fleet.live(view), now}
+		c.surplus = surplus{live - passFleet(func(p *fleetPass) int { return p.live(view) }), now}
 	}
 	return min(live-c.surplus.n, counts.DesiredInstances)
 }

@@ -135,7 +135,7 @@ func (c *Core) inheritedLoss(view *raftfsm.State, now app.Time) (hold raftfsm.Re
 		}
 	}
 	older := func(cmd commands.Command) bool { return cmd.CreatedAt < since }
-	for _, p := range c.eval.fleet.unheard(view, c.eval.Unsettled(view), older) {
+	for _, p := range unheard(view, c.eval.Unsettled(view), older) {
 		if !judged[p] {
 			l.lost = append(l.lost, lostPlace{Place: p, dea: unknownDEA, at: now, way: unknownWay})
 		}

@@ -26,7 +26,7 @@ type size struct {
 	window                    time.Duration // over which what lasts is measured
 	restarts                  int           // of the leader, in the scenario restart
 	change, crash             float64       // shares of the instances, each heartbeat
-	profiles                  string        // a directory for a CPU profile of the leader in each scenario; empty: none
+	profiles                  string        // a directory for profiles of the leader in each scenario; empty: none
 }
 
 func (s size) deas() int { return max(s.instances/s.perDEA, 2) }
@@ -47,7 +47,7 @@ func main() {
 	flag.IntVar(&s.restarts, "restarts", 1, "how often the leader is killed, in the scenario restart")
 	flag.Float64Var(&s.change, "change", 0.05, "share of the instances that each heartbeat shows in another state, in the scenario change")
 	flag.Float64Var(&s.crash, "crash", 0.05, "share of the instances that crash between two heartbeats, in the scenario crash")
-	flag.StringVar(&s.profiles, "profiles", "", "directory for a processor profile of the leader in each scenario")
+	flag.StringVar(&s.profiles, "profiles", "", "directory for a processor and a memory profile of the leader in each scenario")
 	flag.StringVar(&only, "only", "", "comma-separated scenarios: "+strings.Join(names(), ", ")+" (default: all)")
 	flag.StringVar(&program, "hm", "", "the program hm to measure (default: built from ./cmd/hm)")
 	flag.Parse()

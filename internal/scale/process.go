@@ -70,20 +70,31 @@ func (p *process) cpu() time.Duration {
 	return time.Duration(user+system) * time.Second / 100 // USER_HZ is 100 on Linux
 }
 
-// memory gives the resident memory now, and its peak since the process began or forgetPeak, in MiB.
-func (p *process) memory() (now, peak int) {
+// memory is the resident memory of a process, in MiB.
+type memory struct {
+	now, peak int // peak: since the process began or forgetPeak
+	files     int // of now: pages of mapped files, such as the program and raft.db, which the system can drop
+}
+
+func (m memory) String() string {
+	return fmt.Sprintf("%d, %d MiB; %d of mapped files", m.now, m.peak, m.files)
+}
+
+func (p *process) memory() (m memory) {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	for line := range strings.Lines(string(text)) {
 		name, value, _ := strings.Cut(line, ":")
 		kib, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
 		switch name {
 		case "VmRSS":
-			now = kib >> 10
+			m.now = kib >> 10
 		case "VmHWM":
-			peak = kib >> 10
+			m.peak = kib >> 10
+		case "RssFile":
+			m.files = kib >> 10
 		}
 	}
-	return now, peak
+	return m
 }
 
 func (p *process) forgetPeak() {

@@ -25,8 +25,8 @@ func TestProcess(t *testing.T) {
 	if err := await(t.Context(), "processor time", time.Minute, func() bool { return p.cpu() > 50*time.Millisecond }); err != nil {
 		t.Error(err)
 	}
-	if now, peak := p.memory(); now > peak || peak == 0 && now != 0 {
-		t.Errorf("memory %d, peak %d MiB", now, peak)
+	if m := p.memory(); m.now > m.peak || m.files > m.now || m.peak == 0 && m.now != 0 {
+		t.Errorf("memory %v", m)
 	}
 	p.end(syscall.SIGTERM)
 	if got := p.tail(); got != "heard\n" {

@@ -39,8 +39,7 @@ func cold(ctx context.Context, b *bench) error {
 	}
 	row("cold", "until the gate is open", "%.1f s", time.Since(began).Seconds())
 	for i, n := range b.nodes {
-		now, peak := n.memory()
-		row("cold", fmt.Sprintf("hm-%d: processor, memory now and peak", i), "%.1f s, %d and %d MiB", n.cpu().Seconds(), now, peak)
+		row("cold", fmt.Sprintf("hm-%d: processor; memory, peak", i), "%.1f s; %v", n.cpu().Seconds(), n.memory())
 	}
 	b.askStatus(ctx)
 	return b.showNoHarm(ctx, "cold")
@@ -105,13 +104,12 @@ func (b *bench) lasting(ctx context.Context, name string, histograms []string) e
 	took := time.Since(began)
 	for i, n := range b.nodes {
 		used := n.cpu() - cpu[i]
-		now, peak := n.memory()
 		what := fmt.Sprintf("hm-%d", i)
 		if i == lead {
 			what += ", the leader"
 		}
 		row(name, what+": processor", "%.2f s in %.0f s, %.2f times a bare subscriber", used.Seconds(), took.Seconds(), used.Seconds()/bare.Seconds())
-		row(name, what+": memory, peak", "%d, %d MiB", now, peak)
+		row(name, what+": memory, peak", "%v", n.memory())
 		row(name, what+": files", "%s", b.files(i))
 	}
 	after, err := b.figures(ctx, lead)
@@ -167,8 +165,7 @@ func restart(ctx context.Context, b *bench) error {
 	}
 	row("restart", "until the killed node has everything again", "%s", spread(back))
 	for i, n := range b.nodes {
-		now, peak := n.memory()
-		row("restart", fmt.Sprintf("hm-%d: memory now and peak", i), "%d and %d MiB", now, peak)
+		row("restart", fmt.Sprintf("hm-%d: memory, peak", i), "%v", n.memory())
 	}
 	return b.showNoHarm(ctx, "restart")
 }
@@ -276,9 +273,9 @@ func loss(ctx context.Context, b *bench) error {
 	}
 	took := time.Since(began)
 	used := b.nodes[lead].cpu() - cpu
-	now, peak := b.nodes[lead].memory()
+	memory := b.nodes[lead].memory()
 	row("loss", "released: 99 % of all starts are sent", "in %.1f s, %.2f processors", took.Seconds(), used.Seconds()/took.Seconds())
-	row("loss", "memory, peak", "%d, %d MiB", now, peak)
+	row("loss", "memory, peak", "%v", memory)
 	if err := profiled(); err != nil {
 		return err
 	}
