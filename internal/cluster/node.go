@@ -36,6 +36,7 @@ type Node struct {
 	stores *stores
 	port   *clusterPort
 	trans  *guardedTransport
+	waits  *peerWaits
 	stats  counters
 	growth *logGrowth
 	// replayed is the newest entry that the log had when this process started.
@@ -97,7 +98,11 @@ func Open(o Options) (_ *Node, err error) {
 		diskChanged: notify.New(), closing: make(chan struct{}), halted: make(chan struct{}), delivered: make(chan struct{}),
 	}
 	n.failure.failed = make(chan struct{})
-	n.endRaft = sync.OnceValue(func() raft.Future { return n.raft.Shutdown() })
+	n.waits = newPeerWaits(o.HeartbeatTimeout/2, n.leadsIn, n.replicatesTo)
+	n.endRaft = sync.OnceValue(func() raft.Future {
+		defer n.waits.end()
+		return n.raft.Shutdown()
+	})
 	n.lead.Store(&Leadership{Since: time.Now()})
 	n.fsm = raftfsm.NewFSM(n.applied)
 	n.membership.file, n.membership.changed, n.membership.changing = o.known, notify.New(), make(chan struct{}, 1)
@@ -168,7 +173,7 @@ func (n *Node) start() error {
 		return err
 	}
 	if err := n.checkOwnership(); err != nil {
-		ended := n.raft.Shutdown()
+		ended := n.endRaft()
 		n.stores.disk.close()
 		_ = ended.Error() // err is the cause
 		return err

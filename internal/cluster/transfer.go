@@ -109,6 +109,7 @@ func (n *Node) askTransfer(ctx context.Context, transfer func() raft.Future) err
 	n.transfers.Add(1)
 	return n.askRaft(ctx, func() raft.Future {
 		n.handingOver.Add(1)
+		n.waits.handoverBegins()
 		return transferFuture{transfer(), n}
 	})
 }
