@@ -45,7 +45,7 @@ func (l *keyList) of(view *raftfsm.State) []app.Key {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.used = time.Now()
-	if l.keys != nil && (l.index == view.Index() || time.Since(l.built) < min(passCost*l.took, passMaxKeep)) {
+	if l.keys != nil && (l.index == view.Index() || time.Since(l.built) < min(keysCost*l.took, passMaxKeep)) {
 		return l.keys
 	}
 	began := time.Now()

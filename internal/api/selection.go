@@ -140,7 +140,7 @@ func (s *selections) find(key selectionKey) *keptSelection {
 	defer s.mu.Unlock()
 	s.expire()
 	for i, k := range s.kept {
-		if k.key == key || key.at == 0 && k.key.asked == key.asked && time.Since(k.built) < min(passCost*k.took, passMaxKeep) {
+		if k.key == key || key.at == 0 && k.key.asked == key.asked && time.Since(k.built) < min(keysCost*k.took, passMaxKeep) {
 			k.used = time.Now()
 			s.kept = slices.Insert(slices.Delete(s.kept, i, i+1), 0, k)
 			return k

@@ -170,7 +170,7 @@ func (l *Loop) Run(ctx context.Context) {
 
 // gatherFor is how soon after a step something that was heard makes the loop step again. What is heard meanwhile goes into
 // the same entry: under churn an entry and its sync for each heartbeat would cost more than what they record.
-const gatherFor = 15 * time.Millisecond
+const gatherFor = 25 * time.Millisecond
 
 func (l *Loop) step(ctx context.Context) (next app.Time, read uint64, err error) {
 	now := l.opts.Log.Now()
