@@ -27,6 +27,24 @@ func (s *State) DEA(id string) (DEA, bool) {
 	return DEA{}, false
 }
 
+// DEAPlace says where the record of a DEA was found. The zero value says nothing.
+type DEAPlace uint32
+
+// DEAAt is DEA for a caller that asks for the same DEA again and again: at, which it keeps, spares the search by name.
+func (s *State) DEAAt(at *DEAPlace, id string) (DEA, bool) {
+	if n := uint32(*at) - 1; *at != 0 && int(n) < s.deas.len() {
+		if d := *s.deas.get(n); d != nil && d.ID == id {
+			return d.DEA, true
+		}
+	}
+	d := s.deaByID(id)
+	if d == nil {
+		return DEA{}, false
+	}
+	*at = DEAPlace(d.num + 1)
+	return d.DEA, true
+}
+
 // DEAs yields every recorded DEA, gone ones included, sorted by id.
 func (s *State) DEAs() iter.Seq[DEA] {
 	return func(yield func(DEA) bool) {

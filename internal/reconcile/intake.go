@@ -53,6 +53,7 @@ type waitingExit struct {
 type heardDEA struct {
 	id     string
 	digest actual.Digest
+	place  raftfsm.DEAPlace  // of its record
 	saidAt app.Time          // when the newest heartbeat was sent at the earliest, by the intake's clock
 	there  app.Time          // the same of the newest message that shows that the DEA is there
 	way    way               // over which the DEA was heard last
@@ -107,7 +108,7 @@ func (i *Intake) unchanged(d actual.Digest, over way) bool {
 	if h == nil {
 		return false
 	}
-	rec, recorded := i.log.View().DEA(h.id)
+	rec, recorded := i.log.View().DEAAt(&h.place, h.id)
 	if h.newest == nil && (!recorded || rec.GoneAt != 0 || rec.Rev != h.rev) {
 		return false
 	} // else it was heard before and is still to be recorded
@@ -199,7 +200,7 @@ func (i *Intake) settle(view *raftfsm.State, h *heardDEA) bool {
 	if h.newest == nil {
 		return true
 	}
-	rec, ok := view.DEA(h.id)
+	rec, ok := view.DEAAt(&h.place, h.id)
 	if !ok || rec.GoneAt != 0 {
 		return false
 	}
