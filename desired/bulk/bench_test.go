@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -61,6 +62,61 @@ func BenchmarkRead(b *testing.B) {
 			b.ReportMetric(float64(bytes)/rounds/perRead.Seconds()/1e6, "MB/s")
 		})
 	}
+}
+
+// BenchmarkUnchangedRead reads 400,000 apps again, of which none has changed, without a network: the processor time of a
+// read with all of the garbage collector's that it causes, what stays in memory until the next read, and the processor
+// time of one collection between two reads.
+func BenchmarkUnchangedRead(b *testing.B) {
+	const apps, batch = 400_000, 5000
+	_, rows := fleet(apps)
+	answers := map[string]string{}
+	cc := &controller{rows: rows}
+	for after := 0; after <= apps; after += batch {
+		answers[fmt.Sprintf(`{"id":%d}`, after)] = cc.answer(batch, after)
+	}
+	answers[firstToken] = answers[`{"id":0}`]
+	rows, cc.rows = nil, nil
+	heap := func() float64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc)
+	}
+	before := heap()
+	s := source(b, Options{URL: "http://cc.example", BatchSize: batch})
+	s.client.Transport = answering(func(r *http.Request) string { return answers[r.URL.Query().Get("bulk_token")] })
+	mustRead(b, s)
+	kept := heap() - before
+	collection := processorTime(b)
+	runtime.GC()
+	collection = processorTime(b) - collection
+	began := processorTime(b)
+	for b.Loop() {
+		if read := mustRead(b, s); len(read.Apps) != apps {
+			b.Fatalf("%d apps", len(read.Apps))
+		}
+	}
+	b.ReportMetric((processorTime(b)-began).Seconds()*1000/float64(b.N), "cpu-ms/read")
+	b.ReportMetric(kept/1e6, "MB-kept")
+	b.ReportMetric(collection.Seconds()*1000, "cpu-ms/collection")
+}
+
+// answering answers a request without a network.
+type answering func(*http.Request) string
+
+func (a answering) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(a(r))), Request: r}, nil
+}
+
+// processorTime is what this process has used so far.
+func processorTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func discard(b *testing.B, url string) int64 {

@@ -194,7 +194,7 @@ func (r *reading) run(ctx context.Context) (read desired.Read, left kept, failur
 			Hint: "check whether this version of hm supports the Cloud Controller"}
 	}
 	if r.sames > 0 && r.sames == len(r.pages) && r.sames == len(r.last.pages) {
-		return desired.Read{Source: r.Name(), Apps: r.last.apps}, r.last, nil // nothing has changed
+		return desired.Read{Source: r.Name(), Apps: r.last.rows.apps()}, r.last, nil // nothing has changed
 	}
 	apps, page := r.whole()
 	read, err := desired.NewRead(r.Name(), apps)

@@ -20,8 +20,7 @@ const maxKeptPage = 4 << 20
 // be decoded again. Only a read without any unreadable or repeated row is kept.
 type kept struct {
 	pages []keptPage
-	apps  []desired.App // sorted; they belong to the read that was given out, and are never changed
-	page  []uint32      // of each app, the number of the page that it was on, from 0
+	rows  packedRows // sorted by droplet
 }
 
 type keptPage struct {
@@ -73,14 +72,16 @@ func (r *reading) whole() (apps []desired.App, page []uint32) {
 	}
 	apps, page = make([]desired.App, 0, r.rows), make([]uint32, 0, r.rows)
 	next := 0
-	for i, a := range r.last.apps {
-		if !r.same[r.last.page[i]] {
+	for i := range r.last.rows.packed {
+		on := r.last.rows.packed[i].page
+		if !r.same[on] {
 			continue
 		}
+		a := r.last.rows.app(i)
 		for ; next < len(fresh) && fresh[next].Key.Droplet.Compare(a.Key.Droplet) < 0; next++ {
 			apps, page = append(apps, fresh[next]), append(page, freshPage[next])
 		}
-		apps, page = append(apps, a), append(page, r.last.page[i])
+		apps, page = append(apps, a), append(page, on)
 	}
 	return append(apps, fresh[next:]...), append(page, freshPage[next:]...)
 }
@@ -108,5 +109,5 @@ func (r *reading) keep(read desired.Read, page []uint32) kept {
 	if !r.keeps || len(read.Apps) != r.rows || len(read.Unreadable) > 0 {
 		return kept{}
 	}
-	return kept{pages: r.pages, apps: read.Apps, page: page}
+	return kept{pages: r.pages, rows: pack(read.Apps, page)}
 }
