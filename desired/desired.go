@@ -101,6 +101,9 @@ type Read struct {
 	// Unreadable are the droplets whose row could not be read, or not be told from another row, sorted. What is
 	// recorded of them stays as it is: an app that cannot be read is neither new nor gone (W49).
 	Unreadable []app.GUID
+	// Digest, if it is not zero, tells whether something has changed: two complete reads of one source with the same Digest
+	// have the same Apps and Unreadable. Zero: not known.
+	Digest [16]byte
 }
 
 // ErrAlike is the reason why an app is unreadable that has two rows, whose guids differ only in the case of letters.
@@ -150,7 +153,7 @@ func (r Read) WithUnreadable(droplets []app.GUID) (Read, error) {
 			return Read{}, fmt.Errorf("app %s was returned twice, once readable and once not: the desired state changed while it was read", d)
 		}
 	}
-	r.Unreadable = droplets
+	r.Unreadable, r.Digest = droplets, [16]byte{}
 	return r, nil
 }
 
@@ -159,6 +162,7 @@ func (r Read) Keeping(droplets []app.GUID) Read {
 	if len(droplets) == 0 {
 		return r
 	}
+	r.Digest = [16]byte{}
 	kept := slices.Clone(r.Apps)
 	r.Apps = slices.DeleteFunc(kept, func(a App) bool { return in(droplets, a.Key.Droplet) })
 	r.Unreadable = slices.Concat(r.Unreadable, droplets)

@@ -255,3 +255,18 @@ func TestWordsAreReadBack(t *testing.T) {
 		t.Error(RunState(9).String())
 	}
 }
+
+// TestAReadThatIsChangedHasNoDigest: the digest is that of the rows as they were read.
+func TestAReadThatIsChangedHasNoDigest(t *testing.T) {
+	droplets := []app.GUID{app.MustGUID("b"), app.MustGUID("c")}
+	read := Read{Apps: []App{{Key: app.Key{Droplet: app.MustGUID("a"), Version: app.MustGUID("v")}}}, Digest: [16]byte{1}}
+	if got := read.Keeping(nil); got.Digest != read.Digest {
+		t.Errorf("the digest %x is lost, and nothing has changed", read.Digest)
+	}
+	if got := read.Keeping(droplets); got.Digest != [16]byte{} {
+		t.Errorf("with kept droplets the digest is %x", got.Digest)
+	}
+	if got, err := read.WithUnreadable(droplets); err != nil || got.Digest != [16]byte{} {
+		t.Errorf("with unreadable droplets the digest is %x, error %v", got.Digest, err)
+	}
+}

@@ -2,9 +2,13 @@ package raftfsm
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"hm/desired"
 )
 
 // After every entry State and model have the same Result and the same content. Frozen copies never change, and the hash
@@ -35,8 +39,12 @@ func TestApplyMatchesModel(t *testing.T) {
 					rt.Fatalf("DecodeEntry: %v", err)
 				}
 			}
+			generation, rows := s.DesiredMeta().Generation, sortedRows(s)
 			got, want := s.Apply(index, term, e), m.Apply(index, term, e)
 			mustBeEqual(rt, "Result", describeResult(got), describeResult(want))
+			if s.DesiredMeta().Generation == generation {
+				mustBeEqual(rt, "desired rows of the same generation", fmt.Sprint(sortedRows(s)), fmt.Sprint(rows))
+			}
 			text := describe(s)
 			mustBeEqual(rt, "state", text, describe(m))
 			mustBeEqual(rt, "iterators", iterators(s.DEAs(), s.Apps(), s.DesiredApps(), s.AllCommands(), s.AllCrashes()),
@@ -55,6 +63,10 @@ func TestApplyMatchesModel(t *testing.T) {
 			}
 		}
 	})
+}
+
+func sortedRows(s *State) []desired.App {
+	return slices.SortedFunc(s.DesiredApps(), func(a, b desired.App) int { return a.Key.Compare(b.Key) })
 }
 
 // A restore in the middle of the entries changes nothing in the result, so the layout in memory does not matter.

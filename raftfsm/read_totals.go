@@ -8,7 +8,7 @@ import (
 
 // DesiredMeta describes the newest committed read of the desired state.
 type DesiredMeta struct {
-	Generation  uint64
+	Generation  uint64 // no desired row changes without a new one, unless a snapshot is restored (State.Restores)
 	CommittedAt app.Time
 	Source      string
 	Complete    bool // a read was committed

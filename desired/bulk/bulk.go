@@ -194,7 +194,7 @@ func (r *reading) run(ctx context.Context) (read desired.Read, left kept, failur
 			Hint: "check whether this version of hm supports the Cloud Controller"}
 	}
 	if r.sames > 0 && r.sames == len(r.pages) && r.sames == len(r.last.pages) {
-		return desired.Read{Source: r.Name(), Apps: r.last.rows.apps()}, r.last, nil // nothing has changed
+		return desired.Read{Source: r.Name(), Apps: r.last.rows.apps(), Digest: r.last.digest}, r.last, nil // nothing has changed
 	}
 	apps, page := r.whole()
 	read, err := desired.NewRead(r.Name(), apps)
@@ -208,7 +208,9 @@ func (r *reading) run(ctx context.Context) (read desired.Read, left kept, failur
 		return desired.Read{}, kept{}, &Error{Kind: Inconsistent, Err: err,
 			Hint: "the recorded state stays, and the next poll reads again"}
 	}
-	return read, r.keep(read, page), nil
+	left = r.keep(read, page)
+	read.Digest = left.digest
+	return read, left, nil
 }
 
 // emit takes one row of a page.

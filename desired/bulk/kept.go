@@ -19,8 +19,9 @@ const maxKeptPage = 4 << 20
 // kept is what a complete read leaves to the next one: most pages are byte for byte those of the last read, and need not
 // be decoded again. Only a read without any unreadable or repeated row is kept.
 type kept struct {
-	pages []keptPage
-	rows  packedRows // sorted by droplet
+	pages  []keptPage
+	rows   packedRows // sorted by droplet
+	digest digest     // desired.Read.Digest
 }
 
 type keptPage struct {
@@ -109,5 +110,14 @@ func (r *reading) keep(read desired.Read, page []uint32) kept {
 	if !r.keeps || len(read.Apps) != r.rows || len(read.Unreadable) > 0 {
 		return kept{}
 	}
-	return kept{pages: r.pages, rows: pack(read.Apps, page)}
+	return kept{pages: r.pages, rows: pack(read.Apps, page), digest: r.digestKey.of(r.pages)}
+}
+
+// of gives the digest of a read, which has these pages.
+func (k *digestKey) of(pages []keptPage) digest {
+	digests := make([]byte, 0, len(pages)*len(digest{}))
+	for i := range pages {
+		digests = append(digests, pages[i].digest[:]...)
+	}
+	return highwayhash.Sum128(digests, k[:])
 }

@@ -19,11 +19,20 @@ func TestAKeptReadChangesNothing(t *testing.T) {
 		_, rows := fleet(60)
 		cc := &controller{rows: rows}
 		old := cc.serve(t, Options{BatchSize: 7})
+		seen := map[[16]byte]string{} // by digest
 		for step := range 30 {
 			what := change(random, cc)
 			got, gotErr := old.Read(context.Background())
 			want, wantErr := cc.serve(t, Options{BatchSize: 7}).Read(context.Background())
-			got.Source, want.Source = "", ""
+			text := fmt.Sprint(got.Apps)
+			if before, known := seen[got.Digest]; known && got.Digest != [16]byte{} && text != before {
+				t.Fatalf("seed %d, step %d, %s: the digest is that of other apps", seed, step, what)
+			}
+			if len(got.Unreadable) > 0 && got.Digest != [16]byte{} {
+				t.Fatalf("seed %d, step %d, %s: unreadable rows have a digest", seed, step, what)
+			}
+			seen[got.Digest] = text
+			got.Source, want.Source, got.Digest, want.Digest = "", "", [16]byte{}, [16]byte{}
 			if fmt.Sprint(got) != fmt.Sprint(want) || (gotErr == nil) != (wantErr == nil) {
 				t.Fatalf("seed %d, step %d, %s:\nit reads %d apps, %v unreadable, error %v\na new one %d apps, %v unreadable, error %v",
 					seed, step, what, len(got.Apps), got.Unreadable, gotErr, len(want.Apps), want.Unreadable, wantErr)
@@ -101,5 +110,40 @@ func TestUnchangedPagesAreNotDecodedAgain(t *testing.T) {
 	apps[7].State = desired.Stopped
 	if r, read := again(); len(r.apps) != 5 || r.sames != 3 || !slices.Equal(read.Apps, apps) {
 		t.Errorf("one row has changed: %d are decoded, %d pages are kept, the apps are %v", len(r.apps), r.sames, read.Apps)
+	}
+}
+
+// TestADigestSaysWhetherAReadChanged: reads with the same pages have the same digest, and reads with other pages have
+// another one. It depends on a secret of the Source.
+func TestADigestSaysWhetherAReadChanged(t *testing.T) {
+	_, rows := fleet(20)
+	cc := &controller{rows: rows}
+	s := cc.serve(t, Options{BatchSize: 5})
+	first := mustRead(t, s).Digest
+	if first == [16]byte{} || mustRead(t, s).Digest != first {
+		t.Errorf("the digest is %x, and another one of the same pages", first)
+	}
+	if got := mustRead(t, cc.serve(t, Options{BatchSize: 5})).Digest; got == first {
+		t.Error("another Source gives the same digest")
+	}
+	digests := map[[16]byte]string{first: "the first read"}
+	for _, c := range []struct {
+		what string
+		how  func(c *controller)
+	}{
+		{"a row is stopped", func(c *controller) { c.rows[7] = strings.Replace(c.rows[7], `"STARTED"`, `"STOPPED"`, 1) }},
+		{"pages change places", func(c *controller) { c.rows = slices.Concat(c.rows[5:10], c.rows[:5], c.rows[10:]) }},
+		{"the last page is gone", func(c *controller) { c.rows = c.rows[:15] }},
+	} {
+		cc.change(c.how)
+		got := mustRead(t, s).Digest
+		if before, known := digests[got]; known || got == [16]byte{} {
+			t.Errorf("%s: the digest is %x, as of %s", c.what, got, before)
+		}
+		digests[got] = c.what
+	}
+	cc.change(func(c *controller) { c.rows = append(slices.Clone(c.rows), c.rows[0]) })
+	if got := mustRead(t, s).Digest; got != [16]byte{} {
+		t.Errorf("a read with a repeated row has the digest %x", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -164,6 +165,38 @@ func BenchmarkReadCompared(b *testing.B) {
 	per := took / time.Duration(rounds)
 	b.ReportMetric(float64(per.Microseconds())/1000, "ms/read")
 	b.ReportMetric(float64(per)/float64(time.Since(start)), "of-the-lookups")
+}
+
+// BenchmarkUnchangedRead takes a read of 400,000 apps of which none has changed, with a digest that says so and without
+// one: from the end of the read until it is known to be recorded.
+func BenchmarkUnchangedRead(b *testing.B) {
+	view := bigFleet()
+	read, err := desired.NewRead("test", slices.Collect(view.DesiredApps()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		digest [16]byte
+	}{{"digest", [16]byte{1}}, {"no digest", [16]byte{}}} {
+		b.Run(c.name, func(b *testing.B) {
+			cf := &simCF{now: view.Time() + 1000, view: view}
+			core := NewCore(testOptions(), cf, nil, NewIntake(cf, actual.NewLiveness(hb, 3*hb, 3*hb, cf.now), func() {}), NewEndedCommands(1))
+			read.Digest = c.digest
+			take := func() {
+				cf.now++
+				o := ReadOutcome{Began: cf.now, Read: read}
+				o.compare(core.opts.Guard, view, core.reads.recorded)
+				if err := core.DesiredRead(b.Context(), cf.now, o); err != nil || core.reads.began != cf.now {
+					b.Fatal(err, core.reads)
+				}
+			}
+			take()
+			for b.Loop() {
+				take()
+			}
+		})
+	}
 }
 
 // BenchmarkChangedHeartbeat is a heartbeat of 100 instances, one of which changed, from hearing it

@@ -119,6 +119,35 @@ func chaos(cf *simCF, s schedule) {
 	heal(cf)
 	cf.truth.changed(cf)
 	converge(cf)
+	if cf.opts.ReadsApps {
+		thereAndBack(cf)
+		converge(cf)
+	}
+}
+
+// thereAndBack scales an app and, as soon as that has been read alone, scales it back. The next complete read is like the
+// one before, but what is recorded is not.
+func thereAndBack(cf *simCF) {
+	i := slices.IndexFunc(cf.apps, func(a desired.App) bool { return a.Wanted() && cf.isOurs(a.Key.Droplet) })
+	if i < 0 {
+		return
+	}
+	before := cf.apps[i].Instances
+	cf.say("%s is scaled, and scaled back", cf.apps[i].Key)
+	scale := func(instances uint32) {
+		cf.apps = slices.Clone(cf.apps) // a read under way has the list
+		cf.apps[i].Instances = instances
+		cf.truth.changed(cf)
+	}
+	scale(before + 1)
+	cf.post("updated", func(in *Intake) { in.Updated(cf.apps[i].Key.Droplet) })
+	for range 20 {
+		if cf.run(100 * time.Millisecond); cf.recordedRow(cf.apps[i].Key.Droplet).Instances == before+1 {
+			cf.faults.count("apps scaled back")
+			break
+		}
+	}
+	scale(before)
 }
 
 // disturb brings the first n faults of a schedule into the world, one after the other.

@@ -19,14 +19,14 @@ type ReadOutcome struct {
 	Read   desired.Read
 	Err    error
 
-	compared comparedRead // before; the zero value: it was not
+	compared comparedRead // before; the zero value: it was not, or need not be
 }
 
 // comparedRead is how a read differs from a record. To compare all rows of a large record takes
 // longer than commands may wait, so a Loop does it where it reads.
 type comparedRead struct {
 	known   bool
-	with    uint64 // generation of the record
+	with    recordedRows
 	changes desired.Changes
 	kept    int    // rows of apps that are gone which stay, as STOPPED
 	why     string // why hm must not act on the read before it is confirmed; empty: it may
@@ -35,7 +35,7 @@ type comparedRead struct {
 func (g Guard) compareRead(view *raftfsm.State, read desired.Read) comparedRead {
 	meta := view.DesiredMeta()
 	find, recorded := desiredRows(view)
-	c := comparedRead{known: true, with: meta.Generation, changes: read.Changes(find, recorded)}
+	c := comparedRead{known: true, with: rowsOf(view), changes: read.Changes(find, recorded)}
 	if !g.few(c.changes, find, meta) {
 		c.why = g.Shrinks(view.DesiredApps(), read)
 	}
@@ -43,6 +43,13 @@ func (g Guard) compareRead(view *raftfsm.State, read desired.Read) comparedRead 
 	c.changes = keepRows(view, read, c.changes)
 	c.kept = whole - len(c.changes.Removes)
 	return c
+}
+
+// compare compares a read with view, unless it has just the rows of view.
+func (o *ReadOutcome) compare(g Guard, view *raftfsm.State, recorded recordedRead) {
+	if !recorded.has(o.Read, view) {
+		o.compared = g.compareRead(view, o.Read)
+	}
 }
 
 // DesiredRead takes the outcome of one attempt to read the desired state, and records what it
@@ -88,9 +95,9 @@ func (c *Core) takeRead(ctx context.Context, now app.Time, o ReadOutcome) error 
 	meta := view.DesiredMeta()
 	compared := o.compared
 	switch {
-	case c.reads.isRecorded(read, meta):
+	case c.reads.recorded.has(read, view):
 		compared = comparedRead{}
-	case !compared.known || compared.with != meta.Generation || len(newer) > 0:
+	case !compared.known || compared.with != rowsOf(view) || len(newer) > 0:
 		compared = c.opts.Guard.compareRead(view, read)
 	}
 	changes := compared.changes
@@ -128,7 +135,10 @@ func (c *Core) takeRead(ctx context.Context, now app.Time, o ReadOutcome) error 
 	}
 	c.reads.noteVerdict(v, began)
 	c.reads.succeeded(began)
-	c.reads.newest, c.reads.generation, c.reads.kept = read, generation, compared.kept
+	c.reads.recorded = recordedRead{}
+	if generation == meta.Generation && compared.kept == 0 {
+		c.reads.recorded = recordedRead{digest: read.Digest, source: read.Source, rows: rowsOf(view)}
+	}
 	c.queue.add(c.queue.takeWaiting()...)
 	return nil
 }

@@ -196,18 +196,21 @@ type attempt struct{ stop context.CancelFunc }
 // begin begins a read. Its outcome goes into outcomes, which must have room for it.
 func (l *Loop) begin(ctx context.Context, number uint64, outcomes chan<- outcome) attempt {
 	ctx, stop := context.WithTimeout(ctx, l.opts.ReadTimeout)
-	go func() { outcomes <- l.read(ctx, number) }()
+	recorded := l.core.reads.recorded
+	go func() { outcomes <- l.read(ctx, number, recorded) }()
 	return attempt{stop}
 }
 
-func (l *Loop) read(ctx context.Context, number uint64) outcome {
+// read reads the desired state and compares it with the record, unless it is the read that was recorded when this one
+// began. Whether that still holds is decided again when it is taken.
+func (l *Loop) read(ctx context.Context, number uint64, recorded recordedRead) outcome {
 	began, start := l.opts.Log.Now(), time.Now()
 	o := outcome{ReadOutcome: ReadOutcome{Number: number}}
 	o.Read, o.Err = l.opts.Source.Read(ctx)
 	o.took = time.Since(start)
 	o.Began = l.begun(began, o.took).Add(-o.Read.Lag)
 	if o.Err == nil {
-		o.compared = l.opts.Guard.compareRead(l.opts.Log.View(), o.Read)
+		o.compare(l.opts.Guard, l.opts.Log.View(), recorded)
 	}
 	return o
 }

@@ -30,9 +30,7 @@ type reads struct {
 	apps map[app.GUID]app.Time // when the newest read of a single app began, if after the newest complete read
 	ask  []app.GUID            // single apps that are to be read
 
-	newest     desired.Read // the newest complete read that this node has recorded
-	generation uint64       // under which it was recorded
-	kept       int          // rows of apps that it does not have, and that stay for the instances that live
+	recorded recordedRead
 }
 
 // Learn takes from a peer when the newest complete read began that the peer knows of, so that a new
@@ -70,8 +68,7 @@ func (r *reads) shift(d time.Duration, now app.Time) {
 }
 
 func (r *reads) lead() {
-	// newest and generation stay: isRecorded compares them with the record.
-	*r = reads{began: r.began, wanted: true, asked: r.asked, newest: r.newest, generation: r.generation, kept: r.kept}
+	*r = reads{began: r.began, wanted: true, asked: r.asked}
 }
 
 // outcomeUnknown notes at now that it is not known whether a read was recorded, and why. If it was, reads
@@ -131,15 +128,6 @@ func (r *reads) failed(err error) { r.failing, r.lastError = true, err.Error() }
 func (r *reads) succeeded(began app.Time) {
 	r.began, r.failing, r.lastError = max(r.began, began), false, ""
 	maps.DeleteFunc(r.apps, func(_ app.GUID, at app.Time) bool { return at <= r.began })
-}
-
-// isRecorded reports whether a read is the same value in memory that was recorded last, as in a
-// replay whose recording says that nothing changed. Then it need not be compared.
-func (r *reads) isRecorded(read desired.Read, meta raftfsm.DesiredMeta) bool {
-	apps, recorded := read.Apps, r.newest.Apps
-	return len(apps) > 0 && len(apps) == len(recorded) && &apps[0] == &recorded[0] &&
-		meta.Complete && meta.Generation == r.generation &&
-		r.kept == 0 && desired.FilterOf(read.Source) == desired.FilterOf(meta.Source)
 }
 
 // verdict is what a complete read means for the hold desired-shrink.

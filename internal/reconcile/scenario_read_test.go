@@ -318,7 +318,7 @@ func (l laggingSource) Read(context.Context) (desired.Read, error) {
 func TestALagIsTakenOffTheBeginOfARead(t *testing.T) {
 	cf := steadyFleet(t, 4, 5, testOptions())
 	l := NewLoop(LoopOptions{Options: cf.opts, Log: cf, Leader: leads{cf}, Publisher: cf, Source: laggingSource(7 * time.Second), Intake: cf.intake}, cf.endedCommands)
-	o := l.read(t.Context(), 3)
+	o := l.read(t.Context(), 3, recordedRead{})
 	if o.Number != 3 || o.Began > cf.now.Add(-7*time.Second) || o.Began < cf.now.Add(-8*time.Second) {
 		t.Errorf("read %d was begun %v ago, want 7 s", o.Number, cf.now.Sub(o.Began))
 	}

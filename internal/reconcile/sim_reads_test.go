@@ -3,6 +3,8 @@ package reconcile
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"slices"
 	"time"
 
@@ -18,6 +20,7 @@ type pendingRead struct {
 	begins, at app.Time
 	first      []desired.App  // what there was when it was begun
 	record     *raftfsm.State // which it is compared with before it is taken; it may have changed then
+	recorded   recordedRead   // when it was begun
 }
 
 // pendingAppRead is a read of one app.
@@ -27,7 +30,7 @@ type pendingAppRead struct {
 }
 
 func (cf *simCF) beginRead(n *simNode, number uint64) {
-	r := pendingRead{number: number, began: n.Now(), begins: cf.now, at: cf.now.Add(cmp.Or(cf.readTime, 50*time.Millisecond)), first: slices.Clone(cf.apps), record: n.View()}
+	r := pendingRead{number: number, began: n.Now(), begins: cf.now, at: cf.now.Add(cmp.Or(cf.readTime, 50*time.Millisecond)), first: slices.Clone(cf.apps), record: n.View(), recorded: n.core.reads.recorded}
 	if cf.faults == nil {
 		n.reads = nil
 	} else {
@@ -107,8 +110,13 @@ func (cf *simCF) finishReadOf(n *simNode, r pendingRead) {
 		if cf.answer != nil {
 			apps = cf.answer(apps)
 		}
-		if o.Read, o.Err = desired.NewRead(cf.source(n.core.opts), cf.rows(apps)); o.Err == nil && r.record != nil {
-			o.compared = n.core.opts.Guard.compareRead(r.record, o.Read)
+		if o.Read, o.Err = desired.NewRead(cf.source(n.core.opts), cf.rows(apps)); o.Err == nil {
+			o.Read.Digest = rowsDigest(o.Read)
+			if r.record != nil {
+				if o.compare(n.core.opts.Guard, r.record, r.recorded); !o.compared.known && cf.faults != nil {
+					cf.faults.count("reads not compared")
+				}
+			}
 		}
 	}
 	wrong := o.Err == nil && cf.answer != nil
@@ -128,6 +136,12 @@ func (cf *simCF) finishReadOf(n *simNode, r pendingRead) {
 		cf.wrongReads--
 	}
 	cf.recorded(n, err)
+}
+
+// rowsDigest gives the digest of a read: two reads have the same one exactly if they have the same rows.
+func rowsDigest(read desired.Read) [16]byte {
+	sum := sha256.Sum256(fmt.Append(nil, read.Apps, read.Unreadable))
+	return [16]byte(sum[:])
 }
 
 // recorded takes the outcome of recording a read.

@@ -3,6 +3,7 @@ package replay
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -127,6 +128,7 @@ type decoder struct {
 	byDEA      map[string]*heartbeat
 	event      recording.Event
 	last       desired.Read // the newest complete read
+	reads      uint64       // complete reads so far that are not unchanged
 	decoded    int          // instances in the present batch
 }
 
@@ -167,6 +169,8 @@ func (d *decoder) next() (item, error) {
 		case e.Unchanged:
 			e.Read = d.last
 		case e.Failed == "" && e.OnlyApp.IsZero():
+			d.reads++
+			binary.BigEndian.PutUint64(e.Read.Digest[:], d.reads)
 			d.last = e.Read
 		}
 		i.rest = &extra{event: *e}
