@@ -13,12 +13,15 @@ import (
 // allocates much: then a large one saves time.
 const (
 	headroomPeriod  = 5 * time.Second // between two settings
-	collectionEvery = 3 * time.Second // how often garbage is collected about, between the bounds
+	collectionEvery = 2 * time.Second // how often garbage is collected about, between the bounds
+	returnEvery     = time.Minute     // between two returns of unused memory to the system, at least
 	leastHeadroom   = 25              // percent
 	mostHeadroom    = 100             // percent, which is Go's own
 )
 
-// keepHeadroom sets the headroom by what the process allocates, until ctx ends. GOGC in the environment wins.
+// keepHeadroom sets the headroom by what the process allocates, until ctx ends. When less is allocated than before, as after
+// a start or a storm, it returns the memory that is no longer used to the system at once: by itself Go does so over
+// minutes. GOGC in the environment wins.
 func keepHeadroom(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
@@ -29,6 +32,7 @@ func keepHeadroom(ctx context.Context) {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)
 	before, set := sample[0].Value.Uint64(), mostHeadroom
+	var returned time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -39,6 +43,10 @@ func keepHeadroom(ctx context.Context) {
 		allocated, live := sample[0].Value.Uint64(), sample[1].Value.Uint64()
 		if percent := headroom(allocated-before, headroomPeriod, live); percent != set {
 			debug.SetGCPercent(percent)
+			if percent < set && time.Since(returned) >= returnEvery {
+				returned = time.Now()
+				debug.FreeOSMemory()
+			}
 			set = percent
 		}
 		before = allocated

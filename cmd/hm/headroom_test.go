@@ -12,8 +12,8 @@ func TestHeadroom(t *testing.T) {
 		want            int
 	}{
 		"nothing is allocated":          {0, 100 * mib, 25},
-		"a quiet fleet of 1,000,000":    {270 * mib, 185 * mib, 40},
-		"a fleet that changes":          {540 * mib, 185 * mib, 85},
+		"a quiet fleet of 1,000,000":    {270 * mib, 185 * mib, 25},
+		"a fleet that changes":          {540 * mib, 185 * mib, 55},
 		"a storm":                       {3_000 * mib, 300 * mib, 100},
 		"nothing is live":               {mib, 0, 100},
 		"nothing is live nor allocated": {0, 0, 25},
