@@ -226,13 +226,13 @@ func (s *State) setCommand(old, c *commands.Command) {
 		s.countCommand(old, -1)
 	}
 	if c == nil {
-		s.cmds.Delete(old)
+		s.cmds.Delete(commandRecOf(old))
 		s.byID.Delete(commandID{id: old.ID})
 		return
 	}
 	s.sum.add(s.scratch.enc.command(c))
 	s.countCommand(c, 1)
-	s.cmds.Set(c)
+	s.cmds.Set(commandRecOf(c))
 	s.byID.Set(commandID{id: c.ID, c: c})
 }
 
@@ -377,7 +377,7 @@ func restoreCommands(r *restorer, body []byte) error {
 		if _, ok := r.s.lookup.find(&r.s.apps, c.App); !ok || !c.State.Outstanding() {
 			return fmt.Errorf("invalid command %s: its app is not recorded, or the command is not outstanding", c.ID.String())
 		}
-		if last, any := r.s.cmds.Max(); any && last.Compare(c) >= 0 {
+		if last, any := r.s.cmds.Max(); any && last.c.Compare(c) >= 0 {
 			return fmt.Errorf("command %s is out of order", c.ID.String())
 		}
 		if _, twice := r.s.byID.Get(commandID{id: c.ID}); twice {

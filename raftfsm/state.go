@@ -27,9 +27,9 @@ type State struct {
 	lookup  dropletIndex
 	deas    pages[*deaRec] // by slot; nil when a slot is free
 	names   *btree.BTreeG[deaName]
-	cmds    *btree.BTreeG[*commands.Command] // the commands never change in place
+	cmds    *btree.BTreeG[commandRec]
 	byID    *btree.BTreeG[commandID]
-	crashes *btree.BTreeG[*crashRec] // the crash records never change in place
+	crashes *btree.BTreeG[crashRef]
 	marks   *btree.BTreeG[markRec]
 	cases   *btree.BTreeG[appLetterCase]
 	holds   []Hold           // sorted by name; replaced, never changed in place
@@ -43,6 +43,22 @@ type deaName struct {
 	num uint32
 }
 
+// commandRec is a command, which never changes in place, and the order of its droplet. Most comparisons of two commands
+// need only that, and do not follow the pointers.
+type commandRec struct {
+	order uint64 // app.GUID.Order
+	c     *commands.Command
+}
+
+func commandRecOf(c *commands.Command) commandRec { return commandRec{c.App.Droplet.Order(), c} }
+
+func (a commandRec) compare(b commandRec) int {
+	if n := cmp.Compare(a.order, b.order); n != 0 {
+		return n
+	}
+	return a.c.Compare(*b.c)
+}
+
 type commandID struct {
 	id commands.ID
 	c  *commands.Command
@@ -53,8 +69,22 @@ type crashRec struct {
 	actual.Crash
 }
 
-func compareCrash(a, b *crashRec) int {
-	return cmp.Or(a.key.Compare(b.key), cmp.Compare(a.Index, b.Index))
+// crashRef is a crash record, which never changes in place, and the order of its droplet, as in commandRec.
+type crashRef struct {
+	order uint64
+	c     *crashRec
+}
+
+func crashRefOf(c *crashRec) crashRef { return crashRef{c.key.Droplet.Order(), c} }
+
+func (a crashRef) compare(b crashRef) int {
+	if n := cmp.Compare(a.order, b.order); n != 0 {
+		return n
+	}
+	if n := a.c.key.Compare(b.c.key); n != 0 {
+		return n
+	}
+	return cmp.Compare(a.c.Index, b.c.Index)
 }
 
 // tree makes a tree whose frozen copies may be read while it is changed. It needs no locks: only Apply writes, and a
@@ -68,9 +98,9 @@ func NewState() *State {
 	return &State{
 		apps:    newAppTable(),
 		names:   tree(func(a, b deaName) bool { return a.id < b.id }),
-		cmds:    tree(func(a, b *commands.Command) bool { return a.Compare(*b) < 0 }),
+		cmds:    tree(func(a, b commandRec) bool { return a.compare(b) < 0 }),
 		byID:    tree(func(a, b commandID) bool { return string(a.id[:]) < string(b.id[:]) }),
-		crashes: tree(func(a, b *crashRec) bool { return compareCrash(a, b) < 0 }),
+		crashes: tree(func(a, b crashRef) bool { return a.compare(b) < 0 }),
 		marks:   tree(func(a, b markRec) bool { return compareMark(&a, &b) < 0 }),
 		cases:   tree(func(a, b appLetterCase) bool { return a.app < b.app }),
 		scratch: &scratch{},

@@ -182,6 +182,20 @@ func (g GUID) Compare(o GUID) int {
 	return g.compareTexts(o)
 }
 
+// Order returns a number that orders guids as Compare does, as far as it tells them apart: the first eight bytes of the
+// text. It is equal for guids that Compare says are equal, and may be equal for others.
+func (g GUID) Order() uint64 {
+	var text [8]byte
+	if g.form == noHandle && g.b != [16]byte{} || g.form == hex32 {
+		for i, c := range g.b[:4] { // no hyphen is among the first eight
+			text[2*i], text[2*i+1] = hexDigits[c>>4], hexDigits[c&15]
+		}
+	} else if g.form != noHandle {
+		copy(text[:], g.form.Value())
+	}
+	return binary.BigEndian.Uint64(text[:])
+}
+
 func (g GUID) compareTexts(o GUID) int {
 	var x, y [MaxGUIDLen]byte
 	return bytes.Compare(g.AppendTo(x[:0]), o.AppendTo(y[:0]))

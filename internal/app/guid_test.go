@@ -101,6 +101,10 @@ func TestGUIDOrdersByText(t *testing.T) {
 			if got, want := MustGUID(a).Compare(MustGUID(b)), cmp.Compare(small(a), small(b)); got != want {
 				t.Errorf("Compare(%q, %q) = %d, want %d", a, b, got, want)
 			}
+			ga, gb := MustGUID(a), MustGUID(b)
+			if x, y := ga.Order(), gb.Order(); x < y && ga.Compare(gb) >= 0 || x != y && ga == gb {
+				t.Errorf("Order is %x of %q and %x of %q: not the order of Compare", x, a, y, b)
+			}
 		}
 	}
 }
