@@ -25,7 +25,7 @@ const (
 )
 
 // How much may wait for the Sink. With 10,000 DEAs that send 23 KB every 10 s this is 11 s of heartbeats. If more
-// waits, messages are dropped and the link counts a gap.
+// waits, messages are dropped and the link counts a gap. Of a DEA's heartbeats that wait, mostly only the newest is kept.
 var (
 	heartbeatLimits = bus.Limits{Messages: 65_536, Bytes: 256 << 20}
 	eventLimits     = bus.Limits{Messages: 65_536, Bytes: 32 << 20, Spare: true}
@@ -70,19 +70,25 @@ type Feed struct {
 }
 
 // Open subscribes to the three subjects and begins to call sink. Before that, onMessage is called with each message as
-// it was received, if it is not nil; nobody changes the data afterwards. Open fails only if the link is closed.
-func Open(link *bus.Link, sink Sink, onMessage func(subject string, data []byte), logger *slog.Logger) (*Feed, error) {
+// it was received, if it is not nil; nobody changes the data afterwards. period is the DEAs' heartbeat period. Open fails
+// only if the link is closed.
+func Open(
+	link *bus.Link, sink Sink, period time.Duration, onMessage func(subject string, data []byte), logger *slog.Logger,
+) (*Feed, error) {
 	f := &Feed{sink: sink, onMessage: onMessage, digest: NewDigester(), log: sampled.New(logger, logEvery, 1)}
+	heartbeats := heartbeatLimits
+	heartbeats.Newest = f.newestHeartbeats(period)
 	for _, s := range []struct {
 		subject string
 		limits  bus.Limits
+		arrived func(bus.Msg) // nil: limits call it
 		fn      func([]byte)
 	}{
-		{SubjectHeartbeat, heartbeatLimits, f.onHeartbeat},
-		{SubjectExited, eventLimits, f.onExit},
-		{SubjectUpdated, eventLimits, f.onUpdated},
+		{SubjectHeartbeat, heartbeats, nil, f.onHeartbeat},
+		{SubjectExited, eventLimits, f.arrived(&f.exits), f.onExit},
+		{SubjectUpdated, eventLimits, f.arrived(&f.updates), f.onUpdated},
 	} {
-		if err := link.Subscribe(s.subject, s.limits, func(m bus.Msg) { f.handle(s.fn, m) }); err != nil {
+		if err := link.Subscribe(s.subject, s.limits, func(m bus.Msg) { f.handle(s.arrived, s.fn, m) }); err != nil {
 			f.Close()
 			return nil, fmt.Errorf("subscribe to %s: %w", s.subject, err)
 		}
@@ -97,25 +103,38 @@ func (f *Feed) Close() {
 	f.closed = true
 }
 
-func (f *Feed) handle(fn func([]byte), m bus.Msg) {
+func (f *Feed) handle(arrived func(bus.Msg), fn func([]byte), m bus.Msg) {
+	if arrived != nil {
+		arrived(m)
+	}
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	if f.closed {
-		return
+	if !f.closed {
+		fn(m.Data)
 	}
-	if f.onMessage != nil {
-		f.onMessage(m.Subject, m.Data)
+}
+
+// arrived counts a message in c and shows it to onMessage.
+func (f *Feed) arrived(c *counters) func(bus.Msg) {
+	return func(m bus.Msg) {
+		f.mu.RLock()
+		defer f.mu.RUnlock()
+		if f.closed {
+			return
+		}
+		c.count(m.Data)
+		if f.onMessage != nil {
+			f.onMessage(m.Subject, m.Data)
+		}
 	}
-	fn(m.Data)
 }
 
 func (f *Feed) onHeartbeat(data []byte) {
 	_ = f.heartbeat(f.sink, &f.heartbeats, data) // it is counted and logged
 }
 
-// heartbeat passes a heartbeat to sink and counts it in c. The error says why it cannot be read.
+// heartbeat passes a heartbeat to sink and counts in c what it is. The error says why it cannot be read.
 func (f *Feed) heartbeat(sink HeartbeatSink, c *counters, data []byte) error {
-	c.count(data)
 	var d Digest
 	if len(data) <= MaxHeartbeat {
 		d = f.digest.Sum(data)
@@ -156,7 +175,6 @@ func (f *Feed) countUnreadable(c *counters, hb *actual.Heartbeat, data []byte) {
 }
 
 func (f *Feed) onExit(data []byte) {
-	f.exits.count(data)
 	e, err := DecodeExit(data)
 	if err != nil {
 		f.refuse(&f.exits, SubjectExited, data, err)
@@ -167,7 +185,6 @@ func (f *Feed) onExit(data []byte) {
 }
 
 func (f *Feed) onUpdated(data []byte) {
-	f.updates.count(data)
 	g, err := DecodeUpdated(data)
 	if err != nil {
 		f.refuse(&f.updates, SubjectUpdated, data, err)

@@ -28,6 +28,7 @@ func (p *Posts) Take(body []byte) error {
 	if f.onMessage != nil {
 		f.onMessage(SubjectHeartbeat, body)
 	}
+	p.counters.count(body)
 	return f.heartbeat(p.sink, &p.counters, body)
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"testing"
+	"time"
 
 	"hm/internal/bus"
 	"hm/internal/bus/bustest"
@@ -23,7 +24,7 @@ func TestPosts(t *testing.T) {
 	sink := &recordingSink{newest: map[Digest]bool{}}
 	var recorded [][]byte
 	var f *Feed
-	f, err = Open(link, sink, func(subject string, data []byte) {
+	f, err = Open(link, sink, time.Second, func(subject string, data []byte) {
 		if subject == SubjectHeartbeat {
 			recorded = append(recorded, data)
 		}

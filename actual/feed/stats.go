@@ -2,8 +2,8 @@ package feed
 
 import "sync/atomic"
 
-// Counts are the counters of one subject since the Feed was opened. While no message is being handled, Received is the
-// sum of Unchanged, Decoded, Malformed and TooLarge.
+// Counts are the counters of one subject since the Feed was opened. While no message waits or is being handled, Received
+// is the sum of Unchanged, Decoded, Malformed, TooLarge and Superseded.
 type Counts struct {
 	Received  uint64
 	Bytes     uint64
@@ -11,8 +11,10 @@ type Counts struct {
 	Decoded   uint64 // passed to the sink
 	Malformed uint64 // refused: not the form of the subject
 	TooLarge  uint64 // refused: beyond a limit
-	Rejected  uint64 // entries that were left out of decoded heartbeats
-	Unplaced  uint64 // rejected entries that name an app
+	// Superseded counts heartbeats that were not looked at, because the DEA's next one came while they waited.
+	Superseded uint64
+	Rejected   uint64 // entries that were left out of decoded heartbeats
+	Unplaced   uint64 // rejected entries that name an app
 
 	UnknownStates uint64 // entries that were kept although their state is unknown
 }
@@ -28,7 +30,7 @@ func (f *Feed) Stats() Stats {
 }
 
 type counters struct {
-	received, bytes, unchanged, decoded, malformed, tooLarge, rejected, unplaced, unknownStates atomic.Uint64
+	received, bytes, unchanged, decoded, malformed, tooLarge, superseded, rejected, unplaced, unknownStates atomic.Uint64
 }
 
 // count counts a received message.
@@ -40,7 +42,7 @@ func (c *counters) count(data []byte) {
 func (c *counters) read() Counts {
 	return Counts{
 		Received: c.received.Load(), Bytes: c.bytes.Load(), Unchanged: c.unchanged.Load(), Decoded: c.decoded.Load(),
-		Malformed: c.malformed.Load(), TooLarge: c.tooLarge.Load(), Rejected: c.rejected.Load(),
-		Unplaced: c.unplaced.Load(), UnknownStates: c.unknownStates.Load(),
+		Malformed: c.malformed.Load(), TooLarge: c.tooLarge.Load(), Superseded: c.superseded.Load(),
+		Rejected: c.rejected.Load(), Unplaced: c.unplaced.Load(), UnknownStates: c.unknownStates.Load(),
 	}
 }

@@ -232,7 +232,11 @@ func (l *Link) Close() error {
 
 	var err error
 	if ses := l.live.Load(); ses != nil {
-		err = ses.drain()
+		if err = ses.drain(); err == nil {
+			l.subMu.Lock()
+			l.flushNewest()
+			l.subMu.Unlock()
+		}
 	}
 	l.live.Store(nil)
 	l.calls.Wait()

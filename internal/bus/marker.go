@@ -90,6 +90,10 @@ type pendingMarker struct {
 type queuePosition struct {
 	sub *nats.Subscription
 	at  int64
+
+	newest *newestQueue // where delivered messages wait on; nil: nowhere
+	passed bool         // all before the position were delivered: those that are not handled are in newest
+	number uint64       // of the newest message in newest then
 }
 
 // Mark begins to measure the link's lag. A link has one marker.
@@ -233,16 +237,29 @@ func (m *Marker) waitFor(number uint64) {
 			// In this order, a message that is delivered between the two calls is counted in neither, not in both.
 			delivered, err := t.sub.Delivered()
 			pending, _, errPending := t.sub.Pending()
-			if err == nil && errPending == nil && pending > 0 {
-				m.queues = append(m.queues, queuePosition{t.sub, delivered + int64(pending)})
+			if err == nil && errPending == nil && (pending > 0 || t.s.newest != nil) {
+				m.queues = append(m.queues, queuePosition{sub: t.sub, at: delivered + int64(pending), newest: t.s.newest})
 			}
 		}
 	}
 }
 
-// handled reports whether all messages before the position have been handled. The message that is being handled counts as
-// delivered and as pending, so the position may be one too high: an empty queue is enough, too.
-func (q queuePosition) handled() bool {
+// handled reports whether all messages before the position have been handled.
+func (q *queuePosition) handled() bool {
+	if !q.passed {
+		if !q.delivered() {
+			return false
+		}
+		if q.passed = true; q.newest != nil {
+			q.number = q.newest.arrivals()
+		}
+	}
+	return q.newest == nil || q.newest.passed(q.number)
+}
+
+// delivered reports whether all messages before the position have been delivered. The message that is being delivered
+// counts as delivered and as pending, so the position may be one too high: an empty queue is enough, too.
+func (q *queuePosition) delivered() bool {
 	delivered, err := q.sub.Delivered()
 	if err != nil || delivered > q.at {
 		return true // or the subscription was closed
@@ -260,8 +277,8 @@ func (m *Marker) checkArrived() (waiting bool) {
 			m.mu.Unlock()
 			return false
 		}
-		for _, q := range m.queues {
-			if !q.handled() {
+		for i := range m.queues {
+			if !m.queues[i].handled() {
 				m.mu.Unlock()
 				return true
 			}

@@ -85,12 +85,19 @@ func TestLagOfAThrottledLink(t *testing.T) {
 
 // TestLagOfASlowSubscriber: messages that wait in this process count like those that wait in the server.
 func TestLagOfASlowSubscriber(t *testing.T) {
+	t.Run("all messages count", func(t *testing.T) { lagOfASlowSubscriber(t, Limits{}) })
+	t.Run("the newest count", func(t *testing.T) {
+		lagOfASlowSubscriber(t, Limits{Newest: newestOf(func(Msg) {}, 0)})
+	})
+}
+
+func lagOfASlowSubscriber(t *testing.T, limits Limits) {
 	srv := bustest.Run(t, nil)
 	l, _ := open(t, Options{Servers: []string{srv.URL()}})
 	hold, other := make(chan struct{}), make(chan struct{})
 	var once atomic.Bool
 	for subject, held := range map[string]chan struct{}{"beats": hold, "questions": other} {
-		if err := l.Subscribe(subject, Limits{}, func(Msg) { <-held }); err != nil {
+		if err := l.Subscribe(subject, limits, func(Msg) { <-held }); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {

@@ -94,6 +94,7 @@ func (l *Link) takeOver(ctx context.Context, old, ses *session) error {
 	if err := l.drain(ctx, old); err != nil {
 		return err
 	}
+	l.flushNewest()
 	o.end(time.Now().Add(overlapTime))
 	l.mu.Lock()
 	if l.up != old {

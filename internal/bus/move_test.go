@@ -44,15 +44,30 @@ func TestMoveWithoutAGap(t *testing.T) {
 	t.Parallel()
 	servers, _ := bustest.RunCluster(t, 3, nil)
 	l, log := open(t, Options{Servers: []string{servers[0].URL(), servers[1].URL()}, PingInterval: 10 * time.Second})
-	in := &numbers{got: map[string][]int{}}
+	in, newest := &numbers{got: map[string][]int{}}, &numbers{got: map[string][]int{}}
 	var asked inbox
 	if err := l.Subscribe("beat", Limits{}, in.take); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Subscribe("beat", Limits{Newest: newestOf(func(Msg) {}, 0)}, newest.take); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.SubscribeQueue("ask", "group", Limits{}, asked.take); err != nil {
 		t.Fatal(err)
 	}
+	var pausing, pausingArrived inbox
+	if err := l.Subscribe("pausing", Limits{Newest: newestOf(pausingArrived.take, time.Hour)}, pausing.take); err != nil {
+		t.Fatal(err)
+	}
 	bustest.Until(t, "the link is up", up(l))
+	l.setPause("pausing", time.Hour)
+	for _, text := range []string{"a 1", "a 2"} {
+		nc := bustest.Client(t, servers[0].URL())
+		if err := nc.Publish("pausing", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		bustest.Until(t, "it has arrived", pausingArrived.has(text))
+	}
 	before := l.State()
 
 	var wg sync.WaitGroup
@@ -77,6 +92,7 @@ func TestMoveWithoutAGap(t *testing.T) {
 	bustest.Until(t, "all are heard", func() bool { return in.newest("0") > 100 && in.newest("1") > 100 && in.newest("2") > 100 })
 	go servers[0].LameDuckShutdown()
 	bustest.Until(t, "the link has moved", func() bool { return l.State().Moves == 1 })
+	bustest.Until(t, "what waited on the old connection is handled", pausing.has("a 2"))
 	after := [3]int{in.newest("0"), in.newest("1"), in.newest("2")}
 	bustest.Until(t, "all are heard again", func() bool {
 		return in.newest("0") > after[0]+100 && in.newest("1") > after[1]+100 && in.newest("2") > after[2]+100
@@ -88,8 +104,16 @@ func TestMoveWithoutAGap(t *testing.T) {
 	})
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	bustest.Until(t, "the newest end with the newest", func() bool {
+		return newest.newest("0") == sent[0]-1 && newest.newest("1") == sent[1]-1 && newest.newest("2") == sent[2]-1
+	})
+	newest.mu.Lock()
+	defer newest.mu.Unlock()
 	for i := range 3 {
 		list := in.got[fmt.Sprint(i)]
+		if !slices.IsSorted(newest.got[fmt.Sprint(i)]) {
+			t.Errorf("publisher %d: of the newest messages, an older one follows a newer one", i)
+		}
 		for k := 1; k < len(list); k++ {
 			if list[k] != list[k-1]+1 {
 				t.Fatalf("publisher %d: message %d follows %d", i, list[k], list[k-1])

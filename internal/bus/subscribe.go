@@ -20,6 +20,9 @@ type Limits struct {
 	Spare bool
 	// Aside says that no decision depends on these messages. Then nothing that is missed of them is a gap.
 	Aside bool
+	// Newest says that only the newest message of each sender counts; nil: all count. The limits hold for those that wait
+	// as they came and those of which the newest is kept together.
+	Newest *Newest
 }
 
 func (l Limits) orDefault() Limits {
@@ -28,6 +31,9 @@ func (l Limits) orDefault() Limits {
 	}
 	if l.Bytes <= 0 {
 		l.Bytes = 64 << 20
+	}
+	if l.Newest != nil {
+		l.Messages, l.Bytes = max(l.Messages/2, 1), max(l.Bytes/2, 1) // of each of the two queues
 	}
 	return l
 }
@@ -44,9 +50,10 @@ type subscription struct {
 	subject, queue string
 	limits         Limits
 	fn             func(Msg)
-	turn           sync.Mutex // held while fn runs: a new connection's messages wait for the old one's handler
-	ended          bool       // guarded by turn
-	away           bool       // has left its queue group; guarded by Link.subMu
+	newest         *newestQueue // nil: fn gets each message as it comes
+	turn           sync.Mutex   // held while fn runs: a new connection's messages wait for the old one's handler
+	ended          bool         // guarded by turn
+	away           bool         // has left its queue group; guarded by Link.subMu
 }
 
 // vital reports whether missing a message of the subject is a gap.
@@ -74,7 +81,7 @@ func (l *Link) SubscribeQueue(subject, queue string, limits Limits, fn func(Msg)
 	s := &subscription{subject: subject, queue: queue, limits: limits.orDefault(), fn: fn}
 	l.subMu.Lock()
 	defer l.subMu.Unlock()
-	if l.isClosed() {
+	if !l.begin(s) {
 		return errors.New("nats link is closed")
 	}
 	l.subs = append(l.subs, s)
@@ -92,6 +99,20 @@ func (l *Link) SubscribeQueue(subject, queue string, limits Limits, fn func(Msg)
 		}
 	}
 	return nil
+}
+
+// begin begins what a subscription needs besides its connection. It returns false if the link is closed.
+func (l *Link) begin(s *subscription) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	if s.limits.Newest != nil {
+		s.newest = newNewestQueue(*s.limits.Newest, s.limits)
+		l.loops.Go(func() { l.tend(s) })
+	}
+	return true
 }
 
 // Leave makes this link leave a queue group: the other members get its messages. Messages that it already has are still
@@ -199,17 +220,58 @@ func (l *Link) deliver(ses *session, s *subscription, m *nats.Msg) {
 		return
 	}
 	l.heard.Store(int64(time.Since(l.began)))
-	s.fn(Msg{Subject: m.Subject, Reply: m.Reply, Data: m.Data})
+	msg := Msg{Subject: m.Subject, Reply: m.Reply, Data: m.Data}
+	if s.newest == nil {
+		s.fn(msg)
+		return
+	}
+	s.newest.put(ses, msg)
+	// First take in what has arrived, as long as there is room: it may replace what waits.
+	for !moreArrived(m.Sub) || s.newest.full() {
+		if !s.newest.handle(l.live.Load(), s.fn) {
+			break
+		}
+	}
+	s.newest.wake()
+}
+
+// moreArrived reports whether a subscription has further messages than the one that is being delivered.
+func moreArrived(sub *nats.Subscription) bool {
+	pending, _, err := sub.Pending()
+	return err == nil && pending > 1
+}
+
+// tend handles what waits in s.newest when no message arrives.
+func (l *Link) tend(s *subscription) {
+	for {
+		select {
+		case <-l.stop.Done():
+			return
+		case <-s.newest.timer.C:
+		}
+		for handled := true; handled; {
+			s.turn.Lock()
+			if handled = s.newest.handle(l.live.Load(), s.fn); !handled {
+				s.newest.wake()
+			}
+			s.turn.Unlock()
+		}
+	}
+}
+
+// flushNewest handles what waits in the subscriptions of which the newest messages count. subMu must be held.
+func (l *Link) flushNewest() {
+	for _, s := range l.subs {
+		if s.newest != nil {
+			s.turn.Lock()
+			s.newest.flush(l.live.Load(), s.fn)
+			s.turn.Unlock()
+		}
+	}
 }
 
 // lastHeard is when a message was last delivered, or when the link was opened.
 func (l *Link) lastHeard() time.Time { return l.began.Add(time.Duration(l.heard.Load())) }
-
-func (l *Link) isClosed() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.closed
-}
 
 func validSubject(subject string) error {
 	if subject == "" || len(subject) > 1024 || strings.ContainsAny(subject, " \t\r\n\x00") {

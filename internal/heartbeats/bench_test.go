@@ -53,7 +53,7 @@ func BenchmarkUnchanged(b *testing.B) {
 			b.Fatal(err)
 		}
 		defer link.Close()
-		f, err := feed.Open(link, &sink{}, nil, slog.New(slog.DiscardHandler))
+		f, err := feed.Open(link, &sink{}, time.Second, nil, slog.New(slog.DiscardHandler))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -94,7 +94,7 @@ func newNode(t testing.TB) *node {
 		t.Fatal(err)
 	}
 	n := &node{}
-	f, err := feed.Open(link, &n.sink, nil, slog.New(slog.DiscardHandler))
+	f, err := feed.Open(link, &n.sink, time.Second, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,7 +115,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 		Source: n.source, Intake: n.intake, ReadTimeout: ReadTimeout(cfg), PeerReads: n.newestPeerRead, ReadRecorded: n.readRecorded,
 		ReadEnded: n.hook.readEnded, AppReadEnded: n.hook.appReadEnded,
 	}, ended)
-	if n.feed, err = feed.Open(n.link, n.intake, n.hook.Message, logger); err != nil {
+	if n.feed, err = feed.Open(n.link, n.intake, cfg.Policy.HeartbeatPeriod, n.hook.Message, logger); err != nil {
 		return nil, fmt.Errorf("listening to the DEAs: %w", err)
 	}
 	if err := n.takePosts(cfg, logger); err != nil {
