@@ -32,6 +32,9 @@ type PeerHearing struct {
 type heardByPeers struct {
 	asked     []string // DEAs that the peers are asked about at present, sorted; nil: none
 	askedAt   app.Time
+	askedGone bool                // asked has all gone DEAs that this node does not hear
+	goneAt    app.Time            // when the newest answers about gone DEAs were asked for; 0: there are none yet
+	unsure    bool                // a peer may hear a DEA that is recorded as gone and that this node does not hear
 	missed    map[string]app.Time // silent and gone DEAs that a peer hears, and until when that counts without asking again
 	nextGone  app.Time            // when the peers are asked about gone DEAs again
 	goneSince app.Time            // since when a peer hears a DEA that is recorded as gone; 0: none does
@@ -78,7 +81,7 @@ func (c *Core) silentForAll(silent, gone []string, now app.Time) (lost []string,
 		return nil, earliest(e.missed)
 	}
 	if e.asked == nil {
-		e.asked, e.askedAt = open, now
+		e.asked, e.askedAt, e.askedGone = open, now, askGone
 		if askGone {
 			e.asked = slices.Sorted(slices.Values(append(slices.Clone(open), gone...)))
 			e.nextGone = now.Add(c.opts.Policy.HeartbeatPeriod)
@@ -114,6 +117,9 @@ func (c *Core) silentForAll(silent, gone []string, now app.Time) (lost []string,
 		e.missed[dea] = until
 	}
 	e.asked = nil
+	if e.askedGone {
+		e.goneAt = e.askedAt
+	}
 	if n := len(e.missed); n > before {
 		c.logger.Info("a peer hears DEAs that this node does not hear: what is recorded of them stays", "deas", n, "first", first(e.missed))
 	}
@@ -168,6 +174,9 @@ func (c *Core) compareHearing(present int, gone []string, now app.Time) {
 		}
 	}
 	back := slices.ContainsFunc(gone, func(dea string) bool { return now < e.missed[dea] })
+	// Between two questions about gone DEAs there may be long, if nothing can be recorded meanwhile.
+	asked := e.goneAt != 0 && now.Sub(e.goneAt) <= c.opts.Policy.HeartbeatPeriod+2*answerWithin
+	e.unsure = back || len(gone) > 0 && !asked
 	switch {
 	case !back:
 		e.goneSince = 0
@@ -188,7 +197,7 @@ func (c *Core) compareHearing(present int, gone []string, now app.Time) {
 	case !e.deaf || missed*2*deafShare <= of:
 		e.manySince, e.deaf = 0, false
 	}
-	e.compared = true
+	e.compared, e.unsure = true, e.unsure && !e.deaf
 	if e.deaf && !was {
 		c.logger.Warn("this leader does not hear DEAs that its peers hear: "+
 			"it sends no command until it hears them or another node leads",

@@ -127,6 +127,35 @@ func TestI4WhatIsBackForAPeerIsNotStarted(t *testing.T) {
 	cf.wantSent("it hears that one, too", 0, 0)
 }
 
+// TestI4WhatCameBackWhileNothingWasRecorded: a DEA that is recorded as gone comes back while proposals fail, and the
+// leader does not hear it. When it can record again it knows of no peer's answer, so it asks before it sends anything.
+func TestI4WhatCameBackWhileNothingWasRecorded(t *testing.T) {
+	cf := withPeers(t, 10, 25)
+	cf.deas["dea-000"].quiet = true
+	cf.run(12 * hb)
+	cf.wantGone("a DEA is silent for all", 1)
+	cf.wantGate("a DEA is silent for all")
+	cf.fail = errTest
+	heard := cf.deas["dea-009"]
+	heard.list = heard.list[1:] // a change that is to be recorded
+	cf.deafTo(1)
+	cf.deas["dea-000"].quiet = false
+	cf.run(10 * hb)
+	if !slices.Contains(cf.core.gate, ReasonActualStale) {
+		t.Fatalf("proposals fail: the gate's reasons are %v", cf.core.gate)
+	}
+	cf.fail = nil
+	for range 300 {
+		if cf.run(10 * time.Millisecond); len(cf.core.gate) == 0 {
+			t.Fatal("the gate is open before the peers' answers are known")
+		}
+	}
+	cf.wantGate("a peer hears a DEA that is recorded as gone", ReasonDeaf)
+	cf.deafTo(0)
+	cf.run(5 * hb)
+	cf.wantGate("it hears that one, too")
+}
+
 // TestADeafLeaderStaysDeafWhileItCannotTell: on a link that is late, or has just come up, no DEA
 // counts as silent.
 func TestADeafLeaderStaysDeafWhileItCannotTell(t *testing.T) {

@@ -103,7 +103,8 @@ func (c *Core) lead(ctx context.Context, now app.Time, lead Lead) (more bool, re
 		c.followGate(now, wasOpen)
 		return false, 0, err
 	}
-	c.setGate(now, lead, recorded)
+	known := recorded && !c.heardByPeers.unsure
+	c.setGate(now, lead, known)
 	opens := !wasOpen && evaluates(c.gate)
 	var unsettled []app.Key
 	if opens || c.firstPicture.due(c.gate) {
@@ -113,7 +114,7 @@ func (c *Core) lead(ctx context.Context, now app.Time, lead Lead) (more bool, re
 			c.followGate(now, wasOpen)
 			return false, 0, err
 		}
-		c.setGate(now, lead, recorded)
+		c.setGate(now, lead, known)
 	}
 	c.followGate(now, wasOpen)
 	c.announced(c.intake.TakeUpdated())
