@@ -162,8 +162,12 @@ func (cf *simCF) postAfter(delay time.Duration, subject, from string, hear func(
 	}
 }
 
-// send puts a message on its way.
+// send puts a message on its way. A heartbeat may take the place of the one before it of its DEA that still waits, as in
+// the daemon when it is busy.
 func (cf *simCF) send(l message) {
+	if cf.supersedes(l) {
+		return
+	}
 	for _, before := range cf.inFlight {
 		if before.subject == l.subject && before.from == l.from && before.to == l.to {
 			l.at = max(l.at, before.at)
@@ -171,6 +175,26 @@ func (cf *simCF) send(l message) {
 	}
 	i, _ := slices.BinarySearchFunc(cf.inFlight, l.at+1, func(l message, at app.Time) int { return cmp.Compare(l.at, at) })
 	cf.inFlight = slices.Insert(cf.inFlight, i, l)
+}
+
+// supersedes puts a heartbeat in the place of the newest one that waits under its DEA's id, by chance. If another DEA that
+// uses the id has sent that one, both count.
+func (cf *simCF) supersedes(l message) bool {
+	if l.from == "" || cf.faults == nil {
+		return false
+	}
+	for i, before := range slices.Backward(cf.inFlight) {
+		if before.subject != l.subject || before.to != l.to {
+			continue
+		}
+		if before.from != l.from || before.at <= cf.now || !cf.faults.chance(0.5) {
+			return false
+		}
+		cf.faults.count("heartbeats superseded")
+		cf.inFlight[i].hear = l.hear
+		return true
+	}
+	return false
 }
 
 func digestOf(hb actual.Heartbeat) (d actual.Digest) {

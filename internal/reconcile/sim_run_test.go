@@ -70,20 +70,29 @@ func (cf *simCF) advanceLoops() {
 	}
 }
 
-// deliver delivers the messages that arrive. A process that is paused hears them when it goes on.
+// deliver delivers the messages that arrive. A process that is paused hears them when it goes on, in their order.
 func (cf *simCF) deliver() {
 	for len(cf.inFlight) > 0 && cf.inFlight[0].at <= cf.now {
 		m := cf.inFlight[0]
+		if m.to.pausedUntil > cf.now {
+			cf.holdBack()
+			continue
+		}
 		cf.inFlight = cf.inFlight[1:]
-		switch {
-		case m.to.pausedUntil > cf.now:
-			m.at = m.to.pausedUntil
-			cf.send(m)
-		case !m.to.down:
+		if !m.to.down {
 			cf.remark("node %d hears %s", m.to.id, m.subject)
 			m.hear(m.to.intake)
 		}
 	}
+}
+
+// holdBack delays the messages that have arrived at a process that is paused.
+func (cf *simCF) holdBack() {
+	for i := range cf.inFlight {
+		m := &cf.inFlight[i]
+		m.at = max(m.at, m.to.pausedUntil)
+	}
+	slices.SortStableFunc(cf.inFlight, func(a, b message) int { return cmp.Compare(a.at, b.at) })
 }
 
 // nextEvent is when the next event of the simulation is due.
