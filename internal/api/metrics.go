@@ -408,6 +408,7 @@ func (c *collector) heard(send func(*metrics.Metric, float64, ...string)) {
 	c.s.opts.Link.RefusalTotals(func(action, subject string, total uint64) { send(metrics.NATSRefused, float64(total), action, subject) })
 	send(metrics.Heartbeats, float64(feed.Heartbeats))
 	send(metrics.HeartbeatsSame, float64(feed.Unchanged))
+	send(metrics.HeartbeatsSuperseded, float64(feed.Superseded))
 	send(metrics.HeartbeatsPosted, float64(feed.Posted))
 	send(metrics.HeartbeatsRelayed, float64(feed.Relayed))
 	send(metrics.HeartbeatsRejected, float64(feed.HeartbeatsRejected))

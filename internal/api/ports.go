@@ -73,6 +73,7 @@ type FeedStats struct {
 	Posted             uint64 // of these, those that DEAs posted to this node over HTTPS
 	Relayed            uint64 // of these, those that other nodes passed on
 	Unchanged          uint64 // of these, those that repeated what was recorded; they are recognised without decoding
+	Superseded         uint64 // of these, those that were not looked at: the DEA's next one came while they waited
 	HeartbeatsRejected uint64 // messages that could not be understood
 	InstancesRejected  uint64 // entries left out of the other messages
 	InstancesUnplaced  uint64 // of these, those that name an app

@@ -132,8 +132,9 @@ var dashboardRows = []struct {
 	{"What is heard", []panel{
 		lines("heartbeats a second", "none", metrics.Heartbeats, eachPerSecond(metrics.Heartbeats)),
 		lines("changed heartbeats a second", "none", metrics.HeartbeatsSame, query{
-			fmt.Sprintf("sum by (instance) (rate(%s[$__rate_interval])) - sum by (instance) (rate(%s[$__rate_interval]))",
-				series(metrics.Heartbeats), series(metrics.HeartbeatsSame)), "{{instance}}"}),
+			fmt.Sprintf("sum by (instance) (rate(%s[$__rate_interval])) - sum by (instance) (rate(%s[$__rate_interval])) - sum by (instance) (rate(%s[$__rate_interval]))",
+				series(metrics.Heartbeats), series(metrics.HeartbeatsSame), series(metrics.HeartbeatsSuperseded)), "{{instance}}"}),
+		lines("superseded heartbeats a second", "none", metrics.HeartbeatsSuperseded, eachPerSecond(metrics.HeartbeatsSuperseded)),
 		lines("DEAs heard", "none", metrics.HeardDEAs, each(metrics.HeardDEAs)),
 		lines("what cannot be read", "none", metrics.Unreadable, newest(metrics.Unreadable, "kind")),
 		lines("exits a second", "none", metrics.Exits, eachPerSecond(metrics.Exits)),

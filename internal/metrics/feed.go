@@ -31,6 +31,10 @@ var (
 	HeartbeatsSame = &Metric{Name: "hm_heartbeats_unchanged_total", Type: Counter, Unit: "messages",
 		Help: "Heartbeat messages that repeated what was recorded.",
 		Do:   "For planning: these cost almost nothing. In a quiet fleet nearly all are unchanged."}
+	HeartbeatsSuperseded = &Metric{Name: "hm_heartbeats_superseded_total", Type: Counter, Unit: "messages",
+		Help: "Heartbeat messages that were not looked at, because the DEA's next one came while they waited.",
+		Do: "For planning: more than a few a second mean that instances start in great numbers, or that the node has too little of a processor. " +
+			"Nothing is lost: the next heartbeat says everything that this one said."}
 	HeartbeatsRejected = &Metric{Name: "hm_heartbeats_rejected_total", Type: Counter, Unit: "messages",
 		Help: "Heartbeat messages that could not be understood.",
 		Do:   "`hm deas` shows who sends them, `hm dea ID` why they cannot be read."}
@@ -81,7 +85,7 @@ var (
 
 var feedSection = Section{Title: "What is heard",
 	Text:    "Messages of the DEAs and the Cloud Controller. Each node counts what it hears itself.",
-	Metrics: []*Metric{Heartbeats, HeartbeatsPosted, HeartbeatsRelayed, PostConnections, PostsRefused, Relays, RelayBytes, HeartbeatsSame, HeartbeatsRejected, InstancesRejected, InstancesUnplaced, UnknownStates, UnreadableDEAs, Unreadable, Doubled, Exits, ExitsRejected, Updates, HeardDEAs, MissedDEAs, Other, OtherRejected, OtherHeard}}
+	Metrics: []*Metric{Heartbeats, HeartbeatsPosted, HeartbeatsRelayed, PostConnections, PostsRefused, Relays, RelayBytes, HeartbeatsSame, HeartbeatsSuperseded, HeartbeatsRejected, InstancesRejected, InstancesUnplaced, UnknownStates, UnreadableDEAs, Unreadable, Doubled, Exits, ExitsRejected, Updates, HeardDEAs, MissedDEAs, Other, OtherRejected, OtherHeard}}
 
 // The NATS link.
 var (

@@ -87,6 +87,7 @@ func (n *Node) feedStats() api.FeedStats {
 	for _, way := range []feed.Counts{s.Heartbeats, posted, relayed} {
 		told.Heartbeats += way.Received
 		told.Unchanged += way.Unchanged
+		told.Superseded += way.Superseded
 		told.HeartbeatsRejected += way.Malformed + way.TooLarge
 		told.InstancesRejected += way.Rejected
 		told.InstancesUnplaced += way.Unplaced
