@@ -18,7 +18,8 @@ const (
 // lostLeader makes this node notice a lost leader as soon as HeartbeatTimeout allows. Raft looks only when a random timer
 // of one to two timeouts has passed, and starts it anew when it was too early. And a voter refuses its vote until it has
 // noticed the loss itself, so an election waits for the slowest voter, and then for a whole ElectionTimeout. Here the
-// voters look one after the other, so that they do not stand against each other.
+// voters look one after the other, so that they do not stand against each other. The only voter of a cluster waits for
+// nobody: it leads as soon as it has started.
 //
 // Only watch uses it.
 type lostLeader struct {
@@ -37,6 +38,10 @@ func lookAt(lastContact time.Time, timeout time.Duration, place int) time.Time {
 func (l *lostLeader) arm(n *Node) {
 	_, leader := n.raft.LeaderWithID()
 	contact := n.raft.LastContact()
+	if n.raft.State() == raft.Follower && contact.IsZero() && n.onlyVoter() && !n.unfit() {
+		lookNow(n.raft)
+		return
+	}
 	if n.raft.State() != raft.Follower || leader == "" || contact.IsZero() || n.unfit() {
 		l.due = time.Time{}
 		l.timer.Stop()
@@ -68,11 +73,23 @@ func (l *lostLeader) fired(n *Node) {
 	if stopped || late || time.Since(n.raft.LastContact()) < n.opts.HeartbeatTimeout || n.raft.State() != raft.Follower {
 		return
 	}
-	// Raft looks at once when its timeout becomes shorter. An error means that it cannot be shorter than the lease.
-	set := n.raft.ReloadableConfig()
-	set.HeartbeatTimeout = n.opts.HeartbeatTimeout - time.Nanosecond
-	if n.raft.ReloadConfig(set) == nil {
-		set.HeartbeatTimeout = n.opts.HeartbeatTimeout
-		_ = n.raft.ReloadConfig(set) // it was valid before
+	lookNow(n.raft)
+}
+
+// onlyVoter reports whether this node is the only voter: then nobody else can lead, and there is nothing to wait for.
+func (n *Node) onlyVoter() bool {
+	voters := n.voters()
+	return len(voters) == 1 && n.isSelf(voters[0])
+}
+
+// lookNow makes raft look for a lost leader now. Raft looks at once when its timeout becomes shorter. If it cannot be
+// shorter than the lease, raft's own timer decides.
+func lookNow(r *raft.Raft) {
+	set := r.ReloadableConfig()
+	was := set.HeartbeatTimeout
+	set.HeartbeatTimeout -= time.Nanosecond
+	if r.ReloadConfig(set) == nil {
+		set.HeartbeatTimeout = was
+		_ = r.ReloadConfig(set) // it was valid before
 	}
 }

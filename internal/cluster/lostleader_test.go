@@ -33,3 +33,23 @@ func TestRaftLooksForALostLeaderAtOnce(t *testing.T) {
 		t.Errorf("raft's timeout is %v, want %v", got, n.opts.HeartbeatTimeout)
 	}
 }
+
+// TestTheOnlyVoterLeadsAtOnce: it leads before raft's own timer can fire.
+func TestTheOnlyVoterLeadsAtOnce(t *testing.T) {
+	const timeout = time.Minute
+	c := startCluster(t, 1, func(_ int, o *Options) {
+		o.HeartbeatTimeout, o.ElectionTimeout, o.LeaseTimeout = timeout, timeout, timeout/2
+	})
+	for range 2 {
+		for began := time.Now(); !c.nodes[0].Leadership().Leader; time.Sleep(2 * time.Millisecond) {
+			if time.Since(began) > timeout*9/10 {
+				t.Fatal("it does not lead")
+			}
+		}
+		if got := c.nodes[0].raft.ReloadableConfig().HeartbeatTimeout; got != timeout {
+			t.Errorf("raft's timeout is %v", got)
+		}
+		c.close(0)
+		c.start(0)
+	}
+}
