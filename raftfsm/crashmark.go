@@ -31,7 +31,13 @@ type markRec struct {
 }
 
 func compareMark(a, b *markRec) int {
-	return cmp.Or(a.key.Compare(b.key), cmp.Compare(a.index, b.index), a.guid.Compare(b.guid))
+	if n := a.key.Compare(b.key); n != 0 { // nearly always
+		return n
+	}
+	if n := cmp.Compare(a.index, b.index); n != 0 {
+		return n
+	}
+	return a.guid.Compare(b.guid)
 }
 
 // lostCrash is a crashed instance that is being removed.
