@@ -9,7 +9,8 @@ import (
 var (
 	HeardRecorded = &Metric{Name: "hm_heard_to_recorded_seconds", Type: Histogram, Unit: "seconds",
 		Labels: []Label{{"message", "heartbeat, exit"}},
-		Help:   "From hearing a message that changes something until the change was recorded, on the leader.",
+		Help: "From hearing a message that changes something until the change was recorded, on the leader. " +
+			"While a message still waits to be decoded, it counts for hm_nats_lag_seconds.",
 		Bounds: Duration{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 10},
 		Do:     "99 of 100 take less than 0.1 s. If not, look at hm_proposal_seconds, the disks and the network between the nodes."}
 	DuePublished = &Metric{Name: "hm_due_to_published_seconds", Type: Histogram, Unit: "seconds",
