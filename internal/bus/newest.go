@@ -26,7 +26,7 @@ type Newest struct {
 const (
 	loadWindow = time.Second           // over which the load is measured
 	minPause   = time.Millisecond      // a shorter pause is none
-	soon       = 10 * time.Millisecond // when what waits is handled if no further message arrives
+	idleWait   = 10 * time.Millisecond // after which what waits is handled if no further message arrives
 )
 
 // newestQueue holds the messages of a subscription that wait to be handled. Whoever puts messages in or handles them holds
@@ -176,7 +176,7 @@ func (q *newestQueue) wake() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.ready) > 0 {
-		q.timer.Reset(soon)
+		q.timer.Reset(idleWait)
 		return
 	}
 	if q.waiting == 0 {
