@@ -174,6 +174,9 @@ func TestCrashIsAnnouncedAndListed(t *testing.T) {
 		t.Errorf("crash_timestamp %v", got["crash_timestamp"])
 	}
 	beats.until("CRASHED in a heartbeat", func(m []*nats.Msg) bool {
+		if len(m) == 0 { // the exit may arrive before the first heartbeat
+			return false
+		}
 		hb := decodeHeartbeat(t, m[len(m)-1].Data)
 		return len(hb.Droplets) == 1 && hb.Droplets[0].State == "CRASHED" &&
 			hb.Droplets[0].Instance == was.GUID.String()
