@@ -122,6 +122,14 @@ func (l *Liveness) Silent(dea string, now app.Time) bool {
 	return running && now >= deadline
 }
 
+// Returning reports whether recorded DEAs may be waited for that were not heard since the times to live began anew.
+func (l *Liveness) Returning(now app.Time) bool { return now.Sub(max(l.renewed, l.lastReturn)) < l.TTL }
+
+// Unreturned reports whether a recorded DEA was not heard since the times to live began anew, and is not silent yet.
+func (l *Liveness) Unreturned(dea string, now app.Time) bool {
+	return l.heard[dea] < l.renewed && !l.Silent(dea, now)
+}
+
 // Quiet reports whether a DEA has not been heard for more than one and a half periods.
 func (l *Liveness) Quiet(dea string, now app.Time) bool {
 	return now.Sub(l.heard[dea]) > l.Period+l.Period/2

@@ -433,25 +433,25 @@ func (i *Intake) Silent(view *raftfsm.State, now app.Time) (silent []string, pre
 	return silent, present, next
 }
 
-// GoneUnheard gives the DEAs that are recorded as gone and that this node does not hear, sorted. While
-// this node cannot tell whom it hears, it gives none.
-func (i *Intake) GoneUnheard(view *raftfsm.State) (gone []string) {
-	if view.Counts().GoneDEAs == 0 {
-		return nil
-	}
+// Unknown gives the DEAs of which this node does not know what runs there, sorted: those that are recorded as gone and
+// that it does not hear, and those that it has not heard since it could hear again and that are not silent yet. While this
+// node cannot tell whom it hears, it gives none.
+func (i *Intake) Unknown(view *raftfsm.State) (unknown []string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	now := i.log.Now()
-	if !i.live.Fresh(now) {
+	returning := i.live.Returning(now)
+	if view.Counts().GoneDEAs == 0 && !returning || !i.live.Fresh(now) {
 		return nil
 	}
 	for d := range view.DEAs() {
-		if d.GoneAt != 0 && (i.live.LastHeard(d.ID) == 0 || i.live.Silent(d.ID, now)) {
-			gone = append(gone, d.ID)
+		if d.GoneAt != 0 && (i.live.LastHeard(d.ID) == 0 || i.live.Silent(d.ID, now)) ||
+			d.GoneAt == 0 && returning && i.live.Unreturned(d.ID, now) {
+			unknown = append(unknown, d.ID)
 		}
 	}
-	slices.Sort(gone)
-	return gone
+	slices.Sort(unknown)
+	return unknown
 }
 
 // Forget drops what is known about DEAs that are silent and no longer recorded as present.

@@ -32,12 +32,13 @@ type PeerHearing struct {
 type heardByPeers struct {
 	asked     []string // DEAs that the peers are asked about at present, sorted; nil: none
 	askedAt   app.Time
-	askedGone bool                // asked has all gone DEAs that this node does not hear
-	goneAt    app.Time            // when the newest answers about gone DEAs were asked for; 0: there are none yet
-	unsure    bool                // a peer may hear a DEA that is recorded as gone and that this node does not hear
-	missed    map[string]app.Time // silent and gone DEAs that a peer hears, and until when that counts without asking again
-	nextGone  app.Time            // when the peers are asked about gone DEAs again
-	goneSince app.Time            // since when a peer hears a DEA that is recorded as gone; 0: none does
+	askedAll  bool                // asked has all unknown DEAs (Intake.Unknown)
+	knownAt   app.Time            // when the newest answers about unknown DEAs were asked for; 0: there are none yet
+	unsure    bool                // a peer may hear an unknown DEA
+	fresh     bool                // what this node heard was fresh at the last sweep
+	missed    map[string]app.Time // silent and unknown DEAs that a peer hears, and until when that counts without asking again
+	nextAsk   app.Time            // when the peers are asked about unknown DEAs again
+	backSince app.Time            // since when a peer hears an unknown DEA; 0: none does
 	shown     map[string]app.Time // missed, as the newest overview has it; nil: it has changed since
 	manySince app.Time            // since when this node misses many; 0: it does not
 	compared  bool                // this node was compared with its peers in this leadership
@@ -53,17 +54,17 @@ const answerWithin = time.Second
 // peers are asked again. again is when to look again, 0 if that is not urgent. While an answer is
 // missing nothing is lost, so that DEAs that fall silent together are lost together.
 //
-// Once a heartbeat period, the peers are asked about the DEAs that are recorded as gone, too. One
-// that a peer hears is back, and this node does not know what runs there.
-func (c *Core) silentForAll(silent, gone []string, now app.Time) (lost []string, again app.Time) {
+// Once a heartbeat period, the peers are asked about the unknown DEAs (Intake.Unknown), too. One that a
+// peer hears is back, and this node does not know what runs there.
+func (c *Core) silentForAll(silent, unknown []string, now app.Time) (lost []string, again app.Time) {
 	if c.opts.Peers == nil {
 		return silent, 0
 	}
 	e, ttl := &c.heardByPeers, c.intake.live.TTL
 	isSilent := func(dea string) bool { _, still := slices.BinarySearch(silent, dea); return still }
-	isGone := func(dea string) bool { _, still := slices.BinarySearch(gone, dea); return still }
+	isUnknown := func(dea string) bool { _, still := slices.BinarySearch(unknown, dea); return still }
 	maps.DeleteFunc(e.missed, func(dea string, _ app.Time) bool {
-		if isSilent(dea) || isGone(dea) {
+		if isSilent(dea) || isUnknown(dea) {
 			return false
 		}
 		e.shown = nil
@@ -76,15 +77,15 @@ func (c *Core) silentForAll(silent, gone []string, now app.Time) (lost []string,
 		}
 	}
 	soon := now.Add(c.opts.Policy.HeartbeatPeriod / maxSweepsPerPeriod)
-	askGone := len(gone) > 0 && now >= e.nextGone
-	if len(open) == 0 && !askGone && e.asked == nil {
+	askAll := len(unknown) > 0 && now >= e.nextAsk
+	if len(open) == 0 && !askAll && e.asked == nil {
 		return nil, earliest(e.missed)
 	}
 	if e.asked == nil {
-		e.asked, e.askedAt, e.askedGone = open, now, askGone
-		if askGone {
-			e.asked = slices.Sorted(slices.Values(append(slices.Clone(open), gone...)))
-			e.nextGone = now.Add(c.opts.Policy.HeartbeatPeriod)
+		e.asked, e.askedAt, e.askedAll = open, now, askAll
+		if askAll {
+			e.asked = slices.Sorted(slices.Values(append(slices.Clone(open), unknown...)))
+			e.nextAsk = now.Add(c.opts.Policy.HeartbeatPeriod)
 		}
 		c.opts.Peers.Ask(e.asked)
 	}
@@ -95,7 +96,7 @@ func (c *Core) silentForAll(silent, gone []string, now app.Time) (lost []string,
 	before := len(e.missed)
 	e.shown = nil
 	for n, dea := range e.asked {
-		if !isSilent(dea) && !isGone(dea) {
+		if !isSilent(dea) && !isUnknown(dea) {
 			continue
 		}
 		until := app.Time(0)
@@ -106,7 +107,7 @@ func (c *Core) silentForAll(silent, gone []string, now app.Time) (lost []string,
 		}
 		if until <= now {
 			delete(e.missed, dea)
-			if !isGone(dea) {
+			if !isUnknown(dea) {
 				lost = append(lost, dea)
 			}
 			continue
@@ -117,8 +118,8 @@ func (c *Core) silentForAll(silent, gone []string, now app.Time) (lost []string,
 		e.missed[dea] = until
 	}
 	e.asked = nil
-	if e.askedGone {
-		e.goneAt = e.askedAt
+	if e.askedAll {
+		e.knownAt = e.askedAt
 	}
 	if n := len(e.missed); n > before {
 		c.logger.Info("a peer hears DEAs that this node does not hear: what is recorded of them stays", "deas", n, "first", first(e.missed))
@@ -155,10 +156,9 @@ func earliest(of map[string]app.Time) (t app.Time) {
 const deafShare = 10
 
 // compareHearing finds out whether this leader is deaf: a peer hears many DEAs that it does not
-// hear, or one that is recorded as gone. What runs on such a one is recorded as lost, and would be
-// started again. present is how many DEAs are recorded; gone are those that are recorded as gone
-// and that this node does not hear.
-func (c *Core) compareHearing(present int, gone []string, now app.Time) {
+// hear, or one that is unknown (Intake.Unknown). What runs on such a one is recorded as lost, or was
+// never recorded, and would be started again. present is how many DEAs are recorded.
+func (c *Core) compareHearing(present int, unknown []string, now app.Time) {
 	if c.opts.Peers == nil {
 		return
 	}
@@ -173,18 +173,18 @@ func (c *Core) compareHearing(present int, gone []string, now app.Time) {
 			missed, of = max(missed, p.DEAs-c.intake.heardLately(p.Age)), max(of, p.DEAs)
 		}
 	}
-	back := slices.ContainsFunc(gone, func(dea string) bool { return now < e.missed[dea] })
-	// Between two questions about gone DEAs there may be long, if nothing can be recorded meanwhile.
-	asked := e.goneAt != 0 && now.Sub(e.goneAt) <= c.opts.Policy.HeartbeatPeriod+2*answerWithin
-	e.unsure = back || len(gone) > 0 && !asked
+	back := slices.ContainsFunc(unknown, func(dea string) bool { return now < e.missed[dea] })
+	// Between two questions about unknown DEAs there may be long, if nothing can be recorded meanwhile.
+	asked := e.knownAt != 0 && now.Sub(e.knownAt) <= c.opts.Policy.HeartbeatPeriod+2*answerWithin
+	e.unsure = back || len(unknown) > 0 && !asked
 	switch {
 	case !back:
-		e.goneSince = 0
-	case e.goneSince == 0:
-		e.goneSince = now
+		e.backSince = 0
+	case e.backSince == 0:
+		e.backSince = now
 	}
 	// The message that the peer heard may be on its way to this node, too.
-	back = back && now.Sub(e.goneSince) >= min(answerWithin, c.opts.Policy.HeartbeatPeriod/2)
+	back = back && now.Sub(e.backSince) >= min(answerWithin, c.opts.Policy.HeartbeatPeriod/2)
 	was := e.deaf
 	switch {
 	case back:

@@ -156,6 +156,31 @@ func TestI4WhatCameBackWhileNothingWasRecorded(t *testing.T) {
 	cf.wantGate("it hears that one, too")
 }
 
+// TestI4WhatTheLeaderHasNotHeardAgain: after a gap of its link a leader does not hear one DEA again, which its peers hear.
+// It does not know what runs there now, so it sends nothing until it has given the DEA a whole time to live.
+func TestI4WhatTheLeaderHasNotHeardAgain(t *testing.T) {
+	cf := withPeers(t, 25, 25)
+	cf.deafTo(1)
+	cf.run(hb/2 + 320*time.Millisecond)
+	cf.spell(true) // the others return later, and each return gives that one a whole time to live again
+	gap := cf.now
+	for cf.now < gap.Add(4*hb) {
+		cf.run(10 * time.Millisecond)
+		if since := cf.now.Sub(gap); len(cf.core.gate) == 0 && since < 3*hb+hb/2 {
+			t.Fatalf("the gate is open %v after the gap", since)
+		} else if since > 3*hb+4*time.Second && since < 3*hb+hb/2 {
+			cf.wantGate("a peer hears what it does not hear", ReasonDeaf)
+		}
+	}
+	cf.run(2 * hb)
+	cf.wantGate("that DEA is silent for it, and its peers hear it")
+	if got := cf.core.Overview(cf.now, Lead{}).Missed; got != 1 {
+		t.Errorf("the overview says that %d DEAs are missed", got)
+	}
+	cf.wantGone("a peer hears it", 0)
+	cf.wantSent("a peer hears it", 0, 0)
+}
+
 // TestADeafLeaderStaysDeafWhileItCannotTell: on a link that is late, or has just come up, no DEA
 // counts as silent.
 func TestADeafLeaderStaysDeafWhileItCannotTell(t *testing.T) {

@@ -94,8 +94,8 @@ func (c *Core) lead(ctx context.Context, now app.Time, lead Lead) (more bool, re
 	switch {
 	case err != nil: // no sweep compares this leader with its peers
 		view := c.log.View()
-		c.compareHearing(view.Counts().DEAs, c.intake.GoneUnheard(view), now)
-	case now >= c.nextSweep:
+		c.compareHearing(view.Counts().DEAs, c.intake.Unknown(view), now)
+	case now >= c.nextSweep || c.becameFresh(now):
 		err = c.sweep(ctx, now)
 	}
 	if err != nil {
@@ -132,6 +132,13 @@ func (c *Core) lead(ctx context.Context, now app.Time, lead Lead) (more bool, re
 		more, err = c.act(ctx, now)
 	}
 	return more || !recorded, read, err
+}
+
+// becameFresh reports whether what this node hears has become fresh since the last sweep. Only then a sweep can find out
+// what the node does not know, and the gate must not open before it.
+func (c *Core) becameFresh(now app.Time) bool {
+	fresh, _, _ := c.intake.Fresh(now)
+	return fresh && !c.heardByPeers.fresh
 }
 
 // checkBeginning checks what a leader knows at first, before it acts on it: what it heard, and, if

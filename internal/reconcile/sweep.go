@@ -42,10 +42,11 @@ func (c *Core) sweep(ctx context.Context, now app.Time) error {
 	}
 	silent, present, nextSilent := c.intake.Silent(view, now)
 	at(nextSilent)
-	gone := c.intake.GoneUnheard(view)
-	silent, again := c.silentForAll(silent, gone, now)
+	unknown := c.intake.Unknown(view)
+	c.heardByPeers.fresh, _, _ = c.intake.Fresh(now)
+	silent, again := c.silentForAll(silent, unknown, now)
 	at(again)
-	c.compareHearing(present, gone, now)
+	c.compareHearing(present, unknown, now)
 	if c.heardByPeers.deaf { // it does not know enough to tell, and sends nothing
 		silent = nil
 	}
