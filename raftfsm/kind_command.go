@@ -226,13 +226,13 @@ func (s *State) setCommand(old, c *commands.Command) {
 		s.countCommand(old, -1)
 	}
 	if c == nil {
-		s.cmds.Delete(commandRecOf(old))
+		s.cmds.Delete(orderCommand(old))
 		s.byID.Delete(commandID{id: old.ID})
 		return
 	}
 	s.sum.add(s.scratch.enc.command(c))
 	s.countCommand(c, 1)
-	s.cmds.Set(commandRecOf(c))
+	s.cmds.Set(orderCommand(c))
 	s.byID.Set(commandID{id: c.ID, c: c})
 }
 

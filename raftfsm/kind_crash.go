@@ -43,7 +43,7 @@ func (s *State) crash(k app.Key, index uint32) (actual.Crash, bool) {
 	if s.crashes.Len() == 0 {
 		return pivot.Crash, false
 	}
-	r, ok := s.crashes.Get(crashRefOf(&pivot))
+	r, ok := s.crashes.Get(orderCrash(&pivot))
 	if !ok {
 		return pivot.Crash, false
 	}
@@ -72,7 +72,7 @@ func (s *State) setCrash(h Handle, c actual.Crash) {
 	}
 	s.touch(h)
 	rec := &crashRec{key: s.apps.key(h), Crash: c}
-	old, had := s.crashes.Set(crashRefOf(rec))
+	old, had := s.crashes.Set(orderCrash(rec))
 	if had {
 		s.sum.sub(s.scratch.enc.crash(old.c.key, &old.c.Crash))
 	} else {
@@ -141,7 +141,7 @@ func (s *State) countFailedStart(h Handle, index uint32, at app.Time) {
 const maxTries = 1 << 20
 
 func (s *State) dropCrash(h Handle, index uint32) {
-	old, ok := s.crashes.Delete(crashRefOf(&crashRec{key: s.apps.key(h), Crash: actual.Crash{Index: index}}))
+	old, ok := s.crashes.Delete(orderCrash(&crashRec{key: s.apps.key(h), Crash: actual.Crash{Index: index}}))
 	if !ok {
 		return
 	}
@@ -228,10 +228,10 @@ func restoreCrashes(r *restorer, body []byte) error {
 			Instance: instance, Exited: exited, RunningSince: app.Time(c.RunningSince), Ran: time.Duration(c.Ran),
 			ExitedAt: app.Time(c.ExitedAt), ExitReason: reason, Answered: c.Answered, Tries: c.Tries, TriedAt: app.Time(c.TriedAt),
 		}}
-		if last, any := r.s.crashes.Max(); any && last.compare(crashRefOf(rec)) >= 0 {
+		if last, any := r.s.crashes.Max(); any && last.compare(orderCrash(rec)) >= 0 {
 			return fmt.Errorf("the crash record of app %s, index %d is out of order", k, c.Index)
 		}
-		r.s.crashes.Set(crashRefOf(rec))
+		r.s.crashes.Set(orderCrash(rec))
 		r.s.apps.mut(h).crashes++
 		r.s.sum.add(r.s.scratch.enc.crash(k, &rec.Crash))
 	}
@@ -241,7 +241,7 @@ func restoreCrashes(r *restorer, body []byte) error {
 // Crashes returns an app's crash records, sorted by index.
 func (s *State) Crashes(k app.Key) []actual.Crash {
 	var out []actual.Crash
-	s.crashes.Ascend(crashRefOf(&crashRec{key: k}), func(r crashRef) bool {
+	s.crashes.Ascend(orderCrash(&crashRec{key: k}), func(r orderedCrash) bool {
 		if r.c.key != k {
 			return false
 		}
@@ -254,6 +254,6 @@ func (s *State) Crashes(k app.Key) []actual.Crash {
 // AllCrashes yields every crash record, sorted by app and index.
 func (s *State) AllCrashes() iter.Seq2[app.Key, actual.Crash] {
 	return func(yield func(app.Key, actual.Crash) bool) {
-		s.crashes.Scan(func(r crashRef) bool { return yield(r.c.key, r.c.Crash) })
+		s.crashes.Scan(func(r orderedCrash) bool { return yield(r.c.key, r.c.Crash) })
 	}
 }

@@ -67,7 +67,7 @@ func (s *State) commandsFrom(k app.Key, index uint32) iter.Seq[*commands.Command
 		if s.cmds.Len() == 0 {
 			return
 		}
-		s.cmds.Ascend(commandRecOf(&commands.Command{App: k, Index: index}), func(r commandRec) bool {
+		s.cmds.Ascend(orderCommand(&commands.Command{App: k, Index: index}), func(r orderedCommand) bool {
 			return r.c.App == k && yield(r.c)
 		})
 	}
@@ -84,6 +84,6 @@ func (s *State) HasCommands(k app.Key) bool {
 // AllCommands yields every outstanding command, in the order of commands.Command.Compare.
 func (s *State) AllCommands() iter.Seq[commands.Command] {
 	return func(yield func(commands.Command) bool) {
-		s.cmds.Scan(func(r commandRec) bool { return yield(*r.c) })
+		s.cmds.Scan(func(r orderedCommand) bool { return yield(*r.c) })
 	}
 }

@@ -43,13 +43,13 @@ func (s *State) Renamed(n Names) (*State, error) {
 	}
 	for c := range s.AllCommands() {
 		c.ID, c.App, c.Instance, c.Crashed = n.Command(c.ID), n.key(c.App), n.guid(c.Instance), n.guid(c.Crashed)
-		if _, twice := t.cmds.Set(commandRecOf(&c)); twice {
+		if _, twice := t.cmds.Set(orderCommand(&c)); twice {
 			return nil, fmt.Errorf("renaming a recorded state: two commands are named %s", c.ID.String())
 		}
 	}
 	for k, c := range s.AllCrashes() {
 		c.Instance, c.Exited = n.guid(c.Instance), n.guid(c.Exited)
-		if _, twice := t.crashes.Set(crashRefOf(&crashRec{key: n.key(k), Crash: c})); twice {
+		if _, twice := t.crashes.Set(orderCrash(&crashRec{key: n.key(k), Crash: c})); twice {
 			return nil, fmt.Errorf("renaming a recorded state: two apps are named %s", n.key(k))
 		}
 	}

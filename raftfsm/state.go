@@ -27,9 +27,9 @@ type State struct {
 	lookup  dropletIndex
 	deas    pages[*deaRec] // by slot; nil when a slot is free
 	names   *btree.BTreeG[deaName]
-	cmds    *btree.BTreeG[commandRec]
+	cmds    *btree.BTreeG[orderedCommand]
 	byID    *btree.BTreeG[commandID]
-	crashes *btree.BTreeG[crashRef]
+	crashes *btree.BTreeG[orderedCrash]
 	marks   *btree.BTreeG[markRec]
 	cases   *btree.BTreeG[appLetterCase]
 	holds   []Hold           // sorted by name; replaced, never changed in place
@@ -43,16 +43,18 @@ type deaName struct {
 	num uint32
 }
 
-// commandRec is a command, which never changes in place, and the order of its droplet. Most comparisons of two commands
+// orderedCommand is a command, which never changes in place, and the order of its droplet. Most comparisons of two commands
 // need only that, and do not follow the pointers.
-type commandRec struct {
+type orderedCommand struct {
 	order uint64 // app.GUID.Order
 	c     *commands.Command
 }
 
-func commandRecOf(c *commands.Command) commandRec { return commandRec{c.App.Droplet.Order(), c} }
+func orderCommand(c *commands.Command) orderedCommand {
+	return orderedCommand{c.App.Droplet.Order(), c}
+}
 
-func (a commandRec) compare(b commandRec) int {
+func (a orderedCommand) compare(b orderedCommand) int {
 	if n := cmp.Compare(a.order, b.order); n != 0 {
 		return n
 	}
@@ -69,15 +71,15 @@ type crashRec struct {
 	actual.Crash
 }
 
-// crashRef is a crash record, which never changes in place, and the order of its droplet, as in commandRec.
-type crashRef struct {
+// orderedCrash is a crash record, which never changes in place, and the order of its droplet, as in orderedCommand.
+type orderedCrash struct {
 	order uint64
 	c     *crashRec
 }
 
-func crashRefOf(c *crashRec) crashRef { return crashRef{c.key.Droplet.Order(), c} }
+func orderCrash(c *crashRec) orderedCrash { return orderedCrash{c.key.Droplet.Order(), c} }
 
-func (a crashRef) compare(b crashRef) int {
+func (a orderedCrash) compare(b orderedCrash) int {
 	if n := cmp.Compare(a.order, b.order); n != 0 {
 		return n
 	}
@@ -98,9 +100,9 @@ func NewState() *State {
 	return &State{
 		apps:    newAppTable(),
 		names:   tree(func(a, b deaName) bool { return a.id < b.id }),
-		cmds:    tree(func(a, b commandRec) bool { return a.compare(b) < 0 }),
+		cmds:    tree(func(a, b orderedCommand) bool { return a.compare(b) < 0 }),
 		byID:    tree(func(a, b commandID) bool { return string(a.id[:]) < string(b.id[:]) }),
-		crashes: tree(func(a, b crashRef) bool { return a.compare(b) < 0 }),
+		crashes: tree(func(a, b orderedCrash) bool { return a.compare(b) < 0 }),
 		marks:   tree(func(a, b markRec) bool { return compareMark(&a, &b) < 0 }),
 		cases:   tree(func(a, b appLetterCase) bool { return a.app < b.app }),
 		scratch: &scratch{},

@@ -8,7 +8,7 @@ import (
 
 // Newest is for a subject on which each message says everything that its sender's message before it said, such as a list
 // that is always complete. While messages wait, only the newest of each sender counts: if there is more to handle than
-// can be handled, what waits does not grow, and nothing is dropped.
+// can be handled, what waits does not grow, and nothing is dropped. It is not for queue groups.
 type Newest struct {
 	// Arrived is called with each message, in the order of arrival, also with those that are never handled. It must be
 	// quick.
@@ -123,6 +123,7 @@ func (q *newestQueue) next(now time.Time) *sender {
 	defer q.mu.Unlock()
 	for len(q.resting) > 0 && now.Sub(q.resting[0].handled) >= q.paused {
 		s := q.resting[0]
+		q.resting[0] = nil
 		q.resting = q.resting[1:]
 		if len(s.waiting) > 0 {
 			q.ready = append(q.ready, s)

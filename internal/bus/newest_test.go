@@ -69,6 +69,9 @@ func TestNewestOfEachSender(t *testing.T) {
 		t.Fatal(err)
 	}
 	bustest.Until(t, "the link is up", up(l))
+	if err := l.SubscribeQueue("beats", "group", Limits{Newest: newestOf(arrived.take, 0)}, g.take); err == nil {
+		t.Error("a queue group whose newest messages count is accepted")
+	}
 	before := l.State()
 	nc := bustest.Client(t, srv.URL())
 	send := func(texts ...string) {

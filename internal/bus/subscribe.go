@@ -78,6 +78,10 @@ func (l *Link) SubscribeQueue(subject, queue string, limits Limits, fn func(Msg)
 	if queue != "" && strings.ContainsAny(queue, " \t\r\n") {
 		return fmt.Errorf("nats queue group %.80q must not contain spaces", queue)
 	}
+	if queue != "" && limits.Newest != nil {
+		return fmt.Errorf("nats queue group %.80q: only a subscription that gets every message can keep the newest of each sender",
+			queue)
+	}
 	s := &subscription{subject: subject, queue: queue, limits: limits.orDefault(), fn: fn}
 	l.subMu.Lock()
 	defer l.subMu.Unlock()

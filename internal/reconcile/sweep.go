@@ -21,7 +21,8 @@ const tidyPeriods = 12
 // sweep does what becomes due by time alone: it records DEAs that fell silent, releases holds that
 // are over, and drops records that are not needed. The next sweep is due when the next DEA falls
 // silent or the next hold ends, and soon in any case. Sweeps lie at fixed fractions of a heartbeat
-// period in hm time, the same for every leader and for a replay.
+// period in hm time, the same for every leader and for a replay; one more is due when what is heard
+// becomes fresh (becameFresh).
 func (c *Core) sweep(ctx context.Context, now app.Time) error {
 	next := now.Next(c.opts.Policy.HeartbeatPeriod / sweepsPerPeriod)
 	at := func(t app.Time) {
