@@ -37,6 +37,7 @@ type fleet struct {
 
 	mu      sync.Mutex // held during a pass: a second request waits for it
 	eval    *reconcile.Evaluator
+	known   knownApps
 	current *pass
 	lists   []*pass // most recently used first
 
@@ -220,13 +221,13 @@ func (f *fleet) keep(p *pass) *pass {
 	return p
 }
 
-// forget drops passes that were not used for a while, with the views that they hold.
+// forget drops passes that were not used for a while, with the views that they hold, and what is kept for further ones.
 func (f *fleet) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.expire()
 	if f.current != nil && time.Since(f.current.used) > listKeep {
-		f.current = nil
+		f.current, f.known = nil, knownApps{}
 		f.newest.Store(nil)
 	}
 }
@@ -241,7 +242,7 @@ func (f *fleet) newPass(view *raftfsm.State, know reconcile.Knowledge, at app.Ti
 	p := &pass{view: view, at: at, know: know, policy: f.policy, keys: keys, built: began, used: began}
 	whole, shut := keys == nil, len(p.shut()) > 0
 	if whole {
-		p.keys = f.eval.UnsettledAt(view, at)
+		p.keys, p.gauges = f.known.unsettledAt(f.eval, view, at), f.known.desiredGauges(view)
 	}
 	p.sums = make([]driftSum, len(p.keys))
 	for i, k := range p.keys {
@@ -270,7 +271,7 @@ func (f *fleet) newPass(view *raftfsm.State, know reconcile.Knowledge, at app.Ti
 	slices.SortFunc(p.refs, ref.compare)
 	slices.SortFunc(p.alone, ref.compare)
 	if whole {
-		p.gauges.complete(view)
+		p.gauges.appsAllReporting = p.gauges.desiredApps - p.gauges.appsMissing
 	}
 	p.took = time.Since(began)
 	return p
@@ -304,20 +305,16 @@ func (g *gauges) add(in *diff.Input) {
 	}
 }
 
-// complete counts what the desired state says, settled apps included.
-func (g *gauges) complete(view *raftfsm.State) {
-	view.EachDesired(func(_ raftfsm.Handle, d desired.App) bool {
-		g.ruby.desire(d)
-		switch {
-		case d.Startable():
-			g.desiredApps++
-			g.desiredInstances += int(d.Instances)
-		case d.Wanted():
-			g.pendingStaging++
-		}
-		return true
-	})
-	g.appsAllReporting = g.desiredApps - g.appsMissing
+// desire counts an app of the desired state.
+func (g *gauges) desire(d desired.App) {
+	g.ruby.desire(d)
+	switch {
+	case d.Startable():
+		g.desiredApps++
+		g.desiredInstances += int(d.Instances)
+	case d.Wanted():
+		g.pendingStaging++
+	}
 }
 
 // counts gives the numbers of the status.

@@ -79,7 +79,18 @@ func (e *Evaluator) Unsettled(view *raftfsm.State) []app.Key {
 // UnsettledAt is Unsettled without the apps that do not drift at now and would only if an instance
 // stayed STARTING for too long.
 func (e *Evaluator) UnsettledAt(view *raftfsm.State, now app.Time) []app.Key {
-	return passFleet(func(p *fleetPass) []app.Key { return p.unsettled(view, e.policy, now) })
+	keys, _ := e.UnsettledUntil(view, now)
+	return keys
+}
+
+// UnsettledUntil is UnsettledAt. It also gives from when on further apps may drift although the record has not changed; 0:
+// none will.
+func (e *Evaluator) UnsettledUntil(view *raftfsm.State, now app.Time) (keys []app.Key, until app.Time) {
+	keys = passFleet(func(p *fleetPass) (found []app.Key) {
+		found, until = p.unsettled(view, e.policy, now)
+		return found
+	})
+	return keys, until
 }
 
 // Fleet evaluates every app that UnsettledAt gives, in that order; the others are as desired. visit

@@ -30,12 +30,12 @@ type fleetPass struct {
 }
 
 // unsettled gives the keys of all apps that diff.App may find something about at now or that have
-// outstanding commands, sorted. It reads every instance once (I9: the anti-entropy pass).
-func (p *fleetPass) unsettled(view *raftfsm.State, policy diff.Policy, now app.Time) []app.Key {
+// outstanding commands, sorted, and from when on further apps may be among them although the record has not changed, 0 for
+// never. It reads every instance once (I9: the anti-entropy pass).
+func (p *fleetPass) unsettled(view *raftfsm.State, policy diff.Policy, now app.Time) (keys []app.Key, until app.Time) {
 	p.tally(view)
 	p.desired = slices.Grow(p.desired[:0], len(p.tallies))[:len(p.tallies)]
 	clear(p.desired)
-	var keys []app.Key
 	add := func(h raftfsm.Handle) {
 		if k, ok := view.KeyOf(h); ok {
 			keys = append(keys, k)
@@ -43,8 +43,13 @@ func (p *fleetPass) unsettled(view *raftfsm.State, policy diff.Policy, now app.T
 	}
 	view.EachDesired(func(h raftfsm.Handle, d desired.App) bool {
 		p.desired[h] = true
-		if t := &p.tallies[h]; !t.Settled(d) || t.StuckAt(policy) != 0 && t.StuckAt(policy) <= now {
+		t := &p.tallies[h]
+		stuckAt := t.StuckAt(policy)
+		switch {
+		case !t.Settled(d) || stuckAt != 0 && stuckAt <= now:
 			add(h)
+		case stuckAt != 0 && (until == 0 || stuckAt < until):
+			until = stuckAt
 		}
 		return true
 	})
@@ -57,7 +62,7 @@ func (p *fleetPass) unsettled(view *raftfsm.State, policy diff.Policy, now app.T
 		keys = append(keys, c.App)
 	}
 	slices.SortFunc(keys, app.Key.Compare)
-	return slices.Compact(keys)
+	return slices.Compact(keys), until
 }
 
 // tally sums up the recorded instances of each app.
