@@ -58,11 +58,16 @@ func (l *Link) setPause(subject string, pause time.Duration) *subscription {
 	return s
 }
 
+// unhurried has the link count as silent only after a time that no busy machine needs: an outage would lose what waits.
+func unhurried(srv *bustest.Server) Options {
+	return Options{Servers: []string{srv.URL()}, PingInterval: 20 * time.Second}
+}
+
 // TestNewestOfEachSender: while a subscriber is slow, only the newest message of each sender is kept, in the order in
 // which the senders came. Messages of unknown senders, and those that may not replace others, are all handled.
 func TestNewestOfEachSender(t *testing.T) {
 	srv := bustest.Run(t, nil)
-	l, _ := open(t, Options{Servers: []string{srv.URL()}})
+	l, _ := open(t, unhurried(srv))
 	g := newGate()
 	var arrived inbox
 	if err := l.Subscribe("beats", Limits{Newest: newestOf(arrived.take, 0)}, g.take); err != nil {
@@ -114,7 +119,7 @@ func TestNewestOfEachSender(t *testing.T) {
 // it sent, and no message is handled before an older one of its sender.
 func TestNewestEndsWithTheNewest(t *testing.T) {
 	srv := bustest.Run(t, nil)
-	l, _ := open(t, Options{Servers: []string{srv.URL()}})
+	l, _ := open(t, unhurried(srv))
 	in := &numbers{got: map[string][]int{}}
 	slow := func(m Msg) {
 		in.take(m)
@@ -162,7 +167,7 @@ func TestNewestEndsWithTheNewest(t *testing.T) {
 // TestNewestIsBounded: what waits is within the limits. Beyond them messages are dropped, which is a gap.
 func TestNewestIsBounded(t *testing.T) {
 	srv := bustest.Run(t, nil)
-	l, _ := open(t, Options{Servers: []string{srv.URL()}})
+	l, _ := open(t, unhurried(srv))
 	g := newGate()
 	most := 0
 	var s *subscription
@@ -255,7 +260,7 @@ func outageLosesWhatWaits(t *testing.T, during bool) {
 // returned.
 func TestLagWhileAPausedMessageIsHandled(t *testing.T) {
 	srv := bustest.Run(t, nil)
-	l, _ := open(t, Options{Servers: []string{srv.URL()}})
+	l, _ := open(t, unhurried(srv))
 	g := newGate()
 	var arrived inbox
 	if err := l.Subscribe("beats", Limits{Newest: newestOf(arrived.take, time.Hour)}, g.take); err != nil {
@@ -287,7 +292,7 @@ func TestLagWhileAPausedMessageIsHandled(t *testing.T) {
 // TestCloseHandlesWhatIsPaused: Close handles also what waits for the end of its sender's pause.
 func TestCloseHandlesWhatIsPaused(t *testing.T) {
 	srv := bustest.Run(t, nil)
-	l, _ := open(t, Options{Servers: []string{srv.URL()}})
+	l, _ := open(t, unhurried(srv))
 	var in, arrived inbox
 	if err := l.Subscribe("beats", Limits{Newest: newestOf(arrived.take, time.Hour)}, in.take); err != nil {
 		t.Fatal(err)
@@ -373,5 +378,42 @@ func TestPauseFollowsTheLoad(t *testing.T) {
 				t.Errorf("%d senders are remembered", len(q.senders))
 			}
 		})
+	}
+}
+
+// TestOneMessageAloneIsHandledAtOnce: a message that comes while nothing waits is handled at once, and counts as waiting
+// until its handler has returned. If something waits, or there is a pause, it waits as well.
+func TestOneMessageAloneIsHandledAtOnce(t *testing.T) {
+	var arrived, handled inbox
+	q := newNewestQueue(*newestOf(arrived.take, time.Hour), Limits{Newest: &Newest{}}.orDefault())
+	ses := &session{}
+	fn := func(m Msg) {
+		if n := q.arrivals(); q.passed(n) || !q.passed(n-1) {
+			t.Errorf("while %s is handled, it counts as handled, or the one before does not", m.Data)
+		}
+		handled.take(m)
+	}
+	alone := func(text string) bool { return q.handleAlone(ses, Msg{Data: []byte(text)}, fn) }
+	if !alone("a 1") || !alone("a 2") || !q.passed(2) {
+		t.Error("a message that comes alone is not handled at once")
+	}
+	q.put(ses, Msg{Data: []byte("b 3")})
+	if alone("a 4") || alone("b 4") {
+		t.Error("a message is handled before one that waits")
+	}
+	q.handle(ses, func(Msg) {})
+	q.paused = time.Minute
+	if alone("a 4") {
+		t.Error("a message is handled at once in spite of the pause")
+	}
+	q.paused = 0
+	if !alone("a 4") || q.arrivals() != 4 {
+		t.Errorf("after the pause a message that comes alone is not handled at once, or %d have arrived", q.arrivals())
+	}
+	if got := arrived.all(); !slices.Equal(got, []string{"a 1", "a 2", "b 3", "a 4"}) {
+		t.Errorf("arrived: %q", got)
+	}
+	if got := handled.all(); !slices.Equal(got, []string{"a 1", "a 2", "a 4"}) {
+		t.Errorf("handled at once: %q", got)
 	}
 }

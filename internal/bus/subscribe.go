@@ -229,6 +229,9 @@ func (l *Link) deliver(ses *session, s *subscription, m *nats.Msg) {
 		s.fn(msg)
 		return
 	}
+	if !moreArrived(m.Sub) && s.newest.handleAlone(ses, msg, s.fn) {
+		return
+	}
 	s.newest.put(ses, msg)
 	// First take in what has arrived, as long as there is room: it may replace what waits.
 	for !moreArrived(m.Sub) || s.newest.full() {
