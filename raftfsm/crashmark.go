@@ -23,21 +23,20 @@ type CrashMarked struct {
 
 // markRec is the crash mark of one instance. It stays when no DEA lists the instance any more: a DEA may list it again.
 type markRec struct {
-	key   app.Key
-	index uint32
+	place uint64 // the app and the index
 	guid  app.GUID
 	mark  actual.CrashMark
 	at    app.Time
 }
 
-func compareMark(a, b *markRec) int {
-	if n := a.key.Compare(b.key); n != 0 { // nearly always
-		return n
+func (m *markRec) app() Handle   { return Handle(m.place >> 32) }
+func (m *markRec) index() uint32 { return uint32(m.place) }
+
+func (m *markRec) less(o *markRec) bool {
+	if m.place != o.place { // nearly always
+		return m.place < o.place
 	}
-	if n := cmp.Compare(a.index, b.index); n != 0 {
-		return n
-	}
-	return a.guid.Compare(b.guid)
+	return m.guid.Compare(o.guid) < 0
 }
 
 // lostCrash is a crashed instance that is being removed.
@@ -48,7 +47,7 @@ type lostCrash struct {
 
 // lostAt returns the crashed instances of app h at index that are being removed. t.lost is sorted by place.
 func (t *scratch) lostAt(h Handle, index uint32) []lostCrash {
-	place := uint64(h)<<32 | uint64(index)
+	place := placeOf(h, index)
 	from, _ := slices.BinarySearchFunc(t.lost, place, func(l lostCrash, place uint64) int {
 		return cmp.Compare(l.place, place)
 	})
@@ -60,11 +59,11 @@ func (t *scratch) lostAt(h Handle, index uint32) []lostCrash {
 }
 
 // markOf returns the mark of a crash.
-func (s *State) markOf(k app.Key, index uint32, g app.GUID) actual.CrashMark {
+func (s *State) markOf(h Handle, index uint32, g app.GUID) actual.CrashMark {
 	if s.marks.Len() == 0 {
 		return actual.CrashNew
 	}
-	m, ok := s.marks.Get(markRec{key: k, index: index, guid: g})
+	m, ok := s.marks.Get(markRec{place: placeOf(h, index), guid: g})
 	if !ok {
 		return actual.CrashNew
 	}
@@ -74,10 +73,9 @@ func (s *State) markOf(k app.Key, index uint32, g app.GUID) actual.CrashMark {
 // markCounted marks the crash of instance g as counted: a restart of app h at index was scheduled for it. The restart
 // also answers the other crashes that are listed there, so they are marked too.
 func (s *State) markCounted(h Handle, index uint32, g app.GUID) {
-	k := s.apps.key(h)
 	listed := append(s.crashedAt(h, index), g)
 	for _, g := range listed {
-		if !g.IsZero() && s.markOf(k, index, g) == actual.CrashNew {
+		if !g.IsZero() && s.markOf(h, index, g) == actual.CrashNew {
 			s.setMark(h, index, g, actual.CrashCounted)
 		}
 	}
@@ -86,9 +84,8 @@ func (s *State) markCounted(h Handle, index uint32, g app.GUID) {
 // markOld marks a crash as counted that a DEA lists in its first heartbeat while a restart at the index is awaited: the
 // crash may be older than the one that the restart is for.
 func (s *State) markOld(h Handle, index uint32, g app.GUID) {
-	k := s.apps.key(h)
-	c, ok := s.crash(k, index)
-	if ok && c.Count > 0 && !c.Answered && c.Exited != g && s.markOf(k, index, g) == actual.CrashNew {
+	c, ok := s.crash(s.apps.key(h), index)
+	if ok && c.Count > 0 && !c.Answered && c.Exited != g && s.markOf(h, index, g) == actual.CrashNew {
 		s.setMark(h, index, g, actual.CrashCounted)
 	}
 }
@@ -96,16 +93,15 @@ func (s *State) markOld(h Handle, index uint32, g app.GUID) {
 // markAnswered marks every crash that is or was listed at index of app h as answered: an instance is live there. It
 // drops the marks of crashed instances that are live again.
 func (s *State) markAnswered(h Handle, index uint32) {
-	k := s.apps.key(h)
 	crashed := s.crashedAt(h, index)
 	for _, l := range s.scratch.lostAt(h, index) {
 		crashed = append(crashed, l.guid)
 	}
-	for _, m := range s.marksOf(k, &index) {
+	for _, m := range s.marksAt(h, index) {
 		crashed = append(crashed, m.guid)
 	}
 	for _, g := range crashed {
-		switch was := s.markOf(k, index, g); {
+		switch was := s.markOf(h, index, g); {
 		case s.liveAt(h, index, g):
 			s.dropMark(h, index, g)
 		case was != actual.CrashAnswered:
@@ -116,9 +112,8 @@ func (s *State) markAnswered(h Handle, index uint32) {
 
 // markLost sets the time of the marks whose instances are being removed.
 func (s *State) markLost(h Handle, index uint32) {
-	k := s.apps.key(h)
 	for _, l := range s.scratch.lostAt(h, index) {
-		if m := s.markOf(k, index, l.guid); m != actual.CrashNew {
+		if m := s.markOf(h, index, l.guid); m != actual.CrashNew {
 			s.setMark(h, index, l.guid, m)
 		}
 	}
@@ -127,14 +122,15 @@ func (s *State) markLost(h Handle, index uint32) {
 // setMark marks a crash.
 func (s *State) setMark(h Handle, index uint32, g app.GUID, mark actual.CrashMark) {
 	s.touch(h)
-	m := markRec{key: s.apps.key(h), index: index, guid: g, mark: mark, at: s.now}
+	m := markRec{place: placeOf(h, index), guid: g, mark: mark, at: s.now}
+	k := s.apps.key(h)
 	old, had := s.marks.Set(m)
 	if had {
-		s.sum.sub(s.scratch.enc.mark(&old))
+		s.sum.sub(s.scratch.enc.mark(&k, &old))
 	} else {
 		s.apps.mut(h).crashes++
 	}
-	s.sum.add(s.scratch.enc.mark(&m))
+	s.sum.add(s.scratch.enc.mark(&k, &m))
 	if !had {
 		s.boundMarks(h, index)
 	}
@@ -142,8 +138,7 @@ func (s *State) setMark(h Handle, index uint32, g app.GUID, mark actual.CrashMar
 
 // boundMarks drops the oldest mark of an unlisted instance if the index has too many of them.
 func (s *State) boundMarks(h Handle, index uint32) {
-	k := s.apps.key(h)
-	all := s.marksOf(k, &index)
+	all := s.marksAt(h, index)
 	if len(all) <= maxMarks {
 		return
 	}
@@ -164,26 +159,34 @@ func (s *State) boundMarks(h Handle, index uint32) {
 }
 
 func (s *State) dropMark(h Handle, index uint32, g app.GUID) {
-	old, ok := s.marks.Delete(markRec{key: s.apps.key(h), index: index, guid: g})
+	old, ok := s.marks.Delete(markRec{place: placeOf(h, index), guid: g})
 	if !ok {
 		return
 	}
 	s.touch(h)
-	s.sum.sub(s.scratch.enc.mark(&old))
+	k := s.apps.key(h)
+	s.sum.sub(s.scratch.enc.mark(&k, &old))
 	s.apps.mut(h).crashes--
 }
 
-// marksOf returns the marks of an app, or those at one index if index is not nil, sorted.
-func (s *State) marksOf(k app.Key, index *uint32) (out []markRec) {
+// marksOf returns the marks of an app, sorted by index and instance.
+func (s *State) marksOf(h Handle) []markRec {
+	return s.marksFrom(placeOf(h, 0), func(m *markRec) bool { return m.app() == h })
+}
+
+// marksAt returns the marks at an index of an app, sorted by instance.
+func (s *State) marksAt(h Handle, index uint32) []markRec {
+	place := placeOf(h, index)
+	return s.marksFrom(place, func(m *markRec) bool { return m.place == place })
+}
+
+// marksFrom returns the marks from a place on for which in returns true, up to the first for which it does not.
+func (s *State) marksFrom(place uint64, in func(m *markRec) bool) (out []markRec) {
 	if s.marks.Len() == 0 {
 		return nil
 	}
-	pivot := markRec{key: k}
-	if index != nil {
-		pivot.index = *index
-	}
-	s.marks.Ascend(pivot, func(m markRec) bool {
-		if m.key != k || index != nil && m.index != *index {
+	s.marks.Ascend(markRec{place: place}, func(m markRec) bool {
+		if !in(&m) {
 			return false
 		}
 		out = append(out, m)
@@ -192,33 +195,39 @@ func (s *State) marksOf(k app.Key, index *uint32) (out []markRec) {
 	return out
 }
 
-// allMarks yields every mark, sorted.
+// allMarks yields every mark. Those of an app come together, sorted by index and instance; the order of the apps is
+// undefined.
 func (s *State) allMarks() iter.Seq[markRec] {
 	return func(yield func(markRec) bool) {
 		s.marks.Scan(yield)
 	}
 }
 
-// UnlistedMarks yields the crash marks of instances that are not listed as crashed, sorted by app, index and instance.
+// UnlistedMarks yields the crash marks of instances that are not listed as crashed. Those of an app come together, sorted
+// by index and instance; the order of the apps is undefined.
 func (s *State) UnlistedMarks() iter.Seq[CrashMarked] {
 	return func(yield func(CrashMarked) bool) {
-		for m := range s.allMarks() {
-			h, ok := s.lookup.find(&s.apps, m.key)
-			if !ok || slices.Contains(s.crashedAt(h, m.index), m.guid) {
-				continue
+		s.marks.Scan(func(m markRec) bool {
+			if slices.Contains(s.crashedAt(m.app(), m.index()), m.guid) {
+				return true
 			}
-			if !yield(CrashMarked{CrashRef{m.key, m.index, m.guid}, m.mark, m.at}) {
-				return
-			}
-		}
+			return yield(CrashMarked{CrashRef{s.apps.key(m.app()), m.index(), m.guid}, m.mark, m.at})
+		})
 	}
 }
 
 func persistMarks(s *State, w *snapshotWriter) error {
-	var m wire.SnapshotMarks
+	all := make([]placedMark, 0, s.marks.Len())
 	for r := range s.allMarks() {
+		all = append(all, placedMark{placeOf(Handle(w.position[r.app()]), r.index()), r})
+	}
+	slices.SortStableFunc(all, func(a, b placedMark) int { return cmp.Compare(a.written, b.written) })
+	var m wire.SnapshotMarks
+	for i := range all {
+		r := &all[i].markRec
 		m.Marks = append(m.Marks, &wire.SnapshotMark{
-			App: appendKey(nil, r.key), Index: r.index, Instance: r.guid.AppendWire(nil), Mark: uint32(r.mark), At: int64(r.at),
+			App: appendKey(nil, s.apps.key(r.app())), Index: r.index(), Instance: r.guid.AppendWire(nil),
+			Mark: uint32(r.mark), At: int64(r.at),
 		})
 		if len(m.Marks) == snapshotChunk {
 			if err := w.record(SectionMarks, &m); err != nil {
@@ -231,6 +240,12 @@ func persistMarks(s *State, w *snapshotWriter) error {
 		return nil
 	}
 	return w.record(SectionMarks, &m)
+}
+
+// placedMark is a crash mark that is written to a snapshot.
+type placedMark struct {
+	written uint64 // the app's position in the snapshot and the index, in one number
+	markRec
 }
 
 func restoreMarks(r *restorer, body []byte) error {
@@ -249,13 +264,14 @@ func restoreMarks(r *restorer, body []byte) error {
 		if !ok || g.IsZero() || w.Index > actual.MaxIndex || mark != actual.CrashCounted && mark != actual.CrashAnswered {
 			return fmt.Errorf("invalid crash mark %d of instance %q of app %s, index %d", mark, g, k, w.Index)
 		}
-		rec := markRec{key: k, index: w.Index, guid: g, mark: mark, at: app.Time(w.At)}
-		if last, any := r.s.marks.Max(); any && compareMark(&last, &rec) >= 0 {
+		// The apps of a snapshot are in the order of their keys, and so are their handles.
+		rec := markRec{place: placeOf(h, w.Index), guid: g, mark: mark, at: app.Time(w.At)}
+		if last, any := r.s.marks.Max(); any && !last.less(&rec) {
 			return fmt.Errorf("the crash mark of instance %s of app %s is out of order", g, k)
 		}
 		r.s.marks.Set(rec)
 		r.s.apps.mut(h).crashes++
-		r.s.sum.add(r.s.scratch.enc.mark(&rec))
+		r.s.sum.add(r.s.scratch.enc.mark(&k, &rec))
 	}
 	return nil
 }

@@ -94,7 +94,7 @@ func TestCrashMarksAreLimited(t *testing.T) {
 		l.must(DEAChanges{DEA: "a", Upserts: []actual.Instance{testInstance(k, i, 0, actual.Crashed)}})
 	}
 	l.must(CommandsScheduled{Commands: []commands.Command{crashStart(1, k, 0, 1, testInstance(k, 0, 0, 1).GUID)}})
-	if got := len(l.marksOf(k, nil)); got != n {
+	if got := len(l.marksOfApp(k)); got != n {
 		t.Fatalf("%d of %d listed crashes are marked", got, n)
 	}
 	for i := range n {
@@ -102,8 +102,8 @@ func TestCrashMarksAreLimited(t *testing.T) {
 	}
 	l.must(DEAChanges{DEA: "b", Upserts: []actual.Instance{testInstance(k, n, 0, actual.Running), testInstance(k, n+1, 0, actual.Crashed)}})
 	unlisted := slices.Collect(l.UnlistedMarks())
-	if len(unlisted) > n || len(l.marksOf(k, nil)) != len(unlisted)+1 {
-		t.Fatalf("%d marks of unlisted instances, %d marks in total", len(unlisted), len(l.marksOf(k, nil)))
+	if len(unlisted) > n || len(l.marksOfApp(k)) != len(unlisted)+1 {
+		t.Fatalf("%d marks of unlisted instances, %d marks in total", len(unlisted), len(l.marksOfApp(k)))
 	}
 	for i := n + 2; i < 3*n; i++ {
 		l.must(DEAChanges{DEA: "b", Upserts: []actual.Instance{testInstance(k, i, 0, actual.Crashed)}, Removes: []app.GUID{testInstance(k, i-1, 0, 1).GUID}})
@@ -117,4 +117,9 @@ func TestCrashMarksAreLimited(t *testing.T) {
 	if got := len(slices.Collect(l.UnlistedMarks())); got != 0 {
 		t.Fatalf("%d marks of unlisted instances are left", got)
 	}
+}
+
+func (l *log) marksOfApp(k app.Key) []markRec {
+	h, _ := l.lookup.find(&l.apps, k)
+	return l.marksOf(h)
 }

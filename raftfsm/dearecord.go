@@ -56,7 +56,7 @@ func (d *deaRec) of(h Handle) (lo, hi int) { return d.between(uint64(h)<<32, (ui
 
 // at returns the range of an app's instances at one index.
 func (d *deaRec) at(h Handle, index uint32) (lo, hi int) {
-	from := uint64(h)<<32 | uint64(index)
+	from := placeOf(h, index)
 	return d.between(from, from+1)
 }
 

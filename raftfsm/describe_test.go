@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"iter"
@@ -60,7 +61,7 @@ func describe(s reader) string {
 		slices.SortFunc(list, func(a, b actual.Instance) int { return a.GUID.Compare(b.GUID) })
 		fmt.Fprintf(&b, "dea %q: %+v\n", id, list)
 	}
-	for m := range s.UnlistedMarks() {
+	for _, m := range slices.SortedFunc(s.UnlistedMarks(), compareMarked) {
 		fmt.Fprintf(&b, "mark %+v\n", m)
 	}
 	fmt.Fprintf(&b, "holds %+v\nmeta %+v\ncounts %+v\n", s.Holds(), s.DesiredMeta(), s.Counts())
@@ -173,7 +174,8 @@ func recomputed(s *State) Hash {
 		c.sum.add(e.crash(k, &cr))
 	}
 	for m := range s.allMarks() {
-		c.sum.add(e.mark(&m))
+		k := s.apps.key(m.app())
+		c.sum.add(e.mark(&k, &m))
 	}
 	for i := range s.holds {
 		c.sum.add(e.hold(&s.holds[i]))
@@ -206,4 +208,8 @@ func recomputedRecords(s *State) Hash {
 	c := *s
 	c.index, c.term, c.now, c.rev = 0, 0, 0, 0
 	return recomputed(&c)
+}
+
+func compareMarked(a, b CrashMarked) int {
+	return cmp.Or(a.App.Compare(b.App), cmp.Compare(a.Index, b.Index), a.Instance.Compare(b.Instance))
 }

@@ -83,9 +83,8 @@ func (s *State) crashKnown(h Handle, index uint32, g app.GUID) bool {
 			return true
 		}
 	}
-	k := s.apps.key(h)
-	c, _ := s.crash(k, index)
-	return c.Instance == g || c.Exited == g || s.markOf(k, index, g) != actual.CrashNew
+	c, _ := s.crash(s.apps.key(h), index)
+	return c.Instance == g || c.Exited == g || s.markOf(h, index, g) != actual.CrashNew
 }
 
 // live counts the DEA's live instances.

@@ -160,10 +160,10 @@ func (e *encoding) crash(k app.Key, c *actual.Crash) xxh3.Uint128 {
 	return e.hash()
 }
 
-func (e *encoding) mark(m *markRec) xxh3.Uint128 {
+func (e *encoding) mark(k *app.Key, m *markRec) xxh3.Uint128 {
 	e.reset(hashedMark)
-	e.key(m.key)
-	e.u32(m.index)
+	e.key(*k)
+	e.u32(m.index())
 	e.guid(m.guid)
 	e.u8(uint8(m.mark))
 	e.time(m.at)

@@ -46,6 +46,8 @@ func pack(i actual.Instance, h Handle) packed {
 func clampSince(ms int64) int64 { return min(max(ms, 0), MaxSince) }
 
 // place is the app and the index in one number.
-func (p *packed) place() uint64 { return uint64(p.app)<<32 | uint64(p.index) }
+func (p *packed) place() uint64 { return placeOf(p.app, uint32(p.index)) }
+
+func placeOf(h Handle, index uint32) uint64 { return uint64(h)<<32 | uint64(index) }
 
 func comparePlace(a, b packed) int { return cmp.Compare(a.place(), b.place()) }

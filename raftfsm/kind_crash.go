@@ -96,7 +96,7 @@ func (s *State) indexChanged(h Handle, index uint32) {
 		return
 	}
 	was := c
-	if _, fresh := slices.BinarySearch(s.scratch.fresh, uint64(h)<<32|uint64(index)); fresh {
+	if _, fresh := slices.BinarySearch(s.scratch.fresh, placeOf(h, index)); fresh {
 		c.Tries, c.TriedAt = 0, 0
 	}
 	running := s.anyAt(h, index, isRunning)
@@ -155,8 +155,8 @@ func (s *State) dropCrashes(h Handle) {
 	for _, c := range s.Crashes(k) {
 		s.dropCrash(h, c.Index)
 	}
-	for _, m := range s.marksOf(k, nil) {
-		s.dropMark(h, m.index, m.guid)
+	for _, m := range s.marksOf(h) {
+		s.dropMark(h, m.index(), m.guid)
 	}
 }
 

@@ -254,7 +254,7 @@ func persistDEAs(s *State, w *snapshotWriter) error {
 		order = order[:0]
 		for i := range d.inst {
 			p := &d.inst[i]
-			order = append(order, placed{uint64(w.position[p.app])<<32 | uint64(p.index), i})
+			order = append(order, placed{placeOf(Handle(w.position[p.app]), uint32(p.index)), i})
 		}
 		slices.SortFunc(order, func(a, b placed) int {
 			if a.place != b.place {

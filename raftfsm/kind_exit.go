@@ -66,7 +66,7 @@ func applyInstanceExited(a *applier, r InstanceExited) error {
 		return nil
 	}
 	c, _ := a.crash(x.App, x.Index)
-	if c.Instance == x.Instance || c.Exited == x.Instance || a.markOf(x.App, x.Index, x.Instance) != actual.CrashNew {
+	if c.Instance == x.Instance || c.Exited == x.Instance || a.markOf(h, x.Index, x.Instance) != actual.CrashNew {
 		return nil
 	}
 	c.Exited, c.ExitedAt, c.ExitReason = x.Instance, a.now, x.Reason

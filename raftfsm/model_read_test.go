@@ -174,15 +174,12 @@ func (s *model) AllCrashes() iter.Seq2[app.Key, actual.Crash] {
 }
 
 func (s *model) UnlistedMarks() iter.Seq[CrashMarked] {
-	refs := slices.SortedFunc(maps.Keys(s.marks), func(a, b CrashRef) int {
-		return cmp.Or(a.App.Compare(b.App), cmp.Compare(a.Index, b.Index), a.Instance.Compare(b.Instance))
-	})
 	return func(yield func(CrashMarked) bool) {
-		for _, r := range refs {
+		for r, m := range s.marks {
 			if slices.Contains(s.crashedAt(CrashRef{App: r.App, Index: r.Index}), r.Instance) {
 				continue
 			}
-			if m := s.marks[r]; !yield(CrashMarked{r, m.mark, m.at}) {
+			if !yield(CrashMarked{r, m.mark, m.at}) {
 				return
 			}
 		}

@@ -89,7 +89,7 @@ func (s *State) latest(list []actual.Located) int {
 func (s *State) located(d *deaRec, i int, k app.Key) actual.Located {
 	x := actual.Located{Instance: d.instance(i, k), DEA: d.ID, Heard: app.Time(d.inst[i].heard.ms())}
 	if x.State == actual.Crashed {
-		x.Mark = s.markOf(k, x.Index, x.GUID)
+		x.Mark = s.markOf(d.inst[i].app, x.Index, x.GUID)
 	}
 	return x
 }

@@ -54,7 +54,7 @@ func (s *State) Renamed(n Names) (*State, error) {
 		}
 	}
 	for m := range s.allMarks() {
-		m.key, m.guid = n.key(m.key), n.guid(m.guid)
+		m.guid = n.guid(m.guid)
 		if _, twice := t.marks.Set(m); twice {
 			return nil, fmt.Errorf("renaming a recorded state: two instances are named %s", m.guid)
 		}

@@ -103,7 +103,7 @@ func NewState() *State {
 		cmds:    tree(func(a, b orderedCommand) bool { return a.compare(b) < 0 }),
 		byID:    tree(func(a, b commandID) bool { return string(a.id[:]) < string(b.id[:]) }),
 		crashes: tree(func(a, b orderedCrash) bool { return a.compare(b) < 0 }),
-		marks:   tree(func(a, b markRec) bool { return compareMark(&a, &b) < 0 }),
+		marks:   tree(func(a, b markRec) bool { return a.less(&b) }),
 		cases:   tree(func(a, b appLetterCase) bool { return a.app < b.app }),
 		scratch: &scratch{},
 	}
