@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"hm/actual"
 	"hm/internal/app"
@@ -14,7 +15,8 @@ import (
 // which DEAs are alive and what the leader has not recorded yet, so that the follower can take over
 // at once. It is safe for concurrent use. The feed calls it; no call blocks on the log.
 type Intake struct {
-	wake func() // called when something was heard that is not recorded
+	wake   func()      // called when something was heard that is not recorded
+	urgent atomic.Bool // something besides heartbeats was heard since the loop's newest step
 
 	mu          sync.Mutex
 	log         Log
@@ -166,6 +168,12 @@ func (i *Intake) heartbeat(hb actual.Heartbeat, d actual.Digest, over way) {
 	}
 }
 
+// wakeSoon wakes the loop for something that must not wait as long as a heartbeat.
+func (i *Intake) wakeSoon() {
+	i.urgent.Store(true)
+	i.wake()
+}
+
 // Exit takes a droplet.exited.
 func (i *Intake) Exit(e actual.Exit) {
 	i.mu.Lock()
@@ -177,7 +185,7 @@ func (i *Intake) Exit(e actual.Exit) {
 		i.lost++
 	}
 	i.mu.Unlock()
-	i.wake()
+	i.wakeSoon()
 }
 
 // maxUpdated bounds the announced apps that are not read yet. Beyond it everything is read.
@@ -191,7 +199,7 @@ func (i *Intake) Updated(droplet app.GUID) {
 		i.updated[droplet] = struct{}{}
 	}
 	i.mu.Unlock()
-	i.wake()
+	i.wakeSoon()
 }
 
 // settle drops h's newest heartbeat if the record agrees with it. It reports whether the record
@@ -340,7 +348,7 @@ func (i *Intake) Link(up bool, epoch uint64) {
 	i.epoch = epoch
 	i.hearing = hearingCount{}
 	i.mu.Unlock()
-	i.wake()
+	i.wakeSoon()
 }
 
 // Epoch is the number of the link's present period without a gap. If two calls give the same,

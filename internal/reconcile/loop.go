@@ -31,6 +31,7 @@ type LoopOptions struct {
 	Publisher    Publisher
 	Source       Source
 	Intake       *Intake
+	Heard        notify.Signal                  // notified by Intake; the zero value: Intake calls Wake
 	ReadTimeout  time.Duration                  // of one complete read of the desired state
 	PeerReads    func() app.Time                // when the newest complete read began that any peer told of
 	ReadRecorded func(began app.Time, apps int) // called after this node recorded a complete read, to tell the peers
@@ -123,11 +124,11 @@ func (l *Loop) Run(ctx context.Context) {
 			return
 		case <-timer.C:
 		case <-l.wake.C():
-			if soon := stepped.Add(gatherFor); time.Now().Before(soon) {
-				if soon.Before(due) {
-					due = soon
-					timer.Reset(time.Until(due))
-				}
+			if l.waitsFor(stepped.Add(gatherFor), &due, timer) {
+				continue
+			}
+		case <-l.opts.Heard.C():
+			if l.waitsFor(stepped.Add(l.gatherHeard()), &due, timer) {
 				continue
 			}
 		case o := <-outcomes:
@@ -168,12 +169,37 @@ func (l *Loop) Run(ctx context.Context) {
 	}
 }
 
-// gatherFor is how soon after a step something that was heard makes the loop step again. What is heard meanwhile goes into
-// the same entry: under churn an entry and its sync for each heartbeat would cost more than what they record.
-const gatherFor = 25 * time.Millisecond
+// How soon after a step something new makes the loop step again. What comes meanwhile goes into the same entry: under
+// churn an entry and its sync for each heartbeat would cost more than what they record.
+const (
+	gatherFor        = 25 * time.Millisecond
+	gatherHeartbeats = 50 * time.Millisecond // if there are only heartbeats, which repeat every period what runs
+)
+
+// gatherHeard is how soon after a step what the intake has makes the loop step again. With a short heartbeat period
+// heartbeats wait no longer than the rest.
+func (l *Loop) gatherHeard() time.Duration {
+	if l.opts.Intake.urgent.Load() {
+		return gatherFor
+	}
+	return min(max(l.opts.Policy.HeartbeatPeriod/100, gatherFor), gatherHeartbeats)
+}
+
+// waitsFor has the loop step at soon, unless that is past or a step is due before. It reports whether the loop waits.
+func (l *Loop) waitsFor(soon time.Time, due *time.Time, timer *time.Timer) bool {
+	if !time.Now().Before(soon) {
+		return false
+	}
+	if soon.Before(*due) {
+		*due = soon
+		timer.Reset(time.Until(soon))
+	}
+	return true
+}
 
 func (l *Loop) step(ctx context.Context) (next app.Time, read uint64, err error) {
 	now := l.opts.Log.Now()
+	l.opts.Intake.urgent.Store(false) // before what it has is taken
 	if l.opts.PeerReads != nil {
 		l.core.Learn(now, l.opts.PeerReads())
 	}

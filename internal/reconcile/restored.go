@@ -45,5 +45,5 @@ func (i *Intake) BeginAnew() {
 	i.live.Link(up, i.log.Now())
 	i.hearing = hearingCount{}
 	i.mu.Unlock()
-	i.wake()
+	i.wakeSoon()
 }

@@ -95,8 +95,8 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	log := replicatedLog{n.cluster}
 	clock := intakeLog{log, time.Now()}
 	liveness := actual.NewLiveness(cfg.Policy.HeartbeatPeriod, cfg.HeartbeatTTL(), cfg.Freshness(), clock.Now())
-	wake := notify.New() // the intake wakes the loop, which is made from the intake
-	n.intake = reconcile.NewIntake(clock, liveness, wake.Notify)
+	heard := notify.New() // by the intake, for the loop, which is made from the intake
+	n.intake = reconcile.NewIntake(clock, liveness, heard.Notify)
 	if err := n.measureLag(cfg); err != nil {
 		return nil, fmt.Errorf("measuring the lag of the NATS link: %w", err)
 	}
@@ -112,8 +112,8 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	options.WhyLead = func() string { return n.events.why(n.cluster.LeaderContact()) }
 	n.loop = reconcile.NewLoop(reconcile.LoopOptions{
 		Options: options, Log: log, Leader: log, Publisher: publisher,
-		Source: n.source, Intake: n.intake, ReadTimeout: ReadTimeout(cfg), PeerReads: n.newestPeerRead, ReadRecorded: n.readRecorded,
-		ReadEnded: n.hook.readEnded, AppReadEnded: n.hook.appReadEnded,
+		Source: n.source, Intake: n.intake, Heard: heard, ReadTimeout: ReadTimeout(cfg),
+		PeerReads: n.newestPeerRead, ReadRecorded: n.readRecorded, ReadEnded: n.hook.readEnded, AppReadEnded: n.hook.appReadEnded,
 	}, ended)
 	if n.feed, err = feed.Open(n.link, n.intake, cfg.Policy.HeartbeatPeriod, n.hook.Message, logger); err != nil {
 		return nil, fmt.Errorf("listening to the DEAs: %w", err)
@@ -145,7 +145,7 @@ func Open(cfg config.Config, o Options) (_ *Node, err error) {
 	}
 	n.apiAddress = cfg.APIAddress(n.api.Addr())
 	n.own(func() { n.loop.Run(ctx) })
-	n.own(func() { n.watch(ctx, wake.C()) })
+	n.own(func() { n.watch(ctx) })
 	n.own(func() { n.certificates.Run(ctx) })
 	if n.cc != nil {
 		n.own(func() { n.cc.Watch(ctx) })

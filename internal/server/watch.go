@@ -21,7 +21,7 @@ const watchInterval = 250 * time.Millisecond
 // watch carries changes from the part that notices them to the parts that need them: link changes to the intake,
 // leadership changes to the loop, this node's own state to its peers. It also begins the handover of a leader that
 // hears too little.
-func (n *Node) watch(ctx context.Context, wake <-chan struct{}) {
+func (n *Node) watch(ctx context.Context) {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
 	var last bus.State
@@ -58,8 +58,6 @@ func (n *Node) watch(ctx context.Context, wake <-chan struct{}) {
 		case <-n.cluster.PeerReads():
 			n.loop.Wake()
 		case <-n.hook.appliedChanged.C():
-		case <-wake:
-			n.loop.Wake()
 		case <-ticker.C:
 		}
 	}
