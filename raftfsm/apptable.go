@@ -1,6 +1,7 @@
 package raftfsm
 
 import (
+	"runtime"
 	"slices"
 
 	"github.com/tidwall/btree"
@@ -81,6 +82,17 @@ func (t *appTable) get(h Handle) *appRec { return t.recs.get(uint32(h)) }
 
 // mut returns the record of an app for writing.
 func (t *appTable) mut(h Handle) *appRec { return t.recs.mut(uint32(h)) }
+
+// fetch brings the keys of the instances' apps into the processor's cache. They lie far apart in memory: this waits for many
+// at once, where key waits for one after the other.
+func (t *appTable) fetch(instances []packed) {
+	var read byte
+	for i := range instances {
+		rec := t.get(instances[i].app)
+		read ^= rec.droplet[0] ^ rec.versionForm
+	}
+	runtime.KeepAlive(read) // else the compiler leaves out the reads
+}
 
 // key returns the key of an app; the zero key if the handle is not in use.
 func (t *appTable) key(h Handle) app.Key {

@@ -59,6 +59,7 @@ func (s *State) DEAInstances(dst []actual.Instance, id string) []actual.Instance
 		return dst
 	}
 	dst = slices.Grow(dst, len(d.inst))
+	s.apps.fetch(d.inst)
 	for i := range d.inst {
 		dst = append(dst, d.instance(i, s.apps.key(d.inst[i].app)))
 	}
