@@ -209,6 +209,9 @@ func FuzzDecodeEntry(f *testing.F) {
 		if err != nil {
 			return
 		}
+		if at := EntryTime(data); at != e.At {
+			t.Errorf("the time of the entry is %d, EntryTime gives %d", e.At, at)
+		}
 		a, b := NewState(), NewState()
 		for i, s := range sample {
 			a.Apply(uint64(i+1), 1, s)

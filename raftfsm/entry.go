@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"hm/internal/app"
 	"hm/raftfsm/internal/wire"
 )
@@ -70,6 +72,18 @@ func DecodeEntry(b []byte) (Entry, error) {
 		e.Records[i] = r
 	}
 	return e, nil
+}
+
+// EntryTime gives the time of an encoded entry, without decoding its records; 0 if there is none.
+func EntryTime(entry []byte) (at app.Time) {
+	_ = eachField(entry, func(n protowire.Number, t protowire.Type, v []byte) error {
+		if n == fieldAt && t == protowire.VarintType {
+			x, _ := protowire.ConsumeVarint(v)
+			at = app.Time(x)
+		}
+		return nil
+	})
+	return at
 }
 
 func decodeRecord(w *wire.Rec) (Record, error) {

@@ -10,8 +10,9 @@ import (
 // ErrNewer says that a newer version of hm wrote something that this version does not know.
 var ErrNewer = errors.New("a newer hm wrote it")
 
-// The fields of entry.proto that CheckKinds reads.
+// The fields of entry.proto that CheckKinds and EntryTime read.
 const (
+	fieldAt        protowire.Number = 1 // of Entry
 	fieldRecords   protowire.Number = 2 // of Entry
 	fieldKind      protowire.Number = 1 // of Rec
 	fieldIgnorable protowire.Number = 2

@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
+
+	"hm/internal/app"
+	"hm/raftfsm"
 )
 
 // An entry that arrives damaged is not stored; the leader sends it again.
@@ -73,5 +77,33 @@ func TestMissingEntryIsDamage(t *testing.T) {
 	log.setSpan(3, last)
 	if err := log.GetLog(2, &l); !errors.Is(err, raft.ErrLogNotFound) {
 		t.Errorf("an entry below a gap: %v", err)
+	}
+}
+
+// A stored entry shows what its leader's clock is. An entry that arrives damaged shows nothing.
+func TestAStoredEntryShowsTheLeadersTime(t *testing.T) {
+	at := app.TimeOf(time.Now())
+	data, err := raftfsm.EncodeEntry(raftfsm.Entry{At: at.Add(10 * time.Millisecond), Records: []raftfsm.Record{dea(1)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]app.Time{"undamaged": at.Add(10 * time.Millisecond), "damaged": at} {
+		t.Run(name, func(t *testing.T) {
+			c := newClock()
+			c.applied(at, 1)
+			c.follow(at, 2)
+			log := raftLog{&checkedLog{inner: raft.NewInmemStore()}, func(error) {}, c}
+			l := &raft.Log{Index: 1, Term: 2, Type: raft.LogCommand, Data: data}
+			sealEntry(l)
+			if name == "damaged" {
+				l.Extensions[len(l.Extensions)-1]++
+			}
+			if err := log.StoreLogs([]*raft.Log{l}); (err != nil) != (name == "damaged") {
+				t.Fatalf("storing it gives %v", err)
+			}
+			if r := c.reading(); r.told != want {
+				t.Errorf("the clock is known to be the leader's as of %d, want %d", r.told, want)
+			}
+		})
 	}
 }

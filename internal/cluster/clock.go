@@ -27,8 +27,14 @@ const slewShift = 10
 // entry was stamped: its clock is behind by so much. If such a node led, and then another, hm time would jump ahead: a
 // command that was just sent would count as one without effect, and would be sent again. So all nodes have one clock:
 //   - A leader tells its time to the others, and they set their clocks by it, forward or back.
-//   - A new leader takes over the clock of the voter that followed the newest leader. If no voter that it hears has
-//     followed a leader since it was started, the time since the newest entry does not count.
+//   - A new leader takes over the clock of the voter that followed the newest leader. The voter must have followed it
+//     since the newest entry was stamped, or must have got that entry in time. If no voter that the new leader hears has,
+//     the time since the newest entry was applied counts, and what was before does not.
+//
+// The term of a clock alone does not say that it shows what the entries were stamped with. The leader's clock falls
+// behind when its machine is suspended and no other node can be elected meanwhile. A voter that was cut off before the
+// suspension still shows the old leader's time as it would be without it: with that clock, everything that the leader
+// stamped since would age by the suspension at once.
 //
 // Readings go back in two cases only: the log's time replaces the wall clock's, and a clock is set by that of another
 // node which is far behind. Otherwise they stand still while the clock is set back. While a node leads its clock is
@@ -41,8 +47,29 @@ type clock struct {
 
 	mu      sync.Mutex    // guards what follows, and held while the clock is set
 	adopted time.Duration // monotonic reading at the last entry
+	newest  stamp         // of the last entry
+	told    app.Time      // what the leader of ofTerm told last, by a message or an entry, if this clock agrees
 	ahead   int           // how often in a row the leader's clock was far behind
 	started atomic.Bool   // an entry was applied, so the clock shows the log's time
+}
+
+// stamp is a time that the clock of a term's leader showed.
+type stamp struct {
+	term uint64
+	at   app.Time
+}
+
+// clockReading is what a node's clock shows, and whose clock it is.
+type clockReading struct {
+	term uint64   // of the leader whose clock it is; 0: not known
+	told app.Time // the latest time of that leader's clock at which this one is known to have been the same
+	now  app.Time
+}
+
+// covers reports whether a clock has followed its leader since an entry was stamped. Else it may be ahead of the clock
+// that stamped the entry.
+func (r clockReading) covers(entry stamp) bool {
+	return r.term > entry.term || r.term == entry.term && r.told >= entry.at
 }
 
 // maxAhead is how far a follower's clock may be ahead of its leader's: a message arrives later than it was sent.
@@ -82,6 +109,27 @@ func (c *clock) now() app.Time {
 	}
 }
 
+// maxUnderWay is how late an entry may arrive that still shows that the clock is its leader's.
+const maxUnderWay = 500 * time.Millisecond
+
+// arrived notes that an entry arrived, when this clock showed now, which the leader of a term stamped at a time. It may be
+// applied much later, under the next leader. If it arrives soon after it was stamped, this clock is still the leader's.
+func (c *clock) arrived(at app.Time, term uint64, now app.Time) {
+	if at <= 0 || at > raftfsm.MaxTime || !c.started.Load() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if term != c.ofTerm.Load() || at <= c.told || now.Sub(at) > maxUnderWay {
+		return
+	}
+	c.told = at
+	if now < at {
+		e := c.epoch.Load()
+		e.base.Store(max(e.base.Load(), c.baseOf(at)))
+	}
+}
+
 // applied sets the clock by an entry or a snapshot with the time at.
 func (c *clock) applied(at app.Time, term uint64) {
 	if at <= 0 || at > raftfsm.MaxTime { // Apply refuses such an entry
@@ -91,7 +139,7 @@ func (c *clock) applied(at app.Time, term uint64) {
 	defer c.mu.Unlock()
 	mono := time.Since(c.start)
 	since := mono - c.adopted
-	c.adopted = mono
+	c.adopted, c.newest = mono, stamp{term, at}
 	entryBase := int64(at)*int64(time.Millisecond) - int64(mono)
 	e := c.epoch.Load()
 	base := e.base.Load()
@@ -130,21 +178,50 @@ func (c *clock) follow(at app.Time, term uint64) (back bool) {
 		}
 	}
 	back = c.set(at, base)
-	c.ofTerm.Store(term) // last: who reads it, and then the clock, reads this clock
+	if back || term != c.ofTerm.Load() || at > c.told { // back: two messages waited, or the leader's machine was suspended
+		c.told = at
+	}
+	c.ofTerm.Store(term)
 	return back
 }
 
-// lead makes this the clock of a new leader, which takes over the time at; 0 if nobody knows a better time than this
-// node. It reports whether it set the clock back.
-func (c *clock) lead(at app.Time, term uint64) (back bool) {
+// lead makes this the clock of the leader of a new term. voters are the clocks of the voters that it hears. It reports
+// whether it set the clock back.
+func (c *clock) lead(voters []clockReading, term uint64) (back bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if at > 0 && at <= raftfsm.MaxTime {
-		back = c.set(at, c.baseOf(at))
+	own := c.read()
+	best := own
+	if !own.covers(c.newest) {
+		best = clockReading{now: min(c.newest.at.Add(time.Since(c.start)-c.adopted), raftfsm.MaxTime)}
+	}
+	for _, v := range voters {
+		if v.term > best.term && v.covers(c.newest) && v.now > 0 && v.now <= raftfsm.MaxTime {
+			best = v
+		}
+	}
+	if best != own {
+		back = c.set(best.now, c.baseOf(best.now))
 	}
 	c.ofTerm.Store(term)
 	c.ownTerm.Store(term)
 	return back
+}
+
+// reading gives the clock's reading, as the other nodes are told it.
+func (c *clock) reading() clockReading {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.read()
+}
+
+// read gives the clock's reading while c.mu is held. The clock of a leader is its own as long as it follows no other one.
+func (c *clock) read() clockReading {
+	r := clockReading{term: c.ofTerm.Load(), told: c.told, now: c.now()}
+	if r.term == c.ownTerm.Load() {
+		r.told = r.now
+	}
+	return r
 }
 
 func (c *clock) baseOf(at app.Time) int64 {

@@ -97,25 +97,140 @@ func TestClockFollowsTheLeaders(t *testing.T) {
 	}
 }
 
-// A new leader takes over the clock of the voter that followed the newest leader, whatever its own shows.
+// A new leader takes over the clock of the voter that followed the newest leader, whatever its own shows, if that voter
+// has followed since the newest entry was stamped.
 func TestClockOfANewLeader(t *testing.T) {
 	const first = app.Time(1_000_000_000_000)
-	for name, at := range map[string]app.Time{"later": first + 600_000, "earlier": first + 5_000} {
-		t.Run(name, func(t *testing.T) {
+	const ms = time.Millisecond
+	const own, entry = first + 60_000, first + 30_000 // what its own clock shows after a minute, and when the newest entry was stamped
+	nothing := func(*clock) {}
+	followed := func(term uint64) func(*clock) {
+		return func(c *clock) { c.follow(c.now(), term) }
+	}
+	led := func(c *clock) { c.lead(nil, 5) }
+	for _, tt := range []struct {
+		name   string
+		before func(*clock) // what happened before the minute
+		newest stamp        // the newest entry, applied after the minute; zero: none but the one of term 1
+		voters []clockReading
+		want   app.Time
+	}{
+		{"nobody has followed a leader", nothing, stamp{}, nil, own},
+		{"a voter's clock is ahead", nothing, stamp{}, []clockReading{{6, first + 500_000, first + 600_000}}, first + 600_000},
+		{"a voter's clock is behind", nothing, stamp{}, []clockReading{{6, first + 4_000, first + 5_000}}, first + 5_000},
+		{"the voter that followed the newest leader counts", nothing, stamp{},
+			[]clockReading{{6, first + 4_000, first + 5_000}, {7, first + 6_000, first + 7_000}, {5, first + 8_000, first + 9_000}}, first + 7_000},
+		{"its own clock followed the newest leader", followed(6), stamp{}, []clockReading{{5, first + 4_000, first + 600_000}}, own},
+		{"both followed the newest leader", followed(6), stamp{}, []clockReading{{6, first + 4_000, first + 600_000}}, own},
+		{"it led itself", led, stamp{5, entry}, []clockReading{{5, entry, first + 600_000}}, own},
+		{"a voter was cut off before the newest leader's machine was suspended", nothing, stamp{6, entry},
+			[]clockReading{{6, entry - 1, first + 600_000}}, entry},
+		{"a voter followed the leader when it stamped the newest entry", nothing, stamp{6, entry},
+			[]clockReading{{6, entry, first + 600_000}}, first + 600_000},
+		{"one voter was cut off, another was not", nothing, stamp{6, entry},
+			[]clockReading{{6, entry - 1, first + 600_000}, {6, entry + 1, first + 50_000}}, first + 50_000},
+		{"a voter followed an older leader than that of the newest entry", nothing, stamp{7, entry},
+			[]clockReading{{6, first + 500_000, first + 600_000}}, entry},
+		{"a voter's clock stood still before the newest entry", nothing, stamp{6, entry},
+			[]clockReading{{6, first + 1_000, first + 2_000}}, entry},
+		{"it was cut off itself before the newest leader's machine was suspended", followed(6), stamp{6, entry}, nil, entry},
+		{"it followed an older leader than that of the newest entry", followed(6), stamp{7, entry}, nil, entry},
+		{"a commit took a moment", followed(6), stamp{6, own - 90}, nil, own},
+		{"a voter's version does not tell when it followed", nothing, stamp{6, entry},
+			[]clockReading{message{Clock: 6, Time: first + 599_000}.clockReading(time.Second)}, first + 600_000},
+		{"a voter shows what no clock can show", nothing, stamp{}, []clockReading{{6, first, raftfsm.MaxTime + 1}, {7, first, -1}}, own},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newClock()
 				c.applied(first, 1)
-				time.Sleep(time.Minute)
-				c.lead(at, 7)
-				if got := c.now(); got != at || c.ofTerm.Load() != 7 || c.ownTerm.Load() != 7 {
-					t.Errorf("it shows first+%d ms in term %d, want first+%d ms in term 7", got-first, c.ofTerm.Load(), at-first)
+				tt.before(c)
+				time.Sleep(60_000 * ms)
+				if tt.newest.at != 0 {
+					c.applied(tt.newest.at, tt.newest.term)
 				}
-				c.lead(0, 8)
-				if got := c.now(); got != at {
-					t.Errorf("with nobody to ask it shows first+%d ms, want first+%d ms", got-first, at-first)
+				c.lead(tt.voters, 9)
+				// An entry that is behind sets a clock back a little, as slewShift says.
+				if got := c.now(); got.Sub(tt.want).Abs() > 60*ms || c.ofTerm.Load() != 9 || c.ownTerm.Load() != 9 {
+					t.Errorf("it shows first+%d ms in term %d, want first+%d ms in term 9", got-first, c.ofTerm.Load(), tt.want-first)
+				}
+				if r := c.reading(); r.told != r.now || r.term != 9 {
+					t.Errorf("the other nodes are told %+v, want a clock of term 9 of the leader itself", r)
+				}
+				now := c.now()
+				c.lead(nil, 10)
+				if got := c.now(); got != now {
+					t.Errorf("with nobody to ask it shows first+%d ms in the next term, want first+%d ms", got-first, now-first)
 				}
 			})
 		})
+	}
+}
+
+// A leader ends with an entry under way. The next leader applies it when it begins to lead, and the time since it was
+// stamped counts if the entry arrived in time.
+func TestClockOfAnEntryThatIsAppliedLate(t *testing.T) {
+	const first = app.Time(1_000_000_000_000)
+	const ms = time.Millisecond
+	for _, tt := range []struct {
+		name   string
+		stamp  stamp
+		arrive time.Duration // after the follower was told the time first
+		told   app.Time      // then
+		want   app.Time      // after ten seconds
+	}{
+		{"it arrived in time", stamp{6, first + 240}, 250 * ms, first + 240, first + 10_000},
+		{"it was stamped by a clock that is ahead", stamp{6, first + 300}, 250 * ms, first + 300, first + 10_050},
+		{"it was stamped by a clock that had stood still", stamp{6, first + 240}, 5_000 * ms, first, first + 240},
+		{"another leader stamped it", stamp{7, first + 240}, 250 * ms, first, first + 240},
+		{"no clock can show its time", stamp{6, raftfsm.MaxTime + 1}, 250 * ms, first, first + 10_000},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newClock()
+				c.applied(first, 1)
+				c.follow(first, 6)
+				time.Sleep(tt.arrive)
+				c.arrived(tt.stamp.at, tt.stamp.term, c.now())
+				if r := c.reading(); r.term != 6 || r.told != tt.told {
+					t.Errorf("it is the clock of term %d as of first+%d ms, want term 6 and first+%d ms", r.term, r.told-first, tt.told-first)
+				}
+				time.Sleep(10_000*ms - tt.arrive)
+				c.applied(tt.stamp.at, tt.stamp.term)
+				c.lead(nil, 9)
+				if got := c.now(); got.Sub(tt.want).Abs() > 10*ms {
+					t.Errorf("it shows first+%d ms, want first+%d ms", got-first, tt.want-first)
+				}
+			})
+		})
+	}
+}
+
+// A follower tells what its leader told last, as far as its clock is set by it.
+func TestClockTellsHowLongItFollowed(t *testing.T) {
+	const first = app.Time(1_000_000_000_000)
+	c := newClock()
+	if r := c.reading(); r.term != 0 {
+		t.Errorf("before the first entry it is the clock of term %d", r.term)
+	}
+	c.applied(first, 1)
+	for i, step := range []struct {
+		at   app.Time
+		term uint64
+		want clockReading
+	}{
+		{first + 60_000, 2, clockReading{term: 2, told: first + 60_000}},
+		{first + 59_950, 2, clockReading{term: 2, told: first + 60_000}}, // an older message
+		{first + 10_000, 3, clockReading{term: 2, told: first + 60_000}}, // far behind, once
+		{first + 10_000, 3, clockReading{term: 3, told: first + 10_000}},
+		{first + 11_000, 3, clockReading{term: 3, told: first + 11_000}},
+		{first + 2_000, 3, clockReading{term: 3, told: first + 11_000}}, // it waited long
+		{first + 2_000, 3, clockReading{term: 3, told: first + 2_000}},  // so did a second one: now the clock shows less
+	} {
+		c.follow(step.at, step.term)
+		if r := c.reading(); r.term != step.want.term || r.told != step.want.told {
+			t.Errorf("step %d: it is the clock of term %d as of first+%d ms, want term %d and first+%d ms", i, r.term, r.told-first, step.want.term, step.want.told-first)
+		}
 	}
 }
 

@@ -27,7 +27,10 @@ type message struct {
 	Info    *PeerInfo   `json:"info,omitempty"`  // nil until SetInfo was called
 	Time    app.Time    `json:"time,omitempty"`  // hm time of the sender; 0: its version is older than this field
 	Clock   uint64      `json:"clock,omitempty"` // the term of the leader whose hm time that is; 0: not known, see clock
-	Fault   *Fault      `json:"fault,omitempty"` // nil if there is none
+	// ClockTold is the latest time of that leader's clock at which the sender's is known to have been the same; 0: the
+	// sender's version is older than this field, or Clock is 0.
+	ClockTold app.Time `json:"clock_told,omitempty"`
+	Fault     *Fault   `json:"fault,omitempty"` // nil if there is none
 	// Members are the members as the sender's log names them. It tells them to a member that may not know
 	// them.
 	Members []server `json:"members,omitempty"`
@@ -105,6 +108,9 @@ func decodeMessage(body []byte) (message, error) {
 	}
 	if m.Time < 0 || m.Time > raftfsm.MaxTime {
 		return message{}, fmt.Errorf("a peer's message: time is %d, it must be between 0 and %d", m.Time, raftfsm.MaxTime)
+	}
+	if m.ClockTold < 0 || m.ClockTold > raftfsm.MaxTime {
+		return message{}, fmt.Errorf("a peer's message: clock_told is %d, it must be between 0 and %d", m.ClockTold, raftfsm.MaxTime)
 	}
 	if err := limits.NodeID(m.From); err != nil {
 		return message{}, fmt.Errorf("a peer's message: from %w", err)

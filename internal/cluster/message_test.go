@@ -13,7 +13,7 @@ func frame(body string) []byte {
 }
 
 func TestMessageRoundTrip(t *testing.T) {
-	m := message{From: "hm-1", State: stateLeader, Term: 7, Blank: true, Time: 99, Info: &PeerInfo{API: "10.0.0.1:5155", NATSUp: true, AppliedIndex: 1 << 50, Kinds: 12, DesiredReadBegan: 5, DesiredReadApps: 400_000, Version: "1.2", NATSProved: 250, HandedOver: maxAgo, HandingOver: 1}}
+	m := message{From: "hm-1", State: stateLeader, Term: 7, Blank: true, Time: 99, Clock: 6, ClockTold: 98, Info: &PeerInfo{API: "10.0.0.1:5155", NATSUp: true, AppliedIndex: 1 << 50, Kinds: 12, DesiredReadBegan: 5, DesiredReadApps: 400_000, Version: "1.2", NATSProved: 250, HandedOver: maxAgo, HandingOver: 1}}
 	var b bytes.Buffer
 	if err := writeMessage(&b, m); err != nil {
 		t.Fatal(err)
@@ -40,6 +40,7 @@ func TestMessageRefused(t *testing.T) {
 		{"an array", string(frame("[]")), "a peer's message"},
 		{"no sender", string(frame(`{"state":"leader"}`)), "from"},
 		{"a time out of range", string(frame(`{"from":"a","state":"leader","time":-1}`)), "time is -1"},
+		{"a time of a leader out of range", string(frame(`{"from":"a","state":"leader","clock_told":9000000000000}`)), "clock_told is 9000000000000"},
 		{"no state", string(frame(`{"from":"a"}`)), "state"},
 		{"a long text", string(frame(`{"from":"a","state":"leader","info":{"version":"` + strings.Repeat("x", 2000) + `"}}`)), "longer"},
 		{"a negative number", string(frame(`{"from":"a","state":"leader","info":{"desired_read_apps":-1}}`)), "it must be between"},

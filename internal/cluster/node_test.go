@@ -190,6 +190,52 @@ func TestARestartedNodeHasTheClockOfTheOthers(t *testing.T) {
 	}
 }
 
+// TestAClockOfBeforeASuspensionIsNotTakenOver: a leader's machine is suspended while one of the others is cut off. The
+// leader goes on, since nobody else could be elected, and stamps entries with a clock that is now behind. The node that
+// was cut off still follows the leader's clock of before, as far as it knows. It must not become the clock of the next
+// leader: all that was stamped since the suspension would age by the suspension.
+func TestAClockOfBeforeASuspensionIsNotTakenOver(t *testing.T) {
+	const suspension = time.Minute
+	c := newCluster(t, 3, nil)
+	links := c.linked()
+	for i := range c.opts {
+		c.start(i)
+	}
+	c.propose(dea(1))
+	c.converged()
+	leader := c.leader()
+	at := c.index(leader)
+	cutOff, next := (at+1)%3, (at+2)%3
+	term := leader.Leadership().Term
+	away := c.nodes[cutOff]
+	eventually(t, "the node that will be cut off follows the leader's clock", func() bool { return away.clock.ofTerm.Load() == term })
+	isolate(links, cutOff, tcpproxy.Refuse)
+	eventually(t, "it notices", func() bool { return away.Leadership().LeaderID == "" })
+	away.clock.mu.Lock()
+	away.clock.set(away.Now().Add(suspension), away.clock.baseOf(away.Now().Add(suspension))) // it alone counts the time
+	away.clock.mu.Unlock()
+	res, by := c.propose(dea(2))
+	if l := by.Leadership(); by != leader || l.Term != term || res[0].Err != nil {
+		t.Skipf("another node led meanwhile, in term %d: the test would show nothing", l.Term)
+	}
+	stamped := leader.View().Time()
+	eventually(t, "the next leader has the entry", func() bool { return c.nodes[next].View().Time() == stamped })
+	c.kill(at)
+	c.kill(next)
+	c.start(next)
+	isolate(links, cutOff, tcpproxy.Pass)
+	if c.leader() != c.nodes[next] {
+		t.Fatal("a node without the newest entry leads")
+	}
+	c.propose(dea(3))
+	if passed := c.nodes[next].View().Time().Sub(stamped); passed >= suspension/2 {
+		t.Errorf("the next leader's entry is stamped %v after the one before, which is nearly the whole suspension of %v", passed, suspension)
+	}
+	eventually(t, "the node that was cut off has the leader's clock", func() bool {
+		return away.Now().Sub(c.nodes[next].Now()) < suspension/2
+	})
+}
+
 func TestLeaderOfAMinorityStepsDown(t *testing.T) {
 	for name, cut := range map[string]tcpproxy.Mode{"refused": tcpproxy.Refuse, "black hole": tcpproxy.Hold} {
 		t.Run(name, func(t *testing.T) {

@@ -3,7 +3,7 @@ package cluster
 import (
 	"time"
 
-	"hm/internal/app"
+	"hm/raftfsm"
 )
 
 // followClock sets this node's clock by that of the leader that it follows.
@@ -37,17 +37,26 @@ func (i *PeerInfo) withoutTimes() *PeerInfo {
 	return &without
 }
 
-// takeOverClock makes this node's clock that of the leader of a new term. It takes over the clock of the voter that
-// followed the newest leader, if that is newer than the one that this node followed.
+// takeOverClock makes this node's clock that of the leader of a new term. If a voter followed a newer leader than this
+// node, it takes over that voter's clock. A clock must have followed its leader since the newest entry was stamped.
 func (n *Node) takeOverClock(term uint64) {
-	newest, at := n.clock.ofTerm.Load(), app.Time(0)
+	var voters []clockReading
 	for _, v := range n.voters() {
 		m, ok := n.peerStatus.latestFrom(string(v.ID))
-		if age := time.Since(m.at); ok && m.message.Clock > newest && age <= staleAfter {
-			newest, at = m.message.Clock, m.message.Time.Add(age)
+		if age := time.Since(m.at); ok && m.message.Clock != 0 && age <= staleAfter {
+			voters = append(voters, m.message.clockReading(age))
 		}
 	}
-	if n.clock.lead(at, term) {
+	if n.clock.lead(voters, term) {
 		n.peerStatus.forgetTimes()
 	}
+}
+
+// clockReading is what the sender's clock shows when the message has the given age.
+func (m message) clockReading(age time.Duration) clockReading {
+	r := clockReading{m.Clock, m.ClockTold, m.Time.Add(age)}
+	if r.told == 0 {
+		r.told = raftfsm.MaxTime // its version does not tell, and did not ask
+	}
+	return r
 }

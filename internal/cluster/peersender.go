@@ -155,8 +155,11 @@ func (ps *peerStatus) messageTo(to string) message {
 	if renew := ps.renewInfo.Load(); renew != nil && m.Info != nil {
 		(*renew)(m.Info)
 	}
-	m.Clock = n.clock.ofTerm.Load() // before the time, which is then by this clock or a newer one
-	m.Time = n.Now()
+	clock := n.clock.reading()
+	m.Clock, m.Time = clock.term, clock.now
+	if m.Clock != 0 {
+		m.ClockTold = clock.told
+	}
 	// After the info, so that the applied index in the info is not of a later term than the message's.
 	m.Joining = n.join.active.Load() // before the term, which it then remembers
 	m.Voters, m.Configured = n.voterMark(), n.Configured()

@@ -5,6 +5,8 @@ import (
 	"runtime"
 
 	"github.com/hashicorp/raft"
+
+	"hm/raftfsm"
 )
 
 // raftLog and raftValues are the stores as raft's own goroutines see them. Raft panics if it cannot read an entry that
@@ -12,7 +14,8 @@ import (
 // for the goroutine see that it ends, and nothing goes on without the entry.
 type raftLog struct {
 	*checkedLog
-	fail func(error)
+	fail  func(error)
+	clock *clock
 }
 
 type raftValues struct {
@@ -36,9 +39,16 @@ func (l raftLog) GetLog(index uint64, to *raft.Log) error {
 // StoreLog stores an entry.
 func (l raftLog) StoreLog(log *raft.Log) error { return l.StoreLogs([]*raft.Log{log}) }
 
-// StoreLogs stores entries.
+// StoreLogs stores entries. The newest of them shows what the leader's clock is.
 func (l raftLog) StoreLogs(logs []*raft.Log) error {
-	return endIfDamaged(l.checkedLog.StoreLogs(logs), l.fail)
+	now := l.clock.now()
+	if err := l.checkedLog.StoreLogs(logs); err != nil {
+		return endIfDamaged(err, l.fail)
+	}
+	if n := len(logs); n > 0 && logs[n-1].Type == raft.LogCommand {
+		l.clock.arrived(raftfsm.EntryTime(logs[n-1].Data), logs[n-1].Term, now)
+	}
+	return nil
 }
 
 // DeleteRange deletes entries.

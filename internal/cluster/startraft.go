@@ -24,7 +24,7 @@ func (n *Node) newRaft(conf *raft.Config) error {
 			}
 		}()
 		var r *raft.Raft
-		r, err = raft.NewRaft(conf, fsm, raftLog{n.stores.log, n.failStore}, raftValues{n.stores.values, n.failStore}, n.stores.snapshots, awaitingTransport{n.trans, n.waits})
+		r, err = raft.NewRaft(conf, fsm, raftLog{n.stores.log, n.failStore, n.clock}, raftValues{n.stores.values, n.failStore}, n.stores.snapshots, awaitingTransport{n.trans, n.waits})
 		if err != nil {
 			err = fmt.Errorf("node.data_dir: starting raft on %s: %w", n.stores.dir, explainFull(err))
 			return

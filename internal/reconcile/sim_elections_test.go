@@ -14,6 +14,7 @@ type simCluster struct {
 	term      uint64          // the newest
 	committed uint64          // index of the newest committed entry
 	proposal  *proposal       // whose entries are being committed
+	behind    time.Duration   // how far hm time was ever behind the world's when an entry was stamped
 }
 
 // How long it takes until a node notices that another is away, as in internal/cluster by default.

@@ -45,8 +45,9 @@ type logEntry struct {
 	entry       raftfsm.Entry
 	own         bool // raft's own entry, which begins a leadership
 	of          *proposal
-	part        int  // its position in the proposal
-	wrong       bool // it commits a read that was wrong
+	part        int      // its position in the proposal
+	wrong       bool     // it commits a read that was wrong
+	appended    app.Time // when it was stamped, by the world's time
 
 	committed bool
 	hash      raftfsm.Hash // of the state after it, once it is committed
@@ -138,7 +139,7 @@ func encoded(cf *simCF, at app.Time, records []raftfsm.Record) raftfsm.Entry {
 }
 
 func (n *simNode) append(e *logEntry) *logEntry {
-	e.index, e.term = n.raft.last()+1, n.raft.term
+	e.index, e.term, e.appended = n.raft.last()+1, n.raft.term, n.cf.now
 	n.raft.log = append(n.raft.log, e)
 	return e
 }
@@ -264,6 +265,7 @@ func (n *simNode) take(m appendMessage) bool {
 			r.log = slices.Clip(r.log[:e.index-r.base-1])
 		}
 		r.log = append(r.log, e)
+		n.arrived(e)
 	}
 	return true
 }
@@ -366,6 +368,7 @@ func (cf *simCF) commit(e *logEntry) {
 		cf.noteEntry(e)
 		return
 	}
+	cf.checkAges(e)
 	if c.proposal != nil && c.proposal != e.of {
 		cf.proposed() // its other entries are lost
 	}
