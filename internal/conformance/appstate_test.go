@@ -218,10 +218,8 @@ func questionScenarios(t *testing.T, w *world) {
 			s.Equal("N42", "what the Cloud Controller shows", readAsCC(s.t, []byte(answer), 2), shownByCC{healthy: 2, crashes: 1})
 		},
 		"flapping": func(s *scenario) {
+			s = s.another(1)
 			since := time.Now().Unix() - 1
-			s.update(func(r *Row) { r.Instances = 1 })
-			s.a.Edit(func(d *DEA) { d.instances = d.instances[:1] })
-			s.await("hm has read it", s.desired)
 			crash(s.a, 0)
 			s.awaitCommands(1)
 			for n := 2; n <= 3; n++ {

@@ -24,7 +24,8 @@ type scenario struct {
 	a, b *DEA // the Cloud Controller starts instances on b
 }
 
-// newScenario makes an app with instances that run on DEA a.
+// newScenario makes an app with instances that run on DEA a, and waits until hm sees that they do. If hm read the app before
+// it heard the instances, it has scheduled starts. A crash that comes while such a start is pending is not counted (R12).
 func newScenario(t *testing.T, w *world, about string, age Age, instances int) *scenario {
 	t.Helper()
 	s := &scenario{
@@ -35,7 +36,17 @@ func newScenario(t *testing.T, w *world, about string, age Age, instances int) *
 		s.a.Run(s.row.GUID, s.row.Version, index)
 	}
 	s.begin()
+	s.await("hm knows the instances and nothing drifts", func() bool {
+		return len(s.lists(s.row.Version)) == instances && s.w.settled(s.t, s.row.GUID)
+	})
 	return s
+}
+
+// another begins a scenario like s with an app of its own. Scaling an app down would also make hm send a stop, unless hm
+// has first heard that the instance is gone.
+func (s *scenario) another(instances int) *scenario {
+	s.t.Helper()
+	return newScenario(s.t, s.w, s.about, s.a.age, instances)
 }
 
 var begun sync.Map // droplets of scenarios, in small letters
