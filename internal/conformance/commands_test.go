@@ -110,7 +110,8 @@ type heardInstance struct {
 	DEA             string `json:"dea_guid"`
 }
 
-// heard gives the app's instances in a version that hm has recorded, by their guids.
+// heard gives the app's instances in a version as app.state tells of them, by their guids. There are none while hm does not
+// trust its record: lists has what is recorded.
 func (s *scenario) heard(version string) map[string]heardInstance {
 	s.t.Helper()
 	var object struct {
@@ -127,12 +128,34 @@ func (s *scenario) heard(version string) map[string]heardInstance {
 	return all
 }
 
-// lists gives the states of the app's instances in a version that hm has recorded, by their guids.
-func (s *scenario) lists(version string) map[string]string {
+// told gives the states of the app's instances in a version as app.state tells of them, by their guids.
+func (s *scenario) told(version string) map[string]string {
 	s.t.Helper()
 	states := map[string]string{}
 	for guid, i := range s.heard(version) {
 		states[guid] = i.State
+	}
+	return states
+}
+
+// lists gives the states of the app's instances in a version that hm has recorded, by their guids. It reads them from hm's
+// own API, which tells of the record even while hm does not trust it. So an instance that is not in it is gone.
+func (s *scenario) lists(version string) map[string]string {
+	s.t.Helper()
+	var app struct {
+		Versions []struct {
+			Version   string
+			Instances []struct{ Instance, State string }
+		}
+	}
+	s.w.get(s.t, "/v1/apps/"+s.row.GUID, &app)
+	states := map[string]string{}
+	for _, v := range app.Versions {
+		if strings.EqualFold(v.Version, version) {
+			for _, i := range v.Instances {
+				states[i.Instance] = i.State
+			}
+		}
 	}
 	return states
 }

@@ -343,7 +343,7 @@ func (s *scenario) brokenEntry(name string, form struct {
 	}
 	s.w.rest(s.t, 8)
 	var got map[string]string
-	s.await("hm tells of the other instances", func() bool { got = s.lists(s.row.Version); return len(got) >= 2 })
+	s.await("hm tells of the other instances", func() bool { got = s.told(s.row.Version); return len(got) >= 2 })
 	s.a.Edit(func(d *DEA) { d.rewrite = nil })
 	s.w.rest(s.t, 2)
 	if took := time.Since(began); took > timeToLive*s.w.beat && len(s.commands()) > 0 {
