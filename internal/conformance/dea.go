@@ -41,6 +41,7 @@ type DEA struct {
 	uuid      string
 	instances []*Instance
 	silent    bool
+	slow      bool                // what it is told to run stays STARTING
 	more      string              // further members of each heartbeat, each followed by a comma
 	rewrite   func(string) string // changes each heartbeat before it is sent
 }
@@ -67,7 +68,8 @@ func (d *DEA) UUID() string {
 	return d.uuid
 }
 
-// Run adds a running instance, and sends a heartbeat as a DEA does when an instance begins to run (N04).
+// Run adds a running instance, and sends a heartbeat as a DEA does when an instance begins to run (N04). On a slow DEA the
+// instance stays STARTING.
 func (d *DEA) Run(droplet, version string, index int) *Instance {
 	return d.add(Instance{Droplet: droplet, Version: version, GUID: NewInstanceGUID(), Index: index, State: "RUNNING"})
 }
@@ -75,10 +77,28 @@ func (d *DEA) Run(droplet, version string, index int) *Instance {
 func (d *DEA) add(i Instance) *Instance {
 	i.Since = float64(time.Now().UnixMicro()) / 1e6
 	d.mu.Lock()
+	if d.slow && i.State == "RUNNING" {
+		i.State = "STARTING"
+	}
 	d.instances = append(d.instances, &i)
 	d.mu.Unlock()
 	d.Beat()
 	return &i
+}
+
+// Slow makes the DEA keep STARTING what it is told to run, or lets all of that run.
+func (d *DEA) Slow(on bool) {
+	d.mu.Lock()
+	d.slow = on
+	if !on {
+		for _, i := range d.instances {
+			if i.State == "STARTING" {
+				i.State, i.Since = "RUNNING", float64(time.Now().UnixMicro())/1e6
+			}
+		}
+	}
+	d.mu.Unlock()
+	d.Beat()
 }
 
 // Set changes the state of an instance. The next heartbeat shows it.

@@ -433,6 +433,7 @@ var crashTime = regexp.MustCompile(`,"crash_timestamp":\d+`)
 func (s *scenario) exit(e exitForm) {
 	s.t.Helper()
 	i := s.instance(s.a, 0)
+	s.b.Slow(true) // if the replacement ran before hm hears what DEA a lists, hm would also stop the instance (R26)
 	s.a.Exit(i, e.reason, e.edit)
 	s.a.Edit(func(d *DEA) {
 		if e.after == "" {
@@ -442,6 +443,8 @@ func (s *scenario) exit(e exitForm) {
 		}
 	})
 	s.a.Exit(i, e.reason, e.edit) // doubled
+	s.await("hm has recorded what the DEA lists after the exit", func() bool { return s.lists(s.row.Version)[i.GUID] == e.after })
+	s.b.Slow(false)
 	var wanted []expect
 	for range e.starts {
 		wanted = append(wanted, expect{index: 0, version: s.row.Version})
