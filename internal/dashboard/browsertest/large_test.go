@@ -109,12 +109,11 @@ func TestMapIsSmooth(t *testing.T) {
 	base := serve(t, apitest.Large(deas, deas/10))
 	b := openTab(t, base, desktop)
 	b.visit("/deas")
-	b.eval(`
+	b.script(`
 		window.hmFrames = [];
 		let last = performance.now();
 		const frame = now => { hmFrames.push(now - last); last = now; requestAnimationFrame(frame); };
-		requestAnimationFrame(frame);
-		undefined`, nil)
+		requestAnimationFrame(frame);`)
 	var box struct{ X, Y, W, H float64 }
 	b.eval(`(() => { const r = document.querySelector("#map").getBoundingClientRect(); return {x: r.x, y: r.y, w: r.width, h: r.height} })()`, &box)
 	began := time.Now()

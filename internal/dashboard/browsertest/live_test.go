@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"hm/internal/api"
+	"hm/internal/api/apitest"
 	"hm/internal/liveview"
 	"hm/internal/words"
 )
@@ -44,8 +45,21 @@ func TestLive(t *testing.T) {
 const watchGate = `
 window.hmGate = {};
 const note = () => { const s = document.querySelector("#gate")?.dataset.state; if (s && !(s in hmGate)) hmGate[s] = Date.now(); };
-new MutationObserver(note).observe(document, {subtree: true, childList: true, attributes: true});
-undefined`
+new MutationObserver(note).observe(document, {subtree: true, childList: true, attributes: true});`
+
+// TestGateIsWatchedAgain holds that watchGate can run again in the same page, and then forgets what it saw before.
+func TestGateIsWatchedAgain(t *testing.T) {
+	b := openTab(t, serve(t, apitest.WithUnreadable()), desktop)
+	b.visit("/")
+	for _, state := range []string{"first", "second"} {
+		b.script(watchGate)
+		b.script(fmt.Sprintf(`document.querySelector("#gate").dataset.state = %s;`, quote(state)))
+		b.await("the gate in its "+state+" state", fmt.Sprintf("hmGate[%s] > 0", quote(state)))
+	}
+	if b.has("hmGate.first") {
+		t.Error("what was seen before is still there")
+	}
+}
 
 // screenDelay is how long after NATS has stopped the screen may show that. The fastest of three outages counts, since
 // the machine may be busy with other tests.
@@ -57,7 +71,7 @@ func testGateOnScreen(t *testing.T, f *foundry) {
 	b.await("an open gate", `document.querySelector("#gate").dataset.state === "open"`)
 	best := time.Hour
 	for range 3 {
-		b.eval(watchGate, nil)
+		b.script(watchGate)
 		stopped := time.Now()
 		t.Log(f.press(liveview.ToggleNATS))
 		b.await("a closed gate", `document.querySelector("#gate").dataset.state === "closed"`)

@@ -180,6 +180,13 @@ func (b *tab) tryEval(expression string, v any) error {
 	return json.Unmarshal(raw, v)
 }
 
+// script runs statements in the page, as often as a test wants. They are in a function, since a name that they declare
+// outside of one could not be declared again before the page is replaced.
+func (b *tab) script(statements string) {
+	b.t.Helper()
+	b.eval("(() => {\n"+statements+"\n})()", nil)
+}
+
 // text returns what a person reads in an element.
 func (b *tab) text(selector string) (text string) {
 	b.t.Helper()
