@@ -70,6 +70,7 @@ func (c *cache) get(ctx context.Context, key string, render func() *rendered) (*
 	}
 	began, epoch := time.Now(), c.now()
 	page = render()
+	page.began = began
 	if ctx.Err() == nil {
 		c.keep(key, entry, page, began, epoch)
 	}

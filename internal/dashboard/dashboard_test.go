@@ -3,6 +3,7 @@ package dashboard_test
 import (
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -66,6 +67,9 @@ func TestPagesAreShown(t *testing.T) {
 		resp, part := load(t, base+path, "Hm-Part", "live")
 		if resp.StatusCode != http.StatusOK || strings.Contains(part, "<html") || !strings.Contains(body, part) {
 			t.Errorf("the changing part of %s is not the part that the page shows: %s\n%s", path, resp.Status, part)
+		}
+		if age, err := strconv.Atoi(resp.Header.Get("Hm-Age")); err != nil || age < 0 {
+			t.Errorf("the changing part of %s does not say how old it is: %v, %d ms", path, err, age)
 		}
 	}
 }

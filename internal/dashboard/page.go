@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,6 +50,7 @@ type rendered struct {
 	app, dea string
 	every    time.Duration
 	node     string
+	began    time.Time // when the page began to be made; zero for one that is not kept
 }
 
 // renderTimeout bounds the work for one page.
@@ -151,6 +153,9 @@ func (d *Dashboard) send(w http.ResponseWriter, r *http.Request, name string, p 
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Hm-Build", d.build())
+	if !p.began.IsZero() {
+		h.Set(headerAge, strconv.FormatInt(time.Since(p.began).Milliseconds(), 10))
+	}
 	if r.Header.Get(headerPart) == partLive {
 		w.WriteHeader(p.status)
 		_, _ = w.Write([]byte(p.live)) // an error means that the browser is gone
@@ -182,6 +187,10 @@ const (
 	headerPart = "Hm-Part"
 	partLive   = "live"
 )
+
+// headerAge says how many milliseconds ago the page began to be made. After an event, the script asks again for a page that
+// is older than the event.
+const headerAge = "Hm-Age"
 
 // failureData is what the template "failure" shows.
 type failureData struct {

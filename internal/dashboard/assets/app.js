@@ -54,7 +54,7 @@
 
   // Live updates: the changing part of the page is asked for after an event, and every few seconds.
   const every = Number(body.dataset.every), url = location.href;
-  let timer, stream, asking, failures = 0, paused = false, lastGood = new Date(), again = false;
+  let timer, stream, asking, failures = 0, paused = false, lastGood = new Date(), again = false, told = -Infinity; // told: when the newest event was heard
 
   function say(state, text) {
     if (live.dataset.state !== state) live.dataset.state = state;
@@ -72,6 +72,8 @@
     if (paused || document.hidden) return;
     if (asking) { again = true; return; }
     asking = true;
+    const asked = performance.now();
+    let soonest; // the node keeps a page for a second: one that it made before the event does not show it yet
     try {
       const abort = AbortSignal.timeout(15000);
       const answer = await fetch(url, { headers: { "Hm-Part": "live" }, cache: "no-store", signal: abort });
@@ -79,6 +81,8 @@
       if (!type.startsWith("text/html")) throw new Error("status " + answer.status);
       const build = answer.headers.get("Hm-Build");
       if (build && build !== body.dataset.build && document.activeElement === body) { location.reload(); return; }
+      const age = Number(answer.headers.get("Hm-Age"));
+      if (asked - age < told) soonest = Math.max(50, 1000 - age);
       const html = await answer.text();
       failures = 0;
       lastGood = new Date();
@@ -95,7 +99,7 @@
       asking = false;
     }
     const wait = failures ? Math.min(30000, 1000 * 2 ** failures) : every;
-    timer = setTimeout(renew, again ? 200 : wait * (0.9 + 0.2 * Math.random()));
+    timer = setTimeout(renew, again ? 200 : soonest ?? wait * (0.9 + 0.2 * Math.random()));
     again = false;
   }
 
@@ -147,7 +151,7 @@
     for (const name of ["app", "dea"]) if (body.dataset[name]) query.set(name, body.dataset[name]);
     if (body.dataset.after) query.set("after", body.dataset.after);
     const source = stream = new EventSource("/v1/events?" + query);
-    const heard = (e) => { if (e.lastEventId) body.dataset.after = e.lastEventId; soon(); };
+    const heard = (e) => { if (e.lastEventId) body.dataset.after = e.lastEventId; told = performance.now(); soon(); };
     for (const k of kinds) source.addEventListener(k, heard);
     source.onerror = () => {
       soon();
