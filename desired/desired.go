@@ -186,7 +186,7 @@ func (r Read) Wanted() (apps, instances int) {
 func (r Read) Changes(find func(app.Key) (place int, row App, ok bool), recorded iter.Seq2[int, App]) Changes {
 	var c Changes
 	var kept []uint64 // a bit for each place whose row the read has
-	for _, a := range r.Apps {
+	for i, a := range r.Apps {
 		place, old, ok := find(a.Key)
 		if ok {
 			for len(kept) <= place/64 {
@@ -194,7 +194,11 @@ func (r Read) Changes(find func(app.Key) (place int, row App, ok bool), recorded
 			}
 			kept[place/64] |= 1 << (place % 64)
 		}
-		if !ok || old != a {
+		switch {
+		case ok && old == a:
+		case len(c.Upserts) == i: // all are new so far, as in a first read: they need no copy
+			c.Upserts = r.Apps[: i+1 : i+1]
+		default:
 			c.Upserts = append(c.Upserts, a)
 		}
 	}
@@ -210,7 +214,7 @@ func (r Read) Changes(find func(app.Key) (place int, row App, ok bool), recorded
 
 // Changes is what has to be recorded of a read.
 type Changes struct {
-	Upserts []App     // rows that are new or differ, sorted by Key
+	Upserts []App     // rows that are new or differ, sorted by Key; nobody changes them: they may be those of the read
 	Removes []app.Key // keys that the read does not have, sorted
 }
 

@@ -143,6 +143,25 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// TestChangesOfAFirstRead: the changes of a read of which all is new are its own rows. A copy of a large read would be what
+// a node needs most memory for.
+func TestChangesOfAFirstRead(t *testing.T) {
+	read, err := NewRead("test", []App{row("a", "1", 1), row("b", "1", 1), row("c", "1", 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded := []App{row("d", "1", 1)}
+	changes := read.Changes(finder(recorded), slices.All(recorded))
+	if len(changes.Upserts) != 3 || &changes.Upserts[0] != &read.Apps[0] || cap(changes.Upserts) != 3 {
+		t.Errorf("the changes %v are not the rows of the read", changes.Upserts)
+	}
+	recorded = []App{row("b", "1", 1)}
+	changes = read.Changes(finder(recorded), slices.All(recorded))
+	if !slices.Equal(changes.Upserts, []App{row("a", "1", 1), row("c", "1", 1)}) || read.Apps[1] != recorded[0] {
+		t.Errorf("the changes are %v, and the read has become %v", changes.Upserts, read.Apps)
+	}
+}
+
 // Applied to what is recorded, the changes of a read give the read's rows, and leave the unreadable ones as they
 // were; a second read of the same changes nothing. The order of rows and of the record does not matter.
 func TestChangesLeadToTheRead(t *testing.T) {

@@ -10,13 +10,17 @@ import (
 
 // Headroom is how much a process allocates between two collections of garbage, in percent of what is live: GOGC. While a
 // fleet is quiet hm allocates little, so a small headroom costs little time and saves much memory. In a storm it
-// allocates much: then a large one saves time.
+// allocates much: then a large one saves time. But a collection reads only what has pointers, and most of the record has
+// none: while little has, as at a start, collections cost little, and a small headroom is enough.
 const (
-	headroomPeriod  = 5 * time.Second // between two settings
+	headroomPeriod  = time.Second     // between two settings
+	loadPeriods     = 5               // over which it is measured whether less is allocated than before
 	collectionEvery = 2 * time.Second // how often garbage is collected about, between the bounds
 	returnEvery     = time.Minute     // between two returns of unused memory to the system, at least
 	leastHeadroom   = 25              // percent
+	firstHeadroom   = 50              // percent, until it is known what the process does
 	mostHeadroom    = 100             // percent, which is Go's own
+	perScanned      = 2               // bytes of headroom for each byte that a collection reads, at most
 )
 
 // keepHeadroom sets the headroom by what the process allocates, until ctx ends. When less is allocated than before, as after
@@ -26,31 +30,53 @@ func keepHeadroom(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	defer debug.SetGCPercent(mostHeadroom)
+	defer debug.SetGCPercent(debug.SetGCPercent(firstHeadroom))
 	ticker := time.NewTicker(headroomPeriod)
 	defer ticker.Stop()
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
-	metrics.Read(sample)
-	before, set := sample[0].Value.Uint64(), mostHeadroom
+	now := readHeap()
+	before, atLoad, set, load := now, now, firstHeadroom, mostHeadroom
 	var returned time.Time
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		metrics.Read(sample)
-		allocated, live := sample[0].Value.Uint64(), sample[1].Value.Uint64()
-		if percent := headroom(allocated-before, headroomPeriod, live); percent != set {
-			debug.SetGCPercent(percent)
-			if percent < set && time.Since(returned) >= returnEvery {
-				returned = time.Now()
-				debug.FreeOSMemory()
-			}
+		now = readHeap()
+		percent := enoughHeadroom(headroom(now.allocated-before.allocated, headroomPeriod, now.live), now)
+		if before = now; percent != set {
 			set = percent
+			debug.SetGCPercent(set)
 		}
-		before = allocated
+		if n%loadPeriods != 0 {
+			continue
+		}
+		last := load
+		load = headroom(now.allocated-atLoad.allocated, loadPeriods*headroomPeriod, now.live)
+		if atLoad = now; load < last && time.Since(returned) >= returnEvery {
+			returned = time.Now()
+			debug.FreeOSMemory()
+		}
 	}
+}
+
+// heap is what is known of the process's heap, in bytes.
+type heap struct {
+	allocated uint64 // since the process began
+	live      uint64 // after the newest collection
+	scanned   uint64 // what a collection reads
+}
+
+func readHeap() heap {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/heap:bytes"}}
+	metrics.Read(sample)
+	return heap{allocated: sample[0].Value.Uint64(), live: sample[1].Value.Uint64(), scanned: sample[2].Value.Uint64()}
+}
+
+// enoughHeadroom limits a headroom to perScanned. It is a multiple of 5, too.
+func enoughHeadroom(percent int, h heap) int {
+	enough := float64(h.scanned) * perScanned / float64(max(h.live, 1))
+	return max(leastHeadroom, min(percent, int(min(enough*100, mostHeadroom))/5*5))
 }
 
 // headroom gives the percentage with which garbage is collected every collectionEvery, if allocated bytes in a time were

@@ -147,8 +147,9 @@ func (s *Source) Read(ctx context.Context) (desired.Read, error) {
 type reading struct {
 	*Source
 	scanner    *scanner
-	apps       []desired.App // that were decoded,
+	apps       []desired.App // that were decoded; nil once they are sorted
 	appPage    []uint32      // and the page of each, from 0
+	decoded    int           // how many were, once they are sorted
 	rows       int           // also of pages that were not decoded again
 	bytes      int64
 	unreadable []app.GUID

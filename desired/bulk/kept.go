@@ -102,6 +102,7 @@ func (r *reading) sorted() (apps []desired.App, page []uint32) {
 	for i, p := range places {
 		apps[i], page[i] = r.apps[p.at], p.page
 	}
+	r.decoded, r.apps, r.appPage = len(r.apps), nil, nil // a read may be large: it is not kept twice
 	return apps, page
 }
 

@@ -70,7 +70,7 @@ func pack(waiting []*proposal, limit int) (rest []*proposal, shares []share, rec
 			break
 		}
 		if p.next == 0 && !p.state.CompareAndSwap(proposalQueued, proposalTaken) {
-			waiting = waiting[1:] // its caller withdrew it
+			waiting = without(waiting) // its caller withdrew it
 			continue
 		}
 		shares = append(shares, share{p, p.next, len(recs)})
@@ -82,10 +82,16 @@ func pack(waiting []*proposal, limit int) (rest []*proposal, shares []share, rec
 		}
 		p.next++
 		if p.next == len(p.chunks) {
-			waiting = waiting[1:]
+			waiting = without(waiting)
 		}
 	}
 	return waiting, shares, recs
+}
+
+// without drops the first proposal. It may be large: a complete read of the desired state.
+func without(waiting []*proposal) []*proposal {
+	waiting[0] = nil
+	return waiting[1:]
 }
 
 // leadershipEpoch is a time of leading without interruption. In one epoch raft cannot refuse one entry and accept the

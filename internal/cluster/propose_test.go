@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -117,7 +118,8 @@ func TestPack(t *testing.T) {
 	last := queued(dea(6))
 	gone.state.Store(proposalDropped)
 	limit := large.chunks[0].size
-	rest, shares, recs := pack([]*proposal{a, b, gone, large, last}, limit)
+	waiting := []*proposal{a, b, gone, large, last}
+	rest, shares, recs := pack(waiting, limit)
 	if len(shares) != 2 || shares[0].p != a || shares[1].p != b || shares[1].from != 1 || len(recs) != 3 {
 		t.Errorf("packed %d shares with %d records, want those of the two that fit", len(shares), len(recs))
 	}
@@ -135,6 +137,9 @@ func TestPack(t *testing.T) {
 	}
 	if got := recs[len(recs)-1].(raftfsm.DEAChanges).DEA; got != deaID(6) {
 		t.Errorf("the last record is of %s", got)
+	}
+	if i := slices.IndexFunc(waiting, func(p *proposal) bool { return p != nil }); i >= 0 {
+		t.Errorf("proposal %d stays in memory after it was taken", i)
 	}
 }
 

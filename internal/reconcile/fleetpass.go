@@ -26,6 +26,7 @@ func passFleet[T any](find func(*fleetPass) T) T {
 type fleetPass struct {
 	tallies []diff.Tally
 	desired []bool
+	found   []raftfsm.Handle
 	known   []bool // by index of one app
 }
 
@@ -36,18 +37,14 @@ func (p *fleetPass) unsettled(view *raftfsm.State, policy diff.Policy, now app.T
 	p.tally(view)
 	p.desired = slices.Grow(p.desired[:0], len(p.tallies))[:len(p.tallies)]
 	clear(p.desired)
-	add := func(h raftfsm.Handle) {
-		if k, ok := view.KeyOf(h); ok {
-			keys = append(keys, k)
-		}
-	}
+	found := p.found[:0]
 	view.EachDesired(func(h raftfsm.Handle, d desired.App) bool {
 		p.desired[h] = true
 		t := &p.tallies[h]
 		stuckAt := t.StuckAt(policy)
 		switch {
 		case !t.Settled(d) || stuckAt != 0 && stuckAt <= now:
-			add(h)
+			found = append(found, h)
 		case stuckAt != 0 && (until == 0 || stuckAt < until):
 			until = stuckAt
 		}
@@ -55,7 +52,14 @@ func (p *fleetPass) unsettled(view *raftfsm.State, policy diff.Policy, now app.T
 	})
 	for h := range p.tallies {
 		if !p.desired[h] && !p.tallies[h].SettledUndesired() {
-			add(raftfsm.Handle(h))
+			found = append(found, raftfsm.Handle(h))
+		}
+	}
+	p.found = found
+	keys = make([]app.Key, 0, len(found)+view.Counts().PendingStarts+view.Counts().PendingStops)
+	for _, h := range found {
+		if k, ok := view.KeyOf(h); ok {
+			keys = append(keys, k)
 		}
 	}
 	for c := range view.AllCommands() {
