@@ -1,6 +1,9 @@
 package raftfsm
 
-import "slices"
+import (
+	"iter"
+	"slices"
+)
 
 const (
 	pageLen  = 32  // elements in a page
@@ -60,6 +63,20 @@ func (p *pages[T]) chunk(i uint32) *chunk[T] {
 		p.chunks[i] = ch
 	}
 	return ch
+}
+
+// all yields every element, for reading.
+func (p *pages[T]) all() iter.Seq2[uint32, *T] {
+	return func(yield func(uint32, *T) bool) {
+		for i := 0; i < p.n; i += pageLen {
+			pg := p.chunks[i/(pageLen*chunkLen)].pages[i/pageLen%chunkLen]
+			for j := range pg.at[:min(p.n-i, pageLen)] {
+				if !yield(uint32(i+j), &pg.at[j]) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // push adds an element and returns its position.

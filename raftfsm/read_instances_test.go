@@ -65,6 +65,7 @@ func TestReadingAllocatesNothing(t *testing.T) {
 	dst := s.Instances(nil, k)
 	for name, fn := range map[string]func(){
 		"EachInstance": func() { s.EachInstance(func(Handle, uint32, actual.State, app.Time) {}) },
+		"EachUnnamed":  func() { s.EachUnnamed(func(Handle, desired.App) bool { return true }) },
 		"EachDesired":  func() { s.EachDesired(func(Handle, desired.App) bool { return true }) },
 		"Instances":    func() { dst = s.Instances(dst[:0], k) },
 		"App":          func() { s.App(k) },

@@ -19,7 +19,7 @@ import (
 
 // How long a pass over the fleet is used.
 const (
-	passCost    = 100                   // a pass is used for at least this many times as long as it took: 1 % of one core
+	passCost    = 200                   // a pass is used for at least this many times as long as it took: 0.5 % of one core
 	keysCost    = 50                    // the same of the sorted keys of a list
 	passMaxAge  = 10 * time.Second      // and no longer than this or a heartbeat period, because findings change with time
 	passMaxKeep = 30 * time.Second      // the longest use of a pass that was expensive, but for the time that the next one takes

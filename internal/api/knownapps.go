@@ -44,7 +44,7 @@ func (k *knownApps) desiredGauges(view *raftfsm.State) gauges {
 	rows := rowsName{view.Restores(), view.DesiredMeta().Generation}
 	if !k.counted || k.rows != rows {
 		k.desired, k.rows, k.counted = gauges{}, rows, true
-		view.EachDesired(func(_ raftfsm.Handle, d desired.App) bool {
+		view.EachUnnamed(func(_ raftfsm.Handle, d desired.App) bool {
 			k.desired.desire(d)
 			return true
 		})

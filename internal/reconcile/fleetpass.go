@@ -38,7 +38,7 @@ func (p *fleetPass) unsettled(view *raftfsm.State, policy diff.Policy, now app.T
 	p.desired = slices.Grow(p.desired[:0], len(p.tallies))[:len(p.tallies)]
 	clear(p.desired)
 	found := p.found[:0]
-	view.EachDesired(func(h raftfsm.Handle, d desired.App) bool {
+	view.EachUnnamed(func(h raftfsm.Handle, d desired.App) bool {
 		p.desired[h] = true
 		t := &p.tallies[h]
 		stuckAt := t.StuckAt(policy)
