@@ -13,19 +13,19 @@ import (
 // allocates much: then a large one saves time. But a collection reads only what has pointers, and most of the record has
 // none: while little has, as at a start, collections cost little, and a small headroom is enough.
 const (
-	headroomPeriod  = time.Second     // between two settings
-	loadPeriods     = 5               // over which it is measured whether less is allocated than before
-	collectionEvery = 2 * time.Second // how often garbage is collected about, between the bounds
-	returnEvery     = time.Minute     // between two returns of unused memory to the system, at least
-	leastHeadroom   = 25              // percent
-	firstHeadroom   = 50              // percent, until it is known what the process does
-	mostHeadroom    = 100             // percent, which is Go's own
-	perScanned      = 2               // bytes of headroom for each byte that a collection reads, at most
+	headroomPeriod  = time.Second      // between two settings
+	collectionEvery = 2 * time.Second  // how often garbage is collected about, between the bounds
+	returnEvery     = 10 * time.Second // between two returns of unused memory to the system, at least
+	mostUnused      = 32 << 20         // bytes beyond the headroom that may be unused before they are returned
+	leastHeadroom   = 25               // percent
+	firstHeadroom   = 50               // percent, until it is known what the process does
+	mostHeadroom    = 100              // percent, which is Go's own
+	perScanned      = 2                // bytes of headroom for each byte that a collection reads, at most
 )
 
-// keepHeadroom sets the headroom by what the process allocates, until ctx ends. When less is allocated than before, as after
-// a start or a storm, it returns the memory that is no longer used to the system at once: by itself Go does so over
-// minutes. GOGC in the environment wins.
+// keepHeadroom sets the headroom by what the process allocates, until ctx ends. When more is unused than the headroom, as
+// after a start or a storm, it returns that to the system at once: by itself Go does so over minutes. GOGC in the
+// environment wins.
 func keepHeadroom(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
@@ -33,29 +33,23 @@ func keepHeadroom(ctx context.Context) {
 	defer debug.SetGCPercent(debug.SetGCPercent(firstHeadroom))
 	ticker := time.NewTicker(headroomPeriod)
 	defer ticker.Stop()
-	now := readHeap()
-	before, atLoad, set, load := now, now, firstHeadroom, mostHeadroom
-	var returned time.Time
-	for n := 1; ; n++ {
+	before, set := readHeap(), firstHeadroom
+	returned := time.Now()
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		now = readHeap()
+		now := readHeap()
 		percent := enoughHeadroom(headroom(now.allocated-before.allocated, headroomPeriod, now.live), now)
 		if before = now; percent != set {
 			set = percent
 			debug.SetGCPercent(set)
 		}
-		if n%loadPeriods != 0 {
-			continue
-		}
-		last := load
-		load = headroom(now.allocated-atLoad.allocated, loadPeriods*headroomPeriod, now.live)
-		if atLoad = now; load < last && time.Since(returned) >= returnEvery {
-			returned = time.Now()
+		if now.unused > now.live*uint64(set)/100+mostUnused && time.Since(returned) >= returnEvery {
 			debug.FreeOSMemory()
+			returned = time.Now()
 		}
 	}
 }
@@ -65,12 +59,16 @@ type heap struct {
 	allocated uint64 // since the process began
 	live      uint64 // after the newest collection
 	scanned   uint64 // what a collection reads
+	unused    uint64 // neither in use nor returned to the system
 }
 
 func readHeap() heap {
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/heap:bytes"}}
-	metrics.Read(sample)
-	return heap{allocated: sample[0].Value.Uint64(), live: sample[1].Value.Uint64(), scanned: sample[2].Value.Uint64()}
+	s := []metrics.Sample{
+		{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/heap:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
+	}
+	metrics.Read(s)
+	return heap{s[0].Value.Uint64(), s[1].Value.Uint64(), s[2].Value.Uint64(), s[3].Value.Uint64()}
 }
 
 // enoughHeadroom limits a headroom to perScanned. It is a multiple of 5, too.
