@@ -19,13 +19,14 @@ const (
 	mostUnused      = 32 << 20         // bytes beyond the headroom that may be unused before they are returned
 	leastHeadroom   = 25               // percent
 	firstHeadroom   = 50               // percent, until it is known what the process does
+	quietHeadroom   = 50               // percent, up to which unused memory is returned
 	mostHeadroom    = 100              // percent, which is Go's own
 	perScanned      = 2                // bytes of headroom for each byte that a collection reads, at most
 )
 
 // keepHeadroom sets the headroom by what the process allocates, until ctx ends. When more is unused than the headroom, as
-// after a start or a storm, it returns that to the system at once: by itself Go does so over minutes. GOGC in the
-// environment wins.
+// after a start or a storm, it returns that to the system: by itself Go does so over minutes. It does not while much is
+// allocated, since all that allocate wait meanwhile. GOGC in the environment wins.
 func keepHeadroom(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
@@ -42,12 +43,13 @@ func keepHeadroom(ctx context.Context) {
 		case <-ticker.C:
 		}
 		now := readHeap()
-		percent := enoughHeadroom(headroom(now.allocated-before.allocated, headroomPeriod, now.live), now)
+		wanted := headroom(now.allocated-before.allocated, headroomPeriod, now.live)
+		percent := enoughHeadroom(wanted, now)
 		if before = now; percent != set {
 			set = percent
 			debug.SetGCPercent(set)
 		}
-		if now.unused > now.live*uint64(set)/100+mostUnused && time.Since(returned) >= returnEvery {
+		if wanted <= quietHeadroom && now.unused > now.live*uint64(set)/100+mostUnused && time.Since(returned) >= returnEvery {
 			debug.FreeOSMemory()
 			returned = time.Now()
 		}
