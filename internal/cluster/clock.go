@@ -48,7 +48,7 @@ type clock struct {
 	mu      sync.Mutex    // guards what follows, and held while the clock is set
 	adopted time.Duration // monotonic reading at the last entry
 	newest  stamp         // of the last entry
-	told    app.Time      // what the leader of ofTerm told last, by a message or an entry, if this clock agrees
+	told    app.Time      // up to when the entries of the leader of ofTerm are known to have been stamped by a clock like this
 	ahead   int           // how often in a row the leader's clock was far behind
 	started atomic.Bool   // an entry was applied, so the clock shows the log's time
 }
@@ -62,7 +62,7 @@ type stamp struct {
 // clockReading is what a node's clock shows, and whose clock it is.
 type clockReading struct {
 	term uint64   // of the leader whose clock it is; 0: not known
-	told app.Time // the latest time of that leader's clock at which this one is known to have been the same
+	told app.Time // up to this time that leader's entries are known to have been stamped by a clock like this one
 	now  app.Time
 }
 
@@ -178,8 +178,9 @@ func (c *clock) follow(at app.Time, term uint64) (back bool) {
 		}
 	}
 	back = c.set(at, base)
-	if back || term != c.ofTerm.Load() || at > c.told { // back: two messages waited, or the leader's machine was suspended
-		c.told = at
+	told := at - 1                                        // an entry with the time at may be stamped later, after a suspension
+	if back || term != c.ofTerm.Load() || told > c.told { // back: two messages waited, or the leader's machine was suspended
+		c.told = told
 	}
 	c.ofTerm.Store(term)
 	return back
@@ -219,7 +220,7 @@ func (c *clock) reading() clockReading {
 func (c *clock) read() clockReading {
 	r := clockReading{term: c.ofTerm.Load(), told: c.told, now: c.now()}
 	if r.term == c.ownTerm.Load() {
-		r.told = r.now
+		r.told = r.now - 1 // as in follow
 	}
 	return r
 }

@@ -15,7 +15,7 @@ type simClock struct {
 	adopted app.Time      // monotonic time at the newest entry
 	ownTerm uint64        // this node stamped the entries of this term
 	ofTerm  uint64        // the term of the leader whose clock this is; 0: not known
-	told    app.Time      // the latest time of that leader's clock at which this one is known to have been the same
+	told    app.Time      // up to when that leader's entries are known to have been stamped by a clock like this
 	toldAt  app.Time      // when the leader last told its time, by the world's
 	newest  app.Time      // of the newest entry
 	inTerm  uint64        // of the newest entry
@@ -67,7 +67,7 @@ func (cf *simCF) followClocks() {
 		}
 		n.clock.toldAt = cf.now
 		n.setClock(l.Now())
-		n.clock.ofTerm, n.clock.told = l.raft.term, l.Now()
+		n.clock.ofTerm, n.clock.told = l.raft.term, l.Now()-1
 	}
 }
 
@@ -86,7 +86,7 @@ func (n *simNode) covers(of *simNode) bool {
 	c, entry := &n.clock, &of.clock
 	told := c.told
 	if c.ofTerm == c.ownTerm {
-		told = n.Now()
+		told = n.Now() - 1
 	}
 	return c.ofTerm > entry.inTerm || c.ofTerm == entry.inTerm && told >= entry.newest
 }
