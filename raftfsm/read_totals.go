@@ -16,6 +16,13 @@ type DesiredMeta struct {
 	Instances   int  // wanted instances
 }
 
+// RowsName names the desired rows of a node's record. Two views of one node with the same name have the same rows: only
+// the commit of a new generation changes one, and only a restored snapshot can make a generation come again.
+type RowsName struct{ Restores, Generation uint64 }
+
+// RowsName returns the name of the desired rows.
+func (s *State) RowsName() RowsName { return RowsName{s.Restores(), s.meta.Generation} }
+
 // Counts are the totals of the state. Apply keeps them.
 type Counts struct {
 	DEAs, GoneDEAs                                    int // DEAs does not include the gone ones

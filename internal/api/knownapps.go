@@ -17,17 +17,13 @@ type knownApps struct {
 	from, until app.Time // when they were found, and from when on there may be more; 0: never
 
 	desired gauges // what the desired state says
-	rows    rowsName
+	rows    raftfsm.RowsName
 
 	looked, counted bool // the fields above are set
 }
 
 // recordName names a node's record at one moment. Two views with the same name are equal.
 type recordName struct{ restores, index uint64 }
-
-// rowsName names the desired rows of a node's record. Two views with the same name have the same rows
-// (raftfsm.DesiredMeta).
-type rowsName struct{ restores, generation uint64 }
 
 // unsettledAt gives what reconcile.Evaluator.UnsettledAt gives.
 func (k *knownApps) unsettledAt(eval *reconcile.Evaluator, view *raftfsm.State, at app.Time) []app.Key {
@@ -41,7 +37,7 @@ func (k *knownApps) unsettledAt(eval *reconcile.Evaluator, view *raftfsm.State, 
 
 // desiredGauges gives the gauges of which only the desired state decides; the others are 0.
 func (k *knownApps) desiredGauges(view *raftfsm.State) gauges {
-	rows := rowsName{view.Restores(), view.DesiredMeta().Generation}
+	rows := view.RowsName()
 	if !k.counted || k.rows != rows {
 		k.desired, k.rows, k.counted = gauges{}, rows, true
 		view.EachUnnamed(func(_ raftfsm.Handle, d desired.App) bool {

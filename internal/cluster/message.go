@@ -27,7 +27,7 @@ type message struct {
 	Info    *PeerInfo   `json:"info,omitempty"`  // nil until SetInfo was called
 	Time    app.Time    `json:"time,omitempty"`  // hm time of the sender; 0: its version is older than this field
 	Clock   uint64      `json:"clock,omitempty"` // the term of the leader whose hm time that is; 0: not known, see clock
-	// ClockTold is the latest time of that leader's clock at which the sender's is known to have been the same; 0: the
+	// ClockTold is up to when that leader's entries are known to have been stamped by a clock like the sender's; 0: the
 	// sender's version is older than this field, or Clock is 0.
 	ClockTold app.Time `json:"clock_told,omitempty"`
 	Fault     *Fault   `json:"fault,omitempty"` // nil if there is none

@@ -26,7 +26,7 @@ type ReadOutcome struct {
 // longer than commands may wait, so a Loop does it where it reads.
 type comparedRead struct {
 	known   bool
-	with    recordedRows
+	with    raftfsm.RowsName
 	changes desired.Changes
 	kept    int    // rows of apps that are gone which stay, as STOPPED
 	why     string // why hm must not act on the read before it is confirmed; empty: it may
@@ -35,7 +35,7 @@ type comparedRead struct {
 func (g Guard) compareRead(view *raftfsm.State, read desired.Read) comparedRead {
 	meta := view.DesiredMeta()
 	find, recorded := desiredRows(view)
-	c := comparedRead{known: true, with: rowsOf(view), changes: read.Changes(find, recorded)}
+	c := comparedRead{known: true, with: view.RowsName(), changes: read.Changes(find, recorded)}
 	if !g.few(c.changes, find, meta) {
 		c.why = g.Shrinks(view.DesiredApps(), read)
 	}
@@ -97,7 +97,7 @@ func (c *Core) takeRead(ctx context.Context, now app.Time, o ReadOutcome) error 
 	switch {
 	case c.reads.recorded.has(read, view):
 		compared = comparedRead{}
-	case !compared.known || compared.with != rowsOf(view) || len(newer) > 0:
+	case !compared.known || compared.with != view.RowsName() || len(newer) > 0:
 		compared = c.opts.Guard.compareRead(view, read)
 	}
 	changes := compared.changes
@@ -137,7 +137,7 @@ func (c *Core) takeRead(ctx context.Context, now app.Time, o ReadOutcome) error 
 	c.reads.succeeded(began)
 	c.reads.recorded = recordedRead{}
 	if generation == meta.Generation && compared.kept == 0 {
-		c.reads.recorded = recordedRead{digest: read.Digest, source: read.Source, rows: rowsOf(view)}
+		c.reads.recorded = recordedRead{digest: read.Digest, source: read.Source, rows: view.RowsName()}
 	}
 	c.queue.add(c.queue.takeWaiting()...)
 	return nil
