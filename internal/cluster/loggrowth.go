@@ -14,6 +14,11 @@ import (
 // again.
 const snapshotBytes = 32 << 20
 
+// snapshotPause is how many times as long as a snapshot took no further one is taken by size: they take at most a quarter of
+// the time. A fleet of millions that is heard for the first time makes one due every second, and each is larger than the
+// one before it.
+const snapshotPause = 3
+
 // logGrowth is by how much the log has grown since the state was last frozen for a snapshot, also while the log is read back
 // at a start.
 type logGrowth struct {
@@ -51,17 +56,19 @@ func (n *Node) snapshotBySize() {
 			continue // raft has taken one meanwhile
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), lostSnapshotTimeout)
+		began := time.Now()
 		err := n.askRaft(ctx, func() raft.Future { return n.raft.Snapshot() })
 		cancel()
-		if err == nil {
-			continue
+		pause := snapshotPause * time.Since(began)
+		if err != nil {
+			n.log.log(slog.LevelWarn, "snapshot by size", "the log has grown, and a snapshot could not be taken yet", "error", err)
+			n.growth.bytes.Store(0) // it is tried again when the log has grown as much again, or by raft's own count
+			pause = lostSnapshotGap
 		}
-		n.log.log(slog.LevelWarn, "snapshot by size", "the log has grown, and a snapshot could not be taken yet", "error", err)
-		n.growth.bytes.Store(0) // it is tried again when the log has grown as much again, or by raft's own count
 		select {
 		case <-n.halted:
 			return
-		case <-time.After(lostSnapshotGap):
+		case <-time.After(pause):
 		}
 	}
 }
