@@ -23,11 +23,13 @@ const (
 	keysCost    = 50                    // the same of the sorted keys of a list
 	passMaxAge  = 10 * time.Second      // and no longer than this or a heartbeat period, because findings change with time
 	passMaxKeep = 30 * time.Second      // the longest use of a pass that was expensive, but for the time that the next one takes
-	passTooOld  = 2 * passMaxKeep       // age from which everybody waits for a new pass, however long that takes
+	passTooOld  = 2 * passMaxKeep       // age from which everybody waits longer for a new pass, however long the last one took
 	listKeep    = time.Minute           // how long the pass of a listing is kept after its newest page
 	maxLists    = 3                     // passes kept for that
 	smallFleet  = 10_000                // desired apps, below which everybody waits for a new pass
+	perSmallApp = 4                     // instances for each of them: apps that are not desired run as well
 	passWait    = 25 * time.Millisecond // how long others wait for it while there is an older one to use
+	longWait    = time.Second           // the same while the older one is too old, from when the new one was asked for
 )
 
 // fleet finds the drift of the whole fleet. It does so rarely enough that scrapes and dashboards cost little, and
@@ -41,12 +43,13 @@ type fleet struct {
 	current *pass
 	lists   []*pass // most recently used first
 
-	small      int                  // desired apps, below which everybody waits
+	small      int                  // smallFleet
 	newest     atomic.Pointer[pass] // current, for those that do not wait
 	background func(func())         // runs a function on a goroutine that the server waits for
 
 	renewMu  sync.Mutex
 	renewing chan struct{} // closed when the pass that is being made in the background is there; nil if none is
+	began    time.Time     // when the newest of them was asked for
 }
 
 // pass is what was found about the whole fleet, or about some apps, in 24 bytes a finding. The findings of a page are
@@ -121,12 +124,12 @@ type gauges struct {
 	ruby                                                                            rubyGauges
 }
 
-// recent gives a pass that is recent enough. In a large fleet, where a pass may take a second when there is much drift, it
-// gives soon an older one, and lets a new one be made in the background. The older one is at most passMaxKeep old and as
-// much older as the new one may take.
+// recent gives a pass that is recent enough. In a large fleet, where a pass may take a second when there is much drift, and
+// half a minute when the processors are busy as well, it gives soon an older one, and lets a new one be made in the
+// background. The older one is as a rule at most passMaxKeep old, and as much older as the new one takes: DriftCounts.AgeMS tells.
 func (f *fleet) recent(n snapshot) *pass {
 	p := f.newest.Load()
-	if p == nil || n.view.Counts().Apps < f.small || time.Since(p.built) >= min(passMaxKeep+2*p.took, passTooOld) {
+	if c := n.view.Counts(); p == nil || c.Apps < f.small && c.Instances < perSmallApp*f.small {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		return f.recentLocked(n)
@@ -134,27 +137,33 @@ func (f *fleet) recent(n snapshot) *pass {
 	if f.isRecent(p, n, n.knowledge()) {
 		return p
 	}
-	wait := time.NewTimer(passWait)
+	renewed, began := f.renew(n)
+	patience := passWait
+	if time.Since(p.built) >= min(passMaxKeep+2*p.took, passTooOld) {
+		patience = max(passWait, longWait-time.Since(began))
+	}
+	wait := time.NewTimer(patience)
 	defer wait.Stop()
 	select {
-	case <-f.renew(n):
-		if renewed := f.newest.Load(); renewed != nil {
-			return renewed
+	case <-renewed:
+		if newest := f.newest.Load(); newest != nil {
+			return newest
 		}
 	case <-wait.C:
 	}
 	return p
 }
 
-// renew makes a pass in the background, unless one is being made. The channel is closed when it is there.
-func (f *fleet) renew(n snapshot) <-chan struct{} {
+// renew makes a pass in the background, unless one is being made. The channel is closed when it is there. began is when it
+// was asked for.
+func (f *fleet) renew(n snapshot) (renewed <-chan struct{}, began time.Time) {
 	f.renewMu.Lock()
 	defer f.renewMu.Unlock()
 	if f.renewing != nil {
-		return f.renewing
+		return f.renewing, f.began
 	}
 	done := make(chan struct{})
-	f.renewing = done
+	f.renewing, f.began = done, time.Now()
 	f.background(func() {
 		defer close(done)
 		f.mu.Lock()
@@ -164,7 +173,7 @@ func (f *fleet) renew(n snapshot) <-chan struct{} {
 		f.renewing = nil
 		f.renewMu.Unlock()
 	})
-	return done
+	return f.renewing, f.began
 }
 
 // isRecent reports whether a pass is recent enough.
@@ -317,9 +326,13 @@ func (g *gauges) desire(d desired.App) {
 	}
 }
 
-// counts gives the numbers of the status.
-func (p *pass) counts() DriftCounts {
-	return DriftCountsOf(p.kinds, p.due)
+// counts gives the numbers of the status of n.
+func (p *pass) counts(n snapshot) DriftCounts {
+	d := DriftCountsOf(p.kinds, p.due)
+	if p.view.Index() != n.view.Index() {
+		d.AgeMS = max(n.hm.Sub(p.at).Milliseconds(), 1)
+	}
+	return d
 }
 
 // DriftCountsOf gives the numbers of findings. kinds counts them by kind; due of them are acted on now.

@@ -16,7 +16,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	st := StatusOf(n.over, n.view.Counts(), n.view.DesiredMeta(), n.wall)
 	st.Node, st.Version, st.Cluster, st.NATS, st.Gate = s.opts.ID, s.opts.Version, s.cluster(n), s.nats(), s.gate(n)
 	st.CC, st.TLS = s.cc(), s.tlsFiles()
-	st.Drift, st.Queue, st.Holds, st.Hash, st.Basis = p.counts(), n.queue(p), holds(n.wall, n.view.Holds()), n.view.Hash().String(), n.basis(n.view)
+	st.Drift, st.Queue, st.Holds, st.Hash, st.Basis = p.counts(n), n.queue(p), holds(n.wall, n.view.Holds()), n.view.Hash().String(), n.basis(n.view)
 	return writeJSON(w, http.StatusOK, st.Basis, st)
 }
 

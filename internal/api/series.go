@@ -152,7 +152,7 @@ func (s *Server) sample() sample {
 }
 
 func sampleOf(c raftfsm.Counts, p *pass) (x sample) {
-	x.Drift, x.Waiting = p.counts(), p.waits.apps
+	x.Drift, x.Waiting = DriftCountsOf(p.kinds, p.due), p.waits.apps
 	x.Apps, x.Wanted, x.Instances = c.Apps, c.DesiredInstances, c.Instances
 	x.Starting, x.Running, x.Crashed, x.Evacuating = c.Starting, c.Running, c.Crashed, c.Evacuating
 	x.DEAs, x.GoneDEAs = c.DEAs, c.GoneDEAs

@@ -167,6 +167,9 @@ type DriftCounts struct {
 	Foreign int `json:"foreign,omitempty"`
 	// Due counts the findings that hm acts on now. hm status --exit-code uses it.
 	Due int `json:"due"`
+	// AgeMS is how long before the answer's basis the findings were counted, in milliseconds. It is missing if nothing was
+	// recorded since. A large fleet is not counted for each answer.
+	AgeMS int64 `json:"age_ms,omitempty"`
 }
 
 // Total is the number of all findings.

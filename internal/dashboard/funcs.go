@@ -34,7 +34,7 @@ func (d *Dashboard) funcs() template.FuncMap {
 		"desiredState": words.DesiredState, "actualState": words.ActualState, "drift": words.Drift, "queue": words.Queue,
 		"commandsText": words.Commands, "quorum": words.Quorum, "add": func(a, b int) int { return a + b },
 		"member": words.Member, "hold": words.Hold, "link": words.Link,
-		"draining": words.Draining, "freshness": freshness,
+		"draining": words.Draining, "freshness": freshness, "counted": words.Counted,
 		"deref": func(b *bool) bool { return *b },
 		"text":  toned, "lines": linesHTML, "tone": toneClass,
 		"banner": bannerOf, "join": strings.Join, "dict": dict, "list": func(v ...string) []string { return v },

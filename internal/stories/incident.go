@@ -59,7 +59,7 @@ advises for three zones.
 			i := slices.IndexFunc(s.Cluster.Nodes, func(n api.ClusterNode) bool { return n.ID == s.Cluster.Leader })
 			p.scene.asked = p.scene.apis[i]
 		}
-		return s.Gate.Open && s.Drift == (api.DriftCounts{}) && s.Actual.DEAs == deas
+		return s.Gate.Open && s.Drift.Total() == 0 && s.Actual.DEAs == deas
 	})
 	var recorder *process
 	if p.err == nil {
@@ -188,7 +188,7 @@ drains: at most 10 starts a heartbeat (` + "`policy.start_limit`" + `), those ap
 how many are left. What has been sent, and what still waits:`)
 	p.show(ctx, 14, "commands")
 	p.until(ctx, "everything runs", func(s api.Status) bool {
-		return s.Drift == (api.DriftCounts{}) && s.Queue.Apps == 0 && s.Commands.PendingStops == 0
+		return s.Drift.Total() == 0 && s.Queue.Apps == 0 && s.Commands.PendingStops == 0
 	})
 	p.say(`## The all-clear
 

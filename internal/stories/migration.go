@@ -157,9 +157,9 @@ func (p *page) converged(ctx context.Context) {
 
 // corrected waits until drift that was just made is noticed, and then until there is none.
 func (p *page) corrected(ctx context.Context) {
-	p.until(ctx, "there is drift", func(s api.Status) bool { return s.Drift != (api.DriftCounts{}) })
+	p.until(ctx, "there is drift", func(s api.Status) bool { return s.Drift.Total() > 0 })
 	p.converged(ctx)
-	p.until(ctx, "hm knows of no drift", func(s api.Status) bool { return s.Drift == (api.DriftCounts{}) })
+	p.until(ctx, "hm knows of no drift", func(s api.Status) bool { return s.Drift.Total() == 0 })
 }
 
 // tellMigration makes the migration happen and writes what an operator does and sees.
@@ -215,7 +215,7 @@ func tellMigration(ctx context.Context, p *page) {
 	p.show(ctx, 40, "status")
 	p.say(migrationWatch)
 	p.until(ctx, "hm has corrected everything", func(s api.Status) bool {
-		return s.Drift == (api.DriftCounts{}) && s.Queue.Apps == 0 && s.Commands.PendingStarts+s.Commands.PendingStops == 0
+		return s.Drift.Total() == 0 && s.Queue.Apps == 0 && s.Commands.PendingStarts+s.Commands.PendingStops == 0
 	})
 	p.show(ctx, 14, "commands", "history")
 	p.show(ctx, 5, "drift", "--exit-code")

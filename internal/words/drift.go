@@ -21,7 +21,7 @@ func DriftOf(d api.DriftCounts, kind string) int {
 // Drift says how much drift there is of each kind, and how much hm acts on now.
 func Drift(d api.DriftCounts) Text {
 	if d.Total() == 0 {
-		return Say(good("none"), alone(d))
+		return Say(good("none"), alone(d), earlier(d))
 	}
 	var parts []string
 	for _, kind := range DriftKinds {
@@ -29,7 +29,7 @@ func Drift(d api.DriftCounts) Text {
 			parts = append(parts, fmt.Sprintf("%d %s", n, kind))
 		}
 	}
-	return Say(warn(fmt.Sprint(d.Total())), fmt.Sprintf(": %s; %d acted on now", strings.Join(parts, ", "), d.Due), alone(d))
+	return Say(warn(fmt.Sprint(d.Total())), fmt.Sprintf(": %s; %d acted on now", strings.Join(parts, ", "), d.Due), alone(d), earlier(d))
 }
 
 // alone says how many instances may be another cell's; nothing if none may.
@@ -38,6 +38,22 @@ func alone(d api.DriftCounts) string {
 		return ""
 	}
 	return fmt.Sprintf("; %s left alone, of apps without a row here", Count(d.Foreign, "instance"))
+}
+
+// earlier is Counted as the end of a line.
+func earlier(d api.DriftCounts) string {
+	if counted := Counted(d); counted != "" {
+		return "; " + counted
+	}
+	return ""
+}
+
+// Counted says how much older than the answer the numbers are; nothing if that is less than two seconds.
+func Counted(d api.DriftCounts) string {
+	if d.AgeMS < 2_000 {
+		return ""
+	}
+	return "counted " + milliseconds(d.AgeMS) + " earlier"
 }
 
 // DriftDue says when hm acts on a finding: now, held, a time, or an empty text if it does not act. tone is the tone of
