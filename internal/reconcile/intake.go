@@ -34,6 +34,7 @@ type Intake struct {
 	troubles    troubles // messages and entries that cannot be read
 	doubled     doubled  // ids that two DEAs use
 	leadership  leadership
+	led         bool // a node is known to lead, so that the record is not old
 
 	lag       lag
 	hearing   hearingCount
@@ -60,6 +61,7 @@ type heardDEA struct {
 	there  app.Time          // the same of the newest message that shows that the DEA is there
 	way    way               // over which the DEA was heard last
 	rev    uint64            // revision of the DEA's record that the heartbeat with this digest agrees with
+	unled  bool              // that was found out while no node was known to lead: the record may have been old
 	newest *actual.Heartbeat // the newest heartbeat, if it is not recorded yet; else nil
 	kept   []actual.Instance // after Keep: the record at rev, in the DEA's order
 
@@ -119,6 +121,7 @@ func (i *Intake) unchanged(d actual.Digest, over way) bool {
 	h.way = over
 	h.saidAt = now.Add(-i.lag.now())
 	h.there = h.saidAt
+	h.unled = !i.led
 	delete(i.leadership.awaits, h.id)
 	i.noteReadable(h)
 	i.noteMessage(h, d, now)
@@ -234,7 +237,7 @@ func (i *Intake) settle(view *raftfsm.State, h *heardDEA) bool {
 		h.offered = false
 		observe(i.recorded, i.log.Now().Sub(h.unrecordedSince))
 	}
-	h.newest, h.rev, h.changes = nil, rec.Rev, raftfsm.DEAChanges{}
+	h.newest, h.rev, h.unled, h.changes = nil, rec.Rev, !i.led, raftfsm.DEAChanges{}
 	delete(i.dirty, h.id)
 	return true
 }

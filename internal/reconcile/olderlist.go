@@ -16,7 +16,9 @@ import (
 //
 // The record may also say that a DEA is gone which this node hears: the leader before it did not hear it.
 // This node dropped the DEA's list when it agreed with the record, so it knows what runs there only at
-// the DEA's next heartbeat. Until then it sends nothing in either case: not all that it heard is recorded.
+// the DEA's next heartbeat. The same holds for a list that was dropped while no node was known to lead, as
+// after a start: the record may have been old then, and have become another since. Until that heartbeat the
+// new leader sends nothing in any of these cases: not all that it heard is recorded.
 
 // leadership is what the intake of a leader must know of its leadership; zero on a follower.
 type leadership struct {
@@ -33,8 +35,10 @@ func (i *Intake) BeginLeading(view *raftfsm.State, now app.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.leadership = leadership{began: max(view.Time(), 1), ahead: now.Sub(i.log.Now())}
+	i.led = true
 	for _, h := range i.deas {
-		if rec, known := view.DEA(h.id); (!known || rec.GoneAt != 0) && h.newest == nil {
+		rec, known := view.DEA(h.id)
+		if h.newest == nil && (!known || rec.GoneAt != 0 || h.unled && rec.Rev != h.rev) {
 			i.await(h)
 		}
 	}
@@ -58,11 +62,12 @@ func (i *Intake) Awaits() bool {
 	return len(i.leadership.awaits) > 0
 }
 
-// EndLeading notes that this node does not lead.
-func (i *Intake) EndLeading() {
+// Follow notes that this node does not lead, and whether it knows of a node that does. If it knows of none,
+// its record may be old.
+func (i *Intake) Follow(led bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.leadership = leadership{}
+	i.leadership, i.led = leadership{}, led
 }
 
 // mayBeOlder reports whether a DEA's newest heartbeat may be older than its record, which an earlier

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -9,10 +10,11 @@ import (
 	"hm/raftfsm"
 )
 
-// secondIntake is the intake of a node that has heard the present list of every DEA.
+// secondIntake is the intake of a follower that has heard the present list of every DEA.
 func secondIntake(cf *simCF) (in *Intake, hear func(d *simDEA, list []actual.Instance)) {
 	in = NewIntake(simIntakeLog{cf.simNode}, actual.NewLiveness(hb, 3*hb, 3*hb, cf.now), func() {})
 	in.Link(true, 1)
+	in.Follow(true)
 	hear = func(d *simDEA, list []actual.Instance) {
 		h := actual.Heartbeat{DEA: d.id, Instances: slices.Clone(list)}
 		if digest := digestOf(h); !in.Unchanged(digest) {
@@ -94,7 +96,7 @@ func TestI5ANewLeaderRecordsNoListOlderThanTheRecord(t *testing.T) {
 		cf, d, in, hear, before := setUp(t)
 		hear(d, before)
 		in.BeginLeading(cf.View(), cf.now)
-		in.EndLeading()
+		in.Follow(true)
 		if hear(d, before); in.Backlog() != 1 {
 			t.Error("it is dropped")
 		}
@@ -149,6 +151,48 @@ func TestI1ANewLeaderWaitsForADEAWhoseListItDoesNotHave(t *testing.T) {
 			t.Error("it still waits")
 		}
 	})
+	t.Run("the list was dropped while no leader was known, and the record has changed since", func(t *testing.T) {
+		cf := steadyFleet(t, 6, 10, testOptions())
+		in, hear := secondIntake(cf)
+		d := cf.deas["dea-001"]
+		before := slices.Clone(d.list)
+		in.Follow(false)
+		hear(d, before) // it agrees with the record that this node has
+		d.list = d.list[1:]
+		cf.run(hb) // an entry that this node did not have yet says so
+		if in.BeginLeading(cf.View(), cf.now); !in.Awaits() {
+			t.Error("it does not wait")
+		}
+		cf.run(hb)
+		if hear(d, before); in.Awaits() || len(in.Changes(cf.View(), 10)) != 1 {
+			t.Error("the DEA is heard a period later: it still waits, or does not record the list")
+		}
+	})
+	t.Run("a leader was known when the list was dropped", func(t *testing.T) {
+		cf := steadyFleet(t, 6, 10, testOptions())
+		in, hear := secondIntake(cf)
+		d := cf.deas["dea-001"]
+		in.Follow(false)
+		hear(d, d.list)
+		in.Follow(true)
+		hear(d, d.list)
+		d.list = d.list[1:]
+		cf.run(hb)
+		if in.BeginLeading(cf.View(), cf.now); in.Awaits() {
+			t.Error("the record has changed since it was heard: it waits")
+		}
+	})
+	t.Run("no leader was known, and the record is as it was", func(t *testing.T) {
+		cf := steadyFleet(t, 6, 10, testOptions())
+		in, hear := secondIntake(cf)
+		in.Follow(false)
+		for _, d := range cf.deas {
+			hear(d, d.list)
+		}
+		if in.BeginLeading(cf.View(), cf.now); in.Awaits() {
+			t.Error("it waits")
+		}
+	})
 	t.Run("the gate is closed", func(t *testing.T) {
 		cf := steadyFleet(t, 6, 10, testOptions())
 		cf.term++ // before it steps again
@@ -161,4 +205,42 @@ func TestI1ANewLeaderWaitsForADEAWhoseListItDoesNotHave(t *testing.T) {
 		cf.run(10 * hb)
 		cf.wantSent("nothing was lost", 0, 0)
 	})
+}
+
+// TestI1NoStartForWhatIsListedBeforeALeaderIsKnown: a start is due for an instance whose entry could not be
+// read. All nodes are killed and know an old record at first. It has the instance, and so has its DEA again.
+// Then a node leads, and its record does not have the instance any more. The start is not sent.
+func TestI1NoStartForWhatIsListedBeforeALeaderIsKnown(t *testing.T) {
+	cf := steadyFleet(t, 6, 10, testOptions())
+	cf.faults = &faults{rnd: rand.New(rand.NewPCG(1, 1)), calm: true}
+	cf.beginCluster(3)
+	cf.truth.changed(cf)
+	d := cf.deas["dea-001"]
+	g := d.list[0].GUID
+	cf.unreadable, cf.unreadableSince = g, cf.now
+	cf.run(5 * hb)
+	if n := cf.View().Counts().PendingStarts; n != 1 {
+		t.Fatalf("%d starts are pending, want the one of the instance whose entry cannot be read", n)
+	}
+	cf.setLink(false)
+	cf.run(4 * hb) // the start becomes due
+	short := raftfsm.Hold{Name: HoldPaused, By: "a person", SetAt: cf.Now(), Until: cf.Now() + 1}
+	cf.byAPerson(raftfsm.HoldSet{Hold: short})
+	cf.run(time.Second) // an entry tells the nodes the time when they start again
+	for _, n := range cf.nodes {
+		cf.isolate(n)
+	}
+	cf.reportPlainly(g)
+	cf.setLink(true)
+	for _, n := range cf.nodes {
+		n.restartNode()
+	}
+	cf.run(11 * hb)
+	cf.mendCuts()
+	cf.run(10 * hb)
+	cf.wantGate("a node leads again")
+	cf.wantSent("the instance runs", 0, 0)
+	if n := cf.View().Counts().PendingStarts; n != 0 {
+		t.Errorf("%d starts are pending, want none: the instance is recorded again", n)
+	}
 }

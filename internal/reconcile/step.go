@@ -58,7 +58,7 @@ func (c *Core) follow(now app.Time, lead Lead) {
 	c.term, c.heardByPeers, c.notes = 0, heardByPeers{}, notes{}
 	c.drain = drain{}
 	c.reads.abandon()
-	c.intake.EndLeading()
+	c.intake.Follow(lead.Known)
 	c.intake.TakeExits() // the leader hears them too
 	c.intake.TakeUpdated()
 	c.intake.TakeUnplacedChanged()
