@@ -24,20 +24,21 @@ func (cf *simCF) Propose(ctx context.Context, records ...raftfsm.Record) ([]raft
 
 // apply commits one entry to a log without a cluster.
 func (cf *simCF) apply(term uint64, records []raftfsm.Record) (raftfsm.Result, error) {
-	r, err := cf.applyEntry(term, encoded(cf, cf.now, records))
+	r, err := cf.applyEntry(term, encoded(cf, cf.now, records), cf.now)
 	for _, n := range cf.nodes {
 		n.endedCommands.Add(r.Ended)
 	}
 	return r, err
 }
 
-// applyEntry applies an entry to the state that is committed, and checks it.
-func (cf *simCF) applyEntry(term uint64, entry raftfsm.Entry) (raftfsm.Result, error) {
+// applyEntry applies an entry to the state that is committed, and checks it. stamped is when its leader
+// made it, by the world's time.
+func (cf *simCF) applyEntry(term uint64, entry raftfsm.Entry, stamped app.Time) (raftfsm.Result, error) {
 	cf.index++
 	cf.remark("entry %d of term %d at %d", cf.index, term, int(entry.At))
 	for _, r := range entry.Records {
 		cf.remarkRecord(r)
-		cf.truth.unlist(cf, r)
+		cf.truth.unlist(cf, r, stamped)
 	}
 	check := cf.watchLosses(entry)
 	r := cf.state.Apply(cf.index, term, entry)

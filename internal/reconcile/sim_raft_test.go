@@ -384,7 +384,7 @@ func (cf *simCF) commit(e *logEntry) {
 		clear(cf.losses.of) // what is recorded as lost is to be started
 	}
 	cf.truth.wrong = cf.truth.wrong || e.wrong // the read's leader may have proposed it long ago
-	_, _ = cf.applyEntry(e.term, e.entry)
+	_, _ = cf.applyEntry(e.term, e.entry, e.appended)
 	e.hash = cf.state.Hash()
 	cf.noteEntry(e)
 	if len(cf.losses.rest) == 0 {

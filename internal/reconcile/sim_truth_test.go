@@ -25,8 +25,8 @@ type truth struct {
 
 	created   map[commands.ID]app.Time // when each command was scheduled
 	published map[commands.ID]bool
-	// unlisted gives when each crashed instance last left the record, as its DEA stopped listing it
-	// or was lost.
+	// unlisted gives when a leader last found that a crashed instance must leave the record, as its DEA
+	// stopped listing it or was lost. The entry that says so may be committed much later.
 	unlisted map[app.GUID]app.Time
 }
 
@@ -197,11 +197,12 @@ func (tr *truth) scheduled(cf *simCF, r raftfsm.CommandsScheduled, refused func(
 	}
 }
 
-// unlist notes the crashed instances that a record is about to take out of the state.
-func (tr *truth) unlist(cf *simCF, r raftfsm.Record) {
+// unlist notes the crashed instances that a record is about to take out of the state. stamped is when
+// its leader made it.
+func (tr *truth) unlist(cf *simCF, r raftfsm.Record, stamped app.Time) {
 	note := func(i actual.Instance) {
 		if i.State == actual.Crashed {
-			tr.unlisted[i.GUID] = cf.now
+			tr.unlisted[i.GUID] = stamped
 		}
 	}
 	switch r := r.(type) {
@@ -217,7 +218,8 @@ func (tr *truth) unlist(cf *simCF, r raftfsm.Record) {
 }
 
 // forgotten requires that the mark of a crash is forgotten only when no DEA lists it, and none has
-// for as long as crashes are remembered. Then it may be counted again.
+// for as long as crashes are remembered. Then it may be counted again. That time begins when the leader
+// heard that the DEA does not list it, though it may record that only minutes later, once it has a majority.
 func (tr *truth) forgotten(cf *simCF, r raftfsm.CrashesForgotten) {
 	for _, c := range r.Crashes {
 		if c.Instance.IsZero() { // the series of an index, without its marks
