@@ -136,3 +136,50 @@ func TestW44ACrashThatIsNotActedOnIsForgotten(t *testing.T) {
 		}
 	}
 }
+
+// TestR08NoCrashIsForgottenByALeaderThatHasNotHeardTheDEAs: a DEA that was lost is back and lists its crash, but nothing
+// can be recorded. Then another node leads that has heard no DEA yet. It forgets the crash only if no DEA lists it.
+func TestR08NoCrashIsForgottenByALeaderThatHasNotHeardTheDEAs(t *testing.T) {
+	for _, lists := range []bool{true, false} {
+		t.Run(fmt.Sprintf("the DEA lists the crash: %v", lists), func(t *testing.T) {
+			cf := steadyFleet(t, 6, 10, testOptions())
+			k := cf.apps[0].Key
+			d, i := cf.at(k, 1)
+			g := i.GUID
+			cf.crash(k, 1, false)
+			cf.run(3 * hb)
+			d.quiet = true
+			cf.run(6 * hb)
+			unlisted := func() bool {
+				for m := range cf.View().UnlistedMarks() {
+					if m.Instance == g {
+						return true
+					}
+				}
+				return false
+			}
+			if !unlisted() {
+				t.Fatal("the DEA is not recorded as gone, or the crash has no mark")
+			}
+			cf.fail = errTest
+			d.quiet = false
+			if !lists {
+				d.list = slices.DeleteFunc(d.list, func(i actual.Instance) bool { return i.GUID == g })
+			}
+			cf.run(testPolicy.CrashMemory())
+			cf.restart()
+			cf.fail = nil
+			cf.run(2 * hb)
+			if unlisted() == lists {
+				t.Errorf("the crash counts as not listed: %v", !lists)
+			}
+			cf.run(tidyPeriods * hb)
+			if unlisted() {
+				t.Error("the mark is there, and the crash is not listed")
+			}
+			if listed := slices.ContainsFunc(cf.View().Instances(nil, k), func(i actual.Located) bool { return i.GUID == g && i.Mark != 0 }); listed != lists {
+				t.Errorf("the crash is listed and has its mark: %v", listed)
+			}
+		})
+	}
+}

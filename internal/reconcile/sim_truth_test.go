@@ -230,12 +230,28 @@ func (tr *truth) forgotten(cf *simCF, r raftfsm.CrashesForgotten) {
 				cf.t.Fatalf("the crash of %s is forgotten while %s lists it", c.Instance, i.DEA)
 			}
 		}
+		for _, d := range cf.deas {
+			if cf.tellsSteadily(d) && slices.ContainsFunc(d.list, func(i actual.Instance) bool { return i.GUID == c.Instance && cf.tellsCrash(i) }) {
+				cf.t.Fatalf("the crash of %s is forgotten while %s lists it, and hm could have heard so", c.Instance, d.id)
+			}
+		}
 		if ago := cf.now.Sub(tr.unlisted[c.Instance]); ago < cf.opts.Policy.CrashMemory()-cf.slack() {
 			cf.t.Fatalf("the crash of %s is forgotten %v after it was last listed, want %v or more",
 				c.Instance, ago, cf.opts.Policy.CrashMemory())
 		}
 		delete(tr.counted, c.Instance)
 	}
+}
+
+// tellsSteadily reports whether a DEA's heartbeats have told all that it has for long.
+func (cf *simCF) tellsSteadily(d *simDEA) bool {
+	return d.heardSince != 0 && cf.now.Sub(max(d.heardSince, d.disturbed, d.excused)) >= steadyAfter
+}
+
+// tellsCrash reports whether the entry of an instance says that it crashed.
+func (cf *simCF) tellsCrash(i actual.Instance) bool {
+	_, misreported := cf.misreported[i.GUID]
+	return i.State == actual.Crashed && !misreported && i.GUID != cf.unreadable
 }
 
 // slack is how far the nodes' hm times may differ from each other, and from the world's.

@@ -124,7 +124,8 @@ func (c *Core) forgettable(view *raftfsm.State, now app.Time) []raftfsm.Record {
 			crashes = append(crashes, raftfsm.CrashRef{App: k, Index: crash.Index})
 		}
 	}
-	if c.due(&c.nextTidy, now, tidyPeriods*c.opts.Policy.HeartbeatPeriod) {
+	// If it does not hear all, a DEA may list a crash, and this leader has not heard so yet.
+	if c.due(&c.nextTidy, now, tidyPeriods*c.opts.Policy.HeartbeatPeriod) && c.hearsAll(now) {
 		for m := range view.UnlistedMarks() {
 			if now.Sub(m.At) >= c.opts.Policy.CrashMemory() {
 				crashes = append(crashes, m.CrashRef)
@@ -135,4 +136,10 @@ func (c *Core) forgettable(view *raftfsm.State, now app.Time) []raftfsm.Record {
 		records = append(records, raftfsm.CrashesForgotten{Crashes: crashes})
 	}
 	return records
+}
+
+// hearsAll reports whether this leader has heard what each DEA lists that any node hears.
+func (c *Core) hearsAll(now app.Time) bool {
+	fresh, _, _ := c.intake.Fresh(now)
+	return fresh && !c.intake.Awaits() && !c.heardByPeers.deaf && !c.heardByPeers.unsure
 }
