@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -181,4 +182,58 @@ func (cf *simCF) otherAt(k app.Key, index uint32, not app.GUID) (*simDEA, *actua
 	}
 	cf.t.Fatalf("nothing else is at index %d", index)
 	return nil, nil
+}
+
+// TestW13WhatCannotBeDecodedAnyMoreAfterAStart: an instance of a DEA whose messages cannot be decoded is known after a
+// start of all nodes if it was recorded. If no node could record it, nobody knows of it, and it is started again. The
+// copy is stopped when the messages can be decoded again.
+func TestW13WhatCannotBeDecodedAnyMoreAfterAStart(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		recorded      bool
+		starts, stops int
+	}{
+		{"a node could record it", true, 1, 0},
+		{"no node could record it", false, 2, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cf := steadyFleet(t, 6, 10, testOptions())
+			cf.faults = &faults{rnd: rand.New(rand.NewPCG(1, 1)), calm: true}
+			cf.beginCluster(3)
+			cf.truth.changed(cf)
+			first := cf.deas["dea-001"]
+			lost := first.list[0]
+			first.list = first.list[1:]
+			for end := cf.now.Add(6 * hb); len(cf.sent) == 0 && cf.now < end; {
+				cf.run(time.Millisecond)
+			}
+			cf.wantSent("an instance is gone", 1, 0)
+			cut := func() {
+				for _, n := range cf.nodes {
+					cf.isolate(n)
+				}
+			}
+			if !c.recorded {
+				cut()
+			}
+			cf.run(8 * hb)
+			cut()
+			i := slices.IndexFunc(cf.deaKeys(), func(key string) bool {
+				return slices.ContainsFunc(cf.deas[key].list, func(i actual.Instance) bool { return i.App == lost.App && i.Index == lost.Index })
+			})
+			d := cf.deas[cf.deaKeys()[i]]
+			cf.garble(d)
+			for _, n := range cf.nodes {
+				n.restartNode()
+			}
+			cf.run(4 * hb)
+			cf.mendCuts()
+			cf.run(15 * hb)
+			cf.wantGate("a node leads again")
+			cf.wantSent("the messages of the DEA cannot be decoded", c.starts, 0)
+			cf.garble(d)
+			cf.run(30 * hb)
+			cf.wantSent("they can be decoded again", c.starts, c.stops)
+		})
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"hm/internal/app"
 	"hm/raftfsm"
 )
 
@@ -15,6 +16,34 @@ type simCluster struct {
 	committed uint64          // index of the newest committed entry
 	proposal  *proposal       // whose entries are being committed
 	behind    time.Duration   // how far hm time was ever behind the world's when an entry was stamped
+	records   []span          // when a node led that could record what it heard
+}
+
+// span is a time without a break.
+type span struct{ from, to app.Time }
+
+// noteRecords notes whether a node leads now that can record what it hears. since is when that was noted last.
+func (cf *simCF) noteRecords(since app.Time) {
+	c, n := cf.cluster, cf.simNode
+	if !n.runs() || !n.lead().Leader || !n.hearsNATS() || cf.fail != nil || cf.following(n) <= len(cf.nodes)/2 {
+		return
+	}
+	if last := len(c.records) - 1; last >= 0 && c.records[last].to >= since {
+		c.records[last].to = cf.now
+		return
+	}
+	c.records = append(c.records, span{cf.now, cf.now})
+}
+
+// recordedFor is for how long between two times a node led that could record what it heard.
+func (cf *simCF) recordedFor(from, to app.Time) (d time.Duration) {
+	if cf.cluster == nil {
+		return to.Sub(from)
+	}
+	for _, s := range cf.cluster.records {
+		d += max(min(s.to, to).Sub(max(s.from, from)), 0)
+	}
+	return d
 }
 
 // How long it takes until a node notices that another is away, as in internal/cluster by default.

@@ -201,7 +201,11 @@ func (cf *simCF) checkKnownOf(n *simNode, c commands.Command, d *simDEA, i actua
 	switch {
 	case d.garbles:
 		l := cf.truth.lives[i.GUID]
-		heard := max(l.born, l.misreportedUntil, d.disturbed, d.heardSince) <= d.decodedAt.Add(-6*hb) // and the DEA since
+		told := max(l.born, l.misreportedUntil, d.disturbed, d.heardSince)
+		heard := told <= d.decodedAt.Add(-6*hb) // and the DEA since
+		if n.begun > d.decodedAt {              // then it knows only what could be recorded before
+			heard = heard && cf.recordedFor(told, n.begun) >= 6*hb
+		}
 		if heard && cf.now.Sub(d.decodedAt) < (garbledTTLs-1)*ttl && (!is || misreport.since > d.decodedAt) && i.GUID != cf.unreadable {
 			needless("which sends what cannot be decoded", d.decodedAt)
 		}

@@ -144,6 +144,9 @@ func (cf *simCF) excuse() {
 	if !cf.truth.watched {
 		return
 	}
+	if cf.cluster != nil {
+		cf.noteRecords(cf.excusedAt)
+	}
 	cf.excusedAt = cf.now
 	for _, d := range cf.deas {
 		subject := "beat " + d.id

@@ -179,6 +179,7 @@ func (n *simNode) boot() {
 // begin makes the parts of a process that know nothing yet but what is recorded.
 func (n *simNode) begin() {
 	log := simIntakeLog{n}
+	n.begun = n.cf.now
 	n.intake = NewIntake(log, actual.NewLiveness(hb, 3*hb, 3*hb, log.Now()), func() { n.wake = true })
 	n.intake.SetLag(func() time.Duration { return n.slow.lag(n.cf.now) })
 	n.endedCommands = NewEndedCommands(100_000)

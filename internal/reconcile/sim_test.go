@@ -103,6 +103,7 @@ type simNode struct {
 	appReads      []pendingAppRead
 	next          app.Time
 	wake          bool
+	begun         app.Time // when its process began
 
 	slow     slowLink
 	notHeard map[string]bool // DEAs whose heartbeats do not reach it
