@@ -210,6 +210,7 @@ func (n *simNode) win(term uint64) {
 	clear(r.sending)
 	r.begins = n.append(&logEntry{own: true}).index
 	cf.term, cf.simNode = term, n
+	cf.excuse() // it may decide and publish before the next time
 	n.wake = true
 	cf.networkChanged()
 }
