@@ -115,7 +115,8 @@ func (c *Core) inheritedLoss(view *raftfsm.State, now app.Time) (hold raftfsm.Re
 	l := loss{inherited: true, suspects: map[string]bool{}}
 	for d := range view.DEAs() {
 		gone := d.GoneAt != 0 && d.GoneAt >= since
-		less := d.GoneAt == 0 && d.FirstSeen < since && d.ChangedAt >= since
+		// A DEA that was gone was first seen when it came back. It may have lost something since.
+		less := d.GoneAt == 0 && d.FirstSeen < d.ChangedAt && d.ChangedAt >= since
 		if gone || less {
 			l.suspects[d.ID] = true
 		}

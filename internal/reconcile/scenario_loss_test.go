@@ -96,6 +96,33 @@ func TestR60ALossIsJudgedAcrossLeaders(t *testing.T) {
 	}
 }
 
+// TestR60ADEAThatIsBackLosesUnderTheLeaderBefore: a third is back after a silence, and then sends empty lists under
+// one leader, as another third does under the next.
+func TestR60ADEAThatIsBackLosesUnderTheLeaderBefore(t *testing.T) {
+	cf := steadyFleet(t, 9, 36, testOptions())
+	silence(cf, 3)
+	for cf.View().Counts().GoneDEAs < 3 {
+		cf.run(hb / 20)
+	}
+	cf.each(0, 3, audibly, beating(cf.now+1))
+	cf.run(hb / 20)
+	if n := cf.View().Counts().Running; n != 144 {
+		t.Fatalf("%d instances run, want all of 144 again", n)
+	}
+	cf.each(0, 3, omitting(everything), beating(cf.now+1))
+	cf.run(hb / 20)
+	if n := cf.View().Counts().Running; n != 96 {
+		t.Fatalf("%d instances are left, want two thirds", n)
+	}
+	cf.wantGate("a third is lost")
+	cf.failover()
+	cf.each(3, 6, omitting(everything), beating(cf.now+1))
+	cf.run(5 * hb)
+	cf.wantGate("two thirds are lost", "hold:mass-loss")
+	cf.run(5 * hb)
+	cf.wantSent("two thirds are lost", 0, 0)
+}
+
 // TestR60TheDEAsOfAnInheritedLossCount: of four DEAs, which are as many as a mass loss needs, half are
 // lost under one leader and one more under the next.
 func TestR60TheDEAsOfAnInheritedLossCount(t *testing.T) {
