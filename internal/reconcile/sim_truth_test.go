@@ -248,10 +248,12 @@ func (cf *simCF) tellsSteadily(d *simDEA) bool {
 	return d.heardSince != 0 && cf.now.Sub(max(d.heardSince, d.disturbed, d.excused)) >= steadyAfter
 }
 
-// tellsCrash reports whether the entry of an instance says that it crashed.
+// tellsCrash reports whether the entry of an instance has said for long that it crashed.
 func (cf *simCF) tellsCrash(i actual.Instance) bool {
 	_, misreported := cf.misreported[i.GUID]
-	return i.State == actual.Crashed && !misreported && i.GUID != cf.unreadable
+	l := cf.truth.lives[i.GUID]
+	return i.State == actual.Crashed && !misreported && i.GUID != cf.unreadable &&
+		l != nil && cf.now.Sub(l.misreportedUntil) >= steadyAfter
 }
 
 // slack is how far the nodes' hm times may differ from each other, and from the world's.
