@@ -411,6 +411,36 @@ func TestR60AHoldLastsWhileTheLostReturn(t *testing.T) {
 	cf.wantSent("one of six is lost for good", 10, 0)
 }
 
+// TestR60AHoldThatGetsMoreIsNotReleasedAtOnce: what a hold names comes back in the moment in which more is added to it.
+// The moment is one in a heartbeat period, so the test tries many.
+func TestR60AHoldThatGetsMoreIsNotReleasedAtOnce(t *testing.T) {
+	added := 0
+	for n := range 20 {
+		cf := steadyFleet(t, 8, 20, testOptions())
+		cf.each(0, 6, omitting(everything), beating(cf.now+1))
+		cf.run(hb / 20)
+		cf.wantGate("6 of 8 DEAs told an empty list", "hold:mass-loss")
+		cf.run(time.Duration(n) * hb / 20)
+		cf.each(0, 6, omitting(0), beating(cf.now+1))
+		cf.each(6, 8, omitting(everything), beating(cf.now+2))
+		named := 0
+		for range 20 {
+			cf.run(hb / 20)
+			for _, h := range massLosses(cf.View()) {
+				named = max(named, h.Lost.Len())
+			}
+		}
+		if named < 80 {
+			continue // it was released before
+		}
+		added++
+		cf.wantGate("2 of 8 DEAs told an empty list", "hold:mass-loss")
+	}
+	if added == 0 {
+		t.Error("nothing was added to the hold in any run")
+	}
+}
+
 // TestR60AHoldLastsWhileTheLostComeAndGo: each time the DEAs come back, a whole time to live begins
 // anew.
 func TestR60AHoldLastsWhileTheLostComeAndGo(t *testing.T) {

@@ -58,7 +58,7 @@ func (c *Core) sweep(ctx context.Context, now app.Time) error {
 		records = append(records, gone...)
 		c.logger.Info("DEAs fell silent", "deas", len(silent), "first", silent[0])
 	}
-	records = append(records, c.endedHolds(view, now, len(silent) > 0, at)...)
+	records = append(records, c.endedHolds(view, now, len(silent) > 0 || hold != nil, at)...)
 	records = append(records, c.forgettable(view, now)...)
 	if len(records) > 0 {
 		err := c.propose(ctx, records...)
@@ -75,7 +75,7 @@ func (c *Core) sweep(ctx context.Context, now app.Time) error {
 }
 
 // endedHolds gives the records that release holds which are over: their time has passed, or what
-// was lost is back. While losing is set, no hold ends early. It calls at with the times at which
+// was lost is back. While losing is set, no hold ends early: view does not have what is lost now. It calls at with the times at which
 // other holds may end.
 func (c *Core) endedHolds(view *raftfsm.State, now app.Time, losing bool, at func(app.Time)) []raftfsm.Record {
 	c.forgetRecoveries(view)
