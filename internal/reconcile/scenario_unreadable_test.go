@@ -237,3 +237,38 @@ func TestW13WhatCannotBeDecodedAnyMoreAfterAStart(t *testing.T) {
 		})
 	}
 }
+
+// TestW13ASenderThatIsNotRecordedYet: a node that has lost its disk knows no DEA until a node leads. Then the record
+// has a DEA whose messages cannot be decoded. The node has heard it, so it is not silent.
+func TestW13ASenderThatIsNotRecordedYet(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		led, silent bool
+	}{
+		{"no node is known to lead: the record may be old", false, false},
+		{"a node leads: the sender is a stranger", true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cf := newSimCF(t, testOptions())
+			cf.addDEAs(4)
+			cf.desire(4, 4, true)
+			in, hear := secondIntake(cf)
+			in.Follow(c.led)
+			for range 5 {
+				cf.now = cf.now.Add(hb)
+				for _, key := range cf.deaKeys()[1:] {
+					hear(cf.deas[key], cf.deas[key].list)
+				}
+				in.Garbled("dea-000", "out of order, for a test")
+			}
+			cf.run(hb / 2) // the leader records what it hears
+			if _, recorded := cf.View().DEA("dea-000"); !recorded {
+				t.Fatal("the DEA is not recorded")
+			}
+			silent, _, _ := in.Silent(cf.View(), cf.now)
+			if slices.Contains(silent, "dea-000") != c.silent {
+				t.Errorf("silent are %v", silent)
+			}
+		})
+	}
+}

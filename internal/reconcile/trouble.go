@@ -76,14 +76,15 @@ type Unreadable struct {
 const maxDoubledTold = 10
 
 // Garbled notes that a message arrived that cannot be decoded, and why. dea is the probable sender;
-// it counts only if it is recorded. It is heard, so it is present, but for no longer than
-// garbledTTLs.
+// it counts only if it is recorded, or may be: while no node is known to lead, this node's record may
+// be old. It is heard, so it is present, but for no longer than garbledTTLs.
 func (i *Intake) Garbled(dea, why string) { i.garbled(dea, why, overNATS) }
 
 func (i *Intake) garbled(dea, why string, over way) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if rec, recorded := i.log.View().DEA(dea); !recorded || rec.GoneAt != 0 {
+	rec, recorded := i.log.View().DEA(dea)
+	if !recorded && i.led || rec.GoneAt != 0 {
 		return
 	}
 	now := i.log.Now()
@@ -103,7 +104,7 @@ func (i *Intake) garbled(dea, why string, over way) {
 	i.noteMessage(h, actual.Digest{}, now)
 	h.idUse.undecoded(now, garbledTTLs*i.live.TTL)
 	if now.Sub(t.countsFrom) < garbledTTLs*i.live.TTL {
-		i.live.Heard(dea, true, now)
+		i.live.Heard(dea, recorded, now)
 		h.there = now.Add(-i.lag.now())
 	}
 }
