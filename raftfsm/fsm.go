@@ -3,6 +3,7 @@ package raftfsm
 import (
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -25,7 +26,7 @@ type Applied struct {
 type FSM struct {
 	onApply func(Applied)
 
-	view atomic.Pointer[State] // frozen copy of state; nil if an entry was applied since it was made
+	view atomic.Pointer[State] // frozen copy of state, older while an entry is applied; nil if one was applied since it was made
 
 	mu    sync.Mutex // guards state
 	state *State
@@ -50,6 +51,9 @@ func (f *FSM) Apply(l *raft.Log) any {
 		panic(fmt.Sprintf("log entry %d of term %d cannot be applied: %v; a newer hm wrote it, or it is damaged: "+
 			"run the version that the other nodes run, or restore this node from a snapshot", l.Index, l.Term, err))
 	}
+	if slices.ContainsFunc(e.Records, takesLong) {
+		f.View() // others have it while the entry is applied
+	}
 	f.mu.Lock()
 	res := f.state.Apply(l.Index, l.Term, e)
 	hash := f.state.Hash()
@@ -58,6 +62,9 @@ func (f *FSM) Apply(l *raft.Log) any {
 	f.onApply(Applied{Index: l.Index, Term: l.Term, Entry: e, Result: res, Hash: hash})
 	return res
 }
+
+// takesLong reports whether a record may take seconds to apply: the first read of the desired state of a large fleet.
+func takesLong(r Record) bool { return r.Kind() == KindDesiredCommit }
 
 // View returns a frozen copy of the newest state. Until the next entry every call returns the same copy.
 func (f *FSM) View() *State {

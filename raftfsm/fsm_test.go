@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +15,7 @@ import (
 
 	"hm/actual"
 	"hm/commands"
+	"hm/desired"
 	"hm/internal/app"
 )
 
@@ -71,6 +74,38 @@ func TestFSM(t *testing.T) {
 	}
 	if a := calls[len(calls)-1]; !a.Restored || a.Index != want.Index() || f.View().Hash() != want.Hash() {
 		t.Fatalf("onApply got %+v; hash %s, want %s", a, f.View().Hash(), want.Hash())
+	}
+}
+
+// TestNobodyWaitsForACommit: while the first read of a large fleet is applied, which takes seconds, View gives the state
+// before it.
+func TestNobodyWaitsForACommit(t *testing.T) {
+	f := NewFSM(nil)
+	const parts, rows = 20, 2_000
+	random := rand.New(rand.NewPCG(1, 2))
+	for p := range parts {
+		part := DesiredChanges{Generation: 1}
+		for range rows {
+			k := app.Key{Droplet: randomGUID(random, 'h'), Version: randomGUID(random, 'h')}
+			part.Upserts = append(part.Upserts, desired.App{Key: k, Instances: 1, State: desired.Started, Package: desired.Staged})
+		}
+		f.Apply(logOf(t, uint64(p+1), Entry{At: 1, Records: []Record{part}}))
+	}
+	applied := make(chan struct{})
+	commit := logOf(t, parts+1, Entry{At: 1, Records: []Record{DesiredCommit{Generation: 1, Parts: parts}}})
+	go func() { f.Apply(commit); close(applied) }()
+	for seen := false; !seen; runtime.Gosched() {
+		select {
+		case <-applied:
+			t.Fatal("there was no view while the commit was applied")
+		default:
+			v := f.view.Load() // View itself would make one, if it came first
+			seen = v != nil && v.Index() == parts
+		}
+	}
+	<-applied
+	if v := f.View(); v.Index() != parts+1 || v.Counts().Apps != parts*rows {
+		t.Errorf("afterwards the view is that of entry %d, with %d apps", v.Index(), v.Counts().Apps)
 	}
 }
 
