@@ -4,6 +4,8 @@
 // seconds do, which depend on the machine. It needs Linux.
 //
 //	go run ./internal/scale -instances 1000000
+//
+// With -model it measures nothing, and says what a model of the parts says.
 package main
 
 import (
@@ -50,7 +52,15 @@ func main() {
 	flag.StringVar(&s.profiles, "profiles", "", "directory for a processor and a memory profile of the leader in each scenario")
 	flag.StringVar(&only, "only", "", "comma-separated scenarios: "+strings.Join(names(), ", ")+" (default: all)")
 	flag.StringVar(&program, "hm", "", "the program hm to measure (default: built from ./cmd/hm)")
+	paper := flag.Bool("model", false, "measure nothing: say what the model of docs/scale.md says of the size")
 	flag.Parse()
+	if *paper {
+		if err := showModel(os.Stdout, s); err != nil {
+			fmt.Fprintln(os.Stderr, "scale:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	chosen := names()

@@ -26,6 +26,7 @@ func cold(ctx context.Context, b *bench) error {
 			return err
 		}
 	}
+	b.askStatus(ctx)
 	var worst time.Duration
 	for i := range b.nodes {
 		if err := await(ctx, "everything to be recorded", 10*time.Minute, func() bool { return b.hasAll(ctx, i) }); err != nil {
@@ -41,7 +42,7 @@ func cold(ctx context.Context, b *bench) error {
 	for i, n := range b.nodes {
 		row("cold", fmt.Sprintf("hm-%d: processor; memory, peak", i), "%.1f s; %v", n.cpu().Seconds(), n.memory())
 	}
-	b.askStatus(ctx)
+	row("cold", "slowest answer of /v1/status", "%d ms", b.slowest().Milliseconds())
 	return b.showNoHarm(ctx, "cold")
 }
 
@@ -55,31 +56,31 @@ func (b *bench) hasAll(ctx context.Context, node int) bool {
 	return err == nil && s.Actual.Running+s.Actual.Starting >= f.Running+f.Starting && f.Running > 0
 }
 
-func steady(ctx context.Context, b *bench) error { return b.lasting(ctx, "steady", nil) }
+func steady(ctx context.Context, b *bench) error { return b.lasting(ctx, "steady", b.load(), nil) }
 
 // changes lets instances change their states all the time.
 func changes(ctx context.Context, b *bench) error {
-	return b.unrest(ctx, "change", map[string]any{"change": b.change})
+	return b.unrest(ctx, "change", b.changing(), map[string]any{"change": b.change})
 }
 
 // crashes lets instances crash all the time. hm starts them again.
 func crashes(ctx context.Context, b *bench) error {
-	return b.unrest(ctx, "crash", map[string]any{"crash": b.crash})
+	return b.unrest(ctx, "crash", b.crashing(), map[string]any{"crash": b.crash})
 }
 
-func (b *bench) unrest(ctx context.Context, name string, unrest map[string]any) error {
+func (b *bench) unrest(ctx context.Context, name string, l load, unrest map[string]any) error {
 	if err := b.tell(ctx, "PUT", "/unrest", unrest); err != nil {
 		return err
 	}
 	if err := pause(ctx, 2*b.period); err != nil {
 		return err
 	}
-	err := b.lasting(ctx, name, []string{"hm_heard_to_recorded_seconds", "hm_due_to_published_seconds"})
+	err := b.lasting(ctx, name, l, []string{"hm_heard_to_recorded_seconds", "hm_due_to_published_seconds"})
 	return errors.Join(err, b.tell(ctx, "PUT", "/unrest", map[string]any{}))
 }
 
-// lasting measures a window of what goes on now.
-func (b *bench) lasting(ctx context.Context, name string, histograms []string) error {
+// lasting measures a window of what goes on now, which is l for the model.
+func (b *bench) lasting(ctx context.Context, name string, l load, histograms []string) error {
 	lead := max(b.leader(ctx), 0)
 	before, err := b.figures(ctx, lead)
 	if err != nil {
@@ -96,12 +97,14 @@ func (b *bench) lasting(ctx context.Context, name string, histograms []string) e
 		cpu[i] = n.cpu()
 	}
 	profiled := b.profile(ctx, name, lead)
-	bare, began := b.bare.cpu(), time.Now()
+	bare, server, began := b.bare.cpu(), b.nats.cpu(), time.Now()
 	if err := pause(ctx, b.window); err != nil {
 		return err
 	}
-	bare = b.bare.cpu() - bare
+	bare, server = b.bare.cpu()-bare, b.nats.cpu()-server
 	took := time.Since(began)
+	row(name, "bare subscriber; NATS server: processor", "%.2f; %.2f s", bare.Seconds(), server.Seconds())
+	row(name, "a leader: the model says", "%.2f times a bare subscriber", measured.hm(l)/measured.bare(l))
 	for i, n := range b.nodes {
 		used := n.cpu() - cpu[i]
 		what := fmt.Sprintf("hm-%d", i)
