@@ -76,7 +76,7 @@ func (b *bench) unrest(ctx context.Context, name string, l load, unrest map[stri
 		return err
 	}
 	err := b.lasting(ctx, name, l, []string{"hm_heard_to_recorded_seconds", "hm_due_to_published_seconds"})
-	return errors.Join(err, b.tell(ctx, "PUT", "/unrest", map[string]any{}))
+	return errors.Join(err, b.showNoHarm(ctx, name), b.tell(ctx, "PUT", "/unrest", map[string]any{}))
 }
 
 // lasting measures a window of what goes on now, which is l for the model.
