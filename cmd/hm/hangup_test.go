@@ -3,10 +3,14 @@ package main
 import (
 	"crypto/tls"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"go.etcd.io/bbolt"
 
 	"hm/internal/bus/bustest"
 	"hm/internal/tlsfiles"
@@ -65,5 +69,41 @@ func TestHangupReadsCertificates(t *testing.T) {
 	answer := make([]byte, 12)
 	if _, err := stands.Read(answer); err != nil || string(answer) != "HTTP/1.0 200" {
 		t.Errorf("the connection that stood is answered with %q, %v", answer, err)
+	}
+}
+
+// TestHangupDoesNotEndAStart: SIGHUP does not end a node that is still opening its files. This one waits a second for a
+// file that another process has, and then says so.
+func TestHangupDoesNotEndAStart(t *testing.T) {
+	dir, port := t.TempDir(), bustest.FreePorts(t, 3)
+	if err := os.Chmod(dir, 0o755); err != nil { // the node warns of it when it begins to open
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "raft"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	other, err := bbolt.Open(filepath.Join(dir, "raft", "raft.db"), 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	p := startProcess(t, "hm", "hm", "server", "--set", "node.data_dir="+dir, "--set", "node.id=hm-0",
+		"--set", fmt.Sprintf("raft.listen=127.0.0.1:%d", port[0]), "--set", fmt.Sprintf("nats.servers=nats://127.0.0.1:%d", port[1]),
+		"--set", fmt.Sprintf("api.listen=127.0.0.1:%d", port[2]))
+	says := func() string {
+		text, err := os.ReadFile(p.log.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for end := time.Now().Add(30 * time.Second); !strings.Contains(says(), "node.data_dir"); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the node does not begin to open its files")
+		}
+	}
+	p.signal(syscall.SIGHUP)
+	if err := p.cmd.Wait(); p.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(says(), "in use by another hm process") {
+		t.Errorf("the node ended with %v", err)
 	}
 }

@@ -46,6 +46,9 @@ WatchdogSec, that its loops go on.`,
 			if err != nil {
 				return err
 			}
+			hangup := make(chan os.Signal, 1)
+			signal.Notify(hangup, syscall.SIGHUP) // before the node opens, so that one which comes meanwhile does not end it
+			defer signal.Stop(hangup)
 			logger := newLogger(c.err, loaded.Log)
 			limitMemory(logger)
 			ctx, cancel := context.WithCancel(cmd.Context())
@@ -64,7 +67,7 @@ WatchdogSec, that its loops go on.`,
 			if err != nil {
 				return withRemedy(err)
 			}
-			serve(cmd.Context(), n, told, logger) // main ends it on SIGINT and SIGTERM
+			serve(cmd.Context(), n, hangup, told, logger) // main ends it on SIGINT and SIGTERM
 			logger.Info("hm is going down")
 			failed := n.Err()
 			closed := n.Close()
@@ -81,11 +84,8 @@ WatchdogSec, that its loops go on.`,
 	return cmd
 }
 
-// serve returns when ctx ends or the node cannot go on. SIGHUP makes the node read its certificates again.
-func serve(ctx context.Context, n *server.Node, told *systemd.Notifier, logger *slog.Logger) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP) // before systemd hears that it may send one
-	defer signal.Stop(hangup)
+// serve returns when ctx ends or the node cannot go on. A signal of hangup makes the node read its certificates again.
+func serve(ctx context.Context, n *server.Node, hangup <-chan os.Signal, told *systemd.Notifier, logger *slog.Logger) {
 	defer supervise(told, n, logger)()
 	for {
 		select {
