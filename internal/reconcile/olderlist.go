@@ -38,6 +38,9 @@ func (i *Intake) BeginLeading(view *raftfsm.State, now app.Time) {
 	i.led = true
 	for _, h := range i.deas {
 		rec, known := view.DEA(h.id)
+		if !known && h.saidAt == 0 {
+			continue // a stranger of whom nothing could be decoded: there is no list to wait for
+		}
 		if h.newest == nil && (!known || rec.GoneAt != 0 || h.unled && rec.Rev != h.rev) {
 			i.await(h)
 		}

@@ -193,6 +193,15 @@ func TestI1ANewLeaderWaitsForADEAWhoseListItDoesNotHave(t *testing.T) {
 			t.Error("it waits")
 		}
 	})
+	t.Run("the messages of a stranger cannot be decoded", func(t *testing.T) {
+		cf := steadyFleet(t, 6, 10, testOptions())
+		in, _ := secondIntake(cf)
+		in.Follow(false)
+		in.Garbled("stranger", "out of order, for a test")
+		if in.BeginLeading(cf.View(), cf.now); in.Awaits() {
+			t.Error("it waits for a list that nobody has")
+		}
+	})
 	t.Run("the gate is closed", func(t *testing.T) {
 		cf := steadyFleet(t, 6, 10, testOptions())
 		cf.term++ // before it steps again
