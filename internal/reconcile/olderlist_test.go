@@ -236,14 +236,10 @@ func TestI1NoStartForWhatIsListedBeforeALeaderIsKnown(t *testing.T) {
 	short := raftfsm.Hold{Name: HoldPaused, By: "a person", SetAt: cf.Now(), Until: cf.Now() + 1}
 	cf.byAPerson(raftfsm.HoldSet{Hold: short})
 	cf.run(time.Second) // an entry tells the nodes the time when they start again
-	for _, n := range cf.nodes {
-		cf.isolate(n)
-	}
+	cf.isolateAll()
 	cf.reportPlainly(g)
 	cf.setLink(true)
-	for _, n := range cf.nodes {
-		n.restartNode()
-	}
+	cf.restartAll()
 	cf.run(11 * hb)
 	cf.mendCuts()
 	cf.run(10 * hb)

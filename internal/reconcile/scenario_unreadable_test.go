@@ -208,24 +208,17 @@ func TestW13WhatCannotBeDecodedAnyMoreAfterAStart(t *testing.T) {
 				cf.run(time.Millisecond)
 			}
 			cf.wantSent("an instance is gone", 1, 0)
-			cut := func() {
-				for _, n := range cf.nodes {
-					cf.isolate(n)
-				}
-			}
 			if !c.recorded {
-				cut()
+				cf.isolateAll()
 			}
 			cf.run(8 * hb)
-			cut()
+			cf.isolateAll()
 			i := slices.IndexFunc(cf.deaKeys(), func(key string) bool {
 				return slices.ContainsFunc(cf.deas[key].list, func(i actual.Instance) bool { return i.App == lost.App && i.Index == lost.Index })
 			})
 			d := cf.deas[cf.deaKeys()[i]]
 			cf.garble(d)
-			for _, n := range cf.nodes {
-				n.restartNode()
-			}
+			cf.restartAll()
 			cf.run(4 * hb)
 			cf.mendCuts()
 			cf.run(15 * hb)

@@ -103,6 +103,13 @@ func (cf *simCF) isolate(n *simNode) {
 	}
 }
 
+// isolateAll cuts every node off from every other one.
+func (cf *simCF) isolateAll() {
+	for _, n := range cf.nodes {
+		cf.isolate(n)
+	}
+}
+
 func (cf *simCF) mendCuts() {
 	clear(cf.cluster.cut)
 	cf.networkChanged()

@@ -211,6 +211,13 @@ func (n *simNode) restartNode() {
 	n.cf.networkChanged()
 }
 
+// restartAll begins the processes of all nodes anew, one after the other in the same moment.
+func (cf *simCF) restartAll() {
+	for _, n := range cf.nodes {
+		n.restartNode()
+	}
+}
+
 // wipe loses a node's disk, and begins its process anew.
 func (n *simNode) wipe() {
 	n.kill()
