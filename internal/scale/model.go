@@ -78,7 +78,7 @@ func (s size) shows(share float64) float64 { return 1 - math.Pow(1-share, float6
 // messages is how many heartbeats come each second: one of each DEA in a period, and one for each start.
 func (l load) messages() float64 { return l.deas/l.period + l.crashes }
 
-// bytes is how many bytes of heartbeats come each second.
+// bytes is how many bytes a second the heartbeats of a quiet fleet have.
 func (l load) bytes(c costs) float64 { return l.instances * c.bytes / l.period }
 
 // bare is the processors that a bare subscriber needs.
